@@ -1,0 +1,112 @@
+//! What the worker's other threads tell a lane, and what a lane tells them. Queues of these are the only thing that
+//! lanes share with anyone.
+
+use crate::plan::{DeploymentId, Plan};
+use faasstore::channel::EngineChannel;
+use faasstore::socket::Socket;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// An executor that has greeted its worker and waits for work.
+#[derive(Debug)]
+pub struct StartedExecutor {
+    /// Whose it is.
+    pub deployment: DeploymentId,
+    /// Place of its executable in [`Plan::executables`].
+    pub executable: u16,
+    /// Its process.
+    pub pid: u32,
+    /// Becomes readable when the process has ended.
+    pub pidfd: OwnedFd,
+    /// The CPU that it is bound to, if it is one.
+    pub cpu: Option<u32>,
+    /// The rings.
+    pub channel: EngineChannel,
+    /// Where segments are announced, both ways.
+    pub socket: Socket,
+    /// The eventfd by which it wakes the lane.
+    pub doorbell: OwnedFd,
+}
+
+/// To a lane.
+#[derive(Debug)]
+pub enum LaneCommand {
+    /// A prepared deployment: take part in invocations that peers begin, but open no door yet.
+    Deploy {
+        /// The plan, checked.
+        plan: Arc<Plan>,
+        /// This lane's executors of it.
+        executors: Vec<StartedExecutor>,
+    },
+    /// Open the door: clients may invoke the workflow by name; an earlier deployment of that name retires.
+    Activate(DeploymentId),
+    /// Drop a prepared deployment, or retire an active one: gone when nothing of it is in flight anywhere.
+    Retire(DeploymentId),
+    /// One more executor, as [`LaneReport::ExecutorWanted`] asked.
+    Executor(StartedExecutor),
+    /// No executor could be started.
+    ExecutorRefused {
+        /// Whose.
+        deployment: DeploymentId,
+        /// Which executable.
+        executable: u16,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A connection that this worker made, for sending to one lane of a peer.
+    LinkOut {
+        /// The peer's name.
+        worker: String,
+        /// Its lane.
+        to_lane: u8,
+        /// Greeted.
+        socket: OwnedFd,
+    },
+    /// A connection that a peer's lane made, for sending to this lane.
+    LinkIn {
+        /// The peer's name.
+        worker: String,
+        /// Its restart epoch.
+        epoch: u32,
+        /// Its lane.
+        from_lane: u8,
+        /// As in `wire::Role::Peer`.
+        next_sequence: u64,
+        /// Greeted.
+        socket: OwnedFd,
+    },
+    /// A client's connection.
+    Client(OwnedFd),
+    /// End.
+    Stop,
+}
+
+/// From a lane to the control thread.
+#[derive(Debug)]
+pub enum LaneReport {
+    /// Work waits and its pool may grow, or an executor has died: start one and send it back.
+    ExecutorWanted {
+        /// Whose.
+        deployment: DeploymentId,
+        /// Which executable.
+        executable: u16,
+    },
+    /// An executor's process has ended, or was ended; the lane has let go of it.
+    ExecutorEnded {
+        /// Whose.
+        deployment: DeploymentId,
+        /// Its process.
+        pid: u32,
+        /// Why, for people.
+        cause: String,
+    },
+    /// A link is broken: connect again.
+    LinkLost {
+        /// The peer's name.
+        worker: String,
+        /// Its lane.
+        to_lane: u8,
+    },
+    /// Nothing of this deployment is left on this lane.
+    Removed(DeploymentId),
+}

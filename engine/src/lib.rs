@@ -1,0 +1,5 @@
+//! FaaSFlow's worker.
+#![deny(unsafe_code)]
+
+pub mod plan;
+pub mod wire;

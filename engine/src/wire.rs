@@ -1,0 +1,688 @@
+//! Frames: what travels over TCP between workers, clients and the master. docs/protocol.md describes it for people.
+//!
+//! ```text
+//! 0        4         6      8        12         16               16 + length, padded to a multiple of 16
+//! | "FaaS" | version | kind | length | checksum | body ..........|
+//! ```
+//!
+//! All numbers are little-endian. The checksum is CRC-32 (IEEE) over the header's first twelve bytes and the body.
+//! A body is an rkyv archive, validated before use, but for [`FrameKind::Chunk`]: a [`ChunkHead`] and raw bytes. The
+//! padding keeps every body of a stream on a 16-byte boundary, as archives need; it is zero and not counted in
+//! `length`. This file does no I/O: connections live in `lane::link`, `worker::control` and `client`.
+
+use crate::plan::{DeploymentId, NodeId, Plan};
+use faasstore::descriptor::InvocationId;
+use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
+use rkyv::bytecheck::CheckBytes;
+use rkyv::rancor::Error as ArchiveError;
+use rkyv::ser::allocator::ArenaHandle;
+use rkyv::util::AlignedVec;
+use rkyv::{Archive, Deserialize, Serialize};
+use thiserror::Error;
+
+/// First bytes of every frame.
+pub const MAGIC: [u8; 4] = *b"FaaS";
+/// Version of frames and bodies. A mismatch is refused by name.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// Bytes of a frame's header.
+pub const HEADER_BYTES: usize = 16;
+/// Bodies begin and end, with their padding, on multiples of this.
+pub const FRAME_ALIGN: usize = 16;
+/// Longest body of a connection that is still to prove who it is.
+pub const GREETING_BYTES_MAX: usize = 1 << 10;
+/// Longest body between parties that have greeted each other, plans included.
+pub const BODY_BYTES_MAX: usize = 64 << 20;
+/// Longest raw part of a chunk.
+pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Items of a list payload on the wire lie one behind the other, each padded to a multiple of this.
+pub const ITEM_ALIGN: u64 = 16;
+
+/// What a frame's body is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+#[expect(missing_docs, reason = "each is the body type of the same name")]
+pub enum FrameKind {
+    Challenge = 1,
+    Hello = 2,
+    Welcome = 3,
+    Refused = 4,
+    Control = 16,
+    ControlReply = 17,
+    Invoke = 32,
+    Answer = 33,
+    Begin = 48,
+    StateEvent = 49,
+    PartDone = 50,
+    PartFailed = 51,
+    Forget = 52,
+    Drained = 53,
+    Chunk = 64,
+}
+
+impl FrameKind {
+    const fn from_u16(kind: u16) -> Option<Self> {
+        Some(match kind {
+            1 => Self::Challenge,
+            2 => Self::Hello,
+            3 => Self::Welcome,
+            4 => Self::Refused,
+            16 => Self::Control,
+            17 => Self::ControlReply,
+            32 => Self::Invoke,
+            33 => Self::Answer,
+            48 => Self::Begin,
+            49 => Self::StateEvent,
+            50 => Self::PartDone,
+            51 => Self::PartFailed,
+            52 => Self::Forget,
+            53 => Self::Drained,
+            64 => Self::Chunk,
+            _ => return None,
+        })
+    }
+}
+
+/// What is wrong with bytes that should be a frame.
+#[derive(Debug, Error)]
+pub enum WireError {
+    /// Not ours at all.
+    #[error("not a FaaSFlow frame (it begins with {0:02x?})")]
+    Magic([u8; 4]),
+    /// Another version.
+    #[error("protocol version {theirs}, while this program speaks {PROTOCOL_VERSION}: use programs of one release")]
+    Version {
+        /// As read.
+        theirs: u16,
+    },
+    /// An unknown kind.
+    #[error("a frame of unknown kind {0}")]
+    Kind(u16),
+    /// A kind that has no place here.
+    #[error("a {0:?} frame where none may come")]
+    Unexpected(FrameKind),
+    /// Longer than allowed.
+    #[error("a {kind:?} frame of {length} bytes, above the limit of {limit}")]
+    Length {
+        /// Which.
+        kind: FrameKind,
+        /// As read.
+        length: usize,
+        /// What was allowed.
+        limit: usize,
+    },
+    /// Damaged.
+    #[error("a {kind:?} frame whose checksum is {theirs:08x} but should be {ours:08x}")]
+    Checksum {
+        /// Which.
+        kind: FrameKind,
+        /// As read.
+        theirs: u32,
+        /// As computed.
+        ours: u32,
+    },
+    /// Not a valid archive.
+    #[error("a {kind:?} frame whose body is not valid: {reason}")]
+    Body {
+        /// Which.
+        kind: FrameKind,
+        /// From rkyv.
+        reason: String,
+    },
+}
+
+/// A frame's header, checked but for the checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// What the body is.
+    pub kind: FrameKind,
+    /// Bytes of the body, without padding.
+    pub length: usize,
+    checksum: u32,
+    checked: [u8; 12],
+}
+
+impl Header {
+    /// Reads a header. `limit` is the longest body that this connection may send.
+    pub fn parse(bytes: &[u8; HEADER_BYTES], limit: usize) -> Result<Self, WireError> {
+        let [m0, m1, m2, m3, v0, v1, k0, k1, l0, l1, l2, l3, c0, c1, c2, c3] = *bytes;
+        if [m0, m1, m2, m3] != MAGIC {
+            return Err(WireError::Magic([m0, m1, m2, m3]));
+        }
+        let theirs = u16::from_le_bytes([v0, v1]);
+        if theirs != PROTOCOL_VERSION {
+            return Err(WireError::Version { theirs });
+        }
+        let number = u16::from_le_bytes([k0, k1]);
+        let kind = FrameKind::from_u16(number).ok_or(WireError::Kind(number))?;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        let limit = if kind == FrameKind::Chunk { CHUNK_BYTES_MAX + CHUNK_HEAD_BYTES } else { limit };
+        if length > limit {
+            return Err(WireError::Length { kind, length, limit });
+        }
+        let mut checked = [0; 12];
+        checked.copy_from_slice(&bytes[..12]);
+        Ok(Self { kind, length, checksum: u32::from_le_bytes([c0, c1, c2, c3]), checked })
+    }
+
+    /// Bytes of the body with its padding.
+    #[must_use]
+    pub const fn padded_length(&self) -> usize {
+        self.length.next_multiple_of(FRAME_ALIGN)
+    }
+
+    /// A checksum that has seen the header; feed it the body and give it to [`Header::verify`].
+    #[must_use]
+    pub fn hasher(&self) -> crc32fast::Hasher {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.checked);
+        hasher
+    }
+
+    /// Compares the checksum that the frame carries with that of what arrived.
+    pub fn verify(&self, hasher: crc32fast::Hasher) -> Result<(), WireError> {
+        let ours = hasher.finalize();
+        if ours == self.checksum {
+            return Ok(());
+        }
+        Err(WireError::Checksum { kind: self.kind, theirs: self.checksum, ours })
+    }
+
+    /// Verifies the whole body at once.
+    pub fn verify_body(&self, body: &[u8]) -> Result<(), WireError> {
+        let mut hasher = self.hasher();
+        hasher.update(body);
+        self.verify(hasher)
+    }
+}
+
+fn header_bytes(kind: FrameKind, length: usize, body: &[&[u8]]) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+    header[6..8].copy_from_slice(&(kind as u16).to_le_bytes());
+    header[8..12].copy_from_slice(&(length as u32).to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header[..12]);
+    for part in body {
+        hasher.update(part);
+    }
+    header[12..].copy_from_slice(&hasher.finalize().to_le_bytes());
+    header
+}
+
+/// A type that travels as the body of one kind of frame.
+pub trait Frame: Archive {
+    /// Its kind.
+    const KIND: FrameKind;
+}
+
+/// Appends `body` as a frame to `out`, whose length must be a multiple of [`FRAME_ALIGN`], and stays one.
+pub fn encode<T>(body: &T, out: &mut Vec<u8>)
+where
+    T: Frame + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, ArchiveError>>,
+{
+    let bytes = match rkyv::to_bytes::<ArchiveError>(body) {
+        Ok(bytes) => bytes,
+        // Serializing into memory fails only for want of memory or for 2 GiB of archive; callers stay far below.
+        Err(error) => panic!("{:?} could not be archived: {error}", T::KIND),
+    };
+    out.extend_from_slice(&header_bytes(T::KIND, bytes.len(), &[&bytes]));
+    out.extend_from_slice(&bytes);
+    out.resize(out.len().next_multiple_of(FRAME_ALIGN), 0);
+}
+
+/// Reads a body whose checksum was verified. It is copied if it is not aligned.
+pub fn decode<T>(body: &[u8]) -> Result<T, WireError>
+where
+    T: Frame,
+    T::Archived: for<'a> CheckBytes<HighValidator<'a, ArchiveError>> + Deserialize<T, HighDeserializer<ArchiveError>>,
+{
+    let invalid = |error: ArchiveError| WireError::Body { kind: T::KIND, reason: error.to_string() };
+    if body.as_ptr() as usize % FRAME_ALIGN == 0 {
+        return rkyv::from_bytes::<T, ArchiveError>(body).map_err(invalid);
+    }
+    let mut aligned = AlignedVec::<FRAME_ALIGN>::with_capacity(body.len());
+    aligned.extend_from_slice(body);
+    rkyv::from_bytes::<T, ArchiveError>(&aligned).map_err(invalid)
+}
+
+/// What precedes the raw bytes of a chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ChunkHead {
+    /// The transfer that a [`Data::Streamed`] on the same connection announced.
+    pub transfer: u64,
+    /// Place of the chunk's first byte; chunks of a transfer come in order, without gaps.
+    pub offset: u64,
+}
+
+/// Bytes of a [`ChunkHead`].
+pub const CHUNK_HEAD_BYTES: usize = 16;
+
+impl ChunkHead {
+    /// As it stands before the raw bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; CHUNK_HEAD_BYTES] {
+        let mut bytes = [0; CHUNK_HEAD_BYTES];
+        bytes[..8].copy_from_slice(&self.transfer.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.offset.to_le_bytes());
+        bytes
+    }
+
+    /// From the first bytes of a chunk's body.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; CHUNK_HEAD_BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *bytes;
+        Self {
+            transfer: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            offset: u64::from_le_bytes([i, j, k, l, m, n, o, p]),
+        }
+    }
+
+    /// Header and head of a chunk; the raw bytes and [`padding`] follow.
+    #[must_use]
+    pub fn frame_start(self, raw: &[u8]) -> [u8; HEADER_BYTES + CHUNK_HEAD_BYTES] {
+        debug_assert!(raw.len() <= CHUNK_BYTES_MAX);
+        let head = self.to_bytes();
+        let mut start = [0; HEADER_BYTES + CHUNK_HEAD_BYTES];
+        start[..HEADER_BYTES]
+            .copy_from_slice(&header_bytes(FrameKind::Chunk, CHUNK_HEAD_BYTES + raw.len(), &[&head, raw]));
+        start[HEADER_BYTES..].copy_from_slice(&head);
+        start
+    }
+}
+
+/// The zero bytes that follow a body of this length.
+#[must_use]
+pub const fn padding(length: usize) -> usize {
+    length.next_multiple_of(FRAME_ALIGN) - length
+}
+
+/// Payload bytes in a message.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Data {
+    /// Here.
+    Inline(Vec<u8>),
+    /// In chunks that follow on the same connection. The message counts as arrived when they have.
+    Streamed {
+        /// Unique on that connection and direction.
+        transfer: u64,
+        /// Bytes in all.
+        bytes: u64,
+    },
+}
+
+/// A payload in a message.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Body {
+    /// For a list: the bytes of each item. The items lie in `data` in order, each padded to [`ITEM_ALIGN`].
+    pub items: Option<Vec<u64>>,
+    /// The bytes.
+    pub data: Data,
+}
+
+/// A worker's first word to whoever connects.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Challenge {
+    /// Random.
+    pub nonce: [u8; 32],
+    /// The worker's name.
+    pub worker: String,
+}
+
+/// Who connects.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// The master: deploys, asks for status.
+    Control,
+    /// A client: invokes.
+    Client,
+    /// A lane of another worker, which will send state events and the like to one lane of this worker.
+    Peer {
+        /// Its name.
+        worker: String,
+        /// Its restart epoch.
+        epoch: u32,
+        /// Which of its lanes.
+        from_lane: u8,
+        /// Which lane here.
+        to_lane: u8,
+        /// Invocations that `from_lane` took before this number are decided unless begun here; see docs/protocol.md.
+        next_sequence: u64,
+    },
+}
+
+/// The answer to a [`Challenge`].
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// Who.
+    pub role: Role,
+    /// Random.
+    pub nonce: [u8; 32],
+    /// HMAC-SHA-256 under the cluster key, as docs/protocol.md says.
+    pub proof: [u8; 32],
+}
+
+/// The worker's proof; the connection is open.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Welcome {
+    /// HMAC-SHA-256 under the cluster key, as docs/protocol.md says.
+    pub proof: [u8; 32],
+    /// The worker's restart epoch.
+    pub epoch: u32,
+}
+
+/// The worker closes the connection, and why.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// For people.
+    pub reason: String,
+}
+
+/// What the master asks of a worker's control thread.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a handful in a deployment's life")]
+pub enum Control {
+    /// What have you? Answered by [`ControlReply::Description`].
+    Describe,
+    /// Check this plan whole, start its executors, connect to its peers; but take no client yet.
+    Prepare(Plan),
+    /// Open the door of a prepared deployment; an earlier version of the workflow retires.
+    Activate(DeploymentId),
+    /// Drop a prepared deployment.
+    Abort(DeploymentId),
+    /// Retire the workflow of this name: no new invocations; gone when those in flight have ended everywhere.
+    Undeploy(String),
+    /// Counters and all. Answered by [`ControlReply::Status`].
+    Status,
+}
+
+/// What a worker answers the master.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum ControlReply {
+    /// Done.
+    Done,
+    /// Not done, and why; nothing has changed.
+    Refused(String),
+    /// What the worker has.
+    Description(WorkerDescription),
+    /// JSON of `status::WorkerStatus`.
+    Status(String),
+}
+
+/// What a worker has, for the partitioner and for checks.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct WorkerDescription {
+    /// Its name.
+    pub name: String,
+    /// Its restart epoch.
+    pub epoch: u32,
+    /// Its lanes.
+    pub lanes: u8,
+    /// The CPUs it is bound to.
+    pub cpus: Vec<u32>,
+    /// Its memory limit.
+    pub memory_bytes: u64,
+    /// Of those, what deployments have reserved.
+    pub memory_reserved_bytes: u64,
+    /// Files in its functions folder that may be executed.
+    pub executables: Vec<String>,
+    /// Workflows it serves, with their versions.
+    pub workflows: Vec<(String, u32)>,
+}
+
+/// A client's wish.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Invoke {
+    /// Chosen by the client; the answer repeats it.
+    pub request: u64,
+    /// The workflow's name.
+    pub workflow: String,
+    /// Inputs by name.
+    pub inputs: Vec<(String, Body)>,
+    /// Whether the answer shall carry a [`NodeReport`] for every node.
+    pub report: bool,
+}
+
+/// How an invocation ended.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// As in [`Invoke`].
+    pub request: u64,
+    /// The invocation's id; 0 if it was refused at the door.
+    pub invocation: u128,
+    /// From the arrival of all its inputs to its end at the entry worker, in nanoseconds.
+    pub latency_ns: u64,
+    /// Outputs by name, or why not.
+    pub result: Result<Vec<(String, Body)>, Failure>,
+    /// If asked for, sorted by node.
+    pub report: Vec<NodeReport>,
+}
+
+/// Why an invocation ended without its outputs.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Error)]
+pub enum Failure {
+    /// The door did not open; nothing was started.
+    #[error("worker {worker} refused: {reason}")]
+    Refused {
+        /// Which worker.
+        worker: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A node failed and had no attempt left.
+    #[error("node {node} failed on worker {worker}, attempt {attempt}: {cause}")]
+    Node {
+        /// Which node.
+        node: String,
+        /// Where.
+        worker: String,
+        /// From 1.
+        attempt: u32,
+        /// What its executor, or the engine, said.
+        cause: String,
+    },
+    /// A worker that took part went away.
+    #[error("worker {worker} was lost while the invocation ran: {cause}")]
+    Worker {
+        /// Which.
+        worker: String,
+        /// How it was noticed.
+        cause: String,
+    },
+}
+
+/// What one node did in one invocation.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(serde::Serialize)]
+pub struct NodeReport {
+    /// Its number.
+    pub id: NodeId,
+    /// Its name.
+    pub node: String,
+    /// Where it ran.
+    pub worker: String,
+    /// Activations that ended well.
+    pub activations: u32,
+    /// Attempts that did not.
+    pub failures: u32,
+    /// Sum over activations, from dispatch to completion, in nanoseconds.
+    pub busy_ns: u64,
+    /// From the first dispatch to the last completion, in nanoseconds.
+    pub span_ns: u64,
+    /// One for each edge out of it.
+    pub edges: Vec<EdgeReport>,
+}
+
+/// How a node's outputs reached one consumer.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(serde::Serialize)]
+pub struct EdgeReport {
+    /// The consumer's name, or `output` for the client.
+    pub to: String,
+    /// How.
+    pub tier: Tier,
+    /// Payload bytes.
+    pub bytes: u64,
+}
+
+/// Where a payload travels.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Inside the message.
+    Inline,
+    /// Through shared memory.
+    Shared,
+    /// Streamed from worker to worker.
+    Peer,
+}
+
+/// The entry worker tells a participant of an invocation, once, before anything else of it.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Begin {
+    /// Which invocation.
+    pub invocation: u128,
+    /// Of what.
+    pub deployment: DeploymentId,
+    /// Whether reports are wanted.
+    pub report: bool,
+    /// The workflow inputs that the participant needs, by number.
+    pub inputs: Vec<(u16, Body)>,
+}
+
+/// A node has ended well: to each worker with a consumer of it.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct StateEvent {
+    /// Which invocation.
+    pub invocation: u128,
+    /// Of what.
+    pub deployment: DeploymentId,
+    /// Which node.
+    pub node: NodeId,
+    /// The outputs that the receiver needs, by number.
+    pub outputs: Vec<(u16, Body)>,
+}
+
+/// All nodes of a participant have ended: to the entry worker.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PartDone {
+    /// Which invocation.
+    pub invocation: u128,
+    /// Workflow outputs that the participant has, by number.
+    pub outputs: Vec<(u16, Body)>,
+    /// If wanted.
+    pub report: Vec<NodeReport>,
+}
+
+/// An invocation failed at a participant: to the entry worker.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PartFailed {
+    /// Which invocation.
+    pub invocation: u128,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// The invocation is over: to each participant. What has not started never starts.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Forget {
+    /// Which invocation.
+    pub invocation: u128,
+}
+
+/// The sender has retired a deployment and will begin no invocation of it any more, nor has it one in flight.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Drained {
+    /// Which deployment.
+    pub deployment: DeploymentId,
+}
+
+macro_rules! frames {
+    ($($body:ident),* $(,)?) => { $(impl Frame for $body { const KIND: FrameKind = FrameKind::$body; })* };
+}
+frames!(
+    Challenge, Hello, Welcome, Refused, Control, ControlReply, Invoke, Answer, Begin, StateEvent, PartDone, PartFailed,
+    Forget, Drained,
+);
+
+/// The id as messages carry it.
+#[must_use]
+pub const fn invocation_id(invocation: u128) -> InvocationId {
+    InvocationId(invocation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame_of<T>(body: &T) -> Vec<u8>
+    where
+        T: Frame + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, ArchiveError>>,
+    {
+        let mut out = Vec::new();
+        encode(body, &mut out);
+        out
+    }
+
+    fn header_of(frame: &[u8]) -> Header {
+        Header::parse(frame[..HEADER_BYTES].try_into().unwrap(), BODY_BYTES_MAX).unwrap()
+    }
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written() {
+        let event = StateEvent {
+            invocation: 77 << 64,
+            deployment: DeploymentId(5),
+            node: 3,
+            outputs: vec![(0, Body { items: Some(vec![1, 2]), data: Data::Inline(vec![1, 2, 3]) })],
+        };
+        let frame = frame_of(&event);
+        assert_eq!(frame.len() % FRAME_ALIGN, 0);
+        let header = header_of(&frame);
+        assert_eq!(header.kind, FrameKind::StateEvent);
+        assert_eq!(HEADER_BYTES + header.padded_length(), frame.len());
+        let body = &frame[HEADER_BYTES..][..header.length];
+        header.verify_body(body).unwrap();
+        assert_eq!(decode::<StateEvent>(body).unwrap(), event);
+    }
+
+    #[test]
+    fn any_flipped_bit_is_noticed() {
+        let frame = frame_of(&Forget { invocation: 9 });
+        for bit in 0..(HEADER_BYTES + 16) * 8 {
+            let mut bad = frame.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let caught = match Header::parse(bad[..HEADER_BYTES].try_into().unwrap(), BODY_BYTES_MAX) {
+                Err(_) => true,
+                Ok(header) => {
+                    HEADER_BYTES + header.length > bad.len()
+                        || header.verify_body(&bad[HEADER_BYTES..][..header.length]).is_err()
+                }
+            };
+            assert!(caught, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_length_above_the_limit_is_refused_before_memory_is_set_aside() {
+        let mut frame = frame_of(&Forget { invocation: 9 });
+        frame[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        let error = Header::parse(frame[..HEADER_BYTES].try_into().unwrap(), GREETING_BYTES_MAX).unwrap_err();
+        assert!(matches!(error, WireError::Length { limit: GREETING_BYTES_MAX, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_chunk_carries_its_place_and_its_bytes() {
+        let head = ChunkHead { transfer: 7, offset: 1 << 40 };
+        let start = head.frame_start(b"raw");
+        let header = Header::parse(start[..HEADER_BYTES].try_into().unwrap(), GREETING_BYTES_MAX).unwrap();
+        assert_eq!(header.length, CHUNK_HEAD_BYTES + 3);
+        let mut hasher = header.hasher();
+        hasher.update(&start[HEADER_BYTES..]);
+        hasher.update(b"raw");
+        header.verify(hasher).unwrap();
+        assert_eq!(ChunkHead::from_bytes(start[HEADER_BYTES..].try_into().unwrap()), head);
+        assert_eq!(padding(header.length), 13);
+    }
+}

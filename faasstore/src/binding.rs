@@ -1,0 +1,108 @@
+//! What an engine and an executor tell each other once, over their Unix socket, before the rings are used.
+//!
+//! Each message is one datagram of a `SOCK_SEQPACKET` socket: an rkyv archive, validated on arrival, with the file
+//! descriptors that it names. See docs/layout.md, "The executor's socket".
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Version of the shared-memory ABI: rings, slots, tables and these messages. A mismatch is refused by name.
+pub const ABI_VERSION: u32 = 1;
+
+/// Name of the environment variable that tells an executable that a worker started it; its value is the worker's
+/// process id. Standard input is then the executor's Unix socket.
+pub const WORKER_PID_VARIABLE: &str = "FAASFLOW_WORKER_PID";
+
+/// How a reader waits for a ring.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitStrategy {
+    /// Poll for ever: the lowest latency, a CPU of its own.
+    Spin,
+    /// Poll within a budget, then park.
+    #[default]
+    Adaptive,
+    /// Park at once.
+    Park,
+}
+
+/// What kind of thing a name of a workflow stands for.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Bytes: raw, or an rkyv archive.
+    Bytes,
+    /// A list of bytes, each item a range of its own.
+    List,
+    /// A small JSON value.
+    Value,
+}
+
+/// A named input or output of a node.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Port {
+    /// As in the definition.
+    pub name: String,
+    /// What the function sees.
+    pub kind: Kind,
+}
+
+/// One node that an executor may be asked to run.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct NodeBinding {
+    /// The number by which requests name it.
+    pub node: u32,
+    /// As in the definition.
+    pub name: String,
+    /// The function's name within the executable.
+    pub function: String,
+    /// In the order in which requests list them.
+    pub inputs: Vec<Port>,
+    /// In the order in which completions list them.
+    pub outputs: Vec<Port>,
+}
+
+/// The engine's first message: descriptors are, in order, the segment that the engine writes and the eventfd that
+/// wakes its lane.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Welcome {
+    /// [`ABI_VERSION`] of the engine. It stays the first field in every version.
+    pub abi_version: u32,
+    /// The worker's name.
+    pub worker: String,
+    /// The workflow that this executor belongs to.
+    pub workflow: String,
+    /// CPUs that the executor binds itself to.
+    pub cpus: Vec<u32>,
+    /// How it waits for requests.
+    pub wait: WaitStrategy,
+    /// How long it polls before it parks, in nanoseconds; counts for [`WaitStrategy::Adaptive`] alone.
+    pub spin_budget_ns: u64,
+    /// Bytes of an ordinary segment of its arena.
+    pub segment_bytes: u64,
+    /// Bytes that all segments of its arena together may have.
+    pub arena_bytes_max: u64,
+    /// The nodes that it may be asked to run.
+    pub nodes: Vec<NodeBinding>,
+}
+
+/// The executor's answer to [`Welcome`]; its one descriptor is the segment that the executor writes.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Hello {
+    /// [`ABI_VERSION`] of the executor. It stays the first field in every version.
+    pub abi_version: u32,
+    /// The names of its functions.
+    pub functions: Vec<String>,
+    /// Set when the executor cannot serve: text for people, ending its part.
+    pub refusal: Option<String>,
+}
+
+/// A segment that the other side is about to be told of, with its descriptor.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Announce {
+    /// From an executor: the index in its arena. From the engine: the slot in the engine's table.
+    pub segment: u32,
+    /// Which of the segments that had that index or slot.
+    pub generation: u32,
+}
