@@ -3,4 +3,6 @@
 
 pub mod greeting;
 pub mod plan;
+pub mod status;
 pub mod wire;
+pub mod worker;
