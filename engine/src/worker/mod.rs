@@ -2,5 +2,6 @@
 //! processes that it starts.
 
 pub mod config;
+pub mod control_io;
 pub mod host;
 pub mod quantities;
