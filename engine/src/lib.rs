@@ -3,6 +3,11 @@
 
 pub mod core;
 pub mod greeting;
+pub mod lane {
+    //! Lanes: what goes in and out of them.
+    pub mod command;
+    pub mod setup;
+}
 pub mod plan;
 pub mod plan_check;
 pub mod status;
