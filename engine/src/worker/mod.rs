@@ -4,7 +4,11 @@
 pub mod calibrate;
 pub mod config;
 pub mod control_io;
+pub mod hello;
 pub mod host;
+pub mod lanes;
+pub mod links;
 pub mod placement;
 pub mod quantities;
 pub mod state;
+pub mod warden;
