@@ -4,6 +4,7 @@
 pub mod calibrate;
 pub mod config;
 pub mod control_io;
+pub mod deployments;
 pub mod hello;
 pub mod host;
 pub mod lanes;
