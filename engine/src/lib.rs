@@ -6,7 +6,9 @@ pub mod greeting;
 pub mod lane {
     //! Lanes: what goes in and out of them.
     pub mod command;
+    mod idle;
     pub mod setup;
+    pub use idle::{probe, run};
 }
 pub mod plan;
 pub mod plan_check;

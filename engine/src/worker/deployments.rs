@@ -430,6 +430,9 @@ impl Deployments {
         if let Some(starting) = deployment.starting.get_mut(&place) {
             *starting = starting.saturating_sub(1);
         }
+        if !deployment.lanes.contains(&place.1) {
+            return false;
+        }
         deployment.executors.extend(started);
         true
     }

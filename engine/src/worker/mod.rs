@@ -3,7 +3,9 @@
 
 pub mod calibrate;
 pub mod config;
+pub mod control;
 pub mod control_io;
+mod deploy;
 pub mod deployments;
 pub mod hello;
 pub mod host;
@@ -11,5 +13,7 @@ pub mod lanes;
 pub mod links;
 pub mod placement;
 pub mod quantities;
+mod report;
+pub mod run;
 pub mod state;
 pub mod warden;
