@@ -1,0 +1,1 @@
+//! One connection between lanes, or between a client and a lane, after the greeting.
