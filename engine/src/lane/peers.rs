@@ -492,7 +492,7 @@ impl Bodies<'_> {
     }
 
     fn stream(&mut self, outgoing: Outgoing, list: bool, parts: &mut Parts<'_>) -> Result<Data, String> {
-        let layout = if list { Layout::Items } else { Layout::Whole };
+        let layout = if list { Layout::Items } else { Layout::Bytes };
         let pieces = outgoing
             .payloads()
             .iter()

@@ -145,6 +145,12 @@ impl SendBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Empties it, and exchanges its private bytes' memory for `bytes`, which are sent first. `bytes` is left empty.
+    pub fn begin_with(&mut self, bytes: &mut Vec<u8>) {
+        self.clear();
+        std::mem::swap(&mut self.bytes, bytes);
+    }
+
     /// Appends a piece: it is sent after the bytes that are there now and before those that are appended later.
     pub fn push(&mut self, piece: Piece) {
         self.pieces_bytes += piece.length();
@@ -164,6 +170,12 @@ impl SendBuffer {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.length() == 0
+    }
+
+    /// Bytes of private memory that it has, used or not.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Whether all of it is private bytes.
