@@ -30,11 +30,13 @@ use std::time::Duration;
 use uring::Uring;
 
 /// By which of the kernel's interfaces a driver works.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub enum DriverKind {
     /// io_uring: batches all operations of a turn into one system call.
+    #[serde(rename = "io_uring")]
     IoUring,
     /// epoll: for kernels and containers that refuse io_uring.
+    #[serde(rename = "epoll")]
     Epoll,
 }
 

@@ -71,6 +71,14 @@ pub enum Inbound {
         /// Whether node reports are wanted.
         report: bool,
     },
+    /// A [`wire::Begin`] is here, but payloads of it are still under way. It follows, unless a [`wire::Forget`] comes
+    /// first, the invocation is aborted, or the link ends.
+    BeginComing {
+        /// Which invocation.
+        invocation: u128,
+        /// Of what.
+        deployment: DeploymentId,
+    },
     /// See [`wire::Begin`].
     Begin {
         /// Which invocation.
@@ -126,7 +134,7 @@ impl Inbound {
             | Self::PartDone { invocation, .. }
             | Self::Forget { invocation } => Some(*invocation),
             Self::PartFailed(failed) => Some(failed.invocation),
-            Self::Invoke { .. } | Self::Drained { .. } => None,
+            Self::Invoke { .. } | Self::BeginComing { .. } | Self::Drained { .. } => None,
         }
     }
 
@@ -137,7 +145,10 @@ impl Inbound {
             Self::Begin { inputs: payloads, .. }
             | Self::StateEvent { outputs: payloads, .. }
             | Self::PartDone { outputs: payloads, .. } => release_all(payloads, arena),
-            Self::PartFailed(_) | Self::Forget { .. } | Self::Drained { .. } => {}
+            Self::BeginComing { .. }
+            | Self::PartFailed(_)
+            | Self::Forget { .. }
+            | Self::Drained { .. } => {}
         }
     }
 
@@ -148,7 +159,7 @@ impl Inbound {
             Self::Begin { inputs: payloads, .. }
             | Self::StateEvent { outputs: payloads, .. }
             | Self::PartDone { outputs: payloads, .. } => payloads.get_mut(index).map(|(_, landing)| landing),
-            Self::PartFailed(_) | Self::Forget { .. } | Self::Drained { .. } => None,
+            Self::BeginComing { .. } | Self::PartFailed(_) | Self::Forget { .. } | Self::Drained { .. } => None,
         }
     }
 }
@@ -320,8 +331,9 @@ impl Landings {
             if let Some(invocation) = message.invocation() {
                 let under = self.invocations.entry(invocation).or_default();
                 under.messages.insert(number);
-                if !follows && matches!(message, Inbound::Begin { .. }) {
+                if !follows && let Inbound::Begin { deployment, .. } = message {
                     under.begin = Some(number);
+                    out.push(Inbound::BeginComing { invocation, deployment });
                 }
             }
             let waiting = Waiting { message, transfers, missing, bytes, followers: Vec::new(), followers_bytes: 0 };

@@ -8,7 +8,8 @@
 //! - Nothing that arrives is believed: kinds, lengths, checksums, archives, lists and the order of chunks are checked
 //!   before memory is set aside or a payload named, and what is wrong ends the link with a [`LinkError`]. What a link
 //!   holds of a peer's doing is bounded by its [`LinkLimits`].
-//! - A [`Begin`](wire::Begin) comes before anything else of its invocation. Otherwise a message comes as soon as it is
+//! - A [`Begin`](wire::Begin) comes before anything else of its invocation, and if its payloads are still under way,
+//!   [`Inbound::BeginComing`] before that. Otherwise a message comes as soon as it is
 //!   complete: small ones overtake large ones that are still under way. A [`Forget`](wire::Forget) discards what is
 //!   under way of its invocation.
 //! - Frames are sent in the order in which they were queued, and never behind more than one chunk of a payload;
@@ -24,7 +25,7 @@ mod outbound;
 mod tests;
 
 pub use landing::{Inbound, Landed, Landing, LandingError};
-pub use outbound::{Layout, QueueError, QueueRefusal};
+pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
 use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
@@ -265,7 +266,7 @@ impl Link {
     /// # Errors
     /// The queue is full, or the message too long. Nothing is sent then, neither it nor the payloads that it
     /// announces, whose tokens are in the error.
-    pub fn queue<T: outbound::Message>(&mut self, message: &T) -> Result<(), QueueError> {
+    pub fn queue<T: Message>(&mut self, message: &T) -> Result<(), QueueError> {
         let result = self.outbound.queue(message);
         match &result {
             Ok(()) => self.counters.messages_queued += 1,
