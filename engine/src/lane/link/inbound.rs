@@ -174,8 +174,8 @@ impl Assembly {
         let available = &buffer[self.start..self.end];
         let used = match &mut self.state {
             State::Header => {
-                debug_assert!(self.start % FRAME_ALIGN == 0, "archives are read in place");
                 let Some(bytes) = available.first_chunk::<HEADER_BYTES>() else { return Ok(false) };
+                debug_assert!(self.start % FRAME_ALIGN == 0, "archives are read in place");
                 let header = Header::parse(bytes, self.body_bytes_max)?;
                 self.state = after_header(header, self.role)?;
                 HEADER_BYTES
