@@ -18,11 +18,16 @@ use faasstore::ring::{PushError, RingError};
 use faasstore::segment::SegmentReader;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Release messages that an executor may be sent between two of its completions. With 256 slots to a ring this leaves
 /// room for its next request, always.
 const RELEASES_UNREAD_MAX: u32 = 192;
+
+/// How long an executor's socket may be too full to tell it of a segment. It reads its socket before it runs what names
+/// the segment, so a full socket means an executor that does not read.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why an executor cannot be believed, or reached; it is ended.
 #[derive(Debug, Error)]
@@ -69,6 +74,7 @@ pub(crate) struct Executor {
     pub(crate) started: StartedExecutor,
     /// Tells its life in this place from those before.
     pub(crate) serial: u32,
+    limits: OutputLimits,
     /// Segments of its arena: index, generation, slot in the lane's table.
     arena: Vec<(u32, u32, u32)>,
     /// Ranges of its arena that are free again, and that it is still to be told of.
@@ -83,10 +89,11 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(started: StartedExecutor, serial: u32) -> Self {
+    pub(crate) fn new(started: StartedExecutor, serial: u32, limits: OutputLimits) -> Self {
         Self {
             started,
             serial,
+            limits,
             arena: Vec::new(),
             released: Vec::new(),
             releases_unread: 0,
@@ -102,9 +109,9 @@ impl Executor {
 
     /// Takes in the segments that the executor has announced since it was last asked.
     fn read_announcements(&mut self, place: u32, segments: &mut Segments) -> Result<(), ExecutorError> {
-        while let Some((announce, mut descriptors)) = self.started.socket.try_receive::<Announce>()? {
-            let Announce { segment: index, generation } = announce;
-            let Some(descriptor) = descriptors.pop() else {
+        while let Some(mut received) = self.started.socket.try_receive::<Announce>()? {
+            let Announce { segment: index, generation } = received.message;
+            let Some(descriptor) = received.descriptors.pop() else {
                 return Err(ExecutorError::Segment { segment: index, generation });
             };
             let mapping = Mapping::Executor(Arc::new(SegmentReader::open(descriptor)?));
@@ -175,7 +182,7 @@ impl Executor {
     pub(crate) fn push(&mut self, message: &descriptor::Message) -> Result<(), ExecutorError> {
         self.started.channel.push(message).map_err(|error| match error {
             PushError::Full => ExecutorError::RingFull,
-            PushError::Corrupt => ExecutorError::Ring(RingError::Corrupt),
+            PushError::Corrupt(error) => ExecutorError::Ring(error),
         })
     }
 
@@ -185,7 +192,7 @@ impl Executor {
         if range.is_range() && segments.tell(range.segment, place) {
             if let Some(mapping) = segments.mapping(range.segment) {
                 let announce = Announce { segment: range.segment, generation: range.generation };
-                self.started.socket.send(&announce, &[mapping.fd()])?;
+                self.started.socket.send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
             }
         }
         Ok(())
@@ -318,12 +325,7 @@ fn write_table(
         executor.tell(place, entry, segments)?;
     }
     let slot = segments.slot_of_own(range.segment, range.generation);
-    Ok(slot.map_or(PayloadRef::EMPTY, |(segment, generation)| PayloadRef {
-        segment,
-        generation,
-        offset: range.offset,
-        length: range.length,
-    }))
+    Ok(slot.and_then(|slot| segments.name(slot, range.offset, range.length)).unwrap_or(PayloadRef::EMPTY))
 }
 
 /// Takes the segments that the lane's own arena has made since into the table.
@@ -341,7 +343,6 @@ pub(crate) fn next_event(
     core: &Core,
     segments: &mut Segments,
     arena: &mut Arena,
-    limits: OutputLimits,
     outputs: &mut Vec<Output>,
     gone: &mut Vec<Gone>,
 ) -> Result<Option<Event>, ExecutorError> {
@@ -350,7 +351,7 @@ pub(crate) fn next_event(
         match descriptor::decode_completion(&message)? {
             Completion::Done { activation, outputs: refs, output_count, table } => {
                 let refs = &refs[..output_count];
-                let read = read_outputs(executor, id, core, segments, limits, refs, table, outputs);
+                let read = read_outputs(executor, id, core, segments, refs, table, outputs);
                 if read.is_err() {
                     outputs.clear();
                 }
@@ -397,18 +398,17 @@ impl Executor {
 
 /// Reads the outputs of a completion. `Some` names a limit that they exceed: then those read so far are to be returned.
 #[inline]
-#[expect(clippy::too_many_arguments, reason = "the lane's parts, each borrowed for itself")]
 fn read_outputs(
     executor: &mut Executor,
     id: ExecutorId,
     core: &Core,
     segments: &mut Segments,
-    limits: OutputLimits,
     refs: &[OutputRef],
     table: bool,
     outputs: &mut Vec<Output>,
 ) -> Result<Option<String>, ExecutorError> {
     outputs.clear();
+    let limits = executor.limits;
     let kinds = core.output_kinds(id).ok_or(crate::core::CompletionError::Activation)?;
     let declared = kinds.len();
     let tabled;

@@ -29,9 +29,9 @@ use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
 use faasstore::descriptor::{self, FailureCode, PayloadRef};
 use nix::time::{ClockId, clock_gettime};
-use peers::Peers;
+use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
-use rustix::process::{Signal, WaitId, WaitidOptions, pidfd_send_signal, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use segments::{Gone, Released, Segments};
 use setup::{LaneSetup, Yields};
 use std::collections::VecDeque;
@@ -45,6 +45,9 @@ const GRACE: Duration = Duration::from_secs(1);
 const LANE_SEGMENT_BYTES: u64 = 4 << 20;
 /// Turns without anything to do between two looks at the clock, where exact times are not needed.
 const TURNS_PER_CLOCK: u32 = 64;
+/// Turns without anything to do before the lane does what can wait: about a microsecond, longer than an executor takes
+/// to answer in a busy workflow.
+const TURNS_BEFORE_SETTLING: u32 = 32;
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
@@ -104,7 +107,7 @@ struct Lane {
 
 impl Lane {
     fn new(setup: LaneSetup) -> std::io::Result<Self> {
-        let mut driver = Driver::new(setup.driver.kind())?;
+        let mut driver = Driver::new(setup.driver)?;
         driver.watch(executors::second_descriptor(&setup.command_bell)?, TOKEN_COMMANDS, Watch::Doorbell)?;
         let core = Core::new(CoreConfig {
             worker_hash: setup.worker_hash,
@@ -150,21 +153,26 @@ impl Lane {
                 idle_turns = 0;
                 continue;
             }
-            if idle_turns == 0 {
+            idle_turns = idle_turns.wrapping_add(1);
+            if idle_turns == TURNS_BEFORE_SETTLING {
                 self.settle();
-                self.now_ns = monotonic_ns();
-                idle_since_ns = self.now_ns;
-            }
-            idle_turns = idle_turns.wrapping_add(1).max(1);
-            if idle_turns % TURNS_PER_CLOCK == 0 {
+                idle_since_ns = monotonic_ns();
+                self.now_ns = idle_since_ns;
+            } else if idle_turns % TURNS_PER_CLOCK == 0 {
                 self.now_ns = monotonic_ns();
             }
             let parks = match self.setup.wait {
                 WaitStrategy::Spin => false,
-                WaitStrategy::Adaptive => self.now_ns - idle_since_ns >= self.setup.spin_budget_ns,
+                WaitStrategy::Adaptive => {
+                    idle_turns > TURNS_BEFORE_SETTLING
+                        && self.now_ns.saturating_sub(idle_since_ns) >= self.setup.spin_budget_ns
+                }
                 WaitStrategy::Park => true,
             };
             if parks {
+                if idle_turns < TURNS_BEFORE_SETTLING {
+                    self.settle();
+                }
                 self.park();
                 idle_turns = 0;
             } else if self.setup.yields == Yields::Always {
@@ -222,7 +230,6 @@ impl Lane {
                 return busy;
             }
             busy = true;
-            let limits = self.limits.get(&executor.deployment()).copied().unwrap_or(OutputLimits::NONE);
             let id = ExecutorId(place);
             let event = executors::next_event(
                 executor,
@@ -230,7 +237,6 @@ impl Lane {
                 &self.core,
                 &mut self.segments,
                 &mut self.arena,
-                limits,
                 &mut self.outputs,
                 &mut self.gone,
             );
@@ -263,24 +269,20 @@ impl Lane {
             Completion::Watched { .. } => self.doorbells += 1,
             other => {
                 self.now_ns = monotonic_ns();
-                let lost = self.peers.on_completion(
-                    other,
-                    self.now_ns,
-                    &mut self.core,
-                    &mut self.driver,
-                    &mut self.arena,
-                    &mut self.segments,
-                );
-                self.report_lost(lost);
+                let (peers, mut parts) = self.peers();
+                let lost = peers.on_completion(other, &mut parts);
+                if let Some(report) = lost {
+                    self.report(report);
+                }
                 self.act();
             }
         }
     }
 
-    fn report_lost(&mut self, lost: Option<LaneReport>) {
-        if let Some(report) = lost {
-            self.report(report);
-        }
+    /// The connections, and the parts of the lane that they work on.
+    fn peers(&mut self) -> (&mut Peers, Parts<'_>) {
+        let Self { peers, now_ns, core, driver, arena, segments, .. } = self;
+        (peers, Parts { now_ns: *now_ns, core, driver, arena, segments })
     }
 
     fn read_commands(&mut self) {
@@ -301,14 +303,18 @@ impl Lane {
                 self.core.executor_refused(self.now_ns, deployment, executable, &reason);
             }
             LaneCommand::LinkOut { worker, to_lane, socket } => {
-                let lost = self.peers.link_out(worker, to_lane, socket, &mut self.driver, &mut self.arena);
-                self.report_lost(lost);
+                let (peers, mut parts) = self.peers();
+                peers.link_out(worker, to_lane, socket, &mut parts);
             }
             LaneCommand::LinkIn { worker, epoch, from_lane, next_sequence, socket } => {
                 let door = peers::Door { worker, epoch, lane: from_lane };
-                self.peers.link_in(door, next_sequence, socket, &mut self.core, &mut self.driver, &mut self.arena);
+                let (peers, mut parts) = self.peers();
+                peers.link_in(door, next_sequence, socket, &mut parts);
             }
-            LaneCommand::Client(socket) => self.peers.client(socket, &mut self.driver, &mut self.arena),
+            LaneCommand::Client(socket) => {
+                let (peers, mut parts) = self.peers();
+                peers.client(socket, &mut parts);
+            }
             LaneCommand::Stop => self.stopped = true,
         }
     }
@@ -345,7 +351,8 @@ impl Lane {
             self.report(LaneReport::ExecutorEnded { deployment, pid, cause: reason });
             return;
         }
-        self.executors[place] = Some(Executor::new(started, self.serial));
+        let limits = self.limits.get(&deployment).copied().unwrap_or(OutputLimits::NONE);
+        self.executors[place] = Some(Executor::new(started, self.serial, limits));
         self.polled.push(place as u32);
         self.core.executor_joined(self.now_ns, ExecutorId(place as u32), deployment, executable);
     }
@@ -358,6 +365,7 @@ impl Lane {
             self.core.take_actions(&mut actions);
             if actions.is_empty() {
                 self.actions = actions;
+                self.peers.pump(&mut self.driver);
                 return;
             }
             actions.drain(..).for_each(|action| self.on_action(action));
@@ -386,14 +394,14 @@ impl Lane {
             Action::Release(range) => self.release(range),
             Action::Send(send) => {
                 self.events_sent += 1;
-                let lost =
-                    self.peers.send(*send, self.now_ns, &mut self.core, &self.segments, &mut self.driver);
-                self.report_lost(lost);
+                let (peers, mut parts) = self.peers();
+                peers.send(*send, &mut parts);
             }
             Action::Answer(answered) => {
                 self.now_ns = monotonic_ns();
                 let worker = Arc::clone(&self.setup.worker_name);
-                self.peers.answer(*answered, self.now_ns, &worker, &mut self.core, &self.segments, &mut self.driver);
+                let (peers, mut parts) = self.peers();
+                peers.answer(*answered, &worker, &mut parts);
             }
             Action::Kill { executor, cause } => self.end_executor(executor.0, &cause),
             Action::Stop(id) => self.stop_executor(id.0),
@@ -402,6 +410,7 @@ impl Lane {
             }
             Action::Removed(deployment) => {
                 self.limits.remove(&deployment);
+                self.peers.forget_deployment(deployment);
                 self.report(LaneReport::Removed(deployment));
             }
         }
@@ -584,7 +593,7 @@ impl Lane {
 
 /// How a process ended, for people. It stays a zombie until the warden reaps it.
 fn exit_text(executor: &Executor) -> String {
-    let options = WaitidOptions::EXITED | WaitidOptions::NOWAIT | WaitidOptions::NOHANG;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     match waitid(WaitId::PidFd(executor.started.pidfd.as_fd()), options) {
         Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => format!("it exited with status {code}"),

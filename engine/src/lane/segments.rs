@@ -77,6 +77,8 @@ pub(crate) struct Segments {
     slots: Vec<Slot>,
     free: Vec<u32>,
     bytes: u64,
+    /// Segments of the lane's own arena: index and generation there, slot here.
+    own: Vec<(u32, u32, u32)>,
 }
 
 /// A segment that has left the table. Whoever was told of it is to unmap it.
@@ -115,6 +117,9 @@ impl Segments {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
         });
+        if owner == Owner::Lane {
+            self.own.push((index, index_generation, slot));
+        }
         self.slots[slot as usize].known =
             Some(Known { mapping, owner, index, index_generation, ranges: 0, told: Vec::new() });
         slot
@@ -128,6 +133,12 @@ impl Segments {
         self.bytes
     }
 
+    /// The slot of a segment of the lane's own arena, by its index and generation there.
+    #[inline]
+    pub(crate) fn slot_of_own(&self, index: u32, generation: u32) -> Option<u32> {
+        self.own.iter().find(|own| own.0 == index && own.1 == generation).map(|own| own.2)
+    }
+
     #[inline]
     fn known(&self, slot: u32) -> Option<&Known> {
         self.slots.get(slot as usize)?.known.as_ref()
@@ -137,24 +148,21 @@ impl Segments {
         self.known(slot).map(|known| &known.mapping)
     }
 
+    /// A range of the segment in `slot`, as requests name it; none if the segment is not of that size.
+    #[inline]
+    pub(crate) fn name(&self, slot: u32, offset: u64, length: u64) -> Option<PayloadRef> {
+        let Slot { generation, known } = self.slots.get(slot as usize)?;
+        let within = offset.checked_add(length)? <= known.as_ref()?.mapping.length();
+        within.then_some(PayloadRef { segment: slot, generation: *generation, offset, length })
+    }
+
     /// A committed range of the segment in `slot`, as requests name it, counted as leased; none if the segment is not
     /// of that size.
     #[inline]
     pub(crate) fn lease(&mut self, slot: u32, offset: u64, length: u64) -> Option<PayloadRef> {
-        let Slot { generation, known } = self.slots.get_mut(slot as usize)?;
-        let known = known.as_mut()?;
-        if offset.checked_add(length)? > known.mapping.length() {
-            return None;
-        }
-        known.ranges += 1;
-        Some(PayloadRef { segment: slot, generation: *generation, offset, length })
-    }
-
-    /// Undoes [`Segments::lease`] for a range that the core never took charge of.
-    pub(crate) fn unlease(&mut self, range: PayloadRef) {
-        if let Some(known) = self.slots[range.segment as usize].known.as_mut() {
-            known.ranges -= 1;
-        }
+        let range = self.name(slot, offset, length)?;
+        self.slots[slot as usize].known.as_mut()?.ranges += 1;
+        Some(range)
     }
 
     /// A range is not leased any more.
@@ -228,6 +236,7 @@ impl Segments {
     fn remove(&mut self, slot: u32) -> Option<Gone> {
         let state = &mut self.slots[slot as usize];
         let known = state.known.take()?;
+        self.own.retain(|own| own.2 != slot);
         let gone = Gone { slot, generation: state.generation, told: known.told };
         self.bytes -= known.mapping.length();
         state.generation = state.generation.wrapping_add(1);
