@@ -3,13 +3,7 @@
 
 pub mod core;
 pub mod greeting;
-pub mod lane {
-    //! Lanes: what goes in and out of them.
-    pub mod command;
-    mod idle;
-    pub mod setup;
-    pub use idle::{probe, run};
-}
+pub mod lane;
 pub mod plan;
 pub mod plan_check;
 pub mod status;

@@ -224,25 +224,7 @@ pub struct DriverStatus {
     pub reason: String,
 }
 
-/// A way of doing I/O.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Driver {
-    /// io_uring.
-    #[serde(rename = "io_uring")]
-    IoUring,
-    /// epoll, where io_uring is forbidden or missing.
-    #[serde(rename = "epoll")]
-    Epoll,
-}
-
-impl std::fmt::Display for Driver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::IoUring => "io_uring",
-            Self::Epoll => "epoll",
-        })
-    }
-}
+pub use crate::lane::driver::DriverKind as Driver;
 
 /// Where executors run, beside their lane.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]

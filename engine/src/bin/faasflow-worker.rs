@@ -1,6 +1,7 @@
 //! FaaSFlow's worker, as a program: reads its command line, sets up its log, and runs [`engine::worker::run`].
 
 use clap::Parser;
+use engine::lane::driver::Driver;
 use engine::worker::config::{Arguments, Config};
 use engine::worker::run::{LaneProgram, run};
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 const LANES: LaneProgram = LaneProgram {
-    probe: engine::lane::probe,
+    probe: Driver::probe,
     run: engine::lane::run,
 };
 

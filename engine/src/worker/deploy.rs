@@ -26,7 +26,7 @@ const PREPARED_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Why a plan was refused; nothing has changed then.
 #[derive(Debug, Error)]
-pub enum PrepareError {
+pub(super) enum PrepareError {
     /// It cannot be followed by anyone.
     #[error("the plan cannot be followed: {0}")]
     Plan(#[from] PlanError),
@@ -61,7 +61,6 @@ pub enum PrepareError {
 /// A link that was just made.
 struct NewLink {
     key: LinkKey,
-    epoch: u32,
     socket: OwnedFd,
 }
 
@@ -140,10 +139,10 @@ impl Control {
         let caller = self.caller();
         let mut made = Vec::with_capacity(missing.len());
         for (key, address) in missing {
-            let (socket, epoch) = caller
+            let socket = caller
                 .connect(&key, &address, self.next_sequence(key.from_lane))
                 .await?;
-            made.push(NewLink { key, epoch, socket });
+            made.push(NewLink { key, socket });
         }
         Ok(made)
     }
@@ -165,12 +164,10 @@ impl Control {
                     from_lane,
                     to_lane,
                 },
-            epoch,
             socket,
         } = link;
         let command = LaneCommand::LinkOut {
             worker,
-            epoch,
             to_lane,
             socket,
         };
@@ -188,11 +185,11 @@ impl Control {
             let outcome = self.caller().connect(&key, &address, next_sequence).await;
             drop(open);
             match outcome {
-                Ok((socket, epoch)) => {
+                Ok(socket) => {
                     self.links.borrow_mut().remade(&key);
                     self.counters.links_remade.add(1);
                     tracing::info!("linked to worker {} again", key.worker);
-                    return self.give_link(NewLink { key, epoch, socket }).await;
+                    return self.give_link(NewLink { key, socket }).await;
                 }
                 Err(error) if failures == 0 => {
                     tracing::warn!("{error}; trying again until it is back")

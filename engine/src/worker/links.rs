@@ -135,7 +135,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Makes a link: its descriptor, and the peer's restart epoch. `next_sequence` is as in [`Role::Peer`].
+    /// Makes a link, and returns its descriptor. `next_sequence` is as in [`Role::Peer`].
     ///
     /// # Errors
     /// A [`LinkError`] that names the peer.
@@ -144,7 +144,7 @@ impl Caller {
         link: &LinkKey,
         address: &str,
         next_sequence: u64,
-    ) -> Result<(OwnedFd, u32), LinkError> {
+    ) -> Result<OwnedFd, LinkError> {
         let unreachable = |source: FrameError| LinkError::Unreachable {
             worker: link.worker.clone(),
             address: address.to_owned(),
@@ -197,10 +197,9 @@ impl Caller {
         let body = expect(FrameKind::Welcome, link, address, frame)?;
         let welcome: Welcome = wire::decode(&body).map_err(unreadable)?;
         expectation.check(&welcome).map_err(untrusted)?;
-        let descriptor = connection
+        connection
             .into_descriptor()
-            .map_err(|error| unreachable(error.into()))?;
-        Ok((descriptor, welcome.epoch))
+            .map_err(|error| unreachable(error.into()))
     }
 }
 

@@ -39,16 +39,13 @@ const LANE_END_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often an ending worker looks whether its lanes have ended.
 const LANE_END_LOOK: Duration = Duration::from_millis(1);
 
-/// Why a lane ended before it was told to.
-pub type LaneFailure = Box<dyn std::error::Error + Send + Sync>;
-
 /// What a worker's lanes are made of.
 #[derive(Clone, Copy)]
 pub struct LaneProgram {
     /// Whether io_uring is to be had for all that a lane does with it.
     pub probe: fn() -> io::Result<()>,
     /// What a lane's thread runs, until [`crate::lane::command::LaneCommand::Stop`].
-    pub run: fn(LaneSetup) -> Result<(), LaneFailure>,
+    pub run: fn(LaneSetup) -> io::Result<()>,
 }
 
 /// Why a worker did not start. Each is a matter of what it was told or where it runs: exit code 2.
@@ -285,7 +282,7 @@ impl Drop for Essential {
 
 fn start_lane(
     setup: LaneSetup,
-    run: fn(LaneSetup) -> Result<(), LaneFailure>,
+    run: fn(LaneSetup) -> io::Result<()>,
     warden: WardenHandle,
 ) -> io::Result<JoinHandle<()>> {
     let thread = format!("lane-{}", setup.index);
