@@ -351,3 +351,28 @@ fn an_executor_that_dies_is_noticed_and_reaped() {
         assert_eq!(status.counters["executors_ended"], 1, "{driver}");
     }
 }
+
+#[test]
+fn a_link_to_a_peer_that_was_restarted_is_made_again() {
+    let functions = Functions::new();
+    for driver in drivers() {
+        let worker = Worker::start(driver, "a", functions.0.path(), &[]);
+        let peer = Worker::start(driver, "b", functions.0.path(), &[]);
+        let address = peer.address.clone();
+        let mut master = Caller::control(&worker.address);
+        deploy(&mut master, plan(1, 1, &worker.address, &[("b", &address)]));
+        eventually("the link stands", || {
+            (master.status().counters["links"] == 1).then_some(())
+        });
+        drop(peer);
+        eventually("the loss is noticed", || {
+            (master.status().counters["links"] == 0).then_some(())
+        });
+        let flag = format!("--listen={address}");
+        let _again = Worker::start(driver, "b", functions.0.path(), &[&flag]);
+        eventually("it stands again", || {
+            let counters = master.status().counters;
+            (counters["links"] == 1 && counters["links_remade"] == 1).then_some(())
+        });
+    }
+}
