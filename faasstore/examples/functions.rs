@@ -114,7 +114,9 @@ fn fail(call: &mut Call) -> Result<(), Error> {
     call.write("first", &[7; 20_000])?;
     match way {
         b"error" => Err(Error::new("as asked for")),
-        b"cause" => Ok(drop(std::fs::File::open("/nowhere")?)),
+        b"cause" => std::fs::File::open("/nowhere")?
+            .sync_all()
+            .map_err(Error::from),
         b"panic" => panic!("as asked for, {}", "with text"),
         b"leak" => {
             std::mem::forget(call.reserve("second", 20_000)?);
