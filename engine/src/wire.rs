@@ -9,6 +9,7 @@
 //! A body is an rkyv archive, validated before use, but for [`FrameKind::Chunk`]: a [`ChunkHead`] and raw bytes. The
 //! padding keeps every body of a stream on a 16-byte boundary, as archives need; it is zero and not counted in
 //! `length`. This file does no I/O: connections live in `lane::link`, `worker::control` and `client`.
+#![allow(missing_docs, reason = "rkyv derives fields of its own for enum variants, which nobody can document")]
 
 use crate::plan::{DeploymentId, NodeId, Plan};
 use faasstore::descriptor::InvocationId;
@@ -281,11 +282,18 @@ impl ChunkHead {
     /// Header and head of a chunk; the raw bytes and [`padding`] follow.
     #[must_use]
     pub fn frame_start(self, raw: &[u8]) -> [u8; HEADER_BYTES + CHUNK_HEAD_BYTES] {
-        debug_assert!(raw.len() <= CHUNK_BYTES_MAX);
+        self.frame_start_of(&[raw])
+    }
+
+    /// [`ChunkHead::frame_start`] of raw bytes that lie in several places, in order.
+    #[must_use]
+    pub fn frame_start_of(self, raw: &[&[u8]]) -> [u8; HEADER_BYTES + CHUNK_HEAD_BYTES] {
         let head = self.to_bytes();
+        let length = raw.iter().map(|part| part.len()).sum::<usize>();
+        debug_assert!(length <= CHUNK_BYTES_MAX);
+        let body: Vec<&[u8]> = std::iter::once(&head[..]).chain(raw.iter().copied()).collect();
         let mut start = [0; HEADER_BYTES + CHUNK_HEAD_BYTES];
-        start[..HEADER_BYTES]
-            .copy_from_slice(&header_bytes(FrameKind::Chunk, CHUNK_HEAD_BYTES + raw.len(), &[&head, raw]));
+        start[..HEADER_BYTES].copy_from_slice(&header_bytes(FrameKind::Chunk, CHUNK_HEAD_BYTES + length, &body));
         start[HEADER_BYTES..].copy_from_slice(&head);
         start
     }
@@ -481,6 +489,16 @@ pub enum Failure {
         /// What its executor, or the engine, said.
         cause: String,
     },
+    /// A payload could not be taken in where it was needed.
+    #[error("worker {worker} could not take a payload of node {node}: {cause}")]
+    Payload {
+        /// The node whose output it is, or the input.
+        node: String,
+        /// Where it was needed.
+        worker: String,
+        /// Which limit, and by how much.
+        cause: String,
+    },
     /// A worker that took part went away.
     #[error("worker {worker} was lost while the invocation ran: {cause}")]
     Worker {
@@ -509,16 +527,16 @@ pub struct NodeReport {
     pub busy_ns: u64,
     /// From the first dispatch to the last completion, in nanoseconds.
     pub span_ns: u64,
-    /// One for each edge out of it.
+    /// One for each edge into it.
     pub edges: Vec<EdgeReport>,
 }
 
-/// How a node's outputs reached one consumer.
+/// How the outputs of one producer reached a node.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[derive(serde::Serialize)]
 pub struct EdgeReport {
-    /// The consumer's name, or `output` for the client.
-    pub to: String,
+    /// The producer's name, or `input` for inputs of the workflow.
+    pub from: String,
     /// How.
     pub tier: Tier,
     /// Payload bytes.
