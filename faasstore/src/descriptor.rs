@@ -304,6 +304,7 @@ pub struct Message {
 }
 
 impl Message {
+    #[inline]
     fn new(kind: u8, used: usize, count: usize, flags: u8) -> Self {
         debug_assert!((1..=MESSAGE_SLOTS_MAX).contains(&used));
         let mut slots = [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX];
@@ -320,10 +321,31 @@ impl Message {
         &self.slots[..usize::from(self.used)]
     }
 
+    /// A message whose first slot has been read, and whose others, as many as that one says, are to be filled in: the
+    /// ring reads them where they stay, since this is the hottest copy there is.
+    #[inline]
+    pub(crate) fn begun(first: Slot) -> Self {
+        let used = 1 + further_slots(&first);
+        let mut slots = [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX];
+        slots[0] = first;
+        Self {
+            slots,
+            used: used as u8,
+        }
+    }
+
+    /// The slots after the first.
+    #[inline]
+    pub(crate) fn further_mut(&mut self) -> &mut [Slot] {
+        &mut self.slots[1..usize::from(self.used)]
+    }
+
+    #[inline]
     fn put(&mut self, slot: usize, word: usize, words: [u64; 3]) {
         self.slots[slot][word..word + 3].copy_from_slice(&words);
     }
 
+    #[inline]
     fn get(&self, slot: usize, word: usize) -> [u64; 3] {
         let slot = &self.slots[slot];
         [slot[word], slot[word + 1], slot[word + 2]]
@@ -332,6 +354,7 @@ impl Message {
 
 /// How many further slots follow the first one of a message, as its sender says. At most `MESSAGE_SLOTS_MAX - 1` is
 /// believed: a message that claims more is refused when it is decoded.
+#[inline]
 #[must_use]
 pub fn further_slots(first: &Slot) -> usize {
     let [_, slots, _, _] = ((first[0] >> 32) as u32).to_le_bytes();
