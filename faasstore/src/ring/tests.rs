@@ -230,6 +230,8 @@ mod under_loom {
     use super::*;
     use loom::thread;
 
+    /// What loom cannot show: a load that is reordered after a later store, which `publish_head`'s release forbids.
+    ///
     /// Bounded preemption keeps the exploration of 64-byte slots to minutes; loom's authors find 2 to 3 enough.
     fn explore(check: impl Fn() + Sync + Send + 'static) {
         let mut model = loom::model::Builder::new();
