@@ -1,2 +1,61 @@
-//! Placeholder.
-fn main() {}
+//! FaaSFlow's worker, as a program: reads its command line, sets up its log, and runs [`engine::worker::run`].
+
+use clap::Parser;
+use engine::lane::driver::Driver;
+use engine::worker::config::{Arguments, Config};
+use engine::worker::run::{LaneProgram, run};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Name of the environment variable that sets what is logged, as in `debug` or `engine::worker=trace`.
+const LOG_VARIABLE: &str = "FAASFLOW_LOG";
+/// Something failed while the worker ran.
+const EXIT_FAILED: u8 = 1;
+/// What the worker was told cannot be done here.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    // Prints help, the version, or what is wrong, and exits 0 or 2 by itself.
+    let arguments = Arguments::parse();
+    start_log();
+    std::panic::set_hook(Box::new(|panic| {
+        // One line for whoever reads the log; a backtrace helps only with the source at hand.
+        eprintln!(
+            "faasflow-worker: internal error, please report it: {}",
+            one_line(&panic.to_string())
+        );
+    }));
+    let outcome = std::panic::catch_unwind(|| match Config::check(arguments) {
+        Ok(config) => run(config, LANES).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    });
+    match outcome {
+        Ok(Ok(exit_code)) => ExitCode::from(exit_code),
+        Ok(Err(error)) => {
+            eprintln!("faasflow-worker: {error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(_) => ExitCode::from(EXIT_FAILED),
+    }
+}
+
+const LANES: LaneProgram = LaneProgram {
+    probe: Driver::probe,
+    run: engine::lane::run,
+};
+
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

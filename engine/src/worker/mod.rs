@@ -3,8 +3,17 @@
 
 pub mod calibrate;
 pub mod config;
+pub mod control;
 pub mod control_io;
+mod deploy;
+pub mod deployments;
+pub mod hello;
 pub mod host;
+pub mod lanes;
+pub mod links;
 pub mod placement;
 pub mod quantities;
+mod report;
+pub mod run;
 pub mod state;
+pub mod warden;

@@ -1,0 +1,434 @@
+//! What a deployment needs done: executors started, links made, lanes told; and undone again if anything fails.
+//!
+//! A plan is prepared in one go: checked whole, peers reached, executors started, and only then are the lanes told,
+//! which cannot fail. So a refusal needs nothing undone beyond what it lets go of. A deployment that is prepared but
+//! not activated in time is dropped, since its master may be gone.
+
+use crate::lane::command::{LaneCommand, LaneReport, StartedExecutor};
+use crate::plan::{DeploymentId, Plan};
+use crate::plan_check::PlanError;
+use crate::status::DeploymentState;
+use crate::worker::control::{Control, Open};
+use crate::worker::deployments::{Deployment, DeploymentError, Pool, Running};
+use crate::worker::hello::StartError;
+use crate::worker::links::{self, LinkError, LinkKey, retry_pause};
+use crate::worker::warden::{ExecutorSpec, WardenRequest};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+/// How long a deployment may wait to be activated.
+const PREPARED_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Why a plan was refused; nothing has changed then.
+#[derive(Debug, Error)]
+pub(super) enum PrepareError {
+    /// It cannot be followed by anyone.
+    #[error("the plan cannot be followed: {0}")]
+    Plan(#[from] PlanError),
+    /// It is for someone else.
+    #[error(
+        "the plan is for worker {theirs} with {their_lanes} lanes; this is {ours} with {our_lanes}"
+    )]
+    Elsewhere {
+        /// As the plan says.
+        theirs: String,
+        /// As the plan says.
+        their_lanes: u8,
+        /// This worker.
+        ours: String,
+        /// Of this worker.
+        our_lanes: u8,
+    },
+    /// This host cannot serve it.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// A peer cannot be reached.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// An executor cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The worker ends.
+    #[error("this worker ends")]
+    Ending,
+}
+
+/// A link that was just made.
+struct NewLink {
+    key: LinkKey,
+    socket: OwnedFd,
+}
+
+impl Control {
+    /// Checks a plan whole, starts its executors, connects to its peers and tells the lanes; clients may not invoke
+    /// it yet.
+    ///
+    /// # Errors
+    /// A [`PrepareError`]; nothing has changed then.
+    pub(super) async fn prepare(self: &Rc<Self>, plan: Plan) -> Result<(), PrepareError> {
+        let _one_at_a_time = self.preparing.lock().await;
+        plan.check()?;
+        self.is_for_us(&plan)?;
+        let config = &self.identity.config;
+        let pools = Deployment::pools(&plan, &config.functions, config.lanes)?;
+        self.deployments.borrow().admits(&plan, &pools)?;
+        let needed = links::needed(&plan);
+        // No borrow may be held across a wait, not even by a temporary.
+        let missing = self.links.borrow().missing(&needed);
+        let new_links = self.make_links(missing).await?;
+        let plan = Arc::new(plan);
+        let started = self.start_all(&plan, &pools).await?;
+
+        let id = plan.deployment;
+        let executors = started
+            .iter()
+            .map(|(lane, executor)| (executor.pid, running(*lane, executor)));
+        self.deployments.borrow_mut().insert(Deployment {
+            plan: Arc::clone(&plan),
+            pools,
+            state: DeploymentState::Prepared,
+            executors: executors.collect(),
+            starting: BTreeMap::new(),
+            lanes: (0..config.lanes).collect(),
+        });
+        let made: BTreeSet<_> = new_links.iter().map(|link| link.key.clone()).collect();
+        self.links.borrow_mut().adopt(id, needed.clone(), &made);
+        for link in new_links {
+            self.give_link(link).await;
+        }
+        // A link that stood when we looked may have broken since, when no deployment needed it.
+        let missing = self.links.borrow().missing(&needed);
+        for (key, _) in missing {
+            tokio::task::spawn_local(Rc::clone(self).remake_link(key));
+        }
+        let mut by_lane: Vec<Vec<StartedExecutor>> =
+            self.lanes.iter().map(|_| Vec::new()).collect();
+        started
+            .into_iter()
+            .for_each(|(lane, executor)| by_lane[usize::from(lane)].push(executor));
+        for (lane, executors) in self.lanes.iter().zip(by_lane) {
+            lane.send(LaneCommand::Deploy {
+                plan: Arc::clone(&plan),
+                executors,
+            })
+            .await;
+        }
+        tokio::task::spawn_local(Rc::clone(self).expire(id));
+        Ok(())
+    }
+
+    fn is_for_us(&self, plan: &Plan) -> Result<(), PrepareError> {
+        let (me, config) = (&plan.workers[usize::from(plan.me)], &self.identity.config);
+        if (&me.name, me.lanes) == (&config.name, config.lanes) {
+            return Ok(());
+        }
+        Err(PrepareError::Elsewhere {
+            theirs: me.name.clone(),
+            their_lanes: me.lanes,
+            ours: config.name.clone(),
+            our_lanes: config.lanes,
+        })
+    }
+
+    async fn make_links(&self, missing: Vec<(LinkKey, String)>) -> Result<Vec<NewLink>, LinkError> {
+        let caller = self.caller();
+        let mut made = Vec::with_capacity(missing.len());
+        for (key, address) in missing {
+            let socket = caller
+                .connect(&key, &address, self.next_sequence(key.from_lane))
+                .await?;
+            made.push(NewLink { key, socket });
+        }
+        Ok(made)
+    }
+
+    /// The sequence of the next invocation that a lane takes, as [`crate::wire::Role::Peer`] says it. An older value
+    /// is safe: what it leaves out is begun on the new link.
+    fn next_sequence(&self, lane: u8) -> u64 {
+        self.lanes[usize::from(lane)]
+            .counters()
+            .invocations_taken
+            .get()
+    }
+
+    async fn give_link(&self, link: NewLink) {
+        let NewLink {
+            key:
+                LinkKey {
+                    worker,
+                    from_lane,
+                    to_lane,
+                },
+            socket,
+        } = link;
+        let command = LaneCommand::LinkOut {
+            worker,
+            to_lane,
+            socket,
+        };
+        self.lanes[usize::from(from_lane)].send(command).await;
+    }
+
+    async fn remake_link(self: Rc<Self>, key: LinkKey) {
+        let mut failures = 0;
+        while !*self.end.borrow() {
+            let Some(address) = self.links.borrow().wanted(&key) else {
+                return;
+            };
+            let next_sequence = self.next_sequence(key.from_lane);
+            let open = Open::new(&self);
+            let outcome = self.caller().connect(&key, &address, next_sequence).await;
+            drop(open);
+            match outcome {
+                Ok(socket) => {
+                    self.links.borrow_mut().remade(&key);
+                    self.counters.links_remade.add(1);
+                    tracing::info!("linked to worker {} again", key.worker);
+                    return self.give_link(NewLink { key, socket }).await;
+                }
+                Err(error) if failures == 0 => {
+                    tracing::warn!("{error}; trying again until it is back")
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(retry_pause(failures)).await;
+            failures += 1;
+        }
+    }
+
+    async fn start_all(
+        &self,
+        plan: &Plan,
+        pools: &[Pool],
+    ) -> Result<Vec<(u8, StartedExecutor)>, PrepareError> {
+        let mut specs = Vec::new();
+        for (executable, pool) in pools.iter().enumerate() {
+            for (lane, &scale) in pool.scale.iter().enumerate() {
+                for ordinal in 0..scale {
+                    specs.push(self.spec(plan, pool, executable as u16, lane as u8, ordinal));
+                }
+            }
+        }
+        let cpus: Vec<_> = specs.iter().map(|spec| spec.seat.cpu).collect();
+        let started = self.start(specs).await;
+        if started.is_err() {
+            cpus.into_iter()
+                .for_each(|cpu| self.placement.borrow_mut().leave(cpu));
+        }
+        started
+    }
+
+    fn spec(
+        &self,
+        plan: &Plan,
+        pool: &Pool,
+        executable: u16,
+        lane: u8,
+        ordinal: usize,
+    ) -> ExecutorSpec {
+        ExecutorSpec {
+            lane,
+            seat: self.placement.borrow_mut().seat(lane, ordinal),
+            deployment: plan.deployment,
+            workflow: plan.workflow.as_str().into(),
+            executable,
+            path: pool.path.clone(),
+            nodes: Arc::clone(&pool.nodes),
+            spin_budget_ns: self.identity.spin_budget_ns,
+            arena_bytes_max: pool.arena_bytes_max,
+        }
+    }
+
+    async fn start(
+        &self,
+        specs: Vec<ExecutorSpec>,
+    ) -> Result<Vec<(u8, StartedExecutor)>, PrepareError> {
+        if specs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (reply, answer) = oneshot::channel();
+        let count = specs.len() as u64;
+        self.warden
+            .try_send(WardenRequest::Start { specs, reply })
+            .map_err(|_| PrepareError::Ending)?;
+        let started = answer.await.map_err(|_| PrepareError::Ending)?;
+        match &started {
+            Ok(_) => self.counters.executors_started.add(count),
+            Err(_) => self.counters.executor_starts_failed.add(1),
+        }
+        Ok(started?)
+    }
+
+    async fn expire(self: Rc<Self>, id: DeploymentId) {
+        tokio::time::sleep(PREPARED_TIME_MAX).await;
+        if self.abort(id).await.is_ok() {
+            tracing::warn!(
+                "dropped deployment {id}, which no one activated within {PREPARED_TIME_MAX:?}"
+            );
+        }
+    }
+
+    /// Opens the door of a prepared deployment.
+    pub(super) async fn activate(&self, id: DeploymentId) -> Result<(), DeploymentError> {
+        self.deployments.borrow_mut().activate(id)?;
+        for lane in &self.lanes {
+            lane.send(LaneCommand::Activate(id)).await;
+        }
+        Ok(())
+    }
+
+    /// Drops a prepared deployment.
+    pub(super) async fn abort(&self, id: DeploymentId) -> Result<(), DeploymentError> {
+        self.deployments.borrow_mut().abort(id)?;
+        self.retire(id).await;
+        Ok(())
+    }
+
+    /// Retires what is deployed under this name.
+    pub(super) async fn undeploy(&self, workflow: &str) -> Result<(), DeploymentError> {
+        let retired = self.deployments.borrow_mut().undeploy(workflow)?;
+        for id in retired {
+            self.retire(id).await;
+        }
+        Ok(())
+    }
+
+    async fn retire(&self, id: DeploymentId) {
+        for lane in &self.lanes {
+            lane.send(LaneCommand::Retire(id)).await;
+        }
+    }
+
+    /// Hears what lanes report, until it is aborted.
+    pub(super) async fn hear_lanes(self: Rc<Self>) {
+        loop {
+            for (index, lane) in self.lanes.iter().enumerate() {
+                while let Some(report) = lane.next_report() {
+                    self.hear(index as u8, report);
+                }
+            }
+            self.report_notify.notified().await;
+        }
+    }
+
+    fn hear(self: &Rc<Self>, lane: u8, report: LaneReport) {
+        match report {
+            LaneReport::ExecutorWanted {
+                deployment,
+                executable,
+            } => {
+                tokio::task::spawn_local(Rc::clone(self).start_one(deployment, executable, lane));
+            }
+            LaneReport::ExecutorEnded {
+                deployment,
+                pid,
+                cause,
+            } => {
+                tracing::info!("executor {pid} has ended: {cause}");
+                self.counters.executors_ended.add(1);
+                if let Some(running) = self
+                    .deployments
+                    .borrow_mut()
+                    .executor_ended(deployment, pid)
+                {
+                    self.placement.borrow_mut().leave(running.cpu);
+                }
+                self.reap(pid);
+            }
+            LaneReport::LinkLost { worker, to_lane } => {
+                let key = LinkKey {
+                    worker,
+                    from_lane: lane,
+                    to_lane,
+                };
+                if self.links.borrow_mut().broke(&key) {
+                    tokio::task::spawn_local(Rc::clone(self).remake_link(key));
+                }
+            }
+            LaneReport::Removed(id) => {
+                let mut deployments = self.deployments.borrow_mut();
+                let executors = deployments
+                    .get_mut(id)
+                    .map(|deployment| deployment.executors.clone());
+                if deployments.removed(id, lane) {
+                    self.links.borrow_mut().release(id);
+                    // A lane reports each executor before it reports that nothing is left; should one not have been,
+                    // it is ended here.
+                    for (pid, running) in executors.into_iter().flatten() {
+                        self.placement.borrow_mut().leave(running.cpu);
+                        self.reap(pid);
+                    }
+                    tracing::info!("deployment {id} is gone");
+                }
+            }
+        }
+    }
+
+    fn reap(&self, pid: u32) {
+        // Fails only when the warden has ended, and every executor with it.
+        let _ = self.warden.send(WardenRequest::Reap { pid });
+    }
+
+    /// Starts one more executor, as a lane asked.
+    async fn start_one(self: Rc<Self>, id: DeploymentId, executable: u16, lane: u8) {
+        let refuse = async |reason: String| {
+            let command = LaneCommand::ExecutorRefused {
+                deployment: id,
+                executable,
+                reason,
+            };
+            self.lanes[usize::from(lane)].send(command).await;
+        };
+        let ordinal = self
+            .deployments
+            .borrow_mut()
+            .begin_start(id, executable, lane);
+        let Some(ordinal) = ordinal else {
+            return refuse("all executors that were reserved for it are running".to_owned()).await;
+        };
+        let spec = self.deployments.borrow_mut().get_mut(id).map(|deployment| {
+            let pool = &deployment.pools[usize::from(executable)];
+            self.spec(&deployment.plan, pool, executable, lane, ordinal)
+        });
+        let Some(spec) = spec else { return };
+        let cpu = spec.seat.cpu;
+        let started = self.start(vec![spec]).await;
+        let executor = started.map(|mut started| started.pop().map(|(_, executor)| executor));
+        let place = (executable, lane);
+        match executor {
+            Ok(Some(executor)) => {
+                let pid = executor.pid;
+                let note = Some((pid, running(lane, &executor)));
+                if self.deployments.borrow_mut().end_start(id, place, note) {
+                    return self.lanes[usize::from(lane)]
+                        .send(LaneCommand::Executor(executor))
+                        .await;
+                }
+                // The deployment went away meanwhile.
+                self.placement.borrow_mut().leave(cpu);
+                self.reap(pid);
+            }
+            Ok(None) => unreachable!("one was asked for, and all of a batch are started or none"),
+            Err(error) => {
+                self.placement.borrow_mut().leave(cpu);
+                self.deployments.borrow_mut().end_start(id, place, None);
+                tracing::warn!("{error}");
+                refuse(error.to_string()).await;
+            }
+        }
+    }
+}
+
+fn running(lane: u8, executor: &StartedExecutor) -> Running {
+    // The warden gives every executor a CPU.
+    Running {
+        lane,
+        executable: executor.executable,
+        cpu: executor.cpu.unwrap_or_default(),
+    }
+}
