@@ -1,6 +1,7 @@
-//! FaaSFlow's worker.
+//! FaaSFlow's worker: trigger core, lanes, executor pool, network, and what a plan and a frame are.
 #![deny(unsafe_code)]
 
+pub mod core;
 pub mod greeting;
 pub mod plan;
 pub mod plan_check;
