@@ -155,12 +155,14 @@ counters!(
         greetings_refused,
         /// Connections that did not finish their greeting in time.
         greetings_expired,
-        /// Connections turned away because too many others were still to greet.
-        greetings_crowded_out,
+        /// Times that a connection had to wait because too many others were still to greet.
+        greetings_delayed,
         /// Frames on control connections, or instead of a greeting, that were no valid frames or had no place.
         bad_control_frames,
         /// Connections that no lane could take, its queue being full.
         connections_dropped,
+        /// Executors that ended, for whatever reason.
+        executors_ended,
         /// Plans refused.
         plans_refused,
         /// Plans accepted.

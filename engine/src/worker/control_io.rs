@@ -26,6 +26,9 @@ use tokio_uring::buf::BoundedBuf;
 /// Entries of the probe's ring; what matters is that one can be made.
 const PROBE_ENTRIES: u32 = 8;
 
+/// Bytes that are still read from a connection that was refused.
+const PARTING_BYTES_MAX: usize = 8 << 10;
+
 /// Whether io_uring may be used here for all that the control thread does. Nothing of tokio-uring has started then:
 /// its runtime cannot be told to do without.
 ///
@@ -168,7 +171,7 @@ impl Listener {
         })
     }
 
-    /// Lets go of the port, and ends a waiting [`Listener::accept`] with an error on io_uring; on epoll, drop it.
+    /// Lets go of the port, and ends a waiting [`Listener::accept`] with an error.
     pub fn close(&self) {
         let descriptor = match &self.0 {
             ListenerKind::IoUring(listener) => listener.as_raw_fd(),
@@ -400,6 +403,17 @@ impl Connection {
         }
     }
 
+    /// Says that nothing more will be sent, and reads what is still under way, so that what was sent last arrives:
+    /// a socket closed on unread bytes takes its own last words back.
+    pub async fn part(mut self, deadline: Duration) {
+        let _ =
+            nix::sys::socket::shutdown(self.stream.as_raw_fd(), nix::sys::socket::Shutdown::Write);
+        let unread = self.bounded(deadline, async |stream| {
+            Ok(stream.read_full(vec![0; PARTING_BYTES_MAX]).await?)
+        });
+        let _ = unread.await;
+    }
+
     /// The connection's descriptor, for a lane: blocking from io_uring, non-blocking from epoll, each as its driver
     /// there needs it.
     ///
@@ -617,18 +631,14 @@ mod tests {
         on_each_driver(async |driver| {
             let (_ending, end) = Ending::new();
             let (listener, address) = listener(driver);
-            if driver == Driver::IoUring {
-                let listener = std::rc::Rc::new(listener);
-                let waiting = tokio::task::spawn_local({
-                    let listener = std::rc::Rc::clone(&listener);
-                    async move { listener.accept(&end).await.map(drop) }
-                });
-                tokio::task::yield_now().await;
-                listener.close();
-                assert!(waiting.await.unwrap().is_err());
-            } else {
-                listener.close();
-            }
+            let listener = std::rc::Rc::new(listener);
+            let waiting = tokio::task::spawn_local({
+                let listener = std::rc::Rc::clone(&listener);
+                async move { listener.accept(&end).await.map(drop) }
+            });
+            tokio::task::yield_now().await;
+            listener.close();
+            assert!(waiting.await.unwrap().is_err());
             assert!(std::net::TcpStream::connect(address).is_err());
         });
     }

@@ -4,7 +4,12 @@
 pub mod calibrate;
 pub mod config;
 pub mod control_io;
+pub mod deployments;
+pub mod hello;
 pub mod host;
+pub mod lanes;
+pub mod links;
 pub mod placement;
 pub mod quantities;
 pub mod state;
+pub mod warden;
