@@ -1,0 +1,2 @@
+//! The executable `wordcount`: serves the three functions to a worker.
+fn main() {}
