@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-/// Chunks that a text is cut into, about, unless they would be shorter than [`CHUNK_BYTES_MIN`]: enough to keep the
-/// executors of a small cluster busy to the end, few enough that a chunk's own cost stays invisible.  More, if they would be longer than [`CHUNK_BYTES_MAX`].
+/// Chunks that a text is cut into, about, unless they would be shorter than [`CHUNK_BYTES_MIN`] or longer than
+/// [`CHUNK_BYTES_MAX`]: enough to keep the executors of a small cluster busy to the end, few enough that a chunk's own
+/// cost stays invisible.
 pub const CHUNKS_WANTED: usize = 16;
 /// Bytes below which a text is not cut further: counting fewer takes less time than starting an activation is worth.
 pub const CHUNK_BYTES_MIN: usize = 64 << 10;
