@@ -1,7 +1,9 @@
 //! Floors and benchmarks of FaaSFlow, as a library for the program `faasflow-bench`.
 //!
-//! [`floor`] owes nothing to the product.
+//! [`floor`] owes nothing to the product, and [`floors`] is its report; [`report`] is how every benchmark says what it found.
 
 pub mod clock;
 pub mod cpu;
 pub mod floor;
+pub mod floors;
+pub mod report;
