@@ -2,8 +2,10 @@
 //!
 //! [`floor`] owes nothing to the product, and [`floors`] is its report; [`report`] is how every benchmark says what it found.
 
+pub mod chain;
 pub mod clock;
 pub mod cpu;
 pub mod floor;
 pub mod floors;
 pub mod report;
+pub mod stamp;
