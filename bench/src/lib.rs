@@ -7,5 +7,7 @@ pub mod clock;
 pub mod cpu;
 pub mod floor;
 pub mod floors;
+pub mod hop_floor;
+pub mod process;
 pub mod report;
 pub mod stamp;
