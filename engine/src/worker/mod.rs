@@ -1,0 +1,6 @@
+//! The worker's own threads, beside its lanes: what it is told, what it may do here, who may talk to it, and the
+//! processes that it starts.
+
+pub mod config;
+pub mod host;
+pub mod quantities;
