@@ -1,15 +1,14 @@
 //! What the kernel counts of other processes: context switches of all their threads, and system calls while `strace`
 //! watches.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde::Serialize;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use thiserror::Error;
 
 /// How long `strace` may take to attach to all threads.
@@ -63,6 +62,34 @@ impl Switches {
             voluntary: self.voluntary + other.voluntary,
             involuntary: self.involuntary + other.involuntary,
         }
+    }
+}
+
+/// Processes that are stopped until this is dropped, so that what they spin on is free. They notice nothing of it but time.
+#[derive(Debug)]
+pub struct Stopped {
+    pids: Vec<u32>,
+}
+
+impl Stopped {
+    /// Stops these processes, which must be of this program's starting. One that has ended is passed over.
+    #[must_use = "they go on when this is dropped"]
+    pub fn stop(pids: Vec<u32>) -> Self {
+        let stopped = Self { pids };
+        stopped.signal(Signal::SIGSTOP);
+        stopped
+    }
+
+    fn signal(&self, signal: Signal) {
+        for pid in &self.pids {
+            let _ = kill(Pid::from_raw(*pid as i32), signal);
+        }
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGCONT);
     }
 }
 
