@@ -1,7 +1,13 @@
-//! FaaSFlow's worker.
+//! FaaSFlow's worker: trigger core, lanes, executor pool, network, and what a plan and a frame are.
 #![deny(unsafe_code)]
 
+pub mod core;
 pub mod greeting;
+pub mod lane {
+    //! Lanes: what goes in and out of them.
+    pub mod command;
+    pub mod setup;
+}
 pub mod plan;
 pub mod plan_check;
 pub mod status;

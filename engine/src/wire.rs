@@ -481,6 +481,16 @@ pub enum Failure {
         /// What its executor, or the engine, said.
         cause: String,
     },
+    /// A payload could not be taken in where it was needed.
+    #[error("worker {worker} could not take a payload of node {node}: {cause}")]
+    Payload {
+        /// The node whose output it is, or `input`.
+        node: String,
+        /// Where it was needed.
+        worker: String,
+        /// Which limit, and by how much.
+        cause: String,
+    },
     /// A worker that took part went away.
     #[error("worker {worker} was lost while the invocation ran: {cause}")]
     Worker {
@@ -509,16 +519,16 @@ pub struct NodeReport {
     pub busy_ns: u64,
     /// From the first dispatch to the last completion, in nanoseconds.
     pub span_ns: u64,
-    /// One for each edge out of it.
+    /// One for each edge into it.
     pub edges: Vec<EdgeReport>,
 }
 
-/// How a node's outputs reached one consumer.
+/// How the outputs of one producer reached a node.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 #[derive(serde::Serialize)]
 pub struct EdgeReport {
-    /// The consumer's name, or `output` for the client.
-    pub to: String,
+    /// The producer's name, or `input` for inputs of the workflow.
+    pub from: String,
     /// How.
     pub tier: Tier,
     /// Payload bytes.

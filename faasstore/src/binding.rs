@@ -13,8 +13,19 @@ pub const ABI_VERSION: u32 = 1;
 pub const WORKER_PID_VARIABLE: &str = "FAASFLOW_WORKER_PID";
 
 /// How a reader waits for a ring.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum WaitStrategy {
     /// Poll for ever: the lowest latency, a CPU of its own.
@@ -27,8 +38,19 @@ pub enum WaitStrategy {
 }
 
 /// What kind of thing a name of a workflow stands for.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Hash)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Bytes: raw, or an rkyv archive.

@@ -1,0 +1,657 @@
+//! The trigger core: which activation runs when, and which payload is needed how long. Sans-I/O.
+//!
+//! It takes events ([`Core::invoke`], [`Core::completed`], [`Core::state_event`], ...) and returns [`Action`]s. It has
+//! no socket, no thread and no clock: events bring the time where it matters. Its state is a function of the events it
+//! was given, so it can be simulated and replayed; nothing in it depends on the order of a hash table.
+//!
+//! It owns, in private memory, every invocation's counters and payloads, the leases, the pools' queues and the timers.
+//! It leaves to the lane: descriptors and memory, processes, and connections. It promises that an invocation taken is
+//! answered once, that a payload is let go of when its last reader has ended, and that a late result changes nothing.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `program` | a plan, compiled |
+//! | `invocation` | what is kept of one invocation |
+//! | `lease` | who needs which range |
+//! | `pool` | executors and what waits for them |
+//! | `flow` | triggering, completion, failure, retries |
+//! | `door` | clients and peers: taking, beginning, answering |
+//! | `report` | times and bytes for those who ask |
+
+mod door;
+mod flow;
+mod invocation;
+pub mod lease;
+mod pool;
+mod program;
+mod report;
+
+pub use pool::ExecutorId;
+
+use crate::plan::{DeploymentId, NodeId, Plan};
+use crate::wire::{Failure, NodeReport};
+use faasstore::binding::Kind;
+use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+use invocation::{Invocation, Lists, Place, Value};
+use lease::{Leases, Payload};
+use pool::{Executor, Pool};
+use program::{InputFrom, LocalNode, Program};
+use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use thiserror::Error;
+
+/// What identifies and bounds a lane's core.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// The worker's identity in ids; see [`worker_hash`].
+    pub worker_hash: u32,
+    /// The worker's restart epoch.
+    pub epoch: u32,
+    /// This lane.
+    pub lane: u8,
+    /// Invocations that this lane takes at once from clients, over all deployments.
+    pub in_flight_max: u32,
+    /// How long an activation of an invocation that is over may go on before its executor is ended.
+    pub grace_ns: u64,
+    /// How long an executor may idle while its pool has others.
+    pub keep_alive_ns: u64,
+}
+
+/// A worker's identity in invocation ids. Two workers of a deployment must differ in it, which the master checks.
+#[must_use]
+pub fn worker_hash(name: &str) -> u32 {
+    crc32fast::hash(name.as_bytes())
+}
+
+/// A client's connection, as the lane numbers it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClientId(pub u64);
+
+/// A payload that leaves this lane. It holds its leases until [`Core::let_go_all`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outgoing {
+    /// Bytes.
+    One(Payload),
+    /// A list.
+    List(Vec<Payload>),
+}
+
+impl Outgoing {
+    /// Its payloads.
+    #[must_use]
+    pub fn payloads(&self) -> &[Payload] {
+        match self {
+            Self::One(payload) => std::slice::from_ref(payload),
+            Self::List(items) => items,
+        }
+    }
+}
+
+/// A payload that arrived, committed in this lane's arena.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Incoming {
+    /// Bytes.
+    One(PayloadRef),
+    /// A list: its items are parts of one range.
+    List {
+        /// The range.
+        range: PayloadRef,
+        /// Offset within the range and bytes of each item, within it.
+        items: Vec<(u64, u64)>,
+    },
+    /// It could not be taken in, and why.
+    Refused(String),
+}
+
+/// An output of an activation, checked by the lane to lie in a segment of that executor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Bytes.
+    One(Piece),
+    /// A list.
+    List(Vec<Piece>),
+}
+
+/// Bytes that an activation returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Piece {
+    /// None.
+    Empty,
+    /// In the executor's arena.
+    Own(PayloadRef),
+    /// Part of one of its inputs.
+    Alias {
+        /// Which input.
+        input: u16,
+        /// Which item, if that is a list.
+        item: Option<u32>,
+        /// First byte within it.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+}
+
+/// An order to start an activation. [`Core::inputs`] lists what it reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// By whom.
+    pub executor: ExecutorId,
+    /// What the completion must repeat.
+    pub activation: u32,
+    place: Place,
+    node: LocalNode,
+    /// The foreach item, or [`NO_ITEM`].
+    pub item: u32,
+    /// From 1.
+    pub attempt: u32,
+    /// When it will be given up.
+    pub deadline_ns: Option<u64>,
+}
+
+/// A message to another worker's lane.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Send {
+    /// Its worker.
+    pub worker_hash: u32,
+    /// Its lane.
+    pub to_lane: u8,
+    /// Of which invocation; meaningless for [`Outbound::Drained`].
+    pub invocation: InvocationId,
+    /// Of which deployment.
+    pub deployment: DeploymentId,
+    /// What.
+    pub body: Outbound,
+}
+
+/// What is sent to other workers.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outbound {
+    /// See `wire::Begin`.
+    Begin {
+        /// Whether a report is wanted.
+        report: bool,
+        /// Workflow inputs by number.
+        inputs: Vec<(u16, Outgoing)>,
+    },
+    /// See `wire::StateEvent`.
+    StateEvent {
+        /// Which node.
+        node: NodeId,
+        /// Its outputs by number.
+        outputs: Vec<(u16, Outgoing)>,
+    },
+    /// See `wire::PartDone`.
+    PartDone {
+        /// Workflow outputs by number.
+        outputs: Vec<(u16, Outgoing)>,
+        /// If wanted.
+        report: Vec<NodeReport>,
+    },
+    /// See `wire::PartFailed`.
+    PartFailed(Failure),
+    /// See `wire::Forget`.
+    Forget,
+    /// See `wire::Drained`.
+    Drained,
+}
+
+/// The end of an invocation, for its client.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Answered {
+    /// Whose.
+    pub client: ClientId,
+    /// As the client numbered it.
+    pub request: u64,
+    /// The invocation; 0 if it was refused at the door.
+    pub invocation: InvocationId,
+    /// When it was taken.
+    pub started_ns: u64,
+    /// Outputs by name, or why not.
+    pub result: Result<Vec<(String, Outgoing)>, Failure>,
+    /// If wanted, sorted by node.
+    pub report: Vec<NodeReport>,
+}
+
+/// What the lane is to do.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Hand an activation to an executor.
+    Start(Start),
+    /// A range is free: give it back to the arena that it belongs to.
+    Release(PayloadRef),
+    /// Send a message to a peer.
+    Send(Box<Send>),
+    /// Answer a client.
+    Answer(Box<Answered>),
+    /// End an executor at once; [`Core::executor_left`] is to follow.
+    Kill {
+        /// Which.
+        executor: ExecutorId,
+        /// Why.
+        cause: String,
+    },
+    /// Tell an executor to end when it has read this; [`Core::executor_left`] is to follow.
+    Stop(ExecutorId),
+    /// A pool wants one more executor.
+    ExecutorWanted {
+        /// Whose.
+        deployment: DeploymentId,
+        /// Which executable.
+        executable: u16,
+    },
+    /// Nothing of a deployment is left here.
+    Removed(DeploymentId),
+}
+
+/// Why a completion cannot be believed. Its executor is to be ended; the core has changed nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum CompletionError {
+    /// It runs nothing, or something else.
+    #[error("a completion of an activation that it was not given")]
+    Activation,
+    /// Not as many outputs as the node declares.
+    #[error("{got} outputs where {declared} are declared")]
+    Outputs {
+        /// As sent.
+        got: usize,
+        /// As planned.
+        declared: usize,
+    },
+    /// A list where none is declared, or the other way round.
+    #[error("an output of another kind than declared")]
+    Kind,
+    /// An alias of an input or item that it does not have, or beyond its end.
+    #[error("an alias of bytes that it was not given")]
+    Alias,
+}
+
+/// Counts of what a core has done since it was made.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "named as in status::LaneCounters, where each is explained")]
+pub struct CoreCounters {
+    pub invocations_taken: u64,
+    pub invocations_ended: u64,
+    pub invocations_failed: u64,
+    pub invocations_refused: u64,
+    pub triggers: u64,
+    pub activations: u64,
+    pub retries: u64,
+    pub late_dropped: u64,
+    pub events_received: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Timer {
+    Retry { place: Place, generation: u32, node: LocalNode, item: u32, attempt: u32 },
+    Timeout { executor: ExecutorId },
+    Grace { executor: ExecutorId, activation: u32 },
+    KeepAlive { deployment: u32, pool: u16 },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum DeploymentState {
+    /// Takes part, but its door is closed.
+    Prepared,
+    Active,
+    /// The door is closed for good.
+    Retiring,
+}
+
+#[derive(Debug)]
+struct Deployment {
+    program: Rc<Program>,
+    pools: Vec<Pool>,
+    keep_alive_armed: Vec<bool>,
+    state: DeploymentState,
+    /// Invocations here, taken or taken part in.
+    instances: u32,
+    /// Of those, taken here.
+    taken: u32,
+    /// This lane has told its peers that it takes and has none any more.
+    drained_told: bool,
+    /// Peers' lanes that have told so.
+    drained: Vec<(u32, u8)>,
+}
+
+/// One lane's trigger core.
+#[derive(Debug)]
+pub struct Core {
+    config: CoreConfig,
+    deployments: Vec<Option<Deployment>>,
+    deployment_by_id: FxHashMap<DeploymentId, u32>,
+    deployment_by_name: FxHashMap<String, u32>,
+    invocations: Vec<Invocation>,
+    free: Vec<Place>,
+    /// Invocations in which other workers take part.
+    place_by_id: FxHashMap<InvocationId, Place>,
+    /// By door: one more than the highest sequence number begun.
+    begun: FxHashMap<u64, u64>,
+    /// Failures of pending invocations, told once they begin.
+    pending_failures: FxHashMap<Place, Failure>,
+    executors: Vec<Option<Executor>>,
+    leases: Leases,
+    lists: Lists,
+    timers: BinaryHeap<Reverse<(u64, u64, Timer)>>,
+    timers_set: u64,
+    /// Nodes that ended while another one was being handled.
+    ended: Vec<(Place, LocalNode, u32)>,
+    actions: Vec<Action>,
+    next_sequence: u64,
+    in_flight: u32,
+    /// How many deployments and invocations need exact times with their events.
+    timed: u32,
+    counters: CoreCounters,
+}
+
+impl Core {
+    /// A core without deployments.
+    #[must_use]
+    pub fn new(config: CoreConfig) -> Self {
+        Self {
+            config,
+            deployments: Vec::new(),
+            deployment_by_id: FxHashMap::default(),
+            deployment_by_name: FxHashMap::default(),
+            invocations: Vec::new(),
+            free: Vec::new(),
+            place_by_id: FxHashMap::default(),
+            begun: FxHashMap::default(),
+            pending_failures: FxHashMap::default(),
+            executors: Vec::new(),
+            leases: Leases::default(),
+            lists: Lists::default(),
+            timers: BinaryHeap::new(),
+            timers_set: 0,
+            ended: Vec::new(),
+            actions: Vec::new(),
+            next_sequence: 0,
+            in_flight: 0,
+            timed: 0,
+            counters: CoreCounters::default(),
+        }
+    }
+
+    /// What is to be done since the last call, in order. `into` must be empty; its memory is used again.
+    #[inline]
+    pub fn take_actions(&mut self, into: &mut Vec<Action>) {
+        debug_assert!(into.is_empty());
+        std::mem::swap(&mut self.actions, into);
+    }
+
+    /// Whether the times that events bring must be exact; otherwise the last one known will do.
+    #[inline]
+    #[must_use]
+    pub fn needs_time(&self) -> bool {
+        self.timed > 0
+    }
+
+    /// When [`Core::tick`] wants to be called next, on the clock of the events.
+    #[must_use]
+    pub fn next_timer_ns(&self) -> Option<u64> {
+        self.timers.peek().map(|Reverse((due, _, _))| *due)
+    }
+
+    /// Counts so far.
+    #[must_use]
+    pub fn counters(&self) -> CoreCounters {
+        self.counters
+    }
+
+    /// The leases, for counting.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// Invocations here, taken or taken part in, and lists of theirs.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        (self.invocations.len() - self.free.len(), self.lists.count())
+    }
+
+    /// Invocations taken here and not answered.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// The number that the next invocation taken here will have.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Takes in a checked plan. Its door stays closed until [`Core::activate`].
+    ///
+    /// # Panics
+    /// If the plan was not checked.
+    pub fn deploy(&mut self, plan: Plan) {
+        let (id, executables) = (plan.deployment, plan.executables.len());
+        let lanes = u32::from(plan.workers[usize::from(plan.me)].lanes);
+        let scales: Vec<u32> =
+            plan.executables.iter().map(|e| u32::from(e.scale).div_ceil(lanes).max(1)).collect();
+        let program = Rc::new(Program::compile(plan));
+        self.timed += u32::from(program.timed);
+        let deployment = Deployment {
+            program,
+            pools: scales.into_iter().map(|scale| Pool { scale, ..Pool::default() }).collect(),
+            keep_alive_armed: vec![false; executables],
+            state: DeploymentState::Prepared,
+            instances: 0,
+            taken: 0,
+            drained_told: false,
+            drained: Vec::new(),
+        };
+        let index = self.deployments.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.deployments.push(None);
+            self.deployments.len() - 1
+        });
+        self.deployments[index] = Some(deployment);
+        self.deployment_by_id.insert(id, index as u32);
+    }
+
+    /// Opens the door of a deployment; one of the same name that was open retires.
+    pub fn activate(&mut self, now_ns: u64, id: DeploymentId) {
+        let Some(index) = self.deployment_by_id.get(&id).copied() else { return };
+        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
+        deployment.state = DeploymentState::Active;
+        let name = deployment.program.plan.workflow.clone();
+        let earlier = self.deployment_by_name.insert(name, index);
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != index) {
+            self.retire_at(now_ns, earlier);
+        }
+    }
+
+    /// Closes a deployment's door for good. It is removed when nothing of it is in flight here or at a peer; at once if
+    /// its door was never open.
+    pub fn retire(&mut self, now_ns: u64, id: DeploymentId) {
+        if let Some(index) = self.deployment_by_id.get(&id).copied() {
+            self.retire_at(now_ns, index);
+        }
+    }
+
+    fn retire_at(&mut self, _now_ns: u64, index: u32) {
+        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
+        let never_open = deployment.state == DeploymentState::Prepared;
+        deployment.state = DeploymentState::Retiring;
+        if never_open {
+            // No peer opened its door either, so none owes word of having drained.
+            deployment.drained_told = true;
+            let program = Rc::clone(&deployment.program);
+            for worker in &program.others {
+                deployment.drained.extend(peer_lanes(&program, *worker, self.config.lane));
+            }
+        }
+        let name = deployment.program.plan.workflow.clone();
+        if self.deployment_by_name.get(&name) == Some(&index) {
+            self.deployment_by_name.remove(&name);
+        }
+        self.settle(index);
+    }
+
+    /// Tells peers when a retiring deployment has drained here, and removes it when it has everywhere.
+    fn settle(&mut self, index: u32) {
+        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
+        if deployment.state != DeploymentState::Retiring {
+            return;
+        }
+        let program = Rc::clone(&deployment.program);
+        if deployment.taken == 0 && !deployment.drained_told {
+            deployment.drained_told = true;
+            for worker in program.others.iter().copied() {
+                for (worker_hash, to_lane) in peer_lanes(&program, worker, self.config.lane) {
+                    self.actions.push(Action::Send(Box::new(Send {
+                        worker_hash,
+                        to_lane,
+                        invocation: InvocationId(0),
+                        deployment: program.plan.deployment,
+                        body: Outbound::Drained,
+                    })));
+                }
+            }
+        }
+        let all_drained = program.others.iter().all(|worker| {
+            peer_lanes(&program, *worker, self.config.lane).iter().all(|lane| deployment.drained.contains(lane))
+        });
+        if !deployment.drained_told || !all_drained || deployment.instances > 0 {
+            return;
+        }
+        self.timed -= u32::from(program.timed);
+        self.deployments[index as usize] = None;
+        self.deployment_by_id.remove(&program.plan.deployment);
+        for place in 0..self.executors.len() {
+            if self.executors[place].as_ref().is_some_and(|e| e.deployment == index) {
+                self.executors[place] = None;
+                self.actions.push(Action::Stop(ExecutorId(place as u32)));
+            }
+        }
+        self.actions.push(Action::Removed(program.plan.deployment));
+    }
+
+    /// A peer's lane has drained a deployment.
+    pub fn peer_drained(&mut self, id: DeploymentId, worker_hash: u32, lane: u8) {
+        let Some(index) = self.deployment_by_id.get(&id).copied() else { return };
+        if let Some(deployment) = self.deployments[index as usize].as_mut() {
+            if !deployment.drained.contains(&(worker_hash, lane)) {
+                deployment.drained.push((worker_hash, lane));
+            }
+        }
+        self.settle(index);
+    }
+
+    /// The node that `start` runs: its number in the deployment, its name, and its invocation.
+    #[inline]
+    #[must_use]
+    pub fn started_node(&self, start: &Start) -> (NodeId, InvocationId) {
+        let invocation = &self.invocations[start.place as usize];
+        let program = self.program(invocation.deployment);
+        (program.nodes[start.node as usize].id, invocation.id)
+    }
+
+    /// The kinds of the outputs that the executor's current activation has to return, or none if it runs nothing.
+    #[inline]
+    #[must_use]
+    pub fn output_kinds(&self, executor: ExecutorId) -> Option<impl ExactSizeIterator<Item = Kind> + '_> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let node = state.running?.node;
+        let program = self.program(state.deployment);
+        Some(program.nodes[node as usize].outputs.iter().map(|output| output.kind))
+    }
+
+    /// Calls `each` with every input of the activation, in the node's order.
+    #[inline]
+    pub fn inputs(&self, start: &Start, mut each: impl FnMut(Input<'_>)) {
+        let invocation = &self.invocations[start.place as usize];
+        let program = self.program(invocation.deployment);
+        for input in &program.nodes[start.node as usize].inputs {
+            match self.input(invocation, program, start.node, start.item, *input) {
+                Value::Unset => each(Input::One(PayloadRef::ABSENT)),
+                Value::One(payload) => each(Input::One(self.leases.locate(payload))),
+                Value::List(list) => each(Input::List(self.lists.get(list))),
+            }
+        }
+    }
+
+    fn input(&self, invocation: &Invocation, program: &Program, node: LocalNode, item: u32, from: InputFrom) -> Value {
+        match from {
+            InputFrom::Slot(slot) => invocation.slots[slot as usize].value,
+            InputFrom::Item => {
+                let slot = program.nodes[node as usize].foreach;
+                match slot.map(|slot| invocation.slots[slot as usize].value) {
+                    Some(Value::List(list)) if item != NO_ITEM => {
+                        self.lists.get(list).get(item as usize).map_or(Value::Unset, |payload| Value::One(*payload))
+                    }
+                    _ => Value::Unset,
+                }
+            }
+        }
+    }
+
+    /// Where a payload lies.
+    #[inline]
+    #[must_use]
+    pub fn locate(&self, payload: Payload) -> PayloadRef {
+        self.leases.locate(payload)
+    }
+
+    /// Lets go of what an [`Outgoing`] holds, once it has been sent or dropped.
+    pub fn let_go_all(&mut self, payloads: &[Payload]) {
+        for payload in payloads {
+            self.let_go(*payload);
+        }
+    }
+
+    #[inline]
+    fn let_go(&mut self, payload: Payload) {
+        if let Some(range) = self.leases.let_go(payload) {
+            self.actions.push(Action::Release(range));
+        }
+    }
+
+    #[inline]
+    fn program(&self, deployment: u32) -> &Rc<Program> {
+        match self.deployments[deployment as usize].as_ref() {
+            Some(deployment) => &deployment.program,
+            None => unreachable!("a deployment stays while it has invocations or executors"),
+        }
+    }
+
+    #[inline]
+    fn deployment_mut(&mut self, deployment: u32) -> &mut Deployment {
+        match self.deployments[deployment as usize].as_mut() {
+            Some(deployment) => deployment,
+            None => unreachable!("a deployment stays while it has invocations or executors"),
+        }
+    }
+
+    fn set_timer(&mut self, due_ns: u64, timer: Timer) {
+        self.timers_set += 1;
+        self.timers.push(Reverse((due_ns, self.timers_set, timer)));
+    }
+}
+
+/// An input of an activation.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Bytes, or an absent input.
+    One(PayloadRef),
+    /// A list; [`Core::locate`] tells where each item lies.
+    List(&'a [Payload]),
+}
+
+/// The lanes of a peer that share invocations of a deployment with lane `lane` here: those that some entry lane maps to
+/// both.
+fn peer_lanes(program: &Program, worker: crate::plan::WorkerIndex, lane: u8) -> Vec<(u32, u8)> {
+    let workers = &program.plan.workers;
+    let mine = workers[usize::from(program.plan.me)].lanes;
+    let theirs = &workers[usize::from(worker)];
+    let entry_lanes = workers.iter().map(|w| w.lanes).max().unwrap_or(1);
+    let mut lanes: Vec<u8> = (0..entry_lanes).filter(|e| e % mine == lane).map(|e| e % theirs.lanes).collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    let hash = worker_hash(&theirs.name);
+    lanes.into_iter().map(|lane| (hash, lane)).collect()
+}

@@ -1,0 +1,304 @@
+//! A plan, compiled to what the core steps through: dense local numbers in place of names and deployment-wide ones.
+//!
+//! Every payload that this worker may hold in an invocation has a *slot*: inputs of the workflow, outputs of local nodes
+//! that somebody reads, and outputs of remote nodes that local ones read. A slot knows how many reads it owes before
+//! its payload can be let go of.
+
+use crate::plan::{Declaration, NodeId, Plan, Retry, Source, WorkerIndex};
+use faasstore::binding::Kind;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Number of a local node in [`Program::nodes`].
+pub(crate) type LocalNode = u32;
+/// Number of a slot in an invocation's payloads.
+pub(crate) type SlotIndex = u32;
+
+/// Where a node's input comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum InputFrom {
+    Slot(SlotIndex),
+    Item,
+}
+
+/// Who wrote a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Producer {
+    Input,
+    Local(LocalNode),
+    Remote { place: u32 },
+}
+
+#[derive(Debug)]
+pub(crate) struct SlotPlan {
+    /// Reads by local nodes, plus one if it is an output of the workflow that this worker has to hand over.
+    pub(crate) uses: u32,
+    pub(crate) producer: Producer,
+}
+
+#[derive(Debug)]
+pub(crate) struct RemoteRead {
+    pub(crate) worker: WorkerIndex,
+    pub(crate) outputs: Vec<u16>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) name: String,
+    pub(crate) pool: u16,
+    /// Distinct nodes that must have ended first, local and remote.
+    pub(crate) predecessors: u32,
+    pub(crate) foreach: Option<SlotIndex>,
+    pub(crate) inputs: Vec<InputFrom>,
+    pub(crate) outputs: Vec<Declaration>,
+    /// By output: its slot, if anybody here reads it or it is to be sent.
+    pub(crate) output_slots: Vec<Option<SlotIndex>>,
+    pub(crate) successors: Vec<LocalNode>,
+    pub(crate) remote: Vec<RemoteRead>,
+    pub(crate) retry: Retry,
+    pub(crate) timeout_ns: Option<u64>,
+}
+
+/// What a remote node's end means here.
+#[derive(Debug)]
+pub(crate) struct RemoteProducer {
+    pub(crate) name: String,
+    pub(crate) successors: Vec<LocalNode>,
+    /// By output number.
+    pub(crate) slots: FxHashMap<u16, SlotIndex>,
+}
+
+/// An output of the workflow that this worker hands over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputFrom {
+    pub(crate) output: u16,
+    pub(crate) slot: SlotIndex,
+}
+
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) plan: Plan,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) roots: Vec<LocalNode>,
+    pub(crate) slots: Vec<SlotPlan>,
+    /// By workflow input: its slot, if read here.
+    pub(crate) input_slots: Vec<Option<SlotIndex>>,
+    pub(crate) remote: Vec<RemoteProducer>,
+    remote_by_id: FxHashMap<NodeId, u32>,
+    /// Outputs of the workflow that local nodes make.
+    pub(crate) outputs_here: Vec<OutputFrom>,
+    /// Workers other than this one that take part.
+    pub(crate) others: Vec<WorkerIndex>,
+    /// Whether anything in it needs the time.
+    pub(crate) timed: bool,
+}
+
+impl Program {
+    pub(crate) fn remote_producer(&self, id: NodeId) -> Option<(u32, &RemoteProducer)> {
+        let place = *self.remote_by_id.get(&id)?;
+        Some((place, &self.remote[place as usize]))
+    }
+
+    pub(crate) fn has_part(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
+    pub(crate) fn worker_name(&self, worker: WorkerIndex) -> &str {
+        &self.plan.workers[usize::from(worker)].name
+    }
+
+    pub(crate) fn my_name(&self) -> &str {
+        self.worker_name(self.plan.me)
+    }
+
+    /// Compiles a plan that `worker::plan_check` has found whole.
+    ///
+    /// # Panics
+    /// On a plan that was not checked.
+    pub(crate) fn compile(plan: Plan) -> Self {
+        let mut slots = Slots::new(&plan);
+        let local_of: FxHashMap<NodeId, LocalNode> =
+            plan.nodes.iter().enumerate().map(|(index, node)| (node.id, index as u32)).collect();
+        let nodes: Vec<Node> =
+            plan.nodes.iter().enumerate().map(|(index, _)| slots.node(&plan, index, &local_of)).collect();
+        let outputs_here = slots.outputs_here(&plan, &local_of);
+        let mut program = Self {
+            roots: nodes.iter().enumerate().filter(|(_, n)| n.predecessors == 0).map(|(i, _)| i as u32).collect(),
+            slots: slots.plans,
+            input_slots: slots.inputs,
+            remote: plan
+                .remote_nodes
+                .iter()
+                .map(|r| RemoteProducer { name: r.name.clone(), successors: Vec::new(), slots: FxHashMap::default() })
+                .collect(),
+            remote_by_id: slots.remote_by_id,
+            outputs_here,
+            others: plan.participants.iter().map(|p| p.worker).filter(|w| *w != plan.me).collect(),
+            timed: plan.nodes.iter().any(|n| n.timeout_ms.is_some()),
+            nodes,
+            plan,
+        };
+        for ((id, output), slot) in slots.remote_slots {
+            let place = program.remote_by_id[&id];
+            program.remote[place as usize].slots.insert(output, slot);
+        }
+        program.connect(&local_of);
+        program
+    }
+
+    fn connect(&mut self, local_of: &FxHashMap<NodeId, LocalNode>) {
+        for index in 0..self.plan.nodes.len() {
+            for id in predecessors_of(&self.plan, index) {
+                if let Some(local) = local_of.get(&id) {
+                    self.nodes[*local as usize].successors.push(index as u32);
+                } else {
+                    let place = self.remote_by_id[&id];
+                    self.remote[place as usize].successors.push(index as u32);
+                }
+            }
+        }
+    }
+}
+
+/// Distinct predecessors of a local node, by rising number.
+fn predecessors_of(plan: &Plan, index: usize) -> Vec<NodeId> {
+    let node = &plan.nodes[index];
+    let sources = node.inputs.iter().map(|input| input.source).chain(node.foreach);
+    let mut ids: Vec<NodeId> = sources
+        .filter_map(|source| match source {
+            Source::Output { node, .. } => Some(node),
+            Source::Input(_) | Source::Item => None,
+        })
+        .chain(node.after.iter().copied())
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// Hands out slots while a plan is compiled.
+struct Slots {
+    plans: Vec<SlotPlan>,
+    inputs: Vec<Option<SlotIndex>>,
+    local: FxHashMap<(NodeId, u16), SlotIndex>,
+    remote_slots: FxHashMap<(NodeId, u16), SlotIndex>,
+    remote_by_id: FxHashMap<NodeId, u32>,
+    /// Outputs that somebody reads, here or elsewhere; the others get no slot.
+    wanted: FxHashSet<(NodeId, u16)>,
+}
+
+impl Slots {
+    fn new(plan: &Plan) -> Self {
+        let read = plan.nodes.iter().flat_map(|n| n.inputs.iter().map(|i| i.source).chain(n.foreach));
+        let wanted = read
+            .chain(plan.outputs.iter().map(|o| o.source))
+            .filter_map(|source| match source {
+                Source::Output { node, output } => Some((node, output)),
+                Source::Input(_) | Source::Item => None,
+            })
+            .chain(plan.nodes.iter().flat_map(|n| {
+                n.remote_consumers.iter().flat_map(|r| r.outputs.iter().map(|output| (n.id, *output)))
+            }))
+            .collect();
+        Self {
+            wanted,
+            plans: Vec::new(),
+            inputs: vec![None; plan.inputs.len()],
+            local: FxHashMap::default(),
+            remote_slots: FxHashMap::default(),
+            remote_by_id: plan.remote_nodes.iter().enumerate().map(|(i, r)| (r.id, i as u32)).collect(),
+        }
+    }
+
+    fn open(&mut self, producer: Producer) -> SlotIndex {
+        self.plans.push(SlotPlan { uses: 0, producer });
+        (self.plans.len() - 1) as u32
+    }
+
+    /// The slot of a source that something reads once more.
+    fn read(&mut self, source: Source, local_of: &FxHashMap<NodeId, LocalNode>) -> Option<SlotIndex> {
+        let slot = match source {
+            Source::Item => return None,
+            Source::Input(input) => match self.inputs[usize::from(input)] {
+                Some(slot) => slot,
+                None => {
+                    let slot = self.open(Producer::Input);
+                    self.inputs[usize::from(input)] = Some(slot);
+                    slot
+                }
+            },
+            Source::Output { node, output } => self.output(node, output, local_of),
+        };
+        self.plans[slot as usize].uses += 1;
+        Some(slot)
+    }
+
+    fn output(&mut self, node: NodeId, output: u16, local_of: &FxHashMap<NodeId, LocalNode>) -> SlotIndex {
+        if let Some(local) = local_of.get(&node) {
+            if let Some(slot) = self.local.get(&(node, output)) {
+                return *slot;
+            }
+            let slot = self.open(Producer::Local(*local));
+            self.local.insert((node, output), slot);
+            return slot;
+        }
+        if let Some(slot) = self.remote_slots.get(&(node, output)) {
+            return *slot;
+        }
+        let place = self.remote_by_id[&node];
+        let slot = self.open(Producer::Remote { place });
+        self.remote_slots.insert((node, output), slot);
+        slot
+    }
+
+    fn node(&mut self, plan: &Plan, index: usize, local_of: &FxHashMap<NodeId, LocalNode>) -> Node {
+        let node = &plan.nodes[index];
+        let foreach = node.foreach.and_then(|source| self.read(source, local_of));
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|input| self.read(input.source, local_of).map_or(InputFrom::Item, InputFrom::Slot))
+            .collect();
+        let output_slots = (0..node.outputs.len() as u16)
+            .map(|output| {
+                self.wanted.contains(&(node.id, output)).then(|| self.output(node.id, output, local_of))
+            })
+            .collect();
+        Node {
+            id: node.id,
+            name: node.name.clone(),
+            pool: node.executable,
+            predecessors: predecessors_of(plan, index).len() as u32,
+            foreach,
+            inputs,
+            outputs: node.outputs.clone(),
+            output_slots,
+            successors: Vec::new(),
+            remote: node
+                .remote_consumers
+                .iter()
+                .map(|r| RemoteRead { worker: r.worker, outputs: r.outputs.clone() })
+                .collect(),
+            retry: node.retry,
+            timeout_ns: node.timeout_ms.map(|ms| u64::from(ms) * 1_000_000),
+        }
+    }
+
+    fn outputs_here(&mut self, plan: &Plan, local_of: &FxHashMap<NodeId, LocalNode>) -> Vec<OutputFrom> {
+        let mut here = Vec::new();
+        for (index, output) in plan.outputs.iter().enumerate() {
+            let Source::Output { node, .. } = output.source else { continue };
+            if local_of.contains_key(&node) {
+                if let Some(slot) = self.read(output.source, local_of) {
+                    here.push(OutputFrom { output: index as u16, slot });
+                }
+            }
+        }
+        here
+    }
+}
+
+/// Whether the kind is a list.
+pub(crate) const fn is_list(kind: Kind) -> bool {
+    matches!(kind, Kind::List)
+}
