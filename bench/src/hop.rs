@@ -2,12 +2,13 @@
 //! entered, taken inside the functions, against the floor of the same placement.
 
 use crate::chain::{Chain, Stop, Work};
+use crate::chain_session::{ChainSession, EXECUTABLES};
 use crate::floor::{self, FloorError};
 use crate::hop_floor::{HopFloor, Site};
 use crate::process::Stopped;
 use crate::report::{Machine, Percentiles, Report, Setup, Watch, ratio};
 use crate::run::{self, Run};
-use crate::session::{EXECUTABLES, Layout, Session, SessionError, wait_name};
+use crate::session::{Layout, SessionError, wait_name};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use thiserror::Error;
@@ -69,10 +70,15 @@ struct Measured {
 /// If floors, workers or invocations fail.
 pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     let watch = Watch::start();
-    let mut session = Session::start(&layout(options), chain(options, "hop", Work::Stamp))?;
+    let mut session = ChainSession::start(&layout(options), chain(options, "hop", Work::Stamp))?;
     let measured = measured(&mut session, options)?;
     let floor = measured.floor.sum();
-    let mut report = Report::new("hop", &measured.run.hops, Some(floor), measured.machine.clone());
+    let mut report = Report::new(
+        "hop",
+        &measured.run.hops,
+        Some(floor),
+        measured.machine.clone(),
+    );
     describe(&mut report, options, &measured);
     let counted = run::system_calls_per_hop(
         &mut session,
@@ -107,14 +113,22 @@ pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
 /// As [`hop`].
 pub fn chain_cost(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     let watch = Watch::start();
-    let mut session = Session::start(&layout(options), chain(options, "chain", Work::Stamp))?;
+    let mut session = ChainSession::start(&layout(options), chain(options, "chain", Work::Stamp))?;
     let activations = session.chain().activations();
     let measured = measured(&mut session, options)?;
     let mut cost = floor::histogram();
     for step in measured.run.latency.iter_recorded() {
-        cost.saturating_record_n(step.value_iterated_to() / activations, step.count_at_value());
+        cost.saturating_record_n(
+            step.value_iterated_to() / activations,
+            step.count_at_value(),
+        );
     }
-    let mut report = Report::new("chain", &cost, Some(measured.floor.sum()), measured.machine.clone());
+    let mut report = Report::new(
+        "chain",
+        &cost,
+        Some(measured.floor.sum()),
+        measured.machine.clone(),
+    );
     describe(&mut report, options, &measured);
     report.detail("hop", Percentiles::of(&measured.run.hops));
     report.detail("invocation", Percentiles::of(&measured.run.latency));
@@ -125,7 +139,7 @@ pub fn chain_cost(options: &Options) -> Result<(Report, Histogram<u64>), HopErro
     Ok((report, cost))
 }
 
-fn measured(session: &mut Session, options: &Options) -> Result<Measured, HopError> {
+fn measured(session: &mut ChainSession, options: &Options) -> Result<Measured, HopError> {
     let invocations = invocations(options.samples, options.payload_bytes, session.chain());
     let (cold_ns, answer) = run::cold(session, options.payload_bytes)?;
     let sites = session.sites(&answer)?;
@@ -142,14 +156,25 @@ fn measured(session: &mut Session, options: &Options) -> Result<Measured, HopErr
     run::warm_up(session, options.payload_bytes, invocations)?;
     let run = run::measure(session, options.payload_bytes, invocations)?;
     measure_floor(&mut floor)?;
-    let driver = session.status()?.first().map(|status| status.driver.kind.to_string());
-    let placement = sites.iter().map(|site| format!("lane {} executor {}", site.lane_cpu, site.executor_cpu));
+    let driver = session
+        .status()?
+        .first()
+        .map(|status| status.driver.kind.to_string());
+    let placement = sites
+        .iter()
+        .map(|site| format!("lane {} executor {}", site.lane_cpu, site.executor_cpu));
     let machine = Machine::read(Setup {
         wait: Some(wait_name(options.wait).to_owned()),
         placement: Some(placement.collect::<Vec<_>>().join(", ")),
         driver,
     });
-    Ok(Measured { run, floor, sites, cold_ns, machine })
+    Ok(Measured {
+        run,
+        floor,
+        sites,
+        cold_ns,
+        machine,
+    })
 }
 
 /// What both benchmarks say beside their main figure.
@@ -170,17 +195,31 @@ fn describe(report: &mut Report, options: &Options, measured: &Measured) {
 /// much private memory in the same placement. The wait strategy has no part in it: a spinning executor would only take
 /// the other one's CPU.
 fn read(report: &mut Report, options: &Options) -> Result<(), HopError> {
-    let options =
-        Options { wait: WaitStrategy::Park, executors: "auto".to_owned(), nodes: options.nodes.min(32), ..options.clone() };
+    let options = Options {
+        wait: WaitStrategy::Park,
+        executors: "auto".to_owned(),
+        nodes: options.nodes.min(32),
+        ..options.clone()
+    };
     let mut chain = chain(&options, "read", Work::StampAndRead);
-    chain.stops = EXECUTABLES.map(|executable| Stop { executable: executable.to_owned(), worker: None }).to_vec();
+    chain.stops = EXECUTABLES
+        .map(|executable| Stop {
+            executable: executable.to_owned(),
+            worker: None,
+        })
+        .to_vec();
     let invocations = invocations(options.samples.min(10_000), options.payload_bytes, &chain);
-    let mut session = Session::start(&layout(&options), chain)?;
+    let mut session = ChainSession::start(&layout(&options), chain)?;
     let (_, answer) = run::cold(&mut session, options.payload_bytes)?;
-    let cpus: Vec<usize> = session.sites(&answer)?.iter().map(|site| site.executor_cpu).collect();
+    let cpus: Vec<usize> = session
+        .sites(&answer)?
+        .iter()
+        .map(|site| site.executor_cpu)
+        .collect();
     let mut floor = floor::read_private(options.payload_bytes, cpus[0], cpus[1])?;
     run::warm_up(&mut session, options.payload_bytes, 0)?;
-    let reads = Percentiles::of(&run::measure(&mut session, options.payload_bytes, invocations)?.reads);
+    let reads =
+        Percentiles::of(&run::measure(&mut session, options.payload_bytes, invocations)?.reads);
     floor += floor::read_private(options.payload_bytes, cpus[1], cpus[0])?;
     let floor = Percentiles::of(&floor);
     report.detail("read_ns", reads.p50_ns);
@@ -189,18 +228,32 @@ fn read(report: &mut Report, options: &Options) -> Result<(), HopError> {
     report.detail("read_samples", reads.samples);
     report.detail("read_cpus", &cpus);
     if cpus[0] == cpus[1] {
-        report.skip("reading what another CPU has written", "both executors were placed on one CPU");
+        report.skip(
+            "reading what another CPU has written",
+            "both executors were placed on one CPU",
+        );
     }
     Ok(())
 }
 
 fn chain(options: &Options, name: &str, work: Work) -> Chain {
-    let stop = |worker| Stop { executable: EXECUTABLES[0].to_owned(), worker };
+    let stop = |worker| Stop {
+        executable: EXECUTABLES[0].to_owned(),
+        worker,
+    };
     let stops = match options.workers {
         1 => vec![stop(None)],
-        workers => (1..=workers).map(|worker| stop(Some(format!("local-{worker}")))).collect(),
+        workers => (1..=workers)
+            .map(|worker| stop(Some(format!("local-{worker}"))))
+            .collect(),
     };
-    Chain { name: name.to_owned(), nodes: options.nodes, work, stops, memory_mib: executor_mib(options.payload_bytes) }
+    Chain {
+        name: name.to_owned(),
+        nodes: options.nodes,
+        work,
+        stops,
+        memory_mib: executor_mib(options.payload_bytes),
+    }
 }
 
 fn layout(options: &Options) -> Layout {
@@ -233,7 +286,14 @@ mod tests {
 
     fn options(workers: usize) -> Options {
         let executors = "auto".to_owned();
-        Options { workers, wait: WaitStrategy::Park, executors, payload_bytes: 64, samples: 10_000, nodes: 101 }
+        Options {
+            workers,
+            wait: WaitStrategy::Park,
+            executors,
+            payload_bytes: 64,
+            samples: 10_000,
+            nodes: 101,
+        }
     }
 
     #[test]
@@ -241,7 +301,8 @@ mod tests {
         for workers in [1, 2] {
             for work in [Work::Stamp, Work::StampAndRead] {
                 let chain = chain(&options(workers), "hop", work);
-                let parsed = master::definition::parse("hop.yaml", chain.definition().as_bytes()).unwrap();
+                let parsed =
+                    master::definition::parse("hop.yaml", chain.definition().as_bytes()).unwrap();
                 assert_eq!(parsed.nodes.len() as u64, chain.activations());
             }
         }
@@ -250,9 +311,17 @@ mod tests {
     #[test]
     fn nodes_alternate_between_two_workers() {
         let placement = chain(&options(2), "hop", Work::Stamp).placement();
-        let workers = ["hop0", "hop1", "hop2", "collect0", "collect1"].map(|node| placement[node].as_str());
-        assert_eq!(workers, ["local-1", "local-2", "local-1", "local-1", "local-2"]);
-        assert!(chain(&options(1), "hop", Work::Stamp).placement().is_empty());
+        let workers =
+            ["hop0", "hop1", "hop2", "collect0", "collect1"].map(|node| placement[node].as_str());
+        assert_eq!(
+            workers,
+            ["local-1", "local-2", "local-1", "local-1", "local-2"]
+        );
+        assert!(
+            chain(&options(1), "hop", Work::Stamp)
+                .placement()
+                .is_empty()
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`floor`] owes nothing to the product, and [`floors`] is its report; [`report`] is how every benchmark says what it found.
 
 pub mod chain;
+pub mod chain_session;
 pub mod clock;
 pub mod cpu;
 pub mod floor;

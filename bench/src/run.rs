@@ -1,10 +1,11 @@
 //! A measured stretch of invocations, and what proves that it was real: the engine's own count of triggers, processes,
 //! CPUs, context switches and system calls.
 
+use crate::chain_session::{Answer, ChainSession};
 use crate::clock::now_ns;
 use crate::floor;
 use crate::process::{Strace, StraceError, Switches};
-use crate::session::{Answer, Session, SessionError};
+use crate::session::SessionError;
 use engine::status::WorkerStatus;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -65,37 +66,61 @@ pub struct Process {
 ///
 /// # Errors
 /// If it fails, or has no hop.
-pub fn cold(session: &mut Session, payload_bytes: usize) -> Result<(u64, Answer), SessionError> {
+pub fn cold(
+    session: &mut ChainSession,
+    payload_bytes: usize,
+) -> Result<(u64, Answer), SessionError> {
     let answer = session.invoke(payload_bytes)?;
     // Node 1 is the first with a hop behind it, at the chain's second stop if it has one.
     let stop = answer.collections.get(1).or(answer.collections.first());
     let first = stop.and_then(|collection| collection.hops_ns.first().copied());
-    first.map(|first_ns| (first_ns, answer)).ok_or(SessionError::NoHops { nodes: session.chain().nodes })
+    first
+        .map(|first_ns| (first_ns, answer))
+        .ok_or(SessionError::NoHops {
+            nodes: session.chain().nodes,
+        })
 }
 
 /// Warms up: what these invocations take is dropped.
 ///
 /// # Errors
 /// If one fails.
-pub fn warm_up(session: &mut Session, payload_bytes: usize, invocations: u64) -> Result<(), SessionError> {
-    (0..WARM_UP_INVOCATIONS.max(invocations / 10)).try_for_each(|_| session.invoke(payload_bytes).map(|_| ()))
+pub fn warm_up(
+    session: &mut ChainSession,
+    payload_bytes: usize,
+    invocations: u64,
+) -> Result<(), SessionError> {
+    (0..WARM_UP_INVOCATIONS.max(invocations / 10))
+        .try_for_each(|_| session.invoke(payload_bytes).map(|_| ()))
 }
 
 /// Runs so many invocations one after the other, and measures them.
 ///
 /// # Errors
 /// If one fails.
-pub fn measure(session: &mut Session, payload_bytes: usize, invocations: u64) -> Result<Run, SessionError> {
-    let (mut hops, mut reads, mut latency) = (floor::histogram(), floor::histogram(), floor::histogram());
+pub fn measure(
+    session: &mut ChainSession,
+    payload_bytes: usize,
+    invocations: u64,
+) -> Result<Run, SessionError> {
+    let (mut hops, mut reads, mut latency) =
+        (floor::histogram(), floor::histogram(), floor::histogram());
     let before = Counts::of(session, payload_bytes)?;
     let started_ns = now_ns();
     for _ in 0..invocations {
         let answer = session.invoke(payload_bytes)?;
         latency.saturating_record(answer.latency_ns);
         for (stop, collection) in answer.collections.iter().enumerate() {
-            collection.hops_ns.iter().for_each(|&hop_ns| hops.saturating_record(hop_ns));
+            collection
+                .hops_ns
+                .iter()
+                .for_each(|&hop_ns| hops.saturating_record(hop_ns));
             let from_client = usize::from(stop == 0);
-            collection.reads_ns.iter().skip(from_client).for_each(|&read_ns| reads.saturating_record(read_ns));
+            collection
+                .reads_ns
+                .iter()
+                .skip(from_client)
+                .for_each(|&read_ns| reads.saturating_record(read_ns));
         }
     }
     let elapsed_ns = now_ns() - started_ns;
@@ -103,9 +128,17 @@ pub fn measure(session: &mut Session, payload_bytes: usize, invocations: u64) ->
     let after = Counts::of(session, payload_bytes)?;
     let proof = prove(session, &before, &after, invocations);
     if hops.is_empty() {
-        return Err(SessionError::NoHops { nodes: session.chain().nodes });
+        return Err(SessionError::NoHops {
+            nodes: session.chain().nodes,
+        });
     }
-    Ok(Run { hops, reads, latency, elapsed_ns, proof })
+    Ok(Run {
+        hops,
+        reads,
+        latency,
+        elapsed_ns,
+        proof,
+    })
 }
 
 /// Counts of all processes at one moment.
@@ -117,11 +150,13 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(session: &mut Session, payload_bytes: usize) -> Result<Self, SessionError> {
+    fn of(session: &mut ChainSession, payload_bytes: usize) -> Result<Self, SessionError> {
         let answer = session.invoke(payload_bytes)?;
         let executors = answer.collections.iter().map(|collection| {
-            let switches =
-                Switches { voluntary: collection.voluntary_switches, involuntary: collection.involuntary_switches };
+            let switches = Switches {
+                voluntary: collection.voluntary_switches,
+                involuntary: collection.involuntary_switches,
+            };
             (collection.pid, collection.cpu, switches)
         });
         let switches = |pid| Switches::of(pid).unwrap_or_default();
@@ -133,26 +168,53 @@ impl Counts {
     }
 
     fn counter(&self, name: &str) -> u64 {
-        self.statuses.iter().filter_map(|status| status.counters.get(name)).sum()
+        self.statuses
+            .iter()
+            .filter_map(|status| status.counters.get(name))
+            .sum()
     }
 }
 
-fn prove(session: &Session, before: &Counts, after: &Counts, invocations: u64) -> Proof {
+fn prove(session: &ChainSession, before: &Counts, after: &Counts, invocations: u64) -> Proof {
     let chain = session.chain();
     // The invocation that asked the second time stands between the two looks at the counters.
     let counted = invocations + 1;
     let hops = counted * chain.hops();
     let added = |name: &str| after.counter(name).saturating_sub(before.counter(name));
-    let lanes = after.statuses.iter().map(|status| status.lanes.first().map(|lane| lane.cpu as usize));
-    let switches = before.workers.iter().zip(&after.workers).map(|(before, after)| after.since(*before));
+    let lanes = after
+        .statuses
+        .iter()
+        .map(|status| status.lanes.first().map(|lane| lane.cpu as usize));
+    let switches = before
+        .workers
+        .iter()
+        .zip(&after.workers)
+        .map(|(before, after)| after.since(*before));
     let workers = session.worker_pids().into_iter().zip(lanes).zip(switches);
-    let workers = workers.map(|((pid, cpu), switches)| Process { role: "worker", pid, cpu, switches });
-    let executors = before.executors.iter().zip(&after.executors).map(|((_, _, before), (pid, cpu, after))| {
-        let switches = after.since(*before);
-        Process { role: "executor", pid: *pid, cpu: *cpu, switches }
+    let workers = workers.map(|((pid, cpu), switches)| Process {
+        role: "worker",
+        pid,
+        cpu,
+        switches,
     });
+    let executors =
+        before
+            .executors
+            .iter()
+            .zip(&after.executors)
+            .map(|((_, _, before), (pid, cpu, after))| {
+                let switches = after.since(*before);
+                Process {
+                    role: "executor",
+                    pid: *pid,
+                    cpu: *cpu,
+                    switches,
+                }
+            });
     let processes: Vec<Process> = workers.chain(executors).collect();
-    let all = processes.iter().fold(Switches::default(), |sum, process| sum.plus(process.switches));
+    let all = processes.iter().fold(Switches::default(), |sum, process| {
+        sum.plus(process.switches)
+    });
     let (triggers, triggers_expected) = (added("triggers"), counted * chain.activations());
     Proof {
         invocations: counted,
@@ -172,7 +234,7 @@ fn prove(session: &Session, before: &Counts, after: &Counts, invocations: u64) -
 /// # Errors
 /// The outer one if an invocation fails; the inner one if they cannot be counted here.
 pub fn system_calls_per_hop(
-    session: &mut Session,
+    session: &mut ChainSession,
     payload_bytes: usize,
     processes: &[Process],
     invocations: u64,
