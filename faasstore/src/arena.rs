@@ -190,6 +190,18 @@ impl Arena {
             .ok_or_else(|| self.full(u64::from(count) * GRANULE_BYTES))
     }
 
+    /// Makes the first segment, unless there is one: what the first reservation would do, before it matters.
+    ///
+    /// # Errors
+    /// As [`Arena::reserve`].
+    pub fn grow_to_one(&mut self) -> Result<(), ArenaError> {
+        if self.segments() > 0 {
+            Ok(())
+        } else {
+            self.add_segment(1)
+        }
+    }
+
     /// Joins what the quick lists hold back with its neighbours.
     fn flush(&mut self) {
         while let Some(block) = self.quick.take_any() {

@@ -12,6 +12,9 @@ pub const ABI_VERSION: u32 = 1;
 /// process id. Standard input is then the executor's Unix socket.
 pub const WORKER_PID_VARIABLE: &str = "FAASFLOW_WORKER_PID";
 
+/// Longest value, as JSON, in bytes: conditions copy it before they read it.
+pub const VALUE_BYTES_MAX: usize = 4096;
+
 /// How a reader waits for a ring.
 #[derive(
     Archive,
@@ -109,7 +112,8 @@ pub struct Welcome {
     pub nodes: Vec<NodeBinding>,
 }
 
-/// The executor's answer to [`Welcome`]; its one descriptor is the segment that the executor writes.
+/// The executor's answer to [`Welcome`]; its one descriptor is the segment that the executor writes; a refusal
+/// has none.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
     /// [`ABI_VERSION`] of the executor. It stays the first field in every version.

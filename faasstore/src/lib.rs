@@ -3,6 +3,8 @@
 //! The shared-memory half, from the bottom up: [`segment`] (sealed memory), [`ring`] (slots), [`doorbell`] (parking),
 //! [`channel`] (an engine and one executor), [`arena`] (payloads), [`socket`] (descriptors), with [`descriptor`] and
 //! [`binding`] for what is said over them. docs/layout.md draws every byte.
+//!
+//! The function SDK, with which executables are written, is re-exported here; [`serve()`] is where to begin.
 
 #[cfg(target_endian = "big")]
 compile_error!("the shared-memory ABI is little-endian");
@@ -18,7 +20,15 @@ pub mod descriptor;
 pub mod doorbell;
 pub mod ring;
 #[cfg(not(loom))]
+mod sdk;
+#[cfg(not(loom))]
 pub mod segment;
 #[cfg(not(loom))]
 pub mod socket;
 mod sync;
+
+#[cfg(not(loom))]
+pub use sdk::{
+    Call, Checked, Context, Error, Function, List, ListOutput, OutputWriter, Payload, bytes,
+    function, serve, typed,
+};

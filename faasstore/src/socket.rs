@@ -6,15 +6,19 @@
 //! [`crate::serve`] and the engine.
 //!
 //! ```text
-//! 0      4      8                16                16 + length
-//! | kind | form | length of body | body (rkyv) ....|     form 0: the body follows
-//!                                                        form 1: the body begins a segment, the last descriptor
+//! 0      2         4      8                16                16 + length
+//! | kind | version | form | length of body | body (rkyv) ....|     form 0: the body follows
+//!                                                                  form 1: the body begins a segment, which is the
+//!                                                                  last descriptor
 //! ```
+//!
+//! The version is that of the ABI. It is checked before the body, since an archive of another version may not even
+//! be readable.
 //!
 //! A datagram is limited by the kernel's send buffer, commonly 208 KiB, which only root may raise: a body of more than
 //! [`DATAGRAM_BYTES_MAX`] therefore travels in a sealed segment.
 
-use crate::binding::{Announce, Hello, Welcome};
+use crate::binding::{ABI_VERSION, Announce, Hello, Welcome};
 use crate::segment::{SegmentError, SegmentReader, SegmentWriter};
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
@@ -44,6 +48,11 @@ pub const DATAGRAM_BYTES_MAX: usize = 64 << 10;
 pub const DESCRIPTORS_MAX: usize = 4;
 
 const HEAD_BYTES: usize = 16;
+const VERSION: u16 = ABI_VERSION as u16;
+const _: () = assert!(
+    ABI_VERSION <= u16::MAX as u32,
+    "the head has 16 bits for the version"
+);
 const FORM_INLINE: u32 = 0;
 const FORM_SEGMENT: u32 = 1;
 /// The segment of a long body travels beside the message's own descriptors.
@@ -58,23 +67,23 @@ pub trait SocketMessage:
     + Sized
 {
     /// Tells it from the others.
-    const KIND: u32;
+    const KIND: u16;
     /// For people.
     const NAME: &'static str;
 }
 
 impl SocketMessage for Welcome {
-    const KIND: u32 = 1;
+    const KIND: u16 = 1;
     const NAME: &'static str = "welcome";
 }
 
 impl SocketMessage for Hello {
-    const KIND: u32 = 2;
+    const KIND: u16 = 2;
     const NAME: &'static str = "hello";
 }
 
 impl SocketMessage for Announce {
-    const KIND: u32 = 3;
+    const KIND: u16 = 3;
     const NAME: &'static str = "announce";
 }
 
@@ -121,13 +130,21 @@ pub enum SocketError {
         /// Of the datagram.
         bytes: usize,
     },
+    /// Of another release.
+    #[error(
+        "a message of ABI version {theirs}, while this program has {ABI_VERSION}: build both with one release"
+    )]
+    Version {
+        /// As read.
+        theirs: u16,
+    },
     /// Another message than the one that comes next.
     #[error("a message of kind {found} where a {expected} was expected")]
     Kind {
         /// What should have come.
         expected: &'static str,
         /// As read.
-        found: u32,
+        found: u16,
     },
     /// Not a valid archive.
     #[error("a {kind} that is not valid: {reason}")]
@@ -369,9 +386,10 @@ impl AsFd for Socket {
     }
 }
 
-fn head(kind: u32, form: u32, length: usize) -> [u8; HEAD_BYTES] {
+fn head(kind: u16, form: u32, length: usize) -> [u8; HEAD_BYTES] {
     let mut head = [0; HEAD_BYTES];
-    head[..4].copy_from_slice(&kind.to_le_bytes());
+    head[..2].copy_from_slice(&kind.to_le_bytes());
+    head[2..4].copy_from_slice(&VERSION.to_le_bytes());
     head[4..8].copy_from_slice(&form.to_le_bytes());
     head[8..].copy_from_slice(&(length as u64).to_le_bytes());
     head
@@ -387,12 +405,15 @@ fn decode<M: SocketMessage>(
     let Some((head, body)) = datagram.split_first_chunk::<HEAD_BYTES>() else {
         return Err(malformed);
     };
-    let [k0, k1, k2, k3, f0, f1, f2, f3, length @ ..] = *head;
-    let (kind, form) = (
-        u32::from_le_bytes([k0, k1, k2, k3]),
+    let [k0, k1, v0, v1, f0, f1, f2, f3, length @ ..] = *head;
+    let (kind, theirs) = (u16::from_le_bytes([k0, k1]), u16::from_le_bytes([v0, v1]));
+    let (form, length) = (
         u32::from_le_bytes([f0, f1, f2, f3]),
+        u64::from_le_bytes(length),
     );
-    let length = u64::from_le_bytes(length);
+    if theirs != VERSION {
+        return Err(SocketError::Version { theirs });
+    }
     if kind != M::KIND {
         return Err(SocketError::Kind {
             expected: M::NAME,
