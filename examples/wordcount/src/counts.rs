@@ -1,7 +1,7 @@
 //! The counts of one chunk: how they are made, and the archive in which they travel.
 //!
 //! An archive that passed rkyv's validation is well-formed memory; that its numbers make sense is checked here, by
-//! [`ArchivedCounts::words`].
+//! [`CountedWords::words`].
 
 use crate::chunks::IN_WORD;
 use crate::tally::Tally;
@@ -52,36 +52,61 @@ pub enum MalformedCounts {
     },
 }
 
-impl ArchivedCounts {
+/// Counts by word, in memory or in an archive.
+pub trait CountedWords {
     /// Each word with its count, in no particular order; an error in place of a word that is none.
     ///
     /// # Errors
     /// If there is not one count for each word.
-    pub fn words(
-        &self,
-    ) -> Result<impl Iterator<Item = Result<(&[u8], u64), MalformedCounts>>, MalformedCounts> {
-        if self.ends.len() != self.counts.len() {
-            return Err(MalformedCounts::Lengths {
-                words: self.ends.len(),
-                counts: self.counts.len(),
-            });
-        }
-        let mut start = 0;
-        Ok(self
-            .ends
-            .iter()
-            .zip(self.counts.iter())
-            .enumerate()
-            .map(move |(word, (end, count))| {
-                let end = end.to_native();
-                let bytes = self
-                    .words
-                    .get(start..end as usize)
-                    .ok_or(MalformedCounts::End { word, end })?;
-                start = end as usize;
-                Ok((bytes, count.to_native()))
-            }))
+    fn words(&self) -> Result<impl Iterator<Item = CountedWord<'_>>, MalformedCounts>;
+}
+
+/// A word with its count, or why it is none.
+pub type CountedWord<'a> = Result<(&'a [u8], u64), MalformedCounts>;
+
+impl CountedWords for Counts {
+    fn words(&self) -> Result<impl Iterator<Item = CountedWord<'_>>, MalformedCounts> {
+        pair(
+            &self.words,
+            self.ends.iter().copied(),
+            self.counts.iter().copied(),
+        )
     }
+}
+
+impl CountedWords for ArchivedCounts {
+    fn words(&self) -> Result<impl Iterator<Item = CountedWord<'_>>, MalformedCounts> {
+        let ends = self.ends.iter().map(|end| end.to_native());
+        pair(
+            &self.words,
+            ends,
+            self.counts.iter().map(|count| count.to_native()),
+        )
+    }
+}
+
+fn pair<'a>(
+    words: &'a [u8],
+    ends: impl ExactSizeIterator<Item = u32>,
+    counts: impl ExactSizeIterator<Item = u64>,
+) -> Result<impl Iterator<Item = CountedWord<'a>>, MalformedCounts> {
+    if ends.len() != counts.len() {
+        return Err(MalformedCounts::Lengths {
+            words: ends.len(),
+            counts: counts.len(),
+        });
+    }
+    let mut start = 0;
+    Ok(ends
+        .zip(counts)
+        .enumerate()
+        .map(move |(word, (end, count))| {
+            let bytes = words
+                .get(start..end as usize)
+                .ok_or(MalformedCounts::End { word, end })?;
+            start = end as usize;
+            Ok((bytes, count))
+        }))
 }
 
 /// Counts the words of `chunk`.

@@ -13,5 +13,7 @@ mod tally;
 mod totals;
 
 pub use chunks::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNKS_WANTED, split};
-pub use counts::{ArchivedCounts, Counts, CountsResolver, MalformedCounts, count};
+pub use counts::{
+    ArchivedCounts, CountedWord, CountedWords, Counts, CountsResolver, MalformedCounts, count,
+};
 pub use totals::{Totals, merge};

@@ -1,7 +1,7 @@
 //! The counts of all chunks as one text: the most frequent word first, and words as frequent as each other in the order
 //! of their bytes.
 
-use crate::counts::{ArchivedCounts, MalformedCounts};
+use crate::counts::{CountedWords, MalformedCounts};
 use crate::tally::Tally;
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -14,12 +14,12 @@ pub struct Totals {
     entries: Vec<(Range<usize>, u64)>,
 }
 
-/// Adds up counts.
+/// Adds up counts, of archives or of [`Counts`](crate::Counts) in memory.
 ///
 /// # Errors
 /// If one of them was not made by [`count`](crate::count).
-pub fn merge<'a>(
-    counts: impl IntoIterator<Item = &'a ArchivedCounts>,
+pub fn merge<'a, C: CountedWords + 'a>(
+    counts: impl IntoIterator<Item = &'a C>,
 ) -> Result<Totals, MalformedCounts> {
     let mut tally = Tally::with_capacity(1 << 14);
     for counts in counts {
