@@ -15,3 +15,4 @@ pub mod report;
 pub mod run;
 pub mod session;
 pub mod stamp;
+pub mod words;

@@ -6,8 +6,10 @@
 )]
 
 use bench::report::Report;
-use bench::{floor, floors, report};
-use clap::{Args, Parser, Subcommand};
+use bench::stamp::STAMP_BYTES;
+use bench::{floor, floors, hop, report, words};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use miette::{Context, IntoDiagnostic};
 use std::fs::File;
@@ -30,6 +32,12 @@ struct Arguments {
 enum Command {
     /// What the machine itself takes: slots between spinning processes, wakes, TCP, memory.
     Floor(FloorArguments),
+    /// From the return of function A to the entry of function B, through the engine.
+    Hop(HopArguments),
+    /// A chain of nodes as a whole: the cost of each, and activations per second.
+    Chain(HopArguments),
+    /// The word count workflow against its three functions called directly.
+    Wordcount(WordcountArguments),
     /// The second process of a floor.
     #[command(name = floor::PARTNER_COMMAND, hide = true)]
     FloorPartner {
@@ -61,9 +69,108 @@ struct FloorArguments {
     cpus: Option<Vec<usize>>,
 }
 
+/// How workers wait and where their executors run.
+#[derive(Args)]
+struct WorkerArguments {
+    /// How lanes and executors wait.
+    #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
+    wait: Wait,
+    /// Where executors run, beside their lane.
+    #[arg(long, value_enum, default_value_t = Executors::Auto)]
+    executors: Executors,
+    /// Workers, each a process of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    workers: u8,
+}
+
+#[derive(Args)]
+struct HopArguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    worker: WorkerArguments,
+    /// Hops to take; large payloads get fewer.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    samples: u64,
+    /// Bytes of every payload.
+    #[arg(long, value_name = "BYTES", default_value_t = hop::PAYLOAD_BYTES, value_parser = payload_bytes)]
+    payload: usize,
+    /// Nodes of the chain [default: 1000 for hop, 100 for chain; fewer with payloads above 1 MiB].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    nodes: Option<u32>,
+}
+
+#[derive(Args)]
+struct WordcountArguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    worker: WorkerArguments,
+    /// The text [default: 50 MiB of made-up words].
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Rounds, of which each is one invocation and one direct call.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    rounds: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Wait {
+    /// Poll for ever.
+    Spin,
+    /// Poll within a budget, then park.
+    Adaptive,
+    /// Park at once.
+    Park,
+}
+
+impl From<Wait> for WaitStrategy {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Spin => Self::Spin,
+            Wait::Adaptive => Self::Adaptive,
+            Wait::Park => Self::Park,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Executors {
+    /// On the lane's own CPU.
+    Same,
+    /// On the worker's other CPUs.
+    Spread,
+    /// Where a wake is cheaper.
+    Auto,
+}
+
+impl Executors {
+    fn name(self) -> String {
+        match self {
+            Self::Same => "same",
+            Self::Spread => "spread",
+            Self::Auto => "auto",
+        }
+        .to_owned()
+    }
+}
+
+fn payload_bytes(text: &str) -> Result<usize, String> {
+    let bytes: usize = text.parse().map_err(|error| format!("{error}"))?;
+    if bytes < STAMP_BYTES {
+        return Err(format!(
+            "a payload has at least the {STAMP_BYTES} bytes of its stamp"
+        ));
+    }
+    Ok(bytes)
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Floor(arguments) => run_floor(&arguments),
+        Command::Hop(arguments) => run_hop(&arguments),
+        Command::Chain(arguments) => run_chain(&arguments),
+        Command::Wordcount(arguments) => run_wordcount(&arguments),
         Command::FloorPartner { arguments } => floor::partner_main(&arguments).into_diagnostic(),
     };
     match result {
@@ -81,6 +188,53 @@ fn run_floor(arguments: &FloorArguments) -> miette::Result<()> {
         .as_ref()
         .map_or_else(floors::default_cpus, |cpus| (cpus[0], cpus[1]));
     let (report, histogram) = floors::measure(cpu_a, cpu_b, arguments.samples).into_diagnostic()?;
+    write(&report, &histogram, &arguments.output)
+}
+
+fn run_hop(arguments: &HopArguments) -> miette::Result<()> {
+    let (report, histogram) = hop::hop(&arguments.options(1000))?;
+    write(&report, &histogram, &arguments.output)
+}
+
+fn run_chain(arguments: &HopArguments) -> miette::Result<()> {
+    let (report, histogram) = hop::chain_cost(&arguments.options(100))?;
+    write(&report, &histogram, &arguments.output)
+}
+
+impl HopArguments {
+    fn options(&self, nodes_default: usize) -> hop::Options {
+        /// Nodes of a chain of large payloads, so that a figure has several invocations.
+        const NODES_LARGE: usize = 17;
+        let nodes_default = if self.payload > 1 << 20 {
+            NODES_LARGE
+        } else {
+            nodes_default
+        };
+        hop::Options {
+            workers: usize::from(self.worker.workers),
+            wait: self.worker.wait.into(),
+            executors: self.worker.executors.name(),
+            payload_bytes: self.payload,
+            samples: self.samples,
+            nodes: self.nodes.map_or(nodes_default, |nodes| nodes as usize),
+        }
+    }
+}
+
+fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
+    let text = match &arguments.file {
+        Some(path) => std::fs::read(path)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot read {}", path.display()))?,
+        None => words::made_text(),
+    };
+    let options = words::Options {
+        workers: usize::from(arguments.worker.workers),
+        wait: arguments.worker.wait.into(),
+        executors: arguments.worker.executors.name(),
+        rounds: arguments.rounds,
+    };
+    let (report, histogram) = words::measure(&options, text)?;
     write(&report, &histogram, &arguments.output)
 }
 
