@@ -168,7 +168,7 @@ fn fixed_workers(
 /// Names that a message lists; with more, the others are counted.
 const LISTED_MAX: usize = 12;
 
-fn names<'a>(all: impl ExactSizeIterator<Item = &'a str>) -> String {
+pub(crate) fn names<'a>(all: impl ExactSizeIterator<Item = &'a str>) -> String {
     let further = all.len().saturating_sub(LISTED_MAX);
     let listed: Vec<&str> = all.take(LISTED_MAX).collect();
     if further > 0 {
