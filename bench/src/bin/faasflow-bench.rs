@@ -5,6 +5,7 @@
     reason = "a program's figures go to standard output"
 )]
 
+use bench::floor::FloorError;
 use bench::report::Report;
 use bench::stamp::STAMP_BYTES;
 use bench::{floor, floors, hop, report, words};
@@ -65,8 +66,8 @@ struct FloorArguments {
     #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     samples: u64,
     /// The two CPUs, the same twice for one alone [default: the first two that this process may use].
-    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 2)]
-    cpus: Option<Vec<usize>>,
+    #[arg(long, value_name = "A,B", value_parser = cpu_pair)]
+    cpus: Option<(usize, usize)>,
 }
 
 /// How workers wait and where their executors run.
@@ -155,6 +156,16 @@ impl Executors {
     }
 }
 
+fn cpu_pair(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text
+        .split_once(',')
+        .map(|(a, b)| (a.trim().parse(), b.trim().parse()));
+    match parsed {
+        Some((Ok(a), Ok(b))) => Ok((a, b)),
+        _ => Err("two numbers of CPUs are wanted, such as 0,1".to_owned()),
+    }
+}
+
 fn payload_bytes(text: &str) -> Result<usize, String> {
     let bytes: usize = text.parse().map_err(|error| format!("{error}"))?;
     if bytes < STAMP_BYTES {
@@ -171,23 +182,42 @@ fn main() -> ExitCode {
         Command::Hop(arguments) => run_hop(&arguments),
         Command::Chain(arguments) => run_chain(&arguments),
         Command::Wordcount(arguments) => run_wordcount(&arguments),
-        Command::FloorPartner { arguments } => floor::partner_main(&arguments).into_diagnostic(),
+        Command::FloorPartner { arguments } => floor::partner_main(&arguments).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:?}");
-            ExitCode::FAILURE
+            if is_wrong_call(&error) {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
 
+/// Whether the caller asked for what cannot be, as against something that went wrong.
+fn is_wrong_call(error: &miette::Report) -> bool {
+    let wrong_floor = matches!(
+        error.downcast_ref::<FloorError>(),
+        Some(FloorError::Cpu(_) | FloorError::OneCpu { .. } | FloorError::Call(_))
+    );
+    wrong_floor || error.downcast_ref::<Unreadable>().is_some()
+}
+
+/// A text that cannot be read.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot read {path}: {error}")]
+struct Unreadable {
+    path: PathBuf,
+    #[source]
+    error: io::Error,
+}
+
 fn run_floor(arguments: &FloorArguments) -> miette::Result<()> {
-    let (cpu_a, cpu_b) = arguments
-        .cpus
-        .as_ref()
-        .map_or_else(floors::default_cpus, |cpus| (cpus[0], cpus[1]));
-    let (report, histogram) = floors::measure(cpu_a, cpu_b, arguments.samples).into_diagnostic()?;
+    let (cpu_a, cpu_b) = arguments.cpus.unwrap_or_else(floors::default_cpus);
+    let (report, histogram) = floors::measure(cpu_a, cpu_b, arguments.samples)?;
     write(&report, &histogram, &arguments.output)
 }
 
@@ -223,9 +253,10 @@ impl HopArguments {
 
 fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
     let text = match &arguments.file {
-        Some(path) => std::fs::read(path)
-            .into_diagnostic()
-            .wrap_err_with(|| format!("cannot read {}", path.display()))?,
+        Some(path) => std::fs::read(path).map_err(|error| Unreadable {
+            path: path.clone(),
+            error,
+        })?,
         None => words::made_text(),
     };
     let options = words::Options {

@@ -32,7 +32,7 @@ const LATENCY_NS_MAX: u64 = 60_000_000_000;
 const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// Why a floor could not be measured.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, miette::Diagnostic)]
 pub enum FloorError {
     /// A side could not be put on its CPU.
     #[error(transparent)]

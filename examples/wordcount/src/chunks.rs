@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_word_longer_than_a_chunk_stays_whole() {
         let text = vec![b'a'; 3 * CHUNK_BYTES_MIN];
-        assert_eq!(split(&text), [0..text.len()]);
+        assert!(matches!(&split(&text)[..], [whole] if *whole == (0..text.len())));
     }
 
     #[test]

@@ -6,14 +6,16 @@ use wordcount::{ArchivedCounts, count, merge, reference, split};
 fn totals(text: &[u8]) -> Vec<u8> {
     let archives: Vec<_> = split(text)
         .into_iter()
-        .map(|range| rkyv::to_bytes::<rkyv::rancor::Error>(&count(&text[range])).unwrap())
+        .map(|range| {
+            rkyv::to_bytes::<rkyv::rancor::Error>(&count(&text[range])).expect("counts archive")
+        })
         .collect();
-    let counts = archives
-        .iter()
-        .map(|bytes| rkyv::access::<ArchivedCounts, rkyv::rancor::Error>(bytes).unwrap());
-    let totals = merge(counts).unwrap();
+    let counts = archives.iter().map(|bytes| {
+        rkyv::access::<ArchivedCounts, rkyv::rancor::Error>(bytes).expect("an archive validates")
+    });
+    let totals = merge(counts).expect("counts fit together");
     let mut out = Vec::new();
-    totals.write_to(&mut out).unwrap();
+    totals.write_to(&mut out).expect("a Vec takes everything");
     assert_eq!(out.len(), totals.text_bytes());
     out
 }
