@@ -18,7 +18,7 @@ pub enum CpuError {
     },
 }
 
-/// The CPUs that this process may use, rising.
+/// The CPUs that the calling thread may use, rising: those of the process, unless it is bound.
 #[must_use]
 pub fn allowed() -> Vec<usize> {
     let mut cpus: Vec<usize> = core_affinity::get_core_ids()
@@ -28,6 +28,19 @@ pub fn allowed() -> Vec<usize> {
         .collect();
     cpus.sort_unstable();
     cpus
+}
+
+/// Checks that the calling thread may use `cpu`: for work that another process is to do there.
+///
+/// # Errors
+/// If it may not.
+pub fn check(cpu: usize) -> Result<(), CpuError> {
+    let allowed = allowed();
+    if allowed.contains(&cpu) {
+        Ok(())
+    } else {
+        Err(CpuError::NotAllowed { cpu, allowed })
+    }
 }
 
 /// Binds the calling thread to `cpu`.

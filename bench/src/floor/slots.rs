@@ -25,6 +25,7 @@ pub fn slot_transfer(
     if cpu_a == cpu_b {
         return Err(FloorError::OneCpu { cpu: cpu_a });
     }
+    cpu::check(cpu_b)?;
     cpu::on(cpu_a, || {
         let board = Board::create().map_err(FloorError::system("make the page of a floor"))?;
         let _partner = Partner::start(Role::Slots, cpu_b, &board, None)?;

@@ -23,6 +23,7 @@ pub fn tcp_round_trip(
     cpu_b: usize,
     samples: u64,
 ) -> Result<Histogram<u64>, FloorError> {
+    cpu::check(cpu_b)?;
     cpu::on(cpu_a, || {
         let board = Board::create().map_err(FloorError::system("make the page of a floor"))?;
         let _partner = Partner::start(Role::Tcp, cpu_b, &board, None)?;

@@ -34,6 +34,7 @@ pub fn futex_wake(
     sleeper_cpu: usize,
     samples: u64,
 ) -> Result<Histogram<u64>, FloorError> {
+    cpu::check(sleeper_cpu)?;
     cpu::on(waker_cpu, || {
         let board = Board::create().map_err(FloorError::system("make the page of a floor"))?;
         let _partner = Partner::start(Role::Futex, sleeper_cpu, &board, None)?;
@@ -54,6 +55,7 @@ pub fn eventfd_wake(
     sleeper_cpu: usize,
     samples: u64,
 ) -> Result<Histogram<u64>, FloorError> {
+    cpu::check(sleeper_cpu)?;
     cpu::on(waker_cpu, || {
         let board = Board::create().map_err(FloorError::system("make the page of a floor"))?;
         let eventfd = EventFd::new()
