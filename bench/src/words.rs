@@ -242,6 +242,8 @@ fn push_word(text: &mut Vec<u8>, mut rank: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use master::graph::Graph;
+    use master::place::{self, WorkerCapacity, place};
 
     #[test]
     fn direct_calls_give_the_totals_of_the_reference() {
@@ -251,8 +253,16 @@ mod tests {
     }
 
     #[test]
-    fn the_example_is_a_definition_that_the_master_takes() {
-        master::definition::parse("workflow.yaml", DEFINITION.as_bytes()).unwrap();
+    fn the_example_spans_two_workers_of_two_cpus() {
+        let definition = master::definition::parse("workflow.yaml", DEFINITION.as_bytes()).unwrap();
+        let graph = Graph::of(&definition);
+        let workers = ["a", "b"].map(|name| WorkerCapacity::new(name, 2, 4 << 30));
+        let placement = place(&graph, &workers, &place::Options::default()).unwrap();
+        let of = |name: &str| {
+            let node = graph.nodes().position(|node| node.name == name).unwrap();
+            placement.workers()[node]
+        };
+        assert_ne!(of("count"), of("merge"), "the counts cross the network");
     }
 
     #[test]
