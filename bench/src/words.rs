@@ -262,6 +262,11 @@ mod tests {
             let node = graph.nodes().position(|node| node.name == name).unwrap();
             placement.workers()[node]
         };
+        assert_eq!(
+            of("split"),
+            of("count"),
+            "the text is read where it was split"
+        );
         assert_ne!(of("count"), of("merge"), "the counts cross the network");
     }
 
