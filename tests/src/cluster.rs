@@ -336,13 +336,14 @@ impl Cluster {
     /// If that fails.
     #[track_caller]
     pub fn deploy(&self, workflow: &str, pins: &[(&str, &str)]) -> Deployment {
-        match self.try_deploy(workflow, pins, Limits::default()) {
+        let names: Vec<&str> = self.workers.iter().map(Worker::name).collect();
+        match self.deploy_on(&names, workflow, pins, Limits::default()) {
             Ok(deployment) => deployment,
             Err(error) => panic!("not deployed: {error}"),
         }
     }
 
-    /// As [`Cluster::deploy`], with limits, and it may fail.
+    /// As [`Cluster::deploy`], on these workers alone and with limits, and it may fail.
     ///
     /// # Errors
     /// As [`deploy::Cluster::deploy`].
@@ -350,22 +351,22 @@ impl Cluster {
     /// # Panics
     /// If the definition is wrong.
     #[track_caller]
-    pub fn try_deploy(
+    pub fn deploy_on(
         &self,
+        workers: &[&str],
         workflow: &str,
         pins: &[(&str, &str)],
         limits: Limits,
     ) -> Result<Deployment, DeployError> {
         let definition = definition::parse("test.yaml", workflow.as_bytes());
         let definition = definition.unwrap_or_else(|error| panic!("{error}"));
-        let fixed = pins.iter();
+        let owned = |(node, worker): &(&str, &str)| ((*node).to_owned(), (*worker).to_owned());
         let placed = place::Options {
-            fixed: fixed
-                .map(|(node, worker)| ((*node).to_owned(), (*worker).to_owned()))
-                .collect(),
+            fixed: pins.iter().map(owned).collect(),
             ..place::Options::default()
         };
-        deploy::Cluster::connect(&self.addresses(), &self.options())?.deploy(
+        let addresses = workers.iter().map(|name| self.worker(name).address.clone());
+        deploy::Cluster::connect(&addresses.collect::<Vec<_>>(), &self.options())?.deploy(
             &definition,
             &placed,
             limits,
