@@ -5,7 +5,11 @@
 //! process be killed, workers end with that (`--end-with-stdin`). Which driver they use is left to [`DRIVER_VARIABLE`],
 //! so that the whole suite runs on either.
 
-use crate::process::{self, Finished, Guarded, PROMPTLY, Watched, until};
+mod worker;
+
+pub use worker::Worker;
+
+use crate::process::{self, Finished, PROMPTLY, until};
 use crate::programs::{self, program};
 use engine::greeting::ClusterKey;
 use engine::plan::Limits;
@@ -15,19 +19,14 @@ use master::client::{Answered, Client, ClientError, ControlClient, Invocation, O
 use master::definition;
 use master::deploy::{self, DeployError, Deployment};
 use master::place;
-use nix::sys::signal::Signal;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::Duration;
+use worker::Starting;
 
 /// Name of the environment variable that says which driver workers use: `io-uring` or `epoll`. Without it they choose
 /// (see their `--driver`).
 pub const DRIVER_VARIABLE: &str = "FAASFLOW_TEST_DRIVER";
-/// Longest time from a worker's start to its `ready` line: it measures the machine first, and tests share CPUs.
-const READY_MAX: Duration = Duration::from_secs(60);
 /// Longest time that one call of the `faasflow` program may take.
 pub const PROGRAM_TIME_MAX: Duration = Duration::from_secs(120);
 /// Lines of a worker's log that are shown when a test fails.
@@ -85,63 +84,6 @@ impl Setup {
     #[track_caller]
     pub fn start(self) -> Cluster {
         Cluster::start(self)
-    }
-}
-
-/// A worker's process.
-#[derive(Debug)]
-pub struct Worker {
-    name: String,
-    address: String,
-    process: Guarded,
-    /// Closing it ends the worker.
-    _stdin: Option<ChildStdin>,
-}
-
-impl Worker {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Where it listens, as `HOST:PORT`.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Its process.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.process.0.id()
-    }
-
-    /// Its process, to be waited for.
-    ///
-    /// # Panics
-    /// If it was reaped.
-    #[must_use]
-    pub fn watched(&self) -> Watched {
-        Watched::new(self.pid()).expect("a child that is not reaped can be watched")
-    }
-
-    /// Sends it a signal and waits for its end; its exit code, if no signal ended it.
-    ///
-    /// # Panics
-    /// If it does not end promptly.
-    #[track_caller]
-    pub fn end_by(&mut self, signal: Signal) -> Option<i32> {
-        let watched = self.watched();
-        let pid = nix::unistd::Pid::from_raw(self.pid().cast_signed());
-        nix::sys::signal::kill(pid, signal).expect("a child that is not reaped can be signalled");
-        assert!(
-            watched.ends_within(PROMPTLY),
-            "worker {} did not end within {PROMPTLY:?} of {signal}",
-            self.name
-        );
-        let status = self.process.0.wait();
-        status.expect("a child can be waited for").code()
     }
 }
 
@@ -214,31 +156,11 @@ impl Cluster {
     }
 
     fn spawn(&self, name: &str, listen: &str) -> Starting {
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path(name));
-        let mut command = self.worker_command(name, listen);
-        command.arg("--end-with-stdin");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.stderr(log.expect("the test's folder can be written"));
-        let child = command.spawn();
-        let mut process = Guarded(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
-        let (sender, line) = mpsc::channel();
-        let stdout = process.0.stdout.take().expect("it is piped");
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                // Nobody listens after the first line.
-                let _ = sender.send(line);
-            }
-        });
-        Starting {
-            name: name.to_owned(),
-            stdin: process.0.stdin.take(),
-            process,
-            line,
-            log: self.log_path(name),
-        }
+        Starting::spawn(
+            name,
+            self.worker_command(name, listen),
+            &self.log_path(name),
+        )
     }
 
     /// The workers, in the order of the setup.
@@ -254,7 +176,7 @@ impl Cluster {
     #[must_use]
     #[track_caller]
     pub fn worker(&self, name: &str) -> &Worker {
-        let worker = self.workers.iter().find(|worker| worker.name == name);
+        let worker = self.workers.iter().find(|worker| worker.name() == name);
         worker.unwrap_or_else(|| panic!("no worker {name}"))
     }
 
@@ -264,7 +186,7 @@ impl Cluster {
     /// If there is none of that name.
     #[track_caller]
     pub fn worker_mut(&mut self, name: &str) -> &mut Worker {
-        let worker = self.workers.iter_mut().find(|worker| worker.name == name);
+        let worker = self.workers.iter_mut().find(|worker| worker.name() == name);
         worker.unwrap_or_else(|| panic!("no worker {name}"))
     }
 
@@ -274,7 +196,7 @@ impl Cluster {
     /// If it does not become ready.
     #[track_caller]
     pub fn restart(&mut self, name: &str) {
-        let address = self.worker(name).address.clone();
+        let address = self.worker(name).address().to_owned();
         let restarted = self.spawn(name, &address).ready();
         *self.worker_mut(name) = restarted;
     }
@@ -284,7 +206,7 @@ impl Cluster {
     pub fn addresses(&self) -> Vec<String> {
         self.workers
             .iter()
-            .map(|worker| worker.address.clone())
+            .map(|worker| worker.address().to_owned())
             .collect()
     }
 
@@ -365,7 +287,9 @@ impl Cluster {
             fixed: pins.iter().map(owned).collect(),
             ..place::Options::default()
         };
-        let addresses = workers.iter().map(|name| self.worker(name).address.clone());
+        let addresses = workers
+            .iter()
+            .map(|name| self.worker(name).address().to_owned());
         deploy::Cluster::connect(&addresses.collect::<Vec<_>>(), &self.options())?.deploy(
             &definition,
             &placed,
@@ -508,42 +432,11 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for worker in &self.workers {
-                let log = self.log(&worker.name);
+                let log = self.log(worker.name());
                 let lines: Vec<&str> = log.lines().collect();
                 let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-                eprintln!("-- log of worker {}:\n{}", worker.name, shown.join("\n"));
+                eprintln!("-- log of worker {}:\n{}", worker.name(), shown.join("\n"));
             }
-        }
-    }
-}
-
-/// A worker whose `ready` line is awaited.
-struct Starting {
-    name: String,
-    process: Guarded,
-    stdin: Option<ChildStdin>,
-    line: mpsc::Receiver<String>,
-    log: PathBuf,
-}
-
-impl Starting {
-    #[track_caller]
-    fn ready(self) -> Worker {
-        let line = self.line.recv_timeout(READY_MAX);
-        let words = line.as_deref().unwrap_or_default().split_whitespace();
-        let address = match words.collect::<Vec<_>>()[..] {
-            ["ready", name, address] if name == self.name => address.to_owned(),
-            _ => {
-                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-                panic!("worker {} is not ready but says {line:?}\n{log}", self.name)
-            }
-        };
-        assert!(address.parse::<SocketAddr>().is_ok(), "{address}");
-        Worker {
-            name: self.name,
-            address,
-            process: self.process,
-            _stdin: self.stdin,
         }
     }
 }

@@ -102,7 +102,7 @@ fn a_client_is_told_which_worker_died_and_the_other_goes_on() {
     let failure = answered.result.expect_err("the worker is gone").to_string();
     assert!(failure.contains("worker b"), "{failure}");
     assert!(asked.elapsed() < PROMPTLY, "{:?}", asked.elapsed());
-    let _ = until("nothing is in flight", || {
+    until("nothing is in flight", || {
         (cluster.counter("a", "invocations_held") == 0).then_some(())
     });
 
@@ -125,7 +125,7 @@ fn a_client_whose_own_worker_dies_is_told_and_the_other_lets_go() {
     );
     // Nobody waits for what the function makes; the worker ends it or drops what it made, and holds nothing.
     drop(held);
-    let _ = until("the other worker has let go", || {
+    until("the other worker has let go", || {
         (cluster.counter("b", "invocations_held") == 0).then_some(())
     });
 
