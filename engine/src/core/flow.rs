@@ -182,6 +182,7 @@ impl Core {
         }
         let timeout_ns = self.program_of(running.place).nodes[running.node as usize].timeout_ns.unwrap_or_default();
         let cause = format!("it exceeded its timeout of {} ms and was ended", timeout_ns / 1_000_000);
+        self.counters.timeouts += 1;
         self.actions.push(Action::Kill { executor: id, cause });
     }
 

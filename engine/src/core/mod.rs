@@ -279,6 +279,7 @@ pub struct CoreCounters {
     pub triggers: u64,
     pub activations: u64,
     pub retries: u64,
+    pub timeouts: u64,
     pub late_dropped: u64,
     pub events_received: u64,
 }

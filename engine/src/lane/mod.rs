@@ -302,7 +302,7 @@ impl Lane {
             LaneCommand::ExecutorRefused { deployment, executable, reason } => {
                 self.core.executor_refused(self.now_ns, deployment, executable, &reason);
             }
-            LaneCommand::LinkOut { worker, to_lane, socket } => {
+            LaneCommand::LinkOut { worker, to_lane, socket, .. } => {
                 let (peers, mut parts) = self.peers();
                 peers.link_out(worker, to_lane, socket, &mut parts);
             }
@@ -543,6 +543,7 @@ impl Lane {
         counters.triggers.set(core.triggers);
         counters.activations.set(core.activations);
         counters.retries.set(core.retries);
+        counters.timeouts.set(core.timeouts);
         counters.late_dropped.set(core.late_dropped);
         counters.events_received.set(core.events_received);
         counters.events_sent.set(self.events_sent);
