@@ -29,6 +29,8 @@ use worker::Starting;
 pub const DRIVER_VARIABLE: &str = "FAASFLOW_TEST_DRIVER";
 /// Longest time that one call of the `faasflow` program may take.
 pub const PROGRAM_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long a worker may take to say what it holds when a test has failed: it may hang.
+const STATUS_TIME_MAX: Duration = Duration::from_secs(2);
 /// Lines of a worker's log that are shown when a test fails.
 const LOG_LINES_SHOWN: usize = 40;
 
@@ -43,12 +45,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Workers of these names, with 512 MiB each, all CPUs, and the executables `test-functions` and `wordcount`.
+    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions` and `wordcount`.
     #[must_use]
     pub fn workers(names: &[&str]) -> Self {
         Self {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
-            memory: "512MiB".to_owned(),
+            memory: "1GiB".to_owned(),
             flags: Vec::new(),
             key: None,
             executables: vec!["test-functions", "wordcount"],
@@ -432,11 +434,37 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for worker in &self.workers {
-                let log = self.log(worker.name());
-                let lines: Vec<&str> = log.lines().collect();
-                let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-                eprintln!("-- log of worker {}:\n{}", worker.name(), shown.join("\n"));
+                self.show(worker);
             }
+        }
+    }
+}
+
+impl Cluster {
+    /// Shows what a worker has to say for itself, when a test has failed.
+    fn show(&self, worker: &Worker) {
+        let log = self.log(worker.name());
+        let lines: Vec<&str> = log.lines().collect();
+        let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+        eprintln!("-- log of worker {}:\n{}", worker.name(), shown.join("\n"));
+        let options = Options {
+            connect_max: STATUS_TIME_MAX,
+            silence_max: Some(STATUS_TIME_MAX),
+            ..self.options()
+        };
+        let status = ControlClient::connect(worker.address(), &options)
+            .and_then(|mut control| control.status());
+        match status {
+            Ok(status) => {
+                let counters = status["counters"].as_object().into_iter().flatten();
+                let counted: Vec<String> = counters
+                    .filter(|(_, count)| count.as_u64() != Some(0))
+                    .map(|(name, count)| format!("{name} {count}"))
+                    .collect();
+                eprintln!("-- its counters: {}", counted.join(", "));
+                eprintln!("-- its deployments: {}", status["deployments"]);
+            }
+            Err(error) => eprintln!("-- it has no status: {error}"),
         }
     }
 }

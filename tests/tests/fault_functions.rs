@@ -167,6 +167,7 @@ fn an_executor_killed_in_mid_activation_fails_the_invocation_by_name_without_ret
 #[test]
 fn an_idle_executor_that_dies_is_replaced() {
     let fixture = Fixture::new("");
+    fixture.goes_on();
     let before = fixture.cluster.settled("a");
     let [pid] = fixture.cluster.executors("a")[..] else {
         panic!("one executor was asked for")

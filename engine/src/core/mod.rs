@@ -482,8 +482,8 @@ impl Core {
             // No peer opened its door either, so none owes word of having drained.
             deployment.drained_told = true;
             let program = Rc::clone(&deployment.program);
-            for worker in &program.others {
-                deployment.drained.extend(peer_lanes(&program, *worker, self.config.lane));
+            for worker in beginners(&program) {
+                deployment.drained.extend(peer_lanes(&program, worker, self.config.lane));
             }
         }
         let name = deployment.program.plan.workflow.clone();
@@ -514,8 +514,8 @@ impl Core {
                 }
             }
         }
-        let all_drained = program.others.iter().all(|worker| {
-            peer_lanes(&program, *worker, self.config.lane).iter().all(|lane| deployment.drained.contains(lane))
+        let all_drained = beginners(&program).all(|worker| {
+            peer_lanes(&program, worker, self.config.lane).iter().all(|lane| deployment.drained.contains(lane))
         });
         if !deployment.drained_told || !all_drained || deployment.instances > 0 {
             return;
@@ -641,6 +641,13 @@ pub enum Input<'a> {
     One(PayloadRef),
     /// A list; [`Core::locate`] tells where each item lies.
     List(&'a [Payload]),
+}
+
+/// The workers that may begin invocations here, and so owe word of having drained: if nodes run here all others, since
+/// clients may invoke the workflow on workers without nodes too; if none do, nobody.
+fn beginners(program: &Program) -> impl Iterator<Item = crate::plan::WorkerIndex> {
+    let all = if program.has_part() { program.plan.workers.len() } else { 0 };
+    (0..all as crate::plan::WorkerIndex).filter(|worker| *worker != program.plan.me)
 }
 
 /// The lanes of a peer that share invocations of a deployment with lane `lane` here: those that some entry lane maps to
