@@ -1,5 +1,7 @@
 //! The executor's promises, kept by a real process: the tests play the engine against `examples/functions.rs`.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 mod engine;
 
 use engine::{ARENA_BYTES_MAX, Engine, PATIENCE, SEGMENT_BYTES, executable, greet, nodes};
