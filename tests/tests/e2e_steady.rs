@@ -24,18 +24,17 @@ nodes:
 output: { out: join.out, each: each.out }
 ";
 
+const PINS: [(&str, &str); 5] = [
+    ("near", "a"),
+    ("far", "b"),
+    ("each", "b"),
+    ("concat", "a"),
+    ("join", "b"),
+];
+
 fn mixed() -> Cluster {
     let cluster = Setup::workers(&["a", "b"]).start();
-    cluster.deploy(
-        MIXED,
-        &[
-            ("near", "a"),
-            ("far", "b"),
-            ("each", "b"),
-            ("concat", "a"),
-            ("join", "b"),
-        ],
-    );
+    cluster.deploy(MIXED, &PINS);
     cluster
 }
 
@@ -128,13 +127,6 @@ fn after_ten_thousand_invocations_everything_is_as_before() {
 #[test]
 fn deploying_again_and_again_leaves_nothing_behind() {
     let cluster = mixed();
-    let pins = [
-        ("near", "a"),
-        ("far", "b"),
-        ("each", "b"),
-        ("concat", "a"),
-        ("join", "b"),
-    ];
     let settled = |version: u32| {
         for worker in ["a", "b"] {
             until("the earlier version is gone", || {
@@ -147,10 +139,10 @@ fn deploying_again_and_again_leaves_nothing_behind() {
             (held.holdings, held.descriptors)
         })
     };
-    cluster.deploy(MIXED, &pins);
+    cluster.deploy(MIXED, &PINS);
     let before = settled(2);
     for _ in 0..10 {
-        cluster.deploy(MIXED, &pins);
+        cluster.deploy(MIXED, &PINS);
     }
     until("everything is as before", || {
         let now = settled(12);
@@ -162,19 +154,50 @@ fn deploying_again_and_again_leaves_nothing_behind() {
 }
 
 #[test]
+fn deploying_and_undeploying_leaves_nothing_behind() {
+    let cluster = Setup::workers(&["a", "b"]).start();
+    let round = || {
+        cluster.deploy(MIXED, &PINS);
+        let inputs = [
+            ("text", bytes("text")),
+            ("list", Payload::List(vec![b"item".to_vec()])),
+        ];
+        let answered = cluster
+            .invoke("b", "mixed", &inputs)
+            .expect("the worker answers");
+        let _ = output(&answered, "out");
+        cluster.undeploy("mixed");
+        ["a", "b"].map(|worker| {
+            until("all of it is gone", || {
+                let gone = cluster.status(worker).deployments.is_empty();
+                (gone && cluster.settled(worker).executors == 0).then_some(())
+            });
+            let held = held(&cluster, worker);
+            (held.holdings, held.descriptors)
+        })
+    };
+    let before = round();
+    for _ in 0..5 {
+        let now = round();
+        // A connection that was just closed is still a descriptor for a moment.
+        if now != before {
+            until("everything is as before", || {
+                let held = ["a", "b"].map(|worker| held(&cluster, worker));
+                let now = held.map(|held| (held.holdings, held.descriptors));
+                (now == before).then_some(()).or_else(|| {
+                    eprintln!("{now:?}\nbefore {before:?}");
+                    None
+                })
+            });
+        }
+    }
+}
+
+#[test]
 fn a_parked_and_idle_cluster_uses_no_cpu() {
     for wait in ["--wait=adaptive", "--wait=park"] {
         let cluster = Setup::workers(&["a", "b"]).flag(wait).start();
-        cluster.deploy(
-            MIXED,
-            &[
-                ("near", "a"),
-                ("far", "b"),
-                ("each", "b"),
-                ("concat", "a"),
-                ("join", "b"),
-            ],
-        );
+        cluster.deploy(MIXED, &PINS);
         let inputs = [
             ("text", bytes("text")),
             ("list", Payload::List(vec![b"item".to_vec()])),

@@ -236,11 +236,7 @@ fn slow_strangers_are_let_go_and_cannot_keep_others_out() {
         for stream in slow {
             let _ = turned_away(stream);
         }
-        let names = [
-            "greetings_expired",
-            
-            "greetings_refused",
-        ];
+        let names = ["greetings_expired", "greetings_refused"];
         counted(cluster, &names, 100);
     });
 }

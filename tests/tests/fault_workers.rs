@@ -111,6 +111,12 @@ fn a_client_is_told_which_worker_died_and_the_other_goes_on() {
     deploy_gated(&cluster);
     gated_works(&cluster, &gate);
     local_works(&cluster);
+    // What was deployed on the worker that died is gone with it, on the other too.
+    for (worker, count) in [("a", 2), ("b", 1)] {
+        until("no earlier version is left", || {
+            (cluster.status(worker).deployments.len() == count).then_some(())
+        });
+    }
 }
 
 #[test]
