@@ -251,6 +251,7 @@ impl Peers {
                 }
                 tracing::warn!(%worker, lane, %cause, "the link from a peer is lost");
                 parts.core.peer_lost(parts.now_ns, &worker, lane, cause);
+                parts.core.door_closed(&worker, lane);
             }
             Party::Client(client) => {
                 self.clients.remove(&client.0);
