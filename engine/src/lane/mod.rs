@@ -467,7 +467,7 @@ impl Lane {
         executor.ended = Some(cause.clone());
         let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
         self.polled.retain(|polled| *polled != place);
-        self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
+        self.core.executor_condemned(self.now_ns, ExecutorId(place), &cause);
     }
 
     /// A process has ended: what it committed counts, what it ran has failed, and its segments go with their leases.
@@ -488,11 +488,10 @@ impl Lane {
             (None, true) => format!("executor {pid} was told to end"),
             (None, false) => {
                 self.setup.counters.executor_deaths.add(1);
-                let cause = format!("executor {pid} died: {}", exit_text(&executor));
-                self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
-                cause
+                format!("executor {pid} died: {}", exit_text(&executor))
             }
         };
+        self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
         self.gone.extend(executor.gone(place, &mut self.segments, &mut self.arena));
         self.report(LaneReport::ExecutorEnded { deployment: executor.deployment(), pid, cause });
         self.act();
