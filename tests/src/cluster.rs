@@ -392,7 +392,11 @@ impl Cluster {
                 "leases",
                 "lease_bytes",
             ];
-            busy.iter().all(|name| count(name) == 0).then(|| Holdings {
+            let deployments = status.deployments.iter();
+            let executors = deployments.map(|d| d.executors.len() as u64).sum::<u64>();
+            let settled = busy.iter().all(|name| count(name) == 0);
+            // An executor that was told to end has a moment to do so.
+            (settled && executors == count("executors")).then(|| Holdings {
                 segments: status.memory.segments,
                 segment_bytes: status.memory.held_bytes,
                 executors: count("executors"),

@@ -76,6 +76,7 @@ pub fn becomes_readable(descriptor: &impl AsFd, time: Duration) -> bool {
 ///
 /// # Panics
 /// At the deadline.
+#[track_caller]
 pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     until_within(PROMPTLY, what, look)
 }
@@ -84,6 +85,7 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 ///
 /// # Panics
 /// At the deadline.
+#[track_caller]
 pub fn until_within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + time;
     loop {
@@ -93,6 +95,26 @@ pub fn until_within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Opt
         assert!(
             Instant::now() < deadline,
             "waited {time:?} in vain for this: {what}"
+        );
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Looks until what is found equals what is expected, for [`PROMPTLY`] at most.
+///
+/// # Panics
+/// At the deadline, with what was found last.
+#[track_caller]
+pub fn until_equal<T: PartialEq + std::fmt::Debug>(expected: &T, mut look: impl FnMut() -> T) {
+    let deadline = Instant::now() + PROMPTLY;
+    loop {
+        let found = look();
+        if found == *expected {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "expected {expected:?}\n   found {found:?}"
         );
         std::thread::sleep(LOOK_AGAIN);
     }

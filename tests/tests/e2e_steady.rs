@@ -1,7 +1,7 @@
 //! Nothing is left behind, and nothing is used in idleness: the same counts after thousands of invocations as before.
 
 use faasflow_tests::cluster::{Cluster, Holdings, Setup, bytes, output};
-use faasflow_tests::process::{cpu_ticks, descriptor_targets, resident_bytes, until};
+use faasflow_tests::process::{cpu_ticks, descriptor_targets, resident_bytes, until, until_equal};
 use master::client::{Invocation, Payload};
 use std::time::Duration;
 
@@ -107,14 +107,7 @@ fn after_ten_thousand_invocations_everything_is_as_before() {
     }
     for (worker, before) in ["a", "b"].into_iter().zip(&before) {
         // A connection that was just closed is still a descriptor for a moment.
-        until(&format!("worker {worker} holds {before:?}"), || {
-            let now = held(&cluster, worker);
-            let same = now == *before;
-            if !same {
-                eprintln!("{now:?}");
-            }
-            same.then_some(())
-        });
+        until_equal(before, || held(&cluster, worker));
     }
     assert!(
         marks[2] <= marks[1] + GROWTH_BYTES_MAX,
@@ -144,13 +137,7 @@ fn deploying_again_and_again_leaves_nothing_behind() {
     for _ in 0..10 {
         cluster.deploy(MIXED, &PINS);
     }
-    until("everything is as before", || {
-        let now = settled(12);
-        (now == before).then_some(()).or_else(|| {
-            eprintln!("{now:?}\nbefore {before:?}");
-            None
-        })
-    });
+    until_equal(&before, || settled(12));
 }
 
 #[test]
@@ -178,18 +165,14 @@ fn deploying_and_undeploying_leaves_nothing_behind() {
     };
     let before = round();
     for _ in 0..5 {
-        let now = round();
+        let _ = round();
         // A connection that was just closed is still a descriptor for a moment.
-        if now != before {
-            until("everything is as before", || {
-                let held = ["a", "b"].map(|worker| held(&cluster, worker));
-                let now = held.map(|held| (held.holdings, held.descriptors));
-                (now == before).then_some(()).or_else(|| {
-                    eprintln!("{now:?}\nbefore {before:?}");
-                    None
-                })
-            });
-        }
+        until_equal(&before, || {
+            ["a", "b"].map(|worker| {
+                let held = held(&cluster, worker);
+                (held.holdings, held.descriptors)
+            })
+        });
     }
 }
 
