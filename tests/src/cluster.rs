@@ -414,6 +414,10 @@ impl Cluster {
     pub fn faasflow(&self, arguments: &[&str]) -> Finished {
         let mut command = Command::new(program("faasflow"));
         command.args(arguments).current_dir(self.folder());
+        if let Some(driver) = std::env::var_os(DRIVER_VARIABLE) {
+            // For the workers that `faasflow run` starts.
+            command.env(engine::worker::config::DRIVER_VARIABLE, driver);
+        }
         if self.setup.key.is_some() {
             command.arg("--cluster-key-file").arg(self.path("key"));
         }

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub const PROMPTLY: Duration = Duration::from_secs(10);
 /// Between two looks at what no descriptor announces.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Looks in a row that must find the same.
+const LOOKS_ALIKE: u32 = 10;
 
 /// A process that is watched.
 #[derive(Debug)]
@@ -243,19 +245,24 @@ pub fn run(command: &mut Command, time: Duration) -> Finished {
     }
 }
 
-/// Descriptors that a process has open.
+/// What the descriptors of a process lead to, sorted, once a few looks in a row find the same: a connection that its other
+/// side has just closed is still one for a moment.
 ///
 /// # Panics
-/// If it is gone.
+/// If they keep changing.
 #[must_use]
-pub fn descriptors(pid: u32) -> usize {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
-    entries.expect("the process is there").count()
+#[track_caller]
+pub fn steady_descriptors(pid: u32) -> Vec<String> {
+    let (mut last, mut same) = (descriptor_targets(pid), 0);
+    until("the descriptors of a process stay the same", || {
+        let now = descriptor_targets(pid);
+        same = if now == last { same + 1 } else { 0 };
+        last.clone_from(&now);
+        (same == LOOKS_ALIKE).then_some(now)
+    })
 }
 
-/// What the descriptors of a process lead to, sorted: to be shown when there are too many.
-#[must_use]
-pub fn descriptor_targets(pid: u32) -> Vec<String> {
+fn descriptor_targets(pid: u32) -> Vec<String> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
     let links = entries.into_iter().flatten().flatten();
     let targets = links.filter_map(|link| std::fs::read_link(link.path()).ok());

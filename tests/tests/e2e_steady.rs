@@ -1,7 +1,7 @@
 //! Nothing is left behind, and nothing is used in idleness: the same counts after thousands of invocations as before.
 
 use faasflow_tests::cluster::{Cluster, Holdings, Setup, bytes, output};
-use faasflow_tests::process::{cpu_ticks, descriptor_targets, resident_bytes, until, until_equal};
+use faasflow_tests::process::{cpu_ticks, resident_bytes, steady_descriptors, until, until_equal};
 use master::client::{Invocation, Payload};
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn held(cluster: &Cluster, worker: &str) -> Held {
     let processes = [&[cluster.worker(worker).pid()][..], &executors].concat();
     // Sockets and the like have a number of their own each: the kinds are compared, and how many there are.
     let kind = |target: String| target.split(':').next().unwrap_or_default().to_owned();
-    let kinds = |pid: &u32| descriptor_targets(*pid).into_iter().map(kind).collect();
+    let kinds = |pid: &u32| steady_descriptors(*pid).into_iter().map(kind).collect();
     Held {
         holdings,
         descriptors: processes.iter().map(kinds).collect(),

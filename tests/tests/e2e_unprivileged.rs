@@ -171,7 +171,7 @@ fn a_port_that_may_not_be_taken_is_refused() {
 #[test]
 fn too_few_descriptors_are_refused_by_name() {
     as_nobody("too_few_descriptors_are_refused_by_name", |folder| {
-        for limit in [8_u32, 12, 16, 24] {
+        for limit in [8_u32, 24, 100] {
             let told = worker(folder, &[]);
             let mut command = Command::new("prlimit");
             command.arg(format!("--nofile={limit}:{limit}"));
