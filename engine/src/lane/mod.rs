@@ -194,15 +194,17 @@ impl Lane {
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.poll(&mut completions);
+        // Commands go before what has just arrived: whoever speaks of a deployment over a connection does so after this
+        // lane was given it, and must not find it unknown.
+        if !self.setup.commands.is_empty() {
+            busy = true;
+            self.read_commands();
+        }
         if !completions.is_empty() {
             busy = true;
             completions.drain(..).for_each(|completion| self.on_completion(completion));
         }
         self.completions = completions;
-        if !self.setup.commands.is_empty() {
-            busy = true;
-            self.read_commands();
-        }
         if self.core.next_timer_ns().is_some_and(|due_ns| due_ns <= self.now_ns) {
             busy = true;
             self.now_ns = monotonic_ns();
