@@ -346,6 +346,10 @@ impl Peers {
             self.unsent(body, parts.core);
             let worker = self.names.get(&hash).cloned().unwrap_or_else(|| format!("{hash:08x}"));
             parts.core.peer_lost(parts.now_ns, &worker, to_lane, "there is no connection to it at the moment");
+            // The peer would wait for ever for what it cannot be told, unless it is shown that the way back is broken.
+            if let Some(incoming) = self.incoming.remove(&(hash, to_lane)) {
+                self.lose(incoming, "it cannot be answered: there is no connection to it at the moment", parts);
+            }
             return;
         };
         let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
