@@ -194,23 +194,27 @@ impl Lane {
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.poll(&mut completions);
-        // Commands go before what has just arrived: whoever speaks of a deployment over a connection does so after this
-        // lane was given it, and must not find it unknown.
-        if !self.setup.commands.is_empty() {
-            busy = true;
-            self.read_commands();
-        }
-        if !completions.is_empty() {
-            busy = true;
-            completions.drain(..).for_each(|completion| self.on_completion(completion));
-        }
-        self.completions = completions;
+        busy |= self.take_in(completions);
         if self.core.next_timer_ns().is_some_and(|due_ns| due_ns <= self.now_ns) {
             busy = true;
             self.now_ns = monotonic_ns();
             self.core.tick(self.now_ns);
             self.act();
         }
+        busy
+    }
+
+    /// Takes in what the driver has found, and commands before it: whoever speaks of a deployment over a connection does
+    /// so after this lane was given it, and must not find it unknown. True if there was anything.
+    #[inline]
+    fn take_in(&mut self, mut completions: Vec<Completion>) -> bool {
+        let commanded = !self.setup.commands.is_empty();
+        if commanded {
+            self.read_commands();
+        }
+        let busy = commanded || !completions.is_empty();
+        completions.drain(..).for_each(|completion| self.on_completion(completion));
+        self.completions = completions;
         busy
     }
 
@@ -574,8 +578,7 @@ impl Lane {
             self.setup.counters.parks.add(1);
             self.driver.wait(timeout, &mut completions);
             self.set_parked(false);
-            completions.drain(..).for_each(|completion| self.on_completion(completion));
-            self.completions = completions;
+            self.take_in(completions);
             if timeout.is_some() {
                 self.now_ns = monotonic_ns();
             }
