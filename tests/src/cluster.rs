@@ -375,34 +375,24 @@ impl Cluster {
         executors.map(|executor| executor.pid).collect()
     }
 
-    /// What a worker holds, once it has settled: no invocation is left on it, and no client but the one that asks.
+    /// What a worker holds, once it has settled: no invocation is left on it, no client but the one that asks, and a few
+    /// looks in a row find the same, since a lane shows its counters a moment after it has answered.
     ///
     /// # Panics
     /// If it does not settle promptly.
     #[must_use]
     #[track_caller]
     pub fn settled(&self, worker: &str) -> Holdings {
+        let (mut last, mut same) = (None, 0);
         until(&format!("worker {worker} has settled"), || {
-            let status = self.status(worker);
-            let count = |name: &str| status.counters.get(name).copied().unwrap_or_default();
-            let busy = [
-                "in_flight",
-                "invocations_held",
-                "clients",
-                "leases",
-                "lease_bytes",
-            ];
-            let deployments = status.deployments.iter();
-            let executors = deployments.map(|d| d.executors.len() as u64).sum::<u64>();
-            let settled = busy.iter().all(|name| count(name) == 0);
-            // An executor that was told to end has a moment to do so.
-            (settled && executors == count("executors")).then(|| Holdings {
-                segments: status.memory.segments,
-                segment_bytes: status.memory.held_bytes,
-                executors: count("executors"),
-                links: count("links"),
-                reserved_bytes: status.memory.reserved_bytes,
-            })
+            let now = Holdings::at_rest(&self.status(worker));
+            same = if now.is_some() && now == last {
+                same + 1
+            } else {
+                0
+            };
+            last.clone_from(&now);
+            now.filter(|_| same == process::LOOKS_ALIKE)
         })
     }
 
@@ -490,6 +480,31 @@ pub struct Holdings {
     pub links: u64,
     /// Memory reserved for executors.
     pub reserved_bytes: u64,
+}
+
+impl Holdings {
+    /// What a worker holds, if nothing is under way on it.
+    fn at_rest(status: &WorkerStatus) -> Option<Self> {
+        let count = |name: &str| status.counters.get(name).copied().unwrap_or_default();
+        let busy = [
+            "in_flight",
+            "invocations_held",
+            "clients",
+            "leases",
+            "lease_bytes",
+        ];
+        // An executor that was told to end has a moment to do so.
+        let deployments = status.deployments.iter();
+        let executors = deployments.map(|d| d.executors.len() as u64).sum::<u64>();
+        let at_rest = busy.iter().all(|name| count(name) == 0) && executors == count("executors");
+        at_rest.then(|| Self {
+            segments: status.memory.segments,
+            segment_bytes: status.memory.held_bytes,
+            executors,
+            links: count("links"),
+            reserved_bytes: status.memory.reserved_bytes,
+        })
+    }
 }
 
 /// Inputs as a client takes them.

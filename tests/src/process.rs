@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 pub const PROMPTLY: Duration = Duration::from_secs(10);
 /// Between two looks at what no descriptor announces.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
-/// Looks in a row that must find the same.
-const LOOKS_ALIKE: u32 = 10;
+/// Looks in a row that must find the same, where what is looked at changes for a moment only.
+pub const LOOKS_ALIKE: u32 = 5;
 
 /// A process that is watched.
 #[derive(Debug)]
