@@ -103,10 +103,10 @@ impl Core {
     }
 
     fn mark_drained(&mut self, index: u32, worker_hash: u32, lane: u8) {
-        if let Some(deployment) = self.deployments[index as usize].as_mut() {
-            if !deployment.drained.contains(&(worker_hash, lane)) {
-                deployment.drained.push((worker_hash, lane));
-            }
+        if let Some(deployment) = self.deployments[index as usize].as_mut()
+            && !deployment.drained.contains(&(worker_hash, lane))
+        {
+            deployment.drained.push((worker_hash, lane));
         }
         self.settle(index);
     }
