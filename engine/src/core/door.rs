@@ -360,6 +360,9 @@ impl Core {
         // An earlier epoch of the same lane never speaks again.
         let same_lane = |other: u64| other >> 32 == door >> 32 && other as u8 == door as u8;
         self.begun.retain(|other, _| *other == door || !same_lane(*other));
+        if self.begun.contains_key(&door) {
+            self.door_reopened((door >> 32) as u32, door as u8);
+        }
         let begun = self.begun.entry(door).or_default();
         *begun = (*begun).max(next_sequence);
     }
@@ -387,13 +390,6 @@ impl Core {
                 let failure = Failure::Worker { worker: worker.to_owned(), cause: cause.to_owned() };
                 self.fail(now_ns, place, failure);
             }
-        }
-        for index in 0..self.deployments.len() as u32 {
-            let Some(deployment) = self.deployments[index as usize].as_mut() else { continue };
-            if deployment.state == DeploymentState::Retiring && !deployment.drained.contains(&(lost_hash, lane)) {
-                deployment.drained.push((lost_hash, lane));
-            }
-            self.settle(index);
         }
     }
 

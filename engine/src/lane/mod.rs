@@ -194,21 +194,27 @@ impl Lane {
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.poll(&mut completions);
-        if !completions.is_empty() {
-            busy = true;
-            completions.drain(..).for_each(|completion| self.on_completion(completion));
-        }
-        self.completions = completions;
-        if !self.setup.commands.is_empty() {
-            busy = true;
-            self.read_commands();
-        }
+        busy |= self.take_in(completions);
         if self.core.next_timer_ns().is_some_and(|due_ns| due_ns <= self.now_ns) {
             busy = true;
             self.now_ns = monotonic_ns();
             self.core.tick(self.now_ns);
             self.act();
         }
+        busy
+    }
+
+    /// Takes in what the driver has found, and commands before it: whoever speaks of a deployment over a connection does
+    /// so after this lane was given it, and must not find it unknown. True if there was anything.
+    #[inline]
+    fn take_in(&mut self, mut completions: Vec<Completion>) -> bool {
+        let commanded = !self.setup.commands.is_empty();
+        if commanded {
+            self.read_commands();
+        }
+        let busy = commanded || !completions.is_empty();
+        completions.drain(..).for_each(|completion| self.on_completion(completion));
+        self.completions = completions;
         busy
     }
 
@@ -302,7 +308,7 @@ impl Lane {
             LaneCommand::ExecutorRefused { deployment, executable, reason } => {
                 self.core.executor_refused(self.now_ns, deployment, executable, &reason);
             }
-            LaneCommand::LinkOut { worker, to_lane, socket } => {
+            LaneCommand::LinkOut { worker, to_lane, socket, .. } => {
                 let (peers, mut parts) = self.peers();
                 peers.link_out(worker, to_lane, socket, &mut parts);
             }
@@ -467,7 +473,7 @@ impl Lane {
         executor.ended = Some(cause.clone());
         let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
         self.polled.retain(|polled| *polled != place);
-        self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
+        self.core.executor_condemned(self.now_ns, ExecutorId(place), &cause);
     }
 
     /// A process has ended: what it committed counts, what it ran has failed, and its segments go with their leases.
@@ -488,11 +494,10 @@ impl Lane {
             (None, true) => format!("executor {pid} was told to end"),
             (None, false) => {
                 self.setup.counters.executor_deaths.add(1);
-                let cause = format!("executor {pid} died: {}", exit_text(&executor));
-                self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
-                cause
+                format!("executor {pid} died: {}", exit_text(&executor))
             }
         };
+        self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
         self.gone.extend(executor.gone(place, &mut self.segments, &mut self.arena));
         self.report(LaneReport::ExecutorEnded { deployment: executor.deployment(), pid, cause });
         self.act();
@@ -543,6 +548,7 @@ impl Lane {
         counters.triggers.set(core.triggers);
         counters.activations.set(core.activations);
         counters.retries.set(core.retries);
+        counters.timeouts.set(core.timeouts);
         counters.late_dropped.set(core.late_dropped);
         counters.events_received.set(core.events_received);
         counters.events_sent.set(self.events_sent);
@@ -572,8 +578,7 @@ impl Lane {
             self.setup.counters.parks.add(1);
             self.driver.wait(timeout, &mut completions);
             self.set_parked(false);
-            completions.drain(..).for_each(|completion| self.on_completion(completion));
-            self.completions = completions;
+            self.take_in(completions);
             if timeout.is_some() {
                 self.now_ns = monotonic_ns();
             }

@@ -6,7 +6,7 @@
 
 use super::command::LaneReport;
 use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
-use super::link::{Inbound, Landed, Landing, Layout, Link, LinkError, LinkLimits, LinkRole};
+use super::link::{Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits, LinkRole};
 use super::segments::{Mapping, Segments};
 use crate::core::lease::Payload;
 use crate::core::{Answered, ClientId, Core, Incoming, Outbound, Outgoing, Send, worker_hash};
@@ -61,10 +61,26 @@ pub(crate) struct Peers {
     dirty: Vec<ConnectionId>,
     inbound: Vec<Inbound>,
     flushed: Vec<u64>,
-    closed_bytes: (u64, u64),
+    /// Of connections that are closed.
+    closed: Moved,
     bad_frames: u64,
-    transfers_in: u64,
     answers_dropped: u64,
+}
+
+/// What connections have moved together.
+#[derive(Clone, Copy, Default, Debug)]
+struct Moved {
+    bytes_in: u64,
+    bytes_out: u64,
+    transfers_in: u64,
+}
+
+impl Moved {
+    fn add(&mut self, link: &LinkCounters) {
+        self.bytes_in += link.bytes_received;
+        self.bytes_out += link.bytes_sent;
+        self.transfers_in += link.transfers_received;
+    }
 }
 
 /// The lane's parts that connections work on.
@@ -92,9 +108,8 @@ impl Peers {
             dirty: Vec::new(),
             inbound: Vec::new(),
             flushed: Vec::new(),
-            closed_bytes: (0, 0),
+            closed: Moved::default(),
             bad_frames: 0,
-            transfers_in: 0,
             answers_dropped: 0,
         }
     }
@@ -236,6 +251,7 @@ impl Peers {
                 }
                 tracing::warn!(%worker, lane, %cause, "the link from a peer is lost");
                 parts.core.peer_lost(parts.now_ns, &worker, lane, cause);
+                parts.core.door_closed(&worker, lane);
             }
             Party::Client(client) => {
                 self.clients.remove(&client.0);
@@ -247,8 +263,7 @@ impl Peers {
     fn closed(&mut self, id: ConnectionId, parts: &mut Parts<'_>) -> Option<LaneReport> {
         let connection = self.connections.remove(&id)?;
         let counters = connection.link.close(parts.arena, &mut self.flushed);
-        self.closed_bytes.0 += counters.bytes_received;
-        self.closed_bytes.1 += counters.bytes_sent;
+        self.closed.add(&counters);
         self.let_go_flushed(parts.core);
         match connection.party {
             Party::Out { worker, lane } => Some(LaneReport::LinkLost { worker, to_lane: lane }),
@@ -331,6 +346,10 @@ impl Peers {
             self.unsent(body, parts.core);
             let worker = self.names.get(&hash).cloned().unwrap_or_else(|| format!("{hash:08x}"));
             parts.core.peer_lost(parts.now_ns, &worker, to_lane, "there is no connection to it at the moment");
+            // The peer would wait for ever for what it cannot be told, unless it is shown that the way back is broken.
+            if let Some(incoming) = self.incoming.remove(&(hash, to_lane)) {
+                self.lose(incoming, "it cannot be answered: there is no connection to it at the moment", parts);
+            }
             return;
         };
         let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
@@ -427,17 +446,16 @@ impl Peers {
 
     /// Shows the counters of all connections.
     pub(crate) fn publish(&self, counters: &LaneCounters) {
-        let (mut bytes_in, mut bytes_out) = self.closed_bytes;
+        let mut moved = self.closed;
         for connection in self.connections.values() {
-            bytes_in += connection.link.counters().bytes_received;
-            bytes_out += connection.link.counters().bytes_sent;
+            moved.add(connection.link.counters());
         }
-        counters.bytes_in.set(bytes_in);
-        counters.bytes_out.set(bytes_out);
+        counters.bytes_in.set(moved.bytes_in);
+        counters.bytes_out.set(moved.bytes_out);
+        counters.transfers_in.set(moved.transfers_in);
         counters.clients.set(self.clients.len() as u64);
         counters.links.set((self.out.len() + self.incoming.len()) as u64);
         counters.bad_frames.set(self.bad_frames);
-        counters.transfers_in.set(self.transfers_in);
         counters.transfers_out.set(self.streams_begun);
         counters.answers_dropped.set(self.answers_dropped);
     }

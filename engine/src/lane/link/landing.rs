@@ -322,6 +322,7 @@ impl Landings {
             return;
         };
         let range = arena.commit(target.reservation, bytes);
+        counters.transfers_received += 1;
         let Some(waiting) = self.waiting.get_mut(&target.message) else {
             debug_assert!(
                 false,
