@@ -3,6 +3,7 @@
 
 pub mod core;
 pub mod greeting;
+pub mod lane;
 pub mod plan;
 pub mod plan_check;
 pub mod status;

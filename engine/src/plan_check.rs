@@ -10,7 +10,9 @@ use faasstore::binding::Kind;
 use std::collections::{HashMap, HashSet};
 
 mod error;
+mod rules;
 pub use error::PlanError;
+use rules::{Check, check_name, distinct, fits, in_range, index, rising, unique};
 
 /// Longest name of a workflow, node, port or the like, in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
@@ -22,8 +24,6 @@ pub const ATTEMPTS_MAX: u32 = 1000;
 pub const INLINE_BYTES_MAX: u32 = 1 << 20;
 /// Items of one list, at most: their numbers must stay below [`faasstore::descriptor::NO_ITEM`].
 pub const ITEMS_MAX: u32 = 1 << 28;
-
-type Check = Result<(), PlanError>;
 
 impl Plan {
     /// Checks every part of the plan that does not depend on a host.
@@ -539,118 +539,6 @@ impl Scope<'_> {
             reason: "names a worker that is no participant",
         })
     }
-}
-
-/// Whether what a source gives may be taken as `takes`: a value is bytes too, but bytes are no value.
-fn fits(place: impl Fn() -> String, takes: Kind, gives: Kind) -> Check {
-    if takes == gives || (takes, gives) == (Kind::Bytes, Kind::Value) {
-        return Ok(());
-    }
-    Err(PlanError::Kind {
-        place: place(),
-        takes,
-        gives,
-    })
-}
-
-fn index(place: impl Fn() -> String, what: &'static str, index: usize, count: usize) -> Check {
-    if index < count {
-        return Ok(());
-    }
-    Err(PlanError::Index {
-        place: place(),
-        what,
-        index,
-        count,
-    })
-}
-
-fn in_range(
-    place: impl Fn() -> String,
-    what: &'static str,
-    given: u64,
-    min: u64,
-    max: u64,
-) -> Check {
-    if (min..=max).contains(&given) {
-        return Ok(());
-    }
-    Err(PlanError::Range {
-        place: place(),
-        what,
-        given,
-        min,
-        max,
-    })
-}
-
-fn check_name(place: impl Fn() -> String, what: &'static str, name: &str) -> Check {
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(PlanError::Name {
-        place: place(),
-        what,
-        name: name.chars().take(NAME_BYTES_MAX).collect(),
-    })
-}
-
-/// Names must be names, and none may stand there twice.
-fn unique<'a>(
-    place: impl Fn() -> String,
-    what: &'static str,
-    names: impl Iterator<Item = &'a str>,
-) -> Check {
-    let mut seen = HashSet::new();
-    for name in names {
-        check_name(&place, what, name)?;
-        if !seen.insert(name) {
-            return Err(PlanError::Twice {
-                place: place(),
-                what,
-                name: name.to_owned(),
-            });
-        }
-    }
-    Ok(())
-}
-
-fn distinct<T: Copy + Eq + std::hash::Hash + ToString>(
-    place: impl Fn() -> String,
-    what: &'static str,
-    numbers: &[T],
-) -> Check {
-    let mut seen = HashSet::with_capacity(numbers.len());
-    match numbers.iter().find(|number| !seen.insert(**number)) {
-        Some(number) => Err(PlanError::Twice {
-            place: place(),
-            what,
-            name: number.to_string(),
-        }),
-        None => Ok(()),
-    }
-}
-
-fn rising(
-    place: impl Fn() -> String,
-    what: &'static str,
-    mut numbers: impl Iterator<Item = u64>,
-) -> Check {
-    let Some(mut before) = numbers.next() else {
-        return Ok(());
-    };
-    for index in numbers {
-        if index <= before {
-            return Err(PlanError::Rising {
-                place: place(),
-                what,
-                index,
-                before,
-            });
-        }
-        before = index;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

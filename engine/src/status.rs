@@ -155,12 +155,14 @@ counters!(
         greetings_refused,
         /// Connections that did not finish their greeting in time.
         greetings_expired,
-        /// Connections turned away because too many others were still to greet.
-        greetings_crowded_out,
+        /// Times that a connection had to wait because too many others were still to greet.
+        greetings_delayed,
         /// Frames on control connections, or instead of a greeting, that were no valid frames or had no place.
         bad_control_frames,
         /// Connections that no lane could take, its queue being full.
         connections_dropped,
+        /// Executors that ended, for whatever reason.
+        executors_ended,
         /// Plans refused.
         plans_refused,
         /// Plans accepted.
@@ -222,25 +224,7 @@ pub struct DriverStatus {
     pub reason: String,
 }
 
-/// A way of doing I/O.
-#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Driver {
-    /// io_uring.
-    #[serde(rename = "io_uring")]
-    IoUring,
-    /// epoll, where io_uring is forbidden or missing.
-    #[serde(rename = "epoll")]
-    Epoll,
-}
-
-impl std::fmt::Display for Driver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::IoUring => "io_uring",
-            Self::Epoll => "epoll",
-        })
-    }
-}
+pub use crate::lane::driver::DriverKind as Driver;
 
 /// Where executors run, beside their lane.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]

@@ -41,6 +41,10 @@ pub struct Options {
     pub functions: PathBuf,
     /// `--wait`, if it is not to be the worker's own default.
     pub wait: Option<String>,
+    /// `--executors`, likewise.
+    pub executors: Option<String>,
+    /// `--cpus` of each worker, if they are not to be parted evenly.
+    pub cpu_sets: Option<Vec<String>>,
     /// Memory of each, in bytes; without it a quarter of what this process may have, parted evenly.
     pub memory_bytes: Option<u64>,
     /// `--cluster-key-file`, if there is one.
@@ -129,7 +133,8 @@ impl LocalWorkers {
             .prefix("faasflow-")
             .tempdir()
             .map_err(LocalError::State)?;
-        let (cpu_sets, note) = part_cpus(&host::allowed_cpus(), options.workers);
+        let (parted, note) = part_cpus(&host::allowed_cpus(), options.workers);
+        let cpu_sets = options.cpu_sets.as_ref().unwrap_or(&parted);
         let memory_bytes = options
             .memory_bytes
             .unwrap_or_else(|| default_memory_bytes(options.workers));
@@ -139,7 +144,7 @@ impl LocalWorkers {
             _state: state,
         };
         let mut ready = VecDeque::new();
-        for (index, cpus) in cpu_sets.iter().enumerate() {
+        for (index, cpus) in cpu_sets.iter().take(options.workers).enumerate() {
             let name = format!("local-{}", index + 1);
             let mut command = Command::new(&program);
             command.args(["--listen", "127.0.0.1:0", "--name", &name, "--cpus", cpus]);
@@ -150,6 +155,9 @@ impl LocalWorkers {
                 .arg(started._state.path().join(&name));
             if let Some(wait) = &options.wait {
                 command.args(["--wait", wait]);
+            }
+            if let Some(executors) = &options.executors {
+                command.args(["--executors", executors]);
             }
             if let Some(key_file) = &options.key_file {
                 command.arg("--cluster-key-file").arg(key_file);

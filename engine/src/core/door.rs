@@ -214,6 +214,16 @@ impl Core {
         self.drain_ended(now_ns);
     }
 
+    /// The entry worker's word of an invocation is under way, with payloads that take a while. Words of later ones may
+    /// come first; this keeps events of this one from being taken for late.
+    pub fn begin_coming(&mut self, deployment: DeploymentId, id: InvocationId) {
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else { return };
+        if !self.place_by_id.contains_key(&id) {
+            let program = Rc::clone(self.program(index));
+            self.open(id, index, &program, Phase::Pending);
+        }
+    }
+
     fn refuse_part(&mut self, id: InvocationId, deployment: DeploymentId, inputs: Vec<(u16, Incoming)>) {
         inputs.iter().for_each(|(_, incoming)| self.drop_incoming(incoming));
         let reason = format!("deployment {deployment} is not served here any more; try again");
@@ -350,6 +360,9 @@ impl Core {
         // An earlier epoch of the same lane never speaks again.
         let same_lane = |other: u64| other >> 32 == door >> 32 && other as u8 == door as u8;
         self.begun.retain(|other, _| *other == door || !same_lane(*other));
+        if self.begun.contains_key(&door) {
+            self.door_reopened((door >> 32) as u32, door as u8);
+        }
         let begun = self.begun.entry(door).or_default();
         *begun = (*begun).max(next_sequence);
     }
@@ -377,13 +390,6 @@ impl Core {
                 let failure = Failure::Worker { worker: worker.to_owned(), cause: cause.to_owned() };
                 self.fail(now_ns, place, failure);
             }
-        }
-        for index in 0..self.deployments.len() as u32 {
-            let Some(deployment) = self.deployments[index as usize].as_mut() else { continue };
-            if deployment.state == DeploymentState::Retiring && !deployment.drained.contains(&(lost_hash, lane)) {
-                deployment.drained.push((lost_hash, lane));
-            }
-            self.settle(index);
         }
     }
 

@@ -47,25 +47,35 @@ impl Core {
             return;
         }
         for waiting in std::mem::take(&mut pool.waiting) {
-            let (Ready::Activation { node, .. } | Ready::Fan { node }) = waiting.ready;
+            let (node, attempt) = match waiting.ready {
+                Ready::Activation { node, attempt, .. } => (node, attempt),
+                Ready::Fan { node } => (node, 1),
+            };
             if self.is_current(waiting.place, waiting.generation) {
-                let attempt = 1;
                 self.fail_node(now_ns, waiting.place, node, attempt, format!("no executor could be started: {reason}"));
             }
         }
     }
 
-    /// An executor's process has ended, and why. What it ran has failed.
-    pub fn executor_left(&mut self, now_ns: u64, id: ExecutorId, cause: &str) {
-        let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::take) else { return };
-        let pool = &mut self.deployment_mut(executor.deployment).pools[usize::from(executor.pool)];
-        pool.members -= 1;
+    /// An executor gets no more work, and why: what it ran has failed. Its process is still to end, and
+    /// [`Core::executor_left`] to follow; until then there is no room for another in its place.
+    pub fn executor_condemned(&mut self, now_ns: u64, id: ExecutorId, cause: &str) {
+        let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let (deployment, pool, running) = (executor.deployment, executor.pool, executor.running.take());
+        let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         pool.idle.retain(|idle| *idle != id);
-        if let Some(running) = executor.running {
+        if let Some(running) = running {
             self.attempt_failed(now_ns, running, cause.to_owned());
         }
-        self.want_executor(executor.deployment, executor.pool);
         self.drain_ended(now_ns);
+    }
+
+    /// An executor's process has ended, and why. What it ran has failed.
+    pub fn executor_left(&mut self, now_ns: u64, id: ExecutorId, cause: &str) {
+        self.executor_condemned(now_ns, id, cause);
+        let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        self.deployment_mut(executor.deployment).pools[usize::from(executor.pool)].members -= 1;
+        self.want_executor(executor.deployment, executor.pool);
     }
 
     /// An activation ended well.
@@ -182,6 +192,7 @@ impl Core {
         }
         let timeout_ns = self.program_of(running.place).nodes[running.node as usize].timeout_ns.unwrap_or_default();
         let cause = format!("it exceeded its timeout of {} ms and was ended", timeout_ns / 1_000_000);
+        self.counters.timeouts += 1;
         self.actions.push(Action::Kill { executor: id, cause });
     }
 

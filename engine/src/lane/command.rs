@@ -57,6 +57,8 @@ pub enum LaneCommand {
     LinkOut {
         /// The peer's name.
         worker: String,
+        /// Its restart epoch: another one than before means that it has forgotten everything.
+        epoch: u32,
         /// Its lane.
         to_lane: u8,
         /// Greeted.

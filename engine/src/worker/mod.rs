@@ -1,6 +1,15 @@
 //! The worker's own threads, beside its lanes: what it is told, what it may do here, who may talk to it, and the
 //! processes that it starts.
 
+pub mod calibrate;
 pub mod config;
+pub mod control_io;
+pub mod deployments;
+pub mod hello;
 pub mod host;
+pub mod lanes;
+pub mod links;
+pub mod placement;
 pub mod quantities;
+pub mod state;
+pub mod warden;

@@ -1,0 +1,488 @@
+//! The deployments of a worker: what each needs, what it was given, and where in its life it is.
+//!
+//! Bookkeeping only, without waiting: the control thread decides by it and does what follows. It promises that memory
+//! reserved never exceeds the worker's limit, that no executor runs beyond what was reserved, and that what a
+//! deployment held is given back once every lane has let go of it.
+
+use crate::plan::{DeploymentId, NodePlan, Plan};
+use crate::status::{DeploymentState, DeploymentStatus, ExecutorStatus};
+use crate::worker::quantities::size_text;
+use faasstore::binding::{NodeBinding, Port};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Deployments that a worker knows at one time, at most.
+const DEPLOYMENTS_MAX: usize = 1024;
+
+/// Why a deployment is not what was asked for.
+#[derive(Debug, Error)]
+pub enum DeploymentError {
+    /// No file of that name.
+    #[error("executable {name:?}: {reason} in this worker's functions folder, {folder}")]
+    Executable {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        reason: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// Too little memory.
+    #[error(
+        "the plan reserves {} for executors, and of the {} that this worker has for them {} are free; lower \
+         `resources`, or start the worker with more --memory", size_text(*.wanted), size_text(*.limit), size_text(*.free)
+    )]
+    Memory {
+        /// Bytes.
+        wanted: u64,
+        /// Bytes.
+        free: u64,
+        /// Bytes.
+        limit: u64,
+    },
+    /// An older or equal version.
+    #[error(
+        "workflow {workflow} has version {current} here already; version {version} is not newer"
+    )]
+    Version {
+        /// Which workflow.
+        workflow: String,
+        /// Of the plan.
+        version: u32,
+        /// That there is.
+        current: u32,
+    },
+    /// Someone else is at it.
+    #[error(
+        "workflow {workflow} is being deployed by someone else (deployment {other}); try again when that is done"
+    )]
+    Contended {
+        /// Which workflow.
+        workflow: String,
+        /// By which deployment.
+        other: DeploymentId,
+    },
+    /// The same again.
+    #[error("deployment {0} is known here already")]
+    Known(DeploymentId),
+    /// Never heard of, or gone.
+    #[error("deployment {0} is not known here; it may have waited too long to be activated")]
+    Unknown(DeploymentId),
+    /// Not waiting to be activated.
+    #[error("deployment {0} is not waiting to be activated")]
+    NotPrepared(DeploymentId),
+    /// Nothing of that name.
+    #[error("no workflow named {workflow:?} is deployed here; deployed are: {deployed}")]
+    NoWorkflow {
+        /// As given.
+        workflow: String,
+        /// Names, or `none`.
+        deployed: String,
+    },
+    /// More than a worker keeps.
+    #[error("this worker knows {DEPLOYMENTS_MAX} deployments; undeploy some")]
+    TooMany,
+}
+
+/// One executable of a deployment here.
+#[derive(Debug)]
+pub struct Pool {
+    /// The file.
+    pub path: PathBuf,
+    /// The nodes that it runs.
+    pub nodes: Arc<[NodeBinding]>,
+    /// Executors for each lane, at least 1.
+    pub scale: Vec<usize>,
+    /// Bytes that each executor's arena may have.
+    pub arena_bytes_max: u64,
+}
+
+/// An executor that was started.
+#[derive(Debug, Clone, Copy)]
+pub struct Running {
+    /// Whose it is.
+    pub lane: u8,
+    /// Which executable.
+    pub executable: u16,
+    /// Its CPU.
+    pub cpu: u32,
+}
+
+/// A deployment's part on this worker.
+#[derive(Debug)]
+pub struct Deployment {
+    /// The plan, checked.
+    pub plan: Arc<Plan>,
+    /// Its executables.
+    pub pools: Vec<Pool>,
+    /// Where in its life it is.
+    pub state: DeploymentState,
+    /// Executors by process, those that are being ended too.
+    pub executors: BTreeMap<u32, Running>,
+    /// Executors that are being started, by executable and lane.
+    pub starting: BTreeMap<(u16, u8), usize>,
+    /// Lanes that still have something of it.
+    pub lanes: BTreeSet<u8>,
+}
+
+impl Deployment {
+    /// The pools of a plan, its executors divided over `lanes`.
+    ///
+    /// # Errors
+    /// [`DeploymentError::Executable`] if one is missing from `folder` or is none.
+    pub fn pools(plan: &Plan, folder: &Path, lanes: u8) -> Result<Vec<Pool>, DeploymentError> {
+        let mut pools = Vec::with_capacity(plan.executables.len());
+        for (index, executable) in plan.executables.iter().enumerate() {
+            let path = find_executable(folder, &executable.name)?;
+            let nodes = plan
+                .nodes
+                .iter()
+                .filter(|node| usize::from(node.executable) == index)
+                .map(bind)
+                .collect();
+            let (scale, lanes) = (usize::from(executable.scale), usize::from(lanes));
+            let share = |lane| (scale / lanes + usize::from(lane < scale % lanes)).max(1);
+            let arena_bytes_max = u64::from(executable.memory_mib) << 20;
+            pools.push(Pool {
+                path,
+                nodes,
+                scale: (0..lanes).map(share).collect(),
+                arena_bytes_max,
+            });
+        }
+        Ok(pools)
+    }
+
+    /// Bytes that pools need together.
+    #[must_use]
+    pub fn bytes_of(pools: &[Pool]) -> u64 {
+        pools
+            .iter()
+            .map(|pool| pool.arena_bytes_max * pool.scale.iter().sum::<usize>() as u64)
+            .sum()
+    }
+
+    /// Executors of this executable that this lane has or will have.
+    fn count(&self, executable: u16, lane: u8) -> usize {
+        let running = self
+            .executors
+            .values()
+            .filter(|e| (e.executable, e.lane) == (executable, lane))
+            .count();
+        running + self.starting.get(&(executable, lane)).copied().unwrap_or(0)
+    }
+}
+
+fn bind(node: &NodePlan) -> NodeBinding {
+    let inputs = node.inputs.iter().map(|input| Port {
+        name: input.name.clone(),
+        kind: input.kind,
+    });
+    let outputs = node.outputs.iter().map(|output| Port {
+        name: output.name.clone(),
+        kind: output.kind,
+    });
+    NodeBinding {
+        node: node.id,
+        name: node.name.clone(),
+        function: node.function.clone(),
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+    }
+}
+
+/// The executable file of this name, directly in the folder. A symbolic link in the folder may lead elsewhere: whoever
+/// may write there decides what is run.
+fn find_executable(folder: &Path, name: &str) -> Result<PathBuf, DeploymentError> {
+    let wrong = |reason: &str| {
+        let (name, folder) = (name.to_owned(), folder.to_owned());
+        DeploymentError::Executable {
+            name,
+            reason: reason.to_owned(),
+            folder,
+        }
+    };
+    let path = folder.join(name);
+    if path.parent() != Some(folder) {
+        return Err(wrong("is not a name of a file directly"));
+    }
+    let metadata =
+        std::fs::metadata(&path).map_err(|error| wrong(&format!("cannot be had ({error})")))?;
+    if !metadata.is_file() {
+        return Err(wrong("is not a file"));
+    }
+    if metadata.permissions().mode() & 0o111 == 0 {
+        return Err(wrong("is not executable (chmod +x it)"));
+    }
+    Ok(path)
+}
+
+/// Names of the executable files in a functions folder, sorted.
+#[must_use]
+pub fn executables(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<_> = names
+        .filter(|name| find_executable(folder, name).is_ok())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// All deployments of a worker.
+#[derive(Debug)]
+pub struct Deployments {
+    known: BTreeMap<DeploymentId, Deployment>,
+    limit_bytes: u64,
+}
+
+impl Deployments {
+    /// None yet; together they may reserve `limit_bytes`.
+    #[must_use]
+    pub const fn new(limit_bytes: u64) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            limit_bytes,
+        }
+    }
+
+    /// Bytes reserved.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> u64 {
+        self.known
+            .values()
+            .map(|deployment| Deployment::bytes_of(&deployment.pools))
+            .sum()
+    }
+
+    /// The deployment of this id.
+    pub fn get_mut(&mut self, id: DeploymentId) -> Option<&mut Deployment> {
+        self.known.get_mut(&id)
+    }
+
+    /// Whether a plan with these pools may be taken on.
+    ///
+    /// # Errors
+    /// It is known, older than what there is, contended, or needs more memory than is free.
+    pub fn admits(&self, plan: &Plan, pools: &[Pool]) -> Result<(), DeploymentError> {
+        if self.known.contains_key(&plan.deployment) {
+            return Err(DeploymentError::Known(plan.deployment));
+        }
+        if self.known.len() >= DEPLOYMENTS_MAX {
+            return Err(DeploymentError::TooMany);
+        }
+        for (id, other) in self
+            .known
+            .iter()
+            .filter(|(_, other)| other.plan.workflow == plan.workflow)
+        {
+            let workflow = plan.workflow.clone();
+            match other.state {
+                DeploymentState::Prepared => {
+                    return Err(DeploymentError::Contended {
+                        workflow,
+                        other: *id,
+                    });
+                }
+                DeploymentState::Active if plan.version <= other.plan.version => {
+                    let (version, current) = (plan.version, other.plan.version);
+                    return Err(DeploymentError::Version {
+                        workflow,
+                        version,
+                        current,
+                    });
+                }
+                DeploymentState::Active | DeploymentState::Retiring => {}
+            }
+        }
+        let (wanted, reserved) = (Deployment::bytes_of(pools), self.reserved_bytes());
+        let free = self.limit_bytes.saturating_sub(reserved);
+        if wanted > free {
+            return Err(DeploymentError::Memory {
+                wanted,
+                free,
+                limit: self.limit_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes on what [`Deployments::admits`] has admitted.
+    pub fn insert(&mut self, deployment: Deployment) {
+        self.known.insert(deployment.plan.deployment, deployment);
+    }
+
+    /// Opens the door of a prepared deployment. An earlier one of that workflow retires, as the lanes know by
+    /// themselves.
+    ///
+    /// # Errors
+    /// It is not known or not prepared.
+    pub fn activate(&mut self, id: DeploymentId) -> Result<(), DeploymentError> {
+        let deployment = self
+            .known
+            .get_mut(&id)
+            .ok_or(DeploymentError::Unknown(id))?;
+        if deployment.state != DeploymentState::Prepared {
+            return Err(DeploymentError::NotPrepared(id));
+        }
+        deployment.state = DeploymentState::Active;
+        let workflow = deployment.plan.workflow.clone();
+        for (other_id, other) in &mut self.known {
+            if *other_id != id
+                && other.plan.workflow == workflow
+                && other.state == DeploymentState::Active
+            {
+                other.state = DeploymentState::Retiring;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to drop a deployment that is still prepared.
+    ///
+    /// # Errors
+    /// It is not known or not prepared.
+    pub fn abort(&mut self, id: DeploymentId) -> Result<(), DeploymentError> {
+        let deployment = self
+            .known
+            .get_mut(&id)
+            .ok_or(DeploymentError::Unknown(id))?;
+        if deployment.state != DeploymentState::Prepared {
+            return Err(DeploymentError::NotPrepared(id));
+        }
+        deployment.state = DeploymentState::Retiring;
+        Ok(())
+    }
+
+    /// Begins to retire what is deployed under this name, and says which deployments those are.
+    ///
+    /// # Errors
+    /// [`DeploymentError::NoWorkflow`] if nothing is.
+    pub fn undeploy(&mut self, workflow: &str) -> Result<Vec<DeploymentId>, DeploymentError> {
+        let mut retired = Vec::new();
+        for (id, deployment) in &mut self.known {
+            if deployment.plan.workflow == workflow && deployment.state != DeploymentState::Retiring
+            {
+                deployment.state = DeploymentState::Retiring;
+                retired.push(*id);
+            }
+        }
+        if retired.is_empty() {
+            let names: Vec<_> = self.served().into_iter().map(|(name, _)| name).collect();
+            let deployed = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            };
+            return Err(DeploymentError::NoWorkflow {
+                workflow: workflow.to_owned(),
+                deployed,
+            });
+        }
+        Ok(retired)
+    }
+
+    /// A lane has nothing of this deployment left: true if it was the last, and the deployment is gone.
+    pub fn removed(&mut self, id: DeploymentId, lane: u8) -> bool {
+        let Some(deployment) = self.known.get_mut(&id) else {
+            return false;
+        };
+        deployment.lanes.remove(&lane);
+        if !deployment.lanes.is_empty() {
+            return false;
+        }
+        self.known.remove(&id);
+        true
+    }
+
+    /// Notes that one more executor is being started for a lane, if it is within what was reserved. The number is its
+    /// place among those that the lane has.
+    #[must_use]
+    pub fn begin_start(&mut self, id: DeploymentId, executable: u16, lane: u8) -> Option<usize> {
+        let deployment = self.known.get_mut(&id)?;
+        let allowed = *deployment
+            .pools
+            .get(usize::from(executable))?
+            .scale
+            .get(usize::from(lane))?;
+        let count = deployment.count(executable, lane);
+        if count >= allowed {
+            return None;
+        }
+        *deployment.starting.entry((executable, lane)).or_default() += 1;
+        Some(count)
+    }
+
+    /// Notes what came of a start that [`Deployments::begin_start`] allowed: whether the deployment is still there to
+    /// have the executor.
+    pub fn end_start(
+        &mut self,
+        id: DeploymentId,
+        place: (u16, u8),
+        started: Option<(u32, Running)>,
+    ) -> bool {
+        let Some(deployment) = self.known.get_mut(&id) else {
+            return false;
+        };
+        if let Some(starting) = deployment.starting.get_mut(&place) {
+            *starting = starting.saturating_sub(1);
+        }
+        deployment.executors.extend(started);
+        true
+    }
+
+    /// An executor's process is no one's any more; what it was.
+    pub fn executor_ended(&mut self, id: DeploymentId, pid: u32) -> Option<Running> {
+        self.known.get_mut(&id)?.executors.remove(&pid)
+    }
+
+    /// Active workflows with their versions, by name.
+    #[must_use]
+    pub fn served(&self) -> Vec<(String, u32)> {
+        let active = self
+            .known
+            .values()
+            .filter(|deployment| deployment.state == DeploymentState::Active);
+        let mut served: Vec<_> = active
+            .map(|d| (d.plan.workflow.clone(), d.plan.version))
+            .collect();
+        served.sort_unstable();
+        served
+    }
+
+    /// For the worker's status, by workflow and version.
+    #[must_use]
+    pub fn status(&self) -> Vec<DeploymentStatus> {
+        let mut all: Vec<_> = self.known.values().map(Deployment::status).collect();
+        all.sort_by(|a, b| (&a.workflow, a.version).cmp(&(&b.workflow, b.version)));
+        all
+    }
+}
+
+impl Deployment {
+    fn status(&self) -> DeploymentStatus {
+        let executors = self.executors.iter().map(|(&pid, running)| ExecutorStatus {
+            pid,
+            executable: self.plan.executables[usize::from(running.executable)]
+                .name
+                .clone(),
+            lane: running.lane,
+            cpu: Some(running.cpu),
+        });
+        DeploymentStatus {
+            workflow: self.plan.workflow.clone(),
+            version: self.plan.version,
+            deployment: self.plan.deployment,
+            state: self.state,
+            nodes: self.plan.nodes.len() as u32,
+            reserved_bytes: Self::bytes_of(&self.pools),
+            executors: executors.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

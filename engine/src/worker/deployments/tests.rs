@@ -1,0 +1,203 @@
+//! What the bookkeeping of deployments promises.
+
+use super::*;
+use crate::plan::{ExecutablePlan, Limits};
+
+const MIB: u64 = 1 << 20;
+
+fn plan(id: u64, version: u32) -> Plan {
+    Plan {
+        deployment: DeploymentId(id),
+        workflow: "wordcount".into(),
+        version,
+        me: 0,
+        workers: vec![],
+        inputs: vec![],
+        outputs: vec![],
+        participants: vec![],
+        nodes: vec![],
+        remote_nodes: vec![],
+        executables: vec![ExecutablePlan {
+            name: "wordcount".into(),
+            scale: 3,
+            memory_mib: 10,
+        }],
+        limits: Limits::default(),
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, mode) in [("wordcount", 0o755), ("notes.txt", 0o644)] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    folder
+}
+
+fn deployment(id: u64, version: u32, lanes: u8) -> Deployment {
+    let folder = folder();
+    let plan = plan(id, version);
+    let pools = Deployment::pools(&plan, folder.path(), lanes).unwrap();
+    Deployment {
+        plan: Arc::new(plan),
+        pools,
+        state: DeploymentState::Prepared,
+        executors: BTreeMap::new(),
+        starting: BTreeMap::new(),
+        lanes: (0..lanes).collect(),
+    }
+}
+
+fn admit(deployments: &mut Deployments, deployment: Deployment) -> Result<(), DeploymentError> {
+    deployments.admits(&deployment.plan, &deployment.pools)?;
+    deployments.insert(deployment);
+    Ok(())
+}
+
+#[test]
+fn scale_is_divided_over_lanes_and_each_has_one() {
+    assert_eq!(deployment(1, 1, 1).pools[0].scale, [3]);
+    assert_eq!(deployment(1, 1, 2).pools[0].scale, [2, 1]);
+    assert_eq!(deployment(1, 1, 4).pools[0].scale, [1, 1, 1, 1]);
+    assert_eq!(Deployment::bytes_of(&deployment(1, 1, 4).pools), 40 * MIB);
+}
+
+#[test]
+fn memory_is_never_reserved_twice() {
+    let mut deployments = Deployments::new(50 * MIB);
+    admit(&mut deployments, deployment(1, 1, 1)).unwrap();
+    assert_eq!(deployments.reserved_bytes(), 30 * MIB);
+    deployments.activate(DeploymentId(1)).unwrap();
+    let error = admit(&mut deployments, deployment(2, 2, 1)).unwrap_err();
+    assert!(
+        matches!(error, DeploymentError::Memory { free, .. } if free == 20 * MIB),
+        "{error}"
+    );
+    deployments.undeploy("wordcount").unwrap();
+    assert!(
+        admit(&mut deployments, deployment(2, 2, 1)).is_err(),
+        "a retiring deployment still holds it"
+    );
+    assert!(deployments.removed(DeploymentId(1), 0));
+    admit(&mut deployments, deployment(2, 2, 1)).unwrap();
+}
+
+#[test]
+fn an_older_version_never_replaces_a_newer_one() {
+    let mut deployments = Deployments::new(1 << 40);
+    admit(&mut deployments, deployment(1, 2, 1)).unwrap();
+    let contended = admit(&mut deployments, deployment(2, 3, 1)).unwrap_err();
+    assert!(
+        matches!(
+            contended,
+            DeploymentError::Contended {
+                other: DeploymentId(1),
+                ..
+            }
+        ),
+        "{contended}"
+    );
+    deployments.activate(DeploymentId(1)).unwrap();
+    for version in [1, 2] {
+        let error = admit(&mut deployments, deployment(2, version, 1)).unwrap_err();
+        assert!(
+            matches!(error, DeploymentError::Version { current: 2, .. }),
+            "{error}"
+        );
+    }
+    assert!(matches!(
+        admit(&mut deployments, deployment(1, 3, 1)),
+        Err(DeploymentError::Known(_))
+    ));
+    admit(&mut deployments, deployment(2, 3, 1)).unwrap();
+    assert_eq!(
+        deployments.served(),
+        [("wordcount".to_owned(), 2)],
+        "until the new one is activated"
+    );
+    deployments.activate(DeploymentId(2)).unwrap();
+    assert_eq!(deployments.served(), [("wordcount".to_owned(), 3)]);
+    let states: Vec<_> = deployments
+        .status()
+        .into_iter()
+        .map(|status| status.state)
+        .collect();
+    assert_eq!(states, [DeploymentState::Retiring, DeploymentState::Active]);
+}
+
+#[test]
+fn a_deployment_is_gone_when_every_lane_has_let_go() {
+    let mut deployments = Deployments::new(1 << 40);
+    admit(&mut deployments, deployment(1, 1, 2)).unwrap();
+    deployments.abort(DeploymentId(1)).unwrap();
+    assert!(deployments.abort(DeploymentId(1)).is_err());
+    assert!(deployments.activate(DeploymentId(1)).is_err());
+    assert!(!deployments.removed(DeploymentId(1), 0));
+    assert!(!deployments.removed(DeploymentId(1), 0));
+    assert!(deployments.removed(DeploymentId(1), 1));
+    assert_eq!(deployments.reserved_bytes(), 0);
+    assert!(matches!(
+        deployments.activate(DeploymentId(1)),
+        Err(DeploymentError::Unknown(_))
+    ));
+    let error = deployments.undeploy("wordcount").unwrap_err();
+    assert!(error.to_string().ends_with("deployed are: none"), "{error}");
+}
+
+#[test]
+fn no_executor_runs_beyond_what_was_reserved() {
+    let mut deployments = Deployments::new(1 << 40);
+    let id = DeploymentId(1);
+    admit(&mut deployments, deployment(1, 1, 2)).unwrap();
+    assert_eq!(deployments.begin_start(id, 0, 0), Some(0));
+    assert_eq!(deployments.begin_start(id, 0, 0), Some(1));
+    assert_eq!(
+        deployments.begin_start(id, 0, 0),
+        None,
+        "two are reserved for lane 0"
+    );
+    let running = Running {
+        lane: 0,
+        executable: 0,
+        cpu: 0,
+    };
+    assert!(deployments.end_start(id, (0, 0), Some((7, running))));
+    assert_eq!(deployments.begin_start(id, 0, 0), None);
+    assert!(deployments.end_start(id, (0, 0), None));
+    assert_eq!(
+        deployments.begin_start(id, 0, 0),
+        Some(1),
+        "one that could not be started takes no place"
+    );
+    assert!(deployments.executor_ended(id, 7).is_some());
+    assert!(deployments.executor_ended(id, 7).is_none());
+    for (executable, lane) in [(1, 0), (0, 2)] {
+        assert_eq!(deployments.begin_start(id, executable, lane), None);
+    }
+    assert_eq!(deployments.begin_start(DeploymentId(2), 0, 0), None);
+}
+
+#[test]
+fn only_executable_files_of_the_folder_itself_are_run() {
+    let folder = folder();
+    assert_eq!(executables(folder.path()), ["wordcount"]);
+    for name in [
+        "notes.txt",
+        "sub",
+        "none",
+        "../wordcount",
+        "sub/../wordcount",
+        "/bin/true",
+        ".",
+        "",
+    ] {
+        let error = find_executable(folder.path(), name).unwrap_err();
+        assert!(
+            matches!(error, DeploymentError::Executable { .. }),
+            "{name}"
+        );
+    }
+}

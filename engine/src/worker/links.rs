@@ -1,0 +1,415 @@
+//! Links: the connections that this worker makes to its peers' lanes, shared by all deployments that need them.
+//!
+//! A link is one-way: made by the sender, for one lane here and one there. It is kept by peer and pair of lanes. While
+//! a deployment needs it, a broken link is made again, with growing pauses; what was in flight on it is the lanes'
+//! matter. This file greets as the caller; the peer's control thread answers.
+
+use crate::greeting::{self, ClusterKey, GreetingError};
+use crate::plan::{DeploymentId, Plan, WorkerIndex};
+use crate::status::Driver;
+use crate::wire::{
+    self, Challenge, FrameKind, GREETING_BYTES_MAX, Refused, Role, Welcome, WireError,
+};
+use crate::worker::control_io::{Connection, EndSignal, FrameError, ReadFrame};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long a peer may take for each step of a greeting.
+const STEP_TIME_MAX: Duration = Duration::from_secs(3);
+/// First pause before a broken link is made again.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// Longest pause before a broken link is made again.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// The pause before the next try, after this many have failed.
+#[must_use]
+pub fn retry_pause(failures: u32) -> Duration {
+    RETRY_PAUSE_MIN
+        .saturating_mul(1 << failures.min(16))
+        .min(RETRY_PAUSE_MAX)
+}
+
+/// Which link.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LinkKey {
+    /// The peer's name.
+    pub worker: String,
+    /// The lane here.
+    pub from_lane: u8,
+    /// The lane there.
+    pub to_lane: u8,
+}
+
+/// Why a link could not be made.
+#[derive(Debug, Error)]
+pub enum LinkError {
+    /// No one there, or not in time.
+    #[error("worker {worker} cannot be reached at {address}: {source}")]
+    Unreachable {
+        /// Which peer.
+        worker: String,
+        /// Where.
+        address: String,
+        /// Why.
+        source: FrameError,
+    },
+    /// Someone else is there.
+    #[error("at {address} is worker {found}, where the plan expects {worker}")]
+    Other {
+        /// Which peer was expected.
+        worker: String,
+        /// Where.
+        address: String,
+        /// Who is there.
+        found: String,
+    },
+    /// It does not take us.
+    #[error("worker {worker} at {address} refused the link: {reason}")]
+    Refused {
+        /// Which peer.
+        worker: String,
+        /// Where.
+        address: String,
+        /// In its words.
+        reason: String,
+    },
+    /// It is not to be believed.
+    #[error("no link to worker {worker}: {source}")]
+    Greeting {
+        /// Which peer.
+        worker: String,
+        /// Why.
+        source: GreetingError,
+    },
+}
+
+/// The links that lanes here need so that invocations of this plan can cross to each peer, with the peers' addresses.
+///
+/// An invocation that lane `e` of any worker took lives on lane `e % lanes` of each. Workers of which neither has
+/// nodes share no invocation. The plan must have passed [`Plan::check`].
+#[must_use]
+pub fn needed(plan: &Plan) -> BTreeMap<LinkKey, String> {
+    let takes_part =
+        |worker: WorkerIndex| plan.participants.iter().any(|part| part.worker == worker);
+    let lanes_here = plan.workers[usize::from(plan.me)].lanes;
+    let entry_lanes = plan
+        .workers
+        .iter()
+        .map(|worker| worker.lanes)
+        .max()
+        .unwrap_or(0);
+    let mut links = BTreeMap::new();
+    for (index, peer) in plan.workers.iter().enumerate() {
+        let index = index as WorkerIndex;
+        if index == plan.me || !(takes_part(plan.me) || takes_part(index)) {
+            continue;
+        }
+        for entry_lane in 0..entry_lanes {
+            let (from_lane, to_lane) = (entry_lane % lanes_here, entry_lane % peer.lanes);
+            let key = LinkKey {
+                worker: peer.name.clone(),
+                from_lane,
+                to_lane,
+            };
+            links.insert(key, peer.address.clone());
+        }
+    }
+    links
+}
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// By which driver.
+    pub driver: Driver,
+    /// The cluster's key.
+    pub key: ClusterKey,
+    /// This worker's name.
+    pub name: String,
+    /// This worker's restart epoch.
+    pub epoch: u32,
+    /// Ends every wait.
+    pub end: EndSignal,
+}
+
+impl Caller {
+    /// Makes a link: its descriptor, and the peer's restart epoch. `next_sequence` is as in [`Role::Peer`].
+    ///
+    /// # Errors
+    /// A [`LinkError`] that names the peer.
+    pub async fn connect(
+        &self,
+        link: &LinkKey,
+        address: &str,
+        next_sequence: u64,
+    ) -> Result<(OwnedFd, u32), LinkError> {
+        let unreachable = |source: FrameError| LinkError::Unreachable {
+            worker: link.worker.clone(),
+            address: address.to_owned(),
+            source,
+        };
+        let untrusted = |source| LinkError::Greeting {
+            worker: link.worker.clone(),
+            source,
+        };
+        let unreadable = |error: WireError| unreachable(error.into());
+        let mut connection = Connection::connect(self.driver, address, STEP_TIME_MAX, &self.end)
+            .await
+            .map_err(unreachable)?;
+
+        let frame = connection
+            .read_frame(GREETING_BYTES_MAX, STEP_TIME_MAX)
+            .await
+            .map_err(unreachable)?;
+        let body = expect(FrameKind::Challenge, link, address, frame)?;
+        let challenge: Challenge = wire::decode(&body).map_err(unreadable)?;
+        if challenge.worker != link.worker {
+            let (worker, address, found) =
+                (link.worker.clone(), address.to_owned(), challenge.worker);
+            return Err(LinkError::Other {
+                worker,
+                address,
+                found,
+            });
+        }
+        let role = Role::Peer {
+            worker: self.name.clone(),
+            epoch: self.epoch,
+            from_lane: link.from_lane,
+            to_lane: link.to_lane,
+            next_sequence,
+        };
+        let (hello, expectation) =
+            greeting::answer(&self.key, &challenge, role).map_err(untrusted)?;
+        let mut bytes = Vec::new();
+        wire::encode(&hello, &mut bytes);
+        connection
+            .write(bytes, STEP_TIME_MAX)
+            .await
+            .map_err(unreachable)?;
+
+        let frame = connection
+            .read_frame(GREETING_BYTES_MAX, STEP_TIME_MAX)
+            .await
+            .map_err(unreachable)?;
+        let body = expect(FrameKind::Welcome, link, address, frame)?;
+        let welcome: Welcome = wire::decode(&body).map_err(unreadable)?;
+        expectation.check(&welcome).map_err(untrusted)?;
+        let descriptor = connection
+            .into_descriptor()
+            .map_err(|error| unreachable(error.into()))?;
+        Ok((descriptor, welcome.epoch))
+    }
+}
+
+/// The body of the frame that should come next, unless it is a refusal.
+fn expect(
+    kind: FrameKind,
+    link: &LinkKey,
+    address: &str,
+    frame: ReadFrame,
+) -> Result<Vec<u8>, LinkError> {
+    let (worker, address) = (link.worker.clone(), address.to_owned());
+    let error = match frame.kind {
+        found if found == kind => return Ok(frame.body),
+        FrameKind::Refused => match wire::decode::<Refused>(&frame.body) {
+            Ok(Refused { reason }) => {
+                return Err(LinkError::Refused {
+                    worker,
+                    address,
+                    reason,
+                });
+            }
+            Err(error) => error,
+        },
+        found => WireError::Unexpected(found),
+    };
+    Err(LinkError::Unreachable {
+        worker,
+        address,
+        source: error.into(),
+    })
+}
+
+/// What is known of the links that exist or should.
+#[derive(Debug, Default)]
+pub struct Links(BTreeMap<LinkKey, Link>);
+
+#[derive(Debug)]
+struct Link {
+    address: String,
+    up: bool,
+    users: BTreeSet<DeploymentId>,
+}
+
+impl Links {
+    /// Of the links needed, those that do not stand.
+    #[must_use]
+    pub fn missing(&self, needed: &BTreeMap<LinkKey, String>) -> Vec<(LinkKey, String)> {
+        let stands = |key: &LinkKey| self.0.get(key).is_some_and(|link| link.up);
+        needed
+            .iter()
+            .filter(|(key, _)| !stands(key))
+            .map(|(key, address)| (key.clone(), address.clone()))
+            .collect()
+    }
+
+    /// From now on this deployment needs these links. Those in `made` were made for it and stand.
+    pub fn adopt(
+        &mut self,
+        deployment: DeploymentId,
+        needed: BTreeMap<LinkKey, String>,
+        made: &BTreeSet<LinkKey>,
+    ) {
+        for (key, address) in needed {
+            let stands = made.contains(&key);
+            let link = self.0.entry(key).or_insert_with(|| Link {
+                address: String::new(),
+                up: false,
+                users: BTreeSet::new(),
+            });
+            // A peer that moved is found at its new place from now on.
+            link.address = address;
+            link.up |= stands;
+            link.users.insert(deployment);
+        }
+    }
+
+    /// This deployment needs no links any more. Those that stand are kept, for the next one.
+    pub fn release(&mut self, deployment: DeploymentId) {
+        self.0.retain(|_, link| {
+            link.users.remove(&deployment);
+            link.up || !link.users.is_empty()
+        });
+    }
+
+    /// A link broke: whether it must be made again, and no one is at it yet.
+    pub fn broke(&mut self, key: &LinkKey) -> bool {
+        let Some(link) = self.0.get_mut(key) else {
+            return false;
+        };
+        let stood = std::mem::replace(&mut link.up, false);
+        if link.users.is_empty() {
+            self.0.remove(key);
+            return false;
+        }
+        stood
+    }
+
+    /// Where to make a broken link again, if anyone still needs it.
+    #[must_use]
+    pub fn wanted(&self, key: &LinkKey) -> Option<String> {
+        let link = self.0.get(key)?;
+        (!link.up && !link.users.is_empty()).then(|| link.address.clone())
+    }
+
+    /// A broken link stands again.
+    pub fn remade(&mut self, key: &LinkKey) {
+        if let Some(link) = self.0.get_mut(key) {
+            link.up = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Limits, Participant, WorkerRef};
+
+    fn plan(lanes: [u8; 3], participants: &[WorkerIndex]) -> Plan {
+        let workers = ["a", "b", "c"].into_iter().zip(lanes);
+        Plan {
+            deployment: DeploymentId(1),
+            workflow: "w".into(),
+            version: 1,
+            me: 0,
+            workers: workers
+                .map(|(name, lanes)| WorkerRef {
+                    name: name.into(),
+                    address: format!("{name}:1"),
+                    lanes,
+                })
+                .collect(),
+            inputs: vec![],
+            outputs: vec![],
+            participants: participants
+                .iter()
+                .map(|&worker| Participant {
+                    worker,
+                    inputs: vec![],
+                })
+                .collect(),
+            nodes: vec![],
+            remote_nodes: vec![],
+            executables: vec![],
+            limits: Limits::default(),
+        }
+    }
+
+    fn pairs(plan: &Plan, worker: &str) -> Vec<(u8, u8)> {
+        needed(plan)
+            .keys()
+            .filter(|key| key.worker == worker)
+            .map(|key| (key.from_lane, key.to_lane))
+            .collect()
+    }
+
+    #[test]
+    fn every_pair_of_lanes_that_shares_an_invocation_is_linked() {
+        let plan = plan([2, 3, 1], &[0, 1]);
+        // Lanes 0, 1 and 2 may take an invocation (2 only at b): it lives on lane e % 2 here and e % 3 there.
+        assert_eq!(pairs(&plan, "b"), [(0, 0), (0, 2), (1, 1)]);
+        assert_eq!(pairs(&plan, "c"), [(0, 0), (1, 0)]);
+        assert_eq!(pairs(&plan, "a"), []);
+    }
+
+    #[test]
+    fn workers_that_share_no_invocation_are_not_linked() {
+        let plan = plan([1, 1, 1], &[1]);
+        assert_eq!(pairs(&plan, "b"), [(0, 0)]);
+        assert_eq!(pairs(&plan, "c"), []);
+    }
+
+    #[test]
+    fn a_broken_link_is_made_again_while_anyone_needs_it() {
+        let needed = needed(&plan([1, 1, 1], &[0, 1]));
+        let made: BTreeSet<_> = needed.keys().cloned().collect();
+        let key = LinkKey {
+            worker: "b".into(),
+            from_lane: 0,
+            to_lane: 0,
+        };
+        let mut links = Links::default();
+        assert_eq!(links.missing(&needed).len(), 2);
+        links.adopt(DeploymentId(1), needed.clone(), &made);
+        links.adopt(DeploymentId(2), needed.clone(), &BTreeSet::new());
+        assert!(links.missing(&needed).is_empty());
+
+        assert!(links.broke(&key));
+        assert!(
+            !links.broke(&key),
+            "one that is broken already is being made again"
+        );
+        assert_eq!(links.wanted(&key), Some("b:1".to_owned()));
+        links.remade(&key);
+        assert_eq!(links.wanted(&key), None);
+
+        links.release(DeploymentId(1));
+        links.release(DeploymentId(2));
+        assert!(
+            links.missing(&needed).is_empty(),
+            "what stands is kept for the next deployment"
+        );
+        assert!(!links.broke(&key), "and let go when it breaks");
+        assert_eq!(links.missing(&needed).len(), 1);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit() {
+        assert_eq!(retry_pause(0), RETRY_PAUSE_MIN);
+        assert_eq!(retry_pause(1), RETRY_PAUSE_MIN * 2);
+        assert_eq!(retry_pause(u32::MAX), RETRY_PAUSE_MAX);
+    }
+}
