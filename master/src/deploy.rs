@@ -390,8 +390,7 @@ impl Member {
 /// What a worker can take besides what it serves already.
 #[must_use]
 pub fn capacity(description: &WorkerDescription) -> WorkerCapacity {
-    // A worker keeps half of its memory for what arrives; see its --memory.
-    let for_executors = description.memory_bytes / 2;
+    let for_executors = place::executor_memory_bytes(description.memory_bytes);
     let left = for_executors.saturating_sub(description.memory_reserved_bytes);
     WorkerCapacity::new(
         description.name.clone(),

@@ -101,8 +101,7 @@ pub enum LocalError {
 #[derive(Debug)]
 pub struct LocalWorkers {
     workers: Vec<LocalWorker>,
-    /// How the CPUs were parted, for people.
-    pub note: String,
+    note: String,
     /// Removed after the workers have ended: fields are dropped in this order, and [`Drop`] waits for them first.
     _state: tempfile::TempDir,
 }
@@ -188,6 +187,12 @@ impl LocalWorkers {
             worker.address = await_ready(name, &line, deadline, &mut worker.child)?;
         }
         Ok(started)
+    }
+
+    /// How the CPUs were parted, for people.
+    #[must_use]
+    pub fn note(&self) -> &str {
+        &self.note
     }
 
     /// Where they listen, as `HOST:PORT`.

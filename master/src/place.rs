@@ -7,10 +7,10 @@
 mod capacity;
 mod published;
 
-pub use capacity::{Demand, WorkerCapacity};
+pub use capacity::{Demand, Overload, Resource, WorkerCapacity};
 
 use crate::graph::Graph;
-use capacity::{Loads, Overload};
+use capacity::Loads;
 use engine::plan::NodeId;
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -20,6 +20,13 @@ use thiserror::Error;
 /// The published system fills 0.8 of 120 containers on 8 cores, 12 a core; its functions spend their time waiting for a
 /// database. Ours compute on memory that is already there: one that runs and one that is ready keep a CPU busy.
 pub const EXECUTORS_PER_CPU: u32 = 2;
+
+/// What of a worker's memory is for executors, in bytes. The other half it keeps for what arrives from clients and
+/// peers; see its `--memory`.
+#[must_use]
+pub const fn executor_memory_bytes(memory_bytes: u64) -> u64 {
+    memory_bytes / 2
+}
 
 /// What is wanted of a placement, beside the graph.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -112,8 +119,6 @@ pub enum PlaceError {
         overload: Overload,
     },
 }
-
-pub use capacity::Resource;
 
 /// Finds a worker for every node.
 ///
