@@ -54,6 +54,8 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
             wait: arguments.wait.map(|wait| wait.flag().to_owned()),
             memory_bytes: arguments.memory,
             key_file: arguments.key.cluster_key_file.clone(),
+            executors: None,
+            cpu_sets: None,
         })?;
         print::to_stderr(&format!("faasflow: {}\n", started.note()));
         slot.insert(started).addresses()
