@@ -56,7 +56,7 @@ fn count(call: &mut Call) -> Result<(), Error> {
         writeln!(lines, "{number}")?;
     }
     lines.finish();
-    call.value_output("even", &(to % 2 == 0))
+    call.value_output("even", &to.is_multiple_of(2))
 }
 
 /// Items by every means: copied, archived, filled in place, and passed on.
@@ -114,10 +114,9 @@ fn fail(call: &mut Call) -> Result<(), Error> {
     call.write("first", &[7; 20_000])?;
     match way {
         b"error" => Err(Error::new("as asked for")),
-        b"cause" => Err(std::fs::File::open("/nowhere")
-            .map(drop)
-            .unwrap_err()
-            .into()),
+        b"cause" => std::fs::File::open("/nowhere")?
+            .sync_all()
+            .map_err(Error::from),
         b"panic" => panic!("as asked for, {}", "with text"),
         b"leak" => {
             std::mem::forget(call.reserve("second", 20_000)?);

@@ -370,10 +370,12 @@ impl ExecutorChannel {
         // A sleeper must not keep the quarter that it has taken but not given back yet.
         self.requests.publish_head();
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let expected = self.requests.position() as u32;
         let flag = &self.own.words()[FLAG_WORD];
+        let tail = &self.peer.words()[TAIL_OFFSET as usize / 8];
         let futex = self.peer.futex(TAIL_OFFSET).map(Futex::new);
         loop {
+            // Read before the last look: whatever is published after it changes the word.
+            let expected = tail.load(Ordering::Relaxed) as u32;
             doorbell::raise(flag);
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if self.requests.is_ready() || left.is_some_and(|left| left.is_zero()) {

@@ -7,8 +7,9 @@
 //! an executor sleeps is [`Futex`].
 //!
 //! An executor's futex is the low half of the request ring's tail, which its waker writes before it looks at the flag.
-//! The kernel compares that word when the sleeper goes to sleep, which covers the time between the last look and the
-//! sleep itself. A word that only the sleeper writes would leave that gap open.
+//! The sleeper reads that word before its last look at the ring, and the kernel compares it when the sleeper goes to
+//! sleep, which covers the time in between. A word that only the sleeper writes would leave that gap open. (Comparing
+//! with the sleeper's own position instead would make it run in circles while a writer has pushed and not rung yet.)
 
 use crate::sync::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
@@ -116,7 +117,7 @@ impl Spinner {
 }
 
 #[cfg(all(test, loom))]
-mod explored;
+mod under_loom;
 
 #[cfg(all(test, not(loom)))]
 mod tests {

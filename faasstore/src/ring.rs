@@ -23,7 +23,7 @@
 //! produces wrong values and never undefined behaviour; an acquire fence follows. (An acquire load would do on
 //! today's hardware, but only relaxed ones are promised to work on memory that is mapped read-only.)
 
-use crate::descriptor::{MESSAGE_SLOTS_MAX, Message, SLOT_WORDS, Slot, assemble, further_slots};
+use crate::descriptor::{MESSAGE_SLOTS_MAX, Message, SLOT_WORDS, Slot};
 use crate::sync::{AtomicU64, Ordering, fence};
 use thiserror::Error;
 
@@ -233,25 +233,21 @@ impl<M: RingMemory> Consumer<M> {
         }
         // Pairs with the release store of `Producer::put`.
         fence(Ordering::Acquire);
-        let mut slots = [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX];
-        slots[0] = load(words, first);
-        let count = 1 + further_slots(&slots[0]);
-        for (position, slot) in (self.head + 1..).zip(&mut slots[1..count]) {
+        let mut message = Message::begun(load(words, first));
+        for (position, slot) in (self.head + 1..).zip(message.further_mut()) {
             let words = self.memory.slot(position);
             let first = words[0].load(Ordering::Relaxed);
             if first as u32 != number(position) {
-                return Err(RingError::Torn {
-                    position,
-                    found: first as u32,
-                });
+                let found = first as u32;
+                return Err(RingError::Torn { position, found });
             }
             *slot = load(words, first);
         }
-        self.head += count as u64;
+        self.head += message.slots().len() as u64;
         if self.head - self.published >= self.quarter {
             self.publish_head();
         }
-        Ok(Some(assemble(&slots[..count])))
+        Ok(Some(message))
     }
 
     /// Takes up to `limit` messages and appends them to `messages`; says how many.

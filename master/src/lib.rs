@@ -1,1 +1,15 @@
-//! Placeholder.
+//! FaaSFlow's master: from a definition to a running deployment, and the client's side of an invocation.
+//!
+//! A definition ([`definition`]) becomes a graph ([`graph`]), which is placed on workers ([`place`]) and turned into
+//! one plan for each ([`planner`]); [`deploy`] hands the plans over. From then on nothing of this crate is needed:
+//! workers trigger each other, and a [`client`] talks to any of them. [`local`] starts workers on this host for a
+//! single run. Speaking to people is left to the `faasflow` program.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod definition;
+pub mod deploy;
+pub mod graph;
+pub mod local;
+pub mod place;
+pub mod planner;

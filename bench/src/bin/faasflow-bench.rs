@@ -1,2 +1,297 @@
-//! Placeholder.
-fn main() {}
+//! `faasflow-bench`: measures floors and hops, and says how it was done.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    reason = "a program's figures go to standard output"
+)]
+
+use bench::floor::FloorError;
+use bench::report::Report;
+use bench::stamp::STAMP_BYTES;
+use bench::{floor, floors, hop, report, words};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use faasstore::binding::WaitStrategy;
+use hdrhistogram::Histogram;
+use miette::{Context, IntoDiagnostic};
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures FaaSFlow against the floors of this machine.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What the machine itself takes: slots between spinning processes, wakes, TCP, memory.
+    Floor(FloorArguments),
+    /// From the return of function A to the entry of function B, through the engine.
+    Hop(HopArguments),
+    /// A chain of nodes as a whole: the cost of each, and activations per second.
+    Chain(HopArguments),
+    /// The word count workflow against its three functions called directly.
+    Wordcount(WordcountArguments),
+    /// The second process of a floor.
+    #[command(name = floor::PARTNER_COMMAND, hide = true)]
+    FloorPartner {
+        /// What only this program knows.
+        arguments: Vec<String>,
+    },
+}
+
+/// Where a report goes.
+#[derive(Args)]
+struct Output {
+    /// One JSON object on standard output instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Also write the main figure's distribution to this file, in HdrHistogram's percentile format.
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct FloorArguments {
+    #[command(flatten)]
+    output: Output,
+    /// Slot transfers to count; wakes and round trips are a twentieth of it.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    samples: u64,
+    /// The two CPUs, the same twice for one alone [default: the first two that this process may use].
+    #[arg(long, value_name = "A,B", value_parser = cpu_pair)]
+    cpus: Option<(usize, usize)>,
+}
+
+/// How workers wait and where their executors run.
+#[derive(Args)]
+struct WorkerArguments {
+    /// How lanes and executors wait.
+    #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
+    wait: Wait,
+    /// Where executors run, beside their lane.
+    #[arg(long, value_enum, default_value_t = Executors::Auto)]
+    executors: Executors,
+    /// Workers, each a process of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    workers: u8,
+}
+
+#[derive(Args)]
+struct HopArguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    worker: WorkerArguments,
+    /// Hops to take; large payloads get fewer.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    samples: u64,
+    /// Bytes of every payload.
+    #[arg(long, value_name = "BYTES", default_value_t = hop::PAYLOAD_BYTES, value_parser = payload_bytes)]
+    payload: usize,
+    /// Nodes of the chain [default: 1000 for hop, 100 for chain; fewer with payloads above 1 MiB].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    nodes: Option<u32>,
+}
+
+#[derive(Args)]
+struct WordcountArguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    worker: WorkerArguments,
+    /// The text [default: 50 MiB of made-up words].
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Rounds, of which each is one invocation and one direct call.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    rounds: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Wait {
+    /// Poll for ever.
+    Spin,
+    /// Poll within a budget, then park.
+    Adaptive,
+    /// Park at once.
+    Park,
+}
+
+impl From<Wait> for WaitStrategy {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Spin => Self::Spin,
+            Wait::Adaptive => Self::Adaptive,
+            Wait::Park => Self::Park,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Executors {
+    /// On the lane's own CPU.
+    Same,
+    /// On the worker's other CPUs.
+    Spread,
+    /// Where a wake is cheaper.
+    Auto,
+}
+
+impl Executors {
+    fn name(self) -> String {
+        match self {
+            Self::Same => "same",
+            Self::Spread => "spread",
+            Self::Auto => "auto",
+        }
+        .to_owned()
+    }
+}
+
+fn cpu_pair(text: &str) -> Result<(usize, usize), String> {
+    let parsed = text
+        .split_once(',')
+        .map(|(a, b)| (a.trim().parse(), b.trim().parse()));
+    match parsed {
+        Some((Ok(a), Ok(b))) => Ok((a, b)),
+        _ => Err("two numbers of CPUs are wanted, such as 0,1".to_owned()),
+    }
+}
+
+fn payload_bytes(text: &str) -> Result<usize, String> {
+    let bytes: usize = text.parse().map_err(|error| format!("{error}"))?;
+    if bytes < STAMP_BYTES {
+        return Err(format!(
+            "a payload has at least the {STAMP_BYTES} bytes of its stamp"
+        ));
+    }
+    Ok(bytes)
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Floor(arguments) => run_floor(&arguments),
+        Command::Hop(arguments) => run_hop(&arguments),
+        Command::Chain(arguments) => run_chain(&arguments),
+        Command::Wordcount(arguments) => run_wordcount(&arguments),
+        Command::FloorPartner { arguments } => floor::partner_main(&arguments).map_err(Into::into),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:?}");
+            if is_wrong_call(&error) {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Whether the caller asked for what cannot be, as against something that went wrong.
+fn is_wrong_call(error: &miette::Report) -> bool {
+    let wrong_floor = matches!(
+        error.downcast_ref::<FloorError>(),
+        Some(FloorError::Cpu(_) | FloorError::OneCpu { .. } | FloorError::Call(_))
+    );
+    wrong_floor || error.downcast_ref::<Unreadable>().is_some()
+}
+
+/// A text that cannot be read.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot read {path}: {error}")]
+struct Unreadable {
+    path: PathBuf,
+    #[source]
+    error: io::Error,
+}
+
+fn run_floor(arguments: &FloorArguments) -> miette::Result<()> {
+    let (cpu_a, cpu_b) = arguments.cpus.unwrap_or_else(floors::default_cpus);
+    let (report, histogram) = floors::measure(cpu_a, cpu_b, arguments.samples)?;
+    write(&report, &histogram, &arguments.output)
+}
+
+fn run_hop(arguments: &HopArguments) -> miette::Result<()> {
+    let (report, histogram) = hop::hop(&arguments.options(1000))?;
+    write(&report, &histogram, &arguments.output)
+}
+
+fn run_chain(arguments: &HopArguments) -> miette::Result<()> {
+    let (report, histogram) = hop::chain_cost(&arguments.options(100))?;
+    write(&report, &histogram, &arguments.output)
+}
+
+impl HopArguments {
+    fn options(&self, nodes_default: usize) -> hop::Options {
+        /// Nodes of a chain of large payloads, so that a figure has several invocations.
+        const NODES_LARGE: usize = 17;
+        let nodes_default = if self.payload > 1 << 20 {
+            NODES_LARGE
+        } else {
+            nodes_default
+        };
+        hop::Options {
+            workers: usize::from(self.worker.workers),
+            wait: self.worker.wait.into(),
+            executors: self.worker.executors.name(),
+            payload_bytes: self.payload,
+            samples: self.samples,
+            nodes: self.nodes.map_or(nodes_default, |nodes| nodes as usize),
+        }
+    }
+}
+
+fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
+    let text = match &arguments.file {
+        Some(path) => std::fs::read(path).map_err(|error| Unreadable {
+            path: path.clone(),
+            error,
+        })?,
+        None => words::made_text(),
+    };
+    let options = words::Options {
+        workers: usize::from(arguments.worker.workers),
+        wait: arguments.worker.wait.into(),
+        executors: arguments.worker.executors.name(),
+        rounds: arguments.rounds,
+    };
+    let (report, histogram) = words::measure(&options, text)?;
+    write(&report, &histogram, &arguments.output)
+}
+
+fn write(report: &Report, histogram: &Histogram<u64>, output: &Output) -> miette::Result<()> {
+    if let Some(path) = &output.hgrm {
+        export(histogram, path)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+    }
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    let written = if output.json {
+        report.write_json(&mut stdout)
+    } else {
+        report.write_table(&mut stdout)
+    };
+    match written.and_then(|()| stdout.flush()) {
+        // A reader such as `head` that has seen enough is no error.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error)
+            .into_diagnostic()
+            .wrap_err("cannot write to standard output"),
+        _ => Ok(()),
+    }
+}
+
+fn export(histogram: &Histogram<u64>, path: &Path) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    report::write_hgrm(histogram, &mut file)?;
+    file.flush()
+}

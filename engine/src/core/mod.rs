@@ -17,6 +17,7 @@
 //! | `flow` | triggering, completion, failure, retries |
 //! | `door` | clients and peers: taking, beginning, answering |
 //! | `report` | times and bytes for those who ask |
+//! | `retire` | deployments on their way out |
 
 mod door;
 mod flow;
@@ -25,6 +26,7 @@ pub mod lease;
 mod pool;
 mod program;
 mod report;
+mod retire;
 
 pub use pool::ExecutorId;
 
@@ -270,7 +272,10 @@ pub enum CompletionError {
 
 /// Counts of what a core has done since it was made.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "named as in status::LaneCounters, where each is explained")]
+#[expect(
+    missing_docs,
+    reason = "named as in status::LaneCounters, where each is explained"
+)]
 pub struct CoreCounters {
     pub invocations_taken: u64,
     pub invocations_ended: u64,
@@ -279,16 +284,31 @@ pub struct CoreCounters {
     pub triggers: u64,
     pub activations: u64,
     pub retries: u64,
+    pub timeouts: u64,
     pub late_dropped: u64,
     pub events_received: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Timer {
-    Retry { place: Place, generation: u32, node: LocalNode, item: u32, attempt: u32 },
-    Timeout { executor: ExecutorId },
-    Grace { executor: ExecutorId, activation: u32 },
-    KeepAlive { deployment: u32, pool: u16 },
+    Retry {
+        place: Place,
+        generation: u32,
+        node: LocalNode,
+        item: u32,
+        attempt: u32,
+    },
+    Timeout {
+        executor: ExecutorId,
+    },
+    Grace {
+        executor: ExecutorId,
+        activation: u32,
+    },
+    KeepAlive {
+        deployment: u32,
+        pool: u16,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -431,13 +451,22 @@ impl Core {
     pub fn deploy(&mut self, plan: Plan) {
         let (id, executables) = (plan.deployment, plan.executables.len());
         let lanes = u32::from(plan.workers[usize::from(plan.me)].lanes);
-        let scales: Vec<u32> =
-            plan.executables.iter().map(|e| u32::from(e.scale).div_ceil(lanes).max(1)).collect();
+        let scales: Vec<u32> = plan
+            .executables
+            .iter()
+            .map(|e| u32::from(e.scale).div_ceil(lanes).max(1))
+            .collect();
         let program = Rc::new(Program::compile(plan));
         self.timed += u32::from(program.timed);
         let deployment = Deployment {
             program,
-            pools: scales.into_iter().map(|scale| Pool { scale, ..Pool::default() }).collect(),
+            pools: scales
+                .into_iter()
+                .map(|scale| Pool {
+                    scale,
+                    ..Pool::default()
+                })
+                .collect(),
             keep_alive_armed: vec![false; executables],
             state: DeploymentState::Prepared,
             instances: 0,
@@ -445,101 +474,32 @@ impl Core {
             drained_told: false,
             drained: Vec::new(),
         };
-        let index = self.deployments.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.deployments.push(None);
-            self.deployments.len() - 1
-        });
+        let index = self
+            .deployments
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.deployments.push(None);
+                self.deployments.len() - 1
+            });
         self.deployments[index] = Some(deployment);
         self.deployment_by_id.insert(id, index as u32);
     }
 
     /// Opens the door of a deployment; one of the same name that was open retires.
     pub fn activate(&mut self, now_ns: u64, id: DeploymentId) {
-        let Some(index) = self.deployment_by_id.get(&id).copied() else { return };
-        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
+        let Some(index) = self.deployment_by_id.get(&id).copied() else {
+            return;
+        };
+        let Some(deployment) = self.deployments[index as usize].as_mut() else {
+            return;
+        };
         deployment.state = DeploymentState::Active;
         let name = deployment.program.plan.workflow.clone();
         let earlier = self.deployment_by_name.insert(name, index);
         if let Some(earlier) = earlier.filter(|earlier| *earlier != index) {
             self.retire_at(now_ns, earlier);
         }
-    }
-
-    /// Closes a deployment's door for good. It is removed when nothing of it is in flight here or at a peer; at once if
-    /// its door was never open.
-    pub fn retire(&mut self, now_ns: u64, id: DeploymentId) {
-        if let Some(index) = self.deployment_by_id.get(&id).copied() {
-            self.retire_at(now_ns, index);
-        }
-    }
-
-    fn retire_at(&mut self, _now_ns: u64, index: u32) {
-        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
-        let never_open = deployment.state == DeploymentState::Prepared;
-        deployment.state = DeploymentState::Retiring;
-        if never_open {
-            // No peer opened its door either, so none owes word of having drained.
-            deployment.drained_told = true;
-            let program = Rc::clone(&deployment.program);
-            for worker in &program.others {
-                deployment.drained.extend(peer_lanes(&program, *worker, self.config.lane));
-            }
-        }
-        let name = deployment.program.plan.workflow.clone();
-        if self.deployment_by_name.get(&name) == Some(&index) {
-            self.deployment_by_name.remove(&name);
-        }
-        self.settle(index);
-    }
-
-    /// Tells peers when a retiring deployment has drained here, and removes it when it has everywhere.
-    fn settle(&mut self, index: u32) {
-        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
-        if deployment.state != DeploymentState::Retiring {
-            return;
-        }
-        let program = Rc::clone(&deployment.program);
-        if deployment.taken == 0 && !deployment.drained_told {
-            deployment.drained_told = true;
-            for worker in program.others.iter().copied() {
-                for (worker_hash, to_lane) in peer_lanes(&program, worker, self.config.lane) {
-                    self.actions.push(Action::Send(Box::new(Send {
-                        worker_hash,
-                        to_lane,
-                        invocation: InvocationId(0),
-                        deployment: program.plan.deployment,
-                        body: Outbound::Drained,
-                    })));
-                }
-            }
-        }
-        let all_drained = program.others.iter().all(|worker| {
-            peer_lanes(&program, *worker, self.config.lane).iter().all(|lane| deployment.drained.contains(lane))
-        });
-        if !deployment.drained_told || !all_drained || deployment.instances > 0 {
-            return;
-        }
-        self.timed -= u32::from(program.timed);
-        self.deployments[index as usize] = None;
-        self.deployment_by_id.remove(&program.plan.deployment);
-        for place in 0..self.executors.len() {
-            if self.executors[place].as_ref().is_some_and(|e| e.deployment == index) {
-                self.executors[place] = None;
-                self.actions.push(Action::Stop(ExecutorId(place as u32)));
-            }
-        }
-        self.actions.push(Action::Removed(program.plan.deployment));
-    }
-
-    /// A peer's lane has drained a deployment.
-    pub fn peer_drained(&mut self, id: DeploymentId, worker_hash: u32, lane: u8) {
-        let Some(index) = self.deployment_by_id.get(&id).copied() else { return };
-        if let Some(deployment) = self.deployments[index as usize].as_mut() {
-            if !deployment.drained.contains(&(worker_hash, lane)) {
-                deployment.drained.push((worker_hash, lane));
-            }
-        }
-        self.settle(index);
     }
 
     /// The node that `start` runs: its number in the deployment, its name, and its invocation.
@@ -554,11 +514,19 @@ impl Core {
     /// The kinds of the outputs that the executor's current activation has to return, or none if it runs nothing.
     #[inline]
     #[must_use]
-    pub fn output_kinds(&self, executor: ExecutorId) -> Option<impl ExactSizeIterator<Item = Kind> + '_> {
+    pub fn output_kinds(
+        &self,
+        executor: ExecutorId,
+    ) -> Option<impl ExactSizeIterator<Item = Kind> + '_> {
         let state = self.executors.get(executor.0 as usize)?.as_ref()?;
         let node = state.running?.node;
         let program = self.program(state.deployment);
-        Some(program.nodes[node as usize].outputs.iter().map(|output| output.kind))
+        Some(
+            program.nodes[node as usize]
+                .outputs
+                .iter()
+                .map(|output| output.kind),
+        )
     }
 
     /// Calls `each` with every input of the activation, in the node's order.
@@ -575,15 +543,24 @@ impl Core {
         }
     }
 
-    fn input(&self, invocation: &Invocation, program: &Program, node: LocalNode, item: u32, from: InputFrom) -> Value {
+    fn input(
+        &self,
+        invocation: &Invocation,
+        program: &Program,
+        node: LocalNode,
+        item: u32,
+        from: InputFrom,
+    ) -> Value {
         match from {
             InputFrom::Slot(slot) => invocation.slots[slot as usize].value,
             InputFrom::Item => {
                 let slot = program.nodes[node as usize].foreach;
                 match slot.map(|slot| invocation.slots[slot as usize].value) {
-                    Some(Value::List(list)) if item != NO_ITEM => {
-                        self.lists.get(list).get(item as usize).map_or(Value::Unset, |payload| Value::One(*payload))
-                    }
+                    Some(Value::List(list)) if item != NO_ITEM => self
+                        .lists
+                        .get(list)
+                        .get(item as usize)
+                        .map_or(Value::Unset, |payload| Value::One(*payload)),
                     _ => Value::Unset,
                 }
             }
@@ -640,18 +617,4 @@ pub enum Input<'a> {
     One(PayloadRef),
     /// A list; [`Core::locate`] tells where each item lies.
     List(&'a [Payload]),
-}
-
-/// The lanes of a peer that share invocations of a deployment with lane `lane` here: those that some entry lane maps to
-/// both.
-fn peer_lanes(program: &Program, worker: crate::plan::WorkerIndex, lane: u8) -> Vec<(u32, u8)> {
-    let workers = &program.plan.workers;
-    let mine = workers[usize::from(program.plan.me)].lanes;
-    let theirs = &workers[usize::from(worker)];
-    let entry_lanes = workers.iter().map(|w| w.lanes).max().unwrap_or(1);
-    let mut lanes: Vec<u8> = (0..entry_lanes).filter(|e| e % mine == lane).map(|e| e % theirs.lanes).collect();
-    lanes.sort_unstable();
-    lanes.dedup();
-    let hash = worker_hash(&theirs.name);
-    lanes.into_iter().map(|lane| (hash, lane)).collect()
 }

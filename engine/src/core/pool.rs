@@ -13,7 +13,11 @@ pub struct ExecutorId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ready {
     /// One activation: a node that is no foreach, or an item that is tried again.
-    Activation { node: LocalNode, item: u32, attempt: u32 },
+    Activation {
+        node: LocalNode,
+        item: u32,
+        attempt: u32,
+    },
     /// The remaining items of a foreach node.
     Fan { node: LocalNode },
 }

@@ -75,6 +75,9 @@ pub struct Arguments {
     /// Largest payload, as in `64M`
     #[arg(long, value_name = "SIZE", default_value = "16G")]
     pub max_payload: String,
+    /// End, as by SIGTERM, when standard input ends: for whoever starts a worker that must not outlive him
+    #[arg(long)]
+    pub end_with_stdin: bool,
 }
 
 /// How lanes and executors wait, as the command line has it.
@@ -142,6 +145,8 @@ pub struct Config {
     pub in_flight_max: u32,
     /// Bytes of one payload; at least 1.
     pub payload_bytes_max: u64,
+    /// Whether to end when standard input does.
+    pub end_with_stdin: bool,
 }
 
 /// What cannot be done of what a worker was told.
@@ -326,6 +331,7 @@ impl Config {
             keep_alive: Duration::from_secs(arguments.keep_alive_s.into()),
             in_flight_max: arguments.in_flight_max,
             payload_bytes_max,
+            end_with_stdin: arguments.end_with_stdin,
         })
     }
 

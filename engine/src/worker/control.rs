@@ -423,7 +423,7 @@ impl Control {
             cpus: config.cpus.clone(),
             memory_bytes: config.memory_bytes,
             // What the lanes have is not to be had by a deployment either.
-            memory_reserved_bytes: config.lanes_bytes() + deployments.reserved_bytes(),
+            memory_reserved_bytes: deployments.reserved_bytes(),
             executables: executables(&config.functions),
             workflows: deployments.served(),
         }

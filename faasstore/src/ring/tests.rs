@@ -1,7 +1,6 @@
 //! The ring's promises: by examples and properties with the standard atomics, by exploration under loom.
 
 use super::*;
-use crate::descriptor::{ArenaRange, encode_release, encode_stop, encode_unmap};
 
 /// A message of `slots` slots whose words tell which one it is.
 fn message(mark: u64, slots: usize) -> Vec<Slot> {
@@ -30,6 +29,7 @@ fn assert_is(read: &Message, mark: u64, slots: usize) {
 #[cfg(not(loom))]
 mod examples {
     use super::*;
+    use crate::descriptor::{ArenaRange, encode_release, encode_stop, encode_unmap};
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
@@ -226,10 +226,12 @@ mod examples {
 }
 
 #[cfg(loom)]
-mod explored {
+mod under_loom {
     use super::*;
     use loom::thread;
 
+    /// What loom cannot show: a load that is reordered after a later store, which `publish_head`'s release forbids.
+    ///
     /// Bounded preemption keeps the exploration of 64-byte slots to minutes; loom's authors find 2 to 3 enough.
     fn explore(check: impl Fn() + Sync + Send + 'static) {
         let mut model = loom::model::Builder::new();

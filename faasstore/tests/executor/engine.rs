@@ -15,10 +15,12 @@ use faasstore::socket::{Received, Socket};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::HashMap;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Nothing here takes long; a test that waits this long has failed.
@@ -112,6 +114,8 @@ pub(crate) fn nodes() -> Vec<NodeBinding> {
 
 pub(crate) struct Engine {
     pub(crate) child: Child,
+    /// What it writes to standard error, when it has ended.
+    pub(crate) log: Option<JoinHandle<String>>,
     pub(crate) channel: EngineChannel,
     pub(crate) socket: Socket,
     bell: EventFd,
@@ -122,9 +126,20 @@ pub(crate) struct Engine {
     activation: u32,
 }
 
+/// Reads what a child writes to standard error until it ends: a pipe that nobody reads would stop it.
+fn read_log(child: &mut Child) -> JoinHandle<String> {
+    let mut stderr = child.stderr.take().unwrap();
+    std::thread::spawn(move || {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        log
+    })
+}
+
 /// A process that has been welcomed, and its answer.
 pub(crate) struct Greeted {
     pub(crate) child: Child,
+    log: JoinHandle<String>,
     pub(crate) socket: Socket,
     pub(crate) hello: Received<Hello>,
     bell: EventFd,
@@ -133,12 +148,13 @@ pub(crate) struct Greeted {
 
 pub(crate) fn greet(wait: WaitStrategy, nodes: Vec<NodeBinding>) -> Greeted {
     let (socket, theirs) = Socket::pair().unwrap();
-    let child = Command::new(executable())
+    let mut child = Command::new(executable())
         .env(WORKER_PID_VARIABLE, std::process::id().to_string())
         .stdin(Stdio::from(theirs.into_fd()))
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let log = read_log(&mut child);
     let half = Arc::new(EngineChannel::create_segment().unwrap());
     let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).unwrap();
     let welcome = Welcome {
@@ -158,6 +174,7 @@ pub(crate) fn greet(wait: WaitStrategy, nodes: Vec<NodeBinding>) -> Greeted {
     let hello = socket.receive::<Hello>(PATIENCE).unwrap();
     Greeted {
         child,
+        log,
         socket,
         hello,
         bell,
@@ -169,6 +186,7 @@ impl Engine {
     pub(crate) fn start(wait: WaitStrategy) -> Self {
         let Greeted {
             child,
+            log,
             socket,
             hello,
             bell,
@@ -187,6 +205,7 @@ impl Engine {
         let arena = Arena::new(config);
         Self {
             child,
+            log: Some(log),
             channel,
             socket,
             bell,

@@ -1,5 +1,7 @@
 //! The executor's promises, kept by a real process: the tests play the engine against `examples/functions.rs`.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 mod engine;
 
 use engine::{ARENA_BYTES_MAX, Engine, PATIENCE, SEGMENT_BYTES, executable, greet, nodes};
@@ -7,7 +9,6 @@ use faasstore::binding::WaitStrategy::{Adaptive, Park, Spin};
 use faasstore::descriptor::{Completion, OutputRef, PayloadRef, encode_stop, encode_unmap};
 use rkyv::rancor::Error;
 use rkyv::{Archive, Deserialize, Serialize};
-use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -242,14 +243,7 @@ fn a_function_knows_which_activation_it_runs_for() {
         )
     );
     engine.push(&encode_stop());
-    let mut log = String::new();
-    engine
-        .child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut log)
-        .unwrap();
+    let log = engine.log.take().unwrap().join().unwrap();
     assert_eq!(log, "odyssey/the-describe 00000abc-1-2-3#3: described\n");
 }
 

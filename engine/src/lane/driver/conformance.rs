@@ -594,7 +594,7 @@ fn an_idle_poll_makes_no_system_call(kind: DriverKind) {
     let calls = lane.driver.enters() - before;
     let allowed = match kind {
         DriverKind::IoUring => 0,
-        DriverKind::Epoll => POLLS / u64::from(super::epoll::POLLS_PER_LOOK) + 1,
+        DriverKind::Epoll => POLLS / u64::from(super::EPOLL_POLLS_PER_LOOK) + 1,
     };
     assert!(calls <= allowed, "{calls} system calls in {POLLS} polls");
 }

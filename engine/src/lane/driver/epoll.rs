@@ -7,7 +7,7 @@
 
 use super::buffer::{ReceiveBuffer, SendBuffer};
 use super::slab::{Key, Slab};
-use super::{Completion, ConnectionId, Watch, no_such_range, not_connected};
+use super::{Completion, ConnectionId, EPOLL_POLLS_PER_LOOK, Watch, no_such_range, not_connected};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, sendmsg, shutdown};
@@ -16,9 +16,6 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-/// A poll that has nothing else to do looks for events once in this many calls: often enough to add a few
-/// microseconds at most to an event's latency, rarely enough for the look (some 0.3 µs) not to dominate a turn.
-pub(super) const POLLS_PER_LOOK: u32 = 16;
 /// Events taken by one look; more come with the next.
 const EVENTS: usize = 256;
 /// Ranges that one sendmsg names; what is left is sent by the next.
@@ -234,7 +231,7 @@ impl Epoll {
     #[inline]
     pub(super) fn poll(&mut self, out: &mut Vec<Completion>) {
         self.idle_polls += 1;
-        if self.idle_polls >= POLLS_PER_LOOK {
+        if self.idle_polls >= EPOLL_POLLS_PER_LOOK {
             self.look(EpollTimeout::ZERO);
         }
         if !self.attempts.is_empty() {

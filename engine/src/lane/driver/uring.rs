@@ -256,7 +256,7 @@ impl Uring {
             !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
         };
         if waits || !self.backlog.is_empty() {
-            self.enter(None);
+            accepted(self.enter(None));
         }
         self.reap();
         out.append(&mut self.ready);
@@ -265,7 +265,7 @@ impl Uring {
     pub(super) fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) {
         self.reap();
         if self.ready.is_empty() {
-            self.enter(Some(timeout));
+            accepted(self.enter(Some(timeout)));
             self.reap();
             out.append(&mut self.ready);
         } else {
@@ -279,7 +279,7 @@ impl Uring {
 
     /// Hands the backlog to the kernel, and lets it do deferred work; sleeps for a completion if `sleep` says so,
     /// within its timeout if it has one.
-    fn enter(&mut self, sleep: Option<Option<Duration>>) {
+    fn enter(&mut self, sleep: Option<Option<Duration>>) -> io::Result<()> {
         loop {
             self.fill_queue();
             let last = self.backlog.is_empty();
@@ -294,14 +294,15 @@ impl Uring {
                 _ => self.ring.submitter().submit(),
             };
             self.enters += 1;
-            match result.map_err(|error| error.raw_os_error()) {
-                Ok(_) if last => return,
+            match result {
+                Ok(_) if last => return Ok(()),
                 Ok(_) => {}
-                // The queue of completions is full: what waits is submitted once this turn has taken some out.
-                // The kernel is short of memory, the time is up, or a signal came: the next turn tries again.
-                Err(Some(libc::EBUSY | libc::EAGAIN | libc::ETIME | libc::EINTR)) => return,
                 Err(error) => {
-                    panic!("io_uring_enter refused a ring that it had accepted: errno {error:?}")
+                    return if is_passing(&error) {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    };
                 }
             }
         }
@@ -440,7 +441,10 @@ impl Drop for Uring {
         }
         while self.connections.len() > 0 {
             // A bound that only makes up for a wake-up that the kernel would owe us.
-            self.enter(Some(Some(Duration::from_millis(100))));
+            if self.enter(Some(Some(Duration::from_millis(100)))).is_err() {
+                // The kernel will not say when it lets go, so what it holds is never freed.
+                std::mem::forget(std::mem::replace(&mut self.connections, Slab::new()));
+            }
             self.reap();
             self.ready.clear();
         }
@@ -555,6 +559,21 @@ fn receive_target(buffer: &mut ReceiveBuffer) -> Option<(NonNull<u8>, u32, i32)>
             ))
         }
         ReceiveBuffer::Segment { .. } => None,
+    }
+}
+
+/// Whether a later turn may do what this one could not: the queue of completions is full until this turn has taken some
+/// out, the kernel is short of memory, the time is up, or a signal came.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EBUSY | libc::EAGAIN | libc::ETIME | libc::EINTR)
+    )
+}
+
+fn accepted(entered: io::Result<()>) {
+    if let Err(error) = entered {
+        panic!("io_uring_enter refused a ring that it had accepted: {error}");
     }
 }
 

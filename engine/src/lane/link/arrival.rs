@@ -1,13 +1,13 @@
-//! Finding places for the payloads of a message that has just come.
+//! Reading a message that has just come, and finding places for its payloads.
 //!
 //! It owns the checks of what a message says of its payloads, and promises that nothing is set aside before all of them
 //! have passed. Inline data is copied into the arena here; for what is streamed a range is set aside, which
 //! [`super::landing`] then fills.
 
 use super::landing::Landings;
-use super::message::{Landed, Landing, LandingError};
+use super::message::{Inbound, Landed, Landing, LandingError};
 use super::{LinkError, LinkLimits};
-use crate::wire::{Body, Data, FrameKind, ITEM_ALIGN};
+use crate::wire::{self, Body, Data, FrameKind, ITEM_ALIGN, WireError};
 use faasstore::arena::{Arena, Reservation};
 use faasstore::descriptor::ArenaRange;
 use faasstore::segment::SegmentWriter;
@@ -41,9 +41,88 @@ impl Arrival {
         }
     }
 
+    /// Reads a message, and finds places for its payloads.
+    pub(super) fn message(
+        &mut self,
+        body: &[u8],
+        landings: &Landings,
+        arena: &mut Arena,
+    ) -> Result<Inbound, LinkError> {
+        Ok(match self.kind {
+            FrameKind::Invoke => {
+                let wire::Invoke {
+                    request,
+                    workflow,
+                    inputs,
+                    report,
+                } = wire::decode(body)?;
+                let inputs = self.land(inputs, landings, arena)?;
+                Inbound::Invoke {
+                    request,
+                    workflow,
+                    inputs,
+                    report,
+                }
+            }
+            FrameKind::Begin => {
+                let wire::Begin {
+                    invocation,
+                    deployment,
+                    report,
+                    inputs,
+                } = wire::decode(body)?;
+                let inputs = self.land(inputs, landings, arena)?;
+                Inbound::Begin {
+                    invocation,
+                    deployment,
+                    report,
+                    inputs,
+                }
+            }
+            FrameKind::StateEvent => {
+                let wire::StateEvent {
+                    invocation,
+                    deployment,
+                    node,
+                    outputs,
+                } = wire::decode(body)?;
+                let outputs = self.land(outputs, landings, arena)?;
+                Inbound::StateEvent {
+                    invocation,
+                    deployment,
+                    node,
+                    outputs,
+                }
+            }
+            FrameKind::PartDone => {
+                let wire::PartDone {
+                    invocation,
+                    outputs,
+                    report,
+                } = wire::decode(body)?;
+                let outputs = self.land(outputs, landings, arena)?;
+                Inbound::PartDone {
+                    invocation,
+                    outputs,
+                    report,
+                }
+            }
+            FrameKind::PartFailed => Inbound::PartFailed(wire::decode(body)?),
+            FrameKind::Forget => {
+                let wire::Forget { invocation } = wire::decode(body)?;
+                Inbound::Forget { invocation }
+            }
+            FrameKind::Drained => {
+                let wire::Drained { deployment } = wire::decode(body)?;
+                Inbound::Drained { deployment }
+            }
+            kind => return Err(WireError::Unexpected(kind).into()),
+        })
+    }
+
     /// Finds places for a message's payloads, beside what is under way. Checks all of them first, so that an error
     /// leaves nothing set aside.
-    pub(super) fn land<K>(
+    fn land<K>(
         &mut self,
         bodies: Vec<(K, Body)>,
         landings: &Landings,

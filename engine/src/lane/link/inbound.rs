@@ -41,6 +41,23 @@ struct Chunk {
     left: u64,
 }
 
+impl Chunk {
+    /// Takes raw bytes from what has come, as far as it goes; returns how many.
+    fn take(
+        &mut self,
+        available: &[u8],
+        landings: &mut Landings,
+        counters: &mut LinkCounters,
+    ) -> usize {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let raw = &available[..left.min(available.len())];
+        self.hasher.update(raw);
+        landings.copy(self.transfer, raw, counters);
+        self.left -= raw.len() as u64;
+        raw.len()
+    }
+}
+
 pub(super) struct Assembly {
     role: LinkRole,
     body_bytes_max: usize,
@@ -249,13 +266,7 @@ impl Assembly {
                 CHUNK_HEAD_BYTES
             }
             State::Chunk(chunk) => {
-                let used = usize::try_from(chunk.left)
-                    .unwrap_or(usize::MAX)
-                    .min(available.len());
-                let raw = &available[..used];
-                chunk.hasher.update(raw);
-                landings.copy(chunk.transfer, raw, counters);
-                chunk.left -= used as u64;
+                let used = chunk.take(available, landings, counters);
                 if chunk.left > 0 {
                     self.start += used;
                     return Ok(false);

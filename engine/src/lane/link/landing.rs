@@ -9,7 +9,7 @@
 use super::arrival::{Arrival, Opened};
 use super::message::{Inbound, Landed, release_all};
 use super::{LinkCounters, LinkError, LinkLimits};
-use crate::wire::{self, ChunkHead, FrameKind, WireError};
+use crate::wire::{ChunkHead, FrameKind};
 use faasstore::arena::{Arena, Reservation};
 use faasstore::segment::SegmentWriter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,82 +113,14 @@ impl Landings {
         counters: &mut LinkCounters,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
-        let bytes = body.len();
         let mut arrival = Arrival::new(kind, self.limits);
-        let message = match kind {
-            FrameKind::Invoke => {
-                let wire::Invoke {
-                    request,
-                    workflow,
-                    inputs,
-                    report,
-                } = wire::decode(body)?;
-                let inputs = arrival.land(inputs, self, arena)?;
-                Inbound::Invoke {
-                    request,
-                    workflow,
-                    inputs,
-                    report,
-                }
-            }
-            FrameKind::Begin => {
-                let wire::Begin {
-                    invocation,
-                    deployment,
-                    report,
-                    inputs,
-                } = wire::decode(body)?;
-                let inputs = arrival.land(inputs, self, arena)?;
-                Inbound::Begin {
-                    invocation,
-                    deployment,
-                    report,
-                    inputs,
-                }
-            }
-            FrameKind::StateEvent => {
-                let wire::StateEvent {
-                    invocation,
-                    deployment,
-                    node,
-                    outputs,
-                } = wire::decode(body)?;
-                let outputs = arrival.land(outputs, self, arena)?;
-                Inbound::StateEvent {
-                    invocation,
-                    deployment,
-                    node,
-                    outputs,
-                }
-            }
-            FrameKind::PartDone => {
-                let wire::PartDone {
-                    invocation,
-                    outputs,
-                    report,
-                } = wire::decode(body)?;
-                let outputs = arrival.land(outputs, self, arena)?;
-                Inbound::PartDone {
-                    invocation,
-                    outputs,
-                    report,
-                }
-            }
-            FrameKind::PartFailed => Inbound::PartFailed(wire::decode(body)?),
-            FrameKind::Forget => {
-                let wire::Forget { invocation } = wire::decode(body)?;
-                self.abort(invocation, arena, counters);
-                Inbound::Forget { invocation }
-            }
-            FrameKind::Drained => {
-                let wire::Drained { deployment } = wire::decode(body)?;
-                Inbound::Drained { deployment }
-            }
-            kind => return Err(WireError::Unexpected(kind).into()),
-        };
+        let message = arrival.message(body, self, arena)?;
+        if let Inbound::Forget { invocation } = message {
+            self.abort(invocation, arena, counters);
+        }
         counters.messages_received += 1;
         counters.landings_refused += arrival.refused;
-        self.admit(message, arrival.open, bytes, out)
+        self.admit(message, arrival.open, body.len(), out)
     }
 
     /// Hands a message on, or keeps it until its open transfers are complete.
@@ -201,31 +133,7 @@ impl Landings {
     ) -> Result<(), LinkError> {
         let number = self.next_message;
         self.next_message += 1;
-        let mut transfers = Vec::new();
-        for Opened {
-            transfer,
-            bytes,
-            place,
-        } in open
-        {
-            let target = place.map(|(payload, reservation, segment)| {
-                transfers.push(transfer);
-                Target {
-                    reservation,
-                    segment,
-                    message: number,
-                    payload,
-                }
-            });
-            self.transfers.insert(
-                transfer,
-                Transfer {
-                    bytes,
-                    received: 0,
-                    target,
-                },
-            );
-        }
+        let transfers = self.register(open, number);
         let missing = transfers.len();
         let follows = self.begin_of(&message).is_some();
         if missing == 0 && !follows {
@@ -263,6 +171,36 @@ impl Landings {
         } else {
             Ok(())
         }
+    }
+
+    /// Expects the transfers that message `number` opens. Returns those that have a place.
+    fn register(&mut self, open: Vec<Opened>, number: u64) -> Vec<u64> {
+        let mut transfers = Vec::new();
+        for Opened {
+            transfer,
+            bytes,
+            place,
+        } in open
+        {
+            let target = place.map(|(payload, reservation, segment)| {
+                transfers.push(transfer);
+                Target {
+                    reservation,
+                    segment,
+                    message: number,
+                    payload,
+                }
+            });
+            self.transfers.insert(
+                transfer,
+                Transfer {
+                    bytes,
+                    received: 0,
+                    target,
+                },
+            );
+        }
+        transfers
     }
 
     /// The [`Inbound::Begin`] that a message has to wait for.
@@ -384,6 +322,7 @@ impl Landings {
             return;
         };
         let range = arena.commit(target.reservation, bytes);
+        counters.transfers_received += 1;
         let Some(waiting) = self.waiting.get_mut(&target.message) else {
             debug_assert!(
                 false,

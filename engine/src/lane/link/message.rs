@@ -54,7 +54,7 @@ pub enum LandingError {
 /// What became of one payload of a message.
 pub type Landing = Result<Landed, LandingError>;
 
-/// A message, complete, as in [`wire`] but with its payloads in the arena. Whoever takes it owns their ranges.
+/// A message, complete, as in [`crate::wire`] but with its payloads in the arena. Whoever takes it owns their ranges.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Inbound {
     /// See [`Invoke`](crate::wire::Invoke).

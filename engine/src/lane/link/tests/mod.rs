@@ -3,6 +3,7 @@
 mod incoming;
 mod outgoing;
 mod refusals;
+mod sockets;
 
 use super::*;
 use crate::lane::driver::PieceSegment;

@@ -92,7 +92,7 @@ fn an_executor_that_parks_misses_no_request() {
                 if let Some(message) = consumer.pop().unwrap() {
                     break message;
                 }
-                let expected = consumer.position() as u32;
+                let expected = ring.tail().load(Ordering::Relaxed) as u32;
                 raise(&flag);
                 if !consumer.is_ready() {
                     futex.wait(ring.tail(), expected);

@@ -1,0 +1,154 @@
+//! Deployments on their way out: a door that is closed for good, and the word of all who may still begin something.
+//!
+//! A retired deployment goes when this lane has none in flight that it took, when all peers' lanes that may begin
+//! invocations here have said the same of themselves (or are gone), and when nothing of it is left here. So what is in
+//! flight ends where it began.
+
+use super::program::Program;
+use super::{Action, Core, DeploymentState, ExecutorId, Outbound, Send, worker_hash};
+use crate::plan::{DeploymentId, WorkerIndex};
+use faasstore::descriptor::InvocationId;
+use std::rc::Rc;
+
+impl Core {
+    /// Closes a deployment's door for good. It is removed when nothing of it is in flight here or at a peer; at once if
+    /// its door was never open.
+    pub fn retire(&mut self, now_ns: u64, id: DeploymentId) {
+        if let Some(index) = self.deployment_by_id.get(&id).copied() {
+            self.retire_at(now_ns, index);
+        }
+    }
+
+    pub(super) fn retire_at(&mut self, _now_ns: u64, index: u32) {
+        let Some(deployment) = self.deployments[index as usize].as_mut() else {
+            return;
+        };
+        let never_open = deployment.state == DeploymentState::Prepared;
+        deployment.state = DeploymentState::Retiring;
+        if never_open {
+            // No peer opened its door either, so none owes word of having drained.
+            deployment.drained_told = true;
+            let program = Rc::clone(&deployment.program);
+            for worker in beginners(&program) {
+                deployment
+                    .drained
+                    .extend(peer_lanes(&program, worker, self.config.lane));
+            }
+        }
+        let name = deployment.program.plan.workflow.clone();
+        if self.deployment_by_name.get(&name) == Some(&index) {
+            self.deployment_by_name.remove(&name);
+        }
+        self.settle(index);
+    }
+
+    /// Tells peers when a retiring deployment has drained here, and removes it when it has everywhere.
+    pub(super) fn settle(&mut self, index: u32) {
+        let Some(deployment) = self.deployments[index as usize].as_mut() else {
+            return;
+        };
+        if deployment.state != DeploymentState::Retiring {
+            return;
+        }
+        let program = Rc::clone(&deployment.program);
+        if deployment.taken == 0 && !deployment.drained_told {
+            deployment.drained_told = true;
+            for worker in program.others.iter().copied() {
+                for (worker_hash, to_lane) in peer_lanes(&program, worker, self.config.lane) {
+                    self.actions.push(Action::Send(Box::new(Send {
+                        worker_hash,
+                        to_lane,
+                        invocation: InvocationId(0),
+                        deployment: program.plan.deployment,
+                        body: Outbound::Drained,
+                    })));
+                }
+            }
+        }
+        let all_drained = beginners(&program).all(|worker| {
+            peer_lanes(&program, worker, self.config.lane)
+                .iter()
+                .all(|lane| deployment.drained.contains(lane))
+        });
+        if !deployment.drained_told || !all_drained || deployment.instances > 0 {
+            return;
+        }
+        self.timed -= u32::from(program.timed);
+        self.deployments[index as usize] = None;
+        self.deployment_by_id.remove(&program.plan.deployment);
+        for place in 0..self.executors.len() {
+            if self.executors[place]
+                .as_ref()
+                .is_some_and(|e| e.deployment == index)
+            {
+                self.executors[place] = None;
+                self.actions.push(Action::Stop(ExecutorId(place as u32)));
+            }
+        }
+        self.actions.push(Action::Removed(program.plan.deployment));
+    }
+
+    /// A peer's lane has drained a deployment.
+    pub fn peer_drained(&mut self, id: DeploymentId, worker_hash: u32, lane: u8) {
+        if let Some(index) = self.deployment_by_id.get(&id).copied() {
+            self.mark_drained(index, worker_hash, lane);
+        }
+    }
+
+    /// A peer's lane begins nothing any more through the connection that it had. Should its worker have ended, no one
+    /// will ever say that it has drained what is deployed now; should it live, it connects again: see
+    /// [`Core::door_opened`].
+    pub fn door_closed(&mut self, worker: &str, lane: u8) {
+        let worker_hash = worker_hash(worker);
+        for index in 0..self.deployments.len() as u32 {
+            self.mark_drained(index, worker_hash, lane);
+        }
+    }
+
+    /// A peer's lane has connected again in the same life: it may begin invocations of what it had not retired.
+    pub(super) fn door_reopened(&mut self, worker_hash: u32, lane: u8) {
+        let open = self.deployments.iter_mut().flatten();
+        for deployment in open.filter(|deployment| deployment.state != DeploymentState::Retiring) {
+            deployment
+                .drained
+                .retain(|drained| *drained != (worker_hash, lane));
+        }
+    }
+
+    fn mark_drained(&mut self, index: u32, worker_hash: u32, lane: u8) {
+        if let Some(deployment) = self.deployments[index as usize].as_mut()
+            && !deployment.drained.contains(&(worker_hash, lane))
+        {
+            deployment.drained.push((worker_hash, lane));
+        }
+        self.settle(index);
+    }
+}
+
+/// The workers that may begin invocations here, and so owe word of having drained: if nodes run here all others, since
+/// clients may invoke the workflow on workers without nodes too; if none do, nobody.
+fn beginners(program: &Program) -> impl Iterator<Item = WorkerIndex> {
+    let all = if program.has_part() {
+        program.plan.workers.len()
+    } else {
+        0
+    };
+    (0..all as WorkerIndex).filter(|worker| *worker != program.plan.me)
+}
+
+/// The lanes of a peer that share invocations of a deployment with lane `lane` here: those that some entry lane maps to
+/// both.
+fn peer_lanes(program: &Program, worker: WorkerIndex, lane: u8) -> Vec<(u32, u8)> {
+    let workers = &program.plan.workers;
+    let mine = workers[usize::from(program.plan.me)].lanes;
+    let theirs = &workers[usize::from(worker)];
+    let entry_lanes = workers.iter().map(|w| w.lanes).max().unwrap_or(1);
+    let mut lanes: Vec<u8> = (0..entry_lanes)
+        .filter(|e| e % mine == lane)
+        .map(|e| e % theirs.lanes)
+        .collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    let hash = worker_hash(&theirs.name);
+    lanes.into_iter().map(|lane| (hash, lane)).collect()
+}

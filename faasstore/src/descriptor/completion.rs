@@ -1,0 +1,155 @@
+//! What an executor answers an engine.
+
+use super::{DescriptorError, FLAG_TABLE, Message, OUTPUTS_IN_PLACE_MAX, OutputRef};
+
+const KIND_DONE: u8 = 16;
+const KIND_FAILED: u8 = 17;
+const KIND_RETIRE: u8 = 18;
+
+/// Why an activation failed, as its executor says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum FailureCode {
+    /// The function returned an error.
+    Error = 1,
+    /// An input was not what the function takes.
+    Input = 2,
+    /// A declared output was not written, or one was written that is not declared.
+    Output = 3,
+    /// The function panicked.
+    Panic = 4,
+    /// The executor's arena has no room for an output.
+    Memory = 5,
+}
+
+/// A message from an executor to the engine.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for a moment; a box would allocate on the hot path"
+)]
+pub enum Completion {
+    /// An activation ended well.
+    Done {
+        /// As in the request.
+        activation: u32,
+        /// Outputs in the order of the node's declaration; with `table`, one own range that holds a table of them.
+        outputs: [OutputRef; OUTPUTS_IN_PLACE_MAX],
+        /// How many of `outputs` count.
+        output_count: usize,
+        /// Whether `outputs[0]` locates a table of [`TABLE_ENTRY_BYTES`] entries.
+        table: bool,
+    },
+    /// An activation failed.
+    Failed {
+        /// As in the request.
+        activation: u32,
+        /// Why.
+        code: FailureCode,
+        /// UTF-8 text in the executor's arena.
+        message: OutputRef,
+    },
+    /// The executor has unmapped a segment of its arena in which nothing was left.
+    Retire {
+        /// Index in the executor's arena.
+        segment: u32,
+        /// Which of those that had it.
+        generation: u32,
+    },
+}
+
+/// Encodes a completion. `outputs` holds at most [`OUTPUTS_IN_PLACE_MAX`] entries, and with `table` exactly one.
+#[inline]
+#[must_use]
+pub fn encode_done(activation: u32, outputs: &[OutputRef], table: bool) -> Message {
+    debug_assert!(outputs.len() <= OUTPUTS_IN_PLACE_MAX && (!table || outputs.len() == 1));
+    let used = done_slots(outputs.len());
+    let mut message = Message::new(KIND_DONE, used, outputs.len(), u8::from(table) * FLAG_TABLE);
+    message.slots[0][1] = u64::from(activation);
+    for (index, output) in outputs.iter().enumerate() {
+        let (slot, word) = output_place(index);
+        message.put(slot, word, output.to_words());
+    }
+    message
+}
+
+const fn done_slots(outputs: usize) -> usize {
+    1 + outputs.saturating_sub(2).div_ceil(2)
+}
+
+const fn output_place(index: usize) -> (usize, usize) {
+    if index < 2 {
+        (0, 2 + 3 * index)
+    } else {
+        (index / 2, 1 + 3 * (index % 2))
+    }
+}
+
+/// Encodes a failure whose text lies at `message`.
+#[must_use]
+pub fn encode_failed(activation: u32, code: FailureCode, text: OutputRef) -> Message {
+    let mut message = Message::new(KIND_FAILED, 1, 1, 0);
+    message.slots[0][1] = u64::from(activation) | u64::from(code as u32) << 32;
+    message.put(0, 2, text.to_words());
+    message
+}
+
+/// Encodes that a segment of the arena is gone.
+#[must_use]
+pub fn encode_retire(segment: u32, generation: u32) -> Message {
+    let mut message = Message::new(KIND_RETIRE, 1, 0, 0);
+    message.slots[0][1] = u64::from(segment) | u64::from(generation) << 32;
+    message
+}
+
+/// Decodes what an executor sent.
+#[inline]
+pub fn decode_completion(message: &Message) -> Result<Completion, DescriptorError> {
+    let first = &message.slots[0];
+    let [kind, slots, count, flags] = ((first[0] >> 32) as u32).to_le_bytes();
+    match kind {
+        KIND_DONE => {
+            let output_count = usize::from(count);
+            let table = flags & FLAG_TABLE != 0;
+            let fits = output_count <= OUTPUTS_IN_PLACE_MAX
+                && usize::from(slots) == done_slots(output_count)
+                && slots == message.used
+                && (!table || output_count == 1);
+            if !fits {
+                return Err(DescriptorError::Slots { slots, count });
+            }
+            let mut outputs = [OutputRef::Empty; OUTPUTS_IN_PLACE_MAX];
+            for (index, output) in outputs[..output_count].iter_mut().enumerate() {
+                let (slot, word) = output_place(index);
+                *output = OutputRef::from_words(message.get(slot, word))?;
+            }
+            Ok(Completion::Done {
+                activation: first[1] as u32,
+                outputs,
+                output_count,
+                table,
+            })
+        }
+        KIND_FAILED => {
+            let code = match (first[1] >> 32) as u32 {
+                1 => FailureCode::Error,
+                2 => FailureCode::Input,
+                3 => FailureCode::Output,
+                4 => FailureCode::Panic,
+                5 => FailureCode::Memory,
+                code => return Err(DescriptorError::Code { code }),
+            };
+            let text = OutputRef::from_words(message.get(0, 2))?;
+            Ok(Completion::Failed {
+                activation: first[1] as u32,
+                code,
+                message: text,
+            })
+        }
+        KIND_RETIRE => Ok(Completion::Retire {
+            segment: first[1] as u32,
+            generation: (first[1] >> 32) as u32,
+        }),
+        _ => Err(DescriptorError::Kind { kind }),
+    }
+}

@@ -1,0 +1,209 @@
+//! The command line: names and flags are a contract with scripts.
+
+use crate::inputs::InputArgument;
+use crate::outputs::OutputArgument;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+
+/// Runs workflows of functions with the latency of a function call.
+///
+/// Exit codes: 0 done, 1 the work failed, 2 the call or its input is wrong (then nothing was started).
+#[derive(Parser, Debug)]
+#[command(name = "faasflow", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Check a workflow file
+    Validate(Validate),
+    /// Show where the nodes of a workflow would run
+    Plan(Plan),
+    /// Deploy a workflow on workers
+    Deploy(Deploy),
+    /// Run a deployed workflow
+    Invoke(Invoke),
+    /// Show what workers say of themselves
+    Status(Status),
+    /// Take a workflow away from workers
+    Undeploy(Undeploy),
+    /// Start workers on this host, run a workflow on them, and end them
+    Run(Run),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Validate {
+    /// The workflow's file; docs/language.md says what stands in it
+    pub(crate) file: PathBuf,
+}
+
+/// Workers that are reached over the network.
+#[derive(Args, Debug)]
+pub(crate) struct Cluster {
+    /// Addresses of the workers, as HOST:PORT, separated by commas
+    #[arg(
+        long,
+        required = true,
+        value_delimiter = ',',
+        value_name = "HOST:PORT,…"
+    )]
+    pub(crate) workers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) key: Key,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Key {
+    /// File of the key that all parties of the cluster hold
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cluster_key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Pins {
+    /// Place a node on a worker, by their names; may be repeated
+    #[arg(long = "pin", value_name = "NODE=WORKER", value_parser = parse_pin)]
+    pub(crate) pins: Vec<(String, String)>,
+}
+
+fn parse_pin(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((node, worker)) if !node.is_empty() && !worker.is_empty() => {
+            Ok((node.to_owned(), worker.to_owned()))
+        }
+        _ => Err("write NODE=WORKER, as in count=b".to_owned()),
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Plan {
+    /// The workflow's file
+    pub(crate) file: PathBuf,
+    /// Addresses of workers to ask, as HOST:PORT; or workers that need not be there, as NAME:CPUS:MEMORY (a:4:8GiB)
+    #[arg(long, required = true, value_delimiter = ',', value_name = "WORKER,…")]
+    pub(crate) workers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pins: Pins,
+    #[command(flatten)]
+    pub(crate) key: Key,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Deploy {
+    /// The workflow's file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    #[command(flatten)]
+    pub(crate) pins: Pins,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What goes in, what comes out, and how much of it.
+#[derive(Args, Debug)]
+pub(crate) struct Job {
+    /// An input: NAME=TEXT, NAME=@FILE or NAME=@- for standard input; NAME[]=… adds an item to a list, NAME[] alone
+    /// makes an empty one
+    #[arg(long = "input", value_name = "NAME=VALUE")]
+    pub(crate) inputs: Vec<InputArgument>,
+    /// Write an output to a file: NAME=@FILE; the items of a list go to FILE.0, FILE.1, …
+    #[arg(long = "output", value_name = "NAME=@FILE")]
+    pub(crate) outputs: Vec<OutputArgument>,
+    /// Invoke it so many times, and summarize latencies
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<NonZeroU64>,
+    /// Invocations under way at once, with --count
+    #[arg(long, value_name = "C", default_value = "1")]
+    pub(crate) concurrency: NonZeroU32,
+    /// Show what each node did
+    #[arg(long)]
+    pub(crate) report: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Invoke {
+    /// The workflow's name
+    pub(crate) workflow: String,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    #[command(flatten)]
+    pub(crate) job: Job,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Undeploy {
+    /// The workflow's name
+    pub(crate) workflow: String,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The workflow's file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) job: Job,
+    /// Workers to start; they are named local-1, local-2, …
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) local: usize,
+    /// Folder of the executables [default: the folder of this program]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) functions: Option<PathBuf>,
+    /// How the workers wait for work
+    #[arg(long, value_enum)]
+    pub(crate) wait: Option<Wait>,
+    /// Memory of each worker, as in 512M [default: a quarter of this host's, parted evenly]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory: Option<u64>,
+    #[command(flatten)]
+    pub(crate) pins: Pins,
+    #[command(flatten)]
+    pub(crate) key: Key,
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    engine::worker::quantities::parse_size(text).map_err(|error| error.to_string())
+}
+
+/// How a worker waits.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// Poll for ever: the lowest latency; takes the CPUs whole
+    Spin,
+    /// Poll for a moment, then sleep
+    Adaptive,
+    /// Sleep at once
+    Park,
+}
+
+impl Wait {
+    /// As the worker's command line has it.
+    pub(crate) const fn flag(self) -> &'static str {
+        match self {
+            Self::Spin => "spin",
+            Self::Adaptive => "adaptive",
+            Self::Park => "park",
+        }
+    }
+}

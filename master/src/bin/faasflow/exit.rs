@@ -1,0 +1,137 @@
+//! How the program ends when it does not end well: which code, and what is said.
+
+use crate::print;
+use engine::wire::Failure;
+use master::client::ClientError;
+use master::deploy::DeployError;
+use master::local::LocalError;
+use miette::{Diagnostic, Report};
+use std::process::ExitCode;
+
+/// The work failed.
+const WORK: u8 = 1;
+/// The call or its input is wrong.
+const INPUT: u8 = 2;
+
+/// An end that is no success.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    code: u8,
+    report: Report,
+}
+
+impl Exit {
+    /// What was asked for, or its input, is wrong.
+    pub(crate) fn input(error: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self {
+            code: INPUT,
+            report: Report::new(error),
+        }
+    }
+
+    /// The work failed.
+    pub(crate) fn work(error: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self {
+            code: WORK,
+            report: Report::new(error),
+        }
+    }
+
+    /// Says it on standard error, and gives the code.
+    pub(crate) fn report(self) -> ExitCode {
+        print::to_stderr(&format!("{:?}\n", self.report));
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<ClientError> for Exit {
+    fn from(error: ClientError) -> Self {
+        let code = client_code(&error);
+        Self {
+            code,
+            report: Report::new(error),
+        }
+    }
+}
+
+impl From<DeployError> for Exit {
+    fn from(error: DeployError) -> Self {
+        let code = match &error {
+            DeployError::Client(error) => client_code(error),
+            DeployError::Torn { .. } | DeployError::Random(_) => WORK,
+            _ => INPUT,
+        };
+        Self {
+            code,
+            report: Report::new(error),
+        }
+    }
+}
+
+impl From<LocalError> for Exit {
+    fn from(error: LocalError) -> Self {
+        let code = match &error {
+            LocalError::NotReady { .. } | LocalError::Spawn { .. } => WORK,
+            _ => INPUT,
+        };
+        Self {
+            code,
+            report: Report::new(error),
+        }
+    }
+}
+
+impl From<master::definition::LoadError> for Exit {
+    fn from(error: master::definition::LoadError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<master::place::PlaceError> for Exit {
+    fn from(error: master::place::PlaceError) -> Self {
+        Self::input(error)
+    }
+}
+
+const fn client_code(error: &ClientError) -> u8 {
+    match error {
+        ClientError::Lost { .. } | ClientError::Silent { .. } | ClientError::Wire { .. } => WORK,
+        ClientError::Protocol { .. } | ClientError::Idle { .. } => WORK,
+        _ => INPUT,
+    }
+}
+
+/// An invocation that ended without its outputs.
+#[derive(Debug, thiserror::Error)]
+#[error("{workflow}: {failure}")]
+pub(crate) struct Failed {
+    pub(crate) workflow: String,
+    pub(crate) failure: Failure,
+}
+
+impl Diagnostic for Failed {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(match &self.failure {
+            Failure::Refused { .. } => "nothing was started",
+            Failure::Node { .. } => {
+                "the cause is what the function, or its executor, said; `retry` may try it again"
+            }
+            Failure::Payload { .. } => "make the payload smaller, or give the worker more memory",
+            Failure::Worker { .. } => {
+                "bring the worker back, or deploy on others; what ran may have had effects"
+            }
+        }))
+    }
+}
+
+impl From<Failed> for Exit {
+    fn from(failed: Failed) -> Self {
+        match &failed.failure {
+            Failure::Refused { .. } => Self::input(failed),
+            // What the caller gave is too much for the workers.
+            Failure::Payload { node, .. } if node == "input" => Self::input(failed),
+            Failure::Payload { .. } => Self::work(failed),
+            Failure::Node { .. } | Failure::Worker { .. } => Self::work(failed),
+        }
+    }
+}

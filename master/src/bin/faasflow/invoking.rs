@@ -1,0 +1,237 @@
+//! Commands that run workflows: on workers that are there, or on local ones started for the run.
+
+use crate::arguments::{Invoke, Job, Run};
+use crate::commands::place_options;
+use crate::exit::{Exit, Failed};
+use crate::print::{self, Page, duration};
+use crate::{inputs, interrupt, load, outputs, workers};
+use engine::plan::Limits;
+use engine::wire::{NodeReport, Tier};
+use engine::worker::quantities::size_text;
+use master::client::{Answered, Client, Invocation, Options, Payload};
+use master::definition;
+use master::deploy::Cluster;
+use master::local::{self, LocalWorkers};
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+/// `faasflow invoke`
+pub(crate) fn invoke(arguments: &Invoke) -> Result<(), Exit> {
+    let options = workers::options(&arguments.cluster.key)?;
+    outputs::check(&arguments.job.outputs, &arguments.workflow, None)?;
+    let inputs = inputs::read(&arguments.job.inputs, options.payload_bytes_max)?;
+    work(
+        &arguments.cluster.workers,
+        &options,
+        &arguments.workflow,
+        &inputs,
+        &arguments.job,
+    )
+}
+
+/// `faasflow run`
+pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
+    let definition = definition::load(&arguments.file)?;
+    let options = workers::options(&arguments.key)?;
+    let workflow = definition.workflow.value.as_str();
+    let known: Vec<&str> = definition
+        .outputs
+        .iter()
+        .map(|output| output.name.value.as_str())
+        .collect();
+    outputs::check(&arguments.job.outputs, workflow, Some(&known))?;
+    let inputs = inputs::read(&arguments.job.inputs, options.payload_bytes_max)?;
+    inputs::check(&definition, &inputs)?;
+
+    let shared = interrupt::end_workers_on_signal();
+    let addresses = {
+        // Held while they start, so that a signal ends all of them or none.
+        let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = LocalWorkers::start(&local::Options {
+            workers: arguments.local,
+            functions: arguments.functions.clone().map_or_else(own_folder, Ok)?,
+            wait: arguments.wait.map(|wait| wait.flag().to_owned()),
+            memory_bytes: arguments.memory,
+            key_file: arguments.key.cluster_key_file.clone(),
+            executors: None,
+            cpu_sets: None,
+        })?;
+        print::to_stderr(&format!("faasflow: {}\n", started.note()));
+        slot.insert(started).addresses()
+    };
+    let done = Cluster::connect(&addresses, &options)
+        .and_then(|mut cluster| {
+            cluster.deploy(
+                &definition,
+                &place_options(&arguments.pins),
+                Limits::default(),
+            )
+        })
+        .map_err(Exit::from)
+        .and_then(|_| work(&addresses, &options, workflow, &inputs, &arguments.job));
+    let started = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+    drop(started);
+    done
+}
+
+fn own_folder() -> Result<PathBuf, Exit> {
+    let folder = std::env::current_exe().and_then(|exe| {
+        let folder = exe.parent().map(PathBuf::from);
+        folder.ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    });
+    folder.map_err(|source| {
+        local::LocalError::Functions {
+            path: "the folder of this program".into(),
+            source,
+        }
+        .into()
+    })
+}
+
+/// Invokes as often as wanted, writes and prints what came of it.
+fn work(
+    workers: &[String],
+    options: &Options,
+    workflow: &str,
+    inputs: &[(String, Payload)],
+    job: &Job,
+) -> Result<(), Exit> {
+    let invocation = Invocation {
+        workflow,
+        inputs,
+        report: job.report,
+    };
+    let Some(count) = job.count else {
+        let answered = Client::connect(&workers[0], options)?.invoke(&invocation)?;
+        return match &answered.result {
+            Ok(_) => finish(job, workflow, &answered, None),
+            Err(failure) => Err(Failed {
+                workflow: workflow.to_owned(),
+                failure: failure.clone(),
+            }
+            .into()),
+        };
+    };
+    let mut load = load::run(
+        workers,
+        options,
+        &invocation,
+        count.get(),
+        job.concurrency.get().into(),
+    )?;
+    let failure = load.failure.take();
+    let finished = match &load.last {
+        Some(answered) => finish(job, workflow, answered, Some(&load)),
+        None => {
+            summarize(job, &load);
+            Ok(())
+        }
+    };
+    match failure {
+        Some(failed) => finished.and(Err(failed.into())),
+        None => finished,
+    }
+}
+
+/// What is left to say when no invocation ended well.
+fn summarize(job: &Job, load: &load::Load) {
+    if job.json {
+        print::json(&json!({ "latency": load.to_json() }));
+        return;
+    }
+    let mut page = Page::default();
+    load.show(&mut page);
+    page.print();
+}
+
+fn finish(
+    job: &Job,
+    workflow: &str,
+    answered: &Answered,
+    load: Option<&load::Load>,
+) -> Result<(), Exit> {
+    let outputs: &[(String, Payload)] = answered.result.as_deref().unwrap_or_default();
+    let written = outputs::write(&job.outputs, workflow, outputs);
+    if job.json {
+        let mut object = json!({
+            "workflow": workflow,
+            "invocation": answered.invocation.to_string(),
+            "latency_ns": answered.latency_ns,
+            "outputs": outputs::to_json(&job.outputs, outputs),
+        });
+        if job.report {
+            object["report"] = json!(answered.report);
+        }
+        if let Some(load) = load {
+            object["latency"] = load.to_json();
+        }
+        print::json(&object);
+        return written;
+    }
+    let mut page = Page::default();
+    outputs::show(&mut page, &job.outputs, outputs);
+    if job.report {
+        page.line("");
+        show_report(&mut page, &answered.report);
+    }
+    match load {
+        Some(load) => load.show(&mut page),
+        None => page.line(&format!(
+            "invocation {} took {}",
+            answered.invocation,
+            duration(answered.latency_ns)
+        )),
+    }
+    page.print();
+    written
+}
+
+/// What each node did: a line for the node with its first edge, and one for each further edge.
+fn show_report(page: &mut Page, report: &[NodeReport]) {
+    let mut rows = Vec::new();
+    for node in report {
+        let edge = |edge: &engine::wire::EdgeReport| {
+            format!(
+                "{}: {}, {}",
+                edge.from,
+                tier(edge.tier),
+                size_text(edge.bytes)
+            )
+        };
+        let mut edges = node.edges.iter().map(edge);
+        rows.push(vec![
+            node.node.clone(),
+            node.worker.clone(),
+            node.activations.to_string(),
+            node.failures.to_string(),
+            duration(node.busy_ns),
+            duration(node.span_ns),
+            edges.next().unwrap_or_default(),
+        ]);
+        rows.extend(edges.map(|edge| {
+            let mut row = vec![String::new(); 6];
+            row.push(edge);
+            row
+        }));
+    }
+    let headings = [
+        "node",
+        "worker",
+        "activations",
+        "failures",
+        "busy",
+        "first to last",
+        "payloads from",
+    ];
+    page.table(&headings, &[2, 3, 4, 5], &rows);
+    page.line("");
+}
+
+const fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Inline => "inline",
+        Tier::Shared => "shared",
+        Tier::Peer => "peer",
+    }
+}

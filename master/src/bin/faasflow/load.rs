@@ -1,0 +1,183 @@
+//! Many invocations, so many at once, and what their latencies came to.
+
+use crate::exit::{Exit, Failed};
+use crate::print::{Page, duration};
+use hdrhistogram::Histogram;
+use master::client::{Answered, Client, Invocation, Options};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Connections at most; beyond it requests share them.
+const CONNECTIONS_MAX: u64 = 64;
+/// Longest latency that is told apart: one hour, in nanoseconds.
+const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+
+/// What a load came to.
+pub(crate) struct Load {
+    concurrency: u64,
+    elapsed_ns: u64,
+    latency: Histogram<u64>,
+    failures: u64,
+    /// The first failure that a connection saw.
+    pub(crate) failure: Option<Failed>,
+    /// The last answer with outputs that a connection saw.
+    pub(crate) last: Option<Answered>,
+}
+
+fn histogram() -> Histogram<u64> {
+    match Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3) {
+        Ok(histogram) => histogram,
+        Err(error) => unreachable!("the bounds are constants that fit: {error}"),
+    }
+}
+
+impl Load {
+    fn empty(concurrency: u64) -> Self {
+        Self {
+            concurrency,
+            elapsed_ns: 0,
+            latency: histogram(),
+            failures: 0,
+            failure: None,
+            last: None,
+        }
+    }
+
+    fn take_in(&mut self, other: Self) {
+        if self.latency.add(&other.latency).is_err() {
+            unreachable!("both histograms have the same bounds");
+        }
+        self.failures += other.failures;
+        self.failure = self.failure.take().or(other.failure);
+        self.last = other.last.or(self.last.take());
+    }
+
+    fn answered(&mut self, workflow: &str, sent: Instant, answered: Answered) {
+        self.latency
+            .saturating_record(sent.elapsed().as_nanos() as u64);
+        match &answered.result {
+            Ok(_) => self.last = Some(answered),
+            Err(failure) => {
+                self.failures += 1;
+                let failed = || Failed {
+                    workflow: workflow.to_owned(),
+                    failure: failure.clone(),
+                };
+                self.failure.get_or_insert_with(failed);
+            }
+        }
+    }
+
+    fn throughput_per_s(&self) -> f64 {
+        self.latency.len() as f64 * 1e9 / self.elapsed_ns.max(1) as f64
+    }
+
+    /// For people.
+    pub(crate) fn show(&self, page: &mut Page) {
+        let quantile = |quantile| duration(self.latency.value_at_quantile(quantile));
+        page.line(&format!(
+            "{} invocations, {} at once, in {}: {:.0} per second, {} failed",
+            self.latency.len(),
+            self.concurrency,
+            duration(self.elapsed_ns),
+            self.throughput_per_s(),
+            self.failures,
+        ));
+        page.line(&format!(
+            "latency: p50 {}, p90 {}, p99 {}, p99.9 {}, max {}",
+            quantile(0.5),
+            quantile(0.9),
+            quantile(0.99),
+            quantile(0.999),
+            duration(self.latency.max()),
+        ));
+    }
+
+    /// For machines.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "samples": self.latency.len(),
+            "concurrency": self.concurrency,
+            "failed": self.failures,
+            "elapsed_ns": self.elapsed_ns,
+            "throughput_per_s": self.throughput_per_s(),
+            "mean_ns": self.latency.mean(),
+            "p50_ns": self.latency.value_at_quantile(0.5),
+            "p90_ns": self.latency.value_at_quantile(0.9),
+            "p99_ns": self.latency.value_at_quantile(0.99),
+            "p999_ns": self.latency.value_at_quantile(0.999),
+            "max_ns": self.latency.max(),
+        })
+    }
+}
+
+/// Invokes `count` times, with up to `concurrency` under way, over connections to the workers in turn. It is a closed
+/// loop: a request is sent when another has been answered.
+pub(crate) fn run(
+    workers: &[String],
+    options: &Options,
+    invocation: &Invocation<'_>,
+    count: u64,
+    concurrency: u64,
+) -> Result<Load, Exit> {
+    let concurrency = concurrency.min(count);
+    let connections = concurrency.min(CONNECTIONS_MAX);
+    let mut clients = Vec::with_capacity(connections as usize);
+    for index in 0..connections as usize {
+        clients.push(Client::connect(&workers[index % workers.len()], options)?);
+    }
+    let left = AtomicU64::new(count);
+    let begun = Instant::now();
+    let parts: Vec<Result<Load, Exit>> = std::thread::scope(|scope| {
+        let start = |(index, client)| {
+            let depth = concurrency / connections + u64::from(index < concurrency % connections);
+            let left = &left;
+            scope.spawn(move || closed_loop(client, invocation, depth, left))
+        };
+        // All are started before the first is waited for.
+        let threads: Vec<_> = (0..connections).zip(clients).map(start).collect();
+        let joined = threads.into_iter().map(|thread| match thread.join() {
+            Ok(part) => part,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    });
+    let mut load = Load::empty(concurrency);
+    for part in parts {
+        load.take_in(part?);
+    }
+    load.elapsed_ns = begun.elapsed().as_nanos() as u64;
+    Ok(load)
+}
+
+fn closed_loop(
+    mut client: Client,
+    invocation: &Invocation<'_>,
+    depth: u64,
+    left: &AtomicU64,
+) -> Result<Load, Exit> {
+    let mut load = Load::empty(depth);
+    let mut sent: HashMap<u64, Instant> = HashMap::new();
+    let one_more = || {
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
+    };
+    loop {
+        while (sent.len() as u64) < depth && one_more() {
+            let now = Instant::now();
+            sent.insert(client.start(invocation)?, now);
+        }
+        if sent.is_empty() {
+            return Ok(load);
+        }
+        let answered = client.next_answer()?;
+        let Some(sent) = sent.remove(&answered.request) else {
+            unreachable!("the client hands out answers to its own requests alone");
+        };
+        load.answered(invocation.workflow, sent, answered);
+    }
+}

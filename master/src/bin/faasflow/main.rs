@@ -1,0 +1,55 @@
+//! The `faasflow` program: what people and scripts say to FaaSFlow.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the work failed, 2 what was
+//! asked for, or its input, is wrong (then nothing was started). The work itself is the library's.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod exit;
+mod inputs;
+mod interrupt;
+mod invoking;
+mod load;
+mod outputs;
+mod placed;
+mod print;
+mod status;
+mod workers;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map_or_else(String::new, |place| format!(" at {place}"));
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let what = text
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        print::to_stderr(&format!(
+            "faasflow: internal error{place}: {what}\nThis is a fault of the program.\n"
+        ));
+    }));
+    let arguments = Arguments::parse();
+    let done = match &arguments.command {
+        Command::Validate(of) => commands::validate(of),
+        Command::Plan(of) => commands::plan(of),
+        Command::Deploy(of) => commands::deploy(of),
+        Command::Invoke(of) => invoking::invoke(of),
+        Command::Status(of) => commands::status(of),
+        Command::Undeploy(of) => commands::undeploy(of),
+        Command::Run(of) => invoking::run(of),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit) => exit.report(),
+    }
+}

@@ -1,0 +1,239 @@
+//! Outputs of an invocation: written to files, printed as text if they are short text, else described.
+
+use crate::exit::Exit;
+use crate::print::Page;
+use engine::worker::quantities::size_text;
+use master::client::Payload;
+use miette::Diagnostic;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use thiserror::Error;
+
+/// Longest output that is printed, in bytes.
+const PRINTED_BYTES_MAX: usize = 16 << 10;
+/// Longest text in a JSON object, in bytes.
+const JSON_TEXT_BYTES_MAX: usize = 1 << 20;
+/// Most items of a list that are printed.
+const PRINTED_ITEMS_MAX: usize = 20;
+
+/// `NAME=@FILE`, as given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct OutputArgument {
+    name: String,
+    path: PathBuf,
+}
+
+impl FromStr for OutputArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once("=@") {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok(Self {
+                name: name.to_owned(),
+                path: path.into(),
+            }),
+            _ => Err("write NAME=@FILE, as in totals=@totals.bin".to_owned()),
+        }
+    }
+}
+
+/// What is wrong with an output.
+#[derive(Debug, Error, Diagnostic)]
+enum OutputError {
+    #[error("workflow {workflow} has no output `{name}`")]
+    #[diagnostic(help("its outputs are: {known}"))]
+    Unknown {
+        workflow: String,
+        name: String,
+        known: String,
+    },
+    #[error("output `{name}` is given twice")]
+    #[diagnostic(help("give --output once for each name"))]
+    Twice { name: String },
+    #[error("output `{name}` cannot be written: {path} is no folder")]
+    #[diagnostic(help("make the folder first"))]
+    Folder { name: String, path: String },
+    #[error("output `{name}` cannot be written to {path}: {source}")]
+    #[diagnostic(help("the invocation itself has succeeded"))]
+    Write {
+        name: String,
+        path: String,
+        source: std::io::Error,
+    },
+}
+
+/// What can be told about `--output` before anything runs. `known` are the outputs, if they are known.
+pub(crate) fn check(
+    arguments: &[OutputArgument],
+    workflow: &str,
+    known: Option<&[&str]>,
+) -> Result<(), Exit> {
+    for (index, OutputArgument { name, path }) in arguments.iter().enumerate() {
+        if arguments[..index].iter().any(|other| other.name == *name) {
+            return Err(Exit::input(OutputError::Twice { name: name.clone() }));
+        }
+        if let Some(known) = known
+            && !known.contains(&name.as_str())
+        {
+            return Err(unknown(workflow, name, known));
+        }
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if !folder.is_dir() {
+            let path = folder.display().to_string();
+            return Err(Exit::input(OutputError::Folder {
+                name: name.clone(),
+                path,
+            }));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(workflow: &str, name: &str, known: &[&str]) -> Exit {
+    let known = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    Exit::input(OutputError::Unknown {
+        workflow: workflow.to_owned(),
+        name: name.to_owned(),
+        known,
+    })
+}
+
+/// Writes outputs to the files that were named for them.
+pub(crate) fn write(
+    arguments: &[OutputArgument],
+    workflow: &str,
+    outputs: &[(String, Payload)],
+) -> Result<(), Exit> {
+    for OutputArgument { name, path } in arguments {
+        let Some((_, payload)) = outputs.iter().find(|(known, _)| known == name) else {
+            let known: Vec<&str> = outputs.iter().map(|(known, _)| known.as_str()).collect();
+            return Err(unknown(workflow, name, &known));
+        };
+        let write = |path: &Path, bytes: &[u8]| {
+            std::fs::write(path, bytes).map_err(|source| {
+                let path = path.display().to_string();
+                Exit::work(OutputError::Write {
+                    name: name.clone(),
+                    path,
+                    source,
+                })
+            })
+        };
+        match payload {
+            Payload::Bytes(bytes) => write(path, bytes)?,
+            Payload::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    write(&item_path(path, index), item)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn item_path(path: &Path, index: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{index}"));
+    name.into()
+}
+
+fn file_of<'a>(arguments: &'a [OutputArgument], name: &str) -> Option<&'a Path> {
+    arguments
+        .iter()
+        .find(|argument| argument.name == name)
+        .map(|argument| argument.path.as_path())
+}
+
+/// Bytes as text, if they are text that does nothing to a terminal.
+fn printable(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let plain = |char: char| !char.is_control() || matches!(char, '\n' | '\t');
+    text.chars().all(plain).then_some(text)
+}
+
+/// Outputs for people.
+pub(crate) fn show(page: &mut Page, arguments: &[OutputArgument], outputs: &[(String, Payload)]) {
+    for (name, payload) in outputs {
+        if let Some(path) = file_of(arguments, name) {
+            page.line(&format!(
+                "{name}: {} written to {}",
+                size_text(payload.len()),
+                path.display()
+            ));
+            continue;
+        }
+        match payload {
+            Payload::Bytes(bytes) => show_bytes(page, name, name, bytes),
+            Payload::List(items) => {
+                page.line(&format!(
+                    "{name}: {} items, {}",
+                    items.len(),
+                    size_text(payload.len())
+                ));
+                for (index, item) in items.iter().take(PRINTED_ITEMS_MAX).enumerate() {
+                    show_bytes(page, &format!("{name}[{index}]"), name, item);
+                }
+                if items.len() > PRINTED_ITEMS_MAX {
+                    page.line(&format!("… and {} more", items.len() - PRINTED_ITEMS_MAX));
+                }
+            }
+        }
+    }
+}
+
+fn show_bytes(page: &mut Page, label: &str, output: &str, bytes: &[u8]) {
+    match printable(bytes) {
+        Some(text) if bytes.len() <= PRINTED_BYTES_MAX => {
+            let text = text.strip_suffix('\n').unwrap_or(text);
+            let separator = if text.contains('\n') { "\n" } else { " " };
+            page.line(&format!("{label}:{separator}{text}"));
+        }
+        _ => page.line(&format!(
+            "{label}: {} (--output {output}=@FILE writes it)",
+            size_text(bytes.len() as u64)
+        )),
+    }
+}
+
+/// Outputs for machines.
+pub(crate) fn to_json(arguments: &[OutputArgument], outputs: &[(String, Payload)]) -> Value {
+    let object = outputs.iter().map(|(name, payload)| {
+        let mut object = match payload {
+            Payload::Bytes(bytes) => bytes_json(bytes),
+            Payload::List(items) => {
+                let items: Vec<Value> = items
+                    .iter()
+                    .map(|item| Value::Object(bytes_json(item)))
+                    .collect();
+                Map::from_iter([
+                    ("bytes".to_owned(), json!(payload.len())),
+                    ("items".to_owned(), json!(items)),
+                ])
+            }
+        };
+        if let Some(file) = file_of(arguments, name) {
+            object.retain(|key, _| key == "bytes");
+            object.insert("file".to_owned(), json!(file.display().to_string()));
+        }
+        (name.clone(), Value::Object(object))
+    });
+    Value::Object(object.collect())
+}
+
+fn bytes_json(bytes: &[u8]) -> Map<String, Value> {
+    let mut object = Map::from_iter([("bytes".to_owned(), json!(bytes.len()))]);
+    if bytes.len() <= JSON_TEXT_BYTES_MAX
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        object.insert("text".to_owned(), json!(text));
+    }
+    object
+}

@@ -1,0 +1,135 @@
+//! A placement, for people and for machines.
+
+use crate::print::Page;
+use master::definition::Definition;
+use master::graph::Graph;
+use master::place::{Placement, WorkerCapacity};
+use serde_json::{Value, json};
+
+/// A placement with all that it speaks of.
+pub(crate) struct Placed<'a> {
+    pub(crate) definition: &'a Definition,
+    pub(crate) graph: &'a Graph,
+    pub(crate) placement: &'a Placement,
+    pub(crate) workers: &'a [WorkerCapacity],
+}
+
+impl Placed<'_> {
+    fn worker(&self, node: u32) -> &str {
+        &self.workers[self.placement.worker(node)].name
+    }
+
+    fn output_names(&self, producer: u32, outputs: &[u16]) -> Vec<&str> {
+        let node = &self.definition.nodes[self.graph.node(producer).defined];
+        outputs
+            .iter()
+            .map(|output| node.outputs[usize::from(*output)].name.value.as_str())
+            .collect()
+    }
+
+    /// Tables of nodes, edges and workers.
+    pub(crate) fn show(&self, page: &mut Page) {
+        let mut nodes = Vec::new();
+        for (id, node) in (0..).zip(self.graph.nodes()) {
+            let defined = &self.definition.nodes[node.defined];
+            let function = format!("{}:{}", node.executable, defined.function.value.function);
+            let runs = if defined.foreach.is_some() {
+                "for each item"
+            } else {
+                "once"
+            };
+            nodes.push(vec![
+                node.name.clone(),
+                self.worker(id).to_owned(),
+                function,
+                runs.to_owned(),
+            ]);
+        }
+        page.table(&["node", "worker", "function", "runs"], &[], &nodes);
+        let edges = self
+            .graph
+            .edges()
+            .map(|(from, to, edge)| self.edge_row(from, to, &edge.outputs));
+        let edges: Vec<Vec<String>> = edges.collect();
+        if !edges.is_empty() {
+            page.line("");
+            page.table(&["edge", "payloads", "travels"], &[], &edges);
+        }
+        page.line("");
+        let rows = self.workers.iter().enumerate().map(|(index, worker)| {
+            let demand = self.placement.demand(self.graph, index);
+            vec![
+                worker.name.clone(),
+                format!("{} of {}", demand.executors, worker.executors),
+                format!("{} of {} MiB", demand.memory_mib, worker.memory_mib),
+            ]
+        });
+        page.table(
+            &["worker", "executors", "memory"],
+            &[1, 2],
+            &rows.collect::<Vec<_>>(),
+        );
+    }
+
+    fn edge_row(&self, from: u32, to: u32, outputs: &[u16]) -> Vec<String> {
+        let names = self.output_names(from, outputs);
+        let payloads = if names.is_empty() {
+            "none (after)".to_owned()
+        } else {
+            names.join(", ")
+        };
+        let travels = if self.worker(from) == self.worker(to) {
+            "in shared memory".to_owned()
+        } else {
+            format!("{} → {}", self.worker(from), self.worker(to))
+        };
+        vec![
+            format!(
+                "{} → {}",
+                self.graph.node(from).name,
+                self.graph.node(to).name
+            ),
+            payloads,
+            travels,
+        ]
+    }
+
+    /// One object.
+    pub(crate) fn to_json(&self) -> Value {
+        let nodes = (0..).zip(self.graph.nodes()).map(|(id, node)| {
+            let defined = &self.definition.nodes[node.defined];
+            json!({
+                "id": id,
+                "node": node.name,
+                "worker": self.worker(id),
+                "executable": node.executable,
+                "function": defined.function.value.function,
+                "foreach": defined.foreach.is_some(),
+            })
+        });
+        let edges = self.graph.edges().map(|(from, to, edge)| {
+            json!({
+                "from": self.graph.node(from).name,
+                "to": self.graph.node(to).name,
+                "outputs": self.output_names(from, &edge.outputs),
+                "crosses_workers": self.worker(from) != self.worker(to),
+            })
+        });
+        let workers = self.workers.iter().enumerate().map(|(index, worker)| {
+            let demand = self.placement.demand(self.graph, index);
+            json!({
+                "worker": worker.name,
+                "executors": demand.executors,
+                "executors_max": worker.executors,
+                "memory_mib": demand.memory_mib,
+                "memory_max_mib": worker.memory_mib,
+            })
+        });
+        json!({
+            "workflow": self.definition.workflow.value,
+            "nodes": nodes.collect::<Vec<_>>(),
+            "edges": edges.collect::<Vec<_>>(),
+            "workers": workers.collect::<Vec<_>>(),
+        })
+    }
+}

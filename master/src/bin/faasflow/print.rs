@@ -1,0 +1,92 @@
+//! Printing: a page that is written at once, and tables. A reader that has gone away is no error.
+
+use std::io::{ErrorKind, Write};
+
+/// Text for standard output.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    text: String,
+}
+
+impl Page {
+    pub(crate) fn line(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    /// Rows under headings, in columns as wide as they need. The columns in `right` hold numbers.
+    pub(crate) fn table(&mut self, headings: &[&str], right: &[usize], rows: &[Vec<String>]) {
+        let headings: Vec<String> = headings
+            .iter()
+            .map(|heading| (*heading).to_owned())
+            .collect();
+        let all = || std::iter::once(&headings).chain(rows);
+        let width = |column: usize| {
+            all()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+        for row in all() {
+            let mut line = String::new();
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let padding = " ".repeat(width - cell.chars().count());
+                let cell = if right.contains(&column) {
+                    padding + cell
+                } else {
+                    cell.clone() + &padding
+                };
+                line.push_str(if column > 0 { "  " } else { "" });
+                line.push_str(&cell);
+            }
+            self.line(line.trim_end());
+        }
+    }
+
+    /// Writes the page to standard output.
+    pub(crate) fn print(self) {
+        let mut out = std::io::stdout().lock();
+        let written = out
+            .write_all(self.text.as_bytes())
+            .and_then(|()| out.flush());
+        if let Err(error) = written
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            to_stderr(&format!(
+                "faasflow: cannot write to standard output: {error}\n"
+            ));
+        }
+    }
+}
+
+/// Prints one JSON object.
+pub(crate) fn json(value: &serde_json::Value) {
+    let mut page = Page::default();
+    page.line(&format!("{value:#}"));
+    page.print();
+}
+
+/// Writes to standard error; where that is gone, nobody is left to tell.
+pub(crate) fn to_stderr(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A duration for people, with three digits that count.
+pub(crate) fn duration(ns: u64) -> String {
+    let (value, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        _ => (ns as f64 / 1e9, "s"),
+    };
+    let decimals = if value < 10.0 {
+        2
+    } else if value < 100.0 {
+        1
+    } else {
+        0
+    };
+    format!("{value:.decimals$} {unit}")
+}

@@ -1,0 +1,101 @@
+//! The status of workers, for people.
+
+use crate::print::Page;
+use engine::status::{DeploymentState, WorkerStatus};
+use engine::worker::quantities::size_text;
+use serde_json::Value;
+
+/// Counters that people look at first; all of them are in the JSON.
+const SHOWN_COUNTERS: [&str; 6] = [
+    "invocations_taken",
+    "invocations_failed",
+    "invocations_refused",
+    "in_flight",
+    "triggers",
+    "retries",
+];
+
+/// Shows workers, what they serve, and what they count. A worker of another release may tell what this one cannot
+/// read; it is shown as it came.
+pub(crate) fn show(page: &mut Page, all: &[Value]) {
+    let (mut workers, mut deployments, mut counters, mut unread) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for value in all {
+        let Ok(status) = serde_json::from_value::<WorkerStatus>(value.clone()) else {
+            unread.push(value);
+            continue;
+        };
+        workers.push(worker_row(&status));
+        deployments.extend(status.deployments.iter().map(|deployment| {
+            vec![
+                deployment.workflow.clone(),
+                deployment.version.to_string(),
+                status.name.clone(),
+                state(deployment.state).to_owned(),
+                deployment.nodes.to_string(),
+                deployment.executors.len().to_string(),
+                size_text(deployment.reserved_bytes),
+            ]
+        }));
+        let count = |name: &str| {
+            status
+                .counters
+                .get(name)
+                .map_or_else(String::new, u64::to_string)
+        };
+        counters.push(
+            std::iter::once(status.name.clone())
+                .chain(SHOWN_COUNTERS.map(count))
+                .collect(),
+        );
+    }
+    if !workers.is_empty() {
+        let headings = [
+            "worker", "address", "up", "lanes", "CPUs", "I/O", "reserved", "limit",
+        ];
+        page.table(&headings, &[2, 3, 4, 6, 7], &workers);
+        page.line("");
+        let headings: Vec<&str> = std::iter::once("worker").chain(SHOWN_COUNTERS).collect();
+        page.table(&headings, &[1, 2, 3, 4, 5, 6], &counters);
+        page.line("");
+        if deployments.is_empty() {
+            page.line("no workflow is deployed");
+        }
+    }
+    if !deployments.is_empty() {
+        let headings = [
+            "workflow",
+            "version",
+            "worker",
+            "state",
+            "nodes",
+            "executors",
+            "reserved",
+        ];
+        page.table(&headings, &[1, 4, 5, 6], &deployments);
+    }
+    for value in unread {
+        page.line(&format!("a worker of another release says: {value:#}"));
+    }
+}
+
+fn worker_row(status: &WorkerStatus) -> Vec<String> {
+    vec![
+        status.name.clone(),
+        status.address.clone(),
+        format!("{} s", status.uptime_s),
+        status.lanes.len().to_string(),
+        status.cpus.len().to_string(),
+        status.driver.kind.to_string(),
+        size_text(status.memory.reserved_bytes),
+        size_text(status.memory.limit_bytes),
+    ]
+}
+
+const fn state(state: DeploymentState) -> &'static str {
+    match state {
+        DeploymentState::Prepared => "prepared",
+        DeploymentState::Active => "active",
+        DeploymentState::Retiring => "retiring",
+    }
+}

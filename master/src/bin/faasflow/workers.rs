@@ -1,0 +1,93 @@
+//! How the command line names workers.
+
+use crate::arguments::Key;
+use crate::exit::Exit;
+use engine::greeting::{ClusterKey, KeyError};
+use engine::worker::quantities::parse_size;
+use master::client::Options;
+use master::place::WorkerCapacity;
+use miette::Diagnostic;
+use thiserror::Error;
+
+/// The cluster key file will not do.
+#[derive(Debug, Error, Diagnostic)]
+#[error("--cluster-key-file: {0}")]
+struct KeyFileError(KeyError);
+
+/// How to connect.
+pub(crate) fn options(key: &Key) -> Result<Options, Exit> {
+    let key = match &key.cluster_key_file {
+        Some(path) => ClusterKey::load(path).map_err(|error| Exit::input(KeyFileError(error)))?,
+        None => ClusterKey::none(),
+    };
+    Ok(Options {
+        key,
+        ..Options::default()
+    })
+}
+
+/// What is wrong with workers that need not be there.
+#[derive(Debug, Error, Diagnostic)]
+enum DescriptionError {
+    #[error("some of --workers are addresses and some are descriptions")]
+    #[diagnostic(help("write HOST:PORT for all of them, or NAME:CPUS:MEMORY for all of them"))]
+    Mixed,
+    #[error("two of --workers are called {name}")]
+    #[diagnostic(help("give each worker a name of its own"))]
+    Twice { name: String },
+    #[error("{text} describes no worker: {reason}")]
+    #[diagnostic(help("write NAME:CPUS:MEMORY, as in a:4:8GiB"))]
+    Form { text: String, reason: String },
+}
+
+/// The capacities of workers described as `NAME:CPUS:MEMORY`, or `None` if addresses are given.
+pub(crate) fn described(workers: &[String]) -> Result<Option<Vec<WorkerCapacity>>, Exit> {
+    let descriptions = workers.iter().filter(|text| is_description(text)).count();
+    if descriptions == 0 {
+        return Ok(None);
+    }
+    if descriptions < workers.len() {
+        return Err(Exit::input(DescriptionError::Mixed));
+    }
+    let mut capacities: Vec<WorkerCapacity> = Vec::with_capacity(descriptions);
+    for text in workers {
+        let capacity = parse(text).map_err(|reason| {
+            Exit::input(DescriptionError::Form {
+                text: text.clone(),
+                reason,
+            })
+        })?;
+        if capacities.iter().any(|known| known.name == capacity.name) {
+            return Err(Exit::input(DescriptionError::Twice {
+                name: capacity.name,
+            }));
+        }
+        capacities.push(capacity);
+    }
+    Ok(Some(capacities))
+}
+
+/// An address has one colon, or its host in brackets.
+fn is_description(text: &str) -> bool {
+    text.matches(':').count() == 2 && !text.starts_with('[')
+}
+
+fn parse(text: &str) -> Result<WorkerCapacity, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [name, cpus, memory] = parts[..] else {
+        return Err("it has not three parts".to_owned());
+    };
+    if name.is_empty() {
+        return Err("its name is empty".to_owned());
+    }
+    let cpus: u32 = match cpus.parse() {
+        Ok(0) | Err(_) => return Err(format!("`{cpus}` is no number of CPUs")),
+        Ok(cpus) => cpus,
+    };
+    let memory_bytes = parse_size(memory).map_err(|error| error.to_string())?;
+    Ok(WorkerCapacity::new(
+        name,
+        cpus,
+        master::place::executor_memory_bytes(memory_bytes),
+    ))
+}

@@ -1,0 +1,433 @@
+//! Deployment: all workers asked, plans sent, and either all of them serve the workflow or everything is as before.
+//!
+//! [`Cluster::connect`] makes sure that the addresses name distinct workers. [`Cluster::deploy`] prepares on all, then
+//! activates on all; what was prepared when somebody refused is dropped again. An activation cannot be taken back: if a
+//! worker is lost between the two steps, the error says which workers serve the new version. Once `deploy` has
+//! returned, nothing here is needed for the workflow to run.
+
+use crate::client::{ClientError, ControlClient, Options};
+use crate::definition::Definition;
+use crate::graph::Graph;
+use crate::place::{self, PlaceError, Placement, WorkerCapacity};
+use crate::planner::{self, RandomError, Terms};
+use engine::core::worker_hash;
+use engine::plan::{DeploymentId, Limits, Plan, WorkerRef};
+use engine::wire::{BODY_BYTES_MAX, Control, ControlReply, WorkerDescription, encode};
+use std::collections::HashMap;
+use thiserror::Error;
+
+/// A worker that has been greeted and described.
+#[derive(Debug)]
+struct Member {
+    address: String,
+    description: WorkerDescription,
+    control: ControlClient,
+}
+
+/// The workers of a deployment, each with a connection.
+#[derive(Debug)]
+pub struct Cluster {
+    members: Vec<Member>,
+}
+
+/// A deployment that its workers have accepted.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// Its number.
+    pub id: DeploymentId,
+    /// Its version, from 1.
+    pub version: u32,
+    /// The workflow's graph.
+    pub graph: Graph,
+    /// Where its nodes run; workers count as in `workers`.
+    pub placement: Placement,
+    /// The workers.
+    pub workers: Vec<WorkerRef>,
+}
+
+/// Why a deployment, or a question to a cluster, came to nothing.
+#[derive(Debug, Error, miette::Diagnostic)]
+#[non_exhaustive]
+pub enum DeployError {
+    /// No addresses.
+    #[error("no worker is named")]
+    #[diagnostic(help("name one at least: --workers HOST:PORT"))]
+    NoWorkers,
+    /// A worker cannot be spoken to.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Client(#[from] ClientError),
+    /// One worker, named twice.
+    #[error("{first} and {second} reach the same worker, {name}")]
+    #[diagnostic(help("name each worker once under --workers"))]
+    SameWorker {
+        /// One address.
+        first: String,
+        /// The other.
+        second: String,
+        /// The worker's name.
+        name: String,
+    },
+    /// Two workers that cannot be told apart.
+    #[error("the workers at {first} and {second} are both called {name}")]
+    #[diagnostic(help("start one of them with another --name"))]
+    SameName {
+        /// One address.
+        first: String,
+        /// The other.
+        second: String,
+        /// Their name.
+        name: String,
+    },
+    /// Two names that invocations' ids cannot tell apart.
+    #[error("the names of workers {first} and {second} give the same number in invocations' ids")]
+    #[diagnostic(help("start one of them with another --name"))]
+    SameIdentity {
+        /// One name.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// An executable that a worker does not have.
+    #[error("node {node} is placed on worker {worker}, which has no executable `{executable}`")]
+    #[diagnostic(help("put it into that worker's functions folder (--functions); {known}"))]
+    Executable {
+        /// Which node.
+        node: String,
+        /// Which worker.
+        worker: String,
+        /// Which executable.
+        executable: String,
+        /// What is there.
+        known: String,
+    },
+    /// No placement.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Place(#[from] PlaceError),
+    /// A plan too large to be sent.
+    #[error("the plan for worker {worker} has {bytes} bytes, above the limit of {BODY_BYTES_MAX}")]
+    #[diagnostic(help("part the workflow in two"))]
+    PlanBytes {
+        /// For which worker.
+        worker: String,
+        /// What it has.
+        bytes: usize,
+    },
+    /// No random number.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A worker will not.
+    #[error("worker {worker} refused: {reason}")]
+    #[diagnostic(help("{}", if *.unchanged { "nothing was changed" } else { "other workers may have done it already: see `faasflow status`" }))]
+    Refused {
+        /// Which worker.
+        worker: String,
+        /// Why, and what to do.
+        reason: String,
+        /// Whether all workers are as they were before.
+        unchanged: bool,
+    },
+    /// Some workers serve the new version, and some do not.
+    #[error("worker {worker} did not activate the deployment: {cause}; it is active on {active}")]
+    #[diagnostic(help(
+        "bring worker {worker} back and deploy again, or take the workflow away with `faasflow undeploy`"
+    ))]
+    Torn {
+        /// Which worker.
+        worker: String,
+        /// Why.
+        cause: String,
+        /// Workers that serve the new version.
+        active: String,
+    },
+}
+
+impl Cluster {
+    /// Connects to the workers at these addresses and asks what they have.
+    ///
+    /// # Errors
+    /// If there is no address, if a worker cannot be reached, or if two addresses lead to one worker or to two that
+    /// cannot be told apart.
+    pub fn connect(addresses: &[String], options: &Options) -> Result<Self, DeployError> {
+        if addresses.is_empty() {
+            return Err(DeployError::NoWorkers);
+        }
+        let mut members: Vec<Member> = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let mut control = ControlClient::connect(address, options)?;
+            let description = control.describe()?;
+            members.push(Member {
+                address: address.clone(),
+                description,
+                control,
+            });
+        }
+        distinct(&members)?;
+        Ok(Self { members })
+    }
+
+    /// What each worker has, in the order of the addresses.
+    pub fn descriptions(&self) -> impl ExactSizeIterator<Item = &WorkerDescription> {
+        self.members.iter().map(|member| &member.description)
+    }
+
+    /// The workers as plans name them.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerRef> {
+        let workers = self.members.iter().map(|member| WorkerRef {
+            name: member.description.name.clone(),
+            address: member.address.clone(),
+            lanes: member.description.lanes,
+        });
+        workers.collect()
+    }
+
+    /// What each worker can take.
+    #[must_use]
+    pub fn capacities(&self) -> Vec<WorkerCapacity> {
+        self.descriptions().map(capacity).collect()
+    }
+
+    /// Where a workflow would run, without any change to the workers.
+    ///
+    /// # Errors
+    /// If it fits nowhere.
+    pub fn place(
+        &self,
+        definition: &Definition,
+        options: &place::Options,
+    ) -> Result<(Graph, Placement), DeployError> {
+        let graph = Graph::of(definition);
+        let placement = place::place(&graph, &self.capacities(), options)?;
+        Ok((graph, placement))
+    }
+
+    /// Deploys a workflow on these workers. An earlier version retires: what is in flight ends on it.
+    ///
+    /// # Errors
+    /// If it fits nowhere, or a worker refuses or is lost; unless it is [`DeployError::Torn`], all workers that can
+    /// still be reached are as they were.
+    pub fn deploy(
+        &mut self,
+        definition: &Definition,
+        options: &place::Options,
+        limits: Limits,
+    ) -> Result<Deployment, DeployError> {
+        let (graph, placement) = self.place(definition, options)?;
+        self.check_executables(definition, &graph, &placement)?;
+        let workers = self.workers();
+        let version = self.next_version(&definition.workflow.value);
+        let terms = Terms {
+            deployment: planner::random_deployment()?,
+            version,
+            limits,
+        };
+        let plans = planner::plan(definition, &graph, &placement, &workers, terms);
+        self.prepare(plans, terms.deployment)?;
+        self.activate(terms.deployment)?;
+        Ok(Deployment {
+            id: terms.deployment,
+            version,
+            graph,
+            placement,
+            workers,
+        })
+    }
+
+    fn next_version(&self, workflow: &str) -> u32 {
+        let known = self
+            .descriptions()
+            .flat_map(|description| &description.workflows);
+        let latest = known
+            .filter(|(name, _)| name == workflow)
+            .map(|(_, version)| *version)
+            .max();
+        latest.unwrap_or(0).saturating_add(1)
+    }
+
+    /// Workers check this too; here the error can name the node, and comes before anything is sent.
+    fn check_executables(
+        &self,
+        definition: &Definition,
+        graph: &Graph,
+        placement: &Placement,
+    ) -> Result<(), DeployError> {
+        for (node, worker) in graph.nodes().zip(placement.workers()) {
+            let description = &self.members[*worker].description;
+            if !description.executables.contains(&node.executable) {
+                let known: Vec<&str> = description.executables.iter().map(String::as_str).collect();
+                let known =
+                    match crate::definition::nearest(&node.executable, known.iter().copied()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None if known.is_empty() => {
+                            "it is empty, or holds nothing that may be executed".to_owned()
+                        }
+                        None => format!("it has {}", place::names(known.into_iter())),
+                    };
+                return Err(DeployError::Executable {
+                    node: definition.nodes[node.defined].name.value.clone(),
+                    worker: description.name.clone(),
+                    executable: node.executable.clone(),
+                    known,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self, plans: Vec<Plan>, deployment: DeploymentId) -> Result<(), DeployError> {
+        let mut requests = Vec::with_capacity(plans.len());
+        for (member, plan) in self.members.iter().zip(plans) {
+            let request = Control::Prepare(plan);
+            let mut message = Vec::new();
+            encode(&request, &mut message);
+            if message.len() > BODY_BYTES_MAX {
+                let worker = member.description.name.clone();
+                return Err(DeployError::PlanBytes {
+                    worker,
+                    bytes: message.len(),
+                });
+            }
+            requests.push(request);
+        }
+        for (index, request) in requests.iter().enumerate() {
+            if let Err(error) = self.members[index].order(request) {
+                // The one that refused has kept nothing, but one that was lost on the way may have.
+                for member in &mut self.members[..=index] {
+                    // A worker that cannot be told drops what was never activated when this connection ends.
+                    let _ = member.order(&Control::Abort(deployment));
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn activate(&mut self, deployment: DeploymentId) -> Result<(), DeployError> {
+        for index in 0..self.members.len() {
+            let Err(error) = self.members[index].order(&Control::Activate(deployment)) else {
+                continue;
+            };
+            for member in &mut self.members[index..] {
+                let _ = member.order(&Control::Abort(deployment));
+            }
+            if index == 0 {
+                return Err(error);
+            }
+            let active: Vec<&str> = self
+                .descriptions()
+                .take(index)
+                .map(|member| member.name.as_str())
+                .collect();
+            return Err(DeployError::Torn {
+                worker: self.members[index].description.name.clone(),
+                cause: error.to_string(),
+                active: active.join(", "),
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes a workflow away: new invocations are refused, those in flight end.
+    ///
+    /// # Errors
+    /// The first refusal or loss; the other workers have been told all the same.
+    pub fn undeploy(&mut self, workflow: &str) -> Result<(), DeployError> {
+        let request = Control::Undeploy(workflow.to_owned());
+        let mut failed = None;
+        let mut changed = false;
+        for member in &mut self.members {
+            match member.order(&request) {
+                Ok(()) => changed = true,
+                Err(error) => {
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        match failed {
+            None => Ok(()),
+            Some(DeployError::Refused { worker, reason, .. }) => Err(DeployError::Refused {
+                worker,
+                reason,
+                unchanged: !changed,
+            }),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// What each worker tells of itself, as JSON, in the order of the addresses.
+    ///
+    /// # Errors
+    /// If a worker is lost.
+    pub fn status(&mut self) -> Result<Vec<serde_json::Value>, DeployError> {
+        let all = self
+            .members
+            .iter_mut()
+            .map(|member| Ok(member.control.status()?));
+        all.collect()
+    }
+}
+
+impl Member {
+    /// Asks for something to be done.
+    fn order(&mut self, request: &Control) -> Result<(), DeployError> {
+        match self.control.request(request)? {
+            ControlReply::Done => Ok(()),
+            ControlReply::Refused(reason) => Err(DeployError::Refused {
+                worker: self.description.name.clone(),
+                reason,
+                unchanged: true,
+            }),
+            other => Err(self
+                .control
+                .off_the_point("a deployment's step", &other)
+                .into()),
+        }
+    }
+}
+
+/// What a worker can take besides what it serves already.
+#[must_use]
+pub fn capacity(description: &WorkerDescription) -> WorkerCapacity {
+    let for_executors = place::executor_memory_bytes(description.memory_bytes);
+    let left = for_executors.saturating_sub(description.memory_reserved_bytes);
+    WorkerCapacity::new(
+        description.name.clone(),
+        description.cpus.len() as u32,
+        left,
+    )
+}
+
+fn distinct(members: &[Member]) -> Result<(), DeployError> {
+    let mut by_name: HashMap<&str, &Member> = HashMap::new();
+    let mut by_identity: HashMap<u32, &Member> = HashMap::new();
+    for member in members {
+        let (name, second) = (member.description.name.as_str(), member.address.clone());
+        if let Some(first) = by_name.insert(name, member) {
+            let (first_address, name) = (first.address.clone(), name.to_owned());
+            // One name, one epoch: two that were started as often are told apart by nothing, and one is likelier.
+            let same = first.description == member.description;
+            return Err(if same {
+                DeployError::SameWorker {
+                    first: first_address,
+                    second,
+                    name,
+                }
+            } else {
+                DeployError::SameName {
+                    first: first_address,
+                    second,
+                    name,
+                }
+            });
+        }
+        if let Some(first) = by_identity.insert(worker_hash(name), member) {
+            return Err(DeployError::SameIdentity {
+                first: first.description.name.clone(),
+                second: name.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}

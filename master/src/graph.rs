@@ -1,0 +1,212 @@
+//! The graph of a workflow: its nodes in topological order, and an edge from each to those that wait for it.
+//!
+//! A node's index is its number in the deployment. Among nodes that could stand at the same place the one that the
+//! definition names first comes first, so that a definition always gives the same numbers.
+
+use crate::definition::{Definition, From};
+use engine::plan::NodeId;
+use petgraph::graph::{DiGraph, NodeIndex};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// A node, as placement sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GraphNode {
+    /// As in the definition.
+    pub name: String,
+    /// What it runs in: nodes of one executable share a pool on a worker.
+    pub executable: String,
+    /// How long one activation is expected to run, in milliseconds.
+    pub runtime_ms: f64,
+    /// What all its outputs are expected to have, in bytes.
+    pub output_bytes: u64,
+    /// Executors that it wants.
+    pub scale: u32,
+    /// Memory of each of them, in MiB.
+    pub memory_mib: u32,
+    /// Its place in [`Definition::nodes`].
+    pub defined: usize,
+}
+
+/// Why one node waits for another.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Dependency {
+    /// The outputs that the consumer reads, rising; none if it only waits.
+    pub outputs: Vec<u16>,
+}
+
+/// A workflow's nodes and edges; without cycles.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    graph: DiGraph<GraphNode, Dependency>,
+}
+
+impl Graph {
+    /// The graph of a definition.
+    ///
+    /// ```
+    /// let text = "{ workflow: w, nodes: { b: { function: e:f, after: a }, a: { function: e:f } } }";
+    /// let definition = master::definition::parse("w.yaml", text.as_bytes()).unwrap();
+    /// let graph = master::graph::Graph::of(&definition);
+    /// let names: Vec<&str> = graph.nodes().map(|node| node.name.as_str()).collect();
+    /// assert_eq!(names, ["a", "b"]);
+    /// ```
+    ///
+    /// # Panics
+    /// On a definition with a cycle, which [`crate::definition::parse`] never gives.
+    #[must_use]
+    pub fn of(definition: &Definition) -> Self {
+        let order = topological_order(definition);
+        let mut graph = DiGraph::with_capacity(order.len(), order.len());
+        let mut ids = vec![NodeIndex::end(); order.len()];
+        for defined in order {
+            let node = &definition.nodes[defined];
+            ids[defined] = graph.add_node(GraphNode {
+                name: node.name.value.clone(),
+                executable: node.function.value.executable.clone(),
+                runtime_ms: node.profile.runtime_ms,
+                output_bytes: node.profile.output_bytes,
+                scale: u32::from(node.resources.scale),
+                memory_mib: node.resources.memory_mib,
+                defined,
+            });
+        }
+        for (consumer, id) in ids.iter().enumerate() {
+            for producer in definition.predecessors(consumer) {
+                let outputs = outputs_read(definition, producer, consumer);
+                graph.add_edge(ids[producer], *id, Dependency { outputs });
+            }
+        }
+        Self { graph }
+    }
+
+    /// Nodes, by their numbers.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &GraphNode> {
+        self.graph.raw_nodes().iter().map(|node| &node.weight)
+    }
+
+    /// One node.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &GraphNode {
+        &self.graph[NodeIndex::new(id as usize)]
+    }
+
+    /// Nodes in all.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.graph.node_count()
+    }
+
+    /// Edges as producer, consumer and what is between them; one for each pair. Producers' numbers are the lower ones.
+    pub fn edges(&self) -> impl ExactSizeIterator<Item = (NodeId, NodeId, &Dependency)> {
+        let edges = self.graph.raw_edges().iter();
+        edges.map(|edge| {
+            (
+                edge.source().index() as NodeId,
+                edge.target().index() as NodeId,
+                &edge.weight,
+            )
+        })
+    }
+
+    /// The number of the node at a place in [`Definition::nodes`], for each place.
+    #[must_use]
+    pub fn ids_by_definition(&self) -> Vec<NodeId> {
+        let mut ids = vec![0; self.node_count()];
+        for (id, node) in self.nodes().enumerate() {
+            ids[node.defined] = id as NodeId;
+        }
+        ids
+    }
+}
+
+/// Kahn's algorithm; of the nodes that are free, the first of the definition is taken.
+fn topological_order(definition: &Definition) -> Vec<usize> {
+    let count = definition.nodes.len();
+    let mut waits_for = vec![0_usize; count];
+    let mut successors = vec![Vec::new(); count];
+    for (node, waits) in waits_for.iter_mut().enumerate() {
+        let predecessors = definition.predecessors(node);
+        *waits = predecessors.len();
+        for predecessor in predecessors {
+            successors[predecessor].push(node);
+        }
+    }
+    let mut free: BinaryHeap<Reverse<usize>> = (0..count)
+        .filter(|node| waits_for[*node] == 0)
+        .map(Reverse)
+        .collect();
+    let mut order = Vec::with_capacity(count);
+    while let Some(Reverse(node)) = free.pop() {
+        order.push(node);
+        for successor in &successors[node] {
+            waits_for[*successor] -= 1;
+            if waits_for[*successor] == 0 {
+                free.push(Reverse(*successor));
+            }
+        }
+    }
+    assert_eq!(order.len(), count, "a definition has no cycles");
+    order
+}
+
+fn outputs_read(definition: &Definition, producer: usize, consumer: usize) -> Vec<u16> {
+    let consumer = &definition.nodes[consumer];
+    let sources = consumer.foreach.iter().map(|from| from.value);
+    let sources = sources.chain(consumer.inputs.iter().map(|input| input.from.value));
+    let mut outputs: Vec<u16> = sources
+        .filter_map(|from| match from {
+            From::Output { node, output } if node == producer => Some(output),
+            _ => None,
+        })
+        .collect();
+    outputs.sort_unstable();
+    outputs.dedup();
+    outputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::parse;
+
+    const DIAMOND: &str = "
+workflow: diamond
+input: { text: bytes }
+nodes:
+  join: { function: e:join, input: { l: left.o, r: right.o, again: left.o }, after: [start, left] }
+  right: { function: e:f, input: { i: start.a, j: start.b } , output: { o: bytes } }
+  left: { function: e:f, input: { i: start.b }, output: { o: bytes } }
+  start: { function: e:f, input: { t: input.text }, output: { a: bytes, b: bytes } }
+";
+
+    #[test]
+    fn numbers_are_topological_and_otherwise_follow_the_definition() {
+        let definition = parse("d.yaml", DIAMOND.as_bytes()).unwrap();
+        let graph = Graph::of(&definition);
+        let names: Vec<&str> = graph.nodes().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["start", "right", "left", "join"]);
+        assert_eq!(graph.ids_by_definition(), [3, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_pair_of_nodes_has_one_edge_with_all_that_is_read() {
+        let definition = parse("d.yaml", DIAMOND.as_bytes()).unwrap();
+        let mut edges: Vec<_> = Graph::of(&definition)
+            .edges()
+            .map(|(a, b, edge)| (a, b, edge.outputs.clone()))
+            .collect();
+        edges.sort();
+        let expected = [
+            (0, 1, vec![0, 1]),
+            (0, 2, vec![1]),
+            (0, 3, vec![]),
+            (1, 3, vec![0]),
+            (2, 3, vec![0]),
+        ];
+        assert_eq!(edges, expected);
+    }
+}

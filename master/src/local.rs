@@ -1,0 +1,363 @@
+//! Workers on this host, for one run: started, waited for, and ended with whoever started them.
+//!
+//! Each worker's standard input is a pipe whose other end this process holds: when it ends, however it ends, the
+//! worker reads the end of its input (`--end-with-stdin`) and ends too. State directories live in a temporary folder.
+
+use engine::worker::host;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// File name of the worker's program.
+const WORKER_PROGRAM: &str = "faasflow-worker";
+/// CPUs below which a worker of its own makes no sense: its lane and an executor run side by side.
+const CPUS_EACH_MIN: usize = 2;
+/// Most memory that a worker is given without being told, and least.
+const MEMORY_BYTES_MAX: u64 = 4 << 30;
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
+/// Longest time from starting a worker to its `ready` line: it measures the machine first.
+const READY_MAX: Duration = Duration::from_secs(30);
+/// How long a worker may take to end before it is killed.
+const END_MAX: Duration = Duration::from_secs(5);
+/// Most workers that are started at once.
+const WORKERS_MAX: usize = 64;
+/// Longest line that is read of a worker's standard output.
+const LINE_BYTES_MAX: u64 = 4096;
+
+/// How local workers are to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many.
+    pub workers: usize,
+    /// Where their executables are.
+    pub functions: PathBuf,
+    /// `--wait`, if it is not to be the worker's own default.
+    pub wait: Option<String>,
+    /// `--executors`, likewise.
+    pub executors: Option<String>,
+    /// `--cpus` of each worker, if they are not to be parted evenly.
+    pub cpu_sets: Option<Vec<String>>,
+    /// Memory of each, in bytes; without it a quarter of what this process may have, parted evenly.
+    pub memory_bytes: Option<u64>,
+    /// `--cluster-key-file`, if there is one.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Why local workers could not be started. Those that were are ended.
+#[derive(Debug, Error, miette::Diagnostic)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// A number that makes no sense.
+    #[error("{0} local workers cannot be started")]
+    #[diagnostic(help("--local takes a number from 1 to {WORKERS_MAX}"))]
+    Count(usize),
+    /// No program.
+    #[error(
+        "the worker's program, {WORKER_PROGRAM}, is neither beside this one nor in any folder of PATH"
+    )]
+    #[diagnostic(help("build it with `cargo build --release`, or put its folder into PATH"))]
+    Program,
+    /// No folder of functions.
+    #[error("{path} is no folder to take functions from: {source}")]
+    #[diagnostic(help("name the folder of your executables: --functions DIR"))]
+    Functions {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No temporary folder.
+    #[error("no folder for the workers' state can be made: {0}")]
+    #[diagnostic(help("set TMPDIR to a folder that may be written"))]
+    State(std::io::Error),
+    /// Not to be started.
+    #[error("cannot start {program}: {source}")]
+    Spawn {
+        /// What.
+        program: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Ended, or silent, before it was ready.
+    #[error("local worker {name} {what}")]
+    #[diagnostic(help("what it printed above says why"))]
+    NotReady {
+        /// Which.
+        name: String,
+        /// What it did.
+        what: String,
+    },
+}
+
+/// Workers that end when this is dropped.
+#[derive(Debug)]
+pub struct LocalWorkers {
+    workers: Vec<LocalWorker>,
+    note: String,
+    /// Removed after the workers have ended: fields are dropped in this order, and [`Drop`] waits for them first.
+    _state: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct LocalWorker {
+    child: Child,
+    /// Closing it ends the worker.
+    stdin: Option<ChildStdin>,
+    address: String,
+}
+
+impl LocalWorkers {
+    /// Starts workers, named `local-1` and on, each at a port of its own on loopback, and waits until all are ready.
+    ///
+    /// # Errors
+    /// If the program or folders are missing, or a worker does not become ready.
+    pub fn start(options: &Options) -> Result<Self, LocalError> {
+        if !(1..=WORKERS_MAX).contains(&options.workers) {
+            return Err(LocalError::Count(options.workers));
+        }
+        let functions_error = |source| LocalError::Functions {
+            path: options.functions.clone(),
+            source,
+        };
+        std::fs::read_dir(&options.functions).map_err(functions_error)?;
+        let program = find_program().ok_or(LocalError::Program)?;
+        let state = tempfile::Builder::new()
+            .prefix("faasflow-")
+            .tempdir()
+            .map_err(LocalError::State)?;
+        let (parted, note) = part_cpus(&host::allowed_cpus(), options.workers);
+        let cpu_sets = options.cpu_sets.as_ref().unwrap_or(&parted);
+        let memory_bytes = options
+            .memory_bytes
+            .unwrap_or_else(|| default_memory_bytes(options.workers));
+        let mut started = Self {
+            workers: Vec::new(),
+            note,
+            _state: state,
+        };
+        let mut ready = VecDeque::new();
+        for (index, cpus) in cpu_sets.iter().take(options.workers).enumerate() {
+            let name = format!("local-{}", index + 1);
+            let mut command = Command::new(&program);
+            command.args(["--listen", "127.0.0.1:0", "--name", &name, "--cpus", cpus]);
+            command.args(["--memory", &memory_bytes.to_string(), "--end-with-stdin"]);
+            command.arg("--functions").arg(&options.functions);
+            command
+                .arg("--state-dir")
+                .arg(started._state.path().join(&name));
+            if let Some(wait) = &options.wait {
+                command.args(["--wait", wait]);
+            }
+            if let Some(executors) = &options.executors {
+                command.args(["--executors", executors]);
+            }
+            if let Some(key_file) = &options.key_file {
+                command.arg("--cluster-key-file").arg(key_file);
+            }
+            // A group of its own: Ctrl-C is for this program, which then ends the workers in good order.
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .process_group(0);
+            let mut child = command.spawn().map_err(|source| LocalError::Spawn {
+                program: program.clone(),
+                source,
+            })?;
+            let stdin = child.stdin.take();
+            ready.push_back((name, ready_line(&mut child)));
+            started.workers.push(LocalWorker {
+                child,
+                stdin,
+                address: String::new(),
+            });
+        }
+        let deadline = Instant::now() + READY_MAX;
+        for worker in &mut started.workers {
+            let Some((name, line)) = ready.pop_front() else {
+                unreachable!("one for each worker")
+            };
+            worker.address = await_ready(name, &line, deadline, &mut worker.child)?;
+        }
+        Ok(started)
+    }
+
+    /// How the CPUs were parted, for people.
+    #[must_use]
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    /// Where they listen, as `HOST:PORT`.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.workers
+            .iter()
+            .map(|worker| worker.address.clone())
+            .collect()
+    }
+
+    /// Their processes' ids.
+    #[must_use]
+    pub fn pids(&self) -> Vec<u32> {
+        self.workers
+            .iter()
+            .map(|worker| worker.child.id())
+            .collect()
+    }
+}
+
+impl Drop for LocalWorkers {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            worker.stdin = None;
+        }
+        let deadline = Instant::now() + END_MAX;
+        for worker in &mut self.workers {
+            end(&mut worker.child, deadline);
+        }
+    }
+}
+
+/// Waits for a process that has been told to end, and kills it at the deadline.
+fn end(child: &mut Child, deadline: Instant) {
+    // Its standard output is read to the end by a thread, so that it cannot block on that.
+    while let Ok(None) = child.try_wait() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            // Both fail only if it has just ended.
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        wait_for_end(child, left);
+    }
+}
+
+/// Waits until a child ends, or for so long.
+fn wait_for_end(child: &Child, left: Duration) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let Some(Ok(pidfd)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+        // Kernels before 5.3 have no pidfd; this is the end of a run, where a hundredth of a second is nothing.
+        std::thread::sleep(left.min(Duration::from_millis(10)));
+        return;
+    };
+    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+    // An interrupted or failed wait makes the caller look again.
+    let _ = poll(&mut fds, timeout);
+}
+
+/// Reads a worker's standard output: sends its first line, and drops the rest.
+fn ready_line(child: &mut Child) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(stdout) = child.stdout.take() {
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(stdout);
+            let mut line = String::new();
+            if (&mut reader)
+                .take(LINE_BYTES_MAX)
+                .read_line(&mut line)
+                .is_ok()
+                && !line.is_empty()
+            {
+                // The receiver is gone if another worker failed first.
+                let _ = sender.send(line);
+            }
+            drop(sender);
+            let _ = std::io::copy(&mut reader, &mut std::io::sink());
+        });
+    }
+    receiver
+}
+
+fn await_ready(
+    name: String,
+    line: &mpsc::Receiver<String>,
+    deadline: Instant,
+    child: &mut Child,
+) -> Result<String, LocalError> {
+    match line.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(line) => match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["ready", _, address] => Ok(address.to_owned()),
+            _ => Err(LocalError::NotReady {
+                name,
+                what: format!("said {:?} instead of being ready", line.trim_end()),
+            }),
+        },
+        Err(RecvTimeoutError::Timeout) => Err(LocalError::NotReady {
+            name,
+            what: format!("was not ready within {READY_MAX:?}"),
+        }),
+        Err(RecvTimeoutError::Disconnected) => {
+            let what = match child.wait() {
+                Ok(status) => format!("ended before it was ready ({status})"),
+                Err(error) => format!("ended before it was ready ({error})"),
+            };
+            Err(LocalError::NotReady { name, what })
+        }
+    }
+}
+
+/// The worker's program: beside this one, or in a folder of PATH.
+fn find_program() -> Option<PathBuf> {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(Path::to_path_buf));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = beside.into_iter().chain(std::env::split_paths(&path));
+    folders
+        .map(|folder| folder.join(WORKER_PROGRAM))
+        .find(|program| program.is_file())
+}
+
+/// A quarter of the memory that this process may have, parted evenly, within what makes sense.
+fn default_memory_bytes(workers: usize) -> u64 {
+    let bound = host::memory_bound().map_or(MEMORY_BYTES_MAX, |bound| bound.bytes);
+    (bound / 4 / workers as u64).clamp(MEMORY_BYTES_MIN, MEMORY_BYTES_MAX)
+}
+
+/// The CPU list of each worker, and how it came about: parted evenly if each gets two at least, else all share.
+fn part_cpus(allowed: &[u32], workers: usize) -> (Vec<String>, String) {
+    let listed = |cpus: &[u32]| {
+        cpus.iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    let each = allowed.len() / workers;
+    if each >= CPUS_EACH_MIN {
+        let sets = (0..workers)
+            .map(|worker| listed(&allowed[worker * each..(worker + 1) * each]))
+            .collect();
+        return (
+            sets,
+            format!("{workers} local workers with {each} CPUs each"),
+        );
+    }
+    let all = listed(allowed);
+    let note = format!(
+        "{workers} local workers share CPUs {all}: there are fewer than {CPUS_EACH_MIN} for each"
+    );
+    (vec![all; workers], note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpus_are_parted_evenly_or_shared_by_all() {
+        assert_eq!(part_cpus(&[0, 1, 2, 3, 4], 2).0, ["0,1", "2,3"]);
+        let (sets, note) = part_cpus(&[4, 5, 6], 2);
+        assert_eq!(sets, ["4,5,6", "4,5,6"]);
+        assert!(note.contains("share CPUs 4,5,6"), "{note}");
+    }
+}

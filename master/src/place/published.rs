@@ -1,0 +1,317 @@
+//! The published greedy partitioner ("grouping"): FaaSFlow, ASPLOS 2022, artifact v1.1.
+//!
+//! 1. Each node is a group of its own, put on worker `hash(name) mod W`. The artifact's hash is Python's; here it is
+//!    FNV-1a (64 bits), so that a definition always begins from the same place.
+//! 2. An out-edge weighs the bytes of *all* outputs of its producer over the network's bandwidth; inside a group, that
+//!    divided by 15.
+//! 3. Of the longest path by run times and weights (ties: the larger heaviest edge) the edges are tried in falling
+//!    weight; the first whose two groups can be merged merges them, and the search starts over. It ends when no edge of
+//!    the current longest path can be merged, or one group is left.
+//! 4. Two groups can be merged if together they have at most 100 nodes, if some worker has room for both once both are
+//!    released (best fit), and if what is held in memory stays within the quota, a producer's outputs being charged
+//!    once.
+//!
+//! Where this system differs, and the rule is ours: memory counts as a capacity beside executors; a group that is fixed
+//! to a worker stays there; the quota is 0.8 of the memory that executors ask for, since a node's own peak is not
+//! declared.
+
+use super::WorkerCapacity;
+use super::capacity::Demand;
+use crate::graph::Graph;
+use rustc_hash::FxHashSet;
+
+/// The artifact's bandwidth: 25 MiB/s shared by four, in bytes a second.
+const NETWORK_BYTES_PER_S: f64 = 25.0 * 1024.0 * 1024.0 / 4.0;
+/// How much less an edge weighs inside a group.
+const LOCAL_SPEEDUP: f64 = 15.0;
+/// Nodes of one group.
+const GROUP_NODES_MAX: usize = 100;
+/// What of the executors' memory may hold payloads: the artifact keeps 0.2 back.
+const QUOTA_SHARE: f64 = 0.8;
+
+/// Nodes that go together.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    pub(super) nodes: Vec<usize>,
+    pub(super) worker: usize,
+    pub(super) demand: Demand,
+    /// Whether a node of it is fixed to that worker.
+    pub(super) fixed: bool,
+}
+
+/// FNV-1a, 64 bits.
+pub(super) fn fnv1a(name: &str) -> u64 {
+    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    name.bytes().fold(OFFSET_BASIS, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    })
+}
+
+/// Groups the nodes of a graph and gives each group a worker. A worker may be left with more than it takes, if the
+/// first step put it there.
+pub(super) fn group(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    fixed: &[Option<usize>],
+    quota_bytes: Option<u64>,
+) -> Vec<Group> {
+    let mut grouping = Grouping::new(graph, workers, fixed, quota_bytes);
+    while grouping.groups_left > 1 && grouping.merge_on_longest_path() {}
+    grouping.groups.into_iter().flatten().collect()
+}
+
+/// An edge with its weight between groups, in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    from: usize,
+    to: usize,
+    remote_s: f64,
+}
+
+struct Grouping<'a> {
+    workers: &'a [WorkerCapacity],
+    /// By node.
+    runtime_s: Vec<f64>,
+    output_bytes: Vec<u64>,
+    group_of: Vec<usize>,
+    /// By consumer: places in `edges`.
+    incoming: Vec<Vec<usize>>,
+    edges: Vec<Edge>,
+    /// `None` once merged into another.
+    groups: Vec<Option<Group>>,
+    groups_left: usize,
+    used: Vec<Demand>,
+    quota_bytes: u64,
+    /// Producers whose outputs are held in memory for a consumer of their own group, and what they come to.
+    charged: FxHashSet<usize>,
+    charged_bytes: u64,
+}
+
+impl<'a> Grouping<'a> {
+    fn new(
+        graph: &Graph,
+        workers: &'a [WorkerCapacity],
+        fixed: &[Option<usize>],
+        quota_bytes: Option<u64>,
+    ) -> Self {
+        let mut used = vec![Demand::default(); workers.len()];
+        let mut groups = Vec::with_capacity(graph.node_count());
+        for (index, node) in graph.nodes().enumerate() {
+            let hashed = (fnv1a(&node.name) % workers.len() as u64) as usize;
+            let worker = fixed[index].unwrap_or(hashed);
+            let demand = Demand::of_node(node);
+            used[worker] = used[worker].plus(demand);
+            groups.push(Some(Group {
+                nodes: vec![index],
+                worker,
+                demand,
+                fixed: fixed[index].is_some(),
+            }));
+        }
+        let output_bytes: Vec<u64> = graph.nodes().map(|node| node.output_bytes).collect();
+        let mut incoming = vec![Vec::new(); graph.node_count()];
+        let mut edges = Vec::with_capacity(graph.edges().len());
+        for (from, to, _) in graph.edges() {
+            let (from, to) = (from as usize, to as usize);
+            incoming[to].push(edges.len());
+            edges.push(Edge {
+                from,
+                to,
+                remote_s: output_bytes[from] as f64 / NETWORK_BYTES_PER_S,
+            });
+        }
+        let memory_mib = graph
+            .nodes()
+            .fold(Demand::default(), |sum, node| {
+                sum.plus(Demand::of_node(node))
+            })
+            .memory_mib;
+        let published = memory_mib as f64 * (1 << 20) as f64 * QUOTA_SHARE;
+        Self {
+            workers,
+            runtime_s: graph.nodes().map(|node| node.runtime_ms / 1000.0).collect(),
+            output_bytes,
+            group_of: (0..graph.node_count()).collect(),
+            incoming,
+            edges,
+            groups_left: groups.len(),
+            groups,
+            used,
+            quota_bytes: quota_bytes.unwrap_or(published as u64),
+            charged: FxHashSet::default(),
+            charged_bytes: 0,
+        }
+    }
+
+    fn weight_s(&self, edge: &Edge) -> f64 {
+        if self.group_of[edge.from] == self.group_of[edge.to] {
+            edge.remote_s / LOCAL_SPEEDUP
+        } else {
+            edge.remote_s
+        }
+    }
+
+    /// Steps 3 and 4, once. Whether groups were merged.
+    fn merge_on_longest_path(&mut self) -> bool {
+        let mut path = self.longest_path();
+        // The sort is stable: of equal edges the one nearer to the path's beginning comes first.
+        path.sort_by(|a, b| {
+            self.weight_s(&self.edges[*b])
+                .total_cmp(&self.weight_s(&self.edges[*a]))
+        });
+        path.into_iter().any(|edge| self.merge(edge))
+    }
+
+    /// The edges of the longest path, first to last.
+    fn longest_path(&self) -> Vec<usize> {
+        // Nodes are numbered in topological order, so that one pass sees producers first.
+        let nodes = self.runtime_s.len();
+        let mut best: Vec<PathEnd> = Vec::with_capacity(nodes);
+        for node in 0..nodes {
+            let mut end = PathEnd {
+                length_s: self.runtime_s[node],
+                heaviest_s: 0.0,
+                by: None,
+            };
+            for index in &self.incoming[node] {
+                let edge = &self.edges[*index];
+                let weight_s = self.weight_s(edge);
+                let before = &best[edge.from];
+                let candidate = PathEnd {
+                    length_s: before.length_s + weight_s + self.runtime_s[node],
+                    heaviest_s: before.heaviest_s.max(weight_s),
+                    by: Some(*index),
+                };
+                if end.by.is_none() || candidate.beats(&end) {
+                    end = candidate;
+                }
+            }
+            best.push(end);
+        }
+        let mut last = 0;
+        for node in 1..nodes {
+            if best[node].beats(&best[last]) {
+                last = node;
+            }
+        }
+        let mut path = Vec::new();
+        while let Some(index) = best.get(last).and_then(|end| end.by) {
+            path.push(index);
+            last = self.edges[index].from;
+        }
+        path.reverse();
+        path
+    }
+
+    /// Merges the groups of an edge if step 4 allows it.
+    fn merge(&mut self, edge: usize) -> bool {
+        let Edge { from, to, .. } = self.edges[edge];
+        let (into, gone) = (self.group_of[from], self.group_of[to]);
+        if into == gone {
+            return false;
+        }
+        let (Some(a), Some(b)) = (&self.groups[into], &self.groups[gone]) else {
+            unreachable!("a node's group is one that is left");
+        };
+        if a.nodes.len() + b.nodes.len() > GROUP_NODES_MAX {
+            return false;
+        }
+        let Some(worker) = self.room_for(a, b) else {
+            return false;
+        };
+        let newly_charged = self.newly_charged(into, gone);
+        let charge: u64 = newly_charged
+            .iter()
+            .fold(0, |sum, node| sum.saturating_add(self.output_bytes[*node]));
+        if self.charged_bytes.saturating_add(charge) > self.quota_bytes {
+            return false;
+        }
+        self.charged.extend(newly_charged);
+        self.charged_bytes += charge;
+        let (Some(a), Some(b)) = (self.groups[into].take(), self.groups[gone].take()) else {
+            unreachable!("both were there a moment ago");
+        };
+        for group in [&a, &b] {
+            let used = &mut self.used[group.worker];
+            used.executors -= group.demand.executors;
+            used.memory_mib -= group.demand.memory_mib;
+        }
+        let demand = a.demand.plus(b.demand);
+        self.used[worker] = self.used[worker].plus(demand);
+        let mut nodes = a.nodes;
+        for node in &b.nodes {
+            self.group_of[*node] = into;
+        }
+        nodes.extend(b.nodes);
+        self.groups[into] = Some(Group {
+            nodes,
+            worker,
+            demand,
+            fixed: a.fixed || b.fixed,
+        });
+        self.groups_left -= 1;
+        true
+    }
+
+    /// Best fit: of the workers with room for both groups once both are released, the one with the least free
+    /// executors; of equals the first. A fixed group leaves one worker to choose.
+    fn room_for(&self, a: &Group, b: &Group) -> Option<usize> {
+        let only = match (a.fixed, b.fixed) {
+            (true, true) if a.worker != b.worker => return None,
+            (true, _) => Some(a.worker),
+            (_, true) => Some(b.worker),
+            (false, false) => None,
+        };
+        let wanted = a.demand.plus(b.demand);
+        let mut best: Option<(u32, usize)> = None;
+        for (index, worker) in self.workers.iter().enumerate() {
+            if only.is_some_and(|only| only != index) {
+                continue;
+            }
+            let mut used = self.used[index];
+            for group in [a, b].into_iter().filter(|group| group.worker == index) {
+                used.executors -= group.demand.executors;
+                used.memory_mib -= group.demand.memory_mib;
+            }
+            let free = worker.executors.saturating_sub(used.executors);
+            let free_mib = worker.memory_mib.saturating_sub(used.memory_mib);
+            let fits = wanted.executors <= free && wanted.memory_mib <= free_mib;
+            if fits && best.is_none_or(|(least, _)| free < least) {
+                best = Some((free, index));
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Producers with an edge between the two groups whose outputs memory does not hold yet.
+    fn newly_charged(&self, a: usize, b: usize) -> Vec<usize> {
+        let mut producers: Vec<usize> = self
+            .edges
+            .iter()
+            .filter(|edge| {
+                let ends = (self.group_of[edge.from], self.group_of[edge.to]);
+                (ends == (a, b) || ends == (b, a)) && !self.charged.contains(&edge.from)
+            })
+            .map(|edge| edge.from)
+            .collect();
+        producers.sort_unstable();
+        producers.dedup();
+        producers
+    }
+}
+
+/// The longest path that ends at a node.
+#[derive(Clone, Copy, Debug)]
+struct PathEnd {
+    length_s: f64,
+    heaviest_s: f64,
+    /// The path's last edge.
+    by: Option<usize>,
+}
+
+impl PathEnd {
+    fn beats(&self, other: &Self) -> bool {
+        (self.length_s, self.heaviest_s) > (other.length_s, other.heaviest_s)
+    }
+}

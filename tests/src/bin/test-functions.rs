@@ -1,0 +1,198 @@
+//! `test-functions`: what the end-to-end tests run on workers. Each function does one thing that a test is about.
+#![forbid(unsafe_code)]
+
+use faasflow_tests::gate::{self, Verdict};
+use faasflow_tests::pattern;
+use faasstore::{Call, Context, Error, bytes, function, serve};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    serve([
+        bytes("echo", |text: &[u8], _: &Context| Ok(text.to_vec())),
+        bytes("upper", |text: &[u8], _: &Context| {
+            Ok(text.to_ascii_uppercase())
+        }),
+        bytes("digest", |text: &[u8], _: &Context| {
+            Ok(pattern::digest(text))
+        }),
+        bytes("who", |_: &[u8], context: &Context| {
+            Ok(format!("{} {}", std::process::id(), context.worker()))
+        }),
+        bytes("fail", fail),
+        bytes("fail_first", fail_first),
+        bytes("burn", burn),
+        function("gate", gate),
+        function("join", join),
+        function("make", make),
+        function("items", items),
+        function("digest_list", digest_list),
+        function("concat", concat),
+        function("alias", alias),
+        function("alias_item", alias_item),
+        function("pass_items", pass_items),
+        function("spread", spread),
+        function("collect", collect),
+        function("wrong_name", |call: &mut Call| {
+            call.write("nothing_of_that_name", b"")
+        }),
+        function("twice", twice),
+        function("beyond", beyond),
+        function("touch", touch),
+    ])
+}
+
+/// Fails with its input as the text.
+fn fail(text: &[u8], _: &Context) -> Result<Vec<u8>, Error> {
+    Err(Error::new(String::from_utf8_lossy(text)))
+}
+
+/// Fails at its first attempt, and passes its input on at the next.
+fn fail_first(text: &[u8], context: &Context) -> Result<Vec<u8>, Error> {
+    match context.attempt() {
+        1 => Err(Error::new("the first attempt fails")),
+        _ => Ok(text.to_vec()),
+    }
+}
+
+/// Keeps a CPU busy for as many milliseconds as the input says, and passes it on.
+fn burn(text: &[u8], _: &Context) -> Result<Vec<u8>, Error> {
+    let time = Duration::from_millis(std::str::from_utf8(text)?.trim().parse()?);
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+    Ok(text.to_vec())
+}
+
+/// `gate` (a socket's path) → `out`: does what its test says once it is there.
+fn gate(call: &mut Call) -> Result<(), Error> {
+    let path = std::str::from_utf8(call.bytes("gate")?)?;
+    let context = call.context();
+    let verdict = gate::wait_at(
+        Path::new(path),
+        context.attempt(),
+        context.node(),
+        context.worker(),
+    )?;
+    match verdict {
+        Verdict::Pass => call.write("out", format!("attempt {}", context.attempt()).as_bytes()),
+        Verdict::Fail => Err(Error::new("as told")),
+        Verdict::Panic => panic!("as told"),
+        Verdict::Abort => std::process::abort(),
+        Verdict::Hang => loop {
+            std::thread::park();
+        },
+        Verdict::Burn => loop {
+            std::hint::spin_loop();
+        },
+        Verdict::Forget => Ok(()),
+        Verdict::Exit => std::process::exit(0),
+    }
+}
+
+/// `a`, `b` → `out`: one behind the other.
+fn join(call: &mut Call) -> Result<(), Error> {
+    let (a, b) = (call.bytes("a")?, call.bytes("b")?);
+    call.write("out", &[a, b].concat())
+}
+
+/// `length` (a value) → `out`: so many bytes of the pattern, written in place.
+fn make(call: &mut Call) -> Result<(), Error> {
+    let length: usize = call.value("length")?;
+    let mut out = call.reserve("out", length)?;
+    pattern::fill(7, out.as_mut_slice());
+    out.commit(length)
+}
+
+/// `shape` (a value: count and length) → `list`: so many items of the pattern.
+fn items(call: &mut Call) -> Result<(), Error> {
+    let (count, length): (u32, usize) = call.value("shape")?;
+    let mut list = call.list_output("list")?;
+    for index in 0..count {
+        list.push(&pattern::item(7, index, length))?;
+    }
+    Ok(())
+}
+
+/// `list` → `out`: its digest.
+fn digest_list(call: &mut Call) -> Result<(), Error> {
+    let digest = pattern::digest_items(call.list("list")?.iter());
+    call.write("out", digest.as_bytes())
+}
+
+/// `list` → `out`: its items, one behind the other.
+fn concat(call: &mut Call) -> Result<(), Error> {
+    let list = call.list("list")?;
+    let mut out = call.reserve("out", list.iter().flatten().map(<[u8]>::len).sum())?;
+    for item in list.iter().flatten() {
+        out.write_all(item)?;
+    }
+    out.finish();
+    Ok(())
+}
+
+/// `data` → `out`: all but its first and last byte, not copied.
+fn alias(call: &mut Call) -> Result<(), Error> {
+    let length = call.bytes("data")?.len();
+    call.alias("out", "data", 1..length - 1)
+}
+
+/// `list` → `first`, `rest`: its first item and a list of the others, not copied.
+fn alias_item(call: &mut Call) -> Result<(), Error> {
+    let count = call.list("list")?.len();
+    let mut first = call.list_output("first")?;
+    first.push_item_alias("list", 0, ..)?;
+    let mut rest = call.list_output("rest")?;
+    for index in 1..count {
+        rest.push_item_alias("list", index, ..)?;
+    }
+    Ok(())
+}
+
+/// `list` → `list`: the same items, not copied.
+fn pass_items(call: &mut Call) -> Result<(), Error> {
+    let count = call.list("list")?.len();
+    let mut out = call.list_output("list")?;
+    for index in 0..count {
+        out.push_item_alias("list", index, ..)?;
+    }
+    Ok(())
+}
+
+/// `in` → `out0` to `out11`: more outputs than fit into a completion.
+fn spread(call: &mut Call) -> Result<(), Error> {
+    let text = call.bytes("in")?;
+    for index in 0..12 {
+        let out = [text, index.to_string().as_bytes()].concat();
+        call.write(&format!("out{index}"), &out)?;
+    }
+    Ok(())
+}
+
+/// `in0` to `in11` → `out`: more inputs than fit into a request, one behind the other.
+fn collect(call: &mut Call) -> Result<(), Error> {
+    let mut out = Vec::new();
+    for index in 0..12 {
+        out.extend_from_slice(call.bytes(&format!("in{index}"))?);
+    }
+    call.write("out", &out)
+}
+
+/// `in` → `out`, written twice.
+fn twice(call: &mut Call) -> Result<(), Error> {
+    call.write("out", b"first")?;
+    call.write("out", b"second")
+}
+
+/// `in` → `out`: more than any arena holds.
+fn beyond(call: &mut Call) -> Result<(), Error> {
+    call.reserve("out", 1 << 40).map(drop)
+}
+
+/// `in` → `out`: nothing at all, as soon as it can be.
+fn touch(call: &mut Call) -> Result<(), Error> {
+    call.write("out", b"")
+}

@@ -1,0 +1,70 @@
+//! Payloads of any length that a test and its functions can make and check without sending them to each other.
+
+/// Bytes that differ from page to page, so that an exchanged, repeated or missing range shows.
+#[must_use]
+pub fn bytes(seed: u32, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fill(seed, &mut bytes);
+    bytes
+}
+
+/// As [`bytes`], into memory that is there.
+pub fn fill(seed: u32, bytes: &mut [u8]) {
+    // A splitmix64 sequence: eight bytes a step, so that 64 MiB are quickly made even without optimization.
+    let mut state = u64::from(seed) << 32 | bytes.len() as u64;
+    for chunk in bytes.chunks_mut(8) {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = state;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
+    }
+}
+
+/// Length and checksum of bytes, as text.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    format!("{} bytes {:08x}", bytes.len(), crc32fast::hash(bytes))
+}
+
+/// Count, length and checksum of the items of a list, in order, as text; an absent item counts as such.
+pub fn digest_items<'a>(items: impl IntoIterator<Item = Option<&'a [u8]>>) -> String {
+    let (mut count, mut absent, mut length) = (0_u64, 0_u64, 0_u64);
+    let mut hasher = crc32fast::Hasher::new();
+    for item in items {
+        count += 1;
+        match item {
+            Some(item) => {
+                length += item.len() as u64;
+                // The length too, so that a border between items which moved shows.
+                hasher.update(&(item.len() as u64).to_le_bytes());
+                hasher.update(item);
+            }
+            None => absent += 1,
+        }
+    }
+    format!(
+        "{count} items, {absent} absent, {length} bytes {:08x}",
+        hasher.finalize()
+    )
+}
+
+/// Item `index` of the list that the function `test-functions:items` makes of this seed.
+#[must_use]
+pub fn item(seed: u32, index: u32, length: usize) -> Vec<u8> {
+    bytes(seed.wrapping_add(index), length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_tell_payloads_apart() {
+        assert_eq!(digest(&bytes(1, 100)), digest(&bytes(1, 100)));
+        assert_ne!(digest(&bytes(1, 100)), digest(&bytes(2, 100)));
+        assert_ne!(bytes(1, 100)[..50], bytes(1, 100)[50..]);
+        let parts = |parts: &[&[u8]]| digest_items(parts.iter().copied().map(Some));
+        assert_ne!(parts(&[b"ab", b"c"]), parts(&[b"a", b"bc"]));
+    }
+}

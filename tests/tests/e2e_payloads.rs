@@ -1,0 +1,304 @@
+//! What goes in comes out: payloads and lists of any size, within a worker and between workers, by every tier.
+
+use engine::wire::Tier;
+use faasflow_tests::cluster::{Cluster, Setup, bytes, output, payload};
+use faasflow_tests::pattern;
+use faasflow_tests::skip::skip;
+use master::client::{Answered, Payload};
+
+/// Payloads up to so many bytes travel inside a message between workers.
+const INLINE_BYTES_MAX: usize = 16 << 10;
+/// Nothing, almost nothing, the border between inline and streamed, one chunk and more, many chunks.
+const SIZES: [usize; 8] = [
+    0,
+    1,
+    INLINE_BYTES_MAX - 1,
+    INLINE_BYTES_MAX,
+    INLINE_BYTES_MAX + 1,
+    1 << 20,
+    (1 << 20) + 1,
+    64 << 20,
+];
+
+const RELAY: &str = "
+workflow: relay
+input: { data: bytes }
+nodes:
+  near:
+    function: test-functions:echo
+    input: { in: input.data }
+    output: { out: bytes }
+    resources: { memory_mib: 192 }
+  far:
+    function: test-functions:echo
+    input: { in: near.out }
+    output: { out: bytes }
+    resources: { memory_mib: 192 }
+  digest:
+    function: test-functions:digest
+    input: { in: far.out }
+    output: { out: bytes }
+    resources: { memory_mib: 192 }
+output: { data: far.out, digest: digest.out }
+";
+
+fn relayed(cluster: &Cluster, entry: &str) {
+    for size in SIZES {
+        let data = pattern::bytes(5, size);
+        let answered = cluster.invoke(entry, "relay", &[("data", bytes(&data))]);
+        let answered = answered.expect("the worker answers");
+        assert_eq!(
+            String::from_utf8_lossy(output(&answered, "digest")),
+            pattern::digest(&data)
+        );
+        assert!(output(&answered, "data") == data, "{size} bytes differ");
+    }
+}
+
+#[test]
+fn payloads_of_every_size_arrive_unchanged_across_two_workers() {
+    let cluster = Setup::workers(&["a", "b"]).memory("1GiB").start();
+    cluster.deploy(RELAY, &[("near", "a"), ("far", "b"), ("digest", "a")]);
+    relayed(&cluster, "a");
+    relayed(&cluster, "b");
+    assert!(cluster.counter("a", "transfers_out") > 0);
+    assert!(cluster.counter("b", "transfers_in") > 0);
+    for worker in ["a", "b"] {
+        let _ = cluster.settled(worker);
+    }
+}
+
+#[test]
+fn payloads_of_every_size_arrive_unchanged_within_one_worker() {
+    let cluster = Setup::workers(&["a"]).memory("1GiB").start();
+    cluster.deploy(RELAY, &[]);
+    relayed(&cluster, "a");
+    let _ = cluster.settled("a");
+}
+
+/// How the outputs of `from` reached `node`.
+fn tier(answered: &Answered, node: &str, from: &str) -> Tier {
+    let report = answered.report.iter().find(|report| report.node == node);
+    let edges = &report.expect("the node is reported").edges;
+    let edge = edges.iter().find(|edge| edge.from == from);
+    edge.expect("the edge is reported").tier
+}
+
+#[test]
+fn the_tier_of_an_edge_follows_from_placement_and_size() {
+    let cluster = Setup::workers(&["a", "b"]).start();
+    cluster.deploy(
+        &RELAY.replace("memory_mib: 192", "memory_mib: 16"),
+        &[("near", "a"), ("far", "b"), ("digest", "b")],
+    );
+    let invoke = |size| {
+        let inputs = [("data", bytes(pattern::bytes(5, size)))];
+        cluster
+            .invoke("a", "relay", &inputs)
+            .expect("the worker answers")
+    };
+    let (small, large) = (invoke(100), invoke(100_000));
+    assert_eq!(tier(&small, "far", "near"), Tier::Inline);
+    assert_eq!(tier(&large, "far", "near"), Tier::Peer);
+    assert_eq!(tier(&small, "digest", "far"), Tier::Shared);
+    assert_eq!(tier(&large, "digest", "far"), Tier::Shared);
+}
+
+const LISTS: &str = "
+workflow: lists
+input: { shape: value }
+nodes:
+  make:
+    function: test-functions:items
+    input: { shape: input.shape }
+    output: { list: list }
+    resources: { memory_mib: 64 }
+  gathered:
+    function: test-functions:digest_list
+    input: { list: make.list }
+    output: { out: bytes }
+  each:
+    function: test-functions:upper
+    foreach: make.list
+    input: { in: item }
+    output: { out: bytes }
+    resources: { memory_mib: 64, scale: 2 }
+  again:
+    function: test-functions:digest_list
+    input: { list: each.out }
+    output: { out: bytes }
+output: { digest: gathered.out, again: again.out, list: make.list }
+";
+
+#[test]
+fn lists_of_no_item_one_and_a_hundred_thousand_arrive_in_order() {
+    let cluster = Setup::workers(&["a", "b"]).memory("1GiB").start();
+    cluster.deploy(
+        LISTS,
+        &[
+            ("make", "a"),
+            ("gathered", "b"),
+            ("each", "b"),
+            ("again", "a"),
+        ],
+    );
+    for (count, length) in [(0, 9), (1, 9), (1, 0), (7, 40_000), (100_000, 9)] {
+        let shape = format!("[{count}, {length}]");
+        let answered = cluster.invoke("b", "lists", &[("shape", bytes(shape))]);
+        let answered = answered.expect("the worker answers");
+        let items: Vec<Vec<u8>> = (0..count).map(|i| pattern::item(7, i, length)).collect();
+        let upper: Vec<Vec<u8>> = items.iter().map(|i| i.to_ascii_uppercase()).collect();
+        let digest = |items: &[Vec<u8>]| pattern::digest_items(items.iter().map(|i| Some(&i[..])));
+        let text = |name| String::from_utf8_lossy(output(&answered, name)).into_owned();
+        assert_eq!(text("digest"), digest(&items), "{count} items of {length}");
+        assert_eq!(text("again"), digest(&upper), "{count} items of {length}");
+        assert!(
+            *payload(&answered, "list") == Payload::List(items),
+            "{count} items of {length}"
+        );
+    }
+    for worker in ["a", "b"] {
+        let _ = cluster.settled(worker);
+    }
+}
+
+const WIDE: &str = "
+workflow: wide
+input: { text: bytes }
+nodes:
+  spread:
+    function: test-functions:spread
+    input: { in: input.text }
+    output: { out0: bytes, out1: bytes, out2: bytes, out3: bytes, out4: bytes, out5: bytes, out6: bytes, out7: bytes,
+              out8: bytes, out9: bytes, out10: bytes, out11: bytes }
+  collect:
+    function: test-functions:collect
+    input: { in0: spread.out0, in1: spread.out1, in2: spread.out2, in3: spread.out3, in4: spread.out4,
+             in5: spread.out5, in6: spread.out6, in7: spread.out7, in8: spread.out8, in9: spread.out9,
+             in10: spread.out10, in11: spread.out11 }
+    output: { out: bytes }
+output: { out: collect.out }
+";
+
+#[test]
+fn more_inputs_and_outputs_than_fit_in_place_arrive_in_order() {
+    let cluster = Setup::workers(&["a", "b"]).start();
+    for collect in ["a", "b"] {
+        cluster.deploy(WIDE, &[("spread", "a"), ("collect", collect)]);
+        for text in [&b""[..], b"x", &pattern::bytes(9, 30_000)] {
+            let answered = cluster.invoke("a", "wide", &[("text", bytes(text))]);
+            let answered = answered.expect("the worker answers");
+            let parts = (0..12).map(|index: u8| [text, index.to_string().as_bytes()].concat());
+            assert!(output(&answered, "out") == parts.collect::<Vec<_>>().concat());
+        }
+    }
+}
+
+const ALIASES: &str = "
+workflow: aliases
+input: { data: bytes, list: list }
+nodes:
+  cut:
+    function: test-functions:alias
+    input: { data: input.data }
+    output: { out: bytes }
+  cut_again:
+    function: test-functions:alias
+    input: { data: cut.out }
+    output: { out: bytes }
+  part:
+    function: test-functions:alias_item
+    input: { list: input.list }
+    output: { first: list, rest: list }
+  pass:
+    function: test-functions:pass_items
+    input: { list: part.rest }
+    output: { list: list }
+  digest:
+    function: test-functions:digest_list
+    input: { list: pass.list }
+    output: { out: bytes }
+output: { cut: cut.out, again: cut_again.out, first: part.first, passed: pass.list, digest: digest.out }
+";
+
+#[test]
+fn parts_of_inputs_are_passed_on_within_a_worker_and_to_another() {
+    let cluster = Setup::workers(&["a", "b"]).start();
+    for (far, entry) in [("a", "a"), ("b", "a"), ("b", "b")] {
+        cluster.deploy(
+            ALIASES,
+            &[
+                ("cut", "a"),
+                ("cut_again", far),
+                ("part", "a"),
+                ("pass", far),
+                ("digest", "a"),
+            ],
+        );
+        let data = pattern::bytes(2, 200_000);
+        let items: Vec<Vec<u8>> = (0..20).map(|i| pattern::item(3, i, 5000)).collect();
+        let inputs = [
+            ("data", bytes(&data)),
+            ("list", Payload::List(items.clone())),
+        ];
+        let answered = cluster
+            .invoke(entry, "aliases", &inputs)
+            .expect("the worker answers");
+        assert!(output(&answered, "cut") == &data[1..data.len() - 1]);
+        assert!(output(&answered, "again") == &data[2..data.len() - 2]);
+        assert!(*payload(&answered, "first") == Payload::List(items[..1].to_vec()));
+        assert!(*payload(&answered, "passed") == Payload::List(items[1..].to_vec()));
+        let digest = pattern::digest_items(items[1..].iter().map(|item| Some(&item[..])));
+        assert_eq!(String::from_utf8_lossy(output(&answered, "digest")), digest);
+    }
+}
+
+const ROUND: &str = "
+workflow: round
+input: { text: bytes }
+nodes:
+  one: { function: test-functions:upper, input: { in: input.text }, output: { out: bytes } }
+  two: { function: test-functions:echo, input: { in: one.out }, output: { out: bytes } }
+  three: { function: test-functions:echo, input: { in: two.out }, output: { out: bytes } }
+  four: { function: test-functions:join, input: { a: one.out, b: three.out }, output: { out: bytes } }
+output: { text: four.out }
+";
+
+fn goes_round(cluster: &Cluster) {
+    cluster.deploy(
+        ROUND,
+        &[("one", "a"), ("two", "b"), ("three", "c"), ("four", "a")],
+    );
+    for worker in ["a", "b", "c"] {
+        for text in ["", "text", &"long ".repeat(50_000)] {
+            let answered = cluster.invoke(worker, "round", &[("text", bytes(text))]);
+            let answered = answered.expect("the worker answers");
+            let expected = text.to_ascii_uppercase().repeat(2).into_bytes();
+            assert!(output(&answered, "text") == expected);
+        }
+    }
+    for worker in ["a", "b", "c"] {
+        let _ = cluster.settled(worker);
+    }
+}
+
+#[test]
+fn an_invocation_goes_round_three_workers_whichever_takes_it() {
+    goes_round(&Setup::workers(&["a", "b", "c"]).start());
+}
+
+#[test]
+fn an_invocation_goes_round_three_workers_of_two_lanes_each() {
+    if engine::worker::host::allowed_cpus().len() < 2 {
+        return skip(
+            "an_invocation_goes_round_three_workers_of_two_lanes_each",
+            "two lanes need two CPUs",
+        );
+    }
+    let cluster = Setup::workers(&["a", "b", "c"]).flag("--lanes=2").start();
+    goes_round(&cluster);
+    // Clients are dealt out to lanes in turn, so that both have taken some.
+    for lane in cluster.status("a").lanes {
+        assert!(lane.counters["invocations_taken"] > 0, "{lane:?}");
+    }
+}

@@ -1,0 +1,308 @@
+//! Whoever is not of the cluster, or does not keep to the protocol, is refused and counted, while invocations run on.
+
+use engine::greeting::{self, ClusterKey};
+use engine::wire::{
+    BODY_BYTES_MAX, Challenge, FrameKind, GREETING_BYTES_MAX, HEADER_BYTES, Header, Refused, Role,
+    Welcome, decode, encode,
+};
+use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
+use faasflow_tests::gate::{Gate, Verdict};
+use faasflow_tests::pattern;
+use faasflow_tests::process::{PROMPTLY, until};
+use master::client::{Client, ClientError, ControlClient, Invocation, Options};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+const KEY: &[u8] = b"the key of all parties of this test";
+
+const GATED: &str = "
+workflow: gated
+input: { gate: bytes }
+nodes:
+  held: { function: test-functions:gate, input: { gate: input.gate }, output: { out: bytes } }
+  behind: { function: test-functions:upper, input: { in: held.out }, output: { out: bytes } }
+output: { out: behind.out }
+";
+
+/// Two workers with a key; while an invocation is held on both of them `disturb` runs, and nothing of it may show.
+fn undisturbed(disturb: impl Fn(&Cluster)) {
+    let cluster = Setup::workers(&["a", "b"]).key(KEY).start();
+    cluster.deploy(GATED, &[("held", "a"), ("behind", "b")]);
+    let gate = Gate::new(cluster.folder(), "gate");
+    let around = |what: &dyn Fn(&Cluster)| {
+        let mut client = cluster.client("b");
+        let inputs = [("gate".to_owned(), bytes(gate.input()))];
+        let invocation = Invocation {
+            workflow: "gated",
+            inputs: &inputs,
+            report: false,
+        };
+        client.start(&invocation).expect("the worker takes it");
+        let held = gate.next();
+        what(&cluster);
+        held.tell(Verdict::Pass);
+        let answered = client.next_answer().expect("the worker answers");
+        assert_eq!(output(&answered, "out"), b"ATTEMPT 1");
+    };
+    // What is made once, and kept, is made by the first invocation.
+    around(&|_| {});
+    let before = cluster.settled("a");
+    around(&disturb);
+    assert_eq!(cluster.settled("a"), before);
+    assert_eq!(cluster.status("a").epoch, 1, "it is the same process");
+}
+
+fn connect(cluster: &Cluster) -> TcpStream {
+    let stream = TcpStream::connect(cluster.worker("a").address()).expect("the port is open");
+    let limit = stream.set_read_timeout(Some(PROMPTLY));
+    limit.expect("a time other than zero");
+    stream
+}
+
+/// One frame, as it came.
+fn frame(stream: &mut TcpStream) -> std::io::Result<(FrameKind, Vec<u8>)> {
+    let mut header = [0; HEADER_BYTES];
+    stream.read_exact(&mut header)?;
+    let header = Header::parse(&header, BODY_BYTES_MAX).expect("a worker sends frames");
+    let mut body = vec![0; header.padded_length()];
+    stream.read_exact(&mut body)?;
+    body.truncate(header.length);
+    header
+        .verify_body(&body)
+        .expect("a worker sends whole frames");
+    Ok((header.kind, body))
+}
+
+/// Reads until the worker closes the connection, and says what it gave as the reason, if it gave one.
+#[track_caller]
+fn turned_away(mut stream: TcpStream) -> Option<String> {
+    let mut reason = None;
+    loop {
+        match frame(&mut stream) {
+            Ok((FrameKind::Challenge, _)) => {}
+            Ok((FrameKind::Refused, body)) => {
+                reason = Some(decode::<Refused>(&body).expect("a whole frame").reason);
+            }
+            Ok((kind, _)) => panic!("a stranger was sent {kind:?}"),
+            Err(error) => {
+                let timed_out = error.kind() == std::io::ErrorKind::WouldBlock;
+                assert!(!timed_out, "the connection is still open");
+                return reason;
+            }
+        }
+    }
+}
+
+/// A connection that has proved the key.
+fn greeted(cluster: &Cluster, role: Role) -> TcpStream {
+    let mut stream = connect(cluster);
+    let (_, body) = frame(&mut stream).expect("a challenge");
+    let challenge: Challenge = decode(&body).expect("a challenge");
+    let (hello, expectation) =
+        greeting::answer(&ClusterKey::from_bytes(KEY), &challenge, role).expect("an answer");
+    let mut message = Vec::new();
+    encode(&hello, &mut message);
+    stream.write_all(&message).expect("it is open");
+    let (kind, body) = frame(&mut stream).expect("a welcome");
+    assert_eq!(kind, FrameKind::Welcome);
+    let welcome: Welcome = decode(&body).expect("a welcome");
+    expectation.check(&welcome).expect("the worker has the key");
+    stream
+}
+
+#[track_caller]
+fn counted(cluster: &Cluster, names: &[&str], least: u64) {
+    until(&format!("{names:?} count {least}"), || {
+        let counters = cluster.status("a").counters;
+        (names.iter().map(|name| counters[*name]).sum::<u64>() >= least).then_some(())
+    });
+}
+
+#[test]
+fn a_wrong_key_or_none_is_refused_by_name_and_counted() {
+    undisturbed(|cluster| {
+        let address = cluster.worker("a").address();
+        for key in [
+            ClusterKey::none(),
+            ClusterKey::from_bytes(b"another key of enough bytes"),
+        ] {
+            let options = Options {
+                key,
+                ..cluster.options()
+            };
+            let errors = [
+                Client::connect(address, &options).map(drop).unwrap_err(),
+                ControlClient::connect(address, &options)
+                    .map(drop)
+                    .unwrap_err(),
+            ];
+            for error in errors {
+                assert!(
+                    matches!(&error, ClientError::Refused { worker, reason }
+                        if worker.contains(address) && reason.contains("cluster key")),
+                    "{error}"
+                );
+            }
+        }
+        counted(cluster, &["greetings_refused"], 4);
+
+        // The program says so too, and that it is the call that is wrong.
+        let file = cluster.file("text", "x");
+        let wrong = cluster.file("wrong-key", "another key of enough bytes");
+        faasflow_tests::cluster::write_secret(wrong.as_ref(), b"another key of enough bytes");
+        let mut command = std::process::Command::new(faasflow_tests::programs::program("faasflow"));
+        command.args(["invoke", "gated", "--workers", address]);
+        command.args([
+            "--input",
+            &format!("gate=@{file}"),
+            "--cluster-key-file",
+            &wrong,
+        ]);
+        let finished = faasflow_tests::process::run(&mut command, PROMPTLY);
+        finished.refused(&[address, "cluster key"]);
+    });
+}
+
+#[test]
+fn garbage_is_refused_and_counted() {
+    undisturbed(|cluster| {
+        let mut garbage: Vec<Vec<u8>> = vec![
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+            vec![0; 16],
+            vec![0xff; 4096],
+        ];
+        garbage.extend((0..20).map(|seed| pattern::bytes(seed, 333)));
+        for bytes in &garbage {
+            let mut stream = connect(cluster);
+            // The worker may close before all of it is written.
+            let _ = stream.write_all(bytes);
+            let _ = turned_away(stream);
+        }
+        let names = ["greetings_refused", "bad_control_frames"];
+        counted(cluster, &names, garbage.len() as u64);
+    });
+}
+
+#[test]
+fn oversized_lengths_are_refused_before_memory_is_set_aside() {
+    undisturbed(|cluster| {
+        let before = faasflow_tests::process::resident_bytes(cluster.worker("a").pid());
+        for length in [GREETING_BYTES_MAX as u32 + 1, 1 << 30, u32::MAX] {
+            for kind in [FrameKind::Hello, FrameKind::Invoke, FrameKind::StateEvent] {
+                let mut header = header_of(kind);
+                header[8..12].copy_from_slice(&length.to_le_bytes());
+                let mut stream = connect(cluster);
+                let _ = stream.write_all(&header);
+                let _ = turned_away(stream);
+            }
+        }
+        let after = faasflow_tests::process::resident_bytes(cluster.worker("a").pid());
+        assert!(
+            after < before + (64 << 20),
+            "from {before} to {after} bytes"
+        );
+    });
+}
+
+/// The header of an empty frame of this kind, its checksum wrong.
+fn header_of(kind: FrameKind) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&engine::wire::MAGIC);
+    header[4..6].copy_from_slice(&engine::wire::PROTOCOL_VERSION.to_le_bytes());
+    header[6..8].copy_from_slice(&(kind as u16).to_le_bytes());
+    header
+}
+
+#[test]
+fn slow_strangers_are_let_go_and_cannot_keep_others_out() {
+    undisturbed(|cluster| {
+        // More than a worker greets at a time, all of them silent or nearly so.
+        let slow: Vec<TcpStream> = (0..100)
+            .map(|index| {
+                let mut stream = connect(cluster);
+                if index % 2 == 0 {
+                    let _ = stream.write_all(&header_of(FrameKind::Hello)[..index % 15]);
+                }
+                stream
+            })
+            .collect();
+        // Whoever has the key comes through all the same, if it has to wait for a place.
+        let patient = Options {
+            connect_max: PROMPTLY * 3,
+            ..cluster.options()
+        };
+        let known = ControlClient::connect(cluster.worker("a").address(), &patient);
+        assert_eq!(known.expect("it is greeted").worker(), "a");
+        for stream in slow {
+            let _ = turned_away(stream);
+        }
+        let names = ["greetings_expired", "greetings_refused"];
+        counted(cluster, &names, 100);
+    });
+}
+
+#[test]
+fn truncated_and_broken_frames_end_their_own_connection_alone() {
+    undisturbed(|cluster| {
+        let mut invoke = Vec::new();
+        let wish = engine::wire::Invoke {
+            request: 1,
+            workflow: "gated".to_owned(),
+            inputs: Vec::new(),
+            report: false,
+        };
+        encode(&wish, &mut invoke);
+        let peer = || Role::Peer {
+            worker: "nobody".to_owned(),
+            epoch: 1,
+            from_lane: 0,
+            to_lane: 0,
+            next_sequence: 0,
+        };
+        for role in [|| Role::Client, || Role::Control] {
+            for cut in [1, HEADER_BYTES - 1, HEADER_BYTES, invoke.len() - 1] {
+                let mut stream = greeted(cluster, role());
+                stream.write_all(&invoke[..cut]).expect("it is open");
+                // Half a frame, and then the end.
+                drop(stream);
+            }
+        }
+        let least = cluster.counter("a", "bad_frames") + cluster.counter("a", "bad_control_frames");
+        let mut bad = 0;
+        for role in [Role::Client, Role::Control, peer()] {
+            let mut flipped = invoke.clone();
+            flipped[HEADER_BYTES + 3] ^= 0x40;
+            let mut longer = header_of(FrameKind::Invoke).to_vec();
+            longer[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+            for bytes in [flipped, longer, vec![0xaa; 64]] {
+                let mut stream = greeted(cluster, role.clone());
+                stream.write_all(&bytes).expect("it is open");
+                let mut rest = Vec::new();
+                let closed = stream.read_to_end(&mut rest);
+                let open = closed.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
+                assert!(!open, "{role:?} may go on after a broken frame");
+                bad += 1;
+            }
+        }
+        counted(cluster, &["bad_frames", "bad_control_frames"], least + bad);
+    });
+}
+
+#[test]
+fn a_client_that_goes_away_in_mid_invocation_disturbs_no_one() {
+    undisturbed(|cluster| {
+        let gate = Gate::new(cluster.folder(), "second");
+        let mut client = cluster.client("b");
+        let inputs = [("gate".to_owned(), bytes(gate.input()))];
+        let invocation = Invocation {
+            workflow: "gated",
+            inputs: &inputs,
+            report: false,
+        };
+        client.start(&invocation).expect("the worker takes it");
+        drop(client);
+        until("the worker has noticed", || {
+            (cluster.counter("b", "clients") <= 1).then_some(())
+        });
+    });
+}
