@@ -422,7 +422,7 @@ impl Control {
             lanes: config.lanes,
             cpus: config.cpus.clone(),
             memory_bytes: config.memory_bytes,
-            // What the lanes have is not to be had by a deployment either.
+            // The lanes' half is not in it: the master leaves that out of what it places by itself.
             memory_reserved_bytes: deployments.reserved_bytes(),
             executables: executables(&config.functions),
             workflows: deployments.served(),

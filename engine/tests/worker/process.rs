@@ -77,12 +77,10 @@ impl Worker {
     pub(crate) fn start(driver: &str, name: &str, functions: &Path, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
+        let listens = more.iter().any(|flag| flag.starts_with("--listen="));
         let mut child = Command::new(env!("CARGO_BIN_EXE_faasflow-worker"))
-            .args([
-                "--listen=127.0.0.1:0",
-                "--memory=256M",
-                &format!("--cpus={}", cpu()),
-            ])
+            .args((!listens).then_some("--listen=127.0.0.1:0"))
+            .args(["--memory=256M", &format!("--cpus={}", cpu())])
             .args([format!("--driver={driver}"), format!("--name={name}")])
             .arg(format!("--functions={}", functions.display()))
             .arg(format!(
