@@ -43,7 +43,7 @@ pub struct Options {
     pub wait: Option<String>,
     /// `--executors`, likewise.
     pub executors: Option<String>,
-    /// `--cpus` of each worker, if they are not to be parted evenly.
+    /// `--cpus` of each worker, in their order, if they are not to be parted evenly.
     pub cpu_sets: Option<Vec<String>>,
     /// Memory of each, in bytes; without it a quarter of what this process may have, parted evenly.
     pub memory_bytes: Option<u64>,
@@ -59,6 +59,15 @@ pub enum LocalError {
     #[error("{0} local workers cannot be started")]
     #[diagnostic(help("--local takes a number from 1 to {WORKERS_MAX}"))]
     Count(usize),
+    /// CPU sets that do not fit the workers.
+    #[error("{sets} sets of CPUs are given for {workers} local workers")]
+    #[diagnostic(help("give one for each worker, or none"))]
+    CpuSets {
+        /// How many sets.
+        sets: usize,
+        /// How many workers.
+        workers: usize,
+    },
     /// No program.
     #[error(
         "the worker's program, {WORKER_PROGRAM}, is neither beside this one nor in any folder of PATH"
@@ -133,8 +142,19 @@ impl LocalWorkers {
             .prefix("faasflow-")
             .tempdir()
             .map_err(LocalError::State)?;
-        let (parted, note) = part_cpus(&host::allowed_cpus(), options.workers);
-        let cpu_sets = options.cpu_sets.as_ref().unwrap_or(&parted);
+        let (cpu_sets, note) = match &options.cpu_sets {
+            Some(sets) if sets.len() != options.workers => {
+                return Err(LocalError::CpuSets {
+                    sets: sets.len(),
+                    workers: options.workers,
+                });
+            }
+            Some(sets) => (
+                sets.clone(),
+                format!("local workers on CPUs {}", sets.join(" and ")),
+            ),
+            None => part_cpus(&host::allowed_cpus(), options.workers),
+        };
         let memory_bytes = options
             .memory_bytes
             .unwrap_or_else(|| default_memory_bytes(options.workers));
@@ -144,7 +164,7 @@ impl LocalWorkers {
             _state: state,
         };
         let mut ready = VecDeque::new();
-        for (index, cpus) in cpu_sets.iter().take(options.workers).enumerate() {
+        for (index, cpus) in cpu_sets.iter().enumerate() {
             let name = format!("local-{}", index + 1);
             let mut command = Command::new(&program);
             command.args(["--listen", "127.0.0.1:0", "--name", &name, "--cpus", cpus]);

@@ -52,6 +52,8 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
             workers: arguments.local,
             functions: arguments.functions.clone().map_or_else(own_folder, Ok)?,
             wait: arguments.wait.map(|wait| wait.flag().to_owned()),
+            executors: None,
+            cpu_sets: None,
             memory_bytes: arguments.memory,
             key_file: arguments.key.cluster_key_file.clone(),
             executors: None,
