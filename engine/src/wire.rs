@@ -282,7 +282,7 @@ where
         kind: T::KIND,
         reason: error.to_string(),
     };
-    if body.as_ptr() as usize % FRAME_ALIGN == 0 {
+    if (body.as_ptr() as usize).is_multiple_of(FRAME_ALIGN) {
         return rkyv::from_bytes::<T, ArchiveError>(body).map_err(invalid);
     }
     let mut aligned = AlignedVec::<FRAME_ALIGN>::with_capacity(body.len());

@@ -910,7 +910,7 @@ impl Core {
         self.counters.retries += 1;
         let attempt = running.attempt + 1;
         let doublings = (running.attempt - 1).min(20);
-        let backoff_ns = u64::from(retry.backoff_ms) * 1_000_000 << doublings;
+        let backoff_ns = (u64::from(retry.backoff_ms) * 1_000_000) << doublings;
         if backoff_ns == 0 {
             self.dispatch(now_ns, place, running.node, running.item, attempt, NO_MAKER);
             return;

@@ -347,13 +347,13 @@ impl Slots {
             let Source::Output { node, .. } = output.source else {
                 continue;
             };
-            if local_of.contains_key(&node) {
-                if let Some(slot) = self.read(output.source, local_of) {
-                    here.push(OutputFrom {
-                        output: index as u16,
-                        slot,
-                    });
-                }
+            if local_of.contains_key(&node)
+                && let Some(slot) = self.read(output.source, local_of)
+            {
+                here.push(OutputFrom {
+                    output: index as u16,
+                    slot,
+                });
             }
         }
         here

@@ -232,16 +232,17 @@ impl Executor {
         range: &PayloadRef,
         segments: &mut Segments,
     ) -> Result<(), ExecutorError> {
-        if range.is_range() && segments.tell(range.segment, place) {
-            if let Some(mapping) = segments.mapping(range.segment) {
-                let announce = Announce {
-                    segment: range.segment,
-                    generation: range.generation,
-                };
-                self.started
-                    .socket
-                    .send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
-            }
+        if range.is_range()
+            && segments.tell(range.segment, place)
+            && let Some(mapping) = segments.mapping(range.segment)
+        {
+            let announce = Announce {
+                segment: range.segment,
+                generation: range.generation,
+            };
+            self.started
+                .socket
+                .send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
         }
         Ok(())
     }
@@ -664,10 +665,10 @@ pub(crate) fn return_outputs(
             Output::List(pieces) => pieces,
         };
         for piece in pieces {
-            if let Piece::Own(range) = piece {
-                if let Released::ToExecutor(_, range) = segments.release(range) {
-                    executor.give_back(range);
-                }
+            if let Piece::Own(range) = piece
+                && let Released::ToExecutor(_, range) = segments.release(range)
+            {
+                executor.give_back(range);
             }
         }
     }

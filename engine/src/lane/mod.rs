@@ -162,7 +162,7 @@ impl Lane {
                 self.settle();
                 idle_since_ns = monotonic_ns();
                 self.now_ns = idle_since_ns;
-            } else if idle_turns % TURNS_PER_CLOCK == 0 {
+            } else if idle_turns.is_multiple_of(TURNS_PER_CLOCK) {
                 self.now_ns = monotonic_ns();
             }
             let parks = match self.setup.wait {
@@ -646,11 +646,11 @@ impl Lane {
             let Some(executor) = self.executors[place as usize].as_mut() else {
                 continue;
             };
-            if executor.has_released() {
-                if let Err(error) = executor.flush_released(true) {
-                    self.end_executor(place, &error.to_string());
-                    self.act();
-                }
+            if executor.has_released()
+                && let Err(error) = executor.flush_released(true)
+            {
+                self.end_executor(place, &error.to_string());
+                self.act();
             }
         }
         if !self.reports.is_empty() {

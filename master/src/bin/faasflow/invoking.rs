@@ -56,8 +56,6 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
             cpu_sets: None,
             memory_bytes: arguments.memory,
             key_file: arguments.key.cluster_key_file.clone(),
-            executors: None,
-            cpu_sets: None,
         })?;
         print::to_stderr(&format!("faasflow: {}\n", started.note()));
         slot.insert(started).addresses()
