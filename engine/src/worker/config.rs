@@ -123,7 +123,7 @@ pub struct Config {
     pub memory_bytes: u64,
     /// A folder, as an absolute path.
     pub functions: PathBuf,
-    /// As [`check_name`] allows.
+    /// As `check_name` allows.
     pub name: String,
     /// Where the restart epoch lives; may not exist yet.
     pub state_dir: PathBuf,
