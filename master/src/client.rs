@@ -129,6 +129,16 @@ pub enum ClientError {
         /// How long was waited.
         waited: Duration,
     },
+    /// Somebody there, but no greeting came about.
+    #[error("what answers at {address} is no worker that this program can speak to: {cause}")]
+    #[diagnostic(help("is that the worker's address, and is the worker of the same release?"))]
+    Stranger {
+        /// As given.
+        address: String,
+        /// What went wrong.
+        #[source]
+        cause: Box<ClientError>,
+    },
     /// The worker will not speak to this program.
     #[error("worker {worker} refused the connection: {reason}")]
     #[diagnostic(help("a wrong or missing --cluster-key-file is the usual cause"))]

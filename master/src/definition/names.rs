@@ -4,23 +4,23 @@ use super::NAME_BYTES_MAX;
 
 /// What a name looks like, for people.
 pub(super) const NAME_SYNTAX: &str =
-    "a letter, then letters, digits, `_` or `-`, at most 64 in all, and neither `input` nor `item`";
+    "a letter, then letters, digits, `_` or `-`, at most 64 in all";
 /// What an executable's name looks like, for people.
 pub(super) const EXECUTABLE_SYNTAX: &str =
     "letters, digits, `_`, `-` or `.`, not beginning with `-` or `.`";
 
-/// Whether `name` may name a workflow, node, input or output.
+/// Whether `name` may name a workflow, node, function, input or output.
 pub(super) fn is_name(name: &str) -> bool {
-    is_identifier(name) && name != "input" && name != "item"
-}
-
-/// Whether `name` has the shape of a name, reserved words included.
-pub(super) fn is_identifier(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name
             .chars()
             .all(|char| char.is_ascii_alphanumeric() || char == '_' || char == '-')
+}
+
+/// Whether a name begins a source by itself, so that no node can have it.
+pub(super) fn is_reserved(name: &str) -> bool {
+    matches!(name, "input" | "item")
 }
 
 /// Whether `name` may be a file in a functions folder. Nothing that could leave the folder passes.
@@ -107,7 +107,7 @@ mod tests {
             assert!(!is_executable(bad), "{bad:?}");
         }
         assert!(is_executable("wordcount-2.0"));
-        for bad in ["", "1a", "a b", "a.b", "input", "item", "é"] {
+        for bad in ["", "1a", "a b", "a.b", "é", "-a"] {
             assert!(!is_name(bad), "{bad:?}");
         }
         assert!(is_name("split_2-b"));

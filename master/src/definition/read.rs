@@ -4,6 +4,7 @@ mod values;
 
 pub(super) use values::listed;
 
+use super::names::is_reserved;
 use super::problem::{ProblemKind, Problems, quoted};
 use super::tree::{self, Tree, Value};
 use super::{DefinitionError, FunctionName, Port, Profile, Resources, SourceText, Span, Spanned};
@@ -206,6 +207,14 @@ impl Reader {
 
     fn node(&mut self, name: &Spanned<String>, tree: &Tree) -> Option<RawNode> {
         self.check_name(name, "a node");
+        if is_reserved(&name.value) {
+            let kind = ProblemKind::Name {
+                what: "a node",
+                name: name.value.clone(),
+            };
+            let help = "`input` and `item` begin sources; name it otherwise".to_owned();
+            self.problems.add(name.span, kind, Some(help));
+        }
         let fields = self.fields(tree, &NODE)?;
         let function = match fields.get("function") {
             Some((_, tree)) => self.function(tree),

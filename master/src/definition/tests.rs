@@ -421,7 +421,7 @@ fn names_kinds_and_functions_have_a_syntax() {
             "  input:\n",
             "18:3",
             "`input` cannot be the name of a node",
-            "neither `input` nor `item`",
+            "begin sources",
         ),
         (
             "  merge:\n",

@@ -3,7 +3,7 @@
 
 use super::{Entry, RawSource, Reader, Side};
 use crate::definition::names::{
-    EXECUTABLE_SYNTAX, NAME_SYNTAX, is_executable, is_identifier, is_name, nearest,
+    EXECUTABLE_SYNTAX, NAME_SYNTAX, is_executable, is_name, is_reserved, nearest,
 };
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::tree::{Tree, Value};
@@ -217,9 +217,7 @@ impl Reader {
         const HELP: &str = "write `EXECUTABLE:FUNCTION`, as in `wordcount:split`";
         let text = self.text(tree, "`function`", HELP)?;
         match text.split_once(':') {
-            Some((executable, function))
-                if is_executable(executable) && is_identifier(function) =>
-            {
+            Some((executable, function)) if is_executable(executable) && is_name(function) => {
                 let value = FunctionName {
                     executable: executable.to_owned(),
                     function: function.to_owned(),
@@ -348,11 +346,13 @@ impl Reader {
         };
         let value = match text.split_once('.') {
             None if text == "item" => RawSource::Item,
-            Some(("input", name)) if is_identifier(name) => RawSource::Input(name.to_owned()),
-            Some((node, output)) if is_name(node) && is_identifier(output) => RawSource::Output {
-                node: node.to_owned(),
-                output: output.to_owned(),
-            },
+            Some(("input", name)) if is_name(name) => RawSource::Input(name.to_owned()),
+            Some((node, output)) if is_name(node) && !is_reserved(node) && is_name(output) => {
+                RawSource::Output {
+                    node: node.to_owned(),
+                    output: output.to_owned(),
+                }
+            }
             _ => {
                 self.problems.add(
                     tree.span,
