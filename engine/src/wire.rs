@@ -9,7 +9,10 @@
 //! A body is an rkyv archive, validated before use, but for [`FrameKind::Chunk`]: a [`ChunkHead`] and raw bytes. The
 //! padding keeps every body of a stream on a 16-byte boundary, as archives need; it is zero and not counted in
 //! `length`. This file does no I/O: connections live in `lane::link`, `worker::control` and `client`.
-#![allow(missing_docs, reason = "rkyv derives fields of its own for enum variants, which nobody can document")]
+#![allow(
+    missing_docs,
+    reason = "rkyv derives fields of its own for enum variants, which nobody can document"
+)]
 
 use crate::plan::{DeploymentId, NodeId, Plan};
 use faasstore::descriptor::InvocationId;
@@ -90,7 +93,9 @@ pub enum WireError {
     #[error("not a FaaSFlow frame (it begins with {0:02x?})")]
     Magic([u8; 4]),
     /// Another version.
-    #[error("protocol version {theirs}, while this program speaks {PROTOCOL_VERSION}: use programs of one release")]
+    #[error(
+        "protocol version {theirs}, while this program speaks {PROTOCOL_VERSION}: use programs of one release"
+    )]
     Version {
         /// As read.
         theirs: u16,
@@ -145,7 +150,24 @@ pub struct Header {
 impl Header {
     /// Reads a header. `limit` is the longest body that this connection may send.
     pub fn parse(bytes: &[u8; HEADER_BYTES], limit: usize) -> Result<Self, WireError> {
-        let [m0, m1, m2, m3, v0, v1, k0, k1, l0, l1, l2, l3, c0, c1, c2, c3] = *bytes;
+        let [
+            m0,
+            m1,
+            m2,
+            m3,
+            v0,
+            v1,
+            k0,
+            k1,
+            l0,
+            l1,
+            l2,
+            l3,
+            c0,
+            c1,
+            c2,
+            c3,
+        ] = *bytes;
         if [m0, m1, m2, m3] != MAGIC {
             return Err(WireError::Magic([m0, m1, m2, m3]));
         }
@@ -156,13 +178,26 @@ impl Header {
         let number = u16::from_le_bytes([k0, k1]);
         let kind = FrameKind::from_u16(number).ok_or(WireError::Kind(number))?;
         let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-        let limit = if kind == FrameKind::Chunk { CHUNK_BYTES_MAX + CHUNK_HEAD_BYTES } else { limit };
+        let limit = if kind == FrameKind::Chunk {
+            CHUNK_BYTES_MAX + CHUNK_HEAD_BYTES
+        } else {
+            limit
+        };
         if length > limit {
-            return Err(WireError::Length { kind, length, limit });
+            return Err(WireError::Length {
+                kind,
+                length,
+                limit,
+            });
         }
         let mut checked = [0; 12];
         checked.copy_from_slice(&bytes[..12]);
-        Ok(Self { kind, length, checksum: u32::from_le_bytes([c0, c1, c2, c3]), checked })
+        Ok(Self {
+            kind,
+            length,
+            checksum: u32::from_le_bytes([c0, c1, c2, c3]),
+            checked,
+        })
     }
 
     /// Bytes of the body with its padding.
@@ -185,7 +220,11 @@ impl Header {
         if ours == self.checksum {
             return Ok(());
         }
-        Err(WireError::Checksum { kind: self.kind, theirs: self.checksum, ours })
+        Err(WireError::Checksum {
+            kind: self.kind,
+            theirs: self.checksum,
+            ours,
+        })
     }
 
     /// Verifies the whole body at once.
@@ -236,10 +275,14 @@ where
 pub fn decode<T>(body: &[u8]) -> Result<T, WireError>
 where
     T: Frame,
-    T::Archived: for<'a> CheckBytes<HighValidator<'a, ArchiveError>> + Deserialize<T, HighDeserializer<ArchiveError>>,
+    T::Archived: for<'a> CheckBytes<HighValidator<'a, ArchiveError>>
+        + Deserialize<T, HighDeserializer<ArchiveError>>,
 {
-    let invalid = |error: ArchiveError| WireError::Body { kind: T::KIND, reason: error.to_string() };
-    if body.as_ptr() as usize % FRAME_ALIGN == 0 {
+    let invalid = |error: ArchiveError| WireError::Body {
+        kind: T::KIND,
+        reason: error.to_string(),
+    };
+    if (body.as_ptr() as usize).is_multiple_of(FRAME_ALIGN) {
         return rkyv::from_bytes::<T, ArchiveError>(body).map_err(invalid);
     }
     let mut aligned = AlignedVec::<FRAME_ALIGN>::with_capacity(body.len());
@@ -291,9 +334,15 @@ impl ChunkHead {
         let head = self.to_bytes();
         let length = raw.iter().map(|part| part.len()).sum::<usize>();
         debug_assert!(length <= CHUNK_BYTES_MAX);
-        let body: Vec<&[u8]> = std::iter::once(&head[..]).chain(raw.iter().copied()).collect();
+        let body: Vec<&[u8]> = std::iter::once(&head[..])
+            .chain(raw.iter().copied())
+            .collect();
         let mut start = [0; HEADER_BYTES + CHUNK_HEAD_BYTES];
-        start[..HEADER_BYTES].copy_from_slice(&header_bytes(FrameKind::Chunk, CHUNK_HEAD_BYTES + length, &body));
+        start[..HEADER_BYTES].copy_from_slice(&header_bytes(
+            FrameKind::Chunk,
+            CHUNK_HEAD_BYTES + length,
+            &body,
+        ));
         start[HEADER_BYTES..].copy_from_slice(&head);
         start
     }
@@ -388,7 +437,10 @@ pub struct Refused {
 
 /// What the master asks of a worker's control thread.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a handful in a deployment's life")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a handful in a deployment's life"
+)]
 pub enum Control {
     /// What have you? Answered by [`ControlReply::Description`].
     Describe,
@@ -510,8 +562,7 @@ pub enum Failure {
 }
 
 /// What one node did in one invocation.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-#[derive(serde::Serialize)]
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct NodeReport {
     /// Its number.
     pub id: NodeId,
@@ -532,8 +583,7 @@ pub struct NodeReport {
 }
 
 /// How the outputs of one producer reached a node.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-#[derive(serde::Serialize)]
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct EdgeReport {
     /// The producer's name, or `input` for inputs of the workflow.
     pub from: String,
@@ -544,8 +594,7 @@ pub struct EdgeReport {
 }
 
 /// Where a payload travels.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-#[derive(serde::Serialize)]
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// Inside the message.
@@ -620,8 +669,20 @@ macro_rules! frames {
     ($($body:ident),* $(,)?) => { $(impl Frame for $body { const KIND: FrameKind = FrameKind::$body; })* };
 }
 frames!(
-    Challenge, Hello, Welcome, Refused, Control, ControlReply, Invoke, Answer, Begin, StateEvent, PartDone, PartFailed,
-    Forget, Drained,
+    Challenge,
+    Hello,
+    Welcome,
+    Refused,
+    Control,
+    ControlReply,
+    Invoke,
+    Answer,
+    Begin,
+    StateEvent,
+    PartDone,
+    PartFailed,
+    Forget,
+    Drained,
 );
 
 /// The id as messages carry it.
@@ -653,7 +714,13 @@ mod tests {
             invocation: 77 << 64,
             deployment: DeploymentId(5),
             node: 3,
-            outputs: vec![(0, Body { items: Some(vec![1, 2]), data: Data::Inline(vec![1, 2, 3]) })],
+            outputs: vec![(
+                0,
+                Body {
+                    items: Some(vec![1, 2]),
+                    data: Data::Inline(vec![1, 2, 3]),
+                },
+            )],
         };
         let frame = frame_of(&event);
         assert_eq!(frame.len() % FRAME_ALIGN, 0);
@@ -671,13 +738,16 @@ mod tests {
         for bit in 0..(HEADER_BYTES + 16) * 8 {
             let mut bad = frame.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            let caught = match Header::parse(bad[..HEADER_BYTES].try_into().unwrap(), BODY_BYTES_MAX) {
-                Err(_) => true,
-                Ok(header) => {
-                    HEADER_BYTES + header.length > bad.len()
-                        || header.verify_body(&bad[HEADER_BYTES..][..header.length]).is_err()
-                }
-            };
+            let caught =
+                match Header::parse(bad[..HEADER_BYTES].try_into().unwrap(), BODY_BYTES_MAX) {
+                    Err(_) => true,
+                    Ok(header) => {
+                        HEADER_BYTES + header.length > bad.len()
+                            || header
+                                .verify_body(&bad[HEADER_BYTES..][..header.length])
+                                .is_err()
+                    }
+                };
             assert!(caught, "bit {bit}");
         }
     }
@@ -686,21 +756,44 @@ mod tests {
     fn a_length_above_the_limit_is_refused_before_memory_is_set_aside() {
         let mut frame = frame_of(&Forget { invocation: 9 });
         frame[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
-        let error = Header::parse(frame[..HEADER_BYTES].try_into().unwrap(), GREETING_BYTES_MAX).unwrap_err();
-        assert!(matches!(error, WireError::Length { limit: GREETING_BYTES_MAX, .. }), "{error}");
+        let error = Header::parse(
+            frame[..HEADER_BYTES].try_into().unwrap(),
+            GREETING_BYTES_MAX,
+        )
+        .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                WireError::Length {
+                    limit: GREETING_BYTES_MAX,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_chunk_carries_its_place_and_its_bytes() {
-        let head = ChunkHead { transfer: 7, offset: 1 << 40 };
+        let head = ChunkHead {
+            transfer: 7,
+            offset: 1 << 40,
+        };
         let start = head.frame_start(b"raw");
-        let header = Header::parse(start[..HEADER_BYTES].try_into().unwrap(), GREETING_BYTES_MAX).unwrap();
+        let header = Header::parse(
+            start[..HEADER_BYTES].try_into().unwrap(),
+            GREETING_BYTES_MAX,
+        )
+        .unwrap();
         assert_eq!(header.length, CHUNK_HEAD_BYTES + 3);
         let mut hasher = header.hasher();
         hasher.update(&start[HEADER_BYTES..]);
         hasher.update(b"raw");
         header.verify(hasher).unwrap();
-        assert_eq!(ChunkHead::from_bytes(start[HEADER_BYTES..].try_into().unwrap()), head);
+        assert_eq!(
+            ChunkHead::from_bytes(start[HEADER_BYTES..].try_into().unwrap()),
+            head
+        );
         assert_eq!(padding(header.length), 13);
     }
 }

@@ -4,6 +4,7 @@ use clap::Parser;
 use engine::lane::driver::Driver;
 use engine::worker::config::{Arguments, Config};
 use engine::worker::run::{LaneProgram, run};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -52,6 +53,7 @@ fn start_log() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
 }

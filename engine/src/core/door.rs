@@ -9,7 +9,8 @@ use super::lease::Payload;
 use super::program::{Program, is_list};
 use super::report::Timing;
 use super::{
-    Action, Answered, ClientId, Core, DeploymentState, Incoming, Outbound, Outgoing, Send, Timer, worker_hash,
+    Action, Answered, ClientId, Core, DeploymentState, Incoming, Outbound, Outgoing, Send, Timer,
+    worker_hash,
 };
 use crate::plan::{DeploymentId, NodeId, Source, WorkerIndex};
 use crate::wire::{Failure, NodeReport};
@@ -35,8 +36,12 @@ impl Core {
             }
         };
         let program = Rc::clone(self.program(index));
-        let id =
-            InvocationId::new(self.config.worker_hash, self.config.epoch, self.config.lane, self.next_sequence);
+        let id = InvocationId::new(
+            self.config.worker_hash,
+            self.config.epoch,
+            self.config.lane,
+            self.next_sequence,
+        );
         self.next_sequence += 1;
         let place = self.open(id, index, &program, Phase::Running);
         self.counters.invocations_taken += 1;
@@ -69,34 +74,59 @@ impl Core {
     /// Whether the workflow's door is open for these inputs; if not, why.
     fn admit(&self, workflow: &str, inputs: &[(String, Incoming)]) -> Result<u32, String> {
         let Some(index) = self.deployment_by_name.get(workflow).copied() else {
-            return Err(format!("no workflow named `{workflow}` is deployed here; deploy it first"));
+            return Err(format!(
+                "no workflow named `{workflow}` is deployed here; deploy it first"
+            ));
         };
         let plan = &self.program(index).plan;
         for (position, (name, incoming)) in inputs.iter().enumerate() {
             let Some(declared) = plan.inputs.iter().find(|input| input.name == *name) else {
-                let known: Vec<&str> = plan.inputs.iter().map(|input| input.name.as_str()).collect();
-                return Err(format!("workflow `{workflow}` has no input `{name}`; it has: {}", known.join(", ")));
+                let known: Vec<&str> = plan
+                    .inputs
+                    .iter()
+                    .map(|input| input.name.as_str())
+                    .collect();
+                return Err(format!(
+                    "workflow `{workflow}` has no input `{name}`; it has: {}",
+                    known.join(", ")
+                ));
             };
-            if inputs[..position].iter().any(|(earlier, _)| earlier == name) {
+            if inputs[..position]
+                .iter()
+                .any(|(earlier, _)| earlier == name)
+            {
                 return Err(format!("input `{name}` is given twice"));
             }
             match incoming {
                 Incoming::Refused(reason) => return Err(format!("input `{name}`: {reason}")),
                 Incoming::One(_) if is_list(declared.kind) => {
-                    return Err(format!("input `{name}` is to be a list of items, but bytes were given"));
+                    return Err(format!(
+                        "input `{name}` is to be a list of items, but bytes were given"
+                    ));
                 }
                 Incoming::List { .. } if !is_list(declared.kind) => {
-                    return Err(format!("input `{name}` is to be bytes, but a list of items was given"));
+                    return Err(format!(
+                        "input `{name}` is to be bytes, but a list of items was given"
+                    ));
                 }
                 Incoming::One(_) | Incoming::List { .. } => {}
             }
         }
-        if let Some(missing) = plan.inputs.iter().find(|input| !inputs.iter().any(|(name, _)| *name == input.name)) {
-            return Err(format!("input `{}` of workflow `{workflow}` is missing", missing.name));
+        if let Some(missing) = plan
+            .inputs
+            .iter()
+            .find(|input| !inputs.iter().any(|(name, _)| *name == input.name))
+        {
+            return Err(format!(
+                "input `{}` of workflow `{workflow}` is missing",
+                missing.name
+            ));
         }
         let limit = self.config.in_flight_max.min(plan.limits.in_flight_max);
         if self.in_flight >= limit {
-            return Err(format!("{limit} invocations are in flight already, which is the limit; try again later"));
+            return Err(format!(
+                "{limit} invocations are in flight already, which is the limit; try again later"
+            ));
         }
         Ok(index)
     }
@@ -113,7 +143,10 @@ impl Core {
         for (_, incoming) in inputs {
             self.drop_incoming(&incoming);
         }
-        let failure = Failure::Refused { worker: String::new(), reason };
+        let failure = Failure::Refused {
+            worker: String::new(),
+            reason,
+        };
         self.actions.push(Action::Answer(Box::new(Answered {
             client,
             request,
@@ -125,10 +158,21 @@ impl Core {
     }
 
     /// Gives every participant its inputs, and keeps those of this worker.
-    fn begin_parts(&mut self, place: Place, program: &Program, inputs: Vec<(String, Incoming)>, report: bool) {
+    fn begin_parts(
+        &mut self,
+        place: Place,
+        program: &Program,
+        inputs: Vec<(String, Incoming)>,
+        report: bool,
+    ) {
         let mut values: Vec<Option<Value>> = vec![None; program.plan.inputs.len()];
         for (name, incoming) in inputs {
-            if let Some(number) = program.plan.inputs.iter().position(|input| input.name == name) {
+            if let Some(number) = program
+                .plan
+                .inputs
+                .iter()
+                .position(|input| input.name == name)
+            {
                 values[number] = Some(self.take_incoming(incoming));
             }
         }
@@ -139,13 +183,24 @@ impl Core {
             let inputs = participant
                 .inputs
                 .iter()
-                .filter_map(|number| Some((*number, self.hold_value(values[usize::from(*number)]?))))
+                .filter_map(|number| {
+                    Some((*number, self.hold_value(values[usize::from(*number)]?)))
+                })
                 .collect();
-            self.send(place, program, participant.worker, Outbound::Begin { report, inputs });
+            self.send(
+                place,
+                program,
+                participant.worker,
+                Outbound::Begin { report, inputs },
+            );
         }
         for (number, output) in program.plan.outputs.iter().enumerate() {
-            let Source::Input(input) = output.source else { continue };
-            let Some(value) = values[usize::from(input)] else { continue };
+            let Source::Input(input) = output.source else {
+                continue;
+            };
+            let Some(value) = values[usize::from(input)] else {
+                continue;
+            };
             let outgoing = self.hold_value(value);
             if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
                 entry.outputs.push((number as u16, outgoing));
@@ -187,7 +242,9 @@ impl Core {
         if self.invocations[place as usize].phase != Phase::Pending {
             // A second beginning: peers of one version never send it.
             self.counters.late_dropped += 1;
-            inputs.iter().for_each(|(_, incoming)| self.drop_incoming(incoming));
+            inputs
+                .iter()
+                .for_each(|(_, incoming)| self.drop_incoming(incoming));
             return;
         }
         self.invocations[place as usize].phase = Phase::Running;
@@ -197,9 +254,19 @@ impl Core {
         }
         let mut failure = self.pending_failures.remove(&place);
         for (number, incoming) in inputs {
-            let slot = program.input_slots.get(usize::from(number)).copied().flatten();
-            let name = program.plan.inputs.get(usize::from(number)).map_or("?", |input| input.name.as_str());
-            failure = self.receive(place, slot, incoming, &format!("input {name}"), &program).or(failure);
+            let slot = program
+                .input_slots
+                .get(usize::from(number))
+                .copied()
+                .flatten();
+            let name = program
+                .plan
+                .inputs
+                .get(usize::from(number))
+                .map_or("?", |input| input.name.as_str());
+            failure = self
+                .receive(place, slot, incoming, &format!("input {name}"), &program)
+                .or(failure);
         }
         if let Some(failure) = failure {
             self.fail(now_ns, place, failure);
@@ -217,22 +284,34 @@ impl Core {
     /// The entry worker's word of an invocation is under way, with payloads that take a while. Words of later ones may
     /// come first; this keeps events of this one from being taken for late.
     pub fn begin_coming(&mut self, deployment: DeploymentId, id: InvocationId) {
-        let Some(index) = self.deployment_by_id.get(&deployment).copied() else { return };
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
+            return;
+        };
         if !self.place_by_id.contains_key(&id) {
             let program = Rc::clone(self.program(index));
             self.open(id, index, &program, Phase::Pending);
         }
     }
 
-    fn refuse_part(&mut self, id: InvocationId, deployment: DeploymentId, inputs: Vec<(u16, Incoming)>) {
-        inputs.iter().for_each(|(_, incoming)| self.drop_incoming(incoming));
+    fn refuse_part(
+        &mut self,
+        id: InvocationId,
+        deployment: DeploymentId,
+        inputs: Vec<(u16, Incoming)>,
+    ) {
+        inputs
+            .iter()
+            .for_each(|(_, incoming)| self.drop_incoming(incoming));
         let reason = format!("deployment {deployment} is not served here any more; try again");
         self.actions.push(Action::Send(Box::new(Send {
             worker_hash: (id.0 >> 96) as u32,
             to_lane: id.lane(),
             invocation: id,
             deployment,
-            body: Outbound::PartFailed(Failure::Refused { worker: String::new(), reason }),
+            body: Outbound::PartFailed(Failure::Refused {
+                worker: String::new(),
+                reason,
+            }),
         })));
     }
 
@@ -259,19 +338,25 @@ impl Core {
         let place = place.filter(|place| self.invocations[*place as usize].phase != Phase::Over);
         let Some(place) = place else {
             self.counters.late_dropped += 1;
-            outputs.iter().for_each(|(_, incoming)| self.drop_incoming(incoming));
+            outputs
+                .iter()
+                .for_each(|(_, incoming)| self.drop_incoming(incoming));
             return;
         };
         let program = Rc::clone(self.program_of(place));
         let Some((_, producer)) = program.remote_producer(node) else {
             self.counters.late_dropped += 1;
-            outputs.iter().for_each(|(_, incoming)| self.drop_incoming(incoming));
+            outputs
+                .iter()
+                .for_each(|(_, incoming)| self.drop_incoming(incoming));
             return;
         };
         let mut failure = None;
         for (output, incoming) in outputs {
             let slot = producer.slots.get(&output).copied();
-            failure = self.receive(place, slot, incoming, &producer.name, &program).or(failure);
+            failure = self
+                .receive(place, slot, incoming, &producer.name, &program)
+                .or(failure);
         }
         if let Some(failure) = failure {
             self.fail(now_ns, place, failure);
@@ -293,7 +378,14 @@ impl Core {
     }
 
     fn is_mine(&self, id: InvocationId) -> bool {
-        id.door() == InvocationId::new(self.config.worker_hash, self.config.epoch, self.config.lane, 0).door()
+        id.door()
+            == InvocationId::new(
+                self.config.worker_hash,
+                self.config.epoch,
+                self.config.lane,
+                0,
+            )
+            .door()
     }
 
     /// A participant has ended its part of an invocation taken here.
@@ -306,16 +398,23 @@ impl Core {
     ) {
         let place = self.place_by_id.get(&id).copied();
         let place = place.filter(|place| self.invocations[*place as usize].phase == Phase::Running);
-        let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_some()) else {
+        let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_some())
+        else {
             self.counters.late_dropped += 1;
-            outputs.iter().for_each(|(_, incoming)| self.drop_incoming(incoming));
+            outputs
+                .iter()
+                .for_each(|(_, incoming)| self.drop_incoming(incoming));
             return;
         };
         let program = Rc::clone(self.program_of(place));
         let mut failure = None;
         for (number, incoming) in outputs {
             if let Incoming::Refused(cause) = incoming {
-                let name = program.plan.outputs.get(usize::from(number)).map_or("?", |o| o.name.as_str());
+                let name = program
+                    .plan
+                    .outputs
+                    .get(usize::from(number))
+                    .map_or("?", |o| o.name.as_str());
                 failure = Some(self.payload_failure(&format!("output {name}"), &program, cause));
                 continue;
             }
@@ -331,7 +430,9 @@ impl Core {
             return;
         }
         let invocation = &mut self.invocations[place as usize];
-        let Some(entry) = invocation.entry.as_mut() else { return };
+        let Some(entry) = invocation.entry.as_mut() else {
+            return;
+        };
         entry.reports.extend(report);
         entry.parts_left = entry.parts_left.saturating_sub(1);
         if entry.parts_left == 0 && invocation.nodes_left == 0 {
@@ -359,7 +460,8 @@ impl Core {
     pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
         // An earlier epoch of the same lane never speaks again.
         let same_lane = |other: u64| other >> 32 == door >> 32 && other as u8 == door as u8;
-        self.begun.retain(|other, _| *other == door || !same_lane(*other));
+        self.begun
+            .retain(|other, _| *other == door || !same_lane(*other));
         if self.begun.contains_key(&door) {
             self.door_reopened((door >> 32) as u32, door as u8);
         }
@@ -387,7 +489,10 @@ impl Core {
                 peer.name == worker && id.lane() % peer.lanes == lane
             });
             if takes_part {
-                let failure = Failure::Worker { worker: worker.to_owned(), cause: cause.to_owned() };
+                let failure = Failure::Worker {
+                    worker: worker.to_owned(),
+                    cause: cause.to_owned(),
+                };
                 self.fail(now_ns, place, failure);
             }
         }
@@ -417,7 +522,11 @@ impl Core {
             return;
         }
         let id = invocation.id;
-        let report = invocation.timing.as_ref().map(|timing| timing.reports(&program)).unwrap_or_default();
+        let report = invocation
+            .timing
+            .as_ref()
+            .map(|timing| timing.reports(&program))
+            .unwrap_or_default();
         let outputs = self.outputs_here(place, &program);
         self.actions.push(Action::Send(Box::new(Send {
             worker_hash: (id.0 >> 96) as u32,
@@ -430,13 +539,19 @@ impl Core {
     }
 
     fn outputs_here(&mut self, place: Place, program: &Program) -> Vec<(u16, Outgoing)> {
-        program.outputs_here.iter().map(|from| (from.output, self.outgoing(place, from.slot))).collect()
+        program
+            .outputs_here
+            .iter()
+            .map(|from| (from.output, self.outgoing(place, from.slot)))
+            .collect()
     }
 
     fn answer(&mut self, place: Place, program: &Program) {
         let mut outputs = self.outputs_here(place, program);
         let invocation = &mut self.invocations[place as usize];
-        let Some(entry) = invocation.entry.take() else { return };
+        let Some(entry) = invocation.entry.take() else {
+            return;
+        };
         let mut report = entry.reports;
         if let Some(timing) = invocation.timing.as_ref() {
             report.extend(timing.reports(program));
@@ -446,7 +561,12 @@ impl Core {
         outputs.sort_by_key(|(number, _)| *number);
         let named = outputs
             .into_iter()
-            .map(|(number, outgoing)| (program.plan.outputs[usize::from(number)].name.clone(), outgoing))
+            .map(|(number, outgoing)| {
+                (
+                    program.plan.outputs[usize::from(number)].name.clone(),
+                    outgoing,
+                )
+            })
             .collect();
         self.counters.invocations_ended += 1;
         self.actions.push(Action::Answer(Box::new(Answered {
@@ -524,10 +644,21 @@ impl Core {
         if invocation.running > 0 {
             let due_ns = now_ns + self.config.grace_ns;
             for index in 0..self.executors.len() {
-                let Some(executor) = self.executors[index].as_ref() else { continue };
-                if executor.running.is_some_and(|running| running.place == place) {
+                let Some(executor) = self.executors[index].as_ref() else {
+                    continue;
+                };
+                if executor
+                    .running
+                    .is_some_and(|running| running.place == place)
+                {
                     let activation = executor.activation;
-                    self.set_timer(due_ns, Timer::Grace { executor: super::ExecutorId(index as u32), activation });
+                    self.set_timer(
+                        due_ns,
+                        Timer::Grace {
+                            executor: super::ExecutorId(index as u32),
+                            activation,
+                        },
+                    );
                 }
             }
         }
@@ -548,7 +679,10 @@ impl Core {
         }
         for node in 0..self.invocations[place as usize].nodes.len() {
             if let Some(fan) = self.invocations[place as usize].nodes[node].fan.take() {
-                fan.gathered.into_iter().flatten().for_each(|list| self.close_list(list));
+                fan.gathered
+                    .into_iter()
+                    .flatten()
+                    .for_each(|list| self.close_list(list));
             }
         }
         let invocation = &mut self.invocations[place as usize];
@@ -568,7 +702,13 @@ impl Core {
         }
     }
 
-    pub(super) fn send(&mut self, place: Place, program: &Program, worker: WorkerIndex, body: Outbound) {
+    pub(super) fn send(
+        &mut self,
+        place: Place,
+        program: &Program,
+        worker: WorkerIndex,
+        body: Outbound,
+    ) {
         let id = self.invocations[place as usize].id;
         let peer = &program.plan.workers[usize::from(worker)];
         self.actions.push(Action::Send(Box::new(Send {
@@ -604,7 +744,11 @@ impl Core {
     }
 
     fn payload_failure(&self, of: &str, program: &Program, cause: String) -> Failure {
-        Failure::Payload { node: of.to_owned(), worker: program.my_name().to_owned(), cause }
+        Failure::Payload {
+            node: of.to_owned(),
+            worker: program.my_name().to_owned(),
+            cause,
+        }
     }
 
     fn take_incoming(&mut self, incoming: Incoming) -> Value {

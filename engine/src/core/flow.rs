@@ -12,7 +12,13 @@ use std::rc::Rc;
 
 impl Core {
     /// An executor has greeted and is idle. The lane chooses the place; it must be free.
-    pub fn executor_joined(&mut self, now_ns: u64, id: ExecutorId, deployment: DeploymentId, executable: u16) {
+    pub fn executor_joined(
+        &mut self,
+        now_ns: u64,
+        id: ExecutorId,
+        deployment: DeploymentId,
+        executable: u16,
+    ) {
         let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
             // The deployment went while the executor started.
             self.actions.push(Action::Stop(id));
@@ -39,8 +45,16 @@ impl Core {
     }
 
     /// No executor could be started. If none is left or under way, what waits for one fails.
-    pub fn executor_refused(&mut self, now_ns: u64, deployment: DeploymentId, executable: u16, reason: &str) {
-        let Some(index) = self.deployment_by_id.get(&deployment).copied() else { return };
+    pub fn executor_refused(
+        &mut self,
+        now_ns: u64,
+        deployment: DeploymentId,
+        executable: u16,
+        reason: &str,
+    ) {
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
+            return;
+        };
         let pool = &mut self.deployment_mut(index).pools[usize::from(executable)];
         pool.wanted = pool.wanted.saturating_sub(1);
         if pool.members + pool.wanted > 0 {
@@ -52,7 +66,13 @@ impl Core {
                 Ready::Fan { node } => (node, 1),
             };
             if self.is_current(waiting.place, waiting.generation) {
-                self.fail_node(now_ns, waiting.place, node, attempt, format!("no executor could be started: {reason}"));
+                self.fail_node(
+                    now_ns,
+                    waiting.place,
+                    node,
+                    attempt,
+                    format!("no executor could be started: {reason}"),
+                );
             }
         }
     }
@@ -60,8 +80,15 @@ impl Core {
     /// An executor gets no more work, and why: what it ran has failed. Its process is still to end, and
     /// [`Core::executor_left`] to follow; until then there is no room for another in its place.
     pub fn executor_condemned(&mut self, now_ns: u64, id: ExecutorId, cause: &str) {
-        let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
-        let (deployment, pool, running) = (executor.deployment, executor.pool, executor.running.take());
+        let Some(executor) = self
+            .executors
+            .get_mut(id.0 as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        let (deployment, pool, running) =
+            (executor.deployment, executor.pool, executor.running.take());
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         pool.idle.retain(|idle| *idle != id);
         if let Some(running) = running {
@@ -73,7 +100,9 @@ impl Core {
     /// An executor's process has ended, and why. What it ran has failed.
     pub fn executor_left(&mut self, now_ns: u64, id: ExecutorId, cause: &str) {
         self.executor_condemned(now_ns, id, cause);
-        let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::take) else { return };
+        let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::take) else {
+            return;
+        };
         self.deployment_mut(executor.deployment).pools[usize::from(executor.pool)].members -= 1;
         self.want_executor(executor.deployment, executor.pool);
     }
@@ -90,8 +119,13 @@ impl Core {
         activation: u32,
         outputs: &[Output],
     ) -> Result<(), CompletionError> {
-        let executor = self.executors.get_mut(id.0 as usize).and_then(Option::as_mut);
-        let executor = executor.filter(|e| e.activation == activation).ok_or(CompletionError::Activation)?;
+        let executor = self
+            .executors
+            .get_mut(id.0 as usize)
+            .and_then(Option::as_mut);
+        let executor = executor
+            .filter(|e| e.activation == activation)
+            .ok_or(CompletionError::Activation)?;
         let running = executor.running.ok_or(CompletionError::Activation)?;
         let program = Rc::clone(self.program_of(running.place));
         let node = &program.nodes[running.node as usize];
@@ -139,8 +173,13 @@ impl Core {
         activation: u32,
         cause: String,
     ) -> Result<(), CompletionError> {
-        let executor = self.executors.get_mut(id.0 as usize).and_then(Option::as_mut);
-        let executor = executor.filter(|e| e.activation == activation).ok_or(CompletionError::Activation)?;
+        let executor = self
+            .executors
+            .get_mut(id.0 as usize)
+            .and_then(Option::as_mut);
+        let executor = executor
+            .filter(|e| e.activation == activation)
+            .ok_or(CompletionError::Activation)?;
         let running = executor.running.take().ok_or(CompletionError::Activation)?;
         self.executor_idle(now_ns, id);
         self.attempt_failed(now_ns, running, cause);
@@ -156,19 +195,31 @@ impl Core {
             }
             self.timers.pop();
             match timer {
-                Timer::Retry { place, generation, node, item, attempt } => {
+                Timer::Retry {
+                    place,
+                    generation,
+                    node,
+                    item,
+                    attempt,
+                } => {
                     if self.is_current(place, generation) {
                         self.dispatch(now_ns, place, node, item, attempt, NO_MAKER);
                     }
                 }
                 Timer::Timeout { executor } => self.time_out(now_ns, due_ns, executor),
-                Timer::Grace { executor, activation } => {
+                Timer::Grace {
+                    executor,
+                    activation,
+                } => {
                     if self.runs(executor, activation) {
-                        let cause = "its invocation is over and the grace period has passed".to_owned();
+                        let cause =
+                            "its invocation is over and the grace period has passed".to_owned();
                         self.actions.push(Action::Kill { executor, cause });
                     }
                 }
-                Timer::KeepAlive { deployment, pool } => self.end_idle_executors(now_ns, deployment, pool),
+                Timer::KeepAlive { deployment, pool } => {
+                    self.end_idle_executors(now_ns, deployment, pool)
+                }
             }
         }
         self.drain_ended(now_ns);
@@ -180,26 +231,44 @@ impl Core {
     }
 
     fn time_out(&mut self, now_ns: u64, due_ns: u64, id: ExecutorId) {
-        let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(executor) = self
+            .executors
+            .get_mut(id.0 as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
         if executor.timer_due_ns != Some(due_ns) {
             return;
         }
         executor.timer_due_ns = None;
-        let (Some(running), Some(deadline_ns)) = (executor.running, executor.deadline_ns) else { return };
+        let (Some(running), Some(deadline_ns)) = (executor.running, executor.deadline_ns) else {
+            return;
+        };
         if deadline_ns > now_ns {
             self.arm_timeout(id, deadline_ns);
             return;
         }
-        let timeout_ns = self.program_of(running.place).nodes[running.node as usize].timeout_ns.unwrap_or_default();
-        let cause = format!("it exceeded its timeout of {} ms and was ended", timeout_ns / 1_000_000);
+        let timeout_ns = self.program_of(running.place).nodes[running.node as usize]
+            .timeout_ns
+            .unwrap_or_default();
+        let cause = format!(
+            "it exceeded its timeout of {} ms and was ended",
+            timeout_ns / 1_000_000
+        );
         self.counters.timeouts += 1;
-        self.actions.push(Action::Kill { executor: id, cause });
+        self.actions.push(Action::Kill {
+            executor: id,
+            cause,
+        });
     }
 
     /// Sets an executor's timer, unless one that comes no later is set: an executor has one, not each activation, so
     /// that the timers of short activations with long timeouts do not pile up.
     fn arm_timeout(&mut self, id: ExecutorId, due_ns: u64) {
-        let Some(executor) = self.executors[id.0 as usize].as_mut() else { return };
+        let Some(executor) = self.executors[id.0 as usize].as_mut() else {
+            return;
+        };
         if executor.timer_due_ns.is_none_or(|armed| due_ns < armed) {
             executor.timer_due_ns = Some(due_ns);
             self.set_timer(due_ns, Timer::Timeout { executor: id });
@@ -208,12 +277,18 @@ impl Core {
 
     fn end_idle_executors(&mut self, now_ns: u64, deployment: u32, pool_index: u16) {
         let keep_alive_ns = self.config.keep_alive_ns;
-        let Some(state) = self.deployments[deployment as usize].as_mut() else { return };
+        let Some(state) = self.deployments[deployment as usize].as_mut() else {
+            return;
+        };
         state.keep_alive_armed[usize::from(pool_index)] = false;
         let pool = &mut state.pools[usize::from(pool_index)];
         while pool.members > 1 {
-            let Some(longest) = pool.idle.first().copied() else { break };
-            let idle_since_ns = self.executors[longest.0 as usize].as_ref().map_or(now_ns, |e| e.idle_since_ns);
+            let Some(longest) = pool.idle.first().copied() else {
+                break;
+            };
+            let idle_since_ns = self.executors[longest.0 as usize]
+                .as_ref()
+                .map_or(now_ns, |e| e.idle_since_ns);
             if idle_since_ns + keep_alive_ns > now_ns {
                 break;
             }
@@ -232,7 +307,13 @@ impl Core {
         let armed = &mut state.keep_alive_armed[usize::from(pool_index)];
         if pool.members > 1 && !pool.idle.is_empty() && !*armed {
             *armed = true;
-            self.set_timer(due_ns, Timer::KeepAlive { deployment, pool: pool_index });
+            self.set_timer(
+                due_ns,
+                Timer::KeepAlive {
+                    deployment,
+                    pool: pool_index,
+                },
+            );
         }
     }
 
@@ -260,7 +341,13 @@ impl Core {
             return;
         };
         let Value::List(list) = invocation.slots[list_slot as usize].value else {
-            self.fail_node(now_ns, place, index, 1, "foreach over what is no list".to_owned());
+            self.fail_node(
+                now_ns,
+                place,
+                index,
+                1,
+                "foreach over what is no list".to_owned(),
+            );
             return;
         };
         self.fan_out(now_ns, place, index, list);
@@ -281,7 +368,12 @@ impl Core {
                 })
             })
             .collect();
-        let fan = Box::new(Fan { items: items as u32, next: 0, left: items as u32, gathered });
+        let fan = Box::new(Fan {
+            items: items as u32,
+            next: 0,
+            left: items as u32,
+            gathered,
+        });
         self.invocations[place as usize].nodes[index as usize].fan = Some(fan);
         if items == 0 {
             self.gather(place, index, node);
@@ -299,10 +391,16 @@ impl Core {
             (invocation.deployment, invocation.generation)
         };
         loop {
-            let Some(item) = self.next_item(place, node) else { return };
+            let Some(item) = self.next_item(place, node) else {
+                return;
+            };
             let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
             let Some(executor) = pool.take_idle(NO_MAKER) else {
-                pool.waiting.push_back(Waiting { place, generation, ready: Ready::Fan { node } });
+                pool.waiting.push_back(Waiting {
+                    place,
+                    generation,
+                    ready: Ready::Fan { node },
+                });
                 self.want_executor(deployment, pool_index);
                 return;
             };
@@ -312,12 +410,17 @@ impl Core {
     }
 
     fn next_item(&self, place: Place, node: LocalNode) -> Option<u32> {
-        let fan = self.invocations[place as usize].nodes[node as usize].fan.as_ref()?;
+        let fan = self.invocations[place as usize].nodes[node as usize]
+            .fan
+            .as_ref()?;
         (fan.next < fan.items).then_some(fan.next)
     }
 
     fn take_item(&mut self, place: Place, node: LocalNode) {
-        if let Some(fan) = self.invocations[place as usize].nodes[node as usize].fan.as_mut() {
+        if let Some(fan) = self.invocations[place as usize].nodes[node as usize]
+            .fan
+            .as_mut()
+        {
             fan.next += 1;
         }
     }
@@ -340,27 +443,56 @@ impl Core {
             self.start(now_ns, executor, place, node, item, attempt);
             return;
         }
-        pool.waiting.push_back(Waiting { place, generation, ready: Ready::Activation { node, item, attempt } });
+        pool.waiting.push_back(Waiting {
+            place,
+            generation,
+            ready: Ready::Activation {
+                node,
+                item,
+                attempt,
+            },
+        });
         self.want_executor(deployment, pool_index);
     }
 
     fn want_executor(&mut self, deployment: u32, pool_index: u16) {
         // An executor may leave after the last invocation of a retired deployment went, and the deployment with it.
-        let Some(state) = self.deployments[deployment as usize].as_mut() else { return };
+        let Some(state) = self.deployments[deployment as usize].as_mut() else {
+            return;
+        };
         let pool = &mut state.pools[usize::from(pool_index)];
         if pool.wants_one_more() {
             pool.wanted += 1;
             let deployment = state.program.plan.deployment;
-            self.actions.push(Action::ExecutorWanted { deployment, executable: pool_index });
+            self.actions.push(Action::ExecutorWanted {
+                deployment,
+                executable: pool_index,
+            });
         }
     }
 
     #[inline]
-    fn start(&mut self, now_ns: u64, id: ExecutorId, place: Place, node: LocalNode, item: u32, attempt: u32) {
-        let Some(executor) = self.executors[id.0 as usize].as_mut() else { return };
+    fn start(
+        &mut self,
+        now_ns: u64,
+        id: ExecutorId,
+        place: Place,
+        node: LocalNode,
+        item: u32,
+        attempt: u32,
+    ) {
+        let Some(executor) = self.executors[id.0 as usize].as_mut() else {
+            return;
+        };
         debug_assert!(executor.running.is_none(), "an idle executor runs nothing");
         executor.activation = executor.activation.wrapping_add(1);
-        executor.running = Some(Running { place, node, item, attempt, started_ns: now_ns });
+        executor.running = Some(Running {
+            place,
+            node,
+            item,
+            attempt,
+            started_ns: now_ns,
+        });
         let activation = executor.activation;
         let invocation = &mut self.invocations[place as usize];
         invocation.running += 1;
@@ -368,20 +500,32 @@ impl Core {
             timing.nodes[node as usize].started(now_ns);
         }
         let deployment = invocation.deployment;
-        let deadline_ns = self.program(deployment).nodes[node as usize].timeout_ns.map(|timeout| now_ns + timeout);
+        let deadline_ns = self.program(deployment).nodes[node as usize]
+            .timeout_ns
+            .map(|timeout| now_ns + timeout);
         if let Some(executor) = self.executors[id.0 as usize].as_mut() {
             executor.deadline_ns = deadline_ns;
         }
         if let Some(due_ns) = deadline_ns {
             self.arm_timeout(id, due_ns);
         }
-        let start = Start { executor: id, activation, place, node, item, attempt, deadline_ns };
+        let start = Start {
+            executor: id,
+            activation,
+            place,
+            node,
+            item,
+            attempt,
+            deadline_ns,
+        };
         self.actions.push(Action::Start(start));
     }
 
     /// An executor has nothing to do: give it what waits, or let it idle.
     pub(super) fn executor_idle(&mut self, now_ns: u64, id: ExecutorId) {
-        let Some(executor) = self.executors[id.0 as usize].as_mut() else { return };
+        let Some(executor) = self.executors[id.0 as usize].as_mut() else {
+            return;
+        };
         executor.idle_since_ns = now_ns;
         let (deployment, pool_index) = (executor.deployment, executor.pool);
         loop {
@@ -397,16 +541,24 @@ impl Core {
                 continue;
             }
             match waiting.ready {
-                Ready::Activation { node, item, attempt } => {
+                Ready::Activation {
+                    node,
+                    item,
+                    attempt,
+                } => {
                     self.start(now_ns, id, waiting.place, node, item, attempt);
                 }
                 Ready::Fan { node } => {
-                    let Some(item) = self.next_item(waiting.place, node) else { continue };
+                    let Some(item) = self.next_item(waiting.place, node) else {
+                        continue;
+                    };
                     self.take_item(waiting.place, node);
                     self.start(now_ns, id, waiting.place, node, item, 1);
                     if self.next_item(waiting.place, node).is_some() {
                         // To the back: a wide foreach shares its executors with what else waits.
-                        self.deployment_mut(deployment).pools[usize::from(pool_index)].waiting.push_back(waiting);
+                        self.deployment_mut(deployment).pools[usize::from(pool_index)]
+                            .waiting
+                            .push_back(waiting);
                     }
                 }
             }
@@ -479,7 +631,12 @@ impl Core {
     }
 
     pub(super) fn close_list(&mut self, list: ListId) {
-        let Self { lists, leases, actions, .. } = self;
+        let Self {
+            lists,
+            leases,
+            actions,
+            ..
+        } = self;
         lists.close(list, leases, |range| actions.push(Action::Release(range)));
     }
 
@@ -493,7 +650,15 @@ impl Core {
                     Some((*output, self.outgoing(place, slot)))
                 })
                 .collect();
-            self.send(place, program, read.worker, Outbound::StateEvent { node: node.id, outputs });
+            self.send(
+                place,
+                program,
+                read.worker,
+                Outbound::StateEvent {
+                    node: node.id,
+                    outputs,
+                },
+            );
         }
     }
 
@@ -523,7 +688,10 @@ impl Core {
         outputs: &[Output],
     ) -> Result<(), CompletionError> {
         if outputs.len() != node.outputs.len() {
-            return Err(CompletionError::Outputs { got: outputs.len(), declared: node.outputs.len() });
+            return Err(CompletionError::Outputs {
+                got: outputs.len(),
+                declared: node.outputs.len(),
+            });
         }
         for (output, declared) in outputs.iter().zip(&node.outputs) {
             match (output, is_list(declared.kind)) {
@@ -540,18 +708,36 @@ impl Core {
     }
 
     #[inline]
-    fn check_piece(&self, running: Running, program: &Program, piece: Piece) -> Result<(), CompletionError> {
+    fn check_piece(
+        &self,
+        running: Running,
+        program: &Program,
+        piece: Piece,
+    ) -> Result<(), CompletionError> {
         match piece {
             Piece::Empty | Piece::Own(_) => Ok(()),
-            Piece::Alias { .. } => self.alias(running, program, piece).map(|_| ()).ok_or(CompletionError::Alias),
+            Piece::Alias { .. } => self
+                .alias(running, program, piece)
+                .map(|_| ())
+                .ok_or(CompletionError::Alias),
         }
     }
 
     /// The part of an input that an alias names.
     fn alias(&self, running: Running, program: &Program, piece: Piece) -> Option<Payload> {
-        let Piece::Alias { input, item, offset, length } = piece else { return None };
+        let Piece::Alias {
+            input,
+            item,
+            offset,
+            length,
+        } = piece
+        else {
+            return None;
+        };
         let invocation = &self.invocations[running.place as usize];
-        let from = *program.nodes[running.node as usize].inputs.get(usize::from(input))?;
+        let from = *program.nodes[running.node as usize]
+            .inputs
+            .get(usize::from(input))?;
         let value = self.input(invocation, program, running.node, running.item, from);
         let whole = match (value, item) {
             (Value::One(payload), None) => payload,
@@ -569,14 +755,22 @@ impl Core {
             Piece::Own(range) => self.leases.take(range),
             Piece::Alias { .. } => {
                 let program = Rc::clone(self.program_of(running.place));
-                let payload = self.alias(running, &program, piece).unwrap_or(Payload::EMPTY);
+                let payload = self
+                    .alias(running, &program, piece)
+                    .unwrap_or(Payload::EMPTY);
                 self.leases.hold(payload);
                 payload
             }
         }
     }
 
-    fn store_outputs(&mut self, running: Running, node: &Node, outputs: &[Output], maker: ExecutorId) {
+    fn store_outputs(
+        &mut self,
+        running: Running,
+        node: &Node,
+        outputs: &[Output],
+        maker: ExecutorId,
+    ) {
         for (output, slot) in outputs.iter().zip(&node.output_slots) {
             let Some(slot) = slot else {
                 self.drop_outputs(std::slice::from_ref(output));
@@ -603,7 +797,14 @@ impl Core {
     }
 
     #[inline]
-    pub(super) fn set_slot(&mut self, place: Place, slot: u32, value: Value, bytes: u64, maker: u32) {
+    pub(super) fn set_slot(
+        &mut self,
+        place: Place,
+        slot: u32,
+        value: Value,
+        bytes: u64,
+        maker: u32,
+    ) {
         let invocation = &mut self.invocations[place as usize];
         let state = &mut invocation.slots[slot as usize];
         state.value = value;
@@ -629,7 +830,10 @@ impl Core {
             }
         }
         self.release_item(running, node);
-        let Some(fan) = self.invocations[running.place as usize].nodes[running.node as usize].fan.as_mut() else {
+        let Some(fan) = self.invocations[running.place as usize].nodes[running.node as usize]
+            .fan
+            .as_mut()
+        else {
             return false;
         };
         fan.left -= 1;
@@ -649,7 +853,12 @@ impl Core {
 
     /// All items have ended: their outputs become lists.
     fn gather(&mut self, place: Place, index: LocalNode, node: &Node) {
-        let Some(fan) = self.invocations[place as usize].nodes[index as usize].fan.take() else { return };
+        let Some(fan) = self.invocations[place as usize].nodes[index as usize]
+            .fan
+            .take()
+        else {
+            return;
+        };
         for (slot, gathered) in node.output_slots.iter().zip(fan.gathered) {
             if let (Some(slot), Some(list)) = (slot, gathered) {
                 let bytes = self.lists.get(list).iter().map(Payload::length).sum();
@@ -701,16 +910,32 @@ impl Core {
         self.counters.retries += 1;
         let attempt = running.attempt + 1;
         let doublings = (running.attempt - 1).min(20);
-        let backoff_ns = u64::from(retry.backoff_ms) * 1_000_000 << doublings;
+        let backoff_ns = (u64::from(retry.backoff_ms) * 1_000_000) << doublings;
         if backoff_ns == 0 {
             self.dispatch(now_ns, place, running.node, running.item, attempt, NO_MAKER);
             return;
         }
         let (node, item) = (running.node, running.item);
-        self.set_timer(now_ns + backoff_ns, Timer::Retry { place, generation, node, item, attempt });
+        self.set_timer(
+            now_ns + backoff_ns,
+            Timer::Retry {
+                place,
+                generation,
+                node,
+                item,
+                attempt,
+            },
+        );
     }
 
-    fn fail_node(&mut self, now_ns: u64, place: Place, node: LocalNode, attempt: u32, cause: String) {
+    fn fail_node(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        node: LocalNode,
+        attempt: u32,
+        cause: String,
+    ) {
         let program = self.program_of(place);
         let failure = Failure::Node {
             node: program.nodes[node as usize].name.clone(),

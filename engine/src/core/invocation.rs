@@ -51,7 +51,12 @@ impl Lists {
     }
 
     /// Ends a list and lets go of its items.
-    pub(crate) fn close(&mut self, id: ListId, leases: &mut Leases, mut ended: impl FnMut(PayloadRef)) {
+    pub(crate) fn close(
+        &mut self,
+        id: ListId,
+        leases: &mut Leases,
+        mut ended: impl FnMut(PayloadRef),
+    ) {
         let list = &mut self.lists[id.0 as usize];
         for payload in list.drain(..) {
             if let Some(range) = leases.let_go(payload) {
@@ -158,7 +163,13 @@ impl Invocation {
     }
 
     /// Takes a free place over for a new invocation. Allocates only when the place never held one as large.
-    pub(crate) fn start(&mut self, id: InvocationId, deployment: u32, program: &Program, phase: Phase) {
+    pub(crate) fn start(
+        &mut self,
+        id: InvocationId,
+        deployment: u32,
+        program: &Program,
+        phase: Phase,
+    ) {
         debug_assert_eq!(self.phase, Phase::Free);
         self.id = id;
         self.deployment = deployment;
@@ -166,14 +177,22 @@ impl Invocation {
         self.running = 0;
         self.phase = phase;
         self.nodes.clear();
-        self.nodes.extend(program.nodes.iter().map(|n| NodeState { waiting: n.predecessors, fan: None }));
+        self.nodes.extend(program.nodes.iter().map(|n| NodeState {
+            waiting: n.predecessors,
+            fan: None,
+        }));
         self.slots.clear();
-        self.slots
-            .extend(program.slots.iter().map(|s| Slot { value: Value::Unset, uses: s.uses, maker: NO_MAKER }));
+        self.slots.extend(program.slots.iter().map(|s| Slot {
+            value: Value::Unset,
+            uses: s.uses,
+            maker: NO_MAKER,
+        }));
         self.entry = None;
         self.timing = None;
     }
 }
 
 // DESIGN's aim: at most 1 KiB of state for an invocation of ten nodes with an output each.
-const _: () = assert!(size_of::<Invocation>() + 10 * (size_of::<NodeState>() + size_of::<Slot>() + 32) <= 1024);
+const _: () = assert!(
+    size_of::<Invocation>() + 10 * (size_of::<NodeState>() + size_of::<Slot>() + 32) <= 1024
+);

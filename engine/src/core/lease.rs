@@ -26,7 +26,11 @@ pub struct Payload {
 
 impl Payload {
     /// A payload of no bytes.
-    pub const EMPTY: Self = Self { lease: LeaseId::NONE, offset: 0, length: 0 };
+    pub const EMPTY: Self = Self {
+        lease: LeaseId::NONE,
+        offset: 0,
+        length: 0,
+    };
 
     /// Bytes.
     #[must_use]
@@ -43,7 +47,11 @@ impl Payload {
         if length == 0 {
             return Some(Self::EMPTY);
         }
-        Some(Self { lease: self.lease, offset: self.offset + offset, length })
+        Some(Self {
+            lease: self.lease,
+            offset: self.offset + offset,
+            length,
+        })
     }
 }
 
@@ -77,7 +85,11 @@ impl Leases {
             self.slots.push(lease);
             (self.slots.len() - 1) as u32
         };
-        Payload { lease: LeaseId(index), offset: range.offset, length: range.length }
+        Payload {
+            lease: LeaseId(index),
+            offset: range.offset,
+            length: range.length,
+        }
     }
 
     /// Counts one more view.
@@ -114,7 +126,11 @@ impl Leases {
             return PayloadRef::EMPTY;
         }
         let range = self.slots[payload.lease.0 as usize].range;
-        PayloadRef { offset: payload.offset, length: payload.length, ..range }
+        PayloadRef {
+            offset: payload.offset,
+            length: payload.length,
+            ..range
+        }
     }
 
     /// Leases that are held.
@@ -134,7 +150,12 @@ impl Leases {
 mod tests {
     use super::*;
 
-    const RANGE: PayloadRef = PayloadRef { segment: 3, generation: 1, offset: 64, length: 100 };
+    const RANGE: PayloadRef = PayloadRef {
+        segment: 3,
+        generation: 1,
+        offset: 64,
+        length: 100,
+    };
 
     #[test]
     fn a_range_comes_back_with_its_last_view_and_not_before() {
@@ -143,7 +164,14 @@ mod tests {
         let part = whole.part(10, 20).unwrap();
         leases.hold(part);
         assert_eq!(leases.let_go(whole), None);
-        assert_eq!(leases.locate(part), PayloadRef { offset: 74, length: 20, ..RANGE });
+        assert_eq!(
+            leases.locate(part),
+            PayloadRef {
+                offset: 74,
+                length: 20,
+                ..RANGE
+            }
+        );
         assert_eq!((leases.count(), leases.bytes()), (1, 100));
         assert_eq!(leases.let_go(part), Some(RANGE));
         assert_eq!((leases.count(), leases.bytes()), (0, 0));

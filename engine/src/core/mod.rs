@@ -272,7 +272,10 @@ pub enum CompletionError {
 
 /// Counts of what a core has done since it was made.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "named as in status::LaneCounters, where each is explained")]
+#[expect(
+    missing_docs,
+    reason = "named as in status::LaneCounters, where each is explained"
+)]
 pub struct CoreCounters {
     pub invocations_taken: u64,
     pub invocations_ended: u64,
@@ -288,10 +291,24 @@ pub struct CoreCounters {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Timer {
-    Retry { place: Place, generation: u32, node: LocalNode, item: u32, attempt: u32 },
-    Timeout { executor: ExecutorId },
-    Grace { executor: ExecutorId, activation: u32 },
-    KeepAlive { deployment: u32, pool: u16 },
+    Retry {
+        place: Place,
+        generation: u32,
+        node: LocalNode,
+        item: u32,
+        attempt: u32,
+    },
+    Timeout {
+        executor: ExecutorId,
+    },
+    Grace {
+        executor: ExecutorId,
+        activation: u32,
+    },
+    KeepAlive {
+        deployment: u32,
+        pool: u16,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -434,13 +451,22 @@ impl Core {
     pub fn deploy(&mut self, plan: Plan) {
         let (id, executables) = (plan.deployment, plan.executables.len());
         let lanes = u32::from(plan.workers[usize::from(plan.me)].lanes);
-        let scales: Vec<u32> =
-            plan.executables.iter().map(|e| u32::from(e.scale).div_ceil(lanes).max(1)).collect();
+        let scales: Vec<u32> = plan
+            .executables
+            .iter()
+            .map(|e| u32::from(e.scale).div_ceil(lanes).max(1))
+            .collect();
         let program = Rc::new(Program::compile(plan));
         self.timed += u32::from(program.timed);
         let deployment = Deployment {
             program,
-            pools: scales.into_iter().map(|scale| Pool { scale, ..Pool::default() }).collect(),
+            pools: scales
+                .into_iter()
+                .map(|scale| Pool {
+                    scale,
+                    ..Pool::default()
+                })
+                .collect(),
             keep_alive_armed: vec![false; executables],
             state: DeploymentState::Prepared,
             instances: 0,
@@ -448,18 +474,26 @@ impl Core {
             drained_told: false,
             drained: Vec::new(),
         };
-        let index = self.deployments.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.deployments.push(None);
-            self.deployments.len() - 1
-        });
+        let index = self
+            .deployments
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.deployments.push(None);
+                self.deployments.len() - 1
+            });
         self.deployments[index] = Some(deployment);
         self.deployment_by_id.insert(id, index as u32);
     }
 
     /// Opens the door of a deployment; one of the same name that was open retires.
     pub fn activate(&mut self, now_ns: u64, id: DeploymentId) {
-        let Some(index) = self.deployment_by_id.get(&id).copied() else { return };
-        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
+        let Some(index) = self.deployment_by_id.get(&id).copied() else {
+            return;
+        };
+        let Some(deployment) = self.deployments[index as usize].as_mut() else {
+            return;
+        };
         deployment.state = DeploymentState::Active;
         let name = deployment.program.plan.workflow.clone();
         let earlier = self.deployment_by_name.insert(name, index);
@@ -480,11 +514,19 @@ impl Core {
     /// The kinds of the outputs that the executor's current activation has to return, or none if it runs nothing.
     #[inline]
     #[must_use]
-    pub fn output_kinds(&self, executor: ExecutorId) -> Option<impl ExactSizeIterator<Item = Kind> + '_> {
+    pub fn output_kinds(
+        &self,
+        executor: ExecutorId,
+    ) -> Option<impl ExactSizeIterator<Item = Kind> + '_> {
         let state = self.executors.get(executor.0 as usize)?.as_ref()?;
         let node = state.running?.node;
         let program = self.program(state.deployment);
-        Some(program.nodes[node as usize].outputs.iter().map(|output| output.kind))
+        Some(
+            program.nodes[node as usize]
+                .outputs
+                .iter()
+                .map(|output| output.kind),
+        )
     }
 
     /// Calls `each` with every input of the activation, in the node's order.
@@ -501,15 +543,24 @@ impl Core {
         }
     }
 
-    fn input(&self, invocation: &Invocation, program: &Program, node: LocalNode, item: u32, from: InputFrom) -> Value {
+    fn input(
+        &self,
+        invocation: &Invocation,
+        program: &Program,
+        node: LocalNode,
+        item: u32,
+        from: InputFrom,
+    ) -> Value {
         match from {
             InputFrom::Slot(slot) => invocation.slots[slot as usize].value,
             InputFrom::Item => {
                 let slot = program.nodes[node as usize].foreach;
                 match slot.map(|slot| invocation.slots[slot as usize].value) {
-                    Some(Value::List(list)) if item != NO_ITEM => {
-                        self.lists.get(list).get(item as usize).map_or(Value::Unset, |payload| Value::One(*payload))
-                    }
+                    Some(Value::List(list)) if item != NO_ITEM => self
+                        .lists
+                        .get(list)
+                        .get(item as usize)
+                        .map_or(Value::Unset, |payload| Value::One(*payload)),
                     _ => Value::Unset,
                 }
             }

@@ -13,7 +13,11 @@ pub struct ExecutorId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ready {
     /// One activation: a node that is no foreach, or an item that is tried again.
-    Activation { node: LocalNode, item: u32, attempt: u32 },
+    Activation {
+        node: LocalNode,
+        item: u32,
+        attempt: u32,
+    },
     /// The remaining items of a foreach node.
     Fan { node: LocalNode },
 }
@@ -42,10 +46,10 @@ impl Pool {
     /// An idle executor, the one named if it is among them.
     #[inline]
     pub(crate) fn take_idle(&mut self, preferred: u32) -> Option<ExecutorId> {
-        if self.idle.len() > 1 {
-            if let Some(index) = self.idle.iter().position(|e| e.0 == preferred) {
-                return Some(self.idle.remove(index));
-            }
+        if self.idle.len() > 1
+            && let Some(index) = self.idle.iter().position(|e| e.0 == preferred)
+        {
+            return Some(self.idle.remove(index));
         }
         self.idle.pop()
     }

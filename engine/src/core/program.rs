@@ -117,23 +117,45 @@ impl Program {
     /// On a plan that was not checked.
     pub(crate) fn compile(plan: Plan) -> Self {
         let mut slots = Slots::new(&plan);
-        let local_of: FxHashMap<NodeId, LocalNode> =
-            plan.nodes.iter().enumerate().map(|(index, node)| (node.id, index as u32)).collect();
-        let nodes: Vec<Node> =
-            plan.nodes.iter().enumerate().map(|(index, _)| slots.node(&plan, index, &local_of)).collect();
+        let local_of: FxHashMap<NodeId, LocalNode> = plan
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| (node.id, index as u32))
+            .collect();
+        let nodes: Vec<Node> = plan
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(index, _)| slots.node(&plan, index, &local_of))
+            .collect();
         let outputs_here = slots.outputs_here(&plan, &local_of);
         let mut program = Self {
-            roots: nodes.iter().enumerate().filter(|(_, n)| n.predecessors == 0).map(|(i, _)| i as u32).collect(),
+            roots: nodes
+                .iter()
+                .enumerate()
+                .filter(|(_, n)| n.predecessors == 0)
+                .map(|(i, _)| i as u32)
+                .collect(),
             slots: slots.plans,
             input_slots: slots.inputs,
             remote: plan
                 .remote_nodes
                 .iter()
-                .map(|r| RemoteProducer { name: r.name.clone(), successors: Vec::new(), slots: FxHashMap::default() })
+                .map(|r| RemoteProducer {
+                    name: r.name.clone(),
+                    successors: Vec::new(),
+                    slots: FxHashMap::default(),
+                })
                 .collect(),
             remote_by_id: slots.remote_by_id,
             outputs_here,
-            others: plan.participants.iter().map(|p| p.worker).filter(|w| *w != plan.me).collect(),
+            others: plan
+                .participants
+                .iter()
+                .map(|p| p.worker)
+                .filter(|w| *w != plan.me)
+                .collect(),
             timed: plan.nodes.iter().any(|n| n.timeout_ms.is_some()),
             nodes,
             plan,
@@ -163,7 +185,11 @@ impl Program {
 /// Distinct predecessors of a local node, by rising number.
 fn predecessors_of(plan: &Plan, index: usize) -> Vec<NodeId> {
     let node = &plan.nodes[index];
-    let sources = node.inputs.iter().map(|input| input.source).chain(node.foreach);
+    let sources = node
+        .inputs
+        .iter()
+        .map(|input| input.source)
+        .chain(node.foreach);
     let mut ids: Vec<NodeId> = sources
         .filter_map(|source| match source {
             Source::Output { node, .. } => Some(node),
@@ -189,7 +215,10 @@ struct Slots {
 
 impl Slots {
     fn new(plan: &Plan) -> Self {
-        let read = plan.nodes.iter().flat_map(|n| n.inputs.iter().map(|i| i.source).chain(n.foreach));
+        let read = plan
+            .nodes
+            .iter()
+            .flat_map(|n| n.inputs.iter().map(|i| i.source).chain(n.foreach));
         let wanted = read
             .chain(plan.outputs.iter().map(|o| o.source))
             .filter_map(|source| match source {
@@ -197,7 +226,9 @@ impl Slots {
                 Source::Input(_) | Source::Item => None,
             })
             .chain(plan.nodes.iter().flat_map(|n| {
-                n.remote_consumers.iter().flat_map(|r| r.outputs.iter().map(|output| (n.id, *output)))
+                n.remote_consumers
+                    .iter()
+                    .flat_map(|r| r.outputs.iter().map(|output| (n.id, *output)))
             }))
             .collect();
         Self {
@@ -206,7 +237,12 @@ impl Slots {
             inputs: vec![None; plan.inputs.len()],
             local: FxHashMap::default(),
             remote_slots: FxHashMap::default(),
-            remote_by_id: plan.remote_nodes.iter().enumerate().map(|(i, r)| (r.id, i as u32)).collect(),
+            remote_by_id: plan
+                .remote_nodes
+                .iter()
+                .enumerate()
+                .map(|(i, r)| (r.id, i as u32))
+                .collect(),
         }
     }
 
@@ -216,7 +252,11 @@ impl Slots {
     }
 
     /// The slot of a source that something reads once more.
-    fn read(&mut self, source: Source, local_of: &FxHashMap<NodeId, LocalNode>) -> Option<SlotIndex> {
+    fn read(
+        &mut self,
+        source: Source,
+        local_of: &FxHashMap<NodeId, LocalNode>,
+    ) -> Option<SlotIndex> {
         let slot = match source {
             Source::Item => return None,
             Source::Input(input) => match self.inputs[usize::from(input)] {
@@ -233,7 +273,12 @@ impl Slots {
         Some(slot)
     }
 
-    fn output(&mut self, node: NodeId, output: u16, local_of: &FxHashMap<NodeId, LocalNode>) -> SlotIndex {
+    fn output(
+        &mut self,
+        node: NodeId,
+        output: u16,
+        local_of: &FxHashMap<NodeId, LocalNode>,
+    ) -> SlotIndex {
         if let Some(local) = local_of.get(&node) {
             if let Some(slot) = self.local.get(&(node, output)) {
                 return *slot;
@@ -257,11 +302,16 @@ impl Slots {
         let inputs = node
             .inputs
             .iter()
-            .map(|input| self.read(input.source, local_of).map_or(InputFrom::Item, InputFrom::Slot))
+            .map(|input| {
+                self.read(input.source, local_of)
+                    .map_or(InputFrom::Item, InputFrom::Slot)
+            })
             .collect();
         let output_slots = (0..node.outputs.len() as u16)
             .map(|output| {
-                self.wanted.contains(&(node.id, output)).then(|| self.output(node.id, output, local_of))
+                self.wanted
+                    .contains(&(node.id, output))
+                    .then(|| self.output(node.id, output, local_of))
             })
             .collect();
         Node {
@@ -277,21 +327,33 @@ impl Slots {
             remote: node
                 .remote_consumers
                 .iter()
-                .map(|r| RemoteRead { worker: r.worker, outputs: r.outputs.clone() })
+                .map(|r| RemoteRead {
+                    worker: r.worker,
+                    outputs: r.outputs.clone(),
+                })
                 .collect(),
             retry: node.retry,
             timeout_ns: node.timeout_ms.map(|ms| u64::from(ms) * 1_000_000),
         }
     }
 
-    fn outputs_here(&mut self, plan: &Plan, local_of: &FxHashMap<NodeId, LocalNode>) -> Vec<OutputFrom> {
+    fn outputs_here(
+        &mut self,
+        plan: &Plan,
+        local_of: &FxHashMap<NodeId, LocalNode>,
+    ) -> Vec<OutputFrom> {
         let mut here = Vec::new();
         for (index, output) in plan.outputs.iter().enumerate() {
-            let Source::Output { node, .. } = output.source else { continue };
-            if local_of.contains_key(&node) {
-                if let Some(slot) = self.read(output.source, local_of) {
-                    here.push(OutputFrom { output: index as u16, slot });
-                }
+            let Source::Output { node, .. } = output.source else {
+                continue;
+            };
+            if local_of.contains_key(&node)
+                && let Some(slot) = self.read(output.source, local_of)
+            {
+                here.push(OutputFrom {
+                    output: index as u16,
+                    slot,
+                });
             }
         }
         here

@@ -53,7 +53,9 @@ impl Timing {
                     activations: timing.activations,
                     failures: timing.failures,
                     busy_ns: timing.busy_ns,
-                    span_ns: timing.first_start_ns.map_or(0, |first| timing.last_end_ns.saturating_sub(first)),
+                    span_ns: timing
+                        .first_start_ns
+                        .map_or(0, |first| timing.last_end_ns.saturating_sub(first)),
                     edges: self.edges(program, index as u32),
                 }
             })
@@ -74,10 +76,18 @@ impl Timing {
             }
             seen.push(slot);
             let bytes = self.slot_bytes[slot as usize];
-            let travelled = if bytes <= u64::from(program.plan.limits.inline_bytes_max) { Tier::Inline } else { Tier::Peer };
+            let travelled = if bytes <= u64::from(program.plan.limits.inline_bytes_max) {
+                Tier::Inline
+            } else {
+                Tier::Peer
+            };
             let (from, tier) = match program.slots[slot as usize].producer {
-                Producer::Local(local) => (program.nodes[local as usize].name.as_str(), Tier::Shared),
-                Producer::Remote { place } => (program.remote[place as usize].name.as_str(), travelled),
+                Producer::Local(local) => {
+                    (program.nodes[local as usize].name.as_str(), Tier::Shared)
+                }
+                Producer::Remote { place } => {
+                    (program.remote[place as usize].name.as_str(), travelled)
+                }
                 Producer::Input => ("input", travelled),
             };
             match edges.iter_mut().find(|edge| edge.from == from) {
@@ -87,7 +97,11 @@ impl Timing {
                         edge.tier = tier;
                     }
                 }
-                None => edges.push(EdgeReport { from: from.to_owned(), tier, bytes }),
+                None => edges.push(EdgeReport {
+                    from: from.to_owned(),
+                    tier,
+                    bytes,
+                }),
             }
         }
         edges

@@ -20,7 +20,9 @@ impl Core {
     }
 
     pub(super) fn retire_at(&mut self, _now_ns: u64, index: u32) {
-        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
+        let Some(deployment) = self.deployments[index as usize].as_mut() else {
+            return;
+        };
         let never_open = deployment.state == DeploymentState::Prepared;
         deployment.state = DeploymentState::Retiring;
         if never_open {
@@ -28,7 +30,9 @@ impl Core {
             deployment.drained_told = true;
             let program = Rc::clone(&deployment.program);
             for worker in beginners(&program) {
-                deployment.drained.extend(peer_lanes(&program, worker, self.config.lane));
+                deployment
+                    .drained
+                    .extend(peer_lanes(&program, worker, self.config.lane));
             }
         }
         let name = deployment.program.plan.workflow.clone();
@@ -40,7 +44,9 @@ impl Core {
 
     /// Tells peers when a retiring deployment has drained here, and removes it when it has everywhere.
     pub(super) fn settle(&mut self, index: u32) {
-        let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
+        let Some(deployment) = self.deployments[index as usize].as_mut() else {
+            return;
+        };
         if deployment.state != DeploymentState::Retiring {
             return;
         }
@@ -60,7 +66,9 @@ impl Core {
             }
         }
         let all_drained = beginners(&program).all(|worker| {
-            peer_lanes(&program, worker, self.config.lane).iter().all(|lane| deployment.drained.contains(lane))
+            peer_lanes(&program, worker, self.config.lane)
+                .iter()
+                .all(|lane| deployment.drained.contains(lane))
         });
         if !deployment.drained_told || !all_drained || deployment.instances > 0 {
             return;
@@ -69,7 +77,10 @@ impl Core {
         self.deployments[index as usize] = None;
         self.deployment_by_id.remove(&program.plan.deployment);
         for place in 0..self.executors.len() {
-            if self.executors[place].as_ref().is_some_and(|e| e.deployment == index) {
+            if self.executors[place]
+                .as_ref()
+                .is_some_and(|e| e.deployment == index)
+            {
                 self.executors[place] = None;
                 self.actions.push(Action::Stop(ExecutorId(place as u32)));
             }
@@ -98,7 +109,9 @@ impl Core {
     pub(super) fn door_reopened(&mut self, worker_hash: u32, lane: u8) {
         let open = self.deployments.iter_mut().flatten();
         for deployment in open.filter(|deployment| deployment.state != DeploymentState::Retiring) {
-            deployment.drained.retain(|drained| *drained != (worker_hash, lane));
+            deployment
+                .drained
+                .retain(|drained| *drained != (worker_hash, lane));
         }
     }
 
@@ -115,7 +128,11 @@ impl Core {
 /// The workers that may begin invocations here, and so owe word of having drained: if nodes run here all others, since
 /// clients may invoke the workflow on workers without nodes too; if none do, nobody.
 fn beginners(program: &Program) -> impl Iterator<Item = WorkerIndex> {
-    let all = if program.has_part() { program.plan.workers.len() } else { 0 };
+    let all = if program.has_part() {
+        program.plan.workers.len()
+    } else {
+        0
+    };
     (0..all as WorkerIndex).filter(|worker| *worker != program.plan.me)
 }
 
@@ -126,7 +143,10 @@ fn peer_lanes(program: &Program, worker: WorkerIndex, lane: u8) -> Vec<(u32, u8)
     let mine = workers[usize::from(program.plan.me)].lanes;
     let theirs = &workers[usize::from(worker)];
     let entry_lanes = workers.iter().map(|w| w.lanes).max().unwrap_or(1);
-    let mut lanes: Vec<u8> = (0..entry_lanes).filter(|e| e % mine == lane).map(|e| e % theirs.lanes).collect();
+    let mut lanes: Vec<u8> = (0..entry_lanes)
+        .filter(|e| e % mine == lane)
+        .map(|e| e % theirs.lanes)
+        .collect();
     lanes.sort_unstable();
     lanes.dedup();
     let hash = worker_hash(&theirs.name);

@@ -11,8 +11,8 @@ use crate::plan::DeploymentId;
 use faasstore::arena::{Arena, ArenaError};
 use faasstore::binding::{Announce, Kind};
 use faasstore::descriptor::{
-    self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
-    TABLE_ENTRY_BYTES,
+    self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, OutputRef,
+    PayloadRef, TABLE_ENTRY_BYTES,
 };
 use faasstore::ring::{PushError, RingError};
 use faasstore::segment::SegmentReader;
@@ -40,10 +40,18 @@ pub(crate) enum ExecutorError {
     Descriptor(#[from] DescriptorError),
     #[error("it sent {0}")]
     Completion(#[from] crate::core::CompletionError),
-    #[error("it named segment {segment} (generation {generation}) of its arena, which it never announced")]
+    #[error(
+        "it named segment {segment} (generation {generation}) of its arena, which it never announced"
+    )]
     Segment { segment: u32, generation: u32 },
-    #[error("it named {length} bytes at {offset} of segment {segment} of its arena, beyond that segment's end")]
-    Range { segment: u32, offset: u64, length: u64 },
+    #[error(
+        "it named {length} bytes at {offset} of segment {segment} of its arena, beyond that segment's end"
+    )]
+    Range {
+        segment: u32,
+        offset: u64,
+        length: u64,
+    },
     #[error("it retired segment {segment} of its arena, of which payloads are still held")]
     Retired { segment: u32 },
     #[error("its socket: {0}")]
@@ -108,11 +116,21 @@ impl Executor {
     }
 
     /// Takes in the segments that the executor has announced since it was last asked.
-    fn read_announcements(&mut self, place: u32, segments: &mut Segments) -> Result<(), ExecutorError> {
+    fn read_announcements(
+        &mut self,
+        place: u32,
+        segments: &mut Segments,
+    ) -> Result<(), ExecutorError> {
         while let Some(mut received) = self.started.socket.try_receive::<Announce>()? {
-            let Announce { segment: index, generation } = received.message;
+            let Announce {
+                segment: index,
+                generation,
+            } = received.message;
             let Some(descriptor) = received.descriptors.pop() else {
-                return Err(ExecutorError::Segment { segment: index, generation });
+                return Err(ExecutorError::Segment {
+                    segment: index,
+                    generation,
+                });
             };
             let mapping = Mapping::Executor(Arc::new(SegmentReader::open(descriptor)?));
             let slot = segments.add(mapping, Owner::Executor(place), index, generation);
@@ -131,13 +149,19 @@ impl Executor {
         segments: &mut Segments,
     ) -> Result<u32, ExecutorError> {
         let find = |arena: &[(u32, u32, u32)]| {
-            arena.iter().find(|known| known.0 == index && known.1 == generation).map(|known| known.2)
+            arena
+                .iter()
+                .find(|known| known.0 == index && known.1 == generation)
+                .map(|known| known.2)
         };
         if let Some(slot) = find(&self.arena) {
             return Ok(slot);
         }
         self.read_announcements(place, segments)?;
-        find(&self.arena).ok_or(ExecutorError::Segment { segment: index, generation })
+        find(&self.arena).ok_or(ExecutorError::Segment {
+            segment: index,
+            generation,
+        })
     }
 
     /// Checks a range that the executor names and counts it as leased.
@@ -149,8 +173,19 @@ impl Executor {
         segments: &mut Segments,
     ) -> Result<PayloadRef, ExecutorError> {
         let slot = self.slot_of(place, range.segment, range.generation, segments)?;
-        let ArenaRange { segment, offset, length, .. } = range;
-        segments.lease(slot, offset, length).ok_or(ExecutorError::Range { segment, offset, length })
+        let ArenaRange {
+            segment,
+            offset,
+            length,
+            ..
+        } = range;
+        segments
+            .lease(slot, offset, length)
+            .ok_or(ExecutorError::Range {
+                segment,
+                offset,
+                length,
+            })
     }
 
     /// Queues a free range for its way back.
@@ -180,20 +215,34 @@ impl Executor {
     }
 
     pub(crate) fn push(&mut self, message: &descriptor::Message) -> Result<(), ExecutorError> {
-        self.started.channel.push(message).map_err(|error| match error {
-            PushError::Full => ExecutorError::RingFull,
-            PushError::Corrupt(error) => ExecutorError::Ring(error),
-        })
+        self.started
+            .channel
+            .push(message)
+            .map_err(|error| match error {
+                PushError::Full => ExecutorError::RingFull,
+                PushError::Corrupt(error) => ExecutorError::Ring(error),
+            })
     }
 
     /// Makes sure that the executor can map the segment in `slot`.
     #[inline]
-    fn tell(&mut self, place: u32, range: &PayloadRef, segments: &mut Segments) -> Result<(), ExecutorError> {
-        if range.is_range() && segments.tell(range.segment, place) {
-            if let Some(mapping) = segments.mapping(range.segment) {
-                let announce = Announce { segment: range.segment, generation: range.generation };
-                self.started.socket.send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
-            }
+    fn tell(
+        &mut self,
+        place: u32,
+        range: &PayloadRef,
+        segments: &mut Segments,
+    ) -> Result<(), ExecutorError> {
+        if range.is_range()
+            && segments.tell(range.segment, place)
+            && let Some(mapping) = segments.mapping(range.segment)
+        {
+            let announce = Announce {
+                segment: range.segment,
+                generation: range.generation,
+            };
+            self.started
+                .socket
+                .send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
         }
         Ok(())
     }
@@ -314,7 +363,10 @@ fn write_table(
     let reservation = arena.reserve(bytes).map_err(StartError::Arena)?;
     adopt_own_segments(segments, arena);
     let table = arena.bytes_mut(&reservation);
-    for (entry, place) in entries.iter().zip(table.chunks_exact_mut(TABLE_ENTRY_BYTES as usize)) {
+    for (entry, place) in entries
+        .iter()
+        .zip(table.chunks_exact_mut(TABLE_ENTRY_BYTES as usize))
+    {
         for (word, bytes) in entry.to_words().into_iter().zip(place.chunks_exact_mut(8)) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
@@ -325,13 +377,20 @@ fn write_table(
         executor.tell(place, entry, segments)?;
     }
     let slot = segments.slot_of_own(range.segment, range.generation);
-    Ok(slot.and_then(|slot| segments.name(slot, range.offset, range.length)).unwrap_or(PayloadRef::EMPTY))
+    Ok(slot
+        .and_then(|slot| segments.name(slot, range.offset, range.length))
+        .unwrap_or(PayloadRef::EMPTY))
 }
 
 /// Takes the segments that the lane's own arena has made since into the table.
 pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
     for made in arena.new_segments() {
-        segments.add(Mapping::Own(made.segment), Owner::Lane, made.index, made.generation);
+        segments.add(
+            Mapping::Own(made.segment),
+            Owner::Lane,
+            made.index,
+            made.generation,
+        );
     }
 }
 
@@ -347,9 +406,16 @@ pub(crate) fn next_event(
     gone: &mut Vec<Gone>,
 ) -> Result<Option<Event>, ExecutorError> {
     loop {
-        let Some(message) = executor.started.channel.pop()? else { return Ok(None) };
+        let Some(message) = executor.started.channel.pop()? else {
+            return Ok(None);
+        };
         match descriptor::decode_completion(&message)? {
-            Completion::Done { activation, outputs: refs, output_count, table } => {
+            Completion::Done {
+                activation,
+                outputs: refs,
+                output_count,
+                table,
+            } => {
                 let refs = &refs[..output_count];
                 let read = read_outputs(executor, id, core, segments, refs, table, outputs);
                 if read.is_err() {
@@ -360,20 +426,34 @@ pub(crate) fn next_event(
                     None => Ok(Some(Event::Done { activation })),
                     Some(excess) => {
                         return_outputs(executor, segments, outputs);
-                        Ok(Some(Event::Failed { activation, cause: excess }))
+                        Ok(Some(Event::Failed {
+                            activation,
+                            cause: excess,
+                        }))
                     }
                 };
             }
-            Completion::Failed { activation, code, message } => {
+            Completion::Failed {
+                activation,
+                code,
+                message,
+            } => {
                 let text = read_text(executor, id.0, segments, message)?;
                 executor.activation_ended(arena);
                 let cause = super::failure_text(code, &text);
                 return Ok(Some(Event::Failed { activation, cause }));
             }
-            Completion::Retire { segment, generation } => {
+            Completion::Retire {
+                segment,
+                generation,
+            } => {
                 let slot = executor.slot_of(id.0, segment, generation, segments)?;
                 executor.arena.retain(|known| known.2 != slot);
-                gone.push(segments.retire(slot).ok_or(ExecutorError::Retired { segment })?);
+                gone.push(
+                    segments
+                        .retire(slot)
+                        .ok_or(ExecutorError::Retired { segment })?,
+                );
             }
         }
     }
@@ -390,7 +470,12 @@ impl Executor {
     }
 
     /// The process has gone: its tables come back, and its segments with their last ranges.
-    pub(crate) fn gone(&mut self, place: u32, segments: &mut Segments, arena: &mut Arena) -> Vec<Gone> {
+    pub(crate) fn gone(
+        &mut self,
+        place: u32,
+        segments: &mut Segments,
+        arena: &mut Arena,
+    ) -> Vec<Gone> {
         self.activation_ended(arena);
         segments.executor_gone(place)
     }
@@ -409,7 +494,9 @@ fn read_outputs(
 ) -> Result<Option<String>, ExecutorError> {
     outputs.clear();
     let limits = executor.limits;
-    let kinds = core.output_kinds(id).ok_or(crate::core::CompletionError::Activation)?;
+    let kinds = core
+        .output_kinds(id)
+        .ok_or(crate::core::CompletionError::Activation)?;
     let declared = kinds.len();
     let tabled;
     let refs = if table {
@@ -422,7 +509,11 @@ fn read_outputs(
         refs
     };
     if refs.len() != declared {
-        return Err(crate::core::CompletionError::Outputs { got: refs.len(), declared }.into());
+        return Err(crate::core::CompletionError::Outputs {
+            got: refs.len(),
+            declared,
+        }
+        .into());
     }
     for (output, kind) in refs.iter().zip(kinds) {
         let output = match (kind, *output) {
@@ -435,7 +526,9 @@ fn read_outputs(
                 Output::List(pieces)
             }
             (Kind::List, OutputRef::Empty) => Output::List(Vec::new()),
-            (Kind::List, OutputRef::Alias { .. }) => return Err(crate::core::CompletionError::Kind.into()),
+            (Kind::List, OutputRef::Alias { .. }) => {
+                return Err(crate::core::CompletionError::Kind.into());
+            }
             (Kind::Bytes | Kind::Value, one) => Output::One(piece(executor, id.0, segments, one)?),
         };
         outputs.push(output);
@@ -455,7 +548,10 @@ fn excess(output: &Output, limits: OutputLimits) -> Option<String> {
     });
     let largest = largest.max().unwrap_or(0);
     (largest > limits.payload_bytes_max).then(|| {
-        format!("it returned a payload of {largest} bytes, above the limit of {}", limits.payload_bytes_max)
+        format!(
+            "it returned a payload of {largest} bytes, above the limit of {}",
+            limits.payload_bytes_max
+        )
     })
 }
 
@@ -470,7 +566,17 @@ fn piece(
         OutputRef::Empty => Piece::Empty,
         OutputRef::Own(range) if range.length == 0 => Piece::Empty,
         OutputRef::Own(range) => Piece::Own(executor.lease(place, range, segments)?),
-        OutputRef::Alias { input, item, offset, length } => Piece::Alias { input, item, offset, length },
+        OutputRef::Alias {
+            input,
+            item,
+            offset,
+            length,
+        } => Piece::Alias {
+            input,
+            item,
+            offset,
+            length,
+        },
     })
 }
 
@@ -482,13 +588,25 @@ fn read_table(
     range: ArenaRange,
     entries_max: u64,
 ) -> Result<Vec<OutputRef>, ExecutorError> {
-    let ArenaRange { segment, offset, length, .. } = range;
-    let beyond = ExecutorError::Range { segment, offset, length };
+    let ArenaRange {
+        segment,
+        offset,
+        length,
+        ..
+    } = range;
+    let beyond = ExecutorError::Range {
+        segment,
+        offset,
+        length,
+    };
     if length % TABLE_ENTRY_BYTES != 0 || length / TABLE_ENTRY_BYTES > entries_max {
         return Err(beyond);
     }
     let slot = executor.slot_of(place, range.segment, range.generation, segments)?;
-    let bytes = segments.mapping(slot).and_then(|mapping| mapping.read(offset, length)).ok_or(beyond)?;
+    let bytes = segments
+        .mapping(slot)
+        .and_then(|mapping| mapping.read(offset, length))
+        .ok_or(beyond)?;
     let mut entries = Vec::with_capacity((length / TABLE_ENTRY_BYTES) as usize);
     for entry in bytes.chunks_exact(TABLE_ENTRY_BYTES as usize) {
         let mut words = [0; 3];
@@ -512,30 +630,45 @@ fn read_text(
     segments: &mut Segments,
     text: OutputRef,
 ) -> Result<String, ExecutorError> {
-    let OutputRef::Own(range) = text else { return Ok(String::new()) };
-    let ArenaRange { segment, offset, length, .. } = range;
+    let OutputRef::Own(range) = text else {
+        return Ok(String::new());
+    };
+    let ArenaRange {
+        segment,
+        offset,
+        length,
+        ..
+    } = range;
     let slot = executor.slot_of(place, segment, range.generation, segments)?;
     let bytes = segments
         .mapping(slot)
         .and_then(|mapping| mapping.read(offset, length.min(TEXT_BYTES_MAX)))
-        .ok_or(ExecutorError::Range { segment, offset, length })?;
+        .ok_or(ExecutorError::Range {
+            segment,
+            offset,
+            length,
+        })?;
     let text = String::from_utf8_lossy(bytes).into_owned();
     executor.give_back(range);
     Ok(text)
 }
 
 /// Gives back outputs that the core does not take charge of.
-pub(crate) fn return_outputs(executor: &mut Executor, segments: &mut Segments, outputs: &mut Vec<Output>) {
+pub(crate) fn return_outputs(
+    executor: &mut Executor,
+    segments: &mut Segments,
+    outputs: &mut Vec<Output>,
+) {
     for output in outputs.drain(..) {
         let pieces = match output {
             Output::One(piece) => vec![piece],
             Output::List(pieces) => pieces,
         };
         for piece in pieces {
-            if let Piece::Own(range) = piece {
-                if let Released::ToExecutor(_, range) = segments.release(range) {
-                    executor.give_back(range);
-                }
+            if let Piece::Own(range) = piece
+                && let Released::ToExecutor(_, range) = segments.release(range)
+            {
+                executor.give_back(range);
             }
         }
     }
@@ -548,5 +681,8 @@ pub(crate) fn second_descriptor(fd: impl AsFd) -> std::io::Result<std::os::fd::O
 
 impl OutputLimits {
     /// For an executor whose deployment has gone: nothing may be returned any more.
-    pub(crate) const NONE: Self = Self { payload_bytes_max: 0, items_max: 0 };
+    pub(crate) const NONE: Self = Self {
+        payload_bytes_max: 0,
+        items_max: 0,
+    };
 }

@@ -108,7 +108,11 @@ struct Lane {
 impl Lane {
     fn new(setup: LaneSetup) -> std::io::Result<Self> {
         let mut driver = Driver::new(setup.driver)?;
-        driver.watch(executors::second_descriptor(&setup.command_bell)?, TOKEN_COMMANDS, Watch::Doorbell)?;
+        driver.watch(
+            executors::second_descriptor(&setup.command_bell)?,
+            TOKEN_COMMANDS,
+            Watch::Doorbell,
+        )?;
         let core = Core::new(CoreConfig {
             worker_hash: setup.worker_hash,
             epoch: setup.epoch,
@@ -158,7 +162,7 @@ impl Lane {
                 self.settle();
                 idle_since_ns = monotonic_ns();
                 self.now_ns = idle_since_ns;
-            } else if idle_turns % TURNS_PER_CLOCK == 0 {
+            } else if idle_turns.is_multiple_of(TURNS_PER_CLOCK) {
                 self.now_ns = monotonic_ns();
             }
             let parks = match self.setup.wait {
@@ -195,7 +199,11 @@ impl Lane {
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.poll(&mut completions);
         busy |= self.take_in(completions);
-        if self.core.next_timer_ns().is_some_and(|due_ns| due_ns <= self.now_ns) {
+        if self
+            .core
+            .next_timer_ns()
+            .is_some_and(|due_ns| due_ns <= self.now_ns)
+        {
             busy = true;
             self.now_ns = monotonic_ns();
             self.core.tick(self.now_ns);
@@ -213,7 +221,9 @@ impl Lane {
             self.read_commands();
         }
         let busy = commanded || !completions.is_empty();
-        completions.drain(..).for_each(|completion| self.on_completion(completion));
+        completions
+            .drain(..)
+            .for_each(|completion| self.on_completion(completion));
         self.completions = completions;
         busy
     }
@@ -231,7 +241,9 @@ impl Lane {
     fn read_completions(&mut self, place: u32) -> bool {
         let mut busy = false;
         loop {
-            let Some(executor) = self.executors[place as usize].as_mut() else { return busy };
+            let Some(executor) = self.executors[place as usize].as_mut() else {
+                return busy;
+            };
             if executor.ended.is_some() || !executor.started.channel.has_completion() {
                 return busy;
             }
@@ -250,11 +262,15 @@ impl Lane {
                 Ok(None) => Ok(()),
                 Ok(Some(Event::Done { activation })) => {
                     let now_ns = self.event_ns();
-                    self.core.completed(now_ns, id, activation, &self.outputs).map_err(ExecutorError::from)
+                    self.core
+                        .completed(now_ns, id, activation, &self.outputs)
+                        .map_err(ExecutorError::from)
                 }
                 Ok(Some(Event::Failed { activation, cause })) => {
                     self.now_ns = monotonic_ns();
-                    self.core.failed(self.now_ns, id, activation, cause).map_err(ExecutorError::from)
+                    self.core
+                        .failed(self.now_ns, id, activation, cause)
+                        .map_err(ExecutorError::from)
                 }
                 Err(error) => Err(error),
             };
@@ -269,8 +285,12 @@ impl Lane {
 
     fn on_completion(&mut self, completion: Completion) {
         match completion {
-            Completion::Watched { token: TOKEN_COMMANDS } => {}
-            Completion::Watched { token } if token & TOKEN_EXIT != 0 => self.executor_exited(token & !TOKEN_EXIT),
+            Completion::Watched {
+                token: TOKEN_COMMANDS,
+            } => {}
+            Completion::Watched { token } if token & TOKEN_EXIT != 0 => {
+                self.executor_exited(token & !TOKEN_EXIT)
+            }
             // A doorbell only wakes the lane; its ring is read in every turn.
             Completion::Watched { .. } => self.doorbells += 1,
             other => {
@@ -287,8 +307,25 @@ impl Lane {
 
     /// The connections, and the parts of the lane that they work on.
     fn peers(&mut self) -> (&mut Peers, Parts<'_>) {
-        let Self { peers, now_ns, core, driver, arena, segments, .. } = self;
-        (peers, Parts { now_ns: *now_ns, core, driver, arena, segments })
+        let Self {
+            peers,
+            now_ns,
+            core,
+            driver,
+            arena,
+            segments,
+            ..
+        } = self;
+        (
+            peers,
+            Parts {
+                now_ns: *now_ns,
+                core,
+                driver,
+                arena,
+                segments,
+            },
+        )
     }
 
     fn read_commands(&mut self) {
@@ -305,15 +342,35 @@ impl Lane {
             LaneCommand::Activate(deployment) => self.core.activate(self.now_ns, deployment),
             LaneCommand::Retire(deployment) => self.core.retire(self.now_ns, deployment),
             LaneCommand::Executor(started) => self.executor_started(started),
-            LaneCommand::ExecutorRefused { deployment, executable, reason } => {
-                self.core.executor_refused(self.now_ns, deployment, executable, &reason);
+            LaneCommand::ExecutorRefused {
+                deployment,
+                executable,
+                reason,
+            } => {
+                self.core
+                    .executor_refused(self.now_ns, deployment, executable, &reason);
             }
-            LaneCommand::LinkOut { worker, to_lane, socket, .. } => {
+            LaneCommand::LinkOut {
+                worker,
+                to_lane,
+                socket,
+                ..
+            } => {
                 let (peers, mut parts) = self.peers();
                 peers.link_out(worker, to_lane, socket, &mut parts);
             }
-            LaneCommand::LinkIn { worker, epoch, from_lane, next_sequence, socket } => {
-                let door = peers::Door { worker, epoch, lane: from_lane };
+            LaneCommand::LinkIn {
+                worker,
+                epoch,
+                from_lane,
+                next_sequence,
+                socket,
+            } => {
+                let door = peers::Door {
+                    worker,
+                    epoch,
+                    lane: from_lane,
+                };
                 let (peers, mut parts) = self.peers();
                 peers.link_in(door, next_sequence, socket, &mut parts);
             }
@@ -327,13 +384,18 @@ impl Lane {
 
     fn deploy(&mut self, plan: &Arc<Plan>, executors: Vec<StartedExecutor>) {
         let limits = OutputLimits {
-            payload_bytes_max: plan.limits.payload_bytes_max.min(self.setup.payload_bytes_max),
+            payload_bytes_max: plan
+                .limits
+                .payload_bytes_max
+                .min(self.setup.payload_bytes_max),
             items_max: u64::from(plan.limits.items_max),
         };
         self.limits.insert(plan.deployment, limits);
         self.peers.know(plan);
         self.core.deploy(Plan::clone(plan));
-        executors.into_iter().for_each(|started| self.executor_started(started));
+        executors
+            .into_iter()
+            .for_each(|started| self.executor_started(started));
     }
 
     fn executor_started(&mut self, started: StartedExecutor) {
@@ -351,16 +413,32 @@ impl Lane {
             .and_then(|bell| self.driver.watch(bell, token, Watch::Doorbell));
         if let Err(error) = watched {
             self.driver.unwatch(token | TOKEN_EXIT);
-            let reason = format!("executor {pid} cannot be watched: {error}; raise `ulimit -n` if it is about descriptors");
-            self.core.executor_refused(self.now_ns, deployment, executable, &reason);
+            let reason = format!(
+                "executor {pid} cannot be watched: {error}; raise `ulimit -n` if it is about descriptors"
+            );
+            self.core
+                .executor_refused(self.now_ns, deployment, executable, &reason);
             let _ = pidfd_send_signal(&started.pidfd, Signal::KILL);
-            self.report(LaneReport::ExecutorEnded { deployment, pid, cause: reason });
+            self.report(LaneReport::ExecutorEnded {
+                deployment,
+                pid,
+                cause: reason,
+            });
             return;
         }
-        let limits = self.limits.get(&deployment).copied().unwrap_or(OutputLimits::NONE);
+        let limits = self
+            .limits
+            .get(&deployment)
+            .copied()
+            .unwrap_or(OutputLimits::NONE);
         self.executors[place] = Some(Executor::new(started, self.serial, limits));
         self.polled.push(place as u32);
-        self.core.executor_joined(self.now_ns, ExecutorId(place as u32), deployment, executable);
+        self.core.executor_joined(
+            self.now_ns,
+            ExecutorId(place as u32),
+            deployment,
+            executable,
+        );
     }
 
     /// Carries out what the core wants done, until it wants no more.
@@ -384,15 +462,26 @@ impl Lane {
         match action {
             Action::Start(order) => {
                 let place = order.executor.0;
-                let Some(executor) = self.executors[place as usize].as_mut() else { return };
-                let started =
-                    executors::start(executor, &order, &self.core, &mut self.segments, &mut self.arena);
+                let Some(executor) = self.executors[place as usize].as_mut() else {
+                    return;
+                };
+                let started = executors::start(
+                    executor,
+                    &order,
+                    &self.core,
+                    &mut self.segments,
+                    &mut self.arena,
+                );
                 match started {
                     Ok(()) => {}
-                    Err(StartError::Executor(error)) => self.end_executor(place, &error.to_string()),
+                    Err(StartError::Executor(error)) => {
+                        self.end_executor(place, &error.to_string())
+                    }
                     Err(StartError::Arena(error)) => {
                         let cause = format!("no memory for the table of its inputs: {error}");
-                        let failed = self.core.failed(self.now_ns, order.executor, order.activation, cause);
+                        let failed =
+                            self.core
+                                .failed(self.now_ns, order.executor, order.activation, cause);
                         debug_assert!(failed.is_ok(), "it was ordered to start just now");
                     }
                 }
@@ -411,8 +500,14 @@ impl Lane {
             }
             Action::Kill { executor, cause } => self.end_executor(executor.0, &cause),
             Action::Stop(id) => self.stop_executor(id.0),
-            Action::ExecutorWanted { deployment, executable } => {
-                self.report(LaneReport::ExecutorWanted { deployment, executable });
+            Action::ExecutorWanted {
+                deployment,
+                executable,
+            } => {
+                self.report(LaneReport::ExecutorWanted {
+                    deployment,
+                    executable,
+                });
             }
             Action::Removed(deployment) => {
                 self.limits.remove(&deployment);
@@ -426,7 +521,9 @@ impl Lane {
     fn release(&mut self, range: PayloadRef) {
         match self.segments.release(range) {
             Released::ToExecutor(place, range) => {
-                let Some(executor) = self.executors[place as usize].as_mut() else { return };
+                let Some(executor) = self.executors[place as usize].as_mut() else {
+                    return;
+                };
                 executor.give_back(range);
                 if let Err(error) = executor.flush_released(false) {
                     self.end_executor(place, &error.to_string());
@@ -434,7 +531,10 @@ impl Lane {
             }
             Released::ToLane(range) => {
                 let returned = self.arena.release(range);
-                debug_assert!(returned.is_ok(), "a range of the lane's own is committed once and released once");
+                debug_assert!(
+                    returned.is_ok(),
+                    "a range of the lane's own is committed once and released once"
+                );
             }
             Released::SegmentGone(gone) => self.gone.push(gone),
             Released::Kept => {}
@@ -445,8 +545,13 @@ impl Lane {
         while let Some(gone) = self.gone.pop() {
             let message = descriptor::encode_unmap(gone.slot, gone.generation);
             for place in gone.told() {
-                let executor = self.executors.get_mut(place as usize).and_then(Option::as_mut);
-                let Some(executor) = executor.filter(|e| e.ended.is_none()) else { continue };
+                let executor = self
+                    .executors
+                    .get_mut(place as usize)
+                    .and_then(Option::as_mut);
+                let Some(executor) = executor.filter(|e| e.ended.is_none()) else {
+                    continue;
+                };
                 if let Err(error) = executor.push(&message) {
                     self.end_executor(place, &error.to_string());
                 }
@@ -455,7 +560,9 @@ impl Lane {
     }
 
     fn stop_executor(&mut self, place: u32) {
-        let Some(executor) = self.executors[place as usize].as_mut() else { return };
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return;
+        };
         executor.stopping = true;
         if executor.push(&descriptor::encode_stop()).is_err() {
             let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
@@ -465,7 +572,9 @@ impl Lane {
 
     /// Ends an executor at once. It is fenced: nothing that it still writes is read.
     fn end_executor(&mut self, place: u32, cause: &str) {
-        let Some(executor) = self.executors[place as usize].as_mut() else { return };
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return;
+        };
         if executor.ended.is_some() {
             return;
         }
@@ -473,7 +582,8 @@ impl Lane {
         executor.ended = Some(cause.clone());
         let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
         self.polled.retain(|polled| *polled != place);
-        self.core.executor_condemned(self.now_ns, ExecutorId(place), &cause);
+        self.core
+            .executor_condemned(self.now_ns, ExecutorId(place), &cause);
     }
 
     /// A process has ended: what it committed counts, what it ran has failed, and its segments go with their leases.
@@ -487,7 +597,9 @@ impl Lane {
         self.read_completions(place);
         self.polled.retain(|polled| *polled != place);
         self.driver.unwatch(token);
-        let Some(mut executor) = self.executors[place as usize].take() else { return };
+        let Some(mut executor) = self.executors[place as usize].take() else {
+            return;
+        };
         let pid = executor.started.pid;
         let cause = match (executor.ended.take(), executor.stopping) {
             (Some(cause), _) => cause,
@@ -497,9 +609,15 @@ impl Lane {
                 format!("executor {pid} died: {}", exit_text(&executor))
             }
         };
-        self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
-        self.gone.extend(executor.gone(place, &mut self.segments, &mut self.arena));
-        self.report(LaneReport::ExecutorEnded { deployment: executor.deployment(), pid, cause });
+        self.core
+            .executor_left(self.now_ns, ExecutorId(place), &cause);
+        self.gone
+            .extend(executor.gone(place, &mut self.segments, &mut self.arena));
+        self.report(LaneReport::ExecutorEnded {
+            deployment: executor.deployment(),
+            pid,
+            cause,
+        });
         self.act();
         self.unmap_gone();
     }
@@ -522,13 +640,17 @@ impl Lane {
     /// What can wait until there is nothing else to do.
     fn settle(&mut self) {
         for index in 0..self.polled.len() {
-            let Some(place) = self.polled.get(index).copied() else { break };
-            let Some(executor) = self.executors[place as usize].as_mut() else { continue };
-            if executor.has_released() {
-                if let Err(error) = executor.flush_released(true) {
-                    self.end_executor(place, &error.to_string());
-                    self.act();
-                }
+            let Some(place) = self.polled.get(index).copied() else {
+                break;
+            };
+            let Some(executor) = self.executors[place as usize].as_mut() else {
+                continue;
+            };
+            if executor.has_released()
+                && let Err(error) = executor.flush_released(true)
+            {
+                self.end_executor(place, &error.to_string());
+                self.act();
             }
         }
         if !self.reports.is_empty() {
@@ -569,11 +691,15 @@ impl Lane {
         // Look once more: what was published before the flag was seen rings no bell.
         let work = !self.setup.commands.is_empty()
             || self.polled.iter().any(|place| {
-                self.executors[*place as usize].as_ref().is_some_and(|e| e.started.channel.has_completion())
+                self.executors[*place as usize]
+                    .as_ref()
+                    .is_some_and(|e| e.started.channel.has_completion())
             });
         if !work {
-            let timeout =
-                self.core.next_timer_ns().map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
+            let timeout = self
+                .core
+                .next_timer_ns()
+                .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
             let mut completions = std::mem::take(&mut self.completions);
             self.setup.counters.parks.add(1);
             self.driver.wait(timeout, &mut completions);

@@ -6,7 +6,9 @@
 
 use super::command::LaneReport;
 use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
-use super::link::{Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits, LinkRole};
+use super::link::{
+    Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
+};
 use super::segments::{Mapping, Segments};
 use crate::core::lease::Payload;
 use crate::core::{Answered, ClientId, Core, Incoming, Outbound, Outgoing, Send, worker_hash};
@@ -29,9 +31,15 @@ pub(crate) struct Door {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Party {
     /// This lane sends to that lane of the worker.
-    Out { worker: String, lane: u8 },
+    Out {
+        worker: String,
+        lane: u8,
+    },
     /// That lane of the worker sends to this one.
-    In { worker: String, lane: u8 },
+    In {
+        worker: String,
+        lane: u8,
+    },
     Client(ClientId),
 }
 
@@ -95,7 +103,10 @@ pub(crate) struct Parts<'a> {
 impl Peers {
     pub(crate) fn new(payload_bytes_max: u64) -> Self {
         Self {
-            limits: LinkLimits { payload_bytes_max, ..LinkLimits::default() },
+            limits: LinkLimits {
+                payload_bytes_max,
+                ..LinkLimits::default()
+            },
             connections: FxHashMap::default(),
             out: FxHashMap::default(),
             incoming: FxHashMap::default(),
@@ -116,9 +127,11 @@ impl Peers {
 
     /// Learns the workers of a deployment.
     pub(crate) fn know(&mut self, plan: &Plan) {
-        self.inline_bytes_max.insert(plan.deployment, u64::from(plan.limits.inline_bytes_max));
+        self.inline_bytes_max
+            .insert(plan.deployment, u64::from(plan.limits.inline_bytes_max));
         for worker in &plan.workers {
-            self.names.insert(worker_hash(&worker.name), worker.name.clone());
+            self.names
+                .insert(worker_hash(&worker.name), worker.name.clone());
         }
     }
 
@@ -127,25 +140,48 @@ impl Peers {
     }
 
     /// Takes a connection to a peer's lane over.
-    pub(crate) fn link_out(&mut self, worker: String, lane: u8, socket: OwnedFd, parts: &mut Parts<'_>) {
+    pub(crate) fn link_out(
+        &mut self,
+        worker: String,
+        lane: u8,
+        socket: OwnedFd,
+        parts: &mut Parts<'_>,
+    ) {
         let key = (worker_hash(&worker), lane);
         if let Some(earlier) = self.out.remove(&key) {
             self.lose(earlier, "it was connected anew", parts);
         }
         self.names.insert(key.0, worker.clone());
-        if let Some(id) = self.open(Party::Out { worker, lane }, LinkRole::PeerOut, socket, parts) {
+        if let Some(id) = self.open(
+            Party::Out { worker, lane },
+            LinkRole::PeerOut,
+            socket,
+            parts,
+        ) {
             self.out.insert(key, id);
         }
     }
 
     /// Takes a connection from a peer's lane over.
-    pub(crate) fn link_in(&mut self, door: Door, next_sequence: u64, socket: OwnedFd, parts: &mut Parts<'_>) {
+    pub(crate) fn link_in(
+        &mut self,
+        door: Door,
+        next_sequence: u64,
+        socket: OwnedFd,
+        parts: &mut Parts<'_>,
+    ) {
         let key = (worker_hash(&door.worker), door.lane);
         if let Some(earlier) = self.incoming.remove(&key) {
             self.lose(earlier, "it connected anew", parts);
         }
-        parts.core.door_opened(InvocationId::new(key.0, door.epoch, door.lane, 0).door(), next_sequence);
-        let party = Party::In { worker: door.worker, lane: door.lane };
+        parts.core.door_opened(
+            InvocationId::new(key.0, door.epoch, door.lane, 0).door(),
+            next_sequence,
+        );
+        let party = Party::In {
+            worker: door.worker,
+            lane: door.lane,
+        };
         if let Some(id) = self.open(party, LinkRole::PeerIn, socket, parts) {
             self.incoming.insert(key, id);
         }
@@ -155,7 +191,12 @@ impl Peers {
     pub(crate) fn client(&mut self, socket: OwnedFd, parts: &mut Parts<'_>) {
         self.clients_seen += 1;
         let number = self.clients_seen;
-        if let Some(id) = self.open(Party::Client(ClientId(number)), LinkRole::Client, socket, parts) {
+        if let Some(id) = self.open(
+            Party::Client(ClientId(number)),
+            LinkRole::Client,
+            socket,
+            parts,
+        ) {
             self.clients.insert(number, id);
         }
     }
@@ -176,12 +217,24 @@ impl Peers {
         };
         let mut link = Link::new(role, self.limits);
         parts.driver.receive(id, link.next_receive());
-        self.connections.insert(id, Connection { party, link, sending: false, closing: false });
+        self.connections.insert(
+            id,
+            Connection {
+                party,
+                link,
+                sending: false,
+                closing: false,
+            },
+        );
         Some(id)
     }
 
     /// Something has happened on a connection. Returns a link to be connected anew.
-    pub(crate) fn on_completion(&mut self, completion: Completion, parts: &mut Parts<'_>) -> Option<LaneReport> {
+    pub(crate) fn on_completion(
+        &mut self,
+        completion: Completion,
+        parts: &mut Parts<'_>,
+    ) -> Option<LaneReport> {
         match completion {
             Completion::Received { id, result, buffer } => {
                 let connection = self.connections.get_mut(&id)?;
@@ -198,7 +251,9 @@ impl Peers {
                 };
                 super::executors::adopt_own_segments(parts.segments, parts.arena);
                 let party = connection.party.clone();
-                inbound.drain(..).for_each(|message| self.on_message(&party, message, parts));
+                inbound
+                    .drain(..)
+                    .for_each(|message| self.on_message(&party, message, parts));
                 self.inbound = inbound;
                 match outcome {
                     Ok(()) => {
@@ -232,7 +287,9 @@ impl Peers {
 
     /// A connection is of no use any more: what depended on it fails, and it is closed.
     fn lose(&mut self, id: ConnectionId, cause: &str, parts: &mut Parts<'_>) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         if std::mem::replace(&mut connection.closing, true) {
             return;
         }
@@ -266,7 +323,10 @@ impl Peers {
         self.closed.add(&counters);
         self.let_go_flushed(parts.core);
         match connection.party {
-            Party::Out { worker, lane } => Some(LaneReport::LinkLost { worker, to_lane: lane }),
+            Party::Out { worker, lane } => Some(LaneReport::LinkLost {
+                worker,
+                to_lane: lane,
+            }),
             Party::In { .. } | Party::Client(_) => None,
         }
     }
@@ -282,33 +342,70 @@ impl Peers {
     fn on_message(&mut self, party: &Party, message: Inbound, parts: &mut Parts<'_>) {
         let now_ns = parts.now_ns;
         match message {
-            Inbound::Invoke { request, workflow, inputs, report } => {
+            Inbound::Invoke {
+                request,
+                workflow,
+                inputs,
+                report,
+            } => {
                 let Party::Client(client) = party else { return };
                 let inputs = inputs
                     .into_iter()
                     .map(|(name, landing)| (name, incoming(landing, parts.segments)))
                     .collect();
-                parts.core.invoke(now_ns, *client, request, &workflow, inputs, report);
+                parts
+                    .core
+                    .invoke(now_ns, *client, request, &workflow, inputs, report);
             }
-            Inbound::BeginComing { invocation, deployment } => {
-                parts.core.begin_coming(deployment, InvocationId(invocation));
+            Inbound::BeginComing {
+                invocation,
+                deployment,
+            } => {
+                parts
+                    .core
+                    .begin_coming(deployment, InvocationId(invocation));
             }
-            Inbound::Begin { invocation, deployment, report, inputs } => {
+            Inbound::Begin {
+                invocation,
+                deployment,
+                report,
+                inputs,
+            } => {
                 let inputs = numbered(inputs, parts.segments);
-                parts.core.begin(now_ns, deployment, InvocationId(invocation), report, inputs);
+                parts
+                    .core
+                    .begin(now_ns, deployment, InvocationId(invocation), report, inputs);
             }
-            Inbound::StateEvent { invocation, deployment, node, outputs } => {
+            Inbound::StateEvent {
+                invocation,
+                deployment,
+                node,
+                outputs,
+            } => {
                 let outputs = numbered(outputs, parts.segments);
-                parts.core.state_event(now_ns, deployment, InvocationId(invocation), node, outputs);
+                parts
+                    .core
+                    .state_event(now_ns, deployment, InvocationId(invocation), node, outputs);
             }
-            Inbound::PartDone { invocation, outputs, report } => {
+            Inbound::PartDone {
+                invocation,
+                outputs,
+                report,
+            } => {
                 let outputs = numbered(outputs, parts.segments);
-                parts.core.part_done(now_ns, InvocationId(invocation), outputs, report);
+                parts
+                    .core
+                    .part_done(now_ns, InvocationId(invocation), outputs, report);
             }
-            Inbound::PartFailed(wire::PartFailed { invocation, failure }) => {
+            Inbound::PartFailed(wire::PartFailed {
+                invocation,
+                failure,
+            }) => {
                 let failure = self.named(failure, party);
                 self.abort(invocation, parts.arena);
-                parts.core.part_failed(now_ns, InvocationId(invocation), failure);
+                parts
+                    .core
+                    .part_failed(now_ns, InvocationId(invocation), failure);
             }
             Inbound::Forget { invocation } => {
                 self.abort(invocation, parts.arena);
@@ -316,7 +413,9 @@ impl Peers {
             }
             Inbound::Drained { deployment } => {
                 if let Party::In { worker, lane } = party {
-                    parts.core.peer_drained(deployment, worker_hash(worker), *lane);
+                    parts
+                        .core
+                        .peer_drained(deployment, worker_hash(worker), *lane);
                 }
             }
         }
@@ -332,8 +431,13 @@ impl Peers {
     /// A failure whose worker the core could not name.
     fn named(&self, failure: Failure, party: &Party) -> Failure {
         match (failure, party) {
-            (Failure::Refused { worker, reason }, Party::In { worker: peer, .. }) if worker.is_empty() => {
-                Failure::Refused { worker: peer.clone(), reason }
+            (Failure::Refused { worker, reason }, Party::In { worker: peer, .. })
+                if worker.is_empty() =>
+            {
+                Failure::Refused {
+                    worker: peer.clone(),
+                    reason,
+                }
             }
             (failure, _) => failure,
         }
@@ -341,33 +445,81 @@ impl Peers {
 
     /// Sends a message of the core's to a peer.
     pub(crate) fn send(&mut self, send: Send, parts: &mut Parts<'_>) {
-        let Send { worker_hash: hash, to_lane, invocation, deployment, body } = send;
+        let Send {
+            worker_hash: hash,
+            to_lane,
+            invocation,
+            deployment,
+            body,
+        } = send;
         let Some(id) = self.out.get(&(hash, to_lane)).copied() else {
             self.unsent(body, parts.core);
-            let worker = self.names.get(&hash).cloned().unwrap_or_else(|| format!("{hash:08x}"));
-            parts.core.peer_lost(parts.now_ns, &worker, to_lane, "there is no connection to it at the moment");
+            let worker = self
+                .names
+                .get(&hash)
+                .cloned()
+                .unwrap_or_else(|| format!("{hash:08x}"));
+            parts.core.peer_lost(
+                parts.now_ns,
+                &worker,
+                to_lane,
+                "there is no connection to it at the moment",
+            );
             // The peer would wait for ever for what it cannot be told, unless it is shown that the way back is broken.
             if let Some(incoming) = self.incoming.remove(&(hash, to_lane)) {
-                self.lose(incoming, "it cannot be answered: there is no connection to it at the moment", parts);
+                self.lose(
+                    incoming,
+                    "it cannot be answered: there is no connection to it at the moment",
+                    parts,
+                );
             }
             return;
         };
         let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let mut bodies =
-            Bodies { link: &mut connection.link, inline_bytes_max, streams: &mut self.streams_begun, begun: Vec::new() };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let mut bodies = Bodies {
+            link: &mut connection.link,
+            inline_bytes_max,
+            streams: &mut self.streams_begun,
+            begun: Vec::new(),
+        };
         let invocation = invocation.0;
         let queued = match body {
-            Outbound::Begin { report, inputs } => bodies
-                .numbered(inputs, parts)
-                .and_then(|inputs| bodies.queue(&wire::Begin { invocation, deployment, report, inputs })),
-            Outbound::StateEvent { node, outputs } => bodies
-                .numbered(outputs, parts)
-                .and_then(|outputs| bodies.queue(&wire::StateEvent { invocation, deployment, node, outputs })),
-            Outbound::PartDone { outputs, report } => bodies
-                .numbered(outputs, parts)
-                .and_then(|outputs| bodies.queue(&wire::PartDone { invocation, outputs, report })),
-            Outbound::PartFailed(failure) => bodies.queue(&wire::PartFailed { invocation, failure }),
+            Outbound::Begin { report, inputs } => {
+                bodies.numbered(inputs, parts).and_then(|inputs| {
+                    bodies.queue(&wire::Begin {
+                        invocation,
+                        deployment,
+                        report,
+                        inputs,
+                    })
+                })
+            }
+            Outbound::StateEvent { node, outputs } => {
+                bodies.numbered(outputs, parts).and_then(|outputs| {
+                    bodies.queue(&wire::StateEvent {
+                        invocation,
+                        deployment,
+                        node,
+                        outputs,
+                    })
+                })
+            }
+            Outbound::PartDone { outputs, report } => {
+                bodies.numbered(outputs, parts).and_then(|outputs| {
+                    bodies.queue(&wire::PartDone {
+                        invocation,
+                        outputs,
+                        report,
+                    })
+                })
+            }
+            Outbound::PartFailed(failure) => bodies.queue(&wire::PartFailed {
+                invocation,
+                failure,
+            }),
             Outbound::Forget => bodies.queue(&wire::Forget { invocation }),
             Outbound::Drained => bodies.queue(&wire::Drained { deployment }),
         };
@@ -394,7 +546,14 @@ impl Peers {
 
     /// Tells a client how its invocation ended.
     pub(crate) fn answer(&mut self, answered: Answered, worker: &str, parts: &mut Parts<'_>) {
-        let Answered { client, request, invocation, started_ns, result, report } = answered;
+        let Answered {
+            client,
+            request,
+            invocation,
+            started_ns,
+            result,
+            report,
+        } = answered;
         let connection = self.clients.get(&client.0).copied();
         let connection = connection.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
         let Some((id, connection)) = connection else {
@@ -412,14 +571,24 @@ impl Peers {
         };
         let result = match result {
             Ok(outputs) => bodies.named(outputs, parts).map(Ok),
-            Err(Failure::Refused { worker: nobody, reason }) if nobody.is_empty() => {
-                Ok(Err(Failure::Refused { worker: worker.to_owned(), reason }))
-            }
+            Err(Failure::Refused {
+                worker: nobody,
+                reason,
+            }) if nobody.is_empty() => Ok(Err(Failure::Refused {
+                worker: worker.to_owned(),
+                reason,
+            })),
             Err(failure) => Ok(Err(failure)),
         };
         let latency_ns = parts.now_ns.saturating_sub(started_ns);
         let queued = result.and_then(|result| {
-            bodies.queue(&wire::Answer { request, invocation: invocation.0, latency_ns, result, report })
+            bodies.queue(&wire::Answer {
+                request,
+                invocation: invocation.0,
+                latency_ns,
+                result,
+                report,
+            })
         });
         let begun = bodies.begun;
         self.streaming.extend(begun);
@@ -433,7 +602,9 @@ impl Peers {
     /// Hands what is queued to the driver.
     pub(crate) fn pump(&mut self, driver: &mut Driver) {
         while let Some(id) = self.dirty.pop() {
-            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
             if connection.sending || connection.closing {
                 continue;
             }
@@ -454,7 +625,9 @@ impl Peers {
         counters.bytes_out.set(moved.bytes_out);
         counters.transfers_in.set(moved.transfers_in);
         counters.clients.set(self.clients.len() as u64);
-        counters.links.set((self.out.len() + self.incoming.len()) as u64);
+        counters
+            .links
+            .set((self.out.len() + self.incoming.len()) as u64);
         counters.bad_frames.set(self.bad_frames);
         counters.transfers_out.set(self.streams_begun);
         counters.answers_dropped.set(self.answers_dropped);
@@ -479,7 +652,10 @@ impl Bodies<'_> {
         payloads: Vec<(u16, Outgoing)>,
         parts: &mut Parts<'_>,
     ) -> Result<Vec<(u16, Body)>, String> {
-        payloads.into_iter().map(|(number, outgoing)| Ok((number, self.body(outgoing, parts)?))).collect()
+        payloads
+            .into_iter()
+            .map(|(number, outgoing)| Ok((number, self.body(outgoing, parts)?)))
+            .collect()
     }
 
     fn named(
@@ -487,7 +663,10 @@ impl Bodies<'_> {
         payloads: Vec<(String, Outgoing)>,
         parts: &mut Parts<'_>,
     ) -> Result<Vec<(String, Body)>, String> {
-        payloads.into_iter().map(|(name, outgoing)| Ok((name, self.body(outgoing, parts)?))).collect()
+        payloads
+            .into_iter()
+            .map(|(name, outgoing)| Ok((name, self.body(outgoing, parts)?)))
+            .collect()
     }
 
     fn body(&mut self, outgoing: Outgoing, parts: &mut Parts<'_>) -> Result<Body, String> {
@@ -497,7 +676,10 @@ impl Bodies<'_> {
         };
         let bytes: u64 = match &items {
             None => outgoing.payloads()[0].length(),
-            Some(items) => items.iter().map(|length| length.next_multiple_of(ITEM_ALIGN)).sum(),
+            Some(items) => items
+                .iter()
+                .map(|length| length.next_multiple_of(ITEM_ALIGN))
+                .sum(),
         };
         let data = if bytes <= self.inline_bytes_max {
             let data = Data::Inline(gather(&outgoing, bytes, parts));
@@ -509,7 +691,12 @@ impl Bodies<'_> {
         Ok(Body { items, data })
     }
 
-    fn stream(&mut self, outgoing: Outgoing, list: bool, parts: &mut Parts<'_>) -> Result<Data, String> {
+    fn stream(
+        &mut self,
+        outgoing: Outgoing,
+        list: bool,
+        parts: &mut Parts<'_>,
+    ) -> Result<Data, String> {
         let layout = if list { Layout::Items } else { Layout::Bytes };
         let pieces = outgoing
             .payloads()
@@ -563,7 +750,10 @@ fn gather(outgoing: &Outgoing, bytes: u64, parts: &Parts<'_>) -> Vec<u8> {
 }
 
 fn numbered(landings: Vec<(u16, Landing)>, segments: &mut Segments) -> Vec<(u16, Incoming)> {
-    landings.into_iter().map(|(number, landing)| (number, incoming(landing, segments))).collect()
+    landings
+        .into_iter()
+        .map(|(number, landing)| (number, incoming(landing, segments)))
+        .collect()
 }
 
 /// A payload that has landed, counted as leased.
@@ -585,5 +775,6 @@ fn lease_own(range: ArenaRange, segments: &mut Segments) -> PayloadRef {
         return PayloadRef::EMPTY;
     }
     let slot = segments.slot_of_own(range.segment, range.generation);
-    slot.and_then(|slot| segments.lease(slot, range.offset, range.length)).unwrap_or(PayloadRef::EMPTY)
+    slot.and_then(|slot| segments.lease(slot, range.offset, range.length))
+        .unwrap_or(PayloadRef::EMPTY)
 }

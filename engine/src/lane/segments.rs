@@ -92,7 +92,8 @@ pub(crate) struct Gone {
 impl Gone {
     /// Places of the executors that know it.
     pub(crate) fn told(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.told.len() as u32 * 64).filter(|place| self.told[(place / 64) as usize] >> (place % 64) & 1 == 1)
+        (0..self.told.len() as u32 * 64)
+            .filter(|place| self.told[(place / 64) as usize] >> (place % 64) & 1 == 1)
     }
 }
 
@@ -111,7 +112,13 @@ pub(crate) enum Released {
 
 impl Segments {
     /// Takes a segment in.
-    pub(crate) fn add(&mut self, mapping: Mapping, owner: Owner, index: u32, index_generation: u32) -> u32 {
+    pub(crate) fn add(
+        &mut self,
+        mapping: Mapping,
+        owner: Owner,
+        index: u32,
+        index_generation: u32,
+    ) -> u32 {
         self.bytes += mapping.length();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -120,8 +127,14 @@ impl Segments {
         if owner == Owner::Lane {
             self.own.push((index, index_generation, slot));
         }
-        self.slots[slot as usize].known =
-            Some(Known { mapping, owner, index, index_generation, ranges: 0, told: Vec::new() });
+        self.slots[slot as usize].known = Some(Known {
+            mapping,
+            owner,
+            index,
+            index_generation,
+            ranges: 0,
+            told: Vec::new(),
+        });
         slot
     }
 
@@ -136,7 +149,10 @@ impl Segments {
     /// The slot of a segment of the lane's own arena, by its index and generation there.
     #[inline]
     pub(crate) fn slot_of_own(&self, index: u32, generation: u32) -> Option<u32> {
-        self.own.iter().find(|own| own.0 == index && own.1 == generation).map(|own| own.2)
+        self.own
+            .iter()
+            .find(|own| own.0 == index && own.1 == generation)
+            .map(|own| own.2)
     }
 
     #[inline]
@@ -153,7 +169,12 @@ impl Segments {
     pub(crate) fn name(&self, slot: u32, offset: u64, length: u64) -> Option<PayloadRef> {
         let Slot { generation, known } = self.slots.get(slot as usize)?;
         let within = offset.checked_add(length)? <= known.as_ref()?.mapping.length();
-        within.then_some(PayloadRef { segment: slot, generation: *generation, offset, length })
+        within.then_some(PayloadRef {
+            segment: slot,
+            generation: *generation,
+            offset,
+            length,
+        })
     }
 
     /// A committed range of the segment in `slot`, as requests name it, counted as leased; none if the segment is not
@@ -168,10 +189,17 @@ impl Segments {
     /// A range is not leased any more.
     #[inline]
     pub(crate) fn release(&mut self, range: PayloadRef) -> Released {
-        let Some(Slot { generation, known: Some(known) }) = self.slots.get_mut(range.segment as usize) else {
+        let Some(Slot {
+            generation,
+            known: Some(known),
+        }) = self.slots.get_mut(range.segment as usize)
+        else {
             return Released::Kept;
         };
-        debug_assert_eq!(*generation, range.generation, "a leased segment keeps its slot");
+        debug_assert_eq!(
+            *generation, range.generation,
+            "a leased segment keeps its slot"
+        );
         known.ranges -= 1;
         let arena_range = ArenaRange {
             segment: known.index,
@@ -182,7 +210,9 @@ impl Segments {
         match known.owner {
             Owner::Executor(place) => Released::ToExecutor(place, arena_range),
             Owner::Lane => Released::ToLane(arena_range),
-            Owner::Gone if known.ranges == 0 => self.remove(range.segment).map_or(Released::Kept, Released::SegmentGone),
+            Owner::Gone if known.ranges == 0 => self
+                .remove(range.segment)
+                .map_or(Released::Kept, Released::SegmentGone),
             Owner::Gone => Released::Kept,
         }
     }
@@ -190,7 +220,13 @@ impl Segments {
     /// Whether the executor has to be told of the segment before it is named to it; it counts as told from now on.
     #[inline]
     pub(crate) fn tell(&mut self, slot: u32, executor: u32) -> bool {
-        let Some(known) = self.slots.get_mut(slot as usize).and_then(|slot| slot.known.as_mut()) else { return false };
+        let Some(known) = self
+            .slots
+            .get_mut(slot as usize)
+            .and_then(|slot| slot.known.as_mut())
+        else {
+            return false;
+        };
         let (word, bit) = ((executor / 64) as usize, 1u64 << (executor % 64));
         if let Some(told) = known.told.get_mut(word) {
             if *told & bit != 0 {
@@ -218,7 +254,9 @@ impl Segments {
         let (word, bit) = ((executor / 64) as usize, 1u64 << (executor % 64));
         let mut gone = Vec::new();
         for slot in 0..self.slots.len() as u32 {
-            let Some(known) = self.slots[slot as usize].known.as_mut() else { continue };
+            let Some(known) = self.slots[slot as usize].known.as_mut() else {
+                continue;
+            };
             if let Some(told) = known.told.get_mut(word) {
                 *told &= !bit;
             }
@@ -237,7 +275,11 @@ impl Segments {
         let state = &mut self.slots[slot as usize];
         let known = state.known.take()?;
         self.own.retain(|own| own.2 != slot);
-        let gone = Gone { slot, generation: state.generation, told: known.told };
+        let gone = Gone {
+            slot,
+            generation: state.generation,
+            told: known.told,
+        };
         self.bytes -= known.mapping.length();
         state.generation = state.generation.wrapping_add(1);
         self.free.push(slot);

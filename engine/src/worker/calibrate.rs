@@ -84,7 +84,7 @@ fn ring_transfer(a: u32, b: u32) -> Option<u64> {
                     while back.load(Acquire) != sequence {
                         std::hint::spin_loop();
                         polls = polls.wrapping_add(1);
-                        if polls % 1024 == 0 && Instant::now() > deadline {
+                        if polls.is_multiple_of(1024) && Instant::now() > deadline {
                             return samples;
                         }
                     }

@@ -75,6 +75,9 @@ pub struct Arguments {
     /// Largest payload, as in `64M`
     #[arg(long, value_name = "SIZE", default_value = "16G")]
     pub max_payload: String,
+    /// End, as by SIGTERM, when standard input ends: for whoever starts a worker that must not outlive him
+    #[arg(long)]
+    pub end_with_stdin: bool,
 }
 
 /// How lanes and executors wait, as the command line has it.
@@ -120,7 +123,7 @@ pub struct Config {
     pub memory_bytes: u64,
     /// A folder, as an absolute path.
     pub functions: PathBuf,
-    /// As [`check_name`] allows.
+    /// As `check_name` allows.
     pub name: String,
     /// Where the restart epoch lives; may not exist yet.
     pub state_dir: PathBuf,
@@ -142,6 +145,8 @@ pub struct Config {
     pub in_flight_max: u32,
     /// Bytes of one payload; at least 1.
     pub payload_bytes_max: u64,
+    /// Whether to end when standard input does.
+    pub end_with_stdin: bool,
 }
 
 /// What cannot be done of what a worker was told.
@@ -326,6 +331,7 @@ impl Config {
             keep_alive: Duration::from_secs(arguments.keep_alive_s.into()),
             in_flight_max: arguments.in_flight_max,
             payload_bytes_max,
+            end_with_stdin: arguments.end_with_stdin,
         })
     }
 
@@ -480,188 +486,4 @@ fn driver_from_environment(value: Option<std::ffi::OsString>) -> Result<DriverCh
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    fn arguments(more: &[&str]) -> Arguments {
-        let cpu = host::allowed_cpus()[0].to_string();
-        let mut given = vec![
-            "faasflow-worker",
-            "--listen=127.0.0.1:0",
-            "--memory=64M",
-            "--functions=/",
-        ];
-        let cpus = format!("--cpus={cpu}");
-        given.push(&cpus);
-        given.extend(["--name=a", "--state-dir=/nowhere"]);
-        // Later flags replace earlier ones, so that a test names only what it is about.
-        given.retain(|flag| {
-            !more
-                .iter()
-                .any(|m| m.split('=').next() == flag.split('=').next())
-        });
-        given.extend(more);
-        Arguments::try_parse_from(given).unwrap()
-    }
-
-    fn refused(more: &[&str]) -> ConfigError {
-        Config::check(arguments(more)).unwrap_err()
-    }
-
-    #[test]
-    fn the_contract_s_flags_are_understood() {
-        let config = Config::check(arguments(&[
-            "--wait=spin",
-            "--executors=same",
-            "--driver=epoll",
-        ]))
-        .unwrap();
-        assert_eq!(
-            (config.wait, config.executors),
-            (WaitStrategy::Spin, ExecutorPlacement::Same)
-        );
-        assert_eq!((config.lanes, config.driver), (1, DriverChoice::Epoll));
-        assert_eq!(config.memory_bytes, 64 << 20);
-        assert!(!config.key.is_some());
-    }
-
-    #[test]
-    fn a_missing_flag_is_an_error_of_usage() {
-        let error =
-            Arguments::try_parse_from(["faasflow-worker", "--listen=127.0.0.1:0"]).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("--functions"), "{error}");
-    }
-
-    #[test]
-    fn an_address_beyond_loopback_needs_a_key() {
-        assert!(matches!(
-            refused(&["--listen=0.0.0.0:0"]),
-            ConfigError::NoKey { .. }
-        ));
-        assert!(matches!(
-            refused(&["--listen=[::]:0"]),
-            ConfigError::NoKey { .. }
-        ));
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), [7; 32]).unwrap();
-        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
-        let key = format!("--cluster-key-file={}", file.path().display());
-        assert!(
-            Config::check(arguments(&["--listen=0.0.0.0:0", &key]))
-                .unwrap()
-                .key
-                .is_some()
-        );
-        assert!(matches!(
-            refused(&["--cluster-key-file=/nowhere/key"]),
-            ConfigError::Key(_)
-        ));
-    }
-
-    #[test]
-    fn what_the_host_does_not_have_is_refused_by_name() {
-        assert!(matches!(
-            refused(&["--cpus=4095"]),
-            ConfigError::CpuMissing { cpu: 4095, .. }
-        ));
-        assert!(matches!(
-            refused(&["--cpus=x"]),
-            ConfigError::CpuList { .. }
-        ));
-        assert!(matches!(
-            refused(&["--memory=100000T"]),
-            ConfigError::MemoryLarge { .. }
-        ));
-        assert!(matches!(
-            refused(&["--memory=1M"]),
-            ConfigError::MemorySmall { .. }
-        ));
-        assert!(matches!(
-            refused(&["--memory=many"]),
-            ConfigError::Size {
-                flag: "--memory",
-                ..
-            }
-        ));
-        assert!(matches!(
-            refused(&["--functions=/nowhere"]),
-            ConfigError::Functions { .. }
-        ));
-        assert!(matches!(
-            refused(&["--functions=/dev/null"]),
-            ConfigError::Functions { .. }
-        ));
-        assert!(matches!(
-            refused(&["--listen=127.0.0.1"]),
-            ConfigError::Listen { .. }
-        ));
-        assert!(matches!(
-            refused(&["--listen=127.0.0.1:99999"]),
-            ConfigError::Listen { .. }
-        ));
-        assert!(matches!(refused(&["--lanes=0"]), ConfigError::Lanes { .. }));
-        assert!(matches!(
-            refused(&["--lanes=2"]),
-            ConfigError::Lanes { lanes: 2, cpus: 1 }
-        ));
-        assert!(matches!(
-            refused(&["--in-flight-max=0"]),
-            ConfigError::Range { .. }
-        ));
-        assert!(matches!(
-            refused(&["--max-payload=0"]),
-            ConfigError::Range { .. }
-        ));
-    }
-
-    #[test]
-    fn a_cpu_that_exists_may_still_be_another_s() {
-        let first = host::allowed_cpus()[0];
-        let error = check_cpus(&first.to_string(), &[]).unwrap_err();
-        assert!(
-            matches!(error, ConfigError::CpuForbidden { cpu, .. } if cpu == first),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_name_that_could_leave_its_folder_is_refused() {
-        for name in [
-            "",
-            "..",
-            ".hidden",
-            "a/b",
-            "-x",
-            "a b",
-            "ü",
-            &"x".repeat(65),
-        ] {
-            assert!(check_name(name).is_err(), "{name}");
-        }
-        for name in [
-            "a",
-            "worker-1.rack_2",
-            &"x".repeat(64),
-            &default_name(0),
-            &default_name(7400),
-        ] {
-            assert!(check_name(name).is_ok(), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_environment_may_choose_the_driver() {
-        assert_eq!(driver_from_environment(None).unwrap(), DriverChoice::Auto);
-        assert_eq!(
-            driver_from_environment(Some("epoll".into())).unwrap(),
-            DriverChoice::Epoll
-        );
-        let error = driver_from_environment(Some("kqueue".into())).unwrap_err();
-        assert!(
-            error.to_string().contains("FAASFLOW_DRIVER=kqueue"),
-            "{error}"
-        );
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! It accepts connections, greets them, serves those of the master, and hands those of clients and peers to lanes. It
 //! promises that a stranger gets a challenge and a refusal and nothing else, holds at most [`GREETINGS_MAX`] times
 //! [`GREETING_BYTES_MAX`] bytes here, and [`GREETING_TIME_MAX`] of a place; that every refusal is counted; and that
-//! nothing a caller sends stops the worker. What deployments need is done in [`crate::worker::deploy`].
+//! nothing a caller sends stops the worker. What deployments need is done in `worker::deploy`.
 
 use crate::greeting::{self, GreetingError};
 use crate::lane::command::LaneCommand;
@@ -422,8 +422,8 @@ impl Control {
             lanes: config.lanes,
             cpus: config.cpus.clone(),
             memory_bytes: config.memory_bytes,
-            // What the lanes have is not to be had by a deployment either.
-            memory_reserved_bytes: config.lanes_bytes() + deployments.reserved_bytes(),
+            // The lanes' half is not in it: the master leaves that out of what it places by itself.
+            memory_reserved_bytes: deployments.reserved_bytes(),
             executables: executables(&config.functions),
             workflows: deployments.served(),
         }

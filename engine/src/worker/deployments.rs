@@ -21,7 +21,7 @@ const DEPLOYMENTS_MAX: usize = 1024;
 #[derive(Debug, Error)]
 pub enum DeploymentError {
     /// No file of that name.
-    #[error("executable {name:?}: {reason} in this worker's functions folder, {folder}")]
+    #[error("executable {name:?} of this worker's functions folder, {folder}, {reason}")]
     Executable {
         /// Which.
         name: String,
@@ -207,7 +207,7 @@ fn find_executable(folder: &Path, name: &str) -> Result<PathBuf, DeploymentError
     };
     let path = folder.join(name);
     if path.parent() != Some(folder) {
-        return Err(wrong("is not a name of a file directly"));
+        return Err(wrong("is not directly in it"));
     }
     let metadata =
         std::fs::metadata(&path).map_err(|error| wrong(&format!("cannot be had ({error})")))?;

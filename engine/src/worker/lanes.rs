@@ -80,6 +80,10 @@ impl LaneHandle {
     ///
     /// # Errors
     /// The command, if there is no room.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the command itself comes back, a few times in a worker's life"
+    )]
     pub fn try_send(&self, command: LaneCommand) -> Result<(), LaneCommand> {
         self.commands.push(command)?;
         // Fails only if the count is at its maximum, and then the lane has been woken often enough.

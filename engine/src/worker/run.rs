@@ -21,6 +21,7 @@ use crate::worker::placement::{Placement, spin_budget_ns};
 use crate::worker::state::{StateError, WorkerState, worker_hash};
 use crate::worker::warden::{Warden, WardenHandle, WardenRequest};
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -30,7 +31,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
+
+/// Descriptors without which a worker could start nothing: it has about thirty itself, and each executor and connection
+/// takes some.
+const DESCRIPTORS_MIN: u64 = 128;
 
 /// How long a new executor may take to say what it is.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
@@ -67,6 +72,15 @@ pub enum StartupError {
         "--driver io-uring: it cannot be used here ({0}); allow it (see docs/operations.md), or take --driver auto"
     )]
     Driver(io::Error),
+    /// It may open next to nothing.
+    #[error(
+        "a worker needs at least {DESCRIPTORS_MIN} descriptors, but this process may open {limit}: raise the limit \
+         (ulimit -n)"
+    )]
+    Descriptors {
+        /// What it may open.
+        limit: u64,
+    },
     /// Its CPUs are not to be had.
     #[error("--cpus: this process cannot be bound to them: {0}")]
     Affinity(nix::errno::Errno),
@@ -84,6 +98,7 @@ pub enum StartupError {
 /// A [`StartupError`] if it cannot start; nothing is left running then.
 pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     let started = Instant::now();
+    allow_descriptors()?;
     let driver = choose_driver(config.driver, lanes.probe)?;
     // Executors and threads inherit the set, before each is bound to its own CPU.
     bind_to(&config.cpus).map_err(StartupError::Affinity)?;
@@ -171,6 +186,18 @@ fn choose_driver(
         tracing::warn!("using epoll: {reason}; hops between workers will be slower");
     }
     Ok(DriverStatus { kind, reason })
+}
+
+/// Makes sure that there are descriptors to start with: runtimes panic where they get none.
+fn allow_descriptors() -> Result<(), StartupError> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)?;
+    if soft >= DESCRIPTORS_MIN {
+        return Ok(());
+    }
+    if hard < DESCRIPTORS_MIN {
+        return Err(StartupError::Descriptors { limit: hard });
+    }
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS_MIN, hard).map_err(io::Error::from)?)
 }
 
 fn bind_to(cpus: &[u32]) -> nix::Result<()> {
@@ -338,10 +365,34 @@ async fn serve(control: Rc<Control>, driver: Driver, listener: TcpListener) -> i
             control.end();
         });
     }
+    if control.identity.config.end_with_stdin {
+        let (ended, control) = (stdin_end()?, Rc::clone(&control));
+        tokio::task::spawn_local(async move {
+            // An error is that thread's end, and nothing more can be heard of standard input then either.
+            let _ = ended.await;
+            tracing::info!("told to end: standard input has ended");
+            control.end();
+        });
+    }
     let listener = Listener::new(driver, listener)?;
     control.say_ready(&mut io::stdout())?;
     control.serve(listener).await;
     Ok(())
+}
+
+/// Becomes ready when standard input ends. What is read from it is dropped.
+fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
+    let (sender, ended) = oneshot::channel();
+    // A thread of its own: standard input may be a terminal or a file, which no driver can wait for. The process does
+    // not wait for it when it ends.
+    std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(move || {
+            // What cannot be read has ended.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+            let _ = sender.send(());
+        })?;
+    Ok(ended)
 }
 
 impl Control {
