@@ -1,5 +1,7 @@
 //! The program's contract with scripts: what goes to which stream, and which code it ends with.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

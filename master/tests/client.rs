@@ -1,5 +1,7 @@
 //! The client against a worker that is told what to do: the good, the slow and the hostile.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod fake;
 
 use engine::greeting::ClusterKey;

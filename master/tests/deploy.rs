@@ -1,5 +1,7 @@
 //! Deployment against workers that are told what to reply: all or none, and who is named.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod fake;
 
 use engine::greeting::ClusterKey;

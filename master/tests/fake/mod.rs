@@ -1,5 +1,6 @@
 //! A worker that does what a test tells it: it greets as a worker does, and then speaks frame by frame.
 #![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 use engine::greeting::{self, ClusterKey};
 use engine::wire::{
