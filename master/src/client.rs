@@ -26,7 +26,8 @@ pub struct Options {
     pub key: ClusterKey,
     /// Longest time from the first packet to the end of the greeting.
     pub connect_max: Duration,
-    /// Longest silence of a worker that owes an answer; without it, for ever.
+    /// Longest silence of a worker that owes an answer; without it, for ever (but a minute where it owes the master a
+    /// reply).
     pub silence_max: Option<Duration>,
     /// Longest payload that is sent or taken, in bytes.
     pub payload_bytes_max: u64,
@@ -128,6 +129,16 @@ pub enum ClientError {
         worker: String,
         /// How long was waited.
         waited: Duration,
+    },
+    /// Somebody there, but no greeting came about.
+    #[error("what answers at {address} is no worker that this program can speak to: {cause}")]
+    #[diagnostic(help("is that the worker's address, and is the worker of the same release?"))]
+    Stranger {
+        /// As given.
+        address: String,
+        /// What went wrong.
+        #[source]
+        cause: Box<ClientError>,
     },
     /// The worker will not speak to this program.
     #[error("worker {worker} refused the connection: {reason}")]
@@ -378,6 +389,10 @@ fn joined(items: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
+/// Longest silence of a worker that owes a reply to the master, if the caller sets none: starting the executors of a
+/// plan takes seconds at most.
+const CONTROL_SILENCE_MAX: Duration = Duration::from_secs(60);
+
 /// A connection that deploys and asks.
 #[derive(Debug)]
 pub struct ControlClient {
@@ -390,8 +405,12 @@ impl ControlClient {
     /// # Errors
     /// If it cannot be reached or the greeting fails.
     pub fn connect(address: &str, options: &Options) -> Result<Self, ClientError> {
+        let options = Options {
+            silence_max: options.silence_max.or(Some(CONTROL_SILENCE_MAX)),
+            ..options.clone()
+        };
         Ok(Self {
-            connection: Connection::open(address, Role::Control, options)?,
+            connection: Connection::open(address, Role::Control, &options)?,
         })
     }
 

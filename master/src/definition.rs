@@ -10,6 +10,8 @@ mod cycle;
 mod names;
 mod problem;
 mod read;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use names::nearest;

@@ -295,7 +295,7 @@ impl Cluster {
             if let Err(error) = self.members[index].order(request) {
                 // The one that refused has kept nothing, but one that was lost on the way may have.
                 for member in &mut self.members[..=index] {
-                    // A worker that cannot be told drops what was never activated when this connection ends.
+                    // A worker that cannot be told drops by itself what nobody activates for a minute.
                     let _ = member.order(&Control::Abort(deployment));
                 }
                 return Err(error);

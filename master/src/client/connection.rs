@@ -63,7 +63,16 @@ impl Connection {
             epoch: 0,
             silence_max: options.silence_max,
         };
-        connection.greet(address, role, options, deadline)?;
+        let greeted = connection.greet(address, role, options, deadline);
+        greeted.map_err(|error| match error {
+            ClientError::Wire { .. } | ClientError::Lost { .. } | ClientError::Silent { .. } => {
+                ClientError::Stranger {
+                    address: address.to_owned(),
+                    cause: Box::new(error),
+                }
+            }
+            other => other,
+        })?;
         let silence_max = connection.silence_max;
         connection
             .socket

@@ -9,10 +9,10 @@ use super::{
     WorkflowOutput, cycle,
 };
 use faasstore::binding::Kind;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-/// Inputs or outputs of one node, or of the workflow: what a plan can number.
-const PORTS_MAX: usize = u16::MAX as usize;
+/// Inputs or outputs of one node or of the workflow, and executables: what a plan can number.
+const PLACES_MAX: usize = u16::MAX as usize;
 /// Known names that a message lists; with more, none is listed.
 const LISTED_MAX: usize = 8;
 
@@ -81,40 +81,38 @@ impl<'r> Checker<'r> {
     fn counts(&mut self) {
         let raw = self.raw;
         let mut limit = |what: String, count: usize, span: Span| {
-            if count > PORTS_MAX {
+            if count > PLACES_MAX {
                 let help = Some("part the workflow in two".to_owned());
-                self.problems.add(
-                    span,
-                    ProblemKind::Count {
-                        what,
-                        count,
-                        limit: PORTS_MAX,
-                    },
-                    help,
-                );
+                let limit = PLACES_MAX;
+                self.problems
+                    .add(span, ProblemKind::Count { what, count, limit }, help);
             }
         };
+        let workflow = raw.workflow.span;
         limit(
             "the workflow's inputs".to_owned(),
             raw.inputs.len(),
-            raw.workflow.span,
+            workflow,
         );
         limit(
             "the workflow's outputs".to_owned(),
             raw.outputs.len(),
-            raw.workflow.span,
+            workflow,
+        );
+        let executables = raw
+            .nodes
+            .iter()
+            .map(|node| node.function.value.executable.as_str());
+        let executables: FxHashSet<&str> = executables.collect();
+        limit(
+            "the workflow's executables".to_owned(),
+            executables.len(),
+            workflow,
         );
         for node in &raw.nodes {
-            limit(
-                format!("the inputs of `{}`", node.name.value),
-                node.inputs.len(),
-                node.name.span,
-            );
-            limit(
-                format!("the outputs of `{}`", node.name.value),
-                node.outputs.len(),
-                node.name.span,
-            );
+            let (name, span) = (&node.name.value, node.name.span);
+            limit(format!("the inputs of `{name}`"), node.inputs.len(), span);
+            limit(format!("the outputs of `{name}`"), node.outputs.len(), span);
         }
     }
 

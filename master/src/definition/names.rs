@@ -4,23 +4,23 @@ use super::NAME_BYTES_MAX;
 
 /// What a name looks like, for people.
 pub(super) const NAME_SYNTAX: &str =
-    "a letter, then letters, digits, `_` or `-`, at most 64 in all, and neither `input` nor `item`";
+    "a letter, then letters, digits, `_` or `-`, at most 64 in all";
 /// What an executable's name looks like, for people.
 pub(super) const EXECUTABLE_SYNTAX: &str =
     "letters, digits, `_`, `-` or `.`, not beginning with `-` or `.`";
 
-/// Whether `name` may name a workflow, node, input or output.
+/// Whether `name` may name a workflow, node, function, input or output.
 pub(super) fn is_name(name: &str) -> bool {
-    is_identifier(name) && name != "input" && name != "item"
-}
-
-/// Whether `name` has the shape of a name, reserved words included.
-pub(super) fn is_identifier(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name
             .chars()
             .all(|char| char.is_ascii_alphanumeric() || char == '_' || char == '-')
+}
+
+/// Whether a name begins a source by itself, so that no node can have it.
+pub(super) fn is_reserved(name: &str) -> bool {
+    matches!(name, "input" | "item")
 }
 
 /// Whether `name` may be a file in a functions folder. Nothing that could leave the folder passes.
@@ -35,10 +35,14 @@ pub(super) fn is_executable(name: &str) -> bool {
 /// Longest name that is compared, in characters: beyond it no name is a slip of the pen, and the work would grow.
 const COMPARED_CHARS_MAX: usize = NAME_BYTES_MAX * 2;
 
+/// Shortest beginning of a name that is taken for the name.
+const BEGINNING_BYTES_MIN: usize = 3;
+
 /// The candidate that takes the fewest edits (a letter more, less, other, or two swapped) to become `name`, if they
-/// are few for its length. Of equals the first.
+/// are few for its length; else the first that begins with `name`. Of equals the first.
 #[must_use]
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut begun = None;
     let wanted: Vec<char> = name.chars().take(COMPARED_CHARS_MAX + 1).collect();
     if wanted.len() > COMPARED_CHARS_MAX {
         return None;
@@ -46,6 +50,9 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let edits_max = (wanted.len() / 3).max(1);
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
+        if name.len() >= BEGINNING_BYTES_MIN && candidate.starts_with(name) {
+            begun = begun.or(Some(candidate));
+        }
         let chars: Vec<char> = candidate.chars().take(COMPARED_CHARS_MAX + 1).collect();
         if chars.len().abs_diff(wanted.len()) > edits_max || chars.len() > COMPARED_CHARS_MAX {
             continue;
@@ -55,7 +62,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
             best = Some((edits, candidate));
         }
     }
-    best.map(|(_, candidate)| candidate)
+    best.map(|(_, candidate)| candidate).or(begun)
 }
 
 /// Optimal string alignment: Levenshtein's distance with swaps of neighbours.
@@ -88,6 +95,7 @@ mod tests {
         assert_eq!(nearest("spilt", names), Some("split"));
         assert_eq!(nearest("cuont", names), Some("count"));
         assert_eq!(nearest("mergee", names), Some("merge"));
+        assert_eq!(nearest("mer", names), Some("merge"));
         assert_eq!(nearest("zebra", names), None);
         assert_eq!(nearest("", names), None);
         assert_eq!(nearest(&"x".repeat(100_000), names), None);
@@ -99,7 +107,7 @@ mod tests {
             assert!(!is_executable(bad), "{bad:?}");
         }
         assert!(is_executable("wordcount-2.0"));
-        for bad in ["", "1a", "a b", "a.b", "input", "item", "é"] {
+        for bad in ["", "1a", "a b", "a.b", "é", "-a"] {
             assert!(!is_name(bad), "{bad:?}");
         }
         assert!(is_name("split_2-b"));

@@ -1,0 +1,218 @@
+//! Deployment against workers that are told what to reply: all or none, and who is named.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod fake;
+
+use engine::greeting::ClusterKey;
+use engine::plan::Limits;
+use engine::wire::{Control, ControlReply, WorkerDescription, decode};
+use fake::FakeWorker;
+use master::client::Options;
+use master::definition::{Definition, parse};
+use master::deploy::{Cluster, DeployError};
+use master::place;
+use std::sync::{Arc, Mutex};
+
+/// What workers were told, in order, as `name: request`.
+type Log = Arc<Mutex<Vec<String>>>;
+
+fn description(name: &str) -> WorkerDescription {
+    WorkerDescription {
+        name: name.to_owned(),
+        epoch: 3,
+        lanes: 1,
+        cpus: vec![0, 1],
+        memory_bytes: 4 << 30,
+        memory_reserved_bytes: 0,
+        executables: vec!["e".to_owned()],
+        workflows: vec![("w".to_owned(), 4)],
+    }
+}
+
+/// A worker that accepts all but `refuses`.
+fn worker(description: WorkerDescription, refuses: &'static str, log: &Log) -> FakeWorker {
+    let log = Arc::clone(log);
+    let greeted = description.name.clone();
+    FakeWorker::start(&greeted, ClusterKey::none(), 1, move |mut peer| {
+        while let Some((_, body)) = peer.frame() {
+            let request = match decode::<Control>(&body).unwrap() {
+                Control::Describe => {
+                    peer.send(&ControlReply::Description(description.clone()));
+                    continue;
+                }
+                Control::Prepare(plan) => {
+                    plan.check().unwrap();
+                    assert_eq!(
+                        (
+                            plan.version,
+                            plan.workers[usize::from(plan.me)].name.as_str()
+                        ),
+                        (5, &*description.name)
+                    );
+                    "prepare"
+                }
+                Control::Activate(_) => "activate",
+                Control::Abort(_) => "abort",
+                Control::Undeploy(_) => "undeploy",
+                Control::Status => "status",
+            };
+            log.lock()
+                .unwrap()
+                .push(format!("{}: {request}", description.name));
+            if request == refuses {
+                peer.send(&ControlReply::Refused("it does not like it".to_owned()));
+            } else {
+                peer.send(&ControlReply::Done);
+            }
+        }
+    })
+}
+
+fn definition() -> Definition {
+    parse(
+        "w.yaml",
+        b"{ workflow: w, nodes: { n: { function: e:f }, m: { function: e:f, after: n } } }",
+    )
+    .unwrap()
+}
+
+/// Deploys on workers a, b and c, of which `b` refuses something. What came of it, and what workers were told.
+fn deploy_where_b_refuses(refuses: &'static str) -> (Result<u32, DeployError>, Vec<String>) {
+    let log = Log::default();
+    let workers = [
+        worker(description("a"), "", &log),
+        worker(description("b"), refuses, &log),
+        worker(description("c"), "", &log),
+    ];
+    let addresses: Vec<String> = workers
+        .iter()
+        .map(|worker| worker.address.clone())
+        .collect();
+    let mut cluster = Cluster::connect(&addresses, &Options::default()).unwrap();
+    let deployed = cluster.deploy(&definition(), &place::Options::default(), Limits::default());
+    drop(cluster);
+    workers.into_iter().for_each(FakeWorker::join);
+    let told = log.lock().unwrap().clone();
+    (deployed.map(|deployment| deployment.version), told)
+}
+
+#[test]
+fn all_are_prepared_before_any_is_activated() {
+    let (deployed, told) = deploy_where_b_refuses("");
+    assert_eq!(
+        deployed.unwrap(),
+        5,
+        "one more than the latest version that any worker knows"
+    );
+    let steps = [
+        "a: prepare",
+        "b: prepare",
+        "c: prepare",
+        "a: activate",
+        "b: activate",
+        "c: activate",
+    ];
+    assert_eq!(told, steps);
+}
+
+#[test]
+fn a_refusal_to_prepare_leaves_everything_as_it_was() {
+    let (deployed, told) = deploy_where_b_refuses("prepare");
+    let error = deployed.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            DeployError::Refused {
+                unchanged: true,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(error.to_string(), "worker b refused: it does not like it");
+    assert_eq!(
+        told,
+        ["a: prepare", "b: prepare", "a: abort", "b: abort"],
+        "nothing reached c"
+    );
+}
+
+#[test]
+fn a_refusal_to_activate_says_who_is_active() {
+    let (deployed, told) = deploy_where_b_refuses("activate");
+    let error = deployed.unwrap_err();
+    assert!(
+        matches!(&error, DeployError::Torn { worker, active, .. } if worker == "b" && active == "a"),
+        "{error:?}"
+    );
+    assert_eq!(
+        told[3..],
+        ["a: activate", "b: activate", "b: abort", "c: abort"]
+    );
+}
+
+fn connect_two(first: WorkerDescription, second: WorkerDescription) -> String {
+    let log = Log::default();
+    let workers = [worker(first, "", &log), worker(second, "", &log)];
+    let addresses: Vec<String> = workers
+        .iter()
+        .map(|worker| worker.address.clone())
+        .collect();
+    let error = Cluster::connect(&addresses, &Options::default())
+        .unwrap_err()
+        .to_string();
+    workers.into_iter().for_each(FakeWorker::join);
+    error
+}
+
+#[test]
+fn workers_must_be_told_apart() {
+    let same = connect_two(description("a"), description("a"));
+    assert!(same.ends_with("reach the same worker, a"), "{same}");
+    let namesake = connect_two(
+        description("a"),
+        WorkerDescription {
+            epoch: 8,
+            ..description("a")
+        },
+    );
+    assert!(namesake.ends_with("are both called a"), "{namesake}");
+    // CRC-32 of both is 4ddb0c25.
+    let twins = connect_two(description("plumless"), description("buckeroo"));
+    assert_eq!(
+        twins,
+        "the names of workers plumless and buckeroo give the same number in invocations' ids"
+    );
+    let error = Cluster::connect(&[], &Options::default()).unwrap_err();
+    assert!(matches!(error, DeployError::NoWorkers));
+}
+
+#[test]
+fn an_executable_that_is_missing_is_named_with_its_node_and_worker() {
+    let log = Log::default();
+    let bare = WorkerDescription {
+        executables: vec!["wordcount".to_owned()],
+        ..description("a")
+    };
+    let worker = worker(bare, "", &log);
+    let mut cluster =
+        Cluster::connect(std::slice::from_ref(&worker.address), &Options::default()).unwrap();
+    let definition = parse(
+        "w.yaml",
+        b"{ workflow: w, nodes: { n: { function: 'wordcuont:f' } } }",
+    )
+    .unwrap();
+    let error = cluster
+        .deploy(&definition, &place::Options::default(), Limits::default())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "node n is placed on worker a, which has no executable `wordcuont`"
+    );
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("did you mean `wordcount`?"), "{help}");
+    drop(cluster);
+    worker.join();
+    assert!(log.lock().unwrap().is_empty(), "nothing was sent");
+}

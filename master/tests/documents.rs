@@ -1,0 +1,69 @@
+//! What the documents show is true of the program.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+use master::definition::parse;
+use std::path::Path;
+
+/// The fenced blocks of a document: what stands behind the fence, and the text.
+fn blocks(document: &str) -> Vec<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(document);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in text.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(label), None) => open = Some((label.to_owned(), String::new())),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, Some((_, block))) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(open.is_none(), "{document} ends in a block");
+    blocks
+}
+
+#[test]
+fn every_definition_in_the_language_reference_is_valid_and_every_mistake_is_one() {
+    let (mut valid, mut refused) = (0, 0);
+    for (label, text) in blocks("language.md") {
+        match (label.as_str(), parse("hello.yaml", text.as_bytes())) {
+            ("yaml", Ok(_)) => valid += 1,
+            ("yaml", Err(error)) => panic!("{error:?}\n{text}"),
+            ("yaml refused", Err(_)) => refused += 1,
+            ("yaml refused", Ok(_)) => panic!("is valid: {text}"),
+            _ => {}
+        }
+    }
+    assert!(valid >= 2 && refused >= 1, "{valid} and {refused}");
+}
+
+#[test]
+fn the_message_that_the_language_reference_shows_is_what_one_sees() {
+    let blocks = blocks("language.md");
+    let mistake = blocks
+        .iter()
+        .position(|(label, _)| label == "yaml refused")
+        .unwrap();
+    let error = parse("hello.yaml", blocks[mistake].1.as_bytes()).unwrap_err();
+    let mut shown = String::new();
+    let theme = miette::GraphicalTheme::unicode_nocolor();
+    miette::GraphicalReportHandler::new_themed(theme)
+        .with_links(false)
+        .render_report(&mut shown, &error)
+        .unwrap();
+    let lines = |text: &str| {
+        text.lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lines(shown.trim_matches('\n')),
+        lines(blocks[mistake + 1].1.trim_matches('\n'))
+    );
+}
