@@ -22,7 +22,7 @@ pub struct Activate {
     pub invocation: InvocationId,
     /// What the completion must repeat.
     pub activation: u32,
-    /// The item of a foreach, or [`NO_ITEM`].
+    /// The item of a foreach, or [`NO_ITEM`](super::NO_ITEM).
     pub item: u32,
     /// CLOCK_MONOTONIC, when the engine gives the activation up.
     pub deadline_ns: Option<u64>,
