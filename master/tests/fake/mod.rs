@@ -12,14 +12,14 @@ use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
 /// A worker that serves connections one after the other, each with `serve`, until it is dropped.
-pub struct FakeWorker {
-    pub address: String,
+pub(crate) struct FakeWorker {
+    pub(crate) address: String,
     thread: Option<JoinHandle<()>>,
 }
 
 impl FakeWorker {
     /// Takes `connections` connections.
-    pub fn start(
+    pub(crate) fn start(
         name: &str,
         key: ClusterKey,
         connections: usize,
@@ -47,7 +47,7 @@ impl FakeWorker {
     }
 
     /// Waits for the end of the last connection, and passes on what failed there.
-    pub fn join(mut self) {
+    pub(crate) fn join(mut self) {
         if let Some(thread) = self.thread.take()
             && let Err(panic) = thread.join()
         {
@@ -57,9 +57,9 @@ impl FakeWorker {
 }
 
 /// The other end of a connection.
-pub struct Peer {
-    pub socket: TcpStream,
-    pub role: Role,
+pub(crate) struct Peer {
+    pub(crate) socket: TcpStream,
+    pub(crate) role: Role,
 }
 
 impl Peer {
@@ -86,7 +86,7 @@ impl Peer {
     }
 
     /// The next frame, or `None` once the other side has closed.
-    pub fn frame(&mut self) -> Option<(FrameKind, Vec<u8>)> {
+    pub(crate) fn frame(&mut self) -> Option<(FrameKind, Vec<u8>)> {
         let mut bytes = [0; HEADER_BYTES];
         match self.socket.read_exact(&mut bytes) {
             Ok(()) => {}
@@ -112,7 +112,7 @@ impl Peer {
         Some((header.kind, body))
     }
 
-    pub fn invoke(&mut self) -> Invoke {
+    pub(crate) fn invoke(&mut self) -> Invoke {
         let (kind, body) = self.frame().unwrap();
         assert_eq!(kind, FrameKind::Invoke);
         let mut invoke: Invoke = wire::decode(&body).unwrap();
@@ -140,7 +140,7 @@ impl Peer {
         arrived
     }
 
-    pub fn send<T>(&mut self, body: &T)
+    pub(crate) fn send<T>(&mut self, body: &T)
     where
         T: wire::Frame
             + for<'a> rkyv::Serialize<
@@ -157,30 +157,30 @@ impl Peer {
     }
 
     /// A peer that has gone away is no failure of the test.
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         let _ = self.socket.write_all(bytes);
     }
 
-    pub fn chunk(&mut self, transfer: u64, offset: u64, raw: &[u8]) {
+    pub(crate) fn chunk(&mut self, transfer: u64, offset: u64, raw: &[u8]) {
         self.raw(&ChunkHead { transfer, offset }.frame_start(raw));
         self.raw(raw);
         self.raw(&[0; 16][..padding(CHUNK_HEAD_BYTES + raw.len())]);
     }
 
-    pub fn stream(&mut self, transfer: u64, bytes: &[u8]) {
+    pub(crate) fn stream(&mut self, transfer: u64, bytes: &[u8]) {
         for (index, raw) in bytes.chunks(CHUNK_BYTES_MAX).enumerate() {
             self.chunk(transfer, (index * CHUNK_BYTES_MAX) as u64, raw);
         }
     }
 
     /// Waits until the other side closes.
-    pub fn until_closed(&mut self) {
+    pub(crate) fn until_closed(&mut self) {
         while self.frame().is_some() {}
     }
 }
 
 /// An answer with these outputs.
-pub fn answer(request: u64, outputs: Vec<(String, Body)>) -> Answer {
+pub(crate) fn answer(request: u64, outputs: Vec<(String, Body)>) -> Answer {
     Answer {
         request,
         invocation: 42,
@@ -190,7 +190,7 @@ pub fn answer(request: u64, outputs: Vec<(String, Body)>) -> Answer {
     }
 }
 
-pub fn inline(name: &str, bytes: &[u8]) -> (String, Body) {
+pub(crate) fn inline(name: &str, bytes: &[u8]) -> (String, Body) {
     (
         name.to_owned(),
         Body {
@@ -200,7 +200,7 @@ pub fn inline(name: &str, bytes: &[u8]) -> (String, Body) {
     )
 }
 
-pub fn streamed(name: &str, transfer: u64, bytes: u64) -> (String, Body) {
+pub(crate) fn streamed(name: &str, transfer: u64, bytes: u64) -> (String, Body) {
     (
         name.to_owned(),
         Body {
