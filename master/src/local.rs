@@ -18,6 +18,11 @@ use thiserror::Error;
 
 /// File name of the worker's program.
 const WORKER_PROGRAM: &str = "faasflow-worker";
+/// By this variable the worker is told what to log.
+const LOG_VARIABLE: &str = "FAASFLOW_LOG";
+/// What local workers log unless the variable is set: what is wrong. Not that a peer is lost: they end side by side, and
+/// each would say so of the other; a loss that matters reaches the client by name.
+const LOG_FILTER: &str = "warn,engine::lane::peers=error";
 /// CPUs below which a worker of its own makes no sense: its lane and an executor run side by side.
 const CPUS_EACH_MIN: usize = 2;
 /// Most memory that a worker is given without being told, and least.
@@ -181,6 +186,9 @@ impl LocalWorkers {
             }
             if let Some(key_file) = &options.key_file {
                 command.arg("--cluster-key-file").arg(key_file);
+            }
+            if std::env::var_os(LOG_VARIABLE).is_none() {
+                command.env(LOG_VARIABLE, LOG_FILTER);
             }
             // A group of its own: Ctrl-C is for this program, which then ends the workers in good order.
             command

@@ -1,6 +1,6 @@
 //! Clusters for tests: workers as real processes on loopback, at ports that the kernel chooses.
 //!
-//! A [`Setup`] says how workers are to be; [`Cluster::start`] has them ready. Whoever drops a cluster ends its workers,
+//! A [`Setup`] says how workers are to be; `Cluster::start` has them ready. Whoever drops a cluster ends its workers,
 //! also when a test fails; then their logs are shown. Executors end with their workers, and should the test's own
 //! process be killed, workers end with that (`--end-with-stdin`). Which driver they use is left to [`DRIVER_VARIABLE`],
 //! so that the whole suite runs on either.

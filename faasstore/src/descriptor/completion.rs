@@ -37,7 +37,7 @@ pub enum Completion {
         outputs: [OutputRef; OUTPUTS_IN_PLACE_MAX],
         /// How many of `outputs` count.
         output_count: usize,
-        /// Whether `outputs[0]` locates a table of [`TABLE_ENTRY_BYTES`] entries.
+        /// Whether `outputs[0]` locates a table of [`TABLE_ENTRY_BYTES`](super::TABLE_ENTRY_BYTES) entries.
         table: bool,
     },
     /// An activation failed.

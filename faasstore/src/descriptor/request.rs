@@ -39,7 +39,7 @@ pub enum Request {
         inputs: [PayloadRef; INPUTS_IN_PLACE_MAX],
         /// How many of `inputs` count.
         input_count: usize,
-        /// Whether `inputs[0]` locates a table of [`TABLE_ENTRY_BYTES`] entries.
+        /// Whether `inputs[0]` locates a table of [`TABLE_ENTRY_BYTES`](super::TABLE_ENTRY_BYTES) entries.
         table: bool,
     },
     /// Ranges of the executor's own arena that nobody holds any longer.

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 
 /// A worker that serves connections one after the other, each with `serve`, until it is dropped.
 pub(crate) struct FakeWorker {
-    pub(crate) address: String,
+    pub address: String,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -58,8 +58,8 @@ impl FakeWorker {
 
 /// The other end of a connection.
 pub(crate) struct Peer {
-    pub(crate) socket: TcpStream,
-    pub(crate) role: Role,
+    pub socket: TcpStream,
+    pub role: Role,
 }
 
 impl Peer {
