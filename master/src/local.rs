@@ -171,30 +171,8 @@ impl LocalWorkers {
         let mut ready = VecDeque::new();
         for (index, cpus) in cpu_sets.iter().enumerate() {
             let name = format!("local-{}", index + 1);
-            let mut command = Command::new(&program);
-            command.args(["--listen", "127.0.0.1:0", "--name", &name, "--cpus", cpus]);
-            command.args(["--memory", &memory_bytes.to_string(), "--end-with-stdin"]);
-            command.arg("--functions").arg(&options.functions);
-            command
-                .arg("--state-dir")
-                .arg(started._state.path().join(&name));
-            if let Some(wait) = &options.wait {
-                command.args(["--wait", wait]);
-            }
-            if let Some(executors) = &options.executors {
-                command.args(["--executors", executors]);
-            }
-            if let Some(key_file) = &options.key_file {
-                command.arg("--cluster-key-file").arg(key_file);
-            }
-            if std::env::var_os(LOG_VARIABLE).is_none() {
-                command.env(LOG_VARIABLE, LOG_FILTER);
-            }
-            // A group of its own: Ctrl-C is for this program, which then ends the workers in good order.
-            command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .process_group(0);
+            let state = started._state.path().join(&name);
+            let mut command = worker_command(&program, &name, cpus, memory_bytes, &state, options);
             let mut child = command.spawn().map_err(|source| LocalError::Spawn {
                 program: program.clone(),
                 source,
@@ -252,6 +230,38 @@ impl Drop for LocalWorkers {
             end(&mut worker.child, deadline);
         }
     }
+}
+
+/// The call of one worker, which will end when its standard input does.
+fn worker_command(
+    program: &Path,
+    name: &str,
+    cpus: &str,
+    memory_bytes: u64,
+    state: &Path,
+    options: &Options,
+) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--listen", "127.0.0.1:0", "--name", name, "--cpus", cpus]);
+    command.args(["--memory", &memory_bytes.to_string(), "--end-with-stdin"]);
+    command.arg("--functions").arg(&options.functions);
+    command.arg("--state-dir").arg(state);
+    if let Some(wait) = &options.wait {
+        command.args(["--wait", wait]);
+    }
+    if let Some(executors) = &options.executors {
+        command.args(["--executors", executors]);
+    }
+    if let Some(key_file) = &options.key_file {
+        command.arg("--cluster-key-file").arg(key_file);
+    }
+    if std::env::var_os(LOG_VARIABLE).is_none() {
+        command.env(LOG_VARIABLE, LOG_FILTER);
+    }
+    // A group of its own: Ctrl-C is for this program, which then ends the workers in good order.
+    command.process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
 }
 
 /// Waits for a process that has been told to end, and kills it at the deadline.
