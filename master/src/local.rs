@@ -377,7 +377,11 @@ fn part_cpus(allowed: &[u32], workers: usize) -> (Vec<String>, String) {
             .collect();
         return (
             sets,
-            format!("{workers} local workers with {each} CPUs each"),
+            if workers == 1 {
+                format!("one local worker with {each} CPUs")
+            } else {
+                format!("{workers} local workers with {each} CPUs each")
+            },
         );
     }
     let all = listed(allowed);
