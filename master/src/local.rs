@@ -18,6 +18,11 @@ use thiserror::Error;
 
 /// File name of the worker's program.
 const WORKER_PROGRAM: &str = "faasflow-worker";
+/// By this variable the worker is told what to log.
+const LOG_VARIABLE: &str = "FAASFLOW_LOG";
+/// What local workers log unless the variable is set: what is wrong. Not that a peer is lost: they end side by side, and
+/// each would say so of the other; a loss that matters reaches the client by name.
+const LOG_FILTER: &str = "warn,engine::lane::peers=error";
 /// CPUs below which a worker of its own makes no sense: its lane and an executor run side by side.
 const CPUS_EACH_MIN: usize = 2;
 /// Most memory that a worker is given without being told, and least.
@@ -166,27 +171,8 @@ impl LocalWorkers {
         let mut ready = VecDeque::new();
         for (index, cpus) in cpu_sets.iter().enumerate() {
             let name = format!("local-{}", index + 1);
-            let mut command = Command::new(&program);
-            command.args(["--listen", "127.0.0.1:0", "--name", &name, "--cpus", cpus]);
-            command.args(["--memory", &memory_bytes.to_string(), "--end-with-stdin"]);
-            command.arg("--functions").arg(&options.functions);
-            command
-                .arg("--state-dir")
-                .arg(started._state.path().join(&name));
-            if let Some(wait) = &options.wait {
-                command.args(["--wait", wait]);
-            }
-            if let Some(executors) = &options.executors {
-                command.args(["--executors", executors]);
-            }
-            if let Some(key_file) = &options.key_file {
-                command.arg("--cluster-key-file").arg(key_file);
-            }
-            // A group of its own: Ctrl-C is for this program, which then ends the workers in good order.
-            command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .process_group(0);
+            let state = started._state.path().join(&name);
+            let mut command = worker_command(&program, &name, cpus, memory_bytes, &state, options);
             let mut child = command.spawn().map_err(|source| LocalError::Spawn {
                 program: program.clone(),
                 source,
@@ -244,6 +230,38 @@ impl Drop for LocalWorkers {
             end(&mut worker.child, deadline);
         }
     }
+}
+
+/// The call of one worker, which will end when its standard input does.
+fn worker_command(
+    program: &Path,
+    name: &str,
+    cpus: &str,
+    memory_bytes: u64,
+    state: &Path,
+    options: &Options,
+) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--listen", "127.0.0.1:0", "--name", name, "--cpus", cpus]);
+    command.args(["--memory", &memory_bytes.to_string(), "--end-with-stdin"]);
+    command.arg("--functions").arg(&options.functions);
+    command.arg("--state-dir").arg(state);
+    if let Some(wait) = &options.wait {
+        command.args(["--wait", wait]);
+    }
+    if let Some(executors) = &options.executors {
+        command.args(["--executors", executors]);
+    }
+    if let Some(key_file) = &options.key_file {
+        command.arg("--cluster-key-file").arg(key_file);
+    }
+    if std::env::var_os(LOG_VARIABLE).is_none() {
+        command.env(LOG_VARIABLE, LOG_FILTER);
+    }
+    // A group of its own: Ctrl-C is for this program, which then ends the workers in good order.
+    command.process_group(0);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
 }
 
 /// Waits for a process that has been told to end, and kills it at the deadline.
@@ -359,7 +377,11 @@ fn part_cpus(allowed: &[u32], workers: usize) -> (Vec<String>, String) {
             .collect();
         return (
             sets,
-            format!("{workers} local workers with {each} CPUs each"),
+            if workers == 1 {
+                format!("one local worker with {each} CPUs")
+            } else {
+                format!("{workers} local workers with {each} CPUs each")
+            },
         );
     }
     let all = listed(allowed);

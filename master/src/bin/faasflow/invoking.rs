@@ -62,11 +62,8 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
     };
     let done = Cluster::connect(&addresses, &options)
         .and_then(|mut cluster| {
-            cluster.deploy(
-                &definition,
-                &place_options(&arguments.pins),
-                Limits::default(),
-            )
+            let pins = place_options(&arguments.pins);
+            cluster.deploy(&definition, &pins, Limits::default())
         })
         .map_err(Exit::from)
         .and_then(|_| work(&addresses, &options, workflow, &inputs, &arguments.job));
