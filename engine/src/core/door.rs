@@ -214,6 +214,16 @@ impl Core {
         self.drain_ended(now_ns);
     }
 
+    /// The entry worker's word of an invocation is under way, with payloads that take a while. Words of later ones may
+    /// come first; this keeps events of this one from being taken for late.
+    pub fn begin_coming(&mut self, deployment: DeploymentId, id: InvocationId) {
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else { return };
+        if !self.place_by_id.contains_key(&id) {
+            let program = Rc::clone(self.program(index));
+            self.open(id, index, &program, Phase::Pending);
+        }
+    }
+
     fn refuse_part(&mut self, id: InvocationId, deployment: DeploymentId, inputs: Vec<(u16, Incoming)>) {
         inputs.iter().for_each(|(_, incoming)| self.drop_incoming(incoming));
         let reason = format!("deployment {deployment} is not served here any more; try again");
