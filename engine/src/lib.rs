@@ -2,5 +2,10 @@
 #![deny(unsafe_code)]
 
 pub mod core;
+pub mod greeting;
+pub mod lane;
 pub mod plan;
+pub mod plan_check;
+pub mod status;
 pub mod wire;
+pub mod worker;

@@ -7,8 +7,21 @@ use faasstore::binding::Kind;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Which deployment: unique for ever, drawn at random by the master.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[rkyv(derive(PartialEq, Eq, Hash))]
 #[serde(transparent)]
 pub struct DeploymentId(pub u64);
@@ -82,7 +95,10 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self { attempts: 1, backoff_ms: 0 }
+        Self {
+            attempts: 1,
+            backoff_ms: 0,
+        }
     }
 }
 
@@ -183,7 +199,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight_max: 65_536, payload_bytes_max: 1 << 34, inline_bytes_max: 16 << 10, items_max: 1 << 20 }
+        Self {
+            in_flight_max: 65_536,
+            payload_bytes_max: 1 << 34,
+            inline_bytes_max: 16 << 10,
+            items_max: 1 << 20,
+        }
     }
 }
 

@@ -281,11 +281,18 @@ impl ChunkHead {
     /// Header and head of a chunk; the raw bytes and [`padding`] follow.
     #[must_use]
     pub fn frame_start(self, raw: &[u8]) -> [u8; HEADER_BYTES + CHUNK_HEAD_BYTES] {
-        debug_assert!(raw.len() <= CHUNK_BYTES_MAX);
+        self.frame_start_of(&[raw])
+    }
+
+    /// [`ChunkHead::frame_start`] of raw bytes that lie in several places, in order.
+    #[must_use]
+    pub fn frame_start_of(self, raw: &[&[u8]]) -> [u8; HEADER_BYTES + CHUNK_HEAD_BYTES] {
         let head = self.to_bytes();
+        let length = raw.iter().map(|part| part.len()).sum::<usize>();
+        debug_assert!(length <= CHUNK_BYTES_MAX);
+        let body: Vec<&[u8]> = std::iter::once(&head[..]).chain(raw.iter().copied()).collect();
         let mut start = [0; HEADER_BYTES + CHUNK_HEAD_BYTES];
-        start[..HEADER_BYTES]
-            .copy_from_slice(&header_bytes(FrameKind::Chunk, CHUNK_HEAD_BYTES + raw.len(), &[&head, raw]));
+        start[..HEADER_BYTES].copy_from_slice(&header_bytes(FrameKind::Chunk, CHUNK_HEAD_BYTES + length, &body));
         start[HEADER_BYTES..].copy_from_slice(&head);
         start
     }
@@ -484,7 +491,7 @@ pub enum Failure {
     /// A payload could not be taken in where it was needed.
     #[error("worker {worker} could not take a payload of node {node}: {cause}")]
     Payload {
-        /// The node whose output it is, or `input`.
+        /// The node whose output it is, or the input.
         node: String,
         /// Where it was needed.
         worker: String,

@@ -12,9 +12,23 @@ pub const ABI_VERSION: u32 = 1;
 /// process id. Standard input is then the executor's Unix socket.
 pub const WORKER_PID_VARIABLE: &str = "FAASFLOW_WORKER_PID";
 
+/// Longest value, as JSON, in bytes: conditions copy it before they read it.
+pub const VALUE_BYTES_MAX: usize = 4096;
+
 /// How a reader waits for a ring.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum WaitStrategy {
     /// Poll for ever: the lowest latency, a CPU of its own.
@@ -27,8 +41,19 @@ pub enum WaitStrategy {
 }
 
 /// What kind of thing a name of a workflow stands for.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Hash)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Bytes: raw, or an rkyv archive.
@@ -87,7 +112,8 @@ pub struct Welcome {
     pub nodes: Vec<NodeBinding>,
 }
 
-/// The executor's answer to [`Welcome`]; its one descriptor is the segment that the executor writes.
+/// The executor's answer to [`Welcome`]; its one descriptor is the segment that the executor writes; a refusal
+/// has none.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Hello {
     /// [`ABI_VERSION`] of the executor. It stays the first field in every version.

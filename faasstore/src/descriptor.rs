@@ -62,7 +62,12 @@ impl InvocationId {
     #[must_use]
     pub const fn new(worker: u32, epoch: u32, lane: u8, sequence: u64) -> Self {
         assert!(epoch < 1 << 24, "a worker restarts fewer than 2^24 times");
-        Self((worker as u128) << 96 | (epoch as u128) << 72 | (lane as u128) << 64 | sequence as u128)
+        Self(
+            (worker as u128) << 96
+                | (epoch as u128) << 72
+                | (lane as u128) << 64
+                | sequence as u128,
+        )
     }
 
     /// Worker, epoch and lane as one number: the *door* at which the invocation was taken.
@@ -87,7 +92,12 @@ impl InvocationId {
 impl std::fmt::Display for InvocationId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (worker, epoch) = ((self.0 >> 96) as u32, (self.0 >> 72) as u32 & 0xff_ffff);
-        write!(f, "{worker:08x}-{epoch}-{}-{}", self.lane(), self.sequence())
+        write!(
+            f,
+            "{worker:08x}-{epoch}-{}-{}",
+            self.lane(),
+            self.sequence()
+        )
     }
 }
 
@@ -114,9 +124,19 @@ pub struct PayloadRef {
 
 impl PayloadRef {
     /// An input that no one wrote (a skipped source).
-    pub const ABSENT: Self = Self { segment: SEGMENT_ABSENT, generation: 0, offset: 0, length: 0 };
+    pub const ABSENT: Self = Self {
+        segment: SEGMENT_ABSENT,
+        generation: 0,
+        offset: 0,
+        length: 0,
+    };
     /// A payload of no bytes; it lies nowhere.
-    pub const EMPTY: Self = Self { segment: SEGMENT_EMPTY, generation: 0, offset: 0, length: 0 };
+    pub const EMPTY: Self = Self {
+        segment: SEGMENT_EMPTY,
+        generation: 0,
+        offset: 0,
+        length: 0,
+    };
 
     /// Whether this is [`PayloadRef::ABSENT`].
     #[must_use]
@@ -133,7 +153,11 @@ impl PayloadRef {
     /// The three words of a slot or table entry.
     #[must_use]
     pub const fn to_words(self) -> [u64; 3] {
-        [self.segment as u64 | (self.generation as u64) << 32, self.offset, self.length]
+        [
+            self.segment as u64 | (self.generation as u64) << 32,
+            self.offset,
+            self.length,
+        ]
     }
 
     /// From the three words of a slot or table entry; any value is possible, and to be checked by who follows it.
@@ -183,7 +207,11 @@ pub struct ArenaRange {
 
 impl ArenaRange {
     const fn to_words(self) -> [u64; 3] {
-        [self.segment as u64 | (self.generation as u64) << 32, self.offset, self.length]
+        [
+            self.segment as u64 | (self.generation as u64) << 32,
+            self.offset,
+            self.length,
+        ]
     }
 }
 
@@ -194,9 +222,18 @@ impl OutputRef {
         match self {
             Self::Empty => PayloadRef::EMPTY.to_words(),
             Self::Own(range) => range.to_words(),
-            Self::Alias { input, item, offset, length } => {
+            Self::Alias {
+                input,
+                item,
+                offset,
+                length,
+            } => {
                 let item = item.map_or(NO_ITEM, |item| item);
-                [u64::from(ALIAS_BIT | u32::from(input)) | u64::from(item) << 32, offset, length]
+                [
+                    u64::from(ALIAS_BIT | u32::from(input)) | u64::from(item) << 32,
+                    offset,
+                    length,
+                ]
             }
         }
     }
@@ -206,13 +243,24 @@ impl OutputRef {
         let (segment, second) = (words[0] as u32, (words[0] >> 32) as u32);
         let (offset, length) = (words[1], words[2]);
         if segment & ALIAS_BIT != 0 {
-            let input = u16::try_from(segment & !ALIAS_BIT).map_err(|_| DescriptorError::Alias { segment })?;
-            return Ok(Self::Alias { input, item: (second != NO_ITEM).then_some(second), offset, length });
+            let input = u16::try_from(segment & !ALIAS_BIT)
+                .map_err(|_| DescriptorError::Alias { segment })?;
+            return Ok(Self::Alias {
+                input,
+                item: (second != NO_ITEM).then_some(second),
+                offset,
+                length,
+            });
         }
         match segment {
             SEGMENT_EMPTY => Ok(Self::Empty),
             SEGMENT_ABSENT => Err(DescriptorError::Alias { segment }),
-            _ => Ok(Self::Own(ArenaRange { segment, generation: second, offset, length })),
+            _ => Ok(Self::Own(ArenaRange {
+                segment,
+                generation: second,
+                offset,
+                length,
+            })),
         }
     }
 }
@@ -260,7 +308,10 @@ impl Message {
         debug_assert!((1..=MESSAGE_SLOTS_MAX).contains(&used));
         let mut slots = [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX];
         slots[0][0] = u64::from(u32::from_le_bytes([kind, used as u8, count as u8, flags])) << 32;
-        Self { slots, used: used as u8 }
+        Self {
+            slots,
+            used: used as u8,
+        }
     }
 
     /// The slots, first one first: what [`crate::ring::Producer::push`] takes.
@@ -291,7 +342,10 @@ pub fn further_slots(first: &Slot) -> usize {
 #[must_use]
 pub fn assemble(slots: &[Slot]) -> Message {
     let used = slots.len().clamp(1, MESSAGE_SLOTS_MAX);
-    let mut message = Message { slots: [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX], used: used as u8 };
+    let mut message = Message {
+        slots: [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX],
+        used: used as u8,
+    };
     message.slots[..used].copy_from_slice(&slots[..used]);
     message
 }
@@ -371,11 +425,19 @@ pub fn encode_activate(activate: &Activate, inputs: &[PayloadRef], table: bool) 
 
 const fn activate_slots(inputs: usize, deadline: bool) -> usize {
     let further = inputs.saturating_sub(1).div_ceil(2);
-    if deadline && further == 0 { 2 } else { 1 + further }
+    if deadline && further == 0 {
+        2
+    } else {
+        1 + further
+    }
 }
 
 const fn input_place(index: usize) -> (usize, usize) {
-    if index == 0 { (0, 5) } else { (index.div_ceil(2), 1 + 3 * ((index + 1) % 2)) }
+    if index == 0 {
+        (0, 5)
+    } else {
+        (index.div_ceil(2), 1 + 3 * ((index + 1) % 2))
+    }
 }
 
 /// Encodes the return of one or two ranges to the arena that they belong to.
@@ -433,22 +495,42 @@ pub fn decode_request(message: &Message) -> Result<Request, DescriptorError> {
                 item: (first[4] >> 32) as u32,
                 deadline_ns: deadline.then(|| message.slots[1][7]),
             };
-            Ok(Request::Activate { activate, inputs, input_count, table })
+            Ok(Request::Activate {
+                activate,
+                inputs,
+                input_count,
+                table,
+            })
         }
         KIND_RELEASE => {
             let count = usize::from(count);
             if !(1..=2).contains(&count) {
-                return Err(DescriptorError::Slots { slots, count: count as u8 });
+                return Err(DescriptorError::Slots {
+                    slots,
+                    count: count as u8,
+                });
             }
             let mut ranges = [ArenaRange::default(); 2];
             for (index, range) in ranges[..count].iter_mut().enumerate() {
-                let PayloadRef { segment, generation, offset, length } =
-                    PayloadRef::from_words(message.get(0, 1 + 3 * index));
-                *range = ArenaRange { segment, generation, offset, length };
+                let PayloadRef {
+                    segment,
+                    generation,
+                    offset,
+                    length,
+                } = PayloadRef::from_words(message.get(0, 1 + 3 * index));
+                *range = ArenaRange {
+                    segment,
+                    generation,
+                    offset,
+                    length,
+                };
             }
             Ok(Request::Release { ranges, count })
         }
-        KIND_UNMAP => Ok(Request::Unmap { segment: first[1] as u32, generation: (first[1] >> 32) as u32 }),
+        KIND_UNMAP => Ok(Request::Unmap {
+            segment: first[1] as u32,
+            generation: (first[1] >> 32) as u32,
+        }),
         KIND_STOP => Ok(Request::Stop),
         _ => Err(DescriptorError::Kind { kind }),
     }
@@ -522,7 +604,11 @@ const fn done_slots(outputs: usize) -> usize {
 }
 
 const fn output_place(index: usize) -> (usize, usize) {
-    if index < 2 { (0, 2 + 3 * index) } else { (index / 2, 1 + 3 * (index % 2)) }
+    if index < 2 {
+        (0, 2 + 3 * index)
+    } else {
+        (index / 2, 1 + 3 * (index % 2))
+    }
 }
 
 /// Encodes a failure whose text lies at `message`.
@@ -563,7 +649,12 @@ pub fn decode_completion(message: &Message) -> Result<Completion, DescriptorErro
                 let (slot, word) = output_place(index);
                 *output = OutputRef::from_words(message.get(slot, word))?;
             }
-            Ok(Completion::Done { activation: first[1] as u32, outputs, output_count, table })
+            Ok(Completion::Done {
+                activation: first[1] as u32,
+                outputs,
+                output_count,
+                table,
+            })
         }
         KIND_FAILED => {
             let code = match (first[1] >> 32) as u32 {
@@ -575,9 +666,16 @@ pub fn decode_completion(message: &Message) -> Result<Completion, DescriptorErro
                 code => return Err(DescriptorError::Code { code }),
             };
             let text = OutputRef::from_words(message.get(0, 2))?;
-            Ok(Completion::Failed { activation: first[1] as u32, code, message: text })
+            Ok(Completion::Failed {
+                activation: first[1] as u32,
+                code,
+                message: text,
+            })
         }
-        KIND_RETIRE => Ok(Completion::Retire { segment: first[1] as u32, generation: (first[1] >> 32) as u32 }),
+        KIND_RETIRE => Ok(Completion::Retire {
+            segment: first[1] as u32,
+            generation: (first[1] >> 32) as u32,
+        }),
         _ => Err(DescriptorError::Kind { kind }),
     }
 }
@@ -588,9 +686,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn payload() -> impl Strategy<Value = PayloadRef> {
-        (0..100u32, any::<u32>(), any::<u64>(), 1..u64::MAX).prop_map(|(segment, generation, offset, length)| {
-            PayloadRef { segment, generation, offset, length }
-        })
+        (0..100u32, any::<u32>(), any::<u64>(), 1..u64::MAX).prop_map(
+            |(segment, generation, offset, length)| PayloadRef {
+                segment,
+                generation,
+                offset,
+                length,
+            },
+        )
     }
 
     fn output() -> impl Strategy<Value = OutputRef> {
@@ -602,8 +705,18 @@ mod tests {
                 offset: p.offset,
                 length: p.length
             })),
-            (any::<u16>(), proptest::option::of(0..u32::MAX), any::<u64>(), any::<u64>())
-                .prop_map(|(input, item, offset, length)| OutputRef::Alias { input, item, offset, length }),
+            (
+                any::<u16>(),
+                proptest::option::of(0..u32::MAX),
+                any::<u64>(),
+                any::<u64>()
+            )
+                .prop_map(|(input, item, offset, length)| OutputRef::Alias {
+                    input,
+                    item,
+                    offset,
+                    length
+                }),
         ]
     }
 

@@ -1,4 +1,34 @@
 //! FaaSFlow's store: what every process of a worker links.
+//!
+//! The shared-memory half, from the bottom up: [`segment`] (sealed memory), [`ring`] (slots), [`doorbell`] (parking),
+//! [`channel`] (an engine and one executor), [`arena`] (payloads), [`socket`] (descriptors), with [`descriptor`] and
+//! [`binding`] for what is said over them. docs/layout.md draws every byte.
+//!
+//! The function SDK, with which executables are written, is re-exported here; [`serve()`] is where to begin.
 
+#[cfg(target_endian = "big")]
+compile_error!("the shared-memory ABI is little-endian");
+
+// Under loom only what it explores is built: ring and doorbell, and what they rest on.
+#[cfg(not(loom))]
+pub mod arena;
+#[cfg(not(loom))]
 pub mod binding;
+#[cfg(not(loom))]
+pub mod channel;
 pub mod descriptor;
+pub mod doorbell;
+pub mod ring;
+#[cfg(not(loom))]
+mod sdk;
+#[cfg(not(loom))]
+pub mod segment;
+#[cfg(not(loom))]
+pub mod socket;
+mod sync;
+
+#[cfg(not(loom))]
+pub use sdk::{
+    Call, Checked, Context, Error, Function, List, ListOutput, OutputWriter, Payload, bytes,
+    function, serve, typed,
+};

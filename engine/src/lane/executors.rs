@@ -1,0 +1,552 @@
+//! A lane's executors: requests written, completions read and checked, segments announced, deaths noticed.
+//!
+//! It stands between the core, which knows activations, and the rings, which know descriptors. It promises that
+//! whatever an executor writes is copied out and checked before anything is done with it, and that one which breaks a
+//! rule is ended by name while the lane goes on.
+
+use super::command::StartedExecutor;
+use super::segments::{Gone, Mapping, Owner, Released, Segments};
+use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
+use crate::plan::DeploymentId;
+use faasstore::arena::{Arena, ArenaError};
+use faasstore::binding::{Announce, Kind};
+use faasstore::descriptor::{
+    self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
+    TABLE_ENTRY_BYTES,
+};
+use faasstore::ring::{PushError, RingError};
+use faasstore::segment::SegmentReader;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Release messages that an executor may be sent between two of its completions. With 256 slots to a ring this leaves
+/// room for its next request, always.
+const RELEASES_UNREAD_MAX: u32 = 192;
+
+/// How long an executor's socket may be too full to tell it of a segment. It reads its socket before it runs what names
+/// the segment, so a full socket means an executor that does not read.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Why an executor cannot be believed, or reached; it is ended.
+#[derive(Debug, Error)]
+pub(crate) enum ExecutorError {
+    #[error("it broke its ring: {0}")]
+    Ring(#[from] RingError),
+    #[error("its request ring is full, which it cannot be")]
+    RingFull,
+    #[error("it sent {0}")]
+    Descriptor(#[from] DescriptorError),
+    #[error("it sent {0}")]
+    Completion(#[from] crate::core::CompletionError),
+    #[error("it named segment {segment} (generation {generation}) of its arena, which it never announced")]
+    Segment { segment: u32, generation: u32 },
+    #[error("it named {length} bytes at {offset} of segment {segment} of its arena, beyond that segment's end")]
+    Range { segment: u32, offset: u64, length: u64 },
+    #[error("it retired segment {segment} of its arena, of which payloads are still held")]
+    Retired { segment: u32 },
+    #[error("its socket: {0}")]
+    Socket(#[from] faasstore::socket::SocketError),
+    #[error("a segment that it announced: {0}")]
+    Announced(#[from] faasstore::segment::SegmentError),
+}
+
+/// What came out of an executor's completion ring.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// An activation ended well.
+    Done { activation: u32 },
+    /// One failed, and why.
+    Failed { activation: u32, cause: String },
+}
+
+/// Bounds on what an activation may return.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputLimits {
+    pub(crate) payload_bytes_max: u64,
+    pub(crate) items_max: u64,
+}
+
+/// An executor and what the lane keeps of it.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    pub(crate) started: StartedExecutor,
+    /// Tells its life in this place from those before.
+    pub(crate) serial: u32,
+    /// Segments of its arena: index, generation, slot in the lane's table.
+    arena: Vec<(u32, u32, u32)>,
+    /// Ranges of its arena that are free again, and that it is still to be told of.
+    released: Vec<ArenaRange>,
+    releases_unread: u32,
+    /// Tables that the running activation reads.
+    tables: Vec<ArenaRange>,
+    /// Why the lane ended it, if it did.
+    pub(crate) ended: Option<String>,
+    /// Told to end.
+    pub(crate) stopping: bool,
+}
+
+impl Executor {
+    pub(crate) fn new(started: StartedExecutor, serial: u32) -> Self {
+        Self {
+            started,
+            serial,
+            arena: Vec::new(),
+            released: Vec::new(),
+            releases_unread: 0,
+            tables: Vec::new(),
+            ended: None,
+            stopping: false,
+        }
+    }
+
+    pub(crate) fn deployment(&self) -> DeploymentId {
+        self.started.deployment
+    }
+
+    /// Takes in the segments that the executor has announced since it was last asked.
+    fn read_announcements(&mut self, place: u32, segments: &mut Segments) -> Result<(), ExecutorError> {
+        while let Some(mut received) = self.started.socket.try_receive::<Announce>()? {
+            let Announce { segment: index, generation } = received.message;
+            let Some(descriptor) = received.descriptors.pop() else {
+                return Err(ExecutorError::Segment { segment: index, generation });
+            };
+            let mapping = Mapping::Executor(Arc::new(SegmentReader::open(descriptor)?));
+            let slot = segments.add(mapping, Owner::Executor(place), index, generation);
+            self.arena.retain(|known| known.0 != index);
+            self.arena.push((index, generation, slot));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn slot_of(
+        &mut self,
+        place: u32,
+        index: u32,
+        generation: u32,
+        segments: &mut Segments,
+    ) -> Result<u32, ExecutorError> {
+        let find = |arena: &[(u32, u32, u32)]| {
+            arena.iter().find(|known| known.0 == index && known.1 == generation).map(|known| known.2)
+        };
+        if let Some(slot) = find(&self.arena) {
+            return Ok(slot);
+        }
+        self.read_announcements(place, segments)?;
+        find(&self.arena).ok_or(ExecutorError::Segment { segment: index, generation })
+    }
+
+    /// Checks a range that the executor names and counts it as leased.
+    #[inline]
+    fn lease(
+        &mut self,
+        place: u32,
+        range: ArenaRange,
+        segments: &mut Segments,
+    ) -> Result<PayloadRef, ExecutorError> {
+        let slot = self.slot_of(place, range.segment, range.generation, segments)?;
+        let ArenaRange { segment, offset, length, .. } = range;
+        segments.lease(slot, offset, length).ok_or(ExecutorError::Range { segment, offset, length })
+    }
+
+    /// Queues a free range for its way back.
+    pub(crate) fn give_back(&mut self, range: ArenaRange) {
+        self.released.push(range);
+    }
+
+    /// Tells the executor of ranges that are free again: of two or more now, of a last one if `all`. It is not woken
+    /// for that.
+    #[inline]
+    pub(crate) fn flush_released(&mut self, all: bool) -> Result<(), ExecutorError> {
+        while self.released.len() >= 2 || (all && !self.released.is_empty()) {
+            if self.releases_unread >= RELEASES_UNREAD_MAX {
+                return Ok(());
+            }
+            let first = self.released.len().saturating_sub(2);
+            let message = descriptor::encode_release(&self.released[first..]);
+            self.push(&message)?;
+            self.released.truncate(first);
+            self.releases_unread += 1;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn has_released(&self) -> bool {
+        !self.released.is_empty() && self.releases_unread < RELEASES_UNREAD_MAX
+    }
+
+    pub(crate) fn push(&mut self, message: &descriptor::Message) -> Result<(), ExecutorError> {
+        self.started.channel.push(message).map_err(|error| match error {
+            PushError::Full => ExecutorError::RingFull,
+            PushError::Corrupt(error) => ExecutorError::Ring(error),
+        })
+    }
+
+    /// Makes sure that the executor can map the segment in `slot`.
+    #[inline]
+    fn tell(&mut self, place: u32, range: &PayloadRef, segments: &mut Segments) -> Result<(), ExecutorError> {
+        if range.is_range() && segments.tell(range.segment, place) {
+            if let Some(mapping) = segments.mapping(range.segment) {
+                let announce = Announce { segment: range.segment, generation: range.generation };
+                self.started.socket.send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why an activation could not be handed to its executor.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// The executor is to be ended.
+    Executor(ExecutorError),
+    /// The lane has no memory for the table of its inputs; the activation fails.
+    Arena(ArenaError),
+}
+
+impl<E: Into<ExecutorError>> From<E> for StartError {
+    fn from(error: E) -> Self {
+        Self::Executor(error.into())
+    }
+}
+
+/// Writes the request for an activation and rings the executor's bell.
+#[inline]
+pub(crate) fn start(
+    executor: &mut Executor,
+    order: &Start,
+    core: &Core,
+    segments: &mut Segments,
+    arena: &mut Arena,
+) -> Result<(), StartError> {
+    let place = order.executor.0;
+    let (node, invocation) = core.started_node(order);
+    let mut inputs = [PayloadRef::ABSENT; INPUTS_IN_PLACE_MAX];
+    let mut count = 0;
+    // Lists and inputs beyond those that fit in place need tables, which are the exception.
+    let mut plain = true;
+    core.inputs(order, |input| {
+        match input {
+            Input::One(range) if count < INPUTS_IN_PLACE_MAX => inputs[count] = range,
+            Input::One(_) | Input::List(_) => plain = false,
+        }
+        count += 1;
+    });
+    let activate = Activate {
+        node,
+        attempt: order.attempt,
+        invocation,
+        activation: order.activation,
+        item: order.item,
+        deadline_ns: order.deadline_ns,
+    };
+    let message = if plain {
+        for range in &inputs[..count] {
+            executor.tell(place, range, segments)?;
+        }
+        descriptor::encode_activate(&activate, &inputs[..count], false)
+    } else {
+        let (inputs, table) = tabulate(executor, order, core, segments, arena)?;
+        descriptor::encode_activate(&activate, &inputs, table)
+    };
+    executor.push(&message)?;
+    executor.started.channel.ring_bell();
+    Ok(())
+}
+
+/// Inputs with lists: each list becomes a table of its items, and too many inputs become a table themselves.
+fn tabulate(
+    executor: &mut Executor,
+    order: &Start,
+    core: &Core,
+    segments: &mut Segments,
+    arena: &mut Arena,
+) -> Result<(Vec<PayloadRef>, bool), StartError> {
+    let mut inputs = Vec::new();
+    let mut failure = None;
+    let mut entries = Vec::new();
+    core.inputs(order, |input| {
+        if failure.is_some() {
+            return;
+        }
+        let range = match input {
+            Input::One(range) => Ok(range),
+            Input::List(items) => {
+                entries.clear();
+                entries.extend(items.iter().map(|item| core.locate(*item)));
+                write_table(executor, order.executor.0, &entries, segments, arena)
+            }
+        };
+        match range {
+            Ok(range) => inputs.push(range),
+            Err(error) => failure = Some(error),
+        }
+    });
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    for range in &inputs {
+        executor.tell(order.executor.0, range, segments)?;
+    }
+    if inputs.len() <= INPUTS_IN_PLACE_MAX {
+        return Ok((inputs, false));
+    }
+    let table = write_table(executor, order.executor.0, &inputs, segments, arena)?;
+    executor.tell(order.executor.0, &table, segments)?;
+    Ok((vec![table], true))
+}
+
+fn write_table(
+    executor: &mut Executor,
+    place: u32,
+    entries: &[PayloadRef],
+    segments: &mut Segments,
+    arena: &mut Arena,
+) -> Result<PayloadRef, StartError> {
+    if entries.is_empty() {
+        return Ok(PayloadRef::EMPTY);
+    }
+    let bytes = entries.len() as u64 * TABLE_ENTRY_BYTES;
+    let reservation = arena.reserve(bytes).map_err(StartError::Arena)?;
+    adopt_own_segments(segments, arena);
+    let table = arena.bytes_mut(&reservation);
+    for (entry, place) in entries.iter().zip(table.chunks_exact_mut(TABLE_ENTRY_BYTES as usize)) {
+        for (word, bytes) in entry.to_words().into_iter().zip(place.chunks_exact_mut(8)) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    let range = arena.commit(reservation, bytes);
+    executor.tables.push(range);
+    for entry in entries {
+        executor.tell(place, entry, segments)?;
+    }
+    let slot = segments.slot_of_own(range.segment, range.generation);
+    Ok(slot.and_then(|slot| segments.name(slot, range.offset, range.length)).unwrap_or(PayloadRef::EMPTY))
+}
+
+/// Takes the segments that the lane's own arena has made since into the table.
+pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
+    for made in arena.new_segments() {
+        segments.add(Mapping::Own(made.segment), Owner::Lane, made.index, made.generation);
+    }
+}
+
+/// Reads one message from the executor's completion ring, if one is there, and its outputs into `outputs`.
+#[inline]
+pub(crate) fn next_event(
+    executor: &mut Executor,
+    id: ExecutorId,
+    core: &Core,
+    segments: &mut Segments,
+    arena: &mut Arena,
+    limits: OutputLimits,
+    outputs: &mut Vec<Output>,
+    gone: &mut Vec<Gone>,
+) -> Result<Option<Event>, ExecutorError> {
+    loop {
+        let Some(message) = executor.started.channel.pop()? else { return Ok(None) };
+        match descriptor::decode_completion(&message)? {
+            Completion::Done { activation, outputs: refs, output_count, table } => {
+                let refs = &refs[..output_count];
+                let read = read_outputs(executor, id, core, segments, limits, refs, table, outputs);
+                if read.is_err() {
+                    outputs.clear();
+                }
+                executor.activation_ended(arena);
+                return match read? {
+                    None => Ok(Some(Event::Done { activation })),
+                    Some(excess) => {
+                        return_outputs(executor, segments, outputs);
+                        Ok(Some(Event::Failed { activation, cause: excess }))
+                    }
+                };
+            }
+            Completion::Failed { activation, code, message } => {
+                let text = read_text(executor, id.0, segments, message)?;
+                executor.activation_ended(arena);
+                let cause = super::failure_text(code, &text);
+                return Ok(Some(Event::Failed { activation, cause }));
+            }
+            Completion::Retire { segment, generation } => {
+                let slot = executor.slot_of(id.0, segment, generation, segments)?;
+                executor.arena.retain(|known| known.2 != slot);
+                gone.push(segments.retire(slot).ok_or(ExecutorError::Retired { segment })?);
+            }
+        }
+    }
+}
+
+impl Executor {
+    fn activation_ended(&mut self, arena: &mut Arena) {
+        self.releases_unread = 0;
+        for table in self.tables.drain(..) {
+            // The lane's own range, committed once: its return cannot be refused.
+            let returned = arena.release(table);
+            debug_assert!(returned.is_ok());
+        }
+    }
+
+    /// The process has gone: its tables come back, and its segments with their last ranges.
+    pub(crate) fn gone(&mut self, place: u32, segments: &mut Segments, arena: &mut Arena) -> Vec<Gone> {
+        self.activation_ended(arena);
+        segments.executor_gone(place)
+    }
+}
+
+/// Reads the outputs of a completion. `Some` names a limit that they exceed: then those read so far are to be returned.
+#[inline]
+#[expect(clippy::too_many_arguments, reason = "the lane's parts, each borrowed for itself")]
+fn read_outputs(
+    executor: &mut Executor,
+    id: ExecutorId,
+    core: &Core,
+    segments: &mut Segments,
+    limits: OutputLimits,
+    refs: &[OutputRef],
+    table: bool,
+    outputs: &mut Vec<Output>,
+) -> Result<Option<String>, ExecutorError> {
+    outputs.clear();
+    let kinds = core.output_kinds(id).ok_or(crate::core::CompletionError::Activation)?;
+    let declared = kinds.len();
+    let tabled;
+    let refs = if table {
+        let OutputRef::Own(range) = refs[0] else {
+            return Err(crate::core::CompletionError::Outputs { got: 1, declared }.into());
+        };
+        tabled = read_table(executor, id.0, segments, range, declared as u64)?;
+        &tabled[..]
+    } else {
+        refs
+    };
+    if refs.len() != declared {
+        return Err(crate::core::CompletionError::Outputs { got: refs.len(), declared }.into());
+    }
+    for (output, kind) in refs.iter().zip(kinds) {
+        let output = match (kind, *output) {
+            (Kind::List, OutputRef::Own(range)) => {
+                let items = read_table(executor, id.0, segments, range, limits.items_max)?;
+                let mut pieces = Vec::with_capacity(items.len());
+                for item in items {
+                    pieces.push(piece(executor, id.0, segments, item)?);
+                }
+                Output::List(pieces)
+            }
+            (Kind::List, OutputRef::Empty) => Output::List(Vec::new()),
+            (Kind::List, OutputRef::Alias { .. }) => return Err(crate::core::CompletionError::Kind.into()),
+            (Kind::Bytes | Kind::Value, one) => Output::One(piece(executor, id.0, segments, one)?),
+        };
+        outputs.push(output);
+    }
+    Ok(outputs.iter().find_map(|output| excess(output, limits)))
+}
+
+fn excess(output: &Output, limits: OutputLimits) -> Option<String> {
+    let pieces = match output {
+        Output::One(piece) => std::slice::from_ref(piece),
+        Output::List(pieces) => pieces,
+    };
+    let largest = pieces.iter().map(|piece| match piece {
+        Piece::Empty => 0,
+        Piece::Own(range) => range.length,
+        Piece::Alias { length, .. } => *length,
+    });
+    let largest = largest.max().unwrap_or(0);
+    (largest > limits.payload_bytes_max).then(|| {
+        format!("it returned a payload of {largest} bytes, above the limit of {}", limits.payload_bytes_max)
+    })
+}
+
+#[inline]
+fn piece(
+    executor: &mut Executor,
+    place: u32,
+    segments: &mut Segments,
+    output: OutputRef,
+) -> Result<Piece, ExecutorError> {
+    Ok(match output {
+        OutputRef::Empty => Piece::Empty,
+        OutputRef::Own(range) if range.length == 0 => Piece::Empty,
+        OutputRef::Own(range) => Piece::Own(executor.lease(place, range, segments)?),
+        OutputRef::Alias { input, item, offset, length } => Piece::Alias { input, item, offset, length },
+    })
+}
+
+/// Copies a table of outputs out of the executor's arena, at most `entries_max` long, and gives the table back.
+fn read_table(
+    executor: &mut Executor,
+    place: u32,
+    segments: &mut Segments,
+    range: ArenaRange,
+    entries_max: u64,
+) -> Result<Vec<OutputRef>, ExecutorError> {
+    let ArenaRange { segment, offset, length, .. } = range;
+    let beyond = ExecutorError::Range { segment, offset, length };
+    if length % TABLE_ENTRY_BYTES != 0 || length / TABLE_ENTRY_BYTES > entries_max {
+        return Err(beyond);
+    }
+    let slot = executor.slot_of(place, range.segment, range.generation, segments)?;
+    let bytes = segments.mapping(slot).and_then(|mapping| mapping.read(offset, length)).ok_or(beyond)?;
+    let mut entries = Vec::with_capacity((length / TABLE_ENTRY_BYTES) as usize);
+    for entry in bytes.chunks_exact(TABLE_ENTRY_BYTES as usize) {
+        let mut words = [0; 3];
+        for (word, bytes) in words.iter_mut().zip(entry.chunks_exact(8)) {
+            let mut copy = [0; 8];
+            copy.copy_from_slice(bytes);
+            *word = u64::from_le_bytes(copy);
+        }
+        entries.push(OutputRef::from_words(words)?);
+    }
+    executor.give_back(range);
+    Ok(entries)
+}
+
+/// Longest text of a failure that is passed on.
+const TEXT_BYTES_MAX: u64 = 4096;
+
+fn read_text(
+    executor: &mut Executor,
+    place: u32,
+    segments: &mut Segments,
+    text: OutputRef,
+) -> Result<String, ExecutorError> {
+    let OutputRef::Own(range) = text else { return Ok(String::new()) };
+    let ArenaRange { segment, offset, length, .. } = range;
+    let slot = executor.slot_of(place, segment, range.generation, segments)?;
+    let bytes = segments
+        .mapping(slot)
+        .and_then(|mapping| mapping.read(offset, length.min(TEXT_BYTES_MAX)))
+        .ok_or(ExecutorError::Range { segment, offset, length })?;
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    executor.give_back(range);
+    Ok(text)
+}
+
+/// Gives back outputs that the core does not take charge of.
+pub(crate) fn return_outputs(executor: &mut Executor, segments: &mut Segments, outputs: &mut Vec<Output>) {
+    for output in outputs.drain(..) {
+        let pieces = match output {
+            Output::One(piece) => vec![piece],
+            Output::List(pieces) => pieces,
+        };
+        for piece in pieces {
+            if let Piece::Own(range) = piece {
+                if let Released::ToExecutor(_, range) = segments.release(range) {
+                    executor.give_back(range);
+                }
+            }
+        }
+    }
+}
+
+/// Opens a descriptor of the executor's process once more, for watching it.
+pub(crate) fn second_descriptor(fd: impl AsFd) -> std::io::Result<std::os::fd::OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
+}
+
+impl OutputLimits {
+    /// For an executor whose deployment has gone: nothing may be returned any more.
+    pub(crate) const NONE: Self = Self { payload_bytes_max: 0, items_max: 0 };
+}

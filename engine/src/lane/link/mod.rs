@@ -1,0 +1,321 @@
+//! One connection of a lane, with a peer or a client, after the greeting: frames and payloads, without input or output.
+//!
+//! It owns the bytes on their way: what has arrived and is no message yet, and what is to be sent. It promises:
+//!
+//! - A message is handed on when all of its payloads lie in the lane's arena, and not before. Large ones are received
+//!   straight into it. One that has no place there is drained, and the message comes with a [`LandingError`] in its
+//!   place, so that its invocation fails by name.
+//! - Nothing that arrives is believed: kinds, lengths, checksums, archives, lists and the order of chunks are checked
+//!   before memory is set aside or a payload named, and what is wrong ends the link with a [`LinkError`]. What a link
+//!   holds of a peer's doing is bounded by its [`LinkLimits`].
+//! - A [`Begin`](wire::Begin) comes before anything else of its invocation. Otherwise a message comes as soon as it is
+//!   complete: small ones overtake large ones that are still under way. A [`Forget`](wire::Forget) discards what is
+//!   under way of its invocation.
+//! - Frames are sent in the order in which they were queued, and never behind more than one chunk of a payload;
+//!   payloads that are under way take turns, chunk by chunk.
+//!
+//! It leaves sockets to [`super::driver`], and what messages mean to the lane. `inbound` cuts the stream into frames,
+//! `landing` puts payloads into the arena and keeps messages until they are complete, `outbound` sends.
+
+mod inbound;
+mod landing;
+mod outbound;
+#[cfg(test)]
+mod tests;
+
+pub use landing::{Inbound, Landed, Landing, LandingError};
+pub use outbound::{Layout, Message, QueueError, QueueRefusal};
+
+use super::driver::{Piece, ReceiveBuffer, SendBuffer};
+use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
+use faasstore::arena::Arena;
+use inbound::Assembly;
+use landing::Landings;
+use outbound::Outbound;
+use thiserror::Error;
+
+/// Who is at the other end, and so what it may say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkRole {
+    /// A client: it sends [`wire::Invoke`], and gets [`wire::Answer`].
+    Client,
+    /// A lane of a peer that connected here, to send to this lane; it gets nothing.
+    PeerIn,
+    /// A lane of a peer that this lane connected to, to send to it; it sends nothing.
+    PeerOut,
+}
+
+impl LinkRole {
+    const fn may_send(self, kind: FrameKind) -> bool {
+        use FrameKind::{Begin, Chunk, Drained, Forget, Invoke, PartDone, PartFailed, StateEvent};
+        match self {
+            Self::Client => matches!(kind, Invoke | Chunk),
+            Self::PeerIn => {
+                matches!(kind, Begin | StateEvent | PartDone | PartFailed | Forget | Drained | Chunk)
+            }
+            Self::PeerOut => false,
+        }
+    }
+}
+
+/// What one link may take and hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkLimits {
+    /// Bytes of a message's archive, in both directions.
+    pub body_bytes_max: usize,
+    /// Bytes of one payload that arrives.
+    pub payload_bytes_max: u64,
+    /// Items of one list that arrives.
+    pub items_max: u32,
+    /// Payloads under way at once, in each direction. Both ends need the same figure: a sender that keeps to its own
+    /// never exceeds its receiver's.
+    pub transfers_max: usize,
+    /// Bytes of messages that wait for their payloads.
+    pub waiting_bytes_max: usize,
+    /// Bytes to be sent: frames, and what is kept of the payloads under way (not the payloads: they stay where they
+    /// are).
+    pub queued_bytes_max: usize,
+}
+
+impl Default for LinkLimits {
+    fn default() -> Self {
+        let plan = crate::plan::Limits::default();
+        Self {
+            body_bytes_max: BODY_BYTES_MAX,
+            payload_bytes_max: plan.payload_bytes_max,
+            items_max: plan.items_max,
+            transfers_max: 1 << 16,
+            waiting_bytes_max: 4 * BODY_BYTES_MAX,
+            queued_bytes_max: 2 * BODY_BYTES_MAX,
+        }
+    }
+}
+
+/// Why a link ended. The connection is to be closed; nothing that follows on it can be made sense of.
+#[derive(Debug, Error)]
+pub enum LinkError {
+    /// In good order, between two frames and with nothing under way.
+    #[error("the other side closed the connection")]
+    Ended,
+    /// In the middle of something.
+    #[error("the other side closed the connection with {frame_bytes} bytes of a frame and {transfers} payloads under way")]
+    Truncated {
+        /// Bytes of the last frame that had come.
+        frame_bytes: u64,
+        /// Payloads of which something was missing.
+        transfers: usize,
+    },
+    /// A frame is wrong.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A frame has no place on such a link.
+    #[error("a {kind:?} frame, which {role:?} may not send")]
+    Unexpected {
+        /// Which.
+        kind: FrameKind,
+        /// From whom.
+        role: LinkRole,
+    },
+    /// The items of a list are not what its bytes hold.
+    #[error("a {kind:?} frame with a list of {count} items that take {items_bytes} bytes, in {bytes} bytes of data")]
+    Items {
+        /// In which message.
+        kind: FrameKind,
+        /// How many items.
+        count: usize,
+        /// With their padding; `u64::MAX` stands for that and above.
+        items_bytes: u64,
+        /// What the data has.
+        bytes: u64,
+    },
+    /// A payload is announced under a number that is taken.
+    #[error("a {kind:?} frame that announces transfer {transfer}, which is still under way")]
+    TransferTaken {
+        /// In which message.
+        kind: FrameKind,
+        /// Which.
+        transfer: u64,
+    },
+    /// More is under way than this side allows.
+    #[error("more than {limit} payloads under way: the other side must keep to the same limit")]
+    Transfers {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// Messages that wait for their payloads take too much.
+    #[error("messages of more than {limit} bytes wait for their payloads: the other side must send payloads sooner")]
+    Waiting {
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A chunk of a payload that nobody announced, or that is complete.
+    #[error("a chunk of transfer {transfer}, which was not announced or is complete")]
+    TransferUnknown {
+        /// As read.
+        transfer: u64,
+    },
+    /// A chunk with no raw bytes, or without a whole head.
+    #[error("a chunk frame with a body of {length} bytes, too short for a head and data")]
+    ChunkShort {
+        /// As read.
+        length: usize,
+    },
+    /// A chunk out of order, or beyond the end.
+    #[error("a chunk of transfer {transfer} with {length} bytes at {offset}, where {received} of {bytes} bytes have come")]
+    ChunkPlace {
+        /// Which.
+        transfer: u64,
+        /// As read.
+        offset: u64,
+        /// As read.
+        length: u64,
+        /// What had come.
+        received: u64,
+        /// What was announced.
+        bytes: u64,
+    },
+}
+
+/// What a link has done so far. Nothing vanishes uncounted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct LinkCounters {
+    /// Bytes that came, of all kinds.
+    pub bytes_received: u64,
+    /// Messages that came.
+    pub messages_received: u64,
+    /// Chunks that came.
+    pub chunks_received: u64,
+    /// Of `bytes_received`, those that went straight into shared memory.
+    pub bytes_received_direct: u64,
+    /// Payloads that had no place, and were drained.
+    pub landings_refused: u64,
+    /// Messages that were discarded because their invocation is over.
+    pub messages_discarded: u64,
+    /// Bytes of payloads that were thrown away.
+    pub bytes_drained: u64,
+    /// Messages queued.
+    pub messages_queued: u64,
+    /// Messages and payloads that the queue had no room for.
+    pub queue_refusals: u64,
+    /// Chunks sent.
+    pub chunks_sent: u64,
+    /// Bytes sent, of all kinds.
+    pub bytes_sent: u64,
+}
+
+/// One connection.
+///
+/// The lane moves bytes: whenever no receive is outstanding it hands [`Link::next_receive`] to its driver, and what the
+/// driver returns to [`Link::received`]; whenever no send is outstanding, [`Link::next_send`] and [`Link::sent`].
+#[derive(Debug)]
+pub struct Link {
+    assembly: Assembly,
+    landings: Landings,
+    outbound: Outbound,
+    counters: LinkCounters,
+}
+
+impl Link {
+    /// A link on which nothing was said yet.
+    #[must_use]
+    pub fn new(role: LinkRole, limits: LinkLimits) -> Self {
+        Self {
+            assembly: Assembly::new(role, limits.body_bytes_max),
+            landings: Landings::new(limits),
+            outbound: Outbound::new(limits),
+            counters: LinkCounters::default(),
+        }
+    }
+
+    /// Where the next bytes shall go. Until they have been given to [`Link::received`], the link has no buffer.
+    ///
+    /// # Panics
+    /// If a receive is outstanding.
+    #[must_use = "the link's buffer is in it"]
+    pub fn next_receive(&mut self) -> ReceiveBuffer {
+        self.assembly.next_receive(&mut self.landings)
+    }
+
+    /// Takes `bytes` bytes that were received into `buffer`, as [`Link::next_receive`] gave it; 0 means that the other
+    /// side has closed. Appends the messages that are complete now to `out`; their payloads are ranges of `arena`, the
+    /// same in every call, and the caller's to release.
+    ///
+    /// # Errors
+    /// Why the link ended: close the connection, then [`Link::close`] it. What is in `out` counts all the same.
+    pub fn received(
+        &mut self,
+        bytes: usize,
+        buffer: ReceiveBuffer,
+        arena: &mut Arena,
+        out: &mut Vec<Inbound>,
+    ) -> Result<(), LinkError> {
+        self.counters.bytes_received += bytes as u64;
+        self.assembly.received(bytes, buffer, &mut self.landings, &mut self.counters, arena, out)
+    }
+
+    /// Discards what is under way of an invocation that is over: its ranges go back to `arena`, and what still comes
+    /// is drained.
+    pub fn abort(&mut self, invocation: u128, arena: &mut Arena) {
+        self.landings.abort(invocation, arena, &mut self.counters);
+    }
+
+    /// Queues a message, behind those that are queued and ahead of all chunks. It announces the payloads that were
+    /// given to [`Link::stream`] since the last message: they follow it.
+    ///
+    /// # Errors
+    /// The queue is full, or the message too long. Nothing is sent then, neither it nor the payloads that it
+    /// announces, whose tokens are in the error.
+    pub fn queue<T: Message>(&mut self, message: &T) -> Result<(), QueueError> {
+        let result = self.outbound.queue(message);
+        match &result {
+            Ok(()) => self.counters.messages_queued += 1,
+            Err(_) => self.counters.queue_refusals += 1,
+        }
+        result
+    }
+
+    /// Takes a payload that the next message announces, by the [`wire::Data`] that this returns, and streams it behind
+    /// that message from where it lies. Empty pieces may be left out. The caller keeps leases of all pieces until
+    /// [`Link::sent`], [`Link::close`] or an error of [`Link::queue`] yields `token`.
+    ///
+    /// # Errors
+    /// Too much is under way. The token is in the error.
+    pub fn stream(&mut self, pieces: Vec<Piece>, layout: Layout, token: u64) -> Result<wire::Data, QueueError> {
+        let result = self.outbound.stream(pieces, layout, token);
+        if result.is_err() {
+            self.counters.queue_refusals += 1;
+        }
+        result
+    }
+
+    /// What is to be sent next, if there is something and no send is outstanding: all queued frames, and one chunk.
+    pub fn next_send(&mut self) -> Option<SendBuffer> {
+        self.outbound.next_send(&mut self.counters)
+    }
+
+    /// Takes back what [`Link::next_send`] gave, once it was sent. Appends the tokens of the payloads of which
+    /// nothing is left to send to `flushed`.
+    pub fn sent(&mut self, buffer: SendBuffer, flushed: &mut Vec<u64>) {
+        self.outbound.sent(buffer, flushed);
+    }
+
+    /// Bytes that wait to be sent, as [`LinkLimits::queued_bytes_max`] counts them.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.outbound.queued_bytes()
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub const fn counters(&self) -> &LinkCounters {
+        &self.counters
+    }
+
+    /// Ends the link, after the driver has reported the connection closed (only then does nobody write to ranges that
+    /// are set aside here): gives everything back to `arena`, and appends all tokens that are left to `flushed`.
+    pub fn close(mut self, arena: &mut Arena, flushed: &mut Vec<u64>) -> LinkCounters {
+        self.landings.close(arena, &mut self.counters);
+        self.outbound.close(flushed);
+        self.counters
+    }
+}

@@ -1,0 +1,307 @@
+//! Frames and payloads to be sent.
+//!
+//! It owns the queue of frames and the payloads under way. It promises that a payload's chunks follow the message that
+//! announced it, that frames go before chunks, that payloads take turns, and that every token comes back once. The
+//! payloads stay where they are: what is sent from a segment is only named here, short pieces apart.
+
+use super::{LinkCounters, LinkLimits};
+use crate::lane::driver::{Piece, SendBuffer};
+use crate::wire::{self, CHUNK_BYTES_MAX, CHUNK_HEAD_BYTES, ChunkHead, Data, Frame, FrameKind, HEADER_BYTES};
+use rkyv::Serialize;
+use rkyv::api::high::HighSerializer;
+use rkyv::rancor::Error as ArchiveError;
+use rkyv::ser::allocator::ArenaHandle;
+use rkyv::util::AlignedVec;
+use std::collections::VecDeque;
+use std::ops::Range;
+use thiserror::Error;
+
+/// Pieces up to this many bytes are copied, since naming one to the kernel costs as much.
+const COPIED_BYTES_MAX: u64 = 4 << 10;
+/// A buffer that has grown beyond this is not kept for use again.
+const SPARE_BYTES_MAX: usize = 4 << 20;
+
+/// A body that can be archived.
+pub trait Message: Frame + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, ArchiveError>> {}
+impl<T: Frame + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, ArchiveError>>> Message for T {}
+
+/// How the pieces of a payload lie on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Layout {
+    /// One behind the other.
+    Bytes,
+    /// Each is an item, padded to [`wire::ITEM_ALIGN`].
+    Items,
+}
+
+/// Why nothing was queued.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{refusal}")]
+pub struct QueueError {
+    /// Why.
+    pub refusal: QueueRefusal,
+    /// Tokens of the payloads that are not sent because of it.
+    pub tokens: Vec<u64>,
+}
+
+/// What the queue refuses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum QueueRefusal {
+    /// The other side does not take things as fast as they come.
+    #[error("{queued} bytes wait to be sent and {bytes} more do not fit within {limit}: the other side is too slow")]
+    Full {
+        /// What waits.
+        queued: usize,
+        /// What was to be added.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The other side would refuse it.
+    #[error("a {kind:?} message of {bytes} bytes, above the limit of {limit}: stream its payloads")]
+    Long {
+        /// Which.
+        kind: FrameKind,
+        /// Of its body.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The other side would refuse one more.
+    #[error("{limit} payloads are under way already")]
+    Transfers {
+        /// What is allowed.
+        limit: usize,
+    },
+}
+
+/// A payload under way.
+#[derive(Debug)]
+struct Transfer {
+    id: u64,
+    token: u64,
+    layout: Layout,
+    pieces: Vec<Piece>,
+    bytes: u64,
+    sent: u64,
+    // The piece to go on with, and how far it is sent, its padding included.
+    piece: usize,
+    piece_sent: u64,
+    charge: usize,
+}
+
+/// A stretch of a chunk: bytes of `Outbound::copied`, or of a segment.
+#[derive(Debug)]
+enum Stretch {
+    Copied(Range<usize>),
+    Piece(Piece),
+}
+
+#[derive(Debug)]
+pub(super) struct Outbound {
+    limits: LinkLimits,
+    frames: Vec<u8>,
+    announced: VecDeque<Transfer>,
+    unannounced: Vec<Transfer>,
+    next_transfer: u64,
+    // Bytes that transfers keep.
+    charged: usize,
+    spare: Option<SendBuffer>,
+    finished: Vec<u64>,
+    // For building one chunk.
+    copied: Vec<u8>,
+    stretches: Vec<Stretch>,
+}
+
+impl Outbound {
+    pub(super) fn new(limits: LinkLimits) -> Self {
+        Self {
+            limits,
+            frames: Vec::new(),
+            announced: VecDeque::new(),
+            unannounced: Vec::new(),
+            next_transfer: 0,
+            charged: 0,
+            spare: Some(SendBuffer::default()),
+            finished: Vec::new(),
+            copied: Vec::new(),
+            stretches: Vec::new(),
+        }
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.frames.len() + self.charged
+    }
+
+    /// Whether `bytes` more fit, where `queued` wait.
+    const fn check_room(&self, queued: usize, bytes: usize) -> Result<(), QueueRefusal> {
+        let limit = self.limits.queued_bytes_max;
+        if bytes > limit.saturating_sub(queued) { Err(QueueRefusal::Full { queued, bytes, limit }) } else { Ok(()) }
+    }
+
+    pub(super) fn queue<T: Message>(&mut self, message: &T) -> Result<(), QueueError> {
+        let (start, queued) = (self.frames.len(), self.queued_bytes());
+        wire::encode(message, &mut self.frames);
+        let bytes = self.frames.len() - start;
+        let (body, limit) = (bytes - HEADER_BYTES, self.limits.body_bytes_max);
+        // A message with payloads stays at the other side until the last of them has come: it counts until then.
+        let charge = if self.unannounced.is_empty() { 0 } else { bytes };
+        let allowed = if body > limit {
+            Err(QueueRefusal::Long { kind: T::KIND, bytes: body, limit })
+        } else {
+            self.check_room(queued, bytes + charge)
+        };
+        if let Err(refusal) = allowed {
+            self.frames.truncate(start);
+            self.charged -= self.unannounced.iter().map(|transfer| transfer.charge).sum::<usize>();
+            let tokens = self.unannounced.drain(..).map(|transfer| transfer.token).collect();
+            return Err(QueueError { refusal, tokens });
+        }
+        if let Some(last) = self.unannounced.last_mut() {
+            last.charge += charge;
+            self.charged += charge;
+        }
+        self.announced.extend(self.unannounced.drain(..));
+        Ok(())
+    }
+
+    pub(super) fn stream(&mut self, pieces: Vec<Piece>, layout: Layout, token: u64) -> Result<Data, QueueError> {
+        let refuse = |refusal| Err(QueueError { refusal, tokens: vec![token] });
+        let limit = self.limits.transfers_max;
+        if self.announced.len() + self.unannounced.len() >= limit {
+            return refuse(QueueRefusal::Transfers { limit });
+        }
+        let charge = size_of::<Transfer>() + size_of::<Piece>() * pieces.len();
+        if let Err(refusal) = self.check_room(self.queued_bytes(), charge) {
+            return refuse(refusal);
+        }
+        let id = self.next_transfer;
+        let bytes = pieces.iter().map(|piece| layout.padded(piece.length())).sum();
+        self.next_transfer += 1;
+        self.charged += charge;
+        let transfer = Transfer { id, token, layout, pieces, bytes, sent: 0, piece: 0, piece_sent: 0, charge };
+        self.unannounced.push(transfer);
+        Ok(Data::Streamed { transfer: id, bytes })
+    }
+
+    pub(super) fn next_send(&mut self, counters: &mut LinkCounters) -> Option<SendBuffer> {
+        if self.frames.is_empty() && self.announced.is_empty() {
+            return None;
+        }
+        let mut buffer = self.spare.take()?;
+        buffer.begin_with(&mut self.frames);
+        if let Some(mut transfer) = self.announced.pop_front() {
+            if transfer.bytes > 0 {
+                self.append_chunk(&mut transfer, &mut buffer);
+                counters.chunks_sent += 1;
+            }
+            if transfer.sent == transfer.bytes {
+                self.charged -= transfer.charge;
+                self.finished.push(transfer.token);
+            } else {
+                self.announced.push_back(transfer);
+            }
+        }
+        counters.bytes_sent += buffer.length();
+        Some(buffer)
+    }
+
+    /// Appends the next chunk of a transfer. The checksum stands first, so the chunk is gathered before it is appended.
+    fn append_chunk(&mut self, transfer: &mut Transfer, buffer: &mut SendBuffer) {
+        self.copied.clear();
+        self.stretches.clear();
+        let head = ChunkHead { transfer: transfer.id, offset: transfer.sent };
+        let length = transfer.gather(&mut self.copied, &mut self.stretches);
+        let raw: Vec<&[u8]> = self.stretches.iter().map(|stretch| stretch.bytes(&self.copied)).collect();
+        buffer.extend(&head.frame_start_of(&raw));
+        for stretch in self.stretches.drain(..) {
+            match stretch {
+                Stretch::Copied(range) => buffer.extend(&self.copied[range]),
+                Stretch::Piece(piece) => buffer.push(piece),
+            }
+        }
+        buffer.extend(&[0; wire::FRAME_ALIGN][..wire::padding(CHUNK_HEAD_BYTES + length)]);
+    }
+
+    pub(super) fn sent(&mut self, mut buffer: SendBuffer, flushed: &mut Vec<u64>) {
+        debug_assert!(self.spare.is_none(), "one send at a time on a link");
+        buffer.clear();
+        self.spare = Some(if buffer.capacity() > SPARE_BYTES_MAX { SendBuffer::default() } else { buffer });
+        flushed.append(&mut self.finished);
+    }
+
+    pub(super) fn close(self, flushed: &mut Vec<u64>) {
+        flushed.extend(self.finished);
+        let open = self.announced.into_iter().chain(self.unannounced);
+        flushed.extend(open.map(|transfer| transfer.token));
+    }
+}
+
+impl Stretch {
+    fn bytes<'a>(&'a self, copied: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Copied(range) => &copied[range.clone()],
+            Self::Piece(piece) => piece.bytes(),
+        }
+    }
+}
+
+impl Layout {
+    const fn padded(self, bytes: u64) -> u64 {
+        match self {
+            Self::Bytes => bytes,
+            Self::Items => bytes.next_multiple_of(wire::ITEM_ALIGN),
+        }
+    }
+}
+
+impl Transfer {
+    /// Gathers the next chunk and goes on behind it. Returns its bytes, at least one while any are left.
+    fn gather(&mut self, copied: &mut Vec<u8>, stretches: &mut Vec<Stretch>) -> usize {
+        let mut room = CHUNK_BYTES_MAX as u64;
+        while room > 0
+            && let Some(piece) = self.pieces.get(self.piece)
+        {
+            let (length, padded) = (piece.length(), self.layout.padded(piece.length()));
+            let from = self.piece_sent;
+            if from < length {
+                let to = length.min(from + room);
+                if let Some(part) = piece.part(from..to) {
+                    push_stretch(part, copied, stretches);
+                }
+                self.piece_sent = to;
+                room -= to - from;
+            } else {
+                let to = padded.min(from + room);
+                push_copied(&[0; wire::ITEM_ALIGN as usize][..(to - from) as usize], copied, stretches);
+                self.piece_sent = to;
+                room -= to - from;
+            }
+            if self.piece_sent == padded {
+                self.piece += 1;
+                self.piece_sent = 0;
+            }
+        }
+        let gathered = CHUNK_BYTES_MAX as u64 - room;
+        self.sent += gathered;
+        gathered as usize
+    }
+}
+
+fn push_stretch(part: Piece, copied: &mut Vec<u8>, stretches: &mut Vec<Stretch>) {
+    if part.length() <= COPIED_BYTES_MAX {
+        push_copied(part.bytes(), copied, stretches);
+    } else {
+        stretches.push(Stretch::Piece(part));
+    }
+}
+
+fn push_copied(bytes: &[u8], copied: &mut Vec<u8>, stretches: &mut Vec<Stretch>) {
+    let start = copied.len();
+    copied.extend_from_slice(bytes);
+    match stretches.last_mut() {
+        Some(Stretch::Copied(range)) if range.end == start => range.end = copied.len(),
+        _ if bytes.is_empty() => {}
+        _ => stretches.push(Stretch::Copied(start..copied.len())),
+    }
+}

@@ -1,0 +1,598 @@
+//! A lane: one engine thread, pinned to a CPU, that drives the [core](crate::core) with what happens to its executors,
+//! its connections and its clock.
+//!
+//! It owns its executors' rings, its segments, its arena and its connections, and shares nothing with other lanes but
+//! the [queues](command) of the control thread. A turn of its loop polls every ring, then the driver; when nothing has
+//! happened it waits as its strategy says. In a turn that only moves activations between rings it makes no system call
+//! and allocates nothing.
+//!
+//! ```text
+//!   rings ───────► completions ─┐                 ┌─► requests ──► rings, bells
+//!   sockets ─────► messages ────┼─► core ─► acts ─┼─► messages ──► sockets
+//!   queue, clock ► commands ────┘                 └─► reports ───► control thread
+//! ```
+
+pub mod command;
+pub mod driver;
+mod executors;
+pub mod link;
+mod peers;
+mod segments;
+pub mod setup;
+
+use crate::core::{Action, Core, CoreConfig, ExecutorId, Output};
+use crate::plan::{DeploymentId, Plan};
+use command::{LaneCommand, LaneReport, StartedExecutor};
+use driver::{Completion, Driver, Watch};
+use executors::{Event, Executor, ExecutorError, OutputLimits, StartError};
+use faasstore::arena::{Arena, ArenaConfig};
+use faasstore::binding::WaitStrategy;
+use faasstore::descriptor::{self, FailureCode, PayloadRef};
+use nix::time::{ClockId, clock_gettime};
+use peers::{Parts, Peers};
+use rustc_hash::FxHashMap;
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use segments::{Gone, Released, Segments};
+use setup::{LaneSetup, Yields};
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long what runs of an invocation that is over may go on.
+const GRACE: Duration = Duration::from_secs(1);
+/// An ordinary segment of a lane's own arena.
+const LANE_SEGMENT_BYTES: u64 = 4 << 20;
+/// Turns without anything to do between two looks at the clock, where exact times are not needed.
+const TURNS_PER_CLOCK: u32 = 64;
+
+const TOKEN_COMMANDS: u64 = u64::MAX;
+const TOKEN_EXIT: u64 = 1 << 63;
+
+/// Runs a lane until it is told to stop. To be called on the lane's own thread, pinned already.
+///
+/// # Errors
+/// If the kernel refuses what the lane is built on; the lane has not begun then.
+pub fn run(setup: LaneSetup) -> std::io::Result<()> {
+    let mut lane = Lane::new(setup)?;
+    lane.serve();
+    Ok(())
+}
+
+fn monotonic_ns() -> u64 {
+    match clock_gettime(ClockId::CLOCK_MONOTONIC) {
+        Ok(time) => time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64,
+        Err(error) => unreachable!("every Linux has a monotonic clock: {error}"),
+    }
+}
+
+/// What a failure's code and text say to people.
+pub(crate) fn failure_text(code: FailureCode, text: &str) -> String {
+    match code {
+        FailureCode::Error => text.to_owned(),
+        FailureCode::Input => format!("an input was not what the function takes: {text}"),
+        FailureCode::Output => format!("its outputs are not what the node declares: {text}"),
+        FailureCode::Panic => format!("the function panicked: {text}"),
+        FailureCode::Memory => format!("no memory for an output: {text}"),
+    }
+}
+
+struct Lane {
+    setup: LaneSetup,
+    core: Core,
+    driver: Driver,
+    arena: Arena,
+    segments: Segments,
+    executors: Vec<Option<Executor>>,
+    /// Places of the executors whose rings are read.
+    polled: Vec<u32>,
+    peers: Peers,
+    limits: FxHashMap<DeploymentId, OutputLimits>,
+    serial: u32,
+    now_ns: u64,
+    stopped: bool,
+    /// Reports that found the queue full.
+    reports: VecDeque<LaneReport>,
+    doorbells: u64,
+    events_sent: u64,
+    // Vectors that are kept for use again.
+    actions: Vec<Action>,
+    completions: Vec<Completion>,
+    outputs: Vec<Output>,
+    gone: Vec<Gone>,
+}
+
+impl Lane {
+    fn new(setup: LaneSetup) -> std::io::Result<Self> {
+        let mut driver = Driver::new(setup.driver)?;
+        driver.watch(executors::second_descriptor(&setup.command_bell)?, TOKEN_COMMANDS, Watch::Doorbell)?;
+        let core = Core::new(CoreConfig {
+            worker_hash: setup.worker_hash,
+            epoch: setup.epoch,
+            lane: setup.index,
+            in_flight_max: setup.in_flight_max,
+            grace_ns: GRACE.as_nanos() as u64,
+            keep_alive_ns: setup.keep_alive.as_nanos() as u64,
+        });
+        let arena = Arena::new(ArenaConfig {
+            name: format!("lane-{}", setup.index),
+            segment_bytes: LANE_SEGMENT_BYTES.min(setup.arena_bytes_max),
+            bytes_max: setup.arena_bytes_max,
+        });
+        Ok(Self {
+            core,
+            driver,
+            arena,
+            segments: Segments::default(),
+            executors: Vec::new(),
+            polled: Vec::new(),
+            peers: Peers::new(setup.payload_bytes_max),
+            limits: FxHashMap::default(),
+            serial: 0,
+            now_ns: monotonic_ns(),
+            stopped: false,
+            reports: VecDeque::new(),
+            doorbells: 0,
+            events_sent: 0,
+            actions: Vec::new(),
+            completions: Vec::new(),
+            outputs: Vec::new(),
+            gone: Vec::new(),
+            setup,
+        })
+    }
+
+    fn serve(&mut self) {
+        let mut idle_turns = 0u32;
+        let mut idle_since_ns = self.now_ns;
+        while !self.stopped {
+            if self.turn() {
+                idle_turns = 0;
+                continue;
+            }
+            if idle_turns == 0 {
+                self.settle();
+                self.now_ns = monotonic_ns();
+                idle_since_ns = self.now_ns;
+            }
+            idle_turns = idle_turns.wrapping_add(1).max(1);
+            if idle_turns % TURNS_PER_CLOCK == 0 {
+                self.now_ns = monotonic_ns();
+            }
+            let parks = match self.setup.wait {
+                WaitStrategy::Spin => false,
+                WaitStrategy::Adaptive => self.now_ns - idle_since_ns >= self.setup.spin_budget_ns,
+                WaitStrategy::Park => true,
+            };
+            if parks {
+                self.park();
+                idle_turns = 0;
+            } else if self.setup.yields == Yields::Always {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Looks at everything once; true if something happened.
+    #[inline]
+    fn turn(&mut self) -> bool {
+        let mut busy = false;
+        for index in 0..self.polled.len() {
+            if let Some(place) = self.polled.get(index).copied() {
+                busy |= self.read_completions(place);
+            }
+        }
+        let mut completions = std::mem::take(&mut self.completions);
+        self.driver.poll(&mut completions);
+        if !completions.is_empty() {
+            busy = true;
+            completions.drain(..).for_each(|completion| self.on_completion(completion));
+        }
+        self.completions = completions;
+        if !self.setup.commands.is_empty() {
+            busy = true;
+            self.read_commands();
+        }
+        if self.core.next_timer_ns().is_some_and(|due_ns| due_ns <= self.now_ns) {
+            busy = true;
+            self.now_ns = monotonic_ns();
+            self.core.tick(self.now_ns);
+            self.act();
+        }
+        busy
+    }
+
+    /// The time for an event: exact only if something depends on it.
+    #[inline]
+    fn event_ns(&mut self) -> u64 {
+        if self.core.needs_time() {
+            self.now_ns = monotonic_ns();
+        }
+        self.now_ns
+    }
+
+    #[inline]
+    fn read_completions(&mut self, place: u32) -> bool {
+        let mut busy = false;
+        loop {
+            let Some(executor) = self.executors[place as usize].as_mut() else { return busy };
+            if executor.ended.is_some() || !executor.started.channel.has_completion() {
+                return busy;
+            }
+            busy = true;
+            let limits = self.limits.get(&executor.deployment()).copied().unwrap_or(OutputLimits::NONE);
+            let id = ExecutorId(place);
+            let event = executors::next_event(
+                executor,
+                id,
+                &self.core,
+                &mut self.segments,
+                &mut self.arena,
+                limits,
+                &mut self.outputs,
+                &mut self.gone,
+            );
+            let result = match event {
+                Ok(None) => Ok(()),
+                Ok(Some(Event::Done { activation })) => {
+                    let now_ns = self.event_ns();
+                    self.core.completed(now_ns, id, activation, &self.outputs).map_err(ExecutorError::from)
+                }
+                Ok(Some(Event::Failed { activation, cause })) => {
+                    self.now_ns = monotonic_ns();
+                    self.core.failed(self.now_ns, id, activation, cause).map_err(ExecutorError::from)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                self.setup.counters.corrupt_messages.add(1);
+                self.end_executor(place, &error.to_string());
+            }
+            self.act();
+            self.unmap_gone();
+        }
+    }
+
+    fn on_completion(&mut self, completion: Completion) {
+        match completion {
+            Completion::Watched { token: TOKEN_COMMANDS } => {}
+            Completion::Watched { token } if token & TOKEN_EXIT != 0 => self.executor_exited(token & !TOKEN_EXIT),
+            // A doorbell only wakes the lane; its ring is read in every turn.
+            Completion::Watched { .. } => self.doorbells += 1,
+            other => {
+                self.now_ns = monotonic_ns();
+                let (peers, mut parts) = self.peers();
+                let lost = peers.on_completion(other, &mut parts);
+                if let Some(report) = lost {
+                    self.report(report);
+                }
+                self.act();
+            }
+        }
+    }
+
+    /// The connections, and the parts of the lane that they work on.
+    fn peers(&mut self) -> (&mut Peers, Parts<'_>) {
+        let Self { peers, now_ns, core, driver, arena, segments, .. } = self;
+        (peers, Parts { now_ns: *now_ns, core, driver, arena, segments })
+    }
+
+    fn read_commands(&mut self) {
+        self.now_ns = monotonic_ns();
+        while let Some(command) = self.setup.commands.pop() {
+            self.on_command(command);
+            self.act();
+        }
+    }
+
+    fn on_command(&mut self, command: LaneCommand) {
+        match command {
+            LaneCommand::Deploy { plan, executors } => self.deploy(&plan, executors),
+            LaneCommand::Activate(deployment) => self.core.activate(self.now_ns, deployment),
+            LaneCommand::Retire(deployment) => self.core.retire(self.now_ns, deployment),
+            LaneCommand::Executor(started) => self.executor_started(started),
+            LaneCommand::ExecutorRefused { deployment, executable, reason } => {
+                self.core.executor_refused(self.now_ns, deployment, executable, &reason);
+            }
+            LaneCommand::LinkOut { worker, to_lane, socket } => {
+                let (peers, mut parts) = self.peers();
+                peers.link_out(worker, to_lane, socket, &mut parts);
+            }
+            LaneCommand::LinkIn { worker, epoch, from_lane, next_sequence, socket } => {
+                let door = peers::Door { worker, epoch, lane: from_lane };
+                let (peers, mut parts) = self.peers();
+                peers.link_in(door, next_sequence, socket, &mut parts);
+            }
+            LaneCommand::Client(socket) => {
+                let (peers, mut parts) = self.peers();
+                peers.client(socket, &mut parts);
+            }
+            LaneCommand::Stop => self.stopped = true,
+        }
+    }
+
+    fn deploy(&mut self, plan: &Arc<Plan>, executors: Vec<StartedExecutor>) {
+        let limits = OutputLimits {
+            payload_bytes_max: plan.limits.payload_bytes_max.min(self.setup.payload_bytes_max),
+            items_max: u64::from(plan.limits.items_max),
+        };
+        self.limits.insert(plan.deployment, limits);
+        self.peers.know(plan);
+        self.core.deploy(Plan::clone(plan));
+        executors.into_iter().for_each(|started| self.executor_started(started));
+    }
+
+    fn executor_started(&mut self, started: StartedExecutor) {
+        let free = self.executors.iter().position(Option::is_none);
+        let place = free.unwrap_or_else(|| {
+            self.executors.push(None);
+            self.executors.len() - 1
+        });
+        self.serial = self.serial.wrapping_add(1) & 0x7fff_ffff;
+        let token = place as u64 | u64::from(self.serial) << 32;
+        let (deployment, executable, pid) = (started.deployment, started.executable, started.pid);
+        let watched = executors::second_descriptor(&started.pidfd)
+            .and_then(|pidfd| self.driver.watch(pidfd, token | TOKEN_EXIT, Watch::Exit))
+            .and_then(|()| executors::second_descriptor(&started.doorbell))
+            .and_then(|bell| self.driver.watch(bell, token, Watch::Doorbell));
+        if let Err(error) = watched {
+            self.driver.unwatch(token | TOKEN_EXIT);
+            let reason = format!("executor {pid} cannot be watched: {error}; raise `ulimit -n` if it is about descriptors");
+            self.core.executor_refused(self.now_ns, deployment, executable, &reason);
+            let _ = pidfd_send_signal(&started.pidfd, Signal::KILL);
+            self.report(LaneReport::ExecutorEnded { deployment, pid, cause: reason });
+            return;
+        }
+        self.executors[place] = Some(Executor::new(started, self.serial));
+        self.polled.push(place as u32);
+        self.core.executor_joined(self.now_ns, ExecutorId(place as u32), deployment, executable);
+    }
+
+    /// Carries out what the core wants done, until it wants no more.
+    #[inline]
+    fn act(&mut self) {
+        loop {
+            let mut actions = std::mem::take(&mut self.actions);
+            self.core.take_actions(&mut actions);
+            if actions.is_empty() {
+                self.actions = actions;
+                self.peers.pump(&mut self.driver);
+                return;
+            }
+            actions.drain(..).for_each(|action| self.on_action(action));
+            self.actions = actions;
+        }
+    }
+
+    #[inline]
+    fn on_action(&mut self, action: Action) {
+        match action {
+            Action::Start(order) => {
+                let place = order.executor.0;
+                let Some(executor) = self.executors[place as usize].as_mut() else { return };
+                let started =
+                    executors::start(executor, &order, &self.core, &mut self.segments, &mut self.arena);
+                match started {
+                    Ok(()) => {}
+                    Err(StartError::Executor(error)) => self.end_executor(place, &error.to_string()),
+                    Err(StartError::Arena(error)) => {
+                        let cause = format!("no memory for the table of its inputs: {error}");
+                        let failed = self.core.failed(self.now_ns, order.executor, order.activation, cause);
+                        debug_assert!(failed.is_ok(), "it was ordered to start just now");
+                    }
+                }
+            }
+            Action::Release(range) => self.release(range),
+            Action::Send(send) => {
+                self.events_sent += 1;
+                let (peers, mut parts) = self.peers();
+                peers.send(*send, &mut parts);
+            }
+            Action::Answer(answered) => {
+                self.now_ns = monotonic_ns();
+                let worker = Arc::clone(&self.setup.worker_name);
+                let (peers, mut parts) = self.peers();
+                peers.answer(*answered, &worker, &mut parts);
+            }
+            Action::Kill { executor, cause } => self.end_executor(executor.0, &cause),
+            Action::Stop(id) => self.stop_executor(id.0),
+            Action::ExecutorWanted { deployment, executable } => {
+                self.report(LaneReport::ExecutorWanted { deployment, executable });
+            }
+            Action::Removed(deployment) => {
+                self.limits.remove(&deployment);
+                self.peers.forget_deployment(deployment);
+                self.report(LaneReport::Removed(deployment));
+            }
+        }
+    }
+
+    #[inline]
+    fn release(&mut self, range: PayloadRef) {
+        match self.segments.release(range) {
+            Released::ToExecutor(place, range) => {
+                let Some(executor) = self.executors[place as usize].as_mut() else { return };
+                executor.give_back(range);
+                if let Err(error) = executor.flush_released(false) {
+                    self.end_executor(place, &error.to_string());
+                }
+            }
+            Released::ToLane(range) => {
+                let returned = self.arena.release(range);
+                debug_assert!(returned.is_ok(), "a range of the lane's own is committed once and released once");
+            }
+            Released::SegmentGone(gone) => self.gone.push(gone),
+            Released::Kept => {}
+        }
+    }
+
+    fn unmap_gone(&mut self) {
+        while let Some(gone) = self.gone.pop() {
+            let message = descriptor::encode_unmap(gone.slot, gone.generation);
+            for place in gone.told() {
+                let executor = self.executors.get_mut(place as usize).and_then(Option::as_mut);
+                let Some(executor) = executor.filter(|e| e.ended.is_none()) else { continue };
+                if let Err(error) = executor.push(&message) {
+                    self.end_executor(place, &error.to_string());
+                }
+            }
+        }
+    }
+
+    fn stop_executor(&mut self, place: u32) {
+        let Some(executor) = self.executors[place as usize].as_mut() else { return };
+        executor.stopping = true;
+        if executor.push(&descriptor::encode_stop()).is_err() {
+            let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
+        }
+        executor.started.channel.ring_bell();
+    }
+
+    /// Ends an executor at once. It is fenced: nothing that it still writes is read.
+    fn end_executor(&mut self, place: u32, cause: &str) {
+        let Some(executor) = self.executors[place as usize].as_mut() else { return };
+        if executor.ended.is_some() {
+            return;
+        }
+        let cause = format!("executor {}: {cause}", executor.started.pid);
+        executor.ended = Some(cause.clone());
+        let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
+        self.polled.retain(|polled| *polled != place);
+        self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
+    }
+
+    /// A process has ended: what it committed counts, what it ran has failed, and its segments go with their leases.
+    fn executor_exited(&mut self, token: u64) {
+        let (place, serial) = (token as u32, (token >> 32) as u32);
+        self.now_ns = monotonic_ns();
+        let current = self.executors.get(place as usize).and_then(Option::as_ref);
+        if current.is_none_or(|executor| executor.serial != serial) {
+            return;
+        }
+        self.read_completions(place);
+        self.polled.retain(|polled| *polled != place);
+        self.driver.unwatch(token);
+        let Some(mut executor) = self.executors[place as usize].take() else { return };
+        let pid = executor.started.pid;
+        let cause = match (executor.ended.take(), executor.stopping) {
+            (Some(cause), _) => cause,
+            (None, true) => format!("executor {pid} was told to end"),
+            (None, false) => {
+                self.setup.counters.executor_deaths.add(1);
+                let cause = format!("executor {pid} died: {}", exit_text(&executor));
+                self.core.executor_left(self.now_ns, ExecutorId(place), &cause);
+                cause
+            }
+        };
+        self.gone.extend(executor.gone(place, &mut self.segments, &mut self.arena));
+        self.report(LaneReport::ExecutorEnded { deployment: executor.deployment(), pid, cause });
+        self.act();
+        self.unmap_gone();
+    }
+
+    fn report(&mut self, report: LaneReport) {
+        self.reports.push_back(report);
+        self.flush_reports();
+    }
+
+    fn flush_reports(&mut self) {
+        while let Some(report) = self.reports.pop_front() {
+            if let Err(report) = self.setup.reports.push(report) {
+                self.reports.push_front(report);
+                break;
+            }
+        }
+        self.setup.report_notify.notify_one();
+    }
+
+    /// What can wait until there is nothing else to do.
+    fn settle(&mut self) {
+        for index in 0..self.polled.len() {
+            let Some(place) = self.polled.get(index).copied() else { break };
+            let Some(executor) = self.executors[place as usize].as_mut() else { continue };
+            if executor.has_released() {
+                if let Err(error) = executor.flush_released(true) {
+                    self.end_executor(place, &error.to_string());
+                    self.act();
+                }
+            }
+        }
+        if !self.reports.is_empty() {
+            self.flush_reports();
+        }
+        self.publish();
+    }
+
+    /// Shows the counters to whoever asks for the worker's status.
+    fn publish(&mut self) {
+        let counters = &self.setup.counters;
+        let core = self.core.counters();
+        counters.invocations_taken.set(core.invocations_taken);
+        counters.invocations_ended.set(core.invocations_ended);
+        counters.invocations_failed.set(core.invocations_failed);
+        counters.invocations_refused.set(core.invocations_refused);
+        counters.triggers.set(core.triggers);
+        counters.activations.set(core.activations);
+        counters.retries.set(core.retries);
+        counters.late_dropped.set(core.late_dropped);
+        counters.events_received.set(core.events_received);
+        counters.events_sent.set(self.events_sent);
+        counters.in_flight.set(u64::from(self.core.in_flight()));
+        counters.invocations_held.set(self.core.held().0 as u64);
+        counters.leases.set(self.core.leases().count() as u64);
+        counters.lease_bytes.set(self.core.leases().bytes());
+        counters.segments.set(self.segments.count() as u64);
+        counters.segment_bytes.set(self.segments.bytes());
+        counters.executors.set(self.polled.len() as u64);
+        counters.doorbells.set(self.doorbells);
+        counters.system_calls.set(self.driver.enters());
+        self.peers.publish(counters);
+    }
+
+    fn park(&mut self) {
+        self.set_parked(true);
+        // Look once more: what was published before the flag was seen rings no bell.
+        let work = !self.setup.commands.is_empty()
+            || self.polled.iter().any(|place| {
+                self.executors[*place as usize].as_ref().is_some_and(|e| e.started.channel.has_completion())
+            });
+        if !work {
+            let timeout =
+                self.core.next_timer_ns().map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
+            let mut completions = std::mem::take(&mut self.completions);
+            self.setup.counters.parks.add(1);
+            self.driver.wait(timeout, &mut completions);
+            self.set_parked(false);
+            completions.drain(..).for_each(|completion| self.on_completion(completion));
+            self.completions = completions;
+            if timeout.is_some() {
+                self.now_ns = monotonic_ns();
+            }
+        } else {
+            self.set_parked(false);
+        }
+    }
+
+    fn set_parked(&self, parked: bool) {
+        for place in &self.polled {
+            if let Some(executor) = self.executors[*place as usize].as_ref() {
+                executor.started.channel.set_parked(parked);
+            }
+        }
+    }
+}
+
+/// How a process ended, for people. It stays a zombie until the warden reaps it.
+fn exit_text(executor: &Executor) -> String {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    match waitid(WaitId::PidFd(executor.started.pidfd.as_fd()), options) {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => format!("it exited with status {code}"),
+            (None, Some(signal)) => format!("it was killed by signal {signal}"),
+            (None, None) => "how is unknown".to_owned(),
+        },
+        _ => "how is unknown".to_owned(),
+    }
+}

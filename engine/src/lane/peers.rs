@@ -1,0 +1,571 @@
+//! A lane's connections: links to and from lanes of peers, and clients. Between the core's messages and frames.
+//!
+//! It owns the [links](super::link), by connection, and the leases of what is being sent. It promises that a message
+//! that cannot be sent fails what depended on it at once and by name, and that a payload is held until the kernel has
+//! taken its last byte.
+
+use super::command::LaneReport;
+use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
+use super::link::{Inbound, Landed, Landing, Layout, Link, LinkError, LinkLimits, LinkRole};
+use super::segments::{Mapping, Segments};
+use crate::core::lease::Payload;
+use crate::core::{Answered, ClientId, Core, Incoming, Outbound, Outgoing, Send, worker_hash};
+use crate::plan::{DeploymentId, Plan};
+use crate::status::LaneCounters;
+use crate::wire::{self, Body, Data, Failure, ITEM_ALIGN};
+use faasstore::arena::Arena;
+use faasstore::descriptor::{ArenaRange, InvocationId, PayloadRef};
+use rustc_hash::FxHashMap;
+use std::os::fd::OwnedFd;
+
+/// A lane of a peer, in one of its lives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Door {
+    pub(crate) worker: String,
+    pub(crate) epoch: u32,
+    pub(crate) lane: u8,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Party {
+    /// This lane sends to that lane of the worker.
+    Out { worker: String, lane: u8 },
+    /// That lane of the worker sends to this one.
+    In { worker: String, lane: u8 },
+    Client(ClientId),
+}
+
+#[derive(Debug)]
+struct Connection {
+    party: Party,
+    link: Link,
+    sending: bool,
+    closing: bool,
+}
+
+/// All connections of a lane.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    limits: LinkLimits,
+    connections: FxHashMap<ConnectionId, Connection>,
+    out: FxHashMap<(u32, u8), ConnectionId>,
+    incoming: FxHashMap<(u32, u8), ConnectionId>,
+    clients: FxHashMap<u64, ConnectionId>,
+    clients_seen: u64,
+    names: FxHashMap<u32, String>,
+    inline_bytes_max: FxHashMap<DeploymentId, u64>,
+    /// Payloads that are being streamed, by token.
+    streaming: FxHashMap<u64, Vec<Payload>>,
+    streams_begun: u64,
+    /// Connections with something queued.
+    dirty: Vec<ConnectionId>,
+    inbound: Vec<Inbound>,
+    flushed: Vec<u64>,
+    closed_bytes: (u64, u64),
+    bad_frames: u64,
+    transfers_in: u64,
+    answers_dropped: u64,
+}
+
+/// The lane's parts that connections work on.
+pub(crate) struct Parts<'a> {
+    pub(crate) now_ns: u64,
+    pub(crate) core: &'a mut Core,
+    pub(crate) driver: &'a mut Driver,
+    pub(crate) arena: &'a mut Arena,
+    pub(crate) segments: &'a mut Segments,
+}
+
+impl Peers {
+    pub(crate) fn new(payload_bytes_max: u64) -> Self {
+        Self {
+            limits: LinkLimits { payload_bytes_max, ..LinkLimits::default() },
+            connections: FxHashMap::default(),
+            out: FxHashMap::default(),
+            incoming: FxHashMap::default(),
+            clients: FxHashMap::default(),
+            clients_seen: 0,
+            names: FxHashMap::default(),
+            inline_bytes_max: FxHashMap::default(),
+            streaming: FxHashMap::default(),
+            streams_begun: 0,
+            dirty: Vec::new(),
+            inbound: Vec::new(),
+            flushed: Vec::new(),
+            closed_bytes: (0, 0),
+            bad_frames: 0,
+            transfers_in: 0,
+            answers_dropped: 0,
+        }
+    }
+
+    /// Learns the workers of a deployment.
+    pub(crate) fn know(&mut self, plan: &Plan) {
+        self.inline_bytes_max.insert(plan.deployment, u64::from(plan.limits.inline_bytes_max));
+        for worker in &plan.workers {
+            self.names.insert(worker_hash(&worker.name), worker.name.clone());
+        }
+    }
+
+    pub(crate) fn forget_deployment(&mut self, deployment: DeploymentId) {
+        self.inline_bytes_max.remove(&deployment);
+    }
+
+    /// Takes a connection to a peer's lane over.
+    pub(crate) fn link_out(&mut self, worker: String, lane: u8, socket: OwnedFd, parts: &mut Parts<'_>) {
+        let key = (worker_hash(&worker), lane);
+        if let Some(earlier) = self.out.remove(&key) {
+            self.lose(earlier, "it was connected anew", parts);
+        }
+        self.names.insert(key.0, worker.clone());
+        if let Some(id) = self.open(Party::Out { worker, lane }, LinkRole::PeerOut, socket, parts) {
+            self.out.insert(key, id);
+        }
+    }
+
+    /// Takes a connection from a peer's lane over.
+    pub(crate) fn link_in(&mut self, door: Door, next_sequence: u64, socket: OwnedFd, parts: &mut Parts<'_>) {
+        let key = (worker_hash(&door.worker), door.lane);
+        if let Some(earlier) = self.incoming.remove(&key) {
+            self.lose(earlier, "it connected anew", parts);
+        }
+        parts.core.door_opened(InvocationId::new(key.0, door.epoch, door.lane, 0).door(), next_sequence);
+        let party = Party::In { worker: door.worker, lane: door.lane };
+        if let Some(id) = self.open(party, LinkRole::PeerIn, socket, parts) {
+            self.incoming.insert(key, id);
+        }
+    }
+
+    /// Takes a client's connection over.
+    pub(crate) fn client(&mut self, socket: OwnedFd, parts: &mut Parts<'_>) {
+        self.clients_seen += 1;
+        let number = self.clients_seen;
+        if let Some(id) = self.open(Party::Client(ClientId(number)), LinkRole::Client, socket, parts) {
+            self.clients.insert(number, id);
+        }
+    }
+
+    fn open(
+        &mut self,
+        party: Party,
+        role: LinkRole,
+        socket: OwnedFd,
+        parts: &mut Parts<'_>,
+    ) -> Option<ConnectionId> {
+        let id = match parts.driver.add(socket) {
+            Ok(id) => id,
+            Err(error) => {
+                tracing::warn!(?party, %error, "a connection could not be taken over");
+                return None;
+            }
+        };
+        let mut link = Link::new(role, self.limits);
+        parts.driver.receive(id, link.next_receive());
+        self.connections.insert(id, Connection { party, link, sending: false, closing: false });
+        Some(id)
+    }
+
+    /// Something has happened on a connection. Returns a link to be connected anew.
+    pub(crate) fn on_completion(&mut self, completion: Completion, parts: &mut Parts<'_>) -> Option<LaneReport> {
+        match completion {
+            Completion::Received { id, result, buffer } => {
+                let connection = self.connections.get_mut(&id)?;
+                if connection.closing {
+                    return None;
+                }
+                let mut inbound = std::mem::take(&mut self.inbound);
+                let outcome = match result {
+                    Ok(bytes) => connection
+                        .link
+                        .received(bytes, buffer, parts.arena, &mut inbound)
+                        .map_err(|error| (error.to_string(), !matches!(error, LinkError::Ended))),
+                    Err(error) => Err((error.to_string(), false)),
+                };
+                super::executors::adopt_own_segments(parts.segments, parts.arena);
+                let party = connection.party.clone();
+                inbound.drain(..).for_each(|message| self.on_message(&party, message, parts));
+                self.inbound = inbound;
+                match outcome {
+                    Ok(()) => {
+                        let connection = self.connections.get_mut(&id).filter(|c| !c.closing)?;
+                        parts.driver.receive(id, connection.link.next_receive());
+                    }
+                    Err((cause, broken)) => {
+                        self.bad_frames += u64::from(broken);
+                        self.lose(id, &cause, parts);
+                    }
+                }
+                None
+            }
+            Completion::Sent { id, result, buffer } => {
+                let connection = self.connections.get_mut(&id)?;
+                connection.sending = false;
+                match result {
+                    Ok(()) => {
+                        connection.link.sent(buffer, &mut self.flushed);
+                        self.dirty.push(id);
+                        self.let_go_flushed(parts.core);
+                    }
+                    Err(error) => self.lose(id, &error.to_string(), parts),
+                }
+                None
+            }
+            Completion::Closed { id } => self.closed(id, parts),
+            Completion::Watched { .. } => None,
+        }
+    }
+
+    /// A connection is of no use any more: what depended on it fails, and it is closed.
+    fn lose(&mut self, id: ConnectionId, cause: &str, parts: &mut Parts<'_>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if std::mem::replace(&mut connection.closing, true) {
+            return;
+        }
+        parts.driver.close(id);
+        match connection.party.clone() {
+            Party::Out { worker, lane } => {
+                if self.out.get(&(worker_hash(&worker), lane)) == Some(&id) {
+                    self.out.remove(&(worker_hash(&worker), lane));
+                }
+                tracing::warn!(%worker, lane, %cause, "the link to a peer is lost");
+                parts.core.peer_lost(parts.now_ns, &worker, lane, cause);
+            }
+            Party::In { worker, lane } => {
+                if self.incoming.get(&(worker_hash(&worker), lane)) == Some(&id) {
+                    self.incoming.remove(&(worker_hash(&worker), lane));
+                }
+                tracing::warn!(%worker, lane, %cause, "the link from a peer is lost");
+                parts.core.peer_lost(parts.now_ns, &worker, lane, cause);
+            }
+            Party::Client(client) => {
+                self.clients.remove(&client.0);
+                tracing::debug!(?client, %cause, "a client has gone");
+            }
+        }
+    }
+
+    fn closed(&mut self, id: ConnectionId, parts: &mut Parts<'_>) -> Option<LaneReport> {
+        let connection = self.connections.remove(&id)?;
+        let counters = connection.link.close(parts.arena, &mut self.flushed);
+        self.closed_bytes.0 += counters.bytes_received;
+        self.closed_bytes.1 += counters.bytes_sent;
+        self.let_go_flushed(parts.core);
+        match connection.party {
+            Party::Out { worker, lane } => Some(LaneReport::LinkLost { worker, to_lane: lane }),
+            Party::In { .. } | Party::Client(_) => None,
+        }
+    }
+
+    fn let_go_flushed(&mut self, core: &mut Core) {
+        for token in self.flushed.drain(..) {
+            if let Some(payloads) = self.streaming.remove(&token) {
+                core.let_go_all(&payloads);
+            }
+        }
+    }
+
+    fn on_message(&mut self, party: &Party, message: Inbound, parts: &mut Parts<'_>) {
+        let now_ns = parts.now_ns;
+        match message {
+            Inbound::Invoke { request, workflow, inputs, report } => {
+                let Party::Client(client) = party else { return };
+                let inputs = inputs
+                    .into_iter()
+                    .map(|(name, landing)| (name, incoming(landing, parts.segments)))
+                    .collect();
+                parts.core.invoke(now_ns, *client, request, &workflow, inputs, report);
+            }
+            Inbound::BeginComing { invocation, deployment } => {
+                parts.core.begin_coming(deployment, InvocationId(invocation));
+            }
+            Inbound::Begin { invocation, deployment, report, inputs } => {
+                let inputs = numbered(inputs, parts.segments);
+                parts.core.begin(now_ns, deployment, InvocationId(invocation), report, inputs);
+            }
+            Inbound::StateEvent { invocation, deployment, node, outputs } => {
+                let outputs = numbered(outputs, parts.segments);
+                parts.core.state_event(now_ns, deployment, InvocationId(invocation), node, outputs);
+            }
+            Inbound::PartDone { invocation, outputs, report } => {
+                let outputs = numbered(outputs, parts.segments);
+                parts.core.part_done(now_ns, InvocationId(invocation), outputs, report);
+            }
+            Inbound::PartFailed(wire::PartFailed { invocation, failure }) => {
+                let failure = self.named(failure, party);
+                self.abort(invocation, parts.arena);
+                parts.core.part_failed(now_ns, InvocationId(invocation), failure);
+            }
+            Inbound::Forget { invocation } => {
+                self.abort(invocation, parts.arena);
+                parts.core.forget(now_ns, InvocationId(invocation));
+            }
+            Inbound::Drained { deployment } => {
+                if let Party::In { worker, lane } = party {
+                    parts.core.peer_drained(deployment, worker_hash(worker), *lane);
+                }
+            }
+        }
+    }
+
+    /// What is still under way of an invocation that is over, on whichever link, is not waited for.
+    fn abort(&mut self, invocation: u128, arena: &mut Arena) {
+        for connection in self.connections.values_mut() {
+            connection.link.abort(invocation, arena);
+        }
+    }
+
+    /// A failure whose worker the core could not name.
+    fn named(&self, failure: Failure, party: &Party) -> Failure {
+        match (failure, party) {
+            (Failure::Refused { worker, reason }, Party::In { worker: peer, .. }) if worker.is_empty() => {
+                Failure::Refused { worker: peer.clone(), reason }
+            }
+            (failure, _) => failure,
+        }
+    }
+
+    /// Sends a message of the core's to a peer.
+    pub(crate) fn send(&mut self, send: Send, parts: &mut Parts<'_>) {
+        let Send { worker_hash: hash, to_lane, invocation, deployment, body } = send;
+        let Some(id) = self.out.get(&(hash, to_lane)).copied() else {
+            self.unsent(body, parts.core);
+            let worker = self.names.get(&hash).cloned().unwrap_or_else(|| format!("{hash:08x}"));
+            parts.core.peer_lost(parts.now_ns, &worker, to_lane, "there is no connection to it at the moment");
+            return;
+        };
+        let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let mut bodies =
+            Bodies { link: &mut connection.link, inline_bytes_max, streams: &mut self.streams_begun, begun: Vec::new() };
+        let invocation = invocation.0;
+        let queued = match body {
+            Outbound::Begin { report, inputs } => bodies
+                .numbered(inputs, parts)
+                .and_then(|inputs| bodies.queue(&wire::Begin { invocation, deployment, report, inputs })),
+            Outbound::StateEvent { node, outputs } => bodies
+                .numbered(outputs, parts)
+                .and_then(|outputs| bodies.queue(&wire::StateEvent { invocation, deployment, node, outputs })),
+            Outbound::PartDone { outputs, report } => bodies
+                .numbered(outputs, parts)
+                .and_then(|outputs| bodies.queue(&wire::PartDone { invocation, outputs, report })),
+            Outbound::PartFailed(failure) => bodies.queue(&wire::PartFailed { invocation, failure }),
+            Outbound::Forget => bodies.queue(&wire::Forget { invocation }),
+            Outbound::Drained => bodies.queue(&wire::Drained { deployment }),
+        };
+        let begun = bodies.begun;
+        self.streaming.extend(begun);
+        self.dirty.push(id);
+        if let Err(cause) = queued {
+            self.lose(id, &cause, parts);
+        }
+    }
+
+    /// Lets go of what a message held that is not sent.
+    fn unsent(&self, body: Outbound, core: &mut Core) {
+        let held = match body {
+            Outbound::Begin { inputs: held, .. }
+            | Outbound::StateEvent { outputs: held, .. }
+            | Outbound::PartDone { outputs: held, .. } => held,
+            Outbound::PartFailed(_) | Outbound::Forget | Outbound::Drained => return,
+        };
+        for (_, outgoing) in held {
+            core.let_go_all(outgoing.payloads());
+        }
+    }
+
+    /// Tells a client how its invocation ended.
+    pub(crate) fn answer(&mut self, answered: Answered, worker: &str, parts: &mut Parts<'_>) {
+        let Answered { client, request, invocation, started_ns, result, report } = answered;
+        let connection = self.clients.get(&client.0).copied();
+        let connection = connection.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
+        let Some((id, connection)) = connection else {
+            self.answers_dropped += 1;
+            for (_, outgoing) in result.unwrap_or_default() {
+                parts.core.let_go_all(outgoing.payloads());
+            }
+            return;
+        };
+        let mut bodies = Bodies {
+            link: &mut connection.link,
+            inline_bytes_max: u64::from(crate::plan::Limits::default().inline_bytes_max),
+            streams: &mut self.streams_begun,
+            begun: Vec::new(),
+        };
+        let result = match result {
+            Ok(outputs) => bodies.named(outputs, parts).map(Ok),
+            Err(Failure::Refused { worker: nobody, reason }) if nobody.is_empty() => {
+                Ok(Err(Failure::Refused { worker: worker.to_owned(), reason }))
+            }
+            Err(failure) => Ok(Err(failure)),
+        };
+        let latency_ns = parts.now_ns.saturating_sub(started_ns);
+        let queued = result.and_then(|result| {
+            bodies.queue(&wire::Answer { request, invocation: invocation.0, latency_ns, result, report })
+        });
+        let begun = bodies.begun;
+        self.streaming.extend(begun);
+        self.dirty.push(id);
+        if let Err(cause) = queued {
+            self.answers_dropped += 1;
+            self.lose(id, &cause, parts);
+        }
+    }
+
+    /// Hands what is queued to the driver.
+    pub(crate) fn pump(&mut self, driver: &mut Driver) {
+        while let Some(id) = self.dirty.pop() {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            if connection.sending || connection.closing {
+                continue;
+            }
+            if let Some(buffer) = connection.link.next_send() {
+                connection.sending = true;
+                driver.send(id, buffer);
+            }
+        }
+    }
+
+    /// Shows the counters of all connections.
+    pub(crate) fn publish(&self, counters: &LaneCounters) {
+        let (mut bytes_in, mut bytes_out) = self.closed_bytes;
+        for connection in self.connections.values() {
+            bytes_in += connection.link.counters().bytes_received;
+            bytes_out += connection.link.counters().bytes_sent;
+        }
+        counters.bytes_in.set(bytes_in);
+        counters.bytes_out.set(bytes_out);
+        counters.clients.set(self.clients.len() as u64);
+        counters.links.set((self.out.len() + self.incoming.len()) as u64);
+        counters.bad_frames.set(self.bad_frames);
+        counters.transfers_in.set(self.transfers_in);
+        counters.transfers_out.set(self.streams_begun);
+        counters.answers_dropped.set(self.answers_dropped);
+    }
+}
+
+/// Turns payloads into bodies of a message on one link.
+struct Bodies<'a> {
+    link: &'a mut Link,
+    inline_bytes_max: u64,
+    streams: &'a mut u64,
+    begun: Vec<(u64, Vec<Payload>)>,
+}
+
+impl Bodies<'_> {
+    fn queue<T: super::link::Message>(&mut self, message: &T) -> Result<(), String> {
+        self.link.queue(message).map_err(|error| error.to_string())
+    }
+
+    fn numbered(
+        &mut self,
+        payloads: Vec<(u16, Outgoing)>,
+        parts: &mut Parts<'_>,
+    ) -> Result<Vec<(u16, Body)>, String> {
+        payloads.into_iter().map(|(number, outgoing)| Ok((number, self.body(outgoing, parts)?))).collect()
+    }
+
+    fn named(
+        &mut self,
+        payloads: Vec<(String, Outgoing)>,
+        parts: &mut Parts<'_>,
+    ) -> Result<Vec<(String, Body)>, String> {
+        payloads.into_iter().map(|(name, outgoing)| Ok((name, self.body(outgoing, parts)?))).collect()
+    }
+
+    fn body(&mut self, outgoing: Outgoing, parts: &mut Parts<'_>) -> Result<Body, String> {
+        let items = match &outgoing {
+            Outgoing::One(_) => None,
+            Outgoing::List(items) => Some(items.iter().map(Payload::length).collect::<Vec<u64>>()),
+        };
+        let bytes: u64 = match &items {
+            None => outgoing.payloads()[0].length(),
+            Some(items) => items.iter().map(|length| length.next_multiple_of(ITEM_ALIGN)).sum(),
+        };
+        let data = if bytes <= self.inline_bytes_max {
+            let data = Data::Inline(gather(&outgoing, bytes, parts));
+            parts.core.let_go_all(outgoing.payloads());
+            data
+        } else {
+            self.stream(outgoing, items.is_some(), parts)?
+        };
+        Ok(Body { items, data })
+    }
+
+    fn stream(&mut self, outgoing: Outgoing, list: bool, parts: &mut Parts<'_>) -> Result<Data, String> {
+        let layout = if list { Layout::Items } else { Layout::Bytes };
+        let pieces = outgoing
+            .payloads()
+            .iter()
+            .filter_map(|payload| piece(parts.core.locate(*payload), parts.segments))
+            .collect();
+        *self.streams += 1;
+        let token = *self.streams;
+        let payloads = match outgoing {
+            Outgoing::One(payload) => vec![payload],
+            Outgoing::List(items) => items,
+        };
+        match self.link.stream(pieces, layout, token) {
+            Ok(data) => {
+                self.begun.push((token, payloads));
+                Ok(data)
+            }
+            Err(error) => {
+                parts.core.let_go_all(&payloads);
+                Err(error.to_string())
+            }
+        }
+    }
+}
+
+fn piece(range: PayloadRef, segments: &Segments) -> Option<Piece> {
+    if !range.is_range() {
+        return None;
+    }
+    let segment = match segments.mapping(range.segment)? {
+        Mapping::Executor(segment) => PieceSegment::Foreign(segment.clone()),
+        Mapping::Own(segment) => PieceSegment::Own(segment.clone()),
+    };
+    Piece::new(segment, range.offset, range.length)
+}
+
+fn gather(outgoing: &Outgoing, bytes: u64, parts: &Parts<'_>) -> Vec<u8> {
+    let mut data = Vec::with_capacity(bytes as usize);
+    for payload in outgoing.payloads() {
+        let range = parts.core.locate(*payload);
+        if range.is_range() {
+            let mapping = parts.segments.mapping(range.segment);
+            let read = mapping.and_then(|mapping| mapping.read(range.offset, range.length));
+            data.extend_from_slice(read.unwrap_or_default());
+        }
+        if matches!(outgoing, Outgoing::List(_)) {
+            data.resize(data.len().next_multiple_of(ITEM_ALIGN as usize), 0);
+        }
+    }
+    data
+}
+
+fn numbered(landings: Vec<(u16, Landing)>, segments: &mut Segments) -> Vec<(u16, Incoming)> {
+    landings.into_iter().map(|(number, landing)| (number, incoming(landing, segments))).collect()
+}
+
+/// A payload that has landed, counted as leased.
+fn incoming(landing: Landing, segments: &mut Segments) -> Incoming {
+    match landing {
+        Ok(Landed { range, items }) => {
+            let range = lease_own(range, segments);
+            match items {
+                None => Incoming::One(range),
+                Some(items) => Incoming::List { range, items },
+            }
+        }
+        Err(error) => Incoming::Refused(error.to_string()),
+    }
+}
+
+fn lease_own(range: ArenaRange, segments: &mut Segments) -> PayloadRef {
+    if range.length == 0 {
+        return PayloadRef::EMPTY;
+    }
+    let slot = segments.slot_of_own(range.segment, range.generation);
+    slot.and_then(|slot| segments.lease(slot, range.offset, range.length)).unwrap_or(PayloadRef::EMPTY)
+}

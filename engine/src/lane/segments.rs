@@ -1,0 +1,246 @@
+//! The segments that a lane knows: its executors' and its own, under the numbers by which requests name them.
+//!
+//! It owns the mappings, who has been told of which segment, and how many ranges of each are leased; a segment whose
+//! owner has gone stays until its last range is released. Ranges themselves are the core's
+//! [`leases`](crate::core::lease).
+
+use faasstore::descriptor::{ArenaRange, PayloadRef};
+use faasstore::segment::{SegmentReader, SegmentWriter};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+/// A mapping, by who writes it.
+#[derive(Clone, Debug)]
+pub(crate) enum Mapping {
+    /// An executor's arena: read-only here.
+    Executor(Arc<SegmentReader>),
+    /// The lane's own arena.
+    Own(Arc<SegmentWriter>),
+}
+
+impl Mapping {
+    pub(crate) fn read(&self, offset: u64, length: u64) -> Option<&[u8]> {
+        match self {
+            Self::Executor(segment) => segment.read(offset, length),
+            Self::Own(segment) => segment.read(offset, length),
+        }
+    }
+
+    fn length(&self) -> u64 {
+        match self {
+            Self::Executor(segment) => segment.length(),
+            Self::Own(segment) => segment.length(),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Executor(segment) => segment.fd(),
+            Self::Own(segment) => segment.fd(),
+        }
+    }
+}
+
+/// Whose arena a segment belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// The executor in this place of the lane's table.
+    Executor(u32),
+    /// The lane.
+    Lane,
+    /// An executor that has gone.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Known {
+    mapping: Mapping,
+    owner: Owner,
+    /// Index and generation in its owner's arena.
+    index: u32,
+    index_generation: u32,
+    /// Ranges that are leased.
+    ranges: u64,
+    /// Executors that have been told of it, a bit for each place in the lane's table.
+    told: Vec<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    known: Option<Known>,
+}
+
+/// The table. Slots are used again, under a new generation.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    bytes: u64,
+    /// Segments of the lane's own arena: index and generation there, slot here.
+    own: Vec<(u32, u32, u32)>,
+}
+
+/// A segment that has left the table. Whoever was told of it is to unmap it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Gone {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    told: Vec<u64>,
+}
+
+impl Gone {
+    /// Places of the executors that know it.
+    pub(crate) fn told(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.told.len() as u32 * 64).filter(|place| self.told[(place / 64) as usize] >> (place % 64) & 1 == 1)
+    }
+}
+
+/// What is to be done with a range that was released.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Released {
+    /// Give it back to the executor in this place.
+    ToExecutor(u32, ArenaRange),
+    /// Give it back to the lane's own arena.
+    ToLane(ArenaRange),
+    /// Its owner has gone, and with this range the segment.
+    SegmentGone(Gone),
+    /// Its owner has gone, other ranges of the segment are still held.
+    Kept,
+}
+
+impl Segments {
+    /// Takes a segment in.
+    pub(crate) fn add(&mut self, mapping: Mapping, owner: Owner, index: u32, index_generation: u32) -> u32 {
+        self.bytes += mapping.length();
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        if owner == Owner::Lane {
+            self.own.push((index, index_generation, slot));
+        }
+        self.slots[slot as usize].known =
+            Some(Known { mapping, owner, index, index_generation, ranges: 0, told: Vec::new() });
+        slot
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The slot of a segment of the lane's own arena, by its index and generation there.
+    #[inline]
+    pub(crate) fn slot_of_own(&self, index: u32, generation: u32) -> Option<u32> {
+        self.own.iter().find(|own| own.0 == index && own.1 == generation).map(|own| own.2)
+    }
+
+    #[inline]
+    fn known(&self, slot: u32) -> Option<&Known> {
+        self.slots.get(slot as usize)?.known.as_ref()
+    }
+
+    pub(crate) fn mapping(&self, slot: u32) -> Option<&Mapping> {
+        self.known(slot).map(|known| &known.mapping)
+    }
+
+    /// A range of the segment in `slot`, as requests name it; none if the segment is not of that size.
+    #[inline]
+    pub(crate) fn name(&self, slot: u32, offset: u64, length: u64) -> Option<PayloadRef> {
+        let Slot { generation, known } = self.slots.get(slot as usize)?;
+        let within = offset.checked_add(length)? <= known.as_ref()?.mapping.length();
+        within.then_some(PayloadRef { segment: slot, generation: *generation, offset, length })
+    }
+
+    /// A committed range of the segment in `slot`, as requests name it, counted as leased; none if the segment is not
+    /// of that size.
+    #[inline]
+    pub(crate) fn lease(&mut self, slot: u32, offset: u64, length: u64) -> Option<PayloadRef> {
+        let range = self.name(slot, offset, length)?;
+        self.slots[slot as usize].known.as_mut()?.ranges += 1;
+        Some(range)
+    }
+
+    /// A range is not leased any more.
+    #[inline]
+    pub(crate) fn release(&mut self, range: PayloadRef) -> Released {
+        let Some(Slot { generation, known: Some(known) }) = self.slots.get_mut(range.segment as usize) else {
+            return Released::Kept;
+        };
+        debug_assert_eq!(*generation, range.generation, "a leased segment keeps its slot");
+        known.ranges -= 1;
+        let arena_range = ArenaRange {
+            segment: known.index,
+            generation: known.index_generation,
+            offset: range.offset,
+            length: range.length,
+        };
+        match known.owner {
+            Owner::Executor(place) => Released::ToExecutor(place, arena_range),
+            Owner::Lane => Released::ToLane(arena_range),
+            Owner::Gone if known.ranges == 0 => self.remove(range.segment).map_or(Released::Kept, Released::SegmentGone),
+            Owner::Gone => Released::Kept,
+        }
+    }
+
+    /// Whether the executor has to be told of the segment before it is named to it; it counts as told from now on.
+    #[inline]
+    pub(crate) fn tell(&mut self, slot: u32, executor: u32) -> bool {
+        let Some(known) = self.slots.get_mut(slot as usize).and_then(|slot| slot.known.as_mut()) else { return false };
+        let (word, bit) = ((executor / 64) as usize, 1u64 << (executor % 64));
+        if let Some(told) = known.told.get_mut(word) {
+            if *told & bit != 0 {
+                return false;
+            }
+            *told |= bit;
+            return true;
+        }
+        known.told.resize(word + 1, 0);
+        known.told[word] |= bit;
+        true
+    }
+
+    /// The owner has unmapped a segment; none if something of it is still leased.
+    pub(crate) fn retire(&mut self, slot: u32) -> Option<Gone> {
+        if self.known(slot)?.ranges > 0 {
+            return None;
+        }
+        self.remove(slot)
+    }
+
+    /// An executor has gone: it knows nothing any more, and its segments go with their last ranges. Returns those that
+    /// went at once.
+    pub(crate) fn executor_gone(&mut self, executor: u32) -> Vec<Gone> {
+        let (word, bit) = ((executor / 64) as usize, 1u64 << (executor % 64));
+        let mut gone = Vec::new();
+        for slot in 0..self.slots.len() as u32 {
+            let Some(known) = self.slots[slot as usize].known.as_mut() else { continue };
+            if let Some(told) = known.told.get_mut(word) {
+                *told &= !bit;
+            }
+            if known.owner != Owner::Executor(executor) {
+                continue;
+            }
+            known.owner = Owner::Gone;
+            if known.ranges == 0 {
+                gone.extend(self.remove(slot));
+            }
+        }
+        gone
+    }
+
+    fn remove(&mut self, slot: u32) -> Option<Gone> {
+        let state = &mut self.slots[slot as usize];
+        let known = state.known.take()?;
+        self.own.retain(|own| own.2 != slot);
+        let gone = Gone { slot, generation: state.generation, told: known.told };
+        self.bytes -= known.mapping.length();
+        state.generation = state.generation.wrapping_add(1);
+        self.free.push(slot);
+        Some(gone)
+    }
+}

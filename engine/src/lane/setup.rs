@@ -1,0 +1,62 @@
+//! What a lane is given when it starts: who it is, how it waits, its bounds, and its ends of the queues.
+
+use crate::lane::command::{LaneCommand, LaneReport};
+use crate::status::{Driver, LaneCounters};
+use crossbeam::queue::ArrayQueue;
+use faasstore::binding::WaitStrategy;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// What a lane is given when it starts.
+#[derive(Debug)]
+pub struct LaneSetup {
+    /// Its number, below `lanes`.
+    pub index: u8,
+    /// Lanes of this worker.
+    pub lanes: u8,
+    /// The CPU that it runs on; its thread is pinned before it gets this.
+    pub cpu: u32,
+    /// The worker's name.
+    pub worker_name: Arc<str>,
+    /// The worker's part of invocation ids.
+    pub worker_hash: u32,
+    /// The worker's restart epoch, below 2^24.
+    pub epoch: u32,
+    /// How it waits, and how its executors do.
+    pub wait: WaitStrategy,
+    /// How long it polls before it parks, in nanoseconds; counts for [`WaitStrategy::Adaptive`] alone.
+    pub spin_budget_ns: u64,
+    /// Whether a poll that found nothing yields its CPU: set when more threads poll than there are CPUs.
+    pub yields: Yields,
+    /// How it does I/O.
+    pub driver: Driver,
+    /// From the control thread, which rings `command_bell` after each push.
+    pub commands: Arc<ArrayQueue<LaneCommand>>,
+    /// A non-blocking eventfd, readable while commands wait.
+    pub command_bell: OwnedFd,
+    /// To the control thread; notify `report_notify` after each push. When it is full, keep the report and try again.
+    pub reports: Arc<ArrayQueue<LaneReport>>,
+    /// Wakes the control thread.
+    pub report_notify: Arc<Notify>,
+    /// Its counters; it alone writes them.
+    pub counters: Arc<LaneCounters>,
+    /// Invocations in flight that were taken here, at most; a plan may say less.
+    pub in_flight_max: u32,
+    /// Bytes of one payload, at most; a plan may say less.
+    pub payload_bytes_max: u64,
+    /// Bytes of the lane's own segments together, at most.
+    pub arena_bytes_max: u64,
+    /// How long an executor beyond the first of its pool may be idle before it is ended.
+    pub keep_alive: Duration,
+}
+
+/// Whether a poll that found nothing yields its CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Yields {
+    /// No: every polling thread has a CPU of its own.
+    Never,
+    /// Yes: elsewhere that mistake has cost a factor of 75.
+    Always,
+}

@@ -1,0 +1,545 @@
+//! Whether a plan that came from the network can be followed: every index, name, kind and bound in it.
+//!
+//! [`Plan::check`] is pure. What it has passed may be used without further checks of bounds: indices are in range,
+//! every edge runs from a lower node number to a higher one, names are unique, kinds fit. Whether this host can serve
+//! the plan (executables, memory, peers) is for the control thread to find out.
+
+use crate::greeting::WORKER_NAME_BYTES_MAX;
+use crate::plan::{NodeId, NodePlan, Plan, Source, WorkerIndex};
+use faasstore::binding::Kind;
+use std::collections::{HashMap, HashSet};
+
+mod error;
+mod rules;
+pub use error::PlanError;
+use rules::{Check, check_name, distinct, fits, in_range, index, rising, unique};
+
+/// Longest name of a workflow, node, port or the like, in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Executors of one executable on one worker, at most.
+pub const SCALE_MAX: u16 = 1024;
+/// Attempts of one activation, at most.
+pub const ATTEMPTS_MAX: u32 = 1000;
+/// Payloads up to this many bytes may travel inside a message, at most; larger ones are streamed.
+pub const INLINE_BYTES_MAX: u32 = 1 << 20;
+/// Items of one list, at most: their numbers must stay below [`faasstore::descriptor::NO_ITEM`].
+pub const ITEMS_MAX: u32 = 1 << 28;
+
+impl Plan {
+    /// Checks every part of the plan that does not depend on a host.
+    ///
+    /// # Errors
+    /// The first [`PlanError`] found, in the order of the plan's fields.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let place = || "the plan".to_owned();
+        check_name(place, "a workflow", &self.workflow)?;
+        in_range(place, "version", self.version.into(), 1, u32::MAX.into())?;
+        self.check_workers()?;
+        unique(
+            place,
+            "input",
+            self.inputs.iter().map(|input| input.name.as_str()),
+        )?;
+        in_range(
+            place,
+            "number of inputs",
+            self.inputs.len() as u64,
+            0,
+            u16::MAX.into(),
+        )?;
+        self.check_limits()?;
+        self.check_executables()?;
+        let nodes = self.check_node_list()?;
+        let participants = self.check_participants()?;
+        let scope = Scope {
+            plan: self,
+            nodes,
+            participants,
+        };
+        for node in &self.nodes {
+            scope.check_node(node)?;
+        }
+        scope.check_outputs()
+    }
+
+    fn check_workers(&self) -> Check {
+        let place = || "the plan's workers".to_owned();
+        index(
+            || "the plan's own worker".to_owned(),
+            "worker",
+            self.me.into(),
+            self.workers.len(),
+        )?;
+        in_range(
+            place,
+            "number of workers",
+            self.workers.len() as u64,
+            1,
+            WorkerIndex::MAX.into(),
+        )?;
+        unique(
+            place,
+            "worker",
+            self.workers.iter().map(|worker| worker.name.as_str()),
+        )?;
+        unique(
+            place,
+            "address",
+            self.workers.iter().map(|worker| worker.address.as_str()),
+        )?;
+        for worker in &self.workers {
+            let place = || format!("worker {:?}", worker.name);
+            in_range(
+                place,
+                "length of its name",
+                worker.name.len() as u64,
+                1,
+                WORKER_NAME_BYTES_MAX as u64,
+            )?;
+            in_range(
+                place,
+                "number of lanes",
+                worker.lanes.into(),
+                1,
+                u8::MAX.into(),
+            )?;
+            if worker
+                .address
+                .rsplit_once(':')
+                .is_none_or(|(_, port)| port.parse::<u16>().is_err())
+            {
+                return Err(PlanError::Name {
+                    place: place(),
+                    what: "an address",
+                    name: worker.address.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Check {
+        let place = || "the plan's limits".to_owned();
+        let limits = &self.limits;
+        in_range(
+            place,
+            "in_flight_max",
+            limits.in_flight_max.into(),
+            1,
+            u32::MAX.into(),
+        )?;
+        in_range(
+            place,
+            "payload_bytes_max",
+            limits.payload_bytes_max,
+            1,
+            u64::MAX,
+        )?;
+        in_range(
+            place,
+            "inline_bytes_max",
+            limits.inline_bytes_max.into(),
+            0,
+            INLINE_BYTES_MAX.into(),
+        )?;
+        in_range(
+            place,
+            "items_max",
+            limits.items_max.into(),
+            1,
+            ITEMS_MAX.into(),
+        )
+    }
+
+    fn check_executables(&self) -> Check {
+        let names = self
+            .executables
+            .iter()
+            .map(|executable| executable.name.as_str());
+        unique(|| "the plan's executables".to_owned(), "executable", names)?;
+        for executable in &self.executables {
+            let place = || format!("executable {:?}", executable.name);
+            // The name is joined to the functions folder, and must not lead out of it.
+            let leads_elsewhere =
+                executable.name.contains(['/', '\\']) || matches!(&*executable.name, "." | "..");
+            if leads_elsewhere {
+                let name = executable.name.clone();
+                return Err(PlanError::Name {
+                    place: place(),
+                    what: "an executable",
+                    name,
+                });
+            }
+            in_range(place, "scale", executable.scale.into(), 1, SCALE_MAX.into())?;
+            // Up to 1 TiB, so that no sum over executables and their scales overflows.
+            in_range(
+                place,
+                "memory_mib",
+                executable.memory_mib.into(),
+                1,
+                1 << 20,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Checks numbers and names of all nodes, and says what each gives to its consumers.
+    fn check_node_list(&self) -> Result<HashMap<NodeId, Producer>, PlanError> {
+        rising(
+            || "the plan's nodes".to_owned(),
+            "node numbers",
+            self.nodes.iter().map(|node| node.id.into()),
+        )?;
+        let remote_ids = self.remote_nodes.iter().map(|node| node.id.into());
+        rising(
+            || "the plan's remote nodes".to_owned(),
+            "node numbers",
+            remote_ids,
+        )?;
+        let local_names = self.nodes.iter().map(|node| node.name.as_str());
+        let names = local_names.chain(self.remote_nodes.iter().map(|node| node.name.as_str()));
+        unique(|| "the plan's nodes".to_owned(), "node", names)?;
+
+        let mut producers = HashMap::with_capacity(self.nodes.len() + self.remote_nodes.len());
+        for node in &self.nodes {
+            let gives = |kind| {
+                if node.foreach.is_some() {
+                    Kind::List
+                } else {
+                    kind
+                }
+            };
+            let outputs = node
+                .outputs
+                .iter()
+                .map(|output| gives(output.kind))
+                .collect();
+            producers.insert(
+                node.id,
+                Producer {
+                    worker: self.me,
+                    outputs,
+                },
+            );
+        }
+        for node in &self.remote_nodes {
+            let place = || format!("remote node {:?}", node.name);
+            index(place, "worker", node.worker.into(), self.workers.len())?;
+            let producer = Producer {
+                worker: node.worker,
+                outputs: node.outputs.clone(),
+            };
+            let local_too = producers.insert(node.id, producer).is_some();
+            if local_too || node.worker == self.me {
+                return Err(PlanError::Twice {
+                    place: place(),
+                    what: "node",
+                    name: node.id.to_string(),
+                });
+            }
+        }
+        Ok(producers)
+    }
+
+    /// Checks who takes part, and returns whom.
+    fn check_participants(&self) -> Result<HashSet<WorkerIndex>, PlanError> {
+        let place = || "the plan's participants".to_owned();
+        rising(
+            place,
+            "worker numbers",
+            self.participants.iter().map(|part| part.worker.into()),
+        )?;
+        for part in &self.participants {
+            index(place, "worker", part.worker.into(), self.workers.len())?;
+            let place = || {
+                format!(
+                    "participant {:?}",
+                    self.workers[usize::from(part.worker)].name
+                )
+            };
+            distinct(place, "input", &part.inputs)?;
+            for &input in &part.inputs {
+                index(place, "workflow input", input.into(), self.inputs.len())?;
+            }
+        }
+        let participants: HashSet<_> = self.participants.iter().map(|part| part.worker).collect();
+        let wrong = |reason| {
+            Err(PlanError::Participants {
+                place: place(),
+                reason,
+            })
+        };
+        match (participants.contains(&self.me), self.nodes.is_empty()) {
+            _ if participants.is_empty() => wrong("no worker takes part"),
+            (false, false) => wrong("this worker has nodes, but is not listed"),
+            (true, true) => wrong("this worker is listed, but has no nodes"),
+            _ => Ok(participants),
+        }
+    }
+}
+
+/// What a node gives to its consumers.
+struct Producer {
+    worker: WorkerIndex,
+    outputs: Vec<Kind>,
+}
+
+/// What the plan's nodes and outputs may refer to.
+struct Scope<'a> {
+    plan: &'a Plan,
+    nodes: HashMap<NodeId, Producer>,
+    participants: HashSet<WorkerIndex>,
+}
+
+impl Scope<'_> {
+    fn check_node(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        check_name(place, "a node", &node.name)?;
+        check_name(place, "a function", &node.function)?;
+        index(
+            place,
+            "executable",
+            node.executable.into(),
+            self.plan.executables.len(),
+        )?;
+        in_range(
+            place,
+            "number of inputs",
+            node.inputs.len() as u64,
+            0,
+            u16::MAX.into(),
+        )?;
+        in_range(
+            place,
+            "number of outputs",
+            node.outputs.len() as u64,
+            0,
+            u16::MAX.into(),
+        )?;
+        in_range(
+            place,
+            "retry.attempts",
+            node.retry.attempts.into(),
+            1,
+            ATTEMPTS_MAX.into(),
+        )?;
+        if let Some(timeout_ms) = node.timeout_ms {
+            in_range(place, "timeout_ms", timeout_ms.into(), 1, u32::MAX.into())?;
+        }
+        self.check_inputs(node)?;
+        unique(
+            place,
+            "output",
+            node.outputs.iter().map(|output| output.name.as_str()),
+        )?;
+        if node.foreach.is_some() && node.outputs.iter().any(|output| output.kind == Kind::List) {
+            return Err(PlanError::Nested { place: place() });
+        }
+        distinct(place, "`after` node", &node.after)?;
+        for &after in &node.after {
+            self.check_producer(place, after, node.id)?;
+        }
+        self.check_remote_consumers(node)
+    }
+
+    fn check_inputs(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        unique(
+            place,
+            "input",
+            node.inputs.iter().map(|input| input.name.as_str()),
+        )?;
+        if let Some(list) = node.foreach {
+            let place = || format!("foreach of node {:?}", node.name);
+            match self.kind_of(place, list, Some(node.id))? {
+                None => return Err(PlanError::Item { place: place() }),
+                Some(gives) => fits(place, Kind::List, gives)?,
+            }
+        }
+        for input in &node.inputs {
+            let place = || format!("node {:?}, input {:?}", node.name, input.name);
+            match (
+                self.kind_of(place, input.source, Some(node.id))?,
+                node.foreach,
+            ) {
+                (Some(gives), _) => fits(place, input.kind, gives)?,
+                (None, None) => return Err(PlanError::Item { place: place() }),
+                // An item's bytes may be a value's: only the list's producer knows.
+                (None, Some(_)) if input.kind == Kind::List => {
+                    fits(place, input.kind, Kind::Bytes)?
+                }
+                (None, Some(_)) => {}
+            }
+        }
+        let mine = self
+            .plan
+            .participants
+            .iter()
+            .find(|part| part.worker == self.plan.me);
+        let sources = node
+            .foreach
+            .into_iter()
+            .chain(node.inputs.iter().map(|input| input.source));
+        for source in sources {
+            if let Source::Input(input) = source
+                && !mine.is_some_and(|part| part.inputs.contains(&input))
+            {
+                let reason = "reads a workflow input that this worker is not listed to get";
+                return Err(PlanError::Participants {
+                    place: place(),
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_remote_consumers(&self, node: &NodePlan) -> Check {
+        let place = || format!("remote consumers of node {:?}", node.name);
+        let workers: Vec<_> = node
+            .remote_consumers
+            .iter()
+            .map(|consumer| consumer.worker)
+            .collect();
+        distinct(place, "worker", &workers)?;
+        for consumer in &node.remote_consumers {
+            index(
+                place,
+                "worker",
+                consumer.worker.into(),
+                self.plan.workers.len(),
+            )?;
+            if consumer.worker == self.plan.me {
+                let reason = "this worker is no remote consumer of its own";
+                return Err(PlanError::Participants {
+                    place: place(),
+                    reason,
+                });
+            }
+            self.check_takes_part(place, consumer.worker)?;
+            distinct(place, "output", &consumer.outputs)?;
+            for &output in &consumer.outputs {
+                index(place, "output", output.into(), node.outputs.len())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_outputs(&self) -> Check {
+        let outputs = &self.plan.outputs;
+        unique(
+            || "the plan's outputs".to_owned(),
+            "output",
+            outputs.iter().map(|output| output.name.as_str()),
+        )?;
+        in_range(
+            || "the plan".to_owned(),
+            "number of outputs",
+            outputs.len() as u64,
+            0,
+            u16::MAX.into(),
+        )?;
+        for node in &self.plan.remote_nodes {
+            self.check_takes_part(|| format!("remote node {:?}", node.name), node.worker)?;
+        }
+        for output in outputs {
+            let place = || format!("workflow output {:?}", output.name);
+            index(
+                place,
+                "worker",
+                output.worker.into(),
+                self.plan.workers.len(),
+            )?;
+            match output.source {
+                Source::Item => return Err(PlanError::Item { place: place() }),
+                Source::Input(_) => {
+                    if let Some(gives) = self.kind_of(place, output.source, None)? {
+                        fits(place, output.kind, gives)?;
+                    }
+                }
+                Source::Output { node, .. } => {
+                    self.check_takes_part(place, output.worker)?;
+                    // A plan need not hold a node of another worker just because an output comes from there; what it
+                    // holds must agree.
+                    if output.worker == self.plan.me || self.nodes.contains_key(&node) {
+                        let gives = self.kind_of(place, output.source, None)?;
+                        gives.map_or(Ok(()), |gives| fits(place, output.kind, gives))?;
+                        if self
+                            .nodes
+                            .get(&node)
+                            .is_some_and(|producer| producer.worker != output.worker)
+                        {
+                            let reason =
+                                "is said to come from another worker than its node runs on";
+                            return Err(PlanError::Participants {
+                                place: place(),
+                                reason,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The kind that a source gives, once it is known to exist and, for a `consumer`, to come before it; `None` for
+    /// an item.
+    fn kind_of(
+        &self,
+        place: impl Fn() -> String + Copy,
+        source: Source,
+        consumer: Option<NodeId>,
+    ) -> Result<Option<Kind>, PlanError> {
+        match source {
+            Source::Item => Ok(None),
+            Source::Input(input) => {
+                index(
+                    place,
+                    "workflow input",
+                    input.into(),
+                    self.plan.inputs.len(),
+                )?;
+                Ok(Some(self.plan.inputs[usize::from(input)].kind))
+            }
+            Source::Output { node, output } => {
+                // A workflow output comes after every node.
+                let producer = self.check_producer(place, node, consumer.unwrap_or(NodeId::MAX))?;
+                index(place, "output", output.into(), producer.outputs.len())?;
+                Ok(Some(producer.outputs[usize::from(output)]))
+            }
+        }
+    }
+
+    fn check_producer(
+        &self,
+        place: impl Fn() -> String,
+        producer: NodeId,
+        consumer: NodeId,
+    ) -> Result<&Producer, PlanError> {
+        if producer >= consumer {
+            return Err(PlanError::Order {
+                place: place(),
+                producer,
+                consumer,
+            });
+        }
+        self.nodes.get(&producer).ok_or_else(|| PlanError::Node {
+            place: place(),
+            node: producer,
+        })
+    }
+
+    fn check_takes_part(&self, place: impl Fn() -> String, worker: WorkerIndex) -> Check {
+        if self.participants.contains(&worker) {
+            return Ok(());
+        }
+        Err(PlanError::Participants {
+            place: place(),
+            reason: "names a worker that is no participant",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! Each field of a plan, made wrong in turn, is refused by name.
+
+use super::*;
+use crate::plan::{
+    Declaration, DeploymentId, ExecutablePlan, InputPlan, Limits, Participant, RemoteConsumer,
+    RemoteNode, Retry, WorkerRef, WorkflowOutput,
+};
+
+fn worker(name: &str, port: u16) -> WorkerRef {
+    WorkerRef {
+        name: name.into(),
+        address: format!("127.0.0.1:{port}"),
+        lanes: 1,
+    }
+}
+
+fn declaration(name: &str, kind: Kind) -> Declaration {
+    Declaration {
+        name: name.into(),
+        kind,
+    }
+}
+
+fn input(name: &str, kind: Kind, source: Source) -> InputPlan {
+    InputPlan {
+        name: name.into(),
+        kind,
+        source,
+    }
+}
+
+fn node(id: NodeId, name: &str) -> NodePlan {
+    NodePlan {
+        id,
+        name: name.into(),
+        executable: 0,
+        function: name.into(),
+        foreach: None,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        after: Vec::new(),
+        retry: Retry::default(),
+        timeout_ms: None,
+        remote_consumers: Vec::new(),
+    }
+}
+
+/// Word count on worker `a`, with `audit` of worker `b` between `count` and `merge`.
+fn plan() -> Plan {
+    let split = NodePlan {
+        inputs: vec![input("text", Kind::Bytes, Source::Input(0))],
+        outputs: vec![declaration("chunks", Kind::List)],
+        ..node(0, "split")
+    };
+    let chunks = Source::Output { node: 0, output: 0 };
+    let count = NodePlan {
+        foreach: Some(chunks),
+        inputs: vec![input("chunk", Kind::Bytes, Source::Item)],
+        outputs: vec![declaration("counts", Kind::Bytes)],
+        remote_consumers: vec![RemoteConsumer {
+            worker: 1,
+            outputs: vec![0],
+        }],
+        ..node(1, "count")
+    };
+    let merge = NodePlan {
+        inputs: vec![
+            input("counts", Kind::List, Source::Output { node: 1, output: 0 }),
+            input("audit", Kind::Bytes, Source::Output { node: 2, output: 0 }),
+        ],
+        outputs: vec![declaration("totals", Kind::Bytes)],
+        after: vec![0],
+        ..node(3, "merge")
+    };
+    Plan {
+        deployment: DeploymentId(1),
+        workflow: "wordcount".into(),
+        version: 1,
+        me: 0,
+        workers: vec![worker("a", 1), worker("b", 2), worker("c", 3)],
+        inputs: vec![
+            declaration("text", Kind::Bytes),
+            declaration("limit", Kind::Value),
+        ],
+        outputs: vec![WorkflowOutput {
+            name: "totals".into(),
+            kind: Kind::Bytes,
+            source: Source::Output { node: 3, output: 0 },
+            worker: 0,
+        }],
+        participants: vec![
+            Participant {
+                worker: 0,
+                inputs: vec![0],
+            },
+            Participant {
+                worker: 1,
+                inputs: vec![],
+            },
+        ],
+        nodes: vec![split, count, merge],
+        remote_nodes: vec![RemoteNode {
+            id: 2,
+            name: "audit".into(),
+            worker: 1,
+            outputs: vec![Kind::Value],
+        }],
+        executables: vec![ExecutablePlan {
+            name: "wordcount".into(),
+            scale: 2,
+            memory_mib: 64,
+        }],
+        limits: Limits::default(),
+    }
+}
+
+/// The error of the plan once `change` has made it wrong.
+fn refused(change: impl FnOnce(&mut Plan)) -> PlanError {
+    let mut plan = plan();
+    change(&mut plan);
+    plan.check().expect_err("the plan is wrong")
+}
+
+macro_rules! refuses {
+    ($($change:expr => $error:pat),+ $(,)?) => {
+        $({
+            let error = refused($change);
+            assert!(matches!(error, $error), "{}: {error:?}", stringify!($change));
+        })+
+    };
+}
+
+#[test]
+fn a_good_plan_passes() {
+    plan().check().unwrap();
+}
+
+#[test]
+fn an_entry_worker_without_nodes_passes() {
+    let mut plan = plan();
+    plan.me = 2;
+    plan.nodes.clear();
+    plan.remote_nodes.clear();
+    plan.executables.clear();
+    plan.check().unwrap();
+}
+
+#[test]
+fn an_index_out_of_bounds_is_refused_by_name() {
+    refuses! {
+        |p: &mut Plan| p.me = 3 => PlanError::Index { what: "worker", index: 3, count: 3, .. },
+        |p: &mut Plan| p.nodes[0].executable = 1 => PlanError::Index { what: "executable", .. },
+        |p: &mut Plan| p.nodes[0].inputs[0].source = Source::Input(2) => PlanError::Index { what: "workflow input", .. },
+        |p: &mut Plan| p.nodes[2].inputs[0].source = Source::Output { node: 1, output: 1 } =>
+            PlanError::Index { what: "output", .. },
+        |p: &mut Plan| p.nodes[1].foreach = Some(Source::Output { node: 0, output: 9 }) =>
+            PlanError::Index { what: "output", .. },
+        |p: &mut Plan| p.nodes[1].remote_consumers[0].worker = 7 => PlanError::Index { what: "worker", .. },
+        |p: &mut Plan| p.nodes[1].remote_consumers[0].outputs = vec![1] => PlanError::Index { what: "output", .. },
+        |p: &mut Plan| p.remote_nodes[0].worker = 3 => PlanError::Index { what: "worker", .. },
+        |p: &mut Plan| p.participants[1].worker = 3 => PlanError::Index { what: "worker", .. },
+        |p: &mut Plan| p.participants[0].inputs = vec![0, 2] => PlanError::Index { what: "workflow input", .. },
+        |p: &mut Plan| p.outputs[0].worker = 3 => PlanError::Index { what: "worker", .. },
+        |p: &mut Plan| p.outputs[0].source = Source::Output { node: 3, output: 1 } =>
+            PlanError::Index { what: "output", .. },
+        |p: &mut Plan| p.outputs[0].source = Source::Input(5) => PlanError::Index { what: "workflow input", .. },
+    }
+}
+
+#[test]
+fn an_edge_that_does_not_run_forward_is_refused() {
+    refuses! {
+        |p: &mut Plan| p.nodes[0].after = vec![0] => PlanError::Order { producer: 0, consumer: 0, .. },
+        |p: &mut Plan| p.nodes[0].after = vec![3] => PlanError::Order { .. },
+        |p: &mut Plan| p.nodes[1].foreach = Some(Source::Output { node: 2, output: 0 }) => PlanError::Order { .. },
+        |p: &mut Plan| p.nodes[2].inputs[0].source = Source::Output { node: 4, output: 0 } => PlanError::Order { .. },
+        |p: &mut Plan| p.nodes.swap(0, 1) => PlanError::Rising { .. },
+        |p: &mut Plan| p.nodes[1].id = 0 => PlanError::Rising { .. },
+        |p: &mut Plan| p.participants.swap(0, 1) => PlanError::Rising { .. },
+    }
+}
+
+#[test]
+fn a_node_that_is_not_there_is_refused() {
+    refuses! {
+        |p: &mut Plan| p.remote_nodes.clear() => PlanError::Node { node: 2, .. },
+        |p: &mut Plan| { p.nodes.remove(0); } => PlanError::Node { node: 0, .. },
+        |p: &mut Plan| p.outputs[0].source = Source::Output { node: 9, output: 0 } => PlanError::Node { node: 9, .. },
+    }
+}
+
+#[test]
+fn what_stands_there_twice_is_refused() {
+    refuses! {
+        |p: &mut Plan| p.workers[1].name = "a".into() => PlanError::Twice { what: "worker", .. },
+        |p: &mut Plan| p.workers[1].address = p.workers[0].address.clone() => PlanError::Twice { what: "address", .. },
+        |p: &mut Plan| p.inputs[1].name = "text".into() => PlanError::Twice { what: "input", .. },
+        |p: &mut Plan| p.nodes[1].name = "split".into() => PlanError::Twice { what: "node", .. },
+        |p: &mut Plan| p.remote_nodes[0].name = "split".into() => PlanError::Twice { what: "node", .. },
+        |p: &mut Plan| p.remote_nodes[0].id = 1 => PlanError::Twice { what: "node", .. },
+        |p: &mut Plan| p.remote_nodes[0].worker = 0 => PlanError::Twice { what: "node", .. },
+        |p: &mut Plan| p.nodes[2].inputs[1].name = "counts".into() => PlanError::Twice { what: "input", .. },
+        |p: &mut Plan| p.nodes[2].after = vec![0, 0] => PlanError::Twice { .. },
+        |p: &mut Plan| p.nodes[0].outputs.push(declaration("chunks", Kind::Bytes)) =>
+            PlanError::Twice { what: "output", .. },
+        |p: &mut Plan| p.outputs.push(p.outputs[0].clone()) => PlanError::Twice { what: "output", .. },
+        |p: &mut Plan| p.executables.push(p.executables[0].clone()) => PlanError::Twice { what: "executable", .. },
+        |p: &mut Plan| p.nodes[1].remote_consumers[0].outputs = vec![0, 0] => PlanError::Twice { what: "output", .. },
+        |p: &mut Plan| p.participants[0].inputs = vec![0, 0] => PlanError::Twice { what: "input", .. },
+    }
+}
+
+#[test]
+fn a_kind_that_does_not_fit_is_refused() {
+    refuses! {
+        |p: &mut Plan| p.nodes[0].inputs[0].kind = Kind::List => PlanError::Kind { .. },
+        |p: &mut Plan| p.nodes[0].inputs[0].kind = Kind::Value => PlanError::Kind { .. },
+        |p: &mut Plan| p.nodes[1].foreach = Some(Source::Input(0)) => PlanError::Kind { takes: Kind::List, .. },
+        |p: &mut Plan| p.nodes[1].inputs[0].kind = Kind::List => PlanError::Kind { .. },
+        |p: &mut Plan| p.nodes[2].inputs[0].kind = Kind::Bytes => PlanError::Kind { gives: Kind::List, .. },
+        |p: &mut Plan| p.outputs[0].kind = Kind::List => PlanError::Kind { .. },
+        |p: &mut Plan| p.nodes[1].outputs[0].kind = Kind::List => PlanError::Nested { .. },
+        |p: &mut Plan| p.nodes[0].inputs[0].source = Source::Item => PlanError::Item { .. },
+        |p: &mut Plan| p.nodes[1].foreach = Some(Source::Item) => PlanError::Item { .. },
+        |p: &mut Plan| p.outputs[0].source = Source::Item => PlanError::Item { .. },
+    }
+}
+
+#[test]
+fn a_name_that_is_none_or_leads_elsewhere_is_refused() {
+    refuses! {
+        |p: &mut Plan| p.workflow.clear() => PlanError::Name { what: "a workflow", .. },
+        |p: &mut Plan| p.workflow = "x".repeat(257) => PlanError::Name { .. },
+        |p: &mut Plan| p.nodes[0].name = "a\nb".into() => PlanError::Name { .. },
+        |p: &mut Plan| p.nodes[0].function.clear() => PlanError::Name { what: "a function", .. },
+        |p: &mut Plan| p.workers[1].address = "nowhere".into() => PlanError::Name { what: "an address", .. },
+        |p: &mut Plan| p.executables[0].name = "../sh".into() => PlanError::Name { what: "an executable", .. },
+        |p: &mut Plan| p.executables[0].name = "/bin/sh".into() => PlanError::Name { what: "an executable", .. },
+        |p: &mut Plan| p.executables[0].name = "..".into() => PlanError::Name { what: "an executable", .. },
+        |p: &mut Plan| p.executables[0].name = "a\0b".into() => PlanError::Name { .. },
+    }
+}
+
+#[test]
+fn a_number_outside_its_bounds_is_refused() {
+    refuses! {
+        |p: &mut Plan| p.version = 0 => PlanError::Range { what: "version", .. },
+        |p: &mut Plan| p.workers[1].lanes = 0 => PlanError::Range { what: "number of lanes", .. },
+        |p: &mut Plan| p.executables[0].scale = 0 => PlanError::Range { what: "scale", .. },
+        |p: &mut Plan| p.executables[0].scale = SCALE_MAX + 1 => PlanError::Range { what: "scale", .. },
+        |p: &mut Plan| p.executables[0].memory_mib = 0 => PlanError::Range { what: "memory_mib", .. },
+        |p: &mut Plan| p.executables[0].memory_mib = u32::MAX => PlanError::Range { what: "memory_mib", .. },
+        |p: &mut Plan| p.nodes[0].retry.attempts = 0 => PlanError::Range { what: "retry.attempts", .. },
+        |p: &mut Plan| p.nodes[0].retry.attempts = u32::MAX => PlanError::Range { what: "retry.attempts", .. },
+        |p: &mut Plan| p.nodes[0].timeout_ms = Some(0) => PlanError::Range { what: "timeout_ms", .. },
+        |p: &mut Plan| p.limits.in_flight_max = 0 => PlanError::Range { what: "in_flight_max", .. },
+        |p: &mut Plan| p.limits.payload_bytes_max = 0 => PlanError::Range { what: "payload_bytes_max", .. },
+        |p: &mut Plan| p.limits.inline_bytes_max = u32::MAX => PlanError::Range { what: "inline_bytes_max", .. },
+        |p: &mut Plan| p.limits.items_max = 0 => PlanError::Range { what: "items_max", .. },
+        |p: &mut Plan| p.limits.items_max = u32::MAX => PlanError::Range { what: "items_max", .. },
+    }
+}
+
+#[test]
+fn who_takes_part_must_be_listed() {
+    refuses! {
+        |p: &mut Plan| p.participants.clear() => PlanError::Participants { .. },
+        |p: &mut Plan| { p.participants.remove(0); } => PlanError::Participants { .. },
+        |p: &mut Plan| { p.participants.remove(1); } => PlanError::Participants { .. },
+        |p: &mut Plan| p.participants[0].inputs.clear() => PlanError::Participants { .. },
+        |p: &mut Plan| p.nodes[1].remote_consumers[0].worker = 0 => PlanError::Participants { .. },
+        |p: &mut Plan| p.nodes[1].remote_consumers[0].worker = 2 => PlanError::Participants { .. },
+        |p: &mut Plan| p.outputs[0].worker = 1 => PlanError::Participants { .. },
+        |p: &mut Plan| p.outputs[0].worker = 2 => PlanError::Participants { .. },
+        |p: &mut Plan| {
+            p.nodes.clear();
+            p.outputs.clear();
+        } => PlanError::Participants { .. },
+    }
+}
+
+#[test]
+fn an_error_says_where() {
+    let error = refused(|p| p.nodes[2].inputs[1].kind = Kind::List);
+    assert_eq!(
+        error.to_string(),
+        "node \"merge\", input \"audit\": takes List, but its source gives Value"
+    );
+}

@@ -1,0 +1,368 @@
+//! What a worker tells of itself: the report behind `faasflow status`, and the counters that feed it.
+//!
+//! [`LaneCounters`] are written by one lane and read by whoever asks; [`WorkerStatus`] is the whole report, which
+//! travels as JSON so that other programs can read it. This file only describes: the control thread gathers.
+
+use crate::plan::DeploymentId;
+use faasstore::binding::WaitStrategy;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that one thread writes and any thread reads.
+///
+/// An increment is a plain load and store, not a locked instruction: with one writer none can be lost, and a lane
+/// counts on its hot path. A reader sees a value that was true a moment ago.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; for the one writer alone. Wraps after 2^64.
+    #[inline]
+    pub fn add(&self, amount: u64) {
+        self.0
+            .store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    /// Takes away; for the one writer alone. A gauge must not go below zero.
+    #[inline]
+    pub fn subtract(&self, amount: u64) {
+        let now = self.0.load(Relaxed);
+        debug_assert!(amount <= now, "a gauge of {now} was lowered by {amount}");
+        self.0.store(now.saturating_sub(amount), Relaxed);
+    }
+
+    /// Sets a gauge; for the one writer alone.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The value a moment ago.
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($(#[$meta:meta])* $type:ident { $($(#[doc = $doc:literal])+ $name:ident,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct $type { $($(#[doc = $doc])+ pub $name: Counter,)+ }
+
+        impl $type {
+            /// The names of all counters, in the order of [`Self::values`].
+            pub const NAMES: &[&str] = &[$(stringify!($name)),+];
+
+            /// The values of all counters, each as it was a moment ago.
+            #[must_use]
+            pub fn values(&self) -> [u64; Self::NAMES.len()] {
+                [$(self.$name.get()),+]
+            }
+
+            /// Adds all counters to `sums`, by name.
+            pub fn add_to(&self, sums: &mut BTreeMap<String, u64>) {
+                for (name, value) in Self::NAMES.iter().zip(self.values()) {
+                    *sums.entry((*name).to_owned()).or_default() += value;
+                }
+            }
+        }
+    };
+}
+
+counters!(
+    /// What one lane counts. It alone writes them.
+    ///
+    /// They lie together, on cache lines that no other writer touches (two lines at a time, as CPUs prefetch them in
+    /// pairs): padding each by itself would cost the lane a cache line for every counter that it raises.
+    LaneCounters {
+        /// Invocations that this lane took at its door; the next one's sequence.
+        invocations_taken,
+        /// Of those it took, how many were answered with their outputs.
+        invocations_ended,
+        /// Of those it took, how many were answered with a failure.
+        invocations_failed,
+        /// Wishes of clients that were refused at the door.
+        invocations_refused,
+        /// Gauge: invocations that this lane took and has not yet answered.
+        in_flight,
+        /// Gauge: invocations of which this lane keeps any state, its own and its peers'.
+        invocations_held,
+        /// Activations dispatched to executors, retries included.
+        activations,
+        /// Nodes, and items of foreach nodes, that became ready.
+        triggers,
+        /// State events sent to peers.
+        events_sent,
+        /// State events that came from peers.
+        events_received,
+        /// Results and messages that came after what they belong to was decided.
+        late_dropped,
+        /// Activations that were tried again.
+        retries,
+        /// Activations that exceeded their timeout.
+        timeouts,
+        /// Executors that ended without being told to.
+        executor_deaths,
+        /// Messages of executors that broke the rules of shared memory; each ended its executor.
+        corrupt_messages,
+        /// Frames of peers and clients that were no valid frames, or had no place; each ended its connection.
+        bad_frames,
+        /// Gauge: ranges of segments in use by invocations.
+        leases,
+        /// Gauge: bytes of those ranges.
+        lease_bytes,
+        /// Gauge: segments in the lane's table.
+        segments,
+        /// Gauge: bytes of those segments.
+        segment_bytes,
+        /// Gauge: executors.
+        executors,
+        /// Gauge: connections of clients.
+        clients,
+        /// Gauge: connections to and from peers.
+        links,
+        /// Payloads that came in chunks.
+        transfers_in,
+        /// Payloads that were sent in chunks.
+        transfers_out,
+        /// Bytes received from peers and clients.
+        bytes_in,
+        /// Bytes sent to peers and clients.
+        bytes_out,
+        /// Executors that were woken by a doorbell.
+        doorbells,
+        /// Times the lane parked.
+        parks,
+        /// System calls that the lane made.
+        system_calls,
+        /// Answers that could not be delivered, because the client was gone.
+        answers_dropped,
+    }
+);
+
+counters!(
+    /// What the control thread counts. It alone writes them.
+    ControlCounters {
+        /// Connections accepted.
+        connections,
+        /// Connections that greeted as they should.
+        greeted,
+        /// Connections refused, for a wrong key or a wrong greeting.
+        greetings_refused,
+        /// Connections that did not finish their greeting in time.
+        greetings_expired,
+        /// Connections turned away because too many others were still to greet.
+        greetings_crowded_out,
+        /// Frames on control connections, or instead of a greeting, that were no valid frames or had no place.
+        bad_control_frames,
+        /// Connections that no lane could take, its queue being full.
+        connections_dropped,
+        /// Plans refused.
+        plans_refused,
+        /// Plans accepted.
+        plans_accepted,
+        /// Executors started.
+        executors_started,
+        /// Executors that could not be started.
+        executor_starts_failed,
+        /// Links to peers that were made anew after they broke.
+        links_remade,
+    }
+);
+
+/// Everything that a worker tells of itself.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
+pub struct WorkerStatus {
+    /// Its name.
+    pub name: String,
+    /// How often it was started with its state directory.
+    pub epoch: u32,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since its start.
+    pub uptime_s: u64,
+    /// Version of the program.
+    pub version: String,
+    /// Where it listens.
+    pub address: String,
+    /// How it does I/O.
+    pub driver: DriverStatus,
+    /// How lanes and executors wait.
+    pub wait: WaitStrategy,
+    /// How long they poll before they park, in nanoseconds; counts for `adaptive` alone.
+    pub spin_budget_ns: u64,
+    /// Where executors run, beside their lane: as configured and as decided.
+    pub executors: PlacementStatus,
+    /// The CPUs it is bound to.
+    pub cpus: Vec<u32>,
+    /// Its lanes, by number.
+    pub lanes: Vec<LaneStatus>,
+    /// What it may use and uses.
+    pub memory: MemoryStatus,
+    /// What the machine costs, measured at its start.
+    pub calibration: Calibration,
+    /// Workflows that it serves, or is about to, or still does.
+    pub deployments: Vec<DeploymentStatus>,
+    /// All counters by name, summed over its lanes, and those of the control thread.
+    pub counters: BTreeMap<String, u64>,
+    /// File descriptors that the process has open.
+    pub descriptors: u64,
+}
+
+/// How a worker does I/O.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct DriverStatus {
+    /// Which.
+    pub kind: Driver,
+    /// Why this one.
+    pub reason: String,
+}
+
+pub use crate::lane::driver::DriverKind as Driver;
+
+/// Where executors run, beside their lane.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ExecutorPlacement {
+    /// On their lane's own CPU.
+    Same,
+    /// On the worker's other CPUs, in turn.
+    Spread,
+    /// The first of a pool where its wake is cheaper as measured, further ones on the other CPUs in turn.
+    #[default]
+    Auto,
+}
+
+/// Where executors run, as configured and as decided.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PlacementStatus {
+    /// `--executors`.
+    pub configured: ExecutorPlacement,
+    /// Where the first executor of a pool goes: `same` or `spread`.
+    pub first: ExecutorPlacement,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// One lane.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct LaneStatus {
+    /// Its number.
+    pub lane: u8,
+    /// The CPU that it is pinned to.
+    pub cpu: u32,
+    /// Its counters by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Memory of a worker, in bytes.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct MemoryStatus {
+    /// `--memory`.
+    pub limit_bytes: u64,
+    /// Of those, what the lanes' own arenas may take: inputs, payloads from peers, tables.
+    pub lanes_bytes: u64,
+    /// Of those, what deployments have reserved for their executors.
+    pub reserved_bytes: u64,
+    /// Bytes of segments that exist, those of executors included.
+    pub held_bytes: u64,
+    /// Segments that exist.
+    pub segments: u64,
+    /// Ranges in use by invocations.
+    pub leases: u64,
+    /// Resident memory of the worker's own process, as the kernel counts it.
+    pub resident_bytes: u64,
+}
+
+/// What the machine costs, measured when the worker started, in nanoseconds; absent where it could not be measured.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Calibration {
+    /// One way through a ring, between two polling threads on two CPUs: median.
+    pub ring_transfer_ns: Option<u64>,
+    /// From a futex wake to its sleeper running, on one CPU: median.
+    pub wake_same_cpu_ns: Option<u64>,
+    /// From a futex wake to its sleeper running, on another, idle CPU: median.
+    pub wake_across_cpus_ns: Option<u64>,
+    /// Half a round trip of 64 bytes over TCP on loopback, both sides blocking: median.
+    pub tcp_one_way_ns: Option<u64>,
+    /// How long measuring took.
+    pub took_ns: u64,
+}
+
+/// A deployment's part on this worker.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct DeploymentStatus {
+    /// The workflow's name.
+    pub workflow: String,
+    /// Which deployment of that name, from 1.
+    pub version: u32,
+    /// Which deployment.
+    pub deployment: DeploymentId,
+    /// Where in its life it is.
+    pub state: DeploymentState,
+    /// Nodes that run here.
+    pub nodes: u32,
+    /// Memory reserved for its executors.
+    pub reserved_bytes: u64,
+    /// Its executors here.
+    pub executors: Vec<ExecutorStatus>,
+}
+
+/// Where in its life a deployment is.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum DeploymentState {
+    /// Accepted, and waiting to be activated.
+    Prepared,
+    /// Its door is open.
+    Active,
+    /// Its door is closed, and what is in flight ends.
+    Retiring,
+}
+
+/// One executor.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct ExecutorStatus {
+    /// Its process.
+    pub pid: u32,
+    /// What it runs.
+    pub executable: String,
+    /// Whose it is.
+    pub lane: u8,
+    /// The CPU that it is bound to, if it is one.
+    pub cpu: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_listed_under_its_own_name() {
+        let counters = LaneCounters::default();
+        counters.triggers.add(3);
+        counters.leases.add(5);
+        counters.leases.subtract(2);
+        counters.answers_dropped.set(7);
+        let mut sums = BTreeMap::new();
+        counters.add_to(&mut sums);
+        counters.add_to(&mut sums);
+        assert_eq!(sums.len(), LaneCounters::NAMES.len());
+        assert_eq!(
+            (sums["triggers"], sums["leases"], sums["answers_dropped"]),
+            (6, 6, 14)
+        );
+        assert_eq!(sums["activations"], 0);
+    }
+
+    #[test]
+    fn lane_and_control_counters_share_no_name() {
+        for name in ControlCounters::NAMES {
+            assert!(!LaneCounters::NAMES.contains(name), "{name}");
+        }
+    }
+}

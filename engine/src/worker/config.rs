@@ -1,0 +1,667 @@
+//! What a worker is told on its command line, and what of that can be had on this host.
+//!
+//! [`Arguments`] is what clap reads; [`Config`] is what came through every check that needs neither socket nor file
+//! written. Nothing is started and nothing is changed here. Every error names the flag and says what would be right.
+
+use crate::greeting::{ClusterKey, KeyError, WORKER_NAME_BYTES_MAX};
+use crate::status::ExecutorPlacement;
+use crate::worker::host;
+use crate::worker::quantities::{parse_cpus, parse_size, size_text};
+use clap::{Parser, ValueEnum};
+use faasstore::binding::WaitStrategy;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Least memory that a worker can do anything with: segments of rings and arenas are allocated in full.
+pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
+/// Largest payload that any worker takes; above it lengths could not be told from garbage.
+pub const PAYLOAD_BYTES_MAX: u64 = 1 << 40;
+/// Name of the environment variable that stands for `--driver` where that is not given, so that a whole test suite
+/// can run on either driver.
+pub const DRIVER_VARIABLE: &str = "FAASFLOW_DRIVER";
+
+/// Runs functions of FaaSFlow workflows on this host.
+///
+/// Prints `ready NAME ADDRESS` on standard output once it takes connections, and its log on standard error. SIGTERM
+/// and SIGINT end it in good order. Exit codes: 0 after such an end, 1 if something failed while it ran, 2 if what it
+/// was told cannot be done here.
+#[derive(Parser, Debug, Clone)]
+#[command(name = "faasflow-worker", version)]
+pub struct Arguments {
+    /// Address to take connections on, as HOST:PORT; port 0 takes a free one. Beyond loopback a key is needed
+    #[arg(long, value_name = "ADDR")]
+    pub listen: String,
+    /// CPUs to use, as in `0-2,4`; lanes are pinned to the first ones
+    #[arg(long, value_name = "LIST")]
+    pub cpus: String,
+    /// Memory for payloads, as in `512M` or `2GiB`: half for what arrives, half for executors to be reserved
+    #[arg(long, value_name = "SIZE")]
+    pub memory: String,
+    /// Folder of the executables that workflows may name
+    #[arg(long, value_name = "DIR")]
+    pub functions: PathBuf,
+    /// This worker's name, unique in its cluster [default: the host's name and the port]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where its restart epoch lives [default: $XDG_STATE_HOME/faasflow/NAME, or ~/.local/state/faasflow/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// How lanes and executors wait for work
+    #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
+    pub wait: Wait,
+    /// Where executors run: on their lane's CPU, on the others, or the first of a pool where its wake is cheaper
+    #[arg(long, value_enum, default_value_t = ExecutorPlacement::Auto)]
+    pub executors: ExecutorPlacement,
+    /// File of the key that all parties of the cluster hold; at least 16 bytes, readable by its owner alone
+    #[arg(long, value_name = "FILE")]
+    pub cluster_key_file: Option<PathBuf>,
+    /// Engine threads, each pinned to a CPU of its own
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub lanes: u8,
+    /// How to do I/O; `auto` takes io_uring where it is allowed [default: $FAASFLOW_DRIVER, or auto]
+    #[arg(long, value_enum)]
+    pub driver: Option<DriverChoice>,
+    /// With `--wait adaptive`, how long to poll before parking [default: what a wake costs here, as measured]
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub spin_budget_us: Option<u32>,
+    /// How long an executor beyond the first of its pool may be idle before it is ended
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub keep_alive_s: u32,
+    /// Invocations in flight that one lane takes from clients; beyond it they are refused
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    pub in_flight_max: u32,
+    /// Largest payload, as in `64M`
+    #[arg(long, value_name = "SIZE", default_value = "16G")]
+    pub max_payload: String,
+}
+
+/// How lanes and executors wait, as the command line has it.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wait {
+    /// Poll for ever: the lowest latency; takes the CPUs whole
+    Spin,
+    /// Poll for a moment, then sleep
+    Adaptive,
+    /// Sleep at once
+    Park,
+}
+
+impl From<Wait> for WaitStrategy {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Spin => Self::Spin,
+            Wait::Adaptive => Self::Adaptive,
+            Wait::Park => Self::Park,
+        }
+    }
+}
+
+/// Which driver is wanted.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DriverChoice {
+    /// io_uring where it is allowed, else epoll
+    Auto,
+    /// io_uring, or not start at all
+    IoUring,
+    /// epoll
+    Epoll,
+}
+
+/// What a worker does, every part of it possible on this host as far as can be known without trying.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// CPUs to use, in the order named; never empty, each allowed.
+    pub cpus: Vec<u32>,
+    /// Bytes for payloads.
+    pub memory_bytes: u64,
+    /// A folder, as an absolute path.
+    pub functions: PathBuf,
+    /// As [`check_name`] allows.
+    pub name: String,
+    /// Where the restart epoch lives; may not exist yet.
+    pub state_dir: PathBuf,
+    /// How lanes and executors wait.
+    pub wait: WaitStrategy,
+    /// Where executors run.
+    pub executors: ExecutorPlacement,
+    /// The cluster's key.
+    pub key: ClusterKey,
+    /// At least 1, at most as many as `cpus`.
+    pub lanes: u8,
+    /// Which driver is wanted.
+    pub driver: DriverChoice,
+    /// How long to poll before parking, in nanoseconds, if it was said.
+    pub spin_budget_ns: Option<u64>,
+    /// How long an executor beyond the first of its pool may be idle.
+    pub keep_alive: Duration,
+    /// Invocations in flight on one lane; at least 1.
+    pub in_flight_max: u32,
+    /// Bytes of one payload; at least 1.
+    pub payload_bytes_max: u64,
+}
+
+/// What cannot be done of what a worker was told.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// An address that is none.
+    #[error("--listen {given}: {reason}; write HOST:PORT, as in 127.0.0.1:7400")]
+    Listen {
+        /// As given.
+        given: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Open to the network, and no key.
+    #[error(
+        "--listen {address} takes connections from other hosts, so --cluster-key-file is needed: make a key with \
+         `head -c 32 /dev/urandom > KEY; chmod 600 KEY`, or listen on 127.0.0.1"
+    )]
+    NoKey {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The key is not to be had.
+    #[error("--cluster-key-file: {0}")]
+    Key(#[from] KeyError),
+    /// A list that is none.
+    #[error("--cpus {given}: {source}")]
+    CpuList {
+        /// As given.
+        given: String,
+        /// What is wrong.
+        source: crate::worker::quantities::CpuListError,
+    },
+    /// No such CPU.
+    #[error("--cpus: CPU {cpu} does not exist here; this process may use {allowed}")]
+    CpuMissing {
+        /// Which.
+        cpu: u32,
+        /// Those that may be used.
+        allowed: String,
+    },
+    /// A CPU that others keep for themselves.
+    #[error(
+        "--cpus: CPU {cpu} exists, but this process may only use {allowed} (see its cpuset or taskset)"
+    )]
+    CpuForbidden {
+        /// Which.
+        cpu: u32,
+        /// Those that may be used.
+        allowed: String,
+    },
+    /// A size that is none.
+    #[error("{flag}: {source}")]
+    Size {
+        /// Which flag.
+        flag: &'static str,
+        /// What is wrong.
+        source: crate::worker::quantities::SizeError,
+    },
+    /// Less than anything needs.
+    #[error("--memory {}: a worker needs at least {}", size_text(*.bytes), size_text(MEMORY_BYTES_MIN))]
+    MemorySmall {
+        /// As given.
+        bytes: u64,
+    },
+    /// More than there is.
+    #[error("--memory {}: {set_by} has {}", size_text(*.bytes), size_text(*.bound_bytes))]
+    MemoryLarge {
+        /// As given.
+        bytes: u64,
+        /// What there is.
+        bound_bytes: u64,
+        /// Who says so.
+        set_by: String,
+    },
+    /// No such folder.
+    #[error(
+        "--functions {path}: {reason}; name the folder that holds the executables of your functions"
+    )]
+    Functions {
+        /// As given.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A name that is none.
+    #[error(
+        "--name {given:?}: a worker's name has 1 to {WORKER_NAME_BYTES_MAX} letters, digits, `.`, `_` or `-`, and \
+         begins with a letter or digit"
+    )]
+    Name {
+        /// As given.
+        given: String,
+    },
+    /// No home to keep state in.
+    #[error(
+        "neither XDG_STATE_HOME nor HOME is set: say with --state-dir where to keep this worker's state"
+    )]
+    NoStateDir,
+    /// Too many or none.
+    #[error(
+        "--lanes {lanes}: each lane needs a CPU of its own, and --cpus names {cpus}; take 1 to {cpus}"
+    )]
+    Lanes {
+        /// As given.
+        lanes: u8,
+        /// How many CPUs there are.
+        cpus: usize,
+    },
+    /// A number outside its bounds.
+    #[error("{flag} {given}: take {min} to {max}")]
+    Range {
+        /// Which flag.
+        flag: &'static str,
+        /// As given.
+        given: u64,
+        /// At least.
+        min: u64,
+        /// At most.
+        max: u64,
+    },
+    /// The environment names a driver that there is not.
+    #[error("{DRIVER_VARIABLE}={given}: take auto, io-uring or epoll")]
+    DriverVariable {
+        /// As given.
+        given: String,
+    },
+}
+
+impl Config {
+    /// Checks what was given against this host.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that names the flag and says what would be right.
+    pub fn check(arguments: Arguments) -> Result<Self, ConfigError> {
+        let listen = resolve(&arguments.listen)?;
+        let key = match &arguments.cluster_key_file {
+            Some(path) => ClusterKey::load(path)?,
+            None if listen.ip().is_loopback() => ClusterKey::none(),
+            None => return Err(ConfigError::NoKey { address: listen }),
+        };
+        let cpus = check_cpus(&arguments.cpus, &host::allowed_cpus())?;
+        let lanes = arguments.lanes;
+        if lanes == 0 || usize::from(lanes) > cpus.len() {
+            return Err(ConfigError::Lanes {
+                lanes,
+                cpus: cpus.len(),
+            });
+        }
+        let name = match arguments.name {
+            Some(name) => check_name(&name).map(|()| name)?,
+            None => default_name(listen.port()),
+        };
+        let state_dir = match arguments.state_dir {
+            Some(path) => path,
+            None => default_state_dir(&name)?,
+        };
+        let payload_bytes_max = size("--max-payload", &arguments.max_payload)?;
+        in_range("--max-payload", payload_bytes_max, 1, PAYLOAD_BYTES_MAX)?;
+        in_range(
+            "--in-flight-max",
+            arguments.in_flight_max.into(),
+            1,
+            u32::MAX.into(),
+        )?;
+        Ok(Self {
+            listen,
+            cpus,
+            memory_bytes: check_memory(size("--memory", &arguments.memory)?, host::memory_bound())?,
+            functions: check_functions(&arguments.functions)?,
+            name,
+            state_dir,
+            wait: arguments.wait.into(),
+            executors: arguments.executors,
+            key,
+            lanes,
+            driver: match arguments.driver {
+                Some(driver) => driver,
+                None => driver_from_environment(std::env::var_os(DRIVER_VARIABLE))?,
+            },
+            spin_budget_ns: arguments.spin_budget_us.map(|us| u64::from(us) * 1000),
+            keep_alive: Duration::from_secs(arguments.keep_alive_s.into()),
+            in_flight_max: arguments.in_flight_max,
+            payload_bytes_max,
+        })
+    }
+
+    /// Bytes that the lanes' own arenas may take together: inputs of clients, payloads of peers, tables. What is left
+    /// is for executors to be reserved. A payload that crosses workers lies once with its producer's executor and
+    /// once with its receiver's lane, so both have a half.
+    #[must_use]
+    pub const fn lanes_bytes(&self) -> u64 {
+        self.memory_bytes / 2
+    }
+}
+
+fn resolve(given: &str) -> Result<SocketAddr, ConfigError> {
+    let wrong = |reason: String| ConfigError::Listen {
+        given: given.to_owned(),
+        reason,
+    };
+    let mut addresses = given
+        .to_socket_addrs()
+        .map_err(|error| wrong(error.to_string()))?;
+    addresses
+        .next()
+        .ok_or_else(|| wrong("the name has no address".to_owned()))
+}
+
+fn check_cpus(given: &str, allowed: &[u32]) -> Result<Vec<u32>, ConfigError> {
+    let cpus = parse_cpus(given).map_err(|source| ConfigError::CpuList {
+        given: given.to_owned(),
+        source,
+    })?;
+    let allowed_text = || match allowed {
+        [] => "none that the kernel names".to_owned(),
+        [only] => format!("CPU {only}"),
+        many => format!(
+            "CPUs {}",
+            many.iter()
+                .map(u32::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        ),
+    };
+    match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
+        None => Ok(cpus),
+        Some(&cpu) if host::cpu_exists(cpu) => Err(ConfigError::CpuForbidden {
+            cpu,
+            allowed: allowed_text(),
+        }),
+        Some(&cpu) => Err(ConfigError::CpuMissing {
+            cpu,
+            allowed: allowed_text(),
+        }),
+    }
+}
+
+fn size(flag: &'static str, given: &str) -> Result<u64, ConfigError> {
+    parse_size(given).map_err(|source| ConfigError::Size { flag, source })
+}
+
+fn in_range(flag: &'static str, given: u64, min: u64, max: u64) -> Result<(), ConfigError> {
+    if (min..=max).contains(&given) {
+        return Ok(());
+    }
+    Err(ConfigError::Range {
+        flag,
+        given,
+        min,
+        max,
+    })
+}
+
+fn check_memory(bytes: u64, bound: Option<host::MemoryBound>) -> Result<u64, ConfigError> {
+    if bytes < MEMORY_BYTES_MIN {
+        return Err(ConfigError::MemorySmall { bytes });
+    }
+    match bound {
+        Some(bound) if bytes > bound.bytes => Err(ConfigError::MemoryLarge {
+            bytes,
+            bound_bytes: bound.bytes,
+            set_by: bound.set_by,
+        }),
+        _ => Ok(bytes),
+    }
+}
+
+fn check_functions(path: &Path) -> Result<PathBuf, ConfigError> {
+    let wrong = |reason: String| ConfigError::Functions {
+        path: path.to_owned(),
+        reason,
+    };
+    let absolute = path
+        .canonicalize()
+        .map_err(|error| wrong(error.to_string()))?;
+    let entries = std::fs::read_dir(&absolute).map_err(|error| wrong(error.to_string()));
+    entries.map(|_| absolute)
+}
+
+/// Whether a worker, an executable or the like may have this name: it becomes part of paths, messages and tables.
+#[must_use]
+pub fn is_plain_name(name: &str, bytes_max: usize) -> bool {
+    name.len() <= bytes_max
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    if is_plain_name(name, WORKER_NAME_BYTES_MAX) {
+        return Ok(());
+    }
+    Err(ConfigError::Name {
+        given: name.to_owned(),
+    })
+}
+
+/// The host's name without what no name may have, and the port unless the kernel is to choose it.
+fn default_name(port: u16) -> String {
+    let host = nix::sys::utsname::uname()
+        .map_or_else(|_| String::new(), |u| u.nodename().to_string_lossy().into());
+    let plain: String = host
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(48)
+        .collect();
+    let plain = plain.trim_start_matches('-');
+    let host = if plain.is_empty() { "worker" } else { plain };
+    if port == 0 {
+        host.to_owned()
+    } else {
+        format!("{host}-{port}")
+    }
+}
+
+fn default_state_dir(name: &str) -> Result<PathBuf, ConfigError> {
+    let folder = |variable: &str| {
+        std::env::var_os(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let state = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    state
+        .map(|state| state.join("faasflow").join(name))
+        .ok_or(ConfigError::NoStateDir)
+}
+
+fn driver_from_environment(value: Option<std::ffi::OsString>) -> Result<DriverChoice, ConfigError> {
+    let Some(value) = value else {
+        return Ok(DriverChoice::Auto);
+    };
+    let given = value.to_string_lossy().into_owned();
+    DriverChoice::from_str(&given, true).map_err(|_| ConfigError::DriverVariable { given })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn arguments(more: &[&str]) -> Arguments {
+        let cpu = host::allowed_cpus()[0].to_string();
+        let mut given = vec![
+            "faasflow-worker",
+            "--listen=127.0.0.1:0",
+            "--memory=64M",
+            "--functions=/",
+        ];
+        let cpus = format!("--cpus={cpu}");
+        given.push(&cpus);
+        given.extend(["--name=a", "--state-dir=/nowhere"]);
+        // Later flags replace earlier ones, so that a test names only what it is about.
+        given.retain(|flag| {
+            !more
+                .iter()
+                .any(|m| m.split('=').next() == flag.split('=').next())
+        });
+        given.extend(more);
+        Arguments::try_parse_from(given).unwrap()
+    }
+
+    fn refused(more: &[&str]) -> ConfigError {
+        Config::check(arguments(more)).unwrap_err()
+    }
+
+    #[test]
+    fn the_contract_s_flags_are_understood() {
+        let config = Config::check(arguments(&[
+            "--wait=spin",
+            "--executors=same",
+            "--driver=epoll",
+        ]))
+        .unwrap();
+        assert_eq!(
+            (config.wait, config.executors),
+            (WaitStrategy::Spin, ExecutorPlacement::Same)
+        );
+        assert_eq!((config.lanes, config.driver), (1, DriverChoice::Epoll));
+        assert_eq!(config.memory_bytes, 64 << 20);
+        assert!(!config.key.is_some());
+    }
+
+    #[test]
+    fn a_missing_flag_is_an_error_of_usage() {
+        let error =
+            Arguments::try_parse_from(["faasflow-worker", "--listen=127.0.0.1:0"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--functions"), "{error}");
+    }
+
+    #[test]
+    fn an_address_beyond_loopback_needs_a_key() {
+        assert!(matches!(
+            refused(&["--listen=0.0.0.0:0"]),
+            ConfigError::NoKey { .. }
+        ));
+        assert!(matches!(
+            refused(&["--listen=[::]:0"]),
+            ConfigError::NoKey { .. }
+        ));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [7; 32]).unwrap();
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let key = format!("--cluster-key-file={}", file.path().display());
+        assert!(
+            Config::check(arguments(&["--listen=0.0.0.0:0", &key]))
+                .unwrap()
+                .key
+                .is_some()
+        );
+        assert!(matches!(
+            refused(&["--cluster-key-file=/nowhere/key"]),
+            ConfigError::Key(_)
+        ));
+    }
+
+    #[test]
+    fn what_the_host_does_not_have_is_refused_by_name() {
+        assert!(matches!(
+            refused(&["--cpus=4095"]),
+            ConfigError::CpuMissing { cpu: 4095, .. }
+        ));
+        assert!(matches!(
+            refused(&["--cpus=x"]),
+            ConfigError::CpuList { .. }
+        ));
+        assert!(matches!(
+            refused(&["--memory=100000T"]),
+            ConfigError::MemoryLarge { .. }
+        ));
+        assert!(matches!(
+            refused(&["--memory=1M"]),
+            ConfigError::MemorySmall { .. }
+        ));
+        assert!(matches!(
+            refused(&["--memory=many"]),
+            ConfigError::Size {
+                flag: "--memory",
+                ..
+            }
+        ));
+        assert!(matches!(
+            refused(&["--functions=/nowhere"]),
+            ConfigError::Functions { .. }
+        ));
+        assert!(matches!(
+            refused(&["--functions=/dev/null"]),
+            ConfigError::Functions { .. }
+        ));
+        assert!(matches!(
+            refused(&["--listen=127.0.0.1"]),
+            ConfigError::Listen { .. }
+        ));
+        assert!(matches!(
+            refused(&["--listen=127.0.0.1:99999"]),
+            ConfigError::Listen { .. }
+        ));
+        assert!(matches!(refused(&["--lanes=0"]), ConfigError::Lanes { .. }));
+        assert!(matches!(
+            refused(&["--lanes=2"]),
+            ConfigError::Lanes { lanes: 2, cpus: 1 }
+        ));
+        assert!(matches!(
+            refused(&["--in-flight-max=0"]),
+            ConfigError::Range { .. }
+        ));
+        assert!(matches!(
+            refused(&["--max-payload=0"]),
+            ConfigError::Range { .. }
+        ));
+    }
+
+    #[test]
+    fn a_cpu_that_exists_may_still_be_another_s() {
+        let first = host::allowed_cpus()[0];
+        let error = check_cpus(&first.to_string(), &[]).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::CpuForbidden { cpu, .. } if cpu == first),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_name_that_could_leave_its_folder_is_refused() {
+        for name in [
+            "",
+            "..",
+            ".hidden",
+            "a/b",
+            "-x",
+            "a b",
+            "ü",
+            &"x".repeat(65),
+        ] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        for name in [
+            "a",
+            "worker-1.rack_2",
+            &"x".repeat(64),
+            &default_name(0),
+            &default_name(7400),
+        ] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_environment_may_choose_the_driver() {
+        assert_eq!(driver_from_environment(None).unwrap(), DriverChoice::Auto);
+        assert_eq!(
+            driver_from_environment(Some("epoll".into())).unwrap(),
+            DriverChoice::Epoll
+        );
+        let error = driver_from_environment(Some("kqueue".into())).unwrap_err();
+        assert!(
+            error.to_string().contains("FAASFLOW_DRIVER=kqueue"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,447 @@
+//! The arena: where one producer puts its payloads, in a chain of segments that it alone writes.
+//!
+//! This file owns which range of which segment is in use. It promises that live ranges never overlap, that everything
+//! released is found again (neighbours are joined, and a segment in which nothing is left can go back to the kernel),
+//! that the arena never holds more than `bytes_max`, and that a range which is not leased is refused, not believed,
+//! when it is released. All of its bookkeeping is private memory: nothing that another process writes is read here.
+//! Announcing segments to readers, and knowing when the last of them has let go, is left to the callers.
+//!
+//! **Cost.** Ranges are whole 64-byte granules. A released range first goes to a short list of its exact size, so
+//! that a producer which makes the same outputs again and again gets the same, cached memory back for a few
+//! nanoseconds and without allocation; behind the lists stands a best-fit map of joined free blocks.
+//!
+//! **Fragmentation.** Inside a range at most 63 bytes are lost. Between ranges, the lists hold back at most
+//! [`QUICK_LARGE_MAX`] large blocks and [`QUICK_SMALL_MAX`] of each small size, and all of it is given up before the
+//! arena grows, so that they never cost a segment. What remains is best fit's own loss: good for the sizes and
+//! lifetimes of real workflows, and for adversarial ones no better than Robson's bound (live bytes times the ratio of
+//! the largest to the smallest range; Computer Journal 20, 1977). Either way `bytes_max` holds: beyond it
+//! [`Arena::reserve`] fails.
+#![allow(
+    unsafe_code,
+    reason = "a reservation's bytes are lent out as a mutable slice"
+)]
+
+mod chain;
+mod quick;
+
+use crate::descriptor::ArenaRange;
+use crate::segment::{SegmentError, SegmentWriter};
+use chain::{Block, Chain};
+use quick::Quick;
+use std::sync::Arc;
+use thiserror::Error;
+
+pub use chain::SEGMENT_BYTES_MAX;
+pub use quick::{QUICK_LARGE_MAX, QUICK_SMALL_MAX};
+
+/// Ranges begin on multiples of this and take whole multiples of it: a cache line, and enough alignment for archives.
+pub const GRANULE_BYTES: u64 = 64;
+
+const fn granules(bytes: u64) -> u64 {
+    bytes.div_ceil(GRANULE_BYTES)
+}
+
+/// How an arena grows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ArenaConfig {
+    /// What `/proc/PID/maps` shows; segments append their index and generation.
+    pub name: String,
+    /// Bytes of an ordinary segment; rounded up to whole pages.
+    pub segment_bytes: u64,
+    /// Bytes that all segments together may have.
+    pub bytes_max: u64,
+}
+
+/// Why an arena refused.
+#[derive(Debug, Error)]
+pub enum ArenaError {
+    /// It may not grow any further.
+    #[error(
+        "no room for {bytes} bytes: the arena holds {held} of at most {max} bytes, {leased} of them in use; give the \
+         executable more memory, or let fewer payloads live at once"
+    )]
+    Full {
+        /// Asked for.
+        bytes: u64,
+        /// In segments.
+        held: u64,
+        /// In ranges reserved or leased.
+        leased: u64,
+        /// As configured.
+        max: u64,
+    },
+    /// More than a segment can be.
+    #[error("a payload of {bytes} bytes: the largest possible has {SEGMENT_BYTES_MAX}")]
+    Bytes {
+        /// Asked for.
+        bytes: u64,
+    },
+    /// It may grow, but the machine has nothing left.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// What was to be released is not leased: it was released before, or never committed.
+    #[error("segment {}.{} holds no leased range at {} of {} bytes", .0.segment, .0.generation, .0.offset, .0.length)]
+    NotLeased(ArenaRange),
+}
+
+/// A range that is being written. It ends by [`Arena::commit`] or [`Arena::abandon`]; one that is dropped instead
+/// stays in use until the arena goes.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "a reservation that is neither committed nor abandoned stays in use"]
+pub struct Reservation {
+    block: Block,
+    generation: u32,
+}
+
+impl Reservation {
+    /// Index of the segment in its arena.
+    #[must_use]
+    pub fn segment(&self) -> u32 {
+        self.block.segment
+    }
+
+    /// Which of the segments that had this index.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// First byte, a multiple of [`GRANULE_BYTES`].
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        u64::from(self.block.start) * GRANULE_BYTES
+    }
+
+    /// Bytes that may be written: what was asked for, rounded up to granules.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        u64::from(self.block.granules) * GRANULE_BYTES
+    }
+}
+
+/// A segment that readers are to be told of.
+#[derive(Clone, Debug)]
+pub struct NewSegment {
+    /// Index in the arena.
+    pub index: u32,
+    /// Which of the segments that had this index, from 0.
+    pub generation: u32,
+    /// The segment.
+    pub segment: Arc<SegmentWriter>,
+}
+
+/// One producer's memory for payloads.
+#[derive(Debug)]
+pub struct Arena {
+    config: ArenaConfig,
+    chain: Chain,
+    quick: Quick,
+    fresh: Vec<NewSegment>,
+    retired: Vec<(u32, u32)>,
+    granules_leased: u64,
+}
+
+impl Arena {
+    /// An arena without segments; the first reservation makes the first.
+    #[must_use]
+    pub fn new(config: ArenaConfig) -> Self {
+        Self {
+            config,
+            chain: Chain::default(),
+            quick: Quick::default(),
+            fresh: Vec::new(),
+            retired: Vec::new(),
+            granules_leased: 0,
+        }
+    }
+
+    /// Sets at least `bytes` bytes aside for writing. Their content is whatever was there before.
+    ///
+    /// # Errors
+    /// [`ArenaError::Full`] if the configured limit, [`ArenaError::Segment`] if the machine's memory does not allow it.
+    #[inline]
+    pub fn reserve(&mut self, bytes: u64) -> Result<Reservation, ArenaError> {
+        if bytes > SEGMENT_BYTES_MAX {
+            return Err(ArenaError::Bytes { bytes });
+        }
+        let count = granules(bytes).max(1) as u32;
+        let block = match self.quick.take(count) {
+            Some(block) => block,
+            None => self.reserve_cold(count)?,
+        };
+        self.granules_leased += u64::from(count);
+        let generation = self.chain.mark_reserved(block);
+        Ok(Reservation { block, generation })
+    }
+
+    #[cold]
+    fn reserve_cold(&mut self, count: u32) -> Result<Block, ArenaError> {
+        if let Some(block) = self.chain.take(count) {
+            return Ok(block);
+        }
+        self.flush();
+        if let Some(block) = self.chain.take(count) {
+            return Ok(block);
+        }
+        self.add_segment(count)?;
+        // A segment that was made for `count` granules has room for them.
+        self.chain
+            .take(count)
+            .ok_or_else(|| self.full(u64::from(count) * GRANULE_BYTES))
+    }
+
+    /// Makes the first segment, unless there is one: what the first reservation would do, before it matters.
+    ///
+    /// # Errors
+    /// As [`Arena::reserve`].
+    pub fn grow_to_one(&mut self) -> Result<(), ArenaError> {
+        if self.segments() > 0 {
+            Ok(())
+        } else {
+            self.add_segment(1)
+        }
+    }
+
+    /// Joins what the quick lists hold back with its neighbours.
+    fn flush(&mut self) {
+        while let Some(block) = self.quick.take_any() {
+            self.chain.put(block);
+        }
+    }
+
+    fn full(&self, bytes: u64) -> ArenaError {
+        let (held, leased) = (self.bytes_held(), self.bytes_leased());
+        ArenaError::Full {
+            bytes,
+            held,
+            leased,
+            max: self.config.bytes_max,
+        }
+    }
+
+    fn add_segment(&mut self, count: u32) -> Result<(), ArenaError> {
+        let bytes = u64::from(count) * GRANULE_BYTES;
+        let wanted = Chain::segment_bytes(bytes.max(self.config.segment_bytes));
+        let least = Chain::segment_bytes(bytes);
+        // Free segments that are too small for this payload must not stand in its way.
+        while self.bytes_held().saturating_add(wanted) > self.config.bytes_max && self.retire_one()
+        {
+        }
+        let room = self.config.bytes_max.saturating_sub(self.bytes_held());
+        if least > room {
+            return Err(self.full(bytes));
+        }
+        let size = if wanted <= room { wanted } else { least };
+        self.fresh.push(self.chain.add(&self.config.name, size)?);
+        Ok(())
+    }
+
+    /// Retires a segment in which nothing is left, if there is one. The quick lists must be empty.
+    fn retire_one(&mut self) -> bool {
+        let Some((index, generation, _)) = self.chain.remove_free(0) else {
+            return false;
+        };
+        self.note_retired(index, generation);
+        true
+    }
+
+    fn note_retired(&mut self, index: u32, generation: u32) {
+        let announced = self.fresh.len();
+        self.fresh
+            .retain(|fresh| (fresh.index, fresh.generation) != (index, generation));
+        // Nobody needs to hear of the end of what they never heard of.
+        if self.fresh.len() == announced {
+            self.retired.push((index, generation));
+        }
+    }
+
+    /// The bytes of a reservation, to write.
+    ///
+    /// # Panics
+    /// If the reservation is another arena's.
+    #[inline]
+    pub fn bytes_mut(&mut self, reservation: &Reservation) -> &mut [u8] {
+        let (offset, capacity) = (reservation.offset(), reservation.capacity());
+        let start = self.chain.reserved(reservation).pointer(offset, capacity);
+        let Some(start) = start else {
+            unreachable!("reserved blocks lie in their segment")
+        };
+        // SAFETY: `pointer` has checked that the range lies in a mapping which is writable in this process and stays
+        // as long as the chain has it, which it does while `self` is borrowed. `reserved` has checked that the chain
+        // has set exactly this range aside; such ranges never overlap, and no reader is told of one before `commit`.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), capacity as usize) }
+    }
+
+    /// Makes a reservation hold at least `bytes` bytes: in place if what follows it is free, else by moving it, in
+    /// which case its first `keep` bytes are copied.
+    ///
+    /// # Errors
+    /// As [`Arena::reserve`]; the reservation is unchanged then.
+    ///
+    /// # Panics
+    /// If the reservation is another arena's, or `keep` is more than it holds.
+    pub fn grow(
+        &mut self,
+        reservation: &mut Reservation,
+        keep: u64,
+        bytes: u64,
+    ) -> Result<(), ArenaError> {
+        if bytes <= reservation.capacity() {
+            return Ok(());
+        }
+        if bytes > SEGMENT_BYTES_MAX {
+            return Err(ArenaError::Bytes { bytes });
+        }
+        assert!(
+            keep <= reservation.capacity(),
+            "more bytes to keep than there are"
+        );
+        self.chain.reserved(reservation);
+        let further = granules(bytes) as u32 - reservation.block.granules;
+        if self.chain.extend(&mut reservation.block, further) {
+            self.granules_leased += u64::from(further);
+            self.chain.mark_reserved(reservation.block);
+            return Ok(());
+        }
+        let larger = self.reserve(bytes)?;
+        let kept = self
+            .chain
+            .reserved(reservation)
+            .read(reservation.offset(), keep);
+        let Some(kept) = kept else {
+            unreachable!("reserved blocks lie in their segment")
+        };
+        let copied = self.chain.reserved(&larger).write(larger.offset(), kept);
+        assert!(copied, "reserved blocks lie in their segment");
+        self.abandon(std::mem::replace(reservation, larger));
+        Ok(())
+    }
+
+    /// Ends writing: the first `length` bytes become a leased range, the rest is free again. A range of no bytes
+    /// takes no room, and releasing it does nothing.
+    ///
+    /// # Panics
+    /// If the reservation is another arena's, or has fewer than `length` bytes.
+    #[inline]
+    pub fn commit(&mut self, reservation: Reservation, length: u64) -> ArenaRange {
+        assert!(
+            length <= reservation.capacity(),
+            "more bytes committed than reserved"
+        );
+        self.chain.reserved(&reservation);
+        let used = granules(length) as u32;
+        let Reservation {
+            mut block,
+            generation,
+        } = reservation;
+        let offset = u64::from(block.start) * GRANULE_BYTES;
+        if used < block.granules {
+            let rest = block.split(used);
+            self.chain.clear(block.place());
+            self.granules_leased -= u64::from(rest.granules);
+            self.chain.put(rest);
+        }
+        if used > 0 {
+            self.chain.mark_leased(block);
+        }
+        ArenaRange {
+            segment: block.segment,
+            generation,
+            offset,
+            length,
+        }
+    }
+
+    /// Ends writing without a result.
+    ///
+    /// # Panics
+    /// If the reservation is another arena's.
+    pub fn abandon(&mut self, reservation: Reservation) {
+        self.chain.reserved(&reservation);
+        self.recycle(reservation.block);
+    }
+
+    /// Takes a leased range back.
+    ///
+    /// # Errors
+    /// [`ArenaError::NotLeased`] if it is not leased, exactly as it was committed; nothing changes then.
+    #[inline]
+    pub fn release(&mut self, range: ArenaRange) -> Result<(), ArenaError> {
+        if range.length == 0 {
+            return Ok(());
+        }
+        let block = self
+            .chain
+            .leased(&range)
+            .ok_or(ArenaError::NotLeased(range))?;
+        self.recycle(block);
+        Ok(())
+    }
+
+    #[inline]
+    fn recycle(&mut self, block: Block) {
+        self.chain.clear(block.place());
+        self.granules_leased -= u64::from(block.granules);
+        if let Some(block) = self.quick.put(block) {
+            self.chain.put(block);
+        }
+    }
+
+    /// Segments made since this was last asked: to be announced before any range of theirs is named.
+    #[inline]
+    pub fn new_segments(&mut self) -> Vec<NewSegment> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Segments retired since this, or [`Arena::trim`], was last asked, as index and generation. The arena retires by
+    /// itself when its limit stands in the way of a large payload.
+    #[inline]
+    pub fn retired_segments(&mut self) -> Vec<(u32, u32)> {
+        std::mem::take(&mut self.retired)
+    }
+
+    /// Whether [`Arena::new_segments`] or [`Arena::retired_segments`] has something to tell.
+    #[inline]
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.fresh.is_empty() || !self.retired.is_empty()
+    }
+
+    /// Gives segments in which nothing is left back to the kernel, as long as `keep_bytes` bytes in segments remain.
+    /// Returns what readers are to be told: index and generation of all segments retired since last asked.
+    pub fn trim(&mut self, keep_bytes: u64) -> Vec<(u32, u32)> {
+        self.flush();
+        while let Some((index, generation, _)) = self.chain.remove_free(keep_bytes) {
+            self.note_retired(index, generation);
+        }
+        self.retired_segments()
+    }
+
+    /// The segment of that index and generation, if it is still there.
+    #[inline]
+    #[must_use]
+    pub fn segment(&self, index: u32, generation: u32) -> Option<&Arc<SegmentWriter>> {
+        self.chain.segment(index, generation)
+    }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn bytes_held(&self) -> u64 {
+        self.chain.bytes_held()
+    }
+
+    /// Bytes reserved or leased, in whole granules.
+    #[must_use]
+    pub fn bytes_leased(&self) -> u64 {
+        self.granules_leased * GRANULE_BYTES
+    }
+
+    /// Segments.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.chain.segments()
+    }
+}
+
+#[cfg(test)]
+mod tests;

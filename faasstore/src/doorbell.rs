@@ -1,0 +1,116 @@
+//! Doorbells: how a reader that ran out of messages sleeps, and how its writer wakes it.
+//!
+//! This file owns the parking protocol and the budget of spinning. It promises that no wake-up is lost: the sleeper
+//! raises its flag, fences, looks once more, and sleeps; the writer publishes, fences, and looks at the flag. Of the
+//! two fences one comes first, so either the sleeper sees the message or the writer sees the flag. What a writer
+//! publishes is left to [`crate::ring`]; how a lane sleeps is the engine's business (an eventfd in its io_uring), how
+//! an executor sleeps is [`Futex`].
+//!
+//! An executor's futex is the low half of the request ring's tail, which its waker writes before it looks at the flag.
+//! The kernel compares that word when the sleeper goes to sleep, which covers the time between the last look and the
+//! sleep itself. A word that only the sleeper writes would leave that gap open.
+
+use crate::sync::{AtomicU64, Ordering, fence};
+use std::time::{Duration, Instant};
+
+/// Sleeper: says that it is about to sleep. It must look for messages once more before it does.
+#[inline]
+pub fn raise(flag: &AtomicU64) {
+    flag.store(1, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+}
+
+/// Sleeper: says that it is awake.
+#[inline]
+pub fn lower(flag: &AtomicU64) {
+    flag.store(0, Ordering::Relaxed);
+}
+
+/// Writer: whether the reader sleeps, or is about to, after something has been published for it.
+#[inline]
+#[must_use]
+pub fn is_raised(flag: &AtomicU64) -> bool {
+    fence(Ordering::SeqCst);
+    flag.load(Ordering::Relaxed) != 0
+}
+
+/// A word of shared memory that a process can sleep on. Waiting works on a read-only mapping.
+#[cfg(not(loom))]
+#[derive(Clone, Copy, Debug)]
+pub struct Futex<'a>(&'a crate::sync::AtomicU32);
+
+#[cfg(not(loom))]
+impl<'a> Futex<'a> {
+    /// The futex at this word, which is used as an address only.
+    #[must_use]
+    pub fn new(word: &'a crate::sync::AtomicU32) -> Self {
+        Self(word)
+    }
+
+    /// Sleeps while the word is `expected`, until woken, at most for `timeout`. May return early for no reason.
+    pub fn wait(self, expected: u32, timeout: Option<Duration>) {
+        use rustix::thread::futex::{Flags, Timespec, wait};
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        // Not `Flags::PRIVATE`: waker and sleeper are different processes. Whatever the result (woken, changed
+        // meanwhile, interrupted, timed out), the caller looks at the ring next.
+        let _ = wait(self.0, Flags::empty(), expected, timeout.as_ref());
+    }
+
+    /// Wakes the sleeper, if there is one. Never blocks.
+    pub fn wake(self) {
+        use rustix::thread::futex::{Flags, wake};
+        // An error is impossible for a mapped, aligned word; and no sleeper is no error.
+        let _ = wake(self.0, Flags::empty(), 1);
+    }
+}
+
+/// Polls between two looks at the clock: reading it costs as much as a poll or two.
+const POLLS_PER_CLOCK: u32 = 64;
+
+/// How much longer to poll before parking.
+#[derive(Clone, Copy, Debug)]
+pub struct Spinner {
+    budget: Duration,
+    started: Option<Instant>,
+    polls: u32,
+}
+
+impl Spinner {
+    /// May spin for `budget_ns` nanoseconds; with 0 not at all.
+    #[must_use]
+    pub const fn new(budget_ns: u64) -> Self {
+        Self {
+            budget: Duration::from_nanos(budget_ns),
+            started: None,
+            polls: 0,
+        }
+    }
+
+    /// Lets a moment pass between two polls; false, at once, when the budget is spent. The budget runs from the first
+    /// look at the clock, and is overrun by the time of a few dozen polls at most.
+    #[inline]
+    pub fn spin(&mut self) -> bool {
+        if self.polls < POLLS_PER_CLOCK && !self.budget.is_zero() {
+            self.polls += 1;
+            std::hint::spin_loop();
+            return true;
+        }
+        self.look()
+    }
+
+    #[cold]
+    fn look(&mut self) -> bool {
+        if self.budget.is_zero() {
+            return false;
+        }
+        self.polls = 0;
+        self.started.get_or_insert_with(Instant::now).elapsed() < self.budget
+    }
+
+    /// Starts over, with the whole budget: something arrived.
+    #[inline]
+    pub fn reset(&mut self) {
+        self.polls = 0;
+        self.started = None;
+    }
+}

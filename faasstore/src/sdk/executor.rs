@@ -1,0 +1,285 @@
+//! The executor's loop: requests in, completions out.
+//!
+//! Once warm it makes no system call while it polls, allocates nothing and reads no clock: vectors are kept, nodes and
+//! segments are found by index, and inputs and outputs stay where they are.
+
+use super::Function;
+use super::call::Call;
+use super::context::Context;
+use super::error::Error;
+use super::input::{InputBuffer, Inputs};
+use super::mappings::{MappingError, Mappings};
+use super::output::Outputs;
+use crate::arena::{Arena, ArenaError};
+use crate::binding::{Announce, NodeBinding};
+use crate::channel::ExecutorChannel;
+use crate::descriptor::{
+    Activate, DescriptorError, FailureCode, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
+    Request, decode_request, encode_done, encode_failed, encode_retire,
+};
+use crate::ring::{PushError, RingError};
+use crate::socket::{Socket, SocketError};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+use thiserror::Error as ThisError;
+
+/// How long an executor is idle before it gives memory back: long against the pauses of a busy workflow.
+const IDLE_BEFORE_TRIM: Duration = Duration::from_secs(1);
+/// How long the engine may leave an announcement unread.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why an executor ends before it is told to: the engine broke a promise.
+#[derive(Debug, ThisError)]
+pub(super) enum ExecutorError {
+    #[error("the engine's ring is broken: {0}")]
+    Ring(#[from] RingError),
+    #[error("the engine sent {0}")]
+    Request(#[from] DescriptorError),
+    #[error("the engine asks for node {0}, which it has not named in its welcome")]
+    Node(u32),
+    #[error("the engine returned what it did not have: {0}")]
+    Release(#[from] ArenaError),
+    #[error("the engine announced wrongly: {0}")]
+    Mapping(#[from] MappingError),
+    #[error("a segment could not be announced: {0}")]
+    Announce(#[from] SocketError),
+}
+
+/// A node that may be asked for.
+#[derive(Debug)]
+pub(super) struct Node {
+    binding: NodeBinding,
+    context: Context,
+    /// Place of its function.
+    function: usize,
+}
+
+impl Node {
+    pub(super) fn new(binding: NodeBinding, context: Context, function: usize) -> Self {
+        Self {
+            binding,
+            context,
+            function,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Executor {
+    channel: ExecutorChannel,
+    socket: Socket,
+    functions: Vec<Function>,
+    nodes: Vec<Node>,
+    /// By node number: place in `nodes` plus one, or 0.
+    by_number: Vec<u32>,
+    mappings: Mappings,
+    inputs: InputBuffer,
+    outputs: Outputs,
+    encoded: Vec<OutputRef>,
+    arena_bytes_kept: u64,
+}
+
+impl Executor {
+    /// `arena_bytes_kept` is what an idle executor keeps of its arena.
+    pub(super) fn new(
+        channel: ExecutorChannel,
+        socket: Socket,
+        functions: Vec<Function>,
+        nodes: Vec<Node>,
+        arena: Arena,
+        arena_bytes_kept: u64,
+    ) -> Self {
+        let highest = nodes.iter().map(|node| node.binding.node as usize).max();
+        let mut by_number = vec![0; highest.map_or(0, |highest| highest + 1)];
+        for (place, node) in (1..).zip(&nodes) {
+            by_number[node.binding.node as usize] = place;
+        }
+        Self {
+            channel,
+            socket,
+            functions,
+            nodes,
+            by_number,
+            mappings: Mappings::default(),
+            inputs: InputBuffer::default(),
+            outputs: Outputs::new(arena),
+            encoded: Vec::new(),
+            arena_bytes_kept,
+        }
+    }
+
+    /// Serves requests until the engine says stop.
+    pub(super) fn run(&mut self) -> Result<(), ExecutorError> {
+        self.tell_news()?;
+        loop {
+            let Some(message) = self.channel.pop()? else {
+                self.wait()?;
+                continue;
+            };
+            match decode_request(&message)? {
+                Request::Activate {
+                    activate,
+                    inputs,
+                    input_count,
+                    table,
+                } => {
+                    self.activate(&activate, &inputs[..input_count], table)?;
+                }
+                Request::Release { ranges, count } => {
+                    for range in &ranges[..count] {
+                        self.outputs.arena.release(*range)?;
+                    }
+                }
+                Request::Unmap {
+                    segment,
+                    generation,
+                } => self.mappings.unmap(segment, generation, &self.socket)?,
+                Request::Stop => return Ok(()),
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Result<(), ExecutorError> {
+        if self.channel.wait(Some(IDLE_BEFORE_TRIM)) {
+            return Ok(());
+        }
+        for (segment, generation) in self.outputs.arena.trim(self.arena_bytes_kept) {
+            self.send(&encode_retire(segment, generation))?;
+        }
+        self.channel.wait(None);
+        Ok(())
+    }
+
+    #[inline]
+    fn activate(
+        &mut self,
+        activate: &Activate,
+        inputs: &[PayloadRef],
+        table: bool,
+    ) -> Result<(), ExecutorError> {
+        let place = self
+            .by_number
+            .get(activate.node as usize)
+            .copied()
+            .unwrap_or(0);
+        let Some(place) = (place as usize).checked_sub(1) else {
+            return Err(ExecutorError::Node(activate.node));
+        };
+        let result = self.call(place, activate, inputs, table);
+        let message = match result.and_then(|()| self.done(activate.activation)) {
+            Ok(message) => message,
+            Err(error) => self.failed(activate.activation, &error),
+        };
+        if self.outputs.arena.has_news() {
+            self.tell_news()?;
+        }
+        self.send(&message)
+    }
+
+    #[inline]
+    fn call(
+        &mut self,
+        place: usize,
+        activate: &Activate,
+        inputs: &[PayloadRef],
+        table: bool,
+    ) -> Result<(), Error> {
+        let node = &mut self.nodes[place];
+        node.context.begin(activate);
+        self.outputs.begin(node.binding.outputs.len());
+        self.inputs.resolve(
+            &node.binding.inputs,
+            inputs,
+            table,
+            &mut self.mappings,
+            &self.socket,
+        )?;
+        let inputs = Inputs::new(&node.binding.inputs, &self.inputs, &self.mappings);
+        let mut call = Call::new(
+            &node.context,
+            inputs,
+            &node.binding.outputs,
+            &mut self.outputs,
+        );
+        let function = &mut self.functions[node.function];
+        // What a panic leaves behind is the function's own; ours is rolled back.
+        match catch_unwind(AssertUnwindSafe(|| function.run(&mut call))) {
+            Ok(result) => {
+                result?;
+                self.outputs
+                    .finish(&node.binding.outputs, &mut self.encoded)
+            }
+            Err(panic) => Err(Error::of(FailureCode::Panic, panic_text(&*panic))),
+        }
+    }
+
+    #[inline]
+    fn done(&mut self, activation: u32) -> Result<Message, Error> {
+        if self.encoded.len() <= OUTPUTS_IN_PLACE_MAX {
+            return Ok(encode_done(activation, &self.encoded, false));
+        }
+        let table = self.outputs.write_table(&self.encoded)?;
+        Ok(encode_done(activation, &[table], true))
+    }
+
+    #[cold]
+    fn failed(&mut self, activation: u32, error: &Error) -> Message {
+        self.outputs.roll_back();
+        // Without room for its text the failure is still told.
+        let text = self
+            .outputs
+            .copy(error.text().as_bytes())
+            .unwrap_or(OutputRef::Empty);
+        encode_failed(activation, error.code(), text)
+    }
+
+    /// Tells the engine of segments before a completion names them, and of those that are gone before their index
+    /// is used again.
+    #[cold]
+    fn tell_news(&mut self) -> Result<(), ExecutorError> {
+        for (segment, generation) in self.outputs.arena.retired_segments() {
+            self.send(&encode_retire(segment, generation))?;
+        }
+        for new in self.outputs.arena.new_segments() {
+            let announce = Announce {
+                segment: new.index,
+                generation: new.generation,
+            };
+            self.socket
+                .send(&announce, &[new.segment.fd()], ANNOUNCE_TIMEOUT)?;
+        }
+        Ok(())
+    }
+
+    /// Pushes a completion and rings.
+    #[inline]
+    fn send(&mut self, message: &Message) -> Result<(), ExecutorError> {
+        loop {
+            match self.channel.push(message) {
+                Ok(()) => {
+                    self.channel.ring_lane();
+                    return Ok(());
+                }
+                // The lane is behind by a whole ring. It takes completions before it does anything else, and if it has
+                // died this process dies with it; there is no event to wait for but its progress.
+                Err(PushError::Full) => {
+                    self.channel.ring_lane();
+                    std::thread::yield_now();
+                }
+                Err(PushError::Corrupt(error)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!(
+        "panicked: {}",
+        text.unwrap_or("with a payload that is no text")
+    )
+}

@@ -1,0 +1,287 @@
+//! Inputs: payloads of other producers, read where they lie.
+
+use super::Error;
+use super::mappings::{MappingError, Mappings};
+use crate::binding::{Kind, Port};
+use crate::descriptor::{PayloadRef, TABLE_ENTRY_BYTES};
+use crate::socket::Socket;
+use rkyv::Portable;
+use rkyv::api::high::HighValidator;
+use rkyv::bytecheck::CheckBytes;
+use rkyv::rancor::Error as ArchiveError;
+use std::ops::Range;
+
+/// An archived type that can be validated: what rkyv's derive makes (its `bytecheck` is always on here).
+pub trait Checked: Portable + for<'a> CheckBytes<HighValidator<'a, ArchiveError>> {}
+
+impl<A: Portable + for<'a> CheckBytes<HighValidator<'a, ArchiveError>>> Checked for A {}
+
+fn access<'a, A: Checked>(bytes: &'a [u8], name: &dyn std::fmt::Display) -> Result<&'a A, Error> {
+    rkyv::access::<A, ArchiveError>(bytes).map_err(|error| {
+        let kind = std::any::type_name::<A>();
+        Error::input(format!(
+            "input {name} is no valid {kind} ({} bytes): {error}",
+            bytes.len()
+        ))
+    })
+}
+
+/// One input, copied out of the request and checked.
+#[derive(Clone, Debug)]
+struct Resolved {
+    payload: PayloadRef,
+    /// Of a list: which of [`InputBuffer::items`].
+    items: Range<usize>,
+}
+
+/// Where one activation's inputs are collected; kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct InputBuffer {
+    inputs: Vec<Resolved>,
+    items: Vec<PayloadRef>,
+    table: Vec<PayloadRef>,
+}
+
+impl InputBuffer {
+    /// Takes the inputs of a request, maps what they lie in, and checks that every range of them exists.
+    #[inline]
+    pub(super) fn resolve(
+        &mut self,
+        ports: &[Port],
+        inputs: &[PayloadRef],
+        in_table: bool,
+        mappings: &mut Mappings,
+        socket: &Socket,
+    ) -> Result<(), Error> {
+        self.inputs.clear();
+        self.items.clear();
+        let mut table = std::mem::take(&mut self.table);
+        let inputs = match inputs {
+            [located] if in_table => {
+                table.clear();
+                read_table(located, &mut table, mappings, socket)?;
+                &table[..]
+            }
+            inputs => inputs,
+        };
+        if inputs.len() != ports.len() {
+            return Err(Error::input(format!(
+                "{} inputs where {} are declared",
+                inputs.len(),
+                ports.len()
+            )));
+        }
+        for (port, payload) in ports.iter().zip(inputs) {
+            let start = self.items.len();
+            if port.kind == Kind::List && payload.is_range() {
+                read_table(payload, &mut self.items, mappings, socket)?;
+                for item in &self.items[start..] {
+                    mappings
+                        .resolve(item, socket)
+                        .map_err(|error| unreachable_input(&port.name, &error))?;
+                }
+            } else {
+                mappings
+                    .resolve(payload, socket)
+                    .map_err(|error| unreachable_input(&port.name, &error))?;
+            }
+            self.inputs.push(Resolved {
+                payload: *payload,
+                items: start..self.items.len(),
+            });
+        }
+        self.table = table;
+        Ok(())
+    }
+}
+
+fn unreachable_input(name: &str, error: &MappingError) -> Error {
+    Error::input(format!("input {name} cannot be read: {error}"))
+}
+
+fn read_table(
+    located: &PayloadRef,
+    entries: &mut Vec<PayloadRef>,
+    mappings: &mut Mappings,
+    socket: &Socket,
+) -> Result<(), Error> {
+    mappings
+        .resolve(located, socket)
+        .map_err(|error| unreachable_input("table", &error))?;
+    let bytes = mappings.bytes(located).unwrap_or_default();
+    if !(bytes.len() as u64).is_multiple_of(TABLE_ENTRY_BYTES) {
+        return Err(Error::input(format!(
+            "a table of {} bytes is no whole number of entries",
+            bytes.len()
+        )));
+    }
+    entries.extend(
+        bytes
+            .as_chunks::<{ TABLE_ENTRY_BYTES as usize }>()
+            .0
+            .iter()
+            .map(|entry| {
+                let word = |index: usize| {
+                    u64::from_le_bytes(std::array::from_fn(|byte| entry[8 * index + byte]))
+                };
+                PayloadRef::from_words([word(0), word(1), word(2)])
+            }),
+    );
+    Ok(())
+}
+
+/// The inputs of one activation, as its function sees them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inputs<'a> {
+    ports: &'a [Port],
+    buffer: &'a InputBuffer,
+    mappings: &'a Mappings,
+}
+
+impl<'a> Inputs<'a> {
+    pub(super) fn new(ports: &'a [Port], buffer: &'a InputBuffer, mappings: &'a Mappings) -> Self {
+        Self {
+            ports,
+            buffer,
+            mappings,
+        }
+    }
+
+    /// Which input has that name.
+    pub(super) fn index(&self, name: &str) -> Result<usize, Error> {
+        self.ports
+            .iter()
+            .position(|port| port.name == name)
+            .ok_or_else(|| {
+                let names: Vec<_> = self.ports.iter().map(|port| port.name.as_str()).collect();
+                Error::input(format!(
+                    "there is no input {name}; declared are: {}",
+                    names.join(", ")
+                ))
+            })
+    }
+
+    fn get(&self, index: usize) -> Result<(&'a Port, &'a Resolved), Error> {
+        let input = self.ports.get(index).zip(self.buffer.inputs.get(index));
+        input.ok_or_else(|| Error::input(format!("there is no input number {index}")))
+    }
+
+    pub(super) fn is_present(&self, index: usize) -> bool {
+        self.buffer
+            .inputs
+            .get(index)
+            .is_some_and(|input| !input.payload.is_absent())
+    }
+
+    /// The bytes of an input that is no list.
+    pub(super) fn bytes(&self, index: usize) -> Result<&'a [u8], Error> {
+        let (port, input) = self.get(index)?;
+        if port.kind == Kind::List {
+            return Err(Error::input(format!(
+                "input {} is a list: read it with Call::list",
+                port.name
+            )));
+        }
+        if input.payload.is_absent() {
+            return Err(Error::input(format!(
+                "input {} is absent: ask Call::is_present first",
+                port.name
+            )));
+        }
+        // Checked when the request was taken.
+        Ok(self.mappings.bytes(&input.payload).unwrap_or_default())
+    }
+
+    pub(super) fn archived<A: Checked>(&self, index: usize) -> Result<&'a A, Error> {
+        let (port, _) = self.get(index)?;
+        access(self.bytes(index)?, &port.name)
+    }
+
+    pub(super) fn list(&self, index: usize) -> Result<List<'a>, Error> {
+        let (port, input) = self.get(index)?;
+        if port.kind != Kind::List {
+            return Err(Error::input(format!(
+                "input {} is no list: read it with Call::bytes",
+                port.name
+            )));
+        }
+        if input.payload.is_absent() {
+            return Err(Error::input(format!(
+                "input {} is absent: ask Call::is_present first",
+                port.name
+            )));
+        }
+        let items = self
+            .buffer
+            .items
+            .get(input.items.clone())
+            .unwrap_or_default();
+        Ok(List {
+            name: &port.name,
+            items,
+            mappings: self.mappings,
+        })
+    }
+
+    pub(super) fn kind(&self, index: usize) -> Option<Kind> {
+        self.ports.get(index).map(|port| port.kind)
+    }
+}
+
+/// A list input: many payloads, each where its producer put it.
+#[derive(Clone, Copy, Debug)]
+pub struct List<'a> {
+    name: &'a str,
+    items: &'a [PayloadRef],
+    mappings: &'a Mappings,
+}
+
+impl<'a> List<'a> {
+    /// Items, absent ones too.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there are no items.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The bytes of an item; `None` for one that is absent (its activation was skipped), or beyond the end.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        let item = self.items.get(index).filter(|item| !item.is_absent())?;
+        // Checked when the request was taken.
+        Some(self.mappings.bytes(item).unwrap_or_default())
+    }
+
+    /// An item as an archive, validated now; `None` for one that is absent.
+    ///
+    /// # Errors
+    /// If the index is beyond the end, or the item is no valid `T`.
+    pub fn typed<T>(&self, index: usize) -> Result<Option<&'a T::Archived>, Error>
+    where
+        T: rkyv::Archive<Archived: Checked>,
+    {
+        if index >= self.items.len() {
+            let text = format!(
+                "input {} has {} items: there is none at {index}",
+                self.name,
+                self.items.len()
+            );
+            return Err(Error::input(text));
+        }
+        let name = format_args!("{}[{index}]", self.name);
+        self.get(index)
+            .map(|bytes| access(bytes, &name))
+            .transpose()
+    }
+
+    /// All items in order, as [`List::get`] gives them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> + use<'a> {
+        let list = *self;
+        (0..list.len()).map(move |index| list.get(index))
+    }
+}
