@@ -2,6 +2,7 @@
 //!
 //! A plan holds the nodes of its own worker in full, and of the others what an edge to them needs. Nodes have one
 //! number each in the whole deployment (the master's topological order), the same in every worker's plan.
+#![allow(missing_docs, reason = "rkyv derives fields of its own for enum variants, which nobody can document")]
 
 use faasstore::binding::Kind;
 use rkyv::{Archive, Deserialize, Serialize};

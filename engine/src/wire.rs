@@ -9,6 +9,7 @@
 //! A body is an rkyv archive, validated before use, but for [`FrameKind::Chunk`]: a [`ChunkHead`] and raw bytes. The
 //! padding keeps every body of a stream on a 16-byte boundary, as archives need; it is zero and not counted in
 //! `length`. This file does no I/O: connections live in `lane::link`, `worker::control` and `client`.
+#![allow(missing_docs, reason = "rkyv derives fields of its own for enum variants, which nobody can document")]
 
 use crate::plan::{DeploymentId, NodeId, Plan};
 use faasstore::descriptor::InvocationId;

@@ -364,7 +364,7 @@ impl Arena {
     /// Takes a leased range back.
     ///
     /// # Errors
-    /// [`ArenaError::NotLeased`] if it is not leased, exactly as it was committed; nothing changes then.
+    /// [`ArenaError::NotLeased`] if it is not leased as it was committed, to the granule; nothing changes then.
     #[inline]
     pub fn release(&mut self, range: ArenaRange) -> Result<(), ArenaError> {
         if range.length == 0 {

@@ -406,7 +406,7 @@ pub fn encode_activate(activate: &Activate, inputs: &[PayloadRef], table: bool) 
     debug_assert!(inputs.len() <= INPUTS_IN_PLACE_MAX && (!table || inputs.len() == 1));
     let deadline = activate.deadline_ns.is_some();
     let used = activate_slots(inputs.len(), deadline);
-    let flags = u8::from(table) * FLAG_TABLE | u8::from(deadline) * FLAG_DEADLINE;
+    let flags = (u8::from(table) * FLAG_TABLE) | (u8::from(deadline) * FLAG_DEADLINE);
     let mut message = Message::new(KIND_ACTIVATE, used, inputs.len(), flags);
     let first = &mut message.slots[0];
     first[1] = u64::from(activate.node) | u64::from(activate.attempt) << 32;
@@ -554,6 +554,10 @@ pub enum FailureCode {
 
 /// A message from an executor to the engine.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for a moment; a box would allocate on the hot path"
+)]
 pub enum Completion {
     /// An activation ended well.
     Done {

@@ -114,3 +114,31 @@ impl Spinner {
         self.started = None;
     }
 }
+
+#[cfg(all(test, loom))]
+mod explored;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_of_zero_parks_at_once() {
+        assert!(!Spinner::new(0).spin());
+    }
+
+    #[test]
+    fn a_budget_ends_and_is_whole_again_after_a_reset() {
+        let mut spinner = Spinner::new(1);
+        for _ in 0..2 {
+            let polls = std::iter::repeat_with(|| spinner.spin())
+                .take_while(|&more| more)
+                .count();
+            assert!(
+                polls >= POLLS_PER_CLOCK as usize,
+                "the first polls are free"
+            );
+            spinner.reset();
+        }
+    }
+}

@@ -20,6 +20,8 @@
     reason = "views of mapped memory are made here, and nowhere else but in ring and arena"
 )]
 
+mod room;
+
 use crate::sync::{AtomicU32, AtomicU64};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
@@ -221,6 +223,9 @@ impl SegmentWriter {
                 },
             }
         };
+        if length > room::bytes_available() {
+            return Err(refused("looking for memory")(Errno::ENOMEM));
+        }
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let descriptor = memfd_create(name, flags).map_err(refused("memfd_create"))?;
         let seal =
@@ -401,8 +406,11 @@ impl SegmentReader {
 fn allocate(descriptor: &OwnedFd, length: u64) -> Result<(), Errno> {
     loop {
         match fallocate(descriptor, FallocateFlags::empty(), 0, length as i64) {
-            Err(Errno::EINTR) => {} // large ones are interrupted by any signal; what is allocated stays
+            Err(Errno::EINTR) => {} // any signal interrupts a large one, which then starts over
             result => return result,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -451,3 +451,6 @@ fn decode<M: SocketMessage>(
         descriptors,
     })
 }
+
+#[cfg(test)]
+mod tests;

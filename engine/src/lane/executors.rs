@@ -74,6 +74,7 @@ pub(crate) struct Executor {
     pub(crate) started: StartedExecutor,
     /// Tells its life in this place from those before.
     pub(crate) serial: u32,
+    limits: OutputLimits,
     /// Segments of its arena: index, generation, slot in the lane's table.
     arena: Vec<(u32, u32, u32)>,
     /// Ranges of its arena that are free again, and that it is still to be told of.
@@ -88,10 +89,11 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(started: StartedExecutor, serial: u32) -> Self {
+    pub(crate) fn new(started: StartedExecutor, serial: u32, limits: OutputLimits) -> Self {
         Self {
             started,
             serial,
+            limits,
             arena: Vec::new(),
             released: Vec::new(),
             releases_unread: 0,
@@ -341,7 +343,6 @@ pub(crate) fn next_event(
     core: &Core,
     segments: &mut Segments,
     arena: &mut Arena,
-    limits: OutputLimits,
     outputs: &mut Vec<Output>,
     gone: &mut Vec<Gone>,
 ) -> Result<Option<Event>, ExecutorError> {
@@ -350,7 +351,7 @@ pub(crate) fn next_event(
         match descriptor::decode_completion(&message)? {
             Completion::Done { activation, outputs: refs, output_count, table } => {
                 let refs = &refs[..output_count];
-                let read = read_outputs(executor, id, core, segments, limits, refs, table, outputs);
+                let read = read_outputs(executor, id, core, segments, refs, table, outputs);
                 if read.is_err() {
                     outputs.clear();
                 }
@@ -397,18 +398,17 @@ impl Executor {
 
 /// Reads the outputs of a completion. `Some` names a limit that they exceed: then those read so far are to be returned.
 #[inline]
-#[expect(clippy::too_many_arguments, reason = "the lane's parts, each borrowed for itself")]
 fn read_outputs(
     executor: &mut Executor,
     id: ExecutorId,
     core: &Core,
     segments: &mut Segments,
-    limits: OutputLimits,
     refs: &[OutputRef],
     table: bool,
     outputs: &mut Vec<Output>,
 ) -> Result<Option<String>, ExecutorError> {
     outputs.clear();
+    let limits = executor.limits;
     let kinds = core.output_kinds(id).ok_or(crate::core::CompletionError::Activation)?;
     let declared = kinds.len();
     let tabled;

@@ -45,6 +45,9 @@ const GRACE: Duration = Duration::from_secs(1);
 const LANE_SEGMENT_BYTES: u64 = 4 << 20;
 /// Turns without anything to do between two looks at the clock, where exact times are not needed.
 const TURNS_PER_CLOCK: u32 = 64;
+/// Turns without anything to do before the lane does what can wait: about a microsecond, longer than an executor takes
+/// to answer in a busy workflow.
+const TURNS_BEFORE_SETTLING: u32 = 32;
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
@@ -150,21 +153,26 @@ impl Lane {
                 idle_turns = 0;
                 continue;
             }
-            if idle_turns == 0 {
+            idle_turns = idle_turns.wrapping_add(1);
+            if idle_turns == TURNS_BEFORE_SETTLING {
                 self.settle();
-                self.now_ns = monotonic_ns();
-                idle_since_ns = self.now_ns;
-            }
-            idle_turns = idle_turns.wrapping_add(1).max(1);
-            if idle_turns % TURNS_PER_CLOCK == 0 {
+                idle_since_ns = monotonic_ns();
+                self.now_ns = idle_since_ns;
+            } else if idle_turns % TURNS_PER_CLOCK == 0 {
                 self.now_ns = monotonic_ns();
             }
             let parks = match self.setup.wait {
                 WaitStrategy::Spin => false,
-                WaitStrategy::Adaptive => self.now_ns - idle_since_ns >= self.setup.spin_budget_ns,
+                WaitStrategy::Adaptive => {
+                    idle_turns > TURNS_BEFORE_SETTLING
+                        && self.now_ns.saturating_sub(idle_since_ns) >= self.setup.spin_budget_ns
+                }
                 WaitStrategy::Park => true,
             };
             if parks {
+                if idle_turns < TURNS_BEFORE_SETTLING {
+                    self.settle();
+                }
                 self.park();
                 idle_turns = 0;
             } else if self.setup.yields == Yields::Always {
@@ -222,7 +230,6 @@ impl Lane {
                 return busy;
             }
             busy = true;
-            let limits = self.limits.get(&executor.deployment()).copied().unwrap_or(OutputLimits::NONE);
             let id = ExecutorId(place);
             let event = executors::next_event(
                 executor,
@@ -230,7 +237,6 @@ impl Lane {
                 &self.core,
                 &mut self.segments,
                 &mut self.arena,
-                limits,
                 &mut self.outputs,
                 &mut self.gone,
             );
@@ -345,7 +351,8 @@ impl Lane {
             self.report(LaneReport::ExecutorEnded { deployment, pid, cause: reason });
             return;
         }
-        self.executors[place] = Some(Executor::new(started, self.serial));
+        let limits = self.limits.get(&deployment).copied().unwrap_or(OutputLimits::NONE);
+        self.executors[place] = Some(Executor::new(started, self.serial, limits));
         self.polled.push(place as u32);
         self.core.executor_joined(self.now_ns, ExecutorId(place as u32), deployment, executable);
     }

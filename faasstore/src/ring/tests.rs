@@ -1,1 +1,287 @@
-//! Placeholder.
+//! The ring's promises: by examples and properties with the standard atomics, by exploration under loom.
+
+use super::*;
+use crate::descriptor::{ArenaRange, encode_release, encode_stop, encode_unmap};
+
+/// A message of `slots` slots whose words tell which one it is.
+fn message(mark: u64, slots: usize) -> Vec<Slot> {
+    let head = u64::from(u32::from_le_bytes([200, slots as u8, 0, 0])) << 32;
+    (0..slots as u64)
+        .map(|slot| {
+            let mut words = [mark << 8 | slot; SLOT_WORDS];
+            words[0] = if slot == 0 { head } else { 0 };
+            words
+        })
+        .collect()
+}
+
+fn assert_is(read: &Message, mark: u64, slots: usize) {
+    assert_eq!(read.slots().len(), slots, "message {mark}");
+    for (slot, words) in read.slots().iter().enumerate() {
+        assert!(
+            words[1..]
+                .iter()
+                .all(|&word| word == mark << 8 | slot as u64),
+            "message {mark}: {words:x?}"
+        );
+    }
+}
+
+#[cfg(not(loom))]
+mod examples {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    fn pair() -> (Producer<HeapRing>, Consumer<HeapRing>, HeapRing) {
+        let ring = HeapRing::new(16);
+        (
+            Producer::new(ring.clone()),
+            Consumer::new(ring.clone()),
+            ring,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_ring_is_a_bounded_queue(steps in proptest::collection::vec((any::<bool>(), 1..=4usize), 1..400)) {
+            let (mut producer, mut consumer, _) = pair();
+            let (mut queue, mut pushed, mut held) = (VecDeque::new(), 0, 0);
+            for (is_push, slots) in steps {
+                if is_push {
+                    match producer.push(&message(pushed, slots)) {
+                        Ok(()) => { queue.push_back((pushed, slots)); held += slots; pushed += 1; }
+                        // Up to a quarter of the ring may have been taken without the producer knowing.
+                        Err(error) => { prop_assert_eq!(error, PushError::Full); prop_assert!(held + slots > 12); }
+                    }
+                    prop_assert!(held <= 16);
+                } else {
+                    let read = consumer.pop().unwrap();
+                    prop_assert_eq!(read.is_some(), !queue.is_empty());
+                    if let (Some(read), Some((mark, slots))) = (read, queue.pop_front()) {
+                        assert_is(&read, mark, slots);
+                        held -= slots;
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn whatever_a_rogue_producer_writes_is_a_value_or_an_error(words in proptest::collection::vec(any::<u64>(), 128)) {
+            let (_, mut consumer, ring) = pair();
+            for (index, value) in words.iter().enumerate() {
+                // Plausible numbers, so that more than the first comparison is reached.
+                let value = if index % 8 == 0 { value & !0xffff_ffff | (index as u64 / 8 + 1) } else { *value };
+                ring.slot(index as u64 / 8)[index % 8].store(value, Ordering::Relaxed);
+            }
+            for _ in 0..40 {
+                if consumer.pop().is_err() { break; }
+            }
+        }
+
+        #[test]
+        fn whatever_a_rogue_consumer_writes_is_full_or_an_error(heads in proptest::collection::vec(any::<u64>(), 1..50)) {
+            let (mut producer, _, ring) = pair();
+            for head in heads {
+                ring.head().store(head % 64, Ordering::Relaxed);
+                for mark in 0..20 {
+                    let _ = producer.push(&message(mark, 3));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_fresh_ring_is_empty() {
+        let (_, mut consumer, _) = pair();
+        assert!(!consumer.is_ready());
+        assert!(consumer.pop().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_message_is_pushed_whole_or_not_at_all() {
+        let (mut producer, mut consumer, _) = pair();
+        for mark in 0..5 {
+            producer.push(&message(mark, 3)).unwrap();
+        }
+        assert_eq!(producer.push(&message(5, 2)), Err(PushError::Full));
+        producer.push(&message(5, 1)).unwrap();
+        for mark in 0..5 {
+            assert_is(&consumer.pop().unwrap().unwrap(), mark, 3);
+        }
+        assert_is(&consumer.pop().unwrap().unwrap(), 5, 1);
+    }
+
+    #[test]
+    fn a_batch_is_taken_in_order_and_within_its_limit() {
+        let (mut producer, mut consumer, _) = pair();
+        for mark in 0..6 {
+            producer.push(&message(mark, 1)).unwrap();
+        }
+        let mut batch = Vec::new();
+        assert_eq!(consumer.pop_batch(&mut batch, 4).unwrap(), 4);
+        assert_eq!(consumer.pop_batch(&mut batch, 4).unwrap(), 2);
+        for (mark, read) in (0..).zip(&batch) {
+            assert_is(read, mark, 1);
+        }
+    }
+
+    #[test]
+    fn a_head_that_moves_back_or_overtakes_the_tail_is_corrupt() {
+        let (mut producer, _, ring) = pair();
+        for mark in 0..16 {
+            producer.push(&message(mark, 1)).unwrap();
+        }
+        ring.head().store(17, Ordering::Relaxed);
+        let beyond = RingError::Head {
+            head: 17,
+            before: 0,
+            tail: 16,
+            capacity: 16,
+        };
+        assert_eq!(
+            producer.push(&message(16, 1)),
+            Err(PushError::Corrupt(beyond))
+        );
+        ring.head().store(4, Ordering::Relaxed);
+        for mark in 16..20 {
+            producer.push(&message(mark, 1)).unwrap();
+        }
+        ring.head().store(3, Ordering::Relaxed);
+        let back = RingError::Head {
+            head: 3,
+            before: 4,
+            tail: 20,
+            capacity: 16,
+        };
+        assert_eq!(
+            producer.push(&message(20, 1)),
+            Err(PushError::Corrupt(back))
+        );
+    }
+
+    #[test]
+    fn a_message_whose_later_slots_are_missing_is_corrupt() {
+        let (_, mut consumer, ring) = pair();
+        let first = message(0, 3)[0];
+        ring.slot(0)[0].store(first[0] | 1, Ordering::Relaxed);
+        assert_eq!(
+            consumer.pop().unwrap_err(),
+            RingError::Torn {
+                position: 1,
+                found: 0
+            }
+        );
+        assert_eq!(
+            consumer.pop().unwrap_err(),
+            RingError::Torn {
+                position: 1,
+                found: 0
+            },
+            "the error stays"
+        );
+    }
+
+    #[test]
+    fn real_messages_cross_between_threads_in_order() {
+        let ring = HeapRing::new(64);
+        let (mut producer, mut consumer) = (Producer::new(ring.clone()), Consumer::new(ring));
+        let sent = std::thread::spawn(move || {
+            for round in 0..20_000u32 {
+                let range = ArenaRange {
+                    segment: round,
+                    generation: 1,
+                    offset: 64,
+                    length: 1,
+                };
+                let messages = [
+                    encode_unmap(round, 7),
+                    encode_release(&[range, range]),
+                    encode_stop(),
+                ];
+                for message in messages {
+                    while producer.push(message.slots()).is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            }
+        });
+        for round in 0..20_000u32 {
+            for place in 0..3 {
+                let read = loop {
+                    match consumer.pop().unwrap() {
+                        Some(read) => break read,
+                        None => std::thread::yield_now(),
+                    }
+                };
+                match place {
+                    0 => assert_eq!(read.slots()[0][1], u64::from(round) | 7 << 32),
+                    1 => assert_eq!(read.slots()[0][4], u64::from(round) | 1 << 32),
+                    _ => assert_eq!(read.slots()[0][1..], [0; 7]),
+                }
+            }
+        }
+        sent.join().unwrap();
+    }
+}
+
+#[cfg(loom)]
+mod explored {
+    use super::*;
+    use loom::thread;
+
+    /// Bounded preemption keeps the exploration of 64-byte slots to minutes; loom's authors find 2 to 3 enough.
+    fn explore(check: impl Fn() + Sync + Send + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.max_branches = 100_000;
+        model.check(check);
+    }
+
+    fn pop(consumer: &mut Consumer<HeapRing>) -> Message {
+        loop {
+            match consumer.pop().unwrap() {
+                Some(message) => return message,
+                None => thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn messages_of_several_slots_arrive_whole_and_in_order() {
+        explore(|| {
+            let ring = HeapRing::new(16);
+            let (mut producer, mut consumer) = (Producer::new(ring.clone()), Consumer::new(ring));
+            let sent = thread::spawn(move || {
+                producer.push(&message(1, 2)).unwrap();
+                producer.push(&message(2, 1)).unwrap();
+            });
+            assert_is(&pop(&mut consumer), 1, 2);
+            assert_is(&pop(&mut consumer), 2, 1);
+            sent.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_slot_is_not_written_again_before_it_was_read() {
+        explore(|| {
+            let ring = HeapRing::new(16);
+            let (mut producer, mut consumer) = (Producer::new(ring.clone()), Consumer::new(ring));
+            for mark in 0..4 {
+                producer.push(&message(mark, 4)).unwrap();
+            }
+            let sent = thread::spawn(move || {
+                while producer.push(&message(4, 4)) == Err(PushError::Full) {
+                    thread::yield_now();
+                }
+            });
+            for mark in 0..2 {
+                assert_is(&pop(&mut consumer), mark, 4);
+            }
+            sent.join().unwrap();
+            for mark in 2..5 {
+                assert_is(&pop(&mut consumer), mark, 4);
+            }
+        });
+    }
+}

@@ -191,7 +191,7 @@ impl SendBuffer {
     }
 
     /// What is to be sent, in order, without the first `skip` bytes; no span is empty.
-    pub(super) fn spans(&self, skip: u64) -> impl Iterator<Item = &[u8]> {
+    pub(in crate::lane) fn spans(&self, skip: u64) -> impl Iterator<Item = &[u8]> {
         let ends = self
             .inserts
             .iter()

@@ -19,7 +19,7 @@ impl Key {
     /// Key and kind in 64 bits, as io_uring and epoll hand them back. `kind` is below 8.
     pub(super) const fn pack(self, kind: u8) -> u64 {
         debug_assert!((kind as u32) < 1 << KIND_BITS);
-        (self.generation as u64) << 32 | (self.index as u64) << KIND_BITS | kind as u64
+        ((self.generation as u64) << 32) | ((self.index as u64) << KIND_BITS) | kind as u64
     }
 
     /// What [`Key::pack`] packed.

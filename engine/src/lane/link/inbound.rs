@@ -5,7 +5,8 @@
 //! so that archives are read in place; and that the raw bytes of chunks go to where their payload lies, the bulk of
 //! them straight from the socket. Which chunks may come, and where they go, [`super::landing`] says.
 
-use super::landing::{Inbound, Landings};
+use super::landing::Landings;
+use super::message::Inbound;
 use super::{LinkCounters, LinkError, LinkRole};
 use crate::lane::driver::{AlignedBuffer, ReceiveBuffer};
 use crate::wire::{CHUNK_HEAD_BYTES, ChunkHead, FRAME_ALIGN, FrameKind, HEADER_BYTES, Header};
@@ -53,14 +54,24 @@ pub(super) struct Assembly {
 
 impl fmt::Debug for Assembly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Assembly").field("role", &self.role).field("bytes", &(self.end - self.start)).finish()
+        f.debug_struct("Assembly")
+            .field("role", &self.role)
+            .field("bytes", &(self.end - self.start))
+            .finish()
     }
 }
 
 impl Assembly {
     pub(super) fn new(role: LinkRole, body_bytes_max: usize) -> Self {
         let buffer = Some(AlignedBuffer::new());
-        Self { role, body_bytes_max, buffer, start: 0, end: 0, state: State::Header }
+        Self {
+            role,
+            body_bytes_max,
+            buffer,
+            start: 0,
+            end: 0,
+            state: State::Header,
+        }
     }
 
     const fn available(&self) -> usize {
@@ -73,16 +84,25 @@ impl Assembly {
             && self.available() == 0
             && let Some(place) = landings.lend(chunk.transfer)
         {
-            return ReceiveBuffer::Segment { segment: place.segment, offset: place.offset, length: chunk.left };
+            return ReceiveBuffer::Segment {
+                segment: place.segment,
+                offset: place.offset,
+                length: chunk.left,
+            };
         }
         let needed = match &self.state {
             // The buffer follows what has come, so that an announced length alone takes no memory.
-            State::Body(header) => header.padded_length().min(2 * self.available()).max(ASSEMBLY_BYTES),
+            State::Body(header) => header
+                .padded_length()
+                .min(2 * self.available())
+                .max(ASSEMBLY_BYTES),
             _ => ASSEMBLY_BYTES,
         };
         let start = self.start_aligned();
         let available = self.available();
-        let Some(mut buffer) = self.buffer.take() else { panic!("one receive at a time on a link") };
+        let Some(mut buffer) = self.buffer.take() else {
+            panic!("one receive at a time on a link")
+        };
         if available == 0 {
             self.start = start;
             if buffer.len() > 2 * ASSEMBLY_BYTES {
@@ -94,7 +114,9 @@ impl Assembly {
         }
         self.end = self.start + available;
         // Room for what is needed, and for a byte at least.
-        let length = (self.start + needed).max(self.end + 1).next_multiple_of(FRAME_ALIGN);
+        let length = (self.start + needed)
+            .max(self.end + 1)
+            .next_multiple_of(FRAME_ALIGN);
         if buffer.len() < length {
             buffer.resize(length, 0);
         }
@@ -107,7 +129,8 @@ impl Assembly {
         let ahead = match &self.state {
             State::Header | State::Body(_) | State::ChunkHead(_) => 0,
             State::Chunk(chunk) => {
-                (chunk.left % FRAME_ALIGN as u64) as usize + chunk.header.padded_length() - chunk.header.length
+                (chunk.left % FRAME_ALIGN as u64) as usize + chunk.header.padded_length()
+                    - chunk.header.length
             }
             State::Padding(left) => *left,
         };
@@ -125,15 +148,22 @@ impl Assembly {
     ) -> Result<(), LinkError> {
         match buffer {
             ReceiveBuffer::Owned(buffer, range) => {
-                debug_assert!(range.start == self.end && bytes <= range.len(), "as `next_receive` gave it");
+                debug_assert!(
+                    range.start == self.end && bytes <= range.len(),
+                    "as `next_receive` gave it"
+                );
                 self.buffer = Some(buffer);
                 self.end += bytes;
             }
-            ReceiveBuffer::Segment { segment, offset, .. } => {
+            ReceiveBuffer::Segment {
+                segment, offset, ..
+            } => {
                 counters.bytes_received_direct += bytes as u64;
                 if let State::Chunk(chunk) = &mut self.state {
                     debug_assert!(bytes as u64 <= chunk.left, "as `next_receive` gave it");
-                    chunk.hasher.update(segment.read(offset, bytes as u64).unwrap_or_default());
+                    chunk
+                        .hasher
+                        .update(segment.read(offset, bytes as u64).unwrap_or_default());
                     chunk.left -= bytes as u64;
                     landings.direct(chunk.transfer, bytes as u64, arena, counters);
                 }
@@ -159,7 +189,10 @@ impl Assembly {
         if frame_bytes == 0 && transfers == 0 && !padding {
             return LinkError::Ended;
         }
-        LinkError::Truncated { frame_bytes, transfers }
+        LinkError::Truncated {
+            frame_bytes,
+            transfers,
+        }
     }
 
     /// Goes one state on, if what is needed for that has come.
@@ -170,18 +203,27 @@ impl Assembly {
         arena: &mut Arena,
         out: &mut Vec<Inbound>,
     ) -> Result<bool, LinkError> {
-        let Some(buffer) = &self.buffer else { return Ok(false) };
+        let Some(buffer) = &self.buffer else {
+            return Ok(false);
+        };
         let available = &buffer[self.start..self.end];
         let used = match &mut self.state {
             State::Header => {
-                debug_assert!(self.start % FRAME_ALIGN == 0, "archives are read in place");
-                let Some(bytes) = available.first_chunk::<HEADER_BYTES>() else { return Ok(false) };
+                let Some(bytes) = available.first_chunk::<HEADER_BYTES>() else {
+                    return Ok(false);
+                };
+                debug_assert!(
+                    self.start.is_multiple_of(FRAME_ALIGN),
+                    "archives are read in place"
+                );
                 let header = Header::parse(bytes, self.body_bytes_max)?;
                 self.state = after_header(header, self.role)?;
                 HEADER_BYTES
             }
             State::Body(header) => {
-                let Some(padded) = available.get(..header.padded_length()) else { return Ok(false) };
+                let Some(padded) = available.get(..header.padded_length()) else {
+                    return Ok(false);
+                };
                 let body = &padded[..header.length];
                 header.verify_body(body)?;
                 landings.message(header.kind, body, arena, counters, out)?;
@@ -190,17 +232,26 @@ impl Assembly {
                 used
             }
             State::ChunkHead(header) => {
-                let Some(bytes) = available.first_chunk::<CHUNK_HEAD_BYTES>() else { return Ok(false) };
+                let Some(bytes) = available.first_chunk::<CHUNK_HEAD_BYTES>() else {
+                    return Ok(false);
+                };
                 let head = ChunkHead::from_bytes(bytes);
                 let left = (header.length - CHUNK_HEAD_BYTES) as u64;
                 landings.begin_chunk(head, left)?;
                 let mut hasher = header.hasher();
                 hasher.update(bytes);
-                self.state = State::Chunk(Chunk { header: *header, hasher, transfer: head.transfer, left });
+                self.state = State::Chunk(Chunk {
+                    header: *header,
+                    hasher,
+                    transfer: head.transfer,
+                    left,
+                });
                 CHUNK_HEAD_BYTES
             }
             State::Chunk(chunk) => {
-                let used = usize::try_from(chunk.left).unwrap_or(usize::MAX).min(available.len());
+                let used = usize::try_from(chunk.left)
+                    .unwrap_or(usize::MAX)
+                    .min(available.len());
                 let raw = &available[..used];
                 chunk.hasher.update(raw);
                 landings.copy(chunk.transfer, raw, counters);
@@ -233,13 +284,18 @@ impl Assembly {
 
 fn after_header(header: Header, role: LinkRole) -> Result<State, LinkError> {
     if !role.may_send(header.kind) {
-        return Err(LinkError::Unexpected { kind: header.kind, role });
+        return Err(LinkError::Unexpected {
+            kind: header.kind,
+            role,
+        });
     }
     if header.kind != FrameKind::Chunk {
         return Ok(State::Body(header));
     }
     if header.length <= CHUNK_HEAD_BYTES {
-        return Err(LinkError::ChunkShort { length: header.length });
+        return Err(LinkError::ChunkShort {
+            length: header.length,
+        });
     }
     Ok(State::ChunkHead(header))
 }

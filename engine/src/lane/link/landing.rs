@@ -3,174 +3,18 @@
 //! It owns every range that is set aside for a payload until the message that carries it is handed on. It promises
 //! that such a range goes to the lane or back to the arena, exactly once, whatever the other side sends or leaves out;
 //! that no range is given back while the driver may still write to it; and that what it keeps for a peer stays within
-//! the link's limits. Cutting the stream into frames is left to [`super::inbound`].
+//! the link's limits. Cutting the stream into frames is left to [`super::inbound`], and
+//! what a message may say of its payloads to [`super::arrival`].
 
+use super::arrival::{Arrival, Opened};
+use super::message::{Inbound, Landed, release_all};
 use super::{LinkCounters, LinkError, LinkLimits};
-use crate::plan::{DeploymentId, NodeId};
-use crate::wire::{self, Body, ChunkHead, Data, FrameKind, ITEM_ALIGN, NodeReport, PartFailed, WireError};
+use crate::wire::{self, ChunkHead, FrameKind, WireError};
 use faasstore::arena::{Arena, Reservation};
-use faasstore::descriptor::ArenaRange;
 use faasstore::segment::SegmentWriter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use thiserror::Error;
-
-/// A payload that lies in the lane's arena, complete.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Landed {
-    /// All of its bytes; leased, so to be released. Of no bytes, it names none and need not be.
-    pub range: ArenaRange,
-    /// For a list: offset within the range, and bytes, of each item. Offsets are multiples of [`ITEM_ALIGN`].
-    pub items: Option<Vec<(u64, u64)>>,
-}
-
-/// Why a payload found no place.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum LandingError {
-    /// The arena could not hold it.
-    #[error("no memory for a payload of {bytes} bytes: {reason}")]
-    Memory {
-        /// What it needs.
-        bytes: u64,
-        /// From the arena.
-        reason: String,
-    },
-    /// Longer than this worker takes.
-    #[error("a payload of {bytes} bytes, above the limit of {limit}: raise payload_bytes_max, or part it into a list")]
-    Bytes {
-        /// What it has.
-        bytes: u64,
-        /// What is allowed.
-        limit: u64,
-    },
-    /// More items than this worker takes.
-    #[error("a list of {items} items, above the limit of {limit}: raise items_max, or batch the items")]
-    Items {
-        /// What it has.
-        items: usize,
-        /// What is allowed.
-        limit: u32,
-    },
-}
-
-/// What became of one payload of a message.
-pub type Landing = Result<Landed, LandingError>;
-
-/// A message, complete, as in [`wire`] but with its payloads in the arena. Whoever takes it owns their ranges.
-#[derive(PartialEq, Eq, Debug)]
-pub enum Inbound {
-    /// See [`wire::Invoke`].
-    Invoke {
-        /// Chosen by the client.
-        request: u64,
-        /// The workflow's name.
-        workflow: String,
-        /// Inputs by name.
-        inputs: Vec<(String, Landing)>,
-        /// Whether node reports are wanted.
-        report: bool,
-    },
-    /// A [`wire::Begin`] is here, but payloads of it are still under way.
-    BeginComing {
-        /// Which invocation.
-        invocation: u128,
-        /// Of what.
-        deployment: DeploymentId,
-    },
-    /// See [`wire::Begin`].
-    Begin {
-        /// Which invocation.
-        invocation: u128,
-        /// Of what.
-        deployment: DeploymentId,
-        /// Whether node reports are wanted.
-        report: bool,
-        /// Workflow inputs, by number.
-        inputs: Vec<(u16, Landing)>,
-    },
-    /// See [`wire::StateEvent`].
-    StateEvent {
-        /// Which invocation.
-        invocation: u128,
-        /// Of what.
-        deployment: DeploymentId,
-        /// Which node has ended.
-        node: NodeId,
-        /// Its outputs, by number.
-        outputs: Vec<(u16, Landing)>,
-    },
-    /// See [`wire::PartDone`].
-    PartDone {
-        /// Which invocation.
-        invocation: u128,
-        /// Workflow outputs, by number.
-        outputs: Vec<(u16, Landing)>,
-        /// If wanted.
-        report: Vec<NodeReport>,
-    },
-    /// See [`wire::PartFailed`].
-    PartFailed(PartFailed),
-    /// See [`wire::Forget`].
-    Forget {
-        /// Which invocation.
-        invocation: u128,
-    },
-    /// See [`wire::Drained`].
-    Drained {
-        /// Which deployment.
-        deployment: DeploymentId,
-    },
-}
-
-impl Inbound {
-    /// Which invocation it belongs to, unless it is to make one, or belongs to none.
-    #[must_use]
-    pub const fn invocation(&self) -> Option<u128> {
-        match self {
-            Self::Begin { invocation, .. }
-            | Self::StateEvent { invocation, .. }
-            | Self::PartDone { invocation, .. }
-            | Self::Forget { invocation } => Some(*invocation),
-            Self::PartFailed(failed) => Some(failed.invocation),
-            Self::Invoke { .. } | Self::BeginComing { .. } | Self::Drained { .. } => None,
-        }
-    }
-
-    /// Gives the ranges of all its payloads back: for a message that is refused or comes too late.
-    pub fn release(self, arena: &mut Arena) {
-        match self {
-            Self::Invoke { inputs, .. } => release_all(inputs, arena),
-            Self::Begin { inputs: payloads, .. }
-            | Self::StateEvent { outputs: payloads, .. }
-            | Self::PartDone { outputs: payloads, .. } => release_all(payloads, arena),
-            Self::BeginComing { .. }
-            | Self::PartFailed(_)
-            | Self::Forget { .. }
-            | Self::Drained { .. } => {}
-        }
-    }
-
-    /// Its `index`-th payload.
-    fn landing_mut(&mut self, index: usize) -> Option<&mut Landing> {
-        match self {
-            Self::Invoke { inputs, .. } => inputs.get_mut(index).map(|(_, landing)| landing),
-            Self::Begin { inputs: payloads, .. }
-            | Self::StateEvent { outputs: payloads, .. }
-            | Self::PartDone { outputs: payloads, .. } => payloads.get_mut(index).map(|(_, landing)| landing),
-            Self::BeginComing { .. } | Self::PartFailed(_) | Self::Forget { .. } | Self::Drained { .. } => None,
-        }
-    }
-}
-
-fn release_all<K>(payloads: Vec<(K, Landing)>, arena: &mut Arena) {
-    for (_, landing) in payloads {
-        if let Ok(landed) = landing {
-            let released = arena.release(landed.range);
-            debug_assert!(released.is_ok(), "a range that landed is leased until it is released: {released:?}");
-        }
-    }
-}
 
 /// Where the next raw bytes of a transfer go.
 pub(super) struct Place {
@@ -227,7 +71,12 @@ pub(super) struct Landings {
 
 impl fmt::Debug for Landings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Landings({} messages, {} transfers)", self.waiting.len(), self.transfers.len())
+        write!(
+            f,
+            "Landings({} messages, {} transfers)",
+            self.waiting.len(),
+            self.transfers.len()
+        )
     }
 }
 
@@ -250,6 +99,11 @@ impl Landings {
         self.transfers.len()
     }
 
+    /// Whether a payload of that number is.
+    pub(super) fn is_under_way(&self, transfer: u64) -> bool {
+        self.transfers.contains_key(&transfer)
+    }
+
     /// Takes the body of a verified frame.
     pub(super) fn message(
         &mut self,
@@ -260,27 +114,65 @@ impl Landings {
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         let bytes = body.len();
-        let mut arrival = Arrival { kind, limits: self.limits, open: Vec::new(), refused: 0 };
+        let mut arrival = Arrival::new(kind, self.limits);
         let message = match kind {
             FrameKind::Invoke => {
-                let wire::Invoke { request, workflow, inputs, report } = wire::decode(body)?;
+                let wire::Invoke {
+                    request,
+                    workflow,
+                    inputs,
+                    report,
+                } = wire::decode(body)?;
                 let inputs = arrival.land(inputs, self, arena)?;
-                Inbound::Invoke { request, workflow, inputs, report }
+                Inbound::Invoke {
+                    request,
+                    workflow,
+                    inputs,
+                    report,
+                }
             }
             FrameKind::Begin => {
-                let wire::Begin { invocation, deployment, report, inputs } = wire::decode(body)?;
+                let wire::Begin {
+                    invocation,
+                    deployment,
+                    report,
+                    inputs,
+                } = wire::decode(body)?;
                 let inputs = arrival.land(inputs, self, arena)?;
-                Inbound::Begin { invocation, deployment, report, inputs }
+                Inbound::Begin {
+                    invocation,
+                    deployment,
+                    report,
+                    inputs,
+                }
             }
             FrameKind::StateEvent => {
-                let wire::StateEvent { invocation, deployment, node, outputs } = wire::decode(body)?;
+                let wire::StateEvent {
+                    invocation,
+                    deployment,
+                    node,
+                    outputs,
+                } = wire::decode(body)?;
                 let outputs = arrival.land(outputs, self, arena)?;
-                Inbound::StateEvent { invocation, deployment, node, outputs }
+                Inbound::StateEvent {
+                    invocation,
+                    deployment,
+                    node,
+                    outputs,
+                }
             }
             FrameKind::PartDone => {
-                let wire::PartDone { invocation, outputs, report } = wire::decode(body)?;
+                let wire::PartDone {
+                    invocation,
+                    outputs,
+                    report,
+                } = wire::decode(body)?;
                 let outputs = arrival.land(outputs, self, arena)?;
-                Inbound::PartDone { invocation, outputs, report }
+                Inbound::PartDone {
+                    invocation,
+                    outputs,
+                    report,
+                }
             }
             FrameKind::PartFailed => Inbound::PartFailed(wire::decode(body)?),
             FrameKind::Forget => {
@@ -310,12 +202,29 @@ impl Landings {
         let number = self.next_message;
         self.next_message += 1;
         let mut transfers = Vec::new();
-        for Opened { transfer, bytes, place } in open {
+        for Opened {
+            transfer,
+            bytes,
+            place,
+        } in open
+        {
             let target = place.map(|(payload, reservation, segment)| {
                 transfers.push(transfer);
-                Target { reservation, segment, message: number, payload }
+                Target {
+                    reservation,
+                    segment,
+                    message: number,
+                    payload,
+                }
             });
-            self.transfers.insert(transfer, Transfer { bytes, received: 0, target });
+            self.transfers.insert(
+                transfer,
+                Transfer {
+                    bytes,
+                    received: 0,
+                    target,
+                },
+            );
         }
         let missing = transfers.len();
         let follows = self.begin_of(&message).is_some();
@@ -330,15 +239,30 @@ impl Landings {
             if let Some(invocation) = message.invocation() {
                 let under = self.invocations.entry(invocation).or_default();
                 under.messages.insert(number);
-                if !follows && matches!(message, Inbound::Begin { .. }) {
+                if !follows && let Inbound::Begin { deployment, .. } = message {
                     under.begin = Some(number);
+                    out.push(Inbound::BeginComing {
+                        invocation,
+                        deployment,
+                    });
                 }
             }
-            let waiting = Waiting { message, transfers, missing, bytes, followers: Vec::new(), followers_bytes: 0 };
+            let waiting = Waiting {
+                message,
+                transfers,
+                missing,
+                bytes,
+                followers: Vec::new(),
+                followers_bytes: 0,
+            };
             self.waiting.insert(number, waiting);
         }
         let limit = self.limits.waiting_bytes_max;
-        if self.waiting_bytes > limit { Err(LinkError::Waiting { limit }) } else { Ok(()) }
+        if self.waiting_bytes > limit {
+            Err(LinkError::Waiting { limit })
+        } else {
+            Ok(())
+        }
     }
 
     /// The [`Inbound::Begin`] that a message has to wait for.
@@ -364,11 +288,20 @@ impl Landings {
     /// Checks that a chunk of `length` raw bytes may come now.
     pub(super) fn begin_chunk(&self, head: ChunkHead, length: u64) -> Result<(), LinkError> {
         let ChunkHead { transfer, offset } = head;
-        let Some(Transfer { bytes, received, .. }) = self.transfers.get(&transfer) else {
+        let Some(Transfer {
+            bytes, received, ..
+        }) = self.transfers.get(&transfer)
+        else {
             return Err(LinkError::TransferUnknown { transfer });
         };
         if offset != *received || length > bytes - received {
-            return Err(LinkError::ChunkPlace { transfer, offset, length, received: *received, bytes: *bytes });
+            return Err(LinkError::ChunkPlace {
+                transfer,
+                offset,
+                length,
+                received: *received,
+                bytes: *bytes,
+            });
         }
         Ok(())
     }
@@ -376,15 +309,26 @@ impl Landings {
     /// Where the next bytes of a transfer are to be received; nothing if they are to be thrown away. The range is not
     /// given back before [`Landings::direct`] tells that the driver is done with it.
     pub(super) fn lend(&mut self, transfer: u64) -> Option<Place> {
-        let Transfer { received, target, .. } = self.transfers.get(&transfer)?;
+        let Transfer {
+            received, target, ..
+        } = self.transfers.get(&transfer)?;
         let target = target.as_ref()?;
         debug_assert!(self.lent.is_none(), "one receive at a time on a link");
         self.lent = Some(transfer);
-        Some(Place { segment: target.segment.clone(), offset: target.reservation.offset() + received })
+        Some(Place {
+            segment: target.segment.clone(),
+            offset: target.reservation.offset() + received,
+        })
     }
 
     /// `bytes` bytes were received where [`Landings::lend`] said.
-    pub(super) fn direct(&mut self, transfer: u64, bytes: u64, arena: &mut Arena, counters: &mut LinkCounters) {
+    pub(super) fn direct(
+        &mut self,
+        transfer: u64,
+        bytes: u64,
+        arena: &mut Arena,
+        counters: &mut LinkCounters,
+    ) {
         debug_assert_eq!(self.lent, Some(transfer));
         self.lent = None;
         if let Some(reservation) = self.doomed.take() {
@@ -403,8 +347,13 @@ impl Landings {
         };
         match &transfer.target {
             Some(target) => {
-                let written = target.segment.write(target.reservation.offset() + transfer.received, raw);
-                debug_assert!(written, "chunks stay within their transfer, and that within its reservation");
+                let written = target
+                    .segment
+                    .write(target.reservation.offset() + transfer.received, raw);
+                debug_assert!(
+                    written,
+                    "chunks stay within their transfer, and that within its reservation"
+                );
             }
             None => counters.bytes_drained += raw.len() as u64,
         }
@@ -419,14 +368,27 @@ impl Landings {
         counters: &mut LinkCounters,
         out: &mut Vec<Inbound>,
     ) {
-        let complete = self.transfers.get(&transfer).is_some_and(|open| open.received == open.bytes);
+        let complete = self
+            .transfers
+            .get(&transfer)
+            .is_some_and(|open| open.received == open.bytes);
         if !complete {
             return;
         }
-        let Some(Transfer { bytes, target: Some(target), .. }) = self.transfers.remove(&transfer) else { return };
+        let Some(Transfer {
+            bytes,
+            target: Some(target),
+            ..
+        }) = self.transfers.remove(&transfer)
+        else {
+            return;
+        };
         let range = arena.commit(target.reservation, bytes);
         let Some(waiting) = self.waiting.get_mut(&target.message) else {
-            debug_assert!(false, "a message that goes takes its transfers' targets with it");
+            debug_assert!(
+                false,
+                "a message that goes takes its transfers' targets with it"
+            );
             counters.bytes_drained += bytes;
             return release_all(vec![((), Ok(Landed { range, items: None }))], arena);
         };
@@ -441,7 +403,9 @@ impl Landings {
 
     /// All payloads of a message have come.
     fn complete(&mut self, number: u64, out: &mut Vec<Inbound>) {
-        let Some(waiting) = self.waiting.remove(&number) else { return };
+        let Some(waiting) = self.waiting.remove(&number) else {
+            return;
+        };
         self.forget_number(&waiting.message, number);
         let followers_bytes = waiting.followers_bytes;
         self.hand_on(waiting.message, waiting.bytes, out);
@@ -451,8 +415,12 @@ impl Landings {
 
     /// Removes a message from what waits of its invocation.
     fn forget_number(&mut self, message: &Inbound, number: u64) {
-        let Some(invocation) = message.invocation() else { return };
-        let Some(under) = self.invocations.get_mut(&invocation) else { return };
+        let Some(invocation) = message.invocation() else {
+            return;
+        };
+        let Some(under) = self.invocations.get_mut(&invocation) else {
+            return;
+        };
         under.messages.remove(&number);
         if under.begin == Some(number) {
             under.begin = None;
@@ -463,21 +431,34 @@ impl Landings {
     }
 
     /// Discards what waits of an invocation.
-    pub(super) fn abort(&mut self, invocation: u128, arena: &mut Arena, counters: &mut LinkCounters) {
-        let Some(under) = self.invocations.remove(&invocation) else { return };
+    pub(super) fn abort(
+        &mut self,
+        invocation: u128,
+        arena: &mut Arena,
+        counters: &mut LinkCounters,
+    ) {
+        let Some(under) = self.invocations.remove(&invocation) else {
+            return;
+        };
         for number in under.messages {
             self.discard(number, arena, counters);
         }
     }
 
     fn discard(&mut self, number: u64, arena: &mut Arena, counters: &mut LinkCounters) {
-        let Some(waiting) = self.waiting.remove(&number) else { return };
+        let Some(waiting) = self.waiting.remove(&number) else {
+            return;
+        };
         counters.messages_discarded += 1 + waiting.followers.len() as u64;
         self.waiting_bytes -= waiting.bytes + waiting.followers_bytes;
         for id in waiting.transfers {
-            let Some(transfer) = self.transfers.get_mut(&id) else { continue };
+            let Some(transfer) = self.transfers.get_mut(&id) else {
+                continue;
+            };
             // The number may be another message's by now, if this one's transfer was complete.
-            let Some(target) = transfer.target.take_if(|target| target.message == number) else { continue };
+            let Some(target) = transfer.target.take_if(|target| target.message == number) else {
+                continue;
+            };
             counters.bytes_drained += transfer.received;
             if self.lent == Some(id) {
                 self.doomed = Some(target.reservation);
@@ -504,136 +485,4 @@ impl Landings {
         self.transfers.clear();
         self.invocations.clear();
     }
-}
-
-/// A transfer that a message has announced.
-struct Opened {
-    transfer: u64,
-    bytes: u64,
-    place: Option<(usize, Reservation, Arc<SegmentWriter>)>,
-}
-
-/// A message that is being taken in.
-struct Arrival {
-    kind: FrameKind,
-    limits: LinkLimits,
-    open: Vec<Opened>,
-    refused: u64,
-}
-
-impl Arrival {
-    /// Finds places for a message's payloads. Checks all of it first, so that an error leaves nothing set aside.
-    fn land<K>(
-        &mut self,
-        bodies: Vec<(K, Body)>,
-        landings: &Landings,
-        arena: &mut Arena,
-    ) -> Result<Vec<(K, Landing)>, LinkError> {
-        let mut announced = BTreeSet::new();
-        for (_, body) in &bodies {
-            let bytes = match &body.data {
-                Data::Inline(data) => data.len() as u64,
-                Data::Streamed { transfer, bytes } => {
-                    if *bytes > 0 && (landings.transfers.contains_key(transfer) || !announced.insert(*transfer)) {
-                        return Err(LinkError::TransferTaken { kind: self.kind, transfer: *transfer });
-                    }
-                    *bytes
-                }
-            };
-            self.check_items(body.items.as_deref(), bytes)?;
-        }
-        let limit = self.limits.transfers_max;
-        if landings.transfers.len() + announced.len() > limit {
-            return Err(LinkError::Transfers { limit });
-        }
-        let landed = bodies.into_iter().enumerate().map(|(payload, (key, body))| {
-            let landing = self.land_one(payload, body, arena);
-            self.refused += u64::from(landing.is_err());
-            (key, landing)
-        });
-        Ok(landed.collect())
-    }
-
-    fn check_items(&self, items: Option<&[u64]>, bytes: u64) -> Result<(), LinkError> {
-        let Some(items) = items else { return Ok(()) };
-        let sum = items.iter().try_fold(0_u64, |sum, item| sum.checked_add(item.checked_next_multiple_of(ITEM_ALIGN)?));
-        if sum == Some(bytes) {
-            return Ok(());
-        }
-        Err(LinkError::Items { kind: self.kind, count: items.len(), items_bytes: sum.unwrap_or(u64::MAX), bytes })
-    }
-
-    fn land_one(&mut self, payload: usize, body: Body, arena: &mut Arena) -> Landing {
-        let allowed = self.check_limits(&body);
-        match body.data {
-            Data::Inline(data) => {
-                allowed?;
-                let range = if data.is_empty() { ArenaRange::default() } else { copy_in(&data, arena)? };
-                Ok(Landed { range, items: body.items.map(places) })
-            }
-            Data::Streamed { bytes: 0, .. } => {
-                allowed?;
-                Ok(Landed { range: ArenaRange::default(), items: body.items.map(places) })
-            }
-            Data::Streamed { transfer, bytes } => {
-                let place = allowed.and_then(|()| set_aside(bytes, arena));
-                let (place, landing) = match place {
-                    Ok((reservation, segment)) => {
-                        let landed = Landed { range: ArenaRange::default(), items: body.items.map(places) };
-                        (Some((payload, reservation, segment)), Ok(landed))
-                    }
-                    Err(error) => (None, Err(error)),
-                };
-                self.open.push(Opened { transfer, bytes, place });
-                landing
-            }
-        }
-    }
-
-    fn check_limits(&self, body: &Body) -> Result<(), LandingError> {
-        let bytes = match &body.data {
-            Data::Inline(data) => data.len() as u64,
-            Data::Streamed { bytes, .. } => *bytes,
-        };
-        let LinkLimits { payload_bytes_max, items_max, .. } = self.limits;
-        if bytes > payload_bytes_max {
-            return Err(LandingError::Bytes { bytes, limit: payload_bytes_max });
-        }
-        let items = body.items.as_ref().map_or(0, Vec::len);
-        if items > items_max as usize {
-            return Err(LandingError::Items { items, limit: items_max });
-        }
-        Ok(())
-    }
-}
-
-/// Offset and bytes of each item.
-fn places(items: Vec<u64>) -> Vec<(u64, u64)> {
-    let mut offset = 0;
-    let place = |length: u64| {
-        let place = (offset, length);
-        offset += length.next_multiple_of(ITEM_ALIGN);
-        place
-    };
-    items.into_iter().map(place).collect()
-}
-
-fn set_aside(bytes: u64, arena: &mut Arena) -> Result<(Reservation, Arc<SegmentWriter>), LandingError> {
-    let memory = |reason: String| LandingError::Memory { bytes, reason };
-    let reservation = arena.reserve(bytes).map_err(|error| memory(error.to_string()))?;
-    match arena.segment(reservation.segment(), reservation.generation()).cloned() {
-        Some(segment) => Ok((reservation, segment)),
-        None => {
-            arena.abandon(reservation);
-            Err(memory("its segment is gone".to_owned()))
-        }
-    }
-}
-
-fn copy_in(data: &[u8], arena: &mut Arena) -> Result<ArenaRange, LandingError> {
-    let bytes = data.len() as u64;
-    let reservation =
-        arena.reserve(bytes).map_err(|error| LandingError::Memory { bytes, reason: error.to_string() })?;
-    arena.bytes_mut(&reservation)[..data.len()].copy_from_slice(data);
-    Ok(arena.commit(reservation, bytes))
 }

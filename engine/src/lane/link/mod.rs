@@ -8,22 +8,26 @@
 //! - Nothing that arrives is believed: kinds, lengths, checksums, archives, lists and the order of chunks are checked
 //!   before memory is set aside or a payload named, and what is wrong ends the link with a [`LinkError`]. What a link
 //!   holds of a peer's doing is bounded by its [`LinkLimits`].
-//! - A [`Begin`](wire::Begin) comes before anything else of its invocation. Otherwise a message comes as soon as it is
+//! - A [`Begin`](wire::Begin) comes before anything else of its invocation, and if its payloads are still under way,
+//!   [`Inbound::BeginComing`] before that. Otherwise a message comes as soon as it is
 //!   complete: small ones overtake large ones that are still under way. A [`Forget`](wire::Forget) discards what is
 //!   under way of its invocation.
 //! - Frames are sent in the order in which they were queued, and never behind more than one chunk of a payload;
 //!   payloads that are under way take turns, chunk by chunk.
 //!
 //! It leaves sockets to [`super::driver`], and what messages mean to the lane. `inbound` cuts the stream into frames,
-//! `landing` puts payloads into the arena and keeps messages until they are complete, `outbound` sends.
+//! `arrival` finds places for payloads, `landing` fills them and keeps each [`message`](Inbound) until it is complete,
+//! `outbound` sends.
 
+mod arrival;
 mod inbound;
 mod landing;
+mod message;
 mod outbound;
 #[cfg(test)]
 mod tests;
 
-pub use landing::{Inbound, Landed, Landing, LandingError};
+pub use message::{Inbound, Landed, Landing, LandingError};
 pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
@@ -51,7 +55,10 @@ impl LinkRole {
         match self {
             Self::Client => matches!(kind, Invoke | Chunk),
             Self::PeerIn => {
-                matches!(kind, Begin | StateEvent | PartDone | PartFailed | Forget | Drained | Chunk)
+                matches!(
+                    kind,
+                    Begin | StateEvent | PartDone | PartFailed | Forget | Drained | Chunk
+                )
             }
             Self::PeerOut => false,
         }
@@ -98,7 +105,9 @@ pub enum LinkError {
     #[error("the other side closed the connection")]
     Ended,
     /// In the middle of something.
-    #[error("the other side closed the connection with {frame_bytes} bytes of a frame and {transfers} payloads under way")]
+    #[error(
+        "the other side closed the connection with {frame_bytes} bytes of a frame and {transfers} payloads under way"
+    )]
     Truncated {
         /// Bytes of the last frame that had come.
         frame_bytes: u64,
@@ -117,7 +126,9 @@ pub enum LinkError {
         role: LinkRole,
     },
     /// The items of a list are not what its bytes hold.
-    #[error("a {kind:?} frame with a list of {count} items that take {items_bytes} bytes, in {bytes} bytes of data")]
+    #[error(
+        "a {kind:?} frame with a list of {count} items that take {items_bytes} bytes, in {bytes} bytes of data"
+    )]
     Items {
         /// In which message.
         kind: FrameKind,
@@ -143,7 +154,9 @@ pub enum LinkError {
         limit: usize,
     },
     /// Messages that wait for their payloads take too much.
-    #[error("messages of more than {limit} bytes wait for their payloads: the other side must send payloads sooner")]
+    #[error(
+        "messages of more than {limit} bytes wait for their payloads: the other side must send payloads sooner"
+    )]
     Waiting {
         /// What is allowed.
         limit: usize,
@@ -161,7 +174,9 @@ pub enum LinkError {
         length: usize,
     },
     /// A chunk out of order, or beyond the end.
-    #[error("a chunk of transfer {transfer} with {length} bytes at {offset}, where {received} of {bytes} bytes have come")]
+    #[error(
+        "a chunk of transfer {transfer} with {length} bytes at {offset}, where {received} of {bytes} bytes have come"
+    )]
     ChunkPlace {
         /// Which.
         transfer: u64,
@@ -250,7 +265,14 @@ impl Link {
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         self.counters.bytes_received += bytes as u64;
-        self.assembly.received(bytes, buffer, &mut self.landings, &mut self.counters, arena, out)
+        self.assembly.received(
+            bytes,
+            buffer,
+            &mut self.landings,
+            &mut self.counters,
+            arena,
+            out,
+        )
     }
 
     /// Discards what is under way of an invocation that is over: its ranges go back to `arena`, and what still comes
@@ -280,7 +302,12 @@ impl Link {
     ///
     /// # Errors
     /// Too much is under way. The token is in the error.
-    pub fn stream(&mut self, pieces: Vec<Piece>, layout: Layout, token: u64) -> Result<wire::Data, QueueError> {
+    pub fn stream(
+        &mut self,
+        pieces: Vec<Piece>,
+        layout: Layout,
+        token: u64,
+    ) -> Result<wire::Data, QueueError> {
         let result = self.outbound.stream(pieces, layout, token);
         if result.is_err() {
             self.counters.queue_refusals += 1;

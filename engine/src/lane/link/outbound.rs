@@ -6,7 +6,9 @@
 
 use super::{LinkCounters, LinkLimits};
 use crate::lane::driver::{Piece, SendBuffer};
-use crate::wire::{self, CHUNK_BYTES_MAX, CHUNK_HEAD_BYTES, ChunkHead, Data, Frame, FrameKind, HEADER_BYTES};
+use crate::wire::{
+    self, CHUNK_BYTES_MAX, CHUNK_HEAD_BYTES, ChunkHead, Data, Frame, FrameKind, HEADER_BYTES,
+};
 use rkyv::Serialize;
 use rkyv::api::high::HighSerializer;
 use rkyv::rancor::Error as ArchiveError;
@@ -22,8 +24,14 @@ const COPIED_BYTES_MAX: u64 = 4 << 10;
 const SPARE_BYTES_MAX: usize = 4 << 20;
 
 /// A body that can be archived.
-pub trait Message: Frame + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, ArchiveError>> {}
-impl<T: Frame + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, ArchiveError>>> Message for T {}
+pub trait Message:
+    Frame + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, ArchiveError>>
+{
+}
+impl<T: Frame + for<'a> Serialize<HighSerializer<AlignedVec, ArenaHandle<'a>, ArchiveError>>>
+    Message for T
+{
+}
 
 /// How the pieces of a payload lie on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,7 +56,9 @@ pub struct QueueError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum QueueRefusal {
     /// The other side does not take things as fast as they come.
-    #[error("{queued} bytes wait to be sent and {bytes} more do not fit within {limit}: the other side is too slow")]
+    #[error(
+        "{queued} bytes wait to be sent and {bytes} more do not fit within {limit}: the other side is too slow"
+    )]
     Full {
         /// What waits.
         queued: usize,
@@ -136,7 +146,15 @@ impl Outbound {
     /// Whether `bytes` more fit, where `queued` wait.
     const fn check_room(&self, queued: usize, bytes: usize) -> Result<(), QueueRefusal> {
         let limit = self.limits.queued_bytes_max;
-        if bytes > limit.saturating_sub(queued) { Err(QueueRefusal::Full { queued, bytes, limit }) } else { Ok(()) }
+        if bytes > limit.saturating_sub(queued) {
+            Err(QueueRefusal::Full {
+                queued,
+                bytes,
+                limit,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn queue<T: Message>(&mut self, message: &T) -> Result<(), QueueError> {
@@ -145,16 +163,32 @@ impl Outbound {
         let bytes = self.frames.len() - start;
         let (body, limit) = (bytes - HEADER_BYTES, self.limits.body_bytes_max);
         // A message with payloads stays at the other side until the last of them has come: it counts until then.
-        let charge = if self.unannounced.is_empty() { 0 } else { bytes };
+        let charge = if self.unannounced.is_empty() {
+            0
+        } else {
+            bytes
+        };
         let allowed = if body > limit {
-            Err(QueueRefusal::Long { kind: T::KIND, bytes: body, limit })
+            Err(QueueRefusal::Long {
+                kind: T::KIND,
+                bytes: body,
+                limit,
+            })
         } else {
             self.check_room(queued, bytes + charge)
         };
         if let Err(refusal) = allowed {
             self.frames.truncate(start);
-            self.charged -= self.unannounced.iter().map(|transfer| transfer.charge).sum::<usize>();
-            let tokens = self.unannounced.drain(..).map(|transfer| transfer.token).collect();
+            self.charged -= self
+                .unannounced
+                .iter()
+                .map(|transfer| transfer.charge)
+                .sum::<usize>();
+            let tokens = self
+                .unannounced
+                .drain(..)
+                .map(|transfer| transfer.token)
+                .collect();
             return Err(QueueError { refusal, tokens });
         }
         if let Some(last) = self.unannounced.last_mut() {
@@ -165,8 +199,18 @@ impl Outbound {
         Ok(())
     }
 
-    pub(super) fn stream(&mut self, pieces: Vec<Piece>, layout: Layout, token: u64) -> Result<Data, QueueError> {
-        let refuse = |refusal| Err(QueueError { refusal, tokens: vec![token] });
+    pub(super) fn stream(
+        &mut self,
+        pieces: Vec<Piece>,
+        layout: Layout,
+        token: u64,
+    ) -> Result<Data, QueueError> {
+        let refuse = |refusal| {
+            Err(QueueError {
+                refusal,
+                tokens: vec![token],
+            })
+        };
         let limit = self.limits.transfers_max;
         if self.announced.len() + self.unannounced.len() >= limit {
             return refuse(QueueRefusal::Transfers { limit });
@@ -176,12 +220,28 @@ impl Outbound {
             return refuse(refusal);
         }
         let id = self.next_transfer;
-        let bytes = pieces.iter().map(|piece| layout.padded(piece.length())).sum();
+        let bytes = pieces
+            .iter()
+            .map(|piece| layout.padded(piece.length()))
+            .sum();
         self.next_transfer += 1;
         self.charged += charge;
-        let transfer = Transfer { id, token, layout, pieces, bytes, sent: 0, piece: 0, piece_sent: 0, charge };
+        let transfer = Transfer {
+            id,
+            token,
+            layout,
+            pieces,
+            bytes,
+            sent: 0,
+            piece: 0,
+            piece_sent: 0,
+            charge,
+        };
         self.unannounced.push(transfer);
-        Ok(Data::Streamed { transfer: id, bytes })
+        Ok(Data::Streamed {
+            transfer: id,
+            bytes,
+        })
     }
 
     pub(super) fn next_send(&mut self, counters: &mut LinkCounters) -> Option<SendBuffer> {
@@ -210,9 +270,16 @@ impl Outbound {
     fn append_chunk(&mut self, transfer: &mut Transfer, buffer: &mut SendBuffer) {
         self.copied.clear();
         self.stretches.clear();
-        let head = ChunkHead { transfer: transfer.id, offset: transfer.sent };
+        let head = ChunkHead {
+            transfer: transfer.id,
+            offset: transfer.sent,
+        };
         let length = transfer.gather(&mut self.copied, &mut self.stretches);
-        let raw: Vec<&[u8]> = self.stretches.iter().map(|stretch| stretch.bytes(&self.copied)).collect();
+        let raw: Vec<&[u8]> = self
+            .stretches
+            .iter()
+            .map(|stretch| stretch.bytes(&self.copied))
+            .collect();
         buffer.extend(&head.frame_start_of(&raw));
         for stretch in self.stretches.drain(..) {
             match stretch {
@@ -226,7 +293,11 @@ impl Outbound {
     pub(super) fn sent(&mut self, mut buffer: SendBuffer, flushed: &mut Vec<u64>) {
         debug_assert!(self.spare.is_none(), "one send at a time on a link");
         buffer.clear();
-        self.spare = Some(if buffer.capacity() > SPARE_BYTES_MAX { SendBuffer::default() } else { buffer });
+        self.spare = Some(if buffer.capacity() > SPARE_BYTES_MAX {
+            SendBuffer::default()
+        } else {
+            buffer
+        });
         flushed.append(&mut self.finished);
     }
 
@@ -273,7 +344,11 @@ impl Transfer {
                 room -= to - from;
             } else {
                 let to = padded.min(from + room);
-                push_copied(&[0; wire::ITEM_ALIGN as usize][..(to - from) as usize], copied, stretches);
+                push_copied(
+                    &[0; wire::ITEM_ALIGN as usize][..(to - from) as usize],
+                    copied,
+                    stretches,
+                );
                 self.piece_sent = to;
                 room -= to - from;
             }

@@ -1,0 +1,211 @@
+//! Finding places for the payloads of a message that has just come.
+//!
+//! It owns the checks of what a message says of its payloads, and promises that nothing is set aside before all of them
+//! have passed. Inline data is copied into the arena here; for what is streamed a range is set aside, which
+//! [`super::landing`] then fills.
+
+use super::landing::Landings;
+use super::message::{Landed, Landing, LandingError};
+use super::{LinkError, LinkLimits};
+use crate::wire::{Body, Data, FrameKind, ITEM_ALIGN};
+use faasstore::arena::{Arena, Reservation};
+use faasstore::descriptor::ArenaRange;
+use faasstore::segment::SegmentWriter;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A transfer that a message has announced.
+pub(super) struct Opened {
+    pub(super) transfer: u64,
+    pub(super) bytes: u64,
+    /// Which payload of its message, and where it goes; nothing if it found no place.
+    pub(super) place: Option<(usize, Reservation, Arc<SegmentWriter>)>,
+}
+
+/// A message that is being taken in.
+pub(super) struct Arrival {
+    kind: FrameKind,
+    limits: LinkLimits,
+    pub(super) open: Vec<Opened>,
+    /// Payloads that found no place.
+    pub(super) refused: u64,
+}
+
+impl Arrival {
+    pub(super) const fn new(kind: FrameKind, limits: LinkLimits) -> Self {
+        Self {
+            kind,
+            limits,
+            open: Vec::new(),
+            refused: 0,
+        }
+    }
+
+    /// Finds places for a message's payloads, beside what is under way. Checks all of them first, so that an error
+    /// leaves nothing set aside.
+    pub(super) fn land<K>(
+        &mut self,
+        bodies: Vec<(K, Body)>,
+        landings: &Landings,
+        arena: &mut Arena,
+    ) -> Result<Vec<(K, Landing)>, LinkError> {
+        let mut announced = BTreeSet::new();
+        for (_, body) in &bodies {
+            let bytes = match &body.data {
+                Data::Inline(data) => data.len() as u64,
+                Data::Streamed { transfer, bytes } => {
+                    if *bytes > 0
+                        && (landings.is_under_way(*transfer) || !announced.insert(*transfer))
+                    {
+                        return Err(LinkError::TransferTaken {
+                            kind: self.kind,
+                            transfer: *transfer,
+                        });
+                    }
+                    *bytes
+                }
+            };
+            self.check_items(body.items.as_deref(), bytes)?;
+        }
+        let limit = self.limits.transfers_max;
+        if landings.transfers() + announced.len() > limit {
+            return Err(LinkError::Transfers { limit });
+        }
+        let landed = bodies
+            .into_iter()
+            .enumerate()
+            .map(|(payload, (key, body))| {
+                let landing = self.land_one(payload, body, arena);
+                self.refused += u64::from(landing.is_err());
+                (key, landing)
+            });
+        Ok(landed.collect())
+    }
+
+    fn check_items(&self, items: Option<&[u64]>, bytes: u64) -> Result<(), LinkError> {
+        let Some(items) = items else { return Ok(()) };
+        let sum = items.iter().try_fold(0_u64, |sum, item| {
+            sum.checked_add(item.checked_next_multiple_of(ITEM_ALIGN)?)
+        });
+        if sum == Some(bytes) {
+            return Ok(());
+        }
+        Err(LinkError::Items {
+            kind: self.kind,
+            count: items.len(),
+            items_bytes: sum.unwrap_or(u64::MAX),
+            bytes,
+        })
+    }
+
+    fn land_one(&mut self, payload: usize, body: Body, arena: &mut Arena) -> Landing {
+        let allowed = self.check_limits(&body);
+        match body.data {
+            Data::Inline(data) => {
+                allowed?;
+                let range = if data.is_empty() {
+                    ArenaRange::default()
+                } else {
+                    copy_in(&data, arena)?
+                };
+                Ok(Landed {
+                    range,
+                    items: body.items.map(places),
+                })
+            }
+            Data::Streamed { bytes: 0, .. } => {
+                allowed?;
+                Ok(Landed {
+                    range: ArenaRange::default(),
+                    items: body.items.map(places),
+                })
+            }
+            Data::Streamed { transfer, bytes } => {
+                let place = allowed.and_then(|()| set_aside(bytes, arena));
+                let (place, landing) = match place {
+                    Ok((reservation, segment)) => {
+                        let landed = Landed {
+                            range: ArenaRange::default(),
+                            items: body.items.map(places),
+                        };
+                        (Some((payload, reservation, segment)), Ok(landed))
+                    }
+                    Err(error) => (None, Err(error)),
+                };
+                self.open.push(Opened {
+                    transfer,
+                    bytes,
+                    place,
+                });
+                landing
+            }
+        }
+    }
+
+    fn check_limits(&self, body: &Body) -> Result<(), LandingError> {
+        let bytes = match &body.data {
+            Data::Inline(data) => data.len() as u64,
+            Data::Streamed { bytes, .. } => *bytes,
+        };
+        let LinkLimits {
+            payload_bytes_max,
+            items_max,
+            ..
+        } = self.limits;
+        if bytes > payload_bytes_max {
+            return Err(LandingError::Bytes {
+                bytes,
+                limit: payload_bytes_max,
+            });
+        }
+        let items = body.items.as_ref().map_or(0, Vec::len);
+        if items > items_max as usize {
+            return Err(LandingError::Items {
+                items,
+                limit: items_max,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Offset and bytes of each item.
+fn places(items: Vec<u64>) -> Vec<(u64, u64)> {
+    let mut offset = 0;
+    let place = |length: u64| {
+        let place = (offset, length);
+        offset += length.next_multiple_of(ITEM_ALIGN);
+        place
+    };
+    items.into_iter().map(place).collect()
+}
+
+fn set_aside(
+    bytes: u64,
+    arena: &mut Arena,
+) -> Result<(Reservation, Arc<SegmentWriter>), LandingError> {
+    let memory = |reason: String| LandingError::Memory { bytes, reason };
+    let reservation = arena
+        .reserve(bytes)
+        .map_err(|error| memory(error.to_string()))?;
+    match arena
+        .segment(reservation.segment(), reservation.generation())
+        .cloned()
+    {
+        Some(segment) => Ok((reservation, segment)),
+        None => {
+            arena.abandon(reservation);
+            Err(memory("its segment is gone".to_owned()))
+        }
+    }
+}
+
+fn copy_in(data: &[u8], arena: &mut Arena) -> Result<ArenaRange, LandingError> {
+    let bytes = data.len() as u64;
+    let reservation = arena.reserve(bytes).map_err(|error| LandingError::Memory {
+        bytes,
+        reason: error.to_string(),
+    })?;
+    arena.bytes_mut(&reservation)[..data.len()].copy_from_slice(data);
+    Ok(arena.commit(reservation, bytes))
+}

@@ -1,0 +1,189 @@
+//! Messages as they are handed on: those of [`crate::wire`], with their payloads in the lane's arena.
+//!
+//! It owns these types, and promises that whoever drops a message can give its ranges back in one call. How payloads
+//! come to lie in the arena is left to [`super::landing`].
+
+use crate::plan::{DeploymentId, NodeId};
+use crate::wire::{NodeReport, PartFailed};
+use faasstore::arena::Arena;
+use faasstore::descriptor::ArenaRange;
+use thiserror::Error;
+
+/// A payload that lies in the lane's arena, complete.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Landed {
+    /// All of its bytes; leased, so to be released. Of no bytes, it names none and need not be.
+    pub range: ArenaRange,
+    /// For a list: offset within the range, and bytes, of each item. Offsets are multiples of [`ITEM_ALIGN`](crate::wire::ITEM_ALIGN).
+    pub items: Option<Vec<(u64, u64)>>,
+}
+
+/// Why a payload found no place.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum LandingError {
+    /// The arena could not hold it.
+    #[error("no memory for a payload of {bytes} bytes: {reason}")]
+    Memory {
+        /// What it needs.
+        bytes: u64,
+        /// From the arena.
+        reason: String,
+    },
+    /// Longer than this worker takes.
+    #[error(
+        "a payload of {bytes} bytes, above the limit of {limit}: raise payload_bytes_max, or part it into a list"
+    )]
+    Bytes {
+        /// What it has.
+        bytes: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// More items than this worker takes.
+    #[error(
+        "a list of {items} items, above the limit of {limit}: raise items_max, or batch the items"
+    )]
+    Items {
+        /// What it has.
+        items: usize,
+        /// What is allowed.
+        limit: u32,
+    },
+}
+
+/// What became of one payload of a message.
+pub type Landing = Result<Landed, LandingError>;
+
+/// A message, complete, as in [`wire`] but with its payloads in the arena. Whoever takes it owns their ranges.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Inbound {
+    /// See [`Invoke`](crate::wire::Invoke).
+    Invoke {
+        /// Chosen by the client.
+        request: u64,
+        /// The workflow's name.
+        workflow: String,
+        /// Inputs by name.
+        inputs: Vec<(String, Landing)>,
+        /// Whether node reports are wanted.
+        report: bool,
+    },
+    /// A [`Begin`](crate::wire::Begin) is here, but payloads of it are still under way. It follows, unless a [`Forget`](crate::wire::Forget) comes
+    /// first, the invocation is aborted, or the link ends.
+    BeginComing {
+        /// Which invocation.
+        invocation: u128,
+        /// Of what.
+        deployment: DeploymentId,
+    },
+    /// See [`Begin`](crate::wire::Begin).
+    Begin {
+        /// Which invocation.
+        invocation: u128,
+        /// Of what.
+        deployment: DeploymentId,
+        /// Whether node reports are wanted.
+        report: bool,
+        /// Workflow inputs, by number.
+        inputs: Vec<(u16, Landing)>,
+    },
+    /// See [`StateEvent`](crate::wire::StateEvent).
+    StateEvent {
+        /// Which invocation.
+        invocation: u128,
+        /// Of what.
+        deployment: DeploymentId,
+        /// Which node has ended.
+        node: NodeId,
+        /// Its outputs, by number.
+        outputs: Vec<(u16, Landing)>,
+    },
+    /// See [`PartDone`](crate::wire::PartDone).
+    PartDone {
+        /// Which invocation.
+        invocation: u128,
+        /// Workflow outputs, by number.
+        outputs: Vec<(u16, Landing)>,
+        /// If wanted.
+        report: Vec<NodeReport>,
+    },
+    /// See [`PartFailed`](crate::wire::PartFailed).
+    PartFailed(PartFailed),
+    /// See [`Forget`](crate::wire::Forget).
+    Forget {
+        /// Which invocation.
+        invocation: u128,
+    },
+    /// See [`Drained`](crate::wire::Drained).
+    Drained {
+        /// Which deployment.
+        deployment: DeploymentId,
+    },
+}
+
+impl Inbound {
+    /// Which invocation it belongs to, unless it is to make one, or belongs to none.
+    #[must_use]
+    pub const fn invocation(&self) -> Option<u128> {
+        match self {
+            Self::Begin { invocation, .. }
+            | Self::StateEvent { invocation, .. }
+            | Self::PartDone { invocation, .. }
+            | Self::Forget { invocation } => Some(*invocation),
+            Self::PartFailed(failed) => Some(failed.invocation),
+            Self::Invoke { .. } | Self::BeginComing { .. } | Self::Drained { .. } => None,
+        }
+    }
+
+    /// Gives the ranges of all its payloads back: for a message that is refused or comes too late.
+    pub fn release(self, arena: &mut Arena) {
+        match self {
+            Self::Invoke { inputs, .. } => release_all(inputs, arena),
+            Self::Begin {
+                inputs: payloads, ..
+            }
+            | Self::StateEvent {
+                outputs: payloads, ..
+            }
+            | Self::PartDone {
+                outputs: payloads, ..
+            } => release_all(payloads, arena),
+            Self::BeginComing { .. }
+            | Self::PartFailed(_)
+            | Self::Forget { .. }
+            | Self::Drained { .. } => {}
+        }
+    }
+
+    /// Its `index`-th payload.
+    pub(super) fn landing_mut(&mut self, index: usize) -> Option<&mut Landing> {
+        match self {
+            Self::Invoke { inputs, .. } => inputs.get_mut(index).map(|(_, landing)| landing),
+            Self::Begin {
+                inputs: payloads, ..
+            }
+            | Self::StateEvent {
+                outputs: payloads, ..
+            }
+            | Self::PartDone {
+                outputs: payloads, ..
+            } => payloads.get_mut(index).map(|(_, landing)| landing),
+            Self::BeginComing { .. }
+            | Self::PartFailed(_)
+            | Self::Forget { .. }
+            | Self::Drained { .. } => None,
+        }
+    }
+}
+
+pub(super) fn release_all<K>(payloads: Vec<(K, Landing)>, arena: &mut Arena) {
+    for (_, landing) in payloads {
+        if let Ok(landed) = landing {
+            let released = arena.release(landed.range);
+            debug_assert!(
+                released.is_ok(),
+                "a range that landed is leased until it is released: {released:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! What a link promises, with a link of the sending side for the bytes, cut wherever a test says.
+
+mod incoming;
+mod outgoing;
+mod refusals;
+
+use super::*;
+use crate::lane::driver::PieceSegment;
+use crate::plan::DeploymentId;
+use crate::wire::{
+    Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, StateEvent,
+};
+use faasstore::arena::ArenaConfig;
+use faasstore::segment::SegmentWriter;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+const ARENA_BYTES: u64 = 64 << 20;
+
+fn arena_of(bytes_max: u64) -> Arena {
+    Arena::new(ArenaConfig {
+        name: "link-test".into(),
+        segment_bytes: 1 << 20,
+        bytes_max,
+    })
+}
+
+/// A receiving link, its arena, and what it has handed on.
+struct Receiver {
+    link: Link,
+    arena: Arena,
+    out: Vec<Inbound>,
+}
+
+impl Receiver {
+    fn new(role: LinkRole, limits: LinkLimits) -> Self {
+        Self {
+            link: Link::new(role, limits),
+            arena: arena_of(ARENA_BYTES),
+            out: Vec::new(),
+        }
+    }
+
+    fn peer() -> Self {
+        Self::new(LinkRole::PeerIn, LinkLimits::default())
+    }
+
+    /// Receives `stream`, at most as many bytes at a time as `cuts` says, over and over.
+    fn feed(&mut self, mut stream: &[u8], cuts: &[usize]) -> Result<(), LinkError> {
+        let mut cuts = cuts.iter().copied().cycle();
+        while !stream.is_empty() {
+            let buffer = self.link.next_receive();
+            let bytes = cuts
+                .next()
+                .unwrap_or(usize::MAX)
+                .min(room(&buffer))
+                .min(stream.len());
+            let buffer = fill(buffer, &stream[..bytes]);
+            stream = &stream[bytes..];
+            self.link
+                .received(bytes, buffer, &mut self.arena, &mut self.out)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> LinkError {
+        let buffer = self.link.next_receive();
+        self.link
+            .received(0, buffer, &mut self.arena, &mut self.out)
+            .unwrap_err()
+    }
+
+    /// The bytes that landed; of a list, those of its items.
+    fn content(&self, landing: &Landing) -> Vec<Vec<u8>> {
+        let landed = landing.as_ref().unwrap();
+        let range = landed.range;
+        if range.length == 0 {
+            return vec![Vec::new(); landed.items.as_ref().map_or(1, Vec::len)];
+        }
+        let segment = self.arena.segment(range.segment, range.generation).unwrap();
+        let bytes = segment.read(range.offset, range.length).unwrap();
+        let whole = [(0, range.length)];
+        let items = landed.items.as_deref().unwrap_or(&whole);
+        items
+            .iter()
+            .map(|&(offset, length)| bytes[offset as usize..][..length as usize].to_vec())
+            .collect()
+    }
+
+    /// Releases everything; nothing may be left then.
+    fn settle(mut self) -> LinkCounters {
+        for message in self.out {
+            message.release(&mut self.arena);
+        }
+        let counters = self.link.close(&mut self.arena, &mut Vec::new());
+        assert_eq!(self.arena.bytes_leased(), 0, "ranges were lost");
+        counters
+    }
+}
+
+fn room(buffer: &ReceiveBuffer) -> usize {
+    match buffer {
+        ReceiveBuffer::Owned(_, range) => range.len(),
+        ReceiveBuffer::Segment { length, .. } => *length as usize,
+    }
+}
+
+fn fill(mut buffer: ReceiveBuffer, bytes: &[u8]) -> ReceiveBuffer {
+    match &mut buffer {
+        ReceiveBuffer::Owned(buffer, range) => {
+            buffer[range.start..][..bytes.len()].copy_from_slice(bytes)
+        }
+        ReceiveBuffer::Segment {
+            segment, offset, ..
+        } => assert!(segment.write(*offset, bytes)),
+    }
+    buffer
+}
+
+/// A sending link, and what it has sent.
+struct Sender {
+    link: Link,
+    segment: Arc<SegmentWriter>,
+    used: u64,
+    flushed: Vec<u64>,
+}
+
+impl Sender {
+    fn new(limits: LinkLimits) -> Self {
+        let segment = Arc::new(SegmentWriter::create("link-test", 32 << 20).unwrap());
+        Self {
+            link: Link::new(LinkRole::PeerOut, limits),
+            segment,
+            used: 0,
+            flushed: Vec::new(),
+        }
+    }
+
+    fn piece(&mut self, bytes: &[u8]) -> Piece {
+        assert!(
+            self.segment.write(self.used, bytes),
+            "the segment is large enough for a test"
+        );
+        let piece = Piece::new(
+            PieceSegment::Own(self.segment.clone()),
+            self.used,
+            bytes.len() as u64,
+        )
+        .unwrap();
+        self.used += bytes.len() as u64;
+        piece
+    }
+
+    fn stream(&mut self, payload: &Payload, token: u64) -> Body {
+        let pieces = payload.parts.iter().map(|part| self.piece(part)).collect();
+        let layout = if payload.list {
+            Layout::Items
+        } else {
+            Layout::Bytes
+        };
+        let data = self.link.stream(pieces, layout, token).unwrap();
+        Body {
+            items: payload.items(),
+            data,
+        }
+    }
+
+    /// What one send carries.
+    fn send(&mut self) -> Option<Vec<u8>> {
+        let buffer = self.link.next_send()?;
+        assert!(self.link.next_send().is_none(), "one send at a time");
+        let bytes = buffer.spans(0).collect::<Vec<_>>().concat();
+        assert_eq!(bytes.len() as u64, buffer.length());
+        self.link.sent(buffer, &mut self.flushed);
+        Some(bytes)
+    }
+
+    fn send_all(&mut self) -> Vec<u8> {
+        std::iter::from_fn(|| self.send())
+            .collect::<Vec<_>>()
+            .concat()
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Payload {
+    list: bool,
+    streamed: bool,
+    parts: Vec<Vec<u8>>,
+}
+
+impl Payload {
+    fn bytes(length: usize, seed: u8) -> Self {
+        Self {
+            list: false,
+            streamed: true,
+            parts: vec![pattern(length, seed)],
+        }
+    }
+
+    fn items(&self) -> Option<Vec<u64>> {
+        self.list
+            .then(|| self.parts.iter().map(|part| part.len() as u64).collect())
+    }
+
+    fn inline(&self) -> Body {
+        let mut data = Vec::new();
+        for part in &self.parts {
+            data.extend_from_slice(part);
+            if self.list {
+                data.resize(data.len().next_multiple_of(16), 0);
+            }
+        }
+        Body {
+            items: self.items(),
+            data: Data::Inline(data),
+        }
+    }
+}
+
+fn pattern(length: usize, seed: u8) -> Vec<u8> {
+    (0..length)
+        .map(|place| (place as u8).wrapping_mul(31) ^ (place >> 8) as u8 ^ seed)
+        .collect()
+}
+
+fn event(invocation: u128, outputs: Vec<(u16, Body)>) -> StateEvent {
+    StateEvent {
+        invocation,
+        deployment: DeploymentId(1),
+        node: 2,
+        outputs,
+    }
+}
+
+fn frame<T: Message>(message: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    wire::encode(message, &mut bytes);
+    bytes
+}
+
+fn chunk(transfer: u64, offset: u64, raw: &[u8]) -> Vec<u8> {
+    let mut bytes = ChunkHead { transfer, offset }.frame_start(raw).to_vec();
+    bytes.extend_from_slice(raw);
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    bytes
+}
+
+fn streamed(transfer: u64, bytes: u64) -> Body {
+    Body {
+        items: None,
+        data: Data::Streamed { transfer, bytes },
+    }
+}
+
+fn invocations(out: &[Inbound]) -> Vec<u128> {
+    out.iter().filter_map(Inbound::invocation).collect()
+}
+
+fn payloads() -> impl Strategy<Value = Payload> {
+    let part = (
+        prop_oneof![4 => 0..100_usize, 2 => 4000..5000_usize, 1 => 0..150_000_usize],
+        any::<u8>(),
+    )
+        .prop_map(|(length, seed)| pattern(length, seed));
+    let list = proptest::collection::vec(part.clone(), 0..6);
+    prop_oneof![
+        (any::<bool>(), part).prop_map(|(streamed, part)| Payload {
+            list: false,
+            streamed,
+            parts: vec![part]
+        }),
+        (any::<bool>(), list).prop_map(|(streamed, parts)| Payload {
+            list: true,
+            streamed,
+            parts
+        }),
+    ]
+}
+
+/// State events, one for each list of payloads, all queued before the first byte is sent.
+fn encode_events(events: &[Vec<Payload>]) -> (Vec<u8>, u64) {
+    let mut sender = Sender::new(LinkLimits::default());
+    let mut token = 0;
+    for (number, payloads) in events.iter().enumerate() {
+        let mut outputs = Vec::new();
+        for (output, payload) in payloads.iter().enumerate() {
+            let body = if payload.streamed {
+                token += 1;
+                sender.stream(payload, token)
+            } else {
+                payload.inline()
+            };
+            outputs.push((output as u16, body));
+        }
+        sender.link.queue(&event(number as u128, outputs)).unwrap();
+    }
+    let bytes = sender.send_all();
+    let mut tokens = std::mem::take(&mut sender.flushed);
+    tokens.sort_unstable();
+    assert_eq!(
+        tokens,
+        (1..=token).collect::<Vec<_>>(),
+        "each token comes back once"
+    );
+    assert_eq!(sender.link.queued_bytes(), 0);
+    (bytes, token)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_messages_cut_anywhere_arrive_as_they_were_sent(
+        events in proptest::collection::vec(proptest::collection::vec(payloads(), 0..4), 1..8),
+        cuts in proptest::collection::vec(prop_oneof![1..40_usize, 1..5000_usize, 1..200_000_usize], 1..20),
+    ) {
+        let (bytes, _) = encode_events(&events);
+        let mut receiver = Receiver::peer();
+        receiver.feed(&bytes, &cuts).unwrap();
+        prop_assert!(matches!(receiver.end(), LinkError::Ended));
+        prop_assert_eq!(receiver.out.len(), events.len());
+        for message in &receiver.out {
+            let Inbound::StateEvent { invocation, outputs, .. } = message else { panic!("{message:?}") };
+            let sent = &events[*invocation as usize];
+            prop_assert_eq!(outputs.len(), sent.len());
+            for ((_, landing), payload) in outputs.iter().zip(sent) {
+                prop_assert!(receiver.content(landing) == payload.parts, "a payload changed on its way");
+            }
+        }
+        // What waits for nothing stays in order.
+        let small = |number: &u128| events[*number as usize].iter().all(|payload| !payload.streamed);
+        let order: Vec<u128> = invocations(&receiver.out).into_iter().filter(small).collect();
+        prop_assert!(order.is_sorted());
+        receiver.settle();
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_off_loses_nothing_but_its_rest(
+        events in proptest::collection::vec(proptest::collection::vec(payloads(), 0..3), 1..5),
+        part in 0.0..1.0_f64,
+    ) {
+        let (bytes, _) = encode_events(&events);
+        let mut receiver = Receiver::peer();
+        let length = (bytes.len() as f64 * part) as usize;
+        receiver.feed(&bytes[..length], &[usize::MAX]).unwrap();
+        let end = receiver.end();
+        prop_assert!(matches!(end, LinkError::Ended | LinkError::Truncated { .. }), "{}", end);
+        if receiver.out.len() == events.len() && matches!(end, LinkError::Ended) {
+            prop_assert_eq!(length.next_multiple_of(16), bytes.len());
+        }
+        receiver.settle();
+    }
+
+    #[test]
+    fn a_changed_byte_never_changes_a_message(
+        events in proptest::collection::vec(proptest::collection::vec(payloads(), 0..3), 1..4),
+        place: prop::sample::Index, flip in 1..=255_u8,
+    ) {
+        let (mut bytes, _) = encode_events(&events);
+        let place = place.index(bytes.len());
+        bytes[place] ^= flip;
+        let mut receiver = Receiver::peer();
+        let _ = receiver.feed(&bytes, &[30_000]);
+        for message in &receiver.out {
+            let Inbound::StateEvent { invocation, outputs, .. } = message else { panic!("{message:?}") };
+            for ((_, landing), payload) in outputs.iter().zip(&events[*invocation as usize]) {
+                prop_assert!(receiver.content(landing) == payload.parts, "a changed payload was handed on");
+            }
+        }
+        receiver.settle();
+    }
+
+    #[test]
+    fn garbage_is_refused(garbage in proptest::collection::vec(any::<u8>(), 16..2000), magic: bool) {
+        let mut garbage = garbage;
+        if magic {
+            garbage[..8].copy_from_slice(&frame(&Forget { invocation: 1 })[..8]);
+        }
+        let mut receiver = Receiver::peer();
+        let refused = receiver.feed(&garbage, &[100]).is_err() || matches!(receiver.end(), LinkError::Truncated { .. });
+        prop_assert!(refused);
+        prop_assert!(receiver.out.is_empty());
+        receiver.settle();
+    }
+}

@@ -1,0 +1,162 @@
+//! An executable of functions: one of each kind that the SDK knows. The crate's tests play the engine against it.
+
+use faasstore::{Call, Context, Error, bytes, function, typed};
+use rkyv::{Archive, Deserialize, Serialize};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What `area` takes.
+#[derive(Archive, Serialize, Deserialize)]
+#[rkyv(derive(Debug))]
+struct Shape {
+    name: String,
+    sides: Vec<f64>,
+}
+
+/// What `area` makes.
+#[derive(Archive, Serialize, Deserialize)]
+#[rkyv(derive(Debug))]
+struct Area {
+    name: String,
+    square_metres: f64,
+}
+
+/// Lines of a text, without copying them.
+fn split(call: &mut Call) -> Result<(), Error> {
+    let text = call.bytes("text")?;
+    let mut lines = call.list_output("lines")?;
+    let mut start = 0;
+    for line in text.split_inclusive(|&byte| byte == b'\n') {
+        lines.push_alias("text", start..start + line.len())?;
+        start += line.len();
+    }
+    Ok(())
+}
+
+/// Joins what is there of a list, into memory that is reserved once.
+fn join(call: &mut Call) -> Result<(), Error> {
+    let parts = call.list("parts")?;
+    let bytes = parts.iter().flatten().map(<[u8]>::len).sum();
+    let mut writer = call.reserve("whole", bytes)?;
+    let mut rest = writer.as_mut_slice();
+    for part in parts.iter().flatten() {
+        let (place, behind) = rest.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        rest = behind;
+    }
+    writer.commit(bytes)
+}
+
+/// Numbers, one in a line, in a stream whose length is not known before.
+fn count(call: &mut Call) -> Result<(), Error> {
+    let to: u32 = call.value("to")?;
+    let mut lines = call.reserve("lines", 16)?;
+    for number in 0..to {
+        writeln!(lines, "{number}")?;
+    }
+    lines.finish();
+    call.value_output("even", &(to % 2 == 0))
+}
+
+/// Items by every means: copied, archived, filled in place, and passed on.
+fn assort(call: &mut Call) -> Result<(), Error> {
+    let first = call.list("parts")?.get(0).unwrap_or(b"none");
+    call.list_output("items")?.push(first)?;
+    let mut items = call.list_output("items")?; // opened again: it goes on
+    items.push_typed(&Area {
+        name: "archived".to_owned(),
+        square_metres: 1.0,
+    })?;
+    let mut place = items.reserve(100)?;
+    place.as_mut_slice()[..6].copy_from_slice(b"placed");
+    place.commit(6)?;
+    drop(items.reserve(100)?); // it was never there
+    items.push(b"")?;
+    items.push_item_alias("parts", 1, 1..)
+}
+
+/// More outputs than a completion has room for, from more inputs than a request has.
+fn reverse(call: &mut Call) -> Result<(), Error> {
+    for index in 0..9 {
+        let input = call.bytes(&format!("in{index}"))?;
+        call.write(&format!("out{}", 8 - index), input)?;
+    }
+    Ok(())
+}
+
+/// Says which optional input is there.
+fn which(call: &mut Call) -> Result<(), Error> {
+    let name = if call.is_present("a")? { "a" } else { "b" };
+    call.alias("chosen", name, ..)
+}
+
+/// Everything that `Context` tells.
+fn describe(call: &mut Call) -> Result<(), Error> {
+    let context = call.context();
+    context.log("described");
+    let text = format!(
+        "{} {} {} {} {} {:?} {:?}",
+        context.worker(),
+        context.workflow(),
+        context.node(),
+        context.invocation(),
+        context.attempt(),
+        context.item(),
+        context.deadline_ns(),
+    );
+    call.write("text", text.as_bytes())
+}
+
+/// Fails in the way that the input names, after it has written what would be lost if nobody took it back.
+fn fail(call: &mut Call) -> Result<(), Error> {
+    let way = call.bytes("way")?;
+    call.write("first", &[7; 20_000])?;
+    match way {
+        b"error" => Err(Error::new("as asked for")),
+        b"cause" => Err(std::fs::File::open("/nowhere")
+            .map(drop)
+            .unwrap_err()
+            .into()),
+        b"panic" => panic!("as asked for, {}", "with text"),
+        b"leak" => {
+            std::mem::forget(call.reserve("second", 20_000)?);
+            panic!("after a leak")
+        }
+        b"forget" => Ok(()),
+        b"twice" => call.write("first", b"again"),
+        b"unknown" => call.write("third", b""),
+        b"memory" => call.reserve("second", 1 << 40).map(drop),
+        b"input" => call.list("way").map(drop),
+        b"archive" => call.typed::<Shape>("way").map(drop),
+        b"range" => call.alias("second", "way", 2..99),
+        _ => call.write("second", b"well"),
+    }
+}
+
+fn main() -> ExitCode {
+    faasstore::serve([
+        bytes("upper", |text: &[u8], _call: &Context| {
+            Ok(text.to_ascii_uppercase())
+        }),
+        typed("area", |shape: &ArchivedShape, _call: &Context| {
+            let square_metres = shape.sides.iter().map(|side| side.to_native()).product();
+            Ok(Area {
+                name: shape.name.to_string(),
+                square_metres,
+            })
+        }),
+        bytes("sleep", |_: &[u8], _call: &Context| {
+            std::thread::sleep(Duration::from_secs(600));
+            Ok("")
+        }),
+        function("split", split),
+        function("join", join),
+        function("count", count),
+        function("assort", assort),
+        function("reverse", reverse),
+        function("which", which),
+        function("describe", describe),
+        function("fail", fail),
+    ])
+}

@@ -1,0 +1,386 @@
+//! An engine for one executor: a real process, its real socket and rings, and no scheduling.
+
+use faasstore::arena::{Arena, ArenaConfig};
+use faasstore::binding::{
+    ABI_VERSION, Announce, Hello, Kind, NodeBinding, Port, WORKER_PID_VARIABLE, WaitStrategy,
+    Welcome,
+};
+use faasstore::channel::EngineChannel;
+use faasstore::descriptor::{
+    Activate, ArenaRange, Completion, InvocationId, Message, NO_ITEM, OutputRef, PayloadRef,
+    TABLE_ENTRY_BYTES, decode_completion, encode_activate, encode_release,
+};
+use faasstore::segment::SegmentReader;
+use faasstore::socket::{Received, Socket};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Nothing here takes long; a test that waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Of the executor's arena.
+pub(crate) const SEGMENT_BYTES: u64 = 256 << 10;
+/// Of the executor's arena.
+pub(crate) const ARENA_BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
+
+/// The example executable, which cargo builds with the tests.
+pub(crate) fn executable() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join("examples/functions");
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo test -p faasstore`, which builds it",
+        path.display()
+    );
+    path
+}
+
+/// The nodes by which the tests use the example's functions.
+pub(crate) fn nodes() -> Vec<NodeBinding> {
+    use Kind::{Bytes, List, Value};
+    let ports = |ports: &[(&str, Kind)]| -> Vec<Port> {
+        ports
+            .iter()
+            .map(|&(name, kind)| Port {
+                name: name.to_owned(),
+                kind,
+            })
+            .collect()
+    };
+    let numbered = |prefix: &str| -> Vec<Port> {
+        (0..9)
+            .map(|index| Port {
+                name: format!("{prefix}{index}"),
+                kind: Bytes,
+            })
+            .collect()
+    };
+    let one = || ports(&[("it", Bytes)]);
+    let nodes = [
+        ("upper", one(), one()),
+        ("area", one(), one()),
+        ("sleep", one(), one()),
+        (
+            "split",
+            ports(&[("text", Bytes)]),
+            ports(&[("lines", List)]),
+        ),
+        (
+            "join",
+            ports(&[("parts", List)]),
+            ports(&[("whole", Bytes)]),
+        ),
+        (
+            "count",
+            ports(&[("to", Value)]),
+            ports(&[("lines", Bytes), ("even", Value)]),
+        ),
+        (
+            "assort",
+            ports(&[("parts", List)]),
+            ports(&[("items", List)]),
+        ),
+        ("reverse", numbered("in"), numbered("out")),
+        (
+            "which",
+            ports(&[("a", Bytes), ("b", Bytes)]),
+            ports(&[("chosen", Bytes)]),
+        ),
+        ("describe", vec![], ports(&[("text", Bytes)])),
+        (
+            "fail",
+            ports(&[("way", Bytes)]),
+            ports(&[("first", Bytes), ("second", Bytes)]),
+        ),
+    ];
+    (10..)
+        .zip(nodes)
+        .map(|(node, (name, inputs, outputs))| NodeBinding {
+            node,
+            name: format!("the-{name}"),
+            function: name.to_owned(),
+            inputs,
+            outputs,
+        })
+        .collect()
+}
+
+pub(crate) struct Engine {
+    pub(crate) child: Child,
+    pub(crate) channel: EngineChannel,
+    pub(crate) socket: Socket,
+    bell: EventFd,
+    wait: WaitStrategy,
+    /// Inputs lie here, as what came from the network does in a lane.
+    pub(crate) arena: Arena,
+    outputs: HashMap<(u32, u32), SegmentReader>,
+    activation: u32,
+}
+
+/// A process that has been welcomed, and its answer.
+pub(crate) struct Greeted {
+    pub(crate) child: Child,
+    pub(crate) socket: Socket,
+    pub(crate) hello: Received<Hello>,
+    bell: EventFd,
+    half: Arc<faasstore::segment::SegmentWriter>,
+}
+
+pub(crate) fn greet(wait: WaitStrategy, nodes: Vec<NodeBinding>) -> Greeted {
+    let (socket, theirs) = Socket::pair().unwrap();
+    let child = Command::new(executable())
+        .env(WORKER_PID_VARIABLE, std::process::id().to_string())
+        .stdin(Stdio::from(theirs.into_fd()))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let half = Arc::new(EngineChannel::create_segment().unwrap());
+    let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).unwrap();
+    let welcome = Welcome {
+        abi_version: ABI_VERSION,
+        worker: "hal".to_owned(),
+        workflow: "odyssey".to_owned(),
+        cpus: vec![0],
+        wait,
+        spin_budget_ns: 50_000,
+        segment_bytes: SEGMENT_BYTES,
+        arena_bytes_max: ARENA_BYTES_MAX,
+        nodes,
+    };
+    socket
+        .send(&welcome, &[half.fd(), bell.as_fd()], PATIENCE)
+        .unwrap();
+    let hello = socket.receive::<Hello>(PATIENCE).unwrap();
+    Greeted {
+        child,
+        socket,
+        hello,
+        bell,
+        half,
+    }
+}
+
+impl Engine {
+    pub(crate) fn start(wait: WaitStrategy) -> Self {
+        let Greeted {
+            child,
+            socket,
+            hello,
+            bell,
+            half,
+        } = greet(wait, nodes());
+        assert_eq!(hello.message.abi_version, ABI_VERSION);
+        assert_eq!(hello.message.refusal, None);
+        let [their_half]: [OwnedFd; 1] = hello.descriptors.try_into().unwrap();
+        let channel =
+            EngineChannel::connect(half, SegmentReader::open(their_half).unwrap(), wait).unwrap();
+        let config = ArenaConfig {
+            name: "inputs".to_owned(),
+            segment_bytes: 64 << 10,
+            bytes_max: 16 << 20,
+        };
+        let arena = Arena::new(config);
+        Self {
+            child,
+            channel,
+            socket,
+            bell,
+            wait,
+            arena,
+            outputs: HashMap::new(),
+            activation: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, message: &Message) {
+        self.channel.push(message).unwrap();
+        self.channel.ring_bell();
+    }
+
+    /// A payload in a segment of the engine's, announced if it is new.
+    pub(crate) fn payload(&mut self, bytes: &[u8]) -> PayloadRef {
+        if bytes.is_empty() {
+            return PayloadRef::EMPTY;
+        }
+        let reservation = self.arena.reserve(bytes.len() as u64).unwrap();
+        self.arena.bytes_mut(&reservation)[..bytes.len()].copy_from_slice(bytes);
+        let ArenaRange {
+            segment,
+            generation,
+            offset,
+            length,
+        } = self.arena.commit(reservation, bytes.len() as u64);
+        for new in self.arena.new_segments() {
+            let announce = Announce {
+                segment: new.index,
+                generation: new.generation,
+            };
+            self.socket
+                .send(&announce, &[new.segment.fd()], PATIENCE)
+                .unwrap();
+        }
+        PayloadRef {
+            segment,
+            generation,
+            offset,
+            length,
+        }
+    }
+
+    pub(crate) fn table(&mut self, entries: &[PayloadRef]) -> PayloadRef {
+        let bytes: Vec<u8> = entries
+            .iter()
+            .flat_map(|entry| entry.to_words())
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        self.payload(&bytes)
+    }
+
+    pub(crate) fn list(&mut self, items: &[&[u8]]) -> PayloadRef {
+        let items: Vec<_> = items.iter().map(|item| self.payload(item)).collect();
+        self.table(&items)
+    }
+
+    /// Asks for a node by the name of its function.
+    pub(crate) fn activate(&mut self, function: &str, inputs: &[PayloadRef]) -> u32 {
+        let node = nodes()
+            .iter()
+            .find(|node| node.function == function)
+            .unwrap()
+            .node;
+        self.activation += 1;
+        let activate = Activate {
+            node,
+            attempt: 3,
+            invocation: InvocationId::new(0xabc, 1, 2, 3),
+            activation: self.activation,
+            item: NO_ITEM,
+            deadline_ns: Some(u64::MAX),
+        };
+        let message = if inputs.len() > 7 {
+            let table = self.table(inputs);
+            encode_activate(&activate, &[table], true)
+        } else {
+            encode_activate(&activate, inputs, false)
+        };
+        self.push(&message);
+        self.activation
+    }
+
+    /// The next completion, waiting as a lane would.
+    pub(crate) fn completion(&mut self) -> Completion {
+        loop {
+            if let Some(message) = self.channel.pop().unwrap() {
+                return decode_completion(&message).unwrap();
+            }
+            if self.wait == WaitStrategy::Spin {
+                std::hint::spin_loop();
+                continue;
+            }
+            self.channel.set_parked(true);
+            if !self.channel.has_completion() {
+                let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+                let woken = poll(
+                    &mut [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)],
+                    timeout,
+                )
+                .unwrap();
+                assert_eq!(woken, 1, "the executor did not ring");
+                self.bell.read().unwrap();
+            }
+            self.channel.set_parked(false);
+        }
+    }
+
+    /// Runs a function; its outputs, or its failure as code and text.
+    pub(crate) fn call(
+        &mut self,
+        function: &str,
+        inputs: &[PayloadRef],
+    ) -> Result<Vec<OutputRef>, String> {
+        let asked = self.activate(function, inputs);
+        match self.completion() {
+            Completion::Done {
+                activation,
+                outputs,
+                output_count,
+                table,
+            } => {
+                assert_eq!(activation, asked);
+                if !table {
+                    return Ok(outputs[..output_count].to_vec());
+                }
+                let entries = self.items(&outputs[0]);
+                self.release(&outputs[..1]);
+                Ok(entries)
+            }
+            Completion::Failed {
+                activation,
+                code,
+                message,
+            } => {
+                assert_eq!(activation, asked);
+                let text = String::from_utf8(self.bytes(&message)).unwrap();
+                self.release(&[message]);
+                Err(format!("{code:?}: {text}"))
+            }
+            other @ Completion::Retire { .. } => panic!("{other:?}"),
+        }
+    }
+
+    fn own(&mut self, range: &ArenaRange) -> &[u8] {
+        let key = (range.segment, range.generation);
+        while !self.outputs.contains_key(&key) {
+            let Received {
+                message,
+                mut descriptors,
+            } = self.socket.receive::<Announce>(PATIENCE).unwrap();
+            let reader = SegmentReader::open(descriptors.pop().unwrap()).unwrap();
+            self.outputs
+                .insert((message.segment, message.generation), reader);
+        }
+        self.outputs[&key].read(range.offset, range.length).unwrap()
+    }
+
+    /// The bytes of an output that is no alias.
+    pub(crate) fn bytes(&mut self, output: &OutputRef) -> Vec<u8> {
+        match output {
+            OutputRef::Empty => Vec::new(),
+            OutputRef::Own(range) => self.own(range).to_vec(),
+            OutputRef::Alias { .. } => panic!("an alias: {output:?}"),
+        }
+    }
+
+    /// The entries of a list output.
+    pub(crate) fn items(&mut self, output: &OutputRef) -> Vec<OutputRef> {
+        let table = self.bytes(output);
+        let entries = table.chunks_exact(TABLE_ENTRY_BYTES as usize).map(|entry| {
+            let word =
+                |index: usize| u64::from_le_bytes(entry[8 * index..][..8].try_into().unwrap());
+            OutputRef::from_words([word(0), word(1), word(2)]).unwrap()
+        });
+        entries.collect()
+    }
+
+    /// Gives outputs back to the executor.
+    pub(crate) fn release(&mut self, outputs: &[OutputRef]) {
+        for output in outputs {
+            if let OutputRef::Own(range) = output {
+                self.push(&encode_release(&[*range]));
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // A child whose test has failed must not outlive it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
