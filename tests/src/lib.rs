@@ -10,4 +10,5 @@ pub mod functions;
 pub mod plans;
 pub mod random;
 pub mod reference;
+pub mod sim;
 pub mod workflow;

@@ -1,0 +1,369 @@
+//! Connections between simulated lanes: first in, first out, but for payloads that are still streaming in; and what
+//! becomes of messages when a connection breaks, in one direction, and each side learns of it in its own time.
+
+use super::lane::Lane;
+use super::{Cluster, Event};
+use crate::random::Random;
+use engine::core::{Incoming, Outbound, Outgoing, Send, worker_hash};
+use engine::plan::DeploymentId;
+use faasstore::descriptor::InvocationId;
+use std::collections::VecDeque;
+
+/// Items of a list that travels lie one behind the other, each padded to a multiple of this.
+const ITEM_ALIGN: usize = 16;
+/// In a thousand messages with payloads: those whose payloads come later than the messages behind them.
+const STREAMED: u32 = 350;
+
+#[derive(Clone, Debug)]
+struct Message {
+    invocation: InvocationId,
+    deployment: DeploymentId,
+    body: Outbound,
+}
+
+impl Message {
+    fn outgoing(&self) -> Vec<&Outgoing> {
+        match &self.body {
+            Outbound::Begin {
+                inputs: numbered, ..
+            }
+            | Outbound::StateEvent {
+                outputs: numbered, ..
+            }
+            | Outbound::PartDone {
+                outputs: numbered, ..
+            } => numbered.iter().map(|(_, outgoing)| outgoing).collect(),
+            Outbound::PartFailed(_) | Outbound::Forget | Outbound::Drained => Vec::new(),
+        }
+    }
+}
+
+/// A connection by which one lane sends to another.
+#[derive(Debug)]
+pub(super) struct Link {
+    from: usize,
+    to: usize,
+    up: bool,
+    /// Only while it is down: whether that side has learned of it.
+    sender_knows: bool,
+    receiver_knows: bool,
+    queue: VecDeque<Message>,
+    /// Messages whose payloads are streaming in.
+    landing: Vec<Message>,
+}
+
+impl Link {
+    pub(super) fn new(from: usize, to: usize) -> Self {
+        let (queue, landing) = (VecDeque::new(), Vec::new());
+        Self {
+            from,
+            to,
+            up: false,
+            sender_knows: true,
+            receiver_knows: true,
+            queue,
+            landing,
+        }
+    }
+
+    pub(super) fn events(&self, index: usize, lanes: &[Lane], events: &mut Vec<Event>) {
+        let alive = |lane: usize| lanes[lane].alive;
+        if self.up {
+            if !self.queue.is_empty() {
+                events.push(Event::Deliver(index));
+            }
+            events.extend((0..self.landing.len()).map(|landing| Event::Land {
+                link: index,
+                index: landing,
+            }));
+            return;
+        }
+        if !self.sender_knows && alive(self.from) {
+            events.push(Event::SenderLearns(index));
+        }
+        if !self.receiver_knows && alive(self.to) {
+            events.push(Event::ReceiverLearns(index));
+        }
+        if self.sender_knows && self.receiver_knows && alive(self.from) && alive(self.to) {
+            events.push(Event::Reconnect(index));
+        }
+    }
+}
+
+impl Cluster {
+    /// The sender has connected, and greeted with the number that its next invocation will have.
+    pub(super) fn open_link(&mut self, link: usize) {
+        let (from, to) = (self.links[link].from, self.links[link].to);
+        let next_sequence = self.lanes[from].core.next_sequence();
+        let door = self.lanes[from].id(0).door();
+        let now_ns = self.lanes[to].exact_ns(self.now_ns);
+        let (name, number) = (self.worker_name(from), self.lanes[from].number);
+        let core = &mut self.lanes[to].core;
+        core.door_opened(door, next_sequence);
+        let _ = (now_ns, name, number);
+        self.links[link].up = true;
+        self.act(to);
+    }
+
+    /// Queues a core's message.
+    pub(super) fn send(&mut self, from: usize, send: Send) {
+        let Send {
+            worker_hash: hash,
+            to_lane,
+            invocation,
+            deployment,
+            body,
+        } = send;
+        let to = self.lanes.iter().position(|lane| {
+            worker_hash(&crate::plans::worker_name(lane.worker)) == hash && lane.number == to_lane
+        });
+        let to = to.expect("a message to a lane that there is not");
+        let link = *self
+            .link_by_ends
+            .get(&(from, to))
+            .expect("a message to its own worker");
+        let message = Message {
+            invocation,
+            deployment,
+            body,
+        };
+        let state = &mut self.links[link];
+        if state.up || !state.sender_knows {
+            state.queue.push_back(message);
+            return;
+        }
+        self.let_go(from, &message);
+        let (name, now_ns) = (self.worker_name(to), self.now_ns);
+        self.lanes[from]
+            .core
+            .peer_lost(now_ns, &name, to_lane, "there is no connection");
+    }
+
+    /// The message at the head arrives, or its payloads begin to.
+    pub(super) fn deliver_next(&mut self, link: usize) {
+        let Some(message) = self.links[link].queue.pop_front() else {
+            return;
+        };
+        let heavy = message
+            .outgoing()
+            .iter()
+            .any(|outgoing| !outgoing.payloads().is_empty());
+        if !heavy || !self.random.chance(STREAMED) {
+            self.arrive(link, message);
+            return;
+        }
+        if matches!(message.body, Outbound::Begin { .. }) {
+            let to = self.links[link].to;
+            self.lanes[to]
+                .core
+                .begin_coming(message.deployment, message.invocation);
+            self.act(to);
+        }
+        self.links[link].landing.push(message);
+    }
+
+    /// The last payload of a message has streamed in.
+    pub(super) fn land(&mut self, link: usize, index: usize) {
+        let message = self.links[link].landing.remove(index);
+        self.arrive(link, message);
+    }
+
+    fn arrive(&mut self, link: usize, message: Message) {
+        let (from, to) = (self.links[link].from, self.links[link].to);
+        let now_ns = self.lanes[to].exact_ns(self.now_ns);
+        let Message {
+            invocation,
+            deployment,
+            body,
+        } = message.clone();
+        match body {
+            Outbound::Begin { report, inputs } => {
+                let inputs = self.numbered(from, to, &message, inputs);
+                self.lanes[to]
+                    .core
+                    .begin(now_ns, deployment, invocation, report, inputs);
+            }
+            Outbound::StateEvent { node, outputs } => {
+                let outputs = self.numbered(from, to, &message, outputs);
+                self.lanes[to]
+                    .core
+                    .state_event(now_ns, deployment, invocation, node, outputs);
+            }
+            Outbound::PartDone { outputs, report } => {
+                let outputs = self.numbered(from, to, &message, outputs);
+                self.lanes[to]
+                    .core
+                    .part_done(now_ns, invocation, outputs, report);
+            }
+            Outbound::PartFailed(failure) => {
+                self.abort(to, invocation);
+                self.lanes[to].core.part_failed(now_ns, invocation, failure);
+            }
+            Outbound::Forget => {
+                self.abort(to, invocation);
+                self.lanes[to].core.forget(now_ns, invocation);
+            }
+            Outbound::Drained => {
+                let hash = worker_hash(&self.worker_name(from));
+                let number = self.lanes[from].number;
+                self.lanes[to].core.peer_drained(deployment, hash, number);
+            }
+        }
+        self.let_go(from, &message);
+        self.act(to);
+    }
+
+    /// Payloads of an invocation that is over are not waited for, on whichever connection.
+    fn abort(&mut self, to: usize, invocation: InvocationId) {
+        for link in 0..self.links.len() {
+            if self.links[link].to != to {
+                continue;
+            }
+            let landing = std::mem::take(&mut self.links[link].landing);
+            let (gone, kept) = landing
+                .into_iter()
+                .partition(|message| message.invocation == invocation);
+            self.links[link].landing = kept;
+            let gone: Vec<Message> = gone;
+            for message in gone {
+                self.let_go(self.links[link].from, &message);
+            }
+        }
+    }
+
+    fn numbered(
+        &mut self,
+        from: usize,
+        to: usize,
+        message: &Message,
+        numbered: Vec<(u16, Outgoing)>,
+    ) -> Vec<(u16, Incoming)> {
+        let arrived = |(number, outgoing): (u16, Outgoing)| {
+            if self.random.chance(self.scenario.faults.refused_payloads) {
+                if let Some(asked) = self.by_id.get(&message.invocation) {
+                    self.asked[*asked].payload_refused = true;
+                }
+                return (number, Incoming::Refused("it is too long".into()));
+            }
+            let (sender, receiver) = pair(&mut self.lanes, from, to);
+            (number, carry(&outgoing, sender, receiver, &mut self.random))
+        };
+        numbered.into_iter().map(arrived).collect()
+    }
+
+    fn let_go(&mut self, lane: usize, message: &Message) {
+        if self.lanes[lane].alive {
+            for outgoing in message.outgoing() {
+                self.lanes[lane].core.let_go_all(outgoing.payloads());
+            }
+            self.act_on_releases(lane);
+        }
+    }
+
+    /// What letting go of payloads brings: releases, and nothing else, unless other actions were waiting.
+    fn act_on_releases(&mut self, lane: usize) {
+        self.act(lane);
+    }
+
+    pub(super) fn a_link_breaks(&mut self) {
+        if self.links.is_empty() {
+            return;
+        }
+        let link = self.random.below(self.links.len());
+        if !self.links[link].up {
+            return;
+        }
+        for lane in [self.links[link].from, self.links[link].to] {
+            let name = self.worker_name(lane);
+            self.lost_workers.insert(name);
+        }
+        self.cut(link);
+    }
+
+    /// Nothing arrives by this connection any more. What the sender holds for it, it holds until it learns.
+    pub(super) fn cut(&mut self, link: usize) {
+        let link = &mut self.links[link];
+        if link.up {
+            link.up = false;
+            (link.sender_knows, link.receiver_knows) = (false, false);
+            link.queue.extend(link.landing.drain(..));
+        }
+    }
+
+    pub(super) fn sender_learns(&mut self, link: usize) {
+        let (from, to) = (self.links[link].from, self.links[link].to);
+        self.links[link].sender_knows = true;
+        let unsent = std::mem::take(&mut self.links[link].queue);
+        for message in &unsent {
+            self.let_go(from, message);
+        }
+        let (name, number) = (self.worker_name(to), self.lanes[to].number);
+        let now_ns = self.lanes[from].exact_ns(self.now_ns);
+        self.lanes[from]
+            .core
+            .peer_lost(now_ns, &name, number, "the connection broke");
+        self.act(from);
+    }
+
+    pub(super) fn receiver_learns(&mut self, link: usize) {
+        let (from, to) = (self.links[link].from, self.links[link].to);
+        self.links[link].receiver_knows = true;
+        let (name, number) = (self.worker_name(from), self.lanes[from].number);
+        let now_ns = self.lanes[to].exact_ns(self.now_ns);
+        self.lanes[to]
+            .core
+            .peer_lost(now_ns, &name, number, "the connection broke");
+        self.act(to);
+    }
+
+    /// The ends of all connections of a worker that has died.
+    pub(super) fn cut_off(&mut self, worker: usize) {
+        for index in 0..self.links.len() {
+            let (from, to) = (self.links[index].from, self.links[index].to);
+            let (sends, receives) = (
+                self.lanes[from].worker == worker,
+                self.lanes[to].worker == worker,
+            );
+            if !sends && !receives {
+                continue;
+            }
+            self.cut(index);
+            let link = &mut self.links[index];
+            if sends {
+                link.queue.clear();
+                link.sender_knows = true;
+            } else {
+                link.receiver_knows = true;
+            }
+        }
+    }
+}
+
+/// Copies a payload from one lane's memory into another's.
+fn carry(outgoing: &Outgoing, from: &Lane, to: &mut Lane, _random: &mut Random) -> Incoming {
+    match outgoing {
+        Outgoing::One(payload) => Incoming::One(
+            to.memory
+                .commit(from.memory.read(from.core.locate(*payload))),
+        ),
+        Outgoing::List(payloads) => {
+            let mut bytes = Vec::new();
+            let mut items = Vec::new();
+            for payload in payloads {
+                let item = from.memory.read(from.core.locate(*payload));
+                items.push((bytes.len() as u64, item.len() as u64));
+                bytes.extend(item);
+                bytes.resize(bytes.len().next_multiple_of(ITEM_ALIGN), 0);
+            }
+            Incoming::List {
+                range: to.memory.commit(bytes),
+                items,
+            }
+        }
+    }
+}
+
+fn pair(lanes: &mut [Lane], from: usize, to: usize) -> (&Lane, &mut Lane) {
+    let [from, to] = lanes.get_disjoint_mut([from, to]).expect("two lanes");
+    (from, to)
+}
