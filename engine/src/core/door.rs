@@ -9,9 +9,9 @@ use super::lease::Payload;
 use super::program::{Program, is_list};
 use super::report::Timing;
 use super::{
-    Action, Answered, ClientId, Core, DeploymentState, Incoming, Outbound, Outgoing, Send, Timer, worker_hash,
+    Action, Answered, ClientId, Core, DeploymentState, Incoming, Outbound, Outgoing, Send, worker_hash, Timer,
 };
-use crate::plan::{DeploymentId, NodeId, Source, WorkerIndex};
+use crate::plan::{DeploymentId, NodeId, Source, WorkerIndex, WorkerRef};
 use crate::wire::{Failure, NodeReport};
 use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
@@ -172,8 +172,7 @@ impl Core {
         report: bool,
         inputs: Vec<(u16, Incoming)>,
     ) {
-        let begun = self.begun.entry(id.door()).or_default();
-        *begun = (*begun).max(id.sequence() + 1);
+        self.doors.begun(id);
         let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
             // Not refused in silence: the entry worker learns of it, and its client.
             self.refuse_part(id, deployment, inputs);
@@ -190,12 +189,13 @@ impl Core {
             inputs.iter().for_each(|(_, incoming)| self.drop_incoming(incoming));
             return;
         }
+        self.door_is_open(index, id);
         self.invocations[place as usize].phase = Phase::Running;
         if report {
             self.invocations[place as usize].timing = Some(Box::new(Timing::new(&program)));
             self.timed += 1;
         }
-        let mut failure = self.pending_failures.remove(&place);
+        let mut failure = self.pending_failures.remove(&place).or_else(|| self.unconnected(id, &program));
         for (number, incoming) in inputs {
             let slot = program.input_slots.get(usize::from(number)).copied().flatten();
             let name = program.plan.inputs.get(usize::from(number)).map_or("?", |input| input.name.as_str());
@@ -217,11 +217,31 @@ impl Core {
     /// The entry worker's word of an invocation is under way, with payloads that take a while. Words of later ones may
     /// come first; this keeps events of this one from being taken for late.
     pub fn begin_coming(&mut self, deployment: DeploymentId, id: InvocationId) {
+        self.doors.begun(id);
         let Some(index) = self.deployment_by_id.get(&deployment).copied() else { return };
         if !self.place_by_id.contains_key(&id) {
             let program = Rc::clone(self.program(index));
             self.open(id, index, &program, Phase::Pending);
         }
+    }
+
+    /// Its entry worker has begun an invocation, so it has not drained, whatever was made of its silence.
+    fn door_is_open(&mut self, deployment: u32, id: InvocationId) {
+        let entry = ((id.0 >> 96) as u32, id.lane());
+        self.deployment_mut(deployment).drained.retain(|drained| *drained != entry);
+    }
+
+    /// A participant that has no connection to this lane: what it has to tell of the invocation may be lost already.
+    fn unconnected(&self, id: InvocationId, program: &Program) -> Option<Failure> {
+        if !self.doors.any_closed() {
+            return None;
+        }
+        let peers = program.others.iter().map(|other| &program.plan.workers[usize::from(*other)]);
+        let lost = |worker: &WorkerRef| self.doors.is_closed(worker_hash(&worker.name), id.lane() % worker.lanes);
+        peers.into_iter().find(|worker| lost(worker)).map(|worker| Failure::Worker {
+            worker: worker.name.clone(),
+            cause: "there is no connection from it at the moment".to_owned(),
+        })
     }
 
     fn refuse_part(&mut self, id: InvocationId, deployment: DeploymentId, inputs: Vec<(u16, Incoming)>) {
@@ -247,12 +267,13 @@ impl Core {
     ) {
         self.counters.events_received += 1;
         let known = self.deployment_by_id.get(&deployment).copied();
-        let begun_next = self.begun.get(&id.door()).copied().unwrap_or(0);
         let place = match (self.place_by_id.get(&id).copied(), known) {
             (Some(place), _) => Some(place),
-            (None, Some(index)) if id.sequence() >= begun_next && !self.is_mine(id) => {
+            (None, Some(index)) if self.doors.expects(id) && !self.is_mine(id) => {
                 let program = Rc::clone(self.program(index));
-                Some(self.open(id, index, &program, Phase::Pending))
+                let place = self.open(id, index, &program, Phase::Pending);
+                self.await_beginning(now_ns, place, self.invocations[place as usize].generation);
+                Some(place)
             }
             _ => None,
         };
@@ -292,8 +313,9 @@ impl Core {
         self.drain_ended(now_ns);
     }
 
+    /// Whether it was taken at this lane's door, in whichever life of its worker.
     fn is_mine(&self, id: InvocationId) -> bool {
-        id.door() == InvocationId::new(self.config.worker_hash, self.config.epoch, self.config.lane, 0).door()
+        (id.0 >> 96) as u32 == self.config.worker_hash && id.lane() == self.config.lane
     }
 
     /// A participant has ended its part of an invocation taken here.
@@ -350,50 +372,10 @@ impl Core {
 
     /// The entry worker says that an invocation is over.
     pub fn forget(&mut self, now_ns: u64, id: InvocationId) {
-        if let Some(place) = self.place_by_id.get(&id).copied() {
+        let place = self.place_by_id.get(&id).copied();
+        // An invocation that was taken here is over when its client has its answer, whatever a peer says.
+        if let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_none()) {
             self.end(now_ns, place);
-        }
-    }
-
-    /// A peer's lane has connected anew: what it took before `next_sequence` is decided, unless begun here.
-    pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
-        // An earlier epoch of the same lane never speaks again.
-        let same_lane = |other: u64| other >> 32 == door >> 32 && other as u8 == door as u8;
-        self.begun.retain(|other, _| *other == door || !same_lane(*other));
-        let begun = self.begun.entry(door).or_default();
-        *begun = (*begun).max(next_sequence);
-    }
-
-    /// A lane of a peer cannot be reached any more, or its process has ended. What depended on it fails.
-    pub fn peer_lost(&mut self, now_ns: u64, worker: &str, lane: u8, cause: &str) {
-        let lost_hash = worker_hash(worker);
-        for place in 0..self.invocations.len() as Place {
-            let invocation = &self.invocations[place as usize];
-            if !matches!(invocation.phase, Phase::Running | Phase::Pending) {
-                continue;
-            }
-            let id = invocation.id;
-            let program = Rc::clone(self.program(invocation.deployment));
-            if (id.0 >> 96) as u32 == lost_hash && id.lane() == lane && invocation.entry.is_none() {
-                self.counters.late_dropped += 1;
-                self.end(now_ns, place);
-                continue;
-            }
-            let takes_part = program.others.iter().any(|other| {
-                let peer = &program.plan.workers[usize::from(*other)];
-                peer.name == worker && id.lane() % peer.lanes == lane
-            });
-            if takes_part {
-                let failure = Failure::Worker { worker: worker.to_owned(), cause: cause.to_owned() };
-                self.fail(now_ns, place, failure);
-            }
-        }
-        for index in 0..self.deployments.len() as u32 {
-            let Some(deployment) = self.deployments[index as usize].as_mut() else { continue };
-            if deployment.state == DeploymentState::Retiring && !deployment.drained.contains(&(lost_hash, lane)) {
-                deployment.drained.push((lost_hash, lane));
-            }
-            self.settle(index);
         }
     }
 
@@ -404,7 +386,7 @@ impl Core {
         });
         self.invocations[place as usize].start(id, index, program, phase);
         self.deployment_mut(index).instances += 1;
-        if !program.others.is_empty() {
+        if !program.others.is_empty() || !program.doors.is_empty() {
             self.place_by_id.insert(id, place);
         }
         place
@@ -519,7 +501,7 @@ impl Core {
     }
 
     /// Nothing of the invocation starts any more; what runs has a grace period.
-    fn end(&mut self, now_ns: u64, place: Place) {
+    pub(super) fn end(&mut self, now_ns: u64, place: Place) {
         let invocation = &mut self.invocations[place as usize];
         if matches!(invocation.phase, Phase::Free | Phase::Over) {
             return;

@@ -159,6 +159,7 @@ impl Core {
                     }
                 }
                 Timer::KeepAlive { deployment, pool } => self.end_idle_executors(now_ns, deployment, pool),
+                Timer::Orphan { place, generation } => self.end_orphan(now_ns, place, generation),
             }
         }
         self.drain_ended(now_ns);
@@ -195,8 +196,9 @@ impl Core {
         }
     }
 
-    fn end_idle_executors(&mut self, now_ns: u64, deployment: u32, pool_index: u16) {
+    fn end_idle_executors(&mut self, now_ns: u64, id: DeploymentId, pool_index: u16) {
         let keep_alive_ns = self.config.keep_alive_ns;
+        let Some(deployment) = self.deployment_by_id.get(&id).copied() else { return };
         let Some(state) = self.deployments[deployment as usize].as_mut() else { return };
         state.keep_alive_armed[usize::from(pool_index)] = false;
         let pool = &mut state.pools[usize::from(pool_index)];
@@ -221,6 +223,7 @@ impl Core {
         let armed = &mut state.keep_alive_armed[usize::from(pool_index)];
         if pool.members > 1 && !pool.idle.is_empty() && !*armed {
             *armed = true;
+            let deployment = state.program.plan.deployment;
             self.set_timer(due_ns, Timer::KeepAlive { deployment, pool: pool_index });
         }
     }

@@ -16,9 +16,11 @@
 //! | `pool` | executors and what waits for them |
 //! | `flow` | triggering, completion, failure, retries |
 //! | `door` | clients and peers: taking, beginning, answering |
+//! | `doors` | peers that come and go |
 //! | `report` | times and bytes for those who ask |
 
 mod door;
+mod doors;
 mod flow;
 mod invocation;
 pub mod lease;
@@ -30,6 +32,7 @@ pub use pool::ExecutorId;
 
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::wire::{Failure, NodeReport};
+use doors::Doors;
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Invocation, Lists, Place, Value};
@@ -288,7 +291,8 @@ enum Timer {
     Retry { place: Place, generation: u32, node: LocalNode, item: u32, attempt: u32 },
     Timeout { executor: ExecutorId },
     Grace { executor: ExecutorId, activation: u32 },
-    KeepAlive { deployment: u32, pool: u16 },
+    KeepAlive { deployment: DeploymentId, pool: u16 },
+    Orphan { place: Place, generation: u32 },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -327,8 +331,7 @@ pub struct Core {
     free: Vec<Place>,
     /// Invocations in which other workers take part.
     place_by_id: FxHashMap<InvocationId, Place>,
-    /// By door: one more than the highest sequence number begun.
-    begun: FxHashMap<u64, u64>,
+    doors: Doors,
     /// Failures of pending invocations, told once they begin.
     pending_failures: FxHashMap<Place, Failure>,
     executors: Vec<Option<Executor>>,
@@ -358,7 +361,7 @@ impl Core {
             invocations: Vec::new(),
             free: Vec::new(),
             place_by_id: FxHashMap::default(),
-            begun: FxHashMap::default(),
+            doors: Doors::default(),
             pending_failures: FxHashMap::default(),
             executors: Vec::new(),
             leases: Leases::default(),
@@ -457,6 +460,9 @@ impl Core {
     pub fn activate(&mut self, now_ns: u64, id: DeploymentId) {
         let Some(index) = self.deployment_by_id.get(&id).copied() else { return };
         let Some(deployment) = self.deployments[index as usize].as_mut() else { return };
+        if deployment.state == DeploymentState::Retiring {
+            return;
+        }
         deployment.state = DeploymentState::Active;
         let name = deployment.program.plan.workflow.clone();
         let earlier = self.deployment_by_name.insert(name, index);
@@ -478,10 +484,9 @@ impl Core {
         let never_open = deployment.state == DeploymentState::Prepared;
         deployment.state = DeploymentState::Retiring;
         if never_open {
-            // No peer opened its door either, so none owes word of having drained.
-            deployment.drained_told = true;
+            // Peers that did open theirs are told so, but not waited for: they are to retire it too.
             let program = Rc::clone(&deployment.program);
-            for worker in &program.others {
+            for worker in &program.doors {
                 deployment.drained.extend(peer_lanes(&program, *worker, self.config.lane));
             }
         }
@@ -513,7 +518,7 @@ impl Core {
                 }
             }
         }
-        let all_drained = program.others.iter().all(|worker| {
+        let all_drained = program.doors.iter().all(|worker| {
             peer_lanes(&program, *worker, self.config.lane).iter().all(|lane| deployment.drained.contains(lane))
         });
         if !deployment.drained_told || !all_drained || deployment.instances > 0 {

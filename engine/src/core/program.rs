@@ -89,6 +89,8 @@ pub(crate) struct Program {
     pub(crate) outputs_here: Vec<OutputFrom>,
     /// Workers other than this one that take part.
     pub(crate) others: Vec<WorkerIndex>,
+    /// Workers whose clients' invocations may come here: all others, even those without a node, if this one takes part.
+    pub(crate) doors: Vec<WorkerIndex>,
     /// Whether anything in it needs the time.
     pub(crate) timed: bool,
 }
@@ -134,6 +136,7 @@ impl Program {
             remote_by_id: slots.remote_by_id,
             outputs_here,
             others: plan.participants.iter().map(|p| p.worker).filter(|w| *w != plan.me).collect(),
+            doors: (0..plan.workers.len() as WorkerIndex).filter(|w| *w != plan.me && !nodes.is_empty()).collect(),
             timed: plan.nodes.iter().any(|n| n.timeout_ms.is_some()),
             nodes,
             plan,

@@ -129,7 +129,7 @@ impl Peers {
         if let Some(earlier) = self.incoming.remove(&key) {
             self.lose(earlier, "it connected anew", parts);
         }
-        parts.core.door_opened(InvocationId::new(key.0, door.epoch, door.lane, 0).door(), next_sequence);
+        parts.core.door_opened(parts.now_ns, &door.worker, door.epoch, door.lane, next_sequence);
         let party = Party::In { worker: door.worker, lane: door.lane };
         if let Some(id) = self.open(party, LinkRole::PeerIn, socket, parts) {
             self.incoming.insert(key, id);
@@ -235,7 +235,7 @@ impl Peers {
                     self.incoming.remove(&(worker_hash(&worker), lane));
                 }
                 tracing::warn!(%worker, lane, %cause, "the link from a peer is lost");
-                parts.core.peer_lost(parts.now_ns, &worker, lane, cause);
+                parts.core.door_closed(parts.now_ns, &worker, lane, cause);
             }
             Party::Client(client) => {
                 self.clients.remove(&client.0);

@@ -52,6 +52,7 @@ impl Cluster {
             item: start.item,
             attempt: start.attempt,
             inputs,
+            deadline_ns: start.deadline_ns,
             hangs: timed && self.random.chance(self.scenario.faults.hangs),
         };
         if let Some(executor) = self.lanes[lane].executors[place].as_mut() {
@@ -210,6 +211,26 @@ impl Cluster {
             "a completion that was refused has changed something"
         );
         self.end_executor(lane, place, "it completed what cannot be");
+    }
+
+    /// The core ends an executor only for what it runs: too long, or for an invocation that is over.
+    pub(super) fn judge_kill(&self, lane: usize, place: usize, cause: &str) {
+        let run = self
+            .running(lane, place)
+            .expect("the core ends an executor that runs nothing");
+        let late = run
+            .deadline_ns
+            .is_some_and(|deadline_ns| deadline_ns <= self.now_ns);
+        let asked = &self.asked[self.by_id[&run.invocation]];
+        let may_be_over = asked.is_over()
+            || !asked.fatal_nodes.is_empty()
+            || asked.payload_refused
+            || !self.lost_workers.is_empty()
+            || !self.refused_executables.is_empty();
+        assert!(
+            late || may_be_over,
+            "ended without a reason ({cause}): {run:?}"
+        );
     }
 
     /// Ends an executor at once: nothing that it still says is heard.

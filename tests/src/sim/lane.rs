@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub(super) attempt: u32,
     /// Where its inputs lie.
     pub(super) inputs: Vec<InputAt>,
+    /// When it is to be given up.
+    pub(super) deadline_ns: Option<u64>,
     /// Whether it will never return.
     pub(super) hangs: bool,
 }

@@ -1,9 +1,8 @@
 //! Connections between simulated lanes: first in, first out, but for payloads that are still streaming in; and what
-//! becomes of messages when a connection breaks, in one direction, and each side learns of it in its own time.
+//! becomes of messages when a connection breaks and is made anew, while each end learns of it in its own time.
 
 use super::lane::Lane;
 use super::{Cluster, Event};
-use crate::random::Random;
 use engine::core::{Incoming, Outbound, Outgoing, Send, worker_hash};
 use engine::plan::DeploymentId;
 use faasstore::descriptor::InvocationId;
@@ -38,18 +37,30 @@ impl Message {
     }
 }
 
-/// A connection by which one lane sends to another.
+/// A connection by which one lane sends to another, and those that took its place.
 #[derive(Debug)]
 pub(super) struct Link {
     from: usize,
     to: usize,
-    up: bool,
-    /// Only while it is down: whether that side has learned of it.
-    sender_knows: bool,
-    receiver_knows: bool,
+    /// What is sent arrives.
+    intact: bool,
+    /// As far as the sender knows.
+    sender_up: bool,
+    /// As far as the receiver knows.
+    receiver_up: bool,
+    /// The sender has connected anew, while the receiver has not learned that the earlier connection is gone.
+    receiver_stale: bool,
+    /// A new connection that the receiving lane has not been given yet.
+    greeting: Option<Greeting>,
     queue: VecDeque<Message>,
     /// Messages whose payloads are streaming in.
     landing: Vec<Message>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Greeting {
+    next_sequence: u64,
+    step: u64,
 }
 
 impl Link {
@@ -58,17 +69,25 @@ impl Link {
         Self {
             from,
             to,
-            up: false,
-            sender_knows: true,
-            receiver_knows: true,
+            intact: false,
+            sender_up: false,
+            receiver_up: false,
+            receiver_stale: false,
+            greeting: None,
             queue,
             landing,
         }
     }
 
-    pub(super) fn events(&self, index: usize, lanes: &[Lane], events: &mut Vec<Event>) {
-        let alive = |lane: usize| lanes[lane].alive;
-        if self.up {
+    pub(super) fn events(
+        &self,
+        index: usize,
+        links: &[Self],
+        lanes: &[Lane],
+        events: &mut Vec<Event>,
+    ) {
+        let (sends, receives) = (lanes[self.from].alive, lanes[self.to].alive);
+        if self.intact && self.receiver_up {
             if !self.queue.is_empty() {
                 events.push(Event::Deliver(index));
             }
@@ -78,30 +97,72 @@ impl Link {
             }));
             return;
         }
-        if !self.sender_knows && alive(self.from) {
+        if !self.intact && self.sender_up && sends {
             events.push(Event::SenderLearns(index));
         }
-        if !self.receiver_knows && alive(self.to) {
+        if receives && (self.receiver_stale || (!self.intact && self.receiver_up)) {
             events.push(Event::ReceiverLearns(index));
         }
-        if self.sender_knows && self.receiver_knows && alive(self.from) && alive(self.to) {
-            events.push(Event::Reconnect(index));
+        if !self.intact && !self.sender_up && self.greeting.is_none() && sends && receives {
+            events.push(Event::Connect(index));
         }
+        if receives && self.greeting.is_some() && links.iter().all(|other| !other.precedes(self)) {
+            events.push(Event::Accept(index));
+        }
+    }
+
+    /// Whether something of this link comes before the other one's connection is accepted: a beginning that is under
+    /// way to the same lane, or an earlier connection to it.
+    ///
+    /// The core relies on it: a connection does not break, become known to both ends, and be made anew while the word
+    /// of an invocation, sent before all that, is still on its way by a third party's connection.
+    fn precedes(&self, other: &Self) -> bool {
+        if self.to != other.to || self.from == other.from {
+            return false;
+        }
+        let mut under_way = self.queue.iter().chain(&self.landing);
+        let begins = under_way.any(|message| matches!(message.body, Outbound::Begin { .. }));
+        let accepted_earlier = match (self.greeting, other.greeting) {
+            (Some(mine), Some(theirs)) => mine.step < theirs.step,
+            _ => false,
+        };
+        accepted_earlier || (begins && self.intact && self.receiver_up)
     }
 }
 
 impl Cluster {
     /// The sender has connected, and greeted with the number that its next invocation will have.
-    pub(super) fn open_link(&mut self, link: usize) {
+    pub(super) fn connect(&mut self, link: usize) {
+        let next_sequence = self.lanes[self.links[link].from].core.next_sequence();
+        let step = self.steps;
+        let link = &mut self.links[link];
+        link.greeting = Some(Greeting {
+            next_sequence,
+            step,
+        });
+        (link.intact, link.sender_up) = (true, true);
+        link.receiver_stale |= std::mem::replace(&mut link.receiver_up, false);
+    }
+
+    /// The receiving lane takes a new connection over.
+    pub(super) fn accept(&mut self, link: usize) {
+        if self.links[link].receiver_stale {
+            self.receiver_learns(link);
+        }
+        let Some(greeting) = self.links[link].greeting.take() else {
+            return;
+        };
+        self.links[link].receiver_up = true;
         let (from, to) = (self.links[link].from, self.links[link].to);
-        let next_sequence = self.lanes[from].core.next_sequence();
-        let door = self.lanes[from].id(0).door();
+        let (name, epoch, number) = (
+            self.worker_name(from),
+            self.lanes[from].epoch,
+            self.lanes[from].number,
+        );
         let now_ns = self.lanes[to].exact_ns(self.now_ns);
-        let (name, number) = (self.worker_name(from), self.lanes[from].number);
-        let core = &mut self.lanes[to].core;
-        core.door_opened(door, next_sequence);
-        let _ = (now_ns, name, number);
-        self.links[link].up = true;
+        self.lanes[to]
+            .core
+            .door_opened(now_ns, &name, epoch, number, greeting.next_sequence);
         self.act(to);
     }
 
@@ -128,7 +189,7 @@ impl Cluster {
             body,
         };
         let state = &mut self.links[link];
-        if state.up || !state.sender_knows {
+        if state.sender_up {
             state.queue.push_back(message);
             return;
         }
@@ -246,7 +307,7 @@ impl Cluster {
                 return (number, Incoming::Refused("it is too long".into()));
             }
             let (sender, receiver) = pair(&mut self.lanes, from, to);
-            (number, carry(&outgoing, sender, receiver, &mut self.random))
+            (number, carry(&outgoing, sender, receiver))
         };
         numbered.into_iter().map(arrived).collect()
     }
@@ -256,13 +317,8 @@ impl Cluster {
             for outgoing in message.outgoing() {
                 self.lanes[lane].core.let_go_all(outgoing.payloads());
             }
-            self.act_on_releases(lane);
+            self.act(lane);
         }
-    }
-
-    /// What letting go of payloads brings: releases, and nothing else, unless other actions were waiting.
-    fn act_on_releases(&mut self, lane: usize) {
-        self.act(lane);
     }
 
     pub(super) fn a_link_breaks(&mut self) {
@@ -270,29 +326,25 @@ impl Cluster {
             return;
         }
         let link = self.random.below(self.links.len());
-        if !self.links[link].up {
-            return;
+        if self.links[link].intact {
+            for lane in [self.links[link].from, self.links[link].to] {
+                let name = self.worker_name(lane);
+                self.lost_workers.insert(name);
+            }
+            self.cut(link);
         }
-        for lane in [self.links[link].from, self.links[link].to] {
-            let name = self.worker_name(lane);
-            self.lost_workers.insert(name);
-        }
-        self.cut(link);
     }
 
     /// Nothing arrives by this connection any more. What the sender holds for it, it holds until it learns.
-    pub(super) fn cut(&mut self, link: usize) {
+    fn cut(&mut self, link: usize) {
         let link = &mut self.links[link];
-        if link.up {
-            link.up = false;
-            (link.sender_knows, link.receiver_knows) = (false, false);
-            link.queue.extend(link.landing.drain(..));
-        }
+        link.intact = false;
+        link.queue.extend(link.landing.drain(..));
     }
 
     pub(super) fn sender_learns(&mut self, link: usize) {
         let (from, to) = (self.links[link].from, self.links[link].to);
-        self.links[link].sender_knows = true;
+        self.links[link].sender_up = false;
         let unsent = std::mem::take(&mut self.links[link].queue);
         for message in &unsent {
             self.let_go(from, message);
@@ -307,12 +359,14 @@ impl Cluster {
 
     pub(super) fn receiver_learns(&mut self, link: usize) {
         let (from, to) = (self.links[link].from, self.links[link].to);
-        self.links[link].receiver_knows = true;
+        if !std::mem::replace(&mut self.links[link].receiver_stale, false) {
+            self.links[link].receiver_up = false;
+        }
         let (name, number) = (self.worker_name(from), self.lanes[from].number);
         let now_ns = self.lanes[to].exact_ns(self.now_ns);
         self.lanes[to]
             .core
-            .peer_lost(now_ns, &name, number, "the connection broke");
+            .door_closed(now_ns, &name, number, "the connection broke");
         self.act(to);
     }
 
@@ -329,18 +383,19 @@ impl Cluster {
             }
             self.cut(index);
             let link = &mut self.links[index];
+            link.greeting = None;
             if sends {
                 link.queue.clear();
-                link.sender_knows = true;
+                link.sender_up = false;
             } else {
-                link.receiver_knows = true;
+                (link.receiver_up, link.receiver_stale) = (false, false);
             }
         }
     }
 }
 
 /// Copies a payload from one lane's memory into another's.
-fn carry(outgoing: &Outgoing, from: &Lane, to: &mut Lane, _random: &mut Random) -> Incoming {
+fn carry(outgoing: &Outgoing, from: &Lane, to: &mut Lane) -> Incoming {
     match outgoing {
         Outgoing::One(payload) => Incoming::One(
             to.memory

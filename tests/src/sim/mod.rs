@@ -58,7 +58,8 @@ enum Event {
     Land { link: usize, index: usize },
     SenderLearns(usize),
     ReceiverLearns(usize),
-    Reconnect(usize),
+    Connect(usize),
+    Accept(usize),
     Restart(usize),
     ReadAnswer { lane: usize, index: usize },
 }
@@ -130,7 +131,8 @@ impl Cluster {
             scenario,
         };
         for link in 0..cluster.links.len() {
-            cluster.open_link(link);
+            cluster.connect(link);
+            cluster.accept(link);
         }
         cluster
     }
@@ -221,7 +223,7 @@ impl Cluster {
             }
         }
         for (index, link) in self.links.iter().enumerate() {
-            link.events(index, &self.lanes, &mut events);
+            link.events(index, &self.links, &self.lanes, &mut events);
         }
         events.extend(self.dead.iter().map(|worker| Event::Restart(*worker)));
         // Wishes and orders come now and then, so that they spread over the run.
@@ -256,7 +258,8 @@ impl Cluster {
             Event::Land { link, index } => self.land(link, index),
             Event::SenderLearns(link) => self.sender_learns(link),
             Event::ReceiverLearns(link) => self.receiver_learns(link),
-            Event::Reconnect(link) => self.open_link(link),
+            Event::Connect(link) => self.connect(link),
+            Event::Accept(link) => self.accept(link),
             Event::Restart(worker) => self.restart(worker),
             Event::ReadAnswer { lane, index } => self.read_answer(lane, index),
         }
@@ -296,8 +299,10 @@ impl Cluster {
             Action::Send(send) => self.send(lane, *send),
             Action::Answer(answered) => self.answered(lane, *answered),
             Action::Kill { executor, cause } => {
-                self.end_executor(lane, executor.0 as usize, &cause)
+                self.judge_kill(lane, executor.0 as usize, &cause);
+                self.end_executor(lane, executor.0 as usize, &cause);
             }
+
             Action::Stop(executor) => self.stop_executor(lane, executor.0 as usize),
             Action::ExecutorWanted {
                 deployment,

@@ -132,7 +132,7 @@ impl Cluster {
             late: sum(|counters| counters.late_dropped),
             steps: self.steps,
         };
-        if tally.failed + tally.cut == 0 {
+        if tally.failed == 0 && self.lost_workers.is_empty() {
             let nodes = |asked: &super::Asked| {
                 self.scenario.deployments[asked.deployment]
                     .workflow
