@@ -336,8 +336,13 @@ impl Core {
         let program = Rc::clone(self.program_of(place));
         let mut failure = None;
         for (number, incoming) in outputs {
+            let Some(output) = program.plan.outputs.get(usize::from(number)) else {
+                self.counters.late_dropped += 1;
+                self.drop_incoming(&incoming);
+                continue;
+            };
             if let Incoming::Refused(cause) = incoming {
-                let name = program.plan.outputs.get(usize::from(number)).map_or("?", |o| o.name.as_str());
+                let name = output.name.as_str();
                 failure = Some(self.payload_failure(&format!("output {name}"), &program, cause));
                 continue;
             }
@@ -508,12 +513,12 @@ impl Core {
         }
         invocation.phase = Phase::Over;
         if invocation.running > 0 {
-            let due_ns = now_ns + self.config.grace_ns;
+            let (due_ns, generation) = (now_ns + self.config.grace_ns, invocation.generation);
             for index in 0..self.executors.len() {
                 let Some(executor) = self.executors[index].as_ref() else { continue };
                 if executor.running.is_some_and(|running| running.place == place) {
-                    let activation = executor.activation;
-                    self.set_timer(due_ns, Timer::Grace { executor: super::ExecutorId(index as u32), activation });
+                    let executor = super::ExecutorId(index as u32);
+                    self.set_timer(due_ns, Timer::Grace { executor, place, generation });
                 }
             }
         }

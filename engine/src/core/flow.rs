@@ -35,6 +35,8 @@ impl Core {
         pool.members += 1;
         pool.wanted = pool.wanted.saturating_sub(1);
         self.executor_idle(now_ns, id);
+        // A wide foreach waits as one entry, whatever its width: the pool grows by one more until it has its scale.
+        self.want_executor(index, executable);
         self.drain_ended(now_ns);
     }
 
@@ -152,8 +154,8 @@ impl Core {
                     }
                 }
                 Timer::Timeout { executor } => self.time_out(now_ns, due_ns, executor),
-                Timer::Grace { executor, activation } => {
-                    if self.runs(executor, activation) {
+                Timer::Grace { executor, place, generation } => {
+                    if self.runs_for(executor, place, generation) {
                         let cause = "its invocation is over and the grace period has passed".to_owned();
                         self.actions.push(Action::Kill { executor, cause });
                     }
@@ -165,9 +167,11 @@ impl Core {
         self.drain_ended(now_ns);
     }
 
-    fn runs(&self, id: ExecutorId, activation: u32) -> bool {
+    /// Whether the executor in that place, which may be another one by now, runs something of that invocation.
+    fn runs_for(&self, id: ExecutorId, place: Place, generation: u32) -> bool {
         let executor = self.executors.get(id.0 as usize).and_then(Option::as_ref);
-        executor.is_some_and(|e| e.activation == activation && e.running.is_some())
+        let running = executor.and_then(|executor| executor.running);
+        running.is_some_and(|r| r.place == place) && self.invocations[place as usize].generation == generation
     }
 
     fn time_out(&mut self, now_ns: u64, due_ns: u64, id: ExecutorId) {

@@ -290,7 +290,7 @@ pub struct CoreCounters {
 enum Timer {
     Retry { place: Place, generation: u32, node: LocalNode, item: u32, attempt: u32 },
     Timeout { executor: ExecutorId },
-    Grace { executor: ExecutorId, activation: u32 },
+    Grace { executor: ExecutorId, place: Place, generation: u32 },
     KeepAlive { deployment: DeploymentId, pool: u16 },
     Orphan { place: Place, generation: u32 },
 }
