@@ -226,10 +226,10 @@ impl Planner<'_> {
                 continue;
             }
             for source in reads(node) {
-                if let Source::Output { node, output } = source {
-                    if node == producer {
-                        consumers.entry(worker).or_default().insert(output);
-                    }
+                if let Source::Output { node, output } = source
+                    && node == producer
+                {
+                    consumers.entry(worker).or_default().insert(output);
                 }
             }
             if node.after.contains(&producer) {

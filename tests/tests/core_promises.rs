@@ -289,6 +289,19 @@ fn an_invocation_fails_when_a_participant_has_connected_anew_meanwhile() {
 }
 
 #[test]
+fn an_invocation_that_begins_without_a_connection_from_a_participant_fails_at_once() {
+    let mut core = second_of_two();
+    // Worker 1 may have ended its node already, and told of it in vain.
+    core.door_closed(0, &worker_name(1), 0, "the connection broke");
+    core.begin(0, FIRST, taken_by(2, 1, 0), false, Vec::new());
+    assert!(is_sent(&actions(&mut core), |body| matches!(
+        body,
+        Outbound::PartFailed(_)
+    )));
+    assert_eq!(core.held(), (0, 0));
+}
+
+#[test]
 fn a_peer_that_was_lost_before_a_deployment_retires_is_not_waited_for() {
     let mut core = second_of_two();
     for worker in 1..3 {
@@ -372,6 +385,31 @@ fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
         [Action::Release(range)],
         "an output that the workflow does not have"
     );
+}
+
+#[test]
+fn a_backoff_beyond_all_time_is_long_and_not_short() {
+    let mut stubborn = node(&[]);
+    stubborn.retry = Retry {
+        attempts: 1000,
+        backoff_ms: u32::MAX,
+    };
+    let mut core = core_of(0);
+    core.deploy(plan_of(&workflow(vec![stubborn], vec![1]), 1, &[0], FIRST));
+    core.activate(0, FIRST);
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    let mut last_ns = 0;
+    for attempt in 1..40 {
+        let start = starts(&actions(&mut core))[0];
+        assert_eq!(start.attempt, attempt);
+        core.failed(last_ns, start.executor, start.activation, "no".into())
+            .unwrap();
+        let due_ns = core.next_timer_ns().unwrap();
+        assert!(due_ns == u64::MAX || due_ns - last_ns >= u64::from(u32::MAX) * 1_000_000);
+        last_ns = due_ns;
+        core.tick(due_ns);
+    }
 }
 
 #[test]
