@@ -4,11 +4,20 @@
 //! - [`gate`]: functions held in mid-activation until their test says how they go on
 //! - [`pattern`]: payloads of any length that both sides can make and check
 //! - [`skip`]: how a test says that it cannot run here
+//! - [`sim`]: a simulated cluster around the trigger core, and what it plays: [`workflow`]s at random, their [`plans`],
+//!   their [`functions`], and a plain [`reference`](mod@reference) of what they must come to; [`cases`] runs many of them
 #![forbid(unsafe_code)]
 
+pub mod cases;
 pub mod cluster;
+pub mod functions;
 pub mod gate;
 pub mod pattern;
+pub mod plans;
 pub mod process;
 pub mod programs;
+pub mod random;
+pub mod reference;
+pub mod sim;
 pub mod skip;
+pub mod workflow;

@@ -1,0 +1,149 @@
+//! The functions that simulated executors and the reference interpreter run: pure, and sensitive to every byte that
+//! they are given, so that a payload in the wrong place, of the wrong item or of an earlier life shows in the result.
+
+use crate::random::{Random, mix};
+use engine::plan::NodeId;
+use faasstore::binding::Kind;
+
+/// A value on an edge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Datum {
+    /// Bytes.
+    One(Vec<u8>),
+    /// A list of bytes.
+    List(Vec<Vec<u8>>),
+}
+
+/// Bytes that a function returns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Made {
+    /// Written by it.
+    Fresh(Vec<u8>),
+    /// Part of one of its inputs, passed on.
+    Part {
+        /// Which input.
+        input: u16,
+        /// Which item, if that is a list.
+        item: Option<u32>,
+        /// First byte within it.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+}
+
+/// An output that a function returns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MadeOutput {
+    /// Bytes.
+    One(Made),
+    /// A list.
+    List(Vec<Made>),
+}
+
+/// Items that a list output has at most.
+const LIST_ITEMS_MAX: usize = 5;
+/// Bytes that a function writes into one payload at most.
+const FRESH_BYTES_MAX: usize = 24;
+
+/// What `node` of the workflow with this `salt` returns, for one item or for none.
+#[must_use]
+pub fn compute(
+    salt: u64,
+    node: NodeId,
+    item: Option<u32>,
+    inputs: &[Datum],
+    outputs: &[Kind],
+) -> Vec<MadeOutput> {
+    let mut seed =
+        mix(salt ^ mix(u64::from(node) << 32 | item.map_or(0, |item| u64::from(item) + 1)));
+    for input in inputs {
+        seed = absorb(seed, input);
+    }
+    let mut choices = Random::new(seed);
+    outputs
+        .iter()
+        .map(|kind| match kind {
+            Kind::Bytes | Kind::Value => MadeOutput::One(make(&mut choices, inputs)),
+            Kind::List => {
+                let items = choices.below(LIST_ITEMS_MAX + 1);
+                MadeOutput::List((0..items).map(|_| make(&mut choices, inputs)).collect())
+            }
+        })
+        .collect()
+}
+
+/// The bytes that were made.
+///
+/// # Panics
+/// If `made` names a part that the inputs do not have.
+#[must_use]
+pub fn bytes_of(made: &Made, inputs: &[Datum]) -> Vec<u8> {
+    match made {
+        Made::Fresh(bytes) => bytes.clone(),
+        Made::Part {
+            input,
+            item,
+            offset,
+            length,
+        } => {
+            let whole = match (&inputs[usize::from(*input)], item) {
+                (Datum::One(bytes), None) => bytes,
+                (Datum::List(items), Some(item)) => &items[*item as usize],
+                _ => panic!("a part of an input of another kind"),
+            };
+            whole[*offset as usize..][..*length as usize].to_vec()
+        }
+    }
+}
+
+fn absorb(seed: u64, datum: &Datum) -> u64 {
+    let bytes = |seed: u64, bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(mix(seed ^ bytes.len() as u64), |seed, byte| {
+                mix(seed ^ u64::from(*byte))
+            })
+    };
+    match datum {
+        Datum::One(one) => bytes(seed, one),
+        Datum::List(items) => items
+            .iter()
+            .fold(mix(!seed ^ items.len() as u64), |seed, item| {
+                bytes(seed, item)
+            }),
+    }
+}
+
+fn make(choices: &mut Random, inputs: &[Datum]) -> Made {
+    if choices.chance(250) {
+        if let Some(part) = part(choices, inputs) {
+            return part;
+        }
+    }
+    let length = choices.below(FRESH_BYTES_MAX + 1);
+    Made::Fresh((0..length).map(|_| choices.bits() as u8).collect())
+}
+
+fn part(choices: &mut Random, inputs: &[Datum]) -> Option<Made> {
+    if inputs.is_empty() {
+        return None;
+    }
+    let input = choices.below(inputs.len());
+    let (item, bytes) = match &inputs[input] {
+        Datum::One(bytes) => (None, bytes),
+        Datum::List(items) if items.is_empty() => return None,
+        Datum::List(items) => {
+            let item = choices.below(items.len());
+            (Some(item as u32), &items[item])
+        }
+    };
+    let offset = choices.below(bytes.len() + 1);
+    let length = choices.below(bytes.len() - offset + 1);
+    Some(Made::Part {
+        input: input as u16,
+        item,
+        offset: offset as u64,
+        length: length as u64,
+    })
+}

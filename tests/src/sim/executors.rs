@@ -1,0 +1,353 @@
+//! Activations in a simulated cluster: started, returned, failed, lied about, and lost with their executors.
+
+use super::Cluster;
+use super::lane::{Run, State};
+use crate::functions::{Made, MadeOutput, compute};
+use crate::plans::node_name;
+use engine::core::{CompletionError, ExecutorId, Output, Piece, Start};
+use faasstore::descriptor::NO_ITEM;
+
+impl Cluster {
+    /// Hands an activation to its executor.
+    pub(super) fn hand_over(&mut self, lane: usize, start: &Start) {
+        let place = start.executor.0 as usize;
+        let state = self.lanes[lane].executors[place]
+            .as_ref()
+            .map(|executor| &executor.state);
+        match state {
+            Some(State::Idle) => {}
+            // It went while the actions before this one were carried out, and the core knows.
+            Some(State::Ended) => return,
+            other => panic!("a start for an executor that is {other:?}"),
+        }
+        let (node, invocation) = self.lanes[lane].core.started_node(start);
+        let inputs = self.lanes[lane].inputs_of(start);
+        let asked = &mut self.asked[self.by_id[&invocation]];
+        let deployed = &self.scenario.deployments[asked.deployment];
+        let plan = &deployed.workflow.nodes[node as usize];
+        assert!(
+            start.attempt >= 1 && start.attempt <= plan.retry.attempts,
+            "attempt {}",
+            start.attempt
+        );
+        assert_eq!(plan.foreach.is_some(), start.item != NO_ITEM);
+        let executor = self.lanes[lane].executors[place].as_ref();
+        let serves = executor.map(|executor| (executor.deployment, executor.executable));
+        let worker = self.lanes[lane].worker;
+        let planned = deployed.plans[worker]
+            .nodes
+            .iter()
+            .find(|planned| planned.id == node);
+        assert_eq!(
+            serves,
+            planned.map(|planned| (asked.deployment, planned.executable))
+        );
+        let timed = plan.timeout_ms.is_some();
+        assert_eq!(timed, start.deadline_ns.is_some());
+        asked.started.insert((node, start.item));
+        let run = Run {
+            activation: start.activation,
+            invocation,
+            node,
+            item: start.item,
+            attempt: start.attempt,
+            inputs,
+            deadline_ns: start.deadline_ns,
+            hangs: timed && self.random.chance(self.scenario.faults.hangs),
+        };
+        if let Some(executor) = self.lanes[lane].executors[place].as_mut() {
+            executor.state = State::Running(run);
+        }
+        if self.random.chance(self.scenario.faults.start_errors) {
+            self.start_goes_wrong(lane, start);
+        }
+    }
+
+    fn start_goes_wrong(&mut self, lane: usize, start: &Start) {
+        let place = start.executor.0 as usize;
+        if self.random.chance(500) {
+            self.end_executor(lane, place, "its ring is full");
+            return;
+        }
+        let run = self.running(lane, place).expect("it was started just now");
+        self.attempt_is_lost(lane, &run);
+        self.rest(lane, place);
+        let now_ns = self.now_ns;
+        let failed = self.lanes[lane].core.failed(
+            now_ns,
+            start.executor,
+            start.activation,
+            "no memory".into(),
+        );
+        assert_eq!(failed, Ok(()));
+    }
+
+    /// A function returns, well or not.
+    pub(super) fn function_returns(&mut self, lane: usize, place: usize) {
+        let run = self.running(lane, place).expect("only what runs returns");
+        let faults = self.scenario.faults;
+        if self.random.chance(faults.lies) {
+            self.executor_lies(lane, place, &run);
+        } else if self.random.chance(faults.failures) {
+            self.attempt_is_lost(lane, &run);
+            self.rest(lane, place);
+            let now_ns = self.lanes[lane].exact_ns(self.now_ns);
+            let id = ExecutorId(place as u32);
+            let failed =
+                self.lanes[lane]
+                    .core
+                    .failed(now_ns, id, run.activation, "it said no".into());
+            assert_eq!(failed, Ok(()));
+        } else {
+            self.function_returns_well(lane, place, &run);
+        }
+        self.act(lane);
+    }
+
+    fn function_returns_well(&mut self, lane: usize, place: usize, run: &Run) {
+        let outputs = self.outputs_of(lane, run);
+        self.rest(lane, place);
+        let over = {
+            let asked = &mut self.asked[self.by_id[&run.invocation]];
+            asked.returned(run.node, run.item);
+            asked.is_over()
+        };
+        let now_ns = self.lanes[lane].event_ns(self.now_ns);
+        let id = ExecutorId(place as u32);
+        let kinds = self.lanes[lane]
+            .core
+            .output_kinds(id)
+            .map(|kinds| kinds.len());
+        assert_eq!(kinds, Some(outputs.len()));
+        let completed = self.lanes[lane]
+            .core
+            .completed(now_ns, id, run.activation, &outputs);
+        assert_eq!(completed, Ok(()), "{run:?}, over: {over}");
+        self.lanes[lane].accepted += 1;
+    }
+
+    /// What the function makes of its inputs, which it reads as late as it can.
+    fn outputs_of(&mut self, lane: usize, run: &Run) -> Vec<Output> {
+        let inputs = self.lanes[lane].read_inputs(&run.inputs);
+        let workflow =
+            &self.scenario.deployments[self.asked[self.by_id[&run.invocation]].deployment].workflow;
+        let item = (run.item != NO_ITEM).then_some(run.item);
+        let kinds = &workflow.nodes[run.node as usize].outputs;
+        let made = compute(workflow.salt, run.node, item, &inputs, kinds);
+        let memory = &mut self.lanes[lane].memory;
+        let mut piece = |made: &Made| match made {
+            Made::Fresh(bytes) if bytes.is_empty() => Piece::Empty,
+            Made::Fresh(bytes) => Piece::Own(memory.commit(bytes.clone())),
+            Made::Part {
+                input,
+                item,
+                offset,
+                length,
+            } => Piece::Alias {
+                input: *input,
+                item: *item,
+                offset: *offset,
+                length: *length,
+            },
+        };
+        made.iter()
+            .map(|output| match output {
+                MadeOutput::One(made) => Output::One(piece(made)),
+                MadeOutput::List(items) => Output::List(items.iter().map(&mut piece).collect()),
+            })
+            .collect()
+    }
+
+    /// What cannot be is refused, changes nothing, and ends the executor.
+    fn executor_lies(&mut self, lane: usize, place: usize, run: &Run) {
+        let id = ExecutorId(place as u32);
+        let workflow =
+            &self.scenario.deployments[self.asked[self.by_id[&run.invocation]].deployment].workflow;
+        let declared = workflow.nodes[run.node as usize].outputs.len();
+        let before = (
+            self.lanes[lane].core.counters(),
+            self.lanes[lane].core.leases().count(),
+        );
+        let lie = self.random.below(3);
+        let (activation, outputs) = match lie {
+            0 => (
+                run.activation.wrapping_sub(1),
+                vec![Output::One(Piece::Empty); declared],
+            ),
+            1 => (
+                run.activation,
+                vec![Output::One(Piece::Empty); declared + 1],
+            ),
+            _ => {
+                let beyond = Piece::Alias {
+                    input: 0,
+                    item: Some(u32::MAX - 1),
+                    offset: 0,
+                    length: 1,
+                };
+                (
+                    run.activation,
+                    vec![Output::List(vec![beyond]); declared.max(1)],
+                )
+            }
+        };
+        let now_ns = self.lanes[lane].event_ns(self.now_ns);
+        let refused = self.lanes[lane]
+            .core
+            .completed(now_ns, id, activation, &outputs);
+        match lie {
+            0 => assert_eq!(refused, Err(CompletionError::Activation)),
+            _ => assert!(
+                refused.is_err(),
+                "outputs that cannot be were accepted: {outputs:?}"
+            ),
+        }
+        let after = (
+            self.lanes[lane].core.counters(),
+            self.lanes[lane].core.leases().count(),
+        );
+        assert_eq!(
+            before, after,
+            "a completion that was refused has changed something"
+        );
+        self.end_executor(lane, place, "it completed what cannot be");
+    }
+
+    /// The core ends an executor only for what it runs: too long, or for an invocation that is over.
+    pub(super) fn judge_kill(&self, lane: usize, place: usize, cause: &str) {
+        let run = self
+            .running(lane, place)
+            .expect("the core ends an executor that runs nothing");
+        let late = run
+            .deadline_ns
+            .is_some_and(|deadline_ns| deadline_ns <= self.now_ns);
+        let asked = &self.asked[self.by_id[&run.invocation]];
+        let may_be_over = asked.is_over()
+            || !asked.fatal_nodes.is_empty()
+            || asked.payload_refused
+            || !self.lost_workers.is_empty()
+            || !self.refused_executables.is_empty();
+        assert!(
+            late || may_be_over,
+            "ended without a reason ({cause}): {run:?}"
+        );
+    }
+
+    /// Ends an executor at once: nothing that it still says is heard.
+    pub(super) fn end_executor(&mut self, lane: usize, place: usize, cause: &str) {
+        let Some(executor) = self.lanes[lane].executors[place].as_mut() else {
+            panic!("the core ends an executor that is not there");
+        };
+        match std::mem::replace(&mut executor.state, State::Ended) {
+            State::Ended => return,
+            State::Stopping => executor.state = State::Stopping,
+            State::Idle => {}
+            State::Running(run) => self.attempt_is_lost(lane, &run),
+        }
+        let (now_ns, id) = (self.now_ns, ExecutorId(place as u32));
+        self.lanes[lane].core.executor_condemned(now_ns, id, cause);
+    }
+
+    /// The core tells an executor to end: it runs nothing. It may have been ended already.
+    pub(super) fn stop_executor(&mut self, lane: usize, place: usize) {
+        let executor = self.lanes[lane].executors[place].as_mut();
+        let executor = executor.expect("the core stops an executor that is not there");
+        if matches!(executor.state, State::Ended) {
+            return;
+        }
+        assert!(
+            matches!(executor.state, State::Idle),
+            "stopped while {:?}",
+            executor.state
+        );
+        executor.state = State::Stopping;
+    }
+
+    /// The process of an executor that was ended or told to end has gone; its place is free.
+    pub(super) fn executor_exits(&mut self, lane: usize, place: usize) {
+        self.lanes[lane].executors[place] = None;
+        let (now_ns, id) = (
+            self.lanes[lane].exact_ns(self.now_ns),
+            ExecutorId(place as u32),
+        );
+        // If it was told to end, the core has let go of it already: this changes nothing then.
+        self.lanes[lane].core.executor_left(now_ns, id, "it ended");
+        self.act(lane);
+    }
+
+    pub(super) fn an_executor_dies(&mut self) {
+        let lane = self.random.below(self.lanes.len());
+        if !self.lanes[lane].alive || self.lanes[lane].executors.is_empty() {
+            return;
+        }
+        let place = self.random.below(self.lanes[lane].executors.len());
+        let executor = self.lanes[lane].executors[place].as_ref();
+        if executor
+            .is_some_and(|executor| matches!(executor.state, State::Idle | State::Running(_)))
+        {
+            if self.random.chance(500) {
+                self.end_executor(lane, place, "it broke a rule");
+                self.act(lane);
+                return;
+            }
+            if let Some(run) = self.running(lane, place) {
+                self.attempt_is_lost(lane, &run);
+            }
+            self.executor_exits(lane, place);
+        }
+    }
+
+    /// An executor that the core has asked for has greeted, or could not be started.
+    pub(super) fn start_executor(&mut self, lane: usize, index: usize) {
+        let (id, executable) = self.lanes[lane].starting.swap_remove(index);
+        let deployment = self.deployment(id);
+        let now_ns = self.lanes[lane].exact_ns(self.now_ns);
+        if self.random.chance(self.scenario.faults.refused_executors) {
+            let worker = self.lanes[lane].worker;
+            let name = self.scenario.deployments[deployment].plans[worker].executables
+                [usize::from(executable)]
+            .name
+            .clone();
+            self.refused_executables
+                .insert((self.worker_name(lane), name));
+            self.lanes[lane]
+                .core
+                .executor_refused(now_ns, id, executable, "no memory");
+        } else {
+            let place = self.lanes[lane].seat(deployment, executable);
+            self.lanes[lane]
+                .core
+                .executor_joined(now_ns, place, id, executable);
+        }
+        self.act(lane);
+    }
+
+    /// An attempt of a running activation comes to nothing; if it was the last, its invocation may fail for it.
+    fn attempt_is_lost(&mut self, _lane: usize, run: &Run) {
+        let asked = &mut self.asked[self.by_id[&run.invocation]];
+        let attempts = self.scenario.deployments[asked.deployment].workflow.nodes
+            [run.node as usize]
+            .retry
+            .attempts;
+        asked.attempts_lost += 1;
+        if run.attempt >= attempts {
+            asked.fatal_nodes.insert(node_name(run.node));
+        }
+    }
+
+    fn running(&self, lane: usize, place: usize) -> Option<Run> {
+        match self.lanes[lane].executors[place]
+            .as_ref()
+            .map(|executor| &executor.state)
+        {
+            Some(State::Running(run)) => Some(run.clone()),
+            _ => None,
+        }
+    }
+
+    fn rest(&mut self, lane: usize, place: usize) {
+        if let Some(executor) = self.lanes[lane].executors[place].as_mut() {
+            executor.state = State::Idle;
+        }
+    }
+}

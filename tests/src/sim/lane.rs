@@ -1,0 +1,210 @@
+//! A lane of a simulated worker: its core, its memory, its executors, and what of it is under way.
+
+use super::memory::Memory;
+use crate::functions::Datum;
+use engine::core::{Answered, Core, CoreConfig, ExecutorId, Input, Start, worker_hash};
+use engine::plan::{DeploymentId, NodeId};
+use faasstore::descriptor::{InvocationId, PayloadRef};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long what runs may go on once its invocation is over.
+pub(super) const GRACE_NS: u64 = 50_000;
+/// How long an executor may idle.
+pub(super) const KEEP_ALIVE_NS: u64 = 200_000;
+
+/// Where an activation's input lies.
+#[derive(Clone, Debug)]
+pub(super) enum InputAt {
+    /// Bytes.
+    One(PayloadRef),
+    /// The items of a list.
+    List(Vec<PayloadRef>),
+}
+
+/// What an executor runs.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    /// As its completion must repeat it.
+    pub(super) activation: u32,
+    /// The invocation.
+    pub(super) invocation: InvocationId,
+    /// The node.
+    pub(super) node: NodeId,
+    /// The item, or `NO_ITEM`.
+    pub(super) item: u32,
+    /// From 1.
+    pub(super) attempt: u32,
+    /// Where its inputs lie.
+    pub(super) inputs: Vec<InputAt>,
+    /// When it is to be given up.
+    pub(super) deadline_ns: Option<u64>,
+    /// Whether it will never return.
+    pub(super) hangs: bool,
+}
+
+/// What an executor does.
+#[derive(Clone, Debug)]
+pub(super) enum State {
+    /// Nothing.
+    Idle,
+    /// It runs a function.
+    Running(Run),
+    /// It was ended, and the core knows that it is condemned; its process is not gone yet.
+    Ended,
+    /// The core has told it to end.
+    Stopping,
+}
+
+/// A simulated executor.
+#[derive(Clone, Debug)]
+pub(super) struct Executor {
+    /// Place of its deployment in the scenario.
+    pub(super) deployment: usize,
+    /// Place of its executable in the plan.
+    pub(super) executable: u16,
+    /// What it does.
+    pub(super) state: State,
+}
+
+/// A simulated lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Index of its worker.
+    pub(super) worker: usize,
+    /// Its number on that worker.
+    pub(super) number: u8,
+    /// The worker's restart epoch.
+    pub(super) epoch: u32,
+    /// Whether its worker lives.
+    pub(super) alive: bool,
+    /// What is tested.
+    pub(super) core: Core,
+    /// The time that the core was given last.
+    pub(super) told_ns: u64,
+    /// Its ranges.
+    pub(super) memory: Memory,
+    /// By place.
+    pub(super) executors: Vec<Option<Executor>>,
+    /// Executors that the core has asked for.
+    pub(super) starting: Vec<(DeploymentId, u16)>,
+    /// Answers that their clients have not read yet.
+    pub(super) answers: Vec<Answered>,
+    /// Doors that should be open: the deployment's place in the scenario, by workflow.
+    pub(super) doors: BTreeMap<String, usize>,
+    /// Deployments that are here.
+    pub(super) deployed: BTreeSet<DeploymentId>,
+    /// Invocations taken here and not answered, as this simulation counts them.
+    pub(super) in_flight: u32,
+    /// Invocations refused here, as this simulation counts them.
+    pub(super) refused: u64,
+    /// Completions that the core has accepted.
+    pub(super) accepted: u64,
+}
+
+impl Lane {
+    /// A lane in which nothing is deployed.
+    #[must_use]
+    pub(super) fn new(worker: usize, number: u8, epoch: u32, in_flight_max: u32) -> Self {
+        let config = CoreConfig {
+            worker_hash: worker_hash(&crate::plans::worker_name(worker)),
+            epoch,
+            lane: number,
+            in_flight_max,
+            grace_ns: GRACE_NS,
+            keep_alive_ns: KEEP_ALIVE_NS,
+        };
+        Self {
+            worker,
+            number,
+            epoch,
+            alive: true,
+            core: Core::new(config),
+            told_ns: 0,
+            memory: Memory::default(),
+            executors: Vec::new(),
+            starting: Vec::new(),
+            answers: Vec::new(),
+            doors: BTreeMap::new(),
+            deployed: BTreeSet::new(),
+            in_flight: 0,
+            refused: 0,
+            accepted: 0,
+        }
+    }
+
+    /// The door at which it takes invocations.
+    #[must_use]
+    pub(super) fn id(&self, sequence: u64) -> InvocationId {
+        InvocationId::new(
+            worker_hash(&crate::plans::worker_name(self.worker)),
+            self.epoch,
+            self.number,
+            sequence,
+        )
+    }
+
+    /// The time of an event that brings it exactly.
+    pub(super) fn exact_ns(&mut self, now_ns: u64) -> u64 {
+        self.told_ns = now_ns;
+        now_ns
+    }
+
+    /// The time of an event that brings it exactly only when the core asks for that.
+    pub(super) fn event_ns(&mut self, now_ns: u64) -> u64 {
+        if self.core.needs_time() {
+            self.exact_ns(now_ns)
+        } else {
+            self.told_ns
+        }
+    }
+
+    /// Puts an executor into the first free place.
+    pub(super) fn seat(&mut self, deployment: usize, executable: u16) -> ExecutorId {
+        let place = self
+            .executors
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.executors.push(None);
+                self.executors.len() - 1
+            });
+        self.executors[place] = Some(Executor {
+            deployment,
+            executable,
+            state: State::Idle,
+        });
+        ExecutorId(place as u32)
+    }
+
+    /// Where the inputs of an activation lie.
+    #[must_use]
+    pub(super) fn inputs_of(&self, start: &Start) -> Vec<InputAt> {
+        let mut inputs = Vec::new();
+        self.core.inputs(start, |input| {
+            inputs.push(match input {
+                Input::One(range) => InputAt::One(range),
+                Input::List(items) => {
+                    InputAt::List(items.iter().map(|item| self.core.locate(*item)).collect())
+                }
+            });
+        });
+        inputs
+    }
+
+    /// Reads the inputs of an activation, as its function does.
+    ///
+    /// # Panics
+    /// If one was released while the function ran.
+    #[must_use]
+    pub(super) fn read_inputs(&self, inputs: &[InputAt]) -> Vec<Datum> {
+        inputs
+            .iter()
+            .map(|input| match input {
+                InputAt::One(range) => Datum::One(self.memory.read(*range)),
+                InputAt::List(items) => {
+                    Datum::List(items.iter().map(|item| self.memory.read(*item)).collect())
+                }
+            })
+            .collect()
+    }
+}

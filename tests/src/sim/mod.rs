@@ -1,0 +1,327 @@
+//! A simulated cluster around [`engine::core::Core`]: one core for each lane of each worker, with executors, memory,
+//! connections, clients and a clock that are all played, and all in one thread.
+//!
+//! What comes next is drawn from all that could: a completion, a message at the head of a connection, a client, an
+//! order of the master, a fault. A run ends when nothing is left that could happen; then every client must have its
+//! answer, and nothing may be held anywhere.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `scenario` | what is played |
+//! | `lane` | a lane's state |
+//! | `memory` | ranges, and who misuses them |
+//! | `executors` | activations, and what becomes of them |
+//! | `links` | messages between lanes |
+//! | `clients` | wishes and answers |
+//! | `orders` | deployments, and workers that die |
+//! | `verdict` | what must hold in the end |
+
+mod clients;
+mod executors;
+mod lane;
+mod links;
+mod memory;
+mod orders;
+mod scenario;
+mod verdict;
+
+pub use clients::{Asked, Outcome};
+pub use memory::Memory;
+pub use scenario::{Bounds, Deployed, Faults, Order, Scenario, Story};
+pub use verdict::Tally;
+
+use crate::random::Random;
+use engine::core::Action;
+use engine::plan::DeploymentId;
+use faasstore::descriptor::InvocationId;
+use lane::{Lane, State};
+use links::Link;
+use std::collections::{BTreeSet, HashMap};
+
+/// A run that goes on for longer than this many events goes on for ever.
+const STEPS_MAX: u64 = 3_000_000;
+/// Longest time between two events.
+const STEP_NS_MAX: usize = 2_000;
+/// In a thousand steps: the clock jumps to the next timer, though other events could come first.
+const EARLY_TIMERS: u32 = 4;
+
+/// Something that may happen next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Event {
+    Order(usize),
+    Invoke,
+    Tick(usize),
+    Start { lane: usize, index: usize },
+    Return { lane: usize, place: usize },
+    Exit { lane: usize, place: usize },
+    Deliver(usize),
+    Land { link: usize, index: usize },
+    SenderLearns(usize),
+    ReceiverLearns(usize),
+    Connect(usize),
+    Accept(usize),
+    Restart(usize),
+    ReadAnswer { lane: usize, index: usize },
+}
+
+/// The cluster, and all that is under way in it.
+#[derive(Debug)]
+pub struct Cluster {
+    random: Random,
+    now_ns: u64,
+    scenario: Scenario,
+    lanes: Vec<Lane>,
+    links: Vec<Link>,
+    link_by_ends: HashMap<(usize, usize), usize>,
+    asked: Vec<Asked>,
+    by_id: HashMap<InvocationId, usize>,
+    deployment_by_id: HashMap<DeploymentId, usize>,
+    /// Workers that somebody lost sight of, by name: an invocation may have failed for that.
+    lost_workers: BTreeSet<String>,
+    /// Executables that could not be started: worker's name and executable's.
+    refused_executables: BTreeSet<(String, String)>,
+    /// Dead workers that may come back.
+    dead: Vec<usize>,
+    next_wish: usize,
+    steps: u64,
+}
+
+impl Cluster {
+    /// A cluster that is about to play `scenario`; what is open there follows from `random`.
+    #[must_use]
+    pub fn new(random: Random, scenario: Scenario) -> Self {
+        let lanes: Vec<Lane> = scenario
+            .lanes
+            .iter()
+            .enumerate()
+            .flat_map(|(worker, count)| (0..*count).map(move |number| (worker, number)))
+            .map(|(worker, number)| Lane::new(worker, number, 0, scenario.in_flight_max))
+            .collect();
+        let ends = || (0..lanes.len()).flat_map(|from| (0..lanes.len()).map(move |to| (from, to)));
+        let ends: Vec<(usize, usize)> = ends()
+            .filter(|(from, to)| lanes[*from].worker != lanes[*to].worker)
+            .collect();
+        let deployment_by_id = scenario
+            .deployments
+            .iter()
+            .enumerate()
+            .map(|(i, d)| (d.name.id, i))
+            .collect();
+        let mut cluster = Self {
+            random,
+            now_ns: 1_000_000,
+            lanes,
+            links: ends
+                .iter()
+                .map(|(from, to)| Link::new(*from, *to))
+                .collect(),
+            link_by_ends: ends
+                .iter()
+                .enumerate()
+                .map(|(index, ends)| (*ends, index))
+                .collect(),
+            asked: Vec::new(),
+            by_id: HashMap::new(),
+            deployment_by_id,
+            lost_workers: BTreeSet::new(),
+            refused_executables: BTreeSet::new(),
+            dead: Vec::new(),
+            next_wish: 0,
+            steps: 0,
+            scenario,
+        };
+        for link in 0..cluster.links.len() {
+            cluster.connect(link);
+            cluster.accept(link);
+        }
+        cluster
+    }
+
+    /// Plays until nothing can happen any more, and judges; then retires what is still deployed, and judges again.
+    ///
+    /// # Panics
+    /// If a promise of the core is broken.
+    pub fn play(&mut self) -> Tally {
+        for _ in 0..self.scenario.first_stages {
+            self.obey_a_stage();
+        }
+        self.run();
+        self.judge_answers();
+        self.judge_what_is_held();
+        self.scenario.retire_all();
+        self.run();
+        self.judge_what_is_held();
+        self.judge_removals();
+        self.tally()
+    }
+
+    /// Until nothing can happen any more.
+    fn run(&mut self) {
+        loop {
+            self.steps += 1;
+            assert!(self.steps < STEPS_MAX, "the simulation does not end");
+            self.now_ns += self.random.below(STEP_NS_MAX) as u64;
+            self.something_goes_wrong();
+            let events = self.events();
+            let jump = self.random.chance(EARLY_TIMERS);
+            let event = match (events.is_empty(), jump) {
+                (false, false) => Some(self.random.pick(&events)),
+                _ => self.next_timer(),
+            };
+            match event {
+                Some(event) => self.happens(event),
+                None if events.is_empty() => return,
+                None => {}
+            }
+        }
+    }
+
+    /// The clock goes to where the next timer is due.
+    fn next_timer(&mut self) -> Option<Event> {
+        let due = |lane: &Lane| lane.core.next_timer_ns().filter(|_| lane.alive);
+        let (due_ns, lane) = self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, lane)| Some((due(lane)?, index)))
+            .min()?;
+        self.now_ns = self.now_ns.max(due_ns);
+        Some(Event::Tick(lane))
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (index, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.alive) {
+            let at = |index_of: usize| (index, index_of);
+            if lane
+                .core
+                .next_timer_ns()
+                .is_some_and(|due_ns| due_ns <= self.now_ns)
+            {
+                events.push(Event::Tick(index));
+            }
+            events.extend(
+                (0..lane.starting.len())
+                    .map(at)
+                    .map(|(lane, index)| Event::Start { lane, index }),
+            );
+            events.extend(
+                (0..lane.answers.len())
+                    .map(at)
+                    .map(|(lane, index)| Event::ReadAnswer { lane, index }),
+            );
+            for (place, executor) in lane.executors.iter().enumerate() {
+                match executor.as_ref().map(|executor| &executor.state) {
+                    Some(State::Running(run)) if !run.hangs => {
+                        events.push(Event::Return { lane: index, place })
+                    }
+                    Some(State::Ended | State::Stopping) => {
+                        events.push(Event::Exit { lane: index, place })
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (index, link) in self.links.iter().enumerate() {
+            link.events(index, &self.links, &self.lanes, &mut events);
+        }
+        events.extend(self.dead.iter().map(|worker| Event::Restart(*worker)));
+        // Wishes and orders come now and then, so that they spread over the run.
+        let idle = events.is_empty();
+        if self.next_wish < self.scenario.wishes.len() && (idle || self.random.chance(150)) {
+            events.push(Event::Invoke);
+        }
+        while self.scenario.stages.front().is_some_and(Vec::is_empty) {
+            self.scenario.stages.pop_front();
+        }
+        if let Some(stage) = self.scenario.stages.front() {
+            if events.is_empty() || self.random.chance(150) {
+                events.extend((0..stage.len()).map(Event::Order));
+            }
+        }
+        events
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Order(index) => self.obey(index),
+            Event::Invoke => self.invoke_next(),
+            Event::Tick(lane) => {
+                let now_ns = self.lanes[lane].exact_ns(self.now_ns);
+                self.lanes[lane].core.tick(now_ns);
+                self.act(lane);
+            }
+            Event::Start { lane, index } => self.start_executor(lane, index),
+            Event::Return { lane, place } => self.function_returns(lane, place),
+            Event::Exit { lane, place } => self.executor_exits(lane, place),
+            Event::Deliver(link) => self.deliver_next(link),
+            Event::Land { link, index } => self.land(link, index),
+            Event::SenderLearns(link) => self.sender_learns(link),
+            Event::ReceiverLearns(link) => self.receiver_learns(link),
+            Event::Connect(link) => self.connect(link),
+            Event::Accept(link) => self.accept(link),
+            Event::Restart(worker) => self.restart(worker),
+            Event::ReadAnswer { lane, index } => self.read_answer(lane, index),
+        }
+    }
+
+    fn something_goes_wrong(&mut self) {
+        let faults = self.scenario.faults;
+        if self.random.chance(faults.deaths) {
+            self.an_executor_dies();
+        }
+        if self.random.chance(faults.breaks) {
+            self.a_link_breaks();
+        }
+        if self.random.chance(faults.crashes) {
+            self.a_worker_dies();
+        }
+    }
+
+    /// Carries out what a core wants done, until it wants no more: as a lane does.
+    fn act(&mut self, lane: usize) {
+        let mut actions = Vec::new();
+        loop {
+            self.lanes[lane].core.take_actions(&mut actions);
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions.drain(..) {
+                self.act_once(lane, action);
+            }
+        }
+    }
+
+    fn act_once(&mut self, lane: usize, action: Action) {
+        match action {
+            Action::Start(start) => self.hand_over(lane, &start),
+            Action::Release(range) => self.lanes[lane].memory.release(range),
+            Action::Send(send) => self.send(lane, *send),
+            Action::Answer(answered) => self.answered(lane, *answered),
+            Action::Kill { executor, cause } => {
+                self.judge_kill(lane, executor.0 as usize, &cause);
+                self.end_executor(lane, executor.0 as usize, &cause);
+            }
+
+            Action::Stop(executor) => self.stop_executor(lane, executor.0 as usize),
+            Action::ExecutorWanted {
+                deployment,
+                executable,
+            } => {
+                self.lanes[lane].starting.push((deployment, executable));
+            }
+            Action::Removed(deployment) => {
+                let here = self.lanes[lane].deployed.remove(&deployment);
+                assert!(here, "{deployment} was removed from where it is not");
+            }
+        }
+    }
+
+    fn deployment(&self, id: DeploymentId) -> usize {
+        self.deployment_by_id[&id]
+    }
+
+    fn worker_name(&self, lane: usize) -> String {
+        crate::plans::worker_name(self.lanes[lane].worker)
+    }
+}
