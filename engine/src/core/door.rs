@@ -4,13 +4,14 @@
 //! else of it and in the order of its sequence numbers. So a participant knows of an event that comes first that the
 //! beginning will follow, and of one that comes after the end that it is late.
 
+use super::doors::entry_lane;
 use super::invocation::{Entry, Invocation, NO_MAKER, Phase, Place, Value};
 use super::lease::Payload;
 use super::program::{Program, is_list};
 use super::report::Timing;
 use super::{
-    Action, Answered, ClientId, Core, DeploymentState, Incoming, Outbound, Outgoing, Send, Timer,
-    worker_hash,
+    Action, Answered, ClientId, Core, DeploymentState, ExecutorId, Incoming, Outbound, Outgoing,
+    Send, Timer, worker_hash,
 };
 use crate::plan::{DeploymentId, NodeId, Source, WorkerIndex};
 use crate::wire::{Failure, NodeReport};
@@ -28,7 +29,13 @@ impl Core {
         inputs: Vec<(String, Incoming)>,
         report: bool,
     ) {
-        let index = match self.admit(workflow, &inputs) {
+        let id = InvocationId::new(
+            self.config.worker_hash,
+            self.config.epoch,
+            self.config.lane,
+            self.next_sequence,
+        );
+        let index = match self.admit(id, workflow, &inputs) {
             Ok(index) => index,
             Err(reason) => {
                 self.refuse(now_ns, client, request, reason, inputs);
@@ -36,12 +43,6 @@ impl Core {
             }
         };
         let program = Rc::clone(self.program(index));
-        let id = InvocationId::new(
-            self.config.worker_hash,
-            self.config.epoch,
-            self.config.lane,
-            self.next_sequence,
-        );
         self.next_sequence += 1;
         let place = self.open(id, index, &program, Phase::Running);
         self.counters.invocations_taken += 1;
@@ -72,7 +73,12 @@ impl Core {
     }
 
     /// Whether the workflow's door is open for these inputs; if not, why.
-    fn admit(&self, workflow: &str, inputs: &[(String, Incoming)]) -> Result<u32, String> {
+    fn admit(
+        &self,
+        id: InvocationId,
+        workflow: &str,
+        inputs: &[(String, Incoming)],
+    ) -> Result<u32, String> {
         let Some(index) = self.deployment_by_name.get(workflow).copied() else {
             return Err(format!(
                 "no workflow named `{workflow}` is deployed here; deploy it first"
@@ -126,6 +132,11 @@ impl Core {
         if self.in_flight >= limit {
             return Err(format!(
                 "{limit} invocations are in flight already, which is the limit; try again later"
+            ));
+        }
+        if let Some(worker) = self.unconnected(self.program(index), id) {
+            return Err(format!(
+                "worker {worker} takes part and is not connected at the moment; try again later"
             ));
         }
         Ok(index)
@@ -227,8 +238,7 @@ impl Core {
         report: bool,
         inputs: Vec<(u16, Incoming)>,
     ) {
-        let begun = self.begun.entry(id.door()).or_default();
-        *begun = (*begun).max(id.sequence() + 1);
+        self.doors.begun(id);
         let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
             // Not refused in silence: the entry worker learns of it, and its client.
             self.refuse_part(id, deployment, inputs);
@@ -247,12 +257,16 @@ impl Core {
                 .for_each(|(_, incoming)| self.drop_incoming(incoming));
             return;
         }
+        self.owes_its_word(index, id);
         self.invocations[place as usize].phase = Phase::Running;
         if report {
             self.invocations[place as usize].timing = Some(Box::new(Timing::new(&program)));
             self.timed += 1;
         }
-        let mut failure = self.pending_failures.remove(&place);
+        let mut failure = self
+            .pending_failures
+            .remove(&place)
+            .or_else(|| self.loss(&program, id));
         for (number, incoming) in inputs {
             let slot = program
                 .input_slots
@@ -284,12 +298,12 @@ impl Core {
     /// The entry worker's word of an invocation is under way, with payloads that take a while. Words of later ones may
     /// come first; this keeps events of this one from being taken for late.
     pub fn begin_coming(&mut self, deployment: DeploymentId, id: InvocationId) {
+        self.doors.begun(id);
         let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
             return;
         };
         if !self.place_by_id.contains_key(&id) {
-            let program = Rc::clone(self.program(index));
-            self.open(id, index, &program, Phase::Pending);
+            self.open_pending(id, index);
         }
     }
 
@@ -326,12 +340,12 @@ impl Core {
     ) {
         self.counters.events_received += 1;
         let known = self.deployment_by_id.get(&deployment).copied();
-        let begun_next = self.begun.get(&id.door()).copied().unwrap_or(0);
         let place = match (self.place_by_id.get(&id).copied(), known) {
             (Some(place), _) => Some(place),
-            (None, Some(index)) if id.sequence() >= begun_next && !self.is_mine(id) => {
-                let program = Rc::clone(self.program(index));
-                Some(self.open(id, index, &program, Phase::Pending))
+            (None, Some(index)) if self.doors.expects(id) && !self.is_mine(id) => {
+                let place = self.open_pending(id, index);
+                self.await_beginning(now_ns, place);
+                Some(place)
             }
             _ => None,
         };
@@ -344,7 +358,12 @@ impl Core {
             return;
         };
         let program = Rc::clone(self.program_of(place));
-        let Some((_, producer)) = program.remote_producer(node) else {
+        let producer = program.remote_producer(node).filter(|(remote, _)| {
+            let ended = &mut self.invocations[place as usize].remote_ended[*remote as usize];
+            // The same event twice has no effect; peers of one version never send it.
+            !std::mem::replace(ended, true)
+        });
+        let Some((_, producer)) = producer else {
             self.counters.late_dropped += 1;
             outputs
                 .iter()
@@ -364,11 +383,6 @@ impl Core {
         }
         for successor in &producer.successors {
             let state = &mut self.invocations[place as usize].nodes[*successor as usize];
-            if state.waiting == 0 {
-                // The same event twice; peers of one version never send it.
-                self.counters.late_dropped += 1;
-                continue;
-            }
             state.waiting -= 1;
             if state.waiting == 0 {
                 self.ready(now_ns, place, *successor, NO_MAKER);
@@ -377,15 +391,9 @@ impl Core {
         self.drain_ended(now_ns);
     }
 
+    /// Whether it was taken at this lane's door, in whichever life of its worker.
     fn is_mine(&self, id: InvocationId) -> bool {
-        id.door()
-            == InvocationId::new(
-                self.config.worker_hash,
-                self.config.epoch,
-                self.config.lane,
-                0,
-            )
-            .door()
+        entry_lane(id) == (self.config.worker_hash, self.config.lane)
     }
 
     /// A participant has ended its part of an invocation taken here.
@@ -409,13 +417,14 @@ impl Core {
         let program = Rc::clone(self.program_of(place));
         let mut failure = None;
         for (number, incoming) in outputs {
+            let Some(output) = program.plan.outputs.get(usize::from(number)) else {
+                self.counters.late_dropped += 1;
+                self.drop_incoming(&incoming);
+                continue;
+            };
             if let Incoming::Refused(cause) = incoming {
-                let name = program
-                    .plan
-                    .outputs
-                    .get(usize::from(number))
-                    .map_or("?", |o| o.name.as_str());
-                failure = Some(self.payload_failure(&format!("output {name}"), &program, cause));
+                let of = format!("output {}", output.name);
+                failure = Some(self.payload_failure(&of, &program, cause));
                 continue;
             }
             let value = self.take_incoming(incoming);
@@ -451,51 +460,29 @@ impl Core {
 
     /// The entry worker says that an invocation is over.
     pub fn forget(&mut self, now_ns: u64, id: InvocationId) {
-        if let Some(place) = self.place_by_id.get(&id).copied() {
+        let place = self.place_by_id.get(&id).copied();
+        // An invocation that was taken here is over when its client has its answer, whatever a peer says.
+        if let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_none())
+        {
             self.end(now_ns, place);
         }
     }
 
-    /// A peer's lane has connected anew: what it took before `next_sequence` is decided, unless begun here.
-    pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
-        // An earlier epoch of the same lane never speaks again.
-        let same_lane = |other: u64| other >> 32 == door >> 32 && other as u8 == door as u8;
-        self.begun
-            .retain(|other, _| *other == door || !same_lane(*other));
-        if self.begun.contains_key(&door) {
-            self.door_reopened((door >> 32) as u32, door as u8);
+    /// Others tell of an invocation before its entry worker has.
+    fn open_pending(&mut self, id: InvocationId, index: u32) -> Place {
+        let program = Rc::clone(self.program(index));
+        let place = self.open(id, index, &program, Phase::Pending);
+        if let Some(failure) = self.loss(&program, id) {
+            self.pending_failures.insert(place, failure);
         }
-        let begun = self.begun.entry(door).or_default();
-        *begun = (*begun).max(next_sequence);
+        place
     }
 
-    /// A lane of a peer cannot be reached any more, or its process has ended. What depended on it fails.
-    pub fn peer_lost(&mut self, now_ns: u64, worker: &str, lane: u8, cause: &str) {
-        let lost_hash = worker_hash(worker);
-        for place in 0..self.invocations.len() as Place {
-            let invocation = &self.invocations[place as usize];
-            if !matches!(invocation.phase, Phase::Running | Phase::Pending) {
-                continue;
-            }
-            let id = invocation.id;
-            let program = Rc::clone(self.program(invocation.deployment));
-            if (id.0 >> 96) as u32 == lost_hash && id.lane() == lane && invocation.entry.is_none() {
-                self.counters.late_dropped += 1;
-                self.end(now_ns, place);
-                continue;
-            }
-            let takes_part = program.others.iter().any(|other| {
-                let peer = &program.plan.workers[usize::from(*other)];
-                peer.name == worker && id.lane() % peer.lanes == lane
-            });
-            if takes_part {
-                let failure = Failure::Worker {
-                    worker: worker.to_owned(),
-                    cause: cause.to_owned(),
-                };
-                self.fail(now_ns, place, failure);
-            }
-        }
+    fn loss(&self, program: &Program, id: InvocationId) -> Option<Failure> {
+        self.unconnected(program, id).map(|worker| Failure::Worker {
+            worker: worker.to_owned(),
+            cause: "there is no connection from it at the moment".to_owned(),
+        })
     }
 
     fn open(&mut self, id: InvocationId, index: u32, program: &Program, phase: Phase) -> Place {
@@ -505,7 +492,7 @@ impl Core {
         });
         self.invocations[place as usize].start(id, index, program, phase);
         self.deployment_mut(index).instances += 1;
-        if !program.others.is_empty() {
+        if !program.others.is_empty() || !self.is_mine(id) {
             self.place_by_id.insert(id, place);
         }
         place
@@ -635,28 +622,23 @@ impl Core {
     }
 
     /// Nothing of the invocation starts any more; what runs has a grace period.
-    fn end(&mut self, now_ns: u64, place: Place) {
+    pub(super) fn end(&mut self, now_ns: u64, place: Place) {
         let invocation = &mut self.invocations[place as usize];
         if matches!(invocation.phase, Phase::Free | Phase::Over) {
             return;
         }
         invocation.phase = Phase::Over;
         if invocation.running > 0 {
-            let due_ns = now_ns + self.config.grace_ns;
-            for index in 0..self.executors.len() {
-                let Some(executor) = self.executors[index].as_ref() else {
-                    continue;
-                };
-                if executor
-                    .running
-                    .is_some_and(|running| running.place == place)
-                {
-                    let activation = executor.activation;
+            let (due_ns, generation) = (now_ns + self.config.grace_ns, invocation.generation);
+            for index in 0..self.executors.len() as u32 {
+                let executor = ExecutorId(index);
+                if self.runs_for(executor, place, generation) {
                     self.set_timer(
                         due_ns,
                         Timer::Grace {
-                            executor: super::ExecutorId(index as u32),
-                            activation,
+                            executor,
+                            place,
+                            generation,
                         },
                     );
                 }

@@ -41,6 +41,8 @@ impl Core {
         pool.members += 1;
         pool.wanted = pool.wanted.saturating_sub(1);
         self.executor_idle(now_ns, id);
+        // A wide foreach waits as one entry, whatever its width: the pool grows by one more until it has its scale.
+        self.want_executor(index, executable);
         self.drain_ended(now_ns);
     }
 
@@ -91,20 +93,28 @@ impl Core {
             (executor.deployment, executor.pool, executor.running.take());
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         pool.idle.retain(|idle| *idle != id);
-        if let Some(running) = running {
-            self.attempt_failed(now_ns, running, cause.to_owned());
-        }
-        self.drain_ended(now_ns);
+        self.lost(now_ns, running, cause);
     }
 
     /// An executor's process has ended, and why. What it ran has failed.
     pub fn executor_left(&mut self, now_ns: u64, id: ExecutorId, cause: &str) {
-        self.executor_condemned(now_ns, id, cause);
         let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::take) else {
             return;
         };
-        self.deployment_mut(executor.deployment).pools[usize::from(executor.pool)].members -= 1;
-        self.want_executor(executor.deployment, executor.pool);
+        let (deployment, pool_index) = (executor.deployment, executor.pool);
+        let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
+        pool.idle.retain(|idle| *idle != id);
+        pool.members -= 1;
+        self.want_executor(deployment, pool_index);
+        self.lost(now_ns, executor.running, cause);
+    }
+
+    /// What an executor ran has come to nothing with it.
+    fn lost(&mut self, now_ns: u64, running: Option<Running>, cause: &str) {
+        if let Some(running) = running {
+            self.attempt_failed(now_ns, running, cause.to_owned());
+        }
+        self.drain_ended(now_ns);
     }
 
     /// An activation ended well.
@@ -209,9 +219,10 @@ impl Core {
                 Timer::Timeout { executor } => self.time_out(now_ns, due_ns, executor),
                 Timer::Grace {
                     executor,
-                    activation,
+                    place,
+                    generation,
                 } => {
-                    if self.runs(executor, activation) {
+                    if self.runs_for(executor, place, generation) {
                         let cause =
                             "its invocation is over and the grace period has passed".to_owned();
                         self.actions.push(Action::Kill { executor, cause });
@@ -220,14 +231,18 @@ impl Core {
                 Timer::KeepAlive { deployment, pool } => {
                     self.end_idle_executors(now_ns, deployment, pool)
                 }
+                Timer::Orphan { place, generation } => self.end_orphan(now_ns, place, generation),
             }
         }
         self.drain_ended(now_ns);
     }
 
-    fn runs(&self, id: ExecutorId, activation: u32) -> bool {
+    /// Whether the executor in that place, which may be another one by now, runs something of that invocation.
+    pub(super) fn runs_for(&self, id: ExecutorId, place: Place, generation: u32) -> bool {
         let executor = self.executors.get(id.0 as usize).and_then(Option::as_ref);
-        executor.is_some_and(|e| e.activation == activation && e.running.is_some())
+        let running = executor.and_then(|executor| executor.running);
+        running.is_some_and(|running| running.place == place)
+            && self.invocations[place as usize].generation == generation
     }
 
     fn time_out(&mut self, now_ns: u64, due_ns: u64, id: ExecutorId) {
@@ -275,8 +290,11 @@ impl Core {
         }
     }
 
-    fn end_idle_executors(&mut self, now_ns: u64, deployment: u32, pool_index: u16) {
+    fn end_idle_executors(&mut self, now_ns: u64, id: DeploymentId, pool_index: u16) {
         let keep_alive_ns = self.config.keep_alive_ns;
+        let Some(deployment) = self.deployment_by_id.get(&id).copied() else {
+            return;
+        };
         let Some(state) = self.deployments[deployment as usize].as_mut() else {
             return;
         };
@@ -307,6 +325,7 @@ impl Core {
         let armed = &mut state.keep_alive_armed[usize::from(pool_index)];
         if pool.members > 1 && !pool.idle.is_empty() && !*armed {
             *armed = true;
+            let deployment = state.program.plan.deployment;
             self.set_timer(
                 due_ns,
                 Timer::KeepAlive {

@@ -131,6 +131,8 @@ pub(crate) struct Invocation {
     pub(crate) phase: Phase,
     pub(crate) nodes: Vec<NodeState>,
     pub(crate) slots: Vec<Slot>,
+    /// By remote node that matters here: whether it is known to have ended.
+    pub(crate) remote_ended: Vec<bool>,
     pub(crate) entry: Option<Box<Entry>>,
     pub(crate) timing: Option<Box<Timing>>,
 }
@@ -157,6 +159,7 @@ impl Invocation {
             phase: Phase::Free,
             nodes: Vec::new(),
             slots: Vec::new(),
+            remote_ended: Vec::new(),
             entry: None,
             timing: None,
         }
@@ -187,6 +190,8 @@ impl Invocation {
             uses: s.uses,
             maker: NO_MAKER,
         }));
+        self.remote_ended.clear();
+        self.remote_ended.resize(program.remote.len(), false);
         self.entry = None;
         self.timing = None;
     }

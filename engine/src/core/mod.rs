@@ -16,10 +16,12 @@
 //! | `pool` | executors and what waits for them |
 //! | `flow` | triggering, completion, failure, retries |
 //! | `door` | clients and peers: taking, beginning, answering |
+//! | `doors` | peers that come and go |
 //! | `report` | times and bytes for those who ask |
 //! | `retire` | deployments on their way out |
 
 mod door;
+mod doors;
 mod flow;
 mod invocation;
 pub mod lease;
@@ -32,6 +34,7 @@ pub use pool::ExecutorId;
 
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::wire::{Failure, NodeReport};
+use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Invocation, Lists, Place, Value};
@@ -303,11 +306,16 @@ enum Timer {
     },
     Grace {
         executor: ExecutorId,
-        activation: u32,
+        place: Place,
+        generation: u32,
     },
     KeepAlive {
-        deployment: u32,
+        deployment: DeploymentId,
         pool: u16,
+    },
+    Orphan {
+        place: Place,
+        generation: u32,
     },
 }
 
@@ -332,8 +340,8 @@ struct Deployment {
     taken: u32,
     /// This lane has told its peers that it takes and has none any more.
     drained_told: bool,
-    /// Peers' lanes that have told so.
-    drained: Vec<(u32, u8)>,
+    /// Peers' lanes that have told so, or cannot any more.
+    drained: Vec<LaneKey>,
 }
 
 /// One lane's trigger core.
@@ -345,10 +353,9 @@ pub struct Core {
     deployment_by_name: FxHashMap<String, u32>,
     invocations: Vec<Invocation>,
     free: Vec<Place>,
-    /// Invocations in which other workers take part.
+    /// Invocations of which other workers may speak.
     place_by_id: FxHashMap<InvocationId, Place>,
-    /// By door: one more than the highest sequence number begun.
-    begun: FxHashMap<u64, u64>,
+    doors: Doors,
     /// Failures of pending invocations, told once they begin.
     pending_failures: FxHashMap<Place, Failure>,
     executors: Vec<Option<Executor>>,
@@ -378,7 +385,7 @@ impl Core {
             invocations: Vec::new(),
             free: Vec::new(),
             place_by_id: FxHashMap::default(),
-            begun: FxHashMap::default(),
+            doors: Doors::default(),
             pending_failures: FxHashMap::default(),
             executors: Vec::new(),
             leases: Leases::default(),
@@ -494,6 +501,9 @@ impl Core {
         let Some(deployment) = self.deployments[index as usize].as_mut() else {
             return;
         };
+        if deployment.state == DeploymentState::Retiring {
+            return;
+        }
         deployment.state = DeploymentState::Active;
         let name = deployment.program.plan.workflow.clone();
         let earlier = self.deployment_by_name.insert(name, index);

@@ -4,6 +4,7 @@
 //! invocations here have said the same of themselves (or are gone), and when nothing of it is left here. So what is in
 //! flight ends where it began.
 
+use super::doors::{LaneKey, entry_lane};
 use super::program::Program;
 use super::{Action, Core, DeploymentState, ExecutorId, Outbound, Send, worker_hash};
 use crate::plan::{DeploymentId, WorkerIndex};
@@ -26,8 +27,7 @@ impl Core {
         let never_open = deployment.state == DeploymentState::Prepared;
         deployment.state = DeploymentState::Retiring;
         if never_open {
-            // No peer opened its door either, so none owes word of having drained.
-            deployment.drained_told = true;
+            // Peers that did open theirs are told so, but not waited for: they are to retire it too.
             let program = Rc::clone(&deployment.program);
             for worker in beginners(&program) {
                 deployment
@@ -91,35 +91,23 @@ impl Core {
     /// A peer's lane has drained a deployment.
     pub fn peer_drained(&mut self, id: DeploymentId, worker_hash: u32, lane: u8) {
         if let Some(index) = self.deployment_by_id.get(&id).copied() {
-            self.mark_drained(index, worker_hash, lane);
+            self.mark_drained(index, (worker_hash, lane));
         }
     }
 
-    /// A peer's lane begins nothing any more through the connection that it had. Should its worker have ended, no one
-    /// will ever say that it has drained what is deployed now; should it live, it connects again: see
-    /// [`Core::door_opened`].
-    pub fn door_closed(&mut self, worker: &str, lane: u8) {
-        let worker_hash = worker_hash(worker);
-        for index in 0..self.deployments.len() as u32 {
-            self.mark_drained(index, worker_hash, lane);
-        }
+    /// A peer's lane has begun an invocation, so it has not drained, whatever was made of its silence.
+    pub(super) fn owes_its_word(&mut self, index: u32, id: InvocationId) {
+        let entry = entry_lane(id);
+        self.deployment_mut(index)
+            .drained
+            .retain(|drained| *drained != entry);
     }
 
-    /// A peer's lane has connected again in the same life: it may begin invocations of what it had not retired.
-    pub(super) fn door_reopened(&mut self, worker_hash: u32, lane: u8) {
-        let open = self.deployments.iter_mut().flatten();
-        for deployment in open.filter(|deployment| deployment.state != DeploymentState::Retiring) {
-            deployment
-                .drained
-                .retain(|drained| *drained != (worker_hash, lane));
-        }
-    }
-
-    fn mark_drained(&mut self, index: u32, worker_hash: u32, lane: u8) {
+    pub(super) fn mark_drained(&mut self, index: u32, lane: LaneKey) {
         if let Some(deployment) = self.deployments[index as usize].as_mut()
-            && !deployment.drained.contains(&(worker_hash, lane))
+            && !deployment.drained.contains(&lane)
         {
-            deployment.drained.push((worker_hash, lane));
+            deployment.drained.push(lane);
         }
         self.settle(index);
     }
@@ -138,7 +126,7 @@ fn beginners(program: &Program) -> impl Iterator<Item = WorkerIndex> {
 
 /// The lanes of a peer that share invocations of a deployment with lane `lane` here: those that some entry lane maps to
 /// both.
-fn peer_lanes(program: &Program, worker: WorkerIndex, lane: u8) -> Vec<(u32, u8)> {
+fn peer_lanes(program: &Program, worker: WorkerIndex, lane: u8) -> Vec<LaneKey> {
     let workers = &program.plan.workers;
     let mine = workers[usize::from(program.plan.me)].lanes;
     let theirs = &workers[usize::from(worker)];

@@ -1,0 +1,202 @@
+//! Lanes of peers, as this lane sees them: which life of theirs is the current one, whether their connection stands,
+//! and how far their words of new invocations have come.
+//!
+//! A connection carries messages one way, and its two ends learn at different times that it is gone. What was sent
+//! meanwhile may be lost. So whatever depends on a peer's lane fails when a connection in either direction goes; and
+//! until the peer connects anew nothing begins that needs its word. One thing is spared: an invocation of which others
+//! have told before its entry worker has. Its beginning may be on its way by a connection that this lane has not been
+//! given yet; it is given up after a grace period without one.
+
+use super::invocation::{Phase, Place};
+use super::program::Program;
+use super::{Core, Timer, worker_hash};
+use crate::wire::Failure;
+use faasstore::descriptor::InvocationId;
+use rustc_hash::FxHashMap;
+use std::rc::Rc;
+
+/// A lane of a worker: the hash of its name, and the lane's number.
+pub(super) type LaneKey = (u32, u8);
+
+/// The lane at whose door an invocation was taken.
+pub(super) const fn entry_lane(id: InvocationId) -> LaneKey {
+    lane_of(id.door())
+}
+
+const fn lane_of(door: u64) -> LaneKey {
+    ((door >> 32) as u32, door as u8)
+}
+
+/// The life of the worker, as its door's number has it.
+const fn epoch_of(door: u64) -> u32 {
+    (door >> 8) as u32 & 0xff_ffff
+}
+
+#[derive(Debug)]
+struct Door {
+    epoch: u32,
+    /// One more than the highest sequence number that was begun, or that was decided before the connection was made.
+    begun_next: u64,
+    open: bool,
+}
+
+/// The doors of peers at which invocations are taken in which this lane takes part.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    by_lane: FxHashMap<LaneKey, Door>,
+    closed: usize,
+}
+
+impl Doors {
+    /// The entry worker has told of an invocation, or begun to.
+    pub(super) fn begun(&mut self, id: InvocationId) {
+        let door = self.of_life(id.door());
+        if door.epoch == epoch_of(id.door()) {
+            door.begun_next = door.begun_next.max(id.sequence() + 1);
+        }
+    }
+
+    /// Whether the entry worker's word of an invocation that is not known here may still come.
+    pub(super) fn expects(&self, id: InvocationId) -> bool {
+        let Some(door) = self.by_lane.get(&entry_lane(id)) else {
+            return true;
+        };
+        let epoch = epoch_of(id.door());
+        epoch > door.epoch || (epoch == door.epoch && id.sequence() >= door.begun_next)
+    }
+
+    /// Whether the connection stands by which the word of an invocation would come.
+    fn stands(&self, id: InvocationId) -> bool {
+        let door = self.by_lane.get(&entry_lane(id));
+        door.is_some_and(|door| door.open && door.epoch == epoch_of(id.door()))
+    }
+
+    fn is_closed(&self, lane: LaneKey) -> bool {
+        self.by_lane.get(&lane).is_some_and(|door| !door.open)
+    }
+
+    fn open(&mut self, door: u64, next_sequence: u64) {
+        let known = self.of_life(door);
+        if known.epoch != epoch_of(door) {
+            // An earlier life, which has ended whatever still comes of it.
+            return;
+        }
+        known.begun_next = known.begun_next.max(next_sequence);
+        let was_open = std::mem::replace(&mut known.open, true);
+        self.closed -= usize::from(!was_open);
+    }
+
+    fn close(&mut self, lane: LaneKey) {
+        if let Some(door) = self.by_lane.get_mut(&lane) {
+            self.closed += usize::from(door.open);
+            door.open = false;
+        }
+    }
+
+    /// What is known of that lane, brought up to that life if it is a later one: nothing of the earlier is begun any
+    /// more.
+    fn of_life(&mut self, door: u64) -> &mut Door {
+        let epoch = epoch_of(door);
+        let known = self.by_lane.entry(lane_of(door)).or_insert(Door {
+            epoch,
+            begun_next: 0,
+            open: true,
+        });
+        if known.epoch < epoch {
+            (known.epoch, known.begun_next) = (epoch, 0);
+        }
+        known
+    }
+}
+
+impl Core {
+    /// A lane of a peer has connected. What it took before `next_sequence` is decided, as is all of its earlier lives.
+    /// Should it have been connected before, [`Core::door_closed`] comes first.
+    pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
+        self.doors.open(door, next_sequence);
+    }
+
+    /// A peer's lane begins nothing any more through the connection that it had; [`Core::peer_lost`] has said what that
+    /// means for invocations. Nor may its word come that it has drained a deployment, so it is taken as given: should it
+    /// begin invocations of that again, through a new connection, it owes its word again.
+    pub fn door_closed(&mut self, worker: &str, lane: u8) {
+        let key = (worker_hash(worker), lane);
+        self.doors.close(key);
+        for index in 0..self.deployments.len() as u32 {
+            self.mark_drained(index, key);
+        }
+    }
+
+    /// A lane of a peer cannot be reached any more, or its process has ended. What depended on it fails.
+    pub fn peer_lost(&mut self, now_ns: u64, worker: &str, lane: u8, cause: &str) {
+        let lost = (worker_hash(worker), lane);
+        for place in 0..self.invocations.len() as Place {
+            let invocation = &self.invocations[place as usize];
+            let (id, phase) = (invocation.id, invocation.phase);
+            if !matches!(phase, Phase::Running | Phase::Pending) {
+                continue;
+            }
+            if entry_lane(id) == lost && invocation.entry.is_none() {
+                if phase == Phase::Running || !self.doors.expects(id) {
+                    self.counters.late_dropped += 1;
+                    self.end(now_ns, place);
+                } else {
+                    self.await_beginning(now_ns, place);
+                }
+                continue;
+            }
+            let program = Rc::clone(self.program(invocation.deployment));
+            if others(&program, id).any(|(_, other)| other == lost) {
+                let failure = Failure::Worker {
+                    worker: worker.to_owned(),
+                    cause: cause.to_owned(),
+                };
+                self.fail(now_ns, place, failure);
+            }
+        }
+    }
+
+    /// A participant that has no connection to this lane, though it had one: what it has to tell of an invocation would
+    /// be lost. The entry worker is not asked: it tells by its connection, in its order.
+    pub(super) fn unconnected<'a>(
+        &self,
+        program: &'a Program,
+        id: InvocationId,
+    ) -> Option<&'a str> {
+        if self.doors.closed == 0 {
+            return None;
+        }
+        others(program, id)
+            .find(|(_, other)| *other != entry_lane(id) && self.doors.is_closed(*other))
+            .map(|(name, _)| name)
+    }
+
+    /// Others have told of an invocation before its entry worker has: unless the connection stands by which that word
+    /// would come, it is not waited for longer than a grace period.
+    pub(super) fn await_beginning(&mut self, now_ns: u64, place: Place) {
+        let invocation = &self.invocations[place as usize];
+        let generation = invocation.generation;
+        if !self.doors.stands(invocation.id) {
+            let due_ns = now_ns + self.config.grace_ns;
+            self.set_timer(due_ns, Timer::Orphan { place, generation });
+        }
+    }
+
+    pub(super) fn end_orphan(&mut self, now_ns: u64, place: Place, generation: u32) {
+        let invocation = &self.invocations[place as usize];
+        let waits = invocation.generation == generation && invocation.phase == Phase::Pending;
+        if waits && !self.doors.stands(invocation.id) {
+            self.counters.late_dropped += 1;
+            self.end(now_ns, place);
+        }
+    }
+}
+
+/// The other lanes that take part in an invocation, with the names of their workers.
+fn others(program: &Program, id: InvocationId) -> impl Iterator<Item = (&str, LaneKey)> {
+    program.others.iter().map(move |other| {
+        let peer = &program.plan.workers[usize::from(*other)];
+        let lane = id.lane() % peer.lanes;
+        (peer.name.as_str(), (worker_hash(&peer.name), lane))
+    })
+}

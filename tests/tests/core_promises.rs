@@ -1,0 +1,521 @@
+//! Promises of the trigger core that a simulation seldom puts to the test: each by the few events that it takes.
+
+use engine::core::{
+    Action, ClientId, CompletionError, Core, CoreConfig, ExecutorId, Outbound, Output, Piece,
+    Start, worker_hash,
+};
+use engine::plan::{DeploymentId, Limits, NodeId, Plan, Retry, Source, WorkerIndex};
+use engine::wire::Failure;
+use faasflow_tests::plans::{DeploymentName, Placement, plans, worker_name};
+use faasflow_tests::workflow::{Node, Workflow};
+use faasstore::binding::Kind;
+use faasstore::descriptor::{InvocationId, PayloadRef};
+
+const GRACE_NS: u64 = 1_000;
+const KEEP_ALIVE_NS: u64 = 1_000_000;
+const FIRST: DeploymentId = DeploymentId(1);
+const SECOND: DeploymentId = DeploymentId(2);
+
+fn core_of(worker: usize) -> Core {
+    Core::new(CoreConfig {
+        worker_hash: hash_of(worker),
+        epoch: 1,
+        lane: 0,
+        in_flight_max: 10,
+        grace_ns: GRACE_NS,
+        keep_alive_ns: KEEP_ALIVE_NS,
+    })
+}
+
+fn hash_of(worker: usize) -> u32 {
+    worker_hash(&worker_name(worker))
+}
+
+fn taken_by(worker: usize, epoch: u32, sequence: u64) -> InvocationId {
+    InvocationId::new(hash_of(worker), epoch, 0, sequence)
+}
+
+/// Worker `worker` connects in that life of its, as the lane tells of it.
+fn connects(core: &mut Core, worker: usize, epoch: u32, next_sequence: u64) {
+    core.door_opened(taken_by(worker, epoch, 0).door(), next_sequence);
+}
+
+/// The connection from that worker has gone, as the lane tells of it.
+fn disconnects(core: &mut Core, worker: usize, cause: &str) {
+    core.peer_lost(0, &worker_name(worker), 0, cause);
+    core.door_closed(&worker_name(worker), 0);
+}
+
+fn node(after: &[NodeId]) -> Node {
+    Node {
+        foreach: None,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        after: after.to_vec(),
+        retry: Retry::default(),
+        timeout_ms: None,
+        executable: 0,
+    }
+}
+
+fn workflow(nodes: Vec<Node>, scales: Vec<u16>) -> Workflow {
+    Workflow {
+        salt: 0,
+        inputs: Vec::new(),
+        nodes,
+        outputs: Vec::new(),
+        scales,
+    }
+}
+
+/// The plan of worker 0; `workers` says where each node runs.
+fn plan_of(
+    workflow: &Workflow,
+    worker_count: usize,
+    workers: &[WorkerIndex],
+    id: DeploymentId,
+) -> Plan {
+    let placement = Placement {
+        lanes: vec![1; worker_count],
+        workers: workers.to_vec(),
+    };
+    let name = DeploymentName {
+        id,
+        workflow: "flow".into(),
+        version: id.0 as u32,
+    };
+    plans(workflow, &placement, &name, Limits::default()).swap_remove(0)
+}
+
+fn actions(core: &mut Core) -> Vec<Action> {
+    let mut actions = Vec::new();
+    core.take_actions(&mut actions);
+    actions
+}
+
+fn starts(actions: &[Action]) -> Vec<Start> {
+    let start = |action: &Action| {
+        if let Action::Start(start) = action {
+            Some(*start)
+        } else {
+            None
+        }
+    };
+    actions.iter().filter_map(start).collect()
+}
+
+fn removed(core: &mut Core, id: DeploymentId) -> bool {
+    actions(core).contains(&Action::Removed(id))
+}
+
+fn is_sent(actions: &[Action], wanted: impl Fn(&Outbound) -> bool) -> bool {
+    actions
+        .iter()
+        .any(|action| matches!(action, Action::Send(send) if wanted(&send.body)))
+}
+
+#[test]
+fn a_grace_period_ends_only_what_it_was_set_for() {
+    let mut core = core_of(0);
+    let twin = workflow(vec![node(&[]), node(&[])], vec![2]);
+    core.deploy(plan_of(&twin, 1, &[0, 0], FIRST));
+    core.activate(0, FIRST);
+    let (first, second) = (ExecutorId(0), ExecutorId(1));
+    core.executor_joined(0, first, FIRST, 0);
+    core.executor_joined(0, second, FIRST, 0);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    let running = starts(&actions(&mut core));
+    assert_eq!(running.len(), 2);
+    // One activation fails: the invocation is over, and the other activation has a grace period.
+    core.failed(0, running[0].executor, running[0].activation, "no".into())
+        .unwrap();
+    // Its executor dies within that, and its place is taken by another one that runs as many activations.
+    core.executor_left(10, running[1].executor, "it died");
+    core.executor_left(10, running[0].executor, "it died");
+    core.executor_joined(20, running[1].executor, FIRST, 0);
+    core.invoke(20, ClientId(1), 2, "flow", Vec::new(), false);
+    actions(&mut core);
+    core.tick(2 * GRACE_NS);
+    let killed = actions(&mut core)
+        .into_iter()
+        .any(|action| matches!(action, Action::Kill { .. }));
+    assert!(!killed, "an executor that runs something else was ended");
+}
+
+#[test]
+fn the_keep_alive_of_a_deployment_that_is_gone_touches_no_other() {
+    let mut core = core_of(0);
+    let mut other = node(&[]);
+    other.executable = 1;
+    core.deploy(plan_of(
+        &workflow(vec![node(&[]), other], vec![1, 2]),
+        1,
+        &[0, 0],
+        FIRST,
+    ));
+    core.activate(0, FIRST);
+    core.executor_joined(0, ExecutorId(0), FIRST, 1);
+    core.executor_joined(0, ExecutorId(1), FIRST, 1);
+    assert!(core.next_timer_ns().is_some());
+    core.retire(1, FIRST);
+    assert!(removed(&mut core, FIRST));
+    // It takes the place of the first, and has fewer executables.
+    core.deploy(plan_of(
+        &workflow(vec![node(&[])], vec![1]),
+        1,
+        &[0],
+        SECOND,
+    ));
+    core.tick(KEEP_ALIVE_NS);
+    assert_eq!(actions(&mut core), []);
+}
+
+#[test]
+fn a_participant_waits_for_a_door_without_nodes_before_its_deployment_goes() {
+    let mut core = core_of(0);
+    core.deploy(plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[0], FIRST));
+    core.activate(0, FIRST);
+    core.retire(0, FIRST);
+    assert!(
+        !removed(&mut core, FIRST),
+        "worker 1 may have begun an invocation just now"
+    );
+    core.peer_drained(FIRST, hash_of(1), 0);
+    assert!(removed(&mut core, FIRST));
+}
+
+#[test]
+fn a_door_without_nodes_waits_for_nobody_before_its_deployment_goes() {
+    let mut core = core_of(0);
+    core.deploy(plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[1], FIRST));
+    core.activate(0, FIRST);
+    core.retire(0, FIRST);
+    let actions = actions(&mut core);
+    assert!(is_sent(&actions, |body| *body == Outbound::Drained));
+    assert!(actions.contains(&Action::Removed(FIRST)));
+}
+
+#[test]
+fn the_only_participant_finds_an_invocation_of_another_door_again() {
+    let mut core = core_of(0);
+    core.deploy(plan_of(
+        &workflow(vec![node(&[]), node(&[0])], vec![1]),
+        2,
+        &[0, 0],
+        FIRST,
+    ));
+    core.activate(0, FIRST);
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    let id = taken_by(1, 1, 0);
+    core.begin_coming(FIRST, id);
+    core.begin(0, FIRST, id, false, Vec::new());
+    assert_eq!(
+        core.held(),
+        (1, 0),
+        "the word that was under way is of the same invocation"
+    );
+    let first = starts(&actions(&mut core))[0];
+    core.forget(0, id);
+    core.completed(0, first.executor, first.activation, &[])
+        .unwrap();
+    assert_eq!(
+        starts(&actions(&mut core)),
+        [],
+        "what has not started never starts"
+    );
+    assert_eq!(core.held(), (0, 0));
+}
+
+/// Worker 0 runs the second of two nodes in a row; worker 1 runs the first, and worker 2 is a door alone.
+fn second_of_two() -> Core {
+    let mut first = node(&[]);
+    first.outputs = vec![Kind::Bytes];
+    let mut second = node(&[]);
+    second.inputs = vec![Source::Output { node: 0, output: 0 }];
+    let mut core = core_of(0);
+    core.deploy(plan_of(
+        &workflow(vec![first, second], vec![1]),
+        3,
+        &[1, 0],
+        FIRST,
+    ));
+    core.activate(0, FIRST);
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    for worker in 1..3 {
+        connects(&mut core, worker, 1, 0);
+    }
+    core
+}
+
+#[test]
+fn an_event_of_an_invocation_that_was_forgotten_before_it_began_is_late() {
+    let mut core = second_of_two();
+    let id = taken_by(2, 1, 0);
+    core.begin_coming(FIRST, id);
+    // It failed elsewhere, and its inputs are not waited for.
+    core.forget(0, id);
+    core.state_event(0, FIRST, id, 0, Vec::new());
+    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+}
+
+#[test]
+fn an_event_of_an_earlier_life_of_the_entry_worker_is_late() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 2, "it died");
+    connects(&mut core, 2, 2, 0);
+    core.state_event(0, FIRST, taken_by(2, 1, 0), 0, Vec::new());
+    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+}
+
+#[test]
+fn an_event_of_an_invocation_that_nobody_will_begin_is_not_kept_for_ever() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 2, "it died");
+    core.state_event(0, FIRST, taken_by(2, 1, 0), 0, Vec::new());
+    core.tick(GRACE_NS);
+    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+}
+
+#[test]
+fn an_event_that_overtakes_a_new_connection_is_kept_for_its_invocation() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 2, "the connection broke");
+    let id = taken_by(2, 1, 5);
+    core.state_event(0, FIRST, id, 0, Vec::new());
+    connects(&mut core, 2, 1, 5);
+    core.tick(GRACE_NS);
+    core.begin(GRACE_NS, FIRST, id, false, Vec::new());
+    assert_eq!(starts(&actions(&mut core)).len(), 1);
+}
+
+/// Whether this lane has told an entry worker that its part came to nothing, and holds nothing of it.
+fn has_failed(core: &mut Core) -> bool {
+    let told = is_sent(&actions(core), |body| {
+        matches!(body, Outbound::PartFailed(Failure::Worker { .. }))
+    });
+    told && core.held() == (0, 0)
+}
+
+#[test]
+fn an_invocation_that_begins_while_a_participant_is_not_connected_fails_at_once() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 1, "the connection broke");
+    core.begin(0, FIRST, taken_by(2, 1, 0), false, Vec::new());
+    assert!(has_failed(&mut core));
+}
+
+#[test]
+fn what_a_participant_told_while_it_was_not_connected_is_not_waited_for() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 1, "the connection broke");
+    core.begin_coming(FIRST, taken_by(2, 1, 0));
+    connects(&mut core, 1, 1, 0);
+    core.begin(0, FIRST, taken_by(2, 1, 0), false, Vec::new());
+    assert!(has_failed(&mut core));
+    core.begin(0, FIRST, taken_by(2, 1, 1), false, Vec::new());
+    core.state_event(0, FIRST, taken_by(2, 1, 1), 0, Vec::new());
+    assert_eq!(starts(&actions(&mut core)).len(), 1, "it is heard again");
+}
+
+#[test]
+fn a_door_is_closed_to_clients_while_a_participant_is_not_connected() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 1, "the connection broke");
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    assert_eq!(
+        (core.in_flight(), core.counters().invocations_refused),
+        (0, 1)
+    );
+    connects(&mut core, 1, 1, 0);
+    core.invoke(0, ClientId(1), 2, "flow", Vec::new(), false);
+    assert_eq!(
+        (core.in_flight(), core.counters().invocations_refused),
+        (1, 1)
+    );
+}
+
+#[test]
+fn a_connection_of_an_earlier_life_changes_nothing() {
+    let mut core = second_of_two();
+    connects(&mut core, 2, 2, 7);
+    connects(&mut core, 2, 1, 9);
+    core.state_event(0, FIRST, taken_by(2, 2, 7), 0, Vec::new());
+    assert_eq!((core.held().0, core.counters().late_dropped), (1, 0));
+}
+
+#[test]
+fn an_event_that_comes_twice_counts_once() {
+    let mut core = core_of(0);
+    let nodes = vec![node(&[]), node(&[]), node(&[0, 1])];
+    core.deploy(plan_of(&workflow(nodes, vec![1]), 2, &[1, 1, 0], FIRST));
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    let id = taken_by(1, 1, 0);
+    core.begin(0, FIRST, id, false, Vec::new());
+    core.state_event(0, FIRST, id, 0, Vec::new());
+    core.state_event(0, FIRST, id, 0, Vec::new());
+    assert_eq!(starts(&actions(&mut core)), [], "node 1 has not ended");
+    assert_eq!(core.counters().late_dropped, 1);
+    core.state_event(0, FIRST, id, 1, Vec::new());
+    assert_eq!(starts(&actions(&mut core)).len(), 1);
+}
+
+#[test]
+fn a_result_of_an_earlier_attempt_changes_nothing() {
+    let mut core = core_of(0);
+    let mut tried = node(&[]);
+    tried.retry.attempts = 3;
+    core.deploy(plan_of(&workflow(vec![tried], vec![1]), 1, &[0], FIRST));
+    core.activate(0, FIRST);
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    let first = starts(&actions(&mut core))[0];
+    core.failed(0, first.executor, first.activation, "no".into())
+        .unwrap();
+    let second = starts(&actions(&mut core))[0];
+    assert_eq!((second.executor, second.attempt), (first.executor, 2));
+    // The same executor runs the second attempt, and says that the first one has ended after all.
+    let late = core.completed(0, first.executor, first.activation, &[]);
+    assert_eq!(late, Err(CompletionError::Activation));
+    let late = core.failed(0, first.executor, first.activation, "no".into());
+    assert_eq!(late, Err(CompletionError::Activation));
+    // So it is ended, and may say what it likes until it is gone.
+    core.executor_condemned(0, second.executor, "it broke a rule");
+    let late = core.completed(0, second.executor, second.activation, &[]);
+    assert_eq!(late, Err(CompletionError::Activation));
+    assert_eq!((actions(&mut core), core.in_flight()), (Vec::new(), 1));
+    // The third attempt waits for another executor.
+    core.executor_left(0, second.executor, "it ended");
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    let third = starts(&actions(&mut core))[0];
+    assert_eq!(third.attempt, 3);
+    core.completed(0, third.executor, third.activation, &[])
+        .unwrap();
+    assert_eq!((core.in_flight(), core.counters().retries), (0, 2));
+}
+
+#[test]
+fn a_peer_that_was_lost_before_a_deployment_retires_is_not_waited_for() {
+    let mut core = second_of_two();
+    for worker in 1..3 {
+        disconnects(&mut core, worker, "it died");
+    }
+    core.retire(1, FIRST);
+    assert!(removed(&mut core, FIRST));
+}
+
+#[test]
+fn a_peer_that_was_lost_and_begins_invocations_again_is_waited_for() {
+    let mut core = second_of_two();
+    for worker in 1..3 {
+        disconnects(&mut core, worker, "the connection broke");
+        connects(&mut core, worker, 1, 0);
+    }
+    let id = taken_by(2, 1, 0);
+    core.begin(0, FIRST, id, false, Vec::new());
+    core.forget(0, id);
+    core.retire(1, FIRST);
+    assert!(!removed(&mut core, FIRST));
+    core.peer_drained(FIRST, hash_of(2), 0);
+    assert!(removed(&mut core, FIRST));
+}
+
+#[test]
+fn a_deployment_that_was_dropped_here_holds_up_no_peer_that_had_opened_its_door() {
+    let mut core = core_of(0);
+    core.deploy(plan_of(
+        &workflow(vec![node(&[]), node(&[])], vec![1]),
+        2,
+        &[0, 1],
+        FIRST,
+    ));
+    core.retire(0, FIRST);
+    let actions = actions(&mut core);
+    assert!(is_sent(&actions, |body| *body == Outbound::Drained));
+    assert!(actions.contains(&Action::Removed(FIRST)));
+}
+
+#[test]
+fn a_door_that_was_closed_for_good_does_not_open_again() {
+    let mut core = core_of(0);
+    core.deploy(plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[0], FIRST));
+    core.activate(0, FIRST);
+    core.retire(0, FIRST);
+    core.activate(0, FIRST);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    assert_eq!(core.counters().invocations_refused, 1);
+}
+
+#[test]
+fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
+    let mut core = core_of(0);
+    core.deploy(plan_of(
+        &workflow(vec![node(&[]), node(&[])], vec![1]),
+        2,
+        &[0, 1],
+        FIRST,
+    ));
+    core.activate(0, FIRST);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    let id = taken_by(0, 1, 0);
+    core.forget(0, id);
+    assert_eq!((core.in_flight(), core.held()), (1, (1, 0)));
+    let range = PayloadRef {
+        segment: 3,
+        generation: 0,
+        offset: 0,
+        length: 8,
+    };
+    actions(&mut core);
+    core.part_done(
+        0,
+        id,
+        vec![(77, engine::core::Incoming::One(range))],
+        Vec::new(),
+    );
+    assert_eq!(
+        actions(&mut core),
+        [Action::Release(range)],
+        "an output that the workflow does not have"
+    );
+}
+
+#[test]
+fn a_pool_grows_to_its_scale_while_a_wide_foreach_waits() {
+    let mut list = node(&[]);
+    list.outputs = vec![Kind::List];
+    let mut each = node(&[]);
+    (each.foreach, each.executable) = (Some(Source::Output { node: 0, output: 0 }), 1);
+    let mut core = core_of(0);
+    core.deploy(plan_of(
+        &workflow(vec![list, each], vec![1, 3]),
+        1,
+        &[0, 0],
+        FIRST,
+    ));
+    core.activate(0, FIRST);
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    let start = starts(&actions(&mut core))[0];
+    core.completed(
+        0,
+        start.executor,
+        start.activation,
+        &[Output::List(vec![Piece::Empty; 9])],
+    )
+    .unwrap();
+    for place in 1..=3 {
+        let wanted = Action::ExecutorWanted {
+            deployment: FIRST,
+            executable: 1,
+        };
+        assert!(
+            actions(&mut core).contains(&wanted),
+            "executor {place} was not asked for"
+        );
+        core.executor_joined(0, ExecutorId(place), FIRST, 1);
+    }
+    let more = actions(&mut core)
+        .iter()
+        .any(|action| matches!(action, Action::ExecutorWanted { .. }));
+    assert!(!more, "beyond the pool's scale");
+}
