@@ -1,43 +1,56 @@
-//! Running many seeded cases, so that one that fails can be run again alone.
+//! Running many seeded cases, so that one that fails can be run again alone. `scripts/simulate` sets the variables.
 
-/// Environment variable that names one seed to run.
+/// Environment variable that names the one seed to run.
 pub const SEED_VARIABLE: &str = "FAASFLOW_SIM_SEED";
-/// Environment variable that multiplies the number of cases.
-pub const SCALE_VARIABLE: &str = "FAASFLOW_SIM_SCALE";
+/// Environment variable that says how many seeds to run.
+pub const SEEDS_VARIABLE: &str = "FAASFLOW_SIM_SEEDS";
 
-/// Runs `case` with `count` seeds, or with the one that [`SEED_VARIABLE`] names. The seed of a case that panics is
-/// printed with what to type to see it again.
+/// Whether all cases of a test are run: then it may ask whether they have shown what they are to show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cases {
+    /// As many as the test wants, or more.
+    All,
+    /// Fewer.
+    Some,
+}
+
+/// Runs `case` with the seeds from `first`: `count` of them, or as many as [`SEEDS_VARIABLE`] says, or the one alone that
+/// [`SEED_VARIABLE`] names. If a case panics, how to see it again is printed.
 ///
 /// # Panics
 /// If a case does, or if a variable holds no number.
-pub fn each_seed(first: u64, count: u64, mut case: impl FnMut(u64)) {
-    if let Some(seed) = variable(SEED_VARIABLE) {
+pub fn each_seed(first: u64, count: u64, mut case: impl FnMut(u64)) -> Cases {
+    let (first, wanted) = match variable(SEED_VARIABLE) {
+        Some(seed) => (seed, 1),
+        None => (first, variable(SEEDS_VARIABLE).unwrap_or(count)),
+    };
+    for seed in first..first + wanted {
         let _told = Told(seed);
         case(seed);
-        return;
     }
-    let count = count * variable(SCALE_VARIABLE).unwrap_or(1);
-    for seed in first..first + count {
-        let _told = Told(seed);
-        case(seed);
+    if wanted < count {
+        Cases::Some
+    } else {
+        Cases::All
     }
 }
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(
-        text.parse()
-            .unwrap_or_else(|_| panic!("{name}={text} is no number")),
-    )
+    let number = text.parse();
+    Some(number.unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
+/// Tells of its seed if it is dropped by a panic.
 struct Told(u64);
 
 impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            let thread = std::thread::current();
+            let test = thread.name().unwrap_or_default();
             eprintln!(
-                "the case of seed {0} failed; run it alone with {SEED_VARIABLE}={0}",
+                "seed {0} failed; to see it again: scripts/simulate --seed {0} {test}",
                 self.0
             );
         }

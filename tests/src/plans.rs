@@ -72,11 +72,6 @@ pub fn plans(
         .collect()
 }
 
-/// All that a node reads, its foreach list included.
-fn reads(node: &Node) -> impl Iterator<Item = Source> + '_ {
-    node.inputs.iter().copied().chain(node.foreach)
-}
-
 struct Planner<'a> {
     workflow: &'a Workflow,
     placement: &'a Placement,
@@ -179,7 +174,7 @@ impl Planner<'_> {
             let inputs = participants
                 .entry(self.worker_of(number as NodeId))
                 .or_default();
-            inputs.extend(reads(node).filter_map(|source| match source {
+            inputs.extend(node.reads().filter_map(|source| match source {
                 Source::Input(input) => Some(input),
                 Source::Output { .. } | Source::Item => None,
             }));
@@ -225,7 +220,7 @@ impl Planner<'_> {
             if worker == self.me {
                 continue;
             }
-            for source in reads(node) {
+            for source in node.reads() {
                 if let Source::Output { node, output } = source {
                     if node == producer {
                         consumers.entry(worker).or_default().insert(output);
@@ -248,13 +243,7 @@ impl Planner<'_> {
     fn remote_nodes(&self) -> Vec<RemoteNode> {
         let producers: BTreeSet<NodeId> = self
             .nodes_of(self.me)
-            .flat_map(|(_, node)| {
-                let data = reads(node).filter_map(|source| match source {
-                    Source::Output { node, .. } => Some(node),
-                    Source::Input(_) | Source::Item => None,
-                });
-                data.chain(node.after.iter().copied())
-            })
+            .flat_map(|(_, node)| node.predecessors())
             .filter(|producer| self.worker_of(*producer) != self.me)
             .collect();
         let outputs = |node: NodeId| {

@@ -4,6 +4,7 @@ use crate::functions::Datum;
 use crate::random::Random;
 use engine::plan::{NodeId, Retry, Source};
 use faasstore::binding::Kind;
+use std::collections::BTreeSet;
 
 /// A node of a workflow.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -22,6 +23,23 @@ pub struct Node {
     pub timeout_ms: Option<u32>,
     /// Which of the workflow's executables it is a function of.
     pub executable: u16,
+}
+
+impl Node {
+    /// All that it reads, its foreach list included.
+    pub fn reads(&self) -> impl Iterator<Item = Source> + '_ {
+        self.inputs.iter().copied().chain(self.foreach)
+    }
+
+    /// The nodes that must have ended before it starts.
+    #[must_use]
+    pub fn predecessors(&self) -> BTreeSet<NodeId> {
+        let data = self.reads().filter_map(|source| match source {
+            Source::Output { node, .. } => Some(node),
+            Source::Input(_) | Source::Item => None,
+        });
+        data.chain(self.after.iter().copied()).collect()
+    }
 }
 
 /// A workflow. A node's place in `nodes` is its number; edges run from lower numbers to higher ones.

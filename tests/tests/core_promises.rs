@@ -277,6 +277,15 @@ fn an_event_of_an_invocation_that_nobody_will_begin_is_not_kept_for_ever() {
 }
 
 #[test]
+fn an_event_of_an_invocation_that_was_decided_before_its_entry_worker_connected_is_dropped() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 2, "the connection broke");
+    core.state_event(0, FIRST, taken_by(2, 1, 4), 0, Vec::new());
+    connects(&mut core, 2, 1, 5);
+    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+}
+
+#[test]
 fn an_event_that_overtakes_a_new_connection_is_kept_for_its_invocation() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "the connection broke");

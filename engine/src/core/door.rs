@@ -655,7 +655,7 @@ impl Core {
     }
 
     /// Lets go of everything that the invocation holds.
-    fn free(&mut self, place: Place) {
+    pub(super) fn free(&mut self, place: Place) {
         for slot in 0..self.invocations[place as usize].slots.len() as u32 {
             self.clear_slot(place, slot);
         }

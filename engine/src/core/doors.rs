@@ -114,6 +114,14 @@ impl Core {
     /// Should it have been connected before, [`Core::door_closed`] comes first.
     pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
         self.doors.open(door, next_sequence);
+        for place in 0..self.invocations.len() as Place {
+            let invocation = &self.invocations[place as usize];
+            let of_it = entry_lane(invocation.id) == lane_of(door);
+            let waits = invocation.phase == Phase::Pending;
+            if of_it && waits && !self.doors.expects(invocation.id) {
+                self.give_up(place);
+            }
+        }
     }
 
     /// A peer's lane begins nothing any more through the connection that it had; [`Core::peer_lost`] has said what that
@@ -137,11 +145,13 @@ impl Core {
                 continue;
             }
             if entry_lane(id) == lost && invocation.entry.is_none() {
-                if phase == Phase::Running || !self.doors.expects(id) {
+                if phase == Phase::Running {
                     self.counters.late_dropped += 1;
                     self.end(now_ns, place);
-                } else {
+                } else if self.doors.expects(id) {
                     self.await_beginning(now_ns, place);
+                } else {
+                    self.give_up(place);
                 }
                 continue;
             }
@@ -182,13 +192,19 @@ impl Core {
         }
     }
 
-    pub(super) fn end_orphan(&mut self, now_ns: u64, place: Place, generation: u32) {
+    pub(super) fn end_orphan(&mut self, place: Place, generation: u32) {
         let invocation = &self.invocations[place as usize];
         let waits = invocation.generation == generation && invocation.phase == Phase::Pending;
         if waits && !self.doors.stands(invocation.id) {
-            self.counters.late_dropped += 1;
-            self.end(now_ns, place);
+            self.give_up(place);
         }
+    }
+
+    /// The beginning of a pending invocation will not come.
+    fn give_up(&mut self, place: Place) {
+        debug_assert_eq!(self.invocations[place as usize].running, 0);
+        self.counters.late_dropped += 1;
+        self.free(place);
     }
 }
 

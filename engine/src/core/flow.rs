@@ -231,7 +231,7 @@ impl Core {
                 Timer::KeepAlive { deployment, pool } => {
                     self.end_idle_executors(now_ns, deployment, pool)
                 }
-                Timer::Orphan { place, generation } => self.end_orphan(now_ns, place, generation),
+                Timer::Orphan { place, generation } => self.end_orphan(place, generation),
             }
         }
         self.drain_ended(now_ns);

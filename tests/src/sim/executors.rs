@@ -335,6 +335,11 @@ impl Cluster {
         }
     }
 
+    pub(super) fn has_ended(&self, lane: usize, place: usize) -> bool {
+        let executor = self.lanes[lane].executors[place].as_ref();
+        executor.is_some_and(|executor| matches!(executor.state, State::Ended))
+    }
+
     fn running(&self, lane: usize, place: usize) -> Option<Run> {
         match self.lanes[lane].executors[place]
             .as_ref()

@@ -244,10 +244,19 @@ impl Cluster {
                     .begin(now_ns, deployment, invocation, report, inputs);
             }
             Outbound::StateEvent { node, outputs } => {
-                let outputs = self.numbered(from, to, &message, outputs);
-                self.lanes[to]
-                    .core
-                    .state_event(now_ns, deployment, invocation, node, outputs);
+                let first = self.numbered(from, to, &message, outputs.clone());
+                let core = &mut self.lanes[to].core;
+                core.state_event(now_ns, deployment, invocation, node, first);
+                if self.random.chance(self.scenario.faults.doubles) {
+                    self.doubled += 1;
+                    let (sender, receiver) = pair(&mut self.lanes, from, to);
+                    let carried = outputs
+                        .iter()
+                        .map(|(n, one)| (*n, carry(one, sender, receiver)));
+                    let outputs = carried.collect();
+                    let core = &mut self.lanes[to].core;
+                    core.state_event(now_ns, deployment, invocation, node, outputs);
+                }
             }
             Outbound::PartDone { outputs, report } => {
                 let outputs = self.numbered(from, to, &message, outputs);

@@ -83,6 +83,8 @@ pub struct Cluster {
     /// Dead workers that may come back.
     dead: Vec<usize>,
     next_wish: usize,
+    /// State events that arrived twice.
+    doubled: u64,
     steps: u64,
 }
 
@@ -127,6 +129,7 @@ impl Cluster {
             refused_executables: BTreeSet::new(),
             dead: Vec::new(),
             next_wish: 0,
+            doubled: 0,
             steps: 0,
             scenario,
         };
@@ -299,10 +302,13 @@ impl Cluster {
             Action::Send(send) => self.send(lane, *send),
             Action::Answer(answered) => self.answered(lane, *answered),
             Action::Kill { executor, cause } => {
-                self.judge_kill(lane, executor.0 as usize, &cause);
-                self.end_executor(lane, executor.0 as usize, &cause);
+                let place = executor.0 as usize;
+                // Its deadline and a grace period may have passed at once.
+                if !self.has_ended(lane, place) {
+                    self.judge_kill(lane, place, &cause);
+                    self.end_executor(lane, place, &cause);
+                }
             }
-
             Action::Stop(executor) => self.stop_executor(lane, executor.0 as usize),
             Action::ExecutorWanted {
                 deployment,

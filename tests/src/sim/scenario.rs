@@ -7,7 +7,7 @@ use engine::plan::{DeploymentId, Limits, Plan, WorkerIndex};
 use std::collections::VecDeque;
 
 /// How often things go wrong, each in a thousand occasions.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Faults {
     /// A function returns an error.
     pub failures: u32,
@@ -23,12 +23,27 @@ pub struct Faults {
     pub start_errors: u32,
     /// A payload cannot be taken in where it arrives.
     pub refused_payloads: u32,
+    /// A state event arrives twice.
+    pub doubles: u32,
     /// A client's inputs are not what the workflow takes.
     pub wrong_inputs: u32,
     /// At a step: a connection breaks, in one direction.
     pub breaks: u32,
     /// At a step: a worker dies; it may come back without its deployments.
     pub crashes: u32,
+}
+
+impl Faults {
+    /// Whether no invocation that was taken may fail for them.
+    #[must_use]
+    pub fn are_harmless(self) -> bool {
+        let harmless = Self {
+            wrong_inputs: self.wrong_inputs,
+            doubles: self.doubles,
+            ..Self::default()
+        };
+        self == harmless
+    }
 }
 
 /// What happens to deployments while invocations run.

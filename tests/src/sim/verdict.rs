@@ -1,8 +1,9 @@
 //! What must hold when nothing can happen any more.
 
 use super::Cluster;
-use super::clients::Outcome;
+use super::clients::{Asked, Outcome};
 use engine::core::CoreCounters;
+use engine::plan::NodeId;
 
 /// What a run has seen: that a test of rare things did see them.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -19,8 +20,16 @@ pub struct Tally {
     pub activations: u64,
     /// Activations that were tried again.
     pub retries: u64,
-    /// What came too late.
+    /// Activations that took too long.
+    pub timeouts: u64,
+    /// What came too late, or twice.
     pub late: u64,
+    /// In what ended well: nodes that several others wait for.
+    pub fan_outs: u64,
+    /// Nodes that wait for several others.
+    pub fan_ins: u64,
+    /// Foreach nodes without an item, with one, and with many.
+    pub foreach_of: [u64; 3],
     /// Events of the simulation.
     pub steps: u64,
 }
@@ -33,7 +42,13 @@ impl std::ops::AddAssign for Tally {
         self.cut += other.cut;
         self.activations += other.activations;
         self.retries += other.retries;
+        self.timeouts += other.timeouts;
         self.late += other.late;
+        self.fan_outs += other.fan_outs;
+        self.fan_ins += other.fan_ins;
+        for (sum, more) in self.foreach_of.iter_mut().zip(other.foreach_of) {
+            *sum += more;
+        }
         self.steps += other.steps;
     }
 }
@@ -122,18 +137,26 @@ impl Cluster {
         let counters: Vec<CoreCounters> =
             self.lanes.iter().map(|lane| lane.core.counters()).collect();
         let sum = |of: fn(&CoreCounters) -> u64| counters.iter().map(of).sum::<u64>();
-        let tally = Tally {
+        let mut tally = Tally {
             well: count(Outcome::Well),
             failed: count(Outcome::Failed),
             refused: count(Outcome::Refused),
             cut: count(Outcome::Cut),
             activations: sum(|counters| counters.activations),
             retries: sum(|counters| counters.retries),
+            timeouts: sum(|counters| counters.timeouts),
             late: sum(|counters| counters.late_dropped),
             steps: self.steps,
+            ..Tally::default()
         };
+        for asked in self.asked.iter().filter(|a| a.outcome == Outcome::Well) {
+            self.count_shapes(asked, &mut tally);
+        }
+        if self.scenario.faults.are_harmless() {
+            assert_eq!((tally.failed, tally.cut), (0, 0));
+        }
         if tally.failed == 0 && self.lost_workers.is_empty() {
-            let nodes = |asked: &super::Asked| {
+            let nodes = |asked: &Asked| {
                 self.scenario.deployments[asked.deployment]
                     .workflow
                     .nodes
@@ -156,8 +179,32 @@ impl Cluster {
                 .map(|asked| u64::from(asked.attempts_lost))
                 .sum::<u64>();
             assert_eq!(tally.retries, lost);
-            assert_eq!(tally.late, 0, "nothing is late where nothing fails");
+            assert_eq!(
+                tally.late, self.doubled,
+                "nothing else is late where nothing fails"
+            );
         }
         tally
+    }
+
+    fn count_shapes(&self, asked: &Asked, tally: &mut Tally) {
+        let nodes = &self.scenario.deployments[asked.deployment].workflow.nodes;
+        let mut successors = vec![0; nodes.len()];
+        for (id, node) in nodes.iter().enumerate() {
+            let predecessors = node.predecessors();
+            tally.fan_ins += u64::from(predecessors.len() > 1);
+            for predecessor in predecessors {
+                successors[predecessor as usize] += 1;
+            }
+            if node.foreach.is_some() {
+                let first = (id as NodeId, 0);
+                let items = asked
+                    .expected
+                    .activations
+                    .range(first..=(first.0, u32::MAX));
+                tally.foreach_of[items.count().min(2)] += 1;
+            }
+        }
+        tally.fan_outs += successors.into_iter().filter(|count| *count > 1).count() as u64;
     }
 }
