@@ -116,10 +116,10 @@ fn absorb(seed: u64, datum: &Datum) -> u64 {
 }
 
 fn make(choices: &mut Random, inputs: &[Datum]) -> Made {
-    if choices.chance(250) {
-        if let Some(part) = part(choices, inputs) {
-            return part;
-        }
+    if choices.chance(250)
+        && let Some(part) = part(choices, inputs)
+    {
+        return part;
     }
     let length = choices.below(FRESH_BYTES_MAX + 1);
     Made::Fresh((0..length).map(|_| choices.bits() as u8).collect())

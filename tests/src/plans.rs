@@ -221,10 +221,10 @@ impl Planner<'_> {
                 continue;
             }
             for source in node.reads() {
-                if let Source::Output { node, output } = source {
-                    if node == producer {
-                        consumers.entry(worker).or_default().insert(output);
-                    }
+                if let Source::Output { node, output } = source
+                    && node == producer
+                {
+                    consumers.entry(worker).or_default().insert(output);
                 }
             }
             if node.after.contains(&producer) {

@@ -489,6 +489,31 @@ fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
 }
 
 #[test]
+fn a_backoff_beyond_all_time_is_long_and_not_short() {
+    let mut stubborn = node(&[]);
+    stubborn.retry = Retry {
+        attempts: 1000,
+        backoff_ms: u32::MAX,
+    };
+    let mut core = core_of(0);
+    core.deploy(plan_of(&workflow(vec![stubborn], vec![1]), 1, &[0], FIRST));
+    core.activate(0, FIRST);
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    let mut last_ns = 0;
+    for attempt in 1..40 {
+        let start = starts(&actions(&mut core))[0];
+        assert_eq!(start.attempt, attempt);
+        core.failed(last_ns, start.executor, start.activation, "no".into())
+            .unwrap();
+        let due_ns = core.next_timer_ns().unwrap();
+        assert!(due_ns == u64::MAX || due_ns - last_ns >= u64::from(u32::MAX) * 1_000_000);
+        last_ns = due_ns;
+        core.tick(due_ns);
+    }
+}
+
+#[test]
 fn a_pool_grows_to_its_scale_while_a_wide_foreach_waits() {
     let mut list = node(&[]);
     list.outputs = vec![Kind::List];

@@ -929,14 +929,14 @@ impl Core {
         self.counters.retries += 1;
         let attempt = running.attempt + 1;
         let doublings = (running.attempt - 1).min(20);
-        let backoff_ns = (u64::from(retry.backoff_ms) * 1_000_000) << doublings;
+        let backoff_ns = (u64::from(retry.backoff_ms) * 1_000_000).saturating_mul(1 << doublings);
         if backoff_ns == 0 {
             self.dispatch(now_ns, place, running.node, running.item, attempt, NO_MAKER);
             return;
         }
         let (node, item) = (running.node, running.item);
         self.set_timer(
-            now_ns + backoff_ns,
+            now_ns.saturating_add(backoff_ns),
             Timer::Retry {
                 place,
                 generation,

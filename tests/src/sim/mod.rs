@@ -237,10 +237,10 @@ impl Cluster {
         while self.scenario.stages.front().is_some_and(Vec::is_empty) {
             self.scenario.stages.pop_front();
         }
-        if let Some(stage) = self.scenario.stages.front() {
-            if events.is_empty() || self.random.chance(150) {
-                events.extend((0..stage.len()).map(Event::Order));
-            }
+        if let Some(stage) = self.scenario.stages.front()
+            && (events.is_empty() || self.random.chance(150))
+        {
+            events.extend((0..stage.len()).map(Event::Order));
         }
         events
     }
