@@ -10,6 +10,7 @@ use faasflow_tests::workflow::{Shape, Timeouts};
 
 /// Plays `cases` seeds from `first`; `seen` says whether they were what the test is about, if all were played.
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "shown by scripts/simulate")]
 fn play(first: u64, cases: u64, bounds: Bounds, seen: impl FnOnce(&Tally) -> bool) {
     let mut tally = Tally::default();
     let played = each_seed(first, cases, |seed| {

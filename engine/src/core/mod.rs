@@ -14,21 +14,31 @@
 //! | `invocation` | what is kept of one invocation |
 //! | `lease` | who needs which range |
 //! | `pool` | executors and what waits for them |
-//! | `flow` | triggering, completion, failure, retries |
-//! | `door` | clients and peers: taking, beginning, answering |
+//! | `door` | clients: taking or refusing, and telling the participants |
+//! | `peers` | what lanes of peers tell |
+//! | `flow` | triggering, starting, completion, retries |
+//! | `outputs` | what activations return |
+//! | `payloads` | into slots, out to others, and let go of |
+//! | `end` | answering, failing, cleaning up |
+//! | `timers` | what is due when |
 //! | `doors` | peers that come and go |
-//! | `report` | times and bytes for those who ask |
 //! | `retire` | deployments on their way out |
+//! | `report` | times and bytes for those who ask |
 
 mod door;
 mod doors;
+mod end;
 mod flow;
 mod invocation;
 pub mod lease;
+mod outputs;
+mod payloads;
+mod peers;
 mod pool;
 mod program;
 mod report;
 mod retire;
+mod timers;
 
 pub use pool::ExecutorId;
 
@@ -46,6 +56,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 use thiserror::Error;
+use timers::Timer;
 
 /// What identifies and bounds a lane's core.
 #[derive(Clone, Debug)]
@@ -290,33 +301,6 @@ pub struct CoreCounters {
     pub timeouts: u64,
     pub late_dropped: u64,
     pub events_received: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Timer {
-    Retry {
-        place: Place,
-        generation: u32,
-        node: LocalNode,
-        item: u32,
-        attempt: u32,
-    },
-    Timeout {
-        executor: ExecutorId,
-    },
-    Grace {
-        executor: ExecutorId,
-        place: Place,
-        generation: u32,
-    },
-    KeepAlive {
-        deployment: DeploymentId,
-        pool: u16,
-    },
-    Orphan {
-        place: Place,
-        generation: u32,
-    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -612,11 +596,6 @@ impl Core {
             Some(deployment) => deployment,
             None => unreachable!("a deployment stays while it has invocations or executors"),
         }
-    }
-
-    fn set_timer(&mut self, due_ns: u64, timer: Timer) {
-        self.timers_set += 1;
-        self.timers.push(Reverse((due_ns, self.timers_set, timer)));
     }
 }
 

@@ -1,7 +1,10 @@
-//! Executors as the core sees them: who is idle, who runs what, and what waits for one.
+//! Executors as the core sees them: who is idle, who runs what, and what waits for one; how they join, rest and leave.
 
 use super::invocation::Place;
 use super::program::LocalNode;
+use super::timers::Timer;
+use super::{Action, Core};
+use crate::plan::DeploymentId;
 use std::collections::VecDeque;
 
 /// An executor, by its place in the lane's table. A place is used again only after the core was told that its executor
@@ -81,4 +84,219 @@ pub(crate) struct Executor {
     /// When its timer is due, if one is set.
     pub(crate) timer_due_ns: Option<u64>,
     pub(crate) idle_since_ns: u64,
+}
+
+impl Core {
+    /// An executor has greeted and is idle. The lane chooses the place; it must be free.
+    pub fn executor_joined(
+        &mut self,
+        now_ns: u64,
+        id: ExecutorId,
+        deployment: DeploymentId,
+        executable: u16,
+    ) {
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
+            // The deployment went while the executor started.
+            self.actions.push(Action::Stop(id));
+            return;
+        };
+        let place = id.0 as usize;
+        if self.executors.len() <= place {
+            self.executors.resize_with(place + 1, || None);
+        }
+        self.executors[place] = Some(Executor {
+            deployment: index,
+            pool: executable,
+            activation: 0,
+            running: None,
+            deadline_ns: None,
+            timer_due_ns: None,
+            idle_since_ns: now_ns,
+        });
+        let pool = &mut self.deployment_mut(index).pools[usize::from(executable)];
+        pool.members += 1;
+        pool.wanted = pool.wanted.saturating_sub(1);
+        self.executor_idle(now_ns, id);
+        // A wide foreach waits as one entry, whatever its width: the pool grows by one more until it has its scale.
+        self.want_executor(index, executable);
+        self.drain_ended(now_ns);
+    }
+
+    /// No executor could be started. If none is left or under way, what waits for one fails.
+    pub fn executor_refused(
+        &mut self,
+        now_ns: u64,
+        deployment: DeploymentId,
+        executable: u16,
+        reason: &str,
+    ) {
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
+            return;
+        };
+        let pool = &mut self.deployment_mut(index).pools[usize::from(executable)];
+        pool.wanted = pool.wanted.saturating_sub(1);
+        if pool.members + pool.wanted > 0 {
+            return;
+        }
+        for waiting in std::mem::take(&mut pool.waiting) {
+            let (node, attempt) = match waiting.ready {
+                Ready::Activation { node, attempt, .. } => (node, attempt),
+                Ready::Fan { node } => (node, 1),
+            };
+            if self.is_current(waiting.place, waiting.generation) {
+                self.fail_node(
+                    now_ns,
+                    waiting.place,
+                    node,
+                    attempt,
+                    format!("no executor could be started: {reason}"),
+                );
+            }
+        }
+    }
+
+    /// An executor gets no more work, and why: what it ran has failed. Its process is still to end, and
+    /// [`Core::executor_left`] to follow; until then there is no room for another in its place.
+    pub fn executor_condemned(&mut self, now_ns: u64, id: ExecutorId, cause: &str) {
+        let Some(executor) = self
+            .executors
+            .get_mut(id.0 as usize)
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        let (deployment, pool, running) =
+            (executor.deployment, executor.pool, executor.running.take());
+        let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
+        pool.idle.retain(|idle| *idle != id);
+        self.lost(now_ns, running, cause);
+    }
+
+    /// An executor's process has ended, and why. What it ran has failed.
+    pub fn executor_left(&mut self, now_ns: u64, id: ExecutorId, cause: &str) {
+        let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        let (deployment, pool_index) = (executor.deployment, executor.pool);
+        let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
+        pool.idle.retain(|idle| *idle != id);
+        pool.members -= 1;
+        self.want_executor(deployment, pool_index);
+        self.lost(now_ns, executor.running, cause);
+    }
+
+    /// What an executor ran has come to nothing with it.
+    fn lost(&mut self, now_ns: u64, running: Option<Running>, cause: &str) {
+        if let Some(running) = running {
+            self.attempt_failed(now_ns, running, cause.to_owned());
+        }
+        self.drain_ended(now_ns);
+    }
+
+    /// An executor has nothing to do: give it what waits, or let it idle.
+    pub(super) fn executor_idle(&mut self, now_ns: u64, id: ExecutorId) {
+        let Some(executor) = self.executors[id.0 as usize].as_mut() else {
+            return;
+        };
+        executor.idle_since_ns = now_ns;
+        let (deployment, pool_index) = (executor.deployment, executor.pool);
+        loop {
+            let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
+            let Some(waiting) = pool.waiting.pop_front() else {
+                pool.idle.push(id);
+                if pool.members > 1 {
+                    self.arm_keep_alive(now_ns, deployment, pool_index);
+                }
+                return;
+            };
+            if !self.is_current(waiting.place, waiting.generation) {
+                continue;
+            }
+            match waiting.ready {
+                Ready::Activation {
+                    node,
+                    item,
+                    attempt,
+                } => {
+                    self.start(now_ns, id, waiting.place, node, item, attempt);
+                }
+                Ready::Fan { node } => {
+                    let Some(item) = self.next_item(waiting.place, node) else {
+                        continue;
+                    };
+                    self.take_item(waiting.place, node);
+                    self.start(now_ns, id, waiting.place, node, item, 1);
+                    if self.next_item(waiting.place, node).is_some() {
+                        // To the back: a wide foreach shares its executors with what else waits.
+                        self.deployment_mut(deployment).pools[usize::from(pool_index)]
+                            .waiting
+                            .push_back(waiting);
+                    }
+                }
+            }
+            return;
+        }
+    }
+
+    pub(super) fn want_executor(&mut self, deployment: u32, pool_index: u16) {
+        // An executor may leave after the last invocation of a retired deployment went, and the deployment with it.
+        let Some(state) = self.deployments[deployment as usize].as_mut() else {
+            return;
+        };
+        let pool = &mut state.pools[usize::from(pool_index)];
+        if pool.wants_one_more() {
+            pool.wanted += 1;
+            let deployment = state.program.plan.deployment;
+            self.actions.push(Action::ExecutorWanted {
+                deployment,
+                executable: pool_index,
+            });
+        }
+    }
+
+    pub(super) fn end_idle_executors(&mut self, now_ns: u64, id: DeploymentId, pool_index: u16) {
+        let keep_alive_ns = self.config.keep_alive_ns;
+        let Some(deployment) = self.deployment_by_id.get(&id).copied() else {
+            return;
+        };
+        let Some(state) = self.deployments[deployment as usize].as_mut() else {
+            return;
+        };
+        state.keep_alive_armed[usize::from(pool_index)] = false;
+        let pool = &mut state.pools[usize::from(pool_index)];
+        while pool.members > 1 {
+            let Some(longest) = pool.idle.first().copied() else {
+                break;
+            };
+            let idle_since_ns = self.executors[longest.0 as usize]
+                .as_ref()
+                .map_or(now_ns, |e| e.idle_since_ns);
+            if idle_since_ns + keep_alive_ns > now_ns {
+                break;
+            }
+            pool.idle.remove(0);
+            pool.members -= 1;
+            self.executors[longest.0 as usize] = None;
+            self.actions.push(Action::Stop(longest));
+        }
+        self.arm_keep_alive(now_ns, deployment, pool_index);
+    }
+
+    fn arm_keep_alive(&mut self, now_ns: u64, deployment: u32, pool_index: u16) {
+        let due_ns = now_ns + self.config.keep_alive_ns;
+        let state = self.deployment_mut(deployment);
+        let pool = &state.pools[usize::from(pool_index)];
+        let armed = &mut state.keep_alive_armed[usize::from(pool_index)];
+        if pool.members > 1 && !pool.idle.is_empty() && !*armed {
+            *armed = true;
+            let deployment = state.program.plan.deployment;
+            self.set_timer(
+                due_ns,
+                Timer::KeepAlive {
+                    deployment,
+                    pool: pool_index,
+                },
+            );
+        }
+    }
 }

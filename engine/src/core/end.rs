@@ -1,0 +1,197 @@
+//! How invocations end, well or not: who is told, and how everything that they held comes back.
+
+use super::invocation::{Phase, Place};
+use super::pool::ExecutorId;
+use super::program::Program;
+use super::timers::Timer;
+use super::{Action, Answered, Core, DeploymentState, Outbound, Outgoing, Send};
+use crate::wire::Failure;
+use std::rc::Rc;
+
+impl Core {
+    /// All local nodes have ended.
+    pub(super) fn part_ended(&mut self, place: Place) {
+        let program = Rc::clone(self.program_of(place));
+        let invocation = &self.invocations[place as usize];
+        if let Some(entry) = invocation.entry.as_ref() {
+            if entry.parts_left == 0 {
+                self.answer(place, &program);
+            }
+            return;
+        }
+        let id = invocation.id;
+        let report = invocation
+            .timing
+            .as_ref()
+            .map(|timing| timing.reports(&program))
+            .unwrap_or_default();
+        let outputs = self.outputs_here(place, &program);
+        self.actions.push(Action::Send(Box::new(Send {
+            worker_hash: (id.0 >> 96) as u32,
+            to_lane: id.lane(),
+            invocation: id,
+            deployment: program.plan.deployment,
+            body: Outbound::PartDone { outputs, report },
+        })));
+        self.free(place);
+    }
+
+    fn outputs_here(&mut self, place: Place, program: &Program) -> Vec<(u16, Outgoing)> {
+        program
+            .outputs_here
+            .iter()
+            .map(|from| (from.output, self.outgoing(place, from.slot)))
+            .collect()
+    }
+
+    pub(super) fn answer(&mut self, place: Place, program: &Program) {
+        let mut outputs = self.outputs_here(place, program);
+        let invocation = &mut self.invocations[place as usize];
+        let Some(entry) = invocation.entry.take() else {
+            return;
+        };
+        let mut report = entry.reports;
+        if let Some(timing) = invocation.timing.as_ref() {
+            report.extend(timing.reports(program));
+            report.sort_by_key(|node| node.id);
+        }
+        outputs.extend(entry.outputs);
+        outputs.sort_by_key(|(number, _)| *number);
+        let named = outputs
+            .into_iter()
+            .map(|(number, outgoing)| {
+                (
+                    program.plan.outputs[usize::from(number)].name.clone(),
+                    outgoing,
+                )
+            })
+            .collect();
+        self.counters.invocations_ended += 1;
+        self.actions.push(Action::Answer(Box::new(Answered {
+            client: entry.client,
+            request: entry.request,
+            invocation: self.invocations[place as usize].id,
+            started_ns: entry.started_ns,
+            result: Ok(named),
+            report,
+        })));
+        self.left_the_door(place);
+        self.free(place);
+    }
+
+    fn left_the_door(&mut self, place: Place) {
+        self.in_flight -= 1;
+        let index = self.invocations[place as usize].deployment;
+        self.deployment_mut(index).taken -= 1;
+    }
+
+    /// An invocation cannot go on: tell whom it concerns, and end it.
+    pub(super) fn fail(&mut self, now_ns: u64, place: Place, failure: Failure) {
+        let program = Rc::clone(self.program_of(place));
+        let invocation = &mut self.invocations[place as usize];
+        if invocation.phase == Phase::Pending {
+            self.pending_failures.entry(place).or_insert(failure);
+            return;
+        }
+        if invocation.phase != Phase::Running {
+            return;
+        }
+        let id = invocation.id;
+        let Some(entry) = invocation.entry.take() else {
+            self.actions.push(Action::Send(Box::new(Send {
+                worker_hash: (id.0 >> 96) as u32,
+                to_lane: id.lane(),
+                invocation: id,
+                deployment: program.plan.deployment,
+                body: Outbound::PartFailed(failure),
+            })));
+            self.end(now_ns, place);
+            return;
+        };
+        let mut report = entry.reports;
+        if let Some(timing) = self.invocations[place as usize].timing.as_ref() {
+            report.extend(timing.reports(&program));
+            report.sort_by_key(|node| node.id);
+        }
+        self.counters.invocations_failed += 1;
+        self.actions.push(Action::Answer(Box::new(Answered {
+            client: entry.client,
+            request: entry.request,
+            invocation: id,
+            started_ns: entry.started_ns,
+            result: Err(failure),
+            report,
+        })));
+        for (_, outgoing) in entry.outputs {
+            self.let_go_all(outgoing.payloads());
+        }
+        for worker in &program.others {
+            self.send(place, &program, *worker, Outbound::Forget);
+        }
+        self.left_the_door(place);
+        self.end(now_ns, place);
+    }
+
+    /// Nothing of the invocation starts any more; what runs has a grace period.
+    pub(super) fn end(&mut self, now_ns: u64, place: Place) {
+        let invocation = &mut self.invocations[place as usize];
+        if matches!(invocation.phase, Phase::Free | Phase::Over) {
+            return;
+        }
+        invocation.phase = Phase::Over;
+        if invocation.running > 0 {
+            let (due_ns, generation) = (now_ns + self.config.grace_ns, invocation.generation);
+            for index in 0..self.executors.len() as u32 {
+                let executor = ExecutorId(index);
+                if self.runs_for(executor, place, generation) {
+                    self.set_timer(
+                        due_ns,
+                        Timer::Grace {
+                            executor,
+                            place,
+                            generation,
+                        },
+                    );
+                }
+            }
+        }
+        self.free_if_over(now_ns, place);
+    }
+
+    pub(super) fn free_if_over(&mut self, _now_ns: u64, place: Place) {
+        let invocation = &self.invocations[place as usize];
+        if invocation.phase == Phase::Over && invocation.running == 0 {
+            self.free(place);
+        }
+    }
+
+    /// Lets go of everything that the invocation holds.
+    pub(super) fn free(&mut self, place: Place) {
+        for slot in 0..self.invocations[place as usize].slots.len() as u32 {
+            self.clear_slot(place, slot);
+        }
+        for node in 0..self.invocations[place as usize].nodes.len() {
+            if let Some(fan) = self.invocations[place as usize].nodes[node].fan.take() {
+                fan.gathered
+                    .into_iter()
+                    .flatten()
+                    .for_each(|list| self.close_list(list));
+            }
+        }
+        let invocation = &mut self.invocations[place as usize];
+        if invocation.timing.take().is_some() {
+            self.timed -= 1;
+        }
+        invocation.phase = Phase::Free;
+        invocation.generation = invocation.generation.wrapping_add(1);
+        let (id, index) = (invocation.id, invocation.deployment);
+        self.place_by_id.remove(&id);
+        self.pending_failures.remove(&place);
+        self.free.push(place);
+        let deployment = self.deployment_mut(index);
+        deployment.instances -= 1;
+        if deployment.state == DeploymentState::Retiring {
+            self.settle(index);
+        }
+    }
+}

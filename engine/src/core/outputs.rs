@@ -1,0 +1,194 @@
+//! What activations return: checked whole before anything is changed by it, stored, and gathered in the order of items.
+
+use super::invocation::{NO_MAKER, Place, Value};
+use super::lease::Payload;
+use super::pool::{ExecutorId, Running};
+use super::program::{LocalNode, Node, Program, is_list};
+use super::{CompletionError, Core, Output, Piece};
+use std::rc::Rc;
+
+impl Core {
+    pub(super) fn check_outputs(
+        &self,
+        running: Running,
+        node: &Node,
+        program: &Program,
+        outputs: &[Output],
+    ) -> Result<(), CompletionError> {
+        if outputs.len() != node.outputs.len() {
+            return Err(CompletionError::Outputs {
+                got: outputs.len(),
+                declared: node.outputs.len(),
+            });
+        }
+        for (output, declared) in outputs.iter().zip(&node.outputs) {
+            match (output, is_list(declared.kind)) {
+                (Output::One(piece), false) => self.check_piece(running, program, *piece)?,
+                (Output::List(pieces), true) => {
+                    for piece in pieces {
+                        self.check_piece(running, program, *piece)?;
+                    }
+                }
+                _ => return Err(CompletionError::Kind),
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check_piece(
+        &self,
+        running: Running,
+        program: &Program,
+        piece: Piece,
+    ) -> Result<(), CompletionError> {
+        match piece {
+            Piece::Empty | Piece::Own(_) => Ok(()),
+            Piece::Alias { .. } => self
+                .alias(running, program, piece)
+                .map(|_| ())
+                .ok_or(CompletionError::Alias),
+        }
+    }
+
+    /// The part of an input that an alias names.
+    fn alias(&self, running: Running, program: &Program, piece: Piece) -> Option<Payload> {
+        let Piece::Alias {
+            input,
+            item,
+            offset,
+            length,
+        } = piece
+        else {
+            return None;
+        };
+        let invocation = &self.invocations[running.place as usize];
+        let from = *program.nodes[running.node as usize]
+            .inputs
+            .get(usize::from(input))?;
+        let value = self.input(invocation, program, running.node, running.item, from);
+        let whole = match (value, item) {
+            (Value::One(payload), None) => payload,
+            (Value::List(list), Some(item)) => *self.lists.get(list).get(item as usize)?,
+            _ => return None,
+        };
+        whole.part(offset, length)
+    }
+
+    /// Takes charge of a checked piece.
+    #[inline]
+    fn take_piece(&mut self, running: Running, piece: Piece) -> Payload {
+        match piece {
+            Piece::Empty => Payload::EMPTY,
+            Piece::Own(range) => self.leases.take(range),
+            Piece::Alias { .. } => {
+                let program = Rc::clone(self.program_of(running.place));
+                let payload = self
+                    .alias(running, &program, piece)
+                    .unwrap_or(Payload::EMPTY);
+                self.leases.hold(payload);
+                payload
+            }
+        }
+    }
+
+    pub(super) fn store_outputs(
+        &mut self,
+        running: Running,
+        node: &Node,
+        outputs: &[Output],
+        maker: ExecutorId,
+    ) {
+        for (output, slot) in outputs.iter().zip(&node.output_slots) {
+            let Some(slot) = slot else {
+                self.drop_outputs(std::slice::from_ref(output));
+                continue;
+            };
+            let (value, bytes) = match output {
+                Output::One(piece) => {
+                    let payload = self.take_piece(running, *piece);
+                    (Value::One(payload), payload.length())
+                }
+                Output::List(pieces) => {
+                    let list = self.lists.open();
+                    let mut bytes = 0;
+                    for piece in pieces {
+                        let payload = self.take_piece(running, *piece);
+                        bytes += payload.length();
+                        self.lists.get_mut(list).push(payload);
+                    }
+                    (Value::List(list), bytes)
+                }
+            };
+            self.set_slot(running.place, *slot, value, bytes, maker.0);
+        }
+    }
+
+    /// Puts one item's outputs in their places; true if it was the last item.
+    pub(super) fn store_item(&mut self, running: Running, node: &Node, outputs: &[Output]) -> bool {
+        for (index, output) in outputs.iter().enumerate() {
+            let gathered = {
+                let state = &self.invocations[running.place as usize].nodes[running.node as usize];
+                state.fan.as_ref().and_then(|fan| fan.gathered[index])
+            };
+            match (gathered, output) {
+                (Some(list), Output::One(piece)) => {
+                    let payload = self.take_piece(running, *piece);
+                    self.lists.get_mut(list)[running.item as usize] = payload;
+                }
+                _ => self.drop_outputs(std::slice::from_ref(output)),
+            }
+        }
+        self.release_item(running, node);
+        let Some(fan) = self.invocations[running.place as usize].nodes[running.node as usize]
+            .fan
+            .as_mut()
+        else {
+            return false;
+        };
+        fan.left -= 1;
+        fan.left == 0
+    }
+
+    /// An item that only this foreach reads is not kept until the last one has ended.
+    fn release_item(&mut self, running: Running, node: &Node) {
+        let Some(slot) = node.foreach else { return };
+        let state = self.invocations[running.place as usize].slots[slot as usize];
+        if let (Value::List(list), 1) = (state.value, state.uses) {
+            let item = &mut self.lists.get_mut(list)[running.item as usize];
+            let payload = std::mem::replace(item, Payload::EMPTY);
+            self.let_go(payload);
+        }
+    }
+
+    /// All items have ended: their outputs become lists.
+    pub(super) fn gather(&mut self, place: Place, index: LocalNode, node: &Node) {
+        let Some(fan) = self.invocations[place as usize].nodes[index as usize]
+            .fan
+            .take()
+        else {
+            return;
+        };
+        for (slot, gathered) in node.output_slots.iter().zip(fan.gathered) {
+            if let (Some(slot), Some(list)) = (slot, gathered) {
+                let bytes = self.lists.get(list).iter().map(Payload::length).sum();
+                self.set_slot(place, *slot, Value::List(list), bytes, NO_MAKER);
+            }
+        }
+    }
+
+    /// Gives back outputs that nobody will read.
+    pub(super) fn drop_outputs(&mut self, outputs: &[Output]) {
+        for output in outputs {
+            let pieces = match output {
+                Output::One(piece) => std::slice::from_ref(piece),
+                Output::List(pieces) => pieces,
+            };
+            for piece in pieces {
+                if let Piece::Own(range) = piece {
+                    self.release(*range);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Payloads of an invocation: into their slots, out to clients and peers, and let go of. Who holds one counts it.
+
+use super::invocation::{ListId, NO_MAKER, Place, Value};
+use super::lease::Payload;
+use super::program::Program;
+use super::{Action, Core, Incoming, Outgoing};
+use crate::wire::Failure;
+use faasstore::descriptor::PayloadRef;
+
+impl Core {
+    #[inline]
+    pub(super) fn set_slot(
+        &mut self,
+        place: Place,
+        slot: u32,
+        value: Value,
+        bytes: u64,
+        maker: u32,
+    ) {
+        let invocation = &mut self.invocations[place as usize];
+        let state = &mut invocation.slots[slot as usize];
+        state.value = value;
+        state.maker = maker;
+        if let Some(timing) = invocation.timing.as_mut() {
+            timing.slot_bytes[slot as usize] = bytes;
+        }
+    }
+
+    pub(super) fn clear_slot(&mut self, place: Place, slot: u32) {
+        let state = &mut self.invocations[place as usize].slots[slot as usize];
+        match std::mem::replace(&mut state.value, Value::Unset) {
+            Value::Unset => {}
+            Value::One(payload) => self.let_go(payload),
+            Value::List(list) => self.close_list(list),
+        }
+    }
+
+    pub(super) fn close_list(&mut self, list: ListId) {
+        let Self {
+            lists,
+            leases,
+            actions,
+            ..
+        } = self;
+        lists.close(list, leases, |range| actions.push(Action::Release(range)));
+    }
+
+    pub(super) fn release(&mut self, range: PayloadRef) {
+        if range.is_range() {
+            self.actions.push(Action::Release(range));
+        }
+    }
+
+    /// What a slot holds, held once more for sending.
+    pub(super) fn outgoing(&mut self, place: Place, slot: u32) -> Outgoing {
+        match self.invocations[place as usize].slots[slot as usize].value {
+            Value::Unset => Outgoing::One(Payload::EMPTY),
+            Value::One(payload) => {
+                self.leases.hold(payload);
+                Outgoing::One(payload)
+            }
+            Value::List(list) => {
+                let items = self.lists.get(list).to_vec();
+                for item in &items {
+                    self.leases.hold(*item);
+                }
+                Outgoing::List(items)
+            }
+        }
+    }
+
+    /// Puts an incoming payload into its slot; returns why the invocation must fail, if it must.
+    pub(super) fn receive(
+        &mut self,
+        place: Place,
+        slot: Option<u32>,
+        incoming: Incoming,
+        of: &str,
+        program: &Program,
+    ) -> Option<Failure> {
+        if let Incoming::Refused(cause) = incoming {
+            return Some(self.payload_failure(of, program, cause));
+        }
+        let Some(slot) = slot else {
+            self.drop_incoming(&incoming);
+            return None;
+        };
+        let value = self.take_incoming(incoming);
+        let bytes = self.value_bytes(value);
+        self.clear_slot(place, slot);
+        self.set_slot(place, slot, value, bytes, NO_MAKER);
+        None
+    }
+
+    pub(super) fn take_incoming(&mut self, incoming: Incoming) -> Value {
+        match incoming {
+            Incoming::One(range) => Value::One(self.leases.take(range)),
+            Incoming::List { range, items } => {
+                let whole = self.leases.take(range);
+                let list = self.lists.open();
+                for (offset, length) in items {
+                    let part = whole.part(offset, length).unwrap_or(Payload::EMPTY);
+                    self.leases.hold(part);
+                    self.lists.get_mut(list).push(part);
+                }
+                self.let_go(whole);
+                Value::List(list)
+            }
+            Incoming::Refused(_) => Value::One(Payload::EMPTY),
+        }
+    }
+
+    pub(super) fn payload_failure(&self, of: &str, program: &Program, cause: String) -> Failure {
+        Failure::Payload {
+            node: of.to_owned(),
+            worker: program.my_name().to_owned(),
+            cause,
+        }
+    }
+
+    /// One more hold of a value, for sending.
+    pub(super) fn hold_value(&mut self, value: Value) -> Outgoing {
+        match value {
+            Value::Unset => Outgoing::One(Payload::EMPTY),
+            Value::One(payload) => {
+                self.leases.hold(payload);
+                Outgoing::One(payload)
+            }
+            Value::List(list) => {
+                let items = self.lists.get(list).to_vec();
+                items.iter().for_each(|item| self.leases.hold(*item));
+                Outgoing::List(items)
+            }
+        }
+    }
+
+    pub(super) fn drop_value(&mut self, value: Value) {
+        match value {
+            Value::Unset => {}
+            Value::One(payload) => self.let_go(payload),
+            Value::List(list) => self.close_list(list),
+        }
+    }
+
+    pub(super) fn value_bytes(&self, value: Value) -> u64 {
+        match value {
+            Value::Unset => 0,
+            Value::One(payload) => payload.length(),
+            Value::List(list) => self.lists.get(list).iter().map(Payload::length).sum(),
+        }
+    }
+
+    pub(super) fn drop_incoming(&mut self, incoming: &Incoming) {
+        match incoming {
+            Incoming::One(range) | Incoming::List { range, .. } => self.release(*range),
+            Incoming::Refused(_) => {}
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What lanes of peers tell: that an invocation begins, how its nodes elsewhere and its other parts end, and that it is
+//! over.
+//!
+//! The lane that takes an invocation tells every other participant of it once ([`Outbound::Begin`]), before anything else
+//! of it and in the order of its sequence numbers. So a participant knows of an event that comes first that the beginning
+//! will follow, and of one that comes after the end that it is late.
+
+use super::doors::entry_lane;
+use super::invocation::{NO_MAKER, Phase, Place};
+use super::program::Program;
+use super::report::Timing;
+use super::{Action, Core, Incoming, Outbound, Send};
+use crate::plan::{DeploymentId, NodeId};
+use crate::wire::{Failure, NodeReport};
+use faasstore::descriptor::InvocationId;
+use std::rc::Rc;
+
+impl Core {
+    /// The entry worker tells of an invocation.
+    pub fn begin(
+        &mut self,
+        now_ns: u64,
+        deployment: DeploymentId,
+        id: InvocationId,
+        report: bool,
+        inputs: Vec<(u16, Incoming)>,
+    ) {
+        self.doors.begun(id);
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
+            // Not refused in silence: the entry worker learns of it, and its client.
+            self.refuse_part(id, deployment, inputs);
+            return;
+        };
+        let program = Rc::clone(self.program(index));
+        let place = match self.place_by_id.get(&id) {
+            Some(place) => *place,
+            None => self.open(id, index, &program, Phase::Pending),
+        };
+        if self.invocations[place as usize].phase != Phase::Pending {
+            // A second beginning: peers of one version never send it.
+            self.counters.late_dropped += 1;
+            inputs
+                .iter()
+                .for_each(|(_, incoming)| self.drop_incoming(incoming));
+            return;
+        }
+        self.owes_its_word(index, id);
+        self.invocations[place as usize].phase = Phase::Running;
+        if report {
+            self.invocations[place as usize].timing = Some(Box::new(Timing::new(&program)));
+            self.timed += 1;
+        }
+        let mut failure = self
+            .pending_failures
+            .remove(&place)
+            .or_else(|| self.loss(&program, id));
+        for (number, incoming) in inputs {
+            let slot = program
+                .input_slots
+                .get(usize::from(number))
+                .copied()
+                .flatten();
+            let name = program
+                .plan
+                .inputs
+                .get(usize::from(number))
+                .map_or("?", |input| input.name.as_str());
+            failure = self
+                .receive(place, slot, incoming, &format!("input {name}"), &program)
+                .or(failure);
+        }
+        if let Some(failure) = failure {
+            self.fail(now_ns, place, failure);
+            return;
+        }
+        for node in 0..program.nodes.len() as u32 {
+            // Those whose predecessors' events came before this word are ready as well as the roots.
+            if self.invocations[place as usize].nodes[node as usize].waiting == 0 {
+                self.ready(now_ns, place, node, NO_MAKER);
+            }
+        }
+        self.drain_ended(now_ns);
+    }
+
+    /// The entry worker's word of an invocation is under way, with payloads that take a while. Words of later ones may
+    /// come first; this keeps events of this one from being taken for late.
+    pub fn begin_coming(&mut self, deployment: DeploymentId, id: InvocationId) {
+        self.doors.begun(id);
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
+            return;
+        };
+        if !self.place_by_id.contains_key(&id) {
+            self.open_pending(id, index);
+        }
+    }
+
+    fn refuse_part(
+        &mut self,
+        id: InvocationId,
+        deployment: DeploymentId,
+        inputs: Vec<(u16, Incoming)>,
+    ) {
+        inputs
+            .iter()
+            .for_each(|(_, incoming)| self.drop_incoming(incoming));
+        let reason = format!("deployment {deployment} is not served here any more; try again");
+        self.actions.push(Action::Send(Box::new(Send {
+            worker_hash: (id.0 >> 96) as u32,
+            to_lane: id.lane(),
+            invocation: id,
+            deployment,
+            body: Outbound::PartFailed(Failure::Refused {
+                worker: String::new(),
+                reason,
+            }),
+        })));
+    }
+
+    /// A remote node has ended well.
+    pub fn state_event(
+        &mut self,
+        now_ns: u64,
+        deployment: DeploymentId,
+        id: InvocationId,
+        node: NodeId,
+        outputs: Vec<(u16, Incoming)>,
+    ) {
+        self.counters.events_received += 1;
+        let known = self.deployment_by_id.get(&deployment).copied();
+        let place = match (self.place_by_id.get(&id).copied(), known) {
+            (Some(place), _) => Some(place),
+            (None, Some(index)) if self.doors.expects(id) && !self.is_mine(id) => {
+                let place = self.open_pending(id, index);
+                self.await_beginning(now_ns, place);
+                Some(place)
+            }
+            _ => None,
+        };
+        let place = place.filter(|place| self.invocations[*place as usize].phase != Phase::Over);
+        let Some(place) = place else {
+            self.counters.late_dropped += 1;
+            outputs
+                .iter()
+                .for_each(|(_, incoming)| self.drop_incoming(incoming));
+            return;
+        };
+        let program = Rc::clone(self.program_of(place));
+        let producer = program.remote_producer(node).filter(|(remote, _)| {
+            let ended = &mut self.invocations[place as usize].remote_ended[*remote as usize];
+            // The same event twice has no effect; peers of one version never send it.
+            !std::mem::replace(ended, true)
+        });
+        let Some((_, producer)) = producer else {
+            self.counters.late_dropped += 1;
+            outputs
+                .iter()
+                .for_each(|(_, incoming)| self.drop_incoming(incoming));
+            return;
+        };
+        let mut failure = None;
+        for (output, incoming) in outputs {
+            let slot = producer.slots.get(&output).copied();
+            failure = self
+                .receive(place, slot, incoming, &producer.name, &program)
+                .or(failure);
+        }
+        if let Some(failure) = failure {
+            self.fail(now_ns, place, failure);
+            return;
+        }
+        for successor in &producer.successors {
+            let state = &mut self.invocations[place as usize].nodes[*successor as usize];
+            state.waiting -= 1;
+            if state.waiting == 0 {
+                self.ready(now_ns, place, *successor, NO_MAKER);
+            }
+        }
+        self.drain_ended(now_ns);
+    }
+
+    /// Whether it was taken at this lane's door, in whichever life of its worker.
+    pub(super) fn is_mine(&self, id: InvocationId) -> bool {
+        entry_lane(id) == (self.config.worker_hash, self.config.lane)
+    }
+
+    /// A participant has ended its part of an invocation taken here.
+    pub fn part_done(
+        &mut self,
+        now_ns: u64,
+        id: InvocationId,
+        outputs: Vec<(u16, Incoming)>,
+        report: Vec<NodeReport>,
+    ) {
+        let place = self.place_by_id.get(&id).copied();
+        let place = place.filter(|place| self.invocations[*place as usize].phase == Phase::Running);
+        let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_some())
+        else {
+            self.counters.late_dropped += 1;
+            outputs
+                .iter()
+                .for_each(|(_, incoming)| self.drop_incoming(incoming));
+            return;
+        };
+        let program = Rc::clone(self.program_of(place));
+        let mut failure = None;
+        for (number, incoming) in outputs {
+            let Some(output) = program.plan.outputs.get(usize::from(number)) else {
+                self.counters.late_dropped += 1;
+                self.drop_incoming(&incoming);
+                continue;
+            };
+            if let Incoming::Refused(cause) = incoming {
+                let of = format!("output {}", output.name);
+                failure = Some(self.payload_failure(&of, &program, cause));
+                continue;
+            }
+            let value = self.take_incoming(incoming);
+            let outgoing = self.hold_value(value);
+            self.drop_value(value);
+            if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
+                entry.outputs.push((number, outgoing));
+            }
+        }
+        if let Some(failure) = failure {
+            self.fail(now_ns, place, failure);
+            return;
+        }
+        let invocation = &mut self.invocations[place as usize];
+        let Some(entry) = invocation.entry.as_mut() else {
+            return;
+        };
+        entry.reports.extend(report);
+        entry.parts_left = entry.parts_left.saturating_sub(1);
+        if entry.parts_left == 0 && invocation.nodes_left == 0 {
+            self.answer(place, &program);
+        }
+    }
+
+    /// A participant has failed an invocation taken here.
+    pub fn part_failed(&mut self, now_ns: u64, id: InvocationId, failure: Failure) {
+        let place = self.place_by_id.get(&id).copied();
+        match place.filter(|place| self.invocations[*place as usize].phase == Phase::Running) {
+            Some(place) => self.fail(now_ns, place, failure),
+            None => self.counters.late_dropped += 1,
+        }
+    }
+
+    /// The entry worker says that an invocation is over.
+    pub fn forget(&mut self, now_ns: u64, id: InvocationId) {
+        let place = self.place_by_id.get(&id).copied();
+        // An invocation that was taken here is over when its client has its answer, whatever a peer says.
+        if let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_none())
+        {
+            self.end(now_ns, place);
+        }
+    }
+
+    /// Others tell of an invocation before its entry worker has.
+    fn open_pending(&mut self, id: InvocationId, index: u32) -> Place {
+        let program = Rc::clone(self.program(index));
+        let place = self.open(id, index, &program, Phase::Pending);
+        if let Some(failure) = self.loss(&program, id) {
+            self.pending_failures.insert(place, failure);
+        }
+        place
+    }
+
+    fn loss(&self, program: &Program, id: InvocationId) -> Option<Failure> {
+        self.unconnected(program, id).map(|worker| Failure::Worker {
+            worker: worker.to_owned(),
+            cause: "there is no connection from it at the moment".to_owned(),
+        })
+    }
+}
