@@ -286,6 +286,17 @@ fn an_event_of_an_invocation_that_was_decided_before_its_entry_worker_connected_
 }
 
 #[test]
+fn an_event_of_an_invocation_is_not_kept_when_its_entry_worker_is_lost_for_good() {
+    let mut core = second_of_two();
+    core.state_event(0, FIRST, taken_by(2, 1, 0), 0, Vec::new());
+    core.tick(GRACE_NS);
+    assert_eq!(core.held().0, 1, "its beginning may still come");
+    disconnects(&mut core, 2, "it died");
+    core.tick(GRACE_NS);
+    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+}
+
+#[test]
 fn an_event_that_overtakes_a_new_connection_is_kept_for_its_invocation() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "the connection broke");

@@ -149,7 +149,8 @@ impl Core {
                     self.counters.late_dropped += 1;
                     self.end(now_ns, place);
                 } else if self.doors.expects(id) {
-                    self.await_beginning(now_ns, place);
+                    // Whether the door closes too is said next.
+                    self.set_orphan_timer(now_ns, place);
                 } else {
                     self.give_up(place);
                 }
@@ -184,12 +185,15 @@ impl Core {
     /// Others have told of an invocation before its entry worker has: unless the connection stands by which that word
     /// would come, it is not waited for longer than a grace period.
     pub(super) fn await_beginning(&mut self, now_ns: u64, place: Place) {
-        let invocation = &self.invocations[place as usize];
-        let generation = invocation.generation;
-        if !self.doors.stands(invocation.id) {
-            let due_ns = now_ns + self.config.grace_ns;
-            self.set_timer(due_ns, Timer::Orphan { place, generation });
+        if !self.doors.stands(self.invocations[place as usize].id) {
+            self.set_orphan_timer(now_ns, place);
         }
+    }
+
+    fn set_orphan_timer(&mut self, now_ns: u64, place: Place) {
+        let generation = self.invocations[place as usize].generation;
+        let due_ns = now_ns + self.config.grace_ns;
+        self.set_timer(due_ns, Timer::Orphan { place, generation });
     }
 
     pub(super) fn end_orphan(&mut self, place: Place, generation: u32) {

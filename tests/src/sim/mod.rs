@@ -80,8 +80,10 @@ pub struct Cluster {
     lost_workers: BTreeSet<String>,
     /// Executables that could not be started: worker's name and executable's.
     refused_executables: BTreeSet<(String, String)>,
-    /// Dead workers that may come back.
+    /// Workers that have died, and have not come back.
     dead: Vec<usize>,
+    /// Those that never will.
+    gone: BTreeSet<usize>,
     next_wish: usize,
     /// State events that arrived twice.
     doubled: u64,
@@ -128,6 +130,7 @@ impl Cluster {
             lost_workers: BTreeSet::new(),
             refused_executables: BTreeSet::new(),
             dead: Vec::new(),
+            gone: BTreeSet::new(),
             next_wish: 0,
             doubled: 0,
             steps: 0,
@@ -228,7 +231,11 @@ impl Cluster {
         for (index, link) in self.links.iter().enumerate() {
             link.events(index, &self.links, &self.lanes, &mut events);
         }
-        events.extend(self.dead.iter().map(|worker| Event::Restart(*worker)));
+        let back = self
+            .dead
+            .iter()
+            .filter(|worker| !self.gone.contains(worker));
+        events.extend(back.map(|worker| Event::Restart(*worker)));
         // Wishes and orders come now and then, so that they spread over the run.
         let idle = events.is_empty();
         if self.next_wish < self.scenario.wishes.len() && (idle || self.random.chance(150)) {

@@ -4,6 +4,9 @@ use super::clients::Outcome;
 use super::lane::Lane;
 use super::{Cluster, Order};
 
+/// In a thousand workers that die: those that never come back.
+const GONE_FOR_GOOD: u32 = 400;
+
 impl Cluster {
     /// Carries out the orders of the next stage before anything else happens.
     pub(super) fn obey_a_stage(&mut self) {
@@ -88,6 +91,9 @@ impl Cluster {
             return;
         }
         self.dead.push(worker);
+        if self.random.chance(GONE_FOR_GOOD) {
+            self.gone.insert(worker);
+        }
         self.lost_workers.insert(crate::plans::worker_name(worker));
         for lane in self.lanes.iter_mut().filter(|lane| lane.worker == worker) {
             lane.alive = false;
