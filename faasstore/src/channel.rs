@@ -215,13 +215,13 @@ impl EngineChannel {
         }
     }
 
-    /// Takes the next completion, if there is one.
+    /// Takes the next completion, as [`Consumer::pop`].
     ///
     /// # Errors
     /// If the executor broke the protocol: it is to be ended.
     #[inline]
-    pub fn pop(&mut self) -> Result<Option<Message>, RingError> {
-        self.completions.pop()
+    pub fn pop(&mut self, message: &mut Message) -> Result<bool, RingError> {
+        self.completions.pop(message)
     }
 
     /// Whether a completion waits.
@@ -300,13 +300,13 @@ impl ExecutorChannel {
         })
     }
 
-    /// Takes the next request, if there is one.
+    /// Takes the next request, as [`Consumer::pop`].
     ///
     /// # Errors
     /// If the engine broke the protocol.
     #[inline]
-    pub fn pop(&mut self) -> Result<Option<Message>, RingError> {
-        self.requests.pop()
+    pub fn pop(&mut self, message: &mut Message) -> Result<bool, RingError> {
+        self.requests.pop(message)
     }
 
     /// Whether a request waits.

@@ -304,6 +304,16 @@ pub struct Message {
     used: u8,
 }
 
+impl Default for Message {
+    /// Room for a message that is still to be read from a ring.
+    fn default() -> Self {
+        Self {
+            slots: [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX],
+            used: 1,
+        }
+    }
+}
+
 impl Message {
     #[inline]
     fn new(kind: u8, used: usize, count: usize, flags: u8) -> Self {
@@ -322,23 +332,14 @@ impl Message {
         &self.slots[..usize::from(self.used)]
     }
 
-    /// A message whose first slot has been read, and whose others, as many as that one says, are to be filled in: the
-    /// ring reads them where they stay, since this is the hottest copy there is.
+    /// Takes in a first slot that has been read, and hands out the others, as many as that one says, to be filled in:
+    /// the ring reads them where they stay.
     #[inline]
-    pub(crate) fn begun(first: Slot) -> Self {
+    pub(crate) fn begin(&mut self, first: Slot) -> &mut [Slot] {
         let used = 1 + further_slots(&first);
-        let mut slots = [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX];
-        slots[0] = first;
-        Self {
-            slots,
-            used: used as u8,
-        }
-    }
-
-    /// The slots after the first.
-    #[inline]
-    pub(crate) fn further_mut(&mut self) -> &mut [Slot] {
-        &mut self.slots[1..usize::from(self.used)]
+        self.slots[0] = first;
+        self.used = used as u8;
+        &mut self.slots[1..used]
     }
 
     #[inline]

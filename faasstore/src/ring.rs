@@ -220,21 +220,22 @@ impl<M: RingMemory> Consumer<M> {
         self.memory.slot(self.head)[0].load(Ordering::Relaxed) as u32 == number(self.head)
     }
 
-    /// Takes the next message, if there is one.
+    /// Takes the next message, if there is one, into `message`, which is the caller's to use again: the hottest copy
+    /// there is. False if there is none; `message` then says nothing.
     ///
     /// # Errors
     /// If the producer broke the protocol; the ring stays where it is, and so does the error.
     #[inline]
-    pub fn pop(&mut self) -> Result<Option<Message>, RingError> {
+    pub fn pop(&mut self, message: &mut Message) -> Result<bool, RingError> {
         let words = self.memory.slot(self.head);
         let first = words[0].load(Ordering::Relaxed);
         if first as u32 != number(self.head) {
-            return Ok(None);
+            return Ok(false);
         }
         // Pairs with the release store of `Producer::put`.
         fence(Ordering::Acquire);
-        let mut message = Message::begun(load(words, first));
-        for (position, slot) in (self.head + 1..).zip(message.further_mut()) {
+        let further = message.begin(load(words, first));
+        for (position, slot) in (self.head + 1..).zip(further) {
             let words = self.memory.slot(position);
             let first = words[0].load(Ordering::Relaxed);
             if first as u32 != number(position) {
@@ -247,7 +248,7 @@ impl<M: RingMemory> Consumer<M> {
         if self.head - self.published >= self.quarter {
             self.publish_head();
         }
-        Ok(Some(message))
+        Ok(true)
     }
 
     /// Takes up to `limit` messages and appends them to `messages`; says how many.
@@ -259,11 +260,12 @@ impl<M: RingMemory> Consumer<M> {
         messages: &mut Vec<Message>,
         limit: usize,
     ) -> Result<usize, RingError> {
+        let mut message = Message::default();
         for count in 0..limit {
-            match self.pop()? {
-                Some(message) => messages.push(message),
-                None => return Ok(count),
+            if !self.pop(&mut message)? {
+                return Ok(count);
             }
+            messages.push(message);
         }
         Ok(limit)
     }

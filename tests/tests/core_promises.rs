@@ -88,9 +88,14 @@ fn plan_of(
 }
 
 fn actions(core: &mut Core) -> Vec<Action> {
-    let mut actions = Vec::new();
-    core.take_actions(&mut actions);
-    actions
+    let (mut all, mut actions) = (Vec::new(), Vec::new());
+    loop {
+        core.take_actions(&mut actions);
+        if actions.is_empty() {
+            return all;
+        }
+        all.append(&mut actions);
+    }
 }
 
 fn starts(actions: &[Action]) -> Vec<Start> {

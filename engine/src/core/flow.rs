@@ -287,7 +287,7 @@ impl Core {
         }
     }
 
-    /// A node has ended well: trigger, send, let go of what it read.
+    /// A node has ended well: trigger and send.
     fn node_ended(&mut self, now_ns: u64, place: Place, index: LocalNode, maker: u32) {
         let program = Rc::clone(self.program_of(place));
         let node = &program.nodes[index as usize];
@@ -301,6 +301,24 @@ impl Core {
         if !node.remote.is_empty() {
             self.tell_remote(place, node, &program);
         }
+        let generation = self.invocations[place as usize].generation;
+        self.triggered.push((place, generation, index));
+    }
+
+    /// Does what is left of nodes whose successors have been triggered. It comes second, since what was triggered is not
+    /// to wait for it: see [`Core::take_actions`].
+    pub(super) fn settle_triggered(&mut self) {
+        while let Some((place, generation, node)) = self.triggered.pop() {
+            if self.is_current(place, generation) {
+                self.settle_node(place, node);
+            }
+        }
+    }
+
+    /// A node has ended well and its successors know: let go of what it read.
+    fn settle_node(&mut self, place: Place, index: LocalNode) {
+        let program = Rc::clone(self.program_of(place));
+        let node = &program.nodes[index as usize];
         for slot in node.output_slots.iter().flatten() {
             if self.invocations[place as usize].slots[*slot as usize].uses == 0 {
                 self.clear_slot(place, *slot);
@@ -308,9 +326,6 @@ impl Core {
         }
         self.input_read(place, node);
         let invocation = &mut self.invocations[place as usize];
-        if invocation.phase != Phase::Running {
-            return;
-        }
         invocation.nodes_left -= 1;
         if invocation.nodes_left == 0 {
             self.part_ended(place);

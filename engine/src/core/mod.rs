@@ -349,6 +349,8 @@ pub struct Core {
     timers_set: u64,
     /// Nodes that ended while another one was being handled.
     ended: Vec<(Place, LocalNode, u32)>,
+    /// Nodes whose successors have been triggered, that still hold what they read.
+    triggered: Vec<(Place, u32, LocalNode)>,
     actions: Vec<Action>,
     next_sequence: u64,
     in_flight: u32,
@@ -377,6 +379,7 @@ impl Core {
             timers: BinaryHeap::new(),
             timers_set: 0,
             ended: Vec::new(),
+            triggered: Vec::new(),
             actions: Vec::new(),
             next_sequence: 0,
             in_flight: 0,
@@ -385,10 +388,14 @@ impl Core {
         }
     }
 
-    /// What is to be done since the last call, in order. `into` must be empty; its memory is used again.
+    /// What is to be done since the last call, in order. `into` must be empty; its memory is used again. To be called
+    /// after every event until it yields nothing: what was triggered comes first, what has ended is tidied up after.
     #[inline]
     pub fn take_actions(&mut self, into: &mut Vec<Action>) {
         debug_assert!(into.is_empty());
+        if self.actions.is_empty() {
+            self.settle_triggered();
+        }
         std::mem::swap(&mut self.actions, into);
     }
 

@@ -394,7 +394,16 @@ pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
     }
 }
 
-/// Reads one message from the executor's completion ring, if one is there, and its outputs into `outputs`.
+/// What a lane reads completions into, again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    message: descriptor::Message,
+    refs: Vec<OutputRef>,
+    /// The outputs of the last [`Event::Done`].
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// Reads one message from the executor's completion ring, if one is there, and its outputs into `scratch`.
 #[inline]
 pub(crate) fn next_event(
     executor: &mut Executor,
@@ -402,21 +411,20 @@ pub(crate) fn next_event(
     core: &Core,
     segments: &mut Segments,
     arena: &mut Arena,
-    outputs: &mut Vec<Output>,
+    scratch: &mut Scratch,
     gone: &mut Vec<Gone>,
 ) -> Result<Option<Event>, ExecutorError> {
+    let Scratch {
+        message,
+        refs,
+        outputs,
+    } = scratch;
     loop {
-        let Some(message) = executor.started.channel.pop()? else {
+        if !executor.started.channel.pop(message)? {
             return Ok(None);
-        };
-        match descriptor::decode_completion(&message)? {
-            Completion::Done {
-                activation,
-                outputs: refs,
-                output_count,
-                table,
-            } => {
-                let refs = &refs[..output_count];
+        }
+        match descriptor::decode_completion(message, refs)? {
+            Completion::Done { activation, table } => {
                 let read = read_outputs(executor, id, core, segments, refs, table, outputs);
                 if read.is_err() {
                     outputs.clear();

@@ -20,11 +20,11 @@ mod peers;
 mod segments;
 pub mod setup;
 
-use crate::core::{Action, Core, CoreConfig, ExecutorId, Output};
+use crate::core::{Action, Core, CoreConfig, ExecutorId};
 use crate::plan::{DeploymentId, Plan};
 use command::{LaneCommand, LaneReport, StartedExecutor};
 use driver::{Completion, Driver, Watch};
-use executors::{Event, Executor, ExecutorError, OutputLimits, StartError};
+use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartError};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
 use faasstore::descriptor::{self, FailureCode, PayloadRef};
@@ -101,7 +101,7 @@ struct Lane {
     // Vectors that are kept for use again.
     actions: Vec<Action>,
     completions: Vec<Completion>,
-    outputs: Vec<Output>,
+    scratch: Scratch,
     gone: Vec<Gone>,
 }
 
@@ -143,7 +143,7 @@ impl Lane {
             events_sent: 0,
             actions: Vec::new(),
             completions: Vec::new(),
-            outputs: Vec::new(),
+            scratch: Scratch::default(),
             gone: Vec::new(),
             setup,
         })
@@ -255,7 +255,7 @@ impl Lane {
                 &self.core,
                 &mut self.segments,
                 &mut self.arena,
-                &mut self.outputs,
+                &mut self.scratch,
                 &mut self.gone,
             );
             let result = match event {
@@ -263,7 +263,7 @@ impl Lane {
                 Ok(Some(Event::Done { activation })) => {
                     let now_ns = self.event_ns();
                     self.core
-                        .completed(now_ns, id, activation, &self.outputs)
+                        .completed(now_ns, id, activation, &self.scratch.outputs)
                         .map_err(ExecutorError::from)
                 }
                 Ok(Some(Event::Failed { activation, cause })) => {

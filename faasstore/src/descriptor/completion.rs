@@ -24,20 +24,13 @@ pub enum FailureCode {
 
 /// A message from an executor to the engine.
 #[derive(Clone, Copy, PartialEq, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for a moment; a box would allocate on the hot path"
-)]
 pub enum Completion {
     /// An activation ended well.
     Done {
         /// As in the request.
         activation: u32,
-        /// Outputs in the order of the node's declaration; with `table`, one own range that holds a table of them.
-        outputs: [OutputRef; OUTPUTS_IN_PLACE_MAX],
-        /// How many of `outputs` count.
-        output_count: usize,
-        /// Whether `outputs[0]` locates a table of [`TABLE_ENTRY_BYTES`](super::TABLE_ENTRY_BYTES) entries.
+        /// Whether the only output decoded locates a table of [`TABLE_ENTRY_BYTES`](super::TABLE_ENTRY_BYTES) entries,
+        /// which are the outputs.
         table: bool,
     },
     /// An activation failed.
@@ -102,9 +95,16 @@ pub fn encode_retire(segment: u32, generation: u32) -> Message {
     message
 }
 
-/// Decodes what an executor sent.
+/// Decodes what an executor sent. Of [`Completion::Done`] the outputs, in the order of the node's declaration, take the
+/// place of what `outputs` held.
+///
+/// # Errors
+/// If the message is none that an executor writes.
 #[inline]
-pub fn decode_completion(message: &Message) -> Result<Completion, DescriptorError> {
+pub fn decode_completion(
+    message: &Message,
+    outputs: &mut Vec<OutputRef>,
+) -> Result<Completion, DescriptorError> {
     let first = &message.slots[0];
     let [kind, slots, count, flags] = ((first[0] >> 32) as u32).to_le_bytes();
     match kind {
@@ -118,15 +118,13 @@ pub fn decode_completion(message: &Message) -> Result<Completion, DescriptorErro
             if !fits {
                 return Err(DescriptorError::Slots { slots, count });
             }
-            let mut outputs = [OutputRef::Empty; OUTPUTS_IN_PLACE_MAX];
-            for (index, output) in outputs[..output_count].iter_mut().enumerate() {
+            outputs.clear();
+            for index in 0..output_count {
                 let (slot, word) = output_place(index);
-                *output = OutputRef::from_words(message.get(slot, word))?;
+                outputs.push(OutputRef::from_words(message.get(slot, word))?);
             }
             Ok(Completion::Done {
                 activation: first[1] as u32,
-                outputs,
-                output_count,
                 table,
             })
         }

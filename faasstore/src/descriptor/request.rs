@@ -35,11 +35,8 @@ pub enum Request {
     Activate {
         /// Which, and for what.
         activate: Activate,
-        /// Inputs, in the order of the node's declaration; with `table`, one entry that locates a table of them.
-        inputs: [PayloadRef; INPUTS_IN_PLACE_MAX],
-        /// How many of `inputs` count.
-        input_count: usize,
-        /// Whether `inputs[0]` locates a table of [`TABLE_ENTRY_BYTES`](super::TABLE_ENTRY_BYTES) entries.
+        /// Whether the only input decoded locates a table of [`TABLE_ENTRY_BYTES`](super::TABLE_ENTRY_BYTES) entries,
+        /// which are the inputs.
         table: bool,
     },
     /// Ranges of the executor's own arena that nobody holds any longer.
@@ -126,9 +123,16 @@ pub fn encode_stop() -> Message {
     Message::new(KIND_STOP, 1, 0, 0)
 }
 
-/// Decodes what an engine sent.
+/// Decodes what an engine sent. Of [`Request::Activate`] the inputs, in the order of the node's declaration, take the
+/// place of what `inputs` held: a vector that is used again and again, since these are the hottest bytes there are.
+///
+/// # Errors
+/// If the message is none that an engine writes.
 #[inline]
-pub fn decode_request(message: &Message) -> Result<Request, DescriptorError> {
+pub fn decode_request(
+    message: &Message,
+    inputs: &mut Vec<PayloadRef>,
+) -> Result<Request, DescriptorError> {
     let first = &message.slots[0];
     let [kind, slots, count, flags] = ((first[0] >> 32) as u32).to_le_bytes();
     match kind {
@@ -143,11 +147,11 @@ pub fn decode_request(message: &Message) -> Result<Request, DescriptorError> {
             if !fits {
                 return Err(DescriptorError::Slots { slots, count });
             }
-            let mut inputs = [PayloadRef::ABSENT; INPUTS_IN_PLACE_MAX];
-            for (index, input) in inputs[..input_count].iter_mut().enumerate() {
+            inputs.clear();
+            inputs.extend((0..input_count).map(|index| {
                 let (slot, word) = input_place(index);
-                *input = PayloadRef::from_words(message.get(slot, word));
-            }
+                PayloadRef::from_words(message.get(slot, word))
+            }));
             let activate = Activate {
                 node: first[1] as u32,
                 attempt: (first[1] >> 32) as u32,
@@ -156,12 +160,7 @@ pub fn decode_request(message: &Message) -> Result<Request, DescriptorError> {
                 item: (first[4] >> 32) as u32,
                 deadline_ns: deadline.then(|| message.slots[1][7]),
             };
-            Ok(Request::Activate {
-                activate,
-                inputs,
-                input_count,
-                table,
-            })
+            Ok(Request::Activate { activate, table })
         }
         KIND_RELEASE => {
             let count = usize::from(count);

@@ -89,7 +89,7 @@ fn an_executor_that_parks_misses_no_request() {
         let mut consumer = Consumer::new(ring.clone());
         for request in 1..=2 {
             let message = loop {
-                if let Some(message) = consumer.pop().unwrap() {
+                if let Some(message) = consumer.take().unwrap() {
                     break message;
                 }
                 let expected = ring.tail().load(Ordering::Relaxed) as u32;
@@ -125,7 +125,7 @@ fn a_lane_that_parks_misses_no_completion() {
         let mut consumer = Consumer::new(ring);
         for completion in 1..=2 {
             let message = loop {
-                if let Some(message) = consumer.pop().unwrap() {
+                if let Some(message) = consumer.take().unwrap() {
                     break message;
                 }
                 raise(&flag);

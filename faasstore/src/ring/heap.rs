@@ -1,7 +1,7 @@
 //! A ring on the heap, of whichever atomics the build has: what loom explores, and what tests corrupt at will.
 
-use super::RingMemory;
-use crate::descriptor::SLOT_WORDS;
+use super::{RingError, RingMemory};
+use crate::descriptor::{Message, SLOT_WORDS};
 use crate::sync::AtomicU64;
 use std::sync::Arc;
 
@@ -45,5 +45,13 @@ impl RingMemory for HeapRing {
 
     fn head(&self) -> &AtomicU64 {
         &self.0.head
+    }
+}
+
+impl super::Consumer<HeapRing> {
+    /// The next message, where a test has no use for one vessel.
+    pub(crate) fn take(&mut self) -> Result<Option<Message>, RingError> {
+        let mut message = Message::default();
+        Ok(self.pop(&mut message)?.then_some(message))
     }
 }

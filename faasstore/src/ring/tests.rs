@@ -56,7 +56,7 @@ mod examples {
                     }
                     prop_assert!(held <= 16);
                 } else {
-                    let read = consumer.pop().unwrap();
+                    let read = consumer.take().unwrap();
                     prop_assert_eq!(read.is_some(), !queue.is_empty());
                     if let (Some(read), Some((mark, slots))) = (read, queue.pop_front()) {
                         assert_is(&read, mark, slots);
@@ -75,7 +75,7 @@ mod examples {
                 ring.slot(index as u64 / 8)[index % 8].store(value, Ordering::Relaxed);
             }
             for _ in 0..40 {
-                if consumer.pop().is_err() { break; }
+                if consumer.take().is_err() { break; }
             }
         }
 
@@ -95,7 +95,7 @@ mod examples {
     fn a_fresh_ring_is_empty() {
         let (_, mut consumer, _) = pair();
         assert!(!consumer.is_ready());
-        assert!(consumer.pop().unwrap().is_none());
+        assert!(consumer.take().unwrap().is_none());
     }
 
     #[test]
@@ -107,9 +107,9 @@ mod examples {
         assert_eq!(producer.push(&message(5, 2)), Err(PushError::Full));
         producer.push(&message(5, 1)).unwrap();
         for mark in 0..5 {
-            assert_is(&consumer.pop().unwrap().unwrap(), mark, 3);
+            assert_is(&consumer.take().unwrap().unwrap(), mark, 3);
         }
-        assert_is(&consumer.pop().unwrap().unwrap(), 5, 1);
+        assert_is(&consumer.take().unwrap().unwrap(), 5, 1);
     }
 
     #[test]
@@ -166,14 +166,14 @@ mod examples {
         let first = message(0, 3)[0];
         ring.slot(0)[0].store(first[0] | 1, Ordering::Relaxed);
         assert_eq!(
-            consumer.pop().unwrap_err(),
+            consumer.take().unwrap_err(),
             RingError::Torn {
                 position: 1,
                 found: 0
             }
         );
         assert_eq!(
-            consumer.pop().unwrap_err(),
+            consumer.take().unwrap_err(),
             RingError::Torn {
                 position: 1,
                 found: 0
@@ -209,7 +209,7 @@ mod examples {
         for round in 0..20_000u32 {
             for place in 0..3 {
                 let read = loop {
-                    match consumer.pop().unwrap() {
+                    match consumer.take().unwrap() {
                         Some(read) => break read,
                         None => std::thread::yield_now(),
                     }
@@ -242,7 +242,7 @@ mod under_loom {
 
     fn pop(consumer: &mut Consumer<HeapRing>) -> Message {
         loop {
-            match consumer.pop().unwrap() {
+            match consumer.take().unwrap() {
                 Some(message) => return message,
                 None => thread::yield_now(),
             }

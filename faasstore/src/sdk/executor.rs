@@ -112,19 +112,16 @@ impl Executor {
     /// Serves requests until the engine says stop.
     pub(super) fn run(&mut self) -> Result<(), ExecutorError> {
         self.tell_news()?;
+        let mut message = Message::default();
+        let mut inputs = Vec::new();
         loop {
-            let Some(message) = self.channel.pop()? else {
+            if !self.channel.pop(&mut message)? {
                 self.wait()?;
                 continue;
-            };
-            match decode_request(&message)? {
-                Request::Activate {
-                    activate,
-                    inputs,
-                    input_count,
-                    table,
-                } => {
-                    self.activate(&activate, &inputs[..input_count], table)?;
+            }
+            match decode_request(&message, &mut inputs)? {
+                Request::Activate { activate, table } => {
+                    self.activate(&activate, &inputs, table)?;
                 }
                 Request::Release { ranges, count } => {
                     for range in &ranges[..count] {

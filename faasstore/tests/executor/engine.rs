@@ -291,11 +291,13 @@ impl Engine {
         self.activation
     }
 
-    /// The next completion, waiting as a lane would.
-    pub(crate) fn completion(&mut self) -> Completion {
+    /// The next completion with its outputs, waiting as a lane would.
+    pub(crate) fn completion(&mut self) -> (Completion, Vec<OutputRef>) {
+        let (mut message, mut outputs) = (Message::default(), Vec::new());
         loop {
-            if let Some(message) = self.channel.pop().unwrap() {
-                return decode_completion(&message).unwrap();
+            if self.channel.pop(&mut message).unwrap() {
+                let completion = decode_completion(&message, &mut outputs).unwrap();
+                return (completion, outputs);
             }
             if self.wait == WaitStrategy::Spin {
                 std::hint::spin_loop();
@@ -323,19 +325,15 @@ impl Engine {
         inputs: &[PayloadRef],
     ) -> Result<Vec<OutputRef>, String> {
         let asked = self.activate(function, inputs);
-        match self.completion() {
-            Completion::Done {
-                activation,
-                outputs,
-                output_count,
-                table,
-            } => {
+        let (completion, outputs) = self.completion();
+        match completion {
+            Completion::Done { activation, table } => {
                 assert_eq!(activation, asked);
                 if !table {
-                    return Ok(outputs[..output_count].to_vec());
+                    return Ok(outputs);
                 }
                 let entries = self.items(&outputs[0]);
-                self.release(&outputs[..1]);
+                self.release(&outputs);
                 Ok(entries)
             }
             Completion::Failed {

@@ -53,16 +53,11 @@ fn requests_that_wait_in_the_ring_are_served_in_order() {
         .map(|_| engine.activate("upper", &[input]))
         .collect();
     for expected in asked {
-        let Completion::Done {
-            activation,
-            outputs,
-            ..
-        } = engine.completion()
-        else {
+        let (Completion::Done { activation, .. }, outputs) = engine.completion() else {
             panic!("failed")
         };
         assert_eq!(activation, expected);
-        engine.release(&outputs[..1]);
+        engine.release(&outputs);
     }
 }
 
@@ -365,7 +360,7 @@ fn an_idle_executor_gives_its_memory_back() {
     engine.release(&first);
     engine.release(&second);
     assert!(matches!(
-        engine.completion(),
+        engine.completion().0,
         Completion::Retire { generation: 0, .. }
     ));
     assert!(engine.call("upper", &[input]).is_ok(), "and works on");
