@@ -20,7 +20,7 @@ mod peers;
 mod segments;
 pub mod setup;
 
-use crate::core::{Action, Core, CoreConfig, ExecutorId};
+use crate::core::{Action, Core, CoreConfig, ExecutorId, Start};
 use crate::plan::{DeploymentId, Plan};
 use command::{LaneCommand, LaneReport, StartedExecutor};
 use driver::{Completion, Driver, Watch};
@@ -48,6 +48,14 @@ const TURNS_PER_CLOCK: u32 = 64;
 /// Turns without anything to do before the lane does what can wait: about a microsecond, longer than an executor takes
 /// to answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
+
+/// Looks at the rings for each look at everything else. What comes from executors is the most urgent, and a look at all
+/// takes as long as a message is on its way.
+const RING_POLLS_PER_TURN: u32 = 16;
+
+/// What an action leaves behind where it lay: nothing to do. Actions are carried out where they lie, since copying them is
+/// a good part of what a lane does for a hop.
+const DONE: Action = Action::Release(PayloadRef::EMPTY);
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
@@ -187,10 +195,25 @@ impl Lane {
         }
     }
 
-    /// Looks at everything once; true if something happened.
+    /// Whether a completion waits in a ring.
+    #[inline]
+    fn has_completion(&self) -> bool {
+        let waits = |place: &u32| {
+            let executor = self.executors.get(*place as usize).and_then(Option::as_ref);
+            executor.is_some_and(|executor| executor.started.channel.has_completion())
+        };
+        self.polled.iter().any(waits)
+    }
+
+    /// Looks at everything once, at the rings several times; true if something happened.
     #[inline]
     fn turn(&mut self) -> bool {
         let mut busy = false;
+        for _ in 0..RING_POLLS_PER_TURN {
+            if self.has_completion() {
+                break;
+            }
+        }
         for index in 0..self.polled.len() {
             if let Some(place) = self.polled.get(index).copied() {
                 busy |= self.read_completions(place);
@@ -198,7 +221,11 @@ impl Lane {
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.poll(&mut completions);
-        busy |= self.take_in(completions);
+        if completions.is_empty() && self.setup.commands.is_empty() {
+            self.completions = completions;
+        } else {
+            busy |= self.take_in(completions);
+        }
         if self
             .core
             .next_timer_ns()
@@ -452,40 +479,53 @@ impl Lane {
                 self.peers.pump(&mut self.driver);
                 return;
             }
-            actions.drain(..).for_each(|action| self.on_action(action));
+            for action in &mut actions {
+                match action {
+                    Action::Start(order) => self.start(order),
+                    Action::Release(range) => self.release(*range),
+                    rare => self.on_rare_action(std::mem::replace(rare, DONE)),
+                }
+            }
+            actions.clear();
             self.actions = actions;
         }
     }
 
     #[inline]
-    fn on_action(&mut self, action: Action) {
-        match action {
-            Action::Start(order) => {
-                let place = order.executor.0;
-                let Some(executor) = self.executors[place as usize].as_mut() else {
-                    return;
-                };
-                let started = executors::start(
-                    executor,
-                    &order,
-                    &self.core,
-                    &mut self.segments,
-                    &mut self.arena,
-                );
-                match started {
-                    Ok(()) => {}
-                    Err(StartError::Executor(error)) => {
-                        self.end_executor(place, &error.to_string())
-                    }
-                    Err(StartError::Arena(error)) => {
-                        let cause = format!("no memory for the table of its inputs: {error}");
-                        let failed =
-                            self.core
-                                .failed(self.now_ns, order.executor, order.activation, cause);
-                        debug_assert!(failed.is_ok(), "it was ordered to start just now");
-                    }
-                }
+    fn start(&mut self, order: &Start) {
+        let place = order.executor.0;
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return;
+        };
+        let started = executors::start(
+            executor,
+            order,
+            &self.core,
+            &mut self.segments,
+            &mut self.arena,
+        );
+        if let Err(error) = started {
+            self.start_failed(order, error);
+        }
+    }
+
+    #[cold]
+    fn start_failed(&mut self, order: &Start, error: StartError) {
+        match error {
+            StartError::Executor(error) => self.end_executor(order.executor.0, &error.to_string()),
+            StartError::Arena(error) => {
+                let cause = format!("no memory for the table of its inputs: {error}");
+                let failed =
+                    self.core
+                        .failed(self.now_ns, order.executor, order.activation, cause);
+                debug_assert!(failed.is_ok(), "it was ordered to start just now");
             }
+        }
+    }
+
+    fn on_rare_action(&mut self, action: Action) {
+        match action {
+            Action::Start(order) => self.start(&order),
             Action::Release(range) => self.release(range),
             Action::Send(send) => {
                 self.events_sent += 1;
@@ -690,11 +730,7 @@ impl Lane {
         self.set_parked(true);
         // Look once more: what was published before the flag was seen rings no bell.
         let work = !self.setup.commands.is_empty()
-            || self.polled.iter().any(|place| {
-                self.executors[*place as usize]
-                    .as_ref()
-                    .is_some_and(|e| e.started.channel.has_completion())
-            });
+            || self.has_completion();
         if !work {
             let timeout = self
                 .core
