@@ -28,7 +28,8 @@ pub struct Placement {
 pub struct Seat {
     /// The CPU.
     pub cpu: u32,
-    /// How it waits. Only an executor with a CPU of its own may poll for ever.
+    /// How it waits. Only an executor with a CPU of its own may poll: elsewhere it would keep from its CPU what it waits
+    /// for.
     pub wait: WaitStrategy,
 }
 
@@ -68,6 +69,16 @@ impl Placement {
         self.cpus[usize::from(lane) % self.cpus.len()]
     }
 
+    /// How lanes wait. An adaptive one parks at once where the first executors share its CPU: they run only when it
+    /// sleeps, so that polling would put off what it polls for.
+    #[must_use]
+    pub fn lane_wait(&self) -> WaitStrategy {
+        match (self.wait, self.status.first) {
+            (WaitStrategy::Adaptive, ExecutorPlacement::Same) => WaitStrategy::Park,
+            (wait, _) => wait,
+        }
+    }
+
     /// As configured and as decided.
     #[must_use]
     pub const fn status(&self) -> &PlacementStatus {
@@ -96,10 +107,10 @@ impl Placement {
             .is_some_and(|executors| *executors > 0)
             || (0..self.lanes).any(|lane| self.cpus[lane] == cpu);
         *self.executors.entry(cpu).or_default() += 1;
-        // One that polls for ever on a CPU that others need would take whole time slices from them.
-        let wait = match self.wait {
-            WaitStrategy::Spin if shared => WaitStrategy::Park,
-            wait => wait,
+        let wait = if shared {
+            WaitStrategy::Park
+        } else {
+            self.wait
         };
         Seat { cpu, wait }
     }
@@ -155,18 +166,11 @@ fn decide(
     }
 }
 
-/// How long an adaptive wait polls before it parks, in nanoseconds: as long as being woken costs. Then it never
-/// costs more than twice what the best choice in hindsight would have.
+/// How long an adaptive wait polls before it parks, in nanoseconds: as long as being woken from another CPU costs (on a
+/// shared CPU nobody polls). Then it never costs more than twice what the best choice in hindsight would have.
 #[must_use]
-pub fn spin_budget_ns(
-    configured: Option<u64>,
-    first: ExecutorPlacement,
-    calibration: &Calibration,
-) -> u64 {
-    let measured = match first {
-        ExecutorPlacement::Same => calibration.wake_same_cpu_ns,
-        _ => calibration.wake_across_cpus_ns,
-    };
+pub fn spin_budget_ns(configured: Option<u64>, calibration: &Calibration) -> u64 {
+    let measured = calibration.wake_across_cpus_ns;
     let clamp = |ns: u64| ns.clamp(*SPIN_BUDGET_NS.start(), *SPIN_BUDGET_NS.end());
     configured.unwrap_or_else(|| measured.map_or(SPIN_BUDGET_DEFAULT_NS, clamp))
 }
@@ -232,12 +236,26 @@ mod tests {
 
     #[test]
     fn polling_lasts_as_long_as_a_wake_costs() {
-        assert_eq!(spin_budget_ns(None, Spread, &CHEAP_SAME), 21_000);
-        assert_eq!(spin_budget_ns(None, Same, &CHEAP_SAME), 2_500);
-        assert_eq!(spin_budget_ns(Some(7), Same, &CHEAP_SAME), 7);
+        assert_eq!(spin_budget_ns(None, &CHEAP_SAME), 21_000);
+        assert_eq!(spin_budget_ns(Some(7), &CHEAP_SAME), 7);
         assert_eq!(
-            spin_budget_ns(None, Same, &Calibration::default()),
+            spin_budget_ns(None, &Calibration::default()),
             SPIN_BUDGET_DEFAULT_NS
         );
+    }
+
+    #[test]
+    fn nobody_polls_on_a_cpu_that_what_it_waits_for_needs() {
+        let mut same = placement(&[0, 1], Adaptive, Auto);
+        assert_eq!(same.lane_wait(), Park);
+        assert_eq!(same.seat(0, 0), Seat { cpu: 0, wait: Park });
+        assert_eq!(
+            same.seat(0, 1),
+            Seat {
+                cpu: 1,
+                wait: Adaptive
+            }
+        );
+        assert_eq!(placement(&[0, 1], Adaptive, Spread).lane_wait(), Adaptive);
     }
 }

@@ -116,11 +116,7 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
         config.executors,
         &calibration,
     );
-    let spin_budget_ns = spin_budget_ns(
-        config.spin_budget_ns,
-        placement.status().first,
-        &calibration,
-    );
+    let spin_budget_ns = spin_budget_ns(config.spin_budget_ns, &calibration);
     let (epoch, kind) = (state.epoch(), driver.kind);
     let identity = Identity {
         config,
@@ -259,7 +255,7 @@ fn lane_setup(
         worker_name: config.name.as_str().into(),
         worker_hash: worker_hash(&config.name),
         epoch: identity.epoch,
-        wait: config.wait,
+        wait: placement.lane_wait(),
         spin_budget_ns: identity.spin_budget_ns,
         yields: if placement.is_crowded() {
             Yields::Always
