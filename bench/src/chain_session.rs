@@ -3,7 +3,7 @@
 use crate::chain::{Chain, INPUT, collection_output};
 use crate::hop_floor::Site;
 use crate::session::{Layout, Session, SessionError, functions_folder};
-use crate::stamp::Collection;
+use crate::stamp::{Collection, Load};
 use engine::status::WorkerStatus;
 use master::client::Payload;
 
@@ -52,12 +52,12 @@ impl ChainSession {
         self.session.worker_pids()
     }
 
-    /// Runs the chain once with a payload of so many bytes.
+    /// Runs the chain once with that load on every node.
     ///
     /// # Errors
     /// If the invocation fails or a worker is lost.
-    pub fn invoke(&mut self, payload_bytes: usize) -> Result<Answer, SessionError> {
-        let inputs = [(INPUT.to_owned(), Payload::Bytes(vec![0; payload_bytes]))];
+    pub fn invoke(&mut self, load: Load) -> Result<Answer, SessionError> {
+        let inputs = [(INPUT.to_owned(), Payload::Bytes(load.first_payload()))];
         let ended = self.session.invoke(&inputs)?;
         let collection = |stop| {
             Ok(Collection::from_bytes(
