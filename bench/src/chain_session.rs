@@ -5,6 +5,7 @@ use crate::hop_floor::Site;
 use crate::session::{Layout, Session, SessionError, functions_folder};
 use crate::stamp::{Collection, Load};
 use engine::status::WorkerStatus;
+use hdrhistogram::Histogram;
 use master::client::Payload;
 
 /// File name of the program whose functions are measured.
@@ -26,6 +27,22 @@ pub struct Answer {
     pub latency_ns: u64,
     /// What the executor at each stop of the chain had recorded.
     pub collections: Vec<Collection>,
+}
+
+impl Answer {
+    /// Adds every hop to `hops`, and every time that a node took to read its payload to `reads`: the chain's first node is
+    /// left out, since its payload is the client's.
+    pub fn record(&self, hops: &mut Histogram<u64>, reads: &mut Histogram<u64>) {
+        for (stop, collection) in self.collections.iter().enumerate() {
+            for hop_ns in &collection.hops_ns {
+                hops.saturating_record(*hop_ns);
+            }
+            let from_client = usize::from(stop == 0);
+            for read_ns in collection.reads_ns.iter().skip(from_client) {
+                reads.saturating_record(*read_ns);
+            }
+        }
+    }
 }
 
 impl ChainSession {

@@ -12,10 +12,8 @@ use crate::floor::{self, Pages};
 use crate::hop::{self, HopError, Options, PAYLOAD_BYTES};
 use crate::report::{Percentiles, Report, ratio};
 use crate::run;
-use crate::session::SessionError;
 use crate::stamp::Load;
 use faasstore::binding::WaitStrategy;
-use hdrhistogram::Histogram;
 
 /// Turns that each load gets.
 const ROUNDS: u64 = 4;
@@ -44,6 +42,7 @@ pub fn compare(
     ];
     let invocations = hop::invocations(options.samples, options.payload_bytes, session.chain());
     let mut hops = loads.map(|_| floor::histogram());
+    let mut reads = floor::histogram();
     // Private memory is made and touched when it is first asked for.
     session.invoke(loads[1])?;
     for round in 0..ROUNDS {
@@ -53,7 +52,9 @@ pub fn compare(
         }
         for turn in turns {
             for _ in 0..invocations.div_ceil(ROUNDS) {
-                record_hops(session, loads[turn], &mut hops[turn])?;
+                session
+                    .invoke(loads[turn])?
+                    .record(&mut hops[turn], &mut reads);
             }
         }
     }
@@ -63,19 +64,6 @@ pub fn compare(
     report.detail("payload_hop", payload);
     report.detail("payload_hop_private", written);
     report.detail("payload_hop_plain", plain);
-    Ok(())
-}
-
-fn record_hops(
-    session: &mut ChainSession,
-    load: Load,
-    hops: &mut Histogram<u64>,
-) -> Result<(), SessionError> {
-    for collection in session.invoke(load)?.collections {
-        for hop_ns in collection.hops_ns {
-            hops.saturating_record(hop_ns);
-        }
-    }
     Ok(())
 }
 
@@ -107,16 +95,22 @@ pub fn read(report: &mut Report, options: &Options) -> Result<(), HopError> {
     run::cold(&mut session, load)?;
     let cpus = part(&mut session, load)?;
     let mut floors = [Pages::Ordinary, Pages::Huge].map(|pages| (pages, floor::histogram()));
-    let mut measure_floors = |writer: usize, reader: usize| {
+    let (mut hops, mut reads) = (floor::histogram(), floor::histogram());
+    run::warm_up(&mut session, load, 0)?;
+    for round in 0..ROUNDS {
+        let (writer, reader) = match round % 2 {
+            0 => (cpus[0], cpus[1]),
+            _ => (cpus[1], cpus[0]),
+        };
+        // Memory of its own every time: where pages happen to lie decides how well caches hold them.
         for (pages, floor) in &mut floors {
             *floor += floor::read_private(bytes, *pages, writer, reader)?;
         }
-        Ok::<_, HopError>(())
-    };
-    measure_floors(cpus[0], cpus[1])?;
-    run::warm_up(&mut session, load, 0)?;
-    let reads = Percentiles::of(&run::measure(&mut session, load, invocations)?.reads);
-    measure_floors(cpus[1], cpus[0])?;
+        for _ in 0..invocations.div_ceil(ROUNDS) {
+            session.invoke(load)?.record(&mut hops, &mut reads);
+        }
+    }
+    let reads = Percentiles::of(&reads);
     let [ordinary, huge] = floors.map(|(_, floor)| Percentiles::of(&floor));
     report.detail("read_ns", reads.p50_ns);
     report.detail("read_floor_ns", ordinary.p50_ns);

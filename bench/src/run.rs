@@ -19,8 +19,6 @@ const WARM_UP_INVOCATIONS: u64 = 5;
 pub struct Run {
     /// Every hop.
     pub hops: Histogram<u64>,
-    /// Every time that a node took to read its payload, the chain's first node left out: its payload is the client's.
-    pub reads: Histogram<u64>,
     /// Every invocation, from the arrival of its input at the worker to its end.
     pub latency: Histogram<u64>,
     /// From the first request to the last answer, in nanoseconds.
@@ -101,25 +99,15 @@ pub fn measure(
     load: Load,
     invocations: u64,
 ) -> Result<Run, SessionError> {
-    let (mut hops, mut reads, mut latency) =
-        (floor::histogram(), floor::histogram(), floor::histogram());
+    let (mut hops, mut latency) = (floor::histogram(), floor::histogram());
+    // Chains whose nodes read are measured by `hop_payload`.
+    let mut reads = floor::histogram();
     let before = Counts::of(session, load)?;
     let started_ns = now_ns();
     for _ in 0..invocations {
         let answer = session.invoke(load)?;
         latency.saturating_record(answer.latency_ns);
-        for (stop, collection) in answer.collections.iter().enumerate() {
-            collection
-                .hops_ns
-                .iter()
-                .for_each(|&hop_ns| hops.saturating_record(hop_ns));
-            let from_client = usize::from(stop == 0);
-            collection
-                .reads_ns
-                .iter()
-                .skip(from_client)
-                .for_each(|&read_ns| reads.saturating_record(read_ns));
-        }
+        answer.record(&mut hops, &mut reads);
     }
     let elapsed_ns = now_ns() - started_ns;
     // Asking takes an invocation of its own, for what the executors count of themselves.
@@ -132,7 +120,6 @@ pub fn measure(
     }
     Ok(Run {
         hops,
-        reads,
         latency,
         elapsed_ns,
         proof,

@@ -11,6 +11,7 @@ use bench::clock::now_ns;
 use bench::floor::sum_bytes;
 use bench::stamp::{self, Load, Recorder};
 use faasstore::{Call, Error, function, serve};
+use memmap2::MmapMut;
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -49,7 +50,7 @@ fn stamp_and_read(call: &mut Call) -> Result<(), Error> {
 
 thread_local! {
     /// Memory that is written and never passed on.
-    static PRIVATE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static PRIVATE: RefCell<Option<MmapMut>> = const { RefCell::new(None) };
 }
 
 /// Writes what the load asks for, and passes its payload on. The stamp is the last that is done before the function
@@ -68,12 +69,15 @@ fn pass_on(call: &mut Call, load: Load) -> Result<(), Error> {
 
 /// Writes so many bytes of private memory, which is there from the first call that asked for as much.
 fn write_private(length: usize) -> Result<(), Error> {
+    if length == 0 {
+        return Ok(());
+    }
     PRIVATE.with_borrow_mut(|memory| {
-        if memory.len() < length {
-            let more = length - memory.len();
-            memory.try_reserve_exact(more)?;
-            memory.resize(length, 0);
-        }
+        let memory = match memory.take().filter(|mapped| mapped.len() >= length) {
+            Some(mapped) => memory.insert(mapped),
+            // Straight from the kernel: the allocator would ask for huge pages, which segments need not have.
+            None => memory.insert(MmapMut::map_anon(length)?),
+        };
         black_box(&mut memory[..length]).fill(FILL);
         Ok(())
     })
