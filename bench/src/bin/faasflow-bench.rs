@@ -177,6 +177,7 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> ExitCode {
+    master::diagnostics::install();
     let result = match Arguments::parse().command {
         Command::Floor(arguments) => run_floor(&arguments),
         Command::Hop(arguments) => run_hop(&arguments),
