@@ -7,7 +7,7 @@ use crate::floor::{self, FloorError};
 use crate::hop_floor::{HopFloor, Site};
 use crate::hop_payload;
 use crate::process::Stopped;
-use crate::report::{Machine, Percentiles, Report, Setup, Watch};
+use crate::report::{self, Machine, Percentiles, Report, Setup, Watch};
 use crate::run::{self, Run};
 use crate::session::{Layout, SessionError, wait_name};
 use crate::stamp::Load;
@@ -48,6 +48,19 @@ pub struct Options {
 /// Why there is no figure.
 #[derive(Debug, Error, miette::Diagnostic)]
 pub enum HopError {
+    /// This host has less memory than such payloads take.
+    #[error(
+        "payloads of {payload_bytes} bytes take {needed_bytes} bytes for the workers, and this host has {host_bytes}"
+    )]
+    #[diagnostic(help("choose smaller payloads"))]
+    Memory {
+        /// As asked for.
+        payload_bytes: usize,
+        /// Memory of all workers.
+        needed_bytes: u64,
+        /// Memory of the host.
+        host_bytes: u64,
+    },
     /// A floor failed.
     #[error(transparent)]
     Floor(#[from] FloorError),
@@ -72,6 +85,7 @@ struct Measured {
 /// If floors, workers or invocations fail.
 pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     let watch = Watch::start();
+    check_memory(options)?;
     let mut session = ChainSession::start(&layout(options), chain(options, "hop", Work::Stamp))?;
     let measured = measured(&mut session, options)?;
     let floor = measured.floor.sum();
@@ -110,6 +124,7 @@ pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
 /// As [`hop`].
 pub fn chain_cost(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     let watch = Watch::start();
+    check_memory(options)?;
     let mut session = ChainSession::start(&layout(options), chain(options, "chain", Work::Stamp))?;
     let activations = session.chain().activations();
     let measured = measured(&mut session, options)?;
@@ -222,11 +237,25 @@ pub(crate) fn layout(options: &Options) -> Layout {
     }
 }
 
+fn check_memory(options: &Options) -> Result<(), HopError> {
+    let needed_bytes = layout(options).memory_bytes * options.workers as u64;
+    match report::memory_bytes() {
+        Some(host_bytes) if needed_bytes > host_bytes => Err(HopError::Memory {
+            payload_bytes: options.payload_bytes,
+            needed_bytes,
+            host_bytes,
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn executor_mib(payload_bytes: usize) -> u32 {
     /// For everything that is no payload.
     const REST_MIB: u64 = 64;
-    let payloads_mib = (payload_bytes as u64 * PAYLOADS_HELD).div_ceil(1 << 20);
-    u32::try_from(REST_MIB + payloads_mib).unwrap_or(u32::MAX)
+    let payloads_mib = (payload_bytes as u64)
+        .saturating_mul(PAYLOADS_HELD)
+        .div_ceil(1 << 20);
+    u32::try_from(payloads_mib + REST_MIB).unwrap_or(u32::MAX)
 }
 
 /// How many invocations make so many hops, or as many as payloads of that size allow.

@@ -76,7 +76,8 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-fn memory_bytes() -> Option<u64> {
+/// Memory of this host, if the kernel says so.
+pub(crate) fn memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kibibytes: u64 = field(&text, "MemTotal")?
         .strip_suffix("kB")?
