@@ -3,8 +3,9 @@
 use crate::chain::{Chain, INPUT, collection_output};
 use crate::hop_floor::Site;
 use crate::session::{Layout, Session, SessionError, functions_folder};
-use crate::stamp::Collection;
+use crate::stamp::{Collection, Load};
 use engine::status::WorkerStatus;
+use hdrhistogram::Histogram;
 use master::client::Payload;
 
 /// File name of the program whose functions are measured.
@@ -26,6 +27,22 @@ pub struct Answer {
     pub latency_ns: u64,
     /// What the executor at each stop of the chain had recorded.
     pub collections: Vec<Collection>,
+}
+
+impl Answer {
+    /// Adds every hop to `hops`, and every time that a node took to read its payload to `reads`: the chain's first node is
+    /// left out, since its payload is the client's.
+    pub fn record(&self, hops: &mut Histogram<u64>, reads: &mut Histogram<u64>) {
+        for (stop, collection) in self.collections.iter().enumerate() {
+            for hop_ns in &collection.hops_ns {
+                hops.saturating_record(*hop_ns);
+            }
+            let from_client = usize::from(stop == 0);
+            for read_ns in collection.reads_ns.iter().skip(from_client) {
+                reads.saturating_record(*read_ns);
+            }
+        }
+    }
 }
 
 impl ChainSession {
@@ -52,12 +69,12 @@ impl ChainSession {
         self.session.worker_pids()
     }
 
-    /// Runs the chain once with a payload of so many bytes.
+    /// Runs the chain once with that load on every node.
     ///
     /// # Errors
     /// If the invocation fails or a worker is lost.
-    pub fn invoke(&mut self, payload_bytes: usize) -> Result<Answer, SessionError> {
-        let inputs = [(INPUT.to_owned(), Payload::Bytes(vec![0; payload_bytes]))];
+    pub fn invoke(&mut self, load: Load) -> Result<Answer, SessionError> {
+        let inputs = [(INPUT.to_owned(), Payload::Bytes(load.first_payload()))];
         let ended = self.session.invoke(&inputs)?;
         let collection = |stop| {
             Ok(Collection::from_bytes(

@@ -1,6 +1,9 @@
 //! Which CPUs there are for this process, and how work is put on one of them.
 
 use core_affinity::CoreId;
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use thiserror::Error;
 
 /// Why work could not be put on a CPU.
@@ -15,6 +18,17 @@ pub enum CpuError {
         cpu: usize,
         /// Those that may be used.
         allowed: Vec<usize>,
+    },
+    /// Another process could not be put on a CPU.
+    #[error("process {pid} cannot be put on CPU {cpu}: {error}")]
+    Other {
+        /// The process.
+        pid: u32,
+        /// The CPU asked for.
+        cpu: usize,
+        /// From the kernel.
+        #[source]
+        error: Errno,
     },
 }
 
@@ -56,6 +70,17 @@ pub fn pin(cpu: usize) -> Result<(), CpuError> {
             allowed: allowed(),
         })
     }
+}
+
+/// Binds the first thread of another process to `cpu`: that which runs an executor's functions.
+///
+/// # Errors
+/// If there is no such process or CPU, or it is another user's.
+pub fn pin_process(pid: u32, cpu: usize) -> Result<(), CpuError> {
+    let mut set = CpuSet::new();
+    set.set(cpu)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(pid as i32), &set))
+        .map_err(|error| CpuError::Other { pid, cpu, error })
 }
 
 /// Runs `work` on a thread of its own that is bound to `cpu`, and returns what it returns. The caller stays unbound.

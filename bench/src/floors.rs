@@ -1,7 +1,7 @@
 //! The benchmark `floor`: every floor of this machine in one report, its main figure the slot transfer.
 
 use crate::cpu;
-use crate::floor::{self, FloorError};
+use crate::floor::{self, FloorError, Pages};
 use crate::report::{FloorSum, Machine, Percentiles, Report, Setup, Watch};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -44,9 +44,9 @@ pub fn measure(
     }
     for bytes in MEMORY_BYTES {
         let name = size(bytes);
-        let read = floor::read_private(bytes, cpu_b, cpu_a)?;
+        let read = floor::read_private(bytes, Pages::Ordinary, cpu_b, cpu_a)?;
         figures.insert(format!("memory_read_{name}"), rate(bytes, &read));
-        let copy = floor::copy_private(bytes, cpu_b, cpu_a)?;
+        let copy = floor::copy_private(bytes, Pages::Ordinary, cpu_b, cpu_a)?;
         figures.insert(format!("memory_copy_{name}"), rate(bytes, &copy));
     }
     let machine = Machine::read(Setup {

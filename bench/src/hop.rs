@@ -5,10 +5,12 @@ use crate::chain::{Chain, Stop, Work};
 use crate::chain_session::{ChainSession, EXECUTABLES};
 use crate::floor::{self, FloorError};
 use crate::hop_floor::{HopFloor, Site};
+use crate::hop_payload;
 use crate::process::Stopped;
-use crate::report::{Machine, Percentiles, Report, Setup, Watch, ratio};
+use crate::report::{self, Machine, Percentiles, Report, Setup, Watch};
 use crate::run::{self, Run};
 use crate::session::{Layout, SessionError, wait_name};
+use crate::stamp::Load;
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use thiserror::Error;
@@ -46,6 +48,19 @@ pub struct Options {
 /// Why there is no figure.
 #[derive(Debug, Error, miette::Diagnostic)]
 pub enum HopError {
+    /// This host has less memory than such payloads take.
+    #[error(
+        "payloads of {payload_bytes} bytes take {needed_bytes} bytes for the workers, and this host has {host_bytes}"
+    )]
+    #[diagnostic(help("choose smaller payloads"))]
+    Memory {
+        /// As asked for.
+        payload_bytes: usize,
+        /// Memory of all workers.
+        needed_bytes: u64,
+        /// Memory of the host.
+        host_bytes: u64,
+    },
     /// A floor failed.
     #[error(transparent)]
     Floor(#[from] FloorError),
@@ -70,6 +85,7 @@ struct Measured {
 /// If floors, workers or invocations fail.
 pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     let watch = Watch::start();
+    check_memory(options)?;
     let mut session = ChainSession::start(&layout(options), chain(options, "hop", Work::Stamp))?;
     let measured = measured(&mut session, options)?;
     let floor = measured.floor.sum();
@@ -82,7 +98,7 @@ pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     describe(&mut report, options, &measured);
     let counted = run::system_calls_per_hop(
         &mut session,
-        options.payload_bytes,
+        Load::payload(options.payload_bytes),
         &measured.run.proof.processes,
         STRACE_INVOCATIONS,
     )?;
@@ -91,16 +107,11 @@ pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
         Err(error) => report.skip("system_calls_per_hop", error.to_string()),
     }
     if options.payload_bytes > PAYLOAD_BYTES {
-        let invocations = invocations(options.samples, PAYLOAD_BYTES, session.chain());
-        run::warm_up(&mut session, PAYLOAD_BYTES, invocations)?;
-        let small = Percentiles::of(&run::measure(&mut session, PAYLOAD_BYTES, invocations)?.hops);
-        report.detail("small_payload_bytes", PAYLOAD_BYTES);
-        report.detail("small_p50_ns", small.p50_ns);
-        report.detail("payload_ratio", ratio(report.figure.p50_ns, small.p50_ns));
+        hop_payload::compare(&mut report, &mut session, options)?;
     }
     drop(session);
     if options.payload_bytes >= READ_BYTES_MIN && options.workers == 1 {
-        read(&mut report, options)?;
+        hop_payload::read(&mut report, options)?;
     }
     report.machine.disturbances = watch.finish();
     Ok((report, measured.run.hops))
@@ -113,6 +124,7 @@ pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
 /// As [`hop`].
 pub fn chain_cost(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     let watch = Watch::start();
+    check_memory(options)?;
     let mut session = ChainSession::start(&layout(options), chain(options, "chain", Work::Stamp))?;
     let activations = session.chain().activations();
     let measured = measured(&mut session, options)?;
@@ -141,7 +153,8 @@ pub fn chain_cost(options: &Options) -> Result<(Report, Histogram<u64>), HopErro
 
 fn measured(session: &mut ChainSession, options: &Options) -> Result<Measured, HopError> {
     let invocations = invocations(options.samples, options.payload_bytes, session.chain());
-    let (cold_ns, answer) = run::cold(session, options.payload_bytes)?;
+    let load = Load::payload(options.payload_bytes);
+    let (cold_ns, answer) = run::cold(session, load)?;
     let sites = session.sites(&answer)?;
     let executors = answer.collections.iter().map(|collection| collection.pid);
     let pids: Vec<u32> = session.worker_pids().into_iter().chain(executors).collect();
@@ -153,8 +166,8 @@ fn measured(session: &mut ChainSession, options: &Options) -> Result<Measured, H
         floor.measure(floor_samples)
     };
     measure_floor(&mut floor)?;
-    run::warm_up(session, options.payload_bytes, invocations)?;
-    let run = run::measure(session, options.payload_bytes, invocations)?;
+    run::warm_up(session, load, invocations)?;
+    let run = run::measure(session, load, invocations)?;
     measure_floor(&mut floor)?;
     let driver = session
         .status()?
@@ -191,52 +204,8 @@ fn describe(report: &mut Report, options: &Options, measured: &Measured) {
     report.detail("proof", &measured.run.proof);
 }
 
-/// Adds what a consumer takes to read every byte of a payload that an executor of another pool has written, against as
-/// much private memory in the same placement. The wait strategy has no part in it: a spinning executor would only take
-/// the other one's CPU.
-fn read(report: &mut Report, options: &Options) -> Result<(), HopError> {
-    let options = Options {
-        wait: WaitStrategy::Park,
-        executors: "auto".to_owned(),
-        nodes: options.nodes.min(32),
-        ..options.clone()
-    };
-    let mut chain = chain(&options, "read", Work::StampAndRead);
-    chain.stops = EXECUTABLES
-        .map(|executable| Stop {
-            executable: executable.to_owned(),
-            worker: None,
-        })
-        .to_vec();
-    let invocations = invocations(options.samples.min(10_000), options.payload_bytes, &chain);
-    let mut session = ChainSession::start(&layout(&options), chain)?;
-    let (_, answer) = run::cold(&mut session, options.payload_bytes)?;
-    let cpus: Vec<usize> = session
-        .sites(&answer)?
-        .iter()
-        .map(|site| site.executor_cpu)
-        .collect();
-    let mut floor = floor::read_private(options.payload_bytes, cpus[0], cpus[1])?;
-    run::warm_up(&mut session, options.payload_bytes, 0)?;
-    let reads =
-        Percentiles::of(&run::measure(&mut session, options.payload_bytes, invocations)?.reads);
-    floor += floor::read_private(options.payload_bytes, cpus[1], cpus[0])?;
-    let floor = Percentiles::of(&floor);
-    report.detail("read_ns", reads.p50_ns);
-    report.detail("read_floor_ns", floor.p50_ns);
-    report.detail("read_ratio", ratio(reads.p50_ns, floor.p50_ns));
-    report.detail("read_samples", reads.samples);
-    report.detail("read_cpus", &cpus);
-    if cpus[0] == cpus[1] {
-        report.skip(
-            "reading what another CPU has written",
-            "both executors were placed on one CPU",
-        );
-    }
-    Ok(())
-}
-
-fn chain(options: &Options, name: &str, work: Work) -> Chain {
+/// The chain of a session.
+pub(crate) fn chain(options: &Options, name: &str, work: Work) -> Chain {
     let stop = |worker| Stop {
         executable: EXECUTABLES[0].to_owned(),
         worker,
@@ -256,7 +225,8 @@ fn chain(options: &Options, name: &str, work: Work) -> Chain {
     }
 }
 
-fn layout(options: &Options) -> Layout {
+/// The cluster of a session.
+pub(crate) fn layout(options: &Options) -> Layout {
     // Two executors, and the lane's own arena with the client's payload.
     let memory_mib = u64::from(executor_mib(options.payload_bytes)) * 4;
     Layout {
@@ -267,15 +237,29 @@ fn layout(options: &Options) -> Layout {
     }
 }
 
+fn check_memory(options: &Options) -> Result<(), HopError> {
+    let needed_bytes = layout(options).memory_bytes * options.workers as u64;
+    match report::memory_bytes() {
+        Some(host_bytes) if needed_bytes > host_bytes => Err(HopError::Memory {
+            payload_bytes: options.payload_bytes,
+            needed_bytes,
+            host_bytes,
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn executor_mib(payload_bytes: usize) -> u32 {
     /// For everything that is no payload.
     const REST_MIB: u64 = 64;
-    let payloads_mib = (payload_bytes as u64 * PAYLOADS_HELD).div_ceil(1 << 20);
-    u32::try_from(REST_MIB + payloads_mib).unwrap_or(u32::MAX)
+    let payloads_mib = (payload_bytes as u64)
+        .saturating_mul(PAYLOADS_HELD)
+        .div_ceil(1 << 20);
+    u32::try_from(payloads_mib + REST_MIB).unwrap_or(u32::MAX)
 }
 
 /// How many invocations make so many hops, or as many as payloads of that size allow.
-fn invocations(samples: u64, payload_bytes: usize, chain: &Chain) -> u64 {
+pub(crate) fn invocations(samples: u64, payload_bytes: usize, chain: &Chain) -> u64 {
     let affordable = (FIGURE_BYTES_MAX / payload_bytes.max(1) as u64).max(SAMPLES_MIN);
     samples.min(affordable).div_ceil(chain.hops())
 }

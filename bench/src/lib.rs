@@ -10,6 +10,7 @@ pub mod floor;
 pub mod floors;
 pub mod hop;
 pub mod hop_floor;
+pub mod hop_payload;
 pub mod process;
 pub mod report;
 pub mod run;

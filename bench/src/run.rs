@@ -6,6 +6,7 @@ use crate::clock::now_ns;
 use crate::floor;
 use crate::process::{Strace, StraceError, Switches};
 use crate::session::SessionError;
+use crate::stamp::Load;
 use engine::status::WorkerStatus;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -18,8 +19,6 @@ const WARM_UP_INVOCATIONS: u64 = 5;
 pub struct Run {
     /// Every hop.
     pub hops: Histogram<u64>,
-    /// Every time that a node took to read its payload, the chain's first node left out: its payload is the client's.
-    pub reads: Histogram<u64>,
     /// Every invocation, from the arrival of its input at the worker to its end.
     pub latency: Histogram<u64>,
     /// From the first request to the last answer, in nanoseconds.
@@ -66,11 +65,8 @@ pub struct Process {
 ///
 /// # Errors
 /// If it fails, or has no hop.
-pub fn cold(
-    session: &mut ChainSession,
-    payload_bytes: usize,
-) -> Result<(u64, Answer), SessionError> {
-    let answer = session.invoke(payload_bytes)?;
+pub fn cold(session: &mut ChainSession, load: Load) -> Result<(u64, Answer), SessionError> {
+    let answer = session.invoke(load)?;
     // Node 1 is the first with a hop behind it, at the chain's second stop if it has one.
     let stop = answer.collections.get(1).or(answer.collections.first());
     let first = stop.and_then(|collection| collection.hops_ns.first().copied());
@@ -87,11 +83,11 @@ pub fn cold(
 /// If one fails.
 pub fn warm_up(
     session: &mut ChainSession,
-    payload_bytes: usize,
+    load: Load,
     invocations: u64,
 ) -> Result<(), SessionError> {
     (0..WARM_UP_INVOCATIONS.max(invocations / 10))
-        .try_for_each(|_| session.invoke(payload_bytes).map(|_| ()))
+        .try_for_each(|_| session.invoke(load).map(|_| ()))
 }
 
 /// Runs so many invocations one after the other, and measures them.
@@ -100,32 +96,22 @@ pub fn warm_up(
 /// If one fails.
 pub fn measure(
     session: &mut ChainSession,
-    payload_bytes: usize,
+    load: Load,
     invocations: u64,
 ) -> Result<Run, SessionError> {
-    let (mut hops, mut reads, mut latency) =
-        (floor::histogram(), floor::histogram(), floor::histogram());
-    let before = Counts::of(session, payload_bytes)?;
+    let (mut hops, mut latency) = (floor::histogram(), floor::histogram());
+    // Chains whose nodes read are measured by `hop_payload`.
+    let mut reads = floor::histogram();
+    let before = Counts::of(session, load)?;
     let started_ns = now_ns();
     for _ in 0..invocations {
-        let answer = session.invoke(payload_bytes)?;
+        let answer = session.invoke(load)?;
         latency.saturating_record(answer.latency_ns);
-        for (stop, collection) in answer.collections.iter().enumerate() {
-            collection
-                .hops_ns
-                .iter()
-                .for_each(|&hop_ns| hops.saturating_record(hop_ns));
-            let from_client = usize::from(stop == 0);
-            collection
-                .reads_ns
-                .iter()
-                .skip(from_client)
-                .for_each(|&read_ns| reads.saturating_record(read_ns));
-        }
+        answer.record(&mut hops, &mut reads);
     }
     let elapsed_ns = now_ns() - started_ns;
     // Asking takes an invocation of its own, for what the executors count of themselves.
-    let after = Counts::of(session, payload_bytes)?;
+    let after = Counts::of(session, load)?;
     let proof = prove(session, &before, &after, invocations);
     if hops.is_empty() {
         return Err(SessionError::NoHops {
@@ -134,7 +120,6 @@ pub fn measure(
     }
     Ok(Run {
         hops,
-        reads,
         latency,
         elapsed_ns,
         proof,
@@ -150,8 +135,8 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(session: &mut ChainSession, payload_bytes: usize) -> Result<Self, SessionError> {
-        let answer = session.invoke(payload_bytes)?;
+    fn of(session: &mut ChainSession, load: Load) -> Result<Self, SessionError> {
+        let answer = session.invoke(load)?;
         let executors = answer.collections.iter().map(|collection| {
             let switches = Switches {
                 voluntary: collection.voluntary_switches,
@@ -235,7 +220,7 @@ fn prove(session: &ChainSession, before: &Counts, after: &Counts, invocations: u
 /// The outer one if an invocation fails; the inner one if they cannot be counted here.
 pub fn system_calls_per_hop(
     session: &mut ChainSession,
-    payload_bytes: usize,
+    load: Load,
     processes: &[Process],
     invocations: u64,
 ) -> Result<Result<f64, StraceError>, SessionError> {
@@ -245,7 +230,7 @@ pub fn system_calls_per_hop(
         Err(error) => return Ok(Err(error)),
     };
     for _ in 0..invocations {
-        session.invoke(payload_bytes)?;
+        session.invoke(load)?;
     }
     let hops = invocations * session.chain().hops();
     Ok(strace.finish().map(|calls| per_hop(calls, hops)))

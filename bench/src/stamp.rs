@@ -1,8 +1,10 @@
 //! What the functions of `bench-functions` pass on and bring home.
 //!
 //! Owns two formats. A *stamped payload* begins with the time at which its producer was about to return
-//! (CLOCK_MONOTONIC, nanoseconds, little-endian; 0 from the client). A *collection* is what an executor has recorded
-//! since it was last asked, with the facts that say who it is. Both are read by [`Recorder`] and [`Collection`] alone.
+//! (CLOCK_MONOTONIC, nanoseconds, little-endian; 0 from the client), and behind it, if it is long enough, with the
+//! number of bytes that every producer on its way writes into private memory first ([`Load`]). A *collection* is what an
+//! executor has recorded since it was last asked, with the facts that say who it is. Both are read by [`Load`],
+//! [`Recorder`] and [`Collection`] alone.
 
 use crate::clock::now_ns;
 use nix::sched::sched_getcpu;
@@ -12,10 +14,65 @@ use thiserror::Error;
 
 /// Bytes of a stamp, the least that a stamped payload has.
 pub const STAMP_BYTES: usize = 8;
+/// Bytes of a stamp and of the number of private bytes.
+const HEAD_BYTES: usize = 16;
 /// Samples that an executor has room for before it must grow; memory that it touches before the first one.
 const SAMPLES_MIN: usize = 1 << 16;
 /// Numbers in front of the samples of a collection.
 const FACTS: usize = 6;
+
+/// What every node of a chain writes: its payload, and private memory that nobody else sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// Bytes of the payload, at least [`STAMP_BYTES`].
+    pub payload_bytes: usize,
+    /// Bytes of its own memory that a node writes before its payload; none with a payload too short to say it.
+    pub private_bytes: usize,
+}
+
+impl Load {
+    /// A payload of that many bytes, and nothing else.
+    #[must_use]
+    pub const fn payload(payload_bytes: usize) -> Self {
+        Self {
+            payload_bytes,
+            private_bytes: 0,
+        }
+    }
+
+    /// The load that a payload carries on.
+    #[inline]
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        let private_bytes = payload
+            .first_chunk::<HEAD_BYTES>()
+            .and_then(|head| head.last_chunk::<8>())
+            .map_or(0, |word| u64::from_le_bytes(*word));
+        Self {
+            payload_bytes: payload.len(),
+            private_bytes: usize::try_from(private_bytes).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Makes `payload` carry this load on; one that is too short stays as it is.
+    #[inline]
+    pub fn write_to(self, payload: &mut [u8]) {
+        if let Some(word) = payload
+            .first_chunk_mut::<HEAD_BYTES>()
+            .and_then(|head| head.last_chunk_mut::<8>())
+        {
+            *word = (self.private_bytes as u64).to_le_bytes();
+        }
+    }
+
+    /// The payload that a client sends: without a stamp.
+    #[must_use]
+    pub fn first_payload(self) -> Vec<u8> {
+        let mut payload = vec![0; self.payload_bytes];
+        self.write_to(&mut payload);
+        payload
+    }
+}
 
 /// The stamp of a payload, if it has one.
 #[inline]
@@ -204,6 +261,23 @@ mod tests {
         let mut claims_more = good;
         claims_more[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
         assert!(Collection::from_bytes(&claims_more).is_err());
+    }
+
+    #[test]
+    fn a_load_is_carried_on_by_payloads_long_enough() {
+        let load = Load {
+            payload_bytes: 64,
+            private_bytes: 1 << 20,
+        };
+        let mut payload = load.first_payload();
+        assert_eq!((Load::of(&payload), stamp_of(&payload)), (load, None));
+        stamp(&mut payload);
+        assert_eq!(Load::of(&payload), load);
+        let short = Load {
+            payload_bytes: 15,
+            ..load
+        };
+        assert_eq!(Load::of(&short.first_payload()), Load::payload(15));
     }
 
     #[test]

@@ -301,3 +301,18 @@ fn a_worker_that_is_none_is_told_from_one_that_is_not_there() {
     );
     stranger.join().unwrap();
 }
+
+#[test]
+fn a_path_stays_whole_and_without_colour_where_nobody_looks_at_a_terminal() {
+    let folder = Folder::new();
+    let long = "a-rather-long-name-of-a-folder-".repeat(6);
+    let missing = folder.0.path().join(&long).join("workflow file.yaml");
+    let missing = missing.to_str().unwrap();
+    let wrong = folder.file(&format!("{long}.yaml"), "workflow: echo\nnodes: [\n");
+    for path in [missing, &wrong] {
+        let output = faasflow(&["validate", path]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(path), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+}

@@ -147,7 +147,10 @@ impl Cluster {
         command
             .arg("--state-dir")
             .arg(self.path(&format!("state-{name}")));
-        if let Some(driver) = std::env::var_os(DRIVER_VARIABLE) {
+        let is_chosen = |flag: &String| flag.starts_with("--driver=");
+        if let Some(driver) = std::env::var_os(DRIVER_VARIABLE)
+            && !self.setup.flags.iter().any(is_chosen)
+        {
             command.arg("--driver").arg(driver);
         }
         if self.setup.key.is_some() {

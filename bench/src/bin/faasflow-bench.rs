@@ -6,6 +6,7 @@
 )]
 
 use bench::floor::FloorError;
+use bench::hop::HopError;
 use bench::report::Report;
 use bench::stamp::STAMP_BYTES;
 use bench::{floor, floors, hop, report, words};
@@ -15,7 +16,7 @@ use hdrhistogram::Histogram;
 use miette::{Context, IntoDiagnostic};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -177,6 +178,7 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> ExitCode {
+    master::diagnostics::install();
     let result = match Arguments::parse().command {
         Command::Floor(arguments) => run_floor(&arguments),
         Command::Hop(arguments) => run_hop(&arguments),
@@ -203,32 +205,40 @@ fn is_wrong_call(error: &miette::Report) -> bool {
         error.downcast_ref::<FloorError>(),
         Some(FloorError::Cpu(_) | FloorError::OneCpu { .. } | FloorError::Call(_))
     );
-    wrong_floor || error.downcast_ref::<Unreadable>().is_some()
+    let wrong_payload = matches!(
+        error.downcast_ref::<HopError>(),
+        Some(HopError::Memory { .. })
+    );
+    wrong_floor || wrong_payload || error.downcast_ref::<Unusable>().is_some()
 }
 
-/// A text that cannot be read.
+/// A file that cannot be read, or written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("cannot read {path}: {error}")]
-struct Unreadable {
+#[error("cannot {what} {path}")]
+struct Unusable {
+    what: &'static str,
     path: PathBuf,
     #[source]
     error: io::Error,
 }
 
 fn run_floor(arguments: &FloorArguments) -> miette::Result<()> {
+    let hgrm = arguments.output.hgrm()?;
     let (cpu_a, cpu_b) = arguments.cpus.unwrap_or_else(floors::default_cpus);
     let (report, histogram) = floors::measure(cpu_a, cpu_b, arguments.samples)?;
-    write(&report, &histogram, &arguments.output)
+    write(&report, &histogram, &arguments.output, hgrm)
 }
 
 fn run_hop(arguments: &HopArguments) -> miette::Result<()> {
+    let hgrm = arguments.output.hgrm()?;
     let (report, histogram) = hop::hop(&arguments.options(1000))?;
-    write(&report, &histogram, &arguments.output)
+    write(&report, &histogram, &arguments.output, hgrm)
 }
 
 fn run_chain(arguments: &HopArguments) -> miette::Result<()> {
+    let hgrm = arguments.output.hgrm()?;
     let (report, histogram) = hop::chain_cost(&arguments.options(100))?;
-    write(&report, &histogram, &arguments.output)
+    write(&report, &histogram, &arguments.output, hgrm)
 }
 
 impl HopArguments {
@@ -252,8 +262,10 @@ impl HopArguments {
 }
 
 fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
+    let hgrm = arguments.output.hgrm()?;
     let text = match &arguments.file {
-        Some(path) => std::fs::read(path).map_err(|error| Unreadable {
+        Some(path) => std::fs::read(path).map_err(|error| Unusable {
+            what: "read",
             path: path.clone(),
             error,
         })?,
@@ -266,14 +278,33 @@ fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
         rounds: arguments.rounds,
     };
     let (report, histogram) = words::measure(&options, text)?;
-    write(&report, &histogram, &arguments.output)
+    write(&report, &histogram, &arguments.output, hgrm)
 }
 
-fn write(report: &Report, histogram: &Histogram<u64>, output: &Output) -> miette::Result<()> {
-    if let Some(path) = &output.hgrm {
-        export(histogram, path)
+impl Output {
+    /// The file for the distribution, made before anything is measured: that it cannot be is to be known at once.
+    fn hgrm(&self) -> Result<Option<File>, Unusable> {
+        let create = |path: &PathBuf| {
+            File::create(path).map_err(|error| Unusable {
+                what: "write",
+                path: path.clone(),
+                error,
+            })
+        };
+        self.hgrm.as_ref().map(create).transpose()
+    }
+}
+
+fn write(
+    report: &Report,
+    histogram: &Histogram<u64>,
+    output: &Output,
+    hgrm: Option<File>,
+) -> miette::Result<()> {
+    if let Some(file) = hgrm {
+        export(histogram, file)
             .into_diagnostic()
-            .wrap_err_with(|| format!("cannot write {}", path.display()))?;
+            .wrap_err("cannot write the distribution")?;
     }
     let mut stdout = BufWriter::new(io::stdout().lock());
     let written = if output.json {
@@ -290,8 +321,8 @@ fn write(report: &Report, histogram: &Histogram<u64>, output: &Output) -> miette
     }
 }
 
-fn export(histogram: &Histogram<u64>, path: &Path) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+fn export(histogram: &Histogram<u64>, file: File) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
     report::write_hgrm(histogram, &mut file)?;
     file.flush()
 }

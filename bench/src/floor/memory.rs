@@ -1,7 +1,7 @@
 //! Private memory that another CPU has just written: what it costs to read every byte of it, and to copy it.
 //!
-//! Private means an anonymous mapping of this process, in huge pages where the kernel gives them, touched before any
-//! time is taken. Readers and writers are threads, since private memory has no other way to two CPUs.
+//! Private means an anonymous mapping of this process, touched before any time is taken. Readers and writers are threads,
+//! since private memory has no other way to two CPUs.
 
 use super::{FloorError, histogram};
 use crate::clock::now_ns;
@@ -16,6 +16,15 @@ const FIGURE_BYTES: usize = 1 << 30;
 const ROUNDS: (usize, usize) = (5, 400);
 /// Rounds that are not counted: they fault pages in and warm the reader's translations.
 const WARM_UP_ROUNDS: usize = 2;
+
+/// Which pages private memory is made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pages {
+    /// Those that a program gets that asks for nothing: small ones, unless the kernel gives huge ones to all.
+    Ordinary,
+    /// Huge ones, where the kernel gives them on request.
+    Huge,
+}
 
 /// The sum of all bytes.
 ///
@@ -49,10 +58,11 @@ pub fn sum_bytes(bytes: &[u8]) -> u64 {
 /// If a CPU may not be used, or there is not as much memory.
 pub fn read_private(
     bytes: usize,
+    pages: Pages,
     writer_cpu: usize,
     reader_cpu: usize,
 ) -> Result<Histogram<u64>, FloorError> {
-    let mut memory = private(bytes)?;
+    let mut memory = private(bytes, pages)?;
     repeat(bytes, |round| {
         let fill = round as u8;
         cpu::on(writer_cpu, || memory.fill(fill))?;
@@ -70,11 +80,12 @@ pub fn read_private(
 /// As [`read_private`].
 pub fn copy_private(
     bytes: usize,
+    pages: Pages,
     writer_cpu: usize,
     copier_cpu: usize,
 ) -> Result<Histogram<u64>, FloorError> {
-    let mut memory = private(bytes)?;
-    let mut copy = private(bytes)?;
+    let mut memory = private(bytes, pages)?;
+    let mut copy = private(bytes, pages)?;
     repeat(bytes, |round| {
         cpu::on(writer_cpu, || memory.fill(round as u8))?;
         let ((), taken_ns) = cpu::on(copier_cpu, || timed(|| copy.copy_from_slice(&memory)))?;
@@ -83,11 +94,13 @@ pub fn copy_private(
     })
 }
 
-fn private(bytes: usize) -> Result<MmapMut, FloorError> {
+fn private(bytes: usize, pages: Pages) -> Result<MmapMut, FloorError> {
     let memory =
         MmapMut::map_anon(bytes.max(1)).map_err(FloorError::system("map private memory"))?;
-    // A kernel without huge pages refuses, and small pages are then what there is.
-    let _ = memory.advise(Advice::HugePage);
+    if pages == Pages::Huge {
+        // A kernel without huge pages refuses, and small pages are then what there is.
+        let _ = memory.advise(Advice::HugePage);
+    }
     Ok(memory)
 }
 
@@ -133,11 +146,15 @@ mod tests {
         let cpus = cpu::allowed();
         let (first, last) = (cpus[0], cpus[cpus.len() - 1]);
         assert_eq!(
-            read_private(1 << 16, first, last).unwrap().len(),
+            read_private(1 << 16, Pages::Ordinary, first, last)
+                .unwrap()
+                .len(),
             ROUNDS.1 as u64
         );
         assert_eq!(
-            copy_private(1 << 16, last, first).unwrap().len(),
+            copy_private(1 << 16, Pages::Huge, last, first)
+                .unwrap()
+                .len(),
             ROUNDS.1 as u64
         );
     }

@@ -15,7 +15,7 @@ mod slots;
 mod tcp;
 mod wake;
 
-pub use memory::{copy_private, read_private, sum_bytes};
+pub use memory::{Pages, copy_private, read_private, sum_bytes};
 pub use partner::{PARTNER_COMMAND, partner_main};
 pub use slots::slot_transfer;
 pub use tcp::tcp_round_trip;

@@ -29,6 +29,8 @@ pub struct Machine {
     pub memory_bytes: Option<u64>,
     /// Whether the kernel gives huge pages unasked (`always`), on request (`madvise`) or not (`never`).
     pub huge_pages: Option<String>,
+    /// The same of shared memory, which segments are made of.
+    pub huge_pages_shared: Option<String>,
     /// The kernel's clock source: with another than `tsc` or `kvm-clock` a reading may take a microsecond.
     pub clock_source: Option<String>,
     /// The hypervisor's flag among the CPU's.
@@ -56,6 +58,7 @@ impl Machine {
                 .unwrap_or_default(),
             memory_bytes: memory_bytes(),
             huge_pages: chosen("/sys/kernel/mm/transparent_hugepage/enabled"),
+            huge_pages_shared: chosen("/sys/kernel/mm/transparent_hugepage/shmem_enabled"),
             clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             virtual_machine: flags.split(' ').any(|flag| flag == "hypervisor"),
             version: env!("CARGO_PKG_VERSION"),
@@ -73,7 +76,8 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-fn memory_bytes() -> Option<u64> {
+/// Memory of this host, if the kernel says so.
+pub(crate) fn memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kibibytes: u64 = field(&text, "MemTotal")?
         .strip_suffix("kB")?

@@ -10,6 +10,7 @@ mod table;
 
 pub use disturbance::{Disturbances, Watch};
 pub use hgrm::write_hgrm;
+pub(crate) use machine::memory_bytes;
 pub use machine::{Machine, Setup};
 
 use hdrhistogram::Histogram;

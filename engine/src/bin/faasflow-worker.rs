@@ -47,13 +47,18 @@ const LANES: LaneProgram = LaneProgram {
     run: engine::lane::run,
 };
 
+/// Whether the user wants no colours: <https://no-color.org>.
+fn is_colour_refused() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 fn start_log() {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && !is_colour_refused())
         .with_target(false)
         .init();
 }

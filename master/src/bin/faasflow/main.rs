@@ -38,6 +38,7 @@ fn main() -> ExitCode {
             "faasflow: internal error{place}: {what}\nThis is a fault of the program.\n"
         ));
     }));
+    master::diagnostics::install();
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Command::Validate(of) => commands::validate(of),

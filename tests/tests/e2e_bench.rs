@@ -1,0 +1,66 @@
+//! The contract of `faasflow-bench` with those who read its reports: keys, one object on standard output, exit codes.
+
+use faasflow_tests::cluster::{PROGRAM_TIME_MAX, programs_folder};
+use faasflow_tests::process::{Finished, run};
+use serde_json::Value;
+use std::process::Command;
+
+/// What every report has.
+const KEYS: [&str; 13] = [
+    "bench",
+    "params",
+    "samples",
+    "p50_ns",
+    "p90_ns",
+    "p99_ns",
+    "p999_ns",
+    "max_ns",
+    "floor_ns",
+    "floor_p99_ns",
+    "quiet",
+    "ratio",
+    "cold_ns",
+];
+
+fn bench(arguments: &[&str]) -> Finished {
+    let mut command = Command::new(programs_folder().join("faasflow-bench"));
+    run(command.args(arguments), PROGRAM_TIME_MAX)
+}
+
+#[test]
+fn every_report_is_one_object_with_the_keys_that_are_promised() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let text = folder.path().join("text");
+    std::fs::write(&text, "one word and another word").expect("the folder is new");
+    let text = text.to_str().expect("a temporary folder has a plain name");
+    let park = ["--wait=park", "--nodes=11", "--samples=100"];
+    let calls = [
+        vec!["floor", "--samples=1000"],
+        [&["hop"], &park[..]].concat(),
+        [&["hop", "--payload=65536"], &park[..]].concat(),
+        [&["chain"], &park[..]].concat(),
+        vec!["wordcount", "--rounds=1", "--file", text],
+    ];
+    for call in calls {
+        let finished = bench(&[&call[..], &["--json"]].concat()).ok();
+        let report: Value = serde_json::from_slice(&finished.stdout).expect("one JSON object");
+        assert_eq!(report["bench"], call[0]);
+        for key in KEYS.iter().chain(&["machine"]) {
+            assert!(report.get(key).is_some(), "{call:?}: no key {key}");
+        }
+        if call.contains(&"--payload=65536") {
+            for key in ["payload_ratio", "payload_ratio_plain", "read_ratio"] {
+                assert!(report[key].is_number(), "{call:?}: no figure {key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_before_anything_starts() {
+    bench(&["hop", "--wait=never"]).refused(&["spin, adaptive, park"]);
+    bench(&["chain", "--nodes=1"]).refused(&["2..=100000"]);
+    bench(&["wordcount", "--file=no/such/file"]).refused(&["no/such/file"]);
+    bench(&["hop", "--hgrm=no/such/file"]).refused(&["no/such/file"]);
+    bench(&["hop", "--payload=999999999999"]).refused(&["this host has"]);
+}

@@ -1,0 +1,130 @@
+//! What the runtime costs where it is to cost nothing: no system call per hop of a warm spinning chain, and no CPU time
+//! while nothing happens. Counts of the kernel's, never times of a clock.
+
+use bench::process::Strace;
+use engine::status::Driver;
+use engine::worker::host;
+use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
+use faasflow_tests::process::cpu_ticks;
+use faasflow_tests::skip::skip;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Hops of one invocation: so many that the few system calls by which a client is answered, some six, are well below one
+/// for every hundred.
+const HOPS: u64 = 1000;
+/// Invocations that are counted, after as many that warm up.
+const INVOCATIONS: u64 = 10;
+/// One system call may be made for every so many hops.
+const HOPS_PER_SYSTEM_CALL: u64 = 100;
+/// How long nothing happens.
+const IDLE: Duration = Duration::from_secs(10);
+/// What a process may use meanwhile, in ticks of 10 ms. Looking a thousand times a second would take several.
+const IDLE_TICKS_MAX: u64 = 1;
+
+/// A chain of so many hops, each from a function of one executor to the next.
+fn chain(hops: u64) -> String {
+    let mut text = "workflow: chain\ninput: { in: bytes }\nnodes:\n".to_owned();
+    let mut source = "input.in".to_owned();
+    for node in 0..=hops {
+        let _ = writeln!(
+            text,
+            "  hop{node}: {{ function: test-functions:echo, input: {{ in: {source} }}, output: {{ out: bytes }} }}"
+        ); // a String takes anything
+        source = format!("hop{node}.out");
+    }
+    let _ = writeln!(text, "output: {{ out: {source} }}");
+    text
+}
+
+fn invoke(cluster: &Cluster, invocations: u64) {
+    let mut client = cluster.client("a");
+    let inputs = [("in".to_owned(), bytes("payload"))];
+    for _ in 0..invocations {
+        let invocation = master::client::Invocation {
+            workflow: "chain",
+            inputs: &inputs,
+            report: false,
+        };
+        let answered = client.invoke(&invocation).expect("the worker answers");
+        assert_eq!(output(&answered, "out"), b"payload");
+    }
+}
+
+#[test]
+fn a_warm_spinning_chain_makes_no_system_call_per_hop() {
+    let this = "a_warm_spinning_chain_makes_no_system_call_per_hop";
+    if host::allowed_cpus().len() < 2 {
+        return skip(this, "a lane and an executor that spin need two CPUs");
+    }
+    // Whatever driver the suite runs on: with epoll, a spinning lane looks at its sockets by system call.
+    let cluster = Setup::workers(&["a"])
+        .flag("--wait=spin")
+        .flag("--executors=spread")
+        .flag("--driver=auto")
+        .start();
+    if cluster.status("a").driver.kind != Driver::IoUring {
+        return skip(
+            this,
+            "the kernel forbids io_uring; sysctl kernel.io_uring_disabled=0",
+        );
+    }
+    cluster.deploy(&chain(HOPS), &[]);
+    invoke(&cluster, INVOCATIONS);
+    // A lane shows its counters a moment after it has answered.
+    let _ = cluster.settled("a");
+    let allowed = INVOCATIONS * HOPS / HOPS_PER_SYSTEM_CALL;
+
+    let triggers = || cluster.counter("a", "triggers");
+    let system_calls = || cluster.counter("a", "system_calls");
+    let before = (triggers(), system_calls());
+    invoke(&cluster, INVOCATIONS);
+    let _ = cluster.settled("a");
+    let (triggers, by_lane) = (triggers() - before.0, system_calls() - before.1);
+    assert_eq!(triggers, INVOCATIONS * (HOPS + 1));
+    assert!(
+        by_lane <= allowed,
+        "the lane counted {by_lane} system calls, of which {allowed} are allowed"
+    );
+
+    // A lane counts what its driver does; strace, what anyone does in these processes.
+    let processes = [&[cluster.worker("a").pid()][..], &cluster.executors("a")].concat();
+    let strace = match Strace::attach(&processes) {
+        Ok(strace) => strace,
+        Err(error) => return skip(&format!("{this}, by strace"), &error.to_string()),
+    };
+    invoke(&cluster, INVOCATIONS);
+    let by_all = strace.finish().expect("strace says what it counted");
+    assert!(
+        by_all <= allowed,
+        "strace counted {by_all} system calls, of which {allowed} are allowed"
+    );
+}
+
+#[test]
+fn an_idle_adaptive_worker_and_its_warm_executors_use_no_cpu_time() {
+    let cluster = Setup::workers(&["a"]).flag("--wait=adaptive").start();
+    cluster.deploy(&chain(3), &[]);
+    invoke(&cluster, 3);
+    let _ = cluster.settled("a");
+    let executors = cluster.executors("a");
+    assert!(!executors.is_empty(), "an executor is there, and warm");
+    let processes = [&[cluster.worker("a").pid()][..], &executors].concat();
+    let used = || {
+        processes
+            .iter()
+            .map(|pid| cpu_ticks(*pid))
+            .collect::<Vec<_>>()
+    };
+    let before = used();
+    assert!(!cluster.worker("a").watched().ends_within(IDLE));
+    let idle: Vec<u64> = used()
+        .iter()
+        .zip(&before)
+        .map(|(after, before)| after - before)
+        .collect();
+    assert!(
+        idle.iter().all(|ticks| *ticks <= IDLE_TICKS_MAX),
+        "ticks of {processes:?} in {IDLE:?}: {idle:?}"
+    );
+}
