@@ -94,7 +94,8 @@ struct Lane {
     serial: u32,
     now_ns: u64,
     stopped: bool,
-    /// Whether an activation was handed to an executor since the lane last yielded its CPU.
+    /// Whether an activation was handed to an executor, and no completion has come since: then what started last was
+    /// started by a message.
     started: bool,
     /// Reports that found the queue full.
     reports: VecDeque<LaneReport>,
@@ -177,8 +178,9 @@ impl Lane {
                 WaitStrategy::Park => true,
             };
             if parks {
-                // An executor that was just woken on this CPU runs first: what is left to do here would only delay it,
-                // and what it answers at once needs no bell. Where it has a CPU of its own this comes back at once.
+                // An executor that a message has just woken on this CPU runs first: what is left to do for the message
+                // (acknowledge it, begin the next receive) would only delay it, and what it answers at once needs no
+                // bell. Where it has a CPU of its own this comes back at once.
                 if std::mem::take(&mut self.started) {
                     std::thread::yield_now();
                     continue;
@@ -288,6 +290,7 @@ impl Lane {
                 self.end_executor(place, &error.to_string());
             }
             self.act();
+            self.started = false;
             self.unmap_gone();
         }
     }
