@@ -8,8 +8,8 @@ use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
 use faasstore::channel::{EngineChannel, ExecutorChannel};
 use faasstore::descriptor::{
-    Activate, InvocationId, Message, NO_ITEM, OutputRef, PayloadRef, decode_completion, decode_request,
-    encode_activate, encode_done,
+    Activate, InvocationId, Message, NO_ITEM, OutputRef, PayloadRef, decode_completion,
+    decode_request, encode_activate, encode_done,
 };
 use faasstore::segment::SegmentReader;
 use nix::sched::{CpuSet, sched_setaffinity};

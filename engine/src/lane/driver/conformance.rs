@@ -38,6 +38,8 @@ on_both!(
     a_receive_into_a_segment_takes_all_of_it,
     a_receive_into_a_segment_ends_with_its_peer,
     a_peer_that_closes_ends_the_receive,
+    what_was_received_is_received_once,
+    a_close_after_a_receive_is_an_end_and_no_reset,
     a_close_ends_what_is_outstanding,
     operations_on_a_closed_connection_fail_with_their_buffer,
     a_range_that_does_not_exist_is_refused,
@@ -294,6 +296,68 @@ fn a_peer_that_closes_ends_the_receive(kind: DriverKind) {
     assert_eq!(lane.received(near).0.unwrap(), 0);
     lane.driver.close(near);
     lane.closed(near);
+}
+
+fn what_was_received_is_received_once(kind: DriverKind) {
+    const BYTES: usize = 100_000;
+    let mut lane = Lane::new(kind);
+    let (near, mut far) = pair();
+    let near = lane.driver.add(near.into()).unwrap();
+    let segment = Arc::new(SegmentWriter::create("landing", 4096).unwrap());
+    let sent = pattern(BYTES, 5);
+    let writer = std::thread::spawn({
+        let sent = sent.clone();
+        move || far.write_all(&sent).map(|()| far)
+    });
+    let mut came = Vec::new();
+    // Private memory and shared in turn, in steps that no boundary of what is sent fits.
+    for step in (1..).map(|round: usize| 1 + round * 37 % 700) {
+        let left = BYTES - came.len();
+        if left == 0 {
+            break;
+        }
+        let length = step.min(left);
+        if step % 3 == 0 {
+            let (segment, offset, length) = (segment.clone(), 0, length as u64);
+            let buffer = ReceiveBuffer::Segment {
+                segment,
+                offset,
+                length,
+            };
+            lane.driver.receive(near, buffer);
+        } else {
+            lane.driver.receive(near, owned(length));
+        }
+        match lane.received(near) {
+            (Ok(bytes), ReceiveBuffer::Owned(buffer, _)) => {
+                came.extend_from_slice(&buffer[..bytes])
+            }
+            (Ok(bytes), ReceiveBuffer::Segment { segment, .. }) => {
+                came.extend_from_slice(segment.read(0, bytes as u64).unwrap());
+            }
+            (Err(error), _) => panic!("{error}"),
+        }
+    }
+    assert!(came == sent);
+    drop(writer.join().unwrap().unwrap());
+    lane.driver.receive(near, owned(1));
+    assert_eq!(lane.received(near).0.unwrap(), 0, "and nothing behind it");
+}
+
+fn a_close_after_a_receive_is_an_end_and_no_reset(kind: DriverKind) {
+    let mut lane = Lane::new(kind);
+    let (near, mut far) = pair();
+    let near = lane.driver.add(near.into()).unwrap();
+    far.write_all(b"question").unwrap();
+    lane.driver.receive(near, owned(100));
+    assert_eq!(lane.received(near).0.unwrap(), 8);
+    lane.driver.send(near, SendBuffer::new(b"answer".to_vec()));
+    lane.sent(near).0.unwrap();
+    lane.driver.close(near);
+    lane.closed(near);
+    let mut came = Vec::new();
+    far.read_to_end(&mut came).unwrap();
+    assert_eq!(came, b"answer");
 }
 
 fn a_close_ends_what_is_outstanding(kind: DriverKind) {

@@ -193,7 +193,8 @@ impl Driver {
         dispatch!(self, driver => driver.unwatch(token));
     }
 
-    /// Appends what has happened to `out`, and hands what was begun to the kernel. Makes a system call only if
+    /// Appends what has happened to `out`, and hands what was begun to the kernel: sends at once, all else by the next
+    /// call at the latest, so that a caller who is about to [`Driver::wait`] saves a system call. Makes one only if
     /// something was begun or the kernel says that work waits; epoll, which cannot say so, looks on every
     /// [`EPOLL_POLLS_PER_LOOK`]th call.
     #[inline]

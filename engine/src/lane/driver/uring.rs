@@ -4,18 +4,24 @@
 //! where it is, untouched, from the moment its entry is queued until the entry's completion: the table of connections
 //! keeps it, and neither closing nor dropping frees it sooner. Task work is deferred to this thread's own calls, and
 //! the kernel raises a flag when some waits, so a turn that finds nothing to do costs three loads and no system call.
+//! Sends are handed over ahead of all else that was begun, and at once; the rest waits for the next call that enters the
+//! kernel anyway, for a turn at most: someone waits for what is sent, and no one for the next receive.
 //!
-//! All unsafe code is here: handing addresses to the kernel, and writing its structures. It rests on one invariant,
-//! the **hold**: an operation that is in `Connection::receive` or `Connection::send` is removed in [`Uring::finish`]
-//! alone, on the completion of the one entry that names its memory, and a connection with an operation is not removed.
+//! All unsafe code is here and in `connection`: handing addresses to the kernel, and writing its structures. It rests on
+//! one invariant, the **hold**: an operation that is in `Connection::receive` or `Connection::send` is removed in
+//! [`Uring::finish`] alone, on the completion of the one entry that names its memory, and a connection with an operation
+//! is not removed.
 #![allow(
     unsafe_code,
     reason = "the kernel is handed addresses; DESIGN names this file"
 )]
 
+mod connection;
+
 use super::buffer::{ReceiveBuffer, SendBuffer};
 use super::slab::{Key, Slab};
 use super::{Completion, ConnectionId, Watch, no_such_range, not_connected};
+use connection::{Connection, Sending};
 use io_uring::squeue::Entry;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
@@ -27,23 +33,18 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::ptr::NonNull;
 use std::time::Duration;
 
 /// Entries that are handed to the kernel at once; more wait in the backlog.
 const ENTRIES: u32 = 256;
 /// Completions that fit before the kernel keeps them itself (`IORING_FEAT_NODROP`), at a higher price.
 const COMPLETIONS: u32 = 4096;
-/// Ranges that one sendmsg names; what is left is sent by the next.
-const RANGES_MAX: usize = 64;
-/// Bytes that one entry moves: below 2^31, where results would turn negative.
-const OPERATION_BYTES_MAX: u64 = 1 << 30;
-
 // What an entry was, in the low bits of its user data.
 const RECEIVE: u8 = 0;
 const SEND: u8 = 1;
 const WATCH: u8 = 2;
 const CANCEL: u8 = 3;
+const CONSUME: u8 = 4;
 
 pub(super) struct Uring {
     // Dropped by hand, after the kernel let go of all memory: see `Drop`.
@@ -51,31 +52,19 @@ pub(super) struct Uring {
     connections: Slab<Connection>,
     watches: Slab<Watched>,
     tokens: FxHashMap<u64, Key>,
+    /// Sends to be handed to the kernel.
+    sends: VecDeque<Entry>,
+    /// All else that is to be handed to it, behind them.
     backlog: VecDeque<Entry>,
+    /// Whether a poll has left some of that to a later call.
+    backlog_left: bool,
+    /// Whether the kernel can keep completions to itself that say no more than that all went well.
+    skips_successes: bool,
     ready: Vec<Completion>,
     enters: u64,
     turn: u64,
     // With SINGLE_ISSUER only the thread that made the ring may enter it.
     stays_on_its_thread: PhantomData<*const ()>,
-}
-
-struct Connection {
-    socket: OwnedFd,
-    receive: Option<ReceiveBuffer>,
-    send: Option<Sending>,
-    message: Option<Box<Message>>,
-    closing: bool,
-}
-
-struct Sending {
-    buffer: SendBuffer,
-    sent: u64,
-}
-
-/// What a sendmsg entry points to. It is boxed, so it stays where it is when the table of connections grows.
-struct Message {
-    header: libc::msghdr,
-    ranges: [libc::iovec; RANGES_MAX],
 }
 
 struct Watched {
@@ -97,6 +86,7 @@ impl Uring {
             let reason = "this kernel's io_uring is too old (5.13 or later is needed)";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
+        let skips_successes = parameters.is_feature_skip_cqe_on_success();
         let mut probe = io_uring::register::Probe::new();
         ring.submitter().register_probe(&mut probe)?;
         let needed = [
@@ -115,7 +105,10 @@ impl Uring {
             connections: Slab::new(),
             watches: Slab::new(),
             tokens: FxHashMap::default(),
+            sends: VecDeque::new(),
             backlog: VecDeque::new(),
+            backlog_left: false,
+            skips_successes,
             ready: Vec::new(),
             enters: 0,
             turn: 1,
@@ -129,13 +122,8 @@ impl Uring {
         if flags.contains(OFlag::O_NONBLOCK) {
             fcntl(&socket, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
         }
-        Ok(self.connections.insert(Connection {
-            socket,
-            receive: None,
-            send: None,
-            message: None,
-            closing: false,
-        }))
+        let connection = Connection::new(socket, self.skips_successes);
+        Ok(self.connections.insert(connection))
     }
 
     pub(super) fn close(&mut self, key: Key) {
@@ -151,7 +139,7 @@ impl Uring {
         self.remove_if_idle(key);
     }
 
-    pub(super) fn receive(&mut self, key: Key, mut buffer: ReceiveBuffer) {
+    pub(super) fn receive(&mut self, key: Key, buffer: ReceiveBuffer) {
         let id = ConnectionId(key);
         let Some(connection) = self
             .connections
@@ -168,19 +156,13 @@ impl Uring {
             connection.receive.is_none(),
             "one receive at a time on a connection"
         );
-        let Some((start, length, flags)) = receive_target(&mut buffer) else {
-            return self.ready.push(Completion::Received {
+        if let Err(buffer) = connection.begin_receive(key, buffer, &mut self.backlog) {
+            self.ready.push(Completion::Received {
                 id,
                 result: Err(no_such_range()),
                 buffer,
             });
-        };
-        connection.receive = Some(buffer);
-        let entry = opcode::Recv::new(Fd(connection.socket.as_raw_fd()), start.as_ptr(), length)
-            .flags(flags)
-            .build()
-            .user_data(key.pack(RECEIVE));
-        self.backlog.push_back(entry);
+        }
     }
 
     pub(super) fn send(&mut self, key: Key, buffer: SendBuffer) {
@@ -209,7 +191,7 @@ impl Uring {
         }
         connection.send = Some(Sending { buffer, sent: 0 });
         let entry = connection.send_entry(key);
-        self.backlog.extend(entry);
+        self.sends.extend(entry);
     }
 
     pub(super) fn watch(
@@ -255,8 +237,10 @@ impl Uring {
             let queue = self.ring.submission();
             !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
         };
-        if waits || !self.backlog.is_empty() {
+        if waits || !self.sends.is_empty() || self.backlog_left {
             accepted(self.enter(None));
+        } else {
+            self.backlog_left = !self.backlog.is_empty();
         }
         self.reap();
         out.append(&mut self.ready);
@@ -280,9 +264,10 @@ impl Uring {
     /// Hands the backlog to the kernel, and lets it do deferred work; sleeps for a completion if `sleep` says so,
     /// within its timeout if it has one.
     fn enter(&mut self, sleep: Option<Option<Duration>>) -> io::Result<()> {
+        self.backlog_left = false;
         loop {
             self.fill_queue();
-            let last = self.backlog.is_empty();
+            let last = self.sends.is_empty() && self.backlog.is_empty();
             let result = match sleep {
                 Some(Some(timeout)) if last => {
                     let timeout = Timespec::from(timeout);
@@ -311,11 +296,12 @@ impl Uring {
     fn fill_queue(&mut self) {
         let mut queue = self.ring.submission();
         while !queue.is_full() {
-            let Some(entry) = self.backlog.pop_front() else {
+            let next = self.sends.pop_front().or_else(|| self.backlog.pop_front());
+            let Some(entry) = next else {
                 return;
             };
             // SAFETY: the entry's memory is held (see the head of this file) until its completion: entries are made
-            // by `receive` and `Connection::send_entry` from what they have just put into the table, or name none.
+            // by `Connection::begin_receive` and `Connection::send_entry` from what is in the table, or name none.
             let pushed = unsafe { queue.push(&entry) };
             debug_assert!(pushed.is_ok(), "the queue was not full");
         }
@@ -339,20 +325,20 @@ impl Uring {
             RECEIVE => self.finish_receive(key, entry.result()),
             SEND => self.finish_send(key, entry.result()),
             WATCH => self.finish_watch(key, entry.result(), cqueue::more(entry.flags())),
-            // Of a cancellation only what it cancelled counts.
-            _ => debug_assert_eq!(kind, CANCEL),
+            // Of a cancellation only what it cancelled counts, and what hinders consuming hinders the next receive.
+            _ => debug_assert!(matches!(kind, CANCEL | CONSUME)),
         }
     }
 
     fn finish_receive(&mut self, key: Key, result: i32) {
+        let result = bytes_or_error(result);
         let Some(buffer) = self
             .connections
             .get_mut(key)
-            .and_then(|connection| connection.receive.take())
+            .and_then(|connection| connection.end_receive(&result))
         else {
             return debug_assert!(false, "a completion of no receive");
         };
-        let result = bytes_or_error(result);
         self.ready.push(Completion::Received {
             id: ConnectionId(key),
             result,
@@ -379,7 +365,7 @@ impl Uring {
         if result.is_ok() && sending.sent < sending.buffer.length() && !connection.closing {
             connection.send = Some(sending);
             let entry = connection.send_entry(key);
-            self.backlog.extend(entry);
+            self.sends.extend(entry);
             return;
         }
         let result = match result {
@@ -425,6 +411,7 @@ impl Uring {
             return;
         };
         if connection.closing && connection.receive.is_none() && connection.send.is_none() {
+            connection.consume_now();
             self.connections.remove(key);
             self.ready.push(Completion::Closed {
                 id: ConnectionId(key),
@@ -448,61 +435,6 @@ impl Drop for Uring {
             self.reap();
             self.ready.clear();
         }
-    }
-}
-
-impl Connection {
-    /// An entry that sends what is left to send: the next ranges of it.
-    fn send_entry(&mut self, key: Key) -> Option<Entry> {
-        let sending = self.send.as_ref()?;
-        let socket = Fd(self.socket.as_raw_fd());
-        // The kernel goes on by itself after a short write, as long as it can.
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        if sending.buffer.is_plain() {
-            let bytes = sending.buffer.spans(sending.sent).next()?;
-            let length = (bytes.len() as u64).min(OPERATION_BYTES_MAX) as u32;
-            let entry = opcode::Send::new(socket, bytes.as_ptr(), length).flags(flags);
-            return Some(entry.build().user_data(key.pack(SEND)));
-        }
-        let message = self.message.get_or_insert_with(Message::new);
-        let mut count = 0;
-        let mut room = OPERATION_BYTES_MAX;
-        for (range, span) in message
-            .ranges
-            .iter_mut()
-            .zip(sending.buffer.spans(sending.sent))
-        {
-            let length = (span.len() as u64).min(room);
-            if length == 0 {
-                break;
-            }
-            room -= length;
-            // The kernel only reads what a sendmsg names.
-            *range = libc::iovec {
-                iov_base: span.as_ptr().cast_mut().cast(),
-                iov_len: length as usize,
-            };
-            count += 1;
-        }
-        message.header.msg_iov = message.ranges.as_mut_ptr();
-        message.header.msg_iovlen = count as _;
-        let entry = opcode::SendMsg::new(socket, &raw const message.header).flags(flags as u32);
-        Some(entry.build().user_data(key.pack(SEND)))
-    }
-}
-
-impl Message {
-    fn new() -> Box<Self> {
-        // SAFETY: msghdr is a structure of C for which all zeroes is a value: no name, no ranges, no control data.
-        let header = unsafe { std::mem::zeroed::<libc::msghdr>() };
-        let empty = libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        };
-        Box::new(Self {
-            header,
-            ranges: [empty; RANGES_MAX],
-        })
     }
 }
 
@@ -533,33 +465,6 @@ fn watch_entry(raw: std::os::fd::RawFd, watch: Watch, key: Key) -> Entry {
         .multi(watch == Watch::Doorbell)
         .build()
         .user_data(key.pack(WATCH))
-}
-
-/// Where a receive begins, its bytes and its flags; nothing if its range is empty or leaves its buffer.
-fn receive_target(buffer: &mut ReceiveBuffer) -> Option<(NonNull<u8>, u32, i32)> {
-    match buffer {
-        ReceiveBuffer::Owned(buffer, range) => {
-            let part = buffer
-                .as_mut_slice()
-                .get_mut(range.clone())
-                .filter(|part| !part.is_empty())?;
-            let length = (part.len() as u64).min(OPERATION_BYTES_MAX) as u32;
-            Some((NonNull::from(part).cast(), length, 0))
-        }
-        ReceiveBuffer::Segment {
-            segment,
-            offset,
-            length,
-        } if *length > 0 => {
-            let start = segment.pointer(*offset, *length)?;
-            Some((
-                start,
-                (*length).min(OPERATION_BYTES_MAX) as u32,
-                libc::MSG_WAITALL,
-            ))
-        }
-        ReceiveBuffer::Segment { .. } => None,
-    }
 }
 
 /// Whether a later turn may do what this one could not: the queue of completions is full until this turn has taken some
