@@ -415,6 +415,7 @@ fn a_result_of_an_earlier_attempt_changes_nothing() {
     assert_eq!(third.attempt, 3);
     core.completed(0, third.executor, third.activation, &[])
         .unwrap();
+    assert!(matches!(actions(&mut core)[..], [Action::Answer(_)]));
     assert_eq!((core.in_flight(), core.counters().retries), (0, 2));
 }
 
