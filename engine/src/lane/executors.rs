@@ -4,12 +4,14 @@
 //! whatever an executor writes is copied out and checked before anything is done with it, and that one which breaks a
 //! rule is ended by name while the lane goes on.
 
+mod outputs;
+
 use super::command::StartedExecutor;
-use super::segments::{Gone, Mapping, Owner, Released, Segments};
-use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
+use super::segments::{Gone, Mapping, Owner, Segments};
+use crate::core::{Core, ExecutorId, Input, Output, Start};
 use crate::plan::DeploymentId;
 use faasstore::arena::{Arena, ArenaError};
-use faasstore::binding::{Announce, Kind};
+use faasstore::binding::Announce;
 use faasstore::descriptor::{
     self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, OutputRef,
     PayloadRef, TABLE_ENTRY_BYTES,
@@ -20,6 +22,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+
+pub(crate) use outputs::return_outputs;
+use outputs::{read_outputs, read_text};
 
 /// Release messages that an executor may be sent between two of its completions. With 256 slots to a ring this leaves
 /// room for its next request, always.
@@ -486,199 +491,6 @@ impl Executor {
     ) -> Vec<Gone> {
         self.activation_ended(arena);
         segments.executor_gone(place)
-    }
-}
-
-/// Reads the outputs of a completion. `Some` names a limit that they exceed: then those read so far are to be returned.
-#[inline]
-fn read_outputs(
-    executor: &mut Executor,
-    id: ExecutorId,
-    core: &Core,
-    segments: &mut Segments,
-    refs: &[OutputRef],
-    table: bool,
-    outputs: &mut Vec<Output>,
-) -> Result<Option<String>, ExecutorError> {
-    outputs.clear();
-    let limits = executor.limits;
-    let kinds = core
-        .output_kinds(id)
-        .ok_or(crate::core::CompletionError::Activation)?;
-    let declared = kinds.len();
-    let tabled;
-    let refs = if table {
-        let OutputRef::Own(range) = refs[0] else {
-            return Err(crate::core::CompletionError::Outputs { got: 1, declared }.into());
-        };
-        tabled = read_table(executor, id.0, segments, range, declared as u64)?;
-        &tabled[..]
-    } else {
-        refs
-    };
-    if refs.len() != declared {
-        return Err(crate::core::CompletionError::Outputs {
-            got: refs.len(),
-            declared,
-        }
-        .into());
-    }
-    for (output, kind) in refs.iter().zip(kinds) {
-        let output = match (kind, *output) {
-            (Kind::List, OutputRef::Own(range)) => {
-                let items = read_table(executor, id.0, segments, range, limits.items_max)?;
-                let mut pieces = Vec::with_capacity(items.len());
-                for item in items {
-                    pieces.push(piece(executor, id.0, segments, item)?);
-                }
-                Output::List(pieces)
-            }
-            (Kind::List, OutputRef::Empty) => Output::List(Vec::new()),
-            (Kind::List, OutputRef::Alias { .. }) => {
-                return Err(crate::core::CompletionError::Kind.into());
-            }
-            (Kind::Bytes | Kind::Value, one) => Output::One(piece(executor, id.0, segments, one)?),
-        };
-        outputs.push(output);
-    }
-    Ok(outputs.iter().find_map(|output| excess(output, limits)))
-}
-
-fn excess(output: &Output, limits: OutputLimits) -> Option<String> {
-    let pieces = match output {
-        Output::One(piece) => std::slice::from_ref(piece),
-        Output::List(pieces) => pieces,
-    };
-    let largest = pieces.iter().map(|piece| match piece {
-        Piece::Empty => 0,
-        Piece::Own(range) => range.length,
-        Piece::Alias { length, .. } => *length,
-    });
-    let largest = largest.max().unwrap_or(0);
-    (largest > limits.payload_bytes_max).then(|| {
-        format!(
-            "it returned a payload of {largest} bytes, above the limit of {}",
-            limits.payload_bytes_max
-        )
-    })
-}
-
-#[inline]
-fn piece(
-    executor: &mut Executor,
-    place: u32,
-    segments: &mut Segments,
-    output: OutputRef,
-) -> Result<Piece, ExecutorError> {
-    Ok(match output {
-        OutputRef::Empty => Piece::Empty,
-        OutputRef::Own(range) if range.length == 0 => Piece::Empty,
-        OutputRef::Own(range) => Piece::Own(executor.lease(place, range, segments)?),
-        OutputRef::Alias {
-            input,
-            item,
-            offset,
-            length,
-        } => Piece::Alias {
-            input,
-            item,
-            offset,
-            length,
-        },
-    })
-}
-
-/// Copies a table of outputs out of the executor's arena, at most `entries_max` long, and gives the table back.
-fn read_table(
-    executor: &mut Executor,
-    place: u32,
-    segments: &mut Segments,
-    range: ArenaRange,
-    entries_max: u64,
-) -> Result<Vec<OutputRef>, ExecutorError> {
-    let ArenaRange {
-        segment,
-        offset,
-        length,
-        ..
-    } = range;
-    let beyond = ExecutorError::Range {
-        segment,
-        offset,
-        length,
-    };
-    if length % TABLE_ENTRY_BYTES != 0 || length / TABLE_ENTRY_BYTES > entries_max {
-        return Err(beyond);
-    }
-    let slot = executor.slot_of(place, range.segment, range.generation, segments)?;
-    let bytes = segments
-        .mapping(slot)
-        .and_then(|mapping| mapping.read(offset, length))
-        .ok_or(beyond)?;
-    let mut entries = Vec::with_capacity((length / TABLE_ENTRY_BYTES) as usize);
-    for entry in bytes.chunks_exact(TABLE_ENTRY_BYTES as usize) {
-        let mut words = [0; 3];
-        for (word, bytes) in words.iter_mut().zip(entry.chunks_exact(8)) {
-            let mut copy = [0; 8];
-            copy.copy_from_slice(bytes);
-            *word = u64::from_le_bytes(copy);
-        }
-        entries.push(OutputRef::from_words(words)?);
-    }
-    executor.give_back(range);
-    Ok(entries)
-}
-
-/// Longest text of a failure that is passed on.
-const TEXT_BYTES_MAX: u64 = 4096;
-
-fn read_text(
-    executor: &mut Executor,
-    place: u32,
-    segments: &mut Segments,
-    text: OutputRef,
-) -> Result<String, ExecutorError> {
-    let OutputRef::Own(range) = text else {
-        return Ok(String::new());
-    };
-    let ArenaRange {
-        segment,
-        offset,
-        length,
-        ..
-    } = range;
-    let slot = executor.slot_of(place, segment, range.generation, segments)?;
-    let bytes = segments
-        .mapping(slot)
-        .and_then(|mapping| mapping.read(offset, length.min(TEXT_BYTES_MAX)))
-        .ok_or(ExecutorError::Range {
-            segment,
-            offset,
-            length,
-        })?;
-    let text = String::from_utf8_lossy(bytes).into_owned();
-    executor.give_back(range);
-    Ok(text)
-}
-
-/// Gives back outputs that the core does not take charge of.
-pub(crate) fn return_outputs(
-    executor: &mut Executor,
-    segments: &mut Segments,
-    outputs: &mut Vec<Output>,
-) {
-    for output in outputs.drain(..) {
-        let pieces = match output {
-            Output::One(piece) => vec![piece],
-            Output::List(pieces) => pieces,
-        };
-        for piece in pieces {
-            if let Piece::Own(range) = piece
-                && let Released::ToExecutor(_, range) = segments.release(range)
-            {
-                executor.give_back(range);
-            }
-        }
     }
 }
 

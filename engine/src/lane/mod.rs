@@ -16,7 +16,9 @@ pub mod command;
 pub mod driver;
 mod executors;
 pub mod link;
+mod lives;
 mod peers;
+mod reports;
 mod segments;
 pub mod setup;
 
@@ -27,15 +29,13 @@ use driver::{Completion, Driver, Watch};
 use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartError};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
-use faasstore::descriptor::{self, FailureCode, PayloadRef};
+use faasstore::descriptor::{FailureCode, PayloadRef};
 use nix::time::{ClockId, clock_gettime};
 use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use segments::{Gone, Released, Segments};
 use setup::{LaneSetup, Yields};
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -437,49 +437,6 @@ impl Lane {
             .for_each(|started| self.executor_started(started));
     }
 
-    fn executor_started(&mut self, started: StartedExecutor) {
-        let free = self.executors.iter().position(Option::is_none);
-        let place = free.unwrap_or_else(|| {
-            self.executors.push(None);
-            self.executors.len() - 1
-        });
-        self.serial = self.serial.wrapping_add(1) & 0x7fff_ffff;
-        let token = place as u64 | u64::from(self.serial) << 32;
-        let (deployment, executable, pid) = (started.deployment, started.executable, started.pid);
-        let watched = executors::second_descriptor(&started.pidfd)
-            .and_then(|pidfd| self.driver.watch(pidfd, token | TOKEN_EXIT, Watch::Exit))
-            .and_then(|()| executors::second_descriptor(&started.doorbell))
-            .and_then(|bell| self.driver.watch(bell, token, Watch::Doorbell));
-        if let Err(error) = watched {
-            self.driver.unwatch(token | TOKEN_EXIT);
-            let reason = format!(
-                "executor {pid} cannot be watched: {error}; raise `ulimit -n` if it is about descriptors"
-            );
-            self.core
-                .executor_refused(self.now_ns, deployment, executable, &reason);
-            let _ = pidfd_send_signal(&started.pidfd, Signal::KILL);
-            self.report(LaneReport::ExecutorEnded {
-                deployment,
-                pid,
-                cause: reason,
-            });
-            return;
-        }
-        let limits = self
-            .limits
-            .get(&deployment)
-            .copied()
-            .unwrap_or(OutputLimits::NONE);
-        self.executors[place] = Some(Executor::new(started, self.serial, limits));
-        self.polled.push(place as u32);
-        self.core.executor_joined(
-            self.now_ns,
-            ExecutorId(place as u32),
-            deployment,
-            executable,
-        );
-    }
-
     /// Carries out what the core wants done, until it wants no more.
     #[inline]
     fn act(&mut self) {
@@ -594,102 +551,6 @@ impl Lane {
         }
     }
 
-    fn unmap_gone(&mut self) {
-        while let Some(gone) = self.gone.pop() {
-            let message = descriptor::encode_unmap(gone.slot, gone.generation);
-            for place in gone.told() {
-                let executor = self
-                    .executors
-                    .get_mut(place as usize)
-                    .and_then(Option::as_mut);
-                let Some(executor) = executor.filter(|e| e.ended.is_none()) else {
-                    continue;
-                };
-                if let Err(error) = executor.push(&message) {
-                    self.end_executor(place, &error.to_string());
-                }
-            }
-        }
-    }
-
-    fn stop_executor(&mut self, place: u32) {
-        let Some(executor) = self.executors[place as usize].as_mut() else {
-            return;
-        };
-        executor.stopping = true;
-        if executor.push(&descriptor::encode_stop()).is_err() {
-            let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
-        }
-        executor.started.channel.ring_bell();
-    }
-
-    /// Ends an executor at once. It is fenced: nothing that it still writes is read.
-    fn end_executor(&mut self, place: u32, cause: &str) {
-        let Some(executor) = self.executors[place as usize].as_mut() else {
-            return;
-        };
-        if executor.ended.is_some() {
-            return;
-        }
-        let cause = format!("executor {}: {cause}", executor.started.pid);
-        executor.ended = Some(cause.clone());
-        let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
-        self.polled.retain(|polled| *polled != place);
-        self.core
-            .executor_condemned(self.now_ns, ExecutorId(place), &cause);
-    }
-
-    /// A process has ended: what it committed counts, what it ran has failed, and its segments go with their leases.
-    fn executor_exited(&mut self, token: u64) {
-        let (place, serial) = (token as u32, (token >> 32) as u32);
-        self.now_ns = monotonic_ns();
-        let current = self.executors.get(place as usize).and_then(Option::as_ref);
-        if current.is_none_or(|executor| executor.serial != serial) {
-            return;
-        }
-        self.read_completions(place);
-        self.polled.retain(|polled| *polled != place);
-        self.driver.unwatch(token);
-        let Some(mut executor) = self.executors[place as usize].take() else {
-            return;
-        };
-        let pid = executor.started.pid;
-        let cause = match (executor.ended.take(), executor.stopping) {
-            (Some(cause), _) => cause,
-            (None, true) => format!("executor {pid} was told to end"),
-            (None, false) => {
-                self.setup.counters.executor_deaths.add(1);
-                format!("executor {pid} died: {}", exit_text(&executor))
-            }
-        };
-        self.core
-            .executor_left(self.now_ns, ExecutorId(place), &cause);
-        self.gone
-            .extend(executor.gone(place, &mut self.segments, &mut self.arena));
-        self.report(LaneReport::ExecutorEnded {
-            deployment: executor.deployment(),
-            pid,
-            cause,
-        });
-        self.act();
-        self.unmap_gone();
-    }
-
-    fn report(&mut self, report: LaneReport) {
-        self.reports.push_back(report);
-        self.flush_reports();
-    }
-
-    fn flush_reports(&mut self) {
-        while let Some(report) = self.reports.pop_front() {
-            if let Err(report) = self.setup.reports.push(report) {
-                self.reports.push_front(report);
-                break;
-            }
-        }
-        self.setup.report_notify.notify_one();
-    }
-
     /// What can wait until there is nothing else to do.
     fn settle(&mut self) {
         for index in 0..self.polled.len() {
@@ -710,33 +571,6 @@ impl Lane {
             self.flush_reports();
         }
         self.publish();
-    }
-
-    /// Shows the counters to whoever asks for the worker's status.
-    fn publish(&mut self) {
-        let counters = &self.setup.counters;
-        let core = self.core.counters();
-        counters.invocations_taken.set(core.invocations_taken);
-        counters.invocations_ended.set(core.invocations_ended);
-        counters.invocations_failed.set(core.invocations_failed);
-        counters.invocations_refused.set(core.invocations_refused);
-        counters.triggers.set(core.triggers);
-        counters.activations.set(core.activations);
-        counters.retries.set(core.retries);
-        counters.timeouts.set(core.timeouts);
-        counters.late_dropped.set(core.late_dropped);
-        counters.events_received.set(core.events_received);
-        counters.events_sent.set(self.events_sent);
-        counters.in_flight.set(u64::from(self.core.in_flight()));
-        counters.invocations_held.set(self.core.held().0 as u64);
-        counters.leases.set(self.core.leases().count() as u64);
-        counters.lease_bytes.set(self.core.leases().bytes());
-        counters.segments.set(self.segments.count() as u64);
-        counters.segment_bytes.set(self.segments.bytes());
-        counters.executors.set(self.polled.len() as u64);
-        counters.doorbells.set(self.doorbells);
-        counters.system_calls.set(self.driver.enters());
-        self.peers.publish(counters);
     }
 
     fn park(&mut self) {
@@ -767,18 +601,5 @@ impl Lane {
                 executor.started.channel.set_parked(parked);
             }
         }
-    }
-}
-
-/// How a process ended, for people. It stays a zombie until the warden reaps it.
-fn exit_text(executor: &Executor) -> String {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    match waitid(WaitId::PidFd(executor.started.pidfd.as_fd()), options) {
-        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => format!("it exited with status {code}"),
-            (None, Some(signal)) => format!("it was killed by signal {signal}"),
-            (None, None) => "how is unknown".to_owned(),
-        },
-        _ => "how is unknown".to_owned(),
     }
 }
