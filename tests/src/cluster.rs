@@ -19,8 +19,10 @@ use master::client::{Answered, Client, ClientError, ControlClient, Invocation, O
 use master::definition;
 use master::deploy::{self, DeployError, Deployment};
 use master::place;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use worker::Starting;
 
@@ -121,7 +123,7 @@ impl Cluster {
         let names = cluster.setup.names.clone();
         let started: Vec<_> = names
             .iter()
-            .map(|name| cluster.spawn(name, "127.0.0.1:0"))
+            .map(|name| cluster.spawn(name, &free_address()))
             .collect();
         for starting in started {
             cluster.workers.push(starting.ready());
@@ -568,4 +570,22 @@ pub fn write_secret(path: &Path, bytes: &[u8]) {
 #[must_use]
 pub fn programs_folder() -> &'static Path {
     programs::folder()
+}
+
+/// An address on loopback where nobody listens, below the ports that Linux gives out by itself: a worker that starts
+/// again at its address must not find that somebody's connection has been given its port meanwhile.
+fn free_address() -> String {
+    /// Ports to take from; the kernel's own begin at 32,768.
+    const PORTS: std::ops::Range<u16> = 18_000..32_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = (std::process::id() % u32::from(PORTS.end - PORTS.start)) as u16;
+    let mut ports = std::iter::repeat_with(|| {
+        let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        PORTS.start + offset % (PORTS.end - PORTS.start)
+    });
+    let free = ports
+        .by_ref()
+        .take(PORTS.len())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    format!("127.0.0.1:{}", free.expect("a free port"))
 }
