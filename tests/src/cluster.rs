@@ -579,13 +579,10 @@ fn free_address() -> String {
     const PORTS: std::ops::Range<u16> = 18_000..32_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = (std::process::id() % u32::from(PORTS.end - PORTS.start)) as u16;
-    let mut ports = std::iter::repeat_with(|| {
+    let mut ports = PORTS.map(|_| {
         let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         PORTS.start + offset % (PORTS.end - PORTS.start)
     });
-    let free = ports
-        .by_ref()
-        .take(PORTS.len())
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     format!("127.0.0.1:{}", free.expect("a free port"))
 }

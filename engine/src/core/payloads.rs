@@ -53,20 +53,7 @@ impl Core {
 
     /// What a slot holds, held once more for sending.
     pub(super) fn outgoing(&mut self, place: Place, slot: u32) -> Outgoing {
-        match self.invocations[place as usize].slots[slot as usize].value {
-            Value::Unset => Outgoing::One(Payload::EMPTY),
-            Value::One(payload) => {
-                self.leases.hold(payload);
-                Outgoing::One(payload)
-            }
-            Value::List(list) => {
-                let items = self.lists.get(list).to_vec();
-                for item in &items {
-                    self.leases.hold(*item);
-                }
-                Outgoing::List(items)
-            }
-        }
+        self.hold_value(self.invocations[place as usize].slots[slot as usize].value)
     }
 
     /// Puts an incoming payload into its slot; returns why the invocation must fail, if it must.

@@ -116,6 +116,14 @@ impl Core {
         })));
     }
 
+    /// Lets go of what a message brought that comes too late, and counts it.
+    fn drop_late(&mut self, outputs: &[(u16, Incoming)]) {
+        self.counters.late_dropped += 1;
+        for (_, incoming) in outputs {
+            self.drop_incoming(incoming);
+        }
+    }
+
     /// A remote node has ended well.
     pub fn state_event(
         &mut self,
@@ -138,10 +146,7 @@ impl Core {
         };
         let place = place.filter(|place| self.invocations[*place as usize].phase != Phase::Over);
         let Some(place) = place else {
-            self.counters.late_dropped += 1;
-            outputs
-                .iter()
-                .for_each(|(_, incoming)| self.drop_incoming(incoming));
+            self.drop_late(&outputs);
             return;
         };
         let program = Rc::clone(self.program_of(place));
@@ -151,10 +156,7 @@ impl Core {
             !std::mem::replace(ended, true)
         });
         let Some((_, producer)) = producer else {
-            self.counters.late_dropped += 1;
-            outputs
-                .iter()
-                .for_each(|(_, incoming)| self.drop_incoming(incoming));
+            self.drop_late(&outputs);
             return;
         };
         let mut failure = None;
@@ -195,10 +197,7 @@ impl Core {
         let place = place.filter(|place| self.invocations[*place as usize].phase == Phase::Running);
         let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_some())
         else {
-            self.counters.late_dropped += 1;
-            outputs
-                .iter()
-                .for_each(|(_, incoming)| self.drop_incoming(incoming));
+            self.drop_late(&outputs);
             return;
         };
         let program = Rc::clone(self.program_of(place));

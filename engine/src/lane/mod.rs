@@ -45,8 +45,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const LANE_SEGMENT_BYTES: u64 = 4 << 20;
 /// Turns without anything to do between two looks at the clock, where exact times are not needed.
 const TURNS_PER_CLOCK: u32 = 64;
-/// Turns without anything to do before the lane does what can wait: about a microsecond, longer than an executor takes
-/// to answer in a busy workflow.
+/// Turns without anything to do before the lane does what can wait: a few microseconds, longer than an executor takes to
+/// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
 
 /// Looks at the rings for each look at everything else. What comes from executors is the most urgent, and a look at all
