@@ -25,10 +25,12 @@ mod request;
 use thiserror::Error;
 
 pub use completion::{
-    Completion, FailureCode, decode_completion, encode_done, encode_failed, encode_retire,
+    Completion, FailureCode, decode_completion, done_output, encode_done, encode_failed,
+    encode_retire, is_plain_done,
 };
 pub use request::{
     Activate, Request, decode_request, encode_activate, encode_release, encode_stop, encode_unmap,
+    set_input,
 };
 
 /// 64-bit words in a slot.

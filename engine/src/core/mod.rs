@@ -17,6 +17,7 @@
 //! | `door` | clients: taking or refusing, and telling the participants |
 //! | `peers` | what lanes of peers tell |
 //! | `flow` | triggering, starting, completion, retries |
+//! | `foresight` | what will start next, said before it is decided |
 //! | `outputs` | what activations return |
 //! | `payloads` | into slots, out to others, and let go of |
 //! | `end` | answering, failing, cleaning up |
@@ -29,6 +30,7 @@ mod door;
 mod doors;
 mod end;
 mod flow;
+mod foresight;
 mod invocation;
 pub mod lease;
 mod outputs;
@@ -40,6 +42,7 @@ mod report;
 mod retire;
 mod timers;
 
+pub use foresight::{Foreseen, ForeseenInput};
 pub use pool::ExecutorId;
 
 use crate::plan::{DeploymentId, NodeId, Plan};
@@ -357,6 +360,8 @@ pub struct Core {
     /// How many deployments and invocations need exact times with their events.
     timed: u32,
     counters: CoreCounters,
+    /// See [`Core::revision`].
+    revision: u64,
 }
 
 impl Core {
@@ -385,6 +390,7 @@ impl Core {
             in_flight: 0,
             timed: 0,
             counters: CoreCounters::default(),
+            revision: 0,
         }
     }
 
@@ -393,6 +399,7 @@ impl Core {
     #[inline]
     pub fn take_actions(&mut self, into: &mut Vec<Action>) {
         debug_assert!(into.is_empty());
+        self.revision += 1;
         if self.actions.is_empty() {
             self.settle_triggered();
         }

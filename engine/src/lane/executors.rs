@@ -153,17 +153,11 @@ impl Executor {
         generation: u32,
         segments: &mut Segments,
     ) -> Result<u32, ExecutorError> {
-        let find = |arena: &[(u32, u32, u32)]| {
-            arena
-                .iter()
-                .find(|known| known.0 == index && known.1 == generation)
-                .map(|known| known.2)
-        };
-        if let Some(slot) = find(&self.arena) {
+        if let Some(slot) = find(&self.arena, index, generation) {
             return Ok(slot);
         }
         self.read_announcements(place, segments)?;
-        find(&self.arena).ok_or(ExecutorError::Segment {
+        find(&self.arena, index, generation).ok_or(ExecutorError::Segment {
             segment: index,
             generation,
         })
@@ -191,6 +185,16 @@ impl Executor {
                 offset,
                 length,
             })
+    }
+
+    /// Where an output lies, if it breaks no limit and its segment is known.
+    #[inline]
+    pub(super) fn plain_output(&self, own: ArenaRange, segments: &Segments) -> Option<PayloadRef> {
+        if own.length == 0 || own.length > self.limits.payload_bytes_max {
+            return None;
+        }
+        let slot = find(&self.arena, own.segment, own.generation)?;
+        segments.name(slot, own.offset, own.length)
     }
 
     /// Queues a free range for its way back.
@@ -251,6 +255,15 @@ impl Executor {
         }
         Ok(())
     }
+}
+
+/// The slot in the lane's table of a segment of an executor's arena.
+#[inline]
+fn find(arena: &[(u32, u32, u32)], index: u32, generation: u32) -> Option<u32> {
+    arena
+        .iter()
+        .find(|known| known.0 == index && known.1 == generation)
+        .map(|known| known.2)
 }
 
 /// Why an activation could not be handed to its executor.
@@ -402,15 +415,15 @@ pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
 /// What a lane reads completions into, again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    message: descriptor::Message,
+    pub(crate) message: descriptor::Message,
     refs: Vec<OutputRef>,
     /// The outputs of the last [`Event::Done`].
     pub(crate) outputs: Vec<Output>,
 }
 
-/// Reads one message from the executor's completion ring, if one is there, and its outputs into `scratch`.
+/// Reads the message that was popped into `scratch`, and its outputs; none if it is about memory alone.
 #[inline]
-pub(crate) fn next_event(
+pub(crate) fn read_event(
     executor: &mut Executor,
     id: ExecutorId,
     core: &Core,
@@ -424,50 +437,46 @@ pub(crate) fn next_event(
         refs,
         outputs,
     } = scratch;
-    loop {
-        if !executor.started.channel.pop(message)? {
-            return Ok(None);
-        }
-        match descriptor::decode_completion(message, refs)? {
-            Completion::Done { activation, table } => {
-                let read = read_outputs(executor, id, core, segments, refs, table, outputs);
-                if read.is_err() {
-                    outputs.clear();
+    match descriptor::decode_completion(message, refs)? {
+        Completion::Done { activation, table } => {
+            let read = read_outputs(executor, id, core, segments, refs, table, outputs);
+            if read.is_err() {
+                outputs.clear();
+            }
+            executor.activation_ended(arena);
+            match read? {
+                None => Ok(Some(Event::Done { activation })),
+                Some(excess) => {
+                    return_outputs(executor, segments, outputs);
+                    Ok(Some(Event::Failed {
+                        activation,
+                        cause: excess,
+                    }))
                 }
-                executor.activation_ended(arena);
-                return match read? {
-                    None => Ok(Some(Event::Done { activation })),
-                    Some(excess) => {
-                        return_outputs(executor, segments, outputs);
-                        Ok(Some(Event::Failed {
-                            activation,
-                            cause: excess,
-                        }))
-                    }
-                };
             }
-            Completion::Failed {
-                activation,
-                code,
-                message,
-            } => {
-                let text = read_text(executor, id.0, segments, message)?;
-                executor.activation_ended(arena);
-                let cause = super::failure_text(code, &text);
-                return Ok(Some(Event::Failed { activation, cause }));
-            }
-            Completion::Retire {
-                segment,
-                generation,
-            } => {
-                let slot = executor.slot_of(id.0, segment, generation, segments)?;
-                executor.arena.retain(|known| known.2 != slot);
-                gone.push(
-                    segments
-                        .retire(slot)
-                        .ok_or(ExecutorError::Retired { segment })?,
-                );
-            }
+        }
+        Completion::Failed {
+            activation,
+            code,
+            message,
+        } => {
+            let text = read_text(executor, id.0, segments, message)?;
+            executor.activation_ended(arena);
+            let cause = super::failure_text(code, &text);
+            Ok(Some(Event::Failed { activation, cause }))
+        }
+        Completion::Retire {
+            segment,
+            generation,
+        } => {
+            let slot = executor.slot_of(id.0, segment, generation, segments)?;
+            executor.arena.retain(|known| known.2 != slot);
+            gone.push(
+                segments
+                    .retire(slot)
+                    .ok_or(ExecutorError::Retired { segment })?,
+            );
+            Ok(None)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The lives of a lane's executors: how they join, are told to end, are ended, and what is left of them.
 
+use super::ahead::Ahead;
 use super::command::{LaneReport, StartedExecutor};
 use super::driver::Watch;
 use super::executors::{self, Executor, OutputLimits};
@@ -44,6 +45,7 @@ impl Lane {
             .copied()
             .unwrap_or(OutputLimits::NONE);
         self.executors[place] = Some(Executor::new(started, self.serial, limits));
+        self.ahead.resize_with(self.executors.len(), Ahead::default);
         self.polled.push(place as u32);
         self.core.executor_joined(
             self.now_ns,

@@ -12,6 +12,7 @@
 //!   queue, clock ► commands ────┘                 └─► reports ───► control thread
 //! ```
 
+mod ahead;
 pub mod command;
 pub mod driver;
 mod executors;
@@ -24,6 +25,7 @@ pub mod setup;
 
 use crate::core::{Action, Core, CoreConfig, ExecutorId, Start};
 use crate::plan::{DeploymentId, Plan};
+use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
 use driver::{Completion, Driver, Watch};
 use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartError};
@@ -97,6 +99,12 @@ struct Lane {
     executors: Vec<Option<Executor>>,
     /// Places of the executors whose rings are read.
     polled: Vec<u32>,
+    /// By place: what is prepared for the end of what the executor there runs.
+    ahead: Vec<Ahead>,
+    /// The revision of the core for which everything is prepared that can be.
+    prepared_revision: u64,
+    /// A start that was handed over before the core ordered it.
+    started_ahead: Option<Start>,
     peers: Peers,
     limits: FxHashMap<DeploymentId, OutputLimits>,
     serial: u32,
@@ -144,6 +152,9 @@ impl Lane {
             segments: Segments::default(),
             executors: Vec::new(),
             polled: Vec::new(),
+            ahead: Vec::new(),
+            prepared_revision: 0,
+            started_ahead: None,
             peers: Peers::new(setup.payload_bytes_max),
             limits: FxHashMap::default(),
             serial: 0,
@@ -165,7 +176,11 @@ impl Lane {
         let mut idle_turns = 0u32;
         let mut idle_since_ns = self.now_ns;
         while !self.stopped {
-            if self.turn() {
+            let busy = self.turn();
+            if self.prepared_revision != self.core.revision() {
+                self.prepare();
+            }
+            if busy {
                 idle_turns = 0;
                 continue;
             }
@@ -275,48 +290,116 @@ impl Lane {
         self.now_ns
     }
 
+    /// Prepares what the end of one activation that runs will start.
+    #[inline]
+    fn prepare(&mut self) {
+        let revision = self.core.revision();
+        for place in &self.polled {
+            let ahead = &mut self.ahead[*place as usize];
+            if !ahead.is_current(revision) {
+                ahead.prepare(
+                    ExecutorId(*place),
+                    &self.executors,
+                    &self.core,
+                    &self.segments,
+                );
+                return;
+            }
+        }
+        self.prepared_revision = revision;
+    }
+
+    /// Hands over what was prepared for the completion that has just been popped, if that is what was awaited.
+    #[inline]
+    fn start_ahead(&mut self, place: u32) -> Result<(), ExecutorError> {
+        let Some(executor) = self.executors[place as usize].as_ref() else {
+            return Ok(());
+        };
+        let taken = self.ahead[place as usize].take(
+            self.core.revision(),
+            &self.scratch.message,
+            executor,
+            &self.segments,
+        );
+        let Some((start, request)) = taken else {
+            return Ok(());
+        };
+        let Some(target) = self.executors[start.executor.0 as usize].as_mut() else {
+            return Ok(());
+        };
+        target.push(request)?;
+        target.started.channel.ring_bell();
+        self.started_ahead = Some(start);
+        Ok(())
+    }
+
+    /// Whether the executor has sent a message, which is then in `scratch`.
+    #[inline]
+    fn pop(&mut self, place: u32) -> Result<bool, ExecutorError> {
+        let executor = self.executors[place as usize].as_mut();
+        let Some(executor) = executor.filter(|executor| executor.ended.is_none()) else {
+            return Ok(false);
+        };
+        Ok(executor.started.channel.pop(&mut self.scratch.message)?)
+    }
+
+    /// Handles the message in `scratch`.
+    #[inline]
+    fn on_message(&mut self, place: u32) -> Result<(), ExecutorError> {
+        self.start_ahead(place)?;
+        let id = ExecutorId(place);
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return Ok(());
+        };
+        let event = executors::read_event(
+            executor,
+            id,
+            &self.core,
+            &mut self.segments,
+            &mut self.arena,
+            &mut self.scratch,
+            &mut self.gone,
+        );
+        match event? {
+            None => {}
+            Some(Event::Done { activation }) => {
+                let now_ns = self.event_ns();
+                self.core
+                    .completed(now_ns, id, activation, &self.scratch.outputs)?;
+            }
+            Some(Event::Failed { activation, cause }) => {
+                self.now_ns = monotonic_ns();
+                self.core.failed(self.now_ns, id, activation, cause)?;
+            }
+        }
+        Ok(())
+    }
+
     #[inline]
     fn read_completions(&mut self, place: u32) -> bool {
         let mut busy = false;
         loop {
-            let Some(executor) = self.executors[place as usize].as_mut() else {
-                return busy;
-            };
-            if executor.ended.is_some() || !executor.started.channel.has_completion() {
-                return busy;
-            }
-            busy = true;
-            let id = ExecutorId(place);
-            let event = executors::next_event(
-                executor,
-                id,
-                &self.core,
-                &mut self.segments,
-                &mut self.arena,
-                &mut self.scratch,
-                &mut self.gone,
-            );
-            let result = match event {
-                Ok(None) => Ok(()),
-                Ok(Some(Event::Done { activation })) => {
-                    let now_ns = self.event_ns();
-                    self.core
-                        .completed(now_ns, id, activation, &self.scratch.outputs)
-                        .map_err(ExecutorError::from)
-                }
-                Ok(Some(Event::Failed { activation, cause })) => {
-                    self.now_ns = monotonic_ns();
-                    self.core
-                        .failed(self.now_ns, id, activation, cause)
-                        .map_err(ExecutorError::from)
-                }
+            let result = match self.pop(place) {
+                Ok(false) => return busy,
+                Ok(true) => self.on_message(place),
                 Err(error) => Err(error),
             };
+            busy = true;
             if let Err(error) = result {
                 self.setup.counters.corrupt_messages.add(1);
                 self.end_executor(place, &error.to_string());
             }
             self.act();
+            if let Some(start) = self.started_ahead.take() {
+                debug_assert!(
+                    self.executors[place as usize]
+                        .as_ref()
+                        .is_none_or(|executor| executor.ended.is_some()),
+                    "the core orders what it foresaw"
+                );
+                self.end_executor(start.executor.0, "it was given what was not ordered");
+                self.act();
+            }
             self.started = false;
             self.unmap_gone();
         }
@@ -462,6 +545,11 @@ impl Lane {
 
     #[inline]
     fn start(&mut self, order: &Start) {
+        if self.started_ahead.as_ref() == Some(&*order) {
+            self.started_ahead = None;
+            self.started = true;
+            return;
+        }
         let place = order.executor.0;
         let Some(executor) = self.executors[place as usize].as_mut() else {
             return;

@@ -240,6 +240,14 @@ impl Segments {
         true
     }
 
+    /// Whether the executor has been told of the segment.
+    #[inline]
+    pub(crate) fn is_told(&self, slot: u32, executor: u32) -> bool {
+        let told = self.known(slot).map_or(&[][..], |known| &known.told);
+        told.get((executor / 64) as usize)
+            .is_some_and(|told| told >> (executor % 64) & 1 == 1)
+    }
+
     /// The owner has unmapped a segment; none if something of it is still leased.
     pub(crate) fn retire(&mut self, slot: u32) -> Option<Gone> {
         if self.known(slot)?.ranges > 0 {

@@ -95,6 +95,32 @@ pub fn encode_retire(segment: u32, generation: u32) -> Message {
     message
 }
 
+/// Whether this says that `activation` has ended well, with that many outputs in place and no table. The outputs are
+/// to be read by [`done_output`].
+#[inline]
+#[must_use]
+pub fn is_plain_done(message: &Message, activation: u32, outputs: usize) -> bool {
+    let first = &message.slots[0];
+    let head = u32::from_le_bytes([KIND_DONE, done_slots(outputs) as u8, outputs as u8, 0]);
+    outputs <= OUTPUTS_IN_PLACE_MAX
+        && (first[0] >> 32) as u32 == head
+        && usize::from(message.used) == done_slots(outputs)
+        && first[1] as u32 == activation
+}
+
+/// An output in place of what [`is_plain_done`] says is a completion with more outputs than `index`.
+///
+/// # Errors
+/// If it names neither a range nor an input.
+///
+/// # Panics
+/// If `index` is not below [`OUTPUTS_IN_PLACE_MAX`].
+#[inline]
+pub fn done_output(message: &Message, index: usize) -> Result<OutputRef, DescriptorError> {
+    let (slot, word) = output_place(index);
+    OutputRef::from_words(message.get(slot, word))
+}
+
 /// Decodes what an executor sent. Of [`Completion::Done`] the outputs, in the order of the node's declaration, take the
 /// place of what `outputs` held.
 ///
@@ -120,8 +146,7 @@ pub fn decode_completion(
             }
             outputs.clear();
             for index in 0..output_count {
-                let (slot, word) = output_place(index);
-                outputs.push(OutputRef::from_words(message.get(slot, word))?);
+                outputs.push(done_output(message, index)?);
             }
             Ok(Completion::Done {
                 activation: first[1] as u32,

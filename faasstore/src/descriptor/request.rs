@@ -81,6 +81,16 @@ pub fn encode_activate(activate: &Activate, inputs: &[PayloadRef], table: bool) 
     message
 }
 
+/// Names another payload as input `index` of an activation that [`encode_activate`] has encoded with more inputs.
+///
+/// # Panics
+/// If `index` is not below [`INPUTS_IN_PLACE_MAX`].
+#[inline]
+pub fn set_input(message: &mut Message, index: usize, input: PayloadRef) {
+    let (slot, word) = input_place(index);
+    message.put(slot, word, input.to_words());
+}
+
 const fn activate_slots(inputs: usize, deadline: bool) -> usize {
     let further = inputs.saturating_sub(1).div_ceil(2);
     if deadline && further == 0 {

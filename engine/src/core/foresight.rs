@@ -1,0 +1,151 @@
+//! What an executor's current activation will start when it ends well, said while it still runs.
+//!
+//! Between the end of an activation and the start of its successor stands the core. Most of what it has to decide does not
+//! depend on how the activation ends, only on that it ends well: so the lane asks beforehand, prepares the request, and
+//! hands it over as soon as the completion is there; the core's bookkeeping follows while the successor already runs.
+//! Nothing is decided here: [`Core::completed`] must order the very same [`Start`] afterwards, and the lane holds it
+//! to that. What is foreseen is void as soon as any other event reaches the core, which [`Core::revision`] tells.
+
+use super::invocation::{Invocation, Phase, Value};
+use super::pool::{ExecutorId, Ready};
+use super::program::{InputFrom, LocalNode, Program, is_list};
+use super::{Core, Start};
+use faasstore::descriptor::{NO_ITEM, PayloadRef};
+
+/// An input of a foreseen activation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ForeseenInput {
+    /// Where it lies is known.
+    Known(PayloadRef),
+    /// It is this output of the activation that still runs.
+    Output(u16),
+}
+
+/// See [`Core::foresee`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Foreseen {
+    /// What will be ordered.
+    pub start: Start,
+    /// The activation that must end well first.
+    pub after: u32,
+    /// How many outputs it declares; none of them is a list.
+    pub outputs: usize,
+}
+
+impl Core {
+    /// Counts the events taken in so far: what was foreseen at one count is void at another.
+    #[inline]
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What [`Core::completed`] will order first if it is called next, for what this executor runs now. `each` gets the
+    /// inputs of that start. None if nothing will start, or it cannot be said yet, or it depends on the time.
+    pub fn foresee(&self, id: ExecutorId, mut each: impl FnMut(ForeseenInput)) -> Option<Foreseen> {
+        let executor = self.executors.get(id.0 as usize)?.as_ref()?;
+        let running = executor.running?;
+        let invocation = &self.invocations[running.place as usize];
+        if invocation.phase != Phase::Running {
+            return None;
+        }
+        let program = self.program(invocation.deployment);
+        let node = &program.nodes[running.node as usize];
+        if node.outputs.iter().any(|output| is_list(output.kind)) {
+            return None;
+        }
+        let deployment = self.deployments[executor.deployment as usize].as_ref()?;
+        let pool = &deployment.pools[usize::from(executor.pool)];
+        let mut start = Start {
+            executor: id,
+            activation: executor.activation.wrapping_add(1),
+            place: running.place,
+            node: running.node,
+            item: NO_ITEM,
+            attempt: 1,
+            deadline_ns: None,
+        };
+        if let Some(waiting) = pool.waiting.front() {
+            // What waits for this executor comes before what its end makes ready.
+            if !self.is_current(waiting.place, waiting.generation) {
+                return None;
+            }
+            start.place = waiting.place;
+            match waiting.ready {
+                Ready::Activation {
+                    node,
+                    item,
+                    attempt,
+                } => {
+                    (start.node, start.item, start.attempt) = (node, item, attempt);
+                }
+                Ready::Fan { node } => {
+                    (start.node, start.item) = (node, self.next_item(waiting.place, node)?);
+                }
+            }
+            let invocation = &self.invocations[start.place as usize];
+            let program = self.program(invocation.deployment);
+            self.foreseen_inputs(invocation, program, &start, &[], &mut each)?;
+        } else {
+            if running.item != NO_ITEM {
+                return None;
+            }
+            start.node = next_ready(invocation, program, running.node)?;
+            let successor = &program.nodes[start.node as usize];
+            if successor.pool != executor.pool {
+                let pool = &deployment.pools[usize::from(successor.pool)];
+                start.executor = *pool.idle.last()?;
+                let other = self.executors[start.executor.0 as usize].as_ref()?;
+                start.activation = other.activation.wrapping_add(1);
+            }
+            self.foreseen_inputs(invocation, program, &start, &node.output_slots, &mut each)?;
+        }
+        Some(Foreseen {
+            start,
+            after: executor.activation,
+            outputs: node.outputs.len(),
+        })
+    }
+
+    /// The inputs of a start, of which those in `awaited` are still to be written. None if one is a list, or if the node
+    /// has a timeout.
+    fn foreseen_inputs(
+        &self,
+        invocation: &Invocation,
+        program: &Program,
+        start: &Start,
+        awaited: &[Option<u32>],
+        each: &mut impl FnMut(ForeseenInput),
+    ) -> Option<()> {
+        let node = &program.nodes[start.node as usize];
+        if node.timeout_ns.is_some() {
+            return None;
+        }
+        for input in &node.inputs {
+            if let InputFrom::Slot(slot) = input
+                && let Some(output) = awaited.iter().position(|awaited| *awaited == Some(*slot))
+            {
+                each(ForeseenInput::Output(output as u16));
+                continue;
+            }
+            match self.input(invocation, program, start.node, start.item, *input) {
+                Value::Unset => each(ForeseenInput::Known(PayloadRef::ABSENT)),
+                Value::One(payload) => each(ForeseenInput::Known(self.leases.locate(payload))),
+                Value::List(_) => return None,
+            }
+        }
+        Some(())
+    }
+}
+
+/// The first successor that waits for this node alone; none if it is a foreach.
+fn next_ready(invocation: &Invocation, program: &Program, node: LocalNode) -> Option<LocalNode> {
+    let successors = &program.nodes[node as usize].successors;
+    let ready = successors
+        .iter()
+        .find(|successor| invocation.nodes[**successor as usize].waiting == 1)?;
+    program.nodes[*ready as usize]
+        .foreach
+        .is_none()
+        .then_some(*ready)
+}
