@@ -71,6 +71,7 @@ fn transfers(cpus: [usize; 2]) -> Result<(), Box<dyn Error>> {
     let echo = std::thread::spawn(move || -> Result<(), String> {
         pin(cpus[1]).map_err(|error| error.to_string())?;
         let (mut message, mut inputs) = (Message::default(), Vec::new());
+        let mut done = Message::default();
         for _ in 0..2 * ROUNDS {
             executor.wait(None);
             if executor
@@ -79,17 +80,19 @@ fn transfers(cpus: [usize; 2]) -> Result<(), Box<dyn Error>> {
             {
                 let _ = black_box(decode_request(&message, &mut inputs));
             }
-            let done = encode_done(7, &[OutputRef::Empty], false);
+            encode_done(&mut done, 7, &[OutputRef::Empty], false);
             executor.push(&done).map_err(|error| error.to_string())?;
         }
         Ok(())
     });
     pin(cpus[0])?;
     let (mut message, mut outputs) = (Message::default(), Vec::new());
+    let mut request = Message::default();
     for warm in [false, true] {
         let began = Instant::now();
         for _ in 0..ROUNDS {
-            engine.push(&encode_activate(&activation(), &[input], false))?;
+            encode_activate(&mut request, &activation(), &[input], false);
+            engine.push(&request)?;
             while !engine.has_completion() {
                 std::hint::spin_loop();
             }
@@ -117,9 +120,11 @@ fn on_one_cpu() -> Result<(), Box<dyn Error>> {
         length: 64,
     };
     let (mut message, mut inputs) = (Message::default(), Vec::new());
+    let mut request = Message::default();
     let began = Instant::now();
     for _ in 0..ROUNDS {
-        engine.push(&encode_activate(&activation(), &[input], false))?;
+        encode_activate(&mut request, &activation(), &[input], false);
+        engine.push(&request)?;
         executor.pop(&mut message)?;
         black_box(decode_request(&message, &mut inputs))?;
     }

@@ -317,15 +317,25 @@ impl Default for Message {
 }
 
 impl Message {
+    /// A new message, as one of the `encode_` functions writes it.
+    #[must_use]
+    pub fn written(by: impl FnOnce(&mut Self)) -> Self {
+        let mut message = Self::default();
+        by(&mut message);
+        message
+    }
+
+    /// Begins to write a message over what was there: zeroes only what will be sent, since a message is written and read
+    /// where it lies, again and again.
     #[inline]
-    fn new(kind: u8, used: usize, count: usize, flags: u8) -> Self {
+    fn open(&mut self, kind: u8, used: usize, count: usize, flags: u8) {
         debug_assert!((1..=MESSAGE_SLOTS_MAX).contains(&used));
-        let mut slots = [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX];
-        slots[0][0] = u64::from(u32::from_le_bytes([kind, used as u8, count as u8, flags])) << 32;
-        Self {
-            slots,
-            used: used as u8,
+        for slot in &mut self.slots[..used] {
+            *slot = [0; SLOT_WORDS];
         }
+        self.slots[0][0] =
+            u64::from(u32::from_le_bytes([kind, used as u8, count as u8, flags])) << 32;
+        self.used = used as u8;
     }
 
     /// The slots, first one first: what [`crate::ring::Producer::push`] takes.
@@ -334,14 +344,18 @@ impl Message {
         &self.slots[..usize::from(self.used)]
     }
 
-    /// Takes in a first slot that has been read, and hands out the others, as many as that one says, to be filled in:
-    /// the ring reads them where they stay.
+    /// The slots after the first, which has been read: as many as that one says, to be filled in.
     #[inline]
-    pub(crate) fn begin(&mut self, first: Slot) -> &mut [Slot] {
-        let used = 1 + further_slots(&first);
-        self.slots[0] = first;
+    pub(crate) fn further(&mut self) -> &mut [Slot] {
+        let used = 1 + further_slots(&self.slots[0]);
         self.used = used as u8;
         &mut self.slots[1..used]
+    }
+
+    /// Where the first slot is read to.
+    #[inline]
+    pub(crate) fn first(&mut self) -> &mut Slot {
+        &mut self.slots[0]
     }
 
     #[inline]

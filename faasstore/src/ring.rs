@@ -234,15 +234,15 @@ impl<M: RingMemory> Consumer<M> {
         }
         // Pairs with the release store of `Producer::put`.
         fence(Ordering::Acquire);
-        let further = message.begin(load(words, first));
-        for (position, slot) in (self.head + 1..).zip(further) {
+        load(words, first, message.first());
+        for (position, slot) in (self.head + 1..).zip(message.further()) {
             let words = self.memory.slot(position);
             let first = words[0].load(Ordering::Relaxed);
             if first as u32 != number(position) {
                 let found = first as u32;
                 return Err(RingError::Torn { position, found });
             }
-            *slot = load(words, first);
+            load(words, first, slot);
         }
         self.head += message.slots().len() as u64;
         if self.head - self.published >= self.quarter {
@@ -286,12 +286,11 @@ impl<M: RingMemory> Consumer<M> {
 }
 
 #[inline]
-fn load(words: &[AtomicU64; SLOT_WORDS], first: u64) -> Slot {
-    let mut slot = [first; SLOT_WORDS];
+fn load(words: &[AtomicU64; SLOT_WORDS], first: u64, slot: &mut Slot) {
+    slot[0] = first;
     for (value, word) in slot[1..].iter_mut().zip(&words[1..]) {
         *value = word.load(Ordering::Relaxed);
     }
-    slot
 }
 
 fn checked_capacity(memory: &impl RingMemory) -> u64 {

@@ -50,15 +50,15 @@ impl Core {
             timing.nodes[running.node as usize].ended(running.started_ns, now_ns);
         }
         if running.item == NO_ITEM {
-            self.store_outputs(running, node, outputs, id);
+            self.store_outputs(running, &program, outputs, id);
             self.executor_idle(now_ns, id);
-            self.node_ended(now_ns, running.place, running.node, id.0);
+            self.node_ended(now_ns, running.place, running.node, id.0, &program);
         } else {
             let last = self.store_item(running, node, outputs);
             self.executor_idle(now_ns, id);
             if last {
-                self.gather(running.place, running.node, node);
-                self.node_ended(now_ns, running.place, running.node, id.0);
+                self.gather(running.place, running.node, &program);
+                self.node_ended(now_ns, running.place, running.node, id.0, &program);
             }
         }
         self.drain_ended(now_ns);
@@ -130,11 +130,11 @@ impl Core {
         let program = Rc::clone(self.program_of(place));
         let node = &program.nodes[index as usize];
         let items = self.lists.get(list).len();
-        let gathered = node
-            .output_slots
+        let gathered = program
+            .outputs(node)
             .iter()
-            .map(|slot| {
-                slot.map(|_| {
+            .map(|output| {
+                output.slot.map(|_| {
                     let gathered = self.lists.open();
                     self.lists.get_mut(gathered).resize(items, Payload::EMPTY);
                     gathered
@@ -149,7 +149,7 @@ impl Core {
         });
         self.invocations[place as usize].nodes[index as usize].fan = Some(fan);
         if items == 0 {
-            self.gather(place, index, node);
+            self.gather(place, index, &program);
             // Later, not here: a chain of such nodes must not nest calls as deep as it is long.
             self.ended.push((place, index, NO_MAKER));
             return;
@@ -282,24 +282,31 @@ impl Core {
     pub(super) fn drain_ended(&mut self, now_ns: u64) {
         while let Some((place, node, maker)) = self.ended.pop() {
             if self.invocations[place as usize].phase == Phase::Running {
-                self.node_ended(now_ns, place, node, maker);
+                let program = Rc::clone(self.program_of(place));
+                self.node_ended(now_ns, place, node, maker, &program);
             }
         }
     }
 
     /// A node has ended well: trigger and send.
-    fn node_ended(&mut self, now_ns: u64, place: Place, index: LocalNode, maker: u32) {
-        let program = Rc::clone(self.program_of(place));
+    fn node_ended(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        index: LocalNode,
+        maker: u32,
+        program: &Program,
+    ) {
         let node = &program.nodes[index as usize];
-        for successor in &node.successors {
+        for successor in program.successors(node) {
             let state = &mut self.invocations[place as usize].nodes[*successor as usize];
             state.waiting -= 1;
             if state.waiting == 0 {
                 self.ready(now_ns, place, *successor, maker);
             }
         }
-        if !node.remote.is_empty() {
-            self.tell_remote(place, node, &program);
+        if node.told {
+            self.tell_remote(place, index, program);
         }
         let generation = self.invocations[place as usize].generation;
         self.triggered.push((place, generation, index));
@@ -319,12 +326,16 @@ impl Core {
     fn settle_node(&mut self, place: Place, index: LocalNode) {
         let program = Rc::clone(self.program_of(place));
         let node = &program.nodes[index as usize];
-        for slot in node.output_slots.iter().flatten() {
-            if self.invocations[place as usize].slots[*slot as usize].uses == 0 {
-                self.clear_slot(place, *slot);
+        for slot in program
+            .outputs(node)
+            .iter()
+            .filter_map(|output| output.slot)
+        {
+            if self.invocations[place as usize].slots[slot as usize].uses == 0 {
+                self.clear_slot(place, slot);
             }
         }
-        self.input_read(place, node);
+        self.input_read(place, &program, node);
         let invocation = &mut self.invocations[place as usize];
         invocation.nodes_left -= 1;
         if invocation.nodes_left == 0 {
@@ -333,8 +344,8 @@ impl Core {
     }
 
     /// The node owes its inputs no read any more.
-    fn input_read(&mut self, place: Place, node: &Node) {
-        let slots = node.inputs.iter().filter_map(|input| match input {
+    fn input_read(&mut self, place: Place, program: &Program, node: &Node) {
+        let slots = program.inputs(node).iter().filter_map(|input| match input {
             InputFrom::Slot(slot) => Some(*slot),
             InputFrom::Item => None,
         });
@@ -348,13 +359,14 @@ impl Core {
         }
     }
 
-    fn tell_remote(&mut self, place: Place, node: &Node, program: &Program) {
-        for read in &node.remote {
+    fn tell_remote(&mut self, place: Place, index: LocalNode, program: &Program) {
+        let node = &program.nodes[index as usize];
+        for read in &program.details[index as usize].remote {
             let outputs = read
                 .outputs
                 .iter()
                 .filter_map(|output| {
-                    let slot = node.output_slots[usize::from(*output)]?;
+                    let slot = program.outputs(node)[usize::from(*output)].slot?;
                     Some((*output, self.outgoing(place, slot)))
                 })
                 .collect();
@@ -384,7 +396,7 @@ impl Core {
             return;
         }
         let generation = invocation.generation;
-        let retry = self.program_of(place).nodes[running.node as usize].retry;
+        let retry = self.program_of(place).details[running.node as usize].retry;
         if running.attempt >= retry.attempts {
             self.fail_node(now_ns, place, running.node, running.attempt, cause);
             return;
@@ -420,7 +432,7 @@ impl Core {
     ) {
         let program = self.program_of(place);
         let failure = Failure::Node {
-            node: program.nodes[node as usize].name.clone(),
+            node: program.name(node).to_owned(),
             worker: program.my_name().to_owned(),
             attempt,
             cause,

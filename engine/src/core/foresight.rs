@@ -7,8 +7,8 @@
 //! to that. What is foreseen is void as soon as any other event reaches the core, which [`Core::revision`] tells.
 
 use super::invocation::{Invocation, Phase, Value};
-use super::pool::{ExecutorId, Ready};
-use super::program::{InputFrom, LocalNode, Program, is_list};
+use super::pool::{Executor, ExecutorId, Ready, Running};
+use super::program::{InputFrom, LocalNode, OutputPlan, Program};
 use super::{Core, Start};
 use faasstore::descriptor::{NO_ITEM, PayloadRef};
 
@@ -18,18 +18,18 @@ pub enum ForeseenInput {
     /// Where it lies is known.
     Known(PayloadRef),
     /// It is this output of the activation that still runs.
-    Output(u16),
+    Output(u8),
 }
 
 /// See [`Core::foresee`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Foreseen {
-    /// What will be ordered.
-    pub start: Start,
-    /// The activation that must end well first.
-    pub after: u32,
+    /// The activation that runs.
+    pub activation: u32,
     /// How many outputs it declares; none of them is a list.
     pub outputs: usize,
+    /// What will be ordered first when it ends well, if that can be said.
+    pub start: Option<Start>,
 }
 
 impl Core {
@@ -40,9 +40,9 @@ impl Core {
         self.revision
     }
 
-    /// What [`Core::completed`] will order first if it is called next, for what this executor runs now. `each` gets the
-    /// inputs of that start. None if nothing will start, or it cannot be said yet, or it depends on the time.
-    pub fn foresee(&self, id: ExecutorId, mut each: impl FnMut(ForeseenInput)) -> Option<Foreseen> {
+    /// What this executor runs, and what [`Core::completed`] will order first if it is called next, for that; `each`
+    /// gets the inputs of that start. None if it runs nothing, or something whose outputs are out of the ordinary.
+    pub fn foresee(&self, id: ExecutorId, each: impl FnMut(ForeseenInput)) -> Option<Foreseen> {
         let executor = self.executors.get(id.0 as usize)?.as_ref()?;
         let running = executor.running?;
         let invocation = &self.invocations[running.place as usize];
@@ -51,9 +51,27 @@ impl Core {
         }
         let program = self.program(invocation.deployment);
         let node = &program.nodes[running.node as usize];
-        if node.outputs.iter().any(|output| is_list(output.kind)) {
+        if node.lists {
             return None;
         }
+        Some(Foreseen {
+            activation: executor.activation,
+            outputs: program.outputs(node).len(),
+            start: self.foresee_start(id, executor, running, each),
+        })
+    }
+
+    /// None if nothing will start, or it cannot be said yet, or it depends on the time.
+    fn foresee_start(
+        &self,
+        id: ExecutorId,
+        executor: &Executor,
+        running: Running,
+        mut each: impl FnMut(ForeseenInput),
+    ) -> Option<Start> {
+        let invocation = &self.invocations[running.place as usize];
+        let program = self.program(invocation.deployment);
+        let node = &program.nodes[running.node as usize];
         let deployment = self.deployments[executor.deployment as usize].as_ref()?;
         let pool = &deployment.pools[usize::from(executor.pool)];
         let mut start = Start {
@@ -98,13 +116,15 @@ impl Core {
                 let other = self.executors[start.executor.0 as usize].as_ref()?;
                 start.activation = other.activation.wrapping_add(1);
             }
-            self.foreseen_inputs(invocation, program, &start, &node.output_slots, &mut each)?;
+            self.foreseen_inputs(
+                invocation,
+                program,
+                &start,
+                program.outputs(node),
+                &mut each,
+            )?;
         }
-        Some(Foreseen {
-            start,
-            after: executor.activation,
-            outputs: node.outputs.len(),
-        })
+        Some(start)
     }
 
     /// The inputs of a start, of which those in `awaited` are still to be written. None if one is a list, or if the node
@@ -114,18 +134,18 @@ impl Core {
         invocation: &Invocation,
         program: &Program,
         start: &Start,
-        awaited: &[Option<u32>],
+        awaited: &[OutputPlan],
         each: &mut impl FnMut(ForeseenInput),
     ) -> Option<()> {
         let node = &program.nodes[start.node as usize];
         if node.timeout_ns.is_some() {
             return None;
         }
-        for input in &node.inputs {
+        for input in program.inputs(node) {
             if let InputFrom::Slot(slot) = input
-                && let Some(output) = awaited.iter().position(|awaited| *awaited == Some(*slot))
+                && let Some(output) = awaited.iter().position(|output| output.slot == Some(*slot))
             {
-                each(ForeseenInput::Output(output as u16));
+                each(ForeseenInput::Output(u8::try_from(output).ok()?));
                 continue;
             }
             match self.input(invocation, program, start.node, start.item, *input) {
@@ -140,7 +160,7 @@ impl Core {
 
 /// The first successor that waits for this node alone; none if it is a foreach.
 fn next_ready(invocation: &Invocation, program: &Program, node: LocalNode) -> Option<LocalNode> {
-    let successors = &program.nodes[node as usize].successors;
+    let successors = program.successors(&program.nodes[node as usize]);
     let ready = successors
         .iter()
         .find(|successor| invocation.nodes[**successor as usize].waiting == 1)?;

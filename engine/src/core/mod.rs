@@ -530,8 +530,8 @@ impl Core {
         let node = state.running?.node;
         let program = self.program(state.deployment);
         Some(
-            program.nodes[node as usize]
-                .outputs
+            program
+                .outputs(&program.nodes[node as usize])
                 .iter()
                 .map(|output| output.kind),
         )
@@ -542,7 +542,7 @@ impl Core {
     pub fn inputs(&self, start: &Start, mut each: impl FnMut(Input<'_>)) {
         let invocation = &self.invocations[start.place as usize];
         let program = self.program(invocation.deployment);
-        for input in &program.nodes[start.node as usize].inputs {
+        for input in program.inputs(&program.nodes[start.node as usize]) {
             match self.input(invocation, program, start.node, start.item, *input) {
                 Value::Unset => each(Input::One(PayloadRef::ABSENT)),
                 Value::One(payload) => each(Input::One(self.leases.locate(payload))),

@@ -15,13 +15,14 @@ impl Core {
         program: &Program,
         outputs: &[Output],
     ) -> Result<(), CompletionError> {
-        if outputs.len() != node.outputs.len() {
+        let plans = program.outputs(node);
+        if outputs.len() != plans.len() {
             return Err(CompletionError::Outputs {
                 got: outputs.len(),
-                declared: node.outputs.len(),
+                declared: plans.len(),
             });
         }
-        for (output, declared) in outputs.iter().zip(&node.outputs) {
+        for (output, declared) in outputs.iter().zip(plans) {
             match (output, is_list(declared.kind)) {
                 (Output::One(piece), false) => self.check_piece(running, program, *piece)?,
                 (Output::List(pieces), true) => {
@@ -63,9 +64,8 @@ impl Core {
             return None;
         };
         let invocation = &self.invocations[running.place as usize];
-        let from = *program.nodes[running.node as usize]
-            .inputs
-            .get(usize::from(input))?;
+        let node = &program.nodes[running.node as usize];
+        let from = *program.inputs(node).get(usize::from(input))?;
         let value = self.input(invocation, program, running.node, running.item, from);
         let whole = match (value, item) {
             (Value::One(payload), None) => payload,
@@ -95,12 +95,13 @@ impl Core {
     pub(super) fn store_outputs(
         &mut self,
         running: Running,
-        node: &Node,
+        program: &Program,
         outputs: &[Output],
         maker: ExecutorId,
     ) {
-        for (output, slot) in outputs.iter().zip(&node.output_slots) {
-            let Some(slot) = slot else {
+        let node = &program.nodes[running.node as usize];
+        for (output, plan) in outputs.iter().zip(program.outputs(node)) {
+            let Some(slot) = plan.slot else {
                 self.drop_outputs(std::slice::from_ref(output));
                 continue;
             };
@@ -120,7 +121,7 @@ impl Core {
                     (Value::List(list), bytes)
                 }
             };
-            self.set_slot(running.place, *slot, value, bytes, maker.0);
+            self.set_slot(running.place, slot, value, bytes, maker.0);
         }
     }
 
@@ -162,17 +163,18 @@ impl Core {
     }
 
     /// All items have ended: their outputs become lists.
-    pub(super) fn gather(&mut self, place: Place, index: LocalNode, node: &Node) {
+    pub(super) fn gather(&mut self, place: Place, index: LocalNode, program: &Program) {
         let Some(fan) = self.invocations[place as usize].nodes[index as usize]
             .fan
             .take()
         else {
             return;
         };
-        for (slot, gathered) in node.output_slots.iter().zip(fan.gathered) {
-            if let (Some(slot), Some(list)) = (slot, gathered) {
+        let node = &program.nodes[index as usize];
+        for (output, gathered) in program.outputs(node).iter().zip(fan.gathered) {
+            if let (Some(slot), Some(list)) = (output.slot, gathered) {
                 let bytes = self.lists.get(list).iter().map(Payload::length).sum();
-                self.set_slot(place, *slot, Value::List(list), bytes, NO_MAKER);
+                self.set_slot(place, slot, Value::List(list), bytes, NO_MAKER);
             }
         }
     }

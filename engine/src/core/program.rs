@@ -4,7 +4,7 @@
 //! that somebody reads, and outputs of remote nodes that local ones read. A slot knows how many reads it owes before
 //! its payload can be let go of.
 
-use crate::plan::{Declaration, NodeId, Plan, Retry, Source, WorkerIndex};
+use crate::plan::{NodeId, Plan, Retry, Source, WorkerIndex};
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -41,22 +41,66 @@ pub(crate) struct RemoteRead {
     pub(crate) outputs: Vec<u16>,
 }
 
+/// What of a node is needed whenever it runs, in one cache line. Its lists lie in the program's, one node's after the
+/// other's, so that a step through a large workflow touches few lines.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
-    pub(crate) name: String,
     pub(crate) pool: u16,
+    /// Whether an output is a list.
+    pub(crate) lists: bool,
+    /// Whether other workers read its outputs or wait for it.
+    pub(crate) told: bool,
     /// Distinct nodes that must have ended first, local and remote.
     pub(crate) predecessors: u32,
     pub(crate) foreach: Option<SlotIndex>,
-    pub(crate) inputs: Vec<InputFrom>,
-    pub(crate) outputs: Vec<Declaration>,
-    /// By output: its slot, if anybody here reads it or it is to be sent.
-    pub(crate) output_slots: Vec<Option<SlotIndex>>,
-    pub(crate) successors: Vec<LocalNode>,
-    pub(crate) remote: Vec<RemoteRead>,
-    pub(crate) retry: Retry,
     pub(crate) timeout_ns: Option<u64>,
+    inputs: Span,
+    outputs: Span,
+    successors: Span,
+}
+
+const _: () = assert!(size_of::<Node>() == 64);
+
+/// What of a node is seldom needed.
+#[derive(Debug)]
+pub(crate) struct Details {
+    pub(crate) name: String,
+    pub(crate) retry: Retry,
+    pub(crate) remote: Vec<RemoteRead>,
+}
+
+/// An output of a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputPlan {
+    pub(crate) kind: Kind,
+    /// If anybody here reads it or it is to be sent.
+    pub(crate) slot: Option<SlotIndex>,
+}
+
+/// Part of one of the program's lists.
+#[derive(Clone, Copy, Default, Debug)]
+struct Span {
+    start: u32,
+    length: u32,
+}
+
+impl Span {
+    /// Appends to a list; what was appended.
+    fn append<T>(list: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Self {
+        let start = list.len() as u32;
+        list.extend(items);
+        Self {
+            start,
+            length: list.len() as u32 - start,
+        }
+    }
+
+    #[inline]
+    fn of<T>(self, list: &[T]) -> &[T] {
+        &list[self.start as usize..][..self.length as usize]
+    }
 }
 
 /// What a remote node's end means here.
@@ -79,6 +123,11 @@ pub(crate) struct OutputFrom {
 pub(crate) struct Program {
     pub(crate) plan: Plan,
     pub(crate) nodes: Vec<Node>,
+    /// By local node.
+    pub(crate) details: Vec<Details>,
+    inputs: Vec<InputFrom>,
+    outputs: Vec<OutputPlan>,
+    successors: Vec<LocalNode>,
     pub(crate) roots: Vec<LocalNode>,
     pub(crate) slots: Vec<SlotPlan>,
     /// By workflow input: its slot, if read here.
@@ -94,6 +143,28 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Where a node's inputs come from, in its order.
+    #[inline]
+    pub(crate) fn inputs(&self, node: &Node) -> &[InputFrom] {
+        node.inputs.of(&self.inputs)
+    }
+
+    /// A node's outputs, in its order.
+    #[inline]
+    pub(crate) fn outputs(&self, node: &Node) -> &[OutputPlan] {
+        node.outputs.of(&self.outputs)
+    }
+
+    /// The local nodes that wait for a node.
+    #[inline]
+    pub(crate) fn successors(&self, node: &Node) -> &[LocalNode] {
+        node.successors.of(&self.successors)
+    }
+
+    pub(crate) fn name(&self, node: LocalNode) -> &str {
+        &self.details[node as usize].name
+    }
+
     pub(crate) fn remote_producer(&self, id: NodeId) -> Option<(u32, &RemoteProducer)> {
         let place = *self.remote_by_id.get(&id)?;
         Some((place, &self.remote[place as usize]))
@@ -157,6 +228,10 @@ impl Program {
                 .filter(|w| *w != plan.me)
                 .collect(),
             timed: plan.nodes.iter().any(|n| n.timeout_ms.is_some()),
+            details: plan.nodes.iter().map(details).collect(),
+            inputs: slots.node_inputs,
+            outputs: slots.node_outputs,
+            successors: Vec::new(),
             nodes,
             plan,
         };
@@ -169,15 +244,19 @@ impl Program {
     }
 
     fn connect(&mut self, local_of: &FxHashMap<NodeId, LocalNode>) {
+        let mut successors = vec![Vec::new(); self.nodes.len()];
         for index in 0..self.plan.nodes.len() {
             for id in predecessors_of(&self.plan, index) {
                 if let Some(local) = local_of.get(&id) {
-                    self.nodes[*local as usize].successors.push(index as u32);
+                    successors[*local as usize].push(index as u32);
                 } else {
                     let place = self.remote_by_id[&id];
                     self.remote[place as usize].successors.push(index as u32);
                 }
             }
+        }
+        for (node, successors) in self.nodes.iter_mut().zip(successors) {
+            node.successors = Span::append(&mut self.successors, successors);
         }
     }
 }
@@ -202,8 +281,25 @@ fn predecessors_of(plan: &Plan, index: usize) -> Vec<NodeId> {
     ids
 }
 
+fn details(node: &crate::plan::NodePlan) -> Details {
+    Details {
+        name: node.name.clone(),
+        retry: node.retry,
+        remote: node
+            .remote_consumers
+            .iter()
+            .map(|r| RemoteRead {
+                worker: r.worker,
+                outputs: r.outputs.clone(),
+            })
+            .collect(),
+    }
+}
+
 /// Hands out slots while a plan is compiled.
 struct Slots {
+    node_inputs: Vec<InputFrom>,
+    node_outputs: Vec<OutputPlan>,
     plans: Vec<SlotPlan>,
     inputs: Vec<Option<SlotIndex>>,
     local: FxHashMap<(NodeId, u16), SlotIndex>,
@@ -233,6 +329,8 @@ impl Slots {
             .collect();
         Self {
             wanted,
+            node_inputs: Vec::new(),
+            node_outputs: Vec::new(),
             plans: Vec::new(),
             inputs: vec![None; plan.inputs.len()],
             local: FxHashMap::default(),
@@ -299,7 +397,7 @@ impl Slots {
     fn node(&mut self, plan: &Plan, index: usize, local_of: &FxHashMap<NodeId, LocalNode>) -> Node {
         let node = &plan.nodes[index];
         let foreach = node.foreach.and_then(|source| self.read(source, local_of));
-        let inputs = node
+        let inputs: Vec<InputFrom> = node
             .inputs
             .iter()
             .map(|input| {
@@ -307,33 +405,27 @@ impl Slots {
                     .map_or(InputFrom::Item, InputFrom::Slot)
             })
             .collect();
-        let output_slots = (0..node.outputs.len() as u16)
-            .map(|output| {
-                self.wanted
+        let outputs: Vec<OutputPlan> = (0..)
+            .zip(&node.outputs)
+            .map(|(output, declared)| OutputPlan {
+                kind: declared.kind,
+                slot: self
+                    .wanted
                     .contains(&(node.id, output))
-                    .then(|| self.output(node.id, output, local_of))
+                    .then(|| self.output(node.id, output, local_of)),
             })
             .collect();
         Node {
             id: node.id,
-            name: node.name.clone(),
             pool: node.executable,
+            lists: node.outputs.iter().any(|output| is_list(output.kind)),
+            told: !node.remote_consumers.is_empty(),
             predecessors: predecessors_of(plan, index).len() as u32,
             foreach,
-            inputs,
-            outputs: node.outputs.clone(),
-            output_slots,
-            successors: Vec::new(),
-            remote: node
-                .remote_consumers
-                .iter()
-                .map(|r| RemoteRead {
-                    worker: r.worker,
-                    outputs: r.outputs.clone(),
-                })
-                .collect(),
-            retry: node.retry,
             timeout_ns: node.timeout_ms.map(|ms| u64::from(ms) * 1_000_000),
+            inputs: Span::append(&mut self.node_inputs, inputs),
+            outputs: Span::append(&mut self.node_outputs, outputs),
+            successors: Span::default(),
         }
     }
 

@@ -48,7 +48,7 @@ impl Timing {
                 let timing = &self.nodes[index];
                 NodeReport {
                     id: node.id,
-                    node: node.name.clone(),
+                    node: program.name(index as u32).to_owned(),
                     worker: program.my_name().to_owned(),
                     activations: timing.activations,
                     failures: timing.failures,
@@ -64,7 +64,7 @@ impl Timing {
 
     fn edges(&self, program: &Program, node: LocalNode) -> Vec<EdgeReport> {
         let node = &program.nodes[node as usize];
-        let slots = node.inputs.iter().filter_map(|input| match input {
+        let slots = program.inputs(node).iter().filter_map(|input| match input {
             InputFrom::Slot(slot) => Some(*slot),
             InputFrom::Item => None,
         });
@@ -82,9 +82,7 @@ impl Timing {
                 Tier::Peer
             };
             let (from, tier) = match program.slots[slot as usize].producer {
-                Producer::Local(local) => {
-                    (program.nodes[local as usize].name.as_str(), Tier::Shared)
-                }
+                Producer::Local(local) => (program.name(local), Tier::Shared),
                 Producer::Remote { place } => {
                     (program.remote[place as usize].name.as_str(), travelled)
                 }

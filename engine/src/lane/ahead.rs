@@ -12,18 +12,25 @@ use faasstore::descriptor::{
     self, Activate, INPUTS_IN_PLACE_MAX, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
 };
 
+/// Where the outputs of a completion lie.
+pub(super) type Ranges = [PayloadRef; OUTPUTS_IN_PLACE_MAX];
+
 /// What is prepared for the end of one executor's current activation. Kept from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     /// Of the core, when this was prepared; void at any other.
     revision: u64,
+    awaited: Option<Awaited>,
     start: Option<Start>,
-    /// The activation whose end is awaited, and how many outputs it declares.
-    after: u32,
+    request: Message,
+    /// By input of the request: which awaited output goes there.
+    inputs: [Option<u8>; INPUTS_IN_PLACE_MAX],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    activation: u32,
     outputs: usize,
-    message: Message,
-    /// By input: which output goes there.
-    awaited: [Option<u8>; INPUTS_IN_PLACE_MAX],
 }
 
 impl Ahead {
@@ -33,8 +40,8 @@ impl Ahead {
         self.revision == revision
     }
 
-    /// Prepares what the end of the activation that this executor runs will start, if that can be said. What it reads
-    /// and is known already counts as told to who will read it: announcing is left to the ordinary way.
+    /// Prepares for the end of the activation that this executor runs. A request is prepared only if all that it names is
+    /// known to its executor already: announcing is left to the ordinary way.
     pub(super) fn prepare(
         &mut self,
         id: ExecutorId,
@@ -43,24 +50,27 @@ impl Ahead {
         segments: &Segments,
     ) {
         self.revision = core.revision();
-        self.start = None;
+        (self.awaited, self.start) = (None, None);
+        self.inputs = [None; INPUTS_IN_PLACE_MAX];
         let mut inputs = [PayloadRef::ABSENT; INPUTS_IN_PLACE_MAX];
         let mut count = 0;
-        self.awaited = [None; INPUTS_IN_PLACE_MAX];
         let foreseen = core.foresee(id, |input| {
             if let Some(place) = inputs.get_mut(count) {
                 match input {
                     ForeseenInput::Known(range) => *place = range,
-                    ForeseenInput::Output(output) => {
-                        self.awaited[count] = Some(u8::try_from(output).unwrap_or(u8::MAX));
-                    }
+                    ForeseenInput::Output(output) => self.inputs[count] = Some(output),
                 }
             }
             count += 1;
         });
-        let Some(foreseen) = foreseen else { return };
-        let start = foreseen.start;
-        let Some(inputs) = inputs.get(..count) else {
+        let Some(foreseen) = foreseen.filter(|f| f.outputs <= OUTPUTS_IN_PLACE_MAX) else {
+            return;
+        };
+        self.awaited = Some(Awaited {
+            activation: foreseen.activation,
+            outputs: foreseen.outputs,
+        });
+        let (Some(start), Some(inputs)) = (foreseen.start, inputs.get(..count)) else {
             return;
         };
         let target = start.executor.0;
@@ -69,7 +79,7 @@ impl Ahead {
         let alive = executors[target as usize]
             .as_ref()
             .is_some_and(|executor| executor.ended.is_none());
-        if foreseen.outputs > OUTPUTS_IN_PLACE_MAX || !alive || !inputs.iter().all(told) {
+        if !alive || !inputs.iter().all(told) {
             return;
         }
         let (node, invocation) = core.started_node(&start);
@@ -81,44 +91,55 @@ impl Ahead {
             item: start.item,
             deadline_ns: start.deadline_ns,
         };
-        self.message = descriptor::encode_activate(&activate, inputs, false);
-        self.after = foreseen.after;
-        self.outputs = foreseen.outputs;
+        descriptor::encode_activate(&mut self.request, &activate, inputs, false);
         self.start = Some(start);
     }
 
-    /// The request, complete, if the executor's `completion` is the awaited one and nothing about it is out of the
-    /// ordinary: then the core, told of it, orders just this start.
+    /// Whether the completion is the awaited one and nothing about it is out of the ordinary: then its activation, and
+    /// where its outputs lie, as many as are said, in `ranges`.
     #[inline]
-    pub(super) fn take(
-        &mut self,
+    pub(super) fn read(
+        &self,
         revision: u64,
         completion: &Message,
         executor: &Executor,
         segments: &Segments,
-    ) -> Option<(Start, &Message)> {
-        let start = self.start.take()?;
-        if self.revision != revision
-            || !descriptor::is_plain_done(completion, self.after, self.outputs)
+        ranges: &mut Ranges,
+    ) -> Option<(u32, usize)> {
+        let Awaited {
+            activation,
+            outputs,
+        } = self.awaited?;
+        if self.revision != revision || !descriptor::is_plain_done(completion, activation, outputs)
         {
             return None;
         }
-        let mut ranges = [PayloadRef::ABSENT; OUTPUTS_IN_PLACE_MAX];
-        for (index, range) in ranges[..self.outputs].iter_mut().enumerate() {
+        for (index, range) in ranges[..outputs].iter_mut().enumerate() {
             let Ok(OutputRef::Own(own)) = descriptor::done_output(completion, index) else {
                 return None;
             };
             *range = executor.plain_output(own, segments)?;
-            if !segments.is_told(range.segment, start.executor.0) {
-                return None;
-            }
         }
-        for (input, output) in self.awaited.iter().enumerate() {
+        Some((activation, outputs))
+    }
+
+    /// The request that [`Ahead::read`] has found due, complete: the core, told of the completion, orders just this start.
+    #[inline]
+    pub(super) fn take(
+        &mut self,
+        ranges: &[PayloadRef],
+        segments: &Segments,
+    ) -> Option<(Start, &Message)> {
+        let start = self.start.take()?;
+        for (input, output) in self.inputs.iter().enumerate() {
             if let Some(output) = output {
                 let range = ranges.get(usize::from(*output))?;
-                descriptor::set_input(&mut self.message, input, *range);
+                if !segments.is_told(range.segment, start.executor.0) {
+                    return None;
+                }
+                descriptor::set_input(&mut self.request, input, *range);
             }
         }
-        Some((start, &self.message))
+        Some((start, &self.request))
     }
 }

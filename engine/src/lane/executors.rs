@@ -6,15 +6,16 @@
 
 mod outputs;
 
+use super::ahead::Ranges;
 use super::command::StartedExecutor;
 use super::segments::{Gone, Mapping, Owner, Segments};
-use crate::core::{Core, ExecutorId, Input, Output, Start};
+use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
 use crate::plan::DeploymentId;
 use faasstore::arena::{Arena, ArenaError};
 use faasstore::binding::Announce;
 use faasstore::descriptor::{
-    self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, OutputRef,
-    PayloadRef, TABLE_ENTRY_BYTES,
+    self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, Message,
+    OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef, TABLE_ENTRY_BYTES,
 };
 use faasstore::ring::{PushError, RingError};
 use faasstore::segment::SegmentReader;
@@ -88,6 +89,8 @@ pub(crate) struct Executor {
     /// Tells its life in this place from those before.
     pub(crate) serial: u32,
     limits: OutputLimits,
+    /// What it is sent is written here, and pushed from here.
+    outgoing: Message,
     /// Segments of its arena: index, generation, slot in the lane's table.
     arena: Vec<(u32, u32, u32)>,
     /// Ranges of its arena that are free again, and that it is still to be told of.
@@ -107,6 +110,7 @@ impl Executor {
             started,
             serial,
             limits,
+            outgoing: Message::default(),
             arena: Vec::new(),
             released: Vec::new(),
             releases_unread: 0,
@@ -211,8 +215,8 @@ impl Executor {
                 return Ok(());
             }
             let first = self.released.len().saturating_sub(2);
-            let message = descriptor::encode_release(&self.released[first..]);
-            self.push(&message)?;
+            descriptor::encode_release(&mut self.outgoing, &self.released[first..]);
+            self.push_outgoing()?;
             self.released.truncate(first);
             self.releases_unread += 1;
         }
@@ -223,14 +227,14 @@ impl Executor {
         !self.released.is_empty() && self.releases_unread < RELEASES_UNREAD_MAX
     }
 
-    pub(crate) fn push(&mut self, message: &descriptor::Message) -> Result<(), ExecutorError> {
-        self.started
-            .channel
-            .push(message)
-            .map_err(|error| match error {
-                PushError::Full => ExecutorError::RingFull,
-                PushError::Corrupt(error) => ExecutorError::Ring(error),
-            })
+    #[inline]
+    pub(crate) fn push(&mut self, message: &Message) -> Result<(), ExecutorError> {
+        self.started.channel.push(message).map_err(unpushed)
+    }
+
+    #[inline]
+    fn push_outgoing(&mut self) -> Result<(), ExecutorError> {
+        self.started.channel.push(&self.outgoing).map_err(unpushed)
     }
 
     /// Makes sure that the executor can map the segment in `slot`.
@@ -254,6 +258,13 @@ impl Executor {
                 .send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
         }
         Ok(())
+    }
+}
+
+fn unpushed(error: PushError) -> ExecutorError {
+    match error {
+        PushError::Full => ExecutorError::RingFull,
+        PushError::Corrupt(error) => ExecutorError::Ring(error),
     }
 }
 
@@ -311,16 +322,16 @@ pub(crate) fn start(
         item: order.item,
         deadline_ns: order.deadline_ns,
     };
-    let message = if plain {
+    if plain {
         for range in &inputs[..count] {
             executor.tell(place, range, segments)?;
         }
-        descriptor::encode_activate(&activate, &inputs[..count], false)
+        descriptor::encode_activate(&mut executor.outgoing, &activate, &inputs[..count], false);
     } else {
         let (inputs, table) = tabulate(executor, order, core, segments, arena)?;
-        descriptor::encode_activate(&activate, &inputs, table)
-    };
-    executor.push(&message)?;
+        descriptor::encode_activate(&mut executor.outgoing, &activate, &inputs, table);
+    }
+    executor.push_outgoing()?;
     executor.started.channel.ring_bell();
     Ok(())
 }
@@ -413,12 +424,25 @@ pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
 }
 
 /// What a lane reads completions into, again and again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scratch {
-    pub(crate) message: descriptor::Message,
+    pub(crate) message: Message,
+    /// Where the outputs of a plain completion lie.
+    pub(crate) ranges: Ranges,
     refs: Vec<OutputRef>,
     /// The outputs of the last [`Event::Done`].
     pub(crate) outputs: Vec<Output>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            message: Message::default(),
+            ranges: [PayloadRef::ABSENT; OUTPUTS_IN_PLACE_MAX],
+            refs: Vec::new(),
+            outputs: Vec::new(),
+        }
+    }
 }
 
 /// Reads the message that was popped into `scratch`, and its outputs; none if it is about memory alone.
@@ -436,6 +460,7 @@ pub(crate) fn read_event(
         message,
         refs,
         outputs,
+        ..
     } = scratch;
     match descriptor::decode_completion(message, refs)? {
         Completion::Done { activation, table } => {
@@ -481,7 +506,25 @@ pub(crate) fn read_event(
     }
 }
 
+/// Takes in an activation that has ended well, with these outputs, found by [`Executor::plain_output`].
+#[inline]
+pub(crate) fn read_plain(
+    executor: &mut Executor,
+    ranges: &[PayloadRef],
+    segments: &mut Segments,
+    arena: &mut Arena,
+    outputs: &mut Vec<Output>,
+) {
+    outputs.clear();
+    for range in ranges {
+        segments.count_lease(range.segment);
+        outputs.push(Output::One(Piece::Own(*range)));
+    }
+    executor.activation_ended(arena);
+}
+
 impl Executor {
+    #[inline]
     fn activation_ended(&mut self, arena: &mut Arena) {
         self.releases_unread = 0;
         for table in self.tables.drain(..) {

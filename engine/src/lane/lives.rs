@@ -6,7 +6,7 @@ use super::driver::Watch;
 use super::executors::{self, Executor, OutputLimits};
 use super::{Lane, TOKEN_EXIT, monotonic_ns};
 use crate::core::ExecutorId;
-use faasstore::descriptor;
+use faasstore::descriptor::{self, Message};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use std::os::fd::AsFd;
 
@@ -57,7 +57,9 @@ impl Lane {
 
     pub(super) fn unmap_gone(&mut self) {
         while let Some(gone) = self.gone.pop() {
-            let message = descriptor::encode_unmap(gone.slot, gone.generation);
+            let message = Message::written(|message| {
+                descriptor::encode_unmap(message, gone.slot, gone.generation);
+            });
             for place in gone.told() {
                 let executor = self
                     .executors
@@ -78,7 +80,10 @@ impl Lane {
             return;
         };
         executor.stopping = true;
-        if executor.push(&descriptor::encode_stop()).is_err() {
+        if executor
+            .push(&Message::written(descriptor::encode_stop))
+            .is_err()
+        {
             let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
         }
         executor.started.channel.ring_bell();

@@ -309,18 +309,11 @@ impl Lane {
         self.prepared_revision = revision;
     }
 
-    /// Hands over what was prepared for the completion that has just been popped, if that is what was awaited.
+    /// Hands over what was prepared for the completion in `scratch`, whose outputs lie there.
     #[inline]
-    fn start_ahead(&mut self, place: u32) -> Result<(), ExecutorError> {
-        let Some(executor) = self.executors[place as usize].as_ref() else {
-            return Ok(());
-        };
-        let taken = self.ahead[place as usize].take(
-            self.core.revision(),
-            &self.scratch.message,
-            executor,
-            &self.segments,
-        );
+    fn start_ahead(&mut self, place: u32, outputs: usize) -> Result<(), ExecutorError> {
+        let ranges = &self.scratch.ranges[..outputs];
+        let taken = self.ahead[place as usize].take(ranges, &self.segments);
         let Some((start, request)) = taken else {
             return Ok(());
         };
@@ -346,11 +339,33 @@ impl Lane {
     /// Handles the message in `scratch`.
     #[inline]
     fn on_message(&mut self, place: u32) -> Result<(), ExecutorError> {
-        self.start_ahead(place)?;
         let id = ExecutorId(place);
         let Some(executor) = self.executors[place as usize].as_mut() else {
             return Ok(());
         };
+        let plain = self.ahead[place as usize].read(
+            self.core.revision(),
+            &self.scratch.message,
+            executor,
+            &self.segments,
+            &mut self.scratch.ranges,
+        );
+        if let Some((activation, count)) = plain {
+            self.start_ahead(place, count)?;
+            let Scratch {
+                ranges, outputs, ..
+            } = &mut self.scratch;
+            if let Some(executor) = self.executors[place as usize].as_mut() {
+                executors::read_plain(
+                    executor,
+                    &ranges[..count],
+                    &mut self.segments,
+                    &mut self.arena,
+                    outputs,
+                );
+            }
+            return self.completed(id, activation);
+        }
         let event = executors::read_event(
             executor,
             id,
@@ -362,17 +377,20 @@ impl Lane {
         );
         match event? {
             None => {}
-            Some(Event::Done { activation }) => {
-                let now_ns = self.event_ns();
-                self.core
-                    .completed(now_ns, id, activation, &self.scratch.outputs)?;
-            }
+            Some(Event::Done { activation }) => self.completed(id, activation)?,
             Some(Event::Failed { activation, cause }) => {
                 self.now_ns = monotonic_ns();
                 self.core.failed(self.now_ns, id, activation, cause)?;
             }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn completed(&mut self, id: ExecutorId, activation: u32) -> Result<(), ExecutorError> {
+        let now_ns = self.event_ns();
+        let outputs = &self.scratch.outputs;
+        Ok(self.core.completed(now_ns, id, activation, outputs)?)
     }
 
     #[inline]

@@ -182,8 +182,16 @@ impl Segments {
     #[inline]
     pub(crate) fn lease(&mut self, slot: u32, offset: u64, length: u64) -> Option<PayloadRef> {
         let range = self.name(slot, offset, length)?;
-        self.slots[slot as usize].known.as_mut()?.ranges += 1;
+        self.count_lease(slot);
         Some(range)
+    }
+
+    /// Counts one more leased range of the segment in `slot`, which [`Segments::name`] has named.
+    #[inline]
+    pub(crate) fn count_lease(&mut self, slot: u32) {
+        if let Some(known) = self.slots[slot as usize].known.as_mut() {
+            known.ranges += 1;
+        }
     }
 
     /// A range is not leased any more.

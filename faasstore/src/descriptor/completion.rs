@@ -51,19 +51,17 @@ pub enum Completion {
     },
 }
 
-/// Encodes a completion. `outputs` holds at most [`OUTPUTS_IN_PLACE_MAX`] entries, and with `table` exactly one.
+/// Writes a completion. `outputs` holds at most [`OUTPUTS_IN_PLACE_MAX`] entries, and with `table` exactly one.
 #[inline]
-#[must_use]
-pub fn encode_done(activation: u32, outputs: &[OutputRef], table: bool) -> Message {
+pub fn encode_done(message: &mut Message, activation: u32, outputs: &[OutputRef], table: bool) {
     debug_assert!(outputs.len() <= OUTPUTS_IN_PLACE_MAX && (!table || outputs.len() == 1));
     let used = done_slots(outputs.len());
-    let mut message = Message::new(KIND_DONE, used, outputs.len(), u8::from(table) * FLAG_TABLE);
+    message.open(KIND_DONE, used, outputs.len(), u8::from(table) * FLAG_TABLE);
     message.slots[0][1] = u64::from(activation);
     for (index, output) in outputs.iter().enumerate() {
         let (slot, word) = output_place(index);
         message.put(slot, word, output.to_words());
     }
-    message
 }
 
 const fn done_slots(outputs: usize) -> usize {
@@ -78,21 +76,17 @@ const fn output_place(index: usize) -> (usize, usize) {
     }
 }
 
-/// Encodes a failure whose text lies at `message`.
-#[must_use]
-pub fn encode_failed(activation: u32, code: FailureCode, text: OutputRef) -> Message {
-    let mut message = Message::new(KIND_FAILED, 1, 1, 0);
+/// Writes a failure whose text lies at `text`.
+pub fn encode_failed(message: &mut Message, activation: u32, code: FailureCode, text: OutputRef) {
+    message.open(KIND_FAILED, 1, 1, 0);
     message.slots[0][1] = u64::from(activation) | u64::from(code as u32) << 32;
     message.put(0, 2, text.to_words());
-    message
 }
 
-/// Encodes that a segment of the arena is gone.
-#[must_use]
-pub fn encode_retire(segment: u32, generation: u32) -> Message {
-    let mut message = Message::new(KIND_RETIRE, 1, 0, 0);
+/// Writes that a segment of the arena is gone.
+pub fn encode_retire(message: &mut Message, segment: u32, generation: u32) {
+    message.open(KIND_RETIRE, 1, 0, 0);
     message.slots[0][1] = u64::from(segment) | u64::from(generation) << 32;
-    message
 }
 
 /// Whether this says that `activation` has ended well, with that many outputs in place and no table. The outputs are

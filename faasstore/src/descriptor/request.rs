@@ -57,15 +57,19 @@ pub enum Request {
     Stop,
 }
 
-/// Encodes an activation. `inputs` holds at most [`INPUTS_IN_PLACE_MAX`] entries, and with `table` exactly one.
+/// Writes an activation. `inputs` holds at most [`INPUTS_IN_PLACE_MAX`] entries, and with `table` exactly one.
 #[inline]
-#[must_use]
-pub fn encode_activate(activate: &Activate, inputs: &[PayloadRef], table: bool) -> Message {
+pub fn encode_activate(
+    message: &mut Message,
+    activate: &Activate,
+    inputs: &[PayloadRef],
+    table: bool,
+) {
     debug_assert!(inputs.len() <= INPUTS_IN_PLACE_MAX && (!table || inputs.len() == 1));
     let deadline = activate.deadline_ns.is_some();
     let used = activate_slots(inputs.len(), deadline);
     let flags = (u8::from(table) * FLAG_TABLE) | (u8::from(deadline) * FLAG_DEADLINE);
-    let mut message = Message::new(KIND_ACTIVATE, used, inputs.len(), flags);
+    message.open(KIND_ACTIVATE, used, inputs.len(), flags);
     let first = &mut message.slots[0];
     first[1] = u64::from(activate.node) | u64::from(activate.attempt) << 32;
     first[2] = activate.invocation.0 as u64;
@@ -78,7 +82,6 @@ pub fn encode_activate(activate: &Activate, inputs: &[PayloadRef], table: bool) 
     if let Some(deadline_ns) = activate.deadline_ns {
         message.slots[1][7] = deadline_ns;
     }
-    message
 }
 
 /// Names another payload as input `index` of an activation that [`encode_activate`] has encoded with more inputs.
@@ -108,29 +111,24 @@ const fn input_place(index: usize) -> (usize, usize) {
     }
 }
 
-/// Encodes the return of one or two ranges to the arena that they belong to.
-#[must_use]
-pub fn encode_release(ranges: &[ArenaRange]) -> Message {
+/// Writes the return of one or two ranges to the arena that they belong to.
+pub fn encode_release(message: &mut Message, ranges: &[ArenaRange]) {
     debug_assert!((1..=2).contains(&ranges.len()));
-    let mut message = Message::new(KIND_RELEASE, 1, ranges.len(), 0);
+    message.open(KIND_RELEASE, 1, ranges.len(), 0);
     for (index, range) in ranges.iter().enumerate() {
         message.put(0, 1 + 3 * index, range.to_words());
     }
-    message
 }
 
-/// Encodes that a segment will not be named again.
-#[must_use]
-pub fn encode_unmap(segment: u32, generation: u32) -> Message {
-    let mut message = Message::new(KIND_UNMAP, 1, 0, 0);
+/// Writes that a segment will not be named again.
+pub fn encode_unmap(message: &mut Message, segment: u32, generation: u32) {
+    message.open(KIND_UNMAP, 1, 0, 0);
     message.slots[0][1] = u64::from(segment) | u64::from(generation) << 32;
-    message
 }
 
-/// Encodes the order to end.
-#[must_use]
-pub fn encode_stop() -> Message {
-    Message::new(KIND_STOP, 1, 0, 0)
+/// Writes the order to end.
+pub fn encode_stop(message: &mut Message) {
+    message.open(KIND_STOP, 1, 0, 0);
 }
 
 /// Decodes what an engine sent. Of [`Request::Activate`] the inputs, in the order of the node's declaration, take the

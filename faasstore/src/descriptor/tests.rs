@@ -46,7 +46,7 @@ proptest! {
         deadline_ns: Option<u64>,
     ) {
         let activate = Activate { node, attempt, invocation: InvocationId(invocation), activation, item, deadline_ns };
-        let message = encode_activate(&activate, &inputs, false);
+        let message = Message::written(|message| encode_activate(message, &activate, &inputs, false));
         prop_assert_eq!(message.slots().len(), 1 + further_slots(&message.slots()[0]));
         let mut read_inputs = vec![PayloadRef::EMPTY];
         let Request::Activate { activate: read, table } =
@@ -61,7 +61,7 @@ proptest! {
         activation: u32,
         outputs in proptest::collection::vec(output(), 0..=OUTPUTS_IN_PLACE_MAX),
     ) {
-        let message = encode_done(activation, &outputs, false);
+        let message = Message::written(|message| encode_done(message, activation, &outputs, false));
         let mut read_outputs = vec![OutputRef::Empty];
         let Completion::Done { activation: read, .. } =
             decode_completion(&assemble(message.slots()), &mut read_outputs).unwrap() else { panic!("another kind") };

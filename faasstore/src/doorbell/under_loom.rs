@@ -64,6 +64,10 @@ fn shared() -> (HeapRing, Arc<AtomicU64>) {
     (HeapRing::new(16), Arc::new(AtomicU64::new(0)))
 }
 
+fn unmap(segment: u32) -> Message {
+    Message::written(|message| encode_unmap(message, segment, 0))
+}
+
 fn mark(message: &Message) -> u64 {
     message.slots()[0][1]
 }
@@ -78,7 +82,7 @@ fn an_executor_that_parks_misses_no_request() {
             let (flag, futex) = (Arc::clone(&flag), Arc::clone(&futex));
             thread::spawn(move || {
                 for request in 1..=2 {
-                    producer.push(encode_unmap(request, 0).slots()).unwrap();
+                    producer.push(unmap(request).slots()).unwrap();
                     producer.publish_tail();
                     if is_raised(&flag) {
                         futex.wake();
@@ -115,7 +119,7 @@ fn a_lane_that_parks_misses_no_completion() {
             let (flag, event) = (Arc::clone(&flag), Arc::clone(&event));
             thread::spawn(move || {
                 for completion in 1..=2 {
-                    producer.push(encode_unmap(completion, 0).slots()).unwrap();
+                    producer.push(unmap(completion).slots()).unwrap();
                     if is_raised(&flag) {
                         event.write();
                     }

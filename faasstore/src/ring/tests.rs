@@ -195,9 +195,9 @@ mod examples {
                     length: 1,
                 };
                 let messages = [
-                    encode_unmap(round, 7),
-                    encode_release(&[range, range]),
-                    encode_stop(),
+                    Message::written(|message| encode_unmap(message, round, 7)),
+                    Message::written(|message| encode_release(message, &[range, range])),
+                    Message::written(encode_stop),
                 ];
                 for message in messages {
                     while producer.push(message.slots()).is_err() {

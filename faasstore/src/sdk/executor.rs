@@ -77,6 +77,8 @@ pub(super) struct Executor {
     inputs: InputBuffer,
     outputs: Outputs,
     encoded: Vec<OutputRef>,
+    /// What the activation that runs will answer.
+    completion: Message,
     arena_bytes_kept: u64,
 }
 
@@ -105,6 +107,7 @@ impl Executor {
             inputs: InputBuffer::default(),
             outputs: Outputs::new(arena),
             encoded: Vec::new(),
+            completion: Message::default(),
             arena_bytes_kept,
         }
     }
@@ -142,7 +145,7 @@ impl Executor {
             return Ok(());
         }
         for (segment, generation) in self.outputs.arena.trim(self.arena_bytes_kept) {
-            self.send(&encode_retire(segment, generation))?;
+            self.retire(segment, generation)?;
         }
         self.channel.wait(None);
         Ok(())
@@ -164,14 +167,13 @@ impl Executor {
             return Err(ExecutorError::Node(activate.node));
         };
         let result = self.call(place, activate, inputs, table);
-        let message = match result.and_then(|()| self.done(activate.activation)) {
-            Ok(message) => message,
-            Err(error) => self.failed(activate.activation, &error),
-        };
+        if let Err(error) = result.and_then(|()| self.done(activate.activation)) {
+            self.failed(activate.activation, &error);
+        }
         if self.outputs.arena.has_news() {
             self.tell_news()?;
         }
-        self.send(&message)
+        send(&mut self.channel, &self.completion)
     }
 
     #[inline]
@@ -212,23 +214,25 @@ impl Executor {
     }
 
     #[inline]
-    fn done(&mut self, activation: u32) -> Result<Message, Error> {
+    fn done(&mut self, activation: u32) -> Result<(), Error> {
         if self.encoded.len() <= OUTPUTS_IN_PLACE_MAX {
-            return Ok(encode_done(activation, &self.encoded, false));
+            encode_done(&mut self.completion, activation, &self.encoded, false);
+        } else {
+            let table = self.outputs.write_table(&self.encoded)?;
+            encode_done(&mut self.completion, activation, &[table], true);
         }
-        let table = self.outputs.write_table(&self.encoded)?;
-        Ok(encode_done(activation, &[table], true))
+        Ok(())
     }
 
     #[cold]
-    fn failed(&mut self, activation: u32, error: &Error) -> Message {
+    fn failed(&mut self, activation: u32, error: &Error) {
         self.outputs.roll_back();
         // Without room for its text the failure is still told.
         let text = self
             .outputs
             .copy(error.text().as_bytes())
             .unwrap_or(OutputRef::Empty);
-        encode_failed(activation, error.code(), text)
+        encode_failed(&mut self.completion, activation, error.code(), text);
     }
 
     /// Tells the engine of segments before a completion names them, and of those that are gone before their index
@@ -236,7 +240,7 @@ impl Executor {
     #[cold]
     fn tell_news(&mut self) -> Result<(), ExecutorError> {
         for (segment, generation) in self.outputs.arena.retired_segments() {
-            self.send(&encode_retire(segment, generation))?;
+            self.retire(segment, generation)?;
         }
         for new in self.outputs.arena.new_segments() {
             let announce = Announce {
@@ -249,23 +253,28 @@ impl Executor {
         Ok(())
     }
 
-    /// Pushes a completion and rings.
-    #[inline]
-    fn send(&mut self, message: &Message) -> Result<(), ExecutorError> {
-        loop {
-            match self.channel.push(message) {
-                Ok(()) => {
-                    self.channel.ring_lane();
-                    return Ok(());
-                }
-                // The lane is behind by a whole ring. It takes completions before it does anything else, and if it has
-                // died this process dies with it; there is no event to wait for but its progress.
-                Err(PushError::Full) => {
-                    self.channel.ring_lane();
-                    std::thread::yield_now();
-                }
-                Err(PushError::Corrupt(error)) => return Err(error.into()),
+    fn retire(&mut self, segment: u32, generation: u32) -> Result<(), ExecutorError> {
+        let message = Message::written(|message| encode_retire(message, segment, generation));
+        send(&mut self.channel, &message)
+    }
+}
+
+/// Pushes a completion and rings.
+#[inline]
+fn send(channel: &mut ExecutorChannel, message: &Message) -> Result<(), ExecutorError> {
+    loop {
+        match channel.push(message) {
+            Ok(()) => {
+                channel.ring_lane();
+                return Ok(());
             }
+            // The lane is behind by a whole ring. It takes completions before it does anything else, and if it has
+            // died this process dies with it; there is no event to wait for but its progress.
+            Err(PushError::Full) => {
+                channel.ring_lane();
+                std::thread::yield_now();
+            }
+            Err(PushError::Corrupt(error)) => return Err(error.into()),
         }
     }
 }

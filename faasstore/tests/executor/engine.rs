@@ -283,9 +283,9 @@ impl Engine {
         };
         let message = if inputs.len() > 7 {
             let table = self.table(inputs);
-            encode_activate(&activate, &[table], true)
+            Message::written(|message| encode_activate(message, &activate, &[table], true))
         } else {
-            encode_activate(&activate, inputs, false)
+            Message::written(|message| encode_activate(message, &activate, inputs, false))
         };
         self.push(&message);
         self.activation
@@ -388,7 +388,9 @@ impl Engine {
     pub(crate) fn release(&mut self, outputs: &[OutputRef]) {
         for output in outputs {
             if let OutputRef::Own(range) = output {
-                self.push(&encode_release(&[*range]));
+                self.push(&Message::written(|message| {
+                    encode_release(message, &[*range])
+                }));
             }
         }
     }

@@ -6,7 +6,9 @@ mod engine;
 
 use engine::{ARENA_BYTES_MAX, Engine, PATIENCE, SEGMENT_BYTES, executable, greet, nodes};
 use faasstore::binding::WaitStrategy::{Adaptive, Park, Spin};
-use faasstore::descriptor::{Completion, OutputRef, PayloadRef, encode_stop, encode_unmap};
+use faasstore::descriptor::{
+    Completion, Message, OutputRef, PayloadRef, encode_stop, encode_unmap,
+};
 use rkyv::rancor::Error;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::process::{Command, Stdio};
@@ -237,7 +239,7 @@ fn a_function_knows_which_activation_it_runs_for() {
             u64::MAX
         )
     );
-    engine.push(&encode_stop());
+    engine.push(&Message::written(encode_stop));
     let log = engine.log.take().unwrap().join().unwrap();
     assert_eq!(log, "odyssey/the-describe 00000abc-1-2-3#3: described\n");
 }
@@ -345,7 +347,9 @@ fn a_segment_of_the_engine_is_mapped_when_it_is_named_and_gone_when_it_is_unmapp
         };
         engine.arena.release(range).unwrap();
         assert_eq!(engine.arena.trim(0), [(input.segment, input.generation)]);
-        engine.push(&encode_unmap(input.segment, input.generation));
+        engine.push(&Message::written(|message| {
+            encode_unmap(message, input.segment, input.generation);
+        }));
         engine.call("describe", &[]).unwrap(); // by then it has taken the request before
         assert_eq!(mappings(&engine), 0);
     }
@@ -397,7 +401,7 @@ fn ten_thousand_activations_leave_everything_as_it_was() {
 #[test]
 fn an_executor_that_is_told_to_stop_ends_well() {
     let mut engine = Engine::start(Park);
-    engine.push(&encode_stop());
+    engine.push(&Message::written(encode_stop));
     assert!(engine.child.wait().unwrap().success());
 }
 
