@@ -82,6 +82,9 @@ impl Played {
             let mut actions = std::mem::take(&mut self.actions);
             self.core.take_actions(&mut actions);
             if actions.is_empty() {
+                self.core.tidy(&mut actions);
+            }
+            if actions.is_empty() {
                 self.actions = actions;
                 return;
             }

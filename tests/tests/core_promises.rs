@@ -92,6 +92,9 @@ fn actions(core: &mut Core) -> Vec<Action> {
     loop {
         core.take_actions(&mut actions);
         if actions.is_empty() {
+            core.tidy(&mut actions);
+        }
+        if actions.is_empty() {
             return all;
         }
         all.append(&mut actions);

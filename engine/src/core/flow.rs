@@ -84,6 +84,8 @@ impl Core {
             .filter(|e| e.activation == activation)
             .ok_or(CompletionError::Activation)?;
         let running = executor.running.take().ok_or(CompletionError::Activation)?;
+        // May come while actions are carried out, not as an event of its own.
+        self.revision += 1;
         self.executor_idle(now_ns, id);
         self.attempt_failed(now_ns, running, cause);
         self.drain_ended(now_ns);
@@ -312,8 +314,7 @@ impl Core {
         self.triggered.push((place, generation, index));
     }
 
-    /// Does what is left of nodes whose successors have been triggered. It comes second, since what was triggered is not
-    /// to wait for it: see [`Core::take_actions`].
+    /// Does what is left of nodes whose successors have been triggered.
     pub(super) fn settle_triggered(&mut self) {
         while let Some((place, generation, node)) = self.triggered.pop() {
             if self.is_current(place, generation) {

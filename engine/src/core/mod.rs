@@ -352,7 +352,7 @@ pub struct Core {
     timers_set: u64,
     /// Nodes that ended while another one was being handled.
     ended: Vec<(Place, LocalNode, u32)>,
-    /// Nodes whose successors have been triggered, that still hold what they read.
+    /// Nodes whose successors have been triggered, that still hold what they read: see [`Core::tidy`].
     triggered: Vec<(Place, u32, LocalNode)>,
     actions: Vec<Action>,
     next_sequence: u64,
@@ -395,14 +395,35 @@ impl Core {
     }
 
     /// What is to be done since the last call, in order. `into` must be empty; its memory is used again. To be called
-    /// after every event until it yields nothing: what was triggered comes first, what has ended is tidied up after.
+    /// after every event until it yields nothing.
     #[inline]
     pub fn take_actions(&mut self, into: &mut Vec<Action>) {
         debug_assert!(into.is_empty());
         self.revision += 1;
-        if self.actions.is_empty() {
-            self.settle_triggered();
-        }
+        std::mem::swap(&mut self.actions, into);
+    }
+
+    /// Whether [`Core::take_actions`] would yield anything.
+    #[inline]
+    #[must_use]
+    pub fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
+    /// How many nodes have ended, told their successors, and are still to be tidied up after: see [`Core::tidy`].
+    #[inline]
+    #[must_use]
+    pub fn untidied(&self) -> usize {
+        self.triggered.len()
+    }
+
+    /// Lets go of what nodes that have ended have read, and ends invocations of which nothing is left to do. What an event
+    /// has triggered need not wait for this, nor the next event, but it must come before long: until then payloads are
+    /// held, and clients wait. `into` must be empty and gets what is to be done, as from [`Core::take_actions`]; what was
+    /// foreseen stays true.
+    pub fn tidy(&mut self, into: &mut Vec<Action>) {
+        debug_assert!(into.is_empty() && self.actions.is_empty());
+        self.settle_triggered();
         std::mem::swap(&mut self.actions, into);
     }
 

@@ -165,6 +165,8 @@ impl Core {
         else {
             return;
         };
+        // May come while actions are carried out, not as an event of its own.
+        self.revision += 1;
         let (deployment, pool, running) =
             (executor.deployment, executor.pool, executor.running.take());
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool)];

@@ -59,6 +59,9 @@ const RING_POLLS_PER_TURN: u32 = 16;
 /// a good part of what a lane does for a hop.
 const DONE: Action = Action::Release(PayloadRef::EMPTY);
 
+/// Nodes that may wait to be tidied up after while executors answer.
+const UNTIDIED_MAX: usize = 16;
+
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
 
@@ -176,10 +179,11 @@ impl Lane {
         let mut idle_turns = 0u32;
         let mut idle_since_ns = self.now_ns;
         while !self.stopped {
-            let busy = self.turn();
+            let mut busy = self.turn();
             if self.prepared_revision != self.core.revision() {
                 self.prepare();
             }
+            busy |= self.tidy();
             if busy {
                 idle_turns = 0;
                 continue;
@@ -288,6 +292,26 @@ impl Lane {
             self.now_ns = monotonic_ns();
         }
         self.now_ns
+    }
+
+    /// Has the core tidy up after what has ended, unless an executor has answered meanwhile, which comes first but for a
+    /// while only. True if there was anything.
+    #[inline]
+    fn tidy(&mut self) -> bool {
+        let untidied = self.core.untidied();
+        if untidied == 0 || (untidied < UNTIDIED_MAX && self.has_completion()) {
+            return false;
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.tidy(&mut actions);
+        self.carry_out(actions);
+        if self.core.has_actions() {
+            self.act();
+        } else {
+            self.peers.pump(&mut self.driver);
+        }
+        self.unmap_gone();
+        true
     }
 
     /// Prepares what the end of one activation that runs will start.
@@ -549,21 +573,27 @@ impl Lane {
                 self.peers.pump(&mut self.driver);
                 return;
             }
-            for action in &mut actions {
-                match action {
-                    Action::Start(order) => self.start(order),
-                    Action::Release(range) => self.release(*range),
-                    rare => self.on_rare_action(std::mem::replace(rare, DONE)),
-                }
-            }
-            actions.clear();
-            self.actions = actions;
+            self.carry_out(actions);
         }
+    }
+
+    /// Carries out actions, and keeps their vector.
+    #[inline]
+    fn carry_out(&mut self, mut actions: Vec<Action>) {
+        for action in &mut actions {
+            match action {
+                Action::Start(order) => self.start(order),
+                Action::Release(range) => self.release(*range),
+                rare => self.on_rare_action(std::mem::replace(rare, DONE)),
+            }
+        }
+        actions.clear();
+        self.actions = actions;
     }
 
     #[inline]
     fn start(&mut self, order: &Start) {
-        if self.started_ahead.as_ref() == Some(&*order) {
+        if self.started_ahead.as_ref() == Some(order) {
             self.started_ahead = None;
             self.started = true;
             return;

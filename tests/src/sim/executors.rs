@@ -4,7 +4,7 @@ use super::Cluster;
 use super::lane::{Run, State};
 use crate::functions::{Made, MadeOutput, compute};
 use crate::plans::node_name;
-use engine::core::{CompletionError, ExecutorId, Output, Piece, Start};
+use engine::core::{CompletionError, ExecutorId, Input, Output, Piece, Start};
 use faasstore::descriptor::NO_ITEM;
 
 impl Cluster {
@@ -63,6 +63,21 @@ impl Cluster {
         }
     }
 
+    /// What is started first is what was foreseen.
+    pub(super) fn judge_foresight(&mut self, lane: usize, start: &Start) {
+        let Some((foreseen, foreseen_inputs)) = self.lanes[lane].foreseen.take() else {
+            return;
+        };
+        assert_eq!(foreseen, *start, "another start was foreseen");
+        let mut inputs = Vec::new();
+        self.lanes[lane].core.inputs(start, |input| match input {
+            Input::One(range) => inputs.push(range),
+            Input::List(_) => panic!("a list was not foreseen"),
+        });
+        assert_eq!(foreseen_inputs, inputs, "other inputs were foreseen");
+        self.foreseen += 1;
+    }
+
     fn start_goes_wrong(&mut self, lane: usize, start: &Start) {
         let place = start.executor.0 as usize;
         if self.random.chance(500) {
@@ -102,6 +117,8 @@ impl Cluster {
             self.function_returns_well(lane, place, &run);
         }
         self.act(lane);
+        let left = self.lanes[lane].foreseen.take();
+        assert_eq!(left, None, "foreseen, and never ordered");
     }
 
     fn function_returns_well(&mut self, lane: usize, place: usize, run: &Run) {
@@ -119,10 +136,12 @@ impl Cluster {
             .output_kinds(id)
             .map(|kinds| kinds.len());
         assert_eq!(kinds, Some(outputs.len()));
+        let foreseen = self.lanes[lane].foresee(id, run.activation, &outputs);
         let completed = self.lanes[lane]
             .core
             .completed(now_ns, id, run.activation, &outputs);
         assert_eq!(completed, Ok(()), "{run:?}, over: {over}");
+        self.lanes[lane].foreseen = foreseen;
         self.lanes[lane].accepted += 1;
     }
 

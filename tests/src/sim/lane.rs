@@ -2,7 +2,9 @@
 
 use super::memory::Memory;
 use crate::functions::Datum;
-use engine::core::{Answered, Core, CoreConfig, ExecutorId, Input, Start, worker_hash};
+use engine::core::{
+    Answered, Core, CoreConfig, ExecutorId, ForeseenInput, Input, Output, Piece, Start, worker_hash,
+};
 use engine::plan::{DeploymentId, NodeId};
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +101,8 @@ pub(super) struct Lane {
     pub(super) refused: u64,
     /// Completions that the core has accepted.
     pub(super) accepted: u64,
+    /// The start that the core must order next, with its inputs where they are not lists.
+    pub(super) foreseen: Option<(Start, Vec<PayloadRef>)>,
 }
 
 impl Lane {
@@ -129,6 +133,7 @@ impl Lane {
             in_flight: 0,
             refused: 0,
             accepted: 0,
+            foreseen: None,
         }
     }
 
@@ -174,6 +179,30 @@ impl Lane {
             state: State::Idle,
         });
         ExecutorId(place as u32)
+    }
+
+    /// What the core will order when the activation of `executor` ends with these outputs, as far as it can say.
+    #[must_use]
+    pub(super) fn foresee(
+        &self,
+        executor: ExecutorId,
+        activation: u32,
+        outputs: &[Output],
+    ) -> Option<(Start, Vec<PayloadRef>)> {
+        let mut inputs = Vec::new();
+        let foreseen = self.core.foresee(executor, |input| {
+            inputs.push(match input {
+                ForeseenInput::Known(range) => Some(range),
+                ForeseenInput::Output(output) => match outputs[usize::from(output)] {
+                    Output::One(Piece::Own(range)) => Some(range),
+                    // A lane takes the ordinary way then.
+                    Output::One(Piece::Empty | Piece::Alias { .. }) | Output::List(_) => None,
+                },
+            });
+        })?;
+        assert_eq!(foreseen.activation, activation);
+        assert_eq!(foreseen.outputs, outputs.len());
+        Some((foreseen.start?, inputs.into_iter().collect::<Option<_>>()?))
     }
 
     /// Where the inputs of an activation lie.

@@ -51,6 +51,7 @@ enum Event {
     Order(usize),
     Invoke,
     Tick(usize),
+    Tidy(usize),
     Start { lane: usize, index: usize },
     Return { lane: usize, place: usize },
     Exit { lane: usize, place: usize },
@@ -87,6 +88,8 @@ pub struct Cluster {
     next_wish: usize,
     /// State events that arrived twice.
     doubled: u64,
+    /// Starts that were foreseen, and ordered.
+    foreseen: u64,
     steps: u64,
 }
 
@@ -133,6 +136,7 @@ impl Cluster {
             gone: BTreeSet::new(),
             next_wish: 0,
             doubled: 0,
+            foreseen: 0,
             steps: 0,
             scenario,
         };
@@ -206,6 +210,9 @@ impl Cluster {
             {
                 events.push(Event::Tick(index));
             }
+            if lane.core.untidied() > 0 {
+                events.push(Event::Tidy(index));
+            }
             events.extend(
                 (0..lane.starting.len())
                     .map(at)
@@ -261,6 +268,7 @@ impl Cluster {
                 self.lanes[lane].core.tick(now_ns);
                 self.act(lane);
             }
+            Event::Tidy(lane) => self.tidy(lane),
             Event::Start { lane, index } => self.start_executor(lane, index),
             Event::Return { lane, place } => self.function_returns(lane, place),
             Event::Exit { lane, place } => self.executor_exits(lane, place),
@@ -302,9 +310,22 @@ impl Cluster {
         }
     }
 
+    /// A lane tidies up when it has time.
+    fn tidy(&mut self, lane: usize) {
+        let mut actions = Vec::new();
+        self.lanes[lane].core.tidy(&mut actions);
+        for action in actions {
+            self.act_once(lane, action);
+        }
+        self.act(lane);
+    }
+
     fn act_once(&mut self, lane: usize, action: Action) {
         match action {
-            Action::Start(start) => self.hand_over(lane, &start),
+            Action::Start(start) => {
+                self.judge_foresight(lane, &start);
+                self.hand_over(lane, &start);
+            }
             Action::Release(range) => self.lanes[lane].memory.release(range),
             Action::Send(send) => self.send(lane, *send),
             Action::Answer(answered) => self.answered(lane, *answered),

@@ -24,6 +24,8 @@ pub struct Tally {
     pub timeouts: u64,
     /// What came too late, or twice.
     pub late: u64,
+    /// Starts that were foreseen, and then ordered just so.
+    pub foreseen: u64,
     /// In what ended well: nodes that several others wait for.
     pub fan_outs: u64,
     /// Nodes that wait for several others.
@@ -44,6 +46,7 @@ impl std::ops::AddAssign for Tally {
         self.retries += other.retries;
         self.timeouts += other.timeouts;
         self.late += other.late;
+        self.foreseen += other.foreseen;
         self.fan_outs += other.fan_outs;
         self.fan_ins += other.fan_ins;
         for (sum, more) in self.foreach_of.iter_mut().zip(other.foreach_of) {
@@ -146,6 +149,7 @@ impl Cluster {
             retries: sum(|counters| counters.retries),
             timeouts: sum(|counters| counters.timeouts),
             late: sum(|counters| counters.late_dropped),
+            foreseen: self.foreseen,
             steps: self.steps,
             ..Tally::default()
         };
