@@ -3,7 +3,7 @@
 use super::invocation::{Fan, ListId, NO_MAKER, Phase, Place, Value};
 use super::lease::Payload;
 use super::pool::{ExecutorId, Ready, Running, Waiting};
-use super::program::{InputFrom, LocalNode, Node, Program};
+use super::program::{InputFrom, LocalNode, Program, SlotIndex};
 use super::{Action, CompletionError, Core, Outbound, Output, Start, Timer};
 use crate::wire::Failure;
 use faasstore::descriptor::NO_ITEM;
@@ -22,18 +22,14 @@ impl Core {
         activation: u32,
         outputs: &[Output],
     ) -> Result<(), CompletionError> {
-        let executor = self
-            .executors
-            .get_mut(id.0 as usize)
-            .and_then(Option::as_mut);
-        let executor = executor
-            .filter(|e| e.activation == activation)
-            .ok_or(CompletionError::Activation)?;
+        let executor = self.executor_mut(id).filter(|e| e.activation == activation);
+        let executor = executor.ok_or(CompletionError::Activation)?;
         let running = executor.running.ok_or(CompletionError::Activation)?;
-        let program = Rc::clone(self.program_of(running.place));
+        let deployment = executor.deployment;
+        let program = Rc::clone(self.program(deployment));
         let node = &program.nodes[running.node as usize];
         self.check_outputs(running, node, &program, outputs)?;
-        if let Some(executor) = self.executors[id.0 as usize].as_mut() {
+        if let Some(executor) = self.executor_mut(id) {
             executor.running = None;
         }
         self.counters.activations += 1;
@@ -76,13 +72,8 @@ impl Core {
         activation: u32,
         cause: String,
     ) -> Result<(), CompletionError> {
-        let executor = self
-            .executors
-            .get_mut(id.0 as usize)
-            .and_then(Option::as_mut);
-        let executor = executor
-            .filter(|e| e.activation == activation)
-            .ok_or(CompletionError::Activation)?;
+        let executor = self.executor_mut(id).filter(|e| e.activation == activation);
+        let executor = executor.ok_or(CompletionError::Activation)?;
         let running = executor.running.take().ok_or(CompletionError::Activation)?;
         // May come while actions are carried out, not as an event of its own.
         self.revision += 1;
@@ -103,29 +94,28 @@ impl Core {
     }
 
     /// All that a node waited for has ended: start it, or queue it.
+    #[inline]
     pub(super) fn ready(&mut self, now_ns: u64, place: Place, index: LocalNode, maker: u32) {
         let invocation = &self.invocations[place as usize];
         if invocation.phase != Phase::Running {
             return;
         }
         self.counters.triggers += 1;
-        let program = self.program(invocation.deployment);
-        let node = &program.nodes[index as usize];
-        let Some(list_slot) = node.foreach else {
-            self.dispatch(now_ns, place, index, NO_ITEM, 1, maker);
-            return;
-        };
-        let Value::List(list) = invocation.slots[list_slot as usize].value else {
-            self.fail_node(
-                now_ns,
-                place,
-                index,
-                1,
-                "foreach over what is no list".to_owned(),
-            );
-            return;
-        };
-        self.fan_out(now_ns, place, index, list);
+        let node = &self.program(invocation.deployment).nodes[index as usize];
+        match node.foreach {
+            None => self.dispatch(now_ns, place, index, NO_ITEM, 1, maker),
+            Some(slot) => self.ready_foreach(now_ns, place, index, slot),
+        }
+    }
+
+    fn ready_foreach(&mut self, now_ns: u64, place: Place, index: LocalNode, slot: SlotIndex) {
+        let slot = &self.invocations[place as usize].slots[slot as usize];
+        if let Value::List(list) = slot.value {
+            self.fan_out(now_ns, place, index, list);
+        } else {
+            let cause = "foreach over what is no list".to_owned();
+            self.fail_node(now_ns, place, index, 1, cause);
+        }
     }
 
     fn fan_out(&mut self, now_ns: u64, place: Place, index: LocalNode, list: ListId) {
@@ -211,9 +201,10 @@ impl Core {
         maker: u32,
     ) {
         let invocation = &self.invocations[place as usize];
-        let (deployment, generation) = (invocation.deployment, invocation.generation);
-        let pool_index = self.program(deployment).nodes[node as usize].pool;
-        let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
+        let (index, generation) = (invocation.deployment, invocation.generation);
+        let deployment = self.deployment_mut(index);
+        let pool_index = deployment.program.nodes[node as usize].pool;
+        let pool = &mut deployment.pools[usize::from(pool_index)];
         if let Some(executor) = pool.take_idle(maker) {
             self.start(now_ns, executor, place, node, item, attempt);
             return;
@@ -227,7 +218,7 @@ impl Core {
                 attempt,
             },
         });
-        self.want_executor(deployment, pool_index);
+        self.want_executor(index, pool_index);
     }
 
     #[inline]
@@ -240,35 +231,32 @@ impl Core {
         item: u32,
         attempt: u32,
     ) {
-        let Some(executor) = self.executors[id.0 as usize].as_mut() else {
-            return;
-        };
-        debug_assert!(executor.running.is_none(), "an idle executor runs nothing");
-        executor.activation = executor.activation.wrapping_add(1);
-        executor.running = Some(Running {
-            place,
-            node,
-            item,
-            attempt,
-            started_ns: now_ns,
-        });
-        let activation = executor.activation;
         let invocation = &mut self.invocations[place as usize];
         invocation.running += 1;
         if let Some(timing) = invocation.timing.as_mut() {
             timing.nodes[node as usize].started(now_ns);
         }
         let deployment = invocation.deployment;
-        let deadline_ns = self.program(deployment).nodes[node as usize]
-            .timeout_ns
-            .map(|timeout| now_ns + timeout);
-        if let Some(executor) = self.executors[id.0 as usize].as_mut() {
-            executor.deadline_ns = deadline_ns;
-        }
+        let timeout_ns = self.program(deployment).nodes[node as usize].timeout_ns;
+        let deadline_ns = timeout_ns.map(|timeout| now_ns + timeout);
+        let Some(executor) = self.executor_mut(id) else {
+            unreachable!("an executor that is idle, or was told to start, is there");
+        };
+        debug_assert!(executor.running.is_none(), "an idle executor runs nothing");
+        let activation = executor.start(
+            Running {
+                place,
+                node,
+                item,
+                attempt,
+                started_ns: now_ns,
+            },
+            deadline_ns,
+        );
         if let Some(due_ns) = deadline_ns {
             self.arm_timeout(id, due_ns);
         }
-        let start = Start {
+        self.actions.push(Action::Start(Start {
             executor: id,
             activation,
             place,
@@ -276,8 +264,7 @@ impl Core {
             item,
             attempt,
             deadline_ns,
-        };
-        self.actions.push(Action::Start(start));
+        }));
     }
 
     /// Handles nodes that ended without an event of their own.
@@ -327,16 +314,21 @@ impl Core {
     fn settle_node(&mut self, place: Place, index: LocalNode) {
         let program = Rc::clone(self.program_of(place));
         let node = &program.nodes[index as usize];
-        for slot in program
-            .outputs(node)
-            .iter()
-            .filter_map(|output| output.slot)
-        {
-            if self.invocations[place as usize].slots[slot as usize].uses == 0 {
+        for output in program.outputs(node) {
+            if let Some(slot) = output.slot
+                && self.invocations[place as usize].slots[slot as usize].uses == 0
+            {
                 self.clear_slot(place, slot);
             }
         }
-        self.input_read(place, &program, node);
+        for input in program.inputs(node) {
+            if let InputFrom::Slot(slot) = input {
+                self.slot_read(place, *slot);
+            }
+        }
+        if let Some(slot) = node.foreach {
+            self.slot_read(place, slot);
+        }
         let invocation = &mut self.invocations[place as usize];
         invocation.nodes_left -= 1;
         if invocation.nodes_left == 0 {
@@ -344,19 +336,14 @@ impl Core {
         }
     }
 
-    /// The node owes its inputs no read any more.
-    fn input_read(&mut self, place: Place, program: &Program, node: &Node) {
-        let slots = program.inputs(node).iter().filter_map(|input| match input {
-            InputFrom::Slot(slot) => Some(*slot),
-            InputFrom::Item => None,
-        });
-        for slot in slots.chain(node.foreach) {
-            let state = &mut self.invocations[place as usize].slots[slot as usize];
-            debug_assert!(state.uses > 0, "a slot owes its readers one read each");
-            state.uses -= 1;
-            if state.uses == 0 {
-                self.clear_slot(place, slot);
-            }
+    /// A slot is owed one read less.
+    #[inline]
+    fn slot_read(&mut self, place: Place, slot: SlotIndex) {
+        let state = &mut self.invocations[place as usize].slots[slot as usize];
+        debug_assert!(state.uses > 0, "a slot owes its readers one read each");
+        state.uses -= 1;
+        if state.uses == 0 {
+            self.clear_slot(place, slot);
         }
     }
 

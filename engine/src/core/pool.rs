@@ -86,7 +86,23 @@ pub(crate) struct Executor {
     pub(crate) idle_since_ns: u64,
 }
 
+impl Executor {
+    /// Gives it something to run; the number of that activation.
+    #[inline]
+    pub(crate) fn start(&mut self, running: Running, deadline_ns: Option<u64>) -> u32 {
+        self.activation = self.activation.wrapping_add(1);
+        self.running = Some(running);
+        self.deadline_ns = deadline_ns;
+        self.activation
+    }
+}
+
 impl Core {
+    #[inline]
+    pub(super) fn executor_mut(&mut self, id: ExecutorId) -> Option<&mut Executor> {
+        self.executors.get_mut(id.0 as usize)?.as_mut()
+    }
+
     /// An executor has greeted and is idle. The lane chooses the place; it must be free.
     pub fn executor_joined(
         &mut self,

@@ -302,9 +302,8 @@ impl Lane {
         if untidied == 0 || (untidied < UNTIDIED_MAX && self.has_completion()) {
             return false;
         }
-        let mut actions = std::mem::take(&mut self.actions);
-        self.core.tidy(&mut actions);
-        self.carry_out(actions);
+        self.core.tidy(&mut self.actions);
+        self.carry_out();
         if self.core.has_actions() {
             self.act();
         } else {
@@ -566,29 +565,35 @@ impl Lane {
     #[inline]
     fn act(&mut self) {
         loop {
-            let mut actions = std::mem::take(&mut self.actions);
-            self.core.take_actions(&mut actions);
-            if actions.is_empty() {
-                self.actions = actions;
+            self.core.take_actions(&mut self.actions);
+            self.carry_out();
+            if !self.core.has_actions() {
                 self.peers.pump(&mut self.driver);
                 return;
             }
-            self.carry_out(actions);
         }
     }
 
-    /// Carries out actions, and keeps their vector.
+    /// Carries out the actions that were taken from the core.
     #[inline]
-    fn carry_out(&mut self, mut actions: Vec<Action>) {
-        for action in &mut actions {
-            match action {
-                Action::Start(order) => self.start(order),
-                Action::Release(range) => self.release(*range),
-                rare => self.on_rare_action(std::mem::replace(rare, DONE)),
+    fn carry_out(&mut self) {
+        for index in 0..self.actions.len() {
+            match &mut self.actions[index] {
+                Action::Start(order) => {
+                    let order = *order;
+                    self.start(&order);
+                }
+                Action::Release(range) => {
+                    let range = *range;
+                    self.release(range);
+                }
+                rare => {
+                    let action = std::mem::replace(rare, DONE);
+                    self.on_rare_action(action);
+                }
             }
         }
-        actions.clear();
-        self.actions = actions;
+        self.actions.clear();
     }
 
     #[inline]
