@@ -47,17 +47,18 @@ impl Core {
         }
         if running.item == NO_ITEM {
             self.store_outputs(running, &program, outputs, id);
-            self.executor_idle(now_ns, id);
+            self.take_in_hand(now_ns, id);
             self.node_ended(now_ns, running.place, running.node, id.0, &program);
         } else {
             let last = self.store_item(running, node, outputs);
-            self.executor_idle(now_ns, id);
+            self.take_in_hand(now_ns, id);
             if last {
                 self.gather(running.place, running.node, &program);
                 self.node_ended(now_ns, running.place, running.node, id.0, &program);
             }
         }
         self.drain_ended(now_ns);
+        self.lay_down(now_ns);
         Ok(())
     }
 
@@ -159,8 +160,9 @@ impl Core {
             let Some(item) = self.next_item(place, node) else {
                 return;
             };
+            let in_hand = self.take_hand(deployment, pool_index);
             let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
-            let Some(executor) = pool.take_idle(NO_MAKER) else {
+            let Some(executor) = in_hand.or_else(|| pool.take_idle(NO_MAKER)) else {
                 pool.waiting.push_back(Waiting {
                     place,
                     generation,
@@ -202,9 +204,12 @@ impl Core {
     ) {
         let invocation = &self.invocations[place as usize];
         let (index, generation) = (invocation.deployment, invocation.generation);
-        let deployment = self.deployment_mut(index);
-        let pool_index = deployment.program.nodes[node as usize].pool;
-        let pool = &mut deployment.pools[usize::from(pool_index)];
+        let pool_index = self.program(index).nodes[node as usize].pool;
+        if let Some(executor) = self.take_hand(index, pool_index) {
+            self.start(now_ns, executor, place, node, item, attempt);
+            return;
+        }
+        let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
         if let Some(executor) = pool.take_idle(maker) {
             self.start(now_ns, executor, place, node, item, attempt);
             return;

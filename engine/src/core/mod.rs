@@ -52,7 +52,7 @@ use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Invocation, Lists, Place, Value};
 use lease::{Leases, Payload};
-use pool::{Executor, Pool};
+use pool::{Executor, InHand, Pool};
 use program::{InputFrom, LocalNode, Program};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -346,6 +346,8 @@ pub struct Core {
     /// Failures of pending invocations, told once they begin.
     pending_failures: FxHashMap<Place, Failure>,
     executors: Vec<Option<Executor>>,
+    /// The executor whose activation has just ended, while what that triggers is handled: it may take that at once.
+    in_hand: Option<InHand>,
     leases: Leases,
     lists: Lists,
     timers: BinaryHeap<Reverse<(u64, u64, Timer)>>,
@@ -379,6 +381,7 @@ impl Core {
             doors: Doors::default(),
             pending_failures: FxHashMap::default(),
             executors: Vec::new(),
+            in_hand: None,
             leases: Leases::default(),
             lists: Lists::default(),
             timers: BinaryHeap::new(),

@@ -86,6 +86,14 @@ pub(crate) struct Executor {
     pub(crate) idle_since_ns: u64,
 }
 
+/// An executor that is neither idle nor given anything yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InHand {
+    pub(crate) executor: ExecutorId,
+    pub(crate) deployment: u32,
+    pub(crate) pool: u16,
+}
+
 impl Executor {
     /// Gives it something to run; the number of that activation.
     #[inline]
@@ -209,6 +217,41 @@ impl Core {
             self.attempt_failed(now_ns, running, cause.to_owned());
         }
         self.drain_ended(now_ns);
+    }
+
+    /// An executor has nothing to do: give it what waits, or keep it in hand for what will be triggered now, until
+    /// [`Core::lay_down`].
+    #[inline]
+    pub(super) fn take_in_hand(&mut self, now_ns: u64, id: ExecutorId) {
+        let Some(executor) = self.executors[id.0 as usize].as_ref() else {
+            return;
+        };
+        let (deployment, pool) = (executor.deployment, executor.pool);
+        let waits = &self.deployment_mut(deployment).pools[usize::from(pool)].waiting;
+        if waits.is_empty() {
+            self.in_hand = Some(InHand {
+                executor: id,
+                deployment,
+                pool,
+            });
+        } else {
+            self.executor_idle(now_ns, id);
+        }
+    }
+
+    /// What has been triggered has been handled: an executor that is still in hand idles.
+    #[inline]
+    pub(super) fn lay_down(&mut self, now_ns: u64) {
+        if let Some(in_hand) = self.in_hand.take() {
+            self.executor_idle(now_ns, in_hand.executor);
+        }
+    }
+
+    /// The executor in hand, if it is of that pool.
+    #[inline]
+    pub(super) fn take_hand(&mut self, deployment: u32, pool: u16) -> Option<ExecutorId> {
+        let fits = |hand: &mut InHand| hand.pool == pool && hand.deployment == deployment;
+        self.in_hand.take_if(fits).map(|hand| hand.executor)
     }
 
     /// An executor has nothing to do: give it what waits, or let it idle.
