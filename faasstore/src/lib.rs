@@ -6,6 +6,11 @@
 //!
 //! The function SDK, with which executables are written, is re-exported here; [`serve()`] is where to begin.
 
+/// The README's executable is compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 #[cfg(target_endian = "big")]
 compile_error!("the shared-memory ABI is little-endian");
 

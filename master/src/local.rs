@@ -32,6 +32,8 @@ const MEMORY_BYTES_MIN: u64 = 64 << 20;
 const READY_MAX: Duration = Duration::from_secs(30);
 /// How long a worker may take to end before it is killed.
 const END_MAX: Duration = Duration::from_secs(5);
+/// The exit code of a worker that cannot do what it was told.
+const REFUSED: i32 = 2;
 /// Most workers that are started at once.
 const WORKERS_MAX: usize = 64;
 /// Longest line that is read of a worker's standard output.
@@ -99,6 +101,15 @@ pub enum LocalError {
         program: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// It cannot do here what it was told (its exit code 2).
+    #[error("local worker {name} cannot be had as it was asked for")]
+    #[diagnostic(help(
+        "what it printed above says why, and what would be right; it names flags of faasflow-worker"
+    ))]
+    Refused {
+        /// Which.
+        name: String,
     },
     /// Ended, or silent, before it was ready.
     #[error("local worker {name} {what}")]
@@ -336,6 +347,9 @@ fn await_ready(
         }),
         Err(RecvTimeoutError::Disconnected) => {
             let what = match child.wait() {
+                Ok(status) if status.code() == Some(REFUSED) => {
+                    return Err(LocalError::Refused { name });
+                }
                 Ok(status) => format!("ended before it was ready ({status})"),
                 Err(error) => format!("ended before it was ready ({error})"),
             };

@@ -174,6 +174,7 @@ fn an_unreachable_worker_is_named() {
             &["cannot reach a worker at 127.0.0.1:1", "--listen"],
         );
     }
+    refused(&["status", "--workers", ","], &["--workers"]);
     refused(
         &["status", "--workers", "nonsense"],
         &["nonsense is no address of a worker"],

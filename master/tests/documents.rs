@@ -8,7 +8,7 @@ use std::path::Path;
 /// The fenced blocks of a document: what stands behind the fence, and the text.
 fn blocks(document: &str) -> Vec<(String, String)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../docs")
+        .join("..")
         .join(document);
     let text = std::fs::read_to_string(&path).unwrap();
     let mut blocks = Vec::new();
@@ -31,7 +31,7 @@ fn blocks(document: &str) -> Vec<(String, String)> {
 #[test]
 fn every_definition_in_the_language_reference_is_valid_and_every_mistake_is_one() {
     let (mut valid, mut refused) = (0, 0);
-    for (label, text) in blocks("language.md") {
+    for (label, text) in blocks("docs/language.md") {
         match (label.as_str(), parse("hello.yaml", text.as_bytes())) {
             ("yaml", Ok(_)) => valid += 1,
             ("yaml", Err(error)) => panic!("{error:?}\n{text}"),
@@ -44,8 +44,20 @@ fn every_definition_in_the_language_reference_is_valid_and_every_mistake_is_one(
 }
 
 #[test]
+fn the_workflow_of_the_readme_is_valid() {
+    let workflows: Vec<_> = blocks("README.md")
+        .into_iter()
+        .filter(|(label, _)| label == "yaml")
+        .collect();
+    assert!(!workflows.is_empty());
+    for (_, text) in workflows {
+        parse("shout.yaml", text.as_bytes()).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+    }
+}
+
+#[test]
 fn the_message_that_the_language_reference_shows_is_what_one_sees() {
-    let blocks = blocks("language.md");
+    let blocks = blocks("docs/language.md");
     let mistake = blocks
         .iter()
         .position(|(label, _)| label == "yaml refused")

@@ -2,8 +2,8 @@
 //!
 //! A [`Setup`] says how workers are to be; `Cluster::start` has them ready. Whoever drops a cluster ends its workers,
 //! also when a test fails; then their logs are shown. Executors end with their workers, and should the test's own
-//! process be killed, workers end with that (`--end-with-stdin`). Which driver they use is left to [`DRIVER_VARIABLE`],
-//! so that the whole suite runs on either.
+//! process be killed, workers end with that (`--end-with-stdin`). Which driver they use is left to the environment that they
+//! inherit (`FAASFLOW_DRIVER`), so that the whole suite runs on either.
 
 mod worker;
 
@@ -26,9 +26,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 use worker::Starting;
 
-/// Name of the environment variable that says which driver workers use: `io-uring` or `epoll`. Without it they choose
-/// (see their `--driver`).
-pub const DRIVER_VARIABLE: &str = "FAASFLOW_TEST_DRIVER";
 /// Longest time that one call of the `faasflow` program may take.
 pub const PROGRAM_TIME_MAX: Duration = Duration::from_secs(120);
 /// How long a worker may take to say what it holds when a test has failed: it may hang.
@@ -149,12 +146,6 @@ impl Cluster {
         command
             .arg("--state-dir")
             .arg(self.path(&format!("state-{name}")));
-        let is_chosen = |flag: &String| flag.starts_with("--driver=");
-        if let Some(driver) = std::env::var_os(DRIVER_VARIABLE)
-            && !self.setup.flags.iter().any(is_chosen)
-        {
-            command.arg("--driver").arg(driver);
-        }
         if self.setup.key.is_some() {
             command.arg("--cluster-key-file").arg(self.path("key"));
         }
@@ -409,10 +400,6 @@ impl Cluster {
     pub fn faasflow(&self, arguments: &[&str]) -> Finished {
         let mut command = Command::new(program("faasflow"));
         command.args(arguments).current_dir(self.folder());
-        if let Some(driver) = std::env::var_os(DRIVER_VARIABLE) {
-            // For the workers that `faasflow run` starts.
-            command.env(engine::worker::config::DRIVER_VARIABLE, driver);
-        }
         if self.setup.key.is_some() {
             command.arg("--cluster-key-file").arg(self.path("key"));
         }

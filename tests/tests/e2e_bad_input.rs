@@ -135,6 +135,8 @@ fn a_run_of_its_own_refuses_wrong_input_before_it_starts_anything() {
     run(&["--input", "txt=x"]).refused(&["txt", "text"]);
     run(&["--input", "text=x", "--local", "0"]).refused(&["local"]);
     run(&["--input", "text=x", "--functions", "/nowhere"]).failed_with(2, &[]);
+    run(&["--input", "text=x", "--memory", "900T"]).refused(&["--memory 900 TiB", "local-1"]);
+    run(&["--input", "text=x", "--memory", "1M"]).refused(&["at least", "local-1"]);
     let empty = cluster.path("empty");
     std::fs::create_dir(&empty).unwrap();
     let nothing = cluster.faasflow(&[
@@ -228,6 +230,11 @@ fn a_worker_that_cannot_have_what_it_is_told_to_use_does_not_start() {
     refuses("--name", "../x", &["../x"]);
     refuses("--wait", "long", &["long"]);
     refuses("--driver", "kqueue", &["kqueue"]);
+    for (variable, value) in [("FAASFLOW_DRIVER", "kqueue"), ("FAASFLOW_LOG", "a=b=c")] {
+        let mut command = cluster.worker_command("x", "127.0.0.1:0");
+        let refused = run(command.env(variable, value), Duration::from_secs(60));
+        refused.refused(&[variable, value]);
+    }
     // The one that was there all the time was not touched.
     assert_eq!(cluster.status("a").epoch, 1);
 }

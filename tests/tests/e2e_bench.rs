@@ -64,3 +64,29 @@ fn what_cannot_be_measured_is_refused_before_anything_starts() {
     bench(&["hop", "--hgrm=no/such/file"]).refused(&["no/such/file"]);
     bench(&["hop", "--payload=999999999999"]).refused(&["this host has"]);
 }
+
+#[test]
+fn a_distribution_is_lost_neither_to_a_wrong_call_nor_with_it_the_report() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("earlier.hgrm");
+    std::fs::write(
+        &path,
+        "a longer text than any of the lines behind it ".repeat(1000),
+    )
+    .expect("the folder is new");
+    let hgrm = format!("--hgrm={}", path.display());
+    let kept = std::fs::read(&path).expect("it was written");
+    bench(&["hop", "--payload=999999999999", &hgrm]).refused(&["this host has"]);
+    assert!(std::fs::read(&path).expect("it was written") == kept);
+    let _ = bench(&["floor", "--samples=1000", &hgrm]).ok();
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    assert!(!text.contains("a longer text"), "{text}");
+    assert!(
+        text.contains("Percentile") && text.ends_with("]\n"),
+        "{text}"
+    );
+
+    let no_room = bench(&["floor", "--samples=1000", "--hgrm=/dev/full"]);
+    no_room.failed_with(1, &["/dev/full"]);
+    assert!(no_room.text().starts_with("floor"), "{}", no_room.text());
+}

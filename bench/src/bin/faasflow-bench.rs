@@ -1,22 +1,21 @@
 //! `faasflow-bench`: measures floors and hops, and says how it was done.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::print_stdout,
-    reason = "a program's figures go to standard output"
-)]
 
 use bench::floor::FloorError;
 use bench::hop::HopError;
 use bench::report::Report;
+use bench::session::SessionError;
 use bench::stamp::STAMP_BYTES;
+use bench::words::WordsError;
 use bench::{floor, floors, hop, report, words};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
-use miette::{Context, IntoDiagnostic};
+use master::diagnostics;
+use master::local::LocalError;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -178,7 +177,10 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> ExitCode {
-    master::diagnostics::install();
+    diagnostics::run("faasflow-bench", measure)
+}
+
+fn measure() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Floor(arguments) => run_floor(&arguments),
         Command::Hop(arguments) => run_hop(&arguments),
@@ -189,7 +191,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:?}");
+            diagnostics::to_stderr(&format!("{error:?}\n"));
             if is_wrong_call(&error) {
                 ExitCode::from(2)
             } else {
@@ -209,12 +211,28 @@ fn is_wrong_call(error: &miette::Report) -> bool {
         error.downcast_ref::<HopError>(),
         Some(HopError::Memory { .. })
     );
-    wrong_floor || wrong_payload || error.downcast_ref::<Unusable>().is_some()
+    // Programs that are missing, or workers that cannot do here what they were told.
+    let wrong_workers = matches!(
+        session_error(error),
+        Some(SessionError::Functions { .. })
+            | Some(SessionError::Local(
+                LocalError::Program | LocalError::Refused { .. } | LocalError::State(_)
+            ))
+    );
+    let wrong_file = error.downcast_ref::<Unusable>().is_some();
+    wrong_floor || wrong_payload || wrong_workers || wrong_file
 }
 
-/// A file that cannot be read, or written.
+fn session_error(error: &miette::Report) -> Option<&SessionError> {
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(HopError::Session(error)), _) | (_, Some(WordsError::Session(error))) => Some(error),
+        _ => None,
+    }
+}
+
+/// A file that cannot be read, or written, before anything was measured.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("cannot {what} {path}")]
+#[error("cannot {what} {path}: {error}")]
 struct Unusable {
     what: &'static str,
     path: PathBuf,
@@ -282,30 +300,66 @@ fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
 }
 
 impl Output {
-    /// The file for the distribution, made before anything is measured: that it cannot be is to be known at once.
-    fn hgrm(&self) -> Result<Option<File>, Unusable> {
-        let create = |path: &PathBuf| {
-            File::create(path).map_err(|error| Unusable {
-                what: "write",
-                path: path.clone(),
-                error,
-            })
+    /// The file for the distribution, opened before anything is measured: that it cannot be written is to be known at
+    /// once. What it held is kept until there is something else to be written.
+    fn hgrm(&self) -> Result<Option<Distribution<'_>>, Unusable> {
+        let open = |path| {
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(path);
+            file.map(|file| Distribution { path, file })
+                .map_err(|error| unwritable(path, error))
         };
-        self.hgrm.as_ref().map(create).transpose()
+        self.hgrm.as_deref().map(open).transpose()
     }
 }
 
+fn unwritable(path: &Path, error: io::Error) -> Unusable {
+    Unusable {
+        what: "write",
+        path: path.to_owned(),
+        error,
+    }
+}
+
+/// Where the distribution goes.
+struct Distribution<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl Distribution<'_> {
+    fn write(self, histogram: &Histogram<u64>) -> io::Result<()> {
+        // Pipes and devices have no length.
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        let mut file = BufWriter::new(self.file);
+        report::write_hgrm(histogram, &mut file)?;
+        file.flush()
+    }
+}
+
+/// Both are written even if one cannot be: a measurement may have taken minutes.
 fn write(
     report: &Report,
     histogram: &Histogram<u64>,
     output: &Output,
-    hgrm: Option<File>,
+    hgrm: Option<Distribution<'_>>,
 ) -> miette::Result<()> {
-    if let Some(file) = hgrm {
-        export(histogram, file)
-            .into_diagnostic()
-            .wrap_err("cannot write the distribution")?;
+    let printed = print(report, output);
+    if let Some(distribution) = hgrm {
+        let path = distribution.path.display();
+        distribution
+            .write(histogram)
+            .map_err(|error| miette::miette!("cannot write the distribution to {path}: {error}"))?;
     }
+    printed
+}
+
+fn print(report: &Report, output: &Output) -> miette::Result<()> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     let written = if output.json {
         report.write_json(&mut stdout)
@@ -314,15 +368,9 @@ fn write(
     };
     match written.and_then(|()| stdout.flush()) {
         // A reader such as `head` that has seen enough is no error.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error)
-            .into_diagnostic()
-            .wrap_err("cannot write to standard output"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(miette::miette!("cannot write to standard output: {error}"))
+        }
         _ => Ok(()),
     }
-}
-
-fn export(histogram: &Histogram<u64>, file: File) -> io::Result<()> {
-    let mut file = BufWriter::new(file);
-    report::write_hgrm(histogram, &mut file)?;
-    file.flush()
 }

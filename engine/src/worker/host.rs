@@ -32,7 +32,7 @@ pub struct MemoryBound {
 pub fn memory_bound() -> Option<MemoryBound> {
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
     let host = MemoryBound {
-        bytes: meminfo_total(&meminfo)?,
+        bytes: meminfo_bytes(&meminfo, "MemTotal:")?,
         set_by: "this host".to_owned(),
     };
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -48,10 +48,17 @@ pub fn memory_bound() -> Option<MemoryBound> {
         .min_by_key(|bound| bound.bytes)
 }
 
-fn meminfo_total(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+/// Memory that could be used now without any swapping, as the kernel estimates it for the host, in bytes; at most what
+/// [`memory_bound`] allows.
+#[must_use]
+pub fn memory_available() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let host = meminfo_bytes(&meminfo, "MemAvailable:")?;
+    Some(memory_bound().map_or(host, |bound| bound.bytes.min(host)))
+}
+
+fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -127,17 +134,18 @@ mod tests {
     #[test]
     fn the_total_is_read_in_bytes() {
         assert_eq!(
-            meminfo_total("MemFree: 1 kB\nMemTotal:       8000 kB\n"),
+            meminfo_bytes("MemFree: 1 kB\nMemTotal:       8000 kB\n", "MemTotal:"),
             Some(8_192_000)
         );
-        assert_eq!(meminfo_total("nothing"), None);
+        assert_eq!(meminfo_bytes("nothing", "MemTotal:"), None);
     }
 
     #[test]
     fn this_process_holds_something() {
         assert!(open_descriptors() >= 3);
         assert!(resident_bytes() > 0);
-        assert!(memory_bound().is_some_and(|bound| bound.bytes > 0));
+        let bound = memory_bound().unwrap().bytes;
+        assert!(memory_available().is_some_and(|bytes| bytes > 0 && bytes <= bound));
         assert!(allowed_cpus().iter().all(|&cpu| cpu_exists(cpu)));
     }
 }

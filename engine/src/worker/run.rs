@@ -37,6 +37,8 @@ use tokio::sync::{Notify, oneshot};
 /// takes some.
 const DESCRIPTORS_MIN: u64 = 128;
 
+/// Why a driver is used that was named.
+const AS_TOLD: &str = "as --driver or FAASFLOW_DRIVER says";
 /// How long a new executor may take to say what it is.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long lanes may take to end after their executors have.
@@ -165,10 +167,10 @@ fn choose_driver(
 ) -> Result<DriverStatus, StartupError> {
     let probe = || control_io::probe().and_then(|()| probe_lanes());
     let (kind, reason) = match wanted {
-        DriverChoice::Epoll => (Driver::Epoll, "as --driver says".to_owned()),
+        DriverChoice::Epoll => (Driver::Epoll, AS_TOLD.to_owned()),
         DriverChoice::IoUring => {
             probe().map_err(StartupError::Driver)?;
-            (Driver::IoUring, "as --driver says".to_owned())
+            (Driver::IoUring, AS_TOLD.to_owned())
         }
         DriverChoice::Auto => match probe() {
             Ok(()) => (Driver::IoUring, "it is allowed here".to_owned()),
@@ -371,7 +373,7 @@ async fn serve(control: Rc<Control>, driver: Driver, listener: TcpListener) -> i
         });
     }
     let listener = Listener::new(driver, listener)?;
-    control.say_ready(&mut io::stdout())?;
+    control.say_ready(&mut io::stdout());
     control.serve(listener).await;
     Ok(())
 }
@@ -393,14 +395,19 @@ fn stdin_end() -> io::Result<oneshot::Receiver<()>> {
 
 impl Control {
     /// The one line on standard output by which whoever started the worker knows that it takes connections.
-    fn say_ready(&self, output: &mut impl Write) -> io::Result<()> {
+    ///
+    /// Where nobody listens any more the worker serves all the same: those who speak to it know its address.
+    fn say_ready(&self, output: &mut impl Write) {
         let (config, address) = (&self.identity.config, self.identity.address);
         tracing::info!(
             "worker {} listens on {address}, epoch {}",
             config.name,
             self.identity.epoch
         );
-        writeln!(output, "ready {} {address}", config.name)?;
-        output.flush()
+        let said =
+            writeln!(output, "ready {} {address}", config.name).and_then(|()| output.flush());
+        if let Err(error) = said {
+            tracing::warn!("cannot say `ready` on standard output: {error}");
+        }
     }
 }

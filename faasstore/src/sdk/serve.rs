@@ -17,6 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -82,16 +83,21 @@ fn system(what: &'static str) -> impl FnOnce(nix::Error) -> ServeError {
 pub fn serve(functions: impl IntoIterator<Item = Function>) -> ExitCode {
     let functions: Vec<_> = functions.into_iter().collect();
     let Some((worker, socket)) = started_by_a_worker() else {
-        eprint!("{}", explanation(&functions));
+        say(&explanation(&functions));
         return ExitCode::from(EXIT_USAGE);
     };
     match serve_worker(worker, socket, functions) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error}", program());
+            say(&format!("{}: {error}\n", program()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes to standard error. Who has closed it wants to hear nothing; `eprintln!` would panic.
+fn say(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 fn started_by_a_worker() -> Option<(Pid, Socket)> {

@@ -2,6 +2,7 @@
 
 use crate::inputs::InputArgument;
 use crate::outputs::OutputArgument;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -48,7 +49,8 @@ pub(crate) struct Cluster {
         long,
         required = true,
         value_delimiter = ',',
-        value_name = "HOST:PORT,…"
+        value_name = "HOST:PORT,…",
+        value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) workers: Vec<String>,
     #[command(flatten)]
@@ -83,7 +85,13 @@ pub(crate) struct Plan {
     /// The workflow's file
     pub(crate) file: PathBuf,
     /// Addresses of workers to ask, as HOST:PORT; or workers that need not be there, as NAME:CPUS:MEMORY (a:4:8GiB)
-    #[arg(long, required = true, value_delimiter = ',', value_name = "WORKER,…")]
+    #[arg(
+        long,
+        required = true,
+        value_delimiter = ',',
+        value_name = "WORKER,…",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     pub(crate) workers: Vec<String>,
     #[command(flatten)]
     pub(crate) pins: Pins,

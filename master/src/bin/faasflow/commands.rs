@@ -23,8 +23,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
         counted(definition.inputs.len(), "input"),
         counted(definition.outputs.len(), "output"),
     ));
-    page.print();
-    Ok(())
+    page.print()
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -58,13 +57,11 @@ pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
         workers: &capacities,
     };
     if arguments.json {
-        print::json(&placed.to_json());
-        return Ok(());
+        return print::json(&placed.to_json());
     }
     let mut page = Page::default();
     placed.show(&mut page);
-    page.print();
-    Ok(())
+    page.print()
 }
 
 /// `faasflow deploy`
@@ -88,8 +85,7 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
         let mut object = placed.to_json();
         object["deployment"] = json!(deployed.id.to_string());
         object["version"] = json!(deployed.version);
-        print::json(&object);
-        return Ok(());
+        return print::json(&object);
     }
     let mut page = Page::default();
     page.line(&format!(
@@ -98,8 +94,7 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
     ));
     page.line("");
     placed.show(&mut page);
-    page.print();
-    Ok(())
+    page.print()
 }
 
 /// `faasflow undeploy`
@@ -111,8 +106,7 @@ pub(crate) fn undeploy(arguments: &Undeploy) -> Result<(), Exit> {
         "{} takes no new invocations; those in flight end",
         arguments.workflow
     ));
-    page.print();
-    Ok(())
+    page.print()
 }
 
 /// `faasflow status`
@@ -120,11 +114,9 @@ pub(crate) fn status(arguments: &Status) -> Result<(), Exit> {
     let options = workers::options(&arguments.cluster.key)?;
     let all = Cluster::connect(&arguments.cluster.workers, &options)?.status()?;
     if arguments.json {
-        print::json(&json!({ "workers": all }));
-        return Ok(());
+        return print::json(&json!({ "workers": all }));
     }
     let mut page = Page::default();
     crate::status::show(&mut page, &all);
-    page.print();
-    Ok(())
+    page.print()
 }

@@ -1,9 +1,9 @@
 //! How the program ends when it does not end well: which code, and what is said.
 
-use crate::print;
 use engine::wire::Failure;
 use master::client::ClientError;
 use master::deploy::DeployError;
+use master::diagnostics::to_stderr;
 use master::local::LocalError;
 use miette::{Diagnostic, Report};
 use std::process::ExitCode;
@@ -39,7 +39,7 @@ impl Exit {
 
     /// Says it on standard error, and gives the code.
     pub(crate) fn report(self) -> ExitCode {
-        print::to_stderr(&format!("{:?}\n", self.report));
+        to_stderr(&format!("{:?}\n", self.report));
         ExitCode::from(self.code)
     }
 }
@@ -107,11 +107,27 @@ const fn client_code(error: &ClientError) -> u8 {
 pub(crate) struct Failed {
     pub(crate) workflow: String,
     pub(crate) failure: Failure,
+    /// How many others of the same call ended well.
+    pub(crate) others_ended: u64,
+}
+
+impl Failed {
+    /// The failure of the only invocation.
+    pub(crate) fn alone(workflow: &str, failure: &Failure) -> Self {
+        Self {
+            workflow: workflow.to_owned(),
+            failure: failure.clone(),
+            others_ended: 0,
+        }
+    }
 }
 
 impl Diagnostic for Failed {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         Some(Box::new(match &self.failure {
+            Failure::Refused { .. } if self.others_ended > 0 => {
+                "others of this call ran; see what it was refused for"
+            }
             Failure::Refused { .. } => "nothing was started",
             Failure::Node { .. } => {
                 "the cause is what the function, or its executor, said; `retry` may try it again"
@@ -127,6 +143,7 @@ impl Diagnostic for Failed {
 impl From<Failed> for Exit {
     fn from(failed: Failed) -> Self {
         match &failed.failure {
+            _ if failed.others_ended > 0 => Self::work(failed),
             Failure::Refused { .. } => Self::input(failed),
             // What the caller gave is too much for the workers.
             Failure::Payload { node, .. } if node == "input" => Self::input(failed),

@@ -1,6 +1,8 @@
 //! Inputs of an invocation: from the command line, files and standard input, read and checked before anything starts.
 
 use crate::exit::Exit;
+use engine::worker::host;
+use engine::worker::quantities::size_text;
 use faasstore::binding::Kind;
 use master::client::Payload;
 use master::definition::{Definition, nearest};
@@ -79,6 +81,13 @@ enum InputError {
     #[error("input `{name}` has more than {limit} bytes, the limit of one payload")]
     #[diagnostic(help("part it into several invocations"))]
     Long { name: String, limit: u64 },
+    #[error("input `{name}` does not fit into memory: {path} has more than {}, a third of what is free", size_text(*.room))]
+    #[diagnostic(help("pass less at a time, or free memory"))]
+    Memory {
+        name: String,
+        path: String,
+        room: u64,
+    },
     #[error("standard input is wanted for two inputs")]
     #[diagnostic(help("`@-` can be used once; name files for the others"))]
     StdinTwice,
@@ -154,29 +163,27 @@ pub(crate) fn read(
 }
 
 fn bytes_of(name: &str, value: &Value, limit: u64) -> Result<Vec<u8>, Exit> {
+    // A third: what is read may grow by being copied, and is then sent to a worker, which mostly is on this host too.
+    let room = host::memory_available().map_or(u64::MAX, |bytes| bytes / 3);
+    let most = limit.min(room);
     let (path, bytes) = match value {
         Value::Text(text) => return Ok(text.clone().into_bytes()),
-        Value::File(path) => (path.display().to_string(), file_bytes(path, limit)),
+        Value::File(path) => (path.display().to_string(), file_bytes(path, most)),
         Value::Stdin => (
             "standard input".to_owned(),
-            bounded(std::io::stdin().lock(), limit),
+            bounded(std::io::stdin().lock(), 0, most),
         ),
     };
-    let name = || name.to_owned();
-    match bytes {
-        Ok(bytes) if bytes.len() as u64 <= limit => Ok(bytes),
+    let name = name.to_owned();
+    let error = match bytes {
+        Ok(bytes) if bytes.len() as u64 <= most => return Ok(bytes),
         Err(source) if source.kind() != std::io::ErrorKind::FileTooLarge => {
-            Err(Exit::input(InputError::Read {
-                name: name(),
-                path,
-                source,
-            }))
+            InputError::Read { name, path, source }
         }
-        Ok(_) | Err(_) => Err(Exit::input(InputError::Long {
-            name: name(),
-            limit,
-        })),
-    }
+        Ok(_) | Err(_) if room < limit => InputError::Memory { name, path, room },
+        Ok(_) | Err(_) => InputError::Long { name, limit },
+    };
+    Err(Exit::input(error))
 }
 
 fn file_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
@@ -186,11 +193,13 @@ fn file_bytes(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
         // Known before a byte is read; what is no ordinary file, and has no length, is bounded as it is read.
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }
-    bounded(file, limit)
+    bounded(file, length, limit)
 }
 
-fn bounded(source: impl Read, limit: u64) -> std::io::Result<Vec<u8>> {
+fn bounded(source: impl Read, length: u64, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    // One byte more, so that the end is found without growing.
+    bytes.try_reserve_exact(length as usize + 1)?;
     source
         .take(limit.saturating_add(1))
         .read_to_end(&mut bytes)?;

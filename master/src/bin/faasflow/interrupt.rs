@@ -1,6 +1,6 @@
 //! Ctrl-C and its like, while local workers run: they are ended and their folders removed before this process ends.
 
-use crate::print;
+use master::diagnostics::to_stderr;
 use master::local::LocalWorkers;
 use nix::sys::signal::{SigSet, Signal};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,7 @@ pub(crate) fn end_workers_on_signal() -> Shared {
         if signals.wait().is_err() {
             return;
         }
-        print::to_stderr("faasflow: interrupted; ending the workers\n");
+        to_stderr("faasflow: interrupted; ending the workers\n");
         std::thread::spawn(move || {
             drop(shared.lock().unwrap_or_else(PoisonError::into_inner).take());
             std::process::exit(INTERRUPTED);

@@ -11,6 +11,7 @@ use engine::worker::quantities::size_text;
 use master::client::{Answered, Client, Invocation, Options, Payload};
 use master::definition;
 use master::deploy::Cluster;
+use master::diagnostics::to_stderr;
 use master::local::{self, LocalWorkers};
 use serde_json::json;
 use std::path::PathBuf;
@@ -57,7 +58,7 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
             memory_bytes: arguments.memory,
             key_file: arguments.key.cluster_key_file.clone(),
         })?;
-        print::to_stderr(&format!("faasflow: {}\n", started.note()));
+        to_stderr(&format!("faasflow: {}\n", started.note()));
         slot.insert(started).addresses()
     };
     let done = Cluster::connect(&addresses, &options)
@@ -103,11 +104,7 @@ fn work(
         let answered = Client::connect(&workers[0], options)?.invoke(&invocation)?;
         return match &answered.result {
             Ok(_) => finish(job, workflow, &answered, None),
-            Err(failure) => Err(Failed {
-                workflow: workflow.to_owned(),
-                failure: failure.clone(),
-            }
-            .into()),
+            Err(failure) => Err(Failed::alone(workflow, failure).into()),
         };
     };
     let mut load = load::run(
@@ -120,26 +117,26 @@ fn work(
     let failure = load.failure.take();
     let finished = match &load.last {
         Some(answered) => finish(job, workflow, answered, Some(&load)),
-        None => {
-            summarize(job, &load);
-            Ok(())
-        }
+        None => summarize(job, &load),
     };
     match failure {
-        Some(failed) => finished.and(Err(failed.into())),
+        Some(failure) => finished.and(Err(Failed {
+            others_ended: load.ended(),
+            ..Failed::alone(workflow, &failure)
+        }
+        .into())),
         None => finished,
     }
 }
 
 /// What is left to say when no invocation ended well.
-fn summarize(job: &Job, load: &load::Load) {
+fn summarize(job: &Job, load: &load::Load) -> Result<(), Exit> {
     if job.json {
-        print::json(&json!({ "latency": load.to_json() }));
-        return;
+        return print::json(&json!({ "latency": load.to_json() }));
     }
     let mut page = Page::default();
     load.show(&mut page);
-    page.print();
+    page.print()
 }
 
 fn finish(
@@ -150,12 +147,18 @@ fn finish(
 ) -> Result<(), Exit> {
     let outputs: &[(String, Payload)] = answered.result.as_deref().unwrap_or_default();
     let written = outputs::write(&job.outputs, workflow, outputs);
+    // What has not got into its file is shown, as if no file had been named.
+    let files = if written.is_ok() {
+        &job.outputs[..]
+    } else {
+        &[]
+    };
     if job.json {
         let mut object = json!({
             "workflow": workflow,
             "invocation": answered.invocation.to_string(),
             "latency_ns": answered.latency_ns,
-            "outputs": outputs::to_json(&job.outputs, outputs),
+            "outputs": outputs::to_json(files, outputs),
         });
         if job.report {
             object["report"] = json!(answered.report);
@@ -163,11 +166,10 @@ fn finish(
         if let Some(load) = load {
             object["latency"] = load.to_json();
         }
-        print::json(&object);
-        return written;
+        return written.and(print::json(&object));
     }
     let mut page = Page::default();
-    outputs::show(&mut page, &job.outputs, outputs);
+    outputs::show(&mut page, files, outputs);
     if job.report {
         page.line("");
         show_report(&mut page, &answered.report);
@@ -180,8 +182,7 @@ fn finish(
             duration(answered.latency_ns)
         )),
     }
-    page.print();
-    written
+    written.and(page.print())
 }
 
 /// What each node did: a line for the node with its first edge, and one for each further edge.

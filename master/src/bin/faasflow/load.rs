@@ -1,7 +1,8 @@
 //! Many invocations, so many at once, and what their latencies came to.
 
-use crate::exit::{Exit, Failed};
+use crate::exit::Exit;
 use crate::print::{Page, duration};
+use engine::wire::Failure;
 use hdrhistogram::Histogram;
 use master::client::{Answered, Client, Invocation, Options};
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ pub(crate) struct Load {
     latency: Histogram<u64>,
     failures: u64,
     /// The first failure that a connection saw.
-    pub(crate) failure: Option<Failed>,
+    pub(crate) failure: Option<Failure>,
     /// The last answer with outputs that a connection saw.
     pub(crate) last: Option<Answered>,
 }
@@ -54,20 +55,21 @@ impl Load {
         self.last = other.last.or(self.last.take());
     }
 
-    fn answered(&mut self, workflow: &str, sent: Instant, answered: Answered) {
+    fn answered(&mut self, sent: Instant, answered: Answered) {
         self.latency
             .saturating_record(sent.elapsed().as_nanos() as u64);
         match &answered.result {
             Ok(_) => self.last = Some(answered),
             Err(failure) => {
                 self.failures += 1;
-                let failed = || Failed {
-                    workflow: workflow.to_owned(),
-                    failure: failure.clone(),
-                };
-                self.failure.get_or_insert_with(failed);
+                self.failure.get_or_insert_with(|| failure.clone());
             }
         }
+    }
+
+    /// Invocations that ended with their outputs.
+    pub(crate) fn ended(&self) -> u64 {
+        self.latency.len() - self.failures
     }
 
     fn throughput_per_s(&self) -> f64 {
@@ -134,7 +136,14 @@ pub(crate) fn run(
         let start = |(index, client)| {
             let depth = concurrency / connections + u64::from(index < concurrency % connections);
             let left = &left;
-            scope.spawn(move || closed_loop(client, invocation, depth, left))
+            scope.spawn(move || {
+                let part = closed_loop(client, invocation, depth, left);
+                if part.is_err() {
+                    // What is wrong is to be said now, and not after all that the other connections could still do.
+                    left.store(0, Ordering::Relaxed);
+                }
+                part
+            })
         };
         // All are started before the first is waited for.
         let threads: Vec<_> = (0..connections).zip(clients).map(start).collect();
@@ -178,6 +187,6 @@ fn closed_loop(
         let Some(sent) = sent.remove(&answered.request) else {
             unreachable!("the client hands out answers to its own requests alone");
         };
-        load.answered(invocation.workflow, sent, answered);
+        load.answered(sent, answered);
     }
 }

@@ -25,32 +25,20 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map_or_else(String::new, |place| format!(" at {place}"));
-        let payload = panic.payload();
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let what = text
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        print::to_stderr(&format!(
-            "faasflow: internal error{place}: {what}\nThis is a fault of the program.\n"
-        ));
-    }));
-    master::diagnostics::install();
-    let arguments = Arguments::parse();
-    let done = match &arguments.command {
-        Command::Validate(of) => commands::validate(of),
-        Command::Plan(of) => commands::plan(of),
-        Command::Deploy(of) => commands::deploy(of),
-        Command::Invoke(of) => invoking::invoke(of),
-        Command::Status(of) => commands::status(of),
-        Command::Undeploy(of) => commands::undeploy(of),
-        Command::Run(of) => invoking::run(of),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(exit) => exit.report(),
-    }
+    master::diagnostics::run("faasflow", || {
+        let arguments = Arguments::parse();
+        let done = match &arguments.command {
+            Command::Validate(of) => commands::validate(of),
+            Command::Plan(of) => commands::plan(of),
+            Command::Deploy(of) => commands::deploy(of),
+            Command::Invoke(of) => invoking::invoke(of),
+            Command::Status(of) => commands::status(of),
+            Command::Undeploy(of) => commands::undeploy(of),
+            Command::Run(of) => invoking::run(of),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(exit) => exit.report(),
+        }
+    })
 }

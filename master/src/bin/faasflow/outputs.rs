@@ -55,6 +55,20 @@ enum OutputError {
     #[diagnostic(help("make the folder first"))]
     Folder { name: String, path: String },
     #[error("output `{name}` cannot be written to {path}: {source}")]
+    #[diagnostic(help("name a file that may be written; nothing was started"))]
+    File {
+        name: String,
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("workflow {workflow} has no output `{name}`")]
+    #[diagnostic(help("its outputs are: {known}; the invocation itself has succeeded"))]
+    UnknownLate {
+        workflow: String,
+        name: String,
+        known: String,
+    },
+    #[error("output `{name}` cannot be written to {path}: {source}")]
     #[diagnostic(help("the invocation itself has succeeded"))]
     Write {
         name: String,
@@ -76,7 +90,11 @@ pub(crate) fn check(
         if let Some(known) = known
             && !known.contains(&name.as_str())
         {
-            return Err(unknown(workflow, name, known));
+            return Err(Exit::input(OutputError::Unknown {
+                workflow: workflow.to_owned(),
+                name: name.clone(),
+                known: listed(known),
+            }));
         }
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -89,21 +107,38 @@ pub(crate) fn check(
                 path,
             }));
         }
+        writable(path, folder).map_err(|source| {
+            Exit::input(OutputError::File {
+                name: name.clone(),
+                path: path.display().to_string(),
+                source,
+            })
+        })?;
     }
     Ok(())
 }
 
-fn unknown(workflow: &str, name: &str, known: &[&str]) -> Exit {
-    let known = if known.is_empty() {
+/// Whether a file can be written, as far as can be told without a trace of the question. What is no ordinary file (a
+/// pipe, a device) is left to the writing: to open it may already do something.
+fn writable(path: &Path, folder: &Path) -> std::io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(std::io::ErrorKind::IsADirectory.into()),
+        Ok(found) if found.is_file() => std::fs::File::options().write(true).open(path).map(drop),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // A list's items go to names that are not known yet, in the same folder.
+            Ok(nix::unistd::access(folder, nix::unistd::AccessFlags::W_OK)?)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn listed(known: &[&str]) -> String {
+    if known.is_empty() {
         "none".to_owned()
     } else {
         known.join(", ")
-    };
-    Exit::input(OutputError::Unknown {
-        workflow: workflow.to_owned(),
-        name: name.to_owned(),
-        known,
-    })
+    }
 }
 
 /// Writes outputs to the files that were named for them.
@@ -115,7 +150,12 @@ pub(crate) fn write(
     for OutputArgument { name, path } in arguments {
         let Some((_, payload)) = outputs.iter().find(|(known, _)| known == name) else {
             let known: Vec<&str> = outputs.iter().map(|(known, _)| known.as_str()).collect();
-            return Err(unknown(workflow, name, &known));
+            // Only the worker's answer tells which there are: what was done is done, and no wrong call.
+            return Err(Exit::work(OutputError::UnknownLate {
+                workflow: workflow.to_owned(),
+                name: name.clone(),
+                known: listed(&known),
+            }));
         };
         let write = |path: &Path, bytes: &[u8]| {
             std::fs::write(path, bytes).map_err(|source| {

@@ -1,5 +1,6 @@
 //! Printing: a page that is written at once, and tables. A reader that has gone away is no error.
 
+use crate::exit::Exit;
 use std::io::{ErrorKind, Write};
 
 /// Text for standard output.
@@ -46,31 +47,34 @@ impl Page {
     }
 
     /// Writes the page to standard output.
-    pub(crate) fn print(self) {
+    ///
+    /// # Errors
+    /// If it cannot be written: whoever reads a file that is cut off must not take it for whole.
+    pub(crate) fn print(self) -> Result<(), Exit> {
         let mut out = std::io::stdout().lock();
         let written = out
             .write_all(self.text.as_bytes())
             .and_then(|()| out.flush());
-        if let Err(error) = written
-            && error.kind() != ErrorKind::BrokenPipe
-        {
-            to_stderr(&format!(
-                "faasflow: cannot write to standard output: {error}\n"
-            ));
+        match written {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Exit::work(PrintError(error)))
+            }
+            _ => Ok(()),
         }
     }
 }
 
+/// Standard output takes nothing.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot write to standard output: {0}")]
+#[diagnostic(help("what was to be done is done; only the words for it are lost"))]
+struct PrintError(std::io::Error);
+
 /// Prints one JSON object.
-pub(crate) fn json(value: &serde_json::Value) {
+pub(crate) fn json(value: &serde_json::Value) -> Result<(), Exit> {
     let mut page = Page::default();
     page.line(&format!("{value:#}"));
-    page.print();
-}
-
-/// Writes to standard error; where that is gone, nobody is left to tell.
-pub(crate) fn to_stderr(text: &str) {
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    page.print()
 }
 
 /// A duration for people, with three digits that count.
