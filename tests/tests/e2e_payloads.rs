@@ -162,6 +162,40 @@ fn lists_of_no_item_one_and_a_hundred_thousand_arrive_in_order() {
     }
 }
 
+const ITEMS: &str = "
+workflow: many
+input: { shape: value }
+nodes:
+  make:
+    function: test-functions:items
+    input: { shape: input.shape }
+    output: { list: list }
+    resources: { memory_mib: 64 }
+  digest:
+    function: test-functions:digest_list
+    input: { list: make.list }
+    output: { out: bytes }
+output: { digest: digest.out }
+";
+
+#[test]
+fn all_memory_of_a_wide_list_comes_back_to_its_idle_producer() {
+    let cluster = Setup::workers(&["a"]).memory("1GiB").start();
+    cluster.deploy(ITEMS, &[]);
+    // More than half of the arena: the second of these needs what the first has used.
+    let (count, length) = (4000, 10_000);
+    let items: Vec<Vec<u8>> = (0..count).map(|i| pattern::item(7, i, length)).collect();
+    let digest = pattern::digest_items(items.iter().map(|i| Some(&i[..])));
+    for _ in 0..5 {
+        let shape = format!("[{count}, {length}]");
+        let answered = cluster.invoke("a", "many", &[("shape", bytes(shape))]);
+        let answered = answered.expect("the worker answers");
+        assert_eq!(String::from_utf8_lossy(output(&answered, "digest")), digest);
+    }
+    assert_eq!(cluster.counter("a", "executor_deaths"), 0);
+    let _ = cluster.settled("a");
+}
+
 const WIDE: &str = "
 workflow: wide
 input: { text: bytes }

@@ -27,9 +27,9 @@ use thiserror::Error;
 pub(crate) use outputs::return_outputs;
 use outputs::{read_outputs, read_text};
 
-/// Release messages that an executor may be sent between two of its completions. With 256 slots to a ring this leaves
-/// room for its next request, always.
-const RELEASES_UNREAD_MAX: u32 = 192;
+/// Messages about memory that an executor is sent for each ringing of its bell: it need not know at once, but a ring that
+/// is never read would fill, and what lies unread in it cannot be used again.
+const MESSAGES_PER_BELL: u32 = 64;
 
 /// How long an executor's socket may be too full to tell it of a segment. It reads its socket before it runs what names
 /// the segment, so a full socket means an executor that does not read.
@@ -40,7 +40,9 @@ const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(100);
 pub(crate) enum ExecutorError {
     #[error("it broke its ring: {0}")]
     Ring(#[from] RingError),
-    #[error("its request ring is full, which it cannot be")]
+    #[error(
+        "its request ring is full, though it has taken all requests: it does not say how far it has read"
+    )]
     RingFull,
     #[error("it sent {0}")]
     Descriptor(#[from] DescriptorError),
@@ -95,7 +97,12 @@ pub(crate) struct Executor {
     arena: Vec<(u32, u32, u32)>,
     /// Ranges of its arena that are free again, and that it is still to be told of.
     released: Vec<ArenaRange>,
-    releases_unread: u32,
+    /// Segments of others that have gone, by slot and generation, and that it is still to be told of.
+    unmaps: Vec<(u32, u32)>,
+    /// Messages about memory since its bell was rung for one.
+    unrung: u32,
+    /// Whether one of them is about a segment that has gone.
+    unmap_unrung: bool,
     /// Tables that the running activation reads.
     tables: Vec<ArenaRange>,
     /// Why the lane ended it, if it did.
@@ -113,7 +120,9 @@ impl Executor {
             outgoing: Message::default(),
             arena: Vec::new(),
             released: Vec::new(),
-            releases_unread: 0,
+            unmaps: Vec::new(),
+            unrung: 0,
+            unmap_unrung: false,
             tables: Vec::new(),
             ended: None,
             stopping: false,
@@ -206,25 +215,76 @@ impl Executor {
         self.released.push(range);
     }
 
-    /// Tells the executor of ranges that are free again: of two or more now, of a last one if `all`. It is not woken
-    /// for that.
+    /// Queues a segment that has gone, to be unmapped.
+    pub(crate) fn unmap(&mut self, slot: u32, generation: u32) {
+        self.unmaps.push((slot, generation));
+    }
+
+    /// Tells the executor of ranges that are free again: of two or more now, of a last one if `all`. What its ring has no
+    /// room for waits for the next time.
     #[inline]
     pub(crate) fn flush_released(&mut self, all: bool) -> Result<(), ExecutorError> {
         while self.released.len() >= 2 || (all && !self.released.is_empty()) {
-            if self.releases_unread >= RELEASES_UNREAD_MAX {
-                return Ok(());
-            }
             let first = self.released.len().saturating_sub(2);
             descriptor::encode_release(&mut self.outgoing, &self.released[first..]);
-            self.push_outgoing()?;
+            if !self.push_unhurried()? {
+                return Ok(());
+            }
             self.released.truncate(first);
-            self.releases_unread += 1;
         }
         Ok(())
     }
 
-    pub(crate) fn has_released(&self) -> bool {
-        !self.released.is_empty() && self.releases_unread < RELEASES_UNREAD_MAX
+    /// Tells the executor of segments that have gone, as [`Executor::flush_released`] of ranges.
+    pub(crate) fn flush_unmaps(&mut self) -> Result<(), ExecutorError> {
+        while let Some(&(slot, generation)) = self.unmaps.last() {
+            descriptor::encode_unmap(&mut self.outgoing, slot, generation);
+            if !self.push_unhurried()? {
+                return Ok(());
+            }
+            self.unmap_unrung = true;
+            self.unmaps.pop();
+        }
+        Ok(())
+    }
+
+    /// Messages about memory that wait for room in the ring, or ranges for company.
+    pub(crate) fn unsent(&self) -> usize {
+        self.released.len().div_ceil(2) + self.unmaps.len()
+    }
+
+    /// Sends all that it can about memory. An executor that sleeps is woken for what its ring had no room for, and for a
+    /// segment that has gone, whose memory is whoever's once it is unmapped.
+    pub(crate) fn settle(&mut self) -> Result<(), ExecutorError> {
+        if self.unsent() == 0 && !self.unmap_unrung {
+            return Ok(());
+        }
+        self.flush_released(true)?;
+        self.flush_unmaps()?;
+        if self.unsent() > 0 || self.unmap_unrung {
+            self.ring_for_memory();
+        }
+        Ok(())
+    }
+
+    fn ring_for_memory(&mut self) {
+        (self.unrung, self.unmap_unrung) = (0, false);
+        self.started.channel.ring_bell();
+    }
+
+    /// Pushes what is in `outgoing` if there is room to spare; false if not.
+    #[inline]
+    fn push_unhurried(&mut self) -> Result<bool, ExecutorError> {
+        let pushed = self
+            .started
+            .channel
+            .push_if_room(&self.outgoing)
+            .map_err(unpushed)?;
+        self.unrung += 1;
+        if self.unrung >= MESSAGES_PER_BELL {
+            self.ring_for_memory();
+        }
+        Ok(pushed)
     }
 
     #[inline]
@@ -526,7 +586,6 @@ pub(crate) fn read_plain(
 impl Executor {
     #[inline]
     fn activation_ended(&mut self, arena: &mut Arena) {
-        self.releases_unread = 0;
         for table in self.tables.drain(..) {
             // The lane's own range, committed once: its return cannot be refused.
             let returned = arena.release(table);
@@ -558,3 +617,6 @@ impl OutputLimits {
         items_max: 0,
     };
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,9 +57,6 @@ impl Lane {
 
     pub(super) fn unmap_gone(&mut self) {
         while let Some(gone) = self.gone.pop() {
-            let message = Message::written(|message| {
-                descriptor::encode_unmap(message, gone.slot, gone.generation);
-            });
             for place in gone.told() {
                 let executor = self
                     .executors
@@ -68,7 +65,8 @@ impl Lane {
                 let Some(executor) = executor.filter(|e| e.ended.is_none()) else {
                     continue;
                 };
-                if let Err(error) = executor.push(&message) {
+                executor.unmap(gone.slot, gone.generation);
+                if let Err(error) = executor.flush_unmaps() {
                     self.end_executor(place, &error.to_string());
                 }
             }

@@ -50,6 +50,9 @@ const TURNS_PER_CLOCK: u32 = 64;
 /// Turns without anything to do before the lane does what can wait: a few microseconds, longer than an executor takes to
 /// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
+/// Pauses before executors whose rings were full are told of memory again.
+const SETTLE_PAUSE_MIN_NS: u64 = 1_000_000;
+const SETTLE_PAUSE_MAX_NS: u64 = 1_000_000_000;
 
 /// Looks at the rings for each look at everything else. What comes from executors is the most urgent, and a look at all
 /// takes as long as a message is on its way.
@@ -125,6 +128,9 @@ struct Lane {
     completions: Vec<Completion>,
     scratch: Scratch,
     gone: Vec<Gone>,
+    /// When to try again to tell executors of memory, and how long that is after the last time.
+    settle_ns: Option<u64>,
+    settle_pause_ns: u64,
 }
 
 impl Lane {
@@ -171,6 +177,8 @@ impl Lane {
             completions: Vec::new(),
             scratch: Scratch::default(),
             gone: Vec::new(),
+            settle_ns: None,
+            settle_pause_ns: 0,
             setup,
         })
     }
@@ -195,6 +203,9 @@ impl Lane {
                 self.now_ns = idle_since_ns;
             } else if idle_turns.is_multiple_of(TURNS_PER_CLOCK) {
                 self.now_ns = monotonic_ns();
+                if self.settle_ns.is_some_and(|due_ns| due_ns <= self.now_ns) {
+                    self.settle();
+                }
             }
             let parks = match self.setup.wait {
                 WaitStrategy::Spin => false,
@@ -344,9 +355,14 @@ impl Lane {
         let Some(target) = self.executors[start.executor.0 as usize].as_mut() else {
             return Ok(());
         };
-        target.push(request)?;
-        target.started.channel.ring_bell();
-        self.started_ahead = Some(start);
+        match target.push(request) {
+            Ok(()) => {
+                target.started.channel.ring_bell();
+                self.started_ahead = Some(start);
+            }
+            Err(error) if start.executor.0 == place => return Err(error),
+            Err(error) => self.end_executor(start.executor.0, &error.to_string()),
+        }
         Ok(())
     }
 
@@ -689,6 +705,7 @@ impl Lane {
 
     /// What can wait until there is nothing else to do.
     fn settle(&mut self) {
+        let (mut unsent_before, mut unsent) = (0, 0);
         for index in 0..self.polled.len() {
             let Some(place) = self.polled.get(index).copied() else {
                 break;
@@ -696,17 +713,47 @@ impl Lane {
             let Some(executor) = self.executors[place as usize].as_mut() else {
                 continue;
             };
-            if executor.has_released()
-                && let Err(error) = executor.flush_released(true)
-            {
+            unsent_before += executor.unsent();
+            if let Err(error) = executor.settle() {
                 self.end_executor(place, &error.to_string());
                 self.act();
+                continue;
             }
+            unsent += executor.unsent();
         }
+        self.settle_again_if(unsent, unsent < unsent_before);
         if !self.reports.is_empty() {
             self.flush_reports();
         }
         self.publish();
+    }
+
+    /// Messages about memory that an executor's ring had no room for are tried again soon, if it reads, and ever later, if it
+    /// does not: one that runs a function will be heard of when that ends.
+    #[inline]
+    fn settle_again_if(&mut self, unsent: usize, progress: bool) {
+        if unsent == 0 {
+            (self.settle_ns, self.settle_pause_ns) = (None, 0);
+            return;
+        }
+        self.setup.counters.memory_backlogs.add(1);
+        let now_ns = monotonic_ns();
+        if progress {
+            self.settle_pause_ns = 0;
+        } else if self.settle_ns.is_some_and(|due_ns| now_ns < due_ns) {
+            return;
+        }
+        let longer_ns = self.settle_pause_ns * 2;
+        self.settle_pause_ns = longer_ns.clamp(SETTLE_PAUSE_MIN_NS, SETTLE_PAUSE_MAX_NS);
+        self.settle_ns = Some(now_ns + self.settle_pause_ns);
+    }
+
+    /// When the lane is to be awake next though nothing happens.
+    fn next_due_ns(&self) -> Option<u64> {
+        [self.core.next_timer_ns(), self.settle_ns]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn park(&mut self) {
@@ -715,8 +762,7 @@ impl Lane {
         let work = !self.setup.commands.is_empty() || self.has_completion();
         if !work {
             let timeout = self
-                .core
-                .next_timer_ns()
+                .next_due_ns()
                 .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
             let mut completions = std::mem::take(&mut self.completions);
             self.setup.counters.parks.add(1);
