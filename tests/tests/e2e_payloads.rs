@@ -3,6 +3,7 @@
 use engine::wire::Tier;
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output, payload};
 use faasflow_tests::pattern;
+use faasflow_tests::process::until;
 use faasflow_tests::skip::skip;
 use master::client::{Answered, Payload};
 
@@ -160,6 +161,55 @@ fn lists_of_no_item_one_and_a_hundred_thousand_arrive_in_order() {
     for worker in ["a", "b"] {
         let _ = cluster.settled(worker);
     }
+}
+
+const DIGEST: &str = "
+workflow: digest
+input: { data: bytes }
+nodes:
+  digest:
+    function: test-functions:digest
+    input: { in: input.data }
+    output: { out: bytes }
+    resources: { memory_mib: 16 }
+output: { digest: digest.out }
+";
+
+#[test]
+fn inputs_that_grow_and_grow_keep_within_the_memory_of_their_lane_which_gives_it_back() {
+    let cluster = Setup::workers(&["a"]).memory("256MiB").start();
+    cluster.deploy(DIGEST, &[]);
+    let invoke = |size: usize| {
+        let data = pattern::bytes(3, size);
+        let answered = cluster.invoke("a", "digest", &[("data", bytes(&data))]);
+        let answered = answered.expect("the worker answers");
+        let digest = String::from_utf8_lossy(output(&answered, "digest")).into_owned();
+        assert_eq!(digest, pattern::digest(&data));
+    };
+    invoke(100);
+    let before = cluster.settled("a");
+    // Each is too large for the room that the one before has left.
+    for mebibytes in (70..90).step_by(2) {
+        invoke(mebibytes << 20);
+        let held = cluster.status("a").memory.held_bytes;
+        assert!(
+            held <= 144 << 20,
+            "{held} bytes are held, of 128 MiB of the lane and 16 of an executor"
+        );
+    }
+    until("the idle lane has given its memory back", || {
+        let held = cluster.status("a").memory.held_bytes;
+        (held <= before.segment_bytes).then_some(())
+    });
+    // Its executor maps it no longer either.
+    let [executor] = cluster.executors("a")[..] else {
+        panic!("one executor")
+    };
+    until("the executor has unmapped it", || {
+        let maps = std::fs::read_to_string(format!("/proc/{executor}/maps")).unwrap();
+        let lane = maps.lines().filter(|line| line.contains("lane-")).count();
+        (lane <= 1).then_some(())
+    });
 }
 
 const ITEMS: &str = "

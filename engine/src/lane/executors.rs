@@ -483,6 +483,23 @@ pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
     }
 }
 
+/// Takes segments that the lane's own arena has retired out of the table.
+pub(crate) fn retire_own_segments(
+    segments: &mut Segments,
+    retired: Vec<(u32, u32)>,
+    gone: &mut Vec<Gone>,
+) {
+    for (index, generation) in retired {
+        let slot = segments.slot_of_own(index, generation);
+        let left = slot.and_then(|slot| segments.retire(slot));
+        debug_assert!(
+            left.is_some(),
+            "the arena retires what it has told of and nobody holds"
+        );
+        gone.extend(left);
+    }
+}
+
 /// What a lane reads completions into, again and again.
 #[derive(Debug)]
 pub(crate) struct Scratch {

@@ -50,6 +50,8 @@ const TURNS_PER_CLOCK: u32 = 64;
 /// Turns without anything to do before the lane does what can wait: a few microseconds, longer than an executor takes to
 /// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
+/// How long a lane is idle before its own arena gives memory back, as executors do.
+const IDLE_BEFORE_TRIM_NS: u64 = 1_000_000_000;
 /// Pauses before executors whose rings were full are told of memory again.
 const SETTLE_PAUSE_MIN_NS: u64 = 1_000_000;
 const SETTLE_PAUSE_MAX_NS: u64 = 1_000_000_000;
@@ -131,6 +133,10 @@ struct Lane {
     /// When to try again to tell executors of memory, and how long that is after the last time.
     settle_ns: Option<u64>,
     settle_pause_ns: u64,
+    /// Whether anything has happened since the lane last settled.
+    was_busy: bool,
+    /// When memory of the lane's own arena goes back, if nothing happens until then.
+    trim_ns: Option<u64>,
 }
 
 impl Lane {
@@ -179,6 +185,8 @@ impl Lane {
             gone: Vec::new(),
             settle_ns: None,
             settle_pause_ns: 0,
+            was_busy: false,
+            trim_ns: None,
             setup,
         })
     }
@@ -194,6 +202,7 @@ impl Lane {
             busy |= self.tidy();
             if busy {
                 idle_turns = 0;
+                self.was_busy = true;
                 continue;
             }
             idle_turns = idle_turns.wrapping_add(1);
@@ -203,7 +212,8 @@ impl Lane {
                 self.now_ns = idle_since_ns;
             } else if idle_turns.is_multiple_of(TURNS_PER_CLOCK) {
                 self.now_ns = monotonic_ns();
-                if self.settle_ns.is_some_and(|due_ns| due_ns <= self.now_ns) {
+                let due = |time: Option<u64>| time.is_some_and(|due_ns| due_ns <= self.now_ns);
+                if due(self.settle_ns) || due(self.trim_ns) {
                     self.settle();
                 }
             }
@@ -481,6 +491,7 @@ impl Lane {
                     self.report(report);
                 }
                 self.act();
+                self.unmap_gone();
             }
         }
     }
@@ -705,6 +716,7 @@ impl Lane {
 
     /// What can wait until there is nothing else to do.
     fn settle(&mut self) {
+        self.trim_when_idle();
         let (mut unsent_before, mut unsent) = (0, 0);
         for index in 0..self.polled.len() {
             let Some(place) = self.polled.get(index).copied() else {
@@ -750,7 +762,7 @@ impl Lane {
 
     /// When the lane is to be awake next though nothing happens.
     fn next_due_ns(&self) -> Option<u64> {
-        [self.core.next_timer_ns(), self.settle_ns]
+        [self.core.next_timer_ns(), self.settle_ns, self.trim_ns]
             .into_iter()
             .flatten()
             .min()

@@ -4,7 +4,7 @@ use super::*;
 use faasstore::channel::{EngineChannel, ExecutorChannel};
 use faasstore::descriptor::{InvocationId, NO_ITEM, Request, decode_request};
 use faasstore::socket::Socket;
-use rustix::event::{EventfdFlags, eventfd};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 const LIMITS: OutputLimits = OutputLimits {
@@ -21,7 +21,8 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         SegmentReader::open(fd.try_clone_to_owned().unwrap()).unwrap()
     };
     let (engine_read, executor_read) = (reader(engine_half.fd()), reader(executor_half.fd()));
-    let bell = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+    let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK).unwrap();
+    let bell = std::os::fd::OwnedFd::from(bell);
     let their_bell = bell.try_clone().unwrap();
     let wait = WaitStrategy::Park;
     let theirs = ExecutorChannel::connect(
