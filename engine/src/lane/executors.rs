@@ -542,20 +542,14 @@ pub(crate) fn read_event(
     match descriptor::decode_completion(message, refs)? {
         Completion::Done { activation, table } => {
             let read = read_outputs(executor, id, core, segments, refs, table, outputs);
-            if read.is_err() {
-                outputs.clear();
+            if !matches!(read, Ok(None)) {
+                return_outputs(executor, segments, outputs);
             }
             executor.activation_ended(arena);
-            match read? {
-                None => Ok(Some(Event::Done { activation })),
-                Some(excess) => {
-                    return_outputs(executor, segments, outputs);
-                    Ok(Some(Event::Failed {
-                        activation,
-                        cause: excess,
-                    }))
-                }
-            }
+            Ok(Some(match read? {
+                None => Event::Done { activation },
+                Some(cause) => Event::Failed { activation, cause },
+            }))
         }
         Completion::Failed {
             activation,

@@ -440,7 +440,21 @@ impl Lane {
     fn completed(&mut self, id: ExecutorId, activation: u32) -> Result<(), ExecutorError> {
         let now_ns = self.event_ns();
         let outputs = &self.scratch.outputs;
-        Ok(self.core.completed(now_ns, id, activation, outputs)?)
+        match self.core.completed(now_ns, id, activation, outputs) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.return_outputs(id.0);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Nobody takes charge of what was read of a completion that is not believed.
+    #[cold]
+    fn return_outputs(&mut self, place: u32) {
+        if let Some(executor) = self.executors[place as usize].as_mut() {
+            executors::return_outputs(executor, &mut self.segments, &mut self.scratch.outputs);
+        }
     }
 
     #[inline]

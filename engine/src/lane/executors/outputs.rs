@@ -6,7 +6,8 @@ use crate::lane::segments::{Released, Segments};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{ArenaRange, OutputRef, TABLE_ENTRY_BYTES};
 
-/// Reads the outputs of a completion. `Some` names a limit that they exceed: then those read so far are to be returned.
+/// Reads the outputs of a completion. `Some` names a limit that they exceed: then, as after an error, those read so far are
+/// to be returned.
 #[inline]
 pub(super) fn read_outputs(
     executor: &mut Executor,
@@ -45,8 +46,13 @@ pub(super) fn read_outputs(
             (Kind::List, OutputRef::Own(range)) => {
                 let items = read_table(executor, id.0, segments, range, limits.items_max)?;
                 let mut pieces = Vec::with_capacity(items.len());
-                for item in items {
+                let read = items.into_iter().try_for_each(|item| {
                     pieces.push(piece(executor, id.0, segments, item)?);
+                    Ok(())
+                });
+                if read.is_err() {
+                    outputs.push(Output::List(pieces));
+                    return read.map(|()| None);
                 }
                 Output::List(pieces)
             }

@@ -1,6 +1,12 @@
 //! An executor as its lane has it, against one whose process is this test: what the rings and the socket carry.
 
 use super::*;
+use crate::core::{Action, ClientId, CoreConfig};
+use crate::plan::{
+    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Retry, WorkerRef,
+};
+use faasstore::binding::Kind;
+use faasstore::segment::SegmentWriter;
 use faasstore::channel::{EngineChannel, ExecutorChannel};
 use faasstore::descriptor::{InvocationId, NO_ITEM, Request, decode_request};
 use faasstore::socket::Socket;
@@ -173,4 +179,184 @@ fn a_sleeping_executor_is_woken_for_many_ranges_and_for_a_segment_that_has_gone(
         executor.flush_unmaps().unwrap();
         executor.settle().unwrap();
     }));
+}
+
+/// One node, which takes nothing and returns outputs of these kinds.
+fn plan(kinds: &[Kind]) -> Plan {
+    let output = |(index, kind): (usize, &Kind)| Declaration {
+        name: format!("out{index}"),
+        kind: *kind,
+    };
+    Plan {
+        deployment: DeploymentId(1),
+        workflow: "one".to_owned(),
+        version: 1,
+        me: 0,
+        workers: vec![WorkerRef {
+            name: "a".to_owned(),
+            address: "127.0.0.1:1".to_owned(),
+            lanes: 1,
+        }],
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        participants: vec![Participant {
+            worker: 0,
+            inputs: Vec::new(),
+        }],
+        nodes: vec![NodePlan {
+            id: 0,
+            name: "node".to_owned(),
+            executable: 0,
+            function: "function".to_owned(),
+            foreach: None,
+            inputs: Vec::new(),
+            outputs: kinds.iter().enumerate().map(output).collect(),
+            after: Vec::new(),
+            retry: Retry::default(),
+            timeout_ms: None,
+            remote_consumers: Vec::new(),
+        }],
+        remote_nodes: Vec::new(),
+        executables: vec![ExecutablePlan {
+            name: "executable".to_owned(),
+            scale: 1,
+            memory_mib: 1,
+        }],
+        limits: Limits::default(),
+    }
+}
+
+const ID: ExecutorId = ExecutorId(0);
+
+/// A lane with one executor, which runs an activation of a node with outputs of these kinds, and has announced a segment.
+struct Bench {
+    core: Core,
+    executor: Executor,
+    theirs: ExecutorChannel,
+    socket: Socket,
+    segments: Segments,
+    arena: Arena,
+    activation: u32,
+    written: SegmentWriter,
+}
+
+const SEGMENT_BYTES: u64 = 1 << 16;
+
+impl Bench {
+    fn new(kinds: &[Kind]) -> Self {
+        let mut core = Core::new(CoreConfig {
+            worker_hash: 1,
+            epoch: 1,
+            lane: 0,
+            in_flight_max: 10,
+            grace_ns: 1,
+            keep_alive_ns: 1,
+        });
+        core.deploy(plan(kinds));
+        core.activate(0, DeploymentId(1));
+        core.executor_joined(0, ID, DeploymentId(1), 0);
+        core.invoke(0, ClientId(1), 1, "one", Vec::new(), false);
+        let mut actions = Vec::new();
+        core.take_actions(&mut actions);
+        let Some(Action::Start(start)) = actions.pop() else {
+            panic!("the one node starts");
+        };
+        let (executor, theirs, socket) = executor();
+        let written = SegmentWriter::create("theirs", SEGMENT_BYTES).unwrap();
+        announce(&socket, 0, 0, &written);
+        Self {
+            core,
+            executor,
+            theirs,
+            socket,
+            segments: Segments::default(),
+            arena: Arena::new(ArenaConfig {
+                name: "lane".to_owned(),
+                segment_bytes: 1 << 12,
+                bytes_max: 1 << 12,
+            }),
+            activation: start.activation,
+            written,
+        }
+    }
+
+    /// What the lane makes of these outputs.
+    fn done(&mut self, outputs: &[OutputRef]) -> Result<Event, ExecutorError> {
+        let mut scratch = Scratch::default();
+        descriptor::encode_done(&mut scratch.message, self.activation, outputs, false);
+        let event = read_event(
+            &mut self.executor,
+            ID,
+            &self.core,
+            &mut self.segments,
+            &mut self.arena,
+            &mut scratch,
+            &mut Vec::new(),
+        );
+        event.map(|event| event.expect("an activation has ended"))
+    }
+
+    /// Writes a table of outputs into the segment, at its end.
+    fn table(&self, entries: &[OutputRef]) -> OutputRef {
+        let bytes: Vec<u8> = entries
+            .iter()
+            .flat_map(|entry| entry.to_words())
+            .flat_map(u64::to_le_bytes)
+            .collect();
+        let offset = SEGMENT_BYTES / 2;
+        assert!(self.written.write(offset, &bytes));
+        OutputRef::Own(ArenaRange {
+            segment: 0,
+            generation: 0,
+            offset,
+            length: bytes.len() as u64,
+        })
+    }
+
+    /// The executor ends: is anything of its memory still held?
+    fn everything_goes(&mut self) {
+        let gone = self.executor.gone(0, &mut self.segments, &mut self.arena);
+        assert_eq!((gone.len(), self.segments.count()), (1, 0));
+    }
+
+    /// The ranges that the executor has been given back, in order of their place.
+    fn given_back(&mut self) -> Vec<u64> {
+        self.executor.settle().unwrap();
+        let mut told = Told::default();
+        told.read(&mut self.theirs);
+        told.ranges.sort_unstable();
+        told.ranges
+    }
+}
+
+fn announce(socket: &Socket, segment: u32, generation: u32, written: &SegmentWriter) {
+    let announce = Announce {
+        segment,
+        generation,
+    };
+    socket
+        .send(&announce, &[written.fd()], Duration::from_secs(1))
+        .unwrap();
+}
+
+fn own(number: u64) -> OutputRef {
+    OutputRef::Own(range(number))
+}
+
+/// A range that does not lie in the segment.
+fn beyond() -> OutputRef {
+    own(SEGMENT_BYTES)
+}
+
+#[test]
+fn what_a_wrong_completion_named_before_it_went_wrong_is_let_go_of() {
+    let mut bench = Bench::new(&[Kind::Bytes, Kind::Bytes]);
+    let error = bench.done(&[own(0), beyond()]).unwrap_err();
+    assert!(matches!(error, ExecutorError::Range { .. }), "{error}");
+    bench.everything_goes();
+    let mut bench = Bench::new(&[Kind::Bytes, Kind::List]);
+    let table = bench.table(&[own(1), own(2), beyond()]);
+    let error = bench.done(&[own(0), table]).unwrap_err();
+    assert!(matches!(error, ExecutorError::Range { .. }), "{error}");
+    bench.everything_goes();
 }
