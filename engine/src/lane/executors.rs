@@ -19,6 +19,7 @@ use faasstore::descriptor::{
 };
 use faasstore::ring::{PushError, RingError};
 use faasstore::segment::SegmentReader;
+use faasstore::socket::Received;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,12 @@ use outputs::{read_outputs, read_text};
 /// Messages about memory that an executor is sent for each ringing of its bell: it need not know at once, but a ring that
 /// is never read would fill, and what lies unread in it cannot be used again.
 const MESSAGES_PER_BELL: u32 = 64;
+
+/// Announcements that are read for a segment that a completion names: more than a socket holds, so that it is among them.
+const ANNOUNCEMENTS_MAX: usize = 1024;
+
+/// The largest page that any machine has.
+const PAGE_BYTES_MAX: u64 = 64 << 10;
 
 /// How long an executor's socket may be too full to tell it of a segment. It reads its socket before it runs what names
 /// the segment, so a full socket means an executor that does not read.
@@ -60,6 +67,12 @@ pub(crate) enum ExecutorError {
         offset: u64,
         length: u64,
     },
+    #[error("it announced segment {segment} of its arena twice without retiring it between")]
+    AnnouncedTwice { segment: u32 },
+    #[error(
+        "it announced segments of {bytes} bytes together, above the {max} that its arena may have"
+    )]
+    ArenaBytes { bytes: u64, max: u64 },
     #[error("it retired segment {segment} of its arena, of which payloads are still held")]
     Retired { segment: u32 },
     #[error("its socket: {0}")]
@@ -95,6 +108,8 @@ pub(crate) struct Executor {
     outgoing: Message,
     /// Segments of its arena: index, generation, slot in the lane's table.
     arena: Vec<(u32, u32, u32)>,
+    /// Their bytes.
+    arena_bytes: u64,
     /// Ranges of its arena that are free again, and that it is still to be told of.
     released: Vec<ArenaRange>,
     /// Segments of others that have gone, by slot and generation, and that it is still to be told of.
@@ -119,6 +134,7 @@ impl Executor {
             limits,
             outgoing: Message::default(),
             arena: Vec::new(),
+            arena_bytes: 0,
             released: Vec::new(),
             unmaps: Vec::new(),
             unrung: 0,
@@ -133,29 +149,79 @@ impl Executor {
         self.started.deployment
     }
 
-    /// Takes in the segments that the executor has announced since it was last asked.
+    /// Takes in segments that the executor has announced, up to the one that it named.
+    #[cold]
     fn read_announcements(
         &mut self,
         place: u32,
+        index: u32,
+        generation: u32,
+        segments: &mut Segments,
+    ) -> Result<u32, ExecutorError> {
+        for _ in 0..ANNOUNCEMENTS_MAX {
+            let Some(received) = self.started.socket.try_receive::<Announce>()? else {
+                break;
+            };
+            self.take_announcement(place, received, segments)?;
+            if let Some(slot) = find(&self.arena, index, generation) {
+                return Ok(slot);
+            }
+        }
+        Err(ExecutorError::Segment {
+            segment: index,
+            generation,
+        })
+    }
+
+    fn take_announcement(
+        &mut self,
+        place: u32,
+        mut received: Received<Announce>,
         segments: &mut Segments,
     ) -> Result<(), ExecutorError> {
-        while let Some(mut received) = self.started.socket.try_receive::<Announce>()? {
-            let Announce {
+        let Announce {
+            segment: index,
+            generation,
+        } = received.message;
+        if self.arena.iter().any(|known| known.0 == index) {
+            return Err(ExecutorError::AnnouncedTwice { segment: index });
+        }
+        let Some(descriptor) = received.descriptors.pop() else {
+            return Err(ExecutorError::Segment {
                 segment: index,
                 generation,
-            } = received.message;
-            let Some(descriptor) = received.descriptors.pop() else {
-                return Err(ExecutorError::Segment {
-                    segment: index,
-                    generation,
-                });
-            };
-            let mapping = Mapping::Executor(Arc::new(SegmentReader::open(descriptor)?));
-            let slot = segments.add(mapping, Owner::Executor(place), index, generation);
-            self.arena.retain(|known| known.0 != index);
-            self.arena.push((index, generation, slot));
+            });
+        };
+        let reader = SegmentReader::open(descriptor)?;
+        let max = self.started.arena_bytes_max;
+        let bytes = self.arena_bytes.saturating_add(reader.length());
+        // Its last segment may have been rounded up to a page, of whatever size pages are.
+        if bytes > max.saturating_add(PAGE_BYTES_MAX) {
+            return Err(ExecutorError::ArenaBytes { bytes, max });
         }
+        self.arena_bytes = bytes;
+        let mapping = Mapping::Executor(Arc::new(reader));
+        let slot = segments.add(mapping, Owner::Executor(place), index, generation);
+        self.arena.push((index, generation, slot));
         Ok(())
+    }
+
+    /// Forgets a segment that the executor has retired.
+    fn retire(
+        &mut self,
+        place: u32,
+        index: u32,
+        generation: u32,
+        segments: &mut Segments,
+    ) -> Result<Gone, ExecutorError> {
+        let slot = self.slot_of(place, index, generation, segments)?;
+        let bytes = segments.mapping(slot).map_or(0, Mapping::length);
+        let gone = segments
+            .retire(slot)
+            .ok_or(ExecutorError::Retired { segment: index })?;
+        self.arena.retain(|known| known.2 != slot);
+        self.arena_bytes -= bytes;
+        Ok(gone)
     }
 
     #[inline]
@@ -169,11 +235,7 @@ impl Executor {
         if let Some(slot) = find(&self.arena, index, generation) {
             return Ok(slot);
         }
-        self.read_announcements(place, segments)?;
-        find(&self.arena, index, generation).ok_or(ExecutorError::Segment {
-            segment: index,
-            generation,
-        })
+        self.read_announcements(place, index, generation, segments)
     }
 
     /// Checks a range that the executor names and counts it as leased.
@@ -565,13 +627,7 @@ pub(crate) fn read_event(
             segment,
             generation,
         } => {
-            let slot = executor.slot_of(id.0, segment, generation, segments)?;
-            executor.arena.retain(|known| known.2 != slot);
-            gone.push(
-                segments
-                    .retire(slot)
-                    .ok_or(ExecutorError::Retired { segment })?,
-            );
+            gone.push(executor.retire(id.0, segment, generation, segments)?);
             Ok(None)
         }
     }

@@ -237,7 +237,7 @@ impl Newcomer {
             .and_then(|half| EngineChannel::connect(Arc::new(own), half, spec.seat.wait))
             .map_err(|source| StartError::Channel { file, source })?;
         let (deployment, executable) = (spec.deployment, spec.executable);
-        let cpu = Some(spec.seat.cpu);
+        let (cpu, arena_bytes_max) = (Some(spec.seat.cpu), spec.arena_bytes_max);
         Ok((
             spec.lane,
             StartedExecutor {
@@ -249,6 +249,7 @@ impl Newcomer {
                 channel,
                 socket,
                 doorbell,
+                arena_bytes_max,
             },
         ))
     }

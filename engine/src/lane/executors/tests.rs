@@ -18,6 +18,8 @@ const LIMITS: OutputLimits = OutputLimits {
     items_max: 8,
 };
 
+const ARENA_BYTES_MAX: u64 = 1 << 20;
+
 /// The lane's end, and the executor's: its rings and its socket.
 fn executor() -> (Executor, ExecutorChannel, Socket) {
     let (near, far) = Socket::pair().unwrap();
@@ -47,6 +49,7 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         channel: EngineChannel::connect(Arc::new(engine_half), executor_read, wait).unwrap(),
         socket: near,
         doorbell: bell,
+        arena_bytes_max: ARENA_BYTES_MAX,
     };
     (Executor::new(started, 1, LIMITS), theirs.unwrap(), far)
 }
@@ -359,4 +362,62 @@ fn what_a_wrong_completion_named_before_it_went_wrong_is_let_go_of() {
     let error = bench.done(&[own(0), table]).unwrap_err();
     assert!(matches!(error, ExecutorError::Range { .. }), "{error}");
     bench.everything_goes();
+}
+
+/// An output in a segment with that index, of generation 0.
+fn own_of(segment: u32) -> OutputRef {
+    OutputRef::Own(ArenaRange {
+        segment,
+        ..range(0)
+    })
+}
+
+#[test]
+fn an_executor_that_announces_a_segment_twice_is_refused_and_its_memory_goes() {
+    let mut bench = Bench::new(&[Kind::Bytes]);
+    announce(&bench.socket, 0, 1, &bench.written);
+    let error = bench.done(&[own_of(1)]).unwrap_err();
+    assert!(
+        matches!(error, ExecutorError::AnnouncedTwice { segment: 0 }),
+        "{error}"
+    );
+    bench.everything_goes();
+}
+
+#[test]
+fn an_executor_that_announces_more_than_its_arena_may_have_is_refused() {
+    let mut bench = Bench::new(&[Kind::Bytes]);
+    let large = SegmentWriter::create("large", ARENA_BYTES_MAX / 2).unwrap();
+    for index in 1..4 {
+        announce(&bench.socket, index, 0, &large);
+    }
+    let error = bench.done(&[own_of(3)]).unwrap_err();
+    assert!(
+        matches!(error, ExecutorError::ArenaBytes { max: ARENA_BYTES_MAX, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn announcements_are_read_up_to_the_segment_that_is_named() {
+    let mut bench = Bench::new(&[Kind::Bytes]);
+    for index in 1..4 {
+        announce(&bench.socket, index, 0, &bench.written);
+    }
+    let event = bench.done(&[own_of(2)]).unwrap();
+    assert!(matches!(event, Event::Done { .. }));
+    assert_eq!(bench.segments.count(), 3, "the fourth is still to be read");
+}
+
+#[test]
+fn retired_segments_make_room_for_others() {
+    let mut bench = Bench::new(&[Kind::Bytes]);
+    let large = SegmentWriter::create("large", ARENA_BYTES_MAX).unwrap();
+    let segments = &mut bench.segments;
+    for generation in 0..3 {
+        let retired = bench.executor.retire(0, 0, generation, segments);
+        assert!(retired.is_ok(), "{retired:?}");
+        announce(&bench.socket, 0, generation + 1, &large);
+    }
+    assert_eq!(segments.count(), 0);
 }
