@@ -42,6 +42,8 @@ const HEAD_OFFSET: u64 = 256;
 const FLAG_WORD: usize = 384 / 8;
 const SLOTS_OFFSET: u64 = 4096;
 const SEGMENT_BYTES: u64 = SLOTS_OFFSET + CHANNEL_SLOTS * 64;
+/// Bytes of a half of a channel, on a machine with the largest pages that there are.
+pub const HALF_BYTES_MAX: u64 = SEGMENT_BYTES.next_multiple_of(64 << 10);
 
 /// Both halves are laid out alike, so one layout serves both rings.
 const LAYOUT: RingLayout = RingLayout {

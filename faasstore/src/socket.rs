@@ -427,7 +427,10 @@ fn decode<M: SocketMessage>(
     match form {
         FORM_INLINE if body.len() as u64 == length => copy.extend_from_slice(body),
         FORM_SEGMENT => {
-            let segment = SegmentReader::open(descriptors.pop().ok_or(malformed)?)?;
+            let segment = SegmentReader::open_at_most(
+                descriptors.pop().ok_or(malformed)?,
+                MESSAGE_BYTES_MAX as u64,
+            )?;
             let long = segment.read(0, length).ok_or(SocketError::Malformed {
                 bytes: datagram.len(),
             })?;

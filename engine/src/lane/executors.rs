@@ -18,7 +18,7 @@ use faasstore::descriptor::{
     OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef, TABLE_ENTRY_BYTES,
 };
 use faasstore::ring::{PushError, RingError};
-use faasstore::segment::SegmentReader;
+use faasstore::segment::{SegmentError, SegmentReader};
 use faasstore::socket::Received;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -192,14 +192,17 @@ impl Executor {
                 generation,
             });
         };
-        let reader = SegmentReader::open(descriptor)?;
-        let max = self.started.arena_bytes_max;
-        let bytes = self.arena_bytes.saturating_add(reader.length());
         // Its last segment may have been rounded up to a page, of whatever size pages are.
-        if bytes > max.saturating_add(PAGE_BYTES_MAX) {
-            return Err(ExecutorError::ArenaBytes { bytes, max });
-        }
-        self.arena_bytes = bytes;
+        let max = self.started.arena_bytes_max;
+        let left = max.saturating_add(PAGE_BYTES_MAX) - self.arena_bytes;
+        let reader = match SegmentReader::open_lazily(descriptor, left) {
+            Err(SegmentError::TooLarge { bytes, .. }) => {
+                let bytes = self.arena_bytes.saturating_add(bytes);
+                return Err(ExecutorError::ArenaBytes { bytes, max });
+            }
+            opened => opened?,
+        };
+        self.arena_bytes += reader.length();
         let mapping = Mapping::Executor(Arc::new(reader));
         let slot = segments.add(mapping, Owner::Executor(place), index, generation);
         self.arena.push((index, generation, slot));
