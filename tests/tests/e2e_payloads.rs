@@ -1,6 +1,6 @@
 //! What goes in comes out: payloads and lists of any size, within a worker and between workers, by every tier.
 
-use engine::wire::Tier;
+use engine::wire::{Failure, Tier};
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output, payload};
 use faasflow_tests::pattern;
 use faasflow_tests::process::until;
@@ -243,6 +243,21 @@ fn all_memory_of_a_wide_list_comes_back_to_its_idle_producer() {
         assert_eq!(String::from_utf8_lossy(output(&answered, "digest")), digest);
     }
     assert_eq!(cluster.counter("a", "executor_deaths"), 0);
+    let _ = cluster.settled("a");
+}
+
+#[test]
+fn a_value_of_too_many_bytes_is_refused_at_the_door() {
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(ITEMS, &[]);
+    let answered = cluster.invoke("a", "many", &[("shape", bytes(vec![b' '; 4097]))]);
+    match answered.expect("the worker answers").result {
+        Err(Failure::Refused { reason, .. }) => assert!(
+            reason.contains("a value of 4097 bytes, above the limit of 4096"),
+            "{reason}"
+        ),
+        other => panic!("a refusal was expected: {other:?}"),
+    }
     let _ = cluster.settled("a");
 }
 

@@ -78,7 +78,7 @@ pub(crate) enum ExecutorError {
     #[error("its socket: {0}")]
     Socket(#[from] faasstore::socket::SocketError),
     #[error("a segment that it announced: {0}")]
-    Announced(#[from] faasstore::segment::SegmentError),
+    Announced(#[from] SegmentError),
 }
 
 /// What came out of an executor's completion ring.

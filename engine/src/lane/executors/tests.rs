@@ -5,7 +5,8 @@ use crate::core::{Action, ClientId, CoreConfig};
 use crate::plan::{
     Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Retry, WorkerRef,
 };
-use faasstore::binding::Kind;
+use faasstore::arena::ArenaConfig;
+use faasstore::binding::{Kind, WaitStrategy};
 use faasstore::segment::SegmentWriter;
 use faasstore::channel::{EngineChannel, ExecutorChannel};
 use faasstore::descriptor::{InvocationId, NO_ITEM, Request, decode_request};
@@ -420,4 +421,42 @@ fn retired_segments_make_room_for_others() {
         announce(&bench.socket, 0, generation + 1, &large);
     }
     assert_eq!(segments.count(), 0);
+}
+
+/// Why the activation has failed; the executor goes on.
+fn failure(bench: &mut Bench, outputs: &[OutputRef]) -> String {
+    match bench.done(outputs) {
+        Ok(Event::Failed { cause, .. }) => cause,
+        other => panic!("a failure by name was expected: {other:?}"),
+    }
+}
+
+#[test]
+fn a_list_of_too_many_items_fails_its_activation_by_name_and_comes_back_whole() {
+    let mut bench = Bench::new(&[Kind::Bytes, Kind::List, Kind::Bytes]);
+    let count = LIMITS.items_max + 2;
+    let items: Vec<OutputRef> = (1..count)
+        .map(own)
+        .chain([OutputRef::Empty])
+        .collect();
+    let table = bench.table(&items);
+    let cause = failure(&mut bench, &[own(0), table, own(count)]);
+    assert!(cause.contains("a list of 10 items, above the limit of 8"), "{cause}");
+    let mut expected: Vec<u64> = (0..=count).collect();
+    expected.push(SEGMENT_BYTES / 2 / 64);
+    assert_eq!(bench.given_back(), expected);
+    bench.everything_goes();
+}
+
+#[test]
+fn a_value_of_too_many_bytes_fails_its_activation_by_name_and_comes_back() {
+    let mut bench = Bench::new(&[Kind::Value]);
+    let long = OutputRef::Own(ArenaRange {
+        length: 4097,
+        ..range(0)
+    });
+    let cause = failure(&mut bench, &[long]);
+    assert!(cause.contains("a value of 4097 bytes, above the limit of 4096"), "{cause}");
+    assert_eq!(bench.given_back(), [0]);
+    bench.everything_goes();
 }
