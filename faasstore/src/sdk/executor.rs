@@ -26,6 +26,8 @@ use thiserror::Error as ThisError;
 
 /// How long an executor is idle before it gives memory back: long against the pauses of a busy workflow.
 const IDLE_BEFORE_TRIM: Duration = Duration::from_secs(1);
+/// How long an idle executor sleeps, at most, while payloads of its own are held: they come back without a bell.
+const PAUSE_MAX: Duration = Duration::from_secs(64);
 /// How long the engine may leave an announcement unread.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -141,13 +143,18 @@ impl Executor {
     }
 
     fn wait(&mut self) -> Result<(), ExecutorError> {
-        if self.channel.wait(Some(IDLE_BEFORE_TRIM)) {
-            return Ok(());
+        let mut pause = IDLE_BEFORE_TRIM;
+        while !self.channel.wait(Some(pause)) {
+            for (segment, generation) in self.outputs.arena.trim(self.arena_bytes_kept) {
+                self.retire(segment, generation)?;
+            }
+            if self.outputs.arena.bytes_leased() == 0 {
+                self.channel.wait(None);
+                break;
+            }
+            // What is still held comes back without a bell: this side looks for it, ever more seldom.
+            pause = (pause * 2).min(PAUSE_MAX);
         }
-        for (segment, generation) in self.outputs.arena.trim(self.arena_bytes_kept) {
-            self.retire(segment, generation)?;
-        }
-        self.channel.wait(None);
         Ok(())
     }
 
