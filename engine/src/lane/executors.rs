@@ -12,15 +12,15 @@ use super::segments::{Gone, Mapping, Owner, Segments};
 use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
 use crate::plan::DeploymentId;
 use faasstore::arena::{Arena, ArenaError};
-use faasstore::binding::Announce;
+use faasstore::binding::{Announce, Announced};
 use faasstore::descriptor::{
     self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, Message,
     OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef, TABLE_ENTRY_BYTES,
 };
 use faasstore::ring::{PushError, RingError};
 use faasstore::segment::{SegmentError, SegmentReader};
-use faasstore::socket::Received;
-use std::os::fd::AsFd;
+use faasstore::socket::{DESCRIPTORS_MAX, Received};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -32,8 +32,9 @@ use outputs::{read_outputs, read_text};
 /// is never read would fill, and what lies unread in it cannot be used again.
 const MESSAGES_PER_BELL: u32 = 64;
 
-/// Announcements that are read for a segment that a completion names: more than a socket holds, so that it is among them.
-const ANNOUNCEMENTS_MAX: usize = 1024;
+/// Announced segments that are read for one that a completion names: more than a process can map, so that it is among
+/// them.
+const ANNOUNCED_MAX: usize = 1 << 16;
 
 /// The largest page that any machine has.
 const PAGE_BYTES_MAX: u64 = 64 << 10;
@@ -67,6 +68,8 @@ pub(crate) enum ExecutorError {
         offset: u64,
         length: u64,
     },
+    #[error("it announced {segments} segments with {descriptors} descriptors")]
+    Descriptors { segments: usize, descriptors: usize },
     #[error("it announced segment {segment} of its arena twice without retiring it between")]
     AnnouncedTwice { segment: u32 },
     #[error(
@@ -118,6 +121,8 @@ pub(crate) struct Executor {
     unrung: u32,
     /// Whether one of them is about a segment that has gone.
     unmap_unrung: bool,
+    /// Segments that it is to be told of before its next request.
+    untold: Vec<Announced>,
     /// Tables that the running activation reads.
     tables: Vec<ArenaRange>,
     /// Why the lane ended it, if it did.
@@ -139,6 +144,7 @@ impl Executor {
             unmaps: Vec::new(),
             unrung: 0,
             unmap_unrung: false,
+            untold: Vec::new(),
             tables: Vec::new(),
             ended: None,
             stopping: false,
@@ -158,10 +164,12 @@ impl Executor {
         generation: u32,
         segments: &mut Segments,
     ) -> Result<u32, ExecutorError> {
-        for _ in 0..ANNOUNCEMENTS_MAX {
+        let mut read = 0;
+        while read < ANNOUNCED_MAX {
             let Some(received) = self.started.socket.try_receive::<Announce>()? else {
                 break;
             };
+            read += received.message.segments.len().max(1);
             self.take_announcement(place, received, segments)?;
             if let Some(slot) = find(&self.arena, index, generation) {
                 return Ok(slot);
@@ -176,22 +184,41 @@ impl Executor {
     fn take_announcement(
         &mut self,
         place: u32,
-        mut received: Received<Announce>,
+        received: Received<Announce>,
         segments: &mut Segments,
     ) -> Result<(), ExecutorError> {
-        let Announce {
+        let Received {
+            message: Announce {
+                segments: announced,
+            },
+            descriptors,
+        } = received;
+        if announced.len() != descriptors.len() {
+            return Err(ExecutorError::Descriptors {
+                segments: announced.len(),
+                descriptors: descriptors.len(),
+            });
+        }
+        let mut announced = announced.into_iter().zip(descriptors);
+        announced.try_for_each(|(announced, descriptor)| {
+            self.take_segment(place, announced, descriptor, segments)
+        })
+    }
+
+    fn take_segment(
+        &mut self,
+        place: u32,
+        announced: Announced,
+        descriptor: OwnedFd,
+        segments: &mut Segments,
+    ) -> Result<(), ExecutorError> {
+        let Announced {
             segment: index,
             generation,
-        } = received.message;
+        } = announced;
         if self.arena.iter().any(|known| known.0 == index) {
             return Err(ExecutorError::AnnouncedTwice { segment: index });
         }
-        let Some(descriptor) = received.descriptors.pop() else {
-            return Err(ExecutorError::Segment {
-                segment: index,
-                generation,
-            });
-        };
         // Its last segment may have been rounded up to a page, of whatever size pages are.
         let max = self.started.arena_bytes_max;
         let left = max.saturating_add(PAGE_BYTES_MAX) - self.arena_bytes;
@@ -362,25 +389,38 @@ impl Executor {
         self.started.channel.push(&self.outgoing).map_err(unpushed)
     }
 
-    /// Makes sure that the executor can map the segment in `slot`.
+    /// Has the executor told of the segment in which a range lies, with [`Executor::announce`].
     #[inline]
-    fn tell(
-        &mut self,
-        place: u32,
-        range: &PayloadRef,
-        segments: &mut Segments,
-    ) -> Result<(), ExecutorError> {
-        if range.is_range()
-            && segments.tell(range.segment, place)
-            && let Some(mapping) = segments.mapping(range.segment)
-        {
-            let announce = Announce {
+    fn tell(&mut self, place: u32, range: &PayloadRef, segments: &mut Segments) {
+        if range.is_range() && segments.tell(range.segment, place) {
+            self.untold.push(Announced {
                 segment: range.segment,
                 generation: range.generation,
-            };
+            });
+        }
+    }
+
+    /// Makes sure that the executor can map all that the next request names.
+    #[inline]
+    fn announce(&mut self, segments: &Segments) -> Result<(), ExecutorError> {
+        if self.untold.is_empty() {
+            return Ok(());
+        }
+        self.announce_untold(segments)
+    }
+
+    #[cold]
+    fn announce_untold(&mut self, segments: &Segments) -> Result<(), ExecutorError> {
+        let untold = std::mem::take(&mut self.untold);
+        for untold in untold.chunks(DESCRIPTORS_MAX) {
+            let known = untold.iter().filter_map(|announced| {
+                let mapping = segments.mapping(announced.segment)?;
+                Some((*announced, mapping.fd()))
+            });
+            let (segments, descriptors): (Vec<_>, Vec<_>) = known.unzip();
             self.started
                 .socket
-                .send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
+                .send(&Announce { segments }, &descriptors, ANNOUNCE_TIMEOUT)?;
         }
         Ok(())
     }
@@ -449,11 +489,14 @@ pub(crate) fn start(
     };
     if plain {
         for range in &inputs[..count] {
-            executor.tell(place, range, segments)?;
+            executor.tell(place, range, segments);
         }
+        executor.announce(segments)?;
         descriptor::encode_activate(&mut executor.outgoing, &activate, &inputs[..count], false);
     } else {
-        let (inputs, table) = tabulate(executor, order, core, segments, arena)?;
+        let tabled = tabulate(executor, order, core, segments, arena);
+        executor.announce(segments)?;
+        let (inputs, table) = tabled?;
         descriptor::encode_activate(&mut executor.outgoing, &activate, &inputs, table);
     }
     executor.push_outgoing()?;
@@ -493,13 +536,13 @@ fn tabulate(
         return Err(error);
     }
     for range in &inputs {
-        executor.tell(order.executor.0, range, segments)?;
+        executor.tell(order.executor.0, range, segments);
     }
     if inputs.len() <= INPUTS_IN_PLACE_MAX {
         return Ok((inputs, false));
     }
     let table = write_table(executor, order.executor.0, &inputs, segments, arena)?;
-    executor.tell(order.executor.0, &table, segments)?;
+    executor.tell(order.executor.0, &table, segments);
     Ok((vec![table], true))
 }
 
@@ -528,7 +571,7 @@ fn write_table(
     let range = arena.commit(reservation, bytes);
     executor.tables.push(range);
     for entry in entries {
-        executor.tell(place, entry, segments)?;
+        executor.tell(place, entry, segments);
     }
     let slot = segments.slot_of_own(range.segment, range.generation);
     Ok(slot
@@ -676,7 +719,7 @@ impl Executor {
 }
 
 /// Opens a descriptor of the executor's process once more, for watching it.
-pub(crate) fn second_descriptor(fd: impl AsFd) -> std::io::Result<std::os::fd::OwnedFd> {
+pub(crate) fn second_descriptor(fd: impl AsFd) -> std::io::Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned()
 }
 

@@ -794,7 +794,7 @@ impl Lane {
             self.setup.counters.parks.add(1);
             self.driver.wait(timeout, &mut completions);
             self.set_parked(false);
-            self.take_in(completions);
+            self.was_busy |= self.take_in(completions);
             if timeout.is_some() {
                 self.now_ns = monotonic_ns();
             }

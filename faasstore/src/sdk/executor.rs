@@ -11,14 +11,14 @@ use super::input::{InputBuffer, Inputs};
 use super::mappings::{MappingError, Mappings};
 use super::output::Outputs;
 use crate::arena::{Arena, ArenaError};
-use crate::binding::{Announce, NodeBinding};
+use crate::binding::{Announce, Announced, NodeBinding};
 use crate::channel::ExecutorChannel;
 use crate::descriptor::{
     Activate, DescriptorError, FailureCode, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
     Request, decode_request, encode_done, encode_failed, encode_retire,
 };
 use crate::ring::{PushError, RingError};
-use crate::socket::{Socket, SocketError};
+use crate::socket::{DESCRIPTORS_MAX, Socket, SocketError};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -249,13 +249,18 @@ impl Executor {
         for (segment, generation) in self.outputs.arena.retired_segments() {
             self.retire(segment, generation)?;
         }
-        for new in self.outputs.arena.new_segments() {
-            let announce = Announce {
+        let fresh = self.outputs.arena.new_segments();
+        for fresh in fresh.chunks(DESCRIPTORS_MAX) {
+            let announced = fresh.iter().map(|new| Announced {
                 segment: new.index,
                 generation: new.generation,
+            });
+            let announce = Announce {
+                segments: announced.collect(),
             };
+            let descriptors: Vec<_> = fresh.iter().map(|new| new.segment.fd()).collect();
             self.socket
-                .send(&announce, &[new.segment.fd()], ANNOUNCE_TIMEOUT)?;
+                .send(&announce, &descriptors, ANNOUNCE_TIMEOUT)?;
         }
         Ok(())
     }

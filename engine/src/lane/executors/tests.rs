@@ -334,10 +334,11 @@ impl Bench {
 }
 
 fn announce(socket: &Socket, segment: u32, generation: u32, written: &SegmentWriter) {
-    let announce = Announce {
+    let segments = vec![Announced {
         segment,
         generation,
-    };
+    }];
+    let announce = Announce { segments };
     socket
         .send(&announce, &[written.fd()], Duration::from_secs(1))
         .unwrap();
@@ -459,4 +460,43 @@ fn a_value_of_too_many_bytes_fails_its_activation_by_name_and_comes_back() {
     assert!(cause.contains("a value of 4097 bytes, above the limit of 4096"), "{cause}");
     assert_eq!(bench.given_back(), [0]);
     bench.everything_goes();
+}
+
+#[test]
+fn a_request_that_names_hundreds_of_new_segments_waits_for_no_reader() {
+    let (mut executor, _theirs, socket) = executor();
+    let (count, mut segments) = (1000, Segments::default());
+    let written = Arc::new(SegmentWriter::create("theirs", SEGMENT_BYTES).unwrap());
+    for index in 0..count {
+        let slot = segments.add(Mapping::Own(Arc::clone(&written)), Owner::Lane, index, 0);
+        let range = segments.name(slot, 0, 64).unwrap();
+        executor.tell(0, &range, &mut segments);
+    }
+    executor.announce(&segments).unwrap();
+    let mut told = Vec::new();
+    while let Some(received) = socket.try_receive::<Announce>().unwrap() {
+        assert_eq!(received.message.segments.len(), received.descriptors.len());
+        told.extend(received.message.segments.iter().map(|one| one.segment));
+    }
+    assert!(told.into_iter().eq(0..count));
+}
+
+#[test]
+fn many_segments_that_an_executor_announces_together_are_all_known() {
+    let mut bench = Bench::new(&[Kind::Bytes, Kind::Bytes]);
+    let announced = (1..=200).map(|segment| Announced {
+        segment,
+        generation: 0,
+    });
+    let announce = Announce {
+        segments: announced.collect(),
+    };
+    let small = SegmentWriter::create("small", 4096).unwrap();
+    bench
+        .socket
+        .send(&announce, &[small.fd(); 200], Duration::from_secs(1))
+        .unwrap();
+    let event = bench.done(&[own_of(1), own_of(200)]).unwrap();
+    assert!(matches!(event, Event::Done { .. }));
+    assert_eq!(bench.segments.count(), 201);
 }
