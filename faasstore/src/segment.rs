@@ -392,7 +392,9 @@ impl SegmentReader {
             });
         }
         // The kernel counts in units of 512 bytes, whatever the page.
-        let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+        let allocated = u64::try_from(stat.st_blocks)
+            .unwrap_or(0)
+            .saturating_mul(512);
         if allocated < length {
             return Err(SegmentError::Sparse {
                 bytes: length,

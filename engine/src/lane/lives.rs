@@ -4,7 +4,7 @@ use super::ahead::Ahead;
 use super::command::{LaneReport, StartedExecutor};
 use super::driver::Watch;
 use super::executors::{self, Executor, OutputLimits};
-use super::{IDLE_BEFORE_TRIM_NS, LANE_SEGMENT_BYTES, Lane, TOKEN_EXIT, monotonic_ns};
+use super::{Lane, TOKEN_EXIT, monotonic_ns};
 use crate::core::ExecutorId;
 use faasstore::descriptor::{self, Message};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -77,29 +77,6 @@ impl Lane {
                     self.end_executor(place, &error.to_string());
                 }
             }
-        }
-    }
-
-    /// Gives memory of the lane's own arena back to the machine when the lane has been idle for a while.
-    pub(super) fn trim_when_idle(&mut self) {
-        let was_busy = std::mem::take(&mut self.was_busy);
-        if self.arena.bytes_held() <= LANE_SEGMENT_BYTES {
-            self.trim_ns = None;
-        } else if was_busy {
-            self.trim_ns = Some(monotonic_ns() + IDLE_BEFORE_TRIM_NS);
-        } else if self
-            .trim_ns
-            .take_if(|due_ns| *due_ns <= monotonic_ns())
-            .is_some()
-        {
-            // One ordinary segment is kept, if there is one; a larger one is not.
-            for keep_bytes in [LANE_SEGMENT_BYTES, 0] {
-                if self.arena.bytes_held() > LANE_SEGMENT_BYTES {
-                    let retired = self.arena.trim(keep_bytes);
-                    executors::retire_own_segments(&mut self.segments, retired, &mut self.gone);
-                }
-            }
-            self.unmap_gone();
         }
     }
 

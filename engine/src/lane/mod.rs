@@ -16,6 +16,7 @@ mod ahead;
 pub mod command;
 pub mod driver;
 mod executors;
+mod idle;
 pub mod link;
 mod lives;
 mod peers;
@@ -50,11 +51,6 @@ const TURNS_PER_CLOCK: u32 = 64;
 /// Turns without anything to do before the lane does what can wait: a few microseconds, longer than an executor takes to
 /// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
-/// How long a lane is idle before its own arena gives memory back, as executors do.
-const IDLE_BEFORE_TRIM_NS: u64 = 1_000_000_000;
-/// Pauses before executors whose rings were full are told of memory again.
-const SETTLE_PAUSE_MIN_NS: u64 = 1_000_000;
-const SETTLE_PAUSE_MAX_NS: u64 = 1_000_000_000;
 
 /// Looks at the rings for each look at everything else. What comes from executors is the most urgent, and a look at all
 /// takes as long as a message is on its way.
@@ -726,60 +722,6 @@ impl Lane {
             Released::SegmentGone(gone) => self.gone.push(gone),
             Released::Kept => {}
         }
-    }
-
-    /// What can wait until there is nothing else to do.
-    fn settle(&mut self) {
-        self.trim_when_idle();
-        let (mut unsent_before, mut unsent) = (0, 0);
-        for index in 0..self.polled.len() {
-            let Some(place) = self.polled.get(index).copied() else {
-                break;
-            };
-            let Some(executor) = self.executors[place as usize].as_mut() else {
-                continue;
-            };
-            unsent_before += executor.unsent();
-            if let Err(error) = executor.settle() {
-                self.end_executor(place, &error.to_string());
-                self.act();
-                continue;
-            }
-            unsent += executor.unsent();
-        }
-        self.settle_again_if(unsent, unsent < unsent_before);
-        if !self.reports.is_empty() {
-            self.flush_reports();
-        }
-        self.publish();
-    }
-
-    /// Messages about memory that an executor's ring had no room for are tried again soon, if it reads, and ever later, if it
-    /// does not: one that runs a function will be heard of when that ends.
-    #[inline]
-    fn settle_again_if(&mut self, unsent: usize, progress: bool) {
-        if unsent == 0 {
-            (self.settle_ns, self.settle_pause_ns) = (None, 0);
-            return;
-        }
-        self.setup.counters.memory_backlogs.add(1);
-        let now_ns = monotonic_ns();
-        if progress {
-            self.settle_pause_ns = 0;
-        } else if self.settle_ns.is_some_and(|due_ns| now_ns < due_ns) {
-            return;
-        }
-        let longer_ns = self.settle_pause_ns * 2;
-        self.settle_pause_ns = longer_ns.clamp(SETTLE_PAUSE_MIN_NS, SETTLE_PAUSE_MAX_NS);
-        self.settle_ns = Some(now_ns + self.settle_pause_ns);
-    }
-
-    /// When the lane is to be awake next though nothing happens.
-    fn next_due_ns(&self) -> Option<u64> {
-        [self.core.next_timer_ns(), self.settle_ns, self.trim_ns]
-            .into_iter()
-            .flatten()
-            .min()
     }
 
     fn park(&mut self) {

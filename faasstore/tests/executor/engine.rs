@@ -2,8 +2,8 @@
 
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::{
-    ABI_VERSION, Announce, Announced, Hello, Kind, NodeBinding, Port, WORKER_PID_VARIABLE, WaitStrategy,
-    Welcome,
+    ABI_VERSION, Announce, Announced, Hello, Kind, NodeBinding, Port, WORKER_PID_VARIABLE,
+    WaitStrategy, Welcome,
 };
 use faasstore::channel::EngineChannel;
 use faasstore::descriptor::{

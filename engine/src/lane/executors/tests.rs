@@ -6,13 +6,15 @@ use crate::plan::{
     Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Retry, WorkerRef,
 };
 use faasstore::arena::ArenaConfig;
-use faasstore::binding::{Kind, WaitStrategy};
-use faasstore::segment::SegmentWriter;
+use faasstore::binding::{Announce, Kind, WaitStrategy};
 use faasstore::channel::{EngineChannel, ExecutorChannel};
 use faasstore::descriptor::{InvocationId, NO_ITEM, Request, decode_request};
+use faasstore::segment::{SegmentReader, SegmentWriter};
 use faasstore::socket::Socket;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use std::sync::Arc;
+use std::time::Duration;
 
 const LIMITS: OutputLimits = OutputLimits {
     payload_bytes_max: 1 << 20,
@@ -31,16 +33,11 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
     };
     let (engine_read, executor_read) = (reader(engine_half.fd()), reader(executor_half.fd()));
     let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK).unwrap();
-    let bell = std::os::fd::OwnedFd::from(bell);
+    let bell = OwnedFd::from(bell);
     let their_bell = bell.try_clone().unwrap();
     let wait = WaitStrategy::Park;
-    let theirs = ExecutorChannel::connect(
-        Arc::new(executor_half),
-        engine_read,
-        their_bell,
-        wait,
-        0,
-    );
+    let theirs =
+        ExecutorChannel::connect(Arc::new(executor_half), engine_read, their_bell, wait, 0);
     let started = StartedExecutor {
         deployment: DeploymentId(1),
         executable: 0,
@@ -122,7 +119,10 @@ fn ranges_without_end_come_back_to_an_executor_that_reads_late_and_leave_room_fo
             executor.flush_released(false).unwrap();
         }
         executor.settle().unwrap();
-        assert!(executor.unsent() > 0, "no ring has room for a thousand ranges");
+        assert!(
+            executor.unsent() > 0,
+            "no ring has room for a thousand ranges"
+        );
         executor.push(&request()).unwrap();
         executor
             .push(&Message::written(descriptor::encode_stop))
@@ -132,7 +132,10 @@ fn ranges_without_end_come_back_to_an_executor_that_reads_late_and_leave_room_fo
             executor.settle().unwrap();
         }
         told.read(&mut theirs);
-        assert_eq!((told.requests, told.stops), (round as usize + 1, round as usize + 1));
+        assert_eq!(
+            (told.requests, told.stops),
+            (round as usize + 1, round as usize + 1)
+        );
     }
     told.ranges.sort_unstable();
     assert!(told.ranges.into_iter().eq(0..3000), "each once");
@@ -395,7 +398,13 @@ fn an_executor_that_announces_more_than_its_arena_may_have_is_refused() {
     }
     let error = bench.done(&[own_of(3)]).unwrap_err();
     assert!(
-        matches!(error, ExecutorError::ArenaBytes { max: ARENA_BYTES_MAX, .. }),
+        matches!(
+            error,
+            ExecutorError::ArenaBytes {
+                max: ARENA_BYTES_MAX,
+                ..
+            }
+        ),
         "{error}"
     );
 }
@@ -436,13 +445,13 @@ fn failure(bench: &mut Bench, outputs: &[OutputRef]) -> String {
 fn a_list_of_too_many_items_fails_its_activation_by_name_and_comes_back_whole() {
     let mut bench = Bench::new(&[Kind::Bytes, Kind::List, Kind::Bytes]);
     let count = LIMITS.items_max + 2;
-    let items: Vec<OutputRef> = (1..count)
-        .map(own)
-        .chain([OutputRef::Empty])
-        .collect();
+    let items: Vec<OutputRef> = (1..count).map(own).chain([OutputRef::Empty]).collect();
     let table = bench.table(&items);
     let cause = failure(&mut bench, &[own(0), table, own(count)]);
-    assert!(cause.contains("a list of 10 items, above the limit of 8"), "{cause}");
+    assert!(
+        cause.contains("a list of 10 items, above the limit of 8"),
+        "{cause}"
+    );
     let mut expected: Vec<u64> = (0..=count).collect();
     expected.push(SEGMENT_BYTES / 2 / 64);
     assert_eq!(bench.given_back(), expected);
@@ -457,7 +466,10 @@ fn a_value_of_too_many_bytes_fails_its_activation_by_name_and_comes_back() {
         ..range(0)
     });
     let cause = failure(&mut bench, &[long]);
-    assert!(cause.contains("a value of 4097 bytes, above the limit of 4096"), "{cause}");
+    assert!(
+        cause.contains("a value of 4097 bytes, above the limit of 4096"),
+        "{cause}"
+    );
     assert_eq!(bench.given_back(), [0]);
     bench.everything_goes();
 }
