@@ -225,6 +225,7 @@ nodes:
     function: test-functions:digest_list
     input: { list: make.list }
     output: { out: bytes }
+    resources: { memory_mib: 64 }
 output: { digest: digest.out }
 ";
 

@@ -176,7 +176,7 @@ fn entries<'s>(
     segments: &'s mut Segments,
     range: ArenaRange,
 ) -> Result<impl Iterator<Item = Result<OutputRef, DescriptorError>> + use<'s>, ExecutorError> {
-    if range.length % TABLE_ENTRY_BYTES != 0 {
+    if !range.length.is_multiple_of(TABLE_ENTRY_BYTES) {
         return Err(beyond(range));
     }
     let slot = executor.slot_of(place, range.segment, range.generation, segments)?;
