@@ -109,6 +109,9 @@ counters!(
         executor_deaths,
         /// Messages of executors that broke the rules of shared memory; each ended its executor.
         corrupt_messages,
+        /// Times that a lane was idle and an executor's ring had no room for all memory that it is to have back: the rest
+        /// is told once it has read.
+        memory_backlogs,
         /// Frames of peers and clients that were no valid frames, or had no place; each ended its connection.
         bad_frames,
         /// Gauge: ranges of segments in use by invocations.

@@ -124,9 +124,17 @@ pub struct Hello {
     pub refusal: Option<String>,
 }
 
-/// A segment that the other side is about to be told of, with its descriptor.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+/// Segments that the other side is about to be told of, with a descriptor each, in this order. There are as many in one
+/// message as descriptors may travel with it, since a socket holds few messages and its reader may be late.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Announce {
+    /// Which.
+    pub segments: Vec<Announced>,
+}
+
+/// A segment of an [`Announce`].
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Announced {
     /// From an executor: the index in its arena. From the engine: the slot in the engine's table.
     pub segment: u32,
     /// Which of the segments that had that index or slot.

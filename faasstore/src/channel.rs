@@ -16,7 +16,7 @@
 //! Lines stand 128 bytes apart, since processors fetch cache lines in pairs.
 
 use crate::binding::{ABI_VERSION, WaitStrategy};
-use crate::descriptor::Message;
+use crate::descriptor::{MESSAGE_SLOTS_MAX, Message};
 use crate::doorbell::{self, Futex, Spinner};
 use crate::ring::{Consumer, Producer, PushError, RingError, RingLayout, SharedRing};
 use crate::segment::{SegmentError, SegmentReader, SegmentWriter};
@@ -28,6 +28,9 @@ use thiserror::Error;
 
 /// Slots of each of the two rings.
 pub const CHANNEL_SLOTS: u64 = 256;
+/// Request slots that messages about memory leave free: for the longest request, and for the order to end. An executor
+/// takes one request at a time and has taken all that came before it, so with these a request always finds room.
+const SLOTS_KEPT_FREE: u64 = MESSAGE_SLOTS_MAX as u64 + 1;
 
 const MAGIC_ENGINE: u64 = u64::from_le_bytes(*b"FaaS-eng");
 const MAGIC_EXECUTOR: u64 = u64::from_le_bytes(*b"FaaS-exe");
@@ -39,6 +42,8 @@ const HEAD_OFFSET: u64 = 256;
 const FLAG_WORD: usize = 384 / 8;
 const SLOTS_OFFSET: u64 = 4096;
 const SEGMENT_BYTES: u64 = SLOTS_OFFSET + CHANNEL_SLOTS * 64;
+/// Bytes of a half of a channel, on a machine with the largest pages that there are.
+pub const HALF_BYTES_MAX: u64 = SEGMENT_BYTES.next_multiple_of(64 << 10);
 
 /// Both halves are laid out alike, so one layout serves both rings.
 const LAYOUT: RingLayout = RingLayout {
@@ -193,6 +198,23 @@ impl EngineChannel {
     #[inline]
     pub fn push(&mut self, message: &Message) -> Result<(), PushError> {
         self.requests.push(message.slots())
+    }
+
+    /// Pushes a message that can wait; false if it has to, since the room that is left is kept for requests. The executor
+    /// makes more by reading, for which it may need [`EngineChannel::ring_bell`].
+    ///
+    /// # Errors
+    /// If the executor broke the protocol.
+    #[inline]
+    pub fn push_if_room(&mut self, message: &Message) -> Result<bool, PushError> {
+        let slots = message.slots();
+        let room = self
+            .requests
+            .has_room(slots.len() as u64 + SLOTS_KEPT_FREE)?;
+        if room {
+            self.requests.push(slots)?;
+        }
+        Ok(room)
     }
 
     /// Makes sure that the executor sees what was pushed: wakes it if it sleeps. Costs no system call otherwise, and

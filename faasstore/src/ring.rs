@@ -133,11 +133,8 @@ impl<M: RingMemory> Producer<M> {
             return Ok(());
         };
         let end = self.tail + slots.len() as u64;
-        if end - self.head > self.capacity {
-            self.refresh()?;
-            if end - self.head > self.capacity {
-                return Err(PushError::Full);
-            }
+        if !self.has_room(slots.len() as u64)? {
+            return Err(PushError::Full);
         }
         for (position, slot) in (self.tail + 1..).zip(further) {
             self.put(position, slot);
@@ -145,6 +142,19 @@ impl<M: RingMemory> Producer<M> {
         self.put(self.tail, first);
         self.tail = end;
         Ok(())
+    }
+
+    /// Whether so many slots are free, as far as the consumer has said.
+    ///
+    /// # Errors
+    /// If the consumer broke the protocol.
+    #[inline]
+    pub fn has_room(&mut self, slots: u64) -> Result<bool, RingError> {
+        let end = self.tail + slots;
+        if end - self.head > self.capacity {
+            self.refresh()?;
+        }
+        Ok(end - self.head <= self.capacity)
     }
 
     #[inline]

@@ -115,6 +115,24 @@ pub enum SegmentError {
         /// The machine's page.
         page: u64,
     },
+    /// A received segment lacks pages: reading there would set memory aside, or fault for want of it.
+    #[error(
+        "a received segment of {bytes} bytes has memory for {allocated}: its sender does not follow the shared-memory ABI"
+    )]
+    Sparse {
+        /// Its size.
+        bytes: u64,
+        /// Of the pages that are there.
+        allocated: u64,
+    },
+    /// A received segment is larger than what it is for may be.
+    #[error("a received segment of {bytes} bytes, above the limit of {max}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
     /// A received segment cannot be mapped.
     #[error(
         "a received segment of {bytes} bytes could not be mapped ({source}): raise the limit on address space or mappings"
@@ -317,12 +335,38 @@ pub struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Checks the seals and the size of a received descriptor, then maps it.
+    /// Checks the seals, the size and the pages of a received descriptor, then maps it, and all of its pages at once, so
+    /// that none costs a fault when it is first read.
     ///
     /// # Errors
-    /// If it could still be resized, written to by anyone but its one writer, or unsealed; if its size is impossible;
-    /// or if this process cannot map it. The descriptor is closed then.
+    /// If it could still be resized, written to by anyone but its one writer, or unsealed; if its size is impossible, or
+    /// it lacks pages; or if this process cannot map it. The descriptor is closed then.
     pub fn open(descriptor: OwnedFd) -> Result<Self, SegmentError> {
+        Self::open_mapping(descriptor, u64::MAX, true)
+    }
+
+    /// As [`SegmentReader::open`], and at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// [`SegmentError::TooLarge`] besides.
+    pub fn open_at_most(descriptor: OwnedFd, bytes_max: u64) -> Result<Self, SegmentError> {
+        Self::open_mapping(descriptor, bytes_max, true)
+    }
+
+    /// As [`SegmentReader::open_at_most`], but its pages are mapped when they are first read: for who must not be held up
+    /// by the size of what another process passes on.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::open_at_most`].
+    pub fn open_lazily(descriptor: OwnedFd, bytes_max: u64) -> Result<Self, SegmentError> {
+        Self::open_mapping(descriptor, bytes_max, false)
+    }
+
+    fn open_mapping(
+        descriptor: OwnedFd,
+        bytes_max: u64,
+        populate: bool,
+    ) -> Result<Self, SegmentError> {
         let bits = fcntl(&descriptor, FcntlArg::F_GET_SEALS)
             .map_err(|source| SegmentError::NoSegment { source })?;
         let missing = SEALS.difference(SealFlag::from_bits_truncate(bits));
@@ -332,23 +376,43 @@ impl SegmentReader {
                 missing: names.join(", "),
             });
         }
-        // Only now: before the seals are known, the size could change after it was read.
-        let bytes = nix::sys::stat::fstat(&descriptor)
-            .map_err(|source| SegmentError::NoSegment { source })?
-            .st_size;
+        // Only now: before the seals are known, size and pages could change after they were read.
+        let stat = nix::sys::stat::fstat(&descriptor)
+            .map_err(|source| SegmentError::NoSegment { source })?;
+        let bytes = stat.st_size;
         let page = page_bytes();
         let length = u64::try_from(bytes)
             .ok()
             .filter(|&length| length > 0 && length.is_multiple_of(page));
         let length = length.ok_or(SegmentError::Size { bytes, page })?;
-        let memory = MmapOptions::new()
-            .len(length as usize)
-            .populate()
-            .map_raw_read_only(&descriptor)
-            .map_err(|source| SegmentError::Map {
+        if length > bytes_max {
+            return Err(SegmentError::TooLarge {
                 bytes: length,
-                source,
-            })?;
+                max: bytes_max,
+            });
+        }
+        // The kernel counts in units of 512 bytes, whatever the page.
+        let allocated = u64::try_from(stat.st_blocks)
+            .unwrap_or(0)
+            .saturating_mul(512);
+        if allocated < length {
+            return Err(SegmentError::Sparse {
+                bytes: length,
+                allocated,
+            });
+        }
+        let mut options = MmapOptions::new();
+        options.len(length as usize);
+        if populate {
+            options.populate();
+        }
+        let memory =
+            options
+                .map_raw_read_only(&descriptor)
+                .map_err(|source| SegmentError::Map {
+                    bytes: length,
+                    source,
+                })?;
         if length >= HUGE_PAGE_BYTES {
             // As in `create`.
             let _ = memory.advise(Advice::HugePage);

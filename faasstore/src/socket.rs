@@ -44,8 +44,8 @@ use thiserror::Error;
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Longest body inside a datagram.
 pub const DATAGRAM_BYTES_MAX: usize = 64 << 10;
-/// Descriptors that one message may carry.
-pub const DESCRIPTORS_MAX: usize = 4;
+/// Descriptors that one message may carry: one less than the kernel passes on with one datagram.
+pub const DESCRIPTORS_MAX: usize = 252;
 
 const HEAD_BYTES: usize = 16;
 const VERSION: u16 = ABI_VERSION as u16;
@@ -427,7 +427,10 @@ fn decode<M: SocketMessage>(
     match form {
         FORM_INLINE if body.len() as u64 == length => copy.extend_from_slice(body),
         FORM_SEGMENT => {
-            let segment = SegmentReader::open(descriptors.pop().ok_or(malformed)?)?;
+            let segment = SegmentReader::open_at_most(
+                descriptors.pop().ok_or(malformed)?,
+                MESSAGE_BYTES_MAX as u64,
+            )?;
             let long = segment.read(0, length).ok_or(SocketError::Malformed {
                 bytes: datagram.len(),
             })?;

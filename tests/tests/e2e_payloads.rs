@@ -1,8 +1,9 @@
 //! What goes in comes out: payloads and lists of any size, within a worker and between workers, by every tier.
 
-use engine::wire::Tier;
+use engine::wire::{Failure, Tier};
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output, payload};
 use faasflow_tests::pattern;
+use faasflow_tests::process::until;
 use faasflow_tests::skip::skip;
 use master::client::{Answered, Payload};
 
@@ -160,6 +161,105 @@ fn lists_of_no_item_one_and_a_hundred_thousand_arrive_in_order() {
     for worker in ["a", "b"] {
         let _ = cluster.settled(worker);
     }
+}
+
+const DIGEST: &str = "
+workflow: digest
+input: { data: bytes }
+nodes:
+  digest:
+    function: test-functions:digest
+    input: { in: input.data }
+    output: { out: bytes }
+    resources: { memory_mib: 16 }
+output: { digest: digest.out }
+";
+
+#[test]
+fn inputs_that_grow_and_grow_keep_within_the_memory_of_their_lane_which_gives_it_back() {
+    let cluster = Setup::workers(&["a"]).memory("256MiB").start();
+    cluster.deploy(DIGEST, &[]);
+    let invoke = |size: usize| {
+        let data = pattern::bytes(3, size);
+        let answered = cluster.invoke("a", "digest", &[("data", bytes(&data))]);
+        let answered = answered.expect("the worker answers");
+        let digest = String::from_utf8_lossy(output(&answered, "digest")).into_owned();
+        assert_eq!(digest, pattern::digest(&data));
+    };
+    invoke(100);
+    let before = cluster.settled("a");
+    // Each is too large for the room that the one before has left.
+    for mebibytes in (70..90).step_by(2) {
+        invoke(mebibytes << 20);
+        let held = cluster.status("a").memory.held_bytes;
+        assert!(
+            held <= 144 << 20,
+            "{held} bytes are held, of 128 MiB of the lane and 16 of an executor"
+        );
+    }
+    until("the idle lane has given its memory back", || {
+        let held = cluster.status("a").memory.held_bytes;
+        (held <= before.segment_bytes).then_some(())
+    });
+    // Its executor maps it no longer either.
+    let [executor] = cluster.executors("a")[..] else {
+        panic!("one executor")
+    };
+    until("the executor has unmapped it", || {
+        let maps = std::fs::read_to_string(format!("/proc/{executor}/maps")).unwrap();
+        let lane = maps.lines().filter(|line| line.contains("lane-")).count();
+        (lane <= 1).then_some(())
+    });
+}
+
+const ITEMS: &str = "
+workflow: many
+input: { shape: value }
+nodes:
+  make:
+    function: test-functions:items
+    input: { shape: input.shape }
+    output: { list: list }
+    resources: { memory_mib: 64 }
+  digest:
+    function: test-functions:digest_list
+    input: { list: make.list }
+    output: { out: bytes }
+    resources: { memory_mib: 64 }
+output: { digest: digest.out }
+";
+
+#[test]
+fn all_memory_of_a_wide_list_comes_back_to_its_idle_producer() {
+    let cluster = Setup::workers(&["a"]).memory("1GiB").start();
+    cluster.deploy(ITEMS, &[]);
+    // More than half of the arena: the second of these needs what the first has used.
+    let (count, length) = (4000, 10_000);
+    let items: Vec<Vec<u8>> = (0..count).map(|i| pattern::item(7, i, length)).collect();
+    let digest = pattern::digest_items(items.iter().map(|i| Some(&i[..])));
+    for _ in 0..5 {
+        let shape = format!("[{count}, {length}]");
+        let answered = cluster.invoke("a", "many", &[("shape", bytes(shape))]);
+        let answered = answered.expect("the worker answers");
+        assert_eq!(String::from_utf8_lossy(output(&answered, "digest")), digest);
+    }
+    assert_eq!(cluster.counter("a", "executor_deaths"), 0);
+    let _ = cluster.settled("a");
+}
+
+#[test]
+fn a_value_of_too_many_bytes_is_refused_at_the_door() {
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(ITEMS, &[]);
+    let answered = cluster.invoke("a", "many", &[("shape", bytes(vec![b' '; 4097]))]);
+    match answered.expect("the worker answers").result {
+        Err(Failure::Refused { reason, .. }) => assert!(
+            reason.contains("a value of 4097 bytes, above the limit of 4096"),
+            "{reason}"
+        ),
+        other => panic!("a refusal was expected: {other:?}"),
+    }
+    let _ = cluster.settled("a");
 }
 
 const WIDE: &str = "

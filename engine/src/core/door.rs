@@ -7,6 +7,7 @@ use super::report::Timing;
 use super::{Action, Answered, ClientId, Core, Incoming, Outbound, Send, worker_hash};
 use crate::plan::{Source, WorkerIndex};
 use crate::wire::Failure;
+use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
 
@@ -105,6 +106,15 @@ impl Core {
                 Incoming::List { .. } if !is_list(declared.kind) => {
                     return Err(format!(
                         "input `{name}` is to be bytes, but a list of items was given"
+                    ));
+                }
+                Incoming::One(range)
+                    if declared.kind == Kind::Value && range.length > VALUE_BYTES_MAX as u64 =>
+                {
+                    return Err(format!(
+                        "input `{name}` is a value of {} bytes, above the limit of {VALUE_BYTES_MAX}; declare it as \
+                         bytes",
+                        range.length
                     ));
                 }
                 Incoming::One(_) | Incoming::List { .. } => {}

@@ -50,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) pool: u16,
     /// Whether an output is a list.
     pub(crate) lists: bool,
+    /// Of the first eight outputs, a bit for each that is a value.
+    pub(crate) values: u8,
     /// Whether other workers read its outputs or wait for it.
     pub(crate) told: bool,
     /// Distinct nodes that must have ended first, local and remote.
@@ -419,6 +421,9 @@ impl Slots {
             id: node.id,
             pool: node.executable,
             lists: node.outputs.iter().any(|output| is_list(output.kind)),
+            values: (0..8).zip(&node.outputs).fold(0, |values, (bit, output)| {
+                values | u8::from(output.kind == Kind::Value) << bit
+            }),
             told: !node.remote_consumers.is_empty(),
             predecessors: predecessors_of(plan, index).len() as u32,
             foreach,

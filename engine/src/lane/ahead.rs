@@ -8,6 +8,7 @@
 use super::executors::Executor;
 use super::segments::Segments;
 use crate::core::{Core, ExecutorId, ForeseenInput, Start};
+use faasstore::binding::VALUE_BYTES_MAX;
 use faasstore::descriptor::{
     self, Activate, INPUTS_IN_PLACE_MAX, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
 };
@@ -31,7 +32,14 @@ pub(super) struct Ahead {
 struct Awaited {
     activation: u32,
     outputs: usize,
+    /// A bit for each output that is a value, which must be small.
+    values: u8,
 }
+
+const _: () = assert!(
+    OUTPUTS_IN_PLACE_MAX <= u8::BITS as usize,
+    "outputs in place have a bit each"
+);
 
 impl Ahead {
     /// Whether this says what is known at this revision of the core, be it nothing.
@@ -69,6 +77,7 @@ impl Ahead {
         self.awaited = Some(Awaited {
             activation: foreseen.activation,
             outputs: foreseen.outputs,
+            values: foreseen.values,
         });
         let (Some(start), Some(inputs)) = (foreseen.start, inputs.get(..count)) else {
             return;
@@ -109,6 +118,7 @@ impl Ahead {
         let Awaited {
             activation,
             outputs,
+            values,
         } = self.awaited?;
         if self.revision != revision || !descriptor::is_plain_done(completion, activation, outputs)
         {
@@ -118,6 +128,9 @@ impl Ahead {
             let Ok(OutputRef::Own(own)) = descriptor::done_output(completion, index) else {
                 return None;
             };
+            if values >> index & 1 == 1 && own.length > VALUE_BYTES_MAX as u64 {
+                return None;
+            }
             *range = executor.plain_output(own, segments)?;
         }
         Some((activation, outputs))

@@ -26,6 +26,8 @@ pub struct StartedExecutor {
     pub socket: Socket,
     /// The eventfd by which it wakes the lane.
     pub doorbell: OwnedFd,
+    /// Bytes that all segments of its arena together may have.
+    pub arena_bytes_max: u64,
 }
 
 /// To a lane.

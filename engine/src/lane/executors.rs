@@ -4,6 +4,7 @@
 //! whatever an executor writes is copied out and checked before anything is done with it, and that one which breaks a
 //! rule is ended by name while the lane goes on.
 
+mod memory;
 mod outputs;
 
 use super::ahead::Ranges;
@@ -12,35 +13,27 @@ use super::segments::{Gone, Mapping, Owner, Segments};
 use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
 use crate::plan::DeploymentId;
 use faasstore::arena::{Arena, ArenaError};
-use faasstore::binding::Announce;
+use faasstore::binding::Announced;
 use faasstore::descriptor::{
     self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, Message,
     OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef, TABLE_ENTRY_BYTES,
 };
 use faasstore::ring::{PushError, RingError};
-use faasstore::segment::SegmentReader;
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::time::Duration;
+use faasstore::segment::SegmentError;
+use std::os::fd::{AsFd, OwnedFd};
 use thiserror::Error;
 
 pub(crate) use outputs::return_outputs;
 use outputs::{read_outputs, read_text};
-
-/// Release messages that an executor may be sent between two of its completions. With 256 slots to a ring this leaves
-/// room for its next request, always.
-const RELEASES_UNREAD_MAX: u32 = 192;
-
-/// How long an executor's socket may be too full to tell it of a segment. It reads its socket before it runs what names
-/// the segment, so a full socket means an executor that does not read.
-const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why an executor cannot be believed, or reached; it is ended.
 #[derive(Debug, Error)]
 pub(crate) enum ExecutorError {
     #[error("it broke its ring: {0}")]
     Ring(#[from] RingError),
-    #[error("its request ring is full, which it cannot be")]
+    #[error(
+        "its request ring is full, though it has taken all requests: it does not say how far it has read"
+    )]
     RingFull,
     #[error("it sent {0}")]
     Descriptor(#[from] DescriptorError),
@@ -58,12 +51,20 @@ pub(crate) enum ExecutorError {
         offset: u64,
         length: u64,
     },
+    #[error("it announced {segments} segments with {descriptors} descriptors")]
+    Descriptors { segments: usize, descriptors: usize },
+    #[error("it announced segment {segment} of its arena twice without retiring it between")]
+    AnnouncedTwice { segment: u32 },
+    #[error(
+        "it announced segments of {bytes} bytes together, above the {max} that its arena may have"
+    )]
+    ArenaBytes { bytes: u64, max: u64 },
     #[error("it retired segment {segment} of its arena, of which payloads are still held")]
     Retired { segment: u32 },
     #[error("its socket: {0}")]
     Socket(#[from] faasstore::socket::SocketError),
     #[error("a segment that it announced: {0}")]
-    Announced(#[from] faasstore::segment::SegmentError),
+    Announced(#[from] SegmentError),
 }
 
 /// What came out of an executor's completion ring.
@@ -93,9 +94,18 @@ pub(crate) struct Executor {
     outgoing: Message,
     /// Segments of its arena: index, generation, slot in the lane's table.
     arena: Vec<(u32, u32, u32)>,
+    /// Their bytes.
+    arena_bytes: u64,
     /// Ranges of its arena that are free again, and that it is still to be told of.
     released: Vec<ArenaRange>,
-    releases_unread: u32,
+    /// Segments of others that have gone, by slot and generation, and that it is still to be told of.
+    unmaps: Vec<(u32, u32)>,
+    /// Messages about memory since its bell was rung for one.
+    unrung: u32,
+    /// Whether one of them is about a segment that has gone.
+    unmap_unrung: bool,
+    /// Segments that it is to be told of before its next request.
+    untold: Vec<Announced>,
     /// Tables that the running activation reads.
     tables: Vec<ArenaRange>,
     /// Why the lane ended it, if it did.
@@ -112,8 +122,12 @@ impl Executor {
             limits,
             outgoing: Message::default(),
             arena: Vec::new(),
+            arena_bytes: 0,
             released: Vec::new(),
-            releases_unread: 0,
+            unmaps: Vec::new(),
+            unrung: 0,
+            unmap_unrung: false,
+            untold: Vec::new(),
             tables: Vec::new(),
             ended: None,
             stopping: false,
@@ -122,31 +136,6 @@ impl Executor {
 
     pub(crate) fn deployment(&self) -> DeploymentId {
         self.started.deployment
-    }
-
-    /// Takes in the segments that the executor has announced since it was last asked.
-    fn read_announcements(
-        &mut self,
-        place: u32,
-        segments: &mut Segments,
-    ) -> Result<(), ExecutorError> {
-        while let Some(mut received) = self.started.socket.try_receive::<Announce>()? {
-            let Announce {
-                segment: index,
-                generation,
-            } = received.message;
-            let Some(descriptor) = received.descriptors.pop() else {
-                return Err(ExecutorError::Segment {
-                    segment: index,
-                    generation,
-                });
-            };
-            let mapping = Mapping::Executor(Arc::new(SegmentReader::open(descriptor)?));
-            let slot = segments.add(mapping, Owner::Executor(place), index, generation);
-            self.arena.retain(|known| known.0 != index);
-            self.arena.push((index, generation, slot));
-        }
-        Ok(())
     }
 
     #[inline]
@@ -160,11 +149,7 @@ impl Executor {
         if let Some(slot) = find(&self.arena, index, generation) {
             return Ok(slot);
         }
-        self.read_announcements(place, segments)?;
-        find(&self.arena, index, generation).ok_or(ExecutorError::Segment {
-            segment: index,
-            generation,
-        })
+        self.read_announcements(place, index, generation, segments)
     }
 
     /// Checks a range that the executor names and counts it as leased.
@@ -201,32 +186,6 @@ impl Executor {
         segments.name(slot, own.offset, own.length)
     }
 
-    /// Queues a free range for its way back.
-    pub(crate) fn give_back(&mut self, range: ArenaRange) {
-        self.released.push(range);
-    }
-
-    /// Tells the executor of ranges that are free again: of two or more now, of a last one if `all`. It is not woken
-    /// for that.
-    #[inline]
-    pub(crate) fn flush_released(&mut self, all: bool) -> Result<(), ExecutorError> {
-        while self.released.len() >= 2 || (all && !self.released.is_empty()) {
-            if self.releases_unread >= RELEASES_UNREAD_MAX {
-                return Ok(());
-            }
-            let first = self.released.len().saturating_sub(2);
-            descriptor::encode_release(&mut self.outgoing, &self.released[first..]);
-            self.push_outgoing()?;
-            self.released.truncate(first);
-            self.releases_unread += 1;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn has_released(&self) -> bool {
-        !self.released.is_empty() && self.releases_unread < RELEASES_UNREAD_MAX
-    }
-
     #[inline]
     pub(crate) fn push(&mut self, message: &Message) -> Result<(), ExecutorError> {
         self.started.channel.push(message).map_err(unpushed)
@@ -235,29 +194,6 @@ impl Executor {
     #[inline]
     fn push_outgoing(&mut self) -> Result<(), ExecutorError> {
         self.started.channel.push(&self.outgoing).map_err(unpushed)
-    }
-
-    /// Makes sure that the executor can map the segment in `slot`.
-    #[inline]
-    fn tell(
-        &mut self,
-        place: u32,
-        range: &PayloadRef,
-        segments: &mut Segments,
-    ) -> Result<(), ExecutorError> {
-        if range.is_range()
-            && segments.tell(range.segment, place)
-            && let Some(mapping) = segments.mapping(range.segment)
-        {
-            let announce = Announce {
-                segment: range.segment,
-                generation: range.generation,
-            };
-            self.started
-                .socket
-                .send(&announce, &[mapping.fd()], ANNOUNCE_TIMEOUT)?;
-        }
-        Ok(())
     }
 }
 
@@ -324,11 +260,14 @@ pub(crate) fn start(
     };
     if plain {
         for range in &inputs[..count] {
-            executor.tell(place, range, segments)?;
+            executor.tell(place, range, segments);
         }
+        executor.announce(segments)?;
         descriptor::encode_activate(&mut executor.outgoing, &activate, &inputs[..count], false);
     } else {
-        let (inputs, table) = tabulate(executor, order, core, segments, arena)?;
+        let tabled = tabulate(executor, order, core, segments, arena);
+        executor.announce(segments)?;
+        let (inputs, table) = tabled?;
         descriptor::encode_activate(&mut executor.outgoing, &activate, &inputs, table);
     }
     executor.push_outgoing()?;
@@ -368,13 +307,13 @@ fn tabulate(
         return Err(error);
     }
     for range in &inputs {
-        executor.tell(order.executor.0, range, segments)?;
+        executor.tell(order.executor.0, range, segments);
     }
     if inputs.len() <= INPUTS_IN_PLACE_MAX {
         return Ok((inputs, false));
     }
     let table = write_table(executor, order.executor.0, &inputs, segments, arena)?;
-    executor.tell(order.executor.0, &table, segments)?;
+    executor.tell(order.executor.0, &table, segments);
     Ok((vec![table], true))
 }
 
@@ -403,7 +342,7 @@ fn write_table(
     let range = arena.commit(reservation, bytes);
     executor.tables.push(range);
     for entry in entries {
-        executor.tell(place, entry, segments)?;
+        executor.tell(place, entry, segments);
     }
     let slot = segments.slot_of_own(range.segment, range.generation);
     Ok(slot
@@ -420,6 +359,23 @@ pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
             made.index,
             made.generation,
         );
+    }
+}
+
+/// Takes segments that the lane's own arena has retired out of the table.
+pub(crate) fn retire_own_segments(
+    segments: &mut Segments,
+    retired: Vec<(u32, u32)>,
+    gone: &mut Vec<Gone>,
+) {
+    for (index, generation) in retired {
+        let slot = segments.slot_of_own(index, generation);
+        let left = slot.and_then(|slot| segments.retire(slot));
+        debug_assert!(
+            left.is_some(),
+            "the arena retires what it has told of and nobody holds"
+        );
+        gone.extend(left);
     }
 }
 
@@ -465,20 +421,14 @@ pub(crate) fn read_event(
     match descriptor::decode_completion(message, refs)? {
         Completion::Done { activation, table } => {
             let read = read_outputs(executor, id, core, segments, refs, table, outputs);
-            if read.is_err() {
-                outputs.clear();
+            if !matches!(read, Ok(None)) {
+                return_outputs(executor, segments, outputs);
             }
             executor.activation_ended(arena);
-            match read? {
-                None => Ok(Some(Event::Done { activation })),
-                Some(excess) => {
-                    return_outputs(executor, segments, outputs);
-                    Ok(Some(Event::Failed {
-                        activation,
-                        cause: excess,
-                    }))
-                }
-            }
+            Ok(Some(match read? {
+                None => Event::Done { activation },
+                Some(cause) => Event::Failed { activation, cause },
+            }))
         }
         Completion::Failed {
             activation,
@@ -494,13 +444,7 @@ pub(crate) fn read_event(
             segment,
             generation,
         } => {
-            let slot = executor.slot_of(id.0, segment, generation, segments)?;
-            executor.arena.retain(|known| known.2 != slot);
-            gone.push(
-                segments
-                    .retire(slot)
-                    .ok_or(ExecutorError::Retired { segment })?,
-            );
+            gone.push(executor.retire(id.0, segment, generation, segments)?);
             Ok(None)
         }
     }
@@ -526,7 +470,6 @@ pub(crate) fn read_plain(
 impl Executor {
     #[inline]
     fn activation_ended(&mut self, arena: &mut Arena) {
-        self.releases_unread = 0;
         for table in self.tables.drain(..) {
             // The lane's own range, committed once: its return cannot be refused.
             let returned = arena.release(table);
@@ -547,7 +490,7 @@ impl Executor {
 }
 
 /// Opens a descriptor of the executor's process once more, for watching it.
-pub(crate) fn second_descriptor(fd: impl AsFd) -> std::io::Result<std::os::fd::OwnedFd> {
+pub(crate) fn second_descriptor(fd: impl AsFd) -> std::io::Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned()
 }
 
@@ -558,3 +501,6 @@ impl OutputLimits {
         items_max: 0,
     };
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,11 +55,15 @@ impl Lane {
         );
     }
 
+    /// Tells executors of segments that have gone, those of the lane's own arena among them.
+    #[inline]
     pub(super) fn unmap_gone(&mut self) {
+        if self.arena.has_news() {
+            executors::adopt_own_segments(&mut self.segments, &mut self.arena);
+            let retired = self.arena.retired_segments();
+            executors::retire_own_segments(&mut self.segments, retired, &mut self.gone);
+        }
         while let Some(gone) = self.gone.pop() {
-            let message = Message::written(|message| {
-                descriptor::encode_unmap(message, gone.slot, gone.generation);
-            });
             for place in gone.told() {
                 let executor = self
                     .executors
@@ -68,7 +72,8 @@ impl Lane {
                 let Some(executor) = executor.filter(|e| e.ended.is_none()) else {
                     continue;
                 };
-                if let Err(error) = executor.push(&message) {
+                executor.unmap(gone.slot, gone.generation);
+                if let Err(error) = executor.flush_unmaps() {
                     self.end_executor(place, &error.to_string());
                 }
             }

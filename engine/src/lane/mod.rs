@@ -16,6 +16,7 @@ mod ahead;
 pub mod command;
 pub mod driver;
 mod executors;
+mod idle;
 pub mod link;
 mod lives;
 mod peers;
@@ -125,6 +126,13 @@ struct Lane {
     completions: Vec<Completion>,
     scratch: Scratch,
     gone: Vec<Gone>,
+    /// When to try again to tell executors of memory, and how long that is after the last time.
+    settle_ns: Option<u64>,
+    settle_pause_ns: u64,
+    /// Whether anything has happened since the lane last settled.
+    was_busy: bool,
+    /// When memory of the lane's own arena goes back, if nothing happens until then.
+    trim_ns: Option<u64>,
 }
 
 impl Lane {
@@ -171,6 +179,10 @@ impl Lane {
             completions: Vec::new(),
             scratch: Scratch::default(),
             gone: Vec::new(),
+            settle_ns: None,
+            settle_pause_ns: 0,
+            was_busy: false,
+            trim_ns: None,
             setup,
         })
     }
@@ -186,6 +198,7 @@ impl Lane {
             busy |= self.tidy();
             if busy {
                 idle_turns = 0;
+                self.was_busy = true;
                 continue;
             }
             idle_turns = idle_turns.wrapping_add(1);
@@ -195,6 +208,10 @@ impl Lane {
                 self.now_ns = idle_since_ns;
             } else if idle_turns.is_multiple_of(TURNS_PER_CLOCK) {
                 self.now_ns = monotonic_ns();
+                let due = |time: Option<u64>| time.is_some_and(|due_ns| due_ns <= self.now_ns);
+                if due(self.settle_ns) || due(self.trim_ns) {
+                    self.settle();
+                }
             }
             let parks = match self.setup.wait {
                 WaitStrategy::Spin => false,
@@ -343,9 +360,14 @@ impl Lane {
         let Some(target) = self.executors[start.executor.0 as usize].as_mut() else {
             return Ok(());
         };
-        target.push(request)?;
-        target.started.channel.ring_bell();
-        self.started_ahead = Some(start);
+        match target.push(request) {
+            Ok(()) => {
+                target.started.channel.ring_bell();
+                self.started_ahead = Some(start);
+            }
+            Err(error) if start.executor.0 == place => return Err(error),
+            Err(error) => self.end_executor(start.executor.0, &error.to_string()),
+        }
         Ok(())
     }
 
@@ -413,7 +435,21 @@ impl Lane {
     fn completed(&mut self, id: ExecutorId, activation: u32) -> Result<(), ExecutorError> {
         let now_ns = self.event_ns();
         let outputs = &self.scratch.outputs;
-        Ok(self.core.completed(now_ns, id, activation, outputs)?)
+        match self.core.completed(now_ns, id, activation, outputs) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.return_outputs(id.0);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Nobody takes charge of what was read of a completion that is not believed.
+    #[cold]
+    fn return_outputs(&mut self, place: u32) {
+        if let Some(executor) = self.executors[place as usize].as_mut() {
+            executors::return_outputs(executor, &mut self.segments, &mut self.scratch.outputs);
+        }
     }
 
     #[inline]
@@ -464,6 +500,7 @@ impl Lane {
                     self.report(report);
                 }
                 self.act();
+                self.unmap_gone();
             }
         }
     }
@@ -692,42 +729,19 @@ impl Lane {
         }
     }
 
-    /// What can wait until there is nothing else to do.
-    fn settle(&mut self) {
-        for index in 0..self.polled.len() {
-            let Some(place) = self.polled.get(index).copied() else {
-                break;
-            };
-            let Some(executor) = self.executors[place as usize].as_mut() else {
-                continue;
-            };
-            if executor.has_released()
-                && let Err(error) = executor.flush_released(true)
-            {
-                self.end_executor(place, &error.to_string());
-                self.act();
-            }
-        }
-        if !self.reports.is_empty() {
-            self.flush_reports();
-        }
-        self.publish();
-    }
-
     fn park(&mut self) {
         self.set_parked(true);
         // Look once more: what was published before the flag was seen rings no bell.
         let work = !self.setup.commands.is_empty() || self.has_completion();
         if !work {
             let timeout = self
-                .core
-                .next_timer_ns()
+                .next_due_ns()
                 .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
             let mut completions = std::mem::take(&mut self.completions);
             self.setup.counters.parks.add(1);
             self.driver.wait(timeout, &mut completions);
             self.set_parked(false);
-            self.take_in(completions);
+            self.was_busy |= self.take_in(completions);
             if timeout.is_some() {
                 self.now_ns = monotonic_ns();
             }

@@ -26,7 +26,7 @@ impl Mapping {
         }
     }
 
-    fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         match self {
             Self::Executor(segment) => segment.length(),
             Self::Own(segment) => segment.length(),

@@ -6,7 +6,7 @@
 use crate::lane::command::StartedExecutor;
 use crate::worker::warden::ExecutorSpec;
 use faasstore::binding::{ABI_VERSION, Hello, Welcome};
-use faasstore::channel::{ChannelError, EngineChannel};
+use faasstore::channel::{ChannelError, EngineChannel, HALF_BYTES_MAX};
 use faasstore::segment::{SegmentReader, SegmentWriter};
 use faasstore::socket::{Received, Socket, SocketError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -232,12 +232,12 @@ impl Newcomer {
             segment: own,
             doorbell,
         } = self;
-        let channel = SegmentReader::open(segment)
+        let channel = SegmentReader::open_at_most(segment, HALF_BYTES_MAX)
             .map_err(ChannelError::from)
             .and_then(|half| EngineChannel::connect(Arc::new(own), half, spec.seat.wait))
             .map_err(|source| StartError::Channel { file, source })?;
         let (deployment, executable) = (spec.deployment, spec.executable);
-        let cpu = Some(spec.seat.cpu);
+        let (cpu, arena_bytes_max) = (Some(spec.seat.cpu), spec.arena_bytes_max);
         Ok((
             spec.lane,
             StartedExecutor {
@@ -249,6 +249,7 @@ impl Newcomer {
                 channel,
                 socket,
                 doorbell,
+                arena_bytes_max,
             },
         ))
     }

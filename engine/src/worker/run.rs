@@ -36,6 +36,9 @@ use tokio::sync::{Notify, oneshot};
 /// Descriptors without which a worker could start nothing: it has about thirty itself, and each executor and connection
 /// takes some.
 const DESCRIPTORS_MIN: u64 = 128;
+/// Descriptors that a worker and its executors may have, if the hard limit allows it: one for each of the mappings that
+/// the kernel grants a process.
+const DESCRIPTORS_WANTED: u64 = 1 << 16;
 
 /// Why a driver is used that was named.
 const AS_TOLD: &str = "as --driver or FAASFLOW_DRIVER says";
@@ -186,16 +189,19 @@ fn choose_driver(
     Ok(DriverStatus { kind, reason })
 }
 
-/// Makes sure that there are descriptors to start with: runtimes panic where they get none.
+/// Raises the soft limit on descriptors, for this process and its executors: each segment and each connection takes one,
+/// and the usual limit is one for programs that use `select`. There must be some to start with: runtimes panic where they
+/// get none.
 fn allow_descriptors() -> Result<(), StartupError> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)?;
-    if soft >= DESCRIPTORS_MIN {
-        return Ok(());
-    }
     if hard < DESCRIPTORS_MIN {
         return Err(StartupError::Descriptors { limit: hard });
     }
-    Ok(setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS_MIN, hard).map_err(io::Error::from)?)
+    let wanted = hard.min(DESCRIPTORS_WANTED);
+    if soft >= wanted {
+        return Ok(());
+    }
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_err(io::Error::from)?)
 }
 
 fn bind_to(cpus: &[u32]) -> nix::Result<()> {
@@ -409,5 +415,19 @@ impl Control {
         if let Err(error) = said {
             tracing::warn!("cannot say `ready` on standard output: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_raises_its_soft_limit_on_descriptors_to_the_hard_one_within_bounds() {
+        let limits = || getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let (_, hard) = limits();
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(1024), hard).unwrap();
+        allow_descriptors().unwrap();
+        assert_eq!(limits(), (hard.min(DESCRIPTORS_WANTED), hard));
     }
 }

@@ -11,14 +11,14 @@ use super::input::{InputBuffer, Inputs};
 use super::mappings::{MappingError, Mappings};
 use super::output::Outputs;
 use crate::arena::{Arena, ArenaError};
-use crate::binding::{Announce, NodeBinding};
+use crate::binding::{Announce, Announced, NodeBinding};
 use crate::channel::ExecutorChannel;
 use crate::descriptor::{
     Activate, DescriptorError, FailureCode, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
     Request, decode_request, encode_done, encode_failed, encode_retire,
 };
 use crate::ring::{PushError, RingError};
-use crate::socket::{Socket, SocketError};
+use crate::socket::{DESCRIPTORS_MAX, Socket, SocketError};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -26,6 +26,8 @@ use thiserror::Error as ThisError;
 
 /// How long an executor is idle before it gives memory back: long against the pauses of a busy workflow.
 const IDLE_BEFORE_TRIM: Duration = Duration::from_secs(1);
+/// How long an idle executor sleeps, at most, while payloads of its own are held: they come back without a bell.
+const PAUSE_MAX: Duration = Duration::from_secs(64);
 /// How long the engine may leave an announcement unread.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -141,13 +143,18 @@ impl Executor {
     }
 
     fn wait(&mut self) -> Result<(), ExecutorError> {
-        if self.channel.wait(Some(IDLE_BEFORE_TRIM)) {
-            return Ok(());
+        let mut pause = IDLE_BEFORE_TRIM;
+        while !self.channel.wait(Some(pause)) {
+            for (segment, generation) in self.outputs.arena.trim(self.arena_bytes_kept) {
+                self.retire(segment, generation)?;
+            }
+            if self.outputs.arena.bytes_leased() == 0 {
+                self.channel.wait(None);
+                break;
+            }
+            // What is still held comes back without a bell: this side looks for it, ever more seldom.
+            pause = (pause * 2).min(PAUSE_MAX);
         }
-        for (segment, generation) in self.outputs.arena.trim(self.arena_bytes_kept) {
-            self.retire(segment, generation)?;
-        }
-        self.channel.wait(None);
         Ok(())
     }
 
@@ -242,13 +249,18 @@ impl Executor {
         for (segment, generation) in self.outputs.arena.retired_segments() {
             self.retire(segment, generation)?;
         }
-        for new in self.outputs.arena.new_segments() {
-            let announce = Announce {
+        let fresh = self.outputs.arena.new_segments();
+        for fresh in fresh.chunks(DESCRIPTORS_MAX) {
+            let announced = fresh.iter().map(|new| Announced {
                 segment: new.index,
                 generation: new.generation,
+            });
+            let announce = Announce {
+                segments: announced.collect(),
             };
+            let descriptors: Vec<_> = fresh.iter().map(|new| new.segment.fd()).collect();
             self.socket
-                .send(&announce, &[new.segment.fd()], ANNOUNCE_TIMEOUT)?;
+                .send(&announce, &descriptors, ANNOUNCE_TIMEOUT)?;
         }
         Ok(())
     }

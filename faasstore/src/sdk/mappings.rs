@@ -3,10 +3,11 @@
 //! The engine announces a segment over the socket before a request names it; the socket is read only when a request
 //! names one that is not mapped yet, so that the warm path never enters the kernel.
 
-use crate::binding::Announce;
+use crate::binding::{Announce, Announced};
 use crate::descriptor::PayloadRef;
 use crate::segment::{SegmentError, SegmentReader};
 use crate::socket::{Received, Socket, SocketError};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -30,10 +31,10 @@ pub(super) enum MappingError {
         generation: u32,
         source: SegmentError,
     },
-    #[error(
-        "segment {segment} was announced with {descriptors} descriptors, where 1 and a segment below {SEGMENTS_MAX} are expected"
-    )]
-    Announce { segment: u32, descriptors: usize },
+    #[error("{segments} segments were announced with {descriptors} descriptors")]
+    Descriptors { segments: usize, descriptors: usize },
+    #[error("segment {segment} was announced, where one below {SEGMENTS_MAX} is expected")]
+    Slot { segment: u32 },
     #[error("{} bytes at {} are beyond the end of segment {}.{}", .0.length, .0.offset, .0.segment, .0.generation)]
     Range(PayloadRef),
 }
@@ -102,20 +103,27 @@ impl Mappings {
 
     fn take(&mut self, received: Received<Announce>) -> Result<(), MappingError> {
         let Received {
-            message: Announce {
-                segment,
-                generation,
-            },
-            mut descriptors,
+            message: Announce { segments },
+            descriptors,
         } = received;
-        let count = descriptors.len();
-        let (Some(descriptor), true) = (descriptors.pop(), count == 1 && segment < SEGMENTS_MAX)
-        else {
-            return Err(MappingError::Announce {
-                segment,
-                descriptors: count,
+        if segments.len() != descriptors.len() {
+            return Err(MappingError::Descriptors {
+                segments: segments.len(),
+                descriptors: descriptors.len(),
             });
-        };
+        }
+        let mut announced = segments.into_iter().zip(descriptors);
+        announced.try_for_each(|(announced, descriptor)| self.open(announced, descriptor))
+    }
+
+    fn open(&mut self, announced: Announced, descriptor: OwnedFd) -> Result<(), MappingError> {
+        let Announced {
+            segment,
+            generation,
+        } = announced;
+        if segment >= SEGMENTS_MAX {
+            return Err(MappingError::Slot { segment });
+        }
         let reader = SegmentReader::open(descriptor);
         let reader = reader.map_err(|source| MappingError::NotMapped {
             segment,

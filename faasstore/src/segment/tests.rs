@@ -227,6 +227,39 @@ fn a_descriptor_of_an_impossible_size_is_refused() {
 }
 
 #[test]
+fn a_descriptor_without_all_of_its_pages_is_refused() {
+    for holes in [BYTES, 4096] {
+        let file =
+            memfd_create("test", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap();
+        ftruncate(&file, BYTES as i64).unwrap();
+        if holes < BYTES {
+            allocate(&file, BYTES - holes).unwrap();
+        }
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
+        let error = SegmentReader::open(file).unwrap_err();
+        assert!(
+            matches!(error, SegmentError::Sparse { bytes: BYTES, allocated } if allocated == BYTES - holes),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_segment_that_is_larger_than_it_may_be_is_refused_and_one_that_is_not_is_read() {
+    let (_writer, received) = shared();
+    for open in [SegmentReader::open_at_most, SegmentReader::open_lazily] {
+        let received = || received.try_clone().unwrap();
+        let reader = open(received(), BYTES).unwrap();
+        assert_eq!(reader.read(0, 9), Some(&b"as it was"[..]));
+        let error = open(received(), BYTES - 1).unwrap_err();
+        assert!(
+            matches!(error, SegmentError::TooLarge { bytes: BYTES, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_descriptor_that_is_no_memfd_is_refused() {
     let error = SegmentReader::open(File::open("/dev/zero").unwrap().into()).unwrap_err();
     assert!(matches!(error, SegmentError::NoSegment { .. }), "{error}");

@@ -1,7 +1,7 @@
 //! The socket's promises, with both ends in one process.
 
 use super::*;
-use crate::binding::{Kind, NodeBinding, Port, WaitStrategy};
+use crate::binding::{Announced, Kind, NodeBinding, Port, WaitStrategy};
 use std::os::fd::AsRawFd;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -93,13 +93,20 @@ fn nothing_to_receive_is_not_an_error_and_a_deadline_is() {
     ));
 }
 
-#[test]
-fn a_full_socket_delays_and_then_refuses() {
-    let (one, _other) = Socket::pair().unwrap();
-    let announce = Announce {
+fn announce() -> Announce {
+    let segment = Announced {
         segment: 1,
         generation: 2,
     };
+    Announce {
+        segments: vec![segment],
+    }
+}
+
+#[test]
+fn a_full_socket_delays_and_then_refuses() {
+    let (one, _other) = Socket::pair().unwrap();
+    let announce = announce();
     let refused =
         (0..100_000).find_map(|_| one.send(&announce, &[], Duration::from_millis(1)).err());
     assert!(matches!(refused, Some(SocketError::Timeout { .. })));
@@ -108,10 +115,7 @@ fn a_full_socket_delays_and_then_refuses() {
 #[test]
 fn the_other_sides_end_is_told() {
     let (one, other) = Socket::pair().unwrap();
-    let announce = Announce {
-        segment: 1,
-        generation: 2,
-    };
+    let announce = announce();
     other.send(&announce, &[], SOON).unwrap();
     drop(other);
     assert_eq!(
@@ -192,10 +196,7 @@ fn whatever_is_wrong_with_a_datagram_is_named() {
         "longer than a datagram may be"
     );
 
-    let announce = Announce {
-        segment: 1,
-        generation: 2,
-    };
+    let announce = announce();
     one.send(&announce, &[], SOON).unwrap();
     assert_eq!(
         other.receive::<Announce>(SOON).unwrap().message,

@@ -2,8 +2,8 @@
 
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::{
-    ABI_VERSION, Announce, Hello, Kind, NodeBinding, Port, WORKER_PID_VARIABLE, WaitStrategy,
-    Welcome,
+    ABI_VERSION, Announce, Announced, Hello, Kind, NodeBinding, Port, WORKER_PID_VARIABLE,
+    WaitStrategy, Welcome,
 };
 use faasstore::channel::EngineChannel;
 use faasstore::descriptor::{
@@ -235,10 +235,11 @@ impl Engine {
             length,
         } = self.arena.commit(reservation, bytes.len() as u64);
         for new in self.arena.new_segments() {
-            let announce = Announce {
+            let segments = vec![Announced {
                 segment: new.index,
                 generation: new.generation,
-            };
+            }];
+            let announce = Announce { segments };
             self.socket
                 .send(&announce, &[new.segment.fd()], PATIENCE)
                 .unwrap();
@@ -355,11 +356,13 @@ impl Engine {
         while !self.outputs.contains_key(&key) {
             let Received {
                 message,
-                mut descriptors,
+                descriptors,
             } = self.socket.receive::<Announce>(PATIENCE).unwrap();
-            let reader = SegmentReader::open(descriptors.pop().unwrap()).unwrap();
-            self.outputs
-                .insert((message.segment, message.generation), reader);
+            for (segment, descriptor) in message.segments.iter().zip(descriptors) {
+                let reader = SegmentReader::open(descriptor).unwrap();
+                self.outputs
+                    .insert((segment.segment, segment.generation), reader);
+            }
         }
         self.outputs[&key].read(range.offset, range.length).unwrap()
     }

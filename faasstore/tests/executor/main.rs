@@ -7,12 +7,12 @@ mod engine;
 use engine::{ARENA_BYTES_MAX, Engine, PATIENCE, SEGMENT_BYTES, executable, greet, nodes};
 use faasstore::binding::WaitStrategy::{Adaptive, Park, Spin};
 use faasstore::descriptor::{
-    Completion, Message, OutputRef, PayloadRef, encode_stop, encode_unmap,
+    Completion, Message, OutputRef, PayloadRef, encode_release, encode_stop, encode_unmap,
 };
 use rkyv::rancor::Error;
 use rkyv::{Archive, Deserialize, Serialize};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Archive, Serialize, Deserialize)]
 struct Shape {
@@ -368,6 +368,27 @@ fn an_idle_executor_gives_its_memory_back() {
         Completion::Retire { generation: 0, .. }
     ));
     assert!(engine.call("upper", &[input]).is_ok(), "and works on");
+}
+
+#[test]
+fn an_executor_that_sleeps_gives_back_what_was_held_for_longer_than_it_was_awake() {
+    let mut engine = Engine::start(Park);
+    let input = engine.payload(&vec![b'x'; SEGMENT_BYTES as usize]);
+    let mut outputs = engine.call("upper", &[input]).unwrap();
+    outputs.extend(engine.call("upper", &[input]).unwrap());
+    // It has been idle, found everything in use, and sleeps again.
+    std::thread::sleep(Duration::from_millis(1500));
+    for output in outputs {
+        let OutputRef::Own(range) = output else {
+            panic!("a range of its own: {output:?}");
+        };
+        let release = Message::written(|message| encode_release(message, &[range]));
+        engine.channel.push(&release).unwrap(); // no bell
+    }
+    assert!(matches!(
+        engine.completion().0,
+        Completion::Retire { generation: 0, .. }
+    ));
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use super::{Executor, ExecutorError, OutputLimits};
 use crate::core::{Core, ExecutorId, Output, Piece};
 use crate::lane::segments::{Released, Segments};
-use faasstore::binding::Kind;
-use faasstore::descriptor::{ArenaRange, OutputRef, TABLE_ENTRY_BYTES};
+use faasstore::binding::{Kind, VALUE_BYTES_MAX};
+use faasstore::descriptor::{ArenaRange, DescriptorError, OutputRef, TABLE_ENTRY_BYTES};
 
-/// Reads the outputs of a completion. `Some` names a limit that they exceed: then those read so far are to be returned.
+/// Reads the outputs of a completion. `Some` names a limit that they exceed: then, as after an error, those read so far are
+/// to be returned.
 #[inline]
 pub(super) fn read_outputs(
     executor: &mut Executor,
@@ -40,13 +41,30 @@ pub(super) fn read_outputs(
         }
         .into());
     }
+    let mut excess = None;
     for (output, kind) in refs.iter().zip(kinds) {
         let output = match (kind, *output) {
+            (Kind::List, OutputRef::Own(range)) if items(range) > limits.items_max => {
+                excess.get_or_insert_with(|| {
+                    format!(
+                        "it returned a list of {} items, above the limit of {}: raise items_max, or batch the items",
+                        items(range),
+                        limits.items_max
+                    )
+                });
+                give_back_list(executor, id.0, segments, range)?;
+                Output::List(Vec::new())
+            }
             (Kind::List, OutputRef::Own(range)) => {
                 let items = read_table(executor, id.0, segments, range, limits.items_max)?;
                 let mut pieces = Vec::with_capacity(items.len());
-                for item in items {
+                let read = items.into_iter().try_for_each(|item| {
                     pieces.push(piece(executor, id.0, segments, item)?);
+                    Ok(())
+                });
+                if read.is_err() {
+                    outputs.push(Output::List(pieces));
+                    return read.map(|()| None);
                 }
                 Output::List(pieces)
             }
@@ -56,12 +74,18 @@ pub(super) fn read_outputs(
             }
             (Kind::Bytes | Kind::Value, one) => Output::One(piece(executor, id.0, segments, one)?),
         };
+        excess = excess.or_else(|| too_large(kind, &output, limits));
         outputs.push(output);
     }
-    Ok(outputs.iter().find_map(|output| excess(output, limits)))
+    Ok(excess)
 }
 
-fn excess(output: &Output, limits: OutputLimits) -> Option<String> {
+/// Items of the list that this table holds.
+fn items(table: ArenaRange) -> u64 {
+    table.length / TABLE_ENTRY_BYTES
+}
+
+fn too_large(kind: Kind, output: &Output, limits: OutputLimits) -> Option<String> {
     let pieces = match output {
         Output::One(piece) => std::slice::from_ref(piece),
         Output::List(pieces) => pieces,
@@ -72,6 +96,11 @@ fn excess(output: &Output, limits: OutputLimits) -> Option<String> {
         Piece::Alias { length, .. } => *length,
     });
     let largest = largest.max().unwrap_or(0);
+    if kind == Kind::Value && largest > VALUE_BYTES_MAX as u64 {
+        return Some(format!(
+            "it returned a value of {largest} bytes, above the limit of {VALUE_BYTES_MAX}: declare it as bytes"
+        ));
+    }
     (largest > limits.payload_bytes_max).then(|| {
         format!(
             "it returned a payload of {largest} bytes, above the limit of {}",
@@ -113,37 +142,66 @@ fn read_table(
     range: ArenaRange,
     entries_max: u64,
 ) -> Result<Vec<OutputRef>, ExecutorError> {
-    let ArenaRange {
-        segment,
-        offset,
-        length,
-        ..
-    } = range;
-    let beyond = ExecutorError::Range {
-        segment,
-        offset,
-        length,
-    };
-    if length % TABLE_ENTRY_BYTES != 0 || length / TABLE_ENTRY_BYTES > entries_max {
-        return Err(beyond);
+    if items(range) > entries_max {
+        return Err(beyond(range));
+    }
+    let entries = entries(executor, place, segments, range)?;
+    let entries = entries.collect::<Result<Vec<_>, _>>()?;
+    executor.give_back(range);
+    Ok(entries)
+}
+
+/// Gives back a list of more items than the lane takes in: its table, and what the items have of their own.
+#[cold]
+fn give_back_list(
+    executor: &mut Executor,
+    place: u32,
+    segments: &mut Segments,
+    range: ArenaRange,
+) -> Result<(), ExecutorError> {
+    for entry in entries(executor, place, segments, range)? {
+        match entry? {
+            OutputRef::Own(item) if item.length > 0 => executor.give_back(item),
+            OutputRef::Own(_) | OutputRef::Empty | OutputRef::Alias { .. } => {}
+        }
+    }
+    executor.give_back(range);
+    Ok(())
+}
+
+/// The entries of a table of outputs, each copied once.
+fn entries<'s>(
+    executor: &mut Executor,
+    place: u32,
+    segments: &'s mut Segments,
+    range: ArenaRange,
+) -> Result<impl Iterator<Item = Result<OutputRef, DescriptorError>> + use<'s>, ExecutorError> {
+    if !range.length.is_multiple_of(TABLE_ENTRY_BYTES) {
+        return Err(beyond(range));
     }
     let slot = executor.slot_of(place, range.segment, range.generation, segments)?;
     let bytes = segments
         .mapping(slot)
-        .and_then(|mapping| mapping.read(offset, length))
-        .ok_or(beyond)?;
-    let mut entries = Vec::with_capacity((length / TABLE_ENTRY_BYTES) as usize);
-    for entry in bytes.chunks_exact(TABLE_ENTRY_BYTES as usize) {
+        .and_then(|mapping| mapping.read(range.offset, range.length))
+        .ok_or(beyond(range))?;
+    let entries = bytes.chunks_exact(TABLE_ENTRY_BYTES as usize);
+    Ok(entries.map(|entry| {
         let mut words = [0; 3];
         for (word, bytes) in words.iter_mut().zip(entry.chunks_exact(8)) {
             let mut copy = [0; 8];
             copy.copy_from_slice(bytes);
             *word = u64::from_le_bytes(copy);
         }
-        entries.push(OutputRef::from_words(words)?);
+        OutputRef::from_words(words)
+    }))
+}
+
+fn beyond(range: ArenaRange) -> ExecutorError {
+    ExecutorError::Range {
+        segment: range.segment,
+        offset: range.offset,
+        length: range.length,
     }
-    executor.give_back(range);
-    Ok(entries)
 }
 
 /// Longest text of a failure that is passed on.

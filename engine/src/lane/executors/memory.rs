@@ -1,0 +1,244 @@
+//! What a lane and an executor tell each other of memory: segments announced and gone, ranges that are free again.
+//!
+//! Announcements travel over the socket before anything names what they announce. What is free again, and what has gone,
+//! travels in the request ring, but never in the room that a request needs: what finds none waits here, and is sent when
+//! the executor has read.
+
+use super::{Executor, ExecutorError, find, unpushed};
+use crate::lane::segments::{Gone, Mapping, Owner, Segments};
+use faasstore::binding::{Announce, Announced};
+use faasstore::descriptor::{self, ArenaRange, PayloadRef};
+use faasstore::segment::{SegmentError, SegmentReader};
+use faasstore::socket::{DESCRIPTORS_MAX, Received};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages about memory that an executor is sent for each ringing of its bell: it need not know at once, but a ring that
+/// is never read would fill, and what lies unread in it cannot be used again.
+const MESSAGES_PER_BELL: u32 = 64;
+
+/// Announced segments that are read for one that a completion names: more than a process can map, so that it is among
+/// them.
+const ANNOUNCED_MAX: usize = 1 << 16;
+
+/// The largest page that any machine has.
+const PAGE_BYTES_MAX: u64 = 64 << 10;
+
+/// How long an executor's socket may be too full to tell it of a segment. It reads its socket before it runs what names
+/// the segment, so a full socket means an executor that does not read.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_millis(100);
+
+impl Executor {
+    /// Takes in segments that the executor has announced, up to the one that it named.
+    #[cold]
+    pub(super) fn read_announcements(
+        &mut self,
+        place: u32,
+        index: u32,
+        generation: u32,
+        segments: &mut Segments,
+    ) -> Result<u32, ExecutorError> {
+        let mut read = 0;
+        while read < ANNOUNCED_MAX {
+            let Some(received) = self.started.socket.try_receive::<Announce>()? else {
+                break;
+            };
+            read += received.message.segments.len().max(1);
+            self.take_announcement(place, received, segments)?;
+            if let Some(slot) = find(&self.arena, index, generation) {
+                return Ok(slot);
+            }
+        }
+        Err(ExecutorError::Segment {
+            segment: index,
+            generation,
+        })
+    }
+
+    fn take_announcement(
+        &mut self,
+        place: u32,
+        received: Received<Announce>,
+        segments: &mut Segments,
+    ) -> Result<(), ExecutorError> {
+        let Received {
+            message: Announce {
+                segments: announced,
+            },
+            descriptors,
+        } = received;
+        if announced.len() != descriptors.len() {
+            return Err(ExecutorError::Descriptors {
+                segments: announced.len(),
+                descriptors: descriptors.len(),
+            });
+        }
+        let mut announced = announced.into_iter().zip(descriptors);
+        announced.try_for_each(|(announced, descriptor)| {
+            self.take_segment(place, announced, descriptor, segments)
+        })
+    }
+
+    fn take_segment(
+        &mut self,
+        place: u32,
+        announced: Announced,
+        descriptor: OwnedFd,
+        segments: &mut Segments,
+    ) -> Result<(), ExecutorError> {
+        let Announced {
+            segment: index,
+            generation,
+        } = announced;
+        if self.arena.iter().any(|known| known.0 == index) {
+            return Err(ExecutorError::AnnouncedTwice { segment: index });
+        }
+        // Its last segment may have been rounded up to a page, of whatever size pages are.
+        let max = self.started.arena_bytes_max;
+        let left = max.saturating_add(PAGE_BYTES_MAX) - self.arena_bytes;
+        let reader = match SegmentReader::open_lazily(descriptor, left) {
+            Err(SegmentError::TooLarge { bytes, .. }) => {
+                let bytes = self.arena_bytes.saturating_add(bytes);
+                return Err(ExecutorError::ArenaBytes { bytes, max });
+            }
+            opened => opened?,
+        };
+        self.arena_bytes += reader.length();
+        let mapping = Mapping::Executor(Arc::new(reader));
+        let slot = segments.add(mapping, Owner::Executor(place), index, generation);
+        self.arena.push((index, generation, slot));
+        Ok(())
+    }
+
+    /// Forgets a segment that the executor has retired.
+    pub(super) fn retire(
+        &mut self,
+        place: u32,
+        index: u32,
+        generation: u32,
+        segments: &mut Segments,
+    ) -> Result<Gone, ExecutorError> {
+        let slot = self.slot_of(place, index, generation, segments)?;
+        let bytes = segments.mapping(slot).map_or(0, Mapping::length);
+        let gone = segments
+            .retire(slot)
+            .ok_or(ExecutorError::Retired { segment: index })?;
+        self.arena.retain(|known| known.2 != slot);
+        self.arena_bytes -= bytes;
+        Ok(gone)
+    }
+
+    /// Queues a free range for its way back.
+    pub(crate) fn give_back(&mut self, range: ArenaRange) {
+        self.released.push(range);
+    }
+
+    /// Queues a segment that has gone, to be unmapped.
+    pub(crate) fn unmap(&mut self, slot: u32, generation: u32) {
+        self.unmaps.push((slot, generation));
+    }
+
+    /// Tells the executor of ranges that are free again: of two or more now, of a last one if `all`. What its ring has no
+    /// room for waits for the next time.
+    #[inline]
+    pub(crate) fn flush_released(&mut self, all: bool) -> Result<(), ExecutorError> {
+        while self.released.len() >= 2 || (all && !self.released.is_empty()) {
+            let first = self.released.len().saturating_sub(2);
+            descriptor::encode_release(&mut self.outgoing, &self.released[first..]);
+            if !self.push_unhurried()? {
+                return Ok(());
+            }
+            self.released.truncate(first);
+        }
+        Ok(())
+    }
+
+    /// Tells the executor of segments that have gone, as [`Executor::flush_released`] of ranges.
+    pub(crate) fn flush_unmaps(&mut self) -> Result<(), ExecutorError> {
+        while let Some(&(slot, generation)) = self.unmaps.last() {
+            descriptor::encode_unmap(&mut self.outgoing, slot, generation);
+            if !self.push_unhurried()? {
+                return Ok(());
+            }
+            self.unmap_unrung = true;
+            self.unmaps.pop();
+        }
+        Ok(())
+    }
+
+    /// Messages about memory that wait for room in the ring, or ranges for company.
+    pub(crate) fn unsent(&self) -> usize {
+        self.released.len().div_ceil(2) + self.unmaps.len()
+    }
+
+    /// Sends all that it can about memory. An executor that sleeps is woken for what its ring had no room for, and for a
+    /// segment that has gone, whose memory is whoever's once it is unmapped.
+    pub(crate) fn settle(&mut self) -> Result<(), ExecutorError> {
+        if self.unsent() == 0 && !self.unmap_unrung {
+            return Ok(());
+        }
+        self.flush_released(true)?;
+        self.flush_unmaps()?;
+        if self.unsent() > 0 || self.unmap_unrung {
+            self.ring_for_memory();
+        }
+        Ok(())
+    }
+
+    fn ring_for_memory(&mut self) {
+        (self.unrung, self.unmap_unrung) = (0, false);
+        self.started.channel.ring_bell();
+    }
+
+    /// Pushes what is in `outgoing` if there is room to spare; false if not.
+    #[inline]
+    fn push_unhurried(&mut self) -> Result<bool, ExecutorError> {
+        let pushed = self
+            .started
+            .channel
+            .push_if_room(&self.outgoing)
+            .map_err(unpushed)?;
+        self.unrung += 1;
+        if self.unrung >= MESSAGES_PER_BELL {
+            self.ring_for_memory();
+        }
+        Ok(pushed)
+    }
+
+    /// Has the executor told of the segment in which a range lies, with [`Executor::announce`].
+    #[inline]
+    pub(super) fn tell(&mut self, place: u32, range: &PayloadRef, segments: &mut Segments) {
+        if range.is_range() && segments.tell(range.segment, place) {
+            self.untold.push(Announced {
+                segment: range.segment,
+                generation: range.generation,
+            });
+        }
+    }
+
+    /// Makes sure that the executor can map all that the next request names.
+    #[inline]
+    pub(super) fn announce(&mut self, segments: &Segments) -> Result<(), ExecutorError> {
+        if self.untold.is_empty() {
+            return Ok(());
+        }
+        self.announce_untold(segments)
+    }
+
+    #[cold]
+    fn announce_untold(&mut self, segments: &Segments) -> Result<(), ExecutorError> {
+        let untold = std::mem::take(&mut self.untold);
+        for untold in untold.chunks(DESCRIPTORS_MAX) {
+            let known = untold.iter().filter_map(|announced| {
+                let mapping = segments.mapping(announced.segment)?;
+                Some((*announced, mapping.fd()))
+            });
+            let (segments, descriptors): (Vec<_>, Vec<_>) = known.unzip();
+            self.started
+                .socket
+                .send(&Announce { segments }, &descriptors, ANNOUNCE_TIMEOUT)?;
+        }
+        Ok(())
+    }
+}

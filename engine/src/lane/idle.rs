@@ -1,0 +1,88 @@
+//! What a lane does when it has nothing else to do: what could wait, once, and what has to be tried again later.
+
+use super::{LANE_SEGMENT_BYTES, Lane, executors, monotonic_ns};
+
+/// How long a lane is idle before its own arena gives memory back, as executors do.
+const IDLE_BEFORE_TRIM_NS: u64 = 1_000_000_000;
+/// Pauses before executors whose rings were full are told of memory again.
+const SETTLE_PAUSE_MIN_NS: u64 = 1_000_000;
+const SETTLE_PAUSE_MAX_NS: u64 = 1_000_000_000;
+
+impl Lane {
+    /// What can wait until there is nothing else to do.
+    pub(super) fn settle(&mut self) {
+        self.trim_when_idle();
+        let (mut unsent_before, mut unsent) = (0, 0);
+        for index in 0..self.polled.len() {
+            let Some(place) = self.polled.get(index).copied() else {
+                break;
+            };
+            let Some(executor) = self.executors[place as usize].as_mut() else {
+                continue;
+            };
+            unsent_before += executor.unsent();
+            if let Err(error) = executor.settle() {
+                self.end_executor(place, &error.to_string());
+                self.act();
+                continue;
+            }
+            unsent += executor.unsent();
+        }
+        self.settle_again_if(unsent, unsent < unsent_before);
+        if !self.reports.is_empty() {
+            self.flush_reports();
+        }
+        self.publish();
+    }
+
+    /// Messages about memory that an executor's ring had no room for are tried again soon, if it reads, and ever later, if it
+    /// does not: one that runs a function will be heard of when that ends.
+    #[inline]
+    fn settle_again_if(&mut self, unsent: usize, progress: bool) {
+        if unsent == 0 {
+            (self.settle_ns, self.settle_pause_ns) = (None, 0);
+            return;
+        }
+        self.setup.counters.memory_backlogs.add(1);
+        let now_ns = monotonic_ns();
+        if progress {
+            self.settle_pause_ns = 0;
+        } else if self.settle_ns.is_some_and(|due_ns| now_ns < due_ns) {
+            return;
+        }
+        let longer_ns = self.settle_pause_ns * 2;
+        self.settle_pause_ns = longer_ns.clamp(SETTLE_PAUSE_MIN_NS, SETTLE_PAUSE_MAX_NS);
+        self.settle_ns = Some(now_ns + self.settle_pause_ns);
+    }
+
+    /// When the lane is to be awake next though nothing happens.
+    pub(super) fn next_due_ns(&self) -> Option<u64> {
+        [self.core.next_timer_ns(), self.settle_ns, self.trim_ns]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Gives memory of the lane's own arena back to the machine when the lane has been idle for a while.
+    fn trim_when_idle(&mut self) {
+        let was_busy = std::mem::take(&mut self.was_busy);
+        if self.arena.bytes_held() <= LANE_SEGMENT_BYTES {
+            self.trim_ns = None;
+        } else if was_busy {
+            self.trim_ns = Some(monotonic_ns() + IDLE_BEFORE_TRIM_NS);
+        } else if self
+            .trim_ns
+            .take_if(|due_ns| *due_ns <= monotonic_ns())
+            .is_some()
+        {
+            // One ordinary segment is kept, if there is one; a larger one is not.
+            for keep_bytes in [LANE_SEGMENT_BYTES, 0] {
+                if self.arena.bytes_held() > LANE_SEGMENT_BYTES {
+                    let retired = self.arena.trim(keep_bytes);
+                    executors::retire_own_segments(&mut self.segments, retired, &mut self.gone);
+                }
+            }
+            self.unmap_gone();
+        }
+    }
+}
