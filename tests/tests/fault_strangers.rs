@@ -95,6 +95,16 @@ fn turned_away(mut stream: TcpStream) -> Option<String> {
 
 /// A connection that has proved the key.
 fn greeted(cluster: &Cluster, role: Role) -> TcpStream {
+    let (mut stream, expectation) = said_hello(cluster, role);
+    let (kind, body) = frame(&mut stream).expect("a welcome");
+    assert_eq!(kind, FrameKind::Welcome);
+    let welcome: Welcome = decode(&body).expect("a welcome");
+    expectation.check(&welcome).expect("the worker has the key");
+    stream
+}
+
+/// A connection that proves the key, before the worker has answered.
+fn said_hello(cluster: &Cluster, role: Role) -> (TcpStream, greeting::Expectation) {
     let mut stream = connect(cluster);
     let (_, body) = frame(&mut stream).expect("a challenge");
     let challenge: Challenge = decode(&body).expect("a challenge");
@@ -103,11 +113,7 @@ fn greeted(cluster: &Cluster, role: Role) -> TcpStream {
     let mut message = Vec::new();
     encode(&hello, &mut message);
     stream.write_all(&message).expect("it is open");
-    let (kind, body) = frame(&mut stream).expect("a welcome");
-    assert_eq!(kind, FrameKind::Welcome);
-    let welcome: Welcome = decode(&body).expect("a welcome");
-    expectation.check(&welcome).expect("the worker has the key");
-    stream
+    (stream, expectation)
 }
 
 #[track_caller]
@@ -285,6 +291,28 @@ fn truncated_and_broken_frames_end_their_own_connection_alone() {
             }
         }
         counted(cluster, &["bad_frames", "bad_control_frames"], least + bad);
+    });
+}
+
+#[test]
+fn a_peer_that_no_worker_can_be_is_refused_by_name() {
+    undisturbed(|cluster| {
+        let before = cluster.counter("a", "greetings_refused");
+        let impossible = [("c", 0), ("c", 1 << 24), ("c", u32::MAX), ("no name\n", 1)];
+        for (worker, epoch) in impossible {
+            let peer = Role::Peer {
+                worker: worker.to_owned(),
+                epoch,
+                from_lane: 0,
+                to_lane: 0,
+                next_sequence: 0,
+            };
+            let reason = turned_away(said_hello(cluster, peer).0).expect("it says why");
+            let named = [format!("{worker:?}"), format!("epoch {epoch}")];
+            assert!(named.iter().all(|word| reason.contains(word)), "{reason}");
+        }
+        let refused = cluster.counter("a", "greetings_refused") - before;
+        assert_eq!(refused, impossible.len() as u64);
     });
 }
 

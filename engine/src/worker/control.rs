@@ -5,7 +5,7 @@
 //! [`GREETING_BYTES_MAX`] bytes here, and [`GREETING_TIME_MAX`] of a place; that every refusal is counted; and that
 //! nothing a caller sends stops the worker. What deployments need is done in `worker::deploy`.
 
-use crate::greeting::{self, GreetingError};
+use crate::greeting::{self, GreetingError, WORKER_NAME_BYTES_MAX};
 use crate::lane::command::LaneCommand;
 use crate::status::{Calibration, DriverStatus};
 use crate::status::{ControlCounters, Driver};
@@ -13,12 +13,13 @@ use crate::wire::{
     self, BODY_BYTES_MAX, Challenge, Control as Request, ControlReply, Frame, FrameKind,
     GREETING_BYTES_MAX, Hello, Refused, Role, WireError, WorkerDescription,
 };
-use crate::worker::config::Config;
+use crate::worker::config::{Config, is_plain_name};
 use crate::worker::control_io::{Connection, EndSignal, Ending, FrameError, Listener};
 use crate::worker::deployments::{Deployments, executables};
 use crate::worker::lanes::LaneHandle;
 use crate::worker::links::{Caller, Links};
 use crate::worker::placement::Placement;
+use crate::worker::state::is_epoch;
 use crate::worker::warden::WardenHandle;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -73,6 +74,11 @@ enum Refusal {
     Lane { lane: u8, lanes: usize },
     #[error("this worker is named {0} too: names must be unique in a cluster")]
     Namesake(String),
+    #[error(
+        "a peer says that its name is {0:?} and its restart epoch {1}, which no worker's can be: use programs of one \
+         release"
+    )]
+    NoWorker(String, u32),
     #[error("{CONTROLS_MAX} control connections are open already; close some")]
     Crowded,
 }
@@ -276,6 +282,12 @@ impl Control {
             }
             Role::Peer { worker, .. } if *worker == self.identity.config.name => {
                 Err(Refusal::Namesake(worker.clone()))
+            }
+            // Ids of invocations are made of both, so what no worker has goes no further than this.
+            Role::Peer { worker, epoch, .. }
+                if !is_plain_name(worker, WORKER_NAME_BYTES_MAX) || !is_epoch(*epoch) =>
+            {
+                Err(Refusal::NoWorker(worker.clone(), *epoch))
             }
             Role::Control if self.controls.available_permits() == 0 => Err(Refusal::Crowded),
             _ => Ok((welcome, hello.role)),
