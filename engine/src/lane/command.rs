@@ -28,6 +28,10 @@ pub struct StartedExecutor {
     pub doorbell: OwnedFd,
 }
 
+/// Which connection of a link: those that a worker makes are numbered in the order in which it makes them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkNumber(pub u64);
+
 /// To a lane.
 #[derive(Debug)]
 pub enum LaneCommand {
@@ -59,6 +63,8 @@ pub enum LaneCommand {
         worker: String,
         /// Its lane.
         to_lane: u8,
+        /// Which connection it is: [`LaneReport::LinkLost`] repeats it.
+        number: LinkNumber,
         /// Greeted.
         socket: OwnedFd,
     },
@@ -106,6 +112,8 @@ pub enum LaneReport {
         worker: String,
         /// Its lane.
         to_lane: u8,
+        /// As in [`LaneCommand::LinkOut`].
+        number: LinkNumber,
     },
     /// Nothing of this deployment is left on this lane.
     Removed(DeploymentId),

@@ -517,11 +517,11 @@ impl Lane {
             LaneCommand::LinkOut {
                 worker,
                 to_lane,
+                number,
                 socket,
-                ..
             } => {
                 let (peers, mut parts) = self.peers();
-                peers.link_out(worker, to_lane, socket, &mut parts);
+                peers.link_out(worker, to_lane, number, socket, &mut parts);
             }
             LaneCommand::LinkIn {
                 worker,

@@ -4,7 +4,7 @@
 //! that cannot be sent fails what depended on it at once and by name, and that a payload is held until the kernel has
 //! taken its last byte.
 
-use super::command::LaneReport;
+use super::command::{LaneReport, LinkNumber};
 use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
 use super::link::{
     Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
@@ -34,6 +34,7 @@ enum Party {
     Out {
         worker: String,
         lane: u8,
+        number: LinkNumber,
     },
     /// That lane of the worker sends to this one.
     In {
@@ -144,6 +145,7 @@ impl Peers {
         &mut self,
         worker: String,
         lane: u8,
+        number: LinkNumber,
         socket: OwnedFd,
         parts: &mut Parts<'_>,
     ) {
@@ -153,7 +155,11 @@ impl Peers {
         }
         self.names.insert(key.0, worker.clone());
         if let Some(id) = self.open(
-            Party::Out { worker, lane },
+            Party::Out {
+                worker,
+                lane,
+                number,
+            },
             LinkRole::PeerOut,
             socket,
             parts,
@@ -295,7 +301,7 @@ impl Peers {
         }
         parts.driver.close(id);
         match connection.party.clone() {
-            Party::Out { worker, lane } => {
+            Party::Out { worker, lane, .. } => {
                 if self.out.get(&(worker_hash(&worker), lane)) == Some(&id) {
                     self.out.remove(&(worker_hash(&worker), lane));
                 }
@@ -323,9 +329,14 @@ impl Peers {
         self.closed.add(&counters);
         self.let_go_flushed(parts.core);
         match connection.party {
-            Party::Out { worker, lane } => Some(LaneReport::LinkLost {
+            Party::Out {
+                worker,
+                lane,
+                number,
+            } => Some(LaneReport::LinkLost {
                 worker,
                 to_lane: lane,
+                number,
             }),
             Party::In { .. } | Party::Client(_) => None,
         }
