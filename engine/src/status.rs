@@ -141,6 +141,8 @@ counters!(
         system_calls,
         /// Answers that could not be delivered, because the client was gone.
         answers_dropped,
+        /// Connections of an earlier life of a peer, which came after one of a later life.
+        stale_links_refused,
     }
 );
 

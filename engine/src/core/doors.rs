@@ -71,6 +71,10 @@ impl Doors {
         door.is_some_and(|door| door.open && door.epoch == epoch_of(id.door()))
     }
 
+    fn epoch(&self, lane: LaneKey) -> Option<u32> {
+        self.by_lane.get(&lane).map(|door| door.epoch)
+    }
+
     fn is_closed(&self, lane: LaneKey) -> bool {
         self.by_lane.get(&lane).is_some_and(|door| !door.open)
     }
@@ -110,6 +114,12 @@ impl Doors {
 }
 
 impl Core {
+    /// The latest life of a peer's lane that this lane knows of.
+    #[must_use]
+    pub fn door_epoch(&self, worker_hash: u32, lane: u8) -> Option<u32> {
+        self.doors.epoch((worker_hash, lane))
+    }
+
     /// A lane of a peer has connected. What it took before `next_sequence` is decided, as is all of its earlier lives.
     /// Should it have been connected before, [`Core::door_closed`] comes first.
     pub fn door_opened(&mut self, door: u64, next_sequence: u64) {

@@ -74,6 +74,7 @@ pub(crate) struct Peers {
     closed: Moved,
     bad_frames: u64,
     answers_dropped: u64,
+    stale_links_refused: u64,
 }
 
 /// What connections have moved together.
@@ -123,6 +124,7 @@ impl Peers {
             closed: Moved::default(),
             bad_frames: 0,
             answers_dropped: 0,
+            stale_links_refused: 0,
         }
     }
 
@@ -177,6 +179,19 @@ impl Peers {
         parts: &mut Parts<'_>,
     ) {
         let key = (worker_hash(&door.worker), door.lane);
+        // It was greeted before the later one, and has come after it. Its worker has ended since.
+        if let Some(seen) = parts.core.door_epoch(key.0, key.1)
+            && door.epoch < seen
+        {
+            self.stale_links_refused += 1;
+            let Door {
+                worker,
+                epoch,
+                lane,
+            } = door;
+            tracing::warn!(%worker, lane, epoch, seen, "a link of an earlier life of a peer is refused");
+            return;
+        }
         if let Some(earlier) = self.incoming.remove(&key) {
             self.lose(earlier, "it connected anew", parts);
         }
@@ -488,7 +503,7 @@ impl Peers {
         };
         let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
         let Some(connection) = self.connections.get_mut(&id) else {
-            return;
+            return self.unsent(body, parts.core);
         };
         let mut bodies = Bodies {
             link: &mut connection.link,
@@ -498,41 +513,45 @@ impl Peers {
         };
         let invocation = invocation.0;
         let queued = match body {
-            Outbound::Begin { report, inputs } => {
-                bodies.numbered(inputs, parts).and_then(|inputs| {
-                    bodies.queue(&wire::Begin {
-                        invocation,
-                        deployment,
-                        report,
-                        inputs,
-                    })
-                })
-            }
+            Outbound::Begin { report, inputs } => bodies.of(inputs, parts).and_then(|inputs| {
+                let begin = wire::Begin {
+                    invocation,
+                    deployment,
+                    report,
+                    inputs,
+                };
+                bodies.queue(&begin, parts)
+            }),
             Outbound::StateEvent { node, outputs } => {
-                bodies.numbered(outputs, parts).and_then(|outputs| {
-                    bodies.queue(&wire::StateEvent {
+                bodies.of(outputs, parts).and_then(|outputs| {
+                    let event = wire::StateEvent {
                         invocation,
                         deployment,
                         node,
                         outputs,
-                    })
+                    };
+                    bodies.queue(&event, parts)
                 })
             }
             Outbound::PartDone { outputs, report } => {
-                bodies.numbered(outputs, parts).and_then(|outputs| {
-                    bodies.queue(&wire::PartDone {
+                bodies.of(outputs, parts).and_then(|outputs| {
+                    let done = wire::PartDone {
                         invocation,
                         outputs,
                         report,
-                    })
+                    };
+                    bodies.queue(&done, parts)
                 })
             }
-            Outbound::PartFailed(failure) => bodies.queue(&wire::PartFailed {
-                invocation,
-                failure,
-            }),
-            Outbound::Forget => bodies.queue(&wire::Forget { invocation }),
-            Outbound::Drained => bodies.queue(&wire::Drained { deployment }),
+            Outbound::PartFailed(failure) => {
+                let failed = wire::PartFailed {
+                    invocation,
+                    failure,
+                };
+                bodies.queue(&failed, parts)
+            }
+            Outbound::Forget => bodies.queue(&wire::Forget { invocation }, parts),
+            Outbound::Drained => bodies.queue(&wire::Drained { deployment }, parts),
         };
         let begun = bodies.begun;
         self.streaming.extend(begun);
@@ -581,7 +600,7 @@ impl Peers {
             begun: Vec::new(),
         };
         let result = match result {
-            Ok(outputs) => bodies.named(outputs, parts).map(Ok),
+            Ok(outputs) => bodies.of(outputs, parts).map(Ok),
             Err(Failure::Refused {
                 worker: nobody,
                 reason,
@@ -593,13 +612,14 @@ impl Peers {
         };
         let latency_ns = parts.now_ns.saturating_sub(started_ns);
         let queued = result.and_then(|result| {
-            bodies.queue(&wire::Answer {
+            let answer = wire::Answer {
                 request,
                 invocation: invocation.0,
                 latency_ns,
                 result,
                 report,
-            })
+            };
+            bodies.queue(&answer, parts)
         });
         let begun = bodies.begun;
         self.streaming.extend(begun);
@@ -642,6 +662,7 @@ impl Peers {
         counters.bad_frames.set(self.bad_frames);
         counters.transfers_out.set(self.streams_begun);
         counters.answers_dropped.set(self.answers_dropped);
+        counters.stale_links_refused.set(self.stale_links_refused);
     }
 }
 
@@ -654,30 +675,45 @@ struct Bodies<'a> {
 }
 
 impl Bodies<'_> {
-    fn queue<T: super::link::Message>(&mut self, message: &T) -> Result<(), String> {
-        self.link.queue(message).map_err(|error| error.to_string())
+    /// Queues a message behind the payloads that it announces. If it is refused, so are they, and nobody would give
+    /// them back any more.
+    fn queue<T: super::link::Message>(
+        &mut self,
+        message: &T,
+        parts: &mut Parts<'_>,
+    ) -> Result<(), String> {
+        let Err(refused) = self.link.queue(message) else {
+            return Ok(());
+        };
+        self.begun.retain(|(token, payloads)| {
+            let goes = !refused.tokens.contains(token);
+            if !goes {
+                parts.core.let_go_all(payloads);
+            }
+            goes
+        });
+        Err(refused.to_string())
     }
 
-    fn numbered(
+    /// The bodies of a message, by number or name. If one cannot be sent, those behind it are not either, and are let
+    /// go of here.
+    fn of<K>(
         &mut self,
-        payloads: Vec<(u16, Outgoing)>,
+        payloads: Vec<(K, Outgoing)>,
         parts: &mut Parts<'_>,
-    ) -> Result<Vec<(u16, Body)>, String> {
-        payloads
-            .into_iter()
-            .map(|(number, outgoing)| Ok((number, self.body(outgoing, parts)?)))
-            .collect()
-    }
-
-    fn named(
-        &mut self,
-        payloads: Vec<(String, Outgoing)>,
-        parts: &mut Parts<'_>,
-    ) -> Result<Vec<(String, Body)>, String> {
-        payloads
-            .into_iter()
-            .map(|(name, outgoing)| Ok((name, self.body(outgoing, parts)?)))
-            .collect()
+    ) -> Result<Vec<(K, Body)>, String> {
+        let mut bodies = Vec::with_capacity(payloads.len());
+        let mut left = payloads.into_iter();
+        while let Some((key, outgoing)) = left.next() {
+            match self.body(outgoing, parts) {
+                Ok(body) => bodies.push((key, body)),
+                Err(cause) => {
+                    left.for_each(|(_, outgoing)| parts.core.let_go_all(outgoing.payloads()));
+                    return Err(cause);
+                }
+            }
+        }
+        Ok(bodies)
     }
 
     fn body(&mut self, outgoing: Outgoing, parts: &mut Parts<'_>) -> Result<Body, String> {
@@ -789,3 +825,6 @@ fn lease_own(range: ArenaRange, segments: &mut Segments) -> PayloadRef {
     slot.and_then(|slot| segments.lease(slot, range.offset, range.length))
         .unwrap_or(PayloadRef::EMPTY)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use crate::worker::placement::Placement;
 use crate::worker::state::is_epoch;
 use crate::worker::warden::WardenHandle;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub const GREETINGS_MAX: usize = 64;
 pub const GREETING_TIME_MAX: Duration = Duration::from_secs(3);
 /// Control connections at one time.
 const CONTROLS_MAX: usize = 64;
+/// Peers whose lives are remembered, gone ones included.
+const PEERS_MAX: usize = 1 << 16;
 /// How long a control connection may be idle.
 const CONTROL_IDLE_MAX: Duration = Duration::from_secs(600);
 /// How long an answer may take to be sent.
@@ -79,6 +82,19 @@ enum Refusal {
          release"
     )]
     NoWorker(String, u32),
+    #[error(
+        "this is worker {worker} with restart epoch {epoch}, but {seen} was seen here: its state folder was lost or \
+         replaced; give it a new --name"
+    )]
+    EarlierLife {
+        worker: String,
+        epoch: u32,
+        seen: u32,
+    },
+    #[error(
+        "more than {PEERS_MAX} peers have connected to this worker; restart it to forget those that are gone"
+    )]
+    Peers,
     #[error("{CONTROLS_MAX} control connections are open already; close some")]
     Crowded,
 }
@@ -98,6 +114,8 @@ pub struct Control {
     pub(super) end: EndSignal,
     ending: Ending,
     controls: Semaphore,
+    /// The latest life of each peer that has proved that it is of the cluster.
+    peer_epochs: RefCell<BTreeMap<String, u32>>,
     next_client_lane: Cell<usize>,
     connections: Cell<usize>,
     all_closed: Notify,
@@ -148,6 +166,7 @@ impl Control {
             end,
             ending,
             controls: Semaphore::new(CONTROLS_MAX),
+            peer_epochs: RefCell::default(),
             next_client_lane: Cell::new(0),
             connections: Cell::new(0),
             all_closed: Notify::new(),
@@ -289,9 +308,35 @@ impl Control {
             {
                 Err(Refusal::NoWorker(worker.clone(), *epoch))
             }
+            Role::Peer { worker, epoch, .. } => {
+                self.is_not_an_earlier_life(worker, *epoch)?;
+                Ok((welcome, hello.role))
+            }
             Role::Control if self.controls.available_permits() == 0 => Err(Refusal::Crowded),
-            _ => Ok((welcome, hello.role)),
+            Role::Control | Role::Client => Ok((welcome, hello.role)),
         }
+    }
+
+    /// A peer whose epoch is below one that was seen would repeat ids of invocations, and displace the connections of
+    /// its own later life.
+    fn is_not_an_earlier_life(&self, worker: &str, epoch: u32) -> Result<(), Refusal> {
+        let mut epochs = self.peer_epochs.borrow_mut();
+        let full = epochs.len() >= PEERS_MAX;
+        match epochs.get_mut(worker) {
+            Some(seen) if epoch < *seen => {
+                return Err(Refusal::EarlierLife {
+                    worker: worker.to_owned(),
+                    epoch,
+                    seen: *seen,
+                });
+            }
+            Some(seen) => *seen = epoch,
+            None if full => return Err(Refusal::Peers),
+            None => {
+                epochs.insert(worker.to_owned(), epoch);
+            }
+        }
+        Ok(())
     }
 
     async fn refuse(&self, mut connection: Connection, refusal: &Refusal) {
