@@ -143,6 +143,14 @@ counters!(
         answers_dropped,
         /// Connections of an earlier life of a peer, which came after one of a later life.
         stale_links_refused,
+        /// Heartbeats sent to peers that would have heard nothing else.
+        heartbeats_sent,
+        /// Heartbeats that came from peers.
+        heartbeats_received,
+        /// Peers' lanes that were given up because nothing was heard of them.
+        peers_suspected,
+        /// Connections that were closed because what was begun on them did not go on.
+        transfers_expired,
     }
 );
 

@@ -47,6 +47,9 @@ const GRACE: Duration = Duration::from_secs(1);
 const LANE_SEGMENT_BYTES: u64 = 4 << 20;
 /// Turns without anything to do between two looks at the clock, where exact times are not needed.
 const TURNS_PER_CLOCK: u32 = 64;
+/// Turns with something to do between two looks at the clock: what is due is not put off for long by work that needs no
+/// time, which takes a microsecond or so a turn.
+const BUSY_TURNS_PER_CLOCK: u32 = 1024;
 /// Turns without anything to do before the lane does what can wait: a few microseconds, longer than an executor takes to
 /// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
@@ -158,7 +161,7 @@ impl Lane {
             ahead: Vec::new(),
             prepared_revision: 0,
             started_ahead: None,
-            peers: Peers::new(setup.payload_bytes_max),
+            peers: Peers::new(setup.payload_bytes_max, setup.patience),
             limits: FxHashMap::default(),
             serial: 0,
             now_ns: monotonic_ns(),
@@ -176,7 +179,7 @@ impl Lane {
     }
 
     fn serve(&mut self) {
-        let mut idle_turns = 0u32;
+        let (mut idle_turns, mut busy_turns) = (0u32, 0u32);
         let mut idle_since_ns = self.now_ns;
         while !self.stopped {
             let mut busy = self.turn();
@@ -186,6 +189,10 @@ impl Lane {
             busy |= self.tidy();
             if busy {
                 idle_turns = 0;
+                busy_turns = busy_turns.wrapping_add(1);
+                if busy_turns.is_multiple_of(BUSY_TURNS_PER_CLOCK) {
+                    self.now_ns = monotonic_ns();
+                }
                 continue;
             }
             idle_turns = idle_turns.wrapping_add(1);
@@ -266,7 +273,19 @@ impl Lane {
             self.core.tick(self.now_ns);
             self.act();
         }
+        // Not busy with that: an idle lane goes back to sleep at once.
+        if self.peers.beat_due_ns() <= self.now_ns {
+            self.beat();
+        }
         busy
+    }
+
+    #[cold]
+    fn beat(&mut self) {
+        self.now_ns = monotonic_ns();
+        let (peers, mut parts) = self.peers();
+        peers.beat(&mut parts);
+        self.act();
     }
 
     /// Takes in what the driver has found, and commands before it: whoever speaks of a deployment over a connection does
@@ -714,10 +733,14 @@ impl Lane {
         // Look once more: what was published before the flag was seen rings no bell.
         let work = !self.setup.commands.is_empty() || self.has_completion();
         if !work {
-            let timeout = self
+            let due_ns = self
                 .core
                 .next_timer_ns()
-                .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
+                .map_or(self.peers.beat_due_ns(), |due_ns| {
+                    due_ns.min(self.peers.beat_due_ns())
+                });
+            let timeout = (due_ns < u64::MAX)
+                .then(|| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
             let mut completions = std::mem::take(&mut self.completions);
             self.setup.counters.parks.add(1);
             self.driver.wait(timeout, &mut completions);

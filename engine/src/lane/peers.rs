@@ -4,12 +4,15 @@
 //! that cannot be sent fails what depended on it at once and by name, and that a payload is held until the kernel has
 //! taken its last byte.
 
+mod silence;
+
 use super::command::{LaneReport, LinkNumber};
 use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
 use super::link::{
     Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
 };
 use super::segments::{Mapping, Segments};
+use super::setup::Patience;
 use crate::core::lease::Payload;
 use crate::core::{Answered, ClientId, Core, Incoming, Outbound, Outgoing, Send, worker_hash};
 use crate::plan::{DeploymentId, Plan};
@@ -18,6 +21,7 @@ use crate::wire::{self, Body, Data, Failure, ITEM_ALIGN};
 use faasstore::arena::Arena;
 use faasstore::descriptor::{ArenaRange, InvocationId, PayloadRef};
 use rustc_hash::FxHashMap;
+use silence::{Hearing, NEVER_NS};
 use std::os::fd::OwnedFd;
 
 /// A lane of a peer, in one of its lives.
@@ -50,6 +54,7 @@ struct Connection {
     link: Link,
     sending: bool,
     closing: bool,
+    hearing: Hearing,
 }
 
 /// All connections of a lane.
@@ -75,6 +80,12 @@ pub(crate) struct Peers {
     bad_frames: u64,
     answers_dropped: u64,
     stale_links_refused: u64,
+    patience: Patience,
+    beat_due_ns: u64,
+    heartbeats_sent: u64,
+    heartbeats_received: u64,
+    peers_suspected: u64,
+    transfers_expired: u64,
 }
 
 /// What connections have moved together.
@@ -103,7 +114,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Peers {
-    pub(crate) fn new(payload_bytes_max: u64) -> Self {
+    pub(crate) fn new(payload_bytes_max: u64, patience: Patience) -> Self {
         Self {
             limits: LinkLimits {
                 payload_bytes_max,
@@ -125,6 +136,12 @@ impl Peers {
             bad_frames: 0,
             answers_dropped: 0,
             stale_links_refused: 0,
+            patience,
+            beat_due_ns: NEVER_NS,
+            heartbeats_sent: 0,
+            heartbeats_received: 0,
+            peers_suspected: 0,
+            transfers_expired: 0,
         }
     }
 
@@ -167,6 +184,8 @@ impl Peers {
             parts,
         ) {
             self.out.insert(key, id);
+            // So that the peer knows from the beginning how often it is to hear of this lane.
+            self.say_heartbeat(id);
         }
     }
 
@@ -229,6 +248,7 @@ impl Peers {
         socket: OwnedFd,
         parts: &mut Parts<'_>,
     ) -> Option<ConnectionId> {
+        self.set_timeouts(&party, &socket);
         let id = match parts.driver.add(socket) {
             Ok(id) => id,
             Err(error) => {
@@ -238,6 +258,9 @@ impl Peers {
         };
         let mut link = Link::new(role, self.limits);
         parts.driver.receive(id, link.next_receive());
+        if role != LinkRole::Client {
+            self.watch(parts.now_ns);
+        }
         self.connections.insert(
             id,
             Connection {
@@ -245,6 +268,7 @@ impl Peers {
                 link,
                 sending: false,
                 closing: false,
+                hearing: Hearing::default(),
             },
         );
         Some(id)
@@ -274,12 +298,15 @@ impl Peers {
                 let party = connection.party.clone();
                 inbound
                     .drain(..)
-                    .for_each(|message| self.on_message(&party, message, parts));
+                    .for_each(|message| self.on_message(id, &party, message, parts));
                 self.inbound = inbound;
                 match outcome {
                     Ok(()) => {
                         let connection = self.connections.get_mut(&id).filter(|c| !c.closing)?;
                         parts.driver.receive(id, connection.link.next_receive());
+                        if connection.link.is_unfinished() {
+                            self.watch(parts.now_ns);
+                        }
                     }
                     Err((cause, broken)) => {
                         self.bad_frames += u64::from(broken);
@@ -365,7 +392,13 @@ impl Peers {
         }
     }
 
-    fn on_message(&mut self, party: &Party, message: Inbound, parts: &mut Parts<'_>) {
+    fn on_message(
+        &mut self,
+        id: ConnectionId,
+        party: &Party,
+        message: Inbound,
+        parts: &mut Parts<'_>,
+    ) {
         let now_ns = parts.now_ns;
         match message {
             Inbound::Invoke {
@@ -437,6 +470,7 @@ impl Peers {
                 self.abort(invocation, parts.arena);
                 parts.core.forget(now_ns, InvocationId(invocation));
             }
+            Inbound::Heartbeat { interval_ms } => self.heard_heartbeat(id, interval_ms),
             Inbound::Drained { deployment } => {
                 if let Party::In { worker, lane } = party {
                     parts
@@ -663,6 +697,10 @@ impl Peers {
         counters.transfers_out.set(self.streams_begun);
         counters.answers_dropped.set(self.answers_dropped);
         counters.stale_links_refused.set(self.stale_links_refused);
+        counters.heartbeats_sent.set(self.heartbeats_sent);
+        counters.heartbeats_received.set(self.heartbeats_received);
+        counters.peers_suspected.set(self.peers_suspected);
+        counters.transfers_expired.set(self.transfers_expired);
     }
 }
 

@@ -112,6 +112,10 @@ impl Arrival {
                 let wire::Forget { invocation } = wire::decode(body)?;
                 Inbound::Forget { invocation }
             }
+            FrameKind::Heartbeat => {
+                let wire::Heartbeat { interval_ms } = wire::decode(body)?;
+                Inbound::Heartbeat { interval_ms }
+            }
             FrameKind::Drained => {
                 let wire::Drained { deployment } = wire::decode(body)?;
                 Inbound::Drained { deployment }

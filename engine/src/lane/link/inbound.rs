@@ -95,6 +95,10 @@ impl Assembly {
         self.end - self.start
     }
 
+    pub(super) const fn is_within_a_frame(&self) -> bool {
+        self.available() > 0 || !matches!(self.state, State::Header)
+    }
+
     pub(super) fn next_receive(&mut self, landings: &mut Landings) -> ReceiveBuffer {
         if let State::Chunk(chunk) = &self.state
             && chunk.left >= DIRECT_BYTES_MIN

@@ -114,6 +114,11 @@ pub enum Inbound {
         /// Which invocation.
         invocation: u128,
     },
+    /// See [`Heartbeat`](crate::wire::Heartbeat).
+    Heartbeat {
+        /// As said.
+        interval_ms: u32,
+    },
     /// See [`Drained`](crate::wire::Drained).
     Drained {
         /// Which deployment.
@@ -131,7 +136,10 @@ impl Inbound {
             | Self::PartDone { invocation, .. }
             | Self::Forget { invocation } => Some(*invocation),
             Self::PartFailed(failed) => Some(failed.invocation),
-            Self::Invoke { .. } | Self::BeginComing { .. } | Self::Drained { .. } => None,
+            Self::Invoke { .. }
+            | Self::BeginComing { .. }
+            | Self::Heartbeat { .. }
+            | Self::Drained { .. } => None,
         }
     }
 
@@ -151,6 +159,7 @@ impl Inbound {
             Self::BeginComing { .. }
             | Self::PartFailed(_)
             | Self::Forget { .. }
+            | Self::Heartbeat { .. }
             | Self::Drained { .. } => {}
         }
     }
@@ -171,6 +180,7 @@ impl Inbound {
             Self::BeginComing { .. }
             | Self::PartFailed(_)
             | Self::Forget { .. }
+            | Self::Heartbeat { .. }
             | Self::Drained { .. } => None,
         }
     }

@@ -51,13 +51,22 @@ pub enum LinkRole {
 
 impl LinkRole {
     const fn may_send(self, kind: FrameKind) -> bool {
-        use FrameKind::{Begin, Chunk, Drained, Forget, Invoke, PartDone, PartFailed, StateEvent};
+        use FrameKind::{
+            Begin, Chunk, Drained, Forget, Heartbeat, Invoke, PartDone, PartFailed, StateEvent,
+        };
         match self {
             Self::Client => matches!(kind, Invoke | Chunk),
             Self::PeerIn => {
                 matches!(
                     kind,
-                    Begin | StateEvent | PartDone | PartFailed | Forget | Drained | Chunk
+                    Begin
+                        | StateEvent
+                        | PartDone
+                        | PartFailed
+                        | Forget
+                        | Drained
+                        | Heartbeat
+                        | Chunk
                 )
             }
             Self::PeerOut => false,
@@ -332,6 +341,12 @@ impl Link {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.outbound.queued_bytes()
+    }
+
+    /// Whether the other side has begun something, a frame or a payload, of which more is to come.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.landings.transfers() > 0 || self.assembly.is_within_a_frame()
     }
 
     /// What it has done.

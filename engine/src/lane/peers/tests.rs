@@ -7,8 +7,15 @@ use crate::lane::executors::adopt_own_segments;
 use crate::plan::{Declaration, Limits, Participant, WorkerRef};
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
+const PATIENCE: Patience = Patience {
+    heartbeat: Duration::from_millis(1),
+    peer_silence: Duration::from_millis(3),
+    transfer_idle: Duration::from_millis(5),
+};
 /// Bytes of a payload that is streamed.
 const STREAMED: u64 = 100_000;
 
@@ -63,7 +70,7 @@ impl Lane {
         });
         core.deploy(plan());
         core.activate(0, DeploymentId(1));
-        let mut peers = Peers::new(1 << 30);
+        let mut peers = Peers::new(1 << 30, PATIENCE);
         peers.limits = limits;
         peers.know(&plan());
         Self {
@@ -111,7 +118,7 @@ impl Lane {
         loop {
             let mut actions = Vec::new();
             self.core.take_actions(&mut actions);
-            self.driver.poll(&mut completions);
+            self.driver.wait(Some(Duration::ZERO), &mut completions);
             if actions.is_empty() && completions.is_empty() {
                 return;
             }
@@ -199,4 +206,77 @@ fn a_connection_of_an_earlier_life_never_displaces_a_later_one_s() {
     assert!(taken);
     let (_next, taken) = lane.link_in(6);
     assert!(taken);
+}
+
+#[test]
+fn a_silent_peer_is_suspected_and_one_that_speaks_is_not() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (mut peer, _) = lane.link_in(1);
+    let mut heartbeat = Vec::new();
+    wire::encode(&wire::Heartbeat { interval_ms: 1 }, &mut heartbeat);
+    let beat = |lane: &mut Lane| {
+        lane.act();
+        lane.with(|peers, parts| peers.beat(parts));
+        lane.act();
+    };
+    for _ in 0..20 {
+        peer.write_all(&heartbeat).unwrap();
+        beat(&mut lane);
+    }
+    assert_eq!(lane.peers.heartbeats_received, 20);
+    assert_eq!(lane.peers.incoming.len(), 1);
+    assert_ne!(lane.peers.beat_due_ns(), NEVER_NS);
+    // The first beat finds what came before it, and three more find nothing.
+    for _ in 0..3 {
+        assert_eq!(lane.peers.peers_suspected, 0);
+        beat(&mut lane);
+    }
+    assert_eq!(lane.peers.peers_suspected, 1);
+    assert!(lane.peers.incoming.is_empty());
+    assert_eq!(
+        peer.write_all(&heartbeat).map_err(|error| error.kind()),
+        Err(std::io::ErrorKind::BrokenPipe),
+        "what it still sends is not read"
+    );
+    beat(&mut lane);
+    assert_eq!(
+        lane.peers.beat_due_ns(),
+        NEVER_NS,
+        "nothing is to be watched"
+    );
+    let (_again, taken) = lane.link_in(1);
+    assert!(taken, "it counts when it connects anew");
+}
+
+#[test]
+fn a_peer_that_speaks_seldom_is_waited_for_as_long_as_it_says() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (mut peer, _) = lane.link_in(1);
+    let mut heartbeat = Vec::new();
+    wire::encode(&wire::Heartbeat { interval_ms: 10 }, &mut heartbeat);
+    peer.write_all(&heartbeat).unwrap();
+    lane.act();
+    for beat in 0..=30 {
+        assert_eq!(lane.peers.peers_suspected, 0, "beat {beat}");
+        lane.with(|peers, parts| peers.beat(parts));
+    }
+    assert_eq!(lane.peers.peers_suspected, 1);
+}
+
+#[test]
+fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (ours, mut client) = socket();
+    lane.with(|peers, parts| peers.client(ours, parts));
+    lane.act();
+    assert_eq!(lane.peers.beat_due_ns(), NEVER_NS, "nothing is watched");
+    client.write_all(&wire::MAGIC).unwrap();
+    lane.act();
+    assert_ne!(lane.peers.beat_due_ns(), NEVER_NS);
+    for _ in 0..=5 {
+        assert_eq!(lane.peers.transfers_expired, 0);
+        lane.with(|peers, parts| peers.beat(parts));
+    }
+    assert_eq!(lane.peers.transfers_expired, 1);
+    assert!(lane.peers.clients.is_empty());
 }
