@@ -363,6 +363,27 @@ fn a_door_is_closed_to_clients_while_a_participant_is_not_connected() {
 }
 
 #[test]
+fn a_deployment_s_limit_counts_its_own_invocations_alone() {
+    let mut core = core_of(0);
+    let flow = workflow(vec![node(&[])], vec![1]);
+    for (id, name, in_flight_max) in [(FIRST, "flow", 5), (SECOND, "narrow", 2)] {
+        let mut plan = plan_of(&flow, 2, &[1], id);
+        plan.workflow = name.into();
+        plan.limits.in_flight_max = in_flight_max;
+        core.deploy(plan);
+        core.activate(0, id);
+    }
+    let mut invoke = |name| {
+        let before = core.in_flight();
+        core.invoke(0, ClientId(1), 1, name, Vec::new(), false);
+        core.in_flight() > before
+    };
+    // Those of another workflow take no places of this one's, but all of the lane's together.
+    assert!((0..5).all(|_| invoke("flow")) && !invoke("flow"));
+    assert!((0..2).all(|_| invoke("narrow")) && !invoke("narrow"));
+}
+
+#[test]
 fn a_connection_of_an_earlier_life_changes_nothing() {
     let mut core = second_of_two();
     connects(&mut core, 2, 2, 7);

@@ -120,10 +120,17 @@ impl Core {
                 missing.name
             ));
         }
-        let limit = self.config.in_flight_max.min(plan.limits.in_flight_max);
+        let limit = self.config.in_flight_max;
         if self.in_flight >= limit {
             return Err(format!(
                 "{limit} invocations are in flight already, which is the limit; try again later"
+            ));
+        }
+        let limit = plan.limits.in_flight_max;
+        if self.taken_of(index) >= limit {
+            return Err(format!(
+                "{limit} invocations of workflow `{workflow}` are in flight already, which is its limit; try again \
+                 later"
             ));
         }
         if let Some(worker) = self.unconnected(self.program(index), id) {
@@ -154,6 +161,7 @@ impl Core {
             client,
             request,
             invocation: InvocationId(0),
+            deployment: None,
             started_ns: now_ns,
             result: Err(failure),
             report: Vec::new(),

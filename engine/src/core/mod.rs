@@ -226,6 +226,8 @@ pub struct Answered {
     pub request: u64,
     /// The invocation; 0 if it was refused at the door.
     pub invocation: InvocationId,
+    /// Of what; nothing if it was refused at the door.
+    pub deployment: Option<DeploymentId>,
     /// When it was taken.
     pub started_ns: u64,
     /// Outputs by name, or why not.
@@ -623,6 +625,13 @@ impl Core {
             Some(deployment) => &deployment.program,
             None => unreachable!("a deployment stays while it has invocations or executors"),
         }
+    }
+
+    /// Invocations of a deployment that were taken here and not answered.
+    fn taken_of(&self, deployment: u32) -> u32 {
+        self.deployments[deployment as usize]
+            .as_ref()
+            .map_or(0, |deployment| deployment.taken)
     }
 
     #[inline]

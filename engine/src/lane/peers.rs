@@ -614,10 +614,12 @@ impl Peers {
             client,
             request,
             invocation,
+            deployment,
             started_ns,
             result,
             report,
         } = answered;
+        let inline_bytes_max = deployment.and_then(|id| self.inline_bytes_max.get(&id).copied());
         let connection = self.clients.get(&client.0).copied();
         let connection = connection.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
         let Some((id, connection)) = connection else {
@@ -629,7 +631,7 @@ impl Peers {
         };
         let mut bodies = Bodies {
             link: &mut connection.link,
-            inline_bytes_max: u64::from(crate::plan::Limits::default().inline_bytes_max),
+            inline_bytes_max: inline_bytes_max.unwrap_or(0),
             streams: &mut self.streams_begun,
             begun: Vec::new(),
         };
