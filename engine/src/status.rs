@@ -163,6 +163,8 @@ counters!(
         greeted,
         /// Connections refused, for a wrong key or a wrong greeting.
         greetings_refused,
+        /// Clients refused because as many are connected as may be.
+        clients_refused,
         /// Connections that did not finish their greeting in time.
         greetings_expired,
         /// Times that a connection had to wait because too many others were still to greet.

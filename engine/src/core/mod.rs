@@ -124,6 +124,15 @@ pub enum Incoming {
     Refused(String),
 }
 
+/// What a client gives as an input, before its bytes are here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InputForm {
+    /// Bytes.
+    Bytes,
+    /// A list of items.
+    List,
+}
+
 /// An output of an activation, checked by the lane to lie in a segment of that executor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {

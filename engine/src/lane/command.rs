@@ -6,6 +6,7 @@ use faasstore::channel::EngineChannel;
 use faasstore::socket::Socket;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// An executor that has greeted its worker and waits for work.
 #[derive(Debug)]
@@ -82,7 +83,12 @@ pub enum LaneCommand {
         socket: OwnedFd,
     },
     /// A client's connection.
-    Client(OwnedFd),
+    Client {
+        /// Greeted.
+        socket: OwnedFd,
+        /// Its place among the clients that this lane may have; to be kept as long as the connection.
+        place: OwnedSemaphorePermit,
+    },
     /// End.
     Stop,
 }

@@ -557,9 +557,9 @@ impl Lane {
                 let (peers, mut parts) = self.peers();
                 peers.link_in(door, next_sequence, socket, &mut parts);
             }
-            LaneCommand::Client(socket) => {
+            LaneCommand::Client { socket, place } => {
                 let (peers, mut parts) = self.peers();
-                peers.client(socket, &mut parts);
+                peers.client(socket, place, &mut parts);
             }
             LaneCommand::Stop => self.stopped = true,
         }

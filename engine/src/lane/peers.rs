@@ -9,13 +9,16 @@ mod silence;
 use super::command::{LaneReport, LinkNumber};
 use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
 use super::link::{
-    Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
+    Admission, Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits,
+    LinkRole,
 };
 use super::segments::{Mapping, Segments};
 use super::setup::Patience;
 use crate::core::lease::Payload;
-use crate::core::{Answered, ClientId, Core, Incoming, Outbound, Outgoing, Send, worker_hash};
-use crate::plan::{DeploymentId, Plan};
+use crate::core::{
+    Answered, ClientId, Core, Incoming, InputForm, Outbound, Outgoing, Send, worker_hash,
+};
+use crate::plan::{DeploymentId, Limits, Plan};
 use crate::status::LaneCounters;
 use crate::wire::{self, Body, Data, Failure, ITEM_ALIGN};
 use faasstore::arena::Arena;
@@ -23,6 +26,7 @@ use faasstore::descriptor::{ArenaRange, InvocationId, PayloadRef};
 use rustc_hash::FxHashMap;
 use silence::{Hearing, NEVER_NS};
 use std::os::fd::OwnedFd;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A lane of a peer, in one of its lives.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +59,8 @@ struct Connection {
     sending: bool,
     closing: bool,
     hearing: Hearing,
+    /// A client's place among those that may be connected; free when this is dropped.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// All connections of a lane.
@@ -227,8 +233,13 @@ impl Peers {
         }
     }
 
-    /// Takes a client's connection over.
-    pub(crate) fn client(&mut self, socket: OwnedFd, parts: &mut Parts<'_>) {
+    /// Takes a client's connection over, and its place.
+    pub(crate) fn client(
+        &mut self,
+        socket: OwnedFd,
+        place: OwnedSemaphorePermit,
+        parts: &mut Parts<'_>,
+    ) {
         self.clients_seen += 1;
         let number = self.clients_seen;
         if let Some(id) = self.open(
@@ -238,6 +249,9 @@ impl Peers {
             parts,
         ) {
             self.clients.insert(number, id);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.place = Some(place);
+            }
         }
     }
 
@@ -269,6 +283,7 @@ impl Peers {
                 sending: false,
                 closing: false,
                 hearing: Hearing::default(),
+                place: None,
             },
         );
         Some(id)
@@ -290,7 +305,13 @@ impl Peers {
                 let outcome = match result {
                     Ok(bytes) => connection
                         .link
-                        .received(bytes, buffer, parts.arena, &mut inbound)
+                        .received(
+                            bytes,
+                            buffer,
+                            parts.arena,
+                            &AtDoor(parts.core),
+                            &mut inbound,
+                        )
                         .map_err(|error| (error.to_string(), !matches!(error, LinkError::Ended))),
                     Err(error) => Err((error.to_string(), false)),
                 };
@@ -415,6 +436,12 @@ impl Peers {
                 parts
                     .core
                     .invoke(now_ns, *client, request, &workflow, inputs, report);
+            }
+            Inbound::InvokeRefused { request, reason } => {
+                let Party::Client(client) = party else { return };
+                parts
+                    .core
+                    .refuse(now_ns, *client, request, reason, Vec::new());
             }
             Inbound::BeginComing {
                 invocation,
@@ -703,6 +730,22 @@ impl Peers {
         counters.heartbeats_received.set(self.heartbeats_received);
         counters.peers_suspected.set(self.peers_suspected);
         counters.transfers_expired.set(self.transfers_expired);
+    }
+}
+
+/// The core, for a link that asks it what to take in.
+struct AtDoor<'a>(&'a Core);
+
+impl Admission for AtDoor<'_> {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Limits, String> {
+        self.0.would_take(workflow, inputs)
+    }
+
+    fn part(&self, invocation: u128, deployment: Option<DeploymentId>) -> Option<Limits> {
+        match deployment {
+            Some(deployment) => self.0.limits_of(deployment),
+            None => self.0.limits_of_taken(InvocationId(invocation)),
+        }
     }
 }
 

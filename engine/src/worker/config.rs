@@ -76,6 +76,9 @@ pub struct Arguments {
     /// Largest payload, as in `64M`
     #[arg(long, value_name = "SIZE", default_value = "16G")]
     pub max_payload: String,
+    /// Clients that may be connected to one lane; beyond it they are refused
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub clients_max: u32,
     /// How often a lane says something to each peer, if there is nothing else to say
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
     pub heartbeat_ms: u32,
@@ -155,6 +158,8 @@ pub struct Config {
     pub in_flight_max: u32,
     /// Bytes of one payload; at least 1.
     pub payload_bytes_max: u64,
+    /// Clients connected to one lane; at least 1.
+    pub clients_max: u32,
     /// How long lanes wait for what others have to say.
     pub patience: Patience,
     /// Whether to end when standard input does.
@@ -318,6 +323,7 @@ impl Config {
         };
         let payload_bytes_max = size("--max-payload", &arguments.max_payload)?;
         in_range("--max-payload", payload_bytes_max, 1, PAYLOAD_BYTES_MAX)?;
+        in_range("--clients-max", arguments.clients_max.into(), 1, 1 << 20)?;
         in_range(
             "--in-flight-max",
             arguments.in_flight_max.into(),
@@ -343,6 +349,7 @@ impl Config {
             keep_alive: Duration::from_secs(arguments.keep_alive_s.into()),
             in_flight_max: arguments.in_flight_max,
             payload_bytes_max,
+            clients_max: arguments.clients_max,
             patience: check_patience(&arguments)?,
             end_with_stdin: arguments.end_with_stdin,
         })

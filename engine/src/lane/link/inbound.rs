@@ -7,7 +7,7 @@
 
 use super::landing::Landings;
 use super::message::Inbound;
-use super::{LinkCounters, LinkError, LinkRole};
+use super::{Admission, LinkCounters, LinkError, LinkRole};
 use crate::lane::driver::{AlignedBuffer, ReceiveBuffer};
 use crate::wire::{CHUNK_HEAD_BYTES, ChunkHead, FRAME_ALIGN, FrameKind, HEADER_BYTES, Header};
 use faasstore::arena::Arena;
@@ -56,6 +56,13 @@ impl Chunk {
         self.left -= raw.len() as u64;
         raw.len()
     }
+}
+
+/// Where what arrives goes, and who says whether it may.
+pub(super) struct Intake<'a> {
+    pub(super) arena: &'a mut Arena,
+    pub(super) admission: &'a dyn Admission,
+    pub(super) out: &'a mut Vec<Inbound>,
 }
 
 pub(super) struct Assembly {
@@ -164,8 +171,7 @@ impl Assembly {
         buffer: ReceiveBuffer,
         landings: &mut Landings,
         counters: &mut LinkCounters,
-        arena: &mut Arena,
-        out: &mut Vec<Inbound>,
+        intake: &mut Intake<'_>,
     ) -> Result<(), LinkError> {
         match buffer {
             ReceiveBuffer::Owned(buffer, range) => {
@@ -186,14 +192,14 @@ impl Assembly {
                         .hasher
                         .update(segment.read(offset, bytes as u64).unwrap_or_default());
                     chunk.left -= bytes as u64;
-                    landings.direct(chunk.transfer, bytes as u64, arena, counters);
+                    landings.direct(chunk.transfer, bytes as u64, intake.arena, counters);
                 }
             }
         }
         if bytes == 0 {
             return Err(self.ended(landings));
         }
-        while self.step(landings, counters, arena, out)? {}
+        while self.step(landings, counters, intake)? {}
         Ok(())
     }
 
@@ -221,8 +227,7 @@ impl Assembly {
         &mut self,
         landings: &mut Landings,
         counters: &mut LinkCounters,
-        arena: &mut Arena,
-        out: &mut Vec<Inbound>,
+        intake: &mut Intake<'_>,
     ) -> Result<bool, LinkError> {
         let Some(buffer) = &self.buffer else {
             return Ok(false);
@@ -247,7 +252,7 @@ impl Assembly {
                 };
                 let body = &padded[..header.length];
                 header.verify_body(body)?;
-                landings.message(header.kind, body, arena, counters, out)?;
+                landings.message(header.kind, body, intake, counters)?;
                 let used = padded.len();
                 self.state = State::Header;
                 used
@@ -277,7 +282,7 @@ impl Assembly {
                 }
                 counters.chunks_received += 1;
                 chunk.header.verify(mem::take(&mut chunk.hasher))?;
-                landings.end_chunk(chunk.transfer, arena, counters, out);
+                landings.end_chunk(chunk.transfer, intake.arena, counters, intake.out);
                 self.state = State::Padding(chunk.header.padded_length() - chunk.header.length);
                 used
             }

@@ -31,9 +31,11 @@ pub use message::{Inbound, Landed, Landing, LandingError};
 pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
+use crate::core::InputForm;
+use crate::plan::{DeploymentId, Limits};
 use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
 use faasstore::arena::Arena;
-use inbound::Assembly;
+use inbound::{Assembly, Intake};
 use landing::Landings;
 use outbound::Outbound;
 use thiserror::Error;
@@ -74,6 +76,19 @@ impl LinkRole {
     }
 }
 
+/// Whom a link asks of a message, as soon as it is read and before memory is set aside for its payloads.
+pub trait Admission {
+    /// The limits of payloads of that workflow, if the door would open for a client with these inputs.
+    ///
+    /// # Errors
+    /// Why it would not, for the client.
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Limits, String>;
+
+    /// The limits of payloads of an invocation of which a peer tells, and of what, if it says so; none if nothing
+    /// here waits for them.
+    fn part(&self, invocation: u128, deployment: Option<DeploymentId>) -> Option<Limits>;
+}
+
 /// What one link may take and hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkLimits {
@@ -95,7 +110,7 @@ pub struct LinkLimits {
 
 impl Default for LinkLimits {
     fn default() -> Self {
-        let plan = crate::plan::Limits::default();
+        let plan = Limits::default();
         Self {
             body_bytes_max: BODY_BYTES_MAX,
             payload_bytes_max: plan.payload_bytes_max,
@@ -264,7 +279,7 @@ impl Link {
 
     /// Takes `bytes` bytes that were received into `buffer`, as [`Link::next_receive`] gave it; 0 means that the other
     /// side has closed. Appends the messages that are complete now to `out`; their payloads are ranges of `arena`, the
-    /// same in every call, and the caller's to release.
+    /// same in every call, and the caller's to release. Which payloads are taken in, `admission` says.
     ///
     /// # Errors
     /// Why the link ended: close the connection, then [`Link::close`] it. What is in `out` counts all the same.
@@ -273,16 +288,21 @@ impl Link {
         bytes: usize,
         buffer: ReceiveBuffer,
         arena: &mut Arena,
+        admission: &dyn Admission,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         self.counters.bytes_received += bytes as u64;
+        let mut intake = Intake {
+            arena,
+            admission,
+            out,
+        };
         self.assembly.received(
             bytes,
             buffer,
             &mut self.landings,
             &mut self.counters,
-            arena,
-            out,
+            &mut intake,
         )
     }
 

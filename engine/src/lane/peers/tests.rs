@@ -267,7 +267,9 @@ fn a_peer_that_speaks_seldom_is_waited_for_as_long_as_it_says() {
 fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, mut client) = socket();
-    lane.with(|peers, parts| peers.client(ours, parts));
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let place = places.clone().try_acquire_owned().unwrap();
+    lane.with(|peers, parts| peers.client(ours, place, parts));
     lane.act();
     assert_eq!(lane.peers.beat_due_ns(), NEVER_NS, "nothing is watched");
     client.write_all(&wire::MAGIC).unwrap();
@@ -279,4 +281,6 @@ fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
     }
     assert_eq!(lane.peers.transfers_expired, 1);
     assert!(lane.peers.clients.is_empty());
+    lane.act();
+    assert_eq!(places.available_permits(), 1, "another one may come");
 }
