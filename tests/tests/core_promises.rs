@@ -346,6 +346,42 @@ fn what_a_participant_told_while_it_was_not_connected_is_not_waited_for() {
 }
 
 #[test]
+fn a_beginning_that_comes_after_its_events_were_given_up_fails_at_once() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 2, "the connection broke");
+    core.state_event(0, FIRST, taken_by(2, 1, 3), 0, Vec::new());
+    core.tick(GRACE_NS + 1);
+    assert_eq!((core.held().0, core.counters().late_dropped), (0, 1));
+    // It greets with a number that leaves this one open, as it does when it has told of it on the connection since.
+    connects(&mut core, 2, 1, 3);
+    core.begin_coming(FIRST, taken_by(2, 1, 3));
+    core.begin_coming(FIRST, taken_by(2, 1, 4));
+    let _ = actions(&mut core);
+    core.begin(0, FIRST, taken_by(2, 1, 3), false, Vec::new());
+    let told = actions(&mut core);
+    let failed = told.iter().any(|action| match action {
+        Action::Send(send) => match &send.body {
+            Outbound::PartFailed(Failure::Worker { worker, .. }) => {
+                send.worker_hash == hash_of(2) && *worker == worker_name(2)
+            }
+            _ => false,
+        },
+        _ => false,
+    });
+    assert!(failed, "its event will not come again: {told:?}");
+    // Those after it are as good as ever.
+    core.begin(0, FIRST, taken_by(2, 1, 4), false, Vec::new());
+    core.state_event(0, FIRST, taken_by(2, 1, 4), 0, Vec::new());
+    assert_eq!(starts(&actions(&mut core)).len(), 1);
+    // It is not remembered beyond that life.
+    disconnects(&mut core, 2, "the connection broke");
+    connects(&mut core, 2, 2, 0);
+    let _ = actions(&mut core);
+    core.begin(0, FIRST, taken_by(2, 2, 3), false, Vec::new());
+    assert_eq!(actions(&mut core), []);
+}
+
+#[test]
 fn a_door_is_closed_to_clients_while_a_participant_is_not_connected() {
     let mut core = second_of_two();
     disconnects(&mut core, 1, "the connection broke");

@@ -194,6 +194,7 @@ fn a_silent_worker_is_suspected_by_name_and_is_usable_again_when_it_goes_on() {
         other => panic!("{other:?}"),
     }
     assert_eq!(cluster.counter("a", "peers_suspected"), 1);
+    drop(client);
     // Until it goes on, whoever needs it is told at once who is missing, and the others are served.
     let inputs = [("gate", bytes(gate.input()))];
     let answered = cluster.invoke("a", "gated", &inputs);
