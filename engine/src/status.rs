@@ -144,6 +144,16 @@ counters!(
         system_calls,
         /// Answers that could not be delivered, because the client was gone.
         answers_dropped,
+        /// Connections of an earlier life of a peer, which came after one of a later life.
+        stale_links_refused,
+        /// Heartbeats sent to peers that would have heard nothing else.
+        heartbeats_sent,
+        /// Heartbeats that came from peers.
+        heartbeats_received,
+        /// Peers' lanes that were given up because nothing was heard of them.
+        peers_suspected,
+        /// Connections that were closed because what was begun on them did not go on.
+        transfers_expired,
     }
 );
 
@@ -156,6 +166,8 @@ counters!(
         greeted,
         /// Connections refused, for a wrong key or a wrong greeting.
         greetings_refused,
+        /// Clients refused because as many are connected as may be.
+        clients_refused,
         /// Connections that did not finish their greeting in time.
         greetings_expired,
         /// Times that a connection had to wait because too many others were still to greet.

@@ -60,6 +60,7 @@ pub enum FrameKind {
     PartFailed = 51,
     Forget = 52,
     Drained = 53,
+    Heartbeat = 54,
     Chunk = 64,
 }
 
@@ -80,6 +81,7 @@ impl FrameKind {
             51 => Self::PartFailed,
             52 => Self::Forget,
             53 => Self::Drained,
+            54 => Self::Heartbeat,
             64 => Self::Chunk,
             _ => return None,
         })
@@ -665,6 +667,13 @@ pub struct Drained {
     pub deployment: DeploymentId,
 }
 
+/// The sender has nothing else to say at the moment, and is there.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Heartbeat {
+    /// It says something at least once in so many milliseconds.
+    pub interval_ms: u32,
+}
+
 macro_rules! frames {
     ($($body:ident),* $(,)?) => { $(impl Frame for $body { const KIND: FrameKind = FrameKind::$body; })* };
 }
@@ -683,6 +692,7 @@ frames!(
     PartFailed,
     Forget,
     Drained,
+    Heartbeat,
 );
 
 /// The id as messages carry it.

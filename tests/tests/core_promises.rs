@@ -346,6 +346,42 @@ fn what_a_participant_told_while_it_was_not_connected_is_not_waited_for() {
 }
 
 #[test]
+fn a_beginning_that_comes_after_its_events_were_given_up_fails_at_once() {
+    let mut core = second_of_two();
+    disconnects(&mut core, 2, "the connection broke");
+    core.state_event(0, FIRST, taken_by(2, 1, 3), 0, Vec::new());
+    core.tick(GRACE_NS + 1);
+    assert_eq!((core.held().0, core.counters().late_dropped), (0, 1));
+    // It greets with a number that leaves this one open, as it does when it has told of it on the connection since.
+    connects(&mut core, 2, 1, 3);
+    core.begin_coming(FIRST, taken_by(2, 1, 3));
+    core.begin_coming(FIRST, taken_by(2, 1, 4));
+    let _ = actions(&mut core);
+    core.begin(0, FIRST, taken_by(2, 1, 3), false, Vec::new());
+    let told = actions(&mut core);
+    let failed = told.iter().any(|action| match action {
+        Action::Send(send) => match &send.body {
+            Outbound::PartFailed(Failure::Worker { worker, .. }) => {
+                send.worker_hash == hash_of(2) && *worker == worker_name(2)
+            }
+            _ => false,
+        },
+        _ => false,
+    });
+    assert!(failed, "its event will not come again: {told:?}");
+    // Those after it are as good as ever.
+    core.begin(0, FIRST, taken_by(2, 1, 4), false, Vec::new());
+    core.state_event(0, FIRST, taken_by(2, 1, 4), 0, Vec::new());
+    assert_eq!(starts(&actions(&mut core)).len(), 1);
+    // It is not remembered beyond that life.
+    disconnects(&mut core, 2, "the connection broke");
+    connects(&mut core, 2, 2, 0);
+    let _ = actions(&mut core);
+    core.begin(0, FIRST, taken_by(2, 2, 3), false, Vec::new());
+    assert_eq!(actions(&mut core), []);
+}
+
+#[test]
 fn a_door_is_closed_to_clients_while_a_participant_is_not_connected() {
     let mut core = second_of_two();
     disconnects(&mut core, 1, "the connection broke");
@@ -360,6 +396,27 @@ fn a_door_is_closed_to_clients_while_a_participant_is_not_connected() {
         (core.in_flight(), core.counters().invocations_refused),
         (1, 1)
     );
+}
+
+#[test]
+fn a_deployment_s_limit_counts_its_own_invocations_alone() {
+    let mut core = core_of(0);
+    let flow = workflow(vec![node(&[])], vec![1]);
+    for (id, name, in_flight_max) in [(FIRST, "flow", 5), (SECOND, "narrow", 2)] {
+        let mut plan = plan_of(&flow, 2, &[1], id);
+        plan.workflow = name.into();
+        plan.limits.in_flight_max = in_flight_max;
+        core.deploy(plan);
+        core.activate(0, id);
+    }
+    let mut invoke = |name| {
+        let before = core.in_flight();
+        core.invoke(0, ClientId(1), 1, name, Vec::new(), false);
+        core.in_flight() > before
+    };
+    // Those of another workflow take no places of this one's, but all of the lane's together.
+    assert!((0..5).all(|_| invoke("flow")) && !invoke("flow"));
+    assert!((0..2).all(|_| invoke("narrow")) && !invoke("narrow"));
 }
 
 #[test]

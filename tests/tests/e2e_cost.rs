@@ -101,15 +101,16 @@ fn a_warm_spinning_chain_makes_no_system_call_per_hop() {
     );
 }
 
-#[test]
-fn an_idle_adaptive_worker_and_its_warm_executors_use_no_cpu_time() {
-    let cluster = Setup::workers(&["a"]).flag("--wait=adaptive").start();
-    cluster.deploy(&chain(3), &[]);
-    invoke(&cluster, 3);
-    let _ = cluster.settled("a");
-    let executors = cluster.executors("a");
-    assert!(!executors.is_empty(), "an executor is there, and warm");
-    let processes = [&[cluster.worker("a").pid()][..], &executors].concat();
+/// CPU time of all processes of a cluster in which nothing happens.
+fn uses_no_cpu_time(cluster: &Cluster) {
+    let mut processes = Vec::new();
+    for worker in cluster.workers() {
+        let _ = cluster.settled(worker.name());
+        let executors = cluster.executors(worker.name());
+        assert!(!executors.is_empty(), "an executor is there, and warm");
+        processes.push(worker.pid());
+        processes.extend(executors);
+    }
     let used = || {
         processes
             .iter()
@@ -117,7 +118,7 @@ fn an_idle_adaptive_worker_and_its_warm_executors_use_no_cpu_time() {
             .collect::<Vec<_>>()
     };
     let before = used();
-    assert!(!cluster.worker("a").watched().ends_within(IDLE));
+    assert!(!cluster.workers()[0].watched().ends_within(IDLE));
     let idle: Vec<u64> = used()
         .iter()
         .zip(&before)
@@ -127,4 +128,26 @@ fn an_idle_adaptive_worker_and_its_warm_executors_use_no_cpu_time() {
         idle.iter().all(|ticks| *ticks <= IDLE_TICKS_MAX),
         "ticks of {processes:?} in {IDLE:?}: {idle:?}"
     );
+}
+
+#[test]
+fn an_idle_adaptive_worker_and_its_warm_executors_use_no_cpu_time() {
+    let cluster = Setup::workers(&["a"]).flag("--wait=adaptive").start();
+    cluster.deploy(&chain(3), &[]);
+    invoke(&cluster, 3);
+    uses_no_cpu_time(&cluster);
+}
+
+#[test]
+fn idle_linked_workers_use_no_cpu_time_for_their_heartbeats() {
+    let cluster = Setup::workers(&["a", "b"]).flag("--wait=adaptive").start();
+    cluster.deploy(
+        &chain(3),
+        &[("hop0", "a"), ("hop1", "b"), ("hop2", "a"), ("hop3", "b")],
+    );
+    invoke(&cluster, 3);
+    let before = cluster.counter("a", "heartbeats_sent");
+    uses_no_cpu_time(&cluster);
+    let sent = cluster.counter("a", "heartbeats_sent") - before;
+    assert!(sent >= 10, "they were idle, not deaf: {sent} heartbeats");
 }

@@ -1,5 +1,6 @@
 //! What goes in comes out: payloads and lists of any size, within a worker and between workers, by every tier.
 
+use engine::plan::Limits;
 use engine::wire::{Failure, Tier};
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output, payload};
 use faasflow_tests::pattern;
@@ -401,4 +402,30 @@ fn an_invocation_goes_round_three_workers_of_two_lanes_each() {
     for lane in cluster.status("a").lanes {
         assert!(lane.counters["invocations_taken"] > 0, "{lane:?}");
     }
+}
+
+#[test]
+fn a_deployment_s_limits_are_kept_by_whoever_takes_its_payloads() {
+    let cluster = Setup::workers(&["a", "b"]).start();
+    let limits = Limits {
+        payload_bytes_max: 1000,
+        inline_bytes_max: 0,
+        ..Limits::default()
+    };
+    let pins = [("one", "a"), ("two", "b"), ("three", "a"), ("four", "b")];
+    let deployed = cluster.deploy_on(&["a", "b"], ROUND, &pins, limits);
+    deployed.expect("it is accepted");
+    let invoke = |length| {
+        let text = "x".repeat(length);
+        let answered = cluster.invoke("a", "round", &[("text", bytes(text))]);
+        answered.expect("the worker answers")
+    };
+    let streamed = cluster.counter("b", "transfers_out") + cluster.counter("a", "transfers_out");
+    assert_eq!(output(&invoke(500), "text").len(), 1000);
+    // Nothing is to travel in a message, not even in the answer.
+    let _ = (cluster.settled("a"), cluster.settled("b"));
+    let all = cluster.counter("b", "transfers_out") + cluster.counter("a", "transfers_out");
+    assert_eq!(all - streamed, 5, "one, two, three, four, and the answer");
+    let refused = invoke(1001).result.expect_err("it is too long").to_string();
+    assert!(refused.contains("the limit of 1000"), "{refused}");
 }

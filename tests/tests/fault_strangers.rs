@@ -24,6 +24,25 @@ nodes:
 output: { out: behind.out }
 ";
 
+/// What an `Invoke` that announces an input of so many bytes looks like.
+fn announcing(workflow: &str, input: &str, bytes: u64) -> Vec<u8> {
+    let wish = engine::wire::Invoke {
+        request: 1,
+        workflow: workflow.to_owned(),
+        inputs: vec![(
+            input.to_owned(),
+            engine::wire::Body {
+                items: None,
+                data: engine::wire::Data::Streamed { transfer: 1, bytes },
+            },
+        )],
+        report: false,
+    };
+    let mut frame = Vec::new();
+    encode(&wish, &mut frame);
+    frame
+}
+
 /// Two workers with a key; while an invocation is held on both of them `disturb` runs, and nothing of it may show.
 fn undisturbed(disturb: impl Fn(&Cluster)) {
     let cluster = Setup::workers(&["a", "b"]).key(KEY).start();
@@ -95,6 +114,16 @@ fn turned_away(mut stream: TcpStream) -> Option<String> {
 
 /// A connection that has proved the key.
 fn greeted(cluster: &Cluster, role: Role) -> TcpStream {
+    let (mut stream, expectation) = said_hello(cluster, role);
+    let (kind, body) = frame(&mut stream).expect("a welcome");
+    assert_eq!(kind, FrameKind::Welcome);
+    let welcome: Welcome = decode(&body).expect("a welcome");
+    expectation.check(&welcome).expect("the worker has the key");
+    stream
+}
+
+/// A connection that proves the key, before the worker has answered.
+fn said_hello(cluster: &Cluster, role: Role) -> (TcpStream, greeting::Expectation) {
     let mut stream = connect(cluster);
     let (_, body) = frame(&mut stream).expect("a challenge");
     let challenge: Challenge = decode(&body).expect("a challenge");
@@ -103,11 +132,7 @@ fn greeted(cluster: &Cluster, role: Role) -> TcpStream {
     let mut message = Vec::new();
     encode(&hello, &mut message);
     stream.write_all(&message).expect("it is open");
-    let (kind, body) = frame(&mut stream).expect("a welcome");
-    assert_eq!(kind, FrameKind::Welcome);
-    let welcome: Welcome = decode(&body).expect("a welcome");
-    expectation.check(&welcome).expect("the worker has the key");
-    stream
+    (stream, expectation)
 }
 
 #[track_caller]
@@ -286,6 +311,97 @@ fn truncated_and_broken_frames_end_their_own_connection_alone() {
         }
         counted(cluster, &["bad_frames", "bad_control_frames"], least + bad);
     });
+}
+
+#[test]
+fn a_peer_that_no_worker_can_be_is_refused_by_name() {
+    undisturbed(|cluster| {
+        let before = cluster.counter("a", "greetings_refused");
+        let impossible = [("c", 0), ("c", 1 << 24), ("c", u32::MAX), ("no name\n", 1)];
+        for (worker, epoch) in impossible {
+            let peer = Role::Peer {
+                worker: worker.to_owned(),
+                epoch,
+                from_lane: 0,
+                to_lane: 0,
+                next_sequence: 0,
+            };
+            let reason = turned_away(said_hello(cluster, peer).0).expect("it says why");
+            let named = [format!("{worker:?}"), format!("epoch {epoch}")];
+            assert!(named.iter().all(|word| reason.contains(word)), "{reason}");
+        }
+        let refused = cluster.counter("a", "greetings_refused") - before;
+        assert_eq!(refused, impossible.len() as u64);
+    });
+}
+
+#[test]
+fn what_the_door_refuses_takes_no_memory_however_much_is_announced() {
+    undisturbed(|cluster| {
+        let held = |what: &str| cluster.counter("a", what);
+        let before = (held("segments"), held("segment_bytes"));
+        for (workflow, input, bytes, reason) in [
+            ("nothing", "gate", 200 << 20, "no workflow named `nothing`"),
+            ("gated", "door", 200 << 20, "no input `door`"),
+            ("gated", "gate", 1 << 50, "above the limit"),
+        ] {
+            let mut stream = greeted(cluster, Role::Client);
+            let announced = announcing(workflow, input, bytes);
+            stream.write_all(&announced).expect("it is open");
+            // The answer does not wait for what was announced.
+            let (kind, body) = frame(&mut stream).expect("an answer");
+            assert_eq!(kind, FrameKind::Answer);
+            let answer: engine::wire::Answer = decode(&body).expect("a whole answer");
+            let failure = answer.result.expect_err("it is refused").to_string();
+            assert!(failure.contains(reason), "{failure}");
+            assert_eq!((held("segments"), held("segment_bytes")), before);
+        }
+    });
+}
+
+#[test]
+fn a_client_that_stops_in_the_middle_of_what_it_sends_is_let_go() {
+    let cluster = Setup::workers(&["a"])
+        .key(KEY)
+        .flag("--transfer-idle-s=1")
+        .flag("--heartbeat-ms=50")
+        .start();
+    cluster.deploy(GATED, &[]);
+    let mut idle = greeted(&cluster, Role::Client);
+    let mut stream = greeted(&cluster, Role::Client);
+    let announced = announcing("gated", "gate", 1 << 20);
+    stream.write_all(&announced).expect("it is open");
+    let mut rest = Vec::new();
+    // A worker that says nothing is a timeout here.
+    stream.read_to_end(&mut rest).expect("it is closed in time");
+    counted(&cluster, &["transfers_expired"], 1);
+    // One that is between two wishes may be idle for as long as it likes.
+    let refused = announcing("nothing", "gate", 0);
+    idle.write_all(&refused).expect("it is open");
+    let (kind, _) = frame(&mut idle).expect("an answer");
+    assert_eq!(kind, FrameKind::Answer);
+    drop(idle);
+    let _ = cluster.settled("a");
+}
+
+#[test]
+fn clients_beyond_the_limit_are_refused_until_one_leaves() {
+    let cluster = Setup::workers(&["a"]).flag("--clients-max=2").start();
+    let address = cluster.worker("a").address();
+    let connect = || Client::connect(address, &cluster.options());
+    let first = connect().expect("there is a place");
+    let _second = connect().expect("there is a place");
+    match connect().map(drop).expect_err("there is no place") {
+        ClientError::Refused { reason, .. } => {
+            assert!(reason.contains("2 clients"), "{reason}");
+            assert!(reason.contains("--clients-max"), "{reason}");
+        }
+        other => panic!("{other}"),
+    }
+    // A master is no client, and comes through.
+    counted(&cluster, &["clients_refused"], 1);
+    drop(first);
+    until("a place is free", || connect().ok());
 }
 
 #[test]

@@ -7,8 +7,12 @@ use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
 use faasflow_tests::gate::{Gate, Held, Verdict};
 use faasflow_tests::process::{PROMPTLY, Watched, until};
 use master::client::{Client, ClientError, Invocation};
-use nix::sys::signal::Signal;
-use std::time::Instant;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::time::{Duration, Instant};
+
+/// How long a peer may be silent, where a test says so.
+const SILENCE_MAX: Duration = Duration::from_millis(500);
 
 const GATED: &str = "
 workflow: gated
@@ -138,6 +142,84 @@ fn a_client_whose_own_worker_dies_is_told_and_the_other_lets_go() {
     cluster.restart("a");
     deploy_gated(&cluster);
     gated_works(&cluster, &gate);
+    for worker in ["a", "b"] {
+        let _ = cluster.settled(worker);
+    }
+}
+
+/// A process that is stopped, and goes on when this is dropped.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: u32) -> Self {
+        let pid = Pid::from_raw(pid as i32);
+        kill(pid, Signal::SIGSTOP).expect("it is there");
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // Fails only if it has ended.
+        let _ = kill(self.0, Signal::SIGCONT);
+    }
+}
+
+#[test]
+fn a_silent_worker_is_suspected_by_name_and_is_usable_again_when_it_goes_on() {
+    let cluster = Setup::workers(&["a", "b"])
+        .flag("--heartbeat-ms=50")
+        .flag("--peer-silence-ms=500")
+        .start();
+    deploy_gated(&cluster);
+    cluster
+        .deploy_on(&["a"], LOCAL, &[], Limits::default())
+        .expect("it is accepted");
+    let gate = Gate::new(cluster.folder(), "gate");
+    gated_works(&cluster, &gate);
+    // Silent for longer than is allowed, but not without heartbeats.
+    assert!(!cluster.worker("a").watched().ends_within(SILENCE_MAX * 2));
+    assert_eq!(cluster.counter("a", "peers_suspected"), 0);
+    assert!(cluster.counter("a", "heartbeats_received") > 10);
+    assert!(cluster.counter("b", "heartbeats_sent") > 10);
+
+    let (mut client, held) = start(&cluster, "a", &gate);
+    let stopped = Stopped::new(cluster.worker("b").pid());
+    let answered = client.next_answer().expect("the other worker answers");
+    match &answered.result {
+        Err(Failure::Worker { worker, cause }) => {
+            assert_eq!(worker, "b");
+            assert!(cause.contains("nothing was heard"), "{cause}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(cluster.counter("a", "peers_suspected"), 1);
+    drop(client);
+    // Until it goes on, whoever needs it is told at once who is missing, and the others are served.
+    let inputs = [("gate", bytes(gate.input()))];
+    let answered = cluster.invoke("a", "gated", &inputs);
+    let failure = answered.expect("the worker answers").result.unwrap_err();
+    assert!(failure.to_string().contains("worker b"), "{failure}");
+    local_works(&cluster);
+    until("nothing is in flight", || {
+        (cluster.counter("a", "invocations_held") == 0).then_some(())
+    });
+
+    drop(stopped);
+    drop(held);
+    // It finds its connections closed, lets go, and connects anew; so does the other one.
+    for (worker, counter) in [("a", "links_remade"), ("b", "links_remade")] {
+        until("it is linked again", || {
+            (cluster.counter(worker, counter) > 0).then_some(())
+        });
+    }
+    until("both can be heard again", || {
+        let held = |worker| cluster.counter(worker, "invocations_held");
+        let linked = |worker| cluster.counter(worker, "links") == 2;
+        (held("b") == 0 && linked("a") && linked("b")).then_some(())
+    });
+    gated_works(&cluster, &gate);
+    assert_eq!(cluster.status("b").epoch, 1, "it is the same process");
     for worker in ["a", "b"] {
         let _ = cluster.settled(worker);
     }

@@ -4,8 +4,8 @@
 use super::invocation::{Entry, Invocation, NO_MAKER, Phase, Place, Value};
 use super::program::{Program, is_list};
 use super::report::Timing;
-use super::{Action, Answered, ClientId, Core, Incoming, Outbound, Send, worker_hash};
-use crate::plan::{Source, WorkerIndex};
+use super::{Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Send, worker_hash};
+use crate::plan::{DeploymentId, Limits, Source, WorkerIndex};
 use crate::wire::Failure;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
@@ -28,7 +28,10 @@ impl Core {
             self.config.lane,
             self.next_sequence,
         );
-        let index = match self.admit(id, workflow, &inputs) {
+        let forms = inputs
+            .iter()
+            .map(|(name, incoming)| (name.as_str(), form(incoming)));
+        let index = match self.admit(id, workflow, forms) {
             Ok(index) => index,
             Err(reason) => {
                 self.refuse(now_ns, client, request, reason, inputs);
@@ -65,12 +68,44 @@ impl Core {
         }
     }
 
+    /// Whether a client that came now with such inputs would be let in, and the limits that hold for it then. It may
+    /// still be refused when all of its inputs are here.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn would_take(
+        &self,
+        workflow: &str,
+        inputs: &[(&str, InputForm)],
+    ) -> Result<Limits, String> {
+        let Self { config, .. } = self;
+        let id = InvocationId::new(config.worker_hash, config.epoch, config.lane, 0);
+        let forms = inputs.iter().map(|(name, form)| (*name, Ok(*form)));
+        let index = self.admit(id, workflow, forms)?;
+        Ok(self.program(index).plan.limits)
+    }
+
+    /// The limits of a deployment, if it is here.
+    #[must_use]
+    pub fn limits_of(&self, deployment: DeploymentId) -> Option<Limits> {
+        let index = self.deployment_by_id.get(&deployment)?;
+        Some(self.program(*index).plan.limits)
+    }
+
+    /// The limits of the deployment of an invocation that was taken here, if it is still under way.
+    #[must_use]
+    pub fn limits_of_taken(&self, id: InvocationId) -> Option<Limits> {
+        let invocation = &self.invocations[*self.place_by_id.get(&id)? as usize];
+        invocation.entry.as_ref()?;
+        Some(self.program(invocation.deployment).plan.limits)
+    }
+
     /// Whether the workflow's door is open for these inputs; if not, why.
-    fn admit(
+    fn admit<'a>(
         &self,
         id: InvocationId,
         workflow: &str,
-        inputs: &[(String, Incoming)],
+        inputs: impl Iterator<Item = (&'a str, Result<InputForm, &'a str>)> + Clone,
     ) -> Result<u32, String> {
         let Some(index) = self.deployment_by_name.get(workflow).copied() else {
             return Err(format!(
@@ -78,8 +113,8 @@ impl Core {
             ));
         };
         let plan = &self.program(index).plan;
-        for (position, (name, incoming)) in inputs.iter().enumerate() {
-            let Some(declared) = plan.inputs.iter().find(|input| input.name == *name) else {
+        for (position, (name, form)) in inputs.clone().enumerate() {
+            let Some(declared) = plan.inputs.iter().find(|input| input.name == name) else {
                 let known: Vec<&str> = plan
                     .inputs
                     .iter()
@@ -90,50 +125,54 @@ impl Core {
                     known.join(", ")
                 ));
             };
-            if inputs[..position]
-                .iter()
-                .any(|(earlier, _)| earlier == name)
-            {
+            let mut before = inputs.clone().take(position);
+            if before.any(|(earlier, _)| earlier == name) {
                 return Err(format!("input `{name}` is given twice"));
             }
-            match incoming {
-                Incoming::Refused(reason) => return Err(format!("input `{name}`: {reason}")),
-                Incoming::One(_) if is_list(declared.kind) => {
+            match form {
+                Err(reason) => return Err(format!("input `{name}`: {reason}")),
+                Ok(InputForm::Bytes(_)) if is_list(declared.kind) => {
                     return Err(format!(
                         "input `{name}` is to be a list of items, but bytes were given"
                     ));
                 }
-                Incoming::List { .. } if !is_list(declared.kind) => {
+                Ok(InputForm::List) if !is_list(declared.kind) => {
                     return Err(format!(
                         "input `{name}` is to be bytes, but a list of items was given"
                     ));
                 }
-                Incoming::One(range)
-                    if declared.kind == Kind::Value && range.length > VALUE_BYTES_MAX as u64 =>
+                Ok(InputForm::Bytes(bytes))
+                    if declared.kind == Kind::Value && bytes > VALUE_BYTES_MAX as u64 =>
                 {
                     return Err(format!(
-                        "input `{name}` is a value of {} bytes, above the limit of {VALUE_BYTES_MAX}; declare it as \
-                         bytes",
-                        range.length
+                        "input `{name}` is a value of {bytes} bytes, above the limit of {VALUE_BYTES_MAX}; declare it \
+                         as bytes"
                     ));
                 }
-                Incoming::One(_) | Incoming::List { .. } => {}
+                Ok(InputForm::Bytes(_) | InputForm::List) => {}
             }
         }
         if let Some(missing) = plan
             .inputs
             .iter()
-            .find(|input| !inputs.iter().any(|(name, _)| *name == input.name))
+            .find(|input| !inputs.clone().any(|(name, _)| name == input.name))
         {
             return Err(format!(
                 "input `{}` of workflow `{workflow}` is missing",
                 missing.name
             ));
         }
-        let limit = self.config.in_flight_max.min(plan.limits.in_flight_max);
+        let limit = self.config.in_flight_max;
         if self.in_flight >= limit {
             return Err(format!(
                 "{limit} invocations are in flight already, which is the limit; try again later"
+            ));
+        }
+        let limit = plan.limits.in_flight_max;
+        if self.taken_of(index) >= limit {
+            return Err(format!(
+                "{limit} invocations of workflow `{workflow}` are in flight already, which is its limit; try again \
+                 later"
             ));
         }
         if let Some(worker) = self.unconnected(self.program(index), id) {
@@ -144,7 +183,8 @@ impl Core {
         Ok(index)
     }
 
-    fn refuse(
+    /// Refuses a client. The answer comes as an action.
+    pub fn refuse(
         &mut self,
         now_ns: u64,
         client: ClientId,
@@ -164,6 +204,7 @@ impl Core {
             client,
             request,
             invocation: InvocationId(0),
+            deployment: None,
             started_ns: now_ns,
             result: Err(failure),
             report: Vec::new(),
@@ -266,5 +307,14 @@ impl Core {
             deployment: program.plan.deployment,
             body,
         })));
+    }
+}
+
+/// What an input looks like, or why it is not here.
+fn form(incoming: &Incoming) -> Result<InputForm, &str> {
+    match incoming {
+        Incoming::One(range) => Ok(InputForm::Bytes(range.length)),
+        Incoming::List { .. } => Ok(InputForm::List),
+        Incoming::Refused(reason) => Err(reason),
     }
 }

@@ -5,7 +5,8 @@
 //! meanwhile may be lost. So whatever depends on a peer's lane fails when a connection in either direction goes; and
 //! until the peer connects anew nothing begins that needs its word. One thing is spared: an invocation of which others
 //! have told before its entry worker has. Its beginning may be on its way by a connection that this lane has not been
-//! given yet; it is given up after a grace period without one.
+//! given yet; it is given up after a grace period without one. That is remembered: should the beginning come after all,
+//! what others had told of it is lost, and so it fails at once.
 
 use super::invocation::{Phase, Place};
 use super::program::Program;
@@ -13,6 +14,7 @@ use super::{Core, Timer, worker_hash};
 use crate::wire::Failure;
 use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// A lane of a worker: the hash of its name, and the lane's number.
@@ -40,11 +42,26 @@ struct Door {
     open: bool,
 }
 
+/// Doors of which invocations were given up, at most.
+const GIVEN_UP_DOORS_MAX: usize = 1024;
+/// Invocations of one door that were given up and are remembered one by one.
+const GIVEN_UP_MAX: usize = 1024;
+
+/// Invocations of a door of which others had told, and whose beginning was not waited for any longer.
+#[derive(Debug, Default)]
+struct GivenUp {
+    sequences: BTreeSet<u64>,
+    /// All below this number count as given up: of more than are remembered, the lowest.
+    below: u64,
+}
+
 /// The doors of peers at which invocations are taken in which this lane takes part.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     by_lane: FxHashMap<LaneKey, Door>,
     closed: usize,
+    /// By door: a later life of a lane is another one.
+    given_up: BTreeMap<u64, GivenUp>,
 }
 
 impl Doors {
@@ -65,10 +82,56 @@ impl Doors {
         epoch > door.epoch || (epoch == door.epoch && id.sequence() >= door.begun_next)
     }
 
+    /// What was told of an invocation is dropped, though its beginning may still come.
+    fn give_up(&mut self, id: InvocationId) {
+        if !self.expects(id) {
+            return;
+        }
+        let given_up = self.given_up.entry(id.door()).or_default();
+        given_up.sequences.insert(id.sequence());
+        if given_up.sequences.len() > GIVEN_UP_MAX
+            && let Some(lowest) = given_up.sequences.pop_first()
+        {
+            given_up.below = lowest + 1;
+        }
+        if self.given_up.len() > GIVEN_UP_DOORS_MAX {
+            self.given_up.pop_first();
+        }
+    }
+
+    /// Whether something that was told of an invocation has been dropped, so that it cannot be begun.
+    pub(super) fn was_given_up(&self, id: InvocationId) -> bool {
+        let given_up = self.given_up.get(&id.door());
+        given_up.is_some_and(|given_up| {
+            id.sequence() < given_up.below || given_up.sequences.contains(&id.sequence())
+        })
+    }
+
+    /// What was given up of a lane and is decided by now need not be remembered.
+    fn forget_decided(&mut self, door: u64, next_sequence: u64) {
+        self.given_up.retain(|of, given_up| {
+            if lane_of(*of) != lane_of(door) || epoch_of(*of) > epoch_of(door) {
+                return true;
+            }
+            if epoch_of(*of) < epoch_of(door) {
+                return false;
+            }
+            given_up.sequences = given_up.sequences.split_off(&next_sequence);
+            if given_up.below <= next_sequence {
+                given_up.below = 0;
+            }
+            given_up.below > 0 || !given_up.sequences.is_empty()
+        });
+    }
+
     /// Whether the connection stands by which the word of an invocation would come.
     fn stands(&self, id: InvocationId) -> bool {
         let door = self.by_lane.get(&entry_lane(id));
         door.is_some_and(|door| door.open && door.epoch == epoch_of(id.door()))
+    }
+
+    fn epoch(&self, lane: LaneKey) -> Option<u32> {
+        self.by_lane.get(&lane).map(|door| door.epoch)
     }
 
     fn is_closed(&self, lane: LaneKey) -> bool {
@@ -82,8 +145,10 @@ impl Doors {
             return;
         }
         known.begun_next = known.begun_next.max(next_sequence);
+        let next_sequence = known.begun_next;
         let was_open = std::mem::replace(&mut known.open, true);
         self.closed -= usize::from(!was_open);
+        self.forget_decided(door, next_sequence);
     }
 
     fn close(&mut self, lane: LaneKey) {
@@ -110,6 +175,12 @@ impl Doors {
 }
 
 impl Core {
+    /// The latest life of a peer's lane that this lane knows of.
+    #[must_use]
+    pub fn door_epoch(&self, worker_hash: u32, lane: u8) -> Option<u32> {
+        self.doors.epoch((worker_hash, lane))
+    }
+
     /// A lane of a peer has connected. What it took before `next_sequence` is decided, as is all of its earlier lives.
     /// Should it have been connected before, [`Core::door_closed`] comes first.
     pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
@@ -208,6 +279,8 @@ impl Core {
     fn give_up(&mut self, place: Place) {
         debug_assert_eq!(self.invocations[place as usize].running, 0);
         self.counters.late_dropped += 1;
+        let id = self.invocations[place as usize].id;
+        self.doors.give_up(id);
         self.free(place);
     }
 }

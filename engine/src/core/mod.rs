@@ -124,6 +124,15 @@ pub enum Incoming {
     Refused(String),
 }
 
+/// What a client gives as an input, before its bytes are here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InputForm {
+    /// So many bytes.
+    Bytes(u64),
+    /// A list of items.
+    List,
+}
+
 /// An output of an activation, checked by the lane to lie in a segment of that executor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
@@ -226,6 +235,8 @@ pub struct Answered {
     pub request: u64,
     /// The invocation; 0 if it was refused at the door.
     pub invocation: InvocationId,
+    /// Of what; nothing if it was refused at the door.
+    pub deployment: Option<DeploymentId>,
     /// When it was taken.
     pub started_ns: u64,
     /// Outputs by name, or why not.
@@ -626,6 +637,13 @@ impl Core {
             Some(deployment) => &deployment.program,
             None => unreachable!("a deployment stays while it has invocations or executors"),
         }
+    }
+
+    /// Invocations of a deployment that were taken here and not answered.
+    fn taken_of(&self, deployment: u32) -> u32 {
+        self.deployments[deployment as usize]
+            .as_ref()
+            .map_or(0, |deployment| deployment.taken)
     }
 
     #[inline]

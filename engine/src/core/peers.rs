@@ -9,7 +9,7 @@ use super::doors::entry_lane;
 use super::invocation::{NO_MAKER, Phase, Place};
 use super::program::Program;
 use super::report::Timing;
-use super::{Action, Core, Incoming, Outbound, Send};
+use super::{Action, Core, Incoming, Outbound, Send, worker_hash};
 use crate::plan::{DeploymentId, NodeId};
 use crate::wire::{Failure, NodeReport};
 use faasstore::descriptor::InvocationId;
@@ -28,10 +28,28 @@ impl Core {
         self.doors.begun(id);
         let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
             // Not refused in silence: the entry worker learns of it, and its client.
-            self.refuse_part(id, deployment, inputs);
+            let reason = format!("deployment {deployment} is not served here any more; try again");
+            let refused = Failure::Refused {
+                worker: String::new(),
+                reason,
+            };
+            self.refuse_part(id, deployment, refused, inputs);
             return;
         };
         let program = Rc::clone(self.program(index));
+        if self.doors.was_given_up(id) {
+            let workers = &program.plan.workers;
+            let entry = workers
+                .iter()
+                .find(|worker| worker_hash(&worker.name) == (id.0 >> 96) as u32);
+            let lost = Failure::Worker {
+                worker: entry.map_or_else(String::new, |worker| worker.name.clone()),
+                cause: "there was no connection from it for so long that what others told of the invocation was dropped"
+                    .to_owned(),
+            };
+            self.refuse_part(id, deployment, lost, inputs);
+            return;
+        }
         let place = match self.place_by_id.get(&id) {
             Some(place) => *place,
             None => self.open(id, index, &program, Phase::Pending),
@@ -89,7 +107,7 @@ impl Core {
         let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
             return;
         };
-        if !self.place_by_id.contains_key(&id) {
+        if !self.place_by_id.contains_key(&id) && !self.doors.was_given_up(id) {
             self.open_pending(id, index);
         }
     }
@@ -98,21 +116,18 @@ impl Core {
         &mut self,
         id: InvocationId,
         deployment: DeploymentId,
+        failure: Failure,
         inputs: Vec<(u16, Incoming)>,
     ) {
         inputs
             .iter()
             .for_each(|(_, incoming)| self.drop_incoming(incoming));
-        let reason = format!("deployment {deployment} is not served here any more; try again");
         self.actions.push(Action::Send(Box::new(Send {
             worker_hash: (id.0 >> 96) as u32,
             to_lane: id.lane(),
             invocation: id,
             deployment,
-            body: Outbound::PartFailed(Failure::Refused {
-                worker: String::new(),
-                reason,
-            }),
+            body: Outbound::PartFailed(failure),
         })));
     }
 

@@ -6,6 +6,7 @@ use faasstore::channel::EngineChannel;
 use faasstore::socket::Socket;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// An executor that has greeted its worker and waits for work.
 #[derive(Debug)]
@@ -29,6 +30,10 @@ pub struct StartedExecutor {
     /// Bytes that all segments of its arena together may have.
     pub arena_bytes_max: u64,
 }
+
+/// Which connection of a link: those that a worker makes are numbered in the order in which it makes them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkNumber(pub u64);
 
 /// To a lane.
 #[derive(Debug)]
@@ -61,6 +66,8 @@ pub enum LaneCommand {
         worker: String,
         /// Its lane.
         to_lane: u8,
+        /// Which connection it is: [`LaneReport::LinkLost`] repeats it.
+        number: LinkNumber,
         /// Greeted.
         socket: OwnedFd,
     },
@@ -78,7 +85,12 @@ pub enum LaneCommand {
         socket: OwnedFd,
     },
     /// A client's connection.
-    Client(OwnedFd),
+    Client {
+        /// Greeted.
+        socket: OwnedFd,
+        /// Its place among the clients that this lane may have; to be kept as long as the connection.
+        place: OwnedSemaphorePermit,
+    },
     /// End.
     Stop,
 }
@@ -108,6 +120,8 @@ pub enum LaneReport {
         worker: String,
         /// Its lane.
         to_lane: u8,
+        /// As in [`LaneCommand::LinkOut`].
+        number: LinkNumber,
     },
     /// Nothing of this deployment is left on this lane.
     Removed(DeploymentId),

@@ -57,10 +57,15 @@ impl Lane {
 
     /// When the lane is to be awake next though nothing happens.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
-        [self.core.next_timer_ns(), self.settle_ns, self.trim_ns]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.core.next_timer_ns(),
+            self.settle_ns,
+            self.trim_ns,
+            Some(self.peers.beat_due_ns()).filter(|due_ns| *due_ns < u64::MAX),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Gives memory of the lane's own arena back to the machine when the lane has been idle for a while.

@@ -48,6 +48,9 @@ const GRACE: Duration = Duration::from_secs(1);
 const LANE_SEGMENT_BYTES: u64 = 4 << 20;
 /// Turns without anything to do between two looks at the clock, where exact times are not needed.
 const TURNS_PER_CLOCK: u32 = 64;
+/// Turns with something to do between two looks at the clock: what is due is not put off for long by work that needs no
+/// time, which takes a microsecond or so a turn.
+const BUSY_TURNS_PER_CLOCK: u32 = 1024;
 /// Turns without anything to do before the lane does what can wait: a few microseconds, longer than an executor takes to
 /// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
@@ -166,7 +169,7 @@ impl Lane {
             ahead: Vec::new(),
             prepared_revision: 0,
             started_ahead: None,
-            peers: Peers::new(setup.payload_bytes_max),
+            peers: Peers::new(setup.payload_bytes_max, setup.patience),
             limits: FxHashMap::default(),
             serial: 0,
             now_ns: monotonic_ns(),
@@ -188,7 +191,7 @@ impl Lane {
     }
 
     fn serve(&mut self) {
-        let mut idle_turns = 0u32;
+        let (mut idle_turns, mut busy_turns) = (0u32, 0u32);
         let mut idle_since_ns = self.now_ns;
         while !self.stopped {
             let mut busy = self.turn();
@@ -199,6 +202,10 @@ impl Lane {
             if busy {
                 idle_turns = 0;
                 self.was_busy = true;
+                busy_turns = busy_turns.wrapping_add(1);
+                if busy_turns.is_multiple_of(BUSY_TURNS_PER_CLOCK) {
+                    self.now_ns = monotonic_ns();
+                }
                 continue;
             }
             idle_turns = idle_turns.wrapping_add(1);
@@ -283,7 +290,19 @@ impl Lane {
             self.core.tick(self.now_ns);
             self.act();
         }
+        // Not busy with that: an idle lane goes back to sleep at once.
+        if self.peers.beat_due_ns() <= self.now_ns {
+            self.beat();
+        }
         busy
+    }
+
+    #[cold]
+    fn beat(&mut self) {
+        self.now_ns = monotonic_ns();
+        let (peers, mut parts) = self.peers();
+        peers.beat(&mut parts);
+        self.act();
     }
 
     /// Takes in what the driver has found, and commands before it: whoever speaks of a deployment over a connection does
@@ -553,11 +572,11 @@ impl Lane {
             LaneCommand::LinkOut {
                 worker,
                 to_lane,
+                number,
                 socket,
-                ..
             } => {
                 let (peers, mut parts) = self.peers();
-                peers.link_out(worker, to_lane, socket, &mut parts);
+                peers.link_out(worker, to_lane, number, socket, &mut parts);
             }
             LaneCommand::LinkIn {
                 worker,
@@ -574,9 +593,9 @@ impl Lane {
                 let (peers, mut parts) = self.peers();
                 peers.link_in(door, next_sequence, socket, &mut parts);
             }
-            LaneCommand::Client(socket) => {
+            LaneCommand::Client { socket, place } => {
                 let (peers, mut parts) = self.peers();
-                peers.client(socket, &mut parts);
+                peers.client(socket, place, &mut parts);
             }
             LaneCommand::Stop => self.stopped = true,
         }

@@ -4,21 +4,29 @@
 //! that cannot be sent fails what depended on it at once and by name, and that a payload is held until the kernel has
 //! taken its last byte.
 
-use super::command::LaneReport;
+mod silence;
+
+use super::command::{LaneReport, LinkNumber};
 use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
 use super::link::{
-    Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
+    Admission, Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits,
+    LinkRole,
 };
 use super::segments::{Mapping, Segments};
+use super::setup::Patience;
 use crate::core::lease::Payload;
-use crate::core::{Answered, ClientId, Core, Incoming, Outbound, Outgoing, Send, worker_hash};
-use crate::plan::{DeploymentId, Plan};
+use crate::core::{
+    Answered, ClientId, Core, Incoming, InputForm, Outbound, Outgoing, Send, worker_hash,
+};
+use crate::plan::{DeploymentId, Limits, Plan};
 use crate::status::LaneCounters;
 use crate::wire::{self, Body, Data, Failure, ITEM_ALIGN};
 use faasstore::arena::Arena;
 use faasstore::descriptor::{ArenaRange, InvocationId, PayloadRef};
 use rustc_hash::FxHashMap;
+use silence::{Hearing, NEVER_NS};
 use std::os::fd::OwnedFd;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A lane of a peer, in one of its lives.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +42,7 @@ enum Party {
     Out {
         worker: String,
         lane: u8,
+        number: LinkNumber,
     },
     /// That lane of the worker sends to this one.
     In {
@@ -49,6 +58,9 @@ struct Connection {
     link: Link,
     sending: bool,
     closing: bool,
+    hearing: Hearing,
+    /// A client's place among those that may be connected; free when this is dropped.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 /// All connections of a lane.
@@ -73,6 +85,13 @@ pub(crate) struct Peers {
     closed: Moved,
     bad_frames: u64,
     answers_dropped: u64,
+    stale_links_refused: u64,
+    patience: Patience,
+    beat_due_ns: u64,
+    heartbeats_sent: u64,
+    heartbeats_received: u64,
+    peers_suspected: u64,
+    transfers_expired: u64,
 }
 
 /// What connections have moved together.
@@ -101,7 +120,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Peers {
-    pub(crate) fn new(payload_bytes_max: u64) -> Self {
+    pub(crate) fn new(payload_bytes_max: u64, patience: Patience) -> Self {
         Self {
             limits: LinkLimits {
                 payload_bytes_max,
@@ -122,6 +141,13 @@ impl Peers {
             closed: Moved::default(),
             bad_frames: 0,
             answers_dropped: 0,
+            stale_links_refused: 0,
+            patience,
+            beat_due_ns: NEVER_NS,
+            heartbeats_sent: 0,
+            heartbeats_received: 0,
+            peers_suspected: 0,
+            transfers_expired: 0,
         }
     }
 
@@ -144,6 +170,7 @@ impl Peers {
         &mut self,
         worker: String,
         lane: u8,
+        number: LinkNumber,
         socket: OwnedFd,
         parts: &mut Parts<'_>,
     ) {
@@ -153,12 +180,18 @@ impl Peers {
         }
         self.names.insert(key.0, worker.clone());
         if let Some(id) = self.open(
-            Party::Out { worker, lane },
+            Party::Out {
+                worker,
+                lane,
+                number,
+            },
             LinkRole::PeerOut,
             socket,
             parts,
         ) {
             self.out.insert(key, id);
+            // So that the peer knows from the beginning how often it is to hear of this lane.
+            self.say_heartbeat(id);
         }
     }
 
@@ -171,6 +204,19 @@ impl Peers {
         parts: &mut Parts<'_>,
     ) {
         let key = (worker_hash(&door.worker), door.lane);
+        // It was greeted before the later one, and has come after it. Its worker has ended since.
+        if let Some(seen) = parts.core.door_epoch(key.0, key.1)
+            && door.epoch < seen
+        {
+            self.stale_links_refused += 1;
+            let Door {
+                worker,
+                epoch,
+                lane,
+            } = door;
+            tracing::warn!(%worker, lane, epoch, seen, "a link of an earlier life of a peer is refused");
+            return;
+        }
         if let Some(earlier) = self.incoming.remove(&key) {
             self.lose(earlier, "it connected anew", parts);
         }
@@ -187,8 +233,13 @@ impl Peers {
         }
     }
 
-    /// Takes a client's connection over.
-    pub(crate) fn client(&mut self, socket: OwnedFd, parts: &mut Parts<'_>) {
+    /// Takes a client's connection over, and its place.
+    pub(crate) fn client(
+        &mut self,
+        socket: OwnedFd,
+        place: OwnedSemaphorePermit,
+        parts: &mut Parts<'_>,
+    ) {
         self.clients_seen += 1;
         let number = self.clients_seen;
         if let Some(id) = self.open(
@@ -198,6 +249,9 @@ impl Peers {
             parts,
         ) {
             self.clients.insert(number, id);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.place = Some(place);
+            }
         }
     }
 
@@ -208,6 +262,7 @@ impl Peers {
         socket: OwnedFd,
         parts: &mut Parts<'_>,
     ) -> Option<ConnectionId> {
+        self.set_timeouts(&party, &socket);
         let id = match parts.driver.add(socket) {
             Ok(id) => id,
             Err(error) => {
@@ -217,6 +272,9 @@ impl Peers {
         };
         let mut link = Link::new(role, self.limits);
         parts.driver.receive(id, link.next_receive());
+        if role != LinkRole::Client {
+            self.watch(parts.now_ns);
+        }
         self.connections.insert(
             id,
             Connection {
@@ -224,6 +282,8 @@ impl Peers {
                 link,
                 sending: false,
                 closing: false,
+                hearing: Hearing::default(),
+                place: None,
             },
         );
         Some(id)
@@ -245,7 +305,13 @@ impl Peers {
                 let outcome = match result {
                     Ok(bytes) => connection
                         .link
-                        .received(bytes, buffer, parts.arena, &mut inbound)
+                        .received(
+                            bytes,
+                            buffer,
+                            parts.arena,
+                            &AtDoor(parts.core),
+                            &mut inbound,
+                        )
                         .map_err(|error| (error.to_string(), !matches!(error, LinkError::Ended))),
                     Err(error) => Err((error.to_string(), false)),
                 };
@@ -253,12 +319,15 @@ impl Peers {
                 let party = connection.party.clone();
                 inbound
                     .drain(..)
-                    .for_each(|message| self.on_message(&party, message, parts));
+                    .for_each(|message| self.on_message(id, &party, message, parts));
                 self.inbound = inbound;
                 match outcome {
                     Ok(()) => {
                         let connection = self.connections.get_mut(&id).filter(|c| !c.closing)?;
                         parts.driver.receive(id, connection.link.next_receive());
+                        if connection.link.is_unfinished() {
+                            self.watch(parts.now_ns);
+                        }
                     }
                     Err((cause, broken)) => {
                         self.bad_frames += u64::from(broken);
@@ -295,7 +364,7 @@ impl Peers {
         }
         parts.driver.close(id);
         match connection.party.clone() {
-            Party::Out { worker, lane } => {
+            Party::Out { worker, lane, .. } => {
                 if self.out.get(&(worker_hash(&worker), lane)) == Some(&id) {
                     self.out.remove(&(worker_hash(&worker), lane));
                 }
@@ -323,9 +392,14 @@ impl Peers {
         self.closed.add(&counters);
         self.let_go_flushed(parts.core);
         match connection.party {
-            Party::Out { worker, lane } => Some(LaneReport::LinkLost {
+            Party::Out {
+                worker,
+                lane,
+                number,
+            } => Some(LaneReport::LinkLost {
                 worker,
                 to_lane: lane,
+                number,
             }),
             Party::In { .. } | Party::Client(_) => None,
         }
@@ -339,7 +413,13 @@ impl Peers {
         }
     }
 
-    fn on_message(&mut self, party: &Party, message: Inbound, parts: &mut Parts<'_>) {
+    fn on_message(
+        &mut self,
+        id: ConnectionId,
+        party: &Party,
+        message: Inbound,
+        parts: &mut Parts<'_>,
+    ) {
         let now_ns = parts.now_ns;
         match message {
             Inbound::Invoke {
@@ -356,6 +436,12 @@ impl Peers {
                 parts
                     .core
                     .invoke(now_ns, *client, request, &workflow, inputs, report);
+            }
+            Inbound::InvokeRefused { request, reason } => {
+                let Party::Client(client) = party else { return };
+                parts
+                    .core
+                    .refuse(now_ns, *client, request, reason, Vec::new());
             }
             Inbound::BeginComing {
                 invocation,
@@ -411,6 +497,7 @@ impl Peers {
                 self.abort(invocation, parts.arena);
                 parts.core.forget(now_ns, InvocationId(invocation));
             }
+            Inbound::Heartbeat { interval_ms } => self.heard_heartbeat(id, interval_ms),
             Inbound::Drained { deployment } => {
                 if let Party::In { worker, lane } = party {
                     parts
@@ -477,7 +564,7 @@ impl Peers {
         };
         let inline_bytes_max = self.inline_bytes_max.get(&deployment).copied().unwrap_or(0);
         let Some(connection) = self.connections.get_mut(&id) else {
-            return;
+            return self.unsent(body, parts.core);
         };
         let mut bodies = Bodies {
             link: &mut connection.link,
@@ -487,41 +574,45 @@ impl Peers {
         };
         let invocation = invocation.0;
         let queued = match body {
-            Outbound::Begin { report, inputs } => {
-                bodies.numbered(inputs, parts).and_then(|inputs| {
-                    bodies.queue(&wire::Begin {
-                        invocation,
-                        deployment,
-                        report,
-                        inputs,
-                    })
-                })
-            }
+            Outbound::Begin { report, inputs } => bodies.of(inputs, parts).and_then(|inputs| {
+                let begin = wire::Begin {
+                    invocation,
+                    deployment,
+                    report,
+                    inputs,
+                };
+                bodies.queue(&begin, parts)
+            }),
             Outbound::StateEvent { node, outputs } => {
-                bodies.numbered(outputs, parts).and_then(|outputs| {
-                    bodies.queue(&wire::StateEvent {
+                bodies.of(outputs, parts).and_then(|outputs| {
+                    let event = wire::StateEvent {
                         invocation,
                         deployment,
                         node,
                         outputs,
-                    })
+                    };
+                    bodies.queue(&event, parts)
                 })
             }
             Outbound::PartDone { outputs, report } => {
-                bodies.numbered(outputs, parts).and_then(|outputs| {
-                    bodies.queue(&wire::PartDone {
+                bodies.of(outputs, parts).and_then(|outputs| {
+                    let done = wire::PartDone {
                         invocation,
                         outputs,
                         report,
-                    })
+                    };
+                    bodies.queue(&done, parts)
                 })
             }
-            Outbound::PartFailed(failure) => bodies.queue(&wire::PartFailed {
-                invocation,
-                failure,
-            }),
-            Outbound::Forget => bodies.queue(&wire::Forget { invocation }),
-            Outbound::Drained => bodies.queue(&wire::Drained { deployment }),
+            Outbound::PartFailed(failure) => {
+                let failed = wire::PartFailed {
+                    invocation,
+                    failure,
+                };
+                bodies.queue(&failed, parts)
+            }
+            Outbound::Forget => bodies.queue(&wire::Forget { invocation }, parts),
+            Outbound::Drained => bodies.queue(&wire::Drained { deployment }, parts),
         };
         let begun = bodies.begun;
         self.streaming.extend(begun);
@@ -550,10 +641,12 @@ impl Peers {
             client,
             request,
             invocation,
+            deployment,
             started_ns,
             result,
             report,
         } = answered;
+        let inline_bytes_max = deployment.and_then(|id| self.inline_bytes_max.get(&id).copied());
         let connection = self.clients.get(&client.0).copied();
         let connection = connection.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
         let Some((id, connection)) = connection else {
@@ -565,12 +658,12 @@ impl Peers {
         };
         let mut bodies = Bodies {
             link: &mut connection.link,
-            inline_bytes_max: u64::from(crate::plan::Limits::default().inline_bytes_max),
+            inline_bytes_max: inline_bytes_max.unwrap_or(0),
             streams: &mut self.streams_begun,
             begun: Vec::new(),
         };
         let result = match result {
-            Ok(outputs) => bodies.named(outputs, parts).map(Ok),
+            Ok(outputs) => bodies.of(outputs, parts).map(Ok),
             Err(Failure::Refused {
                 worker: nobody,
                 reason,
@@ -582,13 +675,14 @@ impl Peers {
         };
         let latency_ns = parts.now_ns.saturating_sub(started_ns);
         let queued = result.and_then(|result| {
-            bodies.queue(&wire::Answer {
+            let answer = wire::Answer {
                 request,
                 invocation: invocation.0,
                 latency_ns,
                 result,
                 report,
-            })
+            };
+            bodies.queue(&answer, parts)
         });
         let begun = bodies.begun;
         self.streaming.extend(begun);
@@ -631,6 +725,27 @@ impl Peers {
         counters.bad_frames.set(self.bad_frames);
         counters.transfers_out.set(self.streams_begun);
         counters.answers_dropped.set(self.answers_dropped);
+        counters.stale_links_refused.set(self.stale_links_refused);
+        counters.heartbeats_sent.set(self.heartbeats_sent);
+        counters.heartbeats_received.set(self.heartbeats_received);
+        counters.peers_suspected.set(self.peers_suspected);
+        counters.transfers_expired.set(self.transfers_expired);
+    }
+}
+
+/// The core, for a link that asks it what to take in.
+struct AtDoor<'a>(&'a Core);
+
+impl Admission for AtDoor<'_> {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Limits, String> {
+        self.0.would_take(workflow, inputs)
+    }
+
+    fn part(&self, invocation: u128, deployment: Option<DeploymentId>) -> Option<Limits> {
+        match deployment {
+            Some(deployment) => self.0.limits_of(deployment),
+            None => self.0.limits_of_taken(InvocationId(invocation)),
+        }
     }
 }
 
@@ -643,30 +758,45 @@ struct Bodies<'a> {
 }
 
 impl Bodies<'_> {
-    fn queue<T: super::link::Message>(&mut self, message: &T) -> Result<(), String> {
-        self.link.queue(message).map_err(|error| error.to_string())
+    /// Queues a message behind the payloads that it announces. If it is refused, so are they, and nobody would give
+    /// them back any more.
+    fn queue<T: super::link::Message>(
+        &mut self,
+        message: &T,
+        parts: &mut Parts<'_>,
+    ) -> Result<(), String> {
+        let Err(refused) = self.link.queue(message) else {
+            return Ok(());
+        };
+        self.begun.retain(|(token, payloads)| {
+            let goes = !refused.tokens.contains(token);
+            if !goes {
+                parts.core.let_go_all(payloads);
+            }
+            goes
+        });
+        Err(refused.to_string())
     }
 
-    fn numbered(
+    /// The bodies of a message, by number or name. If one cannot be sent, those behind it are not either, and are let
+    /// go of here.
+    fn of<K>(
         &mut self,
-        payloads: Vec<(u16, Outgoing)>,
+        payloads: Vec<(K, Outgoing)>,
         parts: &mut Parts<'_>,
-    ) -> Result<Vec<(u16, Body)>, String> {
-        payloads
-            .into_iter()
-            .map(|(number, outgoing)| Ok((number, self.body(outgoing, parts)?)))
-            .collect()
-    }
-
-    fn named(
-        &mut self,
-        payloads: Vec<(String, Outgoing)>,
-        parts: &mut Parts<'_>,
-    ) -> Result<Vec<(String, Body)>, String> {
-        payloads
-            .into_iter()
-            .map(|(name, outgoing)| Ok((name, self.body(outgoing, parts)?)))
-            .collect()
+    ) -> Result<Vec<(K, Body)>, String> {
+        let mut bodies = Vec::with_capacity(payloads.len());
+        let mut left = payloads.into_iter();
+        while let Some((key, outgoing)) = left.next() {
+            match self.body(outgoing, parts) {
+                Ok(body) => bodies.push((key, body)),
+                Err(cause) => {
+                    left.for_each(|(_, outgoing)| parts.core.let_go_all(outgoing.payloads()));
+                    return Err(cause);
+                }
+            }
+        }
+        Ok(bodies)
     }
 
     fn body(&mut self, outgoing: Outgoing, parts: &mut Parts<'_>) -> Result<Body, String> {
@@ -778,3 +908,6 @@ fn lease_own(range: ArenaRange, segments: &mut Segments) -> PayloadRef {
     slot.and_then(|slot| segments.lease(slot, range.offset, range.length))
         .unwrap_or(PayloadRef::EMPTY)
 }
+
+#[cfg(test)]
+mod tests;

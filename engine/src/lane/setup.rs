@@ -50,6 +50,19 @@ pub struct LaneSetup {
     pub arena_bytes_max: u64,
     /// How long an executor beyond the first of its pool may be idle before it is ended.
     pub keep_alive: Duration,
+    /// How long it waits for whom.
+    pub patience: Patience,
+}
+
+/// How long a lane waits for what others have to say on their connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// How often it says something on each link to a peer, and looks at how long it has heard nothing.
+    pub heartbeat: Duration,
+    /// How long it may hear nothing of a peer before it gives it up.
+    pub peer_silence: Duration,
+    /// How long nothing may come of what a client or peer has begun to send.
+    pub transfer_idle: Duration,
 }
 
 /// Whether a poll that found nothing yields its CPU.

@@ -4,6 +4,7 @@
 //! written. Nothing is started and nothing is changed here. Every error names the flag and says what would be right.
 
 use crate::greeting::{ClusterKey, KeyError, WORKER_NAME_BYTES_MAX};
+use crate::lane::setup::Patience;
 use crate::status::ExecutorPlacement;
 use crate::worker::host;
 use crate::worker::quantities::{parse_cpus, parse_size, size_text};
@@ -75,6 +76,18 @@ pub struct Arguments {
     /// Largest payload, as in `64M`
     #[arg(long, value_name = "SIZE", default_value = "16G")]
     pub max_payload: String,
+    /// Clients that may be connected to one lane; beyond it they are refused
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub clients_max: u32,
+    /// How often a lane says something to each peer, if there is nothing else to say
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 500)]
+    pub heartbeat_ms: u32,
+    /// How long nothing may be heard of a peer before it is taken to be stopped or cut off
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 3000)]
+    pub peer_silence_ms: u32,
+    /// How long nothing may come of a message or payload that a client or peer has begun to send
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub transfer_idle_s: u32,
     /// End, as by SIGTERM, when standard input ends: for whoever starts a worker that must not outlive him
     #[arg(long)]
     pub end_with_stdin: bool,
@@ -145,6 +158,10 @@ pub struct Config {
     pub in_flight_max: u32,
     /// Bytes of one payload; at least 1.
     pub payload_bytes_max: u64,
+    /// Clients connected to one lane; at least 1.
+    pub clients_max: u32,
+    /// How long lanes wait for what others have to say.
+    pub patience: Patience,
     /// Whether to end when standard input does.
     pub end_with_stdin: bool,
 }
@@ -296,16 +313,17 @@ impl Config {
                 cpus: cpus.len(),
             });
         }
-        let name = match arguments.name {
-            Some(name) => check_name(&name).map(|()| name)?,
+        let name = match &arguments.name {
+            Some(name) => check_name(name).map(|()| name.clone())?,
             None => default_name(listen.port()),
         };
-        let state_dir = match arguments.state_dir {
-            Some(path) => path,
+        let state_dir = match &arguments.state_dir {
+            Some(path) => path.clone(),
             None => default_state_dir(&name)?,
         };
         let payload_bytes_max = size("--max-payload", &arguments.max_payload)?;
         in_range("--max-payload", payload_bytes_max, 1, PAYLOAD_BYTES_MAX)?;
+        in_range("--clients-max", arguments.clients_max.into(), 1, 1 << 20)?;
         in_range(
             "--in-flight-max",
             arguments.in_flight_max.into(),
@@ -331,6 +349,8 @@ impl Config {
             keep_alive: Duration::from_secs(arguments.keep_alive_s.into()),
             in_flight_max: arguments.in_flight_max,
             payload_bytes_max,
+            clients_max: arguments.clients_max,
+            patience: check_patience(&arguments)?,
             end_with_stdin: arguments.end_with_stdin,
         })
     }
@@ -399,6 +419,26 @@ fn in_range(flag: &'static str, given: u64, min: u64, max: u64) -> Result<(), Co
         given,
         min,
         max,
+    })
+}
+
+fn check_patience(arguments: &Arguments) -> Result<Patience, ConfigError> {
+    let heartbeat_ms = u64::from(arguments.heartbeat_ms);
+    let peer_silence_ms = u64::from(arguments.peer_silence_ms);
+    let transfer_idle_s = u64::from(arguments.transfer_idle_s);
+    in_range("--heartbeat-ms", heartbeat_ms, 10, 60_000)?;
+    // One heartbeat may always be late.
+    in_range(
+        "--peer-silence-ms",
+        peer_silence_ms,
+        2 * heartbeat_ms,
+        3_600_000,
+    )?;
+    in_range("--transfer-idle-s", transfer_idle_s, 1, 86_400)?;
+    Ok(Patience {
+        heartbeat: Duration::from_millis(heartbeat_ms),
+        peer_silence: Duration::from_millis(peer_silence_ms),
+        transfer_idle: Duration::from_secs(transfer_idle_s),
     })
 }
 

@@ -5,7 +5,7 @@
 //! [`GREETING_BYTES_MAX`] bytes here, and [`GREETING_TIME_MAX`] of a place; that every refusal is counted; and that
 //! nothing a caller sends stops the worker. What deployments need is done in `worker::deploy`.
 
-use crate::greeting::{self, GreetingError};
+use crate::greeting::{self, GreetingError, WORKER_NAME_BYTES_MAX};
 use crate::lane::command::LaneCommand;
 use crate::status::{Calibration, DriverStatus};
 use crate::status::{ControlCounters, Driver};
@@ -13,20 +13,22 @@ use crate::wire::{
     self, BODY_BYTES_MAX, Challenge, Control as Request, ControlReply, Frame, FrameKind,
     GREETING_BYTES_MAX, Hello, Refused, Role, WireError, WorkerDescription,
 };
-use crate::worker::config::Config;
+use crate::worker::config::{Config, is_plain_name};
 use crate::worker::control_io::{Connection, EndSignal, Ending, FrameError, Listener};
 use crate::worker::deployments::{Deployments, executables};
 use crate::worker::lanes::LaneHandle;
-use crate::worker::links::{Caller, Links};
+use crate::worker::links::{self, Links};
 use crate::worker::placement::Placement;
+use crate::worker::state::is_epoch;
 use crate::worker::warden::WardenHandle;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Connections that may be greeting at one time; further ones wait in the kernel's backlog.
 pub const GREETINGS_MAX: usize = 64;
@@ -34,6 +36,8 @@ pub const GREETINGS_MAX: usize = 64;
 pub const GREETING_TIME_MAX: Duration = Duration::from_secs(3);
 /// Control connections at one time.
 const CONTROLS_MAX: usize = 64;
+/// Peers whose lives are remembered, gone ones included.
+const PEERS_MAX: usize = 1 << 16;
 /// How long a control connection may be idle.
 const CONTROL_IDLE_MAX: Duration = Duration::from_secs(600);
 /// How long an answer may take to be sent.
@@ -73,8 +77,42 @@ enum Refusal {
     Lane { lane: u8, lanes: usize },
     #[error("this worker is named {0} too: names must be unique in a cluster")]
     Namesake(String),
+    #[error(
+        "a peer says that its name is {0:?} and its restart epoch {1}, which no worker's can be: use programs of one \
+         release"
+    )]
+    NoWorker(String, u32),
+    #[error(
+        "this is worker {worker} with restart epoch {epoch}, but {seen} was seen here: its state folder was lost or \
+         replaced; give it a new --name"
+    )]
+    EarlierLife {
+        worker: String,
+        epoch: u32,
+        seen: u32,
+    },
+    #[error(
+        "more than {PEERS_MAX} peers have connected to this worker; restart it to forget those that are gone"
+    )]
+    Peers,
+    #[error(
+        "{limit} clients are connected to each lane of this worker already, which is the limit; close some, or raise \
+         --clients-max"
+    )]
+    Clients { limit: u32 },
     #[error("{CONTROLS_MAX} control connections are open already; close some")]
     Crowded,
+}
+
+/// Who was let in.
+enum Caller {
+    /// A client, to which lane, with its place there.
+    Client {
+        lane: usize,
+        place: OwnedSemaphorePermit,
+    },
+    /// The master, or a peer.
+    Other(Role),
 }
 
 /// The control thread's state. Its tasks share it; none holds a borrow across a wait.
@@ -92,6 +130,10 @@ pub struct Control {
     pub(super) end: EndSignal,
     ending: Ending,
     controls: Semaphore,
+    /// The latest life of each peer that has proved that it is of the cluster.
+    peer_epochs: RefCell<BTreeMap<String, u32>>,
+    /// Of each lane, the places for clients that are free.
+    client_places: Vec<Arc<Semaphore>>,
     next_client_lane: Cell<usize>,
     connections: Cell<usize>,
     all_closed: Notify,
@@ -128,6 +170,10 @@ impl Control {
         warden: WardenHandle,
     ) -> Self {
         let (ending, end) = Ending::new();
+        let client_places = lanes
+            .iter()
+            .map(|_| Arc::new(Semaphore::new(identity.config.clients_max as usize)))
+            .collect();
         let for_executors = identity.config.memory_bytes - identity.config.lanes_bytes();
         Self {
             identity,
@@ -142,6 +188,8 @@ impl Control {
             end,
             ending,
             controls: Semaphore::new(CONTROLS_MAX),
+            peer_epochs: RefCell::default(),
+            client_places,
             next_client_lane: Cell::new(0),
             connections: Cell::new(0),
             all_closed: Notify::new(),
@@ -152,8 +200,8 @@ impl Control {
         self.identity.driver.kind
     }
 
-    pub(super) fn caller(&self) -> Caller {
-        Caller {
+    pub(super) fn caller(&self) -> links::Caller {
+        links::Caller {
             driver: self.driver(),
             key: self.identity.config.key.clone(),
             name: self.identity.config.name.clone(),
@@ -211,8 +259,8 @@ impl Control {
                     tokio::task::spawn_local(async move {
                         let welcomed = control.greet(connection).await;
                         drop(place);
-                        if let Some((connection, role)) = welcomed {
-                            control.admit(connection, role).await;
+                        if let Some((connection, caller)) = welcomed {
+                            control.admit(connection, caller).await;
                         }
                         drop(open);
                     });
@@ -227,7 +275,7 @@ impl Control {
     }
 
     /// Greets a caller; `None` if it was refused, was too slow, or went away.
-    async fn greet(&self, mut connection: Connection) -> Option<(Connection, Role)> {
+    async fn greet(&self, mut connection: Connection) -> Option<(Connection, Caller)> {
         let deadline = tokio::time::Instant::now() + GREETING_TIME_MAX;
         let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         let challenge = greeting::challenge(&self.identity.config.name);
@@ -248,7 +296,7 @@ impl Control {
             // It went away, perhaps to look whether someone listens; that is no one's fault.
             Err(_) => return None,
         };
-        let (welcome, role) = match outcome {
+        let (welcome, caller) = match outcome {
             Ok(welcomed) => welcomed,
             Err(refusal) => {
                 self.refuse(connection, &refusal).await;
@@ -257,10 +305,14 @@ impl Control {
         };
         connection.write(frame(&welcome), left()).await.ok()?;
         self.counters.greeted.add(1);
-        Some((connection, role))
+        Some((connection, caller))
     }
 
-    fn judge(&self, challenge: &Challenge, hello: Hello) -> Result<(wire::Welcome, Role), Refusal> {
+    fn judge(
+        &self,
+        challenge: &Challenge,
+        hello: Hello,
+    ) -> Result<(wire::Welcome, Caller), Refusal> {
         let welcome = greeting::admit(
             &self.identity.config.key,
             challenge,
@@ -277,14 +329,64 @@ impl Control {
             Role::Peer { worker, .. } if *worker == self.identity.config.name => {
                 Err(Refusal::Namesake(worker.clone()))
             }
+            // Ids of invocations are made of both, so what no worker has goes no further than this.
+            Role::Peer { worker, epoch, .. }
+                if !is_plain_name(worker, WORKER_NAME_BYTES_MAX) || !is_epoch(*epoch) =>
+            {
+                Err(Refusal::NoWorker(worker.clone(), *epoch))
+            }
+            Role::Peer { worker, epoch, .. } => {
+                self.is_not_an_earlier_life(worker, *epoch)?;
+                Ok((welcome, Caller::Other(hello.role)))
+            }
             Role::Control if self.controls.available_permits() == 0 => Err(Refusal::Crowded),
-            _ => Ok((welcome, hello.role)),
+            Role::Control => Ok((welcome, Caller::Other(hello.role))),
+            Role::Client => {
+                let (lane, place) = self.place_for_client()?;
+                Ok((welcome, Caller::Client { lane, place }))
+            }
         }
+    }
+
+    /// The next lane in turn that may have one more client.
+    fn place_for_client(&self) -> Result<(usize, OwnedSemaphorePermit), Refusal> {
+        let lanes = self.lanes.len();
+        for lane in (0..lanes).map(|turn| (self.next_client_lane.get() + turn) % lanes) {
+            if let Ok(place) = Arc::clone(&self.client_places[lane]).try_acquire_owned() {
+                self.next_client_lane.set((lane + 1) % lanes);
+                return Ok((lane, place));
+            }
+        }
+        let limit = self.identity.config.clients_max;
+        Err(Refusal::Clients { limit })
+    }
+
+    /// A peer whose epoch is below one that was seen would repeat ids of invocations, and displace the connections of
+    /// its own later life.
+    fn is_not_an_earlier_life(&self, worker: &str, epoch: u32) -> Result<(), Refusal> {
+        let mut epochs = self.peer_epochs.borrow_mut();
+        let full = epochs.len() >= PEERS_MAX;
+        match epochs.get_mut(worker) {
+            Some(seen) if epoch < *seen => {
+                return Err(Refusal::EarlierLife {
+                    worker: worker.to_owned(),
+                    epoch,
+                    seen: *seen,
+                });
+            }
+            Some(seen) => *seen = epoch,
+            None if full => return Err(Refusal::Peers),
+            None => {
+                epochs.insert(worker.to_owned(), epoch);
+            }
+        }
+        Ok(())
     }
 
     async fn refuse(&self, mut connection: Connection, refusal: &Refusal) {
         match refusal {
             Refusal::Frame(_) => self.counters.bad_control_frames.add(1),
+            Refusal::Clients { .. } => self.counters.clients_refused.add(1),
             _ => self.counters.greetings_refused.add(1),
         }
         tracing::warn!("refused {}: {refusal}", connection.peer());
@@ -301,16 +403,12 @@ impl Control {
     }
 
     /// Gives a greeted connection to whom it is for.
-    async fn admit(self: &Rc<Self>, connection: Connection, role: Role) {
+    async fn admit(self: &Rc<Self>, connection: Connection, caller: Caller) {
         let peer = connection.peer();
-        let lane = match &role {
-            Role::Control => return self.serve_master(connection).await,
-            Role::Client => {
-                let lane = self.next_client_lane.get();
-                self.next_client_lane.set((lane + 1) % self.lanes.len());
-                lane
-            }
-            Role::Peer { to_lane, .. } => usize::from(*to_lane),
+        let lane = match &caller {
+            Caller::Client { lane, .. } => *lane,
+            Caller::Other(Role::Peer { to_lane, .. }) => usize::from(*to_lane),
+            Caller::Other(_) => return self.serve_master(connection).await,
         };
         let socket = match connection.into_descriptor() {
             Ok(socket) => socket,
@@ -319,21 +417,22 @@ impl Control {
                 return tracing::warn!("cannot hand {peer} to lane {lane}: {error}");
             }
         };
-        let command = match role {
-            Role::Peer {
+        let command = match caller {
+            Caller::Client { place, .. } => LaneCommand::Client { socket, place },
+            Caller::Other(Role::Peer {
                 worker,
                 epoch,
                 from_lane,
                 next_sequence,
                 ..
-            } => LaneCommand::LinkIn {
+            }) => LaneCommand::LinkIn {
                 worker,
                 epoch,
                 from_lane,
                 next_sequence,
                 socket,
             },
-            _ => LaneCommand::Client(socket),
+            Caller::Other(_) => unreachable!("a master was served above"),
         };
         if self.lanes[lane].try_send(command).is_err() {
             self.counters.connections_dropped.add(1);

@@ -1,7 +1,8 @@
 //! What a deployment needs done: executors started, links made, lanes told; and undone again if anything fails.
 //!
 //! A plan is prepared in one go: checked whole, peers reached, executors started, and only then are the lanes told,
-//! which cannot fail. So a refusal needs nothing undone beyond what it lets go of. A deployment that is prepared but
+//! which cannot fail. So a refusal needs nothing undone beyond what it lets go of; links that were made for it stay, as
+//! they do when the last deployment that needs them goes. A deployment that is prepared but
 //! not activated in time is dropped, since its master may be gone.
 
 use crate::lane::command::{LaneCommand, LaneReport, StartedExecutor};
@@ -13,8 +14,7 @@ use crate::worker::deployments::{Deployment, DeploymentError, Pool, Running};
 use crate::worker::hello::StartError;
 use crate::worker::links::{self, LinkError, LinkKey, retry_pause};
 use crate::worker::warden::{ExecutorSpec, WardenRequest};
-use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,18 +58,12 @@ pub(super) enum PrepareError {
     Ending,
 }
 
-/// A link that was just made.
-struct NewLink {
-    key: LinkKey,
-    socket: OwnedFd,
-}
-
 impl Control {
     /// Checks a plan whole, starts its executors, connects to its peers and tells the lanes; clients may not invoke
     /// it yet.
     ///
     /// # Errors
-    /// A [`PrepareError`]; nothing has changed then.
+    /// A [`PrepareError`]; nothing has changed then, but that links may stand for the next one.
     pub(super) async fn prepare(self: &Rc<Self>, plan: Plan) -> Result<(), PrepareError> {
         let _one_at_a_time = self.preparing.lock().await;
         plan.check()?;
@@ -78,9 +72,9 @@ impl Control {
         let pools = Deployment::pools(&plan, &config.functions, config.lanes)?;
         self.deployments.borrow().admits(&plan, &pools)?;
         let needed = links::needed(&plan);
-        // No borrow may be held across a wait, not even by a temporary.
-        let missing = self.links.borrow().missing(&needed);
-        let new_links = self.make_links(missing).await?;
+        for (key, address) in &needed {
+            self.make_link(key, address).await?;
+        }
         let plan = Arc::new(plan);
         let started = self.start_all(&plan, &pools).await?;
 
@@ -96,14 +90,9 @@ impl Control {
             starting: BTreeMap::new(),
             lanes: (0..config.lanes).collect(),
         });
-        let made: BTreeSet<_> = new_links.iter().map(|link| link.key.clone()).collect();
-        self.links.borrow_mut().adopt(id, needed.clone(), &made);
-        for link in new_links {
-            self.give_link(link).await;
-        }
+        self.links.borrow_mut().adopt(id, needed.clone());
         // A link that stood when we looked may have broken since, when no deployment needed it.
-        let missing = self.links.borrow().missing(&needed);
-        for (key, _) in missing {
+        for key in needed.into_keys() {
             tokio::task::spawn_local(Rc::clone(self).remake_link(key));
         }
         let mut by_lane: Vec<Vec<StartedExecutor>> =
@@ -135,16 +124,30 @@ impl Control {
         })
     }
 
-    async fn make_links(&self, missing: Vec<(LinkKey, String)>) -> Result<Vec<NewLink>, LinkError> {
-        let caller = self.caller();
-        let mut made = Vec::with_capacity(missing.len());
-        for (key, address) in missing {
-            let socket = caller
-                .connect(&key, &address, self.next_sequence(key.from_lane))
-                .await?;
-            made.push(NewLink { key, socket });
+    /// Makes a link that does not stand, and gives it to its lane. It is kept even if nobody comes to need it.
+    async fn make_link(&self, key: &LinkKey, address: &str) -> Result<(), LinkError> {
+        // No borrow may be held across a wait, not even by a temporary.
+        let maker = self.links.borrow_mut().maker(key);
+        let _alone = maker.lock().await;
+        if self.links.borrow().stands(key) {
+            return Ok(());
         }
-        Ok(made)
+        self.connect_link(key, address).await
+    }
+
+    /// To be called by a link's only maker, while it does not stand.
+    async fn connect_link(&self, key: &LinkKey, address: &str) -> Result<(), LinkError> {
+        let next_sequence = self.next_sequence(key.from_lane);
+        let socket = self.caller().connect(key, address, next_sequence).await?;
+        let number = self.links.borrow_mut().made(key);
+        let command = LaneCommand::LinkOut {
+            worker: key.worker.clone(),
+            to_lane: key.to_lane,
+            number,
+            socket,
+        };
+        self.lanes[usize::from(key.from_lane)].send(command).await;
+        Ok(())
     }
 
     /// The sequence of the next invocation that a lane takes, as [`crate::wire::Role::Peer`] says it. An older value
@@ -156,40 +159,24 @@ impl Control {
             .get()
     }
 
-    async fn give_link(&self, link: NewLink) {
-        let NewLink {
-            key:
-                LinkKey {
-                    worker,
-                    from_lane,
-                    to_lane,
-                },
-            socket,
-        } = link;
-        let command = LaneCommand::LinkOut {
-            worker,
-            to_lane,
-            socket,
-        };
-        self.lanes[usize::from(from_lane)].send(command).await;
-    }
-
+    /// Makes a link that deployments need and that does not stand, until it does.
     async fn remake_link(self: Rc<Self>, key: LinkKey) {
         let mut failures = 0;
         while !*self.end.borrow() {
+            let maker = self.links.borrow_mut().maker(&key);
+            let alone = maker.lock().await;
             let Some(address) = self.links.borrow().wanted(&key) else {
                 return;
             };
-            let next_sequence = self.next_sequence(key.from_lane);
             let open = Open::new(&self);
-            let outcome = self.caller().connect(&key, &address, next_sequence).await;
+            let outcome = self.connect_link(&key, &address).await;
             drop(open);
+            drop(alone);
             match outcome {
-                Ok(socket) => {
-                    self.links.borrow_mut().remade(&key);
+                Ok(()) => {
                     self.counters.links_remade.add(1);
                     tracing::info!("linked to worker {} again", key.worker);
-                    return self.give_link(NewLink { key, socket }).await;
+                    return;
                 }
                 Err(error) if failures == 0 => {
                     tracing::warn!("{error}; trying again until it is back")
@@ -340,13 +327,17 @@ impl Control {
                 }
                 self.reap(pid);
             }
-            LaneReport::LinkLost { worker, to_lane } => {
+            LaneReport::LinkLost {
+                worker,
+                to_lane,
+                number,
+            } => {
                 let key = LinkKey {
                     worker,
                     from_lane: lane,
                     to_lane,
                 };
-                if self.links.borrow_mut().broke(&key) {
+                if self.links.borrow_mut().broke(&key, number) {
                     tokio::task::spawn_local(Rc::clone(self).remake_link(key));
                 }
             }

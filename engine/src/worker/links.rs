@@ -3,8 +3,13 @@
 //! A link is one-way: made by the sender, for one lane here and one there. It is kept by peer and pair of lanes. While
 //! a deployment needs it, a broken link is made again, with growing pauses; what was in flight on it is the lanes'
 //! matter. This file greets as the caller; the peer's control thread answers.
+//!
+//! A connection that is made takes the place of the one before, at both ends. So one task at a time makes a link
+//! ([`Links::maker`]), having looked whether it stands; and each is numbered, so that the word of a lane that an earlier
+//! one is lost is not taken for the loss of that which has followed it.
 
 use crate::greeting::{self, ClusterKey, GreetingError};
+use crate::lane::command::LinkNumber;
 use crate::plan::{DeploymentId, Plan, WorkerIndex};
 use crate::status::Driver;
 use crate::wire::{
@@ -13,8 +18,10 @@ use crate::wire::{
 use crate::worker::control_io::{Connection, EndSignal, FrameError, ReadFrame};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::Mutex;
 
 /// How long a peer may take for each step of a greeting.
 const STEP_TIME_MAX: Duration = Duration::from_secs(3);
@@ -234,81 +241,85 @@ fn expect(
 
 /// What is known of the links that exist or should.
 #[derive(Debug, Default)]
-pub struct Links(BTreeMap<LinkKey, Link>);
+pub struct Links {
+    known: BTreeMap<LinkKey, Link>,
+    /// Held by whoever makes a link.
+    makers: BTreeMap<LinkKey, Rc<Mutex<()>>>,
+    made: u64,
+}
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Link {
     address: String,
-    up: bool,
+    /// Its connection, if it stands.
+    up: Option<LinkNumber>,
     users: BTreeSet<DeploymentId>,
 }
 
 impl Links {
-    /// Of the links needed, those that do not stand.
+    /// To be held while a link is made, from the look whether it stands to [`Links::made`].
     #[must_use]
-    pub fn missing(&self, needed: &BTreeMap<LinkKey, String>) -> Vec<(LinkKey, String)> {
-        let stands = |key: &LinkKey| self.0.get(key).is_some_and(|link| link.up);
-        needed
-            .iter()
-            .filter(|(key, _)| !stands(key))
-            .map(|(key, address)| (key.clone(), address.clone()))
-            .collect()
+    pub fn maker(&mut self, key: &LinkKey) -> Rc<Mutex<()>> {
+        // Those that nobody holds or waits for are of no use.
+        self.makers.retain(|_, maker| Rc::strong_count(maker) > 1);
+        Rc::clone(self.makers.entry(key.clone()).or_default())
     }
 
-    /// From now on this deployment needs these links. Those in `made` were made for it and stand.
-    pub fn adopt(
-        &mut self,
-        deployment: DeploymentId,
-        needed: BTreeMap<LinkKey, String>,
-        made: &BTreeSet<LinkKey>,
-    ) {
+    /// Whether a link stands.
+    #[must_use]
+    pub fn stands(&self, key: &LinkKey) -> bool {
+        self.known.get(key).is_some_and(|link| link.up.is_some())
+    }
+
+    /// From now on this deployment needs these links.
+    pub fn adopt(&mut self, deployment: DeploymentId, needed: BTreeMap<LinkKey, String>) {
         for (key, address) in needed {
-            let stands = made.contains(&key);
-            let link = self.0.entry(key).or_insert_with(|| Link {
-                address: String::new(),
-                up: false,
-                users: BTreeSet::new(),
-            });
+            let link = self.known.entry(key).or_default();
             // A peer that moved is found at its new place from now on.
             link.address = address;
-            link.up |= stands;
             link.users.insert(deployment);
         }
     }
 
     /// This deployment needs no links any more. Those that stand are kept, for the next one.
     pub fn release(&mut self, deployment: DeploymentId) {
-        self.0.retain(|_, link| {
+        self.known.retain(|_, link| {
             link.users.remove(&deployment);
-            link.up || !link.users.is_empty()
+            link.up.is_some() || !link.users.is_empty()
         });
     }
 
-    /// A link broke: whether it must be made again, and no one is at it yet.
-    pub fn broke(&mut self, key: &LinkKey) -> bool {
-        let Some(link) = self.0.get_mut(key) else {
+    /// A connection of a link broke: whether the link must be made again. Not if another connection has taken its
+    /// place.
+    pub fn broke(&mut self, key: &LinkKey, number: LinkNumber) -> bool {
+        let Some(link) = self.known.get_mut(key) else {
             return false;
         };
-        let stood = std::mem::replace(&mut link.up, false);
-        if link.users.is_empty() {
-            self.0.remove(key);
+        if link.up != Some(number) {
             return false;
         }
-        stood
+        link.up = None;
+        if link.users.is_empty() {
+            self.known.remove(key);
+            return false;
+        }
+        true
     }
 
     /// Where to make a broken link again, if anyone still needs it.
     #[must_use]
     pub fn wanted(&self, key: &LinkKey) -> Option<String> {
-        let link = self.0.get(key)?;
-        (!link.up && !link.users.is_empty()).then(|| link.address.clone())
+        let link = self.known.get(key)?;
+        (link.up.is_none() && !link.users.is_empty()).then(|| link.address.clone())
     }
 
-    /// A broken link stands again.
-    pub fn remade(&mut self, key: &LinkKey) {
-        if let Some(link) = self.0.get_mut(key) {
-            link.up = true;
-        }
+    /// A link was made and stands; its connection's number. It is kept even if nobody needs it any more, as those are
+    /// that stand when their last deployment goes.
+    pub fn made(&mut self, key: &LinkKey) -> LinkNumber {
+        self.made += 1;
+        let number = LinkNumber(self.made);
+        self.known.entry(key.clone()).or_default().up = Some(number);
+        number
     }
 }
 
@@ -373,36 +384,69 @@ mod tests {
 
     #[test]
     fn a_broken_link_is_made_again_while_anyone_needs_it() {
-        let needed = needed(&plan([1, 1, 1], &[0, 1]));
-        let made: BTreeSet<_> = needed.keys().cloned().collect();
-        let key = LinkKey {
-            worker: "b".into(),
-            from_lane: 0,
-            to_lane: 0,
-        };
+        let (needed, key) = (needed(&plan([1, 1, 1], &[0, 1])), link_to_b());
         let mut links = Links::default();
-        assert_eq!(links.missing(&needed).len(), 2);
-        links.adopt(DeploymentId(1), needed.clone(), &made);
-        links.adopt(DeploymentId(2), needed.clone(), &BTreeSet::new());
-        assert!(links.missing(&needed).is_empty());
+        assert!(!links.stands(&key));
+        let first = links.made(&key);
+        links.adopt(DeploymentId(1), needed.clone());
+        links.adopt(DeploymentId(2), needed);
+        assert!(links.stands(&key));
 
-        assert!(links.broke(&key));
+        assert!(links.broke(&key, first));
         assert!(
-            !links.broke(&key),
+            !links.broke(&key, first),
             "one that is broken already is being made again"
         );
         assert_eq!(links.wanted(&key), Some("b:1".to_owned()));
-        links.remade(&key);
+        let second = links.made(&key);
         assert_eq!(links.wanted(&key), None);
 
         links.release(DeploymentId(1));
         links.release(DeploymentId(2));
         assert!(
-            links.missing(&needed).is_empty(),
+            links.stands(&key),
             "what stands is kept for the next deployment"
         );
-        assert!(!links.broke(&key), "and let go when it breaks");
-        assert_eq!(links.missing(&needed).len(), 1);
+        assert!(!links.broke(&key, second), "and let go when it breaks");
+        assert!(!links.stands(&key));
+    }
+
+    #[test]
+    fn the_loss_of_a_connection_that_was_replaced_breaks_nothing() {
+        let (needed, key) = (needed(&plan([1, 1, 1], &[0, 1])), link_to_b());
+        let mut links = Links::default();
+        links.adopt(DeploymentId(1), needed);
+        let first = links.made(&key);
+        let second = links.made(&key);
+        assert!(!links.broke(&key, first), "the lane tells of it late");
+        assert_eq!(links.wanted(&key), None, "no third one is made");
+        assert!(links.broke(&key, second));
+    }
+
+    #[test]
+    fn a_link_has_one_maker_at_a_time() {
+        let key = link_to_b();
+        let mut links = Links::default();
+        let (first, second) = (links.maker(&key), links.maker(&key));
+        let held = first.try_lock().expect("nobody else makes it");
+        assert!(second.try_lock().is_err());
+        drop(held);
+        assert!(second.try_lock().is_ok());
+        drop((first, second));
+        let other = LinkKey {
+            from_lane: 1,
+            ..key
+        };
+        let _maker = links.maker(&other);
+        assert_eq!(links.makers.len(), 1, "what nobody holds is not kept");
+    }
+
+    fn link_to_b() -> LinkKey {
+        LinkKey {
+            worker: "b".into(),
+            from_lane: 0,
+            to_lane: 0,
+        }
     }
 
     #[test]

@@ -128,6 +128,12 @@ impl WorkerState {
     }
 }
 
+/// Whether a worker can be in its so many-th life: what an invocation's id has room for.
+#[must_use]
+pub const fn is_epoch(epoch: u32) -> bool {
+    0 < epoch && epoch < EPOCH_LIMIT
+}
+
 fn parse_epoch(text: &str) -> Option<u32> {
     let epoch = text.strip_suffix('\n')?.parse().ok()?;
     (epoch < EPOCH_LIMIT).then_some(epoch)

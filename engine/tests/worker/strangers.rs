@@ -122,19 +122,27 @@ fn only_holders_of_the_key_are_let_in() {
 #[test]
 fn a_peer_is_told_what_is_wrong_with_it() {
     let worker = start("epoll");
-    let peer = |name: &str, to_lane| Role::Peer {
+    let in_life = |name: &str, to_lane, epoch| Role::Peer {
         worker: name.to_owned(),
-        epoch: 1,
+        epoch,
         from_lane: 0,
         to_lane,
         next_sequence: 0,
     };
+    let peer = |name: &str, to_lane| in_life(name, to_lane, 1);
     let none = ClusterKey::none();
     let reason = greet(&worker.address, &none, peer("b", 7)).unwrap_err();
     assert!(reason.contains("no lane 7"), "{reason}");
     let reason = greet(&worker.address, &none, peer("a", 0)).unwrap_err();
     assert!(reason.contains("names must be unique"), "{reason}");
     greet(&worker.address, &none, peer("b", 0)).unwrap();
+    // Its state was lost: were it let in, it would displace its own later life, and repeat ids of invocations.
+    greet(&worker.address, &none, in_life("b", 0, 5)).unwrap();
+    let reason = greet(&worker.address, &none, peer("b", 0)).unwrap_err();
+    for word in ["worker b", "epoch 1", "5 was seen", "new --name"] {
+        assert!(reason.contains(word), "{reason}");
+    }
+    greet(&worker.address, &none, in_life("b", 0, 5)).unwrap();
 }
 
 #[test]

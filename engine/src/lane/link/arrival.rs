@@ -1,12 +1,15 @@
 //! Reading a message that has just come, and finding places for its payloads.
 //!
 //! It owns the checks of what a message says of its payloads, and promises that nothing is set aside before all of them
-//! have passed. Inline data is copied into the arena here; for what is streamed a range is set aside, which
+//! have passed, and the lane has said that it wants them. Inline data is copied into the arena here; for what is streamed a range is set aside, which
 //! [`super::landing`] then fills.
 
+use super::inbound::Intake;
 use super::landing::Landings;
 use super::message::{Inbound, Landed, Landing, LandingError};
-use super::{LinkError, LinkLimits};
+use super::{Admission, LinkError, LinkLimits};
+use crate::core::InputForm;
+use crate::plan::Limits;
 use crate::wire::{self, Body, Data, FrameKind, ITEM_ALIGN, WireError};
 use faasstore::arena::{Arena, Reservation};
 use faasstore::descriptor::ArenaRange;
@@ -26,6 +29,8 @@ pub(super) struct Opened {
 pub(super) struct Arrival {
     kind: FrameKind,
     limits: LinkLimits,
+    /// Why none of the payloads is taken in.
+    unwanted: Option<String>,
     pub(super) open: Vec<Opened>,
     /// Payloads that found no place.
     pub(super) refused: u64,
@@ -36,6 +41,7 @@ impl Arrival {
         Self {
             kind,
             limits,
+            unwanted: None,
             open: Vec::new(),
             refused: 0,
         }
@@ -46,23 +52,12 @@ impl Arrival {
         &mut self,
         body: &[u8],
         landings: &Landings,
-        arena: &mut Arena,
+        intake: &mut Intake<'_>,
     ) -> Result<Inbound, LinkError> {
+        let arena = &mut *intake.arena;
         Ok(match self.kind {
             FrameKind::Invoke => {
-                let wire::Invoke {
-                    request,
-                    workflow,
-                    inputs,
-                    report,
-                } = wire::decode(body)?;
-                let inputs = self.land(inputs, landings, arena)?;
-                Inbound::Invoke {
-                    request,
-                    workflow,
-                    inputs,
-                    report,
-                }
+                return self.invoke(wire::decode(body)?, landings, arena, intake.admission);
             }
             FrameKind::Begin => {
                 let wire::Begin {
@@ -71,6 +66,7 @@ impl Arrival {
                     report,
                     inputs,
                 } = wire::decode(body)?;
+                self.narrow(intake.admission.part(invocation, Some(deployment)));
                 let inputs = self.land(inputs, landings, arena)?;
                 Inbound::Begin {
                     invocation,
@@ -86,6 +82,7 @@ impl Arrival {
                     node,
                     outputs,
                 } = wire::decode(body)?;
+                self.narrow(intake.admission.part(invocation, Some(deployment)));
                 let outputs = self.land(outputs, landings, arena)?;
                 Inbound::StateEvent {
                     invocation,
@@ -100,6 +97,7 @@ impl Arrival {
                     outputs,
                     report,
                 } = wire::decode(body)?;
+                self.narrow(intake.admission.part(invocation, None));
                 let outputs = self.land(outputs, landings, arena)?;
                 Inbound::PartDone {
                     invocation,
@@ -112,12 +110,70 @@ impl Arrival {
                 let wire::Forget { invocation } = wire::decode(body)?;
                 Inbound::Forget { invocation }
             }
+            FrameKind::Heartbeat => {
+                let wire::Heartbeat { interval_ms } = wire::decode(body)?;
+                Inbound::Heartbeat { interval_ms }
+            }
             FrameKind::Drained => {
                 let wire::Drained { deployment } = wire::decode(body)?;
                 Inbound::Drained { deployment }
             }
             kind => return Err(WireError::Unexpected(kind).into()),
         })
+    }
+
+    /// Takes a client's wish, if the door would; otherwise what it announces is thrown away as it comes.
+    fn invoke(
+        &mut self,
+        wish: wire::Invoke,
+        landings: &Landings,
+        arena: &mut Arena,
+        admission: &dyn Admission,
+    ) -> Result<Inbound, LinkError> {
+        let wire::Invoke {
+            request,
+            workflow,
+            inputs,
+            report,
+        } = wish;
+        let forms: Vec<(&str, InputForm)> = inputs
+            .iter()
+            .map(|(name, body)| (name.as_str(), form(body)))
+            .collect();
+        let refusal = match admission.invoke(&workflow, &forms) {
+            Ok(limits) => {
+                self.narrow(Some(limits));
+                inputs.iter().find_map(|(name, body)| {
+                    let error = self.check_limits(body).err()?;
+                    Some(format!("input `{name}`: {error}"))
+                })
+            }
+            Err(reason) => Some(reason),
+        };
+        if let Some(reason) = refusal {
+            self.unwanted = Some(reason.clone());
+            self.land(inputs, landings, arena)?;
+            return Ok(Inbound::InvokeRefused { request, reason });
+        }
+        let inputs = self.land(inputs, landings, arena)?;
+        Ok(Inbound::Invoke {
+            request,
+            workflow,
+            inputs,
+            report,
+        })
+    }
+
+    /// Keeps to the limits of the deployment, if there is one that wants the message.
+    fn narrow(&mut self, limits: Option<Limits>) {
+        match limits {
+            Some(limits) => {
+                let mine = &mut self.limits;
+                mine.payload_bytes_max = mine.payload_bytes_max.min(limits.payload_bytes_max);
+                mine.items_max = mine.items_max.min(limits.items_max);
+            }
+            None => self.unwanted = Some("nothing here waits for it".to_owned()),
+        }
     }
 
     /// Finds places for a message's payloads, beside what is under way. Checks all of them first, so that an error
@@ -222,6 +278,9 @@ impl Arrival {
     }
 
     fn check_limits(&self, body: &Body) -> Result<(), LandingError> {
+        if let Some(reason) = self.unwanted.clone() {
+            return Err(LandingError::Unwanted { reason });
+        }
         let bytes = match &body.data {
             Data::Inline(data) => data.len() as u64,
             Data::Streamed { bytes, .. } => *bytes,
@@ -245,6 +304,14 @@ impl Arrival {
             });
         }
         Ok(())
+    }
+}
+
+const fn form(body: &Body) -> InputForm {
+    match (&body.items, &body.data) {
+        (Some(_), _) => InputForm::List,
+        (None, Data::Inline(bytes)) => InputForm::Bytes(bytes.len() as u64),
+        (None, Data::Streamed { bytes, .. }) => InputForm::Bytes(*bytes),
     }
 }
 

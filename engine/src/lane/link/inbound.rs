@@ -7,7 +7,7 @@
 
 use super::landing::Landings;
 use super::message::Inbound;
-use super::{LinkCounters, LinkError, LinkRole};
+use super::{Admission, LinkCounters, LinkError, LinkRole};
 use crate::lane::driver::{AlignedBuffer, ReceiveBuffer};
 use crate::wire::{CHUNK_HEAD_BYTES, ChunkHead, FRAME_ALIGN, FrameKind, HEADER_BYTES, Header};
 use faasstore::arena::Arena;
@@ -58,6 +58,13 @@ impl Chunk {
     }
 }
 
+/// Where what arrives goes, and who says whether it may.
+pub(super) struct Intake<'a> {
+    pub(super) arena: &'a mut Arena,
+    pub(super) admission: &'a dyn Admission,
+    pub(super) out: &'a mut Vec<Inbound>,
+}
+
 pub(super) struct Assembly {
     role: LinkRole,
     body_bytes_max: usize,
@@ -93,6 +100,10 @@ impl Assembly {
 
     const fn available(&self) -> usize {
         self.end - self.start
+    }
+
+    pub(super) const fn is_within_a_frame(&self) -> bool {
+        self.available() > 0 || !matches!(self.state, State::Header)
     }
 
     pub(super) fn next_receive(&mut self, landings: &mut Landings) -> ReceiveBuffer {
@@ -160,8 +171,7 @@ impl Assembly {
         buffer: ReceiveBuffer,
         landings: &mut Landings,
         counters: &mut LinkCounters,
-        arena: &mut Arena,
-        out: &mut Vec<Inbound>,
+        intake: &mut Intake<'_>,
     ) -> Result<(), LinkError> {
         match buffer {
             ReceiveBuffer::Owned(buffer, range) => {
@@ -182,14 +192,14 @@ impl Assembly {
                         .hasher
                         .update(segment.read(offset, bytes as u64).unwrap_or_default());
                     chunk.left -= bytes as u64;
-                    landings.direct(chunk.transfer, bytes as u64, arena, counters);
+                    landings.direct(chunk.transfer, bytes as u64, intake.arena, counters);
                 }
             }
         }
         if bytes == 0 {
             return Err(self.ended(landings));
         }
-        while self.step(landings, counters, arena, out)? {}
+        while self.step(landings, counters, intake)? {}
         Ok(())
     }
 
@@ -217,8 +227,7 @@ impl Assembly {
         &mut self,
         landings: &mut Landings,
         counters: &mut LinkCounters,
-        arena: &mut Arena,
-        out: &mut Vec<Inbound>,
+        intake: &mut Intake<'_>,
     ) -> Result<bool, LinkError> {
         let Some(buffer) = &self.buffer else {
             return Ok(false);
@@ -243,7 +252,7 @@ impl Assembly {
                 };
                 let body = &padded[..header.length];
                 header.verify_body(body)?;
-                landings.message(header.kind, body, arena, counters, out)?;
+                landings.message(header.kind, body, intake, counters)?;
                 let used = padded.len();
                 self.state = State::Header;
                 used
@@ -273,7 +282,7 @@ impl Assembly {
                 }
                 counters.chunks_received += 1;
                 chunk.header.verify(mem::take(&mut chunk.hasher))?;
-                landings.end_chunk(chunk.transfer, arena, counters, out);
+                landings.end_chunk(chunk.transfer, intake.arena, counters, intake.out);
                 self.state = State::Padding(chunk.header.padded_length() - chunk.header.length);
                 used
             }

@@ -7,6 +7,7 @@
 //! what a message may say of its payloads to [`super::arrival`].
 
 use super::arrival::{Arrival, Opened};
+use super::inbound::Intake;
 use super::message::{Inbound, Landed, release_all};
 use super::{LinkCounters, LinkError, LinkLimits};
 use crate::wire::{ChunkHead, FrameKind};
@@ -109,18 +110,17 @@ impl Landings {
         &mut self,
         kind: FrameKind,
         body: &[u8],
-        arena: &mut Arena,
+        intake: &mut Intake<'_>,
         counters: &mut LinkCounters,
-        out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         let mut arrival = Arrival::new(kind, self.limits);
-        let message = arrival.message(body, self, arena)?;
+        let message = arrival.message(body, self, intake)?;
         if let Inbound::Forget { invocation } = message {
-            self.abort(invocation, arena, counters);
+            self.abort(invocation, intake.arena, counters);
         }
         counters.messages_received += 1;
         counters.landings_refused += arrival.refused;
-        self.admit(message, arrival.open, body.len(), out)
+        self.admit(message, arrival.open, body.len(), intake.out)
     }
 
     /// Hands a message on, or keeps it until its open transfers are complete.

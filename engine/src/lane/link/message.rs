@@ -39,6 +39,12 @@ pub enum LandingError {
         /// What is allowed.
         limit: u64,
     },
+    /// Nobody here wants it.
+    #[error("{reason}")]
+    Unwanted {
+        /// Why not.
+        reason: String,
+    },
     /// More items than this worker takes.
     #[error(
         "a list of {items} items, above the limit of {limit}: raise items_max, or batch the items"
@@ -67,6 +73,13 @@ pub enum Inbound {
         inputs: Vec<(String, Landing)>,
         /// Whether node reports are wanted.
         report: bool,
+    },
+    /// An [`Invoke`](crate::wire::Invoke) that the door does not open for. What it announced is thrown away as it comes.
+    InvokeRefused {
+        /// Chosen by the client.
+        request: u64,
+        /// Why, for the client.
+        reason: String,
     },
     /// A [`Begin`](crate::wire::Begin) is here, but payloads of it are still under way. It follows, unless a [`Forget`](crate::wire::Forget) comes
     /// first, the invocation is aborted, or the link ends.
@@ -114,6 +127,11 @@ pub enum Inbound {
         /// Which invocation.
         invocation: u128,
     },
+    /// See [`Heartbeat`](crate::wire::Heartbeat).
+    Heartbeat {
+        /// As said.
+        interval_ms: u32,
+    },
     /// See [`Drained`](crate::wire::Drained).
     Drained {
         /// Which deployment.
@@ -131,7 +149,11 @@ impl Inbound {
             | Self::PartDone { invocation, .. }
             | Self::Forget { invocation } => Some(*invocation),
             Self::PartFailed(failed) => Some(failed.invocation),
-            Self::Invoke { .. } | Self::BeginComing { .. } | Self::Drained { .. } => None,
+            Self::Invoke { .. }
+            | Self::InvokeRefused { .. }
+            | Self::BeginComing { .. }
+            | Self::Heartbeat { .. }
+            | Self::Drained { .. } => None,
         }
     }
 
@@ -148,9 +170,11 @@ impl Inbound {
             | Self::PartDone {
                 outputs: payloads, ..
             } => release_all(payloads, arena),
-            Self::BeginComing { .. }
+            Self::InvokeRefused { .. }
+            | Self::BeginComing { .. }
             | Self::PartFailed(_)
             | Self::Forget { .. }
+            | Self::Heartbeat { .. }
             | Self::Drained { .. } => {}
         }
     }
@@ -168,9 +192,11 @@ impl Inbound {
             | Self::PartDone {
                 outputs: payloads, ..
             } => payloads.get_mut(index).map(|(_, landing)| landing),
-            Self::BeginComing { .. }
+            Self::InvokeRefused { .. }
+            | Self::BeginComing { .. }
             | Self::PartFailed(_)
             | Self::Forget { .. }
+            | Self::Heartbeat { .. }
             | Self::Drained { .. } => None,
         }
     }

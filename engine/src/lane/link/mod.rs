@@ -31,9 +31,11 @@ pub use message::{Inbound, Landed, Landing, LandingError};
 pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
+use crate::core::InputForm;
+use crate::plan::{DeploymentId, Limits};
 use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
 use faasstore::arena::Arena;
-use inbound::Assembly;
+use inbound::{Assembly, Intake};
 use landing::Landings;
 use outbound::Outbound;
 use thiserror::Error;
@@ -51,18 +53,40 @@ pub enum LinkRole {
 
 impl LinkRole {
     const fn may_send(self, kind: FrameKind) -> bool {
-        use FrameKind::{Begin, Chunk, Drained, Forget, Invoke, PartDone, PartFailed, StateEvent};
+        use FrameKind::{
+            Begin, Chunk, Drained, Forget, Heartbeat, Invoke, PartDone, PartFailed, StateEvent,
+        };
         match self {
             Self::Client => matches!(kind, Invoke | Chunk),
             Self::PeerIn => {
                 matches!(
                     kind,
-                    Begin | StateEvent | PartDone | PartFailed | Forget | Drained | Chunk
+                    Begin
+                        | StateEvent
+                        | PartDone
+                        | PartFailed
+                        | Forget
+                        | Drained
+                        | Heartbeat
+                        | Chunk
                 )
             }
             Self::PeerOut => false,
         }
     }
+}
+
+/// Whom a link asks of a message, as soon as it is read and before memory is set aside for its payloads.
+pub trait Admission {
+    /// The limits of payloads of that workflow, if the door would open for a client with these inputs.
+    ///
+    /// # Errors
+    /// Why it would not, for the client.
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Limits, String>;
+
+    /// The limits of payloads of an invocation of which a peer tells, and of what, if it says so; none if nothing
+    /// here waits for them.
+    fn part(&self, invocation: u128, deployment: Option<DeploymentId>) -> Option<Limits>;
 }
 
 /// What one link may take and hold.
@@ -86,7 +110,7 @@ pub struct LinkLimits {
 
 impl Default for LinkLimits {
     fn default() -> Self {
-        let plan = crate::plan::Limits::default();
+        let plan = Limits::default();
         Self {
             body_bytes_max: BODY_BYTES_MAX,
             payload_bytes_max: plan.payload_bytes_max,
@@ -255,7 +279,7 @@ impl Link {
 
     /// Takes `bytes` bytes that were received into `buffer`, as [`Link::next_receive`] gave it; 0 means that the other
     /// side has closed. Appends the messages that are complete now to `out`; their payloads are ranges of `arena`, the
-    /// same in every call, and the caller's to release.
+    /// same in every call, and the caller's to release. Which payloads are taken in, `admission` says.
     ///
     /// # Errors
     /// Why the link ended: close the connection, then [`Link::close`] it. What is in `out` counts all the same.
@@ -264,16 +288,21 @@ impl Link {
         bytes: usize,
         buffer: ReceiveBuffer,
         arena: &mut Arena,
+        admission: &dyn Admission,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         self.counters.bytes_received += bytes as u64;
+        let mut intake = Intake {
+            arena,
+            admission,
+            out,
+        };
         self.assembly.received(
             bytes,
             buffer,
             &mut self.landings,
             &mut self.counters,
-            arena,
-            out,
+            &mut intake,
         )
     }
 
@@ -332,6 +361,12 @@ impl Link {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.outbound.queued_bytes()
+    }
+
+    /// Whether the other side has begun something, a frame or a payload, of which more is to come.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.landings.transfers() > 0 || self.assembly.is_within_a_frame()
     }
 
     /// What it has done.

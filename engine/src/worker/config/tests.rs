@@ -182,3 +182,26 @@ fn the_environment_may_choose_the_driver() {
         "{error}"
     );
 }
+
+#[test]
+fn patience_is_longer_than_a_heartbeat() {
+    let config = Config::check(arguments(&["--heartbeat-ms=20", "--peer-silence-ms=40"])).unwrap();
+    assert_eq!(config.patience.peer_silence, Duration::from_millis(40));
+    for (flags, flag) in [
+        (
+            ["--heartbeat-ms=20", "--peer-silence-ms=39"],
+            "--peer-silence-ms",
+        ),
+        (
+            ["--heartbeat-ms=9", "--peer-silence-ms=40"],
+            "--heartbeat-ms",
+        ),
+        (
+            ["--transfer-idle-s=0", "--heartbeat-ms=20"],
+            "--transfer-idle-s",
+        ),
+    ] {
+        let error = refused(&flags).to_string();
+        assert!(error.contains(flag), "{error}");
+    }
+}

@@ -33,10 +33,7 @@ fn a_long_message_takes_no_more_memory_than_twice_what_came_of_it() {
         let count = room(&buffer).min(10_000).min(bytes.len() - fed);
         let buffer = fill(buffer, &bytes[fed..][..count]);
         fed += count;
-        receiver
-            .link
-            .received(count, buffer, &mut receiver.arena, &mut receiver.out)
-            .unwrap();
+        receiver.received(count, buffer).unwrap();
     }
     assert_eq!(receiver.out.len(), 1);
     // And it is given back.
@@ -210,10 +207,7 @@ fn a_range_that_the_driver_writes_to_is_not_given_back() {
         "the driver may still write there"
     );
     let buffer = fill(buffer, &bytes[before..][..1000]);
-    receiver
-        .link
-        .received(1000, buffer, &mut receiver.arena, &mut receiver.out)
-        .unwrap();
+    receiver.received(1000, buffer).unwrap();
     assert_eq!(receiver.arena.bytes_leased(), 0);
     receiver
         .feed(&bytes[before + 1000..], &[usize::MAX])

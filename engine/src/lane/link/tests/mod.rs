@@ -7,7 +7,6 @@ mod sockets;
 
 use super::*;
 use crate::lane::driver::PieceSegment;
-use crate::plan::DeploymentId;
 use crate::wire::{
     Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, StateEvent,
 };
@@ -26,11 +25,38 @@ fn arena_of(bytes_max: u64) -> Arena {
     })
 }
 
+/// Takes everything.
+struct Anyone;
+
+impl Admission for Anyone {
+    fn invoke(&self, _workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Limits, String> {
+        Ok(Limits::default())
+    }
+
+    fn part(&self, _invocation: u128, _deployment: Option<DeploymentId>) -> Option<Limits> {
+        Some(Limits::default())
+    }
+}
+
+/// Takes nothing, or small payloads.
+struct Door(Option<Limits>);
+
+impl Admission for Door {
+    fn invoke(&self, workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Limits, String> {
+        self.0.ok_or_else(|| format!("no {workflow} here"))
+    }
+
+    fn part(&self, _invocation: u128, _deployment: Option<DeploymentId>) -> Option<Limits> {
+        self.0
+    }
+}
+
 /// A receiving link, its arena, and what it has handed on.
 struct Receiver {
     link: Link,
     arena: Arena,
     out: Vec<Inbound>,
+    door: Box<dyn Admission>,
 }
 
 impl Receiver {
@@ -39,6 +65,7 @@ impl Receiver {
             link: Link::new(role, limits),
             arena: arena_of(ARENA_BYTES),
             out: Vec::new(),
+            door: Box::new(Anyone),
         }
     }
 
@@ -58,17 +85,24 @@ impl Receiver {
                 .min(stream.len());
             let buffer = fill(buffer, &stream[..bytes]);
             stream = &stream[bytes..];
-            self.link
-                .received(bytes, buffer, &mut self.arena, &mut self.out)?;
+            self.received(bytes, buffer)?;
         }
         Ok(())
     }
 
     fn end(&mut self) -> LinkError {
         let buffer = self.link.next_receive();
-        self.link
-            .received(0, buffer, &mut self.arena, &mut self.out)
-            .unwrap_err()
+        self.received(0, buffer).unwrap_err()
+    }
+
+    fn received(&mut self, bytes: usize, buffer: ReceiveBuffer) -> Result<(), LinkError> {
+        self.link.received(
+            bytes,
+            buffer,
+            &mut self.arena,
+            self.door.as_ref(),
+            &mut self.out,
+        )
     }
 
     /// The bytes that landed; of a list, those of its items.

@@ -124,3 +124,61 @@ fn a_transfer_is_announced_once() {
         receiver.settle();
     }
 }
+
+#[test]
+fn what_the_door_refuses_takes_no_memory_however_much_is_announced() {
+    let wish = |bytes| {
+        let inputs = vec![("text".to_owned(), streamed(7, bytes))];
+        frame(&Invoke {
+            request: 5,
+            workflow: "w".into(),
+            inputs,
+            report: false,
+        })
+    };
+    let limits = Limits {
+        payload_bytes_max: 1000,
+        ..Limits::default()
+    };
+    for (door, reason) in [(None, "no w here"), (Some(limits), "the limit of 1000")] {
+        let mut client = Receiver::new(LinkRole::Client, LinkLimits::default());
+        client.door = Box::new(Door(door));
+        client.feed(&wish(2000), &[usize::MAX]).unwrap();
+        assert!(client.arena.new_segments().is_empty());
+        match &client.out[..] {
+            [
+                Inbound::InvokeRefused {
+                    request: 5,
+                    reason: said,
+                },
+            ] => {
+                assert!(said.contains(reason), "{said}");
+            }
+            other => panic!("{other:?}"),
+        }
+        // What it announced is thrown away, and it may go on.
+        client
+            .feed(&chunk(7, 0, &[1; 2000]), &[usize::MAX])
+            .unwrap();
+        assert!(!client.link.is_unfinished());
+        client.feed(&wish(2000), &[usize::MAX]).unwrap();
+        assert_eq!(client.out.len(), 2);
+        assert_eq!(client.settle().bytes_drained, 2000);
+    }
+}
+
+#[test]
+fn what_a_peer_tells_of_nothing_that_is_here_takes_no_memory() {
+    let mut peer = Receiver::peer();
+    peer.door = Box::new(Door(None));
+    let events = frame(&event(1, vec![(0, streamed(3, 2000))]));
+    peer.feed(&events, &[usize::MAX]).unwrap();
+    assert!(peer.arena.new_segments().is_empty());
+    match &peer.out[..] {
+        [Inbound::StateEvent { outputs, .. }] => {
+            assert!(matches!(outputs[0].1, Err(LandingError::Unwanted { .. })))
+        }
+        other => panic!("{other:?}"),
+    }
+    peer.settle();
+}

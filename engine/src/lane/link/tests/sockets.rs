@@ -34,12 +34,7 @@ fn carry(kind: DriverKind, sender: &mut Sender, receiver: &mut Receiver) {
             match completion {
                 Completion::Received { id, result, buffer } => {
                     let bytes = result.unwrap();
-                    let taken = receiver.link.received(
-                        bytes,
-                        buffer,
-                        &mut receiver.arena,
-                        &mut receiver.out,
-                    );
+                    let taken = receiver.received(bytes, buffer);
                     match taken {
                         Ok(()) => driver.receive(id, receiver.link.next_receive()),
                         Err(LinkError::Ended) => driver.close(id),

@@ -1,0 +1,188 @@
+//! Silence on connections: heartbeats to peers that would hear nothing else, peers of which nothing is heard, and
+//! clients and peers that stop in the middle of what they send.
+//!
+//! A worker that is stopped or cut off closes no connection: its peers learn of it by its silence alone. Each link says
+//! something once an interval. A lane that hears nothing by one for the time allowed suspects the lane at its other end,
+//! and fences it before anyone acts on that: both connections with it are shut down, what it still sends is not read,
+//! and it counts again when it has connected anew.
+//!
+//! Time is counted in beats of this clock, and beats that were missed are not made up for: a lane that was itself
+//! stopped does not take its own absence for that of others.
+
+use super::{ConnectionId, Parts, Party, Peers, worker_hash};
+use crate::lane::setup::Patience;
+use crate::wire::Heartbeat;
+use rustix::net::sockopt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+/// Of the intervals at which a peer says that it speaks, so many must pass before it is suspected, if its patience is
+/// set higher than here.
+const INTERVALS_MISSED: u64 = 3;
+/// What a peer may claim of its interval at most.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// How long a client's host may be silent before its kernel is asked whether it is there.
+const CLIENT_SILENCE: Duration = Duration::from_secs(15);
+/// How often it is asked, and how often in vain.
+const CLIENT_PROBE: Duration = Duration::from_secs(5);
+const CLIENT_PROBES: u32 = 3;
+/// How long what was sent to a client may go without its taking any of it.
+const CLIENT_STALL: Duration = Duration::from_secs(30);
+
+/// What was said and heard on a connection by the last beat.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Hearing {
+    bytes_in: u64,
+    bytes_out: u64,
+    /// How long nothing has come, in beats.
+    silent_ns: u64,
+    /// How often the other side says that it speaks; 0 if it has not said.
+    interval_ns: u64,
+}
+
+/// How a connection has tried this lane's patience.
+enum Lapse {
+    /// A peer says nothing.
+    Silent,
+    /// Something was begun and does not go on.
+    Unfinished,
+}
+
+/// The time that [`Peers::beat`] is due if there is nothing to watch.
+pub(super) const NEVER_NS: u64 = u64::MAX;
+
+impl Peers {
+    /// When [`Peers::beat`] is due.
+    #[inline]
+    pub(crate) const fn beat_due_ns(&self) -> u64 {
+        self.beat_due_ns
+    }
+
+    /// Something is to be watched from now on.
+    pub(super) fn watch(&mut self, now_ns: u64) {
+        if self.beat_due_ns == NEVER_NS {
+            self.beat_due_ns = now_ns + nanoseconds(self.patience.heartbeat);
+        }
+    }
+
+    /// A peer has said how often it speaks.
+    pub(super) fn heard_heartbeat(&mut self, id: ConnectionId, interval_ms: u32) {
+        self.heartbeats_received += 1;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let interval = Duration::from_millis(interval_ms.into()).min(INTERVAL_MAX);
+            connection.hearing.interval_ns = nanoseconds(interval);
+        }
+    }
+
+    /// Says on a link that this lane is there.
+    pub(super) fn say_heartbeat(&mut self, id: ConnectionId) {
+        let interval_ms = self.patience.heartbeat.as_millis() as u32;
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        // A queue that is full is no silence.
+        if connection.link.queue(&Heartbeat { interval_ms }).is_ok() {
+            self.heartbeats_sent += 1;
+            self.dirty.push(id);
+        }
+    }
+
+    /// Looks at all connections, once an interval while there is anything to watch: says something on silent links, and
+    /// gives up those that have been silent for too long.
+    pub(crate) fn beat(&mut self, parts: &mut Parts<'_>) {
+        let Patience {
+            heartbeat,
+            peer_silence,
+            transfer_idle,
+        } = self.patience;
+        let (mut watched, mut to_say, mut lapsed) = (false, Vec::new(), Vec::new());
+        for (id, connection) in &mut self.connections {
+            if connection.closing {
+                continue;
+            }
+            let counters = connection.link.counters();
+            let (bytes_in, bytes_out) = (counters.bytes_received, counters.bytes_sent);
+            let hearing = &mut connection.hearing;
+            let spoke = std::mem::replace(&mut hearing.bytes_out, bytes_out) != bytes_out;
+            let heard = std::mem::replace(&mut hearing.bytes_in, bytes_in) != bytes_in;
+            hearing.silent_ns = if heard {
+                0
+            } else {
+                hearing.silent_ns + nanoseconds(heartbeat)
+            };
+            let silent_ns_max =
+                nanoseconds(peer_silence).max(INTERVALS_MISSED * hearing.interval_ns);
+            let unfinished = connection.link.is_unfinished();
+            match connection.party {
+                Party::Out { .. } if !spoke && !connection.sending => to_say.push(*id),
+                Party::In { .. } if hearing.silent_ns >= silent_ns_max => {
+                    lapsed.push((*id, Lapse::Silent));
+                }
+                _ if unfinished && hearing.silent_ns >= nanoseconds(transfer_idle) => {
+                    lapsed.push((*id, Lapse::Unfinished));
+                }
+                Party::Out { .. } | Party::In { .. } | Party::Client(_) => {}
+            }
+            watched |= unfinished || !matches!(connection.party, Party::Client(_));
+        }
+        self.beat_due_ns = if watched {
+            parts.now_ns + nanoseconds(heartbeat)
+        } else {
+            NEVER_NS
+        };
+        to_say.into_iter().for_each(|id| self.say_heartbeat(id));
+        for (id, lapse) in lapsed {
+            self.give_up(id, &lapse, parts);
+        }
+    }
+
+    fn give_up(&mut self, id: ConnectionId, lapse: &Lapse, parts: &mut Parts<'_>) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let silent = Duration::from_nanos(connection.hearing.silent_ns);
+        match (lapse, connection.party.clone()) {
+            (Lapse::Silent, Party::In { worker, lane }) => {
+                self.peers_suspected += 1;
+                let cause = format!(
+                    "nothing was heard of it for {silent:?}, so it is taken to be stopped or cut off"
+                );
+                self.lose(id, &cause, parts);
+                if let Some(out) = self.out.get(&(worker_hash(&worker), lane)).copied() {
+                    self.lose(out, &cause, parts);
+                }
+            }
+            _ => {
+                self.transfers_expired += 1;
+                let cause = format!("it stopped in the middle of what it sent, {silent:?} ago");
+                self.lose(id, &cause, parts);
+            }
+        }
+    }
+
+    /// Has the kernel notice a peer or client whose host is gone, or that takes nothing. Nothing but TCP knows of this.
+    pub(super) fn set_timeouts(&self, party: &Party, socket: &OwnedFd) {
+        let socket = socket.as_fd();
+        let done = match party {
+            Party::Client(_) => sockopt::set_socket_keepalive(socket, true)
+                .and_then(|()| sockopt::set_tcp_keepidle(socket, CLIENT_SILENCE))
+                .and_then(|()| sockopt::set_tcp_keepintvl(socket, CLIENT_PROBE))
+                .and_then(|()| sockopt::set_tcp_keepcnt(socket, CLIENT_PROBES))
+                .and_then(|()| {
+                    sockopt::set_tcp_user_timeout(socket, CLIENT_STALL.as_millis() as u32)
+                }),
+            Party::Out { .. } | Party::In { .. } => {
+                let silence_ms = self.patience.peer_silence.as_millis() as u32;
+                sockopt::set_tcp_user_timeout(socket, silence_ms)
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(?party, %error, "a connection has the kernel's own timeouts");
+        }
+    }
+}
+
+const fn nanoseconds(time: Duration) -> u64 {
+    time.as_nanos() as u64
+}

@@ -1,0 +1,286 @@
+//! What connections hold when messages cannot be sent, and which of a peer's connections count.
+
+use super::*;
+use crate::core::{Action, CoreConfig};
+use crate::lane::driver::DriverKind;
+use crate::lane::executors::adopt_own_segments;
+use crate::plan::{Declaration, Limits, Participant, WorkerRef};
+use faasstore::arena::ArenaConfig;
+use faasstore::binding::Kind;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const PATIENCE: Patience = Patience {
+    heartbeat: Duration::from_millis(1),
+    peer_silence: Duration::from_millis(3),
+    transfer_idle: Duration::from_millis(5),
+};
+/// Bytes of a payload that is streamed.
+const STREAMED: u64 = 100_000;
+
+/// Worker `a` has no nodes, and `b` all of them, which read two inputs.
+fn plan() -> Plan {
+    let worker = |name: &str| WorkerRef {
+        name: name.into(),
+        address: format!("{name}:1"),
+        lanes: 1,
+    };
+    let input = |name: &str| Declaration {
+        name: name.into(),
+        kind: Kind::Bytes,
+    };
+    Plan {
+        deployment: DeploymentId(1),
+        workflow: "w".into(),
+        version: 1,
+        me: 0,
+        workers: vec![worker("a"), worker("b")],
+        inputs: vec![input("x"), input("y")],
+        outputs: vec![],
+        participants: vec![Participant {
+            worker: 1,
+            inputs: vec![0, 1],
+        }],
+        nodes: vec![],
+        remote_nodes: vec![],
+        executables: vec![],
+        limits: Limits::default(),
+    }
+}
+
+/// The connections of a lane, and the parts that they work on.
+struct Lane {
+    peers: Peers,
+    core: Core,
+    driver: Driver,
+    arena: Arena,
+    segments: Segments,
+}
+
+impl Lane {
+    fn new(limits: LinkLimits) -> Self {
+        let mut core = Core::new(CoreConfig {
+            worker_hash: worker_hash("a"),
+            epoch: 1,
+            lane: 0,
+            in_flight_max: 10,
+            grace_ns: 1_000,
+            keep_alive_ns: 1_000,
+        });
+        core.deploy(plan());
+        core.activate(0, DeploymentId(1));
+        let mut peers = Peers::new(1 << 30, PATIENCE);
+        peers.limits = limits;
+        peers.know(&plan());
+        Self {
+            peers,
+            core,
+            driver: Driver::new(DriverKind::Epoll).unwrap(),
+            arena: Arena::new(ArenaConfig {
+                name: "peers-test".into(),
+                segment_bytes: 1 << 20,
+                bytes_max: 16 << 20,
+            }),
+            segments: Segments::default(),
+        }
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&mut Peers, &mut Parts<'_>) -> T) -> T {
+        let mut parts = Parts {
+            now_ns: 1,
+            core: &mut self.core,
+            driver: &mut self.driver,
+            arena: &mut self.arena,
+            segments: &mut self.segments,
+        };
+        work(&mut self.peers, &mut parts)
+    }
+
+    fn payload(&mut self) -> Incoming {
+        let reservation = self.arena.reserve(STREAMED).unwrap();
+        let range = self.arena.commit(reservation, STREAMED);
+        adopt_own_segments(&mut self.segments, &mut self.arena);
+        Incoming::One(lease_own(range, &mut self.segments))
+    }
+
+    /// A client invokes: its two inputs are to be streamed to `b`.
+    fn invoke(&mut self) {
+        let inputs = ["x", "y"].map(|name| (name.to_owned(), self.payload()));
+        self.core
+            .invoke(1, ClientId(1), 1, "w", inputs.into(), false);
+        self.act();
+    }
+
+    /// Sends what the core wants sent, and takes in what the driver has to say.
+    fn act(&mut self) {
+        let mut completions = Vec::new();
+        loop {
+            let mut actions = Vec::new();
+            self.core.take_actions(&mut actions);
+            self.driver.wait(Some(Duration::ZERO), &mut completions);
+            if actions.is_empty() && completions.is_empty() {
+                return;
+            }
+            for action in actions {
+                if let Action::Send(send) = action {
+                    self.with(|peers, parts| peers.send(*send, parts));
+                }
+            }
+            for completion in completions.drain(..) {
+                self.with(|peers, parts| peers.on_completion(completion, parts));
+            }
+        }
+    }
+
+    fn link_in(&mut self, epoch: u32) -> (UnixStream, bool) {
+        let (ours, theirs) = socket();
+        let door = Door {
+            worker: "b".into(),
+            epoch,
+            lane: 0,
+        };
+        let before = self.peers.stale_links_refused;
+        self.with(|peers, parts| peers.link_in(door, 0, ours, parts));
+        (theirs, self.peers.stale_links_refused == before)
+    }
+}
+
+fn socket() -> (OwnedFd, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    (ours.into(), theirs)
+}
+
+/// How many of these limits refuse what an invocation has to send to its peer.
+fn refused_within(limits: impl Iterator<Item = LinkLimits>) -> usize {
+    limits
+        .filter(|limits| {
+            let mut lane = Lane::new(*limits);
+            let (ours, _theirs) = socket();
+            lane.with(|peers, parts| peers.link_out("b".into(), 0, LinkNumber(1), ours, parts));
+            lane.invoke();
+            let refused = lane.peers.out.is_empty();
+            if refused {
+                assert_eq!(lane.core.leases().count(), 0, "{limits:?}");
+                assert!(lane.peers.streaming.is_empty(), "{limits:?}");
+            }
+            refused
+        })
+        .count()
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_holds_none_of_its_payloads() {
+    let transfers = (0..2).map(|transfers_max| LinkLimits {
+        transfers_max,
+        ..LinkLimits::default()
+    });
+    assert_eq!(refused_within(transfers), 2, "the first, and the second");
+    let queued = (0..60).map(|step| LinkLimits {
+        queued_bytes_max: step * 20,
+        ..LinkLimits::default()
+    });
+    let refused = refused_within(queued);
+    assert!(
+        refused > 10,
+        "payloads, and the message behind them: {refused}"
+    );
+}
+
+#[test]
+fn a_connection_of_an_earlier_life_never_displaces_a_later_one_s() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (_later, taken) = lane.link_in(5);
+    assert!(taken);
+    let current = lane.peers.incoming.clone();
+    let (_earlier, taken) = lane.link_in(1);
+    assert!(!taken);
+    assert_eq!(lane.peers.incoming, current, "the later one stands");
+    // Nor when the later one's connection is gone.
+    let id = current[&(worker_hash("b"), 0)];
+    lane.with(|peers, parts| peers.lose(id, "a test ends it", parts));
+    let (_earlier, taken) = lane.link_in(4);
+    assert!(!taken);
+    let (_again, taken) = lane.link_in(5);
+    assert!(taken);
+    let (_next, taken) = lane.link_in(6);
+    assert!(taken);
+}
+
+#[test]
+fn a_silent_peer_is_suspected_and_one_that_speaks_is_not() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (mut peer, _) = lane.link_in(1);
+    let mut heartbeat = Vec::new();
+    wire::encode(&wire::Heartbeat { interval_ms: 1 }, &mut heartbeat);
+    let beat = |lane: &mut Lane| {
+        lane.act();
+        lane.with(|peers, parts| peers.beat(parts));
+        lane.act();
+    };
+    for _ in 0..20 {
+        peer.write_all(&heartbeat).unwrap();
+        beat(&mut lane);
+    }
+    assert_eq!(lane.peers.heartbeats_received, 20);
+    assert_eq!(lane.peers.incoming.len(), 1);
+    assert_ne!(lane.peers.beat_due_ns(), NEVER_NS);
+    // The first beat finds what came before it, and three more find nothing.
+    for _ in 0..3 {
+        assert_eq!(lane.peers.peers_suspected, 0);
+        beat(&mut lane);
+    }
+    assert_eq!(lane.peers.peers_suspected, 1);
+    assert!(lane.peers.incoming.is_empty());
+    assert_eq!(
+        peer.write_all(&heartbeat).map_err(|error| error.kind()),
+        Err(std::io::ErrorKind::BrokenPipe),
+        "what it still sends is not read"
+    );
+    beat(&mut lane);
+    assert_eq!(
+        lane.peers.beat_due_ns(),
+        NEVER_NS,
+        "nothing is to be watched"
+    );
+    let (_again, taken) = lane.link_in(1);
+    assert!(taken, "it counts when it connects anew");
+}
+
+#[test]
+fn a_peer_that_speaks_seldom_is_waited_for_as_long_as_it_says() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (mut peer, _) = lane.link_in(1);
+    let mut heartbeat = Vec::new();
+    wire::encode(&wire::Heartbeat { interval_ms: 10 }, &mut heartbeat);
+    peer.write_all(&heartbeat).unwrap();
+    lane.act();
+    for beat in 0..=30 {
+        assert_eq!(lane.peers.peers_suspected, 0, "beat {beat}");
+        lane.with(|peers, parts| peers.beat(parts));
+    }
+    assert_eq!(lane.peers.peers_suspected, 1);
+}
+
+#[test]
+fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (ours, mut client) = socket();
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let place = places.clone().try_acquire_owned().unwrap();
+    lane.with(|peers, parts| peers.client(ours, place, parts));
+    lane.act();
+    assert_eq!(lane.peers.beat_due_ns(), NEVER_NS, "nothing is watched");
+    client.write_all(&wire::MAGIC).unwrap();
+    lane.act();
+    assert_ne!(lane.peers.beat_due_ns(), NEVER_NS);
+    for _ in 0..=5 {
+        assert_eq!(lane.peers.transfers_expired, 0);
+        lane.with(|peers, parts| peers.beat(parts));
+    }
+    assert_eq!(lane.peers.transfers_expired, 1);
+    assert!(lane.peers.clients.is_empty());
+    lane.act();
+    assert_eq!(places.available_permits(), 1, "another one may come");
+}
