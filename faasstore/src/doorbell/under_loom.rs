@@ -5,17 +5,10 @@
 use super::{is_raised, lower, raise};
 use crate::descriptor::{Message, encode_unmap};
 use crate::ring::{Consumer, HeapRing, Producer, RingMemory};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, explore};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::sync::Arc;
-
-fn explore(check: impl Fn() + Sync + Send + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(check);
-}
 
 /// The kernel's futex: comparing the word and going to sleep is one step against a wake.
 #[derive(Default)]

@@ -225,20 +225,12 @@ mod examples {
     }
 }
 
+/// What loom cannot show: a load that is reordered after a later store, which `publish_head`'s release forbids.
 #[cfg(loom)]
 mod under_loom {
     use super::*;
+    use crate::sync::explore;
     use loom::thread;
-
-    /// What loom cannot show: a load that is reordered after a later store, which `publish_head`'s release forbids.
-    ///
-    /// Bounded preemption keeps the exploration of 64-byte slots to minutes; loom's authors find 2 to 3 enough.
-    fn explore(check: impl Fn() + Sync + Send + 'static) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(2);
-        model.max_branches = 100_000;
-        model.check(check);
-    }
 
     fn pop(consumer: &mut Consumer<HeapRing>) -> Message {
         loop {
