@@ -9,7 +9,7 @@
 //! ```text
 //! written by the producer                       written by the consumer
 //! | slot 0 | slot 1 | ... | slot capacity-1 |   | head: messages up to here were taken |
-//! | tail: slots up to here were published   |
+//! | tail: slots up to here were published   |   | parked: whether it sleeps            |
 //!
 //! slot at position p: low half of word 0 = (p + 1) mod 2^32, stored last; see descriptor.rs for the rest
 //! ```
@@ -24,6 +24,7 @@
 //! today's hardware, but only relaxed ones are promised to work on memory that is mapped read-only.)
 
 use crate::descriptor::{MESSAGE_SLOTS_MAX, Message, SLOT_WORDS, Slot};
+use crate::doorbell;
 use crate::sync::{AtomicU64, Ordering, fence};
 use thiserror::Error;
 
@@ -88,6 +89,8 @@ pub trait RingMemory {
     fn tail(&self) -> &AtomicU64;
     /// Written by the consumer.
     fn head(&self) -> &AtomicU64;
+    /// Written by the consumer: whether it sleeps, or is about to. See [`crate::doorbell`].
+    fn parked(&self) -> &AtomicU64;
 }
 
 const fn number(position: u64) -> u32 {
@@ -187,6 +190,12 @@ impl<M: RingMemory> Producer<M> {
     pub fn position(&self) -> u64 {
         self.tail
     }
+
+    /// Whether the consumer sleeps, or is about to, after something was pushed and the tail published.
+    #[inline]
+    pub(crate) fn is_parked(&self) -> bool {
+        doorbell::is_raised(self.memory.parked())
+    }
 }
 
 /// The side that pops.
@@ -282,6 +291,28 @@ impl<M: RingMemory> Consumer<M> {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.head
+    }
+
+    /// What the producer published as its tail, or something else if it breaks the protocol: to be compared, not used.
+    #[inline]
+    pub(crate) fn published_tail(&self) -> u64 {
+        self.memory.tail().load(Ordering::Relaxed)
+    }
+
+    /// Says that this side is about to sleep, and how far it is: what it has taken but not given back yet must not be
+    /// kept from the producer meanwhile.
+    #[inline]
+    pub(crate) fn raise_parked(&mut self) {
+        if self.published != self.head {
+            self.publish_head();
+        }
+        doorbell::raise(self.memory.parked());
+    }
+
+    /// Says that this side is awake.
+    #[inline]
+    pub(crate) fn lower_parked(&self) {
+        doorbell::lower(self.memory.parked());
     }
 }
 

@@ -32,6 +32,7 @@ use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartErro
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
 use faasstore::descriptor::{FailureCode, PayloadRef};
+use faasstore::doorbell::Sleeper;
 use nix::time::{ClockId, clock_gettime};
 use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
@@ -215,7 +216,7 @@ impl Lane {
                 if idle_turns < TURNS_BEFORE_SETTLING {
                     self.settle();
                 }
-                self.park();
+                self.rest();
                 idle_turns = 0;
             } else if self.setup.yields == Yields::Always {
                 std::thread::yield_now();
@@ -709,33 +710,36 @@ impl Lane {
         self.publish();
     }
 
-    fn park(&mut self) {
-        self.set_parked(true);
-        // Look once more: what was published before the flag was seen rings no bell.
-        let work = !self.setup.commands.is_empty() || self.has_completion();
-        if !work {
-            let timeout = self
-                .core
-                .next_timer_ns()
-                .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
-            let mut completions = std::mem::take(&mut self.completions);
-            self.setup.counters.parks.add(1);
-            self.driver.wait(timeout, &mut completions);
-            self.set_parked(false);
+    fn rest(&mut self) {
+        if self.park() {
+            let completions = std::mem::take(&mut self.completions);
             self.take_in(completions);
-            if timeout.is_some() {
-                self.now_ns = monotonic_ns();
+        }
+    }
+}
+
+impl Sleeper for Lane {
+    fn set_parked(&mut self, parked: bool) {
+        for place in &self.polled {
+            if let Some(executor) = self.executors[*place as usize].as_mut() {
+                executor.started.channel.set_parked(parked);
             }
-        } else {
-            self.set_parked(false);
         }
     }
 
-    fn set_parked(&self, parked: bool) {
-        for place in &self.polled {
-            if let Some(executor) = self.executors[*place as usize].as_ref() {
-                executor.started.channel.set_parked(parked);
-            }
+    fn has_work(&self) -> bool {
+        !self.setup.commands.is_empty() || self.has_completion()
+    }
+
+    fn sleep(&mut self) {
+        let timeout = self
+            .core
+            .next_timer_ns()
+            .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
+        self.setup.counters.parks.add(1);
+        self.driver.wait(timeout, &mut self.completions);
+        if timeout.is_some() {
+            self.now_ns = monotonic_ns();
         }
     }
 }

@@ -127,6 +127,21 @@ mod examples {
     }
 
     #[test]
+    fn whoever_is_about_to_sleep_gives_back_all_that_it_took() {
+        let (mut producer, mut consumer, ring) = pair();
+        for mark in 0..3 {
+            producer.push(&message(mark, 1)).unwrap();
+            consumer.take().unwrap().unwrap();
+        }
+        let head = || ring.head().load(Ordering::Relaxed);
+        assert_eq!(head(), 0, "less than a quarter is not worth a cache line");
+        consumer.raise_parked();
+        assert_eq!((head(), producer.is_parked()), (3, true));
+        consumer.lower_parked();
+        assert_eq!((head(), producer.is_parked()), (3, false));
+    }
+
+    #[test]
     fn a_head_that_moves_back_or_overtakes_the_tail_is_corrupt() {
         let (mut producer, _, ring) = pair();
         for mark in 0..16 {
