@@ -464,6 +464,7 @@ impl Lane {
                 let lost = peers.on_completion(other, &mut parts);
                 if let Some(report) = lost {
                     self.report(report);
+            Completion::Unwatched { token, error } => self.unwatched(token, &error),
                 }
                 self.act();
             }

@@ -100,6 +100,13 @@ pub enum Completion {
     },
 }
 
+    /// The kernel does not watch it any more, and refuses to go on: what it would report is lost, and the token forgotten.
+    Unwatched {
+        /// As given to [`Driver::watch`].
+        token: u64,
+        /// Why.
+        error: io::Error,
+    },
 /// The sockets and doorbells of one lane. It stays on the thread that made it.
 pub struct Driver(Kind);
 
