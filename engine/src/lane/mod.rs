@@ -52,6 +52,9 @@ const TURNS_PER_CLOCK: u32 = 64;
 /// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
 
+/// How long a lane sleeps at most while it has reports that the control thread's queue had no room for.
+const REPORTS_RETRY: Duration = Duration::from_millis(10);
+
 /// Looks at the rings for each look at everything else. What comes from executors is the most urgent, and a look at all
 /// takes as long as a message is on its way.
 const RING_POLLS_PER_TURN: u32 = 16;
@@ -740,6 +743,9 @@ impl Sleeper for Lane {
         self.setup.counters.parks.add(1);
         self.driver.wait(timeout, &mut self.completions);
         if timeout.is_some() {
+        // Nothing says when the control thread has taken what it was behind by.
+        let retry = (!self.reports.is_empty()).then_some(REPORTS_RETRY);
+        let timeout = [timeout, retry].into_iter().flatten().min();
             self.now_ns = monotonic_ns();
         }
     }

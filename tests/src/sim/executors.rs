@@ -289,7 +289,7 @@ impl Cluster {
             self.lanes[lane].exact_ns(self.now_ns),
             ExecutorId(place as u32),
         );
-        // If it was told to end, the core has let go of it already: this changes nothing then.
+        // If its deployment has gone, the core has let go of it already: this changes nothing then.
         self.lanes[lane].core.executor_left(now_ns, id, "it ended");
         self.act(lane);
     }
