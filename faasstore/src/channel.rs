@@ -18,7 +18,7 @@
 use crate::binding::{ABI_VERSION, WaitStrategy};
 use crate::descriptor::Message;
 use crate::doorbell::{self, Futex, Spinner};
-use crate::ring::{Consumer, Producer, PushError, RingError, RingLayout, SharedRing};
+use crate::ring::{Batch, Consumer, Producer, PushError, RingError, RingLayout, SharedRing};
 use crate::segment::{SegmentError, SegmentReader, SegmentWriter};
 use crate::sync::Ordering;
 use std::os::fd::OwnedFd;
@@ -192,6 +192,11 @@ impl EngineChannel {
     #[inline]
     pub fn push(&mut self, message: &Message) -> Result<(), PushError> {
         self.requests.push(message.slots())
+    }
+
+    /// Begins a batch of requests, which the executor sees together; see [`Batch`].
+    pub fn batch(&mut self) -> Batch<'_, SharedRing> {
+        self.requests.batch()
     }
 
     /// Makes sure that the executor sees what was pushed: wakes it if it sleeps. Costs no system call otherwise, and

@@ -19,6 +19,10 @@
 //! holds it out of the producer's way. A zeroed ring is empty, and a slot that still holds the message of a lap ago
 //! carries a number that is lower by the capacity.
 //!
+//! Pushing is by message or by [`Batch`], popping by message alone: whoever pops copies each into one vessel and acts on
+//! it before it looks at the next, so that none waits for those behind it. What a batch would save, the store of `head`,
+//! is saved by publishing it every quarter.
+//!
 //! What the peer writes is read once, as relaxed atomic words, so that a writer that does not keep to the protocol
 //! produces wrong values and never undefined behaviour; an acquire fence follows. (An acquire load would do on
 //! today's hardware, but only relaxed ones are promised to work on memory that is mapped read-only.)
@@ -150,6 +154,14 @@ impl<M: RingMemory> Producer<M> {
         Ok(())
     }
 
+    /// Begins a batch of messages.
+    pub fn batch(&mut self) -> Batch<'_, M> {
+        Batch {
+            producer: self,
+            first: None,
+        }
+    }
+
     #[inline]
     fn put(&self, position: u64, slot: &Slot) {
         let words = self.memory.slot(position);
@@ -195,6 +207,57 @@ impl<M: RingMemory> Producer<M> {
     #[inline]
     pub(crate) fn is_parked(&self) -> bool {
         doorbell::is_raised(self.memory.parked())
+    }
+}
+
+/// Messages that the consumer sees together, when this is dropped. A consumer that polls reads the slot that is written
+/// next again and again, so each message that is pushed by itself has its cache line passed to and fro; of a batch only the
+/// first has.
+#[derive(Debug)]
+pub struct Batch<'a, M: RingMemory> {
+    producer: &'a mut Producer<M>,
+    /// The first slot of the first message, which makes all the others seen, and its position.
+    first: Option<(u64, Slot)>,
+}
+
+impl<M: RingMemory> Batch<'_, M> {
+    /// Adds one message, all of its slots or none.
+    ///
+    /// # Errors
+    /// As [`Producer::push`]; what was added before is pushed all the same.
+    ///
+    /// # Panics
+    /// As [`Producer::push`].
+    pub fn push(&mut self, slots: &[Slot]) -> Result<(), PushError> {
+        let start = self.producer.tail;
+        if self.first.is_some() {
+            return self.producer.push(slots);
+        }
+        let Some((first, further)) = slots.split_first() else {
+            return Ok(());
+        };
+        debug_assert!(slots.len() <= MESSAGE_SLOTS_MAX);
+        let end = start + slots.len() as u64;
+        if end - self.producer.head > self.producer.capacity {
+            self.producer.refresh()?;
+            if end - self.producer.head > self.producer.capacity {
+                return Err(PushError::Full);
+            }
+        }
+        for (position, slot) in (start + 1..).zip(further) {
+            self.producer.put(position, slot);
+        }
+        self.producer.tail = end;
+        self.first = Some((start, *first));
+        Ok(())
+    }
+}
+
+impl<M: RingMemory> Drop for Batch<'_, M> {
+    fn drop(&mut self) {
+        if let Some((position, slot)) = &self.first {
+            self.producer.put(*position, slot);
+        }
     }
 }
 
@@ -258,25 +321,6 @@ impl<M: RingMemory> Consumer<M> {
             self.publish_head();
         }
         Ok(true)
-    }
-
-    /// Takes up to `limit` messages and appends them to `messages`; says how many.
-    ///
-    /// # Errors
-    /// As [`Consumer::pop`]; what was taken before the error has been appended.
-    pub fn pop_batch(
-        &mut self,
-        messages: &mut Vec<Message>,
-        limit: usize,
-    ) -> Result<usize, RingError> {
-        let mut message = Message::default();
-        for count in 0..limit {
-            if !self.pop(&mut message)? {
-                return Ok(count);
-            }
-            messages.push(message);
-        }
-        Ok(limit)
     }
 
     /// Tells the producer how far this side is. Done every quarter of the ring; to be done before sleeping.

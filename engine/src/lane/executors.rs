@@ -206,17 +206,30 @@ impl Executor {
         self.released.push(range);
     }
 
-    /// Tells the executor of ranges that are free again: of two or more now, of a last one if `all`. It is not woken
-    /// for that.
+    /// Tells the executor of ranges that are free again, two in a message; one waits for another. It is not woken for
+    /// that.
     #[inline]
-    pub(crate) fn flush_released(&mut self, all: bool) -> Result<(), ExecutorError> {
-        while self.released.len() >= 2 || (all && !self.released.is_empty()) {
+    pub(crate) fn flush_released(&mut self) -> Result<(), ExecutorError> {
+        while self.released.len() >= 2 {
             if self.releases_unread >= RELEASES_UNREAD_MAX {
                 return Ok(());
             }
-            let first = self.released.len().saturating_sub(2);
+            let first = self.released.len() - 2;
             descriptor::encode_release(&mut self.outgoing, &self.released[first..]);
             self.push_outgoing()?;
+            self.released.truncate(first);
+            self.releases_unread += 1;
+        }
+        Ok(())
+    }
+
+    /// Tells it of all of them, in one batch.
+    pub(crate) fn flush_all_released(&mut self) -> Result<(), ExecutorError> {
+        let mut batch = self.started.channel.batch();
+        while !self.released.is_empty() && self.releases_unread < RELEASES_UNREAD_MAX {
+            let first = self.released.len().saturating_sub(2);
+            descriptor::encode_release(&mut self.outgoing, &self.released[first..]);
+            batch.push(self.outgoing.slots()).map_err(unpushed)?;
             self.released.truncate(first);
             self.releases_unread += 1;
         }

@@ -676,7 +676,7 @@ impl Lane {
                     return;
                 };
                 executor.give_back(range);
-                if let Err(error) = executor.flush_released(false) {
+                if let Err(error) = executor.flush_released() {
                     self.end_executor(place, &error.to_string());
                 }
             }
@@ -702,7 +702,7 @@ impl Lane {
                 continue;
             };
             if executor.has_released()
-                && let Err(error) = executor.flush_released(true)
+                && let Err(error) = executor.flush_all_released()
             {
                 self.end_executor(place, &error.to_string());
                 self.act();
