@@ -253,6 +253,9 @@ impl Lane {
                 busy |= self.read_completions(place);
             }
         }
+        if busy {
+            self.driver.rings_were_busy();
+        }
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.poll(&mut completions);
         if completions.is_empty() && self.setup.commands.is_empty() {
