@@ -136,6 +136,10 @@ counters!(
         bytes_in,
         /// Bytes sent to peers and clients.
         bytes_out,
+        /// Times that a report to the control thread had to wait, since it was behind by a whole queue.
+        reports_delayed,
+        /// Executors that were ended because the kernel refused to watch them.
+        watches_lost,
         /// Executors that were woken by a doorbell.
         doorbells,
         /// Times the lane parked.

@@ -18,9 +18,9 @@
 use crate::binding::{ABI_VERSION, WaitStrategy};
 use crate::descriptor::{MESSAGE_SLOTS_MAX, Message};
 use crate::doorbell::{self, Futex, Spinner};
-use crate::ring::{Consumer, Producer, PushError, RingError, RingLayout, SharedRing};
+use crate::ring::{Batch, Consumer, Producer, PushError, RingError, RingLayout, SharedRing};
 use crate::segment::{SegmentError, SegmentReader, SegmentWriter};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ const VERSION_WORD: usize = 1;
 const CAPACITY_WORD: usize = 2;
 const TAIL_OFFSET: u64 = 128;
 const HEAD_OFFSET: u64 = 256;
-const FLAG_WORD: usize = 384 / 8;
+const PARKED_OFFSET: u64 = 384;
 const SLOTS_OFFSET: u64 = 4096;
 const SEGMENT_BYTES: u64 = SLOTS_OFFSET + CHANNEL_SLOTS * 64;
 /// Bytes of a half of a channel, on a machine with the largest pages that there are.
@@ -51,6 +51,7 @@ const LAYOUT: RingLayout = RingLayout {
     capacity: CHANNEL_SLOTS,
     tail_offset: TAIL_OFFSET,
     head_offset: HEAD_OFFSET,
+    parked_offset: PARKED_OFFSET,
 };
 
 /// Why a channel could not be made.
@@ -148,7 +149,6 @@ impl Halves {
 #[derive(Debug)]
 pub struct EngineChannel {
     own: Arc<SegmentWriter>,
-    peer: Arc<SegmentReader>,
     requests: Producer<SharedRing>,
     completions: Consumer<SharedRing>,
     wait: WaitStrategy,
@@ -178,13 +178,12 @@ impl EngineChannel {
     ) -> Result<Self, ChannelError> {
         let Halves {
             own,
-            peer,
+            peer: _,
             producer,
             consumer,
         } = Halves::join(own, executor, MAGIC_EXECUTOR)?;
         Ok(Self {
             own,
-            peer,
             requests: producer,
             completions: consumer,
             wait,
@@ -217,6 +216,12 @@ impl EngineChannel {
         Ok(room)
     }
 
+    /// Begins a batch of messages that can wait, which the executor sees together; see [`Batch`]. The room that is left is
+    /// kept for requests.
+    pub fn batch(&mut self) -> Batch<'_, SharedRing> {
+        self.requests.batch(SLOTS_KEPT_FREE)
+    }
+
     /// Makes sure that the executor sees what was pushed: wakes it if it sleeps. Costs no system call otherwise, and
     /// nothing with [`WaitStrategy::Spin`].
     #[inline]
@@ -224,10 +229,7 @@ impl EngineChannel {
         if self.wait == WaitStrategy::Spin {
             return;
         }
-        self.requests.publish_tail();
-        if doorbell::is_raised(&self.peer.words()[FLAG_WORD]) {
-            self.wake();
-        }
+        doorbell::ring(&self.requests, || self.wake());
     }
 
     #[cold]
@@ -256,25 +258,18 @@ impl EngineChannel {
     /// Whether the lane is about to sleep (true) or awake. After true the lane must look at
     /// [`EngineChannel::has_completion`] once more before it sleeps; from then on a completion writes the eventfd.
     #[inline]
-    pub fn set_parked(&self, parked: bool) {
-        let flag = self.flag();
+    pub fn set_parked(&mut self, parked: bool) {
         if parked {
-            doorbell::raise(flag)
+            self.completions.raise_parked();
         } else {
-            doorbell::lower(flag)
+            self.completions.lower_parked();
         }
-    }
-
-    #[inline]
-    fn flag(&self) -> &AtomicU64 {
-        &self.own.words()[FLAG_WORD]
     }
 }
 
 /// The executor's end.
 #[derive(Debug)]
 pub struct ExecutorChannel {
-    own: Arc<SegmentWriter>,
     peer: Arc<SegmentReader>,
     completions: Producer<SharedRing>,
     requests: Consumer<SharedRing>,
@@ -306,13 +301,12 @@ impl ExecutorChannel {
         spin_budget_ns: u64,
     ) -> Result<Self, ChannelError> {
         let Halves {
-            own,
+            own: _,
             peer,
             producer,
             consumer,
         } = Halves::join(own, engine, MAGIC_ENGINE)?;
         Ok(Self {
-            own,
             peer,
             completions: producer,
             requests: consumer,
@@ -354,10 +348,7 @@ impl ExecutorChannel {
         if self.wait == WaitStrategy::Spin {
             return;
         }
-        self.completions.publish_tail();
-        if doorbell::is_raised(&self.peer.words()[FLAG_WORD]) {
-            self.wake_lane();
-        }
+        doorbell::ring(&self.completions, || self.wake_lane());
     }
 
     #[cold]
@@ -389,25 +380,12 @@ impl ExecutorChannel {
 
     #[cold]
     fn park(&mut self, timeout: Option<Duration>) -> bool {
-        // A sleeper must not keep the quarter that it has taken but not given back yet.
-        self.requests.publish_head();
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let flag = &self.own.words()[FLAG_WORD];
-        let tail = &self.peer.words()[TAIL_OFFSET as usize / 8];
         let futex = self.peer.futex(TAIL_OFFSET).map(Futex::new);
-        loop {
-            // Read before the last look: whatever is published after it changes the word.
-            let expected = tail.load(Ordering::Relaxed) as u32;
-            doorbell::raise(flag);
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if self.requests.is_ready() || left.is_some_and(|left| left.is_zero()) {
-                break;
-            }
+        doorbell::park(&mut self.requests, deadline, |expected, left| {
             if let Some(futex) = futex {
                 futex.wait(expected, left);
             }
-        }
-        doorbell::lower(flag);
-        self.requests.is_ready()
+        })
     }
 }

@@ -4,35 +4,90 @@
 //! raises its flag, fences, looks once more, and sleeps; the writer publishes, fences, and looks at the flag. Of the
 //! two fences one comes first, so either the sleeper sees the message or the writer sees the flag. What a writer
 //! publishes is left to [`crate::ring`]; how a lane sleeps is the engine's business (an eventfd in its io_uring), how
-//! an executor sleeps is [`Futex`].
+//! an executor sleeps is [`Futex`]. Here is the order of steps alone ([`ring()`], [`park`], [`Sleeper::park`]), without
+//! the kernel, so that loom explores what ships.
 //!
 //! An executor's futex is the low half of the request ring's tail, which its waker writes before it looks at the flag.
 //! The sleeper reads that word before its last look at the ring, and the kernel compares it when the sleeper goes to
 //! sleep, which covers the time in between. A word that only the sleeper writes would leave that gap open. (Comparing
 //! with the sleeper's own position instead would make it run in circles while a writer has pushed and not rung yet.)
 
+use crate::ring::{Consumer, Producer, RingMemory};
 use crate::sync::{AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Sleeper: says that it is about to sleep. It must look for messages once more before it does.
 #[inline]
-pub fn raise(flag: &AtomicU64) {
+pub(crate) fn raise(flag: &AtomicU64) {
     flag.store(1, Ordering::Relaxed);
     fence(Ordering::SeqCst);
 }
 
 /// Sleeper: says that it is awake.
 #[inline]
-pub fn lower(flag: &AtomicU64) {
+pub(crate) fn lower(flag: &AtomicU64) {
     flag.store(0, Ordering::Relaxed);
 }
 
 /// Writer: whether the reader sleeps, or is about to, after something has been published for it.
 #[inline]
 #[must_use]
-pub fn is_raised(flag: &AtomicU64) -> bool {
+pub(crate) fn is_raised(flag: &AtomicU64) -> bool {
     fence(Ordering::SeqCst);
     flag.load(Ordering::Relaxed) != 0
+}
+
+/// Writer: makes sure that the reader sees what was pushed, by `wake` if it sleeps.
+#[inline]
+pub fn ring<M: RingMemory>(producer: &Producer<M>, wake: impl FnOnce()) {
+    producer.publish_tail();
+    if producer.is_parked() {
+        wake();
+    }
+}
+
+/// A sleeper of one ring: sleeps until a message waits, or until `deadline`; says whether one does. `sleep` is to sleep
+/// while the low half of the ring's tail is what it is given, until woken, at most for the time it is given; it may
+/// return early.
+pub fn park<M: RingMemory>(
+    consumer: &mut Consumer<M>,
+    deadline: Option<Instant>,
+    mut sleep: impl FnMut(u32, Option<Duration>),
+) -> bool {
+    loop {
+        // Read before the last look: whatever is published after it changes the word.
+        let expected = consumer.published_tail() as u32;
+        consumer.raise_parked();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if consumer.is_ready() || left.is_some_and(|left| left.is_zero()) {
+            break;
+        }
+        sleep(expected, left);
+    }
+    consumer.lower_parked();
+    consumer.is_ready()
+}
+
+/// A sleeper of many rings that is woken by events which are not lost while it is awake: a lane.
+pub trait Sleeper {
+    /// Raises the flags of all its rings (true), or lowers them.
+    fn set_parked(&mut self, parked: bool);
+    /// Whether anything waits, in a ring or elsewhere.
+    fn has_work(&self) -> bool;
+    /// Sleeps until there has been an event since the last time.
+    fn sleep(&mut self);
+
+    /// Sleeps, unless something waits; says whether it has slept.
+    fn park(&mut self) -> bool {
+        self.set_parked(true);
+        // Look once more: what was published before the flag was seen rings no bell.
+        let sleeps = !self.has_work();
+        if sleeps {
+            self.sleep();
+        }
+        self.set_parked(false);
+        sleeps
+    }
 }
 
 /// A word of shared memory that a process can sleep on. Waiting works on a read-only mapping.

@@ -9,7 +9,7 @@
 //! ```text
 //! written by the producer                       written by the consumer
 //! | slot 0 | slot 1 | ... | slot capacity-1 |   | head: messages up to here were taken |
-//! | tail: slots up to here were published   |
+//! | tail: slots up to here were published   |   | parked: whether it sleeps            |
 //!
 //! slot at position p: low half of word 0 = (p + 1) mod 2^32, stored last; see descriptor.rs for the rest
 //! ```
@@ -19,11 +19,16 @@
 //! holds it out of the producer's way. A zeroed ring is empty, and a slot that still holds the message of a lap ago
 //! carries a number that is lower by the capacity.
 //!
+//! Pushing is by message or by [`Batch`], popping by message alone: whoever pops copies each into one vessel and acts on
+//! it before it looks at the next, so that none waits for those behind it. What a batch would save, the store of `head`,
+//! is saved by publishing it every quarter.
+//!
 //! What the peer writes is read once, as relaxed atomic words, so that a writer that does not keep to the protocol
 //! produces wrong values and never undefined behaviour; an acquire fence follows. (An acquire load would do on
 //! today's hardware, but only relaxed ones are promised to work on memory that is mapped read-only.)
 
 use crate::descriptor::{MESSAGE_SLOTS_MAX, Message, SLOT_WORDS, Slot};
+use crate::doorbell;
 use crate::sync::{AtomicU64, Ordering, fence};
 use thiserror::Error;
 
@@ -88,6 +93,8 @@ pub trait RingMemory {
     fn tail(&self) -> &AtomicU64;
     /// Written by the consumer.
     fn head(&self) -> &AtomicU64;
+    /// Written by the consumer: whether it sleeps, or is about to. See [`crate::doorbell`].
+    fn parked(&self) -> &AtomicU64;
 }
 
 const fn number(position: u64) -> u32 {
@@ -157,6 +164,15 @@ impl<M: RingMemory> Producer<M> {
         Ok(end - self.head <= self.capacity)
     }
 
+    /// Begins a batch of messages, which leaves so many slots of the ring free.
+    pub fn batch(&mut self, kept_free: u64) -> Batch<'_, M> {
+        Batch {
+            producer: self,
+            kept_free,
+            first: None,
+        }
+    }
+
     #[inline]
     fn put(&self, position: u64, slot: &Slot) {
         let words = self.memory.slot(position);
@@ -196,6 +212,63 @@ impl<M: RingMemory> Producer<M> {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.tail
+    }
+
+    /// Whether the consumer sleeps, or is about to, after something was pushed and the tail published.
+    #[inline]
+    pub(crate) fn is_parked(&self) -> bool {
+        doorbell::is_raised(self.memory.parked())
+    }
+}
+
+/// Messages that the consumer sees together, when this is dropped. A consumer that polls reads the slot that is written
+/// next again and again, so each message that is pushed by itself has its cache line passed to and fro; of a batch only the
+/// first has.
+#[derive(Debug)]
+pub struct Batch<'a, M: RingMemory> {
+    producer: &'a mut Producer<M>,
+    kept_free: u64,
+    /// The first slot of the first message, which makes all the others seen, and its position.
+    first: Option<(u64, Slot)>,
+}
+
+impl<M: RingMemory> Batch<'_, M> {
+    /// Adds one message, all of its slots or none.
+    ///
+    /// # Errors
+    /// As [`Producer::push`]; what was added before is pushed all the same.
+    ///
+    /// # Panics
+    /// As [`Producer::push`].
+    pub fn push(&mut self, slots: &[Slot]) -> Result<(), PushError> {
+        if !self
+            .producer
+            .has_room(slots.len() as u64 + self.kept_free)?
+        {
+            return Err(PushError::Full);
+        }
+        if self.first.is_some() {
+            return self.producer.push(slots);
+        }
+        let start = self.producer.tail;
+        let Some((first, further)) = slots.split_first() else {
+            return Ok(());
+        };
+        debug_assert!(slots.len() <= MESSAGE_SLOTS_MAX);
+        for (position, slot) in (start + 1..).zip(further) {
+            self.producer.put(position, slot);
+        }
+        self.producer.tail = start + slots.len() as u64;
+        self.first = Some((start, *first));
+        Ok(())
+    }
+}
+
+impl<M: RingMemory> Drop for Batch<'_, M> {
+    fn drop(&mut self) {
+        if let Some((position, slot)) = &self.first {
+            self.producer.put(*position, slot);
+        }
     }
 }
 
@@ -261,25 +334,6 @@ impl<M: RingMemory> Consumer<M> {
         Ok(true)
     }
 
-    /// Takes up to `limit` messages and appends them to `messages`; says how many.
-    ///
-    /// # Errors
-    /// As [`Consumer::pop`]; what was taken before the error has been appended.
-    pub fn pop_batch(
-        &mut self,
-        messages: &mut Vec<Message>,
-        limit: usize,
-    ) -> Result<usize, RingError> {
-        let mut message = Message::default();
-        for count in 0..limit {
-            if !self.pop(&mut message)? {
-                return Ok(count);
-            }
-            messages.push(message);
-        }
-        Ok(limit)
-    }
-
     /// Tells the producer how far this side is. Done every quarter of the ring; to be done before sleeping.
     #[inline]
     pub fn publish_head(&mut self) {
@@ -292,6 +346,28 @@ impl<M: RingMemory> Consumer<M> {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.head
+    }
+
+    /// What the producer published as its tail, or something else if it breaks the protocol: to be compared, not used.
+    #[inline]
+    pub(crate) fn published_tail(&self) -> u64 {
+        self.memory.tail().load(Ordering::Relaxed)
+    }
+
+    /// Says that this side is about to sleep, and how far it is: what it has taken but not given back yet must not be
+    /// kept from the producer meanwhile.
+    #[inline]
+    pub(crate) fn raise_parked(&mut self) {
+        if self.published != self.head {
+            self.publish_head();
+        }
+        doorbell::raise(self.memory.parked());
+    }
+
+    /// Says that this side is awake.
+    #[inline]
+    pub(crate) fn lower_parked(&self) {
+        doorbell::lower(self.memory.parked());
     }
 }
 

@@ -6,3 +6,26 @@ pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// Runs every interleaving of what `check` does, within a bound on how often a thread is preempted: loom's own variable
+/// `LOOM_MAX_PREEMPTIONS`, or three (loom's authors find two to three enough; `scripts/loom --long` takes more). Says how
+/// many interleavings that were.
+#[cfg(all(test, loom))]
+pub(crate) fn explore(check: impl Fn() + Sync + Send + 'static) {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64 as Count;
+
+    const PREEMPTIONS: usize = 3;
+    const BRANCHES_MAX: usize = 100_000;
+    let mut model = loom::model::Builder::new();
+    let preemptions = *model.preemption_bound.get_or_insert(PREEMPTIONS);
+    model.max_branches = model.max_branches.max(BRANCHES_MAX);
+    let explored = Arc::new(Count::new(0));
+    let counted = Arc::clone(&explored);
+    model.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        check();
+    });
+    let explored = explored.load(Ordering::Relaxed);
+    println!("{explored} interleavings of at most {preemptions} preemptions");
+}

@@ -41,6 +41,7 @@ pub struct Setup {
     flags: Vec<String>,
     key: Option<Vec<u8>>,
     executables: Vec<&'static str>,
+    through: Option<&'static str>,
 }
 
 impl Setup {
@@ -53,6 +54,7 @@ impl Setup {
             flags: Vec::new(),
             key: None,
             executables: vec!["test-functions", "wordcount"],
+            through: None,
         }
     }
 
@@ -67,6 +69,13 @@ impl Setup {
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Started by this program, which then becomes the worker.
+    #[must_use]
+    pub fn through(mut self, program: &'static str) -> Self {
+        self.through = Some(program);
         self
     }
 
@@ -132,7 +141,15 @@ impl Cluster {
     #[must_use]
     pub fn worker_command(&self, name: &str, listen: &str) -> Command {
         let cpus: Vec<String> = host::allowed_cpus().iter().map(u32::to_string).collect();
-        let mut command = Command::new(program("faasflow-worker"));
+        let worker = program("faasflow-worker");
+        let mut command = match self.setup.through {
+            Some(wrapper) => {
+                let mut command = Command::new(program(wrapper));
+                command.arg(worker);
+                command
+            }
+            None => Command::new(worker),
+        };
         command.args([
             "--listen",
             listen,

@@ -277,13 +277,24 @@ fn descriptor_targets(pid: u32) -> Vec<String> {
 /// If it is gone.
 #[must_use]
 pub fn resident_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "RssAnon:")
+}
+
+/// The largest address space that a process has ever had, in bytes: what it asked for, touched or not.
+///
+/// # Panics
+/// If it is gone.
+#[must_use]
+pub fn peak_address_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "VmPeak:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
     let status = status.expect("the process is there");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.expect("the kernel says RssAnon") << 10
+    kib.unwrap_or_else(|| panic!("the kernel does not say {name}")) << 10
 }
 
 /// CPU time that all threads of a process have used, in the kernel's ticks (mostly 10 ms).

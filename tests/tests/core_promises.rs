@@ -178,6 +178,67 @@ fn the_keep_alive_of_a_deployment_that_is_gone_touches_no_other() {
     assert_eq!(actions(&mut core), []);
 }
 
+/// A core with a pool of two idle executors, which has just told one of them to end: which.
+fn after_a_keep_alive() -> (Core, ExecutorId) {
+    let mut core = core_of(0);
+    let twin = workflow(vec![node(&[]), node(&[])], vec![2]);
+    core.deploy(plan_of(&twin, 1, &[0, 0], FIRST));
+    core.activate(0, FIRST);
+    core.executor_joined(0, ExecutorId(0), FIRST, 0);
+    core.executor_joined(0, ExecutorId(1), FIRST, 0);
+    assert_eq!(actions(&mut core), []);
+    core.tick(KEEP_ALIVE_NS);
+    let told = actions(&mut core);
+    let [Action::Stop(ending)] = told[..] else {
+        panic!("not one is told to end: {told:?}");
+    };
+    (core, ending)
+}
+
+#[test]
+fn an_executor_that_was_told_to_end_keeps_its_place_until_its_process_has_gone() {
+    let (mut core, ending) = after_a_keep_alive();
+    let wanted = |actions: &[Action]| {
+        let is_wanted = |action: &&Action| matches!(action, Action::ExecutorWanted { .. });
+        actions.iter().filter(is_wanted).count()
+    };
+    // Work for two comes just then. What is reserved for the pool is still in use.
+    core.invoke(KEEP_ALIVE_NS, ClientId(1), 1, "flow", Vec::new(), false);
+    let begun = actions(&mut core);
+    assert_eq!((starts(&begun).len(), wanted(&begun)), (1, 0), "{begun:?}");
+    assert_ne!(starts(&begun)[0].executor, ending);
+    core.executor_left(KEEP_ALIVE_NS + 1, ending, "it was told to end");
+    assert_eq!(wanted(&actions(&mut core)), 1);
+    core.executor_joined(KEEP_ALIVE_NS + 2, ending, FIRST, 0);
+    let begun = actions(&mut core);
+    assert_eq!((starts(&begun).len(), wanted(&begun)), (1, 0), "{begun:?}");
+}
+
+#[test]
+fn an_executor_that_was_told_to_end_and_does_not_is_killed() {
+    let (mut core, ending) = after_a_keep_alive();
+    core.tick(KEEP_ALIVE_NS + GRACE_NS - 1);
+    assert_eq!(actions(&mut core), [], "it has a grace period");
+    core.tick(KEEP_ALIVE_NS + GRACE_NS);
+    let killed = actions(&mut core);
+    assert!(
+        matches!(killed[..], [Action::Kill { executor, .. }] if executor == ending),
+        "{killed:?}"
+    );
+    // In time, its place is free, and whoever takes it is not meant.
+    let (mut core, ending) = after_a_keep_alive();
+    core.executor_left(KEEP_ALIVE_NS + 1, ending, "it was told to end");
+    core.executor_joined(KEEP_ALIVE_NS + 2, ending, FIRST, 0);
+    core.tick(KEEP_ALIVE_NS + GRACE_NS);
+    let left = actions(&mut core);
+    assert!(
+        !left
+            .iter()
+            .any(|action| matches!(action, Action::Kill { .. })),
+        "{left:?}"
+    );
+}
+
 #[test]
 fn a_participant_waits_for_a_door_without_nodes_before_its_deployment_goes() {
     let mut core = core_of(0);

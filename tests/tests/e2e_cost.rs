@@ -8,11 +8,12 @@ use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
 use faasflow_tests::process::cpu_ticks;
 use faasflow_tests::skip::skip;
 use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Hops of one invocation: so many that the few system calls by which a client is answered, some six, are well below one
 /// for every hundred.
-const HOPS: u64 = 1000;
+const HOPS: u64 = 2000;
 /// Invocations that are counted, after as many that warm up.
 const INVOCATIONS: u64 = 10;
 /// One system call may be made for every so many hops.
@@ -54,21 +55,33 @@ fn invoke(cluster: &Cluster, invocations: u64) {
 #[test]
 fn a_warm_spinning_chain_makes_no_system_call_per_hop() {
     let this = "a_warm_spinning_chain_makes_no_system_call_per_hop";
+    let Err(error) = engine::lane::driver::Driver::probe() else {
+        return spinning_chain(this, Driver::IoUring, "--driver=io-uring");
+    };
+    skip(this, &error.to_string());
+}
+
+#[test]
+fn a_warm_spinning_chain_makes_no_system_call_per_hop_on_epoll() {
+    let this = "a_warm_spinning_chain_makes_no_system_call_per_hop_on_epoll";
+    spinning_chain(this, Driver::Epoll, "--driver=epoll");
+}
+
+/// Two of these would take each other's CPUs.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// The test `this`, on one driver, whichever the rest of the suite runs on.
+fn spinning_chain(this: &str, driver: Driver, flag: &str) {
     if host::allowed_cpus().len() < 2 {
         return skip(this, "a lane and an executor that spin need two CPUs");
     }
-    // Whatever driver the suite runs on: with epoll, a spinning lane looks at its sockets by system call.
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let cluster = Setup::workers(&["a"])
         .flag("--wait=spin")
         .flag("--executors=spread")
-        .flag("--driver=auto")
+        .flag(flag)
         .start();
-    if cluster.status("a").driver.kind != Driver::IoUring {
-        return skip(
-            this,
-            "the kernel forbids io_uring; sysctl kernel.io_uring_disabled=0",
-        );
-    }
+    assert_eq!(cluster.status("a").driver.kind, driver);
     cluster.deploy(&chain(HOPS), &[]);
     invoke(&cluster, INVOCATIONS);
     // A lane shows its counters a moment after it has answered.

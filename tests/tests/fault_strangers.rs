@@ -8,7 +8,7 @@ use engine::wire::{
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
 use faasflow_tests::gate::{Gate, Verdict};
 use faasflow_tests::pattern;
-use faasflow_tests::process::{PROMPTLY, until};
+use faasflow_tests::process::{PROMPTLY, peak_address_bytes, until};
 use master::client::{Client, ClientError, ControlClient, Invocation, Options};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -198,10 +198,7 @@ fn garbage_is_refused_and_counted() {
         ];
         garbage.extend((0..20).map(|seed| pattern::bytes(seed, 333)));
         for bytes in &garbage {
-            let mut stream = connect(cluster);
-            // The worker may close before all of it is written.
-            let _ = stream.write_all(bytes);
-            let _ = turned_away(stream);
+            let _ = turned_away_with(connect(cluster), bytes);
         }
         let names = ["greetings_refused", "bad_control_frames"];
         counted(cluster, &names, garbage.len() as u64);
@@ -210,23 +207,70 @@ fn garbage_is_refused_and_counted() {
 
 #[test]
 fn oversized_lengths_are_refused_before_memory_is_set_aside() {
+    // Address space, since memory that was set aside and never touched is not resident.
+    let peak = |cluster: &Cluster| peak_address_bytes(cluster.worker("a").pid());
     undisturbed(|cluster| {
-        let before = faasflow_tests::process::resident_bytes(cluster.worker("a").pid());
+        // Whatever a first refusal takes for good is no length's fault.
+        let _ = turned_away_with(connect(cluster), &header_of(FrameKind::StateEvent));
+        drop(greeted(cluster, Role::Client));
+        let before = peak(cluster);
         for length in [GREETING_BYTES_MAX as u32 + 1, 1 << 30, u32::MAX] {
             for kind in [FrameKind::Hello, FrameKind::Invoke, FrameKind::StateEvent] {
-                let mut header = header_of(kind);
-                header[8..12].copy_from_slice(&length.to_le_bytes());
-                let mut stream = connect(cluster);
-                let _ = stream.write_all(&header);
-                let _ = turned_away(stream);
+                let _ = turned_away_with(connect(cluster), &header_announcing(kind, length));
             }
         }
-        let after = faasflow_tests::process::resident_bytes(cluster.worker("a").pid());
+        for length in [BODY_BYTES_MAX as u32 + 1, 1 << 30, u32::MAX] {
+            for role in [Role::Client, Role::Control] {
+                let header = header_announcing(FrameKind::Invoke, length);
+                let _ = turned_away_with(greeted(cluster, role), &header);
+            }
+        }
+        // A length that may be announced takes no memory either before its bytes come.
+        let announced = counter_of_received(cluster);
+        let header = header_announcing(FrameKind::Invoke, BODY_BYTES_MAX as u32);
+        let silent: Vec<TcpStream> = (0..SILENT_CLIENTS)
+            .map(|_| {
+                let mut stream = greeted(cluster, Role::Client);
+                stream.write_all(&header).expect("it is open");
+                stream
+            })
+            .collect();
+        let bytes = announced + (silent.len() * HEADER_BYTES) as u64;
+        until("the lane has read all headers", || {
+            (counter_of_received(cluster) >= bytes).then_some(())
+        });
+        let after = peak(cluster);
         assert!(
-            after < before + (64 << 20),
+            after < before + ADDRESS_BYTES_MORE_MAX,
             "from {before} to {after} bytes"
         );
+        drop(silent);
+        until("the lane has let go of them", || {
+            (cluster.counter("a", "clients") == 0).then_some(())
+        });
     });
+}
+
+/// Clients that announce a message of 64 MiB at the same time: together far more than [`ADDRESS_BYTES_MORE_MAX`].
+const SILENT_CLIENTS: usize = 32;
+/// What a worker's address space may grow by meanwhile: buffers of 64 KiB, and what an allocator takes ahead.
+const ADDRESS_BYTES_MORE_MAX: u64 = 512 << 20;
+
+fn counter_of_received(cluster: &Cluster) -> u64 {
+    cluster.counter("a", "bytes_in")
+}
+
+fn turned_away_with(mut stream: TcpStream, bytes: &[u8]) -> Option<String> {
+    // The worker may close before all of it is written.
+    let _ = stream.write_all(bytes);
+    turned_away(stream)
+}
+
+/// The header of a frame of this kind that announces so many bytes, its checksum wrong.
+fn header_announcing(kind: FrameKind, length: u32) -> [u8; HEADER_BYTES] {
+    let mut header = header_of(kind);
+    header[8..12].copy_from_slice(&length.to_le_bytes());
+    header
 }
 
 /// The header of an empty frame of this kind, its checksum wrong.
@@ -416,9 +460,17 @@ fn a_client_that_goes_away_in_mid_invocation_disturbs_no_one() {
             report: false,
         };
         client.start(&invocation).expect("the worker takes it");
+        // Beside the one that everything else here happens around.
+        let there = |cluster: &Cluster| {
+            let counters = cluster.status("b").counters;
+            (counters["clients"], counters["in_flight"])
+        };
+        until("the worker has taken it", || {
+            (there(cluster) == (2, 2)).then_some(())
+        });
         drop(client);
         until("the worker has noticed", || {
-            (cluster.counter("b", "clients") <= 1).then_some(())
+            (there(cluster) == (1, 2)).then_some(())
         });
     });
 }

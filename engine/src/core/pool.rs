@@ -39,7 +39,10 @@ pub(crate) struct Pool {
     /// The one that became idle last is at the end: its caches are the warmest.
     pub(crate) idle: Vec<ExecutorId>,
     pub(crate) waiting: VecDeque<Waiting>,
+    /// Executors whose processes are there, those that were told to end among them.
     pub(crate) members: u32,
+    /// Members that were told to end.
+    pub(crate) ending: u32,
     /// Executors asked for and not here yet.
     pub(crate) wanted: u32,
     pub(crate) scale: u32,
@@ -84,6 +87,8 @@ pub(crate) struct Executor {
     /// When its timer is due, if one is set.
     pub(crate) timer_due_ns: Option<u64>,
     pub(crate) idle_since_ns: u64,
+    /// Told to end: when that is to have happened.
+    pub(crate) end_due_ns: Option<u64>,
 }
 
 /// An executor that is neither idle nor given anything yet.
@@ -136,6 +141,7 @@ impl Core {
             deadline_ns: None,
             timer_due_ns: None,
             idle_since_ns: now_ns,
+            end_due_ns: None,
         });
         let pool = &mut self.deployment_mut(index).pools[usize::from(executable)];
         pool.members += 1;
@@ -207,6 +213,7 @@ impl Core {
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
         pool.idle.retain(|idle| *idle != id);
         pool.members -= 1;
+        pool.ending -= u32::from(executor.end_due_ns.is_some());
         self.want_executor(deployment, pool_index);
         self.lost(now_ns, executor.running, cause);
     }
@@ -265,7 +272,7 @@ impl Core {
             let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
             let Some(waiting) = pool.waiting.pop_front() else {
                 pool.idle.push(id);
-                if pool.members > 1 {
+                if pool.members - pool.ending > 1 {
                     self.arm_keep_alive(now_ns, deployment, pool_index);
                 }
                 return;
@@ -316,7 +323,7 @@ impl Core {
     }
 
     pub(super) fn end_idle_executors(&mut self, now_ns: u64, id: DeploymentId, pool_index: u16) {
-        let keep_alive_ns = self.config.keep_alive_ns;
+        let (keep_alive_ns, grace_ns) = (self.config.keep_alive_ns, self.config.grace_ns);
         let Some(deployment) = self.deployment_by_id.get(&id).copied() else {
             return;
         };
@@ -325,22 +332,40 @@ impl Core {
         };
         state.keep_alive_armed[usize::from(pool_index)] = false;
         let pool = &mut state.pools[usize::from(pool_index)];
-        while pool.members > 1 {
+        let mut ended = Vec::new();
+        while pool.members - pool.ending > 1 {
             let Some(longest) = pool.idle.first().copied() else {
                 break;
             };
-            let idle_since_ns = self.executors[longest.0 as usize]
-                .as_ref()
-                .map_or(now_ns, |e| e.idle_since_ns);
-            if idle_since_ns + keep_alive_ns > now_ns {
+            let Some(executor) = self.executors[longest.0 as usize].as_mut() else {
+                break;
+            };
+            if executor.idle_since_ns + keep_alive_ns > now_ns {
                 break;
             }
+            // Its place and its memory are its own until its process has gone.
+            executor.end_due_ns = Some(now_ns + grace_ns);
             pool.idle.remove(0);
-            pool.members -= 1;
-            self.executors[longest.0 as usize] = None;
+            pool.ending += 1;
             self.actions.push(Action::Stop(longest));
+            ended.push(longest);
+        }
+        for executor in ended {
+            self.set_timer(now_ns + grace_ns, Timer::End { executor });
         }
         self.arm_keep_alive(now_ns, deployment, pool_index);
+    }
+
+    /// An executor that was told to end has not: it does not read what it is sent.
+    pub(super) fn end_overdue(&mut self, due_ns: u64, id: ExecutorId) {
+        let executor = self.executors.get(id.0 as usize).and_then(Option::as_ref);
+        // Its place may be another one's by now.
+        if executor.is_some_and(|executor| executor.end_due_ns == Some(due_ns)) {
+            self.actions.push(Action::Kill {
+                executor: id,
+                cause: "it was told to end and has not".to_owned(),
+            });
+        }
     }
 
     fn arm_keep_alive(&mut self, now_ns: u64, deployment: u32, pool_index: u16) {
@@ -348,7 +373,7 @@ impl Core {
         let state = self.deployment_mut(deployment);
         let pool = &state.pools[usize::from(pool_index)];
         let armed = &mut state.keep_alive_armed[usize::from(pool_index)];
-        if pool.members > 1 && !pool.idle.is_empty() && !*armed {
+        if pool.members - pool.ending > 1 && !pool.idle.is_empty() && !*armed {
             *armed = true;
             let deployment = state.program.plan.deployment;
             self.set_timer(

@@ -77,11 +77,10 @@ impl Core {
         self.deployments[index as usize] = None;
         self.deployment_by_id.remove(&program.plan.deployment);
         for place in 0..self.executors.len() {
-            if self.executors[place]
-                .as_ref()
-                .is_some_and(|e| e.deployment == index)
+            let executor = &mut self.executors[place];
+            if let Some(executor) = executor.take_if(|e| e.deployment == index)
+                && executor.end_due_ns.is_none()
             {
-                self.executors[place] = None;
                 self.actions.push(Action::Stop(ExecutorId(place as u32)));
             }
         }

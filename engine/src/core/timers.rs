@@ -29,6 +29,9 @@ pub(super) enum Timer {
         deployment: DeploymentId,
         pool: u16,
     },
+    End {
+        executor: ExecutorId,
+    },
     Orphan {
         place: Place,
         generation: u32,
@@ -70,6 +73,7 @@ impl Core {
                 Timer::KeepAlive { deployment, pool } => {
                     self.end_idle_executors(now_ns, deployment, pool)
                 }
+                Timer::End { executor } => self.end_overdue(due_ns, executor),
                 Timer::Orphan { place, generation } => self.end_orphan(place, generation),
             }
         }

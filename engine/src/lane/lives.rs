@@ -4,7 +4,7 @@ use super::ahead::Ahead;
 use super::command::{LaneReport, StartedExecutor};
 use super::driver::Watch;
 use super::executors::{self, Executor, OutputLimits};
-use super::{Lane, TOKEN_EXIT, monotonic_ns};
+use super::{Lane, TOKEN_COMMANDS, TOKEN_EXIT, monotonic_ns};
 use crate::core::ExecutorId;
 use faasstore::descriptor::{self, Message};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -108,6 +108,35 @@ impl Lane {
         self.polled.retain(|polled| *polled != place);
         self.core
             .executor_condemned(self.now_ns, ExecutorId(place), &cause);
+    }
+
+    /// The kernel refuses to watch an executor on: without its bell or its end the lane would wait for ever, so it is
+    /// ended here and now.
+    pub(super) fn unwatched(&mut self, token: u64, error: &std::io::Error) {
+        assert!(
+            token != TOKEN_COMMANDS,
+            "the kernel refuses to watch the lane's own eventfd: {error}"
+        );
+        let (place, serial) = (token as u32, ((token & !TOKEN_EXIT) >> 32) as u32);
+        let current = self.executors.get(place as usize).and_then(Option::as_ref);
+        if current.is_none_or(|executor| executor.serial != serial) {
+            return;
+        }
+        self.setup.counters.watches_lost.add(1);
+        let what = if token & TOKEN_EXIT == 0 {
+            "doorbell"
+        } else {
+            "end"
+        };
+        self.end_executor(
+            place,
+            &format!("the kernel does not watch its {what}: {error}"),
+        );
+        if token & TOKEN_EXIT != 0 {
+            // Nobody will tell of its end. It was sent SIGKILL, and is fenced.
+            self.executor_exited(token & !TOKEN_EXIT);
+        }
+        self.act();
     }
 
     /// A process has ended: what it committed counts, what it ran has failed, and its segments go with their leases.

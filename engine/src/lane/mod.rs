@@ -33,6 +33,7 @@ use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartErro
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
 use faasstore::descriptor::{FailureCode, PayloadRef};
+use faasstore::doorbell::Sleeper;
 use nix::time::{ClockId, clock_gettime};
 use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
@@ -54,6 +55,9 @@ const BUSY_TURNS_PER_CLOCK: u32 = 1024;
 /// Turns without anything to do before the lane does what can wait: a few microseconds, longer than an executor takes to
 /// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
+
+/// How long a lane sleeps at most while it has reports that the control thread's queue had no room for.
+const REPORTS_RETRY: Duration = Duration::from_millis(10);
 
 /// Looks at the rings for each look at everything else. What comes from executors is the most urgent, and a look at all
 /// takes as long as a message is on its way.
@@ -239,7 +243,7 @@ impl Lane {
                 if idle_turns < TURNS_BEFORE_SETTLING {
                     self.settle();
                 }
-                self.park();
+                self.rest();
                 idle_turns = 0;
             } else if self.setup.yields == Yields::Always {
                 std::thread::yield_now();
@@ -272,6 +276,9 @@ impl Lane {
             if let Some(place) = self.polled.get(index).copied() {
                 busy |= self.read_completions(place);
             }
+        }
+        if busy {
+            self.driver.rings_were_busy();
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.poll(&mut completions);
@@ -511,6 +518,7 @@ impl Lane {
             }
             // A doorbell only wakes the lane; its ring is read in every turn.
             Completion::Watched { .. } => self.doorbells += 1,
+            Completion::Unwatched { token, error } => self.unwatched(token, &error),
             other => {
                 self.now_ns = monotonic_ns();
                 let (peers, mut parts) = self.peers();
@@ -748,32 +756,38 @@ impl Lane {
         }
     }
 
-    fn park(&mut self) {
-        self.set_parked(true);
-        // Look once more: what was published before the flag was seen rings no bell.
-        let work = !self.setup.commands.is_empty() || self.has_completion();
-        if !work {
-            let timeout = self
-                .next_due_ns()
-                .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
-            let mut completions = std::mem::take(&mut self.completions);
-            self.setup.counters.parks.add(1);
-            self.driver.wait(timeout, &mut completions);
-            self.set_parked(false);
+    fn rest(&mut self) {
+        if self.park() {
+            let completions = std::mem::take(&mut self.completions);
             self.was_busy |= self.take_in(completions);
-            if timeout.is_some() {
-                self.now_ns = monotonic_ns();
+        }
+    }
+}
+
+impl Sleeper for Lane {
+    fn set_parked(&mut self, parked: bool) {
+        for place in &self.polled {
+            if let Some(executor) = self.executors[*place as usize].as_mut() {
+                executor.started.channel.set_parked(parked);
             }
-        } else {
-            self.set_parked(false);
         }
     }
 
-    fn set_parked(&self, parked: bool) {
-        for place in &self.polled {
-            if let Some(executor) = self.executors[*place as usize].as_ref() {
-                executor.started.channel.set_parked(parked);
-            }
+    fn has_work(&self) -> bool {
+        !self.setup.commands.is_empty() || self.has_completion()
+    }
+
+    fn sleep(&mut self) {
+        let timeout = self
+            .next_due_ns()
+            .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())));
+        // Nothing says when the control thread has taken what it was behind by.
+        let retry = (!self.reports.is_empty()).then_some(REPORTS_RETRY);
+        let timeout = [timeout, retry].into_iter().flatten().min();
+        self.setup.counters.parks.add(1);
+        self.driver.wait(timeout, &mut self.completions);
+        if timeout.is_some() {
+            self.now_ns = monotonic_ns();
         }
     }
 }

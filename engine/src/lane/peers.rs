@@ -350,7 +350,7 @@ impl Peers {
                 None
             }
             Completion::Closed { id } => self.closed(id, parts),
-            Completion::Watched { .. } => None,
+            Completion::Watched { .. } | Completion::Unwatched { .. } => None,
         }
     }
 

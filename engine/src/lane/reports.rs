@@ -12,6 +12,7 @@ impl Lane {
     pub(super) fn flush_reports(&mut self) {
         while let Some(report) = self.reports.pop_front() {
             if let Err(report) = self.setup.reports.push(report) {
+                self.setup.counters.reports_delayed.add(1);
                 self.reports.push_front(report);
                 break;
             }
@@ -44,5 +45,77 @@ impl Lane {
         counters.doorbells.set(self.doorbells);
         counters.system_calls.set(self.driver.enters());
         self.peers.publish(counters);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::command::LaneCommand;
+    use crate::lane::setup::{LaneSetup, Yields};
+    use crate::plan::DeploymentId;
+    use crate::status::Driver;
+    use crossbeam::queue::ArrayQueue;
+    use faasstore::binding::WaitStrategy;
+    use nix::sys::eventfd::{EfdFlags, EventFd};
+    use std::os::fd::AsFd;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_report_that_found_the_queue_full_is_told_though_the_lane_sleeps() {
+        let (commands, reports) = (Arc::new(ArrayQueue::new(4)), Arc::new(ArrayQueue::new(1)));
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
+        let counters: Arc<crate::status::LaneCounters> = Arc::default();
+        let setup = LaneSetup {
+            index: 0,
+            lanes: 1,
+            cpu: 0,
+            worker_name: "a".into(),
+            worker_hash: 1,
+            epoch: 1,
+            wait: WaitStrategy::Park,
+            spin_budget_ns: 0,
+            yields: Yields::Never,
+            driver: Driver::Epoll,
+            commands: Arc::clone(&commands),
+            command_bell: bell.as_fd().try_clone_to_owned().unwrap(),
+            reports: Arc::clone(&reports),
+            report_notify: Arc::default(),
+            counters: Arc::clone(&counters),
+            in_flight_max: 1,
+            payload_bytes_max: 1 << 20,
+            arena_bytes_max: 1 << 20,
+            keep_alive: Duration::from_secs(1),
+        };
+        let lane = std::thread::spawn(move || {
+            let mut lane = Lane::new(setup).unwrap();
+            for number in 1..=3 {
+                lane.report(LaneReport::Removed(DeploymentId(number)));
+            }
+            lane.serve();
+        });
+        // Nothing wakes the lane meanwhile.
+        let start = Instant::now();
+        for number in 1..=3 {
+            let report = loop {
+                if let Some(report) = reports.pop() {
+                    break report;
+                }
+                assert!(
+                    start.elapsed() < Duration::from_secs(30),
+                    "report {number} is lost"
+                );
+                std::thread::sleep(Duration::from_millis(1));
+            };
+            assert!(
+                matches!(report, LaneReport::Removed(DeploymentId(told)) if told == number),
+                "{report:?}"
+            );
+        }
+        assert!(counters.reports_delayed.get() > 0);
+        commands.push(LaneCommand::Stop).unwrap();
+        bell.write(1).unwrap();
+        lane.join().unwrap();
     }
 }

@@ -1,9 +1,9 @@
 //! The control thread: who may talk to this worker, and what the master asks of it.
 //!
 //! It accepts connections, greets them, serves those of the master, and hands those of clients and peers to lanes. It
-//! promises that a stranger gets a challenge and a refusal and nothing else, holds at most [`GREETINGS_MAX`] times
-//! [`GREETING_BYTES_MAX`] bytes here, and [`GREETING_TIME_MAX`] of a place; that every refusal is counted; and that
-//! nothing a caller sends stops the worker. What deployments need is done in `worker::deploy`.
+//! promises that a stranger gets a challenge and a refusal and nothing else; that strangers hold one of [`GREETINGS_MAX`]
+//! places each, for [`GREETING_TIME_MAX`] at most, parting words included, with one body of [`GREETING_BYTES_MAX`] at a
+//! time beside the connection itself; that every refusal is counted; and that nothing a caller sends stops the worker. What deployments need is done in `worker::deploy`.
 
 use crate::greeting::{self, GreetingError, WORKER_NAME_BYTES_MAX};
 use crate::lane::command::LaneCommand;
@@ -299,7 +299,7 @@ impl Control {
         let (welcome, caller) = match outcome {
             Ok(welcomed) => welcomed,
             Err(refusal) => {
-                self.refuse(connection, &refusal).await;
+                self.refuse(connection, &refusal, deadline).await;
                 return None;
             }
         };
@@ -383,7 +383,15 @@ impl Control {
         Ok(())
     }
 
-    async fn refuse(&self, mut connection: Connection, refusal: &Refusal) {
+    /// Says why a caller is refused, within [`PARTING_TIME_MAX`], and `deadline` at the latest.
+    async fn refuse(
+        &self,
+        mut connection: Connection,
+        refusal: &Refusal,
+        deadline: tokio::time::Instant,
+    ) {
+        let deadline = deadline.min(tokio::time::Instant::now() + PARTING_TIME_MAX);
+        let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
         match refusal {
             Refusal::Frame(_) => self.counters.bad_control_frames.add(1),
             Refusal::Clients { .. } => self.counters.clients_refused.add(1),
@@ -393,12 +401,8 @@ impl Control {
         let refused = Refused {
             reason: refusal.to_string(),
         };
-        if connection
-            .write(frame(&refused), PARTING_TIME_MAX)
-            .await
-            .is_ok()
-        {
-            connection.part(PARTING_TIME_MAX).await;
+        if connection.write(frame(&refused), left()).await.is_ok() {
+            connection.part(left()).await;
         }
     }
 
@@ -459,7 +463,10 @@ impl Control {
             };
             let request = match request {
                 Ok(request) => request,
-                Err(error) => return self.refuse(connection, &error.into()).await,
+                Err(error) => {
+                    let deadline = tokio::time::Instant::now() + PARTING_TIME_MAX;
+                    return self.refuse(connection, &error.into(), deadline).await;
+                }
             };
             let reply = self.answer(request).await;
             if connection

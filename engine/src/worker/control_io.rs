@@ -26,8 +26,9 @@ use tokio_uring::buf::BoundedBuf;
 /// Entries of the probe's ring; what matters is that one can be made.
 const PROBE_ENTRIES: u32 = 8;
 
-/// Bytes that are still read from a connection that was refused.
+/// Bytes that are still read from a connection that was refused, so many at a time.
 const PARTING_BYTES_MAX: usize = 8 << 10;
+const PARTING_READ_BYTES: usize = 256;
 
 /// Whether io_uring may be used here for all that the control thread does. Nothing of tokio-uring has started then:
 /// its runtime cannot be told to do without.
@@ -409,7 +410,13 @@ impl Connection {
         let _ =
             nix::sys::socket::shutdown(self.stream.as_raw_fd(), nix::sys::socket::Shutdown::Write);
         let unread = self.bounded(deadline, async |stream| {
-            Ok(stream.read_full(vec![0; PARTING_BYTES_MAX]).await?)
+            for _ in 0..PARTING_BYTES_MAX / PARTING_READ_BYTES {
+                let read = stream.read_full(vec![0; PARTING_READ_BYTES]).await?;
+                if read.len() < PARTING_READ_BYTES {
+                    break;
+                }
+            }
+            Ok(())
         });
         let _ = unread.await;
     }

@@ -1,21 +1,15 @@
-//! The parking protocol, explored by loom: the shipping ring and flag, with the two sleeps modelled.
+//! The parking protocol, explored by loom: the ring, the flag and the loops that ship, with the kernel's part of a sleep
+//! modelled.
 //!
 //! A wake-up that is lost shows as a deadlock, which loom reports.
 
-use super::{is_raised, lower, raise};
+use super::{Sleeper, park, ring};
 use crate::descriptor::{Message, encode_unmap};
 use crate::ring::{Consumer, HeapRing, Producer, RingMemory};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, explore};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::sync::Arc;
-
-fn explore(check: impl Fn() + Sync + Send + 'static) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
-    model.max_branches = 100_000;
-    model.check(check);
-}
 
 /// The kernel's futex: comparing the word and going to sleep is one step against a wake.
 #[derive(Default)]
@@ -60,10 +54,6 @@ impl ModelledEvent {
     }
 }
 
-fn shared() -> (HeapRing, Arc<AtomicU64>) {
-    (HeapRing::new(16), Arc::new(AtomicU64::new(0)))
-}
-
 fn unmap(segment: u32) -> Message {
     Message::written(|message| encode_unmap(message, segment, 0))
 }
@@ -75,33 +65,31 @@ fn mark(message: &Message) -> u64 {
 #[test]
 fn an_executor_that_parks_misses_no_request() {
     explore(|| {
-        let (ring, flag) = shared();
+        let memory = HeapRing::new(16);
         let futex = Arc::new(ModelledFutex::default());
-        let mut producer = Producer::new(ring.clone());
+        let mut producer = Producer::new(memory.clone());
         let waker = {
-            let (flag, futex) = (Arc::clone(&flag), Arc::clone(&futex));
+            let futex = Arc::clone(&futex);
             thread::spawn(move || {
                 for request in 1..=2 {
                     producer.push(unmap(request).slots()).unwrap();
-                    producer.publish_tail();
-                    if is_raised(&flag) {
-                        futex.wake();
-                    }
+                    ring(&producer, || futex.wake());
                 }
             })
         };
-        let mut consumer = Consumer::new(ring.clone());
+        let mut consumer = Consumer::new(memory.clone());
         for request in 1..=2 {
             let message = loop {
                 if let Some(message) = consumer.take().unwrap() {
                     break message;
                 }
-                let expected = ring.tail().load(Ordering::Relaxed) as u32;
-                raise(&flag);
-                if !consumer.is_ready() {
-                    futex.wait(ring.tail(), expected);
-                }
-                lower(&flag);
+                let is_ready = park(&mut consumer, None, |expected, _| {
+                    futex.wait(memory.tail(), expected);
+                });
+                assert!(
+                    is_ready,
+                    "without a deadline it sleeps until something is there"
+                );
             };
             assert_eq!(mark(&message), request);
         }
@@ -109,34 +97,55 @@ fn an_executor_that_parks_misses_no_request() {
     });
 }
 
+/// A lane of one executor, as the engine's lane of many.
+struct Lane {
+    completions: Consumer<HeapRing>,
+    event: Arc<ModelledEvent>,
+}
+
+impl Sleeper for Lane {
+    fn set_parked(&mut self, parked: bool) {
+        if parked {
+            self.completions.raise_parked();
+        } else {
+            self.completions.lower_parked();
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.completions.is_ready()
+    }
+
+    fn sleep(&mut self) {
+        self.event.read();
+    }
+}
+
 #[test]
 fn a_lane_that_parks_misses_no_completion() {
     explore(|| {
-        let (ring, flag) = shared();
+        let memory = HeapRing::new(16);
         let event = Arc::new(ModelledEvent::default());
-        let mut producer = Producer::new(ring.clone());
+        let mut producer = Producer::new(memory.clone());
         let waker = {
-            let (flag, event) = (Arc::clone(&flag), Arc::clone(&event));
+            let event = Arc::clone(&event);
             thread::spawn(move || {
                 for completion in 1..=2 {
                     producer.push(unmap(completion).slots()).unwrap();
-                    if is_raised(&flag) {
-                        event.write();
-                    }
+                    ring(&producer, || event.write());
                 }
             })
         };
-        let mut consumer = Consumer::new(ring);
+        let mut lane = Lane {
+            completions: Consumer::new(memory),
+            event,
+        };
         for completion in 1..=2 {
             let message = loop {
-                if let Some(message) = consumer.take().unwrap() {
+                if let Some(message) = lane.completions.take().unwrap() {
                     break message;
                 }
-                raise(&flag);
-                if !consumer.is_ready() {
-                    event.read();
-                }
-                lower(&flag);
+                lane.park();
             };
             assert_eq!(mark(&message), completion);
         }

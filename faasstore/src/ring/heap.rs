@@ -10,6 +10,7 @@ struct Words {
     slots: Vec<[AtomicU64; SLOT_WORDS]>,
     tail: AtomicU64,
     head: AtomicU64,
+    parked: AtomicU64,
 }
 
 /// Both sides hold a clone.
@@ -26,6 +27,7 @@ impl HeapRing {
             slots,
             tail: AtomicU64::new(0),
             head: AtomicU64::new(0),
+            parked: AtomicU64::new(0),
         }))
     }
 }
@@ -45,6 +47,10 @@ impl RingMemory for HeapRing {
 
     fn head(&self) -> &AtomicU64 {
         &self.0.head
+    }
+
+    fn parked(&self) -> &AtomicU64 {
+        &self.0.parked
     }
 }
 

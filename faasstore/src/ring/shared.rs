@@ -25,6 +25,8 @@ pub struct RingLayout {
     pub tail_offset: u64,
     /// Of the head, in the consumer's segment; a multiple of 8.
     pub head_offset: u64,
+    /// Of the parked flag, in the consumer's segment; a multiple of 8.
+    pub parked_offset: u64,
 }
 
 /// The words of a ring in shared memory.
@@ -34,6 +36,7 @@ pub struct SharedRing {
     capacity: u64,
     tail: NonNull<AtomicU64>,
     head: NonNull<AtomicU64>,
+    parked: NonNull<AtomicU64>,
     // What the pointers point into.
     _own: Arc<SegmentWriter>,
     _peer: Arc<SegmentReader>,
@@ -43,7 +46,7 @@ pub struct SharedRing {
 unsafe impl Send for SharedRing {}
 
 impl SharedRing {
-    /// As the producer sees it: slots and tail in `own`, head in `peer`. `None` if the layout does not fit.
+    /// As the producer sees it: slots and tail in `own`, head and flag in `peer`. `None` if the layout does not fit.
     #[must_use]
     pub fn produced(
         own: &Arc<SegmentWriter>,
@@ -53,7 +56,7 @@ impl SharedRing {
         Self::new(own, peer, own.words(), peer.words(), layout)
     }
 
-    /// As the consumer sees it: slots and tail in `peer`, head in `own`. `None` if the layout does not fit.
+    /// As the consumer sees it: slots and tail in `peer`, head and flag in `own`. `None` if the layout does not fit.
     #[must_use]
     pub fn consumed(
         own: &Arc<SegmentWriter>,
@@ -72,7 +75,8 @@ impl SharedRing {
     ) -> Option<Self> {
         let aligned = layout.slots_offset.is_multiple_of(SLOT_BYTES)
             && layout.tail_offset.is_multiple_of(8)
-            && layout.head_offset.is_multiple_of(8);
+            && layout.head_offset.is_multiple_of(8)
+            && layout.parked_offset.is_multiple_of(8);
         if !aligned || !layout.capacity.is_power_of_two() || layout.capacity < CAPACITY_MIN {
             return None;
         }
@@ -81,11 +85,16 @@ impl SharedRing {
             .ok()?
             .checked_mul(SLOT_WORDS)?;
         let slots = produced.get(first..first.checked_add(count)?)?;
+        let word = |words: &[AtomicU64], offset: u64| {
+            let word = words.get(usize::try_from(offset / 8).ok()?)?;
+            Some(NonNull::from(word))
+        };
         Some(Self {
             slots: NonNull::from(slots).cast(),
             capacity: layout.capacity,
-            tail: NonNull::from(produced.get(usize::try_from(layout.tail_offset / 8).ok()?)?),
-            head: NonNull::from(consumed.get(usize::try_from(layout.head_offset / 8).ok()?)?),
+            tail: word(produced, layout.tail_offset)?,
+            head: word(consumed, layout.head_offset)?,
+            parked: word(consumed, layout.parked_offset)?,
             _own: Arc::clone(own),
             _peer: Arc::clone(peer),
         })
@@ -118,5 +127,11 @@ impl RingMemory for SharedRing {
     fn head(&self) -> &AtomicU64 {
         // SAFETY: made from a reference into a mapping that `_own` or `_peer` keeps.
         unsafe { self.head.as_ref() }
+    }
+
+    #[inline]
+    fn parked(&self) -> &AtomicU64 {
+        // SAFETY: made from a reference into a mapping that `_own` or `_peer` keeps.
+        unsafe { self.parked.as_ref() }
     }
 }

@@ -49,7 +49,13 @@ mod examples {
             let (mut queue, mut pushed, mut held) = (VecDeque::new(), 0, 0);
             for (is_push, slots) in steps {
                 if is_push {
-                    match producer.push(&message(pushed, slots)) {
+                    // By itself or in a batch of one, which must be the same.
+                    let result = if pushed % 2 == 0 {
+                        producer.push(&message(pushed, slots))
+                    } else {
+                        producer.batch(0).push(&message(pushed, slots))
+                    };
+                    match result {
                         Ok(()) => { queue.push_back((pushed, slots)); held += slots; pushed += 1; }
                         // Up to a quarter of the ring may have been taken without the producer knowing.
                         Err(error) => { prop_assert_eq!(error, PushError::Full); prop_assert!(held + slots > 12); }
@@ -113,17 +119,60 @@ mod examples {
     }
 
     #[test]
-    fn a_batch_is_taken_in_order_and_within_its_limit() {
+    fn a_batch_is_seen_whole_when_it_is_complete() {
         let (mut producer, mut consumer, _) = pair();
+        producer.push(&message(0, 1)).unwrap();
+        let mut batch = producer.batch(0);
+        for mark in 1..5 {
+            batch.push(&message(mark, 1 + mark as usize % 2)).unwrap();
+        }
+        assert_is(&consumer.take().unwrap().unwrap(), 0, 1);
+        assert!(!consumer.is_ready() && consumer.take().unwrap().is_none());
+        drop(batch);
+        for mark in 1..5 {
+            let read = consumer.take().unwrap().unwrap();
+            assert_is(&read, mark, 1 + mark as usize % 2);
+        }
+        assert!(consumer.take().unwrap().is_none());
+    }
+
+    #[test]
+    fn of_a_batch_for_which_there_is_no_room_what_fits_is_pushed() {
+        let (mut producer, mut consumer, _) = pair();
+        let mut batch = producer.batch(0);
+        for mark in 0..5 {
+            batch.push(&message(mark, 3)).unwrap();
+        }
+        assert_eq!(batch.push(&message(5, 2)), Err(PushError::Full));
+        batch.push(&message(5, 1)).unwrap();
+        assert_eq!(batch.push(&message(6, 1)), Err(PushError::Full));
+        drop(batch);
         for mark in 0..6 {
+            let slots = if mark < 5 { 3 } else { 1 };
+            assert_is(&consumer.take().unwrap().unwrap(), mark, slots);
+        }
+        assert_eq!(producer.batch(0).push(&message(6, 4)), Ok(()));
+        drop(producer.batch(0));
+        assert_is(&consumer.take().unwrap().unwrap(), 6, 4);
+        assert!(
+            consumer.take().unwrap().is_none(),
+            "an empty batch is nothing"
+        );
+    }
+
+    #[test]
+    fn whoever_is_about_to_sleep_gives_back_all_that_it_took() {
+        let (mut producer, mut consumer, ring) = pair();
+        for mark in 0..3 {
             producer.push(&message(mark, 1)).unwrap();
+            consumer.take().unwrap().unwrap();
         }
-        let mut batch = Vec::new();
-        assert_eq!(consumer.pop_batch(&mut batch, 4).unwrap(), 4);
-        assert_eq!(consumer.pop_batch(&mut batch, 4).unwrap(), 2);
-        for (mark, read) in (0..).zip(&batch) {
-            assert_is(read, mark, 1);
-        }
+        let head = || ring.head().load(Ordering::Relaxed);
+        assert_eq!(head(), 0, "less than a quarter is not worth a cache line");
+        consumer.raise_parked();
+        assert_eq!((head(), producer.is_parked()), (3, true));
+        consumer.lower_parked();
+        assert_eq!((head(), producer.is_parked()), (3, false));
     }
 
     #[test]
@@ -225,20 +274,12 @@ mod examples {
     }
 }
 
+/// What loom cannot show: a load that is reordered after a later store, which `publish_head`'s release forbids.
 #[cfg(loom)]
 mod under_loom {
     use super::*;
+    use crate::sync::explore;
     use loom::thread;
-
-    /// What loom cannot show: a load that is reordered after a later store, which `publish_head`'s release forbids.
-    ///
-    /// Bounded preemption keeps the exploration of 64-byte slots to minutes; loom's authors find 2 to 3 enough.
-    fn explore(check: impl Fn() + Sync + Send + 'static) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(2);
-        model.max_branches = 100_000;
-        model.check(check);
-    }
 
     fn pop(consumer: &mut Consumer<HeapRing>) -> Message {
         loop {
@@ -260,6 +301,29 @@ mod under_loom {
             });
             assert_is(&pop(&mut consumer), 1, 2);
             assert_is(&pop(&mut consumer), 2, 1);
+            sent.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_batch_is_seen_whole() {
+        explore(|| {
+            let ring = HeapRing::new(16);
+            let (mut producer, mut consumer) = (Producer::new(ring.clone()), Consumer::new(ring));
+            let sent = thread::spawn(move || {
+                let mut batch = producer.batch(0);
+                batch.push(&message(1, 2)).unwrap();
+                batch.push(&message(2, 1)).unwrap();
+                batch.push(&message(3, 2)).unwrap();
+            });
+            assert_is(&pop(&mut consumer), 1, 2);
+            for (mark, slots) in [(2, 1), (3, 2)] {
+                let read = consumer
+                    .take()
+                    .unwrap()
+                    .expect("whoever sees the first sees all");
+                assert_is(&read, mark, slots);
+            }
             sent.join().unwrap();
         });
     }

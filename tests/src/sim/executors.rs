@@ -1,7 +1,7 @@
 //! Activations in a simulated cluster: started, returned, failed, lied about, and lost with their executors.
 
 use super::Cluster;
-use super::lane::{Run, State};
+use super::lane::{GRACE_NS, Run, State};
 use crate::functions::{Made, MadeOutput, compute};
 use crate::plans::node_name;
 use engine::core::{CompletionError, ExecutorId, Input, Output, Piece, Start};
@@ -232,8 +232,17 @@ impl Cluster {
         self.end_executor(lane, place, "it completed what cannot be");
     }
 
-    /// The core ends an executor only for what it runs: too long, or for an invocation that is over.
+    /// The core ends an executor only for what it runs (too long, or for an invocation that is over), or when it was told
+    /// to end and has not.
     pub(super) fn judge_kill(&self, lane: usize, place: usize, cause: &str) {
+        let executor = self.lanes[lane].executors[place].as_ref();
+        if let Some(State::Stopping { told_ns }) = executor.map(|executor| &executor.state) {
+            assert!(
+                told_ns + GRACE_NS <= self.now_ns,
+                "ended too soon ({cause})"
+            );
+            return;
+        }
         let run = self
             .running(lane, place)
             .expect("the core ends an executor that runs nothing");
@@ -259,7 +268,7 @@ impl Cluster {
         };
         match std::mem::replace(&mut executor.state, State::Ended) {
             State::Ended => return,
-            State::Stopping => executor.state = State::Stopping,
+            stopping @ State::Stopping { .. } => executor.state = stopping,
             State::Idle => {}
             State::Running(run) => self.attempt_is_lost(lane, &run),
         }
@@ -269,6 +278,7 @@ impl Cluster {
 
     /// The core tells an executor to end: it runs nothing. It may have been ended already.
     pub(super) fn stop_executor(&mut self, lane: usize, place: usize) {
+        let told_ns = self.lanes[lane].told_ns;
         let executor = self.lanes[lane].executors[place].as_mut();
         let executor = executor.expect("the core stops an executor that is not there");
         if matches!(executor.state, State::Ended) {
@@ -279,7 +289,7 @@ impl Cluster {
             "stopped while {:?}",
             executor.state
         );
-        executor.state = State::Stopping;
+        executor.state = State::Stopping { told_ns };
     }
 
     /// The process of an executor that was ended or told to end has gone; its place is free.
@@ -289,7 +299,7 @@ impl Cluster {
             self.lanes[lane].exact_ns(self.now_ns),
             ExecutorId(place as u32),
         );
-        // If it was told to end, the core has let go of it already: this changes nothing then.
+        // If its deployment has gone, the core has let go of it already: this changes nothing then.
         self.lanes[lane].core.executor_left(now_ns, id, "it ended");
         self.act(lane);
     }

@@ -53,8 +53,8 @@ pub(super) enum State {
     Running(Run),
     /// It was ended, and the core knows that it is condemned; its process is not gone yet.
     Ended,
-    /// The core has told it to end.
-    Stopping,
+    /// The core has told it to end, at this time.
+    Stopping { told_ns: u64 },
 }
 
 /// A simulated executor.

@@ -228,7 +228,7 @@ impl Cluster {
                     Some(State::Running(run)) if !run.hangs => {
                         events.push(Event::Return { lane: index, place })
                     }
-                    Some(State::Ended | State::Stopping) => {
+                    Some(State::Ended | State::Stopping { .. }) => {
                         events.push(Event::Exit { lane: index, place })
                     }
                     _ => {}

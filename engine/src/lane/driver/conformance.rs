@@ -52,6 +52,7 @@ on_both!(
     no_descriptor_is_leaked,
     a_driver_that_is_dropped_lets_go_of_all_memory,
     an_idle_poll_makes_no_system_call,
+    a_lane_whose_rings_are_busy_makes_hardly_any_system_call_and_hears_its_sockets,
 );
 
 /// A driver and what it has reported.
@@ -661,4 +662,40 @@ fn an_idle_poll_makes_no_system_call(kind: DriverKind) {
         DriverKind::Epoll => POLLS / u64::from(super::EPOLL_POLLS_PER_LOOK) + 1,
     };
     assert!(calls <= allowed, "{calls} system calls in {POLLS} polls");
+}
+
+fn a_lane_whose_rings_are_busy_makes_hardly_any_system_call_and_hears_its_sockets(
+    kind: DriverKind,
+) {
+    const HOPS: u64 = 10_000;
+    /// Turns in which an executor has not answered yet.
+    const TURNS_PER_HOP: u64 = 50;
+    let mut lane = Lane::new(kind);
+    let (near, mut far) = pair();
+    let near = lane.driver.add(near.into()).unwrap();
+    lane.driver.receive(near, owned(10));
+    lane.settle();
+    let before = lane.driver.enters();
+    let hop = |lane: &mut Lane| {
+        lane.driver.rings_were_busy();
+        for _ in 0..TURNS_PER_HOP {
+            lane.driver.poll(&mut lane.seen);
+        }
+    };
+    for _ in 0..HOPS {
+        hop(&mut lane);
+    }
+    let calls = lane.driver.enters() - before;
+    assert!(calls <= HOPS / 100, "{calls} system calls in {HOPS} hops");
+    assert!(lane.seen.is_empty());
+    far.write_all(b"heard").unwrap();
+    let start = Instant::now();
+    while lane.seen.is_empty() {
+        hop(&mut lane);
+        assert!(
+            start.elapsed() < DEADLINE,
+            "it is not heard while rings are busy"
+        );
+    }
+    assert_eq!(lane.received(near).0.unwrap(), 5);
 }

@@ -7,7 +7,10 @@
 
 use super::buffer::{ReceiveBuffer, SendBuffer};
 use super::slab::{Key, Slab};
-use super::{Completion, ConnectionId, EPOLL_POLLS_PER_LOOK, Watch, no_such_range, not_connected};
+use super::{
+    Completion, ConnectionId, EPOLL_BUSY_TURNS_MAX, EPOLL_POLLS_AFTER_RINGS, EPOLL_POLLS_PER_LOOK,
+    Watch, no_such_range, not_connected,
+};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, Shutdown, recv, sendmsg, shutdown};
@@ -35,7 +38,10 @@ pub(super) struct Epoll {
     ready: Vec<Completion>,
     events: Box<[EpollEvent; EVENTS]>,
     scratch: Box<[u8]>,
-    idle_polls: u32,
+    /// Polls until the next look.
+    polls_left: u32,
+    /// Times that it was put off.
+    put_off: u32,
     enters: u64,
 }
 
@@ -75,7 +81,8 @@ impl Epoll {
             ready: Vec::new(),
             events: Box::new([EpollEvent::empty(); EVENTS]),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
-            idle_polls: 0,
+            polls_left: EPOLL_POLLS_PER_LOOK,
+            put_off: 0,
             enters: 0,
         })
     }
@@ -230,14 +237,24 @@ impl Epoll {
 
     #[inline]
     pub(super) fn poll(&mut self, out: &mut Vec<Completion>) {
-        self.idle_polls += 1;
-        if self.idle_polls >= EPOLL_POLLS_PER_LOOK {
+        self.polls_left = self.polls_left.saturating_sub(1);
+        if self.polls_left == 0 {
             self.look(EpollTimeout::ZERO);
         }
         if !self.attempts.is_empty() {
             self.attempt_all();
         }
         out.append(&mut self.ready);
+    }
+
+    #[inline]
+    pub(super) fn put_off_looking(&mut self) {
+        self.put_off += 1;
+        self.polls_left = if self.put_off < EPOLL_BUSY_TURNS_MAX {
+            EPOLL_POLLS_AFTER_RINGS
+        } else {
+            1
+        };
     }
 
     pub(super) fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) {
@@ -263,7 +280,7 @@ impl Epoll {
 
     /// Takes events from the kernel, sleeping for the first of them up to `timeout`.
     fn look(&mut self, timeout: EpollTimeout) {
-        self.idle_polls = 0;
+        (self.polls_left, self.put_off) = (EPOLL_POLLS_PER_LOOK, 0);
         self.enters += 1;
         let count = match self.epoll.wait(&mut self.events[..], timeout) {
             Ok(count) => count,

@@ -9,7 +9,8 @@
 //!   to let go first.
 //! - [`Completion::Closed`] is the last that is heard of a connection; its descriptor is closed by then.
 //! - A doorbell rung at any time after [`Driver::watch`] is reported, at least once for all rings since the last report.
-//! - [`Driver::poll`] makes no system call when there is nothing to do (epoll: but every [`EPOLL_POLLS_PER_LOOK`]th).
+//! - [`Driver::poll`] makes no system call when there is nothing to do (epoll: but every [`EPOLL_POLLS_PER_LOOK`]th; see
+//!   [`Driver::rings_were_busy`]).
 //!
 //! It leaves frames to [`super::link`], and what a connection is for to the lane.
 
@@ -32,6 +33,12 @@ use uring::Uring;
 /// On epoll, a poll that has nothing else to do looks for events once in this many calls: often enough to add a few
 /// microseconds at most to an event's latency, rarely enough for the look (some 0.3 µs) not to dominate a turn.
 pub const EPOLL_POLLS_PER_LOOK: u32 = 16;
+/// So many polls pass before a look once rings were busy: more than a lane makes in the time in which a function that does
+/// little answers, some ten microseconds. Otherwise a lane that only moves activations would enter the kernel for each.
+const EPOLL_POLLS_AFTER_RINGS: u32 = 128;
+/// So many turns in which rings were busy pass before a look all the same: a system call for several hundred hops, and what
+/// comes over a socket waits for less than a millisecond.
+const EPOLL_BUSY_TURNS_MAX: u32 = 512;
 
 /// By which of the kernel's interfaces a driver works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -92,6 +99,13 @@ pub enum Completion {
     Watched {
         /// As given to [`Driver::watch`].
         token: u64,
+    },
+    /// The kernel does not watch it any more, and refuses to go on: what it would report is lost, and the token forgotten.
+    Unwatched {
+        /// As given to [`Driver::watch`].
+        token: u64,
+        /// Why.
+        error: io::Error,
     },
     /// The connection is gone; nothing more will be heard of it.
     Closed {
@@ -200,6 +214,15 @@ impl Driver {
     #[inline]
     pub fn poll(&mut self, out: &mut Vec<Completion>) {
         dispatch!(self, driver => driver.poll(out));
+    }
+
+    /// Says that this turn had to do with rings, so that whoever must enter the kernel to look for events puts that off, for
+    /// a while: epoll.
+    #[inline]
+    pub fn rings_were_busy(&mut self) {
+        if let Kind::Epoll(driver) = &mut self.0 {
+            driver.put_off_looking();
+        }
     }
 
     /// Like [`Driver::poll`], but if nothing has happened sleeps until something does or `timeout` has passed (with

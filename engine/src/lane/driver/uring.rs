@@ -37,6 +37,8 @@ use std::time::Duration;
 
 /// Entries that are handed to the kernel at once; more wait in the backlog.
 const ENTRIES: u32 = 256;
+/// Times in a row that a watch which ended with an error is begun anew. A lack of memory passes; what goes on is no lack.
+const WATCH_FAILURES_MAX: u32 = 8;
 /// Completions that fit before the kernel keeps them itself (`IORING_FEAT_NODROP`), at a higher price.
 const COMPLETIONS: u32 = 4096;
 // What an entry was, in the low bits of its user data.
@@ -73,6 +75,8 @@ struct Watched {
     watch: Watch,
     reported_turn: u64,
     abandoned: bool,
+    /// Errors since the kernel has last reported anything else.
+    failures: u32,
 }
 
 impl Uring {
@@ -207,6 +211,7 @@ impl Uring {
             watch,
             reported_turn: 0,
             abandoned: false,
+            failures: 0,
         });
         let earlier = self.tokens.insert(token, key);
         assert!(earlier.is_none(), "a token stands for one watch");
@@ -384,16 +389,29 @@ impl Uring {
         let Some(watched) = self.watches.get_mut(key) else {
             return debug_assert!(false, "a completion of no watch");
         };
-        let token = watched.token;
-        let ended = !more && (watched.abandoned || watched.watch == Watch::Exit || result < 0);
-        if !watched.abandoned && watched.reported_turn != self.turn {
+        if watched.abandoned {
+            if !more {
+                self.watches.remove(key);
+            }
+            return;
+        }
+        let (token, failed) = (watched.token, result < 0);
+        watched.failures = if failed { watched.failures + 1 } else { 0 };
+        if watched.failures > WATCH_FAILURES_MAX {
+            let error = io::Error::from_raw_os_error(-result);
+            self.ready.push(Completion::Unwatched { token, error });
+            self.tokens.remove(&token);
+            self.watches.remove(key);
+            return;
+        }
+        // An error says nothing of a process; what rang before it may have gone with it, so a doorbell is reported.
+        let exit = watched.watch == Watch::Exit;
+        if !(failed && exit) && watched.reported_turn != self.turn {
             watched.reported_turn = self.turn;
             self.ready.push(Completion::Watched { token });
         }
-        if ended {
-            if !watched.abandoned {
-                self.tokens.remove(&token);
-            }
+        if exit && !failed {
+            self.tokens.remove(&token);
             self.watches.remove(key);
         } else if !more {
             // The kernel ends a multishot poll when it runs out of room. Polling anew reports what rang meanwhile.
@@ -485,3 +503,6 @@ fn accepted(entered: io::Result<()>) {
 fn bytes_or_error(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
 }
+
+#[cfg(test)]
+mod tests;

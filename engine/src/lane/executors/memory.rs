@@ -8,6 +8,7 @@ use super::{Executor, ExecutorError, find, unpushed};
 use crate::lane::segments::{Gone, Mapping, Owner, Segments};
 use faasstore::binding::{Announce, Announced};
 use faasstore::descriptor::{self, ArenaRange, PayloadRef};
+use faasstore::ring::PushError;
 use faasstore::segment::{SegmentError, SegmentReader};
 use faasstore::socket::{DESCRIPTORS_MAX, Received};
 use std::os::fd::OwnedFd;
@@ -154,6 +155,22 @@ impl Executor {
         Ok(())
     }
 
+    /// Tells the executor of all ranges that are free again, in one batch.
+    fn flush_all_released(&mut self) -> Result<(), ExecutorError> {
+        let mut batch = self.started.channel.batch();
+        while !self.released.is_empty() {
+            let first = self.released.len().saturating_sub(2);
+            descriptor::encode_release(&mut self.outgoing, &self.released[first..]);
+            match batch.push(self.outgoing.slots()) {
+                Ok(()) => self.released.truncate(first),
+                Err(PushError::Full) => break,
+                Err(corrupt) => return Err(unpushed(corrupt)),
+            }
+            self.unrung += 1;
+        }
+        Ok(())
+    }
+
     /// Tells the executor of segments that have gone, as [`Executor::flush_released`] of ranges.
     pub(crate) fn flush_unmaps(&mut self) -> Result<(), ExecutorError> {
         while let Some(&(slot, generation)) = self.unmaps.last() {
@@ -178,9 +195,9 @@ impl Executor {
         if self.unsent() == 0 && !self.unmap_unrung {
             return Ok(());
         }
-        self.flush_released(true)?;
+        self.flush_all_released()?;
         self.flush_unmaps()?;
-        if self.unsent() > 0 || self.unmap_unrung {
+        if self.unsent() > 0 || self.unmap_unrung || self.unrung >= MESSAGES_PER_BELL {
             self.ring_for_memory();
         }
         Ok(())

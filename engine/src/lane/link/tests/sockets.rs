@@ -50,7 +50,9 @@ fn carry(kind: DriverKind, sender: &mut Sender, receiver: &mut Receiver) {
                     }
                 }
                 Completion::Closed { id } => open.retain(|other| *other != id),
-                Completion::Watched { .. } => panic!("nothing is watched"),
+                Completion::Watched { .. } | Completion::Unwatched { .. } => {
+                    panic!("nothing is watched")
+                }
             }
         }
     }
