@@ -104,6 +104,8 @@ pub(crate) struct Executor {
     unrung: u32,
     /// Whether one of them is about a segment that has gone.
     unmap_unrung: bool,
+    /// A request that waits until the executor has been told of all memory that is free again.
+    deferred: Option<Box<Message>>,
     /// Segments that it is to be told of before its next request.
     untold: Vec<Announced>,
     /// Tables that the running activation reads.
@@ -127,6 +129,7 @@ impl Executor {
             unmaps: Vec::new(),
             unrung: 0,
             unmap_unrung: false,
+            deferred: None,
             untold: Vec::new(),
             tables: Vec::new(),
             ended: None,
@@ -269,6 +272,10 @@ pub(crate) fn start(
         executor.announce(segments)?;
         let (inputs, table) = tabled?;
         descriptor::encode_activate(&mut executor.outgoing, &activate, &inputs, table);
+    }
+    if executor.has_backlog() {
+        executor.defer();
+        return Ok(());
     }
     executor.push_outgoing()?;
     executor.started.channel.ring_bell();

@@ -5,7 +5,7 @@ use super::{LANE_SEGMENT_BYTES, Lane, executors, monotonic_ns};
 /// How long a lane is idle before its own arena gives memory back, as executors do.
 const IDLE_BEFORE_TRIM_NS: u64 = 1_000_000_000;
 /// Pauses before executors whose rings were full are told of memory again.
-const SETTLE_PAUSE_MIN_NS: u64 = 1_000_000;
+const SETTLE_PAUSE_MIN_NS: u64 = 50_000;
 const SETTLE_PAUSE_MAX_NS: u64 = 1_000_000_000;
 
 impl Lane {
@@ -33,6 +33,16 @@ impl Lane {
             self.flush_reports();
         }
         self.publish();
+    }
+
+    /// Settles if it is time to try something again, or to give memory back.
+    #[cold]
+    pub(super) fn settle_if_due(&mut self) {
+        self.now_ns = monotonic_ns();
+        let due = |time: Option<u64>| time.is_some_and(|due_ns| due_ns <= self.now_ns);
+        if due(self.settle_ns) || due(self.trim_ns) {
+            self.settle();
+        }
     }
 
     /// Messages about memory that an executor's ring had no room for are tried again soon, if it reads, and ever later, if it

@@ -59,6 +59,9 @@ const TURNS_BEFORE_SETTLING: u32 = 32;
 /// How long a lane sleeps at most while it has reports that the control thread's queue had no room for.
 const REPORTS_RETRY: Duration = Duration::from_millis(10);
 
+/// Of a range that is told to its executor at once when it is free again; a smaller one waits for company.
+const LARGE_BYTES: u64 = 64 << 10;
+
 /// Looks at the rings for each look at everything else. What comes from executors is the most urgent, and a look at all
 /// takes as long as a message is on its way.
 const RING_POLLS_PER_TURN: u32 = 16;
@@ -210,6 +213,9 @@ impl Lane {
                 if busy_turns.is_multiple_of(BUSY_TURNS_PER_CLOCK) {
                     self.now_ns = monotonic_ns();
                 }
+                if self.settle_ns.is_some() {
+                    self.settle_if_due();
+                }
                 continue;
             }
             idle_turns = idle_turns.wrapping_add(1);
@@ -218,11 +224,7 @@ impl Lane {
                 idle_since_ns = monotonic_ns();
                 self.now_ns = idle_since_ns;
             } else if idle_turns.is_multiple_of(TURNS_PER_CLOCK) {
-                self.now_ns = monotonic_ns();
-                let due = |time: Option<u64>| time.is_some_and(|due_ns| due_ns <= self.now_ns);
-                if due(self.settle_ns) || due(self.trim_ns) {
-                    self.settle();
-                }
+                self.settle_if_due();
             }
             let parks = match self.setup.wait {
                 WaitStrategy::Spin => false,
@@ -386,6 +388,10 @@ impl Lane {
         let Some(target) = self.executors[start.executor.0 as usize].as_mut() else {
             return Ok(());
         };
+        // What it is to have back comes before what may need it.
+        if target.has_backlog() {
+            return Ok(());
+        }
         match target.push(request) {
             Ok(()) => {
                 target.started.channel.ring_bell();
@@ -679,7 +685,12 @@ impl Lane {
             &mut self.arena,
         );
         match started {
-            Ok(()) => self.started = true,
+            Ok(()) => {
+                self.started = true;
+                if executor.is_deferred() {
+                    self.settle_ns = Some(self.now_ns);
+                }
+            }
             Err(error) => self.start_failed(order, error),
         }
     }
@@ -740,7 +751,7 @@ impl Lane {
                     return;
                 };
                 executor.give_back(range);
-                if let Err(error) = executor.flush_released(false) {
+                if let Err(error) = executor.flush_released(range.length >= LARGE_BYTES) {
                     self.end_executor(place, &error.to_string());
                 }
             }

@@ -184,9 +184,30 @@ impl Executor {
         Ok(())
     }
 
-    /// Messages about memory that wait for room in the ring, or ranges for company.
+    /// Messages that wait for room in the ring, or ranges for company.
     pub(crate) fn unsent(&self) -> usize {
-        self.released.len().div_ceil(2) + self.unmaps.len()
+        let deferred = usize::from(self.deferred.is_some());
+        self.released.len().div_ceil(2) + self.unmaps.len() + deferred
+    }
+
+    /// Whether ranges that are free again find no room in the ring.
+    #[inline]
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.released.len() > 1
+    }
+
+    /// Keeps the request that was written until all ranges that are free again have been sent, since it may need their
+    /// memory.
+    #[cold]
+    pub(super) fn defer(&mut self) {
+        self.deferred = Some(Box::new(self.outgoing));
+        self.ring_for_memory();
+    }
+
+    /// Whether a request waits.
+    #[inline]
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.deferred.is_some()
     }
 
     /// Sends all that it can about memory. An executor that sleeps is woken for what its ring had no room for, and for a
@@ -196,6 +217,12 @@ impl Executor {
             return Ok(());
         }
         self.flush_all_released()?;
+        if self.released.is_empty()
+            && let Some(request) = self.deferred.take()
+        {
+            self.push(&request)?;
+            self.ring_for_memory();
+        }
         self.flush_unmaps()?;
         if self.unsent() > 0 || self.unmap_unrung || self.unrung >= MESSAGES_PER_BELL {
             self.ring_for_memory();

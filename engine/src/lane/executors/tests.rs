@@ -512,3 +512,23 @@ fn many_segments_that_an_executor_announces_together_are_all_known() {
     assert!(matches!(event, Event::Done { .. }));
     assert_eq!(bench.segments.count(), 201);
 }
+
+#[test]
+fn a_request_comes_after_all_ranges_that_were_free_before_it() {
+    let (mut executor, mut theirs, _socket) = executor();
+    let mut told = Told::default();
+    for number in 0..1000 {
+        executor.give_back(range(number));
+        executor.flush_released(false).unwrap();
+    }
+    assert!(executor.has_backlog());
+    executor.outgoing = request();
+    executor.defer();
+    while executor.is_deferred() {
+        assert_eq!(told.requests, 0);
+        told.read(&mut theirs);
+        executor.settle().unwrap();
+    }
+    told.read(&mut theirs);
+    assert_eq!((told.ranges.len(), told.requests), (1000, 1));
+}
