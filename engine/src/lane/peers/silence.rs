@@ -9,16 +9,18 @@
 //! Time is counted in beats of this clock, and beats that were missed are not made up for: a lane that was itself
 //! stopped does not take its own absence for that of others.
 
-use super::{ConnectionId, Parts, Party, Peers, worker_hash};
+use super::{ConnectionId, LinkCounters, Parts, Party, Peers, worker_hash};
 use crate::lane::setup::Patience;
 use crate::wire::Heartbeat;
 use rustix::net::sockopt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-/// Of the intervals at which a peer says that it speaks, so many must pass before it is suspected, if its patience is
-/// set higher than here.
-const INTERVALS_MISSED: u64 = 3;
+/// Of the intervals at which a peer says that it speaks, so many must pass before it is suspected, if they are longer
+/// than this lane's own patience.
+const INTERVALS_MISSED: u64 = 2;
+/// Beats that may pass between two words on a link: what was said just after one beat keeps the next from saying more.
+const BEATS_BETWEEN_WORDS: u32 = 2;
 /// What a peer may claim of its interval at most.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
@@ -34,7 +36,8 @@ const CLIENT_STALL: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Hearing {
     bytes_in: u64,
-    bytes_out: u64,
+    /// Messages and chunks that were sent, a heartbeat of that beat included.
+    said: u64,
     /// How long nothing has come, in beats.
     silent_ns: u64,
     /// How often the other side says that it speaks; 0 if it has not said.
@@ -77,12 +80,13 @@ impl Peers {
 
     /// Says on a link that this lane is there.
     pub(super) fn say_heartbeat(&mut self, id: ConnectionId) {
-        let interval_ms = self.patience.heartbeat.as_millis() as u32;
+        let interval_ms = self.patience.heartbeat.as_millis() as u32 * BEATS_BETWEEN_WORDS;
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         // A queue that is full is no silence.
         if connection.link.queue(&Heartbeat { interval_ms }).is_ok() {
+            connection.hearing.said = said(connection.link.counters());
             self.heartbeats_sent += 1;
             self.dirty.push(id);
         }
@@ -102,9 +106,9 @@ impl Peers {
                 continue;
             }
             let counters = connection.link.counters();
-            let (bytes_in, bytes_out) = (counters.bytes_received, counters.bytes_sent);
+            let (bytes_in, said) = (counters.bytes_received, said(counters));
             let hearing = &mut connection.hearing;
-            let spoke = std::mem::replace(&mut hearing.bytes_out, bytes_out) != bytes_out;
+            let spoke = std::mem::replace(&mut hearing.said, said) != said;
             let heard = std::mem::replace(&mut hearing.bytes_in, bytes_in) != bytes_in;
             hearing.silent_ns = if heard {
                 0
@@ -181,6 +185,10 @@ impl Peers {
             tracing::debug!(?party, %error, "a connection has the kernel's own timeouts");
         }
     }
+}
+
+const fn said(counters: &LinkCounters) -> u64 {
+    counters.messages_queued + counters.chunks_sent
 }
 
 const fn nanoseconds(time: Duration) -> u64 {

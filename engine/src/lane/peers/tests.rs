@@ -256,7 +256,7 @@ fn a_peer_that_speaks_seldom_is_waited_for_as_long_as_it_says() {
     wire::encode(&wire::Heartbeat { interval_ms: 10 }, &mut heartbeat);
     peer.write_all(&heartbeat).unwrap();
     lane.act();
-    for beat in 0..=30 {
+    for beat in 0..=20 {
         assert_eq!(lane.peers.peers_suspected, 0, "beat {beat}");
         lane.with(|peers, parts| peers.beat(parts));
     }
@@ -283,4 +283,30 @@ fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
     assert!(lane.peers.clients.is_empty());
     lane.act();
     assert_eq!(places.available_permits(), 1, "another one may come");
+}
+
+#[test]
+fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_last() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (ours, _theirs) = socket();
+    lane.with(|peers, parts| peers.link_out("b".into(), 0, LinkNumber(1), ours, parts));
+    let beat = |lane: &mut Lane| {
+        lane.with(|peers, parts| peers.pump(parts.driver));
+        lane.act();
+        lane.with(|peers, parts| peers.beat(parts));
+        lane.peers.heartbeats_sent
+    };
+    assert_eq!(lane.peers.heartbeats_sent, 1, "the first word on a link");
+    assert_eq!(beat(&mut lane), 2);
+    assert_eq!(beat(&mut lane), 3);
+    let forget = Send {
+        worker_hash: worker_hash("b"),
+        to_lane: 0,
+        invocation: InvocationId(1),
+        deployment: DeploymentId(1),
+        body: Outbound::Forget,
+    };
+    lane.with(|peers, parts| peers.send(forget, parts));
+    assert_eq!(beat(&mut lane), 3, "something was said");
+    assert_eq!(beat(&mut lane), 4);
 }
