@@ -52,6 +52,7 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::lane::command::LaneCommand;
+    use crate::lane::setup::Patience;
     use crate::lane::setup::{LaneSetup, Yields};
     use crate::plan::DeploymentId;
     use crate::status::Driver;
@@ -87,6 +88,11 @@ mod tests {
             payload_bytes_max: 1 << 20,
             arena_bytes_max: 1 << 20,
             keep_alive: Duration::from_secs(1),
+            patience: Patience {
+                heartbeat: Duration::from_secs(60),
+                peer_silence: Duration::from_secs(600),
+                transfer_idle: Duration::from_secs(600),
+            },
         };
         let lane = std::thread::spawn(move || {
             let mut lane = Lane::new(setup).unwrap();
