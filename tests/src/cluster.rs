@@ -582,7 +582,8 @@ fn free_address() -> String {
     /// Ports to take from; the kernel's own begin at 32,768.
     const PORTS: std::ops::Range<u16> = 18_000..32_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let begin = (std::process::id() % u32::from(PORTS.end - PORTS.start)) as u16;
+    // Processes that start one after the other begin far apart.
+    let begin = (std::process::id().wrapping_mul(131) % u32::from(PORTS.end - PORTS.start)) as u16;
     let mut ports = PORTS.map(|_| {
         let offset = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         PORTS.start + offset % (PORTS.end - PORTS.start)

@@ -152,6 +152,14 @@ impl Core {
         self.drain_ended(now_ns);
     }
 
+    /// Whether an executor runs anything.
+    #[inline]
+    #[must_use]
+    pub fn runs(&self, id: ExecutorId) -> bool {
+        let executor = self.executors.get(id.0 as usize).and_then(Option::as_ref);
+        executor.is_some_and(|executor| executor.running.is_some())
+    }
+
     /// No executor could be started. If none is left or under way, what waits for one fails.
     pub fn executor_refused(
         &mut self,

@@ -28,7 +28,7 @@ use crate::core::{Action, Core, CoreConfig, ExecutorId, Start};
 use crate::plan::{DeploymentId, Plan};
 use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
-use driver::{Completion, Driver, Watch};
+use driver::{Completion, Driver, Rings, Watch};
 use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartError};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
@@ -280,7 +280,14 @@ impl Lane {
             }
         }
         if busy {
-            self.driver.rings_were_busy();
+            let (core, polled) = (&self.core, &self.polled);
+            self.driver.rings_were_busy(|| {
+                if polled.iter().any(|place| core.runs(ExecutorId(*place))) {
+                    Rings::Awaited
+                } else {
+                    Rings::Silent
+                }
+            });
         }
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.poll(&mut completions);

@@ -2,7 +2,7 @@
 //! and far beyond what a slow machine takes.
 
 use super::{AlignedBuffer, Completion, ConnectionId, Driver, DriverKind, Piece, PieceSegment};
-use super::{ReceiveBuffer, SendBuffer, Watch};
+use super::{ReceiveBuffer, Rings, SendBuffer, Watch};
 use faasstore::segment::SegmentWriter;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -677,7 +677,7 @@ fn a_lane_whose_rings_are_busy_makes_hardly_any_system_call_and_hears_its_socket
     lane.settle();
     let before = lane.driver.enters();
     let hop = |lane: &mut Lane| {
-        lane.driver.rings_were_busy();
+        lane.driver.rings_were_busy(|| Rings::Awaited);
         for _ in 0..TURNS_PER_HOP {
             lane.driver.poll(&mut lane.seen);
         }

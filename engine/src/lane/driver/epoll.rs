@@ -8,8 +8,8 @@
 use super::buffer::{ReceiveBuffer, SendBuffer};
 use super::slab::{Key, Slab};
 use super::{
-    Completion, ConnectionId, EPOLL_BUSY_TURNS_MAX, EPOLL_POLLS_AFTER_RINGS, EPOLL_POLLS_PER_LOOK,
-    Watch, no_such_range, not_connected,
+    Completion, ConnectionId, EPOLL_BUSY_TURNS_MAX, EPOLL_POLLS_BESIDE_RINGS,
+    EPOLL_POLLS_BESIDE_RINGS_MAX, EPOLL_POLLS_PER_LOOK, Rings, Watch, no_such_range, not_connected,
 };
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -40,8 +40,10 @@ pub(super) struct Epoll {
     scratch: Box<[u8]>,
     /// Polls until the next look.
     polls_left: u32,
-    /// Times that it was put off.
-    put_off: u32,
+    /// Polls from a look in vain to the next.
+    polls_per_look: u32,
+    /// Turns with busy rings since the last look.
+    busy_turns: u32,
     enters: u64,
 }
 
@@ -82,7 +84,8 @@ impl Epoll {
             events: Box::new([EpollEvent::empty(); EVENTS]),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             polls_left: EPOLL_POLLS_PER_LOOK,
-            put_off: 0,
+            polls_per_look: EPOLL_POLLS_PER_LOOK,
+            busy_turns: 0,
             enters: 0,
         })
     }
@@ -248,13 +251,29 @@ impl Epoll {
     }
 
     #[inline]
-    pub(super) fn put_off_looking(&mut self) {
-        self.put_off += 1;
-        self.polls_left = if self.put_off < EPOLL_BUSY_TURNS_MAX {
-            EPOLL_POLLS_AFTER_RINGS
+    pub(super) fn rings_were_busy(&mut self, rings: Rings) {
+        self.busy_turns += 1;
+        self.polls_per_look = match rings {
+            Rings::Silent => EPOLL_POLLS_PER_LOOK,
+            Rings::Awaited => EPOLL_POLLS_BESIDE_RINGS,
+        };
+        self.polls_left = if self.busy_turns < EPOLL_BUSY_TURNS_MAX {
+            self.polls_per_look
         } else {
             1
         };
+    }
+
+    /// How long until the next look, after one that has found so many events.
+    fn after_a_look(&mut self, count: usize) {
+        if self.polls_per_look > EPOLL_POLLS_PER_LOOK {
+            self.polls_per_look = if count > 0 {
+                EPOLL_POLLS_BESIDE_RINGS
+            } else {
+                (self.polls_per_look * 2).min(EPOLL_POLLS_BESIDE_RINGS_MAX)
+            };
+        }
+        self.polls_left = self.polls_per_look;
     }
 
     pub(super) fn wait(&mut self, timeout: Option<Duration>, out: &mut Vec<Completion>) {
@@ -280,13 +299,14 @@ impl Epoll {
 
     /// Takes events from the kernel, sleeping for the first of them up to `timeout`.
     fn look(&mut self, timeout: EpollTimeout) {
-        (self.polls_left, self.put_off) = (EPOLL_POLLS_PER_LOOK, 0);
+        self.busy_turns = 0;
         self.enters += 1;
         let count = match self.epoll.wait(&mut self.events[..], timeout) {
             Ok(count) => count,
-            Err(Errno::EINTR) => return,
+            Err(Errno::EINTR) => 0,
             Err(error) => panic!("epoll_wait refused a set that it had accepted: {error}"),
         };
+        self.after_a_look(count);
         for place in 0..count {
             let event = self.events[place];
             let (key, kind) = Key::unpack(event.data());

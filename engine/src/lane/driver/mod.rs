@@ -33,12 +33,24 @@ use uring::Uring;
 /// On epoll, a poll that has nothing else to do looks for events once in this many calls: often enough to add a few
 /// microseconds at most to an event's latency, rarely enough for the look (some 0.3 µs) not to dominate a turn.
 pub const EPOLL_POLLS_PER_LOOK: u32 = 16;
-/// So many polls pass before a look once rings were busy: more than a lane makes in the time in which a function that does
-/// little answers, some ten microseconds. Otherwise a lane that only moves activations would enter the kernel for each.
-const EPOLL_POLLS_AFTER_RINGS: u32 = 128;
-/// So many turns in which rings were busy pass before a look all the same: a system call for several hundred hops, and what
-/// comes over a socket waits for less than a millisecond.
+/// So many polls pass before the first look while executors are waited for: more than a lane makes in the time in which a
+/// function that does little answers, some ten microseconds. Otherwise a lane that only moves activations would enter the
+/// kernel for each.
+const EPOLL_POLLS_BESIDE_RINGS: u32 = 128;
+/// Each look in vain doubles that, up to this (less than a millisecond): what comes over a socket waits for no longer than
+/// the executors have been silent, and an executor that is held up for a while costs a few looks and not hundreds.
+const EPOLL_POLLS_BESIDE_RINGS_MAX: u32 = 8192;
+/// So many turns in which rings were busy pass before a look all the same: a system call for several hundred hops.
 const EPOLL_BUSY_TURNS_MAX: u32 = 512;
+
+/// What a lane expects of its rings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rings {
+    /// Nothing: no executor runs anything.
+    Silent,
+    /// The end of what executors run.
+    Awaited,
+}
 
 /// By which of the kernel's interfaces a driver works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
@@ -216,12 +228,12 @@ impl Driver {
         dispatch!(self, driver => driver.poll(out));
     }
 
-    /// Says that this turn had to do with rings, so that whoever must enter the kernel to look for events puts that off, for
-    /// a while: epoll.
+    /// Says what is expected of rings, after a turn that had to do with them: whoever must enter the kernel to look for
+    /// events (epoll) puts that off while executors are awaited, within bounds.
     #[inline]
-    pub fn rings_were_busy(&mut self) {
+    pub fn rings_were_busy(&mut self, rings: impl FnOnce() -> Rings) {
         if let Kind::Epoll(driver) = &mut self.0 {
-            driver.put_off_looking();
+            driver.rings_were_busy(rings());
         }
     }
 
