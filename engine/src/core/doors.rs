@@ -208,6 +208,8 @@ impl Core {
 
     /// A lane of a peer cannot be reached any more, or its process has ended. What depended on it fails.
     pub fn peer_lost(&mut self, now_ns: u64, worker: &str, lane: u8, cause: &str) {
+        // May come while actions are carried out, not as an event of its own.
+        self.revision += 1;
         let lost = (worker_hash(worker), lane);
         for place in 0..self.invocations.len() as Place {
             let invocation = &self.invocations[place as usize];

@@ -292,6 +292,7 @@ impl Core {
         program: &Program,
     ) {
         let node = &program.nodes[index as usize];
+        let generation = self.invocations[place as usize].generation;
         for successor in program.successors(node) {
             let state = &mut self.invocations[place as usize].nodes[*successor as usize];
             state.waiting -= 1;
@@ -299,10 +300,13 @@ impl Core {
                 self.ready(now_ns, place, *successor, maker);
             }
         }
+        // What it has triggered may have failed the invocation, and its place may be another's by the time of tidying.
+        if !self.is_current(place, generation) {
+            return;
+        }
         if node.told {
             self.tell_remote(place, index, program);
         }
-        let generation = self.invocations[place as usize].generation;
         self.triggered.push((place, generation, index));
     }
 

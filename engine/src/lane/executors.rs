@@ -240,6 +240,9 @@ pub(crate) fn start(
     segments: &mut Segments,
     arena: &mut Arena,
 ) -> Result<(), StartError> {
+    if executor.has_backlog() {
+        executor.flush_released(false)?;
+    }
     let place = order.executor.0;
     let (node, invocation) = core.started_node(order);
     let mut inputs = [PayloadRef::ABSENT; INPUTS_IN_PLACE_MAX];

@@ -78,6 +78,9 @@ impl Lane {
                 }
             }
         }
+        if self.core.has_actions() {
+            self.act();
+        }
     }
 
     pub(super) fn stop_executor(&mut self, place: u32) {

@@ -72,6 +72,8 @@ const DONE: Action = Action::Release(PayloadRef::EMPTY);
 
 /// Nodes that may wait to be tidied up after while executors answer.
 const UNTIDIED_MAX: usize = 16;
+/// Turns for which that may be put off: with many executors one of them has always answered.
+const PUT_OFF_MAX: u32 = 16;
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
@@ -117,6 +119,8 @@ struct Lane {
     ahead: Vec<Ahead>,
     /// The revision of the core for which everything is prepared that can be.
     prepared_revision: u64,
+    /// Turns for which tidying has been put off.
+    put_off: u32,
     /// A start that was handed over before the core ordered it.
     started_ahead: Option<Start>,
     peers: Peers,
@@ -175,6 +179,7 @@ impl Lane {
             polled: Vec::new(),
             ahead: Vec::new(),
             prepared_revision: 0,
+            put_off: 0,
             started_ahead: None,
             peers: Peers::new(setup.payload_bytes_max, setup.patience),
             limits: FxHashMap::default(),
@@ -281,8 +286,10 @@ impl Lane {
         }
         if busy {
             let (core, polled) = (&self.core, &self.polled);
+            // Polls say nothing of time where each of them gives the CPU away.
+            let polls = self.setup.yields == Yields::Never;
             self.driver.rings_were_busy(|| {
-                if polled.iter().any(|place| core.runs(ExecutorId(*place))) {
+                if polls && polled.iter().any(|place| core.runs(ExecutorId(*place))) {
                     Rings::Awaited
                 } else {
                     Rings::Silent
@@ -306,19 +313,22 @@ impl Lane {
             self.core.tick(self.now_ns);
             self.act();
         }
-        // Not busy with that: an idle lane goes back to sleep at once.
+        // Not busy with that, as a rule: an idle lane goes back to sleep at once.
         if self.peers.beat_due_ns() <= self.now_ns {
-            self.beat();
+            busy |= self.beat();
         }
         busy
     }
 
+    /// True if it had consequences: a peer was given up.
     #[cold]
-    fn beat(&mut self) {
+    fn beat(&mut self) -> bool {
         self.now_ns = monotonic_ns();
         let (peers, mut parts) = self.peers();
         peers.beat(&mut parts);
+        let consequences = self.core.has_actions();
         self.act();
+        consequences
     }
 
     /// Takes in what the driver has found, and commands before it: whoever speaks of a deployment over a connection does
@@ -351,9 +361,14 @@ impl Lane {
     #[inline]
     fn tidy(&mut self) -> bool {
         let untidied = self.core.untidied();
-        if untidied == 0 || (untidied < UNTIDIED_MAX && self.has_completion()) {
+        if untidied == 0 {
             return false;
         }
+        if untidied < UNTIDIED_MAX && self.put_off < PUT_OFF_MAX && self.has_completion() {
+            self.put_off += 1;
+            return false;
+        }
+        self.put_off = 0;
         self.core.tidy(&mut self.actions);
         self.carry_out();
         if self.core.has_actions() {
@@ -695,7 +710,8 @@ impl Lane {
             Ok(()) => {
                 self.started = true;
                 if executor.is_deferred() {
-                    self.settle_ns = Some(self.now_ns);
+                    // At once, whatever other executors are waited for.
+                    (self.settle_ns, self.settle_pause_ns) = (Some(self.now_ns), 0);
                 }
             }
             Err(error) => self.start_failed(order, error),
@@ -775,6 +791,9 @@ impl Lane {
     }
 
     fn rest(&mut self) {
+        if self.core.has_actions() {
+            return self.act();
+        }
         if self.park() {
             let completions = std::mem::take(&mut self.completions);
             self.was_busy |= self.take_in(completions);
@@ -792,7 +811,10 @@ impl Sleeper for Lane {
     }
 
     fn has_work(&self) -> bool {
-        !self.setup.commands.is_empty() || self.has_completion()
+        !self.setup.commands.is_empty()
+            || self.has_completion()
+            || self.core.untidied() > 0
+            || self.core.has_actions()
     }
 
     fn sleep(&mut self) {

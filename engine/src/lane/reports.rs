@@ -52,8 +52,7 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::lane::command::LaneCommand;
-    use crate::lane::setup::Patience;
-    use crate::lane::setup::{LaneSetup, Yields};
+    use crate::lane::setup::{LaneSetup, Patience, Yields};
     use crate::plan::DeploymentId;
     use crate::status::Driver;
     use crossbeam::queue::ArrayQueue;

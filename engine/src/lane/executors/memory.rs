@@ -190,7 +190,7 @@ impl Executor {
         self.released.len().div_ceil(2) + self.unmaps.len() + deferred
     }
 
-    /// Whether ranges that are free again find no room in the ring.
+    /// Whether ranges that are free again have not been sent: as a rule because they find no room in the ring.
     #[inline]
     pub(crate) fn has_backlog(&self) -> bool {
         self.released.len() > 1
