@@ -74,6 +74,8 @@ const DONE: Action = Action::Release(PayloadRef::EMPTY);
 const UNTIDIED_MAX: usize = 16;
 /// Turns for which that may be put off: with many executors one of them has always answered.
 const PUT_OFF_MAX: u32 = 16;
+/// Bytes under lease from which tidying is not put off at all.
+const HEAVY_BYTES: u64 = 256 << 10;
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
@@ -368,6 +370,13 @@ impl Lane {
             self.put_off += 1;
             return false;
         }
+        self.tidy_now();
+        true
+    }
+
+    /// Has the core tidy up, whatever else there is to do.
+    #[inline]
+    fn tidy_now(&mut self) {
         self.put_off = 0;
         self.core.tidy(&mut self.actions);
         self.carry_out();
@@ -377,7 +386,6 @@ impl Lane {
             self.peers.pump(&mut self.driver);
         }
         self.unmap_gone();
-        true
     }
 
     /// Prepares what the end of one activation that runs will start.
@@ -533,6 +541,10 @@ impl Lane {
             }
             self.started = false;
             self.unmap_gone();
+            // What has been read is somebody's memory, who may need it for what runs already.
+            if self.core.leases().bytes() >= HEAVY_BYTES && self.core.untidied() > 0 {
+                self.tidy_now();
+            }
         }
     }
 

@@ -178,7 +178,8 @@ impl Control {
                     tracing::info!("linked to worker {} again", key.worker);
                     return;
                 }
-                Err(error) if failures == 0 => {
+                // Not at the first: a worker that ends with this one is no news.
+                Err(error) if failures == 1 => {
                     tracing::warn!("{error}; trying again until it is back")
                 }
                 Err(_) => {}
