@@ -248,6 +248,34 @@ fn all_memory_of_a_wide_list_comes_back_to_its_idle_producer() {
     let _ = cluster.settled("a");
 }
 
+/// A chain of nodes, each of which copies what it gets; their executor has room for a few copies.
+fn copies(nodes: usize) -> String {
+    let mut text = "workflow: copies\ninput: { text: bytes }\nnodes:\n".to_owned();
+    let mut from = "input.text".to_owned();
+    for node in 0..nodes {
+        text += &format!(
+            "  copy{node}:\n    function: test-functions:echo\n    input: {{ in: {from} }}\n    output: {{ out: bytes }}\n    \
+             resources: {{ memory_mib: 8 }}\n"
+        );
+        from = format!("copy{node}.out");
+    }
+    text + &format!("output: {{ text: {from} }}\n")
+}
+
+#[test]
+fn what_has_been_read_is_its_producer_s_again_before_it_runs_out_of_memory() {
+    for wait in ["--wait=park", "--wait=adaptive", "--wait=spin"] {
+        let cluster = Setup::workers(&["a"]).flag(wait).start();
+        cluster.deploy(&copies(100), &[]);
+        let text = pattern::item(3, 1, 1 << 20);
+        for _ in 0..3 {
+            let answered = cluster.invoke("a", "copies", &[("text", bytes(text.clone()))]);
+            let answered = answered.expect("the worker answers");
+            assert!(output(&answered, "text") == text, "{wait}: other bytes");
+        }
+    }
+}
+
 #[test]
 fn a_value_of_too_many_bytes_is_refused_at_the_door() {
     let cluster = Setup::workers(&["a"]).start();
