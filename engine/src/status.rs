@@ -93,7 +93,7 @@ counters!(
         invocations_held,
         /// Activations dispatched to executors, retries included.
         activations,
-        /// Nodes, and items of foreach nodes, that became ready.
+        /// Nodes that became ready; a foreach node counts once, whatever its items.
         triggers,
         /// State events sent to peers.
         events_sent,
