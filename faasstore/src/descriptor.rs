@@ -380,8 +380,8 @@ pub fn further_slots(first: &Slot) -> usize {
 }
 
 /// Collects a message from the slots that the ring yields: the first, and [`further_slots`] more.
-#[must_use]
-pub fn assemble(slots: &[Slot]) -> Message {
+#[cfg(test)]
+fn assemble(slots: &[Slot]) -> Message {
     let used = slots.len().clamp(1, MESSAGE_SLOTS_MAX);
     let mut message = Message {
         slots: [[0; SLOT_WORDS]; MESSAGE_SLOTS_MAX],

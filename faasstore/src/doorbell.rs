@@ -162,13 +162,6 @@ impl Spinner {
         self.polls = 0;
         self.started.get_or_insert_with(Instant::now).elapsed() < self.budget
     }
-
-    /// Starts over, with the whole budget: something arrived.
-    #[inline]
-    pub fn reset(&mut self) {
-        self.polls = 0;
-        self.started = None;
-    }
 }
 
 #[cfg(all(test, loom))]
@@ -184,17 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_ends_and_is_whole_again_after_a_reset() {
+    fn a_budget_ends() {
         let mut spinner = Spinner::new(1);
-        for _ in 0..2 {
-            let polls = std::iter::repeat_with(|| spinner.spin())
-                .take_while(|&more| more)
-                .count();
-            assert!(
-                polls >= POLLS_PER_CLOCK as usize,
-                "the first polls are free"
-            );
-            spinner.reset();
-        }
+        let polls = std::iter::repeat_with(|| spinner.spin())
+            .take_while(|&more| more)
+            .count();
+        assert!(
+            polls >= POLLS_PER_CLOCK as usize,
+            "the first polls are free"
+        );
     }
 }

@@ -5,7 +5,8 @@
 //! these are filled in and the request is pushed at once: between the two stand a comparison and a copy. The core is
 //! told after, and must then order just that start; anything unusual takes the ordinary way, which does the same, later.
 
-use super::executors::Executor;
+use super::Lane;
+use super::executors::{Executor, ExecutorError};
 use super::segments::Segments;
 use crate::core::{Core, ExecutorId, ForeseenInput, Start};
 use faasstore::binding::VALUE_BYTES_MAX;
@@ -154,5 +155,52 @@ impl Ahead {
             }
         }
         Some((start, &self.request))
+    }
+}
+
+impl Lane {
+    /// Prepares what the end of one activation that runs will start.
+    #[inline]
+    pub(super) fn prepare(&mut self) {
+        let revision = self.core.revision();
+        for place in &self.polled {
+            let ahead = &mut self.ahead[*place as usize];
+            if !ahead.is_current(revision) {
+                ahead.prepare(
+                    ExecutorId(*place),
+                    &self.executors,
+                    &self.core,
+                    &self.segments,
+                );
+                return;
+            }
+        }
+        self.prepared_revision = revision;
+    }
+
+    /// Hands over what was prepared for the completion in `scratch`, whose outputs lie there.
+    #[inline]
+    pub(super) fn start_ahead(&mut self, place: u32, outputs: usize) -> Result<(), ExecutorError> {
+        let ranges = &self.scratch.ranges[..outputs];
+        let taken = self.ahead[place as usize].take(ranges, &self.segments);
+        let Some((start, request)) = taken else {
+            return Ok(());
+        };
+        let Some(target) = self.executors[start.executor.0 as usize].as_mut() else {
+            return Ok(());
+        };
+        // What it is to have back comes before what may need it.
+        if target.has_backlog() {
+            return Ok(());
+        }
+        match target.push(request) {
+            Ok(()) => {
+                target.started.channel.ring_bell();
+                self.started_ahead = Some(start);
+            }
+            Err(error) if start.executor.0 == place => return Err(error),
+            Err(error) => self.end_executor(start.executor.0, &error.to_string()),
+        }
+        Ok(())
     }
 }

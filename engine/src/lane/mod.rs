@@ -388,51 +388,6 @@ impl Lane {
         self.unmap_gone();
     }
 
-    /// Prepares what the end of one activation that runs will start.
-    #[inline]
-    fn prepare(&mut self) {
-        let revision = self.core.revision();
-        for place in &self.polled {
-            let ahead = &mut self.ahead[*place as usize];
-            if !ahead.is_current(revision) {
-                ahead.prepare(
-                    ExecutorId(*place),
-                    &self.executors,
-                    &self.core,
-                    &self.segments,
-                );
-                return;
-            }
-        }
-        self.prepared_revision = revision;
-    }
-
-    /// Hands over what was prepared for the completion in `scratch`, whose outputs lie there.
-    #[inline]
-    fn start_ahead(&mut self, place: u32, outputs: usize) -> Result<(), ExecutorError> {
-        let ranges = &self.scratch.ranges[..outputs];
-        let taken = self.ahead[place as usize].take(ranges, &self.segments);
-        let Some((start, request)) = taken else {
-            return Ok(());
-        };
-        let Some(target) = self.executors[start.executor.0 as usize].as_mut() else {
-            return Ok(());
-        };
-        // What it is to have back comes before what may need it.
-        if target.has_backlog() {
-            return Ok(());
-        }
-        match target.push(request) {
-            Ok(()) => {
-                target.started.channel.ring_bell();
-                self.started_ahead = Some(start);
-            }
-            Err(error) if start.executor.0 == place => return Err(error),
-            Err(error) => self.end_executor(start.executor.0, &error.to_string()),
-        }
-        Ok(())
-    }
-
     /// Whether the executor has sent a message, which is then in `scratch`.
     #[inline]
     fn pop(&mut self, place: u32) -> Result<bool, ExecutorError> {

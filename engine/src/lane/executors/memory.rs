@@ -235,7 +235,8 @@ impl Executor {
         self.started.channel.ring_bell();
     }
 
-    /// Pushes what is in `outgoing` if there is room to spare; false if not.
+    /// Pushes what is in `outgoing` if there is room to spare; false if not. That counts towards the next bell as well: a
+    /// sleeper with a full ring is to be woken.
     #[inline]
     fn push_unhurried(&mut self) -> Result<bool, ExecutorError> {
         let pushed = self
