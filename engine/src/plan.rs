@@ -53,8 +53,19 @@ pub enum Source {
         /// Which of its outputs.
         output: u16,
     },
-    /// The item of the node's own foreach.
+    /// The item of the node's own foreach; with a batch, the list of its items.
     Item,
+    /// A constant, by its place in [`Plan::constants`].
+    Constant(u16),
+}
+
+/// Bytes that the definition itself holds.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Constant {
+    /// What it holds.
+    pub kind: Kind,
+    /// The items of a list; else one, the bytes.
+    pub items: Vec<Vec<u8>>,
 }
 
 /// A worker of the deployment.
@@ -77,6 +88,32 @@ pub struct Declaration {
     pub kind: Kind,
 }
 
+/// An input of the workflow.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct WorkflowInput {
+    /// As in the definition.
+    pub name: String,
+    /// What it holds.
+    pub kind: Kind,
+    /// What stands in for it if a client does not give it, by its place in [`Plan::constants`].
+    pub default: Option<u16>,
+    /// Whether a client may leave it out though it has no default.
+    pub optional: bool,
+}
+
+impl WorkflowInput {
+    /// One that a client must give.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: Kind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            default: None,
+            optional: false,
+        }
+    }
+}
+
 /// An input of a node, and where it comes from.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct InputPlan {
@@ -84,17 +121,118 @@ pub struct InputPlan {
     pub name: String,
     /// What the function sees: a gathered output is a list.
     pub kind: Kind,
-    /// Where it comes from.
-    pub source: Source,
+    /// Where it comes from: the first of these that is live. Mostly there is one.
+    pub sources: Vec<Source>,
+    /// Whether the node runs without it.
+    pub optional: bool,
+}
+
+impl InputPlan {
+    /// One that is needed, and has one source.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: Kind, source: Source) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            sources: vec![source],
+            optional: false,
+        }
+    }
+}
+
+/// What kind of failure it was.
+#[derive(
+    Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug,
+)]
+pub enum ErrorClass {
+    /// The function returned an error.
+    Error,
+    /// An input was not what the function takes.
+    Input,
+    /// Its outputs are not what the node declares.
+    Output,
+    /// The function panicked.
+    Panic,
+    /// No memory for an output.
+    Memory,
+    /// It exceeded its timeout.
+    Timeout,
+    /// Its executor died, or none could be started.
+    Crash,
+    /// An expression could not be evaluated, or no case of a switch holds.
+    Expression,
+}
+
+impl ErrorClass {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Error,
+        Self::Input,
+        Self::Output,
+        Self::Panic,
+        Self::Memory,
+        Self::Timeout,
+        Self::Crash,
+        Self::Expression,
+    ];
+
+    /// As definitions and reports name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::Panic => "panic",
+            Self::Memory => "memory",
+            Self::Timeout => "timeout",
+            Self::Crash => "crash",
+            Self::Expression => "expression",
+        }
+    }
+}
+
+/// Which failures are meant.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum ErrorMatch {
+    /// All of a class.
+    Class(ErrorClass),
+    /// Those that a function returned with a text that begins with this name and a colon.
+    Named(String),
+}
+
+impl ErrorMatch {
+    /// Whether a failure is meant by any of `these`; all are, if there are none.
+    #[must_use]
+    pub fn any(these: &[Self], class: ErrorClass, cause: &str) -> bool {
+        let meant = |one: &Self| match one {
+            Self::Class(meant) => *meant == class,
+            Self::Named(name) => {
+                class == ErrorClass::Error
+                    && cause
+                        .strip_prefix(name.as_str())
+                        .is_some_and(|rest| rest.starts_with(':'))
+            }
+        };
+        these.is_empty() || these.iter().any(meant)
+    }
 }
 
 /// How often, and how soon, a failed activation is tried again.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Retry {
     /// Attempts in all, at least 1.
     pub attempts: u32,
-    /// Wait before the second attempt, in milliseconds; it doubles for each further one.
+    /// Wait before the second attempt, in milliseconds.
     pub backoff_ms: u32,
+    /// By how much each further wait is longer than the one before, in hundredths: 200 doubles it.
+    pub factor_percent: u32,
+    /// Longest wait, in milliseconds.
+    pub backoff_max_ms: u32,
+    /// Up to what share of a wait is left out at random, in hundredths.
+    pub jitter_percent: u8,
+    /// Which failures are tried again; all, if none is named.
+    pub on: Vec<ErrorMatch>,
 }
 
 impl Default for Retry {
@@ -102,8 +240,123 @@ impl Default for Retry {
         Self {
             attempts: 1,
             backoff_ms: 0,
+            factor_percent: 200,
+            backoff_max_ms: 24 * 60 * 60 * 1000,
+            jitter_percent: 0,
+            on: Vec::new(),
         }
     }
+}
+
+/// What one output of a computing node is made of. Expressions are CEL; its names are the node's inputs.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Formula {
+    /// The value of an expression; for an output that is a list, each of its elements is an item.
+    Value(String),
+    /// A list of the whole numbers from the first expression's value up to, and without, the second's.
+    Range {
+        /// The first number.
+        from: String,
+        /// Behind the last number.
+        to: String,
+    },
+}
+
+/// What a node does when it runs.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Work {
+    /// An executor runs a function.
+    Function {
+        /// Place in [`Plan::executables`].
+        executable: u16,
+        /// The function's name in the executable.
+        function: String,
+        /// What the function is told beside its inputs; of a command, its words.
+        arguments: Vec<String>,
+    },
+    /// The lane computes values: a formula for each output.
+    Compute(Vec<Formula>),
+    /// The lane chooses a case: the first whose condition holds. With `default` there is one more, which always holds.
+    Switch {
+        /// CEL; its names are the node's inputs.
+        conditions: Vec<String>,
+        /// Whether there is a default.
+        default: bool,
+    },
+    /// Nothing: it ends when it starts, after its delay.
+    #[default]
+    Nothing,
+}
+
+impl Work {
+    /// The executable that it needs, by its place in [`Plan::executables`].
+    #[must_use]
+    pub const fn executable(&self) -> Option<u16> {
+        match self {
+            Self::Function { executable, .. } => Some(*executable),
+            Self::Compute(_) | Self::Switch { .. } | Self::Nothing => None,
+        }
+    }
+
+    /// The cases of a switch, its default included; 0 for all else.
+    #[must_use]
+    pub fn cases(&self) -> usize {
+        match self {
+            Self::Switch {
+                conditions,
+                default,
+            } => conditions.len() + usize::from(*default),
+            Self::Function { .. } | Self::Compute(_) | Self::Nothing => 0,
+        }
+    }
+}
+
+/// An edge that must be live for the node to run, or one like it.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Gate {
+    /// This switch chooses this case.
+    Case {
+        /// The switch.
+        node: NodeId,
+        /// Which case.
+        case: u16,
+    },
+    /// This node fails, and this of its catches takes the failure.
+    Catch {
+        /// The node that may fail.
+        node: NodeId,
+        /// Place in its [`NodePlan::catches`].
+        catch: u16,
+    },
+}
+
+impl Gate {
+    /// From which node the edge comes.
+    #[must_use]
+    pub const fn node(self) -> NodeId {
+        match self {
+            Self::Case { node, .. } | Self::Catch { node, .. } => node,
+        }
+    }
+}
+
+impl std::fmt::Display for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Case { node, case } => write!(f, "case {case} of node {node}"),
+            Self::Catch { node, catch } => write!(f, "catch {catch} of node {node}"),
+        }
+    }
+}
+
+/// When a node starts.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Join {
+    /// Once all its in-edges are decided.
+    #[default]
+    All,
+    /// At the k-th live edge that is no gate; what comes later is dropped.
+    AtLeast(u32),
 }
 
 /// A remote worker that must hear of a local node's end.
@@ -116,30 +369,88 @@ pub struct RemoteConsumer {
 }
 
 /// A node that runs on the plan's own worker.
-#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodePlan {
     /// Its number in the deployment.
     pub id: NodeId,
     /// As in the definition.
     pub name: String,
-    /// Place in [`Plan::executables`].
-    pub executable: u16,
-    /// The function's name in the executable.
-    pub function: String,
+    /// What it does.
+    pub work: Work,
     /// The list whose items it runs over, one activation each.
     pub foreach: Option<Source>,
+    /// How many items each activation of a foreach takes together; without, one, as it is.
+    pub batch: Option<u32>,
+    /// Most activations of a foreach at once.
+    pub parallelism: Option<u32>,
     /// In the definition's order.
     pub inputs: Vec<InputPlan>,
     /// In the definition's order; of a foreach node, the kinds of one activation's outputs.
     pub outputs: Vec<Declaration>,
     /// Nodes that must have ended first, beside those that data comes from.
     pub after: Vec<NodeId>,
+    /// Edges of which one at least must be live, if there are any.
+    pub gates: Vec<Gate>,
+    /// When it starts.
+    pub join: Join,
     /// What happens on failure.
     pub retry: Retry,
+    /// Failures that do not fail the invocation: the first of these that takes one makes its gates live. Each takes what
+    /// it names, or everything.
+    pub catches: Vec<Vec<ErrorMatch>>,
+    /// Which output says what failed when a catch has taken a failure; it has no value otherwise, and functions do not
+    /// return it. It is the last.
+    pub error_output: Option<u16>,
+    /// Whether a failure that no catch takes is nothing but a dead edge: all who wait for it join some of their edges.
+    pub tolerated: bool,
     /// Longest an attempt may take, from its dispatch, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// How long it waits once it could start, in milliseconds.
+    pub delay_ms: u32,
     /// Other workers that must hear of its end.
     pub remote_consumers: Vec<RemoteConsumer>,
+}
+
+/// An in-edge of a node that is no gate: from which node, and whether it is live when that node has failed and a catch
+/// has taken it, instead of when it has ended well.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FlowEdge {
+    /// The node that it comes from.
+    pub node: NodeId,
+    /// Whether it carries what failed.
+    pub error: bool,
+}
+
+impl NodePlan {
+    /// What it reads: its foreach's list, then its inputs in their order, alternatives included.
+    pub fn reads(&self) -> impl Iterator<Item = Source> + '_ {
+        let inputs = self
+            .inputs
+            .iter()
+            .flat_map(|input| input.sources.iter().copied());
+        self.foreach.into_iter().chain(inputs)
+    }
+
+    /// Its in-edges that are no gates, each once, by rising node. `error_output` says which output of a node tells what
+    /// failed.
+    #[must_use]
+    pub fn flow_edges(&self, error_output: impl Fn(NodeId) -> Option<u16>) -> Vec<FlowEdge> {
+        let data = self.reads().filter_map(|source| match source {
+            Source::Output { node, output } => Some(FlowEdge {
+                node,
+                error: error_output(node) == Some(output),
+            }),
+            Source::Input(_) | Source::Item | Source::Constant(_) => None,
+        });
+        let after = self.after.iter().map(|node| FlowEdge {
+            node: *node,
+            error: false,
+        });
+        let mut edges: Vec<FlowEdge> = data.chain(after).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        edges
+    }
 }
 
 /// A node of another worker that a local node, or a workflow output, waits for.
@@ -153,6 +464,12 @@ pub struct RemoteNode {
     pub worker: WorkerIndex,
     /// Kinds of its outputs as its consumers see them (a foreach node's are lists).
     pub outputs: Vec<Kind>,
+    /// Which of them says what failed.
+    pub error_output: Option<u16>,
+    /// If it is a switch, how many cases it has.
+    pub cases: u16,
+    /// How many catches it has.
+    pub catches: u16,
 }
 
 /// An executable of `--functions DIR`, and how its pool is to be.
@@ -173,9 +490,31 @@ pub struct WorkflowOutput {
     pub name: String,
     /// What the client gets.
     pub kind: Kind,
-    /// Where it comes from; never [`Source::Item`].
+    /// Where it comes from: the first of these that is live. Mostly there is one.
+    pub sources: Vec<OutputSource>,
+    /// Whether the invocation ends well without it.
+    pub optional: bool,
+}
+
+impl WorkflowOutput {
+    /// One without which the invocation fails, and that has one source.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: Kind, source: Source, worker: WorkerIndex) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            sources: vec![OutputSource { source, worker }],
+            optional: false,
+        }
+    }
+}
+
+/// Where an output of the workflow may come from.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutputSource {
+    /// Never [`Source::Item`].
     pub source: Source,
-    /// The worker that has it; for [`Source::Input`] the entry worker, whichever it is, and this is unused.
+    /// The worker that has it; of what comes from no node the entry worker, whichever it is, and this is unused.
     pub worker: WorkerIndex,
 }
 
@@ -226,7 +565,11 @@ pub struct Plan {
     /// All workers of the deployment.
     pub workers: Vec<WorkerRef>,
     /// Inputs of the workflow.
-    pub inputs: Vec<Declaration>,
+    pub inputs: Vec<WorkflowInput>,
+    /// What the definition itself holds.
+    pub constants: Vec<Constant>,
+    /// Longest an invocation may take, in milliseconds.
+    pub timeout_ms: Option<u32>,
     /// Outputs of the workflow.
     pub outputs: Vec<WorkflowOutput>,
     /// Who takes part in every invocation, this worker too if it has nodes.

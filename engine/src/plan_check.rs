@@ -5,8 +5,11 @@
 //! the plan (executables, memory, peers) is for the control thread to find out.
 
 use crate::greeting::WORKER_NAME_BYTES_MAX;
-use crate::plan::{NodeId, NodePlan, Plan, Source, WorkerIndex};
-use faasstore::binding::Kind;
+use crate::plan::{
+    ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan, OutputSource, Plan, Source, Work,
+    WorkerIndex,
+};
+use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use std::collections::{HashMap, HashSet};
 
 mod error;
@@ -24,6 +27,11 @@ pub const ATTEMPTS_MAX: u32 = 1000;
 pub const INLINE_BYTES_MAX: u32 = 1 << 20;
 /// Items of one list, at most: their numbers must stay below [`faasstore::descriptor::NO_ITEM`].
 pub const ITEMS_MAX: u32 = 1 << 28;
+
+/// Cases of a switch, or catches of a node, at most.
+pub const CASES_MAX: u64 = 1024;
+/// Bytes that the arguments of a function may have, with one more for each of them.
+pub const ARGUMENTS_BYTES_MAX: usize = 64 << 10;
 
 impl Plan {
     /// Checks every part of the plan that does not depend on a host.
@@ -48,6 +56,10 @@ impl Plan {
             u16::MAX.into(),
         )?;
         self.check_limits()?;
+        self.check_constants()?;
+        if let Some(timeout_ms) = self.timeout_ms {
+            in_range(place, "timeout_ms", timeout_ms.into(), 1, u32::MAX.into())?;
+        }
         self.check_executables()?;
         let nodes = self.check_node_list()?;
         let participants = self.check_participants()?;
@@ -151,6 +163,34 @@ impl Plan {
         )
     }
 
+    fn check_constants(&self) -> Check {
+        let place = || "the plan's constants".to_owned();
+        let count = self.constants.len() as u64;
+        in_range(place, "their number", count, 0, u16::MAX.into())?;
+        for constant in &self.constants {
+            let items = constant.items.len() as u64;
+            if constant.kind != Kind::List {
+                in_range(place, "items of what is no list", items, 1, 1)?;
+            }
+            in_range(place, "items", items, 0, self.limits.items_max.into())?;
+            for item in &constant.items {
+                let most = match constant.kind {
+                    Kind::Value => VALUE_BYTES_MAX as u64,
+                    Kind::Bytes | Kind::List => self.limits.payload_bytes_max,
+                };
+                in_range(place, "bytes", item.len() as u64, 0, most)?;
+            }
+        }
+        for input in &self.inputs {
+            let place = || format!("workflow input {:?}", input.name);
+            if let Some(default) = input.default {
+                index(place, "constant", default.into(), self.constants.len())?;
+                fits(place, input.kind, self.constants[usize::from(default)].kind)?;
+            }
+        }
+        Ok(())
+    }
+
     fn check_executables(&self) -> Check {
         let names = self
             .executables
@@ -219,6 +259,9 @@ impl Plan {
                 Producer {
                     worker: self.me,
                     outputs,
+                    error_output: node.error_output,
+                    cases: node.work.cases(),
+                    catches: node.catches.len(),
                 },
             );
         }
@@ -228,6 +271,9 @@ impl Plan {
             let producer = Producer {
                 worker: node.worker,
                 outputs: node.outputs.clone(),
+                error_output: node.error_output,
+                cases: node.cases.into(),
+                catches: node.catches.into(),
             };
             let local_too = producers.insert(node.id, producer).is_some();
             if local_too || node.worker == self.me {
@@ -282,6 +328,9 @@ impl Plan {
 struct Producer {
     worker: WorkerIndex,
     outputs: Vec<Kind>,
+    error_output: Option<u16>,
+    cases: usize,
+    catches: usize,
 }
 
 /// What the plan's nodes and outputs may refer to.
@@ -295,13 +344,7 @@ impl Scope<'_> {
     fn check_node(&self, node: &NodePlan) -> Check {
         let place = || format!("node {:?}", node.name);
         check_name(place, "a node", &node.name)?;
-        check_name(place, "a function", &node.function)?;
-        index(
-            place,
-            "executable",
-            node.executable.into(),
-            self.plan.executables.len(),
-        )?;
+        self.check_work(node)?;
         in_range(
             place,
             "number of inputs",
@@ -316,13 +359,7 @@ impl Scope<'_> {
             0,
             u16::MAX.into(),
         )?;
-        in_range(
-            place,
-            "retry.attempts",
-            node.retry.attempts.into(),
-            1,
-            ATTEMPTS_MAX.into(),
-        )?;
+        self.check_failures(node)?;
         if let Some(timeout_ms) = node.timeout_ms {
             in_range(place, "timeout_ms", timeout_ms.into(), 1, u32::MAX.into())?;
         }
@@ -339,7 +376,132 @@ impl Scope<'_> {
         for &after in &node.after {
             self.check_producer(place, after, node.id)?;
         }
+        self.check_start(node)?;
         self.check_remote_consumers(node)
+    }
+
+    fn check_work(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        let wrong = |reason| {
+            Err(PlanError::Rule {
+                place: place(),
+                reason,
+            })
+        };
+        let returned = node.outputs.len() - usize::from(node.error_output.is_some());
+        match &node.work {
+            Work::Function {
+                executable,
+                function,
+                arguments,
+            } => {
+                check_name(place, "a function", function)?;
+                let executables = self.plan.executables.len();
+                index(place, "executable", (*executable).into(), executables)?;
+                let bytes: usize = arguments.iter().map(|word| word.len() + 1).sum();
+                let most = ARGUMENTS_BYTES_MAX as u64;
+                in_range(place, "bytes of arguments", bytes as u64, 0, most)?;
+            }
+            Work::Compute(formulas) => {
+                if formulas.len() != returned {
+                    return wrong("computes more or fewer outputs than it declares");
+                }
+                for (formula, output) in formulas.iter().zip(&node.outputs) {
+                    let list = output.kind == Kind::List;
+                    if matches!(formula, Formula::Range { .. }) && !list {
+                        return wrong("a range gives a list");
+                    }
+                    if output.kind == Kind::Bytes {
+                        return wrong("an expression gives a value, or a list of them");
+                    }
+                }
+            }
+            Work::Switch {
+                conditions,
+                default,
+            } => {
+                if returned > 0 {
+                    return wrong("a switch has no outputs");
+                }
+                let cases = conditions.len() + usize::from(*default);
+                in_range(place, "number of cases", cases as u64, 1, CASES_MAX)?;
+            }
+            Work::Nothing => {
+                if returned > 0 {
+                    return wrong("has outputs, but does nothing");
+                }
+            }
+        }
+        if node.foreach.is_none() && (node.batch.is_some() || node.parallelism.is_some()) {
+            return wrong("takes items of no list");
+        }
+        if node.foreach.is_some() && node.work.executable().is_none() {
+            return wrong("only functions run over a list");
+        }
+        let counts = [("batch", node.batch), ("parallelism", node.parallelism)];
+        for (what, count) in counts
+            .into_iter()
+            .filter_map(|(what, count)| Some((what, count?)))
+        {
+            in_range(place, what, count.into(), 1, ITEMS_MAX.into())?;
+        }
+        Ok(())
+    }
+
+    fn check_failures(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        let wrong = |reason| {
+            Err(PlanError::Rule {
+                place: place(),
+                reason,
+            })
+        };
+        let retry = &node.retry;
+        let attempts = u64::from(retry.attempts);
+        in_range(place, "retry.attempts", attempts, 1, ATTEMPTS_MAX.into())?;
+        let factor = u64::from(retry.factor_percent);
+        in_range(place, "retry.factor_percent", factor, 100, 10_000)?;
+        let jitter = u64::from(retry.jitter_percent);
+        in_range(place, "retry.jitter_percent", jitter, 0, 100)?;
+        for named in node.catches.iter().flatten().chain(&retry.on) {
+            if let ErrorMatch::Named(name) = named {
+                check_name(place, "an error", name)?;
+            }
+        }
+        let catches = node.catches.len() as u64;
+        in_range(place, "number of catches", catches, 0, CASES_MAX)?;
+        if !node.catches.is_empty() && node.foreach.is_some() {
+            return wrong("failures of items cannot be caught");
+        }
+        if let Some(output) = node.error_output {
+            let last = node.outputs.last().map(|output| output.kind);
+            if usize::from(output) + 1 != node.outputs.len() || last != Some(Kind::Value) {
+                return wrong("what says what failed is its last output, and a value");
+            }
+            if node.catches.is_empty() {
+                return wrong("says what failed, but catches nothing");
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks when it starts.
+    fn check_start(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        distinct(place, "gate", &node.gates)?;
+        for gate in &node.gates {
+            let producer = self.check_producer(place, gate.node(), node.id)?;
+            match *gate {
+                Gate::Case { case, .. } => index(place, "case", case.into(), producer.cases)?,
+                Gate::Catch { catch, .. } => index(place, "catch", catch.into(), producer.catches)?,
+            }
+        }
+        if let Join::AtLeast(edges) = node.join {
+            let error = |id: NodeId| self.nodes.get(&id).and_then(|node| node.error_output);
+            let flow = node.flow_edges(error).len() as u64;
+            in_range(place, "join", edges.into(), 1, flow)?;
+        }
+        Ok(())
     }
 
     fn check_inputs(&self, node: &NodePlan) -> Check {
@@ -358,29 +520,37 @@ impl Scope<'_> {
         }
         for input in &node.inputs {
             let place = || format!("node {:?}, input {:?}", node.name, input.name);
-            match (
-                self.kind_of(place, input.source, Some(node.id))?,
-                node.foreach,
-            ) {
-                (Some(gives), _) => fits(place, input.kind, gives)?,
-                (None, None) => return Err(PlanError::Item { place: place() }),
-                // An item's bytes may be a value's: only the list's producer knows.
-                (None, Some(_)) if input.kind == Kind::List => {
-                    fits(place, input.kind, Kind::Bytes)?
-                }
-                (None, Some(_)) => {}
+            if input.sources.is_empty() {
+                let reason = "comes from nowhere";
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason,
+                });
             }
+            for &source in &input.sources {
+                match (
+                    self.kind_of(place, source, Some(node.id))?,
+                    node.foreach,
+                    node.batch,
+                ) {
+                    (Some(gives), ..) => fits(place, input.kind, gives)?,
+                    (None, None, _) => return Err(PlanError::Item { place: place() }),
+                    (None, Some(_), Some(_)) => fits(place, input.kind, Kind::List)?,
+                    // An item's bytes may be a value's: only the list's producer knows.
+                    (None, Some(_), None) if input.kind == Kind::List => {
+                        fits(place, input.kind, Kind::Bytes)?
+                    }
+                    (None, Some(_), None) => {}
+                }
+            }
+            self.check_presence(place, input)?;
         }
         let mine = self
             .plan
             .participants
             .iter()
             .find(|part| part.worker == self.plan.me);
-        let sources = node
-            .foreach
-            .into_iter()
-            .chain(node.inputs.iter().map(|input| input.source));
-        for source in sources {
+        for source in node.reads() {
             if let Source::Input(input) = source
                 && !mine.is_some_and(|part| part.inputs.contains(&input))
             {
@@ -390,6 +560,25 @@ impl Scope<'_> {
                     reason,
                 });
             }
+        }
+        Ok(())
+    }
+
+    /// An input that the node needs must not rest on one that a client may leave out.
+    fn check_presence(&self, place: impl Fn() -> String, input: &InputPlan) -> Check {
+        let may_lack = |source: &Source| match *source {
+            Source::Input(number) => {
+                let given = &self.plan.inputs[usize::from(number)];
+                given.optional && given.default.is_none()
+            }
+            Source::Output { .. } | Source::Item | Source::Constant(_) => false,
+        };
+        if !input.optional && input.sources.iter().all(may_lack) {
+            let reason = "is needed, but a client may leave out what it comes from";
+            return Err(PlanError::Rule {
+                place: place(),
+                reason,
+            });
         }
         Ok(())
     }
@@ -442,45 +631,68 @@ impl Scope<'_> {
         for node in &self.plan.remote_nodes {
             self.check_takes_part(|| format!("remote node {:?}", node.name), node.worker)?;
         }
+        let candidates = outputs
+            .iter()
+            .map(|output| output.sources.len())
+            .sum::<usize>();
+        in_range(
+            || "the plan".to_owned(),
+            "number of sources of its outputs",
+            candidates as u64,
+            0,
+            u16::MAX.into(),
+        )?;
         for output in outputs {
             let place = || format!("workflow output {:?}", output.name);
-            index(
-                place,
-                "worker",
-                output.worker.into(),
-                self.plan.workers.len(),
-            )?;
-            match output.source {
-                Source::Item => return Err(PlanError::Item { place: place() }),
-                Source::Input(_) => {
-                    if let Some(gives) = self.kind_of(place, output.source, None)? {
-                        fits(place, output.kind, gives)?;
-                    }
-                }
-                Source::Output { node, .. } => {
-                    self.check_takes_part(place, output.worker)?;
-                    // A plan need not hold a node of another worker just because an output comes from there; what it
-                    // holds must agree.
-                    if output.worker == self.plan.me || self.nodes.contains_key(&node) {
-                        let gives = self.kind_of(place, output.source, None)?;
-                        gives.map_or(Ok(()), |gives| fits(place, output.kind, gives))?;
-                        if self
-                            .nodes
-                            .get(&node)
-                            .is_some_and(|producer| producer.worker != output.worker)
-                        {
-                            let reason =
-                                "is said to come from another worker than its node runs on";
-                            return Err(PlanError::Participants {
-                                place: place(),
-                                reason,
-                            });
-                        }
-                    }
-                }
+            if output.sources.is_empty() {
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason: "comes from nowhere",
+                });
+            }
+            for from in &output.sources {
+                self.check_output_source(place, output.kind, from)?;
             }
         }
         Ok(())
+    }
+
+    fn check_output_source(
+        &self,
+        place: impl Fn() -> String + Copy,
+        kind: Kind,
+        from: &OutputSource,
+    ) -> Check {
+        index(place, "worker", from.worker.into(), self.plan.workers.len())?;
+        match from.source {
+            Source::Item => Err(PlanError::Item { place: place() }),
+            Source::Input(_) | Source::Constant(_) => {
+                match self.kind_of(place, from.source, None)? {
+                    Some(gives) => fits(place, kind, gives),
+                    None => Ok(()),
+                }
+            }
+            Source::Output { node, .. } => {
+                self.check_takes_part(place, from.worker)?;
+                // A plan need not hold a node of another worker just because an output comes from there; what it
+                // holds must agree.
+                if from.worker != self.plan.me && !self.nodes.contains_key(&node) {
+                    return Ok(());
+                }
+                if let Some(gives) = self.kind_of(place, from.source, None)? {
+                    fits(place, kind, gives)?;
+                }
+                let elsewhere = |producer: &Producer| producer.worker != from.worker;
+                if self.nodes.get(&node).is_some_and(elsewhere) {
+                    let reason = "is said to come from another worker than its node runs on";
+                    return Err(PlanError::Participants {
+                        place: place(),
+                        reason,
+                    });
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The kind that a source gives, once it is known to exist and, for a `consumer`, to come before it; `None` for
@@ -493,6 +705,15 @@ impl Scope<'_> {
     ) -> Result<Option<Kind>, PlanError> {
         match source {
             Source::Item => Ok(None),
+            Source::Constant(constant) => {
+                index(
+                    place,
+                    "constant",
+                    constant.into(),
+                    self.plan.constants.len(),
+                )?;
+                Ok(Some(self.plan.constants[usize::from(constant)].kind))
+            }
             Source::Input(input) => {
                 index(
                     place,

@@ -82,6 +82,8 @@ pub struct NodeBinding {
     pub name: String,
     /// The function's name within the executable.
     pub function: String,
+    /// What the function is told beside its inputs; of a command, its words.
+    pub arguments: Vec<String>,
     /// In the order in which requests list them.
     pub inputs: Vec<Port>,
     /// In the order in which completions list them.

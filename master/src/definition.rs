@@ -17,7 +17,7 @@ mod tree;
 pub use names::nearest;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 
-use engine::plan::Retry;
+use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry};
 use faasstore::binding::Kind;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,19 +75,87 @@ pub enum From {
         /// Place in its [`Node::outputs`].
         output: u16,
     },
-    /// The item of the node's own foreach.
+    /// The item of the node's own foreach; with a batch, the list of its items.
     Item,
+    /// A constant, by its place in [`Definition::constants`].
+    Constant(u16),
+}
+
+/// An input of the workflow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WorkflowInput {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// What it holds.
+    pub kind: Kind,
+    /// What stands in for it if a client does not give it, by its place in [`Definition::constants`].
+    pub default: Option<u16>,
+    /// Whether a client may leave it out though it has no default.
+    pub optional: bool,
 }
 
 /// An input of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeInput {
-    /// As the function knows it.
+    /// As the function knows it. Of an input that a condition or formula reads where it stands, the source as it is
+    /// written there.
     pub name: Spanned<String>,
     /// What the function sees.
     pub kind: Kind,
-    /// Where it comes from.
-    pub from: Spanned<From>,
+    /// Where it comes from: the first of these that is live. Never empty.
+    pub from: Vec<Spanned<From>>,
+    /// Whether the node runs without it.
+    pub optional: bool,
+}
+
+/// What one output of a computing node is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Formula {
+    /// The value of a CEL expression.
+    Value(Spanned<String>),
+    /// A list of whole numbers.
+    Range {
+        /// The first number, a CEL expression.
+        from: Spanned<String>,
+        /// Behind the last number, a CEL expression.
+        to: Spanned<String>,
+    },
+}
+
+/// A case of a switch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Case {
+    /// A CEL expression; none for the default, which comes last.
+    pub condition: Option<Spanned<String>>,
+    /// The nodes that it leads to, by their places in [`Definition::nodes`]; may be none.
+    pub to: Vec<Spanned<usize>>,
+}
+
+/// What a node does when it runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// An executor runs a function.
+    Function {
+        /// Which.
+        function: Spanned<FunctionName>,
+        /// What it is told beside its inputs; of a command, its words.
+        arguments: Vec<String>,
+    },
+    /// The worker computes values: a formula for each output.
+    Compute(Vec<Formula>),
+    /// The worker chooses a case.
+    Switch(Vec<Case>),
+    /// Nothing: it ends when it starts, after its delay.
+    Nothing,
+}
+
+/// Where failures of a node lead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Catch {
+    /// Which failures; all, if none is named.
+    pub on: Vec<ErrorMatch>,
+    /// The nodes that it leads to, by their places in [`Definition::nodes`]; at least one.
+    pub to: Vec<Spanned<usize>>,
 }
 
 /// Named code in an executable.
@@ -141,10 +209,14 @@ impl Default for Resources {
 pub struct Node {
     /// Its name, unique in the workflow.
     pub name: Spanned<String>,
-    /// What it runs.
-    pub function: Spanned<FunctionName>,
+    /// What it does.
+    pub work: Work,
     /// The list over whose items it runs.
     pub foreach: Option<Spanned<From>>,
+    /// How many items each activation of a foreach takes together.
+    pub batch: Option<u32>,
+    /// Most activations of a foreach at once.
+    pub parallelism: Option<u32>,
     /// In the file's order.
     pub inputs: Vec<NodeInput>,
     /// In the file's order; of a foreach node, what one activation writes.
@@ -155,13 +227,30 @@ pub struct Node {
     pub profile: Profile,
     /// What it needs.
     pub resources: Resources,
+    /// When it starts.
+    pub join: Join,
     /// What happens on failure.
     pub retry: Retry,
+    /// Where failures lead that no attempt is left for; the first that takes one.
+    pub catches: Vec<Catch>,
+    /// Which of [`Node::outputs`] says what failed, if anything reads it: the last, a value.
+    pub error_output: Option<u16>,
     /// Longest an attempt may take, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// How long it waits once it could start, in milliseconds.
+    pub delay_ms: u32,
 }
 
 impl Node {
+    /// The executable in which it runs, if it runs in one.
+    #[must_use]
+    pub fn executable(&self) -> Option<&str> {
+        match &self.work {
+            Work::Function { function, .. } => Some(&function.value.executable),
+            Work::Compute(_) | Work::Switch(_) | Work::Nothing => None,
+        }
+    }
+
     /// What consumers of an output see: of a foreach node the gathered list, else the output as it is declared.
     #[must_use]
     pub fn seen_kind(&self, output: u16) -> Kind {
@@ -180,8 +269,10 @@ pub struct WorkflowOutput {
     pub name: Spanned<String>,
     /// What a client gets.
     pub kind: Kind,
-    /// Where it comes from; never [`From::Item`].
-    pub from: Spanned<From>,
+    /// Where it comes from: the first of these that is live. Never empty, and never [`From::Item`].
+    pub from: Vec<Spanned<From>>,
+    /// Whether the invocation ends well without it.
+    pub optional: bool,
 }
 
 /// A workflow, as its file defines it.
@@ -192,34 +283,69 @@ pub struct Definition {
     /// Its name, by which clients invoke it.
     pub workflow: Spanned<String>,
     /// In the file's order.
-    pub inputs: Vec<Port>,
+    pub inputs: Vec<WorkflowInput>,
+    /// What stands in the file itself.
+    pub constants: Vec<Constant>,
     /// In the file's order; at least one.
     pub nodes: Vec<Node>,
     /// In the file's order.
     pub outputs: Vec<WorkflowOutput>,
+    /// Longest an invocation may take, in milliseconds.
+    pub timeout_ms: Option<u32>,
 }
 
 impl Definition {
-    /// The nodes that `node` waits for, each once: producers of its data, in the order of its foreach and inputs, then
-    /// those it names under `after`.
+    /// The gates of every node: the cases and catches that lead to it, by the places of their nodes.
     #[must_use]
-    pub fn predecessors(&self, node: usize) -> Vec<usize> {
+    pub fn gates(&self) -> Vec<Vec<Gate>> {
+        let mut gates = vec![Vec::new(); self.nodes.len()];
+        for (from, node) in self.nodes.iter().enumerate() {
+            if let Work::Switch(cases) = &node.work {
+                for (case, to) in cases.iter().enumerate() {
+                    for to in &to.to {
+                        gates[to.value].push(Gate::Case {
+                            node: from as NodeId,
+                            case: case as u16,
+                        });
+                    }
+                }
+            }
+            for (catch, to) in node.catches.iter().enumerate() {
+                for to in &to.to {
+                    gates[to.value].push(Gate::Catch {
+                        node: from as NodeId,
+                        catch: catch as u16,
+                    });
+                }
+            }
+        }
+        gates
+    }
+
+    /// What a node reads: its foreach's list, then its inputs in their order.
+    pub fn reads(&self, node: usize) -> impl Iterator<Item = From> + '_ {
         let node = &self.nodes[node];
-        let data = node
-            .foreach
-            .iter()
-            .map(|from| from.value)
-            .chain(node.inputs.iter().map(|input| input.from.value));
-        let data = data.filter_map(|from| match from {
-            From::Output { node, .. } => Some(node),
-            From::Input(_) | From::Item => None,
-        });
-        let mut all: Vec<usize> = data
-            .chain(node.after.iter().map(|after| after.value))
-            .collect();
-        let mut seen = rustc_hash::FxHashSet::default();
-        all.retain(|node| seen.insert(*node));
-        all
+        let inputs = node.inputs.iter().flat_map(|input| &input.from);
+        node.foreach.iter().chain(inputs).map(|from| from.value)
+    }
+
+    /// The nodes that every node waits for, each once: producers of its data, in the order of its foreach and inputs, then
+    /// those it names under `after`, then those whose cases and catches lead to it.
+    #[must_use]
+    pub fn predecessors(&self) -> Vec<Vec<usize>> {
+        let of = |(node, gates): (usize, Vec<Gate>)| {
+            let data = self.reads(node).filter_map(|from| match from {
+                From::Output { node, .. } => Some(node),
+                From::Input(_) | From::Item | From::Constant(_) => None,
+            });
+            let after = self.nodes[node].after.iter().map(|after| after.value);
+            let gates = gates.into_iter().map(|gate| gate.node() as usize);
+            let mut all: Vec<usize> = data.chain(after).chain(gates).collect();
+            let mut seen = rustc_hash::FxHashSet::default();
+            all.retain(|node| seen.insert(*node));
+            all
+        };
+        self.gates().into_iter().enumerate().map(of).collect()
     }
 }
 

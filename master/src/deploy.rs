@@ -255,20 +255,22 @@ impl Cluster {
     ) -> Result<(), DeployError> {
         for (node, worker) in graph.nodes().zip(placement.workers()) {
             let description = &self.members[*worker].description;
-            if !description.executables.contains(&node.executable) {
+            let Some(executable) = &node.executable else {
+                continue;
+            };
+            if !description.executables.contains(executable) {
                 let known: Vec<&str> = description.executables.iter().map(String::as_str).collect();
-                let known =
-                    match crate::definition::nearest(&node.executable, known.iter().copied()) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None if known.is_empty() => {
-                            "it is empty, or holds nothing that may be executed".to_owned()
-                        }
-                        None => format!("it has {}", place::names(known.into_iter())),
-                    };
+                let known = match crate::definition::nearest(executable, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if known.is_empty() => {
+                        "it is empty, or holds nothing that may be executed".to_owned()
+                    }
+                    None => format!("it has {}", place::names(known.into_iter())),
+                };
                 return Err(DeployError::Executable {
                     node: definition.nodes[node.defined].name.value.clone(),
                     worker: description.name.clone(),
-                    executable: node.executable.clone(),
+                    executable: executable.clone(),
                     known,
                 });
             }

@@ -3,7 +3,7 @@
 //! A node's index is its number in the deployment. Among nodes that could stand at the same place the one that the
 //! definition names first comes first, so that a definition always gives the same numbers.
 
-use crate::definition::{Definition, From};
+use crate::definition::{Definition, From, Resources};
 use engine::plan::NodeId;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::cmp::Reverse;
@@ -14,8 +14,8 @@ use std::collections::BinaryHeap;
 pub struct GraphNode {
     /// As in the definition.
     pub name: String,
-    /// What it runs in: nodes of one executable share a pool on a worker.
-    pub executable: String,
+    /// What it runs in: nodes of one executable share a pool on a worker. A node that the worker does itself has none.
+    pub executable: Option<String>,
     /// How long one activation is expected to run, in milliseconds.
     pub runtime_ms: f64,
     /// What all its outputs are expected to have, in bytes.
@@ -56,25 +56,34 @@ impl Graph {
     /// On a definition with a cycle, which [`crate::definition::parse`] never gives.
     #[must_use]
     pub fn of(definition: &Definition) -> Self {
-        let order = topological_order(definition);
+        let predecessors = definition.predecessors();
+        let order = topological_order(&predecessors);
         let mut graph = DiGraph::with_capacity(order.len(), order.len());
         let mut ids = vec![NodeIndex::end(); order.len()];
         for defined in order {
             let node = &definition.nodes[defined];
+            let executable = node.executable().map(str::to_owned);
+            let resources = match executable {
+                Some(_) => node.resources,
+                None => Resources {
+                    scale: 0,
+                    memory_mib: 0,
+                },
+            };
             ids[defined] = graph.add_node(GraphNode {
                 name: node.name.value.clone(),
-                executable: node.function.value.executable.clone(),
+                executable,
                 runtime_ms: node.profile.runtime_ms,
                 output_bytes: node.profile.output_bytes,
-                scale: u32::from(node.resources.scale),
-                memory_mib: node.resources.memory_mib,
+                scale: u32::from(resources.scale),
+                memory_mib: resources.memory_mib,
                 defined,
             });
         }
-        for (consumer, id) in ids.iter().enumerate() {
-            for producer in definition.predecessors(consumer) {
-                let outputs = outputs_read(definition, producer, consumer);
-                graph.add_edge(ids[producer], *id, Dependency { outputs });
+        for (consumer, predecessors) in predecessors.iter().enumerate() {
+            for producer in predecessors {
+                let outputs = outputs_read(definition, *producer, consumer);
+                graph.add_edge(ids[*producer], ids[consumer], Dependency { outputs });
             }
         }
         Self { graph }
@@ -124,15 +133,13 @@ impl Graph {
 }
 
 /// Kahn's algorithm; of the nodes that are free, the first of the definition is taken.
-fn topological_order(definition: &Definition) -> Vec<usize> {
-    let count = definition.nodes.len();
-    let mut waits_for = vec![0_usize; count];
+fn topological_order(predecessors: &[Vec<usize>]) -> Vec<usize> {
+    let count = predecessors.len();
+    let mut waits_for: Vec<usize> = predecessors.iter().map(Vec::len).collect();
     let mut successors = vec![Vec::new(); count];
-    for (node, waits) in waits_for.iter_mut().enumerate() {
-        let predecessors = definition.predecessors(node);
-        *waits = predecessors.len();
+    for (node, predecessors) in predecessors.iter().enumerate() {
         for predecessor in predecessors {
-            successors[predecessor].push(node);
+            successors[*predecessor].push(node);
         }
     }
     let mut free: BinaryHeap<Reverse<usize>> = (0..count)
@@ -154,10 +161,8 @@ fn topological_order(definition: &Definition) -> Vec<usize> {
 }
 
 fn outputs_read(definition: &Definition, producer: usize, consumer: usize) -> Vec<u16> {
-    let consumer = &definition.nodes[consumer];
-    let sources = consumer.foreach.iter().map(|from| from.value);
-    let sources = sources.chain(consumer.inputs.iter().map(|input| input.from.value));
-    let mut outputs: Vec<u16> = sources
+    let mut outputs: Vec<u16> = definition
+        .reads(consumer)
         .filter_map(|from| match from {
             From::Output { node, output } if node == producer => Some(output),
             _ => None,

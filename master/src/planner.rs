@@ -3,12 +3,13 @@
 //! Every edge stands in the plans of both its ends: the producer's worker knows whom to tell, the consumer's for whom
 //! to wait. A worker without nodes gets a plan too: clients may invoke the workflow there.
 
-use crate::definition::{Definition, From};
+use crate::definition::{self, Definition, From};
 use crate::graph::Graph;
 use crate::place::Placement;
 use engine::plan::{
-    Declaration, DeploymentId, ExecutablePlan, InputPlan, Limits, NodeId, NodePlan, Participant,
-    Plan, RemoteConsumer, RemoteNode, Source, WorkerIndex, WorkerRef, WorkflowOutput,
+    Declaration, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan, Join, Limits, NodeId,
+    NodePlan, OutputSource, Participant, Plan, RemoteConsumer, RemoteNode, Source, Work,
+    WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -65,6 +66,8 @@ pub fn plan(
         graph,
         placement,
         ids: graph.ids_by_definition(),
+        gates: definition.gates(),
+        tolerated: tolerated(definition),
     };
     let outputs = planner.workflow_outputs();
     let participants = planner.participants();
@@ -86,11 +89,15 @@ pub fn plan(
             inputs: definition
                 .inputs
                 .iter()
-                .map(|input| Declaration {
+                .map(|input| WorkflowInput {
                     name: input.name.value.clone(),
                     kind: input.kind,
+                    default: input.default,
+                    optional: input.optional,
                 })
                 .collect(),
+            constants: definition.constants.clone(),
+            timeout_ms: definition.timeout_ms,
             outputs: outputs.clone(),
             participants: participants.clone(),
             nodes,
@@ -118,6 +125,24 @@ struct Planner<'a> {
     placement: &'a Placement,
     /// By place in the definition.
     ids: Vec<NodeId>,
+    /// By place in the definition, and of such places.
+    gates: Vec<Vec<Gate>>,
+    /// By place in the definition.
+    tolerated: Vec<bool>,
+}
+
+/// By node: whether all who wait for it, and there are some, join some of their edges.
+fn tolerated(definition: &Definition) -> Vec<bool> {
+    let mut waited_for = vec![false; definition.nodes.len()];
+    let mut by_all = vec![true; definition.nodes.len()];
+    for (node, predecessors) in definition.predecessors().iter().enumerate() {
+        for predecessor in predecessors {
+            waited_for[*predecessor] = true;
+            by_all[*predecessor] &= definition.nodes[node].join != Join::All;
+        }
+    }
+    let both = |(waited_for, by_all)| waited_for && by_all;
+    waited_for.into_iter().zip(by_all).map(both).collect()
 }
 
 impl Planner<'_> {
@@ -126,7 +151,7 @@ impl Planner<'_> {
             .filter(move |id| self.placement.worker(*id) == worker)
     }
 
-    fn defined(&self, id: NodeId) -> &crate::definition::Node {
+    fn defined(&self, id: NodeId) -> &definition::Node {
         &self.definition.nodes[self.graph.node(id).defined]
     }
 
@@ -138,21 +163,25 @@ impl Planner<'_> {
                 output,
             },
             From::Item => Source::Item,
+            From::Constant(constant) => Source::Constant(constant),
         }
     }
 
     fn workflow_outputs(&self) -> Vec<WorkflowOutput> {
         let outputs = self.definition.outputs.iter().map(|output| {
-            let source = self.source(output.from.value);
-            let worker = match source {
-                Source::Output { node, .. } => worker_index(self.placement.worker(node)),
-                Source::Input(_) | Source::Item => 0,
-            };
+            let sources = output.from.iter().map(|from| {
+                let source = self.source(from.value);
+                let worker = match source {
+                    Source::Output { node, .. } => worker_index(self.placement.worker(node)),
+                    Source::Input(_) | Source::Item | Source::Constant(_) => 0,
+                };
+                OutputSource { source, worker }
+            });
             WorkflowOutput {
                 name: output.name.value.clone(),
                 kind: output.kind,
-                source,
-                worker,
+                sources: sources.collect(),
+                optional: output.optional,
             }
         });
         outputs.collect()
@@ -162,14 +191,10 @@ impl Planner<'_> {
         let mut inputs: BTreeMap<usize, BTreeSet<u16>> = BTreeMap::new();
         for id in 0..self.graph.node_count() as NodeId {
             let read = inputs.entry(self.placement.worker(id)).or_default();
-            let node = self.defined(id);
-            let sources = node
-                .foreach
-                .iter()
-                .chain(node.inputs.iter().map(|input| &input.from));
-            read.extend(sources.filter_map(|from| match from.value {
+            let sources = self.definition.reads(self.graph.node(id).defined);
+            read.extend(sources.filter_map(|from| match from {
                 From::Input(input) => Some(input),
-                From::Output { .. } | From::Item => None,
+                From::Output { .. } | From::Item | From::Constant(_) => None,
             }));
         }
         let participant = |(worker, inputs): (usize, BTreeSet<u16>)| Participant {
@@ -216,8 +241,8 @@ impl Planner<'_> {
                 by_worker[worker].insert(producer);
             }
         }
-        for output in outputs {
-            let Source::Output { node, .. } = output.source else {
+        for from in outputs.iter().flat_map(|output| &output.sources) {
+            let Source::Output { node, .. } = from.source else {
                 continue;
             };
             for (worker, producers) in by_worker.iter_mut().enumerate() {
@@ -235,7 +260,9 @@ impl Planner<'_> {
         let mut pools: Vec<ExecutablePlan> = Vec::new();
         for id in self.local(worker) {
             let node = self.defined(id);
-            let name = node.function.value.executable.as_str();
+            let Some(name) = node.executable() else {
+                continue;
+            };
             let place = *places.entry(name).or_insert(pools.len());
             if place == pools.len() {
                 pools.push(ExecutablePlan {
@@ -258,25 +285,40 @@ impl Planner<'_> {
         remote_consumers: Vec<RemoteConsumer>,
     ) -> NodePlan {
         let node = self.defined(id);
-        let name = &node.function.value.executable;
-        let Some(executable) = executables.iter().position(|pool| pool.name == *name) else {
-            unreachable!("the pools were made from the same nodes");
+        let place = self.graph.node(id).defined;
+        let gate = |gate: &Gate| match *gate {
+            Gate::Case { node, case } => Gate::Case {
+                node: self.ids[node as usize],
+                case,
+            },
+            Gate::Catch { node, catch } => Gate::Catch {
+                node: self.ids[node as usize],
+                catch,
+            },
         };
+        let input = |input: &definition::NodeInput| InputPlan {
+            name: input.name.value.clone(),
+            kind: input.kind,
+            sources: input
+                .from
+                .iter()
+                .map(|from| self.source(from.value))
+                .collect(),
+            optional: input.optional,
+        };
+        let after: BTreeSet<NodeId> = node
+            .after
+            .iter()
+            .map(|after| self.ids[after.value])
+            .collect();
         NodePlan {
             id,
             name: node.name.value.clone(),
-            executable: executable as u16,
-            function: node.function.value.function.clone(),
+            work: work(&node.work, executables),
             foreach: node.foreach.as_ref().map(|from| self.source(from.value)),
-            inputs: node
-                .inputs
-                .iter()
-                .map(|input| InputPlan {
-                    name: input.name.value.clone(),
-                    kind: input.kind,
-                    source: self.source(input.from.value),
-                })
-                .collect(),
+            batch: node.batch,
+            parallelism: node.parallelism,
+            inputs: node.inputs.iter().map(input).collect(),
             outputs: node
                 .outputs
                 .iter()
@@ -285,15 +327,15 @@ impl Planner<'_> {
                     kind: output.kind,
                 })
                 .collect(),
-            after: node
-                .after
-                .iter()
-                .map(|after| self.ids[after.value])
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect(),
-            retry: node.retry,
+            after: after.into_iter().collect(),
+            gates: self.gates[place].iter().map(gate).collect(),
+            join: node.join,
+            retry: node.retry.clone(),
+            catches: node.catches.iter().map(|catch| catch.on.clone()).collect(),
+            error_output: node.error_output,
+            tolerated: self.tolerated[place],
             timeout_ms: node.timeout_ms,
+            delay_ms: node.delay_ms,
             remote_consumers,
         }
     }
@@ -307,7 +349,50 @@ impl Planner<'_> {
             outputs: (0..node.outputs.len())
                 .map(|output| node.seen_kind(output as u16))
                 .collect(),
+            error_output: node.error_output,
+            cases: match &node.work {
+                definition::Work::Switch(cases) => cases.len() as u16,
+                _ => 0,
+            },
+            catches: node.catches.len() as u16,
         }
+    }
+}
+
+fn work(work: &definition::Work, executables: &[ExecutablePlan]) -> Work {
+    match work {
+        definition::Work::Function {
+            function,
+            arguments,
+        } => {
+            let name = &function.value.executable;
+            let Some(executable) = executables.iter().position(|pool| pool.name == *name) else {
+                unreachable!("the pools were made from the same nodes");
+            };
+            Work::Function {
+                executable: executable as u16,
+                function: function.value.function.clone(),
+                arguments: arguments.clone(),
+            }
+        }
+        definition::Work::Compute(formulas) => {
+            let formula = |formula: &definition::Formula| match formula {
+                definition::Formula::Value(text) => Formula::Value(text.value.clone()),
+                definition::Formula::Range { from, to } => Formula::Range {
+                    from: from.value.clone(),
+                    to: to.value.clone(),
+                },
+            };
+            Work::Compute(formulas.iter().map(formula).collect())
+        }
+        definition::Work::Switch(cases) => {
+            let conditions = cases.iter().filter_map(|case| case.condition.as_ref());
+            Work::Switch {
+                conditions: conditions.map(|text| text.value.clone()).collect(),
+                default: cases.iter().any(|case| case.condition.is_none()),
+            }
+        }
+        definition::Work::Nothing => Work::Nothing,
     }
 }
 

@@ -124,6 +124,8 @@ impl Planner<'_> {
                     memory_mib: 1,
                 })
                 .collect(),
+            constants: Vec::new(),
+            timeout_ms: None,
             limits,
         }
     }

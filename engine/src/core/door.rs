@@ -5,7 +5,7 @@ use super::invocation::{Entry, Invocation, NO_MAKER, Phase, Place, Value};
 use super::program::{Program, is_list};
 use super::report::Timing;
 use super::{Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Send, worker_hash};
-use crate::plan::{DeploymentId, Limits, Source, WorkerIndex};
+use crate::plan::{DeploymentId, Limits, OutputSource, Source, WorkerIndex};
 use crate::wire::Failure;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
@@ -249,7 +249,13 @@ impl Core {
             );
         }
         for (number, output) in program.plan.outputs.iter().enumerate() {
-            let Source::Input(input) = output.source else {
+            let [
+                OutputSource {
+                    source: Source::Input(input),
+                    ..
+                },
+            ] = output.sources[..]
+            else {
                 continue;
             };
             let Some(value) = values[usize::from(input)] else {

@@ -393,7 +393,9 @@ impl Core {
             return;
         }
         let generation = invocation.generation;
-        let retry = self.program_of(place).details[running.node as usize].retry;
+        let retry = self.program_of(place).details[running.node as usize]
+            .retry
+            .clone();
         if running.attempt >= retry.attempts {
             self.fail_node(now_ns, place, running.node, running.attempt, cause);
             return;

@@ -4,7 +4,7 @@
 //! that somebody reads, and outputs of remote nodes that local ones read. A slot knows how many reads it owes before
 //! its payload can be let go of.
 
-use crate::plan::{NodeId, Plan, Retry, Source, WorkerIndex};
+use crate::plan::{NodeId, Plan, Retry, Source, Work, WorkerIndex};
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -269,12 +269,12 @@ fn predecessors_of(plan: &Plan, index: usize) -> Vec<NodeId> {
     let sources = node
         .inputs
         .iter()
-        .map(|input| input.source)
+        .map(|input| input.sources[0])
         .chain(node.foreach);
     let mut ids: Vec<NodeId> = sources
         .filter_map(|source| match source {
             Source::Output { node, .. } => Some(node),
-            Source::Input(_) | Source::Item => None,
+            Source::Input(_) | Source::Item | Source::Constant(_) => None,
         })
         .chain(node.after.iter().copied())
         .collect();
@@ -286,7 +286,7 @@ fn predecessors_of(plan: &Plan, index: usize) -> Vec<NodeId> {
 fn details(node: &crate::plan::NodePlan) -> Details {
     Details {
         name: node.name.clone(),
-        retry: node.retry,
+        retry: node.retry.clone(),
         remote: node
             .remote_consumers
             .iter()
@@ -316,12 +316,12 @@ impl Slots {
         let read = plan
             .nodes
             .iter()
-            .flat_map(|n| n.inputs.iter().map(|i| i.source).chain(n.foreach));
+            .flat_map(|n| n.inputs.iter().map(|i| i.sources[0]).chain(n.foreach));
         let wanted = read
-            .chain(plan.outputs.iter().map(|o| o.source))
+            .chain(plan.outputs.iter().map(|o| o.sources[0].source))
             .filter_map(|source| match source {
                 Source::Output { node, output } => Some((node, output)),
-                Source::Input(_) | Source::Item => None,
+                Source::Input(_) | Source::Item | Source::Constant(_) => None,
             })
             .chain(plan.nodes.iter().flat_map(|n| {
                 n.remote_consumers
@@ -358,7 +358,7 @@ impl Slots {
         local_of: &FxHashMap<NodeId, LocalNode>,
     ) -> Option<SlotIndex> {
         let slot = match source {
-            Source::Item => return None,
+            Source::Item | Source::Constant(_) => return None,
             Source::Input(input) => match self.inputs[usize::from(input)] {
                 Some(slot) => slot,
                 None => {
@@ -403,7 +403,7 @@ impl Slots {
             .inputs
             .iter()
             .map(|input| {
-                self.read(input.source, local_of)
+                self.read(input.sources[0], local_of)
                     .map_or(InputFrom::Item, InputFrom::Slot)
             })
             .collect();
@@ -419,7 +419,10 @@ impl Slots {
             .collect();
         Node {
             id: node.id,
-            pool: node.executable,
+            pool: match node.work {
+                Work::Function { executable, .. } => executable,
+                _ => 0,
+            },
             lists: node.outputs.iter().any(|output| is_list(output.kind)),
             values: (0..8).zip(&node.outputs).fold(0, |values, (bit, output)| {
                 values | u8::from(output.kind == Kind::Value) << bit
@@ -441,11 +444,11 @@ impl Slots {
     ) -> Vec<OutputFrom> {
         let mut here = Vec::new();
         for (index, output) in plan.outputs.iter().enumerate() {
-            let Source::Output { node, .. } = output.source else {
+            let Source::Output { node, .. } = output.sources[0].source else {
                 continue;
             };
             if local_of.contains_key(&node)
-                && let Some(slot) = self.read(output.source, local_of)
+                && let Some(slot) = self.read(output.sources[0].source, local_of)
             {
                 here.push(OutputFrom {
                     output: index as u16,

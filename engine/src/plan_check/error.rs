@@ -107,6 +107,14 @@ pub enum PlanError {
         /// Where.
         place: String,
     },
+    /// Parts of a node that do not go together.
+    #[error("{place}: {reason}")]
+    Rule {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A worker that takes part unlisted, or is listed and has no part.
     #[error("{place}: {reason}")]
     Participants {

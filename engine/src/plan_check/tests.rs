@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::plan::{
-    Declaration, DeploymentId, ExecutablePlan, InputPlan, Limits, Participant, RemoteConsumer,
-    RemoteNode, Retry, WorkerRef, WorkflowOutput,
+    Declaration, DeploymentId, ExecutablePlan, Limits, Participant, RemoteConsumer, RemoteNode,
+    WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
 fn worker(name: &str, port: u16) -> WorkerRef {
@@ -22,10 +22,14 @@ fn declaration(name: &str, kind: Kind) -> Declaration {
 }
 
 fn input(name: &str, kind: Kind, source: Source) -> InputPlan {
-    InputPlan {
-        name: name.into(),
-        kind,
-        source,
+    InputPlan::new(name, kind, source)
+}
+
+fn work(executable: u16, function: &str) -> Work {
+    Work::Function {
+        executable,
+        function: function.into(),
+        arguments: Vec::new(),
     }
 }
 
@@ -33,15 +37,8 @@ fn node(id: NodeId, name: &str) -> NodePlan {
     NodePlan {
         id,
         name: name.into(),
-        executable: 0,
-        function: name.into(),
-        foreach: None,
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        after: Vec::new(),
-        retry: Retry::default(),
-        timeout_ms: None,
-        remote_consumers: Vec::new(),
+        work: work(0, name),
+        ..NodePlan::default()
     }
 }
 
@@ -79,15 +76,17 @@ fn plan() -> Plan {
         me: 0,
         workers: vec![worker("a", 1), worker("b", 2), worker("c", 3)],
         inputs: vec![
-            declaration("text", Kind::Bytes),
-            declaration("limit", Kind::Value),
+            WorkflowInput::new("text", Kind::Bytes),
+            WorkflowInput::new("limit", Kind::Value),
         ],
-        outputs: vec![WorkflowOutput {
-            name: "totals".into(),
-            kind: Kind::Bytes,
-            source: Source::Output { node: 3, output: 0 },
-            worker: 0,
-        }],
+        constants: Vec::new(),
+        timeout_ms: None,
+        outputs: vec![WorkflowOutput::new(
+            "totals",
+            Kind::Bytes,
+            Source::Output { node: 3, output: 0 },
+            0,
+        )],
         participants: vec![
             Participant {
                 worker: 0,
@@ -104,6 +103,9 @@ fn plan() -> Plan {
             name: "audit".into(),
             worker: 1,
             outputs: vec![Kind::Value],
+            error_output: None,
+            cases: 0,
+            catches: 0,
         }],
         executables: vec![ExecutablePlan {
             name: "wordcount".into(),
@@ -149,9 +151,9 @@ fn an_entry_worker_without_nodes_passes() {
 fn an_index_out_of_bounds_is_refused_by_name() {
     refuses! {
         |p: &mut Plan| p.me = 3 => PlanError::Index { what: "worker", index: 3, count: 3, .. },
-        |p: &mut Plan| p.nodes[0].executable = 1 => PlanError::Index { what: "executable", .. },
-        |p: &mut Plan| p.nodes[0].inputs[0].source = Source::Input(2) => PlanError::Index { what: "workflow input", .. },
-        |p: &mut Plan| p.nodes[2].inputs[0].source = Source::Output { node: 1, output: 1 } =>
+        |p: &mut Plan| p.nodes[0].work = work(1, "split") => PlanError::Index { what: "executable", .. },
+        |p: &mut Plan| p.nodes[0].inputs[0].sources[0] = Source::Input(2) => PlanError::Index { what: "workflow input", .. },
+        |p: &mut Plan| p.nodes[2].inputs[0].sources[0] = Source::Output { node: 1, output: 1 } =>
             PlanError::Index { what: "output", .. },
         |p: &mut Plan| p.nodes[1].foreach = Some(Source::Output { node: 0, output: 9 }) =>
             PlanError::Index { what: "output", .. },
@@ -160,10 +162,10 @@ fn an_index_out_of_bounds_is_refused_by_name() {
         |p: &mut Plan| p.remote_nodes[0].worker = 3 => PlanError::Index { what: "worker", .. },
         |p: &mut Plan| p.participants[1].worker = 3 => PlanError::Index { what: "worker", .. },
         |p: &mut Plan| p.participants[0].inputs = vec![0, 2] => PlanError::Index { what: "workflow input", .. },
-        |p: &mut Plan| p.outputs[0].worker = 3 => PlanError::Index { what: "worker", .. },
-        |p: &mut Plan| p.outputs[0].source = Source::Output { node: 3, output: 1 } =>
+        |p: &mut Plan| p.outputs[0].sources[0].worker = 3 => PlanError::Index { what: "worker", .. },
+        |p: &mut Plan| p.outputs[0].sources[0].source = Source::Output { node: 3, output: 1 } =>
             PlanError::Index { what: "output", .. },
-        |p: &mut Plan| p.outputs[0].source = Source::Input(5) => PlanError::Index { what: "workflow input", .. },
+        |p: &mut Plan| p.outputs[0].sources[0].source = Source::Input(5) => PlanError::Index { what: "workflow input", .. },
     }
 }
 
@@ -173,7 +175,7 @@ fn an_edge_that_does_not_run_forward_is_refused() {
         |p: &mut Plan| p.nodes[0].after = vec![0] => PlanError::Order { producer: 0, consumer: 0, .. },
         |p: &mut Plan| p.nodes[0].after = vec![3] => PlanError::Order { .. },
         |p: &mut Plan| p.nodes[1].foreach = Some(Source::Output { node: 2, output: 0 }) => PlanError::Order { .. },
-        |p: &mut Plan| p.nodes[2].inputs[0].source = Source::Output { node: 4, output: 0 } => PlanError::Order { .. },
+        |p: &mut Plan| p.nodes[2].inputs[0].sources[0] = Source::Output { node: 4, output: 0 } => PlanError::Order { .. },
         |p: &mut Plan| p.nodes.swap(0, 1) => PlanError::Rising { .. },
         |p: &mut Plan| p.nodes[1].id = 0 => PlanError::Rising { .. },
         |p: &mut Plan| p.participants.swap(0, 1) => PlanError::Rising { .. },
@@ -185,7 +187,7 @@ fn a_node_that_is_not_there_is_refused() {
     refuses! {
         |p: &mut Plan| p.remote_nodes.clear() => PlanError::Node { node: 2, .. },
         |p: &mut Plan| { p.nodes.remove(0); } => PlanError::Node { node: 0, .. },
-        |p: &mut Plan| p.outputs[0].source = Source::Output { node: 9, output: 0 } => PlanError::Node { node: 9, .. },
+        |p: &mut Plan| p.outputs[0].sources[0].source = Source::Output { node: 9, output: 0 } => PlanError::Node { node: 9, .. },
     }
 }
 
@@ -220,9 +222,9 @@ fn a_kind_that_does_not_fit_is_refused() {
         |p: &mut Plan| p.nodes[2].inputs[0].kind = Kind::Bytes => PlanError::Kind { gives: Kind::List, .. },
         |p: &mut Plan| p.outputs[0].kind = Kind::List => PlanError::Kind { .. },
         |p: &mut Plan| p.nodes[1].outputs[0].kind = Kind::List => PlanError::Nested { .. },
-        |p: &mut Plan| p.nodes[0].inputs[0].source = Source::Item => PlanError::Item { .. },
+        |p: &mut Plan| p.nodes[0].inputs[0].sources[0] = Source::Item => PlanError::Item { .. },
         |p: &mut Plan| p.nodes[1].foreach = Some(Source::Item) => PlanError::Item { .. },
-        |p: &mut Plan| p.outputs[0].source = Source::Item => PlanError::Item { .. },
+        |p: &mut Plan| p.outputs[0].sources[0].source = Source::Item => PlanError::Item { .. },
     }
 }
 
@@ -232,7 +234,7 @@ fn a_name_that_is_none_or_leads_elsewhere_is_refused() {
         |p: &mut Plan| p.workflow.clear() => PlanError::Name { what: "a workflow", .. },
         |p: &mut Plan| p.workflow = "x".repeat(257) => PlanError::Name { .. },
         |p: &mut Plan| p.nodes[0].name = "a\nb".into() => PlanError::Name { .. },
-        |p: &mut Plan| p.nodes[0].function.clear() => PlanError::Name { what: "a function", .. },
+        |p: &mut Plan| p.nodes[0].work = work(0, "") => PlanError::Name { what: "a function", .. },
         |p: &mut Plan| p.workers[1].address = "nowhere".into() => PlanError::Name { what: "an address", .. },
         |p: &mut Plan| p.executables[0].name = "../sh".into() => PlanError::Name { what: "an executable", .. },
         |p: &mut Plan| p.executables[0].name = "/bin/sh".into() => PlanError::Name { what: "an executable", .. },
@@ -270,8 +272,8 @@ fn who_takes_part_must_be_listed() {
         |p: &mut Plan| p.participants[0].inputs.clear() => PlanError::Participants { .. },
         |p: &mut Plan| p.nodes[1].remote_consumers[0].worker = 0 => PlanError::Participants { .. },
         |p: &mut Plan| p.nodes[1].remote_consumers[0].worker = 2 => PlanError::Participants { .. },
-        |p: &mut Plan| p.outputs[0].worker = 1 => PlanError::Participants { .. },
-        |p: &mut Plan| p.outputs[0].worker = 2 => PlanError::Participants { .. },
+        |p: &mut Plan| p.outputs[0].sources[0].worker = 1 => PlanError::Participants { .. },
+        |p: &mut Plan| p.outputs[0].sources[0].worker = 2 => PlanError::Participants { .. },
         |p: &mut Plan| {
             p.nodes.clear();
             p.outputs.clear();

@@ -4,7 +4,7 @@
 //! reserved never exceeds the worker's limit, that no executor runs beyond what was reserved, and that what a
 //! deployment held is given back once every lane has let go of it.
 
-use crate::plan::{DeploymentId, NodePlan, Plan};
+use crate::plan::{DeploymentId, NodePlan, Plan, Work};
 use crate::status::{DeploymentState, DeploymentStatus, ExecutorStatus};
 use crate::worker::quantities::size_text;
 use faasstore::binding::{NodeBinding, Port};
@@ -140,8 +140,7 @@ impl Deployment {
             let nodes = plan
                 .nodes
                 .iter()
-                .filter(|node| usize::from(node.executable) == index)
-                .map(bind)
+                .filter_map(|node| bind(node, index))
                 .collect();
             let (scale, lanes) = (usize::from(executable.scale), usize::from(lanes));
             let share = |lane| (scale / lanes + usize::from(lane < scale % lanes)).max(1);
@@ -176,22 +175,37 @@ impl Deployment {
     }
 }
 
-fn bind(node: &NodePlan) -> NodeBinding {
+/// The node as its executor is told of it, if it is one of this executable.
+fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
+    let Work::Function {
+        executable,
+        function,
+        arguments,
+    } = &node.work
+    else {
+        return None;
+    };
+    if usize::from(*executable) != of {
+        return None;
+    }
     let inputs = node.inputs.iter().map(|input| Port {
         name: input.name.clone(),
         kind: input.kind,
     });
-    let outputs = node.outputs.iter().map(|output| Port {
+    // What failed is not for the function to say.
+    let returned = node.outputs.len() - usize::from(node.error_output.is_some());
+    let outputs = node.outputs[..returned].iter().map(|output| Port {
         name: output.name.clone(),
         kind: output.kind,
     });
-    NodeBinding {
+    Some(NodeBinding {
         node: node.id,
         name: node.name.clone(),
-        function: node.function.clone(),
+        function: function.clone(),
+        arguments: arguments.clone(),
         inputs: inputs.collect(),
         outputs: outputs.collect(),
-    }
+    })
 }
 
 /// The executable file of this name, directly in the folder. A symbolic link in the folder may lead elsewhere: whoever

@@ -354,6 +354,8 @@ mod tests {
             nodes: vec![],
             remote_nodes: vec![],
             executables: vec![],
+            constants: Vec::new(),
+            timeout_ms: None,
             limits: Limits::default(),
         }
     }

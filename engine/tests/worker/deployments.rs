@@ -4,13 +4,21 @@ use crate::caller::Caller;
 use crate::process::{Functions, Worker, drivers, eventually, lives};
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, InputPlan, Limits, NodePlan, Participant, Plan,
-    Retry, Source, WorkerRef, WorkflowOutput,
+    Source, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use engine::status::{DeploymentState, WorkerStatus};
 use engine::wire::{Control, ControlReply};
 use faasstore::binding::Kind;
 
 /// A workflow of one node on worker `a`, with more workers that may take invocations.
+fn work(executable: u16, function: &str) -> Work {
+    Work::Function {
+        executable,
+        function: function.into(),
+        arguments: Vec::new(),
+    }
+}
+
 fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
     let named = |name: &str, address: &str| WorkerRef {
         name: name.into(),
@@ -26,16 +34,8 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
         version,
         me: 0,
         workers,
-        inputs: vec![Declaration {
-            name: "in".into(),
-            kind: Kind::Bytes,
-        }],
-        outputs: vec![WorkflowOutput {
-            name: "out".into(),
-            kind: Kind::Bytes,
-            source: output,
-            worker: 0,
-        }],
+        inputs: vec![WorkflowInput::new("in", Kind::Bytes)],
+        outputs: vec![WorkflowOutput::new("out", Kind::Bytes, output, 0)],
         participants: vec![Participant {
             worker: 0,
             inputs: vec![0],
@@ -43,22 +43,13 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
         nodes: vec![NodePlan {
             id: 0,
             name: "only".into(),
-            executable: 0,
-            function: "echo".into(),
-            foreach: None,
-            inputs: vec![InputPlan {
-                name: "input".into(),
-                kind: Kind::Bytes,
-                source: Source::Input(0),
-            }],
+            work: work(0, "echo"),
+            inputs: vec![InputPlan::new("input", Kind::Bytes, Source::Input(0))],
             outputs: vec![Declaration {
                 name: "output".into(),
                 kind: Kind::Bytes,
             }],
-            after: vec![],
-            retry: Retry::default(),
-            timeout_ms: None,
-            remote_consumers: vec![],
+            ..NodePlan::default()
         }],
         remote_nodes: vec![],
         executables: vec![ExecutablePlan {
@@ -66,6 +57,8 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
             scale: 2,
             memory_mib: 16,
         }],
+        constants: Vec::new(),
+        timeout_ms: None,
         limits: Limits::default(),
     }
 }
@@ -162,7 +155,7 @@ fn a_file_that_is_no_executable_of_functions_is_refused_by_what_it_did() {
             );
         }
         let mut unknown = plan(1, 1, &worker.address, &[]);
-        unknown.nodes[0].function = "ohce".into();
+        unknown.nodes[0].work = work(0, "ohce");
         let reason = master.refused(&Control::Prepare(unknown));
         assert!(
             reason.contains("function ohce") && reason.contains("it has: echo"),
@@ -213,7 +206,7 @@ fn a_plan_that_cannot_be_served_changes_nothing() {
             "no name for an executable",
         ),
         (
-            &|plan| plan.nodes[0].executable = 9,
+            &|plan| plan.nodes[0].work = work(9, "echo"),
             "no executable number 9",
         ),
     ] {

@@ -15,6 +15,7 @@ fn welcome(nodes: u32) -> Welcome {
         node,
         name: format!("node-{node}"),
         function: "upper".to_owned(),
+        arguments: Vec::new(),
         inputs: vec![port.clone()],
         outputs: vec![port.clone()],
     };

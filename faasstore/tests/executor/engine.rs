@@ -106,6 +106,7 @@ pub(crate) fn nodes() -> Vec<NodeBinding> {
             node,
             name: format!("the-{name}"),
             function: name.to_owned(),
+            arguments: Vec::new(),
             inputs,
             outputs,
         })

@@ -5,9 +5,10 @@ use super::names::nearest;
 use super::problem::{ProblemKind, Problems, quoted};
 use super::read::{RawDefinition, RawNode, RawSource, listed};
 use super::{
-    Definition, DefinitionError, From, Node, NodeInput, Port, SourceText, Span, Spanned,
-    WorkflowOutput, cycle,
+    Definition, DefinitionError, From, Node, NodeInput, Port, SourceText, Span, Spanned, Work,
+    WorkflowInput, WorkflowOutput, cycle,
 };
+use engine::plan::Join;
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -33,11 +34,23 @@ pub(super) fn check(source: SourceText, raw: RawDefinition) -> Result<Definition
     let definition = Definition {
         source,
         workflow: raw.workflow,
-        inputs: raw.inputs,
+        inputs: raw
+            .inputs
+            .into_iter()
+            .map(|input| WorkflowInput {
+                name: input.name,
+                kind: input.kind,
+                default: None,
+                optional: false,
+            })
+            .collect(),
+        constants: Vec::new(),
+        timeout_ms: None,
         nodes: nodes.into_iter().flatten().collect(),
         outputs: outputs.into_iter().flatten().collect(),
     };
-    if let Some(path) = cycle::find(definition.nodes.len(), |node| definition.predecessors(node)) {
+    let predecessors = definition.predecessors();
+    if let Some(path) = cycle::find(definition.nodes.len(), |node| predecessors[node].clone()) {
         let span = definition.nodes[path[0]].name.span;
         let path = path
             .iter()
@@ -131,7 +144,8 @@ impl<'r> Checker<'r> {
                 Some(NodeInput {
                     name: name.clone(),
                     kind,
-                    from,
+                    from: vec![from],
+                    optional: false,
                 })
             })
             .collect();
@@ -150,15 +164,24 @@ impl<'r> Checker<'r> {
             .collect();
         Some(Node {
             name: raw.name.clone(),
-            function: raw.function.clone(),
+            work: Work::Function {
+                function: raw.function.clone(),
+                arguments: Vec::new(),
+            },
             foreach,
+            batch: None,
+            parallelism: None,
             inputs: inputs.into_iter().collect::<Option<_>>()?,
             outputs: raw.outputs.clone(),
             after: after.into_iter().collect::<Option<_>>()?,
             profile: raw.profile,
             resources: raw.resources,
-            retry: raw.retry,
+            join: Join::All,
+            retry: raw.retry.clone(),
+            catches: Vec::new(),
+            error_output: None,
             timeout_ms: raw.timeout_ms,
+            delay_ms: 0,
         })
     }
 
@@ -171,7 +194,8 @@ impl<'r> Checker<'r> {
         Some(WorkflowOutput {
             name: name.clone(),
             kind,
-            from,
+            from: vec![from],
+            optional: false,
         })
     }
 
@@ -211,7 +235,7 @@ impl<'r> Checker<'r> {
                     Kind::Bytes
                 }
             }
-            From::Input(_) | From::Item => Kind::Bytes,
+            From::Input(_) | From::Item | From::Constant(_) => Kind::Bytes,
         }
     }
 

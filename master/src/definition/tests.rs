@@ -79,7 +79,7 @@ fn the_word_count_is_read_as_it_stands() {
     let chunks = From::Output { node: 0, output: 0 };
     assert_eq!(count.foreach.as_ref().map(|from| from.value), Some(chunks));
     assert_eq!(
-        (count.inputs[0].from.value, count.inputs[0].kind),
+        (count.inputs[0].from[0].value, count.inputs[0].kind),
         (From::Item, Kind::Bytes)
     );
     assert_eq!(
@@ -90,7 +90,8 @@ fn the_word_count_is_read_as_it_stands() {
         count.retry,
         Retry {
             attempts: 3,
-            backoff_ms: 50
+            backoff_ms: 50,
+            ..Retry::default()
         }
     );
     assert_eq!(count.timeout_ms, Some(5000));
@@ -107,13 +108,7 @@ fn the_word_count_is_read_as_it_stands() {
         "the outputs of a foreach node are gathered"
     );
     assert_eq!(merge.after[0].value, 0);
-    assert_eq!(
-        split.retry,
-        Retry {
-            attempts: 1,
-            backoff_ms: 0
-        }
-    );
+    assert_eq!(split.retry, Retry::default());
     assert_eq!(definition.outputs[0].kind, Kind::Bytes);
     let span = count.name.span;
     assert_eq!(&WORDCOUNT[span.start..span.end], "count");

@@ -152,7 +152,10 @@ impl<'g> Loads<'g> {
     }
 
     fn add(&mut self, node: &'g GraphNode, worker: usize) {
-        let (scale, memory_mib) = self.pools[worker].entry(&node.executable).or_default();
+        let Some(executable) = &node.executable else {
+            return;
+        };
+        let (scale, memory_mib) = self.pools[worker].entry(executable).or_default();
         *scale = (*scale).max(node.scale);
         *memory_mib = (*memory_mib).max(node.memory_mib);
     }

@@ -134,10 +134,10 @@ proptest! {
         let node = |id: NodeId| home(id).nodes.iter().find(|node| node.id == id).unwrap();
         for (from, to, edge) in graph.edges() {
             let consumer = node(to);
-            let sources = consumer.foreach.iter().chain(consumer.inputs.iter().map(|input| &input.source));
-            let mut read: Vec<u16> = sources
+            let mut read: Vec<u16> = consumer
+                .reads()
                 .filter_map(|source| match source {
-                    Source::Output { node, output } if *node == from => Some(*output),
+                    Source::Output { node, output } if node == from => Some(output),
                     _ => None,
                 })
                 .collect();
@@ -176,9 +176,9 @@ proptest! {
             let part = plan.participants.iter().find(|part| part.worker == plan.me);
             prop_assert_eq!(part.is_some(), !plan.nodes.is_empty());
             for node in &plan.nodes {
-                for source in node.foreach.iter().chain(node.inputs.iter().map(|input| &input.source)) {
+                for source in node.reads() {
                     if let Source::Input(input) = source {
-                        prop_assert!(part.unwrap().inputs.contains(input));
+                        prop_assert!(part.unwrap().inputs.contains(&input));
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::core::{Action, ClientId, CoreConfig};
 use crate::plan::{
-    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Retry, WorkerRef,
+    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Work, WorkerRef,
 };
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::{Announce, Kind, WaitStrategy};
@@ -213,15 +213,13 @@ fn plan(kinds: &[Kind]) -> Plan {
         nodes: vec![NodePlan {
             id: 0,
             name: "node".to_owned(),
-            executable: 0,
-            function: "function".to_owned(),
-            foreach: None,
-            inputs: Vec::new(),
+            work: Work::Function {
+                executable: 0,
+                function: "function".to_owned(),
+                arguments: Vec::new(),
+            },
             outputs: kinds.iter().enumerate().map(output).collect(),
-            after: Vec::new(),
-            retry: Retry::default(),
-            timeout_ms: None,
-            remote_consumers: Vec::new(),
+            ..NodePlan::default()
         }],
         remote_nodes: Vec::new(),
         executables: vec![ExecutablePlan {
@@ -229,6 +227,8 @@ fn plan(kinds: &[Kind]) -> Plan {
             scale: 1,
             memory_mib: 1,
         }],
+        constants: Vec::new(),
+        timeout_ms: None,
         limits: Limits::default(),
     }
 }

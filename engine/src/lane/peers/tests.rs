@@ -4,7 +4,7 @@ use super::*;
 use crate::core::{Action, CoreConfig};
 use crate::lane::driver::DriverKind;
 use crate::lane::executors::adopt_own_segments;
-use crate::plan::{Declaration, Limits, Participant, WorkerRef};
+use crate::plan::{Limits, Participant, WorkerRef, WorkflowInput};
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
 use std::io::Write;
@@ -26,10 +26,7 @@ fn plan() -> Plan {
         address: format!("{name}:1"),
         lanes: 1,
     };
-    let input = |name: &str| Declaration {
-        name: name.into(),
-        kind: Kind::Bytes,
-    };
+    let input = |name: &str| WorkflowInput::new(name, Kind::Bytes);
     Plan {
         deployment: DeploymentId(1),
         workflow: "w".into(),
@@ -45,6 +42,8 @@ fn plan() -> Plan {
         nodes: vec![],
         remote_nodes: vec![],
         executables: vec![],
+        constants: Vec::new(),
+        timeout_ms: None,
         limits: Limits::default(),
     }
 }

@@ -22,6 +22,8 @@ fn plan(id: u64, version: u32) -> Plan {
             scale: 3,
             memory_mib: 10,
         }],
+        constants: Vec::new(),
+        timeout_ms: None,
         limits: Limits::default(),
     }
 }

@@ -1,7 +1,7 @@
 //! A placement, for people and for machines.
 
 use crate::print::Page;
-use master::definition::Definition;
+use master::definition::{Definition, FunctionName, Work};
 use master::graph::Graph;
 use master::place::{Placement, WorkerCapacity};
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ impl Placed<'_> {
         let mut nodes = Vec::new();
         for (id, node) in (0..).zip(self.graph.nodes()) {
             let defined = &self.definition.nodes[node.defined];
-            let function = format!("{}:{}", node.executable, defined.function.value.function);
+            let function = work_text(&defined.work);
             let runs = if defined.foreach.is_some() {
                 "for each item"
             } else {
@@ -103,7 +103,7 @@ impl Placed<'_> {
                 "node": node.name,
                 "worker": self.worker(id),
                 "executable": node.executable,
-                "function": defined.function.value.function,
+                "function": function_name(&defined.work),
                 "foreach": defined.foreach.is_some(),
             })
         });
@@ -131,5 +131,36 @@ impl Placed<'_> {
             "edges": edges.collect::<Vec<_>>(),
             "workers": workers.collect::<Vec<_>>(),
         })
+    }
+}
+
+/// The function that a node runs, within its executable.
+fn function_name(work: &Work) -> Option<&str> {
+    match work {
+        Work::Function { function, .. } => Some(&function.value.function),
+        Work::Compute(_) | Work::Switch(_) | Work::Nothing => None,
+    }
+}
+
+/// What a node does, in a word.
+fn work_text(work: &Work) -> String {
+    match work {
+        Work::Function {
+            function,
+            arguments,
+        } => {
+            let FunctionName {
+                executable,
+                function,
+            } = &function.value;
+            if arguments.is_empty() {
+                format!("{executable}:{function}")
+            } else {
+                arguments.join(" ")
+            }
+        }
+        Work::Compute(_) => "(computes)".to_owned(),
+        Work::Switch(_) => "(switch)".to_owned(),
+        Work::Nothing => "(waits)".to_owned(),
     }
 }
