@@ -3,7 +3,8 @@
 use crate::workflow::{Node, Workflow};
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, InputPlan, Limits, NodeId, NodePlan, Participant,
-    Plan, RemoteConsumer, RemoteNode, Source, WorkerIndex, WorkerRef, WorkflowOutput,
+    Plan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex, WorkerRef, WorkflowInput,
+    WorkflowOutput,
 };
 use faasstore::binding::Kind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,10 +105,7 @@ impl Planner<'_> {
                 .inputs
                 .iter()
                 .enumerate()
-                .map(|(number, kind)| Declaration {
-                    name: input_name(number),
-                    kind: *kind,
-                })
+                .map(|(number, kind)| WorkflowInput::new(input_name(number), *kind))
                 .collect(),
             outputs: self.outputs(),
             participants: self.participants(),
@@ -153,14 +151,13 @@ impl Planner<'_> {
     }
 
     fn outputs(&self) -> Vec<WorkflowOutput> {
-        let output = |(number, source): (usize, &Source)| WorkflowOutput {
-            name: format!("o{number}"),
-            kind: self.workflow.kind_of(*source),
-            source: *source,
-            worker: match source {
+        let output = |(number, source): (usize, &Source)| {
+            let worker = match source {
                 Source::Output { node, .. } => self.worker_of(*node),
-                Source::Input(_) | Source::Item => 0,
-            },
+                Source::Input(_) | Source::Item | Source::Constant(_) => 0,
+            };
+            let kind = self.workflow.kind_of(*source);
+            WorkflowOutput::new(format!("o{number}"), kind, *source, worker)
         };
         self.workflow
             .outputs
@@ -178,7 +175,7 @@ impl Planner<'_> {
                 .or_default();
             inputs.extend(node.reads().filter_map(|source| match source {
                 Source::Input(input) => Some(input),
-                Source::Output { .. } | Source::Item => None,
+                Source::Output { .. } | Source::Item | Source::Constant(_) => None,
             }));
         }
         participants
@@ -191,10 +188,9 @@ impl Planner<'_> {
     }
 
     fn node(&self, id: NodeId, node: &Node, executable: u16) -> NodePlan {
-        let input = |(number, source): (usize, &Source)| InputPlan {
-            name: format!("a{number}"),
-            kind: self.workflow.kind_of(*source),
-            source: *source,
+        let input = |(number, source): (usize, &Source)| {
+            let kind = self.workflow.kind_of(*source);
+            InputPlan::new(format!("a{number}"), kind, *source)
         };
         let output = |(number, kind): (usize, &Kind)| Declaration {
             name: format!("r{number}"),
@@ -203,15 +199,19 @@ impl Planner<'_> {
         NodePlan {
             id,
             name: node_name(id),
-            executable,
-            function: format!("f{id}"),
+            work: Work::Function {
+                executable,
+                function: format!("f{id}"),
+                arguments: Vec::new(),
+            },
             foreach: node.foreach,
             inputs: node.inputs.iter().enumerate().map(input).collect(),
             outputs: node.outputs.iter().enumerate().map(output).collect(),
             after: node.after.clone(),
-            retry: node.retry,
+            retry: node.retry.clone(),
             timeout_ms: node.timeout_ms,
             remote_consumers: self.remote_consumers(id),
+            ..NodePlan::default()
         }
     }
 
@@ -266,6 +266,9 @@ impl Planner<'_> {
                 name: node_name(id),
                 worker: self.worker_of(id),
                 outputs: outputs(id),
+                error_output: None,
+                cases: 0,
+                catches: 0,
             })
             .collect()
     }

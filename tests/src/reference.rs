@@ -29,6 +29,7 @@ pub fn interpret(workflow: &Workflow, inputs: &[Datum]) -> Expected {
             Source::Input(input) => inputs[usize::from(input)].clone(),
             Source::Output { node, output } => made[node as usize][usize::from(output)].clone(),
             Source::Item => Datum::One(item.expect("an item outside a foreach").clone()),
+            Source::Constant(_) => panic!("a constant that there is not"),
         };
         let run = |item: Option<(u32, &Vec<u8>)>| -> Vec<Datum> {
             let inputs: Vec<Datum> = node
@@ -76,7 +77,9 @@ pub fn interpret(workflow: &Workflow, inputs: &[Datum]) -> Expected {
         .map(|source| match *source {
             Source::Input(input) => inputs[usize::from(input)].clone(),
             Source::Output { node, output } => made[node as usize][usize::from(output)].clone(),
-            Source::Item => panic!("an item outside a foreach"),
+            Source::Item | Source::Constant(_) => {
+                panic!("an item outside a foreach, or a constant")
+            }
         })
         .collect();
     Expected {

@@ -36,7 +36,7 @@ impl Node {
     pub fn predecessors(&self) -> BTreeSet<NodeId> {
         let data = self.reads().filter_map(|source| match source {
             Source::Output { node, .. } => Some(node),
-            Source::Input(_) | Source::Item => None,
+            Source::Input(_) | Source::Item | Source::Constant(_) => None,
         });
         data.chain(self.after.iter().copied()).collect()
     }
@@ -86,7 +86,7 @@ impl Workflow {
     pub fn kind_of(&self, source: Source) -> Kind {
         match source {
             Source::Input(input) => self.inputs[usize::from(input)],
-            Source::Item => Kind::Bytes,
+            Source::Item | Source::Constant(_) => Kind::Bytes,
             Source::Output { node, output } => {
                 let node = &self.nodes[node as usize];
                 if node.foreach.is_some() {
@@ -212,6 +212,7 @@ impl Workflow {
             retry: Retry {
                 attempts,
                 backoff_ms: random.pick(&[0, 0, 1, 7]),
+                ..Retry::default()
             },
             timeout_ms: timed.then(|| random.between(1, 20) as u32),
             executable: random.below(self.scales.len()) as u16,

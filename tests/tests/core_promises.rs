@@ -632,6 +632,7 @@ fn a_backoff_beyond_all_time_is_long_and_not_short() {
     stubborn.retry = Retry {
         attempts: 1000,
         backoff_ms: u32::MAX,
+        ..Retry::default()
     };
     let mut core = core_of(0);
     core.deploy(plan_of(&workflow(vec![stubborn], vec![1]), 1, &[0], FIRST));

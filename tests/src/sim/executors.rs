@@ -40,7 +40,9 @@ impl Cluster {
             .find(|planned| planned.id == node);
         assert_eq!(
             serves,
-            planned.map(|planned| (asked.deployment, planned.executable))
+            planned
+                .and_then(|planned| planned.work.executable())
+                .map(|executable| (asked.deployment, executable))
         );
         let timed = plan.timeout_ms.is_some();
         assert_eq!(timed, start.deadline_ns.is_some());
