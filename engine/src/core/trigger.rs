@@ -195,7 +195,8 @@ impl Core {
         if reached + undecided + (failed.len() as u32) < node.at_least {
             return self.skip(place, index);
         }
-        if let_in {
+        // Whether it would be skipped without the failures too must not depend on which edge is decided first.
+        if let_in && reached + failed.len() as u32 >= node.at_least {
             let failed = failed
                 .iter()
                 .map(|failure| self.borne_failure(place, *failure));
