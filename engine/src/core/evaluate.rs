@@ -8,7 +8,7 @@ use super::program::LocalNode;
 use super::trigger::Ended;
 use super::{Action, Core, Incoming, Input};
 use crate::plan::{DeploymentId, ErrorClass, NodeId};
-use faasstore::descriptor::NO_ITEM;
+use faasstore::descriptor::{InvocationId, NO_ITEM};
 use std::rc::Rc;
 
 /// Which node of which invocation an answer is for.
@@ -76,6 +76,13 @@ impl Core {
         for index in 0..program.inputs(&program.nodes[node as usize]).len() {
             each(self.located(self.input(invocation, program, node, NO_ITEM, index)));
         }
+    }
+
+    /// The invocation that a ticket is for, while that goes on.
+    #[must_use]
+    pub fn invocation_of(&self, ticket: Ticket) -> Option<InvocationId> {
+        let current = self.is_current(ticket.place, ticket.generation);
+        current.then(|| self.invocations[ticket.place as usize].id)
     }
 
     /// A node has been evaluated.
