@@ -773,6 +773,7 @@ mod tests {
             invocation: 77 << 64,
             deployment: DeploymentId(5),
             node: 3,
+            outcome: Outcome::Well,
             outputs: vec![(
                 0,
                 Body {
