@@ -146,7 +146,7 @@ impl Core {
         let mut refused = Ok(());
         for (output, incoming) in (0..).zip(values) {
             let slot = program.output_slot(node, output);
-            refused = self.put(place, slot, incoming).and(refused);
+            refused = self.keep(place, slot, incoming).and(refused);
         }
         refused
     }
@@ -167,7 +167,7 @@ impl Core {
         self.revision += 1;
         let program = Rc::clone(self.program_of(place));
         let slot = program.details[node as usize].error_slot;
-        if let Err(cause) = self.put(place, slot, text) {
+        if let Err(cause) = self.keep(place, slot, text) {
             let failure = self.payload_failure(program.name(node), &program, cause);
             self.fail(now_ns, place, failure);
             return;
