@@ -45,6 +45,12 @@ impl Core {
         if node.told {
             self.tell_remote(place, index, outcome, program);
         }
+        if let (Outcome::Caught(_), Some(slot)) =
+            (outcome, program.details[index as usize].error_slot)
+            && self.invocations[place as usize].slots[slot as usize].uses == 0
+        {
+            self.clear_slot(place, slot);
+        }
         self.triggered.push((place, generation, index));
     }
 
