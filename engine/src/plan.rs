@@ -53,8 +53,11 @@ pub enum Source {
         /// Which of its outputs.
         output: u16,
     },
-    /// The item of the node's own foreach; with a batch, the list of its items.
-    Item,
+    /// The item of a region: of the node's own, or of one that many levels around it. With a batch, the list of its items.
+    Item {
+        /// Levels outward.
+        up: u8,
+    },
     /// A constant, by its place in [`Plan::constants`].
     Constant(u16),
 }
@@ -368,6 +371,23 @@ pub struct RemoteConsumer {
     pub outputs: Vec<u16>,
 }
 
+/// Nodes that run together for each item of a list (foreach). From outside, their outputs are seen gathered: a list in the
+/// order of the items, once the last of them has ended. From inside, they are those of the same item.
+///
+/// A region begins when its list is there and all that its nodes read or wait for outside of it is decided. Its nodes run on
+/// one worker, and their numbers leave no room for others.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct RegionPlan {
+    /// The region around it, by its place in [`Plan::regions`]: a lower one.
+    pub parent: Option<u16>,
+    /// The list, as it is seen in the region around it.
+    pub list: Source,
+    /// How many items are taken together as one; without, each is taken as it is.
+    pub batch: Option<u32>,
+    /// Most items at once.
+    pub parallelism: Option<u32>,
+}
+
 /// A node that runs on the plan's own worker.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodePlan {
@@ -377,15 +397,11 @@ pub struct NodePlan {
     pub name: String,
     /// What it does.
     pub work: Work,
-    /// The list whose items it runs over, one activation each.
-    pub foreach: Option<Source>,
-    /// How many items each activation of a foreach takes together; without, one, as it is.
-    pub batch: Option<u32>,
-    /// Most activations of a foreach at once.
-    pub parallelism: Option<u32>,
+    /// The region that it is part of, by its place in [`Plan::regions`]; it runs once for each of its items.
+    pub region: Option<u16>,
     /// In the definition's order.
     pub inputs: Vec<InputPlan>,
-    /// In the definition's order; of a foreach node, the kinds of one activation's outputs.
+    /// In the definition's order; of a node in a region, the kinds of one activation's outputs.
     pub outputs: Vec<Declaration>,
     /// Nodes that must have ended first, beside those that data comes from.
     pub after: Vec<NodeId>,
@@ -422,13 +438,11 @@ pub struct FlowEdge {
 }
 
 impl NodePlan {
-    /// What it reads: its foreach's list, then its inputs in their order, alternatives included.
+    /// What it reads: its inputs in their order, alternatives included.
     pub fn reads(&self) -> impl Iterator<Item = Source> + '_ {
-        let inputs = self
-            .inputs
+        self.inputs
             .iter()
-            .flat_map(|input| input.sources.iter().copied());
-        self.foreach.into_iter().chain(inputs)
+            .flat_map(|input| input.sources.iter().copied())
     }
 
     /// Its in-edges that are no gates, each once, by rising node. `error_output` says which output of a node tells what
@@ -440,7 +454,7 @@ impl NodePlan {
                 node,
                 error: error_output(node) == Some(output),
             }),
-            Source::Input(_) | Source::Item | Source::Constant(_) => None,
+            Source::Input(_) | Source::Item { .. } | Source::Constant(_) => None,
         });
         let after = self.after.iter().map(|node| FlowEdge {
             node: *node,
@@ -574,6 +588,8 @@ pub struct Plan {
     pub outputs: Vec<WorkflowOutput>,
     /// Who takes part in every invocation, this worker too if it has nodes.
     pub participants: Vec<Participant>,
+    /// Nodes that run together for each item of a list; those around others come first.
+    pub regions: Vec<RegionPlan>,
     /// The nodes that run here, by rising number.
     pub nodes: Vec<NodePlan>,
     /// Nodes elsewhere whose ends matter here, by rising number.

@@ -13,8 +13,10 @@ use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use std::collections::{HashMap, HashSet};
 
 mod error;
+mod regions;
 mod rules;
 pub use error::PlanError;
+use regions::Regions;
 use rules::{Check, check_name, distinct, fits, in_range, index, rising, unique};
 
 /// Longest name of a workflow, node, port or the like, in bytes.
@@ -63,11 +65,14 @@ impl Plan {
         self.check_executables()?;
         let nodes = self.check_node_list()?;
         let participants = self.check_participants()?;
+        let regions = Regions::check(self)?;
         let scope = Scope {
             plan: self,
             nodes,
+            regions,
             participants,
         };
+        scope.check_regions()?;
         for node in &self.nodes {
             scope.check_node(node)?;
         }
@@ -242,24 +247,13 @@ impl Plan {
 
         let mut producers = HashMap::with_capacity(self.nodes.len() + self.remote_nodes.len());
         for node in &self.nodes {
-            let gives = |kind| {
-                if node.foreach.is_some() {
-                    Kind::List
-                } else {
-                    kind
-                }
-            };
-            let outputs = node
-                .outputs
-                .iter()
-                .map(|output| gives(output.kind))
-                .collect();
+            let outputs = node.outputs.iter().map(|output| output.kind).collect();
             producers.insert(
                 node.id,
                 Producer {
                     worker: self.me,
+                    region: node.region,
                     outputs,
-                    error_output: node.error_output,
                     cases: node.work.cases(),
                     catches: node.catches.len(),
                 },
@@ -270,8 +264,8 @@ impl Plan {
             index(place, "worker", node.worker.into(), self.workers.len())?;
             let producer = Producer {
                 worker: node.worker,
+                region: None,
                 outputs: node.outputs.clone(),
-                error_output: node.error_output,
                 cases: node.cases.into(),
                 catches: node.catches.into(),
             };
@@ -327,8 +321,10 @@ impl Plan {
 /// What a node gives to its consumers.
 struct Producer {
     worker: WorkerIndex,
+    /// The region that it is part of here.
+    region: Option<u16>,
+    /// Of one activation, or, from another worker, as seen here.
     outputs: Vec<Kind>,
-    error_output: Option<u16>,
     cases: usize,
     catches: usize,
 }
@@ -337,6 +333,7 @@ struct Producer {
 struct Scope<'a> {
     plan: &'a Plan,
     nodes: HashMap<NodeId, Producer>,
+    regions: Regions,
     participants: HashSet<WorkerIndex>,
 }
 
@@ -369,9 +366,6 @@ impl Scope<'_> {
             "output",
             node.outputs.iter().map(|output| output.name.as_str()),
         )?;
-        if node.foreach.is_some() && node.outputs.iter().any(|output| output.kind == Kind::List) {
-            return Err(PlanError::Nested { place: place() });
-        }
         distinct(place, "`after` node", &node.after)?;
         for &after in &node.after {
             self.check_producer(place, after, node.id)?;
@@ -432,19 +426,6 @@ impl Scope<'_> {
                 }
             }
         }
-        if node.foreach.is_none() && (node.batch.is_some() || node.parallelism.is_some()) {
-            return wrong("takes items of no list");
-        }
-        if node.foreach.is_some() && node.work.executable().is_none() {
-            return wrong("only functions run over a list");
-        }
-        let counts = [("batch", node.batch), ("parallelism", node.parallelism)];
-        for (what, count) in counts
-            .into_iter()
-            .filter_map(|(what, count)| Some((what, count?)))
-        {
-            in_range(place, what, count.into(), 1, ITEMS_MAX.into())?;
-        }
         Ok(())
     }
 
@@ -470,9 +451,6 @@ impl Scope<'_> {
         }
         let catches = node.catches.len() as u64;
         in_range(place, "number of catches", catches, 0, CASES_MAX)?;
-        if !node.catches.is_empty() && node.foreach.is_some() {
-            return wrong("failures of items cannot be caught");
-        }
         if let Some(output) = node.error_output {
             let last = node.outputs.last().map(|output| output.kind);
             if usize::from(output) + 1 != node.outputs.len() || last != Some(Kind::Value) {
@@ -491,21 +469,29 @@ impl Scope<'_> {
         distinct(place, "gate", &node.gates)?;
         for gate in &node.gates {
             let producer = self.check_producer(place, gate.node(), node.id)?;
+            if !self.regions.holds(producer.region, node.region) {
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason: "stands behind a gate of a region that it is not part of",
+                });
+            }
             match *gate {
                 Gate::Case { case, .. } => index(place, "case", case.into(), producer.cases)?,
                 Gate::Catch { catch, .. } => index(place, "catch", catch.into(), producer.catches)?,
             }
         }
         if let Join::AtLeast(edges) = node.join {
-            let error = |id: NodeId| self.nodes.get(&id).and_then(|node| node.error_output);
+            let local = self
+                .plan
+                .nodes
+                .iter()
+                .map(|node| (node.id, node.error_output));
+            let remote = self.plan.remote_nodes.iter();
+            let remote = remote.map(|node| (node.id, node.error_output));
+            let errors: HashMap<NodeId, Option<u16>> = local.chain(remote).collect();
+            let error = |id: NodeId| errors.get(&id).copied().flatten();
             let flow = node.flow_edges(error).len() as u64;
             in_range(place, "join", edges.into(), 1, flow)?;
-            if node.foreach.is_some() {
-                return Err(PlanError::Rule {
-                    place: place(),
-                    reason: "a join of some starts without its list",
-                });
-            }
         }
         Ok(())
     }
@@ -517,13 +503,6 @@ impl Scope<'_> {
             "input",
             node.inputs.iter().map(|input| input.name.as_str()),
         )?;
-        if let Some(list) = node.foreach {
-            let place = || format!("foreach of node {:?}", node.name);
-            match self.kind_of(place, list, Some(node.id))? {
-                None => return Err(PlanError::Item { place: place() }),
-                Some(gives) => fits(place, Kind::List, gives)?,
-            }
-        }
         for input in &node.inputs {
             let place = || format!("node {:?}, input {:?}", node.name, input.name);
             if input.sources.is_empty() {
@@ -534,20 +513,10 @@ impl Scope<'_> {
                 });
             }
             for &source in &input.sources {
-                match (
-                    self.kind_of(place, source, Some(node.id))?,
-                    node.foreach,
-                    node.batch,
-                ) {
-                    (Some(gives), ..) => fits(place, input.kind, gives)?,
-                    (None, None, _) => return Err(PlanError::Item { place: place() }),
-                    (None, Some(_), Some(_)) => fits(place, input.kind, Kind::List)?,
-                    // An item's bytes may be a value's: only the list's producer knows.
-                    (None, Some(_), None) if input.kind == Kind::List => {
-                        fits(place, input.kind, Kind::Bytes)?
-                    }
-                    (None, Some(_), None) => {}
-                }
+                // What an item is only the list's producer knows, but it is no list.
+                let gives = self.kind_of(place, source, Some(node))?;
+                let gives = gives.or((input.kind == Kind::List).then_some(Kind::Bytes));
+                gives.map_or(Ok(()), |gives| fits(place, input.kind, gives))?;
             }
             self.check_presence(place, input)?;
         }
@@ -556,7 +525,10 @@ impl Scope<'_> {
             .participants
             .iter()
             .find(|part| part.worker == self.plan.me);
-        for source in node.reads() {
+        let list = node
+            .region
+            .map(|region| self.plan.regions[usize::from(region)].list);
+        for source in node.reads().chain(list) {
             if let Source::Input(input) = source
                 && !mine.is_some_and(|part| part.inputs.contains(&input))
             {
@@ -577,7 +549,7 @@ impl Scope<'_> {
                 let given = &self.plan.inputs[usize::from(number)];
                 given.optional && given.default.is_none()
             }
-            Source::Output { .. } | Source::Item | Source::Constant(_) => false,
+            Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => false,
         };
         if !input.optional && input.sources.iter().all(may_lack) {
             let reason = "is needed, but a client may leave out what it comes from";
@@ -671,7 +643,7 @@ impl Scope<'_> {
     ) -> Check {
         index(place, "worker", from.worker.into(), self.plan.workers.len())?;
         match from.source {
-            Source::Item => Err(PlanError::Item { place: place() }),
+            Source::Item { .. } => Err(PlanError::Item { place: place() }),
             Source::Input(_) | Source::Constant(_) => {
                 match self.kind_of(place, from.source, None)? {
                     Some(gives) => fits(place, kind, gives),
@@ -707,10 +679,29 @@ impl Scope<'_> {
         &self,
         place: impl Fn() -> String + Copy,
         source: Source,
-        consumer: Option<NodeId>,
+        consumer: Option<&NodePlan>,
+    ) -> Result<Option<Kind>, PlanError> {
+        // A workflow output comes after every node.
+        let before = consumer.map_or(NodeId::MAX, |node| node.id);
+        self.kind_in(place, source, consumer.and_then(|node| node.region), before)
+    }
+
+    /// The kind that a source gives in a region, to what has this number.
+    fn kind_in(
+        &self,
+        place: impl Fn() -> String + Copy,
+        source: Source,
+        region: Option<u16>,
+        before: NodeId,
     ) -> Result<Option<Kind>, PlanError> {
         match source {
-            Source::Item => Ok(None),
+            Source::Item { up } => match self.regions.outward(region, up) {
+                None => Err(PlanError::Item { place: place() }),
+                Some(region) => {
+                    let batch = self.plan.regions[usize::from(region)].batch;
+                    Ok(batch.map(|_| Kind::List))
+                }
+            },
             Source::Constant(constant) => {
                 index(
                     place,
@@ -730,10 +721,19 @@ impl Scope<'_> {
                 Ok(Some(self.plan.inputs[usize::from(input)].kind))
             }
             Source::Output { node, output } => {
-                // A workflow output comes after every node.
-                let producer = self.check_producer(place, node, consumer.unwrap_or(NodeId::MAX))?;
+                let producer = self.check_producer(place, node, before)?;
                 index(place, "output", output.into(), producer.outputs.len())?;
-                Ok(Some(producer.outputs[usize::from(output)]))
+                let kind = producer.outputs[usize::from(output)];
+                if self.regions.holds(producer.region, region) {
+                    return Ok(Some(kind));
+                }
+                let direct = self
+                    .regions
+                    .holds(self.regions.around(producer.region), region);
+                if kind == Kind::List || !direct {
+                    return Err(PlanError::Nested { place: place() });
+                }
+                Ok(Some(Kind::List))
             }
         }
     }

@@ -268,7 +268,7 @@ impl Core {
                     let deployment = self.invocations[place as usize].deployment;
                     Some(self.constant(deployment, constant))
                 }
-                Source::Output { .. } | Source::Item => None,
+                Source::Output { .. } | Source::Item { .. } => None,
             };
             let Some(value) = value else {
                 continue;
@@ -297,16 +297,21 @@ impl Core {
         program: &Program,
         phase: Phase,
     ) -> Place {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.invocations.push(Invocation::new());
-            (self.invocations.len() - 1) as Place
-        });
-        self.invocations[place as usize].start(id, index, program, phase);
+        let place = self.take_place();
+        self.invocations[place as usize].start(place, id, index, program, phase);
         self.deployment_mut(index).instances += 1;
         if !program.others.is_empty() || !self.is_mine(id) {
             self.place_by_id.insert(id, place);
         }
         place
+    }
+
+    /// A place that is free.
+    pub(super) fn take_place(&mut self) -> Place {
+        self.free.pop().unwrap_or_else(|| {
+            self.invocations.push(Invocation::new());
+            (self.invocations.len() - 1) as Place
+        })
     }
 
     pub(super) fn send(

@@ -40,7 +40,8 @@ impl Core {
     fn outputs_here(&mut self, place: Place, program: &Program) -> Vec<(u16, Outgoing)> {
         let mut here = Vec::with_capacity(program.outputs_here.len());
         for from in &program.outputs_here {
-            let value = self.invocations[place as usize].slots[from.slot as usize].value;
+            let slot = self.invocations[place as usize].slot(from.slot);
+            let value = slot.map_or(Value::Unset, |slot| slot.value);
             if !matches!(value, Value::Unset) {
                 here.push((from.candidate, self.hold_value(value)));
             }
@@ -131,6 +132,7 @@ impl Core {
 
     /// An invocation cannot go on: tell whom it concerns, and end it.
     pub(super) fn fail(&mut self, now_ns: u64, place: Place, failure: Failure) {
+        let place = self.invocations[place as usize].root;
         let program = Rc::clone(self.program_of(place));
         let invocation = &mut self.invocations[place as usize];
         if invocation.phase == Phase::Pending {
@@ -184,6 +186,10 @@ impl Core {
             return;
         }
         invocation.phase = Phase::Over;
+        for item in self.items_within(place) {
+            self.invocations[item as usize].phase = Phase::Over;
+        }
+        let invocation = &self.invocations[place as usize];
         if invocation.running > 0 {
             let (due_ns, generation) = (now_ns + self.config.grace_ns, invocation.generation);
             for index in 0..self.executors.len() as u32 {
@@ -210,21 +216,29 @@ impl Core {
         }
     }
 
-    /// Lets go of everything that the invocation holds.
-    pub(super) fn free(&mut self, place: Place) {
-        for slot in 0..self.invocations[place as usize].slots.len() as u32 {
+    /// Lets go of what lives in a place.
+    pub(super) fn clear_place(&mut self, place: Place) {
+        for slot in self.invocations[place as usize].slots() {
             self.clear_slot(place, slot);
         }
-        for node in 0..self.invocations[place as usize].nodes.len() {
-            let state = &mut self.invocations[place as usize].nodes[node];
+        for node in self.invocations[place as usize].nodes() {
+            let state = self.invocations[place as usize].node_mut(node);
             let extra = self.extras.take(state);
-            if let Some(fan) = extra.and_then(|extra| extra.fan) {
-                fan.gathered
+            if let Some(run) = extra.and_then(|extra| extra.run) {
+                run.gathered
                     .into_iter()
                     .flatten()
                     .for_each(|list| self.close_list(list));
             }
         }
+    }
+
+    /// Lets go of everything that the invocation holds.
+    pub(super) fn free(&mut self, place: Place) {
+        for item in self.items_within(place) {
+            self.free_item(item);
+        }
+        self.clear_place(place);
         let invocation = &mut self.invocations[place as usize];
         if invocation.timing.take().is_some() {
             self.timed -= 1;

@@ -8,7 +8,7 @@ use super::program::LocalNode;
 use super::trigger::Ended;
 use super::{Action, Core, Incoming, Input};
 use crate::plan::{DeploymentId, ErrorClass, NodeId};
-use faasstore::descriptor::{InvocationId, NO_ITEM};
+use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
 
 /// Which node of which invocation an answer is for.
@@ -71,10 +71,9 @@ impl Core {
         if !self.is_current(place, generation) {
             return;
         }
-        let invocation = &self.invocations[place as usize];
         let program = self.program_of(place);
         for index in 0..program.inputs(&program.nodes[node as usize]).len() {
-            each(self.located(self.input(invocation, program, node, NO_ITEM, index)));
+            each(self.located(self.input(place, program, node, index)));
         }
     }
 
@@ -101,7 +100,8 @@ impl Core {
             return;
         }
         self.revision += 1;
-        if let Some(timing) = self.invocations[place as usize].timing.as_mut() {
+        let root = self.invocations[place as usize].root;
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
             timing.nodes[node as usize].started(now_ns);
             timing.nodes[node as usize].ended(now_ns, now_ns);
         }

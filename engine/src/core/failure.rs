@@ -45,27 +45,26 @@ impl Core {
         let Running {
             place,
             node,
-            item,
             attempt,
             ..
         } = running;
-        let invocation = &mut self.invocations[place as usize];
+        let (root, item) = {
+            let invocation = &self.invocations[place as usize];
+            (invocation.root, invocation.item)
+        };
+        let invocation = &mut self.invocations[root as usize];
         invocation.running -= 1;
         if let Some(timing) = invocation.timing.as_mut() {
             timing.nodes[node as usize].failures += 1;
         }
         if invocation.phase == Phase::Over {
             self.counters.late_dropped += 1;
-            self.free_if_over(now_ns, place);
+            self.free_if_over(now_ns, root);
             return;
         }
-        let (generation, id) = (invocation.generation, invocation.id);
+        let id = invocation.id;
+        let generation = self.invocations[place as usize].generation;
         let program = Rc::clone(self.program_of(place));
-        if self.fan_has_failed(place, node) {
-            self.counters.late_dropped += 1;
-            self.item_ended(now_ns, place, node, NO_MAKER, &program);
-            return;
-        }
         let retry = &program.details[node as usize].retry;
         if attempt >= retry.attempts || !ErrorMatch::any(&retry.on, class, &cause) {
             let failure = NodeFailure {
@@ -80,7 +79,7 @@ impl Core {
         let wait_ns = wait_ns(retry, attempt, id, node, item);
         let attempt = attempt + 1;
         if wait_ns == 0 {
-            self.dispatch(now_ns, place, node, item, attempt, NO_MAKER);
+            self.dispatch(now_ns, place, node, attempt, NO_MAKER);
             return;
         }
         self.set_timer(
@@ -89,13 +88,12 @@ impl Core {
                 place,
                 generation,
                 node,
-                item,
                 attempt,
             },
         );
     }
 
-    /// A node has failed for good, or an item of it.
+    /// A node has failed for good: who takes that?
     pub(super) fn node_failed(
         &mut self,
         now_ns: u64,
@@ -106,23 +104,6 @@ impl Core {
         if self.invocations[place as usize].phase != Phase::Running {
             return;
         }
-        let details = &self.program_of(place).details[node as usize];
-        let lives_on = details.tolerated || !details.catches.is_empty();
-        if lives_on && self.fan(place, node).is_some() {
-            self.fail_fan(now_ns, place, node, failure);
-        } else {
-            self.settle_failure(now_ns, place, node, failure);
-        }
-    }
-
-    /// Nothing of a node runs any more, and it has failed: who takes that?
-    pub(super) fn settle_failure(
-        &mut self,
-        now_ns: u64,
-        place: Place,
-        node: LocalNode,
-        failure: NodeFailure,
-    ) {
         let program = Rc::clone(self.program_of(place));
         let details = &program.details[node as usize];
         let NodeFailure {
@@ -156,7 +137,9 @@ impl Core {
             }
             Outcome::Caught(catch)
         } else if details.tolerated {
-            self.bear(place, details.name.clone(), cause)
+            let outcome = self.bear(place, details.name.clone(), cause);
+            self.bear_outside(place, node, outcome);
+            outcome
         } else {
             let failure = Failure::Node {
                 node: details.name.clone(),
@@ -178,14 +161,33 @@ impl Core {
 impl Core {
     /// A node has failed, here or elsewhere, and the invocation goes on.
     pub(super) fn bear(&mut self, place: Place, node: String, cause: String) -> Outcome {
-        let failures = self.borne_failures.entry(place).or_default();
+        let root = self.invocations[place as usize].root;
+        let failures = self.borne_failures.entry(root).or_default();
         failures.push((node, cause));
         Outcome::Failed((failures.len() - 1) as u32)
     }
 
+    /// A failure of one item is one of the node for those outside of its region.
+    fn bear_outside(&mut self, place: Place, node: LocalNode, outcome: Outcome) {
+        let (parent, scope) = {
+            let invocation = &self.invocations[place as usize];
+            (invocation.parent, invocation.scope)
+        };
+        let program = Rc::clone(self.program_of(place));
+        let region = program.scopes[usize::from(scope)].node;
+        if scope > 0
+            && let Outcome::Failed(failure) = outcome
+            && let Some(run) = self.region_run(parent, region)
+            && run.failed.iter().all(|(failed, _)| *failed != node)
+        {
+            run.failed.push((node, failure));
+        }
+    }
+
     /// Which node failed, and why.
     pub(super) fn borne_failure(&self, place: Place, failure: u32) -> (String, String) {
-        let failures = self.borne_failures.get(&place);
+        let root = self.invocations[place as usize].root;
+        let failures = self.borne_failures.get(&root);
         let failure = failures.and_then(|failures| failures.get(failure as usize));
         failure.cloned().unwrap_or_default()
     }

@@ -2,12 +2,11 @@
 
 use super::invocation::{Phase, Place};
 use super::outcome::Outcome;
-use super::pool::{ExecutorId, Ready, Running, Waiting};
+use super::pool::{ExecutorId, Running, Waiting};
 use super::program::{LocalNode, Program, SlotIndex};
 use super::trigger::Ended;
 use super::{Action, CompletionError, Core, Output, Start};
 use crate::plan::ErrorClass;
-use faasstore::descriptor::NO_ITEM;
 use std::rc::Rc;
 
 impl Core {
@@ -34,38 +33,28 @@ impl Core {
             executor.running = None;
         }
         self.counters.activations += 1;
-        let invocation = &mut self.invocations[running.place as usize];
+        let root = self.invocations[running.place as usize].root;
+        let invocation = &mut self.invocations[root as usize];
         invocation.running -= 1;
         if invocation.phase == Phase::Over {
             self.counters.late_dropped += 1;
             self.drop_outputs(outputs);
             self.executor_idle(now_ns, id);
-            self.free_if_over(now_ns, running.place);
+            self.free_if_over(now_ns, root);
             return Ok(());
         }
         if let Some(timing) = invocation.timing.as_mut() {
             timing.nodes[running.node as usize].ended(running.started_ns, now_ns);
         }
-        if running.item == NO_ITEM {
-            self.store_outputs(running, &program, outputs, id);
-            self.take_in_hand(now_ns, id);
-            let ended = Ended {
-                place: running.place,
-                node: running.node,
-                maker: id.0,
-                outcome: Outcome::Well,
-            };
-            self.node_ended(now_ns, ended, &program);
-        } else {
-            if self.fan_has_failed(running.place, running.node) {
-                self.counters.late_dropped += 1;
-                self.drop_outputs(outputs);
-            } else {
-                self.store_item(running, node, outputs);
-            }
-            self.take_in_hand(now_ns, id);
-            self.item_ended(now_ns, running.place, running.node, id.0, &program);
-        }
+        self.store_outputs(running, &program, outputs, id);
+        self.take_in_hand(now_ns, id);
+        let ended = Ended {
+            place: running.place,
+            node: running.node,
+            maker: id.0,
+            outcome: Outcome::Well,
+        };
+        self.node_ended(now_ns, ended, &program);
         self.drain_ended(now_ns);
         self.lay_down(now_ns);
         Ok(())
@@ -110,7 +99,6 @@ impl Core {
         now_ns: u64,
         place: Place,
         node: LocalNode,
-        item: u32,
         attempt: u32,
         maker: u32,
     ) {
@@ -118,22 +106,19 @@ impl Core {
         let (index, generation) = (invocation.deployment, invocation.generation);
         let pool_index = self.program(index).nodes[node as usize].pool;
         if let Some(executor) = self.take_hand(index, pool_index) {
-            self.start(now_ns, executor, place, node, item, attempt);
+            self.start(now_ns, executor, place, node, attempt);
             return;
         }
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
         if let Some(executor) = pool.take_idle(maker) {
-            self.start(now_ns, executor, place, node, item, attempt);
+            self.start(now_ns, executor, place, node, attempt);
             return;
         }
         pool.waiting.push_back(Waiting {
             place,
             generation,
-            ready: Ready::Activation {
-                node,
-                item,
-                attempt,
-            },
+            node,
+            attempt,
         });
         self.want_executor(index, pool_index);
     }
@@ -145,10 +130,13 @@ impl Core {
         id: ExecutorId,
         place: Place,
         node: LocalNode,
-        item: u32,
         attempt: u32,
     ) {
-        let invocation = &mut self.invocations[place as usize];
+        let (root, item) = {
+            let invocation = &self.invocations[place as usize];
+            (invocation.root, invocation.item)
+        };
+        let invocation = &mut self.invocations[root as usize];
         invocation.running += 1;
         if let Some(timing) = invocation.timing.as_mut() {
             timing.nodes[node as usize].started(now_ns);
@@ -164,7 +152,6 @@ impl Core {
             Running {
                 place,
                 node,
-                item,
                 attempt,
                 started_ns: now_ns,
             },
@@ -184,22 +171,23 @@ impl Core {
         }));
     }
 
-    /// Does what is left of nodes whose successors have been triggered.
-    pub(super) fn settle_triggered(&mut self) {
+    /// Does what is left of nodes whose successors have been triggered. Items of regions end here, and others begin.
+    pub(super) fn settle_triggered(&mut self, now_ns: u64) {
         while let Some((place, generation, node)) = self.triggered.pop() {
             if self.is_current(place, generation) {
-                self.settle_node(place, node);
+                self.settle_node(now_ns, place, node);
+                self.drain_ended(now_ns);
             }
         }
     }
 
     /// A node has ended and its successors know: let go of what it read.
-    fn settle_node(&mut self, place: Place, index: LocalNode) {
+    fn settle_node(&mut self, now_ns: u64, place: Place, index: LocalNode) {
         let program = Rc::clone(self.program_of(place));
         let node = &program.nodes[index as usize];
         for output in program.outputs(node) {
             if let Some(slot) = output.slot
-                && self.invocations[place as usize].slots[slot as usize].uses == 0
+                && self.invocations[place as usize].slot_mut(slot).uses == 0
             {
                 self.clear_slot(place, slot);
             }
@@ -207,15 +195,20 @@ impl Core {
         program.each_slot_read(node, |slot| self.slot_read(place, slot));
         let invocation = &mut self.invocations[place as usize];
         invocation.nodes_left -= 1;
-        if invocation.nodes_left == 0 {
+        if invocation.nodes_left > 0 {
+            return;
+        }
+        if invocation.scope == 0 {
             self.part_ended(place);
+        } else {
+            self.item_ended(now_ns, place);
         }
     }
 
     /// A slot is owed one read less.
     #[inline]
     fn slot_read(&mut self, place: Place, slot: SlotIndex) {
-        let state = &mut self.invocations[place as usize].slots[slot as usize];
+        let state = self.invocations[place as usize].slot_mut(slot);
         debug_assert!(state.uses > 0, "a slot owes its readers one read each");
         state.uses -= 1;
         if state.uses == 0 {

@@ -8,10 +8,10 @@
 
 use super::invocation::{Invocation, Phase, Read};
 use super::outcome::When;
-use super::pool::{Executor, ExecutorId, Ready, Running};
+use super::pool::{Executor, ExecutorId, Running};
 use super::program::{InputFrom, LocalNode, OutputPlan, Program};
 use super::{Core, Start};
-use faasstore::descriptor::{NO_ITEM, PayloadRef};
+use faasstore::descriptor::PayloadRef;
 
 /// An input of a foreseen activation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,38 +83,22 @@ impl Core {
             activation: executor.activation.wrapping_add(1),
             place: running.place,
             node: running.node,
-            item: NO_ITEM,
+            item: invocation.item,
             attempt: 1,
             deadline_ns: None,
         };
         if let Some(waiting) = pool.waiting.front() {
             // What waits for this executor comes before what its end makes ready.
-            if !self.is_wanted(waiting) {
+            if !self.is_current(waiting.place, waiting.generation) {
                 return None;
             }
             start.place = waiting.place;
-            match waiting.ready {
-                Ready::Activation {
-                    node,
-                    item,
-                    attempt,
-                } => {
-                    (start.node, start.item, start.attempt) = (node, item, attempt);
-                }
-                Ready::Fan { node } => {
-                    let bounded = self.fan(waiting.place, node)?.begun_max != u32::MAX;
-                    // Whether another may begin then depends on which of them end.
-                    let item = self.next_item(waiting.place, node).filter(|_| !bounded)?;
-                    (start.node, start.item) = (node, item);
-                }
-            }
+            (start.node, start.attempt) = (waiting.node, waiting.attempt);
             let invocation = &self.invocations[start.place as usize];
+            start.item = invocation.item;
             let program = self.program(invocation.deployment);
-            self.foreseen_inputs(invocation, program, &start, &[], &mut each)?;
+            self.foreseen_inputs(program, &start, &[], &mut each)?;
         } else {
-            if running.item != NO_ITEM {
-                return None;
-            }
             start.node = next_ready(invocation, program, running.node)?;
             let successor = &program.nodes[start.node as usize];
             if successor.pool != executor.pool {
@@ -123,13 +107,7 @@ impl Core {
                 let other = self.executors[start.executor.0 as usize].as_ref()?;
                 start.activation = other.activation.wrapping_add(1);
             }
-            self.foreseen_inputs(
-                invocation,
-                program,
-                &start,
-                program.outputs(node),
-                &mut each,
-            )?;
+            self.foreseen_inputs(program, &start, program.outputs(node), &mut each)?;
         }
         Some(start)
     }
@@ -138,7 +116,6 @@ impl Core {
     /// has a timeout.
     fn foreseen_inputs(
         &self,
-        invocation: &Invocation,
         program: &Program,
         start: &Start,
         awaited: &[OutputPlan],
@@ -155,7 +132,7 @@ impl Core {
                 each(ForeseenInput::Output(u8::try_from(output).ok()?));
                 continue;
             }
-            match self.input(invocation, program, start.node, start.item, index) {
+            match self.input(start.place, program, start.node, index) {
                 Read::Absent => each(ForeseenInput::Known(PayloadRef::ABSENT)),
                 Read::One(payload) => each(ForeseenInput::Known(self.leases.locate(payload))),
                 Read::List(_) => return None,
@@ -171,7 +148,7 @@ fn next_ready(invocation: &Invocation, program: &Program, node: LocalNode) -> Op
     let successors = program.successors(&program.nodes[node as usize]);
     for edge in successors {
         let (state, node) = (
-            &invocation.nodes[edge.node as usize],
+            invocation.node(edge.node),
             &program.nodes[edge.node as usize],
         );
         if state.waiting == 1 || node.at_least > 0 {

@@ -1,11 +1,10 @@
 //! What a worker keeps of one invocation in flight: counters of undecided in-edges, and the payloads still needed.
 
-use super::failure::NodeFailure;
 use super::lease::{Leases, Payload};
-use super::program::{InputFrom, Program};
+use super::program::{InputFrom, LocalNode, Program, Scope, SlotIndex};
 use super::report::Timing;
 use super::{ClientId, Outgoing};
-use faasstore::descriptor::{InvocationId, PayloadRef};
+use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 
 /// Place of an invocation in the core's table.
 pub(crate) type Place = u32;
@@ -96,26 +95,33 @@ pub(crate) struct Slot {
 /// No local executor wrote it.
 pub(crate) const NO_MAKER: u32 = u32::MAX;
 
-/// A foreach node while its items run.
+/// A region while its items run.
 #[derive(Debug)]
-pub(crate) struct Fan {
+pub(crate) struct RegionRun {
     pub(crate) items: u32,
-    /// The next item to start.
+    /// The next item to begin.
     pub(crate) next: u32,
-    /// Items that have not ended well yet.
+    /// Items that have not ended.
     pub(crate) left: u32,
-    /// Items that have begun and not ended, those that wait for another attempt included.
-    pub(crate) begun: u32,
-    /// Most of these.
-    pub(crate) begun_max: u32,
-    /// Items of the list that make one of these; 0: one, as it is.
-    pub(crate) batch: u32,
-    /// Whether it waits for an executor in its pool's queue.
-    pub(crate) queued: bool,
-    /// Why the node has failed, while some of its items still run.
-    pub(crate) failed: Option<NodeFailure>,
-    /// One gathered list for each output that somebody reads.
+    /// Where the items that have begun and not ended live.
+    pub(crate) open: Vec<Place>,
+    /// One gathered list for each output that somebody outside reads, in the order of [`Scope::gathers`].
     pub(crate) gathered: Vec<Option<ListId>>,
+    /// What an item begins with.
+    pub(crate) start: ItemStart,
+    /// Nodes of which an item has failed, which those outside who wait for them bear, and which failure.
+    pub(crate) failed: Vec<(LocalNode, u32)>,
+}
+
+/// What an item of a region begins with: what is decided outside of it is the same for all.
+#[derive(Debug, Default)]
+pub(crate) struct ItemStart {
+    pub(crate) nodes: Vec<NodeState>,
+    pub(crate) slots: Vec<Slot>,
+    /// Nodes that run or may run, as opposed to those that are skipped in every item.
+    pub(crate) nodes_left: u32,
+    /// Of these, the ones that wait for nothing of the same item.
+    pub(crate) roots: Vec<LocalNode>,
 }
 
 /// How far a node is.
@@ -130,14 +136,17 @@ pub(crate) enum Stage {
 /// What only some nodes keep, and only while they run.
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
-    pub(crate) fan: Option<Fan>,
+    /// Of a region, which of the edges that lead into it are live: to which node, and whether it is a gate.
+    pub(crate) live: Vec<(LocalNode, bool)>,
+    /// Of a region, what runs of it.
+    pub(crate) run: Option<RegionRun>,
     /// Of a join of some, where its inputs come from: what was there when it started.
     pub(crate) taken: Option<Box<[InputFrom]>>,
     /// Of a join of some, the edges that failures have made dead, by their places among the invocation's failures.
     pub(crate) failed: Vec<u32>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NodeState {
     /// In-edges that are not decided yet.
     pub(crate) waiting: u32,
@@ -210,12 +219,22 @@ pub(crate) struct Invocation {
     pub(crate) deployment: u32,
     /// Counts the invocations that lived in this place, so that what waits in a queue knows its own.
     pub(crate) generation: u32,
-    pub(crate) nodes_left: u32,
-    /// Activations that executors hold.
-    pub(crate) running: u32,
+    /// Which part of its program: the nodes outside of all regions, or an item of a region.
+    pub(crate) scope: u16,
     pub(crate) phase: Phase,
-    pub(crate) nodes: Vec<NodeState>,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) nodes_left: u32,
+    /// Activations that executors hold, those of all of its items included. Counted at the root.
+    pub(crate) running: u32,
+    /// The invocation as a whole: its own place, but for an item.
+    pub(crate) root: Place,
+    /// Of an item, where what is around it lives.
+    pub(crate) parent: Place,
+    /// Its number, or [`NO_ITEM`](faasstore::descriptor::NO_ITEM).
+    pub(crate) item: u32,
+    first_node: LocalNode,
+    first_slot: SlotIndex,
+    nodes: Vec<NodeState>,
+    slots: Vec<Slot>,
     /// By remote node that matters here: whether it is known to have ended.
     pub(crate) remote_ended: Vec<bool>,
     pub(crate) entry: Option<Box<Entry>>,
@@ -239,9 +258,15 @@ impl Invocation {
             id: InvocationId(0),
             deployment: 0,
             generation: 0,
+            scope: 0,
+            phase: Phase::Free,
             nodes_left: 0,
             running: 0,
-            phase: Phase::Free,
+            root: 0,
+            parent: 0,
+            item: NO_ITEM,
+            first_node: 0,
+            first_slot: 0,
             nodes: Vec::new(),
             slots: Vec::new(),
             remote_ended: Vec::new(),
@@ -253,36 +278,118 @@ impl Invocation {
     /// Takes a free place over for a new invocation. Allocates only when the place never held one as large.
     pub(crate) fn start(
         &mut self,
+        place: Place,
         id: InvocationId,
         deployment: u32,
         program: &Program,
         phase: Phase,
     ) {
         debug_assert_eq!(self.phase, Phase::Free);
+        let scope = &program.scopes[0];
         self.id = id;
         self.deployment = deployment;
-        self.nodes_left = program.nodes.len() as u32;
-        self.running = 0;
+        self.scope = 0;
         self.phase = phase;
+        self.nodes_left = scope.nodes.len() as u32;
+        self.running = 0;
+        (self.root, self.parent, self.item) = (place, place, NO_ITEM);
+        (self.first_node, self.first_slot) = (scope.nodes.start, scope.slots.start);
         self.nodes.clear();
-        self.nodes.extend(program.nodes.iter().map(|n| NodeState {
-            waiting: n.edges(),
-            live: 0,
-            gates_left: n.gates,
-            gate_live: false,
-            stage: Stage::Waiting,
-            extra: NO_EXTRA,
-        }));
+        self.nodes.extend(
+            scope
+                .nodes
+                .clone()
+                .map(|node| NodeState::new(program, node)),
+        );
         self.slots.clear();
-        self.slots.extend(program.slots.iter().map(|s| Slot {
-            value: Value::Unset,
-            uses: s.uses,
-            maker: NO_MAKER,
-        }));
+        self.slots
+            .extend(scope.slots.clone().map(|slot| Slot::new(program, slot)));
         self.remote_ended.clear();
         self.remote_ended.resize(program.remote.len(), false);
         self.entry = None;
         self.timing = None;
+    }
+
+    /// Takes a free place over for an item of a region of another one.
+    pub(crate) fn start_item(
+        &mut self,
+        around: &Self,
+        parent: Place,
+        (index, scope): (u16, &Scope),
+        item: u32,
+        start: &ItemStart,
+    ) {
+        debug_assert_eq!(self.phase, Phase::Free);
+        self.id = around.id;
+        self.deployment = around.deployment;
+        self.scope = index;
+        self.phase = Phase::Running;
+        self.nodes_left = start.nodes_left;
+        self.running = 0;
+        (self.root, self.parent, self.item) = (around.root, parent, item);
+        (self.first_node, self.first_slot) = (scope.nodes.start, scope.slots.start);
+        self.nodes.clone_from(&start.nodes);
+        self.slots.clone_from(&start.slots);
+        self.remote_ended.clear();
+        self.entry = None;
+        self.timing = None;
+    }
+
+    /// What is kept of a node of its scope.
+    #[inline]
+    pub(crate) fn node(&self, node: LocalNode) -> &NodeState {
+        &self.nodes[(node - self.first_node) as usize]
+    }
+
+    #[inline]
+    pub(crate) fn node_mut(&mut self, node: LocalNode) -> &mut NodeState {
+        &mut self.nodes[(node - self.first_node) as usize]
+    }
+
+    /// The nodes of its scope.
+    pub(crate) fn nodes(&self) -> std::ops::Range<LocalNode> {
+        self.first_node..self.first_node + self.nodes.len() as u32
+    }
+
+    /// A slot of its scope; none if the slot is one of what is around it.
+    #[inline]
+    pub(crate) fn slot(&self, slot: SlotIndex) -> Option<&Slot> {
+        self.slots.get(slot.wrapping_sub(self.first_slot) as usize)
+    }
+
+    #[inline]
+    pub(crate) fn slot_mut(&mut self, slot: SlotIndex) -> &mut Slot {
+        &mut self.slots[(slot - self.first_slot) as usize]
+    }
+
+    /// The slots of its scope.
+    pub(crate) fn slots(&self) -> std::ops::Range<SlotIndex> {
+        self.first_slot..self.first_slot + self.slots.len() as u32
+    }
+}
+
+impl NodeState {
+    /// Of a node of which nothing is decided.
+    pub(crate) fn new(program: &Program, node: LocalNode) -> Self {
+        let node = &program.nodes[node as usize];
+        Self {
+            waiting: node.edges(),
+            live: 0,
+            gates_left: node.gates,
+            gate_live: false,
+            stage: Stage::Waiting,
+            extra: NO_EXTRA,
+        }
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(program: &Program, slot: SlotIndex) -> Self {
+        Self {
+            value: Value::Unset,
+            uses: program.slots[slot as usize].uses,
+            maker: NO_MAKER,
+        }
     }
 }
 

@@ -20,17 +20,37 @@ impl LeaseId {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Payload {
     lease: LeaseId,
+    presence: Presence,
     offset: u64,
     length: u64,
+}
+
+/// Whether a payload is there at all. What it takes in memory is what else a slot says in the same place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Presence {
+    There,
+    Absent,
 }
 
 impl Payload {
     /// A payload of no bytes.
     pub const EMPTY: Self = Self {
         lease: LeaseId::NONE,
+        presence: Presence::There,
         offset: 0,
         length: 0,
     };
+    /// The place in a list of an item that is not there.
+    pub const ABSENT: Self = Self {
+        presence: Presence::Absent,
+        ..Self::EMPTY
+    };
+
+    /// Whether it is not there.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.presence == Presence::Absent
+    }
 
     /// Bytes.
     #[must_use]
@@ -41,16 +61,16 @@ impl Payload {
     /// A part of this payload, or none if it reaches beyond. The part is one more view: hold it.
     #[must_use]
     pub fn part(&self, offset: u64, length: u64) -> Option<Self> {
-        if offset.checked_add(length)? > self.length {
+        if self.is_absent() || offset.checked_add(length)? > self.length {
             return None;
         }
         if length == 0 {
             return Some(Self::EMPTY);
         }
         Some(Self {
-            lease: self.lease,
             offset: self.offset + offset,
             length,
+            ..*self
         })
     }
 }
@@ -87,6 +107,7 @@ impl Leases {
         };
         Payload {
             lease: LeaseId(index),
+            presence: Presence::There,
             offset: range.offset,
             length: range.length,
         }
@@ -123,7 +144,11 @@ impl Leases {
     #[must_use]
     pub fn locate(&self, payload: Payload) -> PayloadRef {
         if payload.lease == LeaseId::NONE {
-            return PayloadRef::EMPTY;
+            return if payload.is_absent() {
+                PayloadRef::ABSENT
+            } else {
+                PayloadRef::EMPTY
+            };
         }
         let range = self.slots[payload.lease.0 as usize].range;
         PayloadRef {

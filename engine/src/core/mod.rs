@@ -10,7 +10,8 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `program` | a plan, compiled |
+//! | `program` | what a plan becomes: nodes, edges and slots by dense numbers |
+//! | `compile` | how it becomes that |
 //! | `invocation` | what is kept of one invocation |
 //! | `lease` | who needs which range |
 //! | `pool` | executors and what waits for them |
@@ -19,7 +20,7 @@
 //! | `flow` | starting and completion of activations |
 //! | `trigger` | edges decide which nodes run, which are skipped, and when |
 //! | `outcome` | how nodes end, and which edges are live then |
-//! | `fan` | foreach |
+//! | `region` | foreach: the nodes that run for each item of a list |
 //! | `failure` | retries, catches, and what fails an invocation |
 //! | `evaluate` | what the lane computes itself |
 //! | `foresight` | what will start next, said before it is decided |
@@ -31,12 +32,12 @@
 //! | `retire` | deployments on their way out |
 //! | `report` | times and bytes for those who ask |
 
+mod compile;
 mod door;
 mod doors;
 mod end;
 mod evaluate;
 mod failure;
-mod fan;
 mod flow;
 mod foresight;
 mod invocation;
@@ -47,6 +48,7 @@ mod payloads;
 mod peers;
 mod pool;
 mod program;
+mod region;
 mod report;
 mod retire;
 mod timers;
@@ -61,11 +63,11 @@ use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::wire::{self, Failure, NodeReport};
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
-use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+use faasstore::descriptor::{InvocationId, PayloadRef};
 use invocation::{Extras, Invocation, Lists, Place, Read, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
-use program::{InputFrom, ListFrom, LocalNode, Program};
+use program::{InputFrom, LocalNode, Program};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -121,6 +123,9 @@ impl Outgoing {
     }
 }
 
+/// The length of an item that is not there, in a list that arrived.
+pub const ITEM_ABSENT: u64 = u64::MAX;
+
 /// A payload that arrived, committed in this lane's arena.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming {
@@ -130,7 +135,7 @@ pub enum Incoming {
     List {
         /// The range.
         range: PayloadRef,
-        /// Offset within the range and bytes of each item, within it.
+        /// Offset within the range and bytes of each item, within it; [`ITEM_ABSENT`] bytes of one that is not there.
         items: Vec<(u64, u64)>,
     },
     /// It could not be taken in, and why.
@@ -463,9 +468,9 @@ impl Core {
     /// has triggered need not wait for this, nor the next event, but it must come before long: until then payloads are
     /// held, and clients wait. `into` must be empty and gets what is to be done, as from [`Core::take_actions`]; what was
     /// foreseen stays true.
-    pub fn tidy(&mut self, into: &mut Vec<Action>) {
+    pub fn tidy(&mut self, now_ns: u64, into: &mut Vec<Action>) {
         debug_assert!(into.is_empty() && self.actions.is_empty());
-        self.settle_triggered();
+        self.settle_triggered(now_ns);
         std::mem::swap(&mut self.actions, into);
     }
 
@@ -609,11 +614,9 @@ impl Core {
     /// Calls `each` with every input of the activation, in the node's order.
     #[inline]
     pub fn inputs(&self, start: &Start, mut each: impl FnMut(Input<'_>)) {
-        let invocation = &self.invocations[start.place as usize];
-        let program = self.program(invocation.deployment);
+        let program = self.program_of(start.place);
         for index in 0..program.inputs(&program.nodes[start.node as usize]).len() {
-            let read = self.input(invocation, program, start.node, start.item, index);
-            each(self.located(read));
+            each(self.located(self.input(start.place, program, start.node, index)));
         }
     }
 
@@ -625,28 +628,36 @@ impl Core {
         }
     }
 
-    /// What an activation reads as the input at this place.
+    /// What an activation reads as the input at this place in its node's list.
     #[inline]
     fn input<'a>(
         &'a self,
-        invocation: &'a Invocation,
+        place: Place,
         program: &Program,
         node: LocalNode,
-        item: u32,
         index: usize,
     ) -> Read<'a> {
         let planned = &program.nodes[node as usize];
         let mut from = program.inputs(planned)[index].from;
         if planned.at_least > 0
-            && let Some(extra) = self.extras.of(&invocation.nodes[node as usize])
+            && let Some(extra) = self.extras.of(self.invocations[place as usize].node(node))
             && let Some(taken) = extra.taken.as_ref()
         {
             from = taken[index];
         }
-        if from == InputFrom::Item {
-            return self.item(invocation, planned, node, item);
+        match from {
+            InputFrom::Item(up) => self.item(place, up),
+            InputFrom::FirstOf(span) => {
+                let alternatives = program.alternatives(span).iter();
+                let mut reads = alternatives.map(|from| match from {
+                    InputFrom::Item(up) => self.item(place, *up),
+                    from => self.read_of(self.value_of(place, *from)),
+                });
+                let there = reads.find(|read| !matches!(read, Read::Absent));
+                there.unwrap_or(Read::Absent)
+            }
+            from => self.read_of(self.value_of(place, from)),
         }
-        self.read_of(self.value_of(invocation, program, from))
     }
 
     #[inline]
@@ -658,46 +669,47 @@ impl Core {
         }
     }
 
-    /// The item of an activation of a foreach, or the list of its items.
-    fn item<'a>(
-        &'a self,
-        invocation: &'a Invocation,
-        planned: &program::Node,
-        node: LocalNode,
-        item: u32,
-    ) -> Read<'a> {
-        let list = match planned.foreach {
-            Some(ListFrom::Slot(slot)) => invocation.slots[slot as usize].value,
-            Some(ListFrom::Constant(constant)) => self.constant(invocation.deployment, constant),
-            None => Value::Unset,
-        };
-        let (Value::List(list), true) = (list, item != NO_ITEM) else {
+    /// The item of the region that lies so many levels outward, or the list of its items.
+    fn item(&self, mut place: Place, up: u8) -> Read<'_> {
+        for _ in 0..up {
+            place = self.invocations[place as usize].parent;
+        }
+        let invocation = &self.invocations[place as usize];
+        let program = self.program(invocation.deployment);
+        let scope = &program.scopes[usize::from(invocation.scope)];
+        let Some(items) = self.list_of(invocation.parent, scope) else {
             return Read::Absent;
         };
-        let items = self.lists.get(list);
-        let extra = self.extras.of(&invocation.nodes[node as usize]);
-        let fan = extra.and_then(|extra| extra.fan.as_ref());
-        match fan.map_or(0, |fan| fan.batch) {
-            0 => items
-                .get(item as usize)
-                .map_or(Read::Absent, |payload| Read::One(*payload)),
-            batch => Read::List(&items[outputs::items_of(item, batch, items.len())]),
+        if scope.batch > 0 {
+            let range = region::items_of(invocation.item, scope.batch, items.len());
+            return Read::List(&items[range]);
+        }
+        match items.get(invocation.item as usize) {
+            Some(payload) if !payload.is_absent() => Read::One(*payload),
+            Some(_) | None => Read::Absent,
         }
     }
 
-    /// What lies where an input, no item, comes from.
+    /// What lies where something comes from that is no item and has no alternatives.
     #[inline]
-    fn value_of(&self, invocation: &Invocation, program: &Program, from: InputFrom) -> Value {
+    fn value_of(&self, place: Place, from: InputFrom) -> Value {
         match from {
-            InputFrom::Slot(slot) => invocation.slots[slot as usize].value,
-            InputFrom::Constant(constant) => self.constant(invocation.deployment, constant),
-            InputFrom::FirstOf(span) => {
-                let alternatives = program.alternatives(span).iter();
-                let mut values = alternatives.map(|from| self.value_of(invocation, program, *from));
-                let there = values.find(|value| !matches!(value, Value::Unset));
-                there.unwrap_or(Value::Unset)
+            InputFrom::Slot(slot) | InputFrom::Outer(slot) => {
+                let mut invocation = &self.invocations[place as usize];
+                loop {
+                    if let Some(slot) = invocation.slot(slot) {
+                        return slot.value;
+                    }
+                    if invocation.scope == 0 {
+                        return Value::Unset;
+                    }
+                    invocation = &self.invocations[invocation.parent as usize];
+                }
             }
-            InputFrom::Item | InputFrom::Absent => Value::Unset,
+            InputFrom::Constant(constant) => {
+                self.constant(self.invocations[place as usize].deployment, constant)
+            }
+            InputFrom::Item(_) | InputFrom::FirstOf(_) | InputFrom::Absent => Value::Unset,
         }
     }
 

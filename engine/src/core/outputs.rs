@@ -3,7 +3,7 @@
 use super::invocation::{Read, Value};
 use super::lease::Payload;
 use super::pool::{ExecutorId, Running};
-use super::program::{ListFrom, Node, Program, is_list};
+use super::program::{Node, Program, is_list};
 use super::{CompletionError, Core, Output, Piece};
 use std::rc::Rc;
 
@@ -68,13 +68,12 @@ impl Core {
         else {
             return None;
         };
-        let invocation = &self.invocations[running.place as usize];
         let node = &program.nodes[running.node as usize];
         let index = usize::from(input);
         if index >= program.inputs(node).len() {
             return None;
         }
-        let value = self.input(invocation, program, running.node, running.item, index);
+        let value = self.input(running.place, program, running.node, index);
         let whole = match (value, item) {
             (Read::One(payload), None) => payload,
             (Read::List(items), Some(item)) => *items.get(item as usize)?,
@@ -133,40 +132,6 @@ impl Core {
         }
     }
 
-    /// Puts one item's outputs in their places.
-    pub(super) fn store_item(&mut self, running: Running, node: &Node, outputs: &[Output]) {
-        for (index, output) in outputs.iter().enumerate() {
-            let fan = self.fan(running.place, running.node);
-            let gathered = fan.and_then(|fan| fan.gathered[index]);
-            match (gathered, output) {
-                (Some(list), Output::One(piece)) => {
-                    let payload = self.take_piece(running, *piece);
-                    self.lists.get_mut(list)[running.item as usize] = payload;
-                }
-                _ => self.drop_outputs(std::slice::from_ref(output)),
-            }
-        }
-        self.release_item(running, node);
-    }
-
-    /// An item that only this foreach reads is not kept until the last one has ended.
-    fn release_item(&mut self, running: Running, node: &Node) {
-        let Some(ListFrom::Slot(slot)) = node.foreach else {
-            return;
-        };
-        let state = self.invocations[running.place as usize].slots[slot as usize];
-        let (Value::List(list), 1) = (state.value, state.uses) else {
-            return;
-        };
-        let batch = self
-            .fan(running.place, running.node)
-            .map_or(0, |fan| fan.batch);
-        for item in items_of(running.item, batch, self.lists.get(list).len()) {
-            let payload = std::mem::replace(&mut self.lists.get_mut(list)[item], Payload::EMPTY);
-            self.let_go(payload);
-        }
-    }
-
     /// Gives back outputs that nobody will read.
     pub(super) fn drop_outputs(&mut self, outputs: &[Output]) {
         for output in outputs {
@@ -181,11 +146,4 @@ impl Core {
             }
         }
     }
-}
-
-/// The items of a list that an activation of a foreach takes.
-pub(super) fn items_of(activation: u32, batch: u32, length: usize) -> std::ops::Range<usize> {
-    let batch = batch.max(1) as usize;
-    let first = (activation as usize * batch).min(length);
-    first..(first + batch).min(length)
 }

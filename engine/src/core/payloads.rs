@@ -3,7 +3,7 @@
 use super::invocation::{ListId, NO_MAKER, Place, Value};
 use super::lease::Payload;
 use super::program::Program;
-use super::{Action, Core, Incoming, Outgoing};
+use super::{Action, Core, ITEM_ABSENT, Incoming, Outgoing};
 use crate::wire::Failure;
 use faasstore::descriptor::PayloadRef;
 
@@ -18,16 +18,17 @@ impl Core {
         maker: u32,
     ) {
         let invocation = &mut self.invocations[place as usize];
-        let state = &mut invocation.slots[slot as usize];
+        let root = invocation.root;
+        let state = invocation.slot_mut(slot);
         state.value = value;
         state.maker = maker;
-        if let Some(timing) = invocation.timing.as_mut() {
-            timing.slot_bytes[slot as usize] = bytes;
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            timing.slot_bytes[slot as usize] += bytes;
         }
     }
 
     pub(super) fn clear_slot(&mut self, place: Place, slot: u32) {
-        let state = &mut self.invocations[place as usize].slots[slot as usize];
+        let state = self.invocations[place as usize].slot_mut(slot);
         match std::mem::replace(&mut state.value, Value::Unset) {
             Value::Unset => {}
             Value::One(payload) => self.let_go(payload),
@@ -53,7 +54,8 @@ impl Core {
 
     /// What a slot holds, held once more for sending.
     pub(super) fn outgoing(&mut self, place: Place, slot: u32) -> Outgoing {
-        self.hold_value(self.invocations[place as usize].slots[slot as usize].value)
+        let slot = self.invocations[place as usize].slot(slot);
+        self.hold_value(slot.map_or(Value::Unset, |slot| slot.value))
     }
 
     /// Puts an incoming payload into its slot; returns why the invocation must fail, if it must.
@@ -79,7 +81,8 @@ impl Core {
         if let Incoming::Refused(cause) = incoming {
             return Err(cause);
         }
-        let read = |slot: &u32| self.invocations[place as usize].slots[*slot as usize].uses > 0;
+        let slot_of = |slot: &u32| self.invocations[place as usize].slot(*slot);
+        let read = |slot: &u32| slot_of(slot).is_some_and(|slot| slot.uses > 0);
         self.keep(place, slot.filter(read), incoming)
     }
 
@@ -111,7 +114,10 @@ impl Core {
                 let whole = self.leases.take(range);
                 let list = self.lists.open();
                 for (offset, length) in items {
-                    let part = whole.part(offset, length).unwrap_or(Payload::EMPTY);
+                    let part = match length {
+                        ITEM_ABSENT => Payload::ABSENT,
+                        length => whole.part(offset, length).unwrap_or(Payload::EMPTY),
+                    };
                     self.leases.hold(part);
                     self.lists.get_mut(list).push(part);
                 }

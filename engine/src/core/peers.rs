@@ -92,11 +92,11 @@ impl Core {
             self.fail(now_ns, place, failure);
             return;
         }
-        for node in 0..program.nodes.len() as u32 {
+        for node in program.scopes[0].nodes.clone() {
             // Those whose predecessors' events came before this word can be decided as well as the roots.
             if program.nodes[node as usize].at_least > 0 {
                 self.try_join(now_ns, place, node, &program);
-            } else if self.invocations[place as usize].nodes[node as usize].waiting == 0 {
+            } else if self.invocations[place as usize].node(node).waiting == 0 {
                 self.decide(now_ns, place, node, NO_MAKER, &program);
             }
         }

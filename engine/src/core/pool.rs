@@ -13,25 +13,13 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ExecutorId(pub u32);
 
-/// Work that waits for an idle executor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ready {
-    /// One activation: a node that is no foreach, or an item that is tried again.
-    Activation {
-        node: LocalNode,
-        item: u32,
-        attempt: u32,
-    },
-    /// The remaining items of a foreach node.
-    Fan { node: LocalNode },
-}
-
-/// A [`Ready`] and whose it is.
+/// An activation that waits for an idle executor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiting {
     pub(crate) place: Place,
     pub(crate) generation: u32,
-    pub(crate) ready: Ready,
+    pub(crate) node: LocalNode,
+    pub(crate) attempt: u32,
 }
 
 /// The executors of one executable of one deployment.
@@ -71,7 +59,6 @@ impl Pool {
 pub(crate) struct Running {
     pub(crate) place: Place,
     pub(crate) node: LocalNode,
-    pub(crate) item: u32,
     pub(crate) attempt: u32,
     pub(crate) started_ns: u64,
 }
@@ -151,7 +138,7 @@ impl Core {
         pool.members += 1;
         pool.wanted = pool.wanted.saturating_sub(1);
         self.executor_idle(now_ns, id);
-        // A wide foreach waits as one entry, whatever its width: the pool grows by one more until it has its scale.
+        // The pool grows by one more until it has its scale.
         self.want_executor(index, executable);
         self.drain_ended(now_ns);
     }
@@ -181,27 +168,22 @@ impl Core {
             return;
         }
         for waiting in std::mem::take(&mut pool.waiting) {
-            let (node, attempt) = match waiting.ready {
-                Ready::Activation { node, attempt, .. } => (node, attempt),
-                Ready::Fan { node } => (node, 1),
-            };
-            if self.is_wanted(&waiting) {
+            let Waiting {
+                place,
+                generation,
+                node,
+                attempt,
+            } = waiting;
+            if self.is_current(place, generation) {
                 let failure = NodeFailure {
                     attempt,
                     class: ErrorClass::Crash,
                     cause: format!("no executor could be started: {reason}"),
                 };
-                self.node_failed(now_ns, waiting.place, node, failure);
+                self.node_failed(now_ns, place, node, failure);
             }
         }
         self.drain_ended(now_ns);
-    }
-
-    /// Whether what waits is still to be done.
-    pub(super) fn is_wanted(&self, waiting: &Waiting) -> bool {
-        let (Ready::Activation { node, .. } | Ready::Fan { node }) = waiting.ready;
-        self.is_current(waiting.place, waiting.generation)
-            && !self.fan_has_failed(waiting.place, node)
     }
 
     /// An executor gets no more work, and why: what it ran has failed. Its process is still to end, and
@@ -301,39 +283,16 @@ impl Core {
                 }
                 return;
             };
-            if !self.is_wanted(&waiting) {
-                continue;
+            let Waiting {
+                place,
+                generation,
+                node,
+                attempt,
+            } = waiting;
+            if self.is_current(place, generation) {
+                self.start(now_ns, id, place, node, attempt);
+                return;
             }
-            match waiting.ready {
-                Ready::Activation {
-                    node,
-                    item,
-                    attempt,
-                } => {
-                    self.start(now_ns, id, waiting.place, node, item, attempt);
-                }
-                Ready::Fan { node } => {
-                    let item = self.next_item(waiting.place, node);
-                    if let Some(item) = item {
-                        self.take_item(waiting.place, node);
-                        self.start(now_ns, id, waiting.place, node, item, 1);
-                    }
-                    let more = self.next_item(waiting.place, node).is_some();
-                    if let Some(fan) = self.fan_mut(waiting.place, node) {
-                        fan.queued = more;
-                    }
-                    if item.is_none() {
-                        continue;
-                    }
-                    if more {
-                        // To the back: a wide foreach shares its executors with what else waits.
-                        self.deployment_mut(deployment).pools[usize::from(pool_index)]
-                            .waiting
-                            .push_back(waiting);
-                    }
-                }
-            }
-            return;
         }
     }
 

@@ -5,10 +5,10 @@
 //! its payload can be let go of.
 
 use super::outcome::When;
-use crate::plan::{ErrorMatch, FlowEdge};
-use crate::plan::{Gate, Join, NodeId, NodePlan, Plan, Retry, Source, Work, WorkerIndex};
+use crate::plan::{ErrorMatch, NodeId, Plan, Retry, Source, WorkerIndex};
 use faasstore::binding::Kind;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
+use std::ops::Range;
 
 /// Number of a local node in [`Program::nodes`].
 pub(crate) type LocalNode = u32;
@@ -18,8 +18,12 @@ pub(crate) type SlotIndex = u32;
 /// Where a node's input comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum InputFrom {
+    /// A slot of the node's own scope.
     Slot(SlotIndex),
-    Item,
+    /// A slot of a scope around it, which its region holds while it runs.
+    Outer(SlotIndex),
+    /// The item of the region so many levels outward.
+    Item(u8),
     Constant(u16),
     /// The first of these that is there.
     FirstOf(Span),
@@ -35,19 +39,15 @@ pub(crate) struct InputRead {
     pub(crate) optional: bool,
 }
 
-/// The list of a foreach node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum ListFrom {
-    Slot(SlotIndex),
-    Constant(u16),
-}
-
 /// Who wrote a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Producer {
     Input,
+    /// A node; of what is gathered, the one whose outputs it is.
     Local(LocalNode),
-    Remote { place: u32 },
+    Remote {
+        place: u32,
+    },
 }
 
 #[derive(Debug)]
@@ -72,6 +72,8 @@ pub(crate) enum Runner {
     Lane,
     /// Nobody: it ends when it starts.
     Nobody,
+    /// It stands for a region, in the scope around it.
+    Region,
 }
 
 /// What of a node is needed whenever it runs, in one cache line. Its lists lie in the program's, one node's after the
@@ -92,24 +94,32 @@ pub(crate) struct Node {
     pub(crate) plain: bool,
     /// Whether it waits once it could start.
     pub(crate) delayed: bool,
-    /// In-edges that are gates.
+    /// Whether it stands behind gates.
+    pub(crate) gated: bool,
+    /// Whether it has in-edges at all, those from outside of its region included.
+    pub(crate) edged: bool,
+    /// In-edges from its own scope that are gates.
     pub(crate) gates: u16,
-    /// In-edges that are none.
+    /// In-edges from its own scope that are none; of what stands for a region, all into it.
     pub(crate) flow: u32,
     /// How many of these must be live for it to start; 0 if all must be decided instead.
     pub(crate) at_least: u32,
-    pub(crate) foreach: Option<ListFrom>,
+    /// The scope of the region that it stands for, or [`NO_SCOPE`].
+    pub(crate) region: u16,
     /// Longest an attempt may take; 0 without a limit.
     pub(crate) timeout_ms: u32,
-    inputs: Span,
-    outputs: Span,
-    successors: Span,
+    pub(super) inputs: Span,
+    pub(super) outputs: Span,
+    pub(super) successors: Span,
 }
 
 const _: () = assert!(size_of::<Node>() == 64);
 
+/// An ordinary node stands for no region.
+pub(crate) const NO_SCOPE: u16 = u16::MAX;
+
 impl Node {
-    /// All its in-edges.
+    /// All its in-edges from its own scope.
     #[inline]
     pub(crate) fn edges(&self) -> u32 {
         self.flow + u32::from(self.gates)
@@ -122,7 +132,7 @@ impl Node {
 }
 
 /// What of a node is seldom needed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Details {
     pub(crate) name: String,
     pub(crate) retry: Retry,
@@ -132,17 +142,57 @@ pub(crate) struct Details {
     pub(crate) error_slot: Option<SlotIndex>,
     pub(crate) tolerated: bool,
     pub(crate) delay_ms: u32,
-    /// Items that an activation takes together; 0: one, as it is.
-    pub(crate) batch: u32,
-    /// Activations at once, at most.
-    pub(crate) parallelism: u32,
+    /// By output: where it is gathered, if anybody outside of its region reads it.
+    pub(crate) gathered: Vec<Option<SlotIndex>>,
 }
 
 /// An edge to a local node, and when it is live.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Edge {
+    /// Who hears of it: the node, or, if it comes from outside of the node's region, the region.
     pub(crate) node: LocalNode,
     pub(crate) when: When,
+    /// The node itself.
+    pub(crate) of: LocalNode,
+}
+
+/// An edge that leaves a region: from which of its nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Exit {
+    pub(crate) from: LocalNode,
+    pub(crate) edge: Edge,
+}
+
+/// What is gathered of a region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gather {
+    pub(crate) node: LocalNode,
+    /// Where an item of it lies, in the region's scope.
+    pub(crate) item: SlotIndex,
+    /// Where the list lies, in the scope around it.
+    pub(crate) list: SlotIndex,
+}
+
+/// The nodes outside of all regions, or those of one region without those of regions within it.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) nodes: Range<LocalNode>,
+    pub(crate) slots: Range<SlotIndex>,
+    /// The scope around it, and the node that stands for it there; of the first scope, itself.
+    pub(crate) parent: u16,
+    pub(crate) node: LocalNode,
+    /// The list.
+    pub(crate) list: InputFrom,
+    /// Items that are taken together; 0: one, as it is.
+    pub(crate) batch: u32,
+    /// Items at once, at most.
+    pub(crate) window: usize,
+    /// Its nodes, each after those that it waits for.
+    pub(crate) order: Vec<LocalNode>,
+    pub(crate) gathers: Vec<Gather>,
+    pub(crate) exits: Vec<Exit>,
+    /// Its nodes, those of regions within it too, of which other workers hear.
+    pub(crate) told: Vec<LocalNode>,
 }
 
 /// An output of a node.
@@ -162,7 +212,7 @@ pub(crate) struct Span {
 
 impl Span {
     /// Appends to a list; what was appended.
-    fn append<T>(list: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn append<T>(list: &mut Vec<T>, items: impl IntoIterator<Item = T>) -> Self {
         let start = list.len() as u32;
         list.extend(items);
         Self {
@@ -197,19 +247,22 @@ pub(crate) struct OutputFrom {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) plan: Plan,
+    pub(crate) scopes: Vec<Scope>,
+    /// By scope, the first one's first; at the end of a scope those that stand for its regions.
     pub(crate) nodes: Vec<Node>,
     /// By local node.
     pub(crate) details: Vec<Details>,
-    inputs: Vec<InputRead>,
-    alternatives: Vec<InputFrom>,
-    outputs: Vec<OutputPlan>,
-    successors: Vec<Edge>,
+    pub(super) inputs: Vec<InputRead>,
+    pub(super) alternatives: Vec<InputFrom>,
+    pub(super) outputs: Vec<OutputPlan>,
+    pub(super) successors: Vec<Edge>,
+    /// Nodes of the first scope that wait for nothing.
     pub(crate) roots: Vec<LocalNode>,
     pub(crate) slots: Vec<SlotPlan>,
     /// By workflow input: its slot, if read here.
     pub(crate) input_slots: Vec<Option<SlotIndex>>,
     pub(crate) remote: Vec<RemoteProducer>,
-    remote_by_id: FxHashMap<NodeId, u32>,
+    pub(super) remote_by_id: FxHashMap<NodeId, u32>,
     /// Outputs of the workflow that local nodes make.
     pub(crate) outputs_here: Vec<OutputFrom>,
     /// By source of an output of the workflow, all outputs' one after the other: which output it is for.
@@ -232,12 +285,9 @@ impl Program {
         span.of(&self.alternatives)
     }
 
-    /// Calls `each` with every slot that the node reads, as often as it reads it.
+    /// Calls `each` with every slot of its scope that the node reads, as often as it reads it.
     #[inline]
     pub(crate) fn each_slot_read(&self, node: &Node, mut each: impl FnMut(SlotIndex)) {
-        if let Some(ListFrom::Slot(slot)) = node.foreach {
-            each(slot);
-        }
         for input in self.inputs(node) {
             match input.from {
                 InputFrom::Slot(slot) => each(slot),
@@ -248,7 +298,10 @@ impl Program {
                         }
                     }
                 }
-                InputFrom::Item | InputFrom::Constant(_) | InputFrom::Absent => {}
+                InputFrom::Outer(_)
+                | InputFrom::Item(_)
+                | InputFrom::Constant(_)
+                | InputFrom::Absent => {}
             }
         }
     }
@@ -259,7 +312,15 @@ impl Program {
         node.outputs.of(&self.outputs)
     }
 
-    /// Where an output of a node lies, what failed included.
+    /// The scope in which a node lies.
+    pub(crate) fn scope_of(&self, node: LocalNode) -> u16 {
+        let behind = self
+            .scopes
+            .partition_point(|scope| scope.nodes.start <= node);
+        (behind - 1) as u16
+    }
+
+    /// Where an output of a node lies in its scope, what failed included.
     pub(crate) fn output_slot(&self, node: LocalNode, output: u16) -> Option<SlotIndex> {
         match self
             .outputs(&self.nodes[node as usize])
@@ -295,329 +356,6 @@ impl Program {
 
     pub(crate) fn my_name(&self) -> &str {
         self.worker_name(self.plan.me)
-    }
-
-    /// Compiles a plan that `worker::plan_check` has found whole.
-    ///
-    /// # Panics
-    /// On a plan that was not checked.
-    pub(crate) fn compile(plan: Plan) -> Self {
-        let mut slots = Slots::new(&plan);
-        let nodes: Vec<Node> = plan.nodes.iter().map(|node| slots.node(node)).collect();
-        let candidates: Vec<(u16, Source)> = (0..)
-            .zip(&plan.outputs)
-            .flat_map(|(output, declared)| {
-                let sources = declared.sources.iter();
-                sources.map(move |from| (output, from.source))
-            })
-            .collect();
-        let outputs_here = slots.outputs_here(&candidates);
-        let details = plan.nodes.iter().map(|node| slots.details(node)).collect();
-        let has_time = |node: &NodePlan| node.timeout_ms.is_some() || node.delay_ms > 0;
-        let Slots {
-            node_inputs,
-            alternatives,
-            node_outputs,
-            plans,
-            inputs,
-            remote_slots,
-            remote_by_id,
-            local_of,
-            errors,
-            ..
-        } = slots;
-        let mut program = Self {
-            roots: (0..)
-                .zip(&nodes)
-                .filter(|(_, node)| node.edges() == 0)
-                .map(|(index, _)| index)
-                .collect(),
-            slots: plans,
-            input_slots: inputs,
-            remote: plan
-                .remote_nodes
-                .iter()
-                .map(|r| RemoteProducer {
-                    name: r.name.clone(),
-                    successors: Vec::new(),
-                    slots: FxHashMap::default(),
-                })
-                .collect(),
-            remote_by_id,
-            outputs_here,
-            candidates,
-            others: plan
-                .participants
-                .iter()
-                .map(|p| p.worker)
-                .filter(|w| *w != plan.me)
-                .collect(),
-            timed: plan.timeout_ms.is_some() || plan.nodes.iter().any(has_time),
-            details,
-            inputs: node_inputs,
-            alternatives,
-            outputs: node_outputs,
-            successors: Vec::new(),
-            nodes,
-            plan,
-        };
-        for ((id, output), slot) in remote_slots {
-            let place = program.remote_by_id[&id];
-            program.remote[place as usize].slots.insert(output, slot);
-        }
-        program.connect(&local_of, &errors);
-        program
-    }
-
-    fn connect(
-        &mut self,
-        local_of: &FxHashMap<NodeId, LocalNode>,
-        errors: &FxHashMap<NodeId, u16>,
-    ) {
-        let mut successors = vec![Vec::new(); self.nodes.len()];
-        for (node, planned) in (0..).zip(&self.plan.nodes) {
-            for (id, when) in edges_of(planned, errors) {
-                let edge = Edge { node, when };
-                if let Some(local) = local_of.get(&id) {
-                    successors[*local as usize].push(edge);
-                } else {
-                    let place = self.remote_by_id[&id];
-                    self.remote[place as usize].successors.push(edge);
-                }
-            }
-        }
-        for (node, successors) in self.nodes.iter_mut().zip(successors) {
-            node.successors = Span::append(&mut self.successors, successors);
-        }
-    }
-}
-
-/// The in-edges of a node: from which, and when each is live.
-fn edges_of(node: &NodePlan, errors: &FxHashMap<NodeId, u16>) -> Vec<(NodeId, When)> {
-    let flow = node.flow_edges(|id| errors.get(&id).copied());
-    let flow = flow.into_iter().map(|FlowEdge { node, error }| {
-        let when = if error { When::Caught } else { When::Well };
-        (node, when)
-    });
-    let gates = node.gates.iter().map(|gate| match *gate {
-        Gate::Case { node, case } => (node, When::Case(case)),
-        Gate::Catch { node, catch } => (node, When::Catch(catch)),
-    });
-    flow.chain(gates).collect()
-}
-
-/// Hands out slots while a plan is compiled.
-struct Slots {
-    node_inputs: Vec<InputRead>,
-    alternatives: Vec<InputFrom>,
-    node_outputs: Vec<OutputPlan>,
-    plans: Vec<SlotPlan>,
-    inputs: Vec<Option<SlotIndex>>,
-    local: FxHashMap<(NodeId, u16), SlotIndex>,
-    remote_slots: FxHashMap<(NodeId, u16), SlotIndex>,
-    remote_by_id: FxHashMap<NodeId, u32>,
-    local_of: FxHashMap<NodeId, LocalNode>,
-    /// Which output of a node says what failed.
-    errors: FxHashMap<NodeId, u16>,
-    /// Outputs that somebody reads, here or elsewhere; the others get no slot.
-    wanted: FxHashSet<(NodeId, u16)>,
-}
-
-impl Slots {
-    fn new(plan: &Plan) -> Self {
-        let read = plan.nodes.iter().flat_map(NodePlan::reads);
-        let handed_over = plan.outputs.iter().flat_map(|output| &output.sources);
-        let wanted = read
-            .chain(handed_over.map(|from| from.source))
-            .filter_map(|source| match source {
-                Source::Output { node, output } => Some((node, output)),
-                Source::Input(_) | Source::Item | Source::Constant(_) => None,
-            })
-            .chain(plan.nodes.iter().flat_map(|n| {
-                n.remote_consumers
-                    .iter()
-                    .flat_map(|r| r.outputs.iter().map(|output| (n.id, *output)))
-            }))
-            .collect();
-        let local_errors = plan.nodes.iter().map(|node| (node.id, node.error_output));
-        let remote_errors = plan
-            .remote_nodes
-            .iter()
-            .map(|node| (node.id, node.error_output));
-        Self {
-            wanted,
-            node_inputs: Vec::new(),
-            alternatives: Vec::new(),
-            node_outputs: Vec::new(),
-            plans: Vec::new(),
-            inputs: vec![None; plan.inputs.len()],
-            local: FxHashMap::default(),
-            remote_slots: FxHashMap::default(),
-            remote_by_id: (0..)
-                .zip(&plan.remote_nodes)
-                .map(|(index, node)| (node.id, index))
-                .collect(),
-            local_of: (0..)
-                .zip(&plan.nodes)
-                .map(|(index, node)| (node.id, index))
-                .collect(),
-            errors: local_errors
-                .chain(remote_errors)
-                .filter_map(|(id, output)| Some((id, output?)))
-                .collect(),
-        }
-    }
-
-    fn open(&mut self, producer: Producer) -> SlotIndex {
-        self.plans.push(SlotPlan { uses: 0, producer });
-        (self.plans.len() - 1) as u32
-    }
-
-    /// Where a source lies that something reads once more.
-    fn read(&mut self, source: Source) -> InputFrom {
-        let slot = match source {
-            Source::Item => return InputFrom::Item,
-            Source::Constant(constant) => return InputFrom::Constant(constant),
-            Source::Input(input) => match self.inputs[usize::from(input)] {
-                Some(slot) => slot,
-                None => {
-                    let slot = self.open(Producer::Input);
-                    self.inputs[usize::from(input)] = Some(slot);
-                    slot
-                }
-            },
-            Source::Output { node, output } => self.output(node, output),
-        };
-        self.plans[slot as usize].uses += 1;
-        InputFrom::Slot(slot)
-    }
-
-    fn output(&mut self, node: NodeId, output: u16) -> SlotIndex {
-        if let Some(local) = self.local_of.get(&node).copied() {
-            if let Some(slot) = self.local.get(&(node, output)) {
-                return *slot;
-            }
-            let slot = self.open(Producer::Local(local));
-            self.local.insert((node, output), slot);
-            return slot;
-        }
-        if let Some(slot) = self.remote_slots.get(&(node, output)) {
-            return *slot;
-        }
-        let place = self.remote_by_id[&node];
-        let slot = self.open(Producer::Remote { place });
-        self.remote_slots.insert((node, output), slot);
-        slot
-    }
-
-    /// The slot of an output, if anybody wants it.
-    fn wanted_output(&mut self, node: NodeId, output: u16) -> Option<SlotIndex> {
-        let wanted = self.wanted.contains(&(node, output));
-        wanted.then(|| self.output(node, output))
-    }
-
-    fn input(&mut self, sources: &[Source]) -> InputFrom {
-        if let [source] = sources {
-            return self.read(*source);
-        }
-        let from: Vec<InputFrom> = sources.iter().map(|source| self.read(*source)).collect();
-        InputFrom::FirstOf(Span::append(&mut self.alternatives, from))
-    }
-
-    fn node(&mut self, node: &NodePlan) -> Node {
-        let foreach = node.foreach.map(|source| match self.read(source) {
-            InputFrom::Constant(constant) => ListFrom::Constant(constant),
-            InputFrom::Slot(slot) => ListFrom::Slot(slot),
-            InputFrom::Item | InputFrom::FirstOf(_) | InputFrom::Absent => {
-                unreachable!("a checked plan has a list there")
-            }
-        });
-        let inputs: Vec<InputRead> = node
-            .inputs
-            .iter()
-            .map(|input| InputRead {
-                from: self.input(&input.sources),
-                optional: input.optional,
-            })
-            .collect();
-        let returned = node.outputs.len() - usize::from(node.error_output.is_some());
-        let returned = &node.outputs[..returned];
-        let outputs: Vec<OutputPlan> = (0..)
-            .zip(returned)
-            .map(|(output, declared)| OutputPlan {
-                kind: declared.kind,
-                slot: self.wanted_output(node.id, output),
-            })
-            .collect();
-        let edges = edges_of(node, &self.errors);
-        let gates = edges.iter().filter(|(_, when)| when.is_gate()).count();
-        let runner = match node.work {
-            Work::Function { .. } => Runner::Executor,
-            Work::Compute(_) | Work::Switch { .. } => Runner::Lane,
-            Work::Nothing => Runner::Nobody,
-        };
-        let one_way = |input: &InputRead| !matches!(input.from, InputFrom::FirstOf(_));
-        Node {
-            id: node.id,
-            pool: node.work.executable().unwrap_or_default(),
-            lists: returned.iter().any(|output| is_list(output.kind)),
-            values: (0..8).zip(returned).fold(0, |values, (bit, output)| {
-                values | u8::from(output.kind == Kind::Value) << bit
-            }),
-            told: !node.remote_consumers.is_empty(),
-            plain: runner == Runner::Executor
-                && node.join == Join::All
-                && gates == 0
-                && node.delay_ms == 0
-                && foreach.is_none()
-                && inputs.iter().all(one_way),
-            runner,
-            delayed: node.delay_ms > 0,
-            gates: gates as u16,
-            flow: (edges.len() - gates) as u32,
-            at_least: match node.join {
-                Join::All => 0,
-                Join::AtLeast(edges) => edges,
-            },
-            foreach,
-            timeout_ms: node.timeout_ms.unwrap_or_default(),
-            inputs: Span::append(&mut self.node_inputs, inputs),
-            outputs: Span::append(&mut self.node_outputs, outputs),
-            successors: Span::default(),
-        }
-    }
-
-    fn details(&mut self, node: &NodePlan) -> Details {
-        let remote = node.remote_consumers.iter().map(|read| RemoteRead {
-            worker: read.worker,
-            outputs: read.outputs.clone(),
-        });
-        Details {
-            name: node.name.clone(),
-            retry: node.retry.clone(),
-            remote: remote.collect(),
-            catches: node.catches.clone(),
-            error_slot: node
-                .error_output
-                .and_then(|output| self.wanted_output(node.id, output)),
-            tolerated: node.tolerated,
-            delay_ms: node.delay_ms,
-            batch: node.batch.unwrap_or_default(),
-            parallelism: node.parallelism.unwrap_or(u32::MAX),
-        }
-    }
-
-    fn outputs_here(&mut self, candidates: &[(u16, Source)]) -> Vec<OutputFrom> {
-        let mut here = Vec::new();
-        for (candidate, (_, source)) in (0..).zip(candidates) {
-            if let Source::Output { node, .. } = source
-                && self.local_of.contains_key(node)
-                && let InputFrom::Slot(slot) = self.read(*source)
-            {
-                here.push(OutputFrom { candidate, slot });
-            }
-        }
-        here
     }
 }
 

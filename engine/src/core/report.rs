@@ -1,6 +1,6 @@
 //! What an invocation tells of itself when its client asked for a report.
 
-use super::program::{LocalNode, Producer, Program};
+use super::program::{LocalNode, NO_SCOPE, Producer, Program};
 use crate::wire::{EdgeReport, NodeReport, Tier};
 
 /// Times and bytes of one invocation's nodes.
@@ -43,6 +43,7 @@ impl Timing {
     /// The local nodes, as the client will see them.
     pub(crate) fn reports(&self, program: &Program) -> Vec<NodeReport> {
         (0..program.nodes.len())
+            .filter(|index| program.nodes[*index].region == NO_SCOPE)
             .map(|index| {
                 let node = &program.nodes[index];
                 let timing = &self.nodes[index];

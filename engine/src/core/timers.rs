@@ -2,7 +2,7 @@
 //! begins. Timers are never taken back: each knows what it was set for, and does nothing if that has gone.
 
 use super::invocation::{NO_MAKER, Place};
-use super::pool::ExecutorId;
+use super::pool::{ExecutorId, Running};
 use super::program::LocalNode;
 use super::{Action, Core};
 use crate::plan::DeploymentId;
@@ -15,7 +15,6 @@ pub(super) enum Timer {
         place: Place,
         generation: u32,
         node: LocalNode,
-        item: u32,
         attempt: u32,
     },
     Timeout {
@@ -62,11 +61,10 @@ impl Core {
                     place,
                     generation,
                     node,
-                    item,
                     attempt,
                 } => {
-                    if self.is_current(place, generation) && !self.fan_has_failed(place, node) {
-                        self.dispatch(now_ns, place, node, item, attempt, NO_MAKER);
+                    if self.is_current(place, generation) {
+                        self.dispatch(now_ns, place, node, attempt, NO_MAKER);
                     }
                 }
                 Timer::Delay {
@@ -111,7 +109,8 @@ impl Core {
     pub(super) fn runs_for(&self, id: ExecutorId, place: Place, generation: u32) -> bool {
         let executor = self.executors.get(id.0 as usize).and_then(Option::as_ref);
         let running = executor.and_then(|executor| executor.running);
-        running.is_some_and(|running| running.place == place)
+        let root = |running: Running| self.invocations[running.place as usize].root;
+        running.is_some_and(|running| root(running) == place)
             && self.invocations[place as usize].generation == generation
     }
 

@@ -6,11 +6,10 @@
 
 use super::invocation::{NO_MAKER, Phase, Place, Stage};
 use super::outcome::Outcome;
-use super::program::{Edge, InputFrom, ListFrom, LocalNode, Node, Program, Runner};
+use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
 use super::timers::Timer;
 use super::{Core, Outbound, Value};
 use crate::wire::{self, Failure};
-use faasstore::descriptor::NO_ITEM;
 use std::rc::Rc;
 
 /// A node that has ended.
@@ -38,6 +37,9 @@ impl Core {
         for edge in program.successors(node) {
             self.edge_decided(now_ns, place, *edge, outcome, maker, program);
         }
+        if node.region != NO_SCOPE {
+            self.region_left(now_ns, ended, program);
+        }
         // What it has triggered may have failed the invocation, and its place may be another's by the time of tidying.
         if !self.is_current(place, generation) {
             return;
@@ -47,7 +49,7 @@ impl Core {
         }
         if let (Outcome::Caught(_), Some(slot)) =
             (outcome, program.details[index as usize].error_slot)
-            && self.invocations[place as usize].slots[slot as usize].uses == 0
+            && self.invocations[place as usize].slot_mut(slot).uses == 0
         {
             self.clear_slot(place, slot);
         }
@@ -77,18 +79,24 @@ impl Core {
     ) {
         let live = edge.when.holds(outcome);
         let node = &program.nodes[edge.node as usize];
-        let state = &mut self.invocations[place as usize].nodes[edge.node as usize];
+        let state = self.invocations[place as usize].node_mut(edge.node);
         state.waiting -= 1;
-        if edge.when.is_gate() {
+        if node.region != NO_SCOPE {
+            if live && edge.of != edge.node {
+                let extra = self.extras.make(state);
+                extra.live.push((edge.of, edge.when.is_gate()));
+            }
+        } else if edge.when.is_gate() {
             state.gates_left -= 1;
             state.gate_live |= live;
         } else {
             state.live += u32::from(live);
         }
+        let waiting = state.waiting;
         if node.at_least > 0 {
             self.join_edge_decided(now_ns, place, edge, outcome, program);
-        } else if state.waiting == 0 {
-            if state.live == node.flow && node.gates == 0 {
+        } else if waiting == 0 {
+            if node.plain && state.live == node.flow {
                 self.ready(now_ns, place, edge.node, maker);
             } else {
                 self.decide(now_ns, place, edge.node, maker, program);
@@ -117,26 +125,35 @@ impl Core {
 
     fn may_run(&self, place: Place, index: LocalNode, program: &Program) -> bool {
         let node = &program.nodes[index as usize];
-        let invocation = &self.invocations[place as usize];
-        let state = &invocation.nodes[index as usize];
-        let let_in = node.gates == 0 || state.gate_live;
-        let moved = node.edges() == 0 || state.live > 0 || state.gate_live;
-        let has_list = match node.foreach {
-            Some(ListFrom::Slot(slot)) => {
-                !matches!(invocation.slots[slot as usize].value, Value::Unset)
-            }
-            Some(ListFrom::Constant(_)) | None => true,
-        };
-        let needs = |from: InputFrom| match from {
-            InputFrom::Item => true,
-            from => !matches!(self.value_of(invocation, program, from), Value::Unset),
-        };
+        if node.region != NO_SCOPE {
+            return self.is_present(
+                place,
+                program.scopes[usize::from(node.region)].list,
+                program,
+            );
+        }
+        let state = self.invocations[place as usize].node(index);
+        let let_in = !node.gated || state.gate_live;
+        let moved = !node.edged || state.live > 0 || state.gate_live;
+        let needs = |from: InputFrom| self.is_present(place, from, program);
         let mut inputs = program.inputs(node).iter();
-        let_in && moved && has_list && inputs.all(|input| input.optional || needs(input.from))
+        let_in && moved && inputs.all(|input| input.optional || needs(input.from))
+    }
+
+    /// Whether an input has anything.
+    fn is_present(&self, place: Place, from: InputFrom, program: &Program) -> bool {
+        let there = |from: InputFrom| match from {
+            InputFrom::Item(_) => true,
+            from => !matches!(self.value_of(place, from), Value::Unset),
+        };
+        match from {
+            InputFrom::FirstOf(span) => program.alternatives(span).iter().any(|from| there(*from)),
+            from => there(from),
+        }
     }
 
     fn skip(&mut self, place: Place, node: LocalNode) {
-        self.invocations[place as usize].nodes[node as usize].stage = Stage::Decided;
+        self.invocations[place as usize].node_mut(node).stage = Stage::Decided;
         self.counters.skipped += 1;
         self.ended.push(Ended {
             place,
@@ -155,7 +172,7 @@ impl Core {
         outcome: Outcome,
         program: &Program,
     ) {
-        let state = &mut self.invocations[place as usize].nodes[edge.node as usize];
+        let state = self.invocations[place as usize].node_mut(edge.node);
         if state.stage != Stage::Waiting {
             self.counters.late_dropped +=
                 u64::from(edge.when.holds(outcome) && !edge.when.is_gate());
@@ -180,8 +197,8 @@ impl Core {
             return;
         }
         let node = &program.nodes[index as usize];
-        let state = &invocation.nodes[index as usize];
-        let let_in = node.gates == 0 || state.gate_live;
+        let state = invocation.node(index);
+        let let_in = !node.gated || state.gate_live;
         if !let_in && state.gates_left == 0 {
             return self.skip(place, index);
         }
@@ -217,10 +234,8 @@ impl Core {
 
     /// A join of some starts with what is there now: a later attempt is to see the same.
     fn start_join(&mut self, now_ns: u64, place: Place, index: LocalNode, program: &Program) {
-        let invocation = &self.invocations[place as usize];
         let node = &program.nodes[index as usize];
-        let there =
-            |from: InputFrom| !matches!(self.value_of(invocation, program, from), Value::Unset);
+        let there = |from: InputFrom| self.is_present(place, from, program);
         let taken = program.inputs(node).iter().map(|input| match input.from {
             InputFrom::FirstOf(span) => {
                 let mut alternatives = program.alternatives(span).iter().copied();
@@ -232,7 +247,7 @@ impl Core {
             _ => InputFrom::Absent,
         });
         let taken = taken.collect();
-        let state = &mut self.invocations[place as usize].nodes[index as usize];
+        let state = self.invocations[place as usize].node_mut(index);
         self.extras.make(state).taken = Some(taken);
         self.ready(now_ns, place, index, NO_MAKER);
     }
@@ -244,11 +259,11 @@ impl Core {
         if invocation.phase != Phase::Running {
             return;
         }
-        invocation.nodes[index as usize].stage = Stage::Decided;
+        invocation.node_mut(index).stage = Stage::Decided;
         self.counters.triggers += 1;
         let node = &self.program_of(place).nodes[index as usize];
         if node.plain {
-            self.dispatch(now_ns, place, index, NO_ITEM, 1, maker);
+            self.dispatch(now_ns, place, index, 1, maker);
         } else {
             self.ready_otherwise(now_ns, place, index, maker);
         }
@@ -257,7 +272,7 @@ impl Core {
     fn ready_otherwise(&mut self, now_ns: u64, place: Place, node: LocalNode, maker: u32) {
         let program = Rc::clone(self.program_of(place));
         if !program.nodes[node as usize].delayed {
-            return self.run(now_ns, place, node, maker, &program.nodes[node as usize]);
+            return self.run(now_ns, place, node, maker, &program);
         }
         let delay_ns = u64::from(program.details[node as usize].delay_ms) * 1_000_000;
         let generation = self.invocations[place as usize].generation;
@@ -272,21 +287,15 @@ impl Core {
     /// A node that has waited for its delay runs.
     pub(super) fn delay_over(&mut self, now_ns: u64, place: Place, index: LocalNode) {
         let program = Rc::clone(self.program_of(place));
-        self.run(
-            now_ns,
-            place,
-            index,
-            NO_MAKER,
-            &program.nodes[index as usize],
-        );
+        self.run(now_ns, place, index, NO_MAKER, &program);
     }
 
-    fn run(&mut self, now_ns: u64, place: Place, index: LocalNode, maker: u32, node: &Node) {
-        match (node.runner, node.foreach) {
-            (Runner::Executor, None) => self.dispatch(now_ns, place, index, NO_ITEM, 1, maker),
-            (Runner::Executor, Some(list)) => self.ready_foreach(now_ns, place, index, list),
-            (Runner::Lane, _) => self.evaluate(place, index),
-            (Runner::Nobody, _) => self.ended.push(Ended {
+    fn run(&mut self, now_ns: u64, place: Place, index: LocalNode, maker: u32, program: &Program) {
+        match program.nodes[index as usize].runner {
+            Runner::Executor => self.dispatch(now_ns, place, index, 1, maker),
+            Runner::Lane => self.evaluate(place, index),
+            Runner::Region => self.start_region(now_ns, place, index, program),
+            Runner::Nobody => self.ended.push(Ended {
                 place,
                 node: index,
                 maker: NO_MAKER,
@@ -295,7 +304,13 @@ impl Core {
         }
     }
 
-    fn tell_remote(&mut self, place: Place, index: LocalNode, outcome: Outcome, program: &Program) {
+    pub(super) fn tell_remote(
+        &mut self,
+        place: Place,
+        index: LocalNode,
+        outcome: Outcome,
+        program: &Program,
+    ) {
         let node = &program.nodes[index as usize];
         let told = match outcome {
             Outcome::Well => wire::Outcome::Well,
@@ -309,9 +324,16 @@ impl Core {
         };
         for read in &program.details[index as usize].remote {
             let there = |output: &u16| {
-                let slot = program.output_slot(index, *output)?;
-                let value = self.invocations[place as usize].slots[slot as usize].value;
-                (!matches!(value, Value::Unset)).then_some((*output, slot))
+                let slot = match program.scope_of(index) {
+                    0 => program.output_slot(index, *output)?,
+                    _ => {
+                        (*program.details[index as usize]
+                            .gathered
+                            .get(usize::from(*output))?)?
+                    }
+                };
+                let slot_of = self.invocations[place as usize].slot(slot)?;
+                (!matches!(slot_of.value, Value::Unset)).then_some((*output, slot))
             };
             let slots: Vec<(u16, u32)> = read.outputs.iter().filter_map(there).collect();
             let outputs = slots

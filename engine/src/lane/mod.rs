@@ -393,7 +393,8 @@ impl Lane {
     #[inline]
     fn tidy_now(&mut self) {
         self.put_off = 0;
-        self.core.tidy(&mut self.actions);
+        let now_ns = self.event_ns();
+        self.core.tidy(now_ns, &mut self.actions);
         self.carry_out();
         if self.core.has_actions() {
             self.act();

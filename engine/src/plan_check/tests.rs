@@ -3,7 +3,7 @@
 use super::*;
 use crate::plan::{
     Constant, Declaration, DeploymentId, ErrorClass, ExecutablePlan, Limits, Participant,
-    RemoteConsumer, RemoteNode, WorkerRef, WorkflowInput, WorkflowOutput,
+    RegionPlan, RemoteConsumer, RemoteNode, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
 fn worker(name: &str, port: u16) -> WorkerRef {
@@ -51,8 +51,8 @@ fn plan() -> Plan {
     };
     let chunks = Source::Output { node: 0, output: 0 };
     let count = NodePlan {
-        foreach: Some(chunks),
-        inputs: vec![input("chunk", Kind::Bytes, Source::Item)],
+        region: Some(0),
+        inputs: vec![input("chunk", Kind::Bytes, Source::Item { up: 0 })],
         outputs: vec![declaration("counts", Kind::Bytes)],
         remote_consumers: vec![RemoteConsumer {
             worker: 1,
@@ -97,6 +97,12 @@ fn plan() -> Plan {
                 inputs: vec![],
             },
         ],
+        regions: vec![RegionPlan {
+            parent: None,
+            list: chunks,
+            batch: None,
+            parallelism: None,
+        }],
         nodes: vec![split, count, merge],
         remote_nodes: vec![RemoteNode {
             id: 2,
@@ -142,6 +148,7 @@ fn an_entry_worker_without_nodes_passes() {
     let mut plan = plan();
     plan.me = 2;
     plan.nodes.clear();
+    plan.regions.clear();
     plan.remote_nodes.clear();
     plan.executables.clear();
     plan.check().unwrap();
@@ -155,7 +162,7 @@ fn an_index_out_of_bounds_is_refused_by_name() {
         |p: &mut Plan| p.nodes[0].inputs[0].sources[0] = Source::Input(2) => PlanError::Index { what: "workflow input", .. },
         |p: &mut Plan| p.nodes[2].inputs[0].sources[0] = Source::Output { node: 1, output: 1 } =>
             PlanError::Index { what: "output", .. },
-        |p: &mut Plan| p.nodes[1].foreach = Some(Source::Output { node: 0, output: 9 }) =>
+        |p: &mut Plan| p.regions[0].list = (Source::Output { node: 0, output: 9 }) =>
             PlanError::Index { what: "output", .. },
         |p: &mut Plan| p.nodes[1].remote_consumers[0].worker = 7 => PlanError::Index { what: "worker", .. },
         |p: &mut Plan| p.nodes[1].remote_consumers[0].outputs = vec![1] => PlanError::Index { what: "output", .. },
@@ -174,7 +181,7 @@ fn an_edge_that_does_not_run_forward_is_refused() {
     refuses! {
         |p: &mut Plan| p.nodes[0].after = vec![0] => PlanError::Order { producer: 0, consumer: 0, .. },
         |p: &mut Plan| p.nodes[0].after = vec![3] => PlanError::Order { .. },
-        |p: &mut Plan| p.nodes[1].foreach = Some(Source::Output { node: 2, output: 0 }) => PlanError::Order { .. },
+        |p: &mut Plan| p.regions[0].list = (Source::Output { node: 2, output: 0 }) => PlanError::Order { .. },
         |p: &mut Plan| p.nodes[2].inputs[0].sources[0] = Source::Output { node: 4, output: 0 } => PlanError::Order { .. },
         |p: &mut Plan| p.nodes.swap(0, 1) => PlanError::Rising { .. },
         |p: &mut Plan| p.nodes[1].id = 0 => PlanError::Rising { .. },
@@ -217,14 +224,14 @@ fn a_kind_that_does_not_fit_is_refused() {
     refuses! {
         |p: &mut Plan| p.nodes[0].inputs[0].kind = Kind::List => PlanError::Kind { .. },
         |p: &mut Plan| p.nodes[0].inputs[0].kind = Kind::Value => PlanError::Kind { .. },
-        |p: &mut Plan| p.nodes[1].foreach = Some(Source::Input(0)) => PlanError::Kind { takes: Kind::List, .. },
+        |p: &mut Plan| p.regions[0].list = (Source::Input(0)) => PlanError::Kind { takes: Kind::List, .. },
         |p: &mut Plan| p.nodes[1].inputs[0].kind = Kind::List => PlanError::Kind { .. },
         |p: &mut Plan| p.nodes[2].inputs[0].kind = Kind::Bytes => PlanError::Kind { gives: Kind::List, .. },
         |p: &mut Plan| p.outputs[0].kind = Kind::List => PlanError::Kind { .. },
         |p: &mut Plan| p.nodes[1].outputs[0].kind = Kind::List => PlanError::Nested { .. },
-        |p: &mut Plan| p.nodes[0].inputs[0].sources[0] = Source::Item => PlanError::Item { .. },
-        |p: &mut Plan| p.nodes[1].foreach = Some(Source::Item) => PlanError::Item { .. },
-        |p: &mut Plan| p.outputs[0].sources[0].source = Source::Item => PlanError::Item { .. },
+        |p: &mut Plan| p.nodes[0].inputs[0].sources[0] = Source::Item { up: 0 } => PlanError::Item { .. },
+        |p: &mut Plan| p.regions[0].list = (Source::Item { up: 0 }) => PlanError::Item { .. },
+        |p: &mut Plan| p.outputs[0].sources[0].source = Source::Item { up: 0 } => PlanError::Item { .. },
     }
 }
 
@@ -276,6 +283,7 @@ fn who_takes_part_must_be_listed() {
         |p: &mut Plan| p.outputs[0].sources[0].worker = 2 => PlanError::Participants { .. },
         |p: &mut Plan| {
             p.nodes.clear();
+            p.regions.clear();
             p.outputs.clear();
         } => PlanError::Participants { .. },
     }
@@ -317,7 +325,7 @@ fn with_switch(p: &mut Plan) {
             input("a", Kind::Bytes, Source::Output { node: 3, output: 0 }),
             InputPlan {
                 sources: vec![Source::Output { node: 5, output: 0 }, Source::Constant(0)],
-                ..input("b", Kind::Bytes, Source::Item)
+                ..input("b", Kind::Bytes, Source::Constant(0))
             },
         ],
         join: Join::AtLeast(2),
@@ -361,7 +369,6 @@ fn what_does_not_go_together_in_a_node_is_refused() {
         |p: &mut Plan| switch(p, vec![], false) => PlanError::Range { what: "number of cases", .. },
         |p: &mut Plan| switch(p, vec![], true) => PlanError::Index { what: "case", index: 1, count: 1, .. },
         |p: &mut Plan| p.nodes[3].outputs.push(declaration("x", Kind::Value)) => PlanError::Rule { .. },
-        |p: &mut Plan| p.nodes[3].foreach = Some(Source::Output { node: 0, output: 0 }) => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[4].gates[0] = Gate::Case { node: 3, case: 0 } => PlanError::Index { what: "case", .. },
         |p: &mut Plan| p.nodes[4].gates[0] = Gate::Case { node: 6, case: 0 } => PlanError::Order { .. },
         |p: &mut Plan| p.nodes[4].gates.push(Gate::Case { node: 4, case: 1 }) => PlanError::Twice { what: "gate", .. },
@@ -370,10 +377,8 @@ fn what_does_not_go_together_in_a_node_is_refused() {
         |p: &mut Plan| p.nodes[4].error_output = Some(0) => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[4].outputs[1].kind = Kind::Bytes => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[4].catches[0] = vec![ErrorMatch::Named(String::new())] => PlanError::Name { .. },
-        |p: &mut Plan| p.nodes[1].catches = vec![vec![]] => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[6].join = Join::AtLeast(3) => PlanError::Range { what: "join", given: 3, max: 2, .. },
         |p: &mut Plan| p.nodes[6].join = Join::AtLeast(0) => PlanError::Range { what: "join", .. },
-        |p: &mut Plan| p.nodes[1].join = Join::AtLeast(1) => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[6].inputs[1].sources.clear() => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[6].inputs[1].sources[1] = Source::Constant(1) => PlanError::Index { what: "constant", .. },
         |p: &mut Plan| p.inputs[0].optional = true => PlanError::Rule { .. },
@@ -384,10 +389,9 @@ fn what_does_not_go_together_in_a_node_is_refused() {
             p.constants[0].kind = Kind::Value;
             p.constants[0].items[0] = vec![b'1'; VALUE_BYTES_MAX + 1];
         } => PlanError::Range { what: "bytes", .. },
-        |p: &mut Plan| p.nodes[0].batch = Some(2) => PlanError::Rule { .. },
-        |p: &mut Plan| p.nodes[1].batch = Some(0) => PlanError::Range { what: "batch", .. },
-        |p: &mut Plan| p.nodes[1].batch = Some(2) => PlanError::Kind { .. },
-        |p: &mut Plan| p.nodes[1].parallelism = Some(0) => PlanError::Range { what: "parallelism", .. },
+        |p: &mut Plan| p.regions[0].batch = Some(0) => PlanError::Range { what: "batch", .. },
+        |p: &mut Plan| p.regions[0].batch = Some(2) => PlanError::Kind { .. },
+        |p: &mut Plan| p.regions[0].parallelism = Some(0) => PlanError::Range { what: "parallelism", .. },
         |p: &mut Plan| p.nodes[0].work = Work::Nothing => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[0].work = Work::Compute(vec![]) => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[2].work = Work::Compute(vec![Formula::Value("1".into())]) => PlanError::Rule { .. },
@@ -396,6 +400,54 @@ fn what_does_not_go_together_in_a_node_is_refused() {
         |p: &mut Plan| p.timeout_ms = Some(0) => PlanError::Range { what: "timeout_ms", .. },
         |p: &mut Plan| p.outputs[0].sources.clear() => PlanError::Rule { .. },
     }
+}
+
+#[test]
+fn a_region_that_cannot_be_is_refused() {
+    let region = |parent, list| RegionPlan {
+        parent,
+        list,
+        batch: None,
+        parallelism: None,
+    };
+    refuses! {
+        |p: &mut Plan| p.nodes[1].region = Some(1) => PlanError::Index { what: "region", index: 1, count: 1, .. },
+        |p: &mut Plan| p.nodes[1].region = None => PlanError::Rule { .. },
+        |p: &mut Plan| p.regions[0].parent = Some(0) => PlanError::Index { what: "earlier region", .. },
+        |p: &mut Plan| p.regions[0].list = Source::Item { up: 0 } => PlanError::Item { .. },
+        |p: &mut Plan| p.nodes[1].inputs[0].sources[0] = Source::Item { up: 1 } => PlanError::Item { .. },
+        |p: &mut Plan| p.nodes[1].inputs[0].kind = Kind::List => PlanError::Kind { .. },
+        // What leaves the region would come back into it.
+        |p: &mut Plan| p.nodes[2].region = Some(0) => PlanError::Order { producer: 2, .. },
+        |p: &mut Plan| {
+            p.regions.push(region(None, Source::Input(0)));
+            p.inputs[0].kind = Kind::List;
+            p.nodes[0].region = Some(1);
+        } => PlanError::Nested { .. },
+        // The items of a list are no lists.
+        |p: &mut Plan| {
+            p.regions.push(region(Some(0), Source::Item { up: 0 }));
+            p.nodes[1].region = Some(1);
+        } => PlanError::Kind { takes: Kind::List, gives: Kind::Bytes, .. },
+    }
+    // A region without end within regions.
+    let error = refused(|p| {
+        for depth in 0..9 {
+            p.regions
+                .push(region(Some(depth), Source::Output { node: 0, output: 0 }));
+        }
+        p.nodes[1].region = Some(9);
+    });
+    assert!(
+        matches!(
+            error,
+            PlanError::Range {
+                what: "depth of regions",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
 }
 
 #[test]

@@ -355,6 +355,7 @@ mod tests {
             remote_nodes: vec![],
             executables: vec![],
             constants: Vec::new(),
+            regions: Vec::new(),
             timeout_ms: None,
             limits: Limits::default(),
         }

@@ -1,16 +1,25 @@
 //! Foreach: items, batches, bounds, gathering.
 
-use super::rig::{Flow, Seen, case, each_placement, input, one, out};
-use engine::plan::{Constant, ErrorClass, InputPlan, Join, NodePlan, Retry, Source, WorkflowInput};
+use super::rig::{ABSENT, Flow, Seen, case, catch, each_placement, input, one, optional, out};
+use engine::plan::{
+    Constant, ErrorClass, InputPlan, Join, NodePlan, RegionPlan, Retry, Source, WorkflowInput,
+};
+use engine::wire::Failure;
 use faasstore::binding::Kind;
 
+const ITEM: Source = Source::Item { up: 0 };
+
 /// `each` runs over the list that the client gives; `all` sees what it has made.
-fn over_input(change: impl FnOnce(&mut NodePlan)) -> Flow {
+fn over_input(
+    change: impl FnOnce(&mut NodePlan),
+    change_region: impl FnOnce(&mut RegionPlan),
+) -> Flow {
     let mut flow = Flow::default();
     flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let region = flow.region(Source::Input(0), change_region);
     let each = flow.function("each", |n| {
-        n.foreach = Some(Source::Input(0));
-        n.inputs = vec![input("item", Source::Item)];
+        n.region = Some(region);
+        n.inputs = vec![input("item", ITEM)];
         change(n);
     });
     flow.function("all", |n| {
@@ -25,7 +34,7 @@ fn list(items: &[&str]) -> Seen {
 
 #[test]
 fn a_foreach_runs_once_for_each_item_and_is_gathered_in_the_list_s_order() {
-    each_placement(&over_input(|_| ()), |rig| {
+    each_placement(&over_input(|_| (), |_| ()), |rig| {
         rig.invoke(&[("list", &["a", "b", "c"])]);
         let mut running = rig.running.clone();
         running.reverse();
@@ -44,7 +53,7 @@ fn a_foreach_runs_once_for_each_item_and_is_gathered_in_the_list_s_order() {
 
 #[test]
 fn a_foreach_of_no_items_gathers_an_empty_list() {
-    each_placement(&over_input(|n| n.batch = None), |rig| {
+    each_placement(&over_input(|_| (), |_| ()), |rig| {
         rig.invoke(&[("list", &[])]);
         assert_eq!(rig.saw("all"), [list(&[])]);
         rig.end_all();
@@ -55,14 +64,12 @@ fn a_foreach_of_no_items_gathers_an_empty_list() {
 
 #[test]
 fn parallelism_bounds_the_activations_at_once_retries_included() {
-    let flow = over_input(|n| {
-        n.parallelism = Some(2);
-        n.retry = Retry {
-            attempts: 2,
-            backoff_ms: 10,
-            ..Retry::default()
-        };
-    });
+    let retry = Retry {
+        attempts: 2,
+        backoff_ms: 10,
+        ..Retry::default()
+    };
+    let flow = over_input(|n| n.retry = retry, |r| r.parallelism = Some(2));
     each_placement(&flow, |rig| {
         rig.invoke(&[("list", &["a", "b", "c", "d", "e"])]);
         assert_eq!(rig.running.len(), 2);
@@ -89,10 +96,10 @@ fn parallelism_bounds_the_activations_at_once_retries_included() {
 
 #[test]
 fn a_batch_takes_n_items_and_the_last_what_is_left() {
-    let flow = over_input(|n| {
-        n.batch = Some(2);
-        n.inputs = vec![InputPlan::new("items", Kind::List, Source::Item)];
-    });
+    let flow = over_input(
+        |n| n.inputs = vec![InputPlan::new("items", Kind::List, ITEM)],
+        |r| r.batch = Some(2),
+    );
     each_placement(&flow, |rig| {
         rig.invoke(&[("list", &["a", "b", "c", "d", "e"])]);
         let saw: Vec<_> = rig
@@ -117,9 +124,10 @@ fn a_foreach_runs_over_a_constant_too() {
         kind: Kind::List,
         items: vec![b"1".to_vec(), b"2".to_vec()],
     }];
+    let region = flow.region(Source::Constant(0), |_| ());
     flow.function("each", |n| {
-        n.foreach = Some(Source::Constant(0));
-        n.inputs = vec![input("item", Source::Item)];
+        n.region = Some(region);
+        n.inputs = vec![input("item", ITEM)];
     });
     each_placement(&flow, |rig| {
         rig.invoke(&[]);
@@ -142,7 +150,8 @@ fn a_foreach_whose_list_was_skipped_is_skipped_as_a_whole() {
         n.gates = vec![case(choose, 0)];
         n.outputs[0].kind = Kind::List;
     });
-    let each = flow.function("each", |n| n.foreach = Some(out(makes)));
+    let region = flow.region(out(makes), |_| ());
+    let each = flow.function("each", |n| n.region = Some(region));
     flow.output("all", &[out(each)], true);
     for (chosen, gathered) in [(0, Some(list(&["each0", "each1"]))), (1, None)] {
         each_placement(&flow, |rig| {
@@ -156,33 +165,271 @@ fn a_foreach_whose_list_was_skipped_is_skipped_as_a_whole() {
 }
 
 #[test]
-fn an_item_s_failure_that_only_joins_of_some_wait_for_ends_the_foreach_once_its_items_are_back() {
-    let mut flow = over_input(|n| n.tolerated = true);
+fn an_item_s_failure_that_only_joins_of_some_wait_for_is_a_dead_edge_of_the_whole_foreach() {
+    let mut flow = over_input(|n| n.tolerated = true, |_| ());
     flow.nodes.pop();
     let other = flow.function("other", |n| n.tolerated = true);
-    flow.function("any", |n| {
-        n.join = Join::AtLeast(1);
+    flow.function("both", |n| {
+        n.join = Join::AtLeast(2);
         n.after = vec![0, other];
     });
     each_placement(&flow, |rig| {
-        rig.invoke(&[("list", &["a", "b", "c", "d", "e", "f"])]);
+        rig.invoke(&[("list", &["a", "b"])]);
         rig.fail("each", ErrorClass::Error, "no");
-        let left = rig
+        rig.end("each");
+        rig.end("other");
+        let failed = vec![("each".to_owned(), "no".to_owned())];
+        let join = Failure::Join {
+            node: "both".into(),
+            needed: 2,
+            failed,
+        };
+        assert_eq!(rig.failure(), &join);
+    });
+}
+
+/// A chain over the items of the client's list: `first`, `second` and `third`, of which `second` reads what `first` made, and
+/// `all` what `third` made of all items.
+fn chain() -> Flow {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let region = flow.region(Source::Input(0), |_| ());
+    let mut before = ITEM;
+    for name in ["first", "second", "third"] {
+        let node = flow.function(name, |n| {
+            n.region = Some(region);
+            n.inputs = vec![input("i", before)];
+        });
+        before = out(node);
+    }
+    flow.function("all", |n| {
+        n.inputs = vec![InputPlan::new("all", Kind::List, before)]
+    });
+    flow
+}
+
+#[test]
+fn a_chain_over_one_list_runs_item_by_item_without_a_barrier() {
+    each_placement(&chain(), |rig| {
+        rig.invoke(&[("list", &["a", "b"])]);
+        let later = rig
             .running
             .iter()
-            .filter(|attempt| attempt.node == "each")
-            .count();
-        for _ in 0..left {
-            rig.end("each");
-        }
-        assert_eq!(
-            rig.late(),
-            left as u64,
-            "what the other items return is late"
-        );
-        assert!(!rig.runs("each"), "no further item starts");
-        rig.end("other");
-        rig.end("any");
+            .find(|attempt| attempt.item == Some(1))
+            .cloned()
+            .unwrap();
+        rig.running.retain(|attempt| attempt.item != Some(1));
+        rig.end("first");
+        assert_eq!(rig.saw("second"), [one("first0")]);
+        rig.end("second");
+        rig.end("third");
+        assert!(!rig.runs("all"), "the other item has only begun");
+        rig.running.push(later);
+        rig.end("first");
+        rig.end("second");
+        assert_eq!(rig.saw("third"), [one("second1")]);
+        rig.end("third");
+        assert_eq!(rig.saw("all"), [list(&["third0", "third1"])]);
+        rig.end_all();
         rig.result().unwrap();
+    });
+}
+
+#[test]
+fn switches_and_skipping_hold_item_by_item_and_a_skipped_item_is_an_absent_entry_in_its_place() {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let region = flow.region(Source::Input(0), |_| ());
+    let choose = flow.switch("choose", 2, |n| {
+        n.region = Some(region);
+        n.inputs = vec![input("item", ITEM)];
+    });
+    let left = flow.function("left", |n| {
+        n.region = Some(region);
+        n.gates = vec![case(choose, 0)];
+    });
+    let after_left = flow.function("after_left", |n| {
+        n.region = Some(region);
+        n.inputs = vec![input("l", out(left))];
+    });
+    let joins = flow.function("joins", |n| {
+        n.region = Some(region);
+        n.inputs = vec![optional("l", out(after_left))];
+        n.after = vec![choose];
+    });
+    flow.function("all", |n| {
+        n.inputs = vec![
+            InputPlan::new("lefts", Kind::List, out(after_left)),
+            InputPlan::new("joins", Kind::List, out(joins)),
+        ];
+    });
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &["a", "b", "c"])]);
+        assert_eq!(rig.saw("choose"), [one("c")]);
+        for case in [0, 1, 0] {
+            rig.choose("choose", Some(case));
+        }
+        rig.end_all();
+        rig.result().unwrap();
+        let saw = [
+            list(&["after_left0", ABSENT, "after_left2"]),
+            list(&["joins0", "joins1", "joins2"]),
+        ];
+        assert_eq!(rig.saw("all"), saw);
+        assert_eq!(rig.attempts("left"), 2);
+    });
+}
+
+#[test]
+fn a_node_of_a_region_that_is_not_chosen_outside_is_skipped_as_a_whole() {
+    let mut flow = chain();
+    for node in &mut flow.nodes {
+        node.id += 1;
+        for source in node.inputs.iter_mut().flat_map(|input| &mut input.sources) {
+            if let Source::Output { node, .. } = source {
+                *node += 1;
+            }
+        }
+    }
+    let choose = flow.switch("choose", 2, |_| ());
+    let mut switch = flow.nodes.pop().unwrap();
+    assert_eq!(choose, 4);
+    switch.id = 0;
+    flow.nodes.insert(0, switch);
+    flow.nodes[2].gates = vec![case(0, 0)];
+    flow.function("of_first", |n| {
+        n.inputs = vec![InputPlan::new("f", Kind::List, out(1))]
+    });
+    for (chosen, attempts) in [(0, (2, 1)), (1, (0, 0))] {
+        each_placement(&flow, |rig| {
+            rig.invoke(&[("list", &["a", "b"])]);
+            assert!(
+                !rig.runs("first"),
+                "a region begins when all outside of it is decided"
+            );
+            rig.choose("choose", Some(chosen));
+            rig.end_all();
+            rig.result().unwrap();
+            assert_eq!((rig.attempts("second"), rig.attempts("all")), attempts);
+            assert_eq!(rig.saw("of_first"), [list(&["first0", "first1"])]);
+        });
+    }
+}
+
+#[test]
+fn a_region_within_a_region_runs_for_each_item_of_each_item() {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let start = flow.function("start", |_| ());
+    let outer = flow.region(Source::Input(0), |_| ());
+    let splits = flow.function("splits", |n| {
+        n.region = Some(outer);
+        n.inputs = vec![input("item", ITEM)];
+        n.outputs[0].kind = Kind::List;
+    });
+    let inner = flow.region(out(splits), |r| r.parent = Some(outer));
+    let each = flow.function("each", |n| {
+        n.region = Some(inner);
+        n.inputs = vec![
+            input("part", ITEM),
+            input("whole", Source::Item { up: 1 }),
+            input("start", out(start)),
+        ];
+    });
+    let sums = flow.function("sums", |n| {
+        n.region = Some(outer);
+        n.inputs = vec![InputPlan::new("parts", Kind::List, out(each))];
+    });
+    flow.function("all", |n| {
+        n.inputs = vec![InputPlan::new("sums", Kind::List, out(sums))]
+    });
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &["a", "b"])]);
+        assert!(!rig.runs("splits"));
+        rig.end("start");
+        rig.end("splits");
+        rig.end("splits");
+        let saw: Vec<_> = rig
+            .running
+            .iter()
+            .map(|attempt| attempt.saw.clone())
+            .collect();
+        let seen = |part: &str, whole: &str| vec![one(part), one(whole), one("start")];
+        let each_saw = [
+            seen("splits0x", "a"),
+            seen("splits0y", "a"),
+            seen("splits1x", "b"),
+            seen("splits1y", "b"),
+        ];
+        assert_eq!(saw, each_saw);
+        rig.end_all();
+        rig.result().unwrap();
+        assert_eq!(rig.saw("sums"), [list(&["each0", "each1"])]);
+        assert_eq!(rig.saw("all"), [list(&["sums0", "sums1"])]);
+    });
+}
+
+#[test]
+fn a_catch_takes_an_item_s_failure_within_the_item() {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let region = flow.region(Source::Input(0), |_| ());
+    let tries = flow.function("tries", |n| {
+        n.region = Some(region);
+        n.catches = vec![vec![]];
+    });
+    let instead = flow.function("instead", |n| {
+        n.region = Some(region);
+        n.gates = vec![catch(tries, 0)];
+    });
+    let either = flow.function("either", |n| {
+        n.region = Some(region);
+        n.inputs = vec![InputPlan {
+            sources: vec![out(tries), out(instead)],
+            ..input("e", out(tries))
+        }];
+    });
+    flow.function("all", |n| {
+        n.inputs = vec![
+            InputPlan::new("tries", Kind::List, out(tries)),
+            InputPlan::new("either", Kind::List, out(either)),
+        ];
+    });
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &["a", "b"])]);
+        rig.fail("tries", ErrorClass::Error, "no");
+        rig.end_all();
+        rig.result().unwrap();
+        assert_eq!(rig.attempts("instead"), 1);
+        let saw = [list(&[ABSENT, "tries1"]), list(&["either0", "either1"])];
+        assert_eq!(rig.saw("all"), saw);
+    });
+}
+
+#[test]
+fn a_wide_foreach_has_but_so_many_items_open_at_once() {
+    let flow = over_input(|_| (), |_| ());
+    let items: Vec<String> = (0..1000).map(|item| item.to_string()).collect();
+    let items: Vec<&str> = items.iter().map(String::as_str).collect();
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &items)]);
+        assert!(rig.invocations_held() < 100, "{}", rig.invocations_held());
+        rig.end_all();
+        rig.result().unwrap();
+        assert_eq!(rig.attempts("each"), 1000);
+    });
+}
+
+#[test]
+fn a_failure_in_one_item_ends_the_others() {
+    each_placement(&chain(), |rig| {
+        rig.invoke(&[("list", &["a", "b", "c"])]);
+        rig.end("first");
+        rig.fail("second", ErrorClass::Error, "no");
+        assert!(matches!(rig.failure(), Failure::Node { node, .. } if node == "second"));
+        let left = rig.running.len() as u64;
+        let late = rig.late();
+        rig.end_all();
+        assert_eq!(rig.late() - late, left);
     });
 }

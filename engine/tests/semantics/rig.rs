@@ -3,12 +3,12 @@
 
 use engine::core::{
     Action, Answered, ClientId, Core, CoreConfig, Describe, Evaluate, Evaluated, ExecutorId,
-    Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, worker_hash,
+    ITEM_ABSENT, Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, worker_hash,
 };
 use engine::plan::{
     Declaration, DeploymentId, ErrorClass, ExecutablePlan, Gate, Limits, NodeId, NodePlan,
-    Participant, Plan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex, WorkerRef,
-    WorkflowInput, WorkflowOutput,
+    Participant, Plan, RegionPlan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex,
+    WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use engine::wire::Failure;
 use faasstore::binding::Kind;
@@ -22,6 +22,7 @@ const EXECUTORS: u32 = 4;
 #[derive(Clone, Default)]
 pub(crate) struct Flow {
     pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) regions: Vec<RegionPlan>,
     pub(crate) inputs: Vec<WorkflowInput>,
     pub(crate) constants: Vec<engine::plan::Constant>,
     pub(crate) outputs: Vec<WorkflowOutput>,
@@ -40,6 +41,36 @@ impl Flow {
             node.outputs = vec![declared("out", Kind::Bytes)];
             change(node);
         })
+    }
+
+    /// Adds a region over this list; its number.
+    pub(crate) fn region(&mut self, list: Source, change: impl FnOnce(&mut RegionPlan)) -> u16 {
+        let mut region = RegionPlan {
+            parent: None,
+            list,
+            batch: None,
+            parallelism: None,
+        };
+        change(&mut region);
+        self.regions.push(region);
+        (self.regions.len() - 1) as u16
+    }
+
+    /// The outermost region that holds a node.
+    fn outermost(&self, node: NodeId) -> Option<u16> {
+        let mut region = self.nodes[node as usize].region?;
+        while let Some(parent) = self.regions[usize::from(region)].parent {
+            region = parent;
+        }
+        Some(region)
+    }
+
+    /// Nodes run on the workers in turn, those of a region where its first one does.
+    fn worker_of(&self, node: NodeId, workers: usize) -> WorkerIndex {
+        let region = self.outermost(node);
+        let mut nodes = 0..self.nodes.len() as NodeId;
+        let first = nodes.find(|other| region.is_some() && self.outermost(*other) == region);
+        (first.unwrap_or(node) as usize % workers) as WorkerIndex
     }
 
     /// Adds a switch with so many cases, the last one its default; its number.
@@ -78,9 +109,7 @@ impl Flow {
     pub(crate) fn output(&mut self, name: &str, sources: &[Source], optional: bool) {
         let mut output = WorkflowOutput::new(name, Kind::Bytes, sources[0], 0);
         output.kind = match sources[0] {
-            Source::Output { node, .. } if self.nodes[node as usize].foreach.is_some() => {
-                Kind::List
-            }
+            Source::Output { node, .. } if self.nodes[node as usize].region.is_some() => Kind::List,
             Source::Output { node, output } => {
                 self.nodes[node as usize].outputs[usize::from(output)].kind
             }
@@ -98,7 +127,7 @@ impl Flow {
 
     /// The plans of so many workers, on which the nodes run in turn.
     fn plans(&self, workers: usize) -> Vec<Plan> {
-        let worker_of = |node: NodeId| (node as usize % workers) as WorkerIndex;
+        let worker_of = |node: NodeId| self.worker_of(node, workers);
         let mut outputs = self.outputs.clone();
         for from in outputs.iter_mut().flat_map(|output| &mut output.sources) {
             if let Source::Output { node, .. } = from.source {
@@ -119,7 +148,13 @@ impl Flow {
             for producer in waits_for {
                 told.entry((producer, me)).or_default();
             }
-            for source in node.reads() {
+            let mut lists = Vec::new();
+            let mut region = node.region;
+            while let Some(number) = region {
+                lists.push(self.regions[usize::from(number)].list);
+                region = self.regions[usize::from(number)].parent;
+            }
+            for source in node.reads().chain(lists) {
                 match source {
                     Source::Input(input) => {
                         inputs.insert(input);
@@ -127,7 +162,7 @@ impl Flow {
                     Source::Output { node, output } => {
                         told.entry((node, me)).or_default().insert(output);
                     }
-                    Source::Item | Source::Constant(_) => {}
+                    Source::Item { .. } | Source::Constant(_) => {}
                 }
             }
         }
@@ -141,6 +176,7 @@ impl Flow {
             inputs: self.inputs.clone(),
             constants: self.constants.clone(),
             timeout_ms: self.timeout_ms,
+            regions: self.regions_of(me, worker_of).1,
             outputs: outputs.clone(),
             participants: participants
                 .iter()
@@ -162,6 +198,9 @@ impl Flow {
                             outputs: outputs.iter().copied().collect(),
                         })
                         .collect(),
+                    region: node
+                        .region
+                        .map(|region| self.regions_of(me, worker_of).0[&region]),
                     ..node.clone()
                 })
                 .collect(),
@@ -174,6 +213,31 @@ impl Flow {
             limits: Limits::default(),
         };
         (0..workers as WorkerIndex).map(plan).collect()
+    }
+
+    /// The regions of a worker, and their numbers there.
+    fn regions_of(
+        &self,
+        me: WorkerIndex,
+        worker_of: impl Fn(NodeId) -> WorkerIndex,
+    ) -> (HashMap<u16, u16>, Vec<RegionPlan>) {
+        let mut here = BTreeSet::new();
+        for node in self.nodes.iter().filter(|node| worker_of(node.id) == me) {
+            let mut region = node.region;
+            while let Some(number) = region {
+                here.insert(number);
+                region = self.regions[usize::from(number)].parent;
+            }
+        }
+        let numbers: HashMap<u16, u16> = here.iter().copied().zip(0..).collect();
+        let regions = here.iter().map(|number| RegionPlan {
+            parent: self.regions[usize::from(*number)]
+                .parent
+                .map(|parent| numbers[&parent]),
+            ..self.regions[usize::from(*number)].clone()
+        });
+        let regions = regions.collect();
+        (numbers, regions)
     }
 
     fn remote_nodes(
@@ -194,7 +258,7 @@ impl Flow {
                 && (told.contains_key(&(node.id, me)) || handed_over.contains(&node.id))
         };
         let kind = |node: &NodePlan, kind: Kind| {
-            if node.foreach.is_some() {
+            if node.region.is_some() {
                 Kind::List
             } else {
                 kind
@@ -260,6 +324,9 @@ fn worker_ref(worker: usize) -> WorkerRef {
         lanes: 1,
     }
 }
+
+/// How an item that is not there shows.
+pub(crate) const ABSENT: &str = "(absent)";
 
 /// What an activation saw as an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -389,9 +456,13 @@ impl Rig {
     }
 
     fn list(&mut self, items: &[String]) -> Incoming {
-        let range = self.fresh(&items.concat());
+        let there = items.iter().filter(|item| *item != ABSENT);
+        let range = self.fresh(&there.cloned().collect::<String>());
         let mut offset = 0;
         let items = items.iter().map(|item| {
+            if item == ABSENT {
+                return (0, ITEM_ABSENT);
+            }
             let place = (offset, item.len() as u64);
             offset += item.len() as u64;
             place
@@ -439,7 +510,8 @@ impl Rig {
                     .iter()
                     .map(|item| match self.text(self.cores[worker].locate(*item)) {
                         Seen::One(text) => text,
-                        other => panic!("an item that is {other:?}"),
+                        Seen::Absent => ABSENT.to_owned(),
+                        Seen::List(_) => panic!("an item that is a list"),
                     })
                     .collect(),
             ),
@@ -586,6 +658,15 @@ impl Rig {
             .sum()
     }
 
+    /// Places that the first worker has in use, those of items included.
+    pub(crate) fn invocations_held(&self) -> usize {
+        self.cores
+            .iter()
+            .map(|core| core.held().0)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Carries out what the cores want, until they want no more.
     fn settle(&mut self) {
         loop {
@@ -594,7 +675,7 @@ impl Rig {
                 let mut actions = Vec::new();
                 self.cores[worker].take_actions(&mut actions);
                 if actions.is_empty() {
-                    self.cores[worker].tidy(&mut actions);
+                    self.cores[worker].tidy(self.now_ns, &mut actions);
                 }
                 busy |= !actions.is_empty();
                 for action in actions {

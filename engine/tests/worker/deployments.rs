@@ -58,6 +58,7 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
             memory_mib: 16,
         }],
         constants: Vec::new(),
+        regions: Vec::new(),
         timeout_ms: None,
         limits: Limits::default(),
     }

@@ -228,6 +228,7 @@ fn plan(kinds: &[Kind]) -> Plan {
             memory_mib: 1,
         }],
         constants: Vec::new(),
+        regions: Vec::new(),
         timeout_ms: None,
         limits: Limits::default(),
     }

@@ -43,6 +43,7 @@ fn plan() -> Plan {
         remote_nodes: vec![],
         executables: vec![],
         constants: Vec::new(),
+        regions: Vec::new(),
         timeout_ms: None,
         limits: Limits::default(),
     }

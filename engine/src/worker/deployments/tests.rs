@@ -23,6 +23,7 @@ fn plan(id: u64, version: u32) -> Plan {
             memory_mib: 10,
         }],
         constants: Vec::new(),
+        regions: Vec::new(),
         timeout_ms: None,
         limits: Limits::default(),
     }

@@ -1,0 +1,735 @@
+//! From a plan to a program: nodes get local numbers, scope by scope, and payloads get slots.
+//!
+//! A slot lies in the scope in which its payload is seen: what a region's node returns for one item in the region's, what is
+//! gathered of it in the one around it. What a region's nodes read of scopes around it is held by the region, through the
+//! node that stands for it there, until its last item has ended.
+
+use super::outcome::When;
+use super::program::{
+    Details, Edge, Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Node, OutputFrom,
+    OutputPlan, Producer, Program, RemoteProducer, RemoteRead, Runner, Scope, SlotIndex, SlotPlan,
+    Span, is_list,
+};
+use crate::plan::{FlowEdge, Gate, Join, NodeId, NodePlan, Plan, Source, Work};
+use faasstore::binding::Kind;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Items of a region at once, if it says nothing: enough to keep its executors busy while others are tidied up after.
+const WINDOW: usize = 64;
+
+impl Program {
+    /// Compiles a plan that `plan_check` has found whole.
+    ///
+    /// # Panics
+    /// On a plan that was not checked.
+    pub(crate) fn compile(plan: Plan) -> Self {
+        Compiler::new(&plan).compile(&plan)
+    }
+}
+
+struct Compiler {
+    /// By scope: the scope around it.
+    parents: Vec<u16>,
+    /// By scope: the number of its first node, and, at the end, of the first behind the last one.
+    first_nodes: Vec<LocalNode>,
+    /// By scope: the node that stands for it.
+    regions: Vec<LocalNode>,
+    /// By local node.
+    scopes: Vec<u16>,
+    local_of: FxHashMap<NodeId, LocalNode>,
+    remote_by_id: FxHashMap<NodeId, u32>,
+    /// Which output of a node says what failed.
+    errors: FxHashMap<NodeId, u16>,
+    /// Outputs that other workers read.
+    sent: FxHashSet<(NodeId, u16)>,
+
+    alternatives: Vec<InputFrom>,
+    slots: Vec<SlotPlan>,
+    slot_scopes: Vec<u16>,
+    workflow_inputs: Vec<Option<SlotIndex>>,
+    /// What a node returns, in its scope.
+    made: FxHashMap<(NodeId, u16), SlotIndex>,
+    /// What is gathered of a node, in the scope around it.
+    gathered: FxHashMap<(NodeId, u16), SlotIndex>,
+    remote_slots: FxHashMap<(NodeId, u16), SlotIndex>,
+    /// By scope: what is gathered of it, and what of scopes around it its region holds.
+    gathers: Vec<Vec<Gather>>,
+    held: Vec<Vec<InputFrom>>,
+}
+
+impl Compiler {
+    fn new(plan: &Plan) -> Self {
+        let scopes = plan.regions.len() + 1;
+        let scope_of_node = |node: &NodePlan| node.region.map_or(0, |region| region + 1);
+        let mut parents = vec![0];
+        parents.extend(
+            plan.regions
+                .iter()
+                .map(|region| region.parent.map_or(0, |p| p + 1)),
+        );
+        let (mut first_nodes, mut scope_of) = (Vec::with_capacity(scopes + 1), Vec::new());
+        let (mut local_of, mut regions) = (FxHashMap::default(), vec![0; scopes]);
+        let mut next = 0;
+        for scope in 0..scopes as u16 {
+            first_nodes.push(next);
+            for node in plan
+                .nodes
+                .iter()
+                .filter(|node| scope_of_node(node) == scope)
+            {
+                local_of.insert(node.id, next);
+                next += 1;
+            }
+            for inner in (1..scopes).filter(|inner| parents[*inner] == scope) {
+                regions[inner] = next;
+                next += 1;
+            }
+            scope_of.resize(next as usize, scope);
+        }
+        first_nodes.push(next);
+        let local_errors = plan.nodes.iter().map(|node| (node.id, node.error_output));
+        let remote_errors = plan
+            .remote_nodes
+            .iter()
+            .map(|node| (node.id, node.error_output));
+        let sent = plan.nodes.iter().flat_map(|node| {
+            let outputs = node.remote_consumers.iter().flat_map(|read| &read.outputs);
+            outputs.map(|output| (node.id, *output))
+        });
+        Self {
+            parents,
+            first_nodes,
+            regions,
+            scopes: scope_of,
+            local_of,
+            remote_by_id: (0..)
+                .zip(&plan.remote_nodes)
+                .map(|(index, node)| (node.id, index))
+                .collect(),
+            errors: local_errors
+                .chain(remote_errors)
+                .filter_map(|(id, output)| Some((id, output?)))
+                .collect(),
+            sent: sent.collect(),
+            alternatives: Vec::new(),
+            slots: Vec::new(),
+            slot_scopes: Vec::new(),
+            workflow_inputs: vec![None; plan.inputs.len()],
+            made: FxHashMap::default(),
+            gathered: FxHashMap::default(),
+            remote_slots: FxHashMap::default(),
+            gathers: vec![Vec::new(); scopes],
+            held: vec![Vec::new(); scopes],
+        }
+    }
+
+    fn compile(mut self, plan: &Plan) -> Program {
+        let scopes = self.parents.len();
+        // Every read first, so that a region knows what it holds and what is gathered of it.
+        let inputs: FxHashMap<NodeId, Vec<InputRead>> = plan
+            .nodes
+            .iter()
+            .map(|node| (node.id, self.inputs(node)))
+            .collect();
+        let lists: Vec<InputFrom> = (1..scopes)
+            .map(|scope| self.read(plan.regions[scope - 1].list, self.parents[scope]))
+            .collect();
+        let candidates: Vec<(u16, Source)> = (0..)
+            .zip(&plan.outputs)
+            .flat_map(|(output, declared)| {
+                let sources = declared.sources.iter();
+                sources.map(move |from| (output, from.source))
+            })
+            .collect();
+        let outputs_here = self.outputs_here(&candidates);
+        for (node, output) in self.sent.clone() {
+            self.send(node, output);
+        }
+
+        let edges = self.edges(plan);
+        let count = self.scopes.len();
+        let (mut successors, mut into) = (vec![Vec::new(); count], vec![(0_u32, 0_u16); count]);
+        let mut remote: Vec<RemoteProducer> = plan
+            .remote_nodes
+            .iter()
+            .map(|node| RemoteProducer {
+                name: node.name.clone(),
+                successors: Vec::new(),
+                slots: FxHashMap::default(),
+            })
+            .collect();
+        let mut exits = vec![Vec::new(); scopes];
+        for (from, edge) in edges {
+            let (flow, gates) = &mut into[edge.node as usize];
+            if edge.when.is_gate() && edge.node == edge.of {
+                *gates += 1;
+            } else {
+                *flow += 1;
+            }
+            match from {
+                From::Node(local) => successors[local as usize].push(edge),
+                From::Remote(place) => remote[place as usize].successors.push(edge),
+                From::Region { scope, from } => exits[scope as usize].push(Exit { from, edge }),
+            }
+        }
+
+        let mut program = Program {
+            scopes: Vec::with_capacity(scopes),
+            nodes: Vec::with_capacity(count),
+            details: Vec::with_capacity(count),
+            inputs: Vec::new(),
+            alternatives: std::mem::take(&mut self.alternatives),
+            outputs: Vec::new(),
+            successors: Vec::new(),
+            roots: Vec::new(),
+            slots: Vec::new(),
+            input_slots: self.workflow_inputs.clone(),
+            remote,
+            remote_by_id: self.remote_by_id.clone(),
+            outputs_here,
+            candidates,
+            others: plan
+                .participants
+                .iter()
+                .map(|part| part.worker)
+                .filter(|worker| *worker != plan.me)
+                .collect(),
+            timed: plan.timeout_ms.is_some()
+                || plan
+                    .nodes
+                    .iter()
+                    .any(|node| node.timeout_ms.is_some() || node.delay_ms > 0),
+            plan: plan.clone(),
+        };
+        for ((id, output), slot) in &self.remote_slots {
+            let place = self.remote_by_id[id];
+            program.remote[place as usize].slots.insert(*output, *slot);
+        }
+        let planned: FxHashMap<LocalNode, &NodePlan> = plan
+            .nodes
+            .iter()
+            .map(|node| (self.local_of[&node.id], node))
+            .collect();
+        for local in 0..count as LocalNode {
+            let (node, details, read) = match planned.get(&local) {
+                Some(node) => (
+                    self.node(node, into[local as usize], &mut program),
+                    self.details(node),
+                    inputs[&node.id].clone(),
+                ),
+                None => {
+                    let scope = self.regions.iter().rposition(|region| *region == local);
+                    let scope = scope.unwrap_or_default();
+                    let (node, details) = self.region_node(scope as u16, into[local as usize].0);
+                    let held = self.held[scope].iter().copied().chain([lists[scope - 1]]);
+                    let read = held.map(|from| InputRead {
+                        from,
+                        optional: true,
+                    });
+                    (node, details, read.collect())
+                }
+            };
+            program.nodes.push(node);
+            program.details.push(details);
+            program.nodes[local as usize].inputs = Span::append(&mut program.inputs, read);
+            let leaving = std::mem::take(&mut successors[local as usize]);
+            program.nodes[local as usize].successors =
+                Span::append(&mut program.successors, leaving);
+        }
+        for scope in 0..scopes as u16 {
+            let scope = self.scope(scope, plan, &lists, &exits, &program);
+            program.scopes.push(scope);
+        }
+        program.roots = program.scopes[0]
+            .nodes
+            .clone()
+            .filter(|node| program.nodes[*node as usize].edges() == 0)
+            .collect();
+        self.number_slots(&mut program);
+        program
+    }
+
+    /// Slots lie scope by scope.
+    fn number_slots(self, program: &mut Program) {
+        let mut order: Vec<SlotIndex> = (0..self.slots.len() as SlotIndex).collect();
+        order.sort_by_key(|slot| self.slot_scopes[*slot as usize]);
+        let mut number = vec![0; order.len()];
+        for (new, old) in (0..).zip(&order) {
+            number[*old as usize] = new;
+        }
+        let mut plans: Vec<Option<SlotPlan>> = self.slots.into_iter().map(Some).collect();
+        program.slots = order
+            .iter()
+            .filter_map(|old| plans[*old as usize].take())
+            .collect();
+        let scopes: Vec<u16> = order
+            .iter()
+            .map(|old| self.slot_scopes[*old as usize])
+            .collect();
+        for (index, scope) in (0..).zip(&mut program.scopes) {
+            let first = scopes.partition_point(|of| *of < index) as SlotIndex;
+            let behind = scopes.partition_point(|of| *of <= index) as SlotIndex;
+            scope.slots = first..behind;
+            for gather in &mut scope.gathers {
+                gather.item = number[gather.item as usize];
+                gather.list = number[gather.list as usize];
+            }
+            renumber(&mut scope.list, &number);
+        }
+        for read in &mut program.inputs {
+            renumber(&mut read.from, &number);
+        }
+        for from in &mut program.alternatives {
+            renumber(from, &number);
+        }
+        let slots = program.outputs.iter_mut().map(|output| &mut output.slot);
+        let slots = slots.chain(&mut program.input_slots);
+        let slots = slots.chain(
+            program
+                .details
+                .iter_mut()
+                .flat_map(|details| details.gathered.iter_mut().chain([&mut details.error_slot])),
+        );
+        for slot in slots.flatten() {
+            *slot = number[*slot as usize];
+        }
+        for remote in &mut program.remote {
+            for slot in remote.slots.values_mut() {
+                *slot = number[*slot as usize];
+            }
+        }
+        for from in &mut program.outputs_here {
+            from.slot = number[from.slot as usize];
+        }
+    }
+
+    fn scope(
+        &mut self,
+        index: u16,
+        plan: &Plan,
+        lists: &[InputFrom],
+        exits: &[Vec<Exit>],
+        program: &Program,
+    ) -> Scope {
+        let place = usize::from(index);
+        let nodes = self.first_nodes[place]..self.first_nodes[place + 1];
+        let region = place.checked_sub(1).map(|region| &plan.regions[region]);
+        let within = |node: &LocalNode| self.is_within(self.scopes[*node as usize], index);
+        let told = (0..self.scopes.len() as LocalNode)
+            .filter(within)
+            .filter(|node| !program.details[*node as usize].remote.is_empty());
+        let told = if index == 0 {
+            Vec::new()
+        } else {
+            told.collect()
+        };
+        let pools: FxHashSet<u16> = nodes
+            .clone()
+            .filter(|node| program.nodes[*node as usize].runner == Runner::Executor)
+            .map(|node| program.nodes[node as usize].pool)
+            .collect();
+        let scale = pools
+            .iter()
+            .map(|pool| usize::from(plan.executables[usize::from(*pool)].scale));
+        let window = WINDOW.max(2 * scale.sum::<usize>());
+        let parallelism = region.and_then(|region| region.parallelism);
+        Scope {
+            order: in_order(nodes.clone(), program, exits),
+            nodes,
+            slots: 0..0,
+            parent: self.parents[place],
+            node: self.regions[place],
+            list: match place {
+                0 => InputFrom::Absent,
+                _ => lists[place - 1],
+            },
+            batch: region.and_then(|region| region.batch).unwrap_or_default(),
+            window: parallelism.map_or(window, |most| window.min(most as usize)),
+            gathers: std::mem::take(&mut self.gathers[place]),
+            exits: exits[place].clone(),
+            told,
+        }
+    }
+
+    /// Whether a scope is this one or lies within it.
+    fn is_within(&self, mut scope: u16, outer: u16) -> bool {
+        loop {
+            if scope == outer {
+                return true;
+            }
+            if scope == 0 {
+                return false;
+            }
+            scope = self.parents[usize::from(scope)];
+        }
+    }
+
+    /// The scope just within `outer` that holds `inner`, which lies deeper.
+    fn just_within(&self, mut inner: u16, outer: u16) -> u16 {
+        while self.parents[usize::from(inner)] != outer {
+            inner = self.parents[usize::from(inner)];
+        }
+        inner
+    }
+
+    /// The innermost scope that holds both.
+    fn common(&self, a: u16, mut b: u16) -> u16 {
+        while !self.is_within(a, b) {
+            b = self.parents[usize::from(b)];
+        }
+        b
+    }
+
+    fn open(&mut self, producer: Producer, scope: u16) -> SlotIndex {
+        self.slots.push(SlotPlan { uses: 0, producer });
+        self.slot_scopes.push(scope);
+        (self.slots.len() - 1) as SlotIndex
+    }
+
+    /// Where a source lies that something in `scope` reads once more.
+    fn read(&mut self, source: Source, scope: u16) -> InputFrom {
+        let slot = match source {
+            Source::Item { up } => return InputFrom::Item(up),
+            Source::Constant(constant) => return InputFrom::Constant(constant),
+            Source::Input(input) => match self.workflow_inputs[usize::from(input)] {
+                Some(slot) => slot,
+                None => {
+                    let slot = self.open(Producer::Input, 0);
+                    self.workflow_inputs[usize::from(input)] = Some(slot);
+                    slot
+                }
+            },
+            Source::Output { node, output } => self.output(node, output, scope),
+        };
+        let of = self.slot_scopes[slot as usize];
+        if of == scope {
+            self.slots[slot as usize].uses += 1;
+            return InputFrom::Slot(slot);
+        }
+        // The region just within the slot's scope holds it, once.
+        let holder = self.just_within(scope, of);
+        let held = InputFrom::Slot(slot);
+        if !self.held[usize::from(holder)].contains(&held) {
+            self.held[usize::from(holder)].push(held);
+            self.slots[slot as usize].uses += 1;
+        }
+        InputFrom::Outer(slot)
+    }
+
+    /// Where an output lies for whoever reads it in `scope`.
+    fn output(&mut self, node: NodeId, output: u16, scope: u16) -> SlotIndex {
+        let Some(local) = self.local_of.get(&node).copied() else {
+            if let Some(slot) = self.remote_slots.get(&(node, output)) {
+                return *slot;
+            }
+            let place = self.remote_by_id[&node];
+            let slot = self.open(Producer::Remote { place }, 0);
+            self.remote_slots.insert((node, output), slot);
+            return slot;
+        };
+        let of = self.scopes[local as usize];
+        if self.is_within(scope, of) {
+            self.made(node, output, local)
+        } else {
+            self.gathered(node, output, local)
+        }
+    }
+
+    fn made(&mut self, node: NodeId, output: u16, local: LocalNode) -> SlotIndex {
+        if let Some(slot) = self.made.get(&(node, output)) {
+            return *slot;
+        }
+        let slot = self.open(Producer::Local(local), self.scopes[local as usize]);
+        self.made.insert((node, output), slot);
+        slot
+    }
+
+    fn gathered(&mut self, node: NodeId, output: u16, local: LocalNode) -> SlotIndex {
+        if let Some(slot) = self.gathered.get(&(node, output)) {
+            return *slot;
+        }
+        let scope = usize::from(self.scopes[local as usize]);
+        let item = self.made(node, output, local);
+        self.slots[item as usize].uses += 1;
+        let list = self.open(Producer::Local(local), self.parents[scope]);
+        self.gathered.insert((node, output), list);
+        self.gathers[scope].push(Gather {
+            node: local,
+            item,
+            list,
+        });
+        list
+    }
+
+    /// Another worker reads an output.
+    fn send(&mut self, node: NodeId, output: u16) {
+        let local = self.local_of[&node];
+        if self.scopes[local as usize] == 0 {
+            self.made(node, output, local);
+        } else {
+            self.gathered(node, output, local);
+        }
+    }
+
+    fn inputs(&mut self, node: &NodePlan) -> Vec<InputRead> {
+        let scope = self.scopes[self.local_of[&node.id] as usize];
+        let mut reads = Vec::with_capacity(node.inputs.len());
+        for input in &node.inputs {
+            let from = if let [source] = input.sources[..] {
+                self.read(source, scope)
+            } else {
+                let sources = input.sources.iter();
+                let from: Vec<InputFrom> =
+                    sources.map(|source| self.read(*source, scope)).collect();
+                InputFrom::FirstOf(Span::append(&mut self.alternatives, from))
+            };
+            reads.push(InputRead {
+                from,
+                optional: input.optional,
+            });
+        }
+        reads
+    }
+
+    fn outputs_here(&mut self, candidates: &[(u16, Source)]) -> Vec<OutputFrom> {
+        let mut here = Vec::new();
+        for (candidate, (_, source)) in (0..).zip(candidates) {
+            if let Source::Output { node, .. } = source
+                && self.local_of.contains_key(node)
+                && let InputFrom::Slot(slot) = self.read(*source, 0)
+            {
+                here.push(OutputFrom { candidate, slot });
+            }
+        }
+        here
+    }
+
+    /// Every edge to a local node, those into and out of regions too.
+    fn edges(&self, plan: &Plan) -> Vec<(From, Edge)> {
+        let mut edges = Vec::new();
+        for node in &plan.nodes {
+            let of = self.local_of[&node.id];
+            for (id, when) in edges_of(node, &self.errors) {
+                edges.push(self.edge(id, of, when));
+            }
+        }
+        for (region, planned) in (1..).zip(&plan.regions) {
+            if let Source::Output { node, .. } = planned.list {
+                let of = self.regions[region];
+                edges.push(self.edge(node, of, When::Well));
+            }
+        }
+        edges
+    }
+
+    fn edge(&self, from: NodeId, of: LocalNode, when: When) -> (From, Edge) {
+        let scope = self.scopes[of as usize];
+        let Some(local) = self.local_of.get(&from).copied() else {
+            let node = self.hears(of, 0);
+            return (
+                From::Remote(self.remote_by_id[&from]),
+                Edge { node, when, of },
+            );
+        };
+        let from_scope = self.scopes[local as usize];
+        let common = self.common(scope, from_scope);
+        let node = self.hears(of, common);
+        if from_scope == common {
+            return (From::Node(local), Edge { node, when, of });
+        }
+        let region = self.just_within(from_scope, common);
+        // Of a region within a region, that one tells.
+        let from = if from_scope == region {
+            local
+        } else {
+            self.regions[usize::from(self.just_within(from_scope, region))]
+        };
+        (
+            From::Region {
+                scope: region,
+                from,
+            },
+            Edge { node, when, of },
+        )
+    }
+
+    /// The node in `scope` that hears of edges to a node in it or within it.
+    fn hears(&self, of: LocalNode, scope: u16) -> LocalNode {
+        match self.scopes[of as usize] {
+            own if own == scope => of,
+            own => self.regions[usize::from(self.just_within(own, scope))],
+        }
+    }
+
+    fn node(&mut self, node: &NodePlan, into: (u32, u16), program: &mut Program) -> Node {
+        let (flow, gates) = into;
+        let scope = self.scopes[self.local_of[&node.id] as usize];
+        let returned = node.outputs.len() - usize::from(node.error_output.is_some());
+        let returned = &node.outputs[..returned];
+        let outputs: Vec<OutputPlan> = (0..)
+            .zip(returned)
+            .map(|(output, declared)| OutputPlan {
+                kind: declared.kind,
+                slot: self.made.get(&(node.id, output)).copied(),
+            })
+            .collect();
+        let runner = match node.work {
+            Work::Function { .. } => Runner::Executor,
+            Work::Compute(_) | Work::Switch { .. } => Runner::Lane,
+            Work::Nothing => Runner::Nobody,
+        };
+        // Gates from outside of its region count for it as well, but are decided before it is looked at.
+        let gated = !node.gates.is_empty();
+        let one_way = node.inputs.iter().all(|input| input.sources.len() == 1);
+        let all_edges = edges_of(node, &self.errors).len() as u32;
+        Node {
+            id: node.id,
+            pool: node.work.executable().unwrap_or_default(),
+            lists: returned.iter().any(|output| is_list(output.kind)),
+            values: (0..8).zip(returned).fold(0, |values, (bit, output)| {
+                values | u8::from(output.kind == Kind::Value) << bit
+            }),
+            told: scope == 0 && !node.remote_consumers.is_empty(),
+            plain: runner == Runner::Executor
+                && node.join == Join::All
+                && !gated
+                && node.delay_ms == 0
+                && one_way
+                && all_edges == flow,
+            runner,
+            delayed: node.delay_ms > 0,
+            gated,
+            gates,
+            flow,
+            at_least: match node.join {
+                Join::All => 0,
+                Join::AtLeast(edges) => edges,
+            },
+            edged: all_edges > 0,
+            region: NO_SCOPE,
+            timeout_ms: node.timeout_ms.unwrap_or_default(),
+            inputs: Span::default(),
+            outputs: Span::append(&mut program.outputs, outputs),
+            successors: Span::default(),
+        }
+    }
+
+    fn region_node(&self, scope: u16, edges: u32) -> (Node, Details) {
+        let node = Node {
+            id: NodeId::MAX,
+            pool: 0,
+            lists: true,
+            values: 0,
+            told: false,
+            plain: false,
+            runner: Runner::Region,
+            delayed: false,
+            gated: false,
+            gates: 0,
+            flow: edges,
+            at_least: 0,
+            edged: edges > 0,
+            region: scope,
+            timeout_ms: 0,
+            inputs: Span::default(),
+            outputs: Span::default(),
+            successors: Span::default(),
+        };
+        (node, Details::default())
+    }
+
+    fn details(&self, node: &NodePlan) -> Details {
+        let remote = node.remote_consumers.iter().map(|read| RemoteRead {
+            worker: read.worker,
+            outputs: read.outputs.clone(),
+        });
+        let gathered = (0..node.outputs.len() as u16)
+            .map(|output| self.gathered.get(&(node.id, output)).copied());
+        Details {
+            name: node.name.clone(),
+            retry: node.retry.clone(),
+            remote: remote.collect(),
+            catches: node.catches.clone(),
+            error_slot: node
+                .error_output
+                .and_then(|output| self.made.get(&(node.id, output)).copied()),
+            tolerated: node.tolerated,
+            delay_ms: node.delay_ms,
+            gathered: gathered.collect(),
+        }
+    }
+}
+
+/// Where an edge comes from.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    Node(LocalNode),
+    Remote(u32),
+    /// Out of a region.
+    Region {
+        scope: u16,
+        from: LocalNode,
+    },
+}
+
+/// The in-edges of a node: from which, and when each is live.
+fn edges_of(node: &NodePlan, errors: &FxHashMap<NodeId, u16>) -> Vec<(NodeId, When)> {
+    let flow = node.flow_edges(|id| errors.get(&id).copied());
+    let flow = flow.into_iter().map(|FlowEdge { node, error }| {
+        let when = if error { When::Caught } else { When::Well };
+        (node, when)
+    });
+    let gates = node.gates.iter().map(|gate| match *gate {
+        Gate::Case { node, case } => (node, When::Case(case)),
+        Gate::Catch { node, catch } => (node, When::Catch(catch)),
+    });
+    flow.chain(gates).collect()
+}
+
+fn renumber(from: &mut InputFrom, number: &[SlotIndex]) {
+    if let InputFrom::Slot(slot) | InputFrom::Outer(slot) = from {
+        *slot = number[*slot as usize];
+    }
+}
+
+/// Nodes of a scope, each after those of the scope that it waits for.
+fn in_order(
+    nodes: std::ops::Range<LocalNode>,
+    program: &Program,
+    exits: &[Vec<Exit>],
+) -> Vec<LocalNode> {
+    let first = nodes.start;
+    let successors = |node: LocalNode| -> Vec<LocalNode> {
+        let planned = &program.nodes[node as usize];
+        let leaving = match planned.region {
+            NO_SCOPE => &[][..],
+            region => &exits[usize::from(region)],
+        };
+        let edges = program.successors(planned).iter().map(|edge| edge.node);
+        edges
+            .chain(leaving.iter().map(|exit| exit.edge.node))
+            .collect()
+    };
+    let mut waits = vec![0_u32; nodes.len()];
+    for node in nodes.clone() {
+        for successor in successors(node) {
+            waits[(successor - first) as usize] += 1;
+        }
+    }
+    let mut free: Vec<LocalNode> = nodes
+        .rev()
+        .filter(|node| waits[(node - first) as usize] == 0)
+        .collect();
+    let mut order = Vec::with_capacity(waits.len());
+    while let Some(node) = free.pop() {
+        order.push(node);
+        for successor in successors(node) {
+            let waits = &mut waits[(successor - first) as usize];
+            *waits -= 1;
+            if *waits == 0 {
+                free.push(successor);
+            }
+        }
+    }
+    order
+}

@@ -1,0 +1,520 @@
+//! Regions (foreach): their nodes run once for each item of a list, or for each batch of items; a few items at once, each in
+//! a place of its own, like an invocation within one. What they make is gathered in the order of the items.
+//!
+//! What is decided outside of a region is so for all of its items: it is worked out once, when the region begins, and every
+//! item begins with it ([`ItemStart`]). A node that cannot run in any item is skipped as a whole: what leaves it is dead
+//! outside as well. Any other is gathered, with absent entries for items in which it was skipped.
+
+use super::Core;
+use super::invocation::{
+    Extras, Invocation, ItemStart, NO_MAKER, NodeState, Phase, Place, Read, RegionRun, Slot, Stage,
+    Value,
+};
+use super::lease::Payload;
+use super::outcome::Outcome;
+use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Producer, Program, Runner, Scope};
+use super::trigger::Ended;
+use std::ops::Range;
+use std::rc::Rc;
+
+impl Core {
+    /// Everything outside of a region on which it depends is decided, and its list is there.
+    pub(super) fn start_region(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        index: LocalNode,
+        program: &Program,
+    ) {
+        let scope = &program.scopes[usize::from(program.nodes[index as usize].region)];
+        let items = self.items_of_region(place, scope);
+        let start = self.item_start(place, scope, program);
+        let gathered = scope
+            .gathers
+            .iter()
+            .map(|gather| {
+                let state = &start.nodes[(gather.node - scope.nodes.start) as usize];
+                let runs = state.stage == Stage::Waiting;
+                runs.then(|| {
+                    let list = self.lists.open();
+                    self.lists
+                        .get_mut(list)
+                        .resize(items as usize, Payload::ABSENT);
+                    list
+                })
+            })
+            .collect();
+        let left = if start.nodes_left == 0 { 0 } else { items };
+        let state = self.invocations[place as usize].node_mut(index);
+        self.extras.make(state).run = Some(RegionRun {
+            items: left,
+            next: 0,
+            left,
+            open: Vec::new(),
+            gathered,
+            start,
+            failed: Vec::new(),
+        });
+        if left == 0 {
+            self.region_ended(place, index, program);
+        } else {
+            self.begin_items(now_ns, place, index, program);
+        }
+    }
+
+    /// Items, or batches of them, of a region's list.
+    fn items_of_region(&self, place: Place, scope: &Scope) -> u32 {
+        let length = match self.list_of(place, scope) {
+            Some(list) => list.len(),
+            None => 0,
+        };
+        match scope.batch {
+            0 => length as u32,
+            batch => length.div_ceil(batch as usize) as u32,
+        }
+    }
+
+    /// The list of a region, seen from where what is around it lives; none if it is no list.
+    pub(super) fn list_of(&self, place: Place, scope: &Scope) -> Option<&[Payload]> {
+        if let InputFrom::Item(up) = scope.list {
+            return match self.item(place, up) {
+                Read::List(items) => Some(items),
+                Read::One(_) | Read::Absent => None,
+            };
+        }
+        match self.value_of(place, scope.list) {
+            Value::List(list) => Some(self.lists.get(list)),
+            Value::Unset | Value::One(_) => None,
+        }
+    }
+
+    /// What every item begins with.
+    fn item_start(&self, place: Place, scope: &Scope, program: &Program) -> ItemStart {
+        let mut start = Lifted {
+            nodes: scope
+                .nodes
+                .clone()
+                .map(|node| NodeState::new(program, node))
+                .collect(),
+            slots: scope
+                .slots
+                .clone()
+                .map(|slot| Slot::new(program, slot))
+                .collect(),
+            possible: vec![Possible::default(); scope.nodes.len()],
+            scope,
+            program,
+        };
+        self.add_live_from_outside(place, scope, program, &mut start.nodes);
+        for index in scope.order.iter().copied() {
+            let runs = self.could_run(place, index, &start);
+            start.leave(index, runs);
+        }
+        let waits = |index: &LocalNode| {
+            let state = &start.nodes[(index - scope.nodes.start) as usize];
+            state.stage == Stage::Waiting
+                && (state.waiting == 0 || program.nodes[*index as usize].at_least > 0)
+        };
+        let runs = start
+            .nodes
+            .iter()
+            .filter(|state| state.stage == Stage::Waiting);
+        ItemStart {
+            nodes_left: runs.count() as u32,
+            roots: scope.nodes.clone().filter(waits).collect(),
+            nodes: start.nodes,
+            slots: start.slots,
+        }
+    }
+
+    /// Counts the edges into the scope that are live, as told to the regions around it.
+    fn add_live_from_outside(
+        &self,
+        place: Place,
+        scope: &Scope,
+        program: &Program,
+        nodes: &mut [NodeState],
+    ) {
+        let (mut place, mut around) = (place, scope);
+        loop {
+            let state = self.invocations[place as usize].node(around.node);
+            let live = self.extras.of(state).map_or(&[][..], |extra| &extra.live);
+            for (of, gate) in live.iter().filter(|(of, _)| scope.nodes.contains(of)) {
+                let state = &mut nodes[(of - scope.nodes.start) as usize];
+                if *gate {
+                    state.gate_live = true;
+                } else {
+                    state.live += 1;
+                }
+            }
+            if around.parent == 0 {
+                return;
+            }
+            place = self.invocations[place as usize].parent;
+            around = &program.scopes[usize::from(around.parent)];
+        }
+    }
+
+    /// Whether a node can run in any item at all.
+    fn could_run(&self, place: Place, index: LocalNode, start: &Lifted<'_>) -> bool {
+        let program = start.program;
+        let node = &program.nodes[index as usize];
+        let place_in = (index - start.scope.nodes.start) as usize;
+        let (state, possible) = (&start.nodes[place_in], start.possible[place_in]);
+        let reached = state.live + possible.flow;
+        let let_in = !node.gated || state.gate_live || possible.gate;
+        let moved = !node.edged || reached > 0 || state.gate_live || possible.gate;
+        let there = |from: InputFrom| start.could_be_there(from, || self.is_there(place, from));
+        let needs = |from: InputFrom| match from {
+            InputFrom::FirstOf(span) => program.alternatives(span).iter().any(|from| there(*from)),
+            from => there(from),
+        };
+        if node.runner == Runner::Region {
+            // Which of its nodes can run is worked out when it begins.
+            return needs(program.scopes[usize::from(node.region)].list);
+        }
+        if !let_in || !moved || reached < node.at_least {
+            return false;
+        }
+        let mut inputs = program.inputs(node).iter();
+        node.at_least > 0 || inputs.all(|input| input.optional || needs(input.from))
+    }
+
+    fn is_there(&self, place: Place, from: InputFrom) -> bool {
+        match from {
+            InputFrom::Outer(slot) => {
+                !matches!(self.value_of(place, InputFrom::Slot(slot)), Value::Unset)
+            }
+            InputFrom::Item(_) | InputFrom::Constant(_) => true,
+            InputFrom::Slot(_) | InputFrom::FirstOf(_) | InputFrom::Absent => false,
+        }
+    }
+
+    /// Begins items, as many at once as the region may have.
+    fn begin_items(&mut self, now_ns: u64, place: Place, index: LocalNode, program: &Program) {
+        let number = program.nodes[index as usize].region;
+        let scope = &program.scopes[usize::from(number)];
+        let generation = self.invocations[place as usize].generation;
+        loop {
+            if !self.is_current(place, generation) {
+                return;
+            }
+            let Some(run) = self.region_run(place, index) else {
+                return;
+            };
+            if run.next == run.items || run.open.len() >= scope.window {
+                return;
+            }
+            let item = run.next;
+            run.next += 1;
+            let inner = self.take_place();
+            if let Some(run) = self.region_run(place, index) {
+                run.open.push(inner);
+            }
+            let roots = self.open_item(place, index, (number, scope), inner, item);
+            let inner_generation = self.invocations[inner as usize].generation;
+            for root in 0..roots {
+                let Some(run) = self.region_run(place, index) else {
+                    return;
+                };
+                let root = run.start.roots[root];
+                if program.nodes[root as usize].at_least > 0 {
+                    self.try_join(now_ns, inner, root, program);
+                } else {
+                    self.decide(now_ns, inner, root, NO_MAKER, program);
+                }
+                if !self.is_current(inner, inner_generation) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Sets an item up; how many of its nodes are to be looked at.
+    fn open_item(
+        &mut self,
+        place: Place,
+        index: LocalNode,
+        (number, scope): (u16, &Scope),
+        inner: Place,
+        item: u32,
+    ) -> usize {
+        let Self {
+            invocations,
+            extras,
+            ..
+        } = self;
+        let Ok([around, inner]) = invocations.get_disjoint_mut([place as usize, inner as usize])
+        else {
+            return 0;
+        };
+        let Some(run) = run_of(extras, around, index) else {
+            return 0;
+        };
+        inner.start_item(around, place, (number, scope), item, &run.start);
+        run.start.roots.len()
+    }
+
+    pub(super) fn region_run(&mut self, place: Place, index: LocalNode) -> Option<&mut RegionRun> {
+        run_of(&mut self.extras, &self.invocations[place as usize], index)
+    }
+
+    /// All nodes of an item have ended: what it has made is gathered, and another one may begin.
+    pub(super) fn item_ended(&mut self, now_ns: u64, inner: Place) {
+        let program = Rc::clone(self.program_of(inner));
+        let (place, item, number) = {
+            let inner = &self.invocations[inner as usize];
+            (inner.parent, inner.item, inner.scope)
+        };
+        let scope = &program.scopes[usize::from(number)];
+        for (gather, slot) in scope.gathers.iter().enumerate() {
+            let made = self.invocations[inner as usize].slot_mut(slot.item);
+            let made = std::mem::replace(&mut made.value, Value::Unset);
+            let list = self
+                .region_run(place, scope.node)
+                .and_then(|run| run.gathered[gather]);
+            match (made, list) {
+                (Value::One(payload), Some(list)) => {
+                    self.lists.get_mut(list)[item as usize] = payload;
+                }
+                (made, _) => self.drop_value(made),
+            }
+        }
+        self.release_item(place, scope, item);
+        self.free_item(inner);
+        let Some(run) = self.region_run(place, scope.node) else {
+            return;
+        };
+        run.open.retain(|open| *open != inner);
+        run.left -= 1;
+        if run.left == 0 {
+            self.region_ended(place, scope.node, &program);
+        } else {
+            // What was foreseen may be given to another executor now.
+            self.revision += 1;
+            self.begin_items(now_ns, place, scope.node, &program);
+        }
+    }
+
+    /// An item that only this region reads is not kept until the last one has ended.
+    fn release_item(&mut self, place: Place, scope: &Scope, item: u32) {
+        let InputFrom::Slot(slot) = scope.list else {
+            return;
+        };
+        let slot = self.invocations[place as usize].slot_mut(slot);
+        let (Value::List(list), 1) = (slot.value, slot.uses) else {
+            return;
+        };
+        for item in items_of(item, scope.batch, self.lists.get(list).len()) {
+            let payload = std::mem::replace(&mut self.lists.get_mut(list)[item], Payload::EMPTY);
+            self.let_go(payload);
+        }
+    }
+
+    /// All items have ended: what they have made becomes lists.
+    fn region_ended(&mut self, place: Place, index: LocalNode, program: &Program) {
+        let number = program.nodes[index as usize].region;
+        let scope = &program.scopes[usize::from(number)];
+        let Some(run) = self.region_run(place, index) else {
+            return;
+        };
+        let gathered = std::mem::take(&mut run.gathered);
+        let failed: Vec<LocalNode> = run.failed.iter().map(|(node, _)| *node).collect();
+        for (gather, list) in scope.gathers.iter().zip(gathered) {
+            let Some(list) = list else {
+                continue;
+            };
+            if failed.contains(&gather.node) {
+                self.close_list(list);
+                continue;
+            }
+            let bytes = self.lists.get(list).iter().map(Payload::length).sum();
+            self.set_slot(place, gather.list, Value::List(list), bytes, NO_MAKER);
+        }
+        // Later, not here: a chain of regions of no items must not nest calls as deep as it is long.
+        self.ended.push(Ended {
+            place,
+            node: index,
+            maker: NO_MAKER,
+            outcome: Outcome::Well,
+        });
+    }
+
+    /// A region has ended, or was skipped: what leaves it is decided for each of its nodes.
+    pub(super) fn region_left(&mut self, now_ns: u64, ended: Ended, program: &Program) {
+        let Ended {
+            place,
+            node: index,
+            outcome,
+            ..
+        } = ended;
+        let scope = &program.scopes[usize::from(program.nodes[index as usize].region)];
+        let generation = self.invocations[place as usize].generation;
+        for exit in &scope.exits {
+            let outcome = self.outcome_in(place, index, scope, exit.from, outcome);
+            self.edge_decided(now_ns, place, exit.edge, outcome, NO_MAKER, program);
+        }
+        if !self.is_current(place, generation) {
+            return;
+        }
+        for node in &scope.told {
+            let outcome = self.outcome_in(place, index, scope, *node, outcome);
+            self.tell_remote(place, *node, outcome, program);
+        }
+        for gather in &scope.gathers {
+            if self.invocations[place as usize].slot_mut(gather.list).uses == 0 {
+                self.clear_slot(place, gather.list);
+            }
+        }
+    }
+
+    /// How a node of a region that has ended that way has ended as a whole.
+    fn outcome_in(
+        &mut self,
+        place: Place,
+        index: LocalNode,
+        scope: &Scope,
+        node: LocalNode,
+        outcome: Outcome,
+    ) -> Outcome {
+        if outcome != Outcome::Well {
+            return outcome;
+        }
+        let Some(run) = self.region_run(place, index) else {
+            return outcome;
+        };
+        if let Some((_, failure)) = run.failed.iter().find(|(failed, _)| *failed == node) {
+            return Outcome::Failed(*failure);
+        }
+        let stage = node
+            .checked_sub(scope.nodes.start)
+            .and_then(|node| run.start.nodes.get(node as usize))
+            .map(|state| state.stage);
+        match stage {
+            Some(Stage::Decided) => Outcome::Skipped,
+            // What lies in a region within this one has ended with it.
+            Some(Stage::Waiting) | None => Outcome::Well,
+        }
+    }
+
+    /// Lets go of what an item holds; its place is free again.
+    pub(super) fn free_item(&mut self, inner: Place) {
+        self.clear_place(inner);
+        let invocation = &mut self.invocations[inner as usize];
+        invocation.phase = Phase::Free;
+        invocation.generation = invocation.generation.wrapping_add(1);
+        self.free.push(inner);
+    }
+
+    /// The places of all items of what lives in a place, those within items too.
+    pub(super) fn items_within(&self, place: Place) -> Vec<Place> {
+        let mut found: Vec<Place> = Vec::new();
+        let mut next = Some(place);
+        let mut looked_at = 0;
+        while let Some(place) = next {
+            let invocation = &self.invocations[place as usize];
+            for node in invocation.nodes() {
+                let extra = self.extras.of(invocation.node(node));
+                if let Some(run) = extra.and_then(|extra| extra.run.as_ref()) {
+                    found.extend(&run.open);
+                }
+            }
+            next = found.get(looked_at).copied();
+            looked_at += 1;
+        }
+        found
+    }
+}
+
+fn run_of<'a>(
+    extras: &'a mut Extras,
+    around: &Invocation,
+    index: LocalNode,
+) -> Option<&'a mut RegionRun> {
+    extras.of_mut(around.node(index))?.run.as_mut()
+}
+
+/// Of edges from nodes of the same item that may be live: how many are no gates, and whether one is.
+#[derive(Clone, Copy, Default)]
+struct Possible {
+    flow: u32,
+    gate: bool,
+}
+
+/// A region's nodes, with what is decided outside and what follows from it.
+struct Lifted<'a> {
+    nodes: Vec<NodeState>,
+    slots: Vec<Slot>,
+    possible: Vec<Possible>,
+    scope: &'a Scope,
+    program: &'a Program,
+}
+
+impl Lifted<'_> {
+    /// Whether a node's input may be there in an item; `outside` says so of what lies outside.
+    fn could_be_there(&self, from: InputFrom, outside: impl Fn() -> bool) -> bool {
+        let InputFrom::Slot(slot) = from else {
+            return outside();
+        };
+        let Producer::Local(node) = self.program.slots[slot as usize].producer else {
+            return false;
+        };
+        // What is gathered of a region within this one is there if that runs.
+        let node = if self.scope.nodes.contains(&node) {
+            node
+        } else {
+            let mut scope = self.program.scope_of(node);
+            while self.program.scopes[usize::from(scope)].parent
+                != self.program.scope_of(self.scope.nodes.start)
+            {
+                scope = self.program.scopes[usize::from(scope)].parent;
+            }
+            self.program.scopes[usize::from(scope)].node
+        };
+        self.nodes[(node - self.scope.nodes.start) as usize].stage == Stage::Waiting
+    }
+
+    /// A node has been looked at: if it runs in no item, its edges are dead from the beginning, and it reads nothing.
+    fn leave(&mut self, index: LocalNode, runs: bool) {
+        let (scope, program) = (self.scope, self.program);
+        let node = &program.nodes[index as usize];
+        let first = scope.nodes.start;
+        let exits = match node.region {
+            NO_SCOPE => &[][..],
+            region => &program.scopes[usize::from(region)].exits,
+        };
+        let exits = exits.iter().map(|exit| exit.edge);
+        let edges = program.successors(node).iter().copied().chain(exits);
+        if !runs {
+            let state = &mut self.nodes[(index - first) as usize];
+            state.stage = Stage::Decided;
+            // So that it is never looked at again.
+            state.waiting = u32::MAX;
+            let slots = &mut self.slots;
+            program.each_slot_read(node, |slot| {
+                slots[(slot - scope.slots.start) as usize].uses -= 1;
+            });
+        }
+        for Edge { node, when, .. } in edges {
+            let place = (node - first) as usize;
+            let (state, possible) = (&mut self.nodes[place], &mut self.possible[place]);
+            let gate = when.is_gate() && program.nodes[node as usize].region == NO_SCOPE;
+            match (runs, gate) {
+                (true, true) => possible.gate = true,
+                (true, false) => possible.flow += 1,
+                (false, true) => {
+                    state.waiting -= 1;
+                    state.gates_left -= 1;
+                }
+                (false, false) => state.waiting -= 1,
+            }
+        }
+    }
+}
+
+/// The items of a list that an activation takes.
+pub(super) fn items_of(item: u32, batch: u32, length: usize) -> Range<usize> {
+    let batch = batch.max(1) as usize;
+    let first = (item as usize).saturating_mul(batch).min(length);
+    first..first.saturating_add(batch).min(length)
+}
