@@ -41,6 +41,18 @@ pub const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// Items of a list payload on the wire lie one behind the other, each padded to a multiple of this.
 pub const ITEM_ALIGN: u64 = 16;
 
+/// The length of an item of a list that is not there: it was skipped. It takes no bytes.
+pub const ITEM_ABSENT: u64 = u64::MAX;
+
+/// What an item of this length takes on the wire, its padding included; `None` beyond what can be counted.
+#[must_use]
+pub fn padded_item(length: u64) -> Option<u64> {
+    match length {
+        ITEM_ABSENT => Some(0),
+        length => length.checked_next_multiple_of(ITEM_ALIGN),
+    }
+}
+
 /// What a frame's body is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
@@ -373,7 +385,8 @@ pub enum Data {
 /// A payload in a message.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Body {
-    /// For a list: the bytes of each item. The items lie in `data` in order, each padded to [`ITEM_ALIGN`].
+    /// For a list: the bytes of each item, [`ITEM_ABSENT`] of one that is not there. The items lie in `data` in order, each
+    /// padded to [`ITEM_ALIGN`].
     pub items: Option<Vec<u64>>,
     /// The bytes.
     pub data: Data,

@@ -123,9 +123,6 @@ impl Outgoing {
     }
 }
 
-/// The length of an item that is not there, in a list that arrived.
-pub const ITEM_ABSENT: u64 = u64::MAX;
-
 /// A payload that arrived, committed in this lane's arena.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming {
@@ -135,7 +132,7 @@ pub enum Incoming {
     List {
         /// The range.
         range: PayloadRef,
-        /// Offset within the range and bytes of each item, within it; [`ITEM_ABSENT`] bytes of one that is not there.
+        /// Offset within the range and bytes of each item, within it; [`ITEM_ABSENT`](wire::ITEM_ABSENT) bytes of one that is not there.
         items: Vec<(u64, u64)>,
     },
     /// It could not be taken in, and why.

@@ -3,8 +3,8 @@
 use super::invocation::{ListId, NO_MAKER, Place, Value};
 use super::lease::Payload;
 use super::program::Program;
-use super::{Action, Core, ITEM_ABSENT, Incoming, Outgoing};
-use crate::wire::Failure;
+use super::{Action, Core, Incoming, Outgoing};
+use crate::wire::{Failure, ITEM_ABSENT};
 use faasstore::descriptor::PayloadRef;
 
 impl Core {

@@ -21,7 +21,7 @@ use crate::core::{
 };
 use crate::plan::{DeploymentId, Limits, Plan};
 use crate::status::LaneCounters;
-use crate::wire::{self, Body, Data, Failure, ITEM_ALIGN};
+use crate::wire::{self, Body, Data, Failure, ITEM_ABSENT, ITEM_ALIGN};
 use faasstore::arena::Arena;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use rustc_hash::FxHashMap;
@@ -807,13 +807,19 @@ impl Bodies<'_> {
     fn body(&mut self, outgoing: Outgoing, parts: &mut Parts<'_>) -> Result<Body, String> {
         let items = match &outgoing {
             Outgoing::One(_) => None,
-            Outgoing::List(items) => Some(items.iter().map(Payload::length).collect::<Vec<u64>>()),
+            Outgoing::List(items) => {
+                let length = |item: &Payload| match item.is_absent() {
+                    true => ITEM_ABSENT,
+                    false => item.length(),
+                };
+                Some(items.iter().map(length).collect::<Vec<u64>>())
+            }
         };
         let bytes: u64 = match &items {
             None => outgoing.payloads()[0].length(),
             Some(items) => items
                 .iter()
-                .map(|length| length.next_multiple_of(ITEM_ALIGN))
+                .filter_map(|length| wire::padded_item(*length))
                 .sum(),
         };
         let data = if bytes <= self.inline_bytes_max {

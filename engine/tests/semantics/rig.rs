@@ -3,14 +3,14 @@
 
 use engine::core::{
     Action, Answered, ClientId, Core, CoreConfig, Describe, Evaluate, Evaluated, ExecutorId,
-    ITEM_ABSENT, Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, worker_hash,
+    Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, worker_hash,
 };
 use engine::plan::{
     Declaration, DeploymentId, ErrorClass, ExecutablePlan, Gate, Limits, NodeId, NodePlan,
     Participant, Plan, RegionPlan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex,
     WorkerRef, WorkflowInput, WorkflowOutput,
 };
-use engine::wire::Failure;
+use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

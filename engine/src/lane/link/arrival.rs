@@ -10,7 +10,7 @@ use super::message::{Inbound, Landed, Landing, LandingError};
 use super::{Admission, LinkError, LinkLimits};
 use crate::core::InputForm;
 use crate::plan::Limits;
-use crate::wire::{self, Body, Data, FrameKind, ITEM_ALIGN, WireError};
+use crate::wire::{self, Body, Data, FrameKind, WireError};
 use faasstore::arena::{Arena, Reservation};
 use faasstore::descriptor::ArenaRange;
 use faasstore::segment::SegmentWriter;
@@ -222,7 +222,7 @@ impl Arrival {
     fn check_items(&self, items: Option<&[u64]>, bytes: u64) -> Result<(), LinkError> {
         let Some(items) = items else { return Ok(()) };
         let sum = items.iter().try_fold(0_u64, |sum, item| {
-            sum.checked_add(item.checked_next_multiple_of(ITEM_ALIGN)?)
+            sum.checked_add(wire::padded_item(*item)?)
         });
         if sum == Some(bytes) {
             return Ok(());
@@ -322,7 +322,7 @@ fn places(items: Vec<u64>) -> Vec<(u64, u64)> {
     let mut offset = 0;
     let place = |length: u64| {
         let place = (offset, length);
-        offset += length.next_multiple_of(ITEM_ALIGN);
+        offset += wire::padded_item(length).unwrap_or_default();
         place
     };
     items.into_iter().map(place).collect()
