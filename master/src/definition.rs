@@ -7,7 +7,6 @@
 
 mod check;
 mod cycle;
-mod expression;
 mod files;
 mod json;
 mod keys;
@@ -362,8 +361,9 @@ impl Definition {
             From::Input(_) | From::Item | From::Constant(_) => None,
         });
         let after = self.nodes[node].after.iter();
-        let edges: rustc_hash::FxHashSet<(usize, bool)> =
-            data.chain(after.map(|after| (after.value, false))).collect();
+        let edges: rustc_hash::FxHashSet<(usize, bool)> = data
+            .chain(after.map(|after| (after.value, false)))
+            .collect();
         edges.len()
     }
 

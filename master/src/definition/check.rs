@@ -15,9 +15,9 @@ use super::{
     cycle, warnings,
 };
 use bind::{Given, Pool};
-use inline::Ends;
 use engine::plan::Join;
 use faasstore::binding::Kind;
+use inline::Ends;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 

@@ -197,11 +197,19 @@ impl Files<'_> {
             limit,
         };
         if self.open.len() > DEPTH_MAX {
-            let kind = count("the workflows within each other", self.open.len(), DEPTH_MAX);
+            let kind = count(
+                "the workflows within each other",
+                self.open.len(),
+                DEPTH_MAX,
+            );
             return refuse(kind, "put their nodes into fewer files");
         }
         if self.known.len() >= FILES_MAX {
-            let kind = count("the files of this workflow", self.known.len() + 1, FILES_MAX);
+            let kind = count(
+                "the files of this workflow",
+                self.known.len() + 1,
+                FILES_MAX,
+            );
             return refuse(kind, "put their nodes into fewer files");
         }
         let Some(read) = self.others.as_mut() else {

@@ -1,7 +1,7 @@
 //! Values that stand in the file itself: from YAML to JSON, by the rules of YAML's core schema.
 
-use super::tree::{Tree, Value};
 use super::Span;
+use super::tree::{Tree, Value};
 use serde_json::{Map, Number, Value as Json};
 
 /// A number that JSON cannot hold.
@@ -50,10 +50,7 @@ pub(super) fn is_number(text: &str) -> bool {
         let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         !exponent.is_empty() && digits(exponent)
     });
-    !(whole.is_empty() && fraction.is_empty())
-        && digits(whole)
-        && digits(fraction)
-        && exponent_fits
+    !(whole.is_empty() && fraction.is_empty()) && digits(whole) && digits(fraction) && exponent_fits
 }
 
 fn number(text: &str) -> Option<Number> {

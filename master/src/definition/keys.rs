@@ -1,8 +1,6 @@
 //! Every key of the language: where it stands, what it means, what it holds. The reader takes names and ranges from
 //! these tables, and the JSON Schema is made of them, so that neither knows a key which the other does not.
 
-use super::NAME_BYTES_MAX;
-
 /// Longest that a time in a definition may be: one day, in milliseconds.
 pub(super) const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Most executors of a node, and most CPUs of one.
@@ -143,7 +141,11 @@ pub(super) const WORKFLOW: Shape = Shape {
     slug: "workflow",
     what: "a workflow",
     keys: &[
-        key("workflow", "The name by which clients invoke it", Holds::Name),
+        key(
+            "workflow",
+            "The name by which clients invoke it",
+            Holds::Name,
+        ),
         key(
             "input",
             "Inputs by name, each with its kind",
@@ -205,11 +207,7 @@ pub(super) const BINDING: Shape = Shape {
             Holds::List(&Holds::Source),
         ),
         key("default", "What is taken if no source is live", Holds::Any),
-        key(
-            "optional",
-            "Whether it may be absent",
-            Holds::Flag,
-        ),
+        key("optional", "Whether it may be absent", Holds::Flag),
         key("value", "A constant value", Holds::Any),
         key("text", "Constant bytes", Holds::Text),
     ],
@@ -270,7 +268,11 @@ pub(super) const NODE: Shape = Shape {
             "Whether it waits for all nodes before it, for any one, or for some",
             Holds::Either(&[Holds::Words(&["all", "any"]), Holds::Keys(&JOIN)]),
         ),
-        key("retry", "How a failed activation is tried again", Holds::Keys(&RETRY)),
+        key(
+            "retry",
+            "How a failed activation is tried again",
+            Holds::Keys(&RETRY),
+        ),
         key(
             "catch",
             "Where failures lead that no attempt is left for",
@@ -286,8 +288,16 @@ pub(super) const NODE: Shape = Shape {
             "How long it waits once it could start, in milliseconds",
             WAIT,
         ),
-        key("resources", "What it needs of a worker", Holds::Keys(&RESOURCES)),
-        key("profile", "What the partitioner may assume", Holds::Keys(&PROFILE)),
+        key(
+            "resources",
+            "What it needs of a worker",
+            Holds::Keys(&RESOURCES),
+        ),
+        key(
+            "profile",
+            "What the partitioner may assume",
+            Holds::Keys(&PROFILE),
+        ),
     ],
     needs_one_of: &[
         "function", "command", "compute", "switch", "workflow", "delay_ms", "join",
@@ -335,10 +345,7 @@ pub(super) const CASE: Shape = Shape {
         key("then", "Nodes that it leads to", NODES),
     ],
     needs: &["when", "then"],
-    elsewhere: &[(
-        "default",
-        "it stands beside `switch`: `default: NODE`",
-    )],
+    elsewhere: &[("default", "it stands beside `switch`: `default: NODE`")],
     ..Shape::PLAIN
 };
 
@@ -347,8 +354,16 @@ pub(super) const FORMULA: Shape = Shape {
     slug: "formula",
     what: "a computed output",
     keys: &[
-        key("from", "The first whole number, a CEL expression", Holds::Expression),
-        key("to", "Behind the last whole number, a CEL expression", Holds::Expression),
+        key(
+            "from",
+            "The first whole number, a CEL expression",
+            Holds::Expression,
+        ),
+        key(
+            "to",
+            "Behind the last whole number, a CEL expression",
+            Holds::Expression,
+        ),
         key(
             "list",
             "A CEL expression that gives a list; each element is an item",
@@ -365,9 +380,21 @@ pub(super) const FOREACH: Shape = Shape {
     what: "`foreach`",
     keys: &[
         key("list", "The list", Holds::Source),
-        key("from", "The first whole number, a CEL expression", Holds::Expression),
-        key("to", "Behind the last whole number, a CEL expression", Holds::Expression),
-        key("batch", "How many items each activation takes together", COUNT),
+        key(
+            "from",
+            "The first whole number, a CEL expression",
+            Holds::Expression,
+        ),
+        key(
+            "to",
+            "Behind the last whole number, a CEL expression",
+            Holds::Expression,
+        ),
+        key(
+            "batch",
+            "How many items each activation takes together",
+            COUNT,
+        ),
         key("parallelism", "Most activations at once", COUNT),
     ],
     needs_one_of: &["list", "to"],
@@ -403,7 +430,11 @@ pub(super) const RETRY: Shape = Shape {
                 most: ATTEMPTS_MAX,
             },
         ),
-        key("backoff_ms", "Wait before the second attempt, in milliseconds", WAIT),
+        key(
+            "backoff_ms",
+            "Wait before the second attempt, in milliseconds",
+            WAIT,
+        ),
         key(
             "factor",
             "By how much each further wait is longer than the one before",
@@ -516,8 +547,3 @@ pub(super) const ALL: &[&Shape] = &[
     &WORKFLOW, &INPUT, &BINDING, &NODE, &CASE, &FORMULA, &FOREACH, &JOIN, &RETRY, &CATCH,
     &RESOURCES, &PROFILE,
 ];
-
-/// What names look like, as a regular expression.
-pub(super) fn name_pattern() -> String {
-    format!("^[A-Za-z][A-Za-z0-9_-]{{0,{}}}$", NAME_BYTES_MAX - 1)
-}

@@ -9,7 +9,10 @@ use serde_json::Value as Json;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum RawSource {
     Input(String),
-    Output { node: String, output: String },
+    Output {
+        node: String,
+        output: String,
+    },
     Item,
     Constant(String),
     /// A value that stands there itself.

@@ -134,15 +134,12 @@ impl Reader {
                 what: "a node",
                 name: name.value.clone(),
             };
-            let help =
-                "`input`, `item` and `constant` begin sources; name it otherwise".to_owned();
+            let help = "`input`, `item` and `constant` begin sources; name it otherwise".to_owned();
             self.problems.add(name.span, kind, Some(help));
         }
         let fields = self.fields(tree, &NODE)?;
         let work = self.work(name, &fields);
-        let foreach = fields
-            .get("foreach")
-            .map(|(_, tree)| self.foreach(tree));
+        let foreach = fields.get("foreach").map(|(_, tree)| self.foreach(tree));
         let inputs = fields
             .get("input")
             .map_or_else(Vec::new, |(_, tree)| self.bindings(tree, Side::Input));

@@ -51,7 +51,8 @@ fn outputs(index: usize, node: &RawNode, used: &Used, problems: &mut Problems) {
                 node: node.name.value.clone(),
                 output: name.value.clone(),
             };
-            let help = "what it holds is dropped: name it as a source, or under the workflow's `output`";
+            let help =
+                "what it holds is dropped: name it as a source, or under the workflow's `output`";
             problems.warn(name.span, kind, Some(help.to_owned()));
         }
     }

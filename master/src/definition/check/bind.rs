@@ -107,7 +107,8 @@ impl Checker<'_> {
         let kind = ProblemKind::MayLack {
             what: what.to_owned(),
         };
-        let help = "write `{ from: SOURCE, optional: true }`, give it a `default`, or name an alternative";
+        let help =
+            "write `{ from: SOURCE, optional: true }`, give it a `default`, or name an alternative";
         self.problems.add(span, kind, Some(help.to_owned()));
         None
     }
@@ -142,16 +143,14 @@ impl Checker<'_> {
         steps: &mut Vec<(Step, Span)>,
     ) -> Option<()> {
         match from {
-            From::Input(input) => {
-                match self.given[node].as_ref()?.get(usize::from(input))? {
-                    Given::First(symbols) => {
-                        let visits = symbols.iter().rev();
-                        steps.extend(visits.map(|symbol| (Step::Visit(symbol.value), span)));
-                    }
-                    Given::Nothing => {}
-                    Given::Wrong => return None,
+            From::Input(input) => match self.given[node].as_ref()?.get(usize::from(input))? {
+                Given::First(symbols) => {
+                    let visits = symbols.iter().rev();
+                    steps.extend(visits.map(|symbol| (Step::Visit(symbol.value), span)));
                 }
-            }
+                Given::Nothing => {}
+                Given::Wrong => return None,
+            },
             From::Output {
                 node: inner,
                 output,
@@ -283,7 +282,10 @@ impl Checker<'_> {
             (kind, json) => {
                 let (expected, help) = match kind {
                     Kind::List => ("a list", "write `[ITEM, ITEM]`"),
-                    _ => ("text", "put quotes around it; numbers and the like are of kind value"),
+                    _ => (
+                        "text",
+                        "put quotes around it; numbers and the like are of kind value",
+                    ),
                 };
                 let problem = ProblemKind::ConstantKind {
                     what: "this default",
@@ -301,12 +303,7 @@ impl Checker<'_> {
     }
 
     /// The place of a constant.
-    pub(super) fn constant(
-        &mut self,
-        kind: Kind,
-        items: Vec<Vec<u8>>,
-        span: Span,
-    ) -> Option<u16> {
+    pub(super) fn constant(&mut self, kind: Kind, items: Vec<Vec<u8>>, span: Span) -> Option<u16> {
         let key = (kind, items);
         if let Some(known) = self.pool.known.get(&key) {
             return Some(*known);

@@ -8,9 +8,7 @@ use crate::definition::names::nearest;
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::RawNode;
 use crate::definition::read::listed;
-use crate::definition::{
-    Definition, Formula, From, Node, Span, Spanned, Work, WorkflowInput,
-};
+use crate::definition::{Definition, Formula, From, Node, Span, Spanned, Work, WorkflowInput};
 use engine::plan_check::NAME_BYTES_MAX;
 use std::rc::Rc;
 
@@ -53,9 +51,9 @@ impl Ends {
                 .any(|from| matches!(from, From::Input(_)))
         };
         let alone = |node: &usize| predecessors[*node].is_empty();
-        let gated = nodes.clone().filter(|node| {
-            gates[*node].is_empty() && (alone(node) || reads_inputs(node))
-        });
+        let gated = nodes
+            .clone()
+            .filter(|node| gates[*node].is_empty() && (alone(node) || reads_inputs(node)));
         Self {
             before: 0,
             gated: gated.collect(),

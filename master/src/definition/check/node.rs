@@ -1,11 +1,12 @@
 //! One node of the file, with all that it names.
 
-use super::expressions::Names;
+use super::expressions::{Gives, Names};
 use super::scope::formula;
 use super::{Checker, described};
-use crate::definition::expression::Gives;
 use crate::definition::problem::ProblemKind;
-use crate::definition::raw::{RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawWork};
+use crate::definition::raw::{
+    RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawWork,
+};
 use crate::definition::read::listed;
 use crate::definition::{
     COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Formula, From, FunctionName, Node,
@@ -298,12 +299,7 @@ impl Checker<'_> {
     }
 
     /// The node that counts whole numbers for another. Its expressions know what that one binds.
-    fn counting(
-        &mut self,
-        raw: &RawNode,
-        range: &RawRange,
-        bound: &[NodeInput],
-    ) -> Option<Node> {
+    fn counting(&mut self, raw: &RawNode, range: &RawRange, bound: &[NodeInput]) -> Option<Node> {
         let is_item = |input: &&NodeInput| input.from.iter().any(|from| from.value == From::Item);
         let known = bound.iter().filter(|input| !is_item(input)).cloned();
         let mut names = Names::new(known.collect(), false);

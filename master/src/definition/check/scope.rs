@@ -146,8 +146,10 @@ impl Checker<'_> {
                 (declared.len(), Kind::Value)
             }
             None => {
-                let names: Vec<&str> =
-                    declared.iter().map(|(name, _)| name.value.as_str()).collect();
+                let names: Vec<&str> = declared
+                    .iter()
+                    .map(|(name, _)| name.value.as_str())
+                    .collect();
                 self.unknown_output(&producer.name.value, output, &names, span, &producer.work);
                 return None;
             }

@@ -206,7 +206,9 @@ pub enum ProblemKind {
         expected: &'static str,
     },
     /// Alternatives of several kinds.
-    #[error("these alternatives are not of one kind: `{first}` is {first_kind}, `{other}` {other_kind}")]
+    #[error(
+        "these alternatives are not of one kind: `{first}` is {first_kind}, `{other}` {other_kind}"
+    )]
     Alternatives {
         /// The first.
         first: String,

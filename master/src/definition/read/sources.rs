@@ -47,9 +47,7 @@ impl Reader {
             return Some(plain(self.kind(tree)?));
         }
         let fields = self.fields(tree, &INPUT)?;
-        let default = fields
-            .get("default")
-            .and_then(|(_, tree)| self.json(tree));
+        let default = fields.get("default").and_then(|(_, tree)| self.json(tree));
         let optional = self.flag(&fields, "optional").unwrap_or(false);
         if let Some((key, _)) = fields.get("default")
             && optional
@@ -58,6 +56,9 @@ impl Reader {
             self.conflict(key.span, &["default", "optional"], help);
         }
         let Some((_, kind)) = fields.get("kind") else {
+            if fields.misspells("kind") {
+                return None;
+            }
             let help = "add `kind: bytes`, `list` or `value`";
             let what = format!("input `{}`", quoted(&name.value));
             return self.missing(&fields, &what, "kind", help);
@@ -181,15 +182,16 @@ impl Reader {
 
     fn long_binding(&mut self, tree: &Tree) -> Option<RawBinding> {
         let fields = self.fields(tree, &BINDING)?;
-        let default = fields
-            .get("default")
-            .map(|(_, tree)| self.json(tree));
+        let default = fields.get("default").map(|(_, tree)| self.json(tree));
         let optional = self.flag(&fields, "optional").unwrap_or(false);
         let given = fields.among(&["from", "first_of", "value", "text"]);
         let kind = match given[..] {
             [kind] => kind,
             [] => {
-                if !["from", "first_of", "value", "text"].iter().any(|key| fields.misspells(key)) {
+                if !["from", "first_of", "value", "text"]
+                    .iter()
+                    .any(|key| fields.misspells(key))
+                {
                     let help = "write `{ from: SOURCE, optional: true }`, `{ first_of: [SOURCE, SOURCE] }` or \
                                 `{ value: 100 }`";
                     self.missing::<()>(&fields, "this input", "from", help);
@@ -293,8 +295,11 @@ impl Reader {
                 expected: "a list of 1 to 1024 sources",
                 found: format!("a list of {}", sources.len()),
             };
-            self.problems
-                .add(span, kind, Some("write `first_of(SOURCE, SOURCE)`".to_owned()));
+            self.problems.add(
+                span,
+                kind,
+                Some("write `first_of(SOURCE, SOURCE)`".to_owned()),
+            );
             return None;
         }
         for (index, source) in sources.iter().enumerate() {
@@ -341,7 +346,9 @@ impl Reader {
             other => {
                 let help = match other {
                     Some(_) => SOURCE_HELP.to_owned(),
-                    None => format!("{SOURCE_HELP}; a constant is `{{ value: … }}` or `{{ text: … }}`"),
+                    None => {
+                        format!("{SOURCE_HELP}; a constant is `{{ value: … }}` or `{{ text: … }}`")
+                    }
                 };
                 let found = quoted(text);
                 self.problems

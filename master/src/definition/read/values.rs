@@ -4,9 +4,7 @@
 use super::{Entry, Reader};
 use crate::definition::json::{self, NoJson};
 use crate::definition::keys::Shape;
-use crate::definition::names::{
-    EXECUTABLE_SYNTAX, NAME_SYNTAX, is_executable, is_name, nearest,
-};
+use crate::definition::names::{EXECUTABLE_SYNTAX, NAME_SYNTAX, is_executable, is_name, nearest};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::tree::{Tree, Value};
 use crate::definition::{FunctionName, Span, Spanned};
@@ -127,9 +125,7 @@ impl Reader {
 
     /// Keys of which at most one may stand there do.
     pub(super) fn conflict(&mut self, span: Span, keys: &[&'static str], help: &str) {
-        let kind = ProblemKind::Conflict {
-            keys: listed(keys),
-        };
+        let kind = ProblemKind::Conflict { keys: listed(keys) };
         self.problems.add(span, kind, Some(help.to_owned()));
     }
 

@@ -2,6 +2,7 @@
 
 use super::Reader;
 use super::values::{Fields, listed};
+use crate::definition::Spanned;
 use crate::definition::keys::{CASE, CATCH, FOREACH, FORMULA, JOIN};
 use crate::definition::names::is_error_name;
 use crate::definition::problem::{ProblemKind, quoted};
@@ -9,7 +10,6 @@ use crate::definition::raw::{
     RawCase, RawCatch, RawForeach, RawFormula, RawOver, RawRange, RawWork,
 };
 use crate::definition::tree::{Tree, Value};
-use crate::definition::Spanned;
 use engine::plan::{ErrorClass, ErrorMatch, Join};
 use engine::plan_check::{ARGUMENTS_BYTES_MAX, CASES_MAX};
 use std::rc::Rc;
@@ -83,11 +83,7 @@ impl NodeKind {
 
 impl Reader {
     /// What a node does; that its other keys go with it is checked too.
-    pub(super) fn work(
-        &mut self,
-        name: &Spanned<String>,
-        fields: &Fields<'_>,
-    ) -> Option<RawWork> {
+    pub(super) fn work(&mut self, name: &Spanned<String>, fields: &Fields<'_>) -> Option<RawWork> {
         let keys: Vec<&'static str> = WORKS.iter().map(|(key, _)| *key).collect();
         let given = fields.among(&keys);
         let (key, kind) = match given[..] {
@@ -164,7 +160,10 @@ impl Reader {
                 _ => format!("beside `{own}` it may have {}", listed(known)),
             };
             let help = if own.is_empty() {
-                format!("it may have {}; what does something has `function` or the like", listed(known))
+                format!(
+                    "it may have {}; what does something has `function` or the like",
+                    listed(known)
+                )
             } else {
                 help
             };
@@ -439,7 +438,9 @@ impl Reader {
             let Some(text) = self.text(tree, "`on`", &help).map(str::to_owned) else {
                 continue;
             };
-            let class = ErrorClass::ALL.into_iter().find(|class| class.name() == text);
+            let class = ErrorClass::ALL
+                .into_iter()
+                .find(|class| class.name() == text);
             failures.push(match class {
                 Some(class) => ErrorMatch::Class(class),
                 None if is_error_name(&text) => {
@@ -463,9 +464,7 @@ impl Reader {
     fn suspect_class(&mut self, tree: &Tree, text: &str, classes: &[&str]) {
         let lower = text.to_lowercase();
         if let Some(class) = crate::definition::nearest(&lower, classes.iter().copied()) {
-            let kind = ProblemKind::NoClass {
-                name: quoted(text),
-            };
+            let kind = ProblemKind::NoClass { name: quoted(text) };
             let help = format!("did you mean `{class}`?");
             self.problems.warn(tree.span, kind, Some(help));
         }
