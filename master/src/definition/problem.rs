@@ -13,6 +13,8 @@ use std::fmt;
 
 /// Problems shown at once; the others are counted. Whoever has this many looks at the first ones.
 const SHOWN_MAX: usize = 20;
+/// Problems beyond which no help is looked for, which costs more than finding them.
+const CROWD: usize = 2 * SHOWN_MAX;
 /// Warnings kept of a file, at most.
 const WARNINGS_MAX: usize = 100;
 /// Longest piece of the file that a message repeats, in characters.
@@ -255,6 +257,11 @@ impl Problems {
     pub(super) fn add_all(&mut self, error: DefinitionError) {
         self.others.extend(error.problems);
         self.others_further += error.further;
+    }
+
+    /// Whether there are so many that no more help is needed: whoever sees the first has enough.
+    pub(super) fn crowded(&self) -> bool {
+        self.found.len() >= CROWD
     }
 
     pub(super) fn any(&self) -> bool {

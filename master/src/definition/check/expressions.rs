@@ -215,7 +215,8 @@ impl Checker<'_> {
                 .chain(nodes)
                 .chain(["input", "constant"])
                 .collect();
-            let help = match nearest(name, known.iter().copied()) {
+            let crowded = self.problems.crowded();
+            let help = match nearest(name, known.iter().copied().filter(|_| !crowded)) {
                 Some(near) => Some(format!("did you mean `{near}`?")),
                 None => known_names("expressions name", &known),
             };

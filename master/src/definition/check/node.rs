@@ -3,17 +3,18 @@
 use super::expressions::{Gives, Names};
 use super::scope::formula;
 use super::{Checker, described};
-use crate::definition::problem::ProblemKind;
+use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{
     RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawWork,
 };
 use crate::definition::read::listed;
 use crate::definition::{
     COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Formula, From, FunctionName, Node,
-    NodeInput, Port, Profile, Resources, Span, Spanned, Work,
+    NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
 };
 use engine::plan::{Join, Retry};
 use faasstore::binding::Kind;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The output of a node that counts whole numbers for another.
 const ITEMS: &str = "items";
@@ -187,7 +188,10 @@ impl Checker<'_> {
 
     fn command(&mut self, raw: &RawNode, words: &[Spanned<String>]) -> Option<Work> {
         let node = &raw.name.value;
-        let mut in_words: Vec<&str> = Vec::new();
+        let inputs = raw.inputs.iter().map(|(name, _)| name.value.as_str());
+        let inputs: Vec<&str> = inputs.collect();
+        let known: FxHashSet<&str> = inputs.iter().copied().collect();
+        let mut in_words: FxHashSet<&str> = FxHashSet::default();
         let mut whole = true;
         for word in words {
             let mut rest = word.value.as_str();
@@ -196,14 +200,13 @@ impl Checker<'_> {
                     break;
                 };
                 rest = after;
-                in_words.push(name);
-                if !raw.inputs.iter().any(|(known, _)| known.value == name) {
-                    let known = raw.inputs.iter().map(|(known, _)| known.value.as_str());
+                in_words.insert(name);
+                if !known.contains(name) {
                     let kind = ProblemKind::CommandInput {
                         node: node.clone(),
-                        input: crate::definition::problem::quoted(name),
+                        input: quoted(name),
                     };
-                    let help = match crate::definition::nearest(name, known) {
+                    let help = match nearest(name, inputs.iter().copied()) {
                         Some(near) => format!("did you mean `{{input.{near}}}`?"),
                         None => "declare it under `input`".to_owned(),
                     };
@@ -212,12 +215,8 @@ impl Checker<'_> {
                 }
             }
         }
-        let unnamed: Vec<&str> = raw
-            .inputs
-            .iter()
-            .map(|(name, _)| name.value.as_str())
-            .filter(|name| !in_words.contains(name))
-            .collect();
+        let unnamed = inputs.into_iter().filter(|name| !in_words.contains(name));
+        let unnamed: Vec<&str> = unnamed.collect();
         let others = unnamed.iter().filter(|name| **name != "stdin").count();
         if others > 0 && unnamed.len() > 1 {
             let kind = ProblemKind::CommandInputs {
@@ -356,7 +355,7 @@ impl Checker<'_> {
     /// Nodes that a case or catch leads to, by their places in the definition.
     fn targets(&mut self, names: &[Spanned<String>]) -> Option<Vec<Spanned<usize>>> {
         let mut places = Vec::new();
-        let mut seen = rustc_hash::FxHashMap::default();
+        let mut seen = FxHashMap::default();
         let mut whole = true;
         for name in names {
             let Some(node) = self.node_named(&name.value, name.span, None) else {

@@ -254,6 +254,9 @@ impl Draw {
     }
 
     fn source(&mut self, kind: Kind) -> String {
+        if self.one_in(30) {
+            return "input.o".to_owned();
+        }
         let fits = self.sources.iter().filter(|(_, known)| *known == kind);
         let fits: Vec<String> = fits.map(|(source, _)| source.clone()).collect();
         if fits.is_empty() || self.one_in(200) {
