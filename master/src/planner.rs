@@ -8,8 +8,8 @@ use crate::graph::Graph;
 use crate::place::Placement;
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan, Join, Limits, NodeId,
-    NodePlan, OutputSource, Participant, Plan, RemoteConsumer, RemoteNode, Source, Work,
-    WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
+    NodePlan, OutputSource, Participant, Plan, RegionPlan, RemoteConsumer, RemoteNode, Source,
+    Work, WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -75,10 +75,15 @@ pub fn plan(
     let mut remote_producers = planner.remote_producers(workers.len(), &outputs);
     let plan_for = |me: usize| {
         let executables = planner.executables(me);
-        let mut nodes = Vec::new();
+        let (mut nodes, mut regions) = (Vec::new(), Vec::new());
         for id in planner.local(me) {
             let consumers = std::mem::take(&mut remote_consumers[id as usize]);
-            nodes.push(planner.node(id, &executables, consumers));
+            let mut node = planner.node(id, &executables, consumers);
+            if let Some(region) = planner.region(id) {
+                node.region = Some(regions.len() as u16);
+                regions.push(region);
+            }
+            nodes.push(node);
         }
         Plan {
             deployment: terms.deployment,
@@ -100,6 +105,7 @@ pub fn plan(
             timeout_ms: definition.timeout_ms,
             outputs: outputs.clone(),
             participants: participants.clone(),
+            regions,
             nodes,
             remote_nodes: std::mem::take(&mut remote_producers[me])
                 .into_iter()
@@ -162,9 +168,20 @@ impl Planner<'_> {
                 node: self.ids[node],
                 output,
             },
-            From::Item => Source::Item,
+            From::Item => Source::Item { up: 0 },
             From::Constant(constant) => Source::Constant(constant),
         }
+    }
+
+    /// What a foreach node runs over.
+    fn region(&self, id: NodeId) -> Option<RegionPlan> {
+        let node = self.defined(id);
+        Some(RegionPlan {
+            parent: None,
+            list: self.source(node.foreach.as_ref()?.value),
+            batch: node.batch,
+            parallelism: node.parallelism,
+        })
     }
 
     fn workflow_outputs(&self) -> Vec<WorkflowOutput> {
@@ -173,7 +190,7 @@ impl Planner<'_> {
                 let source = self.source(from.value);
                 let worker = match source {
                     Source::Output { node, .. } => worker_index(self.placement.worker(node)),
-                    Source::Input(_) | Source::Item | Source::Constant(_) => 0,
+                    Source::Input(_) | Source::Item { .. } | Source::Constant(_) => 0,
                 };
                 OutputSource { source, worker }
             });
@@ -315,9 +332,7 @@ impl Planner<'_> {
             id,
             name: node.name.value.clone(),
             work: work(&node.work, executables),
-            foreach: node.foreach.as_ref().map(|from| self.source(from.value)),
-            batch: node.batch,
-            parallelism: node.parallelism,
+            region: None,
             inputs: node.inputs.iter().map(input).collect(),
             outputs: node
                 .outputs
