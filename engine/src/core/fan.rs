@@ -99,6 +99,9 @@ impl Core {
             });
             return;
         }
+        if let Some(timing) = self.invocations[place as usize].timing.as_mut() {
+            timing.fan_ready(now_ns, index);
+        }
         self.run_fan(now_ns, place, index, node.pool);
     }
 

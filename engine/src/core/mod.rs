@@ -29,7 +29,7 @@
 //! | `timers` | what is due when |
 //! | `doors` | peers that come and go |
 //! | `retire` | deployments on their way out |
-//! | `report` | times and bytes for those who ask |
+//! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 
 mod door;
 mod doors;
@@ -47,6 +47,7 @@ mod payloads;
 mod peers;
 mod pool;
 mod program;
+mod record;
 mod report;
 mod retire;
 mod timers;
@@ -56,8 +57,10 @@ pub use evaluate::{Evaluate, Evaluated, Ticket};
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput};
 pub use pool::ExecutorId;
+pub use report::Wanted;
 
 use crate::plan::{DeploymentId, NodeId, Plan};
+use crate::trace::{ClockId, PartTrace};
 use crate::wire::{self, Failure, NodeReport};
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
@@ -89,6 +92,8 @@ pub struct CoreConfig {
     pub grace_ns: u64,
     /// How long an executor may idle while its pool has others.
     pub keep_alive_ns: u64,
+    /// The clock of the times that events bring.
+    pub clock: ClockId,
 }
 
 /// A worker's identity in invocation ids. Two workers of a deployment must differ in it, which the master checks.
@@ -212,8 +217,8 @@ pub struct Send {
 pub enum Outbound {
     /// See `wire::Begin`.
     Begin {
-        /// Whether a report is wanted.
-        report: bool,
+        /// What is to be told in the end.
+        wanted: Wanted,
         /// Workflow inputs by number.
         inputs: Vec<(u16, Outgoing)>,
     },
@@ -232,9 +237,16 @@ pub enum Outbound {
         outputs: Vec<(u16, Outgoing)>,
         /// If wanted.
         report: Vec<NodeReport>,
+        /// If wanted.
+        trace: Option<Box<PartTrace>>,
     },
     /// See `wire::PartFailed`.
-    PartFailed(Failure),
+    PartFailed {
+        /// Why.
+        failure: Failure,
+        /// If wanted.
+        trace: Option<Box<PartTrace>>,
+    },
     /// See `wire::Forget`.
     Forget,
     /// See `wire::Drained`.
@@ -258,6 +270,8 @@ pub struct Answered {
     pub result: Result<Vec<(String, Outgoing)>, Failure>,
     /// If wanted, sorted by node.
     pub report: Vec<NodeReport>,
+    /// If wanted, this worker's first.
+    pub trace: Vec<PartTrace>,
 }
 
 /// What the lane is to do.
@@ -398,6 +412,8 @@ pub struct Core {
     in_flight: u32,
     /// How many deployments and invocations need exact times with their events.
     timed: u32,
+    /// How many invocations are recorded.
+    traced: u32,
     counters: CoreCounters,
     /// See [`Core::revision`].
     revision: u64,
@@ -431,6 +447,7 @@ impl Core {
             next_sequence: 0,
             in_flight: 0,
             timed: 0,
+            traced: 0,
             counters: CoreCounters::default(),
             revision: 0,
         }

@@ -1,47 +1,132 @@
-//! What an invocation tells of itself when its client asked for a report.
+//! What an invocation tells of itself when its client asked for a report or a trace.
 
+use super::Core;
+use super::invocation::Place;
+use super::pool::Running;
 use super::program::{LocalNode, Producer, Program};
+use super::record::Recorder;
+use crate::trace::{BY_LANE, PartTrace, TRACES_MAX, TraceEnd};
 use crate::wire::{EdgeReport, NodeReport, Tier};
+use faasstore::descriptor::NO_ITEM;
+
+/// What a client wants to be told beside its outputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    /// What each node did.
+    pub report: bool,
+    /// When each activation ran.
+    pub trace: bool,
+}
+
+impl Wanted {
+    /// The outputs alone.
+    pub const NOTHING: Self = Self {
+        report: false,
+        trace: false,
+    };
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Attempt {
+    Well,
+    Failed,
+}
 
 /// Times and bytes of one invocation's nodes.
 #[derive(Debug)]
 pub(crate) struct Timing {
-    pub(crate) nodes: Vec<NodeTiming>,
+    /// Whether these are to be told, too, and not the record alone.
+    report: bool,
+    nodes: Vec<NodeTiming>,
     /// Bytes that arrived in each payload slot.
     pub(crate) slot_bytes: Vec<u64>,
+    /// Each attempt by itself.
+    recorder: Option<Recorder>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct NodeTiming {
-    pub(crate) activations: u32,
-    pub(crate) failures: u32,
-    pub(crate) busy_ns: u64,
+struct NodeTiming {
+    activations: u32,
+    failures: u32,
+    busy_ns: u64,
     first_start_ns: Option<u64>,
+    last_start_ns: u64,
     last_end_ns: u64,
 }
 
-impl NodeTiming {
-    pub(crate) fn started(&mut self, now_ns: u64) {
-        self.first_start_ns.get_or_insert(now_ns);
-    }
-
-    pub(crate) fn ended(&mut self, started_ns: u64, now_ns: u64) {
-        self.activations += 1;
-        self.busy_ns += now_ns.saturating_sub(started_ns);
-        self.last_end_ns = now_ns;
-    }
-}
-
 impl Timing {
-    pub(crate) fn new(program: &Program) -> Self {
+    fn new(program: &Program, report: bool, recorder: Option<Recorder>) -> Self {
         Self {
+            report,
             nodes: vec![NodeTiming::default(); program.nodes.len()],
             slot_bytes: vec![0; program.slots.len()],
+            recorder,
+        }
+    }
+
+    /// An activation, or an item, waits for an executor.
+    #[cold]
+    pub(crate) fn waits(&mut self, now_ns: u64, node: LocalNode, item: u32) {
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.ready(now_ns, node, item);
+        }
+    }
+
+    /// All items of a foreach could start.
+    #[cold]
+    pub(crate) fn fan_ready(&mut self, now_ns: u64, node: LocalNode) {
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.fan_ready(now_ns, node);
+        }
+    }
+
+    /// An executor was given something to run.
+    #[cold]
+    pub(crate) fn started(&mut self, running: &Running, executor: u32) {
+        let node = &mut self.nodes[running.node as usize];
+        node.first_start_ns.get_or_insert(running.started_ns);
+        node.last_start_ns = running.started_ns;
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.started(running, executor);
+        }
+    }
+
+    /// A node is not to run.
+    #[cold]
+    pub(crate) fn skipped(&mut self, node: LocalNode) {
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.skipped(node);
+        }
+    }
+
+    fn ended(&mut self, now_ns: u64, running: &Running, attempt: Attempt, late: bool) {
+        let timing = &mut self.nodes[running.node as usize];
+        let mut end = match attempt {
+            Attempt::Well => {
+                timing.activations += 1;
+                timing.busy_ns += now_ns.saturating_sub(running.started_ns);
+                timing.last_end_ns = now_ns;
+                TraceEnd::Well
+            }
+            Attempt::Failed => {
+                timing.failures += 1;
+                TraceEnd::Failed
+            }
+        };
+        if late {
+            end = TraceEnd::Late;
+        }
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.ended(now_ns, running.node, running.item, end);
         }
     }
 
     /// The local nodes, as the client will see them.
-    pub(crate) fn reports(&self, program: &Program) -> Vec<NodeReport> {
+    fn reports(&self, program: &Program) -> Vec<NodeReport> {
+        if !self.report {
+            return Vec::new();
+        }
         (0..program.nodes.len())
             .map(|index| {
                 let node = &program.nodes[index];
@@ -101,5 +186,85 @@ impl Timing {
             }
         }
         edges
+    }
+}
+
+impl Core {
+    /// Times an invocation that begins, if its client wants to be told of that.
+    pub(super) fn watch(&mut self, now_ns: u64, place: Place, program: &Program, wanted: Wanted) {
+        if wanted == Wanted::NOTHING {
+            return;
+        }
+        let recorder = wanted.trace.then(|| {
+            self.traced += 1;
+            Recorder::new(now_ns, self.traced <= TRACES_MAX)
+        });
+        self.timed += 1;
+        let timing = Timing::new(program, wanted.report, recorder);
+        self.invocations[place as usize].timing = Some(Box::new(timing));
+    }
+
+    /// It goes, and its times with it.
+    pub(super) fn unwatch(&mut self, place: Place) {
+        if let Some(timing) = self.invocations[place as usize].timing.take() {
+            self.timed -= 1;
+            self.traced -= u32::from(timing.recorder.is_some());
+        }
+    }
+
+    /// What is to be told of an invocation's local part, now that it is over.
+    pub(super) fn told(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        program: &Program,
+    ) -> (Vec<NodeReport>, Option<Box<PartTrace>>) {
+        let clock = self.config.clock;
+        let Some(timing) = self.invocations[place as usize].timing.as_mut() else {
+            return (Vec::new(), None);
+        };
+        let trace = timing.recorder.as_mut();
+        let trace = trace.map(|recorder| Box::new(recorder.take(now_ns, clock, program)));
+        (timing.reports(program), trace)
+    }
+
+    /// An attempt has ended, of an invocation that is timed.
+    #[cold]
+    pub(super) fn attempt_ended(&mut self, now_ns: u64, running: Running, attempt: Attempt) {
+        let late = running.item != NO_ITEM && self.fan_has_failed(running.place, running.node);
+        if let Some(timing) = self.invocations[running.place as usize].timing.as_mut() {
+            timing.ended(now_ns, &running, attempt, late);
+        }
+    }
+
+    /// The lane begins to do itself what a node does.
+    pub(super) fn lane_started(&mut self, now_ns: u64, place: Place, node: LocalNode) {
+        if let Some(timing) = self.invocations[place as usize].timing.as_mut() {
+            timing.started(&by_lane(place, node, now_ns), BY_LANE);
+        }
+    }
+
+    /// The lane has done it.
+    pub(super) fn lane_ended(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        node: LocalNode,
+        attempt: Attempt,
+    ) {
+        if let Some(timing) = self.invocations[place as usize].timing.as_mut() {
+            let started_ns = timing.nodes[node as usize].last_start_ns;
+            timing.ended(now_ns, &by_lane(place, node, started_ns), attempt, false);
+        }
+    }
+}
+
+fn by_lane(place: Place, node: LocalNode, started_ns: u64) -> Running {
+    Running {
+        place,
+        node,
+        item: NO_ITEM,
+        attempt: 1,
+        started_ns,
     }
 }

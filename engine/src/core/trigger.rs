@@ -7,6 +7,7 @@
 use super::invocation::{NO_MAKER, Phase, Place, Stage};
 use super::outcome::Outcome;
 use super::program::{Edge, InputFrom, ListFrom, LocalNode, Node, Program, Runner};
+use super::report::Attempt;
 use super::timers::Timer;
 use super::{Core, Outbound, Value};
 use crate::wire::{self, Failure};
@@ -132,6 +133,9 @@ impl Core {
     fn skip(&mut self, place: Place, node: LocalNode) {
         self.invocations[place as usize].nodes[node as usize].stage = Stage::Decided;
         self.counters.skipped += 1;
+        if let Some(timing) = self.invocations[place as usize].timing.as_mut() {
+            timing.skipped(node);
+        }
         self.ended.push(Ended {
             place,
             node,
@@ -278,13 +282,17 @@ impl Core {
         match (node.runner, node.foreach) {
             (Runner::Executor, None) => self.dispatch(now_ns, place, index, NO_ITEM, 1, maker),
             (Runner::Executor, Some(list)) => self.ready_foreach(now_ns, place, index, list),
-            (Runner::Lane, _) => self.evaluate(place, index),
-            (Runner::Nobody, _) => self.ended.push(Ended {
-                place,
-                node: index,
-                maker: NO_MAKER,
-                outcome: Outcome::Well,
-            }),
+            (Runner::Lane, _) => self.evaluate(now_ns, place, index),
+            (Runner::Nobody, _) => {
+                self.lane_started(now_ns, place, index);
+                self.lane_ended(now_ns, place, index, Attempt::Well);
+                self.ended.push(Ended {
+                    place,
+                    node: index,
+                    maker: NO_MAKER,
+                    outcome: Outcome::Well,
+                });
+            }
         }
     }
 

@@ -1,0 +1,131 @@
+//! The record of an invocation's attempts here, for a client that wants a trace: bounded, and apart from all that decides.
+
+use super::pool::Running;
+use super::program::{LocalNode, Program};
+use crate::trace::{BY_LANE, ClockId, PartTrace, TRACE_MAX, TraceEnd, TraceRecord};
+use faasstore::descriptor::NO_ITEM;
+use rustc_hash::FxHashMap;
+
+/// Records attempts as they start and end.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    /// When the invocation began here: its records count from then.
+    began_ns: u64,
+    /// How many records it keeps at most.
+    most: usize,
+    records: Vec<TraceRecord>,
+    dropped: u64,
+    /// By what runs: the place of its record.
+    running: FxHashMap<(LocalNode, u32), usize>,
+    /// By what waits for an executor: since when.
+    ready: FxHashMap<(LocalNode, u32), u64>,
+    /// By foreach node: since when its items could start.
+    fans: FxHashMap<LocalNode, u64>,
+}
+
+impl Recorder {
+    /// Begins with an invocation. Without `room` it keeps nothing, and counts all.
+    pub(crate) fn new(began_ns: u64, room: bool) -> Self {
+        Self {
+            began_ns,
+            most: if room { TRACE_MAX } else { 0 },
+            records: Vec::new(),
+            dropped: 0,
+            running: FxHashMap::default(),
+            ready: FxHashMap::default(),
+            fans: FxHashMap::default(),
+        }
+    }
+
+    pub(crate) fn ready(&mut self, now_ns: u64, node: LocalNode, item: u32) {
+        self.ready.insert((node, item), now_ns);
+    }
+
+    pub(crate) fn fan_ready(&mut self, now_ns: u64, node: LocalNode) {
+        self.fans.insert(node, now_ns);
+    }
+
+    pub(crate) fn started(&mut self, running: &Running, executor: u32) {
+        let Running {
+            node,
+            item,
+            attempt,
+            started_ns,
+            ..
+        } = *running;
+        let waited = self.ready.remove(&(node, item));
+        let first_of_item = item != NO_ITEM && attempt == 1;
+        let fan = || self.fans.get(&node).copied().filter(|_| first_of_item);
+        let ready_ns = waited.or_else(fan).unwrap_or(started_ns);
+        if self.records.len() == self.most {
+            self.dropped += 1;
+            return;
+        }
+        self.running.insert((node, item), self.records.len());
+        self.records.push(TraceRecord {
+            ready_ns: self.since_began(ready_ns),
+            started_ns: self.since_began(started_ns),
+            ended_ns: self.since_began(started_ns),
+            node,
+            item,
+            attempt,
+            executor,
+            end: TraceEnd::Running,
+        });
+    }
+
+    pub(crate) fn ended(&mut self, now_ns: u64, node: LocalNode, item: u32, end: TraceEnd) {
+        let ended_ns = self.since_began(now_ns);
+        if let Some(place) = self.running.remove(&(node, item)) {
+            let record = &mut self.records[place];
+            record.ended_ns = ended_ns.max(record.started_ns);
+            record.end = end;
+        }
+    }
+
+    pub(crate) fn skipped(&mut self, node: LocalNode) {
+        if self.records.len() == self.most {
+            self.dropped += 1;
+            return;
+        }
+        self.records.push(TraceRecord {
+            ready_ns: 0,
+            started_ns: 0,
+            ended_ns: 0,
+            node,
+            item: NO_ITEM,
+            attempt: 0,
+            executor: BY_LANE,
+            end: TraceEnd::Skipped,
+        });
+    }
+
+    fn since_began(&self, at_ns: u64) -> u64 {
+        at_ns.saturating_sub(self.began_ns)
+    }
+
+    /// The record, now that the invocation is over; nothing is left here.
+    pub(crate) fn take(&mut self, now_ns: u64, clock: ClockId, program: &Program) -> PartTrace {
+        let over_ns = self.since_began(now_ns);
+        let mut records = std::mem::take(&mut self.records);
+        for place in std::mem::take(&mut self.running).into_values() {
+            records[place].ended_ns = over_ns.max(records[place].started_ns);
+        }
+        let mut known = vec![false; program.nodes.len()];
+        for record in &mut records {
+            known[record.node as usize] = true;
+            record.node = program.nodes[record.node as usize].id;
+        }
+        let local = (0..program.nodes.len()).filter(|node| known[*node]);
+        PartTrace {
+            worker: program.my_name().to_owned(),
+            clock,
+            began_ns: self.began_ns,
+            nodes: local
+                .map(|node| (program.nodes[node].id, program.name(node as u32).to_owned()))
+                .collect(),
+            records,
+            dropped: std::mem::take(&mut self.dropped),
+        }
+    }
+}
