@@ -7,6 +7,7 @@ use engine::core::{
     Piece, Start, Ticket, worker_hash,
 };
 use engine::plan::{DeploymentId, NodeId};
+use engine::trace::ClockId;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -151,6 +152,7 @@ impl Lane {
             in_flight_max,
             grace_ns: GRACE_NS,
             keep_alive_ns: KEEP_ALIVE_NS,
+            clock: ClockId::UNKNOWN,
         };
         Self {
             worker,

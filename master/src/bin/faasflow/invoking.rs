@@ -99,6 +99,7 @@ fn work(
         workflow,
         inputs,
         report: job.report,
+        trace: false,
     };
     let Some(count) = job.count else {
         let answered = Client::connect(&workers[0], options)?.invoke(&invocation)?;
