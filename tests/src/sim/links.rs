@@ -172,6 +172,17 @@ impl Cluster {
         }
     }
 
+    /// A lane has the word of an invocation.
+    fn is_taken_up(&mut self, lane: usize, invocation: InvocationId) {
+        let (worker, now) = (self.lanes[lane].worker, self.now());
+        if let Some(asked) = self.by_id.get(&invocation) {
+            let asked = &mut self.asked[*asked];
+            let plan = &self.scenario.deployments[asked.deployment].plans[worker];
+            let nodes = plan.nodes.iter().map(|node| (node.id, now));
+            asked.trace.begun.extend(nodes);
+        }
+    }
+
     /// Queues a core's message.
     pub(super) fn send(&mut self, from: usize, send: Send) {
         let Send {
@@ -249,6 +260,7 @@ impl Cluster {
         match body {
             Outbound::Begin { wanted, inputs } => {
                 let inputs = self.numbered(from, to, &message, inputs);
+                self.is_taken_up(to, invocation);
                 self.lanes[to]
                     .core
                     .begin(now_ns, deployment, invocation, wanted, inputs);
