@@ -15,6 +15,7 @@ mod tests;
 mod tree;
 
 pub use names::nearest;
+pub(crate) use problem::problems_at;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 
 use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry};

@@ -7,6 +7,7 @@
 //! the programs have in common.
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod client;
 pub mod definition;
 pub mod deploy;

@@ -164,6 +164,20 @@ pub enum ProblemKind {
         /// The way round, its first node again at its end.
         path: Vec<String>,
     },
+    /// A node that can never run.
+    #[error("node `{node}` can never run: {why}")]
+    NeverRuns {
+        /// Which.
+        node: String,
+        /// What it lacks.
+        why: String,
+    },
+    /// A workflow output that can never be there.
+    #[error("output `{output}` can never be there: none of its sources ever ends well")]
+    NeverThere {
+        /// Which.
+        output: String,
+    },
     /// No nodes.
     #[error("the workflow has no nodes")]
     NoNodes,
@@ -368,6 +382,19 @@ impl Problems {
         problems.add(span, kind, help);
         problems.into_error()
     }
+}
+
+/// The error of a file that is a definition, and has problems nevertheless; at least one, each with its place, and what
+/// would be right.
+pub(crate) fn problems_at(
+    source: &SourceText,
+    all: Vec<(Span, ProblemKind, Option<String>)>,
+) -> DefinitionError {
+    let mut problems = Problems::new(source);
+    for (span, kind, help) in all {
+        problems.add(span, kind, help);
+    }
+    problems.into_error()
 }
 
 fn floor_char_boundary(text: &str, mut index: usize) -> usize {
