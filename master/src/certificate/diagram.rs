@@ -180,11 +180,10 @@ impl Diagrams {
         budget: &mut Budget,
     ) -> Result<Diagram, Exhausted> {
         let certain = of.iter().filter(|one| **one == TRUE).count();
-        let open: Vec<Diagram> = of
-            .iter()
-            .copied()
-            .filter(|one| *one != TRUE && *one != FALSE)
-            .collect();
+        let open = of.iter().copied();
+        let mut open: Vec<Diagram> = open.filter(|one| *one != TRUE && *one != FALSE).collect();
+        // From the last choices to the first: what is joined to what is there comes on top of it, and leaves it whole.
+        open.sort_unstable_by_key(|one| std::cmp::Reverse(self.variable(*one)));
         let Some(count) = (count as usize)
             .checked_sub(certain)
             .filter(|count| *count > 0)
