@@ -2,6 +2,7 @@
 
 use crate::inputs::InputArgument;
 use crate::outputs::OutputArgument;
+use crate::validate::Expectation;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::{NonZeroU32, NonZeroU64};
@@ -39,6 +40,15 @@ pub(crate) enum Command {
 pub(crate) struct Validate {
     /// The workflow's file; docs/language.md says what stands in it
     pub(crate) file: PathBuf,
+    /// Show which nodes always run, which may be skipped, and under what
+    #[arg(long)]
+    pub(crate) certificates: bool,
+    /// Fail unless a node, or output.NAME, always runs, may be skipped, or never runs; may be repeated
+    #[arg(long = "expect", value_name = "NODE=always|may|never")]
+    pub(crate) expectations: Vec<Expectation>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Workers that are reached over the network.

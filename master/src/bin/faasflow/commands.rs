@@ -1,6 +1,6 @@
 //! Commands that look at, or change, what is deployed; what runs workflows is in `invoking`.
 
-use crate::arguments::{Deploy, Pins, Plan, Status, Undeploy, Validate};
+use crate::arguments::{Deploy, Pins, Plan, Status, Undeploy};
 use crate::exit::Exit;
 use crate::placed::Placed;
 use crate::print::{self, Page};
@@ -11,24 +11,6 @@ use master::deploy::Cluster;
 use master::graph::Graph;
 use master::place;
 use serde_json::json;
-
-/// `faasflow validate`
-pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
-    let definition = definition::load(&arguments.file)?;
-    let mut page = Page::default();
-    page.line(&format!(
-        "{} is valid: {}, {}, {}",
-        definition.workflow.value,
-        counted(definition.nodes.len(), "node"),
-        counted(definition.inputs.len(), "input"),
-        counted(definition.outputs.len(), "output"),
-    ));
-    page.print()
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
 
 /// What `--pin` asks of the placement.
 pub(crate) fn place_options(pins: &Pins) -> place::Options {

@@ -15,6 +15,7 @@ mod outputs;
 mod placed;
 mod print;
 mod status;
+mod validate;
 mod workers;
 
 use arguments::{Arguments, Command};
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
     master::diagnostics::run("faasflow", || {
         let arguments = Arguments::parse();
         let done = match &arguments.command {
-            Command::Validate(of) => commands::validate(of),
+            Command::Validate(of) => validate::validate(of),
             Command::Plan(of) => commands::plan(of),
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),
