@@ -323,6 +323,24 @@ impl Definition {
         gates
     }
 
+    /// A source as the file names it; of a constant, what it is.
+    ///
+    /// # Panics
+    /// If the definition has no such source.
+    #[must_use]
+    pub fn source_name(&self, from: From) -> String {
+        match from {
+            From::Input(input) => format!("input.{}", self.inputs[usize::from(input)].name.value),
+            From::Output { node, output } => {
+                let node = &self.nodes[node];
+                let output = &node.outputs[usize::from(output)];
+                format!("{}.{}", node.name.value, output.name.value)
+            }
+            From::Item => "item".to_owned(),
+            From::Constant(_) => "a constant".to_owned(),
+        }
+    }
+
     /// What a node reads: its foreach's list, then its inputs in their order.
     pub fn reads(&self, node: usize) -> impl Iterator<Item = From> + '_ {
         let node = &self.nodes[node];

@@ -12,6 +12,7 @@ pub mod client;
 pub mod definition;
 pub mod deploy;
 pub mod diagnostics;
+pub mod draw;
 pub mod graph;
 pub mod local;
 pub mod place;

@@ -107,7 +107,7 @@ fn under(definition: &Definition, witness: &Witness) -> String {
 fn describe(definition: &Definition, place: usize, need: Need) -> String {
     let node = &definition.nodes[place];
     let producers = |from: &mut dyn Iterator<Item = From>| {
-        let names: Vec<String> = from.map(|from| source_name(definition, from)).collect();
+        let names: Vec<String> = from.map(|from| definition.source_name(from)).collect();
         names.join(" or ")
     };
     match need {
@@ -123,21 +123,5 @@ fn describe(definition: &Definition, place: usize, need: Need) -> String {
         }
         Need::Edge => "one of the nodes that it waits for to end well".to_owned(),
         Need::Edges(count) => format!("{count} of the nodes that it waits for to end well"),
-    }
-}
-
-fn source_name(definition: &Definition, from: From) -> String {
-    match from {
-        From::Input(input) => format!("input.{}", definition.inputs[usize::from(input)].name.value),
-        From::Output { node, output } => {
-            let node = &definition.nodes[node];
-            format!(
-                "{}.{}",
-                node.name.value,
-                node.outputs[usize::from(output)].name.value
-            )
-        }
-        From::Item => "item".to_owned(),
-        From::Constant(_) => "a constant".to_owned(),
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Show where the nodes of a workflow would run
     Plan(Plan),
+    /// Draw a workflow, and where its nodes would run
+    Graph(Graph),
     /// Deploy a workflow on workers
     Deploy(Deploy),
     /// Run a deployed workflow
@@ -110,6 +112,43 @@ pub(crate) struct Plan {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Graph {
+    /// The workflow's file
+    pub(crate) file: PathBuf,
+    /// Place the nodes on workers, and show it: addresses of workers to ask, or NAME:CPUS:MEMORY (a:4:8GiB)
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "WORKER,…",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub(crate) workers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pins: Pins,
+    #[command(flatten)]
+    pub(crate) key: Key,
+    /// As what
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Write it to a file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// As what a workflow is drawn.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// A drawing, for browsers
+    Svg,
+    /// For Graphviz
+    Dot,
+    /// For Mermaid, as in Markdown
+    Mermaid,
+    /// A listing
+    Text,
 }
 
 #[derive(Args, Debug)]

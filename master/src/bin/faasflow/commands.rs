@@ -1,15 +1,15 @@
 //! Commands that look at, or change, what is deployed; what runs workflows is in `invoking`.
 
-use crate::arguments::{Deploy, Pins, Plan, Status, Undeploy};
+use crate::arguments::{Deploy, Key, Pins, Plan, Status, Undeploy};
 use crate::exit::Exit;
 use crate::placed::Placed;
 use crate::print::{self, Page};
 use crate::workers;
 use engine::plan::Limits;
-use master::definition;
+use master::definition::{self, Definition};
 use master::deploy::Cluster;
 use master::graph::Graph;
-use master::place;
+use master::place::{self, Placement, WorkerCapacity};
 use serde_json::json;
 
 /// What `--pin` asks of the placement.
@@ -20,18 +20,31 @@ pub(crate) fn place_options(pins: &Pins) -> place::Options {
     }
 }
 
+/// Where the nodes would run, on workers that are asked, or described.
+pub(crate) fn place_nodes(
+    definition: &Definition,
+    workers: &[String],
+    pins: &Pins,
+    key: &Key,
+) -> Result<(Graph, Placement, Vec<WorkerCapacity>), Exit> {
+    let capacities = match workers::described(workers)? {
+        Some(capacities) => capacities,
+        None => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
+    };
+    let graph = Graph::of(definition);
+    let placement = place::place(&graph, &capacities, &place_options(pins))?;
+    Ok((graph, placement, capacities))
+}
+
 /// `faasflow plan`
 pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
-    let capacities = match workers::described(&arguments.workers)? {
-        Some(capacities) => capacities,
-        None => {
-            let options = workers::options(&arguments.key)?;
-            Cluster::connect(&arguments.workers, &options)?.capacities()
-        }
-    };
-    let graph = Graph::of(&definition);
-    let placement = place::place(&graph, &capacities, &place_options(&arguments.pins))?;
+    let (graph, placement, capacities) = place_nodes(
+        &definition,
+        &arguments.workers,
+        &arguments.pins,
+        &arguments.key,
+    )?;
     let placed = Placed {
         definition: &definition,
         graph: &graph,

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod commands;
+mod drawing;
 mod exit;
 mod inputs;
 mod interrupt;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         let done = match &arguments.command {
             Command::Validate(of) => validate::validate(of),
             Command::Plan(of) => commands::plan(of),
+            Command::Graph(of) => drawing::graph(of),
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),
             Command::Status(of) => commands::status(of),

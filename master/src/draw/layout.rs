@@ -1,0 +1,267 @@
+//! A layered layout, from left to right: columns, the order in them, heights, and the ways of edges.
+//!
+//! An edge that spans several columns passes each of them in a gap of its own, so that none runs behind a box. Edges that
+//! leave one place for many, or come from many to one, share their way as far as they can.
+
+use super::order::{Edge, Layers};
+use super::position::{Extent, positions};
+use super::rank;
+use rustc_hash::FxHashMap;
+
+/// What is left free around everything.
+const MARGIN: f64 = 24.0;
+/// Height that an edge on its way takes.
+const WAY_HEIGHT: f64 = 2.0;
+/// Least and most room between columns.
+const GAP_MIN: f64 = 48.0;
+const GAP_MAX: f64 = 260.0;
+
+/// The size of a box, in pixels.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Size {
+    pub(super) width: f64,
+    pub(super) height: f64,
+}
+
+/// An edge to lay.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Link {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    /// Where it begins, from the middle of `from` downwards.
+    pub(super) exit: f64,
+    /// What it must not share a way with: edges of another class.
+    pub(super) class: usize,
+}
+
+/// Where a box stands.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Rect {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+}
+
+/// A point.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Point {
+    pub(super) x: f64,
+    pub(super) y: f64,
+}
+
+/// Where everything stands.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    pub(super) boxes: Vec<Rect>,
+    /// By link: points in pairs, between which it runs straight; from one pair to the next it may bend. The first and the
+    /// last point stand alone, at the edges of boxes.
+    pub(super) ways: Vec<Vec<Point>>,
+    pub(super) width: f64,
+    pub(super) height: f64,
+}
+
+/// A part of a link's way that others may share.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Bundle {
+    /// All that leave a place: the box, the exit in hundredths of a pixel, the class.
+    From(usize, i64, usize),
+    /// All that come to a box: the box, the class.
+    To(usize, usize),
+}
+
+/// Lays out boxes and links. Links have no cycle.
+pub(super) fn lay_out(sizes: &[Size], links: &[Link]) -> Layout {
+    let pairs: Vec<(usize, usize)> = links.iter().map(|link| (link.from, link.to)).collect();
+    let ranks = rank::ranks(sizes.len(), &pairs);
+    let mut first = Draft::new(sizes, links, &ranks, &(0..sizes.len()).collect::<Vec<_>>());
+    first.layers.arrange();
+    let boxes_only = |column: &Vec<usize>| {
+        column
+            .iter()
+            .copied()
+            .filter(|vertex| *vertex < sizes.len())
+            .collect()
+    };
+    let ordered: Vec<Vec<usize>> = first.layers.columns.iter().map(boxes_only).collect();
+    let columns = rank::columns(&ordered, sizes.len(), tallest(sizes.len()));
+    if columns == ranks {
+        return first.finish(sizes, links);
+    }
+    let mut parted = Draft::new(sizes, links, &columns, &ordered.concat());
+    parted.layers.arrange();
+    parted.finish(sizes, links)
+}
+
+/// Most boxes in a column: so many that the whole is about as high as it is wide.
+fn tallest(boxes: usize) -> usize {
+    let square = (boxes as f64).sqrt() * 2.2;
+    (square as usize).max(16)
+}
+
+/// Columns whose order is not settled yet.
+struct Draft {
+    layers: Layers,
+    extents: Vec<Extent>,
+    /// By vertex.
+    column: Vec<usize>,
+    /// By link: the vertices on its way, both ends included.
+    chains: Vec<Vec<usize>>,
+}
+
+impl Draft {
+    fn new(sizes: &[Size], links: &[Link], column_of: &[usize], order: &[usize]) -> Self {
+        let mut extents: Vec<Extent> = sizes
+            .iter()
+            .map(|size| Extent {
+                height: size.height,
+                on_the_way: false,
+            })
+            .collect();
+        let mut column = column_of.to_vec();
+        let mut leaving: FxHashMap<Bundle, usize> = FxHashMap::default();
+        for link in links {
+            for bundle in bundles(link) {
+                *leaving.entry(bundle).or_default() += 1;
+            }
+        }
+        let mut on_the_way: FxHashMap<(Bundle, usize), usize> = FxHashMap::default();
+        let mut chains = Vec::with_capacity(links.len());
+        for link in links {
+            let [from, to] = bundles(link);
+            let bundle = if leaving[&to] > leaving[&from] {
+                to
+            } else {
+                from
+            };
+            let mut chain = vec![link.from];
+            for between in column_of[link.from] + 1..column_of[link.to] {
+                let vertex = *on_the_way.entry((bundle, between)).or_insert_with(|| {
+                    extents.push(Extent {
+                        height: WAY_HEIGHT,
+                        on_the_way: true,
+                    });
+                    column.push(between);
+                    column.len() - 1
+                });
+                chain.push(vertex);
+            }
+            chain.push(link.to);
+            chains.push(chain);
+        }
+        let mut edges: Vec<Edge> = Vec::new();
+        let mut known = rustc_hash::FxHashSet::default();
+        for (link, chain) in links.iter().zip(&chains) {
+            for (place, ends) in chain.windows(2).enumerate() {
+                let exit = if place == 0 { link.exit } else { 0.0 };
+                if known.insert((ends[0], ends[1], exit.to_bits())) {
+                    edges.push(Edge {
+                        from: ends[0],
+                        to: ends[1],
+                        exit,
+                    });
+                }
+            }
+        }
+        let count = column.iter().max().map_or(0, |last| last + 1);
+        let mut columns = vec![Vec::new(); count];
+        // Boxes as told; the ways of edges behind them find their places by their neighbours.
+        for vertex in order.iter().copied().chain(sizes.len()..column.len()) {
+            columns[column[vertex]].push(vertex);
+        }
+        let layers = Layers::new(columns, edges, column.len());
+        Self {
+            layers,
+            extents,
+            column,
+            chains,
+        }
+    }
+
+    fn finish(self, sizes: &[Size], links: &[Link]) -> Layout {
+        let middle = positions(&self.layers, &self.extents);
+        let columns = &self.layers.columns;
+        let width = |column: &Vec<usize>| {
+            let widths = column
+                .iter()
+                .filter_map(|vertex| sizes.get(*vertex))
+                .map(|size| size.width);
+            widths.fold(0.0, f64::max)
+        };
+        let widths: Vec<f64> = columns.iter().map(width).collect();
+        let gaps = self.gaps(&middle);
+        let mut left = vec![MARGIN; columns.len()];
+        for column in 1..columns.len() {
+            left[column] = left[column - 1] + widths[column - 1] + gaps[column - 1];
+        }
+        let place = |vertex: usize| {
+            let column = self.column[vertex];
+            (left[column], widths[column], middle[vertex] + MARGIN)
+        };
+        let boxes: Vec<Rect> = (0..sizes.len())
+            .map(|vertex| {
+                let (x, width, middle) = place(vertex);
+                let height = sizes[vertex].height;
+                Rect {
+                    x,
+                    y: middle - height / 2.0,
+                    width,
+                    height,
+                }
+            })
+            .collect();
+        let way = |(link, chain): (&Link, &Vec<usize>)| {
+            let last = chain.len() - 1;
+            let mut way = Vec::with_capacity(2 * chain.len() - 2);
+            for (index, vertex) in chain.iter().enumerate() {
+                let (x, width, y) = place(*vertex);
+                if index > 0 {
+                    way.push(Point { x, y });
+                }
+                if index < last {
+                    let y = if index == 0 { y + link.exit } else { y };
+                    way.push(Point { x: x + width, y });
+                }
+            }
+            way
+        };
+        let ways = links.iter().zip(&self.chains).map(way).collect();
+        let right = left
+            .last()
+            .zip(widths.last())
+            .map_or(0.0, |(left, width)| left + width);
+        let extents = self.extents.iter().zip(&middle);
+        let bottom = extents
+            .map(|(extent, middle)| middle + extent.height / 2.0)
+            .fold(0.0, f64::max);
+        Layout {
+            boxes,
+            ways,
+            width: right + MARGIN,
+            height: bottom + 2.0 * MARGIN,
+        }
+    }
+
+    /// Behind each column: the more edges there are and the steeper they run, the more.
+    fn gaps(&self, middle: &[f64]) -> Vec<f64> {
+        let mut sums = vec![(0.0, 0.0); self.layers.columns.len()];
+        for edge in &self.layers.edges {
+            let (count, rise) = &mut sums[self.column[edge.from]];
+            *count += 1.0;
+            *rise += (middle[edge.from] + edge.exit - middle[edge.to]).abs();
+        }
+        let gap = |(count, rise): &(f64, f64)| {
+            let steepness = if *count > 0.0 { rise / count } else { 0.0 };
+            (GAP_MIN + steepness * 0.16 + count * 0.7).min(GAP_MAX)
+        };
+        sums.iter().map(gap).collect()
+    }
+}
+
+fn bundles(link: &Link) -> [Bundle; 2] {
+    let exit = (link.exit * 100.0) as i64;
+    [
+        Bundle::From(link.from, exit, link.class),
+        Bundle::To(link.to, link.class),
+    ]
+}
