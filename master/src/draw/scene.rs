@@ -1,14 +1,12 @@
 //! What a picture shows, whatever it is made for: boxes, and lines between them.
 
 use super::Placed;
-use crate::definition::{Case, Catch, Definition, Formula, From, Node, Work};
+use crate::definition::{COMMAND_EXECUTABLE, Case, Catch, Definition, Formula, From, Node, Work};
 use engine::plan::{ErrorMatch, Join};
 use std::collections::BTreeMap;
 
 /// More inputs, or outputs, of the workflow than this are shown as one box.
 const OPENINGS_MAX: usize = 12;
-/// The executable that runs commands; what it is told are the command's words.
-const COMMAND_EXECUTABLE: &str = "faasflow-command";
 
 /// What a box stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

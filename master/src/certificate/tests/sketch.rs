@@ -91,6 +91,7 @@ impl Sketch {
                 .collect(),
             outputs: outputs.collect(),
             timeout_ms: None,
+            warnings: Vec::new(),
         }
     }
 
