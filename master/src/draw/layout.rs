@@ -74,23 +74,33 @@ enum Bundle {
 pub(super) fn lay_out(sizes: &[Size], links: &[Link]) -> Layout {
     let pairs: Vec<(usize, usize)> = links.iter().map(|link| (link.from, link.to)).collect();
     let ranks = rank::ranks(sizes.len(), &pairs);
-    let mut first = Draft::new(sizes, links, &ranks, &(0..sizes.len()).collect::<Vec<_>>());
+    let count = sizes.len().max(1) as f64;
+    let heights: Vec<f64> = (0..sizes.len()).map(|item| item as f64 / count).collect();
+    let mut first = Draft::new(sizes, links, &ranks, &heights);
     first.layers.arrange();
     let boxes_only = |column: &Vec<usize>| {
-        column
+        let boxes = column
             .iter()
             .copied()
-            .filter(|vertex| *vertex < sizes.len())
-            .collect()
+            .filter(|vertex| *vertex < sizes.len());
+        boxes.collect()
     };
     let ordered: Vec<Vec<usize>> = first.layers.columns.iter().map(boxes_only).collect();
     let columns = rank::columns(&ordered, sizes.len(), tallest(sizes.len()));
     if columns == ranks {
         return first.finish(sizes, links);
     }
-    let mut parted = Draft::new(sizes, links, &columns, &ordered.concat());
-    parted.layers.arrange();
-    parted.finish(sizes, links)
+    // What was found about the order holds for the parts of a rank too. It is kept: to avoid the crossings between the
+    // parts they would have to stand below each other, and the picture would grow as tall as it was.
+    let mut heights = vec![0.0; sizes.len()];
+    for rank in &first.layers.columns {
+        for (place, vertex) in rank.iter().enumerate() {
+            if let Some(height) = heights.get_mut(*vertex) {
+                *height = (place as f64 + 0.5) / rank.len() as f64;
+            }
+        }
+    }
+    Draft::new(sizes, links, &columns, &heights).finish(sizes, links)
 }
 
 /// Most boxes in a column: so many that the whole is about as high as it is wide.
@@ -110,7 +120,8 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(sizes: &[Size], links: &[Link], column_of: &[usize], order: &[usize]) -> Self {
+    /// `heights` say about where each box stands, from 0 to 1: the first try at an order.
+    fn new(sizes: &[Size], links: &[Link], column_of: &[usize], heights: &[f64]) -> Self {
         let mut extents: Vec<Extent> = sizes
             .iter()
             .map(|size| Extent {
@@ -119,6 +130,8 @@ impl Draft {
             })
             .collect();
         let mut column = column_of.to_vec();
+        // By vertex: the sum of the heights that it is wished at, and how many there are.
+        let mut wishes: Vec<(f64, f64)> = heights.iter().map(|height| (*height, 1.0)).collect();
         let mut leaving: FxHashMap<Bundle, usize> = FxHashMap::default();
         for link in links {
             for bundle in bundles(link) {
@@ -142,8 +155,13 @@ impl Draft {
                         on_the_way: true,
                     });
                     column.push(between);
+                    wishes.push((0.0, 0.0));
                     column.len() - 1
                 });
+                let span = (column_of[link.to] - column_of[link.from]) as f64;
+                let share = (between - column_of[link.from]) as f64 / span;
+                wishes[vertex].0 += heights[link.from] * (1.0 - share) + heights[link.to] * share;
+                wishes[vertex].1 += 1.0;
                 chain.push(vertex);
             }
             chain.push(link.to);
@@ -165,9 +183,12 @@ impl Draft {
         }
         let count = column.iter().max().map_or(0, |last| last + 1);
         let mut columns = vec![Vec::new(); count];
-        // Boxes as told; the ways of edges behind them find their places by their neighbours.
-        for vertex in order.iter().copied().chain(sizes.len()..column.len()) {
-            columns[column[vertex]].push(vertex);
+        for (vertex, column) in column.iter().enumerate() {
+            columns[*column].push(vertex);
+        }
+        let wish = |vertex: &usize| wishes[*vertex].0 / wishes[*vertex].1;
+        for column in &mut columns {
+            column.sort_by(|a, b| wish(a).total_cmp(&wish(b)));
         }
         let layers = Layers::new(columns, edges, column.len());
         Self {

@@ -14,9 +14,9 @@ pub(super) struct Extent {
 }
 
 /// Gap between boxes.
-const BOX_GAP: f64 = 16.0;
+const BOX_GAP: f64 = 14.0;
 /// Gap beside an edge that passes.
-const WAY_GAP: f64 = 8.0;
+const WAY_GAP: f64 = 6.0;
 
 /// How far apart the middles of two vertices stand at least, the first above the second.
 pub(super) fn distance(above: Extent, below: Extent) -> f64 {

@@ -57,15 +57,18 @@ fn topological(incoming: &[Vec<usize>], outgoing: &[Vec<usize>]) -> Vec<usize> {
     order
 }
 
-/// Columns of at most so many items, of ranks whose items stand in a given order: a taller rank becomes several columns.
+/// More columns than this are not made of one rank: the edges that must pass take the room that is won.
+const PARTS_MAX: usize = 4;
+
+/// The column of each item, where ranks with more than `tallest` items are parted into several columns. Items stand in
+/// ranks in a given order, and neighbours go to different columns, so that each keeps about its height.
 pub(super) fn columns(ranks: &[Vec<usize>], items: usize, tallest: usize) -> Vec<usize> {
     let mut column_of = vec![0; items];
     let mut column = 0;
     for rank in ranks {
-        let parts = rank.len().div_ceil(tallest).max(1);
-        let each = rank.len().div_ceil(parts).max(1);
+        let parts = rank.len().div_ceil(tallest).clamp(1, PARTS_MAX);
         for (place, item) in rank.iter().enumerate() {
-            column_of[*item] = column + place / each;
+            column_of[*item] = column + place % parts;
         }
         column += parts;
     }
@@ -86,6 +89,6 @@ mod tests {
     #[test]
     fn a_tall_rank_is_parted_evenly() {
         let ranks = [vec![0], (1..8).collect(), vec![8]];
-        assert_eq!(columns(&ranks, 9, 3), [0, 1, 1, 1, 2, 2, 2, 3, 4]);
+        assert_eq!(columns(&ranks, 9, 3), [0, 1, 2, 3, 1, 2, 3, 1, 4]);
     }
 }

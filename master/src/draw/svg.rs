@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 /// Longest text in a box, in characters; all of it shows when the box is pointed at.
 const CHARS_MAX: usize = 34;
+/// With more boxes than this each says its name alone; the rest shows when it is pointed at.
+const WITH_NOTES_MAX: usize = 120;
 /// About how wide a character is, in pixels: names in bold, and the small rest.
 const NAME_CHAR: f64 = 7.6;
 const NOTE_CHAR: f64 = 6.1;
@@ -85,7 +87,13 @@ pub(super) fn write(scene: &Scene) -> String {
     );
     edges(&mut svg, scene, &layout);
     for ((one, face), rect) in scene.boxes.iter().zip(&faces).zip(&layout.boxes) {
-        draw_box(&mut svg, one, face, *rect);
+        draw_box(
+            &mut svg,
+            scene,
+            one,
+            face,
+            fitted(one.shape, *rect, face.size.width),
+        );
     }
     let _ = write!(
         svg,
@@ -107,15 +115,15 @@ const ARROWS: [(&str, &str); 5] = [
 
 fn face(scene: &Scene, one: &SceneBox) -> Face {
     let name = shortened(&one.name);
-    let mut notes = vec![match one.worker {
-        Some(worker) => format!("{} · {}", shortened(&one.note), scene.workers[worker]),
-        None => shortened(&one.note),
-    }];
-    notes.extend(
-        one.foreach
-            .iter()
-            .map(|list| shortened(&format!("for each of {list}"))),
-    );
+    let mut notes = Vec::new();
+    if scene.boxes.len() <= WITH_NOTES_MAX {
+        notes.push(match one.worker {
+            Some(worker) => format!("{} · {}", shortened(&one.note), scene.workers[worker]),
+            None => shortened(&one.note),
+        });
+        let foreach = one.foreach.iter();
+        notes.extend(foreach.map(|list| shortened(&format!("for each of {list}"))));
+    }
     let text_width = |text: &String, char: f64| text.chars().count() as f64 * char;
     let mut width = text_width(&name, NAME_CHAR);
     for note in &notes {
@@ -153,7 +161,7 @@ fn colours(one: &SceneBox) -> (String, String) {
     (fill.to_owned(), frame.to_owned())
 }
 
-fn draw_box(svg: &mut String, one: &SceneBox, face: &Face, rect: Rect) {
+fn draw_box(svg: &mut String, scene: &Scene, one: &SceneBox, face: &Face, rect: Rect) {
     let Rect {
         x,
         y,
@@ -161,10 +169,13 @@ fn draw_box(svg: &mut String, one: &SceneBox, face: &Face, rect: Rect) {
         height,
     } = rect;
     let (fill, frame) = colours(one);
-    let title = match &one.foreach {
-        Some(list) => format!("{}: {}, for each of {list}", one.name, one.note),
-        None => format!("{}: {}", one.name, one.note),
-    };
+    let mut title = format!("{}: {}", one.name, one.note);
+    if let Some(list) = &one.foreach {
+        let _ = write!(title, ", for each of {list}");
+    }
+    if let Some(worker) = one.worker {
+        let _ = write!(title, ", on {}", scene.workers[worker]);
+    }
     let _ = write!(svg, "<g class=\"node\"><title>{}</title>", escape(&title));
     let paint = format!("class=\"box\" fill=\"{fill}\" stroke=\"{frame}\"");
     if one.foreach.is_some() {
@@ -247,6 +258,16 @@ fn draw_box(svg: &mut String, one: &SceneBox, face: &Face, rect: Rect) {
         );
     }
     svg.push_str("</g>\n");
+}
+
+/// Boxes are as wide as their column, but for the workflow's inputs and outputs: these keep to the side of their edges.
+fn fitted(shape: Shape, column: Rect, width: f64) -> Rect {
+    let x = match shape {
+        Shape::Input => column.x + column.width - width,
+        Shape::Output => column.x,
+        _ => return column,
+    };
+    Rect { x, width, ..column }
 }
 
 /// On a box's upper left corner: of how many edges it is a join.

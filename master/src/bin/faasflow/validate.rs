@@ -176,16 +176,16 @@ impl<'a> Report<'a> {
             if !one.decided {
                 verdict.push_str(" (not decided)");
             }
-            let runs = match one.verdict {
-                Verdict::Never => self.words(one.after_failure.as_ref()),
-                _ => self.words(one.runs.as_ref()),
+            let runs = match &one.after_failure {
+                Some(failure) => format!("only after: {}", self.words(Some(failure))),
+                None => self.words(one.runs.as_ref()),
             };
             vec![name, verdict, runs, self.words(one.skipped.as_ref())]
         };
         let rows: Vec<Vec<String>> = self.all().map(row).collect();
         page.line("");
         page.table(
-            &["node", "runs", "if, for example,", "and is skipped if"],
+            &["node", "runs", "for example if", "is skipped if"],
             &[],
             &rows,
         );
