@@ -9,6 +9,7 @@ mod dot;
 mod layout;
 mod mermaid;
 mod order;
+mod place;
 mod position;
 mod rank;
 mod scene;

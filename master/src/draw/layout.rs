@@ -4,17 +4,13 @@
 //! leave one place for many, or come from many to one, share their way as far as they can.
 
 use super::order::{Edge, Layers};
-use super::position::{Extent, positions};
+use super::place::place;
+use super::position::Extent;
 use super::rank;
 use rustc_hash::FxHashMap;
 
-/// What is left free around everything.
-const MARGIN: f64 = 24.0;
 /// Height that an edge on its way takes.
 const WAY_HEIGHT: f64 = 2.0;
-/// Least and most room between columns.
-const GAP_MIN: f64 = 48.0;
-const GAP_MAX: f64 = 260.0;
 
 /// The size of a box, in pixels.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -50,13 +46,37 @@ pub(super) struct Point {
     pub(super) y: f64,
 }
 
+/// How an edge runs: from the right of one box to the left of another.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Way {
+    pub(super) start: Point,
+    pub(super) steps: Vec<Step>,
+}
+
+/// A part of a way, up to a point.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Step {
+    /// Level, or plumb.
+    Straight(Point),
+    /// From level to level in an S.
+    Bend(Point),
+}
+
+impl Step {
+    /// Up to where it leads.
+    pub(super) const fn end(self) -> Point {
+        match self {
+            Self::Straight(end) | Self::Bend(end) => end,
+        }
+    }
+}
+
 /// Where everything stands.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) boxes: Vec<Rect>,
-    /// By link: points in pairs, between which it runs straight; from one pair to the next it may bend. The first and the
-    /// last point stand alone, at the edges of boxes.
-    pub(super) ways: Vec<Vec<Point>>,
+    /// By link.
+    pub(super) ways: Vec<Way>,
     pub(super) width: f64,
     pub(super) height: f64,
 }
@@ -88,7 +108,7 @@ pub(super) fn lay_out(sizes: &[Size], links: &[Link]) -> Layout {
     let ordered: Vec<Vec<usize>> = first.layers.columns.iter().map(boxes_only).collect();
     let columns = rank::columns(&ordered, sizes.len(), tallest(sizes.len()));
     if columns == ranks {
-        return first.finish(sizes, links);
+        return place(&first, sizes, links);
     }
     // What was found about the order holds for the parts of a rank too. It is kept: to avoid the crossings between the
     // parts they would have to stand below each other, and the picture would grow as tall as it was.
@@ -100,7 +120,7 @@ pub(super) fn lay_out(sizes: &[Size], links: &[Link]) -> Layout {
             }
         }
     }
-    Draft::new(sizes, links, &columns, &heights).finish(sizes, links)
+    place(&Draft::new(sizes, links, &columns, &heights), sizes, links)
 }
 
 /// Most boxes in a column: so many that the whole is about as high as it is wide.
@@ -109,14 +129,14 @@ fn tallest(boxes: usize) -> usize {
     (square as usize).max(16)
 }
 
-/// Columns whose order is not settled yet.
-struct Draft {
-    layers: Layers,
-    extents: Vec<Extent>,
-    /// By vertex.
-    column: Vec<usize>,
+/// Who stands in which column.
+pub(super) struct Draft {
+    pub(super) layers: Layers,
+    pub(super) extents: Vec<Extent>,
+    /// By vertex: the boxes, then the ways that pass columns.
+    pub(super) column: Vec<usize>,
     /// By link: the vertices on its way, both ends included.
-    chains: Vec<Vec<usize>>,
+    pub(super) chains: Vec<Vec<usize>>,
 }
 
 impl Draft {
@@ -197,85 +217,6 @@ impl Draft {
             column,
             chains,
         }
-    }
-
-    fn finish(self, sizes: &[Size], links: &[Link]) -> Layout {
-        let middle = positions(&self.layers, &self.extents);
-        let columns = &self.layers.columns;
-        let width = |column: &Vec<usize>| {
-            let widths = column
-                .iter()
-                .filter_map(|vertex| sizes.get(*vertex))
-                .map(|size| size.width);
-            widths.fold(0.0, f64::max)
-        };
-        let widths: Vec<f64> = columns.iter().map(width).collect();
-        let gaps = self.gaps(&middle);
-        let mut left = vec![MARGIN; columns.len()];
-        for column in 1..columns.len() {
-            left[column] = left[column - 1] + widths[column - 1] + gaps[column - 1];
-        }
-        let place = |vertex: usize| {
-            let column = self.column[vertex];
-            (left[column], widths[column], middle[vertex] + MARGIN)
-        };
-        let boxes: Vec<Rect> = (0..sizes.len())
-            .map(|vertex| {
-                let (x, width, middle) = place(vertex);
-                let height = sizes[vertex].height;
-                Rect {
-                    x,
-                    y: middle - height / 2.0,
-                    width,
-                    height,
-                }
-            })
-            .collect();
-        let way = |(link, chain): (&Link, &Vec<usize>)| {
-            let last = chain.len() - 1;
-            let mut way = Vec::with_capacity(2 * chain.len() - 2);
-            for (index, vertex) in chain.iter().enumerate() {
-                let (x, width, y) = place(*vertex);
-                if index > 0 {
-                    way.push(Point { x, y });
-                }
-                if index < last {
-                    let y = if index == 0 { y + link.exit } else { y };
-                    way.push(Point { x: x + width, y });
-                }
-            }
-            way
-        };
-        let ways = links.iter().zip(&self.chains).map(way).collect();
-        let right = left
-            .last()
-            .zip(widths.last())
-            .map_or(0.0, |(left, width)| left + width);
-        let extents = self.extents.iter().zip(&middle);
-        let bottom = extents
-            .map(|(extent, middle)| middle + extent.height / 2.0)
-            .fold(0.0, f64::max);
-        Layout {
-            boxes,
-            ways,
-            width: right + MARGIN,
-            height: bottom + 2.0 * MARGIN,
-        }
-    }
-
-    /// Behind each column: the more edges there are and the steeper they run, the more.
-    fn gaps(&self, middle: &[f64]) -> Vec<f64> {
-        let mut sums = vec![(0.0, 0.0); self.layers.columns.len()];
-        for edge in &self.layers.edges {
-            let (count, rise) = &mut sums[self.column[edge.from]];
-            *count += 1.0;
-            *rise += (middle[edge.from] + edge.exit - middle[edge.to]).abs();
-        }
-        let gap = |(count, rise): &(f64, f64)| {
-            let steepness = if *count > 0.0 { rise / count } else { 0.0 };
-            (GAP_MIN + steepness * 0.16 + count * 0.7).min(GAP_MAX)
-        };
-        sums.iter().map(gap).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The drawing.
 
 use super::colour;
-use super::layout::{Layout, Link, Point, Rect, Size, lay_out};
+use super::layout::{Layout, Link, Point, Rect, Size, Step, Way, lay_out};
 use super::scene::{Line, LineKind, Scene, SceneBox, Shape};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -304,26 +304,23 @@ fn edges(svg: &mut String, scene: &Scene, layout: &Layout) {
     }
 }
 
-/// Straight within a column, an S between columns.
-fn path(way: &[Point]) -> String {
-    let mut path = String::new();
-    for (index, point) in way.iter().enumerate() {
-        let Point { x, y } = *point;
-        let _ = if index == 0 {
-            write!(path, "M{x:.1} {y:.1}")
-        } else if index % 2 == 1 {
-            let before = way[index - 1];
-            let half = (x - before.x) / 2.0;
-            write!(
+fn path(way: &Way) -> String {
+    let mut at = way.start;
+    let mut path = format!("M{:.1} {:.1}", at.x, at.y);
+    for step in &way.steps {
+        let Point { x, y } = step.end();
+        let half = (x - at.x) / 2.0;
+        let _ = match step {
+            Step::Straight(_) => write!(path, "L{x:.1} {y:.1}"),
+            Step::Bend(_) => write!(
                 path,
                 "C{:.1} {:.1} {:.1} {y:.1} {x:.1} {y:.1}",
-                before.x + half,
-                before.y,
+                at.x + half,
+                at.y,
                 x - half
-            )
-        } else {
-            write!(path, "H{x:.1}")
+            ),
         };
+        at = step.end();
     }
     path
 }
