@@ -22,6 +22,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Check a workflow file
     Validate(Validate),
+    /// Print the language as a JSON Schema, for editors
+    Schema,
     /// Show where the nodes of a workflow would run
     Plan(Plan),
     /// Draw a workflow, and where its nodes would run
@@ -51,6 +53,9 @@ pub(crate) struct Validate {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// End with code 2 if anything is suspicious
+    #[arg(long)]
+    pub(crate) deny_warnings: bool,
 }
 
 /// Workers that are reached over the network.

@@ -12,6 +12,11 @@ use master::graph::Graph;
 use master::place::{self, Placement, WorkerCapacity};
 use serde_json::json;
 
+/// `faasflow schema`
+pub(crate) fn schema() -> Result<(), Exit> {
+    print::json(&definition::schema())
+}
+
 /// What `--pin` asks of the placement.
 pub(crate) fn place_options(pins: &Pins) -> place::Options {
     place::Options {

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         let arguments = Arguments::parse();
         let done = match &arguments.command {
             Command::Validate(of) => validate::validate(of),
+            Command::Schema => commands::schema(),
             Command::Plan(of) => commands::plan(of),
             Command::Graph(of) => drawing::graph(of),
             Command::Deploy(of) => commands::deploy(of),

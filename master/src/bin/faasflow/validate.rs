@@ -5,7 +5,8 @@ use crate::exit::Exit;
 use crate::print::{self, Page};
 use master::certificate::{self, Bounds, Certificate, Certificates, Choice, Verdict, Witness};
 use master::definition::{self, Definition, Work, nearest};
-use miette::Diagnostic;
+use master::diagnostics::to_stderr;
+use miette::{Diagnostic, Report};
 use serde_json::{Map, Value, json};
 use std::str::FromStr;
 use thiserror::Error;
@@ -55,9 +56,21 @@ enum ExpectError {
     Unmet { unmet: Vec<String> },
 }
 
+/// What is suspicious is not wanted.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{} in a definition that is otherwise valid", counted(*.0, "warning"))]
+#[diagnostic(help("--deny-warnings makes this an error"))]
+struct Denied(usize);
+
 /// `faasflow validate`
 pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
+    for warning in &definition.warnings {
+        to_stderr(&format!("{:?}\n", Report::new(warning.clone())));
+    }
+    if arguments.deny_warnings && !definition.warnings.is_empty() {
+        return Err(Exit::input(Denied(definition.warnings.len())));
+    }
     let certificates = certificate::check(&definition, Bounds::default())
         .map_err(|error| Exit::from(definition::LoadError::from(error)))?;
     let report = Report {
