@@ -1,33 +1,20 @@
 //! Commands that look at, or change, what is deployed; what runs workflows is in `invoking`.
 
-use crate::arguments::{Deploy, Pins, Plan, Status, Undeploy, Validate};
+use crate::arguments::{Deploy, Key, Pins, Plan, Status, Undeploy};
 use crate::exit::Exit;
 use crate::placed::Placed;
 use crate::print::{self, Page};
 use crate::workers;
 use engine::plan::Limits;
-use master::definition;
+use master::definition::{self, Definition};
 use master::deploy::Cluster;
 use master::graph::Graph;
-use master::place;
+use master::place::{self, Placement, WorkerCapacity};
 use serde_json::json;
 
-/// `faasflow validate`
-pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
-    let definition = definition::load(&arguments.file)?;
-    let mut page = Page::default();
-    page.line(&format!(
-        "{} is valid: {}, {}, {}",
-        definition.workflow.value,
-        counted(definition.nodes.len(), "node"),
-        counted(definition.inputs.len(), "input"),
-        counted(definition.outputs.len(), "output"),
-    ));
-    page.print()
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+/// `faasflow schema`
+pub(crate) fn schema() -> Result<(), Exit> {
+    print::json(&definition::schema())
 }
 
 /// What `--pin` asks of the placement.
@@ -38,18 +25,31 @@ pub(crate) fn place_options(pins: &Pins) -> place::Options {
     }
 }
 
+/// Where the nodes would run, on workers that are asked, or described.
+pub(crate) fn place_nodes(
+    definition: &Definition,
+    workers: &[String],
+    pins: &Pins,
+    key: &Key,
+) -> Result<(Graph, Placement, Vec<WorkerCapacity>), Exit> {
+    let capacities = match workers::described(workers)? {
+        Some(capacities) => capacities,
+        None => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
+    };
+    let graph = Graph::of(definition);
+    let placement = place::place(&graph, &capacities, &place_options(pins))?;
+    Ok((graph, placement, capacities))
+}
+
 /// `faasflow plan`
 pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
-    let capacities = match workers::described(&arguments.workers)? {
-        Some(capacities) => capacities,
-        None => {
-            let options = workers::options(&arguments.key)?;
-            Cluster::connect(&arguments.workers, &options)?.capacities()
-        }
-    };
-    let graph = Graph::of(&definition);
-    let placement = place::place(&graph, &capacities, &place_options(&arguments.pins))?;
+    let (graph, placement, capacities) = place_nodes(
+        &definition,
+        &arguments.workers,
+        &arguments.pins,
+        &arguments.key,
+    )?;
     let placed = Placed {
         definition: &definition,
         graph: &graph,
