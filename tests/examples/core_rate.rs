@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, reason = "its figures are what it is for")]
 
 use engine::core::{
-    Action, ClientId, Core, CoreConfig, ExecutorId, Incoming, Input, Output, Piece, Start,
+    Action, ClientId, Core, CoreConfig, ExecutorId, Incoming, Input, Output, Piece, Start, Wanted,
 };
 use engine::plan::{DeploymentId, Limits, NodeId, NodePlan, Source, WorkflowInput, WorkflowOutput};
 use engine::trace::ClockId;

@@ -2,7 +2,7 @@
 
 use super::pool::Running;
 use super::program::{LocalNode, Program};
-use crate::trace::{BY_LANE, ClockId, PartTrace, TRACE_MAX, TraceEnd, TraceRecord};
+use crate::trace::{BY_LANE, ClockId, PartTrace, TraceEnd, TraceRecord};
 use faasstore::descriptor::NO_ITEM;
 use rustc_hash::FxHashMap;
 
@@ -24,11 +24,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Begins with an invocation. Without `room` it keeps nothing, and counts all.
-    pub(crate) fn new(began_ns: u64, room: bool) -> Self {
+    /// Begins with an invocation. It keeps so many records at most, and counts the others.
+    pub(crate) fn new(began_ns: u64, most: usize) -> Self {
         Self {
             began_ns,
-            most: if room { TRACE_MAX } else { 0 },
+            most,
             records: Vec::new(),
             dropped: 0,
             running: FxHashMap::default(),
@@ -74,10 +74,13 @@ impl Recorder {
         });
     }
 
-    pub(crate) fn ended(&mut self, now_ns: u64, node: LocalNode, item: u32, end: TraceEnd) {
+    /// What `running` says of its start may be later than what was said when it did.
+    pub(crate) fn ended(&mut self, now_ns: u64, running: &Running, end: TraceEnd) {
+        let started_ns = self.since_began(running.started_ns);
         let ended_ns = self.since_began(now_ns);
-        if let Some(place) = self.running.remove(&(node, item)) {
+        if let Some(place) = self.running.remove(&(running.node, running.item)) {
             let record = &mut self.records[place];
+            record.started_ns = started_ns.max(record.started_ns);
             record.ended_ns = ended_ns.max(record.started_ns);
             record.end = end;
         }

@@ -5,7 +5,7 @@ use super::invocation::Place;
 use super::pool::Running;
 use super::program::{LocalNode, Producer, Program};
 use super::record::Recorder;
-use crate::trace::{BY_LANE, PartTrace, TRACES_MAX, TraceEnd};
+use crate::trace::{BY_LANE, PartTrace, TRACE_MAX, TRACES_MAX, TraceEnd};
 use crate::wire::{EdgeReport, NodeReport, Tier};
 use faasstore::descriptor::NO_ITEM;
 
@@ -41,6 +41,8 @@ pub(crate) struct Timing {
     nodes: Vec<NodeTiming>,
     /// Bytes that arrived in each payload slot.
     pub(crate) slot_bytes: Vec<u64>,
+    /// When the lane itself ended the last thing that it did.
+    lane_free_ns: u64,
     /// Each attempt by itself.
     recorder: Option<Recorder>,
 }
@@ -61,6 +63,7 @@ impl Timing {
             report,
             nodes: vec![NodeTiming::default(); program.nodes.len()],
             slot_bytes: vec![0; program.slots.len()],
+            lane_free_ns: 0,
             recorder,
         }
     }
@@ -118,7 +121,7 @@ impl Timing {
             end = TraceEnd::Late;
         }
         if let Some(recorder) = self.recorder.as_mut() {
-            recorder.ended(now_ns, running.node, running.item, end);
+            recorder.ended(now_ns, running, end);
         }
     }
 
@@ -197,7 +200,8 @@ impl Core {
         }
         let recorder = wanted.trace.then(|| {
             self.traced += 1;
-            Recorder::new(now_ns, self.traced <= TRACES_MAX)
+            let room = self.traced <= TRACES_MAX;
+            Recorder::new(now_ns, if room { TRACE_MAX } else { 0 })
         });
         self.timed += 1;
         let timing = Timing::new(program, wanted.report, recorder);
@@ -244,7 +248,7 @@ impl Core {
         }
     }
 
-    /// The lane has done it.
+    /// The lane has done it, after what else it had to do.
     pub(super) fn lane_ended(
         &mut self,
         now_ns: u64,
@@ -253,7 +257,9 @@ impl Core {
         attempt: Attempt,
     ) {
         if let Some(timing) = self.invocations[place as usize].timing.as_mut() {
-            let started_ns = timing.nodes[node as usize].last_start_ns;
+            let ordered_ns = timing.nodes[node as usize].last_start_ns;
+            let started_ns = ordered_ns.max(timing.lane_free_ns);
+            timing.lane_free_ns = now_ns;
             timing.ended(now_ns, &by_lane(place, node, started_ns), attempt, false);
         }
     }
