@@ -38,6 +38,35 @@ pub(crate) enum Command {
     Undeploy(Undeploy),
     /// Start workers on this host, run a workflow on them, and end them
     Run(Run),
+    /// Write a workflow and its functions, to begin with
+    New(New),
+    /// Print what lets a shell complete this program's arguments
+    Completion(Completion),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct New {
+    /// Folder to make; it must not be there yet, or be empty. Its name becomes the workflow's
+    pub(crate) dir: PathBuf,
+    /// The `faasstore` folder of a source tree of FaaSFlow, which the functions link [default: that of the tree in which
+    /// this program was built]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Completion {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// A shell.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Args, Debug)]

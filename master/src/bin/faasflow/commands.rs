@@ -1,10 +1,11 @@
 //! Commands that look at, or change, what is deployed; what runs workflows is in `invoking`.
 
-use crate::arguments::{Deploy, Key, Pins, Plan, Status, Undeploy};
+use crate::arguments::{Arguments, Completion, Deploy, Key, Pins, Plan, Shell, Status, Undeploy};
 use crate::exit::Exit;
 use crate::placed::Placed;
 use crate::print::{self, Page};
 use crate::workers;
+use clap::CommandFactory;
 use engine::plan::Limits;
 use master::definition::{self, Definition};
 use master::deploy::Cluster;
@@ -15,6 +16,23 @@ use serde_json::json;
 /// `faasflow schema`
 pub(crate) fn schema() -> Result<(), Exit> {
     print::json(&definition::schema())
+}
+
+/// `faasflow completion`
+pub(crate) fn completion(arguments: &Completion) -> Result<(), Exit> {
+    use clap_complete::Shell as For;
+    let shell = match arguments.shell {
+        Shell::Bash => For::Bash,
+        Shell::Zsh => For::Zsh,
+        Shell::Fish => For::Fish,
+    };
+    let mut script = Vec::new();
+    let mut command = Arguments::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    let mut page = Page::default();
+    page.line(String::from_utf8_lossy(&script).trim_end());
+    page.print()
 }
 
 /// What `--pin` asks of the placement.

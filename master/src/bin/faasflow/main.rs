@@ -12,6 +12,7 @@ mod inputs;
 mod interrupt;
 mod invoking;
 mod load;
+mod new;
 mod outputs;
 mod placed;
 mod print;
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
             Command::Status(of) => commands::status(of),
             Command::Undeploy(of) => commands::undeploy(of),
             Command::Run(of) => invoking::run(of),
+            Command::New(of) => new::new(of),
+            Command::Completion(of) => commands::completion(of),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -73,7 +73,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
     }
     let certificates = certificate::check(&definition, Bounds::default())
         .map_err(|error| Exit::from(definition::LoadError::from(error)))?;
-    let report = Report {
+    let report = Certified {
         definition: &definition,
         certificates: &certificates,
     };
@@ -105,12 +105,12 @@ fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-struct Report<'a> {
+struct Certified<'a> {
     definition: &'a Definition,
     certificates: &'a Certificates,
 }
 
-impl<'a> Report<'a> {
+impl<'a> Certified<'a> {
     /// Every node, then every output, under the names by which `--expect` knows them.
     fn all(&self) -> impl Iterator<Item = (String, &'a Certificate)> {
         let nodes = self

@@ -172,7 +172,8 @@ impl Checker<'_> {
         Some(())
     }
 
-    fn no_value(&mut self, source_name: String, kind: Kind, span: Span, help: String) {
+    /// Tells of something that an expression cannot read.
+    pub(super) fn no_value(&mut self, source_name: String, kind: Kind, span: Span, help: String) {
         let kind = ProblemKind::SourceKind {
             source_name,
             kind: described(kind),
