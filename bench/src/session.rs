@@ -188,6 +188,7 @@ impl Session {
             workflow: &self.workflow,
             inputs,
             report: false,
+            trace: false,
         };
         let answered = self.client.invoke(&invocation)?;
         Ok(Ended {

@@ -8,5 +8,6 @@ pub mod lane;
 pub mod plan;
 pub mod plan_check;
 pub mod status;
+pub mod trace;
 pub mod wire;
 pub mod worker;

@@ -15,6 +15,7 @@
 )]
 
 use crate::plan::{DeploymentId, NodeId, Plan};
+use crate::trace::PartTrace;
 use faasstore::descriptor::InvocationId;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
 use rkyv::bytecheck::CheckBytes;
@@ -516,6 +517,8 @@ pub struct Invoke {
     pub inputs: Vec<(String, Body)>,
     /// Whether the answer shall carry a [`NodeReport`] for every node.
     pub report: bool,
+    /// Whether the answer shall carry a [`PartTrace`] for every worker that took part.
+    pub trace: bool,
 }
 
 /// How an invocation ended.
@@ -531,6 +534,9 @@ pub struct Answer {
     pub result: Result<Vec<(String, Body)>, Failure>,
     /// If asked for, sorted by node.
     pub report: Vec<NodeReport>,
+    /// If asked for: when activations ran, by worker, the entry worker first. Where it failed, those that had not ended
+    /// their parts are missing.
+    pub trace: Vec<PartTrace>,
 }
 
 /// Why an invocation ended without its outputs.
@@ -661,6 +667,8 @@ pub struct Begin {
     pub deployment: DeploymentId,
     /// Whether reports are wanted.
     pub report: bool,
+    /// Whether traces are wanted.
+    pub trace: bool,
     /// The workflow inputs that the participant needs, by number.
     pub inputs: Vec<(u16, Body)>,
 }
@@ -704,6 +712,8 @@ pub struct PartDone {
     pub outputs: Vec<(u16, Body)>,
     /// If wanted.
     pub report: Vec<NodeReport>,
+    /// If wanted.
+    pub trace: Option<Box<PartTrace>>,
 }
 
 /// An invocation failed at a participant: to the entry worker.
@@ -713,6 +723,8 @@ pub struct PartFailed {
     pub invocation: u128,
     /// Why.
     pub failure: Failure,
+    /// If wanted, and the invocation has begun there: what ran until then.
+    pub trace: Option<Box<PartTrace>>,
 }
 
 /// The invocation is over: to each participant. What has not started never starts.

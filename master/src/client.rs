@@ -11,6 +11,7 @@ use answers::Answers;
 use connection::Connection;
 use engine::greeting::{ClusterKey, GreetingError};
 use engine::plan::Limits;
+use engine::trace::PartTrace;
 use engine::wire::{
     Body, CHUNK_BYTES_MAX, ChunkHead, Control, ControlReply, Data, Failure, FrameKind, ITEM_ALIGN,
     Invoke, NodeReport, Role, WireError, WorkerDescription, encode, padding,
@@ -80,6 +81,8 @@ pub struct Invocation<'a> {
     pub inputs: &'a [(String, Payload)],
     /// Whether the answer shall say what each node did.
     pub report: bool,
+    /// Whether it shall say when each activation ran.
+    pub trace: bool,
 }
 
 /// How a request ended.
@@ -95,6 +98,8 @@ pub struct Answered {
     pub result: Result<Vec<(String, Payload)>, Failure>,
     /// If asked for: what each node did.
     pub report: Vec<NodeReport>,
+    /// If asked for: when each activation ran, by worker, the one that was asked first. [`crate::trace`] puts them together.
+    pub trace: Vec<PartTrace>,
 }
 
 /// Why a worker could not be spoken to. After an error the connection is of no more use.
@@ -266,6 +271,7 @@ impl Client {
                 workflow,
                 inputs,
                 report: invocation.report,
+                trace: invocation.trace,
             },
             &mut message,
         );

@@ -22,6 +22,7 @@ mod warnings;
 
 pub use files::{LoadError, load, parse, parse_with};
 pub use names::nearest;
+pub(crate) use problem::problems_at;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 pub use schema::schema;
 
@@ -341,6 +342,24 @@ impl Definition {
             }
         }
         gates
+    }
+
+    /// A source as the file names it; of a constant, what it is.
+    ///
+    /// # Panics
+    /// If the definition has no such source.
+    #[must_use]
+    pub fn source_name(&self, from: From) -> String {
+        match from {
+            From::Input(input) => format!("input.{}", self.inputs[usize::from(input)].name.value),
+            From::Output { node, output } => {
+                let node = &self.nodes[node];
+                let output = &node.outputs[usize::from(output)];
+                format!("{}.{}", node.name.value, output.name.value)
+            }
+            From::Item => "item".to_owned(),
+            From::Constant(_) => "a constant".to_owned(),
+        }
     }
 
     /// What a node reads: its foreach's list, then its inputs in their order.

@@ -7,10 +7,12 @@
 //! the programs have in common.
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod client;
 pub mod definition;
 pub mod deploy;
 pub mod diagnostics;
+pub mod draw;
 pub mod graph;
 pub mod local;
 pub mod place;

@@ -138,7 +138,7 @@ struct Planner<'a> {
 }
 
 /// By node: whether all who wait for it, and there are some, join some of their edges.
-fn tolerated(definition: &Definition) -> Vec<bool> {
+pub(crate) fn tolerated(definition: &Definition) -> Vec<bool> {
     let mut waited_for = vec![false; definition.nodes.len()];
     let mut by_all = vec![true; definition.nodes.len()];
     for (node, predecessors) in definition.predecessors().iter().enumerate() {

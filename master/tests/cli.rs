@@ -371,3 +371,208 @@ fn a_path_stays_whole_and_without_colour_where_nobody_looks_at_a_terminal() {
         assert!(!said.contains('\u{1b}'), "{said:?}");
     }
 }
+
+#[test]
+fn a_new_workflow_is_written_into_an_empty_folder_only() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.0.path().join(name).to_str().unwrap().to_owned();
+    let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/../faasstore");
+    let output = faasflow(&["new", &path("mine"), "--sdk", sdk]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let workflow = path("mine/workflow.yaml");
+    assert!(faasflow(&["validate", &workflow]).status.success());
+    let before = std::fs::read(&workflow).unwrap();
+    refused(
+        &["new", &path("mine"), "--sdk", sdk],
+        &["is there already, and is not empty"],
+    );
+    assert_eq!(std::fs::read(&workflow).unwrap(), before);
+    let file = folder.file("file", "");
+    refused(&["new", &file, "--sdk", sdk], &["is there already"]);
+    std::fs::create_dir(path("empty")).unwrap();
+    assert!(
+        faasflow(&["new", &path("empty"), "--sdk", sdk])
+            .status
+            .success()
+    );
+    for name in ["9lives", "a b", "faasstore", "ä"] {
+        refused(&["new", &path(name), "--sdk", sdk], &["cannot be the name"]);
+        assert!(!folder.0.path().join(name).exists());
+    }
+    refused(
+        &["new", &path("other"), "--sdk", "/nowhere"],
+        &["/nowhere is no `faasstore` folder"],
+    );
+    assert!(!folder.0.path().join("other").exists());
+}
+
+#[test]
+fn shells_learn_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = faasflow(&["completion", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        for word in ["validate", "graph", "certificates", "undeploy"] {
+            assert!(
+                output.status.success() && script.contains(word),
+                "{shell}: {word}"
+            );
+        }
+    }
+    refused(&["completion", "csh"], &["bash", "zsh", "fish"]);
+}
+
+const SWITCHED: &str = "workflow: switched
+input: { n: value }
+nodes:
+  choose: { switch: [ { when: \"input.n > 5\", then: large } ], default: small }
+  large: { function: e:large, output: { o: bytes }, catch: mend }
+  small: { function: e:small, output: { o: bytes } }
+  merge: { function: e:merge, input: { o: \"first_of(large.o, small.o)\" }, output: { o: bytes } }
+  mend: { function: e:mend }
+output: { o: { from: merge.o, optional: true } }
+";
+
+#[test]
+fn certificates_are_shown_and_expected() {
+    let folder = Folder::new();
+    let file = folder.file("switched.yaml", SWITCHED);
+    let output = faasflow(&["validate", &file, "--certificates"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{shown}");
+    for line in [
+        "choose    always",
+        "large     may     choose takes case 1 (→ large)",
+        "merge     always",
+        "mend      never   only after: ",
+        "output.o  always",
+        "Conditions are not solved",
+    ] {
+        assert!(shown.contains(line), "{line:?} is not in\n{shown}");
+    }
+    let met = [
+        "--expect",
+        "merge=always",
+        "--expect",
+        "small=may",
+        "--expect",
+        "mend=never",
+        "--expect",
+        "output.o=always",
+    ];
+    assert!(
+        faasflow(&[&["validate", &file][..], &met].concat())
+            .status
+            .success()
+    );
+
+    let unmet = faasflow(&[
+        "validate",
+        &file,
+        "--json",
+        "--expect",
+        "large=always",
+        "--expect",
+        "merge=may",
+    ]);
+    assert_eq!(unmet.status.code(), Some(1));
+    let said = String::from_utf8(unmet.stderr).unwrap();
+    assert!(
+        said.contains(
+            "expected large=always, but it is skipped if choose takes its default (→ small)"
+        ),
+        "{said}"
+    );
+    assert!(
+        said.contains("expected merge=may, but it always runs"),
+        "{said}"
+    );
+    let json: serde_json::Value = serde_json::from_slice(&unmet.stdout).unwrap();
+    assert_eq!(json["nodes"][1]["name"], "large");
+    assert_eq!(json["nodes"][1]["runs"], "may");
+    assert_eq!(
+        json["nodes"][1]["skipped_if"]["choices"][0]["switch"],
+        "choose"
+    );
+    assert_eq!(json["nodes"][1]["skipped_if"]["choices"][0]["case"], 1);
+    assert_eq!(json["nodes"][4]["runs"], "never");
+    assert!(json["nodes"][4]["runs_after"].is_object());
+    assert_eq!(json["expectations"][0]["met"], false);
+
+    refused(
+        &["validate", &file, "--expect", "lage=always"],
+        &["no such node or output", "did you mean `large`?"],
+    );
+    refused(
+        &["validate", &file, "--expect", "large=often"],
+        &["NODE=always, NODE=may or NODE=never"],
+    );
+}
+
+#[test]
+fn a_node_that_can_never_run_is_refused_at_its_place() {
+    let folder = Folder::new();
+    let both = SWITCHED.replace(
+        "{ o: \"first_of(large.o, small.o)\" }",
+        "{ a: large.o, b: small.o }",
+    );
+    let file = folder.file("both.yaml", &both);
+    refused(
+        &["validate", &file],
+        &[
+            "both.yaml:7:3",
+            "node `merge` can never run",
+            "input `a` (from large.o), there if choose takes case 1",
+        ],
+    );
+}
+
+#[test]
+fn a_workflow_is_drawn_without_any_worker() {
+    let folder = Folder::new();
+    let file = folder.file("switched.yaml", SWITCHED);
+    for (format, begins, holds) in [
+        ("svg", "<svg ", "class=\"edge case\""),
+        ("dot", "digraph \"switched\" {", "shape=diamond"),
+        ("mermaid", "---\ntitle: 'switched'", "flowchart LR"),
+        ("text", "switched\n", "← choose, case default"),
+    ] {
+        let output = faasflow(&["graph", &file, "--format", format]);
+        let picture = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && picture.starts_with(begins) && picture.contains(holds),
+            "{picture}"
+        );
+        let out = folder.0.path().join(format).to_str().unwrap().to_owned();
+        let workers = [
+            "--workers",
+            "a:2:4GiB,b:2:4GiB",
+            "--pin",
+            "choose=b",
+            "--pin",
+            "large=a",
+        ];
+        let written = faasflow(
+            &[
+                &["graph", &file, "--format", format, "--out", &out][..],
+                &workers,
+            ]
+            .concat(),
+        );
+        assert!(written.status.success() && written.stdout.is_empty());
+        let placed = std::fs::read_to_string(&out).unwrap();
+        assert!(placed.starts_with(begins) && placed != picture, "{placed}");
+    }
+    refused(
+        &["graph", &file, "--pin", "choose=b"],
+        &["there are no workers"],
+    );
+    refused(&["graph", &file, "--format", "png"], &["svg"]);
+    refused(
+        &["graph", &file, "--out", "/nowhere/x.svg"],
+        &["cannot write the picture to /nowhere/x.svg"],
+    );
+}

@@ -90,6 +90,7 @@ fn inputs_of_every_size_arrive_whole_and_outputs_come_back_whole() {
             workflow: "w",
             inputs: &inputs,
             report: false,
+            trace: false,
         };
         let answered = client.invoke(&invocation).unwrap();
         assert_eq!((answered.latency_ns, answered.invocation.0), (1234, 42));
@@ -112,6 +113,7 @@ const NOTHING: Invocation<'static> = Invocation {
     workflow: "w",
     inputs: &[],
     report: false,
+    trace: false,
 };
 
 #[test]
@@ -198,6 +200,7 @@ fn failures_and_reports_are_handed_on_as_they_are() {
     let answered = client
         .invoke(&Invocation {
             report: true,
+            trace: false,
             ..NOTHING
         })
         .unwrap();

@@ -6,9 +6,10 @@
 #![allow(clippy::print_stdout, reason = "its figures are what it is for")]
 
 use engine::core::{
-    Action, ClientId, Core, CoreConfig, ExecutorId, Incoming, Input, Output, Piece, Start,
+    Action, ClientId, Core, CoreConfig, ExecutorId, Incoming, Input, Output, Piece, Start, Wanted,
 };
 use engine::plan::{DeploymentId, Limits, NodeId, NodePlan, Source, WorkflowInput, WorkflowOutput};
+use engine::trace::ClockId;
 use faasflow_tests::plans::{DeploymentName, Placement, input_name, plans};
 use faasflow_tests::workflow::{Workflow, function_node, needed, returned};
 use faasstore::binding::Kind;
@@ -54,6 +55,7 @@ impl Played {
             in_flight_max: 100_000,
             grace_ns: 1_000_000,
             keep_alive_ns: u64::MAX / 2,
+            clock: ClockId::UNKNOWN,
         });
         let plan = plans(workflow, &placement, &name, Limits::default()).swap_remove(0);
         core.deploy(plan, Vec::new());
@@ -74,7 +76,7 @@ impl Played {
     fn invoke(&mut self, request: u64, input: Incoming) {
         let inputs = vec![(input_name(0), input)];
         self.core
-            .invoke(0, ClientId(0), request, "flow", inputs, false);
+            .invoke(0, ClientId(0), request, "flow", inputs, Wanted::NOTHING);
         self.act();
     }
 

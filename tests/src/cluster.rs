@@ -349,6 +349,7 @@ impl Cluster {
             workflow,
             inputs: &inputs,
             report: true,
+            trace: false,
         })
     }
 

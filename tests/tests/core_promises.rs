@@ -2,11 +2,12 @@
 
 use engine::core::{
     Action, ClientId, CompletionError, Core, CoreConfig, ExecutorId, Outbound, Output, Piece,
-    Start, worker_hash,
+    Start, Wanted, worker_hash,
 };
 use engine::plan::{
     DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, Retry, Source, Work, WorkerIndex,
 };
+use engine::trace::ClockId;
 use engine::wire::{Failure, Outcome};
 use faasflow_tests::plans::{DeploymentName, Placement, plans, worker_name};
 use faasflow_tests::workflow::{Workflow, function_node, needed, returned};
@@ -26,6 +27,7 @@ fn core_of(worker: usize) -> Core {
         in_flight_max: 10,
         grace_ns: GRACE_NS,
         keep_alive_ns: KEEP_ALIVE_NS,
+        clock: ClockId::UNKNOWN,
     })
 }
 
@@ -143,7 +145,7 @@ fn a_grace_period_ends_only_what_it_was_set_for() {
     let (first, second) = (ExecutorId(0), ExecutorId(1));
     core.executor_joined(0, first, FIRST, 0);
     core.executor_joined(0, second, FIRST, 0);
-    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     let running = starts(&actions(&mut core));
     assert_eq!(running.len(), 2);
     // One activation fails: the invocation is over, and the other activation has a grace period.
@@ -159,7 +161,7 @@ fn a_grace_period_ends_only_what_it_was_set_for() {
     core.executor_left(10, running[1].executor, "it died");
     core.executor_left(10, running[0].executor, "it died");
     core.executor_joined(20, running[1].executor, FIRST, 0);
-    core.invoke(20, ClientId(1), 2, "flow", Vec::new(), false);
+    core.invoke(20, ClientId(1), 2, "flow", Vec::new(), Wanted::NOTHING);
     actions(&mut core);
     core.tick(2 * GRACE_NS);
     let killed = actions(&mut core)
@@ -222,7 +224,14 @@ fn an_executor_that_was_told_to_end_keeps_its_place_until_its_process_has_gone()
         actions.iter().filter(is_wanted).count()
     };
     // Work for two comes just then. What is reserved for the pool is still in use.
-    core.invoke(KEEP_ALIVE_NS, ClientId(1), 1, "flow", Vec::new(), false);
+    core.invoke(
+        KEEP_ALIVE_NS,
+        ClientId(1),
+        1,
+        "flow",
+        Vec::new(),
+        Wanted::NOTHING,
+    );
     let begun = actions(&mut core);
     assert_eq!((starts(&begun).len(), wanted(&begun)), (1, 0), "{begun:?}");
     assert_ne!(starts(&begun)[0].executor, ending);
@@ -305,7 +314,7 @@ fn the_only_participant_finds_an_invocation_of_another_door_again() {
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     let id = taken_by(1, 1, 0);
     core.begin_coming(FIRST, id);
-    core.begin(0, FIRST, id, false, Vec::new());
+    core.begin(0, FIRST, id, Wanted::NOTHING, Vec::new());
     assert_eq!(
         core.held(),
         (1, 0),
@@ -396,17 +405,24 @@ fn an_event_that_overtakes_a_new_connection_is_kept_for_its_invocation() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "the connection broke");
     let id = taken_by(2, 1, 5);
-    ended_well(&mut core, 0, id, 0);
+    let output = engine::core::Incoming::One(PayloadRef::EMPTY);
+    core.state_event(0, FIRST, id, 0, Outcome::Well, vec![(0, output)]);
     connects(&mut core, 2, 1, 5);
     core.tick(GRACE_NS);
-    core.begin(GRACE_NS, FIRST, id, false, Vec::new());
+    core.begin(GRACE_NS, FIRST, id, Wanted::NOTHING, Vec::new());
     assert_eq!(starts(&actions(&mut core)).len(), 1);
 }
 
 /// Whether this lane has told an entry worker that its part came to nothing, and holds nothing of it.
 fn has_failed(core: &mut Core) -> bool {
     let told = is_sent(&actions(core), |body| {
-        matches!(body, Outbound::PartFailed(Failure::Worker { .. }))
+        matches!(
+            body,
+            Outbound::PartFailed {
+                failure: Failure::Worker { .. },
+                ..
+            }
+        )
     });
     told && core.held() == (0, 0)
 }
@@ -415,7 +431,7 @@ fn has_failed(core: &mut Core) -> bool {
 fn an_invocation_that_begins_while_a_participant_is_not_connected_fails_at_once() {
     let mut core = second_of_two();
     disconnects(&mut core, 1, "the connection broke");
-    core.begin(0, FIRST, taken_by(2, 1, 0), false, Vec::new());
+    core.begin(0, FIRST, taken_by(2, 1, 0), Wanted::NOTHING, Vec::new());
     assert!(has_failed(&mut core));
 }
 
@@ -425,9 +441,9 @@ fn what_a_participant_told_while_it_was_not_connected_is_not_waited_for() {
     disconnects(&mut core, 1, "the connection broke");
     core.begin_coming(FIRST, taken_by(2, 1, 0));
     connects(&mut core, 1, 1, 0);
-    core.begin(0, FIRST, taken_by(2, 1, 0), false, Vec::new());
+    core.begin(0, FIRST, taken_by(2, 1, 0), Wanted::NOTHING, Vec::new());
     assert!(has_failed(&mut core));
-    core.begin(0, FIRST, taken_by(2, 1, 1), false, Vec::new());
+    core.begin(0, FIRST, taken_by(2, 1, 1), Wanted::NOTHING, Vec::new());
     ended_well(&mut core, 0, taken_by(2, 1, 1), 0);
     assert_eq!(starts(&actions(&mut core)).len(), 1, "it is heard again");
 }
@@ -444,27 +460,28 @@ fn a_beginning_that_comes_after_its_events_were_given_up_fails_at_once() {
     core.begin_coming(FIRST, taken_by(2, 1, 3));
     core.begin_coming(FIRST, taken_by(2, 1, 4));
     let _ = actions(&mut core);
-    core.begin(0, FIRST, taken_by(2, 1, 3), false, Vec::new());
+    core.begin(0, FIRST, taken_by(2, 1, 3), Wanted::NOTHING, Vec::new());
     let told = actions(&mut core);
     let failed = told.iter().any(|action| match action {
         Action::Send(send) => match &send.body {
-            Outbound::PartFailed(Failure::Worker { worker, .. }) => {
-                send.worker_hash == hash_of(2) && *worker == worker_name(2)
-            }
+            Outbound::PartFailed {
+                failure: Failure::Worker { worker, .. },
+                ..
+            } => send.worker_hash == hash_of(2) && *worker == worker_name(2),
             _ => false,
         },
         _ => false,
     });
     assert!(failed, "its event will not come again: {told:?}");
     // Those after it are as good as ever.
-    core.begin(0, FIRST, taken_by(2, 1, 4), false, Vec::new());
+    core.begin(0, FIRST, taken_by(2, 1, 4), Wanted::NOTHING, Vec::new());
     ended_well(&mut core, 0, taken_by(2, 1, 4), 0);
     assert_eq!(starts(&actions(&mut core)).len(), 1);
     // It is not remembered beyond that life.
     disconnects(&mut core, 2, "the connection broke");
     connects(&mut core, 2, 2, 0);
     let _ = actions(&mut core);
-    core.begin(0, FIRST, taken_by(2, 2, 3), false, Vec::new());
+    core.begin(0, FIRST, taken_by(2, 2, 3), Wanted::NOTHING, Vec::new());
     assert_eq!(actions(&mut core), []);
 }
 
@@ -472,13 +489,13 @@ fn a_beginning_that_comes_after_its_events_were_given_up_fails_at_once() {
 fn a_door_is_closed_to_clients_while_a_participant_is_not_connected() {
     let mut core = second_of_two();
     disconnects(&mut core, 1, "the connection broke");
-    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     assert_eq!(
         (core.in_flight(), core.counters().invocations_refused),
         (0, 1)
     );
     connects(&mut core, 1, 1, 0);
-    core.invoke(0, ClientId(1), 2, "flow", Vec::new(), false);
+    core.invoke(0, ClientId(1), 2, "flow", Vec::new(), Wanted::NOTHING);
     assert_eq!(
         (core.in_flight(), core.counters().invocations_refused),
         (1, 1)
@@ -498,7 +515,7 @@ fn a_deployment_s_limit_counts_its_own_invocations_alone() {
     }
     let mut invoke = |name| {
         let before = core.in_flight();
-        core.invoke(0, ClientId(1), 1, name, Vec::new(), false);
+        core.invoke(0, ClientId(1), 1, name, Vec::new(), Wanted::NOTHING);
         core.in_flight() > before
     };
     // Those of another workflow take no places of this one's, but all of the lane's together.
@@ -525,7 +542,7 @@ fn an_event_that_comes_twice_counts_once() {
     );
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     let id = taken_by(1, 1, 0);
-    core.begin(0, FIRST, id, false, Vec::new());
+    core.begin(0, FIRST, id, Wanted::NOTHING, Vec::new());
     ended_well(&mut core, 0, id, 0);
     ended_well(&mut core, 0, id, 0);
     assert_eq!(starts(&actions(&mut core)), [], "node 1 has not ended");
@@ -545,7 +562,7 @@ fn a_result_of_an_earlier_attempt_changes_nothing() {
     );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
-    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     let first = starts(&actions(&mut core))[0];
     core.failed(
         0,
@@ -602,7 +619,7 @@ fn a_peer_that_was_lost_and_begins_invocations_again_is_waited_for() {
         connects(&mut core, worker, 1, 0);
     }
     let id = taken_by(2, 1, 0);
-    core.begin(0, FIRST, id, false, Vec::new());
+    core.begin(0, FIRST, id, Wanted::NOTHING, Vec::new());
     core.forget(0, id);
     core.retire(1, FIRST);
     assert!(!removed(&mut core, FIRST));
@@ -638,7 +655,7 @@ fn a_door_that_was_closed_for_good_does_not_open_again() {
     core.activate(0, FIRST);
     core.retire(0, FIRST);
     core.activate(0, FIRST);
-    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     assert_eq!(core.counters().invocations_refused, 1);
 }
 
@@ -655,7 +672,7 @@ fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
         ),
     );
     core.activate(0, FIRST);
-    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     let id = taken_by(0, 1, 0);
     core.forget(0, id);
     assert_eq!((core.in_flight(), core.held()), (1, (1, 0)));
@@ -671,6 +688,7 @@ fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
         id,
         vec![(77, engine::core::Incoming::One(range))],
         Vec::new(),
+        None,
     );
     assert_eq!(
         actions(&mut core),
@@ -695,7 +713,7 @@ fn a_backoff_beyond_all_time_is_long_and_not_short() {
     );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
-    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     let mut last_ns = 0;
     for attempt in 1..40 {
         let start = starts(&actions(&mut core))[0];
@@ -729,7 +747,7 @@ fn a_pool_grows_to_its_scale_while_a_wide_foreach_waits() {
     );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
-    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
+    core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     let start = starts(&actions(&mut core))[0];
     core.completed(
         0,

@@ -51,6 +51,7 @@ fn invoke(cluster: &Cluster, invocations: u64) {
             workflow: "chain",
             inputs: &inputs,
             report: false,
+            trace: false,
         };
         let answered = client.invoke(&invocation).expect("the worker answers");
         assert_eq!(output(&answered, "out"), b"payload");
@@ -163,6 +164,7 @@ fn stream(cluster: &Cluster, answered: &AtomicU64, enough: &AtomicBool) {
         workflow: "chain",
         inputs: &inputs,
         report: false,
+        trace: false,
     };
     let mut in_flight = 0;
     while in_flight > 0 || !enough.load(Relaxed) {

@@ -60,6 +60,7 @@ fn start(cluster: &Cluster, gate: &Gate) -> (Client, Held) {
         workflow: "gated",
         inputs: &inputs,
         report: false,
+        trace: false,
     };
     client.start(&invocation).expect("the worker takes it");
     (client, gate.next())
@@ -170,6 +171,7 @@ fn no_invocation_is_lost_while_versions_change_under_load() {
                     workflow: "shout",
                     inputs: &inputs,
                     report: false,
+                    trace: false,
                 };
                 let (mut upper, mut echo) = (0_u32, 0_u32);
                 while !done.load(Ordering::Relaxed) || upper == 0 || echo == 0 {
@@ -247,6 +249,7 @@ fn two_workflows_at_once_do_not_meet() {
                         workflow,
                         inputs: &inputs,
                         report: false,
+                        trace: false,
                     };
                     let answered = client.invoke(&invocation).expect("the worker answers");
                     let expected = match workflow {

@@ -92,6 +92,7 @@ fn after_ten_thousand_invocations_everything_is_as_before() {
                 workflow: "mixed",
                 inputs: &inputs,
                 report: index % 10 == 0,
+                trace: false,
             };
             let answered = client.invoke(&invocation).expect("the worker answers");
             let _ = output(&answered, "out");

@@ -49,6 +49,7 @@ impl Fixture {
             workflow: "gated",
             inputs: &inputs,
             report: true,
+            trace: false,
         };
         client.start(&invocation).expect("the worker takes it");
         (client, self.gate.next())
@@ -227,6 +228,7 @@ output: { one: one.out, two: two.out }
         workflow: "both",
         inputs: &inputs,
         report: false,
+        trace: false,
     };
     client.start(&invocation).unwrap();
     let (first, second) = (one.next(), two.next());

@@ -37,6 +37,7 @@ fn announcing(workflow: &str, input: &str, bytes: u64) -> Vec<u8> {
             },
         )],
         report: false,
+        trace: false,
     };
     let mut frame = Vec::new();
     encode(&wish, &mut frame);
@@ -55,6 +56,7 @@ fn undisturbed(disturb: impl Fn(&Cluster)) {
             workflow: "gated",
             inputs: &inputs,
             report: false,
+            trace: false,
         };
         client.start(&invocation).expect("the worker takes it");
         let held = gate.next();
@@ -319,6 +321,7 @@ fn truncated_and_broken_frames_end_their_own_connection_alone() {
             workflow: "gated".to_owned(),
             inputs: Vec::new(),
             report: false,
+            trace: false,
         };
         encode(&wish, &mut invoke);
         let peer = || Role::Peer {
@@ -458,6 +461,7 @@ fn a_client_that_goes_away_in_mid_invocation_disturbs_no_one() {
             workflow: "gated",
             inputs: &inputs,
             report: false,
+            trace: false,
         };
         client.start(&invocation).expect("the worker takes it");
         // Beside the one that everything else here happens around.

@@ -54,6 +54,7 @@ fn start(cluster: &Cluster, worker: &str, gate: &Gate) -> (Client, Held) {
         workflow: "gated",
         inputs: &inputs,
         report: false,
+        trace: false,
     };
     client.start(&invocation).expect("the worker takes it");
     (client, gate.next())

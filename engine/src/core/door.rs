@@ -3,7 +3,7 @@
 
 use super::invocation::{Entry, Invocation, NO_MAKER, Phase, Place, Value};
 use super::program::{Program, is_list};
-use super::report::Timing;
+use super::report::Wanted;
 use super::timers::Timer;
 use super::{Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Send, worker_hash};
 use crate::plan::{DeploymentId, Limits, Source, WorkerIndex};
@@ -21,7 +21,7 @@ impl Core {
         request: u64,
         workflow: &str,
         inputs: Vec<(String, Incoming)>,
-        report: bool,
+        wanted: Wanted,
     ) {
         let id = InvocationId::new(
             self.config.worker_hash,
@@ -53,12 +53,10 @@ impl Core {
             parts_left: program.others.len() as u32,
             outputs: Vec::new(),
             reports: Vec::new(),
+            traces: Vec::new(),
         }));
-        if report {
-            invocation.timing = Some(Box::new(Timing::new(&program)));
-            self.timed += 1;
-        }
-        self.begin_parts(place, &program, inputs, report);
+        self.watch(now_ns, place, &program, wanted);
+        self.begin_parts(place, &program, inputs, wanted);
         if let Some(timeout_ms) = program.plan.timeout_ms {
             let generation = self.invocations[place as usize].generation;
             let due_ns = now_ns.saturating_add(u64::from(timeout_ms) * 1_000_000);
@@ -215,6 +213,7 @@ impl Core {
             started_ns: now_ns,
             result: Err(failure),
             report: Vec::new(),
+            trace: Vec::new(),
         })));
     }
 
@@ -224,7 +223,7 @@ impl Core {
         place: Place,
         program: &Program,
         inputs: Vec<(String, Incoming)>,
-        report: bool,
+        wanted: Wanted,
     ) {
         let mut values: Vec<Option<Value>> = vec![None; program.plan.inputs.len()];
         for (name, incoming) in inputs {
@@ -258,7 +257,7 @@ impl Core {
                 place,
                 program,
                 participant.worker,
-                Outbound::Begin { report, inputs },
+                Outbound::Begin { wanted, inputs },
             );
         }
         for (candidate, (_, source)) in (0..).zip(&program.candidates) {

@@ -1,11 +1,12 @@
 //! How invocations end, well or not: who is told, and how everything that they held comes back.
 
-use super::invocation::{Phase, Place, Value};
+use super::invocation::{Entry, Phase, Place, Value};
 use super::pool::ExecutorId;
 use super::program::Program;
 use super::timers::Timer;
 use super::{Action, Answered, Core, DeploymentState, Outbound, Outgoing, Send};
-use crate::wire::Failure;
+use crate::trace::PartTrace;
+use crate::wire::{Failure, NodeReport};
 use std::rc::Rc;
 
 impl Core {
@@ -20,18 +21,19 @@ impl Core {
             return;
         }
         let id = invocation.id;
-        let report = invocation
-            .timing
-            .as_ref()
-            .map(|timing| timing.reports(&program))
-            .unwrap_or_default();
+        // All has ended well, so that the time is of no account.
+        let (report, trace) = self.told(0, place, &program);
         let outputs = self.outputs_here(place, &program);
         self.actions.push(Action::Send(Box::new(Send {
             worker_hash: (id.0 >> 96) as u32,
             to_lane: id.lane(),
             invocation: id,
             deployment: program.plan.deployment,
-            body: Outbound::PartDone { outputs, report },
+            body: Outbound::PartDone {
+                outputs,
+                report,
+                trace,
+            },
         })));
         self.free(place);
     }
@@ -101,15 +103,10 @@ impl Core {
             // Nothing runs any more, so that the time is of no account.
             Err(absent) => return self.fail(started_ns, place, absent),
         };
-        let invocation = &mut self.invocations[place as usize];
-        let Some(entry) = invocation.entry.take() else {
+        let Some(mut entry) = self.invocations[place as usize].entry.take() else {
             return;
         };
-        let mut report = entry.reports;
-        if let Some(timing) = invocation.timing.as_ref() {
-            report.extend(timing.reports(program));
-            report.sort_by_key(|node| node.id);
-        }
+        let (report, trace) = self.told_of_all(started_ns, place, program, &mut entry);
         self.counters.invocations_ended += 1;
         self.actions.push(Action::Answer(Box::new(Answered {
             client: entry.client,
@@ -119,9 +116,27 @@ impl Core {
             started_ns: entry.started_ns,
             result: Ok(named),
             report,
+            trace,
         })));
         self.left_the_door(place);
         self.free(place);
+    }
+
+    /// What the client is told beside its outputs, of all participants.
+    fn told_of_all(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        program: &Program,
+        entry: &mut Entry,
+    ) -> (Vec<NodeReport>, Vec<PartTrace>) {
+        let (own_report, own_trace) = self.told(now_ns, place, program);
+        let mut report = std::mem::take(&mut entry.reports);
+        report.extend(own_report);
+        report.sort_by_key(|node| node.id);
+        let mut trace: Vec<PartTrace> = own_trace.into_iter().map(|trace| *trace).collect();
+        trace.append(&mut entry.traces);
+        (report, trace)
     }
 
     fn left_the_door(&mut self, place: Place) {
@@ -143,22 +158,19 @@ impl Core {
             return;
         }
         let id = invocation.id;
-        let Some(entry) = invocation.entry.take() else {
+        let Some(mut entry) = invocation.entry.take() else {
+            let (_, trace) = self.told(now_ns, place, &program);
             self.actions.push(Action::Send(Box::new(Send {
                 worker_hash: (id.0 >> 96) as u32,
                 to_lane: id.lane(),
                 invocation: id,
                 deployment: program.plan.deployment,
-                body: Outbound::PartFailed(failure),
+                body: Outbound::PartFailed { failure, trace },
             })));
             self.end(now_ns, place);
             return;
         };
-        let mut report = entry.reports;
-        if let Some(timing) = self.invocations[place as usize].timing.as_ref() {
-            report.extend(timing.reports(&program));
-            report.sort_by_key(|node| node.id);
-        }
+        let (report, trace) = self.told_of_all(now_ns, place, &program, &mut entry);
         self.counters.invocations_failed += 1;
         self.actions.push(Action::Answer(Box::new(Answered {
             client: entry.client,
@@ -168,6 +180,7 @@ impl Core {
             started_ns: entry.started_ns,
             result: Err(failure),
             report,
+            trace,
         })));
         for (_, outgoing) in entry.outputs {
             self.let_go_all(outgoing.payloads());
@@ -239,10 +252,8 @@ impl Core {
             self.free_item(item);
         }
         self.clear_place(place);
+        self.unwatch(place);
         let invocation = &mut self.invocations[place as usize];
-        if invocation.timing.take().is_some() {
-            self.timed -= 1;
-        }
         invocation.phase = Phase::Free;
         invocation.generation = invocation.generation.wrapping_add(1);
         let (id, index) = (invocation.id, invocation.deployment);

@@ -5,6 +5,7 @@ use super::failure::NodeFailure;
 use super::invocation::{NO_MAKER, Place};
 use super::outcome::Outcome;
 use super::program::LocalNode;
+use super::report::Attempt;
 use super::trigger::Ended;
 use super::{Action, Core, Incoming, Input};
 use crate::plan::{DeploymentId, ErrorClass, NodeId};
@@ -44,7 +45,8 @@ pub enum Evaluated {
 }
 
 impl Core {
-    pub(super) fn evaluate(&mut self, place: Place, node: LocalNode) {
+    pub(super) fn evaluate(&mut self, now_ns: u64, place: Place, node: LocalNode) {
+        self.lane_started(now_ns, place, node);
         let program = self.program_of(place);
         let evaluate = Evaluate {
             deployment: program.plan.deployment,
@@ -100,11 +102,6 @@ impl Core {
             return;
         }
         self.revision += 1;
-        let root = self.invocations[place as usize].root;
-        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
-            timing.nodes[node as usize].started(now_ns);
-            timing.nodes[node as usize].ended(now_ns, now_ns);
-        }
         let result = match evaluated {
             Evaluated::Case(Some(case)) => Ok(Outcome::Chose(case)),
             Evaluated::Case(None) => {
@@ -117,6 +114,11 @@ impl Core {
             },
             Evaluated::Failed(cause) => Err((ErrorClass::Expression, cause)),
         };
+        let attempt = match result {
+            Ok(_) => Attempt::Well,
+            Err(_) => Attempt::Failed,
+        };
+        self.lane_ended(now_ns, place, node, attempt);
         match result {
             Ok(outcome) => self.ended.push(Ended {
                 place,
@@ -142,13 +144,21 @@ impl Core {
         node: LocalNode,
         values: Vec<Incoming>,
     ) -> Result<(), String> {
+        let refused = values.iter().find_map(|value| match value {
+            Incoming::Refused(cause) => Some(cause.clone()),
+            Incoming::One(_) | Incoming::List { .. } => None,
+        });
+        if let Some(cause) = refused {
+            // None of them, if not all: it has failed.
+            values.iter().for_each(|value| self.drop_incoming(value));
+            return Err(cause);
+        }
         let program = Rc::clone(self.program_of(place));
-        let mut refused = Ok(());
         for (output, incoming) in (0..).zip(values) {
             let slot = program.output_slot(node, output);
-            refused = self.keep(place, slot, incoming).and(refused);
+            self.keep(place, slot, incoming)?;
         }
-        refused
+        Ok(())
     }
 
     /// What failed has been written down.

@@ -4,6 +4,7 @@ use super::invocation::{NO_MAKER, Phase, Place};
 use super::outcome::Outcome;
 use super::pool::Running;
 use super::program::LocalNode;
+use super::report::Attempt;
 use super::timers::Timer;
 use super::trigger::Ended;
 use super::{Action, Core, Ticket};
@@ -54,9 +55,10 @@ impl Core {
         };
         let invocation = &mut self.invocations[root as usize];
         invocation.running -= 1;
-        if let Some(timing) = invocation.timing.as_mut() {
-            timing.nodes[node as usize].failures += 1;
+        if invocation.timing.is_some() {
+            self.attempt_ended(now_ns, running, Attempt::Failed);
         }
+        let invocation = &self.invocations[place as usize];
         if invocation.phase == Phase::Over {
             self.counters.late_dropped += 1;
             self.free_if_over(now_ns, root);

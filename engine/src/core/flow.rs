@@ -4,6 +4,7 @@ use super::invocation::{Phase, Place};
 use super::outcome::Outcome;
 use super::pool::{ExecutorId, Running, Waiting};
 use super::program::{LocalNode, Program, SlotIndex};
+use super::report::Attempt;
 use super::trigger::Ended;
 use super::{Action, CompletionError, Core, Output, Start};
 use crate::plan::ErrorClass;
@@ -43,8 +44,8 @@ impl Core {
             self.free_if_over(now_ns, root);
             return Ok(());
         }
-        if let Some(timing) = invocation.timing.as_mut() {
-            timing.nodes[running.node as usize].ended(running.started_ns, now_ns);
+        if invocation.timing.is_some() {
+            self.attempt_ended(now_ns, running, Attempt::Well);
         }
         self.store_outputs(running, &program, outputs, id);
         self.take_in_hand(now_ns, id);
@@ -114,6 +115,11 @@ impl Core {
             self.start(now_ns, executor, place, node, attempt);
             return;
         }
+        let root = self.invocations[place as usize].root;
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            timing.waits(now_ns, place, node);
+        }
+        let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
         pool.waiting.push_back(Waiting {
             place,
             generation,
@@ -138,8 +144,14 @@ impl Core {
         };
         let invocation = &mut self.invocations[root as usize];
         invocation.running += 1;
+        let running = Running {
+            place,
+            node,
+            attempt,
+            started_ns: now_ns,
+        };
         if let Some(timing) = invocation.timing.as_mut() {
-            timing.nodes[node as usize].started(now_ns);
+            timing.started(&running, item, id.0);
         }
         let deployment = invocation.deployment;
         let timeout_ns = self.program(deployment).nodes[node as usize].timeout_ns();
@@ -148,15 +160,7 @@ impl Core {
             unreachable!("an executor that is idle, or was told to start, is there");
         };
         debug_assert!(executor.running.is_none(), "an idle executor runs nothing");
-        let activation = executor.start(
-            Running {
-                place,
-                node,
-                attempt,
-                started_ns: now_ns,
-            },
-            deadline_ns,
-        );
+        let activation = executor.start(running, deadline_ns);
         if let Some(due_ns) = deadline_ns {
             self.arm_timeout(id, due_ns);
         }

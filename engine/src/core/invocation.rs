@@ -4,6 +4,7 @@ use super::lease::{Leases, Payload};
 use super::program::{InputFrom, LocalNode, Program, Scope, SlotIndex};
 use super::report::Timing;
 use super::{ClientId, Outgoing};
+use crate::trace::{PartTrace, TRACE_ANSWER_MAX, TRACE_MAX};
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 
 /// Place of an invocation in the core's table.
@@ -211,6 +212,24 @@ pub(crate) struct Entry {
     /// Sources of outputs of the workflow that are here already, by their number among all.
     pub(crate) outputs: Vec<(u16, Outgoing)>,
     pub(crate) reports: Vec<crate::wire::NodeReport>,
+    /// Of other participants.
+    pub(crate) traces: Vec<PartTrace>,
+}
+
+impl Entry {
+    /// Takes in a participant's trace, as far as an answer has room for it beside this worker's own.
+    pub(crate) fn take_trace(&mut self, trace: Option<Box<PartTrace>>) {
+        let Some(mut trace) = trace else {
+            return;
+        };
+        let held: usize = self.traces.iter().map(|part| part.records.len()).sum();
+        trace.keep(
+            (TRACE_ANSWER_MAX - TRACE_MAX)
+                .saturating_sub(held)
+                .min(TRACE_MAX),
+        );
+        self.traces.push(*trace);
+    }
 }
 
 #[derive(Debug)]

@@ -30,7 +30,7 @@
 //! | `timers` | what is due when |
 //! | `doors` | peers that come and go |
 //! | `retire` | deployments on their way out |
-//! | `report` | times and bytes for those who ask |
+//! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 
 mod compile;
 mod door;
@@ -48,6 +48,7 @@ mod payloads;
 mod peers;
 mod pool;
 mod program;
+mod record;
 mod region;
 mod report;
 mod retire;
@@ -58,8 +59,10 @@ pub use evaluate::{Evaluate, Evaluated, Ticket};
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput};
 pub use pool::ExecutorId;
+pub use report::Wanted;
 
 use crate::plan::{DeploymentId, NodeId, Plan};
+use crate::trace::{ClockId, PartTrace};
 use crate::wire::{self, Failure, NodeReport};
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
@@ -91,6 +94,8 @@ pub struct CoreConfig {
     pub grace_ns: u64,
     /// How long an executor may idle while its pool has others.
     pub keep_alive_ns: u64,
+    /// The clock of the times that events bring.
+    pub clock: ClockId,
 }
 
 /// A worker's identity in invocation ids. Two workers of a deployment must differ in it, which the master checks.
@@ -214,8 +219,8 @@ pub struct Send {
 pub enum Outbound {
     /// See `wire::Begin`.
     Begin {
-        /// Whether a report is wanted.
-        report: bool,
+        /// What is to be told in the end.
+        wanted: Wanted,
         /// Workflow inputs by number.
         inputs: Vec<(u16, Outgoing)>,
     },
@@ -234,9 +239,16 @@ pub enum Outbound {
         outputs: Vec<(u16, Outgoing)>,
         /// If wanted.
         report: Vec<NodeReport>,
+        /// If wanted.
+        trace: Option<Box<PartTrace>>,
     },
     /// See `wire::PartFailed`.
-    PartFailed(Failure),
+    PartFailed {
+        /// Why.
+        failure: Failure,
+        /// If wanted.
+        trace: Option<Box<PartTrace>>,
+    },
     /// See `wire::Forget`.
     Forget,
     /// See `wire::Drained`.
@@ -260,6 +272,8 @@ pub struct Answered {
     pub result: Result<Vec<(String, Outgoing)>, Failure>,
     /// If wanted, sorted by node.
     pub report: Vec<NodeReport>,
+    /// If wanted, this worker's first.
+    pub trace: Vec<PartTrace>,
 }
 
 /// What the lane is to do.
@@ -400,6 +414,8 @@ pub struct Core {
     in_flight: u32,
     /// How many deployments and invocations need exact times with their events.
     timed: u32,
+    /// How many invocations are recorded.
+    traced: u32,
     counters: CoreCounters,
     /// See [`Core::revision`].
     revision: u64,
@@ -433,6 +449,7 @@ impl Core {
             next_sequence: 0,
             in_flight: 0,
             timed: 0,
+            traced: 0,
             counters: CoreCounters::default(),
             revision: 0,
         }

@@ -9,9 +9,10 @@ use super::doors::entry_lane;
 use super::invocation::{NO_MAKER, Phase, Place};
 use super::outcome::Outcome;
 use super::program::Program;
-use super::report::Timing;
+use super::report::Wanted;
 use super::{Action, Core, Incoming, Outbound, Send, worker_hash};
 use crate::plan::{DeploymentId, NodeId};
+use crate::trace::PartTrace;
 use crate::wire::{self, Failure, NodeReport};
 use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
@@ -23,7 +24,7 @@ impl Core {
         now_ns: u64,
         deployment: DeploymentId,
         id: InvocationId,
-        report: bool,
+        wanted: Wanted,
         inputs: Vec<(u16, Incoming)>,
     ) {
         self.doors.begun(id);
@@ -65,10 +66,7 @@ impl Core {
         }
         self.owes_its_word(index, id);
         self.invocations[place as usize].phase = Phase::Running;
-        if report {
-            self.invocations[place as usize].timing = Some(Box::new(Timing::new(&program)));
-            self.timed += 1;
-        }
+        self.watch(now_ns, place, &program, wanted);
         let mut failure = self
             .pending_failures
             .remove(&place)
@@ -130,7 +128,10 @@ impl Core {
             to_lane: id.lane(),
             invocation: id,
             deployment,
-            body: Outbound::PartFailed(failure),
+            body: Outbound::PartFailed {
+                failure,
+                trace: None,
+            },
         })));
     }
 
@@ -214,6 +215,7 @@ impl Core {
         id: InvocationId,
         outputs: Vec<(u16, Incoming)>,
         report: Vec<NodeReport>,
+        trace: Option<Box<PartTrace>>,
     ) {
         let place = self.place_by_id.get(&id).copied();
         let place = place.filter(|place| self.invocations[*place as usize].phase == Phase::Running);
@@ -252,6 +254,7 @@ impl Core {
             return;
         };
         entry.reports.extend(report);
+        entry.take_trace(trace);
         entry.parts_left = entry.parts_left.saturating_sub(1);
         if entry.parts_left == 0 && invocation.nodes_left == 0 {
             self.answer(place, &program);
@@ -259,12 +262,23 @@ impl Core {
     }
 
     /// A participant has failed an invocation taken here.
-    pub fn part_failed(&mut self, now_ns: u64, id: InvocationId, failure: Failure) {
+    pub fn part_failed(
+        &mut self,
+        now_ns: u64,
+        id: InvocationId,
+        failure: Failure,
+        trace: Option<Box<PartTrace>>,
+    ) {
         let place = self.place_by_id.get(&id).copied();
-        match place.filter(|place| self.invocations[*place as usize].phase == Phase::Running) {
-            Some(place) => self.fail(now_ns, place, failure),
-            None => self.counters.late_dropped += 1,
+        let place = place.filter(|place| self.invocations[*place as usize].phase == Phase::Running);
+        let Some(place) = place else {
+            self.counters.late_dropped += 1;
+            return;
+        };
+        if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
+            entry.take_trace(trace);
         }
+        self.fail(now_ns, place, failure);
     }
 
     /// The entry worker says that an invocation is over.

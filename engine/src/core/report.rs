@@ -1,47 +1,123 @@
-//! What an invocation tells of itself when its client asked for a report.
+//! What an invocation tells of itself when its client asked for a report or a trace.
 
-use super::program::{LocalNode, NO_SCOPE, Producer, Program};
+use super::Core;
+use super::invocation::{Invocation, Place};
+use super::pool::Running;
+use super::program::{InputFrom, LocalNode, NO_SCOPE, Producer, Program};
+use super::record::Recorder;
+use crate::trace::{BY_LANE, PartTrace, TRACE_MAX, TRACES_MAX, TraceEnd};
 use crate::wire::{EdgeReport, NodeReport, Tier};
+
+/// What a client wants to be told beside its outputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    /// What each node did.
+    pub report: bool,
+    /// When each activation ran.
+    pub trace: bool,
+}
+
+impl Wanted {
+    /// The outputs alone.
+    pub const NOTHING: Self = Self {
+        report: false,
+        trace: false,
+    };
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Attempt {
+    Well,
+    Failed,
+}
 
 /// Times and bytes of one invocation's nodes.
 #[derive(Debug)]
 pub(crate) struct Timing {
-    pub(crate) nodes: Vec<NodeTiming>,
+    /// Whether these are to be told, too, and not the record alone.
+    report: bool,
+    nodes: Vec<NodeTiming>,
     /// Bytes that arrived in each payload slot.
     pub(crate) slot_bytes: Vec<u64>,
+    /// When the lane itself ended the last thing that it did.
+    lane_free_ns: u64,
+    /// Each attempt by itself.
+    recorder: Option<Recorder>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct NodeTiming {
-    pub(crate) activations: u32,
-    pub(crate) failures: u32,
-    pub(crate) busy_ns: u64,
+struct NodeTiming {
+    activations: u32,
+    failures: u32,
+    busy_ns: u64,
     first_start_ns: Option<u64>,
+    last_start_ns: u64,
     last_end_ns: u64,
 }
 
-impl NodeTiming {
-    pub(crate) fn started(&mut self, now_ns: u64) {
-        self.first_start_ns.get_or_insert(now_ns);
-    }
-
-    pub(crate) fn ended(&mut self, started_ns: u64, now_ns: u64) {
-        self.activations += 1;
-        self.busy_ns += now_ns.saturating_sub(started_ns);
-        self.last_end_ns = now_ns;
-    }
-}
-
 impl Timing {
-    pub(crate) fn new(program: &Program) -> Self {
+    fn new(program: &Program, report: bool, recorder: Option<Recorder>) -> Self {
         Self {
+            report,
             nodes: vec![NodeTiming::default(); program.nodes.len()],
             slot_bytes: vec![0; program.slots.len()],
+            lane_free_ns: 0,
+            recorder,
+        }
+    }
+
+    /// An activation, or an item, waits for an executor.
+    #[cold]
+    pub(crate) fn waits(&mut self, now_ns: u64, place: Place, node: LocalNode) {
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.ready(now_ns, place, node);
+        }
+    }
+
+    /// An executor was given something to run.
+    #[cold]
+    pub(crate) fn started(&mut self, running: &Running, item: u32, executor: u32) {
+        let node = &mut self.nodes[running.node as usize];
+        node.first_start_ns.get_or_insert(running.started_ns);
+        node.last_start_ns = running.started_ns;
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.started(running, item, executor);
+        }
+    }
+
+    /// A node is not to run.
+    #[cold]
+    pub(crate) fn skipped(&mut self, node: LocalNode, item: u32) {
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.skipped(node, item);
+        }
+    }
+
+    fn ended(&mut self, now_ns: u64, running: &Running, attempt: Attempt) {
+        let timing = &mut self.nodes[running.node as usize];
+        let end = match attempt {
+            Attempt::Well => {
+                timing.activations += 1;
+                timing.busy_ns += now_ns.saturating_sub(running.started_ns);
+                timing.last_end_ns = now_ns;
+                TraceEnd::Well
+            }
+            Attempt::Failed => {
+                timing.failures += 1;
+                TraceEnd::Failed
+            }
+        };
+        if let Some(recorder) = self.recorder.as_mut() {
+            recorder.ended(now_ns, running, end);
         }
     }
 
     /// The local nodes, as the client will see them.
-    pub(crate) fn reports(&self, program: &Program) -> Vec<NodeReport> {
+    fn reports(&self, program: &Program) -> Vec<NodeReport> {
+        if !self.report {
+            return Vec::new();
+        }
         (0..program.nodes.len())
             .filter(|index| program.nodes[*index].region == NO_SCOPE)
             .map(|index| {
@@ -64,9 +140,29 @@ impl Timing {
     }
 
     fn edges(&self, program: &Program, node: LocalNode) -> Vec<EdgeReport> {
+        let scope = &program.scopes[usize::from(program.scope_of(node))];
         let node = &program.nodes[node as usize];
         let mut slots = Vec::new();
-        program.each_slot_read(node, |slot| slots.push(slot));
+        let mut read = |from: InputFrom| {
+            let from = match from {
+                InputFrom::Item(0) => scope.list,
+                from => from,
+            };
+            if let InputFrom::Slot(slot) | InputFrom::Outer(slot) = from {
+                slots.push(slot);
+            }
+        };
+        for input in program.inputs(node) {
+            match input.from {
+                InputFrom::FirstOf(span) => {
+                    program
+                        .alternatives(span)
+                        .iter()
+                        .for_each(|from| read(*from));
+                }
+                from => read(from),
+            }
+        }
         let mut edges: Vec<EdgeReport> = Vec::new();
         let mut seen = Vec::new();
         for slot in slots {
@@ -102,5 +198,89 @@ impl Timing {
             }
         }
         edges
+    }
+}
+
+impl Core {
+    /// Times an invocation that begins, if its client wants to be told of that.
+    pub(super) fn watch(&mut self, now_ns: u64, place: Place, program: &Program, wanted: Wanted) {
+        if wanted == Wanted::NOTHING {
+            return;
+        }
+        let recorder = wanted.trace.then(|| {
+            self.traced += 1;
+            let room = self.traced <= TRACES_MAX;
+            Recorder::new(now_ns, if room { TRACE_MAX } else { 0 })
+        });
+        self.timed += 1;
+        let timing = Timing::new(program, wanted.report, recorder);
+        self.invocations[place as usize].timing = Some(Box::new(timing));
+    }
+
+    /// It goes, and its times with it.
+    pub(super) fn unwatch(&mut self, place: Place) {
+        if let Some(timing) = self.invocations[place as usize].timing.take() {
+            self.timed -= 1;
+            self.traced -= u32::from(timing.recorder.is_some());
+        }
+    }
+
+    /// What is to be told of an invocation's local part, now that it is over.
+    pub(super) fn told(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        program: &Program,
+    ) -> (Vec<NodeReport>, Option<Box<PartTrace>>) {
+        let clock = self.config.clock;
+        let Some(timing) = self.invocations[place as usize].timing.as_mut() else {
+            return (Vec::new(), None);
+        };
+        let trace = timing.recorder.as_mut();
+        let trace = trace.map(|recorder| Box::new(recorder.take(now_ns, clock, program)));
+        (timing.reports(program), trace)
+    }
+
+    /// An attempt has ended, of an invocation that is timed.
+    #[cold]
+    pub(super) fn attempt_ended(&mut self, now_ns: u64, running: Running, attempt: Attempt) {
+        let root = self.invocations[running.place as usize].root;
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            timing.ended(now_ns, &running, attempt);
+        }
+    }
+
+    /// The lane begins to do itself what a node does.
+    pub(super) fn lane_started(&mut self, now_ns: u64, place: Place, node: LocalNode) {
+        let Invocation { root, item, .. } = self.invocations[place as usize];
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            timing.started(&by_lane(place, node, now_ns), item, BY_LANE);
+        }
+    }
+
+    /// The lane has done it, after what else it had to do.
+    pub(super) fn lane_ended(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        node: LocalNode,
+        attempt: Attempt,
+    ) {
+        let root = self.invocations[place as usize].root;
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            let ordered_ns = timing.nodes[node as usize].last_start_ns;
+            let started_ns = ordered_ns.max(timing.lane_free_ns);
+            timing.lane_free_ns = now_ns;
+            timing.ended(now_ns, &by_lane(place, node, started_ns), attempt);
+        }
+    }
+}
+
+fn by_lane(place: Place, node: LocalNode, started_ns: u64) -> Running {
+    Running {
+        place,
+        node,
+        attempt: 1,
+        started_ns,
     }
 }

@@ -4,9 +4,10 @@
 //! elimination: all that leaves a skipped node is dead, so that every join decides). A join of some starts earlier, at
 //! its k-th live edge. Nothing here calls itself: nodes that end without running go to a list of their own.
 
-use super::invocation::{NO_MAKER, Phase, Place, Stage};
+use super::invocation::{Invocation, NO_MAKER, Phase, Place, Stage};
 use super::outcome::Outcome;
 use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
+use super::report::Attempt;
 use super::timers::Timer;
 use super::{Core, Outbound, Value};
 use crate::wire::{self, Failure};
@@ -155,6 +156,10 @@ impl Core {
     fn skip(&mut self, place: Place, node: LocalNode) {
         self.invocations[place as usize].node_mut(node).stage = Stage::Decided;
         self.counters.skipped += 1;
+        let Invocation { root, item, .. } = self.invocations[place as usize];
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            timing.skipped(node, item);
+        }
         self.ended.push(Ended {
             place,
             node,
@@ -293,14 +298,18 @@ impl Core {
     fn run(&mut self, now_ns: u64, place: Place, index: LocalNode, maker: u32, program: &Program) {
         match program.nodes[index as usize].runner {
             Runner::Executor => self.dispatch(now_ns, place, index, 1, maker),
-            Runner::Lane => self.evaluate(place, index),
+            Runner::Lane => self.evaluate(now_ns, place, index),
             Runner::Region => self.start_region(now_ns, place, index, program),
-            Runner::Nobody => self.ended.push(Ended {
-                place,
-                node: index,
-                maker: NO_MAKER,
-                outcome: Outcome::Well,
-            }),
+            Runner::Nobody => {
+                self.lane_started(now_ns, place, index);
+                self.lane_ended(now_ns, place, index, Attempt::Well);
+                self.ended.push(Ended {
+                    place,
+                    node: index,
+                    maker: NO_MAKER,
+                    outcome: Outcome::Well,
+                });
+            }
         }
     }
 

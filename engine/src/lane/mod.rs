@@ -180,6 +180,7 @@ impl Lane {
             in_flight_max: setup.in_flight_max,
             grace_ns: GRACE.as_nanos() as u64,
             keep_alive_ns: setup.keep_alive.as_nanos() as u64,
+            clock: setup.clock,
         });
         let arena = Arena::new(ArenaConfig {
             name: format!("lane-{}", setup.index),

@@ -427,7 +427,7 @@ impl Peers {
                 request,
                 workflow,
                 inputs,
-                report,
+                wanted,
             } => {
                 let Party::Client(client) = party else { return };
                 let inputs = inputs
@@ -436,7 +436,7 @@ impl Peers {
                     .collect();
                 parts
                     .core
-                    .invoke(now_ns, *client, request, &workflow, inputs, report);
+                    .invoke(now_ns, *client, request, &workflow, inputs, wanted);
             }
             Inbound::InvokeRefused { request, reason } => {
                 let Party::Client(client) = party else { return };
@@ -455,13 +455,13 @@ impl Peers {
             Inbound::Begin {
                 invocation,
                 deployment,
-                report,
+                wanted,
                 inputs,
             } => {
                 let inputs = numbered(inputs, parts.segments);
                 parts
                     .core
-                    .begin(now_ns, deployment, InvocationId(invocation), report, inputs);
+                    .begin(now_ns, deployment, InvocationId(invocation), wanted, inputs);
             }
             Inbound::StateEvent {
                 invocation,
@@ -479,21 +479,23 @@ impl Peers {
                 invocation,
                 outputs,
                 report,
+                trace,
             } => {
                 let outputs = numbered(outputs, parts.segments);
-                parts
-                    .core
-                    .part_done(now_ns, InvocationId(invocation), outputs, report);
+                let invocation = InvocationId(invocation);
+                let core = &mut *parts.core;
+                core.part_done(now_ns, invocation, outputs, report, trace);
             }
             Inbound::PartFailed(wire::PartFailed {
                 invocation,
                 failure,
+                trace,
             }) => {
                 let failure = self.named(failure, party);
                 self.abort(invocation, parts.arena);
                 parts
                     .core
-                    .part_failed(now_ns, InvocationId(invocation), failure);
+                    .part_failed(now_ns, InvocationId(invocation), failure, trace);
             }
             Inbound::Forget { invocation } => {
                 self.abort(invocation, parts.arena);
@@ -576,11 +578,12 @@ impl Peers {
         };
         let invocation = invocation.0;
         let queued = match body {
-            Outbound::Begin { report, inputs } => bodies.of(inputs, parts).and_then(|inputs| {
+            Outbound::Begin { wanted, inputs } => bodies.of(inputs, parts).and_then(|inputs| {
                 let begin = wire::Begin {
                     invocation,
                     deployment,
-                    report,
+                    report: wanted.report,
+                    trace: wanted.trace,
                     inputs,
                 };
                 bodies.queue(&begin, parts)
@@ -599,20 +602,24 @@ impl Peers {
                 };
                 bodies.queue(&event, parts)
             }),
-            Outbound::PartDone { outputs, report } => {
-                bodies.of(outputs, parts).and_then(|outputs| {
-                    let done = wire::PartDone {
-                        invocation,
-                        outputs,
-                        report,
-                    };
-                    bodies.queue(&done, parts)
-                })
-            }
-            Outbound::PartFailed(failure) => {
+            Outbound::PartDone {
+                outputs,
+                report,
+                trace,
+            } => bodies.of(outputs, parts).and_then(|outputs| {
+                let done = wire::PartDone {
+                    invocation,
+                    outputs,
+                    report,
+                    trace,
+                };
+                bodies.queue(&done, parts)
+            }),
+            Outbound::PartFailed { failure, trace } => {
                 let failed = wire::PartFailed {
                     invocation,
                     failure,
+                    trace,
                 };
                 bodies.queue(&failed, parts)
             }
@@ -633,7 +640,7 @@ impl Peers {
             Outbound::Begin { inputs: held, .. }
             | Outbound::StateEvent { outputs: held, .. }
             | Outbound::PartDone { outputs: held, .. } => held,
-            Outbound::PartFailed(_) | Outbound::Forget | Outbound::Drained => return,
+            Outbound::PartFailed { .. } | Outbound::Forget | Outbound::Drained => return,
         };
         for (_, outgoing) in held {
             core.let_go_all(outgoing.payloads());
@@ -650,6 +657,7 @@ impl Peers {
             started_ns,
             result,
             report,
+            trace,
         } = answered;
         let inline_bytes_max = deployment.and_then(|id| self.inline_bytes_max.get(&id).copied());
         let connection = self.clients.get(&client.0).copied();
@@ -686,6 +694,7 @@ impl Peers {
                 latency_ns,
                 result,
                 report,
+                trace,
             };
             bodies.queue(&answer, parts)
         });

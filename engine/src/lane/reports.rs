@@ -76,6 +76,7 @@ mod tests {
             worker_name: "a".into(),
             worker_hash: 1,
             epoch: 1,
+            clock: crate::trace::ClockId::UNKNOWN,
             wait: WaitStrategy::Park,
             spin_budget_ns: 0,
             yields: Yields::Never,

@@ -2,6 +2,7 @@
 
 use crate::lane::command::{LaneCommand, LaneReport};
 use crate::status::{Driver, LaneCounters};
+use crate::trace::ClockId;
 use crossbeam::queue::ArrayQueue;
 use faasstore::binding::WaitStrategy;
 use std::os::fd::OwnedFd;
@@ -24,6 +25,8 @@ pub struct LaneSetup {
     pub worker_hash: u32,
     /// The worker's restart epoch, below 2^24.
     pub epoch: u32,
+    /// Which clock its times are of.
+    pub clock: ClockId,
     /// How it waits, and how its executors do.
     pub wait: WaitStrategy,
     /// How long it polls before it parks, in nanoseconds; counts for [`WaitStrategy::Adaptive`] alone.

@@ -1,5 +1,7 @@
 //! What the host has and lets this process use: CPUs and memory, cgroup limits included; and what the process holds.
 
+use crate::trace::ClockId;
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// CPUs that this process may run on, rising; empty if the kernel does not say.
@@ -15,6 +17,31 @@ pub fn allowed_cpus() -> Vec<u32> {
 #[must_use]
 pub fn cpu_exists(cpu: u32) -> bool {
     Path::new(&format!("/sys/devices/system/cpu/cpu{cpu}")).exists()
+}
+
+/// Identity of the monotonic clock that this process reads: of the running kernel, and of the time namespace that this
+/// process lives in, which may have an offset of its own. [`ClockId::UNKNOWN`] if the kernel does not say.
+#[must_use]
+pub fn clock_id() -> ClockId {
+    let Ok(boot) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") else {
+        return ClockId::UNKNOWN;
+    };
+    // A kernel without time namespaces has no such file, and no offsets.
+    let offsets = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    clock_id_of(&boot, &offsets)
+}
+
+fn clock_id_of(boot: &str, offsets: &str) -> ClockId {
+    let offset = offsets
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .find(|line| line.starts_with("monotonic "))
+        .unwrap_or_else(|| "monotonic 0 0".to_owned());
+    let digest = Sha256::digest(format!("{}\n{offset}", boot.trim()));
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    // Zero stands for an unknown clock.
+    ClockId(u64::from_le_bytes(first).max(1))
 }
 
 /// How much memory this process may have at most, and who says so.
@@ -117,6 +144,16 @@ pub fn resident_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_is_known_by_its_kernel_and_its_offset() {
+        let at = |seconds: &str| format!("monotonic  {seconds}         0\nboottime 5 0\n");
+        let one = clock_id_of("abc\n", &at("0"));
+        assert_eq!(one, clock_id_of("abc", ""));
+        assert_ne!(one, clock_id_of("abd", &at("0")));
+        assert_ne!(one, clock_id_of("abc", &at("7")));
+        assert!(one.is_shared_with(clock_id_of("abc", "monotonic 0 0\nboottime 9 0\n")));
+    }
 
     #[test]
     fn the_limits_of_every_group_above_count() {

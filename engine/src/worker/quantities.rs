@@ -1,4 +1,5 @@
-//! How people write CPU lists and sizes on the command line: `0-2,4` and `512M`.
+//! How people write CPU lists and sizes on the command line, `0-2,4` and `512M`; and how sizes and durations are shown to
+//! them.
 
 use thiserror::Error;
 
@@ -138,6 +139,25 @@ pub fn size_text(bytes: u64) -> String {
         }
     }
     format!("{bytes} bytes")
+}
+
+/// A duration for people, with three digits that count.
+#[must_use]
+pub fn duration_text(ns: u64) -> String {
+    let (value, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        _ => (ns as f64 / 1e9, "s"),
+    };
+    let decimals = if value < 10.0 {
+        2
+    } else if value < 100.0 {
+        1
+    } else {
+        0
+    };
+    format!("{value:.decimals$} {unit}")
 }
 
 #[cfg(test)]

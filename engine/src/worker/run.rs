@@ -12,10 +12,12 @@
 
 use crate::lane::setup::{LaneSetup, Yields};
 use crate::status::{Driver, DriverStatus};
+use crate::trace::ClockId;
 use crate::worker::calibrate::calibrate;
 use crate::worker::config::{Config, DriverChoice};
 use crate::worker::control::{Control, Identity};
 use crate::worker::control_io::{self, Listener};
+use crate::worker::host;
 use crate::worker::lanes::{LaneEnd, LaneHandle};
 use crate::worker::placement::{Placement, spin_budget_ns};
 use crate::worker::state::{StateError, WorkerState, worker_hash};
@@ -137,6 +139,7 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     let name: Arc<str> = identity.config.name.as_str().into();
     let (warden, handle) = Warden::new(Arc::clone(&name), HELLO_TIME_MAX);
     let report_notify = Arc::new(Notify::new());
+    let clock = host::clock_id();
     let mut handles = Vec::with_capacity(identity.config.lanes.into());
     let mut threads = Vec::with_capacity(identity.config.lanes.into());
     for index in 0..identity.config.lanes {
@@ -147,6 +150,7 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
             index,
             end,
             Arc::clone(&report_notify),
+            clock,
         );
         threads.push(start_lane(setup, lanes.run, handle.clone())?);
         handles.push(lane);
@@ -254,6 +258,7 @@ fn lane_setup(
     index: u8,
     end: LaneEnd,
     report_notify: Arc<Notify>,
+    clock: ClockId,
 ) -> LaneSetup {
     let config = &identity.config;
     LaneSetup {
@@ -263,6 +268,7 @@ fn lane_setup(
         worker_name: config.name.as_str().into(),
         worker_hash: worker_hash(&config.name),
         epoch: identity.epoch,
+        clock,
         wait: placement.lane_wait(),
         spin_budget_ns: identity.spin_budget_ns,
         yields: if placement.is_crowded() {

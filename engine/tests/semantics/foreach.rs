@@ -242,7 +242,7 @@ fn switches_and_skipping_hold_item_by_item_and_a_skipped_item_is_an_absent_entry
     let region = flow.region(Source::Input(0), |_| ());
     let choose = flow.switch("choose", 2, |n| {
         n.region = Some(region);
-        n.inputs = vec![input("item", ITEM)];
+        n.inputs = vec![InputPlan::new("item", Kind::Value, ITEM)];
     });
     let left = flow.function("left", |n| {
         n.region = Some(region);

@@ -6,3 +6,4 @@ mod failures;
 mod foreach;
 mod joins;
 mod rig;
+mod traces;

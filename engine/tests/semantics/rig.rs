@@ -3,20 +3,23 @@
 
 use engine::core::{
     Action, Answered, ClientId, Core, CoreConfig, Describe, Evaluate, Evaluated, ExecutorId,
-    Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, worker_hash,
+    Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, Wanted, worker_hash,
 };
 use engine::plan::{
     Declaration, DeploymentId, ErrorClass, ExecutablePlan, Gate, Limits, NodeId, NodePlan,
     Participant, Plan, RegionPlan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex,
     WorkerRef, WorkflowInput, WorkflowOutput,
 };
+use engine::trace::ClockId;
 use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 const DEPLOYMENT: DeploymentId = DeploymentId(1);
-const EXECUTORS: u32 = 4;
+pub(crate) const EXECUTORS: u32 = 4;
+/// All workers are on one host.
+pub(crate) const CLOCK: ClockId = ClockId(7);
 
 /// A workflow before it is planned: nodes are numbered by their places.
 #[derive(Clone, Default)]
@@ -393,6 +396,7 @@ impl Rig {
                 in_flight_max: 10,
                 grace_ns: 1_000,
                 keep_alive_ns: u64::MAX / 2,
+                clock: CLOCK,
             })
         };
         let mut rig = Self {
@@ -442,7 +446,12 @@ impl Rig {
             ((*name).to_owned(), self.list_or_one(&items, kind))
         });
         let given = given.collect();
-        self.cores[0].invoke(self.now_ns, ClientId(1), 1, "flow", given, false);
+        // Whatever is played is recorded, too.
+        let wanted = Wanted {
+            report: true,
+            trace: true,
+        };
+        self.cores[0].invoke(self.now_ns, ClientId(1), 1, "flow", given, wanted);
         self.settle();
     }
 
@@ -775,9 +784,9 @@ impl Rig {
             copied.collect()
         };
         match send.body {
-            Outbound::Begin { report, inputs } => {
+            Outbound::Begin { wanted, inputs } => {
                 let inputs = copy(inputs);
-                self.cores[to].begin(now_ns, send.deployment, id, report, inputs);
+                self.cores[to].begin(now_ns, send.deployment, id, wanted, inputs);
             }
             Outbound::StateEvent {
                 node,
@@ -787,11 +796,17 @@ impl Rig {
                 let outputs = copy(outputs);
                 self.cores[to].state_event(now_ns, send.deployment, id, node, outcome, outputs);
             }
-            Outbound::PartDone { outputs, report } => {
+            Outbound::PartDone {
+                outputs,
+                report,
+                trace,
+            } => {
                 let outputs = copy(outputs);
-                self.cores[to].part_done(now_ns, id, outputs, report);
+                self.cores[to].part_done(now_ns, id, outputs, report, trace);
             }
-            Outbound::PartFailed(failure) => self.cores[to].part_failed(now_ns, id, failure),
+            Outbound::PartFailed { failure, trace } => {
+                self.cores[to].part_failed(now_ns, id, failure, trace);
+            }
             Outbound::Forget => self.cores[to].forget(now_ns, id),
             Outbound::Drained => {
                 let from = worker_hash(&worker_name(from));

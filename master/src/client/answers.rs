@@ -185,6 +185,7 @@ fn answered(answer: Answer) -> Result<Answered, FrameError> {
         latency_ns: answer.latency_ns,
         result,
         report: answer.report,
+        trace: answer.trace,
     })
 }
 

@@ -308,6 +308,19 @@ impl Problems {
     }
 }
 
+/// The error of a file that is a definition, and has problems nevertheless; at least one, each with its place, and what
+/// would be right.
+pub(crate) fn problems_at(
+    source: &SourceText,
+    all: Vec<(Span, ProblemKind, Option<String>)>,
+) -> DefinitionError {
+    let mut problems = Problems::new(source);
+    for (span, kind, help) in all {
+        problems.add(span, kind, help);
+    }
+    problems.into_error()
+}
+
 /// Problems in the order of their file, each once, with spans that lie within it.
 fn placed(source: &SourceText, mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by_key(|problem| problem.place.span.start);

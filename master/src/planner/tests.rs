@@ -136,8 +136,10 @@ proptest! {
         let node = |id: NodeId| home(id).nodes.iter().find(|node| node.id == id).unwrap();
         for (from, to, edge) in graph.edges() {
             let consumer = node(to);
+            let list = consumer.region.map(|region| home(to).regions[usize::from(region)].list);
             let mut read: Vec<u16> = consumer
                 .reads()
+                .chain(list)
                 .filter_map(|source| match source {
                     Source::Output { node, output } if node == from => Some(output),
                     _ => None,

@@ -187,6 +187,7 @@ pub(crate) fn answer(request: u64, outputs: Vec<(String, Body)>) -> Answer {
         latency_ns: 1234,
         result: Ok(outputs),
         report: Vec::new(),
+        trace: Vec::new(),
     }
 }
 

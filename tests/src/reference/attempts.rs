@@ -44,12 +44,17 @@ impl Judge<'_> {
     pub(super) fn run(&mut self, node: NodeId, at: Moment) -> Result<Ended, Breach> {
         let workflow = self.workflow;
         let plan = &workflow.nodes[node as usize];
+        let taken_up = self.trace.begun.get(&node).copied().unwrap_or_default();
+        let told_first = taken_up.step > at.step;
+        let at = at.max(taken_up);
         let begun = at.after_ms(plan.delay_ms);
-        let mut sets = self.sets(node);
-        if let (Join::AtLeast(needed), Some(live)) = (plan.join, sets.first().map(Vec::len)) {
-            let most = (live as u64).saturating_sub(needed.into());
-            self.late.0 += if plan.gates.is_empty() { most } else { 0 };
-            self.late.1 += most + plan.gates.len() as u64;
+        let mut sets = self.sets(node, at);
+        if let Join::AtLeast(needed) = plan.join {
+            let late = (self.live(node).len() as u64).saturating_sub(needed.into());
+            // One event may be late for several joins, and counts once then.
+            if plan.gates.is_empty() && !told_first {
+                self.late.0 = self.late.0.max(late);
+            }
         }
         if plan.work == Work::Nothing {
             if self.trace.of_node(node).next().is_some() {
@@ -64,7 +69,7 @@ impl Judge<'_> {
             let attempts = self.trace.activations.get(&(node, *item));
             let attempts = attempts.map_or(&[][..], Vec::as_slice);
             fates.push(
-                self.follow(plan, begun, datum.as_ref(), attempts, &mut sets)
+                self.follow(node, begun, datum.as_ref(), attempts, &mut sets)
                     .map_err(|Breach(what)| Breach(format!("node {node}, item {item}: {what}")))?,
             );
         }
@@ -73,18 +78,20 @@ impl Judge<'_> {
             return Err(Breach(format!("node {node} has no item {item}")));
         }
         self.check_parallelism(node, plan)?;
-        Ok(self.ends(node, begun, fates, &items))
+        self.ends(node, begun, fates, &items)
+    }
+
+    fn live(&self, node: NodeId) -> Vec<FlowEdge> {
+        let mut flow = self.workflow.flow_edges(node);
+        flow.retain(|edge| self.flow(*edge) == Edge::Live);
+        flow
     }
 
     /// The sets of live edges that it may have had when it started: all, or as many as a join of some wants. The largest
     /// comes first.
-    fn sets(&self, node: NodeId) -> Vec<Vec<FlowEdge>> {
+    fn sets(&self, node: NodeId, at: Moment) -> Vec<Vec<FlowEdge>> {
         let plan = &self.workflow.nodes[node as usize];
-        let flow = self.workflow.flow_edges(node);
-        let live: Vec<FlowEdge> = flow
-            .into_iter()
-            .filter(|edge| self.flow(*edge) == Edge::Live)
-            .collect();
+        let live = self.live(node);
         let Join::AtLeast(needed) = plan.join else {
             return vec![live];
         };
@@ -93,10 +100,11 @@ impl Judge<'_> {
             let chosen = live.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
             chosen.map(|(_, edge)| *edge).collect()
         };
-        // Behind a gate that opens late there may be more than it wants.
-        let fits = |set: &Vec<FlowEdge>| match plan.gates.is_empty() {
-            true => set.len() == needed,
-            false => set.len() >= needed,
+        // There may be more than it wants: behind a gate that opens late, of what ends in one event, or of what its worker
+        // was told before it took the invocation up.
+        let at_once = |set: &[FlowEdge]| set.iter().all(|edge| at.may_follow(self.at(edge.node)));
+        let fits = |set: &Vec<FlowEdge>| {
+            set.len() == needed || set.len() > needed && (!plan.gates.is_empty() || at_once(set))
         };
         let mut sets: Vec<Vec<FlowEdge>> =
             (0..1_u64 << live.len()).map(subset).filter(fits).collect();
@@ -125,12 +133,13 @@ impl Judge<'_> {
     /// Follows the attempts of one activation. Of the `sets` of edges those stay that agree with what it has seen.
     fn follow(
         &self,
-        plan: &NodePlan,
+        node: NodeId,
         begun: Moment,
         item: Option<&Datum>,
         attempts: &[Attempt],
         sets: &mut Vec<Vec<FlowEdge>>,
     ) -> Result<Fate, Breach> {
+        let plan = &self.workflow.nodes[node as usize];
         let mut earliest = begun;
         for (number, attempt) in (1..).zip(attempts) {
             if attempt.number != number {
@@ -173,6 +182,14 @@ impl Judge<'_> {
             }
             earliest = *at;
             earliest.ns += retry_wait_ns(retry, number + 1).0;
+        }
+        if self.trace.unserved.contains(&node) {
+            return Ok(Fate::Failed {
+                attempt: attempts.len() as u32 + 1,
+                class: ErrorClass::Crash,
+                cause: String::new(),
+                at: earliest,
+            });
         }
         Ok(Fate::Open)
     }
@@ -235,7 +252,7 @@ impl Judge<'_> {
         begun: Moment,
         fates: Vec<Fate>,
         items: &[(u32, Option<Datum>)],
-    ) -> Ended {
+    ) -> Result<Ended, Breach> {
         let plan = &self.workflow.nodes[node as usize];
         let failed = fates.iter().filter_map(|fate| match fate {
             Fate::Failed {
@@ -248,17 +265,28 @@ impl Judge<'_> {
         });
         let mut failed: Vec<(u32, ErrorClass, String, Moment)> = failed.collect();
         failed.sort_by_key(|(.., at)| at.step);
+        // What fails unseen may have failed at any later time.
+        let seen = !self.trace.unserved.contains(&node);
+        let first = failed.first().map(|(.., at)| *at).filter(|_| seen);
+        let mut attempts = self.trace.of_node(node).flat_map(|(_, these)| these);
+        let late = |attempt: &Attempt| first.is_some_and(|at| attempt.started.step > at.step);
+        if attempts.any(late) {
+            let what = format!("node {node} starts something after it has failed at {first:?}");
+            return Err(Breach(what));
+        }
         if let Some((attempt, class, cause, at)) = failed.first().cloned() {
             let takes = |these: &Vec<ErrorMatch>| ErrorMatch::any(these, class, &cause);
             if let Some(catch) = plan.catches.iter().position(takes) {
                 let catch = catch as u16;
                 let error = Datum::One(error_text(node, class, &cause, attempt));
                 let end = End::Caught { catch, error };
-                return Ended { end, at };
+                return Ok(Ended { end, at });
             }
             if plan.tolerated {
+                // What other items still return is late too.
+                self.late.1 += items.len() as u64;
                 let end = End::Tolerated(said(class, cause));
-                return Ended { end, at };
+                return Ok(Ended { end, at });
             }
             for (attempt, class, cause, at) in failed {
                 let cause = said(class, cause);
@@ -270,20 +298,20 @@ impl Judge<'_> {
                 self.reasons.push((reason, at));
             }
             let end = End::Fatal;
-            return Ended { end, at };
+            return Ok(Ended { end, at });
         }
         let mut last = begun;
         let mut made = Vec::new();
         for (fate, (item, _)) in fates.into_iter().zip(items) {
             let Fate::Well { seen, at } = fate else {
                 let (end, at) = (End::Open, Moment::default());
-                return Ended { end, at };
+                return Ok(Ended { end, at });
             };
             last = last.max(at);
             if plan.work.cases() > 0 {
                 let case = choose(self.workflow.salt, node, &seen, plan.work.cases());
                 let end = End::Chose(case);
-                return Ended { end, at };
+                return Ok(Ended { end, at });
             }
             made.push(self.outputs_of(node, plan, *item, &seen));
         }
@@ -292,7 +320,7 @@ impl Judge<'_> {
             Some(_) => gather(plan, made),
         };
         let end = End::Well(outputs);
-        Ended { end, at: last }
+        Ok(Ended { end, at: last })
     }
 
     fn outputs_of(&self, node: NodeId, plan: &NodePlan, item: u32, seen: &[Datum]) -> Vec<Datum> {

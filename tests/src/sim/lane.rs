@@ -7,6 +7,7 @@ use engine::core::{
     Piece, Start, Ticket, worker_hash,
 };
 use engine::plan::{DeploymentId, NodeId};
+use engine::trace::ClockId;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,8 +123,8 @@ pub(super) struct Lane {
     pub(super) evaluating: Vec<Evaluating>,
     /// What it is writing down.
     pub(super) describing: Vec<Describing>,
-    /// Ranges that hold constants, by deployment.
-    pub(super) constants: BTreeMap<DeploymentId, usize>,
+    /// Ranges that hold constants, and lists of theirs, by deployment.
+    pub(super) constants: BTreeMap<DeploymentId, (usize, usize)>,
     /// Answers that their clients have not read yet.
     pub(super) answers: Vec<Answered>,
     /// Doors that should be open: the deployment's place in the scenario, by workflow.
@@ -151,6 +152,7 @@ impl Lane {
             in_flight_max,
             grace_ns: GRACE_NS,
             keep_alive_ns: KEEP_ALIVE_NS,
+            clock: ClockId::UNKNOWN,
         };
         Self {
             worker,

@@ -32,7 +32,7 @@ impl Message {
             | Outbound::PartDone {
                 outputs: numbered, ..
             } => numbered.iter().map(|(_, outgoing)| outgoing).collect(),
-            Outbound::PartFailed(_) | Outbound::Forget | Outbound::Drained => Vec::new(),
+            Outbound::PartFailed { .. } | Outbound::Forget | Outbound::Drained => Vec::new(),
         }
     }
 }
@@ -172,6 +172,17 @@ impl Cluster {
         }
     }
 
+    /// A lane has the word of an invocation.
+    fn is_taken_up(&mut self, lane: usize, invocation: InvocationId) {
+        let (worker, now) = (self.lanes[lane].worker, self.now());
+        if let Some(asked) = self.by_id.get(&invocation) {
+            let asked = &mut self.asked[*asked];
+            let plan = &self.scenario.deployments[asked.deployment].plans[worker];
+            let nodes = plan.nodes.iter().map(|node| (node.id, now));
+            asked.trace.begun.extend(nodes);
+        }
+    }
+
     /// Queues a core's message.
     pub(super) fn send(&mut self, from: usize, send: Send) {
         let Send {
@@ -181,7 +192,7 @@ impl Cluster {
             deployment,
             body,
         } = send;
-        if matches!(body, Outbound::PartFailed(_)) {
+        if matches!(body, Outbound::PartFailed { .. }) {
             self.is_over_at(from, invocation);
         }
         let to = self.lanes.iter().position(|lane| {
@@ -247,11 +258,12 @@ impl Cluster {
             body,
         } = message.clone();
         match body {
-            Outbound::Begin { report, inputs } => {
+            Outbound::Begin { wanted, inputs } => {
                 let inputs = self.numbered(from, to, &message, inputs);
+                self.is_taken_up(to, invocation);
                 self.lanes[to]
                     .core
-                    .begin(now_ns, deployment, invocation, report, inputs);
+                    .begin(now_ns, deployment, invocation, wanted, inputs);
             }
             Outbound::StateEvent {
                 node,
@@ -272,15 +284,21 @@ impl Cluster {
                     core.state_event(now_ns, deployment, invocation, node, outcome, outputs);
                 }
             }
-            Outbound::PartDone { outputs, report } => {
+            Outbound::PartDone {
+                outputs,
+                report,
+                trace,
+            } => {
                 let outputs = self.numbered(from, to, &message, outputs);
                 self.lanes[to]
                     .core
-                    .part_done(now_ns, invocation, outputs, report);
+                    .part_done(now_ns, invocation, outputs, report, trace);
             }
-            Outbound::PartFailed(failure) => {
+            Outbound::PartFailed { failure, trace } => {
                 self.abort(to, invocation);
-                self.lanes[to].core.part_failed(now_ns, invocation, failure);
+                self.lanes[to]
+                    .core
+                    .part_failed(now_ns, invocation, failure, trace);
             }
             Outbound::Forget => {
                 self.abort(to, invocation);

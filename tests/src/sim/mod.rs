@@ -29,6 +29,7 @@ mod links;
 mod memory;
 mod orders;
 mod scenario;
+mod told;
 mod verdict;
 
 pub use clients::{Asked, Outcome};

@@ -1,10 +1,11 @@
 //! An executor as its lane has it, against one whose process is this test: what the rings and the socket carry.
 
 use super::*;
-use crate::core::{Action, ClientId, CoreConfig};
+use crate::core::{Action, ClientId, CoreConfig, Wanted};
 use crate::plan::{
     Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Work, WorkerRef,
 };
+use crate::trace::ClockId;
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::{Announce, Kind, WaitStrategy};
 use faasstore::channel::{EngineChannel, ExecutorChannel};
@@ -259,11 +260,12 @@ impl Bench {
             in_flight_max: 10,
             grace_ns: 1,
             keep_alive_ns: 1,
+            clock: ClockId::UNKNOWN,
         });
         core.deploy(plan(kinds), Vec::new());
         core.activate(0, DeploymentId(1));
         core.executor_joined(0, ID, DeploymentId(1), 0);
-        core.invoke(0, ClientId(1), 1, "one", Vec::new(), false);
+        core.invoke(0, ClientId(1), 1, "one", Vec::new(), Wanted::NOTHING);
         let mut actions = Vec::new();
         core.take_actions(&mut actions);
         let Some(Action::Start(start)) = actions.pop() else {

@@ -8,7 +8,7 @@ use super::inbound::Intake;
 use super::landing::Landings;
 use super::message::{Inbound, Landed, Landing, LandingError};
 use super::{Admission, LinkError, LinkLimits};
-use crate::core::InputForm;
+use crate::core::{InputForm, Wanted};
 use crate::plan::Limits;
 use crate::wire::{self, Body, Data, FrameKind, WireError};
 use faasstore::arena::{Arena, Reservation};
@@ -64,6 +64,7 @@ impl Arrival {
                     invocation,
                     deployment,
                     report,
+                    trace,
                     inputs,
                 } = wire::decode(body)?;
                 self.narrow(intake.admission.part(invocation, Some(deployment)));
@@ -71,7 +72,7 @@ impl Arrival {
                 Inbound::Begin {
                     invocation,
                     deployment,
-                    report,
+                    wanted: Wanted { report, trace },
                     inputs,
                 }
             }
@@ -98,6 +99,7 @@ impl Arrival {
                     invocation,
                     outputs,
                     report,
+                    trace,
                 } = wire::decode(body)?;
                 self.narrow(intake.admission.part(invocation, None));
                 let outputs = self.land(outputs, landings, arena)?;
@@ -105,6 +107,7 @@ impl Arrival {
                     invocation,
                     outputs,
                     report,
+                    trace,
                 }
             }
             FrameKind::PartFailed => Inbound::PartFailed(wire::decode(body)?),
@@ -137,6 +140,7 @@ impl Arrival {
             workflow,
             inputs,
             report,
+            trace,
         } = wish;
         let forms: Vec<(&str, InputForm)> = inputs
             .iter()
@@ -162,7 +166,7 @@ impl Arrival {
             request,
             workflow,
             inputs,
-            report,
+            wanted: Wanted { report, trace },
         })
     }
 

@@ -3,7 +3,9 @@
 //! It owns these types, and promises that whoever drops a message can give its ranges back in one call. How payloads
 //! come to lie in the arena is left to [`super::landing`].
 
+use crate::core::Wanted;
 use crate::plan::{DeploymentId, NodeId};
+use crate::trace::PartTrace;
 use crate::wire::{NodeReport, Outcome, PartFailed};
 use faasstore::arena::Arena;
 use faasstore::descriptor::ArenaRange;
@@ -71,8 +73,8 @@ pub enum Inbound {
         workflow: String,
         /// Inputs by name.
         inputs: Vec<(String, Landing)>,
-        /// Whether node reports are wanted.
-        report: bool,
+        /// What is to be told in the end.
+        wanted: Wanted,
     },
     /// An [`Invoke`](crate::wire::Invoke) that the door does not open for. What it announced is thrown away as it comes.
     InvokeRefused {
@@ -95,8 +97,8 @@ pub enum Inbound {
         invocation: u128,
         /// Of what.
         deployment: DeploymentId,
-        /// Whether node reports are wanted.
-        report: bool,
+        /// What is to be told in the end.
+        wanted: Wanted,
         /// Workflow inputs, by number.
         inputs: Vec<(u16, Landing)>,
     },
@@ -121,6 +123,8 @@ pub enum Inbound {
         outputs: Vec<(u16, Landing)>,
         /// If wanted.
         report: Vec<NodeReport>,
+        /// If wanted.
+        trace: Option<Box<PartTrace>>,
     },
     /// See [`PartFailed`](crate::wire::PartFailed).
     PartFailed(PartFailed),

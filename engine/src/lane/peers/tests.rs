@@ -1,10 +1,11 @@
 //! What connections hold when messages cannot be sent, and which of a peer's connections count.
 
 use super::*;
-use crate::core::{Action, CoreConfig};
+use crate::core::{Action, CoreConfig, Wanted};
 use crate::lane::driver::DriverKind;
 use crate::lane::executors::adopt_own_segments;
 use crate::plan::{Limits, Participant, WorkerRef, WorkflowInput};
+use crate::trace::ClockId;
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
 use std::io::Write;
@@ -67,6 +68,7 @@ impl Lane {
             in_flight_max: 10,
             grace_ns: 1_000,
             keep_alive_ns: 1_000,
+            clock: ClockId::UNKNOWN,
         });
         core.deploy(plan(), Vec::new());
         core.activate(0, DeploymentId(1));
@@ -108,7 +110,7 @@ impl Lane {
     fn invoke(&mut self) {
         let inputs = ["x", "y"].map(|name| (name.to_owned(), self.payload()));
         self.core
-            .invoke(1, ClientId(1), 1, "w", inputs.into(), false);
+            .invoke(1, ClientId(1), 1, "w", inputs.into(), Wanted::NOTHING);
         self.act();
     }
 

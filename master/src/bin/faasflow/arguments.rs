@@ -2,6 +2,7 @@
 
 use crate::inputs::InputArgument;
 use crate::outputs::OutputArgument;
+use crate::validate::Expectation;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::{NonZeroU32, NonZeroU64};
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Schema,
     /// Show where the nodes of a workflow would run
     Plan(Plan),
+    /// Draw a workflow, and where its nodes would run
+    Graph(Graph),
     /// Deploy a workflow on workers
     Deploy(Deploy),
     /// Run a deployed workflow
@@ -35,12 +38,50 @@ pub(crate) enum Command {
     Undeploy(Undeploy),
     /// Start workers on this host, run a workflow on them, and end them
     Run(Run),
+    /// Write a workflow and its functions, to begin with
+    New(New),
+    /// Print what lets a shell complete this program's arguments
+    Completion(Completion),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct New {
+    /// Folder to make; it must not be there yet, or be empty. Its name becomes the workflow's
+    pub(crate) dir: PathBuf,
+    /// The `faasstore` folder of a source tree of FaaSFlow, which the functions link [default: that of the tree in which
+    /// this program was built]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Completion {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// A shell.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct Validate {
     /// The workflow's file; docs/language.md says what stands in it
     pub(crate) file: PathBuf,
+    /// Show which nodes always run, which may be skipped, and under what
+    #[arg(long)]
+    pub(crate) certificates: bool,
+    /// Fail unless a node, or output.NAME, always runs, may be skipped, or never runs; may be repeated
+    #[arg(long = "expect", value_name = "NODE=always|may|never")]
+    pub(crate) expectations: Vec<Expectation>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
     /// End with code 2 if anything is suspicious
     #[arg(long)]
     pub(crate) deny_warnings: bool,
@@ -105,6 +146,43 @@ pub(crate) struct Plan {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Graph {
+    /// The workflow's file
+    pub(crate) file: PathBuf,
+    /// Place the nodes on workers, and show it: addresses of workers to ask, or NAME:CPUS:MEMORY (a:4:8GiB)
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "WORKER,…",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
+    pub(crate) workers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pins: Pins,
+    #[command(flatten)]
+    pub(crate) key: Key,
+    /// As what
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Write it to a file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// As what a workflow is drawn.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// A drawing, for browsers
+    Svg,
+    /// For Graphviz
+    Dot,
+    /// For Mermaid, as in Markdown
+    Mermaid,
+    /// A listing
+    Text,
 }
 
 #[derive(Args, Debug)]

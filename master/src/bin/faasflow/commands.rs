@@ -1,52 +1,38 @@
 //! Commands that look at, or change, what is deployed; what runs workflows is in `invoking`.
 
-use crate::arguments::{Deploy, Pins, Plan, Status, Undeploy, Validate};
+use crate::arguments::{Arguments, Completion, Deploy, Key, Pins, Plan, Shell, Status, Undeploy};
 use crate::exit::Exit;
 use crate::placed::Placed;
 use crate::print::{self, Page};
 use crate::workers;
+use clap::CommandFactory;
 use engine::plan::Limits;
-use master::definition;
+use master::definition::{self, Definition};
 use master::deploy::Cluster;
-use master::diagnostics::to_stderr;
 use master::graph::Graph;
-use master::place;
-use miette::Report;
+use master::place::{self, Placement, WorkerCapacity};
 use serde_json::json;
-
-/// `faasflow validate`
-pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
-    let definition = definition::load(&arguments.file)?;
-    for warning in &definition.warnings {
-        to_stderr(&format!("{:?}\n", Report::new(warning.clone())));
-    }
-    if arguments.deny_warnings && !definition.warnings.is_empty() {
-        return Err(Exit::input(Denied(definition.warnings.len())));
-    }
-    let mut page = Page::default();
-    page.line(&format!(
-        "{} is valid: {}, {}, {}",
-        definition.workflow.value,
-        counted(definition.nodes.len(), "node"),
-        counted(definition.inputs.len(), "input"),
-        counted(definition.outputs.len(), "output"),
-    ));
-    page.print()
-}
-
-/// What is suspicious is not wanted.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{} in a definition that is otherwise valid", counted(*.0, "warning"))]
-#[diagnostic(help("--deny-warnings makes this an error"))]
-struct Denied(usize);
 
 /// `faasflow schema`
 pub(crate) fn schema() -> Result<(), Exit> {
     print::json(&definition::schema())
 }
 
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+/// `faasflow completion`
+pub(crate) fn completion(arguments: &Completion) -> Result<(), Exit> {
+    use clap_complete::Shell as For;
+    let shell = match arguments.shell {
+        Shell::Bash => For::Bash,
+        Shell::Zsh => For::Zsh,
+        Shell::Fish => For::Fish,
+    };
+    let mut script = Vec::new();
+    let mut command = Arguments::command();
+    let name = command.get_name().to_owned();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    let mut page = Page::default();
+    page.line(String::from_utf8_lossy(&script).trim_end());
+    page.print()
 }
 
 /// What `--pin` asks of the placement.
@@ -57,18 +43,31 @@ pub(crate) fn place_options(pins: &Pins) -> place::Options {
     }
 }
 
+/// Where the nodes would run, on workers that are asked, or described.
+pub(crate) fn place_nodes(
+    definition: &Definition,
+    workers: &[String],
+    pins: &Pins,
+    key: &Key,
+) -> Result<(Graph, Placement, Vec<WorkerCapacity>), Exit> {
+    let capacities = match workers::described(workers)? {
+        Some(capacities) => capacities,
+        None => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
+    };
+    let graph = Graph::of(definition);
+    let placement = place::place(&graph, &capacities, &place_options(pins))?;
+    Ok((graph, placement, capacities))
+}
+
 /// `faasflow plan`
 pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
-    let capacities = match workers::described(&arguments.workers)? {
-        Some(capacities) => capacities,
-        None => {
-            let options = workers::options(&arguments.key)?;
-            Cluster::connect(&arguments.workers, &options)?.capacities()
-        }
-    };
-    let graph = Graph::of(&definition);
-    let placement = place::place(&graph, &capacities, &place_options(&arguments.pins))?;
+    let (graph, placement, capacities) = place_nodes(
+        &definition,
+        &arguments.workers,
+        &arguments.pins,
+        &arguments.key,
+    )?;
     let placed = Placed {
         definition: &definition,
         graph: &graph,

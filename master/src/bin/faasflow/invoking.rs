@@ -3,11 +3,11 @@
 use crate::arguments::{Invoke, Job, Run};
 use crate::commands::place_options;
 use crate::exit::{Exit, Failed};
-use crate::print::{self, Page, duration};
+use crate::print::{self, Page};
 use crate::{inputs, interrupt, load, outputs, workers};
 use engine::plan::Limits;
 use engine::wire::{NodeReport, Tier};
-use engine::worker::quantities::size_text;
+use engine::worker::quantities::{duration_text as duration, size_text};
 use master::client::{Answered, Client, Invocation, Options, Payload};
 use master::definition;
 use master::deploy::Cluster;
@@ -99,6 +99,7 @@ fn work(
         workflow,
         inputs,
         report: job.report,
+        trace: false,
     };
     let Some(count) = job.count else {
         let answered = Client::connect(&workers[0], options)?.invoke(&invocation)?;

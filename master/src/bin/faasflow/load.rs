@@ -1,8 +1,9 @@
 //! Many invocations, so many at once, and what their latencies came to.
 
 use crate::exit::Exit;
-use crate::print::{Page, duration};
+use crate::print::Page;
 use engine::wire::Failure;
+use engine::worker::quantities::duration_text as duration;
 use hdrhistogram::Histogram;
 use master::client::{Answered, Client, Invocation, Options};
 use serde_json::{Value, json};

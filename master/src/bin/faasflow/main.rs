@@ -6,15 +6,18 @@
 
 mod arguments;
 mod commands;
+mod drawing;
 mod exit;
 mod inputs;
 mod interrupt;
 mod invoking;
 mod load;
+mod new;
 mod outputs;
 mod placed;
 mod print;
 mod status;
+mod validate;
 mod workers;
 
 use arguments::{Arguments, Command};
@@ -28,14 +31,17 @@ fn main() -> ExitCode {
     master::diagnostics::run("faasflow", || {
         let arguments = Arguments::parse();
         let done = match &arguments.command {
-            Command::Validate(of) => commands::validate(of),
+            Command::Validate(of) => validate::validate(of),
             Command::Schema => commands::schema(),
             Command::Plan(of) => commands::plan(of),
+            Command::Graph(of) => drawing::graph(of),
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),
             Command::Status(of) => commands::status(of),
             Command::Undeploy(of) => commands::undeploy(of),
             Command::Run(of) => invoking::run(of),
+            Command::New(of) => new::new(of),
+            Command::Completion(of) => commands::completion(of),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,

@@ -76,21 +76,3 @@ pub(crate) fn json(value: &serde_json::Value) -> Result<(), Exit> {
     page.line(&format!("{value:#}"));
     page.print()
 }
-
-/// A duration for people, with three digits that count.
-pub(crate) fn duration(ns: u64) -> String {
-    let (value, unit) = match ns {
-        0..1_000 => return format!("{ns} ns"),
-        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
-        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
-        _ => (ns as f64 / 1e9, "s"),
-    };
-    let decimals = if value < 10.0 {
-        2
-    } else if value < 100.0 {
-        1
-    } else {
-        0
-    };
-    format!("{value:.decimals$} {unit}")
-}

@@ -365,6 +365,20 @@ pub enum ProblemKind {
         /// The way round, its first node again at its end.
         path: Vec<String>,
     },
+    /// A node that can never run.
+    #[error("node `{node}` can never run: {why}")]
+    NeverRuns {
+        /// Which.
+        node: String,
+        /// What it lacks.
+        why: String,
+    },
+    /// A workflow output that can never be there.
+    #[error("output `{output}` can never be there: none of its sources ever ends well")]
+    NeverThere {
+        /// Which.
+        output: String,
+    },
     /// No nodes.
     #[error("the workflow has no nodes")]
     NoNodes,

@@ -85,6 +85,14 @@ fn node<'p>(plans: &'p [Plan], name: &str) -> &'p NodePlan {
     nodes.find(|node| node.name == name).unwrap()
 }
 
+/// What a node runs over.
+fn region<'p>(plans: &'p [Plan], name: &str) -> &'p RegionPlan {
+    let holds = |plan: &&&Plan| plan.nodes.iter().any(|node| node.name == name);
+    let plan = plans.iter().collect::<Vec<_>>();
+    let plan = plan.iter().find(holds).unwrap();
+    &plan.regions[usize::from(node(plans, name).region.unwrap())]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
@@ -149,8 +157,8 @@ fn gates_catches_and_joins_are_those_of_the_definition() {
         panic!("a command")
     };
     assert_eq!(*arguments, ["cat"]);
-    assert_eq!(node(&plans, "named").batch, Some(2));
-    assert_eq!(node(&plans, "each").parallelism, Some(2));
+    assert_eq!(region(&plans, "named").batch, Some(2));
+    assert_eq!(region(&plans, "each").parallelism, Some(2));
     assert_eq!(node(&plans, "pause").delay_ms, 20);
     assert_eq!(plans[0].timeout_ms, Some(60_000));
 }
@@ -177,10 +185,7 @@ fn alternatives_keep_their_order_and_constants_their_places() {
         texts
     };
     assert_eq!(constant(merge.inputs[1].sources[0]), ["[\"a\",\"b\"]"]);
-    assert_eq!(
-        constant(node(&plans, "named").foreach.unwrap()),
-        ["\"a\"", "\"b\""]
-    );
+    assert_eq!(constant(region(&plans, "named").list), ["\"a\"", "\"b\""]);
     let width = plan.inputs[1].default.unwrap();
     assert_eq!(constant(Source::Constant(width)), ["200"]);
     assert!(plan.inputs[2].optional && plan.outputs[1].optional);

@@ -120,6 +120,7 @@ fn begin(invocation: u128, inputs: Vec<(u16, Body)>) -> Begin {
         invocation,
         deployment: DeploymentId(1),
         report: false,
+        trace: false,
         inputs,
     }
 }

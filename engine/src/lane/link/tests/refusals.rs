@@ -12,6 +12,7 @@ fn a_kind_that_a_role_may_not_send_is_refused() {
         workflow: "w".into(),
         inputs: vec![],
         report: false,
+        trace: false,
     };
     for (role, bytes) in [
         (LinkRole::Client, frame(&Forget { invocation: 1 })),
@@ -134,6 +135,7 @@ fn what_the_door_refuses_takes_no_memory_however_much_is_announced() {
             workflow: "w".into(),
             inputs,
             report: false,
+            trace: false,
         })
     };
     let limits = Limits {

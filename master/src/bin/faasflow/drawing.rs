@@ -1,0 +1,68 @@
+//! `faasflow graph`: a picture of a workflow.
+
+use crate::arguments::{Format, Graph};
+use crate::commands::place_nodes;
+use crate::exit::Exit;
+use crate::print::Page;
+use master::definition;
+use master::draw::{self, Placed, draw};
+use miette::Diagnostic;
+use std::path::PathBuf;
+use thiserror::Error;
+
+#[derive(Debug, Error, Diagnostic)]
+enum GraphError {
+    #[error("cannot write the picture to {}: {source}", path.display())]
+    #[diagnostic(help("name a file that may be written, in a folder that is there"))]
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("--pin says where nodes run, but there are no workers")]
+    #[diagnostic(help("add --workers a:4:8GiB,b:4:8GiB, or addresses of workers"))]
+    PinsAlone,
+}
+
+/// `faasflow graph`
+pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
+    let definition = definition::load(&arguments.file)?;
+    if arguments.workers.is_empty() && !arguments.pins.pins.is_empty() {
+        return Err(Exit::input(GraphError::PinsAlone));
+    }
+    let format = match arguments.format {
+        Format::Svg => draw::Format::Svg,
+        Format::Dot => draw::Format::Dot,
+        Format::Mermaid => draw::Format::Mermaid,
+        Format::Text => draw::Format::Text,
+    };
+    let picture = if arguments.workers.is_empty() {
+        draw(&definition, None, format)
+    } else {
+        let (graph, placement, capacities) = place_nodes(
+            &definition,
+            &arguments.workers,
+            &arguments.pins,
+            &arguments.key,
+        )?;
+        let workers: Vec<String> = capacities.into_iter().map(|worker| worker.name).collect();
+        let placed = Placed {
+            graph: &graph,
+            placement: &placement,
+            workers: &workers,
+        };
+        draw(&definition, Some(placed), format)
+    };
+    match &arguments.out {
+        None => {
+            let mut page = Page::default();
+            page.line(picture.trim_end_matches('\n'));
+            page.print()
+        }
+        Some(path) => std::fs::write(path, picture).map_err(|source| {
+            Exit::input(GraphError::Write {
+                path: path.clone(),
+                source,
+            })
+        }),
+    }
+}

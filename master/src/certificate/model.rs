@@ -1,0 +1,330 @@
+//! When a node runs, as a circuit over free choices.
+//!
+//! The inputs of the circuit are choices: which case a switch takes, whether an optional input of the workflow is given,
+//! and, where failures are allowed, how a node ends. Its gates count live edges, by the rules of docs/language.md. All
+//! gates are monotone: an edge more that is live never makes a node be skipped.
+
+use crate::definition::{Definition, From, Node, Work};
+use engine::plan::{Gate as InGate, Join};
+use std::collections::BTreeSet;
+
+/// A gate of the circuit, by its place.
+pub(super) type GateId = u32;
+/// A choice, by its place.
+pub(super) type Variable = u32;
+
+/// What a gate says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Gate {
+    /// Whether a choice falls so.
+    Choice { variable: Variable, option: u16 },
+    /// Whether so many of these hold; of none of none, always.
+    AtLeast(u32, Vec<GateId>),
+}
+
+/// What is chosen freely.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Subject {
+    /// Which case a switch takes.
+    Switch(usize),
+    /// Whether a client gives an input: the first option is that it does.
+    Input(u16),
+    /// How a node ends: well, or so that one of its catches takes it, or so that those who wait bear it.
+    Ending(usize),
+}
+
+/// Something without which a node does not run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Need {
+    /// One of the cases and catches that lead to it.
+    Gates,
+    /// A source of an input, by its place in the node.
+    Input(usize),
+    /// The list of its foreach.
+    Foreach,
+    /// A live edge, whichever.
+    Edge,
+    /// So many live edges.
+    Edges(u32),
+}
+
+/// Whether nodes may fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Failures {
+    None,
+    Free,
+}
+
+/// A definition as a circuit.
+#[derive(Debug)]
+pub(super) struct Model {
+    /// Each reads earlier ones only.
+    pub(super) gates: Vec<Gate>,
+    /// What each choice is about, and how many options it has: two at least.
+    pub(super) variables: Vec<(Subject, u16)>,
+    /// By place in the definition: whether the node runs.
+    pub(super) runs: Vec<GateId>,
+    /// By place in the definition: what it needs, all of it.
+    pub(super) needs: Vec<Vec<(Need, GateId)>>,
+    /// By place in the definition: whether an output of the workflow has a source.
+    pub(super) outputs: Vec<GateId>,
+    /// By place in the definition: how many catches the node has.
+    pub(super) catches: Vec<usize>,
+}
+
+impl Model {
+    pub(super) fn of(definition: &Definition, failures: Failures) -> Self {
+        let predecessors = definition.predecessors();
+        let mut builder = Builder {
+            definition,
+            failures,
+            in_gates: definition.gates(),
+            tolerated: crate::planner::tolerated(definition),
+            gates: Vec::new(),
+            variables: Vec::new(),
+            given: Vec::new(),
+            nodes: vec![Live::default(); definition.nodes.len()],
+            needs: vec![Vec::new(); definition.nodes.len()],
+        };
+        let always = builder.all(Vec::new());
+        builder.given = (0..definition.inputs.len())
+            .map(|input| builder.input_given(input, always))
+            .collect();
+        for node in depth_first(&predecessors) {
+            builder.node(node, always);
+        }
+        let outputs = definition.outputs.iter().map(|output| {
+            let sources = output.from.iter().map(|from| from.value);
+            builder.any_live(sources, always)
+        });
+        let outputs = outputs.collect();
+        Self {
+            runs: builder.nodes.iter().map(|live| live.runs).collect(),
+            gates: builder.gates,
+            variables: builder.variables,
+            needs: builder.needs,
+            outputs,
+            catches: definition
+                .nodes
+                .iter()
+                .map(|node| node.catches.len())
+                .collect(),
+        }
+    }
+}
+
+/// The gates that say how a node ended.
+#[derive(Clone, Default)]
+struct Live {
+    runs: GateId,
+    well: GateId,
+    /// A failure was taken by one of its catches.
+    error: GateId,
+    cases: Vec<GateId>,
+    catches: Vec<GateId>,
+}
+
+struct Builder<'a> {
+    definition: &'a Definition,
+    failures: Failures,
+    in_gates: Vec<Vec<InGate>>,
+    tolerated: Vec<bool>,
+    gates: Vec<Gate>,
+    variables: Vec<(Subject, u16)>,
+    given: Vec<GateId>,
+    nodes: Vec<Live>,
+    needs: Vec<Vec<(Need, GateId)>>,
+}
+
+impl Builder<'_> {
+    fn gate(&mut self, gate: Gate) -> GateId {
+        self.gates.push(gate);
+        (self.gates.len() - 1) as GateId
+    }
+
+    fn at_least(&mut self, count: u32, of: Vec<GateId>) -> GateId {
+        match of[..] {
+            [only] if count == 1 => only,
+            _ => self.gate(Gate::AtLeast(count, of)),
+        }
+    }
+
+    fn all(&mut self, of: Vec<GateId>) -> GateId {
+        self.at_least(of.len() as u32, of)
+    }
+
+    fn any(&mut self, of: Vec<GateId>) -> GateId {
+        self.at_least(1, of)
+    }
+
+    /// A gate for each option; what has one option is no choice.
+    fn choice(&mut self, subject: Subject, options: usize, always: GateId) -> Vec<GateId> {
+        if options == 1 {
+            return vec![always];
+        }
+        let variable = self.variables.len() as Variable;
+        self.variables.push((subject, options as u16));
+        let gate = |option| Gate::Choice {
+            variable,
+            option: option as u16,
+        };
+        (0..options).map(|option| self.gate(gate(option))).collect()
+    }
+
+    fn input_given(&mut self, input: usize, always: GateId) -> GateId {
+        let declared = &self.definition.inputs[input];
+        if !declared.optional || declared.default.is_some() {
+            return always;
+        }
+        self.choice(Subject::Input(input as u16), 2, always)[0]
+    }
+
+    fn live(&self, from: From, always: GateId) -> GateId {
+        match from {
+            From::Item | From::Constant(_) => always,
+            From::Input(input) => self.given[usize::from(input)],
+            From::Output { node, output } => self.edge((node, self.is_error(node, output))),
+        }
+    }
+
+    fn is_error(&self, node: usize, output: u16) -> bool {
+        self.definition.nodes[node].error_output == Some(output)
+    }
+
+    fn edge(&self, (node, error): (usize, bool)) -> GateId {
+        if error {
+            self.nodes[node].error
+        } else {
+            self.nodes[node].well
+        }
+    }
+
+    fn any_live(&mut self, from: impl Iterator<Item = From>, always: GateId) -> GateId {
+        let live: BTreeSet<GateId> = from.map(|from| self.live(from, always)).collect();
+        if live.contains(&always) {
+            return always;
+        }
+        self.any(live.into_iter().collect())
+    }
+
+    /// In-edges that are no gates, each once.
+    fn flow_edges(&self, node: usize) -> BTreeSet<(usize, bool)> {
+        let data = self.definition.reads(node).filter_map(|from| match from {
+            From::Output { node, output } => Some((node, self.is_error(node, output))),
+            From::Input(_) | From::Item | From::Constant(_) => None,
+        });
+        let after = &self.definition.nodes[node].after;
+        data.chain(after.iter().map(|after| (after.value, false)))
+            .collect()
+    }
+
+    /// All that precede it are there.
+    fn node(&mut self, place: usize, always: GateId) {
+        let node = &self.definition.nodes[place];
+        let flow = self.flow_edges(place);
+        let flow: Vec<GateId> = flow.into_iter().map(|edge| self.edge(edge)).collect();
+        let gates: Vec<GateId> = self.in_gates[place]
+            .iter()
+            .map(|gate| match *gate {
+                InGate::Case { node, case } => self.nodes[node as usize].cases[usize::from(case)],
+                InGate::Catch { node, catch } => {
+                    self.nodes[node as usize].catches[usize::from(catch)]
+                }
+            })
+            .collect();
+        let mut needs = Vec::new();
+        if !gates.is_empty() {
+            needs.push((Need::Gates, self.any(gates.clone())));
+        }
+        match node.join {
+            Join::AtLeast(count) => {
+                needs.push((Need::Edges(count), self.at_least(count, flow)));
+            }
+            Join::All => {
+                if let Some(list) = &node.foreach {
+                    needs.push((Need::Foreach, self.live(list.value, always)));
+                }
+                for (input, declared) in node.inputs.iter().enumerate() {
+                    if !declared.optional {
+                        let sources = declared.from.iter().map(|from| from.value);
+                        needs.push((Need::Input(input), self.any_live(sources, always)));
+                    }
+                }
+                if !flow.is_empty() || !gates.is_empty() {
+                    let edges = flow.into_iter().chain(gates).collect();
+                    needs.push((Need::Edge, self.any(edges)));
+                }
+            }
+        }
+        let runs = needs.iter().map(|(_, gate)| *gate).collect();
+        let runs = self.all(runs);
+        self.needs[place] = needs;
+        self.nodes[place] = self.endings(place, node, runs, always);
+    }
+
+    fn endings(&mut self, place: usize, node: &Node, runs: GateId, always: GateId) -> Live {
+        let never = self.at_least(1, Vec::new());
+        let tolerated = usize::from(self.tolerated[place]);
+        let options = match self.failures {
+            Failures::None => 1,
+            Failures::Free => 1 + node.catches.len() + tolerated,
+        };
+        let ending = self.choice(Subject::Ending(place), options, always);
+        let well = self.all(vec![runs, ending[0]]);
+        // What follows a catch of everything takes nothing.
+        let reached = node.catches.iter().position(|catch| catch.on.is_empty());
+        let reached = reached.map_or(node.catches.len(), |all| all + 1);
+        let catches: Vec<GateId> = (0..node.catches.len())
+            .map(|catch| match ending.get(1 + catch) {
+                Some(ending) if catch < reached => self.all(vec![runs, *ending]),
+                _ => never,
+            })
+            .collect();
+        let error = self.any(catches.clone());
+        let cases = match &node.work {
+            Work::Switch(cases) => self.choice(Subject::Switch(place), cases.len(), always),
+            Work::Function { .. } | Work::Compute(_) | Work::Nothing => Vec::new(),
+        };
+        let cases = cases
+            .into_iter()
+            .map(|case| self.all(vec![well, case]))
+            .collect();
+        Live {
+            runs,
+            well,
+            error,
+            cases,
+            catches,
+        }
+    }
+}
+
+/// Every node behind all that it waits for, and close behind them: choices that matter together get numbers that are
+/// close, on which the size of diagrams depends.
+fn depth_first(predecessors: &[Vec<usize>]) -> Vec<usize> {
+    let mut is_sink = vec![true; predecessors.len()];
+    for predecessor in predecessors.iter().flatten() {
+        is_sink[*predecessor] = false;
+    }
+    let mut seen = vec![false; predecessors.len()];
+    let mut order = Vec::with_capacity(predecessors.len());
+    let mut path: Vec<(usize, std::slice::Iter<'_, usize>)> = Vec::new();
+    for sink in (0..predecessors.len()).filter(|node| is_sink[*node]) {
+        seen[sink] = true;
+        path.push((sink, predecessors[sink].iter()));
+        while let Some((node, rest)) = path.last_mut() {
+            match rest.next() {
+                Some(next) if seen[*next] => {}
+                Some(next) => {
+                    seen[*next] = true;
+                    path.push((*next, predecessors[*next].iter()));
+                }
+                None => {
+                    order.push(*node);
+                    path.pop();
+                }
+            }
+        }
+    }
+    order
+}

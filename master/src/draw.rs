@@ -1,0 +1,71 @@
+//! Pictures of a workflow: as SVG, for Graphviz, for Mermaid, and as text.
+//!
+//! All four show one [`scene`](self): the nodes with what they do, the workflow's inputs and outputs, and an edge for each
+//! reason why one waits for another; where workers are given, who runs what, and which edges cross between workers.
+//! Nothing here decides anything: what is drawn is what [`crate::definition`] and [`crate::place`] say.
+
+mod colour;
+mod dot;
+mod layout;
+mod mermaid;
+mod order;
+mod place;
+mod position;
+mod rank;
+mod scene;
+mod svg;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use crate::definition::Definition;
+use crate::graph::Graph;
+use crate::place::Placement;
+use scene::Scene;
+
+/// What a picture is made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// A drawing, laid out from left to right.
+    Svg,
+    /// Graphviz.
+    Dot,
+    /// Mermaid, as many documents embed it.
+    Mermaid,
+    /// A listing, rank by rank.
+    Text,
+}
+
+/// Who runs what.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'a> {
+    /// The definition's.
+    pub graph: &'a Graph,
+    /// The graph's.
+    pub placement: &'a Placement,
+    /// Names of workers, in the order that the placement's numbers mean.
+    pub workers: &'a [String],
+}
+
+/// A picture of a workflow.
+///
+/// # Panics
+/// If `placed` is not the definition's.
+///
+/// ```
+/// use master::draw::{Format, draw};
+/// let text = "{ workflow: w, nodes: { a: { function: e:f }, b: { function: e:f, after: a } } }";
+/// let definition = master::definition::parse("w.yaml", text.as_bytes()).unwrap();
+/// let svg = draw(&definition, None, Format::Svg);
+/// assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+/// ```
+#[must_use]
+pub fn draw(definition: &Definition, placed: Option<Placed<'_>>, format: Format) -> String {
+    let scene = Scene::of(definition, placed);
+    match format {
+        Format::Svg => svg::write(&scene),
+        Format::Dot => dot::write(&scene),
+        Format::Mermaid => mermaid::write(&scene),
+        Format::Text => text::write(&scene),
+    }
+}

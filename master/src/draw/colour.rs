@@ -1,0 +1,44 @@
+//! Colours of workers: as many as there are workers, each far from the one before.
+
+/// Degrees of hue from one to the next: the golden angle, under which any number of them lie well apart.
+const HUE_STEP: f64 = 137.507_764;
+/// Hue of the first.
+const HUE_FIRST: f64 = 210.0;
+
+/// A colour as `#rrggbb`. `saturation` and `lightness` are shares of 1.
+fn hex(hue: f64, saturation: f64, lightness: f64) -> String {
+    let range = saturation * lightness.min(1.0 - lightness);
+    let part = |offset: f64| {
+        let k = (offset + hue / 30.0) % 12.0;
+        let part = lightness - range * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
+        (part * 255.0).round() as u8
+    };
+    format!("#{:02x}{:02x}{:02x}", part(0.0), part(8.0), part(4.0))
+}
+
+fn hue(worker: usize) -> f64 {
+    (HUE_FIRST + HUE_STEP * worker as f64) % 360.0
+}
+
+/// What fills the boxes of a worker: light, so that text stands out.
+pub(super) fn fill(worker: usize) -> String {
+    hex(hue(worker), 0.75, 0.88)
+}
+
+/// What frames the boxes of a worker.
+pub(super) fn frame(worker: usize) -> String {
+    hex(hue(worker), 0.65, 0.38)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_what_they_are_called() {
+        assert_eq!(hex(0.0, 1.0, 0.5), "#ff0000");
+        assert_eq!(hex(120.0, 1.0, 0.5), "#00ff00");
+        assert_eq!(hex(240.0, 1.0, 0.25), "#000080");
+        assert_eq!(hex(77.0, 0.0, 1.0), "#ffffff");
+    }
+}

@@ -1,0 +1,104 @@
+//! For Graphviz.
+
+use super::colour;
+use super::scene::{LineKind, Scene, SceneBox, Shape};
+use std::fmt::Write as _;
+
+pub(super) fn write(scene: &Scene) -> String {
+    let mut dot = format!(
+        "digraph {} {{\n  rankdir=LR;\n  node [fontname=\"Helvetica\", fontsize=11, shape=box, style=\"rounded,filled\", \
+         fillcolor=\"#e6f0fb\", color=\"#2f6db5\"];\n  edge [fontname=\"Helvetica\", fontsize=9, color=\"#5b6672\"];\n",
+        quoted(&scene.title)
+    );
+    // Writing to a String cannot fail.
+    for (worker, name) in scene.workers.iter().enumerate() {
+        let _ = writeln!(
+            dot,
+            "  subgraph cluster_{worker} {{\n    label={}; color=\"{}\";",
+            quoted(&format!("worker {name}")),
+            colour::frame(worker)
+        );
+        for (index, one) in scene.boxes.iter().enumerate() {
+            if one.worker == Some(worker) {
+                let colours = format!(
+                    ", fillcolor=\"{}\", color=\"{}\"",
+                    colour::fill(worker),
+                    colour::frame(worker)
+                );
+                let _ = writeln!(dot, "    n{index} [{}{colours}];", attributes(one));
+            }
+        }
+        dot.push_str("  }\n");
+    }
+    for (index, one) in scene.boxes.iter().enumerate() {
+        if one.worker.is_none() {
+            let _ = writeln!(dot, "  n{index} [{}];", attributes(one));
+        }
+    }
+    for line in &scene.lines {
+        let style = match line.kind {
+            LineKind::Data => "solid",
+            LineKind::After => "dashed",
+            LineKind::Case => "solid\", color=\"#7a3fb5\", fontcolor=\"#7a3fb5",
+            LineKind::Catch => "dotted\", color=\"#c62828\", fontcolor=\"#c62828",
+        };
+        let crossing = match (line.crosses, line.kind) {
+            (Some(_), LineKind::Data) => ", penwidth=2.4, color=\"#d9660b\"",
+            (Some(_), _) => ", penwidth=2.4",
+            (None, _) => "",
+        };
+        let _ = writeln!(
+            dot,
+            "  n{} -> n{} [label={}, style=\"{style}\"{crossing}];",
+            line.from,
+            line.to,
+            quoted(&line.label)
+        );
+    }
+    dot.push_str("}\n");
+    dot
+}
+
+fn attributes(one: &SceneBox) -> String {
+    let mut label = format!("{}\n{}", one.name, one.note);
+    if let Some(list) = &one.foreach {
+        label.push_str(&format!("\nfor each of {list}"));
+    }
+    match one.join {
+        Some(1) => label.push_str("\njoin: any"),
+        Some(count) => label.push_str(&format!("\njoin: at least {count}")),
+        None => {}
+    }
+    let shape = match one.shape {
+        Shape::Input | Shape::Output => {
+            ", shape=oval, style=filled, fillcolor=\"#eef0f2\", color=\"#8a94a0\""
+        }
+        Shape::Function => "",
+        Shape::Command => ", style=filled",
+        Shape::Compute => ", shape=note, style=filled",
+        Shape::Switch => ", shape=diamond, style=filled",
+        Shape::Wait => ", style=\"rounded,filled,dashed\"",
+    };
+    let sheets = if one.foreach.is_some() {
+        ", peripheries=2"
+    } else {
+        ""
+    };
+    format!("label={}{shape}{sheets}", quoted(&label))
+}
+
+/// A string of Graphviz's: what a backslash would mean there is taken away.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for char in text.chars() {
+        match char {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            char if char.is_control() => quoted.push(' '),
+            char => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
