@@ -9,7 +9,7 @@ const UNIQUE: &str = r#"
 workflow: unique
 input:
   text: bytes
-  known: { kind: bytes, optional: true, default: "" }
+  known: { kind: bytes, default: "" }
 nodes:
   sort: { command: ["sort", "-u"], input: { text: input.text }, output: { lines: bytes } }
   fresh:
@@ -90,15 +90,11 @@ output: { data: through.data }
 fn one_command_line_runs_a_workflow_of_programs() {
     let cluster = Setup::workers(&[]).start();
     let file = cluster.file("unique.yaml", UNIQUE);
-    let finished = cluster.faasflow(&[
-        "run",
-        &file,
-        "--input",
-        "text=b\na\nb",
-        "--output",
-        "number=-",
-    ]);
-    assert_eq!(finished.ok().stdout, b"2");
+    let number = cluster.path("number");
+    let output = format!("number=@{}", number.display());
+    let arguments = ["run", &file, "--input", "text=b\na\nb", "--output", &output];
+    let _ = cluster.faasflow(&arguments).ok();
+    assert_eq!(std::fs::read(number).unwrap(), b"2");
 }
 
 #[test]
@@ -114,8 +110,12 @@ output: { out: fails.out }
 ";
     let cluster = cluster(&["a"]);
     cluster.deploy(workflow, &[("fails", "a")]);
-    let failure = cluster.invoke("a", "fails", &[]).unwrap_err();
-    let text = format!("{failure:?}");
+    let failure = cluster
+        .invoke("a", "fails", &[])
+        .unwrap()
+        .result
+        .unwrap_err();
+    let text = failure.to_string();
     assert!(
         text.contains("exit-3: sh ended with status 3: 2 of two"),
         "{text}"
@@ -140,8 +140,15 @@ output: {{ out: sleeps.out }}
         path.display()
     );
     cluster.deploy(&workflow, &[("sleeps", "a")]);
-    let failure = cluster.invoke("a", "sleeps", &[]).unwrap_err();
-    assert!(format!("{failure:?}").contains("Timeout"), "{failure:?}");
+    let failure = cluster
+        .invoke("a", "sleeps", &[])
+        .unwrap()
+        .result
+        .unwrap_err();
+    assert!(
+        failure.to_string().contains("exceeded its timeout"),
+        "{failure:?}"
+    );
     let pid = std::fs::read_to_string(path).unwrap();
     let state =
         || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
