@@ -28,8 +28,9 @@ output: { lines: shout.loud, number: count.number }
 /// A cluster whose functions folder is empty.
 fn cluster(workers: &[&str]) -> Cluster {
     let cluster = Setup::workers(workers).start();
-    for entry in std::fs::read_dir(cluster.functions()).unwrap() {
-        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    let entries = std::fs::read_dir(cluster.functions()).expect("the folder is there");
+    for entry in entries.flatten() {
+        std::fs::remove_file(entry.path()).expect("it can be removed");
     }
     cluster
 }
