@@ -53,6 +53,7 @@ impl Checker<'_> {
         if over.is_some() {
             self.no_lists_of_lists(raw);
             self.no_catches(raw);
+            self.no_join_of_some(raw);
         }
         let after = self.after(&raw.after);
         let catches: Vec<Option<Catch>> = raw
@@ -397,6 +398,16 @@ impl Checker<'_> {
                         declare it as `bytes`";
             self.problems
                 .add(output.name.span, kind, Some(help.to_owned()));
+        }
+    }
+
+    fn no_join_of_some(&mut self, raw: &RawNode) {
+        if raw.join.value != Join::All {
+            let kind = ProblemKind::NotYet("a join of some at a foreach node".to_owned());
+            let help = "it could start without its list: let a node before it join, as in \
+                        `first: { join: any, after: [a, b] }`, and wait for that";
+            self.problems
+                .add(raw.join.span, kind, Some(help.to_owned()));
         }
     }
 

@@ -108,6 +108,12 @@ fn foreach_takes_batches_bounds_and_ranges() {
             "-",
         ),
         (
+            "  p: { function: e:f, foreach: a.l, after: a, join: any }\n",
+            "6:53",
+            "a join of some at a foreach node is not supported yet",
+            "could start without its list",
+        ),
+        (
             "  p: { function: e:f, foreach: { list: a.l, to: 3 } }\n",
             "6:32",
             "`list`, `from` and `to` exclude one another",
