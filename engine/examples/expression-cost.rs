@@ -26,6 +26,16 @@ const TEXTS: [&str; 8] = [
     "check.info.tags.exists(tag, tag == 'b')",
 ];
 
+/// What asks for more than an evaluation may take.
+const ENDLESS: [&str; 6] = [
+    "list.map(a, list.map(b, {'a': a, 'b': b}))",
+    "list.all(a, list.all(b, a == b))",
+    "list.map(a, text + text)",
+    "list.map(a, text.split('x'))",
+    "list.all(a, text.contains(text))",
+    "list.map(a, list)",
+];
+
 fn main() {
     println!("{:>9} {:>9}  expression", "here", "cel");
     for text in TEXTS {
@@ -39,6 +49,18 @@ fn main() {
         let values = JSON.map(|json| Some(json.as_bytes()));
         let here = cost_ns(|| expression.holds(black_box(&values)).unwrap_or_default());
         println!("{here:>6.0} ns {:>6.0} ns  {text}", cel_cost_ns(text));
+    }
+    println!("\nuntil it is given up after all its steps:");
+    let list = format!("[{}1]", "1,".repeat(2000));
+    let text = format!("\"{}\"", "x".repeat(4000));
+    for endless in ENDLESS {
+        if let Ok(expression) = Expression::compile(endless, &["list", "text"]) {
+            let values = [Some(list.as_bytes()), Some(text.as_bytes())];
+            let start = Instant::now();
+            let given_up = expression.evaluate(&values).is_err();
+            let microseconds = start.elapsed().as_micros();
+            println!("{microseconds:>6} µs {given_up:>9}  {endless}");
+        }
     }
 }
 

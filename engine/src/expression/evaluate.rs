@@ -273,6 +273,8 @@ impl<'a> Machine<'a> {
 
     fn object(&mut self, node: &'a Node, entries: &'a [[Node; 2]]) -> Evaluated<'a> {
         let mut object = Map::new();
+        // An entry is a key of its own in a tree, which takes as long as many a smaller step.
+        self.budget.spend_elements(8 * entries.len())?;
         for [key, value] in entries {
             let data = self.part(key)?;
             let Some(key) = Key::of(&data) else {
