@@ -199,6 +199,9 @@ impl Cluster {
                     read.push((name, datum(&outgoing, &self.lanes[lane])));
                     self.lanes[lane].core.let_go_all(outgoing.payloads());
                 }
+                if self.loses_output() {
+                    read.pop();
+                }
                 Ok(read)
             }
             Err(failure) => Err(failure),
