@@ -84,7 +84,14 @@ impl Cluster {
         let Some((foreseen, foreseen_inputs)) = self.lanes[lane].foreseen.take() else {
             return;
         };
-        assert_eq!(foreseen, *start, "another start was foreseen");
+        let started = self.lanes[lane].core.started_node(start);
+        let asked = &self.asked[self.by_id[&started.1]];
+        let workflow = &self.scenario.deployments[asked.deployment].workflow;
+        assert_eq!(
+            foreseen, *start,
+            "another start was foreseen than of {started:?}\n{workflow}\n{:?}",
+            asked.trace
+        );
         let mut inputs = Vec::new();
         self.lanes[lane].core.inputs(start, |input| match input {
             Input::One(range) => inputs.push(range),
