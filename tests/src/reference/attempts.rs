@@ -100,16 +100,21 @@ impl Judge<'_> {
             let chosen = live.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
             chosen.map(|(_, edge)| *edge).collect()
         };
-        // There may be more than it wants: behind a gate that opens late, of what ends in one event, or of what its worker
-        // was told before it took the invocation up.
+        // There may be more than it wants: behind a gate that opens late, of what ends in one event, as all foreach of an
+        // empty list may, or of what its worker was told before it took the invocation up.
         let told_at = |edge: &FlowEdge| self.at(edge.node).step.max(taken_up.step);
+        let empty = |edge: &FlowEdge| {
+            let foreach = self.workflow.nodes[edge.node as usize].foreach.is_some();
+            foreach && self.trace.of_node(edge.node).next().is_none()
+        };
         let at_once = |set: &[FlowEdge]| {
-            let like = |edge| {
-                set.iter()
-                    .filter(|other| told_at(other) == told_at(edge))
+            let with = |edge: &FlowEdge| {
+                let these = set.iter();
+                these
+                    .filter(|other| empty(other) || told_at(other) == told_at(edge))
                     .count()
             };
-            set.iter().map(like).max().unwrap_or(0)
+            set.iter().map(with).max().unwrap_or(0)
         };
         let fits = |set: &Vec<FlowEdge>| {
             let more = !plan.gates.is_empty() || set.len() < needed + at_once(set);

@@ -184,10 +184,8 @@ impl Sabotage {
                     node.join = Join::AtLeast((needed + 1).min(edges));
                 }
             }
-            Self::JoinAny => {
-                if node.foreach.is_none() && node.flow_edges(|_| None).len() > 1 {
-                    node.join = Join::AtLeast(1);
-                }
+            Self::JoinAny if node.foreach.is_none() && node.flow_edges(|_| None).len() > 1 => {
+                node.join = Join::AtLeast(1);
             }
             Self::LastAlternative => {
                 for input in &mut node.inputs {

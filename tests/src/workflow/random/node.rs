@@ -95,6 +95,10 @@ impl Draft<'_> {
             let width = self.random.pick(&[0, 1, 1, 1, 2, 2, 3, 9]);
             first.extend((0..width).map(|_| self.random.pick(&sources)));
         }
+        let errors = self.error_sources(&sources);
+        if !errors.is_empty() && self.random.chance(350) {
+            first.push(self.random.pick(&errors));
+        }
         if let Some(list) = node.foreach {
             let items = self.random.pick(&[0, 1, 1, 1, 2]);
             first.extend((0..items).map(|_| Source::Item));
