@@ -70,7 +70,6 @@ fn play(seed: u64, sabotage: Option<Sabotage>) -> Option<Where> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how soon each was found")]
 fn every_planted_bug_is_found() {
     note_panics();
     let mut missed = Vec::new();
