@@ -232,7 +232,9 @@ impl Compiler {
             program.nodes.push(node);
             program.details.push(details);
             program.nodes[local as usize].inputs = Span::append(&mut program.inputs, read);
-            let leaving = std::mem::take(&mut successors[local as usize]);
+            let mut leaving = std::mem::take(&mut successors[local as usize]);
+            // Edges to one of them beside each other.
+            leaving.sort_by_key(|edge| edge.node);
             program.nodes[local as usize].successors =
                 Span::append(&mut program.successors, leaving);
         }

@@ -183,7 +183,10 @@ impl Core {
                 u64::from(edge.when.holds(outcome) && !edge.when.is_gate());
             return;
         }
-        if let Outcome::Failed(failure) = outcome {
+        // A gate is none of the edges that it counts.
+        if let Outcome::Failed(failure) = outcome
+            && !edge.when.is_gate()
+        {
             self.extras.make(state).failed.push(failure);
         }
         self.try_join(now_ns, place, edge.node, program);
