@@ -134,7 +134,7 @@ impl Default for Bounds {
             diagram_steps: 1_000_000,
             diagram_steps_all: 20_000_000,
             search_steps: 2_000_000,
-            search_steps_all: 200_000_000,
+            search_steps_all: 100_000_000,
         }
     }
 }
