@@ -143,7 +143,7 @@ impl<'a> Search<'a> {
                     let enough = if value == Some(true) {
                         *count as usize
                     } else {
-                        of.len() + 1 - *count as usize
+                        (of.len() + 1).saturating_sub(*count as usize)
                     };
                     let alike = of
                         .iter()
