@@ -136,6 +136,11 @@ impl Diagnostic for Failed {
             Failure::Worker { .. } => {
                 "bring the worker back, or deploy on others; what ran may have had effects"
             }
+            Failure::Join { .. } => "let it join fewer, or let `catch` take their failures",
+            Failure::Absent { .. } => {
+                "mark the output as optional, or give it a further source: `first_of(a.out, b.out)`"
+            }
+            Failure::Timeout { .. } => "raise the workflow's `timeout_ms`, or shorten what it does",
         }))
     }
 }
@@ -148,7 +153,11 @@ impl From<Failed> for Exit {
             // What the caller gave is too much for the workers.
             Failure::Payload { node, .. } if node == "input" => Self::input(failed),
             Failure::Payload { .. } => Self::work(failed),
-            Failure::Node { .. } | Failure::Worker { .. } => Self::work(failed),
+            Failure::Node { .. }
+            | Failure::Worker { .. }
+            | Failure::Join { .. }
+            | Failure::Absent { .. }
+            | Failure::Timeout { .. } => Self::work(failed),
         }
     }
 }
