@@ -48,7 +48,7 @@ impl Judge<'_> {
         let told_first = taken_up.step > at.step;
         let at = at.max(taken_up);
         let begun = at.after_ms(plan.delay_ms);
-        let mut sets = self.sets(node, at);
+        let mut sets = self.sets(node, taken_up);
         if let Join::AtLeast(needed) = plan.join {
             let late = (self.live(node).len() as u64).saturating_sub(needed.into());
             // One event may be late for several joins, and counts once then.
@@ -89,7 +89,7 @@ impl Judge<'_> {
 
     /// The sets of live edges that it may have had when it started: all, or as many as a join of some wants. The largest
     /// comes first.
-    fn sets(&self, node: NodeId, at: Moment) -> Vec<Vec<FlowEdge>> {
+    fn sets(&self, node: NodeId, taken_up: Moment) -> Vec<Vec<FlowEdge>> {
         let plan = &self.workflow.nodes[node as usize];
         let live = self.live(node);
         let Join::AtLeast(needed) = plan.join else {
@@ -100,11 +100,25 @@ impl Judge<'_> {
             let chosen = live.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
             chosen.map(|(_, edge)| *edge).collect()
         };
-        // There may be more than it wants: behind a gate that opens late, of what ends in one event, or of what its worker
-        // was told before it took the invocation up.
-        let at_once = |set: &[FlowEdge]| set.iter().all(|edge| at.may_follow(self.at(edge.node)));
+        // There may be more than it wants: behind a gate that opens late, of what ends in one event, as all foreach of an
+        // empty list may, or of what its worker was told before it took the invocation up.
+        let told_at = |edge: &FlowEdge| self.at(edge.node).step.max(taken_up.step);
+        let empty = |edge: &FlowEdge| {
+            let foreach = self.workflow.nodes[edge.node as usize].foreach.is_some();
+            foreach && self.trace.of_node(edge.node).next().is_none()
+        };
+        let at_once = |set: &[FlowEdge]| {
+            let with = |edge: &FlowEdge| {
+                let these = set.iter();
+                these
+                    .filter(|other| empty(other) || told_at(other) == told_at(edge))
+                    .count()
+            };
+            set.iter().map(with).max().unwrap_or(0)
+        };
         let fits = |set: &Vec<FlowEdge>| {
-            set.len() == needed || set.len() > needed && (!plan.gates.is_empty() || at_once(set))
+            let more = !plan.gates.is_empty() || set.len() < needed + at_once(set);
+            set.len() == needed || set.len() > needed && more
         };
         let mut sets: Vec<Vec<FlowEdge>> =
             (0..1_u64 << live.len()).map(subset).filter(fits).collect();

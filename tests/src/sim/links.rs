@@ -5,6 +5,7 @@ use super::lane::Lane;
 use super::{Cluster, Event};
 use engine::core::{Incoming, Outbound, Outgoing, Send, worker_hash};
 use engine::plan::DeploymentId;
+use engine::wire;
 use faasstore::descriptor::InvocationId;
 use std::collections::VecDeque;
 
@@ -192,8 +193,14 @@ impl Cluster {
             deployment,
             body,
         } = send;
-        if matches!(body, Outbound::PartFailed { .. }) {
-            self.is_over_at(from, invocation);
+        match &body {
+            Outbound::PartFailed { .. } => self.is_over_at(from, invocation),
+            Outbound::StateEvent {
+                node,
+                outcome: wire::Outcome::Skipped,
+                ..
+            } => self.starts_skipped(invocation, *node),
+            _ => {}
         }
         let to = self.lanes.iter().position(|lane| {
             worker_hash(&crate::plans::worker_name(lane.worker)) == hash && lane.number == to_lane
@@ -271,6 +278,10 @@ impl Cluster {
                 outputs,
             } => {
                 let first = self.numbered(from, to, &message, outputs.clone());
+                let Some(outcome) = self.event_taken(invocation, node, outcome) else {
+                    self.let_go(from, &message);
+                    return;
+                };
                 let core = &mut self.lanes[to].core;
                 core.state_event(now_ns, deployment, invocation, node, outcome.clone(), first);
                 if self.random.chance(self.scenario.faults.doubles) {
