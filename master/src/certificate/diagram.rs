@@ -8,7 +8,7 @@ use super::model::{Gate, Variable};
 use rustc_hash::FxHashMap;
 
 /// Diagrams in all; some 100 MB.
-const DIAGRAMS_MAX: usize = 1 << 20;
+const DIAGRAMS_MAX: usize = 1 << 19;
 /// Choices along one path: calls are nested as deep.
 pub(super) const DEPTH_MAX: u32 = 1024;
 

@@ -142,7 +142,7 @@ impl Scene {
             found: BTreeMap::new(),
         };
         for place in 0..definition.nodes.len() {
-            lines.into_node(place);
+            lines.lines_of(place);
         }
         for (place, output) in definition.outputs.iter().enumerate() {
             let to = outputs_at + if outputs_merged { 0 } else { place };
@@ -319,7 +319,7 @@ impl Lines<'_> {
         }
     }
 
-    fn into_node(&mut self, place: usize) {
+    fn lines_of(&mut self, place: usize) {
         let definition = self.definition;
         let to = self.nodes_at + place;
         for from in definition.reads(place) {
