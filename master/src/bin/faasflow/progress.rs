@@ -79,13 +79,17 @@ impl Progress {
                 return;
             }
             let bar = bar();
-            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.set_draw_target(ProgressDrawTarget::hidden());
             if let Ok(style) = ProgressStyle::with_template(style) {
                 bar.set_style(style);
             }
             loop {
                 bar.set_position(shown.answers.load(Ordering::Relaxed));
                 bar.set_message(text(&shown));
+                // Not before there is something to be said.
+                if bar.is_hidden() {
+                    bar.set_draw_target(ProgressDrawTarget::stderr());
+                }
                 bar.tick();
                 if over.recv_timeout(REDRAW) != Err(RecvTimeoutError::Timeout) {
                     break;
