@@ -49,8 +49,10 @@ fn alone(node: &str, times: [u64; 3], end: TraceEnd) -> Told {
 
 #[test]
 fn each_attempt_at_each_item_is_told_with_what_it_waited_for() {
-    let mut flow = Flow::default();
-    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let mut flow = Flow {
+        inputs: vec![WorkflowInput::new("list", Kind::List)],
+        ..Flow::default()
+    };
     flow.function("each", |n| {
         n.foreach = Some(Source::Input(0));
         n.inputs = vec![input("item", Source::Item)];
@@ -149,8 +151,10 @@ fn lanes_tell_of_what_they_do_and_of_what_is_skipped() {
 
 #[test]
 fn what_ends_after_its_foreach_has_failed_is_late() {
-    let mut flow = Flow::default();
-    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let mut flow = Flow {
+        inputs: vec![WorkflowInput::new("list", Kind::List)],
+        ..Flow::default()
+    };
     let each = flow.function("each", |n| {
         n.foreach = Some(Source::Input(0));
         n.inputs = vec![input("item", Source::Item)];
