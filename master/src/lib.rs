@@ -17,3 +17,4 @@ pub mod graph;
 pub mod local;
 pub mod place;
 pub mod planner;
+pub mod trace;

@@ -218,6 +218,13 @@ pub(crate) struct Job {
     /// Show what each node did
     #[arg(long)]
     pub(crate) report: bool,
+    /// Write when each activation ran, as trace events that ui.perfetto.dev and chrome://tracing load; with --count,
+    /// those of the invocation that starts last
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Draw when each activation ran, as SVG; with --count, those of the invocation that starts last
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) timeline: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

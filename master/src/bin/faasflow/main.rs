@@ -16,6 +16,8 @@ mod new;
 mod outputs;
 mod placed;
 mod print;
+mod progress;
+mod recorded;
 mod status;
 mod validate;
 mod workers;

@@ -124,7 +124,7 @@ pub(crate) fn check(
 
 /// Whether a file can be written, as far as can be told without a trace of the question. What is no ordinary file (a
 /// pipe, a device) is left to the writing: to open it may already do something.
-fn writable(path: &Path, folder: &Path) -> std::io::Result<()> {
+pub(crate) fn writable(path: &Path, folder: &Path) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(std::io::ErrorKind::IsADirectory.into()),
         Ok(found) if found.is_file() => std::fs::File::options().write(true).open(path).map(drop),
