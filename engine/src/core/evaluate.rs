@@ -8,7 +8,7 @@ use super::program::LocalNode;
 use super::trigger::Ended;
 use super::{Action, Core, Incoming, Input};
 use crate::plan::{DeploymentId, ErrorClass, NodeId};
-use faasstore::descriptor::NO_ITEM;
+use faasstore::descriptor::{InvocationId, NO_ITEM};
 use std::rc::Rc;
 
 /// Which node of which invocation an answer is for.
@@ -78,6 +78,13 @@ impl Core {
         }
     }
 
+    /// The invocation that a ticket is for, while that goes on.
+    #[must_use]
+    pub fn invocation_of(&self, ticket: Ticket) -> Option<InvocationId> {
+        let current = self.is_current(ticket.place, ticket.generation);
+        current.then(|| self.invocations[ticket.place as usize].id)
+    }
+
     /// A node has been evaluated.
     pub fn evaluated(&mut self, now_ns: u64, ticket: Ticket, evaluated: Evaluated) {
         let Ticket {
@@ -139,7 +146,7 @@ impl Core {
         let mut refused = Ok(());
         for (output, incoming) in (0..).zip(values) {
             let slot = program.output_slot(node, output);
-            refused = self.put(place, slot, incoming).and(refused);
+            refused = self.keep(place, slot, incoming).and(refused);
         }
         refused
     }
@@ -160,7 +167,7 @@ impl Core {
         self.revision += 1;
         let program = Rc::clone(self.program_of(place));
         let slot = program.details[node as usize].error_slot;
-        if let Err(cause) = self.put(place, slot, text) {
+        if let Err(cause) = self.keep(place, slot, text) {
             let failure = self.payload_failure(program.name(node), &program, cause);
             self.fail(now_ns, place, failure);
             return;

@@ -80,7 +80,20 @@ impl Core {
             return Err(cause);
         }
         let read = |slot: &u32| self.invocations[place as usize].slots[*slot as usize].uses > 0;
-        let Some(slot) = slot.filter(read) else {
+        self.keep(place, slot.filter(read), incoming)
+    }
+
+    /// Puts what was made here into its slot, whether it is read here or elsewhere; drops it if it has none.
+    pub(super) fn keep(
+        &mut self,
+        place: Place,
+        slot: Option<u32>,
+        incoming: Incoming,
+    ) -> Result<(), String> {
+        if let Incoming::Refused(cause) = incoming {
+            return Err(cause);
+        }
+        let Some(slot) = slot else {
             self.drop_incoming(&incoming);
             return Ok(());
         };

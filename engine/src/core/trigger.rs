@@ -45,6 +45,12 @@ impl Core {
         if node.told {
             self.tell_remote(place, index, outcome, program);
         }
+        if let (Outcome::Caught(_), Some(slot)) =
+            (outcome, program.details[index as usize].error_slot)
+            && self.invocations[place as usize].slots[slot as usize].uses == 0
+        {
+            self.clear_slot(place, slot);
+        }
         self.triggered.push((place, generation, index));
     }
 
@@ -195,7 +201,8 @@ impl Core {
         if reached + undecided + (failed.len() as u32) < node.at_least {
             return self.skip(place, index);
         }
-        if let_in {
+        // Whether it would be skipped without the failures too must not depend on which edge is decided first.
+        if let_in && reached + failed.len() as u32 >= node.at_least {
             let failed = failed
                 .iter()
                 .map(|failure| self.borne_failure(place, *failure));
