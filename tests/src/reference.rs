@@ -50,12 +50,18 @@ pub enum End {
 }
 
 /// How a node ended, and before when it cannot have.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Ended {
     /// How.
     pub end: End,
     /// When, at the earliest.
     pub at: Moment,
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} from event {}", self.end, self.at.step)
+    }
 }
 
 /// Something for which the invocation may fail.
@@ -95,7 +101,7 @@ pub struct Verdict {
     pub outputs: Option<Vec<(String, Datum)>>,
     /// For what it may fail, and from when on.
     pub reasons: Vec<(Reason, Moment)>,
-    /// Live edges that came too late for joins of some: at least and at most so many.
+    /// Events that came too late for joins of some: at least and at most so many.
     pub late: (u64, u64),
 }
 

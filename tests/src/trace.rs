@@ -3,7 +3,8 @@
 
 use crate::functions::Datum;
 use engine::plan::{ErrorClass, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// When something was seen: the number of the simulation's event, and its clock.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -72,12 +73,14 @@ pub struct Attempt {
 }
 
 /// All that a run shows of one invocation.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Trace {
     /// When it was asked for.
     pub asked: Moment,
     /// Attempts by node and item, or [`NO_ITEM`](faasstore::descriptor::NO_ITEM), in the order in which they were started.
     pub activations: BTreeMap<(NodeId, u32), Vec<Attempt>>,
+    /// Nodes for which, at some time, no executor could be started: what had to wait for one has failed unseen.
+    pub unserved: BTreeSet<NodeId>,
 }
 
 impl Trace {
@@ -122,5 +125,23 @@ impl Trace {
         self.activations
             .range((node, 0)..=(node, u32::MAX))
             .map(|((_, item), attempts)| (*item, attempts))
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "asked in event {}", self.asked.step)?;
+        for ((node, item), attempts) in &self.activations {
+            for attempt in attempts {
+                let (number, step) = (attempt.number, attempt.started.step);
+                write!(f, "n{node} item {}", item.wrapping_add(1))?;
+                write!(f, " attempt {number} from event {step}")?;
+                match &attempt.ended {
+                    Some((at, ending)) => writeln!(f, " to {}: {ending:?}", at.step)?,
+                    None => writeln!(f, ", unfinished")?,
+                }
+            }
+        }
+        Ok(())
     }
 }

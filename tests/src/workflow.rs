@@ -2,6 +2,7 @@
 //!
 //! [`random`] draws them.
 
+mod outline;
 pub mod random;
 
 use engine::plan::{

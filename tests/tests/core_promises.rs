@@ -396,7 +396,8 @@ fn an_event_that_overtakes_a_new_connection_is_kept_for_its_invocation() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "the connection broke");
     let id = taken_by(2, 1, 5);
-    ended_well(&mut core, 0, id, 0);
+    let output = engine::core::Incoming::One(PayloadRef::EMPTY);
+    core.state_event(0, FIRST, id, 0, Outcome::Well, vec![(0, output)]);
     connects(&mut core, 2, 1, 5);
     core.tick(GRACE_NS);
     core.begin(GRACE_NS, FIRST, id, false, Vec::new());

@@ -81,11 +81,7 @@ fn executors_that_die_hang_or_lie_cost_an_attempt_and_nothing_else() {
         refused_executors: 100,
         ..Faults::default()
     };
-    // Of what no executor could be started for, there is nothing to be seen: it must not be caught.
-    let shape = Shape {
-        failures: Failures::Fatal,
-        ..tried(5, Timeouts::Sometimes)
-    };
+    let shape = tried(5, Timeouts::Sometimes);
     let bounds = Bounds {
         shape,
         faults,

@@ -45,11 +45,13 @@ impl Judge<'_> {
         let workflow = self.workflow;
         let plan = &workflow.nodes[node as usize];
         let begun = at.after_ms(plan.delay_ms);
-        let mut sets = self.sets(node);
-        if let (Join::AtLeast(needed), Some(live)) = (plan.join, sets.first().map(Vec::len)) {
-            let most = (live as u64).saturating_sub(needed.into());
-            self.late.0 += if plan.gates.is_empty() { most } else { 0 };
-            self.late.1 += most + plan.gates.len() as u64;
+        let mut sets = self.sets(node, at);
+        if let Join::AtLeast(needed) = plan.join {
+            let late = (self.live(node).len() as u64).saturating_sub(needed.into());
+            // One event may be late for several joins, and counts once then.
+            if plan.gates.is_empty() {
+                self.late.0 = self.late.0.max(late);
+            }
         }
         if plan.work == Work::Nothing {
             if self.trace.of_node(node).next().is_some() {
@@ -64,7 +66,7 @@ impl Judge<'_> {
             let attempts = self.trace.activations.get(&(node, *item));
             let attempts = attempts.map_or(&[][..], Vec::as_slice);
             fates.push(
-                self.follow(plan, begun, datum.as_ref(), attempts, &mut sets)
+                self.follow(node, begun, datum.as_ref(), attempts, &mut sets)
                     .map_err(|Breach(what)| Breach(format!("node {node}, item {item}: {what}")))?,
             );
         }
@@ -76,15 +78,17 @@ impl Judge<'_> {
         Ok(self.ends(node, begun, fates, &items))
     }
 
+    fn live(&self, node: NodeId) -> Vec<FlowEdge> {
+        let mut flow = self.workflow.flow_edges(node);
+        flow.retain(|edge| self.flow(*edge) == Edge::Live);
+        flow
+    }
+
     /// The sets of live edges that it may have had when it started: all, or as many as a join of some wants. The largest
     /// comes first.
-    fn sets(&self, node: NodeId) -> Vec<Vec<FlowEdge>> {
+    fn sets(&self, node: NodeId, at: Moment) -> Vec<Vec<FlowEdge>> {
         let plan = &self.workflow.nodes[node as usize];
-        let flow = self.workflow.flow_edges(node);
-        let live: Vec<FlowEdge> = flow
-            .into_iter()
-            .filter(|edge| self.flow(*edge) == Edge::Live)
-            .collect();
+        let live = self.live(node);
         let Join::AtLeast(needed) = plan.join else {
             return vec![live];
         };
@@ -93,10 +97,10 @@ impl Judge<'_> {
             let chosen = live.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
             chosen.map(|(_, edge)| *edge).collect()
         };
-        // Behind a gate that opens late there may be more than it wants.
-        let fits = |set: &Vec<FlowEdge>| match plan.gates.is_empty() {
-            true => set.len() == needed,
-            false => set.len() >= needed,
+        // There may be more than it wants: behind a gate that opens late, or of what ends in one event.
+        let at_once = |set: &[FlowEdge]| set.iter().all(|edge| self.at(edge.node).step <= at.step);
+        let fits = |set: &Vec<FlowEdge>| {
+            set.len() == needed || set.len() > needed && (!plan.gates.is_empty() || at_once(set))
         };
         let mut sets: Vec<Vec<FlowEdge>> =
             (0..1_u64 << live.len()).map(subset).filter(fits).collect();
@@ -125,12 +129,13 @@ impl Judge<'_> {
     /// Follows the attempts of one activation. Of the `sets` of edges those stay that agree with what it has seen.
     fn follow(
         &self,
-        plan: &NodePlan,
+        node: NodeId,
         begun: Moment,
         item: Option<&Datum>,
         attempts: &[Attempt],
         sets: &mut Vec<Vec<FlowEdge>>,
     ) -> Result<Fate, Breach> {
+        let plan = &self.workflow.nodes[node as usize];
         let mut earliest = begun;
         for (number, attempt) in (1..).zip(attempts) {
             if attempt.number != number {
@@ -173,6 +178,14 @@ impl Judge<'_> {
             }
             earliest = *at;
             earliest.ns += retry_wait_ns(retry, number + 1).0;
+        }
+        if self.trace.unserved.contains(&node) {
+            return Ok(Fate::Failed {
+                attempt: attempts.len() as u32 + 1,
+                class: ErrorClass::Crash,
+                cause: String::new(),
+                at: earliest,
+            });
         }
         Ok(Fate::Open)
     }

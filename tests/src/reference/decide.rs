@@ -23,7 +23,11 @@ impl Judge<'_> {
     pub(super) fn node(&mut self, node: NodeId) -> Result<Ended, Breach> {
         let decision = match self.workflow.nodes[node as usize].join {
             Join::All => self.decide_all(node),
-            Join::AtLeast(needed) => self.decide_some(node, needed as usize),
+            Join::AtLeast(needed) => {
+                // Where nothing else is left to do, whatever still comes is late.
+                self.late.1 += self.workflow.predecessors(node).len() as u64;
+                self.decide_some(node, needed as usize)
+            }
         };
         let started = self.trace.of_node(node).next().is_some();
         let (at, end, why) = match decision {

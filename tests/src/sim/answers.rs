@@ -6,12 +6,13 @@ use crate::functions::Datum;
 use crate::plans::node_name;
 use crate::reference::{Reason, Verdict, judge};
 use crate::workflow::Workflow;
-use engine::plan::{Join, NodeId, Work};
+use engine::plan::Join;
 use engine::wire::Failure;
 
 impl Cluster {
     /// Every client has its answer, and each is one that the reference allows; so is all else that was seen.
     pub(super) fn judge_answers(&mut self) {
+        self.note_unserved();
         let verdicts: Vec<Option<Verdict>> = self
             .asked
             .iter()
@@ -21,11 +22,31 @@ impl Cluster {
         self.verdicts = verdicts;
     }
 
+    fn note_unserved(&mut self) {
+        for asked in &mut self.asked {
+            let deployed = &self.scenario.deployments[asked.deployment];
+            for plan in &deployed.plans {
+                let worker = &plan.workers[usize::from(plan.me)].name;
+                for node in &plan.nodes {
+                    let executable = node.work.executable().map(usize::from);
+                    let name = executable.map(|executable| &plan.executables[executable].name);
+                    let refused = name.is_some_and(|name| {
+                        let refused = &self.refused_executables;
+                        refused.contains(&(worker.clone(), name.clone()))
+                    });
+                    if refused {
+                        asked.trace.unserved.insert(node.id);
+                    }
+                }
+            }
+        }
+    }
+
     fn judge_invocation(&self, number: usize, asked: &Asked) -> Option<Verdict> {
         assert_ne!(
             asked.outcome,
             Outcome::Open,
-            "request {number} was never answered: {:?} at lane {}: {:#?}",
+            "request {number} was never answered: {:?} at lane {}: {:?}",
             asked.id,
             asked.lane,
             asked.trace
@@ -36,8 +57,9 @@ impl Cluster {
             return None;
         }
         let workflow = &self.scenario.deployments[asked.deployment].workflow;
-        let verdict = judge(workflow, &asked.inputs, &asked.trace)
-            .unwrap_or_else(|breach| panic!("request {number}: {breach}\n{workflow:#?}"));
+        let verdict = judge(workflow, &asked.inputs, &asked.trace).unwrap_or_else(|breach| {
+            panic!("request {number}: {breach}\n{workflow}\n{:?}", asked.trace)
+        });
         match &asked.result {
             Some(Ok(outputs)) => judge_outputs(asked, workflow, &verdict, outputs),
             Some(Err(failure)) => self.judge_failure(asked, workflow, &verdict, failure),
@@ -116,12 +138,12 @@ impl Cluster {
                     _ => false,
                 });
                 assert_eq!(*worker, self.worker_of(asked, node), "{failure}");
-                known || self.was_refused(workflow, worker, node, cause)
+                known
             }
         };
         assert!(
             known,
-            "{failure}: for no reason; there are {:?}\n{:#?}\n{workflow:#?}",
+            "{failure}: for no reason; there are {:?}\n{:?}\n{workflow}",
             verdict.reasons, asked.trace
         );
     }
@@ -134,22 +156,6 @@ impl Cluster {
         let plan = plan.unwrap_or_else(|| panic!("there is no node {node}"));
         plan.workers[usize::from(plan.me)].name.clone()
     }
-
-    /// Whether no executor could be started for a node.
-    fn was_refused(&self, workflow: &Workflow, worker: &str, node: &str, cause: &str) -> bool {
-        let named = (0..)
-            .zip(&workflow.nodes)
-            .find(|(id, _)| node_name(*id as NodeId) == node);
-        let Some((_, planned)) = named else {
-            return false;
-        };
-        let Work::Function { executable, .. } = planned.work else {
-            return false;
-        };
-        let refused = (worker.to_owned(), format!("e{executable}"));
-        cause.starts_with("no executor could be started")
-            && self.refused_executables.contains(&refused)
-    }
 }
 
 fn judge_outputs(
@@ -161,7 +167,7 @@ fn judge_outputs(
     assert_eq!(
         verdict.outputs.as_deref(),
         Some(outputs),
-        "{:?} with {:?}: {:#?}\n{:#?}\n{workflow:#?}",
+        "{:?} with {:?}: {:?}\n{:?}\n{workflow}",
         asked.id,
         verdict.reasons,
         verdict.nodes,

@@ -122,8 +122,8 @@ pub(super) struct Lane {
     pub(super) evaluating: Vec<Evaluating>,
     /// What it is writing down.
     pub(super) describing: Vec<Describing>,
-    /// Ranges that hold constants, by deployment.
-    pub(super) constants: BTreeMap<DeploymentId, usize>,
+    /// Ranges that hold constants, and lists of theirs, by deployment.
+    pub(super) constants: BTreeMap<DeploymentId, (usize, usize)>,
     /// Answers that their clients have not read yet.
     pub(super) answers: Vec<Answered>,
     /// Doors that should be open: the deployment's place in the scenario, by workflow.

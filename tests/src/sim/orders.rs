@@ -72,17 +72,18 @@ impl Cluster {
             .map(|executable| usize::from(executable.scale))
             .collect();
         let mut constants = Vec::new();
-        let mut ranges = 0;
+        let (mut ranges, mut lists) = (0, 0);
         for constant in &plan.constants {
             let datum = match constant.kind {
                 Kind::List => Datum::List(constant.items.clone()),
                 Kind::Bytes | Kind::Value => Datum::One(constant.items[0].clone()),
             };
+            lists += usize::from(constant.kind == Kind::List);
             ranges += usize::from(constant.items.iter().any(|item| !item.is_empty()));
             constants.push(self.lanes[lane].arrived(&datum));
         }
         let state = &mut self.lanes[lane];
-        state.constants.insert(id, ranges);
+        state.constants.insert(id, (ranges, lists));
         state.deployed.insert(id);
         state.core.deploy(plan, constants);
         let lanes_of_worker = usize::from(self.scenario.lanes[worker]);

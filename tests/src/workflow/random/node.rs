@@ -255,9 +255,10 @@ impl Draft<'_> {
         }
         let nodes = &self.workflow.nodes;
         let edges = node.flow_edges(|producer| nodes[producer as usize].error_output);
-        // A foreach needs its list.
-        let free = !matches!(node.foreach, Some(Source::Output { .. }));
-        if free && (1..=JOIN_EDGES_MAX).contains(&edges.len()) && self.random.chance(180) {
+        if node.foreach.is_none()
+            && (1..=JOIN_EDGES_MAX).contains(&edges.len())
+            && self.random.chance(180)
+        {
             let some = self.random.between(1, edges.len());
             let needed = if self.random.chance(400) { 1 } else { some };
             node.join = Join::AtLeast(needed as u32);

@@ -1,0 +1,97 @@
+//! A workflow in a few lines, a node each: what a failing case prints.
+
+use super::Workflow;
+use engine::plan::{ErrorMatch, Join, NodePlan, Source, Work};
+use std::fmt;
+
+impl fmt::Display for Workflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, input) in self.inputs.iter().enumerate() {
+            let (kind, default, optional) = (input.kind, input.default, input.optional);
+            writeln!(
+                f,
+                "i{number}: {kind:?}, default {default:?}, optional {optional}"
+            )?;
+        }
+        for (number, node) in self.nodes.iter().enumerate() {
+            write!(f, "n{number}: ")?;
+            outline(f, node)?;
+        }
+        for output in &self.outputs {
+            let sources: Vec<String> = output.sources.iter().map(|one| short(one.source)).collect();
+            let mark = if output.optional { "?" } else { "" };
+            writeln!(f, "{}{mark}: {}", output.name, sources.join("|"))?;
+        }
+        write!(f, "timeout {:?} ms", self.timeout_ms)
+    }
+}
+
+fn outline(f: &mut fmt::Formatter<'_>, node: &NodePlan) -> fmt::Result {
+    match &node.work {
+        Work::Function { executable, .. } => write!(f, "function of e{executable}")?,
+        Work::Compute(formulas) => write!(f, "computes {}", formulas.len())?,
+        Work::Switch { .. } => write!(f, "switch of {}", node.work.cases())?,
+        Work::Nothing => write!(f, "nothing")?,
+    }
+    if let Some(list) = node.foreach {
+        let (batch, parallelism) = (node.batch, node.parallelism);
+        let list = short(list);
+        write!(
+            f,
+            ", foreach {list}, batch {batch:?}, parallelism {parallelism:?}"
+        )?;
+    }
+    for input in &node.inputs {
+        let sources: Vec<String> = input.sources.iter().copied().map(short).collect();
+        let mark = if input.optional { "?" } else { "" };
+        write!(f, ", {}{mark}={}", input.name, sources.join("|"))?;
+    }
+    for after in &node.after {
+        write!(f, ", after n{after}")?;
+    }
+    for gate in &node.gates {
+        write!(f, ", behind {gate}")?;
+    }
+    if let Join::AtLeast(needed) = node.join {
+        write!(f, ", joins {needed}")?;
+    }
+    for these in &node.catches {
+        write!(f, ", catches {}", matches(these))?;
+    }
+    if let Some(output) = node.error_output {
+        write!(f, ", error r{output}")?;
+    }
+    if node.retry.attempts > 1 {
+        let on = matches(&node.retry.on);
+        write!(f, ", {} attempts on {on}", node.retry.attempts)?;
+    }
+    if let Some(timeout_ms) = node.timeout_ms {
+        write!(f, ", timeout {timeout_ms} ms")?;
+    }
+    if node.delay_ms > 0 {
+        write!(f, ", delay {} ms", node.delay_ms)?;
+    }
+    let kinds: Vec<_> = node.outputs.iter().map(|output| output.kind).collect();
+    let mark = if node.tolerated { ", tolerated" } else { "" };
+    writeln!(f, " -> {kinds:?}{mark}")
+}
+
+fn matches(these: &[ErrorMatch]) -> String {
+    let name = |one: &ErrorMatch| match one {
+        ErrorMatch::Class(class) => class.name().to_owned(),
+        ErrorMatch::Named(name) => name.clone(),
+    };
+    if these.is_empty() {
+        return "all".to_owned();
+    }
+    these.iter().map(name).collect::<Vec<_>>().join("/")
+}
+
+fn short(source: Source) -> String {
+    match source {
+        Source::Input(number) => format!("i{number}"),
+        Source::Constant(number) => format!("c{number}"),
+        Source::Item => "item".to_owned(),
+        Source::Output { node, output } => format!("n{node}.r{output}"),
+    }
+}
