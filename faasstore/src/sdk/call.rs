@@ -40,6 +40,18 @@ impl<'a> Call<'a> {
         self.context
     }
 
+    /// The node's inputs, in the order of their declaration.
+    #[must_use]
+    pub fn inputs(&self) -> &'a [Port] {
+        self.inputs.ports()
+    }
+
+    /// The node's outputs, in the order of their declaration.
+    #[must_use]
+    pub fn outputs(&self) -> &'a [Port] {
+        self.output_ports
+    }
+
     /// Whether an input is there: one that is optional is absent if its source was skipped.
     ///
     /// # Errors

@@ -147,6 +147,10 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    pub(super) fn ports(&self) -> &'a [Port] {
+        self.ports
+    }
+
     /// Which input has that name.
     pub(super) fn index(&self, name: &str) -> Result<usize, Error> {
         self.ports

@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Check a workflow file
     Validate(Validate),
+    /// Print the language as a JSON Schema, for editors
+    Schema,
     /// Show where the nodes of a workflow would run
     Plan(Plan),
     /// Deploy a workflow on workers
@@ -39,6 +41,9 @@ pub(crate) enum Command {
 pub(crate) struct Validate {
     /// The workflow's file; docs/language.md says what stands in it
     pub(crate) file: PathBuf,
+    /// End with code 2 if anything is suspicious
+    #[arg(long)]
+    pub(crate) deny_warnings: bool,
 }
 
 /// Workers that are reached over the network.

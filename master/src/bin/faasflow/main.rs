@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         let arguments = Arguments::parse();
         let done = match &arguments.command {
             Command::Validate(of) => commands::validate(of),
+            Command::Schema => commands::schema(),
             Command::Plan(of) => commands::plan(of),
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),

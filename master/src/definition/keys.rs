@@ -1,0 +1,100 @@
+//! Every key of the language: where it stands, what it means, what it holds. The reader takes names and ranges from
+//! these tables, and the JSON Schema is made of them, so that neither knows a key which the other does not.
+
+mod shapes;
+
+pub(super) use shapes::*;
+
+/// A key of a mapping.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// What it means, for editors.
+    pub(super) about: &'static str,
+    pub(super) holds: Holds,
+}
+
+/// What may stand under a key.
+pub(super) enum Holds {
+    /// A name by the rules of names.
+    Name,
+    /// `EXECUTABLE:FUNCTION`.
+    Function,
+    /// Any text.
+    Text,
+    /// A CEL expression; numbers and booleans are expressions too.
+    Expression,
+    /// Where a value comes from, in one text.
+    Source,
+    /// A number or a boolean that stands for itself.
+    Plain,
+    /// Anything.
+    Any,
+    /// True or false.
+    Flag,
+    /// A whole number.
+    Whole { least: u64, most: u64 },
+    /// A number that may have a fraction.
+    Number { least: f64, most: f64 },
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// One of these, or a list of them.
+    OneOrMore(&'static Holds),
+    /// A list.
+    List(&'static Holds),
+    /// A mapping of names to these.
+    Named(&'static Holds),
+    /// A mapping with known keys.
+    Keys(&'static Shape),
+    /// Any of these.
+    Either(&'static [Holds]),
+}
+
+/// The keys that a mapping may have.
+pub(super) struct Shape {
+    /// In the schema, under which name it stands.
+    pub(super) slug: &'static str,
+    /// As messages call it.
+    pub(super) what: &'static str,
+    pub(super) keys: &'static [Key],
+    /// Keys that it cannot do without.
+    pub(super) needs: &'static [&'static str],
+    /// Keys of which it needs one at least, if any stand here.
+    pub(super) needs_one_of: &'static [&'static str],
+    /// Keys that belong elsewhere, and where.
+    pub(super) elsewhere: &'static [(&'static str, &'static str)],
+    /// Keys of the language that this version does not run.
+    pub(super) not_yet: &'static [&'static str],
+}
+
+impl Shape {
+    const PLAIN: Self = Self {
+        slug: "",
+        what: "",
+        keys: &[],
+        needs: &[],
+        needs_one_of: &[],
+        elsewhere: &[],
+        not_yet: &[],
+    };
+
+    /// Its keys' names.
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        self.keys.iter().map(|key| key.name).collect()
+    }
+
+    /// The range of one of its keys that holds a whole number.
+    pub(super) fn whole(&self, name: &str) -> Option<(&'static str, u64, u64)> {
+        self.keys.iter().find_map(|key| match key.holds {
+            Holds::Whole { least, most } if key.name == name => Some((key.name, least, most)),
+            _ => None,
+        })
+    }
+
+    /// The range of one of its keys that holds a number.
+    pub(super) fn number(&self, name: &str) -> Option<(&'static str, f64, f64)> {
+        self.keys.iter().find_map(|key| match key.holds {
+            Holds::Number { least, most } if key.name == name => Some((key.name, least, most)),
+            _ => None,
+        })
+    }
+}
