@@ -7,12 +7,12 @@
 
 mod check;
 mod cycle;
-mod names;
-mod problem;
+pub(crate) mod names;
+pub(crate) mod problem;
 mod read;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 pub use names::nearest;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};

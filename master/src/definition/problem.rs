@@ -167,6 +167,9 @@ pub enum ProblemKind {
     /// No nodes.
     #[error("the workflow has no nodes")]
     NoNodes,
+    /// What an import cannot take over.
+    #[error(transparent)]
+    Import(#[from] crate::import::ImportProblem),
     /// More of something than a plan can hold.
     #[error("{what} are {count}, above the limit of {limit}")]
     Count {
@@ -292,24 +295,24 @@ impl DefinitionError {
 }
 
 /// Collects problems of one file.
-pub(super) struct Problems {
+pub(crate) struct Problems {
     source: SourceText,
     found: Vec<Problem>,
 }
 
 impl Problems {
-    pub(super) fn new(source: &SourceText) -> Self {
+    pub(crate) fn new(source: &SourceText) -> Self {
         Self {
             source: source.clone(),
             found: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
+    pub(crate) fn add(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
         self.add_beside(span, kind, help, None);
     }
 
-    pub(super) fn add_beside(
+    pub(crate) fn add_beside(
         &mut self,
         span: Span,
         kind: ProblemKind,
@@ -329,12 +332,12 @@ impl Problems {
         });
     }
 
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         !self.found.is_empty()
     }
 
     /// The error, once there is a problem.
-    pub(super) fn into_error(mut self) -> DefinitionError {
+    pub(crate) fn into_error(mut self) -> DefinitionError {
         self.found.sort_by_key(|problem| problem.place.span.start);
         self.found.dedup();
         let further = self.found.len().saturating_sub(SHOWN_MAX);
@@ -358,7 +361,7 @@ impl Problems {
     }
 
     /// The error of a file with one problem that ends the reading.
-    pub(super) fn single(
+    pub(crate) fn single(
         source: &SourceText,
         span: Span,
         kind: ProblemKind,
@@ -387,36 +390,25 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     )
 }
 
-/// The text of a file, without a byte order mark.
-pub(super) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
-    let refuse = |text: &str, at: usize, kind, help: &str| {
-        let source = SourceText {
-            name: name.into(),
-            text: text.into(),
-        };
-        Problems::single(
-            &source,
-            Span { start: at, end: at },
-            kind,
-            Some(help.to_owned()),
-        )
-    };
+/// The text of a definition, without a byte order mark.
+pub(crate) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
     if bytes.len() > DEFINITION_BYTES_MAX {
-        return Err(refuse(
-            "",
-            0,
-            ProblemKind::Long { bytes: bytes.len() },
-            "is it a workflow file?",
-        ));
+        let kind = ProblemKind::Long { bytes: bytes.len() };
+        return Err(refused(name, "", kind, "is it a workflow file?"));
     }
+    utf8_of(name, bytes)
+}
+
+/// The text of a file, without a byte order mark.
+pub(crate) fn utf8_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
             // What precedes the bad byte is shown; from_utf8 has just found it good.
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            Err(refuse(
+            Err(refused(
+                name,
                 &good,
-                good.len(),
                 ProblemKind::NotUtf8,
                 "save it as UTF-8",
             ))
@@ -424,8 +416,18 @@ pub(super) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Defini
     }
 }
 
+/// The error of a file that is no text behind this.
+fn refused(name: &str, text: &str, kind: ProblemKind, help: &str) -> DefinitionError {
+    let source = SourceText {
+        name: name.into(),
+        text: text.into(),
+    };
+    let (start, end) = (text.len(), text.len());
+    Problems::single(&source, Span { start, end }, kind, Some(help.to_owned()))
+}
+
 /// A piece of the file, short enough for a message and on one line.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted: String = text
         .chars()
         .take(QUOTED_CHARS_MAX)

@@ -17,16 +17,16 @@ const VALUES_MAX: u32 = 4_000_000;
 
 /// A value of the file.
 #[derive(Debug)]
-pub(super) struct Tree {
-    pub(super) value: Value,
-    pub(super) span: Span,
+pub(crate) struct Tree {
+    pub(crate) value: Value,
+    pub(crate) span: Span,
     /// Values in it, itself included, with aliases expanded.
     values: u32,
 }
 
 /// What it is.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
     Scalar {
@@ -54,7 +54,7 @@ impl Tree {
 }
 
 /// Reads the one document of a file. Duplicate keys are added to `problems`; the first of them counts.
-pub(super) fn parse(
+pub(crate) fn parse(
     source: &SourceText,
     problems: &mut Problems,
 ) -> Result<Rc<Tree>, DefinitionError> {
