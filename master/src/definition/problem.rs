@@ -332,6 +332,11 @@ impl Problems {
         });
     }
 
+    /// How errors call the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.source.name
+    }
+
     pub(crate) fn any(&self) -> bool {
         !self.found.is_empty()
     }

@@ -11,6 +11,7 @@ mod json;
 mod names;
 mod problem;
 mod read;
+mod synthetic;
 mod tree;
 mod wfformat;
 mod yaml;
@@ -42,11 +43,17 @@ pub enum Format {
 pub struct Options {
     /// What run times are multiplied with when it runs; profiles keep what was recorded.
     pub time_scale: f64,
+    /// Whether memory, CPUs and containers are asked for as they were recorded. Otherwise a node asks for what the
+    /// synthetic function needs, so that a small machine can run it.
+    pub recorded_resources: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { time_scale: 1.0 }
+        Self {
+            time_scale: 1.0,
+            recorded_resources: false,
+        }
     }
 }
 

@@ -56,6 +56,9 @@ pub(crate) struct Import {
     /// What recorded run times are multiplied with, as in 0.01
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_time_scale)]
     pub(crate) time_scale: f64,
+    /// Ask for memory, CPUs and containers as recorded, and fill the memory [default: what synthetic functions need]
+    #[arg(long)]
+    pub(crate) recorded_resources: bool,
 }
 
 /// What can be imported.

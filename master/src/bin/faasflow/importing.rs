@@ -24,6 +24,7 @@ pub(crate) fn import(arguments: &Import) -> Result<(), Exit> {
     };
     let options = Options {
         time_scale: arguments.time_scale,
+        recorded_resources: arguments.recorded_resources,
     };
     let draft = import::load(format, &arguments.file, &options).map_err(Exit::input)?;
     for note in &draft.notes {
