@@ -27,7 +27,11 @@ pub(super) fn build(instance: &Instance, order: &Order, options: &Options) -> Dr
         .map(|task| {
             // Parents and people know a task by its id; a bare number says less than its name.
             let id = &task.id.value;
-            let wanted = if id.contains(&task.name) { id } else { &task.name };
+            let wanted = if id.contains(&task.name) {
+                id
+            } else {
+                &task.name
+            };
             names.name(wanted, "task_")
         })
         .collect();
