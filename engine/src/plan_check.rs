@@ -520,7 +520,8 @@ impl Scope<'_> {
         }
         for input in &node.inputs {
             let place = || format!("node {:?}, input {:?}", node.name, input.name);
-            if input.sources.is_empty() {
+            // In a workflow within another an optional input may be one that nobody gives.
+            if input.sources.is_empty() && !input.optional {
                 let reason = "comes from nowhere";
                 return Err(PlanError::Rule {
                     place: place(),

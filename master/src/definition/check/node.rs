@@ -1,9 +1,8 @@
 //! One node of the file, with all that it names.
 
-use super::expressions::Names;
+use super::expressions::{Gives, Names};
 use super::scope::formula;
 use super::{Checker, described};
-use crate::definition::expression::Gives;
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{
     RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawWork,
