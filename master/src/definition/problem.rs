@@ -105,7 +105,7 @@ impl SourceCode for SourceText {
 impl SourceText {
     /// Where a part of a scalar stands: `text` is what the scalar at `span` says, and the part some bytes of that. Of a
     /// scalar that is written otherwise than it reads (with escapes, over several lines) the whole place.
-    pub(super) fn part(&self, span: Span, text: &str, at: usize, length: usize) -> Span {
+    pub(crate) fn part(&self, span: Span, text: &str, at: usize, length: usize) -> Span {
         let Some(written) = self.text.get(span.start..span.end) else {
             return span;
         };
@@ -190,7 +190,7 @@ impl DefinitionError {
 }
 
 /// Collects problems of one file.
-pub(super) struct Problems {
+pub(crate) struct Problems {
     source: SourceText,
     found: Vec<Problem>,
     warnings: Vec<Problem>,
@@ -200,7 +200,7 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    pub(super) fn new(source: &SourceText) -> Self {
+    pub(crate) fn new(source: &SourceText) -> Self {
         Self {
             source: source.clone(),
             found: Vec::new(),
@@ -210,11 +210,11 @@ impl Problems {
         }
     }
 
-    pub(super) fn add(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
+    pub(crate) fn add(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
         self.add_beside(span, kind, help, None);
     }
 
-    pub(super) fn add_beside(
+    pub(crate) fn add_beside(
         &mut self,
         span: Span,
         kind: ProblemKind,
@@ -226,7 +226,7 @@ impl Problems {
     }
 
     /// Adds what is only suspicious.
-    pub(super) fn warn(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
+    pub(crate) fn warn(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
         let problem = self.problem(span, kind, help, None);
         self.warnings.push(problem);
     }
@@ -252,17 +252,22 @@ impl Problems {
     }
 
     /// Adds what is wrong with another file.
-    pub(super) fn add_all(&mut self, error: DefinitionError) {
+    pub(crate) fn add_all(&mut self, error: DefinitionError) {
         self.others.extend(error.problems);
         self.others_further += error.further;
     }
 
-    pub(super) fn any(&self) -> bool {
+    /// How errors call the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.source.name
+    }
+
+    pub(crate) fn any(&self) -> bool {
         !self.found.is_empty() || !self.others.is_empty()
     }
 
     /// The error, once there is a problem.
-    pub(super) fn into_error(mut self) -> DefinitionError {
+    pub(crate) fn into_error(mut self) -> DefinitionError {
         let of_this = placed(&self.source, self.found);
         let count = of_this.len() + self.others.len() + self.others_further;
         let mut problems = of_this;
@@ -279,7 +284,7 @@ impl Problems {
     }
 
     /// The warnings so far, in the order of the file; with more than can be shown, the first.
-    pub(super) fn take_warnings(&mut self) -> Vec<Problem> {
+    pub(crate) fn take_warnings(&mut self) -> Vec<Problem> {
         let mut warnings = placed(&self.source, std::mem::take(&mut self.warnings));
         warnings.truncate(WARNINGS_MAX);
         for warning in &mut warnings {
@@ -289,7 +294,7 @@ impl Problems {
     }
 
     /// The error of a file with one problem that ends the reading.
-    pub(super) fn single(
+    pub(crate) fn single(
         source: &SourceText,
         span: Span,
         kind: ProblemKind,
@@ -341,36 +346,25 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     )
 }
 
-/// The text of a file, without a byte order mark.
-pub(super) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
-    let refuse = |text: &str, at: usize, kind, help: &str| {
-        let source = SourceText {
-            name: name.into(),
-            text: text.into(),
-        };
-        Problems::single(
-            &source,
-            Span { start: at, end: at },
-            kind,
-            Some(help.to_owned()),
-        )
-    };
+/// The text of a definition, without a byte order mark.
+pub(crate) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
     if bytes.len() > DEFINITION_BYTES_MAX {
-        return Err(refuse(
-            "",
-            0,
-            ProblemKind::Long { bytes: bytes.len() },
-            "is it a workflow file?",
-        ));
+        let kind = ProblemKind::Long { bytes: bytes.len() };
+        return Err(refused(name, "", kind, "is it a workflow file?"));
     }
+    utf8_of(name, bytes)
+}
+
+/// The text of a file, without a byte order mark.
+pub(crate) fn utf8_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
             // What precedes the bad byte is shown; from_utf8 has just found it good.
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            Err(refuse(
+            Err(refused(
+                name,
                 &good,
-                good.len(),
                 ProblemKind::NotUtf8,
                 "save it as UTF-8",
             ))
@@ -378,8 +372,18 @@ pub(super) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Defini
     }
 }
 
+/// The error of a file that is no text behind this.
+fn refused(name: &str, text: &str, kind: ProblemKind, help: &str) -> DefinitionError {
+    let source = SourceText {
+        name: name.into(),
+        text: text.into(),
+    };
+    let (start, end) = (text.len(), text.len());
+    Problems::single(&source, Span { start, end }, kind, Some(help.to_owned()))
+}
+
 /// A piece of the file, short enough for a message and on one line.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted: String = text
         .chars()
         .take(QUOTED_CHARS_MAX)

@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Check a workflow file
     Validate(Validate),
+    /// Make a workflow file of what another system has
+    Import(Import),
     /// Print the language as a JSON Schema, for editors
     Schema,
     /// Show where the nodes of a workflow would run
@@ -44,6 +46,39 @@ pub(crate) struct Validate {
     /// End with code 2 if anything is suspicious
     #[arg(long)]
     pub(crate) deny_warnings: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// What the file is
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) from: ImportFormat,
+    /// The file; docs/imports.md says how what stands in it is taken over
+    pub(crate) file: PathBuf,
+    /// Where the workflow goes [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// What recorded run times are multiplied with, as in 0.01
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_time_scale)]
+    pub(crate) time_scale: f64,
+    /// Ask for memory, CPUs and containers as recorded, and fill the memory [default: what synthetic functions need]
+    #[arg(long)]
+    pub(crate) recorded_resources: bool,
+}
+
+/// What can be imported.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ImportFormat {
+    /// The flat YAML of the published FaaSFlow
+    Faasflow,
+    /// WfCommons' WfFormat, schemas 1.0 to 1.5
+    Wfformat,
+}
+
+fn parse_time_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok();
+    let fits = scale.filter(|scale| (0.0..=1000.0).contains(scale));
+    fits.ok_or_else(|| "it is a number from 0 to 1000, as in 0.01".to_owned())
 }
 
 /// Workers that are reached over the network.

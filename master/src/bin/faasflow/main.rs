@@ -7,6 +7,7 @@
 mod arguments;
 mod commands;
 mod exit;
+mod importing;
 mod inputs;
 mod interrupt;
 mod invoking;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         let arguments = Arguments::parse();
         let done = match &arguments.command {
             Command::Validate(of) => commands::validate(of),
+            Command::Import(of) => importing::import(of),
             Command::Schema => commands::schema(),
             Command::Plan(of) => commands::plan(of),
             Command::Deploy(of) => commands::deploy(of),
