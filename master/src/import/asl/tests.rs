@@ -1,0 +1,1 @@
+//! What imports of state machines promise.
