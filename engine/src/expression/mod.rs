@@ -1,0 +1,142 @@
+//! Expressions: the conditions of switches and the formulas of computing nodes, in the Common Expression Language
+//! (CEL), over values.
+//!
+//! An expression is compiled once and evaluated on a lane, so that evaluation is bounded: the text has at most
+//! [`TEXT_BYTES_MAX`] bytes and [`NESTING_MAX`] levels, and an evaluation takes at most [`STEPS_MAX`] steps, which stand
+//! for time and memory alike. The same values always give the same result, and objects have their keys in order,
+//! so that what a lane did can be done again. A value is read from its JSON where the expression uses it; a lone
+//! number, boolean or text, or one field of an object, is read without anything being allocated.
+//!
+//! The files: `token` and `parse` make a [`syntax`] tree of the text, `compile` checks names and types and makes a
+//! [`program`] of it, `evaluate` runs that over `json` with the rules of `value`, `arithmetic` and `functions`.
+//!
+//! # Where it departs from CEL
+//! - Whole numbers and others mix: `1 + 0.5` is `1.5`. JSON does not tell `10` from `10.0`, so nobody who writes a
+//!   condition can either.
+//! - There are no unsigned numbers, bytes, durations, or protocol buffer messages, which JSON has not.
+//! - Types that can never go together are refused when compiled, even where CEL would say `false`.
+//! - `has(x.y)` is `false` when `x` is null, since that is what an absent input is.
+
+mod arithmetic;
+mod compile;
+mod evaluate;
+mod functions;
+mod json;
+mod names;
+mod parse;
+mod program;
+mod strings;
+mod syntax;
+mod time;
+mod token;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use program::Node;
+use value::Data;
+
+/// Bytes of an expression's text, at most.
+pub const TEXT_BYTES_MAX: usize = 4 << 10;
+/// How deep the parts of an expression may lie within each other.
+pub const NESTING_MAX: u16 = 64;
+/// What one evaluation may take: about one step for each operation, and for every few bytes that are read or made.
+pub const STEPS_MAX: u32 = 100_000;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub struct Expression {
+    text: Box<str>,
+    root: Node,
+}
+
+/// A value that an expression refers to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Name {
+    /// As written, without spaces: `check.size`, `input.mode`, `item`.
+    pub path: String,
+    /// Where it first stands, in bytes from the text's beginning.
+    pub offset: usize,
+}
+
+/// Why a text is no expression that could be used.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+#[error("{message}")]
+pub struct ExpressionError {
+    /// Where in the text, in bytes from its beginning; on the boundary of a character.
+    pub offset: usize,
+    /// How many bytes of it are meant; 0 at its end.
+    pub length: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right, if that can be said.
+    pub help: Option<String>,
+}
+
+/// Why an expression has no result, or not the one that is needed: the part that failed, and the reason.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+#[error("{0}")]
+pub struct EvaluationError(pub(super) String);
+
+impl Expression {
+    /// The values that a text refers to, each once, by their first place: the leading `IDENT` or `IDENT.FIELD` of every
+    /// reference that no macro binds. `is_source` says whether an identifier is followed by the name of one of its
+    /// values, as a node, `input` and `constant` are; otherwise it stands alone. Names of types (`int`, `string`) are no values,
+    /// unless they are sources.
+    ///
+    /// # Errors
+    /// If the text is no expression.
+    pub fn names(
+        text: &str,
+        is_source: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Name>, ExpressionError> {
+        Ok(names::names(&parse::parse(text)?, &is_source))
+    }
+
+    /// Compiles a text that may have any result. `names` are the values that exist, as paths.
+    ///
+    /// # Errors
+    /// If the text is no expression, names a value that does not exist, or puts types together that never go together.
+    pub fn compile(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
+        let (root, _) = compile::compile(&parse::parse(text)?, names)?;
+        let text = text.into();
+        Ok(Self { text, root })
+    }
+
+    /// As [`Self::compile`], for a condition.
+    ///
+    /// # Errors
+    /// As there; and if the result can be no boolean.
+    pub fn compile_condition(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
+        let syntax = parse::parse(text)?;
+        let (root, kind) = compile::compile(&syntax, names)?;
+        compile::expect_boolean(&syntax, kind)?;
+        let text = text.into();
+        Ok(Self { text, root })
+    }
+
+    /// Whether the condition holds. `values[i]` is the JSON of the i-th name that it was compiled with, or none if that
+    /// value is absent, which the expression sees as `null`.
+    ///
+    /// # Errors
+    /// If the expression fails for these values, or its result is no boolean.
+    pub fn holds(&self, values: &[Option<&[u8]>]) -> Result<bool, EvaluationError> {
+        match evaluate::evaluate(&self.root, &self.text, values)?.0 {
+            Data::Bool(holds) => Ok(holds),
+            other => Err(EvaluationError(format!(
+                "the condition gives {}, and must give true or false",
+                other.kind().with_article()
+            ))),
+        }
+    }
+
+    /// The result, as JSON; `values` as for [`Self::holds`]. The keys of its objects are in order.
+    ///
+    /// # Errors
+    /// If the expression fails for these values, or its result cannot be JSON, as an infinite number.
+    pub fn evaluate(&self, values: &[Option<&[u8]>]) -> Result<serde_json::Value, EvaluationError> {
+        let (data, mut budget) = evaluate::evaluate(&self.root, &self.text, values)?;
+        json::to_json(&data, &mut budget)
+    }
+}
