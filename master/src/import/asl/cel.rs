@@ -12,6 +12,8 @@ pub(super) enum Binding {
     And,
     Compare,
     Sum,
+    /// A number: a field's dot would belong to it.
+    Number,
     /// A name, a literal, a call, a field: nothing that parentheses would change.
     Atom,
 }
@@ -124,7 +126,12 @@ impl Cel {
     pub(super) fn literal(value: &Value) -> Self {
         let mut text = String::new();
         write_literal(value, &mut text);
-        Self::name(text, Reads::default())
+        let binding = if value.is_number() {
+            Binding::Number
+        } else {
+            Binding::Atom
+        };
+        Self::of(binding, &[], text)
     }
 
     /// The literal of a text.
@@ -186,8 +193,8 @@ impl Cel {
         };
         let right_binding = match binding {
             Binding::And | Binding::Or => binding,
-            _ if binding == Binding::Compare => Binding::Sum,
-            _ => Binding::Atom,
+            Binding::Compare => Binding::Sum,
+            Binding::Choice | Binding::Sum | Binding::Number | Binding::Atom => Binding::Number,
         };
         let text = format!(
             "{} {operator} {}",
@@ -261,18 +268,18 @@ impl Cel {
         Self::of(Binding::Atom, &parts, format!("[{}]", texts.join(", ")))
     }
 
-    /// Whether it is of the type of a sample, which is itself an expression.
-    pub(super) fn is_like(&self, sample: &str) -> Self {
+    /// Whether it is of a type.
+    pub(super) fn is_a(&self, name: &str) -> Self {
         Self::of(
             Binding::Compare,
             &[self],
-            format!("type({}) == type({sample})", self.text),
+            format!("type({}) == {name}", self.text),
         )
     }
 
     /// Whether it is a number.
     pub(super) fn is_number(&self) -> Self {
-        self.is_like("1").or(&self.is_like("1.0"))
+        self.is_a("int").or(&self.is_a("double"))
     }
 
     /// Whether an object has a key.
@@ -405,6 +412,9 @@ mod tests {
             Cel::infix(Binding::Sum, &sum, "+", &sum).text(),
             "a + b + (a + b)"
         );
+        let one = Cel::whole(1);
+        assert_eq!(Cel::infix(Binding::Sum, &a, "+", &one).text(), "a + 1");
+        assert_eq!(one.field("x").text(), "(1).x");
         assert_eq!(a.choose(&b, &c).field("x").text(), "(a ? b : c).x");
         assert_eq!(
             a.compared("<", &b).compared("==", &c).text(),

@@ -176,7 +176,7 @@ fn comparison(
         };
         let pattern = Cel::literal(&value.to_json());
         return Some(
-            left.is_like("\"\"")
+            left.is_a("string")
                 .and(&Cel::call("like", &[&left, &pattern])),
         );
     }
@@ -222,10 +222,7 @@ fn comparison(
 /// What comparing with a literal says. Values of different types are never equal, so that equality need not ask.
 fn with_literal(compared: Compared, sign: &str, left: &Cel, right: &Cel) -> Cel {
     match compared {
-        Compared::Timestamp => {
-            let left = time(left);
-            not_null(&left).and(&left.compared(sign, &time(right)))
-        }
+        Compared::Timestamp => is_time(left).and(&time(left).compared(sign, &time(right))),
         _ if sign == "==" => left.compared(sign, right),
         _ => of_type(compared, left).and(&left.compared(sign, right)),
     }
@@ -234,10 +231,8 @@ fn with_literal(compared: Compared, sign: &str, left: &Cel, right: &Cel) -> Cel 
 fn between(compared: Compared, sign: &str, left: &Cel, right: &Cel) -> Cel {
     match compared {
         Compared::Timestamp => {
-            let (left, right) = (time(left), time(right));
-            not_null(&left)
-                .and(&not_null(&right))
-                .and(&left.compared(sign, &right))
+            let both = is_time(left).and(&is_time(right));
+            both.and(&time(left).compared(sign, &time(right)))
         }
         // What is equal to a value of the type is of the type.
         _ if sign == "==" => of_type(compared, left).and(&left.compared(sign, right)),
@@ -248,19 +243,19 @@ fn between(compared: Compared, sign: &str, left: &Cel, right: &Cel) -> Cel {
 }
 
 fn time(of: &Cel) -> Cel {
-    Cel::call("timestamp_ns", &[of])
+    Cel::call("timestamp", &[of])
 }
 
-fn not_null(of: &Cel) -> Cel {
-    of.compared("!=", &Cel::literal(&serde_json::Value::Null))
+fn is_time(of: &Cel) -> Cel {
+    Cel::call("isTimestamp", &[of])
 }
 
 fn of_type(compared: Compared, of: &Cel) -> Cel {
     match compared {
-        Compared::Text => of.is_like("\"\""),
+        Compared::Text => of.is_a("string"),
         Compared::Number => of.is_number(),
-        Compared::Boolean => of.is_like("true"),
-        Compared::Timestamp => not_null(&time(of)),
+        Compared::Boolean => of.is_a("bool"),
+        Compared::Timestamp => is_time(of),
     }
 }
 
@@ -280,9 +275,9 @@ fn tested(reader: &mut Reader, test: Test, variable: &Tree, scope: &Scope<'_>) -
     Some(match test {
         Test::Null | Test::Present => of.compared("==", &Cel::literal(&serde_json::Value::Null)),
         Test::Number => of.is_number(),
-        Test::Text => of.is_like("\"\""),
-        Test::Boolean => of.is_like("true"),
-        Test::Timestamp => not_null(&time(&of)),
+        Test::Text => of.is_a("string"),
+        Test::Boolean => of.is_a("bool"),
+        Test::Timestamp => is_time(&of),
     })
 }
 

@@ -194,8 +194,8 @@ fn apply(name: &str, arguments: &[Argument]) -> Result<Cel, String> {
                 Err("the template of States.Format stands there as a text".to_owned())
             }
         },
-        ("StringToJson", [text]) => Ok(Cel::call("from_json", &[text])),
-        ("JsonToString", [value]) => Ok(Cel::call("to_json", &[value])),
+        ("StringToJson", [text]) => Ok(Cel::call("fromJson", &[text])),
+        ("JsonToString", [value]) => Ok(Cel::call("toJson", &[value])),
         ("Array", items) => Ok(Cel::list(items)),
         ("ArrayContains", [list, item]) => Ok(item.compared("in", list)),
         ("ArrayGetItem", [list, index]) => Ok(list.at(index)),
@@ -354,7 +354,7 @@ mod tests {
             ("States.ArrayRange(1, 7, 3)", "[1, 4, 7]"),
             ("States.ArrayRange(3, 1, -1)", "[3, 2, 1]"),
             ("States.MathAdd($.n, -1)", "s.n + -1"),
-            ("States.StringToJson($.t)", "from_json(s.t)"),
+            ("States.StringToJson($.t)", "fromJson(s.t)"),
             (
                 "States.JsonMerge($.a, $['b,)'], false)",
                 "merge(s.a, s[\"b,)\"])",

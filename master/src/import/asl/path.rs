@@ -178,7 +178,7 @@ fn present(base: &Cel, steps: &[Step]) -> Cel {
     let mut all: Option<Cel> = None;
     for step in steps {
         let (there, next) = match step {
-            Step::Field(name) => (base.is_like("{}").and(&base.has(name)), base.field(name)),
+            Step::Field(name) => (base.is_a("map").and(&base.has(name)), base.field(name)),
             Step::Index(index) => {
                 let least = if *index >= 0 {
                     index.saturating_add(1)
@@ -187,12 +187,12 @@ fn present(base: &Cel, steps: &[Step]) -> Cel {
                 };
                 let size = Cel::call("size", &[&base]);
                 (
-                    base.is_like("[]")
+                    base.is_a("list")
                         .and(&size.compared(">=", &Cel::whole(least))),
                     element(&base, *index),
                 )
             }
-            Step::All => (base.is_like("[]"), base.clone()),
+            Step::All => (base.is_a("list"), base.clone()),
         };
         all = Some(match all {
             Some(all) => all.and(&there),
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(cel("$.a[*]"), "s.a");
         assert_eq!(
             cel("$.a[*].b"),
-            "s.a.filter(each, type(each) == type({}) && \"b\" in each).map(each, each.b)"
+            "s.a.filter(each, type(each) == map && \"b\" in each).map(each, each.b)"
         );
     }
 

@@ -93,7 +93,7 @@ impl Translator<'_> {
         let name = self.names.identifier(state.name, "state_");
         self.compute(name, &Cel::call("fail", &[&text]), entry, state.span)?;
         let place = self.draft.nodes.len() - 1;
-        self.throws(place, &[]);
+        self.fails(place, state)?;
         Some(Vec::new())
     }
 

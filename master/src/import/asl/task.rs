@@ -2,15 +2,15 @@
 
 use super::cel::{Binding, Cel, Reads};
 use super::errors::{self, Errors};
-use super::machine::State;
+use super::machine::{State, Work};
 use super::resource::{self, Payload as InvokePayload};
 use super::translate::{
     self, ERROR, Entry, Handler, OUTPUT, RESULT, Translator, Way, first_of, scope,
 };
 use super::{Payload, template};
 use crate::definition::Spanned;
-use crate::import::draft::{Catch, Feed, Formula, Node, Source, Work};
-use crate::import::tree::Tree;
+use crate::import::draft::{self, Catch, Feed, Formula, Node, Source};
+use crate::import::tree::{Tree, Value};
 use engine::plan::ErrorClass;
 use faasstore::binding::Kind;
 
@@ -61,7 +61,7 @@ impl Translator<'_> {
             (None, None) => (input.clone(), None),
         };
         let name = self.names.identifier(state.name, "state_");
-        let mut node = Node::new(name.clone(), Work::Function(call.function));
+        let mut node = Node::new(name.clone(), draft::Work::Function(call.function));
         let kind = match self.options.payload {
             Payload::Value => Kind::Value,
             Payload::Bytes => Kind::Bytes,
@@ -137,7 +137,10 @@ impl Translator<'_> {
             .names
             .identifier(&format!("{}_output", state.name), "state_");
         let formula = Formula::Value(self.checked(output, state.span)?);
-        let mut node = Node::new(name, Work::Compute(vec![(OUTPUT.to_owned(), formula)]));
+        let mut node = Node::new(
+            name,
+            draft::Work::Compute(vec![(OUTPUT.to_owned(), formula)]),
+        );
         if output.reads().state {
             Self::bind(&mut node, entry);
         }
@@ -189,6 +192,52 @@ impl Translator<'_> {
         }
     }
 
+    /// Lets a Fail state lead to the handlers around it. Its error's name is known, and its failure is one of an
+    /// expression.
+    pub(super) fn fails(&mut self, node: usize, state: &State<'_>) -> Option<()> {
+        let Work::Fail {
+            error, error_path, ..
+        } = &state.work
+        else {
+            return None;
+        };
+        let name = error.and_then(|error| match &error.value {
+            Value::Text(name) => Some(name.as_str()),
+            _ => None,
+        });
+        for handler in self.around.iter().rev().flatten() {
+            let handler = &mut self.handlers[*handler];
+            let takes = match &handler.errors {
+                Errors::All => true,
+                Errors::These(names) => {
+                    if let Some(path) = error_path
+                        && !names.is_empty()
+                    {
+                        let help = "write the name as Error, or let the Parallel state around it catch States.ALL";
+                        self.reader.not_covered(
+                            path.span,
+                            "an error whose catcher depends on its name",
+                            help,
+                        );
+                        return None;
+                    }
+                    let failed = names.iter().any(|name| name == ErrorClass::Error.name());
+                    failed || names.iter().any(|known| Some(known.as_str()) == name)
+                }
+            };
+            if takes {
+                let node = &mut self.draft.nodes[node];
+                handler.throwers.push(node.name.clone());
+                node.catches.push(Catch {
+                    on: Vec::new(),
+                    to: vec![handler.node.clone()],
+                });
+                break;
+            }
+        }
+        Some(())
+    }
+
     /// Lets a switch without a default lead to the handlers around it that take every failure.
     pub(super) fn throws_without_match(&mut self, node: usize) {
         let around = self.around.iter().rev().flatten().copied();
@@ -224,7 +273,10 @@ impl Translator<'_> {
             };
             let output = self.placed(catcher.result_path, &entry.base(), &failure(&base))?;
             let formula = Formula::Value(self.checked(&output, catcher.span)?);
-            let mut node = Node::new(name, Work::Compute(vec![(OUTPUT.to_owned(), formula)]));
+            let mut node = Node::new(
+                name,
+                draft::Work::Compute(vec![(OUTPUT.to_owned(), formula)]),
+            );
             if output.reads().state {
                 Self::bind(&mut node, entry);
             }
@@ -261,7 +313,9 @@ fn failure(error: &Cel) -> Cel {
         &Cel::whole(2),
     );
     let text = cause.method("substring", &[&behind]);
+    // Names of errors have no spaces; what the engine itself says of a failure has.
     let named = is(ErrorClass::Error)
+        .or(&is(ErrorClass::Expression))
         .and(&cause.method("contains", &[&colon]))
         .and(
             &name

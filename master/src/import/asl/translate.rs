@@ -40,39 +40,15 @@ const TAKEN: &[&str] = &[
     "each",
     "it",
     "index",
-    "all",
     "bool",
-    "bytes",
-    "distinct",
     "double",
-    "dyn",
-    "exists",
-    "fail",
-    "filter",
-    "from_json",
-    "has",
     "int",
-    "like",
     "list",
     "map",
-    "math",
-    "max",
-    "merge",
-    "min",
     "null_type",
-    "range",
-    "size",
     "string",
-    "strings",
-    "text",
     "timestamp",
-    "timestamp_ns",
-    "to_json",
     "type",
-    "uint",
-    "duration",
-    "lists",
-    "optional",
 ];
 
 /// A case that leads to a state.
@@ -316,9 +292,12 @@ impl Translator<'_> {
             Payload::Value => self.value_state(state, entry),
             Payload::Bytes => self.bytes_state(state, entry),
         }?;
+        // The first node of a Parallel state may be its first branch's.
+        let plain = Names::default().identifier(state.name, "state_");
         if let Some(node) = self.draft.nodes.get_mut(first)
             && node.comments.is_empty()
             && node.name != state.name
+            && node.name.starts_with(&plain)
         {
             node.comments.push(format!("State {:?}.", state.name));
         }
