@@ -1,25 +1,33 @@
 //! Definitions: what a workflow file says, read whole and checked before anything is done with it.
 //!
 //! This file owns the typed definition, in which every name is resolved and every number within its range; spans lead
-//! back to the file. [`parse`] is the only way to get one, and promises for any bytes either a definition or all
-//! the problems it found, each with its place and what would be right. docs/language.md is the reference.
+//! back to the file. [`parse`] and [`load`] are the only ways to get one, and promise for any bytes either a definition or all
+//! the problems they found, each with its place and what would be right. docs/language.md is the reference.
 //! Order among nodes is left to [`crate::graph`].
 
 mod check;
 mod cycle;
+mod expression;
+mod files;
+mod json;
+mod keys;
 pub(crate) mod names;
 pub(crate) mod problem;
+mod raw;
 mod read;
+mod schema;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
+mod warnings;
 
+pub use files::{LoadError, load, parse, parse_with};
 pub use names::nearest;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
+pub use schema::schema;
 
 use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry};
 use faasstore::binding::Kind;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Longest definition, in bytes.
@@ -27,7 +35,12 @@ pub const DEFINITION_BYTES_MAX: usize = 16 << 20;
 /// Longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// A range of bytes of the file.
+/// The executable that runs commands; a worker finds it beside itself.
+pub const COMMAND_EXECUTABLE: &str = "faasflow-command";
+/// The function in it that does.
+pub const COMMAND_FUNCTION: &str = "run";
+
+/// A range of bytes of the file. What another workflow's file brought in has the place that names that file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Span {
     /// First byte.
@@ -46,7 +59,7 @@ pub struct Spanned<T> {
 }
 
 /// The text of a definition, and the name under which errors show it.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceText {
     /// A path, or what stands for one.
     pub name: Arc<str>,
@@ -102,7 +115,8 @@ pub struct NodeInput {
     pub name: Spanned<String>,
     /// What the function sees.
     pub kind: Kind,
-    /// Where it comes from: the first of these that is live. Never empty.
+    /// Where it comes from: the first of these that is live. Empty only if it is optional, in a workflow within another
+    /// that does not give it.
     pub from: Vec<Spanned<From>>,
     /// Whether the node runs without it.
     pub optional: bool,
@@ -174,6 +188,8 @@ pub struct Profile {
     pub runtime_ms: f64,
     /// All outputs of all its activations in one invocation together, in bytes.
     pub output_bytes: u64,
+    /// Whether these are figures that nobody has measured.
+    pub placeholder: bool,
 }
 
 impl Default for Profile {
@@ -182,6 +198,7 @@ impl Default for Profile {
         Self {
             runtime_ms: 1.0,
             output_bytes: 0,
+            placeholder: false,
         }
     }
 }
@@ -193,6 +210,8 @@ pub struct Resources {
     pub memory_mib: u32,
     /// Executors.
     pub scale: u16,
+    /// CPUs that one activation keeps busy.
+    pub cpus: u16,
 }
 
 impl Default for Resources {
@@ -200,6 +219,7 @@ impl Default for Resources {
         Self {
             memory_mib: 128,
             scale: 1,
+            cpus: 1,
         }
     }
 }
@@ -292,6 +312,8 @@ pub struct Definition {
     pub outputs: Vec<WorkflowOutput>,
     /// Longest an invocation may take, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// What is suspicious in it, in the order of the file, then in the files that it names; a bounded number.
+    pub warnings: Vec<Problem>,
 }
 
 impl Definition {
@@ -329,6 +351,23 @@ impl Definition {
         node.foreach.iter().chain(inputs).map(|from| from.value)
     }
 
+    /// How many in-edges of a node are no gates: several reads of one node are one edge, but what it says of its failure
+    /// is an edge of its own.
+    #[must_use]
+    pub fn flow_edges(&self, node: usize) -> usize {
+        let data = self.reads(node).filter_map(|from| match from {
+            From::Output { node, output } => {
+                Some((node, self.nodes[node].error_output == Some(output)))
+            }
+            From::Input(_) | From::Item | From::Constant(_) => None,
+        });
+        let after = self.nodes[node].after.iter();
+        let edges: rustc_hash::FxHashSet<(usize, bool)> = data
+            .chain(after.map(|after| (after.value, false)))
+            .collect();
+        edges.len()
+    }
+
     /// The nodes that every node waits for, each once: producers of its data, in the order of its foreach and inputs, then
     /// those it names under `after`, then those whose cases and catches lead to it.
     #[must_use]
@@ -347,82 +386,4 @@ impl Definition {
         };
         self.gates().into_iter().enumerate().map(of).collect()
     }
-}
-
-/// Reads a definition. `name` is how errors call the file.
-///
-/// # Errors
-/// Everything that is wrong with it (up to a bound, and one level of mistakes at a time: names are resolved only in a
-/// file of the right shape).
-///
-/// ```
-/// let text = "\
-/// workflow: hello
-/// input: { name: bytes }
-/// nodes:
-///   greet: { function: \"hello:greet\", input: { name: input.name }, output: { text: bytes } }
-/// output: { text: greet.txet }
-/// ";
-/// let error = master::definition::parse("hello.yaml", text.as_bytes()).unwrap_err();
-/// let problem = &error.problems[0];
-/// assert_eq!((problem.place.line, problem.place.column), (5, 17));
-/// assert_eq!(problem.help.as_deref(), Some("did you mean `greet.text`?"));
-/// ```
-pub fn parse(name: &str, bytes: &[u8]) -> Result<Definition, DefinitionError> {
-    let text = problem::text_of(name, bytes)?;
-    let source = SourceText {
-        name: name.into(),
-        text: text.into(),
-    };
-    let raw = read::read(&source)?;
-    check::check(source, raw)
-}
-
-/// Why a definition's file gave no definition.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum LoadError {
-    /// The file cannot be read.
-    #[error("cannot read the definition {path}: {source}")]
-    #[diagnostic(help("name a workflow file; docs/language.md says what stands in it"))]
-    Read {
-        /// Which file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is longer than a definition may be.
-    #[error("the definition {path} has more than {DEFINITION_BYTES_MAX} bytes")]
-    #[diagnostic(help("is it a workflow file?"))]
-    Long {
-        /// Which file.
-        path: String,
-    },
-    /// What it says is no definition.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Definition(#[from] DefinitionError),
-}
-
-/// Reads the definition in a file.
-///
-/// # Errors
-/// If the file cannot be read, or as [`parse`] says.
-pub fn load(path: &Path) -> Result<Definition, LoadError> {
-    use std::io::Read as _;
-    let name = path.display().to_string();
-    let read = |path: &Path| {
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)?
-            .take(DEFINITION_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read(path).map_err(|source| LoadError::Read {
-        path: name.clone(),
-        source,
-    })?;
-    if bytes.len() > DEFINITION_BYTES_MAX {
-        return Err(LoadError::Long { path: name });
-    }
-    Ok(parse(&name, &bytes)?)
 }

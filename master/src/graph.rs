@@ -68,6 +68,7 @@ impl Graph {
                 None => Resources {
                     scale: 0,
                     memory_mib: 0,
+                    cpus: 0,
                 },
             };
             ids[defined] = graph.add_node(GraphNode {

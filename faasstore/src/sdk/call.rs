@@ -40,6 +40,18 @@ impl<'a> Call<'a> {
         self.context
     }
 
+    /// The inputs that the node declares, in its order.
+    #[must_use]
+    pub fn input_ports(&self) -> &'a [Port] {
+        self.inputs.ports()
+    }
+
+    /// The outputs that the node declares, in its order.
+    #[must_use]
+    pub fn output_ports(&self) -> &'a [Port] {
+        self.output_ports
+    }
+
     /// Whether an input is there: one that is optional is absent if its source was skipped.
     ///
     /// # Errors

@@ -147,6 +147,11 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// As they are declared.
+    pub(super) fn ports(&self) -> &'a [Port] {
+        self.ports
+    }
+
     /// Which input has that name.
     pub(super) fn index(&self, name: &str) -> Result<usize, Error> {
         self.ports

@@ -1,54 +1,100 @@
 //! From names to places: every source must exist, be of the kind that its use wants, and wait for nothing that waits
-//! for it.
+//! for it. This file puts the definition together; its parts have a file each.
 
-use super::names::nearest;
-use super::problem::{ProblemKind, Problems, quoted};
-use super::read::{RawDefinition, RawNode, RawSource, listed};
+mod bind;
+mod expressions;
+mod inline;
+mod node;
+mod scope;
+
+use super::files::Files;
+use super::problem::{ProblemKind, Problems};
+use super::raw::{RawDefinition, RawForeach, RawOver, RawWork};
 use super::{
-    Definition, DefinitionError, From, Node, NodeInput, Port, SourceText, Span, Spanned, Work,
-    WorkflowInput, WorkflowOutput, cycle,
+    Definition, DefinitionError, Node, SourceText, Span, Spanned, WorkflowInput, WorkflowOutput,
+    cycle, warnings,
 };
+use bind::{Given, Pool};
 use engine::plan::Join;
 use faasstore::binding::Kind;
+use inline::Ends;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::rc::Rc;
 
 /// Inputs or outputs of one node or of the workflow, and executables: what a plan can number.
 const PLACES_MAX: usize = u16::MAX as usize;
-/// Known names that a message lists; with more, none is listed.
-const LISTED_MAX: usize = 8;
+/// Nodes of a workflow, those of other files included.
+const NODES_MAX: usize = 1 << 18;
+/// Sources that are put in the place of others when files are put together, in all.
+const STEPS_MAX: usize = 1 << 23;
 
-/// Resolves a file of the right shape.
-pub(super) fn check(source: SourceText, raw: RawDefinition) -> Result<Definition, DefinitionError> {
-    let mut checker = Checker::new(Problems::new(&source), &raw);
+/// Resolves a file of the right shape; `files` has those that it names.
+pub(super) fn check(
+    source: SourceText,
+    raw: RawDefinition,
+    problems: Problems,
+    files: &mut Files<'_>,
+) -> Result<Definition, DefinitionError> {
+    let mut checker = Checker::new(problems, &source, &raw, files);
     checker.counts();
-    let nodes: Vec<Option<Node>> = raw.nodes.iter().map(|node| checker.node(node)).collect();
+    if checker.places.len() < raw.nodes.len() {
+        return Err(checker.problems.into_error());
+    }
+    checker.bind_inner();
+    let inputs: Vec<Option<WorkflowInput>> = raw
+        .inputs
+        .iter()
+        .map(|input| checker.workflow_input(input))
+        .collect();
+    let nodes = checker.nodes();
     let outputs: Vec<Option<WorkflowOutput>> = raw
         .outputs
         .iter()
-        .map(|(name, source)| checker.workflow_output(name, source))
+        .map(|(name, binding)| checker.workflow_output(name, binding))
         .collect();
-    if checker.problems.any() {
+    let Some(mut nodes) = nodes.filter(|_| !checker.problems.any()) else {
         return Err(checker.problems.into_error());
-    }
-    let mut problems = checker.problems;
-    let definition = Definition {
-        source,
-        workflow: raw.workflow,
-        inputs: raw
-            .inputs
-            .into_iter()
-            .map(|input| WorkflowInput {
-                name: input.name,
-                kind: input.kind,
-                default: None,
-                optional: false,
-            })
-            .collect(),
-        constants: Vec::new(),
-        timeout_ms: None,
-        nodes: nodes.into_iter().flatten().collect(),
-        outputs: outputs.into_iter().flatten().collect(),
     };
+    // Which failures are read is known once everything has named its sources.
+    for index in &checker.failures_read {
+        let span = raw.nodes[*index].name.span;
+        nodes[checker.places[*index]].tells_failure(span);
+    }
+    let Checker {
+        mut problems,
+        pool,
+        used,
+        inner,
+        ..
+    } = checker;
+    let mut definition = Definition {
+        workflow: raw.workflow.clone(),
+        inputs: inputs.into_iter().flatten().collect(),
+        constants: pool.constants,
+        nodes,
+        outputs: outputs.into_iter().flatten().collect(),
+        timeout_ms: raw.timeout_ms.as_ref().map(|timeout| timeout.value),
+        warnings: Vec::new(),
+        source: source.clone(),
+    };
+    whole(&definition, &mut problems);
+    if problems.any() {
+        return Err(problems.into_error());
+    }
+    warnings::find(&raw, &used, &mut problems);
+    definition.warnings = problems.take_warnings();
+    let mut told = FxHashSet::default();
+    for other in inner.into_iter().flatten() {
+        // A file that is named twice is warned of once.
+        if told.insert(Rc::as_ptr(&other)) {
+            definition.warnings.extend(other.warnings.iter().cloned());
+        }
+    }
+    Ok(definition)
+}
+
+/// Checks what only the whole shows: cycles, joins of more edges than there are.
+fn whole(definition: &Definition, problems: &mut Problems) {
     let predecessors = definition.predecessors();
     if let Some(path) = cycle::find(definition.nodes.len(), |node| predecessors[node].clone()) {
         let span = definition.nodes[path[0]].name.span;
@@ -56,23 +102,58 @@ pub(super) fn check(source: SourceText, raw: RawDefinition) -> Result<Definition
             .iter()
             .map(|node| definition.nodes[*node].name.value.clone())
             .collect();
-        let help = "take one of these sources, or one `after`, away: data flows in one direction"
-            .to_owned();
-        problems.add(span, ProblemKind::Cycle { path }, Some(help));
-        return Err(problems.into_error());
+        let help = "take one of these sources, cases or `after` away: data flows in one direction";
+        problems.add(span, ProblemKind::Cycle { path }, Some(help.to_owned()));
     }
-    Ok(definition)
+    for (index, node) in definition.nodes.iter().enumerate() {
+        let Join::AtLeast(needed) = node.join else {
+            continue;
+        };
+        let edges = definition.flow_edges(index);
+        if needed as usize > edges {
+            let kind = ProblemKind::Join {
+                node: node.name.value.clone(),
+                needed,
+                edges,
+            };
+            let help = "its edges are the nodes that it reads from and those under `after`; cases and catches that \
+                        lead to it are none";
+            problems.add(node.name.span, kind, Some(help.to_owned()));
+        }
+    }
 }
 
+/// What the names of a file mean, and what was found so far.
 struct Checker<'r> {
     problems: Problems,
+    source: &'r SourceText,
     raw: &'r RawDefinition,
+    /// By name, places in the file.
     nodes: FxHashMap<&'r str, usize>,
     inputs: FxHashMap<&'r str, usize>,
+    constants: FxHashMap<&'r str, usize>,
+    /// By place in the file: the other workflow that a node stands for.
+    inner: Vec<Option<Rc<Definition>>>,
+    /// By place in the file: what the inputs of that other workflow are given, and where its constants went.
+    given: Vec<Option<Vec<Given>>>,
+    inner_constants: Vec<Vec<u16>>,
+    ends: Vec<Ends>,
+    /// By place in the file: the place in the definition, of another workflow that of its first node.
+    places: Vec<usize>,
+    pool: Pool,
+    used: warnings::Used,
+    /// Nodes whose failures something reads, by places in the file.
+    failures_read: FxHashSet<usize>,
+    steps: usize,
 }
 
 impl<'r> Checker<'r> {
-    fn new(problems: Problems, raw: &'r RawDefinition) -> Self {
+    fn new(
+        problems: Problems,
+        source: &'r SourceText,
+        raw: &'r RawDefinition,
+        files: &mut Files<'_>,
+    ) -> Self {
         let nodes = raw
             .nodes
             .iter()
@@ -83,22 +164,66 @@ impl<'r> Checker<'r> {
             .iter()
             .enumerate()
             .map(|(index, input)| (input.name.value.as_str(), index));
-        Self {
+        let constants = raw
+            .constants
+            .iter()
+            .enumerate()
+            .map(|(index, (name, _))| (name.value.as_str(), index));
+        let mut checker = Self {
             problems,
+            source,
             raw,
             nodes: nodes.collect(),
             inputs: inputs.collect(),
+            constants: constants.collect(),
+            inner: Vec::new(),
+            given: vec![None; raw.nodes.len()],
+            inner_constants: vec![Vec::new(); raw.nodes.len()],
+            ends: Vec::with_capacity(raw.nodes.len()),
+            places: Vec::with_capacity(raw.nodes.len()),
+            pool: Pool::default(),
+            used: warnings::Used::default(),
+            failures_read: FxHashSet::default(),
+            steps: 0,
+        };
+        let mut place = 0;
+        for node in &raw.nodes {
+            let inner = match &node.work {
+                RawWork::Workflow(path) => checker.other(path, files),
+                _ => None,
+            };
+            let before = usize::from(has_range(node.foreach.as_ref()));
+            checker.places.push(place + before);
+            let ends = match &inner {
+                Some(inner) => Ends::of(inner),
+                None => Ends::of_one(before),
+            };
+            place += inner.as_ref().map_or(1, |inner| inner.nodes.len()) + before;
+            checker.inner.push(inner);
+            checker.ends.push(ends);
+            if place > NODES_MAX {
+                break;
+            }
         }
+        if place > NODES_MAX || raw.nodes.len() > NODES_MAX {
+            let place = place.max(raw.nodes.len());
+            let what = "the workflow's nodes".to_owned();
+            checker.too_many(raw.workflow.span, what, place, NODES_MAX);
+        }
+        checker
+    }
+
+    fn too_many(&mut self, span: Span, what: String, count: usize, limit: usize) {
+        let help = Some("part the workflow in two".to_owned());
+        self.problems
+            .add(span, ProblemKind::Count { what, count, limit }, help);
     }
 
     fn counts(&mut self) {
         let raw = self.raw;
         let mut limit = |what: String, count: usize, span: Span| {
             if count > PLACES_MAX {
-                let help = Some("part the workflow in two".to_owned());
-                let limit = PLACES_MAX;
-                self.problems
-                    .add(span, ProblemKind::Count { what, count, limit }, help);
+                self.too_many(span, what, count, PLACES_MAX);
             }
         };
         let workflow = raw.workflow.span;
@@ -112,276 +237,84 @@ impl<'r> Checker<'r> {
             raw.outputs.len(),
             workflow,
         );
-        let executables = raw
-            .nodes
-            .iter()
-            .map(|node| node.function.value.executable.as_str());
+        let executables = raw.nodes.iter().filter_map(|node| match &node.work {
+            RawWork::Function(function) => Some(function.value.executable.as_str()),
+            _ => None,
+        });
         let executables: FxHashSet<&str> = executables.collect();
         limit(
             "the workflow's executables".to_owned(),
-            executables.len(),
+            executables.len() + 1,
             workflow,
         );
         for node in &raw.nodes {
             let (name, span) = (&node.name.value, node.name.span);
+            let outputs = match &node.work {
+                RawWork::Compute(formulas) => formulas.len(),
+                _ => node.outputs.len(),
+            };
             limit(format!("the inputs of `{name}`"), node.inputs.len(), span);
-            limit(format!("the outputs of `{name}`"), node.outputs.len(), span);
+            limit(format!("the outputs of `{name}`"), outputs + 1, span);
         }
     }
 
-    fn node(&mut self, raw: &RawNode) -> Option<Node> {
-        let before = raw.foreach.as_ref().map(|source| self.foreach(source));
-        let foreach = match before {
-            Some(foreach) => Some(foreach?),
+    /// All nodes, by their places in the definition.
+    fn nodes(&mut self) -> Option<Vec<Node>> {
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut whole = true;
+        for index in 0..self.raw.nodes.len() {
+            let made = match &self.raw.nodes[index].work {
+                RawWork::Workflow(path) => self.inlined(index, path.span),
+                _ => self.node(index),
+            };
+            match made {
+                Some(made) => nodes.extend(made),
+                None => whole = false,
+            }
+        }
+        whole.then_some(nodes)
+    }
+
+    fn workflow_input(&mut self, raw: &super::raw::RawInput) -> Option<WorkflowInput> {
+        let default = match &raw.default {
+            Some(default) => Some(self.constant_of(raw.kind, default)?.value),
             None => None,
         };
-        let item = foreach.as_ref().map(|from| self.item_kind(from.value));
-        let inputs: Vec<Option<NodeInput>> = raw
-            .inputs
-            .iter()
-            .map(|(name, source)| {
-                let (from, kind) = self.resolve(source, item, "outside a foreach node")?;
-                Some(NodeInput {
-                    name: name.clone(),
-                    kind,
-                    from: vec![from],
-                    optional: false,
-                })
-            })
-            .collect();
-        if foreach.is_some() {
-            self.no_lists_of_lists(raw);
-        }
-        let after: Vec<Option<Spanned<usize>>> = raw
-            .after
-            .iter()
-            .map(|name| {
-                Some(Spanned {
-                    value: self.node_named(&name.value, name.span, None)?,
-                    span: name.span,
-                })
-            })
-            .collect();
-        Some(Node {
+        Some(WorkflowInput {
             name: raw.name.clone(),
-            work: Work::Function {
-                function: raw.function.clone(),
-                arguments: Vec::new(),
-            },
-            foreach,
-            batch: None,
-            parallelism: None,
-            inputs: inputs.into_iter().collect::<Option<_>>()?,
-            outputs: raw.outputs.clone(),
-            after: after.into_iter().collect::<Option<_>>()?,
-            profile: raw.profile,
-            resources: raw.resources,
-            join: Join::All,
-            retry: raw.retry.clone(),
-            catches: Vec::new(),
-            error_output: None,
-            timeout_ms: raw.timeout_ms,
-            delay_ms: 0,
+            kind: raw.kind,
+            default,
+            optional: raw.optional,
         })
     }
 
     fn workflow_output(
         &mut self,
         name: &Spanned<String>,
-        source: &Spanned<RawSource>,
+        binding: &super::raw::RawBinding,
     ) -> Option<WorkflowOutput> {
-        let (from, kind) = self.resolve(source, None, "among the workflow's outputs")?;
+        let bound = self.bind(binding, None, "among the workflow's outputs", None)?;
+        let from = self.flatten(&bound.symbols)?;
+        let what = format!("output `{}`", name.value);
+        self.presence(&from, binding.optional, binding.span, &what)?;
         Some(WorkflowOutput {
             name: name.clone(),
-            kind,
-            from: vec![from],
-            optional: false,
+            kind: bound.kind,
+            from,
+            optional: binding.optional,
         })
-    }
-
-    fn foreach(&mut self, source: &Spanned<RawSource>) -> Option<Spanned<From>> {
-        let (from, kind) = self.resolve(source, None, "as the list of a foreach")?;
-        if kind == Kind::List {
-            return Some(from);
-        }
-        let (source_name, help) = match &source.value {
-            RawSource::Input(name) => (
-                format!("input.{name}"),
-                format!("declare it as `{name}: list`"),
-            ),
-            RawSource::Output { node, output } => (
-                format!("{node}.{output}"),
-                format!("declare it in `{node}` as `{output}: list`"),
-            ),
-            RawSource::Item => ("item".to_owned(), "name a list".to_owned()),
-        };
-        let kind = ProblemKind::ForeachOver {
-            source_name,
-            kind: described(kind),
-        };
-        self.problems.add(source.span, kind, Some(help));
-        None
-    }
-
-    /// Items are bytes, but those of a list that was gathered from values.
-    fn item_kind(&self, list: From) -> Kind {
-        match list {
-            From::Output { node, output } => {
-                let producer = &self.raw.nodes[node];
-                let declared = producer.outputs[usize::from(output)].kind;
-                if producer.foreach.is_some() && declared == Kind::Value {
-                    Kind::Value
-                } else {
-                    Kind::Bytes
-                }
-            }
-            From::Input(_) | From::Item | From::Constant(_) => Kind::Bytes,
-        }
-    }
-
-    fn no_lists_of_lists(&mut self, raw: &RawNode) {
-        for output in raw
-            .outputs
-            .iter()
-            .filter(|output| output.kind == Kind::List)
-        {
-            let kind = ProblemKind::ListOfLists {
-                node: raw.name.value.clone(),
-                output: output.name.value.clone(),
-            };
-            let help = "consumers see its outputs gathered into a list, and a list of lists is not supported yet: \
-                        declare it as `bytes`";
-            self.problems
-                .add(output.name.span, kind, Some(help.to_owned()));
-        }
-    }
-
-    /// Where a source leads and what is seen there. `item` is the kind of the foreach's item, if there is one.
-    fn resolve(
-        &mut self,
-        source: &Spanned<RawSource>,
-        item: Option<Kind>,
-        place: &'static str,
-    ) -> Option<(Spanned<From>, Kind)> {
-        let (value, kind) = match &source.value {
-            RawSource::Item => match item {
-                Some(kind) => (From::Item, kind),
-                None => {
-                    let help = "`item` is an item of the list that the node's own `foreach` names"
-                        .to_owned();
-                    self.problems
-                        .add(source.span, ProblemKind::ItemOutside(place), Some(help));
-                    return None;
-                }
-            },
-            RawSource::Input(name) => {
-                let index = self.input_named(name, source.span)?;
-                (From::Input(index as u16), self.raw.inputs[index].kind)
-            }
-            RawSource::Output { node, output } => {
-                let index = self.node_named(node, source.span, Some(output))?;
-                let output = self.output_named(index, output, source.span)?;
-                let producer = &self.raw.nodes[index];
-                let kind = if producer.foreach.is_some() {
-                    Kind::List
-                } else {
-                    producer.outputs[output].kind
-                };
-                (
-                    From::Output {
-                        node: index,
-                        output: output as u16,
-                    },
-                    kind,
-                )
-            }
-        };
-        Some((
-            Spanned {
-                value,
-                span: source.span,
-            },
-            kind,
-        ))
-    }
-
-    fn input_named(&mut self, name: &str, span: Span) -> Option<usize> {
-        if let Some(index) = self.inputs.get(name) {
-            return Some(*index);
-        }
-        let names: Vec<&str> = self
-            .raw
-            .inputs
-            .iter()
-            .map(|input| input.name.value.as_str())
-            .collect();
-        let help = match nearest(name, names.iter().copied()) {
-            Some(known) => format!("did you mean `input.{known}`?"),
-            None if names.is_empty() => format!("declare it: `input: {{ {name}: bytes }}`"),
-            None => known_names("its inputs are", &names)
-                .unwrap_or_else(|| "declare it under `input`".to_owned()),
-        };
-        self.problems.add(
-            span,
-            ProblemKind::UnknownInput { name: quoted(name) },
-            Some(help),
-        );
-        None
-    }
-
-    /// The node of a name; `output` is what was wanted of it, for the suggestion.
-    fn node_named(&mut self, name: &str, span: Span, output: Option<&str>) -> Option<usize> {
-        if let Some(index) = self.nodes.get(name) {
-            return Some(*index);
-        }
-        let names: Vec<&str> = self
-            .raw
-            .nodes
-            .iter()
-            .map(|node| node.name.value.as_str())
-            .collect();
-        let suggestion = nearest(name, names.iter().copied().chain(output.map(|_| "input")));
-        let help = match (suggestion, output) {
-            (Some(known), Some(output)) => Some(format!("did you mean `{known}.{output}`?")),
-            (Some(known), None) => Some(format!("did you mean `{known}`?")),
-            (None, _) => known_names("the nodes are", &names),
-        };
-        self.problems
-            .add(span, ProblemKind::UnknownNode { name: quoted(name) }, help);
-        None
-    }
-
-    fn output_named(&mut self, node: usize, name: &str, span: Span) -> Option<usize> {
-        let producer = &self.raw.nodes[node];
-        let names: Vec<&str> = producer
-            .outputs
-            .iter()
-            .map(|output: &Port| output.name.value.as_str())
-            .collect();
-        if let Some(index) = names.iter().position(|known| *known == name) {
-            return Some(index);
-        }
-        let node = &producer.name.value;
-        let help = match nearest(name, names.iter().copied()) {
-            Some(known) => Some(format!("did you mean `{node}.{known}`?")),
-            None if names.is_empty() => Some(format!(
-                "declare it in `{node}`: `output: {{ {name}: bytes }}`"
-            )),
-            None => known_names("its outputs are", &names),
-        };
-        let kind = ProblemKind::UnknownOutput {
-            node: node.clone(),
-            output: quoted(name),
-        };
-        self.problems.add(span, kind, help);
-        None
     }
 }
 
-fn known_names(what: &str, names: &[&str]) -> Option<String> {
-    (1..=LISTED_MAX)
-        .contains(&names.len())
-        .then(|| format!("{what} {}", listed(names)))
+/// Whether a node runs over whole numbers, which a node before it then counts.
+fn has_range(foreach: Option<&RawForeach>) -> bool {
+    matches!(
+        foreach,
+        Some(RawForeach {
+            over: RawOver::Range(_),
+            ..
+        })
+    )
 }
 
 const fn described(kind: Kind) -> &'static str {

@@ -20,7 +20,13 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 /// Whether a name begins a source by itself, so that no node can have it.
 pub(super) fn is_reserved(name: &str) -> bool {
-    matches!(name, "input" | "item")
+    matches!(name, "input" | "item" | "constant")
+}
+
+/// Whether `name` may be what errors begin with, before a colon.
+pub(super) fn is_error_name(name: &str) -> bool {
+    let fits = |char: char| char.is_ascii_alphanumeric() || "_-.".contains(char);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(fits)
 }
 
 /// Whether `name` may be a file in a functions folder. Nothing that could leave the folder passes.

@@ -1,186 +1,22 @@
-//! What can be wrong with a definition, in words, with its place and what would be right.
+//! What is wrong with a definition, with its place, an excerpt, and what would be right: collecting it, and showing it.
+
+mod kind;
+
+pub use kind::ProblemKind;
 
 use super::{DEFINITION_BYTES_MAX, SourceText, Span};
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    Diagnostic, LabeledSpan, MietteError, MietteSpanContents, Severity, SourceCode, SourceSpan,
+    SpanContents,
+};
 use std::fmt;
-use std::sync::Arc;
-use thiserror::Error;
 
 /// Problems shown at once; the others are counted. Whoever has this many looks at the first ones.
 const SHOWN_MAX: usize = 20;
+/// Warnings kept of a file, at most.
+const WARNINGS_MAX: usize = 100;
 /// Longest piece of the file that a message repeats, in characters.
 const QUOTED_CHARS_MAX: usize = 60;
-
-/// What is wrong.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[non_exhaustive]
-pub enum ProblemKind {
-    /// The YAML itself.
-    #[error("this is not valid YAML: {0}")]
-    Yaml(String),
-    /// Not text.
-    #[error("the file is not UTF-8 text")]
-    NotUtf8,
-    /// A file that is too long.
-    #[error("the file has {bytes} bytes, above the limit of {DEFINITION_BYTES_MAX}")]
-    Long {
-        /// What it has.
-        bytes: usize,
-    },
-    /// Nothing there.
-    #[error("the file defines nothing")]
-    Empty,
-    /// More than one YAML document.
-    #[error("a second document begins here")]
-    SecondDocument,
-    /// Nesting.
-    #[error("lists and mappings are nested more than {limit} deep")]
-    Deep {
-        /// The limit.
-        limit: usize,
-    },
-    /// Size, aliases expanded.
-    #[error("with its aliases expanded, the file has more than {limit} values")]
-    Many {
-        /// The limit.
-        limit: u32,
-    },
-    /// A tag.
-    #[error("YAML tags have no meaning here")]
-    Tag,
-    /// A value of another shape.
-    #[error("{what} must be {expected}, but this is {found}")]
-    Shape {
-        /// Of what.
-        what: String,
-        /// What would be right.
-        expected: &'static str,
-        /// What is there.
-        found: String,
-    },
-    /// A key that must be there.
-    #[error("{what} has no `{key}`")]
-    MissingKey {
-        /// What lacks it.
-        what: String,
-        /// The key.
-        key: &'static str,
-    },
-    /// A key that means nothing.
-    #[error("{what} has no key `{key}`")]
-    UnknownKey {
-        /// What has it.
-        what: String,
-        /// The key.
-        key: String,
-    },
-    /// A construct of the language that this version does not run.
-    #[error("{0} is not supported yet")]
-    NotYet(String),
-    /// A key or name that stands there twice.
-    #[error("`{name}` is defined twice")]
-    Duplicate {
-        /// Which.
-        name: String,
-    },
-    /// A name that is none.
-    #[error("`{name}` cannot be the name of {what}")]
-    Name {
-        /// Of what.
-        what: &'static str,
-        /// What is there.
-        name: String,
-    },
-    /// A number outside its range.
-    #[error("`{key}` must be {expected}, but this is {found}")]
-    Number {
-        /// Which.
-        key: &'static str,
-        /// Its range.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
-    /// A function's name that is none.
-    #[error("`{found}` names no function")]
-    Function {
-        /// What is there.
-        found: String,
-    },
-    /// A kind that is none.
-    #[error("`{found}` is no kind of value")]
-    Kind {
-        /// What is there.
-        found: String,
-    },
-    /// A source that is none.
-    #[error("`{found}` is no source of a value")]
-    Source {
-        /// What is there.
-        found: String,
-    },
-    /// A node that is not there.
-    #[error("there is no node `{name}`")]
-    UnknownNode {
-        /// Which.
-        name: String,
-    },
-    /// An output that is not there.
-    #[error("node `{node}` has no output `{output}`")]
-    UnknownOutput {
-        /// Of which node.
-        node: String,
-        /// Which.
-        output: String,
-    },
-    /// A workflow input that is not there.
-    #[error("the workflow has no input `{name}`")]
-    UnknownInput {
-        /// Which.
-        name: String,
-    },
-    /// `item` where there is none.
-    #[error("`item` has no meaning {0}")]
-    ItemOutside(&'static str),
-    /// A foreach over something else than a list.
-    #[error("`{source_name}` is {kind}, and foreach runs over a list")]
-    ForeachOver {
-        /// Over what.
-        source_name: String,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// A list from each item.
-    #[error("`{node}` is a foreach node, and its output `{output}` is a list")]
-    ListOfLists {
-        /// Which node.
-        node: String,
-        /// Which of its outputs.
-        output: String,
-    },
-    /// Nodes that wait for each other.
-    #[error("these nodes wait for each other: {}", path.join(" → "))]
-    Cycle {
-        /// The way round, its first node again at its end.
-        path: Vec<String>,
-    },
-    /// No nodes.
-    #[error("the workflow has no nodes")]
-    NoNodes,
-    /// What an import cannot take over.
-    #[error(transparent)]
-    Import(#[from] crate::import::ImportProblem),
-    /// More of something than a plan can hold.
-    #[error("{what} are {count}, above the limit of {limit}")]
-    Count {
-        /// Of what.
-        what: String,
-        /// How many.
-        count: usize,
-        /// The limit.
-        limit: usize,
-    },
-}
 
 /// Where in a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,6 +40,8 @@ pub struct Problem {
     pub help: Option<String>,
     /// A second place that matters, and why.
     pub beside: Option<(Span, &'static str)>,
+    /// The file.
+    pub source: SourceText,
 }
 
 impl fmt::Display for Problem {
@@ -215,6 +53,18 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Diagnostic for Problem {
+    fn severity(&self) -> Option<Severity> {
+        Some(if self.kind.is_warning() {
+            Severity::Warning
+        } else {
+            Severity::Error
+        })
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.source)
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.help.as_ref().map(|help| Box::new(help) as _)
     }
@@ -230,23 +80,68 @@ impl Diagnostic for Problem {
     }
 }
 
-/// Everything that is wrong with a definition.
+impl SourceCode for SourceText {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let contents = self.text.read_span(span, lines_before, lines_after)?;
+        Ok(Box::new(
+            MietteSpanContents::new_named(
+                self.name.to_string(),
+                contents.data(),
+                *contents.span(),
+                contents.line(),
+                contents.column(),
+                contents.line_count(),
+            )
+            .with_language("yaml"),
+        ))
+    }
+}
+
+impl SourceText {
+    /// Where a part of a scalar stands: `text` is what the scalar at `span` says, and the part some bytes of that. Of a
+    /// scalar that is written otherwise than it reads (with escapes, over several lines) the whole place.
+    pub(crate) fn part(&self, span: Span, text: &str, at: usize, length: usize) -> Span {
+        let Some(written) = self.text.get(span.start..span.end) else {
+            return span;
+        };
+        let quoted = |mark: char| written.strip_prefix(mark)?.strip_suffix(mark);
+        let before = if written.trim_end() == text {
+            0
+        } else if quoted('"').or_else(|| quoted('\'')) == Some(text) {
+            1
+        } else {
+            return span;
+        };
+        let start = span.start + before + at.min(text.len());
+        Span {
+            start,
+            end: (start + length).min(span.start + before + text.len()),
+        }
+    }
+}
+
+/// Everything that is wrong with a definition, and with those that it names.
 #[derive(Debug)]
 pub struct DefinitionError {
-    /// In the order of the file; never empty.
+    /// In the order of the file, then those of other files; never empty.
     pub problems: Vec<Problem>,
     /// Problems beyond those.
     pub further: usize,
-    source: NamedSource<Arc<str>>,
+    source: SourceText,
 }
 
 impl fmt::Display for DefinitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.source.name();
+        let name = &self.source.name;
         match (self.problems.len() + self.further, self.problems.first()) {
             (1, Some(problem)) => {
                 let Place { line, column, .. } = problem.place;
-                write!(f, "{name}:{line}:{column}: {problem}")
+                write!(f, "{}:{line}:{column}: {problem}", problem.source.name)
             }
             (count, _) if self.further == 0 => write!(f, "{name} has {count} problems"),
             (count, _) => write!(
@@ -261,7 +156,7 @@ impl std::error::Error for DefinitionError {}
 
 impl Diagnostic for DefinitionError {
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
+        Some(self.only().map_or(&self.source, |problem| &problem.source))
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
@@ -298,6 +193,10 @@ impl DefinitionError {
 pub(crate) struct Problems {
     source: SourceText,
     found: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// Of other files, ready to be shown.
+    others: Vec<Problem>,
+    others_further: usize,
 }
 
 impl Problems {
@@ -305,6 +204,9 @@ impl Problems {
         Self {
             source: source.clone(),
             found: Vec::new(),
+            warnings: Vec::new(),
+            others: Vec::new(),
+            others_further: 0,
         }
     }
 
@@ -319,45 +221,76 @@ impl Problems {
         help: Option<String>,
         beside: Option<(Span, &'static str)>,
     ) {
-        let place = Place {
-            line: 0,
-            column: 0,
-            span,
-        };
-        self.found.push(Problem {
+        let problem = self.problem(span, kind, help, beside);
+        self.found.push(problem);
+    }
+
+    /// Adds what is only suspicious.
+    pub(crate) fn warn(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
+        let problem = self.problem(span, kind, help, None);
+        self.warnings.push(problem);
+    }
+
+    fn problem(
+        &self,
+        span: Span,
+        kind: ProblemKind,
+        help: Option<String>,
+        beside: Option<(Span, &'static str)>,
+    ) -> Problem {
+        Problem {
             kind,
-            place,
+            place: Place {
+                line: 0,
+                column: 0,
+                span,
+            },
             help,
             beside,
-        });
+            source: self.source.clone(),
+        }
+    }
+
+    /// Adds what is wrong with another file.
+    pub(crate) fn add_all(&mut self, error: DefinitionError) {
+        self.others.extend(error.problems);
+        self.others_further += error.further;
+    }
+
+    /// How errors call the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.source.name
     }
 
     pub(crate) fn any(&self) -> bool {
-        !self.found.is_empty()
+        !self.found.is_empty() || !self.others.is_empty()
     }
 
     /// The error, once there is a problem.
     pub(crate) fn into_error(mut self) -> DefinitionError {
-        self.found.sort_by_key(|problem| problem.place.span.start);
-        self.found.dedup();
-        let further = self.found.len().saturating_sub(SHOWN_MAX);
-        self.found.truncate(SHOWN_MAX);
-        let text = &self.source.text;
-        for problem in &mut self.found {
-            let start = floor_char_boundary(text, problem.place.span.start);
-            let end = floor_char_boundary(text, problem.place.span.end).max(start);
-            let (line, column) = line_and_column(text, start);
-            problem.place = Place {
-                line,
-                column,
-                span: Span { start, end },
-            };
+        let of_this = placed(&self.source, self.found);
+        let count = of_this.len() + self.others.len() + self.others_further;
+        let mut problems = of_this;
+        problems.append(&mut self.others);
+        problems.truncate(SHOWN_MAX);
+        for problem in &mut problems {
+            problem.find_line();
         }
         DefinitionError {
-            problems: self.found,
-            further,
-            source: NamedSource::new(&self.source.name, Arc::clone(text)).with_language("yaml"),
+            further: count - problems.len(),
+            problems,
+            source: self.source,
         }
+    }
+
+    /// The warnings so far, in the order of the file; with more than can be shown, the first.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Problem> {
+        let mut warnings = placed(&self.source, std::mem::take(&mut self.warnings));
+        warnings.truncate(WARNINGS_MAX);
+        for warning in &mut warnings {
+            warning.find_line();
+        }
+        warnings
     }
 
     /// The error of a file with one problem that ends the reading.
@@ -370,6 +303,29 @@ impl Problems {
         let mut problems = Self::new(source);
         problems.add(span, kind, help);
         problems.into_error()
+    }
+}
+
+/// Problems in the order of their file, each once, with spans that lie within it.
+fn placed(source: &SourceText, mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| problem.place.span.start);
+    problems.dedup();
+    for problem in &mut problems {
+        let span = &mut problem.place.span;
+        let start = floor_char_boundary(&source.text, span.start);
+        let end = floor_char_boundary(&source.text, span.end).max(start);
+        *span = Span { start, end };
+    }
+    problems
+}
+
+impl Problem {
+    /// Fills in line and column, which only what is shown needs.
+    fn find_line(&mut self) {
+        if self.place.line == 0 {
+            (self.place.line, self.place.column) =
+                line_and_column(&self.source.text, self.place.span.start);
+        }
     }
 }
 

@@ -1,117 +1,32 @@
 //! From the tree to a definition whose names are not yet resolved: which keys there are, and what each must hold.
 
+mod sources;
 mod values;
+mod work;
 
 pub(super) use values::listed;
 
+use super::keys::{NODE, PROFILE, RESOURCES, RETRY, WORKFLOW};
 use super::names::is_reserved;
 use super::problem::{ProblemKind, Problems, quoted};
+use super::raw::{RawDefinition, RawNode, RawWork};
 use super::tree::{self, Tree, Value};
-use super::{DefinitionError, FunctionName, Port, Profile, Resources, SourceText, Span, Spanned};
-use engine::plan::Retry;
+use super::{DefinitionError, Profile, Resources, SourceText, Span, Spanned};
+use engine::plan::{Join, Retry};
 use std::rc::Rc;
-use values::{Shape, TIME_MS_MAX};
+use values::Fields;
 
-/// Most executors of a node.
-const SCALE_MAX: u64 = 1024;
-/// Most memory of an executor, in MiB: 1 TiB.
-const MEMORY_MIB_MAX: u64 = 1 << 20;
-/// Most attempts of an activation.
-const ATTEMPTS_MAX: u64 = 1000;
-/// Most bytes that a profile may claim: 1 PiB.
-const PROFILE_BYTES_MAX: u64 = 1 << 50;
-
-/// Where a value comes from, by name.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum RawSource {
-    Input(String),
-    Output { node: String, output: String },
-    Item,
-}
-
-/// A node with its sources by name.
-#[derive(Debug)]
-pub(super) struct RawNode {
-    pub(super) name: Spanned<String>,
-    pub(super) function: Spanned<FunctionName>,
-    pub(super) foreach: Option<Spanned<RawSource>>,
-    pub(super) inputs: Vec<(Spanned<String>, Spanned<RawSource>)>,
-    pub(super) outputs: Vec<Port>,
-    pub(super) after: Vec<Spanned<String>>,
-    pub(super) profile: Profile,
-    pub(super) resources: Resources,
-    pub(super) retry: Retry,
-    pub(super) timeout_ms: Option<u32>,
-}
-
-/// A file of the right shape.
-#[derive(Debug)]
-pub(super) struct RawDefinition {
-    pub(super) workflow: Spanned<String>,
-    pub(super) inputs: Vec<Port>,
-    pub(super) nodes: Vec<RawNode>,
-    pub(super) outputs: Vec<(Spanned<String>, Spanned<RawSource>)>,
-}
-
-const WORKFLOW: Shape = Shape {
-    what: "a workflow",
-    keys: &["workflow", "input", "nodes", "output"],
-    not_yet: &["constants", "constant", "limits"],
-};
-const NODE: Shape = Shape {
-    what: "a node",
-    keys: &[
-        "function",
-        "foreach",
-        "input",
-        "output",
-        "after",
-        "profile",
-        "resources",
-        "retry",
-        "timeout_ms",
-    ],
-    not_yet: &[
-        "switch",
-        "when",
-        "default",
-        "catch",
-        "join",
-        "batch",
-        "parallelism",
-        "optional",
-        "first_of",
-        "workflow",
-        "constant",
-        "constants",
-        "trust",
-        "sandbox",
-    ],
-};
-const PROFILE: Shape = Shape {
-    what: "`profile`",
-    keys: &["runtime_ms", "output_bytes"],
-    not_yet: &[],
-};
-const RESOURCES: Shape = Shape {
-    what: "`resources`",
-    keys: &["memory_mib", "scale"],
-    not_yet: &["cpus"],
-};
-const RETRY: Shape = Shape {
-    what: "`retry`",
-    keys: &["attempts", "backoff_ms"],
-    not_yet: &["jitter", "jitter_ms"],
-};
-
-/// Reads a file.
-pub(super) fn read(source: &SourceText) -> Result<RawDefinition, DefinitionError> {
+/// Reads a file. What is suspicious in it comes with it.
+pub(super) fn read(source: &SourceText) -> Result<(RawDefinition, Problems), DefinitionError> {
     let mut problems = Problems::new(source);
     let tree = tree::parse(source, &mut problems)?;
-    let mut reader = Reader { problems };
+    let mut reader = Reader {
+        source: source.clone(),
+        problems,
+    };
     let raw = reader.definition(&tree);
     match raw {
-        Some(raw) if !reader.problems.any() => Ok(raw),
+        Some(raw) if !reader.problems.any() => Ok((raw, reader.problems)),
         _ => Err(reader.problems.into_error()),
     }
 }
@@ -142,6 +57,7 @@ impl Side {
 }
 
 struct Reader {
+    source: SourceText,
     problems: Problems,
 }
 
@@ -159,7 +75,10 @@ impl Reader {
         };
         let inputs = fields
             .get("input")
-            .map_or_else(Vec::new, |(_, tree)| self.ports(tree, Side::Input));
+            .map_or_else(Vec::new, |(_, tree)| self.workflow_inputs(tree));
+        let constants = fields
+            .get("constants")
+            .map_or_else(Vec::new, |(_, tree)| self.constants(tree));
         let nodes = match fields.get("nodes") {
             Some((key, tree)) => self.nodes(key.span, tree),
             None => self.missing(
@@ -171,12 +90,15 @@ impl Reader {
         };
         let outputs = fields
             .get("output")
-            .map_or_else(Vec::new, |(_, tree)| self.sources(tree, Side::Output));
+            .map_or_else(Vec::new, |(_, tree)| self.bindings(tree, Side::Output));
+        let timeout_ms = self.time(&fields, "timeout_ms");
         Some(RawDefinition {
             workflow: workflow?,
             inputs,
+            constants,
             nodes: nodes?,
             outputs,
+            timeout_ms,
         })
     }
 
@@ -212,67 +134,74 @@ impl Reader {
                 what: "a node",
                 name: name.value.clone(),
             };
-            let help = "`input` and `item` begin sources; name it otherwise".to_owned();
+            let help = "`input`, `item` and `constant` begin sources; name it otherwise".to_owned();
             self.problems.add(name.span, kind, Some(help));
         }
         let fields = self.fields(tree, &NODE)?;
-        let function = match fields.get("function") {
-            Some((_, tree)) => self.function(tree),
-            None => {
-                // A switch or the like has been refused already, and a slip of the pen too.
-                let told = NODE.not_yet.iter().any(|key| fields.get(key).is_some());
-                if !told && !fields.misspells("function") {
-                    let what = format!("node `{}`", quoted(&name.value));
-                    let kind = ProblemKind::MissingKey {
-                        what,
-                        key: "function",
-                    };
-                    self.problems.add(
-                        name.span,
-                        kind,
-                        Some("add `function: EXECUTABLE:FUNCTION`".to_owned()),
-                    );
-                }
-                None
-            }
-        };
-        let foreach = fields.get("foreach").map(|(_, tree)| self.source(tree));
+        let work = self.work(name, &fields);
+        let foreach = fields.get("foreach").map(|(_, tree)| self.foreach(tree));
         let inputs = fields
             .get("input")
-            .map_or_else(Vec::new, |(_, tree)| self.sources(tree, Side::Input));
+            .map_or_else(Vec::new, |(_, tree)| self.bindings(tree, Side::Input));
         let outputs = fields
             .get("output")
-            .map_or_else(Vec::new, |(_, tree)| self.ports(tree, Side::Output));
+            .map_or_else(Vec::new, |(_, tree)| self.ports(tree));
         let after = fields
             .get("after")
-            .map_or_else(Vec::new, |(_, tree)| self.after(tree));
-        let profile = fields
-            .get("profile")
-            .map_or_else(Profile::default, |(_, tree)| self.profile(tree));
+            .map_or_else(Vec::new, |(_, tree)| self.node_names(tree, "after"));
+        let join = fields.get("join").map_or(
+            Spanned {
+                value: Join::All,
+                span: name.span,
+            },
+            |(_, tree)| self.join(tree),
+        );
+        let catches = fields
+            .get("catch")
+            .map_or_else(Vec::new, |(_, tree)| self.catches(tree));
         let resources = fields
             .get("resources")
             .map_or_else(Resources::default, |(_, tree)| self.resources(tree));
         let retry = fields
             .get("retry")
             .map_or_else(Retry::default, |(_, tree)| self.retry(tree));
-        let timeout_ms = fields
-            .get("timeout_ms")
-            .and_then(|(_, tree)| self.whole(tree, "timeout_ms", 1, TIME_MS_MAX));
+        let timeout_ms = self.time(&fields, "timeout_ms");
+        let delay_ms = self.whole(&fields, "delay_ms").unwrap_or(0) as u32;
+        let work = work?;
+        let profile = match fields.get("profile") {
+            Some((_, tree)) => self.profile(tree),
+            // What the worker does itself takes next to no time.
+            None if !matches!(work, RawWork::Function(_) | RawWork::Command(_)) => Profile {
+                runtime_ms: 0.0,
+                ..Profile::default()
+            },
+            None => Profile::default(),
+        };
         Some(RawNode {
             name: name.clone(),
-            function: function?,
+            work,
             foreach: match foreach {
-                Some(source) => Some(source?),
+                Some(foreach) => Some(foreach?),
                 None => None,
             },
             inputs,
             outputs,
             after,
-            profile,
-            resources,
+            join,
             retry,
-            timeout_ms: timeout_ms.map(|ms| ms as u32),
+            catches,
+            timeout_ms,
+            delay_ms,
+            resources,
+            profile,
         })
+    }
+
+    /// A time that is a whole number, with its place.
+    fn time(&mut self, fields: &Fields<'_>, key: &'static str) -> Option<Spanned<u32>> {
+        let span = fields.get(key)?.1.span;
+        let value = self.whole(fields, key)? as u32;
+        Some(Spanned { value, span })
     }
 
     fn profile(&mut self, tree: &Tree) -> Profile {
@@ -280,18 +209,13 @@ impl Reader {
         let Some(fields) = self.fields(tree, &PROFILE) else {
             return profile;
         };
-        if let Some(ms) = fields
-            .get("runtime_ms")
-            .and_then(|(_, tree)| self.milliseconds(tree, "runtime_ms"))
-        {
+        if let Some(ms) = self.number(&fields, "runtime_ms") {
             profile.runtime_ms = ms;
         }
-        let bytes = fields.get("output_bytes");
-        if let Some(bytes) =
-            bytes.and_then(|(_, tree)| self.whole(tree, "output_bytes", 0, PROFILE_BYTES_MAX))
-        {
+        if let Some(bytes) = self.whole(&fields, "output_bytes") {
             profile.output_bytes = bytes;
         }
+        profile.placeholder = self.flag(&fields, "placeholder").unwrap_or(false);
         profile
     }
 
@@ -300,17 +224,14 @@ impl Reader {
         let Some(fields) = self.fields(tree, &RESOURCES) else {
             return resources;
         };
-        let memory = fields.get("memory_mib");
-        if let Some(mib) =
-            memory.and_then(|(_, tree)| self.whole(tree, "memory_mib", 1, MEMORY_MIB_MAX))
-        {
+        if let Some(mib) = self.whole(&fields, "memory_mib") {
             resources.memory_mib = mib as u32;
         }
-        if let Some(scale) = fields
-            .get("scale")
-            .and_then(|(_, tree)| self.whole(tree, "scale", 1, SCALE_MAX))
-        {
+        if let Some(scale) = self.whole(&fields, "scale") {
             resources.scale = scale as u16;
+        }
+        if let Some(cpus) = self.whole(&fields, "cpus") {
+            resources.cpus = cpus as u16;
         }
         resources
     }
@@ -320,18 +241,29 @@ impl Reader {
         let Some(fields) = self.fields(tree, &RETRY) else {
             return retry;
         };
-        let attempts = fields.get("attempts");
-        if let Some(attempts) =
-            attempts.and_then(|(_, tree)| self.whole(tree, "attempts", 1, ATTEMPTS_MAX))
-        {
+        if let Some(attempts) = self.whole(&fields, "attempts") {
             retry.attempts = attempts as u32;
         }
-        let backoff = fields.get("backoff_ms");
-        if let Some(ms) =
-            backoff.and_then(|(_, tree)| self.whole(tree, "backoff_ms", 0, TIME_MS_MAX))
-        {
+        if let Some(ms) = self.whole(&fields, "backoff_ms") {
             retry.backoff_ms = ms as u32;
         }
+        if let Some(factor) = self.number(&fields, "factor") {
+            retry.factor_percent = (factor * 100.0).round() as u32;
+        }
+        if let Some(ms) = self.whole(&fields, "backoff_max_ms") {
+            retry.backoff_max_ms = ms as u32;
+        }
+        if let Some(share) = self.number(&fields, "jitter") {
+            retry.jitter_percent = (share * 100.0).round() as u8;
+        }
+        if let Some((_, tree)) = fields.get("on") {
+            retry.on = self.failures(tree);
+        }
         retry
+    }
+
+    /// What a message calls a node.
+    fn called(name: &Spanned<String>) -> String {
+        format!("node `{}`", quoted(&name.value))
     }
 }

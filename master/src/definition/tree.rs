@@ -14,13 +14,15 @@ use std::rc::Rc;
 const DEPTH_MAX: usize = 32;
 /// Values in all, with aliases expanded: room for about 100,000 nodes.
 const VALUES_MAX: u32 = 4_000_000;
+/// Bytes of a text that count as one more value: an alias of a long text costs as much as it may be read.
+const VALUE_BYTES: usize = 16;
 
 /// A value of the file.
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) value: Value,
     pub(crate) span: Span,
-    /// Values in it, itself included, with aliases expanded.
+    /// Values in it, itself included, with aliases expanded; long texts count as several.
     values: u32,
 }
 
@@ -30,7 +32,7 @@ pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
     Scalar {
-        text: String,
+        text: Rc<str>,
         /// Not quoted, so that it may be a number.
         plain: bool,
     },
@@ -122,6 +124,8 @@ enum Open {
         entries: Vec<(Spanned<String>, Rc<Tree>)>,
         key: Option<Spanned<String>>,
         seen: HashMap<String, Span>,
+        /// Whether the last key was no key, but the rest of a `first_of(` before it.
+        rest: bool,
     },
 }
 
@@ -158,7 +162,7 @@ impl Builder {
                     let value = match &tree.value {
                         Value::Null => Value::Null,
                         Value::Scalar { text, plain } => Value::Scalar {
-                            text: text.clone(),
+                            text: Rc::clone(text),
                             plain: *plain,
                         },
                         Value::List(items) => Value::List(items.clone()),
@@ -195,6 +199,7 @@ impl Builder {
                     entries: Vec::new(),
                     key: None,
                     seen: HashMap::new(),
+                    rest: false,
                 };
                 self.start(open, tag.is_some(), span)
             }
@@ -269,7 +274,7 @@ impl Builder {
             Value::Null
         } else {
             Value::Scalar {
-                text: text.to_owned(),
+                text: text.into(),
                 plain,
             }
         };
@@ -277,7 +282,7 @@ impl Builder {
             Tree {
                 value,
                 span,
-                values: 1,
+                values: 1 + (text.len() / VALUE_BYTES) as u32,
             },
             anchor,
             problems,
@@ -296,13 +301,25 @@ impl Builder {
         match self.open.last_mut() {
             None => self.root = Some(tree),
             Some(Open::List { items, .. }) => items.push(tree),
+            Some(Open::Map { rest, .. }) if *rest => {
+                *rest = false;
+                if !matches!(tree.value, Value::Null) {
+                    let told = "a comma is missing before this".to_owned();
+                    return Err((tree.span, ProblemKind::Yaml(told)));
+                }
+            }
             Some(Open::Map {
-                entries, key, seen, ..
+                entries,
+                key,
+                seen,
+                rest,
+                ..
             }) => match key.take() {
+                None if continues(entries, &tree) => *rest = true,
                 None => match &tree.value {
                     Value::Scalar { text, .. } => {
                         *key = Some(Spanned {
-                            value: text.clone(),
+                            value: text.to_string(),
                             span: tree.span,
                         })
                     }
@@ -326,6 +343,37 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// Within braces YAML parts `x: first_of(a.o, b.o)` at the comma, into `x: first_of(a.o` and a key `b.o)`. Puts it
+/// together again, and says whether there was something to put.
+fn continues(entries: &mut [(Spanned<String>, Rc<Tree>)], key: &Tree) -> bool {
+    let (Some((_, last)), Value::Scalar { text, plain: true }) = (entries.last_mut(), &key.value)
+    else {
+        return false;
+    };
+    let Value::Scalar {
+        text: begun,
+        plain: true,
+    } = &last.value
+    else {
+        return false;
+    };
+    if !begun.starts_with("first_of(") || begun.contains(')') {
+        return false;
+    }
+    *last = Rc::new(Tree {
+        value: Value::Scalar {
+            text: format!("{begun}, {text}").into(),
+            plain: true,
+        },
+        span: Span {
+            start: last.span.start,
+            end: key.span.end,
+        },
+        values: last.values.saturating_add(key.values),
+    });
+    true
 }
 
 fn key_shape(found: String) -> ProblemKind {

@@ -12,6 +12,7 @@ mod json;
 mod names;
 mod problem;
 mod read;
+mod synthetic;
 mod tree;
 mod wfformat;
 mod yaml;
@@ -48,6 +49,9 @@ pub struct Options {
     pub time_scale: f64,
     /// What counts for state machines alone.
     pub asl: AslOptions,
+    /// Whether memory, CPUs and containers are asked for as they were recorded. Otherwise a node asks for what the
+    /// synthetic function needs, so that a small machine can run it.
+    pub recorded_resources: bool,
 }
 
 impl Default for Options {
@@ -55,6 +59,7 @@ impl Default for Options {
         Self {
             time_scale: 1.0,
             asl: AslOptions::default(),
+            recorded_resources: false,
         }
     }
 }

@@ -6,6 +6,24 @@ use rustc_hash::{FxHashMap, FxHashSet};
 /// Room for what makes a name unique.
 const SUFFIX_BYTES: usize = 12;
 
+/// What no node may be called, since it begins sources.
+pub(super) const RESERVED_NODES: [&str; 3] = ["input", "item", "constant"];
+/// What no name in an expression may be: words of CEL, and what begins sources.
+pub(super) const EXPRESSION_WORDS: [&str; 22] = [
+    "as", "break", "const", "constant", "continue", "else", "false", "for", "function", "if",
+    "import", "in", "input", "item", "let", "loop", "null", "package", "return", "true", "var",
+    "while",
+];
+
+/// Whether an expression can use a name as it is.
+pub(super) fn is_identifier(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || char == '_')
+        && !EXPRESSION_WORDS.contains(&name)
+}
+
 /// Names of one mapping, of which no two are the same.
 #[derive(Debug, Default)]
 pub(super) struct Names {

@@ -218,7 +218,11 @@ impl Printer {
 
 fn push_printable(word: &str, text: &mut String) {
     for char in word.chars() {
-        text.push(if is_printable(char) { char } else { '\u{fffd}' });
+        text.push(if is_printable(char) || char == '…' {
+            char
+        } else {
+            '\u{fffd}'
+        });
     }
 }
 

@@ -63,6 +63,9 @@ pub(crate) struct Import {
     /// What travels between the states of a state machine
     #[arg(long, value_enum, value_name = "KIND", default_value = "value")]
     pub(crate) payload: ImportPayload,
+    /// Ask for memory, CPUs and containers as recorded, and fill the memory [default: what synthetic functions need]
+    #[arg(long)]
+    pub(crate) recorded_resources: bool,
 }
 
 /// What can be imported.

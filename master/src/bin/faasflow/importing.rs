@@ -32,6 +32,7 @@ pub(crate) fn import(arguments: &Import) -> Result<(), Exit> {
                 ImportPayload::Bytes => Payload::Bytes,
             },
         },
+        recorded_resources: arguments.recorded_resources,
     };
     let draft = import::load(format, &arguments.file, &options).map_err(Exit::input)?;
     for note in &draft.notes {

@@ -1,42 +1,39 @@
-//! The values of a definition, one kind each: mappings with known keys, names, numbers, kinds, sources. What is not as
-//! it should be becomes a problem with its place, and reading goes on.
+//! The values of a definition, one kind each: mappings with known keys, names, numbers, texts. What is not as it should
+//! be becomes a problem with its place, and reading goes on.
 
-use super::{Entry, RawSource, Reader, Side};
-use crate::definition::names::{
-    EXECUTABLE_SYNTAX, NAME_SYNTAX, is_executable, is_name, is_reserved, nearest,
-};
+use super::{Entry, Reader};
+use crate::definition::json::{self, NoJson};
+use crate::definition::keys::Shape;
+use crate::definition::names::{EXECUTABLE_SYNTAX, NAME_SYNTAX, is_executable, is_name, nearest};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::tree::{Tree, Value};
-use crate::definition::{FunctionName, Port, Span, Spanned};
-use faasstore::binding::Kind;
-use std::rc::Rc;
+use crate::definition::{FunctionName, Span, Spanned};
+use serde_json::Value as Json;
 
-/// Longest that a time in a definition may be: one day, in milliseconds.
-pub(super) const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
-
-/// The keys that a mapping may have.
-pub(super) struct Shape {
-    pub(super) what: &'static str,
-    pub(super) keys: &'static [&'static str],
-    /// Keys of the language that this version does not run.
-    pub(super) not_yet: &'static [&'static str],
-}
-
+/// A mapping whose keys are known.
 pub(super) struct Fields<'t> {
     entries: &'t [Entry],
-    span: Span,
+    shape: &'static Shape,
+    pub(super) span: Span,
 }
 
-impl Fields<'_> {
+impl<'t> Fields<'t> {
     /// Whether a key that means nothing was meant to be this one.
     pub(super) fn misspells(&self, key: &str) -> bool {
-        self.entries
-            .iter()
-            .any(|(name, _)| nearest(&name.value, [key]).is_some())
+        let known = self.shape.names();
+        self.entries.iter().any(|(name, _)| {
+            !known.contains(&name.value.as_str()) && nearest(&name.value, [key]).is_some()
+        })
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+    pub(super) fn get(&self, key: &str) -> Option<&'t Entry> {
         self.entries.iter().find(|(name, _)| name.value == key)
+    }
+
+    /// Those of these keys that stand there.
+    pub(super) fn among(&self, keys: &[&'static str]) -> Vec<&'static str> {
+        let keys = keys.iter().copied();
+        keys.filter(|key| self.get(key).is_some()).collect()
     }
 }
 
@@ -73,36 +70,40 @@ impl Reader {
     }
 
     /// The entries of a mapping whose keys are known.
-    pub(super) fn fields<'t>(&mut self, tree: &'t Tree, shape: &Shape) -> Option<Fields<'t>> {
-        let help = format!("its keys are {}", listed(shape.keys));
+    pub(super) fn fields<'t>(
+        &mut self,
+        tree: &'t Tree,
+        shape: &'static Shape,
+    ) -> Option<Fields<'t>> {
+        let names = shape.names();
+        let help = format!("its keys are {}", listed(&names));
         let entries = self.map(tree, shape.what, &help)?;
         for (key, _) in entries {
             let name = key.value.as_str();
-            if shape.not_yet.contains(&name) {
-                let help = format!(
-                    "this version runs {} with {}",
-                    shape.what,
-                    listed(shape.keys)
-                );
-                self.problems.add(
-                    key.span,
-                    ProblemKind::NotYet(format!("`{name}`")),
-                    Some(help),
-                );
-            } else if !shape.keys.contains(&name) {
-                let help = match nearest(name, shape.keys.iter().copied()) {
-                    Some(known) => format!("did you mean `{known}`?"),
-                    None => help.clone(),
-                };
-                let kind = ProblemKind::UnknownKey {
-                    what: shape.what.to_owned(),
-                    key: quoted(name),
-                };
-                self.problems.add(key.span, kind, Some(help));
+            if names.contains(&name) {
+                continue;
             }
+            if shape.not_yet.contains(&name) {
+                let help = format!("this version runs {} with {}", shape.what, listed(&names));
+                let kind = ProblemKind::NotYet(format!("`{name}`"));
+                self.problems.add(key.span, kind, Some(help));
+                continue;
+            }
+            let elsewhere = shape.elsewhere.iter().find(|(other, _)| *other == name);
+            let help = match (elsewhere, nearest(name, names.iter().copied())) {
+                (Some((_, place)), _) => (*place).to_owned(),
+                (None, Some(known)) => format!("did you mean `{known}`?"),
+                (None, None) => help.clone(),
+            };
+            let kind = ProblemKind::UnknownKey {
+                what: shape.what.to_owned(),
+                key: quoted(name),
+            };
+            self.problems.add(key.span, kind, Some(help));
         }
         Some(Fields {
             entries,
+            shape,
             span: tree.span,
         })
     }
@@ -122,14 +123,16 @@ impl Reader {
         None
     }
 
-    /// A whole number within a range. Every range ends below 2^53.
-    pub(super) fn whole(
-        &mut self,
-        tree: &Tree,
-        key: &'static str,
-        least: u64,
-        most: u64,
-    ) -> Option<u64> {
+    /// Keys of which at most one may stand there do.
+    pub(super) fn conflict(&mut self, span: Span, keys: &[&'static str], help: &str) {
+        let kind = ProblemKind::Conflict { keys: listed(keys) };
+        self.problems.add(span, kind, Some(help.to_owned()));
+    }
+
+    /// The whole number under a key, within its range. Every range ends below 2^53.
+    pub(super) fn whole(&mut self, fields: &Fields<'_>, key: &str) -> Option<u64> {
+        let (_, tree) = fields.get(key)?;
+        let (key, least, most) = fields.shape.whole(key)?;
         if let Value::Scalar { text, plain: true } = &tree.value
             // `parse` would take a sign.
             && text.chars().all(|char| char.is_ascii_digit())
@@ -138,28 +141,31 @@ impl Reader {
         {
             return Some(number);
         }
-        self.number(tree, key, format!("a whole number from {least} to {most}"));
+        self.no_number(tree, key, format!("a whole number from {least} to {most}"));
         None
     }
 
-    /// A time that may have a fraction.
-    pub(super) fn milliseconds(&mut self, tree: &Tree, key: &'static str) -> Option<f64> {
+    /// The number under a key, within its range; it may have a fraction.
+    pub(super) fn number(&mut self, fields: &Fields<'_>, key: &str) -> Option<f64> {
+        let (_, tree) = fields.get(key)?;
+        let (key, least, most) = fields.shape.number(key)?;
         if let Value::Scalar { text, plain: true } = &tree.value
             && text.starts_with(|first: char| first.is_ascii_digit())
             && let Ok(number) = text.parse::<f64>()
-            && (0.0..=TIME_MS_MAX as f64).contains(&number)
+            && (least..=most).contains(&number)
         {
             return Some(number);
         }
-        self.number(
-            tree,
-            key,
-            format!("a number of milliseconds from 0 to {TIME_MS_MAX}"),
-        );
+        let of_what = if key.ends_with("_ms") {
+            "a number of milliseconds"
+        } else {
+            "a number"
+        };
+        self.no_number(tree, key, format!("{of_what} from {least} to {most}"));
         None
     }
 
-    pub(super) fn number(&mut self, tree: &Tree, key: &'static str, expected: String) {
+    fn no_number(&mut self, tree: &Tree, key: &'static str, expected: String) {
         let help = match &tree.value {
             Value::Scalar { plain: false, .. } => Some("numbers stand without quotes"),
             Value::Scalar { text, .. }
@@ -177,12 +183,63 @@ impl Reader {
         self.problems.add(tree.span, kind, help.map(str::to_owned));
     }
 
-    /// A scalar's text.
+    /// True or false under a key.
+    pub(super) fn flag(&mut self, fields: &Fields<'_>, key: &str) -> Option<bool> {
+        let (name, tree) = fields.get(key)?;
+        match &tree.value {
+            Value::Scalar { text, plain: true } if &**text == "true" => Some(true),
+            Value::Scalar { text, plain: true } if &**text == "false" => Some(false),
+            _ => {
+                let what = format!("`{}`", name.value);
+                self.shape(tree, what, "`true` or `false`", "write it without quotes");
+                None
+            }
+        }
+    }
+
+    /// A scalar's text, which is to be a name.
     pub(super) fn text<'t>(&mut self, tree: &'t Tree, what: &str, help: &str) -> Option<&'t str> {
+        self.scalar(tree, what, "a name", help)
+    }
+
+    /// A scalar's text.
+    pub(super) fn scalar<'t>(
+        &mut self,
+        tree: &'t Tree,
+        what: &str,
+        expected: &'static str,
+        help: &str,
+    ) -> Option<&'t str> {
         match &tree.value {
             Value::Scalar { text, .. } => Some(text),
             _ => {
-                self.shape(tree, what, "a name", help);
+                self.shape(tree, what, expected, help);
+                None
+            }
+        }
+    }
+
+    /// A CEL expression.
+    pub(super) fn expression(&mut self, tree: &Tree, what: &str) -> Option<Spanned<String>> {
+        const HELP: &str = "an expression is text, as in `check.size > 100`; put quotes around it";
+        let text = self.scalar(tree, what, "an expression", HELP)?;
+        Some(Spanned {
+            value: text.to_owned(),
+            span: tree.span,
+        })
+    }
+
+    /// The JSON of a value that stands in the file.
+    pub(super) fn json(&mut self, tree: &Tree) -> Option<Spanned<Json>> {
+        match json::of(tree) {
+            Ok(value) => Some(Spanned {
+                value,
+                span: tree.span,
+            }),
+            Err(NoJson(span)) => {
+                let help = "JSON has no such number; put quotes around it to make it text";
+                self.problems
+                    .add(span, ProblemKind::NoJson, Some(help.to_owned()));
                 None
             }
         }
@@ -239,152 +296,6 @@ impl Reader {
                 None
             }
         }
-    }
-
-    /// Names with kinds.
-    pub(super) fn ports(&mut self, tree: &Tree, side: Side) -> Vec<Port> {
-        if matches!(tree.value, Value::Null) {
-            return Vec::new();
-        }
-        let Some(entries) = self.map(
-            tree,
-            side.key(),
-            "write `{ NAME: KIND }`, a kind being bytes, list or value",
-        ) else {
-            return Vec::new();
-        };
-        let ports = entries.iter().filter_map(|(name, tree)| {
-            self.check_name(name, side.of_one());
-            Some(Port {
-                name: name.clone(),
-                kind: self.kind(tree)?,
-            })
-        });
-        ports.collect()
-    }
-
-    pub(super) fn kind(&mut self, tree: &Tree) -> Option<Kind> {
-        const HELP: &str = "a kind is `bytes`, `list` or `value`";
-        let Value::Scalar { text, .. } = &tree.value else {
-            self.shape(tree, "a kind", "`bytes`, `list` or `value`", HELP);
-            return None;
-        };
-        match text.as_str() {
-            "bytes" => Some(Kind::Bytes),
-            "list" => Some(Kind::List),
-            "value" => Some(Kind::Value),
-            other => {
-                let help = match nearest(other, ["bytes", "list", "value"]) {
-                    Some(known) => format!("did you mean `{known}`?"),
-                    None => HELP.to_owned(),
-                };
-                self.problems.add(
-                    tree.span,
-                    ProblemKind::Kind {
-                        found: quoted(other),
-                    },
-                    Some(help),
-                );
-                None
-            }
-        }
-    }
-
-    /// Names with sources.
-    pub(super) fn sources(
-        &mut self,
-        tree: &Tree,
-        side: Side,
-    ) -> Vec<(Spanned<String>, Spanned<RawSource>)> {
-        if matches!(tree.value, Value::Null) {
-            return Vec::new();
-        }
-        let Some(entries) = self.map(
-            tree,
-            side.key(),
-            "write `{ NAME: SOURCE }`, as in `{ text: input.text }`",
-        ) else {
-            return Vec::new();
-        };
-        let sources = entries.iter().filter_map(|(name, tree)| {
-            self.check_name(name, side.of_one());
-            Some((name.clone(), self.source(tree)?))
-        });
-        sources.collect()
-    }
-
-    pub(super) fn source(&mut self, tree: &Tree) -> Option<Spanned<RawSource>> {
-        const HELP: &str = "a source is `input.NAME`, `NODE.OUTPUT` or, in a foreach node, `item`";
-        let not_yet = match &tree.value {
-            Value::Scalar { text, .. } => ["first_of", "optional"]
-                .into_iter()
-                .find(|word| text.starts_with(&format!("{word}("))),
-            Value::Map(entries) => {
-                let words = ["first_of", "optional", "constant", "value"];
-                words
-                    .into_iter()
-                    .find(|word| entries.iter().any(|(key, _)| key.value == *word))
-            }
-            Value::Null | Value::List(_) => None,
-        };
-        if let Some(word) = not_yet {
-            self.problems.add(
-                tree.span,
-                ProblemKind::NotYet(format!("`{word}`")),
-                Some(HELP.to_owned()),
-            );
-            return None;
-        }
-        let Value::Scalar { text, .. } = &tree.value else {
-            self.shape(
-                tree,
-                "a source",
-                "`input.NAME`, `NODE.OUTPUT` or `item`",
-                HELP,
-            );
-            return None;
-        };
-        let value = match text.split_once('.') {
-            None if text == "item" => RawSource::Item,
-            Some(("input", name)) if is_name(name) => RawSource::Input(name.to_owned()),
-            Some((node, output)) if is_name(node) && !is_reserved(node) && is_name(output) => {
-                RawSource::Output {
-                    node: node.to_owned(),
-                    output: output.to_owned(),
-                }
-            }
-            _ => {
-                self.problems.add(
-                    tree.span,
-                    ProblemKind::Source {
-                        found: quoted(text),
-                    },
-                    Some(HELP.to_owned()),
-                );
-                return None;
-            }
-        };
-        Some(Spanned {
-            value,
-            span: tree.span,
-        })
-    }
-
-    /// One node's name, or a list of them.
-    pub(super) fn after(&mut self, tree: &Tree) -> Vec<Spanned<String>> {
-        const HELP: &str = "write `after: NODE` or `after: [NODE, NODE]`";
-        let trees: Vec<&Tree> = match &tree.value {
-            Value::List(items) => items.iter().map(Rc::as_ref).collect(),
-            _ => vec![tree],
-        };
-        let names = trees.into_iter().filter_map(|tree| {
-            let text = self.text(tree, "`after`", HELP)?;
-            Some(Spanned {
-                value: text.to_owned(),
-                span: tree.span,
-            })
-        });
-        names.collect()
     }
 }
 

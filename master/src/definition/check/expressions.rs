@@ -1,0 +1,210 @@
+//! Names within expressions: each becomes an input of the node that evaluates it, called as it is written.
+
+use super::scope::known_names;
+use super::{Checker, described};
+use crate::definition::expression::{self, Fault, Gives};
+use crate::definition::names::{is_reserved, nearest};
+use crate::definition::problem::{ProblemKind, quoted};
+use crate::definition::raw::RawSource;
+use crate::definition::{NodeInput, Span, Spanned};
+use faasstore::binding::Kind;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// The inputs of a node whose expressions are looked at.
+pub(super) struct Names {
+    pub(super) inputs: Vec<NodeInput>,
+    by_name: FxHashMap<String, usize>,
+    /// Those that an expression names.
+    used: FxHashSet<usize>,
+    /// Whether the node starts without some of them.
+    some: bool,
+}
+
+impl Names {
+    /// `bound` are the names under the node's own `input`; with `some`, it may start before all of them are there.
+    pub(super) fn new(bound: Vec<NodeInput>, some: bool) -> Self {
+        let places = bound.iter().enumerate();
+        let by_name = places.map(|(place, input)| (input.name.value.clone(), place));
+        Self {
+            by_name: by_name.collect(),
+            inputs: bound,
+            used: FxHashSet::default(),
+            some,
+        }
+    }
+
+    /// The inputs that expressions name.
+    pub(super) fn into_used(self) -> Vec<NodeInput> {
+        let inputs = self.inputs.into_iter().enumerate();
+        let used = inputs.filter(|(place, _)| self.used.contains(place));
+        used.map(|(_, input)| input).collect()
+    }
+}
+
+impl Checker<'_> {
+    /// Checks an expression, and makes inputs of what it names.
+    pub(super) fn expression(
+        &mut self,
+        text: &Spanned<String>,
+        gives: Gives,
+        names: &mut Names,
+    ) -> Option<()> {
+        let is_source = |name: &str| {
+            !names.by_name.contains_key(name)
+                && (matches!(name, "input" | "constant") || self.nodes.contains_key(name))
+        };
+        let named = match expression::names(&text.value, is_source) {
+            Ok(named) => named,
+            Err(fault) => {
+                self.fault(text, fault);
+                return None;
+            }
+        };
+        let mut used: Vec<&str> = Vec::new();
+        let mut seen = FxHashSet::default();
+        let mut whole = true;
+        for name in &named {
+            if !seen.insert(name.path.as_str()) {
+                continue;
+            }
+            let part = self
+                .source
+                .part(text.span, &text.value, name.offset, name.path.len());
+            let known = self.named(&name.path, &text.value[name.offset..], part, names);
+            whole &= known.is_some();
+            used.push(&name.path);
+        }
+        if !whole {
+            return None;
+        }
+        match expression::compile(&text.value, &used, gives) {
+            Ok(()) => Some(()),
+            Err(fault) => {
+                self.fault(text, fault);
+                None
+            }
+        }
+    }
+
+    fn fault(&mut self, text: &Spanned<String>, fault: Fault) {
+        let span = self
+            .source
+            .part(text.span, &text.value, fault.offset, fault.length);
+        let kind = ProblemKind::Expression(fault.message);
+        self.problems.add(span, kind, fault.help);
+    }
+
+    /// Makes sure that a name means a value. `rest` is the expression from there on.
+    fn named(&mut self, path: &str, rest: &str, span: Span, names: &mut Names) -> Option<()> {
+        if let Some(place) = names.by_name.get(path) {
+            let input = &names.inputs[*place];
+            let (kind, own) = (input.kind, !path.contains('.'));
+            if kind == Kind::Value {
+                names.used.insert(*place);
+                return Some(());
+            }
+            // What is no value is told once for each place.
+            let help = if own {
+                "bind it to a value".to_owned()
+            } else {
+                "name a value".to_owned()
+            };
+            self.no_value(path.to_owned(), kind, span, help);
+            return None;
+        }
+        let source = match path.split_once('.') {
+            Some(("input", name)) => RawSource::Input(name.to_owned()),
+            Some(("constant", name)) => RawSource::Constant(name.to_owned()),
+            Some((node, output)) => RawSource::Output {
+                node: node.to_owned(),
+                output: output.to_owned(),
+            },
+            None => {
+                self.unknown_name(path, rest, span, names);
+                return None;
+            }
+        };
+        let source = Spanned {
+            value: source,
+            span,
+        };
+        let seen = self.resolve(&source, None, "in an expression", false)?;
+        if seen.kind != Kind::Value {
+            let help = self.declared_as(&source.value, "value");
+            self.no_value(path.to_owned(), seen.kind, span, help);
+            return None;
+        }
+        let symbol = Spanned {
+            value: seen.symbol,
+            span,
+        };
+        let from = self.flatten(&[symbol])?;
+        self.presence(&from, names.some, span, &format!("`{path}`"))?;
+        let input = NodeInput {
+            name: Spanned {
+                value: path.to_owned(),
+                span,
+            },
+            kind: Kind::Value,
+            from,
+            optional: names.some,
+        };
+        names.by_name.insert(path.to_owned(), names.inputs.len());
+        names.used.insert(names.inputs.len());
+        names.inputs.push(input);
+        Some(())
+    }
+
+    fn no_value(&mut self, source_name: String, kind: Kind, span: Span, help: String) {
+        let kind = ProblemKind::SourceKind {
+            source_name,
+            kind: described(kind),
+            place: "an expression".to_owned(),
+            expected: "reads values",
+        };
+        self.problems.add(span, kind, Some(help));
+    }
+
+    fn unknown_name(&mut self, name: &str, rest: &str, span: Span, names: &Names) {
+        let dashed = rest
+            .find(|char: char| !(char.is_ascii_alphanumeric() || char == '_' || char == '-'))
+            .map_or(rest, |end| &rest[..end]);
+        let is_node = self.nodes.contains_key(name);
+        let (kind, help) = if name == "item" {
+            let help = "only functions run over a list in this version".to_owned();
+            (ProblemKind::ItemOutside("in an expression"), Some(help))
+        } else if is_node || is_reserved(name) {
+            let told = format!("`{name}` by itself is no value");
+            let help = if is_node {
+                format!("name an output of it, as in `{name}.OUTPUT`")
+            } else {
+                format!("name what you want of it, as in `{name}.NAME`")
+            };
+            (ProblemKind::Expression(told), Some(help))
+        } else if dashed != name && self.nodes.contains_key(dashed) {
+            let help = format!(
+                "in an expression `-` is minus: bind it, as in `input: {{ x: {dashed}.OUTPUT }}`, and write `x`"
+            );
+            (ProblemKind::UnknownName { name: quoted(name) }, Some(help))
+        } else {
+            let bound: Vec<&str> = names
+                .inputs
+                .iter()
+                .map(|input| input.name.value.as_str())
+                .filter(|name| !name.contains('.'))
+                .collect();
+            let nodes = self.raw.nodes.iter().map(|node| node.name.value.as_str());
+            let known: Vec<&str> = bound
+                .into_iter()
+                .chain(nodes)
+                .chain(["input", "constant"])
+                .collect();
+            let help = match nearest(name, known.iter().copied()) {
+                Some(near) => Some(format!("did you mean `{near}`?")),
+                None => known_names("expressions name", &known),
+            };
+            (ProblemKind::UnknownName { name: quoted(name) }, help)
+        };
+        self.problems.add(span, kind, help);
+    }
+}

@@ -1,0 +1,302 @@
+//! Other workflows in the place of a node: their nodes stand there as if the file itself had them.
+
+use super::Checker;
+use super::bind::Given;
+use super::scope::Symbol;
+use crate::definition::files::{Files, OtherError};
+use crate::definition::names::nearest;
+use crate::definition::problem::{ProblemKind, quoted};
+use crate::definition::raw::RawNode;
+use crate::definition::read::listed;
+use crate::definition::{Definition, Formula, From, Node, Span, Spanned, Work, WorkflowInput};
+use engine::plan_check::NAME_BYTES_MAX;
+use std::rc::Rc;
+
+/// Where edges of a node of the file end, by places counted from its first.
+pub(super) struct Ends {
+    /// Places before the node's own: that of the node which counts for it.
+    pub(super) before: usize,
+    /// Nodes that wait for none of the others.
+    first: Vec<usize>,
+    /// Nodes that none of the others waits for, counted from the node's own.
+    pub(super) last: Vec<usize>,
+    /// Nodes that must not run unless a case or catch leads there: what has no gate of its own, and does not wait for
+    /// what has one alone.
+    pub(super) gated: Vec<usize>,
+}
+
+impl Ends {
+    /// Those of a node that stands for itself, with `before` nodes that count for it.
+    pub(super) fn of_one(before: usize) -> Self {
+        Self {
+            before,
+            first: vec![0],
+            last: vec![0],
+            gated: (0..=before).collect(),
+        }
+    }
+
+    /// Those of a workflow.
+    pub(super) fn of(inner: &Definition) -> Self {
+        let predecessors = inner.predecessors();
+        let gates = inner.gates();
+        let nodes = 0..inner.nodes.len();
+        let mut waited_for = vec![false; inner.nodes.len()];
+        for predecessor in predecessors.iter().flatten() {
+            waited_for[*predecessor] = true;
+        }
+        let reads_inputs = |node: &usize| {
+            inner
+                .reads(*node)
+                .any(|from| matches!(from, From::Input(_)))
+        };
+        let alone = |node: &usize| predecessors[*node].is_empty();
+        let gated = nodes
+            .clone()
+            .filter(|node| gates[*node].is_empty() && (alone(node) || reads_inputs(node)));
+        Self {
+            before: 0,
+            gated: gated.collect(),
+            first: nodes.clone().filter(alone).collect(),
+            last: nodes.filter(|node| !waited_for[*node]).collect(),
+        }
+    }
+}
+
+impl Checker<'_> {
+    /// The workflow in another file.
+    pub(super) fn other(
+        &mut self,
+        path: &Spanned<String>,
+        files: &mut Files<'_>,
+    ) -> Option<Rc<Definition>> {
+        match files.other(&path.value) {
+            Ok(inner) => {
+                if inner.timeout_ms.is_some() {
+                    let workflow = inner.workflow.value.clone();
+                    let kind = ProblemKind::InnerTimeout { workflow };
+                    let help = "give its nodes timeouts, or this workflow one";
+                    self.problems.warn(path.span, kind, Some(help.to_owned()));
+                }
+                Some(inner)
+            }
+            Err(OtherError::Named(kind, help)) => {
+                self.problems.add(path.span, kind, Some(help));
+                None
+            }
+            Err(OtherError::Wrong(error)) => {
+                if let Some(error) = error {
+                    self.problems.add_all(error);
+                }
+                None
+            }
+        }
+    }
+
+    /// Binds the inputs of all other workflows.
+    pub(super) fn bind_inner(&mut self) {
+        let raw = self.raw;
+        for (index, node) in raw.nodes.iter().enumerate() {
+            let Some(inner) = self.inner[index].clone() else {
+                continue;
+            };
+            self.unknown_inputs(node, &inner);
+            let mut constants = Vec::with_capacity(inner.constants.len());
+            for constant in &inner.constants {
+                let items = constant.items.clone();
+                constants.extend(self.constant(constant.kind, items, node.name.span));
+            }
+            let inputs = inner.inputs.iter();
+            let given = inputs.map(|input| self.given(node, &inner, input, &constants));
+            self.given[index] = Some(given.collect());
+            self.inner_constants[index] = constants;
+        }
+        // Whether what they are given may be absent can be asked once all of them are given something.
+        for (index, node) in raw.nodes.iter().enumerate() {
+            let (Some(given), Some(inner)) = (self.given[index].clone(), self.inner[index].clone())
+            else {
+                continue;
+            };
+            for (given, input) in given.iter().zip(&inner.inputs) {
+                let name = &input.name.value;
+                let binding = node.inputs.iter().find(|(bound, _)| bound.value == *name);
+                let (Given::First(symbols), Some((_, binding))) = (given, binding) else {
+                    continue;
+                };
+                let what = format!("input `{name}`");
+                if let Some(from) = self.flatten(symbols) {
+                    self.presence(&from, binding.optional, binding.span, &what);
+                }
+            }
+        }
+    }
+
+    fn unknown_inputs(&mut self, node: &RawNode, inner: &Definition) {
+        let known: Vec<&str> = inner
+            .inputs
+            .iter()
+            .map(|input| input.name.value.as_str())
+            .collect();
+        for (name, _) in &node.inputs {
+            if known.contains(&name.value.as_str()) {
+                continue;
+            }
+            let help = match nearest(&name.value, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if known.is_empty() => "it has no inputs".to_owned(),
+                None => format!("its inputs are {}", listed(&known)),
+            };
+            let kind = ProblemKind::UnknownInnerInput {
+                workflow: inner.workflow.value.clone(),
+                name: quoted(&name.value),
+            };
+            self.problems.add(name.span, kind, Some(help));
+        }
+    }
+
+    fn given(
+        &mut self,
+        node: &RawNode,
+        inner: &Definition,
+        input: &WorkflowInput,
+        constants: &[u16],
+    ) -> Given {
+        let name = &input.name.value;
+        let workflow = &inner.workflow.value;
+        let default = input
+            .default
+            .and_then(|constant| constants.get(usize::from(constant)))
+            .map(|constant| Spanned {
+                value: Symbol::Constant(*constant),
+                span: node.name.span,
+            });
+        let bound = node.inputs.iter().find(|(bound, _)| bound.value == *name);
+        let Some((_, binding)) = bound else {
+            return match default {
+                Some(default) => Given::First(vec![default]),
+                None if input.optional => Given::Nothing,
+                None => {
+                    let kind = ProblemKind::MissingInnerInput {
+                        workflow: workflow.clone(),
+                        name: name.clone(),
+                    };
+                    let help = format!("add it under `input`: `{name}: SOURCE`");
+                    self.problems.add(node.name.span, kind, Some(help));
+                    Given::Wrong
+                }
+            };
+        };
+        let place = "in the inputs of a sub-workflow";
+        let Some(mut bound) = self.bind(binding, None, place, Some(input.kind)) else {
+            return Given::Wrong;
+        };
+        let takes = format!("input `{name}` of workflow `{workflow}`");
+        if self
+            .fits(binding, bound.kind, input.kind, takes.clone())
+            .is_none()
+        {
+            return Given::Wrong;
+        }
+        if binding.optional {
+            match default {
+                Some(default) => bound.symbols.push(default),
+                None if input.optional => {}
+                None => {
+                    let kind = ProblemKind::MayLack { what: takes };
+                    let help = format!(
+                        "take `optional` away, or declare it there as `{name}: {{ kind: …, optional: true }}`"
+                    );
+                    self.problems.add(binding.span, kind, Some(help));
+                    return Given::Wrong;
+                }
+            }
+        }
+        Given::First(bound.symbols)
+    }
+
+    /// The nodes of the workflow that a node stands for.
+    pub(super) fn inlined(&mut self, index: usize, span: Span) -> Option<Vec<Node>> {
+        let raw = self.raw;
+        let outer = &raw.nodes[index];
+        let after = self.after(&outer.after);
+        let inner = self.inner[index].clone()?;
+        let after = after?;
+        let first: Vec<bool> = {
+            let mut first = vec![false; inner.nodes.len()];
+            for node in &self.ends[index].first {
+                first[*node] = true;
+            }
+            first
+        };
+        let mut nodes = Vec::with_capacity(inner.nodes.len());
+        for (node, first) in inner.nodes.iter().zip(first) {
+            let mut node = node.clone();
+            self.moved(&mut node, index, span)?;
+            if first {
+                self.step(after.len(), span)?;
+                node.after.extend(after.iter().cloned());
+                node.delay_ms = node.delay_ms.saturating_add(outer.delay_ms);
+            }
+            nodes.push(node);
+        }
+        Some(nodes)
+    }
+
+    /// Makes a node of another workflow one of this: its name, its sources, and the places of others in it.
+    fn moved(&mut self, node: &mut Node, index: usize, span: Span) -> Option<()> {
+        let base = self.places[index];
+        let name = format!("{}/{}", self.raw.nodes[index].name.value, node.name.value);
+        if name.len() > NAME_BYTES_MAX {
+            let kind = ProblemKind::LongName {
+                name: quoted(&name),
+                limit: NAME_BYTES_MAX,
+            };
+            let help = "give nodes shorter names, or put the nodes of some files into one";
+            self.problems.add(span, kind, Some(help.to_owned()));
+            return None;
+        }
+        node.name = Spanned { value: name, span };
+        if let Some(list) = node.foreach.take() {
+            let from = self.flatten_inner(index, &[list], span)?;
+            node.foreach = Some(self.only_list(from, span)?);
+        }
+        for input in &mut node.inputs {
+            input.from = self.flatten_inner(index, &input.from, span)?;
+            input.name.span = span;
+        }
+        for output in &mut node.outputs {
+            output.name.span = span;
+        }
+        let moved = |to: &mut Vec<Spanned<usize>>| {
+            for to in to {
+                to.value += base;
+                to.span = span;
+            }
+        };
+        moved(&mut node.after);
+        for catch in &mut node.catches {
+            moved(&mut catch.to);
+        }
+        match &mut node.work {
+            Work::Function { function, .. } => function.span = span,
+            Work::Compute(formulas) => {
+                for formula in formulas {
+                    match formula {
+                        Formula::Value(text) => text.span = span,
+                        Formula::Range { from, to } => (from.span, to.span) = (span, span),
+                    }
+                }
+            }
+            Work::Switch(cases) => {
+                for case in cases {
+                    moved(&mut case.to);
+                    if let Some(condition) = &mut case.condition {
+                        condition.span = span;
+                    }
+                }
+            }
+            Work::Nothing => {}
+        }
+        Some(())
+    }
+}

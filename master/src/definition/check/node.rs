@@ -1,0 +1,429 @@
+//! One node of the file, with all that it names.
+
+use super::expressions::Names;
+use super::scope::formula;
+use super::{Checker, described};
+use crate::definition::expression::Gives;
+use crate::definition::problem::ProblemKind;
+use crate::definition::raw::{
+    RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawWork,
+};
+use crate::definition::read::listed;
+use crate::definition::{
+    COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Formula, From, FunctionName, Node,
+    NodeInput, Port, Profile, Resources, Span, Spanned, Work,
+};
+use engine::plan::{Join, Retry};
+use faasstore::binding::Kind;
+
+/// The output of a node that counts whole numbers for another.
+const ITEMS: &str = "items";
+
+impl Node {
+    /// Adds the output that says what failed.
+    pub(super) fn tells_failure(&mut self, span: Span) {
+        self.error_output = Some(self.outputs.len() as u16);
+        self.outputs.push(Port {
+            name: Spanned {
+                value: "error".to_owned(),
+                span,
+            },
+            kind: Kind::Value,
+        });
+    }
+}
+
+/// What a foreach runs over.
+struct Over {
+    list: Spanned<From>,
+    item: Kind,
+}
+
+impl Checker<'_> {
+    /// A node that stands for itself, and before it the one that counts for it, if it runs over whole numbers.
+    pub(super) fn node(&mut self, index: usize) -> Option<Vec<Node>> {
+        let whole_raw = self.raw;
+        let raw = &whole_raw.nodes[index];
+        let over = match &raw.foreach {
+            Some(foreach) => Some(self.foreach(index, foreach)?),
+            None => None,
+        };
+        let some = raw.join.value != Join::All;
+        let bound = self.inputs(raw, over.as_ref().map(|over| over.item));
+        if over.is_some() {
+            self.no_lists_of_lists(raw);
+            self.no_catches(raw);
+        }
+        let after = self.after(&raw.after);
+        let catches: Vec<Option<Catch>> = raw
+            .catches
+            .iter()
+            .map(|catch| {
+                Some(Catch {
+                    on: catch.on.clone(),
+                    to: self.targets(&catch.to)?,
+                })
+            })
+            .collect();
+        let bound = bound?;
+        let range = match &raw.foreach {
+            Some(RawForeach {
+                over: RawOver::Range(range),
+                ..
+            }) => Some(self.counting(raw, range, &bound)?),
+            _ => None,
+        };
+        let mut names = Names::new(bound, some);
+        let work = self.work(raw, &mut names)?;
+        let outputs = raw.declared().into_iter().map(|(name, kind)| Port {
+            name: name.clone(),
+            kind,
+        });
+        let node = Node {
+            work,
+            foreach: over.map(|over| over.list),
+            batch: raw.foreach.as_ref().and_then(|foreach| foreach.batch),
+            parallelism: raw.foreach.as_ref().and_then(|foreach| foreach.parallelism),
+            inputs: names.inputs,
+            outputs: outputs.collect(),
+            after: after?,
+            profile: raw.profile,
+            resources: raw.resources,
+            join: raw.join.value,
+            retry: raw.retry.clone(),
+            catches: catches.into_iter().collect::<Option<_>>()?,
+            timeout_ms: raw.timeout_ms.as_ref().map(|timeout| timeout.value),
+            delay_ms: raw.delay_ms,
+            ..plain(raw.name.clone())
+        };
+        Some(range.into_iter().chain([node]).collect())
+    }
+
+    /// What is bound under `input`.
+    fn inputs(&mut self, raw: &RawNode, item: Option<Kind>) -> Option<Vec<NodeInput>> {
+        let some = raw.join.value != Join::All;
+        let inputs: Vec<Option<NodeInput>> = raw
+            .inputs
+            .iter()
+            .map(|(name, binding)| {
+                let bound = self.bind(binding, item, "outside a foreach node", None)?;
+                let from = self.flatten(&bound.symbols)?;
+                let optional = binding.optional || some;
+                let what = format!("input `{}`", name.value);
+                self.presence(&from, optional, binding.span, &what)?;
+                Some(NodeInput {
+                    name: name.clone(),
+                    kind: bound.kind,
+                    from,
+                    optional,
+                })
+            })
+            .collect();
+        inputs.into_iter().collect()
+    }
+
+    fn work(&mut self, raw: &RawNode, names: &mut Names) -> Option<Work> {
+        match &raw.work {
+            RawWork::Function(function) => Some(Work::Function {
+                function: function.clone(),
+                arguments: Vec::new(),
+            }),
+            RawWork::Command(words) => self.command(raw, words),
+            RawWork::Compute(formulas) => {
+                let formulas: Vec<Option<Formula>> = formulas
+                    .iter()
+                    .map(|(_, raw)| {
+                        self.formula(raw, names)?;
+                        Some(formula(raw))
+                    })
+                    .collect();
+                Some(Work::Compute(formulas.into_iter().collect::<Option<_>>()?))
+            }
+            RawWork::Switch(cases) => {
+                let cases: Vec<Option<Case>> =
+                    cases.iter().map(|case| self.case(case, names)).collect();
+                Some(Work::Switch(cases.into_iter().collect::<Option<_>>()?))
+            }
+            RawWork::Workflow(_) | RawWork::Nothing => Some(Work::Nothing),
+        }
+    }
+
+    fn formula(&mut self, raw: &RawFormula, names: &mut Names) -> Option<()> {
+        match raw {
+            RawFormula::Value(text) | RawFormula::List(text) => {
+                self.expression(text, Gives::Value, names)
+            }
+            RawFormula::Range(range) => self.range(range, names),
+        }
+    }
+
+    fn range(&mut self, range: &RawRange, names: &mut Names) -> Option<()> {
+        let from = self.expression(&range.from, Gives::Value, names);
+        self.expression(&range.to, Gives::Value, names)?;
+        from
+    }
+
+    fn case(&mut self, raw: &RawCase, names: &mut Names) -> Option<Case> {
+        let condition = raw
+            .when
+            .as_ref()
+            .map(|when| self.expression(when, Gives::Truth, names));
+        let to = self.targets(&raw.then);
+        if let Some(condition) = condition {
+            condition?;
+        }
+        Some(Case {
+            condition: raw.when.clone(),
+            to: to?,
+        })
+    }
+
+    fn command(&mut self, raw: &RawNode, words: &[Spanned<String>]) -> Option<Work> {
+        let node = &raw.name.value;
+        let mut in_words: Vec<&str> = Vec::new();
+        let mut whole = true;
+        for word in words {
+            let mut rest = word.value.as_str();
+            while let Some((_, behind)) = rest.split_once("{input.") {
+                let Some((name, after)) = behind.split_once('}') else {
+                    break;
+                };
+                rest = after;
+                in_words.push(name);
+                if !raw.inputs.iter().any(|(known, _)| known.value == name) {
+                    let known = raw.inputs.iter().map(|(known, _)| known.value.as_str());
+                    let kind = ProblemKind::CommandInput {
+                        node: node.clone(),
+                        input: crate::definition::problem::quoted(name),
+                    };
+                    let help = match crate::definition::nearest(name, known) {
+                        Some(near) => format!("did you mean `{{input.{near}}}`?"),
+                        None => "declare it under `input`".to_owned(),
+                    };
+                    self.problems.add(word.span, kind, Some(help));
+                    whole = false;
+                }
+            }
+        }
+        let unnamed: Vec<&str> = raw
+            .inputs
+            .iter()
+            .map(|(name, _)| name.value.as_str())
+            .filter(|name| !in_words.contains(name))
+            .collect();
+        let others = unnamed.iter().filter(|name| **name != "stdin").count();
+        if others > 0 && unnamed.len() > 1 {
+            let kind = ProblemKind::CommandInputs {
+                node: node.clone(),
+                inputs: listed(&unnamed),
+            };
+            let help = "name the others in words, as in `{input.NAME}`, which becomes a path; standard input is what \
+                        is called `stdin`, or the only one that no word names";
+            self.problems
+                .add(raw.name.span, kind, Some(help.to_owned()));
+            whole = false;
+        }
+        if raw.outputs.len() != 1 {
+            let kind = ProblemKind::CommandOutputs {
+                node: node.clone(),
+                count: raw.outputs.len(),
+            };
+            let help = "declare one: `output: { NAME: bytes }`, or `list` for its lines, or `value` for JSON";
+            self.problems
+                .add(raw.name.span, kind, Some(help.to_owned()));
+            whole = false;
+        }
+        whole.then(|| Work::Function {
+            function: Spanned {
+                value: FunctionName {
+                    executable: COMMAND_EXECUTABLE.to_owned(),
+                    function: COMMAND_FUNCTION.to_owned(),
+                },
+                span: words[0].span,
+            },
+            arguments: words.iter().map(|word| word.value.clone()).collect(),
+        })
+    }
+
+    fn foreach(&mut self, index: usize, raw: &RawForeach) -> Option<Over> {
+        let (list, items) = match &raw.over {
+            RawOver::List(source) => {
+                let seen = self.resolve(source, None, "as the list of a foreach", true)?;
+                if seen.kind != Kind::List {
+                    let kind = ProblemKind::ForeachOver {
+                        source_name: self.source_name(&source.value),
+                        kind: described(seen.kind),
+                    };
+                    let help = self.declared_as(&source.value, "list");
+                    self.problems.add(source.span, kind, Some(help));
+                    return None;
+                }
+                let symbol = Spanned {
+                    value: seen.symbol,
+                    span: source.span,
+                };
+                let from = self.flatten(&[symbol])?;
+                let what = "the list of a foreach".to_owned();
+                self.presence(&from, false, source.span, &what)?;
+                (self.only_list(from, source.span)?, seen.items)
+            }
+            RawOver::Range(range) => {
+                let node = self.places[index] - 1;
+                let list = Spanned {
+                    value: From::Output { node, output: 0 },
+                    span: range.to.span,
+                };
+                (list, Kind::Value)
+            }
+        };
+        let item = if raw.batch.is_some() {
+            Kind::List
+        } else {
+            items
+        };
+        Some(Over { list, item })
+    }
+
+    /// The list of a foreach, which has no alternatives.
+    pub(super) fn only_list(
+        &mut self,
+        mut from: Vec<Spanned<From>>,
+        span: Span,
+    ) -> Option<Spanned<From>> {
+        if from.len() == 1 {
+            return from.pop();
+        }
+        let kind = ProblemKind::NotYet("`foreach` over the first of several lists".to_owned());
+        let help = "let a node choose: it takes them as one input, and gives a list";
+        self.problems.add(span, kind, Some(help.to_owned()));
+        None
+    }
+
+    /// The node that counts whole numbers for another. Its expressions know what that one binds.
+    fn counting(&mut self, raw: &RawNode, range: &RawRange, bound: &[NodeInput]) -> Option<Node> {
+        let is_item = |input: &&NodeInput| input.from.iter().any(|from| from.value == From::Item);
+        let known = bound.iter().filter(|input| !is_item(input)).cloned();
+        let mut names = Names::new(known.collect(), false);
+        self.range(range, &mut names)?;
+        let span = range.to.span;
+        Some(Node {
+            work: Work::Compute(vec![Formula::Range {
+                from: range.from.clone(),
+                to: range.to.clone(),
+            }]),
+            // Of what the other binds it waits only for what it names itself.
+            inputs: names.into_used(),
+            outputs: vec![Port {
+                name: Spanned {
+                    value: ITEMS.to_owned(),
+                    span,
+                },
+                kind: Kind::List,
+            }],
+            ..plain(Spanned {
+                value: format!("{}/range", raw.name.value),
+                span: raw.name.span,
+            })
+        })
+    }
+
+    /// Nodes that others must wait for, by their places in the definition.
+    pub(super) fn after(&mut self, names: &[Spanned<String>]) -> Option<Vec<Spanned<usize>>> {
+        let mut places = Vec::new();
+        let mut whole = true;
+        for name in names {
+            let Some(node) = self.node_named(&name.value, name.span, None) else {
+                whole = false;
+                continue;
+            };
+            let place = self.places[node];
+            self.step(self.ends[node].last.len(), name.span)?;
+            places.extend(self.ends[node].last.iter().map(|inner| Spanned {
+                value: place + inner,
+                span: name.span,
+            }));
+        }
+        whole.then_some(places)
+    }
+
+    /// Nodes that a case or catch leads to, by their places in the definition.
+    fn targets(&mut self, names: &[Spanned<String>]) -> Option<Vec<Spanned<usize>>> {
+        let mut places = Vec::new();
+        let mut seen = rustc_hash::FxHashMap::default();
+        let mut whole = true;
+        for name in names {
+            let Some(node) = self.node_named(&name.value, name.span, None) else {
+                whole = false;
+                continue;
+            };
+            if let Some(first) = seen.insert(node, name.span) {
+                let kind = ProblemKind::Twice {
+                    what: format!("node `{}`", name.value),
+                };
+                let help = Some("take one of the two away".to_owned());
+                let beside = Some((first, "first here"));
+                self.problems.add_beside(name.span, kind, help, beside);
+                whole = false;
+                continue;
+            }
+            let ends = &self.ends[node];
+            let (count, place) = (ends.gated.len(), self.places[node] - ends.before);
+            self.step(count, name.span)?;
+            places.extend(self.ends[node].gated.iter().map(|inner| Spanned {
+                value: place + inner,
+                span: name.span,
+            }));
+        }
+        whole.then_some(places)
+    }
+
+    fn no_lists_of_lists(&mut self, raw: &RawNode) {
+        for output in raw
+            .outputs
+            .iter()
+            .filter(|output| output.kind == Kind::List)
+        {
+            let kind = ProblemKind::ListOfLists {
+                node: raw.name.value.clone(),
+                output: output.name.value.clone(),
+            };
+            let help = "consumers see its outputs gathered into a list, and a list of lists is not supported yet: \
+                        declare it as `bytes`";
+            self.problems
+                .add(output.name.span, kind, Some(help.to_owned()));
+        }
+    }
+
+    fn no_catches(&mut self, raw: &RawNode) {
+        if let Some(catch) = raw.catches.first() {
+            let kind = ProblemKind::NotYet("`catch` at a foreach node".to_owned());
+            let help = "let the function give what says that it failed as its output";
+            self.problems.add(catch.span, kind, Some(help.to_owned()));
+        }
+    }
+}
+
+/// A node that does nothing.
+fn plain(name: Spanned<String>) -> Node {
+    Node {
+        name,
+        work: Work::Nothing,
+        foreach: None,
+        batch: None,
+        parallelism: None,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        after: Vec::new(),
+        profile: Profile {
+            runtime_ms: 0.0,
+            ..Profile::default()
+        },
+        resources: Resources::default(),
+        join: Join::All,
+        retry: Retry::default(),
+        catches: Vec::new(),
+        error_output: None,
+        timeout_ms: None,
+        delay_ms: 0,
+    }
+}

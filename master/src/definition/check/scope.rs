@@ -1,0 +1,371 @@
+//! What names mean: workflow inputs, constants, nodes and their outputs.
+
+use super::{Checker, described};
+use crate::definition::Spanned;
+use crate::definition::names::nearest;
+use crate::definition::problem::{ProblemKind, quoted};
+use crate::definition::raw::{RawBinding, RawFormula, RawNode, RawSource, RawWork};
+use crate::definition::read::listed;
+use crate::definition::{Definition, Formula, From, Span, Work};
+use faasstore::binding::Kind;
+
+/// Known names that a message lists; with more, none is listed.
+const LISTED_MAX: usize = 8;
+
+/// Where a value comes from, before other workflows are put into their nodes' places.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Symbol {
+    Input(u16),
+    /// An output of a node, by its place in the file.
+    Output {
+        node: usize,
+        output: u16,
+    },
+    /// An output of the workflow that a node stands for.
+    Inner {
+        node: usize,
+        output: u16,
+    },
+    Item,
+    /// A constant of the definition.
+    Constant(u16),
+}
+
+/// A source, resolved.
+pub(super) struct Seen {
+    pub(super) symbol: Symbol,
+    pub(super) kind: Kind,
+    /// Of a list: what its items are.
+    pub(super) items: Kind,
+}
+
+impl RawNode {
+    /// Its outputs as it declares them: names, and kinds of what one activation writes.
+    pub(super) fn declared(&self) -> Vec<(&Spanned<String>, Kind)> {
+        match &self.work {
+            RawWork::Compute(formulas) => formulas
+                .iter()
+                .map(|(name, formula)| match formula {
+                    RawFormula::Value(_) => (name, Kind::Value),
+                    RawFormula::List(_) | RawFormula::Range(_) => (name, Kind::List),
+                })
+                .collect(),
+            _ => self
+                .outputs
+                .iter()
+                .map(|port| (&port.name, port.kind))
+                .collect(),
+        }
+    }
+}
+
+/// What the items of a list are.
+fn items_of(definition: &Definition, from: From) -> Kind {
+    match from {
+        From::Output { node, output } => {
+            let node = &definition.nodes[node];
+            let kind = node.outputs[usize::from(output)].kind;
+            let gathered = node.foreach.is_some() && kind == Kind::Value;
+            if gathered || matches!(node.work, Work::Compute(_)) {
+                Kind::Value
+            } else {
+                Kind::Bytes
+            }
+        }
+        From::Constant(_) => Kind::Value,
+        From::Input(_) | From::Item => Kind::Bytes,
+    }
+}
+
+impl Checker<'_> {
+    /// Where a source leads and what is seen there. `item` is the kind of the foreach's item, if there is one; `list`
+    /// says whether a constant is to be a list.
+    pub(super) fn resolve(
+        &mut self,
+        source: &Spanned<RawSource>,
+        item: Option<Kind>,
+        place: &'static str,
+        list: bool,
+    ) -> Option<Seen> {
+        let seen = |symbol, kind, items| {
+            Some(Seen {
+                symbol,
+                kind,
+                items,
+            })
+        };
+        match &source.value {
+            RawSource::Item => match item {
+                Some(kind) => seen(Symbol::Item, kind, Kind::Bytes),
+                None => {
+                    let help = "`item` is an item of the list that the node's own `foreach` names"
+                        .to_owned();
+                    self.problems
+                        .add(source.span, ProblemKind::ItemOutside(place), Some(help));
+                    None
+                }
+            },
+            RawSource::Input(name) => {
+                let index = self.input_named(name, source.span)?;
+                self.used.inputs.insert(index);
+                let kind = self.raw.inputs[index].kind;
+                seen(Symbol::Input(index as u16), kind, Kind::Bytes)
+            }
+            RawSource::Output { node, output } => {
+                let index = self.node_named(node, source.span, Some(output))?;
+                if let RawWork::Workflow(_) = self.raw.nodes[index].work {
+                    return self.inner_output(index, output, source.span);
+                }
+                self.output(index, output, source.span)
+            }
+            RawSource::Constant(name) => {
+                let index = self.constant_named(name, source.span)?;
+                self.used.constants.insert(index);
+                let raw = self.raw;
+                self.literal(&raw.constants[index].1, list, source.span)
+            }
+            RawSource::Value(json) => self.literal(json, list, source.span),
+            RawSource::Text(text) => {
+                let items = vec![text.clone().into_bytes()];
+                let constant = self.constant(Kind::Bytes, items, source.span)?;
+                seen(Symbol::Constant(constant), Kind::Bytes, Kind::Bytes)
+            }
+        }
+    }
+
+    fn output(&mut self, node: usize, output: &str, span: Span) -> Option<Seen> {
+        let raw = self.raw;
+        let producer = &raw.nodes[node];
+        let declared = producer.declared();
+        let foreach = producer.foreach.is_some();
+        let place = declared.iter().position(|(name, _)| name.value == output);
+        let (index, kind) = match place {
+            Some(index) => (index, declared[index].1),
+            None if output == "error" && !producer.catches.is_empty() => {
+                self.failures_read.insert(node);
+                (declared.len(), Kind::Value)
+            }
+            None => {
+                let names: Vec<&str> = declared
+                    .iter()
+                    .map(|(name, _)| name.value.as_str())
+                    .collect();
+                self.unknown_output(&producer.name.value, output, &names, span, &producer.work);
+                return None;
+            }
+        };
+        self.used.outputs.insert((node, index));
+        let computed = matches!(producer.work, RawWork::Compute(_));
+        let items = if computed || (foreach && kind == Kind::Value) {
+            Kind::Value
+        } else {
+            Kind::Bytes
+        };
+        Some(Seen {
+            symbol: Symbol::Output {
+                node,
+                output: index as u16,
+            },
+            kind: if foreach { Kind::List } else { kind },
+            items,
+        })
+    }
+
+    fn inner_output(&mut self, node: usize, output: &str, span: Span) -> Option<Seen> {
+        // What is wrong with a file that gave no definition has been told.
+        let inner = self.inner[node].clone()?;
+        let place = inner
+            .outputs
+            .iter()
+            .position(|known| known.name.value == output);
+        let Some(index) = place else {
+            let names: Vec<&str> = inner
+                .outputs
+                .iter()
+                .map(|output| output.name.value.as_str())
+                .collect();
+            let raw = self.raw;
+            let RawNode { name, work, .. } = &raw.nodes[node];
+            self.unknown_output(&name.value, output, &names, span, work);
+            return None;
+        };
+        let found = &inner.outputs[index];
+        let items = found.from.iter().map(|from| items_of(&inner, from.value));
+        Some(Seen {
+            symbol: Symbol::Inner {
+                node,
+                output: index as u16,
+            },
+            kind: found.kind,
+            items: if items.clone().count() > 0 && items.clone().all(|kind| kind == Kind::Value) {
+                Kind::Value
+            } else {
+                Kind::Bytes
+            },
+        })
+    }
+
+    fn input_named(&mut self, name: &str, span: Span) -> Option<usize> {
+        if let Some(index) = self.inputs.get(name) {
+            return Some(*index);
+        }
+        let inputs = self.raw.inputs.iter();
+        let names: Vec<&str> = inputs.map(|input| input.name.value.as_str()).collect();
+        let help = match nearest(name, names.iter().copied()) {
+            Some(known) => format!("did you mean `input.{known}`?"),
+            None if names.is_empty() => format!("declare it: `input: {{ {name}: bytes }}`"),
+            None => known_names("its inputs are", &names)
+                .unwrap_or_else(|| "declare it under `input`".to_owned()),
+        };
+        let kind = ProblemKind::UnknownInput { name: quoted(name) };
+        self.problems.add(span, kind, Some(help));
+        None
+    }
+
+    fn constant_named(&mut self, name: &str, span: Span) -> Option<usize> {
+        if let Some(index) = self.constants.get(name) {
+            return Some(*index);
+        }
+        let constants = self.raw.constants.iter();
+        let names: Vec<&str> = constants.map(|(name, _)| name.value.as_str()).collect();
+        let help = match nearest(name, names.iter().copied()) {
+            Some(known) => format!("did you mean `constant.{known}`?"),
+            None if names.is_empty() => format!("declare it: `constants: {{ {name}: 100 }}`"),
+            None => known_names("the constants are", &names)
+                .unwrap_or_else(|| "declare it under `constants`".to_owned()),
+        };
+        let kind = ProblemKind::UnknownConstant { name: quoted(name) };
+        self.problems.add(span, kind, Some(help));
+        None
+    }
+
+    /// The node of a name; `output` is what was wanted of it, for the suggestion.
+    pub(super) fn node_named(
+        &mut self,
+        name: &str,
+        span: Span,
+        output: Option<&str>,
+    ) -> Option<usize> {
+        if let Some(index) = self.nodes.get(name) {
+            return Some(*index);
+        }
+        let nodes = self.raw.nodes.iter();
+        let names: Vec<&str> = nodes.map(|node| node.name.value.as_str()).collect();
+        let reserved: &[&str] = if output.is_some() {
+            &["input", "constant"]
+        } else {
+            &[]
+        };
+        let suggestion = nearest(name, names.iter().chain(reserved).copied());
+        let help = match (suggestion, output) {
+            (Some(known), Some(output)) => Some(format!("did you mean `{known}.{output}`?")),
+            (Some(known), None) => Some(format!("did you mean `{known}`?")),
+            (None, _) => known_names("the nodes are", &names),
+        };
+        let kind = ProblemKind::UnknownNode { name: quoted(name) };
+        self.problems.add(span, kind, help);
+        None
+    }
+
+    fn unknown_output(
+        &mut self,
+        node: &str,
+        output: &str,
+        names: &[&str],
+        span: Span,
+        work: &RawWork,
+    ) {
+        let help = match (nearest(output, names.iter().copied()), work) {
+            (Some(known), _) => Some(format!("did you mean `{node}.{known}`?")),
+            (None, _) if output == "error" => Some(format!(
+                "what says what failed is there once `{node}` has a `catch`"
+            )),
+            (None, RawWork::Function(_) | RawWork::Command(_)) if names.is_empty() => Some(
+                format!("declare it in `{node}`: `output: {{ {output}: bytes }}`"),
+            ),
+            (None, RawWork::Switch(_) | RawWork::Nothing) => Some(format!(
+                "`{node}` has no outputs; what only waits for it names it under `after`"
+            )),
+            (None, _) => known_names("its outputs are", names),
+        };
+        let kind = ProblemKind::UnknownOutput {
+            node: node.to_owned(),
+            output: quoted(output),
+        };
+        self.problems.add(span, kind, help);
+    }
+
+    /// A source as it is written, for messages.
+    pub(super) fn source_name(&self, source: &RawSource) -> String {
+        match source {
+            RawSource::Input(name) => format!("input.{name}"),
+            RawSource::Output { node, output } => format!("{node}.{output}"),
+            RawSource::Item => "item".to_owned(),
+            RawSource::Constant(name) => format!("constant.{name}"),
+            RawSource::Value(json) => quoted(&json.to_string()),
+            RawSource::Text(text) => quoted(text),
+        }
+    }
+
+    /// How to make a source one of another kind.
+    pub(super) fn declared_as(&self, source: &RawSource, kind: &str) -> String {
+        match source {
+            RawSource::Input(name) => format!("declare it as `{name}: {kind}`"),
+            RawSource::Output { node, output } => {
+                format!("declare it in `{node}` as `{output}: {kind}`")
+            }
+            RawSource::Item | RawSource::Constant(_) | RawSource::Value(_) | RawSource::Text(_) => {
+                format!("name a source of kind {kind}")
+            }
+        }
+    }
+
+    /// That what an input of another workflow is given fits the kind that it declares.
+    pub(super) fn fits(
+        &mut self,
+        binding: &RawBinding,
+        gives: Kind,
+        wants: Kind,
+        place: String,
+    ) -> Option<()> {
+        if gives == wants || (gives, wants) == (Kind::Value, Kind::Bytes) {
+            return Some(());
+        }
+        let source = &binding.sources[0].value;
+        let kind = ProblemKind::SourceKind {
+            source_name: self.source_name(source),
+            kind: described(gives),
+            place,
+            expected: match wants {
+                Kind::Bytes => "takes bytes",
+                Kind::List => "takes a list",
+                Kind::Value => "takes a value",
+            },
+        };
+        let word = match wants {
+            Kind::Bytes => "bytes",
+            Kind::List => "list",
+            Kind::Value => "value",
+        };
+        let help = self.declared_as(source, word);
+        self.problems.add(binding.span, kind, Some(help));
+        None
+    }
+}
+
+/// The formula of a computed output.
+pub(super) fn formula(raw: &RawFormula) -> Formula {
+    match raw {
+        RawFormula::Value(text) | RawFormula::List(text) => Formula::Value(text.clone()),
+        RawFormula::Range(range) => Formula::Range {
+            from: range.from.clone(),
+            to: range.to.clone(),
+        },
+    }
+}
+
+pub(super) fn known_names(what: &str, names: &[&str]) -> Option<String> {
+    (1..=LISTED_MAX)
+        .contains(&names.len())
+        .then(|| format!("{what} {}", listed(names)))
+}

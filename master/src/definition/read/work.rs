@@ -1,0 +1,494 @@
+//! What a node does, over what, and where it leads: functions, commands, formulas, cases, other files, joins, catches.
+
+use super::Reader;
+use super::values::{Fields, listed};
+use crate::definition::Spanned;
+use crate::definition::keys::{CASE, CATCH, FOREACH, FORMULA, JOIN};
+use crate::definition::names::is_error_name;
+use crate::definition::problem::{ProblemKind, quoted};
+use crate::definition::raw::{
+    RawCase, RawCatch, RawForeach, RawFormula, RawOver, RawRange, RawWork,
+};
+use crate::definition::tree::{Tree, Value};
+use engine::plan::{ErrorClass, ErrorMatch, Join};
+use engine::plan_check::{ARGUMENTS_BYTES_MAX, CASES_MAX};
+use std::rc::Rc;
+
+/// What a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum NodeKind {
+    Function,
+    Command,
+    Compute,
+    Switch,
+    Workflow,
+    Nothing,
+}
+
+/// The keys of which a node has one, and what it then is.
+const WORKS: [(&str, NodeKind); 5] = [
+    ("function", NodeKind::Function),
+    ("command", NodeKind::Command),
+    ("compute", NodeKind::Compute),
+    ("switch", NodeKind::Switch),
+    ("workflow", NodeKind::Workflow),
+];
+
+impl NodeKind {
+    /// As messages call it.
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Function | Self::Command => "a function",
+            Self::Compute => "a computing node",
+            Self::Switch => "a switch",
+            Self::Workflow => "a sub-workflow",
+            Self::Nothing => "a node that only waits",
+        }
+    }
+
+    /// Keys beside its own that it may have.
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Function | Self::Command => &[
+                "foreach",
+                "input",
+                "output",
+                "after",
+                "join",
+                "retry",
+                "catch",
+                "timeout_ms",
+                "delay_ms",
+                "resources",
+                "profile",
+            ],
+            Self::Compute => &["input", "after", "join", "catch", "delay_ms", "profile"],
+            Self::Switch => &[
+                "default", "input", "after", "join", "catch", "delay_ms", "profile",
+            ],
+            Self::Workflow => &["input", "after", "delay_ms"],
+            Self::Nothing => &["after", "join", "delay_ms", "profile"],
+        }
+    }
+
+    /// Keys that it may have one day.
+    const fn not_yet(self) -> &'static [&'static str] {
+        match self {
+            Self::Function | Self::Command | Self::Nothing => &[],
+            Self::Compute | Self::Switch => &["foreach"],
+            Self::Workflow => &["foreach", "join", "retry", "catch", "timeout_ms"],
+        }
+    }
+}
+
+impl Reader {
+    /// What a node does; that its other keys go with it is checked too.
+    pub(super) fn work(&mut self, name: &Spanned<String>, fields: &Fields<'_>) -> Option<RawWork> {
+        let keys: Vec<&'static str> = WORKS.iter().map(|(key, _)| *key).collect();
+        let given = fields.among(&keys);
+        let (key, kind) = match given[..] {
+            [key] => WORKS.into_iter().find(|(known, _)| *known == key)?,
+            [] if !fields.among(&["delay_ms", "join"]).is_empty() => ("", NodeKind::Nothing),
+            [] => {
+                // A slip of the pen has been refused already.
+                if !keys.iter().any(|key| fields.misspells(key)) {
+                    let help = format!(
+                        "add `function: EXECUTABLE:FUNCTION`; a node does one of {}, or waits with `delay_ms` or `join`",
+                        listed(&keys)
+                    );
+                    let kind = ProblemKind::MissingKey {
+                        what: Self::called(name),
+                        key: "function",
+                    };
+                    self.problems.add(name.span, kind, Some(help));
+                }
+                return None;
+            }
+            _ => {
+                let help = "a node does one thing: part it in two";
+                self.conflict(name.span, &given, help);
+                return None;
+            }
+        };
+        self.keys_fit(fields, key, kind);
+        if kind == NodeKind::Nothing {
+            return Some(RawWork::Nothing);
+        }
+        let (_, tree) = fields.get(key)?;
+        match kind {
+            NodeKind::Function => Some(RawWork::Function(self.function(tree)?)),
+            NodeKind::Command => Some(RawWork::Command(self.command(tree)?)),
+            NodeKind::Compute => Some(RawWork::Compute(self.compute(tree)?)),
+            NodeKind::Switch => Some(RawWork::Switch(self.switch(tree, fields)?)),
+            NodeKind::Workflow | NodeKind::Nothing => {
+                let help = "name another workflow's file, as in `workflow: other.yaml`";
+                let path = self.scalar(tree, "`workflow`", "a path", help)?;
+                Some(RawWork::Workflow(Spanned {
+                    value: path.to_owned(),
+                    span: tree.span,
+                }))
+            }
+        }
+    }
+
+    /// That a node has no key which means nothing for what it is.
+    fn keys_fit(&mut self, fields: &Fields<'_>, own: &str, kind: NodeKind) {
+        for key in crate::definition::keys::NODE.names() {
+            if key == own || kind.keys().contains(&key) {
+                continue;
+            }
+            let Some((name, _)) = fields.get(key) else {
+                continue;
+            };
+            let not_yet = kind.not_yet().contains(&key);
+            let problem = if not_yet {
+                ProblemKind::NotYet(format!("`{key}` at {}", kind.what()))
+            } else {
+                ProblemKind::NotHere {
+                    what: kind.what(),
+                    key,
+                }
+            };
+            let known = kind.keys();
+            let help = match (kind, key) {
+                (NodeKind::Compute, "output") => {
+                    "what it computes are its outputs: take `output` away".to_owned()
+                }
+                (NodeKind::Workflow, "output") => {
+                    "its outputs are those that the other file declares".to_owned()
+                }
+                _ => format!("beside `{own}` it may have {}", listed(known)),
+            };
+            let help = if own.is_empty() {
+                format!(
+                    "it may have {}; what does something has `function` or the like",
+                    listed(known)
+                )
+            } else {
+                help
+            };
+            self.problems.add(name.span, problem, Some(help));
+        }
+    }
+
+    fn command(&mut self, tree: &Tree) -> Option<Vec<Spanned<String>>> {
+        const HELP: &str = "list the program and its words, as in `command: [\"sort\", \"-u\"]`; no shell reads them";
+        let Value::List(items) = &tree.value else {
+            self.shape(tree, "`command`", "a list of words", HELP);
+            return None;
+        };
+        let words: Vec<Option<Spanned<String>>> = items
+            .iter()
+            .map(|item| {
+                let text = self.scalar(item, "a word of a command", "text", HELP)?;
+                Some(Spanned {
+                    value: text.to_owned(),
+                    span: item.span,
+                })
+            })
+            .collect();
+        let words: Vec<Spanned<String>> = words.into_iter().collect::<Option<_>>()?;
+        let bytes: usize = words.iter().map(|word| word.value.len() + 1).sum();
+        let refused = if words.first().is_none_or(|first| first.value.is_empty()) {
+            Some(("a program and its words", "nothing".to_owned()))
+        } else if words.iter().any(|word| word.value.contains('\0')) {
+            Some(("text without NUL", "a word with NUL".to_owned()))
+        } else if bytes > ARGUMENTS_BYTES_MAX {
+            Some(("at most 64 KiB of words", format!("{bytes} bytes")))
+        } else {
+            None
+        };
+        if let Some((expected, found)) = refused {
+            let what = "`command`".to_owned();
+            let kind = ProblemKind::Shape {
+                what,
+                expected,
+                found,
+            };
+            self.problems.add(tree.span, kind, Some(HELP.to_owned()));
+            return None;
+        }
+        Some(words)
+    }
+
+    fn compute(&mut self, tree: &Tree) -> Option<Vec<(Spanned<String>, RawFormula)>> {
+        const HELP: &str = "write `{ NAME: EXPRESSION }`, as in `{ sum: \"a.x + b.y\" }`";
+        let entries = self.map(tree, "`compute`", HELP)?;
+        if entries.is_empty() {
+            self.shape(tree, "`compute`", "a mapping with outputs", HELP);
+            return None;
+        }
+        let formulas: Vec<Option<(Spanned<String>, RawFormula)>> = entries
+            .iter()
+            .map(|(name, tree)| {
+                self.check_name(name, "an output");
+                Some((name.clone(), self.formula(tree)?))
+            })
+            .collect();
+        formulas.into_iter().collect()
+    }
+
+    fn formula(&mut self, tree: &Tree) -> Option<RawFormula> {
+        if !matches!(tree.value, Value::Map(_)) {
+            return Some(RawFormula::Value(self.expression(tree, "an output")?));
+        }
+        let fields = self.fields(tree, &FORMULA)?;
+        match fields.get("list") {
+            Some((_, tree)) if fields.among(&["from", "to"]).is_empty() => {
+                Some(RawFormula::List(self.expression(tree, "`list`")?))
+            }
+            Some(_) => {
+                self.conflict(tree.span, &["list", "from", "to"], LIST_OR_RANGE);
+                None
+            }
+            None => Some(RawFormula::Range(self.range(&fields)?)),
+        }
+    }
+
+    /// `from` and `to`.
+    fn range(&mut self, fields: &Fields<'_>) -> Option<RawRange> {
+        let mut bound = |key: &'static str| match fields.get(key) {
+            Some((_, tree)) => self.expression(tree, &format!("`{key}`")),
+            None => self.missing(fields, "this range", key, LIST_OR_RANGE),
+        };
+        let (from, to) = (bound("from"), bound("to"));
+        Some(RawRange {
+            from: from?,
+            to: to?,
+        })
+    }
+
+    pub(super) fn foreach(&mut self, tree: &Tree) -> Option<RawForeach> {
+        if !matches!(tree.value, Value::Map(_)) {
+            return Some(RawForeach {
+                over: RawOver::List(self.source(tree)?),
+                batch: None,
+                parallelism: None,
+            });
+        }
+        let fields = self.fields(tree, &FOREACH)?;
+        let batch = self.whole(&fields, "batch");
+        let parallelism = self.whole(&fields, "parallelism");
+        let over = match fields.get("list") {
+            Some((_, list)) if fields.among(&["from", "to"]).is_empty() => {
+                RawOver::List(self.source(list)?)
+            }
+            Some(_) => {
+                self.conflict(tree.span, &["list", "from", "to"], LIST_OR_RANGE);
+                return None;
+            }
+            None => RawOver::Range(self.range(&fields)?),
+        };
+        Some(RawForeach {
+            over,
+            batch: batch.map(|count| count as u32),
+            parallelism: parallelism.map(|count| count as u32),
+        })
+    }
+
+    fn switch(&mut self, tree: &Tree, fields: &Fields<'_>) -> Option<Vec<RawCase>> {
+        const HELP: &str =
+            "list the cases: `switch: [ { when: \"check.size > 100\", then: big } ]`";
+        let Value::List(items) = &tree.value else {
+            self.shape(tree, "`switch`", "a list of cases", HELP);
+            return None;
+        };
+        if items.is_empty() {
+            self.shape(tree, "`switch`", "a list with a case", HELP);
+            return None;
+        }
+        let mut cases: Vec<Option<RawCase>> = items.iter().map(|item| self.case(item)).collect();
+        if let Some((_, tree)) = fields.get("default") {
+            cases.push(Some(RawCase {
+                when: None,
+                then: self.node_names(tree, "default"),
+            }));
+        }
+        if cases.len() as u64 > CASES_MAX {
+            let kind = ProblemKind::Count {
+                what: "the cases of a switch".to_owned(),
+                count: cases.len(),
+                limit: CASES_MAX as usize,
+            };
+            let help = "let a default lead to a second switch";
+            self.problems.add(tree.span, kind, Some(help.to_owned()));
+            return None;
+        }
+        cases.into_iter().collect()
+    }
+
+    fn case(&mut self, tree: &Tree) -> Option<RawCase> {
+        let fields = self.fields(tree, &CASE)?;
+        let when = match fields.get("when") {
+            Some((_, tree)) => self.expression(tree, "`when`"),
+            None => {
+                let help = "add the condition, as in `when: \"check.size > 100\"`; what holds otherwise is the \
+                            `default` beside `switch`";
+                self.missing(&fields, "this case", "when", help)
+            }
+        };
+        let then = match fields.get("then") {
+            Some((_, tree)) => Some(self.node_names(tree, "then")),
+            None => {
+                let help = "add `then: NODE`, or `then: []` if it leads nowhere";
+                self.missing(&fields, "this case", "then", help)
+            }
+        };
+        Some(RawCase {
+            when: Some(when?),
+            then: then?,
+        })
+    }
+
+    pub(super) fn join(&mut self, tree: &Tree) -> Spanned<Join> {
+        const HELP: &str = "write `join: all`, `join: any` or `join: { at_least: 2 }`";
+        let mut join = Join::All;
+        match &tree.value {
+            Value::Scalar { text, .. } if &**text == "all" => {}
+            Value::Scalar { text, .. } if &**text == "any" => join = Join::AtLeast(1),
+            Value::Map(_) => {
+                if let Some(fields) = self.fields(tree, &JOIN) {
+                    if fields.get("at_least").is_none() && !fields.misspells("at_least") {
+                        self.missing::<()>(&fields, "`join`", "at_least", HELP);
+                    }
+                    if let Some(edges) = self.whole(&fields, "at_least") {
+                        join = Join::AtLeast(edges as u32);
+                    }
+                }
+            }
+            _ => self.shape(tree, "`join`", "`all`, `any` or `{ at_least: K }`", HELP),
+        }
+        Spanned {
+            value: join,
+            span: tree.span,
+        }
+    }
+
+    pub(super) fn catches(&mut self, tree: &Tree) -> Vec<RawCatch> {
+        let parts: Vec<&Tree> = match &tree.value {
+            // A list of names is one catch.
+            Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))) => {
+                items.iter().map(Rc::as_ref).collect()
+            }
+            _ => vec![tree],
+        };
+        if parts.len() as u64 > CASES_MAX {
+            let kind = ProblemKind::Count {
+                what: "the catches of a node".to_owned(),
+                count: parts.len(),
+                limit: CASES_MAX as usize,
+            };
+            let help = "let several failures lead to one node";
+            self.problems.add(tree.span, kind, Some(help.to_owned()));
+            return Vec::new();
+        }
+        let catches = parts.into_iter().filter_map(|tree| self.catch(tree));
+        catches.collect()
+    }
+
+    fn catch(&mut self, tree: &Tree) -> Option<RawCatch> {
+        const HELP: &str = "write `catch: NODE` or `catch: { on: [timeout, crash], to: NODE }`";
+        let (on, to) = if matches!(tree.value, Value::Map(_)) {
+            let fields = self.fields(tree, &CATCH)?;
+            let on = fields
+                .get("on")
+                .map_or_else(Vec::new, |(_, tree)| self.failures(tree));
+            match fields.get("to") {
+                Some((_, tree)) => (on, self.node_names(tree, "to")),
+                None => {
+                    if !fields.misspells("to") {
+                        self.missing::<()>(&fields, "this catch", "to", HELP);
+                    }
+                    return None;
+                }
+            }
+        } else {
+            (Vec::new(), self.node_names(tree, "catch"))
+        };
+        if to.is_empty() {
+            // What is no name has been refused already.
+            if matches!(&tree.value, Value::List(items) if !items.is_empty()) {
+                return None;
+            }
+            let what = "a catch".to_owned();
+            let kind = ProblemKind::Shape {
+                what,
+                expected: "one node at least",
+                found: "none".to_owned(),
+            };
+            self.problems.add(tree.span, kind, Some(HELP.to_owned()));
+            return None;
+        }
+        Some(RawCatch {
+            on,
+            to,
+            span: tree.span,
+        })
+    }
+
+    /// Classes of failures, and names with which errors begin: one, or a list.
+    pub(super) fn failures(&mut self, tree: &Tree) -> Vec<ErrorMatch> {
+        let classes: Vec<&str> = ErrorClass::ALL.iter().map(|class| class.name()).collect();
+        let help = format!(
+            "a failure is {}, or a name with which errors begin",
+            listed(&classes)
+        );
+        let mut failures = Vec::new();
+        for tree in one_or_more(tree) {
+            let Some(text) = self.text(tree, "`on`", &help).map(str::to_owned) else {
+                continue;
+            };
+            let class = ErrorClass::ALL
+                .into_iter()
+                .find(|class| class.name() == text);
+            failures.push(match class {
+                Some(class) => ErrorMatch::Class(class),
+                None if is_error_name(&text) => {
+                    self.suspect_class(tree, &text, &classes);
+                    ErrorMatch::Named(text)
+                }
+                None => {
+                    let kind = ProblemKind::Name {
+                        what: "a failure",
+                        name: quoted(&text),
+                    };
+                    self.problems.add(tree.span, kind, Some(help.clone()));
+                    continue;
+                }
+            });
+        }
+        failures
+    }
+
+    /// Warns of a name that was probably meant to be a class.
+    fn suspect_class(&mut self, tree: &Tree, text: &str, classes: &[&str]) {
+        let lower = text.to_lowercase();
+        if let Some(class) = crate::definition::nearest(&lower, classes.iter().copied()) {
+            let kind = ProblemKind::NoClass { name: quoted(text) };
+            let help = format!("did you mean `{class}`?");
+            self.problems.warn(tree.span, kind, Some(help));
+        }
+    }
+
+    /// One node's name, or a list of them.
+    pub(super) fn node_names(&mut self, tree: &Tree, key: &str) -> Vec<Spanned<String>> {
+        let help = format!("write `{key}: NODE` or `{key}: [NODE, NODE]`");
+        let names = one_or_more(tree).into_iter().filter_map(|tree| {
+            let text = self.text(tree, &format!("`{key}`"), &help)?;
+            Some(Spanned {
+                value: text.to_owned(),
+                span: tree.span,
+            })
+        });
+        names.collect()
+    }
+}
+
+const LIST_OR_RANGE: &str = "a list is `list: …`, a range `from: 0, to: 10`";
+
+fn one_or_more(tree: &Tree) -> Vec<&Tree> {
+    match &tree.value {
+        Value::List(items) => items.iter().map(Rc::as_ref).collect(),
+        _ => vec![tree],
+    }
+}
