@@ -96,6 +96,10 @@ fn every_machine_gives_its_documented_result() {
                 "{name}: the same each time"
             );
         }
+        let yaml = draft.to_yaml();
+        if let Err(error) = master::definition::parse(name, yaml.as_bytes()) {
+            wrong.push(format!("{:?}\n{yaml}", miette::Report::new(error)));
+        }
         let result = run::run(&draft, &json(&file("input.json")));
         let matches = match (&result, file("error.txt").exists()) {
             (Ok(output), false) => same(output, &json(&file("output.json"))),

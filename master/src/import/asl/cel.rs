@@ -268,6 +268,13 @@ impl Cel {
         Self::of(Binding::Atom, &parts, format!("[{}]", texts.join(", ")))
     }
 
+    /// The same, once these are there too: an expression waits for what it names.
+    pub(super) fn having(&self, others: &[Self]) -> Self {
+        let mut items = vec![self.clone()];
+        items.extend_from_slice(others);
+        Self::list(&items).at(&Self::whole(0))
+    }
+
     /// Whether it is of a type.
     pub(super) fn is_a(&self, name: &str) -> Self {
         Self::of(

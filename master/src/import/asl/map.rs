@@ -6,7 +6,7 @@ use super::machine::{Machine, State, Work as StateWork};
 use super::resource;
 use super::task::INPUT;
 use super::template::{self, Scope};
-use super::translate::{self, Entry, OUTPUT, RESULT, Translator, Way, scope};
+use super::translate::{self, Entry, OUTPUT, Translator, Way, scope};
 use crate::import::draft::{Feed, Foreach, Node, Source, Work};
 use crate::import::tree::{Tree, Value};
 use faasstore::binding::Kind;
@@ -128,10 +128,7 @@ impl Translator<'_> {
                 self.push(node);
                 let gathered = Cel::name(format!("{name}.{OUTPUT}"), Reads::RESULT);
                 let result = self.item_outputs(&each, &items, &gathered)?;
-                (
-                    result,
-                    vec![(RESULT.to_owned(), Source::output(&name, OUTPUT))],
-                )
+                (result, vec![gathered])
             }
             _ => return None,
         };

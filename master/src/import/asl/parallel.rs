@@ -62,28 +62,21 @@ impl Translator<'_> {
         let mut bound: Vec<(String, Feed)> = Vec::new();
         for (place, ends) in ends.into_iter().enumerate() {
             let sources: Vec<Source> = ends.into_iter().map(|way| way.source).collect();
-            let name = self
-                .names
-                .identifier(&format!("{RESULT}_{}", place + 1), "state_");
             let read = match sources.as_slice() {
                 [only] => only.to_string(),
-                _ => name.clone(),
+                _ => {
+                    let name = format!("{RESULT}_{}", place + 1);
+                    let name = self.names.identifier(&name, "state_");
+                    bound.push((name.clone(), first_of(sources)));
+                    name
+                }
             };
-            bound.push((name, first_of(sources)));
             items.push(Cel::name(read, Reads::RESULT));
         }
         let output = self.output(state, &entry.base(), &Cel::list(&items))?;
-        let way = self.conclude(state, entry, &output, &[])?;
-        // All branches are waited for, whatever is read of them: each that stands in no expression is bound by name.
+        let way = self.conclude(state, entry, &output, &items)?;
         if let Some(node) = self.draft.nodes.last_mut() {
-            let reads_all = output.reads().result;
-            let single =
-                |feed: &Feed| matches!(feed, Feed::From { first_of, .. } if first_of.len() == 1);
-            node.inputs.extend(
-                bound
-                    .into_iter()
-                    .filter(|(_, feed)| !reads_all || !single(feed)),
-            );
+            node.inputs.extend(bound);
         }
         Some(way)
     }

@@ -4,9 +4,7 @@ use super::cel::{Binding, Cel, Reads};
 use super::errors::{self, Errors};
 use super::machine::{State, Work};
 use super::resource::{self, Payload as InvokePayload};
-use super::translate::{
-    self, ERROR, Entry, Handler, OUTPUT, RESULT, Translator, Way, first_of, scope,
-};
+use super::translate::{self, ERROR, Entry, Handler, OUTPUT, Translator, Way, first_of, scope};
 use super::{Payload, template};
 use crate::definition::Spanned;
 use crate::import::draft::{self, Catch, Feed, Formula, Node, Source};
@@ -105,8 +103,7 @@ impl Translator<'_> {
         let way = if output == plain {
             Way::from(&name)
         } else {
-            let of = [(RESULT.to_owned(), Source::output(&name, OUTPUT))];
-            self.conclude(state, entry, &output, &of)?
+            self.conclude(state, entry, &output, &[plain])?
         };
         let mut out = vec![(state.next, way)];
         out.extend(self.caught(state, entry, &own)?);
@@ -131,23 +128,23 @@ impl Translator<'_> {
         state: &State<'_>,
         entry: &Entry,
         output: &Cel,
-        results: &[(String, Source)],
+        results: &[Cel],
     ) -> Option<Way> {
+        let output = if output.reads().result {
+            output.clone()
+        } else {
+            output.having(results)
+        };
         let name = self
             .names
             .identifier(&format!("{}_output", state.name), "state_");
-        let formula = Formula::Value(self.checked(output, state.span)?);
+        let formula = Formula::Value(self.checked(&output, state.span)?);
         let mut node = Node::new(
             name,
             draft::Work::Compute(vec![(OUTPUT.to_owned(), formula)]),
         );
         if output.reads().state {
             Self::bind(&mut node, entry);
-        }
-        if !output.reads().result {
-            let feeds = results.iter();
-            let feeds = feeds.map(|(name, source)| (name.clone(), first_of(vec![source.clone()])));
-            node.inputs.extend(feeds);
         }
         Some(self.push(node))
     }
@@ -271,7 +268,13 @@ impl Translator<'_> {
                 [only] => Cel::name(format!("{only}.{ERROR}"), Reads::ERROR),
                 _ => Cel::name(ERROR, Reads::ERROR),
             };
-            let output = self.placed(catcher.result_path, &entry.base(), &failure(&base))?;
+            let failure = failure(&base);
+            let output = self.placed(catcher.result_path, &entry.base(), &failure)?;
+            let output = if output.reads().error {
+                output
+            } else {
+                output.having(&[base])
+            };
             let formula = Formula::Value(self.checked(&output, catcher.span)?);
             let mut node = Node::new(
                 name,
@@ -280,7 +283,7 @@ impl Translator<'_> {
             if output.reads().state {
                 Self::bind(&mut node, entry);
             }
-            if throwers.len() > 1 || !output.reads().error {
+            if throwers.len() > 1 {
                 let errors = throwers
                     .iter()
                     .map(|thrower| Source::output(thrower, ERROR));
