@@ -10,7 +10,7 @@ mod cycle;
 mod files;
 mod json;
 mod keys;
-mod names;
+pub(crate) mod names;
 pub(crate) mod problem;
 mod raw;
 mod read;

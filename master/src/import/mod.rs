@@ -5,6 +5,7 @@
 //! were found, each with its place and what would be right; depth, size and memory are bounded. docs/imports.md says how
 //! each construct is taken over.
 
+mod asl;
 mod draft;
 mod faasflow;
 mod json;
@@ -18,6 +19,7 @@ mod tree;
 mod wfformat;
 mod yaml;
 
+pub use asl::{AslOptions, Payload};
 pub use draft::{
     Catch, Draft, Feed, Foreach, Formula, Join, Node, Profile, Resources, Retry, Source, Work,
     WorkflowInput,
@@ -38,13 +40,17 @@ pub enum Format {
     Faasflow,
     /// WfCommons' WfFormat, JSON, schemas 1.0 to 1.5.
     Wfformat,
+    /// A state machine in the Amazon States Language, JSON.
+    Asl,
 }
 
 /// How it is imported.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Options {
     /// What run times are multiplied with when it runs; profiles keep what was recorded.
     pub time_scale: f64,
+    /// What counts for state machines alone.
+    pub asl: AslOptions,
     /// Whether memory, CPUs and containers are asked for as they were recorded. Otherwise a node asks for what the
     /// synthetic function needs, so that a small machine can run it.
     pub recorded_resources: bool,
@@ -54,6 +60,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             time_scale: 1.0,
+            asl: AslOptions::default(),
             recorded_resources: false,
         }
     }
@@ -83,6 +90,7 @@ pub fn import(
     match format {
         Format::Faasflow => faasflow::import(&source, options),
         Format::Wfformat => wfformat::import(&source, options),
+        Format::Asl => asl::import(&source, options),
     }
 }
 

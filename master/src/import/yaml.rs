@@ -328,6 +328,11 @@ fn scalar(string: &str, text: &mut String) {
         text.push_str(string);
         return;
     }
+    // Expressions hold double quotes, and would be hard to read with a backslash before each.
+    if string.contains(['"', '\\']) && !string.contains('\'') && string.chars().all(is_printable) {
+        let _ = write!(text, "'{string}'");
+        return;
+    }
     text.push('"');
     for char in string.chars() {
         match char {

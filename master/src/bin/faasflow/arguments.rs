@@ -61,6 +61,13 @@ pub(crate) struct Import {
     /// What recorded run times are multiplied with, as in 0.01
     #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_time_scale)]
     pub(crate) time_scale: f64,
+    /// The function of a state machine's resource, named as there or by its last part; may be repeated [default:
+    /// `run` of an executable of the resource's name]
+    #[arg(long = "function", value_name = "RESOURCE=EXECUTABLE:FUNCTION", value_parser = parse_function)]
+    pub(crate) functions: Vec<(String, String)>,
+    /// What travels between the states of a state machine
+    #[arg(long, value_enum, value_name = "KIND", default_value = "value")]
+    pub(crate) payload: ImportPayload,
     /// Ask for memory, CPUs and containers as recorded, and fill the memory [default: what synthetic functions need]
     #[arg(long)]
     pub(crate) recorded_resources: bool,
@@ -73,6 +80,32 @@ pub(crate) enum ImportFormat {
     Faasflow,
     /// WfCommons' WfFormat, schemas 1.0 to 1.5
     Wfformat,
+    /// A state machine in the Amazon States Language
+    Asl,
+}
+
+/// What travels between states.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ImportPayload {
+    /// JSON values, which paths and choices look into
+    Value,
+    /// Bytes of any size, which functions take and give as they are
+    Bytes,
+}
+
+/// A resource may hold any character; the function behind the last `=` may not.
+fn parse_function(text: &str) -> Result<(String, String), String> {
+    let parts = text.rsplit_once('=');
+    match parts
+        .and_then(|(resource, function)| Some((resource, function, function.split_once(':')?)))
+    {
+        Some((resource, function, (executable, name)))
+            if !resource.is_empty() && !executable.is_empty() && !name.is_empty() =>
+        {
+            Ok((resource.to_owned(), function.to_owned()))
+        }
+        _ => Err("write RESOURCE=EXECUTABLE:FUNCTION, as in Charge=billing:charge".to_owned()),
+    }
 }
 
 fn parse_time_scale(text: &str) -> Result<f64, String> {

@@ -1,10 +1,10 @@
 //! `faasflow import`: a workflow file out of what another system has.
 
-use crate::arguments::{Import, ImportFormat};
+use crate::arguments::{Import, ImportFormat, ImportPayload};
 use crate::exit::Exit;
 use crate::print::Page;
 use master::diagnostics::to_stderr;
-use master::import::{self, Format, Options};
+use master::import::{self, AslOptions, Format, Options, Payload};
 
 /// The workflow's file cannot be written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -21,9 +21,17 @@ pub(crate) fn import(arguments: &Import) -> Result<(), Exit> {
     let format = match arguments.from {
         ImportFormat::Faasflow => Format::Faasflow,
         ImportFormat::Wfformat => Format::Wfformat,
+        ImportFormat::Asl => Format::Asl,
     };
     let options = Options {
         time_scale: arguments.time_scale,
+        asl: AslOptions {
+            functions: arguments.functions.clone(),
+            payload: match arguments.payload {
+                ImportPayload::Value => Payload::Value,
+                ImportPayload::Bytes => Payload::Bytes,
+            },
+        },
         recorded_resources: arguments.recorded_resources,
     };
     let draft = import::load(format, &arguments.file, &options).map_err(Exit::input)?;
