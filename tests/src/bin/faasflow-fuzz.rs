@@ -39,6 +39,7 @@ enum Command {
         time_ms: u64,
         cpu_ms: u64,
         record: PathBuf,
+        corpus: Option<PathBuf>,
     },
     /// The process that plays one.
     #[command(hide = true)]
@@ -65,6 +66,9 @@ struct HuntArguments {
     /// CPU time that one input may take, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = limits::CPU_TIME_MAX.as_millis() as u64, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     cpu_ms: u64,
+    /// A folder whose files are inputs to begin with, beside those of the target.
+    #[arg(long, value_name = "DIR")]
+    corpus: Option<PathBuf>,
     /// Where to keep what is found.
     #[arg(long, value_name = "DIR", default_value = "target/fuzz")]
     keep: PathBuf,
@@ -81,6 +85,7 @@ fn main() -> miette::Result<ExitCode> {
             time_ms,
             cpu_ms,
             record,
+            corpus,
         } => {
             let played = child::fuzz(Orders {
                 target: named(&target)?,
@@ -88,6 +93,7 @@ fn main() -> miette::Result<ExitCode> {
                 inputs_max: inputs,
                 time_max: Duration::from_millis(time_ms),
                 cpu_time_max: Duration::from_millis(cpu_ms),
+                corpus: corpus.as_deref(),
                 record: &record,
             });
             println!("{}", played.into_diagnostic()?.to_line());
@@ -146,6 +152,7 @@ fn hunt(arguments: &HuntArguments) -> miette::Result<ExitCode> {
             inputs_max: arguments.inputs.unwrap_or(u64::MAX),
             time_max: Duration::from_secs(seconds),
             cpu_time_max: Duration::from_millis(arguments.cpu_ms),
+            corpus: arguments.corpus.clone(),
             folder: arguments.keep.clone(),
             program: program.clone(),
         };

@@ -9,6 +9,7 @@
 
 use super::limits::{STACK_BYTES, Watchdog, bound_memory};
 use super::mutation::Mutator;
+use super::seeds::files;
 use super::target::{Answer, Target};
 use crate::random::Random;
 use nix::sys::prctl;
@@ -43,6 +44,8 @@ pub struct Orders<'a> {
     pub time_max: Duration,
     /// CPU time that one input may take.
     pub cpu_time_max: Duration,
+    /// A folder with more inputs to begin with.
+    pub corpus: Option<&'a Path>,
     /// Where it writes down what it plays.
     pub record: &'a Path,
 }
@@ -157,7 +160,10 @@ impl<'a> Fuzzer<'a> {
 
     fn run(mut self, watchdog: &mut Watchdog) -> io::Result<Played> {
         let end = Instant::now() + self.orders.time_max;
-        let seeds = self.orders.target.seeds();
+        let mut seeds = self.orders.target.seeds();
+        if let Some(folder) = self.orders.corpus {
+            seeds.extend(files(folder)?.into_values());
+        }
         self.seeds = seeds.len() as u64;
         for seed in seeds {
             self.play(watchdog, seed)?;

@@ -34,6 +34,8 @@ pub struct Plan {
     pub time_max: Duration,
     /// CPU time that one input may take.
     pub cpu_time_max: Duration,
+    /// A folder with more inputs to begin with.
+    pub corpus: Option<PathBuf>,
     /// Where finds are written.
     pub folder: PathBuf,
     /// The program that plays: scripts/fuzz's.
@@ -95,7 +97,7 @@ pub struct Bag {
 /// # Errors
 /// If children cannot be started, or finds not be written.
 pub fn hunt(plan: &Plan) -> io::Result<Bag> {
-    let end = Instant::now() + plan.time_max;
+    let mut end = Instant::now() + plan.time_max;
     let scratch = tempfile::tempdir()?;
     let record = scratch.path().join("record");
     let mut bag = Bag::default();
@@ -113,7 +115,8 @@ pub fn hunt(plan: &Plan) -> io::Result<Bag> {
             .arg(inputs_left.to_string())
             .arg(time_left.as_millis().to_string())
             .arg(plan.cpu_time_max.as_millis().to_string())
-            .arg(&record);
+            .arg(&record)
+            .args(&plan.corpus);
         let death = run(command, Some(&record))?;
         let recorded = std::fs::read(&record)?;
         let (inputs, input) = read_record(&recorded).unwrap_or_default();
@@ -131,7 +134,10 @@ pub fn hunt(plan: &Plan) -> io::Result<Bag> {
                     find.times += 1;
                     continue;
                 }
+                let found = Instant::now();
                 let path = keep(plan, &fault, input)?;
+                // Making it smaller is no hunting.
+                end += found.elapsed();
                 let find = Find {
                     fault: fault.clone(),
                     path,

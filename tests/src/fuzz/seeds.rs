@@ -1,5 +1,6 @@
 //! What fuzzing begins with: valid inputs and those that were refused once, and the words of each language.
 
+use super::INPUT_BYTES_MAX;
 use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
@@ -11,11 +12,20 @@ use engine::wire::{
     Welcome, WorkerDescription, encode,
 };
 
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
 /// Where every example of the language stands.
 const LANGUAGE: &str = include_str!("../../../docs/language.md");
 const WORDCOUNT: &str = include_str!("../../../examples/wordcount/workflow.yaml");
 /// Workflows at random, whose plans frames carry.
 const PLANS: u64 = 24;
+
+const FLAT_WORKFLOW: &str = include_str!("../../../master/src/import/faasflow/example.yaml");
+const INSTANCE: &str = include_str!("../../../master/src/import/wfformat/example.json");
+/// Where state machines stand that are imported in tests.
+const STATE_MACHINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../master/tests/import_asl");
 
 /// Identifiers that are followed by the name of a value, for the names of expressions.
 pub const SOURCES: [&str; 5] = ["input", "constant", "check", "a", "b"];
@@ -171,6 +181,253 @@ pub const EXPRESSION_WORDS: [&str; 62] = [
     "\n",
     "//",
 ];
+
+/// Words of the published system's files.
+pub const FAASFLOW_WORDS: [&str; 40] = [
+    "global_input",
+    "functions",
+    "name",
+    "source",
+    "runtime",
+    "scale",
+    "mem_usage",
+    "input",
+    "output",
+    "next",
+    "type",
+    "nodes",
+    "value",
+    "function",
+    "parameter",
+    "size",
+    "INPUT",
+    "pass",
+    "key",
+    "keys",
+    "normal",
+    "foreach",
+    "switch",
+    "conditions",
+    "default",
+    "merge",
+    "virtual",
+    "virtual1",
+    "split_ratio",
+    "x > 3",
+    "not a",
+    "a and b or c",
+    "a == 'b'",
+    "True",
+    "None",
+    "lambda: 1",
+    "[]",
+    "{}",
+    "0.0",
+    "-1",
+];
+
+/// Words of WfFormat.
+pub const WFFORMAT_WORDS: [&str; 40] = [
+    "\"name\"",
+    "\"schemaVersion\"",
+    "\"1.0\"",
+    "\"1.3\"",
+    "\"1.4\"",
+    "\"1.5\"",
+    "\"workflow\"",
+    "\"specification\"",
+    "\"execution\"",
+    "\"tasks\"",
+    "\"jobs\"",
+    "\"files\"",
+    "\"id\"",
+    "\"parents\"",
+    "\"children\"",
+    "\"inputFiles\"",
+    "\"outputFiles\"",
+    "\"sizeInBytes\"",
+    "\"size\"",
+    "\"link\"",
+    "\"input\"",
+    "\"output\"",
+    "\"runtimeInSeconds\"",
+    "\"runtime\"",
+    "\"cores\"",
+    "\"coreCount\"",
+    "\"memoryInBytes\"",
+    "\"memory\"",
+    "\"command\"",
+    "\"program\"",
+    "\"arguments\"",
+    "\"machines\"",
+    "\"makespan\"",
+    "null",
+    "[]",
+    "{}",
+    "\"\"",
+    "\"\\ud800\"",
+    "1e400",
+    "true",
+];
+
+/// Words of the Amazon States Language.
+pub const ASL_WORDS: [&str; 92] = [
+    "\"Comment\"",
+    "\"StartAt\"",
+    "\"States\"",
+    "\"Type\"",
+    "\"Task\"",
+    "\"Pass\"",
+    "\"Choice\"",
+    "\"Parallel\"",
+    "\"Map\"",
+    "\"Wait\"",
+    "\"Succeed\"",
+    "\"Fail\"",
+    "\"Next\"",
+    "\"End\": true",
+    "\"Resource\"",
+    "\"Retry\"",
+    "\"Catch\"",
+    "\"ErrorEquals\"",
+    "\"States.ALL\"",
+    "\"States.Timeout\"",
+    "\"States.TaskFailed\"",
+    "\"IntervalSeconds\"",
+    "\"MaxAttempts\"",
+    "\"BackoffRate\"",
+    "\"MaxDelaySeconds\"",
+    "\"JitterStrategy\"",
+    "\"InputPath\"",
+    "\"OutputPath\"",
+    "\"ResultPath\"",
+    "\"ResultSelector\"",
+    "\"Parameters\"",
+    "\"Result\"",
+    "\"Choices\"",
+    "\"Default\"",
+    "\"Variable\"",
+    "\"And\"",
+    "\"Or\"",
+    "\"Not\"",
+    "\"StringEquals\"",
+    "\"NumericLessThan\"",
+    "\"BooleanEquals\"",
+    "\"IsPresent\"",
+    "\"IsNull\"",
+    "\"IsTimestamp\"",
+    "\"TimestampEquals\"",
+    "\"StringMatches\"",
+    "\"NumericEqualsPath\"",
+    "\"Branches\"",
+    "\"Iterator\"",
+    "\"ItemProcessor\"",
+    "\"ItemsPath\"",
+    "\"ItemSelector\"",
+    "\"MaxConcurrency\"",
+    "\"Seconds\"",
+    "\"SecondsPath\"",
+    "\"Timestamp\"",
+    "\"TimestampPath\"",
+    "\"TimeoutSeconds\"",
+    "\"HeartbeatSeconds\"",
+    "\"Error\"",
+    "\"Cause\"",
+    "\"ErrorPath\"",
+    "\"QueryLanguage\"",
+    "\"JSONata\"",
+    "\"$\"",
+    "\"$.a\"",
+    "\"$.a.b[0]\"",
+    "\"$['a']\"",
+    "\"$..a\"",
+    "\"$.a[*]\"",
+    "\"$$\"",
+    "\"$$.Map.Item.Value\"",
+    "\"$$.Execution.Id\"",
+    "\"x.$\"",
+    "\"States.Format('{}', $.a)\"",
+    "\"States.Array(1, $.a)\"",
+    "\"States.MathAdd($.a, 1)\"",
+    "\"States.JsonToString($)\"",
+    "\"States.StringToJson($.a)\"",
+    "\"States.ArrayRange(0, 10, 2)\"",
+    "\"States.UUID()\"",
+    "\"States.ArrayPartition($.a, 2)\"",
+    "\"States.Base64Encode($.a)\"",
+    "\"States.Hash($.a, 'MD5')\"",
+    "null",
+    "true",
+    "[]",
+    "{}",
+    "\"\"",
+    "\"2024-01-01T00:00:00Z\"",
+    "0",
+    "\"\\u0000\"",
+];
+
+/// Files of the published system's form.
+#[must_use]
+pub fn flat_workflows() -> Vec<Vec<u8>> {
+    vec![FLAT_WORKFLOW.as_bytes().to_vec(), switched().into_bytes()]
+}
+
+/// One with a switch, since what that leads to is most of the form's difficulty.
+fn switched() -> String {
+    let node = |name: &str, input: &str, next: &str| {
+        format!(
+            "- name: {name}\n  source: {name}\n  runtime: 0.1\n  scale: 3\n  mem_usage: 0.25\n{input}  \
+             output:\n    flag: {{ type: normal, size: 8 }}\n{next}"
+        )
+    };
+    let flag = "  input:\n    flag:\n      type: pass\n      value: { function: INPUT, parameter: flag }\n      size: 8\n";
+    let switch = "  next:\n    type: switch\n    nodes: [b, c]\n    conditions: [\"flag == 1\", \"default\"]\n";
+    let on = "  next:\n    type: pass\n    nodes: [d]\n";
+    let nodes = [
+        node("a", "", switch),
+        node("b", flag, on),
+        node("c", flag, on),
+        node("d", flag, ""),
+    ];
+    format!("global_input: {{}}\nfunctions:\n{}", nodes.concat())
+}
+
+/// Instances in WfFormat.
+#[must_use]
+pub fn instances() -> Vec<Vec<u8>> {
+    vec![INSTANCE.as_bytes().to_vec()]
+}
+
+/// State machines of the imports' tests.
+///
+/// # Panics
+/// If they cannot be read: this program is for those who have the sources.
+#[must_use]
+pub fn state_machines() -> Vec<Vec<u8>> {
+    let machines = files(Path::new(STATE_MACHINES)).expect("tests of imports have their files");
+    let machines = machines.into_iter();
+    machines
+        .filter(|(name, _)| name.ends_with(".asl.json"))
+        .map(|(_, bytes)| bytes)
+        .collect()
+}
+
+/// The files of a folder that are not too long for inputs, by their names, in the order of these.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn files(folder: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file() && metadata.len() <= INPUT_BYTES_MAX as u64 {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            files.insert(name, std::fs::read(entry.path())?);
+        }
+    }
+    Ok(files)
+}
 
 /// Every example of the language's page and of this repository, those that are refused too, and one for each thing that
 /// grows out of little.

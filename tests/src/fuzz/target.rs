@@ -10,6 +10,7 @@ use faasstore::binding::Kind;
 use faasstore::descriptor::PayloadRef;
 use master::definition::{self, Definition};
 use master::graph::Graph;
+use master::import::{self, Format, ImportError};
 use master::place::{self, WorkerCapacity, place};
 use master::planner::{self, Terms};
 use miette::{GraphicalReportHandler, GraphicalTheme};
@@ -25,6 +26,12 @@ pub enum Target {
     Expression,
     /// A frame, without its checksum: its header, its body, and a plan in it.
     Wire,
+    /// A file of the published FaaSFlow: imported, and if it can be, printed, and on as a definition.
+    Faasflow,
+    /// The same of WfFormat.
+    Wfformat,
+    /// The same of a state machine.
+    Asl,
     /// Not the product's: it has each kind of fault, so that a hunt can be seen to find them.
     Planted,
 }
@@ -52,7 +59,14 @@ impl Answer {
 
 impl Target {
     /// Those of the product, in the order in which they are fuzzed.
-    pub const ALL: [Self; 3] = [Self::Definition, Self::Expression, Self::Wire];
+    pub const ALL: [Self; 6] = [
+        Self::Definition,
+        Self::Expression,
+        Self::Wire,
+        Self::Faasflow,
+        Self::Wfformat,
+        Self::Asl,
+    ];
 
     /// As callers name it.
     #[must_use]
@@ -61,6 +75,9 @@ impl Target {
             Self::Definition => "definition",
             Self::Expression => "expression",
             Self::Wire => "wire",
+            Self::Faasflow => "faasflow",
+            Self::Wfformat => "wfformat",
+            Self::Asl => "asl",
             Self::Planted => "planted",
         }
     }
@@ -79,6 +96,9 @@ impl Target {
             Self::Definition => seeds::definitions(),
             Self::Expression => seeds::expressions(),
             Self::Wire => seeds::frames(),
+            Self::Faasflow => seeds::flat_workflows(),
+            Self::Wfformat => seeds::instances(),
+            Self::Asl => seeds::state_machines(),
             Self::Planted => vec![b"a seed without a fault".to_vec()],
         }
     }
@@ -90,6 +110,9 @@ impl Target {
             Self::Definition => &seeds::DEFINITION_WORDS,
             Self::Expression => &seeds::EXPRESSION_WORDS,
             Self::Wire => &[],
+            Self::Faasflow => &seeds::FAASFLOW_WORDS,
+            Self::Wfformat => &seeds::WFFORMAT_WORDS,
+            Self::Asl => &seeds::ASL_WORDS,
             Self::Planted => &["panic", "spin", "grow", "dive"],
         }
     }
@@ -99,7 +122,7 @@ impl Target {
     pub const fn form(self) -> Form {
         match self {
             Self::Wire => Form::Numbers,
-            Self::Definition | Self::Expression | Self::Planted => Form::Text,
+            _ => Form::Text,
         }
     }
 
@@ -113,6 +136,9 @@ impl Target {
             Self::Definition => play_definition(input),
             Self::Expression => play_expression(input),
             Self::Wire => play_frame(input),
+            Self::Faasflow => play_import(Format::Faasflow, input),
+            Self::Wfformat => play_import(Format::Wfformat, input),
+            Self::Asl => play_import(Format::Asl, input),
             Self::Planted => play_planted(input),
         }
     }
@@ -138,6 +164,31 @@ fn render(error: &dyn miette::Diagnostic) -> String {
         .render_report(&mut shown, error)
         .expect("a String takes anything");
     shown
+}
+
+fn play_import(format: Format, input: &[u8]) -> Answer {
+    let draft = match import::import(format, "fuzz", input, &import::Options::default()) {
+        Ok(draft) => draft,
+        Err(error) => {
+            let _ = render(&error);
+            let first = match &error {
+                ImportError::Problems(error) => error.problems.first().map(ToString::to_string),
+                _ => None,
+            };
+            return Answer::refused(first.unwrap_or_else(|| error.to_string()));
+        }
+    };
+    let text = draft.to_yaml();
+    match definition::parse("imported.yaml", text.as_bytes()) {
+        Ok(definition) => Answer::accepted(follow(&definition)),
+        Err(error) => {
+            let problems: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
+            panic!(
+                "an import made a definition that is refused: {}",
+                problems.join("; ")
+            );
+        }
+    }
 }
 
 /// From a definition to lanes that have taken it in.
