@@ -17,5 +17,6 @@ pub mod report;
 pub mod run;
 pub mod session;
 pub mod stamp;
+pub mod switch;
 pub mod tally;
 pub mod words;

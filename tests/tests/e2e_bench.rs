@@ -39,6 +39,7 @@ fn every_report_is_one_object_with_the_keys_that_are_promised() {
         [&["hop"], &park[..]].concat(),
         [&["hop", "--payload=65536"], &park[..]].concat(),
         [&["chain"], &park[..]].concat(),
+        [&["switch"], &park[..]].concat(),
         vec!["foreach", "--wait=park", "--items=50", "--rounds=2"],
         vec!["wordcount", "--rounds=1", "--file", text],
     ];
@@ -55,6 +56,28 @@ fn every_report_is_one_object_with_the_keys_that_are_promised() {
             }
         }
     }
+}
+
+#[test]
+fn a_report_of_switch_holds_it_against_the_hops_of_the_same_run() {
+    let call = [
+        "switch",
+        "--wait=park",
+        "--nodes=21",
+        "--samples=200",
+        "--json",
+    ];
+    let report: Value = serde_json::from_slice(&bench(&call).ok().stdout).expect("JSON");
+    // 20 hops in each of 10 invocations, by turns.
+    assert_eq!(
+        (&report["samples"], &report["hop"]["samples"]),
+        (&100.into(), &100.into())
+    );
+    assert!(
+        report["switch_ns"].is_u64() && report["switch_over_hop"].is_number(),
+        "{report}"
+    );
+    assert_eq!(report["proof"]["triggers_equal"], true, "{report}");
 }
 
 #[test]
@@ -88,6 +111,7 @@ fn a_report_of_foreach_says_its_rates_and_that_nothing_was_lost_or_kept() {
 fn what_cannot_be_measured_is_refused_before_anything_starts() {
     bench(&["hop", "--wait=never"]).refused(&["spin, adaptive, park"]);
     bench(&["chain", "--nodes=1"]).refused(&["2..=100000"]);
+    bench(&["switch", "--nodes=2"]).refused(&["3..=50000"]);
     bench(&["foreach", "--items=0"]).refused(&["1..=10000000"]);
     bench(&["foreach", "--returns=all"]).refused(&["item, nothing"]);
     bench(&["wordcount", "--file=no/such/file"]).refused(&["no/such/file"]);

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `stamp` | takes the time, records how long its payload was on the way, passes on as many bytes, stamped; before, it writes as many bytes of its own memory as its payload says |
 //! | `stamp_and_read` | likewise, and in between sums every byte of its payload and records how long that took |
+//! | `stamp_and_choose` | as `stamp`, and says the value 1, by which a switch decides |
 //! | `collect` | returns what this process has recorded, and forgets it |
 //! | `list` | makes a list of as many items as its input says |
 //! | `take_item`, `pass_item` | counts its item; the latter also returns it, as bytes of its own |
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     serve([
         function("stamp", stamp),
         function("stamp_and_read", stamp_and_read),
+        function("stamp_and_choose", stamp_and_choose),
         function("collect", collect),
         function("list", list),
         function("take_item", take_item),
@@ -53,6 +55,14 @@ fn stamp_and_read(call: &mut Call) -> Result<(), Error> {
     let started_ns = now_ns();
     black_box(sum_bytes(black_box(payload)));
     Recorder::read(now_ns() - started_ns);
+    pass_on(call, Load::of(payload))
+}
+
+fn stamp_and_choose(call: &mut Call) -> Result<(), Error> {
+    let entered_ns = now_ns();
+    let payload = call.bytes("payload")?;
+    Recorder::hop(payload, entered_ns);
+    call.value_output("go", &1)?;
     pass_on(call, Load::of(payload))
 }
 

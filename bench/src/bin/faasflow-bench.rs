@@ -8,7 +8,7 @@ use bench::report::Report;
 use bench::session::SessionError;
 use bench::stamp::STAMP_BYTES;
 use bench::words::WordsError;
-use bench::{floor, floors, foreach, hop, report, words};
+use bench::{floor, floors, foreach, hop, report, switch, words};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
@@ -38,6 +38,8 @@ enum Command {
     Hop(HopArguments),
     /// A chain of nodes as a whole: the cost of each, and activations per second.
     Chain(HopArguments),
+    /// What a switch between two functions adds to a hop.
+    Switch(SwitchArguments),
     /// One node over many items, through one lane and one executor: items per second, and memory.
     Foreach(ForeachArguments),
     /// The word count workflow against its three functions called directly.
@@ -108,6 +110,20 @@ struct HopArguments {
     /// Nodes of the chain [default: 1000 for hop, 100 for chain; fewer with payloads above 1 MiB].
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     nodes: Option<u32>,
+}
+
+#[derive(Args)]
+struct SwitchArguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    placement: PlacementArguments,
+    /// Hops to take, every second one through a switch.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    samples: u64,
+    /// Nodes of the chain, beside switches.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(3..=50_000))]
+    nodes: u32,
 }
 
 #[derive(Args)]
@@ -228,6 +244,7 @@ fn measure() -> ExitCode {
         Command::Floor(arguments) => run_floor(&arguments),
         Command::Hop(arguments) => run_hop(&arguments),
         Command::Chain(arguments) => run_chain(&arguments),
+        Command::Switch(arguments) => run_switch(&arguments),
         Command::Foreach(arguments) => run_foreach(&arguments),
         Command::Wordcount(arguments) => run_wordcount(&arguments),
         Command::FloorPartner { arguments } => floor::partner_main(&arguments).map_err(Into::into),
@@ -327,6 +344,20 @@ impl HopArguments {
             nodes: self.nodes.map_or(nodes_default, |nodes| nodes as usize),
         }
     }
+}
+
+fn run_switch(arguments: &SwitchArguments) -> miette::Result<()> {
+    let hgrm = arguments.output.hgrm()?;
+    let options = hop::Options {
+        workers: 1,
+        wait: arguments.placement.wait.into(),
+        executors: arguments.placement.executors.name(),
+        payload_bytes: hop::PAYLOAD_BYTES,
+        samples: arguments.samples,
+        nodes: arguments.nodes as usize,
+    };
+    let (report, histogram) = switch::measure(&options)?;
+    write(&report, &histogram, &arguments.output, hgrm)
 }
 
 fn run_foreach(arguments: &ForeachArguments) -> miette::Result<()> {

@@ -13,6 +13,8 @@ use std::fmt;
 
 /// Problems shown at once; the others are counted. Whoever has this many looks at the first ones.
 const SHOWN_MAX: usize = 20;
+/// Longest line that is shown around a place, in bytes. Longer ones are not legible on any terminal.
+const SHOWN_LINE_BYTES_MAX: usize = 4096;
 /// Warnings kept of a file, at most.
 const WARNINGS_MAX: usize = 100;
 /// Longest piece of the file that a message repeats, in characters.
@@ -52,6 +54,25 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+impl Problem {
+    /// Whether the lines around its places, with one more on either side, can be shown. Miette panics at columns beyond
+    /// 65,535.
+    fn is_legible(&self) -> bool {
+        let text = &*self.source.text;
+        let spans = std::iter::once(self.place.span).chain(self.beside.map(|(span, _)| span));
+        spans.into_iter().all(|span| {
+            let (before, after) = (&text[..span.start], &text[span.end..]);
+            let start = before.rmatch_indices('\n').nth(1).map_or(0, |(at, _)| at);
+            let rest = after.match_indices('\n').nth(1);
+            let end = span.end + rest.map_or(after.len(), |(at, _)| at);
+            let lines = text[start..end].split('\n');
+            lines
+                .into_iter()
+                .all(|line| line.len() <= SHOWN_LINE_BYTES_MAX)
+        })
+    }
+}
+
 impl Diagnostic for Problem {
     fn severity(&self) -> Option<Severity> {
         Some(if self.kind.is_warning() {
@@ -70,6 +91,9 @@ impl Diagnostic for Problem {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        if !self.is_legible() {
+            return None;
+        }
         let Span { start, end } = self.place.span;
         let here =
             LabeledSpan::new_primary_with_span(Some("here".to_owned()), (start, end - start));

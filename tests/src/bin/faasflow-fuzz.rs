@@ -22,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Plays inputs that nobody would write, and keeps those that are faults. Exit code 1 if there is one.
     Hunt(HuntArguments),
+    /// The names of all targets.
+    Targets,
     /// Plays one input that was kept. Exit code 1 if it is a fault.
     Replay {
         /// The input; its name begins with the target's.
@@ -39,6 +41,8 @@ enum Command {
         time_ms: u64,
         cpu_ms: u64,
         record: PathBuf,
+        #[arg(long, value_delimiter = ',')]
+        skip: Vec<String>,
         corpus: Option<PathBuf>,
     },
     /// The process that plays one.
@@ -77,6 +81,10 @@ struct HuntArguments {
 fn main() -> miette::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Hunt(arguments) => hunt(&arguments),
+        Command::Targets => {
+            println!("{}", Target::ALL.map(Target::name).join(" "));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Replay { file, cpu_ms } => replay(&file, Duration::from_millis(cpu_ms)),
         Command::Child {
             target,
@@ -85,14 +93,17 @@ fn main() -> miette::Result<ExitCode> {
             time_ms,
             cpu_ms,
             record,
+            skip,
             corpus,
         } => {
+            let skipped: Vec<u32> = skip.iter().filter_map(|hash| hash.parse().ok()).collect();
             let played = child::fuzz(Orders {
                 target: named(&target)?,
                 seed,
                 inputs_max: inputs,
                 time_max: Duration::from_millis(time_ms),
                 cpu_time_max: Duration::from_millis(cpu_ms),
+                skipped: &skipped,
                 corpus: corpus.as_deref(),
                 record: &record,
             });
@@ -131,6 +142,8 @@ fn read(file: &Path) -> miette::Result<Vec<u8>> {
 fn hunt(arguments: &HuntArguments) -> miette::Result<ExitCode> {
     /// How long, where neither time nor a number of inputs is given.
     const SECONDS: u64 = 60;
+    /// Whoever has this many looks at them first.
+    const FINDS_MAX: usize = 20;
     let targets = match &arguments.targets[..] {
         [] => Target::ALL.to_vec(),
         names => names
@@ -152,6 +165,7 @@ fn hunt(arguments: &HuntArguments) -> miette::Result<ExitCode> {
             inputs_max: arguments.inputs.unwrap_or(u64::MAX),
             time_max: Duration::from_secs(seconds),
             cpu_time_max: Duration::from_millis(arguments.cpu_ms),
+            finds_max: FINDS_MAX,
             corpus: arguments.corpus.clone(),
             folder: arguments.keep.clone(),
             program: program.clone(),

@@ -3,8 +3,8 @@
 //! Before each input it writes down what it is about to play, so that whoever started it knows what it died of:
 //!
 //! ```text
-//! byte 0       8        16
-//!      count   length   the input       (numbers little-endian; count is of inputs begun)
+//! byte 0        8          16        24       32
+//!      inputs   accepted   answers   length   the input begun last       (numbers of 64 bits, little-endian)
 //! ```
 
 use super::limits::{STACK_BYTES, Watchdog, bound_memory};
@@ -29,7 +29,7 @@ const KEPT_BYTES_MAX: usize = 16 << 10;
 /// Different answers that are remembered, at most.
 const ANSWERS_MAX: usize = 50_000;
 /// Bytes in front of the input.
-const HEAD_BYTES: usize = 16;
+const HEAD_BYTES: usize = 32;
 
 /// What a child is to play.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,8 @@ pub struct Orders<'a> {
     pub time_max: Duration,
     /// CPU time that one input may take.
     pub cpu_time_max: Duration,
+    /// Inputs that are not played, by their CRC-32: others have died of them.
+    pub skipped: &'a [u32],
     /// A folder with more inputs to begin with.
     pub corpus: Option<&'a Path>,
     /// Where it writes down what it plays.
@@ -172,7 +174,6 @@ impl<'a> Fuzzer<'a> {
             let input = self.next();
             self.play(watchdog, input)?;
         }
-        self.played.answers = self.answers.len() as u64;
         Ok(self.played)
     }
 
@@ -189,9 +190,20 @@ impl<'a> Fuzzer<'a> {
 
     fn play(&mut self, watchdog: &mut Watchdog, input: Vec<u8>) -> io::Result<()> {
         self.played.inputs += 1;
+        let skipped = self.orders.skipped;
+        if !skipped.is_empty() && skipped.contains(&crc32fast::hash(&input)) {
+            return Ok(());
+        }
         self.line.clear();
-        self.line.extend(self.played.inputs.to_le_bytes());
-        self.line.extend((input.len() as u64).to_le_bytes());
+        self.played.answers = self.answers.len() as u64;
+        let Played {
+            inputs,
+            accepted,
+            answers,
+        } = self.played;
+        for number in [inputs, accepted, answers, input.len() as u64] {
+            self.line.extend(number.to_le_bytes());
+        }
         self.line.extend(&input);
         self.record.write_all_at(&self.line, 0)?;
         watchdog.begin()?;
@@ -209,15 +221,18 @@ impl<'a> Fuzzer<'a> {
     }
 }
 
-/// What a record says: how many inputs were begun, and the last of them.
+/// What a record says: what was played, and the input begun last.
 #[must_use]
-pub fn read_record(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub fn read_record(bytes: &[u8]) -> Option<(Played, &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
-    let [count, length] = [&head[..8], &head[8..]].map(|word| {
-        let word: [u8; 8] = word.try_into().unwrap_or_default();
-        u64::from_le_bytes(word)
-    });
-    Some((count, rest.get(..usize::try_from(length).ok()?)?))
+    let mut numbers = head.as_chunks::<8>().0.iter();
+    let mut number = || Some(u64::from_le_bytes(*numbers.next()?));
+    let played = Played {
+        inputs: number()?,
+        accepted: number()?,
+        answers: number()?,
+    };
+    Some((played, rest.get(..usize::try_from(number()?).ok()?)?))
 }
 
 #[cfg(test)]
@@ -237,14 +252,15 @@ mod tests {
 
     #[test]
     fn a_record_says_the_last_input_alone() {
-        let record = [
-            &7_u64.to_le_bytes()[..],
-            &3_u64.to_le_bytes(),
-            b"abc and what was there before",
-        ]
-        .concat();
-        assert_eq!(read_record(&record), Some((7, &b"abc"[..])));
-        assert_eq!(read_record(&record[..17]), None);
+        let numbers = [7_u64, 5, 4, 3].map(u64::to_le_bytes).concat();
+        let record = [&numbers[..], b"abc and what was there before"].concat();
+        let played = Played {
+            inputs: 7,
+            accepted: 5,
+            answers: 4,
+        };
+        assert_eq!(read_record(&record), Some((played, &b"abc"[..])));
+        assert_eq!(read_record(&record[..34]), None);
         assert_eq!(read_record(b""), None);
     }
 }

@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 /// A child that has begun no other input for so long is given up: it uses no CPU time, or its machine has none for it.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// Different finds after which a hunt ends.
-const FINDS_MAX: usize = 20;
 /// Children that die, at most, until a hunt ends: some inputs of each seed are alike.
 const DEATHS_MAX: u64 = 100;
 /// Bytes of a child's last words that are kept.
@@ -34,6 +32,8 @@ pub struct Plan {
     pub time_max: Duration,
     /// CPU time that one input may take.
     pub cpu_time_max: Duration,
+    /// Different finds after which it ends.
+    pub finds_max: usize,
     /// A folder with more inputs to begin with.
     pub corpus: Option<PathBuf>,
     /// Where finds are written.
@@ -86,10 +86,19 @@ pub struct Find {
 /// What came of a hunt.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Bag {
-    /// What was played. Of children that died only the inputs are known.
+    /// What was played by all children.
     pub played: Played,
     /// What was found.
     pub finds: Vec<Find>,
+}
+
+impl Bag {
+    fn add(&mut self, played: Played) {
+        self.played.inputs += played.inputs;
+        self.played.accepted += played.accepted;
+        // Those of one child are mostly those of another too.
+        self.played.answers = self.played.answers.max(played.answers);
+    }
 }
 
 /// Hunts.
@@ -101,11 +110,12 @@ pub fn hunt(plan: &Plan) -> io::Result<Bag> {
     let scratch = tempfile::tempdir()?;
     let record = scratch.path().join("record");
     let mut bag = Bag::default();
+    let mut fatal = Vec::new();
     let mut finds: BTreeMap<Fault, Find> = BTreeMap::new();
     for child in 0..DEATHS_MAX {
         let inputs_left = plan.inputs_max.saturating_sub(bag.played.inputs);
         let time_left = end.saturating_duration_since(Instant::now());
-        if inputs_left == 0 || time_left.is_zero() || finds.len() >= FINDS_MAX {
+        if inputs_left == 0 || time_left.is_zero() || finds.len() >= plan.finds_max {
             break;
         }
         let mut command = Command::new(&plan.program);
@@ -116,20 +126,20 @@ pub fn hunt(plan: &Plan) -> io::Result<Bag> {
             .arg(time_left.as_millis().to_string())
             .arg(plan.cpu_time_max.as_millis().to_string())
             .arg(&record)
+            .arg(format!("--skip={}", fatal.join(",")))
             .args(&plan.corpus);
         let death = run(command, Some(&record))?;
         let recorded = std::fs::read(&record)?;
-        let (inputs, input) = read_record(&recorded).unwrap_or_default();
+        let (recorded, input) = read_record(&recorded).unwrap_or_default();
         match death.fault() {
             None => {
                 let played = Played::from_line(&death.printed).unwrap_or_default();
-                bag.played.inputs += played.inputs;
-                bag.played.accepted += played.accepted;
-                bag.played.answers = bag.played.answers.max(played.answers);
+                bag.add(played);
                 break;
             }
             Some(fault) => {
-                bag.played.inputs += inputs;
+                bag.add(recorded);
+                fatal.push(crc32fast::hash(input).to_string());
                 if let Some(find) = finds.get_mut(&fault) {
                     find.times += 1;
                     continue;
@@ -255,7 +265,7 @@ fn run(mut command: Command, record: Option<&Path>) -> io::Result<Death> {
     let watched = Watched::new(child.0.id())?;
     let count = || -> Option<u64> {
         let bytes = std::fs::read(record?).ok()?;
-        Some(read_record(&bytes)?.0)
+        Some(read_record(&bytes)?.0.inputs)
     };
     let mut last = count();
     let ended = loop {
