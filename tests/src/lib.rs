@@ -6,7 +6,8 @@
 //! - [`pattern`]: payloads of any length that both sides can make and check
 //! - [`skip`]: how a test says that it cannot run here
 //! - [`sim`]: a simulated cluster around the trigger core, and what it plays: [`workflow`]s at random, their [`plans`],
-//!   their [`functions`], and a plain [`reference`](mod@reference) of what they must come to; [`cases`] runs many of them
+//!   their [`functions`], what of them is seen (a [`trace`]), and a plain [`reference`](mod@reference) of what they must
+//!   come to; [`cases`] runs many of them
 #![forbid(unsafe_code)]
 
 pub mod cases;

@@ -186,3 +186,6 @@ impl Judge<'_> {
         (whole && self.nodes.iter().all(ended)).then_some(present)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,8 @@ pub struct Trace {
     pub asked: Moment,
     /// Attempts by node and item, or [`NO_ITEM`](faasstore::descriptor::NO_ITEM), in the order in which they were started.
     pub activations: BTreeMap<(NodeId, u32), Vec<Attempt>>,
+    /// When the worker of each node took it up; at once, if there is nothing here.
+    pub begun: BTreeMap<NodeId, Moment>,
     /// Nodes for which, at some time, no executor could be started: what had to wait for one has failed unseen.
     pub unserved: BTreeSet<NodeId>,
 }

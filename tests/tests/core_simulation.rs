@@ -1,5 +1,5 @@
 //! The trigger core against a plain reference, in simulated clusters: what it promises when all goes well, and what it
-//! promises when anything goes wrong.
+//! promises when anything goes wrong. Each test prints how many of its runs held each construct of the language.
 //!
 //! See [`faasflow_tests::cases`] for how to run one case again, or more of them.
 
@@ -51,6 +51,27 @@ fn tried(attempts_max: u32, timeouts: Timeouts) -> Shape {
 fn any_workflow_in_any_placement_and_order_ends_as_the_reference_says() {
     play(0, 3000, calm(), |seen| {
         seen.refused > 0 && seen.foreseen > 5_000
+    });
+}
+
+/// Everything that the language has takes effect in one run of a hundred at least.
+#[test]
+fn whatever_the_language_has_takes_effect_as_the_reference_says() {
+    let faults = Faults {
+        failures: 90,
+        hangs: 40,
+        deaths: 2,
+        ..Faults::default()
+    };
+    let bounds = Bounds {
+        shape: tried(4, Timeouts::Sometimes),
+        faults,
+        ..calm()
+    };
+    play(50_000, 3000, bounds, |seen| {
+        let seldom = seen.constructs.below(seen.runs / 100);
+        assert!(seldom.is_empty(), "too seldom: {seldom:?}");
+        true
     });
 }
 

@@ -142,13 +142,21 @@ impl Core {
         node: LocalNode,
         values: Vec<Incoming>,
     ) -> Result<(), String> {
+        let refused = values.iter().find_map(|value| match value {
+            Incoming::Refused(cause) => Some(cause.clone()),
+            Incoming::One(_) | Incoming::List { .. } => None,
+        });
+        if let Some(cause) = refused {
+            // None of them, if not all: it has failed.
+            values.iter().for_each(|value| self.drop_incoming(value));
+            return Err(cause);
+        }
         let program = Rc::clone(self.program_of(place));
-        let mut refused = Ok(());
         for (output, incoming) in (0..).zip(values) {
             let slot = program.output_slot(node, output);
-            refused = self.keep(place, slot, incoming).and(refused);
+            self.keep(place, slot, incoming)?;
         }
-        refused
+        Ok(())
     }
 
     /// What failed has been written down.

@@ -10,6 +10,7 @@ use super::pool::{Ready, Running, Waiting};
 use super::program::{ListFrom, LocalNode, Program};
 use super::trigger::Ended;
 use crate::plan::ErrorClass;
+use faasstore::descriptor::NO_ITEM;
 use std::rc::Rc;
 
 impl Core {
@@ -153,6 +154,19 @@ impl Core {
     pub(super) fn fan_has_failed(&self, place: Place, node: LocalNode) -> bool {
         self.fan(place, node)
             .is_some_and(|fan| fan.failed.is_some())
+    }
+
+    /// Whether the node runs over its list, and has not failed: then its fan is still there.
+    #[inline]
+    pub(super) fn fan_goes_on(&self, place: Place, node: LocalNode) -> bool {
+        self.fan(place, node)
+            .is_some_and(|fan| fan.failed.is_none())
+    }
+
+    /// Whether an activation that waited is still to start: not if it is an item of a node that has failed meanwhile.
+    #[inline]
+    pub(super) fn item_is_wanted(&self, place: Place, node: LocalNode, item: u32) -> bool {
+        item == NO_ITEM || self.fan_goes_on(place, node)
     }
 
     /// An item has ended for good: the node has with the last one, or another may begin.

@@ -169,13 +169,16 @@ impl Core {
 /// before it.
 fn next_ready(invocation: &Invocation, program: &Program, node: LocalNode) -> Option<LocalNode> {
     let successors = program.successors(&program.nodes[node as usize]);
-    for edge in successors {
+    // Edges to one successor lie beside each other: it may wait for several ends of the same node.
+    for edges in successors.chunk_by(|one, other| one.node == other.node) {
+        let (edge, count) = (edges[0], edges.len() as u32);
         let (state, node) = (
             &invocation.nodes[edge.node as usize],
             &program.nodes[edge.node as usize],
         );
-        if state.waiting == 1 || node.at_least > 0 {
-            let runs = node.plain && edge.when == When::Well && state.live + 1 == node.flow;
+        if state.waiting == count || node.at_least > 0 {
+            let alone = count == 1 && edge.when == When::Well;
+            let runs = alone && node.plain && state.live + 1 == node.flow;
             return runs.then_some(edge.node);
         }
     }

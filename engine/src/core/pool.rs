@@ -199,9 +199,13 @@ impl Core {
 
     /// Whether what waits is still to be done.
     pub(super) fn is_wanted(&self, waiting: &Waiting) -> bool {
-        let (Ready::Activation { node, .. } | Ready::Fan { node }) = waiting.ready;
         self.is_current(waiting.place, waiting.generation)
-            && !self.fan_has_failed(waiting.place, node)
+            && match waiting.ready {
+                Ready::Activation { node, item, .. } => {
+                    self.item_is_wanted(waiting.place, node, item)
+                }
+                Ready::Fan { node } => self.fan_goes_on(waiting.place, node),
+            }
     }
 
     /// An executor gets no more work, and why: what it ran has failed. Its process is still to end, and

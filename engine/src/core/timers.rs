@@ -65,7 +65,8 @@ impl Core {
                     item,
                     attempt,
                 } => {
-                    if self.is_current(place, generation) && !self.fan_has_failed(place, node) {
+                    if self.is_current(place, generation) && self.item_is_wanted(place, node, item)
+                    {
                         self.dispatch(now_ns, place, node, item, attempt, NO_MAKER);
                     }
                 }

@@ -44,12 +44,15 @@ impl Judge<'_> {
     pub(super) fn run(&mut self, node: NodeId, at: Moment) -> Result<Ended, Breach> {
         let workflow = self.workflow;
         let plan = &workflow.nodes[node as usize];
+        let taken_up = self.trace.begun.get(&node).copied().unwrap_or_default();
+        let told_first = taken_up.step > at.step;
+        let at = at.max(taken_up);
         let begun = at.after_ms(plan.delay_ms);
-        let mut sets = self.sets(node, at);
+        let mut sets = self.sets(node, taken_up);
         if let Join::AtLeast(needed) = plan.join {
             let late = (self.live(node).len() as u64).saturating_sub(needed.into());
             // One event may be late for several joins, and counts once then.
-            if plan.gates.is_empty() {
+            if plan.gates.is_empty() && !told_first {
                 self.late.0 = self.late.0.max(late);
             }
         }
@@ -75,7 +78,7 @@ impl Judge<'_> {
             return Err(Breach(format!("node {node} has no item {item}")));
         }
         self.check_parallelism(node, plan)?;
-        Ok(self.ends(node, begun, fates, &items))
+        self.ends(node, begun, fates, &items)
     }
 
     fn live(&self, node: NodeId) -> Vec<FlowEdge> {
@@ -86,7 +89,7 @@ impl Judge<'_> {
 
     /// The sets of live edges that it may have had when it started: all, or as many as a join of some wants. The largest
     /// comes first.
-    fn sets(&self, node: NodeId, at: Moment) -> Vec<Vec<FlowEdge>> {
+    fn sets(&self, node: NodeId, taken_up: Moment) -> Vec<Vec<FlowEdge>> {
         let plan = &self.workflow.nodes[node as usize];
         let live = self.live(node);
         let Join::AtLeast(needed) = plan.join else {
@@ -97,10 +100,25 @@ impl Judge<'_> {
             let chosen = live.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
             chosen.map(|(_, edge)| *edge).collect()
         };
-        // There may be more than it wants: behind a gate that opens late, or of what ends in one event.
-        let at_once = |set: &[FlowEdge]| set.iter().all(|edge| self.at(edge.node).step <= at.step);
+        // There may be more than it wants: behind a gate that opens late, of what ends in one event, as all foreach of an
+        // empty list may, or of what its worker was told before it took the invocation up.
+        let told_at = |edge: &FlowEdge| self.at(edge.node).step.max(taken_up.step);
+        let empty = |edge: &FlowEdge| {
+            let foreach = self.workflow.nodes[edge.node as usize].foreach.is_some();
+            foreach && self.trace.of_node(edge.node).next().is_none()
+        };
+        let at_once = |set: &[FlowEdge]| {
+            let with = |edge: &FlowEdge| {
+                let these = set.iter();
+                these
+                    .filter(|other| empty(other) || told_at(other) == told_at(edge))
+                    .count()
+            };
+            set.iter().map(with).max().unwrap_or(0)
+        };
         let fits = |set: &Vec<FlowEdge>| {
-            set.len() == needed || set.len() > needed && (!plan.gates.is_empty() || at_once(set))
+            let more = !plan.gates.is_empty() || set.len() < needed + at_once(set);
+            set.len() == needed || set.len() > needed && more
         };
         let mut sets: Vec<Vec<FlowEdge>> =
             (0..1_u64 << live.len()).map(subset).filter(fits).collect();
@@ -248,7 +266,7 @@ impl Judge<'_> {
         begun: Moment,
         fates: Vec<Fate>,
         items: &[(u32, Option<Datum>)],
-    ) -> Ended {
+    ) -> Result<Ended, Breach> {
         let plan = &self.workflow.nodes[node as usize];
         let failed = fates.iter().filter_map(|fate| match fate {
             Fate::Failed {
@@ -261,17 +279,28 @@ impl Judge<'_> {
         });
         let mut failed: Vec<(u32, ErrorClass, String, Moment)> = failed.collect();
         failed.sort_by_key(|(.., at)| at.step);
+        // What fails unseen may have failed at any later time.
+        let seen = !self.trace.unserved.contains(&node);
+        let first = failed.first().map(|(.., at)| *at).filter(|_| seen);
+        let mut attempts = self.trace.of_node(node).flat_map(|(_, these)| these);
+        let late = |attempt: &Attempt| first.is_some_and(|at| attempt.started.step > at.step);
+        if attempts.any(late) {
+            let what = format!("node {node} starts something after it has failed at {first:?}");
+            return Err(Breach(what));
+        }
         if let Some((attempt, class, cause, at)) = failed.first().cloned() {
             let takes = |these: &Vec<ErrorMatch>| ErrorMatch::any(these, class, &cause);
             if let Some(catch) = plan.catches.iter().position(takes) {
                 let catch = catch as u16;
                 let error = Datum::One(error_text(node, class, &cause, attempt));
                 let end = End::Caught { catch, error };
-                return Ended { end, at };
+                return Ok(Ended { end, at });
             }
             if plan.tolerated {
+                // What other items still return is late too.
+                self.late.1 += items.len() as u64;
                 let end = End::Tolerated(said(class, cause));
-                return Ended { end, at };
+                return Ok(Ended { end, at });
             }
             for (attempt, class, cause, at) in failed {
                 let cause = said(class, cause);
@@ -283,20 +312,20 @@ impl Judge<'_> {
                 self.reasons.push((reason, at));
             }
             let end = End::Fatal;
-            return Ended { end, at };
+            return Ok(Ended { end, at });
         }
         let mut last = begun;
         let mut made = Vec::new();
         for (fate, (item, _)) in fates.into_iter().zip(items) {
             let Fate::Well { seen, at } = fate else {
                 let (end, at) = (End::Open, Moment::default());
-                return Ended { end, at };
+                return Ok(Ended { end, at });
             };
             last = last.max(at);
             if plan.work.cases() > 0 {
                 let case = choose(self.workflow.salt, node, &seen, plan.work.cases());
                 let end = End::Chose(case);
-                return Ended { end, at };
+                return Ok(Ended { end, at });
             }
             made.push(self.outputs_of(node, plan, *item, &seen));
         }
@@ -305,7 +334,7 @@ impl Judge<'_> {
             Some(_) => gather(plan, made),
         };
         let end = End::Well(outputs);
-        Ended { end, at: last }
+        Ok(Ended { end, at: last })
     }
 
     fn outputs_of(&self, node: NodeId, plan: &NodePlan, item: u32, seen: &[Datum]) -> Vec<Datum> {

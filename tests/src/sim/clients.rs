@@ -6,8 +6,9 @@ use crate::functions::Datum;
 use crate::plans::{input_name, node_name};
 use crate::trace::{Attempt, Ending, Moment, Trace};
 use engine::core::{Answered, ClientId, Incoming, Outgoing};
-use engine::plan::{NodeId, Work};
+use engine::plan::{NodeId, Work, WorkflowInput};
 use engine::wire::{Failure, NodeReport};
+use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
 use std::collections::BTreeSet;
 
@@ -106,7 +107,10 @@ impl Cluster {
                 Some((input_name(number), self.lanes[lane].arrived(datum)))
             })
             .collect();
-        let wrong = self.random.chance(self.scenario.faults.wrong_inputs) && self.spoil(&mut named);
+        let wrong = self.random.chance(self.scenario.faults.wrong_inputs);
+        if wrong {
+            self.spoil(lane, deployment, &mut named);
+        }
         let full = self.lanes[lane].in_flight >= self.scenario.in_flight_max;
         let number = self.asked.len();
         let report = self.random.chance(300);
@@ -148,24 +152,51 @@ impl Cluster {
         self.act(lane);
     }
 
-    /// Makes inputs wrong; false if these cannot be.
-    fn spoil(&mut self, named: &mut Vec<(String, Incoming)>) -> bool {
-        match self.random.below(4) {
-            0 => named.push(("nobody".into(), Incoming::Refused("it is nobody's".into()))),
-            1 if !named.is_empty() => {
+    /// Makes inputs wrong.
+    fn spoil(&mut self, lane: usize, deployment: usize, named: &mut Vec<(String, Incoming)>) {
+        let inputs = &self.scenario.deployments[deployment].workflow.inputs;
+        let place = |wanted: &dyn Fn(&WorkflowInput) -> bool| {
+            let is = |name: &str| {
+                inputs
+                    .iter()
+                    .any(|input| input.name == name && wanted(input))
+            };
+            named.iter().position(|(name, _)| is(name))
+        };
+        let needed = place(&|input| input.default.is_none() && !input.optional);
+        let value = place(&|input| input.kind == Kind::Value);
+        let lane = &mut self.lanes[lane];
+        match (self.random.below(7), needed, value) {
+            (0, ..) => named.push(("nobody".into(), Incoming::Refused("it is nobody's".into()))),
+            (1, ..) if !named.is_empty() => {
                 let name = named[0].0.clone();
                 named.push((name, Incoming::Refused("it is given twice".into())));
             }
-            2 if !named.is_empty() => {
+            (2, ..) if !named.is_empty() => {
                 let (name, _) = named[0].clone();
                 // What has arrived of it is not lost with it.
                 let given =
                     std::mem::replace(&mut named[0].1, Incoming::Refused("it is too long".into()));
                 named.push((name + "?", given));
             }
+            (3, ..) if !named.is_empty() => {
+                let other = match named[0].1 {
+                    Incoming::One(_) => Datum::List(vec![vec![1], Vec::new()]),
+                    Incoming::List { .. } | Incoming::Refused(_) => Datum::One(vec![1]),
+                };
+                lane.drop_arrived(&named[0].1);
+                named[0].1 = lane.arrived(&other);
+            }
+            (4, Some(needed), _) => {
+                let (_, given) = named.remove(needed);
+                lane.drop_arrived(&given);
+            }
+            (5, _, Some(value)) => {
+                lane.drop_arrived(&named[value].1);
+                named[value].1 = lane.arrived(&Datum::One(vec![7; VALUE_BYTES_MAX + 1]));
+            }
             _ => named.push((String::new(), Incoming::Refused("it has no name".into()))),
         }
-        true
     }
 
     /// A core has answered a client.
@@ -198,6 +229,9 @@ impl Cluster {
                 for (name, outgoing) in outputs {
                     read.push((name, datum(&outgoing, &self.lanes[lane])));
                     self.lanes[lane].core.let_go_all(outgoing.payloads());
+                }
+                if self.loses_output() {
+                    read.pop();
                 }
                 Ok(read)
             }

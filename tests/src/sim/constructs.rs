@@ -45,13 +45,11 @@ const NAMES: [&str; 27] = [
 pub struct Constructs([u64; NAMES.len()]);
 
 impl Constructs {
-    /// Those that were held by fewer than `least` runs, but for these.
+    /// Those that were held by fewer than `least` runs.
     #[must_use]
-    pub fn below(&self, least: u64, but: &[&str]) -> Vec<&'static str> {
+    pub fn below(&self, least: u64) -> Vec<&'static str> {
         let few = NAMES.iter().zip(self.0).filter(|(_, count)| *count < least);
-        few.map(|(name, _)| *name)
-            .filter(|name| !but.contains(name))
-            .collect()
+        few.map(|(name, _)| *name).collect()
     }
 
     /// How many runs have held one.

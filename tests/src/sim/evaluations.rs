@@ -51,6 +51,9 @@ impl Cluster {
             asked.trace.ends((node, NO_ITEM), 1, now, ending);
         }
         let now_ns = self.lanes[lane].event_ns(self.now_ns);
+        let workflow = &self.scenario.deployments[deployment].workflow;
+        let cases = workflow.nodes[node as usize].work.cases();
+        let evaluated = self.evaluation_taken(evaluated, cases);
         self.lanes[lane].core.evaluated(now_ns, ticket, evaluated);
         self.act(lane);
     }

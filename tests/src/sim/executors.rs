@@ -1,6 +1,7 @@
 //! Activations in a simulated cluster: started, returned, failed, lied about, and lost with their executors.
 
 use super::Cluster;
+use super::clients::Outcome;
 use super::lane::{GRACE_NS, Run, State};
 use crate::functions::{Made, MadeOutput, compute};
 use crate::reference::{retry_wait_ns, returned_kinds};
@@ -24,7 +25,8 @@ impl Cluster {
             other => panic!("a start for an executor that is {other:?}"),
         }
         let (node, invocation) = self.lanes[lane].core.started_node(start);
-        let inputs = self.lanes[lane].inputs_of(start);
+        let mut inputs = self.lanes[lane].inputs_of(start);
+        self.inputs_ordered(start, &mut inputs);
         let seen = self.lanes[lane].read_inputs(&inputs);
         let now = self.now();
         let asked = &mut self.asked[self.by_id[&invocation]];
@@ -82,7 +84,14 @@ impl Cluster {
         let Some((foreseen, foreseen_inputs)) = self.lanes[lane].foreseen.take() else {
             return;
         };
-        assert_eq!(foreseen, *start, "another start was foreseen");
+        let started = self.lanes[lane].core.started_node(start);
+        let asked = &self.asked[self.by_id[&started.1]];
+        let workflow = &self.scenario.deployments[asked.deployment].workflow;
+        assert_eq!(
+            foreseen, *start,
+            "another start was foreseen than of {started:?}\n{workflow}\n{:?}",
+            asked.trace
+        );
         let mut inputs = Vec::new();
         self.lanes[lane].core.inputs(start, |input| match input {
             Input::One(range) => inputs.push(range),
@@ -266,6 +275,26 @@ impl Cluster {
         );
     }
 
+    /// Once a core knows the time, nothing goes on beyond its deadline.
+    pub(super) fn judge_deadlines(&self, lane: usize) {
+        let now_ns = self.lanes[lane].told_ns;
+        for executor in self.lanes[lane].executors.iter().flatten() {
+            if let State::Running(run) = &executor.state {
+                let late = run.deadline_ns.is_some_and(|due_ns| due_ns <= now_ns);
+                assert!(!late, "it runs beyond its deadline: {run:?}");
+            }
+        }
+        for asked in self.asked.iter().filter(|asked| asked.lane == lane) {
+            let workflow = &self.scenario.deployments[asked.deployment].workflow;
+            let due = workflow
+                .timeout_ms
+                .map(|timeout_ms| asked.trace.asked.after_ms(timeout_ms));
+            let late = due.is_some_and(|due| due.ns <= now_ns);
+            let open = asked.outcome == Outcome::Open && !asked.is_over();
+            assert!(!(late && open), "it goes on beyond its workflow's timeout");
+        }
+    }
+
     /// Ends an executor at once: nothing that it still says is heard.
     pub(super) fn end_executor(&mut self, lane: usize, place: usize, cause: &str) {
         let Some(executor) = self.lanes[lane].executors[place].as_mut() else {
@@ -390,6 +419,7 @@ impl Cluster {
         self.attempt_is_lost(run, class, cause);
         let now_ns = self.lanes[lane].exact_ns(self.now_ns);
         let retries = self.lanes[lane].core.counters().retries;
+        let class = self.class_taken(class);
         let failed =
             self.lanes[lane]
                 .core
@@ -437,7 +467,7 @@ impl Cluster {
         executor.is_some_and(|executor| matches!(executor.state, State::Ended))
     }
 
-    fn running(&self, lane: usize, place: usize) -> Option<Run> {
+    pub(super) fn running(&self, lane: usize, place: usize) -> Option<Run> {
         match self.lanes[lane].executors[place]
             .as_ref()
             .map(|executor| &executor.state)

@@ -243,6 +243,16 @@ impl Lane {
         Some((foreseen.start?, inputs.into_iter().collect::<Option<_>>()?))
     }
 
+    /// Takes back what has arrived, and was given to nobody.
+    pub(super) fn drop_arrived(&mut self, incoming: &Incoming) {
+        match incoming {
+            Incoming::One(range) | Incoming::List { range, .. } if range.is_range() => {
+                self.memory.release(*range);
+            }
+            Incoming::One(_) | Incoming::List { .. } | Incoming::Refused(_) => {}
+        }
+    }
+
     /// Commits what arrives.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use super::lane::Lane;
 use super::{Cluster, Event};
 use engine::core::{Incoming, Outbound, Outgoing, Send, worker_hash};
 use engine::plan::DeploymentId;
+use engine::wire;
 use faasstore::descriptor::InvocationId;
 use std::collections::VecDeque;
 
@@ -172,6 +173,17 @@ impl Cluster {
         }
     }
 
+    /// A lane has the word of an invocation.
+    fn is_taken_up(&mut self, lane: usize, invocation: InvocationId) {
+        let (worker, now) = (self.lanes[lane].worker, self.now());
+        if let Some(asked) = self.by_id.get(&invocation) {
+            let asked = &mut self.asked[*asked];
+            let plan = &self.scenario.deployments[asked.deployment].plans[worker];
+            let nodes = plan.nodes.iter().map(|node| (node.id, now));
+            asked.trace.begun.extend(nodes);
+        }
+    }
+
     /// Queues a core's message.
     pub(super) fn send(&mut self, from: usize, send: Send) {
         let Send {
@@ -181,8 +193,14 @@ impl Cluster {
             deployment,
             body,
         } = send;
-        if matches!(body, Outbound::PartFailed(_)) {
-            self.is_over_at(from, invocation);
+        match &body {
+            Outbound::PartFailed(_) => self.is_over_at(from, invocation),
+            Outbound::StateEvent {
+                node,
+                outcome: wire::Outcome::Skipped,
+                ..
+            } => self.starts_skipped(invocation, *node),
+            _ => {}
         }
         let to = self.lanes.iter().position(|lane| {
             worker_hash(&crate::plans::worker_name(lane.worker)) == hash && lane.number == to_lane
@@ -249,6 +267,7 @@ impl Cluster {
         match body {
             Outbound::Begin { report, inputs } => {
                 let inputs = self.numbered(from, to, &message, inputs);
+                self.is_taken_up(to, invocation);
                 self.lanes[to]
                     .core
                     .begin(now_ns, deployment, invocation, report, inputs);
@@ -259,6 +278,10 @@ impl Cluster {
                 outputs,
             } => {
                 let first = self.numbered(from, to, &message, outputs.clone());
+                let Some(outcome) = self.event_taken(invocation, node, outcome) else {
+                    self.let_go(from, &message);
+                    return;
+                };
                 let core = &mut self.lanes[to].core;
                 core.state_event(now_ns, deployment, invocation, node, outcome.clone(), first);
                 if self.random.chance(self.scenario.faults.doubles) {

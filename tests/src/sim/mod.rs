@@ -16,6 +16,7 @@
 //! | `clients` | wishes and answers |
 //! | `answers` | what clients must get |
 //! | `orders` | deployments, and workers that die |
+//! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
 //! | `constructs` | what of the language a run has held |
 
@@ -28,12 +29,14 @@ mod lane;
 mod links;
 mod memory;
 mod orders;
+mod sabotage;
 mod scenario;
 mod verdict;
 
 pub use clients::{Asked, Outcome};
 pub use constructs::Constructs;
 pub use memory::Memory;
+pub use sabotage::Sabotage;
 pub use scenario::{Bounds, Deployed, Faults, Order, Scenario, Story};
 pub use verdict::Tally;
 
@@ -291,6 +294,7 @@ impl Cluster {
                 let now_ns = self.lanes[lane].exact_ns(self.now_ns);
                 self.lanes[lane].core.tick(now_ns);
                 self.act(lane);
+                self.judge_deadlines(lane);
             }
             Event::Tidy(lane) => self.tidy(lane),
             Event::Start { lane, index } => self.start_executor(lane, index),
@@ -350,10 +354,18 @@ impl Cluster {
         match action {
             Action::Start(start) => {
                 self.judge_foresight(lane, &start);
-                self.hand_over(lane, &start);
+                match self.times_started() {
+                    0 => {}
+                    1 => self.hand_over(lane, &start),
+                    _ => {
+                        self.hand_over(lane, &start);
+                        self.starts_again(lane, &start);
+                    }
+                }
             }
             Action::Evaluate(evaluate) => self.begin_evaluation(lane, &evaluate),
             Action::Describe(describe) => self.begin_description(lane, &describe),
+            Action::Release(_) if self.loses_release() => {}
             Action::Release(range) => self.lanes[lane].memory.release(range),
             Action::Send(send) => self.send(lane, *send),
             Action::Answer(answered) => self.answered(lane, *answered),

@@ -85,7 +85,8 @@ impl Cluster {
         let state = &mut self.lanes[lane];
         state.constants.insert(id, (ranges, lists));
         state.deployed.insert(id);
-        state.core.deploy(plan, constants);
+        let plan = self.followed(plan);
+        self.lanes[lane].core.deploy(plan, constants);
         let lanes_of_worker = usize::from(self.scenario.lanes[worker]);
         for (executable, scale) in pools.into_iter().enumerate() {
             // None at all is possible too: then the first activation asks for one.

@@ -1,5 +1,6 @@
 //! What a simulation plays: workers, deployments, the master's orders, clients' wishes, and what goes wrong.
 
+use super::Sabotage;
 use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
@@ -125,6 +126,8 @@ pub struct Scenario {
     pub in_flight_max: u32,
     /// What goes wrong.
     pub faults: Faults,
+    /// What is wrong with the cores.
+    pub sabotage: Option<Sabotage>,
 }
 
 impl Scenario {
@@ -148,6 +151,7 @@ impl Scenario {
                 1000
             },
             faults: bounds.faults,
+            sabotage: None,
         };
         let names: Vec<String> = (0..random.between(1, 2))
             .map(|number| format!("flow{number}"))

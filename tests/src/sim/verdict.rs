@@ -9,6 +9,8 @@ use engine::core::CoreCounters;
 /// What a run has seen: that a test of rare things did see them.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Tally {
+    /// Runs.
+    pub runs: u64,
     /// Invocations that ended with their outputs.
     pub well: u64,
     /// Invocations that failed for a cause.
@@ -35,6 +37,7 @@ pub struct Tally {
 
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
+        self.runs += other.runs;
         self.well += other.well;
         self.failed += other.failed;
         self.refused += other.refused;
@@ -106,6 +109,7 @@ impl Cluster {
             self.lanes.iter().map(|lane| lane.core.counters()).collect();
         let sum = |of: fn(&CoreCounters) -> u64| counters.iter().map(of).sum::<u64>();
         let mut tally = Tally {
+            runs: 1,
             well: count(Outcome::Well),
             failed: count(Outcome::Failed),
             refused: count(Outcome::Refused),

@@ -86,7 +86,7 @@ impl Workflow {
             draft.grow(nodes - draft.workflow.nodes.len());
         }
         draft.outputs();
-        if shape.timeouts == Timeouts::Sometimes && draft.random.chance(100) {
+        if shape.timeouts == Timeouts::Sometimes && draft.random.chance(200) {
             let timeout_ms = draft.random.between(1, WORKFLOW_TIMEOUT_MS_MAX) as u32;
             draft.workflow.timeout_ms = Some(timeout_ms);
         }

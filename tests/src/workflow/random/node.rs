@@ -11,6 +11,9 @@ use faasstore::binding::Kind;
 
 /// Names that errors of simulated functions begin with.
 pub const ERROR_NAMES: [&str; 2] = ["Full", "Odd"];
+/// In a thousand functions that could run over a list: those that do; and of those that race.
+const FOREACH: u32 = 350;
+const FOREACH_OFTEN: u32 = 600;
 /// In-edges of a join of some at most: the reference tries all of their subsets.
 const JOIN_EDGES_MAX: usize = 8;
 
@@ -26,7 +29,7 @@ impl Draft<'_> {
             0..14 => self.switch(),
             14..24 => self.computing(),
             24..31 => self.waiting(),
-            _ => self.function(),
+            _ => self.function(FOREACH),
         };
         self.add(node);
     }
@@ -46,7 +49,7 @@ impl Draft<'_> {
         let runners = self.random.between(2, 4.min(room - 1));
         let mut join = self.blank();
         for number in 0..runners {
-            let mut runner = self.function();
+            let mut runner = self.function(FOREACH_OFTEN);
             runner.catches.clear();
             if let Some(output) = runner.error_output.take() {
                 runner.outputs.truncate(usize::from(output));
@@ -86,14 +89,21 @@ impl Draft<'_> {
         }
     }
 
-    fn function(&mut self) -> NodePlan {
+    /// A function, of a thousand so many a foreach if there is a list.
+    fn function(&mut self, foreach: u32) -> NodePlan {
         let mut node = self.blank();
         let sources = self.sources(self.reach);
-        self.foreach(&mut node, &sources);
+        if self.random.chance(foreach) {
+            self.foreach(&mut node, &sources);
+        }
         let mut first = Vec::new();
         if !sources.is_empty() {
             let width = self.random.pick(&[0, 1, 1, 1, 2, 2, 3, 9]);
             first.extend((0..width).map(|_| self.random.pick(&sources)));
+        }
+        let errors = self.error_sources(&sources);
+        if !errors.is_empty() && self.random.chance(350) {
+            first.push(self.random.pick(&errors));
         }
         if let Some(list) = node.foreach {
             let items = self.random.pick(&[0, 1, 1, 1, 2]);
@@ -129,7 +139,7 @@ impl Draft<'_> {
 
     fn foreach(&mut self, node: &mut NodePlan, sources: &[Source]) {
         let lists = self.lists(sources);
-        if lists.is_empty() || !self.random.chance(350) {
+        if lists.is_empty() {
             return;
         }
         node.foreach = Some(self.random.pick(&lists));
@@ -149,7 +159,7 @@ impl Draft<'_> {
             factor_percent: self.random.pick(&[100, 150, 200, 200, 1000]),
             backoff_max_ms: self.random.pick(&[3, 10, 60_000]),
             jitter_percent: self.random.pick(&[0, 0, 50, 100]),
-            on: match self.random.chance(800) {
+            on: match self.random.chance(600) {
                 true => Vec::new(),
                 false => self.matches(),
             },

@@ -90,6 +90,17 @@ impl Draft<'_> {
         }
     }
 
+    /// Those that say what failed.
+    pub(super) fn error_sources(&self, sources: &[Source]) -> Vec<Source> {
+        let is_error = |source: &Source| match source {
+            Source::Output { node, output } => {
+                self.workflow.nodes[*node as usize].error_output == Some(*output)
+            }
+            Source::Input(_) | Source::Item | Source::Constant(_) => false,
+        };
+        sources.iter().copied().filter(is_error).collect()
+    }
+
     /// The lists that a node may run over.
     pub(super) fn lists(&self, sources: &[Source]) -> Vec<Source> {
         let is_list = |source: &Source| self.workflow.kind_of(*source) == Kind::List;

@@ -1,0 +1,328 @@
+//! Bugs planted at the seam between a core and its lane: what a core with a fault of its own would look like from outside.
+//! A test of the tests: each must be found.
+
+use super::Cluster;
+use super::lane::InputAt;
+use crate::trace::Ending;
+use engine::core::{Evaluated, Start};
+use engine::plan::{ErrorClass, Join, NodeId, NodePlan, Plan};
+use engine::wire::Outcome;
+use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+
+/// What is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sabotage {
+    /// Nodes do not wait for their delay.
+    NoDelay,
+    /// The next attempt comes at once.
+    NoBackoff,
+    /// The next attempt waits for an hour.
+    LongBackoff,
+    /// Cases and catches decide nothing.
+    NoGates,
+    /// As many activations run at once as there are executors.
+    NoParallelism,
+    /// An attempt may take as long as it likes.
+    NoNodeTimeout,
+    /// An invocation may take as long as it likes.
+    NoWorkflowTimeout,
+    /// A failed activation is tried once more than planned.
+    AttemptMore,
+    /// A failed activation is tried once less than planned.
+    AttemptLess,
+    /// Whatever failed is tried again.
+    RetriesAnything,
+    /// Whatever failed is caught by the first catch.
+    CatchesAnything,
+    /// No failure is borne.
+    BearsNothing,
+    /// A join of some starts an edge too early.
+    JoinEarly,
+    /// A join of some starts an edge too late.
+    JoinLate,
+    /// A join of all starts at its first live edge.
+    JoinAny,
+    /// The last of several alternatives comes first.
+    LastAlternative,
+    /// A node runs without what it needs.
+    AllOptional,
+    /// A node is skipped without what it does not need.
+    AllNeeded,
+    /// Batches have an item more.
+    OtherBatch,
+    /// Another constant stands in for an input.
+    OtherDefault,
+    /// What is optional for the client must be there.
+    OutputsNeeded,
+    /// `after` is not waited for.
+    NoAfter,
+    /// A state event is lost.
+    EventLost,
+    /// An edge from a node that was skipped or failed is live elsewhere.
+    DeadIsLive,
+    /// An edge from a node that has ended well is dead elsewhere.
+    LiveIsDead,
+    /// Another case is chosen elsewhere.
+    OtherCaseElsewhere,
+    /// Another case is chosen.
+    OtherCase,
+    /// Every failure is of one class.
+    OneClass,
+    /// An activation is started twice.
+    StartedTwice,
+    /// An activation is never started.
+    StartLost,
+    /// A node that is skipped is started.
+    SkippedStarts,
+    /// A range is never released.
+    ReleaseLost,
+    /// Two items of a list are in each other's places.
+    ItemsSwapped,
+    /// A further attempt of a join of some sees what came late.
+    LateInput,
+    /// An output does not reach the client.
+    OutputLost,
+}
+
+impl Sabotage {
+    /// All there are.
+    pub const ALL: [Self; 35] = [
+        Self::NoDelay,
+        Self::NoBackoff,
+        Self::LongBackoff,
+        Self::NoGates,
+        Self::NoParallelism,
+        Self::NoNodeTimeout,
+        Self::NoWorkflowTimeout,
+        Self::AttemptMore,
+        Self::AttemptLess,
+        Self::RetriesAnything,
+        Self::CatchesAnything,
+        Self::BearsNothing,
+        Self::JoinEarly,
+        Self::JoinLate,
+        Self::JoinAny,
+        Self::LastAlternative,
+        Self::AllOptional,
+        Self::AllNeeded,
+        Self::OtherBatch,
+        Self::OtherDefault,
+        Self::OutputsNeeded,
+        Self::NoAfter,
+        Self::EventLost,
+        Self::DeadIsLive,
+        Self::LiveIsDead,
+        Self::OtherCaseElsewhere,
+        Self::OtherCase,
+        Self::OneClass,
+        Self::StartedTwice,
+        Self::StartLost,
+        Self::SkippedStarts,
+        Self::ReleaseLost,
+        Self::ItemsSwapped,
+        Self::LateInput,
+        Self::OutputLost,
+    ];
+
+    /// The plan that a core follows which ignores a part of the one that it was given.
+    pub(super) fn of_plan(self, plan: &mut Plan) {
+        match self {
+            Self::NoWorkflowTimeout => plan.timeout_ms = None,
+            Self::OtherDefault => {
+                for input in &mut plan.inputs {
+                    let kind = input.kind;
+                    let others = (0..).zip(&plan.constants);
+                    let mut others = others.filter(|(_, constant)| constant.kind == kind);
+                    let default = input.default;
+                    input.default = default.map(|default| {
+                        let other = others.find(|(number, _)| *number != default);
+                        other.map_or(default, |(number, _)| number)
+                    });
+                }
+            }
+            Self::OutputsNeeded => {
+                for output in &mut plan.outputs {
+                    output.optional = false;
+                }
+            }
+            _ => {
+                for node in &mut plan.nodes {
+                    self.of_node(node);
+                }
+            }
+        }
+    }
+
+    fn of_node(self, node: &mut NodePlan) {
+        match self {
+            Self::NoDelay => node.delay_ms = 0,
+            Self::NoBackoff => node.retry.backoff_ms = 0,
+            Self::LongBackoff => {
+                let hour_ms = 60 * 60 * 1000;
+                (node.retry.backoff_ms, node.retry.backoff_max_ms) = (hour_ms, hour_ms);
+            }
+            Self::NoGates => node.gates.clear(),
+            Self::NoParallelism => node.parallelism = None,
+            Self::NoNodeTimeout => node.timeout_ms = None,
+            Self::AttemptMore => node.retry.attempts += 1,
+            Self::AttemptLess => node.retry.attempts = (node.retry.attempts - 1).max(1),
+            Self::RetriesAnything => node.retry.on.clear(),
+            Self::CatchesAnything => {
+                if let Some(first) = node.catches.first_mut() {
+                    first.clear();
+                }
+            }
+            Self::BearsNothing => node.tolerated = false,
+            Self::JoinEarly => {
+                if let Join::AtLeast(needed @ 2..) = node.join {
+                    node.join = Join::AtLeast(needed - 1);
+                }
+            }
+            Self::JoinLate => {
+                if let Join::AtLeast(needed) = node.join {
+                    let edges = node.flow_edges(|_| None).len() as u32;
+                    node.join = Join::AtLeast((needed + 1).min(edges));
+                }
+            }
+            Self::JoinAny if node.foreach.is_none() && node.flow_edges(|_| None).len() > 1 => {
+                node.join = Join::AtLeast(1);
+            }
+            Self::LastAlternative => {
+                for input in &mut node.inputs {
+                    input.sources.reverse();
+                }
+            }
+            Self::AllOptional => {
+                for input in &mut node.inputs {
+                    input.optional = true;
+                }
+            }
+            Self::AllNeeded => {
+                for input in &mut node.inputs {
+                    input.optional = false;
+                }
+            }
+            Self::OtherBatch => node.batch = node.batch.map(|batch| batch + 1),
+            Self::NoAfter => node.after.clear(),
+            _ => {}
+        }
+    }
+}
+
+impl Cluster {
+    fn does(&self, sabotage: Sabotage) -> bool {
+        self.scenario.sabotage == Some(sabotage)
+    }
+
+    /// The plan that a core follows.
+    pub(super) fn followed(&self, mut plan: Plan) -> Plan {
+        if let Some(sabotage) = self.scenario.sabotage {
+            sabotage.of_plan(&mut plan);
+        }
+        plan
+    }
+
+    /// A state event as a core takes it; none if it does not.
+    pub(super) fn event_taken(
+        &mut self,
+        invocation: InvocationId,
+        node: NodeId,
+        outcome: Outcome,
+    ) -> Option<Outcome> {
+        let dead = matches!(
+            outcome,
+            Outcome::Skipped | Outcome::Caught(_) | Outcome::Failed(_)
+        );
+        match (self.scenario.sabotage, &outcome) {
+            (Some(Sabotage::EventLost), _) if self.random.chance(100) => return None,
+            (Some(Sabotage::DeadIsLive), _) if dead => return Some(Outcome::Well),
+            (Some(Sabotage::LiveIsDead), Outcome::Well) if self.random.chance(100) => {
+                return Some(Outcome::Skipped);
+            }
+            (Some(Sabotage::OtherCaseElsewhere), Outcome::Chose(case)) => {
+                let asked = &self.asked[self.by_id[&invocation]];
+                let workflow = &self.scenario.deployments[asked.deployment].workflow;
+                let cases = workflow.nodes[node as usize].work.cases() as u16;
+                return Some(Outcome::Chose((case + 1) % cases));
+            }
+            _ => {}
+        }
+        Some(outcome)
+    }
+
+    /// Says that a node which was skipped was started.
+    pub(super) fn starts_skipped(&mut self, invocation: InvocationId, node: NodeId) {
+        let now = self.now();
+        if !self.does(Sabotage::SkippedStarts) {
+            return;
+        }
+        let asked = &mut self.asked[self.by_id[&invocation]];
+        asked.trace.starts((node, NO_ITEM), 1, now, Vec::new());
+        asked.trace.ends((node, NO_ITEM), 1, now, Ending::Well);
+    }
+
+    /// What a core takes from an evaluation.
+    pub(super) fn evaluation_taken(&self, evaluated: Evaluated, cases: usize) -> Evaluated {
+        match evaluated {
+            Evaluated::Case(Some(case)) if self.does(Sabotage::OtherCase) => {
+                Evaluated::Case(Some((case + 1) % cases as u16))
+            }
+            other => other,
+        }
+    }
+
+    /// The class of a failure as a core takes it.
+    pub(super) fn class_taken(&self, class: ErrorClass) -> ErrorClass {
+        if self.does(Sabotage::OneClass) {
+            ErrorClass::Output
+        } else {
+            class
+        }
+    }
+
+    /// How often an order is given.
+    pub(super) fn times_started(&mut self) -> usize {
+        let now_and_then = self.random.chance(50);
+        match self.scenario.sabotage {
+            Some(Sabotage::StartLost) if now_and_then => 0,
+            Some(Sabotage::StartedTwice) if now_and_then => 2,
+            _ => 1,
+        }
+    }
+
+    /// Says that an activation was started once more.
+    pub(super) fn starts_again(&mut self, lane: usize, start: &Start) {
+        if let Some(run) = self.running(lane, start.executor.0 as usize) {
+            let now = self.now();
+            let trace = &mut self.asked[self.by_id[&run.invocation]].trace;
+            trace.starts((run.node, run.item), run.attempt, now, run.seen);
+        }
+    }
+
+    /// Whether a release is not ordered.
+    pub(super) fn loses_release(&mut self) -> bool {
+        self.does(Sabotage::ReleaseLost) && self.random.chance(50)
+    }
+
+    /// Whether an output does not reach a client.
+    pub(super) fn loses_output(&self) -> bool {
+        self.does(Sabotage::OutputLost)
+    }
+
+    /// The inputs that a core orders an activation to read.
+    pub(super) fn inputs_ordered(&self, start: &Start, inputs: &mut [InputAt]) {
+        for input in inputs {
+            match input {
+                InputAt::List(items) if self.does(Sabotage::ItemsSwapped) && items.len() > 1 => {
+                    items.swap(0, 1);
+                }
+                InputAt::One(range)
+                    if self.does(Sabotage::LateInput) && start.attempt > 1 && range.is_absent() =>
+                {
+                    *range = PayloadRef::EMPTY;
+                }
+                _ => {}
+            }
+        }
+    }
+}
