@@ -135,6 +135,37 @@ fn a_workflow_within_another_is_read_from_the_file_beside_it() {
 }
 
 #[test]
+fn a_plan_says_why_nodes_wait_for_each_other() {
+    let folder = Folder::new();
+    let text = "workflow: w
+input: { n: value }
+nodes:
+  s: { switch: [ { when: input.n > 1, then: a } ] }
+  a: { command: [sort, -u], output: { lines: list }, catch: c }
+  b: { delay_ms: 5, after: a }
+  c: { function: e:f }
+output: { lines: a.lines }
+";
+    let file = folder.file("w.yaml", text);
+    let output = faasflow(&["plan", &file, "--workers", "a:2:4GiB"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = shown.lines().map(words).collect();
+    for line in [
+        "a a sort -u once",
+        "s a (switch) once",
+        "s → a none (case) in shared memory",
+        "a → b none (after) in shared memory",
+        "a → c none (catch) in shared memory",
+    ] {
+        assert!(
+            lines.iter().any(|shown| shown == line),
+            "no {line}: {shown}"
+        );
+    }
+}
+
+#[test]
 fn the_schema_is_one_json_object() {
     let output = faasflow(&["schema"]);
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -21,7 +21,7 @@ const DEPLOYMENTS_MAX: usize = 1024;
 #[derive(Debug, Error)]
 pub enum DeploymentError {
     /// No file of that name.
-    #[error("executable {name:?} of this worker's functions folder, {folder}, {reason}")]
+    #[error("executable {name:?} of this worker's folder {folder} {reason}")]
     Executable {
         /// Which.
         name: String,
@@ -134,9 +134,10 @@ impl Deployment {
     /// # Errors
     /// [`DeploymentError::Executable`] if one is missing from `folder` or is none.
     pub fn pools(plan: &Plan, folder: &Path, lanes: u8) -> Result<Vec<Pool>, DeploymentError> {
+        let own = own_folder();
         let mut pools = Vec::with_capacity(plan.executables.len());
         for (index, executable) in plan.executables.iter().enumerate() {
-            let path = find_executable(folder, &executable.name)?;
+            let path = find_executable(folder, own.as_deref(), &executable.name)?;
             let nodes = plan
                 .nodes
                 .iter()
@@ -208,9 +209,33 @@ fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
     })
 }
 
+/// The executable that runs commands. It comes with the worker, and is beside its program unless the functions folder has
+/// one of that name.
+pub const COMMAND_EXECUTABLE: &str = "faasflow-command";
+
+/// The folder of the worker's own program.
+fn own_folder() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    program.parent().map(Path::to_owned)
+}
+
+/// The executable of this name: in the functions folder, or, if it is what comes with the worker, in the worker's `own`.
+fn find_executable(
+    folder: &Path,
+    own: Option<&Path>,
+    name: &str,
+) -> Result<PathBuf, DeploymentError> {
+    let found = find_in(folder, name);
+    let own = own.filter(|_| name == COMMAND_EXECUTABLE && !folder.join(name).exists());
+    match own {
+        Some(own) => find_in(own, name),
+        None => found,
+    }
+}
+
 /// The executable file of this name, directly in the folder. A symbolic link in the folder may lead elsewhere: whoever
 /// may write there decides what is run.
-fn find_executable(folder: &Path, name: &str) -> Result<PathBuf, DeploymentError> {
+fn find_in(folder: &Path, name: &str) -> Result<PathBuf, DeploymentError> {
     let wrong = |reason: &str| {
         let (name, folder) = (name.to_owned(), folder.to_owned());
         DeploymentError::Executable {
@@ -234,15 +259,22 @@ fn find_executable(folder: &Path, name: &str) -> Result<PathBuf, DeploymentError
     Ok(path)
 }
 
-/// Names of the executable files in a functions folder, sorted.
+/// Names of the executables that this worker can start, sorted: the executable files of its functions folder, and what
+/// comes with it.
 #[must_use]
 pub fn executables(folder: &Path) -> Vec<String> {
+    executables_of(folder, own_folder().as_deref())
+}
+
+fn executables_of(folder: &Path, own: Option<&Path>) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut names: Vec<_> = names
-        .filter(|name| find_executable(folder, name).is_ok())
+        .chain([COMMAND_EXECUTABLE.to_owned()])
+        .filter(|name| find_executable(folder, own, name).is_ok())
         .collect();
     names.sort_unstable();
+    names.dedup();
     names
 }
 

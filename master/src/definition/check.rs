@@ -9,7 +9,7 @@ mod scope;
 
 use super::files::Files;
 use super::problem::{ProblemKind, Problems};
-use super::raw::{RawDefinition, RawForeach, RawOver, RawWork};
+use super::raw::{RawDefinition, RawForeach, RawNode, RawOver, RawWork};
 use super::{
     Definition, DefinitionError, Node, SourceText, Span, Spanned, WorkflowInput, WorkflowOutput,
     cycle, warnings,
@@ -132,6 +132,8 @@ struct Checker<'r> {
     nodes: FxHashMap<&'r str, usize>,
     inputs: FxHashMap<&'r str, usize>,
     constants: FxHashMap<&'r str, usize>,
+    /// By place in the file: outputs by name, each with its number and kind.
+    outputs: Vec<FxHashMap<&'r str, (usize, Kind)>>,
     /// By place in the file: the other workflow that a node stands for.
     inner: Vec<Option<Rc<Definition>>>,
     /// By place in the file: what the inputs of that other workflow are given, and where its constants went.
@@ -176,6 +178,7 @@ impl<'r> Checker<'r> {
             nodes: nodes.collect(),
             inputs: inputs.collect(),
             constants: constants.collect(),
+            outputs: raw.nodes.iter().map(outputs_of).collect(),
             inner: Vec::new(),
             given: vec![None; raw.nodes.len()],
             inner_constants: vec![Vec::new(); raw.nodes.len()],
@@ -304,6 +307,13 @@ impl<'r> Checker<'r> {
             optional: binding.optional,
         })
     }
+}
+
+/// The outputs of a node, by name.
+fn outputs_of(node: &RawNode) -> FxHashMap<&str, (usize, Kind)> {
+    let declared = node.declared().into_iter().enumerate();
+    let outputs = declared.map(|(place, (name, kind))| (name.value.as_str(), (place, kind)));
+    outputs.collect()
 }
 
 /// Whether a node runs over whole numbers, which a node before it then counts.

@@ -41,6 +41,9 @@ pub(crate) fn is_executable(name: &str) -> bool {
 /// Longest name that is compared, in characters: beyond it no name is a slip of the pen, and the work would grow.
 const COMPARED_CHARS_MAX: usize = NAME_BYTES_MAX * 2;
 
+/// Work that comparing may cost in all, in characters times characters: some milliseconds, whatever the file holds.
+const COMPARED_MAX: usize = 1 << 20;
+
 /// Shortest beginning of a name that is taken for the name.
 const BEGINNING_BYTES_MIN: usize = 3;
 
@@ -55,6 +58,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     }
     let edits_max = (wanted.len() / 3).max(1);
     let mut best: Option<(usize, &str)> = None;
+    let mut compared = 0;
     for candidate in candidates {
         if name.len() >= BEGINNING_BYTES_MIN && candidate.starts_with(name) {
             begun = begun.or(Some(candidate));
@@ -62,6 +66,10 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         let chars: Vec<char> = candidate.chars().take(COMPARED_CHARS_MAX + 1).collect();
         if chars.len().abs_diff(wanted.len()) > edits_max || chars.len() > COMPARED_CHARS_MAX {
             continue;
+        }
+        compared += wanted.len() * chars.len();
+        if compared > COMPARED_MAX {
+            break;
         }
         let edits = edits_between(&wanted, &chars);
         if edits <= edits_max && best.is_none_or(|(least, _)| edits < least) {

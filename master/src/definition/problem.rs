@@ -15,6 +15,8 @@ use std::fmt;
 const SHOWN_MAX: usize = 20;
 /// Longest line that is shown around a place, in bytes. Longer ones are not legible on any terminal.
 const SHOWN_LINE_BYTES_MAX: usize = 4096;
+/// Problems beyond which no help is looked for, which costs more than finding them.
+const CROWD: usize = 2 * SHOWN_MAX;
 /// Warnings kept of a file, at most.
 const WARNINGS_MAX: usize = 100;
 /// Longest piece of the file that a message repeats, in characters.
@@ -284,6 +286,11 @@ impl Problems {
     /// How errors call the file.
     pub(crate) fn name(&self) -> &str {
         &self.source.name
+    }
+
+    /// Whether there are so many that no more help is needed: whoever sees the first has enough.
+    pub(super) fn crowded(&self) -> bool {
+        self.found.len() >= CROWD
     }
 
     pub(crate) fn any(&self) -> bool {

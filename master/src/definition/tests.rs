@@ -6,6 +6,7 @@ use proptest::prelude::*;
 mod constructs;
 mod expressions;
 mod files;
+mod hostile;
 mod refusals;
 mod schema;
 mod suspicious;

@@ -185,7 +185,7 @@ fn no_executor_runs_beyond_what_was_reserved() {
 #[test]
 fn only_executable_files_of_the_folder_itself_are_run() {
     let folder = folder();
-    assert_eq!(executables(folder.path()), ["wordcount"]);
+    assert_eq!(executables_of(folder.path(), None), ["wordcount"]);
     for name in [
         "notes.txt",
         "sub",
@@ -196,10 +196,29 @@ fn only_executable_files_of_the_folder_itself_are_run() {
         ".",
         "",
     ] {
-        let error = find_executable(folder.path(), name).unwrap_err();
+        let error = find_executable(folder.path(), None, name).unwrap_err();
         assert!(
             matches!(error, DeploymentError::Executable { .. }),
             "{name}"
         );
     }
+}
+
+#[test]
+fn what_runs_commands_comes_with_the_worker_unless_the_functions_folder_has_it() {
+    let (functions, own) = (folder(), folder());
+    let program = |folder: &tempfile::TempDir| folder.path().join(COMMAND_EXECUTABLE);
+    let find = |name| find_executable(functions.path(), Some(own.path()), name);
+    assert!(find(COMMAND_EXECUTABLE).is_err());
+    std::fs::copy(own.path().join("wordcount"), program(&own)).unwrap();
+    assert_eq!(find(COMMAND_EXECUTABLE).unwrap(), program(&own));
+    let known = executables_of(functions.path(), Some(own.path()));
+    assert_eq!(known, [COMMAND_EXECUTABLE, "wordcount"]);
+    // Nothing else is taken from there.
+    std::fs::rename(own.path().join("wordcount"), own.path().join("other")).unwrap();
+    assert!(find("other").is_err());
+    std::fs::copy(functions.path().join("wordcount"), program(&functions)).unwrap();
+    assert_eq!(find(COMMAND_EXECUTABLE).unwrap(), program(&functions));
+    let known = executables_of(functions.path(), Some(own.path()));
+    assert_eq!(known, [COMMAND_EXECUTABLE, "wordcount"]);
 }

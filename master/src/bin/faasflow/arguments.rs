@@ -192,10 +192,11 @@ pub(crate) struct Deploy {
 #[derive(Args, Debug)]
 pub(crate) struct Job {
     /// An input: NAME=TEXT, NAME=@FILE or NAME=@- for standard input; NAME[]=… adds an item to a list, NAME[] alone
-    /// makes an empty one
+    /// makes an empty one; what is optional, or has a default, may be left out
     #[arg(long = "input", value_name = "NAME=VALUE")]
     pub(crate) inputs: Vec<InputArgument>,
-    /// Write an output to a file: NAME=@FILE; the items of a list go to FILE.0, FILE.1, …
+    /// Write an output to a file: NAME=@FILE; the items of a list go to FILE.0, FILE.1, …; if it is absent, nothing is
+    /// written, and the exit code is 1
     #[arg(long = "output", value_name = "NAME=@FILE")]
     pub(crate) outputs: Vec<OutputArgument>,
     /// Invoke it so many times, and summarize latencies

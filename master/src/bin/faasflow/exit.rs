@@ -133,6 +133,11 @@ impl Diagnostic for Failed {
                 "the cause is what the function, or its executor, said; `retry` may try it again"
             }
             Failure::Payload { .. } => "make the payload smaller, or give the worker more memory",
+            Failure::Join { .. } => "`at_least` may name fewer, or a `catch` take what fails",
+            Failure::Absent { .. } => {
+                "mark it `optional`, give it a `default`, or name a source that is live otherwise"
+            }
+            Failure::Timeout { .. } => "the workflow's `timeout_ms` says how long it may take",
             Failure::Worker { .. } => {
                 "bring the worker back, or deploy on others; what ran may have had effects"
             }
@@ -148,7 +153,11 @@ impl From<Failed> for Exit {
             // What the caller gave is too much for the workers.
             Failure::Payload { node, .. } if node == "input" => Self::input(failed),
             Failure::Payload { .. } => Self::work(failed),
-            Failure::Node { .. } | Failure::Worker { .. } => Self::work(failed),
+            Failure::Node { .. }
+            | Failure::Worker { .. }
+            | Failure::Join { .. }
+            | Failure::Absent { .. }
+            | Failure::Timeout { .. } => Self::work(failed),
         }
     }
 }

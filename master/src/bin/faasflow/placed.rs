@@ -73,10 +73,17 @@ impl Placed<'_> {
 
     fn edge_row(&self, from: u32, to: u32, outputs: &[u16]) -> Vec<String> {
         let names = self.output_names(from, outputs);
-        let payloads = if names.is_empty() {
-            "none (after)".to_owned()
-        } else {
-            names.join(", ")
+        let defined = |node: u32| &self.definition.nodes[self.graph.node(node).defined];
+        let producer = self.graph.node(from).defined;
+        let waits = || {
+            let mut after = defined(to).after.iter();
+            after.any(|after| after.value == producer)
+        };
+        let payloads = match &defined(from).work {
+            _ if !names.is_empty() => names.join(", "),
+            _ if waits() => "none (after)".to_owned(),
+            Work::Switch(_) => "none (case)".to_owned(),
+            _ => "none (catch)".to_owned(),
         };
         let travels = if self.worker(from) == self.worker(to) {
             "in shared memory".to_owned()

@@ -172,7 +172,8 @@ impl Checker<'_> {
         Some(())
     }
 
-    fn no_value(&mut self, source_name: String, kind: Kind, span: Span, help: String) {
+    /// Tells of something that an expression cannot read.
+    pub(super) fn no_value(&mut self, source_name: String, kind: Kind, span: Span, help: String) {
         let kind = ProblemKind::SourceKind {
             source_name,
             kind: described(kind),
@@ -214,7 +215,8 @@ impl Checker<'_> {
                 .chain(nodes)
                 .chain(["input", "constant"])
                 .collect();
-            let help = match nearest(name, known.iter().copied()) {
+            let crowded = self.problems.crowded();
+            let help = match nearest(name, known.iter().copied().filter(|_| !crowded)) {
                 Some(near) => Some(format!("did you mean `{near}`?")),
                 None => known_names("expressions name", &known),
             };

@@ -6,10 +6,11 @@ use super::scope::Symbol;
 use crate::definition::files::{Files, OtherError};
 use crate::definition::names::nearest;
 use crate::definition::problem::{ProblemKind, quoted};
-use crate::definition::raw::RawNode;
+use crate::definition::raw::{RawBinding, RawNode};
 use crate::definition::read::listed;
 use crate::definition::{Definition, Formula, From, Node, Span, Spanned, Work, WorkflowInput};
 use engine::plan_check::NAME_BYTES_MAX;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
 /// Where edges of a node of the file end, by places counted from its first.
@@ -101,13 +102,17 @@ impl Checker<'_> {
                 continue;
             };
             self.unknown_inputs(node, &inner);
+            let bound = bound_inputs(node);
             let mut constants = Vec::with_capacity(inner.constants.len());
             for constant in &inner.constants {
                 let items = constant.items.clone();
                 constants.extend(self.constant(constant.kind, items, node.name.span));
             }
             let inputs = inner.inputs.iter();
-            let given = inputs.map(|input| self.given(node, &inner, input, &constants));
+            let given = inputs.map(|input| {
+                let binding = bound.get(input.name.value.as_str()).copied();
+                self.given(node, &inner, input, binding, &constants)
+            });
             self.given[index] = Some(given.collect());
             self.inner_constants[index] = constants;
         }
@@ -117,10 +122,11 @@ impl Checker<'_> {
             else {
                 continue;
             };
+            let bound = bound_inputs(node);
             for (given, input) in given.iter().zip(&inner.inputs) {
                 let name = &input.name.value;
-                let binding = node.inputs.iter().find(|(bound, _)| bound.value == *name);
-                let (Given::First(symbols), Some((_, binding))) = (given, binding) else {
+                let (Given::First(symbols), Some(binding)) = (given, bound.get(name.as_str()))
+                else {
                     continue;
                 };
                 let what = format!("input `{name}`");
@@ -137,8 +143,9 @@ impl Checker<'_> {
             .iter()
             .map(|input| input.name.value.as_str())
             .collect();
+        let has: FxHashSet<&str> = known.iter().copied().collect();
         for (name, _) in &node.inputs {
-            if known.contains(&name.value.as_str()) {
+            if has.contains(name.value.as_str()) || self.problems.crowded() {
                 continue;
             }
             let help = match nearest(&name.value, known.iter().copied()) {
@@ -159,6 +166,7 @@ impl Checker<'_> {
         node: &RawNode,
         inner: &Definition,
         input: &WorkflowInput,
+        binding: Option<&RawBinding>,
         constants: &[u16],
     ) -> Given {
         let name = &input.name.value;
@@ -170,8 +178,7 @@ impl Checker<'_> {
                 value: Symbol::Constant(*constant),
                 span: node.name.span,
             });
-        let bound = node.inputs.iter().find(|(bound, _)| bound.value == *name);
-        let Some((_, binding)) = bound else {
+        let Some(binding) = binding else {
             return match default {
                 Some(default) => Given::First(vec![default]),
                 None if input.optional => Given::Nothing,
@@ -299,4 +306,12 @@ impl Checker<'_> {
         }
         Some(())
     }
+}
+
+/// What a node binds, by name.
+fn bound_inputs(node: &RawNode) -> FxHashMap<&str, &RawBinding> {
+    let inputs = node.inputs.iter();
+    inputs
+        .map(|(name, binding)| (name.value.as_str(), binding))
+        .collect()
 }

@@ -3,17 +3,18 @@
 use super::expressions::{Gives, Names};
 use super::scope::formula;
 use super::{Checker, described};
-use crate::definition::problem::ProblemKind;
+use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{
     RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawWork,
 };
 use crate::definition::read::listed;
 use crate::definition::{
     COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Formula, From, FunctionName, Node,
-    NodeInput, Port, Profile, Resources, Span, Spanned, Work,
+    NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
 };
 use engine::plan::{Join, Retry};
 use faasstore::binding::Kind;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The output of a node that counts whole numbers for another.
 const ITEMS: &str = "items";
@@ -52,6 +53,7 @@ impl Checker<'_> {
         if over.is_some() {
             self.no_lists_of_lists(raw);
             self.no_catches(raw);
+            self.no_join_of_some(raw);
         }
         let after = self.after(&raw.after);
         let catches: Vec<Option<Catch>> = raw
@@ -101,6 +103,7 @@ impl Checker<'_> {
     /// What is bound under `input`.
     fn inputs(&mut self, raw: &RawNode, item: Option<Kind>) -> Option<Vec<NodeInput>> {
         let some = raw.join.value != Join::All;
+        let reads_values = matches!(raw.work, RawWork::Compute(_) | RawWork::Switch(_));
         let inputs: Vec<Option<NodeInput>> = raw
             .inputs
             .iter()
@@ -110,6 +113,13 @@ impl Checker<'_> {
                 let optional = binding.optional || some;
                 let what = format!("input `{}`", name.value);
                 self.presence(&from, optional, binding.span, &what)?;
+                if reads_values && bound.kind != Kind::Value {
+                    let source = &binding.sources[0].value;
+                    let (told, help) =
+                        (self.source_name(source), self.declared_as(source, "value"));
+                    self.no_value(told, bound.kind, binding.span, help);
+                    return None;
+                }
                 Some(NodeInput {
                     name: name.clone(),
                     kind: bound.kind,
@@ -179,7 +189,10 @@ impl Checker<'_> {
 
     fn command(&mut self, raw: &RawNode, words: &[Spanned<String>]) -> Option<Work> {
         let node = &raw.name.value;
-        let mut in_words: Vec<&str> = Vec::new();
+        let inputs = raw.inputs.iter().map(|(name, _)| name.value.as_str());
+        let inputs: Vec<&str> = inputs.collect();
+        let known: FxHashSet<&str> = inputs.iter().copied().collect();
+        let mut in_words: FxHashSet<&str> = FxHashSet::default();
         let mut whole = true;
         for word in words {
             let mut rest = word.value.as_str();
@@ -188,14 +201,13 @@ impl Checker<'_> {
                     break;
                 };
                 rest = after;
-                in_words.push(name);
-                if !raw.inputs.iter().any(|(known, _)| known.value == name) {
-                    let known = raw.inputs.iter().map(|(known, _)| known.value.as_str());
+                in_words.insert(name);
+                if !known.contains(name) {
                     let kind = ProblemKind::CommandInput {
                         node: node.clone(),
-                        input: crate::definition::problem::quoted(name),
+                        input: quoted(name),
                     };
-                    let help = match crate::definition::nearest(name, known) {
+                    let help = match nearest(name, inputs.iter().copied()) {
                         Some(near) => format!("did you mean `{{input.{near}}}`?"),
                         None => "declare it under `input`".to_owned(),
                     };
@@ -204,12 +216,8 @@ impl Checker<'_> {
                 }
             }
         }
-        let unnamed: Vec<&str> = raw
-            .inputs
-            .iter()
-            .map(|(name, _)| name.value.as_str())
-            .filter(|name| !in_words.contains(name))
-            .collect();
+        let unnamed = inputs.into_iter().filter(|name| !in_words.contains(name));
+        let unnamed: Vec<&str> = unnamed.collect();
         let others = unnamed.iter().filter(|name| **name != "stdin").count();
         if others > 0 && unnamed.len() > 1 {
             let kind = ProblemKind::CommandInputs {
@@ -348,7 +356,7 @@ impl Checker<'_> {
     /// Nodes that a case or catch leads to, by their places in the definition.
     fn targets(&mut self, names: &[Spanned<String>]) -> Option<Vec<Spanned<usize>>> {
         let mut places = Vec::new();
-        let mut seen = rustc_hash::FxHashMap::default();
+        let mut seen = FxHashMap::default();
         let mut whole = true;
         for name in names {
             let Some(node) = self.node_named(&name.value, name.span, None) else {
@@ -390,6 +398,16 @@ impl Checker<'_> {
                         declare it as `bytes`";
             self.problems
                 .add(output.name.span, kind, Some(help.to_owned()));
+        }
+    }
+
+    fn no_join_of_some(&mut self, raw: &RawNode) {
+        if raw.join.value != Join::All {
+            let kind = ProblemKind::NotYet("a join of some at a foreach node".to_owned());
+            let help = "it could start without its list: let a node before it join, as in \
+                        `first: { join: any, after: [a, b] }`, and wait for that";
+            self.problems
+                .add(raw.join.span, kind, Some(help.to_owned()));
         }
     }
 

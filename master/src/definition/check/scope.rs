@@ -40,7 +40,7 @@ pub(super) struct Seen {
 }
 
 impl RawNode {
-    /// Its outputs as it declares them: names, and kinds of what one activation writes.
+    /// Its outputs as it declares them: names, and kinds of what one activation writes; of another workflow none.
     pub(super) fn declared(&self) -> Vec<(&Spanned<String>, Kind)> {
         match &self.work {
             RawWork::Compute(formulas) => formulas
@@ -136,20 +136,17 @@ impl Checker<'_> {
     fn output(&mut self, node: usize, output: &str, span: Span) -> Option<Seen> {
         let raw = self.raw;
         let producer = &raw.nodes[node];
-        let declared = producer.declared();
         let foreach = producer.foreach.is_some();
-        let place = declared.iter().position(|(name, _)| name.value == output);
-        let (index, kind) = match place {
-            Some(index) => (index, declared[index].1),
+        let (index, kind) = match self.outputs[node].get(output) {
+            Some(known) => *known,
             None if output == "error" && !producer.catches.is_empty() => {
                 self.failures_read.insert(node);
-                (declared.len(), Kind::Value)
+                (self.outputs[node].len(), Kind::Value)
             }
             None => {
-                let names: Vec<&str> = declared
-                    .iter()
-                    .map(|(name, _)| name.value.as_str())
-                    .collect();
+                let declared = producer.declared();
+                let names = declared.iter().map(|(name, _)| name.value.as_str());
+                let names: Vec<&str> = names.collect();
                 self.unknown_output(&producer.name.value, output, &names, span, &producer.work);
                 return None;
             }
@@ -209,6 +206,11 @@ impl Checker<'_> {
         if let Some(index) = self.inputs.get(name) {
             return Some(*index);
         }
+        let kind = ProblemKind::UnknownInput { name: quoted(name) };
+        if self.problems.crowded() {
+            self.problems.add(span, kind, None);
+            return None;
+        }
         let inputs = self.raw.inputs.iter();
         let names: Vec<&str> = inputs.map(|input| input.name.value.as_str()).collect();
         let help = match nearest(name, names.iter().copied()) {
@@ -217,7 +219,6 @@ impl Checker<'_> {
             None => known_names("its inputs are", &names)
                 .unwrap_or_else(|| "declare it under `input`".to_owned()),
         };
-        let kind = ProblemKind::UnknownInput { name: quoted(name) };
         self.problems.add(span, kind, Some(help));
         None
     }
@@ -225,6 +226,11 @@ impl Checker<'_> {
     fn constant_named(&mut self, name: &str, span: Span) -> Option<usize> {
         if let Some(index) = self.constants.get(name) {
             return Some(*index);
+        }
+        let kind = ProblemKind::UnknownConstant { name: quoted(name) };
+        if self.problems.crowded() {
+            self.problems.add(span, kind, None);
+            return None;
         }
         let constants = self.raw.constants.iter();
         let names: Vec<&str> = constants.map(|(name, _)| name.value.as_str()).collect();
@@ -234,7 +240,6 @@ impl Checker<'_> {
             None => known_names("the constants are", &names)
                 .unwrap_or_else(|| "declare it under `constants`".to_owned()),
         };
-        let kind = ProblemKind::UnknownConstant { name: quoted(name) };
         self.problems.add(span, kind, Some(help));
         None
     }
@@ -249,6 +254,11 @@ impl Checker<'_> {
         if let Some(index) = self.nodes.get(name) {
             return Some(*index);
         }
+        let kind = ProblemKind::UnknownNode { name: quoted(name) };
+        if self.problems.crowded() {
+            self.problems.add(span, kind, None);
+            return None;
+        }
         let nodes = self.raw.nodes.iter();
         let names: Vec<&str> = nodes.map(|node| node.name.value.as_str()).collect();
         let reserved: &[&str] = if output.is_some() {
@@ -262,7 +272,6 @@ impl Checker<'_> {
             (Some(known), None) => Some(format!("did you mean `{known}`?")),
             (None, _) => known_names("the nodes are", &names),
         };
-        let kind = ProblemKind::UnknownNode { name: quoted(name) };
         self.problems.add(span, kind, help);
         None
     }
@@ -275,7 +284,9 @@ impl Checker<'_> {
         span: Span,
         work: &RawWork,
     ) {
-        let help = match (nearest(output, names.iter().copied()), work) {
+        let crowded = self.problems.crowded();
+        let near = nearest(output, names.iter().copied().filter(|_| !crowded));
+        let help = match (near, work) {
             (Some(known), _) => Some(format!("did you mean `{node}.{known}`?")),
             (None, _) if output == "error" => Some(format!(
                 "what says what failed is there once `{node}` has a `catch`"

@@ -118,6 +118,17 @@ fn where_a_text_is_not_written_as_it_reads_the_whole_of_it_is_shown() {
 }
 
 #[test]
+fn what_an_expression_cannot_read_is_not_bound_for_it() {
+    let text = text_of("x > 1").replace("x: a-b.o", "x: a-b.o, y: check.b");
+    let told = problems(&text);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(
+        told[0].starts_with("7:27 `check.b` is bytes, and an expression reads values"),
+        "{told:#?}"
+    );
+}
+
+#[test]
 fn a_name_that_is_bound_stands_before_a_node_of_that_name() {
     let text = text_of("check > 1").replace("x: a-b.o", "check: a-b.o");
     let definition = parse("w.yaml", text.as_bytes()).unwrap();

@@ -2,6 +2,7 @@
 
 use super::*;
 use engine::plan::{ErrorClass, ErrorMatch};
+use faasstore::binding::Kind;
 
 const WHOLE: &str = "
 workflow: whole
@@ -47,7 +48,13 @@ output:
 ";
 
 fn plans_where(place_of: impl Fn(usize) -> usize) -> (Definition, Graph, Vec<Plan>) {
-    let definition = parse("w.yaml", WHOLE.as_bytes()).unwrap();
+    plans_of_definition(parse("w.yaml", WHOLE.as_bytes()).unwrap(), place_of)
+}
+
+fn plans_of_definition(
+    definition: Definition,
+    mut place_of: impl FnMut(usize) -> usize,
+) -> (Definition, Graph, Vec<Plan>) {
     let graph = Graph::of(&definition);
     let capacities = [0, 1].map(|w| WorkerCapacity::new(format!("w{w}"), 99, 1 << 40));
     let pins = definition.nodes.iter().enumerate().map(|(index, node)| {
@@ -210,4 +217,213 @@ fn a_worker_knows_of_nodes_elsewhere_what_their_edges_to_it_need() {
         [0, 1, 2],
         "conditions read inputs too"
     );
+}
+
+const INNER: &str = "
+workflow: inner
+input: { i0: { kind: bytes, optional: true }, i1: { kind: value, default: 3 } }
+nodes:
+  a: { function: e:a, input: { i: { from: input.i0, optional: true } }, output: { b: bytes, v: value }, catch: c }
+  s: { switch: [ { when: a.v > input.i1, then: c } ] }
+  c: { function: e:c, input: { x: { from: a.b, optional: true } }, output: { b: bytes } }
+  d: { function: e:d, input: { v: input.i1 }, foreach: { from: 0, to: input.i1 }, output: { v: value } }
+output:
+  b: { first_of: [c.b, a.b, input.i0], optional: true }
+  v: a.v
+  l: d.v
+";
+
+/// Draws the text of a workflow, mostly a valid one.
+struct Draw {
+    state: u64,
+    /// What later nodes may read, and what it is.
+    sources: Vec<(String, Kind)>,
+}
+
+impl Draw {
+    fn below(&mut self, end: u64) -> u64 {
+        // Xorshift: every number comes, and the same seed gives the same text.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        (self.state >> 11) % end
+    }
+
+    fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    fn source(&mut self, kind: Kind) -> String {
+        if self.one_in(30) {
+            return "input.o".to_owned();
+        }
+        let fits = self.sources.iter().filter(|(_, known)| *known == kind);
+        let fits: Vec<String> = fits.map(|(source, _)| source.clone()).collect();
+        if fits.is_empty() || self.one_in(200) {
+            let any = self.below(self.sources.len() as u64) as usize;
+            return self.sources[any].0.clone();
+        }
+        fits[self.below(fits.len() as u64) as usize].clone()
+    }
+
+    fn kind(&mut self) -> Kind {
+        [Kind::Bytes, Kind::Value, Kind::List][self.below(3) as usize]
+    }
+
+    fn binding(&mut self, kind: Kind) -> String {
+        let (a, b) = (self.source(kind), self.source(kind));
+        match self.below(7) {
+            0 if a != b => format!("first_of({a}, {b})"),
+            1 => format!("{{ from: {a}, optional: true }}"),
+            2 if kind == Kind::Value => format!("{{ from: {a}, default: 1 }}"),
+            3 => "{ from: input.o, optional: true }".to_owned(),
+            4 if kind == Kind::Value => "7".to_owned(),
+            _ => a,
+        }
+    }
+
+    fn nodes(&mut self, from: u64, count: u64) -> String {
+        let names: Vec<String> = (0..1 + self.below(2))
+            .map(|_| format!("n{}", (from + self.below(count - from)).min(count)))
+            .collect();
+        if names.len() == 2 && names[0] == names[1] {
+            return names[0].clone();
+        }
+        format!("[{}]", names.join(", "))
+    }
+
+    fn node(&mut self, number: u64, count: u64) -> String {
+        let name = format!("n{number}");
+        let before = self.sources.clone();
+        let gives = |draw: &mut Self, outputs: &[(&str, Kind)]| {
+            let outputs = outputs.iter();
+            let sources = outputs.map(|(output, kind)| (format!("{name}.{output}"), *kind));
+            draw.sources.extend(sources);
+        };
+        let (b, v, l) = (("b", Kind::Bytes), ("v", Kind::Value), ("l", Kind::List));
+        let value = self.source(Kind::Value);
+        let list = self.source(Kind::List);
+        let bytes = self.binding(Kind::Bytes);
+        let any = self.kind();
+        let any = self.binding(any);
+        let (mut text, function) = match self.below(9) {
+            0 | 1 => {
+                gives(self, &[b, v, l]);
+                let outputs = "output: { b: bytes, v: value, l: list }";
+                (
+                    format!("function: e:f, {outputs}, input: {{ a: {any}, b: {bytes} }}"),
+                    true,
+                )
+            }
+            2 | 3 => {
+                gives(self, &[("b", Kind::List), ("v", Kind::List)]);
+                let over = match self.below(3) {
+                    0 => format!("{{ from: 0, to: {value}, parallelism: 2 }}"),
+                    1 => format!("{{ list: {list}, batch: 3 }}"),
+                    _ => list,
+                };
+                let outputs = "output: { b: bytes, v: value }";
+                (
+                    format!(
+                        "function: e{number}:f, foreach: {over}, {outputs}, input: {{ a: {any}, i: item }}"
+                    ),
+                    false,
+                )
+            }
+            4 => {
+                gives(self, &[b]);
+                (
+                    format!("command: [cat], input: {{ x: {bytes} }}, output: {{ b: bytes }}"),
+                    true,
+                )
+            }
+            5 => {
+                gives(self, &[v, l]);
+                (
+                    format!("compute: {{ v: {value} == 1, l: {{ from: 0, to: {value} }} }}"),
+                    true,
+                )
+            }
+            6 if number + 1 < count => {
+                let (then, otherwise) =
+                    (self.nodes(number + 1, count), self.nodes(number + 1, count));
+                (
+                    format!(
+                        "switch: [ {{ when: {value} == 1, then: {then} }} ], default: {otherwise}"
+                    ),
+                    true,
+                )
+            }
+            7 => {
+                gives(self, &[b, v, l]);
+                let given = self.source(Kind::Bytes);
+                (
+                    format!(
+                        "workflow: inner.yaml, input: {{ i0: {{ from: {given}, optional: true }} }}"
+                    ),
+                    false,
+                )
+            }
+            _ => ("delay_ms: 3".to_owned(), false),
+        };
+        if function && number + 1 < count && self.one_in(4) {
+            text += &format!(", catch: {}", self.nodes(number + 1, count));
+            gives(self, &[("error", Kind::Value)]);
+        }
+        if number > 0 && self.one_in(4) {
+            text += &format!(", after: n{}", self.below(number));
+            if !text.starts_with("workflow") && self.one_in(2) {
+                text += ", join: any";
+            }
+        }
+        // What some nodes give is used by none, and what others give by many.
+        if self.one_in(5) {
+            self.sources = before;
+        }
+        format!("  {name}: {{ {text} }}\n")
+    }
+}
+
+/// Whether a random definition is valid; that its plans then are is asserted.
+fn planned(seed: u64) -> bool {
+    let known = [
+        ("input.b", Kind::Bytes),
+        ("input.v", Kind::Value),
+        ("input.l", Kind::List),
+        ("constant.c", Kind::Value),
+    ];
+    let mut draw = Draw {
+        state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        sources: known
+            .map(|(source, kind)| (source.to_owned(), kind))
+            .to_vec(),
+    };
+    let mut text =
+        "workflow: w\ninput: { b: bytes, v: value, l: list, o: { kind: value, optional: true } }\n\
+                    constants: { c: [1, 2] }\nnodes:\n"
+            .to_owned();
+    let count = 3 + draw.below(6);
+    for number in 0..count {
+        text += &draw.node(number, count);
+    }
+    let (value, bytes) = (draw.binding(Kind::Value), draw.binding(Kind::Bytes));
+    text += &format!("output: {{ v: {value}, b: {bytes} }}\n");
+    let mut others = |_: &std::path::Path| Ok(INNER.as_bytes().to_vec());
+    let parsed = definition::parse_with("w.yaml", text.as_bytes(), &mut others);
+    let Ok(definition) = parsed else {
+        return false;
+    };
+    let (_, _, plans) = plans_of_definition(definition, |_| draw.below(2) as usize);
+    for plan in &plans {
+        if let Err(error) = plan.check() {
+            panic!("seed {seed}, worker {}: {error}\n{text}", plan.me);
+        }
+    }
+    true
+}
+
+#[test]
+fn whatever_is_valid_gives_plans_that_pass_the_workers_own_check() {
+    let valid = (1..2000).filter(|seed| planned(*seed)).count();
+    assert!(valid > 500, "only {valid} definitions were valid");
 }

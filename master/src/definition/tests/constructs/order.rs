@@ -1,0 +1,202 @@
+//! When nodes run, and what happens when they fail.
+
+use super::*;
+
+#[test]
+fn joins_of_some_make_inputs_optional_and_count_their_edges() {
+    let definition = good(
+        "  b: { function: e:f, output: { o: bytes } }\n  x: { function: e:f, input: { p: a.b, q: b.o, r: input.b }, join: any }\n  y: { after: [a, b], join: { at_least: 2 } }\n  z: { after: a, join: all }\n",
+    );
+    let x = node(&definition, "x");
+    assert_eq!(x.join, Join::AtLeast(1));
+    assert!(x.inputs.iter().all(|input| input.optional));
+    let y = node(&definition, "y");
+    assert_eq!((y.join, &y.work), (Join::AtLeast(2), &Work::Nothing));
+    assert_eq!(node(&definition, "z").join, Join::All);
+    refused(&[
+        (
+            "  x: { function: e:f, input: { p: a.b, q: a.v }, join: { at_least: 2 } }\n",
+            "6:3",
+            "`x` waits for 2 of its edges, and has 1",
+            "cases and catches",
+        ),
+        (
+            "  x: { join: any }\n",
+            "6:3",
+            "waits for 1 of its edges, and has 0",
+            "`after`",
+        ),
+        (
+            "  x: { after: a, join: some }\n",
+            "6:24",
+            "`join` must be",
+            "`join: any`",
+        ),
+        (
+            "  x: { after: a, join: { atleast: 1 } }\n",
+            "6:26",
+            "no key `atleast`",
+            "`at_least`?",
+        ),
+        (
+            "  x: { after: a, join: {} }\n",
+            "6:24",
+            "`join` has no `at_least`",
+            "`join: any`",
+        ),
+        (
+            "  x: { after: a, join: { at_least: 0 } }\n",
+            "6:36",
+            "from 1 to",
+            "-",
+        ),
+    ]);
+}
+
+#[test]
+fn nodes_that_only_wait_have_a_delay_or_a_join() {
+    let definition = good("  w: { delay_ms: 250, after: a }\n");
+    let wait = node(&definition, "w");
+    assert_eq!(
+        (wait.delay_ms, &wait.work, wait.executable()),
+        (250, &Work::Nothing, None)
+    );
+    refused(&[
+        (
+            "  w: { after: a }\n",
+            "6:3",
+            "node `w` has no `function`",
+            "`delay_ms` or `join`",
+        ),
+        (
+            "  w: { delay_ms: 3, output: { o: bytes } }\n",
+            "6:21",
+            "`output` has no meaning at a node that only waits",
+            "`function` or the like",
+        ),
+        (
+            "  w: { function: e:f, command: [x] }\n",
+            "6:3",
+            "`function` and `command` exclude one another",
+            "part it in two",
+        ),
+    ]);
+}
+
+#[test]
+fn retries_say_how_often_how_soon_and_for_what() {
+    let definition = good(
+        "  r: { function: e:f, retry: { attempts: 5, backoff_ms: 10, factor: 1.5, backoff_max_ms: 100, jitter: 0.25, on: [timeout, Busy] } }\n",
+    );
+    let expected = Retry {
+        attempts: 5,
+        backoff_ms: 10,
+        factor_percent: 150,
+        backoff_max_ms: 100,
+        jitter_percent: 25,
+        on: vec![
+            ErrorMatch::Class(ErrorClass::Timeout),
+            ErrorMatch::Named("Busy".to_owned()),
+        ],
+    };
+    assert_eq!(node(&definition, "r").retry, expected);
+    refused(&[
+        (
+            "  r: { function: e:f, retry: { factor: 0.5 } }\n",
+            "6:40",
+            "`factor` must be a number from 1 to 100",
+            "-",
+        ),
+        (
+            "  r: { function: e:f, retry: { jitter: 2 } }\n",
+            "6:40",
+            "`jitter` must be a number from 0 to 1",
+            "-",
+        ),
+        (
+            "  r: { function: e:f, retry: { on: 'a b' } }\n",
+            "6:36",
+            "`a b` cannot be the name of a failure",
+            "`timeout`",
+        ),
+        (
+            "  r: { delay_ms: 1, retry: { attempts: 2 } }\n",
+            "6:21",
+            "`retry` has no meaning at a node that only waits",
+            "",
+        ),
+    ]);
+}
+
+#[test]
+fn catches_lead_failures_to_nodes_and_say_what_failed() {
+    let definition = good(
+        "  c:\n    function: e:f\n    output: { o: bytes }\n    catch:\n      - { on: timeout, to: late }\n      - { to: [late, other] }\n  late: { function: e:f, input: { why: c.error } }\n  other: { function: e:f }\n  d: { function: e:f, catch: [other] }\n",
+    );
+    let c = node(&definition, "c");
+    assert_eq!(c.catches[0].on, [ErrorMatch::Class(ErrorClass::Timeout)]);
+    assert_eq!(places(&c.catches[1].to), [2, 3]);
+    assert_eq!(c.error_output, Some(1));
+    assert_eq!(
+        (c.outputs[1].name.value.as_str(), c.outputs[1].kind),
+        ("error", Kind::Value)
+    );
+    assert_eq!(
+        sources(&definition, "late"),
+        [[From::Output { node: 1, output: 1 }]]
+    );
+    assert_eq!(node(&definition, "d").error_output, None, "nobody reads it");
+    refused(&[
+        (
+            "  x: { function: e:f, input: { i: a.error } }\n",
+            "6:35",
+            "node `a` has no output `error`",
+            "once `a` has a `catch`",
+        ),
+        (
+            "  c: { function: e:f, catch: { on: timeout } }\n",
+            "6:30",
+            "this catch has no `to`",
+            "`catch: NODE`",
+        ),
+        (
+            "  c: { function: e:f, catch: [] }\n",
+            "6:30",
+            "one node at least",
+            "`catch: NODE`",
+        ),
+        (
+            "  c: { function: e:f, catch: b }\n",
+            "6:30",
+            "no node `b`",
+            "did you mean `a`?",
+        ),
+    ]);
+}
+
+#[test]
+fn a_switch_that_leads_to_a_node_with_a_range_leads_to_its_counting_too() {
+    let definition = good(
+        "  s: { switch: [ { when: a.v > 1, then: r } ] }\n  r: { function: e:f, foreach: { from: 0, to: a.v } }\n",
+    );
+    let Work::Switch(cases) = &node(&definition, "s").work else {
+        panic!("a switch")
+    };
+    assert_eq!(places(&cases[0].to), [2, 3]);
+    assert_eq!(definition.nodes[2].name.value, "r/range");
+}
+
+#[test]
+fn resources_and_profiles_say_all_that_is_known() {
+    let definition = good(
+        "  x: { function: e:f, resources: { cpus: 2, scale: 3, memory_mib: 9 }, profile: { runtime_ms: 4, placeholder: true } }\n",
+    );
+    let x = node(&definition, "x");
+    let resources = Resources {
+        memory_mib: 9,
+        scale: 3,
+        cpus: 2,
+    };
+    assert_eq!(x.resources, resources);
+    assert!(x.profile.placeholder);
+}
