@@ -121,7 +121,8 @@ pub struct InputPlan {
     pub name: String,
     /// What the function sees: a gathered output is a list.
     pub kind: Kind,
-    /// Where it comes from: the first of these that is live. Mostly there is one.
+    /// Where it comes from: the first of these that is live. Mostly there is one; none only for what is optional, and is
+    /// then never there.
     pub sources: Vec<Source>,
     /// Whether the node runs without it.
     pub optional: bool,

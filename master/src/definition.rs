@@ -7,7 +7,6 @@
 
 mod check;
 mod cycle;
-mod expression;
 mod files;
 mod json;
 mod keys;

@@ -22,6 +22,8 @@ pub struct GraphNode {
     pub output_bytes: u64,
     /// Executors that it wants.
     pub scale: u32,
+    /// As how many executors those count: each as many as its activations keep CPUs busy.
+    pub slots: u32,
     /// Memory of each of them, in MiB.
     pub memory_mib: u32,
     /// Its place in [`Definition::nodes`].
@@ -77,6 +79,7 @@ impl Graph {
                 runtime_ms: node.profile.runtime_ms,
                 output_bytes: node.profile.output_bytes,
                 scale: u32::from(resources.scale),
+                slots: u32::from(resources.scale) * u32::from(resources.cpus),
                 memory_mib: resources.memory_mib,
                 defined,
             });

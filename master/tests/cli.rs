@@ -88,6 +88,60 @@ fn a_good_file_is_valid_and_a_bad_one_is_refused_at_its_place() {
 }
 
 #[test]
+fn what_is_suspicious_is_told_and_stops_nothing_unless_it_is_to() {
+    let folder = Folder::new();
+    let file = folder.file(
+        "idle.yaml",
+        &ECHO.replace("output: { text: first.text }\n", ""),
+    );
+    let output = faasflow(&["validate", &file]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && said.is_empty(),
+        "`second` reads it: {said}"
+    );
+    let file = folder.file("idle.yaml", &ECHO.replace(", text: first.text", ""));
+    let file = std::fs::read_to_string(file).unwrap();
+    let file = folder.file("idle.yaml", &file.replace("{ text: first.text }\n", "{}\n"));
+    let output = faasflow(&["validate", &file]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !output.stdout.is_empty());
+    for word in [
+        "nobody uses output `text` of `first`",
+        "idle.yaml:4:",
+        "is dropped",
+    ] {
+        assert!(said.contains(word), "no {word}: {said}");
+    }
+    refused(
+        &["validate", &file, "--deny-warnings"],
+        &["nobody uses output `text`", "1 warning in a definition"],
+    );
+}
+
+#[test]
+fn a_workflow_within_another_is_read_from_the_file_beside_it() {
+    let folder = Folder::new();
+    folder.file("echo.yaml", ECHO);
+    let outer = "workflow: outer\nnodes:\n  all: { workflow: echo.yaml, input: { text: { text: hello }, all: { value: [1] }, number: 3 } }\noutput: { text: all.text }\n";
+    let file = folder.file("outer.yaml", outer);
+    let output = faasflow(&["validate", &file]);
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "outer is valid: 2 nodes, 0 inputs, 1 output\n"
+    );
+    let file = folder.file("outer.yaml", &outer.replace("echo.yaml", "."));
+    refused(&["validate", &file], &["cannot read `.`: it is no file"]);
+}
+
+#[test]
+fn the_schema_is_one_json_object() {
+    let output = faasflow(&["schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["properties"]["nodes"]["type"][0], "object");
+}
+
+#[test]
 fn a_plan_needs_no_workers_that_are_there() {
     let folder = Folder::new();
     let file = folder.file("echo.yaml", ECHO);

@@ -32,10 +32,7 @@ pub fn run(call: &mut Call<'_>) -> Result<(), Error> {
 }
 
 fn parameters(call: &Call<'_>) -> Result<Parameters, Error> {
-    let declared = call
-        .input_ports()
-        .iter()
-        .any(|port| port.name == PARAMETERS);
+    let declared = call.inputs().iter().any(|port| port.name == PARAMETERS);
     if !declared || !call.is_present(PARAMETERS)? {
         return Ok(Parameters::default());
     }
@@ -84,7 +81,7 @@ impl Read {
 
 fn read(call: &Call<'_>, parameters: &Parameters) -> Result<Read, Error> {
     let mut read = Read::default();
-    for port in call.input_ports() {
+    for port in call.inputs() {
         let name = port.name.as_str();
         if name == PARAMETERS {
             continue;
@@ -170,7 +167,7 @@ fn burn(time: Duration) -> Result<(), Error> {
 }
 
 fn write(call: &mut Call<'_>, parameters: &Parameters, read: &Read) -> Result<(), Error> {
-    let ports = call.output_ports();
+    let ports = call.outputs();
     for (name, _) in &parameters.outputs {
         if !ports.iter().any(|port| port.name == *name) {
             return Err(Error::new(format!(

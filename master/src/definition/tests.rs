@@ -3,7 +3,12 @@
 use super::*;
 use proptest::prelude::*;
 
+mod constructs;
+mod expressions;
+mod files;
 mod refusals;
+mod schema;
+mod suspicious;
 
 const WORDCOUNT: &str = "\
 workflow: wordcount
@@ -99,7 +104,8 @@ fn the_word_count_is_read_as_it_stands() {
         count.profile,
         Profile {
             runtime_ms: 120.0,
-            output_bytes: 736_992
+            output_bytes: 736_992,
+            placeholder: false,
         }
     );
     assert_eq!(

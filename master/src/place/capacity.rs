@@ -14,7 +14,7 @@ use std::fmt;
 pub struct WorkerCapacity {
     /// Its name.
     pub name: String,
-    /// Executors.
+    /// Executors; one whose activations keep several CPUs busy counts as so many.
     pub executors: u32,
     /// Memory for them, in MiB.
     pub memory_mib: u64,
@@ -46,7 +46,7 @@ impl Demand {
     #[must_use]
     pub fn of_node(node: &GraphNode) -> Self {
         Self {
-            executors: node.scale,
+            executors: node.slots,
             memory_mib: u64::from(node.scale) * u64::from(node.memory_mib),
         }
     }
@@ -128,9 +128,17 @@ fn overload(demand: Demand, worker: &WorkerCapacity) -> Option<Overload> {
     })
 }
 
+/// The executors of one executable on a worker: as many, and as large, as any of its nodes wants.
+#[derive(Clone, Copy, Default)]
+struct Pool {
+    scale: u32,
+    slots: u32,
+    memory_mib: u32,
+}
+
 /// The pools of each worker.
 pub(super) struct Loads<'g> {
-    pools: Vec<FxHashMap<&'g str, (u32, u32)>>,
+    pools: Vec<FxHashMap<&'g str, Pool>>,
 }
 
 impl<'g> Loads<'g> {
@@ -155,18 +163,19 @@ impl<'g> Loads<'g> {
         let Some(executable) = &node.executable else {
             return;
         };
-        let (scale, memory_mib) = self.pools[worker].entry(executable).or_default();
-        *scale = (*scale).max(node.scale);
-        *memory_mib = (*memory_mib).max(node.memory_mib);
+        let pool = self.pools[worker].entry(executable).or_default();
+        pool.scale = pool.scale.max(node.scale);
+        pool.slots = pool.slots.max(node.slots);
+        pool.memory_mib = pool.memory_mib.max(node.memory_mib);
     }
 
     pub(super) fn demand(&self, worker: usize) -> Demand {
         self.pools[worker]
             .values()
-            .fold(Demand::default(), |sum, (scale, memory_mib)| {
+            .fold(Demand::default(), |sum, pool| {
                 sum.plus(Demand {
-                    executors: *scale,
-                    memory_mib: u64::from(*scale) * u64::from(*memory_mib),
+                    executors: pool.slots,
+                    memory_mib: u64::from(pool.scale) * u64::from(pool.memory_mib),
                 })
             })
     }

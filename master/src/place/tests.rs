@@ -321,3 +321,14 @@ proptest! {
         prop_assert!(place(&graph, &workers, &Options::default()).is_ok());
     }
 }
+
+#[test]
+fn an_executor_that_keeps_two_cpus_busy_counts_as_two() {
+    let text = "{ workflow: w, nodes: { a: { function: \"e:f\", resources: { scale: 3, cpus: 2, memory_mib: 10 } } } }";
+    let graph = Graph::of(&parse("w.yaml", text.as_bytes()).unwrap());
+    let demand = Demand::of_node(graph.node(0));
+    assert_eq!((demand.executors, demand.memory_mib), (6, 30));
+    assert!(place(&graph, &[worker("a", 5)], &Options::default()).is_err());
+    let placement = place(&graph, &[worker("a", 6)], &Options::default()).unwrap();
+    assert_eq!(placement.demand(&graph, 0), demand);
+}

@@ -5,6 +5,8 @@ use crate::definition::parse;
 use crate::place::{Options, WorkerCapacity, place};
 use proptest::prelude::*;
 
+mod whole;
+
 /// A node of a random workflow: over what it runs, from whom it reads and for whom it waits (lower nodes, by number),
 /// how many outputs it has, and where it runs.
 #[derive(Clone, Debug)]

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Make a workflow file of what another system has
     Import(Import),
+    /// Print the language as a JSON Schema, for editors
+    Schema,
     /// Show where the nodes of a workflow would run
     Plan(Plan),
     /// Deploy a workflow on workers
@@ -41,6 +43,9 @@ pub(crate) enum Command {
 pub(crate) struct Validate {
     /// The workflow's file; docs/language.md says what stands in it
     pub(crate) file: PathBuf,
+    /// End with code 2 if anything is suspicious
+    #[arg(long)]
+    pub(crate) deny_warnings: bool,
 }
 
 #[derive(Args, Debug)]

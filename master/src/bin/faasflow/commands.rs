@@ -8,13 +8,21 @@ use crate::workers;
 use engine::plan::Limits;
 use master::definition;
 use master::deploy::Cluster;
+use master::diagnostics::to_stderr;
 use master::graph::Graph;
 use master::place;
+use miette::Report;
 use serde_json::json;
 
 /// `faasflow validate`
 pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
+    for warning in &definition.warnings {
+        to_stderr(&format!("{:?}\n", Report::new(warning.clone())));
+    }
+    if arguments.deny_warnings && !definition.warnings.is_empty() {
+        return Err(Exit::input(Denied(definition.warnings.len())));
+    }
     let mut page = Page::default();
     page.line(&format!(
         "{} is valid: {}, {}, {}",
@@ -24,6 +32,17 @@ pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
         counted(definition.outputs.len(), "output"),
     ));
     page.print()
+}
+
+/// What is suspicious is not wanted.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{} in a definition that is otherwise valid", counted(*.0, "warning"))]
+#[diagnostic(help("--deny-warnings makes this an error"))]
+struct Denied(usize);
+
+/// `faasflow schema`
+pub(crate) fn schema() -> Result<(), Exit> {
+    print::json(&definition::schema())
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -235,7 +235,8 @@ pub(crate) fn check(definition: &Definition, inputs: &[(String, Payload)]) -> Re
     }
     for port in &definition.inputs {
         let name = &port.name.value;
-        if !inputs.iter().any(|(given, _)| given == name) {
+        let may_lack = port.optional || port.default.is_some();
+        if !may_lack && !inputs.iter().any(|(given, _)| given == name) {
             let form = form(port.kind);
             return Err(Exit::input(InputError::Missing {
                 workflow: workflow(),

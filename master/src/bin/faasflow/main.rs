@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         let done = match &arguments.command {
             Command::Validate(of) => commands::validate(of),
             Command::Import(of) => importing::import(of),
+            Command::Schema => commands::schema(),
             Command::Plan(of) => commands::plan(of),
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),

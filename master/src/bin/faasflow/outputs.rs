@@ -61,11 +61,15 @@ enum OutputError {
         path: String,
         source: std::io::Error,
     },
-    #[error("workflow {workflow} has no output `{name}`")]
-    #[diagnostic(help("its outputs are: {known}; the invocation itself has succeeded"))]
-    UnknownLate {
+    #[error("{workflow} ended without an output `{name}`, so nothing was written to {path}")]
+    #[diagnostic(help(
+        "an optional output is absent if what it comes from was skipped; those that came are: {known}; the invocation \
+         itself has succeeded"
+    ))]
+    Absent {
         workflow: String,
         name: String,
+        path: String,
         known: String,
     },
     #[error("output `{name}` cannot be written to {path}: {source}")]
@@ -141,21 +145,24 @@ fn listed(known: &[&str]) -> String {
     }
 }
 
-/// Writes outputs to the files that were named for them.
+/// Writes outputs to the files that were named for them. One that is absent is an error, after all others were written.
 pub(crate) fn write(
     arguments: &[OutputArgument],
     workflow: &str,
     outputs: &[(String, Payload)],
 ) -> Result<(), Exit> {
+    let mut absent = Ok(());
     for OutputArgument { name, path } in arguments {
         let Some((_, payload)) = outputs.iter().find(|(known, _)| known == name) else {
             let known: Vec<&str> = outputs.iter().map(|(known, _)| known.as_str()).collect();
             // Only the worker's answer tells which there are: what was done is done, and no wrong call.
-            return Err(Exit::work(OutputError::UnknownLate {
+            absent = absent.and(Err(Exit::work(OutputError::Absent {
                 workflow: workflow.to_owned(),
                 name: name.clone(),
+                path: path.display().to_string(),
                 known: listed(&known),
-            }));
+            })));
+            continue;
         };
         let write = |path: &Path, bytes: &[u8]| {
             std::fs::write(path, bytes).map_err(|source| {
@@ -176,7 +183,7 @@ pub(crate) fn write(
             }
         }
     }
-    Ok(())
+    absent
 }
 
 fn item_path(path: &Path, index: usize) -> PathBuf {

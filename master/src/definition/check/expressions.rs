@@ -2,13 +2,22 @@
 
 use super::scope::known_names;
 use super::{Checker, described};
-use crate::definition::expression::{self, Fault, Gives};
 use crate::definition::names::{is_reserved, nearest};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::RawSource;
 use crate::definition::{NodeInput, Span, Spanned};
+use engine::expression::{Expression, ExpressionError};
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
+
+/// What an expression is to give.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Gives {
+    /// True or false.
+    Truth,
+    /// Any value.
+    Value,
+}
 
 /// The inputs of a node whose expressions are looked at.
 pub(super) struct Names {
@@ -53,7 +62,7 @@ impl Checker<'_> {
             !names.by_name.contains_key(name)
                 && (matches!(name, "input" | "constant") || self.nodes.contains_key(name))
         };
-        let named = match expression::names(&text.value, is_source) {
+        let named = match Expression::names(&text.value, is_source) {
             Ok(named) => named,
             Err(fault) => {
                 self.fault(text, fault);
@@ -61,24 +70,32 @@ impl Checker<'_> {
             }
         };
         let mut used: Vec<&str> = Vec::new();
-        let mut seen = FxHashSet::default();
         let mut whole = true;
+        // What stands before it belongs to a name that has been told of.
+        let mut told = 0;
         for name in &named {
-            if !seen.insert(name.path.as_str()) {
+            if name.offset < told {
                 continue;
             }
             let part = self
                 .source
                 .part(text.span, &text.value, name.offset, name.path.len());
             let known = self.named(&name.path, &text.value[name.offset..], part, names);
-            whole &= known.is_some();
+            if known.is_none() {
+                whole = false;
+                told = name.offset + dashed(&text.value[name.offset..]).len();
+            }
             used.push(&name.path);
         }
         if !whole {
             return None;
         }
-        match expression::compile(&text.value, &used, gives) {
-            Ok(()) => Some(()),
+        let compiled = match gives {
+            Gives::Truth => Expression::compile_condition(&text.value, &used),
+            Gives::Value => Expression::compile(&text.value, &used),
+        };
+        match compiled {
+            Ok(_) => Some(()),
             Err(fault) => {
                 self.fault(text, fault);
                 None
@@ -86,7 +103,7 @@ impl Checker<'_> {
         }
     }
 
-    fn fault(&mut self, text: &Spanned<String>, fault: Fault) {
+    fn fault(&mut self, text: &Spanned<String>, fault: ExpressionError) {
         let span = self
             .source
             .part(text.span, &text.value, fault.offset, fault.length);
@@ -155,7 +172,8 @@ impl Checker<'_> {
         Some(())
     }
 
-    fn no_value(&mut self, source_name: String, kind: Kind, span: Span, help: String) {
+    /// Tells of something that an expression cannot read.
+    pub(super) fn no_value(&mut self, source_name: String, kind: Kind, span: Span, help: String) {
         let kind = ProblemKind::SourceKind {
             source_name,
             kind: described(kind),
@@ -166,9 +184,7 @@ impl Checker<'_> {
     }
 
     fn unknown_name(&mut self, name: &str, rest: &str, span: Span, names: &Names) {
-        let dashed = rest
-            .find(|char: char| !(char.is_ascii_alphanumeric() || char == '_' || char == '-'))
-            .map_or(rest, |end| &rest[..end]);
+        let dashed = dashed(rest);
         let is_node = self.nodes.contains_key(name);
         let (kind, help) = if name == "item" {
             let help = "only functions run over a list in this version".to_owned();
@@ -207,4 +223,10 @@ impl Checker<'_> {
         };
         self.problems.add(span, kind, help);
     }
+}
+
+/// What would be one name where names may have dashes.
+fn dashed(text: &str) -> &str {
+    text.find(|char: char| !(char.is_ascii_alphanumeric() || char == '_' || char == '-'))
+        .map_or(text, |end| &text[..end])
 }

@@ -1,9 +1,8 @@
 //! One node of the file, with all that it names.
 
-use super::expressions::Names;
+use super::expressions::{Gives, Names};
 use super::scope::formula;
 use super::{Checker, described};
-use crate::definition::expression::Gives;
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{
     RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawWork,
@@ -102,6 +101,7 @@ impl Checker<'_> {
     /// What is bound under `input`.
     fn inputs(&mut self, raw: &RawNode, item: Option<Kind>) -> Option<Vec<NodeInput>> {
         let some = raw.join.value != Join::All;
+        let reads_values = matches!(raw.work, RawWork::Compute(_) | RawWork::Switch(_));
         let inputs: Vec<Option<NodeInput>> = raw
             .inputs
             .iter()
@@ -111,6 +111,13 @@ impl Checker<'_> {
                 let optional = binding.optional || some;
                 let what = format!("input `{}`", name.value);
                 self.presence(&from, optional, binding.span, &what)?;
+                if reads_values && bound.kind != Kind::Value {
+                    let source = &binding.sources[0].value;
+                    let (told, help) =
+                        (self.source_name(source), self.declared_as(source, "value"));
+                    self.no_value(told, bound.kind, binding.span, help);
+                    return None;
+                }
                 Some(NodeInput {
                     name: name.clone(),
                     kind: bound.kind,

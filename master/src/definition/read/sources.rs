@@ -56,6 +56,9 @@ impl Reader {
             self.conflict(key.span, &["default", "optional"], help);
         }
         let Some((_, kind)) = fields.get("kind") else {
+            if fields.misspells("kind") {
+                return None;
+            }
             let help = "add `kind: bytes`, `list` or `value`";
             let what = format!("input `{}`", quoted(&name.value));
             return self.missing(&fields, &what, "kind", help);

@@ -24,7 +24,7 @@ fn keys_that_mean_nothing_are_refused_with_the_nearest_that_does() {
             "zzz: 5000",
             "17:5",
             "a node has no key `zzz`",
-            "its keys are `function`, `foreach`",
+            "its keys are `function`, `command`",
         ),
         (
             "memory_mib: 128",
@@ -361,18 +361,7 @@ fn names_kinds_and_functions_have_a_syntax() {
 
 #[test]
 fn what_the_language_has_but_this_version_does_not_run_is_called_so() {
-    let keys = [
-        "switch",
-        "when",
-        "catch",
-        "join",
-        "batch",
-        "parallelism",
-        "optional",
-        "workflow",
-        "constants",
-    ];
-    for key in keys {
+    for key in ["trust", "sandbox"] {
         let told = with("after: [split]", &format!("{key}: x"));
         assert_eq!(told.len(), 1, "{told:#?}");
         assert!(
@@ -380,34 +369,52 @@ fn what_the_language_has_but_this_version_does_not_run_is_called_so() {
             "{told:#?}"
         );
     }
+    each_gives(&[(
+        "timeout_ms: 5000",
+        "catch: { to: late }\n  late: { function: e:f }",
+        "17:12",
+        "`catch` at a foreach node is not supported yet",
+        "let the function give",
+    )]);
+}
+
+#[test]
+fn keys_that_belong_elsewhere_are_shown_where() {
     each_gives(&[
         (
-            "function: wordcount:merge\n",
-            "switch: []\n",
-            "19:5",
-            "`switch` is not supported yet",
-            "this version runs a node",
+            "after: [split]",
+            "batch: 3",
+            "22:5",
+            "no key `batch`",
+            "`foreach: { list: SOURCE, batch: N }`",
         ),
         (
-            "text: input.text",
-            "text: { optional: input.text }",
-            "7:20",
-            "`optional` is not supported yet",
-            "a source is",
+            "after: [split]",
+            "when: x > 1",
+            "22:5",
+            "no key `when`",
+            "it stands in a case",
         ),
         (
-            "text: input.text",
-            "text: 'first_of(a.b, c.d)'",
-            "7:20",
-            "`first_of` is not supported yet",
-            "a source is",
+            "after: [split]",
+            "optional: true",
+            "22:5",
+            "no key `optional`",
+            "it stands at an input",
+        ),
+        (
+            "after: [split]",
+            "default: split",
+            "22:5",
+            "`default` has no meaning at a function",
+            "beside `function` it may have `foreach`",
         ),
         (
             "attempts: 3",
-            "jitter: 3",
+            "jitter_ms: 3",
             "16:14",
-            "`jitter` is not supported yet",
-            "`attempts` and `backoff_ms`",
+            "no key `jitter_ms`",
+            "a share of the wait",
         ),
     ]);
 }

@@ -1,0 +1,456 @@
+//! The tables: every mapping of the language, with its keys.
+
+use super::{Holds, Key, Shape};
+
+/// Longest that a time in a definition may be: one day, in milliseconds.
+pub(in crate::definition) const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// Most executors of a node, and most CPUs of one.
+const SCALE_MAX: u64 = 1024;
+/// Most memory of an executor, in MiB: 1 TiB.
+const MEMORY_MIB_MAX: u64 = 1 << 20;
+/// Most attempts of an activation.
+const ATTEMPTS_MAX: u64 = engine::plan_check::ATTEMPTS_MAX as u64;
+/// Most bytes that a profile may claim: 1 PiB.
+const PROFILE_BYTES_MAX: u64 = 1 << 50;
+/// Most items that `batch` and `parallelism` may name.
+const ITEMS_MAX: u64 = engine::plan_check::ITEMS_MAX as u64;
+/// Most edges that a join may name.
+const EDGES_MAX: u64 = 1 << 20;
+
+const fn key(name: &'static str, about: &'static str, holds: Holds) -> Key {
+    Key { name, about, holds }
+}
+
+/// The kinds, by name.
+pub(in crate::definition) const KINDS: &[&str] = &["bytes", "list", "value"];
+const TIME: Holds = Holds::Whole {
+    least: 1,
+    most: TIME_MS_MAX,
+};
+const WAIT: Holds = Holds::Whole {
+    least: 0,
+    most: TIME_MS_MAX,
+};
+const NODES: Holds = Holds::OneOrMore(&Holds::Name);
+const FAILURES: Holds = Holds::OneOrMore(&Holds::Text);
+const COUNT: Holds = Holds::Whole {
+    least: 1,
+    most: ITEMS_MAX,
+};
+const BOUND: Holds = Holds::Named(&Holds::Either(&[
+    Holds::Source,
+    Holds::Plain,
+    Holds::Keys(&BINDING),
+]));
+
+/// The file.
+pub(in crate::definition) const WORKFLOW: Shape = Shape {
+    slug: "workflow",
+    what: "a workflow",
+    keys: &[
+        key(
+            "workflow",
+            "The name by which clients invoke it",
+            Holds::Name,
+        ),
+        key(
+            "input",
+            "Inputs by name, each with its kind",
+            Holds::Named(&Holds::Either(&[Holds::Words(KINDS), Holds::Keys(&INPUT)])),
+        ),
+        key(
+            "constants",
+            "Values by name, which `constant.NAME` names",
+            Holds::Named(&Holds::Any),
+        ),
+        key(
+            "nodes",
+            "Nodes by name, at least one",
+            Holds::Named(&Holds::Keys(&NODE)),
+        ),
+        key("output", "Outputs by name, each with its source", BOUND),
+        key(
+            "timeout_ms",
+            "Longest that an invocation may take, in milliseconds",
+            TIME,
+        ),
+    ],
+    needs: &["workflow", "nodes"],
+    elsewhere: &[("constant", "constants stand under `constants`")],
+    not_yet: &["limits"],
+    ..Shape::PLAIN
+};
+
+/// An input of the workflow that is more than a kind.
+pub(in crate::definition) const INPUT: Shape = Shape {
+    slug: "input",
+    what: "an input",
+    keys: &[
+        key("kind", "What it holds", Holds::Words(KINDS)),
+        key(
+            "default",
+            "What stands in for it if a client does not give it",
+            Holds::Any,
+        ),
+        key(
+            "optional",
+            "Whether a client may leave it out, so that nodes see none",
+            Holds::Flag,
+        ),
+    ],
+    needs: &["kind"],
+    ..Shape::PLAIN
+};
+
+/// What an input of a node, or an output of the workflow, is bound to.
+pub(in crate::definition) const BINDING: Shape = Shape {
+    slug: "binding",
+    what: "a source",
+    keys: &[
+        key("from", "The one source", Holds::Source),
+        key(
+            "first_of",
+            "Sources: the first in this order that is live is taken",
+            Holds::List(&Holds::Source),
+        ),
+        key("default", "What is taken if no source is live", Holds::Any),
+        key("optional", "Whether it may be absent", Holds::Flag),
+        key("value", "A constant value", Holds::Any),
+        key("text", "Constant bytes", Holds::Text),
+    ],
+    needs_one_of: &["from", "first_of", "value", "text"],
+    not_yet: &[],
+    ..Shape::PLAIN
+};
+
+/// A node.
+pub(in crate::definition) const NODE: Shape = Shape {
+    slug: "node",
+    what: "a node",
+    keys: &[
+        key(
+            "function",
+            "A function in an executable of the workers' functions folder: EXECUTABLE:FUNCTION",
+            Holds::Function,
+        ),
+        key(
+            "command",
+            "A program and its words; `{input.NAME}` in a word is a path at which that input can be read",
+            Holds::List(&Holds::Text),
+        ),
+        key(
+            "compute",
+            "Outputs by name, each a CEL expression over values",
+            Holds::Named(&Holds::Either(&[Holds::Expression, Holds::Keys(&FORMULA)])),
+        ),
+        key(
+            "switch",
+            "Cases: the first whose condition holds is chosen",
+            Holds::List(&Holds::Keys(&CASE)),
+        ),
+        key(
+            "default",
+            "Nodes that a switch leads to if no condition holds",
+            NODES,
+        ),
+        key(
+            "workflow",
+            "Another workflow's file, relative to this one; its nodes are put in this one's place",
+            Holds::Text,
+        ),
+        key(
+            "foreach",
+            "The node runs once for each item of this list",
+            Holds::Either(&[Holds::Source, Holds::Keys(&FOREACH)]),
+        ),
+        key("input", "Inputs by name, each with its source", BOUND),
+        key(
+            "output",
+            "Outputs by name, each with its kind",
+            Holds::Named(&Holds::Words(KINDS)),
+        ),
+        key("after", "Nodes that must have ended first", NODES),
+        key(
+            "join",
+            "Whether it waits for all nodes before it, for any one, or for some",
+            Holds::Either(&[Holds::Words(&["all", "any"]), Holds::Keys(&JOIN)]),
+        ),
+        key(
+            "retry",
+            "How a failed activation is tried again",
+            Holds::Keys(&RETRY),
+        ),
+        key(
+            "catch",
+            "Where failures lead that no attempt is left for",
+            Holds::OneOrMore(&Holds::Either(&[Holds::Name, Holds::Keys(&CATCH)])),
+        ),
+        key(
+            "timeout_ms",
+            "Longest that an attempt may take, in milliseconds",
+            TIME,
+        ),
+        key(
+            "delay_ms",
+            "How long it waits once it could start, in milliseconds",
+            WAIT,
+        ),
+        key(
+            "resources",
+            "What it needs of a worker",
+            Holds::Keys(&RESOURCES),
+        ),
+        key(
+            "profile",
+            "What the partitioner may assume",
+            Holds::Keys(&PROFILE),
+        ),
+    ],
+    needs_one_of: &[
+        "function", "command", "compute", "switch", "workflow", "delay_ms", "join",
+    ],
+    elsewhere: &[
+        (
+            "batch",
+            "it stands in `foreach`: `foreach: { list: SOURCE, batch: N }`",
+        ),
+        (
+            "parallelism",
+            "it stands in `foreach`: `foreach: { list: SOURCE, parallelism: N }`",
+        ),
+        (
+            "when",
+            "it stands in a case: `switch: [ { when: CONDITION, then: NODE } ]`",
+        ),
+        (
+            "then",
+            "it stands in a case: `switch: [ { when: CONDITION, then: NODE } ]`",
+        ),
+        (
+            "optional",
+            "it stands at an input: `input: { NAME: { from: SOURCE, optional: true } }`",
+        ),
+        (
+            "first_of",
+            "it stands at an input: `input: { NAME: { first_of: [SOURCE, SOURCE] } }`",
+        ),
+        (
+            "constants",
+            "constants stand beside `nodes`, for the whole workflow",
+        ),
+    ],
+    not_yet: &["trust", "sandbox"],
+    ..Shape::PLAIN
+};
+
+/// A case of a switch.
+pub(in crate::definition) const CASE: Shape = Shape {
+    slug: "case",
+    what: "a case",
+    keys: &[
+        key("when", "A CEL condition over values", Holds::Expression),
+        key("then", "Nodes that it leads to", NODES),
+    ],
+    needs: &["when", "then"],
+    elsewhere: &[("default", "it stands beside `switch`: `default: NODE`")],
+    ..Shape::PLAIN
+};
+
+/// A computed output that is a list.
+pub(in crate::definition) const FORMULA: Shape = Shape {
+    slug: "formula",
+    what: "a computed output",
+    keys: &[
+        key(
+            "from",
+            "The first whole number, a CEL expression",
+            Holds::Expression,
+        ),
+        key(
+            "to",
+            "Behind the last whole number, a CEL expression",
+            Holds::Expression,
+        ),
+        key(
+            "list",
+            "A CEL expression that gives a list; each element is an item",
+            Holds::Expression,
+        ),
+    ],
+    needs_one_of: &["list", "to"],
+    ..Shape::PLAIN
+};
+
+/// What a node runs over.
+pub(in crate::definition) const FOREACH: Shape = Shape {
+    slug: "foreach",
+    what: "`foreach`",
+    keys: &[
+        key("list", "The list", Holds::Source),
+        key(
+            "from",
+            "The first whole number, a CEL expression",
+            Holds::Expression,
+        ),
+        key(
+            "to",
+            "Behind the last whole number, a CEL expression",
+            Holds::Expression,
+        ),
+        key(
+            "batch",
+            "How many items each activation takes together",
+            COUNT,
+        ),
+        key("parallelism", "Most activations at once", COUNT),
+    ],
+    needs_one_of: &["list", "to"],
+    ..Shape::PLAIN
+};
+
+/// A join of some.
+pub(in crate::definition) const JOIN: Shape = Shape {
+    slug: "join",
+    what: "`join`",
+    keys: &[key(
+        "at_least",
+        "Live edges at which it starts",
+        Holds::Whole {
+            least: 1,
+            most: EDGES_MAX,
+        },
+    )],
+    needs: &["at_least"],
+    ..Shape::PLAIN
+};
+
+/// How a failed activation is tried again.
+pub(in crate::definition) const RETRY: Shape = Shape {
+    slug: "retry",
+    what: "`retry`",
+    keys: &[
+        key(
+            "attempts",
+            "Attempts in all",
+            Holds::Whole {
+                least: 1,
+                most: ATTEMPTS_MAX,
+            },
+        ),
+        key(
+            "backoff_ms",
+            "Wait before the second attempt, in milliseconds",
+            WAIT,
+        ),
+        key(
+            "factor",
+            "By how much each further wait is longer than the one before",
+            Holds::Number {
+                least: 1.0,
+                most: 100.0,
+            },
+        ),
+        key("backoff_max_ms", "Longest wait, in milliseconds", WAIT),
+        key(
+            "jitter",
+            "Up to what share of a wait is left out at random",
+            Holds::Number {
+                least: 0.0,
+                most: 1.0,
+            },
+        ),
+        key(
+            "on",
+            "Which failures are tried again: classes, or names with which errors begin",
+            FAILURES,
+        ),
+    ],
+    elsewhere: &[("jitter_ms", "`jitter` is a share of the wait, from 0 to 1")],
+    ..Shape::PLAIN
+};
+
+/// Where failures lead.
+pub(in crate::definition) const CATCH: Shape = Shape {
+    slug: "catch",
+    what: "`catch`",
+    keys: &[
+        key(
+            "on",
+            "Which failures: classes, or names with which errors begin; all, if none is named",
+            FAILURES,
+        ),
+        key("to", "Nodes that they lead to", NODES),
+    ],
+    needs: &["to"],
+    ..Shape::PLAIN
+};
+
+/// What a node needs of a worker.
+pub(in crate::definition) const RESOURCES: Shape = Shape {
+    slug: "resources",
+    what: "`resources`",
+    keys: &[
+        key(
+            "memory_mib",
+            "Memory of each executor, in MiB",
+            Holds::Whole {
+                least: 1,
+                most: MEMORY_MIB_MAX,
+            },
+        ),
+        key(
+            "scale",
+            "Executors",
+            Holds::Whole {
+                least: 1,
+                most: SCALE_MAX,
+            },
+        ),
+        key(
+            "cpus",
+            "CPUs that one activation keeps busy",
+            Holds::Whole {
+                least: 1,
+                most: SCALE_MAX,
+            },
+        ),
+    ],
+    ..Shape::PLAIN
+};
+
+/// What the partitioner may assume.
+pub(in crate::definition) const PROFILE: Shape = Shape {
+    slug: "profile",
+    what: "`profile`",
+    keys: &[
+        key(
+            "runtime_ms",
+            "How long one activation runs, in milliseconds",
+            Holds::Number {
+                least: 0.0,
+                most: TIME_MS_MAX as f64,
+            },
+        ),
+        key(
+            "output_bytes",
+            "All outputs of all activations in one invocation together",
+            Holds::Whole {
+                least: 0,
+                most: PROFILE_BYTES_MAX,
+            },
+        ),
+        key(
+            "placeholder",
+            "Whether these are figures that nobody has measured",
+            Holds::Flag,
+        ),
+    ],
+    ..Shape::PLAIN
+};
+
+/// All mappings with known keys.
+#[cfg(test)]
+pub(in crate::definition) const ALL: &[&Shape] = &[
+    &WORKFLOW, &INPUT, &BINDING, &NODE, &CASE, &FORMULA, &FOREACH, &JOIN, &RETRY, &CATCH,
+    &RESOURCES, &PROFILE,
+];

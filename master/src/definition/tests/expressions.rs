@@ -1,0 +1,147 @@
+//! Expressions within definitions: every mistake is shown at its own column.
+
+use super::*;
+
+fn text_of(condition: &str) -> String {
+    format!(
+        "workflow: w\ninput: {{ mode: {{ kind: value, optional: true }}, n: value, raw: bytes }}\nnodes:\n  check: {{ function: e:f, output: {{ size: value, b: bytes }} }}\n  a-b: {{ function: e:f, output: {{ o: value }} }}\n  s:\n    input: {{ x: a-b.o, mode: {{ from: input.mode, optional: true }} }}\n    switch:\n      - when: {condition}\n        then: []\n"
+    )
+}
+
+#[test]
+fn mistakes_in_conditions_are_shown_at_their_column() {
+    for (condition, place, message, help) in [
+        (
+            "check.sise > 1",
+            "9:15",
+            "no output `sise`",
+            "did you mean `check.size`?",
+        ),
+        (
+            "1 < chek.size",
+            "9:19",
+            "nothing is called `chek`",
+            "did you mean `check`?",
+        ),
+        (
+            "\"1 < check.b\"",
+            "9:20",
+            "`check.b` is bytes",
+            "declare it in `check` as `b: value`",
+        ),
+        (
+            "'input.raw == null'",
+            "9:16",
+            "`input.raw` is bytes",
+            "`raw: value`",
+        ),
+        (
+            "check > 1",
+            "9:15",
+            "`check` by itself is no value",
+            "`check.OUTPUT`",
+        ),
+        (
+            "item > 1",
+            "9:15",
+            "`item` has no meaning in an expression",
+            "only functions",
+        ),
+        (
+            "a-b.o > 1",
+            "9:15",
+            "nothing is called `a`",
+            "`input: { x: a-b.OUTPUT }`",
+        ),
+        (
+            "input.mode == 1",
+            "9:15",
+            "`input.mode` is needed",
+            "optional: true",
+        ),
+        (
+            "input.nn > 1",
+            "9:15",
+            "no input `nn`",
+            "did you mean `input.n`?",
+        ),
+        ("constant.k > 1", "9:15", "no constant `k`", "declare it"),
+        ("check.size + 1", "9:15", "", ""),
+        ("x > 'a' && 1 > 'b'", "9:26", "", ""),
+        ("x >", "9:18", "", ""),
+        ("{}", "9:15", "`when` must be an expression", "text"),
+    ] {
+        let told = problems(&text_of(condition));
+        let [told] = told.as_slice() else {
+            panic!("{condition}: {told:#?}")
+        };
+        assert!(
+            told.starts_with(&format!("{place} ")),
+            "{condition}: {told}"
+        );
+        let (said, helped) = told.split_once(" | ").unwrap();
+        assert!(
+            said.contains(message) && helped.contains(help),
+            "{condition}: {told}"
+        );
+    }
+    for good in [
+        "x > check.size && mode == null",
+        "input.n in [1, 2]",
+        "true",
+        "'[1, 2].all(i, i < x)'",
+    ] {
+        assert_eq!(problems(&text_of(good)), Vec::<String>::new(), "{good}");
+    }
+}
+
+#[test]
+fn where_a_text_is_not_written_as_it_reads_the_whole_of_it_is_shown() {
+    let folded = text_of(">\n          1 <\n          chek.size");
+    assert!(
+        problems(&folded)[0].starts_with("10:11 nothing is called `chek`"),
+        "{:?}",
+        problems(&folded)
+    );
+    let escaped = text_of("\"1 < \\u0063hek.size\"");
+    assert!(
+        problems(&escaped)[0].starts_with("9:15 nothing"),
+        "{:?}",
+        problems(&escaped)
+    );
+    let wide = text_of("'\"ü\" == chek.size'");
+    assert!(
+        problems(&wide)[0].starts_with("9:23 nothing"),
+        "{:?}",
+        problems(&wide)
+    );
+}
+
+#[test]
+fn what_an_expression_cannot_read_is_not_bound_for_it() {
+    let text = text_of("x > 1").replace("x: a-b.o", "x: a-b.o, y: check.b");
+    let told = problems(&text);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(
+        told[0].starts_with("7:27 `check.b` is bytes, and an expression reads values"),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn a_name_that_is_bound_stands_before_a_node_of_that_name() {
+    let text = text_of("check > 1").replace("x: a-b.o", "check: a-b.o");
+    let definition = parse("w.yaml", text.as_bytes()).unwrap();
+    let inputs = &definition.nodes[2].inputs;
+    assert_eq!(inputs.len(), 2);
+    assert_eq!(inputs[0].from[0].value, From::Output { node: 1, output: 0 });
+}
+
+proptest! {
+    #[test]
+    fn any_condition_gives_a_definition_or_problems(condition in "[-a-z.0-9 <>='\"&|!()\\[\\]{},:?+*é]{0,40}") {
+        places_are_within(text_of(&condition).as_bytes());
+        let quoted = format!("'{}'", condition.replace('\'', "''"));
+        places_are_within(text_of(&quoted).as_bytes());
+    }
+}

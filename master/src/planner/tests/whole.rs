@@ -1,0 +1,426 @@
+//! Every construct of the language stands in the plans as the definition has it, wherever its nodes run.
+
+use super::*;
+use engine::plan::{ErrorClass, ErrorMatch};
+use faasstore::binding::Kind;
+
+const WHOLE: &str = "
+workflow: whole
+timeout_ms: 60000
+input:
+  text: bytes
+  width: { kind: value, default: 200 }
+  mode: { kind: value, optional: true }
+constants: { limit: 100, names: [a, b] }
+nodes:
+  start:
+    function: e:start
+    input: { text: input.text, mode: { from: input.mode, optional: true } }
+    output: { size: value, data: bytes }
+    retry: { attempts: 3, on: [timeout] }
+    catch:
+      - { on: [crash, Busy], to: rescue }
+      - rescue
+  rescue: { function: f:rescue, input: { why: start.error }, output: { data: bytes } }
+  choose:
+    switch:
+      - { when: start.size > constant.limit, then: [big, each] }
+      - { when: start.size == input.width, then: [] }
+    default: small
+  big: { function: e:big, input: { data: start.data }, output: { data: bytes } }
+  small: { command: [cat], input: { data: start.data }, output: { data: bytes } }
+  merge:
+    function: f:merge
+    input: { data: 'first_of(big.data, small.data, rescue.data)', n: constant.names }
+    output: { data: bytes }
+  sums: { compute: { sum: start.size + 1, all: { list: '[1, 2]' } } }
+  each: { function: e:each, foreach: { from: 0, to: sums.sum, parallelism: 2 }, input: { i: item }, output: { o: value } }
+  named: { function: e:named, foreach: { list: constant.names, batch: 2 }, input: { i: item, all: sums.all } }
+  pause: { delay_ms: 20, after: [named] }
+  try-a: { function: f:a, output: { o: bytes } }
+  try-b: { function: f:b, output: { o: bytes } }
+  fastest: { function: e:fastest, input: { a: try-a.o, b: try-b.o }, join: any }
+  two: { join: { at_least: 2 }, after: [try-a, try-b, pause] }
+output:
+  data: merge.data
+  each: { from: each.o, optional: true }
+  sum: { from: sums.sum, default: 0 }
+";
+
+fn plans_where(place_of: impl Fn(usize) -> usize) -> (Definition, Graph, Vec<Plan>) {
+    plans_of_definition(parse("w.yaml", WHOLE.as_bytes()).unwrap(), place_of)
+}
+
+fn plans_of_definition(
+    definition: Definition,
+    mut place_of: impl FnMut(usize) -> usize,
+) -> (Definition, Graph, Vec<Plan>) {
+    let graph = Graph::of(&definition);
+    let capacities = [0, 1].map(|w| WorkerCapacity::new(format!("w{w}"), 99, 1 << 40));
+    let pins = definition.nodes.iter().enumerate().map(|(index, node)| {
+        let worker = format!("w{}", place_of(index));
+        (node.name.value.clone(), worker)
+    });
+    let options = Options {
+        fixed: pins.collect(),
+        ..Options::default()
+    };
+    let placement = place(&graph, &capacities, &options).unwrap();
+    let workers = [0, 1].map(|w| WorkerRef {
+        name: format!("w{w}"),
+        address: format!("127.0.0.1:{}", 7000 + w),
+        lanes: 1,
+    });
+    let terms = Terms {
+        deployment: DeploymentId(7),
+        version: 1,
+        limits: Limits::default(),
+    };
+    let plans = plan(&definition, &graph, &placement, &workers, terms);
+    (definition, graph, plans)
+}
+
+fn node<'p>(plans: &'p [Plan], name: &str) -> &'p NodePlan {
+    let mut nodes = plans.iter().flat_map(|plan| &plan.nodes);
+    nodes.find(|node| node.name == name).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_construct_passes_the_workers_own_check_wherever_it_runs(places in prop::collection::vec(0_usize..2, 32)) {
+        let (definition, _, plans) = plans_where(|index| places[index % places.len()]);
+        for plan in &plans {
+            if let Err(error) = plan.check() {
+                prop_assert!(false, "worker {}: {}", plan.me, error);
+            }
+        }
+        let names: Vec<&str> = plans.iter().flat_map(|plan| &plan.nodes).map(|node| node.name.as_str()).collect();
+        prop_assert_eq!(names.len(), definition.nodes.len());
+    }
+}
+
+#[test]
+fn gates_catches_and_joins_are_those_of_the_definition() {
+    let (_, _, plans) = plans_where(|index| index % 2);
+    let id = |name: &str| node(&plans, name).id;
+    let case = |case| Gate::Case {
+        node: id("choose"),
+        case,
+    };
+    assert_eq!(node(&plans, "big").gates, [case(0)]);
+    assert_eq!(node(&plans, "each").gates, [case(0)]);
+    assert_eq!(node(&plans, "each/range").gates, [case(0)]);
+    assert_eq!(node(&plans, "small").gates, [case(2)]);
+    let catch = |catch| Gate::Catch {
+        node: id("start"),
+        catch,
+    };
+    assert_eq!(node(&plans, "rescue").gates, [catch(0), catch(1)]);
+    let start = node(&plans, "start");
+    let named = ErrorMatch::Named("Busy".to_owned());
+    let crash = ErrorMatch::Class(ErrorClass::Crash);
+    assert_eq!(start.catches, [vec![crash, named], vec![]]);
+    assert_eq!((start.error_output, start.outputs.len()), (Some(2), 3));
+    let error = Source::Output {
+        node: start.id,
+        output: 2,
+    };
+    assert_eq!(node(&plans, "rescue").inputs[0].sources, [error]);
+    assert_eq!(node(&plans, "fastest").join, Join::AtLeast(1));
+    assert_eq!(node(&plans, "two").join, Join::AtLeast(2));
+    for (name, tolerated) in [
+        ("try-a", true),
+        ("try-b", true),
+        ("start", false),
+        ("two", false),
+    ] {
+        assert_eq!(node(&plans, name).tolerated, tolerated, "{name}");
+    }
+    let Work::Switch {
+        conditions,
+        default,
+    } = &node(&plans, "choose").work
+    else {
+        panic!("a switch")
+    };
+    assert_eq!((conditions.len(), *default), (2, true));
+    let Work::Function { arguments, .. } = &node(&plans, "small").work else {
+        panic!("a command")
+    };
+    assert_eq!(*arguments, ["cat"]);
+    assert_eq!(node(&plans, "named").batch, Some(2));
+    assert_eq!(node(&plans, "each").parallelism, Some(2));
+    assert_eq!(node(&plans, "pause").delay_ms, 20);
+    assert_eq!(plans[0].timeout_ms, Some(60_000));
+}
+
+#[test]
+fn alternatives_keep_their_order_and_constants_their_places() {
+    let (_, _, plans) = plans_where(|_| 0);
+    let id = |name: &str| node(&plans, name).id;
+    let output = |name: &str| Source::Output {
+        node: id(name),
+        output: 0,
+    };
+    let merge = node(&plans, "merge");
+    let expected = [output("big"), output("small"), output("rescue")];
+    assert_eq!(merge.inputs[0].sources, expected);
+    let plan = &plans[0];
+    let constant = |source: Source| {
+        let Source::Constant(place) = source else {
+            panic!("{source:?} is no constant")
+        };
+        let constant = &plan.constants[usize::from(place)];
+        let items = constant.items.iter().cloned();
+        let texts: Vec<String> = items.map(|item| String::from_utf8(item).unwrap()).collect();
+        texts
+    };
+    assert_eq!(constant(merge.inputs[1].sources[0]), ["[\"a\",\"b\"]"]);
+    assert_eq!(
+        constant(node(&plans, "named").foreach.unwrap()),
+        ["\"a\"", "\"b\""]
+    );
+    let width = plan.inputs[1].default.unwrap();
+    assert_eq!(constant(Source::Constant(width)), ["200"]);
+    assert!(plan.inputs[2].optional && plan.outputs[1].optional);
+    assert_eq!(constant(plan.outputs[2].sources[1].source), ["0"]);
+}
+
+#[test]
+fn a_worker_knows_of_nodes_elsewhere_what_their_edges_to_it_need() {
+    // `start` and `choose` on one worker, all that follows on the other.
+    let (definition, _, _) = plans_where(|_| 0);
+    let here = |index: usize| {
+        let name = definition.nodes[index].name.value.as_str();
+        usize::from(!matches!(name, "start" | "choose"))
+    };
+    let (_, _, plans) = plans_where(here);
+    let remote = |name: &str| {
+        let mut nodes = plans[1].remote_nodes.iter();
+        nodes.find(|node| node.name == name).unwrap()
+    };
+    let choose = remote("choose");
+    assert_eq!((choose.cases, choose.catches), (3, 0));
+    let start = remote("start");
+    assert_eq!(
+        (start.cases, start.catches, start.error_output),
+        (0, 2, Some(2))
+    );
+    let told = &node(&plans, "start").remote_consumers;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].outputs, [0, 1, 2]);
+    let told = &node(&plans, "choose").remote_consumers;
+    assert_eq!((told[0].worker, told[0].outputs.len()), (1, 0));
+    assert_eq!(
+        plans[0].participants[0].inputs,
+        [0, 1, 2],
+        "conditions read inputs too"
+    );
+}
+
+const INNER: &str = "
+workflow: inner
+input: { i0: { kind: bytes, optional: true }, i1: { kind: value, default: 3 } }
+nodes:
+  a: { function: e:a, input: { i: { from: input.i0, optional: true } }, output: { b: bytes, v: value }, catch: c }
+  s: { switch: [ { when: a.v > input.i1, then: c } ] }
+  c: { function: e:c, input: { x: { from: a.b, optional: true } }, output: { b: bytes } }
+  d: { function: e:d, input: { v: input.i1 }, foreach: { from: 0, to: input.i1 }, output: { v: value } }
+output:
+  b: { first_of: [c.b, a.b, input.i0], optional: true }
+  v: a.v
+  l: d.v
+";
+
+/// Draws the text of a workflow, mostly a valid one.
+struct Draw {
+    state: u64,
+    /// What later nodes may read, and what it is.
+    sources: Vec<(String, Kind)>,
+}
+
+impl Draw {
+    fn below(&mut self, end: u64) -> u64 {
+        // Xorshift: every number comes, and the same seed gives the same text.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        (self.state >> 11) % end
+    }
+
+    fn one_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    fn source(&mut self, kind: Kind) -> String {
+        let fits = self.sources.iter().filter(|(_, known)| *known == kind);
+        let fits: Vec<String> = fits.map(|(source, _)| source.clone()).collect();
+        if fits.is_empty() || self.one_in(200) {
+            let any = self.below(self.sources.len() as u64) as usize;
+            return self.sources[any].0.clone();
+        }
+        fits[self.below(fits.len() as u64) as usize].clone()
+    }
+
+    fn kind(&mut self) -> Kind {
+        [Kind::Bytes, Kind::Value, Kind::List][self.below(3) as usize]
+    }
+
+    fn binding(&mut self, kind: Kind) -> String {
+        let (a, b) = (self.source(kind), self.source(kind));
+        match self.below(7) {
+            0 if a != b => format!("first_of({a}, {b})"),
+            1 => format!("{{ from: {a}, optional: true }}"),
+            2 if kind == Kind::Value => format!("{{ from: {a}, default: 1 }}"),
+            3 => "{ from: input.o, optional: true }".to_owned(),
+            4 if kind == Kind::Value => "7".to_owned(),
+            _ => a,
+        }
+    }
+
+    fn nodes(&mut self, from: u64, count: u64) -> String {
+        let names: Vec<String> = (0..1 + self.below(2))
+            .map(|_| format!("n{}", (from + self.below(count - from)).min(count)))
+            .collect();
+        if names.len() == 2 && names[0] == names[1] {
+            return names[0].clone();
+        }
+        format!("[{}]", names.join(", "))
+    }
+
+    fn node(&mut self, number: u64, count: u64) -> String {
+        let name = format!("n{number}");
+        let before = self.sources.clone();
+        let gives = |draw: &mut Self, outputs: &[(&str, Kind)]| {
+            let outputs = outputs.iter();
+            let sources = outputs.map(|(output, kind)| (format!("{name}.{output}"), *kind));
+            draw.sources.extend(sources);
+        };
+        let (b, v, l) = (("b", Kind::Bytes), ("v", Kind::Value), ("l", Kind::List));
+        let value = self.source(Kind::Value);
+        let list = self.source(Kind::List);
+        let bytes = self.binding(Kind::Bytes);
+        let any = self.kind();
+        let any = self.binding(any);
+        let (mut text, function) = match self.below(9) {
+            0 | 1 => {
+                gives(self, &[b, v, l]);
+                let outputs = "output: { b: bytes, v: value, l: list }";
+                (
+                    format!("function: e:f, {outputs}, input: {{ a: {any}, b: {bytes} }}"),
+                    true,
+                )
+            }
+            2 | 3 => {
+                gives(self, &[("b", Kind::List), ("v", Kind::List)]);
+                let over = match self.below(3) {
+                    0 => format!("{{ from: 0, to: {value}, parallelism: 2 }}"),
+                    1 => format!("{{ list: {list}, batch: 3 }}"),
+                    _ => list,
+                };
+                let outputs = "output: { b: bytes, v: value }";
+                (
+                    format!(
+                        "function: e{number}:f, foreach: {over}, {outputs}, input: {{ a: {any}, i: item }}"
+                    ),
+                    false,
+                )
+            }
+            4 => {
+                gives(self, &[b]);
+                (
+                    format!("command: [cat], input: {{ x: {bytes} }}, output: {{ b: bytes }}"),
+                    true,
+                )
+            }
+            5 => {
+                gives(self, &[v, l]);
+                (
+                    format!("compute: {{ v: {value} == 1, l: {{ from: 0, to: {value} }} }}"),
+                    true,
+                )
+            }
+            6 if number + 1 < count => {
+                let (then, otherwise) =
+                    (self.nodes(number + 1, count), self.nodes(number + 1, count));
+                (
+                    format!(
+                        "switch: [ {{ when: {value} == 1, then: {then} }} ], default: {otherwise}"
+                    ),
+                    true,
+                )
+            }
+            7 => {
+                gives(self, &[b, v, l]);
+                let given = self.source(Kind::Bytes);
+                (
+                    format!(
+                        "workflow: inner.yaml, input: {{ i0: {{ from: {given}, optional: true }} }}"
+                    ),
+                    false,
+                )
+            }
+            _ => ("delay_ms: 3".to_owned(), false),
+        };
+        if function && number + 1 < count && self.one_in(4) {
+            text += &format!(", catch: {}", self.nodes(number + 1, count));
+            gives(self, &[("error", Kind::Value)]);
+        }
+        if number > 0 && self.one_in(4) {
+            text += &format!(", after: n{}", self.below(number));
+            if !text.starts_with("workflow") && self.one_in(2) {
+                text += ", join: any";
+            }
+        }
+        // What some nodes give is used by none, and what others give by many.
+        if self.one_in(5) {
+            self.sources = before;
+        }
+        format!("  {name}: {{ {text} }}\n")
+    }
+}
+
+/// Whether a random definition is valid; that its plans then are is asserted.
+fn planned(seed: u64) -> bool {
+    let known = [
+        ("input.b", Kind::Bytes),
+        ("input.v", Kind::Value),
+        ("input.l", Kind::List),
+        ("constant.c", Kind::Value),
+    ];
+    let mut draw = Draw {
+        state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        sources: known
+            .map(|(source, kind)| (source.to_owned(), kind))
+            .to_vec(),
+    };
+    let mut text =
+        "workflow: w\ninput: { b: bytes, v: value, l: list, o: { kind: value, optional: true } }\n\
+                    constants: { c: [1, 2] }\nnodes:\n"
+            .to_owned();
+    let count = 3 + draw.below(6);
+    for number in 0..count {
+        text += &draw.node(number, count);
+    }
+    let (value, bytes) = (draw.binding(Kind::Value), draw.binding(Kind::Bytes));
+    text += &format!("output: {{ v: {value}, b: {bytes} }}\n");
+    let mut others = |_: &std::path::Path| Ok(INNER.as_bytes().to_vec());
+    let parsed = definition::parse_with("w.yaml", text.as_bytes(), &mut others);
+    let Ok(definition) = parsed else {
+        return false;
+    };
+    let (_, _, plans) = plans_of_definition(definition, |_| draw.below(2) as usize);
+    for plan in &plans {
+        if let Err(error) = plan.check() {
+            panic!("seed {seed}, worker {}: {error}\n{text}", plan.me);
+        }
+    }
+    true
+}
+
+#[test]
+fn whatever_is_valid_gives_plans_that_pass_the_workers_own_check() {
+    let valid = (1..2000).filter(|seed| planned(*seed)).count();
+    assert!(valid > 500, "only {valid} definitions were valid");
+}
