@@ -67,11 +67,11 @@ impl Path {
         if self.context {
             return None;
         }
-        let name = |step| match step {
-            &Step::Field(ref name) => Some(name.as_str()),
-            &Step::Index(_) | &Step::All => None,
-        };
-        self.steps.iter().map(name).collect()
+        let names = self.steps.iter().map(|step| match step {
+            Step::Field(name) => Some(name.as_str()),
+            Step::Index(_) | Step::All => None,
+        });
+        names.collect()
     }
 
     /// What it leads to from `base`.
