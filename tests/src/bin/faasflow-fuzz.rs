@@ -142,6 +142,8 @@ fn read(file: &Path) -> miette::Result<Vec<u8>> {
 fn hunt(arguments: &HuntArguments) -> miette::Result<ExitCode> {
     /// How long, where neither time nor a number of inputs is given.
     const SECONDS: u64 = 60;
+    /// Long enough for hundreds of trials of what panics.
+    const SHRINK_TIME_MAX: Duration = Duration::from_secs(30);
     /// Whoever has this many looks at them first.
     const FINDS_MAX: usize = 20;
     let targets = match &arguments.targets[..] {
@@ -165,6 +167,7 @@ fn hunt(arguments: &HuntArguments) -> miette::Result<ExitCode> {
             inputs_max: arguments.inputs.unwrap_or(u64::MAX),
             time_max: Duration::from_secs(seconds),
             cpu_time_max: Duration::from_millis(arguments.cpu_ms),
+            shrink_time_max: SHRINK_TIME_MAX,
             finds_max: FINDS_MAX,
             corpus: arguments.corpus.clone(),
             folder: arguments.keep.clone(),

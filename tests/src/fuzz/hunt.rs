@@ -32,6 +32,8 @@ pub struct Plan {
     pub time_max: Duration,
     /// CPU time that one input may take.
     pub cpu_time_max: Duration,
+    /// How long one find may be made smaller.
+    pub shrink_time_max: Duration,
     /// Different finds after which it ends.
     pub finds_max: usize,
     /// A folder with more inputs to begin with.
@@ -192,7 +194,7 @@ fn keep(plan: &Plan, fault: &Fault, input: &[u8]) -> io::Result<PathBuf> {
         let found = replay(&plan.program, plan.target, &trial, plan.cpu_time_max)?;
         Ok(found.as_ref() == Some(fault))
     };
-    let smallest = shrink(input, is_alike);
+    let smallest = shrink(input, plan.shrink_time_max, is_alike);
     let _ = std::fs::remove_file(&trial); // it was never made if nothing was tried
     std::fs::write(&path, smallest?)?;
     Ok(path)
