@@ -1,7 +1,7 @@
 //! What is fuzzed. Each target takes any bytes, must not panic, and says what came of them.
 
 use super::mutation::Form;
-use super::seeds;
+use super::{frames, seeds, words};
 use engine::core::{Core, CoreConfig, Incoming};
 use engine::expression::Expression;
 use engine::plan::{DeploymentId, Formula, Limits, Plan, Work, WorkerRef};
@@ -95,7 +95,7 @@ impl Target {
         match self {
             Self::Definition => seeds::definitions(),
             Self::Expression => seeds::expressions(),
-            Self::Wire => seeds::frames(),
+            Self::Wire => frames::frames(),
             Self::Faasflow => seeds::flat_workflows(),
             Self::Wfformat => seeds::instances(),
             Self::Asl => seeds::state_machines(),
@@ -107,12 +107,12 @@ impl Target {
     #[must_use]
     pub const fn words(self) -> &'static [&'static str] {
         match self {
-            Self::Definition => &seeds::DEFINITION_WORDS,
-            Self::Expression => &seeds::EXPRESSION_WORDS,
+            Self::Definition => &words::DEFINITION_WORDS,
+            Self::Expression => &words::EXPRESSION_WORDS,
             Self::Wire => &[],
-            Self::Faasflow => &seeds::FAASFLOW_WORDS,
-            Self::Wfformat => &seeds::WFFORMAT_WORDS,
-            Self::Asl => &seeds::ASL_WORDS,
+            Self::Faasflow => &words::FAASFLOW_WORDS,
+            Self::Wfformat => &words::WFFORMAT_WORDS,
+            Self::Asl => &words::ASL_WORDS,
             Self::Planted => &["panic", "spin", "grow", "dive"],
         }
     }
