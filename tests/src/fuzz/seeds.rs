@@ -32,7 +32,7 @@ fn switched() -> String {
         )
     };
     let flag = "  input:\n    flag:\n      type: pass\n      value: { function: INPUT, parameter: flag }\n      size: 8\n";
-    let switch = "  next:\n    type: switch\n    nodes: [b, c]\n    conditions: [\"flag == 1\", \"default\"]\n";
+    let switch = "  next:\n    type: switch\n    nodes: [b, c]\n    conditions: [\"a.flag == 1\", \"default\"]\n";
     let on = "  next:\n    type: pass\n    nodes: [d]\n";
     let nodes = [
         node("a", "", switch),

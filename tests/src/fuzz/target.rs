@@ -492,7 +492,10 @@ mod tests {
                 .map(|seed| target.play(seed))
                 .collect();
             let accepted = answers.iter().filter(|answer| answer.accepted).count();
-            assert!(accepted >= 2, "{target:?} refuses its seeds: {answers:#?}");
+            assert!(
+                accepted >= answers.len().min(2),
+                "{target:?} refuses its seeds: {answers:#?}"
+            );
         }
         assert_eq!(Target::named("nothing"), None);
     }
