@@ -16,9 +16,14 @@
 //! - There are no unsigned numbers, bytes, durations, or protocol buffer messages, which JSON has not.
 //! - Types that can never go together are refused when compiled, even where CEL would say `false`.
 //! - `has(x.y)` is `false` when `x` is null, since that is what an absent input is.
+//! - There are functions for whole documents: `merge(a, b)` (the entries of both, those of `b` where both have one),
+//!   `toJson(x)` and `fromJson(text)`, `text(x)` (a text as it is, anything else as JSON), `x.distinct()`, `range(n)` (the
+//!   whole numbers from 0), `like(text, pattern)` (`*` stands for any characters), `isTimestamp(x)`, and `fail(text)`, which
+//!   fails with that text.
 
 mod arithmetic;
 mod compile;
+mod documents;
 mod evaluate;
 mod functions;
 mod json;

@@ -531,7 +531,7 @@ fn conditions_and_formulas_are_compiled() {
     plan.nodes[2].inputs[0].kind = Kind::Bytes;
     assert_eq!(
         error(plan),
-        "node \"merge\", input \"audit.score\": an expression reads values alone"
+        "node \"merge\", input \"audit.score\": an expression reads values, and lists of them"
     );
 }
 
