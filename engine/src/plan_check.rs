@@ -13,6 +13,7 @@ use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use std::collections::{HashMap, HashSet};
 
 mod error;
+mod expressions;
 mod rules;
 pub use error::PlanError;
 use rules::{Check, check_name, distinct, fits, in_range, index, rising, unique};
@@ -364,6 +365,7 @@ impl Scope<'_> {
             in_range(place, "timeout_ms", timeout_ms.into(), 1, u32::MAX.into())?;
         }
         self.check_inputs(node)?;
+        expressions::check_expressions(node)?;
         unique(
             place,
             "output",
@@ -388,7 +390,8 @@ impl Scope<'_> {
                 reason,
             })
         };
-        let returned = node.outputs.len() - usize::from(node.error_output.is_some());
+        let told = usize::from(node.error_output.is_some());
+        let returned = node.outputs.len().saturating_sub(told);
         match &node.work {
             Work::Function {
                 executable,

@@ -18,6 +18,46 @@ pub(super) enum Found<'a> {
 
 /// Reads what lies at `path` within the value; all of it must be JSON.
 pub(super) fn read<'a>(json: &'a [u8], path: &[String]) -> Result<Found<'a>, EvaluationError> {
+    if path.is_empty()
+        && let Some(data) = simple(json)
+    {
+        return Ok(Found::Data(data));
+    }
+    read_any(json, path)
+}
+
+/// What most values are, read at once: a whole number, a boolean, null, or a text without escapes, and nothing around it.
+fn simple(json: &[u8]) -> Option<Data<'_>> {
+    match json {
+        b"null" => Some(Data::Null),
+        b"true" => Some(Data::Bool(true)),
+        b"false" => Some(Data::Bool(false)),
+        [b'"', text @ .., b'"'] => {
+            let plain = text
+                .iter()
+                .all(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20));
+            let text = std::str::from_utf8(text).ok().filter(|_| plain)?;
+            Some(Data::String(Text::Borrowed(text)))
+        }
+        // So many digits always fit. A leading zero is no JSON, unless it is all there is.
+        [b'1'..=b'9', rest @ ..] if rest.len() < 18 => digits(json),
+        b"0" => Some(Data::Int(0)),
+        _ => None,
+    }
+}
+
+fn digits<'a>(json: &[u8]) -> Option<Data<'a>> {
+    let mut int = 0;
+    for byte in json {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        int = int * 10 + i64::from(byte - b'0');
+    }
+    Some(Data::Int(int))
+}
+
+fn read_any<'a>(json: &'a [u8], path: &[String]) -> Result<Found<'a>, EvaluationError> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let seek = Seek { path, depth: 0 };
     let found = seek.deserialize(&mut deserializer);
@@ -224,4 +264,32 @@ pub(super) fn to_json(
         Data::Time(time) => time.to_string().into(),
         Data::Type(kind) => kind.name().into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
+        #[test]
+        fn what_is_read_at_once_is_what_is_read_otherwise(
+            json in prop_oneof!["\\PC{0,3}", "-?[0-9]{0,20}", "\"[a\u{e9}\\\\\"\u{1}n]{0,4}\"", "true|false|null| 1|1 |1.0|1e3"],
+        ) {
+            let any = read_any(json.as_bytes(), &[]);
+            match simple(json.as_bytes()) {
+                Some(simple) => match any {
+                    Ok(Found::Data(any)) => prop_assert_eq!(format!("{simple:?}"), format!("{any:?}")),
+                    _ => prop_assert!(false, "no JSON: {}", json),
+                },
+                None if json.len() < 18 => {
+                    let digits = json.parse::<u64>().is_ok() && any.is_ok();
+                    prop_assert!(!digits, "not read at once: {}", json);
+                }
+                None => {}
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Why a plan cannot be followed.
 
+use crate::expression::ExpressionError;
 use crate::plan::NodeId;
 use faasstore::binding::Kind;
 use thiserror::Error;
@@ -123,4 +124,21 @@ pub enum PlanError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A condition or a formula that cannot be evaluated.
+    #[error("{place}: {error}, at character {column} of {text:?}{}", remedy(.error))]
+    Expression {
+        /// Where.
+        place: String,
+        /// As given, or its beginning.
+        text: String,
+        /// Where in the text, in characters, from 1.
+        column: usize,
+        /// What is wrong.
+        error: ExpressionError,
+    },
+}
+
+fn remedy(error: &ExpressionError) -> String {
+    let help = error.help.as_deref();
+    help.map_or(String::new(), |help| format!("; {help}"))
 }

@@ -289,3 +289,88 @@ fn an_error_says_where() {
         "node \"merge\", input \"audit\": takes List, but its source gives Value"
     );
 }
+
+/// The plan with `merge` as a node that computes or chooses over one value, `audit`.
+fn with_expressions(work: Work, outputs: Vec<Declaration>) -> Plan {
+    let mut plan = plan();
+    let merge = &mut plan.nodes[2];
+    merge.work = work;
+    merge.outputs = outputs;
+    merge.inputs = vec![input(
+        "audit.score",
+        Kind::Value,
+        Source::Output { node: 2, output: 0 },
+    )];
+    plan.outputs.clear();
+    plan
+}
+
+fn switch(condition: &str) -> Plan {
+    let conditions = vec!["audit.score == 1".to_owned(), condition.to_owned()];
+    let default = true;
+    with_expressions(
+        Work::Switch {
+            conditions,
+            default,
+        },
+        Vec::new(),
+    )
+}
+
+#[test]
+fn conditions_and_formulas_are_compiled() {
+    switch("audit.score > 1.5").check().unwrap();
+    let formulas = |from: &str, value: &str| {
+        let from = from.to_owned();
+        let to = "10".to_owned();
+        let formulas = vec![
+            Formula::Range { from, to },
+            Formula::Value(value.to_owned()),
+        ];
+        let outputs = vec![
+            declaration("all", Kind::List),
+            declaration("one", Kind::Value),
+        ];
+        with_expressions(Work::Compute(formulas), outputs)
+    };
+    formulas("audit.score", "audit.score * 2").check().unwrap();
+
+    let error = |plan: Plan| plan.check().unwrap_err().to_string();
+    assert_eq!(
+        error(switch("1 < audit.scor")),
+        "node \"merge\", condition 1: there is no value `audit.scor`, at character 5 of \"1 < audit.scor\"; \
+         there are audit.score"
+    );
+    assert_eq!(
+        error(switch("'é' > 1")),
+        "node \"merge\", condition 1: `>` does not go with a text and a number, at character 1 of \"'é' > 1\""
+    );
+    assert_eq!(
+        error(switch("audit.score + 1")),
+        "node \"merge\", condition 1: a condition must be a boolean, and this is a number, at character 1 of \"audit.score + 1\"; compare it with something: == != < <= > >= or in"
+    );
+    assert_eq!(
+        error(formulas("1 +", "1")),
+        "node \"merge\", output \"all\": expected a value, found the end, at character 4 of \"1 +\""
+    );
+    assert_eq!(
+        error(formulas("1", "size(1)")),
+        "node \"merge\", output \"one\": `size` takes a text or a list or an object, and this is a number, at character \
+         6 of \"size(1)\""
+    );
+    let mut plan = switch("true");
+    plan.nodes[2].inputs[0].kind = Kind::Bytes;
+    assert_eq!(
+        error(plan),
+        "node \"merge\", input \"audit.score\": an expression reads values alone"
+    );
+}
+
+#[test]
+fn a_node_that_tells_what_failed_has_an_output_for_it() {
+    let error = refused(|plan| {
+        plan.nodes[2].outputs.clear();
+        plan.nodes[2].error_output = Some(0);
+    });
+    assert!(matches!(error, PlanError::Rule { .. }), "{error:?}");
+}

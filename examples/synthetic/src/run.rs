@@ -84,7 +84,7 @@ impl Read {
 
 fn read(call: &Call<'_>, parameters: &Parameters) -> Result<Read, Error> {
     let mut read = Read::default();
-    for port in call.input_ports() {
+    for port in call.inputs() {
         let name = port.name.as_str();
         if name == PARAMETERS {
             continue;
@@ -170,7 +170,7 @@ fn burn(time: Duration) -> Result<(), Error> {
 }
 
 fn write(call: &mut Call<'_>, parameters: &Parameters, read: &Read) -> Result<(), Error> {
-    let ports = call.output_ports();
+    let ports = call.outputs();
     for (name, _) in &parameters.outputs {
         if !ports.iter().any(|port| port.name == *name) {
             return Err(Error::new(format!(

@@ -40,15 +40,15 @@ impl<'a> Call<'a> {
         self.context
     }
 
-    /// The inputs that the node declares, in its order.
+    /// The node's inputs, in the order of their declaration.
     #[must_use]
-    pub fn input_ports(&self) -> &'a [Port] {
+    pub fn inputs(&self) -> &'a [Port] {
         self.inputs.ports()
     }
 
-    /// The outputs that the node declares, in its order.
+    /// The node's outputs, in the order of their declaration.
     #[must_use]
-    pub fn output_ports(&self) -> &'a [Port] {
+    pub fn outputs(&self) -> &'a [Port] {
         self.output_ports
     }
 

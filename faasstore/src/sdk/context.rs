@@ -1,5 +1,6 @@
 //! Which activation a function runs for.
 
+use crate::binding::NodeBinding;
 use crate::descriptor::{Activate, InvocationId, NO_ITEM};
 use nix::time::{ClockId, clock_gettime};
 use std::io::Write as _;
@@ -11,6 +12,7 @@ pub struct Context {
     worker: String,
     workflow: String,
     node: String,
+    arguments: Vec<String>,
     invocation: InvocationId,
     attempt: u32,
     item: Option<u32>,
@@ -18,11 +20,12 @@ pub struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(worker: &str, workflow: &str, node: &str) -> Self {
+    pub(crate) fn new(worker: &str, workflow: &str, node: &NodeBinding) -> Self {
         Self {
             worker: worker.to_owned(),
             workflow: workflow.to_owned(),
-            node: node.to_owned(),
+            node: node.name.clone(),
+            arguments: node.arguments.clone(),
             invocation: InvocationId(0),
             attempt: 0,
             item: None,
@@ -54,6 +57,12 @@ impl Context {
     #[must_use]
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// What the node tells the function beside its inputs, the same for every activation.
+    #[must_use]
+    pub fn arguments(&self) -> &[String] {
+        &self.arguments
     }
 
     /// The invocation, unique for all time on its cluster.

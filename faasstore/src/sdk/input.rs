@@ -147,7 +147,6 @@ impl<'a> Inputs<'a> {
         }
     }
 
-    /// As they are declared.
     pub(super) fn ports(&self) -> &'a [Port] {
         self.ports
     }

@@ -485,6 +485,39 @@ impl<'c> OutputWriter<'c> {
         self.end(written);
     }
 
+    /// Appends what one read of `source` gives, which is read straight into the arena: 0 at its end, and none if it has
+    /// nothing to give yet.
+    ///
+    /// # Errors
+    /// If the read fails, or what it gave does not fit into the arena.
+    pub fn read_from(&mut self, source: &mut impl io::Read) -> Result<Option<usize>, Error> {
+        let room = match &self.outputs.open {
+            Some(reservation) => {
+                let bytes = self.outputs.arena.bytes_mut(reservation);
+                &mut bytes[self.written as usize..]
+            }
+            None => &mut [],
+        };
+        // With no room left: there may be nothing more either, which needs none.
+        let mut first = [0; 512];
+        let in_place = !room.is_empty();
+        let read = match source.read(if in_place { room } else { &mut first }) {
+            Ok(read) => read,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(None),
+                _ => return Err(error.into()),
+            },
+        };
+        if in_place {
+            self.written += read as u64;
+            self.asked = self.asked.max(self.written);
+        } else {
+            self.append(&first[..read])
+                .map_err(|error| Error::memory(&error))?;
+        }
+        Ok(Some(read))
+    }
+
     fn end(&mut self, length: u64) {
         if let Some(reservation) = self.outputs.open.take() {
             let output = self.outputs.commit(reservation, length);

@@ -240,7 +240,7 @@ fn bind(welcome: &Welcome, functions: &[Function]) -> Result<Vec<Node>, String> 
                 binding.name, binding.node
             ));
         }
-        let context = Context::new(&welcome.worker, &welcome.workflow, &binding.name);
+        let context = Context::new(&welcome.worker, &welcome.workflow, binding);
         Ok(Node::new(binding.clone(), context, place))
     };
     welcome.nodes.iter().map(bind_one).collect()

@@ -17,7 +17,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::HashMap;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -124,6 +124,7 @@ pub(crate) struct Engine {
     /// Inputs lie here, as what came from the network does in a lane.
     pub(crate) arena: Arena,
     outputs: HashMap<(u32, u32), SegmentReader>,
+    nodes: Vec<NodeBinding>,
     activation: u32,
 }
 
@@ -148,8 +149,12 @@ pub(crate) struct Greeted {
 }
 
 pub(crate) fn greet(wait: WaitStrategy, nodes: Vec<NodeBinding>) -> Greeted {
+    greet_one_of(&executable(), wait, nodes)
+}
+
+fn greet_one_of(executable: &Path, wait: WaitStrategy, nodes: Vec<NodeBinding>) -> Greeted {
     let (socket, theirs) = Socket::pair().unwrap();
-    let mut child = Command::new(executable())
+    let mut child = Command::new(executable)
         .env(WORKER_PID_VARIABLE, std::process::id().to_string())
         .stdin(Stdio::from(theirs.into_fd()))
         .stderr(Stdio::piped())
@@ -185,6 +190,15 @@ pub(crate) fn greet(wait: WaitStrategy, nodes: Vec<NodeBinding>) -> Greeted {
 
 impl Engine {
     pub(crate) fn start(wait: WaitStrategy) -> Self {
+        Self::start_one_of(&executable(), wait, nodes())
+    }
+
+    /// Starts another executable than the example, for these nodes.
+    pub(crate) fn start_one_of(
+        executable: &Path,
+        wait: WaitStrategy,
+        nodes: Vec<NodeBinding>,
+    ) -> Self {
         let Greeted {
             child,
             log,
@@ -192,7 +206,7 @@ impl Engine {
             hello,
             bell,
             half,
-        } = greet(wait, nodes());
+        } = greet_one_of(executable, wait, nodes.clone());
         assert_eq!(hello.message.abi_version, ABI_VERSION);
         assert_eq!(hello.message.refusal, None);
         let [their_half]: [OwnedFd; 1] = hello.descriptors.try_into().unwrap();
@@ -213,6 +227,7 @@ impl Engine {
             wait,
             arena,
             outputs: HashMap::new(),
+            nodes,
             activation: 0,
         }
     }
@@ -267,11 +282,12 @@ impl Engine {
         self.table(&items)
     }
 
-    /// Asks for a node by the name of its function.
-    pub(crate) fn activate(&mut self, function: &str, inputs: &[PayloadRef]) -> u32 {
-        let node = nodes()
+    /// Asks for a node by its name, or that of its function.
+    pub(crate) fn activate(&mut self, name: &str, inputs: &[PayloadRef]) -> u32 {
+        let node = self
+            .nodes
             .iter()
-            .find(|node| node.function == function)
+            .find(|node| [&node.function, &node.name].contains(&&name.to_owned()))
             .unwrap()
             .node;
         self.activation += 1;
@@ -327,7 +343,15 @@ impl Engine {
         inputs: &[PayloadRef],
     ) -> Result<Vec<OutputRef>, String> {
         let asked = self.activate(function, inputs);
-        let (completion, outputs) = self.completion();
+        let (mut completion, mut outputs) = self.completion();
+        while let Completion::Retire {
+            segment,
+            generation,
+        } = completion
+        {
+            self.outputs.remove(&(segment, generation));
+            (completion, outputs) = self.completion();
+        }
         match completion {
             Completion::Done { activation, table } => {
                 assert_eq!(activation, asked);

@@ -3,6 +3,7 @@
 use super::*;
 use serde_json::{Value, json};
 
+mod agreement;
 mod hostile;
 mod refusals;
 
