@@ -503,6 +503,12 @@ impl Scope<'_> {
             let error = |id: NodeId| self.nodes.get(&id).and_then(|node| node.error_output);
             let flow = node.flow_edges(error).len() as u64;
             in_range(place, "join", edges.into(), 1, flow)?;
+            if node.foreach.is_some() {
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason: "a join of some starts without its list",
+                });
+            }
         }
         Ok(())
     }

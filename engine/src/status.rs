@@ -95,6 +95,10 @@ counters!(
         activations,
         /// Nodes that became ready; a foreach node counts once, whatever its items.
         triggers,
+        /// Nodes that were not to run, by a switch or by what has become of those before them.
+        skipped,
+        /// Failures of nodes that a catch has taken.
+        caught,
         /// State events sent to peers.
         events_sent,
         /// State events that came from peers.

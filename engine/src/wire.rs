@@ -553,6 +553,31 @@ pub enum Failure {
         /// Which limit, and by how much.
         cause: String,
     },
+    /// Failures have left a join of some with fewer edges than it needs.
+    #[error(
+        "node {node} needs {needed} of the nodes it joins, and these have failed: {}",
+        failed_text(failed)
+    )]
+    Join {
+        /// Which node.
+        node: String,
+        /// How many it needs.
+        needed: u32,
+        /// Names of those that failed, and why.
+        failed: Vec<(String, String)>,
+    },
+    /// An output that must be there has no value: all that it could come from was skipped.
+    #[error("output {output} has no value: what it comes from was skipped")]
+    Absent {
+        /// Which output.
+        output: String,
+    },
+    /// The invocation took longer than the workflow allows.
+    #[error("it exceeded the workflow's timeout of {milliseconds} ms")]
+    Timeout {
+        /// How long it may take.
+        milliseconds: u32,
+    },
     /// A worker that took part went away.
     #[error("worker {worker} was lost while the invocation ran: {cause}")]
     Worker {
@@ -561,6 +586,13 @@ pub enum Failure {
         /// How it was noticed.
         cause: String,
     },
+}
+
+fn failed_text(failed: &[(String, String)]) -> String {
+    let each = failed
+        .iter()
+        .map(|(node, cause)| format!("{node} ({cause})"));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// What one node did in one invocation.
@@ -620,7 +652,22 @@ pub struct Begin {
     pub inputs: Vec<(u16, Body)>,
 }
 
-/// A node has ended well: to each worker with a consumer of it.
+/// How a node has ended.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Well.
+    Well,
+    /// Well, as a switch that has chosen this case.
+    Chose(u16),
+    /// It was not to run.
+    Skipped,
+    /// It has failed, and this of its catches has taken the failure.
+    Caught(u16),
+    /// It has failed, and why; all who wait for it bear that.
+    Failed(String),
+}
+
+/// A node has ended: to each worker with a consumer of it.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StateEvent {
     /// Which invocation.
@@ -629,7 +676,9 @@ pub struct StateEvent {
     pub deployment: DeploymentId,
     /// Which node.
     pub node: NodeId,
-    /// The outputs that the receiver needs, by number.
+    /// How it has ended.
+    pub outcome: Outcome,
+    /// The outputs that the receiver needs and that there are, by number.
     pub outputs: Vec<(u16, Body)>,
 }
 
@@ -724,6 +773,7 @@ mod tests {
             invocation: 77 << 64,
             deployment: DeploymentId(5),
             node: 3,
+            outcome: Outcome::Well,
             outputs: vec![(
                 0,
                 Body {

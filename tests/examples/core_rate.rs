@@ -8,9 +8,9 @@
 use engine::core::{
     Action, ClientId, Core, CoreConfig, ExecutorId, Incoming, Input, Output, Piece, Start,
 };
-use engine::plan::{DeploymentId, Limits, NodeId, Retry, Source};
+use engine::plan::{DeploymentId, Limits, NodeId, NodePlan, Source, WorkflowInput, WorkflowOutput};
 use faasflow_tests::plans::{DeploymentName, Placement, input_name, plans};
-use faasflow_tests::workflow::{Node, Workflow};
+use faasflow_tests::workflow::{Workflow, function_node, needed, returned};
 use faasstore::binding::Kind;
 use faasstore::descriptor::PayloadRef;
 use std::collections::VecDeque;
@@ -55,7 +55,8 @@ impl Played {
             grace_ns: 1_000_000,
             keep_alive_ns: u64::MAX / 2,
         });
-        core.deploy(plans(workflow, &placement, &name, Limits::default()).swap_remove(0));
+        let plan = plans(workflow, &placement, &name, Limits::default()).swap_remove(0);
+        core.deploy(plan, Vec::new());
         core.activate(0, DEPLOYMENT);
         for place in 0..executors {
             core.executor_joined(0, ExecutorId(place), DEPLOYMENT, 0);
@@ -133,15 +134,12 @@ fn range(segment: u32) -> PayloadRef {
     }
 }
 
-fn node(foreach: Option<Source>, input: Source) -> Node {
-    Node {
+fn node(foreach: Option<Source>, input: Source) -> NodePlan {
+    NodePlan {
         foreach,
-        inputs: vec![input],
-        outputs: vec![Kind::Bytes],
-        after: Vec::new(),
-        retry: Retry::default(),
-        timeout_ms: None,
-        executable: 0,
+        inputs: needed(&[(Kind::Bytes, input)]),
+        outputs: returned(&[Kind::Bytes]),
+        ..function_node()
     }
 }
 
@@ -149,13 +147,17 @@ fn output_of(node: NodeId) -> Source {
     Source::Output { node, output: 0 }
 }
 
-fn workflow(input: Kind, nodes: Vec<Node>) -> Workflow {
+fn workflow(input: Kind, nodes: Vec<NodePlan>) -> Workflow {
+    let last = nodes.len() as NodeId - 1;
+    let kind = match nodes[last as usize].foreach {
+        Some(_) => Kind::List,
+        None => Kind::Bytes,
+    };
     Workflow {
-        salt: 0,
-        inputs: vec![input],
-        outputs: vec![output_of(nodes.len() as NodeId - 1)],
+        inputs: vec![WorkflowInput::new(input_name(0), input)],
+        outputs: vec![WorkflowOutput::new("o0", kind, output_of(last), 0)],
         nodes,
-        scales: vec![1],
+        ..Workflow::empty()
     }
 }
 
@@ -174,7 +176,10 @@ fn bush() -> Workflow {
     let mut nodes = vec![node(None, Source::Input(0))];
     nodes.extend((0..BRANCHES).map(|_| node(None, output_of(0))));
     let mut join = node(None, Source::Input(0));
-    join.inputs = (1..=BRANCHES as NodeId).map(output_of).collect();
+    let branches: Vec<(Kind, Source)> = (1..=BRANCHES as NodeId)
+        .map(|branch| (Kind::Bytes, output_of(branch)))
+        .collect();
+    join.inputs = needed(&branches);
     nodes.push(join);
     workflow(Kind::Bytes, nodes)
 }

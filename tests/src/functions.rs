@@ -1,13 +1,16 @@
-//! The functions that simulated executors and the reference interpreter run: pure, and sensitive to every byte that
-//! they are given, so that a payload in the wrong place, of the wrong item or of an earlier life shows in the result.
+//! The functions and expressions that simulated lanes and the reference interpreter run: pure, and sensitive to every
+//! byte that they are given, so that a payload in the wrong place, of the wrong item or of an earlier life shows in the
+//! result.
 
 use crate::random::{Random, mix};
 use engine::plan::NodeId;
 use faasstore::binding::Kind;
 
-/// A value on an edge.
+/// What a function sees as an input, or a client as an output.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Datum {
+    /// Nothing: whatever it could have come from was skipped, failed, not given, or not there yet.
+    Absent,
     /// Bytes.
     One(Vec<u8>),
     /// A list of bytes.
@@ -55,22 +58,60 @@ pub fn compute(
     inputs: &[Datum],
     outputs: &[Kind],
 ) -> Vec<MadeOutput> {
-    let mut seed =
-        mix(salt ^ mix(u64::from(node) << 32 | item.map_or(0, |item| u64::from(item) + 1)));
-    for input in inputs {
-        seed = absorb(seed, input);
-    }
-    let mut choices = Random::new(seed);
+    let mut choices = choices(salt, node, item, inputs);
+    let inputs = Some(inputs);
     outputs
         .iter()
-        .map(|kind| match kind {
-            Kind::Bytes | Kind::Value => MadeOutput::One(make(&mut choices, inputs)),
-            Kind::List => {
-                let items = choices.below(LIST_ITEMS_MAX + 1);
-                MadeOutput::List((0..items).map(|_| make(&mut choices, inputs)).collect())
-            }
-        })
+        .map(|kind| output(&mut choices, *kind, inputs))
         .collect()
+}
+
+/// What the expressions of `node` give: as [`compute`], but all of it is new.
+#[must_use]
+pub fn evaluate(salt: u64, node: NodeId, inputs: &[Datum], outputs: &[Kind]) -> Vec<Datum> {
+    let mut choices = choices(salt, node, None, inputs);
+    outputs
+        .iter()
+        .map(|kind| datum_of(&output(&mut choices, *kind, None), &[]))
+        .collect()
+}
+
+/// Which of its `cases` the switch `node` chooses.
+///
+/// # Panics
+/// If it has none.
+#[must_use]
+pub fn choose(salt: u64, node: NodeId, inputs: &[Datum], cases: usize) -> u16 {
+    choices(salt, node, None, inputs).below(cases) as u16
+}
+
+/// An output, with its bytes.
+///
+/// # Panics
+/// If it names a part that the inputs do not have.
+#[must_use]
+pub fn datum_of(output: &MadeOutput, inputs: &[Datum]) -> Datum {
+    match output {
+        MadeOutput::One(made) => Datum::One(bytes_of(made, inputs)),
+        MadeOutput::List(items) => {
+            Datum::List(items.iter().map(|item| bytes_of(item, inputs)).collect())
+        }
+    }
+}
+
+fn choices(salt: u64, node: NodeId, item: Option<u32>, inputs: &[Datum]) -> Random {
+    let place = u64::from(node) << 32 | item.map_or(0, |item| u64::from(item) + 1);
+    Random::new(inputs.iter().fold(mix(salt ^ mix(place)), absorb))
+}
+
+fn output(choices: &mut Random, kind: Kind, inputs: Option<&[Datum]>) -> MadeOutput {
+    match kind {
+        Kind::Bytes | Kind::Value => MadeOutput::One(make(choices, inputs)),
+        Kind::List => {
+            let items = choices.below(LIST_ITEMS_MAX + 1);
+            MadeOutput::List((0..items).map(|_| make(choices, inputs)).collect())
+        }
+    }
 }
 
 /// The bytes that were made.
@@ -106,6 +147,7 @@ fn absorb(seed: u64, datum: &Datum) -> u64 {
             })
     };
     match datum {
+        Datum::Absent => mix(seed ^ u64::MAX),
         Datum::One(one) => bytes(seed, one),
         Datum::List(items) => items
             .iter()
@@ -115,8 +157,9 @@ fn absorb(seed: u64, datum: &Datum) -> u64 {
     }
 }
 
-fn make(choices: &mut Random, inputs: &[Datum]) -> Made {
-    if choices.chance(250)
+fn make(choices: &mut Random, inputs: Option<&[Datum]>) -> Made {
+    if let Some(inputs) = inputs
+        && choices.chance(250)
         && let Some(part) = part(choices, inputs)
     {
         return part;
@@ -131,6 +174,7 @@ fn part(choices: &mut Random, inputs: &[Datum]) -> Option<Made> {
     }
     let input = choices.below(inputs.len());
     let (item, bytes) = match &inputs[input] {
+        Datum::Absent => return None,
         Datum::One(bytes) => (None, bytes),
         Datum::List(items) if items.is_empty() => return None,
         Datum::List(items) => {

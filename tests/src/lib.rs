@@ -20,4 +20,5 @@ pub mod random;
 pub mod reference;
 pub mod sim;
 pub mod skip;
+pub mod trace;
 pub mod workflow;

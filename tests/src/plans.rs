@@ -1,11 +1,10 @@
 //! Plans of a workflow for every worker, from a placement: what the master would send.
 
-use crate::workflow::{Node, Workflow};
+use crate::workflow::Workflow;
 use engine::plan::{
-    Declaration, DeploymentId, ExecutablePlan, InputPlan, Limits, NodeId, NodePlan, Participant,
-    Plan, RemoteConsumer, RemoteNode, Source, WorkerIndex, WorkerRef, WorkflowOutput,
+    DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, OutputSource, Participant, Plan,
+    RemoteConsumer, RemoteNode, Source, Work, WorkerIndex, WorkerRef, WorkflowOutput,
 };
-use faasstore::binding::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which workers there are, and which node runs where.
@@ -82,15 +81,9 @@ impl Planner<'_> {
     fn plan(&self, name: &DeploymentName, limits: Limits) -> Plan {
         let executables: BTreeSet<u16> = self
             .nodes_of(self.me)
-            .map(|(_, node)| node.executable)
+            .filter_map(|(_, node)| node.work.executable())
             .collect();
         let executables: Vec<u16> = executables.into_iter().collect();
-        let place_of = |executable: u16| {
-            executables
-                .iter()
-                .position(|e| *e == executable)
-                .map_or(0, |p| p as u16)
-        };
         Plan {
             deployment: name.id,
             workflow: name.workflow.clone(),
@@ -99,21 +92,12 @@ impl Planner<'_> {
             workers: (0..self.placement.lanes.len())
                 .map(|worker| self.worker(worker))
                 .collect(),
-            inputs: self
-                .workflow
-                .inputs
-                .iter()
-                .enumerate()
-                .map(|(number, kind)| Declaration {
-                    name: input_name(number),
-                    kind: *kind,
-                })
-                .collect(),
+            inputs: self.workflow.inputs.clone(),
             outputs: self.outputs(),
             participants: self.participants(),
             nodes: self
                 .nodes_of(self.me)
-                .map(|(id, node)| self.node(id, node, place_of(node.executable)))
+                .map(|(id, node)| self.node(id, node, &executables))
                 .collect(),
             remote_nodes: self.remote_nodes(),
             executables: executables
@@ -124,8 +108,8 @@ impl Planner<'_> {
                     memory_mib: 1,
                 })
                 .collect(),
-            constants: Vec::new(),
-            timeout_ms: None,
+            constants: self.workflow.constants.clone(),
+            timeout_ms: self.workflow.timeout_ms,
             limits,
         }
     }
@@ -142,7 +126,7 @@ impl Planner<'_> {
         self.placement.workers[node as usize]
     }
 
-    fn nodes_of(&self, worker: WorkerIndex) -> impl Iterator<Item = (NodeId, &Node)> + '_ {
+    fn nodes_of(&self, worker: WorkerIndex) -> impl Iterator<Item = (NodeId, &NodePlan)> + '_ {
         let numbered = self
             .workflow
             .nodes
@@ -153,21 +137,17 @@ impl Planner<'_> {
     }
 
     fn outputs(&self) -> Vec<WorkflowOutput> {
-        let output = |(number, source): (usize, &Source)| WorkflowOutput {
-            name: format!("o{number}"),
-            kind: self.workflow.kind_of(*source),
-            source: *source,
-            worker: match source {
-                Source::Output { node, .. } => self.worker_of(*node),
-                Source::Input(_) | Source::Item => 0,
-            },
-        };
-        self.workflow
-            .outputs
-            .iter()
-            .enumerate()
-            .map(output)
-            .collect()
+        let mut outputs = self.workflow.outputs.clone();
+        for from in outputs.iter_mut().flat_map(|output| &mut output.sources) {
+            *from = OutputSource {
+                source: from.source,
+                worker: match from.source {
+                    Source::Output { node, .. } => self.worker_of(node),
+                    Source::Input(_) | Source::Item | Source::Constant(_) => 0,
+                },
+            };
+        }
+        outputs
     }
 
     fn participants(&self) -> Vec<Participant> {
@@ -178,7 +158,7 @@ impl Planner<'_> {
                 .or_default();
             inputs.extend(node.reads().filter_map(|source| match source {
                 Source::Input(input) => Some(input),
-                Source::Output { .. } | Source::Item => None,
+                Source::Output { .. } | Source::Item | Source::Constant(_) => None,
             }));
         }
         participants
@@ -190,29 +170,15 @@ impl Planner<'_> {
             .collect()
     }
 
-    fn node(&self, id: NodeId, node: &Node, executable: u16) -> NodePlan {
-        let input = |(number, source): (usize, &Source)| InputPlan {
-            name: format!("a{number}"),
-            kind: self.workflow.kind_of(*source),
-            source: *source,
-        };
-        let output = |(number, kind): (usize, &Kind)| Declaration {
-            name: format!("r{number}"),
-            kind: *kind,
-        };
-        NodePlan {
-            id,
-            name: node_name(id),
-            executable,
-            function: format!("f{id}"),
-            foreach: node.foreach,
-            inputs: node.inputs.iter().enumerate().map(input).collect(),
-            outputs: node.outputs.iter().enumerate().map(output).collect(),
-            after: node.after.clone(),
-            retry: node.retry,
-            timeout_ms: node.timeout_ms,
-            remote_consumers: self.remote_consumers(id),
+    fn node(&self, id: NodeId, node: &NodePlan, executables: &[u16]) -> NodePlan {
+        let mut planned = node.clone();
+        (planned.id, planned.name) = (id, node_name(id));
+        if let Work::Function { executable, .. } = &mut planned.work {
+            let place = executables.iter().position(|one| one == executable);
+            *executable = place.map_or(0, |place| place as u16);
         }
+        planned.remote_consumers = self.remote_consumers(id);
+        planned
     }
 
     fn remote_consumers(&self, producer: NodeId) -> Vec<RemoteConsumer> {
@@ -229,7 +195,12 @@ impl Planner<'_> {
                     consumers.entry(worker).or_default().insert(output);
                 }
             }
-            if node.after.contains(&producer) {
+            // Edges that carry nothing: `after`, and gates.
+            if self
+                .workflow
+                .predecessors(number as NodeId)
+                .contains(&producer)
+            {
                 consumers.entry(worker).or_default();
             }
         }
@@ -245,28 +216,24 @@ impl Planner<'_> {
     fn remote_nodes(&self) -> Vec<RemoteNode> {
         let producers: BTreeSet<NodeId> = self
             .nodes_of(self.me)
-            .flat_map(|(_, node)| node.predecessors())
+            .flat_map(|(id, _)| self.workflow.predecessors(id))
             .filter(|producer| self.worker_of(*producer) != self.me)
             .collect();
-        let outputs = |node: NodeId| {
-            let count = self.workflow.nodes[node as usize].outputs.len();
-            (0..count)
-                .map(|o| {
-                    self.workflow.kind_of(Source::Output {
-                        node,
-                        output: o as u16,
-                    })
-                })
-                .collect()
-        };
-        producers
-            .into_iter()
-            .map(|id| RemoteNode {
+        let remote = |id: NodeId| {
+            let node = &self.workflow.nodes[id as usize];
+            let outputs = 0..node.outputs.len() as u16;
+            RemoteNode {
                 id,
                 name: node_name(id),
                 worker: self.worker_of(id),
-                outputs: outputs(id),
-            })
-            .collect()
+                outputs: outputs
+                    .map(|output| self.workflow.kind_of(Source::Output { node: id, output }))
+                    .collect(),
+                error_output: node.error_output,
+                cases: node.work.cases() as u16,
+                catches: node.catches.len() as u16,
+            }
+        };
+        producers.into_iter().map(remote).collect()
     }
 }

@@ -4,10 +4,12 @@ use engine::core::{
     Action, ClientId, CompletionError, Core, CoreConfig, ExecutorId, Outbound, Output, Piece,
     Start, worker_hash,
 };
-use engine::plan::{DeploymentId, Limits, NodeId, Plan, Retry, Source, WorkerIndex};
-use engine::wire::Failure;
+use engine::plan::{
+    DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, Retry, Source, Work, WorkerIndex,
+};
+use engine::wire::{Failure, Outcome};
 use faasflow_tests::plans::{DeploymentName, Placement, plans, worker_name};
-use faasflow_tests::workflow::{Node, Workflow};
+use faasflow_tests::workflow::{Workflow, function_node, needed, returned};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 
@@ -46,26 +48,36 @@ fn disconnects(core: &mut Core, worker: usize, cause: &str) {
     core.door_closed(&worker_name(worker), 0);
 }
 
-fn node(after: &[NodeId]) -> Node {
-    Node {
-        foreach: None,
-        inputs: Vec::new(),
-        outputs: Vec::new(),
+fn node(after: &[NodeId]) -> NodePlan {
+    NodePlan {
         after: after.to_vec(),
-        retry: Retry::default(),
-        timeout_ms: None,
-        executable: 0,
+        ..function_node()
     }
 }
 
-fn workflow(nodes: Vec<Node>, scales: Vec<u16>) -> Workflow {
+fn workflow(nodes: Vec<NodePlan>, scales: Vec<u16>) -> Workflow {
     Workflow {
-        salt: 0,
-        inputs: Vec::new(),
         nodes,
-        outputs: Vec::new(),
         scales,
+        ..Workflow::empty()
     }
+}
+
+fn runs_on(node: &mut NodePlan, executable: u16) {
+    node.work = Work::Function {
+        executable,
+        function: "f".to_owned(),
+        arguments: Vec::new(),
+    };
+}
+
+/// The core takes in a plan without constants.
+fn deploy(core: &mut Core, plan: Plan) {
+    core.deploy(plan, Vec::new());
+}
+
+fn ended_well(core: &mut Core, now_ns: u64, id: InvocationId, node: NodeId) {
+    core.state_event(now_ns, FIRST, id, node, Outcome::Well, Vec::new());
 }
 
 /// The plan of worker 0; `workers` says where each node runs.
@@ -126,7 +138,7 @@ fn is_sent(actions: &[Action], wanted: impl Fn(&Outbound) -> bool) -> bool {
 fn a_grace_period_ends_only_what_it_was_set_for() {
     let mut core = core_of(0);
     let twin = workflow(vec![node(&[]), node(&[])], vec![2]);
-    core.deploy(plan_of(&twin, 1, &[0, 0], FIRST));
+    deploy(&mut core, plan_of(&twin, 1, &[0, 0], FIRST));
     core.activate(0, FIRST);
     let (first, second) = (ExecutorId(0), ExecutorId(1));
     core.executor_joined(0, first, FIRST, 0);
@@ -135,8 +147,14 @@ fn a_grace_period_ends_only_what_it_was_set_for() {
     let running = starts(&actions(&mut core));
     assert_eq!(running.len(), 2);
     // One activation fails: the invocation is over, and the other activation has a grace period.
-    core.failed(0, running[0].executor, running[0].activation, "no".into())
-        .unwrap();
+    core.failed(
+        0,
+        running[0].executor,
+        running[0].activation,
+        ErrorClass::Error,
+        "no".into(),
+    )
+    .unwrap();
     // Its executor dies within that, and its place is taken by another one that runs as many activations.
     core.executor_left(10, running[1].executor, "it died");
     core.executor_left(10, running[0].executor, "it died");
@@ -154,13 +172,16 @@ fn a_grace_period_ends_only_what_it_was_set_for() {
 fn the_keep_alive_of_a_deployment_that_is_gone_touches_no_other() {
     let mut core = core_of(0);
     let mut other = node(&[]);
-    other.executable = 1;
-    core.deploy(plan_of(
-        &workflow(vec![node(&[]), other], vec![1, 2]),
-        1,
-        &[0, 0],
-        FIRST,
-    ));
+    runs_on(&mut other, 1);
+    deploy(
+        &mut core,
+        plan_of(
+            &workflow(vec![node(&[]), other], vec![1, 2]),
+            1,
+            &[0, 0],
+            FIRST,
+        ),
+    );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 1);
     core.executor_joined(0, ExecutorId(1), FIRST, 1);
@@ -168,12 +189,10 @@ fn the_keep_alive_of_a_deployment_that_is_gone_touches_no_other() {
     core.retire(1, FIRST);
     assert!(removed(&mut core, FIRST));
     // It takes the place of the first, and has fewer executables.
-    core.deploy(plan_of(
-        &workflow(vec![node(&[])], vec![1]),
-        1,
-        &[0],
-        SECOND,
-    ));
+    deploy(
+        &mut core,
+        plan_of(&workflow(vec![node(&[])], vec![1]), 1, &[0], SECOND),
+    );
     core.tick(KEEP_ALIVE_NS);
     assert_eq!(actions(&mut core), []);
 }
@@ -182,7 +201,7 @@ fn the_keep_alive_of_a_deployment_that_is_gone_touches_no_other() {
 fn after_a_keep_alive() -> (Core, ExecutorId) {
     let mut core = core_of(0);
     let twin = workflow(vec![node(&[]), node(&[])], vec![2]);
-    core.deploy(plan_of(&twin, 1, &[0, 0], FIRST));
+    deploy(&mut core, plan_of(&twin, 1, &[0, 0], FIRST));
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     core.executor_joined(0, ExecutorId(1), FIRST, 0);
@@ -242,7 +261,10 @@ fn an_executor_that_was_told_to_end_and_does_not_is_killed() {
 #[test]
 fn a_participant_waits_for_a_door_without_nodes_before_its_deployment_goes() {
     let mut core = core_of(0);
-    core.deploy(plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[0], FIRST));
+    deploy(
+        &mut core,
+        plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[0], FIRST),
+    );
     core.activate(0, FIRST);
     core.retire(0, FIRST);
     assert!(
@@ -256,7 +278,10 @@ fn a_participant_waits_for_a_door_without_nodes_before_its_deployment_goes() {
 #[test]
 fn a_door_without_nodes_waits_for_nobody_before_its_deployment_goes() {
     let mut core = core_of(0);
-    core.deploy(plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[1], FIRST));
+    deploy(
+        &mut core,
+        plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[1], FIRST),
+    );
     core.activate(0, FIRST);
     core.retire(0, FIRST);
     let actions = actions(&mut core);
@@ -267,12 +292,15 @@ fn a_door_without_nodes_waits_for_nobody_before_its_deployment_goes() {
 #[test]
 fn the_only_participant_finds_an_invocation_of_another_door_again() {
     let mut core = core_of(0);
-    core.deploy(plan_of(
-        &workflow(vec![node(&[]), node(&[0])], vec![1]),
-        2,
-        &[0, 0],
-        FIRST,
-    ));
+    deploy(
+        &mut core,
+        plan_of(
+            &workflow(vec![node(&[]), node(&[0])], vec![1]),
+            2,
+            &[0, 0],
+            FIRST,
+        ),
+    );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     let id = taken_by(1, 1, 0);
@@ -298,16 +326,14 @@ fn the_only_participant_finds_an_invocation_of_another_door_again() {
 /// Worker 0 runs the second of two nodes in a row; worker 1 runs the first, and worker 2 is a door alone.
 fn second_of_two() -> Core {
     let mut first = node(&[]);
-    first.outputs = vec![Kind::Bytes];
+    first.outputs = returned(&[Kind::Bytes]);
     let mut second = node(&[]);
-    second.inputs = vec![Source::Output { node: 0, output: 0 }];
+    second.inputs = needed(&[(Kind::Bytes, Source::Output { node: 0, output: 0 })]);
     let mut core = core_of(0);
-    core.deploy(plan_of(
-        &workflow(vec![first, second], vec![1]),
-        3,
-        &[1, 0],
-        FIRST,
-    ));
+    deploy(
+        &mut core,
+        plan_of(&workflow(vec![first, second], vec![1]), 3, &[1, 0], FIRST),
+    );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     for worker in 1..3 {
@@ -323,7 +349,7 @@ fn an_event_of_an_invocation_that_was_forgotten_before_it_began_is_late() {
     core.begin_coming(FIRST, id);
     // It failed elsewhere, and its inputs are not waited for.
     core.forget(0, id);
-    core.state_event(0, FIRST, id, 0, Vec::new());
+    ended_well(&mut core, 0, id, 0);
     assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
 }
 
@@ -332,7 +358,7 @@ fn an_event_of_an_earlier_life_of_the_entry_worker_is_late() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "it died");
     connects(&mut core, 2, 2, 0);
-    core.state_event(0, FIRST, taken_by(2, 1, 0), 0, Vec::new());
+    ended_well(&mut core, 0, taken_by(2, 1, 0), 0);
     assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
 }
 
@@ -340,7 +366,7 @@ fn an_event_of_an_earlier_life_of_the_entry_worker_is_late() {
 fn an_event_of_an_invocation_that_nobody_will_begin_is_not_kept_for_ever() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "it died");
-    core.state_event(0, FIRST, taken_by(2, 1, 0), 0, Vec::new());
+    ended_well(&mut core, 0, taken_by(2, 1, 0), 0);
     core.tick(GRACE_NS);
     assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
 }
@@ -349,7 +375,7 @@ fn an_event_of_an_invocation_that_nobody_will_begin_is_not_kept_for_ever() {
 fn an_event_of_an_invocation_that_was_decided_before_its_entry_worker_connected_is_dropped() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "the connection broke");
-    core.state_event(0, FIRST, taken_by(2, 1, 4), 0, Vec::new());
+    ended_well(&mut core, 0, taken_by(2, 1, 4), 0);
     connects(&mut core, 2, 1, 5);
     assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
 }
@@ -357,7 +383,7 @@ fn an_event_of_an_invocation_that_was_decided_before_its_entry_worker_connected_
 #[test]
 fn an_event_of_an_invocation_is_not_kept_when_its_entry_worker_is_lost_for_good() {
     let mut core = second_of_two();
-    core.state_event(0, FIRST, taken_by(2, 1, 0), 0, Vec::new());
+    ended_well(&mut core, 0, taken_by(2, 1, 0), 0);
     core.tick(GRACE_NS);
     assert_eq!(core.held().0, 1, "its beginning may still come");
     disconnects(&mut core, 2, "it died");
@@ -370,7 +396,7 @@ fn an_event_that_overtakes_a_new_connection_is_kept_for_its_invocation() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "the connection broke");
     let id = taken_by(2, 1, 5);
-    core.state_event(0, FIRST, id, 0, Vec::new());
+    ended_well(&mut core, 0, id, 0);
     connects(&mut core, 2, 1, 5);
     core.tick(GRACE_NS);
     core.begin(GRACE_NS, FIRST, id, false, Vec::new());
@@ -402,7 +428,7 @@ fn what_a_participant_told_while_it_was_not_connected_is_not_waited_for() {
     core.begin(0, FIRST, taken_by(2, 1, 0), false, Vec::new());
     assert!(has_failed(&mut core));
     core.begin(0, FIRST, taken_by(2, 1, 1), false, Vec::new());
-    core.state_event(0, FIRST, taken_by(2, 1, 1), 0, Vec::new());
+    ended_well(&mut core, 0, taken_by(2, 1, 1), 0);
     assert_eq!(starts(&actions(&mut core)).len(), 1, "it is heard again");
 }
 
@@ -410,7 +436,7 @@ fn what_a_participant_told_while_it_was_not_connected_is_not_waited_for() {
 fn a_beginning_that_comes_after_its_events_were_given_up_fails_at_once() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "the connection broke");
-    core.state_event(0, FIRST, taken_by(2, 1, 3), 0, Vec::new());
+    ended_well(&mut core, 0, taken_by(2, 1, 3), 0);
     core.tick(GRACE_NS + 1);
     assert_eq!((core.held().0, core.counters().late_dropped), (0, 1));
     // It greets with a number that leaves this one open, as it does when it has told of it on the connection since.
@@ -432,7 +458,7 @@ fn a_beginning_that_comes_after_its_events_were_given_up_fails_at_once() {
     assert!(failed, "its event will not come again: {told:?}");
     // Those after it are as good as ever.
     core.begin(0, FIRST, taken_by(2, 1, 4), false, Vec::new());
-    core.state_event(0, FIRST, taken_by(2, 1, 4), 0, Vec::new());
+    ended_well(&mut core, 0, taken_by(2, 1, 4), 0);
     assert_eq!(starts(&actions(&mut core)).len(), 1);
     // It is not remembered beyond that life.
     disconnects(&mut core, 2, "the connection broke");
@@ -467,7 +493,7 @@ fn a_deployment_s_limit_counts_its_own_invocations_alone() {
         let mut plan = plan_of(&flow, 2, &[1], id);
         plan.workflow = name.into();
         plan.limits.in_flight_max = in_flight_max;
-        core.deploy(plan);
+        deploy(&mut core, plan);
         core.activate(0, id);
     }
     let mut invoke = |name| {
@@ -485,7 +511,7 @@ fn a_connection_of_an_earlier_life_changes_nothing() {
     let mut core = second_of_two();
     connects(&mut core, 2, 2, 7);
     connects(&mut core, 2, 1, 9);
-    core.state_event(0, FIRST, taken_by(2, 2, 7), 0, Vec::new());
+    ended_well(&mut core, 0, taken_by(2, 2, 7), 0);
     assert_eq!((core.held().0, core.counters().late_dropped), (1, 0));
 }
 
@@ -493,15 +519,18 @@ fn a_connection_of_an_earlier_life_changes_nothing() {
 fn an_event_that_comes_twice_counts_once() {
     let mut core = core_of(0);
     let nodes = vec![node(&[]), node(&[]), node(&[0, 1])];
-    core.deploy(plan_of(&workflow(nodes, vec![1]), 2, &[1, 1, 0], FIRST));
+    deploy(
+        &mut core,
+        plan_of(&workflow(nodes, vec![1]), 2, &[1, 1, 0], FIRST),
+    );
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     let id = taken_by(1, 1, 0);
     core.begin(0, FIRST, id, false, Vec::new());
-    core.state_event(0, FIRST, id, 0, Vec::new());
-    core.state_event(0, FIRST, id, 0, Vec::new());
+    ended_well(&mut core, 0, id, 0);
+    ended_well(&mut core, 0, id, 0);
     assert_eq!(starts(&actions(&mut core)), [], "node 1 has not ended");
     assert_eq!(core.counters().late_dropped, 1);
-    core.state_event(0, FIRST, id, 1, Vec::new());
+    ended_well(&mut core, 0, id, 1);
     assert_eq!(starts(&actions(&mut core)).len(), 1);
 }
 
@@ -510,19 +539,34 @@ fn a_result_of_an_earlier_attempt_changes_nothing() {
     let mut core = core_of(0);
     let mut tried = node(&[]);
     tried.retry.attempts = 3;
-    core.deploy(plan_of(&workflow(vec![tried], vec![1]), 1, &[0], FIRST));
+    deploy(
+        &mut core,
+        plan_of(&workflow(vec![tried], vec![1]), 1, &[0], FIRST),
+    );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
     let first = starts(&actions(&mut core))[0];
-    core.failed(0, first.executor, first.activation, "no".into())
-        .unwrap();
+    core.failed(
+        0,
+        first.executor,
+        first.activation,
+        ErrorClass::Error,
+        "no".into(),
+    )
+    .unwrap();
     let second = starts(&actions(&mut core))[0];
     assert_eq!((second.executor, second.attempt), (first.executor, 2));
     // The same executor runs the second attempt, and says that the first one has ended after all.
     let late = core.completed(0, first.executor, first.activation, &[]);
     assert_eq!(late, Err(CompletionError::Activation));
-    let late = core.failed(0, first.executor, first.activation, "no".into());
+    let late = core.failed(
+        0,
+        first.executor,
+        first.activation,
+        ErrorClass::Error,
+        "no".into(),
+    );
     assert_eq!(late, Err(CompletionError::Activation));
     // So it is ended, and may say what it likes until it is gone.
     core.executor_condemned(0, second.executor, "it broke a rule");
@@ -569,12 +613,15 @@ fn a_peer_that_was_lost_and_begins_invocations_again_is_waited_for() {
 #[test]
 fn a_deployment_that_was_dropped_here_holds_up_no_peer_that_had_opened_its_door() {
     let mut core = core_of(0);
-    core.deploy(plan_of(
-        &workflow(vec![node(&[]), node(&[])], vec![1]),
-        2,
-        &[0, 1],
-        FIRST,
-    ));
+    deploy(
+        &mut core,
+        plan_of(
+            &workflow(vec![node(&[]), node(&[])], vec![1]),
+            2,
+            &[0, 1],
+            FIRST,
+        ),
+    );
     core.retire(0, FIRST);
     let actions = actions(&mut core);
     assert!(is_sent(&actions, |body| *body == Outbound::Drained));
@@ -584,7 +631,10 @@ fn a_deployment_that_was_dropped_here_holds_up_no_peer_that_had_opened_its_door(
 #[test]
 fn a_door_that_was_closed_for_good_does_not_open_again() {
     let mut core = core_of(0);
-    core.deploy(plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[0], FIRST));
+    deploy(
+        &mut core,
+        plan_of(&workflow(vec![node(&[])], vec![1]), 2, &[0], FIRST),
+    );
     core.activate(0, FIRST);
     core.retire(0, FIRST);
     core.activate(0, FIRST);
@@ -595,12 +645,15 @@ fn a_door_that_was_closed_for_good_does_not_open_again() {
 #[test]
 fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
     let mut core = core_of(0);
-    core.deploy(plan_of(
-        &workflow(vec![node(&[]), node(&[])], vec![1]),
-        2,
-        &[0, 1],
-        FIRST,
-    ));
+    deploy(
+        &mut core,
+        plan_of(
+            &workflow(vec![node(&[]), node(&[])], vec![1]),
+            2,
+            &[0, 1],
+            FIRST,
+        ),
+    );
     core.activate(0, FIRST);
     core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
     let id = taken_by(0, 1, 0);
@@ -632,9 +685,14 @@ fn a_backoff_beyond_all_time_is_long_and_not_short() {
     stubborn.retry = Retry {
         attempts: 1000,
         backoff_ms: u32::MAX,
+        backoff_max_ms: u32::MAX,
+        ..Retry::default()
     };
     let mut core = core_of(0);
-    core.deploy(plan_of(&workflow(vec![stubborn], vec![1]), 1, &[0], FIRST));
+    deploy(
+        &mut core,
+        plan_of(&workflow(vec![stubborn], vec![1]), 1, &[0], FIRST),
+    );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);
@@ -642,8 +700,14 @@ fn a_backoff_beyond_all_time_is_long_and_not_short() {
     for attempt in 1..40 {
         let start = starts(&actions(&mut core))[0];
         assert_eq!(start.attempt, attempt);
-        core.failed(last_ns, start.executor, start.activation, "no".into())
-            .unwrap();
+        core.failed(
+            last_ns,
+            start.executor,
+            start.activation,
+            ErrorClass::Error,
+            "no".into(),
+        )
+        .unwrap();
         let due_ns = core.next_timer_ns().unwrap();
         assert!(due_ns == u64::MAX || due_ns - last_ns >= u64::from(u32::MAX) * 1_000_000);
         last_ns = due_ns;
@@ -654,16 +718,15 @@ fn a_backoff_beyond_all_time_is_long_and_not_short() {
 #[test]
 fn a_pool_grows_to_its_scale_while_a_wide_foreach_waits() {
     let mut list = node(&[]);
-    list.outputs = vec![Kind::List];
+    list.outputs = returned(&[Kind::List]);
     let mut each = node(&[]);
-    (each.foreach, each.executable) = (Some(Source::Output { node: 0, output: 0 }), 1);
+    each.foreach = Some(Source::Output { node: 0, output: 0 });
+    runs_on(&mut each, 1);
     let mut core = core_of(0);
-    core.deploy(plan_of(
-        &workflow(vec![list, each], vec![1, 3]),
-        1,
-        &[0, 0],
-        FIRST,
-    ));
+    deploy(
+        &mut core,
+        plan_of(&workflow(vec![list, each], vec![1, 3]), 1, &[0, 0], FIRST),
+    );
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     core.invoke(0, ClientId(1), 1, "flow", Vec::new(), false);

@@ -6,7 +6,7 @@
 use faasflow_tests::cases::{Cases, each_seed};
 use faasflow_tests::random::Random;
 use faasflow_tests::sim::{Bounds, Cluster, Faults, Scenario, Story, Tally};
-use faasflow_tests::workflow::{Shape, Timeouts};
+use faasflow_tests::workflow::random::{Failures, Shape, Timeouts};
 
 /// Plays `cases` seeds from `first`; `seen` says whether they were what the test is about, if all were played.
 #[track_caller]
@@ -28,6 +28,7 @@ fn calm() -> Bounds {
             nodes_max: 12,
             attempts_max: 1,
             timeouts: Timeouts::Never,
+            failures: Failures::Handled,
         },
         workers_max: 4,
         lanes_max: 3,
@@ -49,10 +50,7 @@ fn tried(attempts_max: u32, timeouts: Timeouts) -> Shape {
 #[test]
 fn any_workflow_in_any_placement_and_order_ends_as_the_reference_says() {
     play(0, 3000, calm(), |seen| {
-        let shapes = seen.fan_ins.min(seen.fan_outs);
-        shapes.min(seen.foreach_of.into_iter().min().unwrap_or(0)) > 500
-            && seen.refused > 0
-            && seen.foreseen > 10_000
+        seen.refused > 0 && seen.foreseen > 5_000
     });
 }
 
@@ -83,7 +81,11 @@ fn executors_that_die_hang_or_lie_cost_an_attempt_and_nothing_else() {
         refused_executors: 100,
         ..Faults::default()
     };
-    let shape = tried(5, Timeouts::Sometimes);
+    // Of what no executor could be started for, there is nothing to be seen: it must not be caught.
+    let shape = Shape {
+        failures: Failures::Fatal,
+        ..tried(5, Timeouts::Sometimes)
+    };
     let bounds = Bounds {
         shape,
         faults,

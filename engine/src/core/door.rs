@@ -4,8 +4,9 @@
 use super::invocation::{Entry, Invocation, NO_MAKER, Phase, Place, Value};
 use super::program::{Program, is_list};
 use super::report::Timing;
+use super::timers::Timer;
 use super::{Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Send, worker_hash};
-use crate::plan::{DeploymentId, Limits, OutputSource, Source, WorkerIndex};
+use crate::plan::{DeploymentId, Limits, Source, WorkerIndex};
 use crate::wire::Failure;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
@@ -58,9 +59,14 @@ impl Core {
             self.timed += 1;
         }
         self.begin_parts(place, &program, inputs, report);
+        if let Some(timeout_ms) = program.plan.timeout_ms {
+            let generation = self.invocations[place as usize].generation;
+            let due_ns = now_ns.saturating_add(u64::from(timeout_ms) * 1_000_000);
+            self.set_timer(due_ns, Timer::Limit { place, generation });
+        }
         if program.has_part() {
             for root in &program.roots {
-                self.ready(now_ns, place, *root, NO_MAKER);
+                self.decide(now_ns, place, *root, NO_MAKER, &program);
             }
             self.drain_ended(now_ns);
         } else {
@@ -155,6 +161,7 @@ impl Core {
         if let Some(missing) = plan
             .inputs
             .iter()
+            .filter(|input| input.default.is_none() && !input.optional)
             .find(|input| !inputs.clone().any(|(name, _)| name == input.name))
         {
             return Err(format!(
@@ -230,6 +237,12 @@ impl Core {
                 values[number] = Some(self.take_incoming(incoming));
             }
         }
+        for (value, input) in values.iter_mut().zip(&program.plan.inputs) {
+            if let (None, Some(default)) = (&value, input.default) {
+                let deployment = self.invocations[place as usize].deployment;
+                *value = Some(self.copy_value(self.constant(deployment, default)));
+            }
+        }
         for participant in &program.plan.participants {
             if participant.worker == program.plan.me {
                 continue;
@@ -248,22 +261,21 @@ impl Core {
                 Outbound::Begin { report, inputs },
             );
         }
-        for (number, output) in program.plan.outputs.iter().enumerate() {
-            let [
-                OutputSource {
-                    source: Source::Input(input),
-                    ..
-                },
-            ] = output.sources[..]
-            else {
-                continue;
+        for (candidate, (_, source)) in (0..).zip(&program.candidates) {
+            let value = match *source {
+                Source::Input(input) => values[usize::from(input)],
+                Source::Constant(constant) => {
+                    let deployment = self.invocations[place as usize].deployment;
+                    Some(self.constant(deployment, constant))
+                }
+                Source::Output { .. } | Source::Item => None,
             };
-            let Some(value) = values[usize::from(input)] else {
+            let Some(value) = value else {
                 continue;
             };
             let outgoing = self.hold_value(value);
             if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
-                entry.outputs.push((number as u16, outgoing));
+                entry.outputs.push((candidate, outgoing));
             }
         }
         for (number, value) in values.into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! How invocations end, well or not: who is told, and how everything that they held comes back.
 
-use super::invocation::{Phase, Place};
+use super::invocation::{Phase, Place, Value};
 use super::pool::ExecutorId;
 use super::program::Program;
 use super::timers::Timer;
@@ -36,16 +36,70 @@ impl Core {
         self.free(place);
     }
 
+    /// What is here of the workflow's outputs, by the number of its source among all.
     fn outputs_here(&mut self, place: Place, program: &Program) -> Vec<(u16, Outgoing)> {
-        program
-            .outputs_here
-            .iter()
-            .map(|from| (from.output, self.outgoing(place, from.slot)))
-            .collect()
+        let mut here = Vec::with_capacity(program.outputs_here.len());
+        for from in &program.outputs_here {
+            let value = self.invocations[place as usize].slots[from.slot as usize].value;
+            if !matches!(value, Value::Unset) {
+                here.push((from.candidate, self.hold_value(value)));
+            }
+        }
+        here
+    }
+
+    /// The first source of each output that is there; the others are let go of. The first output that must be there and
+    /// is not makes it an error.
+    fn chosen_outputs(
+        &mut self,
+        program: &Program,
+        mut outputs: Vec<(u16, Outgoing)>,
+    ) -> Result<Vec<(String, Outgoing)>, Failure> {
+        outputs.sort_by_key(|(candidate, _)| *candidate);
+        let mut chosen: Vec<(u16, Outgoing)> = Vec::with_capacity(program.plan.outputs.len());
+        for (candidate, outgoing) in outputs {
+            let (output, _) = program.candidates[usize::from(candidate)];
+            if chosen.last().is_some_and(|(last, _)| *last == output) {
+                self.let_go_all(outgoing.payloads());
+            } else {
+                chosen.push((output, outgoing));
+            }
+        }
+        let there = |output: u16| {
+            chosen
+                .binary_search_by_key(&output, |(output, _)| *output)
+                .is_ok()
+        };
+        let mut declared = (0..).zip(&program.plan.outputs);
+        let absent = declared.find(|(output, declared)| !declared.optional && !there(*output));
+        if let Some((_, absent)) = absent {
+            for (_, outgoing) in chosen {
+                self.let_go_all(outgoing.payloads());
+            }
+            return Err(Failure::Absent {
+                output: absent.name.clone(),
+            });
+        }
+        let name = |output: u16| program.plan.outputs[usize::from(output)].name.clone();
+        Ok(chosen
+            .into_iter()
+            .map(|(output, outgoing)| (name(output), outgoing))
+            .collect())
     }
 
     pub(super) fn answer(&mut self, place: Place, program: &Program) {
         let mut outputs = self.outputs_here(place, program);
+        let entry = self.invocations[place as usize].entry.as_mut();
+        let Some(entry) = entry else {
+            return;
+        };
+        outputs.append(&mut entry.outputs);
+        let started_ns = entry.started_ns;
+        let named = match self.chosen_outputs(program, outputs) {
+            Ok(named) => named,
+            // Nothing runs any more, so that the time is of no account.
+            Err(absent) => return self.fail(started_ns, place, absent),
+        };
         let invocation = &mut self.invocations[place as usize];
         let Some(entry) = invocation.entry.take() else {
             return;
@@ -55,17 +109,6 @@ impl Core {
             report.extend(timing.reports(program));
             report.sort_by_key(|node| node.id);
         }
-        outputs.extend(entry.outputs);
-        outputs.sort_by_key(|(number, _)| *number);
-        let named = outputs
-            .into_iter()
-            .map(|(number, outgoing)| {
-                (
-                    program.plan.outputs[usize::from(number)].name.clone(),
-                    outgoing,
-                )
-            })
-            .collect();
         self.counters.invocations_ended += 1;
         self.actions.push(Action::Answer(Box::new(Answered {
             client: entry.client,
@@ -173,7 +216,9 @@ impl Core {
             self.clear_slot(place, slot);
         }
         for node in 0..self.invocations[place as usize].nodes.len() {
-            if let Some(fan) = self.invocations[place as usize].nodes[node].fan.take() {
+            let state = &mut self.invocations[place as usize].nodes[node];
+            let extra = self.extras.take(state);
+            if let Some(fan) = extra.and_then(|extra| extra.fan) {
                 fan.gathered
                     .into_iter()
                     .flatten()
@@ -189,6 +234,7 @@ impl Core {
         let (id, index) = (invocation.id, invocation.deployment);
         self.place_by_id.remove(&id);
         self.pending_failures.remove(&place);
+        self.borne_failures.remove(&place);
         self.free.push(place);
         let deployment = self.deployment_mut(index);
         deployment.instances -= 1;

@@ -6,7 +6,8 @@
 //! Nothing is decided here: [`Core::completed`] must order the very same [`Start`] afterwards, and the lane holds it
 //! to that. What is foreseen is void as soon as any other event reaches the core, which [`Core::revision`] tells.
 
-use super::invocation::{Invocation, Phase, Value};
+use super::invocation::{Invocation, Phase, Read};
+use super::outcome::When;
 use super::pool::{Executor, ExecutorId, Ready, Running};
 use super::program::{InputFrom, LocalNode, OutputPlan, Program};
 use super::{Core, Start};
@@ -88,7 +89,7 @@ impl Core {
         };
         if let Some(waiting) = pool.waiting.front() {
             // What waits for this executor comes before what its end makes ready.
-            if !self.is_current(waiting.place, waiting.generation) {
+            if !self.is_wanted(waiting) {
                 return None;
             }
             start.place = waiting.place;
@@ -101,7 +102,10 @@ impl Core {
                     (start.node, start.item, start.attempt) = (node, item, attempt);
                 }
                 Ready::Fan { node } => {
-                    (start.node, start.item) = (node, self.next_item(waiting.place, node)?);
+                    let bounded = self.fan(waiting.place, node)?.begun_max != u32::MAX;
+                    // Whether another may begin then depends on which of them end.
+                    let item = self.next_item(waiting.place, node).filter(|_| !bounded)?;
+                    (start.node, start.item) = (node, item);
                 }
             }
             let invocation = &self.invocations[start.place as usize];
@@ -141,34 +145,39 @@ impl Core {
         each: &mut impl FnMut(ForeseenInput),
     ) -> Option<()> {
         let node = &program.nodes[start.node as usize];
-        if node.timeout_ns.is_some() {
+        if node.timeout_ms != 0 {
             return None;
         }
-        for input in program.inputs(node) {
-            if let InputFrom::Slot(slot) = input
-                && let Some(output) = awaited.iter().position(|output| output.slot == Some(*slot))
+        for (index, input) in program.inputs(node).iter().enumerate() {
+            if let InputFrom::Slot(slot) = input.from
+                && let Some(output) = awaited.iter().position(|output| output.slot == Some(slot))
             {
                 each(ForeseenInput::Output(u8::try_from(output).ok()?));
                 continue;
             }
-            match self.input(invocation, program, start.node, start.item, *input) {
-                Value::Unset => each(ForeseenInput::Known(PayloadRef::ABSENT)),
-                Value::One(payload) => each(ForeseenInput::Known(self.leases.locate(payload))),
-                Value::List(_) => return None,
+            match self.input(invocation, program, start.node, start.item, index) {
+                Read::Absent => each(ForeseenInput::Known(PayloadRef::ABSENT)),
+                Read::One(payload) => each(ForeseenInput::Known(self.leases.locate(payload))),
+                Read::List(_) => return None,
             }
         }
         Some(())
     }
 }
 
-/// The first successor that waits for this node alone; none if it is a foreach.
+/// The first successor that waits for this node alone, if that is sure to run then, and nothing out of the ordinary comes
+/// before it.
 fn next_ready(invocation: &Invocation, program: &Program, node: LocalNode) -> Option<LocalNode> {
     let successors = program.successors(&program.nodes[node as usize]);
-    let ready = successors
-        .iter()
-        .find(|successor| invocation.nodes[**successor as usize].waiting == 1)?;
-    program.nodes[*ready as usize]
-        .foreach
-        .is_none()
-        .then_some(*ready)
+    for edge in successors {
+        let (state, node) = (
+            &invocation.nodes[edge.node as usize],
+            &program.nodes[edge.node as usize],
+        );
+        if state.waiting == 1 || node.at_least > 0 {
+            let runs = node.plain && edge.when == When::Well && state.live + 1 == node.flow;
+            return runs.then_some(edge.node);
+        }
+    }
+    None
 }

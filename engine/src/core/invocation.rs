@@ -1,7 +1,8 @@
 //! What a worker keeps of one invocation in flight: counters of undecided in-edges, and the payloads still needed.
 
+use super::failure::NodeFailure;
 use super::lease::{Leases, Payload};
-use super::program::Program;
+use super::program::{InputFrom, Program};
 use super::report::Timing;
 use super::{ClientId, Outgoing};
 use faasstore::descriptor::{InvocationId, PayloadRef};
@@ -16,6 +17,14 @@ pub(crate) enum Value {
     Unset,
     One(Payload),
     List(ListId),
+}
+
+/// What an activation reads as an input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Read<'a> {
+    Absent,
+    One(Payload),
+    List(&'a [Payload]),
 }
 
 /// Place of a list in [`Lists`].
@@ -95,15 +104,91 @@ pub(crate) struct Fan {
     pub(crate) next: u32,
     /// Items that have not ended well yet.
     pub(crate) left: u32,
+    /// Items that have begun and not ended, those that wait for another attempt included.
+    pub(crate) begun: u32,
+    /// Most of these.
+    pub(crate) begun_max: u32,
+    /// Items of the list that make one of these; 0: one, as it is.
+    pub(crate) batch: u32,
+    /// Whether it waits for an executor in its pool's queue.
+    pub(crate) queued: bool,
+    /// Why the node has failed, while some of its items still run.
+    pub(crate) failed: Option<NodeFailure>,
     /// One gathered list for each output that somebody reads.
     pub(crate) gathered: Vec<Option<ListId>>,
 }
 
+/// How far a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// It is not said yet whether it runs.
+    Waiting,
+    /// It is to run, has run, or was skipped.
+    Decided,
+}
+
+/// What only some nodes keep, and only while they run.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) fan: Option<Fan>,
+    /// Of a join of some, where its inputs come from: what was there when it started.
+    pub(crate) taken: Option<Box<[InputFrom]>>,
+    /// Of a join of some, the edges that failures have made dead, by their places among the invocation's failures.
+    pub(crate) failed: Vec<u32>,
+}
+
 #[derive(Debug)]
 pub(crate) struct NodeState {
-    /// Predecessors that have not ended yet.
+    /// In-edges that are not decided yet.
     pub(crate) waiting: u32,
-    pub(crate) fan: Option<Box<Fan>>,
+    /// In-edges that are live and no gates.
+    pub(crate) live: u32,
+    /// Gates that are not decided yet.
+    pub(crate) gates_left: u16,
+    /// Whether one of its gates is live.
+    pub(crate) gate_live: bool,
+    pub(crate) stage: Stage,
+    /// Its place in [`Extras`], or [`NO_EXTRA`].
+    pub(crate) extra: u32,
+}
+
+/// Most nodes keep nothing more.
+pub(crate) const NO_EXTRA: u32 = u32::MAX;
+
+/// What only some nodes keep, of all invocations.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    extras: Vec<Extra>,
+    free: Vec<u32>,
+}
+
+impl Extras {
+    pub(crate) fn of(&self, state: &NodeState) -> Option<&Extra> {
+        self.extras.get(state.extra as usize)
+    }
+
+    pub(crate) fn of_mut(&mut self, state: &NodeState) -> Option<&mut Extra> {
+        self.extras.get_mut(state.extra as usize)
+    }
+
+    /// The node's own, made if it has none yet.
+    pub(crate) fn make(&mut self, state: &mut NodeState) -> &mut Extra {
+        if state.extra == NO_EXTRA {
+            state.extra = self.free.pop().unwrap_or_else(|| {
+                self.extras.push(Extra::default());
+                (self.extras.len() - 1) as u32
+            });
+        }
+        &mut self.extras[state.extra as usize]
+    }
+
+    /// Takes the node's away, if it has one.
+    pub(crate) fn take(&mut self, state: &mut NodeState) -> Option<Extra> {
+        let place = std::mem::replace(&mut state.extra, NO_EXTRA);
+        let extra = std::mem::take(self.extras.get_mut(place as usize)?);
+        self.free.push(place);
+        Some(extra)
+    }
 }
 
 /// What only the worker that took the invocation keeps.
@@ -114,7 +199,7 @@ pub(crate) struct Entry {
     pub(crate) started_ns: u64,
     /// Other participants that have not told of their end.
     pub(crate) parts_left: u32,
-    /// Outputs of the workflow that are here already.
+    /// Sources of outputs of the workflow that are here already, by their number among all.
     pub(crate) outputs: Vec<(u16, Outgoing)>,
     pub(crate) reports: Vec<crate::wire::NodeReport>,
 }
@@ -181,8 +266,12 @@ impl Invocation {
         self.phase = phase;
         self.nodes.clear();
         self.nodes.extend(program.nodes.iter().map(|n| NodeState {
-            waiting: n.predecessors,
-            fan: None,
+            waiting: n.edges(),
+            live: 0,
+            gates_left: n.gates,
+            gate_live: false,
+            stage: Stage::Waiting,
+            extra: NO_EXTRA,
         }));
         self.slots.clear();
         self.slots.extend(program.slots.iter().map(|s| Slot {

@@ -16,7 +16,12 @@
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
 //! | `peers` | what lanes of peers tell |
-//! | `flow` | triggering, starting, completion, retries |
+//! | `flow` | starting and completion of activations |
+//! | `trigger` | edges decide which nodes run, which are skipped, and when |
+//! | `outcome` | how nodes end, and which edges are live then |
+//! | `fan` | foreach |
+//! | `failure` | retries, catches, and what fails an invocation |
+//! | `evaluate` | what the lane computes itself |
 //! | `foresight` | what will start next, said before it is decided |
 //! | `outputs` | what activations return |
 //! | `payloads` | into slots, out to others, and let go of |
@@ -29,10 +34,14 @@
 mod door;
 mod doors;
 mod end;
+mod evaluate;
+mod failure;
+mod fan;
 mod flow;
 mod foresight;
 mod invocation;
 pub mod lease;
+mod outcome;
 mod outputs;
 mod payloads;
 mod peers;
@@ -41,25 +50,29 @@ mod program;
 mod report;
 mod retire;
 mod timers;
+mod trigger;
 
+pub use evaluate::{Evaluate, Evaluated, Ticket};
+pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput};
 pub use pool::ExecutorId;
 
 use crate::plan::{DeploymentId, NodeId, Plan};
-use crate::wire::{Failure, NodeReport};
+use crate::wire::{self, Failure, NodeReport};
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
-use invocation::{Invocation, Lists, Place, Value};
+use invocation::{Extras, Invocation, Lists, Place, Read, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
-use program::{InputFrom, LocalNode, Program};
+use program::{InputFrom, ListFrom, LocalNode, Program};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 use thiserror::Error;
 use timers::Timer;
+use trigger::Ended;
 
 /// What identifies and bounds a lane's core.
 #[derive(Clone, Debug)]
@@ -208,12 +221,14 @@ pub enum Outbound {
     StateEvent {
         /// Which node.
         node: NodeId,
+        /// How it has ended.
+        outcome: wire::Outcome,
         /// Its outputs by number.
         outputs: Vec<(u16, Outgoing)>,
     },
     /// See `wire::PartDone`.
     PartDone {
-        /// Workflow outputs by number.
+        /// Outputs of the workflow, each by the number of its source among all.
         outputs: Vec<(u16, Outgoing)>,
         /// If wanted.
         report: Vec<NodeReport>,
@@ -256,6 +271,10 @@ pub enum Action {
     Send(Box<Send>),
     /// Answer a client.
     Answer(Box<Answered>),
+    /// Choose a case, or compute values; [`Core::evaluated`] is to follow.
+    Evaluate(Box<Evaluate>),
+    /// Write a text into the lane's arena; [`Core::described`] is to follow.
+    Describe(Box<Describe>),
     /// End an executor at once; [`Core::executor_left`] is to follow.
     Kill {
         /// Which.
@@ -310,6 +329,8 @@ pub struct CoreCounters {
     pub invocations_failed: u64,
     pub invocations_refused: u64,
     pub triggers: u64,
+    pub skipped: u64,
+    pub caught: u64,
     pub activations: u64,
     pub retries: u64,
     pub timeouts: u64,
@@ -329,6 +350,8 @@ enum DeploymentState {
 #[derive(Debug)]
 struct Deployment {
     program: Rc<Program>,
+    /// Its constants, held until it goes.
+    constants: Vec<Value>,
     pools: Vec<Pool>,
     keep_alive_armed: Vec<bool>,
     state: DeploymentState,
@@ -356,6 +379,9 @@ pub struct Core {
     doors: Doors,
     /// Failures of pending invocations, told once they begin.
     pending_failures: FxHashMap<Place, Failure>,
+    /// Nodes that have failed, which those who wait for them bear, and why.
+    borne_failures: FxHashMap<Place, Vec<(String, String)>>,
+    extras: Extras,
     executors: Vec<Option<Executor>>,
     /// The executor whose activation has just ended, while what that triggers is handled: it may take that at once.
     in_hand: Option<InHand>,
@@ -364,7 +390,7 @@ pub struct Core {
     timers: BinaryHeap<Reverse<(u64, u64, Timer)>>,
     timers_set: u64,
     /// Nodes that ended while another one was being handled.
-    ended: Vec<(Place, LocalNode, u32)>,
+    ended: Vec<Ended>,
     /// Nodes whose successors have been triggered, that still hold what they read: see [`Core::tidy`].
     triggered: Vec<(Place, u32, LocalNode)>,
     actions: Vec<Action>,
@@ -391,6 +417,8 @@ impl Core {
             place_by_id: FxHashMap::default(),
             doors: Doors::default(),
             pending_failures: FxHashMap::default(),
+            borne_failures: FxHashMap::default(),
+            extras: Extras::default(),
             executors: Vec::new(),
             in_hand: None,
             leases: Leases::default(),
@@ -484,11 +512,12 @@ impl Core {
         self.next_sequence
     }
 
-    /// Takes in a checked plan. Its door stays closed until [`Core::activate`].
+    /// Takes in a checked plan, with its constants as they lie in the lane's arena, in their order. Its door stays closed
+    /// until [`Core::activate`].
     ///
     /// # Panics
     /// If the plan was not checked.
-    pub fn deploy(&mut self, plan: Plan) {
+    pub fn deploy(&mut self, plan: Plan, constants: Vec<Incoming>) {
         let (id, executables) = (plan.deployment, plan.executables.len());
         let lanes = u32::from(plan.workers[usize::from(plan.me)].lanes);
         let scales: Vec<u32> = plan
@@ -498,8 +527,13 @@ impl Core {
             .collect();
         let program = Rc::new(Program::compile(plan));
         self.timed += u32::from(program.timed);
+        let constants = constants
+            .into_iter()
+            .map(|constant| self.take_incoming(constant))
+            .collect();
         let deployment = Deployment {
             program,
+            constants,
             pools: scales
                 .into_iter()
                 .map(|scale| Pool {
@@ -577,37 +611,101 @@ impl Core {
     pub fn inputs(&self, start: &Start, mut each: impl FnMut(Input<'_>)) {
         let invocation = &self.invocations[start.place as usize];
         let program = self.program(invocation.deployment);
-        for input in program.inputs(&program.nodes[start.node as usize]) {
-            match self.input(invocation, program, start.node, start.item, *input) {
-                Value::Unset => each(Input::One(PayloadRef::ABSENT)),
-                Value::One(payload) => each(Input::One(self.leases.locate(payload))),
-                Value::List(list) => each(Input::List(self.lists.get(list))),
-            }
+        for index in 0..program.inputs(&program.nodes[start.node as usize]).len() {
+            let read = self.input(invocation, program, start.node, start.item, index);
+            each(self.located(read));
         }
     }
 
-    fn input(
-        &self,
-        invocation: &Invocation,
+    fn located<'a>(&self, read: Read<'a>) -> Input<'a> {
+        match read {
+            Read::Absent => Input::One(PayloadRef::ABSENT),
+            Read::One(payload) => Input::One(self.leases.locate(payload)),
+            Read::List(items) => Input::List(items),
+        }
+    }
+
+    /// What an activation reads as the input at this place.
+    #[inline]
+    fn input<'a>(
+        &'a self,
+        invocation: &'a Invocation,
         program: &Program,
         node: LocalNode,
         item: u32,
-        from: InputFrom,
-    ) -> Value {
+        index: usize,
+    ) -> Read<'a> {
+        let planned = &program.nodes[node as usize];
+        let mut from = program.inputs(planned)[index].from;
+        if planned.at_least > 0
+            && let Some(extra) = self.extras.of(&invocation.nodes[node as usize])
+            && let Some(taken) = extra.taken.as_ref()
+        {
+            from = taken[index];
+        }
+        if from == InputFrom::Item {
+            return self.item(invocation, planned, node, item);
+        }
+        self.read_of(self.value_of(invocation, program, from))
+    }
+
+    #[inline]
+    fn read_of(&self, value: Value) -> Read<'_> {
+        match value {
+            Value::Unset => Read::Absent,
+            Value::One(payload) => Read::One(payload),
+            Value::List(list) => Read::List(self.lists.get(list)),
+        }
+    }
+
+    /// The item of an activation of a foreach, or the list of its items.
+    fn item<'a>(
+        &'a self,
+        invocation: &'a Invocation,
+        planned: &program::Node,
+        node: LocalNode,
+        item: u32,
+    ) -> Read<'a> {
+        let list = match planned.foreach {
+            Some(ListFrom::Slot(slot)) => invocation.slots[slot as usize].value,
+            Some(ListFrom::Constant(constant)) => self.constant(invocation.deployment, constant),
+            None => Value::Unset,
+        };
+        let (Value::List(list), true) = (list, item != NO_ITEM) else {
+            return Read::Absent;
+        };
+        let items = self.lists.get(list);
+        let extra = self.extras.of(&invocation.nodes[node as usize]);
+        let fan = extra.and_then(|extra| extra.fan.as_ref());
+        match fan.map_or(0, |fan| fan.batch) {
+            0 => items
+                .get(item as usize)
+                .map_or(Read::Absent, |payload| Read::One(*payload)),
+            batch => Read::List(&items[outputs::items_of(item, batch, items.len())]),
+        }
+    }
+
+    /// What lies where an input, no item, comes from.
+    #[inline]
+    fn value_of(&self, invocation: &Invocation, program: &Program, from: InputFrom) -> Value {
         match from {
             InputFrom::Slot(slot) => invocation.slots[slot as usize].value,
-            InputFrom::Item => {
-                let slot = program.nodes[node as usize].foreach;
-                match slot.map(|slot| invocation.slots[slot as usize].value) {
-                    Some(Value::List(list)) if item != NO_ITEM => self
-                        .lists
-                        .get(list)
-                        .get(item as usize)
-                        .map_or(Value::Unset, |payload| Value::One(*payload)),
-                    _ => Value::Unset,
-                }
+            InputFrom::Constant(constant) => self.constant(invocation.deployment, constant),
+            InputFrom::FirstOf(span) => {
+                let alternatives = program.alternatives(span).iter();
+                let mut values = alternatives.map(|from| self.value_of(invocation, program, *from));
+                let there = values.find(|value| !matches!(value, Value::Unset));
+                there.unwrap_or(Value::Unset)
             }
+            InputFrom::Item | InputFrom::Absent => Value::Unset,
         }
+    }
+
+    fn constant(&self, deployment: u32, constant: u16) -> Value {
+        let deployment = self.deployments[deployment as usize].as_ref();
+        let constants = deployment.map(|deployment| &deployment.constants[..]);
+        let constant = constants.and_then(|constants| constants.get(usize::from(constant)));
+        constant.copied().unwrap_or(Value::Unset)
     }
 
     /// Where a payload lies.

@@ -1,9 +1,9 @@
 //! What activations return: checked whole before anything is changed by it, stored, and gathered in the order of items.
 
-use super::invocation::{NO_MAKER, Place, Value};
+use super::invocation::{Read, Value};
 use super::lease::Payload;
 use super::pool::{ExecutorId, Running};
-use super::program::{LocalNode, Node, Program, is_list};
+use super::program::{ListFrom, Node, Program, is_list};
 use super::{CompletionError, Core, Output, Piece};
 use std::rc::Rc;
 
@@ -70,11 +70,14 @@ impl Core {
         };
         let invocation = &self.invocations[running.place as usize];
         let node = &program.nodes[running.node as usize];
-        let from = *program.inputs(node).get(usize::from(input))?;
-        let value = self.input(invocation, program, running.node, running.item, from);
+        let index = usize::from(input);
+        if index >= program.inputs(node).len() {
+            return None;
+        }
+        let value = self.input(invocation, program, running.node, running.item, index);
         let whole = match (value, item) {
-            (Value::One(payload), None) => payload,
-            (Value::List(list), Some(item)) => *self.lists.get(list).get(item as usize)?,
+            (Read::One(payload), None) => payload,
+            (Read::List(items), Some(item)) => *items.get(item as usize)?,
             _ => return None,
         };
         whole.part(offset, length)
@@ -130,13 +133,11 @@ impl Core {
         }
     }
 
-    /// Puts one item's outputs in their places; true if it was the last item.
-    pub(super) fn store_item(&mut self, running: Running, node: &Node, outputs: &[Output]) -> bool {
+    /// Puts one item's outputs in their places.
+    pub(super) fn store_item(&mut self, running: Running, node: &Node, outputs: &[Output]) {
         for (index, output) in outputs.iter().enumerate() {
-            let gathered = {
-                let state = &self.invocations[running.place as usize].nodes[running.node as usize];
-                state.fan.as_ref().and_then(|fan| fan.gathered[index])
-            };
+            let fan = self.fan(running.place, running.node);
+            let gathered = fan.and_then(|fan| fan.gathered[index]);
             match (gathered, output) {
                 (Some(list), Output::One(piece)) => {
                     let payload = self.take_piece(running, *piece);
@@ -146,41 +147,23 @@ impl Core {
             }
         }
         self.release_item(running, node);
-        let Some(fan) = self.invocations[running.place as usize].nodes[running.node as usize]
-            .fan
-            .as_mut()
-        else {
-            return false;
-        };
-        fan.left -= 1;
-        fan.left == 0
     }
 
     /// An item that only this foreach reads is not kept until the last one has ended.
     fn release_item(&mut self, running: Running, node: &Node) {
-        let Some(slot) = node.foreach else { return };
-        let state = self.invocations[running.place as usize].slots[slot as usize];
-        if let (Value::List(list), 1) = (state.value, state.uses) {
-            let item = &mut self.lists.get_mut(list)[running.item as usize];
-            let payload = std::mem::replace(item, Payload::EMPTY);
-            self.let_go(payload);
-        }
-    }
-
-    /// All items have ended: their outputs become lists.
-    pub(super) fn gather(&mut self, place: Place, index: LocalNode, program: &Program) {
-        let Some(fan) = self.invocations[place as usize].nodes[index as usize]
-            .fan
-            .take()
-        else {
+        let Some(ListFrom::Slot(slot)) = node.foreach else {
             return;
         };
-        let node = &program.nodes[index as usize];
-        for (output, gathered) in program.outputs(node).iter().zip(fan.gathered) {
-            if let (Some(slot), Some(list)) = (output.slot, gathered) {
-                let bytes = self.lists.get(list).iter().map(Payload::length).sum();
-                self.set_slot(place, slot, Value::List(list), bytes, NO_MAKER);
-            }
+        let state = self.invocations[running.place as usize].slots[slot as usize];
+        let (Value::List(list), 1) = (state.value, state.uses) else {
+            return;
+        };
+        let batch = self
+            .fan(running.place, running.node)
+            .map_or(0, |fan| fan.batch);
+        for item in items_of(running.item, batch, self.lists.get(list).len()) {
+            let payload = std::mem::replace(&mut self.lists.get_mut(list)[item], Payload::EMPTY);
+            self.let_go(payload);
         }
     }
 
@@ -198,4 +181,11 @@ impl Core {
             }
         }
     }
+}
+
+/// The items of a list that an activation of a foreach takes.
+pub(super) fn items_of(activation: u32, batch: u32, length: usize) -> std::ops::Range<usize> {
+    let batch = batch.max(1) as usize;
+    let first = (activation as usize * batch).min(length);
+    first..(first + batch).min(length)
 }

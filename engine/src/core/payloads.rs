@@ -65,18 +65,43 @@ impl Core {
         of: &str,
         program: &Program,
     ) -> Option<Failure> {
+        let cause = self.put(place, slot, incoming).err()?;
+        Some(self.payload_failure(of, program, cause))
+    }
+
+    /// Puts an incoming payload into its slot, unless nobody reads it (any more).
+    pub(super) fn put(
+        &mut self,
+        place: Place,
+        slot: Option<u32>,
+        incoming: Incoming,
+    ) -> Result<(), String> {
         if let Incoming::Refused(cause) = incoming {
-            return Some(self.payload_failure(of, program, cause));
+            return Err(cause);
+        }
+        let read = |slot: &u32| self.invocations[place as usize].slots[*slot as usize].uses > 0;
+        self.keep(place, slot.filter(read), incoming)
+    }
+
+    /// Puts what was made here into its slot, whether it is read here or elsewhere; drops it if it has none.
+    pub(super) fn keep(
+        &mut self,
+        place: Place,
+        slot: Option<u32>,
+        incoming: Incoming,
+    ) -> Result<(), String> {
+        if let Incoming::Refused(cause) = incoming {
+            return Err(cause);
         }
         let Some(slot) = slot else {
             self.drop_incoming(&incoming);
-            return None;
+            return Ok(());
         };
         let value = self.take_incoming(incoming);
         let bytes = self.value_bytes(value);
         self.clear_slot(place, slot);
         self.set_slot(place, slot, value, bytes, NO_MAKER);
-        None
+        Ok(())
     }
 
     pub(super) fn take_incoming(&mut self, incoming: Incoming) -> Value {
@@ -117,6 +142,24 @@ impl Core {
                 let items = self.lists.get(list).to_vec();
                 items.iter().for_each(|item| self.leases.hold(*item));
                 Outgoing::List(items)
+            }
+        }
+    }
+
+    /// A value of its own, which holds the same payloads.
+    pub(super) fn copy_value(&mut self, value: Value) -> Value {
+        match value {
+            Value::Unset => Value::Unset,
+            Value::One(payload) => {
+                self.leases.hold(payload);
+                Value::One(payload)
+            }
+            Value::List(list) => {
+                let copy = self.lists.open();
+                let items = self.lists.get(list).to_vec();
+                items.iter().for_each(|item| self.leases.hold(*item));
+                *self.lists.get_mut(copy) = items;
+                Value::List(copy)
             }
         }
     }

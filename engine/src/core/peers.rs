@@ -7,11 +7,12 @@
 
 use super::doors::entry_lane;
 use super::invocation::{NO_MAKER, Phase, Place};
+use super::outcome::Outcome;
 use super::program::Program;
 use super::report::Timing;
 use super::{Action, Core, Incoming, Outbound, Send, worker_hash};
 use crate::plan::{DeploymentId, NodeId};
-use crate::wire::{Failure, NodeReport};
+use crate::wire::{self, Failure, NodeReport};
 use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
 
@@ -92,9 +93,11 @@ impl Core {
             return;
         }
         for node in 0..program.nodes.len() as u32 {
-            // Those whose predecessors' events came before this word are ready as well as the roots.
-            if self.invocations[place as usize].nodes[node as usize].waiting == 0 {
-                self.ready(now_ns, place, node, NO_MAKER);
+            // Those whose predecessors' events came before this word can be decided as well as the roots.
+            if program.nodes[node as usize].at_least > 0 {
+                self.try_join(now_ns, place, node, &program);
+            } else if self.invocations[place as usize].nodes[node as usize].waiting == 0 {
+                self.decide(now_ns, place, node, NO_MAKER, &program);
             }
         }
         self.drain_ended(now_ns);
@@ -139,13 +142,14 @@ impl Core {
         }
     }
 
-    /// A remote node has ended well.
+    /// A remote node has ended.
     pub fn state_event(
         &mut self,
         now_ns: u64,
         deployment: DeploymentId,
         id: InvocationId,
         node: NodeId,
+        outcome: wire::Outcome,
         outputs: Vec<(u16, Incoming)>,
     ) {
         self.counters.events_received += 1;
@@ -185,12 +189,15 @@ impl Core {
             self.fail(now_ns, place, failure);
             return;
         }
-        for successor in &producer.successors {
-            let state = &mut self.invocations[place as usize].nodes[*successor as usize];
-            state.waiting -= 1;
-            if state.waiting == 0 {
-                self.ready(now_ns, place, *successor, NO_MAKER);
-            }
+        let outcome = match outcome {
+            wire::Outcome::Well => Outcome::Well,
+            wire::Outcome::Chose(case) => Outcome::Chose(case),
+            wire::Outcome::Skipped => Outcome::Skipped,
+            wire::Outcome::Caught(catch) => Outcome::Caught(catch),
+            wire::Outcome::Failed(cause) => self.bear(place, producer.name.clone(), cause),
+        };
+        for edge in &producer.successors {
+            self.edge_decided(now_ns, place, *edge, outcome, NO_MAKER, &program);
         }
         self.drain_ended(now_ns);
     }
@@ -218,11 +225,12 @@ impl Core {
         let program = Rc::clone(self.program_of(place));
         let mut failure = None;
         for (number, incoming) in outputs {
-            let Some(output) = program.plan.outputs.get(usize::from(number)) else {
+            let Some((output, _)) = program.candidates.get(usize::from(number)) else {
                 self.counters.late_dropped += 1;
                 self.drop_incoming(&incoming);
                 continue;
             };
+            let output = &program.plan.outputs[usize::from(*output)];
             if let Incoming::Refused(cause) = incoming {
                 let of = format!("output {}", output.name);
                 failure = Some(self.payload_failure(&of, &program, cause));

@@ -1,10 +1,11 @@
 //! Executors as the core sees them: who is idle, who runs what, and what waits for one; how they join, rest and leave.
 
+use super::failure::NodeFailure;
 use super::invocation::Place;
 use super::program::LocalNode;
 use super::timers::Timer;
 use super::{Action, Core};
-use crate::plan::DeploymentId;
+use crate::plan::{DeploymentId, ErrorClass};
 use std::collections::VecDeque;
 
 /// An executor, by its place in the lane's table. A place is used again only after the core was told that its executor
@@ -89,6 +90,8 @@ pub(crate) struct Executor {
     pub(crate) idle_since_ns: u64,
     /// Told to end: when that is to have happened.
     pub(crate) end_due_ns: Option<u64>,
+    /// Whether it is ended because what it ran took too long.
+    pub(crate) timed_out: bool,
 }
 
 /// An executor that is neither idle nor given anything yet.
@@ -142,6 +145,7 @@ impl Core {
             timer_due_ns: None,
             idle_since_ns: now_ns,
             end_due_ns: None,
+            timed_out: false,
         });
         let pool = &mut self.deployment_mut(index).pools[usize::from(executable)];
         pool.members += 1;
@@ -181,16 +185,23 @@ impl Core {
                 Ready::Activation { node, attempt, .. } => (node, attempt),
                 Ready::Fan { node } => (node, 1),
             };
-            if self.is_current(waiting.place, waiting.generation) {
-                self.fail_node(
-                    now_ns,
-                    waiting.place,
-                    node,
+            if self.is_wanted(&waiting) {
+                let failure = NodeFailure {
                     attempt,
-                    format!("no executor could be started: {reason}"),
-                );
+                    class: ErrorClass::Crash,
+                    cause: format!("no executor could be started: {reason}"),
+                };
+                self.node_failed(now_ns, waiting.place, node, failure);
             }
         }
+        self.drain_ended(now_ns);
+    }
+
+    /// Whether what waits is still to be done.
+    pub(super) fn is_wanted(&self, waiting: &Waiting) -> bool {
+        let (Ready::Activation { node, .. } | Ready::Fan { node }) = waiting.ready;
+        self.is_current(waiting.place, waiting.generation)
+            && !self.fan_has_failed(waiting.place, node)
     }
 
     /// An executor gets no more work, and why: what it ran has failed. Its process is still to end, and
@@ -205,11 +216,11 @@ impl Core {
         };
         // May come while actions are carried out, not as an event of its own.
         self.revision += 1;
-        let (deployment, pool, running) =
-            (executor.deployment, executor.pool, executor.running.take());
+        let (deployment, pool) = (executor.deployment, executor.pool);
+        let (running, timed_out) = (executor.running.take(), executor.timed_out);
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         pool.idle.retain(|idle| *idle != id);
-        self.lost(now_ns, running, cause);
+        self.lost(now_ns, running, timed_out, cause);
     }
 
     /// An executor's process has ended, and why. What it ran has failed.
@@ -223,13 +234,18 @@ impl Core {
         pool.members -= 1;
         pool.ending -= u32::from(executor.end_due_ns.is_some());
         self.want_executor(deployment, pool_index);
-        self.lost(now_ns, executor.running, cause);
+        self.lost(now_ns, executor.running, executor.timed_out, cause);
     }
 
     /// What an executor ran has come to nothing with it.
-    fn lost(&mut self, now_ns: u64, running: Option<Running>, cause: &str) {
+    fn lost(&mut self, now_ns: u64, running: Option<Running>, timed_out: bool, cause: &str) {
         if let Some(running) = running {
-            self.attempt_failed(now_ns, running, cause.to_owned());
+            let class = if timed_out {
+                ErrorClass::Timeout
+            } else {
+                ErrorClass::Crash
+            };
+            self.attempt_failed(now_ns, running, class, cause.to_owned());
         }
         self.drain_ended(now_ns);
     }
@@ -285,7 +301,7 @@ impl Core {
                 }
                 return;
             };
-            if !self.is_current(waiting.place, waiting.generation) {
+            if !self.is_wanted(&waiting) {
                 continue;
             }
             match waiting.ready {
@@ -297,12 +313,19 @@ impl Core {
                     self.start(now_ns, id, waiting.place, node, item, attempt);
                 }
                 Ready::Fan { node } => {
-                    let Some(item) = self.next_item(waiting.place, node) else {
+                    let item = self.next_item(waiting.place, node);
+                    if let Some(item) = item {
+                        self.take_item(waiting.place, node);
+                        self.start(now_ns, id, waiting.place, node, item, 1);
+                    }
+                    let more = self.next_item(waiting.place, node).is_some();
+                    if let Some(fan) = self.fan_mut(waiting.place, node) {
+                        fan.queued = more;
+                    }
+                    if item.is_none() {
                         continue;
-                    };
-                    self.take_item(waiting.place, node);
-                    self.start(now_ns, id, waiting.place, node, item, 1);
-                    if self.next_item(waiting.place, node).is_some() {
+                    }
+                    if more {
                         // To the back: a wide foreach shares its executors with what else waits.
                         self.deployment_mut(deployment).pools[usize::from(pool_index)]
                             .waiting

@@ -1,6 +1,6 @@
 //! What an invocation tells of itself when its client asked for a report.
 
-use super::program::{InputFrom, LocalNode, Producer, Program};
+use super::program::{LocalNode, Producer, Program};
 use crate::wire::{EdgeReport, NodeReport, Tier};
 
 /// Times and bytes of one invocation's nodes.
@@ -64,13 +64,11 @@ impl Timing {
 
     fn edges(&self, program: &Program, node: LocalNode) -> Vec<EdgeReport> {
         let node = &program.nodes[node as usize];
-        let slots = program.inputs(node).iter().filter_map(|input| match input {
-            InputFrom::Slot(slot) => Some(*slot),
-            InputFrom::Item => None,
-        });
+        let mut slots = Vec::new();
+        program.each_slot_read(node, |slot| slots.push(slot));
         let mut edges: Vec<EdgeReport> = Vec::new();
         let mut seen = Vec::new();
-        for slot in slots.chain(node.foreach) {
+        for slot in slots {
             if seen.contains(&slot) {
                 continue;
             }

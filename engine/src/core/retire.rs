@@ -74,7 +74,11 @@ impl Core {
             return;
         }
         self.timed -= u32::from(program.timed);
+        let constants = std::mem::take(&mut deployment.constants);
         self.deployments[index as usize] = None;
+        for constant in constants {
+            self.drop_value(constant);
+        }
         self.deployment_by_id.remove(&program.plan.deployment);
         for place in 0..self.executors.len() {
             let executor = &mut self.executors[place];

@@ -6,6 +6,7 @@ use super::pool::ExecutorId;
 use super::program::LocalNode;
 use super::{Action, Core};
 use crate::plan::DeploymentId;
+use crate::wire::Failure;
 use std::cmp::Reverse;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,6 +20,16 @@ pub(super) enum Timer {
     },
     Timeout {
         executor: ExecutorId,
+    },
+    Delay {
+        place: Place,
+        generation: u32,
+        node: LocalNode,
+    },
+    /// An invocation's time is up.
+    Limit {
+        place: Place,
+        generation: u32,
     },
     Grace {
         executor: ExecutorId,
@@ -54,8 +65,24 @@ impl Core {
                     item,
                     attempt,
                 } => {
-                    if self.is_current(place, generation) {
+                    if self.is_current(place, generation) && !self.fan_has_failed(place, node) {
                         self.dispatch(now_ns, place, node, item, attempt, NO_MAKER);
+                    }
+                }
+                Timer::Delay {
+                    place,
+                    generation,
+                    node,
+                } => {
+                    if self.is_current(place, generation) {
+                        self.delay_over(now_ns, place, node);
+                    }
+                }
+                Timer::Limit { place, generation } => {
+                    if self.is_current(place, generation) {
+                        let milliseconds =
+                            self.program_of(place).plan.timeout_ms.unwrap_or_default();
+                        self.fail(now_ns, place, Failure::Timeout { milliseconds });
                     }
                 }
                 Timer::Timeout { executor } => self.time_out(now_ns, due_ns, executor),
@@ -107,13 +134,9 @@ impl Core {
             self.arm_timeout(id, deadline_ns);
             return;
         }
-        let timeout_ns = self.program_of(running.place).nodes[running.node as usize]
-            .timeout_ns
-            .unwrap_or_default();
-        let cause = format!(
-            "it exceeded its timeout of {} ms and was ended",
-            timeout_ns / 1_000_000
-        );
+        executor.timed_out = true;
+        let timeout_ms = self.program_of(running.place).nodes[running.node as usize].timeout_ms;
+        let cause = format!("it exceeded its timeout of {timeout_ms} ms and was ended");
         self.counters.timeouts += 1;
         self.actions.push(Action::Kill {
             executor: id,

@@ -11,7 +11,7 @@ use super::ahead::Ranges;
 use super::command::StartedExecutor;
 use super::segments::{Gone, Mapping, Owner, Segments};
 use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
-use crate::plan::DeploymentId;
+use crate::plan::{DeploymentId, ErrorClass};
 use faasstore::arena::{Arena, ArenaError};
 use faasstore::binding::Announced;
 use faasstore::descriptor::{
@@ -73,7 +73,11 @@ pub(crate) enum Event {
     /// An activation ended well.
     Done { activation: u32 },
     /// One failed, and why.
-    Failed { activation: u32, cause: String },
+    Failed {
+        activation: u32,
+        class: ErrorClass,
+        cause: String,
+    },
 }
 
 /// Bounds on what an activation may return.
@@ -360,6 +364,16 @@ fn write_table(
         .unwrap_or(PayloadRef::EMPTY))
 }
 
+/// A range of the lane's own arena, counted as leased.
+pub(crate) fn lease_own(range: ArenaRange, segments: &mut Segments) -> PayloadRef {
+    if range.length == 0 {
+        return PayloadRef::EMPTY;
+    }
+    let slot = segments.slot_of_own(range.segment, range.generation);
+    slot.and_then(|slot| segments.lease(slot, range.offset, range.length))
+        .unwrap_or(PayloadRef::EMPTY)
+}
+
 /// Takes the segments that the lane's own arena has made since into the table.
 pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
     for made in arena.new_segments() {
@@ -437,7 +451,11 @@ pub(crate) fn read_event(
             executor.activation_ended(arena);
             Ok(Some(match read? {
                 None => Event::Done { activation },
-                Some(cause) => Event::Failed { activation, cause },
+                Some(cause) => Event::Failed {
+                    activation,
+                    class: ErrorClass::Output,
+                    cause,
+                },
             }))
         }
         Completion::Failed {
@@ -448,7 +466,12 @@ pub(crate) fn read_event(
             let text = read_text(executor, id.0, segments, message)?;
             executor.activation_ended(arena);
             let cause = super::failure_text(code, &text);
-            Ok(Some(Event::Failed { activation, cause }))
+            let class = super::failure_class(code);
+            Ok(Some(Event::Failed {
+                activation,
+                class,
+                cause,
+            }))
         }
         Completion::Retire {
             segment,

@@ -15,6 +15,7 @@
 mod ahead;
 pub mod command;
 pub mod driver;
+mod evaluate;
 mod executors;
 mod idle;
 pub mod link;
@@ -25,10 +26,11 @@ mod segments;
 pub mod setup;
 
 use crate::core::{Action, Core, CoreConfig, ExecutorId, Start};
-use crate::plan::{DeploymentId, Plan};
+use crate::plan::{DeploymentId, ErrorClass, Plan};
 use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
 use driver::{Completion, Driver, Rings, Watch};
+use evaluate::Evaluators;
 use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartError};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
@@ -108,9 +110,21 @@ pub(crate) fn failure_text(code: FailureCode, text: &str) -> String {
     }
 }
 
+/// What kind of failure a failure's code stands for.
+pub(crate) fn failure_class(code: FailureCode) -> ErrorClass {
+    match code {
+        FailureCode::Error => ErrorClass::Error,
+        FailureCode::Input => ErrorClass::Input,
+        FailureCode::Output => ErrorClass::Output,
+        FailureCode::Panic => ErrorClass::Panic,
+        FailureCode::Memory => ErrorClass::Memory,
+    }
+}
+
 struct Lane {
     setup: LaneSetup,
     core: Core,
+    evaluators: Evaluators,
     driver: Driver,
     arena: Arena,
     segments: Segments,
@@ -174,6 +188,7 @@ impl Lane {
         });
         Ok(Self {
             core,
+            evaluators: Evaluators::default(),
             driver,
             arena,
             segments: Segments::default(),
@@ -440,9 +455,14 @@ impl Lane {
         match event? {
             None => {}
             Some(Event::Done { activation }) => self.completed(id, activation)?,
-            Some(Event::Failed { activation, cause }) => {
+            Some(Event::Failed {
+                activation,
+                class,
+                cause,
+            }) => {
                 self.now_ns = monotonic_ns();
-                self.core.failed(self.now_ns, id, activation, cause)?;
+                self.core
+                    .failed(self.now_ns, id, activation, class, cause)?;
             }
         }
         Ok(())
@@ -614,7 +634,8 @@ impl Lane {
         };
         self.limits.insert(plan.deployment, limits);
         self.peers.know(plan);
-        self.core.deploy(Plan::clone(plan));
+        let constants = self.prepare_values(plan);
+        self.core.deploy(Plan::clone(plan), constants);
         executors
             .into_iter()
             .for_each(|started| self.executor_started(started));
@@ -691,9 +712,13 @@ impl Lane {
             StartError::Executor(error) => self.end_executor(order.executor.0, &error.to_string()),
             StartError::Arena(error) => {
                 let cause = format!("no memory for the table of its inputs: {error}");
-                let failed = self
-                    .core
-                    .failed(self.now_ns, order.executor, order.activation, cause);
+                let failed = self.core.failed(
+                    self.now_ns,
+                    order.executor,
+                    order.activation,
+                    ErrorClass::Memory,
+                    cause,
+                );
                 debug_assert!(failed.is_ok(), "it was ordered to start just now");
             }
         }
@@ -714,6 +739,8 @@ impl Lane {
                 let (peers, mut parts) = self.peers();
                 peers.answer(*answered, &worker, &mut parts);
             }
+            Action::Evaluate(evaluate) => self.evaluate(&evaluate),
+            Action::Describe(describe) => self.describe(*describe),
             Action::Kill { executor, cause } => self.end_executor(executor.0, &cause),
             Action::Stop(id) => self.stop_executor(id.0),
             Action::ExecutorWanted {
@@ -727,6 +754,7 @@ impl Lane {
             }
             Action::Removed(deployment) => {
                 self.limits.remove(&deployment);
+                self.forget_values(deployment);
                 self.peers.forget_deployment(deployment);
                 self.report(LaneReport::Removed(deployment));
             }

@@ -8,6 +8,7 @@ mod silence;
 
 use super::command::{LaneReport, LinkNumber};
 use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
+use super::executors::lease_own;
 use super::link::{
     Admission, Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits,
     LinkRole,
@@ -22,7 +23,7 @@ use crate::plan::{DeploymentId, Limits, Plan};
 use crate::status::LaneCounters;
 use crate::wire::{self, Body, Data, Failure, ITEM_ALIGN};
 use faasstore::arena::Arena;
-use faasstore::descriptor::{ArenaRange, InvocationId, PayloadRef};
+use faasstore::descriptor::{InvocationId, PayloadRef};
 use rustc_hash::FxHashMap;
 use silence::{Hearing, NEVER_NS};
 use std::os::fd::OwnedFd;
@@ -466,12 +467,13 @@ impl Peers {
                 invocation,
                 deployment,
                 node,
+                outcome,
                 outputs,
             } => {
                 let outputs = numbered(outputs, parts.segments);
-                parts
-                    .core
-                    .state_event(now_ns, deployment, InvocationId(invocation), node, outputs);
+                let invocation = InvocationId(invocation);
+                let core = &mut *parts.core;
+                core.state_event(now_ns, deployment, invocation, node, outcome, outputs);
             }
             Inbound::PartDone {
                 invocation,
@@ -583,17 +585,20 @@ impl Peers {
                 };
                 bodies.queue(&begin, parts)
             }),
-            Outbound::StateEvent { node, outputs } => {
-                bodies.of(outputs, parts).and_then(|outputs| {
-                    let event = wire::StateEvent {
-                        invocation,
-                        deployment,
-                        node,
-                        outputs,
-                    };
-                    bodies.queue(&event, parts)
-                })
-            }
+            Outbound::StateEvent {
+                node,
+                outcome,
+                outputs,
+            } => bodies.of(outputs, parts).and_then(|outputs| {
+                let event = wire::StateEvent {
+                    invocation,
+                    deployment,
+                    node,
+                    outcome,
+                    outputs,
+                };
+                bodies.queue(&event, parts)
+            }),
             Outbound::PartDone { outputs, report } => {
                 bodies.of(outputs, parts).and_then(|outputs| {
                     let done = wire::PartDone {
@@ -898,15 +903,6 @@ fn incoming(landing: Landing, segments: &mut Segments) -> Incoming {
         }
         Err(error) => Incoming::Refused(error.to_string()),
     }
-}
-
-fn lease_own(range: ArenaRange, segments: &mut Segments) -> PayloadRef {
-    if range.length == 0 {
-        return PayloadRef::EMPTY;
-    }
-    let slot = segments.slot_of_own(range.segment, range.generation);
-    slot.and_then(|slot| segments.lease(slot, range.offset, range.length))
-        .unwrap_or(PayloadRef::EMPTY)
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ impl Lane {
         counters.invocations_failed.set(core.invocations_failed);
         counters.invocations_refused.set(core.invocations_refused);
         counters.triggers.set(core.triggers);
+        counters.skipped.set(core.skipped);
+        counters.caught.set(core.caught);
         counters.activations.set(core.activations);
         counters.retries.set(core.retries);
         counters.timeouts.set(core.timeouts);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::plan::{
-    Declaration, DeploymentId, ExecutablePlan, Limits, Participant, RemoteConsumer, RemoteNode,
-    WorkerRef, WorkflowInput, WorkflowOutput,
+    Constant, Declaration, DeploymentId, ErrorClass, ExecutablePlan, Limits, Participant,
+    RemoteConsumer, RemoteNode, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
 fn worker(name: &str, port: u16) -> WorkerRef {
@@ -278,6 +278,123 @@ fn who_takes_part_must_be_listed() {
             p.nodes.clear();
             p.outputs.clear();
         } => PlanError::Participants { .. },
+    }
+}
+
+/// What the plan's `merge` and one more node are made into for the rules of the language.
+fn with_switch(p: &mut Plan) {
+    p.inputs[1].kind = Kind::Value;
+    p.participants[0].inputs.push(1);
+    let switch = NodePlan {
+        work: Work::Switch {
+            conditions: vec!["limit > 1".into()],
+            default: true,
+        },
+        inputs: vec![input("limit", Kind::Value, Source::Input(1))],
+        ..node(4, "choose")
+    };
+    let fallible = NodePlan {
+        outputs: vec![
+            declaration("made", Kind::Bytes),
+            declaration("error", Kind::Value),
+        ],
+        catches: vec![vec![ErrorMatch::Class(ErrorClass::Timeout)], vec![]],
+        error_output: Some(1),
+        gates: vec![Gate::Case { node: 4, case: 1 }],
+        ..node(5, "fallible")
+    };
+    let handler = NodePlan {
+        inputs: vec![input(
+            "error",
+            Kind::Value,
+            Source::Output { node: 5, output: 1 },
+        )],
+        gates: vec![Gate::Catch { node: 5, catch: 1 }],
+        ..node(6, "handler")
+    };
+    let join = NodePlan {
+        inputs: vec![
+            input("a", Kind::Bytes, Source::Output { node: 3, output: 0 }),
+            InputPlan {
+                sources: vec![Source::Output { node: 5, output: 0 }, Source::Constant(0)],
+                ..input("b", Kind::Bytes, Source::Item)
+            },
+        ],
+        join: Join::AtLeast(2),
+        ..node(7, "join")
+    };
+    p.constants.push(Constant {
+        kind: Kind::Bytes,
+        items: vec![b"none".to_vec()],
+    });
+    p.nodes.extend([switch, fallible, handler, join]);
+}
+
+#[test]
+fn a_plan_with_the_whole_language_passes() {
+    let mut plan = plan();
+    with_switch(&mut plan);
+    plan.check().unwrap();
+}
+
+#[test]
+fn what_does_not_go_together_in_a_node_is_refused() {
+    macro_rules! refuses {
+        ($($change:expr => $error:pat),+ $(,)?) => {
+            $({
+                let error = refused(|p| {
+                    with_switch(p);
+                    #[expect(clippy::redundant_closure_call, reason = "a closure says what changes")]
+                    ($change)(p);
+                });
+                assert!(matches!(error, $error), "{}: {error:?}", stringify!($change));
+            })+
+        };
+    }
+    let switch = |p: &mut Plan, conditions: Vec<String>, default| {
+        p.nodes[3].work = Work::Switch {
+            conditions,
+            default,
+        };
+    };
+    refuses! {
+        |p: &mut Plan| switch(p, vec![], false) => PlanError::Range { what: "number of cases", .. },
+        |p: &mut Plan| switch(p, vec![], true) => PlanError::Index { what: "case", index: 1, count: 1, .. },
+        |p: &mut Plan| p.nodes[3].outputs.push(declaration("x", Kind::Value)) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[3].foreach = Some(Source::Output { node: 0, output: 0 }) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[4].gates[0] = Gate::Case { node: 3, case: 0 } => PlanError::Index { what: "case", .. },
+        |p: &mut Plan| p.nodes[4].gates[0] = Gate::Case { node: 6, case: 0 } => PlanError::Order { .. },
+        |p: &mut Plan| p.nodes[4].gates.push(Gate::Case { node: 4, case: 1 }) => PlanError::Twice { what: "gate", .. },
+        |p: &mut Plan| p.nodes[5].gates[0] = Gate::Catch { node: 5, catch: 2 } => PlanError::Index { what: "catch", .. },
+        |p: &mut Plan| p.nodes[4].catches.clear() => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[4].error_output = Some(0) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[4].outputs[1].kind = Kind::Bytes => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[4].catches[0] = vec![ErrorMatch::Named(String::new())] => PlanError::Name { .. },
+        |p: &mut Plan| p.nodes[1].catches = vec![vec![]] => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[6].join = Join::AtLeast(3) => PlanError::Range { what: "join", given: 3, max: 2, .. },
+        |p: &mut Plan| p.nodes[6].join = Join::AtLeast(0) => PlanError::Range { what: "join", .. },
+        |p: &mut Plan| p.nodes[1].join = Join::AtLeast(1) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[6].inputs[1].sources.clear() => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[6].inputs[1].sources[1] = Source::Constant(1) => PlanError::Index { what: "constant", .. },
+        |p: &mut Plan| p.inputs[0].optional = true => PlanError::Rule { .. },
+        |p: &mut Plan| p.inputs[0].default = Some(1) => PlanError::Index { what: "constant", .. },
+        |p: &mut Plan| p.inputs[1].default = Some(0) => PlanError::Kind { .. },
+        |p: &mut Plan| p.constants[0].items.clear() => PlanError::Range { .. },
+        |p: &mut Plan| {
+            p.constants[0].kind = Kind::Value;
+            p.constants[0].items[0] = vec![b'1'; VALUE_BYTES_MAX + 1];
+        } => PlanError::Range { what: "bytes", .. },
+        |p: &mut Plan| p.nodes[0].batch = Some(2) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[1].batch = Some(0) => PlanError::Range { what: "batch", .. },
+        |p: &mut Plan| p.nodes[1].batch = Some(2) => PlanError::Kind { .. },
+        |p: &mut Plan| p.nodes[1].parallelism = Some(0) => PlanError::Range { what: "parallelism", .. },
+        |p: &mut Plan| p.nodes[0].work = Work::Nothing => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[0].work = Work::Compute(vec![]) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[2].work = Work::Compute(vec![Formula::Value("1".into())]) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[0].retry.factor_percent = 99 => PlanError::Range { .. },
+        |p: &mut Plan| p.nodes[0].retry.jitter_percent = 101 => PlanError::Range { .. },
+        |p: &mut Plan| p.timeout_ms = Some(0) => PlanError::Range { what: "timeout_ms", .. },
+        |p: &mut Plan| p.outputs[0].sources.clear() => PlanError::Rule { .. },
     }
 }
 

@@ -4,12 +4,12 @@ use super::Cluster;
 use super::lane::Lane;
 use crate::functions::Datum;
 use crate::plans::{input_name, node_name};
-use crate::reference::{Expected, interpret};
+use crate::trace::{Attempt, Ending, Moment, Trace};
 use engine::core::{Answered, ClientId, Incoming, Outgoing};
-use engine::plan::NodeId;
+use engine::plan::{NodeId, Work};
 use engine::wire::{Failure, NodeReport};
 use faasstore::descriptor::InvocationId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How an invocation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,35 +35,45 @@ pub struct Asked {
     pub deployment: usize,
     /// Its id, if it was taken.
     pub id: Option<InvocationId>,
-    /// What it must come to.
-    pub expected: Expected,
+    /// What the client gave.
+    pub inputs: Vec<Option<Datum>>,
     /// Whether the client wants a report.
     pub report: bool,
-    /// Activations that were started.
-    pub started: BTreeSet<(NodeId, u32)>,
-    /// Activations that ended well, and how often.
-    pub done: BTreeMap<(NodeId, u32), u32>,
-    /// Attempts that came to nothing.
-    pub attempts_lost: u32,
-    /// Nodes of which an activation has come to nothing for the last time.
-    pub fatal_nodes: BTreeSet<String>,
+    /// Whether the workflow has a timeout.
+    pub timed: bool,
+    /// What has been seen of it.
+    pub trace: Trace,
+    /// Lanes where it is over, as these lanes know.
+    pub forgotten: BTreeSet<usize>,
     /// Whether one of its payloads was refused where it arrived.
     pub payload_refused: bool,
     /// Whether its door is to refuse it.
     pub refusal_due: bool,
     /// Answers that its core has given.
     pub answers: u32,
+    /// When that was.
+    pub answered: Moment,
+    /// What the client has read.
+    pub result: Option<Result<Vec<(String, Datum)>, Failure>>,
     /// How it ended.
     pub outcome: Outcome,
 }
 
 impl Asked {
-    pub(super) fn returned(&mut self, node: NodeId, item: u32) {
-        *self.done.entry((node, item)).or_default() += 1;
-    }
-
     pub(super) fn is_over(&self) -> bool {
         self.answers > 0
+    }
+
+    /// Attempts that have failed so far.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (NodeId, &Attempt)> {
+        let attempts = self.trace.activations.iter();
+        attempts
+            .flat_map(|((node, _), attempts)| attempts.iter().map(|attempt| (*node, attempt)))
+            .filter(|(_, attempt)| matches!(attempt.ended, Some((_, Ending::Failed(..)))))
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures().next().is_some()
     }
 }
 
@@ -91,7 +101,10 @@ impl Cluster {
         let mut named: Vec<(String, Incoming)> = inputs
             .iter()
             .enumerate()
-            .map(|(number, datum)| (input_name(number), arrived(datum, &mut self.lanes[lane])))
+            .filter_map(|(number, given)| {
+                let datum = given.as_ref()?;
+                Some((input_name(number), self.lanes[lane].arrived(datum)))
+            })
             .collect();
         let wrong = self.random.chance(self.scenario.faults.wrong_inputs) && self.spoil(&mut named);
         let full = self.lanes[lane].in_flight >= self.scenario.in_flight_max;
@@ -103,15 +116,22 @@ impl Cluster {
             lane,
             deployment,
             id: (!refusal_due).then_some(id),
-            expected: interpret(&self.scenario.deployments[deployment].workflow, &inputs),
+            inputs,
             report,
-            started: BTreeSet::new(),
-            done: BTreeMap::new(),
-            attempts_lost: 0,
-            fatal_nodes: BTreeSet::new(),
+            timed: self.scenario.deployments[deployment]
+                .workflow
+                .timeout_ms
+                .is_some(),
+            trace: Trace {
+                asked: self.now(),
+                ..Trace::default()
+            },
+            forgotten: BTreeSet::new(),
             payload_refused: false,
             refusal_due,
             answers: 0,
+            answered: Moment::default(),
+            result: None,
             outcome: Outcome::Open,
         });
         if refusal_due {
@@ -150,11 +170,14 @@ impl Cluster {
 
     /// A core has answered a client.
     pub(super) fn answered(&mut self, lane: usize, answered: Answered) {
+        let now = self.now();
         let asked = &mut self.asked[answered.request as usize];
         assert_eq!(answered.client, ClientId(answered.request + 7));
         assert_eq!(asked.lane, lane, "another lane answers");
         asked.answers += 1;
         assert_eq!(asked.answers, 1, "an invocation is answered once");
+        asked.answered = now;
+        asked.forgotten.insert(lane);
         if let Some(id) = asked.id {
             assert_eq!(answered.invocation, id);
             self.lanes[lane].in_flight -= 1;
@@ -167,144 +190,52 @@ impl Cluster {
     /// A client reads its answer: only then may its payloads go.
     pub(super) fn read_answer(&mut self, lane: usize, index: usize) {
         let answered = self.lanes[lane].answers.swap_remove(index);
-        let outcome = match &answered.result {
+        let number = answered.request as usize;
+        let result = match answered.result {
             Ok(outputs) => {
-                self.judge_outputs(lane, answered.request as usize, outputs, &answered.report);
-                for (_, outgoing) in outputs {
+                self.judge_report(number, &answered.report);
+                let mut read = Vec::new();
+                for (name, outgoing) in outputs {
+                    read.push((name, datum(&outgoing, &self.lanes[lane])));
                     self.lanes[lane].core.let_go_all(outgoing.payloads());
                 }
-                Outcome::Well
+                Ok(read)
             }
-            Err(failure) => self.judge_failure(answered.request as usize, failure),
+            Err(failure) => Err(failure),
         };
-        self.asked[answered.request as usize].outcome = outcome;
+        let asked = &mut self.asked[number];
+        asked.outcome = match &result {
+            Ok(_) => Outcome::Well,
+            Err(_) if asked.refusal_due => Outcome::Refused,
+            Err(_) => Outcome::Failed,
+        };
+        asked.result = Some(result);
         self.act(lane);
     }
 
-    fn judge_outputs(
-        &self,
-        lane: usize,
-        number: usize,
-        outputs: &[(String, Outgoing)],
-        report: &[NodeReport],
-    ) {
+    fn judge_report(&self, number: usize, report: &[NodeReport]) {
         let asked = &self.asked[number];
-        assert!(!asked.refusal_due, "taken, though it was to be refused");
-        assert!(
-            asked.fatal_nodes.is_empty(),
-            "ended well, though {:?} had failed for good",
-            asked.fatal_nodes
-        );
-        assert!(!asked.payload_refused, "ended well without a payload");
-        let names: Vec<String> = outputs.iter().map(|(name, _)| name.clone()).collect();
-        let wanted: Vec<String> = (0..asked.expected.outputs.len())
-            .map(|number| format!("o{number}"))
-            .collect();
-        assert_eq!(names, wanted);
-        for ((name, outgoing), expected) in outputs.iter().zip(&asked.expected.outputs) {
-            assert_eq!(
-                &datum(outgoing, &self.lanes[lane]),
-                expected,
-                "output {name} of {:?}",
-                asked.id
-            );
-        }
-        let once: BTreeMap<(NodeId, u32), u32> =
-            asked.expected.activations.iter().map(|a| (*a, 1)).collect();
-        assert_eq!(asked.done, once, "each activation takes effect once");
-        self.judge_report(asked, report);
-    }
-
-    fn judge_report(&self, asked: &Asked, report: &[NodeReport]) {
         if !asked.report {
             assert!(report.is_empty());
             return;
         }
-        let nodes = self.scenario.deployments[asked.deployment]
-            .workflow
-            .nodes
-            .len() as NodeId;
+        let nodes = &self.scenario.deployments[asked.deployment].workflow.nodes;
         assert_eq!(
             report.iter().map(|node| node.id).collect::<Vec<_>>(),
-            (0..nodes).collect::<Vec<_>>()
+            (0..nodes.len() as NodeId).collect::<Vec<_>>()
         );
         for node in report {
-            let activations = asked
-                .expected
-                .activations
-                .iter()
-                .filter(|(id, _)| *id == node.id)
-                .count();
-            assert_eq!(node.activations as usize, activations, "{node:?}");
             assert_eq!(node.node, node_name(node.id));
-        }
-        let failures: u32 = report.iter().map(|node| node.failures).sum();
-        assert_eq!(failures, asked.attempts_lost);
-    }
-
-    /// Whether a failure had a cause.
-    fn judge_failure(&self, number: usize, failure: &Failure) -> Outcome {
-        let asked = &self.asked[number];
-        if asked.refusal_due {
-            assert!(matches!(failure, Failure::Refused { .. }), "{failure}");
-            return Outcome::Refused;
-        }
-        match failure {
-            Failure::Refused { .. } => {
-                assert!(!self.lost_workers.is_empty(), "for no reason: {failure}")
+            if !matches!(nodes[node.id as usize].work, Work::Function { .. }) {
+                continue;
             }
-            Failure::Worker { worker, .. } => {
-                assert!(self.lost_workers.contains(worker), "{failure}")
-            }
-            Failure::Payload { .. } => assert!(asked.payload_refused, "{failure}"),
-            Failure::Node {
-                node,
-                worker,
-                cause,
-                ..
-            } => {
-                let deployed = &self.scenario.deployments[asked.deployment];
-                let id = (0..).find(|id| node_name(*id) == *node).unwrap_or_default();
-                let plan = deployed
-                    .plans
-                    .iter()
-                    .find(|plan| plan.nodes.iter().any(|node| node.id == id));
-                let plan = plan.unwrap_or_else(|| panic!("there is no such node: {failure}"));
-                assert_eq!(&plan.workers[usize::from(plan.me)].name, worker);
-                let executable = format!("e{}", deployed.workflow.nodes[id as usize].executable);
-                let refused = cause.starts_with("no executor could be started")
-                    && self
-                        .refused_executables
-                        .contains(&(worker.clone(), executable));
-                assert!(
-                    refused || asked.fatal_nodes.contains(node),
-                    "{failure}, but only {:?}",
-                    asked.fatal_nodes
-                );
-            }
-        }
-        Outcome::Failed
-    }
-}
-
-fn arrived(datum: &Datum, lane: &mut Lane) -> Incoming {
-    match datum {
-        Datum::One(bytes) => Incoming::One(lane.memory.commit(bytes.clone())),
-        Datum::List(items) => {
-            let bytes: Vec<u8> = items.concat();
-            let mut offset = 0;
-            let places = items
-                .iter()
-                .map(|item| {
-                    let place = (offset, item.len() as u64);
-                    offset += item.len() as u64;
-                    place
-                })
-                .collect();
-            Incoming::List {
-                range: lane.memory.commit(bytes),
-                items: places,
-            }
+            let attempts = asked.trace.of_node(node.id).flat_map(|(_, these)| these);
+            let well = attempts
+                .filter(|attempt| matches!(attempt.ended, Some((_, Ending::Well))))
+                .count();
+            assert_eq!(node.activations as usize, well, "{node:?}");
+            let failures = asked.failures().filter(|(id, _)| *id == node.id).count();
+            assert_eq!(node.failures as usize, failures, "{node:?}");
         }
     }
 }

@@ -3,8 +3,11 @@
 use super::Cluster;
 use super::lane::{GRACE_NS, Run, State};
 use crate::functions::{Made, MadeOutput, compute};
-use crate::plans::node_name;
+use crate::reference::{retry_wait_ns, returned_kinds};
+use crate::trace::Ending;
+use crate::workflow::random::ERROR_NAMES;
 use engine::core::{CompletionError, ExecutorId, Input, Output, Piece, Start};
+use engine::plan::ErrorClass;
 use faasstore::descriptor::NO_ITEM;
 
 impl Cluster {
@@ -22,6 +25,8 @@ impl Cluster {
         }
         let (node, invocation) = self.lanes[lane].core.started_node(start);
         let inputs = self.lanes[lane].inputs_of(start);
+        let seen = self.lanes[lane].read_inputs(&inputs);
+        let now = self.now();
         let asked = &mut self.asked[self.by_id[&invocation]];
         let deployed = &self.scenario.deployments[asked.deployment];
         let plan = &deployed.workflow.nodes[node as usize];
@@ -40,11 +45,19 @@ impl Cluster {
             .find(|planned| planned.id == node);
         assert_eq!(
             serves,
-            planned.map(|planned| (asked.deployment, planned.executable))
+            planned
+                .and_then(|planned| planned.work.executable())
+                .map(|executable| (asked.deployment, executable))
         );
         let timed = plan.timeout_ms.is_some();
         assert_eq!(timed, start.deadline_ns.is_some());
-        asked.started.insert((node, start.item));
+        assert!(
+            !asked.forgotten.contains(&lane),
+            "started at lane {lane}, where its invocation is over: node {node}"
+        );
+        asked
+            .trace
+            .starts((node, start.item), start.attempt, now, seen.clone());
         let run = Run {
             activation: start.activation,
             invocation,
@@ -52,6 +65,7 @@ impl Cluster {
             item: start.item,
             attempt: start.attempt,
             inputs,
+            seen,
             deadline_ns: start.deadline_ns,
             hangs: timed && self.random.chance(self.scenario.faults.hangs),
         };
@@ -85,16 +99,8 @@ impl Cluster {
             return;
         }
         let run = self.running(lane, place).expect("it was started just now");
-        self.attempt_is_lost(lane, &run);
         self.rest(lane, place);
-        let now_ns = self.now_ns;
-        let failed = self.lanes[lane].core.failed(
-            now_ns,
-            start.executor,
-            start.activation,
-            "no memory".into(),
-        );
-        assert_eq!(failed, Ok(()));
+        self.attempt_fails(lane, start.executor, &run, ErrorClass::Memory, "no memory");
     }
 
     /// A function returns, well or not.
@@ -104,15 +110,10 @@ impl Cluster {
         if self.random.chance(faults.lies) {
             self.executor_lies(lane, place, &run);
         } else if self.random.chance(faults.failures) {
-            self.attempt_is_lost(lane, &run);
             self.rest(lane, place);
-            let now_ns = self.lanes[lane].exact_ns(self.now_ns);
+            let (class, cause) = self.error();
             let id = ExecutorId(place as u32);
-            let failed =
-                self.lanes[lane]
-                    .core
-                    .failed(now_ns, id, run.activation, "it said no".into());
-            assert_eq!(failed, Ok(()));
+            self.attempt_fails(lane, id, &run, class, &cause);
         } else {
             self.function_returns_well(lane, place, &run);
         }
@@ -124,9 +125,11 @@ impl Cluster {
     fn function_returns_well(&mut self, lane: usize, place: usize, run: &Run) {
         let outputs = self.outputs_of(lane, run);
         self.rest(lane, place);
+        let now = self.now();
         let over = {
             let asked = &mut self.asked[self.by_id[&run.invocation]];
-            asked.returned(run.node, run.item);
+            let activation = (run.node, run.item);
+            asked.trace.ends(activation, run.attempt, now, Ending::Well);
             asked.is_over()
         };
         let now_ns = self.lanes[lane].event_ns(self.now_ns);
@@ -148,11 +151,12 @@ impl Cluster {
     /// What the function makes of its inputs, which it reads as late as it can.
     fn outputs_of(&mut self, lane: usize, run: &Run) -> Vec<Output> {
         let inputs = self.lanes[lane].read_inputs(&run.inputs);
+        assert_eq!(inputs, run.seen, "inputs have changed: {run:?}");
         let workflow =
             &self.scenario.deployments[self.asked[self.by_id[&run.invocation]].deployment].workflow;
         let item = (run.item != NO_ITEM).then_some(run.item);
-        let kinds = &workflow.nodes[run.node as usize].outputs;
-        let made = compute(workflow.salt, run.node, item, &inputs, kinds);
+        let kinds = returned_kinds(&workflow.nodes[run.node as usize]);
+        let made = compute(workflow.salt, run.node, item, &inputs, &kinds);
         let memory = &mut self.lanes[lane].memory;
         let mut piece = |made: &Made| match made {
             Made::Fresh(bytes) if bytes.is_empty() => Piece::Empty,
@@ -182,7 +186,7 @@ impl Cluster {
         let id = ExecutorId(place as u32);
         let workflow =
             &self.scenario.deployments[self.asked[self.by_id[&run.invocation]].deployment].workflow;
-        let declared = workflow.nodes[run.node as usize].outputs.len();
+        let declared = returned_kinds(&workflow.nodes[run.node as usize]).len();
         let before = (
             self.lanes[lane].core.counters(),
             self.lanes[lane].core.leases().count(),
@@ -251,7 +255,8 @@ impl Cluster {
             .is_some_and(|deadline_ns| deadline_ns <= self.now_ns);
         let asked = &self.asked[self.by_id[&run.invocation]];
         let may_be_over = asked.is_over()
-            || !asked.fatal_nodes.is_empty()
+            || asked.has_failures()
+            || asked.timed
             || asked.payload_refused
             || !self.lost_workers.is_empty()
             || !self.refused_executables.is_empty();
@@ -270,7 +275,14 @@ impl Cluster {
             State::Ended => return,
             stopping @ State::Stopping { .. } => executor.state = stopping,
             State::Idle => {}
-            State::Running(run) => self.attempt_is_lost(lane, &run),
+            State::Running(run) => {
+                let late = run.deadline_ns.is_some_and(|due_ns| due_ns <= self.now_ns);
+                let class = match late {
+                    true => ErrorClass::Timeout,
+                    false => ErrorClass::Crash,
+                };
+                self.attempt_is_lost(&run, class, cause);
+            }
         }
         let (now_ns, id) = (self.now_ns, ExecutorId(place as u32));
         self.lanes[lane].core.executor_condemned(now_ns, id, cause);
@@ -294,6 +306,14 @@ impl Cluster {
 
     /// The process of an executor that was ended or told to end has gone; its place is free.
     pub(super) fn executor_exits(&mut self, lane: usize, place: usize) {
+        if let Some(run) = self.running(lane, place) {
+            let late = run.deadline_ns.is_some_and(|due_ns| due_ns <= self.now_ns);
+            let class = match late {
+                true => ErrorClass::Timeout,
+                false => ErrorClass::Crash,
+            };
+            self.attempt_is_lost(&run, class, "it ended");
+        }
         self.lanes[lane].executors[place] = None;
         let (now_ns, id) = (
             self.lanes[lane].exact_ns(self.now_ns),
@@ -318,9 +338,6 @@ impl Cluster {
                 self.end_executor(lane, place, "it broke a rule");
                 self.act(lane);
                 return;
-            }
-            if let Some(run) = self.running(lane, place) {
-                self.attempt_is_lost(lane, &run);
             }
             self.executor_exits(lane, place);
         }
@@ -351,17 +368,68 @@ impl Cluster {
         self.act(lane);
     }
 
-    /// An attempt of a running activation comes to nothing; if it was the last, its invocation may fail for it.
-    fn attempt_is_lost(&mut self, _lane: usize, run: &Run) {
+    /// An attempt of a running activation comes to nothing.
+    fn attempt_is_lost(&mut self, run: &Run, class: ErrorClass, cause: &str) {
+        let now = self.now();
         let asked = &mut self.asked[self.by_id[&run.invocation]];
-        let attempts = self.scenario.deployments[asked.deployment].workflow.nodes
-            [run.node as usize]
-            .retry
-            .attempts;
-        asked.attempts_lost += 1;
-        if run.attempt >= attempts {
-            asked.fatal_nodes.insert(node_name(run.node));
+        let ending = Ending::Failed(class, cause.to_owned());
+        asked
+            .trace
+            .ends((run.node, run.item), run.attempt, now, ending);
+    }
+
+    /// An executor says that what it ran has failed.
+    fn attempt_fails(
+        &mut self,
+        lane: usize,
+        id: ExecutorId,
+        run: &Run,
+        class: ErrorClass,
+        cause: &str,
+    ) {
+        self.attempt_is_lost(run, class, cause);
+        let now_ns = self.lanes[lane].exact_ns(self.now_ns);
+        let retries = self.lanes[lane].core.counters().retries;
+        let failed =
+            self.lanes[lane]
+                .core
+                .failed(now_ns, id, run.activation, class, cause.to_owned());
+        assert_eq!(failed, Ok(()));
+        if self.lanes[lane].core.counters().retries == retries {
+            return;
         }
+        // It is tried again, and not too late: unless at once, a timer is set for it.
+        let asked = &self.asked[self.by_id[&run.invocation]];
+        let workflow = &self.scenario.deployments[asked.deployment].workflow;
+        let retry = &workflow.nodes[run.node as usize].retry;
+        let (least_ns, most_ns) = retry_wait_ns(retry, run.attempt + 1);
+        let due_ns = self.lanes[lane].core.next_timer_ns();
+        assert!(
+            least_ns == 0 || due_ns.is_some_and(|due_ns| due_ns <= now_ns + most_ns),
+            "attempt {} waits beyond {most_ns} ns: {due_ns:?}",
+            run.attempt + 1
+        );
+    }
+
+    /// What a function may say when it fails.
+    fn error(&mut self) -> (ErrorClass, String) {
+        let class = self.random.pick(&[
+            ErrorClass::Error,
+            ErrorClass::Error,
+            ErrorClass::Error,
+            ErrorClass::Input,
+            ErrorClass::Output,
+            ErrorClass::Panic,
+            ErrorClass::Memory,
+        ]);
+        let name = self.random.pick(&ERROR_NAMES);
+        let cause = match self.random.below(5) {
+            0 | 1 => format!("{name}: it said no"),
+            2 => format!("{name}er: it said no"),
+            3 => name.to_owned(),
+            _ => format!("it said {name}: no"),
+        };
+        (class, cause)
     }
 
     pub(super) fn has_ended(&self, lane: usize, place: usize) -> bool {

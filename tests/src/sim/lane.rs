@@ -3,7 +3,8 @@
 use super::memory::Memory;
 use crate::functions::Datum;
 use engine::core::{
-    Answered, Core, CoreConfig, ExecutorId, ForeseenInput, Input, Output, Piece, Start, worker_hash,
+    Answered, Core, CoreConfig, Evaluate, ExecutorId, ForeseenInput, Incoming, Input, Output,
+    Piece, Start, Ticket, worker_hash,
 };
 use engine::plan::{DeploymentId, NodeId};
 use faasstore::descriptor::{InvocationId, PayloadRef};
@@ -38,6 +39,8 @@ pub(super) struct Run {
     pub(super) attempt: u32,
     /// Where its inputs lie.
     pub(super) inputs: Vec<InputAt>,
+    /// What they were when it was started.
+    pub(super) seen: Vec<Datum>,
     /// When it is to be given up.
     pub(super) deadline_ns: Option<u64>,
     /// Whether it will never return.
@@ -55,6 +58,32 @@ pub(super) enum State {
     Ended,
     /// The core has told it to end, at this time.
     Stopping { told_ns: u64 },
+}
+
+/// A switch that is choosing, or a node that computes.
+#[derive(Clone, Debug)]
+pub(super) struct Evaluating {
+    /// As the core wants it back.
+    pub(super) ticket: Ticket,
+    /// The invocation; none if that was over before this was looked at.
+    pub(super) invocation: Option<InvocationId>,
+    /// The node.
+    pub(super) node: NodeId,
+    /// Place of its deployment in the scenario.
+    pub(super) deployment: usize,
+    /// Its inputs.
+    pub(super) seen: Vec<Datum>,
+}
+
+/// What failed, on its way into memory.
+#[derive(Clone, Debug)]
+pub(super) struct Describing {
+    /// As the core wants it back.
+    pub(super) ticket: Ticket,
+    /// The invocation; none if that was over before this was looked at.
+    pub(super) invocation: Option<InvocationId>,
+    /// What is written.
+    pub(super) text: Vec<u8>,
 }
 
 /// A simulated executor.
@@ -89,6 +118,12 @@ pub(super) struct Lane {
     pub(super) executors: Vec<Option<Executor>>,
     /// Executors that the core has asked for.
     pub(super) starting: Vec<(DeploymentId, u16)>,
+    /// What it is evaluating.
+    pub(super) evaluating: Vec<Evaluating>,
+    /// What it is writing down.
+    pub(super) describing: Vec<Describing>,
+    /// Ranges that hold constants, by deployment.
+    pub(super) constants: BTreeMap<DeploymentId, usize>,
     /// Answers that their clients have not read yet.
     pub(super) answers: Vec<Answered>,
     /// Doors that should be open: the deployment's place in the scenario, by workflow.
@@ -127,6 +162,9 @@ impl Lane {
             memory: Memory::default(),
             executors: Vec::new(),
             starting: Vec::new(),
+            evaluating: Vec::new(),
+            describing: Vec::new(),
+            constants: BTreeMap::new(),
             answers: Vec::new(),
             doors: BTreeMap::new(),
             deployed: BTreeSet::new(),
@@ -205,19 +243,57 @@ impl Lane {
         Some((foreseen.start?, inputs.into_iter().collect::<Option<_>>()?))
     }
 
+    /// Commits what arrives.
+    ///
+    /// # Panics
+    /// If that is nothing.
+    pub(super) fn arrived(&mut self, datum: &Datum) -> Incoming {
+        match datum {
+            Datum::Absent => panic!("nothing cannot arrive"),
+            Datum::One(bytes) => Incoming::One(self.memory.commit(bytes.clone())),
+            Datum::List(items) => {
+                let mut offset = 0;
+                let places = items
+                    .iter()
+                    .map(|item| {
+                        let place = (offset, item.len() as u64);
+                        offset += item.len() as u64;
+                        place
+                    })
+                    .collect();
+                Incoming::List {
+                    range: self.memory.commit(items.concat()),
+                    items: places,
+                }
+            }
+        }
+    }
+
     /// Where the inputs of an activation lie.
     #[must_use]
     pub(super) fn inputs_of(&self, start: &Start) -> Vec<InputAt> {
         let mut inputs = Vec::new();
-        self.core.inputs(start, |input| {
-            inputs.push(match input {
-                Input::One(range) => InputAt::One(range),
-                Input::List(items) => {
-                    InputAt::List(items.iter().map(|item| self.core.locate(*item)).collect())
-                }
-            });
-        });
+        self.core
+            .inputs(start, |input| inputs.push(self.input_at(input)));
         inputs
+    }
+
+    /// Where the inputs of what is to be evaluated lie.
+    #[must_use]
+    pub(super) fn inputs_evaluated(&self, evaluate: &Evaluate) -> Vec<InputAt> {
+        let mut inputs = Vec::new();
+        self.core
+            .evaluation_inputs(evaluate, |input| inputs.push(self.input_at(input)));
+        inputs
+    }
+
+    fn input_at(&self, input: Input<'_>) -> InputAt {
+        match input {
+            Input::One(range) => InputAt::One(range),
+            Input::List(items) => {
+                InputAt::List(items.iter().map(|item| self.core.locate(*item)).collect())
+            }
+        }
     }
 
     /// Reads the inputs of an activation, as its function does.
@@ -229,6 +305,7 @@ impl Lane {
         inputs
             .iter()
             .map(|input| match input {
+                InputAt::One(range) if range.is_absent() => Datum::Absent,
                 InputAt::One(range) => Datum::One(self.memory.read(*range)),
                 InputAt::List(items) => {
                     Datum::List(items.iter().map(|item| self.memory.read(*item)).collect())

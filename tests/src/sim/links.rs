@@ -165,6 +165,13 @@ impl Cluster {
         self.act(to);
     }
 
+    /// A lane knows that an invocation is over: nothing of it starts there any more.
+    fn is_over_at(&mut self, lane: usize, invocation: InvocationId) {
+        if let Some(asked) = self.by_id.get(&invocation) {
+            self.asked[*asked].forgotten.insert(lane);
+        }
+    }
+
     /// Queues a core's message.
     pub(super) fn send(&mut self, from: usize, send: Send) {
         let Send {
@@ -174,6 +181,9 @@ impl Cluster {
             deployment,
             body,
         } = send;
+        if matches!(body, Outbound::PartFailed(_)) {
+            self.is_over_at(from, invocation);
+        }
         let to = self.lanes.iter().position(|lane| {
             worker_hash(&crate::plans::worker_name(lane.worker)) == hash && lane.number == to_lane
         });
@@ -243,10 +253,14 @@ impl Cluster {
                     .core
                     .begin(now_ns, deployment, invocation, report, inputs);
             }
-            Outbound::StateEvent { node, outputs } => {
+            Outbound::StateEvent {
+                node,
+                outcome,
+                outputs,
+            } => {
                 let first = self.numbered(from, to, &message, outputs.clone());
                 let core = &mut self.lanes[to].core;
-                core.state_event(now_ns, deployment, invocation, node, first);
+                core.state_event(now_ns, deployment, invocation, node, outcome.clone(), first);
                 if self.random.chance(self.scenario.faults.doubles) {
                     self.doubled += 1;
                     let (sender, receiver) = pair(&mut self.lanes, from, to);
@@ -255,7 +269,7 @@ impl Cluster {
                         .map(|(n, one)| (*n, carry(one, sender, receiver)));
                     let outputs = carried.collect();
                     let core = &mut self.lanes[to].core;
-                    core.state_event(now_ns, deployment, invocation, node, outputs);
+                    core.state_event(now_ns, deployment, invocation, node, outcome, outputs);
                 }
             }
             Outbound::PartDone { outputs, report } => {
@@ -270,6 +284,7 @@ impl Cluster {
             }
             Outbound::Forget => {
                 self.abort(to, invocation);
+                self.is_over_at(to, invocation);
                 self.lanes[to].core.forget(now_ns, invocation);
             }
             Outbound::Drained => {

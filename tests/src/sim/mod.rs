@@ -12,11 +12,17 @@
 //! | `memory` | ranges, and who misuses them |
 //! | `executors` | activations, and what becomes of them |
 //! | `links` | messages between lanes |
+//! | `evaluations` | what lanes compute themselves |
 //! | `clients` | wishes and answers |
+//! | `answers` | what clients must get |
 //! | `orders` | deployments, and workers that die |
 //! | `verdict` | what must hold in the end |
+//! | `constructs` | what of the language a run has held |
 
+mod answers;
 mod clients;
+mod constructs;
+mod evaluations;
 mod executors;
 mod lane;
 mod links;
@@ -26,11 +32,14 @@ mod scenario;
 mod verdict;
 
 pub use clients::{Asked, Outcome};
+pub use constructs::Constructs;
 pub use memory::Memory;
 pub use scenario::{Bounds, Deployed, Faults, Order, Scenario, Story};
 pub use verdict::Tally;
 
 use crate::random::Random;
+use crate::reference::Verdict;
+use crate::trace::Moment;
 use engine::core::Action;
 use engine::plan::DeploymentId;
 use faasstore::descriptor::InvocationId;
@@ -63,6 +72,8 @@ enum Event {
     Accept(usize),
     Restart(usize),
     ReadAnswer { lane: usize, index: usize },
+    Evaluated { lane: usize, index: usize },
+    Described { lane: usize, index: usize },
 }
 
 /// The cluster, and all that is under way in it.
@@ -75,6 +86,8 @@ pub struct Cluster {
     links: Vec<Link>,
     link_by_ends: HashMap<(usize, usize), usize>,
     asked: Vec<Asked>,
+    /// What the reference says of each, unless it was refused.
+    verdicts: Vec<Option<Verdict>>,
     by_id: HashMap<InvocationId, usize>,
     deployment_by_id: HashMap<DeploymentId, usize>,
     /// Workers that somebody lost sight of, by name: an invocation may have failed for that.
@@ -128,6 +141,7 @@ impl Cluster {
                 .map(|(index, ends)| (*ends, index))
                 .collect(),
             asked: Vec::new(),
+            verdicts: Vec::new(),
             by_id: HashMap::new(),
             deployment_by_id,
             lost_workers: BTreeSet::new(),
@@ -223,6 +237,16 @@ impl Cluster {
                     .map(at)
                     .map(|(lane, index)| Event::ReadAnswer { lane, index }),
             );
+            events.extend(
+                (0..lane.evaluating.len())
+                    .map(at)
+                    .map(|(lane, index)| Event::Evaluated { lane, index }),
+            );
+            events.extend(
+                (0..lane.describing.len())
+                    .map(at)
+                    .map(|(lane, index)| Event::Described { lane, index }),
+            );
             for (place, executor) in lane.executors.iter().enumerate() {
                 match executor.as_ref().map(|executor| &executor.state) {
                     Some(State::Running(run)) if !run.hangs => {
@@ -280,6 +304,8 @@ impl Cluster {
             Event::Accept(link) => self.accept(link),
             Event::Restart(worker) => self.restart(worker),
             Event::ReadAnswer { lane, index } => self.read_answer(lane, index),
+            Event::Evaluated { lane, index } => self.end_evaluation(lane, index),
+            Event::Described { lane, index } => self.end_description(lane, index),
         }
     }
 
@@ -326,6 +352,8 @@ impl Cluster {
                 self.judge_foresight(lane, &start);
                 self.hand_over(lane, &start);
             }
+            Action::Evaluate(evaluate) => self.begin_evaluation(lane, &evaluate),
+            Action::Describe(describe) => self.begin_description(lane, &describe),
             Action::Release(range) => self.lanes[lane].memory.release(range),
             Action::Send(send) => self.send(lane, *send),
             Action::Answer(answered) => self.answered(lane, *answered),
@@ -347,7 +375,15 @@ impl Cluster {
             Action::Removed(deployment) => {
                 let here = self.lanes[lane].deployed.remove(&deployment);
                 assert!(here, "{deployment} was removed from where it is not");
+                self.lanes[lane].constants.remove(&deployment);
             }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            step: self.steps,
+            ns: self.now_ns,
         }
     }
 

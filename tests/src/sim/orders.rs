@@ -3,6 +3,8 @@
 use super::clients::Outcome;
 use super::lane::Lane;
 use super::{Cluster, Order};
+use crate::functions::Datum;
+use faasstore::binding::Kind;
 
 /// In a thousand workers that die: those that never come back.
 const GONE_FOR_GOOD: u32 = 400;
@@ -69,8 +71,20 @@ impl Cluster {
             .iter()
             .map(|executable| usize::from(executable.scale))
             .collect();
-        self.lanes[lane].deployed.insert(id);
-        self.lanes[lane].core.deploy(plan);
+        let mut constants = Vec::new();
+        let mut ranges = 0;
+        for constant in &plan.constants {
+            let datum = match constant.kind {
+                Kind::List => Datum::List(constant.items.clone()),
+                Kind::Bytes | Kind::Value => Datum::One(constant.items[0].clone()),
+            };
+            ranges += usize::from(constant.items.iter().any(|item| !item.is_empty()));
+            constants.push(self.lanes[lane].arrived(&datum));
+        }
+        let state = &mut self.lanes[lane];
+        state.constants.insert(id, ranges);
+        state.deployed.insert(id);
+        state.core.deploy(plan, constants);
         let lanes_of_worker = usize::from(self.scenario.lanes[worker]);
         for (executable, scale) in pools.into_iter().enumerate() {
             // None at all is possible too: then the first activation asks for one.

@@ -2,7 +2,8 @@
 
 use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
-use crate::workflow::{Shape, Workflow};
+use crate::workflow::Workflow;
+use crate::workflow::random::Shape;
 use engine::plan::{DeploymentId, Limits, Plan, WorkerIndex};
 use std::collections::VecDeque;
 

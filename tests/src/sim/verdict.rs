@@ -1,9 +1,10 @@
 //! What must hold when nothing can happen any more.
 
 use super::Cluster;
-use super::clients::{Asked, Outcome};
+use super::clients::Outcome;
+use super::constructs::Constructs;
+use crate::reference::End;
 use engine::core::CoreCounters;
-use engine::plan::NodeId;
 
 /// What a run has seen: that a test of rare things did see them.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -26,12 +27,8 @@ pub struct Tally {
     pub late: u64,
     /// Starts that were foreseen, and then ordered just so.
     pub foreseen: u64,
-    /// In what ended well: nodes that several others wait for.
-    pub fan_outs: u64,
-    /// Nodes that wait for several others.
-    pub fan_ins: u64,
-    /// Foreach nodes without an item, with one, and with many.
-    pub foreach_of: [u64; 3],
+    /// Runs that held each construct.
+    pub constructs: Constructs,
     /// Events of the simulation.
     pub steps: u64,
 }
@@ -47,43 +44,12 @@ impl std::ops::AddAssign for Tally {
         self.timeouts += other.timeouts;
         self.late += other.late;
         self.foreseen += other.foreseen;
-        self.fan_outs += other.fan_outs;
-        self.fan_ins += other.fan_ins;
-        for (sum, more) in self.foreach_of.iter_mut().zip(other.foreach_of) {
-            *sum += more;
-        }
+        self.constructs += other.constructs;
         self.steps += other.steps;
     }
 }
 
 impl Cluster {
-    /// Every client has its answer.
-    pub(super) fn judge_answers(&self) {
-        for (number, asked) in self.asked.iter().enumerate() {
-            let missing: Vec<_> = asked
-                .expected
-                .activations
-                .iter()
-                .filter(|a| !asked.done.contains_key(a))
-                .collect();
-            assert_ne!(
-                asked.outcome,
-                Outcome::Open,
-                "request {number} was never answered: {:?} at lane {}, never done: {missing:?}, started: {:?}",
-                asked.id,
-                asked.lane,
-                asked.started,
-            );
-            for (activation, count) in &asked.done {
-                assert_eq!(
-                    *count, 1,
-                    "{activation:?} of {:?} took effect more than once",
-                    asked.id
-                );
-            }
-        }
-    }
-
     /// Nothing is left of invocations that are over.
     pub(super) fn judge_what_is_held(&self) {
         for (index, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| lane.alive) {
@@ -93,14 +59,16 @@ impl Cluster {
                 (0, 0),
                 "lane {index} holds invocations and lists"
             );
+            // Constants stay with their deployment.
+            let constants: usize = lane.constants.values().sum();
             assert_eq!(
-                (core.leases().count(), core.leases().bytes()),
-                (0, 0),
+                core.leases().count(),
+                constants,
                 "lane {index} holds leases"
             );
             assert_eq!(
                 lane.memory.held(),
-                0,
+                constants,
                 "ranges of lane {index} never came back"
             );
             assert_eq!(core.in_flight(), 0);
@@ -153,62 +121,37 @@ impl Cluster {
             steps: self.steps,
             ..Tally::default()
         };
-        for asked in self.asked.iter().filter(|a| a.outcome == Outcome::Well) {
-            self.count_shapes(asked, &mut tally);
-        }
-        if self.scenario.faults.are_harmless() {
-            assert_eq!((tally.failed, tally.cut), (0, 0));
-        }
+        self.count_constructs(&mut tally.constructs);
         if tally.failed == 0 && self.lost_workers.is_empty() {
-            let nodes = |asked: &Asked| {
-                self.scenario.deployments[asked.deployment]
-                    .workflow
-                    .nodes
-                    .len() as u64
-            };
-            let well = || {
-                self.asked
-                    .iter()
-                    .filter(|asked| asked.outcome == Outcome::Well)
-            };
-            assert_eq!(
-                sum(|counters| counters.triggers),
-                well().map(nodes).sum::<u64>()
-            );
-            let activations = well()
-                .map(|asked| asked.expected.activations.len() as u64)
-                .sum::<u64>();
-            assert_eq!(tally.activations, activations);
-            let lost = well()
-                .map(|asked| u64::from(asked.attempts_lost))
-                .sum::<u64>();
-            assert_eq!(tally.retries, lost);
-            assert_eq!(
-                tally.late, self.doubled,
-                "nothing else is late where nothing fails"
-            );
+            self.judge_counters(&tally);
         }
         tally
     }
 
-    fn count_shapes(&self, asked: &Asked, tally: &mut Tally) {
-        let nodes = &self.scenario.deployments[asked.deployment].workflow.nodes;
-        let mut successors = vec![0; nodes.len()];
-        for (id, node) in nodes.iter().enumerate() {
-            let predecessors = node.predecessors();
-            tally.fan_ins += u64::from(predecessors.len() > 1);
-            for predecessor in predecessors {
-                successors[predecessor as usize] += 1;
-            }
-            if node.foreach.is_some() {
-                let first = (id as NodeId, 0);
-                let items = asked
-                    .expected
-                    .activations
-                    .range(first..=(first.0, u32::MAX));
-                tally.foreach_of[items.count().min(2)] += 1;
-            }
-        }
-        tally.fan_outs += successors.into_iter().filter(|count| *count > 1).count() as u64;
+    /// Where nothing has failed, everything is counted once.
+    fn judge_counters(&self, tally: &Tally) {
+        let sum = |of: fn(&CoreCounters) -> u64| {
+            let counters = self.lanes.iter().map(|lane| lane.core.counters());
+            counters.map(|counters| of(&counters)).sum::<u64>()
+        };
+        let ended = |is: fn(&End) -> bool| {
+            let verdicts = self.verdicts.iter().flatten();
+            let nodes = verdicts.flat_map(|verdict| &verdict.nodes);
+            nodes.filter(|node| is(&node.end)).count() as u64
+        };
+        let skipped = ended(|end| *end == End::Skipped);
+        assert_eq!(sum(|counters| counters.skipped), skipped);
+        let ran = ended(|end| *end != End::Skipped);
+        assert_eq!(sum(|counters| counters.triggers), ran);
+        let caught = ended(|end| matches!(end, End::Caught { .. }));
+        assert_eq!(sum(|counters| counters.caught), caught);
+        let verdicts = || self.verdicts.iter().flatten();
+        let least = self.doubled + verdicts().map(|verdict| verdict.late.0).sum::<u64>();
+        let most = self.doubled + verdicts().map(|verdict| verdict.late.1).sum::<u64>();
+        assert!(
+            (least..=most).contains(&tally.late),
+            "{} dropped as late, not {least} to {most}",
+            tally.late
+        );
     }
 }

@@ -259,7 +259,7 @@ impl Bench {
             grace_ns: 1,
             keep_alive_ns: 1,
         });
-        core.deploy(plan(kinds));
+        core.deploy(plan(kinds), Vec::new());
         core.activate(0, DeploymentId(1));
         core.executor_joined(0, ID, DeploymentId(1), 0);
         core.invoke(0, ClientId(1), 1, "one", Vec::new(), false);

@@ -80,6 +80,7 @@ impl Arrival {
                     invocation,
                     deployment,
                     node,
+                    outcome,
                     outputs,
                 } = wire::decode(body)?;
                 self.narrow(intake.admission.part(invocation, Some(deployment)));
@@ -88,6 +89,7 @@ impl Arrival {
                     invocation,
                     deployment,
                     node,
+                    outcome,
                     outputs,
                 }
             }

@@ -4,7 +4,7 @@
 //! come to lie in the arena is left to [`super::landing`].
 
 use crate::plan::{DeploymentId, NodeId};
-use crate::wire::{NodeReport, PartFailed};
+use crate::wire::{NodeReport, Outcome, PartFailed};
 use faasstore::arena::Arena;
 use faasstore::descriptor::ArenaRange;
 use thiserror::Error;
@@ -108,6 +108,8 @@ pub enum Inbound {
         deployment: DeploymentId,
         /// Which node has ended.
         node: NodeId,
+        /// How.
+        outcome: Outcome,
         /// Its outputs, by number.
         outputs: Vec<(u16, Landing)>,
     },

@@ -67,7 +67,7 @@ impl Lane {
             grace_ns: 1_000,
             keep_alive_ns: 1_000,
         });
-        core.deploy(plan());
+        core.deploy(plan(), Vec::new());
         core.activate(0, DeploymentId(1));
         let mut peers = Peers::new(1 << 30, PATIENCE);
         peers.limits = limits;

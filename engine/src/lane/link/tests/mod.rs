@@ -8,7 +8,7 @@ mod sockets;
 use super::*;
 use crate::lane::driver::PieceSegment;
 use crate::wire::{
-    Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, StateEvent,
+    Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, Outcome, StateEvent,
 };
 use faasstore::arena::ArenaConfig;
 use faasstore::segment::SegmentWriter;
@@ -264,6 +264,7 @@ fn event(invocation: u128, outputs: Vec<(u16, Body)>) -> StateEvent {
         invocation,
         deployment: DeploymentId(1),
         node: 2,
+        outcome: Outcome::Well,
         outputs,
     }
 }

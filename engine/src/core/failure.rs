@@ -1,0 +1,255 @@
+//! How attempts fail: tried again, caught, borne by those who wait, or the end of the invocation.
+
+use super::invocation::{NO_MAKER, Phase, Place};
+use super::outcome::Outcome;
+use super::pool::Running;
+use super::program::LocalNode;
+use super::timers::Timer;
+use super::trigger::Ended;
+use super::{Action, Core, Ticket};
+use crate::plan::{ErrorClass, ErrorMatch, Retry};
+use crate::wire::Failure;
+use faasstore::descriptor::InvocationId;
+use std::rc::Rc;
+
+/// Longest cause that is written into a value.
+const CAUSE_CHARS_MAX: usize = 1024;
+
+/// Why a node has failed for good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct NodeFailure {
+    /// Attempts made.
+    pub(super) attempt: u32,
+    pub(super) class: ErrorClass,
+    pub(super) cause: String,
+}
+
+/// Text to be written into the lane's arena, a value in JSON.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Describe {
+    /// What [`Core::described`] must repeat.
+    pub ticket: Ticket,
+    /// The text.
+    pub text: String,
+}
+
+impl Core {
+    /// An attempt came to nothing: try again, or let the node fail.
+    pub(super) fn attempt_failed(
+        &mut self,
+        now_ns: u64,
+        running: Running,
+        class: ErrorClass,
+        cause: String,
+    ) {
+        let Running {
+            place,
+            node,
+            item,
+            attempt,
+            ..
+        } = running;
+        let invocation = &mut self.invocations[place as usize];
+        invocation.running -= 1;
+        if let Some(timing) = invocation.timing.as_mut() {
+            timing.nodes[node as usize].failures += 1;
+        }
+        if invocation.phase == Phase::Over {
+            self.counters.late_dropped += 1;
+            self.free_if_over(now_ns, place);
+            return;
+        }
+        let (generation, id) = (invocation.generation, invocation.id);
+        let program = Rc::clone(self.program_of(place));
+        if self.fan_has_failed(place, node) {
+            self.counters.late_dropped += 1;
+            self.item_ended(now_ns, place, node, NO_MAKER, &program);
+            return;
+        }
+        let retry = &program.details[node as usize].retry;
+        if attempt >= retry.attempts || !ErrorMatch::any(&retry.on, class, &cause) {
+            let failure = NodeFailure {
+                attempt,
+                class,
+                cause,
+            };
+            self.node_failed(now_ns, place, node, failure);
+            return;
+        }
+        self.counters.retries += 1;
+        let wait_ns = wait_ns(retry, attempt, id, node, item);
+        let attempt = attempt + 1;
+        if wait_ns == 0 {
+            self.dispatch(now_ns, place, node, item, attempt, NO_MAKER);
+            return;
+        }
+        self.set_timer(
+            now_ns.saturating_add(wait_ns),
+            Timer::Retry {
+                place,
+                generation,
+                node,
+                item,
+                attempt,
+            },
+        );
+    }
+
+    /// A node has failed for good, or an item of it.
+    pub(super) fn node_failed(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        node: LocalNode,
+        failure: NodeFailure,
+    ) {
+        if self.invocations[place as usize].phase != Phase::Running {
+            return;
+        }
+        let details = &self.program_of(place).details[node as usize];
+        let lives_on = details.tolerated || !details.catches.is_empty();
+        if lives_on && self.fan(place, node).is_some() {
+            self.fail_fan(now_ns, place, node, failure);
+        } else {
+            self.settle_failure(now_ns, place, node, failure);
+        }
+    }
+
+    /// Nothing of a node runs any more, and it has failed: who takes that?
+    pub(super) fn settle_failure(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        node: LocalNode,
+        failure: NodeFailure,
+    ) {
+        let program = Rc::clone(self.program_of(place));
+        let details = &program.details[node as usize];
+        let NodeFailure {
+            attempt,
+            class,
+            cause,
+        } = failure;
+        let takes = |on: &Vec<ErrorMatch>| ErrorMatch::any(on, class, &cause);
+        let outcome = if let Some(catch) = details.catches.iter().position(takes) {
+            self.counters.caught += 1;
+            let catch = catch as u16;
+            if details.error_slot.is_some() {
+                let ticket = Ticket {
+                    place,
+                    generation: self.invocations[place as usize].generation,
+                    node,
+                    catch,
+                };
+                let cause: String = cause.chars().take(CAUSE_CHARS_MAX).collect();
+                let text = serde_json::json!({
+                    "node": details.name,
+                    "class": class.name(),
+                    "cause": cause,
+                    "attempt": attempt,
+                });
+                self.actions.push(Action::Describe(Box::new(Describe {
+                    ticket,
+                    text: text.to_string(),
+                })));
+                return;
+            }
+            Outcome::Caught(catch)
+        } else if details.tolerated {
+            self.bear(place, details.name.clone(), cause)
+        } else {
+            let failure = Failure::Node {
+                node: details.name.clone(),
+                worker: program.my_name().to_owned(),
+                attempt,
+                cause,
+            };
+            return self.fail(now_ns, place, failure);
+        };
+        self.ended.push(Ended {
+            place,
+            node,
+            maker: NO_MAKER,
+            outcome,
+        });
+    }
+}
+
+impl Core {
+    /// A node has failed, here or elsewhere, and the invocation goes on.
+    pub(super) fn bear(&mut self, place: Place, node: String, cause: String) -> Outcome {
+        let failures = self.borne_failures.entry(place).or_default();
+        failures.push((node, cause));
+        Outcome::Failed((failures.len() - 1) as u32)
+    }
+
+    /// Which node failed, and why.
+    pub(super) fn borne_failure(&self, place: Place, failure: u32) -> (String, String) {
+        let failures = self.borne_failures.get(&place);
+        let failure = failures.and_then(|failures| failures.get(failure as usize));
+        failure.cloned().unwrap_or_default()
+    }
+}
+
+/// How long the next attempt waits. Which part of it jitter leaves out follows from what is tried again, so that the core
+/// needs no random numbers: `attempt` is the one that has failed.
+fn wait_ns(retry: &Retry, attempt: u32, id: InvocationId, node: LocalNode, item: u32) -> u64 {
+    let longest_ns = u64::from(retry.backoff_max_ms) * 1_000_000;
+    let mut wait_ns = u64::from(retry.backoff_ms) * 1_000_000;
+    for _ in 1..attempt {
+        if wait_ns == 0 || wait_ns >= longest_ns {
+            break;
+        }
+        wait_ns = wait_ns.saturating_mul(u64::from(retry.factor_percent)) / 100;
+    }
+    wait_ns = wait_ns.min(longest_ns);
+    if retry.jitter_percent == 0 {
+        return wait_ns;
+    }
+    let mut hasher = rustc_hash::FxHasher::default();
+    std::hash::Hash::hash(&(id.0, node, item, attempt), &mut hasher);
+    // The hash's upper bits are its better ones.
+    let share = (std::hash::Hasher::finish(&hasher) >> 32) * u64::from(retry.jitter_percent);
+    wait_ns - (u128::from(wait_ns) * u128::from(share) / (100 << 32)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry(backoff_ms: u32, factor_percent: u32, jitter_percent: u8) -> Retry {
+        Retry {
+            backoff_ms,
+            factor_percent,
+            backoff_max_ms: 1000,
+            jitter_percent,
+            ..Retry::default()
+        }
+    }
+
+    #[test]
+    fn waits_grow_by_their_factor_up_to_the_longest() {
+        let waits = |retry: &Retry| -> Vec<u64> {
+            let wait = |attempt| wait_ns(retry, attempt, InvocationId(7), 1, 2) / 1_000_000;
+            (1..=6).map(wait).collect()
+        };
+        assert_eq!(waits(&retry(100, 200, 0)), [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(waits(&retry(100, 150, 0)), [100, 150, 225, 337, 506, 759]);
+        assert_eq!(waits(&retry(0, 200, 0)), [0; 6]);
+        assert_eq!(
+            waits(&retry(5, 10_000, 0)),
+            [5, 500, 1000, 1000, 1000, 1000]
+        );
+    }
+
+    #[test]
+    fn jitter_leaves_out_up_to_its_share_and_differs_by_invocation() {
+        let retry = retry(100, 100, 40);
+        let waits: Vec<u64> = (0..1000)
+            .map(|id| wait_ns(&retry, 1, InvocationId(id << 8), 3, 0))
+            .collect();
+        let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+        assert!((60_000_000..62_000_000).contains(least), "{least}");
+        assert!((98_000_000..=100_000_000).contains(most), "{most}");
+    }
+}

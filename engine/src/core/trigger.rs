@@ -1,0 +1,333 @@
+//! Edges decide: how the end of a node decides the edges that leave it, and these whether and when its successors run.
+//!
+//! A node counts its undecided in-edges and its live ones. When none is undecided it runs or is skipped (dead-path
+//! elimination: all that leaves a skipped node is dead, so that every join decides). A join of some starts earlier, at
+//! its k-th live edge. Nothing here calls itself: nodes that end without running go to a list of their own.
+
+use super::invocation::{NO_MAKER, Phase, Place, Stage};
+use super::outcome::Outcome;
+use super::program::{Edge, InputFrom, ListFrom, LocalNode, Node, Program, Runner};
+use super::timers::Timer;
+use super::{Core, Outbound, Value};
+use crate::wire::{self, Failure};
+use faasstore::descriptor::NO_ITEM;
+use std::rc::Rc;
+
+/// A node that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ended {
+    pub(super) place: Place,
+    pub(super) node: LocalNode,
+    /// The executor that made its outputs, or [`NO_MAKER`].
+    pub(super) maker: u32,
+    pub(super) outcome: Outcome,
+}
+
+impl Core {
+    /// A node has ended: its edges are decided, here and elsewhere.
+    #[inline]
+    pub(super) fn node_ended(&mut self, now_ns: u64, ended: Ended, program: &Program) {
+        let Ended {
+            place,
+            node: index,
+            maker,
+            outcome,
+        } = ended;
+        let node = &program.nodes[index as usize];
+        let generation = self.invocations[place as usize].generation;
+        for edge in program.successors(node) {
+            self.edge_decided(now_ns, place, *edge, outcome, maker, program);
+        }
+        // What it has triggered may have failed the invocation, and its place may be another's by the time of tidying.
+        if !self.is_current(place, generation) {
+            return;
+        }
+        if node.told {
+            self.tell_remote(place, index, outcome, program);
+        }
+        if let (Outcome::Caught(_), Some(slot)) =
+            (outcome, program.details[index as usize].error_slot)
+            && self.invocations[place as usize].slots[slot as usize].uses == 0
+        {
+            self.clear_slot(place, slot);
+        }
+        self.triggered.push((place, generation, index));
+    }
+
+    /// Handles nodes that ended without an event of their own.
+    pub(super) fn drain_ended(&mut self, now_ns: u64) {
+        while let Some(ended) = self.ended.pop() {
+            if self.invocations[ended.place as usize].phase == Phase::Running {
+                let program = Rc::clone(self.program_of(ended.place));
+                self.node_ended(now_ns, ended, &program);
+            }
+        }
+    }
+
+    /// An edge is live or dead from now on.
+    #[inline]
+    pub(super) fn edge_decided(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        edge: Edge,
+        outcome: Outcome,
+        maker: u32,
+        program: &Program,
+    ) {
+        let live = edge.when.holds(outcome);
+        let node = &program.nodes[edge.node as usize];
+        let state = &mut self.invocations[place as usize].nodes[edge.node as usize];
+        state.waiting -= 1;
+        if edge.when.is_gate() {
+            state.gates_left -= 1;
+            state.gate_live |= live;
+        } else {
+            state.live += u32::from(live);
+        }
+        if node.at_least > 0 {
+            self.join_edge_decided(now_ns, place, edge, outcome, program);
+        } else if state.waiting == 0 {
+            if state.live == node.flow && node.gates == 0 {
+                self.ready(now_ns, place, edge.node, maker);
+            } else {
+                self.decide(now_ns, place, edge.node, maker, program);
+            }
+        }
+    }
+
+    /// All in-edges of a node that joins all of them are decided: it runs, or is skipped.
+    pub(super) fn decide(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        index: LocalNode,
+        maker: u32,
+        program: &Program,
+    ) {
+        if self.invocations[place as usize].phase != Phase::Running {
+            return;
+        }
+        if self.may_run(place, index, program) {
+            self.ready(now_ns, place, index, maker);
+        } else {
+            self.skip(place, index);
+        }
+    }
+
+    fn may_run(&self, place: Place, index: LocalNode, program: &Program) -> bool {
+        let node = &program.nodes[index as usize];
+        let invocation = &self.invocations[place as usize];
+        let state = &invocation.nodes[index as usize];
+        let let_in = node.gates == 0 || state.gate_live;
+        let moved = node.edges() == 0 || state.live > 0 || state.gate_live;
+        let has_list = match node.foreach {
+            Some(ListFrom::Slot(slot)) => {
+                !matches!(invocation.slots[slot as usize].value, Value::Unset)
+            }
+            Some(ListFrom::Constant(_)) | None => true,
+        };
+        let needs = |from: InputFrom| match from {
+            InputFrom::Item => true,
+            from => !matches!(self.value_of(invocation, program, from), Value::Unset),
+        };
+        let mut inputs = program.inputs(node).iter();
+        let_in && moved && has_list && inputs.all(|input| input.optional || needs(input.from))
+    }
+
+    fn skip(&mut self, place: Place, node: LocalNode) {
+        self.invocations[place as usize].nodes[node as usize].stage = Stage::Decided;
+        self.counters.skipped += 1;
+        self.ended.push(Ended {
+            place,
+            node,
+            maker: NO_MAKER,
+            outcome: Outcome::Skipped,
+        });
+    }
+
+    /// An edge of a node that joins some of its edges is decided.
+    fn join_edge_decided(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        edge: Edge,
+        outcome: Outcome,
+        program: &Program,
+    ) {
+        let state = &mut self.invocations[place as usize].nodes[edge.node as usize];
+        if state.stage != Stage::Waiting {
+            self.counters.late_dropped +=
+                u64::from(edge.when.holds(outcome) && !edge.when.is_gate());
+            return;
+        }
+        if let Outcome::Failed(failure) = outcome {
+            self.extras.make(state).failed.push(failure);
+        }
+        self.try_join(now_ns, place, edge.node, program);
+    }
+
+    /// Starts a join of some, skips it, or fails the invocation for it, if that can be said already.
+    pub(super) fn try_join(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        index: LocalNode,
+        program: &Program,
+    ) {
+        let invocation = &self.invocations[place as usize];
+        if invocation.phase != Phase::Running {
+            return;
+        }
+        let node = &program.nodes[index as usize];
+        let state = &invocation.nodes[index as usize];
+        let let_in = node.gates == 0 || state.gate_live;
+        if !let_in && state.gates_left == 0 {
+            return self.skip(place, index);
+        }
+        let undecided = state.waiting - u32::from(state.gates_left);
+        let reached = state.live;
+        if reached >= node.at_least {
+            if let_in {
+                self.start_join(now_ns, place, index, program);
+            }
+            return;
+        }
+        if reached + undecided >= node.at_least {
+            return;
+        }
+        let extra = self.extras.of(state);
+        let failed = extra.map_or(&[][..], |extra| &extra.failed);
+        if reached + undecided + (failed.len() as u32) < node.at_least {
+            return self.skip(place, index);
+        }
+        // Whether it would be skipped without the failures too must not depend on which edge is decided first.
+        if let_in && reached + failed.len() as u32 >= node.at_least {
+            let failed = failed
+                .iter()
+                .map(|failure| self.borne_failure(place, *failure));
+            let failure = Failure::Join {
+                node: program.name(index).to_owned(),
+                needed: node.at_least,
+                failed: failed.collect(),
+            };
+            self.fail(now_ns, place, failure);
+        }
+    }
+
+    /// A join of some starts with what is there now: a later attempt is to see the same.
+    fn start_join(&mut self, now_ns: u64, place: Place, index: LocalNode, program: &Program) {
+        let invocation = &self.invocations[place as usize];
+        let node = &program.nodes[index as usize];
+        let there =
+            |from: InputFrom| !matches!(self.value_of(invocation, program, from), Value::Unset);
+        let taken = program.inputs(node).iter().map(|input| match input.from {
+            InputFrom::FirstOf(span) => {
+                let mut alternatives = program.alternatives(span).iter().copied();
+                alternatives
+                    .find(|from| there(*from))
+                    .unwrap_or(InputFrom::Absent)
+            }
+            from if there(from) => from,
+            _ => InputFrom::Absent,
+        });
+        let taken = taken.collect();
+        let state = &mut self.invocations[place as usize].nodes[index as usize];
+        self.extras.make(state).taken = Some(taken);
+        self.ready(now_ns, place, index, NO_MAKER);
+    }
+
+    /// A node is to run: start it, queue it, or let it wait for its delay.
+    #[inline]
+    pub(super) fn ready(&mut self, now_ns: u64, place: Place, index: LocalNode, maker: u32) {
+        let invocation = &mut self.invocations[place as usize];
+        if invocation.phase != Phase::Running {
+            return;
+        }
+        invocation.nodes[index as usize].stage = Stage::Decided;
+        self.counters.triggers += 1;
+        let node = &self.program_of(place).nodes[index as usize];
+        if node.plain {
+            self.dispatch(now_ns, place, index, NO_ITEM, 1, maker);
+        } else {
+            self.ready_otherwise(now_ns, place, index, maker);
+        }
+    }
+
+    fn ready_otherwise(&mut self, now_ns: u64, place: Place, node: LocalNode, maker: u32) {
+        let program = Rc::clone(self.program_of(place));
+        if !program.nodes[node as usize].delayed {
+            return self.run(now_ns, place, node, maker, &program.nodes[node as usize]);
+        }
+        let delay_ns = u64::from(program.details[node as usize].delay_ms) * 1_000_000;
+        let generation = self.invocations[place as usize].generation;
+        let timer = Timer::Delay {
+            place,
+            generation,
+            node,
+        };
+        self.set_timer(now_ns.saturating_add(delay_ns), timer);
+    }
+
+    /// A node that has waited for its delay runs.
+    pub(super) fn delay_over(&mut self, now_ns: u64, place: Place, index: LocalNode) {
+        let program = Rc::clone(self.program_of(place));
+        self.run(
+            now_ns,
+            place,
+            index,
+            NO_MAKER,
+            &program.nodes[index as usize],
+        );
+    }
+
+    fn run(&mut self, now_ns: u64, place: Place, index: LocalNode, maker: u32, node: &Node) {
+        match (node.runner, node.foreach) {
+            (Runner::Executor, None) => self.dispatch(now_ns, place, index, NO_ITEM, 1, maker),
+            (Runner::Executor, Some(list)) => self.ready_foreach(now_ns, place, index, list),
+            (Runner::Lane, _) => self.evaluate(place, index),
+            (Runner::Nobody, _) => self.ended.push(Ended {
+                place,
+                node: index,
+                maker: NO_MAKER,
+                outcome: Outcome::Well,
+            }),
+        }
+    }
+
+    fn tell_remote(&mut self, place: Place, index: LocalNode, outcome: Outcome, program: &Program) {
+        let node = &program.nodes[index as usize];
+        let told = match outcome {
+            Outcome::Well => wire::Outcome::Well,
+            Outcome::Chose(case) => wire::Outcome::Chose(case),
+            Outcome::Skipped => wire::Outcome::Skipped,
+            Outcome::Caught(catch) => wire::Outcome::Caught(catch),
+            Outcome::Failed(failure) => {
+                let (_, cause) = self.borne_failure(place, failure);
+                wire::Outcome::Failed(cause)
+            }
+        };
+        for read in &program.details[index as usize].remote {
+            let there = |output: &u16| {
+                let slot = program.output_slot(index, *output)?;
+                let value = self.invocations[place as usize].slots[slot as usize].value;
+                (!matches!(value, Value::Unset)).then_some((*output, slot))
+            };
+            let slots: Vec<(u16, u32)> = read.outputs.iter().filter_map(there).collect();
+            let outputs = slots
+                .into_iter()
+                .map(|(output, slot)| (output, self.outgoing(place, slot)))
+                .collect();
+            self.send(
+                place,
+                program,
+                read.worker,
+                Outbound::StateEvent {
+                    node: node.id,
+                    outcome: told.clone(),
+                    outputs,
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! What a lane does for nodes itself: it chooses the case of a switch, computes values, and writes into its own arena what
+//! the core wants written.
+//!
+//! What expressions read is copied out of shared memory first, since its writer may still write there.
+
+use super::{Lane, executors};
+use crate::core::{Describe, Evaluate, Evaluated, Incoming, Input};
+use crate::expression::Expression;
+use crate::plan::{Constant, DeploymentId, Formula, NodeId, NodePlan, Plan, Work};
+use faasstore::arena::Arena;
+use faasstore::binding::{Kind, VALUE_BYTES_MAX};
+use faasstore::descriptor::{ArenaRange, PayloadRef};
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+use std::ops::Range;
+
+/// Nodes' expressions, compiled, and what they read, copied.
+#[derive(Default)]
+pub(super) struct Evaluators {
+    by_node: FxHashMap<(DeploymentId, NodeId), Evaluator>,
+    copied: Vec<u8>,
+    /// Where in `copied` each input lies; none if it is absent.
+    inputs: Vec<Option<Range<usize>>>,
+}
+
+/// What one node evaluates.
+enum Evaluator {
+    Switch {
+        conditions: Vec<Expression>,
+        default: bool,
+    },
+    Compute {
+        formulas: Vec<CompiledFormula>,
+        items_max: u64,
+    },
+}
+
+enum CompiledFormula {
+    Value(Expression),
+    List(Expression),
+    Range { from: Expression, to: Expression },
+}
+
+/// A value, or the items of a list, in JSON, one behind the other.
+struct Computed {
+    bytes: Vec<u8>,
+    /// Offset and length of each item, if it is a list.
+    items: Option<Vec<(u64, u64)>>,
+}
+
+impl Evaluators {
+    /// Compiles what the nodes of a checked plan evaluate.
+    ///
+    /// # Errors
+    /// What does not compile, which a checked plan does.
+    fn know(&mut self, plan: &Plan) -> Result<(), String> {
+        for node in &plan.nodes {
+            if let Some(evaluator) = Evaluator::of(node, plan)? {
+                self.by_node.insert((plan.deployment, node.id), evaluator);
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, deployment: DeploymentId) {
+        self.by_node.retain(|(of, _), _| *of != deployment);
+    }
+}
+
+impl Evaluator {
+    fn of(node: &NodePlan, plan: &Plan) -> Result<Option<Self>, String> {
+        let names: Vec<&str> = node
+            .inputs
+            .iter()
+            .map(|input| input.name.as_str())
+            .collect();
+        let wrong =
+            |error: crate::expression::ExpressionError| format!("node {}: {error}", node.name);
+        let compile = |text: &str| Expression::compile(text, &names).map_err(wrong);
+        Ok(match &node.work {
+            Work::Function { .. } | Work::Nothing => None,
+            Work::Switch {
+                conditions,
+                default,
+            } => {
+                let conditions = conditions
+                    .iter()
+                    .map(|text| Expression::compile_condition(text, &names).map_err(wrong));
+                Some(Self::Switch {
+                    conditions: conditions.collect::<Result<_, _>>()?,
+                    default: *default,
+                })
+            }
+            Work::Compute(formulas) => {
+                let kinds = node.outputs.iter().map(|output| output.kind);
+                let formulas = formulas.iter().zip(kinds).map(|(formula, kind)| {
+                    Ok(match formula {
+                        Formula::Value(text) if kind == Kind::List => {
+                            CompiledFormula::List(compile(text)?)
+                        }
+                        Formula::Value(text) => CompiledFormula::Value(compile(text)?),
+                        Formula::Range { from, to } => CompiledFormula::Range {
+                            from: compile(from)?,
+                            to: compile(to)?,
+                        },
+                    })
+                });
+                Some(Self::Compute {
+                    formulas: formulas.collect::<Result<_, String>>()?,
+                    items_max: u64::from(plan.limits.items_max),
+                })
+            }
+        })
+    }
+}
+
+impl CompiledFormula {
+    fn compute(&self, inputs: &[Option<&[u8]>], items_max: u64) -> Result<Computed, String> {
+        let value = |expression: &Expression| {
+            expression
+                .evaluate(inputs)
+                .map_err(|error| error.to_string())
+        };
+        match self {
+            Self::Value(expression) => Ok(Computed {
+                bytes: json(&value(expression)?)?,
+                items: None,
+            }),
+            Self::List(expression) => {
+                let Value::Array(elements) = value(expression)? else {
+                    return Err("it is to give a list, and does not".to_owned());
+                };
+                let mut list = List::new(elements.len() as u64, items_max)?;
+                for element in &elements {
+                    list.push(&json(element)?);
+                }
+                Ok(list.done())
+            }
+            Self::Range { from, to } => {
+                let whole = |expression| {
+                    let value = value(expression)?;
+                    let text = || format!("a range is of whole numbers, and this is {value}");
+                    value.as_i64().ok_or_else(text)
+                };
+                let (from, to) = (whole(from)?, whole(to)?);
+                let count = i128::from(to) - i128::from(from);
+                let count = u64::try_from(count).unwrap_or(0);
+                let mut list = List::new(count, items_max)?;
+                for number in from..to.max(from) {
+                    list.push(number.to_string().as_bytes());
+                }
+                Ok(list.done())
+            }
+        }
+    }
+}
+
+/// A list that is being written.
+struct List {
+    bytes: Vec<u8>,
+    items: Vec<(u64, u64)>,
+}
+
+impl List {
+    fn new(items: u64, items_max: u64) -> Result<Self, String> {
+        if items > items_max {
+            return Err(format!(
+                "it gives a list of {items} items, above the limit of {items_max}"
+            ));
+        }
+        Ok(Self {
+            bytes: Vec::new(),
+            items: Vec::with_capacity(items as usize),
+        })
+    }
+
+    fn push(&mut self, item: &[u8]) {
+        self.items
+            .push((self.bytes.len() as u64, item.len() as u64));
+        self.bytes.extend_from_slice(item);
+    }
+
+    fn done(self) -> Computed {
+        Computed {
+            bytes: self.bytes,
+            items: Some(self.items),
+        }
+    }
+}
+
+fn json(value: &Value) -> Result<Vec<u8>, String> {
+    let bytes = value.to_string().into_bytes();
+    if bytes.len() > VALUE_BYTES_MAX {
+        return Err(format!(
+            "it gives a value of {} bytes, above the limit of {VALUE_BYTES_MAX}",
+            bytes.len()
+        ));
+    }
+    Ok(bytes)
+}
+
+impl Lane {
+    /// Compiles what nodes of a plan evaluate, and writes its constants into the arena.
+    pub(super) fn prepare_values(&mut self, plan: &Plan) -> Vec<Incoming> {
+        if let Err(error) = self.evaluators.know(plan) {
+            tracing::error!(
+                workflow = plan.workflow,
+                error,
+                "an expression was refused late"
+            );
+        }
+        let constants = plan.constants.iter();
+        constants
+            .map(|constant| self.commit_constant(constant))
+            .collect()
+    }
+
+    pub(super) fn forget_values(&mut self, deployment: DeploymentId) {
+        self.evaluators.forget(deployment);
+    }
+
+    fn commit_constant(&mut self, constant: &Constant) -> Incoming {
+        let mut list = List {
+            bytes: Vec::new(),
+            items: Vec::with_capacity(constant.items.len()),
+        };
+        constant.items.iter().for_each(|item| list.push(item));
+        let mut written = list.done();
+        if constant.kind != Kind::List {
+            written.items = None;
+        }
+        self.commit_value(written)
+    }
+
+    /// Chooses a case, or computes values.
+    pub(super) fn evaluate(&mut self, evaluate: &Evaluate) {
+        let evaluated = match self.copy_inputs(evaluate) {
+            Ok(()) => self.evaluate_copied(evaluate),
+            Err(cause) => Evaluated::Failed(cause),
+        };
+        let now_ns = self.event_ns();
+        self.core.evaluated(now_ns, evaluate.ticket, evaluated);
+    }
+
+    fn copy_inputs(&mut self, evaluate: &Evaluate) -> Result<(), String> {
+        let Self {
+            evaluators: Evaluators { copied, inputs, .. },
+            segments,
+            core,
+            ..
+        } = self;
+        copied.clear();
+        inputs.clear();
+        let mut wrong = None;
+        core.evaluation_inputs(evaluate, |input| {
+            inputs.push(match input {
+                Input::One(PayloadRef::ABSENT) => None,
+                Input::One(range) => {
+                    let start = copied.len();
+                    let mapping = segments.mapping(range.segment);
+                    let bytes =
+                        mapping.and_then(|mapping| mapping.read(range.offset, range.length));
+                    match bytes {
+                        _ if range.length == 0 => {}
+                        Some(bytes) if bytes.len() <= VALUE_BYTES_MAX => {
+                            copied.extend_from_slice(bytes)
+                        }
+                        Some(bytes) => {
+                            wrong = Some(format!("an input of {} bytes is no value", bytes.len()));
+                        }
+                        None => wrong = Some("an input is not where it is said to be".to_owned()),
+                    }
+                    Some(start..copied.len())
+                }
+                Input::List(_) => {
+                    wrong = Some("an input is a list, and no value".to_owned());
+                    None
+                }
+            });
+        });
+        wrong.map_or(Ok(()), Err)
+    }
+
+    fn evaluate_copied(&mut self, evaluate: &Evaluate) -> Evaluated {
+        let computed = {
+            let Evaluators {
+                by_node,
+                copied,
+                inputs,
+            } = &self.evaluators;
+            let Some(evaluator) = by_node.get(&(evaluate.deployment, evaluate.node)) else {
+                return Evaluated::Failed("its expressions do not compile".to_owned());
+            };
+            let inputs: Vec<Option<&[u8]>> = inputs
+                .iter()
+                .map(|range| range.clone().map(|range| &copied[range]))
+                .collect();
+            match evaluator {
+                Evaluator::Switch {
+                    conditions,
+                    default,
+                } => {
+                    for (case, condition) in (0..).zip(conditions) {
+                        match condition.holds(&inputs) {
+                            Ok(true) => return Evaluated::Case(Some(case)),
+                            Ok(false) => {}
+                            Err(error) => {
+                                let cause = format!("the condition of case {}: {error}", case + 1);
+                                return Evaluated::Failed(cause);
+                            }
+                        }
+                    }
+                    return Evaluated::Case(default.then_some(conditions.len() as u16));
+                }
+                Evaluator::Compute {
+                    formulas,
+                    items_max,
+                } => {
+                    let computed = formulas
+                        .iter()
+                        .map(|formula| formula.compute(&inputs, *items_max));
+                    computed.collect::<Result<Vec<Computed>, String>>()
+                }
+            }
+        };
+        match computed {
+            Ok(computed) => {
+                let values = computed.into_iter().map(|one| self.commit_value(one));
+                Evaluated::Values(values.collect())
+            }
+            Err(cause) => Evaluated::Failed(cause),
+        }
+    }
+
+    /// Writes down what failed.
+    pub(super) fn describe(&mut self, describe: Describe) {
+        let written = self.commit_value(Computed {
+            bytes: describe.text.into_bytes(),
+            items: None,
+        });
+        let now_ns = self.event_ns();
+        self.core.described(now_ns, describe.ticket, written);
+    }
+
+    fn commit_value(&mut self, computed: Computed) -> Incoming {
+        let range = match commit(&mut self.arena, &computed.bytes) {
+            Ok(Some(range)) => {
+                executors::adopt_own_segments(&mut self.segments, &mut self.arena);
+                executors::lease_own(range, &mut self.segments)
+            }
+            Ok(None) => PayloadRef::EMPTY,
+            Err(cause) => return Incoming::Refused(cause),
+        };
+        match computed.items {
+            None => Incoming::One(range),
+            Some(items) => Incoming::List { range, items },
+        }
+    }
+}
+
+/// Bytes in the lane's own arena; nothing if there are none.
+fn commit(arena: &mut Arena, bytes: &[u8]) -> Result<Option<ArenaRange>, String> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let reservation = arena
+        .reserve(bytes.len() as u64)
+        .map_err(|error| format!("no memory for a value: {error}"))?;
+    arena.bytes_mut(&reservation)[..bytes.len()].copy_from_slice(bytes);
+    Ok(Some(arena.commit(reservation, bytes.len() as u64)))
+}

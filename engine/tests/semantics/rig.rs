@@ -1,0 +1,761 @@
+//! Cores that play a workflow, with functions that are texts: an activation returns its node's name, and what it saw is
+//! kept.
+
+use engine::core::{
+    Action, Answered, ClientId, Core, CoreConfig, Describe, Evaluate, Evaluated, ExecutorId,
+    Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, worker_hash,
+};
+use engine::plan::{
+    Declaration, DeploymentId, ErrorClass, ExecutablePlan, Gate, Limits, NodeId, NodePlan,
+    Participant, Plan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex, WorkerRef,
+    WorkflowInput, WorkflowOutput,
+};
+use engine::wire::Failure;
+use faasstore::binding::Kind;
+use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+const DEPLOYMENT: DeploymentId = DeploymentId(1);
+const EXECUTORS: u32 = 4;
+
+/// A workflow before it is planned: nodes are numbered by their places.
+#[derive(Clone, Default)]
+pub(crate) struct Flow {
+    pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) inputs: Vec<WorkflowInput>,
+    pub(crate) constants: Vec<engine::plan::Constant>,
+    pub(crate) outputs: Vec<WorkflowOutput>,
+    pub(crate) timeout_ms: Option<u32>,
+}
+
+impl Flow {
+    /// Adds a node that runs a function with one output, `out`; its number.
+    pub(crate) fn function(&mut self, name: &str, change: impl FnOnce(&mut NodePlan)) -> NodeId {
+        let work = Work::Function {
+            executable: 0,
+            function: name.into(),
+            arguments: Vec::new(),
+        };
+        self.node(name, work, |node| {
+            node.outputs = vec![declared("out", Kind::Bytes)];
+            change(node);
+        })
+    }
+
+    /// Adds a switch with so many cases, the last one its default; its number.
+    pub(crate) fn switch(
+        &mut self,
+        name: &str,
+        cases: usize,
+        change: impl FnOnce(&mut NodePlan),
+    ) -> NodeId {
+        let work = Work::Switch {
+            conditions: vec!["true".into(); cases - 1],
+            default: true,
+        };
+        self.node(name, work, change)
+    }
+
+    pub(crate) fn node(
+        &mut self,
+        name: &str,
+        work: Work,
+        change: impl FnOnce(&mut NodePlan),
+    ) -> NodeId {
+        let id = self.nodes.len() as NodeId;
+        let mut node = NodePlan {
+            id,
+            name: name.into(),
+            work,
+            ..NodePlan::default()
+        };
+        change(&mut node);
+        self.nodes.push(node);
+        id
+    }
+
+    /// An output of the workflow: the first of these that is there.
+    pub(crate) fn output(&mut self, name: &str, sources: &[Source], optional: bool) {
+        let mut output = WorkflowOutput::new(name, Kind::Bytes, sources[0], 0);
+        output.kind = match sources[0] {
+            Source::Output { node, .. } if self.nodes[node as usize].foreach.is_some() => {
+                Kind::List
+            }
+            Source::Output { node, output } => {
+                self.nodes[node as usize].outputs[usize::from(output)].kind
+            }
+            _ => Kind::Bytes,
+        };
+        let from = output.sources[0];
+        let from = |source: &Source| engine::plan::OutputSource {
+            source: *source,
+            ..from
+        };
+        output.sources = sources.iter().map(from).collect();
+        output.optional = optional;
+        self.outputs.push(output);
+    }
+
+    /// The plans of so many workers, on which the nodes run in turn.
+    fn plans(&self, workers: usize) -> Vec<Plan> {
+        let worker_of = |node: NodeId| (node as usize % workers) as WorkerIndex;
+        let mut outputs = self.outputs.clone();
+        for from in outputs.iter_mut().flat_map(|output| &mut output.sources) {
+            if let Source::Output { node, .. } = from.source {
+                from.worker = worker_of(node);
+            }
+        }
+        let mut participants: BTreeMap<WorkerIndex, BTreeSet<u16>> = BTreeMap::new();
+        // Who must hear of a node, and which of its outputs it reads.
+        let mut told: BTreeMap<(NodeId, WorkerIndex), BTreeSet<u16>> = BTreeMap::new();
+        for node in &self.nodes {
+            let me = worker_of(node.id);
+            let inputs = participants.entry(me).or_default();
+            let waits_for = node
+                .after
+                .iter()
+                .copied()
+                .chain(node.gates.iter().map(|g| g.node()));
+            for producer in waits_for {
+                told.entry((producer, me)).or_default();
+            }
+            for source in node.reads() {
+                match source {
+                    Source::Input(input) => {
+                        inputs.insert(input);
+                    }
+                    Source::Output { node, output } => {
+                        told.entry((node, me)).or_default().insert(output);
+                    }
+                    Source::Item | Source::Constant(_) => {}
+                }
+            }
+        }
+        told.retain(|(node, worker), _| worker_of(*node) != *worker);
+        let plan = |me: WorkerIndex| Plan {
+            deployment: DEPLOYMENT,
+            workflow: "flow".into(),
+            version: 1,
+            me,
+            workers: (0..workers).map(worker_ref).collect(),
+            inputs: self.inputs.clone(),
+            constants: self.constants.clone(),
+            timeout_ms: self.timeout_ms,
+            outputs: outputs.clone(),
+            participants: participants
+                .iter()
+                .map(|(worker, inputs)| Participant {
+                    worker: *worker,
+                    inputs: inputs.iter().copied().collect(),
+                })
+                .collect(),
+            nodes: self
+                .nodes
+                .iter()
+                .filter(|node| worker_of(node.id) == me)
+                .map(|node| NodePlan {
+                    remote_consumers: told
+                        .iter()
+                        .filter(|((of, _), _)| *of == node.id)
+                        .map(|((_, worker), outputs)| RemoteConsumer {
+                            worker: *worker,
+                            outputs: outputs.iter().copied().collect(),
+                        })
+                        .collect(),
+                    ..node.clone()
+                })
+                .collect(),
+            remote_nodes: self.remote_nodes(me, worker_of, &told),
+            executables: vec![ExecutablePlan {
+                name: "functions".into(),
+                scale: EXECUTORS as u16,
+                memory_mib: 1,
+            }],
+            limits: Limits::default(),
+        };
+        (0..workers as WorkerIndex).map(plan).collect()
+    }
+
+    fn remote_nodes(
+        &self,
+        me: WorkerIndex,
+        worker_of: impl Fn(NodeId) -> WorkerIndex,
+        told: &BTreeMap<(NodeId, WorkerIndex), BTreeSet<u16>>,
+    ) -> Vec<RemoteNode> {
+        let handed_over = self.outputs.iter().flat_map(|output| &output.sources);
+        let handed_over: BTreeSet<NodeId> = handed_over
+            .filter_map(|from| match from.source {
+                Source::Output { node, .. } => Some(node),
+                _ => None,
+            })
+            .collect();
+        let matters = |node: &&NodePlan| {
+            worker_of(node.id) != me
+                && (told.contains_key(&(node.id, me)) || handed_over.contains(&node.id))
+        };
+        let kind = |node: &NodePlan, kind: Kind| {
+            if node.foreach.is_some() {
+                Kind::List
+            } else {
+                kind
+            }
+        };
+        self.nodes
+            .iter()
+            .filter(matters)
+            .map(|node| RemoteNode {
+                id: node.id,
+                name: node.name.clone(),
+                worker: worker_of(node.id),
+                outputs: node.outputs.iter().map(|o| kind(node, o.kind)).collect(),
+                error_output: node.error_output,
+                cases: node.work.cases() as u16,
+                catches: node.catches.len() as u16,
+            })
+            .collect()
+    }
+}
+
+pub(crate) fn declared(name: &str, kind: Kind) -> Declaration {
+    Declaration {
+        name: name.into(),
+        kind,
+    }
+}
+
+/// The first output of a node.
+pub(crate) fn out(node: NodeId) -> Source {
+    Source::Output { node, output: 0 }
+}
+
+/// A needed input of bytes.
+pub(crate) fn input(name: &str, source: Source) -> engine::plan::InputPlan {
+    engine::plan::InputPlan::new(name, Kind::Bytes, source)
+}
+
+/// An optional input of bytes.
+pub(crate) fn optional(name: &str, source: Source) -> engine::plan::InputPlan {
+    engine::plan::InputPlan {
+        optional: true,
+        ..input(name, source)
+    }
+}
+
+pub(crate) fn case(node: NodeId, case: u16) -> Gate {
+    Gate::Case { node, case }
+}
+
+pub(crate) fn catch(node: NodeId, catch: u16) -> Gate {
+    Gate::Catch { node, catch }
+}
+
+fn worker_name(worker: usize) -> String {
+    format!("w{worker}")
+}
+
+fn worker_ref(worker: usize) -> WorkerRef {
+    WorkerRef {
+        name: worker_name(worker),
+        address: format!("127.0.0.1:{}", 7000 + worker),
+        lanes: 1,
+    }
+}
+
+/// What an activation saw as an input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Seen {
+    Absent,
+    One(String),
+    List(Vec<String>),
+}
+
+/// One that holds this text.
+pub(crate) fn one(text: &str) -> Seen {
+    Seen::One(text.into())
+}
+
+/// An attempt at an activation that an executor holds, or a node that the lane is to evaluate.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    pub(crate) node: String,
+    pub(crate) item: Option<u32>,
+    pub(crate) attempt: u32,
+    pub(crate) saw: Vec<Seen>,
+    worker: usize,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Start(Start),
+    Evaluate(Evaluate),
+}
+
+/// A cluster of one or two workers with one lane each.
+pub(crate) struct Rig {
+    cores: Vec<Core>,
+    flow: Flow,
+    pub(crate) now_ns: u64,
+    texts: HashMap<u64, String>,
+    next_offset: u64,
+    held: BTreeSet<u64>,
+    pub(crate) running: Vec<Attempt>,
+    /// All attempts so far.
+    pub(crate) started: Vec<Attempt>,
+    messages: VecDeque<(usize, Box<Send>)>,
+    pub(crate) answer: Option<Answered>,
+    pub(crate) outputs: BTreeMap<String, Seen>,
+}
+
+/// Plays a flow on one worker, and on two.
+pub(crate) fn each_placement(flow: &Flow, play: impl Fn(&mut Rig)) {
+    for workers in [1, 2] {
+        let mut rig = Rig::new(flow, workers);
+        play(&mut rig);
+        rig.nothing_is_left();
+    }
+}
+
+impl Rig {
+    pub(crate) fn new(flow: &Flow, workers: usize) -> Self {
+        let core = |worker: usize| {
+            Core::new(CoreConfig {
+                worker_hash: worker_hash(&worker_name(worker)),
+                epoch: 1,
+                lane: 0,
+                in_flight_max: 10,
+                grace_ns: 1_000,
+                keep_alive_ns: u64::MAX / 2,
+            })
+        };
+        let mut rig = Self {
+            cores: (0..workers).map(core).collect(),
+            flow: flow.clone(),
+            now_ns: 1,
+            texts: HashMap::new(),
+            next_offset: 64,
+            held: BTreeSet::new(),
+            running: Vec::new(),
+            started: Vec::new(),
+            messages: VecDeque::new(),
+            answer: None,
+            outputs: BTreeMap::new(),
+        };
+        for (worker, plan) in flow.plans(workers).into_iter().enumerate() {
+            plan.check().expect("a plan that is not whole");
+            let constants = plan.constants.clone();
+            let constants = constants
+                .iter()
+                .map(|c| rig.list_or_one(&c.items, c.kind))
+                .collect();
+            for other in (0..workers).filter(|other| *other != worker) {
+                let door = InvocationId::new(worker_hash(&worker_name(other)), 1, 0, 0).door();
+                rig.cores[worker].door_opened(door, 0);
+            }
+            rig.cores[worker].deploy(plan, constants);
+            rig.cores[worker].activate(0, DEPLOYMENT);
+            for executor in 0..EXECUTORS {
+                rig.cores[worker].executor_joined(0, ExecutorId(executor), DEPLOYMENT, 0);
+            }
+        }
+        rig.settle();
+        rig
+    }
+
+    /// A client comes to the first worker.
+    pub(crate) fn invoke(&mut self, inputs: &[(&str, &[&str])]) {
+        let declared = self.flow.inputs.clone();
+        let given = inputs.iter().map(|(name, texts)| {
+            let kind = declared
+                .iter()
+                .find(|input| input.name == *name)
+                .unwrap()
+                .kind;
+            let items: Vec<Vec<u8>> = texts.iter().map(|t| t.as_bytes().to_vec()).collect();
+            ((*name).to_owned(), self.list_or_one(&items, kind))
+        });
+        let given = given.collect();
+        self.cores[0].invoke(self.now_ns, ClientId(1), 1, "flow", given, false);
+        self.settle();
+    }
+
+    fn list_or_one(&mut self, items: &[Vec<u8>], kind: Kind) -> Incoming {
+        let text = |item: &Vec<u8>| String::from_utf8(item.clone()).unwrap();
+        if kind == Kind::List {
+            self.list(&items.iter().map(text).collect::<Vec<_>>())
+        } else {
+            Incoming::One(self.fresh(&text(&items[0])))
+        }
+    }
+
+    fn list(&mut self, items: &[String]) -> Incoming {
+        let range = self.fresh(&items.concat());
+        let mut offset = 0;
+        let items = items.iter().map(|item| {
+            let place = (offset, item.len() as u64);
+            offset += item.len() as u64;
+            place
+        });
+        Incoming::List {
+            range,
+            items: items.collect(),
+        }
+    }
+
+    fn fresh(&mut self, text: &str) -> PayloadRef {
+        if text.is_empty() {
+            return PayloadRef::EMPTY;
+        }
+        let offset = self.next_offset;
+        self.next_offset += 1 << 16;
+        self.texts.insert(offset, text.to_owned());
+        self.held.insert(offset);
+        PayloadRef {
+            segment: 0,
+            generation: 1,
+            offset,
+            length: text.len() as u64,
+        }
+    }
+
+    fn text(&self, range: PayloadRef) -> Seen {
+        if range == PayloadRef::ABSENT {
+            return Seen::Absent;
+        }
+        if range.length == 0 {
+            return one("");
+        }
+        let whole = (range.offset - 64) / (1 << 16) * (1 << 16) + 64;
+        assert!(self.held.contains(&whole), "it was given back already");
+        let first = (range.offset - whole) as usize;
+        one(&self.texts[&whole][first..][..range.length as usize])
+    }
+
+    fn seen(&self, worker: usize, input: Input<'_>) -> Seen {
+        match input {
+            Input::One(range) => self.text(range),
+            Input::List(items) => Seen::List(
+                items
+                    .iter()
+                    .map(|item| match self.text(self.cores[worker].locate(*item)) {
+                        Seen::One(text) => text,
+                        other => panic!("an item that is {other:?}"),
+                    })
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Time passes, and timers act.
+    pub(crate) fn pass_ms(&mut self, milliseconds: u64) {
+        self.now_ns += milliseconds * 1_000_000;
+        for core in &mut self.cores {
+            core.tick(self.now_ns);
+        }
+        self.settle();
+    }
+
+    /// The activation of this node that runs, or is to be evaluated.
+    pub(crate) fn take(&mut self, node: &str) -> Attempt {
+        let running: Vec<&str> = self.running.iter().map(|a| a.node.as_str()).collect();
+        let place = running.iter().position(|name| *name == node);
+        let place = place.unwrap_or_else(|| panic!("{node} does not run, but {running:?}"));
+        self.running.remove(place)
+    }
+
+    pub(crate) fn runs(&self, node: &str) -> bool {
+        self.running.iter().any(|attempt| attempt.node == node)
+    }
+
+    /// Attempts at a node so far.
+    pub(crate) fn attempts(&self, node: &str) -> usize {
+        self.started
+            .iter()
+            .filter(|attempt| attempt.node == node)
+            .count()
+    }
+
+    /// What the last attempt at a node saw.
+    pub(crate) fn saw(&self, node: &str) -> Vec<Seen> {
+        let attempts = self.started.iter().rev();
+        let mut of_node = attempts.filter(|attempt| attempt.node == node);
+        of_node
+            .next()
+            .unwrap_or_else(|| panic!("{node} has not run"))
+            .saw
+            .clone()
+    }
+
+    /// A node's activation ends well, and returns its name, with its item's number if it has one; a list's items are two.
+    pub(crate) fn end(&mut self, node: &str) {
+        let attempt = self.take(node);
+        self.end_attempt(&attempt);
+    }
+
+    pub(crate) fn end_attempt(&mut self, attempt: &Attempt) {
+        let What::Start(start) = attempt.what else {
+            panic!("the lane evaluates {}", attempt.node);
+        };
+        let text = match attempt.item {
+            Some(item) => format!("{}{item}", attempt.node),
+            None => attempt.node.clone(),
+        };
+        let kinds: Vec<Kind> = self.cores[attempt.worker]
+            .output_kinds(start.executor)
+            .unwrap()
+            .collect();
+        let outputs: Vec<Output> = kinds
+            .iter()
+            .map(|kind| match kind {
+                Kind::List => {
+                    let items =
+                        ["x", "y"].map(|item| Piece::Own(self.fresh(&(text.clone() + item))));
+                    Output::List(items.to_vec())
+                }
+                Kind::Bytes | Kind::Value => Output::One(Piece::Own(self.fresh(&text))),
+            })
+            .collect();
+        let core = &mut self.cores[attempt.worker];
+        core.completed(self.now_ns, start.executor, start.activation, &outputs)
+            .unwrap();
+        self.settle();
+    }
+
+    /// A node's activation fails.
+    pub(crate) fn fail(&mut self, node: &str, class: ErrorClass, cause: &str) {
+        let attempt = self.take(node);
+        let What::Start(start) = attempt.what else {
+            panic!("the lane evaluates {node}");
+        };
+        let core = &mut self.cores[attempt.worker];
+        core.failed(
+            self.now_ns,
+            start.executor,
+            start.activation,
+            class,
+            cause.into(),
+        )
+        .unwrap();
+        self.settle();
+    }
+
+    /// A switch chooses a case.
+    pub(crate) fn choose(&mut self, node: &str, case: Option<u16>) {
+        self.evaluated(node, Evaluated::Case(case));
+    }
+
+    /// A computing node gives a value.
+    pub(crate) fn compute(&mut self, node: &str, text: &str) {
+        let value = Incoming::One(self.fresh(text));
+        self.evaluated(node, Evaluated::Values(vec![value]));
+    }
+
+    pub(crate) fn evaluated(&mut self, node: &str, evaluated: Evaluated) {
+        let attempt = self.take(node);
+        let What::Evaluate(evaluate) = attempt.what else {
+            panic!("an executor runs {node}");
+        };
+        self.cores[attempt.worker].evaluated(self.now_ns, evaluate.ticket, evaluated);
+        self.settle();
+    }
+
+    /// All that runs ends well, and all that this starts; switches choose their first case.
+    pub(crate) fn end_all(&mut self) {
+        while let Some(attempt) = self.running.first().cloned() {
+            match attempt.what {
+                What::Start(_) => self.end(&attempt.node),
+                What::Evaluate(_) => self.choose(&attempt.node, Some(0)),
+            }
+        }
+    }
+
+    pub(crate) fn result(&self) -> Result<(), &Failure> {
+        let answer = self.answer.as_ref().expect("there is no answer");
+        answer.result.as_ref().map(|_| ())
+    }
+
+    pub(crate) fn failure(&self) -> &Failure {
+        self.result().expect_err("it ended well")
+    }
+
+    /// Late results of all workers.
+    pub(crate) fn late(&self) -> u64 {
+        self.cores
+            .iter()
+            .map(|core| core.counters().late_dropped)
+            .sum()
+    }
+
+    /// Carries out what the cores want, until they want no more.
+    fn settle(&mut self) {
+        loop {
+            let mut busy = false;
+            for worker in 0..self.cores.len() {
+                let mut actions = Vec::new();
+                self.cores[worker].take_actions(&mut actions);
+                if actions.is_empty() {
+                    self.cores[worker].tidy(&mut actions);
+                }
+                busy |= !actions.is_empty();
+                for action in actions {
+                    self.act(worker, action);
+                }
+            }
+            if !busy {
+                let Some((from, send)) = self.messages.pop_front() else {
+                    return;
+                };
+                self.deliver(from, *send);
+            }
+        }
+    }
+
+    fn act(&mut self, worker: usize, action: Action) {
+        match action {
+            Action::Start(start) => {
+                let mut saw = Vec::new();
+                self.cores[worker].inputs(&start, |input| saw.push(self.seen(worker, input)));
+                let (node, _) = self.cores[worker].started_node(&start);
+                self.starts(Attempt {
+                    node: self.flow.nodes[node as usize].name.clone(),
+                    item: (start.item != NO_ITEM).then_some(start.item),
+                    attempt: start.attempt,
+                    saw,
+                    worker,
+                    what: What::Start(start),
+                });
+            }
+            Action::Evaluate(evaluate) => {
+                let mut saw = Vec::new();
+                let core = &self.cores[worker];
+                core.evaluation_inputs(&evaluate, |input| saw.push(self.seen(worker, input)));
+                self.starts(Attempt {
+                    node: self.flow.nodes[evaluate.node as usize].name.clone(),
+                    item: None,
+                    attempt: 1,
+                    saw,
+                    worker,
+                    what: What::Evaluate(*evaluate),
+                });
+            }
+            Action::Describe(describe) => {
+                let Describe { ticket, text } = *describe;
+                let text = Incoming::One(self.fresh(&text));
+                self.cores[worker].described(self.now_ns, ticket, text);
+            }
+            Action::Release(range) => {
+                assert!(
+                    self.held.remove(&range.offset),
+                    "given back twice: {range:?}"
+                );
+            }
+            Action::Send(send) => self.messages.push_back((worker, send)),
+            Action::Answer(answered) => {
+                if let Ok(outputs) = &answered.result {
+                    for (name, outgoing) in outputs {
+                        let seen = self.outgoing(worker, outgoing);
+                        self.outputs.insert(name.clone(), seen);
+                        self.cores[worker].let_go_all(outgoing.payloads());
+                    }
+                }
+                assert!(self.answer.replace(*answered).is_none(), "a second answer");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn starts(&mut self, attempt: Attempt) {
+        self.running.push(attempt.clone());
+        self.started.push(attempt);
+    }
+
+    fn outgoing(&self, worker: usize, outgoing: &Outgoing) -> Seen {
+        match outgoing {
+            Outgoing::One(payload) => self.text(self.cores[worker].locate(*payload)),
+            Outgoing::List(items) => self.seen(worker, Input::List(items)),
+        }
+    }
+
+    fn deliver(&mut self, from: usize, send: Send) {
+        let to = (0..self.cores.len())
+            .find(|worker| worker_hash(&worker_name(*worker)) == send.worker_hash)
+            .unwrap();
+        let (now_ns, id) = (self.now_ns, send.invocation);
+        let mut copy = |outputs: Vec<(u16, Outgoing)>| -> Vec<(u16, Incoming)> {
+            let copied = outputs.iter().map(|(number, outgoing)| {
+                let incoming = match self.outgoing(from, outgoing) {
+                    Seen::One(text) => Incoming::One(self.fresh(&text)),
+                    Seen::List(items) => self.list(&items),
+                    Seen::Absent => panic!("what is absent was sent"),
+                };
+                self.cores[from].let_go_all(outgoing.payloads());
+                (*number, incoming)
+            });
+            copied.collect()
+        };
+        match send.body {
+            Outbound::Begin { report, inputs } => {
+                let inputs = copy(inputs);
+                self.cores[to].begin(now_ns, send.deployment, id, report, inputs);
+            }
+            Outbound::StateEvent {
+                node,
+                outcome,
+                outputs,
+            } => {
+                let outputs = copy(outputs);
+                self.cores[to].state_event(now_ns, send.deployment, id, node, outcome, outputs);
+            }
+            Outbound::PartDone { outputs, report } => {
+                let outputs = copy(outputs);
+                self.cores[to].part_done(now_ns, id, outputs, report);
+            }
+            Outbound::PartFailed(failure) => self.cores[to].part_failed(now_ns, id, failure),
+            Outbound::Forget => self.cores[to].forget(now_ns, id),
+            Outbound::Drained => {
+                let from = worker_hash(&worker_name(from));
+                self.cores[to].peer_drained(send.deployment, from, 0);
+            }
+        }
+    }
+
+    /// Whatever still runs comes back; then nothing is held but constants.
+    fn nothing_is_left(&mut self) {
+        assert!(self.answer.is_some(), "there is no answer");
+        while let Some(attempt) = self.running.first().cloned() {
+            match attempt.what {
+                What::Start(_) => self.end(&attempt.node),
+                What::Evaluate(_) => self.choose(&attempt.node, Some(0)),
+            }
+        }
+        for worker in 0..self.cores.len() {
+            self.cores[worker].retire(self.now_ns, DEPLOYMENT);
+        }
+        let mut gone = 0;
+        for _ in 0..4 {
+            for worker in 0..self.cores.len() {
+                let mut actions = Vec::new();
+                self.cores[worker].take_actions(&mut actions);
+                for action in actions {
+                    match action {
+                        Action::Removed(_) => gone += 1,
+                        Action::Stop(_) => {}
+                        other => self.act(worker, other),
+                    }
+                }
+                while let Some((from, send)) = self.messages.pop_front() {
+                    self.deliver(from, *send);
+                }
+            }
+        }
+        assert_eq!(gone, self.cores.len(), "a deployment does not go");
+        for core in &self.cores {
+            assert_eq!(
+                (core.leases().count(), core.held()),
+                (0, (0, 0)),
+                "something is held"
+            );
+        }
+        assert_eq!(self.held, BTreeSet::new(), "something was not given back");
+    }
+}

@@ -1,0 +1,194 @@
+//! Whether clients got what they had to get, as the reference says.
+
+use super::Cluster;
+use super::clients::{Asked, Outcome};
+use crate::functions::Datum;
+use crate::plans::node_name;
+use crate::reference::{Reason, Verdict, judge};
+use crate::workflow::Workflow;
+use engine::plan::{Join, NodeId, Work};
+use engine::wire::Failure;
+
+impl Cluster {
+    /// Every client has its answer, and each is one that the reference allows; so is all else that was seen.
+    pub(super) fn judge_answers(&mut self) {
+        let verdicts: Vec<Option<Verdict>> = self
+            .asked
+            .iter()
+            .enumerate()
+            .map(|(number, asked)| self.judge_invocation(number, asked))
+            .collect();
+        self.verdicts = verdicts;
+    }
+
+    fn judge_invocation(&self, number: usize, asked: &Asked) -> Option<Verdict> {
+        assert_ne!(
+            asked.outcome,
+            Outcome::Open,
+            "request {number} was never answered: {:?} at lane {}: {:#?}",
+            asked.id,
+            asked.lane,
+            asked.trace
+        );
+        if asked.refusal_due {
+            let refused = matches!(asked.result, None | Some(Err(Failure::Refused { .. })));
+            assert!(refused, "it was to be refused: {:?}", asked.result);
+            return None;
+        }
+        let workflow = &self.scenario.deployments[asked.deployment].workflow;
+        let verdict = judge(workflow, &asked.inputs, &asked.trace)
+            .unwrap_or_else(|breach| panic!("request {number}: {breach}\n{workflow:#?}"));
+        match &asked.result {
+            Some(Ok(outputs)) => judge_outputs(asked, workflow, &verdict, outputs),
+            Some(Err(failure)) => self.judge_failure(asked, workflow, &verdict, failure),
+            // Its client went with the worker.
+            None => {}
+        }
+        Some(verdict)
+    }
+
+    /// Whether a failure had a cause.
+    fn judge_failure(
+        &self,
+        asked: &Asked,
+        workflow: &Workflow,
+        verdict: &Verdict,
+        failure: &Failure,
+    ) {
+        let because = |reason: &dyn Fn(&Reason) -> bool| {
+            let earlier = verdict
+                .reasons
+                .iter()
+                .filter(|(_, at)| at.step <= asked.answered.step);
+            earlier.into_iter().any(|(known, _)| reason(known))
+        };
+        let known = match failure {
+            Failure::Refused { .. } => !self.lost_workers.is_empty(),
+            Failure::Worker { worker, .. } => self.lost_workers.contains(worker),
+            Failure::Payload { .. } => asked.payload_refused,
+            Failure::Absent { output } => because(&|reason| match reason {
+                Reason::Absent { output: known } => known == output,
+                _ => false,
+            }),
+            Failure::Timeout { milliseconds } => {
+                let due = asked.trace.asked.after_ms(*milliseconds);
+                workflow.timeout_ms == Some(*milliseconds) && asked.answered.ns >= due.ns
+            }
+            Failure::Join {
+                node,
+                needed,
+                failed,
+            } => because(&|reason| match reason {
+                Reason::Join {
+                    node: known,
+                    needed: known_needed,
+                    failed: known_failed,
+                } => {
+                    let is_known = |(name, cause): &(String, String)| {
+                        known_failed.iter().any(|(known, why)| {
+                            node_name(*known) == *name
+                                && why.as_ref().is_none_or(|why| why == cause)
+                        })
+                    };
+                    node_name(*known) == *node
+                        && known_needed == needed
+                        && !failed.is_empty()
+                        && failed.iter().all(is_known)
+                }
+                _ => false,
+            }),
+            Failure::Node {
+                node,
+                worker,
+                attempt,
+                cause,
+            } => {
+                let known = because(&|reason| match reason {
+                    Reason::Node {
+                        node: known,
+                        attempt: known_attempt,
+                        cause: known_cause,
+                    } => {
+                        node_name(*known) == *node
+                            && known_attempt == attempt
+                            && known_cause.as_ref().is_none_or(|known| known == cause)
+                    }
+                    _ => false,
+                });
+                assert_eq!(*worker, self.worker_of(asked, node), "{failure}");
+                known || self.was_refused(workflow, worker, node, cause)
+            }
+        };
+        assert!(
+            known,
+            "{failure}: for no reason; there are {:?}\n{:#?}\n{workflow:#?}",
+            verdict.reasons, asked.trace
+        );
+    }
+
+    /// On which worker a node runs, by its name.
+    fn worker_of(&self, asked: &Asked, node: &str) -> String {
+        let plans = &self.scenario.deployments[asked.deployment].plans;
+        let runs = |plan: &&engine::plan::Plan| plan.nodes.iter().any(|one| one.name == node);
+        let plan = plans.iter().find(runs);
+        let plan = plan.unwrap_or_else(|| panic!("there is no node {node}"));
+        plan.workers[usize::from(plan.me)].name.clone()
+    }
+
+    /// Whether no executor could be started for a node.
+    fn was_refused(&self, workflow: &Workflow, worker: &str, node: &str, cause: &str) -> bool {
+        let named = (0..)
+            .zip(&workflow.nodes)
+            .find(|(id, _)| node_name(*id as NodeId) == node);
+        let Some((_, planned)) = named else {
+            return false;
+        };
+        let Work::Function { executable, .. } = planned.work else {
+            return false;
+        };
+        let refused = (worker.to_owned(), format!("e{executable}"));
+        cause.starts_with("no executor could be started")
+            && self.refused_executables.contains(&refused)
+    }
+}
+
+fn judge_outputs(
+    asked: &Asked,
+    workflow: &Workflow,
+    verdict: &Verdict,
+    outputs: &[(String, Datum)],
+) {
+    assert_eq!(
+        verdict.outputs.as_deref(),
+        Some(outputs),
+        "{:?} with {:?}: {:#?}\n{:#?}\n{workflow:#?}",
+        asked.id,
+        verdict.reasons,
+        verdict.nodes,
+        asked.trace
+    );
+    let attempts = asked.trace.activations.values().flatten();
+    for attempt in attempts {
+        let ended = attempt.ended.as_ref();
+        let before = ended.is_some_and(|(at, _)| at.step <= asked.answered.step);
+        let borne = workflow.nodes.iter().any(|node| node.tolerated);
+        assert!(
+            before || borne,
+            "it was over before {attempt:?} ended: {:?}",
+            asked.answered
+        );
+    }
+    // What came too late for a join of some, or stands behind an alternative, may be refused without harm.
+    let spare = workflow
+        .nodes
+        .iter()
+        .any(|node| matches!(node.join, Join::AtLeast(_)));
+    let choice = workflow
+        .outputs
+        .iter()
+        .any(|output| output.sources.len() > 1);
+    assert!(
+        !asked.payload_refused || spare || choice,
+        "ended well without a payload"
+    );
+}

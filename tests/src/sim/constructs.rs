@@ -1,0 +1,199 @@
+//! What of the language a run has held: so that a test of all of it can say that it was.
+
+use super::Cluster;
+use super::clients::{Asked, Outcome};
+use crate::reference::{End, Verdict};
+use crate::trace::Ending;
+use crate::workflow::Workflow;
+use engine::plan::{ErrorClass, Formula, InputPlan, Join, NodeId, NodePlan, Source, Work};
+use engine::wire::Failure;
+use std::fmt;
+
+/// What is counted, each as something that took effect.
+const NAMES: [&str; 27] = [
+    "switch",
+    "skipped node",
+    "skipped join",
+    "first_of",
+    "optional",
+    "any",
+    "at_least",
+    "out of reach",
+    "late edge",
+    "foreach",
+    "batch",
+    "parallelism",
+    "zero items",
+    "retry",
+    "timeout",
+    "workflow timeout",
+    "catch",
+    "error read",
+    "tolerated",
+    "delay",
+    "cancel",
+    "compute",
+    "range",
+    "constant",
+    "default",
+    "optional output",
+    "missing output",
+];
+
+/// How many runs have held each construct.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Constructs([u64; NAMES.len()]);
+
+impl Constructs {
+    /// Those that were held by fewer than `least` runs, but for these.
+    #[must_use]
+    pub fn below(&self, least: u64, but: &[&str]) -> Vec<&'static str> {
+        let few = NAMES.iter().zip(self.0).filter(|(_, count)| *count < least);
+        few.map(|(name, _)| *name)
+            .filter(|name| !but.contains(name))
+            .collect()
+    }
+
+    /// How many runs have held one.
+    ///
+    /// # Panics
+    /// If there is no such construct.
+    #[must_use]
+    pub fn of(&self, name: &str) -> u64 {
+        self.0[place(name)]
+    }
+
+    fn mark(&mut self, name: &str, held: bool) {
+        self.0[place(name)] |= u64::from(held);
+    }
+}
+
+fn place(name: &str) -> usize {
+    let place = NAMES.iter().position(|one| *one == name);
+    place.unwrap_or_else(|| panic!("{name} is not counted"))
+}
+
+impl std::ops::AddAssign for Constructs {
+    fn add_assign(&mut self, other: Self) {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum += more;
+        }
+    }
+}
+
+impl fmt::Debug for Constructs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(NAMES.iter().zip(self.0)).finish()
+    }
+}
+
+impl Cluster {
+    /// Marks what this run has held.
+    pub(super) fn count_constructs(&self, into: &mut Constructs) {
+        for (asked, verdict) in self.asked.iter().zip(&self.verdicts) {
+            if let Some(verdict) = verdict {
+                let workflow = &self.scenario.deployments[asked.deployment].workflow;
+                for (node, plan) in (0..).zip(&workflow.nodes) {
+                    mark_node(into, workflow, asked, verdict, node, plan);
+                }
+                mark_whole(into, workflow, asked, verdict);
+            }
+        }
+    }
+}
+
+fn mark_node(
+    into: &mut Constructs,
+    workflow: &Workflow,
+    asked: &Asked,
+    verdict: &Verdict,
+    node: NodeId,
+    plan: &NodePlan,
+) {
+    let end = &verdict.nodes[node as usize].end;
+    let joins = workflow.predecessors(node).len() > 1;
+    into.mark("skipped node", *end == End::Skipped);
+    into.mark("skipped join", *end == End::Skipped && joins);
+    into.mark("out of reach", {
+        *end == End::Fatal && asked.trace.of_node(node).next().is_none()
+    });
+    if matches!(end, End::Skipped | End::Fatal | End::Open) {
+        return;
+    }
+    into.mark("switch", matches!(end, End::Chose(_)));
+    into.mark("catch", matches!(end, End::Caught { .. }));
+    into.mark("tolerated", matches!(end, End::Tolerated(_)));
+    into.mark("delay", plan.delay_ms > 0);
+    into.mark("any", plan.join == Join::AtLeast(1));
+    let some = matches!(plan.join, Join::AtLeast(needed) if needed > 1);
+    into.mark("at_least", some);
+    let items = asked.trace.of_node(node).count();
+    into.mark("foreach", plan.foreach.is_some() && items > 1);
+    into.mark(
+        "batch",
+        plan.batch.is_some_and(|batch| batch > 1) && items > 0,
+    );
+    let most = plan.parallelism.map_or(usize::MAX, |most| most as usize);
+    into.mark("parallelism", items > most);
+    into.mark("zero items", plan.foreach.is_some() && items == 0);
+    if let Work::Compute(formulas) = &plan.work {
+        let range = |formula: &Formula| matches!(formula, Formula::Range { .. });
+        into.mark("compute", true);
+        into.mark("range", formulas.iter().any(range));
+    }
+    let absent = |input: &InputPlan| {
+        let place = plan.inputs.iter().position(|one| one.name == input.name);
+        let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
+        let seen = |place: usize| attempts.map(move |attempt| &attempt.seen[place]);
+        place
+            .is_some_and(|place| seen(place).any(|datum| *datum == crate::functions::Datum::Absent))
+    };
+    into.mark("optional", plan.inputs.iter().any(absent));
+    let sources = plan.inputs.iter().flat_map(|input| &input.sources);
+    let several = plan.inputs.iter().any(|input| input.sources.len() > 1);
+    into.mark("first_of", several);
+    for source in sources {
+        match *source {
+            Source::Constant(_) => into.mark("constant", true),
+            Source::Input(number) => {
+                let left_out = asked.inputs[usize::from(number)].is_none();
+                let input = &workflow.inputs[usize::from(number)];
+                into.mark("default", left_out && input.default.is_some());
+            }
+            Source::Output { node, output } => {
+                let error = workflow.nodes[node as usize].error_output == Some(output);
+                let caught = matches!(verdict.nodes[node as usize].end, End::Caught { .. });
+                into.mark("error read", error && caught);
+            }
+            Source::Item => {}
+        }
+    }
+}
+
+fn mark_whole(into: &mut Constructs, workflow: &Workflow, asked: &Asked, verdict: &Verdict) {
+    into.mark("late edge", verdict.late.0 > 0);
+    let attempts = || asked.trace.activations.values().flatten();
+    into.mark("retry", attempts().any(|attempt| attempt.number > 1));
+    into.mark(
+        "timeout",
+        attempts().any(|attempt| {
+            matches!(
+                attempt.ended,
+                Some((_, Ending::Failed(ErrorClass::Timeout, _)))
+            )
+        }),
+    );
+    let failure = match &asked.result {
+        Some(Err(failure)) => Some(failure),
+        _ => None,
+    };
+    let timed_out = matches!(failure, Some(Failure::Timeout { .. }));
+    into.mark("workflow timeout", timed_out);
+    let missing = matches!(failure, Some(Failure::Absent { .. }));
+    into.mark("missing output", missing);
+    let unfinished = verdict.nodes.iter().any(|node| node.end == End::Open);
+    into.mark("cancel", asked.outcome == Outcome::Failed && unfinished);
+    if let Some(Ok(outputs)) = &asked.result {
+        into.mark("optional output", outputs.len() < workflow.outputs.len());
+    }
+}
