@@ -13,6 +13,8 @@ mod names;
 mod problem;
 mod read;
 mod synthetic;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod wfformat;
 mod yaml;

@@ -13,12 +13,14 @@ pub(crate) struct Reader {
     pub(crate) problems: Problems,
 }
 
-/// The entries of a mapping, all of whose keys are known.
+/// The entries of a mapping.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'t> {
     pub(crate) entries: &'t [(Spanned<String>, Tree)],
     /// Of the whole mapping.
     pub(crate) span: Span,
+    /// Whether keys that are not known were refused.
+    checked: bool,
 }
 
 impl<'t> Fields<'t> {
@@ -76,8 +78,16 @@ impl Reader {
     pub(crate) fn map<'t>(&mut self, tree: &'t Tree, what: &str) -> Option<Fields<'t>> {
         let span = tree.span;
         match &tree.value {
-            Value::Map(entries) => Some(Fields { entries, span }),
-            Value::Null => Some(Fields { entries: &[], span }),
+            Value::Map(entries) => Some(Fields {
+                entries,
+                span,
+                checked: false,
+            }),
+            Value::Null => Some(Fields {
+                entries: &[],
+                span,
+                checked: false,
+            }),
             _ => {
                 self.shape(tree, what, "a mapping");
                 None
@@ -103,7 +113,10 @@ impl Reader {
                 self.add(key.span, kind, help);
             }
         }
-        Some(fields)
+        Some(Fields {
+            checked: true,
+            ..fields
+        })
     }
 
     /// What may have been meant: the nearest of them, else all, if they are few.
@@ -135,9 +148,10 @@ impl Reader {
         key: &'static str,
     ) -> Option<&'t Tree> {
         let found = fields.get(key);
-        let misspelt = |(name, _): &(Spanned<String>, Tree)| nearest(&name.value, [key]).is_some();
-        // A slip of the pen has been refused already.
-        if found.is_none() && !fields.entries.iter().any(misspelt) {
+        let mut entries = fields.entries.iter();
+        let misspelt = entries.find(|(name, _)| nearest(&name.value, [key]).is_some());
+        // A slip of the pen has been refused already where keys are.
+        if found.is_none() && !(fields.checked && misspelt.is_some()) {
             let kind = ProblemKind::MissingKey {
                 what: what.to_owned(),
                 key,
@@ -147,7 +161,11 @@ impl Reader {
                 start,
                 end: fields.span.end.min(start + 1),
             };
-            self.add(span, kind, format!("add `{key}`"));
+            let help = match misspelt {
+                Some((name, _)) => format!("is it `{}`?", quoted(&name.value)),
+                None => format!("add `{key}`"),
+            };
+            self.add(span, kind, help);
         }
         found
     }

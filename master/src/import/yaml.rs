@@ -1,7 +1,7 @@
 //! YAML as people would write it: what fits on a line stands on one, the rest a line each; quotes only where needed.
 //!
-//! What is printed reads back as what was given, by the rules of docs/language.md and by those of YAML 1.1 and 1.2
-//! alike: whatever any of them could take for something else than text is quoted.
+//! What is printed reads back as what was given, by the rules of docs/language.md and by those of the usual
+//! readers of YAML 1.1 and 1.2 alike: whatever any of them could take for something else than text is quoted.
 
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -361,8 +361,8 @@ fn is_printable(char: char) -> bool {
 }
 
 /// Words that some YAML takes for a boolean, a number or nothing.
-const WORDS: [&str; 14] = [
-    "true", "false", "yes", "no", "on", "off", "null", "nan", "inf", "infinity", "y", "n", "t", "f",
+const WORDS: [&str; 10] = [
+    "true", "false", "yes", "no", "on", "off", "null", "nan", "inf", "infinity",
 ];
 
 fn is_plain(string: &str) -> bool {

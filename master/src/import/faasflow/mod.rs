@@ -34,3 +34,7 @@ pub(super) fn import(source: &SourceText, options: &Options) -> Result<Draft, Im
     let draft = build::build(&flat, &steps, &mut reader, options);
     Ok(reader.finish(draft)?)
 }
+
+/// A small workflow with everything that the format has.
+#[cfg(test)]
+pub(super) const EXAMPLE: &str = include_str!("example.yaml");

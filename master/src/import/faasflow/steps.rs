@@ -253,7 +253,11 @@ impl Steps {
         let span = flat.functions[self.steps[at].function].name.span;
         let name = |&step: &usize| flat.functions[self.steps[step].function].name.value.clone();
         let mut names: Vec<String> = path.iter().map(name).collect();
+        // A function and the switch behind it are one for whoever reads the path.
         names.dedup();
+        if let [alone] = &names[..] {
+            names.push(alone.clone());
+        }
         Err((names, span))
     }
 

@@ -29,3 +29,7 @@ pub(super) fn import(source: &SourceText, options: &Options) -> Result<Draft, Im
     };
     Ok(build::build(&instance, &order, options))
 }
+
+/// A small instance of the latest schema.
+#[cfg(test)]
+pub(super) const EXAMPLE: &str = include_str!("example.json");
