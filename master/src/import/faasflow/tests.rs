@@ -376,6 +376,7 @@ fn what_was_recorded_is_asked_for_only_on_demand() {
     let mut options = Options {
         time_scale: 0.01,
         recorded_resources: false,
+        ..Options::default()
     };
     let yaml = |options: &Options| {
         import(Format::Faasflow, "w.yaml", text.as_bytes(), options)
