@@ -50,8 +50,6 @@ pub enum End {
     Well,
     /// It failed; another attempt may have followed.
     Failed,
-    /// Too late to matter: its node had failed meanwhile.
-    Late,
     /// It had not ended when the invocation was over.
     Running,
 }
@@ -63,7 +61,6 @@ impl End {
         match self {
             Self::Well => "well",
             Self::Failed => "failed",
-            Self::Late => "late",
             Self::Running => "still running",
         }
     }
@@ -218,7 +215,6 @@ const fn end(end: TraceEnd) -> Option<End> {
     match end {
         TraceEnd::Well => Some(End::Well),
         TraceEnd::Failed => Some(End::Failed),
-        TraceEnd::Late => Some(End::Late),
         TraceEnd::Running => Some(End::Running),
         TraceEnd::Skipped => None,
     }

@@ -465,7 +465,7 @@ fn mark(attempts: &[&Attempt]) -> Option<&'static str> {
     let any = |ends: &[End]| attempts.iter().any(|attempt| ends.contains(&attempt.end));
     if any(&[End::Failed]) {
         Some("failed")
-    } else if any(&[End::Late, End::Running]) {
+    } else if any(&[End::Running]) {
         Some("cut")
     } else {
         None

@@ -145,7 +145,7 @@ fn judge_record(part: &PartTrace, record: &TraceRecord, attempt: &Attempt) {
             assert_eq!(ended_ns, at.ns, "{}", context());
         }
         Some((_, Ending::Failed(..))) => assert!(
-            matches!(record.end, TraceEnd::Late | TraceEnd::Running),
+            matches!(record.end, TraceEnd::Running),
             "{}",
             context()
         ),

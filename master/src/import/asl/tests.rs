@@ -202,7 +202,7 @@ fn maps_do_one_thing_to_each_item() {
     );
     refused(
         &map(json!({"ItemBatcher": {}}), one),
-        "17:7",
+        "16:7",
         "`ItemBatcher`",
         "Distributed Map",
     );
