@@ -32,10 +32,7 @@ pub fn run(call: &mut Call<'_>) -> Result<(), Error> {
 }
 
 fn parameters(call: &Call<'_>) -> Result<Parameters, Error> {
-    let declared = call
-        .input_ports()
-        .iter()
-        .any(|port| port.name == PARAMETERS);
+    let declared = call.inputs().iter().any(|port| port.name == PARAMETERS);
     if !declared || !call.is_present(PARAMETERS)? {
         return Ok(Parameters::default());
     }

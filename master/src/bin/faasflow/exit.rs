@@ -133,6 +133,15 @@ impl Diagnostic for Failed {
                 "the cause is what the function, or its executor, said; `retry` may try it again"
             }
             Failure::Payload { .. } => "make the payload smaller, or give the worker more memory",
+            Failure::Join { .. } => {
+                "see why these failed; `retry` may try them again, and `at_least` may ask for fewer"
+            }
+            Failure::Absent { .. } => {
+                "give it another source that is there then (`first_of`), or mark it `optional: true`"
+            }
+            Failure::Timeout { .. } => {
+                "give the workflow a longer `timeout_ms`, or see what is slow"
+            }
             Failure::Worker { .. } => {
                 "bring the worker back, or deploy on others; what ran may have had effects"
             }
@@ -148,7 +157,11 @@ impl From<Failed> for Exit {
             // What the caller gave is too much for the workers.
             Failure::Payload { node, .. } if node == "input" => Self::input(failed),
             Failure::Payload { .. } => Self::work(failed),
-            Failure::Node { .. } | Failure::Worker { .. } => Self::work(failed),
+            Failure::Node { .. }
+            | Failure::Worker { .. }
+            | Failure::Join { .. }
+            | Failure::Absent { .. }
+            | Failure::Timeout { .. } => Self::work(failed),
         }
     }
 }
