@@ -1,11 +1,12 @@
 //! Imported workflows run, on two local workers and with synthetic functions, which check every byte that they read. What
 //! comes out has the number, the sizes and the checksums that the import says.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 use faasflow_tests::cluster::{Cluster, Setup};
 use faasflow_tests::programs;
 use faasflow_tests::skip::skip;
 use master::import::{Draft, Feed, Format, Options, Source, load};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use synthetic::payload;
 
@@ -114,11 +115,11 @@ fn a_payload_that_no_synthetic_function_wrote_is_refused() {
     let cluster = Setup::workers(&[]).start();
     let workflow = "workflow: w\ninput: { data: bytes }\nnodes:\n  read:\n    function: synthetic:run\n    \
                     input: { data: input.data }\n";
-    let file = cluster.file("w.yaml", workflow.as_bytes().to_vec());
+    let file = cluster.file("w.yaml", workflow);
     let functions = programs::folder().to_str().unwrap();
     let mut good = vec![0; 5000];
     payload::fill(&mut good, 1);
-    let mut run = |bytes: Vec<u8>| {
+    let run = |bytes: Vec<u8>| {
         cluster.file("data", bytes);
         cluster.faasflow(&[
             "run",
