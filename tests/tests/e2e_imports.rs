@@ -64,7 +64,7 @@ fn runs(cluster: &Cluster, format: Format, path: &Path) -> usize {
         .stderr
         .contains("the invocation itself has succeeded")
     {
-        finished.ok();
+        let _ = finished.ok();
     }
     let mut found = 0;
     for (name, feed) in &draft.outputs {
@@ -120,7 +120,7 @@ fn a_payload_that_no_synthetic_function_wrote_is_refused() {
     let mut good = vec![0; 5000];
     payload::fill(&mut good, 1);
     let run = |bytes: Vec<u8>| {
-        cluster.file("data", bytes);
+        let _ = cluster.file("data", bytes);
         cluster.faasflow(&[
             "run",
             &file,
@@ -130,7 +130,7 @@ fn a_payload_that_no_synthetic_function_wrote_is_refused() {
             "data=@data",
         ])
     };
-    run(good.clone()).ok();
+    let _ = run(good.clone()).ok();
     good[4000] ^= 1;
     let refused = run(good);
     assert_eq!(refused.code, Some(1), "{}", refused.stderr);
