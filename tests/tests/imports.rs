@@ -1,5 +1,7 @@
 //! Every definition and instance of the shared data is imported, is a valid definition, and loses no edge.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 use faasflow_tests::skip::skip;
 use master::definition::{Definition, From, Work, parse};
 use master::import::{Draft, Format, Options, load};

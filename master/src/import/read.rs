@@ -31,12 +31,6 @@ impl<'t> Fields<'t> {
             .map(|(_, tree)| tree)
             .filter(|tree| tree.value != Value::Null)
     }
-
-    /// Where a key stands.
-    pub(crate) fn key(&self, key: &str) -> Option<Span> {
-        let entry = self.entries.iter().find(|(name, _)| name.value == key);
-        entry.map(|(name, _)| name.span)
-    }
 }
 
 impl Reader {

@@ -67,7 +67,7 @@ pub(super) fn yaml(source: &SourceText) -> Result<Tree, ImportError> {
 fn of_yaml(tree: &tree::Tree) -> Tree {
     let value = match &tree.value {
         tree::Value::Null => Value::Null,
-        tree::Value::Scalar { text, plain: false } => Value::Text((&**text).to_owned()),
+        tree::Value::Scalar { text, plain: false } => Value::Text((**text).to_owned()),
         tree::Value::Scalar { text, plain: true } => plain(text),
         tree::Value::List(items) => Value::List(items.iter().map(|item| of_yaml(item)).collect()),
         tree::Value::Map(entries) => Value::Map(

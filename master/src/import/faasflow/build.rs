@@ -1,28 +1,28 @@
-//! The draft of a flat workflow.
+//! The draft of a flat workflow: its inputs and functions here, what else it has in the files below.
 
-use super::condition::Condition;
-use super::read::{Flat, How, Port, PortType, Reference};
+mod control;
+mod notes;
+mod outputs;
+mod switch;
+
+use super::read::{Flat, How, Port, PortType};
 use super::sources::{Alternatives, From, Sources};
 use super::steer;
 use super::steps::{Kind, Step, Steps};
-use crate::definition::Spanned;
 use crate::definition::problem::quoted;
 use crate::import::Options;
-use crate::import::draft::{Draft, Feed, Foreach, Formula, Node, Source, Work, WorkflowInput};
-use crate::import::names::{EXPRESSION_WORDS, Names, RESERVED_NODES, is_identifier};
+use crate::import::draft::{Draft, Feed, Foreach, Node, Source, WorkflowInput};
+use crate::import::names::{Names, RESERVED_NODES};
 use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
 use crate::import::synthetic::{self, Content, Held, Input, Recorded};
+use control::done;
 use faasstore::binding::Kind as PortKind;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Value, json};
 
 /// Memory of a container of the published system.
 const CONTAINER_BYTES: f64 = 256.0 * 1024.0 * 1024.0;
-/// Names that one note lists.
-const LISTED_MAX: usize = 6;
-/// The output of a node that says no more than that it ran.
-const DONE: &str = "done";
 
 /// Makes the draft; problems go to the reader.
 pub(super) fn build(
@@ -459,7 +459,7 @@ impl Builder<'_> {
     fn pass(&mut self, index: usize) -> Node {
         let (trigger, after) = self.control(index, &[]);
         let name = self.step_names[index].clone();
-        let mut node = done(&name, "true");
+        let mut node = done(&name);
         node.after = after;
         node.inputs = trigger
             .map(|feed| ("follows".to_owned(), feed))
@@ -467,381 +467,5 @@ impl Builder<'_> {
             .collect();
         node.comments.push("VIRTUAL: it runs no code".to_owned());
         node
-    }
-
-    fn switch(&mut self, index: usize) -> Option<Node> {
-        let steps = self.steps;
-        let step = &steps.steps[index];
-        let next = self.flat.functions[step.function].next.as_ref()?;
-        let How::Switch(conditions) = &next.how else {
-            return None;
-        };
-        let targets = steps.cases.get(&index)?;
-        let mut bound = Bound::default();
-        let mut read = Vec::new();
-        let mut cases = Vec::new();
-        let mut default = None;
-        for (condition, target) in conditions.iter().zip(targets) {
-            let to = target.map(|target| match self.gates.get(&(index, target)) {
-                Some(between) => between.clone(),
-                None => self.step_names[target].clone(),
-            });
-            let to: Vec<String> = to.into_iter().collect();
-            match &condition.value {
-                // What stands behind it is never asked.
-                None => {
-                    default = Some(to);
-                    break;
-                }
-                Some(condition) => {
-                    let when = self.expression(condition, index, &mut bound, &mut read);
-                    cases.push((when, to));
-                }
-            }
-        }
-        if cases.is_empty() {
-            cases.push(("true".to_owned(), default.take().unwrap_or_default()));
-        }
-        let (trigger, after) = self.control(index, &read);
-        let mut inputs = bound.inputs;
-        if let Some(feed) = trigger {
-            inputs.push((bound.names.identifier("follows", ""), feed));
-        }
-        let name = &self.step_names[index];
-        let mut node = Node::new(name, Work::Switch { cases, default });
-        node.inputs = inputs;
-        node.after = after;
-        Some(node)
-    }
-
-    /// A condition in CEL. What it reads is named where it stands, if an expression can name it.
-    fn expression(
-        &mut self,
-        condition: &Condition,
-        index: usize,
-        bound: &mut Bound,
-        read: &mut Vec<Alternatives>,
-    ) -> String {
-        let mut names = Vec::new();
-        condition.names(&mut names);
-        let mut written: FxHashMap<Reference, String> = FxHashMap::default();
-        for name in names {
-            let found = self
-                .names
-                .get(&(index, name.clone()))
-                .cloned()
-                .unwrap_or_default();
-            let source = match found[..] {
-                [only] => Some(self.source(only)).filter(is_expression),
-                _ => None,
-            };
-            let feed = self.feed(&found, index);
-            let text = match source {
-                Some(source) => source.to_string(),
-                None => bound.name(name, feed, &self.step_names),
-            };
-            written.insert(name.clone(), text);
-            read.push(found);
-        }
-        condition.to_cel(&|name| written.get(name).cloned().unwrap_or_default())
-    }
-
-    /// Puts a node between a switch and a step that other ways lead to as well, any of which may be skipped: the step runs
-    /// when one of them does.
-    fn replace_gates(&mut self, index: usize) {
-        let step = &self.steps.steps[index];
-        let skippable = step
-            .flows
-            .iter()
-            .any(|&flow| self.steps.may_be_skipped[flow]);
-        if step.gates.is_empty() || !skippable {
-            return;
-        }
-        for &switch in &step.gates {
-            let wanted = format!("{}_{}", self.step_names[switch], self.step_names[index]);
-            let name = self.node_names.name(&wanted, "node_");
-            let mut node = done(&name, "true");
-            node.comments.push(format!(
-                "one way to {}, which runs when any of its ways is taken",
-                self.step_names[index]
-            ));
-            self.gates.insert((switch, index), name);
-            self.hidden.push((switch, node));
-        }
-    }
-
-    /// What a step follows beside its data: an input that is there when one of the ways to it was taken, where its data does
-    /// not tell; and the nodes that it waits for.
-    fn control(&mut self, index: usize, read: &[Alternatives]) -> (Option<Feed>, Vec<String>) {
-        let steps = self.steps;
-        let step = &steps.steps[index];
-        let mut ways: Vec<Source> = step
-            .gates
-            .iter()
-            .filter_map(|&switch| self.gates.get(&(switch, index)))
-            .map(|node| Source::output(node, DONE))
-            .collect();
-        let replaced = !ways.is_empty();
-        let all_may = step.flows.iter().all(|&flow| steps.may_be_skipped[flow]);
-        let told = || {
-            let mut required = read.iter().filter(|found| self.is_certain(found, index));
-            required.any(|found| {
-                found.iter().all(|&from| {
-                    self.step_of(from)
-                        .is_some_and(|source| steps.decides(source, index))
-                })
-            })
-        };
-        let asked =
-            replaced || step.gates.is_empty() && !step.flows.is_empty() && all_may && !told();
-        let (mut waits, mut asks) = (Vec::new(), Vec::new());
-        for &flow in &step.flows {
-            if asked && steps.may_be_skipped[flow] {
-                asks.push(flow);
-            } else if !read
-                .iter()
-                .flatten()
-                .any(|&from| self.step_of(from) == Some(flow))
-            {
-                waits.push(self.step_names[flow].clone());
-            }
-        }
-        ways.extend(asks.into_iter().map(|flow| self.trigger(flow)));
-        let feed = (!ways.is_empty()).then_some(Feed::From {
-            first_of: ways,
-            default: None,
-            optional: false,
-        });
-        (feed, waits)
-    }
-
-    /// A value that is there when a step ran.
-    fn trigger(&mut self, step: usize) -> Source {
-        if let Some(source) = self.triggers.get(&step) {
-            return source.clone();
-        }
-        let name = &self.step_names[step];
-        let source = if self.steps.steps[step].kind == Kind::Pass {
-            Source::output(name, DONE)
-        } else {
-            let hidden = self.node_names.name(&format!("{name}_{DONE}"), "node_");
-            let mut node = done(&hidden, "true");
-            node.after.push(name.clone());
-            let source = Source::output(&hidden, DONE);
-            self.hidden.push((step, node));
-            source
-        };
-        self.triggers.insert(step, source.clone());
-        source
-    }
-
-    fn outputs(&mut self, reader: &mut Reader) -> Vec<(String, Feed)> {
-        let end = self.levels.iter().max().copied().unwrap_or(0);
-        let mut found: Vec<(String, Alternatives)> = Vec::new();
-        for port in &self.flat.outputs {
-            if let Some(Spanned { value, span }) = &port.value {
-                let alternatives = self.sources.find(reader, value, *span, None);
-                let alternatives =
-                    self.of_one_kind(alternatives.unwrap_or_default(), &value.parameter);
-                found.push((port.name.value.clone(), alternatives));
-            }
-        }
-        if self.flat.outputs.is_empty() {
-            found = self.last_outputs();
-        }
-        let mut names = Names::default();
-        let mut outputs = Vec::new();
-        for (name, alternatives) in found {
-            let sure = alternatives.iter().any(|&from| {
-                self.step_of(from)
-                    .is_none_or(|step| !self.steps.may_be_skipped[step])
-            });
-            for &from in &alternatives {
-                if let Some(step) = self.step_of(from) {
-                    self.held[step].read_until = end;
-                }
-            }
-            let feed = Feed::From {
-                first_of: alternatives.iter().map(|&from| self.source(from)).collect(),
-                default: None,
-                optional: !sure,
-            };
-            outputs.push((names.name(&name, "key_"), feed));
-        }
-        outputs
-    }
-
-    /// All outputs of the functions that nothing follows.
-    fn last_outputs(&self) -> Vec<(String, Alternatives)> {
-        let mut followed = vec![false; self.steps.steps.len()];
-        for step in &self.steps.steps {
-            step.flows
-                .iter()
-                .chain(&step.gates)
-                .for_each(|&before| followed[before] = true);
-        }
-        let last = self.steps.steps.iter().enumerate();
-        let last = last.filter(|(index, step)| !followed[*index] && step.kind == Kind::Code);
-        let outputs = last.flat_map(|(_, step)| {
-            let function = &self.flat.functions[step.function];
-            let ports = function.outputs.iter().enumerate();
-            ports.map(|(output, port)| {
-                let from = From::Output {
-                    function: step.function,
-                    output,
-                };
-                (function.name.value.as_str(), port.name.value.as_str(), from)
-            })
-        });
-        let outputs: Vec<_> = outputs.collect();
-        let mut counts: FxHashMap<&str, usize> = FxHashMap::default();
-        outputs
-            .iter()
-            .for_each(|(_, port, _)| *counts.entry(port).or_default() += 1);
-        let named = outputs.iter().map(|&(function, port, from)| {
-            let alone = counts.get(port) == Some(&1);
-            let name = if alone {
-                port.to_owned()
-            } else {
-                format!("{function}_{port}")
-            };
-            (name, vec![from])
-        });
-        named.collect()
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let function = |place: usize| self.flat.functions[place].name.value.as_str();
-        let mut notes = vec![
-            "imported from the published system's flat YAML; every function is a synthetic one with the recorded run time \
-             and sizes"
-                .to_owned(),
-        ];
-        let mut ambiguous: Vec<_> = self.sources.ambiguous.iter().collect();
-        ambiguous.sort();
-        for (name, writers) in ambiguous {
-            let mut names: Vec<&str> = writers.iter().map(|&writer| function(writer)).collect();
-            names.reverse();
-            notes.push(format!(
-                "`{}` is ambiguous: {} write it, and no order among them is given; that of {} is read, being the last in \
-                 the file's order",
-                quoted(name),
-                listed(&names),
-                names.last().copied().unwrap_or_default()
-            ));
-        }
-        let mut differ: Vec<&str> = self.kinds_differ.iter().map(String::as_str).collect();
-        differ.sort_unstable();
-        if !differ.is_empty() {
-            notes.push(format!(
-                "{}: a list of one function and one payload of another; those of the kind of the last writer are read",
-                listed(&differ)
-            ));
-        }
-        let several: Vec<&str> = (0..self.steps.steps.len())
-            .filter(|&step| self.steps.steps[step].gates.len() > 1)
-            .map(|step| self.step_names[step].as_str())
-            .collect();
-        if !several.is_empty() {
-            notes.push(format!(
-                "behind several switches: {}; it runs once all are decided, if one of them chose it (the published engine \
-                 waits for all of them to choose it)",
-                listed(&several)
-            ));
-        }
-        if !self.values.is_empty() {
-            let mut steered: Vec<_> = self
-                .values
-                .iter()
-                .map(|(&from, value)| (from, value))
-                .collect();
-            steered.sort_by_key(|(from, _)| *from);
-            let steered: Vec<String> = steered
-                .iter()
-                .map(|(from, value)| format!("{} = {value}", self.source(*from)))
-                .collect();
-            let steered: Vec<&str> = steered.iter().map(String::as_str).collect();
-            notes.push(format!(
-                "what conditions read was not recorded; these values lead through most of the workflow: {}",
-                listed(&steered)
-            ));
-        }
-        if self.all_placeholders() {
-            notes.push("all run times are placeholders of 1 s: nobody measured them".to_owned());
-        }
-        if self.sizes_differ > 0 {
-            notes.push(format!(
-                "{} inputs have another size than what is written for them; what is written counts",
-                self.sizes_differ
-            ));
-        }
-        if self.flat.outputs.is_empty() {
-            notes.push(
-                "the file names no outputs: those of the last functions are the workflow's"
-                    .to_owned(),
-            );
-        }
-        if !self.flat.inputs.is_empty() {
-            notes.push("inputs default to nothing, so that it runs as it is; give bytes of the recorded size with --input".to_owned());
-        }
-        notes
-    }
-}
-
-fn listed(names: &[&str]) -> String {
-    let mut text = names[..names.len().min(LISTED_MAX)].join(", ");
-    if names.len() > LISTED_MAX {
-        text.push_str(&format!(" and {} more", names.len() - LISTED_MAX));
-    }
-    text
-}
-
-/// A node that says that it ran.
-fn done(name: &str, expression: &str) -> Node {
-    let formula = Formula::Value(expression.to_owned());
-    Node::new(name, Work::Compute(vec![(DONE.to_owned(), formula)]))
-}
-
-/// Whether an expression can name the source where it stands.
-fn is_expression(source: &Source) -> bool {
-    match source {
-        Source::Input(name) => is_identifier(name),
-        Source::Output { node, output } => is_identifier(node) && is_identifier(output),
-        Source::Item | Source::Constant(_) => true,
-    }
-}
-
-/// Inputs that a switch binds for its conditions.
-#[derive(Default)]
-struct Bound {
-    names: Names,
-    inputs: Vec<(String, Feed)>,
-    by_name: FxHashMap<Reference, String>,
-}
-
-impl Bound {
-    fn name(&mut self, name: &Reference, feed: Feed, taken: &[String]) -> String {
-        if let Some(bound) = self.by_name.get(name) {
-            return bound.clone();
-        }
-        if self.inputs.is_empty() {
-            let taken = taken.iter().map(String::as_str).chain(EXPRESSION_WORDS);
-            self.names = Names::without(&taken.collect::<Vec<_>>());
-        }
-        let bound = self.names.identifier(&name.parameter, "name_");
-        // A condition cannot do without what it compares: absent, it would be null.
-        let feed = match feed {
-            Feed::From {
-                first_of, default, ..
-            } => Feed::From {
-                first_of,
-                default,
-                optional: false,
-            },
-            feed => feed,
-        };
-        self.inputs.push((bound.clone(), feed));
-        self.by_name.insert(name.clone(), bound.clone());
-        bound
     }
 }

@@ -339,8 +339,7 @@ fn a_function_may_have_a_switch_and_a_virtual_one_may_pass_on() {
             &[("n", "normal")],
             &switch(&[("0 < a.n <= 0.5 or not INPUT.flag", "v"), ("default", "b")]),
         ),
-        function("v", &[], &[], "{type: parallel, nodes: [b, c]}")
-            .replace("- name: v\n", "- name: v\n"),
+        function("v", &[], &[], "{type: parallel, nodes: [b, c]}"),
         function("b", &[], &[], ""),
         function("c", &[], &[], ""),
     ]);
