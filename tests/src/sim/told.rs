@@ -144,11 +144,9 @@ fn judge_record(part: &PartTrace, record: &TraceRecord, attempt: &Attempt) {
         Some((at, Ending::Failed(..))) if record.end == TraceEnd::Failed => {
             assert_eq!(ended_ns, at.ns, "{}", context());
         }
-        Some((_, Ending::Failed(..))) => assert!(
-            matches!(record.end, TraceEnd::Running),
-            "{}",
-            context()
-        ),
+        Some((_, Ending::Failed(..))) => {
+            assert!(matches!(record.end, TraceEnd::Running), "{}", context())
+        }
         None => assert_eq!(record.end, TraceEnd::Running, "{}", context()),
     }
 }

@@ -145,11 +145,6 @@ impl Diagnostic for Failed {
             Failure::Worker { .. } => {
                 "bring the worker back, or deploy on others; what ran may have had effects"
             }
-            Failure::Join { .. } => "let it join fewer, or let `catch` take their failures",
-            Failure::Absent { .. } => {
-                "mark the output as optional, or give it a further source: `first_of(a.out, b.out)`"
-            }
-            Failure::Timeout { .. } => "raise the workflow's `timeout_ms`, or shorten what it does",
         }))
     }
 }
