@@ -4,7 +4,7 @@
 //! elimination: all that leaves a skipped node is dead, so that every join decides). A join of some starts earlier, at
 //! its k-th live edge. Nothing here calls itself: nodes that end without running go to a list of their own.
 
-use super::invocation::{Invocation, NO_MAKER, Phase, Place, Stage};
+use super::invocation::{Invocation, NO_MAKER, Phase, Place, Read, Stage};
 use super::outcome::Outcome;
 use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
 use super::report::Attempt;
@@ -97,7 +97,7 @@ impl Core {
         if node.at_least > 0 {
             self.join_edge_decided(now_ns, place, edge, outcome, program);
         } else if waiting == 0 {
-            if node.plain && state.live == node.flow {
+            if node.sure && state.live == node.flow {
                 self.ready(now_ns, place, edge.node, maker);
             } else {
                 self.decide(now_ns, place, edge.node, maker, program);
@@ -144,7 +144,7 @@ impl Core {
     /// Whether an input has anything.
     fn is_present(&self, place: Place, from: InputFrom, program: &Program) -> bool {
         let there = |from: InputFrom| match from {
-            InputFrom::Item(_) => true,
+            InputFrom::Item(up) => !matches!(self.item(place, up), Read::Absent),
             from => !matches!(self.value_of(place, from), Value::Unset),
         };
         match from {
