@@ -45,6 +45,11 @@ impl Core {
             })
             .collect();
         let left = if start.nodes_left == 0 { 0 } else { items };
+        for (node, state) in scope.nodes.clone().zip(&start.nodes) {
+            if state.stage == Stage::Decided {
+                self.tell_skipped(place, node, program);
+            }
+        }
         let state = self.invocations[place as usize].node_mut(index);
         self.extras.make(state).run = Some(RegionRun {
             items: left,

@@ -156,16 +156,29 @@ impl Core {
     fn skip(&mut self, place: Place, node: LocalNode) {
         self.invocations[place as usize].node_mut(node).stage = Stage::Decided;
         self.counters.skipped += 1;
-        let Invocation { root, item, .. } = self.invocations[place as usize];
-        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
-            timing.skipped(node, item);
-        }
+        let program = Rc::clone(self.program_of(place));
+        self.tell_skipped(place, node, &program);
         self.ended.push(Ended {
             place,
             node,
             maker: NO_MAKER,
             outcome: Outcome::Skipped,
         });
+    }
+
+    /// Notes that a node was skipped; of a region, that all of its nodes were.
+    pub(super) fn tell_skipped(&mut self, place: Place, index: LocalNode, program: &Program) {
+        let Invocation { root, item, .. } = self.invocations[place as usize];
+        let Some(timing) = self.invocations[root as usize].timing.as_mut() else {
+            return;
+        };
+        let mut skipped = vec![index];
+        while let Some(index) = skipped.pop() {
+            match program.nodes[index as usize].region {
+                NO_SCOPE => timing.skipped(index, item),
+                region => skipped.extend(program.scopes[usize::from(region)].nodes.clone()),
+            }
+        }
     }
 
     /// An edge of a node that joins some of its edges is decided.

@@ -352,7 +352,6 @@ fn what_does_not_go_together_in_a_node_is_refused() {
             $({
                 let error = refused(|p| {
                     with_switch(p);
-                    #[expect(clippy::redundant_closure_call, reason = "a closure says what changes")]
                     ($change)(p);
                 });
                 assert!(matches!(error, $error), "{}: {error:?}", stringify!($change));
