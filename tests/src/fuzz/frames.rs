@@ -5,6 +5,7 @@ use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::{Failures, Shape, Timeouts};
 use engine::plan::{DeploymentId, Limits, WorkerIndex};
+use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
     Answer, Begin, Body, Challenge, Control, ControlReply, Data, Drained, Failure, Forget,
     Heartbeat, Hello, Invoke, NodeReport, Outcome, PartDone, PartFailed, Refused, Role, StateEvent,
@@ -116,11 +117,29 @@ pub fn frames() -> Vec<Vec<u8>> {
     ] {
         frame(&|out| encode(&reply, out));
     }
+    let trace = PartTrace {
+        worker: "a".to_owned(),
+        clock: ClockId(7),
+        began_ns: 1,
+        nodes: vec![(1, "count".to_owned())],
+        records: vec![TraceRecord {
+            ready_ns: 1,
+            started_ns: 2,
+            ended_ns: 3,
+            node: 1,
+            item: 4,
+            attempt: 1,
+            executor: 0,
+            end: TraceEnd::Well,
+        }],
+        dropped: 0,
+    };
     let invoke = Invoke {
         request: 1,
         workflow: "flow".to_owned(),
         inputs: named.clone(),
         report: true,
+        trace: true,
     };
     frame(&|out| encode(&invoke, out));
     for result in [Ok(named.clone()), Err(failure.clone())] {
@@ -130,6 +149,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             latency_ns: 5,
             result,
             report: Vec::<NodeReport>::new(),
+            trace: vec![trace.clone()],
         };
         frame(&|out| encode(&answer, out));
     }
@@ -137,6 +157,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         invocation: 5,
         deployment,
         report: false,
+        trace: true,
         inputs: outputs.clone(),
     };
     frame(&|out| encode(&begin, out));
@@ -159,6 +180,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         invocation: 5,
         outputs: outputs.clone(),
         report: Vec::new(),
+        trace: Some(Box::new(trace.clone())),
     };
     frame(&|out| encode(&done, out));
     frame(&|out| {
@@ -166,6 +188,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             &PartFailed {
                 invocation: 5,
                 failure: failure.clone(),
+                trace: Some(Box::new(trace.clone())),
             },
             out,
         )

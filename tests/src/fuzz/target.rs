@@ -5,6 +5,7 @@ use super::{frames, seeds, words};
 use engine::core::{Core, CoreConfig, Incoming};
 use engine::expression::Expression;
 use engine::plan::{DeploymentId, Formula, Limits, Plan, Work, WorkerRef};
+use engine::trace::ClockId;
 use engine::wire;
 use faasstore::binding::Kind;
 use faasstore::descriptor::PayloadRef;
@@ -237,7 +238,7 @@ fn shape(plan: &Plan) -> String {
         of(&|node| matches!(node.work, Work::Switch { .. })),
         of(&|node| matches!(node.work, Work::Compute(_))),
         of(&|node| matches!(node.work, Work::Nothing)),
-        of(&|node| node.foreach.is_some()),
+        of(&|node| node.region.is_some()),
         of(&|node| !node.gates.is_empty()),
         of(&|node| !node.catches.is_empty()),
         of(&|node| node.inputs.iter().any(|input| input.optional)),
@@ -307,6 +308,7 @@ fn deploy(plan: Plan) {
         in_flight_max: 10,
         grace_ns: 1_000_000,
         keep_alive_ns: 1_000_000_000,
+        clock: ClockId(1),
     });
     let deployment = plan.deployment;
     core.deploy(plan, constants);
