@@ -7,8 +7,8 @@
 //! so that what a lane did can be done again. A value is read from its JSON where the expression uses it; a lone
 //! number, boolean or text, or one field of an object, is read without anything being allocated.
 //!
-//! The files: `token` and `parse` make a [`syntax`] tree of the text, `compile` checks names and types and makes a
-//! [`program`] of it, `evaluate` runs that over `json` with the rules of `value`, `arithmetic` and `functions`.
+//! The files: `token` and `parse` make a `syntax` tree of the text, `compile` checks names and types and makes a
+//! `program` of it, `evaluate` runs that over `json` with the rules of `value`, `arithmetic` and `functions`.
 //!
 //! # Where it departs from CEL
 //! - Whole numbers and others mix: `1 + 0.5` is `1.5`. JSON does not tell `10` from `10.0`, so nobody who writes a
