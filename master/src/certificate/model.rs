@@ -181,7 +181,7 @@ impl Builder<'_> {
 
     fn live(&self, from: From, always: GateId) -> GateId {
         match from {
-            From::Item | From::Constant(_) => always,
+            From::Item { .. } | From::Constant(_) => always,
             From::Input(input) => self.given[usize::from(input)],
             From::Output { node, output } => self.edge((node, self.is_error(node, output))),
         }
@@ -211,7 +211,7 @@ impl Builder<'_> {
     fn flow_edges(&self, node: usize) -> BTreeSet<(usize, bool)> {
         let data = self.definition.reads(node).filter_map(|from| match from {
             From::Output { node, output } => Some((node, self.is_error(node, output))),
-            From::Input(_) | From::Item | From::Constant(_) => None,
+            From::Input(_) | From::Item { .. } | From::Constant(_) => None,
         });
         let after = &self.definition.nodes[node].after;
         data.chain(after.iter().map(|after| (after.value, false)))
@@ -241,8 +241,9 @@ impl Builder<'_> {
                 needs.push((Need::Edges(count), self.at_least(count, flow)));
             }
             Join::All => {
-                if let Some(list) = &node.foreach {
-                    needs.push((Need::Foreach, self.live(list.value, always)));
+                for region in self.definition.regions_of(place) {
+                    let list = self.definition.regions[region].list.value;
+                    needs.push((Need::Foreach, self.live(list, always)));
                 }
                 for (input, declared) in node.inputs.iter().enumerate() {
                     if !declared.optional {
