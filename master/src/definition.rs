@@ -18,6 +18,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
+pub(crate) mod units;
 mod warnings;
 
 pub use files::{LoadError, load, parse, parse_with};
@@ -81,15 +82,18 @@ pub struct Port {
 pub enum From {
     /// A workflow input, by its place in [`Definition::inputs`].
     Input(u16),
-    /// An output of a node; of a foreach node the gathered list.
+    /// An output of a node: within its region that of the same item, from outside the gathered list.
     Output {
         /// Place of the producer in [`Definition::nodes`].
         node: usize,
         /// Place in its [`Node::outputs`].
         output: u16,
     },
-    /// The item of the node's own foreach; with a batch, the list of its items.
-    Item,
+    /// The item of a region: of the node's own, or of one that many levels around it. With a batch, the list of its items.
+    Item {
+        /// Levels outward.
+        up: u8,
+    },
     /// A constant, by its place in [`Definition::constants`].
     Constant(u16),
 }
@@ -224,6 +228,19 @@ impl Default for Resources {
     }
 }
 
+/// Nodes that run together for each item of a list: a foreach node, and what runs item by item with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Region {
+    /// The region around it, by its place in [`Definition::regions`]: a lower one.
+    pub parent: Option<usize>,
+    /// The list, as it is seen in the region around it.
+    pub list: Spanned<From>,
+    /// How many items are taken together as one.
+    pub batch: Option<u32>,
+    /// Most items at once.
+    pub parallelism: Option<u32>,
+}
+
 /// One use of a function.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Node {
@@ -231,15 +248,11 @@ pub struct Node {
     pub name: Spanned<String>,
     /// What it does.
     pub work: Work,
-    /// The list over whose items it runs.
-    pub foreach: Option<Spanned<From>>,
-    /// How many items each activation of a foreach takes together.
-    pub batch: Option<u32>,
-    /// Most activations of a foreach at once.
-    pub parallelism: Option<u32>,
+    /// The region that it is part of, by its place in [`Definition::regions`]: it runs once for each of its items.
+    pub region: Option<usize>,
     /// In the file's order.
     pub inputs: Vec<NodeInput>,
-    /// In the file's order; of a foreach node, what one activation writes.
+    /// In the file's order; of a node in a region, what one activation writes.
     pub outputs: Vec<Port>,
     /// Nodes that must have ended first, by their places in [`Definition::nodes`].
     pub after: Vec<Spanned<usize>>,
@@ -271,10 +284,11 @@ impl Node {
         }
     }
 
-    /// What consumers of an output see: of a foreach node the gathered list, else the output as it is declared.
+    /// What consumers outside of its region see of an output: the gathered list, or without a region the output as it is
+    /// declared.
     #[must_use]
     pub fn seen_kind(&self, output: u16) -> Kind {
-        if self.foreach.is_some() {
+        if self.region.is_some() {
             Kind::List
         } else {
             self.outputs[usize::from(output)].kind
@@ -306,6 +320,8 @@ pub struct Definition {
     pub inputs: Vec<WorkflowInput>,
     /// What stands in the file itself.
     pub constants: Vec<Constant>,
+    /// Nodes that run together for each item of a list; those around others come first.
+    pub regions: Vec<Region>,
     /// In the file's order; at least one.
     pub nodes: Vec<Node>,
     /// In the file's order.
@@ -357,27 +373,39 @@ impl Definition {
                 let output = &node.outputs[usize::from(output)];
                 format!("{}.{}", node.name.value, output.name.value)
             }
-            From::Item => "item".to_owned(),
+            From::Item { up } => format!("{}item", "outer.".repeat(up.into())),
             From::Constant(_) => "a constant".to_owned(),
         }
     }
 
-    /// What a node reads: its foreach's list, then its inputs in their order.
+    /// The regions that a node is part of, its own first.
+    pub fn regions_of(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
+        let outward = |region: &usize| self.regions[*region].parent;
+        std::iter::successors(self.nodes[node].region, outward)
+    }
+
+    /// What a node waits to read: the lists of its regions, its own first, then its inputs in their order.
     pub fn reads(&self, node: usize) -> impl Iterator<Item = From> + '_ {
-        let node = &self.nodes[node];
-        let inputs = node.inputs.iter().flat_map(|input| &input.from);
-        node.foreach.iter().chain(inputs).map(|from| from.value)
+        let lists = self.regions_of(node);
+        let lists = lists.map(|region| self.regions[region].list.value);
+        lists.chain(self.inputs_read(node))
+    }
+
+    /// What a node's inputs are read from, in their order.
+    pub fn inputs_read(&self, node: usize) -> impl Iterator<Item = From> + '_ {
+        let inputs = self.nodes[node].inputs.iter();
+        inputs.flat_map(|input| &input.from).map(|from| from.value)
     }
 
     /// How many in-edges of a node are no gates: several reads of one node are one edge, but what it says of its failure
-    /// is an edge of its own.
+    /// is an edge of its own. The list of its region is none: it is there before the node is looked at.
     #[must_use]
     pub fn flow_edges(&self, node: usize) -> usize {
-        let data = self.reads(node).filter_map(|from| match from {
+        let data = self.inputs_read(node).filter_map(|from| match from {
             From::Output { node, output } => {
                 Some((node, self.nodes[node].error_output == Some(output)))
             }
-            From::Input(_) | From::Item | From::Constant(_) => None,
+            From::Input(_) | From::Item { .. } | From::Constant(_) => None,
         });
         let after = self.nodes[node].after.iter();
         let edges: rustc_hash::FxHashSet<(usize, bool)> = data
@@ -386,14 +414,14 @@ impl Definition {
         edges.len()
     }
 
-    /// The nodes that every node waits for, each once: producers of its data, in the order of its foreach and inputs, then
+    /// The nodes that every node waits for, each once: producers of its data, in the order of [`Definition::reads`], then
     /// those it names under `after`, then those whose cases and catches lead to it.
     #[must_use]
     pub fn predecessors(&self) -> Vec<Vec<usize>> {
         let of = |(node, gates): (usize, Vec<Gate>)| {
             let data = self.reads(node).filter_map(|from| match from {
                 From::Output { node, .. } => Some(node),
-                From::Input(_) | From::Item | From::Constant(_) => None,
+                From::Input(_) | From::Item { .. } | From::Constant(_) => None,
             });
             let after = self.nodes[node].after.iter().map(|after| after.value);
             let gates = gates.into_iter().map(|gate| gate.node() as usize);

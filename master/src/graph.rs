@@ -1,13 +1,13 @@
-//! The graph of a workflow: its nodes in topological order, and an edge from each to those that wait for it.
+//! The graph of a workflow: its nodes in topological order, and an edge from each to those that wait for it. Nodes of one
+//! region stand one after the other, those of regions within it too.
 //!
 //! A node's index is its number in the deployment. Among nodes that could stand at the same place the one that the
 //! definition names first comes first, so that a definition always gives the same numbers.
 
+use crate::definition::units::Units;
 use crate::definition::{Definition, From, Resources};
 use engine::plan::NodeId;
 use petgraph::graph::{DiGraph, NodeIndex};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// A node, as placement sees it.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,6 +28,8 @@ pub struct GraphNode {
     pub memory_mib: u32,
     /// Its place in [`Definition::nodes`].
     pub defined: usize,
+    /// The outermost region that it is part of, by its place in [`Definition::regions`]: its nodes run on one worker.
+    pub together: Option<usize>,
 }
 
 /// Why one node waits for another.
@@ -59,7 +61,7 @@ impl Graph {
     #[must_use]
     pub fn of(definition: &Definition) -> Self {
         let predecessors = definition.predecessors();
-        let order = topological_order(&predecessors);
+        let order = Units::of(definition, &predecessors).order();
         let mut graph = DiGraph::with_capacity(order.len(), order.len());
         let mut ids = vec![NodeIndex::end(); order.len()];
         for defined in order {
@@ -82,6 +84,7 @@ impl Graph {
                 slots: u32::from(resources.scale) * u32::from(resources.cpus),
                 memory_mib: resources.memory_mib,
                 defined,
+                together: definition.regions_of(defined).last(),
             });
         }
         for (consumer, predecessors) in predecessors.iter().enumerate() {
@@ -96,6 +99,21 @@ impl Graph {
     /// Nodes, by their numbers.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = &GraphNode> {
         self.graph.raw_nodes().iter().map(|node| &node.weight)
+    }
+
+    /// Nodes that run on one worker, by their numbers: those of an outermost region, and every other by itself.
+    #[must_use]
+    pub fn units(&self) -> Vec<std::ops::Range<usize>> {
+        let mut units: Vec<std::ops::Range<usize>> = Vec::with_capacity(self.node_count());
+        let mut last = None;
+        for (id, node) in self.nodes().enumerate() {
+            match units.last_mut() {
+                Some(unit) if node.together.is_some() && node.together == last => unit.end = id + 1,
+                _ => units.push(id..id + 1),
+            }
+            last = node.together;
+        }
+        units
     }
 
     /// One node.
@@ -134,34 +152,6 @@ impl Graph {
         }
         ids
     }
-}
-
-/// Kahn's algorithm; of the nodes that are free, the first of the definition is taken.
-fn topological_order(predecessors: &[Vec<usize>]) -> Vec<usize> {
-    let count = predecessors.len();
-    let mut waits_for: Vec<usize> = predecessors.iter().map(Vec::len).collect();
-    let mut successors = vec![Vec::new(); count];
-    for (node, predecessors) in predecessors.iter().enumerate() {
-        for predecessor in predecessors {
-            successors[*predecessor].push(node);
-        }
-    }
-    let mut free: BinaryHeap<Reverse<usize>> = (0..count)
-        .filter(|node| waits_for[*node] == 0)
-        .map(Reverse)
-        .collect();
-    let mut order = Vec::with_capacity(count);
-    while let Some(Reverse(node)) = free.pop() {
-        order.push(node);
-        for successor in &successors[node] {
-            waits_for[*successor] -= 1;
-            if waits_for[*successor] == 0 {
-                free.push(Reverse(*successor));
-            }
-        }
-    }
-    assert_eq!(order.len(), count, "a definition has no cycles");
-    order
 }
 
 fn outputs_read(definition: &Definition, producer: usize, consumer: usize) -> Vec<u16> {

@@ -104,6 +104,35 @@ pub enum PlaceError {
         /// What the roomiest worker lacks.
         overload: Overload,
     },
+    /// The nodes of a region, which run on one worker, are too large for every one.
+    #[error("nodes {nodes} run together for each item, and fit no worker: {overload}")]
+    #[diagnostic(help(
+        "lower their `resources`, give a worker more CPUs or memory, or give a `foreach` among them a `batch`, so \
+         that it can run elsewhere"
+    ))]
+    Region {
+        /// Which.
+        nodes: String,
+        /// What the roomiest worker lacks.
+        overload: Overload,
+    },
+    /// Nodes of a region were fixed to different workers.
+    #[error(
+        "node {node} is pinned to worker {worker} and node {other} to worker {other_worker}, but they run together for each item"
+    )]
+    #[diagnostic(help(
+        "pin one of them, or both to one worker: it counts for all that run together with it"
+    ))]
+    FixedApart {
+        /// One.
+        node: String,
+        /// Its worker.
+        worker: String,
+        /// Another one.
+        other: String,
+        /// The other's worker.
+        other_worker: String,
+    },
     /// The nodes together are too large.
     #[error("the workflow does not fit these workers: {overload}")]
     #[diagnostic(help("add a worker, or lower the nodes' `resources`"))]
@@ -167,7 +196,36 @@ fn fixed_workers(
             known: names(workers.iter().map(|known| known.name.as_str())),
         })?);
     }
+    fix_together(graph, workers, &mut fixed)?;
     Ok(fixed)
+}
+
+/// Fixes all nodes of a region where one of them is.
+fn fix_together(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    fixed: &mut [Option<usize>],
+) -> Result<(), PlaceError> {
+    let name = |node: usize| graph.node(node as NodeId).name.clone();
+    for unit in graph.units() {
+        let Some((first, worker)) = unit.clone().find_map(|node| Some((node, fixed[node]?))) else {
+            continue;
+        };
+        for node in unit {
+            match fixed[node] {
+                Some(other) if other != worker => {
+                    return Err(PlaceError::FixedApart {
+                        node: name(first),
+                        worker: workers[worker].name.clone(),
+                        other: name(node),
+                        other_worker: workers[other].name.clone(),
+                    });
+                }
+                _ => fixed[node] = Some(worker),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Names that a message lists; with more, the others are counted.

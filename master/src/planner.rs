@@ -75,16 +75,12 @@ pub fn plan(
     let mut remote_producers = planner.remote_producers(workers.len(), &outputs);
     let plan_for = |me: usize| {
         let executables = planner.executables(me);
-        let (mut nodes, mut regions) = (Vec::new(), Vec::new());
-        for id in planner.local(me) {
+        let regions = planner.local_regions(me);
+        let nodes = planner.local(me).map(|id| {
             let consumers = std::mem::take(&mut remote_consumers[id as usize]);
-            let mut node = planner.node(id, &executables, consumers);
-            if let Some(region) = planner.region(id) {
-                node.region = Some(regions.len() as u16);
-                regions.push(region);
-            }
-            nodes.push(node);
-        }
+            planner.node(id, &executables, &regions, consumers)
+        });
+        let nodes = nodes.collect();
         Plan {
             deployment: terms.deployment,
             workflow: definition.workflow.value.clone(),
@@ -105,7 +101,7 @@ pub fn plan(
             timeout_ms: definition.timeout_ms,
             outputs: outputs.clone(),
             participants: participants.clone(),
-            regions,
+            regions: planner.regions(&regions),
             nodes,
             remote_nodes: std::mem::take(&mut remote_producers[me])
                 .into_iter()
@@ -147,6 +143,12 @@ pub(crate) fn tolerated(definition: &Definition) -> Vec<bool> {
             by_all[*predecessor] &= definition.nodes[node].join != Join::All;
         }
     }
+    // What runs over a list cannot do without it.
+    for region in &definition.regions {
+        if let From::Output { node, .. } = region.list.value {
+            by_all[node] = false;
+        }
+    }
     let both = |(waited_for, by_all)| waited_for && by_all;
     waited_for.into_iter().zip(by_all).map(both).collect()
 }
@@ -168,20 +170,32 @@ impl Planner<'_> {
                 node: self.ids[node],
                 output,
             },
-            From::Item => Source::Item { up: 0 },
+            From::Item { up } => Source::Item { up },
             From::Constant(constant) => Source::Constant(constant),
         }
     }
 
-    /// What a foreach node runs over.
-    fn region(&self, id: NodeId) -> Option<RegionPlan> {
-        let node = self.defined(id);
-        Some(RegionPlan {
-            parent: None,
-            list: self.source(node.foreach.as_ref()?.value),
-            batch: node.batch,
-            parallelism: node.parallelism,
-        })
+    /// The regions that run on a worker, by their places in the definition, in which those around others come first.
+    fn local_regions(&self, worker: usize) -> Vec<usize> {
+        let regions = self.local(worker).flat_map(|id| {
+            let node = self.graph.node(id).defined;
+            self.definition.regions_of(node)
+        });
+        let regions: BTreeSet<usize> = regions.collect();
+        regions.into_iter().collect()
+    }
+
+    fn regions(&self, local: &[usize]) -> Vec<RegionPlan> {
+        let region = |place: &usize| {
+            let region = &self.definition.regions[*place];
+            RegionPlan {
+                parent: region.parent.and_then(|parent| number(local, parent)),
+                list: self.source(region.list.value),
+                batch: region.batch,
+                parallelism: region.parallelism,
+            }
+        };
+        local.iter().map(region).collect()
     }
 
     fn workflow_outputs(&self) -> Vec<WorkflowOutput> {
@@ -211,7 +225,7 @@ impl Planner<'_> {
             let sources = self.definition.reads(self.graph.node(id).defined);
             read.extend(sources.filter_map(|from| match from {
                 From::Input(input) => Some(input),
-                From::Output { .. } | From::Item | From::Constant(_) => None,
+                From::Output { .. } | From::Item { .. } | From::Constant(_) => None,
             }));
         }
         let participant = |(worker, inputs): (usize, BTreeSet<u16>)| Participant {
@@ -299,6 +313,7 @@ impl Planner<'_> {
         &self,
         id: NodeId,
         executables: &[ExecutablePlan],
+        regions: &[usize],
         remote_consumers: Vec<RemoteConsumer>,
     ) -> NodePlan {
         let node = self.defined(id);
@@ -332,7 +347,7 @@ impl Planner<'_> {
             id,
             name: node.name.value.clone(),
             work: work(&node.work, executables),
-            region: None,
+            region: node.region.and_then(|region| number(regions, region)),
             inputs: node.inputs.iter().map(input).collect(),
             outputs: node
                 .outputs
@@ -372,6 +387,12 @@ impl Planner<'_> {
             catches: node.catches.len() as u16,
         }
     }
+}
+
+/// The number that a region has among those of a worker.
+fn number(regions: &[usize], place: usize) -> Option<u16> {
+    let number = regions.binary_search(&place).ok()?;
+    Some(number as u16)
 }
 
 fn work(work: &definition::Work, executables: &[ExecutablePlan]) -> Work {

@@ -3,6 +3,10 @@
 //! The inputs of the circuit are choices: which case a switch takes, whether an optional input of the workflow is given,
 //! and, where failures are allowed, how a node ends. Its gates count live edges, by the rules of docs/language.md. All
 //! gates are monotone: an edge more that is live never makes a node be skipped.
+//!
+//! A node in a region is looked at for one item, in which the choices of the region's nodes are free as everywhere. Seen from
+//! outside it is something else: it is gathered, with absent entries for items in which it was skipped, unless no item can run
+//! it, whatever is chosen in them.
 
 use crate::definition::{Definition, From, Node, Work};
 use engine::plan::{Gate as InGate, Join};
@@ -84,6 +88,11 @@ impl Model {
             variables: Vec::new(),
             given: Vec::new(),
             nodes: vec![Live::default(); definition.nodes.len()],
+            gathered: vec![Live::default(); definition.nodes.len()],
+            endings: vec![Vec::new(); definition.nodes.len()],
+            depth: (0..definition.nodes.len())
+                .map(|node| definition.regions_of(node).count())
+                .collect(),
             needs: vec![Vec::new(); definition.nodes.len()],
         };
         let always = builder.all(Vec::new());
@@ -95,7 +104,7 @@ impl Model {
         }
         let outputs = definition.outputs.iter().map(|output| {
             let sources = output.from.iter().map(|from| from.value);
-            builder.any_live(sources, always)
+            builder.any_live(sources, Reader::OUTSIDE, always)
         });
         let outputs = outputs.collect();
         Self {
@@ -133,7 +142,35 @@ struct Builder<'a> {
     variables: Vec<(Subject, u16)>,
     given: Vec<GateId>,
     nodes: Vec<Live>,
+    /// The same as it is seen from around the node's region.
+    gathered: Vec<Live>,
+    /// By place in the definition: how the node ends, of nodes that are there.
+    endings: Vec<Vec<GateId>>,
+    /// By place in the definition: how many regions the node is in.
+    depth: Vec<usize>,
     needs: Vec<Vec<(Need, GateId)>>,
+}
+
+/// From where an edge is looked at.
+#[derive(Clone, Copy)]
+struct Reader {
+    /// The region in which the reader runs.
+    region: Option<usize>,
+    /// Whether that is looked at for all of its items together: what they choose then counts as chosen in one of them.
+    items: Items,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Items {
+    One,
+    All,
+}
+
+impl Reader {
+    const OUTSIDE: Self = Self {
+        region: None,
+        items: Items::One,
+    };
 }
 
 impl Builder<'_> {
@@ -179,11 +216,14 @@ impl Builder<'_> {
         self.choice(Subject::Input(input as u16), 2, always)[0]
     }
 
-    fn live(&self, from: From, always: GateId) -> GateId {
+    fn live(&self, from: From, reader: Reader, always: GateId) -> GateId {
         match from {
-            From::Item | From::Constant(_) => always,
+            From::Item { .. } | From::Constant(_) => always,
             From::Input(input) => self.given[usize::from(input)],
-            From::Output { node, output } => self.edge((node, self.is_error(node, output))),
+            From::Output { node, output } => {
+                let error = self.is_error(node, output);
+                self.edge((node, error), reader, always)
+            }
         }
     }
 
@@ -191,16 +231,66 @@ impl Builder<'_> {
         self.definition.nodes[node].error_output == Some(output)
     }
 
-    fn edge(&self, (node, error): (usize, bool)) -> GateId {
-        if error {
-            self.nodes[node].error
+    /// Whether an edge from a node is live, or with `error` one that says what failed in it.
+    fn edge(&self, (node, error): (usize, bool), reader: Reader, always: GateId) -> GateId {
+        let depth = self.depth[node];
+        let definition = self.definition;
+        let outward = |region: &usize| definition.regions[*region].parent;
+        let around = || std::iter::successors(reader.region, outward);
+        // Of how many of the node's regions one item is looked at.
+        let mut single = match depth {
+            0 => 0,
+            _ => {
+                let shared = |region: &usize| around().any(|other| other == *region);
+                definition.regions_of(node).filter(shared).count()
+            }
+        };
+        if reader.items == Items::All && single > 0 && single == around().count() {
+            single -= 1;
+        }
+        let live = match depth - single {
+            0 => &self.nodes[node],
+            1 => &self.gathered[node],
+            _ => {
+                // A region within the one that is left tells for all in it: that its list can be there.
+                let mut regions = definition.regions_of(node);
+                let Some(region) = regions.nth(depth - single - 2) else {
+                    unreachable!("a node is in as many regions as it is deep")
+                };
+                let region = &definition.regions[region];
+                let reader = Reader {
+                    region: region.parent,
+                    items: Items::All,
+                };
+                return self.live(region.list.value, reader, always);
+            }
+        };
+        if error { live.error } else { live.well }
+    }
+
+    /// Whether a case or catch leads to what a reader looks at.
+    fn let_in(&self, gate: InGate, reader: Reader) -> GateId {
+        let node = gate.node() as usize;
+        let region = self.definition.nodes[node].region;
+        let own = region.is_some() && region == reader.region;
+        let live = if own && reader.items == Items::All {
+            &self.gathered[node]
         } else {
-            self.nodes[node].well
+            &self.nodes[node]
+        };
+        match gate {
+            InGate::Case { case, .. } => live.cases[usize::from(case)],
+            InGate::Catch { catch, .. } => live.catches[usize::from(catch)],
         }
     }
 
-    fn any_live(&mut self, from: impl Iterator<Item = From>, always: GateId) -> GateId {
-        let live: BTreeSet<GateId> = from.map(|from| self.live(from, always)).collect();
+    fn any_live(
+        &mut self,
+        from: impl Iterator<Item = From>,
+        reader: Reader,
+        always: GateId,
+    ) -> GateId {
+        let live: BTreeSet<GateId> = from.map(|from| self.live(from, reader, always)).collect();
         if live.contains(&always) {
             return always;
         }
@@ -209,9 +299,10 @@ impl Builder<'_> {
 
     /// In-edges that are no gates, each once.
     fn flow_edges(&self, node: usize) -> BTreeSet<(usize, bool)> {
-        let data = self.definition.reads(node).filter_map(|from| match from {
+        let data = self.definition.inputs_read(node);
+        let data = data.filter_map(|from| match from {
             From::Output { node, output } => Some((node, self.is_error(node, output))),
-            From::Input(_) | From::Item | From::Constant(_) => None,
+            From::Input(_) | From::Item { .. } | From::Constant(_) => None,
         });
         let after = &self.definition.nodes[node].after;
         data.chain(after.iter().map(|after| (after.value, false)))
@@ -221,33 +312,50 @@ impl Builder<'_> {
     /// All that precede it are there.
     fn node(&mut self, place: usize, always: GateId) {
         let node = &self.definition.nodes[place];
+        let needs = self.needs_of(place, Items::One, always);
+        let runs = self.all(needs.iter().map(|(_, gate)| *gate).collect());
+        self.needs[place] = needs;
+        self.nodes[place] = self.endings(place, node, runs, always);
+        if node.region.is_some() {
+            let needs = self.needs_of(place, Items::All, always);
+            let runs = self.all(needs.iter().map(|(_, gate)| *gate).collect());
+            self.gathered[place] = self.gathered(place, node, runs);
+        }
+    }
+
+    /// All that a node needs in order to run for one item, or for any of all.
+    fn needs_of(&mut self, place: usize, items: Items, always: GateId) -> Vec<(Need, GateId)> {
+        let node = &self.definition.nodes[place];
+        let reader = Reader {
+            region: node.region,
+            items,
+        };
         let flow = self.flow_edges(place);
-        let flow: Vec<GateId> = flow.into_iter().map(|edge| self.edge(edge)).collect();
-        let gates: Vec<GateId> = self.in_gates[place]
-            .iter()
-            .map(|gate| match *gate {
-                InGate::Case { node, case } => self.nodes[node as usize].cases[usize::from(case)],
-                InGate::Catch { node, catch } => {
-                    self.nodes[node as usize].catches[usize::from(catch)]
-                }
-            })
-            .collect();
+        let flow = flow.into_iter().map(|edge| self.edge(edge, reader, always));
+        let flow: Vec<GateId> = flow.collect();
+        let gates = self.in_gates[place].iter();
+        let gates: Vec<GateId> = gates.map(|gate| self.let_in(*gate, reader)).collect();
         let mut needs = Vec::new();
         if !gates.is_empty() {
             needs.push((Need::Gates, self.any(gates.clone())));
+        }
+        for region in self.definition.regions_of(place) {
+            let region = &self.definition.regions[region];
+            let around = Reader {
+                region: region.parent,
+                items: Items::One,
+            };
+            needs.push((Need::Foreach, self.live(region.list.value, around, always)));
         }
         match node.join {
             Join::AtLeast(count) => {
                 needs.push((Need::Edges(count), self.at_least(count, flow)));
             }
             Join::All => {
-                if let Some(list) = &node.foreach {
-                    needs.push((Need::Foreach, self.live(list.value, always)));
-                }
                 for (input, declared) in node.inputs.iter().enumerate() {
                     if !declared.optional {
                         let sources = declared.from.iter().map(|from| from.value);
-                        needs.push((Need::Input(input), self.any_live(sources, always)));
+                        needs.push((Need::Input(input), self.any_live(sources, reader, always)));
                     }
                 }
                 if !flow.is_empty() || !gates.is_empty() {
@@ -256,10 +364,36 @@ impl Builder<'_> {
                 }
             }
         }
-        let runs = needs.iter().map(|(_, gate)| *gate).collect();
-        let runs = self.all(runs);
-        self.needs[place] = needs;
-        self.nodes[place] = self.endings(place, node, runs, always);
+        needs
+    }
+
+    /// What is seen of a node from around its region, if it may run for some item. Each of its items may end otherwise, so
+    /// that nothing is left out; only a failure that those who wait for it bear is one of all items.
+    fn gathered(&mut self, place: usize, node: &Node, runs: GateId) -> Live {
+        let endings = self.endings[place].clone();
+        let borne = self.tolerated[place] && endings.len() > 1;
+        let well = if borne {
+            let others = endings[..endings.len() - 1].to_vec();
+            let ended = self.any(others);
+            self.all(vec![runs, ended])
+        } else {
+            runs
+        };
+        let cases = match &node.work {
+            Work::Switch(cases) => vec![well; cases.len()],
+            Work::Function { .. } | Work::Compute(_) | Work::Nothing => Vec::new(),
+        };
+        Live {
+            runs,
+            well,
+            error: if node.catches.is_empty() {
+                self.at_least(1, Vec::new())
+            } else {
+                runs
+            },
+            cases,
+            catches: vec![runs; node.catches.len()],
+        }
     }
 
     fn endings(&mut self, place: usize, node: &Node, runs: GateId, always: GateId) -> Live {
@@ -270,6 +404,7 @@ impl Builder<'_> {
             Failures::Free => 1 + node.catches.len() + tolerated,
         };
         let ending = self.choice(Subject::Ending(place), options, always);
+        self.endings[place].clone_from(&ending);
         let well = self.all(vec![runs, ending[0]]);
         // What follows a catch of everything takes nothing.
         let reached = node.catches.iter().position(|catch| catch.on.is_empty());

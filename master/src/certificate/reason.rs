@@ -113,8 +113,9 @@ fn describe(definition: &Definition, place: usize, need: Need) -> String {
     match need {
         Need::Gates => "one of the cases or catches that lead to it".to_owned(),
         Need::Foreach => {
-            let from = &mut node.foreach.iter().map(|list| list.value);
-            format!("the list of its foreach (from {})", producers(from))
+            let lists = definition.regions_of(place);
+            let lists = &mut lists.map(|region| definition.regions[region].list.value);
+            format!("the list of its foreach (from {})", producers(lists))
         }
         Need::Input(input) => {
             let input = &node.inputs[input];

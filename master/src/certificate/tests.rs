@@ -3,6 +3,7 @@
 mod enumerate;
 mod known;
 mod large;
+mod regions;
 mod sketch;
 
 use super::*;

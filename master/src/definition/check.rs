@@ -5,19 +5,23 @@ mod bind;
 mod expressions;
 mod inline;
 mod node;
+mod over;
+mod regions;
 mod scope;
 
 use super::files::Files;
 use super::problem::{ProblemKind, Problems};
 use super::raw::{RawDefinition, RawForeach, RawNode, RawOver, RawWork};
 use super::{
-    Definition, DefinitionError, Node, SourceText, Span, Spanned, WorkflowInput, WorkflowOutput,
-    cycle, warnings,
+    Definition, DefinitionError, Node, Region, SourceText, Span, Spanned, WorkflowInput,
+    WorkflowOutput, cycle, warnings,
 };
 use bind::{Given, Pool};
 use engine::plan::Join;
 use faasstore::binding::Kind;
 use inline::Ends;
+use over::Over;
+use regions::{Gathered, Link};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
@@ -40,6 +44,7 @@ pub(super) fn check(
     if checker.places.len() < raw.nodes.len() {
         return Err(checker.problems.into_error());
     }
+    checker.find_overs();
     checker.bind_inner();
     let inputs: Vec<Option<WorkflowInput>> = raw
         .inputs
@@ -65,19 +70,23 @@ pub(super) fn check(
         pool,
         used,
         inner,
+        regions,
+        links,
+        gathered,
         ..
     } = checker;
     let mut definition = Definition {
         workflow: raw.workflow.clone(),
         inputs: inputs.into_iter().flatten().collect(),
         constants: pool.constants,
+        regions,
         nodes,
         outputs: outputs.into_iter().flatten().collect(),
         timeout_ms: raw.timeout_ms.as_ref().map(|timeout| timeout.value),
         warnings: Vec::new(),
         source: source.clone(),
     };
-    whole(&definition, &mut problems);
+    whole(&mut definition, links, &gathered, &mut problems);
     if problems.any() {
         return Err(problems.into_error());
     }
@@ -93,8 +102,13 @@ pub(super) fn check(
     Ok(definition)
 }
 
-/// Checks what only the whole shows: cycles, joins of more edges than there are.
-fn whole(definition: &Definition, problems: &mut Problems) {
+/// Checks what only the whole shows: cycles, joins of more edges than there are; and finds what runs item by item.
+fn whole(
+    definition: &mut Definition,
+    links: Vec<Link>,
+    gathered: &[Gathered],
+    problems: &mut Problems,
+) {
     let predecessors = definition.predecessors();
     if let Some(path) = cycle::find(definition.nodes.len(), |node| predecessors[node].clone()) {
         let span = definition.nodes[path[0]].name.span;
@@ -104,6 +118,11 @@ fn whole(definition: &Definition, problems: &mut Problems) {
             .collect();
         let help = "take one of these sources, cases or `after` away: data flows in one direction";
         problems.add(span, ProblemKind::Cycle { path }, Some(help.to_owned()));
+    } else {
+        regions::settle(definition, links, gathered, problems);
+        if !definition.regions.is_empty() && !problems.any() {
+            regions::cycle(definition, &definition.predecessors(), problems);
+        }
     }
     for (index, node) in definition.nodes.iter().enumerate() {
         let Join::AtLeast(needed) = node.join else {
@@ -147,6 +166,14 @@ struct Checker<'r> {
     /// Nodes whose failures something reads, by places in the file.
     failures_read: FxHashSet<usize>,
     steps: usize,
+    /// By place in the file: what a node runs over, once that is known.
+    overs: Vec<Option<Over>>,
+    /// By place in the file: the place of its own region, then those of the workflow that it stands for.
+    regions_at: Vec<usize>,
+    /// Regions, in the order of the nodes.
+    regions: Vec<Region>,
+    links: Vec<Link>,
+    gathered: Vec<Gathered>,
 }
 
 impl<'r> Checker<'r> {
@@ -188,8 +215,13 @@ impl<'r> Checker<'r> {
             used: warnings::Used::default(),
             failures_read: FxHashSet::default(),
             steps: 0,
+            overs: vec![None; raw.nodes.len()],
+            regions_at: Vec::with_capacity(raw.nodes.len()),
+            regions: Vec::new(),
+            links: Vec::new(),
+            gathered: Vec::new(),
         };
-        let mut place = 0;
+        let (mut place, mut regions) = (0, 0);
         for node in &raw.nodes {
             let inner = match &node.work {
                 RawWork::Workflow(path) => checker.other(path, files),
@@ -198,9 +230,12 @@ impl<'r> Checker<'r> {
             let before = usize::from(has_range(node.foreach.as_ref()));
             checker.places.push(place + before);
             let ends = match &inner {
-                Some(inner) => Ends::of(inner),
+                Some(inner) => Ends::of(inner, before),
                 None => Ends::of_one(before),
             };
+            checker.regions_at.push(regions);
+            regions += usize::from(node.foreach.is_some());
+            regions += inner.as_ref().map_or(0, |inner| inner.regions.len());
             place += inner.as_ref().map_or(1, |inner| inner.nodes.len()) + before;
             checker.inner.push(inner);
             checker.ends.push(ends);

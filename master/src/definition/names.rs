@@ -20,7 +20,7 @@ pub(crate) fn is_name(name: &str) -> bool {
 
 /// Whether a name begins a source by itself, so that no node can have it.
 pub(super) fn is_reserved(name: &str) -> bool {
-    matches!(name, "input" | "item" | "constant")
+    matches!(name, "input" | "item" | "constant" | "outer")
 }
 
 /// Whether `name` may be what errors begin with, before a colon.

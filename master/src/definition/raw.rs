@@ -12,8 +12,13 @@ pub(super) enum RawSource {
     Output {
         node: String,
         output: String,
+        /// That of the same item, as `NODE.OUTPUT[item]` says.
+        item: bool,
     },
-    Item,
+    /// The item of so many foreach outward.
+    Item {
+        up: u8,
+    },
     Constant(String),
     /// A value that stands there itself.
     Value(Json),

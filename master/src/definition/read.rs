@@ -4,6 +4,7 @@ mod sources;
 mod values;
 mod work;
 
+pub(super) use sources::{OUTER, outer_items};
 pub(super) use values::listed;
 
 use super::keys::{NODE, PROFILE, RESOURCES, RETRY, WORKFLOW};
@@ -134,7 +135,8 @@ impl Reader {
                 what: "a node",
                 name: name.value.clone(),
             };
-            let help = "`input`, `item` and `constant` begin sources; name it otherwise".to_owned();
+            let help = "`input`, `item`, `outer` and `constant` begin sources; name it otherwise"
+                .to_owned();
             self.problems.add(name.span, kind, Some(help));
         }
         let fields = self.fields(tree, &NODE)?;

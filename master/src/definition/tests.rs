@@ -8,6 +8,7 @@ mod expressions;
 mod files;
 mod hostile;
 mod refusals;
+mod regions;
 mod schema;
 mod suspicious;
 
@@ -83,10 +84,11 @@ fn the_word_count_is_read_as_it_stands() {
         panic!("three nodes")
     };
     let chunks = From::Output { node: 0, output: 0 };
-    assert_eq!(count.foreach.as_ref().map(|from| from.value), Some(chunks));
+    let region = &definition.regions[count.region.unwrap()];
+    assert_eq!(region.list.value, chunks);
     assert_eq!(
         (count.inputs[0].from[0].value, count.inputs[0].kind),
-        (From::Item, Kind::Bytes)
+        (From::Item { up: 0 }, Kind::Bytes)
     );
     assert_eq!(
         (count.resources.memory_mib, count.resources.scale),

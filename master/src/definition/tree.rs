@@ -73,6 +73,12 @@ pub(crate) fn parse(
             ),
             Err(error) => {
                 let at = builder.positions.byte(error.marker());
+                if opens_item(&source.text, at) {
+                    let span = Span { start: at, end: at };
+                    let kind = ProblemKind::Yaml("`[item]` stands within braces".to_owned());
+                    let help = "put quotes around it, as in `{ x: \"NODE.OUTPUT[item]\" }`";
+                    return Err(Problems::single(source, span, kind, Some(help.to_owned())));
+                }
                 Err((
                     Span { start: at, end: at },
                     ProblemKind::Yaml(error.info().to_owned()),
@@ -89,6 +95,14 @@ pub(crate) fn parse(
             Some("begin with `workflow: NAME` and `nodes:`; see docs/language.md".to_owned());
         Problems::single(source, Span::default(), ProblemKind::Empty, help)
     })
+}
+
+/// Whether the parser stopped at `[item]`, which is no part of an unquoted text within braces.
+fn opens_item(text: &str, at: usize) -> bool {
+    const OF_ITEM: &str = "[item]";
+    (0..=OF_ITEM.len())
+        .filter_map(|back| text.get(at.checked_sub(back)?..))
+        .any(|rest| rest.starts_with(OF_ITEM))
 }
 
 fn help_for(kind: &ProblemKind) -> Option<String> {

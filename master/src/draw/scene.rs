@@ -223,13 +223,13 @@ fn node_box(definition: &Definition, node: &Node, worker: Option<usize>) -> Scen
         label: catch_label(catch),
         kind: LineKind::Catch,
     }));
-    let foreach = node.foreach.as_ref();
+    let list = node.region.map(|region| &definition.regions[region].list);
     SceneBox {
         name: node.name.value.clone(),
         note,
         shape,
         worker,
-        foreach: foreach.map(|list| definition.source_name(list.value)),
+        foreach: list.map(|list| definition.source_name(list.value)),
         join: match node.join {
             Join::All => None,
             Join::AtLeast(count) => Some(count),
@@ -315,7 +315,7 @@ impl Lines<'_> {
                 let name = producer.outputs[usize::from(output)].name.value.clone();
                 self.add(self.nodes_at + node, to, kind, None, name);
             }
-            From::Item | From::Constant(_) => {}
+            From::Item { .. } | From::Constant(_) => {}
         }
     }
 

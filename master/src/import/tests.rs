@@ -324,7 +324,8 @@ fn what_a_draft_says_is_what_the_definition_says() {
         found.unwrap_or_else(|| panic!("{name} is missing"))
     };
     let first = node("first");
-    assert_eq!((first.batch, first.parallelism), (Some(2), Some(4)));
+    let region = &definition.regions[first.region.expect("it runs over a list")];
+    assert_eq!((region.batch, region.parallelism), (Some(2), Some(4)));
     assert_eq!((first.retry.attempts, first.retry.backoff_ms), (3, 10));
     assert_eq!(
         (first.timeout_ms, first.resources.memory_mib),

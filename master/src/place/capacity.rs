@@ -191,10 +191,15 @@ impl<'g> Loads<'g> {
     }
 }
 
-/// That each node fits some worker by itself.
+/// That each node, and all nodes of each region, fit some worker by themselves.
 pub(super) fn check_nodes(graph: &Graph, workers: &[WorkerCapacity]) -> Result<(), PlaceError> {
-    for node in graph.nodes() {
-        let demand = Demand::of_node(node);
+    let nodes: Vec<&GraphNode> = graph.nodes().collect();
+    let single = nodes.chunks(1);
+    let units = graph.units();
+    let several = units.iter().filter(|unit| unit.len() > 1);
+    let several = several.map(|unit| &nodes[unit.clone()]);
+    for unit in single.chain(several) {
+        let demand = Loads::none(1).demand_with(0, unit.iter().copied());
         let lacks = workers.iter().map(|worker| overload(demand, worker));
         // The message names the worker that comes closest, by the share of what is wanted that it has.
         let least = lacks.collect::<Option<Vec<Overload>>>().and_then(|lacks| {
@@ -203,9 +208,16 @@ pub(super) fn check_nodes(graph: &Graph, workers: &[WorkerCapacity]) -> Result<(
                 .max_by_key(|lack| (lack.limit << 20).checked_div(lack.wanted).unwrap_or(0))
         });
         if let Some(overload) = least {
-            return Err(PlaceError::Node {
-                node: node.name.clone(),
-                overload,
+            let named = || super::names(unit.iter().map(|node| node.name.as_str()));
+            return Err(match unit {
+                [node] => PlaceError::Node {
+                    node: node.name.clone(),
+                    overload,
+                },
+                _ => PlaceError::Region {
+                    nodes: named(),
+                    overload,
+                },
             });
         }
     }
@@ -303,7 +315,7 @@ fn move_apart(workers: &[WorkerCapacity], groups: &[Group]) -> Option<Vec<Group>
 }
 
 /// Places groups anew by what workers really start: fixed ones, then the others, the largest first, each where the
-/// least room remains; a group that fits nowhere is placed node by node.
+/// least room remains; a group that fits nowhere is placed node by node, but those of one region together.
 fn pack(
     graph: &Graph,
     workers: &[WorkerCapacity],
@@ -316,7 +328,11 @@ fn pack(
     let all: Vec<&GraphNode> = graph.nodes().collect();
     for group in order {
         let whole: Vec<&[usize]> = vec![&group.nodes];
-        let single: Vec<&[usize]> = group.nodes.chunks(1).collect();
+        let apart = |a: &usize, b: &usize| {
+            let (a, b) = (all[*a].together, all[*b].together);
+            a.is_some() && a == b
+        };
+        let single: Vec<&[usize]> = group.nodes.chunk_by(apart).collect();
         let fixed = group.fixed.then_some(group.worker);
         let parts = if fixed.is_some() || best_fit(&loads, workers, &all, &group.nodes).is_ok() {
             whole

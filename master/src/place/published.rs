@@ -11,13 +11,14 @@
 //!    released (best fit), and if what is held in memory stays within the quota, a producer's outputs being charged
 //!    once.
 //!
-//! Where this system differs, and the rule is ours: memory counts as a capacity beside executors; a group that is fixed
+//! Where this system differs, and the rule is ours: nodes of one region begin as one group, put where its first node's name
+//! says, since items run through them on one worker; memory counts as a capacity beside executors; a group that is fixed
 //! to a worker stays there; the quota is 0.8 of the memory that executors ask for, since a node's own peak is not
 //! declared.
 
 use super::WorkerCapacity;
 use super::capacity::Demand;
-use crate::graph::Graph;
+use crate::graph::{Graph, GraphNode};
 use rustc_hash::FxHashSet;
 
 /// The artifact's bandwidth: 25 MiB/s shared by four, in bytes a second.
@@ -96,17 +97,22 @@ impl<'a> Grouping<'a> {
         quota_bytes: Option<u64>,
     ) -> Self {
         let mut used = vec![Demand::default(); workers.len()];
+        let nodes: Vec<&GraphNode> = graph.nodes().collect();
         let mut groups = Vec::with_capacity(graph.node_count());
-        for (index, node) in graph.nodes().enumerate() {
-            let hashed = (fnv1a(&node.name) % workers.len() as u64) as usize;
-            let worker = fixed[index].unwrap_or(hashed);
-            let demand = Demand::of_node(node);
+        let mut group_of = vec![0; graph.node_count()];
+        for unit in graph.units() {
+            let first = unit.start;
+            let hashed = (fnv1a(&nodes[first].name) % workers.len() as u64) as usize;
+            let worker = fixed[first].unwrap_or(hashed);
+            let demands = nodes[unit.clone()].iter().map(|node| Demand::of_node(node));
+            let demand = demands.fold(Demand::default(), Demand::plus);
             used[worker] = used[worker].plus(demand);
+            group_of[unit.clone()].fill(groups.len());
             groups.push(Some(Group {
-                nodes: vec![index],
+                nodes: unit.collect(),
                 worker,
                 demand,
-                fixed: fixed[index].is_some(),
+                fixed: fixed[first].is_some(),
             }));
         }
         let output_bytes: Vec<u64> = graph.nodes().map(|node| node.output_bytes).collect();
@@ -132,7 +138,7 @@ impl<'a> Grouping<'a> {
             workers,
             runtime_s: graph.nodes().map(|node| node.runtime_ms / 1000.0).collect(),
             output_bytes,
-            group_of: (0..graph.node_count()).collect(),
+            group_of,
             incoming,
             edges,
             groups_left: groups.len(),

@@ -90,10 +90,14 @@ fn plans_of(shapes: &[Shape]) -> (Definition, Graph, Vec<Plan>) {
     let capacities: Vec<WorkerCapacity> = (0..4)
         .map(|w| WorkerCapacity::new(format!("w{w}"), 99, 1 << 40))
         .collect();
-    let pins = shapes
-        .iter()
-        .enumerate()
-        .map(|(n, shape)| (format!("n{n}"), format!("w{}", shape.worker)));
+    // What runs item by item runs on one worker: its first node says on which.
+    let pins = graph.units().into_iter().map(|unit| {
+        let node = graph.node(unit.start as NodeId);
+        (
+            node.name.clone(),
+            format!("w{}", shapes[node.defined].worker),
+        )
+    });
     let options = Options {
         fixed: pins.collect(),
         ..Options::default()
@@ -136,7 +140,9 @@ proptest! {
         let node = |id: NodeId| home(id).nodes.iter().find(|node| node.id == id).unwrap();
         for (from, to, edge) in graph.edges() {
             let consumer = node(to);
-            let list = consumer.region.map(|region| home(to).regions[usize::from(region)].list);
+            let around = |region: &u16| home(to).regions[usize::from(*region)].parent;
+            let regions = std::iter::successors(consumer.region, around);
+            let list = regions.map(|region| home(to).regions[usize::from(region)].list);
             let mut read: Vec<u16> = consumer
                 .reads()
                 .chain(list)

@@ -33,7 +33,7 @@ impl Placed<'_> {
         for (id, node) in (0..).zip(self.graph.nodes()) {
             let defined = &self.definition.nodes[node.defined];
             let function = work_text(&defined.work);
-            let runs = if defined.foreach.is_some() {
+            let runs = if defined.region.is_some() {
                 "for each item"
             } else {
                 "once"
@@ -111,7 +111,7 @@ impl Placed<'_> {
                 "worker": self.worker(id),
                 "executable": node.executable,
                 "function": function_name(&defined.work),
-                "foreach": defined.foreach.is_some(),
+                "foreach": defined.region.is_some(),
             })
         });
         let edges = self.graph.edges().map(|(from, to, edge)| {

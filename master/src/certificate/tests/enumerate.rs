@@ -120,7 +120,7 @@ fn run(definition: &Definition, chosen: impl Fn(Subject) -> Option<u16>) -> (Vec
     let live = |ran: &[bool], from: From| match from {
         From::Input(_) => chosen(Subject::Maybe) == Some(0),
         From::Output { node, output } => ran[node] && output == 0,
-        From::Item | From::Constant(_) => true,
+        From::Item { .. } | From::Constant(_) => true,
     };
     for (index, node) in definition.nodes.iter().enumerate() {
         let open = |gate: &Gate| match *gate {

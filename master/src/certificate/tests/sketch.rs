@@ -71,6 +71,7 @@ impl Sketch {
                 optional: true,
             });
         Definition {
+            regions: Vec::new(),
             source: SourceText {
                 name: "sketch.yaml".into(),
                 text: "".into(),
@@ -123,9 +124,7 @@ impl Sketch {
             } else {
                 Work::Switch(cases)
             },
-            foreach: None,
-            batch: None,
-            parallelism: None,
+            region: None,
             inputs: inputs.collect(),
             outputs: vec![port("out"), port("error")],
             after: sketched.after.iter().copied().map(says).collect(),

@@ -39,7 +39,7 @@ impl Checker<'_> {
     pub(super) fn bind(
         &mut self,
         binding: &RawBinding,
-        item: Option<Kind>,
+        reader: Option<usize>,
         place: &'static str,
         wants: Option<Kind>,
     ) -> Option<Bound> {
@@ -47,7 +47,7 @@ impl Checker<'_> {
         let seen: Vec<Option<Seen>> = binding
             .sources
             .iter()
-            .map(|source| self.resolve(source, item, place, list))
+            .map(|source| self.resolve(source, reader, place, list))
             .collect();
         let seen: Vec<Seen> = seen.into_iter().collect::<Option<_>>()?;
         let mut kind = seen[0].kind;
@@ -99,7 +99,7 @@ impl Checker<'_> {
                 let input = &self.raw.inputs[usize::from(input)];
                 input.optional && input.default.is_none()
             }
-            From::Output { .. } | From::Item | From::Constant(_) => false,
+            From::Output { .. } | From::Item { .. } | From::Constant(_) => false,
         };
         if optional || !from.iter().all(may_lack) {
             return Some(());
@@ -117,21 +117,23 @@ impl Checker<'_> {
     pub(super) fn flatten(&mut self, symbols: &[Spanned<Symbol>]) -> Option<Vec<Spanned<From>>> {
         let steps = symbols.iter().rev();
         let steps = steps.map(|symbol| (Step::Visit(symbol.value), symbol.span));
-        self.walk(steps.collect())
+        self.walk(steps.collect(), 0)
     }
 
-    /// The same for sources of a node of another workflow, which stands for `node`.
+    /// The same for sources of a node of another workflow, which stands for `node`; `within` so many regions of that
+    /// workflow.
     pub(super) fn flatten_inner(
         &mut self,
         node: usize,
         from: &[Spanned<From>],
+        within: u8,
         span: Span,
     ) -> Option<Vec<Spanned<From>>> {
         let mut steps = Vec::new();
         for from in from.iter().rev() {
             self.inner_steps(node, from.value, span, &mut steps)?;
         }
-        self.walk(steps)
+        self.walk(steps, within)
     }
 
     /// What is to be visited for a source of another workflow, the last first.
@@ -158,7 +160,7 @@ impl Checker<'_> {
                 let node = self.places[node] + inner;
                 steps.push((Step::Take(From::Output { node, output }), span));
             }
-            From::Item => steps.push((Step::Take(From::Item), span)),
+            From::Item { .. } => steps.push((Step::Take(from), span)),
             From::Constant(constant) => {
                 let constant = *self.inner_constants[node].get(usize::from(constant))?;
                 steps.push((Step::Take(From::Constant(constant)), span));
@@ -167,7 +169,7 @@ impl Checker<'_> {
         Some(())
     }
 
-    fn walk(&mut self, mut steps: Vec<(Step, Span)>) -> Option<Vec<Spanned<From>>> {
+    fn walk(&mut self, mut steps: Vec<(Step, Span)>, within: u8) -> Option<Vec<Spanned<From>>> {
         let mut taken = FxHashSet::default();
         let mut all = Vec::with_capacity(steps.len());
         // Other workflows whose outputs are looked into: a workflow that passes an input on could lead back to itself.
@@ -182,7 +184,9 @@ impl Checker<'_> {
                     node: self.places[node],
                     output,
                 },
-                Step::Visit(Symbol::Item) => From::Item,
+                Step::Visit(Symbol::Item { up }) => From::Item {
+                    up: up.saturating_add(within),
+                },
                 Step::Visit(Symbol::Constant(constant)) => From::Constant(constant),
                 Step::Leave => {
                     is_open.remove(&open.pop()?);
@@ -234,7 +238,7 @@ impl Checker<'_> {
             Symbol::Output { node, .. } | Symbol::Inner { node, .. } => {
                 Some(self.raw.nodes[*node].name.value.clone())
             }
-            Symbol::Input(_) | Symbol::Item | Symbol::Constant(_) => None,
+            Symbol::Input(_) | Symbol::Item { .. } | Symbol::Constant(_) => None,
         }
     }
 

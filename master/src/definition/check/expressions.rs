@@ -5,6 +5,7 @@ use super::{Checker, described};
 use crate::definition::names::{is_reserved, nearest};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::RawSource;
+use crate::definition::read::outer_items;
 use crate::definition::{NodeInput, Span, Spanned};
 use engine::expression::{Expression, ExpressionError};
 use faasstore::binding::Kind;
@@ -27,11 +28,13 @@ pub(super) struct Names {
     used: FxHashSet<usize>,
     /// Whether the node starts without some of them.
     some: bool,
+    /// The node's place in the file, if it runs over a list.
+    reader: Option<usize>,
 }
 
 impl Names {
     /// `bound` are the names under the node's own `input`; with `some`, it may start before all of them are there.
-    pub(super) fn new(bound: Vec<NodeInput>, some: bool) -> Self {
+    pub(super) fn new(bound: Vec<NodeInput>, some: bool, reader: Option<usize>) -> Self {
         let places = bound.iter().enumerate();
         let by_name = places.map(|(place, input)| (input.name.value.clone(), place));
         Self {
@@ -39,6 +42,7 @@ impl Names {
             inputs: bound,
             used: FxHashSet::default(),
             some,
+            reader,
         }
     }
 
@@ -60,7 +64,9 @@ impl Checker<'_> {
     ) -> Option<()> {
         let is_source = |name: &str| {
             !names.by_name.contains_key(name)
-                && (matches!(name, "input" | "constant") || self.nodes.contains_key(name))
+                && (matches!(name, "input" | "constant")
+                    || (name == "outer" && names.reader.is_some())
+                    || self.nodes.contains_key(name))
         };
         let named = match Expression::names(&text.value, is_source) {
             Ok(named) => named,
@@ -125,12 +131,20 @@ impl Checker<'_> {
             self.no_value(path.to_owned(), kind, span, help);
             return None;
         }
+        let of_item = outer_items(path).filter(|_| names.reader.is_some());
         let source = match path.split_once('.') {
+            _ if of_item.is_some() => RawSource::Item { up: of_item? },
             Some(("input", name)) => RawSource::Input(name.to_owned()),
             Some(("constant", name)) => RawSource::Constant(name.to_owned()),
             Some((node, output)) => RawSource::Output {
                 node: node.to_owned(),
                 output: output.to_owned(),
+                // Expressions read values, and what is gathered is none.
+                item: names.reader.is_some()
+                    && self
+                        .nodes
+                        .get(node)
+                        .is_some_and(|node| self.has_items(*node)),
             },
             None => {
                 self.unknown_name(path, rest, span, names);
@@ -141,7 +155,7 @@ impl Checker<'_> {
             value: source,
             span,
         };
-        let seen = self.resolve(&source, None, "in an expression", false)?;
+        let seen = self.resolve(&source, names.reader, "in an expression", false)?;
         // A list of values is read as one value, a list of its items.
         let values = seen.kind == Kind::List && seen.items == Kind::Value;
         if seen.kind != Kind::Value && !values {
@@ -185,7 +199,7 @@ impl Checker<'_> {
         let dashed = dashed(rest);
         let is_node = self.nodes.contains_key(name);
         let (kind, help) = if name == "item" {
-            let help = "only functions run over a list in this version".to_owned();
+            let help = "`item` is there in a node with `foreach`".to_owned();
             (ProblemKind::ItemOutside("in an expression"), Some(help))
         } else if is_node || is_reserved(name) {
             let told = format!("`{name}` by itself is no value");

@@ -6,9 +6,11 @@ use super::scope::Symbol;
 use crate::definition::files::{Files, OtherError};
 use crate::definition::names::nearest;
 use crate::definition::problem::{ProblemKind, quoted};
-use crate::definition::raw::{RawBinding, RawNode};
+use crate::definition::raw::{RawBinding, RawForeach, RawNode, RawOver};
 use crate::definition::read::listed;
-use crate::definition::{Definition, Formula, From, Node, Span, Spanned, Work, WorkflowInput};
+use crate::definition::{
+    Definition, Formula, From, Node, Region, Span, Spanned, Work, WorkflowInput,
+};
 use engine::plan_check::NAME_BYTES_MAX;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
@@ -37,8 +39,8 @@ impl Ends {
         }
     }
 
-    /// Those of a workflow.
-    pub(super) fn of(inner: &Definition) -> Self {
+    /// Those of a workflow, with `before` nodes that count for it.
+    pub(super) fn of(inner: &Definition, before: usize) -> Self {
         let predecessors = inner.predecessors();
         let gates = inner.gates();
         let nodes = 0..inner.nodes.len();
@@ -56,8 +58,8 @@ impl Ends {
             .clone()
             .filter(|node| gates[*node].is_empty() && (alone(node) || reads_inputs(node)));
         Self {
-            before: 0,
-            gated: gated.collect(),
+            before,
+            gated: (0..before).chain(gated.map(|node| node + before)).collect(),
             first: nodes.clone().filter(alone).collect(),
             last: nodes.filter(|node| !waited_for[*node]).collect(),
         }
@@ -111,7 +113,7 @@ impl Checker<'_> {
             let inputs = inner.inputs.iter();
             let given = inputs.map(|input| {
                 let binding = bound.get(input.name.value.as_str()).copied();
-                self.given(node, &inner, input, binding, &constants)
+                self.given(index, &inner, input, binding, &constants)
             });
             self.given[index] = Some(given.collect());
             self.inner_constants[index] = constants;
@@ -163,12 +165,14 @@ impl Checker<'_> {
 
     fn given(
         &mut self,
-        node: &RawNode,
+        index: usize,
         inner: &Definition,
         input: &WorkflowInput,
         binding: Option<&RawBinding>,
         constants: &[u16],
     ) -> Given {
+        let raw = self.raw;
+        let node = &raw.nodes[index];
         let name = &input.name.value;
         let workflow = &inner.workflow.value;
         let default = input
@@ -194,7 +198,8 @@ impl Checker<'_> {
             };
         };
         let place = "in the inputs of a sub-workflow";
-        let Some(mut bound) = self.bind(binding, None, place, Some(input.kind)) else {
+        let Some(mut bound) = self.bind(binding, self.reader(index), place, Some(input.kind))
+        else {
             return Given::Wrong;
         };
         let takes = format!("input `{name}` of workflow `{workflow}`");
@@ -228,6 +233,18 @@ impl Checker<'_> {
         let after = self.after(&outer.after);
         let inner = self.inner[index].clone()?;
         let after = after?;
+        let range = match &outer.foreach {
+            Some(RawForeach {
+                over: RawOver::Range(range),
+                ..
+            }) => Some(self.counting(outer, range, &[])?),
+            _ => None,
+        };
+        if outer.foreach.is_some() {
+            let region = self.region(index)?;
+            self.regions.push(region);
+        }
+        self.inner_regions(index, &inner, span)?;
         let first: Vec<bool> = {
             let mut first = vec![false; inner.nodes.len()];
             for node in &self.ends[index].first {
@@ -235,10 +252,12 @@ impl Checker<'_> {
             }
             first
         };
-        let mut nodes = Vec::with_capacity(inner.nodes.len());
-        for (node, first) in inner.nodes.iter().zip(first) {
+        let mut nodes = Vec::with_capacity(inner.nodes.len() + 1);
+        nodes.extend(range);
+        for (place, (node, first)) in inner.nodes.iter().zip(first).enumerate() {
+            let within = inner.regions_of(place).count();
             let mut node = node.clone();
-            self.moved(&mut node, index, span)?;
+            self.moved(&mut node, index, within as u8, span)?;
             if first {
                 self.step(after.len(), span)?;
                 node.after.extend(after.iter().cloned());
@@ -249,8 +268,29 @@ impl Checker<'_> {
         Some(nodes)
     }
 
-    /// Makes a node of another workflow one of this: its name, its sources, and the places of others in it.
-    fn moved(&mut self, node: &mut Node, index: usize, span: Span) -> Option<()> {
+    /// Puts the regions of another workflow behind that of the node which stands for it, and within it.
+    fn inner_regions(&mut self, index: usize, inner: &Definition, span: Span) -> Option<()> {
+        let own = self.own_region(index);
+        let base = self.regions.len();
+        let mut levels: Vec<u8> = Vec::with_capacity(inner.regions.len());
+        for region in &inner.regions {
+            let level = region.parent.map_or(0, |parent| levels[parent] + 1);
+            levels.push(level);
+            let from =
+                self.flatten_inner(index, std::slice::from_ref(&region.list), level, span)?;
+            let list = self.only_list(from, span)?;
+            self.regions.push(Region {
+                parent: region.parent.map(|parent| base + parent).or(own),
+                list,
+                ..region.clone()
+            });
+        }
+        Some(())
+    }
+
+    /// Makes a node of another workflow, so many regions deep there, one of this: its name, its sources, and the places of
+    /// others in it.
+    fn moved(&mut self, node: &mut Node, index: usize, within: u8, span: Span) -> Option<()> {
         let base = self.places[index];
         let name = format!("{}/{}", self.raw.nodes[index].name.value, node.name.value);
         if name.len() > NAME_BYTES_MAX {
@@ -263,12 +303,13 @@ impl Checker<'_> {
             return None;
         }
         node.name = Spanned { value: name, span };
-        if let Some(list) = node.foreach.take() {
-            let from = self.flatten_inner(index, &[list], span)?;
-            node.foreach = Some(self.only_list(from, span)?);
-        }
+        let inner_at = self.regions_at[index] + usize::from(self.has_items(index));
+        node.region = match node.region {
+            Some(region) => Some(inner_at + region),
+            None => self.own_region(index),
+        };
         for input in &mut node.inputs {
-            input.from = self.flatten_inner(index, &input.from, span)?;
+            input.from = self.flatten_inner(index, &input.from, within, span)?;
             input.name.span = span;
         }
         for output in &mut node.outputs {

@@ -1,11 +1,11 @@
 //! One node of the file, with all that it names.
 
+use super::Checker;
 use super::expressions::{Gives, Names};
 use super::scope::formula;
-use super::{Checker, described};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{
-    RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawWork,
+    RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawSource, RawWork,
 };
 use crate::definition::read::listed;
 use crate::definition::{
@@ -33,28 +33,19 @@ impl Node {
     }
 }
 
-/// What a foreach runs over.
-struct Over {
-    list: Spanned<From>,
-    item: Kind,
-}
-
 impl Checker<'_> {
     /// A node that stands for itself, and before it the one that counts for it, if it runs over whole numbers.
     pub(super) fn node(&mut self, index: usize) -> Option<Vec<Node>> {
         let whole_raw = self.raw;
         let raw = &whole_raw.nodes[index];
-        let over = match &raw.foreach {
-            Some(foreach) => Some(self.foreach(index, foreach)?),
-            None => None,
-        };
-        let some = raw.join.value != Join::All;
-        let bound = self.inputs(raw, over.as_ref().map(|over| over.item));
-        if over.is_some() {
-            self.no_lists_of_lists(raw);
-            self.no_catches(raw);
+        if raw.foreach.is_some() {
+            let region = self.region(index)?;
+            self.regions.push(region);
             self.no_join_of_some(raw);
         }
+        let reader = self.reader(index);
+        let some = raw.join.value != Join::All;
+        let bound = self.inputs(raw, reader);
         let after = self.after(&raw.after);
         let catches: Vec<Option<Catch>> = raw
             .catches
@@ -74,7 +65,7 @@ impl Checker<'_> {
             }) => Some(self.counting(raw, range, &bound)?),
             _ => None,
         };
-        let mut names = Names::new(bound, some);
+        let mut names = Names::new(bound, some, reader);
         let work = self.work(raw, &mut names)?;
         let outputs = raw.declared().into_iter().map(|(name, kind)| Port {
             name: name.clone(),
@@ -82,9 +73,7 @@ impl Checker<'_> {
         });
         let node = Node {
             work,
-            foreach: over.map(|over| over.list),
-            batch: raw.foreach.as_ref().and_then(|foreach| foreach.batch),
-            parallelism: raw.foreach.as_ref().and_then(|foreach| foreach.parallelism),
+            region: self.own_region(index),
             inputs: names.inputs,
             outputs: outputs.collect(),
             after: after?,
@@ -101,14 +90,14 @@ impl Checker<'_> {
     }
 
     /// What is bound under `input`.
-    fn inputs(&mut self, raw: &RawNode, item: Option<Kind>) -> Option<Vec<NodeInput>> {
+    fn inputs(&mut self, raw: &RawNode, reader: Option<usize>) -> Option<Vec<NodeInput>> {
         let some = raw.join.value != Join::All;
         let reads_values = matches!(raw.work, RawWork::Compute(_) | RawWork::Switch(_));
         let inputs: Vec<Option<NodeInput>> = raw
             .inputs
             .iter()
             .map(|(name, binding)| {
-                let bound = self.bind(binding, item, "outside a foreach node", None)?;
+                let bound = self.bind(binding, reader, "outside a foreach node", None)?;
                 let from = self.flatten(&bound.symbols)?;
                 let optional = binding.optional || some;
                 let what = format!("input `{}`", name.value);
@@ -252,45 +241,6 @@ impl Checker<'_> {
         })
     }
 
-    fn foreach(&mut self, index: usize, raw: &RawForeach) -> Option<Over> {
-        let (list, items) = match &raw.over {
-            RawOver::List(source) => {
-                let seen = self.resolve(source, None, "as the list of a foreach", true)?;
-                if seen.kind != Kind::List {
-                    let kind = ProblemKind::ForeachOver {
-                        source_name: self.source_name(&source.value),
-                        kind: described(seen.kind),
-                    };
-                    let help = self.declared_as(&source.value, "list");
-                    self.problems.add(source.span, kind, Some(help));
-                    return None;
-                }
-                let symbol = Spanned {
-                    value: seen.symbol,
-                    span: source.span,
-                };
-                let from = self.flatten(&[symbol])?;
-                let what = "the list of a foreach".to_owned();
-                self.presence(&from, false, source.span, &what)?;
-                (self.only_list(from, source.span)?, seen.items)
-            }
-            RawOver::Range(range) => {
-                let node = self.places[index] - 1;
-                let list = Spanned {
-                    value: From::Output { node, output: 0 },
-                    span: range.to.span,
-                };
-                (list, Kind::Value)
-            }
-        };
-        let item = if raw.batch.is_some() {
-            Kind::List
-        } else {
-            items
-        };
-        Some(Over { list, item })
-    }
-
     /// The list of a foreach, which has no alternatives.
     pub(super) fn only_list(
         &mut self,
@@ -307,10 +257,25 @@ impl Checker<'_> {
     }
 
     /// The node that counts whole numbers for another. Its expressions know what that one binds.
-    fn counting(&mut self, raw: &RawNode, range: &RawRange, bound: &[NodeInput]) -> Option<Node> {
-        let is_item = |input: &&NodeInput| input.from.iter().any(|from| from.value == From::Item);
-        let known = bound.iter().filter(|input| !is_item(input)).cloned();
-        let mut names = Names::new(known.collect(), false);
+    pub(super) fn counting(
+        &mut self,
+        raw: &RawNode,
+        range: &RawRange,
+        bound: &[NodeInput],
+    ) -> Option<Node> {
+        let of_item = raw.inputs.iter().filter(|(_, binding)| {
+            let mut sources = binding.sources.iter();
+            sources.any(|source| {
+                matches!(
+                    source.value,
+                    RawSource::Item { .. } | RawSource::Output { item: true, .. }
+                )
+            })
+        });
+        let of_item: FxHashSet<&str> = of_item.map(|(name, _)| name.value.as_str()).collect();
+        let outside = |input: &&NodeInput| !of_item.contains(input.name.value.as_str());
+        let known = bound.iter().filter(outside).cloned();
+        let mut names = Names::new(known.collect(), false, None);
         self.range(range, &mut names)?;
         let span = range.to.span;
         Some(Node {
@@ -384,23 +349,6 @@ impl Checker<'_> {
         whole.then_some(places)
     }
 
-    fn no_lists_of_lists(&mut self, raw: &RawNode) {
-        for output in raw
-            .outputs
-            .iter()
-            .filter(|output| output.kind == Kind::List)
-        {
-            let kind = ProblemKind::ListOfLists {
-                node: raw.name.value.clone(),
-                output: output.name.value.clone(),
-            };
-            let help = "consumers see its outputs gathered into a list, and a list of lists is not supported yet: \
-                        declare it as `bytes`";
-            self.problems
-                .add(output.name.span, kind, Some(help.to_owned()));
-        }
-    }
-
     fn no_join_of_some(&mut self, raw: &RawNode) {
         if raw.join.value != Join::All {
             let kind = ProblemKind::NotYet("a join of some at a foreach node".to_owned());
@@ -410,14 +358,6 @@ impl Checker<'_> {
                 .add(raw.join.span, kind, Some(help.to_owned()));
         }
     }
-
-    fn no_catches(&mut self, raw: &RawNode) {
-        if let Some(catch) = raw.catches.first() {
-            let kind = ProblemKind::NotYet("`catch` at a foreach node".to_owned());
-            let help = "let the function give what says that it failed as its output";
-            self.problems.add(catch.span, kind, Some(help.to_owned()));
-        }
-    }
 }
 
 /// A node that does nothing.
@@ -425,9 +365,7 @@ fn plain(name: Spanned<String>) -> Node {
     Node {
         name,
         work: Work::Nothing,
-        foreach: None,
-        batch: None,
-        parallelism: None,
+        region: None,
         inputs: Vec::new(),
         outputs: Vec::new(),
         after: Vec::new(),

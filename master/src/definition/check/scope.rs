@@ -5,7 +5,7 @@ use crate::definition::Spanned;
 use crate::definition::names::nearest;
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{RawBinding, RawFormula, RawNode, RawSource, RawWork};
-use crate::definition::read::listed;
+use crate::definition::read::{OUTER, listed};
 use crate::definition::{Definition, Formula, From, Span, Work};
 use faasstore::binding::Kind;
 
@@ -26,7 +26,10 @@ pub(super) enum Symbol {
         node: usize,
         output: u16,
     },
-    Item,
+    /// The item of the reader's foreach, or of one so many around it.
+    Item {
+        up: u8,
+    },
     /// A constant of the definition.
     Constant(u16),
 }
@@ -65,7 +68,7 @@ fn items_of(definition: &Definition, from: From) -> Kind {
         From::Output { node, output } => {
             let node = &definition.nodes[node];
             let kind = node.outputs[usize::from(output)].kind;
-            let gathered = node.foreach.is_some() && kind == Kind::Value;
+            let gathered = node.region.is_some() && kind == Kind::Value;
             if gathered || matches!(node.work, Work::Compute(_)) {
                 Kind::Value
             } else {
@@ -73,17 +76,17 @@ fn items_of(definition: &Definition, from: From) -> Kind {
             }
         }
         From::Constant(_) => Kind::Value,
-        From::Input(_) | From::Item => Kind::Bytes,
+        From::Input(_) | From::Item { .. } => Kind::Bytes,
     }
 }
 
 impl Checker<'_> {
-    /// Where a source leads and what is seen there. `item` is the kind of the foreach's item, if there is one; `list`
-    /// says whether a constant is to be a list.
+    /// Where a source leads and what is seen there by a `reader`, the place of a node in the file that runs over a list;
+    /// `list` says whether a constant is to be a list.
     pub(super) fn resolve(
         &mut self,
         source: &Spanned<RawSource>,
-        item: Option<Kind>,
+        reader: Option<usize>,
         place: &'static str,
         list: bool,
     ) -> Option<Seen> {
@@ -95,13 +98,21 @@ impl Checker<'_> {
             })
         };
         match &source.value {
-            RawSource::Item => match item {
-                Some(kind) => seen(Symbol::Item, kind, Kind::Bytes),
+            RawSource::Item { up } => match self.item_of(reader, *up) {
+                Some(kind) => seen(Symbol::Item { up: *up }, kind, Kind::Bytes),
                 None => {
-                    let help = "`item` is an item of the list that the node's own `foreach` names"
-                        .to_owned();
-                    self.problems
-                        .add(source.span, ProblemKind::ItemOutside(place), Some(help));
+                    let (kind, help) = match reader.filter(|_| *up > 0) {
+                        Some(_) => (
+                            ProblemKind::OuterItem,
+                            "`outer.item` is the item of the node in whose items this one's list is: \
+                             `foreach: NODE.LIST[item]`",
+                        ),
+                        None => (
+                            ProblemKind::ItemOutside(place),
+                            "`item` is an item of the list that the node's own `foreach` names",
+                        ),
+                    };
+                    self.problems.add(source.span, kind, Some(help.to_owned()));
                     None
                 }
             },
@@ -111,12 +122,10 @@ impl Checker<'_> {
                 let kind = self.raw.inputs[index].kind;
                 seen(Symbol::Input(index as u16), kind, Kind::Bytes)
             }
-            RawSource::Output { node, output } => {
+            RawSource::Output { node, output, item } => {
                 let index = self.node_named(node, source.span, Some(output))?;
-                if let RawWork::Workflow(_) = self.raw.nodes[index].work {
-                    return self.inner_output(index, output, source.span);
-                }
-                self.output(index, output, source.span)
+                let own = self.own_output(index, output, source.span)?;
+                self.seen_by(reader, index, own, *item, place, source)
             }
             RawSource::Constant(name) => {
                 let index = self.constant_named(name, source.span)?;
@@ -133,10 +142,13 @@ impl Checker<'_> {
         }
     }
 
-    fn output(&mut self, node: usize, output: &str, span: Span) -> Option<Seen> {
+    /// An output as one run of its node gives it.
+    pub(super) fn own_output(&mut self, node: usize, output: &str, span: Span) -> Option<Seen> {
+        if let RawWork::Workflow(_) = self.raw.nodes[node].work {
+            return self.inner_output(node, output, span);
+        }
         let raw = self.raw;
         let producer = &raw.nodes[node];
-        let foreach = producer.foreach.is_some();
         let (index, kind) = match self.outputs[node].get(output) {
             Some(known) => *known,
             None if output == "error" && !producer.catches.is_empty() => {
@@ -153,18 +165,13 @@ impl Checker<'_> {
         };
         self.used.outputs.insert((node, index));
         let computed = matches!(producer.work, RawWork::Compute(_));
-        let items = if computed || (foreach && kind == Kind::Value) {
-            Kind::Value
-        } else {
-            Kind::Bytes
-        };
         Some(Seen {
             symbol: Symbol::Output {
                 node,
                 output: index as u16,
             },
-            kind: if foreach { Kind::List } else { kind },
-            items,
+            kind,
+            items: if computed { Kind::Value } else { Kind::Bytes },
         })
     }
 
@@ -262,7 +269,7 @@ impl Checker<'_> {
         let nodes = self.raw.nodes.iter();
         let names: Vec<&str> = nodes.map(|node| node.name.value.as_str()).collect();
         let reserved: &[&str] = if output.is_some() {
-            &["input", "constant"]
+            &["input", "constant", "outer"]
         } else {
             &[]
         };
@@ -310,8 +317,11 @@ impl Checker<'_> {
     pub(super) fn source_name(&self, source: &RawSource) -> String {
         match source {
             RawSource::Input(name) => format!("input.{name}"),
-            RawSource::Output { node, output } => format!("{node}.{output}"),
-            RawSource::Item => "item".to_owned(),
+            RawSource::Output { node, output, item } => {
+                let of = if *item { "[item]" } else { "" };
+                format!("{node}.{output}{of}")
+            }
+            RawSource::Item { up } => format!("{}item", OUTER.repeat(usize::from(*up))),
             RawSource::Constant(name) => format!("constant.{name}"),
             RawSource::Value(json) => quoted(&json.to_string()),
             RawSource::Text(text) => quoted(text),
@@ -322,10 +332,13 @@ impl Checker<'_> {
     pub(super) fn declared_as(&self, source: &RawSource, kind: &str) -> String {
         match source {
             RawSource::Input(name) => format!("declare it as `{name}: {kind}`"),
-            RawSource::Output { node, output } => {
+            RawSource::Output { node, output, .. } => {
                 format!("declare it in `{node}` as `{output}: {kind}`")
             }
-            RawSource::Item | RawSource::Constant(_) | RawSource::Value(_) | RawSource::Text(_) => {
+            RawSource::Item { .. }
+            | RawSource::Constant(_)
+            | RawSource::Value(_)
+            | RawSource::Text(_) => {
                 format!("name a source of kind {kind}")
             }
         }

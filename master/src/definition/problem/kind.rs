@@ -343,6 +343,9 @@ pub enum ProblemKind {
     /// `item` where there is none.
     #[error("`item` has no meaning {0}")]
     ItemOutside(&'static str),
+    /// An item of something around, where nothing is around.
+    #[error("this foreach is not within so many others")]
+    OuterItem,
     /// A foreach over something else than a list.
     #[error("`{source_name}` is {kind}, and foreach runs over a list")]
     ForeachOver {
@@ -351,13 +354,35 @@ pub enum ProblemKind {
         /// What it is.
         kind: &'static str,
     },
-    /// A list from each item.
-    #[error("`{node}` is a foreach node, and its output `{output}` is a list")]
+    /// A list from each item, read from outside.
+    #[error("`{source_name}` of all items would be a list of lists")]
     ListOfLists {
-        /// Which node.
-        node: String,
-        /// Which of its outputs.
-        output: String,
+        /// What is read.
+        source_name: String,
+    },
+    /// An output of the same item, of what has no items.
+    #[error("`{source_name}` is not one for each item")]
+    NoItems {
+        /// What is read.
+        source_name: String,
+    },
+    /// Nodes that would run item by item, over different items.
+    #[error("{what}, but the two do not run over the same items")]
+    OtherItems {
+        /// What ties them.
+        what: String,
+    },
+    /// A case or catch that leads out of what runs for an item.
+    #[error("{what}, which does not run for the same item")]
+    OutOfItem {
+        /// What leads there.
+        what: String,
+    },
+    /// A read of all items by what runs for one of them.
+    #[error("`{source_name}` waits for all items, this one among them")]
+    AllItems {
+        /// What is read.
+        source_name: String,
     },
     /// Nodes that wait for each other.
     #[error("these nodes wait for each other: {}", path.join(" → "))]

@@ -15,8 +15,7 @@ use std::rc::Rc;
 /// Alternatives of one input, at most.
 pub(in crate::definition) const ALTERNATIVES_MAX: usize = 1024;
 
-const SOURCE_HELP: &str =
-    "a source is `input.NAME`, `NODE.OUTPUT`, `constant.NAME` or, in a foreach node, `item`";
+const SOURCE_HELP: &str = "a source is `input.NAME`, `NODE.OUTPUT`, `constant.NAME` or, in a foreach node, `item` or `NODE.OUTPUT[item]`";
 const FIRST_OF: &str = "first_of(";
 
 impl Reader {
@@ -333,14 +332,29 @@ impl Reader {
     }
 
     fn source_text(&mut self, text: &str, span: Span) -> Option<Spanned<RawSource>> {
-        let value = match text.split_once('.') {
-            None if text == "item" => RawSource::Item,
+        let (named, item) = match text.strip_suffix(OF_ITEM) {
+            Some(named) => (named, true),
+            None => (text, false),
+        };
+        let value = match named.split_once('.') {
+            _ if !item && outer_items(text).is_some() => RawSource::Item {
+                up: outer_items(text)?,
+            },
+            Some(("input" | "constant", name)) if is_name(name) && item => {
+                let kind = ProblemKind::NoItems {
+                    source_name: named.to_owned(),
+                };
+                let help = format!("write `{named}`; `[item]` is for outputs of foreach nodes");
+                self.problems.add(span, kind, Some(help));
+                return None;
+            }
             Some(("input", name)) if is_name(name) => RawSource::Input(name.to_owned()),
             Some(("constant", name)) if is_name(name) => RawSource::Constant(name.to_owned()),
             Some((node, output)) if is_name(node) && !is_reserved(node) && is_name(output) => {
                 RawSource::Output {
                     node: node.to_owned(),
                     output: output.to_owned(),
+                    item,
                 }
             }
             other => {
@@ -361,6 +375,18 @@ impl Reader {
 }
 
 const SOURCE_EXPECTED: &str = "`input.NAME`, `NODE.OUTPUT`, `constant.NAME` or `item`";
+
+/// What stands behind an output of which that of the same item is meant.
+const OF_ITEM: &str = "[item]";
+/// What stands before the item of a foreach further outward.
+pub(in crate::definition) const OUTER: &str = "outer.";
+
+/// How many foreach outward the item is that this text names: `item`, `outer.item`, `outer.outer.item` and so on.
+pub(in crate::definition) fn outer_items(text: &str) -> Option<u8> {
+    let outer = text.strip_suffix("item")?;
+    let count = outer.len() / OUTER.len();
+    (outer == OUTER.repeat(count)).then_some(u8::try_from(count).ok()?)
+}
 
 /// Whether an unquoted scalar is a constant, and no source.
 fn stands_for_itself(text: &str) -> bool {

@@ -62,21 +62,22 @@ impl NodeKind {
                 "resources",
                 "profile",
             ],
-            Self::Compute => &["input", "after", "join", "catch", "delay_ms", "profile"],
-            Self::Switch => &[
-                "default", "input", "after", "join", "catch", "delay_ms", "profile",
+            Self::Compute => &[
+                "foreach", "input", "after", "join", "catch", "delay_ms", "profile",
             ],
-            Self::Workflow => &["input", "after", "delay_ms"],
-            Self::Nothing => &["after", "join", "delay_ms", "profile"],
+            Self::Switch => &[
+                "foreach", "default", "input", "after", "join", "catch", "delay_ms", "profile",
+            ],
+            Self::Workflow => &["foreach", "input", "after", "delay_ms"],
+            Self::Nothing => &["foreach", "after", "join", "delay_ms", "profile"],
         }
     }
 
     /// Keys that it may have one day.
     const fn not_yet(self) -> &'static [&'static str] {
         match self {
-            Self::Function | Self::Command | Self::Nothing => &[],
-            Self::Compute | Self::Switch => &["foreach"],
-            Self::Workflow => &["foreach", "join", "retry", "catch", "timeout_ms"],
+            Self::Workflow => &["join", "retry", "catch", "timeout_ms"],
+            _ => &[],
         }
     }
 }

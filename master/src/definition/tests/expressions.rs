@@ -45,7 +45,7 @@ fn mistakes_in_conditions_are_shown_at_their_column() {
             "item > 1",
             "9:15",
             "`item` has no meaning in an expression",
-            "only functions",
+            "in a node with `foreach`",
         ),
         (
             "a-b.o > 1",

@@ -269,9 +269,9 @@ fn foreach_runs_over_lists_and_item_is_known_inside_it_alone() {
         (
             "counts: bytes",
             "counts: list",
-            "13:15",
-            "`count` is a foreach node, and its output `counts`",
-            "as `bytes`",
+            "20:22",
+            "`count.counts` of all items would be a list of lists",
+            "read it as `count.counts[item]`",
         ),
     ]);
 }
@@ -372,9 +372,9 @@ fn what_the_language_has_but_this_version_does_not_run_is_called_so() {
     each_gives(&[(
         "timeout_ms: 5000",
         "catch: { to: late }\n  late: { function: e:f }",
-        "17:12",
-        "`catch` at a foreach node is not supported yet",
-        "let the function give",
+        "17:18",
+        "a catch of `count` leads to `late`, which does not run for the same item",
+        "give it a `foreach` over the same list",
     )]);
 }
 

@@ -47,7 +47,7 @@ fn sources(definition: &Definition, node_name: &str, input: &str) -> Vec<String>
                 node.outputs[usize::from(output)].name.value
             )
         }
-        From::Item => "item".to_owned(),
+        From::Item { .. } => "item".to_owned(),
         From::Constant(_) => "constant".to_owned(),
     };
     input.map_or_else(Vec::new, |input| {
@@ -229,7 +229,7 @@ fn a_foreach_runs_over_its_first_key_and_its_merge_sees_lists() {
     ]);
     let definition = definition(&text);
     let b = node(&definition, "b");
-    assert!(b.foreach.is_some());
+    assert!(b.region.is_some());
     assert_eq!(sources(&definition, "b", "k"), ["item"]);
     assert_eq!(node(&definition, "a").outputs[0].kind, Kind::List);
     let c = node(&definition, "c");
@@ -237,7 +237,7 @@ fn a_foreach_runs_over_its_first_key_and_its_merge_sees_lists() {
         (c.inputs[0].kind, c.inputs[1].kind),
         (Kind::List, Kind::List)
     );
-    assert!(c.foreach.is_none());
+    assert!(c.region.is_none());
     // The size in the file is that of all activations together.
     assert_eq!(b.profile.output_bytes, 100);
     let text = draft(&text).to_yaml();

@@ -57,9 +57,10 @@ fn plans_of_definition(
 ) -> (Definition, Graph, Vec<Plan>) {
     let graph = Graph::of(&definition);
     let capacities = [0, 1].map(|w| WorkerCapacity::new(format!("w{w}"), 99, 1 << 40));
-    let pins = definition.nodes.iter().enumerate().map(|(index, node)| {
-        let worker = format!("w{}", place_of(index));
-        (node.name.value.clone(), worker)
+    // What runs item by item runs on one worker: its first node says on which.
+    let pins = graph.units().into_iter().map(|unit| {
+        let node = graph.node(unit.start as NodeId);
+        (node.name.clone(), format!("w{}", place_of(node.defined)))
     });
     let options = Options {
         fixed: pins.collect(),
@@ -243,6 +244,8 @@ struct Draw {
     state: u64,
     /// What later nodes may read, and what it is.
     sources: Vec<(String, Kind)>,
+    /// What later foreach nodes may read of the same item.
+    of_items: Vec<(String, Kind)>,
 }
 
 impl Draw {
@@ -269,6 +272,57 @@ impl Draw {
             return self.sources[any].0.clone();
         }
         fits[self.below(fits.len() as u64) as usize].clone()
+    }
+
+    /// What the same item gave.
+    fn of_item(&mut self, kind: Kind) -> String {
+        let fits = self.of_items.iter().filter(|(_, known)| *known == kind);
+        let fits: Vec<String> = fits.map(|(source, _)| source.clone()).collect();
+        if fits.is_empty() || self.one_in(40) {
+            return "item".to_owned();
+        }
+        let back = self.below(fits.len().min(3) as u64) as usize;
+        fits[fits.len() - 1 - back].clone()
+    }
+
+    /// What a foreach runs over.
+    fn over(&mut self) -> String {
+        match self.below(8) {
+            0 => {
+                let to = self.source(Kind::Value);
+                format!("{{ from: 0, to: {to}, parallelism: 2 }}")
+            }
+            1 => {
+                let list = self.source(Kind::List);
+                format!("{{ list: {list}, batch: 3 }}")
+            }
+            2 | 3 => match self.of_item(Kind::List) {
+                list if list == "item" => "input.l".to_owned(),
+                list => format!("\"{list}[item]\""),
+            },
+            4 => "input.l".to_owned(),
+            _ => {
+                let kind = [Kind::Bytes, Kind::Value][self.below(2) as usize];
+                match self.of_item(kind) {
+                    list if list == "item" => self.source(Kind::List),
+                    list => list,
+                }
+            }
+        }
+    }
+
+    /// An input of a foreach node.
+    fn within(&mut self) -> String {
+        let kind = self.kind();
+        match self.below(6) {
+            0 => "outer.item".to_owned(),
+            1 | 2 => match self.of_item(kind) {
+                source if source == "item" => source,
+                source => format!("\"{source}[item]\""),
+            },
+            3 => self.binding(kind),
+            _ => "item".to_owned(),
+        }
     }
 
     fn kind(&mut self) -> Kind {
@@ -299,7 +353,7 @@ impl Draw {
 
     fn node(&mut self, number: u64, count: u64) -> String {
         let name = format!("n{number}");
-        let before = self.sources.clone();
+        let before = (self.sources.clone(), self.of_items.clone());
         let gives = |draw: &mut Self, outputs: &[(&str, Kind)]| {
             let outputs = outputs.iter();
             let sources = outputs.map(|(output, kind)| (format!("{name}.{output}"), *kind));
@@ -307,11 +361,19 @@ impl Draw {
         };
         let (b, v, l) = (("b", Kind::Bytes), ("v", Kind::Value), ("l", Kind::List));
         let value = self.source(Kind::Value);
-        let list = self.source(Kind::List);
         let bytes = self.binding(Kind::Bytes);
         let any = self.kind();
         let any = self.binding(any);
-        let (mut text, function) = match self.below(9) {
+        let each = |draw: &mut Self, outputs: &[(&str, Kind)]| {
+            for (output, kind) in outputs {
+                let source = format!("{name}.{output}");
+                if *kind != Kind::List {
+                    draw.sources.push((source.clone(), Kind::List));
+                }
+                draw.of_items.push((source, *kind));
+            }
+        };
+        let (mut text, function) = match self.below(13) {
             0 | 1 => {
                 gives(self, &[b, v, l]);
                 let outputs = "output: { b: bytes, v: value, l: list }";
@@ -320,17 +382,42 @@ impl Draw {
                     true,
                 )
             }
-            2 | 3 => {
-                gives(self, &[("b", Kind::List), ("v", Kind::List)]);
-                let over = match self.below(3) {
-                    0 => format!("{{ from: 0, to: {value}, parallelism: 2 }}"),
-                    1 => format!("{{ list: {list}, batch: 3 }}"),
-                    _ => list,
-                };
-                let outputs = "output: { b: bytes, v: value }";
+            2 | 3 | 9 => {
+                let (over, a, i) = (self.over(), self.within(), self.within());
+                each(self, &[b, v, l]);
+                let outputs = "output: { b: bytes, v: value, l: list }";
                 (
                     format!(
-                        "function: e{number}:f, foreach: {over}, {outputs}, input: {{ a: {any}, i: item }}"
+                        "function: e{number}:f, foreach: {over}, {outputs}, input: {{ a: {a}, i: {i} }}"
+                    ),
+                    true,
+                )
+            }
+            10 if number + 1 < count => {
+                let (over, of, to) = (self.over(), self.of_item(Kind::Value), number + 1);
+                (
+                    format!(
+                        "foreach: {over}, switch: [ {{ when: {of} == 1, then: n{to} }} ], default: []"
+                    ),
+                    true,
+                )
+            }
+            11 => {
+                let (over, of) = (self.over(), self.of_item(Kind::Value));
+                each(self, &[v, l]);
+                (
+                    format!(
+                        "foreach: {over}, compute: {{ v: {of} == 1, l: {{ from: 0, to: {of} }} }}"
+                    ),
+                    true,
+                )
+            }
+            12 => {
+                let (over, given) = (self.over(), self.within());
+                each(self, &[v]);
+                (
+                    format!(
+                        "workflow: inner.yaml, foreach: {over}, input: {{ i0: {{ from: {given}, optional: true }} }}"
                     ),
                     false,
                 )
@@ -383,14 +470,15 @@ impl Draw {
         }
         // What some nodes give is used by none, and what others give by many.
         if self.one_in(5) {
-            self.sources = before;
+            (self.sources, self.of_items) = before;
         }
         format!("  {name}: {{ {text} }}\n")
     }
 }
 
-/// Whether a random definition is valid; that its plans then are is asserted.
-fn planned(seed: u64) -> bool {
+/// Whether a random definition is valid, and how many of its nodes run in regions: with others, and within others. That its
+/// plans then pass is asserted.
+fn planned(seed: u64) -> Option<[bool; 2]> {
     let known = [
         ("input.b", Kind::Bytes),
         ("input.v", Kind::Value),
@@ -402,6 +490,7 @@ fn planned(seed: u64) -> bool {
         sources: known
             .map(|(source, kind)| (source.to_owned(), kind))
             .to_vec(),
+        of_items: Vec::new(),
     };
     let mut text =
         "workflow: w\ninput: { b: bytes, v: value, l: list, o: { kind: value, optional: true } }\n\
@@ -415,20 +504,30 @@ fn planned(seed: u64) -> bool {
     text += &format!("output: {{ v: {value}, b: {bytes} }}\n");
     let mut others = |_: &std::path::Path| Ok(INNER.as_bytes().to_vec());
     let parsed = definition::parse_with("w.yaml", text.as_bytes(), &mut others);
-    let Ok(definition) = parsed else {
-        return false;
-    };
-    let (_, _, plans) = plans_of_definition(definition, |_| draw.below(2) as usize);
+    let definition = parsed.ok()?;
+    let (definition, _, plans) = plans_of_definition(definition, |_| draw.below(2) as usize);
     for plan in &plans {
         if let Err(error) = plan.check() {
             panic!("seed {seed}, worker {}: {error}\n{text}", plan.me);
         }
     }
-    true
+    let mut own = vec![0; definition.regions.len()];
+    let regions = definition.nodes.iter().filter_map(|node| node.region);
+    regions.for_each(|region| own[region] += 1);
+    let within = definition.regions.iter();
+    Some([
+        own.iter().any(|nodes| *nodes > 1),
+        within.clone().any(|region| region.parent.is_some()),
+    ])
 }
 
 #[test]
 fn whatever_is_valid_gives_plans_that_pass_the_workers_own_check() {
-    let valid = (1..2000).filter(|seed| planned(*seed)).count();
-    assert!(valid > 500, "only {valid} definitions were valid");
+    let valid: Vec<[bool; 2]> = (1..4000).filter_map(planned).collect();
+    let held = [0, 1].map(|what| valid.iter().filter(|held| held[what]).count());
+    let counts = (valid.len(), held);
+    assert!(
+        valid.len() > 500 && held.iter().all(|held| *held > 50),
+        "valid, with chains, with regions within others: {counts:?}"
+    );
 }

@@ -67,7 +67,7 @@ fn a_switch_has_cases_in_order_and_its_default_last() {
             "  s: { switch: [ { when: a.v > 1, then: [] } ], output: { x: bytes } }\n",
             "6:49",
             "`output` has no meaning at a switch",
-            "beside `switch` it may have `default`",
+            "beside `switch` it may have `foreach`, `default`",
         ),
     ]);
 }
@@ -77,14 +77,16 @@ fn foreach_takes_batches_bounds_and_ranges() {
     let definition = good(
         "  p: { function: e:f, foreach: { list: a.l, batch: 8, parallelism: 2 }, input: { i: item } }\n  q: { function: e:f, foreach: constant.names, input: { i: item }, output: { o: bytes } }\n  r: { function: e:f, foreach: { from: 0, to: a.v + 1, parallelism: 3 }, input: { i: item } }\n",
     );
+    let region = |node: &Node| &definition.regions[node.region.unwrap()];
     let p = node(&definition, "p");
+    let over = region(p);
     assert_eq!(
-        (p.batch, p.parallelism, p.inputs[0].kind),
+        (over.batch, over.parallelism, p.inputs[0].kind),
         (Some(8), Some(2), Kind::List)
     );
     let q = node(&definition, "q");
     assert_eq!(q.inputs[0].kind, Kind::Value);
-    let Some(From::Constant(names)) = q.foreach.as_ref().map(|list| list.value) else {
+    let From::Constant(names) = region(q).list.value else {
         panic!("a constant list")
     };
     let items = &definition.constants[usize::from(names)].items;
@@ -95,10 +97,7 @@ fn foreach_takes_batches_bounds_and_ranges() {
         matches!(&range.work, Work::Compute(formulas) if matches!(formulas[0], Formula::Range { .. }))
     );
     let r = node(&definition, "r");
-    assert_eq!(
-        r.foreach.as_ref().unwrap().value,
-        From::Output { node: 3, output: 0 }
-    );
+    assert_eq!(region(r).list.value, From::Output { node: 3, output: 0 });
     assert_eq!(r.inputs[0].kind, Kind::Value);
     refused(&[
         (

@@ -1,0 +1,321 @@
+//! What foreach nodes run over, how deep they are within each other, and what they see of one another.
+
+use super::regions::{Gathered, Link};
+use super::scope::{Seen, Symbol};
+use super::{Checker, described};
+use crate::definition::problem::ProblemKind;
+use crate::definition::raw::{RawForeach, RawNode, RawOver, RawSource, RawWork};
+use crate::definition::{From, Region, Span, Spanned};
+use faasstore::binding::Kind;
+
+/// What a node runs over.
+#[derive(Clone)]
+pub(super) struct Over {
+    /// None if it is whole numbers, which the node before it counts.
+    list: Option<Spanned<Symbol>>,
+    /// What an item is.
+    item: Kind,
+    /// The node in whose items the list is, by its place in the file.
+    within: Option<usize>,
+    /// How many foreach it is within, its own counted.
+    level: usize,
+}
+
+impl Checker<'_> {
+    /// Finds what all nodes run over: that of a node whose list another one gives after that one's.
+    pub(super) fn find_overs(&mut self) {
+        let raw = self.raw;
+        let mut seen = vec![false; raw.nodes.len()];
+        for start in 0..raw.nodes.len() {
+            let mut way = Vec::new();
+            let mut next = Some(start);
+            while let Some(node) = next
+                && !seen[node]
+            {
+                seen[node] = true;
+                way.push(node);
+                next = self.gives_list(&raw.nodes[node]);
+            }
+            for node in way.into_iter().rev() {
+                if let Some(foreach) = &raw.nodes[node].foreach {
+                    self.overs[node] = self.over(foreach);
+                }
+            }
+        }
+    }
+
+    fn gives_list(&self, node: &RawNode) -> Option<usize> {
+        match &node.foreach.as_ref()?.over {
+            RawOver::List(Spanned {
+                value: RawSource::Output { node, .. },
+                ..
+            }) => self.nodes.get(node.as_str()).copied(),
+            _ => None,
+        }
+    }
+
+    fn over(&mut self, raw: &RawForeach) -> Option<Over> {
+        let plain = |symbol, item| Over {
+            list: symbol,
+            item,
+            within: None,
+            level: 1,
+        };
+        let mut over = match &raw.over {
+            RawOver::Range(_) => plain(None, Kind::Value),
+            RawOver::List(source) => {
+                let spanned = |symbol| {
+                    Some(Spanned {
+                        value: symbol,
+                        span: source.span,
+                    })
+                };
+                match &source.value {
+                    RawSource::Output { node, output, item } => {
+                        let index = self.node_named(node, source.span, Some(output))?;
+                        let own = self.own_output(index, output, source.span)?;
+                        let level = self.level(index);
+                        if *item && level == 0 {
+                            self.no_items(node, output, source.span);
+                            return None;
+                        }
+                        let gathered = level > 0 && !item;
+                        if gathered && own.kind == Kind::List {
+                            let help = format!(
+                                "`foreach: {node}.{output}[item]` runs over the list that each item gives"
+                            );
+                            self.list_of_lists(node, output, source.span, help);
+                            return None;
+                        }
+                        if !gathered && own.kind != Kind::List {
+                            self.no_list(source, own.kind);
+                            return None;
+                        }
+                        self.passed_through(index, own.symbol, gathered, source.span)?;
+                        let within = self.overs[index].as_ref().and_then(|over| over.within);
+                        Over {
+                            list: spanned(own.symbol),
+                            item: if gathered { own.kind } else { own.items },
+                            within: if *item { Some(index) } else { within },
+                            level: if gathered { level } else { level + 1 },
+                        }
+                    }
+                    _ => {
+                        let seen = self.resolve(source, None, "as the list of a foreach", true)?;
+                        if seen.kind != Kind::List {
+                            self.no_list(source, seen.kind);
+                            return None;
+                        }
+                        plain(spanned(seen.symbol), seen.items)
+                    }
+                }
+            }
+        };
+        if raw.batch.is_some() {
+            over.item = Kind::List;
+        }
+        Some(over)
+    }
+
+    fn no_list(&mut self, source: &Spanned<RawSource>, kind: Kind) {
+        let kind = ProblemKind::ForeachOver {
+            source_name: self.source_name(&source.value),
+            kind: described(kind),
+        };
+        let help = self.declared_as(&source.value, "list");
+        self.problems.add(source.span, kind, Some(help));
+    }
+
+    fn no_items(&mut self, node: &str, output: &str, span: Span) {
+        let kind = ProblemKind::NoItems {
+            source_name: format!("{node}.{output}"),
+        };
+        let help = format!("write `{node}.{output}`: `{node}` is no foreach node");
+        self.problems.add(span, kind, Some(help));
+    }
+
+    fn list_of_lists(&mut self, node: &str, output: &str, span: Span, help: String) {
+        let kind = ProblemKind::ListOfLists {
+            source_name: format!("{node}.{output}"),
+        };
+        self.problems.add(span, kind, Some(help));
+    }
+
+    /// How many foreach a node of the file is within.
+    fn level(&self, node: usize) -> usize {
+        match &self.overs[node] {
+            Some(over) => over.level,
+            // What is wrong with its list has been told, or is told as a circle.
+            None => usize::from(self.raw.nodes[node].foreach.is_some()),
+        }
+    }
+
+    /// A node that runs over a list, among whose items names are then looked up.
+    pub(super) fn reader(&self, node: usize) -> Option<usize> {
+        self.overs[node].as_ref().map(|_| node)
+    }
+
+    /// Whether a node runs over a list.
+    pub(super) fn has_items(&self, node: usize) -> bool {
+        self.raw.nodes[node].foreach.is_some()
+    }
+
+    /// What the item is that so many foreach outward have.
+    pub(super) fn item_of(&self, reader: Option<usize>, up: u8) -> Option<Kind> {
+        let outward = |node: &usize| self.overs[*node].as_ref()?.within;
+        let node = std::iter::successors(reader, outward).nth(up.into())?;
+        self.overs[node].as_ref().map(|over| over.item)
+    }
+
+    /// The region of a node, or the one around it that is so deep.
+    fn region_at(&self, mut node: usize, level: usize) -> Option<usize> {
+        while self.level(node) > level {
+            node = self.overs[node].as_ref()?.within?;
+        }
+        self.own_region(node)
+    }
+
+    /// The region that a node of the file begins.
+    pub(super) fn own_region(&self, node: usize) -> Option<usize> {
+        self.has_items(node).then(|| self.regions_at[node])
+    }
+
+    /// The region that a node of the file begins, as it is.
+    pub(super) fn region(&mut self, index: usize) -> Option<Region> {
+        let raw = self.raw.nodes[index].foreach.as_ref()?;
+        let over = self.overs[index].clone()?;
+        let list = match (&over.list, &raw.over) {
+            (Some(symbol), _) => {
+                let from = self.flatten(std::slice::from_ref(symbol))?;
+                let what = "the list of a foreach".to_owned();
+                self.presence(&from, false, symbol.span, &what)?;
+                self.only_list(from, symbol.span)?
+            }
+            (None, RawOver::Range(range)) => Spanned {
+                value: From::Output {
+                    node: self.places[index] - 1,
+                    output: 0,
+                },
+                span: range.to.span,
+            },
+            (None, RawOver::List(_)) => return None,
+        };
+        Some(Region {
+            parent: over.within.and_then(|around| self.own_region(around)),
+            list,
+            batch: raw.batch,
+            parallelism: raw.parallelism,
+        })
+    }
+
+    /// What a reader sees of another node's output: one run's, or what is gathered of several.
+    pub(super) fn seen_by(
+        &mut self,
+        reader: Option<usize>,
+        producer: usize,
+        own: Seen,
+        of_item: bool,
+        place: &'static str,
+        source: &Spanned<RawSource>,
+    ) -> Option<Seen> {
+        let RawSource::Output { node, output, .. } = &source.value else {
+            return Some(own);
+        };
+        let (level, reads_at) = (
+            self.level(producer),
+            reader.map_or(0, |reader| self.level(reader)),
+        );
+        let gathered = |own: Seen| Seen {
+            symbol: own.symbol,
+            items: own.kind,
+            kind: Kind::List,
+        };
+        if !of_item {
+            if level == 0 {
+                return Some(own);
+            }
+            if level > 1 || own.kind == Kind::List {
+                let help = format!(
+                    "nodes that run for the same items read it as `{node}.{output}[item]`; the list itself can be run \
+                     over: `foreach: {node}.{output}[item]`"
+                );
+                self.list_of_lists(node, output, source.span, help);
+                return None;
+            }
+            self.passed_through(producer, own.symbol, true, source.span)?;
+            let regions = reader.and_then(|reader| self.own_region(reader));
+            if let Some((reader, of)) = regions.zip(self.own_region(producer)) {
+                self.gathered.push(Gathered {
+                    reader,
+                    of,
+                    source: format!("{node}.{output}"),
+                    span: source.span,
+                });
+            }
+            return Some(gathered(own));
+        }
+        if level == 0 {
+            self.no_items(node, output, source.span);
+            return None;
+        }
+        let Some(reader) = reader else {
+            let help = format!("all items together are `{node}.{output}`");
+            self.problems
+                .add(source.span, ProblemKind::ItemOutside(place), Some(help));
+            return None;
+        };
+        if level > reads_at + 1 || (level > reads_at && own.kind == Kind::List) {
+            let help = format!(
+                "read it in a node that runs for the items of `{node}`, and gather what that gives"
+            );
+            self.list_of_lists(node, output, source.span, help);
+            return None;
+        }
+        self.passed_through(producer, own.symbol, level > reads_at, source.span)?;
+        let shared = level.min(reads_at);
+        let regions = self.region_at(reader, shared);
+        if let Some(regions) = regions.zip(self.region_at(producer, shared)) {
+            let by = &self.raw.nodes[reader].name.value;
+            self.links.push(Link {
+                regions,
+                by: format!("`{by}` reads `{node}.{output}` of the same item"),
+                span: source.span,
+            });
+        }
+        Some(if level > reads_at { gathered(own) } else { own })
+    }
+
+    /// An output of a workflow that runs for items is one of its nodes'. What it only passes on is outside of its items, and
+    /// the first of several is chosen within.
+    fn passed_through(
+        &mut self,
+        node: usize,
+        symbol: Symbol,
+        gathered: bool,
+        span: Span,
+    ) -> Option<()> {
+        let raw = self.raw;
+        let RawWork::Workflow(_) = raw.nodes[node].work else {
+            return Some(());
+        };
+        let (true, Symbol::Inner { output, .. }) = (self.has_items(node), symbol) else {
+            return Some(());
+        };
+        let inner = self.inner[node].clone()?;
+        let from = &inner.outputs[usize::from(output)].from;
+        let of_nodes = from
+            .iter()
+            .all(|from| matches!(from.value, From::Output { .. }));
+        if of_nodes && (from.len() == 1 || !gathered) {
+            return Some(());
+        }
+        let what = format!(
+            "to gather output `{}` of a workflow, which is not one node's",
+            inner.outputs[usize::from(output)].name.value
+        );
+        let help = "let a node of that workflow take it as an input, and give it as its output";
+        self.problems
+            .add(span, ProblemKind::NotYet(what), Some(help.to_owned()));
+        None
+    }
+}

@@ -1,0 +1,255 @@
+//! What runs item by item with what.
+
+use super::*;
+
+/// Nodes behind `split`, which gives lists, and an input that is one.
+fn text_of(nodes: &str) -> String {
+    format!(
+        "workflow: w\ninput: {{ l: list, v: value }}\nnodes:\n  split: {{ function: e:f, output: {{ l: list, v: value }} }}\n{nodes}"
+    )
+}
+
+fn good(nodes: &str) -> Definition {
+    let text = text_of(nodes);
+    parse("w.yaml", text.as_bytes()).unwrap_or_else(|error| panic!("{error:?}\n{text}"))
+}
+
+fn place(definition: &Definition, name: &str) -> usize {
+    let mut nodes = definition.nodes.iter();
+    nodes
+        .position(|node| node.name.value == name)
+        .unwrap_or_else(|| panic!("no node {name}"))
+}
+
+/// The names of the nodes of each region, in their order; of a region within, behind a slash.
+fn regions(definition: &Definition) -> Vec<String> {
+    let of = |number: usize| {
+        let nodes = definition.nodes.iter();
+        let names = nodes.filter(|node| node.region == Some(number));
+        let names: Vec<&str> = names.map(|node| node.name.value.as_str()).collect();
+        let around = definition.regions[number].parent;
+        let around = around.map_or(String::new(), |around| format!("{around}/"));
+        format!("{around}{}", names.join(" "))
+    };
+    (0..definition.regions.len()).map(of).collect()
+}
+
+fn reads(definition: &Definition, name: &str) -> Vec<String> {
+    let from = definition.inputs_read(place(definition, name));
+    from.map(|from| definition.source_name(from)).collect()
+}
+
+fn refused(cases: &[(&str, &str, &str)]) {
+    for (nodes, message, help) in cases {
+        let text = text_of(nodes);
+        let told = problems(&text);
+        assert!(
+            told.iter()
+                .any(|told| told.contains(message) && told.contains(help)),
+            "{nodes}: {told:#?}"
+        );
+    }
+}
+
+const SCALE: &str = "  scale: { function: e:f, foreach: split.l, input: { i: item }, output: { b: bytes, v: value, parts: list } }\n";
+
+#[test]
+fn a_foreach_over_what_another_one_gives_runs_item_by_item() {
+    let definition = good(&format!(
+        "{SCALE}  check: {{ function: e:f, foreach: {{ list: scale.v, parallelism: 4 }}, input: {{ i: item }}, output: {{ b: bytes }} }}\n  last: {{ function: e:f, foreach: {{ list: check.b, parallelism: 9 }}, input: {{ i: item }} }}\n"
+    ));
+    assert_eq!(regions(&definition), ["scale check last"]);
+    assert_eq!(definition.regions[0].parallelism, Some(4), "the smallest");
+    assert_eq!(reads(&definition, "scale"), ["item"]);
+    assert_eq!(reads(&definition, "check"), ["scale.v"]);
+    assert_eq!(reads(&definition, "last"), ["check.b"]);
+    assert_eq!(
+        definition.source_name(definition.regions[0].list.value),
+        "split.l"
+    );
+}
+
+#[test]
+fn a_chain_waits_for_its_item_though_it_does_not_read_it() {
+    let definition = good(&format!(
+        "{SCALE}  pause: {{ foreach: scale.v, delay_ms: 5 }}\n"
+    ));
+    let pause = &definition.nodes[place(&definition, "pause")];
+    let after: Vec<usize> = pause.after.iter().map(|after| after.value).collect();
+    assert_eq!(after, [place(&definition, "scale")]);
+}
+
+#[test]
+fn a_foreach_with_a_batch_or_that_needs_all_items_is_a_region_of_its_own() {
+    for (nodes, expected) in [
+        (
+            "  b: { function: e:f, foreach: { list: scale.v, batch: 2 }, input: { i: item } }\n",
+            vec!["scale", "b"],
+        ),
+        (
+            "  b: { function: e:f, foreach: scale.v, input: { i: item, all: scale.b } }\n",
+            vec!["scale", "b"],
+        ),
+        (
+            "  sum: { function: e:f, input: { all: scale.b }, output: { b: bytes } }\n  b: { function: e:f, foreach: scale.v, input: { i: item, s: sum.b } }\n",
+            vec!["scale", "b"],
+        ),
+        (
+            "  sum: { function: e:f, input: { all: b.o } }\n  b: { function: e:f, foreach: scale.v, output: { o: bytes } }\n",
+            vec!["scale b"],
+        ),
+        (
+            // `c` waits for all items of `d`, which is part of what `scale` runs in.
+            "  c: { function: e:f, foreach: scale.b, input: { i: item, all: d.o } }\n  d: { function: e:f, foreach: scale.v, output: { o: bytes } }\n",
+            vec!["scale d", "c"],
+        ),
+        (
+            "  b: { function: e:f, foreach: split.l }\n",
+            vec!["scale", "b"],
+        ),
+    ] {
+        let definition = good(&format!("{SCALE}{nodes}"));
+        assert_eq!(regions(&definition), expected, "{nodes}");
+    }
+}
+
+#[test]
+fn what_the_same_item_gave_is_read_with_item_in_brackets() {
+    let definition = good(&format!(
+        "{SCALE}  tell:\n    function: e:f\n    foreach: split.l\n    input: {{ i: item, b: \"scale.b[item]\", parts: \"scale.parts[item]\" }}\n"
+    ));
+    assert_eq!(regions(&definition), ["scale tell"]);
+    assert_eq!(
+        reads(&definition, "tell"),
+        ["item", "scale.b", "scale.parts"]
+    );
+    let tell = &definition.nodes[place(&definition, "tell")];
+    let kinds: Vec<Kind> = tell.inputs.iter().map(|input| input.kind).collect();
+    assert_eq!(kinds, [Kind::Bytes, Kind::Bytes, Kind::List]);
+    // From two ends of one chain too.
+    let definition = good(&format!(
+        "{SCALE}  a: {{ function: e:f, foreach: scale.v, output: {{ o: bytes }} }}\n  b: {{ function: e:f, foreach: scale.b, input: {{ i: item, a: \"a.o[item]\" }} }}\n"
+    ));
+    assert_eq!(regions(&definition), ["scale a b"]);
+    assert_eq!(reads(&definition, "b"), ["scale.b", "a.o"]);
+    refused(&[
+        (
+            "  x: { function: e:f, foreach: input.l, output: { o: bytes } }\n  y: { function: e:f, foreach: split.l, input: { o: \"x.o[item]\" } }\n",
+            "`y` reads `x.o` of the same item, but the two do not run over the same items",
+            "all items together are `NODE.OUTPUT`",
+        ),
+        (
+            "  x: { function: e:f, foreach: input.l, output: { o: bytes, p: bytes } }\n  y: { function: e:f, foreach: input.l, input: { o: \"x.o[item]\", p: x.p } }\n",
+            "`x.p` waits for all items, this one among them",
+            "write `x.p[item]`",
+        ),
+        (
+            "  y: { function: e:f, foreach: input.l, input: { o: \"split.v[item]\" } }\n",
+            "`split.v` is not one for each item",
+            "`split` is no foreach node",
+        ),
+        (
+            "  y: { function: e:f, foreach: input.l, input: { o: \"input.v[item]\" } }\n",
+            "`input.v` is not one for each item",
+            "write `input.v`",
+        ),
+        (
+            "  y: { function: e:f, foreach: input.l, output: { o: bytes } }\n  z: { function: e:f, input: { o: \"y.o[item]\" } }\n",
+            "`item` has no meaning outside a foreach node",
+            "all items together are `y.o`",
+        ),
+        (
+            "  y: { function: e:f, foreach: input.l, input: { o: split.l[item] } }\n",
+            "`[item]` stands within braces",
+            "put quotes around it",
+        ),
+    ]);
+}
+
+#[test]
+fn switches_and_catches_hold_item_by_item() {
+    let definition = good(&format!(
+        "{SCALE}  choose: {{ foreach: scale.v, switch: [ {{ when: item > 1 && scale.v < 9, then: big }} ], default: small }}\n  big: {{ function: e:f, foreach: scale.b, input: {{ i: item }}, output: {{ o: bytes }}, catch: small }}\n  small: {{ function: e:f, foreach: split.l, input: {{ i: item }}, output: {{ o: bytes }} }}\n  either: {{ function: e:f, foreach: scale.b, input: {{ o: \"first_of(big.o[item], small.o[item])\" }}, after: choose }}\n  sum: {{ compute: {{ twice: item * 2, same: scale.v }}, foreach: scale.v }}\n"
+    ));
+    assert_eq!(regions(&definition), ["scale choose big small either sum"]);
+    assert_eq!(reads(&definition, "choose"), ["scale.v", "scale.v"]);
+    assert_eq!(reads(&definition, "either"), ["big.o", "small.o"]);
+    assert_eq!(reads(&definition, "small"), ["item"]);
+    refused(&[
+        (
+            "  c: { foreach: input.l, switch: [ { when: 'true', then: x } ] }\n  x: { function: e:f }\n",
+            "a case of `c` leads to `x`, which does not run for the same item",
+            "give it a `foreach` over the same list",
+        ),
+        (
+            "  c: { foreach: input.l, switch: [ { when: 'true', then: x } ] }\n  x: { function: e:f, foreach: split.l }\n",
+            "a case of `c` leads to `x`, but the two do not run over the same items",
+            "run over one list",
+        ),
+        (
+            "  c: { foreach: { from: 0, to: 4 }, switch: [ { when: outer.item > 1, then: [] } ] }\n",
+            "this foreach is not within so many others",
+            "`foreach: NODE.LIST[item]`",
+        ),
+    ]);
+}
+
+#[test]
+fn regions_lie_within_each_other() {
+    let definition = good(
+        "  cut: { function: e:f, foreach: split.l, input: { i: item }, output: { parts: list, v: value } }\n  each:\n    function: e:f\n    foreach: cut.parts[item]\n    input: { i: item, whole: outer.item, v: \"cut.v[item]\", all: split.v }\n    output: { o: bytes, v: value }\n  more: { function: e:f, foreach: each.o, input: { i: item, whole: outer.item }, output: { o: bytes } }\n  sum: { function: e:f, foreach: cut.v, input: { i: item, all: \"more.o[item]\" }, output: { o: bytes } }\n  all: { function: e:f, input: { sums: sum.o } }\n",
+    );
+    assert_eq!(regions(&definition), ["cut sum", "0/each more"]);
+    assert_eq!(
+        reads(&definition, "each"),
+        ["item", "outer.item", "cut.v", "split.v"]
+    );
+    assert_eq!(reads(&definition, "more"), ["each.o", "outer.item"]);
+    assert_eq!(reads(&definition, "sum"), ["cut.v", "more.o"]);
+    let sum = &definition.nodes[place(&definition, "sum")];
+    assert_eq!(sum.inputs[1].kind, Kind::List);
+    refused(&[
+        (
+            "  cut: { function: e:f, foreach: split.l, output: { parts: list } }\n  b: { function: e:f, foreach: cut.parts }\n",
+            "`cut.parts` of all items would be a list of lists",
+            "`foreach: cut.parts[item]`",
+        ),
+        (
+            "  cut: { function: e:f, foreach: split.l, output: { parts: list } }\n  b: { function: e:f, foreach: \"cut.parts[item]\", output: { o: bytes } }\n  c: { function: e:f, input: { o: b.o } }\n",
+            "`b.o` of all items would be a list of lists",
+            "`b.o[item]`",
+        ),
+        (
+            "  cut: { function: e:f, foreach: split.l, output: { b: bytes } }\n  b: { function: e:f, foreach: \"cut.b[item]\" }\n",
+            "`cut.b[item]` is bytes, and foreach runs over a list",
+            "declare it in `cut` as `b: list`",
+        ),
+        (
+            "  b: { function: e:f, foreach: \"split.l[item]\" }\n",
+            "`split.l` is not one for each item",
+            "write `split.l`",
+        ),
+    ]);
+}
+
+#[test]
+fn regions_that_wait_for_each_other_are_a_cycle_with_its_path() {
+    refused(&[(
+        "  a: { function: e:f, foreach: input.l, output: { o: bytes } }\n  all: { function: e:f, input: { a: a.o }, output: { o: bytes } }\n  b: { function: e:f, foreach: input.l, input: { a: \"a.o[item]\", all: all.o } }\n",
+        "these nodes wait for each other: all → (a, b) → all",
+        "give a foreach a `batch`",
+    )]);
+}
+
+#[test]
+fn whatever_number_of_chains_is_soon_checked() {
+    let mut nodes = "  n0: { function: e:f, foreach: split.l, output: { o: bytes } }\n".to_owned();
+    for node in 1..3000 {
+        nodes += &format!(
+            "  n{node}: {{ function: e:f, foreach: n{}.o, input: {{ i: item }}, output: {{ o: bytes }} }}\n",
+            node - 1
+        );
+    }
+    let definition = good(&nodes);
+    assert_eq!(definition.regions.len(), 1);
+}
