@@ -2,7 +2,7 @@
 
 use super::Placed;
 use crate::definition::{COMMAND_EXECUTABLE, Case, Catch, Definition, Formula, From, Node, Work};
-use engine::plan::{ErrorMatch, Join};
+use engine::plan::{ErrorMatch, Gate, Join};
 use std::collections::BTreeMap;
 
 /// More inputs, or outputs, of the workflow than this are shown as one box.
@@ -139,6 +139,7 @@ impl Scene {
             worker,
             nodes_at,
             inputs_merged,
+            gates: definition.gates(),
             found: BTreeMap::new(),
         };
         for place in 0..definition.nodes.len() {
@@ -278,6 +279,7 @@ struct Lines<'a> {
     worker: Option<Vec<usize>>,
     nodes_at: usize,
     inputs_merged: bool,
+    gates: Vec<Vec<Gate>>,
     /// By target, source, kind and port: what is read.
     found: BTreeMap<(usize, usize, LineKind, Option<usize>), Vec<String>>,
 }
@@ -319,10 +321,40 @@ impl Lines<'_> {
         }
     }
 
+    /// The lists of those of a node's regions that begin with it: where it waits for others in a region, those show whence
+    /// the items come.
+    fn lists_begun(&self, place: usize) -> Vec<From> {
+        let definition = self.definition;
+        let producer = |from: From| match from {
+            From::Output { node, .. } => Some(node),
+            From::Input(_) | From::Item { .. } | From::Constant(_) => None,
+        };
+        let read = definition.inputs_read(place).filter_map(producer);
+        let after = definition.nodes[place].after.iter();
+        let gates = self.gates[place].iter();
+        let before = read
+            .chain(after.map(|after| after.value))
+            .chain(gates.map(|gate| gate.node() as usize));
+        let mut before: Vec<usize> = before.collect();
+        let mut begun = Vec::new();
+        for region in definition.regions_of(place) {
+            let within = |node: &usize| definition.regions_of(*node).any(|other| other == region);
+            if !before.iter().any(within) {
+                let list = definition.regions[region].list.value;
+                begun.push(list);
+                before.extend(producer(list));
+            }
+        }
+        begun
+    }
+
     fn lines_of(&mut self, place: usize) {
         let definition = self.definition;
         let to = self.nodes_at + place;
-        for from in definition.reads(place) {
+        for from in self.lists_begun(place) {
+            self.data(from, to);
+        }
+        for from in definition.inputs_read(place) {
             self.data(from, to);
         }
         let node = &definition.nodes[place];

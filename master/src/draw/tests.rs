@@ -329,3 +329,23 @@ fn long_chains_and_wide_fans_keep_to_the_rules_too() {
     let parted = lay_out(&vec![size; 300], &fan);
     assert!(parted.height < 100.0 * 41.0, "{}", parted.height);
 }
+
+#[test]
+fn a_chain_shows_its_list_where_it_begins() {
+    let text = "
+workflow: w
+input: { l: list }
+nodes:
+  first: { function: e:f, foreach: input.l, input: { i: item }, output: { o: bytes } }
+  second: { function: e:f, foreach: first.o, input: { i: item }, output: { o: bytes } }
+  pause: { foreach: second.o, delay_ms: 1 }
+";
+    let scene = Scene::of(&parse("w.yaml", text.as_bytes()).unwrap(), None);
+    let name = |place: usize| scene.boxes[place].name.as_str();
+    let lines = scene.lines.iter();
+    let lines: Vec<(&str, &str)> = lines.map(|line| (name(line.from), name(line.to))).collect();
+    assert_eq!(
+        lines,
+        [("l", "first"), ("first", "second"), ("second", "pause")]
+    );
+}

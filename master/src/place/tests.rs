@@ -332,3 +332,74 @@ fn an_executor_that_keeps_two_cpus_busy_counts_as_two() {
     let placement = place(&graph, &[worker("a", 6)], &Options::default()).unwrap();
     assert_eq!(placement.demand(&graph, 0), demand);
 }
+
+/// A chain of foreach between two nodes, and what runs within its items.
+const CHAIN: &str = "
+workflow: w
+input: { l: list }
+nodes:
+  before: { function: x:f, output: { l: list } }
+  first: { function: a:f, foreach: before.l, input: { i: item }, output: { o: bytes, l: list }, resources: { scale: 2 } }
+  second: { function: b:f, foreach: first.o, input: { i: item }, output: { o: bytes } }
+  within: { function: c:f, foreach: 'first.l[item]', input: { i: item } }
+  behind: { function: y:f, input: { all: second.o } }
+";
+
+#[test]
+fn what_runs_item_by_item_goes_to_one_worker_wherever_that_is() {
+    let graph = Graph::of(&parse("w.yaml", CHAIN.as_bytes()).unwrap());
+    // First all spread as widely as can be, then all packed as closely as can be.
+    for (count, executors) in [(5, 4), (3, 5), (2, 4), (2, 5)] {
+        let workers: Vec<WorkerCapacity> = (0..count)
+            .map(|index| worker(&format!("w{index}"), executors))
+            .collect();
+        let placement = place(&graph, &workers, &Options::default()).unwrap();
+        let of = |name: &str| {
+            let node = graph.nodes().position(|node| node.name == name).unwrap();
+            placement.worker(node as NodeId)
+        };
+        assert_eq!((of("second"), of("within")), (of("first"), of("first")));
+    }
+    let error = place(
+        &graph,
+        &[worker("a", 3), worker("b", 3)],
+        &Options::default(),
+    )
+    .unwrap_err();
+    let PlaceError::Region { nodes, overload } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(nodes, "first, second, within");
+    assert_eq!((overload.wanted, overload.limit), (4, 3));
+}
+
+#[test]
+fn a_pin_counts_for_all_that_runs_item_by_item_with_it() {
+    let graph = Graph::of(&parse("w.yaml", CHAIN.as_bytes()).unwrap());
+    let workers = [worker("a", 16), worker("b", 16)];
+    let pinned = |pins: &[(&str, &str)]| {
+        let pins = pins
+            .iter()
+            .map(|(node, worker)| ((*node).to_owned(), (*worker).to_owned()));
+        let options = Options {
+            fixed: pins.collect(),
+            ..Options::default()
+        };
+        place(&graph, &workers, &options)
+    };
+    for worker in ["a", "b"] {
+        let placement = pinned(&[("within", worker), ("before", "a"), ("behind", "b")]).unwrap();
+        let names = names(&graph, &placement, &workers);
+        let expected = ["first", "second", "within"].map(|node| format!("{node}@{worker}"));
+        assert!(
+            expected.iter().all(|place| names.contains(place)),
+            "{names:?}"
+        );
+    }
+    let error = pinned(&[("second", "a"), ("within", "b")]).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.contains("node second is pinned to worker a and node within to worker b"),
+        "{told}"
+    );
+}

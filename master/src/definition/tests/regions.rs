@@ -253,3 +253,95 @@ fn whatever_number_of_chains_is_soon_checked() {
     let definition = good(&nodes);
     assert_eq!(definition.regions.len(), 1);
 }
+
+/// The nodes of `inner.yaml` in those of a workflow with a foreach over it.
+fn with_inner(nodes: &str, inner: &str) -> Result<Definition, DefinitionError> {
+    let mut others = |_: &std::path::Path| Ok(inner.as_bytes().to_vec());
+    parse_with("w.yaml", text_of(nodes).as_bytes(), &mut others)
+}
+
+const INNER: &str = "
+workflow: inner
+input: { text: bytes, many: { kind: list, default: [] }, v: { kind: value, default: 1 } }
+nodes:
+  look: { function: e:f, input: { t: input.text }, output: { v: value, l: list } }
+  choose: { switch: [ { when: look.v > input.v, then: big } ], default: [] }
+  big: { function: e:f, input: { t: input.text }, output: { o: bytes } }
+  tell: { function: e:f, input: { v: input.v } }
+  each: { function: e:f, foreach: look.l, input: { i: item, t: input.text }, output: { o: bytes } }
+  all: { function: e:f, foreach: input.many, input: { i: item } }
+output:
+  big: { from: big.o, optional: true }
+  each: each.o
+  either: { first_of: [big.o, input.text] }
+";
+
+#[test]
+fn a_workflow_runs_for_each_item_with_all_its_nodes() {
+    let nodes = format!(
+        "{SCALE}  sub: {{ workflow: inner.yaml, foreach: scale.b, input: {{ text: item, many: \"scale.parts[item]\", v: \"scale.v[item]\" }} }}\n  next: {{ function: e:f, foreach: sub.big, input: {{ big: item, each: \"sub.each[item]\", either: \"scale.b[item]\" }} }}\n  last: {{ function: e:f, input: {{ bigs: sub.big }} }}\n"
+    );
+    let definition = with_inner(&nodes, INNER).unwrap();
+    assert_eq!(
+        regions(&definition),
+        [
+            "scale sub/look sub/choose sub/big sub/tell next",
+            "0/sub/each",
+            "0/sub/all"
+        ]
+    );
+    assert_eq!(reads(&definition, "sub/look"), ["scale.b"]);
+    assert_eq!(reads(&definition, "sub/each"), ["item", "scale.b"]);
+    assert_eq!(
+        definition.source_name(definition.regions[2].list.value),
+        "scale.parts"
+    );
+    assert_eq!(
+        reads(&definition, "next"),
+        ["sub/big.o", "sub/each.o", "scale.b"]
+    );
+    let next = &definition.nodes[place(&definition, "next")];
+    let kinds: Vec<Kind> = next.inputs.iter().map(|input| input.kind).collect();
+    assert_eq!(kinds, [Kind::Bytes, Kind::List, Kind::Bytes]);
+    let last = &definition.nodes[place(&definition, "last")];
+    assert_eq!(last.inputs[0].kind, Kind::List);
+}
+
+#[test]
+fn the_item_of_a_workflow_s_foreach_is_further_outward_in_its_own() {
+    let nodes = "  sub: { workflow: inner.yaml, foreach: { list: split.l, batch: 8, parallelism: 2 }, input: { text: split.v, many: item } }\n";
+    let definition = with_inner(nodes, INNER).unwrap();
+    let all = &definition.regions[2];
+    assert_eq!(all.list.value, From::Item { up: 0 }, "the batch");
+    assert_eq!(definition.regions[0].batch, Some(8));
+    let nodes = "  sub: { workflow: inner.yaml, foreach: split.l, input: { text: item } }\n";
+    let definition = with_inner(nodes, INNER).unwrap();
+    assert_eq!(reads(&definition, "sub/each"), ["item", "outer.item"]);
+    let nodes = "  sub: { workflow: inner.yaml, foreach: { from: 0, to: input.v }, input: { text: item } }\n";
+    let definition = with_inner(nodes, INNER).unwrap();
+    let list = definition.regions[0].list.value;
+    assert_eq!(definition.source_name(list), "sub/range.items");
+}
+
+#[test]
+fn what_a_workflow_only_passes_on_is_not_gathered() {
+    let nodes = "  sub: { workflow: inner.yaml, foreach: split.l, input: { text: item } }\n  last: { function: e:f, input: { e: sub.either } }\n";
+    let told = match with_inner(nodes, INNER) {
+        Ok(_) => panic!("valid"),
+        Err(error) => error.problems,
+    };
+    let message = told[0].to_string();
+    assert!(
+        message.contains("to gather output `either` of a workflow, which is not one node's"),
+        "{message}"
+    );
+    let nodes = "  sub: { workflow: inner.yaml, foreach: split.l, input: { text: item } }\n  last: { function: e:f, input: { e: sub.each } }\n";
+    let told = with_inner(nodes, INNER).unwrap_err().problems;
+    assert!(
+        told[0]
+            .to_string()
+            .contains("`sub.each` of all items would be a list of lists"),
+        "{}",
+        told[0]
+    );
+}
