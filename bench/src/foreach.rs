@@ -402,7 +402,7 @@ mod tests {
             let text = definition(returns, executor_mib(ITEMS));
             let parsed = master::definition::parse("foreach.yaml", text.as_bytes()).unwrap();
             assert_eq!(parsed.nodes.len(), 3);
-            assert!(parsed.nodes[1].foreach.is_some());
+            assert!(parsed.nodes[1].region.is_some());
         }
     }
 }
