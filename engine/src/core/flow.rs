@@ -112,6 +112,8 @@ impl Core {
         }
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
         if let Some(executor) = pool.take_idle(maker) {
+            // It may have been foreseen for something else.
+            self.revision += 1;
             self.start(now_ns, executor, place, node, attempt);
             return;
         }
@@ -120,12 +122,15 @@ impl Core {
             timing.waits(now_ns, place, node);
         }
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
+        let first = pool.waiting.is_empty();
         pool.waiting.push_back(Waiting {
             place,
             generation,
             node,
             attempt,
         });
+        // What an executor takes next is another thing than was foreseen, unless others wait before this.
+        self.revision += u64::from(first);
         self.want_executor(index, pool_index);
     }
 

@@ -36,7 +36,7 @@ pub struct Foreseen {
 }
 
 impl Core {
-    /// Counts the events taken in so far: what was foreseen at one count is void at another.
+    /// Counts what may have changed what comes next: what was foreseen at one count is void at another.
     #[inline]
     #[must_use]
     pub fn revision(&self) -> u64 {

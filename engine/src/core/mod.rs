@@ -478,10 +478,10 @@ impl Core {
         self.triggered.len()
     }
 
-    /// Lets go of what nodes that have ended have read, and ends invocations of which nothing is left to do. What an event
-    /// has triggered need not wait for this, nor the next event, but it must come before long: until then payloads are
-    /// held, and clients wait. `into` must be empty and gets what is to be done, as from [`Core::take_actions`]; what was
-    /// foreseen stays true.
+    /// Lets go of what nodes that have ended have read, begins further items of regions, and ends invocations of which
+    /// nothing is left to do. What an event has triggered need not wait for this, nor the next event, but it must come
+    /// before long: until then payloads are held, and clients wait. `into` must be empty and gets what is to be done, as
+    /// from [`Core::take_actions`]; whether what was foreseen stays true [`Core::revision`] tells.
     pub fn tidy(&mut self, now_ns: u64, into: &mut Vec<Action>) {
         debug_assert!(into.is_empty() && self.actions.is_empty());
         self.settle_triggered(now_ns);

@@ -302,8 +302,6 @@ impl Core {
         if left == 0 {
             self.region_ended(place, scope.node, &program);
         } else {
-            // What was foreseen may be given to another executor now.
-            self.revision += 1;
             self.begin_items(now_ns, place, scope.node, &program);
         }
     }
