@@ -150,6 +150,7 @@ pub fn judge(
             item: None,
             since: trace.asked,
             never: BTreeSet::new(),
+            never_begun: BTreeSet::new(),
             nodes: BTreeMap::new(),
         }],
         judged: BTreeSet::new(),
@@ -205,6 +206,8 @@ struct Frame {
     since: Moment,
     /// Nodes of the region that run in no item.
     never: BTreeSet<NodeId>,
+    /// Regions within it that begin in no item.
+    never_begun: BTreeSet<u16>,
     /// What has been decided, as it is seen here.
     nodes: BTreeMap<NodeId, Ended>,
 }

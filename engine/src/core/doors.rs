@@ -214,7 +214,9 @@ impl Core {
         for place in 0..self.invocations.len() as Place {
             let invocation = &self.invocations[place as usize];
             let (id, phase) = (invocation.id, invocation.phase);
-            if !matches!(phase, Phase::Running | Phase::Pending) {
+            // Items of regions end with what they are part of.
+            let whole = invocation.root == place;
+            if !whole || !matches!(phase, Phase::Running | Phase::Pending) {
                 continue;
             }
             if entry_lane(id) == lost && invocation.entry.is_none() {

@@ -14,6 +14,7 @@ use super::lease::Payload;
 use super::outcome::Outcome;
 use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Producer, Program, Runner, Scope};
 use super::trigger::Ended;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -106,13 +107,14 @@ impl Core {
                 .clone()
                 .map(|slot| Slot::new(program, slot))
                 .collect(),
-            possible: vec![Possible::default(); scope.nodes.len()],
+            reached: FxHashMap::default(),
+            runs: FxHashMap::default(),
             scope,
             program,
         };
-        self.add_live_from_outside(place, scope, program, &mut start.nodes);
+        self.add_live_from_outside(place, &mut start);
         for index in scope.order.iter().copied() {
-            let runs = self.could_run(place, index, &start);
+            let runs = self.look_at(place, index, &mut start);
             start.leave(index, runs);
         }
         let waits = |index: &LocalNode| {
@@ -132,20 +134,19 @@ impl Core {
         }
     }
 
-    /// Counts the edges into the scope that are live, as told to the regions around it.
-    fn add_live_from_outside(
-        &self,
-        place: Place,
-        scope: &Scope,
-        program: &Program,
-        nodes: &mut [NodeState],
-    ) {
+    /// Counts the edges into the scope that are live, as told to the regions around it; those into regions within it too.
+    fn add_live_from_outside(&self, place: Place, start: &mut Lifted<'_>) {
+        let (scope, program) = (start.scope, start.program);
         let (mut place, mut around) = (place, scope);
         loop {
             let state = self.invocations[place as usize].node(around.node);
             let live = self.extras.of(state).map_or(&[][..], |extra| &extra.live);
-            for (of, gate) in live.iter().filter(|(of, _)| scope.nodes.contains(of)) {
-                let state = &mut nodes[(of - scope.nodes.start) as usize];
+            for (of, gate) in live {
+                start.reach(*of, *gate);
+                if !scope.nodes.contains(of) {
+                    continue;
+                }
+                let state = &mut start.nodes[(of - scope.nodes.start) as usize];
                 if *gate {
                     state.gate_live = true;
                 } else {
@@ -160,25 +161,39 @@ impl Core {
         }
     }
 
-    /// Whether a node can run in any item at all.
+    /// Whether a node can run in any item at all; of a region, which of its nodes can as well.
+    fn look_at(&self, place: Place, index: LocalNode, start: &mut Lifted<'_>) -> bool {
+        let program = start.program;
+        let runs = self.could_run(place, index, start);
+        start.runs.insert(index, runs);
+        let node = &program.nodes[index as usize];
+        if node.region != NO_SCOPE && runs {
+            let within = &program.scopes[usize::from(node.region)];
+            for inner in within.order.iter().copied() {
+                let runs = self.look_at(place, inner, start);
+                if runs {
+                    start.reach_successors(inner);
+                }
+            }
+        }
+        runs
+    }
+
     fn could_run(&self, place: Place, index: LocalNode, start: &Lifted<'_>) -> bool {
         let program = start.program;
         let node = &program.nodes[index as usize];
-        let place_in = (index - start.scope.nodes.start) as usize;
-        let (state, possible) = (&start.nodes[place_in], start.possible[place_in]);
-        let reached = state.live + possible.flow;
-        let let_in = !node.gated || state.gate_live || possible.gate;
-        let moved = !node.edged || reached > 0 || state.gate_live || possible.gate;
         let there = |from: InputFrom| start.could_be_there(from, || self.is_there(place, from));
         let needs = |from: InputFrom| match from {
             InputFrom::FirstOf(span) => program.alternatives(span).iter().any(|from| there(*from)),
             from => there(from),
         };
         if node.runner == Runner::Region {
-            // Which of its nodes can run is worked out when it begins.
             return needs(program.scopes[usize::from(node.region)].list);
         }
-        if !let_in || !moved || reached < node.at_least {
+        let reached = start.reached.get(&index).copied().unwrap_or_default();
+        let let_in = !node.gated || reached.gate;
+        let moved = !node.edged || reached.flow > 0 || reached.gate;
+        if !let_in || !moved || reached.flow < node.at_least {
             return false;
         }
         let mut inputs = program.inputs(node).iter();
@@ -187,11 +202,11 @@ impl Core {
 
     fn is_there(&self, place: Place, from: InputFrom) -> bool {
         match from {
-            InputFrom::Outer(slot) => {
+            InputFrom::Slot(slot) | InputFrom::Outer(slot) => {
                 !matches!(self.value_of(place, InputFrom::Slot(slot)), Value::Unset)
             }
             InputFrom::Item(_) | InputFrom::Constant(_) => true,
-            InputFrom::Slot(_) | InputFrom::FirstOf(_) | InputFrom::Absent => false,
+            InputFrom::FirstOf(_) | InputFrom::Absent => false,
         }
     }
 
@@ -444,9 +459,9 @@ fn run_of<'a>(
     extras.of_mut(around.node(index))?.run.as_mut()
 }
 
-/// Of edges from nodes of the same item that may be live: how many are no gates, and whether one is.
+/// Of the edges to a node those that are live, or may be in some item: how many are no gates, and whether one is.
 #[derive(Clone, Copy, Default)]
-struct Possible {
+struct Reached {
     flow: u32,
     gate: bool,
 }
@@ -455,68 +470,91 @@ struct Possible {
 struct Lifted<'a> {
     nodes: Vec<NodeState>,
     slots: Vec<Slot>,
-    possible: Vec<Possible>,
+    /// By node, those in regions within this one included.
+    reached: FxHashMap<LocalNode, Reached>,
+    /// By node that has been looked at: whether it can run in any item.
+    runs: FxHashMap<LocalNode, bool>,
     scope: &'a Scope,
     program: &'a Program,
 }
 
 impl Lifted<'_> {
+    /// An edge to a node may be live.
+    fn reach(&mut self, node: LocalNode, gate: bool) {
+        let reached = self.reached.entry(node).or_default();
+        if gate {
+            reached.gate = true;
+        } else {
+            reached.flow += 1;
+        }
+    }
+
     /// Whether a node's input may be there in an item; `outside` says so of what lies outside.
     fn could_be_there(&self, from: InputFrom, outside: impl Fn() -> bool) -> bool {
-        let InputFrom::Slot(slot) = from else {
+        let (InputFrom::Slot(slot) | InputFrom::Outer(slot)) = from else {
             return outside();
         };
-        let Producer::Local(node) = self.program.slots[slot as usize].producer else {
-            return false;
-        };
-        // What is gathered of a region within this one is there if that runs.
-        let node = if self.scope.nodes.contains(&node) {
-            node
-        } else {
-            let mut scope = self.program.scope_of(node);
-            while self.program.scopes[usize::from(scope)].parent
-                != self.program.scope_of(self.scope.nodes.start)
-            {
-                scope = self.program.scopes[usize::from(scope)].parent;
+        match self.program.slots[slot as usize].producer {
+            Producer::Local(node) if self.is_within(node) => {
+                self.runs.get(&node).copied().unwrap_or_default()
             }
-            self.program.scopes[usize::from(scope)].node
-        };
-        self.nodes[(node - self.scope.nodes.start) as usize].stage == Stage::Waiting
+            Producer::Local(_) | Producer::Input | Producer::Remote { .. } => outside(),
+        }
+    }
+
+    /// Whether a node lies in the region, or in one within it.
+    fn is_within(&self, node: LocalNode) -> bool {
+        let here = self.program.scope_of(self.scope.nodes.start);
+        let mut scope = self.program.scope_of(node);
+        while scope > here {
+            scope = self.program.scopes[usize::from(scope)].parent;
+        }
+        scope == here
+    }
+
+    /// The edges of a node that runs may be live, and so may those of nodes within it that can run.
+    fn reach_successors(&mut self, index: LocalNode) {
+        let program = self.program;
+        let node = &program.nodes[index as usize];
+        for edge in program.successors(node) {
+            self.reach(edge.of, edge.when.is_gate());
+        }
+        if node.region == NO_SCOPE {
+            return;
+        }
+        for exit in &program.scopes[usize::from(node.region)].exits {
+            if self.runs.get(&exit.from) == Some(&true) {
+                self.reach(exit.edge.of, exit.edge.when.is_gate());
+            }
+        }
     }
 
     /// A node has been looked at: if it runs in no item, its edges are dead from the beginning, and it reads nothing.
     fn leave(&mut self, index: LocalNode, runs: bool) {
+        if runs {
+            return self.reach_successors(index);
+        }
         let (scope, program) = (self.scope, self.program);
         let node = &program.nodes[index as usize];
         let first = scope.nodes.start;
+        let state = &mut self.nodes[(index - first) as usize];
+        state.stage = Stage::Decided;
+        // So that it is never looked at again.
+        state.waiting = u32::MAX;
+        let slots = &mut self.slots;
+        program.each_slot_read(node, |slot| {
+            slots[(slot - scope.slots.start) as usize].uses -= 1;
+        });
         let exits = match node.region {
             NO_SCOPE => &[][..],
             region => &program.scopes[usize::from(region)].exits,
         };
         let exits = exits.iter().map(|exit| exit.edge);
-        let edges = program.successors(node).iter().copied().chain(exits);
-        if !runs {
-            let state = &mut self.nodes[(index - first) as usize];
-            state.stage = Stage::Decided;
-            // So that it is never looked at again.
-            state.waiting = u32::MAX;
-            let slots = &mut self.slots;
-            program.each_slot_read(node, |slot| {
-                slots[(slot - scope.slots.start) as usize].uses -= 1;
-            });
-        }
-        for Edge { node, when, .. } in edges {
-            let place = (node - first) as usize;
-            let (state, possible) = (&mut self.nodes[place], &mut self.possible[place]);
-            let gate = when.is_gate() && program.nodes[node as usize].region == NO_SCOPE;
-            match (runs, gate) {
-                (true, true) => possible.gate = true,
-                (true, false) => possible.flow += 1,
-                (false, true) => {
-                    state.waiting -= 1;
-                    state.gates_left -= 1;
-                }
-                (false, false) => state.waiting -= 1,
+        for Edge { node, when, .. } in program.successors(node).iter().copied().chain(exits) {
+            let state = &mut self.nodes[(node - first) as usize];
+            state.waiting -= 1;
+            if when.is_gate() && program.nodes[node as usize].region == NO_SCOPE {
+                state.gates_left -= 1;
             }
         }
     }

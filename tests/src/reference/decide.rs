@@ -22,6 +22,9 @@ impl Judge<'_> {
     /// Decides a node, and follows its activations.
     pub(super) fn node(&mut self, node: NodeId) -> Result<Ended, Breach> {
         if self.here().never.contains(&node) {
+            if self.workflow.nodes[node as usize].join != Join::All {
+                self.late.1 += self.workflow.predecessors(node).len() as u64;
+            }
             let (end, at) = (End::Skipped, self.here().since);
             return Ok(Ended { end, at });
         }

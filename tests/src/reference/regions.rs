@@ -32,14 +32,16 @@ impl Judge<'_> {
                 return Err(Breach(format!("region {region} runs over what is no list")));
             }
             Found::Absent | Found::Open => {
-                self.counts.skipped += 1;
+                let begins = !self.here().never_begun.contains(&region);
+                self.counts.skipped += u64::from(begins);
                 self.all_end(&nodes, &End::Skipped, since);
                 return Ok(());
             }
         };
         self.counts.ran += 1;
         let mut may_run = BTreeMap::new();
-        self.find_possible(region, &mut may_run);
+        let mut never_begun = BTreeSet::new();
+        self.find_possible(region, &mut may_run, &mut never_begun);
         let never = may_run.iter().filter(|(_, may_run)| !**may_run);
         let never: BTreeSet<NodeId> = never.map(|(node, _)| *node).collect();
         let items: Vec<Datum> = match plan.batch {
@@ -59,6 +61,7 @@ impl Judge<'_> {
                 item: Some((number, item)),
                 since,
                 never: never.clone(),
+                never_begun: never_begun.clone(),
                 nodes: BTreeMap::new(),
             });
             let judged = self.frame();
@@ -79,8 +82,13 @@ impl Judge<'_> {
     }
 
     /// Which nodes of a region may run in some item, from what is decided outside of it. `found` holds what is known of
-    /// those around it that are not decided.
-    fn find_possible(&self, region: u16, found: &mut BTreeMap<NodeId, bool>) {
+    /// those around it that are not decided. Regions within it that have no list go to `never_begun`.
+    fn find_possible(
+        &self,
+        region: u16,
+        found: &mut BTreeMap<NodeId, bool>,
+        never_begun: &mut BTreeSet<u16>,
+    ) {
         let workflow = self.workflow;
         let nodes: Vec<NodeId> = workflow.nodes_within(region).collect();
         for node in &nodes {
@@ -96,8 +104,9 @@ impl Judge<'_> {
                 Some(within) => {
                     let list = workflow.regions[usize::from(within)].list;
                     if self.may_be_there(list, found) {
-                        self.find_possible(within, found);
+                        self.find_possible(within, found, never_begun);
                     } else {
+                        never_begun.insert(within);
                         found.extend(workflow.nodes_within(within).map(|node| (node, false)));
                     }
                 }

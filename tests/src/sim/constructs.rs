@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::clients::{Asked, Outcome};
+use crate::functions::Datum;
 use crate::reference::{End, Verdict};
 use crate::trace::Ending;
 use crate::workflow::Workflow;
@@ -10,7 +11,7 @@ use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 33] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -24,6 +25,12 @@ const NAMES: [&str; 27] = [
     "batch",
     "parallelism",
     "zero items",
+    "item chain",
+    "nested foreach",
+    "outer item",
+    "skipped item",
+    "whole skip",
+    "absent entry",
     "retry",
     "timeout",
     "workflow timeout",
@@ -41,8 +48,14 @@ const NAMES: [&str; 27] = [
 ];
 
 /// How many runs have held each construct.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Constructs([u64; NAMES.len()]);
+
+impl Default for Constructs {
+    fn default() -> Self {
+        Self([0; NAMES.len()])
+    }
+}
 
 impl Constructs {
     /// Those that were held by fewer than `least` runs.
@@ -94,10 +107,64 @@ impl Cluster {
                 for (node, plan) in (0..).zip(&workflow.nodes) {
                     mark_node(into, workflow, asked, verdict, node, plan);
                 }
+                for ((node, _), end) in &verdict.in_items {
+                    mark_end(into, workflow, *node, end);
+                }
                 mark_whole(into, workflow, asked, verdict);
             }
         }
     }
+}
+
+fn mark_end(into: &mut Constructs, workflow: &Workflow, node: NodeId, end: &End) {
+    let joins = workflow.predecessors(node).len() > 1;
+    into.mark("skipped node", *end == End::Skipped);
+    into.mark("skipped join", *end == End::Skipped && joins);
+    into.mark("switch", matches!(end, End::Chose(_)));
+    into.mark("catch", matches!(end, End::Caught { .. }));
+    into.mark("tolerated", matches!(end, End::Tolerated(_)));
+}
+
+/// What holds of nodes in regions alone.
+fn mark_region(
+    into: &mut Constructs,
+    workflow: &Workflow,
+    asked: &Asked,
+    verdict: &Verdict,
+    node: NodeId,
+) {
+    let Some(region) = workflow.nodes[node as usize].region else {
+        return;
+    };
+    let plan = &workflow.regions[usize::from(region)];
+    let items = asked.trace.of_node(node).count();
+    into.mark("foreach", items > 1);
+    into.mark("batch", plan.batch > Some(1) && items > 0);
+    into.mark(
+        "parallelism",
+        plan.parallelism.is_some_and(|most| items > most as usize),
+    );
+    let ran = |node: NodeId| matches!(verdict.nodes[node as usize].end, End::Well(_));
+    into.mark("zero items", ran(node) && items == 0);
+    into.mark(
+        "nested foreach",
+        workflow.depth(Some(region)) > 1 && items > 1,
+    );
+    let reads = |wanted: &dyn Fn(Source) -> bool| workflow.nodes[node as usize].reads().any(wanted);
+    let outer = |source| matches!(source, Source::Item { up: 1.. });
+    into.mark("outer item", items > 0 && reads(&outer));
+    let chained = |source| match source {
+        Source::Output { node, .. } => workflow.nodes[node as usize].region == Some(region),
+        Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
+    };
+    into.mark("item chain", items > 1 && reads(&chained));
+    let of_node = (node, Vec::new())..(node + 1, Vec::new());
+    let ends = || verdict.in_items.range(of_node.clone()).map(|(_, end)| end);
+    let some = ends().any(|end| *end == End::Skipped) && ends().any(|end| *end != End::Skipped);
+    into.mark("skipped item", some);
+    let whole = verdict.nodes[node as usize].end == End::Skipped;
+    let others = workflow.nodes_within(region).any(ran);
+    into.mark("whole skip", whole && others);
 }
 
 fn mark_node(
@@ -109,37 +176,27 @@ fn mark_node(
     plan: &NodePlan,
 ) {
     let end = &verdict.nodes[node as usize].end;
-    let joins = workflow.predecessors(node).len() > 1;
-    into.mark("skipped node", *end == End::Skipped);
-    into.mark("skipped join", *end == End::Skipped && joins);
+    mark_end(into, workflow, node, end);
+    mark_region(into, workflow, asked, verdict, node);
     into.mark("out of reach", {
         *end == End::Fatal && asked.trace.of_node(node).next().is_none()
     });
     if matches!(end, End::Skipped | End::Fatal | End::Open) {
         return;
     }
-    into.mark("switch", matches!(end, End::Chose(_)));
-    into.mark("catch", matches!(end, End::Caught { .. }));
-    into.mark("tolerated", matches!(end, End::Tolerated(_)));
     into.mark("delay", plan.delay_ms > 0);
     into.mark("any", plan.join == Join::AtLeast(1));
     let some = matches!(plan.join, Join::AtLeast(needed) if needed > 1);
     into.mark("at_least", some);
-    let items = asked.trace.of_node(node).count();
-    let region = plan
-        .region
-        .map(|region| &workflow.regions[usize::from(region)]);
-    into.mark("foreach", region.is_some() && items > 1);
+    let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
+    let mut seen = attempts.flat_map(|attempt| &attempt.seen);
     into.mark(
-        "batch",
-        region.is_some_and(|region| region.batch > Some(1)) && items > 0,
+        "absent entry",
+        seen.any(|datum| match datum {
+            Datum::List(items) => items.contains(&None),
+            Datum::One(_) | Datum::Absent => false,
+        }),
     );
-    let most = region.and_then(|region| region.parallelism);
-    into.mark(
-        "parallelism",
-        most.is_some_and(|most| items > most as usize),
-    );
-    into.mark("zero items", region.is_some() && items == 0);
     if let Work::Compute(formulas) = &plan.work {
         let range = |formula: &Formula| matches!(formula, Formula::Range { .. });
         into.mark("compute", true);
@@ -149,8 +206,7 @@ fn mark_node(
         let place = plan.inputs.iter().position(|one| one.name == input.name);
         let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
         let seen = |place: usize| attempts.map(move |attempt| &attempt.seen[place]);
-        place
-            .is_some_and(|place| seen(place).any(|datum| *datum == crate::functions::Datum::Absent))
+        place.is_some_and(|place| seen(place).any(|datum| *datum == Datum::Absent))
     };
     into.mark("optional", plan.inputs.iter().any(absent));
     let sources = plan.inputs.iter().flat_map(|input| &input.sources);

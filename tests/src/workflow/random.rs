@@ -57,6 +57,8 @@ struct Draft<'a> {
     gates: Vec<Gate>,
     /// Nodes that only their join reads.
     reserved: BTreeSet<NodeId>,
+    /// The region that further nodes are part of.
+    region: Option<u16>,
 }
 
 impl Workflow {
@@ -78,6 +80,7 @@ impl Workflow {
             reach,
             gates: Vec::new(),
             reserved: BTreeSet::new(),
+            region: None,
         };
         draft.constants();
         draft.inputs();
@@ -167,7 +170,7 @@ impl Draft<'_> {
         }
         for number in 0..self.random.below(5) {
             let first = self.random.pick(&sources);
-            let (kind, sources) = self.alternatives(&sources, first, None);
+            let (kind, sources) = self.alternatives(&sources, first);
             let sure = sources.iter().any(|source| self.is_sure(*source));
             let optional = if sure {
                 self.random.chance(100)
@@ -199,6 +202,7 @@ impl Draft<'_> {
             Source::Output { node, output } => {
                 let producer = &self.workflow.nodes[node as usize];
                 producer.gates.is_empty()
+                    && producer.region.is_none()
                     && producer.error_output != Some(output)
                     && self.workflow.predecessors(node).is_empty()
             }

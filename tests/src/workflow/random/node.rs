@@ -11,9 +11,11 @@ use faasstore::binding::Kind;
 
 /// Names that errors of simulated functions begin with.
 pub const ERROR_NAMES: [&str; 2] = ["Full", "Odd"];
-/// In a thousand functions that could run over a list: those that do; and of those that race.
-const FOREACH: u32 = 350;
-const FOREACH_OFTEN: u32 = 600;
+/// In a thousand times that a node is added: that a region is instead; and the same of what races.
+const FOREACH: u32 = 260;
+const FOREACH_OFTEN: u32 = 500;
+/// Regions within each other, at most.
+const DEPTH_MAX: usize = 3;
 /// In-edges of a join of some at most: the reference tries all of their subsets.
 const JOIN_EDGES_MAX: usize = 8;
 
@@ -25,23 +27,66 @@ impl Draft<'_> {
             self.race(room);
             return;
         }
+        if self.random.chance(FOREACH) && self.enter_region() {
+            let around = self.workflow.around(self.region, 1);
+            let nodes = self.random.pick(&[1, 1, 2, 3, 3, 5]).min(room);
+            let first = self.workflow.nodes.len();
+            while self.workflow.nodes.len() < first + nodes {
+                self.grow(first + nodes - self.workflow.nodes.len());
+            }
+            self.region = around;
+            return;
+        }
         let node = match self.random.below(100) {
             0..14 => self.switch(),
             14..24 => self.computing(),
             24..31 => self.waiting(),
-            _ => self.function(FOREACH),
+            _ => self.function(),
         };
         self.add(node);
     }
 
+    /// Further nodes are part of a new region, if there is a list for one.
+    fn enter_region(&mut self) -> bool {
+        let mut sources = self.sources(self.reach);
+        // What is made for the same item, and batches of items, make lists within lists.
+        let depth = self.workflow.depth(self.region);
+        if depth > 1 || !self.random.chance(200) {
+            let region = self.region;
+            let own = |source: &Source| match source {
+                Source::Output { node, .. } => self.workflow.nodes[*node as usize].region == region,
+                _ => region.is_none(),
+            };
+            sources.retain(own);
+        }
+        sources.extend(self.items());
+        let lists = self.lists(&sources);
+        if lists.is_empty() || depth == DEPTH_MAX {
+            return false;
+        }
+        let mut region = RegionPlan {
+            parent: self.region,
+            list: self.random.pick(&lists),
+            batch: None,
+            parallelism: None,
+        };
+        if self.random.chance(300) {
+            region.batch = Some(self.random.between(1, 4) as u32);
+        }
+        if self.random.chance(300) {
+            region.parallelism = Some(self.random.between(1, 3) as u32);
+        }
+        self.region = Some(self.workflow.regions.len() as u16);
+        self.workflow.regions.push(region);
+        true
+    }
+
     fn add(&mut self, mut node: NodePlan) -> NodeId {
         let id = self.workflow.nodes.len() as NodeId;
-        node.id = id;
+        (node.id, node.region) = (id, self.region);
         let cases = (0..node.work.cases() as u16).map(|case| Gate::Case { node: id, case });
         let catches = (0..node.catches.len() as u16).map(|catch| Gate::Catch { node: id, catch });
-        if node.region.is_none() {
-            self.gates.extend(cases.chain(catches));
-        }
+        self.gates.extend(cases.chain(catches));
         self.workflow.nodes.push(node);
         id
     }
@@ -51,16 +96,19 @@ impl Draft<'_> {
         let runners = self.random.between(2, 4.min(room - 1));
         let mut join = self.blank();
         for number in 0..runners {
-            let mut runner = self.function(FOREACH_OFTEN);
+            let around = self.region;
+            let foreach = self.random.chance(FOREACH_OFTEN) && self.enter_region();
+            let mut runner = self.function();
             runner.catches.clear();
             if let Some(output) = runner.error_output.take() {
                 runner.outputs.truncate(usize::from(output));
             }
-            let foreach = runner.region.is_some();
             let first = runner.outputs.first().map(|output| output.kind);
+            let seen = first.filter(|kind| !foreach || *kind != Kind::List);
             let id = self.add(runner);
             self.reserved.insert(id);
-            let Some(kind) = first else {
+            self.region = around;
+            let Some(kind) = seen else {
                 join.after.push(id);
                 continue;
             };
@@ -91,46 +139,40 @@ impl Draft<'_> {
         }
     }
 
-    /// A function, of a thousand so many a foreach if there is a list.
-    fn function(&mut self, foreach: u32) -> NodePlan {
+    /// A function.
+    fn function(&mut self) -> NodePlan {
         let mut node = self.blank();
-        let sources = self.sources(self.reach);
-        if self.random.chance(foreach) {
-            self.foreach(&mut node, &sources);
+        let mut sources = self.sources(self.reach);
+        let errors = self.error_sources(&sources);
+        if self.random.chance(500) {
+            sources = self.of_the_item(&sources);
         }
         let mut first = Vec::new();
         if !sources.is_empty() {
             let width = self.random.pick(&[0, 1, 1, 1, 2, 2, 3, 9]);
             first.extend((0..width).map(|_| self.random.pick(&sources)));
         }
-        let errors = self.error_sources(&sources);
         if !errors.is_empty() && self.random.chance(350) {
             first.push(self.random.pick(&errors));
         }
-        if let Some(region) = node.region {
-            let list = self.workflow.regions[usize::from(region)].list;
-            let items = self.random.pick(&[0, 1, 1, 1, 2]);
-            first.extend((0..items).map(|_| Source::Item { up: 0 }));
-            if self.random.chance(100) {
-                first.push(list);
-            }
+        let items = self.items();
+        if !items.is_empty() {
+            let count = self.random.pick(&[0, 1, 1, 1, 2]);
+            first.extend((0..count).map(|_| self.random.pick(&items)));
         }
         node.inputs = (0..)
             .zip(first)
-            .map(|(number, first)| self.input(number, &sources, first, node.region))
+            .map(|(number, first)| self.input(number, &sources, first))
             .collect();
-        let kinds: &[Kind] = match node.region {
-            Some(_) => &[Kind::Bytes, Kind::Bytes, Kind::Value],
-            None => &[
-                Kind::Bytes,
-                Kind::List,
-                Kind::List,
-                Kind::Value,
-                Kind::Value,
-            ],
-        };
+        let kinds = [
+            Kind::Bytes,
+            Kind::List,
+            Kind::List,
+            Kind::Value,
+            Kind::Value,
+        ];
         let width = self.random.pick(&[0, 1, 1, 1, 2, 3]);
-        let kinds: Vec<Kind> = (0..width).map(|_| self.random.pick(kinds)).collect();
+        let kinds: Vec<Kind> = (0..width).map(|_| self.random.pick(&kinds)).collect();
         node.outputs = returned(&kinds);
         node.retry = self.retry();
         let timed = self.shape.timeouts == Timeouts::Sometimes && self.random.chance(400);
@@ -138,27 +180,6 @@ impl Draft<'_> {
         self.edges(&mut node);
         self.catches(&mut node);
         node
-    }
-
-    fn foreach(&mut self, node: &mut NodePlan, sources: &[Source]) {
-        let lists = self.lists(sources);
-        if lists.is_empty() {
-            return;
-        }
-        let mut region = RegionPlan {
-            parent: None,
-            list: self.random.pick(&lists),
-            batch: None,
-            parallelism: None,
-        };
-        if self.random.chance(300) {
-            region.batch = Some(self.random.between(1, 4) as u32);
-        }
-        if self.random.chance(300) {
-            region.parallelism = Some(self.random.between(1, 3) as u32);
-        }
-        node.region = Some(self.workflow.regions.len() as u16);
-        self.workflow.regions.push(region);
     }
 
     fn retry(&mut self) -> Retry {
@@ -188,13 +209,17 @@ impl Draft<'_> {
     /// Values that its expressions may name.
     fn values(&mut self, node: &mut NodePlan) {
         let mut sources = self.sources(usize::MAX);
-        sources.retain(|source| self.workflow.kind_of(*source, None) == Kind::Value);
+        sources.retain(|source| self.workflow.kind_of(*source, self.region) == Kind::Value);
+        let mut items = self.items();
+        items.retain(|item| self.workflow.kind_of(*item, self.region) != Kind::List);
+        sources.extend(items);
         if sources.is_empty() {
             return;
         }
         for number in 0..self.random.pick(&[0, 1, 1, 2, 3]) {
             let first = self.random.pick(&sources);
-            let input = self.input(number, &sources, first, None);
+            let mut input = self.input(number, &sources, first);
+            input.kind = Kind::Value;
             node.inputs.push(input);
         }
     }
@@ -257,14 +282,19 @@ impl Draft<'_> {
             _ => 80,
         };
         for producer in 0..self.workflow.nodes.len() as NodeId {
-            let free = !self.reserved.contains(&producer);
+            let free = self.is_in_sight(producer);
             if free && node.after.len() < 3 && self.random.chance(often) {
                 node.after.push(producer);
             }
         }
-        if !self.gates.is_empty() && self.random.chance(350) {
+        let opens = |gate: &Gate| {
+            let of = self.workflow.nodes[gate.node() as usize].region;
+            self.workflow.holds(of, self.region)
+        };
+        let gates: Vec<Gate> = self.gates.iter().copied().filter(opens).collect();
+        if !gates.is_empty() && self.random.chance(350) {
             for _ in 0..self.random.pick(&[1, 1, 1, 2]) {
-                let gate = self.random.pick(&self.gates);
+                let gate = self.random.pick(&gates);
                 if !node.gates.contains(&gate) {
                     node.gates.push(gate);
                 }

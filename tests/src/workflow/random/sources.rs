@@ -11,21 +11,54 @@ impl Draft<'_> {
         let first = workflow.nodes.len().saturating_sub(reach);
         let inputs = (0..workflow.inputs.len()).map(|input| Source::Input(input as u16));
         let constants = (0..workflow.constants.len()).map(|number| Source::Constant(number as u16));
-        let outputs = workflow
-            .nodes
-            .iter()
-            .enumerate()
-            .skip(first)
-            .filter(|(node, _)| !self.reserved.contains(&(*node as NodeId)))
+        let nodes = (first as NodeId..).zip(&workflow.nodes[first..]);
+        let outputs = nodes
+            .filter(|(node, _)| self.is_in_sight(*node))
             .flat_map(|(node, made)| {
-                // What failed in an item is not told outside.
-                let hidden = usize::from(made.region.is_some() && made.error_output.is_some());
-                (0..made.outputs.len() - hidden).map(move |output| Source::Output {
-                    node: node as NodeId,
-                    output: output as u16,
-                })
+                // Outside of its region a node's lists are not seen, nor what of it has failed.
+                let inside = workflow.holds(made.region, self.region);
+                let is_seen = move |output: &u16| {
+                    let kind = made.outputs[usize::from(*output)].kind;
+                    inside || kind != Kind::List && made.error_output != Some(*output)
+                };
+                let outputs = 0..made.outputs.len() as u16;
+                outputs
+                    .filter(is_seen)
+                    .map(move |output| Source::Output { node, output })
             });
         inputs.chain(constants).chain(outputs).collect()
+    }
+
+    /// Whether a further node may wait for this one: in its own region or around, or as the whole of what lies just within.
+    pub(super) fn is_in_sight(&self, node: NodeId) -> bool {
+        let workflow = &self.workflow;
+        let of = workflow.nodes[node as usize].region;
+        let near = workflow.holds(of, self.region)
+            || of.is_some() && workflow.holds(workflow.around(of, 1), self.region);
+        near && !self.reserved.contains(&node)
+    }
+
+    /// The items that a further node runs for, the innermost first.
+    pub(super) fn items(&self) -> Vec<Source> {
+        let depth = self.workflow.depth(self.region) as u8;
+        (0..depth).map(|up| Source::Item { up }).collect()
+    }
+
+    /// Of these sources those that are made for the same item, if there are any; else all.
+    pub(super) fn of_the_item(&self, sources: &[Source]) -> Vec<Source> {
+        let own = |source: &Source| match source {
+            Source::Output { node, .. } => {
+                let of = self.workflow.nodes[*node as usize].region;
+                of.is_some() && self.workflow.holds(self.region, of)
+            }
+            Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
+        };
+        let own: Vec<Source> = sources.iter().copied().filter(own).collect();
+        if own.is_empty() {
+            sources.to_vec()
+        } else {
+            own
+        }
     }
 
     /// Whether a client may leave it out.
@@ -44,16 +77,15 @@ impl Draft<'_> {
         &mut self,
         sources: &[Source],
         first: Source,
-        region: Option<u16>,
     ) -> (Kind, Vec<Source>) {
-        let mut kind = self.workflow.kind_of(first, region);
+        let mut kind = self.workflow.kind_of(first, self.region);
         let mut chosen = vec![first];
         if self.random.chance(750) || matches!(first, Source::Item { .. }) {
             return (kind, chosen);
         }
         for _ in 0..self.random.between(1, 2) {
             let next = self.random.pick(sources);
-            let other = self.workflow.kind_of(next, region);
+            let other = self.workflow.kind_of(next, self.region);
             let fits = (other == Kind::List) == (kind == Kind::List);
             if fits && !chosen.contains(&next) {
                 chosen.push(next);
@@ -67,14 +99,8 @@ impl Draft<'_> {
     }
 
     /// One input of a node.
-    pub(super) fn input(
-        &mut self,
-        number: usize,
-        sources: &[Source],
-        first: Source,
-        region: Option<u16>,
-    ) -> InputPlan {
-        let (kind, sources) = self.alternatives(sources, first, region);
+    pub(super) fn input(&mut self, number: usize, sources: &[Source], first: Source) -> InputPlan {
+        let (kind, sources) = self.alternatives(sources, first);
         let lacking = sources.iter().all(|source| self.may_lack(*source));
         InputPlan {
             name: format!("a{number}"),
@@ -95,9 +121,9 @@ impl Draft<'_> {
         sources.iter().copied().filter(is_error).collect()
     }
 
-    /// The lists that a node may run over.
+    /// The lists that a region may run over.
     pub(super) fn lists(&self, sources: &[Source]) -> Vec<Source> {
-        let is_list = |source: &Source| self.workflow.kind_of(*source, None) == Kind::List;
+        let is_list = |source: &Source| self.workflow.kind_of(*source, self.region) == Kind::List;
         sources
             .iter()
             .copied()
