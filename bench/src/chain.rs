@@ -1,5 +1,5 @@
 //! The workflow that is measured: a chain of stamping nodes, and behind it one node for every executor that brings home
-//! what it has recorded.
+//! what it has recorded. Every second step of it may lead through a switch.
 //!
 //! Written as a definition and deployed like anyone's, so that what is measured is what users get.
 
@@ -13,6 +13,8 @@ pub enum Work {
     Stamp,
     /// Sum every byte of the payload, then stamp and pass on.
     StampAndRead,
+    /// Stamp and pass on, and say a value, by which a switch behind every second node leads on to the next one.
+    StampAndChoose,
 }
 
 impl Work {
@@ -20,7 +22,14 @@ impl Work {
         match self {
             Self::Stamp => "stamp",
             Self::StampAndRead => "stamp_and_read",
+            Self::StampAndChoose => "stamp_and_choose",
         }
+    }
+
+    /// Whether the hop of that number, from 0, leads through a switch.
+    #[must_use]
+    pub const fn is_switched(self, hop: usize) -> bool {
+        matches!(self, Self::StampAndChoose) && hop % 2 == 1
     }
 }
 
@@ -66,8 +75,18 @@ impl Chain {
 
     /// Activations of one invocation, those that collect included.
     #[must_use]
-    pub fn activations(&self) -> u64 {
+    pub const fn activations(&self) -> u64 {
         (self.nodes + self.stops.len()) as u64
+    }
+
+    /// Nodes that become ready in one invocation: activations, and switches, which need no executor.
+    #[must_use]
+    pub const fn triggers(&self) -> u64 {
+        let switches = match self.work {
+            Work::Stamp | Work::StampAndRead => 0,
+            Work::StampAndChoose => self.hops() / 2,
+        };
+        self.activations() + switches
     }
 
     /// The definition.
@@ -88,11 +107,24 @@ impl Chain {
             line(1, format_args!("hop{node}:"));
             line(2, format_args!("function: {executable}:{function}"));
             line(2, format_args!("input: {{ payload: {source} }}"));
-            line(2, format_args!("output: {{ payload: bytes }}"));
+            let choice = match self.work {
+                Work::Stamp | Work::StampAndRead => "",
+                Work::StampAndChoose => ", go: value",
+            };
+            line(2, format_args!("output: {{ payload: bytes{choice} }}"));
             line(
                 2,
                 format_args!("resources: {{ memory_mib: {memory_mib}, scale: 1 }}"),
             );
+            if self.work.is_switched(node) && node + 1 < self.nodes {
+                line(1, format_args!("switch{node}:"));
+                line(2, format_args!("switch:"));
+                let then = node + 1;
+                line(
+                    3,
+                    format_args!("- {{ when: \"hop{node}.go > 0\", then: hop{then} }}"),
+                );
+            }
             source = format!("hop{node}.payload");
         }
         for (number, stop) in self.stops.iter().enumerate() {

@@ -2,7 +2,7 @@
 //! entered, taken inside the functions, against the floor of the same placement.
 
 use crate::chain::{Chain, Stop, Work};
-use crate::chain_session::{ChainSession, EXECUTABLES};
+use crate::chain_session::{Answer, ChainSession, EXECUTABLES};
 use crate::floor::{self, FloorError};
 use crate::hop_floor::{HopFloor, Site};
 use crate::hop_payload;
@@ -71,12 +71,12 @@ pub enum HopError {
 }
 
 /// What was measured in one session, with its floor.
-struct Measured {
-    run: Run,
-    floor: HopFloor,
+pub(crate) struct Measured {
+    pub(crate) run: Run,
+    pub(crate) floor: HopFloor,
     sites: Vec<Site>,
     cold_ns: u64,
-    machine: Machine,
+    pub(crate) machine: Machine,
 }
 
 /// Measures hops. Returns the report, and the distribution of hops.
@@ -87,7 +87,7 @@ pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     let watch = Watch::start();
     check_memory(options)?;
     let mut session = ChainSession::start(&layout(options), chain(options, "hop", Work::Stamp))?;
-    let measured = measured(&mut session, options)?;
+    let measured = measured(&mut session, options, |_| ())?;
     let floor = measured.floor.sum();
     let mut report = Report::new(
         "hop",
@@ -127,7 +127,7 @@ pub fn chain_cost(options: &Options) -> Result<(Report, Histogram<u64>), HopErro
     check_memory(options)?;
     let mut session = ChainSession::start(&layout(options), chain(options, "chain", Work::Stamp))?;
     let activations = session.chain().activations();
-    let measured = measured(&mut session, options)?;
+    let measured = measured(&mut session, options, |_| ())?;
     let mut cost = floor::histogram();
     for step in measured.run.latency.iter_recorded() {
         cost.saturating_record_n(
@@ -151,7 +151,12 @@ pub fn chain_cost(options: &Options) -> Result<(Report, Histogram<u64>), HopErro
     Ok((report, cost))
 }
 
-fn measured(session: &mut ChainSession, options: &Options) -> Result<Measured, HopError> {
+/// Measures a session's chain and its floor; `each` sees every answer that counts.
+pub(crate) fn measured(
+    session: &mut ChainSession,
+    options: &Options,
+    each: impl FnMut(&Answer),
+) -> Result<Measured, HopError> {
     let invocations = invocations(options.samples, options.payload_bytes, session.chain());
     let load = Load::payload(options.payload_bytes);
     let (cold_ns, answer) = run::cold(session, load)?;
@@ -167,7 +172,7 @@ fn measured(session: &mut ChainSession, options: &Options) -> Result<Measured, H
     };
     measure_floor(&mut floor)?;
     run::warm_up(session, load, invocations)?;
-    let run = run::measure(session, load, invocations)?;
+    let run = run::measure(session, load, invocations, each)?;
     measure_floor(&mut floor)?;
     let driver = session
         .status()?
@@ -190,8 +195,8 @@ fn measured(session: &mut ChainSession, options: &Options) -> Result<Measured, H
     })
 }
 
-/// What both benchmarks say beside their main figure.
-fn describe(report: &mut Report, options: &Options, measured: &Measured) {
+/// What these benchmarks say beside their main figure.
+pub(crate) fn describe(report: &mut Report, options: &Options, measured: &Measured) {
     report.param("workers", options.workers);
     report.param("wait", wait_name(options.wait));
     report.param("executors", &options.executors);
@@ -237,7 +242,7 @@ pub(crate) fn layout(options: &Options) -> Layout {
     }
 }
 
-fn check_memory(options: &Options) -> Result<(), HopError> {
+pub(crate) fn check_memory(options: &Options) -> Result<(), HopError> {
     let needed_bytes = layout(options).memory_bytes * options.workers as u64;
     match report::memory_bytes() {
         Some(host_bytes) if needed_bytes > host_bytes => Err(HopError::Memory {
@@ -283,11 +288,11 @@ mod tests {
     #[test]
     fn the_chain_is_a_definition_that_the_master_takes() {
         for workers in [1, 2] {
-            for work in [Work::Stamp, Work::StampAndRead] {
+            for work in [Work::Stamp, Work::StampAndRead, Work::StampAndChoose] {
                 let chain = chain(&options(workers), "hop", work);
                 let parsed =
                     master::definition::parse("hop.yaml", chain.definition().as_bytes()).unwrap();
-                assert_eq!(parsed.nodes.len() as u64, chain.activations());
+                assert_eq!(parsed.nodes.len() as u64, chain.triggers());
             }
         }
     }

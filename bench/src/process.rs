@@ -1,5 +1,5 @@
-//! What the kernel counts of other processes: context switches of all their threads, and system calls while `strace`
-//! watches.
+//! What the kernel counts of other processes: context switches of all their threads, memory, and system calls while
+//! `strace` watches.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -62,6 +62,37 @@ impl Switches {
             voluntary: self.voluntary + other.voluntary,
             involuntary: self.involuntary + other.involuntary,
         }
+    }
+}
+
+/// Resident memory of a process, in bytes.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Memory {
+    /// All that is resident now.
+    pub resident_bytes: u64,
+    /// Of that, what it shares with others: segments above all.
+    pub shared_bytes: u64,
+    /// The most that has ever been resident.
+    pub peak_bytes: u64,
+}
+
+impl Memory {
+    /// That of the process now.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
+            kib.unwrap_or(0_u64) << 10
+        };
+        Ok(Self {
+            resident_bytes: bytes("VmRSS:"),
+            shared_bytes: bytes("RssShmem:"),
+            peak_bytes: bytes("VmHWM:"),
+        })
     }
 }
 
@@ -249,6 +280,20 @@ mod tests {
         assert_eq!(total_calls(summary), Some(15));
         assert_eq!(total_calls(""), Some(0));
         assert_eq!(total_calls("something else"), None);
+    }
+
+    #[test]
+    fn memory_that_is_touched_is_resident_and_its_peak_is_remembered() {
+        const BYTES: u64 = 32 << 20;
+        let before = Memory::of(std::process::id()).unwrap();
+        let touched = std::hint::black_box(vec![1_u8; BYTES as usize]);
+        let with = Memory::of(std::process::id()).unwrap();
+        // Other tests of this process give memory back meanwhile.
+        assert!(with.resident_bytes > before.resident_bytes + BYTES / 2);
+        drop(touched);
+        let after = Memory::of(std::process::id()).unwrap();
+        assert!(after.peak_bytes >= with.resident_bytes - BYTES / 2);
+        assert!(Memory::of(u32::MAX).is_err());
     }
 
     #[test]

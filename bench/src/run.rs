@@ -34,9 +34,9 @@ pub struct Proof {
     pub invocations: u64,
     /// Hops in them.
     pub hops: u64,
-    /// Activations that they must have caused: every node, those that collect included.
+    /// Nodes that must have become ready: all of them, those that collect and switches included.
     pub triggers_expected: u64,
-    /// Activations that the engines counted.
+    /// Those that the engines counted.
     pub triggers: u64,
     /// Whether both are the same.
     pub triggers_equal: bool,
@@ -90,7 +90,7 @@ pub fn warm_up(
         .try_for_each(|_| session.invoke(load).map(|_| ()))
 }
 
-/// Runs so many invocations one after the other, and measures them.
+/// Runs so many invocations one after the other, and measures them; `each` sees every answer.
 ///
 /// # Errors
 /// If one fails.
@@ -98,6 +98,7 @@ pub fn measure(
     session: &mut ChainSession,
     load: Load,
     invocations: u64,
+    mut each: impl FnMut(&Answer),
 ) -> Result<Run, SessionError> {
     let (mut hops, mut latency) = (floor::histogram(), floor::histogram());
     // Chains whose nodes read are measured by `hop_payload`.
@@ -108,6 +109,7 @@ pub fn measure(
         let answer = session.invoke(load)?;
         latency.saturating_record(answer.latency_ns);
         answer.record(&mut hops, &mut reads);
+        each(&answer);
     }
     let elapsed_ns = now_ns() - started_ns;
     // Asking takes an invocation of its own, for what the executors count of themselves.
@@ -200,7 +202,7 @@ fn prove(session: &ChainSession, before: &Counts, after: &Counts, invocations: u
     let all = processes.iter().fold(Switches::default(), |sum, process| {
         sum.plus(process.switches)
     });
-    let (triggers, triggers_expected) = (added("triggers"), counted * chain.activations());
+    let (triggers, triggers_expected) = (added("triggers"), counted * chain.triggers());
     Proof {
         invocations: counted,
         hops,

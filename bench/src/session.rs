@@ -6,6 +6,7 @@
 
 use crate::cpu;
 use crate::stamp::MalformedCollection;
+use crate::tally::MalformedTally;
 use engine::plan::Limits;
 use engine::status::WorkerStatus;
 use engine::wire::Failure;
@@ -62,6 +63,9 @@ pub enum SessionError {
     /// An invocation's outputs are not those of the chain.
     #[error(transparent)]
     Collection(#[from] MalformedCollection),
+    /// An invocation's output is no tally.
+    #[error(transparent)]
+    Tally(#[from] MalformedTally),
     /// A worker's status is not what this version writes.
     #[error("the status of a worker cannot be read: {0}")]
     #[diagnostic(help("use programs of one release"))]

@@ -83,7 +83,7 @@ pub enum Choice {
 /// Choices that settle something, however all others fall.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Witness {
-    /// In no order that means anything; none can be left out.
+    /// In no order that means anything. None can be left out, unless bounds were hit before that was seen.
     pub choices: Vec<Choice>,
     /// Whether it is proved that no smaller set does it.
     pub shortest: bool,
@@ -134,7 +134,7 @@ impl Default for Bounds {
             diagram_steps: 1_000_000,
             diagram_steps_all: 20_000_000,
             search_steps: 2_000_000,
-            search_steps_all: 200_000_000,
+            search_steps_all: 100_000_000,
         }
     }
 }
@@ -281,18 +281,26 @@ impl<'a> Prover<'a> {
     }
 
     fn on_diagram(&mut self, diagram: Diagram, value: bool) -> Option<(Choices, bool)> {
-        let mut steps = Budget(self.bounds.diagram_steps.min(self.diagram_budget.0));
-        let before = steps.0;
-        let shortest =
-            self.shortest[usize::from(value)].find(&mut self.diagrams, diagram, &mut steps);
-        self.diagram_budget.0 -= before - steps.0;
-        match shortest {
-            Ok(found) => found.map(|choices| (choices, true)),
-            Err(_) => witness::some(&self.diagrams, diagram, value).map(|choices| {
-                let shortest = choices.len() <= 1;
-                (choices, shortest)
-            }),
+        let mut steps = self.diagram_steps();
+        let value_at = usize::from(value);
+        let found = self.shortest[value_at].find(&mut self.diagrams, diagram, &mut steps.0);
+        self.diagram_budget.0 -= steps.1 - steps.0.0;
+        if let Ok(found) = found {
+            return found.map(|choices| (choices, true));
         }
+        let mut steps = self.diagram_steps();
+        let some = witness::some(&self.diagrams, diagram, value, &mut steps.0);
+        self.diagram_budget.0 -= steps.1 - steps.0.0;
+        some.map(|choices| {
+            let shortest = choices.len() <= 1;
+            (choices, shortest)
+        })
+    }
+
+    /// What one witness may take, and how much that is.
+    fn diagram_steps(&self) -> (Budget, u64) {
+        let steps = self.bounds.diagram_steps.min(self.diagram_budget.0);
+        (Budget(steps), steps)
     }
 
     fn by_search(&mut self, gate: GateId, value: bool) -> Answer {

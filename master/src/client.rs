@@ -13,8 +13,8 @@ use engine::greeting::{ClusterKey, GreetingError};
 use engine::plan::Limits;
 use engine::trace::PartTrace;
 use engine::wire::{
-    Body, CHUNK_BYTES_MAX, ChunkHead, Control, ControlReply, Data, Failure, FrameKind, ITEM_ALIGN,
-    Invoke, NodeReport, Role, WireError, WorkerDescription, encode, padding,
+    Body, CHUNK_BYTES_MAX, ChunkHead, Control, ControlReply, Data, Failure, FrameKind, ITEM_ABSENT,
+    ITEM_ALIGN, Invoke, NodeReport, Role, WireError, WorkerDescription, encode, padding,
 };
 use faasstore::descriptor::InvocationId;
 use std::time::Duration;
@@ -51,17 +51,23 @@ impl Default for Options {
 pub enum Payload {
     /// Bytes, or the JSON text of a value.
     Bytes(Vec<u8>),
-    /// The items of a list.
-    List(Vec<Vec<u8>>),
+    /// The items of a list. One may be absent in what was gathered: it was skipped. A client gives them all.
+    List(Vec<Option<Vec<u8>>>),
 }
 
 impl Payload {
+    /// A list of which every item is there.
+    #[must_use]
+    pub fn list(items: Vec<Vec<u8>>) -> Self {
+        Self::List(items.into_iter().map(Some).collect())
+    }
+
     /// Bytes in all, without what separates items on the wire.
     #[must_use]
     pub fn len(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::List(items) => items.iter().map(|item| item.len() as u64).sum(),
+            Self::List(items) => items.iter().flatten().map(|item| item.len() as u64).sum(),
         }
     }
 
@@ -357,7 +363,7 @@ impl Client {
             let (items, bytes) = match payload {
                 Payload::Bytes(bytes) => (None, std::borrow::Cow::Borrowed(bytes.as_slice())),
                 Payload::List(items) => (
-                    Some(items.iter().map(|item| item.len() as u64).collect()),
+                    Some(items.iter().map(item_length).collect()),
                     joined(items).into(),
                 ),
             };
@@ -379,16 +385,22 @@ impl Client {
     }
 }
 
+/// The length of an item on the wire.
+fn item_length(item: &Option<Vec<u8>>) -> u64 {
+    item.as_ref().map_or(ITEM_ABSENT, |item| item.len() as u64)
+}
+
 /// Items one behind the other, each padded.
-fn joined(items: &[Vec<u8>]) -> Vec<u8> {
+fn joined(items: &[Option<Vec<u8>>]) -> Vec<u8> {
     let align = ITEM_ALIGN as usize;
     let mut bytes = Vec::with_capacity(
         items
             .iter()
+            .flatten()
             .map(|item| item.len().next_multiple_of(align))
             .sum(),
     );
-    for item in items {
+    for item in items.iter().flatten() {
         bytes.extend_from_slice(item);
         bytes.resize(bytes.len().next_multiple_of(align), 0);
     }

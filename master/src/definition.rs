@@ -10,14 +10,14 @@ mod cycle;
 mod files;
 mod json;
 mod keys;
-mod names;
-mod problem;
+pub(crate) mod names;
+pub(crate) mod problem;
 mod raw;
 mod read;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 pub(crate) mod units;
 mod warnings;
 

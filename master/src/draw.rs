@@ -1,4 +1,4 @@
-//! Pictures of a workflow: as SVG, for Graphviz, for Mermaid, and as text.
+//! Pictures of a workflow: as SVG, for Graphviz, for Mermaid, and as text; and of when its activations ran.
 //!
 //! All four show one [`scene`](self): the nodes with what they do, the workflow's inputs and outputs, and an edge for each
 //! reason why one waits for another; where workers are given, who runs what, and which edges cross between workers.
@@ -17,10 +17,12 @@ mod svg;
 #[cfg(test)]
 mod tests;
 mod text;
+mod timeline;
 
 use crate::definition::Definition;
 use crate::graph::Graph;
 use crate::place::Placement;
+use crate::trace::Trace;
 use scene::Scene;
 
 /// What a picture is made for.
@@ -68,4 +70,26 @@ pub fn draw(definition: &Definition, placed: Option<Placed<'_>>, format: Format)
         Format::Mermaid => mermaid::write(&scene),
         Format::Text => text::write(&scene),
     }
+}
+
+/// A picture of when each activation ran, as SVG.
+///
+/// ```
+/// # let trace = master::trace::Trace {
+/// #     workflow: "w".into(),
+/// #     invocation: faasstore::descriptor::InvocationId(1),
+/// #     latency_ns: 5,
+/// #     workers: Vec::new(),
+/// #     nodes: Vec::new(),
+/// #     attempts: Vec::new(),
+/// #     edges: Vec::new(),
+/// #     skipped: Vec::new(),
+/// #     dropped: 0,
+/// # };
+/// let svg = master::draw::timeline(&trace);
+/// assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+/// ```
+#[must_use]
+pub fn timeline(trace: &Trace) -> String {
+    timeline::write(trace)
 }

@@ -3,7 +3,7 @@
 //! A definition ([`definition`]) becomes a graph ([`graph`]), which is placed on workers ([`place`]) and turned into
 //! one plan for each ([`planner`]); [`deploy`] hands the plans over. From then on nothing of this crate is needed:
 //! workers trigger each other, and a [`client`] talks to any of them. [`local`] starts workers on this host for a
-//! single run. Speaking to people is left to the `faasflow` program, all but how diagnostics look ([`diagnostics`]), which
+//! single run; [`import`] makes definitions of what other systems have. Speaking to people is left to the `faasflow` program, all but how diagnostics look ([`diagnostics`]), which
 //! the programs have in common.
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,8 @@ pub mod deploy;
 pub mod diagnostics;
 pub mod draw;
 pub mod graph;
+pub mod import;
 pub mod local;
 pub mod place;
 pub mod planner;
+pub mod trace;

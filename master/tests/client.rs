@@ -83,7 +83,7 @@ fn inputs_of_every_size_arrive_whole_and_outputs_come_back_whole() {
         let items = vec![pattern(size), Vec::new(), pattern(17)];
         let inputs = vec![
             ("one".to_owned(), Payload::Bytes(pattern(size))),
-            ("many".to_owned(), Payload::List(items)),
+            ("many".to_owned(), Payload::list(items)),
             ("none".to_owned(), Payload::List(Vec::new())),
         ];
         let invocation = Invocation {

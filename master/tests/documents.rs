@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+use master::certificate::{self, Bounds};
 use master::definition::{parse, parse_with};
 use std::path::Path;
 
@@ -46,6 +47,8 @@ fn every_definition_in_the_language_reference_is_valid_and_every_mistake_is_one(
         let read = parse_with("hello.yaml", text.as_bytes(), &mut others);
         match (label == "yaml refused", read) {
             (false, Ok(definition)) => {
+                let certified = certificate::check(&definition, Bounds::default());
+                assert!(certified.is_ok(), "{certified:?}\n{text}");
                 let warnings = definition.warnings;
                 assert!(warnings.is_empty(), "{warnings:?}\n{text}");
                 valid += 1;

@@ -8,7 +8,9 @@
 use engine::core::{
     Action, ClientId, Core, CoreConfig, ExecutorId, Incoming, Input, Output, Piece, Start, Wanted,
 };
-use engine::plan::{DeploymentId, Limits, NodeId, NodePlan, Source, WorkflowInput, WorkflowOutput};
+use engine::plan::{
+    DeploymentId, Limits, NodeId, NodePlan, RegionPlan, Source, WorkflowInput, WorkflowOutput,
+};
 use engine::trace::ClockId;
 use faasflow_tests::plans::{DeploymentName, Placement, input_name, plans};
 use faasflow_tests::workflow::{Workflow, function_node, needed, returned};
@@ -85,7 +87,7 @@ impl Played {
             let mut actions = std::mem::take(&mut self.actions);
             self.core.take_actions(&mut actions);
             if actions.is_empty() {
-                self.core.tidy(&mut actions);
+                self.core.tidy(0, &mut actions);
             }
             if actions.is_empty() {
                 self.actions = actions;
@@ -136,9 +138,9 @@ fn range(segment: u32) -> PayloadRef {
     }
 }
 
-fn node(foreach: Option<Source>, input: Source) -> NodePlan {
+fn node(region: Option<u16>, input: Source) -> NodePlan {
     NodePlan {
-        foreach,
+        region,
         inputs: needed(&[(Kind::Bytes, input)]),
         outputs: returned(&[Kind::Bytes]),
         ..function_node()
@@ -151,7 +153,7 @@ fn output_of(node: NodeId) -> Source {
 
 fn workflow(input: Kind, nodes: Vec<NodePlan>) -> Workflow {
     let last = nodes.len() as NodeId - 1;
-    let kind = match nodes[last as usize].foreach {
+    let kind = match nodes[last as usize].region {
         Some(_) => Kind::List,
         None => Kind::Bytes,
     };
@@ -205,8 +207,15 @@ fn narrow(name: &str, workflow: &Workflow, in_flight: u64, executors: u32) {
 }
 
 fn wide_foreach() {
-    let nodes = vec![node(Some(Source::Input(0)), Source::Item)];
-    let mut played = Played::new(&workflow(Kind::List, nodes), 2);
+    let nodes = vec![node(Some(0), Source::Item { up: 0 })];
+    let mut foreach = workflow(Kind::List, nodes);
+    foreach.regions = vec![RegionPlan {
+        parent: None,
+        list: Source::Input(0),
+        batch: None,
+        parallelism: None,
+    }];
+    let mut played = Played::new(&foreach, 2);
     let items: Vec<(u64, u64)> = (0..ITEMS as u64)
         .map(|item| (item * PAYLOAD_BYTES, PAYLOAD_BYTES))
         .collect();

@@ -45,7 +45,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions` and `wordcount`.
+    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `states` and `wordcount`.
     #[must_use]
     pub fn workers(names: &[&str]) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Setup {
             memory: "1GiB".to_owned(),
             flags: Vec::new(),
             key: None,
-            executables: vec!["test-functions", "wordcount"],
+            executables: vec!["test-functions", "states", "wordcount"],
             through: None,
         }
     }

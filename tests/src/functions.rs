@@ -13,8 +13,8 @@ pub enum Datum {
     Absent,
     /// Bytes.
     One(Vec<u8>),
-    /// A list of bytes.
-    List(Vec<Vec<u8>>),
+    /// A list of bytes; an item that is not there is none.
+    List(Vec<Option<Vec<u8>>>),
 }
 
 /// Bytes that a function returns.
@@ -94,7 +94,8 @@ pub fn datum_of(output: &MadeOutput, inputs: &[Datum]) -> Datum {
     match output {
         MadeOutput::One(made) => Datum::One(bytes_of(made, inputs)),
         MadeOutput::List(items) => {
-            Datum::List(items.iter().map(|item| bytes_of(item, inputs)).collect())
+            let bytes = items.iter().map(|item| Some(bytes_of(item, inputs)));
+            Datum::List(bytes.collect())
         }
     }
 }
@@ -130,7 +131,10 @@ pub fn bytes_of(made: &Made, inputs: &[Datum]) -> Vec<u8> {
         } => {
             let whole = match (&inputs[usize::from(*input)], item) {
                 (Datum::One(bytes), None) => bytes,
-                (Datum::List(items), Some(item)) => &items[*item as usize],
+                (Datum::List(items), Some(item)) => match &items[*item as usize] {
+                    Some(bytes) => bytes,
+                    None => panic!("a part of an item that is not there"),
+                },
                 _ => panic!("a part of an input of another kind"),
             };
             whole[*offset as usize..][..*length as usize].to_vec()
@@ -151,8 +155,9 @@ fn absorb(seed: u64, datum: &Datum) -> u64 {
         Datum::One(one) => bytes(seed, one),
         Datum::List(items) => items
             .iter()
-            .fold(mix(!seed ^ items.len() as u64), |seed, item| {
-                bytes(seed, item)
+            .fold(mix(!seed ^ items.len() as u64), |seed, item| match item {
+                Some(item) => bytes(seed, item),
+                None => mix(seed ^ u64::MAX),
             }),
     }
 }
@@ -179,7 +184,7 @@ fn part(choices: &mut Random, inputs: &[Datum]) -> Option<Made> {
         Datum::List(items) if items.is_empty() => return None,
         Datum::List(items) => {
             let item = choices.below(items.len());
-            (Some(item as u32), &items[item])
+            (Some(item as u32), items[item].as_ref()?)
         }
     };
     let offset = choices.below(bytes.len() + 1);

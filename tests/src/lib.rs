@@ -1,6 +1,7 @@
 //! What tests that span FaaSFlow's crates stand on.
 //!
 //! - [`cluster`]: workers as real processes on loopback, what they are asked, and what the kernel says of them
+//! - [`fuzz`]: inputs that nobody would write, and what they find
 //! - [`gate`]: functions held in mid-activation until their test says how they go on
 //! - [`pattern`]: payloads of any length that both sides can make and check
 //! - [`skip`]: how a test says that it cannot run here
@@ -12,6 +13,7 @@
 pub mod cases;
 pub mod cluster;
 pub mod functions;
+pub mod fuzz;
 pub mod gate;
 pub mod pattern;
 pub mod plans;

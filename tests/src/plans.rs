@@ -3,7 +3,7 @@
 use crate::workflow::Workflow;
 use engine::plan::{
     DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, OutputSource, Participant, Plan,
-    RemoteConsumer, RemoteNode, Source, Work, WorkerIndex, WorkerRef, WorkflowOutput,
+    RegionPlan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex, WorkerRef, WorkflowOutput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,6 +95,7 @@ impl Planner<'_> {
             inputs: self.workflow.inputs.clone(),
             outputs: self.outputs(),
             participants: self.participants(),
+            regions: self.regions(),
             nodes: self
                 .nodes_of(self.me)
                 .map(|(id, node)| self.node(id, node, &executables))
@@ -143,7 +144,7 @@ impl Planner<'_> {
                 source: from.source,
                 worker: match from.source {
                     Source::Output { node, .. } => self.worker_of(node),
-                    Source::Input(_) | Source::Item | Source::Constant(_) => 0,
+                    Source::Input(_) | Source::Item { .. } | Source::Constant(_) => 0,
                 },
             };
         }
@@ -156,9 +157,12 @@ impl Planner<'_> {
             let inputs = participants
                 .entry(self.worker_of(number as NodeId))
                 .or_default();
-            inputs.extend(node.reads().filter_map(|source| match source {
+            let around = |region: &u16| self.workflow.regions[usize::from(*region)].parent;
+            let regions = std::iter::successors(node.region, around);
+            let lists = regions.map(|region| self.workflow.regions[usize::from(region)].list);
+            inputs.extend(node.reads().chain(lists).filter_map(|source| match source {
                 Source::Input(input) => Some(input),
-                Source::Output { .. } | Source::Item | Source::Constant(_) => None,
+                Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => None,
             }));
         }
         participants
@@ -177,8 +181,36 @@ impl Planner<'_> {
             let place = executables.iter().position(|one| one == executable);
             *executable = place.map_or(0, |place| place as u16);
         }
+        planned.region = node.region.map(|region| self.place_of(region));
         planned.remote_consumers = self.remote_consumers(id);
         planned
+    }
+
+    /// The regions on this worker, by their numbers in the workflow.
+    fn regions_here(&self) -> Vec<u16> {
+        let here = |region: &u16| {
+            let first = self.workflow.nodes_within(*region).next();
+            first.is_some_and(|node| self.worker_of(node) == self.me)
+        };
+        (0..self.workflow.regions.len() as u16)
+            .filter(here)
+            .collect()
+    }
+
+    fn place_of(&self, region: u16) -> u16 {
+        let place = self.regions_here().iter().position(|one| *one == region);
+        place.map_or(0, |place| place as u16)
+    }
+
+    fn regions(&self) -> Vec<RegionPlan> {
+        let planned = |region: u16| {
+            let region = self.workflow.regions[usize::from(region)].clone();
+            RegionPlan {
+                parent: region.parent.map(|parent| self.place_of(parent)),
+                ..region
+            }
+        };
+        self.regions_here().into_iter().map(planned).collect()
     }
 
     fn remote_consumers(&self, producer: NodeId) -> Vec<RemoteConsumer> {
@@ -190,6 +222,15 @@ impl Planner<'_> {
             }
             for source in node.reads() {
                 if let Source::Output { node, output } = source
+                    && node == producer
+                {
+                    consumers.entry(worker).or_default().insert(output);
+                }
+            }
+            let around = |region: &u16| self.workflow.regions[usize::from(*region)].parent;
+            for region in std::iter::successors(node.region, around) {
+                if let Source::Output { node, output } =
+                    self.workflow.regions[usize::from(region)].list
                     && node == producer
                 {
                     consumers.entry(worker).or_default().insert(output);
@@ -214,9 +255,14 @@ impl Planner<'_> {
     }
 
     fn remote_nodes(&self) -> Vec<RemoteNode> {
+        let regions = self.regions_here();
+        let lists = regions
+            .iter()
+            .filter_map(|region| self.workflow.list_producer(*region));
         let producers: BTreeSet<NodeId> = self
             .nodes_of(self.me)
             .flat_map(|(id, _)| self.workflow.predecessors(id))
+            .chain(lists)
             .filter(|producer| self.worker_of(*producer) != self.me)
             .collect();
         let remote = |id: NodeId| {
@@ -227,7 +273,10 @@ impl Planner<'_> {
                 name: node_name(id),
                 worker: self.worker_of(id),
                 outputs: outputs
-                    .map(|output| self.workflow.kind_of(Source::Output { node: id, output }))
+                    .map(|output| {
+                        self.workflow
+                            .kind_of(Source::Output { node: id, output }, None)
+                    })
                     .collect(),
                 error_output: node.error_output,
                 cases: node.work.cases() as u16,

@@ -9,20 +9,22 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `edges` | live and dead, and what a consumer sees |
+//! | `regions` | nodes that run for each item of a list |
 //! | `decide` | whether a node runs, and from when on |
 //! | `attempts` | what the activations of a node come to |
 
 mod attempts;
 mod decide;
 mod edges;
+mod regions;
 
 use crate::functions::Datum;
-use crate::trace::{Moment, Trace};
+use crate::trace::{Activation, Moment, Trace};
 use crate::workflow::Workflow;
 pub use attempts::{error_text, retry_wait_ns, returned_kinds};
 use edges::Found;
 use engine::plan::{NodeId, Source};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// How a node ended.
@@ -95,14 +97,29 @@ pub enum Reason {
 /// What an invocation may come to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
-    /// By node.
+    /// By node; those of regions as they are seen from outside.
     pub nodes: Vec<Ended>,
+    /// How the nodes of regions ended in each of their items.
+    pub in_items: BTreeMap<Activation, End>,
+    /// What is counted.
+    pub counts: Counts,
     /// Its outputs, those that are absent left out; none if it cannot end well, or had not.
     pub outputs: Option<Vec<(String, Datum)>>,
     /// For what it may fail, and from when on.
     pub reasons: Vec<(Reason, Moment)>,
     /// Events that came too late for joins of some: at least and at most so many.
     pub late: (u64, u64),
+}
+
+/// What a core counts. A region counts as one node more where it is; those of its nodes that run in no item do not count.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Nodes that ran, and regions that began.
+    pub ran: u64,
+    /// Nodes and regions that were skipped.
+    pub skipped: u64,
+    /// Failures that were caught.
+    pub caught: u64,
 }
 
 /// What a run has shown, and must not have.
@@ -128,24 +145,36 @@ pub fn judge(
         workflow,
         inputs,
         trace,
-        nodes: Vec::new(),
+        frames: vec![Frame {
+            region: None,
+            item: None,
+            since: trace.asked,
+            never: BTreeSet::new(),
+            nodes: BTreeMap::new(),
+        }],
+        judged: BTreeSet::new(),
+        in_items: BTreeMap::new(),
+        counts: Counts::default(),
         reasons: Vec::new(),
         late: (0, 0),
     };
-    for node in 0..workflow.nodes.len() as NodeId {
-        let ended = judge.node(node)?;
-        judge.nodes.push(ended);
-    }
-    if let Some((node, item)) = trace
+    judge.frame()?;
+    if let Some(activation) = trace
         .activations
         .keys()
-        .find(|(node, _)| *node as usize >= workflow.nodes.len())
+        .find(|activation| !judge.judged.contains(*activation))
     {
-        return Err(Breach(format!("there is no node {node} for item {item}")));
+        let (node, items) = activation;
+        return Err(Breach(format!(
+            "node {node} of items {items:?} must not start"
+        )));
     }
     let outputs = judge.outputs();
+    let nodes = judge.frames.pop().map(|frame| frame.nodes);
     Ok(Verdict {
-        nodes: judge.nodes,
+        nodes: nodes.unwrap_or_default().into_values().collect(),
+        in_items: judge.in_items,
+        counts: judge.counts,
         outputs,
         reasons: judge.reasons,
         late: judge.late,
@@ -157,13 +186,89 @@ struct Judge<'a> {
     workflow: &'a Workflow,
     inputs: &'a [Option<Datum>],
     trace: &'a Trace,
-    /// Of the nodes before the one that is looked at.
-    nodes: Vec<Ended>,
+    /// What is outside of all regions, and then the items that are looked at, each in the one before.
+    frames: Vec<Frame>,
+    /// What has been looked at.
+    judged: BTreeSet<Activation>,
+    in_items: BTreeMap<Activation, End>,
+    counts: Counts,
     reasons: Vec<(Reason, Moment)>,
     late: (u64, u64),
 }
 
+/// Where nodes run: outside of all regions, or in an item of one.
+struct Frame {
+    region: Option<u16>,
+    /// The item's number, and what it is.
+    item: Option<(u32, Datum)>,
+    /// When it began, at the earliest.
+    since: Moment,
+    /// Nodes of the region that run in no item.
+    never: BTreeSet<NodeId>,
+    /// What has been decided, as it is seen here.
+    nodes: BTreeMap<NodeId, Ended>,
+}
+
 impl Judge<'_> {
+    /// Judges all nodes of the innermost frame, in the order of their numbers.
+    fn frame(&mut self) -> Result<(), Breach> {
+        let workflow = self.workflow;
+        let region = self.here().region;
+        for node in 0..workflow.nodes.len() as NodeId {
+            let of = workflow.nodes[node as usize].region;
+            if !workflow.holds(region, of) || self.here().nodes.contains_key(&node) {
+                continue;
+            }
+            match workflow.just_within(region, of) {
+                Some(within) => self.region(within)?,
+                None => {
+                    let ended = self.node(node)?;
+                    self.count(node, &ended.end);
+                    self.here_mut().nodes.insert(node, ended);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, node: NodeId, end: &End) {
+        if self.here().never.contains(&node) {
+            return;
+        }
+        match end {
+            End::Skipped => self.counts.skipped += 1,
+            End::Caught { .. } => self.counts.caught += 1,
+            _ => {}
+        }
+        self.counts.ran += u64::from(*end != End::Skipped);
+        if self.here().region.is_some() {
+            let activation = self.activation(node);
+            self.in_items.insert(activation, end.clone());
+        }
+    }
+
+    fn here(&self) -> &Frame {
+        &self.frames[self.frames.len() - 1]
+    }
+
+    fn here_mut(&mut self) -> &mut Frame {
+        let last = self.frames.len() - 1;
+        &mut self.frames[last]
+    }
+
+    /// How a node has ended that was decided before, as it is seen here.
+    fn ended(&self, node: NodeId) -> &Ended {
+        let mut frames = self.frames.iter().rev();
+        let found = frames.find_map(|frame| frame.nodes.get(&node));
+        found.expect("what a node waits for has a lower number")
+    }
+
+    /// The activation of a node in the innermost frame.
+    fn activation(&self, node: NodeId) -> Activation {
+        let items = self.frames.iter().filter_map(|frame| frame.item.as_ref());
+        (node, items.map(|(number, _)| *number).collect())
+    }
+
     /// The workflow's outputs, if every node has ended and nothing has failed.
     fn outputs(&mut self) -> Option<Vec<(String, Datum)>> {
         let mut present = Vec::new();
@@ -183,7 +288,8 @@ impl Judge<'_> {
             }
         }
         let ended = |node: &Ended| !matches!(node.end, End::Open | End::Fatal);
-        (whole && self.nodes.iter().all(ended)).then_some(present)
+        let nodes = &self.here().nodes;
+        (whole && nodes.values().all(ended)).then_some(present)
     }
 }
 

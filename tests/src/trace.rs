@@ -72,13 +72,16 @@ pub struct Attempt {
     pub ended: Option<(Moment, Ending)>,
 }
 
+/// Which activation: the node, and the items that it runs for, the outermost first; none outside of all regions.
+pub type Activation = (NodeId, Vec<u32>);
+
 /// All that a run shows of one invocation.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Trace {
     /// When it was asked for.
     pub asked: Moment,
-    /// Attempts by node and item, or [`NO_ITEM`](faasstore::descriptor::NO_ITEM), in the order in which they were started.
-    pub activations: BTreeMap<(NodeId, u32), Vec<Attempt>>,
+    /// Attempts, in the order in which they were started.
+    pub activations: BTreeMap<Activation, Vec<Attempt>>,
     /// When the worker of each node took it up; at once, if there is nothing here.
     pub begun: BTreeMap<NodeId, Moment>,
     /// Nodes for which, at some time, no executor could be started: what had to wait for one has failed unseen.
@@ -87,13 +90,7 @@ pub struct Trace {
 
 impl Trace {
     /// An attempt is ordered.
-    pub fn starts(
-        &mut self,
-        activation: (NodeId, u32),
-        number: u32,
-        now: Moment,
-        seen: Vec<Datum>,
-    ) {
+    pub fn starts(&mut self, activation: Activation, number: u32, now: Moment, seen: Vec<Datum>) {
         self.activations
             .entry(activation)
             .or_default()
@@ -109,7 +106,7 @@ impl Trace {
     ///
     /// # Panics
     /// If it is not under way, which is a mistake of who plays.
-    pub fn ends(&mut self, activation: (NodeId, u32), number: u32, now: Moment, ending: Ending) {
+    pub fn ends(&mut self, activation: Activation, number: u32, now: Moment, ending: Ending) {
         let attempts = self.activations.get_mut(&activation);
         let attempt = attempts
             .and_then(|attempts| {
@@ -122,21 +119,21 @@ impl Trace {
         attempt.ended = Some((now, ending));
     }
 
-    /// The attempts of all activations of a node, by item.
-    pub fn of_node(&self, node: NodeId) -> impl Iterator<Item = (u32, &Vec<Attempt>)> {
+    /// The attempts of all activations of a node, by its items.
+    pub fn of_node(&self, node: NodeId) -> impl Iterator<Item = (&[u32], &Vec<Attempt>)> {
         self.activations
-            .range((node, 0)..=(node, u32::MAX))
-            .map(|((_, item), attempts)| (*item, attempts))
+            .range((node, Vec::new())..(node + 1, Vec::new()))
+            .map(|((_, items), attempts)| (items.as_slice(), attempts))
     }
 }
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "asked in event {}", self.asked.step)?;
-        for ((node, item), attempts) in &self.activations {
+        for ((node, items), attempts) in &self.activations {
             for attempt in attempts {
                 let (number, step) = (attempt.number, attempt.started.step);
-                write!(f, "n{node} item {}", item.wrapping_add(1))?;
+                write!(f, "n{node} of items {items:?}")?;
                 write!(f, " attempt {number} from event {step}")?;
                 match &attempt.ended {
                     Some((at, ending)) => writeln!(f, " to {}: {ending:?}", at.step)?,

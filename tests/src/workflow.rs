@@ -6,7 +6,7 @@ mod outline;
 pub mod random;
 
 use engine::plan::{
-    Constant, Declaration, FlowEdge, InputPlan, Join, NodeId, NodePlan, Source, Work,
+    Constant, Declaration, FlowEdge, InputPlan, Join, NodeId, NodePlan, RegionPlan, Source, Work,
     WorkflowInput, WorkflowOutput,
 };
 use faasstore::binding::Kind;
@@ -23,6 +23,8 @@ pub struct Workflow {
     /// Its nodes, as a plan has them, but for two things: executables are numbered over the whole workflow, and remote
     /// consumers are left to a placement.
     pub nodes: Vec<NodePlan>,
+    /// Its regions, numbered over the whole workflow.
+    pub regions: Vec<RegionPlan>,
     /// Where its outputs come from; the workers are left to a placement.
     pub outputs: Vec<WorkflowOutput>,
     /// Executors of each executable, on each worker that runs it.
@@ -40,31 +42,110 @@ impl Workflow {
             inputs: Vec::new(),
             constants: Vec::new(),
             nodes: Vec::new(),
+            regions: Vec::new(),
             outputs: Vec::new(),
             scales: vec![1],
             timeout_ms: None,
         }
     }
 
-    /// The kind of what `source` gives to a consumer; bytes for an item.
+    /// The kind of what `source` gives to a consumer in that region; bytes for an item.
     ///
     /// # Panics
     /// If the workflow has no such source.
     #[must_use]
-    pub fn kind_of(&self, source: Source) -> Kind {
+    pub fn kind_of(&self, source: Source, region: Option<u16>) -> Kind {
         match source {
             Source::Input(input) => self.inputs[usize::from(input)].kind,
             Source::Constant(constant) => self.constants[usize::from(constant)].kind,
-            Source::Item => Kind::Bytes,
+            Source::Item { up } => {
+                let region = self.around(region, up).expect("an item is one of a region");
+                match self.regions[usize::from(region)].batch {
+                    Some(_) => Kind::List,
+                    None => Kind::Bytes,
+                }
+            }
             Source::Output { node, output } => {
                 let node = &self.nodes[node as usize];
-                if node.foreach.is_some() {
-                    Kind::List
-                } else {
+                if self.holds(node.region, region) {
                     node.outputs[usize::from(output)].kind
+                } else {
+                    Kind::List
                 }
             }
         }
+    }
+
+    /// The region so many levels around this one; none is what is outside of all.
+    #[must_use]
+    pub fn around(&self, region: Option<u16>, levels: u8) -> Option<u16> {
+        (0..levels).fold(region, |region, _| {
+            self.regions[usize::from(region?)].parent
+        })
+    }
+
+    /// How many regions a node in this one is in.
+    #[must_use]
+    pub fn depth(&self, region: Option<u16>) -> usize {
+        std::iter::successors(region, |region| self.around(Some(*region), 1)).count()
+    }
+
+    /// Whether `inner` is `outer`, or lies within it.
+    #[must_use]
+    pub fn holds(&self, outer: Option<u16>, inner: Option<u16>) -> bool {
+        outer == inner || inner.is_some() && self.holds(outer, self.around(inner, 1))
+    }
+
+    /// The region just within `outer` that holds `inner`; none if they are the same.
+    ///
+    /// # Panics
+    /// If `inner` lies elsewhere.
+    #[must_use]
+    pub fn just_within(&self, outer: Option<u16>, inner: Option<u16>) -> Option<u16> {
+        if outer == inner {
+            return None;
+        }
+        let around = self.around(inner, 1);
+        assert!(inner.is_some(), "not within {outer:?}");
+        if around == outer {
+            inner
+        } else {
+            self.just_within(outer, around)
+        }
+    }
+
+    /// The nodes of a region, those of regions within it included.
+    pub fn nodes_within(&self, region: u16) -> impl Iterator<Item = NodeId> + '_ {
+        let all = 0..self.nodes.len() as NodeId;
+        all.filter(move |node| self.holds(Some(region), self.nodes[*node as usize].region))
+    }
+
+    /// The node that a region's list comes from, if it is one.
+    #[must_use]
+    pub fn list_producer(&self, region: u16) -> Option<NodeId> {
+        match self.regions[usize::from(region)].list {
+            Source::Output { node, .. } => Some(node),
+            Source::Input(_) | Source::Item { .. } | Source::Constant(_) => None,
+        }
+    }
+
+    /// What must be decided outside of a region before it begins: the nodes that its list comes from, and that nodes in it,
+    /// and lists of regions within it, wait for.
+    #[must_use]
+    pub fn waited_for_by(&self, region: u16) -> Vec<NodeId> {
+        let within = |node: &NodeId| {
+            let of = self.nodes[*node as usize].region;
+            self.holds(Some(region), of)
+        };
+        let inner =
+            (0..self.regions.len() as u16).filter(|inner| self.holds(Some(region), Some(*inner)));
+        let lists = inner.filter_map(|inner| self.list_producer(inner));
+        let nodes = self.nodes_within(region);
+        let edges = nodes.flat_map(|node| self.predecessors(node));
+        let mut all: Vec<NodeId> = lists.chain(edges).filter(|node| !within(node)).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// The in-edges of a node that are no gates.
@@ -93,14 +174,25 @@ impl Workflow {
         all
     }
 
-    /// Marks the nodes whose failure is nothing but a dead edge: those for whom somebody waits, and only joins of some.
+    /// Marks the nodes whose failure is nothing but a dead edge: those for whom somebody waits, and only joins of some that
+    /// do not lie in a region which the node is not part of.
     pub fn mark_tolerated(&mut self) {
         let mut waited_for = vec![false; self.nodes.len()];
         let mut by_all = vec![false; self.nodes.len()];
         for node in 0..self.nodes.len() {
             for producer in self.predecessors(node as NodeId) {
                 waited_for[producer as usize] = true;
-                by_all[producer as usize] |= self.nodes[node].join == Join::All;
+                let (of, from) = (
+                    self.nodes[node].region,
+                    self.nodes[producer as usize].region,
+                );
+                let whole = self.nodes[node].join == Join::All || !self.holds(of, from);
+                by_all[producer as usize] |= whole;
+            }
+        }
+        for region in 0..self.regions.len() as u16 {
+            if let Some(producer) = self.list_producer(region) {
+                by_all[producer as usize] = true;
             }
         }
         for (node, (waited_for, by_all)) in self

@@ -5,7 +5,8 @@ use engine::core::{
     Start, Wanted, worker_hash,
 };
 use engine::plan::{
-    DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, Retry, Source, Work, WorkerIndex,
+    DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, RegionPlan, Retry, Source, Work,
+    WorkerIndex,
 };
 use engine::trace::ClockId;
 use engine::wire::{Failure, Outcome};
@@ -106,7 +107,7 @@ fn actions(core: &mut Core) -> Vec<Action> {
     loop {
         core.take_actions(&mut actions);
         if actions.is_empty() {
-            core.tidy(&mut actions);
+            core.tidy(0, &mut actions);
         }
         if actions.is_empty() {
             return all;
@@ -738,13 +739,17 @@ fn a_pool_grows_to_its_scale_while_a_wide_foreach_waits() {
     let mut list = node(&[]);
     list.outputs = returned(&[Kind::List]);
     let mut each = node(&[]);
-    each.foreach = Some(Source::Output { node: 0, output: 0 });
+    each.region = Some(0);
     runs_on(&mut each, 1);
+    let mut flow = workflow(vec![list, each], vec![1, 3]);
+    flow.regions = vec![RegionPlan {
+        parent: None,
+        list: Source::Output { node: 0, output: 0 },
+        batch: None,
+        parallelism: None,
+    }];
     let mut core = core_of(0);
-    deploy(
-        &mut core,
-        plan_of(&workflow(vec![list, each], vec![1, 3]), 1, &[0, 0], FIRST),
-    );
+    deploy(&mut core, plan_of(&flow, 1, &[0, 0], FIRST));
     core.activate(0, FIRST);
     core.executor_joined(0, ExecutorId(0), FIRST, 0);
     core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
@@ -756,19 +761,19 @@ fn a_pool_grows_to_its_scale_while_a_wide_foreach_waits() {
         &[Output::List(vec![Piece::Empty; 9])],
     )
     .unwrap();
+    let mut wanted = 0;
     for place in 1..=3 {
-        let wanted = Action::ExecutorWanted {
+        let more = Action::ExecutorWanted {
             deployment: FIRST,
             executable: 1,
         };
-        assert!(
-            actions(&mut core).contains(&wanted),
-            "executor {place} was not asked for"
-        );
-        core.executor_joined(0, ExecutorId(place), FIRST, 1);
+        let actions = actions(&mut core);
+        wanted += actions.iter().filter(|action| **action == more).count();
+        assert!(wanted >= place, "executor {place} was not asked for");
+        core.executor_joined(0, ExecutorId(place as u32), FIRST, 1);
     }
     let more = actions(&mut core)
         .iter()
         .any(|action| matches!(action, Action::ExecutorWanted { .. }));
-    assert!(!more, "beyond the pool's scale");
+    assert!(wanted == 3 && !more, "beyond the pool's scale");
 }

@@ -39,6 +39,8 @@ fn every_report_is_one_object_with_the_keys_that_are_promised() {
         [&["hop"], &park[..]].concat(),
         [&["hop", "--payload=65536"], &park[..]].concat(),
         [&["chain"], &park[..]].concat(),
+        [&["switch"], &park[..]].concat(),
+        vec!["foreach", "--wait=park", "--items=50", "--rounds=2"],
         vec!["wordcount", "--rounds=1", "--file", text],
     ];
     for call in calls {
@@ -57,9 +59,61 @@ fn every_report_is_one_object_with_the_keys_that_are_promised() {
 }
 
 #[test]
+fn a_report_of_switch_holds_it_against_the_hops_of_the_same_run() {
+    let call = [
+        "switch",
+        "--wait=park",
+        "--nodes=21",
+        "--samples=200",
+        "--json",
+    ];
+    let report: Value = serde_json::from_slice(&bench(&call).ok().stdout).expect("JSON");
+    // 20 hops in each of 10 invocations, by turns.
+    assert_eq!(
+        (&report["samples"], &report["hop"]["samples"]),
+        (&100.into(), &100.into())
+    );
+    assert!(
+        report["switch_ns"].is_u64() && report["switch_over_hop"].is_number(),
+        "{report}"
+    );
+    assert_eq!(report["proof"]["triggers_equal"], true, "{report}");
+}
+
+#[test]
+fn a_report_of_foreach_says_its_rates_and_that_nothing_was_lost_or_kept() {
+    for returns in ["--returns=item", "--returns=nothing"] {
+        let call = ["foreach", "--items=300", "--rounds=3", "--json", returns];
+        let report: Value = serde_json::from_slice(&bench(&call).ok().stdout).expect("JSON");
+        for party in ["", "_worker", "_executor", "_lane"] {
+            let rate = report[format!("items_per_s{party}")].as_f64();
+            assert!(rate.is_some_and(|rate| rate > 0.0), "{party}: {report}");
+        }
+        let proof = &report["proof"];
+        assert_eq!(proof["activations_equal"], true, "{proof}");
+        assert_eq!(proof["activations_expected"], 3 * (300 + 2));
+        assert_eq!(
+            (&proof["leases"], &proof["lease_bytes"]),
+            (&0.into(), &0.into())
+        );
+        for when in ["fresh", "warm", "ended"] {
+            for process in ["worker", "executor"] {
+                let memory = &report["memory"][when][process];
+                let bytes = |name: &str| memory[name].as_u64().unwrap_or(0);
+                assert!(bytes("resident_bytes") > 0, "{when} {process}: {memory}");
+                assert!(bytes("peak_bytes") >= bytes("resident_bytes"), "{memory}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused_before_anything_starts() {
     bench(&["hop", "--wait=never"]).refused(&["spin, adaptive, park"]);
     bench(&["chain", "--nodes=1"]).refused(&["2..=100000"]);
+    bench(&["switch", "--nodes=2"]).refused(&["3..=50000"]);
+    bench(&["foreach", "--items=0"]).refused(&["1..=10000000"]);
+    bench(&["foreach", "--returns=all"]).refused(&["item, nothing"]);
     bench(&["wordcount", "--file=no/such/file"]).refused(&["no/such/file"]);
     bench(&["hop", "--hgrm=no/such/file"]).refused(&["no/such/file"]);
     bench(&["hop", "--payload=999999999999"]).refused(&["this host has"]);

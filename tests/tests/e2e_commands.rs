@@ -57,10 +57,8 @@ fn programs_make_a_workflow_across_two_workers() {
         let answered = answered.expect("the worker answers");
         assert_eq!(output(&answered, "number"), b"2");
         let lines = faasflow_tests::cluster::payload(&answered, "lines");
-        let Payload::List(lines) = lines else {
-            panic!("no list: {lines:?}")
-        };
-        assert_eq!(lines, &[b"APPLE".to_vec(), b"PEAR".to_vec()]);
+        let expected = Payload::list(vec![b"APPLE".to_vec(), b"PEAR".to_vec()]);
+        assert_eq!(*lines, expected);
     }
 }
 

@@ -155,7 +155,7 @@ fn lists_of_no_item_one_and_a_hundred_thousand_arrive_in_order() {
         assert_eq!(text("digest"), digest(&items), "{count} items of {length}");
         assert_eq!(text("again"), digest(&upper), "{count} items of {length}");
         assert!(
-            *payload(&answered, "list") == Payload::List(items),
+            *payload(&answered, "list") == Payload::list(items),
             "{count} items of {length}"
         );
     }
@@ -368,15 +368,15 @@ fn parts_of_inputs_are_passed_on_within_a_worker_and_to_another() {
         let items: Vec<Vec<u8>> = (0..20).map(|i| pattern::item(3, i, 5000)).collect();
         let inputs = [
             ("data", bytes(&data)),
-            ("list", Payload::List(items.clone())),
+            ("list", Payload::list(items.clone())),
         ];
         let answered = cluster
             .invoke(entry, "aliases", &inputs)
             .expect("the worker answers");
         assert!(output(&answered, "cut") == &data[1..data.len() - 1]);
         assert!(output(&answered, "again") == &data[2..data.len() - 2]);
-        assert!(*payload(&answered, "first") == Payload::List(items[..1].to_vec()));
-        assert!(*payload(&answered, "passed") == Payload::List(items[1..].to_vec()));
+        assert!(*payload(&answered, "first") == Payload::list(items[..1].to_vec()));
+        assert!(*payload(&answered, "passed") == Payload::list(items[1..].to_vec()));
         let digest = pattern::digest_items(items[1..].iter().map(|item| Some(&item[..])));
         assert_eq!(String::from_utf8_lossy(output(&answered, "digest")), digest);
     }

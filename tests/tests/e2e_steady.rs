@@ -86,7 +86,7 @@ fn after_ten_thousand_invocations_everything_is_as_before() {
             let list = (0..index % 7).map(|item| vec![b'y'; item * (index % 300)]);
             let inputs = [
                 ("text".to_owned(), bytes(text)),
-                ("list".to_owned(), Payload::List(list.collect())),
+                ("list".to_owned(), Payload::list(list.collect())),
             ];
             let invocation = Invocation {
                 workflow: "mixed",
@@ -148,7 +148,7 @@ fn deploying_and_undeploying_leaves_nothing_behind() {
         cluster.deploy(MIXED, &PINS);
         let inputs = [
             ("text", bytes("text")),
-            ("list", Payload::List(vec![b"item".to_vec()])),
+            ("list", Payload::list(vec![b"item".to_vec()])),
         ];
         let answered = cluster
             .invoke("b", "mixed", &inputs)
@@ -184,7 +184,7 @@ fn a_parked_and_idle_cluster_uses_no_cpu() {
         cluster.deploy(MIXED, &PINS);
         let inputs = [
             ("text", bytes("text")),
-            ("list", Payload::List(vec![b"item".to_vec()])),
+            ("list", Payload::list(vec![b"item".to_vec()])),
         ];
         let answered = cluster
             .invoke("a", "mixed", &inputs)

@@ -4,12 +4,17 @@
 //! | --- | --- |
 //! | `stamp` | takes the time, records how long its payload was on the way, passes on as many bytes, stamped; before, it writes as many bytes of its own memory as its payload says |
 //! | `stamp_and_read` | likewise, and in between sums every byte of its payload and records how long that took |
+//! | `stamp_and_choose` | as `stamp`, and says the value 1, by which a switch decides |
 //! | `collect` | returns what this process has recorded, and forgets it |
+//! | `list` | makes a list of as many items as its input says |
+//! | `take_item`, `pass_item` | counts its item; the latter also returns it, as bytes of its own |
+//! | `tally` | returns what this process has counted, and forgets it |
 #![forbid(unsafe_code)]
 
 use bench::clock::now_ns;
 use bench::floor::sum_bytes;
 use bench::stamp::{self, Load, Recorder};
+use bench::tally::{Item, Tally};
 use faasstore::{Call, Error, function, serve};
 use memmap2::MmapMut;
 use std::cell::RefCell;
@@ -27,7 +32,12 @@ fn main() -> ExitCode {
     serve([
         function("stamp", stamp),
         function("stamp_and_read", stamp_and_read),
+        function("stamp_and_choose", stamp_and_choose),
         function("collect", collect),
+        function("list", list),
+        function("take_item", take_item),
+        function("pass_item", pass_item),
+        function("tally", tally),
     ])
 }
 
@@ -45,6 +55,14 @@ fn stamp_and_read(call: &mut Call) -> Result<(), Error> {
     let started_ns = now_ns();
     black_box(sum_bytes(black_box(payload)));
     Recorder::read(now_ns() - started_ns);
+    pass_on(call, Load::of(payload))
+}
+
+fn stamp_and_choose(call: &mut Call) -> Result<(), Error> {
+    let entered_ns = now_ns();
+    let payload = call.bytes("payload")?;
+    Recorder::hop(payload, entered_ns);
+    call.value_output("go", &1)?;
     pass_on(call, Load::of(payload))
 }
 
@@ -85,4 +103,37 @@ fn write_private(length: usize) -> Result<(), Error> {
 
 fn collect(call: &mut Call) -> Result<(), Error> {
     call.write("collection", &Recorder::collect())
+}
+
+fn list(call: &mut Call) -> Result<(), Error> {
+    let items = call.bytes("items")?;
+    let of = u32::from_le_bytes(items.try_into().map_err(|_| {
+        Error::new(format!(
+            "a number of items has 4 bytes, and not {}",
+            items.len()
+        ))
+    })?);
+    let mut list = call.list_output("items")?;
+    (0..of).try_for_each(|number| list.push(&Item { number, of }.to_bytes()))
+}
+
+fn take_item(call: &mut Call) -> Result<(), Error> {
+    counted(call).map(|_| ())
+}
+
+fn pass_item(call: &mut Call) -> Result<(), Error> {
+    let item = counted(call)?;
+    call.write("item", &item.to_bytes())
+}
+
+fn counted(call: &Call) -> Result<Item, Error> {
+    let bytes = call.bytes("item")?;
+    let item = Item::from_bytes(bytes)
+        .ok_or_else(|| Error::new(format!("{bytes:?} is no item of a list of `list`")))?;
+    Tally::count(item, now_ns);
+    Ok(item)
+}
+
+fn tally(call: &mut Call) -> Result<(), Error> {
+    call.write("tally", &Tally::take())
 }

@@ -1,13 +1,14 @@
-//! `faasflow-bench`: measures floors and hops, and says how it was done.
+//! `faasflow-bench`: measures floors, hops and more, and says how it was done.
 #![forbid(unsafe_code)]
 
 use bench::floor::FloorError;
+use bench::foreach::ForeachError;
 use bench::hop::HopError;
 use bench::report::Report;
 use bench::session::SessionError;
 use bench::stamp::STAMP_BYTES;
 use bench::words::WordsError;
-use bench::{floor, floors, hop, report, words};
+use bench::{floor, floors, foreach, hop, report, switch, words};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
@@ -37,6 +38,10 @@ enum Command {
     Hop(HopArguments),
     /// A chain of nodes as a whole: the cost of each, and activations per second.
     Chain(HopArguments),
+    /// What a switch between two functions adds to a hop.
+    Switch(SwitchArguments),
+    /// One node over many items, through one lane and one executor: items per second, and memory.
+    Foreach(ForeachArguments),
     /// The word count workflow against its three functions called directly.
     Wordcount(WordcountArguments),
     /// The second process of a floor.
@@ -72,13 +77,19 @@ struct FloorArguments {
 
 /// How workers wait and where their executors run.
 #[derive(Args)]
-struct WorkerArguments {
+struct PlacementArguments {
     /// How lanes and executors wait.
     #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
     wait: Wait,
     /// Where executors run, beside their lane.
     #[arg(long, value_enum, default_value_t = Executors::Auto)]
     executors: Executors,
+}
+
+#[derive(Args)]
+struct WorkerArguments {
+    #[command(flatten)]
+    placement: PlacementArguments,
     /// Workers, each a process of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     workers: u8,
@@ -99,6 +110,37 @@ struct HopArguments {
     /// Nodes of the chain [default: 1000 for hop, 100 for chain; fewer with payloads above 1 MiB].
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     nodes: Option<u32>,
+}
+
+#[derive(Args)]
+struct SwitchArguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    placement: PlacementArguments,
+    /// Hops to take, every second one through a switch.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    samples: u64,
+    /// Nodes of the chain, beside switches.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(3..=50_000))]
+    nodes: u32,
+}
+
+#[derive(Args)]
+struct ForeachArguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    placement: PlacementArguments,
+    /// Items of the list.
+    #[arg(long, default_value_t = foreach::ITEMS, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    items: u32,
+    /// What each activation returns.
+    #[arg(long, value_enum, default_value_t = Returns::Item)]
+    returns: Returns,
+    /// Invocations to count.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    rounds: u64,
 }
 
 #[derive(Args)]
@@ -156,6 +198,23 @@ impl Executors {
     }
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Returns {
+    /// Its item, as 8 bytes of its own; all are gathered.
+    Item,
+    /// Nothing.
+    Nothing,
+}
+
+impl From<Returns> for foreach::Returns {
+    fn from(returns: Returns) -> Self {
+        match returns {
+            Returns::Item => Self::Item,
+            Returns::Nothing => Self::Nothing,
+        }
+    }
+}
+
 fn cpu_pair(text: &str) -> Result<(usize, usize), String> {
     let parsed = text
         .split_once(',')
@@ -185,6 +244,8 @@ fn measure() -> ExitCode {
         Command::Floor(arguments) => run_floor(&arguments),
         Command::Hop(arguments) => run_hop(&arguments),
         Command::Chain(arguments) => run_chain(&arguments),
+        Command::Switch(arguments) => run_switch(&arguments),
+        Command::Foreach(arguments) => run_foreach(&arguments),
         Command::Wordcount(arguments) => run_wordcount(&arguments),
         Command::FloorPartner { arguments } => floor::partner_main(&arguments).map_err(Into::into),
     };
@@ -224,8 +285,14 @@ fn is_wrong_call(error: &miette::Report) -> bool {
 }
 
 fn session_error(error: &miette::Report) -> Option<&SessionError> {
-    match (error.downcast_ref(), error.downcast_ref()) {
-        (Some(HopError::Session(error)), _) | (_, Some(WordsError::Session(error))) => Some(error),
+    if let Some(HopError::Session(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(ForeachError::Session(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    match error.downcast_ref() {
+        Some(WordsError::Session(error)) => Some(error),
         _ => None,
     }
 }
@@ -270,13 +337,40 @@ impl HopArguments {
         };
         hop::Options {
             workers: usize::from(self.worker.workers),
-            wait: self.worker.wait.into(),
-            executors: self.worker.executors.name(),
+            wait: self.worker.placement.wait.into(),
+            executors: self.worker.placement.executors.name(),
             payload_bytes: self.payload,
             samples: self.samples,
             nodes: self.nodes.map_or(nodes_default, |nodes| nodes as usize),
         }
     }
+}
+
+fn run_switch(arguments: &SwitchArguments) -> miette::Result<()> {
+    let hgrm = arguments.output.hgrm()?;
+    let options = hop::Options {
+        workers: 1,
+        wait: arguments.placement.wait.into(),
+        executors: arguments.placement.executors.name(),
+        payload_bytes: hop::PAYLOAD_BYTES,
+        samples: arguments.samples,
+        nodes: arguments.nodes as usize,
+    };
+    let (report, histogram) = switch::measure(&options)?;
+    write(&report, &histogram, &arguments.output, hgrm)
+}
+
+fn run_foreach(arguments: &ForeachArguments) -> miette::Result<()> {
+    let hgrm = arguments.output.hgrm()?;
+    let options = foreach::Options {
+        wait: arguments.placement.wait.into(),
+        executors: arguments.placement.executors.name(),
+        items: arguments.items,
+        returns: arguments.returns.into(),
+        rounds: arguments.rounds,
+    };
+    let (report, histogram) = foreach::measure(&options)?;
+    write(&report, &histogram, &arguments.output, hgrm)
 }
 
 fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
@@ -291,8 +385,8 @@ fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
     };
     let options = words::Options {
         workers: usize::from(arguments.worker.workers),
-        wait: arguments.worker.wait.into(),
-        executors: arguments.worker.executors.name(),
+        wait: arguments.worker.placement.wait.into(),
+        executors: arguments.worker.placement.executors.name(),
         rounds: arguments.rounds,
     };
     let (report, histogram) = words::measure(&options, text)?;

@@ -584,6 +584,15 @@ impl Compiler {
         let gated = !node.gates.is_empty();
         let one_way = node.inputs.iter().all(|input| input.sources.len() == 1);
         let all_edges = edges_of(node, &self.errors).len() as u32;
+        let plain = runner == Runner::Executor
+            && node.join == Join::All
+            && !gated
+            && node.delay_ms == 0
+            && one_way
+            && all_edges == flow;
+        let reads_item = node
+            .reads()
+            .any(|source| matches!(source, Source::Item { .. }));
         Node {
             id: node.id,
             pool: node.work.executable().unwrap_or_default(),
@@ -592,12 +601,8 @@ impl Compiler {
                 values | u8::from(output.kind == Kind::Value) << bit
             }),
             told: scope == 0 && !node.remote_consumers.is_empty(),
-            plain: runner == Runner::Executor
-                && node.join == Join::All
-                && !gated
-                && node.delay_ms == 0
-                && one_way
-                && all_edges == flow,
+            plain,
+            sure: plain && !reads_item,
             runner,
             delayed: node.delay_ms > 0,
             gated,
@@ -624,6 +629,7 @@ impl Compiler {
             values: 0,
             told: false,
             plain: false,
+            sure: false,
             runner: Runner::Region,
             delayed: false,
             gated: false,

@@ -86,6 +86,16 @@ impl Core {
         current.then(|| self.invocations[ticket.place as usize].id)
     }
 
+    /// The numbers of the items that a ticket is for, the innermost region's first; none outside of all regions, and none
+    /// once its invocation is over.
+    pub fn evaluated_items(&self, ticket: Ticket) -> impl Iterator<Item = u32> + '_ {
+        let current = self.is_current(ticket.place, ticket.generation);
+        let place = current.then_some(ticket.place);
+        place
+            .into_iter()
+            .flat_map(|place| self.items_of_place(place))
+    }
+
     /// A node has been evaluated.
     pub fn evaluated(&mut self, now_ns: u64, ticket: Ticket, evaluated: Evaluated) {
         let Ticket {

@@ -155,7 +155,7 @@ fn next_ready(invocation: &Invocation, program: &Program, node: LocalNode) -> Op
         );
         if state.waiting == count || node.at_least > 0 {
             let alone = count == 1 && edge.when == When::Well;
-            let runs = alone && node.plain && state.live + 1 == node.flow;
+            let runs = alone && node.sure && state.live + 1 == node.flow;
             return runs.then_some(edge.node);
         }
     }

@@ -250,6 +250,8 @@ pub(crate) struct Invocation {
     pub(crate) parent: Place,
     /// Its number, or [`NO_ITEM`](faasstore::descriptor::NO_ITEM).
     pub(crate) item: u32,
+    /// Of an item, its place in [`RegionRun::open`].
+    pub(crate) open_at: u32,
     first_node: LocalNode,
     first_slot: SlotIndex,
     nodes: Vec<NodeState>,
@@ -284,6 +286,7 @@ impl Invocation {
             root: 0,
             parent: 0,
             item: NO_ITEM,
+            open_at: 0,
             first_node: 0,
             first_slot: 0,
             nodes: Vec::new(),

@@ -66,7 +66,7 @@ use crate::trace::{ClockId, PartTrace};
 use crate::wire::{self, Failure, NodeReport};
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
-use faasstore::descriptor::{InvocationId, PayloadRef};
+use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Extras, Invocation, Lists, Place, Read, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
@@ -605,6 +605,18 @@ impl Core {
         let invocation = &self.invocations[start.place as usize];
         let program = self.program(invocation.deployment);
         (program.nodes[start.node as usize].id, invocation.id)
+    }
+
+    /// The numbers of the items that `start` is for, the innermost region's first; none outside of all regions.
+    pub fn started_items(&self, start: &Start) -> impl Iterator<Item = u32> + '_ {
+        self.items_of_place(start.place)
+    }
+
+    fn items_of_place(&self, place: Place) -> impl Iterator<Item = u32> + '_ {
+        let around = |place: &Place| Some(self.invocations[*place as usize].parent);
+        let places = std::iter::successors(Some(place), around);
+        let items = places.map(|place| self.invocations[place as usize].item);
+        items.take_while(|item| *item != NO_ITEM)
     }
 
     /// The kinds of the outputs that the executor's current activation has to return, or none if it runs nothing.

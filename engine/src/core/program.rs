@@ -90,8 +90,10 @@ pub(crate) struct Node {
     /// Whether other workers read its outputs or wait for it.
     pub(crate) told: bool,
     pub(crate) runner: Runner,
-    /// Whether it is an ordinary function that starts once all its edges are live, without delay or alternatives.
+    /// Whether it is an ordinary function, without delay or alternatives, with edges from its own scope alone.
     pub(crate) plain: bool,
+    /// Whether it is plain and sure to run once all its edges are live: it reads no item, which may be absent.
+    pub(crate) sure: bool,
     /// Whether it waits once it could start.
     pub(crate) delayed: bool,
     /// Whether it stands behind gates.

@@ -45,6 +45,11 @@ impl Core {
             })
             .collect();
         let left = if start.nodes_left == 0 { 0 } else { items };
+        for (node, state) in scope.nodes.clone().zip(&start.nodes) {
+            if state.stage == Stage::Decided {
+                self.tell_skipped(place, node, program);
+            }
+        }
         let state = self.invocations[place as usize].node_mut(index);
         self.extras.make(state).run = Some(RegionRun {
             items: left,
@@ -207,11 +212,10 @@ impl Core {
             }
             let item = run.next;
             run.next += 1;
+            let open_at = run.open.len() as u32;
             let inner = self.take_place();
-            if let Some(run) = self.region_run(place, index) {
-                run.open.push(inner);
-            }
             let roots = self.open_item(place, index, (number, scope), inner, item);
+            self.invocations[inner as usize].open_at = open_at;
             let inner_generation = self.invocations[inner as usize].generation;
             for root in 0..roots {
                 let Some(run) = self.region_run(place, index) else {
@@ -236,7 +240,7 @@ impl Core {
         place: Place,
         index: LocalNode,
         (number, scope): (u16, &Scope),
-        inner: Place,
+        at: Place,
         item: u32,
     ) -> usize {
         let Self {
@@ -244,13 +248,14 @@ impl Core {
             extras,
             ..
         } = self;
-        let Ok([around, inner]) = invocations.get_disjoint_mut([place as usize, inner as usize])
+        let Ok([around, inner]) = invocations.get_disjoint_mut([place as usize, at as usize])
         else {
             return 0;
         };
         let Some(run) = run_of(extras, around, index) else {
             return 0;
         };
+        run.open.push(at);
         inner.start_item(around, place, (number, scope), item, &run.start);
         run.start.roots.len()
     }
@@ -262,10 +267,13 @@ impl Core {
     /// All nodes of an item have ended: what it has made is gathered, and another one may begin.
     pub(super) fn item_ended(&mut self, now_ns: u64, inner: Place) {
         let program = Rc::clone(self.program_of(inner));
-        let (place, item, number) = {
-            let inner = &self.invocations[inner as usize];
-            (inner.parent, inner.item, inner.scope)
-        };
+        let Invocation {
+            parent: place,
+            item,
+            scope: number,
+            open_at,
+            ..
+        } = self.invocations[inner as usize];
         let scope = &program.scopes[usize::from(number)];
         for (gather, slot) in scope.gathers.iter().enumerate() {
             let made = self.invocations[inner as usize].slot_mut(slot.item);
@@ -285,9 +293,13 @@ impl Core {
         let Some(run) = self.region_run(place, scope.node) else {
             return;
         };
-        run.open.retain(|open| *open != inner);
+        run.open.swap_remove(open_at as usize);
         run.left -= 1;
-        if run.left == 0 {
+        let (moved, left) = (run.open.get(open_at as usize).copied(), run.left);
+        if let Some(moved) = moved {
+            self.invocations[moved as usize].open_at = open_at;
+        }
+        if left == 0 {
             self.region_ended(place, scope.node, &program);
         } else {
             // What was foreseen may be given to another executor now.

@@ -4,7 +4,7 @@
 //! elimination: all that leaves a skipped node is dead, so that every join decides). A join of some starts earlier, at
 //! its k-th live edge. Nothing here calls itself: nodes that end without running go to a list of their own.
 
-use super::invocation::{Invocation, NO_MAKER, Phase, Place, Stage};
+use super::invocation::{Invocation, NO_MAKER, Phase, Place, Read, Stage};
 use super::outcome::Outcome;
 use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
 use super::report::Attempt;
@@ -97,7 +97,7 @@ impl Core {
         if node.at_least > 0 {
             self.join_edge_decided(now_ns, place, edge, outcome, program);
         } else if waiting == 0 {
-            if node.plain && state.live == node.flow {
+            if node.sure && state.live == node.flow {
                 self.ready(now_ns, place, edge.node, maker);
             } else {
                 self.decide(now_ns, place, edge.node, maker, program);
@@ -144,7 +144,7 @@ impl Core {
     /// Whether an input has anything.
     fn is_present(&self, place: Place, from: InputFrom, program: &Program) -> bool {
         let there = |from: InputFrom| match from {
-            InputFrom::Item(_) => true,
+            InputFrom::Item(up) => !matches!(self.item(place, up), Read::Absent),
             from => !matches!(self.value_of(place, from), Value::Unset),
         };
         match from {
@@ -156,16 +156,29 @@ impl Core {
     fn skip(&mut self, place: Place, node: LocalNode) {
         self.invocations[place as usize].node_mut(node).stage = Stage::Decided;
         self.counters.skipped += 1;
-        let Invocation { root, item, .. } = self.invocations[place as usize];
-        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
-            timing.skipped(node, item);
-        }
+        let program = Rc::clone(self.program_of(place));
+        self.tell_skipped(place, node, &program);
         self.ended.push(Ended {
             place,
             node,
             maker: NO_MAKER,
             outcome: Outcome::Skipped,
         });
+    }
+
+    /// Notes that a node was skipped; of a region, that all of its nodes were.
+    pub(super) fn tell_skipped(&mut self, place: Place, index: LocalNode, program: &Program) {
+        let Invocation { root, item, .. } = self.invocations[place as usize];
+        let Some(timing) = self.invocations[root as usize].timing.as_mut() else {
+            return;
+        };
+        let mut skipped = vec![index];
+        while let Some(index) = skipped.pop() {
+            match program.nodes[index as usize].region {
+                NO_SCOPE => timing.skipped(index, item),
+                region => skipped.extend(program.scopes[usize::from(region)].nodes.clone()),
+            }
+        }
     }
 
     /// An edge of a node that joins some of its edges is decided.

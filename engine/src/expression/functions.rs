@@ -3,6 +3,7 @@
 use super::EvaluationError;
 use super::arithmetic::Reason;
 use super::compile::{Kinds, known_functions};
+use super::documents;
 use super::evaluate::Budget;
 use super::time::Time;
 use super::value::{Data, Kind};
@@ -11,20 +12,29 @@ use super::value::{Data, Kind};
 pub(super) enum Function {
     Bool,
     Contains,
+    Distinct,
     Double,
     Dyn,
     EndsWith,
+    Fail,
+    FromJson,
     IndexOf,
     Int,
+    IsTimestamp,
     Join,
+    Like,
     LowerAscii,
+    Merge,
+    Range,
     Replace,
     Size,
     Split,
     StartsWith,
     String,
     Substring,
+    Text,
     Timestamp,
+    ToJson,
     Trim,
     Type,
     UpperAscii,
@@ -85,9 +95,10 @@ const SIZED: Kinds = TEXT.or(Kinds::LIST).or(Kinds::MAP);
 const PRINTED: Kinds = TEXT.or(Kinds::NUMBER).or(Kinds::BOOL).or(Kinds::TIME);
 
 /// All of them, by name.
-pub(super) const FUNCTIONS: [Signature; 19] = [
+pub(super) const FUNCTIONS: [Signature; 28] = [
     alone("bool", Function::Bool, &[TEXT.or(Kinds::BOOL)], Kinds::BOOL),
     on("contains", Function::Contains, &[TEXT, TEXT], Kinds::BOOL),
+    on("distinct", Function::Distinct, &[Kinds::LIST], Kinds::LIST),
     alone(
         "double",
         Function::Double,
@@ -96,13 +107,29 @@ pub(super) const FUNCTIONS: [Signature; 19] = [
     ),
     alone("dyn", Function::Dyn, &[Kinds::ANY], Kinds::ANY),
     on("endsWith", Function::EndsWith, &[TEXT, TEXT], Kinds::BOOL),
+    alone("fail", Function::Fail, &[TEXT], Kinds::ANY),
+    alone("fromJson", Function::FromJson, &[TEXT], Kinds::ANY),
     on("indexOf", Function::IndexOf, &[TEXT, TEXT], Kinds::INT),
     alone("int", Function::Int, &[TEXT.or(Kinds::NUMBER)], Kinds::INT),
+    alone(
+        "isTimestamp",
+        Function::IsTimestamp,
+        &[Kinds::ANY],
+        Kinds::BOOL,
+    ),
     Signature {
         needs: 1,
         ..on("join", Function::Join, &[Kinds::LIST, TEXT], TEXT)
     },
+    alone("like", Function::Like, &[TEXT, TEXT], Kinds::BOOL),
     on("lowerAscii", Function::LowerAscii, &[TEXT], TEXT),
+    alone(
+        "merge",
+        Function::Merge,
+        &[Kinds::MAP, Kinds::MAP],
+        Kinds::MAP,
+    ),
+    alone("range", Function::Range, &[Kinds::NUMBER], Kinds::LIST),
     on("replace", Function::Replace, &[TEXT, TEXT, TEXT], TEXT),
     Signature {
         call: Call::Either,
@@ -125,12 +152,14 @@ pub(super) const FUNCTIONS: [Signature; 19] = [
             TEXT,
         )
     },
+    alone("text", Function::Text, &[Kinds::ANY], TEXT),
     alone(
         "timestamp",
         Function::Timestamp,
         &[TEXT.or(Kinds::TIME)],
         Kinds::TIME,
     ),
+    alone("toJson", Function::ToJson, &[Kinds::ANY], TEXT),
     on("trim", Function::Trim, &[TEXT], TEXT),
     alone("type", Function::Type, &[Kinds::ANY], Kinds::TYPE),
     on("upperAscii", Function::UpperAscii, &[TEXT], TEXT),
@@ -147,6 +176,7 @@ pub(super) fn find(
         return Err((format!("there is no function `{name}`"), help));
     };
     let how = match signature.call {
+        Call::Alone if signature.takes.len() == 2 => format!("{name}(x, y)"),
         Call::Alone => format!("{name}(x)"),
         Call::On | Call::Either if signature.takes.len() == 1 => format!("x.{name}()"),
         Call::On | Call::Either if signature.takes.len() == 2 => format!("x.{name}(y)"),
@@ -168,7 +198,7 @@ pub(super) fn find(
     Err((message, format!("write {how}")))
 }
 
-type Outcome<'a> = Result<Result<Data<'a>, Reason>, EvaluationError>;
+pub(super) type Outcome<'a> = Result<Result<Data<'a>, Reason>, EvaluationError>;
 
 /// Calls a function with as many arguments as it takes.
 pub(super) fn call<'a>(
@@ -183,6 +213,18 @@ pub(super) fn call<'a>(
     }
     let data = match (function, arguments) {
         (Function::Dyn, [data]) => data.clone(),
+        (
+            Function::Distinct
+            | Function::Fail
+            | Function::FromJson
+            | Function::IsTimestamp
+            | Function::Like
+            | Function::Merge
+            | Function::Range
+            | Function::Text
+            | Function::ToJson,
+            _,
+        ) => return documents::call(function, arguments, budget),
         (Function::Type, [data]) => Data::Type(data.kind()),
         (Function::Size, [Data::String(text)]) => Data::Int(text.as_str().chars().count() as i64),
         (Function::Size, [Data::List(elements)]) => Data::Int(elements.len() as i64),
@@ -209,7 +251,7 @@ pub(super) fn call<'a>(
     Ok(Ok(data))
 }
 
-fn mismatch(arguments: &[Data<'_>]) -> Reason {
+pub(super) fn mismatch(arguments: &[Data<'_>]) -> Reason {
     let kinds: Vec<&str> = arguments
         .iter()
         .map(|argument| argument.kind().with_article())

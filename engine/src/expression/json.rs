@@ -220,6 +220,27 @@ impl<'de> Visitor<'de> for Whole {
     }
 }
 
+/// What a value holds, on its own.
+pub(super) fn owned<'a>(value: &serde_json::Value) -> Data<'a> {
+    match value {
+        serde_json::Value::Array(elements) => Data::list(elements.iter().map(owned).collect()),
+        serde_json::Value::Object(entries) => {
+            let mut map = Map::new();
+            for (key, value) in entries {
+                map.insert(Key::String(key.as_str().into()), owned(value));
+            }
+            Data::Map(Rc::new(map))
+        }
+        serde_json::Value::String(text) => Data::text(text.as_str()),
+        serde_json::Value::Null => Data::Null,
+        serde_json::Value::Bool(boolean) => Data::Bool(*boolean),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(int) => Data::Int(int),
+            None => Data::Double(number.as_f64().unwrap_or(f64::INFINITY)),
+        },
+    }
+}
+
 /// The JSON of a value. Its parts may be shared many times over, so that writing them all out counts as work.
 pub(super) fn to_json(
     data: &Data<'_>,

@@ -7,8 +7,8 @@
 //! so that what a lane did can be done again. A value is read from its JSON where the expression uses it; a lone
 //! number, boolean or text, or one field of an object, is read without anything being allocated.
 //!
-//! The files: `token` and `parse` make a [`syntax`] tree of the text, `compile` checks names and types and makes a
-//! [`program`] of it, `evaluate` runs that over `json` with the rules of `value`, `arithmetic` and `functions`.
+//! The files: `token` and `parse` make a `syntax` tree of the text, `compile` checks names and types and makes a
+//! `program` of it, `evaluate` runs that over `json` with the rules of `value`, `arithmetic` and `functions`.
 //!
 //! # Where it departs from CEL
 //! - Whole numbers and others mix: `1 + 0.5` is `1.5`. JSON does not tell `10` from `10.0`, so nobody who writes a
@@ -16,9 +16,14 @@
 //! - There are no unsigned numbers, bytes, durations, or protocol buffer messages, which JSON has not.
 //! - Types that can never go together are refused when compiled, even where CEL would say `false`.
 //! - `has(x.y)` is `false` when `x` is null, since that is what an absent input is.
+//! - There are functions for whole documents: `merge(a, b)` (the entries of both, those of `b` where both have one),
+//!   `toJson(x)` and `fromJson(text)`, `text(x)` (a text as it is, anything else as JSON), `x.distinct()`, `range(n)` (the
+//!   whole numbers from 0), `like(text, pattern)` (`*` stands for any characters), `isTimestamp(x)`, and `fail(text)`, which
+//!   fails with that text.
 
 mod arithmetic;
 mod compile;
+mod documents;
 mod evaluate;
 mod functions;
 mod json;

@@ -3,6 +3,7 @@
 //!
 //! What expressions read is copied out of shared memory first, since its writer may still write there.
 
+use super::segments::Segments;
 use super::{Lane, executors};
 use crate::core::{Describe, Evaluate, Evaluated, Incoming, Input};
 use crate::expression::Expression;
@@ -13,6 +14,9 @@ use faasstore::descriptor::{ArenaRange, PayloadRef};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use std::ops::Range;
+
+/// Longest list that an expression reads, in bytes of JSON.
+const LIST_BYTES_MAX: usize = 16 * VALUE_BYTES_MAX;
 
 /// Nodes' expressions, compiled, and what they read, copied.
 #[derive(Default)]
@@ -252,31 +256,24 @@ impl Lane {
         copied.clear();
         inputs.clear();
         let mut wrong = None;
+        let core = &*core;
         core.evaluation_inputs(evaluate, |input| {
-            inputs.push(match input {
-                Input::One(PayloadRef::ABSENT) => None,
-                Input::One(range) => {
-                    let start = copied.len();
-                    let mapping = segments.mapping(range.segment);
-                    let bytes =
-                        mapping.and_then(|mapping| mapping.read(range.offset, range.length));
-                    match bytes {
-                        _ if range.length == 0 => {}
-                        Some(bytes) if bytes.len() <= VALUE_BYTES_MAX => {
-                            copied.extend_from_slice(bytes)
-                        }
-                        Some(bytes) => {
-                            wrong = Some(format!("an input of {} bytes is no value", bytes.len()));
-                        }
-                        None => wrong = Some("an input is not where it is said to be".to_owned()),
-                    }
-                    Some(start..copied.len())
+            let start = copied.len();
+            let copy = match input {
+                Input::One(PayloadRef::ABSENT) => {
+                    inputs.push(None);
+                    return;
                 }
-                Input::List(_) => {
-                    wrong = Some("an input is a list, and no value".to_owned());
-                    None
+                Input::One(range) => copy_value(segments, range, copied),
+                Input::List(items) => {
+                    let items = items.iter().map(|item| core.locate(*item));
+                    copy_list(segments, items, copied)
                 }
-            });
+            };
+            if let Err(cause) = copy {
+                wrong = Some(cause);
+            }
+            inputs.push(Some(start..copied.len()));
         });
         wrong.map_or(Ok(()), Err)
     }
@@ -356,6 +353,49 @@ impl Lane {
             Some(items) => Incoming::List { range, items },
         }
     }
+}
+
+/// Appends a value's JSON.
+fn copy_value(segments: &Segments, range: PayloadRef, copied: &mut Vec<u8>) -> Result<(), String> {
+    if range.length == 0 {
+        return Ok(());
+    }
+    let mapping = segments.mapping(range.segment);
+    match mapping.and_then(|mapping| mapping.read(range.offset, range.length)) {
+        Some(bytes) if bytes.len() <= VALUE_BYTES_MAX => {
+            copied.extend_from_slice(bytes);
+            Ok(())
+        }
+        Some(bytes) => Err(format!("an input of {} bytes is no value", bytes.len())),
+        None => Err("an input is not where it is said to be".to_owned()),
+    }
+}
+
+/// Appends a list of values as JSON; an item that is absent is null there.
+fn copy_list(
+    segments: &Segments,
+    items: impl Iterator<Item = PayloadRef>,
+    copied: &mut Vec<u8>,
+) -> Result<(), String> {
+    let start = copied.len();
+    copied.push(b'[');
+    for (place, item) in items.enumerate() {
+        if place > 0 {
+            copied.push(b',');
+        }
+        if item == PayloadRef::ABSENT {
+            copied.extend_from_slice(b"null");
+        } else {
+            copy_value(segments, item, copied)?;
+        }
+        if copied.len() - start > LIST_BYTES_MAX {
+            return Err(format!(
+                "a list has more than {LIST_BYTES_MAX} bytes, which is what expressions read"
+            ));
+        }
+    }
+    copied.push(b']');
+    Ok(())
 }
 
 /// Bytes in the lane's own arena; nothing if there are none.

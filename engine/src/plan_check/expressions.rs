@@ -16,10 +16,11 @@ pub(super) fn check_expressions(node: &NodePlan) -> Check {
         Work::Compute(_) => &[],
         Work::Function { .. } | Work::Nothing => return Ok(()),
     };
-    if let Some(input) = node.inputs.iter().find(|input| input.kind != Kind::Value) {
+    // Whether a list's items are values shows when they are read.
+    if let Some(input) = node.inputs.iter().find(|input| input.kind == Kind::Bytes) {
         return Err(PlanError::Rule {
             place: format!("node {:?}, input {:?}", node.name, input.name),
-            reason: "an expression reads values alone",
+            reason: "an expression reads values, and lists of them",
         });
     }
     let names: Vec<&str> = node

@@ -407,6 +407,49 @@ fn a_catch_takes_an_item_s_failure_within_the_item() {
 }
 
 #[test]
+fn what_runs_over_a_gathered_list_is_skipped_where_an_item_is_absent() {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let first = flow.region(Source::Input(0), |_| ());
+    let choose = flow.switch("choose", 2, |n| n.region = Some(first));
+    let some = flow.function("some", |n| {
+        n.region = Some(first);
+        n.gates = vec![case(choose, 0)];
+    });
+    let second = flow.region(out(some), |_| ());
+    let needs = flow.function("needs", |n| {
+        n.region = Some(second);
+        n.inputs = vec![input("item", ITEM)];
+    });
+    let may_see = flow.function("may_see", |n| {
+        n.region = Some(second);
+        n.inputs = vec![optional("item", ITEM)];
+    });
+    flow.function("all", |n| {
+        n.inputs = vec![
+            InputPlan::new("needs", Kind::List, out(needs)),
+            InputPlan::new("may_see", Kind::List, out(may_see)),
+        ];
+    });
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &["a", "b"])]);
+        rig.choose("choose", Some(1));
+        rig.choose("choose", Some(0));
+        rig.end("some");
+        let saw = rig
+            .running
+            .iter()
+            .filter(|attempt| attempt.node == "may_see");
+        let saw: Vec<_> = saw.map(|attempt| attempt.saw[0].clone()).collect();
+        assert_eq!(saw, [Seen::Absent, one("some1")]);
+        rig.end_all();
+        rig.result().unwrap();
+        let saw = [list(&[ABSENT, "needs1"]), list(&["may_see0", "may_see1"])];
+        assert_eq!(rig.saw("all"), saw);
+    });
+}
+
+#[test]
 fn a_wide_foreach_has_but_so_many_items_open_at_once() {
     let flow = over_input(|_| (), |_| ());
     let items: Vec<String> = (0..1000).map(|item| item.to_string()).collect();

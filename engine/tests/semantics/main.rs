@@ -1,6 +1,12 @@
 //! What the design says that workflows mean, each sentence by a workflow of a few nodes, on the trigger core alone: with all
 //! nodes on one worker, and with each on another than the one before.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::field_reassign_with_default,
+    reason = "what is played here is whole; a workflow is written down step by step"
+)]
+
 mod edges;
 mod failures;
 mod foreach;

@@ -147,6 +147,7 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// As they are declared.
     pub(super) fn ports(&self) -> &'a [Port] {
         self.ports
     }

@@ -6,9 +6,10 @@
 
 use super::model::{Gate, Variable};
 use rustc_hash::FxHashMap;
+use std::rc::Rc;
 
 /// Diagrams in all; some 100 MB.
-const DIAGRAMS_MAX: usize = 1 << 20;
+const DIAGRAMS_MAX: usize = 1 << 18;
 /// Choices along one path: calls are nested as deep.
 pub(super) const DEPTH_MAX: u32 = 1024;
 
@@ -54,8 +55,8 @@ pub(super) struct Diagrams {
     /// What each asks first; of the constants, what stands behind all choices.
     variables: Vec<Variable>,
     /// By diagram: what follows from each option.
-    children: Vec<Box<[Diagram]>>,
-    unique: FxHashMap<(Variable, Box<[Diagram]>), Diagram>,
+    children: Vec<Rc<[Diagram]>>,
+    unique: FxHashMap<(Variable, Rc<[Diagram]>), Diagram>,
     joined: FxHashMap<(bool, Diagram, Diagram), Diagram>,
 }
 
@@ -63,7 +64,7 @@ impl Diagrams {
     pub(super) fn new() -> Self {
         Self {
             variables: vec![Variable::MAX; 2],
-            children: vec![Box::default(); 2],
+            children: vec![Rc::default(); 2],
             unique: FxHashMap::default(),
             joined: FxHashMap::default(),
         }
@@ -79,7 +80,7 @@ impl Diagrams {
         &self.children[of.0 as usize]
     }
 
-    fn make(&mut self, variable: Variable, children: Box<[Diagram]>) -> Result<Diagram, Exhausted> {
+    fn make(&mut self, variable: Variable, children: Rc<[Diagram]>) -> Result<Diagram, Exhausted> {
         if children.iter().all(|child| *child == children[0]) {
             return Ok(children[0]);
         }
@@ -92,7 +93,7 @@ impl Diagrams {
         }
         let made = Diagram(self.variables.len() as u32);
         self.variables.push(variable);
-        self.children.push(key.1.clone());
+        self.children.push(Rc::clone(&key.1));
         self.unique.insert(key, made);
         Ok(made)
     }

@@ -6,6 +6,10 @@
 use super::diagram::{Budget, Exhausted};
 use super::model::{Gate, GateId, Model, Variable};
 use super::witness::Choices;
+use rustc_hash::FxHashSet;
+
+/// Steps for leaving choices out of a witness, at least.
+const TRIAL_STEPS_MIN: u64 = 20_000;
 
 /// What is known of a gate.
 #[derive(Clone, Default)]
@@ -89,24 +93,68 @@ impl<'a> Search<'a> {
         budget: &mut Budget,
     ) -> Result<Option<Choices>, Exhausted> {
         let base = self.settled.len();
+        let before = budget.0;
         let found = self.decide(goal, value, budget);
-        let mut choices: Choices = (0..)
-            .zip(&self.chosen)
-            .filter_map(|(variable, option)| Some((variable, (*option)?)))
-            .collect();
+        let mut choices = match found {
+            Ok(true) => self.reasons(goal),
+            Ok(false) | Err(_) => Choices::new(),
+        };
         self.forget(base);
         if !found? {
             return Ok(None);
         }
+        // Leaving out is tried for as long as the search itself took: of a long witness each choice costs as much.
+        let spent = before - budget.0;
+        let mut rest = Budget(budget.0.min(spent.max(TRIAL_STEPS_MIN)));
+        budget.0 -= rest.0;
         let mut index = 0;
         while index < choices.len() {
             let left_out = choices.remove(index);
-            if !self.settles(goal, value, &choices, budget)? {
+            let settled = self.settles(goal, value, &choices, &mut rest);
+            if settled != Ok(true) {
                 choices.insert(index, left_out);
                 index += 1;
             }
+            // What is found is found, though there may be something to spare in it.
+            if settled.is_err() {
+                break;
+            }
         }
+        budget.0 += rest.0;
         Ok(Some(choices))
+    }
+
+    /// Choices among those made that suffice for the value that a gate has come to have.
+    fn reasons(&self, goal: GateId) -> Choices {
+        let mut choices = Choices::new();
+        let mut seen = FxHashSet::default();
+        let mut open = vec![goal];
+        while let Some(gate) = open.pop() {
+            if !seen.insert(gate) {
+                continue;
+            }
+            match &self.gates[gate as usize] {
+                Gate::Choice { variable, .. } => {
+                    let chosen = self.chosen[*variable as usize];
+                    choices.extend(chosen.map(|option| (*variable, option)));
+                }
+                Gate::AtLeast(count, of) => {
+                    let value = self.known[gate as usize].value;
+                    let enough = if value == Some(true) {
+                        *count as usize
+                    } else {
+                        (of.len() + 1).saturating_sub(*count as usize)
+                    };
+                    let alike = of
+                        .iter()
+                        .filter(|read| self.known[**read as usize].value == value);
+                    open.extend(alike.take(enough));
+                }
+            }
+        }
+        choices.sort_unstable();
+        choices.dedup();
+        choices
     }
 
     fn settles(
@@ -133,10 +181,13 @@ impl<'a> Search<'a> {
         budget: &mut Budget,
     ) -> Result<bool, Exhausted> {
         let mut decisions: Vec<Decision> = Vec::new();
+        // From the goal down to what is being decided: the next decision goes on where the last one was made.
+        let mut path: Vec<GateId> = Vec::new();
         loop {
             match self.known[goal as usize].value {
                 Some(known) if known == value => return Ok(true),
                 Some(_) => {
+                    path.clear();
                     // The opposite: back to the last choice that can fall otherwise.
                     loop {
                         let Some(last) = decisions.last_mut() else {
@@ -155,7 +206,7 @@ impl<'a> Search<'a> {
                     }
                 }
                 None => {
-                    let (variable, mut left) = self.helpful(goal, value);
+                    let (variable, mut left) = self.helpful(goal, value, &mut path, budget)?;
                     let before = self.settled.len();
                     if let Some(option) = left.pop() {
                         decisions.push(Decision {
@@ -170,23 +221,36 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A choice that may bring an undecided gate nearer to a value, and its options, the most helpful one last.
-    fn helpful(&self, goal: GateId, value: bool) -> (Variable, Vec<u16>) {
-        let mut gate = goal;
+    /// A choice that may bring an undecided gate nearer to a value, and its options, the most helpful one last. `path`
+    /// leads to where the last one was found.
+    fn helpful(
+        &self,
+        goal: GateId,
+        value: bool,
+        path: &mut Vec<GateId>,
+        budget: &mut Budget,
+    ) -> Result<(Variable, Vec<u16>), Exhausted> {
+        while path
+            .last()
+            .is_some_and(|gate| self.known[*gate as usize].value.is_some())
+        {
+            path.pop();
+        }
         loop {
+            let gate = path.last().copied().unwrap_or(goal);
             match &self.gates[gate as usize] {
                 Gate::Choice { variable, option } => {
-                    let others = (0..self.options[*variable as usize])
-                        .rev()
-                        .filter(|other| other != option);
+                    let all = (0..self.options[*variable as usize]).rev();
+                    let others = all.filter(|other| other != option);
                     let left = if value {
                         others.chain([*option]).collect()
                     } else {
                         std::iter::once(*option).chain(others).collect()
                     };
-                    return (*variable, left);
+                    return Ok((*variable, left));
                 }
                 Gate::AtLeast(count, of) => {
+                    budget.spend(of.len() as u64)?;
                     let known = &self.known[gate as usize];
                     let open = of.len() as u32 - known.hold - known.fail;
                     let wanted = if value {
@@ -195,10 +259,9 @@ impl<'a> Search<'a> {
                         of.len() as u32 - count + 1 - known.fail
                     };
                     let effort = |gate: &GateId| self.effort[usize::from(value)][*gate as usize];
-                    let undecided = of
-                        .iter()
-                        .copied()
-                        .filter(|read| self.known[*read as usize].value.is_none());
+                    let undecided = of.iter().copied();
+                    let undecided =
+                        undecided.filter(|read| self.known[*read as usize].value.is_none());
                     // Where all are needed the hardest fails soonest; else the easiest may do.
                     let next = if wanted == open {
                         undecided.max_by_key(effort)
@@ -206,7 +269,7 @@ impl<'a> Search<'a> {
                         undecided.min_by_key(effort)
                     };
                     match next {
-                        Some(next) => gate = next,
+                        Some(next) => path.push(next),
                         None => unreachable!("an undecided gate reads one that is undecided"),
                     }
                 }

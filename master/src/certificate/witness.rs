@@ -112,9 +112,14 @@ impl Shortest {
     }
 }
 
-/// A set of choices that settles a diagram, none of which can be left out; not always a smallest one. None if the
-/// diagram is the other constant.
-pub(super) fn some(diagrams: &Diagrams, of: Diagram, value: bool) -> Option<Choices> {
+/// A set of choices that settles a diagram, not always a smallest one. None of them can be left out, unless the budget
+/// was spent before that was seen. None if the diagram is the other constant.
+pub(super) fn some(
+    diagrams: &Diagrams,
+    of: Diagram,
+    value: bool,
+    budget: &mut Budget,
+) -> Option<Choices> {
     let mut choices = Vec::new();
     let mut rest = of;
     // In a reduced diagram every part but the other constant can still come to have the value.
@@ -133,7 +138,7 @@ pub(super) fn some(diagrams: &Diagrams, of: Diagram, value: bool) -> Option<Choi
     let mut index = 0;
     while index < choices.len() {
         let left_out = choices.remove(index);
-        if !settles(diagrams, of, value, &choices) {
+        if settles(diagrams, of, value, &choices, budget) != Ok(true) {
             choices.insert(index, left_out);
             index += 1;
         }
@@ -141,22 +146,29 @@ pub(super) fn some(diagrams: &Diagrams, of: Diagram, value: bool) -> Option<Choi
     Some(choices)
 }
 
-fn settles(diagrams: &Diagrams, of: Diagram, value: bool, choices: &Choices) -> bool {
+fn settles(
+    diagrams: &Diagrams,
+    of: Diagram,
+    value: bool,
+    choices: &Choices,
+    budget: &mut Budget,
+) -> Result<bool, Exhausted> {
     let made: FxHashMap<Variable, u16> = choices.iter().copied().collect();
     let mut seen = FxHashSet::default();
     let mut open = vec![of];
     while let Some(one) = open.pop() {
         if one == Diagram::constant(!value) {
-            return false;
+            return Ok(false);
         }
         if !seen.insert(one) {
             continue;
         }
+        budget.step()?;
         let children = diagrams.children(one);
         match made.get(&diagrams.variable(one)) {
             Some(option) if !children.is_empty() => open.push(children[usize::from(*option)]),
             _ => open.extend(children),
         }
     }
-    true
+    Ok(true)
 }

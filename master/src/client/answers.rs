@@ -3,7 +3,8 @@
 use super::connection::{FrameError, Receiver};
 use super::{Answered, Payload};
 use engine::wire::{
-    Answer, Body, CHUNK_HEAD_BYTES, ChunkHead, Data, FrameKind, ITEM_ALIGN, WireError, decode,
+    Answer, Body, CHUNK_HEAD_BYTES, ChunkHead, Data, FrameKind, ITEM_ABSENT, ITEM_ALIGN, WireError,
+    decode, padded_item,
 };
 use faasstore::descriptor::InvocationId;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -198,10 +199,9 @@ fn payload(name: &str, body: Body) -> Result<Payload, FrameError> {
     let Some(lengths) = body.items else {
         return Ok(Payload::Bytes(bytes));
     };
-    let padded = |length: u64| length.checked_next_multiple_of(ITEM_ALIGN);
     let total = lengths
         .iter()
-        .try_fold(0_u64, |sum, length| sum.checked_add(padded(*length)?));
+        .try_fold(0_u64, |sum, length| sum.checked_add(padded_item(*length)?));
     if total != Some(bytes.len() as u64) {
         return protocol(format!(
             "the {} items of `{name}` do not fill its {} bytes",
@@ -212,9 +212,13 @@ fn payload(name: &str, body: Body) -> Result<Payload, FrameError> {
     let mut items = Vec::with_capacity(lengths.len());
     let mut rest = bytes.as_slice();
     for length in lengths {
+        if length == ITEM_ABSENT {
+            items.push(None);
+            continue;
+        }
         // The sum has just been found to be what there is.
         let (item, behind) = rest.split_at(length as usize);
-        items.push(item.to_vec());
+        items.push(Some(item.to_vec()));
         rest = &behind[(length.next_multiple_of(ITEM_ALIGN) - length) as usize..];
     }
     Ok(Payload::List(items))

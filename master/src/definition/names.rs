@@ -10,7 +10,7 @@ pub(super) const EXECUTABLE_SYNTAX: &str =
     "letters, digits, `_`, `-` or `.`, not beginning with `-` or `.`";
 
 /// Whether `name` may name a workflow, node, function, input or output.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name
@@ -30,7 +30,7 @@ pub(super) fn is_error_name(name: &str) -> bool {
 }
 
 /// Whether `name` may be a file in a functions folder. Nothing that could leave the folder passes.
-pub(super) fn is_executable(name: &str) -> bool {
+pub(crate) fn is_executable(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_')
         && name

@@ -13,6 +13,8 @@ use std::fmt;
 
 /// Problems shown at once; the others are counted. Whoever has this many looks at the first ones.
 const SHOWN_MAX: usize = 20;
+/// Longest line that is shown around a place, in bytes. Longer ones are not legible on any terminal.
+const SHOWN_LINE_BYTES_MAX: usize = 4096;
 /// Problems beyond which no help is looked for, which costs more than finding them.
 const CROWD: usize = 2 * SHOWN_MAX;
 /// Warnings kept of a file, at most.
@@ -54,6 +56,25 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+impl Problem {
+    /// Whether the lines around its places, with one more on either side, can be shown. Miette panics at columns beyond
+    /// 65,535.
+    fn is_legible(&self) -> bool {
+        let text = &*self.source.text;
+        let spans = std::iter::once(self.place.span).chain(self.beside.map(|(span, _)| span));
+        spans.into_iter().all(|span| {
+            let (before, after) = (&text[..span.start], &text[span.end..]);
+            let start = before.rmatch_indices('\n').nth(1).map_or(0, |(at, _)| at);
+            let rest = after.match_indices('\n').nth(1);
+            let end = span.end + rest.map_or(after.len(), |(at, _)| at);
+            let lines = text[start..end].split('\n');
+            lines
+                .into_iter()
+                .all(|line| line.len() <= SHOWN_LINE_BYTES_MAX)
+        })
+    }
+}
+
 impl Diagnostic for Problem {
     fn severity(&self) -> Option<Severity> {
         Some(if self.kind.is_warning() {
@@ -72,6 +93,9 @@ impl Diagnostic for Problem {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        if !self.is_legible() {
+            return None;
+        }
         let Span { start, end } = self.place.span;
         let here =
             LabeledSpan::new_primary_with_span(Some("here".to_owned()), (start, end - start));
@@ -107,7 +131,7 @@ impl SourceCode for SourceText {
 impl SourceText {
     /// Where a part of a scalar stands: `text` is what the scalar at `span` says, and the part some bytes of that. Of a
     /// scalar that is written otherwise than it reads (with escapes, over several lines) the whole place.
-    pub(super) fn part(&self, span: Span, text: &str, at: usize, length: usize) -> Span {
+    pub(crate) fn part(&self, span: Span, text: &str, at: usize, length: usize) -> Span {
         let Some(written) = self.text.get(span.start..span.end) else {
             return span;
         };
@@ -192,7 +216,7 @@ impl DefinitionError {
 }
 
 /// Collects problems of one file.
-pub(super) struct Problems {
+pub(crate) struct Problems {
     source: SourceText,
     found: Vec<Problem>,
     warnings: Vec<Problem>,
@@ -202,7 +226,7 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    pub(super) fn new(source: &SourceText) -> Self {
+    pub(crate) fn new(source: &SourceText) -> Self {
         Self {
             source: source.clone(),
             found: Vec::new(),
@@ -212,11 +236,11 @@ impl Problems {
         }
     }
 
-    pub(super) fn add(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
+    pub(crate) fn add(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
         self.add_beside(span, kind, help, None);
     }
 
-    pub(super) fn add_beside(
+    pub(crate) fn add_beside(
         &mut self,
         span: Span,
         kind: ProblemKind,
@@ -228,7 +252,7 @@ impl Problems {
     }
 
     /// Adds what is only suspicious.
-    pub(super) fn warn(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
+    pub(crate) fn warn(&mut self, span: Span, kind: ProblemKind, help: Option<String>) {
         let problem = self.problem(span, kind, help, None);
         self.warnings.push(problem);
     }
@@ -254,9 +278,14 @@ impl Problems {
     }
 
     /// Adds what is wrong with another file.
-    pub(super) fn add_all(&mut self, error: DefinitionError) {
+    pub(crate) fn add_all(&mut self, error: DefinitionError) {
         self.others.extend(error.problems);
         self.others_further += error.further;
+    }
+
+    /// How errors call the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.source.name
     }
 
     /// Whether there are so many that no more help is needed: whoever sees the first has enough.
@@ -264,12 +293,12 @@ impl Problems {
         self.found.len() >= CROWD
     }
 
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         !self.found.is_empty() || !self.others.is_empty()
     }
 
     /// The error, once there is a problem.
-    pub(super) fn into_error(mut self) -> DefinitionError {
+    pub(crate) fn into_error(mut self) -> DefinitionError {
         let of_this = placed(&self.source, self.found);
         let count = of_this.len() + self.others.len() + self.others_further;
         let mut problems = of_this;
@@ -286,7 +315,7 @@ impl Problems {
     }
 
     /// The warnings so far, in the order of the file; with more than can be shown, the first.
-    pub(super) fn take_warnings(&mut self) -> Vec<Problem> {
+    pub(crate) fn take_warnings(&mut self) -> Vec<Problem> {
         let mut warnings = placed(&self.source, std::mem::take(&mut self.warnings));
         warnings.truncate(WARNINGS_MAX);
         for warning in &mut warnings {
@@ -296,7 +325,7 @@ impl Problems {
     }
 
     /// The error of a file with one problem that ends the reading.
-    pub(super) fn single(
+    pub(crate) fn single(
         source: &SourceText,
         span: Span,
         kind: ProblemKind,
@@ -361,36 +390,25 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     )
 }
 
-/// The text of a file, without a byte order mark.
-pub(super) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
-    let refuse = |text: &str, at: usize, kind, help: &str| {
-        let source = SourceText {
-            name: name.into(),
-            text: text.into(),
-        };
-        Problems::single(
-            &source,
-            Span { start: at, end: at },
-            kind,
-            Some(help.to_owned()),
-        )
-    };
+/// The text of a definition, without a byte order mark.
+pub(crate) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
     if bytes.len() > DEFINITION_BYTES_MAX {
-        return Err(refuse(
-            "",
-            0,
-            ProblemKind::Long { bytes: bytes.len() },
-            "is it a workflow file?",
-        ));
+        let kind = ProblemKind::Long { bytes: bytes.len() };
+        return Err(refused(name, "", kind, "is it a workflow file?"));
     }
+    utf8_of(name, bytes)
+}
+
+/// The text of a file, without a byte order mark.
+pub(crate) fn utf8_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, DefinitionError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
             // What precedes the bad byte is shown; from_utf8 has just found it good.
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            Err(refuse(
+            Err(refused(
+                name,
                 &good,
-                good.len(),
                 ProblemKind::NotUtf8,
                 "save it as UTF-8",
             ))
@@ -398,8 +416,18 @@ pub(super) fn text_of<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str, Defini
     }
 }
 
+/// The error of a file that is no text behind this.
+fn refused(name: &str, text: &str, kind: ProblemKind, help: &str) -> DefinitionError {
+    let source = SourceText {
+        name: name.into(),
+        text: text.into(),
+    };
+    let (start, end) = (text.len(), text.len());
+    Problems::single(&source, Span { start, end }, kind, Some(help.to_owned()))
+}
+
 /// A piece of the file, short enough for a message and on one line.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted: String = text
         .chars()
         .take(QUOTED_CHARS_MAX)

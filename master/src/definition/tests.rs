@@ -265,6 +265,21 @@ fn the_report_shows_file_line_column_and_an_excerpt() {
 }
 
 #[test]
+fn a_problem_in_a_line_longer_than_anyone_reads_is_told_without_showing_it() {
+    let text = format!("workflow: w\nnodes: {{ {}: \n", "a".repeat(70_000));
+    for text in [text.clone(), text.replace("aaaaaaa", "aaaaaa, ")] {
+        let error = parse("w.yaml", text.as_bytes()).unwrap_err();
+        let mut shown = String::new();
+        let theme = miette::GraphicalTheme::unicode_nocolor();
+        miette::GraphicalReportHandler::new_themed(theme)
+            .render_report(&mut shown, &error)
+            .unwrap();
+        assert!(shown.contains("w.yaml:"), "{shown}");
+        assert!(!shown.contains("aaaaaa:"), "{shown}");
+    }
+}
+
+#[test]
 fn aliases_work_and_cannot_grow_without_bound() {
     let text = "
 workflow: w

@@ -19,16 +19,16 @@ const VALUE_BYTES: usize = 16;
 
 /// A value of the file.
 #[derive(Debug)]
-pub(super) struct Tree {
-    pub(super) value: Value,
-    pub(super) span: Span,
+pub(crate) struct Tree {
+    pub(crate) value: Value,
+    pub(crate) span: Span,
     /// Values in it, itself included, with aliases expanded; long texts count as several.
     values: u32,
 }
 
 /// What it is.
 #[derive(Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// Nothing, `~` or `null`.
     Null,
     Scalar {
@@ -56,7 +56,7 @@ impl Tree {
 }
 
 /// Reads the one document of a file. Duplicate keys are added to `problems`; the first of them counts.
-pub(super) fn parse(
+pub(crate) fn parse(
     source: &SourceText,
     problems: &mut Problems,
 ) -> Result<Rc<Tree>, DefinitionError> {

@@ -1,4 +1,4 @@
-//! Colours of workers: as many as there are workers, each far from the one before.
+//! Colours of workers and of nodes: as many as there are, each far from the one before.
 
 /// Degrees of hue from one to the next: the golden angle, under which any number of them lie well apart.
 const HUE_STEP: f64 = 137.507_764;
@@ -16,8 +16,8 @@ fn hex(hue: f64, saturation: f64, lightness: f64) -> String {
     format!("#{:02x}{:02x}{:02x}", part(0.0), part(8.0), part(4.0))
 }
 
-fn hue(worker: usize) -> f64 {
-    (HUE_FIRST + HUE_STEP * worker as f64) % 360.0
+fn hue(number: usize) -> f64 {
+    (HUE_FIRST + HUE_STEP * number as f64) % 360.0
 }
 
 /// What fills the boxes of a worker: light, so that text stands out.
@@ -28,6 +28,16 @@ pub(super) fn fill(worker: usize) -> String {
 /// What frames the boxes of a worker.
 pub(super) fn frame(worker: usize) -> String {
     hex(hue(worker), 0.65, 0.38)
+}
+
+/// A bar of a node.
+pub(super) fn solid(node: usize) -> String {
+    hex(hue(node), 0.55, 0.52)
+}
+
+/// A lighter shade of that.
+pub(super) fn shade(node: usize) -> String {
+    hex(hue(node), 0.55, 0.85)
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Scene {
             found: BTreeMap::new(),
         };
         for place in 0..definition.nodes.len() {
-            lines.into_node(place);
+            lines.lines_of(place);
         }
         for (place, output) in definition.outputs.iter().enumerate() {
             let to = outputs_at + if outputs_merged { 0 } else { place };
@@ -348,7 +348,7 @@ impl Lines<'_> {
         begun
     }
 
-    fn into_node(&mut self, place: usize) {
+    fn lines_of(&mut self, place: usize) {
         let definition = self.definition;
         let to = self.nodes_at + place;
         for from in self.lists_begun(place) {

@@ -405,7 +405,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// Text as XML has it. Characters that XML cannot hold are shown as what stands for them.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

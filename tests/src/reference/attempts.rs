@@ -4,10 +4,9 @@ use super::edges::Edge;
 use super::{Breach, End, Ended, Judge, Reason};
 use crate::functions::{Datum, choose, compute, datum_of, evaluate};
 use crate::plans::node_name;
-use crate::trace::{Attempt, Ending, Moment};
+use crate::trace::{Activation, Attempt, Ending, Moment};
 use engine::plan::{ErrorClass, ErrorMatch, FlowEdge, Join, NodeId, NodePlan, Retry, Work};
 use faasstore::binding::Kind;
-use faasstore::descriptor::NO_ITEM;
 
 /// By how much a wait may miss what is computed here, for rounding.
 const ROUNDING_NS: u64 = 1_000;
@@ -52,33 +51,33 @@ impl Judge<'_> {
         if let Join::AtLeast(needed) = plan.join {
             let late = (self.live(node).len() as u64).saturating_sub(needed.into());
             // One event may be late for several joins, and counts once then.
-            if plan.gates.is_empty() && !told_first {
+            let outside = self.live(node).iter().any(|edge| self.is_outside(*edge));
+            if plan.gates.is_empty() && !told_first && !outside {
                 self.late.0 = self.late.0.max(late);
             }
         }
         if plan.work == Work::Nothing {
-            if self.trace.of_node(node).next().is_some() {
+            if self.trace.activations.contains_key(&self.activation(node)) {
                 return Err(Breach(format!("node {node} does nothing, and was started")));
             }
             let end = End::Well(Vec::new());
             return Ok(Ended { end, at: begun });
         }
-        let items = self.items(plan, &sets[0]);
-        let mut fates = Vec::new();
-        for (item, datum) in &items {
-            let attempts = self.trace.activations.get(&(node, *item));
-            let attempts = attempts.map_or(&[][..], Vec::as_slice);
-            fates.push(
-                self.follow(node, begun, datum.as_ref(), attempts, &mut sets)
-                    .map_err(|Breach(what)| Breach(format!("node {node}, item {item}: {what}")))?,
-            );
-        }
-        let beyond = |item: &u32| !items.iter().any(|(one, _)| one == item);
-        if let Some((item, _)) = self.trace.of_node(node).find(|(item, _)| beyond(item)) {
-            return Err(Breach(format!("node {node} has no item {item}")));
-        }
-        self.check_parallelism(node, plan)?;
-        self.ends(node, begun, fates, &items)
+        let activation = self.activation(node);
+        let attempts = self.trace.activations.get(&activation);
+        let attempts = attempts.map_or(&[][..], Vec::as_slice);
+        let fate = self
+            .follow(node, begun, attempts, &mut sets)
+            .map_err(|Breach(what)| {
+                let (node, items) = &activation;
+                Breach(format!("node {node} of items {items:?}: {what}"))
+            })?;
+        Ok(self.ends(&activation, fate))
+    }
+
+    /// Whether an edge comes from outside of the item that is looked at.
+    fn is_outside(&self, edge: FlowEdge) -> bool {
+        !self.here().nodes.contains_key(&edge.node)
     }
 
     fn live(&self, node: NodeId) -> Vec<FlowEdge> {
@@ -100,12 +99,13 @@ impl Judge<'_> {
             let chosen = live.iter().enumerate().filter(|(n, _)| bits >> n & 1 == 1);
             chosen.map(|(_, edge)| *edge).collect()
         };
-        // There may be more than it wants: behind a gate that opens late, of what ends in one event, as all foreach of an
-        // empty list may, or of what its worker was told before it took the invocation up.
+        // There may be more than it wants: behind a gate that opens late, of what ends in one event, as all regions of an
+        // empty list may, or of what its worker was told before it took the invocation up. What is live outside of a region
+        // is so from its beginning.
         let told_at = |edge: &FlowEdge| self.at(edge.node).step.max(taken_up.step);
         let empty = |edge: &FlowEdge| {
-            let foreach = self.workflow.nodes[edge.node as usize].foreach.is_some();
-            foreach && self.trace.of_node(edge.node).next().is_none()
+            let region = self.workflow.nodes[edge.node as usize].region;
+            region != plan.region && self.trace.of_node(edge.node).next().is_none()
         };
         let at_once = |set: &[FlowEdge]| {
             let with = |edge: &FlowEdge| {
@@ -116,9 +116,14 @@ impl Judge<'_> {
             };
             set.iter().map(with).max().unwrap_or(0)
         };
+        let outside = live.iter().filter(|edge| self.is_outside(**edge));
+        let outside: Vec<&FlowEdge> = outside.collect();
         let fits = |set: &Vec<FlowEdge>| {
+            let all_of_outside = outside.iter().all(|edge| set.contains(edge));
             let more = !plan.gates.is_empty() || set.len() < needed + at_once(set);
-            set.len() == needed || set.len() > needed && more
+            let from_the_beginning = set.len() == outside.len();
+            all_of_outside
+                && (set.len() == needed || set.len() > needed && (more || from_the_beginning))
         };
         let mut sets: Vec<Vec<FlowEdge>> =
             (0..1_u64 << live.len()).map(subset).filter(fits).collect();
@@ -126,30 +131,11 @@ impl Judge<'_> {
         sets
     }
 
-    /// Its activations, by number: each with its item, or its batch of them.
-    fn items(&self, plan: &NodePlan, set: &[FlowEdge]) -> Vec<(u32, Option<Datum>)> {
-        let Some(list) = plan.foreach else {
-            return vec![(NO_ITEM, None)];
-        };
-        let Datum::List(list) = self.seen(&[list], None, set) else {
-            return Vec::new();
-        };
-        let items: Vec<Datum> = match plan.batch {
-            Some(batch) => list
-                .chunks(batch as usize)
-                .map(|items| Datum::List(items.to_vec()))
-                .collect(),
-            None => list.into_iter().map(Datum::One).collect(),
-        };
-        (0..).zip(items.into_iter().map(Some)).collect()
-    }
-
     /// Follows the attempts of one activation. Of the `sets` of edges those stay that agree with what it has seen.
     fn follow(
         &self,
         node: NodeId,
         begun: Moment,
-        item: Option<&Datum>,
         attempts: &[Attempt],
         sets: &mut Vec<Vec<FlowEdge>>,
     ) -> Result<Fate, Breach> {
@@ -165,7 +151,7 @@ impl Judge<'_> {
                 let what = format!("attempt {number} at {started:?}, before {earliest:?}");
                 return Err(Breach(what));
             }
-            self.narrow(plan, item, attempt, sets)?;
+            self.narrow(plan, attempt, sets)?;
             let last = usize::try_from(number) == Ok(attempts.len());
             let again = format!("started again after attempt {number}");
             let Some((at, ending)) = &attempt.ended else {
@@ -212,15 +198,12 @@ impl Judge<'_> {
     fn narrow(
         &self,
         plan: &NodePlan,
-        item: Option<&Datum>,
         attempt: &Attempt,
         sets: &mut Vec<Vec<FlowEdge>>,
     ) -> Result<(), Breach> {
         let sees = |set: &Vec<FlowEdge>| -> Vec<Datum> {
             let inputs = plan.inputs.iter();
-            inputs
-                .map(|input| self.seen(&input.sources, item, set))
-                .collect()
+            inputs.map(|input| self.seen(&input.sources, set)).collect()
         };
         let agrees = |set: &Vec<FlowEdge>| {
             let before = |edge: &FlowEdge| attempt.started.may_follow(self.at(edge.node));
@@ -236,113 +219,74 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// No more of its activations run at once than it allows.
-    fn check_parallelism(&self, node: NodeId, plan: &NodePlan) -> Result<(), Breach> {
-        let Some(most) = plan.parallelism else {
-            return Ok(());
-        };
-        // What ends in an event ends before what starts in it.
-        let mut changes = Vec::new();
-        for attempt in self.trace.of_node(node).flat_map(|(_, attempts)| attempts) {
-            changes.push((attempt.started.step, 1));
-            changes.extend(attempt.ended.iter().map(|(at, _)| (at.step, -1)));
-        }
-        changes.sort_unstable();
-        let mut running = 0_i64;
-        for (step, change) in changes {
-            running += change;
-            if running > i64::from(most) {
-                let what = format!("node {node} runs {running} at once in event {step}");
-                return Err(Breach(what));
-            }
-        }
-        Ok(())
-    }
-
     /// What the node comes to.
-    fn ends(
-        &mut self,
-        node: NodeId,
-        begun: Moment,
-        fates: Vec<Fate>,
-        items: &[(u32, Option<Datum>)],
-    ) -> Result<Ended, Breach> {
-        let plan = &self.workflow.nodes[node as usize];
-        let failed = fates.iter().filter_map(|fate| match fate {
+    fn ends(&mut self, activation: &Activation, fate: Fate) -> Ended {
+        let (node, items) = activation;
+        let plan = &self.workflow.nodes[*node as usize];
+        let (seen, at) = match fate {
+            Fate::Open => {
+                let (end, at) = (End::Open, Moment::default());
+                return Ended { end, at };
+            }
+            Fate::Well { seen, at } => (seen, at),
             Fate::Failed {
                 attempt,
                 class,
                 cause,
                 at,
-            } => Some((*attempt, *class, cause.clone(), *at)),
-            Fate::Open | Fate::Well { .. } => None,
-        });
-        let mut failed: Vec<(u32, ErrorClass, String, Moment)> = failed.collect();
-        failed.sort_by_key(|(.., at)| at.step);
-        // What fails unseen may have failed at any later time.
-        let seen = !self.trace.unserved.contains(&node);
-        let first = failed.first().map(|(.., at)| *at).filter(|_| seen);
-        let mut attempts = self.trace.of_node(node).flat_map(|(_, these)| these);
-        let late = |attempt: &Attempt| first.is_some_and(|at| attempt.started.step > at.step);
-        if attempts.any(late) {
-            let what = format!("node {node} starts something after it has failed at {first:?}");
-            return Err(Breach(what));
-        }
-        if let Some((attempt, class, cause, at)) = failed.first().cloned() {
-            let takes = |these: &Vec<ErrorMatch>| ErrorMatch::any(these, class, &cause);
-            if let Some(catch) = plan.catches.iter().position(takes) {
-                let catch = catch as u16;
-                let error = Datum::One(error_text(node, class, &cause, attempt));
-                let end = End::Caught { catch, error };
-                return Ok(Ended { end, at });
+            } => {
+                let end = self.failed(*node, attempt, class, cause, at);
+                return Ended { end, at };
             }
-            if plan.tolerated {
-                // What other items still return is late too.
-                self.late.1 += items.len() as u64;
-                let end = End::Tolerated(said(class, cause));
-                return Ok(Ended { end, at });
-            }
-            for (attempt, class, cause, at) in failed {
-                let cause = said(class, cause);
-                let reason = Reason::Node {
-                    node,
-                    attempt,
-                    cause,
-                };
-                self.reasons.push((reason, at));
-            }
-            let end = End::Fatal;
-            return Ok(Ended { end, at });
-        }
-        let mut last = begun;
-        let mut made = Vec::new();
-        for (fate, (item, _)) in fates.into_iter().zip(items) {
-            let Fate::Well { seen, at } = fate else {
-                let (end, at) = (End::Open, Moment::default());
-                return Ok(Ended { end, at });
-            };
-            last = last.max(at);
-            if plan.work.cases() > 0 {
-                let case = choose(self.workflow.salt, node, &seen, plan.work.cases());
-                let end = End::Chose(case);
-                return Ok(Ended { end, at });
-            }
-            made.push(self.outputs_of(node, plan, *item, &seen));
-        }
-        let outputs = match plan.foreach {
-            None => made.pop().unwrap_or_default(),
-            Some(_) => gather(plan, made),
         };
-        let end = End::Well(outputs);
-        Ok(Ended { end, at: last })
+        let cases = plan.work.cases();
+        let end = match cases {
+            0 => End::Well(self.outputs_of(*node, plan, items.last().copied(), &seen)),
+            _ => End::Chose(choose(self.workflow.salt, *node, &seen, cases)),
+        };
+        Ended { end, at }
     }
 
-    fn outputs_of(&self, node: NodeId, plan: &NodePlan, item: u32, seen: &[Datum]) -> Vec<Datum> {
+    /// What a failure comes to that is not tried again.
+    fn failed(
+        &mut self,
+        node: NodeId,
+        attempt: u32,
+        class: ErrorClass,
+        cause: String,
+        at: Moment,
+    ) -> End {
+        let plan = &self.workflow.nodes[node as usize];
+        let takes = |these: &Vec<ErrorMatch>| ErrorMatch::any(these, class, &cause);
+        if let Some(catch) = plan.catches.iter().position(takes) {
+            let catch = catch as u16;
+            let error = Datum::One(error_text(node, class, &cause, attempt));
+            return End::Caught { catch, error };
+        }
+        let cause = said(class, cause);
+        if plan.tolerated {
+            return End::Tolerated(cause);
+        }
+        let reason = Reason::Node {
+            node,
+            attempt,
+            cause,
+        };
+        self.reasons.push((reason, at));
+        End::Fatal
+    }
+
+    fn outputs_of(
+        &self,
+        node: NodeId,
+        plan: &NodePlan,
+        item: Option<u32>,
+        seen: &[Datum],
+    ) -> Vec<Datum> {
         let (salt, kinds) = (self.workflow.salt, returned_kinds(plan));
         if let Work::Compute(_) = plan.work {
             return evaluate(salt, node, seen, &kinds);
         }
-        let item = (item != NO_ITEM).then_some(item);
         let made = compute(salt, node, item, seen, &kinds);
         made.iter().map(|output| datum_of(output, seen)).collect()
     }
@@ -354,20 +298,6 @@ pub fn returned_kinds(plan: &NodePlan) -> Vec<Kind> {
     let returned = plan.outputs.len() - usize::from(plan.error_output.is_some());
     let outputs = plan.outputs[..returned].iter();
     outputs.map(|output| output.kind).collect()
-}
-
-/// By output, what all activations have returned of it.
-fn gather(plan: &NodePlan, made: Vec<Vec<Datum>>) -> Vec<Datum> {
-    let mut gathered = vec![Vec::new(); plan.outputs.len()];
-    for outputs in made {
-        for (list, output) in gathered.iter_mut().zip(outputs) {
-            match output {
-                Datum::One(bytes) => list.push(bytes),
-                Datum::Absent | Datum::List(_) => panic!("an output of an item is bytes"),
-            }
-        }
-    }
-    gathered.into_iter().map(Datum::List).collect()
 }
 
 /// A cause that is not the engine's own wording.

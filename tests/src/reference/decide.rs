@@ -1,6 +1,6 @@
 //! Whether a node runs, and from when on.
 
-use super::edges::Edge;
+use super::edges::{Edge, Found};
 use super::{Breach, End, Ended, Judge, Reason};
 use crate::trace::Moment;
 use engine::plan::{FlowEdge, Join, NodeId, Source};
@@ -21,6 +21,10 @@ pub(super) enum Decision {
 impl Judge<'_> {
     /// Decides a node, and follows its activations.
     pub(super) fn node(&mut self, node: NodeId) -> Result<Ended, Breach> {
+        if self.here().never.contains(&node) {
+            let (end, at) = (End::Skipped, self.here().since);
+            return Ok(Ended { end, at });
+        }
         let decision = match self.workflow.nodes[node as usize].join {
             Join::All => self.decide_all(node),
             Join::AtLeast(needed) => {
@@ -29,7 +33,9 @@ impl Judge<'_> {
                 self.decide_some(node, needed as usize)
             }
         };
-        let started = self.trace.of_node(node).next().is_some();
+        let activation = self.activation(node);
+        let started = self.trace.activations.contains_key(&activation);
+        self.judged.insert(activation);
         let (at, end, why) = match decision {
             Decision::Runs(at) => return self.run(node, at),
             Decision::Skipped(at) => (at, End::Skipped, "is to be skipped"),
@@ -64,7 +70,7 @@ impl Judge<'_> {
         let at = producers
             .iter()
             .map(|producer| self.at(*producer))
-            .fold(self.trace.asked, Moment::max);
+            .fold(self.here().since, Moment::max);
         let mut all = flow_states.iter().chain(&gate_states);
         if all.clone().any(|state| *state == Edge::Open) {
             return Decision::Open;
@@ -72,18 +78,14 @@ impl Judge<'_> {
         // It stands behind no case and no catch, or one of those edges is live.
         let gate = gate_states.is_empty() || gate_states.contains(&Edge::Live);
         // Each required input has a live source.
-        let has_live = |sources: &[Source]| {
-            sources.contains(&Source::Item)
-                || matches!(self.first_live(sources), super::edges::Found::Present(_))
-        };
+        let has_live = |sources: &[Source]| matches!(self.first_live(sources), Found::Present(_));
         let inputs = plan
             .inputs
             .iter()
             .all(|input| input.optional || has_live(&input.sources));
-        let list = plan.foreach.is_none_or(|list| has_live(&[list]));
         // One at least of its edges from other nodes is live, if it has any.
         let any = producers.is_empty() || all.any(|state| *state == Edge::Live);
-        if gate && inputs && list && any {
+        if gate && inputs && any {
             Decision::Runs(at)
         } else {
             Decision::Skipped(at)
@@ -105,10 +107,11 @@ impl Judge<'_> {
         let first_gate = of_gates(Edge::Live).into_iter().reduce(Moment::min);
         let shut = of_gates(Edge::Dead);
         let all_shut = !gates.is_empty() && shut.len() == gates.len();
-        let shut_at = all_shut.then(|| shut.into_iter().fold(self.trace.asked, Moment::max));
+        let shut_at = all_shut.then(|| shut.into_iter().fold(self.here().since, Moment::max));
         if live.len() >= needed && (gates.is_empty() || first_gate.is_some()) {
             let kth = smallest(&mut live, needed);
-            return Decision::Runs(kth.max(first_gate.unwrap_or_default()));
+            let at = kth.max(first_gate.unwrap_or_default());
+            return Decision::Runs(at.max(self.here().since));
         }
         // So many dead edges leave too few others.
         let too_many = flow.len() - needed + 1;
@@ -145,7 +148,7 @@ impl Judge<'_> {
     fn failed_producers(&self, flow: &[FlowEdge]) -> BTreeMap<NodeId, Option<String>> {
         let failed = flow
             .iter()
-            .filter_map(|edge| match &self.nodes[edge.node as usize].end {
+            .filter_map(|edge| match &self.ended(edge.node).end {
                 End::Tolerated(cause) => Some((edge.node, cause.clone())),
                 _ => None,
             });

@@ -28,7 +28,7 @@ pub(super) enum Found {
 
 impl Judge<'_> {
     pub(super) fn flow(&self, edge: FlowEdge) -> Edge {
-        match (&self.nodes[edge.node as usize].end, edge.error) {
+        match (&self.ended(edge.node).end, edge.error) {
             (End::Well(_) | End::Chose(_), false) | (End::Caught { .. }, true) => Edge::Live,
             (End::Well(_) | End::Chose(_), true) | (End::Caught { .. }, false) => Edge::Dead,
             (End::Skipped | End::Tolerated(_), _) => Edge::Dead,
@@ -37,7 +37,7 @@ impl Judge<'_> {
     }
 
     pub(super) fn gate(&self, gate: Gate) -> Edge {
-        let live = match (&self.nodes[gate.node() as usize].end, gate) {
+        let live = match (&self.ended(gate.node()).end, gate) {
             (End::Fatal | End::Open, _) => return Edge::Open,
             (End::Chose(chosen), Gate::Case { case, .. }) => *chosen == case,
             (End::Caught { catch: took, .. }, Gate::Catch { catch, .. }) => *took == catch,
@@ -48,7 +48,7 @@ impl Judge<'_> {
 
     /// When the edges from a node can have been decided at the earliest.
     pub(super) fn at(&self, node: NodeId) -> Moment {
-        self.nodes[node as usize].at
+        self.ended(node).at
     }
 
     fn is_error(&self, node: NodeId, output: u16) -> bool {
@@ -62,11 +62,11 @@ impl Judge<'_> {
                 node,
                 error: self.is_error(node, output),
             }),
-            Source::Input(_) | Source::Item | Source::Constant(_) => None,
+            Source::Input(_) | Source::Item { .. } | Source::Constant(_) => None,
         }
     }
 
-    /// What a source gives that is live, or is no edge; never an item.
+    /// What a source gives that is live, or is no edge.
     fn given(&self, source: Source) -> Option<Datum> {
         match source {
             Source::Input(number) => {
@@ -75,19 +75,22 @@ impl Judge<'_> {
                 given.or_else(|| default.map(|constant| self.constant(constant)))
             }
             Source::Constant(constant) => Some(self.constant(constant)),
-            Source::Output { node, output } => match &self.nodes[node as usize].end {
+            Source::Output { node, output } => match &self.ended(node).end {
                 End::Well(outputs) => Some(outputs[usize::from(output)].clone()),
                 End::Caught { error, .. } => Some(error.clone()),
                 _ => None,
             },
-            Source::Item => None,
+            Source::Item { up } => {
+                let frame = self.frames.iter().rev().nth(usize::from(up))?;
+                frame.item.as_ref().map(|(_, datum)| datum.clone())
+            }
         }
     }
 
     fn constant(&self, number: u16) -> Datum {
         let Constant { kind, items } = &self.workflow.constants[usize::from(number)];
         match kind {
-            Kind::List => Datum::List(items.clone()),
+            Kind::List => Datum::List(items.iter().cloned().map(Some).collect()),
             Kind::Bytes | Kind::Value => Datum::One(items[0].clone()),
         }
     }
@@ -110,17 +113,11 @@ impl Judge<'_> {
     }
 
     /// What an activation sees through these alternatives if, of the live edges, it has `some` alone.
-    pub(super) fn seen(
-        &self,
-        sources: &[Source],
-        item: Option<&Datum>,
-        some: &[FlowEdge],
-    ) -> Datum {
+    pub(super) fn seen(&self, sources: &[Source], some: &[FlowEdge]) -> Datum {
         for source in sources {
-            let found = match (*source, self.edge_of(*source)) {
-                (Source::Item, _) => item.cloned(),
-                (_, Some(edge)) if !some.contains(&edge) => None,
-                (source, _) => self.given(source),
+            let found = match self.edge_of(*source) {
+                Some(edge) if !some.contains(&edge) => None,
+                _ => self.given(*source),
             };
             if let Some(datum) = found {
                 return datum;
@@ -134,6 +131,6 @@ impl Judge<'_> {
         let edges = sources.iter().filter_map(|source| self.edge_of(*source));
         edges
             .map(|edge| self.at(edge.node))
-            .fold(self.trace.asked, Moment::max)
+            .fold(self.here().since, Moment::max)
     }
 }

@@ -6,7 +6,6 @@ use crate::trace::{Ending, Moment, Trace};
 use crate::workflow::{Workflow, function_node, needed, returned};
 use engine::plan::{ErrorClass, Gate, Join, NodeId, NodePlan, Source, Work};
 use faasstore::binding::Kind;
-use faasstore::descriptor::NO_ITEM;
 
 fn at(step: u64) -> Moment {
     Moment { step, ns: step }
@@ -16,16 +15,16 @@ fn at(step: u64) -> Moment {
 fn seen(nodes: &[(NodeId, u64, u64, &[Datum])]) -> Trace {
     let mut trace = Trace::default();
     for (node, started, ended, inputs) in nodes {
-        trace.starts((*node, NO_ITEM), 1, at(*started), inputs.to_vec());
-        trace.ends((*node, NO_ITEM), 1, at(*ended), Ending::Well);
+        trace.starts((*node, Vec::new()), 1, at(*started), inputs.to_vec());
+        trace.ends((*node, Vec::new()), 1, at(*ended), Ending::Well);
     }
     trace
 }
 
 fn fails(trace: &mut Trace, node: NodeId, started: u64, ended: u64) {
-    trace.starts((node, NO_ITEM), 1, at(started), Vec::new());
+    trace.starts((node, Vec::new()), 1, at(started), Vec::new());
     let ending = Ending::Failed(ErrorClass::Error, "no".to_owned());
-    trace.ends((node, NO_ITEM), 1, at(ended), ending);
+    trace.ends((node, Vec::new()), 1, at(ended), ending);
 }
 
 fn after(nodes: &[NodeId]) -> NodePlan {
@@ -141,8 +140,8 @@ fn failures_that_leave_a_join_too_few_edges_fail_the_invocation_and_others_do_no
             match failing.contains(&node) {
                 true => fails(&mut trace, node, 1, 2),
                 false => {
-                    trace.starts((node, NO_ITEM), 1, at(1), Vec::new());
-                    trace.ends((node, NO_ITEM), 1, at(2), Ending::Well);
+                    trace.starts((node, Vec::new()), 1, at(1), Vec::new());
+                    trace.ends((node, Vec::new()), 1, at(2), Ending::Well);
                 }
             }
         }

@@ -6,8 +6,8 @@ use crate::functions::Datum;
 use crate::plans::input_name;
 use crate::trace::{Attempt, Ending, Moment, Trace};
 use engine::core::{Answered, ClientId, Incoming, Outgoing, Wanted};
-use engine::plan::{NodeId, Work, WorkflowInput};
-use engine::wire::{Failure, NodeReport};
+use engine::plan::{NodeId, WorkflowInput};
+use engine::wire::Failure;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
 use std::collections::BTreeSet;
@@ -184,7 +184,7 @@ impl Cluster {
             }
             (3, ..) if !named.is_empty() => {
                 let other = match named[0].1 {
-                    Incoming::One(_) => Datum::List(vec![vec![1], Vec::new()]),
+                    Incoming::One(_) => Datum::List(vec![Some(vec![1]), Some(Vec::new())]),
                     Incoming::List { .. } | Incoming::Refused(_) => Datum::One(vec![1]),
                 };
                 lane.drop_arrived(&named[0].1);
@@ -254,8 +254,14 @@ impl Cluster {
 
 fn datum(outgoing: &Outgoing, lane: &Lane) -> Datum {
     let read = |payload| lane.memory.read(lane.core.locate(payload));
+
     match outgoing {
         Outgoing::One(payload) => Datum::One(read(*payload)),
-        Outgoing::List(items) => Datum::List(items.iter().map(|item| read(*item)).collect()),
+        Outgoing::List(items) => {
+            let there = items
+                .iter()
+                .map(|item| (!item.is_absent()).then_some(*item));
+            Datum::List(there.map(|item| item.map(read)).collect())
+        }
     }
 }

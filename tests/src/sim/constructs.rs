@@ -126,14 +126,20 @@ fn mark_node(
     let some = matches!(plan.join, Join::AtLeast(needed) if needed > 1);
     into.mark("at_least", some);
     let items = asked.trace.of_node(node).count();
-    into.mark("foreach", plan.foreach.is_some() && items > 1);
+    let region = plan
+        .region
+        .map(|region| &workflow.regions[usize::from(region)]);
+    into.mark("foreach", region.is_some() && items > 1);
     into.mark(
         "batch",
-        plan.batch.is_some_and(|batch| batch > 1) && items > 0,
+        region.is_some_and(|region| region.batch > Some(1)) && items > 0,
     );
-    let most = plan.parallelism.map_or(usize::MAX, |most| most as usize);
-    into.mark("parallelism", items > most);
-    into.mark("zero items", plan.foreach.is_some() && items == 0);
+    let most = region.and_then(|region| region.parallelism);
+    into.mark(
+        "parallelism",
+        most.is_some_and(|most| items > most as usize),
+    );
+    into.mark("zero items", region.is_some() && items == 0);
     if let Work::Compute(formulas) = &plan.work {
         let range = |formula: &Formula| matches!(formula, Formula::Range { .. });
         into.mark("compute", true);
@@ -163,7 +169,7 @@ fn mark_node(
                 let caught = matches!(verdict.nodes[node as usize].end, End::Caught { .. });
                 into.mark("error read", error && caught);
             }
-            Source::Item => {}
+            Source::Item { .. } => {}
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::reference::{error_text, returned_kinds};
 use crate::trace::Ending;
 use engine::core::{Describe, Evaluate, Evaluated, Incoming};
 use engine::plan::{ErrorClass, NodeId};
-use faasstore::descriptor::NO_ITEM;
 
 impl Cluster {
     /// A core wants a node evaluated.
@@ -15,6 +14,9 @@ impl Cluster {
         let invocation = self.lanes[lane].core.invocation_of(wanted.ticket);
         let inputs = self.lanes[lane].inputs_evaluated(wanted);
         let seen = self.lanes[lane].read_inputs(&inputs);
+        let items = self.lanes[lane].core.evaluated_items(wanted.ticket);
+        let mut items: Vec<u32> = items.collect();
+        items.reverse();
         let now = self.now();
         if let Some(id) = invocation {
             let asked = &mut self.asked[self.by_id[&id]];
@@ -22,7 +24,7 @@ impl Cluster {
                 !asked.forgotten.contains(&lane),
                 "evaluated at lane {lane}, where its invocation is over"
             );
-            let activation = (wanted.node, NO_ITEM);
+            let activation = (wanted.node, items.clone());
             asked.trace.starts(activation, 1, now, seen.clone());
         }
         let deployment = self.deployment(wanted.deployment);
@@ -30,6 +32,7 @@ impl Cluster {
             ticket: wanted.ticket,
             invocation,
             node: wanted.node,
+            items,
             deployment,
             seen,
         });
@@ -41,6 +44,7 @@ impl Cluster {
             ticket,
             invocation,
             node,
+            items,
             deployment,
             seen,
         } = self.lanes[lane].evaluating.swap_remove(index);
@@ -48,7 +52,7 @@ impl Cluster {
         let now = self.now();
         if let Some(id) = invocation {
             let asked = &mut self.asked[self.by_id[&id]];
-            asked.trace.ends((node, NO_ITEM), 1, now, ending);
+            asked.trace.ends((node, items), 1, now, ending);
         }
         let now_ns = self.lanes[lane].event_ns(self.now_ns);
         let workflow = &self.scenario.deployments[deployment].workflow;

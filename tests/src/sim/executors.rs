@@ -37,7 +37,10 @@ impl Cluster {
             "attempt {}",
             start.attempt
         );
-        assert_eq!(plan.foreach.is_some(), start.item != NO_ITEM);
+        let mut items: Vec<u32> = self.lanes[lane].core.started_items(start).collect();
+        items.reverse();
+        assert_eq!(items.last().copied().unwrap_or(NO_ITEM), start.item);
+        assert_eq!(deployed.workflow.depth(plan.region), items.len());
         let executor = self.lanes[lane].executors[place].as_ref();
         let serves = executor.map(|executor| (executor.deployment, executor.executable));
         let worker = self.lanes[lane].worker;
@@ -59,12 +62,12 @@ impl Cluster {
         );
         asked
             .trace
-            .starts((node, start.item), start.attempt, now, seen.clone());
+            .starts((node, items.clone()), start.attempt, now, seen.clone());
         let run = Run {
             activation: start.activation,
             invocation,
             node,
-            item: start.item,
+            items,
             attempt: start.attempt,
             inputs,
             seen,
@@ -137,7 +140,7 @@ impl Cluster {
         let now = self.now();
         let over = {
             let asked = &mut self.asked[self.by_id[&run.invocation]];
-            let activation = (run.node, run.item);
+            let activation = (run.node, run.items.clone());
             asked.trace.ends(activation, run.attempt, now, Ending::Well);
             asked.is_over()
         };
@@ -163,7 +166,7 @@ impl Cluster {
         assert_eq!(inputs, run.seen, "inputs have changed: {run:?}");
         let workflow =
             &self.scenario.deployments[self.asked[self.by_id[&run.invocation]].deployment].workflow;
-        let item = (run.item != NO_ITEM).then_some(run.item);
+        let item = run.items.last().copied();
         let kinds = returned_kinds(&workflow.nodes[run.node as usize]);
         let made = compute(workflow.salt, run.node, item, &inputs, &kinds);
         let memory = &mut self.lanes[lane].memory;
@@ -404,7 +407,7 @@ impl Cluster {
         let ending = Ending::Failed(class, cause.to_owned());
         asked
             .trace
-            .ends((run.node, run.item), run.attempt, now, ending);
+            .ends((run.node, run.items.clone()), run.attempt, now, ending);
     }
 
     /// An executor says that what it ran has failed.

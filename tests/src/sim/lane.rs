@@ -8,6 +8,7 @@ use engine::core::{
 };
 use engine::plan::{DeploymentId, NodeId};
 use engine::trace::ClockId;
+use engine::wire::ITEM_ABSENT;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +35,8 @@ pub(super) struct Run {
     pub(super) invocation: InvocationId,
     /// The node.
     pub(super) node: NodeId,
-    /// The item, or `NO_ITEM`.
-    pub(super) item: u32,
+    /// The items, the outermost first.
+    pub(super) items: Vec<u32>,
     /// From 1.
     pub(super) attempt: u32,
     /// Where its inputs lie.
@@ -70,6 +71,8 @@ pub(super) struct Evaluating {
     pub(super) invocation: Option<InvocationId>,
     /// The node.
     pub(super) node: NodeId,
+    /// The items, the outermost first.
+    pub(super) items: Vec<u32>,
     /// Place of its deployment in the scenario.
     pub(super) deployment: usize,
     /// Its inputs.
@@ -268,13 +271,18 @@ impl Lane {
                 let places = items
                     .iter()
                     .map(|item| {
+                        let Some(item) = item else {
+                            return (offset, ITEM_ABSENT);
+                        };
                         let place = (offset, item.len() as u64);
                         offset += item.len() as u64;
                         place
                     })
                     .collect();
                 Incoming::List {
-                    range: self.memory.commit(items.concat()),
+                    range: self
+                        .memory
+                        .commit(items.iter().flatten().flatten().copied().collect()),
                     items: places,
                 }
             }
@@ -320,7 +328,9 @@ impl Lane {
                 InputAt::One(range) if range.is_absent() => Datum::Absent,
                 InputAt::One(range) => Datum::One(self.memory.read(*range)),
                 InputAt::List(items) => {
-                    Datum::List(items.iter().map(|item| self.memory.read(*item)).collect())
+                    let there = |item: &PayloadRef| (!item.is_absent()).then_some(*item);
+                    let read = |item| there(item).map(|item| self.memory.read(item));
+                    Datum::List(items.iter().map(read).collect())
                 }
             })
             .collect()

@@ -5,7 +5,7 @@ use super::lane::Lane;
 use super::{Cluster, Event};
 use engine::core::{Incoming, Outbound, Outgoing, Send, worker_hash};
 use engine::plan::DeploymentId;
-use engine::wire;
+use engine::wire::{self, ITEM_ABSENT};
 use faasstore::descriptor::InvocationId;
 use std::collections::VecDeque;
 
@@ -475,6 +475,10 @@ fn carry(outgoing: &Outgoing, from: &Lane, to: &mut Lane) -> Incoming {
             let mut bytes = Vec::new();
             let mut items = Vec::new();
             for payload in payloads {
+                if payload.is_absent() {
+                    items.push((bytes.len() as u64, ITEM_ABSENT));
+                    continue;
+                }
                 let item = from.memory.read(from.core.locate(*payload));
                 items.push((bytes.len() as u64, item.len() as u64));
                 bytes.extend(item);

@@ -344,7 +344,8 @@ impl Cluster {
     /// A lane tidies up when it has time.
     fn tidy(&mut self, lane: usize) {
         let mut actions = Vec::new();
-        self.lanes[lane].core.tidy(&mut actions);
+        let now_ns = self.lanes[lane].event_ns(self.now_ns);
+        self.lanes[lane].core.tidy(now_ns, &mut actions);
         for action in actions {
             self.act_once(lane, action);
         }

@@ -75,7 +75,7 @@ impl Cluster {
         let (mut ranges, mut lists) = (0, 0);
         for constant in &plan.constants {
             let datum = match constant.kind {
-                Kind::List => Datum::List(constant.items.clone()),
+                Kind::List => Datum::List(constant.items.iter().cloned().map(Some).collect()),
                 Kind::Bytes | Kind::Value => Datum::One(constant.items[0].clone()),
             };
             lists += usize::from(constant.kind == Kind::List);

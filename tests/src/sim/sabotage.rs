@@ -7,7 +7,7 @@ use crate::trace::Ending;
 use engine::core::{Evaluated, Start};
 use engine::plan::{ErrorClass, Join, NodeId, NodePlan, Plan};
 use engine::wire::Outcome;
-use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+use faasstore::descriptor::{InvocationId, PayloadRef};
 
 /// What is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -145,6 +145,16 @@ impl Sabotage {
                     output.optional = false;
                 }
             }
+            Self::NoParallelism => {
+                for region in &mut plan.regions {
+                    region.parallelism = None;
+                }
+            }
+            Self::OtherBatch => {
+                for region in &mut plan.regions {
+                    region.batch = region.batch.map(|batch| batch + 1);
+                }
+            }
             _ => {
                 for node in &mut plan.nodes {
                     self.of_node(node);
@@ -162,7 +172,6 @@ impl Sabotage {
                 (node.retry.backoff_ms, node.retry.backoff_max_ms) = (hour_ms, hour_ms);
             }
             Self::NoGates => node.gates.clear(),
-            Self::NoParallelism => node.parallelism = None,
             Self::NoNodeTimeout => node.timeout_ms = None,
             Self::AttemptMore => node.retry.attempts += 1,
             Self::AttemptLess => node.retry.attempts = (node.retry.attempts - 1).max(1),
@@ -184,7 +193,7 @@ impl Sabotage {
                     node.join = Join::AtLeast((needed + 1).min(edges));
                 }
             }
-            Self::JoinAny if node.foreach.is_none() && node.flow_edges(|_| None).len() > 1 => {
+            Self::JoinAny if node.flow_edges(|_| None).len() > 1 => {
                 node.join = Join::AtLeast(1);
             }
             Self::LastAlternative => {
@@ -202,7 +211,6 @@ impl Sabotage {
                     input.optional = false;
                 }
             }
-            Self::OtherBatch => node.batch = node.batch.map(|batch| batch + 1),
             Self::NoAfter => node.after.clear(),
             _ => {}
         }
@@ -257,8 +265,8 @@ impl Cluster {
             return;
         }
         let asked = &mut self.asked[self.by_id[&invocation]];
-        asked.trace.starts((node, NO_ITEM), 1, now, Vec::new());
-        asked.trace.ends((node, NO_ITEM), 1, now, Ending::Well);
+        asked.trace.starts((node, Vec::new()), 1, now, Vec::new());
+        asked.trace.ends((node, Vec::new()), 1, now, Ending::Well);
     }
 
     /// What a core takes from an evaluation.
@@ -295,7 +303,7 @@ impl Cluster {
         if let Some(run) = self.running(lane, start.executor.0 as usize) {
             let now = self.now();
             let trace = &mut self.asked[self.by_id[&run.invocation]].trace;
-            trace.starts((run.node, run.item), run.attempt, now, run.seen);
+            trace.starts((run.node, run.items), run.attempt, now, run.seen);
         }
     }
 

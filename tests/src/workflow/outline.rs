@@ -13,8 +13,18 @@ impl fmt::Display for Workflow {
                 "i{number}: {kind:?}, default {default:?}, optional {optional}"
             )?;
         }
+        for (number, region) in self.regions.iter().enumerate() {
+            let (list, parent) = (short(region.list), region.parent);
+            let (batch, parallelism) = (region.batch, region.parallelism);
+            write!(
+                f,
+                "region {number} over {list}, in {parent:?}, batch {batch:?}"
+            )?;
+            writeln!(f, ", parallelism {parallelism:?}")?;
+        }
         for (number, node) in self.nodes.iter().enumerate() {
-            write!(f, "n{number}: ")?;
+            let depth = self.depth(node.region);
+            write!(f, "{}n{number}: ", "  ".repeat(depth))?;
             outline(f, node)?;
         }
         for output in &self.outputs {
@@ -33,13 +43,8 @@ fn outline(f: &mut fmt::Formatter<'_>, node: &NodePlan) -> fmt::Result {
         Work::Switch { .. } => write!(f, "switch of {}", node.work.cases())?,
         Work::Nothing => write!(f, "nothing")?,
     }
-    if let Some(list) = node.foreach {
-        let (batch, parallelism) = (node.batch, node.parallelism);
-        let list = short(list);
-        write!(
-            f,
-            ", foreach {list}, batch {batch:?}, parallelism {parallelism:?}"
-        )?;
+    if let Some(region) = node.region {
+        write!(f, ", region {region}")?;
     }
     for input in &node.inputs {
         let sources: Vec<String> = input.sources.iter().copied().map(short).collect();
@@ -91,7 +96,7 @@ fn short(source: Source) -> String {
     match source {
         Source::Input(number) => format!("i{number}"),
         Source::Constant(number) => format!("c{number}"),
-        Source::Item => "item".to_owned(),
+        Source::Item { up } => format!("item{up}"),
         Source::Output { node, output } => format!("n{node}.r{output}"),
     }
 }

@@ -125,7 +125,7 @@ fn random_items(random: &mut Random) -> Vec<Vec<u8>> {
 fn random_datum(random: &mut Random, kind: Kind) -> Datum {
     match kind {
         Kind::Bytes | Kind::Value => Datum::One(random_bytes(random)),
-        Kind::List => Datum::List(random_items(random)),
+        Kind::List => Datum::List(random_items(random).into_iter().map(Some).collect()),
     }
 }
 
@@ -195,7 +195,7 @@ impl Draft<'_> {
                 input.default.is_some() || !input.optional
             }
             Source::Constant(_) => true,
-            Source::Item => false,
+            Source::Item { .. } => false,
             Source::Output { node, output } => {
                 let producer = &self.workflow.nodes[node as usize];
                 producer.gates.is_empty()

@@ -422,3 +422,59 @@ fn a_value_may_have_the_name_of_a_type_and_a_macro_that_of_a_value() {
         Ok(json!(1))
     );
 }
+
+#[test]
+fn functions_for_documents_do_what_they_say() {
+    gives(
+        "merge(check.info.a, {'deep': 1, 'x': item})",
+        json!({"deep": 1, "x": [3, 1, 2]}),
+    );
+    gives(
+        "fromJson('{\"a\": [1, 2.5, null, \"b\"]}').a",
+        json!([1, 2.5, null, "b"]),
+    );
+    fails(
+        "fromJson('{')",
+        "`fromJson('{')`: the text is no JSON: EOF while parsing an object at line 1 column 1",
+    );
+    gives("toJson({'a': [1, 'b']})", json!(r#"{"a":[1,"b"]}"#));
+    gives("toJson('a') + text('a') + text(1.5)", json!("\"a\"a1.5"));
+    gives("text(null) + text(item)", json!("null[3,1,2]"));
+    gives("[1, 2, 1.0, 'a', 'a'].distinct()", json!([1, 2, "a"]));
+    gives("range(3) + range(0)", json!([0, 1, 2]));
+    gives("range(2).map(i, item[i])", json!([3, 1]));
+    fails(
+        "range(-1)",
+        "`range(-1)`: takes how many numbers there are to be, from 0",
+    );
+    gives(
+        "isTimestamp('2024-01-01T00:00:00Z') && !isTimestamp('x') && !isTimestamp(1)",
+        json!(true),
+    );
+    // Nothing of the expression is shown: the text says what failed.
+    fails("false || fail('Paid: twice')", "Paid: twice");
+    fails("fail(item)", "`fail(item)`: does not go with a list");
+}
+
+#[test]
+fn patterns_match_whole_texts() {
+    for (text, pattern, matches) in [
+        ("abc", "abc", true),
+        ("abc", "ab", false),
+        ("abc", "*", true),
+        ("", "*", true),
+        ("", "", true),
+        ("abc", "a*c", true),
+        ("ac", "a*c", true),
+        ("a", "a*a", false),
+        ("aXbXc", "a*b*c", true),
+        ("abcbc", "a*bc", true),
+        ("log-2024.txt", "log-*.txt", true),
+        ("log-2024.csv", "log-*.txt", false),
+        ("a*b", r"a\\*b", true),
+        ("axb", r"a\\*b", false),
+        (r"a\\b", r"a\\\\b", true),
+    ] {
+        gives(&format!("like('{text}', '{pattern}')"), json!(matches));
+    }
+}

@@ -22,6 +22,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Check a workflow file
     Validate(Validate),
+    /// Make a workflow file of what another system has
+    Import(Import),
     /// Print the language as a JSON Schema, for editors
     Schema,
     /// Show where the nodes of a workflow would run
@@ -85,6 +87,72 @@ pub(crate) struct Validate {
     /// End with code 2 if anything is suspicious
     #[arg(long)]
     pub(crate) deny_warnings: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// What the file is
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) from: ImportFormat,
+    /// The file; docs/imports.md says how what stands in it is taken over
+    pub(crate) file: PathBuf,
+    /// Where the workflow goes [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// What recorded run times are multiplied with, as in 0.01
+    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_time_scale)]
+    pub(crate) time_scale: f64,
+    /// The function of a state machine's resource, named as there or by its last part; may be repeated [default:
+    /// `run` of an executable of the resource's name]
+    #[arg(long = "function", value_name = "RESOURCE=EXECUTABLE:FUNCTION", value_parser = parse_function)]
+    pub(crate) functions: Vec<(String, String)>,
+    /// What travels between the states of a state machine
+    #[arg(long, value_enum, value_name = "KIND", default_value = "value")]
+    pub(crate) payload: ImportPayload,
+    /// Ask for memory, CPUs and containers as recorded, and fill the memory [default: what synthetic functions need]
+    #[arg(long)]
+    pub(crate) recorded_resources: bool,
+}
+
+/// What can be imported.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ImportFormat {
+    /// The flat YAML of the published FaaSFlow
+    Faasflow,
+    /// WfCommons' WfFormat, schemas 1.0 to 1.5
+    Wfformat,
+    /// A state machine in the Amazon States Language
+    Asl,
+}
+
+/// What travels between states.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ImportPayload {
+    /// JSON values, which paths and choices look into
+    Value,
+    /// Bytes of any size, which functions take and give as they are
+    Bytes,
+}
+
+/// A resource may hold any character; the function behind the last `=` may not.
+fn parse_function(text: &str) -> Result<(String, String), String> {
+    let parts = text.rsplit_once('=');
+    match parts
+        .and_then(|(resource, function)| Some((resource, function, function.split_once(':')?)))
+    {
+        Some((resource, function, (executable, name)))
+            if !resource.is_empty() && !executable.is_empty() && !name.is_empty() =>
+        {
+            Ok((resource.to_owned(), function.to_owned()))
+        }
+        _ => Err("write RESOURCE=EXECUTABLE:FUNCTION, as in Charge=billing:charge".to_owned()),
+    }
+}
+
+fn parse_time_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok();
+    let fits = scale.filter(|scale| (0.0..=1000.0).contains(scale));
+    fits.ok_or_else(|| "it is a number from 0 to 1000, as in 0.01".to_owned())
 }
 
 /// Workers that are reached over the network.
@@ -218,6 +286,13 @@ pub(crate) struct Job {
     /// Show what each node did
     #[arg(long)]
     pub(crate) report: bool,
+    /// Write when each activation ran, as trace events that ui.perfetto.dev and chrome://tracing load; with --count,
+    /// those of the invocation that starts last
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Draw when each activation ran, as SVG; with --count, those of the invocation that starts last
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) timeline: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -133,11 +133,15 @@ impl Diagnostic for Failed {
                 "the cause is what the function, or its executor, said; `retry` may try it again"
             }
             Failure::Payload { .. } => "make the payload smaller, or give the worker more memory",
-            Failure::Join { .. } => "`at_least` may name fewer, or a `catch` take what fails",
-            Failure::Absent { .. } => {
-                "mark it `optional`, give it a `default`, or name a source that is live otherwise"
+            Failure::Join { .. } => {
+                "see why these failed; `retry` may try them again, and `at_least` may ask for fewer"
             }
-            Failure::Timeout { .. } => "the workflow's `timeout_ms` says how long it may take",
+            Failure::Absent { .. } => {
+                "give it another source that is there then (`first_of`), or mark it `optional: true`"
+            }
+            Failure::Timeout { .. } => {
+                "give the workflow a longer `timeout_ms`, or see what is slow"
+            }
             Failure::Worker { .. } => {
                 "bring the worker back, or deploy on others; what ran may have had effects"
             }

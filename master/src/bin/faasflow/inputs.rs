@@ -145,11 +145,11 @@ pub(crate) fn read(
         match (part, place) {
             (Part::Whole(value), None) => inputs.push((name.clone(), Payload::Bytes(read(value)?))),
             (Part::Item(value), None) => {
-                inputs.push((name.clone(), Payload::List(vec![read(value)?])))
+                inputs.push((name.clone(), Payload::list(vec![read(value)?])))
             }
             (Part::NoItems, None) => inputs.push((name.clone(), Payload::List(Vec::new()))),
             (Part::Item(value), Some(place)) => match &mut inputs[place].1 {
-                Payload::List(items) => items.push(read(value)?),
+                Payload::List(items) => items.push(Some(read(value)?)),
                 Payload::Bytes(_) => {
                     return Err(Exit::input(InputError::Twice { name: name.clone() }));
                 }

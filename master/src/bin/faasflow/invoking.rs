@@ -4,6 +4,8 @@ use crate::arguments::{Invoke, Job, Run};
 use crate::commands::place_options;
 use crate::exit::{Exit, Failed};
 use crate::print::{self, Page};
+use crate::progress::Progress;
+use crate::recorded::{self, Recorded};
 use crate::{inputs, interrupt, load, outputs, workers};
 use engine::plan::Limits;
 use engine::wire::{NodeReport, Tier};
@@ -21,6 +23,7 @@ use std::sync::PoisonError;
 pub(crate) fn invoke(arguments: &Invoke) -> Result<(), Exit> {
     let options = workers::options(&arguments.cluster.key)?;
     outputs::check(&arguments.job.outputs, &arguments.workflow, None)?;
+    recorded::check(&arguments.job)?;
     let inputs = inputs::read(&arguments.job.inputs, options.payload_bytes_max)?;
     work(
         &arguments.cluster.workers,
@@ -42,6 +45,7 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
         .map(|output| output.name.value.as_str())
         .collect();
     outputs::check(&arguments.job.outputs, workflow, Some(&known))?;
+    recorded::check(&arguments.job)?;
     let inputs = inputs::read(&arguments.job.inputs, options.payload_bytes_max)?;
     inputs::check(&definition, &inputs)?;
 
@@ -98,27 +102,41 @@ fn work(
     let invocation = Invocation {
         workflow,
         inputs,
-        report: job.report,
-        trace: false,
+        // A trace shows the edges that a report names.
+        report: job.report || recorded::is_wanted(job),
+        trace: recorded::is_wanted(job),
     };
     let Some(count) = job.count else {
-        let answered = Client::connect(&workers[0], options)?.invoke(&invocation)?;
+        let mut client = Client::connect(&workers[0], options)?;
+        let progress = Progress::of_one(workflow, job);
+        let answered = client.invoke(&invocation);
+        drop(progress);
+        let answered = answered?;
+        let recorded = recorded::write(job, workflow, &answered);
         return match &answered.result {
-            Ok(_) => finish(job, workflow, &answered, None),
+            Ok(_) => finish(job, workflow, &answered, None, recorded),
             Err(failure) => Err(Failed::alone(workflow, failure).into()),
         };
     };
-    let mut load = load::run(
+    let progress = Progress::of_many(count.get(), job);
+    let load = load::run(
         workers,
         options,
         &invocation,
         count.get(),
         job.concurrency.get().into(),
-    )?;
+        &progress,
+    );
+    drop(progress);
+    let mut load = load?;
     let failure = load.failure.take();
+    let recorded = match &load.traced {
+        Some(traced) => recorded::write(job, workflow, traced),
+        None => Ok(None),
+    };
     let finished = match &load.last {
-        Some(answered) => finish(job, workflow, answered, Some(&load)),
-        None => summarize(job, &load),
+        Some(answered) => finish(job, workflow, answered, Some(&load), recorded),
+        None => summarize(job, &load).and(recorded.map(drop)),
     };
     match failure {
         Some(failure) => finished.and(Err(Failed {
@@ -145,7 +163,13 @@ fn finish(
     workflow: &str,
     answered: &Answered,
     load: Option<&load::Load>,
+    recorded: Result<Option<Recorded>, Exit>,
 ) -> Result<(), Exit> {
+    // Results come first, whatever became of files about them.
+    let (recorded, unrecorded) = match recorded {
+        Ok(recorded) => (recorded, Ok(())),
+        Err(exit) => (None, Err(exit)),
+    };
     let outputs: &[(String, Payload)] = answered.result.as_deref().unwrap_or_default();
     let written = outputs::write(&job.outputs, workflow, outputs);
     // What has not got into its file is shown, as if no file had been named.
@@ -167,7 +191,10 @@ fn finish(
         if let Some(load) = load {
             object["latency"] = load.to_json();
         }
-        return written.and(print::json(&object));
+        if let Some(recorded) = &recorded {
+            object["trace"] = recorded.to_json();
+        }
+        return written.and(print::json(&object)).and(unrecorded);
     }
     let mut page = Page::default();
     outputs::show(&mut page, files, outputs);
@@ -183,7 +210,10 @@ fn finish(
             duration(answered.latency_ns)
         )),
     }
-    written.and(page.print())
+    if let Some(recorded) = &recorded {
+        recorded.show(&mut page);
+    }
+    written.and(page.print()).and(unrecorded)
 }
 
 /// What each node did: a line for the node with its first edge, and one for each further edge.

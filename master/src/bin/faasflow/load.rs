@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::print::Page;
+use crate::progress::Progress;
 use engine::wire::Failure;
 use engine::worker::quantities::duration_text as duration;
 use hdrhistogram::Histogram;
@@ -26,6 +27,8 @@ pub(crate) struct Load {
     pub(crate) failure: Option<Failure>,
     /// The last answer with outputs that a connection saw.
     pub(crate) last: Option<Answered>,
+    /// The answer of the invocation that is traced, however it ended.
+    pub(crate) traced: Option<Answered>,
 }
 
 fn histogram() -> Histogram<u64> {
@@ -44,6 +47,7 @@ impl Load {
             failures: 0,
             failure: None,
             last: None,
+            traced: None,
         }
     }
 
@@ -54,11 +58,14 @@ impl Load {
         self.failures += other.failures;
         self.failure = self.failure.take().or(other.failure);
         self.last = other.last.or(self.last.take());
+        self.traced = self.traced.take().or(other.traced);
     }
 
-    fn answered(&mut self, sent: Instant, answered: Answered) {
-        self.latency
-            .saturating_record(sent.elapsed().as_nanos() as u64);
+    fn answered(&mut self, latency_ns: u64, answered: Answered) {
+        self.latency.saturating_record(latency_ns);
+        if !answered.trace.is_empty() {
+            self.traced = Some(answered.clone());
+        }
         match &answered.result {
             Ok(_) => self.last = Some(answered),
             Err(failure) => {
@@ -117,13 +124,14 @@ impl Load {
 }
 
 /// Invokes `count` times, with up to `concurrency` under way, over connections to the workers in turn. It is a closed
-/// loop: a request is sent when another has been answered.
+/// loop: a request is sent when another has been answered. If a trace is wanted, then of the one that is sent last.
 pub(crate) fn run(
     workers: &[String],
     options: &Options,
     invocation: &Invocation<'_>,
     count: u64,
     concurrency: u64,
+    progress: &Progress,
 ) -> Result<Load, Exit> {
     let concurrency = concurrency.min(count);
     let connections = concurrency.min(CONNECTIONS_MAX);
@@ -138,7 +146,7 @@ pub(crate) fn run(
             let depth = concurrency / connections + u64::from(index < concurrency % connections);
             let left = &left;
             scope.spawn(move || {
-                let part = closed_loop(client, invocation, depth, left);
+                let part = closed_loop(client, invocation, depth, left, progress);
                 if part.is_err() {
                     // What is wrong is to be said now, and not after all that the other connections could still do.
                     left.store(0, Ordering::Relaxed);
@@ -167,19 +175,26 @@ fn closed_loop(
     invocation: &Invocation<'_>,
     depth: u64,
     left: &AtomicU64,
+    progress: &Progress,
 ) -> Result<Load, Exit> {
     let mut load = Load::empty(depth);
     let mut sent: HashMap<u64, Instant> = HashMap::new();
+    // How many are left, this one among them.
     let one_more = || {
-        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(1)
-        })
-        .is_ok()
+        let take = |left: u64| left.checked_sub(1);
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .ok()
     };
     loop {
-        while (sent.len() as u64) < depth && one_more() {
+        while (sent.len() as u64) < depth
+            && let Some(left) = one_more()
+        {
+            let one = Invocation {
+                trace: invocation.trace && left == 1,
+                ..*invocation
+            };
             let now = Instant::now();
-            sent.insert(client.start(invocation)?, now);
+            sent.insert(client.start(&one)?, now);
         }
         if sent.is_empty() {
             return Ok(load);
@@ -188,6 +203,8 @@ fn closed_loop(
         let Some(sent) = sent.remove(&answered.request) else {
             unreachable!("the client hands out answers to its own requests alone");
         };
-        load.answered(sent, answered);
+        let latency_ns = sent.elapsed().as_nanos() as u64;
+        progress.answered(latency_ns);
+        load.answered(latency_ns, answered);
     }
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod commands;
 mod drawing;
 mod exit;
+mod importing;
 mod inputs;
 mod interrupt;
 mod invoking;
@@ -16,6 +17,8 @@ mod new;
 mod outputs;
 mod placed;
 mod print;
+mod progress;
+mod recorded;
 mod status;
 mod validate;
 mod workers;
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         let arguments = Arguments::parse();
         let done = match &arguments.command {
             Command::Validate(of) => validate::validate(of),
+            Command::Import(of) => importing::import(of),
             Command::Schema => commands::schema(),
             Command::Plan(of) => commands::plan(of),
             Command::Graph(of) => drawing::graph(of),

@@ -118,10 +118,13 @@ fn made(dir: &Path, sdk: Option<&Path>) -> Result<String, NewError> {
 
 /// The name of the folder, if a workflow, a package and an executable can have it too.
 fn name_of(dir: &Path) -> Result<String, NewError> {
-    let last = dir
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    let name = last.unwrap_or_else(|| dir.display().to_string());
+    // `.` has the name that the folder has.
+    let whole = dir.canonicalize();
+    let last = dir.file_name().or_else(|| whole.as_ref().ok()?.file_name());
+    let name = last.map_or_else(
+        || dir.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    );
     let fits = name.len() <= master::definition::NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name

@@ -124,7 +124,7 @@ pub(crate) fn check(
 
 /// Whether a file can be written, as far as can be told without a trace of the question. What is no ordinary file (a
 /// pipe, a device) is left to the writing: to open it may already do something.
-fn writable(path: &Path, folder: &Path) -> std::io::Result<()> {
+pub(crate) fn writable(path: &Path, folder: &Path) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(std::io::ErrorKind::IsADirectory.into()),
         Ok(found) if found.is_file() => std::fs::File::options().write(true).open(path).map(drop),
@@ -178,7 +178,9 @@ pub(crate) fn write(
             Payload::Bytes(bytes) => write(path, bytes)?,
             Payload::List(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    write(&item_path(path, index), item)?;
+                    if let Some(item) = item {
+                        write(&item_path(path, index), item)?;
+                    }
                 }
             }
         }
@@ -226,7 +228,10 @@ pub(crate) fn show(page: &mut Page, arguments: &[OutputArgument], outputs: &[(St
                     size_text(payload.len())
                 ));
                 for (index, item) in items.iter().take(PRINTED_ITEMS_MAX).enumerate() {
-                    show_bytes(page, &format!("{name}[{index}]"), name, item);
+                    match item {
+                        Some(item) => show_bytes(page, &format!("{name}[{index}]"), name, item),
+                        None => page.line(&format!("{name}[{index}]: (absent)")),
+                    }
                 }
                 if items.len() > PRINTED_ITEMS_MAX {
                     page.line(&format!("… and {} more", items.len() - PRINTED_ITEMS_MAX));
@@ -258,7 +263,10 @@ pub(crate) fn to_json(arguments: &[OutputArgument], outputs: &[(String, Payload)
             Payload::List(items) => {
                 let items: Vec<Value> = items
                     .iter()
-                    .map(|item| Value::Object(bytes_json(item)))
+                    .map(|item| {
+                        let there = item.as_ref();
+                        there.map_or(Value::Null, |item| Value::Object(bytes_json(item)))
+                    })
                     .collect();
                 Map::from_iter([
                     ("bytes".to_owned(), json!(payload.len())),

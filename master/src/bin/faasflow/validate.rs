@@ -15,6 +15,11 @@ use thiserror::Error;
 const READING: &str = "Conditions are not solved: the case of each switch counts as a free choice, and so does each \
 optional input that has no default; nothing fails. So `always` and `never` are proofs, and `may` may be cautious.";
 
+/// Choices of a witness that are said in words.
+const SAID_MAX: usize = 12;
+/// Choices of a witness in a JSON object; how many there are stands beside them.
+const LISTED_MAX: usize = 1000;
+
 /// `NODE=always`, as given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Expectation {
@@ -161,11 +166,12 @@ impl<'a> Certified<'a> {
         let Some(witness) = witness else {
             return String::new();
         };
-        let words = witness
-            .choices
-            .iter()
-            .map(|choice| choice.describe(self.definition));
-        let words = words.collect::<Vec<_>>().join(" and ");
+        let words = witness.choices.iter().take(SAID_MAX);
+        let words = words.map(|choice| choice.describe(self.definition));
+        let mut words = words.collect::<Vec<_>>().join(" and ");
+        if witness.choices.len() > SAID_MAX {
+            words.push_str(&format!(" and {} more", witness.choices.len() - SAID_MAX));
+        }
         if witness.shortest {
             words
         } else {
@@ -243,14 +249,12 @@ impl<'a> Certified<'a> {
         ];
         for (key, witness) in witnesses {
             if let Some(witness) = witness {
-                let choices: Vec<Value> = witness
-                    .choices
-                    .iter()
-                    .map(|choice| self.choice(*choice))
-                    .collect();
+                let choices = witness.choices.iter().take(LISTED_MAX);
+                let choices: Vec<Value> = choices.map(|choice| self.choice(*choice)).collect();
+                let count = witness.choices.len();
                 object.insert(
                     key.to_owned(),
-                    json!({ "choices": choices, "shortest": witness.shortest }),
+                    json!({ "choices": choices, "count": count, "shortest": witness.shortest }),
                 );
             }
         }

@@ -150,9 +150,9 @@ fn run(definition: &Definition, chosen: impl Fn(Subject) -> Option<u16>) -> (Vec
             .all(|input| input.optional || input.from.iter().any(|from| live(&ran, from.value)));
         let runs = match node.join {
             Join::All => {
-                (!behind || opened)
-                    && inputs
-                    && ((edges.is_empty() && !behind) || live_edges > 0 || opened)
+                let waits = behind || !edges.is_empty();
+                let gated = !behind || opened;
+                gated && inputs && (!waits || live_edges > 0 || opened)
             }
             Join::AtLeast(count) => (!behind || opened) && live_edges >= count as usize,
         };

@@ -122,16 +122,12 @@ impl Checker<'_> {
         if let Some(place) = names.by_name.get(path) {
             let input = &names.inputs[*place];
             let (kind, own) = (input.kind, !path.contains('.'));
-            if kind == Kind::Value {
+            // What is named by its source has been looked at where it was named first.
+            if kind == Kind::Value || !own {
                 names.used.insert(*place);
                 return Some(());
             }
-            // What is no value is told once for each place.
-            let help = if own {
-                "bind it to a value".to_owned()
-            } else {
-                "name a value".to_owned()
-            };
+            let help = "bind it to a value".to_owned();
             self.no_value(path.to_owned(), kind, span, help);
             return None;
         }
@@ -160,7 +156,9 @@ impl Checker<'_> {
             span,
         };
         let seen = self.resolve(&source, names.reader, "in an expression", false)?;
-        if seen.kind != Kind::Value {
+        // A list of values is read as one value, a list of its items.
+        let values = seen.kind == Kind::List && seen.items == Kind::Value;
+        if seen.kind != Kind::Value && !values {
             let help = self.declared_as(&source.value, "value");
             self.no_value(path.to_owned(), seen.kind, span, help);
             return None;
@@ -176,7 +174,7 @@ impl Checker<'_> {
                 value: path.to_owned(),
                 span,
             },
-            kind: Kind::Value,
+            kind: seen.kind,
             from,
             optional: names.some,
         };

@@ -407,6 +407,9 @@ pub enum ProblemKind {
     /// No nodes.
     #[error("the workflow has no nodes")]
     NoNodes,
+    /// What an import cannot take over.
+    #[error(transparent)]
+    Import(#[from] crate::import::ImportProblem),
     /// More of something than a plan can hold.
     #[error("{what} are {count}, above the limit of {limit}")]
     Count {

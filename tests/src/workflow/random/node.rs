@@ -4,8 +4,8 @@ use super::{Draft, Failures, Timeouts};
 use crate::random::Random;
 use crate::workflow::returned;
 use engine::plan::{
-    Declaration, ErrorClass, ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Retry,
-    Source, Work,
+    Declaration, ErrorClass, ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan,
+    RegionPlan, Retry, Source, Work,
 };
 use faasstore::binding::Kind;
 
@@ -39,7 +39,9 @@ impl Draft<'_> {
         node.id = id;
         let cases = (0..node.work.cases() as u16).map(|case| Gate::Case { node: id, case });
         let catches = (0..node.catches.len() as u16).map(|catch| Gate::Catch { node: id, catch });
-        self.gates.extend(cases.chain(catches));
+        if node.region.is_none() {
+            self.gates.extend(cases.chain(catches));
+        }
         self.workflow.nodes.push(node);
         id
     }
@@ -54,7 +56,7 @@ impl Draft<'_> {
             if let Some(output) = runner.error_output.take() {
                 runner.outputs.truncate(usize::from(output));
             }
-            let foreach = runner.foreach.is_some();
+            let foreach = runner.region.is_some();
             let first = runner.outputs.first().map(|output| output.kind);
             let id = self.add(runner);
             self.reserved.insert(id);
@@ -105,18 +107,19 @@ impl Draft<'_> {
         if !errors.is_empty() && self.random.chance(350) {
             first.push(self.random.pick(&errors));
         }
-        if let Some(list) = node.foreach {
+        if let Some(region) = node.region {
+            let list = self.workflow.regions[usize::from(region)].list;
             let items = self.random.pick(&[0, 1, 1, 1, 2]);
-            first.extend((0..items).map(|_| Source::Item));
+            first.extend((0..items).map(|_| Source::Item { up: 0 }));
             if self.random.chance(100) {
                 first.push(list);
             }
         }
         node.inputs = (0..)
             .zip(first)
-            .map(|(number, first)| self.input(number, &sources, first, node.batch))
+            .map(|(number, first)| self.input(number, &sources, first, node.region))
             .collect();
-        let kinds: &[Kind] = match node.foreach {
+        let kinds: &[Kind] = match node.region {
             Some(_) => &[Kind::Bytes, Kind::Bytes, Kind::Value],
             None => &[
                 Kind::Bytes,
@@ -142,13 +145,20 @@ impl Draft<'_> {
         if lists.is_empty() {
             return;
         }
-        node.foreach = Some(self.random.pick(&lists));
+        let mut region = RegionPlan {
+            parent: None,
+            list: self.random.pick(&lists),
+            batch: None,
+            parallelism: None,
+        };
         if self.random.chance(300) {
-            node.batch = Some(self.random.between(1, 4) as u32);
+            region.batch = Some(self.random.between(1, 4) as u32);
         }
         if self.random.chance(300) {
-            node.parallelism = Some(self.random.between(1, 3) as u32);
+            region.parallelism = Some(self.random.between(1, 3) as u32);
         }
+        node.region = Some(self.workflow.regions.len() as u16);
+        self.workflow.regions.push(region);
     }
 
     fn retry(&mut self) -> Retry {
@@ -178,7 +188,7 @@ impl Draft<'_> {
     /// Values that its expressions may name.
     fn values(&mut self, node: &mut NodePlan) {
         let mut sources = self.sources(usize::MAX);
-        sources.retain(|source| self.workflow.kind_of(*source) == Kind::Value);
+        sources.retain(|source| self.workflow.kind_of(*source, None) == Kind::Value);
         if sources.is_empty() {
             return;
         }
@@ -265,10 +275,7 @@ impl Draft<'_> {
         }
         let nodes = &self.workflow.nodes;
         let edges = node.flow_edges(|producer| nodes[producer as usize].error_output);
-        if node.foreach.is_none()
-            && (1..=JOIN_EDGES_MAX).contains(&edges.len())
-            && self.random.chance(180)
-        {
+        if (1..=JOIN_EDGES_MAX).contains(&edges.len()) && self.random.chance(180) {
             let some = self.random.between(1, edges.len());
             let needed = if self.random.chance(400) { 1 } else { some };
             node.join = Join::AtLeast(needed as u32);
@@ -277,7 +284,7 @@ impl Draft<'_> {
 
     fn catches(&mut self, node: &mut NodePlan) {
         let handled = self.shape.failures == Failures::Handled;
-        if !handled || node.foreach.is_some() || !self.random.chance(300) {
+        if !handled || !self.random.chance(300) {
             return;
         }
         for _ in 0..self.random.between(1, 2) {

@@ -18,20 +18,14 @@ impl Draft<'_> {
             .skip(first)
             .filter(|(node, _)| !self.reserved.contains(&(*node as NodeId)))
             .flat_map(|(node, made)| {
-                (0..made.outputs.len()).map(move |output| Source::Output {
+                // What failed in an item is not told outside.
+                let hidden = usize::from(made.region.is_some() && made.error_output.is_some());
+                (0..made.outputs.len() - hidden).map(move |output| Source::Output {
                     node: node as NodeId,
                     output: output as u16,
                 })
             });
         inputs.chain(constants).chain(outputs).collect()
-    }
-
-    /// The kind of a source; of an item as a node with this batch sees it.
-    fn kind(&self, source: Source, batch: Option<u32>) -> Kind {
-        match (source, batch) {
-            (Source::Item, Some(_)) => Kind::List,
-            (source, _) => self.workflow.kind_of(source),
-        }
     }
 
     /// Whether a client may leave it out.
@@ -41,7 +35,7 @@ impl Draft<'_> {
                 let input = &self.workflow.inputs[usize::from(number)];
                 input.optional && input.default.is_none()
             }
-            Source::Output { .. } | Source::Item | Source::Constant(_) => false,
+            Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => false,
         }
     }
 
@@ -50,16 +44,16 @@ impl Draft<'_> {
         &mut self,
         sources: &[Source],
         first: Source,
-        batch: Option<u32>,
+        region: Option<u16>,
     ) -> (Kind, Vec<Source>) {
-        let mut kind = self.kind(first, batch);
+        let mut kind = self.workflow.kind_of(first, region);
         let mut chosen = vec![first];
-        if self.random.chance(750) || first == Source::Item {
+        if self.random.chance(750) || matches!(first, Source::Item { .. }) {
             return (kind, chosen);
         }
         for _ in 0..self.random.between(1, 2) {
             let next = self.random.pick(sources);
-            let other = self.kind(next, batch);
+            let other = self.workflow.kind_of(next, region);
             let fits = (other == Kind::List) == (kind == Kind::List);
             if fits && !chosen.contains(&next) {
                 chosen.push(next);
@@ -78,9 +72,9 @@ impl Draft<'_> {
         number: usize,
         sources: &[Source],
         first: Source,
-        batch: Option<u32>,
+        region: Option<u16>,
     ) -> InputPlan {
-        let (kind, sources) = self.alternatives(sources, first, batch);
+        let (kind, sources) = self.alternatives(sources, first, region);
         let lacking = sources.iter().all(|source| self.may_lack(*source));
         InputPlan {
             name: format!("a{number}"),
@@ -96,14 +90,14 @@ impl Draft<'_> {
             Source::Output { node, output } => {
                 self.workflow.nodes[*node as usize].error_output == Some(*output)
             }
-            Source::Input(_) | Source::Item | Source::Constant(_) => false,
+            Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
         };
         sources.iter().copied().filter(is_error).collect()
     }
 
     /// The lists that a node may run over.
     pub(super) fn lists(&self, sources: &[Source]) -> Vec<Source> {
-        let is_list = |source: &Source| self.workflow.kind_of(*source) == Kind::List;
+        let is_list = |source: &Source| self.workflow.kind_of(*source, None) == Kind::List;
         sources
             .iter()
             .copied()

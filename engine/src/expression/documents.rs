@@ -1,0 +1,128 @@
+//! Functions beyond CEL's, for values that are whole documents: what passes a document on with a part of it changed needs
+//! them.
+
+use super::EvaluationError;
+use super::arithmetic::{Reason, equal};
+use super::evaluate::Budget;
+use super::functions::{Function, Outcome, mismatch};
+use super::json;
+use super::time::Time;
+use super::value::Data;
+use std::rc::Rc;
+
+/// Calls one of these functions.
+pub(super) fn call<'a>(
+    function: Function,
+    arguments: &[Data<'a>],
+    budget: &mut Budget,
+) -> Outcome<'a> {
+    let data = match (function, arguments) {
+        (Function::Fail, [Data::String(text)]) => {
+            // What failed is this text, and not the expression.
+            return Err(EvaluationError(text.as_str().to_owned()));
+        }
+        (Function::Distinct, [Data::List(elements)]) => distinct(elements, budget)?,
+        (Function::FromJson, [Data::String(text)]) => return from_json(text.as_str(), budget),
+        (Function::IsTimestamp, [data]) => Data::Bool(match data {
+            Data::Time(_) => true,
+            Data::String(text) => Time::parse(text.as_str()).is_some(),
+            _ => false,
+        }),
+        (Function::Like, [Data::String(text), Data::String(pattern)]) => {
+            Data::Bool(is_like(text.as_str(), pattern.as_str()))
+        }
+        (Function::Merge, [Data::Map(left), Data::Map(right)]) => {
+            budget.spend_elements(left.len() + right.len())?;
+            let mut merged = left.as_ref().clone();
+            merged.extend(
+                right
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone())),
+            );
+            Data::Map(Rc::new(merged))
+        }
+        (Function::Range, [count]) => return range(count, budget),
+        (Function::Text, [text @ Data::String(_)]) => text.clone(),
+        (Function::Text | Function::ToJson, [data]) => {
+            let text = json::to_json(data, budget)?.to_string();
+            budget.spend_bytes(text.len())?;
+            Data::text(text)
+        }
+        _ => return Ok(Err(mismatch(arguments))),
+    };
+    Ok(Ok(data))
+}
+
+/// The elements without those that stand before them already.
+fn distinct<'a>(elements: &[Data<'a>], budget: &mut Budget) -> Result<Data<'a>, EvaluationError> {
+    let mut kept: Vec<Data<'a>> = Vec::new();
+    'elements: for element in elements {
+        for before in &kept {
+            if equal(before, element, budget)? {
+                continue 'elements;
+            }
+        }
+        budget.spend(1)?;
+        kept.push(element.clone());
+    }
+    Ok(Data::list(kept))
+}
+
+fn from_json<'a>(text: &str, budget: &mut Budget) -> Outcome<'a> {
+    budget.spend_elements(text.len() / 8)?;
+    Ok(match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(value) => Ok(json::owned(&value)),
+        Err(error) => Err(format!("the text is no JSON: {error}")),
+    })
+}
+
+/// The whole numbers from 0, so many.
+fn range<'a>(count: &Data<'a>, budget: &mut Budget) -> Outcome<'a> {
+    let int = match count {
+        Data::Int(int) => Some(*int),
+        Data::Double(double) => super::value::whole(*double),
+        _ => None,
+    };
+    let Some(count) = int.and_then(|int| usize::try_from(int).ok()) else {
+        let reason: Reason = "takes how many numbers there are to be, from 0".to_owned();
+        return Ok(Err(reason));
+    };
+    budget.spend_elements(count)?;
+    Ok(Ok(Data::list((0..count as i64).map(Data::Int).collect())))
+}
+
+/// Whether a text is as a pattern says, in which `*` stands for any characters, and `\*` and `\\` for themselves.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = vec![String::new()];
+    let mut chars = pattern.chars();
+    while let Some(char) = chars.next() {
+        let char = match char {
+            '*' => {
+                parts.push(String::new());
+                continue;
+            }
+            '\\' => chars.next().unwrap_or('\\'),
+            char => char,
+        };
+        if let Some(part) = parts.last_mut() {
+            part.push(char);
+        }
+    }
+    let [first, between @ .., last] = parts.as_slice() else {
+        return parts.iter().all(|part| part == text);
+    };
+    let Some(rest) = text.strip_prefix(first.as_str()) else {
+        return false;
+    };
+    let Some(mut rest) = rest.strip_suffix(last.as_str()) else {
+        return false;
+    };
+    // What comes first leaves the most to what follows.
+    for part in between {
+        match rest.find(part.as_str()) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}

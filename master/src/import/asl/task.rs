@@ -1,0 +1,331 @@
+//! Task states: a function, what it is given, and what is made of its result; retries and catches.
+
+use super::cel::{Binding, Cel, Reads};
+use super::errors::{self, Errors};
+use super::machine::{State, Work};
+use super::resource::{self, Payload as InvokePayload};
+use super::translate::{self, ERROR, Entry, Handler, OUTPUT, Translator, Way, first_of, scope};
+use super::{Payload, template};
+use crate::definition::Spanned;
+use crate::import::draft::{self, Catch, Feed, Formula, Node, Source};
+use crate::import::tree::{Tree, Value};
+use engine::plan::ErrorClass;
+use faasstore::binding::Kind;
+
+/// The one input of a function.
+pub(super) const INPUT: &str = "input";
+
+impl Translator<'_> {
+    pub(super) fn task(
+        &mut self,
+        state: &State<'_>,
+        entry: &Entry,
+        resource: &Spanned<&str>,
+        timeout: Option<&Tree>,
+    ) -> Option<Vec<(Option<usize>, Way)>> {
+        let base = entry.base();
+        let input = self.selected(state, &base)?;
+        let call = resource::call(
+            self.reader,
+            resource,
+            state.parameters,
+            self.options,
+            &mut self.used,
+        )?;
+        let invokes = call.invoke.is_some();
+        let (given, constant) = match &call.invoke {
+            None => (
+                state.parameters.map(|tree| (tree, InvokePayload::Template)),
+                None,
+            ),
+            Some(invoke) => (invoke.payload, Some(Cel::object(&[]))),
+        };
+        let (argument, constant) = match (given, constant) {
+            (Some((tree, InvokePayload::Template)), _) => {
+                let plain = template::is_constant(tree).then(|| tree.to_json());
+                (
+                    template::template(self.reader, tree, &scope(state, &input))?,
+                    plain,
+                )
+            }
+            (Some((tree, InvokePayload::Dynamic)), _) => {
+                let scope = scope(state, &input);
+                (
+                    template::dynamic(self.reader, tree, "`Payload.$`", &scope)?,
+                    None,
+                )
+            }
+            (None, Some(nothing)) => (nothing, Some(serde_json::json!({}))),
+            (None, None) => (input.clone(), None),
+        };
+        let name = self.names.identifier(state.name, "state_");
+        let mut node = Node::new(name.clone(), draft::Work::Function(call.function));
+        let kind = match self.options.payload {
+            Payload::Value => Kind::Value,
+            Payload::Bytes => Kind::Bytes,
+        };
+        node.outputs.push((OUTPUT.to_owned(), kind));
+        node.retry = errors::retry(self.reader, state, &mut self.notes)?;
+        node.timeout_ms = match timeout {
+            Some(tree) => Some(self.timeout(tree)?),
+            None => None,
+        };
+        if let Some(value) = constant {
+            node.inputs.push((INPUT.to_owned(), Feed::Value(value)));
+            self.lead(&mut node, entry, Reads::default());
+        } else if argument == base {
+            self.lead(&mut node, entry, Reads::STATE);
+            // The function knows its input by one name, whatever it comes from.
+            node.inputs = vec![(INPUT.to_owned(), entry.feed())];
+        } else {
+            let before = self
+                .names
+                .identifier(&format!("{}_input", state.name), "state_");
+            let way = self.compute(before, &argument, entry, state.span)?;
+            node.inputs
+                .push((INPUT.to_owned(), first_of(vec![way.source])));
+        }
+        let place = self.draft.nodes.len();
+        self.draft.nodes.push(node);
+        let own = self.handlers_of(state)?;
+        self.throws(place, &own);
+        let plain = Cel::name(format!("{name}.{OUTPUT}"), Reads::RESULT);
+        let result = if invokes {
+            Cel::object(&[
+                ("ExecutedVersion".to_owned(), Cel::text_literal("$LATEST")),
+                ("Payload".to_owned(), plain.clone()),
+                ("StatusCode".to_owned(), Cel::whole(200)),
+            ])
+        } else {
+            plain.clone()
+        };
+        let output = self.output(state, &base, &result)?;
+        let way = if output == plain {
+            Way::from(&name)
+        } else {
+            self.conclude(state, entry, &output, &[plain])?
+        };
+        let mut out = vec![(state.next, way)];
+        out.extend(self.caught(state, entry, &own)?);
+        Some(out)
+    }
+
+    /// A timeout in seconds, in milliseconds.
+    fn timeout(&mut self, tree: &Tree) -> Option<u32> {
+        let ms = translate::seconds(self.reader, tree, "TimeoutSeconds")?;
+        if ms == 0 {
+            self.reader
+                .shape(tree, "`TimeoutSeconds`", "a number of seconds above 0");
+            return None;
+        }
+        Some(ms)
+    }
+
+    /// The last node of a state: what it passes on of its result. It waits for all `results`, whether it reads them or
+    /// not, since it stands for the state having ended well.
+    pub(super) fn conclude(
+        &mut self,
+        state: &State<'_>,
+        entry: &Entry,
+        output: &Cel,
+        results: &[Cel],
+    ) -> Option<Way> {
+        let output = if output.reads().result {
+            output.clone()
+        } else {
+            output.having(results)
+        };
+        let name = self
+            .names
+            .identifier(&format!("{}_output", state.name), "state_");
+        let formula = Formula::Value(self.checked(&output, state.span)?);
+        let mut node = Node::new(
+            name,
+            draft::Work::Compute(vec![(OUTPUT.to_owned(), formula)]),
+        );
+        if output.reads().state {
+            Self::bind(&mut node, entry);
+        }
+        Some(self.push(node))
+    }
+
+    /// What a state's catchers are for whatever in it fails.
+    pub(super) fn handlers_of(&mut self, state: &State<'_>) -> Option<Vec<usize>> {
+        let mut own = Vec::with_capacity(state.catch.len());
+        for catcher in &state.catch {
+            let errors = errors::errors(self.reader, catcher.errors, &mut self.notes)?;
+            let node = self
+                .names
+                .identifier(&format!("{}_caught", state.name), "state_");
+            own.push(self.handlers.len());
+            self.handlers.push(Handler {
+                node,
+                errors,
+                throwers: Vec::new(),
+            });
+        }
+        Some(own)
+    }
+
+    /// Lets a node's failures lead to these handlers, then to those of the states around it.
+    pub(super) fn throws(&mut self, node: usize, own: &[usize]) {
+        let around = self.around.iter().rev().flatten();
+        let all: Vec<usize> = own.iter().chain(around).copied().collect();
+        for handler in all {
+            let handler = &mut self.handlers[handler];
+            if handler.errors.is_none() {
+                continue;
+            }
+            let node = &mut self.draft.nodes[node];
+            handler.throwers.push(node.name.clone());
+            node.catches.push(Catch {
+                on: handler.errors.on(),
+                to: vec![handler.node.clone()],
+            });
+            if handler.errors == Errors::All {
+                // What takes everything leaves nothing to those behind it.
+                break;
+            }
+        }
+    }
+
+    /// Lets a Fail state lead to the handlers around it. Its error's name is known, and its failure is one of an
+    /// expression.
+    pub(super) fn fails(&mut self, node: usize, state: &State<'_>) -> Option<()> {
+        let Work::Fail {
+            error, error_path, ..
+        } = &state.work
+        else {
+            return None;
+        };
+        let name = error.and_then(|error| match &error.value {
+            Value::Text(name) => Some(name.as_str()),
+            _ => None,
+        });
+        for handler in self.around.iter().rev().flatten() {
+            let handler = &mut self.handlers[*handler];
+            let takes = match &handler.errors {
+                Errors::All => true,
+                Errors::These(names) => {
+                    if let Some(path) = error_path
+                        && !names.is_empty()
+                    {
+                        let help = "write the name as Error, or let the Parallel state around it catch States.ALL";
+                        self.reader.not_covered(
+                            path.span,
+                            "an error whose catcher depends on its name",
+                            help,
+                        );
+                        return None;
+                    }
+                    let failed = names.iter().any(|name| name == ErrorClass::Error.name());
+                    failed || names.iter().any(|known| Some(known.as_str()) == name)
+                }
+            };
+            if takes {
+                let node = &mut self.draft.nodes[node];
+                handler.throwers.push(node.name.clone());
+                node.catches.push(Catch {
+                    on: Vec::new(),
+                    to: vec![handler.node.clone()],
+                });
+                break;
+            }
+        }
+        Some(())
+    }
+
+    /// Lets a switch without a default lead to the handlers around it that take every failure.
+    pub(super) fn throws_without_match(&mut self, node: usize) {
+        let around = self.around.iter().rev().flatten().copied();
+        let first = around
+            .into_iter()
+            .find(|handler| self.handlers[*handler].errors == Errors::All);
+        if let Some(handler) = first {
+            let handler = &mut self.handlers[handler];
+            let node = &mut self.draft.nodes[node];
+            handler.throwers.push(node.name.clone());
+            node.catches.push(Catch {
+                on: vec![ErrorClass::Expression.name().to_owned()],
+                to: vec![handler.node.clone()],
+            });
+        }
+    }
+
+    /// The nodes to which a state's failures lead, and where they lead themselves.
+    pub(super) fn caught(
+        &mut self,
+        state: &State<'_>,
+        entry: &Entry,
+        own: &[usize],
+    ) -> Option<Vec<(Option<usize>, Way)>> {
+        let mut out = Vec::new();
+        for (catcher, handler) in state.catch.iter().zip(own) {
+            let handler = &self.handlers[*handler];
+            let (name, throwers) = (handler.node.clone(), handler.throwers.clone());
+            let base = match throwers.as_slice() {
+                [] => continue,
+                [only] => Cel::name(format!("{only}.{ERROR}"), Reads::ERROR),
+                _ => Cel::name(ERROR, Reads::ERROR),
+            };
+            let failure = failure(&base);
+            let output = self.placed(catcher.result_path, &entry.base(), &failure)?;
+            let output = if output.reads().error {
+                output
+            } else {
+                output.having(&[base])
+            };
+            let formula = Formula::Value(self.checked(&output, catcher.span)?);
+            let mut node = Node::new(
+                name,
+                draft::Work::Compute(vec![(OUTPUT.to_owned(), formula)]),
+            );
+            if output.reads().state {
+                Self::bind(&mut node, entry);
+            }
+            if throwers.len() > 1 {
+                let errors = throwers
+                    .iter()
+                    .map(|thrower| Source::output(thrower, ERROR));
+                node.inputs
+                    .push((ERROR.to_owned(), first_of(errors.collect())));
+            }
+            out.push((Some(catcher.next), self.push(node)));
+        }
+        Some(out)
+    }
+}
+
+/// What a catcher's state is given of a failure: its name and its cause. A function's error has a name if its text begins
+/// with one and a colon.
+fn failure(error: &Cel) -> Cel {
+    let (class, cause) = (error.field("class"), error.field("cause"));
+    let is = |name: ErrorClass| class.compared("==", &Cel::text_literal(name.name()));
+    let entry = |error: &Cel, cause: &Cel| {
+        Cel::object(&[
+            ("Error".to_owned(), error.clone()),
+            ("Cause".to_owned(), cause.clone()),
+        ])
+    };
+    let colon = Cel::text_literal(": ");
+    let name = cause.method("split", &[&colon]).at(&Cel::whole(0));
+    let behind = Cel::infix(
+        Binding::Sum,
+        &cause.method("indexOf", &[&colon]),
+        "+",
+        &Cel::whole(2),
+    );
+    let text = cause.method("substring", &[&behind]);
+    // Names of errors have no spaces; what the engine itself says of a failure has.
+    let named = is(ErrorClass::Error)
+        .or(&is(ErrorClass::Expression))
+        .and(&cause.method("contains", &[&colon]))
+        .and(
+            &name
+                .method("contains", &[&Cel::text_literal(" ")])
+                .negated(),
+        );
+    let timed_out = entry(&Cel::text_literal("States.Timeout"), &cause);
+    let failed = entry(&Cel::text_literal("States.TaskFailed"), &cause);
+    is(ErrorClass::Timeout).choose(&timed_out, &named.choose(&entry(&name, &text), &failed))
+}

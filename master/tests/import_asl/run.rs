@@ -1,0 +1,359 @@
+//! A plain interpreter of drafts: the rules of edges, one node after the other, and functions that are closures.
+
+use engine::expression::Expression;
+use engine::plan::{ErrorClass, ErrorMatch};
+use master::import::{Draft, Feed, Formula, Node, Source, Work};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+
+/// How a node ended.
+#[derive(Clone, Debug)]
+enum End {
+    /// With its output, and the case that it chose.
+    Well(Value, Option<usize>),
+    Skipped,
+    /// With what its error output says, and the catch that took it.
+    Caught(Value, usize),
+}
+
+/// A failure: its class, and what it says.
+type Failure = (ErrorClass, String);
+
+/// What the functions of the machines do; `attempt` counts from 1.
+pub(crate) fn function(name: &str, input: &Value, attempt: u64) -> Result<Value, Failure> {
+    let error = |text: String| Err((ErrorClass::Error, text));
+    match name {
+        "states:echo" => Ok(input.clone()),
+        // Doubles `n`, and passes on whatever else there is.
+        "states:double" => match input["n"].as_i64() {
+            Some(n) => {
+                let mut output = input.clone();
+                output["n"] = json!(2 * n);
+                Ok(output)
+            }
+            None => error(format!("NoNumber: {input}")),
+        },
+        // Fails as it is told to, if it is.
+        "states:fail" => match (&input["error"], &input["cause"]) {
+            (Value::String(name), Value::String(_)) if name.is_empty() => Ok(input.clone()),
+            (Value::String(name), Value::String(cause)) => error(format!("{name}: {cause}")),
+            _ => error(format!("Unexpected: {input}")),
+        },
+        // Fails so many times.
+        "states:flaky" if input["fails"].as_u64() >= Some(attempt) => {
+            error("Flaky: try again".to_owned())
+        }
+        "states:flaky" => Ok(json!({ "attempts": attempt })),
+        // Takes longer than a second.
+        "states:slow" => Err((ErrorClass::Timeout, "it took too long".to_owned())),
+        _ => panic!("there is no function {name}"),
+    }
+}
+
+fn matches(on: &[String]) -> Vec<ErrorMatch> {
+    let class = |name: &String| {
+        ErrorClass::ALL
+            .into_iter()
+            .find(|class| class.name() == name)
+    };
+    on.iter()
+        .map(|name| class(name).map_or_else(|| ErrorMatch::Named(name.clone()), ErrorMatch::Class))
+        .collect()
+}
+
+struct Run<'d> {
+    draft: &'d Draft,
+    input: &'d Value,
+    names: HashSet<&'d str>,
+    ends: HashMap<&'d str, End>,
+}
+
+/// What the workflow gives, or what its failure says.
+pub(crate) fn run(draft: &Draft, input: &Value) -> Result<Value, String> {
+    let mut run = Run {
+        draft,
+        input,
+        names: draft.nodes.iter().map(|node| node.name.as_str()).collect(),
+        ends: HashMap::new(),
+    };
+    assert_eq!(run.names.len(), draft.nodes.len(), "names are unique");
+    while run.ends.len() < draft.nodes.len() {
+        let ready = draft.nodes.iter().find(|node| {
+            !run.ends.contains_key(node.name.as_str())
+                && run
+                    .waits_for(node)
+                    .iter()
+                    .all(|name| run.ends.contains_key(name.as_str()))
+        });
+        let node = ready.expect("a node is ready: there is no cycle");
+        let end = run.node(node)?;
+        run.ends.insert(&node.name, end);
+    }
+    match draft.outputs.as_slice() {
+        [(_, feed)] => run
+            .feed(feed)
+            .ok_or_else(|| "the output is absent".to_owned()),
+        _ => Err("there is no output".to_owned()),
+    }
+}
+
+impl Run<'_> {
+    fn expressions<'n>(&self, node: &'n Node) -> Vec<&'n str> {
+        match &node.work {
+            Work::Compute(formulas) => formulas
+                .iter()
+                .map(|(_, formula)| match formula {
+                    Formula::Value(text) | Formula::List(text) => text.as_str(),
+                    Formula::Range { .. } => panic!("no import makes a range"),
+                })
+                .collect(),
+            Work::Switch { cases, .. } => cases.iter().map(|(when, _)| when.as_str()).collect(),
+            Work::Function(_) | Work::Command(_) | Work::Nothing => Vec::new(),
+        }
+    }
+
+    /// What a node's expressions read that is not bound under its own inputs.
+    fn reads(&self, node: &Node) -> Vec<String> {
+        let is_source = |name: &str| name == "input" || self.names.contains(name);
+        let mut paths = Vec::new();
+        for text in self.expressions(node) {
+            let names = Expression::names(text, is_source)
+                .unwrap_or_else(|error| panic!("{}: {text}: {error}", node.name));
+            for name in names {
+                let bound = node.inputs.iter().any(|(bound, _)| *bound == name.path);
+                if !bound && !paths.contains(&name.path) {
+                    paths.push(name.path);
+                }
+            }
+        }
+        paths
+    }
+
+    fn sources(&self, node: &Node) -> Vec<Source> {
+        let mut sources: Vec<Source> = node
+            .inputs
+            .iter()
+            .flat_map(|(_, feed)| match feed {
+                Feed::From { first_of, .. } => first_of.clone(),
+                Feed::Value(_) | Feed::Text(_) => Vec::new(),
+            })
+            .collect();
+        sources.extend(self.reads(node).iter().map(|path| self.source(path)));
+        sources.extend(node.foreach.iter().map(|foreach| foreach.list.clone()));
+        sources
+    }
+
+    fn source(&self, path: &str) -> Source {
+        match path.split_once('.') {
+            Some(("input", name)) => Source::Input(name.to_owned()),
+            Some((node, output)) => {
+                assert!(self.names.contains(node), "`{path}` names a node");
+                Source::output(node, output)
+            }
+            None => panic!("`{path}` names nothing"),
+        }
+    }
+
+    fn gates(&self, node: &Node) -> Vec<(&str, bool)> {
+        let mut gates = Vec::new();
+        for from in &self.draft.nodes {
+            let end = self.ends.get(from.name.as_str());
+            if let Work::Switch { cases, default } = &from.work {
+                let targets = cases.iter().map(|(_, to)| to).chain(default);
+                for (case, to) in targets.enumerate() {
+                    if to.contains(&node.name) {
+                        let live =
+                            matches!(end, Some(End::Well(_, chosen)) if *chosen == Some(case));
+                        gates.push((from.name.as_str(), live));
+                    }
+                }
+            }
+            for (place, catch) in from.catches.iter().enumerate() {
+                if catch.to.contains(&node.name) {
+                    let live = matches!(end, Some(End::Caught(_, taken)) if *taken == place);
+                    gates.push((from.name.as_str(), live));
+                }
+            }
+        }
+        gates
+    }
+
+    fn waits_for(&self, node: &Node) -> Vec<String> {
+        let sources = self.sources(node);
+        let producers = sources.iter().filter_map(|source| match source {
+            Source::Output { node, .. } => Some(node.clone()),
+            _ => None,
+        });
+        let gates = self.gates(node);
+        let gates = gates.iter().map(|(name, _)| (*name).to_owned());
+        producers
+            .chain(node.after.iter().cloned())
+            .chain(gates)
+            .collect()
+    }
+
+    fn value(&self, source: &Source) -> Option<Value> {
+        match source {
+            Source::Input(name) => {
+                assert_eq!(name, "input");
+                Some(self.input.clone())
+            }
+            Source::Output { node, output } => {
+                match (self.ends.get(node.as_str())?, output.as_str()) {
+                    (End::Caught(error, _), "error") => Some(error.clone()),
+                    (End::Well(value, _), "output") => Some(value.clone()),
+                    _ => None,
+                }
+            }
+            Source::Item | Source::Constant(_) => panic!("{source} is not asked for here"),
+        }
+    }
+
+    fn feed(&self, feed: &Feed) -> Option<Value> {
+        match feed {
+            Feed::Value(value) => Some(value.clone()),
+            Feed::Text(text) => Some(json!(text)),
+            Feed::From { first_of, .. } => first_of.iter().find_map(|source| self.value(source)),
+        }
+    }
+
+    fn node(&self, node: &Node) -> Result<End, String> {
+        let gates = self.gates(node);
+        if !gates.is_empty() && !gates.iter().any(|(_, live)| *live) {
+            return Ok(End::Skipped);
+        }
+        // Edges from other nodes that carry data or order: one must be live.
+        let sources = self.sources(node);
+        let from_nodes = sources
+            .iter()
+            .filter(|source| matches!(source, Source::Output { .. }));
+        let mut edges: Vec<bool> = from_nodes
+            .map(|source| self.value(source).is_some())
+            .collect();
+        let after = node
+            .after
+            .iter()
+            .map(|name| matches!(self.ends[name.as_str()], End::Well(..)));
+        edges.extend(after);
+        if !edges.is_empty() && !edges.contains(&true) {
+            return Ok(End::Skipped);
+        }
+        let mut values: HashMap<String, Value> = HashMap::new();
+        for (name, feed) in &node.inputs {
+            if matches!(feed, Feed::From { first_of, .. } if first_of == &[Source::Item]) {
+                continue;
+            }
+            match self.feed(feed) {
+                Some(value) => values.insert(name.clone(), value),
+                None => return Ok(End::Skipped),
+            };
+        }
+        for path in self.reads(node) {
+            match self.value(&self.source(&path)) {
+                Some(value) => values.insert(path, value),
+                None => return Ok(End::Skipped),
+            };
+        }
+        let done = match &node.foreach {
+            None => self.attempts(node, &values),
+            Some(foreach) => match self.value(&foreach.list) {
+                None => return Ok(End::Skipped),
+                Some(list) => {
+                    let items = list.as_array().expect("foreach runs over a list").iter();
+                    let each = items.map(|item| {
+                        let mut values = values.clone();
+                        values.insert("input".to_owned(), item.clone());
+                        self.attempts(node, &values).map(|(value, _)| value)
+                    });
+                    each.collect::<Result<Vec<_>, _>>()
+                        .map(|all| (Value::Array(all), None))
+                }
+            },
+        };
+        let (class, cause, attempt) = match done {
+            Ok((value, case)) => return Ok(End::Well(value, case)),
+            Err(failure) => failure,
+        };
+        let taken = node
+            .catches
+            .iter()
+            .position(|catch| ErrorMatch::any(&matches(&catch.on), class, &cause));
+        match taken {
+            Some(place) => {
+                let error = json!({
+                    "node": node.name, "class": class.name(), "cause": cause, "attempt": attempt,
+                });
+                Ok(End::Caught(error, place))
+            }
+            None => Err(cause),
+        }
+    }
+
+    /// Tries a node as often as it may.
+    fn attempts(
+        &self,
+        node: &Node,
+        values: &HashMap<String, Value>,
+    ) -> Result<(Value, Option<usize>), (ErrorClass, String, u64)> {
+        let mut attempt = 1;
+        loop {
+            let (class, cause) = match self.work(node, values, attempt) {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            let again = node.retry.as_ref().is_some_and(|retry| {
+                attempt < u64::from(retry.attempts)
+                    && ErrorMatch::any(&matches(&retry.on), class, &cause)
+            });
+            if !again {
+                return Err((class, cause, attempt));
+            }
+            attempt += 1;
+        }
+    }
+
+    fn work(
+        &self,
+        node: &Node,
+        values: &HashMap<String, Value>,
+        attempt: u64,
+    ) -> Result<(Value, Option<usize>), Failure> {
+        let names: Vec<&str> = values.keys().map(String::as_str).collect();
+        let texts: Vec<String> = values.values().map(Value::to_string).collect();
+        let bytes: Vec<Option<&[u8]>> = texts.iter().map(|text| Some(text.as_bytes())).collect();
+        let wrong = |error: engine::expression::EvaluationError| {
+            (ErrorClass::Expression, error.to_string())
+        };
+        match &node.work {
+            Work::Function(name) => Ok((function(name, &values["input"], attempt)?, None)),
+            Work::Compute(formulas) => {
+                assert_eq!(formulas.len(), 1);
+                let (Formula::Value(text) | Formula::List(text)) = &formulas[0].1 else {
+                    panic!("no import makes a range");
+                };
+                let compiled = Expression::compile(text, &names)
+                    .unwrap_or_else(|error| panic!("{}: {text}: {error}", node.name));
+                let value = compiled.evaluate(&bytes).map_err(wrong)?;
+                if matches!(formulas[0].1, Formula::List(_)) && !value.is_array() {
+                    return Err((ErrorClass::Expression, "it is no list".to_owned()));
+                }
+                Ok((value, None))
+            }
+            Work::Switch { cases, default } => {
+                for (case, (text, _)) in cases.iter().enumerate() {
+                    let compiled = Expression::compile_condition(text, &names)
+                        .unwrap_or_else(|error| panic!("{}: {text}: {error}", node.name));
+                    if compiled.holds(&bytes).map_err(wrong)? {
+                        return Ok((Value::Null, Some(case)));
+                    }
+                }
+                match default {
+                    Some(_) => Ok((Value::Null, Some(cases.len()))),
+                    None => Err((ErrorClass::Expression, "no case holds".to_owned())),
+                }
+            }
+            Work::Nothing => Ok((Value::Null, None)),
+            Work::Command(_) => panic!("no import makes a command"),
+        }
+    }
+}

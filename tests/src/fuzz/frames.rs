@@ -1,0 +1,228 @@
+//! Frames to begin with: one of every kind, and the plans of random workflows.
+
+use crate::plans::{DeploymentName, Placement, plans};
+use crate::random::Random;
+use crate::workflow::Workflow;
+use crate::workflow::random::{Failures, Shape, Timeouts};
+use engine::plan::{DeploymentId, Limits, WorkerIndex};
+use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
+use engine::wire::{
+    Answer, Begin, Body, Challenge, Control, ControlReply, Data, Drained, Failure, Forget,
+    Heartbeat, Hello, Invoke, NodeReport, Outcome, PartDone, PartFailed, Refused, Role, StateEvent,
+    Welcome, WorkerDescription, encode,
+};
+
+/// Workflows at random, whose plans frames carry.
+const PLANS: u64 = 24;
+
+/// A frame of every kind; the plans of random workflows among them.
+#[must_use]
+pub fn frames() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut frame = |encoded: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        encoded(&mut bytes);
+        all.push(bytes);
+    };
+    let body = |length: u64| Body {
+        items: None,
+        data: Data::Inline(vec![7; length as usize]),
+    };
+    let list = Body {
+        items: Some(vec![3, 0, 5]),
+        data: Data::Inline(vec![1; 48]),
+    };
+    let streamed = Body {
+        items: Some(vec![1 << 40; 2]),
+        data: Data::Streamed {
+            transfer: 1,
+            bytes: 1 << 41,
+        },
+    };
+    let outputs = vec![(0, body(5)), (1, list.clone()), (2, streamed)];
+    let named = vec![("text".to_owned(), body(20)), ("items".to_owned(), list)];
+    let deployment = DeploymentId(1);
+    let failure = Failure::Node {
+        node: "n".to_owned(),
+        worker: "w".to_owned(),
+        attempt: 2,
+        cause: "no".to_owned(),
+    };
+    for plan in random_plans() {
+        frame(&|out| encode(&Control::Prepare(plan.clone()), out));
+    }
+    for control in [
+        Control::Describe,
+        Control::Activate(deployment),
+        Control::Undeploy("flow".to_owned()),
+    ] {
+        frame(&|out| encode(&control, out));
+    }
+    frame(&|out| {
+        encode(
+            &Challenge {
+                nonce: [3; 32],
+                worker: "w".to_owned(),
+            },
+            out,
+        )
+    });
+    let peer = Role::Peer {
+        worker: "w".to_owned(),
+        epoch: 1,
+        from_lane: 0,
+        to_lane: 1,
+        next_sequence: 7,
+    };
+    for role in [Role::Control, Role::Client, peer] {
+        let hello = Hello {
+            role,
+            nonce: [1; 32],
+            proof: [2; 32],
+        };
+        frame(&|out| encode(&hello, out));
+    }
+    frame(&|out| {
+        encode(
+            &Welcome {
+                proof: [2; 32],
+                epoch: 3,
+            },
+            out,
+        )
+    });
+    frame(&|out| {
+        encode(
+            &Refused {
+                reason: "no".to_owned(),
+            },
+            out,
+        )
+    });
+    let description = WorkerDescription {
+        name: "w".to_owned(),
+        epoch: 1,
+        lanes: 2,
+        cpus: vec![0, 1],
+        memory_bytes: 1 << 30,
+        memory_reserved_bytes: 1 << 20,
+        executables: vec!["x".to_owned()],
+        workflows: vec![("flow".to_owned(), 1)],
+    };
+    for reply in [
+        ControlReply::Done,
+        ControlReply::Refused("no".to_owned()),
+        ControlReply::Description(description),
+        ControlReply::Status("{}".to_owned()),
+    ] {
+        frame(&|out| encode(&reply, out));
+    }
+    let trace = PartTrace {
+        worker: "a".to_owned(),
+        clock: ClockId(7),
+        began_ns: 1,
+        nodes: vec![(1, "count".to_owned())],
+        records: vec![TraceRecord {
+            ready_ns: 1,
+            started_ns: 2,
+            ended_ns: 3,
+            node: 1,
+            item: 4,
+            attempt: 1,
+            executor: 0,
+            end: TraceEnd::Well,
+        }],
+        dropped: 0,
+    };
+    let invoke = Invoke {
+        request: 1,
+        workflow: "flow".to_owned(),
+        inputs: named.clone(),
+        report: true,
+        trace: true,
+    };
+    frame(&|out| encode(&invoke, out));
+    for result in [Ok(named.clone()), Err(failure.clone())] {
+        let answer = Answer {
+            request: 1,
+            invocation: 1 << 100,
+            latency_ns: 5,
+            result,
+            report: Vec::<NodeReport>::new(),
+            trace: vec![trace.clone()],
+        };
+        frame(&|out| encode(&answer, out));
+    }
+    let begin = Begin {
+        invocation: 5,
+        deployment,
+        report: false,
+        trace: true,
+        inputs: outputs.clone(),
+    };
+    frame(&|out| encode(&begin, out));
+    for outcome in [
+        Outcome::Well,
+        Outcome::Chose(1),
+        Outcome::Caught(0),
+        Outcome::Failed("no".to_owned()),
+    ] {
+        let event = StateEvent {
+            invocation: 5,
+            deployment,
+            node: 1,
+            outcome,
+            outputs: outputs.clone(),
+        };
+        frame(&|out| encode(&event, out));
+    }
+    let done = PartDone {
+        invocation: 5,
+        outputs: outputs.clone(),
+        report: Vec::new(),
+        trace: Some(Box::new(trace.clone())),
+    };
+    frame(&|out| encode(&done, out));
+    frame(&|out| {
+        encode(
+            &PartFailed {
+                invocation: 5,
+                failure: failure.clone(),
+                trace: Some(Box::new(trace.clone())),
+            },
+            out,
+        )
+    });
+    frame(&|out| encode(&Forget { invocation: 5 }, out));
+    frame(&|out| encode(&Drained { deployment }, out));
+    frame(&|out| encode(&Heartbeat { interval_ms: 500 }, out));
+    all
+}
+
+fn random_plans() -> impl Iterator<Item = engine::plan::Plan> {
+    let shape = Shape {
+        nodes_max: 8,
+        attempts_max: 3,
+        timeouts: Timeouts::Sometimes,
+        failures: Failures::Handled,
+    };
+    (0..PLANS).flat_map(move |seed| {
+        let mut random = Random::new(seed);
+        let workflow = Workflow::random(&mut random, shape);
+        let count = random.between(1, 3);
+        let placement = Placement {
+            lanes: vec![2; count],
+            workers: workflow
+                .nodes
+                .iter()
+                .map(|_| random.below(count) as WorkerIndex)
+                .collect(),
+        };
+        let name = DeploymentName {
+            id: DeploymentId(1),
+            workflow: "flow".to_owned(),
+            version: 1,
+        };
+        plans(&workflow, &placement, &name, Limits::default())
+    })
+}
