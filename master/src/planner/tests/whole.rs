@@ -227,12 +227,15 @@ fn a_worker_knows_of_nodes_elsewhere_what_their_edges_to_it_need() {
 
 const INNER: &str = "
 workflow: inner
-input: { i0: { kind: bytes, optional: true }, i1: { kind: value, default: 3 } }
+input: { i0: { kind: bytes, optional: true }, i1: { kind: value, default: 3 }, i2: { kind: list, default: [] } }
 nodes:
   a: { function: e:a, input: { i: { from: input.i0, optional: true } }, output: { b: bytes, v: value }, catch: c }
   s: { switch: [ { when: a.v > input.i1, then: c } ] }
   c: { function: e:c, input: { x: { from: a.b, optional: true } }, output: { b: bytes } }
   d: { function: e:d, input: { v: input.i1 }, foreach: { from: 0, to: input.i1 }, output: { v: value } }
+  e: { function: e:e, foreach: input.i2, input: { i: item, o: { from: input.i0, optional: true } }, output: { l: list, v: value } }
+  g: { function: e:g, foreach: 'e.l[item]', input: { i: item, o: outer.item }, output: { v: value } }
+  h: { function: e:h, foreach: e.v, input: { i: item, g: 'g.v[item]' } }
 output:
   b: { first_of: [c.b, a.b, input.i0], optional: true }
   v: a.v
@@ -413,11 +416,19 @@ impl Draw {
                 )
             }
             12 => {
-                let (over, given) = (self.over(), self.within());
+                let (over, given, list) = (self.over(), self.within(), self.of_item(Kind::List));
                 each(self, &[v]);
+                let list = match over.contains("batch") || list == "item" {
+                    true => "item".to_owned(),
+                    false => format!("\"{list}[item]\""),
+                };
+                let list = match self.below(3) {
+                    0 => String::new(),
+                    _ => format!(", i2: {list}"),
+                };
                 (
                     format!(
-                        "workflow: inner.yaml, foreach: {over}, input: {{ i0: {{ from: {given}, optional: true }} }}"
+                        "workflow: inner.yaml, foreach: {over}, input: {{ i0: {{ from: {given}, optional: true }}{list} }}"
                     ),
                     false,
                 )
@@ -448,10 +459,10 @@ impl Draw {
             }
             7 => {
                 gives(self, &[b, v, l]);
-                let given = self.source(Kind::Bytes);
+                let (given, list) = (self.source(Kind::Bytes), self.source(Kind::List));
                 (
                     format!(
-                        "workflow: inner.yaml, input: {{ i0: {{ from: {given}, optional: true }} }}"
+                        "workflow: inner.yaml, input: {{ i0: {{ from: {given}, optional: true }}, i2: {list} }}"
                     ),
                     false,
                 )
@@ -523,7 +534,7 @@ fn planned(seed: u64) -> Option<[bool; 2]> {
 
 #[test]
 fn whatever_is_valid_gives_plans_that_pass_the_workers_own_check() {
-    let valid: Vec<[bool; 2]> = (1..4000).filter_map(planned).collect();
+    let valid: Vec<[bool; 2]> = (1..6000).filter_map(planned).collect();
     let held = [0, 1].map(|what| valid.iter().filter(|held| held[what]).count());
     let counts = (valid.len(), held);
     assert!(
