@@ -82,7 +82,9 @@ impl Judge<'_> {
             },
             Source::Item { up } => {
                 let frame = self.frames.iter().rev().nth(usize::from(up))?;
-                frame.item.as_ref().map(|(_, datum)| datum.clone())
+                let item = frame.item.as_ref().map(|(_, datum)| datum.clone());
+                // An item that is not there is as good as no source.
+                item.filter(|datum| *datum != Datum::Absent)
             }
         }
     }
