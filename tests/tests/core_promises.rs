@@ -1,12 +1,12 @@
 //! Promises of the trigger core that a simulation seldom puts to the test: each by the few events that it takes.
 
 use engine::core::{
-    Action, ClientId, CompletionError, Core, CoreConfig, ExecutorId, Outbound, Output, Piece,
-    Start, Wanted, worker_hash,
+    Action, ClientId, CompletionError, Core, CoreConfig, ExecutorId, Incoming, Outbound, Output,
+    Piece, Start, Wanted, worker_hash,
 };
 use engine::plan::{
-    DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, RegionPlan, Retry, Source, Work,
-    WorkerIndex,
+    Constant, DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, RegionPlan, Retry, Source,
+    Work, WorkerIndex,
 };
 use engine::trace::ClockId;
 use engine::wire::{Failure, Outcome};
@@ -406,7 +406,7 @@ fn an_event_that_overtakes_a_new_connection_is_kept_for_its_invocation() {
     let mut core = second_of_two();
     disconnects(&mut core, 2, "the connection broke");
     let id = taken_by(2, 1, 5);
-    let output = engine::core::Incoming::One(PayloadRef::EMPTY);
+    let output = Incoming::One(PayloadRef::EMPTY);
     core.state_event(0, FIRST, id, 0, Outcome::Well, vec![(0, output)]);
     connects(&mut core, 2, 1, 5);
     core.tick(GRACE_NS);
@@ -684,13 +684,7 @@ fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
         length: 8,
     };
     actions(&mut core);
-    core.part_done(
-        0,
-        id,
-        vec![(77, engine::core::Incoming::One(range))],
-        Vec::new(),
-        None,
-    );
+    core.part_done(0, id, vec![(77, Incoming::One(range))], Vec::new(), None);
     assert_eq!(
         actions(&mut core),
         [Action::Release(range)],
@@ -776,4 +770,41 @@ fn a_pool_grows_to_its_scale_while_a_wide_foreach_waits() {
         .iter()
         .any(|action| matches!(action, Action::ExecutorWanted { .. }));
     assert!(wanted == 3 && !more, "beyond the pool's scale");
+}
+
+#[test]
+fn items_of_an_invocation_end_with_it_when_its_entry_worker_is_lost() {
+    let mut each = node(&[]);
+    each.region = Some(0);
+    let mut flow = workflow(vec![each], vec![3]);
+    flow.constants = vec![Constant {
+        kind: Kind::List,
+        items: vec![Vec::new(); 3],
+    }];
+    flow.regions = vec![RegionPlan {
+        parent: None,
+        list: Source::Constant(0),
+        batch: None,
+        parallelism: None,
+    }];
+    let mut core = core_of(0);
+    let items = Incoming::List {
+        range: PayloadRef::EMPTY,
+        items: vec![(0, 0); 3],
+    };
+    core.deploy(plan_of(&flow, 2, &[0], FIRST), vec![items]);
+    core.activate(0, FIRST);
+    for place in 0..3 {
+        core.executor_joined(0, ExecutorId(place), FIRST, 0);
+    }
+    core.begin(0, FIRST, taken_by(1, 1, 0), Wanted::NOTHING, Vec::new());
+    let running = starts(&actions(&mut core));
+    assert_eq!(running.len(), 3);
+    disconnects(&mut core, 1, "the connection broke");
+    for start in running {
+        core.completed(0, start.executor, start.activation, &[])
+            .unwrap();
+    }
+    actions(&mut core);
+    assert_eq!(core.held(), (0, 1), "the constant is a list");
 }

@@ -476,3 +476,36 @@ fn a_failure_in_one_item_ends_the_others() {
         assert_eq!(rig.late() - late, left);
     });
 }
+
+#[test]
+fn what_waits_for_a_node_within_that_can_run_in_no_item_is_skipped_as_a_whole_too() {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let choose = flow.switch("choose", 2, |_| ());
+    let outer = flow.region(Source::Input(0), |_| ());
+    let splits = flow.function("splits", |n| {
+        n.region = Some(outer);
+        n.outputs[0].kind = Kind::List;
+    });
+    let inner = flow.region(out(splits), |r| r.parent = Some(outer));
+    let each = flow.function("each", |n| {
+        n.region = Some(inner);
+        n.gates = vec![case(choose, 0)];
+    });
+    let sums = flow.function("sums", |n| {
+        n.region = Some(outer);
+        n.inputs = vec![InputPlan::new("parts", Kind::List, out(each))];
+    });
+    flow.output("all", &[out(sums)], true);
+    let gathered = list(&["sums0", "sums1"]);
+    for (chosen, all) in [(0, Some(gathered)), (1, None)] {
+        each_placement(&flow, |rig| {
+            rig.invoke(&[("list", &["a", "b"])]);
+            rig.choose("choose", Some(chosen));
+            rig.end_all();
+            rig.result().unwrap();
+            assert_eq!(rig.outputs.get("all"), all.as_ref());
+            assert_eq!(rig.attempts("splits"), 2);
+        });
+    }
+}

@@ -165,3 +165,26 @@ fn a_failure_is_answered_with_what_ran_until_then() {
         assert_eq!(told(rig), expected);
     });
 }
+
+#[test]
+fn nodes_of_a_region_that_is_skipped_are_told_by_their_names() {
+    let mut flow = Flow::default();
+    let choose = flow.switch("choose", 2, |_| ());
+    let makes = flow.function("makes", |n| {
+        n.gates = vec![case(choose, 0)];
+        n.outputs[0].kind = Kind::List;
+    });
+    let region = flow.region(out(makes), |_| ());
+    flow.function("each", |n| n.region = Some(region));
+    each_placement(&flow, |rig| {
+        rig.invoke(&[]);
+        rig.choose("choose", Some(1));
+        rig.result().unwrap();
+        let expected = [
+            alone("choose", [0, 0, 0], Well),
+            alone("each", [0, 0, 0], Skipped),
+            alone("makes", [0, 0, 0], Skipped),
+        ];
+        assert_eq!(told(rig), expected);
+    });
+}

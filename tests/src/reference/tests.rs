@@ -4,7 +4,9 @@ use super::{Breach, End, Reason, Verdict, judge};
 use crate::functions::{Datum, choose};
 use crate::trace::{Ending, Moment, Trace};
 use crate::workflow::{Workflow, function_node, needed, returned};
-use engine::plan::{ErrorClass, Gate, Join, NodeId, NodePlan, Source, Work};
+use engine::plan::{
+    ErrorClass, Gate, Join, NodeId, NodePlan, RegionPlan, Source, Work, WorkflowInput,
+};
 use faasstore::binding::Kind;
 
 fn at(step: u64) -> Moment {
@@ -191,4 +193,80 @@ fn what_is_caught_carries_an_error_and_nothing_else() {
     let verdict = judge(&workflow, &[], &seen(&[(0, 1, 2, &[])])).unwrap();
     let rest: Vec<&End> = ends(&verdict)[1..].to_vec();
     assert_eq!(rest, [&End::Open, &End::Skipped, &End::Open]);
+}
+
+/// `node` ran in an event of that number for these items, and saw this.
+fn ran(trace: &mut Trace, node: NodeId, items: &[u32], step: u64, seen: &[Datum]) {
+    let activation = (node, items.to_vec());
+    trace.starts(activation.clone(), 1, at(step), seen.to_vec());
+    trace.ends(activation, 1, at(step + 1), Ending::Well);
+}
+
+#[test]
+fn a_chain_runs_item_by_item_and_is_gathered_with_nothing_where_it_was_skipped() {
+    let switch = NodePlan {
+        work: Work::Switch {
+            conditions: vec!["true".to_owned()],
+            default: true,
+        },
+        inputs: needed(&[(Kind::Value, Source::Item { up: 0 })]),
+        region: Some(0),
+        ..NodePlan::default()
+    };
+    let chosen = NodePlan {
+        gates: vec![Gate::Case { node: 0, case: 0 }],
+        outputs: returned(&[Kind::Bytes]),
+        region: Some(0),
+        ..function_node()
+    };
+    let source = Source::Output { node: 1, output: 0 };
+    let all = NodePlan {
+        inputs: needed(&[(Kind::List, source)]),
+        ..function_node()
+    };
+    let mut workflow = workflow(vec![switch, chosen, all]);
+    workflow.inputs = vec![WorkflowInput::new("i0", Kind::List)];
+    workflow.regions = vec![RegionPlan {
+        parent: None,
+        list: Source::Input(0),
+        batch: None,
+        parallelism: Some(1),
+    }];
+    let items: Vec<Vec<u8>> = (0..6).map(|item| vec![item]).collect();
+    let case = |item: &Vec<u8>| choose(workflow.salt, 0, &[Datum::One(item.clone())], 2);
+    let input = [Some(Datum::List(items.iter().cloned().map(Some).collect()))];
+    let mut trace = Trace::default();
+    for (number, item) in (0..).zip(&items) {
+        let step = 10 * u64::from(number) + 1;
+        ran(&mut trace, 0, &[number], step, &[Datum::One(item.clone())]);
+        if case(item) == 0 {
+            ran(&mut trace, 1, &[number], step + 2, &[]);
+        }
+    }
+    let verdict = judge(&workflow, &input, &trace).unwrap();
+    let End::Well(outputs) = &verdict.nodes[1].end else {
+        panic!("{:?}", verdict.nodes[1]);
+    };
+    let Datum::List(gathered) = &outputs[0] else {
+        panic!("{outputs:?}");
+    };
+    let there: Vec<bool> = gathered.iter().map(Option::is_some).collect();
+    let chosen: Vec<bool> = items.iter().map(|item| case(item) == 0).collect();
+    assert_eq!(there, chosen);
+    assert!(there.contains(&true) && there.contains(&false));
+    let mut early = trace.clone();
+    ran(&mut early, 2, &[], 30, &[outputs[0].clone()]);
+    assert!(complaint(judge(&workflow, &input, &early)).contains("before"));
+    let skipped = chosen.iter().position(|chosen| !chosen).unwrap() as u32;
+    let mut wrong = trace.clone();
+    ran(&mut wrong, 1, &[skipped], 90, &[]);
+    assert!(complaint(judge(&workflow, &input, &wrong)).contains("is to be skipped"));
+    let mut beyond = trace.clone();
+    ran(&mut beyond, 1, &[9], 90, &[]);
+    assert!(complaint(judge(&workflow, &input, &beyond)).contains("must not start"));
+    let mut at_once = Trace::default();
+    for (number, item) in (0..2).zip(&items) {
+        ran(&mut at_once, 0, &[number], 1, &[Datum::One(item.clone())]);
+    }
+    assert!(complaint(judge(&workflow, &input, &at_once)).contains("items open"));
 }

@@ -135,7 +135,7 @@ impl Cluster {
     }
 
     fn function_returns_well(&mut self, lane: usize, place: usize, run: &Run) {
-        let outputs = self.outputs_of(lane, run);
+        let outputs = self.outputs_of(lane, &self.made_by(lane, run));
         self.rest(lane, place);
         let now = self.now();
         let over = {

@@ -2,10 +2,10 @@
 //! A test of the tests: each must be found.
 
 use super::Cluster;
-use super::lane::InputAt;
+use super::lane::{InputAt, Run, State};
 use crate::trace::Ending;
 use engine::core::{Evaluated, Start};
-use engine::plan::{ErrorClass, Join, NodeId, NodePlan, Plan};
+use engine::plan::{ErrorClass, Join, NodeId, NodePlan, Plan, Source};
 use engine::wire::Outcome;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 
@@ -82,11 +82,15 @@ pub enum Sabotage {
     LateInput,
     /// An output does not reach the client.
     OutputLost,
+    /// What is made for an item is gathered in the place of another one.
+    GatheredElsewhere,
+    /// The item of the region around is taken for that of the region.
+    OwnItem,
 }
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::NoDelay,
         Self::NoBackoff,
         Self::LongBackoff,
@@ -122,6 +126,8 @@ impl Sabotage {
         Self::ItemsSwapped,
         Self::LateInput,
         Self::OutputLost,
+        Self::GatheredElsewhere,
+        Self::OwnItem,
     ];
 
     /// The plan that a core follows which ignores a part of the one that it was given.
@@ -199,6 +205,13 @@ impl Sabotage {
             Self::LastAlternative => {
                 for input in &mut node.inputs {
                     input.sources.reverse();
+                }
+            }
+            Self::OwnItem => {
+                for source in node.inputs.iter_mut().flat_map(|input| &mut input.sources) {
+                    if let Source::Item { up } = source {
+                        *up = 0;
+                    }
                 }
             }
             Self::AllOptional => {
@@ -304,6 +317,22 @@ impl Cluster {
             let now = self.now();
             let trace = &mut self.asked[self.by_id[&run.invocation]].trace;
             trace.starts((run.node, run.items), run.attempt, now, run.seen);
+        }
+    }
+
+    /// The activation whose outputs are taken for those of this one.
+    pub(super) fn made_by(&self, lane: usize, run: &Run) -> Run {
+        let executors = self.lanes[lane].executors.iter().flatten();
+        let running = executors.filter_map(|executor| match &executor.state {
+            State::Running(run) => Some(run),
+            _ => None,
+        });
+        let mut others = running.filter(|other| {
+            (other.invocation, other.node) == (run.invocation, run.node) && other.items != run.items
+        });
+        match others.next() {
+            Some(other) if self.does(Sabotage::GatheredElsewhere) => other.clone(),
+            _ => run.clone(),
         }
     }
 

@@ -212,12 +212,16 @@ impl Draft<'_> {
         sources.retain(|source| self.workflow.kind_of(*source, self.region) == Kind::Value);
         let mut items = self.items();
         items.retain(|item| self.workflow.kind_of(*item, self.region) != Kind::List);
-        sources.extend(items);
+        sources.extend(&items);
         if sources.is_empty() {
             return;
         }
         for number in 0..self.random.pick(&[0, 1, 1, 2, 3]) {
-            let first = self.random.pick(&sources);
+            // What differs from item to item is decided item by item.
+            let first = match items.is_empty() || self.random.chance(500) {
+                true => self.random.pick(&sources),
+                false => self.random.pick(&items),
+            };
             let mut input = self.input(number, &sources, first);
             input.kind = Kind::Value;
             node.inputs.push(input);
