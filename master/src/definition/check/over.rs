@@ -167,12 +167,59 @@ impl Checker<'_> {
         self.overs[node].as_ref().map(|over| over.item)
     }
 
-    /// The region of a node, or the one around it that is so deep.
-    fn region_at(&self, mut node: usize, level: usize) -> Option<usize> {
+    /// A node, or the one so deep in whose items its list is.
+    fn around_at(&self, mut node: usize, level: usize) -> Option<usize> {
         while self.level(node) > level {
             node = self.overs[node].as_ref()?.within?;
         }
-        self.own_region(node)
+        Some(node)
+    }
+
+    /// The region of a node, or the one around it that is so deep.
+    fn region_at(&self, node: usize, level: usize) -> Option<usize> {
+        self.own_region(self.around_at(node, level)?)
+    }
+
+    /// Whether two nodes run for the same items, as far as both are within other foreach.
+    pub(super) fn same_items(&self, a: usize, b: usize) -> bool {
+        let shared = self.level(a).min(self.level(b));
+        let ends = self.around_at(a, shared).zip(self.around_at(b, shared));
+        let (Some((a, b)), true) = (ends, shared > 0) else {
+            return false;
+        };
+        let (a, b) = (self.first_of_chain(a), self.first_of_chain(b));
+        let (Some(over_a), Some(over_b)) = (&self.overs[a], &self.overs[b]) else {
+            return a == b;
+        };
+        let batch = |node: usize| {
+            let foreach = self.raw.nodes[node].foreach.as_ref();
+            foreach.and_then(|foreach| foreach.batch)
+        };
+        let list = |over: &Over| over.list.as_ref().map(|list| list.value);
+        let around = match (over_a.within, over_b.within) {
+            (None, None) => true,
+            (Some(a), Some(b)) => self.same_items(a, b),
+            _ => false,
+        };
+        a == b
+            || (around
+                && list(over_a).is_some()
+                && list(over_a) == list(over_b)
+                && batch(a) == batch(b))
+    }
+
+    /// The node at which the chain begins that a node is part of.
+    fn first_of_chain(&self, node: usize) -> usize {
+        let before = |node: &usize| {
+            let raw = &self.raw.nodes[*node];
+            raw.foreach.as_ref().filter(|over| over.batch.is_none())?;
+            let before = self.gives_list(raw)?;
+            let over = self.overs[*node].as_ref()?;
+            (self.has_items(before) && self.level(before) == over.level).then_some(before)
+        };
+        let way = std::iter::successors(Some(node), before);
+        // Nodes that run over each other's lists are refused, but later.
+        way.take(self.raw.nodes.len()).last().unwrap_or(node)
     }
 
     /// The region that a node of the file begins.

@@ -195,6 +195,21 @@ fn switches_and_catches_hold_item_by_item() {
 }
 
 #[test]
+fn expressions_read_what_the_same_item_gave_and_of_other_items_all() {
+    let definition = good(&format!(
+        "{SCALE}  other: {{ function: e:f, foreach: input.l, output: {{ v: value }} }}\n  sum: {{ foreach: scale.b, compute: {{ x: scale.v + size(other.v) }} }}\n"
+    ));
+    assert_eq!(regions(&definition), ["scale sum", "other"]);
+    let sum = &definition.nodes[place(&definition, "sum")];
+    let kinds: Vec<(&str, Kind)> = sum
+        .inputs
+        .iter()
+        .map(|input| (input.name.value.as_str(), input.kind))
+        .collect();
+    assert_eq!(kinds, [("scale.v", Kind::Value), ("other.v", Kind::List)]);
+}
+
+#[test]
 fn regions_lie_within_each_other() {
     let definition = good(
         "  cut: { function: e:f, foreach: split.l, input: { i: item }, output: { parts: list, v: value } }\n  each:\n    function: e:f\n    foreach: cut.parts[item]\n    input: { i: item, whole: outer.item, v: \"cut.v[item]\", all: split.v }\n    output: { o: bytes, v: value }\n  more: { function: e:f, foreach: each.o, input: { i: item, whole: outer.item }, output: { o: bytes } }\n  sum: { function: e:f, foreach: cut.v, input: { i: item, all: \"more.o[item]\" }, output: { o: bytes } }\n  all: { function: e:f, input: { sums: sum.o } }\n",
