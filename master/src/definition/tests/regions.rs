@@ -259,7 +259,7 @@ fn regions_that_wait_for_each_other_are_a_cycle_with_its_path() {
 #[test]
 fn whatever_number_of_chains_is_soon_checked() {
     let mut nodes = "  n0: { function: e:f, foreach: split.l, output: { o: bytes } }\n".to_owned();
-    for node in 1..3000 {
+    for node in 1..20_000 {
         nodes += &format!(
             "  n{node}: {{ function: e:f, foreach: n{}.o, input: {{ i: item }}, output: {{ o: bytes }} }}\n",
             node - 1
@@ -267,6 +267,20 @@ fn whatever_number_of_chains_is_soon_checked() {
     }
     let definition = good(&nodes);
     assert_eq!(definition.regions.len(), 1);
+    let mut deep = "  n0: { function: e:f, foreach: split.l, output: { o: list } }\n".to_owned();
+    for node in 1..20_000 {
+        deep += &format!(
+            "  n{node}: {{ function: e:f, foreach: n{}.o[item], output: {{ o: list }} }}\n",
+            node - 1
+        )
+        .replace("foreach: ", "foreach: \"")
+        .replace("[item]", "[item]\"");
+    }
+    refused(&[(
+        &deep,
+        "foreach within each other are 9",
+        "gather in between",
+    )]);
 }
 
 /// The nodes of `inner.yaml` in those of a workflow with a foreach over it.
