@@ -121,5 +121,4 @@ impl Maker {
 }
 
 /// What a source, or the first of several, looks like.
-pub(super) const SOURCE_PATTERN: &str =
-    "^(item|[A-Za-z][A-Za-z0-9_-]*\\.[A-Za-z][A-Za-z0-9_-]*|first_of\\(.*\\))$";
+pub(super) const SOURCE_PATTERN: &str = "^((outer\\.)*item|[A-Za-z][A-Za-z0-9_-]*\\.[A-Za-z][A-Za-z0-9_-]*(\\[item\\])?|first_of\\(.*\\))$";

@@ -139,12 +139,11 @@ impl Checker<'_> {
             Some((node, output)) => RawSource::Output {
                 node: node.to_owned(),
                 output: output.to_owned(),
-                // Expressions read values, and what is gathered is none.
-                item: names.reader.is_some()
-                    && self
-                        .nodes
-                        .get(node)
-                        .is_some_and(|node| self.has_items(*node)),
+                item: self
+                    .nodes
+                    .get(node)
+                    .zip(names.reader)
+                    .is_some_and(|(node, reader)| self.same_items(reader, *node)),
             },
             None => {
                 self.unknown_name(path, rest, span, names);

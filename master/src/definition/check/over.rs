@@ -1,6 +1,6 @@
 //! What foreach nodes run over, how deep they are within each other, and what they see of one another.
 
-use super::regions::{Gathered, Link};
+use super::regions::{DEPTH_MAX, Gathered, Link};
 use super::scope::{Seen, Symbol};
 use super::{Checker, described};
 use crate::definition::problem::ProblemKind;
@@ -19,6 +19,8 @@ pub(super) struct Over {
     within: Option<usize>,
     /// How many foreach it is within, its own counted.
     level: usize,
+    /// The node at which the chain begins that it may be part of.
+    first: usize,
 }
 
 impl Checker<'_> {
@@ -38,7 +40,7 @@ impl Checker<'_> {
             }
             for node in way.into_iter().rev() {
                 if let Some(foreach) = &raw.nodes[node].foreach {
-                    self.overs[node] = self.over(foreach);
+                    self.overs[node] = self.over(node, foreach);
                 }
             }
         }
@@ -54,12 +56,13 @@ impl Checker<'_> {
         }
     }
 
-    fn over(&mut self, raw: &RawForeach) -> Option<Over> {
+    fn over(&mut self, place: usize, raw: &RawForeach) -> Option<Over> {
         let plain = |symbol, item| Over {
             list: symbol,
             item,
             within: None,
             level: 1,
+            first: place,
         };
         let mut over = match &raw.over {
             RawOver::Range(_) => plain(None, Kind::Value),
@@ -92,12 +95,20 @@ impl Checker<'_> {
                             return None;
                         }
                         self.passed_through(index, own.symbol, gathered, source.span)?;
-                        let within = self.overs[index].as_ref().and_then(|over| over.within);
+                        if !gathered && level >= DEPTH_MAX {
+                            self.too_deep(level + 1, source.span);
+                            return None;
+                        }
+                        let before = self.overs[index].as_ref();
+                        let within = before.and_then(|over| over.within);
+                        let chain = gathered && raw.batch.is_none();
+                        let first = before.filter(|_| chain).map_or(place, |over| over.first);
                         Over {
                             list: spanned(own.symbol),
                             item: if gathered { own.kind } else { own.items },
                             within: if *item { Some(index) } else { within },
                             level: if gathered { level } else { level + 1 },
+                            first,
                         }
                     }
                     _ => {
@@ -115,6 +126,16 @@ impl Checker<'_> {
             over.item = Kind::List;
         }
         Some(over)
+    }
+
+    fn too_deep(&mut self, level: usize, span: Span) {
+        let kind = ProblemKind::Count {
+            what: "foreach within each other".to_owned(),
+            count: level,
+            limit: DEPTH_MAX,
+        };
+        let help = "gather in between: let a node outside take the lists";
+        self.problems.add(span, kind, Some(help.to_owned()));
     }
 
     fn no_list(&mut self, source: &Spanned<RawSource>, kind: Kind) {
@@ -167,12 +188,46 @@ impl Checker<'_> {
         self.overs[node].as_ref().map(|over| over.item)
     }
 
-    /// The region of a node, or the one around it that is so deep.
-    fn region_at(&self, mut node: usize, level: usize) -> Option<usize> {
+    /// A node, or the one so deep in whose items its list is.
+    fn around_at(&self, mut node: usize, level: usize) -> Option<usize> {
         while self.level(node) > level {
             node = self.overs[node].as_ref()?.within?;
         }
-        self.own_region(node)
+        Some(node)
+    }
+
+    /// The region of a node, or the one around it that is so deep.
+    fn region_at(&self, node: usize, level: usize) -> Option<usize> {
+        self.own_region(self.around_at(node, level)?)
+    }
+
+    /// Whether two nodes run for the same items, as far as both are within other foreach.
+    pub(super) fn same_items(&self, a: usize, b: usize) -> bool {
+        let shared = self.level(a).min(self.level(b));
+        let ends = self.around_at(a, shared).zip(self.around_at(b, shared));
+        let (Some((a, b)), true) = (ends, shared > 0) else {
+            return false;
+        };
+        let first = |node: usize| self.overs[node].as_ref().map_or(node, |over| over.first);
+        let (a, b) = (first(a), first(b));
+        let (Some(over_a), Some(over_b)) = (&self.overs[a], &self.overs[b]) else {
+            return a == b;
+        };
+        let batch = |node: usize| {
+            let foreach = self.raw.nodes[node].foreach.as_ref();
+            foreach.and_then(|foreach| foreach.batch)
+        };
+        let list = |over: &Over| over.list.as_ref().map(|list| list.value);
+        let around = match (over_a.within, over_b.within) {
+            (None, None) => true,
+            (Some(a), Some(b)) => self.same_items(a, b),
+            _ => false,
+        };
+        a == b
+            || (around
+                && list(over_a).is_some()
+                && list(over_a) == list(over_b)
+                && batch(a) == batch(b))
     }
 
     /// The region that a node of the file begins.

@@ -11,10 +11,10 @@ use engine::plan::Gate;
 use rustc_hash::FxHashSet;
 
 /// Regions within each other, at most: what a worker takes.
-const DEPTH_MAX: usize = 8;
+pub(super) const DEPTH_MAX: usize = 8;
 /// Edges that are looked at in all to see whether regions may become one. Beyond it they stay apart, which is slower and
 /// otherwise the same.
-const LOOKS_MAX: usize = 1 << 25;
+const LOOKS_MAX: usize = 1 << 23;
 
 /// What must run item by item with something else.
 pub(super) struct Link {
@@ -202,8 +202,12 @@ struct Classes<'d> {
     level: Vec<usize>,
     /// By leader: nodes in it, those in regions within it too.
     members: Vec<Vec<usize>>,
+    /// By leader: what its members wait for, of which some may be among them.
+    outside: Vec<FxHashSet<(usize, How)>>,
     /// By region: what its items are in the region that it has become part of.
     chained: Vec<Option<From>>,
+    /// By region that has become part of another: one over whose list that runs.
+    root: Vec<usize>,
     looks: usize,
     gates: Vec<Vec<Gate>>,
 }
@@ -225,15 +229,23 @@ impl<'d> Classes<'d> {
                 members[region].push(place);
             }
         }
-        Self {
+        let mut classes = Self {
             definition,
             leader: (0..regions).collect(),
             level,
             members,
+            outside: vec![FxHashSet::default(); regions],
             chained: vec![None; regions],
+            root: (0..regions).collect(),
             looks: 0,
             gates: definition.gates(),
+        };
+        for region in 0..regions {
+            let nodes = classes.members[region].iter();
+            let waits = nodes.flat_map(|node| classes.waits(*node, classes.level[region]));
+            classes.outside[region] = waits.collect();
         }
+        classes
     }
 
     fn leader(&self, mut region: usize) -> usize {
@@ -274,6 +286,11 @@ impl<'d> Classes<'d> {
         self.leader[gone] = into;
         let members = std::mem::take(&mut self.members[gone]);
         self.members[into].extend(members);
+        let mut waits = std::mem::take(&mut self.outside[gone]);
+        if self.outside[into].len() < waits.len() {
+            std::mem::swap(&mut self.outside[into], &mut waits);
+        }
+        self.outside[into].extend(waits);
     }
 
     fn same_parent(&self, a: usize, b: usize) -> bool {
@@ -295,9 +312,12 @@ impl<'d> Classes<'d> {
         fits.then_some(before)
     }
 
-    /// From a region back to one whose list no other gives item by item.
+    /// From a region back to one whose list no other gives item by item, or that is part of another already.
     fn way_back(&self, region: usize) -> Vec<usize> {
-        let way = std::iter::successors(Some(region), |region| self.before(*region));
+        let way = std::iter::successors(Some(region), |region| {
+            let further = self.before(*region);
+            further.filter(|_| self.chained[*region].is_none())
+        });
         // Nodes do not wait for each other in a circle, but regions of several may.
         way.take(self.leader.len()).collect()
     }
@@ -320,6 +340,7 @@ impl<'d> Classes<'d> {
         if !self.same_items(a, b) {
             let ways = [self.way_back(a), self.way_back(b)];
             let roots = ways.each_ref().map(|way| way.last().copied());
+            let roots = roots.map(|end| end.map(|end| self.root[end]));
             let [Some(from), Some(to)] = roots else {
                 return None;
             };
@@ -327,7 +348,7 @@ impl<'d> Classes<'d> {
                 return None;
             }
             for way in ways {
-                for pair in way.windows(2) {
+                for pair in way.windows(2).rev() {
                     if !self.same_parent(pair[0], pair[1]) {
                         return None;
                     }
@@ -343,6 +364,7 @@ impl<'d> Classes<'d> {
     /// Makes a region part of the one that gives its list.
     fn join(&mut self, region: usize, before: usize) {
         self.chained[region] = Some(self.definition.regions[region].list.value);
+        self.root[region] = self.root[before];
         self.merge(region, before);
     }
 
@@ -369,20 +391,20 @@ impl<'d> Classes<'d> {
         let mut seen = FxHashSet::default();
         let mut open: Vec<Unit> = Vec::new();
         for (own, other) in [(both[0], both[1]), (both[1], both[0])] {
-            for index in 0..self.members[own].len() {
-                let node = self.members[own][index];
-                for (before, how) in self.waits(node, level) {
-                    match self.unit_at(before, level) {
-                        Unit::Region(unit) if unit == own => {}
-                        Unit::Region(unit) if unit == other => {
-                            // The list that the one takes from the other, and `after`, are item by item then.
-                            if how == How::Data {
-                                return false;
-                            }
-                        }
-                        unit => open.push(unit),
-                    }
+            let mut waits = std::mem::take(&mut self.outside[own]);
+            self.looks += waits.len();
+            waits.retain(|(before, _)| self.unit_at(*before, level) != Unit::Region(own));
+            let mut all = false;
+            for (before, how) in &waits {
+                match self.unit_at(*before, level) {
+                    // The list that the one takes from the other, and `after`, are item by item then.
+                    Unit::Region(unit) if unit == other => all |= *how == How::Data,
+                    unit => open.push(unit),
                 }
+            }
+            self.outside[own] = waits;
+            if all {
+                return false;
             }
         }
         while let Some(unit) = open.pop() {
@@ -394,6 +416,7 @@ impl<'d> Classes<'d> {
                 Unit::Region(region) => self.members[region].clone(),
             };
             for node in nodes {
+                self.looks += 1;
                 for (before, _) in self.waits(node, level) {
                     self.looks += 1;
                     let before = self.unit_at(before, level);
@@ -497,7 +520,7 @@ enum Unit {
     Region(usize),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum How {
     List,
     Data,

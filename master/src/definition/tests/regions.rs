@@ -195,6 +195,21 @@ fn switches_and_catches_hold_item_by_item() {
 }
 
 #[test]
+fn expressions_read_what_the_same_item_gave_and_of_other_items_all() {
+    let definition = good(&format!(
+        "{SCALE}  other: {{ function: e:f, foreach: input.l, output: {{ v: value }} }}\n  sum: {{ foreach: scale.b, compute: {{ x: scale.v + size(other.v) }} }}\n"
+    ));
+    assert_eq!(regions(&definition), ["scale sum", "other"]);
+    let sum = &definition.nodes[place(&definition, "sum")];
+    let kinds: Vec<(&str, Kind)> = sum
+        .inputs
+        .iter()
+        .map(|input| (input.name.value.as_str(), input.kind))
+        .collect();
+    assert_eq!(kinds, [("scale.v", Kind::Value), ("other.v", Kind::List)]);
+}
+
+#[test]
 fn regions_lie_within_each_other() {
     let definition = good(
         "  cut: { function: e:f, foreach: split.l, input: { i: item }, output: { parts: list, v: value } }\n  each:\n    function: e:f\n    foreach: cut.parts[item]\n    input: { i: item, whole: outer.item, v: \"cut.v[item]\", all: split.v }\n    output: { o: bytes, v: value }\n  more: { function: e:f, foreach: each.o, input: { i: item, whole: outer.item }, output: { o: bytes } }\n  sum: { function: e:f, foreach: cut.v, input: { i: item, all: \"more.o[item]\" }, output: { o: bytes } }\n  all: { function: e:f, input: { sums: sum.o } }\n",
@@ -244,7 +259,7 @@ fn regions_that_wait_for_each_other_are_a_cycle_with_its_path() {
 #[test]
 fn whatever_number_of_chains_is_soon_checked() {
     let mut nodes = "  n0: { function: e:f, foreach: split.l, output: { o: bytes } }\n".to_owned();
-    for node in 1..3000 {
+    for node in 1..20_000 {
         nodes += &format!(
             "  n{node}: {{ function: e:f, foreach: n{}.o, input: {{ i: item }}, output: {{ o: bytes }} }}\n",
             node - 1
@@ -252,6 +267,20 @@ fn whatever_number_of_chains_is_soon_checked() {
     }
     let definition = good(&nodes);
     assert_eq!(definition.regions.len(), 1);
+    let mut deep = "  n0: { function: e:f, foreach: split.l, output: { o: list } }\n".to_owned();
+    for node in 1..20_000 {
+        deep += &format!(
+            "  n{node}: {{ function: e:f, foreach: n{}.o[item], output: {{ o: list }} }}\n",
+            node - 1
+        )
+        .replace("foreach: ", "foreach: \"")
+        .replace("[item]", "[item]\"");
+    }
+    refused(&[(
+        &deep,
+        "foreach within each other are 9",
+        "gather in between",
+    )]);
 }
 
 /// The nodes of `inner.yaml` in those of a workflow with a foreach over it.

@@ -115,7 +115,9 @@ fn matches(pattern: &Json, text: &str) -> bool {
         "^[^:]+:[^:]+$" => text.matches(':').count() == 1 && text.len() >= 3,
         SOURCE_PATTERN => {
             let first_of = text.starts_with("first_of(") && text.ends_with(')');
-            text == "item" || two_names(text) || first_of
+            let named = text.strip_suffix("[item]").unwrap_or(text);
+            let item = text.trim_start_matches("outer.") == "item";
+            item || two_names(named) || first_of
         }
         other => panic!("this test does not know the pattern {other}"),
     }
