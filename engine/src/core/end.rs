@@ -231,6 +231,8 @@ impl Core {
 
     /// Lets go of what lives in a place.
     pub(super) fn clear_place(&mut self, place: Place) {
+        // What has ended here must not be taken for an end in what lives here next.
+        self.ended.retain(|ended| ended.place != place);
         for slot in self.invocations[place as usize].slots() {
             self.clear_slot(place, slot);
         }
