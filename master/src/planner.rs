@@ -140,7 +140,11 @@ pub(crate) fn tolerated(definition: &Definition) -> Vec<bool> {
     for (node, predecessors) in definition.predecessors().iter().enumerate() {
         for predecessor in predecessors {
             waited_for[*predecessor] = true;
-            by_all[*predecessor] &= definition.nodes[node].join != Join::All;
+            // A join within a region would be put out of reach in every item, which fails none of them.
+            let region = definition.nodes[node].region;
+            let outside =
+                region.is_some_and(|of| definition.regions_of(*predecessor).all(|r| r != of));
+            by_all[*predecessor] &= definition.nodes[node].join != Join::All && !outside;
         }
     }
     // What runs over a list cannot do without it.

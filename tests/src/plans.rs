@@ -1,5 +1,6 @@
 //! Plans of a workflow for every worker, from a placement: what the master would send.
 
+use crate::random::Random;
 use crate::workflow::Workflow;
 use engine::plan::{
     DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, OutputSource, Participant, Plan,
@@ -14,6 +15,26 @@ pub struct Placement {
     pub lanes: Vec<u8>,
     /// By node.
     pub workers: Vec<WorkerIndex>,
+}
+
+impl Placement {
+    /// Nodes anywhere, but those of a region together.
+    #[must_use]
+    pub fn random(random: &mut Random, workflow: &Workflow, lanes: Vec<u8>) -> Self {
+        let outermost = |node: &NodePlan| workflow.just_within(None, node.region);
+        let mut workers: Vec<WorkerIndex> = Vec::new();
+        for (number, node) in workflow.nodes.iter().enumerate() {
+            let before = number.checked_sub(1).map(|before| &workflow.nodes[before]);
+            let same = before.is_some_and(|before| {
+                node.region.is_some() && outermost(before) == outermost(node)
+            });
+            workers.push(match workers.last() {
+                Some(worker) if same => *worker,
+                _ => random.below(lanes.len()) as WorkerIndex,
+            });
+        }
+        Self { lanes, workers }
+    }
 }
 
 /// What a deployment is called.

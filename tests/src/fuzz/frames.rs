@@ -4,7 +4,7 @@ use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::{Failures, Shape, Timeouts};
-use engine::plan::{DeploymentId, Limits, WorkerIndex};
+use engine::plan::{DeploymentId, Limits};
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
     Answer, Begin, Body, Challenge, Control, ControlReply, Data, Drained, Failure, Forget,
@@ -210,14 +210,7 @@ fn random_plans() -> impl Iterator<Item = engine::plan::Plan> {
         let mut random = Random::new(seed);
         let workflow = Workflow::random(&mut random, shape);
         let count = random.between(1, 3);
-        let placement = Placement {
-            lanes: vec![2; count],
-            workers: workflow
-                .nodes
-                .iter()
-                .map(|_| random.below(count) as WorkerIndex)
-                .collect(),
-        };
+        let placement = Placement::random(&mut random, &workflow, vec![2; count]);
         let name = DeploymentName {
             id: DeploymentId(1),
             workflow: "flow".to_owned(),

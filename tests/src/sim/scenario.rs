@@ -5,7 +5,7 @@ use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::Shape;
-use engine::plan::{DeploymentId, Limits, NodePlan, Plan, WorkerIndex};
+use engine::plan::{DeploymentId, Limits, Plan};
 use std::collections::VecDeque;
 
 /// How often things go wrong, each in a thousand occasions.
@@ -182,24 +182,7 @@ impl Scenario {
 
     fn add(&mut self, random: &mut Random, shape: Shape, name: &str, version: u32) -> usize {
         let workflow = Workflow::random(random, shape);
-        let workers = self.lanes.len();
-        // All of a region runs on one worker.
-        let outermost = |node: &NodePlan| workflow.just_within(None, node.region);
-        let mut placed: Vec<WorkerIndex> = Vec::new();
-        for (number, node) in workflow.nodes.iter().enumerate() {
-            let before = number.checked_sub(1).map(|before| &workflow.nodes[before]);
-            let same = before.is_some_and(|before| {
-                node.region.is_some() && outermost(before) == outermost(node)
-            });
-            placed.push(match placed.last() {
-                Some(worker) if same => *worker,
-                _ => random.below(workers) as WorkerIndex,
-            });
-        }
-        let placement = Placement {
-            lanes: self.lanes.clone(),
-            workers: placed,
-        };
+        let placement = Placement::random(random, &workflow, self.lanes.clone());
         let id = DeploymentId(1000 + self.deployments.len() as u64);
         let name = DeploymentName {
             id,
