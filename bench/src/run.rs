@@ -10,6 +10,7 @@ use crate::stamp::Load;
 use engine::status::WorkerStatus;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use std::time::Duration;
 
 /// Invocations that warm up: pools, mappings, arenas and branch predictors.
 const WARM_UP_INVOCATIONS: u64 = 5;
@@ -128,6 +129,10 @@ pub fn measure(
     })
 }
 
+/// How long a lane has to show what it has counted, and how often it is asked.
+const SHOWN_PAUSE: Duration = Duration::from_millis(5);
+const SHOWN_TRIES: u32 = 20;
+
 /// Counts of all processes at one moment.
 struct Counts {
     /// The engines', before the invocation that asks the executors when a stretch ends, and after it when one begins.
@@ -147,10 +152,11 @@ impl Counts {
             (collection.pid, collection.cpu, switches)
         });
         let switches = |pid| Switches::of(pid).unwrap_or_default();
+        let workers = session.worker_pids().into_iter().map(switches).collect();
         Ok(Self {
             executors: executors.collect(),
-            workers: session.worker_pids().into_iter().map(switches).collect(),
-            statuses: session.status()?,
+            workers,
+            statuses: shown(session)?,
         })
     }
 
@@ -160,6 +166,25 @@ impl Counts {
             .filter_map(|status| status.counters.get(name))
             .sum()
     }
+}
+
+/// What the workers show once they show the same twice: a lane shows what it has counted when it has nothing else to do,
+/// which is after the answer.
+fn shown(session: &mut ChainSession) -> Result<Vec<WorkerStatus>, SessionError> {
+    let counted = |statuses: &[WorkerStatus]| {
+        let of = |status: &WorkerStatus| status.counters.get("triggers").copied();
+        statuses.iter().map(of).collect::<Vec<_>>()
+    };
+    let mut statuses = session.status()?;
+    for _ in 0..SHOWN_TRIES {
+        std::thread::sleep(SHOWN_PAUSE);
+        let again = session.status()?;
+        if counted(&again) == counted(&statuses) {
+            return Ok(again);
+        }
+        statuses = again;
+    }
+    Ok(statuses)
 }
 
 fn prove(session: &ChainSession, before: &Counts, after: &Counts, invocations: u64) -> Proof {
