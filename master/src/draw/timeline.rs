@@ -411,7 +411,7 @@ impl Timeline<'_> {
             "<rect x=\"24\" y=\"{0:.1}\" width=\"10\" height=\"10\" fill=\"{1}\"/><text class=\"note\" x=\"40\" y=\"{2:.1}\">waits \
              (a light bar)</text><rect class=\"failed\" x=\"160\" y=\"{3:.1}\" width=\"10\" height=\"{BAND_HEIGHT}\"/>\
              <text class=\"note\" x=\"176\" y=\"{2:.1}\">failed</text><rect class=\"cut\" x=\"240\" y=\"{3:.1}\" width=\"10\" \
-             height=\"{BAND_HEIGHT}\"/><text class=\"note\" x=\"256\" y=\"{2:.1}\">late, or still running at the end</text>",
+             height=\"{BAND_HEIGHT}\"/><text class=\"note\" x=\"256\" y=\"{2:.1}\">still running at the end</text>",
             *y,
             colour::shade(0),
             *y + 9.0,
@@ -422,12 +422,24 @@ impl Timeline<'_> {
 
     /// What is not drawn.
     fn notes(&self, svg: &mut String, y: &mut f64, rows_not_shown: usize) {
-        let skipped = &self.trace.skipped;
+        // A node that runs over a list may be skipped in many items.
+        let mut skipped: Vec<(usize, usize)> = Vec::new();
+        for node in &self.trace.skipped {
+            match skipped.iter_mut().find(|(known, _)| known == node) {
+                Some((_, times)) => *times += 1,
+                None => skipped.push((*node, 1)),
+            }
+        }
         if !skipped.is_empty() {
-            let names = skipped.iter().take(SKIPPED_MAX);
-            let mut names: Vec<String> = names
-                .map(|node| shortened(&self.trace.nodes[*node]))
-                .collect();
+            let name = |(node, times): &(usize, usize)| {
+                let name = shortened(&self.trace.nodes[*node]);
+                if *times > 1 {
+                    format!("{name} × {times}")
+                } else {
+                    name
+                }
+            };
+            let mut names: Vec<String> = skipped.iter().take(SKIPPED_MAX).map(name).collect();
             if skipped.len() > SKIPPED_MAX {
                 names.push(format!("and {} more", skipped.len() - SKIPPED_MAX));
             }
