@@ -63,7 +63,7 @@ impl Core {
 
     /// Calls `each` with every input of what is to be evaluated, in the node's order; not at all if its invocation is over
     /// meanwhile.
-    pub fn evaluation_inputs(&self, evaluate: &Evaluate, mut each: impl FnMut(Input<'_>)) {
+    pub fn evaluation_inputs(&self, evaluate: &Evaluate, each: impl FnMut(Input<'_>)) {
         let Ticket {
             place,
             generation,
@@ -73,10 +73,7 @@ impl Core {
         if !self.is_current(place, generation) {
             return;
         }
-        let program = self.program_of(place);
-        for index in 0..program.inputs(&program.nodes[node as usize]).len() {
-            each(self.located(self.input(place, program, node, index)));
-        }
+        self.each_input(place, node, each);
     }
 
     /// The invocation that a ticket is for, while that goes on.

@@ -24,6 +24,7 @@
 //! | `failure` | retries, catches, and what fails an invocation |
 //! | `evaluate` | what the lane computes itself |
 //! | `foresight` | what will start next, said before it is decided |
+//! | `inputs` | what activations read |
 //! | `outputs` | what activations return |
 //! | `payloads` | into slots, out to others, and let go of |
 //! | `end` | answering, failing, cleaning up |
@@ -40,6 +41,7 @@ mod evaluate;
 mod failure;
 mod flow;
 mod foresight;
+mod inputs;
 mod invocation;
 pub mod lease;
 mod outcome;
@@ -58,6 +60,7 @@ mod trigger;
 pub use evaluate::{Evaluate, Evaluated, Ticket};
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput};
+pub use inputs::Input;
 pub use pool::ExecutorId;
 pub use report::Wanted;
 
@@ -67,10 +70,10 @@ use crate::wire::{self, Failure, NodeReport};
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
-use invocation::{Extras, Invocation, Lists, Place, Read, Value};
+use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
-use program::{InputFrom, LocalNode, Program};
+use program::{LocalNode, Program};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -637,115 +640,6 @@ impl Core {
         )
     }
 
-    /// Calls `each` with every input of the activation, in the node's order.
-    #[inline]
-    pub fn inputs(&self, start: &Start, mut each: impl FnMut(Input<'_>)) {
-        let program = self.program_of(start.place);
-        for index in 0..program.inputs(&program.nodes[start.node as usize]).len() {
-            each(self.located(self.input(start.place, program, start.node, index)));
-        }
-    }
-
-    fn located<'a>(&self, read: Read<'a>) -> Input<'a> {
-        match read {
-            Read::Absent => Input::One(PayloadRef::ABSENT),
-            Read::One(payload) => Input::One(self.leases.locate(payload)),
-            Read::List(items) => Input::List(items),
-        }
-    }
-
-    /// What an activation reads as the input at this place in its node's list.
-    #[inline]
-    fn input<'a>(
-        &'a self,
-        place: Place,
-        program: &Program,
-        node: LocalNode,
-        index: usize,
-    ) -> Read<'a> {
-        let planned = &program.nodes[node as usize];
-        let mut from = program.inputs(planned)[index].from;
-        if planned.at_least > 0
-            && let Some(extra) = self.extras.of(self.invocations[place as usize].node(node))
-            && let Some(taken) = extra.taken.as_ref()
-        {
-            from = taken[index];
-        }
-        match from {
-            InputFrom::Item(up) => self.item(place, up),
-            InputFrom::FirstOf(span) => {
-                let alternatives = program.alternatives(span).iter();
-                let mut reads = alternatives.map(|from| match from {
-                    InputFrom::Item(up) => self.item(place, *up),
-                    from => self.read_of(self.value_of(place, *from)),
-                });
-                let there = reads.find(|read| !matches!(read, Read::Absent));
-                there.unwrap_or(Read::Absent)
-            }
-            from => self.read_of(self.value_of(place, from)),
-        }
-    }
-
-    #[inline]
-    fn read_of(&self, value: Value) -> Read<'_> {
-        match value {
-            Value::Unset => Read::Absent,
-            Value::One(payload) => Read::One(payload),
-            Value::List(list) => Read::List(self.lists.get(list)),
-        }
-    }
-
-    /// The item of the region that lies so many levels outward, or the list of its items.
-    fn item(&self, mut place: Place, up: u8) -> Read<'_> {
-        for _ in 0..up {
-            place = self.invocations[place as usize].parent;
-        }
-        let invocation = &self.invocations[place as usize];
-        let program = self.program(invocation.deployment);
-        let scope = &program.scopes[usize::from(invocation.scope)];
-        let Some(items) = self.list_of(invocation.parent, scope) else {
-            return Read::Absent;
-        };
-        if scope.batch > 0 {
-            let range = region::items_of(invocation.item, scope.batch, items.len());
-            return Read::List(&items[range]);
-        }
-        match items.get(invocation.item as usize) {
-            Some(payload) if !payload.is_absent() => Read::One(*payload),
-            Some(_) | None => Read::Absent,
-        }
-    }
-
-    /// What lies where something comes from that is no item and has no alternatives.
-    #[inline]
-    fn value_of(&self, place: Place, from: InputFrom) -> Value {
-        match from {
-            InputFrom::Slot(slot) | InputFrom::Outer(slot) => {
-                let mut invocation = &self.invocations[place as usize];
-                loop {
-                    if let Some(slot) = invocation.slot(slot) {
-                        return slot.value;
-                    }
-                    if invocation.scope == 0 {
-                        return Value::Unset;
-                    }
-                    invocation = &self.invocations[invocation.parent as usize];
-                }
-            }
-            InputFrom::Constant(constant) => {
-                self.constant(self.invocations[place as usize].deployment, constant)
-            }
-            InputFrom::Item(_) | InputFrom::FirstOf(_) | InputFrom::Absent => Value::Unset,
-        }
-    }
-
-    fn constant(&self, deployment: u32, constant: u16) -> Value {
-        let deployment = self.deployments[deployment as usize].as_ref();
-        let constants = deployment.map(|deployment| &deployment.constants[..]);
-        let constant = constants.and_then(|constants| constants.get(usize::from(constant)));
-        constant.copied().unwrap_or(Value::Unset)
-    }
-
     /// Where a payload lies.
     #[inline]
     #[must_use]
@@ -789,13 +683,4 @@ impl Core {
             None => unreachable!("a deployment stays while it has invocations or executors"),
         }
     }
-}
-
-/// An input of an activation.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Bytes, or an absent input.
-    One(PayloadRef),
-    /// A list; [`Core::locate`] tells where each item lies.
-    List(&'a [Payload]),
 }

@@ -333,6 +333,16 @@ impl Program {
         }
     }
 
+    /// Where an output lies for those outside of the node's region, if it has one.
+    pub(crate) fn slot_told(&self, node: LocalNode, output: u16) -> Option<SlotIndex> {
+        match self.scope_of(node) {
+            0 => self.output_slot(node, output),
+            _ => *self.details[node as usize]
+                .gathered
+                .get(usize::from(output))?,
+        }
+    }
+
     /// The edges to local nodes.
     #[inline]
     pub(crate) fn successors(&self, node: &Node) -> &[Edge] {

@@ -28,7 +28,7 @@ impl Core {
         program: &Program,
     ) {
         let scope = &program.scopes[usize::from(program.nodes[index as usize].region)];
-        let items = self.items_of_region(place, scope);
+        let items = self.items_of_region(place, scope, program);
         let start = self.item_start(place, scope, program);
         let gathered = scope
             .gathers
@@ -69,11 +69,8 @@ impl Core {
     }
 
     /// Items, or batches of them, of a region's list.
-    fn items_of_region(&self, place: Place, scope: &Scope) -> u32 {
-        let length = match self.list_of(place, scope) {
-            Some(list) => list.len(),
-            None => 0,
-        };
+    fn items_of_region(&self, place: Place, scope: &Scope, program: &Program) -> u32 {
+        let length = self.list_of(place, scope, program).map_or(0, <[_]>::len);
         match scope.batch {
             0 => length as u32,
             batch => length.div_ceil(batch as usize) as u32,
@@ -81,16 +78,15 @@ impl Core {
     }
 
     /// The list of a region, seen from where what is around it lives; none if it is no list.
-    pub(super) fn list_of(&self, place: Place, scope: &Scope) -> Option<&[Payload]> {
-        if let InputFrom::Item(up) = scope.list {
-            return match self.item(place, up) {
-                Read::List(items) => Some(items),
-                Read::One(_) | Read::Absent => None,
-            };
-        }
-        match self.value_of(place, scope.list) {
-            Value::List(list) => Some(self.lists.get(list)),
-            Value::Unset | Value::One(_) => None,
+    pub(super) fn list_of(
+        &self,
+        place: Place,
+        scope: &Scope,
+        program: &Program,
+    ) -> Option<&[Payload]> {
+        match self.read(place, scope.list, program) {
+            Read::List(items) => Some(items),
+            Read::One(_) | Read::Absent => None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! elimination: all that leaves a skipped node is dead, so that every join decides). A join of some starts earlier, at
 //! its k-th live edge. Nothing here calls itself: nodes that end without running go to a list of their own.
 
-use super::invocation::{Invocation, NO_MAKER, Phase, Place, Read, Stage};
+use super::invocation::{Invocation, NO_MAKER, Phase, Place, Stage};
 use super::outcome::Outcome;
 use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
 use super::report::Attempt;
@@ -120,7 +120,7 @@ impl Core {
         if self.may_run(place, index, program) {
             self.ready(now_ns, place, index, maker);
         } else {
-            self.skip(place, index);
+            self.skip(place, index, program);
         }
     }
 
@@ -141,23 +141,10 @@ impl Core {
         let_in && moved && inputs.all(|input| input.optional || needs(input.from))
     }
 
-    /// Whether an input has anything.
-    fn is_present(&self, place: Place, from: InputFrom, program: &Program) -> bool {
-        let there = |from: InputFrom| match from {
-            InputFrom::Item(up) => !matches!(self.item(place, up), Read::Absent),
-            from => !matches!(self.value_of(place, from), Value::Unset),
-        };
-        match from {
-            InputFrom::FirstOf(span) => program.alternatives(span).iter().any(|from| there(*from)),
-            from => there(from),
-        }
-    }
-
-    fn skip(&mut self, place: Place, node: LocalNode) {
+    fn skip(&mut self, place: Place, node: LocalNode, program: &Program) {
         self.invocations[place as usize].node_mut(node).stage = Stage::Decided;
         self.counters.skipped += 1;
-        let program = Rc::clone(self.program_of(place));
-        self.tell_skipped(place, node, &program);
+        self.tell_skipped(place, node, program);
         self.ended.push(Ended {
             place,
             node,
@@ -221,7 +208,7 @@ impl Core {
         let state = invocation.node(index);
         let let_in = !node.gated || state.gate_live;
         if !let_in && state.gates_left == 0 {
-            return self.skip(place, index);
+            return self.skip(place, index, program);
         }
         let undecided = state.waiting - u32::from(state.gates_left);
         let reached = state.live;
@@ -237,7 +224,7 @@ impl Core {
         let extra = self.extras.of(state);
         let failed = extra.map_or(&[][..], |extra| &extra.failed);
         if reached + undecided + (failed.len() as u32) < node.at_least {
-            return self.skip(place, index);
+            return self.skip(place, index, program);
         }
         // Whether it would be skipped without the failures too must not depend on which edge is decided first.
         if let_in && reached + failed.len() as u32 >= node.at_least {
@@ -349,14 +336,7 @@ impl Core {
         };
         for read in &program.details[index as usize].remote {
             let there = |output: &u16| {
-                let slot = match program.scope_of(index) {
-                    0 => program.output_slot(index, *output)?,
-                    _ => {
-                        (*program.details[index as usize]
-                            .gathered
-                            .get(usize::from(*output))?)?
-                    }
-                };
+                let slot = program.slot_told(index, *output)?;
                 let slot_of = self.invocations[place as usize].slot(slot)?;
                 (!matches!(slot_of.value, Value::Unset)).then_some((*output, slot))
             };

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::plan::{
-    Constant, Declaration, DeploymentId, ErrorClass, ExecutablePlan, Limits, Participant,
-    RegionPlan, RemoteConsumer, RemoteNode, WorkerRef, WorkflowInput, WorkflowOutput,
+    Constant, Declaration, DeploymentId, ErrorClass, ErrorMatch, ExecutablePlan, Formula, Gate,
+    InputPlan, Join, Limits, Participant, RegionPlan, RemoteConsumer, RemoteNode, Work, WorkerRef,
+    WorkflowInput, WorkflowOutput,
 };
 
 fn worker(name: &str, port: u16) -> WorkerRef {

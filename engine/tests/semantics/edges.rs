@@ -1,6 +1,7 @@
 //! Edges decide: live and dead, switches, skipping, optional inputs and alternatives, and the end.
 
-use super::rig::{Flow, Seen, case, declared, each_placement, input, one, optional, out};
+use super::flow::{Flow, case, declared, input, optional, out};
+use super::rig::{Seen, each_placement, one};
 use engine::core::Evaluated;
 use engine::plan::{Constant, InputPlan, Source, Work, WorkflowInput};
 use engine::wire::Failure;

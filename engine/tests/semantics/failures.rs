@@ -1,6 +1,7 @@
 //! Failure, retries, catches, time.
 
-use super::rig::{Flow, Seen, catch, declared, each_placement, input, one, optional, out};
+use super::flow::{Flow, catch, declared, input, optional, out};
+use super::rig::{Seen, each_placement, one};
 use engine::plan::{ErrorClass, ErrorMatch, Retry, Source, Work};
 use engine::wire::Failure;
 use faasstore::binding::Kind;

@@ -1,6 +1,7 @@
 //! Foreach: items, batches, bounds, gathering.
 
-use super::rig::{ABSENT, Flow, Seen, case, catch, each_placement, input, one, optional, out};
+use super::flow::{Flow, case, catch, input, optional, out};
+use super::rig::{ABSENT, Seen, each_placement, one};
 use engine::plan::{
     Constant, ErrorClass, InputPlan, Join, NodePlan, RegionPlan, Retry, Source, WorkflowInput,
 };

@@ -1,6 +1,7 @@
 //! Joins of some.
 
-use super::rig::{Flow, Seen, case, each_placement, one, optional, out};
+use super::flow::{Flow, case, optional, out};
+use super::rig::{Seen, each_placement, one};
 use engine::plan::{ErrorClass, Join, Retry};
 use engine::wire::Failure;
 

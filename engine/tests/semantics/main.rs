@@ -9,6 +9,7 @@
 
 mod edges;
 mod failures;
+mod flow;
 mod foreach;
 mod joins;
 mod rig;

@@ -1,6 +1,7 @@
 //! Traces: each attempt is told once, with when it could have started, when it started, and when and how it ended.
 
-use super::rig::{CLOCK, EXECUTORS, Flow, Rig, case, each_placement, input, out};
+use super::flow::{Flow, case, input, out};
+use super::rig::{CLOCK, EXECUTORS, Rig, each_placement};
 use engine::plan::{ErrorClass, InputPlan, Retry, Source, WorkflowInput};
 use engine::trace::TraceEnd::{Failed, Running, Skipped, Well};
 use engine::trace::{TraceEnd, TraceRecord};

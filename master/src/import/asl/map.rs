@@ -16,7 +16,7 @@ const ITEM: &str = "it";
 /// The variable that stands for an item's place.
 const INDEX: &str = "index";
 /// Most items done at once that a definition may name.
-const PARALLELISM_MAX: u64 = u32::MAX as u64;
+const PARALLELISM_MAX: u64 = engine::plan_check::ITEMS_MAX as u64;
 
 /// What is done to each item.
 struct Each<'m, 't> {

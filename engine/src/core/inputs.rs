@@ -1,0 +1,141 @@
+//! What activations read: payloads in slots, items of regions, constants, and what is there of alternatives.
+
+use super::invocation::{Place, Read, Value};
+use super::lease::Payload;
+use super::program::{InputFrom, LocalNode, Program};
+use super::region::items_of;
+use super::{Core, Start};
+use faasstore::descriptor::PayloadRef;
+
+/// An input of an activation.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Bytes, or an absent input.
+    One(PayloadRef),
+    /// A list; [`Core::locate`] tells where each item lies.
+    List(&'a [Payload]),
+}
+
+impl Core {
+    /// Calls `each` with every input of the activation, in the node's order.
+    #[inline]
+    pub fn inputs(&self, start: &Start, each: impl FnMut(Input<'_>)) {
+        self.each_input(start.place, start.node, each);
+    }
+
+    #[inline]
+    pub(super) fn each_input(
+        &self,
+        place: Place,
+        node: LocalNode,
+        mut each: impl FnMut(Input<'_>),
+    ) {
+        let program = self.program_of(place);
+        for index in 0..program.inputs(&program.nodes[node as usize]).len() {
+            each(self.located(self.input(place, program, node, index)));
+        }
+    }
+
+    fn located<'a>(&self, read: Read<'a>) -> Input<'a> {
+        match read {
+            Read::Absent => Input::One(PayloadRef::ABSENT),
+            Read::One(payload) => Input::One(self.leases.locate(payload)),
+            Read::List(items) => Input::List(items),
+        }
+    }
+
+    /// What an activation reads as the input at this place in its node's list.
+    #[inline]
+    pub(super) fn input<'a>(
+        &'a self,
+        place: Place,
+        program: &Program,
+        node: LocalNode,
+        index: usize,
+    ) -> Read<'a> {
+        let planned = &program.nodes[node as usize];
+        let mut from = program.inputs(planned)[index].from;
+        if planned.at_least > 0
+            && let Some(extra) = self.extras.of(self.invocations[place as usize].node(node))
+            && let Some(taken) = extra.taken.as_ref()
+        {
+            from = taken[index];
+        }
+        self.read(place, from, program)
+    }
+
+    /// What lies where something comes from: of alternatives, what the first one has that has anything.
+    #[inline]
+    pub(super) fn read(&self, place: Place, from: InputFrom, program: &Program) -> Read<'_> {
+        match from {
+            InputFrom::Item(up) => self.item(place, up),
+            InputFrom::FirstOf(span) => {
+                let alternatives = program.alternatives(span).iter();
+                let mut reads = alternatives.map(|from| self.read(place, *from, program));
+                let there = reads.find(|read| !matches!(read, Read::Absent));
+                there.unwrap_or(Read::Absent)
+            }
+            from => match self.value_of(place, from) {
+                Value::Unset => Read::Absent,
+                Value::One(payload) => Read::One(payload),
+                Value::List(list) => Read::List(self.lists.get(list)),
+            },
+        }
+    }
+
+    /// Whether an input has anything.
+    pub(super) fn is_present(&self, place: Place, from: InputFrom, program: &Program) -> bool {
+        !matches!(self.read(place, from, program), Read::Absent)
+    }
+
+    /// The item of the region that lies so many levels outward, or the list of its items.
+    pub(super) fn item(&self, mut place: Place, up: u8) -> Read<'_> {
+        for _ in 0..up {
+            place = self.invocations[place as usize].parent;
+        }
+        let invocation = &self.invocations[place as usize];
+        let program = self.program(invocation.deployment);
+        let scope = &program.scopes[usize::from(invocation.scope)];
+        let Some(items) = self.list_of(invocation.parent, scope, program) else {
+            return Read::Absent;
+        };
+        if scope.batch > 0 {
+            let range = items_of(invocation.item, scope.batch, items.len());
+            return Read::List(&items[range]);
+        }
+        match items.get(invocation.item as usize) {
+            Some(payload) if !payload.is_absent() => Read::One(*payload),
+            Some(_) | None => Read::Absent,
+        }
+    }
+
+    /// What lies where something comes from that is no item and has no alternatives.
+    #[inline]
+    pub(super) fn value_of(&self, place: Place, from: InputFrom) -> Value {
+        match from {
+            InputFrom::Slot(slot) | InputFrom::Outer(slot) => {
+                let mut invocation = &self.invocations[place as usize];
+                loop {
+                    if let Some(slot) = invocation.slot(slot) {
+                        return slot.value;
+                    }
+                    if invocation.scope == 0 {
+                        return Value::Unset;
+                    }
+                    invocation = &self.invocations[invocation.parent as usize];
+                }
+            }
+            InputFrom::Constant(constant) => {
+                self.constant(self.invocations[place as usize].deployment, constant)
+            }
+            InputFrom::Item(_) | InputFrom::FirstOf(_) | InputFrom::Absent => Value::Unset,
+        }
+    }
+
+    pub(super) fn constant(&self, deployment: u32, constant: u16) -> Value {
+        let deployment = self.deployments[deployment as usize].as_ref();
+        let constants = deployment.map(|deployment| &deployment.constants[..]);
+        let constant = constants.and_then(|constants| constants.get(usize::from(constant)));
+        constant.copied().unwrap_or(Value::Unset)
+    }
+}

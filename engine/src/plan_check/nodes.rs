@@ -1,0 +1,267 @@
+//! The rules of a node: what it does, what it reads, when it starts, and what becomes of its failures.
+
+use super::error::PlanError;
+use super::rules::{Check, check_name, distinct, fits, in_range, index, unique};
+use super::{ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, CASES_MAX, Scope, expressions};
+use crate::plan::{ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work};
+use faasstore::binding::Kind;
+use std::collections::HashMap;
+
+impl Scope<'_> {
+    pub(super) fn check_node(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        check_name(place, "a node", &node.name)?;
+        self.check_work(node)?;
+        in_range(
+            place,
+            "number of inputs",
+            node.inputs.len() as u64,
+            0,
+            u16::MAX.into(),
+        )?;
+        in_range(
+            place,
+            "number of outputs",
+            node.outputs.len() as u64,
+            0,
+            u16::MAX.into(),
+        )?;
+        self.check_failures(node)?;
+        if let Some(timeout_ms) = node.timeout_ms {
+            in_range(place, "timeout_ms", timeout_ms.into(), 1, u32::MAX.into())?;
+        }
+        self.check_inputs(node)?;
+        expressions::check_expressions(node)?;
+        unique(
+            place,
+            "output",
+            node.outputs.iter().map(|output| output.name.as_str()),
+        )?;
+        distinct(place, "`after` node", &node.after)?;
+        for &after in &node.after {
+            self.check_producer(place, after, node.id)?;
+        }
+        self.check_start(node)?;
+        self.check_remote_consumers(node)
+    }
+
+    fn check_work(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        let wrong = |reason| {
+            Err(PlanError::Rule {
+                place: place(),
+                reason,
+            })
+        };
+        let told = usize::from(node.error_output.is_some());
+        let returned = node.outputs.len().saturating_sub(told);
+        match &node.work {
+            Work::Function {
+                executable,
+                function,
+                arguments,
+            } => {
+                check_name(place, "a function", function)?;
+                let executables = self.plan.executables.len();
+                index(place, "executable", (*executable).into(), executables)?;
+                let bytes: usize = arguments.iter().map(|word| word.len() + 1).sum();
+                let most = ARGUMENTS_BYTES_MAX as u64;
+                in_range(place, "bytes of arguments", bytes as u64, 0, most)?;
+            }
+            Work::Compute(formulas) => {
+                if formulas.len() != returned {
+                    return wrong("computes more or fewer outputs than it declares");
+                }
+                for (formula, output) in formulas.iter().zip(&node.outputs) {
+                    let list = output.kind == Kind::List;
+                    if matches!(formula, Formula::Range { .. }) && !list {
+                        return wrong("a range gives a list");
+                    }
+                    if output.kind == Kind::Bytes {
+                        return wrong("an expression gives a value, or a list of them");
+                    }
+                }
+            }
+            Work::Switch {
+                conditions,
+                default,
+            } => {
+                if returned > 0 {
+                    return wrong("a switch has no outputs");
+                }
+                let cases = conditions.len() + usize::from(*default);
+                in_range(place, "number of cases", cases as u64, 1, CASES_MAX)?;
+            }
+            Work::Nothing => {
+                if returned > 0 {
+                    return wrong("has outputs, but does nothing");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_failures(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        let wrong = |reason| {
+            Err(PlanError::Rule {
+                place: place(),
+                reason,
+            })
+        };
+        let retry = &node.retry;
+        let attempts = u64::from(retry.attempts);
+        in_range(place, "retry.attempts", attempts, 1, ATTEMPTS_MAX.into())?;
+        let factor = u64::from(retry.factor_percent);
+        in_range(place, "retry.factor_percent", factor, 100, 10_000)?;
+        let jitter = u64::from(retry.jitter_percent);
+        in_range(place, "retry.jitter_percent", jitter, 0, 100)?;
+        for named in node.catches.iter().flatten().chain(&retry.on) {
+            if let ErrorMatch::Named(name) = named {
+                check_name(place, "an error", name)?;
+            }
+        }
+        let catches = node.catches.len() as u64;
+        in_range(place, "number of catches", catches, 0, CASES_MAX)?;
+        if let Some(output) = node.error_output {
+            let last = node.outputs.last().map(|output| output.kind);
+            if usize::from(output) + 1 != node.outputs.len() || last != Some(Kind::Value) {
+                return wrong("what says what failed is its last output, and a value");
+            }
+            if node.catches.is_empty() {
+                return wrong("says what failed, but catches nothing");
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks when it starts.
+    fn check_start(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        distinct(place, "gate", &node.gates)?;
+        for gate in &node.gates {
+            let producer = self.check_producer(place, gate.node(), node.id)?;
+            if !self.regions.holds(producer.region, node.region) {
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason: "stands behind a gate of a region that it is not part of",
+                });
+            }
+            match *gate {
+                Gate::Case { case, .. } => index(place, "case", case.into(), producer.cases)?,
+                Gate::Catch { catch, .. } => index(place, "catch", catch.into(), producer.catches)?,
+            }
+        }
+        if let Join::AtLeast(edges) = node.join {
+            let local = self
+                .plan
+                .nodes
+                .iter()
+                .map(|node| (node.id, node.error_output));
+            let remote = self.plan.remote_nodes.iter();
+            let remote = remote.map(|node| (node.id, node.error_output));
+            let errors: HashMap<NodeId, Option<u16>> = local.chain(remote).collect();
+            let error = |id: NodeId| errors.get(&id).copied().flatten();
+            let flow = node.flow_edges(error).len() as u64;
+            in_range(place, "join", edges.into(), 1, flow)?;
+        }
+        Ok(())
+    }
+
+    fn check_inputs(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        unique(
+            place,
+            "input",
+            node.inputs.iter().map(|input| input.name.as_str()),
+        )?;
+        for input in &node.inputs {
+            let place = || format!("node {:?}, input {:?}", node.name, input.name);
+            // In a workflow within another an optional input may be one that nobody gives.
+            if input.sources.is_empty() && !input.optional {
+                let reason = "comes from nowhere";
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason,
+                });
+            }
+            for &source in &input.sources {
+                // What an item is only the list's producer knows, but it is no list.
+                let gives = self.kind_of(place, source, Some(node))?;
+                let gives = gives.or((input.kind == Kind::List).then_some(Kind::Bytes));
+                gives.map_or(Ok(()), |gives| fits(place, input.kind, gives))?;
+            }
+            self.check_presence(place, input)?;
+        }
+        let mine = self
+            .plan
+            .participants
+            .iter()
+            .find(|part| part.worker == self.plan.me);
+        let list = node
+            .region
+            .map(|region| self.plan.regions[usize::from(region)].list);
+        for source in node.reads().chain(list) {
+            if let Source::Input(input) = source
+                && !mine.is_some_and(|part| part.inputs.contains(&input))
+            {
+                let reason = "reads a workflow input that this worker is not listed to get";
+                return Err(PlanError::Participants {
+                    place: place(),
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// An input that the node needs must not rest on one that a client may leave out.
+    fn check_presence(&self, place: impl Fn() -> String, input: &InputPlan) -> Check {
+        let may_lack = |source: &Source| match *source {
+            Source::Input(number) => {
+                let given = &self.plan.inputs[usize::from(number)];
+                given.optional && given.default.is_none()
+            }
+            Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => false,
+        };
+        if !input.optional && input.sources.iter().all(may_lack) {
+            let reason = "is needed, but a client may leave out what it comes from";
+            return Err(PlanError::Rule {
+                place: place(),
+                reason,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_remote_consumers(&self, node: &NodePlan) -> Check {
+        let place = || format!("remote consumers of node {:?}", node.name);
+        let workers: Vec<_> = node
+            .remote_consumers
+            .iter()
+            .map(|consumer| consumer.worker)
+            .collect();
+        distinct(place, "worker", &workers)?;
+        for consumer in &node.remote_consumers {
+            index(
+                place,
+                "worker",
+                consumer.worker.into(),
+                self.plan.workers.len(),
+            )?;
+            if consumer.worker == self.plan.me {
+                let reason = "this worker is no remote consumer of its own";
+                return Err(PlanError::Participants {
+                    place: place(),
+                    reason,
+                });
+            }
+            self.check_takes_part(place, consumer.worker)?;
+            distinct(place, "output", &consumer.outputs)?;
+            for &output in &consumer.outputs {
+                index(place, "output", output.into(), node.outputs.len())?;
+            }
+        }
+        Ok(())
+    }
+}
