@@ -28,7 +28,7 @@ use thiserror::Error;
 /// First bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"FaaS";
 /// Version of frames and bodies. A mismatch is refused by name.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 /// Bytes of a frame's header.
 pub const HEADER_BYTES: usize = 16;
 /// Bodies begin and end, with their padding, on multiples of this.

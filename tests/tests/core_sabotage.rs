@@ -2,7 +2,7 @@
 
 use faasflow_tests::random::Random;
 use faasflow_tests::sim::{Bounds, Cluster, Faults, Sabotage, Scenario, Story};
-use faasflow_tests::workflow::random::{Failures, Shape, Timeouts};
+use faasflow_tests::workflow::random::{Shape, Timeouts};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -44,7 +44,6 @@ fn play(seed: u64, sabotage: Option<Sabotage>) -> Option<Where> {
             nodes_max: 12,
             attempts_max: 4,
             timeouts: Timeouts::Sometimes,
-            failures: Failures::Handled,
         },
         workers_max: 3,
         lanes_max: 2,

@@ -6,7 +6,7 @@
 use faasflow_tests::cases::{Cases, each_seed};
 use faasflow_tests::random::Random;
 use faasflow_tests::sim::{Bounds, Cluster, Faults, Scenario, Story, Tally};
-use faasflow_tests::workflow::random::{Failures, Shape, Timeouts};
+use faasflow_tests::workflow::random::{Shape, Timeouts};
 
 /// Plays `cases` seeds from `first`; `seen` says whether they were what the test is about, if all were played.
 #[track_caller]
@@ -28,7 +28,6 @@ fn calm() -> Bounds {
             nodes_max: 12,
             attempts_max: 1,
             timeouts: Timeouts::Never,
-            failures: Failures::Handled,
         },
         workers_max: 4,
         lanes_max: 3,

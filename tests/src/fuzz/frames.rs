@@ -3,7 +3,7 @@
 use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
-use crate::workflow::random::{Failures, Shape, Timeouts};
+use crate::workflow::random::{Shape, Timeouts};
 use engine::plan::{DeploymentId, Limits};
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
@@ -204,7 +204,6 @@ fn random_plans() -> impl Iterator<Item = engine::plan::Plan> {
         nodes_max: 8,
         attempts_max: 3,
         timeouts: Timeouts::Sometimes,
-        failures: Failures::Handled,
     };
     (0..PLANS).flat_map(move |seed| {
         let mut random = Random::new(seed);

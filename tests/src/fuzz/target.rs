@@ -9,7 +9,9 @@ use engine::trace::ClockId;
 use engine::wire;
 use faasstore::binding::Kind;
 use faasstore::descriptor::PayloadRef;
+use master::certificate::{Bounds, certify};
 use master::definition::{self, Definition};
+use master::draw;
 use master::graph::Graph;
 use master::import::{self, Format, ImportError};
 use master::place::{self, WorkerCapacity, place};
@@ -168,7 +170,7 @@ fn render(error: &dyn miette::Diagnostic) -> String {
 }
 
 fn play_import(format: Format, input: &[u8]) -> Answer {
-    let draft = match import::import(format, "fuzz", input, &import::Options::default()) {
+    let draft = match import::import(format, "fuzz", input, &options(input)) {
         Ok(draft) => draft,
         Err(error) => {
             let _ = render(&error);
@@ -192,9 +194,43 @@ fn play_import(format: Format, input: &[u8]) -> Answer {
     }
 }
 
-/// From a definition to lanes that have taken it in.
+/// Options that follow from the input, so that a find plays again.
+fn options(input: &[u8]) -> import::Options {
+    let drawn = crc32fast::hash(input);
+    let payload = match drawn >> 3 & 3 {
+        0 => import::Payload::Bytes,
+        _ => import::Payload::Value,
+    };
+    import::Options {
+        time_scale: [0.0, 0.01, 1.0, 1000.0][(drawn >> 1 & 3) as usize],
+        asl: import::AslOptions {
+            payload,
+            ..import::AslOptions::default()
+        },
+        recorded_resources: drawn & 1 == 1,
+    }
+}
+
+/// A fuzzer has less patience than somebody who asks for certificates.
+const CERTIFICATE_BOUNDS: Bounds = Bounds {
+    diagram_steps: 10_000,
+    diagram_steps_all: 100_000,
+    search_steps: 10_000,
+    search_steps_all: 200_000,
+};
+
+/// From a definition to what is said and drawn of it, and to lanes that have taken it in.
 fn follow(definition: &Definition) -> String {
     let graph = Graph::of(definition);
+    let _ = certify(definition, CERTIFICATE_BOUNDS);
+    for format in [
+        draw::Format::Svg,
+        draw::Format::Dot,
+        draw::Format::Mermaid,
+        draw::Format::Text,
+    ] {
+        let _ = draw::draw(definition, None, format);
+    }
     let mut gist = format!("{} nodes", bucket(graph.node_count()));
     for count in 1..=2 {
         let capacities: Vec<WorkerCapacity> = (0..count)

@@ -185,9 +185,11 @@ fn mark_node(
         return;
     }
     into.mark("delay", plan.delay_ms > 0);
-    into.mark("any", plan.join == Join::AtLeast(1));
-    let some = matches!(plan.join, Join::AtLeast(needed) if needed > 1);
-    into.mark("at_least", some);
+    if let Join::AtLeast(needed) = plan.join {
+        let some = workflow.flow_edges(node).len() > needed as usize;
+        into.mark("any", some && needed == 1);
+        into.mark("at_least", some && needed > 1);
+    }
     let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
     let mut seen = attempts.flat_map(|attempt| &attempt.seen);
     into.mark(
@@ -210,8 +212,14 @@ fn mark_node(
     };
     into.mark("optional", plan.inputs.iter().any(absent));
     let sources = plan.inputs.iter().flat_map(|input| &input.sources);
-    let several = plan.inputs.iter().any(|input| input.sources.len() > 1);
-    into.mark("first_of", several);
+    // That it chose, and not only could: what is listed first had nothing.
+    let dead = |source: &Source| match *source {
+        Source::Output { node, .. } => !matches!(verdict.nodes[node as usize].end, End::Well(_)),
+        Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
+    };
+    let mut inputs = plan.inputs.iter();
+    let chose = inputs.any(|input| input.sources.len() > 1 && dead(&input.sources[0]));
+    into.mark("first_of", chose);
     for source in sources {
         match *source {
             Source::Constant(_) => into.mark("constant", true),

@@ -35,19 +35,6 @@ pub struct Faults {
     pub crashes: u32,
 }
 
-impl Faults {
-    /// Whether no invocation that was taken may fail for them.
-    #[must_use]
-    pub fn are_harmless(self) -> bool {
-        let harmless = Self {
-            wrong_inputs: self.wrong_inputs,
-            doubles: self.doubles,
-            ..Self::default()
-        };
-        self == harmless
-    }
-}
-
 /// What happens to deployments while invocations run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Story {

@@ -21,8 +21,6 @@ pub struct Shape {
     pub attempts_max: u32,
     /// Whether some nodes, and some workflows, have a timeout.
     pub timeouts: Timeouts,
-    /// What happens to failures beside retries.
-    pub failures: Failures,
 }
 
 /// Whether some nodes of a random workflow have a timeout.
@@ -32,15 +30,6 @@ pub enum Timeouts {
     Never,
     /// Some have.
     Sometimes,
-}
-
-/// What may happen to failures of a random workflow's nodes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failures {
-    /// Each fails the invocation.
-    Fatal,
-    /// Some are caught, or tolerated.
-    Handled,
 }
 
 /// Longest that an invocation of a workflow with a timeout may take, at most, in milliseconds.
@@ -94,9 +83,7 @@ impl Workflow {
             draft.workflow.timeout_ms = Some(timeout_ms);
         }
         let mut workflow = draft.workflow;
-        if shape.failures == Failures::Handled {
-            workflow.mark_tolerated();
-        }
+        workflow.mark_tolerated();
         workflow
     }
 

@@ -1,6 +1,6 @@
 //! The nodes of a random workflow.
 
-use super::{Draft, Failures, Timeouts};
+use super::{Draft, Timeouts};
 use crate::random::Random;
 use crate::workflow::returned;
 use engine::plan::{
@@ -22,8 +22,7 @@ const JOIN_EDGES_MAX: usize = 8;
 impl Draft<'_> {
     /// Adds one node, or a few that belong together; no more than `room`.
     pub(super) fn grow(&mut self, room: usize) {
-        let handled = self.shape.failures == Failures::Handled;
-        if room >= 3 && handled && self.random.chance(120) {
+        if room >= 3 && self.random.chance(120) {
             self.race(room);
             return;
         }
@@ -317,8 +316,7 @@ impl Draft<'_> {
     }
 
     fn catches(&mut self, node: &mut NodePlan) {
-        let handled = self.shape.failures == Failures::Handled;
-        if !handled || !self.random.chance(300) {
+        if !self.random.chance(300) {
             return;
         }
         for _ in 0..self.random.between(1, 2) {
