@@ -55,6 +55,8 @@ struct Compiler {
     /// By scope: what is gathered of it, and what of scopes around it its region holds.
     gathers: Vec<Vec<Gather>>,
     held: Vec<Vec<InputFrom>>,
+    /// By scope: see [`Scope::told`].
+    told: Vec<Vec<LocalNode>>,
 }
 
 impl Compiler {
@@ -120,6 +122,7 @@ impl Compiler {
             remote_slots: FxHashMap::default(),
             gathers: vec![Vec::new(); scopes],
             held: vec![Vec::new(); scopes],
+            told: vec![Vec::new(); scopes],
         }
     }
 
@@ -144,6 +147,14 @@ impl Compiler {
         let outputs_here = self.outputs_here(&candidates);
         for (node, output) in self.sent.clone() {
             self.send(node, output);
+        }
+        for node in &plan.nodes {
+            let local = self.local_of[&node.id];
+            let scope = self.scopes[local as usize];
+            if scope != 0 && !node.remote_consumers.is_empty() {
+                let outermost = self.just_within(scope, 0);
+                self.told[usize::from(outermost)].push(local);
+            }
         }
 
         let edges = self.edges(plan);
@@ -316,15 +327,6 @@ impl Compiler {
         let place = usize::from(index);
         let nodes = self.first_nodes[place]..self.first_nodes[place + 1];
         let region = place.checked_sub(1).map(|region| &plan.regions[region]);
-        let within = |node: &LocalNode| self.is_within(self.scopes[*node as usize], index);
-        let told = (0..self.scopes.len() as LocalNode)
-            .filter(within)
-            .filter(|node| !program.details[*node as usize].remote.is_empty());
-        let told = if index == 0 {
-            Vec::new()
-        } else {
-            told.collect()
-        };
         let pools: FxHashSet<u16> = nodes
             .clone()
             .filter(|node| program.nodes[*node as usize].runner == Runner::Executor)
@@ -349,7 +351,7 @@ impl Compiler {
             window: parallelism.map_or(window, |most| window.min(most as usize)),
             gathers: std::mem::take(&mut self.gathers[place]),
             exits: exits[place].clone(),
-            told,
+            told: std::mem::take(&mut self.told[place]),
         }
     }
 
@@ -539,20 +541,11 @@ impl Compiler {
         if from_scope == common {
             return (From::Node(local), Edge { node, when, of });
         }
-        let region = self.just_within(from_scope, common);
-        // Of a region within a region, that one tells.
-        let from = if from_scope == region {
-            local
-        } else {
-            self.regions[usize::from(self.just_within(from_scope, region))]
+        let from = From::Region {
+            scope: self.just_within(from_scope, common),
+            from: local,
         };
-        (
-            From::Region {
-                scope: region,
-                from,
-            },
-            Edge { node, when, of },
-        )
+        (from, Edge { node, when, of })
     }
 
     /// The node in `scope` that hears of edges to a node in it or within it.

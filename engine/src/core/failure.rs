@@ -1,6 +1,6 @@
 //! How attempts fail: tried again, caught, borne by those who wait, or the end of the invocation.
 
-use super::invocation::{NO_MAKER, Phase, Place};
+use super::invocation::{Invocation, NO_MAKER, Phase, Place};
 use super::outcome::Outcome;
 use super::pool::Running;
 use super::program::LocalNode;
@@ -139,9 +139,9 @@ impl Core {
             }
             Outcome::Caught(catch)
         } else if details.tolerated {
-            let outcome = self.bear(place, details.name.clone(), cause);
-            self.bear_outside(place, node, outcome);
-            outcome
+            let failure = self.bear(place, details.name.clone(), cause);
+            self.bear_outside(place, node, failure);
+            Outcome::Failed(failure)
         } else {
             let failure = Failure::Node {
                 node: details.name.clone(),
@@ -161,28 +161,27 @@ impl Core {
 }
 
 impl Core {
-    /// A node has failed, here or elsewhere, and the invocation goes on.
-    pub(super) fn bear(&mut self, place: Place, node: String, cause: String) -> Outcome {
+    /// A node has failed, here or elsewhere, and the invocation goes on; the failure's place among the invocation's.
+    pub(super) fn bear(&mut self, place: Place, node: String, cause: String) -> u32 {
         let root = self.invocations[place as usize].root;
         let failures = self.borne_failures.entry(root).or_default();
         failures.push((node, cause));
-        Outcome::Failed((failures.len() - 1) as u32)
+        (failures.len() - 1) as u32
     }
 
-    /// A failure of one item is one of the node for those outside of its region.
-    fn bear_outside(&mut self, place: Place, node: LocalNode, outcome: Outcome) {
-        let (parent, scope) = {
-            let invocation = &self.invocations[place as usize];
-            (invocation.parent, invocation.scope)
-        };
+    /// A failure of one item is one of the node for those outside of its region, and of the regions around that.
+    fn bear_outside(&mut self, mut place: Place, node: LocalNode, failure: u32) {
         let program = Rc::clone(self.program_of(place));
-        let region = program.scopes[usize::from(scope)].node;
-        if scope > 0
-            && let Outcome::Failed(failure) = outcome
-            && let Some(run) = self.region_run(parent, region)
-            && run.failed.iter().all(|(failed, _)| *failed != node)
-        {
-            run.failed.push((node, failure));
+        loop {
+            let Invocation { parent, scope, .. } = self.invocations[place as usize];
+            if scope == 0 {
+                return;
+            }
+            let region = program.scopes[usize::from(scope)].node;
+            if let Some(run) = self.region_run(parent, region) {
+                run.failed.entry(node).or_insert(failure);
+            }
+            place = parent;
         }
     }
 

@@ -6,6 +6,7 @@ use super::report::Timing;
 use super::{ClientId, Outgoing};
 use crate::trace::{PartTrace, TRACE_ANSWER_MAX, TRACE_MAX};
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Place of an invocation in the core's table.
 pub(crate) type Place = u32;
@@ -110,8 +111,9 @@ pub(crate) struct RegionRun {
     pub(crate) gathered: Vec<Option<ListId>>,
     /// What an item begins with.
     pub(crate) start: ItemStart,
-    /// Nodes of which an item has failed, which those outside who wait for them bear, and which failure.
-    pub(crate) failed: Vec<(LocalNode, u32)>,
+    /// By node, those of regions within included, of which an item has failed, which those outside who wait for it bear:
+    /// the first such failure.
+    pub(crate) failed: FxHashMap<LocalNode, u32>,
 }
 
 /// What an item of a region begins with: what is decided outside of it is the same for all.
@@ -123,6 +125,8 @@ pub(crate) struct ItemStart {
     pub(crate) nodes_left: u32,
     /// Of these, the ones that wait for nothing of the same item.
     pub(crate) roots: Vec<LocalNode>,
+    /// Of the nodes of which those outside hear, in regions within this one too: those that run in no item.
+    pub(crate) never: FxHashSet<LocalNode>,
 }
 
 /// How far a node is.

@@ -195,7 +195,9 @@ impl Core {
             wire::Outcome::Chose(case) => Outcome::Chose(case),
             wire::Outcome::Skipped => Outcome::Skipped,
             wire::Outcome::Caught(catch) => Outcome::Caught(catch),
-            wire::Outcome::Failed(cause) => self.bear(place, producer.name.clone(), cause),
+            wire::Outcome::Failed(cause) => {
+                Outcome::Failed(self.bear(place, producer.name.clone(), cause))
+            }
         };
         for edge in &producer.successors {
             self.edge_decided(now_ns, place, *edge, outcome, NO_MAKER, &program);

@@ -193,7 +193,7 @@ pub(crate) struct Scope {
     pub(crate) order: Vec<LocalNode>,
     pub(crate) gathers: Vec<Gather>,
     pub(crate) exits: Vec<Exit>,
-    /// Its nodes, those of regions within it too, of which other workers hear.
+    /// Of a region that lies in no other: its nodes, those of regions within it too, of which other workers hear.
     pub(crate) told: Vec<LocalNode>,
 }
 

@@ -14,7 +14,7 @@ use super::lease::Payload;
 use super::outcome::Outcome;
 use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Producer, Program, Runner, Scope};
 use super::trigger::Ended;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -59,7 +59,7 @@ impl Core {
             open: Vec::new(),
             gathered,
             start,
-            failed: Vec::new(),
+            failed: FxHashMap::default(),
         });
         if left == 0 {
             self.region_ended(place, index, program);
@@ -104,7 +104,7 @@ impl Core {
                 .map(|slot| Slot::new(program, slot))
                 .collect(),
             reached: FxHashMap::default(),
-            runs: FxHashMap::default(),
+            runs: FxHashSet::default(),
             scope,
             program,
         };
@@ -122,9 +122,12 @@ impl Core {
             .nodes
             .iter()
             .filter(|state| state.stage == Stage::Waiting);
+        let seen_outside = scope.exits.iter().map(|exit| exit.from);
+        let seen_outside = seen_outside.chain(scope.told.iter().copied());
         ItemStart {
             nodes_left: runs.count() as u32,
             roots: scope.nodes.clone().filter(waits).collect(),
+            never: seen_outside.filter(|node| !start.runs(*node)).collect(),
             nodes: start.nodes,
             slots: start.slots,
         }
@@ -161,18 +164,20 @@ impl Core {
     fn look_at(&self, place: Place, index: LocalNode, start: &mut Lifted<'_>) -> bool {
         let program = start.program;
         let runs = self.could_run(place, index, start);
-        start.runs.insert(index, runs);
+        if !runs {
+            return false;
+        }
+        start.runs.insert(index);
         let node = &program.nodes[index as usize];
-        if node.region != NO_SCOPE && runs {
+        if node.region != NO_SCOPE {
             let within = &program.scopes[usize::from(node.region)];
             for inner in within.order.iter().copied() {
-                let runs = self.look_at(place, inner, start);
-                if runs {
+                if self.look_at(place, inner, start) {
                     start.reach_successors(inner);
                 }
             }
         }
-        runs
+        true
     }
 
     fn could_run(&self, place: Place, index: LocalNode, start: &Lifted<'_>) -> bool {
@@ -340,12 +345,14 @@ impl Core {
             return;
         };
         let gathered = std::mem::take(&mut run.gathered);
-        let failed: Vec<LocalNode> = run.failed.iter().map(|(node, _)| *node).collect();
-        for (gather, list) in scope.gathers.iter().zip(gathered) {
+        let gathers = scope.gathers.iter();
+        let failed = gathers.map(|gather| run.failed.contains_key(&gather.node));
+        let failed: Vec<bool> = failed.collect();
+        for ((gather, list), failed) in scope.gathers.iter().zip(gathered).zip(failed) {
             let Some(list) = list else {
                 continue;
             };
-            if failed.contains(&gather.node) {
+            if failed {
                 self.close_list(list);
                 continue;
             }
@@ -372,14 +379,14 @@ impl Core {
         let scope = &program.scopes[usize::from(program.nodes[index as usize].region)];
         let generation = self.invocations[place as usize].generation;
         for exit in &scope.exits {
-            let outcome = self.outcome_in(place, index, scope, exit.from, outcome);
+            let outcome = self.outcome_in(place, index, exit.from, outcome);
             self.edge_decided(now_ns, place, exit.edge, outcome, NO_MAKER, program);
         }
         if !self.is_current(place, generation) {
             return;
         }
         for node in &scope.told {
-            let outcome = self.outcome_in(place, index, scope, *node, outcome);
+            let outcome = self.outcome_in(place, index, *node, outcome);
             self.tell_remote(place, *node, outcome, program);
         }
         for gather in &scope.gathers {
@@ -389,32 +396,24 @@ impl Core {
         }
     }
 
-    /// How a node of a region that has ended that way has ended as a whole.
+    /// How a node in a region that has ended that way, or in one within it, has ended as a whole.
     fn outcome_in(
         &mut self,
         place: Place,
-        index: LocalNode,
-        scope: &Scope,
+        region: LocalNode,
         node: LocalNode,
         outcome: Outcome,
     ) -> Outcome {
         if outcome != Outcome::Well {
             return outcome;
         }
-        let Some(run) = self.region_run(place, index) else {
+        let Some(run) = self.region_run(place, region) else {
             return outcome;
         };
-        if let Some((_, failure)) = run.failed.iter().find(|(failed, _)| *failed == node) {
-            return Outcome::Failed(*failure);
-        }
-        let stage = node
-            .checked_sub(scope.nodes.start)
-            .and_then(|node| run.start.nodes.get(node as usize))
-            .map(|state| state.stage);
-        match stage {
-            Some(Stage::Decided) => Outcome::Skipped,
-            // What lies in a region within this one has ended with it.
-            Some(Stage::Waiting) | None => Outcome::Well,
+        match run.failed.get(&node) {
+            Some(failure) => Outcome::Failed(*failure),
+            None if run.start.never.contains(&node) => Outcome::Skipped,
+            None => Outcome::Well,
         }
     }
 
@@ -468,8 +467,8 @@ struct Lifted<'a> {
     slots: Vec<Slot>,
     /// By node, those in regions within this one included.
     reached: FxHashMap<LocalNode, Reached>,
-    /// By node that has been looked at: whether it can run in any item.
-    runs: FxHashMap<LocalNode, bool>,
+    /// Nodes that have been looked at, and can run in some item.
+    runs: FxHashSet<LocalNode>,
     scope: &'a Scope,
     program: &'a Program,
 }
@@ -491,11 +490,14 @@ impl Lifted<'_> {
             return outside();
         };
         match self.program.slots[slot as usize].producer {
-            Producer::Local(node) if self.is_within(node) => {
-                self.runs.get(&node).copied().unwrap_or_default()
-            }
+            Producer::Local(node) if self.is_within(node) => self.runs(node),
             Producer::Local(_) | Producer::Input | Producer::Remote { .. } => outside(),
         }
+    }
+
+    /// Whether a node that has been looked at, or that lies in a region that has, can run in any item.
+    fn runs(&self, node: LocalNode) -> bool {
+        self.runs.contains(&node)
     }
 
     /// Whether a node lies in the region, or in one within it.
@@ -519,7 +521,7 @@ impl Lifted<'_> {
             return;
         }
         for exit in &program.scopes[usize::from(node.region)].exits {
-            if self.runs.get(&exit.from) == Some(&true) {
+            if self.runs(exit.from) {
                 self.reach(exit.edge.of, exit.edge.when.is_gate());
             }
         }

@@ -3,7 +3,7 @@
 use super::flow::{Flow, case, catch, input, optional, out};
 use super::rig::{ABSENT, Seen, each_placement, one};
 use engine::plan::{
-    Constant, ErrorClass, InputPlan, Join, NodePlan, RegionPlan, Retry, Source, WorkflowInput,
+    Constant, ErrorClass, InputPlan, Join, NodeId, NodePlan, RegionPlan, Retry, Source, WorkflowInput,
 };
 use engine::wire::Failure;
 use faasstore::binding::Kind;
@@ -509,4 +509,92 @@ fn what_waits_for_a_node_within_that_can_run_in_no_item_is_skipped_as_a_whole_to
             assert_eq!(rig.attempts("splits"), 2);
         });
     }
+}
+
+/// A region over the client's list, with one within it over what `splits` makes; `deep` is in that, which `change` may change.
+fn two_deep(flow: &mut Flow, change: impl FnOnce(&mut NodePlan)) -> NodeId {
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let outer = flow.region(Source::Input(0), |_| ());
+    let splits = flow.function("splits", |n| {
+        n.region = Some(outer);
+        n.outputs[0].kind = Kind::List;
+    });
+    let inner = flow.region(out(splits), |r| r.parent = Some(outer));
+    flow.function("deep", |n| {
+        n.region = Some(inner);
+        n.inputs = vec![input("item", ITEM)];
+        change(n);
+    })
+}
+
+/// Two nodes that wait for `deep`; with two workers, one of them elsewhere.
+fn two_later(flow: &mut Flow, deep: NodeId) {
+    for name in ["later", "later still"] {
+        flow.function(name, |n| n.after = vec![deep]);
+    }
+}
+
+#[test]
+fn what_waits_for_a_node_two_regions_deep_runs_once_when_all_items_of_all_items_have_ended() {
+    let mut flow = Flow::default();
+    let deep = two_deep(&mut flow, |_| ());
+    two_later(&mut flow, deep);
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &["a", "b"])]);
+        rig.end("splits");
+        rig.end("splits");
+        for _ in 0..4 {
+            assert!(!rig.runs("later") && !rig.runs("later still"));
+            rig.end("deep");
+        }
+        assert!(rig.runs("later") && rig.runs("later still"));
+        assert_eq!(rig.late(), 0, "another worker is told once");
+        rig.end_all();
+        rig.result().unwrap();
+        let attempts = ["deep", "later", "later still"].map(|node| rig.attempts(node));
+        assert_eq!(attempts, [4, 1, 1]);
+    });
+}
+
+#[test]
+fn what_waits_for_a_node_two_regions_deep_that_can_run_in_no_item_is_skipped() {
+    let mut flow = Flow::default();
+    let choose = flow.switch("choose", 2, |_| ());
+    let deep = two_deep(&mut flow, |n| n.gates = vec![case(choose, 0)]);
+    two_later(&mut flow, deep);
+    for (chosen, attempts) in [(0, [4, 1, 1]), (1, [0, 0, 0])] {
+        each_placement(&flow, |rig| {
+            rig.invoke(&[("list", &["a", "b"])]);
+            rig.choose("choose", Some(chosen));
+            rig.end_all();
+            rig.result().unwrap();
+            assert_eq!(rig.attempts("splits"), 2);
+            let seen = ["deep", "later", "later still"].map(|node| rig.attempts(node));
+            assert_eq!(seen, attempts);
+        });
+    }
+}
+
+#[test]
+fn a_failure_two_regions_deep_is_one_of_the_node_for_joins_of_some_outside() {
+    let mut flow = Flow::default();
+    let deep = two_deep(&mut flow, |n| n.tolerated = true);
+    let other = flow.function("other", |_| ());
+    flow.function("first", |n| {
+        n.join = Join::AtLeast(1);
+        n.after = vec![deep, other];
+    });
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &["a", "b"])]);
+        rig.end("splits");
+        rig.fail("deep", ErrorClass::Error, "no");
+        rig.end("splits");
+        while rig.runs("deep") {
+            rig.end("deep");
+        }
+        assert!(!rig.runs("first"), "the other edge is not decided");
+        rig.end_all();
+        rig.result().unwrap();
+        assert_eq!(rig.attempts("first"), 1);
+    });
 }
