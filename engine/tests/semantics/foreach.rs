@@ -3,7 +3,8 @@
 use super::flow::{Flow, case, catch, input, optional, out};
 use super::rig::{ABSENT, Seen, each_placement, one};
 use engine::plan::{
-    Constant, ErrorClass, InputPlan, Join, NodeId, NodePlan, RegionPlan, Retry, Source, WorkflowInput,
+    Constant, ErrorClass, InputPlan, Join, NodeId, NodePlan, RegionPlan, Retry, Source,
+    WorkflowInput,
 };
 use engine::wire::Failure;
 use faasstore::binding::Kind;

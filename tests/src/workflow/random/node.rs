@@ -285,7 +285,8 @@ impl Draft<'_> {
             _ => 80,
         };
         for producer in 0..self.workflow.nodes.len() as NodeId {
-            let free = self.is_in_sight(producer);
+            // In whichever region it lies, with how many around it.
+            let free = !self.reserved.contains(&producer);
             if free && node.after.len() < 3 && self.random.chance(often) {
                 node.after.push(producer);
             }

@@ -29,7 +29,7 @@ impl Draft<'_> {
         inputs.chain(constants).chain(outputs).collect()
     }
 
-    /// Whether a further node may wait for this one: in its own region or around, or as the whole of what lies just within.
+    /// Whether a further node may read this one's outputs: in its own region or around, or as the whole of what lies just within.
     pub(super) fn is_in_sight(&self, node: NodeId) -> bool {
         let workflow = &self.workflow;
         let of = workflow.nodes[node as usize].region;
