@@ -5,7 +5,10 @@
 mod fake;
 
 use engine::greeting::ClusterKey;
-use engine::wire::{Body, Control, ControlReply, Data, Failure, Role};
+use engine::wire::{
+    Body, Control, ControlReply, Data, Failure, FrameKind, HEADER_BYTES, MAGIC, PROTOCOL_VERSION,
+    Role,
+};
 use fake::{FakeWorker, Peer, answer, inline, streamed};
 use master::client::{Client, ClientError, ControlClient, Invocation, Options, Payload};
 use std::time::Duration;
@@ -209,6 +212,15 @@ fn failures_and_reports_are_handed_on_as_they_are() {
     worker.join();
 }
 
+/// The header of an empty answer, its checksum wrong.
+fn header() -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&MAGIC);
+    header[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+    header[6..8].copy_from_slice(&(FrameKind::Answer as u16).to_le_bytes());
+    header
+}
+
 /// What the client says of a worker that does this with its first request.
 fn error_of(misbehave: impl Fn(&mut Peer, u64) + Send + 'static) -> String {
     let worker = FakeWorker::start("rogue", key(), 1, move |mut peer| {
@@ -241,7 +253,7 @@ fn what_makes_no_sense_is_refused_and_the_worker_named() {
         peer.raw(b"garbage, and enough of it")
     });
     says("was lost", |_, _| {});
-    says("was lost", |peer, _| peer.raw(b"FaaS\x01\x00"));
+    says("was lost", |peer, _| peer.raw(&header()[..6]));
     says("an answer to request 77", |peer, _| {
         peer.send(&answer(77, vec![]))
     });
@@ -283,8 +295,8 @@ fn what_makes_no_sense_is_refused_and_the_worker_named() {
         peer.send(&ControlReply::Done)
     });
     says("above the limit", |peer, _| {
-        let mut header = *b"FaaS\x01\x00\x21\x00\xff\xff\xff\xff\x00\x00\x00\x00";
-        header[11] = 0x7f;
+        let mut header = header();
+        header[8..12].copy_from_slice(&0x7fff_ffff_u32.to_le_bytes());
         peer.raw(&header);
     });
     says("refused the connection: too much", |peer, _| {
