@@ -22,7 +22,7 @@ pub(crate) mod units;
 mod warnings;
 
 pub use files::{LoadError, load, parse, parse_with};
-pub use names::nearest;
+pub use names::{is_name, nearest};
 pub(crate) use problem::problems_at;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 pub use schema::schema;
