@@ -15,6 +15,7 @@ mod nodes;
 mod regions;
 mod rules;
 pub use error::PlanError;
+pub use regions::REGION_DEPTH_MAX;
 use regions::Regions;
 use rules::{Check, check_name, distinct, fits, in_range, index, rising, unique};
 

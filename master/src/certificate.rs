@@ -117,7 +117,7 @@ pub struct Certificates {
 /// How much work is done before something counts as not decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// Steps for the diagram of one gate, and for one witness.
+    /// Steps for the diagram of one gate, and for one witness: one for each option of a choice that is looked at.
     pub diagram_steps: u64,
     /// Steps for all diagrams and their witnesses together.
     pub diagram_steps_all: u64,
@@ -151,49 +151,68 @@ impl Default for Bounds {
 /// assert_eq!(certificates.nodes[1].verdict, master::certificate::Verdict::Always);
 /// ```
 pub fn check(definition: &Definition, bounds: Bounds) -> Result<Certificates, DefinitionError> {
-    let certificates = certify(definition, bounds);
-    match reason::dead(definition, &certificates, bounds) {
-        Some(error) => Err(error),
-        None => Ok(certificates),
+    let mut certificates = without_failures(definition, bounds);
+    if certificates.all().any(Certificate::is_never) {
+        let model = Model::of(definition, Failures::Free);
+        let mut prover = Prover::new(&model, bounds);
+        after_failures(&mut certificates, &mut prover);
+        if let Some(error) = reason::dead(definition, &certificates, &mut prover) {
+            return Err(error);
+        }
     }
+    Ok(certificates)
 }
 
 /// Certifies a workflow.
 #[must_use]
 pub fn certify(definition: &Definition, bounds: Bounds) -> Certificates {
-    let model = Model::of(definition, Failures::None);
-    let mut prover = Prover::new(&model, bounds);
-    let nodes: Vec<Certificate> = model
-        .runs
-        .iter()
-        .map(|gate| prover.certificate(*gate))
-        .collect();
-    let outputs: Vec<Certificate> = model
-        .outputs
-        .iter()
-        .map(|gate| prover.certificate(*gate))
-        .collect();
-    let mut certificates = Certificates { nodes, outputs };
-    let never = |certificate: &Certificate| certificate.verdict == Verdict::Never;
-    if certificates
-        .nodes
-        .iter()
-        .chain(&certificates.outputs)
-        .any(never)
-    {
+    let mut certificates = without_failures(definition, bounds);
+    if certificates.all().any(Certificate::is_never) {
         let model = Model::of(definition, Failures::Free);
-        let mut prover = Prover::new(&model, bounds);
-        let nodes = certificates.nodes.iter_mut().zip(&model.runs);
-        let outputs = certificates.outputs.iter_mut().zip(&model.outputs);
-        for (certificate, gate) in nodes.chain(outputs).filter(|(one, _)| never(one)) {
-            match prover.when(*gate, true) {
-                Answer::Under(witness) => certificate.after_failure = Some(witness),
-                Answer::Never => {}
-                Answer::Unknown => certificate.decided = false,
-            }
-        }
+        after_failures(&mut certificates, &mut Prover::new(&model, bounds));
     }
     certificates
+}
+
+/// What becomes of nodes and outputs if nothing fails.
+fn without_failures(definition: &Definition, bounds: Bounds) -> Certificates {
+    let model = Model::of(definition, Failures::None);
+    let mut prover = Prover::new(&model, bounds);
+    let mut of = |gates: &[GateId]| {
+        let certificates = gates.iter().map(|gate| prover.certificate(*gate));
+        certificates.collect()
+    };
+    Certificates {
+        nodes: of(&model.runs),
+        outputs: of(&model.outputs),
+    }
+}
+
+/// Finds after which failures runs what never does otherwise; the prover's model is one with failures.
+fn after_failures(certificates: &mut Certificates, prover: &mut Prover<'_>) {
+    let model = prover.model;
+    let nodes = certificates.nodes.iter_mut().zip(&model.runs);
+    let outputs = certificates.outputs.iter_mut().zip(&model.outputs);
+    for (certificate, gate) in nodes.chain(outputs).filter(|(one, _)| one.is_never()) {
+        match prover.when(*gate, true) {
+            Answer::Under(witness) => certificate.after_failure = Some(witness),
+            Answer::Never => {}
+            Answer::Unknown => certificate.decided = false,
+        }
+    }
+}
+
+impl Certificate {
+    fn is_never(&self) -> bool {
+        self.verdict == Verdict::Never
+    }
+}
+
+impl Certificates {
+    /// Of every node, then of every output.
+    fn all(&self) -> impl Iterator<Item = &Certificate> {
+        self.nodes.iter().chain(&self.outputs)
+    }
 }
 
 /// Whether something can be so.

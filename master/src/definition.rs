@@ -22,13 +22,14 @@ pub(crate) mod units;
 mod warnings;
 
 pub use files::{LoadError, load, parse, parse_with};
-pub use names::nearest;
+pub use names::{is_name, nearest};
 pub(crate) use problem::problems_at;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 pub use schema::schema;
 
 use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry};
 use faasstore::binding::Kind;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Longest definition, in bytes.
@@ -96,6 +97,17 @@ pub enum From {
     },
     /// A constant, by its place in [`Definition::constants`].
     Constant(u16),
+}
+
+impl From {
+    /// The node that gives it, by its place in [`Definition::nodes`], if one does.
+    #[must_use]
+    pub const fn node(self) -> Option<usize> {
+        match self {
+            Self::Output { node, .. } => Some(node),
+            Self::Input(_) | Self::Item { .. } | Self::Constant(_) => None,
+        }
+    }
 }
 
 /// An input of the workflow.
@@ -397,10 +409,11 @@ impl Definition {
         inputs.flat_map(|input| &input.from).map(|from| from.value)
     }
 
-    /// How many in-edges of a node are no gates: several reads of one node are one edge, but what it says of its failure
-    /// is an edge of its own. The list of its region is none: it is there before the node is looked at.
+    /// The in-edges of a node that are no gates, each as the node from which it comes and whether it is what that says of
+    /// its failure, which is an edge of its own. Several reads of one node are one edge. The list of its region is none: it
+    /// is there before the node is looked at.
     #[must_use]
-    pub fn flow_edges(&self, node: usize) -> usize {
+    pub fn flow_edges(&self, node: usize) -> BTreeSet<(usize, bool)> {
         let data = self.inputs_read(node).filter_map(|from| match from {
             From::Output { node, output } => {
                 Some((node, self.nodes[node].error_output == Some(output)))
@@ -408,10 +421,8 @@ impl Definition {
             From::Input(_) | From::Item { .. } | From::Constant(_) => None,
         });
         let after = self.nodes[node].after.iter();
-        let edges: rustc_hash::FxHashSet<(usize, bool)> = data
-            .chain(after.map(|after| (after.value, false)))
-            .collect();
-        edges.len()
+        data.chain(after.map(|after| (after.value, false)))
+            .collect()
     }
 
     /// The nodes that every node waits for, each once: producers of its data, in the order of [`Definition::reads`], then
@@ -419,10 +430,7 @@ impl Definition {
     #[must_use]
     pub fn predecessors(&self) -> Vec<Vec<usize>> {
         let of = |(node, gates): (usize, Vec<Gate>)| {
-            let data = self.reads(node).filter_map(|from| match from {
-                From::Output { node, .. } => Some(node),
-                From::Input(_) | From::Item { .. } | From::Constant(_) => None,
-            });
+            let data = self.reads(node).filter_map(From::node);
             let after = self.nodes[node].after.iter().map(|after| after.value);
             let gates = gates.into_iter().map(|gate| gate.node() as usize);
             let mut all: Vec<usize> = data.chain(after).chain(gates).collect();
@@ -431,5 +439,33 @@ impl Definition {
             all
         };
         self.gates().into_iter().enumerate().map(of).collect()
+    }
+
+    /// By node: whether all who wait for it, and there are some, join some of their edges, so that its failure is a dead edge
+    /// to them. A join within a region bears no failure from outside of it: that could put it out of reach in every item,
+    /// which fails none of them.
+    #[must_use]
+    pub fn tolerated(&self) -> Vec<bool> {
+        let mut waited_for = vec![false; self.nodes.len()];
+        let mut borne = vec![true; self.nodes.len()];
+        for (node, predecessors) in self.predecessors().iter().enumerate() {
+            for predecessor in predecessors {
+                waited_for[*predecessor] = true;
+                let region = self.nodes[node].region;
+                let outside =
+                    region.is_some_and(|of| self.regions_of(*predecessor).all(|r| r != of));
+                borne[*predecessor] &= self.nodes[node].join != Join::All && !outside;
+            }
+        }
+        // What runs over a list cannot do without it.
+        for node in self
+            .regions
+            .iter()
+            .filter_map(|region| region.list.value.node())
+        {
+            borne[node] = false;
+        }
+        let both = |(waited_for, borne)| waited_for && borne;
+        waited_for.into_iter().zip(borne).map(both).collect()
     }
 }

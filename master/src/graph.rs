@@ -8,6 +8,7 @@ use crate::definition::units::Units;
 use crate::definition::{Definition, From, Resources};
 use engine::plan::NodeId;
 use petgraph::graph::{DiGraph, NodeIndex};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A node, as placement sees it.
 #[derive(Clone, PartialEq, Debug)]
@@ -88,8 +89,10 @@ impl Graph {
             });
         }
         for (consumer, predecessors) in predecessors.iter().enumerate() {
+            let mut read = outputs_read(definition, consumer);
             for producer in predecessors {
-                let outputs = outputs_read(definition, *producer, consumer);
+                let outputs = read.remove(producer).unwrap_or_default();
+                let outputs = outputs.into_iter().collect();
                 graph.add_edge(ids[*producer], ids[consumer], Dependency { outputs });
             }
         }
@@ -154,16 +157,14 @@ impl Graph {
     }
 }
 
-fn outputs_read(definition: &Definition, producer: usize, consumer: usize) -> Vec<u16> {
-    let mut outputs: Vec<u16> = definition
-        .reads(consumer)
-        .filter_map(|from| match from {
-            From::Output { node, output } if node == producer => Some(output),
-            _ => None,
-        })
-        .collect();
-    outputs.sort_unstable();
-    outputs.dedup();
+/// What a consumer reads, by producer.
+fn outputs_read(definition: &Definition, consumer: usize) -> BTreeMap<usize, BTreeSet<u16>> {
+    let mut outputs: BTreeMap<usize, BTreeSet<u16>> = BTreeMap::new();
+    for from in definition.reads(consumer) {
+        if let From::Output { node, output } = from {
+            outputs.entry(node).or_default().insert(output);
+        }
+    }
     outputs
 }
 

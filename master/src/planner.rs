@@ -7,9 +7,9 @@ use crate::definition::{self, Definition, From};
 use crate::graph::Graph;
 use crate::place::Placement;
 use engine::plan::{
-    Declaration, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan, Join, Limits, NodeId,
-    NodePlan, OutputSource, Participant, Plan, RegionPlan, RemoteConsumer, RemoteNode, Source,
-    Work, WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
+    Declaration, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan, Limits, NodeId, NodePlan,
+    OutputSource, Participant, Plan, RegionPlan, RemoteConsumer, RemoteNode, Source, Work,
+    WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -67,7 +67,7 @@ pub fn plan(
         placement,
         ids: graph.ids_by_definition(),
         gates: definition.gates(),
-        tolerated: tolerated(definition),
+        tolerated: definition.tolerated(),
     };
     let outputs = planner.workflow_outputs();
     let participants = planner.participants();
@@ -131,30 +131,6 @@ struct Planner<'a> {
     gates: Vec<Vec<Gate>>,
     /// By place in the definition.
     tolerated: Vec<bool>,
-}
-
-/// By node: whether all who wait for it, and there are some, join some of their edges.
-pub(crate) fn tolerated(definition: &Definition) -> Vec<bool> {
-    let mut waited_for = vec![false; definition.nodes.len()];
-    let mut by_all = vec![true; definition.nodes.len()];
-    for (node, predecessors) in definition.predecessors().iter().enumerate() {
-        for predecessor in predecessors {
-            waited_for[*predecessor] = true;
-            // A join within a region would be put out of reach in every item, which fails none of them.
-            let region = definition.nodes[node].region;
-            let outside =
-                region.is_some_and(|of| definition.regions_of(*predecessor).all(|r| r != of));
-            by_all[*predecessor] &= definition.nodes[node].join != Join::All && !outside;
-        }
-    }
-    // What runs over a list cannot do without it.
-    for region in &definition.regions {
-        if let From::Output { node, .. } = region.list.value {
-            by_all[node] = false;
-        }
-    }
-    let both = |(waited_for, by_all)| waited_for && by_all;
-    waited_for.into_iter().zip(by_all).map(both).collect()
 }
 
 impl Planner<'_> {

@@ -7,7 +7,7 @@ use crate::plan::{NodeId, Plan, Source};
 use faasstore::binding::Kind;
 
 /// Regions within each other, at most.
-const DEPTH_MAX: usize = 8;
+pub const REGION_DEPTH_MAX: usize = 8;
 
 /// How the regions of a plan lie within each other. `None` is what is outside of them all.
 pub(super) struct Regions {
@@ -51,7 +51,13 @@ impl Regions {
                     break;
                 };
                 index(place, "region", number.into(), count)?;
-                in_range(place, "depth of regions", depth + 1, 1, DEPTH_MAX as u64)?;
+                in_range(
+                    place,
+                    "depth of regions",
+                    depth + 1,
+                    1,
+                    REGION_DEPTH_MAX as u64,
+                )?;
                 let (first, last) = &mut regions.nodes[usize::from(number)];
                 (*first, *last) = ((*first).min(node.id), (*last).max(node.id));
                 region = regions.around(region);

@@ -8,8 +8,10 @@ use super::model::{Gate, Variable};
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
-/// Diagrams in all; some 100 MB.
+/// Diagrams in all.
 const DIAGRAMS_MAX: usize = 1 << 18;
+/// What follows from their options, in all: 64 MiB. Together with what there is for each diagram some 100 MB.
+pub(super) const CHILDREN_MAX: usize = 1 << 24;
 /// Choices along one path: calls are nested as deep.
 pub(super) const DEPTH_MAX: u32 = 1024;
 
@@ -33,7 +35,7 @@ impl Diagram {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Exhausted;
 
-/// Steps that may still be taken.
+/// Steps that may still be taken: one for each option of a choice that is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget(pub(super) u64);
 
@@ -56,6 +58,8 @@ pub(super) struct Diagrams {
     variables: Vec<Variable>,
     /// By diagram: what follows from each option.
     children: Vec<Rc<[Diagram]>>,
+    /// Of all of them.
+    children_count: usize,
     unique: FxHashMap<(Variable, Rc<[Diagram]>), Diagram>,
     joined: FxHashMap<(bool, Diagram, Diagram), Diagram>,
 }
@@ -65,6 +69,7 @@ impl Diagrams {
         Self {
             variables: vec![Variable::MAX; 2],
             children: vec![Rc::default(); 2],
+            children_count: 0,
             unique: FxHashMap::default(),
             joined: FxHashMap::default(),
         }
@@ -88,14 +93,22 @@ impl Diagrams {
         if let Some(known) = self.unique.get(&key) {
             return Ok(*known);
         }
-        if self.variables.len() >= DIAGRAMS_MAX {
+        let count = self.children_count + key.1.len();
+        if self.variables.len() >= DIAGRAMS_MAX || count > CHILDREN_MAX {
             return Err(Exhausted);
         }
+        self.children_count = count;
         let made = Diagram(self.variables.len() as u32);
         self.variables.push(variable);
         self.children.push(Rc::clone(&key.1));
         self.unique.insert(key, made);
         Ok(made)
+    }
+
+    /// How many options all diagrams have together.
+    #[cfg(test)]
+    pub(super) const fn children_count(&self) -> usize {
+        self.children_count
     }
 
     /// That a choice with so many options falls so.
@@ -104,7 +117,9 @@ impl Diagrams {
         variable: Variable,
         option: u16,
         options: u16,
+        budget: &mut Budget,
     ) -> Result<Diagram, Exhausted> {
+        budget.spend(options.into())?;
         let child = |other| Diagram::constant(other == option);
         self.make(variable, (0..options).map(child).collect())
     }
@@ -142,7 +157,6 @@ impl Diagrams {
         if let Some(known) = self.joined.get(&key) {
             return Ok(*known);
         }
-        budget.step()?;
         if depth >= DEPTH_MAX {
             return Err(Exhausted);
         }
@@ -151,6 +165,7 @@ impl Diagrams {
             .into_iter()
             .find(|one| self.variable(*one) == variable);
         let options = options.map_or(0, |one| self.children(one).len());
+        budget.spend(options as u64)?;
         let mut children = Vec::with_capacity(options);
         for option in 0..options {
             let (a, b) = (
@@ -228,7 +243,8 @@ impl Diagrams {
             let before = steps.0;
             let made = match gate {
                 Gate::Choice { variable, option } => {
-                    self.choice(*variable, *option, variables[*variable as usize])
+                    let options = variables[*variable as usize];
+                    self.choice(*variable, *option, options, &mut steps)
                 }
                 Gate::AtLeast(count, of) => {
                     let of: Vec<_> = of.iter().map(|gate| diagrams[*gate as usize]).collect();

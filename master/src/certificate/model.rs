@@ -83,7 +83,7 @@ impl Model {
             definition,
             failures,
             in_gates: definition.gates(),
-            tolerated: crate::planner::tolerated(definition),
+            tolerated: definition.tolerated(),
             gates: Vec::new(),
             variables: Vec::new(),
             given: Vec::new(),
@@ -297,18 +297,6 @@ impl Builder<'_> {
         self.any(live.into_iter().collect())
     }
 
-    /// In-edges that are no gates, each once.
-    fn flow_edges(&self, node: usize) -> BTreeSet<(usize, bool)> {
-        let data = self.definition.inputs_read(node);
-        let data = data.filter_map(|from| match from {
-            From::Output { node, output } => Some((node, self.is_error(node, output))),
-            From::Input(_) | From::Item { .. } | From::Constant(_) => None,
-        });
-        let after = &self.definition.nodes[node].after;
-        data.chain(after.iter().map(|after| (after.value, false)))
-            .collect()
-    }
-
     /// All that precede it are there.
     fn node(&mut self, place: usize, always: GateId) {
         let node = &self.definition.nodes[place];
@@ -330,7 +318,7 @@ impl Builder<'_> {
             region: node.region,
             items,
         };
-        let flow = self.flow_edges(place);
+        let flow = self.definition.flow_edges(place);
         let flow = flow.into_iter().map(|edge| self.edge(edge, reader, always));
         let flow: Vec<GateId> = flow.collect();
         let gates = self.in_gates[place].iter();

@@ -1,34 +1,32 @@
 //! Why a node can never run, as an error at its place.
 
 use super::diagram::FALSE;
-use super::model::{Failures, GateId, Model, Need};
-use super::{Answer, Bounds, Certificates, Choice, Prover, Verdict, Witness};
+use super::model::{GateId, Need};
+use super::{Answer, Certificates, Choice, Prover, Verdict, Witness};
 use crate::definition::ProblemKind;
 use crate::definition::{Definition, DefinitionError, From, problems_at};
 
-/// The error that names all nodes that can never run, and all outputs that can never be there; none if there are none.
+/// The error that names all nodes that can never run, and all outputs that can never be there; none if there are none. The
+/// prover is the one that looked whether failures make them run.
 pub(super) fn dead(
     definition: &Definition,
     certificates: &Certificates,
-    bounds: Bounds,
+    prover: &mut Prover<'_>,
 ) -> Option<DefinitionError> {
     let dead = |certificate: &super::Certificate| {
         certificate.verdict == Verdict::Never
             && certificate.decided
             && certificate.after_failure.is_none()
     };
-    let all = || certificates.nodes.iter().chain(&certificates.outputs);
-    if !all().any(dead) {
+    if !certificates.all().any(dead) {
         return None;
     }
-    let model = Model::of(definition, Failures::Free);
-    let mut prover = Prover::new(&model, bounds);
     let mut problems = Vec::new();
     for (place, node) in definition.nodes.iter().enumerate() {
         if dead(&certificates.nodes[place]) {
             let kind = ProblemKind::NeverRuns {
                 node: node.name.value.clone(),
-                why: why(definition, &model, &mut prover, place),
+                why: why(definition, prover, place),
             };
             let help = "choices of switches count as free, and still nothing makes it run; \
                         let a case lead to it, or give the input an alternative, `first_of(…)`";
@@ -48,8 +46,8 @@ pub(super) fn dead(
 }
 
 /// The needs that cannot be met together, as few as will do.
-fn why(definition: &Definition, model: &Model, prover: &mut Prover<'_>, node: usize) -> String {
-    let mut needs = model.needs[node].clone();
+fn why(definition: &Definition, prover: &mut Prover<'_>, node: usize) -> String {
+    let mut needs = prover.model.needs[node].clone();
     // From behind: what comes first says most.
     for index in (0..needs.len()).rev() {
         let left_out = needs.remove(index);

@@ -93,11 +93,11 @@ impl Shortest {
         if let Some(known) = self.sizes.get(&of) {
             return Ok(*known);
         }
-        budget.step()?;
         if depth >= DEPTH_MAX {
             return Err(Exhausted);
         }
         let children = diagrams.children(of).to_vec();
+        budget.spend(children.len() as u64)?;
         let whatever = self.whatever(diagrams, &children, budget)?;
         let mut best = self.size(diagrams, whatever, budget, depth + 1)?;
         for child in children {
@@ -163,8 +163,8 @@ fn settles(
         if !seen.insert(one) {
             continue;
         }
-        budget.step()?;
         let children = diagrams.children(one);
+        budget.spend(children.len().max(1) as u64)?;
         match made.get(&diagrams.variable(one)) {
             Some(option) if !children.is_empty() => open.push(children[usize::from(*option)]),
             _ => open.extend(children),

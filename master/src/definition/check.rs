@@ -25,7 +25,7 @@ use regions::{Gathered, Link};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
 
-/// Inputs or outputs of one node or of the workflow, and executables: what a plan can number.
+/// Inputs, outputs or gates of one node, inputs or outputs of the workflow, and executables: what a plan can number.
 const PLACES_MAX: usize = u16::MAX as usize;
 /// Nodes of a workflow, those of other files included.
 const NODES_MAX: usize = 1 << 18;
@@ -70,6 +70,7 @@ pub(super) fn check(
         pool,
         used,
         inner,
+        places,
         regions,
         links,
         gathered,
@@ -86,6 +87,13 @@ pub(super) fn check(
         warnings: Vec::new(),
         source: source.clone(),
     };
+    for (index, node) in raw.nodes.iter().enumerate() {
+        if has_range(node.foreach.as_ref()) {
+            let place = places[index];
+            let count = inner[index].as_ref().map_or(1, |inner| inner.nodes.len());
+            node::count_after(&mut definition, place - 1, place..place + count);
+        }
+    }
     whole(&mut definition, links, &gathered, &mut problems);
     if problems.any() {
         return Err(problems.into_error());
@@ -102,7 +110,7 @@ pub(super) fn check(
     Ok(definition)
 }
 
-/// Checks what only the whole shows: cycles, joins of more edges than there are; and finds what runs item by item.
+/// Checks what only the whole shows: cycles, joins of more edges than there are, too many gates; and finds what runs item by item.
 fn whole(
     definition: &mut Definition,
     links: Vec<Link>,
@@ -124,11 +132,21 @@ fn whole(
             regions::cycle(definition, &definition.predecessors(), problems);
         }
     }
+    let gates = definition.gates();
     for (index, node) in definition.nodes.iter().enumerate() {
+        if gates[index].len() > PLACES_MAX {
+            let kind = ProblemKind::Count {
+                what: format!("the cases and catches that lead to `{}`", node.name.value),
+                count: gates[index].len(),
+                limit: PLACES_MAX,
+            };
+            let help = "let some of them lead to a node of its own each, and read those through `first_of(…)`";
+            problems.add(node.name.span, kind, Some(help.to_owned()));
+        }
         let Join::AtLeast(needed) = node.join else {
             continue;
         };
-        let edges = definition.flow_edges(index);
+        let edges = definition.flow_edges(index).len();
         if needed as usize > edges {
             let kind = ProblemKind::Join {
                 node: node.name.value.clone(),

@@ -10,7 +10,8 @@ pub(super) const EXECUTABLE_SYNTAX: &str =
     "letters, digits, `_`, `-` or `.`, not beginning with `-` or `.`";
 
 /// Whether `name` may name a workflow, node, function, input or output.
-pub(crate) fn is_name(name: &str) -> bool {
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name

@@ -114,15 +114,19 @@ const ARROWS: [(&str, &str); 5] = [
 ];
 
 fn face(scene: &Scene, one: &SceneBox) -> Face {
-    let name = shortened(&one.name);
+    let name = shortened(&one.name, CHARS_MAX);
     let mut notes = Vec::new();
     if scene.boxes.len() <= WITH_NOTES_MAX {
         notes.push(match one.worker {
-            Some(worker) => format!("{} · {}", shortened(&one.note), scene.workers[worker]),
-            None => shortened(&one.note),
+            Some(worker) => format!(
+                "{} · {}",
+                shortened(&one.note, CHARS_MAX),
+                scene.workers[worker]
+            ),
+            None => shortened(&one.note, CHARS_MAX),
         });
         let foreach = one.foreach.iter();
-        notes.extend(foreach.map(|list| shortened(&format!("for each of {list}"))));
+        notes.extend(foreach.map(|list| shortened(&format!("for each of {list}"), CHARS_MAX)));
     }
     let text_width = |text: &String, char: f64| text.chars().count() as f64 * char;
     let mut width = text_width(&name, NAME_CHAR);
@@ -130,7 +134,7 @@ fn face(scene: &Scene, one: &SceneBox) -> Face {
         width = width.max(text_width(note, NOTE_CHAR));
     }
     for port in &one.ports {
-        width = width.max(text_width(&shortened(&port.label), NOTE_CHAR) + PADDING);
+        width = width.max(text_width(&shortened(&port.label, CHARS_MAX), NOTE_CHAR) + PADDING);
     }
     let top = PADDING + NAME_HEIGHT + NOTE_HEIGHT * notes.len() as f64;
     let height =
@@ -241,7 +245,7 @@ fn draw_box(svg: &mut String, scene: &Scene, one: &SceneBox, face: &Face, rect: 
             right - 6.0,
             at + 3.5,
             escape(&port.label),
-            escape(&shortened(&port.label))
+            escape(&shortened(&port.label, CHARS_MAX))
         );
     }
     if let Some(count) = one.join {
@@ -339,7 +343,7 @@ fn legend(scene: &Scene) -> Legend {
     if !scene.workers.is_empty() {
         let mut x = 0.0;
         for (worker, name) in scene.workers.iter().enumerate() {
-            let text = format!("worker {}", shortened(name));
+            let text = format!("worker {}", shortened(name, CHARS_MAX));
             let _ = writeln!(
                 svg,
                 "<rect x=\"{x:.1}\" y=\"0\" width=\"14\" height=\"12\" rx=\"3\" fill=\"{}\" stroke=\"{}\"/>\
@@ -395,11 +399,12 @@ fn legend(scene: &Scene) -> Legend {
     }
 }
 
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= CHARS_MAX {
+/// The beginning of a text of more than so many characters, and a mark that it goes on.
+pub(super) fn shortened(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
         return text.to_owned();
     }
-    let mut short: String = text.chars().take(CHARS_MAX - 1).collect();
+    let mut short: String = text.chars().take(chars_max - 1).collect();
     short.push('…');
     short
 }

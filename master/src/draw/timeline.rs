@@ -4,7 +4,7 @@
 //! apart become one bar, which tells how many it stands for, and rows and legend have limits that say what they left out.
 
 use super::colour;
-use super::svg::escape;
+use super::svg::{escape, shortened};
 use crate::trace::{Aligned, Attempt, End, Trace};
 use engine::worker::quantities::duration_text;
 use std::collections::BTreeMap;
@@ -178,8 +178,12 @@ impl Timeline<'_> {
     fn axis(&self, svg: &mut String, bottom: f64) {
         let step_ns = step_ns(self.span_ns);
         let (unit_ns, unit) = unit(self.span_ns);
-        let mut time_ns = 0;
-        while time_ns <= self.span_ns {
+        // Times are what workers say: the step beyond the last mark may be beyond all numbers.
+        let next = |time_ns: &u64| time_ns.checked_add(step_ns);
+        for time_ns in std::iter::successors(Some(0), next) {
+            if time_ns > self.span_ns {
+                break;
+            }
             let x = self.x(time_ns);
             let text = decimal(time_ns, unit_ns);
             let _ = writeln!(
@@ -189,7 +193,6 @@ impl Timeline<'_> {
                 HEADING - 8.0,
                 HEADING - 12.0
             );
-            time_ns += step_ns;
         }
     }
 
@@ -203,7 +206,7 @@ impl Timeline<'_> {
             svg,
             "<text class=\"worker\" x=\"24\" y=\"{:.1}\">worker {}{mark}<title>{}</title></text>",
             y + 18.0,
-            escape(&shortened(&shown.name)),
+            escape(&shortened(&shown.name, NAME_CHARS_MAX)),
             escape(&shown.name)
         );
     }
@@ -392,7 +395,7 @@ impl Timeline<'_> {
                 colour::solid(self.colours[*node]),
                 x + 16.0,
                 row + 9.0,
-                escape(&shortened(name)),
+                escape(&shortened(name, NAME_CHARS_MAX)),
                 duration_text(*busy_ns),
                 escape(name)
             );
@@ -432,7 +435,7 @@ impl Timeline<'_> {
         }
         if !skipped.is_empty() {
             let name = |(node, times): &(usize, usize)| {
-                let name = shortened(&self.trace.nodes[*node]);
+                let name = shortened(&self.trace.nodes[*node], NAME_CHARS_MAX);
                 if *times > 1 {
                     format!("{name} × {times}")
                 } else {
@@ -490,15 +493,6 @@ fn name_of(executor: Option<u32>) -> String {
 
 const fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
-}
-
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= NAME_CHARS_MAX {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(NAME_CHARS_MAX - 1).collect();
-    short.push('…');
-    short
 }
 
 /// Text of several lines, as XML has it.

@@ -102,14 +102,13 @@ fn work(
     let invocation = Invocation {
         workflow,
         inputs,
-        // A trace shows the edges that a report names.
-        report: job.report || recorded::is_wanted(job),
+        report: job.report,
         trace: recorded::is_wanted(job),
     };
     let Some(count) = job.count else {
         let mut client = Client::connect(&workers[0], options)?;
         let progress = Progress::of_one(workflow, job);
-        let answered = client.invoke(&invocation);
+        let answered = client.invoke(&load::one_of(&invocation, 1));
         drop(progress);
         let answered = answered?;
         let recorded = recorded::write(job, workflow, &answered);

@@ -124,7 +124,7 @@ impl Load {
 }
 
 /// Invokes `count` times, with up to `concurrency` under way, over connections to the workers in turn. It is a closed
-/// loop: a request is sent when another has been answered. If a trace is wanted, then of the one that is sent last.
+/// loop: a request is sent when another has been answered. What each of them tells is for [`one_of`] to say.
 pub(crate) fn run(
     workers: &[String],
     options: &Options,
@@ -170,6 +170,17 @@ pub(crate) fn run(
     Ok(load)
 }
 
+/// The one of which, it included, so many are left to send. If a trace is wanted, then of the last one; the report that
+/// names the edges of a trace is asked for with it, and of the others only if it is wanted of all.
+pub(crate) fn one_of<'a>(invocation: &Invocation<'a>, left: u64) -> Invocation<'a> {
+    let traced = invocation.trace && left == 1;
+    Invocation {
+        report: invocation.report || traced,
+        trace: traced,
+        ..*invocation
+    }
+}
+
 fn closed_loop(
     mut client: Client,
     invocation: &Invocation<'_>,
@@ -189,10 +200,7 @@ fn closed_loop(
         while (sent.len() as u64) < depth
             && let Some(left) = one_more()
         {
-            let one = Invocation {
-                trace: invocation.trace && left == 1,
-                ..*invocation
-            };
+            let one = one_of(invocation, left);
             let now = Instant::now();
             sent.insert(client.start(&one)?, now);
         }
@@ -206,5 +214,28 @@ fn closed_loop(
         let latency_ns = sent.elapsed().as_nanos() as u64;
         progress.answered(latency_ns);
         load.answered(latency_ns, answered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_trace_needs_is_asked_of_the_last_one_alone() {
+        let asked = |report, trace, left| {
+            let invocation = Invocation {
+                workflow: "w",
+                inputs: &[],
+                report,
+                trace,
+            };
+            let one = one_of(&invocation, left);
+            (one.report, one.trace)
+        };
+        assert_eq!(asked(false, true, 2), (false, false));
+        assert_eq!(asked(false, true, 1), (true, true));
+        assert_eq!(asked(true, true, 2), (true, false));
+        assert_eq!(asked(false, false, 1), (false, false));
     }
 }

@@ -3,6 +3,7 @@
 use crate::arguments::New;
 use crate::exit::Exit;
 use crate::print::Page;
+use master::definition::is_name;
 use miette::Diagnostic;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -125,13 +126,7 @@ fn name_of(dir: &Path) -> Result<String, NewError> {
         || dir.display().to_string(),
         |name| name.to_string_lossy().into_owned(),
     );
-    let fits = name.len() <= master::definition::NAME_BYTES_MAX
-        && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || char == '_' || char == '-')
-        && !TAKEN.contains(&name.as_str());
-    if fits {
+    if is_name(&name) && !TAKEN.contains(&name.as_str()) {
         Ok(name)
     } else {
         Err(NewError::Name { name })
@@ -184,6 +179,14 @@ mod tests {
             };
             let served = format!("(\"{}\", ", function.value.function);
             assert!(MAIN.contains(&served), "{served}");
+        }
+    }
+
+    #[test]
+    fn a_folder_gives_its_name_if_a_workflow_and_a_package_can_have_it() {
+        assert_eq!(name_of(Path::new("some/my-flow_2")).unwrap(), "my-flow_2");
+        for dir in ["core", "2nd", "my.flow", "é"] {
+            assert!(name_of(Path::new(dir)).is_err(), "{dir}");
         }
     }
 

@@ -28,6 +28,13 @@ pub(crate) struct Expectation {
     verdict: Verdict,
 }
 
+impl Expectation {
+    /// What was not decided is no answer: within larger bounds it might be another one.
+    fn is_met(&self, found: &Certificate) -> bool {
+        found.decided && self.verdict == found.verdict
+    }
+}
+
 impl FromStr for Expectation {
     type Err = String;
 
@@ -95,7 +102,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
     }
     let unmet = expectations
         .iter()
-        .filter(|(expected, found)| expected.verdict != found.verdict);
+        .filter(|(expected, found)| !expected.is_met(found));
     let unmet: Vec<String> = unmet
         .map(|(expected, found)| report.unmet(expected, found))
         .collect();
@@ -152,6 +159,9 @@ impl<'a> Certified<'a> {
         let Expectation { what, verdict } = expected;
         let is = match found.verdict {
             Verdict::Always => "it always runs".to_owned(),
+            Verdict::Never if !found.decided => {
+                "whether it runs after a failure was not decided".to_owned()
+            }
             Verdict::Never => "it never runs unless something fails".to_owned(),
             Verdict::May if !found.decided => "that was not decided".to_owned(),
             Verdict::May if *verdict == Verdict::Never => {
@@ -224,7 +234,7 @@ impl<'a> Certified<'a> {
                 "node": expected.what,
                 "expected": expected.verdict.name(),
                 "found": found.verdict.name(),
-                "met": expected.verdict == found.verdict,
+                "met": expected.is_met(found),
             })
         };
         json!({
@@ -282,5 +292,33 @@ impl<'a> Certified<'a> {
                 json!({ "node": name(node), "fails": true, "catch": catch })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_decided_meets_no_expectation() {
+        let text = "{ workflow: w, nodes: { s: { switch: [{ when: '1 < 2', then: a }], default: [] }, \
+                    a: { delay_ms: 1 } } }";
+        let definition = definition::parse("w.yaml", text.as_bytes()).unwrap();
+        let expected: Expectation = "a=may".parse().unwrap();
+        let mut certificates = certificate::certify(&definition, Bounds::default());
+        assert!(expected.is_met(&certificates.nodes[1]));
+        certificates.nodes[1].decided = false;
+        let found = &certificates.nodes[1];
+        assert!(!expected.is_met(found));
+        let report = Certified {
+            definition: &definition,
+            certificates: &certificates,
+        };
+        assert_eq!(
+            report.unmet(&expected, found),
+            "expected a=may, but that was not decided"
+        );
+        let json = report.to_json(&[(&expected, found)]);
+        assert_eq!(json["expectations"][0]["met"], json!(false));
     }
 }

@@ -167,3 +167,43 @@ fn a_tangle_of_switches_is_decided() {
     assert_eq!(undecided, 0);
     assert!(unproved > 0, "this is meant to be beyond diagrams");
 }
+
+/// As many switches with as many cases as a file has room for: what diagrams say of their options is bounded by itself.
+#[test]
+fn switches_of_many_cases_stay_within_their_room() {
+    let (switches, cases) = (256, 1024);
+    let mut nodes: Vec<Sketched> = (0..switches)
+        .map(|index| {
+            let mut to = vec![vec![]; cases];
+            to[0] = vec![switches + index];
+            Sketched {
+                cases: to,
+                ..Sketched::default()
+            }
+        })
+        .collect();
+    nodes.extend(vec![Sketched::default(); switches]);
+    let definition = definition(nodes);
+    let certificates = certify(&definition, Bounds::default());
+    for (index, node) in certificates.nodes.iter().enumerate() {
+        let expected = if index < switches {
+            Verdict::Always
+        } else {
+            Verdict::May
+        };
+        assert_eq!(
+            (node.verdict, node.decided),
+            (expected, true),
+            "node {index}"
+        );
+    }
+    // Whatever may be spent: there is no room for more.
+    let bounds = Bounds {
+        diagram_steps_all: u64::MAX,
+        ..Bounds::default()
+    };
+    let model = Model::of(&definition, Failures::None);
+    let prover = Prover::new(&model, bounds);
+    assert!(prover.diagrams.children_count() <= diagram::CHILDREN_MAX);
+    assert!(prover.of_gates.iter().any(Option::is_none), "all had room");
+}

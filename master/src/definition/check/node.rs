@@ -9,12 +9,13 @@ use crate::definition::raw::{
 };
 use crate::definition::read::listed;
 use crate::definition::{
-    COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Formula, From, FunctionName, Node,
-    NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
+    COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Definition, Formula, From, FunctionName,
+    Node, NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
 };
 use engine::plan::{Join, Retry};
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 
 /// The output of a node that counts whole numbers for another.
 const ITEMS: &str = "items";
@@ -358,6 +359,28 @@ impl Checker<'_> {
                 .add(raw.join.span, kind, Some(help.to_owned()));
         }
     }
+}
+
+/// Lets the node that counts for others come after what those come after; `of` are their places. Where it then waits for
+/// anything it waits for all that they wait for: it must not be skipped where one of them would run. So it is left as it is
+/// if one of them may run for what was caught alone, which no `after` says.
+pub(super) fn count_after(definition: &mut Definition, range: usize, of: std::ops::Range<usize>) {
+    let after = definition.nodes[of.clone()].iter();
+    let mut after = after.flat_map(|node| &node.after);
+    let Some(span) = after.find(|after| !of.contains(&after.value)) else {
+        return;
+    };
+    let span = span.span;
+    let own = definition.flow_edges(range);
+    let edges = of.clone().flat_map(|node| definition.flow_edges(node));
+    let edges: BTreeSet<(usize, bool)> = edges
+        .filter(|edge| !of.contains(&edge.0) && !own.contains(edge))
+        .collect();
+    if edges.iter().any(|(_, error)| *error) {
+        return;
+    }
+    let after = edges.into_iter().map(|(value, _)| Spanned { value, span });
+    definition.nodes[range].after = after.collect();
 }
 
 /// A node that does nothing.

@@ -1,11 +1,12 @@
 //! What foreach nodes run over, how deep they are within each other, and what they see of one another.
 
-use super::regions::{DEPTH_MAX, Gathered, Link};
+use super::regions::{Gathered, Link, too_deep};
 use super::scope::{Seen, Symbol};
 use super::{Checker, described};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{RawForeach, RawNode, RawOver, RawSource, RawWork};
 use crate::definition::{From, Region, Span, Spanned};
+use engine::plan_check::REGION_DEPTH_MAX;
 use faasstore::binding::Kind;
 
 /// What a node runs over.
@@ -95,8 +96,8 @@ impl Checker<'_> {
                             return None;
                         }
                         self.passed_through(index, own.symbol, gathered, source.span)?;
-                        if !gathered && level >= DEPTH_MAX {
-                            self.too_deep(level + 1, source.span);
+                        if !gathered && level >= REGION_DEPTH_MAX {
+                            too_deep(level + 1, source.span, &mut self.problems);
                             return None;
                         }
                         let before = self.overs[index].as_ref();
@@ -126,16 +127,6 @@ impl Checker<'_> {
             over.item = Kind::List;
         }
         Some(over)
-    }
-
-    fn too_deep(&mut self, level: usize, span: Span) {
-        let kind = ProblemKind::Count {
-            what: "foreach within each other".to_owned(),
-            count: level,
-            limit: DEPTH_MAX,
-        };
-        let help = "gather in between: let a node outside take the lists";
-        self.problems.add(span, kind, Some(help.to_owned()));
     }
 
     fn no_list(&mut self, source: &Spanned<RawSource>, kind: Kind) {

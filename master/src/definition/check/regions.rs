@@ -8,10 +8,9 @@ use super::super::units::Units;
 use crate::definition::problem::{ProblemKind, Problems};
 use crate::definition::{Definition, From, Region, Span, Spanned, Work};
 use engine::plan::Gate;
+use engine::plan_check::REGION_DEPTH_MAX;
 use rustc_hash::FxHashSet;
 
-/// Regions within each other, at most: what a worker takes.
-pub(super) const DEPTH_MAX: usize = 8;
 /// Edges that are looked at in all to see whether regions may become one. Beyond it they stay apart, which is slower and
 /// otherwise the same.
 const LOOKS_MAX: usize = 1 << 23;
@@ -46,19 +45,23 @@ pub(super) fn settle(
         return;
     }
     let mut classes = Classes::of(definition);
-    if let Some(deep) = classes.level.iter().position(|level| *level >= DEPTH_MAX) {
-        let kind = ProblemKind::Count {
-            what: "foreach within each other".to_owned(),
-            count: classes.level[deep] + 1,
-            limit: DEPTH_MAX,
-        };
-        let help = "gather in between: let a node outside take the lists";
-        let span = definition.regions[deep].list.span;
-        problems.add(span, kind, Some(help.to_owned()));
+    if let Some(deep) = classes
+        .level
+        .iter()
+        .position(|level| *level >= REGION_DEPTH_MAX)
+    {
+        too_deep(
+            classes.level[deep] + 1,
+            definition.regions[deep].list.span,
+            problems,
+        );
         return;
     }
     let ties = ties(definition, &classes, problems);
     for link in links.into_iter().chain(ties) {
+        if problems.crowded() {
+            break;
+        }
         if classes.unite(link.regions.0, link.regions.1).is_none() {
             let kind = ProblemKind::OtherItems { what: link.by };
             let help = "let both run over one list, or one of them over what the other gives; all items together \
@@ -89,6 +92,17 @@ pub(super) fn settle(
         }
         definition.regions = regions;
     }
+}
+
+/// Adds that a foreach is so many levels deep, its own counted.
+pub(super) fn too_deep(level: usize, span: Span, problems: &mut Problems) {
+    let kind = ProblemKind::Count {
+        what: "foreach within each other".to_owned(),
+        count: level,
+        limit: REGION_DEPTH_MAX,
+    };
+    let help = "gather in between: let a node outside take the lists";
+    problems.add(span, kind, Some(help.to_owned()));
 }
 
 /// Cases and catches that lead from one item's node to another.
@@ -165,16 +179,12 @@ fn after_items(definition: &mut Definition, chained: &[Option<From>]) {
     let reads: Vec<FxHashSet<usize>> = (0..definition.nodes.len())
         .map(|node| {
             let reads = definition.inputs_read(node);
-            let nodes = reads.filter_map(|from| match from {
-                From::Output { node, .. } => Some(node),
-                _ => None,
-            });
-            nodes.collect()
+            reads.filter_map(From::node).collect()
         })
         .collect();
     for place in 0..definition.nodes.len() {
         for region in &around[place] {
-            let Some(From::Output { node: before, .. }) = chained[*region] else {
+            let Some(before) = chained[*region].and_then(From::node) else {
                 continue;
             };
             let with_it = |other: &usize| around[*other].contains(region);
@@ -206,7 +216,7 @@ struct Classes<'d> {
     outside: Vec<FxHashSet<(usize, How)>>,
     /// By region: what its items are in the region that it has become part of.
     chained: Vec<Option<From>>,
-    /// By region that has become part of another: one over whose list that runs.
+    /// By region: the one whose list no other gives item by item, from which its own comes in the end.
     root: Vec<usize>,
     looks: usize,
     gates: Vec<Vec<Gate>>,
@@ -222,10 +232,15 @@ impl<'d> Classes<'d> {
         };
         let mut members = vec![Vec::new(); regions];
         let level: Vec<usize> = (0..regions)
-            .map(|region| outward(region).skip(1).take(DEPTH_MAX).count())
+            .map(|region| outward(region).skip(1).take(REGION_DEPTH_MAX).count())
             .collect();
         for (place, node) in definition.nodes.iter().enumerate() {
-            for region in node.region.into_iter().flat_map(outward).take(DEPTH_MAX) {
+            for region in node
+                .region
+                .into_iter()
+                .flat_map(outward)
+                .take(REGION_DEPTH_MAX)
+            {
                 members[region].push(place);
             }
         }
@@ -245,7 +260,28 @@ impl<'d> Classes<'d> {
             let waits = nodes.flat_map(|node| classes.waits(*node, classes.level[region]));
             classes.outside[region] = waits.collect();
         }
+        classes.find_roots();
         classes
+    }
+
+    fn find_roots(&mut self) {
+        let mut found = vec![false; self.root.len()];
+        for start in 0..self.root.len() {
+            let mut way = vec![start];
+            let mut root = start;
+            while !found[root]
+                && let Some(before) = self.before(root)
+            {
+                found[root] = true;
+                way.push(before);
+                root = before;
+            }
+            found[root] = true;
+            let root = self.root[root];
+            for region in way {
+                self.root[region] = root;
+            }
+        }
     }
 
     fn leader(&self, mut region: usize) -> usize {
@@ -304,22 +340,19 @@ impl<'d> Classes<'d> {
     /// The region whose nodes give the list of this one, item by item.
     fn before(&self, region: usize) -> Option<usize> {
         let of = &self.definition.regions[region];
-        let From::Output { node, .. } = of.list.value else {
-            return None;
-        };
-        let before = self.definition.nodes[node].region?;
+        let before = self.definition.nodes[of.list.value.node()?].region?;
         let fits = of.batch.is_none() && self.level[before] == self.level[region];
         fits.then_some(before)
     }
 
-    /// From a region back to one whose list no other gives item by item, or that is part of another already.
+    /// From a region back to its root, or to one that is part of another already. It ends: nodes do not wait for each other
+    /// in a circle, and all nodes of a region wait for its list.
     fn way_back(&self, region: usize) -> Vec<usize> {
         let way = std::iter::successors(Some(region), |region| {
             let further = self.before(*region);
             further.filter(|_| self.chained[*region].is_none())
         });
-        // Nodes do not wait for each other in a circle, but regions of several may.
-        way.take(self.leader.len()).collect()
+        way.collect()
     }
 
     fn same_items(&self, a: usize, b: usize) -> bool {
@@ -338,16 +371,11 @@ impl<'d> Classes<'d> {
             _ => return None,
         }
         if !self.same_items(a, b) {
-            let ways = [self.way_back(a), self.way_back(b)];
-            let roots = ways.each_ref().map(|way| way.last().copied());
-            let roots = roots.map(|end| end.map(|end| self.root[end]));
-            let [Some(from), Some(to)] = roots else {
-                return None;
-            };
+            let (from, to) = (self.root[a], self.root[b]);
             if from != to && !self.same_items(from, to) {
                 return None;
             }
-            for way in ways {
+            for way in [self.way_back(a), self.way_back(b)] {
                 for pair in way.windows(2).rev() {
                     if !self.same_parent(pair[0], pair[1]) {
                         return None;
@@ -364,7 +392,6 @@ impl<'d> Classes<'d> {
     /// Makes a region part of the one that gives its list.
     fn join(&mut self, region: usize, before: usize) {
         self.chained[region] = Some(self.definition.regions[region].list.value);
-        self.root[region] = self.root[before];
         self.merge(region, before);
     }
 
@@ -446,19 +473,15 @@ impl<'d> Classes<'d> {
 
     /// The nodes that a node waits for, seen from regions so deep.
     fn waits(&self, place: usize, level: usize) -> Vec<(usize, How)> {
-        let node_of = |from: From| match from {
-            From::Output { node, .. } => Some(node),
-            From::Input(_) | From::Item { .. } | From::Constant(_) => None,
-        };
         let definition = self.definition;
         let lists = definition.regions_of(place);
         let lists = lists.filter_map(|region| {
-            let node = node_of(definition.regions[region].list.value)?;
+            let node = definition.regions[region].list.value.node()?;
             // A region further within reads its list as any node reads.
             let within = self.level[region] > level;
             Some((node, if within { How::Data } else { How::List }))
         });
-        let data = definition.inputs_read(place).filter_map(node_of);
+        let data = definition.inputs_read(place).filter_map(From::node);
         let after = definition.nodes[place].after.iter();
         let gates = self.gates[place].iter();
         lists

@@ -114,6 +114,29 @@ fn what_costs_much_is_bounded() {
     );
 }
 
+#[test]
+fn ties_that_are_refused_cost_no_more_than_others() {
+    // Each reads the end of a long chain, and runs over another list.
+    let mut text = "workflow: w\ninput: { l: list, m: list }\nnodes:\n  n0: { function: e:f, foreach: input.l, output: { o: bytes } }\n"
+        .to_owned();
+    let (chain, ties) = (20_000, 20_000);
+    for n in 1..chain {
+        text += &format!(
+            "  n{n}: {{ function: e:f, foreach: n{}.o, output: {{ o: bytes }} }}\n",
+            n - 1
+        );
+    }
+    for n in 0..ties {
+        text += &format!(
+            "  t{n}: {{ function: e:f, foreach: input.m, input: {{ i: 'n{}.o[item]' }} }}\n",
+            chain - 1
+        );
+    }
+    let found = problems(&text);
+    assert_eq!(found.len(), 20);
+    assert!(found[0].contains("of the same item"), "{}", found[0]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]

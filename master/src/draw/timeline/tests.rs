@@ -193,6 +193,16 @@ fn nothing_is_a_drawing_too() {
 }
 
 #[test]
+fn the_axis_of_a_span_without_bound_ends() {
+    let svg = drawn(
+        vec![part("a", 1, 0, vec![record(0, None, [0, 5, u64::MAX])])],
+        10,
+    );
+    let marks = numbers(&svg, "<text class=\"tick\"", "x");
+    assert!((2..=12).contains(&marks.len()), "{marks:?}");
+}
+
+#[test]
 fn marks_of_the_axis_are_round() {
     for (span_ns, step) in [
         (1, 1),

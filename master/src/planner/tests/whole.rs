@@ -1,7 +1,7 @@
 //! Every construct of the language stands in the plans as the definition has it, wherever its nodes run.
 
 use super::*;
-use engine::plan::{ErrorClass, ErrorMatch};
+use engine::plan::{ErrorClass, ErrorMatch, Join};
 use faasstore::binding::Kind;
 
 const WHOLE: &str = "

@@ -187,6 +187,42 @@ fn a_switch_that_leads_to_a_node_with_a_range_leads_to_its_counting_too() {
 }
 
 #[test]
+fn a_node_behind_more_gates_than_a_plan_can_number_is_refused() {
+    // 65 switches of 1,024 cases, all of which lead to one node.
+    let mut text = "workflow: w\nnodes:\n  x: { delay_ms: 1 }\n".to_owned();
+    let case = ", { when: true, then: x }".repeat(1022);
+    for n in 0..65 {
+        text += &format!("  s{n}: {{ switch: [ {{ when: true, then: x }}{case} ], default: x }}\n");
+    }
+    let found = problems(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let expected =
+        "3:3 the cases and catches that lead to `x` are 66560, above the limit of 65535 | let ";
+    assert!(found[0].starts_with(expected), "{found:?}");
+}
+
+#[test]
+fn what_a_node_with_a_range_comes_after_its_counting_comes_after_too() {
+    let definition = good(
+        "  x: { delay_ms: 1, after: a }\n  y: { function: e:f, after: a, output: { o: bytes }, catch: z }\n  z: { function: e:f, input: { why: y.error } }\n  \
+         r: { function: e:f, foreach: { from: 0, to: a.v }, after: x, input: { i: item, v: a.v, l: a.l, o: y.o } }\n  \
+         s: { function: e:f, foreach: { from: 0, to: 3 }, input: { o: y.o } }\n  \
+         t: { function: e:f, foreach: { from: 0, to: 3 }, after: x, input: { why: y.error } }\n",
+    );
+    // Skipped only if the node would be, so that it waits for all that this one reads.
+    let waits = |name| {
+        let after = places(&node(&definition, name).after);
+        let names = after
+            .into_iter()
+            .map(|at| &*definition.nodes[at].name.value);
+        names.collect::<Vec<&str>>()
+    };
+    assert_eq!(waits("r/range"), ["x", "y"]);
+    assert_eq!(waits("s/range"), [""; 0]);
+    assert_eq!(waits("t/range"), [""; 0]);
+}
+
+#[test]
 fn resources_and_profiles_say_all_that_is_known() {
     let definition = good(
         "  x: { function: e:f, resources: { cpus: 2, scale: 3, memory_mib: 9 }, profile: { runtime_ms: 4, placeholder: true } }\n",
