@@ -121,7 +121,7 @@ impl Translator<'_> {
                 node.outputs.push((OUTPUT.to_owned(), Kind::Value));
                 node.retry = errors::retry(self.reader, inner, &mut self.notes)?;
                 node.timeout_ms = match timeout {
-                    Some(tree) => Some(translate::seconds(self.reader, tree, "TimeoutSeconds")?),
+                    Some(tree) => Some(translate::timeout(self.reader, tree)?),
                     None => None,
                 };
                 let name = node.name.clone();

@@ -67,7 +67,7 @@ impl Translator<'_> {
         node.outputs.push((OUTPUT.to_owned(), kind));
         node.retry = errors::retry(self.reader, state, &mut self.notes)?;
         node.timeout_ms = match timeout {
-            Some(tree) => Some(self.timeout(tree)?),
+            Some(tree) => Some(translate::timeout(self.reader, tree)?),
             None => None,
         };
         if let Some(value) = constant {
@@ -108,17 +108,6 @@ impl Translator<'_> {
         let mut out = vec![(state.next, way)];
         out.extend(self.caught(state, entry, &own)?);
         Some(out)
-    }
-
-    /// A timeout in seconds, in milliseconds.
-    fn timeout(&mut self, tree: &Tree) -> Option<u32> {
-        let ms = translate::seconds(self.reader, tree, "TimeoutSeconds")?;
-        if ms == 0 {
-            self.reader
-                .shape(tree, "`TimeoutSeconds`", "a number of seconds above 0");
-            return None;
-        }
-        Some(ms)
     }
 
     /// The last node of a state: what it passes on of its result. It waits for all `results`, whether it reads them or

@@ -2,10 +2,11 @@
 
 use super::order::Order;
 use super::read::Instance;
+use crate::definition::names::RESERVED_NODES;
 use crate::definition::problem::quoted;
 use crate::import::Options;
 use crate::import::draft::{Draft, Feed, Source, WorkflowInput};
-use crate::import::names::{Names, RESERVED_NODES};
+use crate::import::names::Names;
 use crate::import::synthetic::{self, Content, Held, Input, Recorded};
 use faasstore::binding::Kind;
 use serde_json::json;

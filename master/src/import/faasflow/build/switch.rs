@@ -5,7 +5,7 @@ use super::super::read::{How, Reference};
 use super::super::sources::Alternatives;
 use super::Builder;
 use crate::import::draft::{Feed, Node, Source, Work};
-use crate::import::names::{EXPRESSION_WORDS, Names, is_identifier};
+use crate::import::names::{Names, expression_words, is_identifier};
 use rustc_hash::FxHashMap;
 
 impl Builder<'_> {
@@ -110,8 +110,9 @@ impl Bound {
             return bound.clone();
         }
         if self.inputs.is_empty() {
-            let taken = taken.iter().map(String::as_str).chain(EXPRESSION_WORDS);
-            self.names = Names::without(&taken.collect::<Vec<_>>());
+            let mut reserved: Vec<&str> = expression_words().collect();
+            reserved.extend(taken.iter().map(String::as_str));
+            self.names = Names::without(&reserved);
         }
         let bound = self.names.identifier(&name.parameter, "name_");
         // A condition cannot do without what it compares: absent, it would be null.
