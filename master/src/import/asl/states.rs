@@ -189,7 +189,7 @@ impl Translator<'_> {
         self.draft.nodes.push(node);
         if default.is_none() {
             // That no rule matches is a failure like others.
-            self.throws_without_match(switch);
+            self.throws_without_match(switch, state)?;
         }
         let output = self.passed_on(state, &base)?;
         let source = if output == base {

@@ -701,3 +701,39 @@ fn states_are_named_as_the_language_allows() {
         crate::definition::parse("machine.yaml", text.as_bytes()).unwrap();
     }
 }
+
+#[test]
+fn catchers_are_bounded_together_with_the_states_within_them() {
+    let catchers = |count: usize| -> Vec<Value> {
+        let one = |name| json!({"ErrorEquals": [format!("E{name}")], "Next": "B"});
+        (0..count).map(one).collect()
+    };
+    let parallel = |count: usize| {
+        let branch = |_| json!({"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "f:g", "End": true}}});
+        let branches: Vec<Value> = (0..300).map(branch).collect();
+        machine(
+            json!({"Type": "Parallel", "Branches": branches, "Catch": catchers(count), "End": true}),
+        )
+    };
+    let found = problems(read(&parallel(300)));
+    assert!(
+        found[0].contains("catchers and the states within them"),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn a_constant_input_is_as_long_as_a_value_may_be() {
+    let found = problems(read(&task(
+        json!({"Parameters": {"a": "x".repeat(4090)}, "End": true}),
+    )));
+    assert!(
+        found.len() == 1 && found[0].contains("more than 4096 bytes"),
+        "{found:#?}"
+    );
+    let text = read(&task(
+        json!({"Parameters": {"a": "x".repeat(4080)}, "End": true}),
+    ));
+    crate::definition::parse("machine.yaml", text.unwrap().to_yaml().as_bytes()).unwrap();
+}

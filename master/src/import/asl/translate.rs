@@ -130,6 +130,8 @@ pub(super) struct Translator<'r> {
     pub(super) handlers: Vec<Handler>,
     /// Handlers of the Parallel states around, the innermost last.
     pub(super) around: Vec<Vec<usize>>,
+    /// Handlers that were looked at, for each node anew.
+    pub(super) looked_at: usize,
 }
 
 /// The draft of a file's machine.
@@ -172,6 +174,7 @@ pub(super) fn draft(
         used: HashSet::new(),
         handlers: Vec::new(),
         around: Vec::new(),
+        looked_at: 0,
     };
     let way = Way {
         source: Source::Input("input".to_owned()),
