@@ -9,7 +9,7 @@ mod check;
 mod cycle;
 mod files;
 mod json;
-mod keys;
+pub(crate) mod keys;
 pub(crate) mod names;
 pub(crate) mod problem;
 mod raw;

@@ -49,6 +49,48 @@ pub const NESTING_MAX: u16 = 64;
 /// What one evaluation may take: about one step for each operation, and for every few bytes that are read or made.
 pub const STEPS_MAX: u32 = 100_000;
 
+/// Words that no name may be: those of literals and operators, and those that CEL keeps for itself.
+pub const RESERVED_WORDS: [&str; 21] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "namespace",
+    "null",
+    "package",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
+];
+
+/// Whether no name may be this word.
+#[must_use]
+pub fn is_reserved_word(word: &str) -> bool {
+    RESERVED_WORDS.contains(&word)
+}
+
+/// The names of types, as `int`, which stand for no value unless a source is called so.
+pub fn type_names() -> impl Iterator<Item = &'static str> {
+    value::Kind::NAMED.iter().map(|(name, _)| *name)
+}
+
+/// Whether a name is one of [`type_names`].
+#[must_use]
+pub fn is_type(name: &str) -> bool {
+    value::Kind::named(name).is_some()
+}
+
 /// A compiled expression.
 #[derive(Debug)]
 pub struct Expression {

@@ -3,28 +3,7 @@
 use super::syntax::{Operator, Span, Syntax, SyntaxKind, Word};
 use super::token::{Placed, Token, error, tokens};
 use super::value::Literal;
-use super::{ExpressionError, NESTING_MAX};
-
-/// Words that CEL keeps for itself.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use super::{ExpressionError, NESTING_MAX, is_reserved_word};
 
 type Parsed = Result<Syntax, ExpressionError>;
 
@@ -346,7 +325,7 @@ impl Parser {
             self.next -= 1;
             return Err(self.unexpected("a value", None));
         }
-        if RESERVED.contains(&word.as_str()) {
+        if is_reserved_word(&word) {
             let help = "bind the value to another name under the node's `input:`";
             let message = format!("`{word}` is a word that expressions keep for themselves");
             return Err(error(span, message, Some(help.to_owned())));

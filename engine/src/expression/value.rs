@@ -32,7 +32,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Those that an expression can name.
-    const NAMED: [(&'static str, Self); 9] = [
+    pub(super) const NAMED: [(&'static str, Self); 9] = [
         ("null_type", Self::Null),
         ("bool", Self::Bool),
         ("int", Self::Int),

@@ -4,6 +4,9 @@
 mod shapes;
 
 pub(super) use shapes::*;
+pub(crate) use shapes::{
+    ATTEMPTS_MAX, FACTOR_MAX, ITEMS_MAX, MEMORY_MIB_MAX, PROFILE_BYTES_MAX, SCALE_MAX, TIME_MS_MAX,
+};
 
 /// A key of a mapping.
 pub(super) struct Key {

@@ -19,9 +19,12 @@ pub fn is_name(name: &str) -> bool {
             .all(|char| char.is_ascii_alphanumeric() || char == '_' || char == '-')
 }
 
-/// Whether a name begins a source by itself, so that no node can have it.
+/// Names that begin a source by themselves, so that no node can have them.
+pub(crate) const RESERVED_NODES: [&str; 4] = ["input", "item", "constant", "outer"];
+
+/// Whether no node can have a name.
 pub(super) fn is_reserved(name: &str) -> bool {
-    matches!(name, "input" | "item" | "constant" | "outer")
+    RESERVED_NODES.contains(&name)
 }
 
 /// Whether `name` may be what errors begin with, before a colon.

@@ -195,7 +195,7 @@ pub struct Resources {
     /// Executors.
     pub scale: Option<u16>,
     /// CPUs of each activation.
-    pub cpus: Option<f64>,
+    pub cpus: Option<u16>,
 }
 
 /// A node.

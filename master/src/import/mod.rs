@@ -26,8 +26,8 @@ pub use draft::{
 };
 pub use problem::{ImportError, ImportProblem};
 
-use crate::definition::SourceText;
 use crate::definition::problem::utf8_of;
+use crate::definition::{DEFINITION_BYTES_MAX, SourceText};
 use std::path::Path;
 
 /// Longest file that is imported, in bytes.
@@ -69,7 +69,7 @@ impl Default for Options {
 /// Reads a file of another system. `name` is how errors call it.
 ///
 /// # Errors
-/// If it is too long, or everything that is wrong with it (up to a bound, and one level of mistakes at a time).
+/// If it or what it becomes is too long, or everything that is wrong with it (up to a bound, and one level of mistakes at a time).
 pub fn import(
     format: Format,
     name: &str,
@@ -87,11 +87,24 @@ pub fn import(
         name: name.into(),
         text: text.into(),
     };
-    match format {
+    let draft = match format {
         Format::Faasflow => faasflow::import(&source, options),
         Format::Wfformat => wfformat::import(&source, options),
         Format::Asl => asl::import(&source, options),
+    }?;
+    printable(draft, name)
+}
+
+/// The draft, if its print is no longer than a definition may be.
+fn printable(draft: Draft, name: &str) -> Result<Draft, ImportError> {
+    let bytes = draft.to_yaml().len();
+    if bytes > DEFINITION_BYTES_MAX {
+        return Err(ImportError::LongDefinition {
+            name: name.to_owned(),
+            bytes,
+        });
     }
+    Ok(draft)
 }
 
 /// Imports the file at a path.

@@ -1,19 +1,18 @@
 //! Names for what had other names, or none that the language allows.
 
 use crate::definition::NAME_BYTES_MAX;
+use crate::definition::names::RESERVED_NODES;
+use engine::expression::{RESERVED_WORDS, type_names};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Room for what makes a name unique.
 const SUFFIX_BYTES: usize = 12;
 
-/// What no node may be called, since it begins sources.
-pub(super) const RESERVED_NODES: [&str; 3] = ["input", "item", "constant"];
-/// What no name in an expression may be: words of CEL, and what begins sources.
-pub(super) const EXPRESSION_WORDS: [&str; 22] = [
-    "as", "break", "const", "constant", "continue", "else", "false", "for", "function", "if",
-    "import", "in", "input", "item", "let", "loop", "null", "package", "return", "true", "var",
-    "while",
-];
+/// What no name in an expression may be: words of expressions and types, and what begins sources.
+pub(super) fn expression_words() -> impl Iterator<Item = &'static str> {
+    let words = RESERVED_WORDS.into_iter().chain(RESERVED_NODES);
+    words.chain(type_names())
+}
 
 /// Whether an expression can use a name as it is.
 pub(super) fn is_identifier(name: &str) -> bool {
@@ -21,7 +20,7 @@ pub(super) fn is_identifier(name: &str) -> bool {
         && name
             .chars()
             .all(|char| char.is_ascii_alphanumeric() || char == '_')
-        && !EXPRESSION_WORDS.contains(&name)
+        && !expression_words().any(|word| word == name)
 }
 
 /// Names of one mapping, of which no two are the same.

@@ -1,6 +1,6 @@
 //! What can be wrong with a file that is to be imported, beside what can be wrong with any definition.
 
-use crate::definition::DefinitionError;
+use crate::definition::{DEFINITION_BYTES_MAX, DefinitionError};
 use thiserror::Error;
 
 /// What is wrong. It is a [`crate::definition::ProblemKind`] and shown as one: with its place, and what would be right.
@@ -49,6 +49,17 @@ pub enum ImportError {
         name: String,
         /// The limit.
         limit: usize,
+    },
+    /// What it becomes is longer than a definition may be.
+    #[error(
+        "{name} becomes a definition of {bytes} bytes, above the limit of {DEFINITION_BYTES_MAX}"
+    )]
+    #[diagnostic(help("part the workflow into several files, and import each"))]
+    LongDefinition {
+        /// Which file.
+        name: String,
+        /// Of what would be printed.
+        bytes: usize,
     },
     /// What it says cannot be taken over.
     #[error(transparent)]

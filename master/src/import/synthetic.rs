@@ -3,6 +3,7 @@
 
 use super::Options;
 use super::draft::{Draft, Feed, Node, Profile, Work};
+use crate::definition::keys::{MEMORY_MIB_MAX, PROFILE_BYTES_MAX, SCALE_MAX};
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use serde_json::{Map, Value, json};
 
@@ -14,8 +15,6 @@ pub(super) const PARAMETERS: &str = "parameters";
 const EXECUTORS: u16 = 2;
 /// Memory of an executor beside its payloads, in MiB.
 const EXECUTOR_MIB: u64 = 32;
-/// The language's limit on `memory_mib`.
-const MEMORY_MIB_MAX: u64 = 1 << 20;
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;
 
@@ -76,6 +75,44 @@ pub(super) struct Recorded {
     pub(super) scale: Option<u16>,
 }
 
+/// How many nodes were recorded with more, or other, than the language can say, and are changed.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    /// CPUs that are no whole number in its range.
+    cpus: usize,
+    /// Bytes of outputs.
+    bytes: usize,
+}
+
+impl Changed {
+    /// What people should know of it.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let cpus = format!(
+            "{} nodes were recorded with CPUs that are not a whole number from 1 to {SCALE_MAX}; theirs are the next that is",
+            self.cpus
+        );
+        let bytes = format!(
+            "{} nodes were recorded with outputs of more than {PROFILE_BYTES_MAX} bytes; their profiles say that many",
+            self.bytes
+        );
+        let all = [(self.cpus, cpus), (self.bytes, bytes)];
+        let told = all.into_iter().filter(|(count, _)| *count > 0);
+        told.map(|(_, note)| note).collect()
+    }
+
+    fn cpus(&mut self, recorded: f64) -> u16 {
+        // A whole number between 1 and a thousand.
+        let cpus = recorded.ceil().clamp(1.0, SCALE_MAX as f64) as u16;
+        self.cpus += usize::from(f64::from(cpus) != recorded);
+        cpus
+    }
+
+    fn bytes(&mut self, recorded: u64) -> u64 {
+        self.bytes += usize::from(recorded > PROFILE_BYTES_MAX);
+        recorded.min(PROFILE_BYTES_MAX)
+    }
+}
+
 /// An input of a node.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Input {
@@ -87,7 +124,13 @@ pub(super) struct Input {
 }
 
 /// Makes a node of what was recorded.
-pub(super) fn node(name: &str, inputs: Vec<Input>, recorded: &Recorded, options: &Options) -> Node {
+pub(super) fn node(
+    name: &str,
+    inputs: Vec<Input>,
+    recorded: &Recorded,
+    options: &Options,
+    changed: &mut Changed,
+) -> Node {
     let mut parameters = Map::new();
     parameters.insert("runtime_ms".to_owned(), whole_or_not(recorded.runtime_ms));
     if options.time_scale != 1.0 {
@@ -127,15 +170,16 @@ pub(super) fn node(name: &str, inputs: Vec<Input>, recorded: &Recorded, options:
         .map(|(name, content)| (name.clone(), content.kind()))
         .collect();
     let bytes = recorded.outputs.iter().map(|(_, content)| content.bytes());
+    let bytes = bytes
+        .fold(0, u64::saturating_add)
+        .saturating_mul(recorded.activations);
     node.profile = Some(Profile {
         runtime_ms: recorded.runtime_ms,
-        output_bytes: bytes
-            .fold(0, u64::saturating_add)
-            .saturating_mul(recorded.activations),
+        output_bytes: changed.bytes(bytes),
         placeholder: recorded.placeholder,
     });
     if options.recorded_resources {
-        node.resources.cpus = recorded.cpus;
+        node.resources.cpus = recorded.cpus.map(|cpus| changed.cpus(cpus));
         node.resources.scale = recorded.scale;
     }
     node

@@ -196,6 +196,20 @@ fn bombs_are_refused() {
 }
 
 #[test]
+fn what_becomes_longer_than_a_definition_is_refused() {
+    let draft = Draft {
+        notes: vec!["x".repeat(DEFINITION_BYTES_MAX)],
+        ..Draft::default()
+    };
+    let error = printable(draft, "long").unwrap_err();
+    assert!(
+        matches!(error, ImportError::LongDefinition { .. }),
+        "{error}"
+    );
+    assert!(printable(Draft::default(), "short").is_ok());
+}
+
+#[test]
 fn what_a_draft_says_is_what_the_definition_says() {
     let mut draft = Draft {
         workflow: "all".to_owned(),

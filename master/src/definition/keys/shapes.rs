@@ -3,17 +3,19 @@
 use super::{Holds, Key, Shape};
 
 /// Longest that a time in a definition may be: one day, in milliseconds.
-pub(in crate::definition) const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+pub(crate) const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Most executors of a node, and most CPUs of one.
-const SCALE_MAX: u64 = 1024;
+pub(crate) const SCALE_MAX: u64 = 1024;
 /// Most memory of an executor, in MiB: 1 TiB.
-const MEMORY_MIB_MAX: u64 = 1 << 20;
+pub(crate) const MEMORY_MIB_MAX: u64 = 1 << 20;
 /// Most attempts of an activation.
-const ATTEMPTS_MAX: u64 = engine::plan_check::ATTEMPTS_MAX as u64;
+pub(crate) const ATTEMPTS_MAX: u64 = engine::plan_check::ATTEMPTS_MAX as u64;
+/// By how much a wait may be longer than the one before, at most.
+pub(crate) const FACTOR_MAX: f64 = 100.0;
 /// Most bytes that a profile may claim: 1 PiB.
-const PROFILE_BYTES_MAX: u64 = 1 << 50;
+pub(crate) const PROFILE_BYTES_MAX: u64 = 1 << 50;
 /// Most items that `batch` and `parallelism` may name.
-const ITEMS_MAX: u64 = engine::plan_check::ITEMS_MAX as u64;
+pub(crate) const ITEMS_MAX: u64 = engine::plan_check::ITEMS_MAX as u64;
 /// Most edges that a join may name.
 const EDGES_MAX: u64 = 1 << 20;
 
@@ -347,7 +349,7 @@ pub(in crate::definition) const RETRY: Shape = Shape {
             "By how much each further wait is longer than the one before",
             Holds::Number {
                 least: 1.0,
-                most: 100.0,
+                most: FACTOR_MAX,
             },
         ),
         key("backoff_max_ms", "Longest wait, in milliseconds", WAIT),

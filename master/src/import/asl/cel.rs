@@ -1,5 +1,6 @@
 //! Expressions on their way to a definition: CEL text that knows how tightly it binds and what it reads.
 
+use engine::expression::is_reserved_word;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -74,32 +75,7 @@ impl Reads {
 }
 
 /// Longest expression, in bytes: what the language allows.
-pub(super) const EXPRESSION_BYTES_MAX: usize = 4096;
-
-/// Words that CEL keeps for itself, so that no identifier may be one of them.
-pub(super) const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "false",
-    "for",
-    "function",
-    "if",
-    "import",
-    "in",
-    "let",
-    "loop",
-    "namespace",
-    "null",
-    "package",
-    "return",
-    "true",
-    "var",
-    "void",
-    "while",
-];
+pub(super) const EXPRESSION_BYTES_MAX: usize = engine::expression::TEXT_BYTES_MAX;
 
 /// A CEL expression.
 #[derive(Clone, PartialEq, Debug)]
@@ -335,7 +311,7 @@ fn is_identifier(key: &str) -> bool {
         && key
             .chars()
             .all(|char| char.is_ascii_alphanumeric() || char == '_')
-        && !RESERVED.contains(&key)
+        && !is_reserved_word(key)
 }
 
 fn quoted(text: &str) -> String {

@@ -168,7 +168,7 @@ fn comparison(
         let holds = tested(reader, *test, variable, scope)?;
         return Some(if wanted { holds } else { holds.negated() });
     }
-    let left = template::at_path(reader, variable, "`Variable`", scope)?;
+    let left = operand(reader, variable, "`Variable`", scope)?;
     if operator == "StringMatches" {
         let Value::Text(_) = &value.value else {
             reader.shape(value, "`StringMatches`", "a text");
@@ -195,7 +195,7 @@ fn comparison(
         return None;
     };
     if by_path {
-        let right = template::at_path(reader, value, &format!("`{operator}`"), scope)?;
+        let right = operand(reader, value, &format!("`{operator}`"), scope)?;
         return Some(between(compared, sign, &left, &right));
     }
     let fits = match (&value.value, compared) {
@@ -217,6 +217,14 @@ fn comparison(
     }
     let right = Cel::literal(&value.to_json());
     Some(with_literal(compared, sign, &left, &right))
+}
+
+/// What stands at a path. Where its type is known an expression that compares it with another is refused, and an operand of
+/// another type only makes a rule false; so `dyn` hides it.
+fn operand(reader: &mut Reader, tree: &Tree, what: &str, scope: &Scope<'_>) -> Option<Cel> {
+    let hides = template::path(reader, tree, what)?.is_of_one_type();
+    let at = template::at_path(reader, tree, what, scope)?;
+    Some(if hides { Cel::call("dyn", &[&at]) } else { at })
 }
 
 /// What comparing with a literal says. Values of different types are never equal, so that equality need not ask.
@@ -271,7 +279,7 @@ fn tested(reader: &mut Reader, test: Test, variable: &Tree, scope: &Scope<'_>) -
             }
         };
     }
-    let of = template::at_path(reader, variable, "`Variable`", scope)?;
+    let of = operand(reader, variable, "`Variable`", scope)?;
     Some(match test {
         Test::Null | Test::Present => of.compared("==", &Cel::literal(&serde_json::Value::Null)),
         Test::Number => of.is_number(),

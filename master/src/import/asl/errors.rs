@@ -2,18 +2,17 @@
 
 use super::machine::State;
 use crate::definition::Span;
+use crate::definition::keys::{ATTEMPTS_MAX, FACTOR_MAX, TIME_MS_MAX};
 use crate::import::draft::Retry;
 use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
 use crate::import::tree::Tree;
 use engine::plan::ErrorClass;
 
-/// Longest wait, in seconds: one day, as for all times of a definition.
-pub(super) const SECONDS_MAX: u64 = 24 * 60 * 60;
-/// Most retries: a definition has at most a thousand attempts.
-const RETRIES_MAX: u64 = 999;
-/// How fast waits may grow.
-const FACTOR_MAX: f64 = 100.0;
+/// Longest wait, in seconds.
+pub(super) const SECONDS_MAX: u64 = TIME_MS_MAX / 1000;
+/// Most retries, beside the first attempt.
+const RETRIES_MAX: u64 = ATTEMPTS_MAX - 1;
 
 /// Errors of services that have no part here.
 const NEVER: &[&str] = &[
@@ -55,6 +54,14 @@ impl Errors {
         match self {
             Self::All => Vec::new(),
             Self::These(names) => names.clone(),
+        }
+    }
+
+    /// How many names there are.
+    pub(super) fn names(&self) -> usize {
+        match self {
+            Self::All => 0,
+            Self::These(names) => names.len(),
         }
     }
 

@@ -7,6 +7,7 @@ use super::resource;
 use super::task::INPUT;
 use super::template::{self, Scope};
 use super::translate::{self, Entry, OUTPUT, Translator, Way, scope};
+use crate::definition::keys::ITEMS_MAX;
 use crate::import::draft::{Feed, Foreach, Node, Source, Work};
 use crate::import::tree::{Tree, Value};
 use faasstore::binding::Kind;
@@ -15,8 +16,6 @@ use faasstore::binding::Kind;
 const ITEM: &str = "it";
 /// The variable that stands for an item's place.
 const INDEX: &str = "index";
-/// Most items done at once that a definition may name.
-const PARALLELISM_MAX: u64 = engine::plan_check::ITEMS_MAX as u64;
 
 /// What is done to each item.
 struct Each<'m, 't> {
@@ -67,7 +66,7 @@ impl Translator<'_> {
             selector: *selector,
         };
         let parallelism = match concurrency {
-            Some(tree) => self.reader.whole(tree, "MaxConcurrency", PARALLELISM_MAX)?,
+            Some(tree) => self.reader.whole(tree, "MaxConcurrency", ITEMS_MAX)?,
             None => 0,
         };
         let (result, of) = match &inner.work {
@@ -121,7 +120,7 @@ impl Translator<'_> {
                 node.outputs.push((OUTPUT.to_owned(), Kind::Value));
                 node.retry = errors::retry(self.reader, inner, &mut self.notes)?;
                 node.timeout_ms = match timeout {
-                    Some(tree) => Some(translate::seconds(self.reader, tree, "TimeoutSeconds")?),
+                    Some(tree) => Some(translate::timeout(self.reader, tree)?),
                     None => None,
                 };
                 let name = node.name.clone();

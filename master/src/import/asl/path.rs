@@ -74,6 +74,13 @@ impl Path {
         names.collect()
     }
 
+    /// Whether what it leads to is of one type, whatever the values are: a list of fields, or the state's name.
+    pub(super) fn is_of_one_type(&self) -> bool {
+        let gathers = matches!(self.steps.iter().position(|step| *step == Step::All), Some(at) if at + 1 < self.steps.len());
+        let name = Step::Field("State".to_owned());
+        gathers || self.context && self.steps.first() == Some(&name)
+    }
+
     /// What it leads to from `base`.
     pub(super) fn to_cel(&self, base: &Cel) -> Cel {
         follow(base, &self.steps)

@@ -170,7 +170,7 @@ impl Translator<'_> {
         for (rule, _) in rules {
             let condition = choice::condition(self.reader, rule, &scope);
             reads.state |= condition.as_ref().is_some_and(|cel| cel.reads().state);
-            match condition.and_then(|cel| self.checked(&cel, rule.span)) {
+            match condition.and_then(|cel| self.checked_condition(&cel, rule.span)) {
                 Some(text) => cases.push((text, Vec::new())),
                 None => complete = false,
             }
@@ -189,7 +189,7 @@ impl Translator<'_> {
         self.draft.nodes.push(node);
         if default.is_none() {
             // That no rule matches is a failure like others.
-            self.throws_without_match(switch);
+            self.throws_without_match(switch, state)?;
         }
         let output = self.passed_on(state, &base)?;
         let source = if output == base {
@@ -198,10 +198,6 @@ impl Translator<'_> {
             let name = self
                 .names
                 .identifier(&format!("{}_output", state.name), "state_");
-            let entry = Entry {
-                gates: Vec::new(),
-                ..entry
-            };
             self.compute(name, &output, &entry, state.span)?.source
         };
         let to = |case: Option<usize>, next: usize| {

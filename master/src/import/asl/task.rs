@@ -10,10 +10,13 @@ use crate::definition::Spanned;
 use crate::import::draft::{self, Catch, Feed, Formula, Node, Source};
 use crate::import::tree::{Tree, Value};
 use engine::plan::ErrorClass;
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 
 /// The one input of a function.
 pub(super) const INPUT: &str = "input";
+
+/// Catchers, and names of errors in them, that are looked at in all, for each node whose failures may lead to them.
+const CAUGHT_MAX: usize = 1 << 17;
 
 impl Translator<'_> {
     pub(super) fn task(
@@ -43,6 +46,15 @@ impl Translator<'_> {
         let (argument, constant) = match (given, constant) {
             (Some((tree, InvokePayload::Template)), _) => {
                 let plain = template::is_constant(tree).then(|| tree.to_json());
+                // What is no expression has a limit of its own.
+                if let Some(value) = &plain
+                    && value.to_string().len() > VALUE_BYTES_MAX
+                {
+                    let what = format!("an input of more than {VALUE_BYTES_MAX} bytes");
+                    let help = "let the function know it, or pass it on as bytes";
+                    self.reader.not_covered(tree.span, what, help);
+                    return None;
+                }
                 (
                     template::template(self.reader, tree, &scope(state, &input))?,
                     plain,
@@ -67,7 +79,7 @@ impl Translator<'_> {
         node.outputs.push((OUTPUT.to_owned(), kind));
         node.retry = errors::retry(self.reader, state, &mut self.notes)?;
         node.timeout_ms = match timeout {
-            Some(tree) => Some(self.timeout(tree)?),
+            Some(tree) => Some(translate::timeout(self.reader, tree)?),
             None => None,
         };
         if let Some(value) = constant {
@@ -88,7 +100,7 @@ impl Translator<'_> {
         let place = self.draft.nodes.len();
         self.draft.nodes.push(node);
         let own = self.handlers_of(state)?;
-        self.throws(place, &own);
+        self.throws(place, &own, state)?;
         let plain = Cel::name(format!("{name}.{OUTPUT}"), Reads::RESULT);
         let result = if invokes {
             Cel::object(&[
@@ -108,17 +120,6 @@ impl Translator<'_> {
         let mut out = vec![(state.next, way)];
         out.extend(self.caught(state, entry, &own)?);
         Some(out)
-    }
-
-    /// A timeout in seconds, in milliseconds.
-    fn timeout(&mut self, tree: &Tree) -> Option<u32> {
-        let ms = translate::seconds(self.reader, tree, "TimeoutSeconds")?;
-        if ms == 0 {
-            self.reader
-                .shape(tree, "`TimeoutSeconds`", "a number of seconds above 0");
-            return None;
-        }
-        Some(ms)
     }
 
     /// The last node of a state: what it passes on of its result. It waits for all `results`, whether it reads them or
@@ -168,10 +169,11 @@ impl Translator<'_> {
     }
 
     /// Lets a node's failures lead to these handlers, then to those of the states around it.
-    pub(super) fn throws(&mut self, node: usize, own: &[usize]) {
+    pub(super) fn throws(&mut self, node: usize, own: &[usize], state: &State<'_>) -> Option<()> {
         let around = self.around.iter().rev().flatten();
         let all: Vec<usize> = own.iter().chain(around).copied().collect();
         for handler in all {
+            self.looks_at(handler, state)?;
             let handler = &mut self.handlers[handler];
             if handler.errors.is_none() {
                 continue;
@@ -187,6 +189,20 @@ impl Translator<'_> {
                 break;
             }
         }
+        Some(())
+    }
+
+    /// Notes that a node's failures may lead to a handler: each is looked at for each node within it.
+    fn looks_at(&mut self, handler: usize, state: &State<'_>) -> Option<()> {
+        self.looked_at += 1 + self.handlers[handler].errors.names();
+        if self.looked_at > CAUGHT_MAX {
+            let what =
+                format!("catchers and the states within them, together more than {CAUGHT_MAX},");
+            let help = "let a Parallel state catch States.ALL, and tell its errors apart behind it with a Choice";
+            self.reader.not_covered(state.span, what, help);
+            return None;
+        }
+        Some(())
     }
 
     /// Lets a Fail state lead to the handlers around it. Its error's name is known, and its failure is one of an
@@ -202,8 +218,10 @@ impl Translator<'_> {
             Value::Text(name) => Some(name.as_str()),
             _ => None,
         });
-        for handler in self.around.iter().rev().flatten() {
-            let handler = &mut self.handlers[*handler];
+        let around: Vec<usize> = self.around.iter().rev().flatten().copied().collect();
+        for handler in around {
+            self.looks_at(handler, state)?;
+            let handler = &mut self.handlers[handler];
             let takes = match &handler.errors {
                 Errors::All => true,
                 Errors::These(names) => {
@@ -236,11 +254,16 @@ impl Translator<'_> {
     }
 
     /// Lets a switch without a default lead to the handlers around it that take every failure.
-    pub(super) fn throws_without_match(&mut self, node: usize) {
-        let around = self.around.iter().rev().flatten().copied();
-        let first = around
-            .into_iter()
-            .find(|handler| self.handlers[*handler].errors == Errors::All);
+    pub(super) fn throws_without_match(&mut self, node: usize, state: &State<'_>) -> Option<()> {
+        let around: Vec<usize> = self.around.iter().rev().flatten().copied().collect();
+        let mut first = None;
+        for handler in around {
+            self.looks_at(handler, state)?;
+            if self.handlers[handler].errors == Errors::All {
+                first = Some(handler);
+                break;
+            }
+        }
         if let Some(handler) = first {
             let handler = &mut self.handlers[handler];
             let node = &mut self.draft.nodes[node];
@@ -250,6 +273,7 @@ impl Translator<'_> {
                 to: vec![handler.node.clone()],
             });
         }
+        Some(())
     }
 
     /// The nodes to which a state's failures lead, and where they lead themselves.

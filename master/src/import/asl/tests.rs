@@ -619,3 +619,121 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_language_refuses_of_types_is_refused_here() {
+    let pass = json!({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}});
+    let states = [
+        json!({"Type": "Parallel", "Branches": [pass.clone(), pass.clone()], "OutputPath": "$.x", "End": true}),
+        json!({"Type": "Parallel", "Branches": [pass.clone()], "ResultSelector": {"y.$": "$.x"}, "End": true}),
+        json!({"Type": "Map", "ItemsPath": "$.all", "ItemProcessor": {"StartAt": "P", "States": {
+            "P": {"Type": "Pass", "Parameters": {"it.$": "$"}, "End": true}}},
+            "ResultSelector": {"y.$": "$.x"}, "End": true}),
+        json!({"Type": "Pass", "InputPath": "$.a[*].b", "Parameters": {"y.$": "$.c"}, "End": true}),
+        json!({"Type": "Pass", "Result": [1], "OutputPath": "$.x", "End": true}),
+        json!({"Type": "Pass", "Parameters": {"y.$": "States.MathAdd('a', 1)"}, "End": true}),
+    ];
+    for state in states {
+        refused(
+            &machine(state),
+            "4:5",
+            "this expression cannot be imported",
+            "do it in a function",
+        );
+    }
+}
+
+#[test]
+fn a_timeout_is_above_nothing() {
+    let whole = json!({"TimeoutSeconds": 0, "StartAt": "A", "States": {"A": {"Type": "Succeed"}}});
+    let in_map = json!({"Type": "Map", "ItemsPath": "$.all", "End": true, "ItemProcessor": {"StartAt": "T", "States": {
+        "T": {"Type": "Task", "Resource": "f:g", "TimeoutSeconds": 0, "End": true}}}});
+    for machine in [
+        whole,
+        task(json!({"TimeoutSeconds": 0, "End": true})),
+        machine(in_map),
+    ] {
+        let found = problems(read(&machine));
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(
+            found[0].contains("a number of seconds above 0"),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn as_many_items_are_done_at_once_as_a_definition_may_say() {
+    let map = |concurrency: u64| {
+        machine(
+            json!({"Type": "Map", "ItemsPath": "$.all", "MaxConcurrency": concurrency, "End": true,
+            "ItemProcessor": {"StartAt": "T", "States": {
+                "T": {"Type": "Task", "Resource": "f:g", "End": true}}}}),
+        )
+    };
+    let text = read(&map(1 << 28)).unwrap().to_yaml();
+    crate::definition::parse("machine.yaml", text.as_bytes()).unwrap();
+    let found = problems(read(&map((1 << 28) + 1)));
+    assert!(
+        found.len() == 1 && found[0].contains("from 0 to 268435456"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn states_are_named_as_the_language_allows() {
+    for name in [
+        "outer",
+        "item",
+        "void",
+        "namespace",
+        "type",
+        "list",
+        "map",
+        "state",
+        "each",
+    ] {
+        let machine = json!({"StartAt": name, "States": {
+            name: {"Type": "Pass", "Parameters": {"a.$": "$.a"}, "Next": "Last"},
+            "Last": {"Type": "Pass", "Parameters": {"b.$": "$.a"}, "End": true}}});
+        let text = read(&machine).unwrap().to_yaml();
+        assert!(text.contains(&format!("{name}_2.output.a")), "{text}");
+        crate::definition::parse("machine.yaml", text.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn catchers_are_bounded_together_with_the_states_within_them() {
+    let catchers = |count: usize| -> Vec<Value> {
+        let one = |name| json!({"ErrorEquals": [format!("E{name}")], "Next": "B"});
+        (0..count).map(one).collect()
+    };
+    let parallel = |count: usize| {
+        let branch = |_| json!({"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "f:g", "End": true}}});
+        let branches: Vec<Value> = (0..300).map(branch).collect();
+        machine(
+            json!({"Type": "Parallel", "Branches": branches, "Catch": catchers(count), "End": true}),
+        )
+    };
+    let found = problems(read(&parallel(300)));
+    assert!(
+        found[0].contains("catchers and the states within them"),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn a_constant_input_is_as_long_as_a_value_may_be() {
+    let found = problems(read(&task(
+        json!({"Parameters": {"a": "x".repeat(4090)}, "End": true}),
+    )));
+    assert!(
+        found.len() == 1 && found[0].contains("more than 4096 bytes"),
+        "{found:#?}"
+    );
+    let text = read(&task(
+        json!({"Parameters": {"a": "x".repeat(4080)}, "End": true}),
+    ));
+    crate::definition::parse("machine.yaml", text.unwrap().to_yaml().as_bytes()).unwrap();
+}

@@ -4,16 +4,18 @@
 //! run at most one way into a state is taken. [`Entry`] is what all ways into a state come to: its sources are live exactly
 //! if their way is taken, unless gates decide.
 
-use super::cel::{Cel, EXPRESSION_BYTES_MAX, RESERVED, Reads};
+use super::cel::{Cel, EXPRESSION_BYTES_MAX, Reads};
 use super::errors::{Errors, SECONDS_MAX};
 use super::machine::{Machine, State, Work as StateWork};
 use super::template::{self, Scope};
 use super::{AslOptions, Payload};
 use crate::definition::{SourceText, Span};
 use crate::import::draft::{Draft, Feed, Formula, Node, Source, Work, WorkflowInput};
-use crate::import::names::Names;
+use crate::import::names::{Names, expression_words};
+use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
 use crate::import::tree::{Tree, Value};
+use engine::expression::{Expression, ExpressionError, is_type};
 use faasstore::binding::Kind;
 use std::collections::{HashMap, HashSet};
 use std::path::Path as FilePath;
@@ -29,27 +31,8 @@ pub(super) const RESULT: &str = "result";
 /// Deepest nesting of macros in an expression.
 const MACROS_MAX: usize = 2;
 
-/// Names that nodes do not get, since expressions know something else by them.
-const TAKEN: &[&str] = &[
-    "input",
-    "item",
-    "constant",
-    STATE,
-    ERROR,
-    RESULT,
-    "each",
-    "it",
-    "index",
-    "bool",
-    "double",
-    "int",
-    "list",
-    "map",
-    "null_type",
-    "string",
-    "timestamp",
-    "type",
-];
+/// Names that nodes do not get, since expressions know something else by them; beside what the language keeps.
+const TAKEN: &[&str] = &[STATE, ERROR, RESULT, "each", "it", "index"];
 
 /// A case that leads to a state.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -147,6 +130,8 @@ pub(super) struct Translator<'r> {
     pub(super) handlers: Vec<Handler>,
     /// Handlers of the Parallel states around, the innermost last.
     pub(super) around: Vec<Vec<usize>>,
+    /// Handlers that were looked at, for each node anew.
+    pub(super) looked_at: usize,
 }
 
 /// The draft of a file's machine.
@@ -160,10 +145,11 @@ pub(super) fn draft(
     let stem = stem.and_then(|stem| stem.to_str()).unwrap_or_default();
     let stem = stem.strip_suffix(".asl").unwrap_or(stem);
     let timeout_ms = match machine.timeout {
-        Some(tree) => Some(seconds(reader, tree, "TimeoutSeconds")?),
+        Some(tree) => Some(timeout(reader, tree)?),
         None => None,
     };
-    let reserved: Vec<&str> = TAKEN.iter().chain(RESERVED).copied().collect();
+    let mut reserved: Vec<&str> = expression_words().collect();
+    reserved.extend(TAKEN);
     let (kind, default) = match options.payload {
         Payload::Value => (Kind::Value, Some(Value::Map(Vec::new()))),
         Payload::Bytes => (Kind::Bytes, None),
@@ -188,6 +174,7 @@ pub(super) fn draft(
         used: HashSet::new(),
         handlers: Vec::new(),
         around: Vec::new(),
+        looked_at: 0,
     };
     let way = Way {
         source: Source::Input("input".to_owned()),
@@ -203,6 +190,16 @@ pub(super) fn seconds(reader: &mut Reader, tree: &Tree, key: &'static str) -> Op
     let seconds = reader.whole(tree, key, SECONDS_MAX)?;
     // Bounded far below 2^32.
     Some(seconds as u32 * 1000)
+}
+
+/// A timeout in seconds, in milliseconds.
+pub(super) fn timeout(reader: &mut Reader, tree: &Tree) -> Option<u32> {
+    let ms = seconds(reader, tree, "TimeoutSeconds")?;
+    if ms == 0 {
+        reader.shape(tree, "`TimeoutSeconds`", "a number of seconds above 0");
+        return None;
+    }
+    Some(ms)
 }
 
 impl Translator<'_> {
@@ -446,6 +443,22 @@ impl Translator<'_> {
 
     /// An expression's text, if a definition may hold it.
     pub(super) fn checked(&mut self, cel: &Cel, span: Span) -> Option<String> {
+        self.compiled(cel, span, |text, names| Expression::compile(text, names))
+    }
+
+    /// As [`Self::checked`], for a condition.
+    pub(super) fn checked_condition(&mut self, cel: &Cel, span: Span) -> Option<String> {
+        self.compiled(cel, span, |text, names| {
+            Expression::compile_condition(text, names)
+        })
+    }
+
+    fn compiled(
+        &mut self,
+        cel: &Cel,
+        span: Span,
+        compile: impl Fn(&str, &[&str]) -> Result<Expression, ExpressionError>,
+    ) -> Option<String> {
         if cel.text().len() > EXPRESSION_BYTES_MAX {
             template::too_long(self.reader, span);
             return None;
@@ -457,6 +470,18 @@ impl Translator<'_> {
                 what,
                 "do part of it in a state before this one, or in a function",
             );
+            return None;
+        }
+        let is_source = |name: &str| !TAKEN.contains(&name) && !is_type(name);
+        let compiled = Expression::names(cel.text(), is_source).and_then(|names| {
+            let paths: Vec<&str> = names.iter().map(|name| name.path.as_str()).collect();
+            compile(cel.text(), &paths)
+        });
+        if let Err(fault) = compiled {
+            let kind = ImportProblem::Expression(fault.message);
+            let help = "a path, template or rule of this state asks of a value what one of its type never has; do it in a \
+                        function";
+            self.reader.add(span, kind, help);
             return None;
         }
         Some(cel.text().to_owned())

@@ -241,7 +241,7 @@ fn resources(resources: &Resources) -> Vec<Entry> {
     let scale = resources.scale;
     fields.extend(scale.map(|scale| Entry::new("scale", Yaml::from(u64::from(scale)))));
     let cpus = resources.cpus;
-    fields.extend(cpus.map(|cpus| Entry::new("cpus", Yaml::from(cpus))));
+    fields.extend(cpus.map(|cpus| Entry::new("cpus", Yaml::from(u64::from(cpus)))));
     fields
 }
 

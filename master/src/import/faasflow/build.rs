@@ -9,13 +9,14 @@ use super::read::{Flat, How, Port, PortType};
 use super::sources::{Alternatives, From, Sources};
 use super::steer;
 use super::steps::{Kind, Step, Steps};
+use crate::definition::names::RESERVED_NODES;
 use crate::definition::problem::quoted;
 use crate::import::Options;
 use crate::import::draft::{Draft, Feed, Foreach, Node, Source, WorkflowInput};
-use crate::import::names::{Names, RESERVED_NODES};
+use crate::import::names::Names;
 use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
-use crate::import::synthetic::{self, Content, Held, Input, Recorded};
+use crate::import::synthetic::{self, Changed, Content, Held, Input, Recorded};
 use control::done;
 use faasstore::binding::Kind as PortKind;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -87,6 +88,8 @@ pub(super) fn build(
         levels: levels(steps),
         sizes_differ: 0,
         kinds_differ: FxHashSet::default(),
+        changed: Changed::default(),
+        all_placeholders: all_placeholders(flat, steps),
     };
     builder.draft(reader)
 }
@@ -129,6 +132,12 @@ fn levels(steps: &Steps) -> Vec<usize> {
     levels
 }
 
+fn all_placeholders(flat: &Flat, steps: &Steps) -> bool {
+    let code = steps.steps.iter().filter(|step| step.kind == Kind::Code);
+    let mut runtimes = code.map(|step| flat.functions[step.function].runtime_s);
+    steps.steps.len() > 1 && runtimes.all(|runtime| runtime.is_none_or(|s| s == 1.0))
+}
+
 struct Builder<'f> {
     flat: &'f Flat,
     steps: &'f Steps,
@@ -151,6 +160,9 @@ struct Builder<'f> {
     levels: Vec<usize>,
     sizes_differ: usize,
     kinds_differ: FxHashSet<String>,
+    changed: Changed,
+    /// Whether every function has the same run time of one second: nobody measured that.
+    all_placeholders: bool,
 }
 
 impl Builder<'_> {
@@ -171,7 +183,7 @@ impl Builder<'_> {
             nodes.push(match step.kind {
                 Kind::Code => self.code(index, reader),
                 Kind::Pass => Some(self.pass(index)),
-                Kind::Switch => self.switch(index),
+                Kind::Switch => self.switch(index, reader),
             });
         }
         draft.outputs = self.outputs(reader);
@@ -187,6 +199,7 @@ impl Builder<'_> {
             }
         }
         draft.notes = notes;
+        draft.notes.extend(self.changed.notes());
         synthetic::share_memory(&mut draft, &self.held, self.options);
         Some(draft)
     }
@@ -364,7 +377,13 @@ impl Builder<'_> {
             .saturating_mul(recorded.activations);
         held.memory_bytes = recorded.memory_bytes.unwrap_or(0);
         held.level = self.levels[index];
-        let mut node = synthetic::node(&self.step_names[index], inputs, &recorded, self.options);
+        let mut node = synthetic::node(
+            &self.step_names[index],
+            inputs,
+            &recorded,
+            self.options,
+            &mut self.changed,
+        );
         node.foreach = foreach.map(|list| Foreach {
             list,
             batch: None,
@@ -414,7 +433,7 @@ impl Builder<'_> {
         });
         Recorded {
             runtime_ms: function.runtime_s.unwrap_or(1.0) * 1000.0,
-            placeholder: function.runtime_s.is_none() || self.all_placeholders(),
+            placeholder: function.runtime_s.is_none() || self.all_placeholders,
             outputs: outputs.collect(),
             activations,
             memory_bytes: function
@@ -443,17 +462,6 @@ impl Builder<'_> {
             function.and_then(|function| function.split_ratio)
         });
         widths.fold(1.0, f64::max).round() as u64
-    }
-
-    /// Whether every function has the same run time of one second: nobody measured that.
-    fn all_placeholders(&self) -> bool {
-        let code = self
-            .steps
-            .steps
-            .iter()
-            .filter(|step| step.kind == Kind::Code);
-        let mut runtimes = code.map(|step| self.flat.functions[step.function].runtime_s);
-        self.steps.steps.len() > 1 && runtimes.all(|runtime| runtime.is_none_or(|s| s == 1.0))
     }
 
     fn pass(&mut self, index: usize) -> Node {

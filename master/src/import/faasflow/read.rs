@@ -1,6 +1,7 @@
 //! The flat definition as it stands in the file: which keys there are, and what each must hold.
 
 use super::condition::{self, Condition};
+use crate::definition::keys::{PROFILE_BYTES_MAX, SCALE_MAX, TIME_MS_MAX};
 use crate::definition::problem::quoted;
 use crate::definition::{ProblemKind, Span, Spanned};
 use crate::import::problem::ImportProblem;
@@ -8,11 +9,7 @@ use crate::import::read::Reader;
 use crate::import::tree::{Tree, Value};
 
 /// Longest run time, in seconds: a day, the language's limit.
-const RUNTIME_S_MAX: f64 = 86_400.0;
-/// Most bytes of a payload: the language's limit for a profile.
-const SIZE_BYTES_MAX: u64 = 1 << 50;
-/// Most containers; the language's limit.
-const SCALE_MAX: u64 = 1024;
+const RUNTIME_S_MAX: f64 = TIME_MS_MAX as f64 / 1000.0;
 /// Widest foreach.
 const WIDTH_MAX: f64 = 1e6;
 /// Most functions: their order is kept as a table of pairs.
@@ -245,7 +242,7 @@ fn port(reader: &mut Reader, name: &Spanned<String>, tree: &Tree, key: &str) -> 
         reader.add(name.span, kind, help);
     }
     let size = fields.get("size");
-    let size = size.and_then(|tree| reader.whole(tree, "size", SIZE_BYTES_MAX));
+    let size = size.and_then(|tree| reader.whole(tree, "size", PROFILE_BYTES_MAX));
     Some(Port {
         name: name.clone(),
         of,

@@ -2,12 +2,15 @@
 //! steps.
 
 use super::read::{Flat, How, Port, PortType, REQUEST, Reference};
-use super::steps::{Kind, Steps};
+use super::steps::{Kind, Step, Steps};
 use crate::definition::problem::quoted;
 use crate::definition::{ProblemKind, Span};
 use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
 use rustc_hash::{FxHashMap, FxHashSet};
+
+/// What looking for the writers of all names may cost, in writers and steps that are looked at.
+const WORK_MAX: usize = 1 << 25;
 
 /// What a parameter is read from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -40,8 +43,32 @@ pub(super) struct Sources<'f> {
     pub(super) lists: FxHashSet<From>,
     /// What a condition reads.
     pub(super) values: FxHashSet<From>,
+    /// Steps that one case alone leads to, by the switch: `(switch, step)`.
+    cases: Vec<(usize, usize)>,
+    /// What looking for writers may still cost, in writers and steps.
+    work: usize,
     /// What was chosen where the file leaves it open: by name, the writers whose order is open.
     pub(super) ambiguous: FxHashMap<String, Vec<usize>>,
+}
+
+/// The steps that one case alone leads to, by the switch.
+fn cases(steps: &Steps) -> Vec<(usize, usize)> {
+    let of = |(step, of): (usize, &Step)| match of.gates[..] {
+        [switch] if of.flows.is_empty() => Some((switch, step)),
+        _ => None,
+    };
+    let mut cases: Vec<(usize, usize)> = steps.steps.iter().enumerate().filter_map(of).collect();
+    cases.sort_unstable();
+    cases
+}
+
+fn too_many(reader: &mut Reader, span: Span, name: &str) {
+    let what = format!(
+        "a workflow in which so many functions write and read `{}`",
+        quoted(name)
+    );
+    let help = "read outputs of functions, as `FUNCTION.OUTPUT`, where it is known which function wrote them";
+    reader.not_covered(span, what, help);
 }
 
 impl<'f> Sources<'f> {
@@ -74,6 +101,8 @@ impl<'f> Sources<'f> {
                 .collect(),
             writers,
             rank,
+            cases: cases(steps),
+            work: WORK_MAX,
             lists: FxHashSet::default(),
             values: FxHashSet::default(),
             ambiguous: FxHashMap::default(),
@@ -161,6 +190,12 @@ impl<'f> Sources<'f> {
         if let Some(&input) = self.inputs.get(name) {
             return Some(vec![From::Input(input)]);
         }
+        // All writers are looked at for this place.
+        let count = self.writers.get(name).map_or(0, Vec::len);
+        if !self.spends(count) {
+            too_many(reader, span, name);
+            return None;
+        }
         let Some(writers) = self.writers.get(name) else {
             let inputs = self.inputs.keys().chain(self.writers.keys());
             let mut names: Vec<&str> = inputs.copied().collect();
@@ -199,54 +234,68 @@ impl<'f> Sources<'f> {
                 None => !self.steps.may_be_skipped[step],
             })
         });
-        let open = self.open_order(&found[..]);
-        if !open.is_empty() {
-            self.ambiguous.entry(name.to_owned()).or_insert(open);
+        if !self.ambiguous.contains_key(name) {
+            let Some(open) = self.open_order(&found) else {
+                too_many(reader, span, name);
+                return None;
+            };
+            if !open.is_empty() {
+                self.ambiguous.insert(name.to_owned(), open);
+            }
         }
         found.truncate(certain.map_or(usize::MAX, |certain| certain + 1));
         let output = |(function, output)| From::Output { function, output };
         Some(found.into_iter().map(output).collect())
     }
 
-    /// The writers of which one that may have been read last has no order with the first, though both may run.
-    fn open_order(&self, found: &[(usize, usize)]) -> Vec<usize> {
-        let Some(&(first, _)) = found.first() else {
-            return Vec::new();
+    /// The writers of which one that may have been read last has no order with the first, though both may run. None if
+    /// that is too much work.
+    fn open_order(&mut self, found: &[(usize, usize)]) -> Option<Vec<usize>> {
+        let mut open = Vec::new();
+        let Some((&(first, _), others)) = found.split_first() else {
+            return Some(open);
         };
         let Some(first_step) = self.step_of(first) else {
-            return Vec::new();
+            return Some(open);
         };
-        let beside = found[1..].iter().filter(|&&(function, _)| {
+        for &(function, _) in others {
             let Some(step) = self.step_of(function) else {
-                return false;
+                continue;
             };
-            !self.steps.before.has(first_step, step) && !self.exclude(first_step, step)
-        });
-        let beside: Vec<usize> = beside.map(|&(function, _)| function).collect();
-        if beside.is_empty() {
-            return beside;
+            if self.steps.before.has(first_step, step) {
+                continue;
+            }
+            if !self.spends(self.cases.len()) {
+                return None;
+            }
+            if !self.exclude(first_step, step) {
+                open.push(function);
+            }
         }
-        std::iter::once(first).chain(beside).collect()
+        if !open.is_empty() {
+            open.insert(0, first);
+        }
+        Some(open)
     }
 
     /// Whether two steps lie behind different cases of one switch, so that at most one of them runs.
     fn exclude(&self, a: usize, b: usize) -> bool {
-        let gated = |step: usize| {
-            let steps = &self.steps.steps;
-            let all = (0..steps.len())
-                .filter(move |&gate| gate == step || self.steps.has_run_before(gate, step));
-            all.filter(|&gate| steps[gate].flows.is_empty())
-                .filter_map(|gate| match steps[gate].gates[..] {
-                    [switch] => Some((switch, gate)),
-                    _ => None,
-                })
-                .collect::<Vec<_>>()
-        };
-        let (a, b) = (gated(a), gated(b));
-        a.iter().any(|(switch, case)| {
-            b.iter()
-                .any(|(other, other_case)| switch == other && case != other_case)
-        })
+        let behind =
+            |gate: usize, step: usize| gate == step || self.steps.has_run_before(gate, step);
+        // Those of one switch stand side by side.
+        self.cases
+            .chunk_by(|one, next| one.0 == next.0)
+            .any(|cases| {
+                let of = |step: usize| cases.iter().find(|(_, gate)| behind(*gate, step));
+                matches!((of(a), of(b)), (Some(one), Some(other)) if one != other)
+            })
+    }
+
+    /// Whether so much work may still be done.
+    fn spends(&mut self, work: usize) -> bool {
+        let left = self.work.checked_sub(work);
+        self.work = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// Marks what conditions and key inputs read. `None` once a problem was found.

@@ -12,6 +12,12 @@ use serde_json::{Value, json};
 
 /// Assignments that are tried for one switch.
 const TRIED_MAX: usize = 20_000;
+/// Names of one switch that are given a value on purpose; others keep the default.
+const NAMES_MAX: usize = 16;
+/// Numbers of one switch's conditions whose neighbourhood is tried.
+const NUMBERS_MAX: usize = 64;
+/// Names and numbers that are looked at in all, for all switches and assignments. Each switch tries one assignment anyway.
+const WORK_MAX: usize = 1 << 24;
 
 /// What a condition's names read, by switch.
 pub(super) type Names = FxHashMap<(usize, Reference), Alternatives>;
@@ -23,6 +29,7 @@ pub(super) fn values(flat: &Flat, steps: &Steps, names: &Names) -> FxHashMap<Fro
         return values;
     }
     let behind = steps.behind();
+    let mut work = WORK_MAX;
     for &step in &steps.order {
         let Some(cases) = steps.cases.get(&step) else {
             continue;
@@ -43,7 +50,7 @@ pub(super) fn values(flat: &Flat, steps: &Steps, names: &Names) -> FxHashMap<Fro
             conditions,
             names,
         };
-        switch.steer(&wanted, &mut values);
+        switch.steer(&wanted, &mut values, &mut work);
     }
     values
 }
@@ -62,14 +69,20 @@ impl Switch<'_> {
             .map_or(&[], Vec::as_slice)
     }
 
-    fn steer(&self, wanted: &[usize], values: &mut FxHashMap<From, Value>) {
+    fn steer(&self, wanted: &[usize], values: &mut FxHashMap<From, Value>, work: &mut usize) {
         let mut all = Vec::new();
         let conditions = self.conditions.iter().flatten();
         conditions
             .clone()
             .for_each(|condition| condition.names(&mut all));
         let mut free: Vec<&Reference> = Vec::new();
-        for name in all {
+        // Those behind them get the first value of their type.
+        let mut others: Vec<&Reference> = Vec::new();
+        for &name in &all {
+            if free.len() == NAMES_MAX {
+                others.extend((!free.contains(&name)).then_some(name));
+                continue;
+            }
             let is_fixed = self
                 .alternatives(name)
                 .first()
@@ -80,15 +93,23 @@ impl Switch<'_> {
         }
         let mut numbers = Vec::new();
         conditions.for_each(|condition| condition.numbers(&mut numbers));
-        let choices: Vec<Vec<Value>> = free
-            .iter()
-            .map(|name| self.choices(name, &numbers))
-            .collect();
+        let looked_at = all.len() + numbers.len() + self.conditions.len();
+        let mut near: Vec<f64> = Vec::new();
+        for number in numbers {
+            if near.len() < NUMBERS_MAX && !near.contains(&number) {
+                near.push(number);
+            }
+        }
+        let choices: Vec<Vec<Value>> = free.iter().map(|name| self.choices(name, &near)).collect();
         let mut best: Option<(usize, Vec<Value>)> = None;
         for tried in 0..TRIED_MAX {
             let Some(assignment) = nth(&choices, tried) else {
                 break;
             };
+            if tried > 0 && *work < looked_at {
+                break;
+            }
+            *work = work.saturating_sub(looked_at);
             let case = self.first_that_holds(&free, &assignment, values);
             let place = case.and_then(|case| wanted.iter().position(|&other| other == case));
             let place = place.unwrap_or(usize::MAX);
@@ -103,6 +124,19 @@ impl Switch<'_> {
         for (name, value) in free.iter().zip(assignment) {
             for &from in self.alternatives(name) {
                 values.entry(from).or_insert_with(|| value.clone());
+            }
+        }
+        for name in others {
+            let open = |from: &&From| !values.contains_key(*from);
+            let Some(&from) = self.alternatives(name).iter().find(open) else {
+                continue;
+            };
+            if *work < looked_at {
+                break;
+            }
+            *work -= looked_at;
+            if let Some(value) = self.choices(name, &[]).into_iter().next() {
+                values.insert(from, value);
             }
         }
     }

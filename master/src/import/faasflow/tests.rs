@@ -587,3 +587,70 @@ fn many_functions_are_imported_in_a_moment() {
     let definition = definition(&flat(&functions));
     assert_eq!(sources(&definition, "f2999", "p"), ["f2998.x"]);
 }
+
+/// A function that writes `n0` and so on, and a switch behind it whose cases ask for so many of them.
+fn steered(cases: usize, names: usize) -> String {
+    let outputs: Vec<String> = (0..cases * names)
+        .map(|index| format!("n{index}"))
+        .collect();
+    let outputs: Vec<(&str, &str)> = outputs
+        .iter()
+        .map(|name| (name.as_str(), "normal"))
+        .collect();
+    let condition = |case: usize| {
+        let asked = (0..names).map(|name| {
+            let name = case * names + name;
+            format!("INPUT.n{name} > {name}.5 and INPUT.n{name} < 0")
+        });
+        asked.collect::<Vec<_>>().join(" and ")
+    };
+    let conditions: Vec<String> = (0..cases).map(condition).collect();
+    let mut all: Vec<(&str, &str)> = conditions.iter().map(|of| (of.as_str(), "b")).collect();
+    all.push(("default", "c"));
+    flat(&[
+        function("a", &[], &outputs, &PASS("v")),
+        function("v", &[], &[], &switch(&all)),
+        function("b", &[], &[], &PASS("d")),
+        function("c", &[], &[], ""),
+        function("d", &[], &[], ""),
+    ])
+}
+
+#[test]
+fn a_switch_over_many_names_and_numbers_is_steered_in_a_moment() {
+    definition(&steered(60, 20));
+}
+
+#[test]
+fn a_condition_that_no_expression_can_be_is_refused() {
+    let said = refused(Format::Faasflow, &steered(1, 300));
+    assert!(
+        said[0].2.contains("this expression cannot be imported"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_name_that_too_many_write_and_read_is_refused() {
+    let ports: Vec<String> = (0..10).map(|port| format!("p{port}")).collect();
+    let ports: Vec<(&str, &str)> = ports
+        .iter()
+        .map(|port| (port.as_str(), "INPUT.x"))
+        .collect();
+    let functions: Vec<String> = (0..2000)
+        .map(|index| {
+            let inputs: &[(&str, &str)] = if index == 0 { &[] } else { &ports };
+            let next = if index == 1999 {
+                String::new()
+            } else {
+                PASS(&format!("f{}", index + 1))
+            };
+            function(&format!("f{index}"), inputs, &[("x", "normal")], &next)
+        })
+        .collect();
+    let said = refused(Format::Faasflow, &flat(&functions));
+    assert!(
+        said[0].2.contains("so many functions write and read `x`"),
+        "{said:?}"
+    );
+}

@@ -2,11 +2,12 @@
 
 use super::order::Order;
 use super::read::Instance;
+use crate::definition::names::RESERVED_NODES;
 use crate::definition::problem::quoted;
 use crate::import::Options;
 use crate::import::draft::{Draft, Feed, Source, WorkflowInput};
-use crate::import::names::{Names, RESERVED_NODES};
-use crate::import::synthetic::{self, Content, Held, Input, Recorded};
+use crate::import::names::Names;
+use crate::import::synthetic::{self, Changed, Content, Held, Input, Recorded};
 use faasstore::binding::Kind;
 use serde_json::json;
 
@@ -69,6 +70,7 @@ pub(super) fn build(instance: &Instance, order: &Order, options: &Options) -> Dr
             read_until: order.levels[place],
         });
     }
+    let mut changed = Changed::default();
     let end = order.levels.iter().max().copied().unwrap_or(0);
     for (place, task) in instance.tasks.iter().enumerate() {
         let mut names = Names::without(&[synthetic::PARAMETERS]);
@@ -120,7 +122,13 @@ pub(super) fn build(instance: &Instance, order: &Order, options: &Options) -> Dr
             cpus: task.cores.filter(|&cores| cores > 0.0),
             scale: None,
         };
-        let mut node = synthetic::node(&task_names[place], node_inputs, &recorded, options);
+        let mut node = synthetic::node(
+            &task_names[place],
+            node_inputs,
+            &recorded,
+            options,
+            &mut changed,
+        );
         let parents = task
             .parents
             .iter()
@@ -143,6 +151,7 @@ pub(super) fn build(instance: &Instance, order: &Order, options: &Options) -> Dr
         }
     }
     draft.notes = notes(instance, order, &draft);
+    draft.notes.extend(changed.notes());
     synthetic::share_memory(&mut draft, &held, options);
     draft
 }

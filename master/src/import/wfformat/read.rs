@@ -4,6 +4,7 @@
 //! tasks stand in `workflow.specification`, their files beside them, and what was measured in `workflow.execution`. Names
 //! of keys changed too: each is looked for under all the names that it had. Keys that are not needed are left alone.
 
+use crate::definition::keys::{PROFILE_BYTES_MAX, TIME_MS_MAX};
 use crate::definition::problem::quoted;
 use crate::definition::{ProblemKind, Span, Spanned};
 use crate::import::problem::ImportProblem;
@@ -11,10 +12,8 @@ use crate::import::read::{Fields, Reader};
 use crate::import::tree::{Tree, Value};
 use rustc_hash::FxHashMap;
 
-/// Most bytes of a file: the language's limit for a profile.
-const SIZE_BYTES_MAX: u64 = 1 << 50;
 /// Longest run time, in seconds: a day, the language's limit.
-const RUNTIME_S_MAX: f64 = 86_400.0;
+const RUNTIME_S_MAX: f64 = TIME_MS_MAX as f64 / 1000.0;
 /// Most cores of a task.
 const CORES_MAX: f64 = 65_536.0;
 
@@ -247,7 +246,8 @@ impl<'t> Collector<'t> {
         };
         let file = self.file_named(reader.text(name, "the id of a file")?);
         let size = fields.get("sizeInBytes").or_else(|| fields.get("size"));
-        if let Some(bytes) = size.and_then(|tree| reader.whole(tree, "sizeInBytes", SIZE_BYTES_MAX))
+        if let Some(bytes) =
+            size.and_then(|tree| reader.whole(tree, "sizeInBytes", PROFILE_BYTES_MAX))
         {
             let known = &mut self.instance.files[file].bytes;
             self.instance.sizes_differ += usize::from(known.is_some_and(|known| known != bytes));
@@ -315,7 +315,7 @@ fn measure(reader: &mut Reader, task: &mut Task, fields: &Fields<'_>) {
             .or(task.runtime_s);
     }
     if let Some(tree) = first(["memoryInBytes", "memory"]) {
-        let bytes = reader.number(tree, "memoryInBytes", SIZE_BYTES_MAX as f64);
+        let bytes = reader.number(tree, "memoryInBytes", PROFILE_BYTES_MAX as f64);
         task.memory_bytes = bytes.map(|bytes| bytes as u64).or(task.memory_bytes);
     }
     if let Some(tree) = first(["coreCount", "cores"]) {

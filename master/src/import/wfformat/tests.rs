@@ -295,6 +295,35 @@ fn what_was_recorded_is_asked_for_only_on_demand() {
 }
 
 #[test]
+fn what_the_language_cannot_say_of_a_recording_is_changed_and_told() {
+    let options = Options {
+        recorded_resources: true,
+        ..Options::default()
+    };
+    for (cores, cpus) in [(0.5, 1), (2.5, 3), (65_536.0, 1024)] {
+        let file = |id: &str| json!({ "id": id, "sizeInBytes": 1u64 << 50 });
+        let recorded = json!({ "name": "w", "workflow": {
+            "specification": {
+                "tasks": [task("one", &[], &[], &["big", "bigger"])],
+                "files": [file("big"), file("bigger")],
+            },
+            "execution": { "tasks": [{ "id": "one", "coreCount": cores }] },
+        } });
+        let text = recorded.to_string();
+        let draft = import(Format::Wfformat, "w", text.as_bytes(), &options).unwrap();
+        let notes = draft.notes.join("\n");
+        assert!(notes.contains("1 nodes were recorded with CPUs"), "{notes}");
+        assert!(
+            notes.contains("1 nodes were recorded with outputs of more than"),
+            "{notes}"
+        );
+        let definition = defined(&draft);
+        assert_eq!(definition.nodes[0].resources.cpus, cpus);
+        assert_eq!(definition.nodes[0].profile.output_bytes, 1 << 50);
+    }
+}
+
+#[test]
 fn large_instances_are_imported_in_a_moment() {
     let wide = 5000;
     let mut tasks = vec![task("first", &[], &["in"], &["f"])];

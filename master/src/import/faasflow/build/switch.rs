@@ -4,12 +4,16 @@ use super::super::condition::Condition;
 use super::super::read::{How, Reference};
 use super::super::sources::Alternatives;
 use super::Builder;
+use crate::definition::Span;
 use crate::import::draft::{Feed, Node, Source, Work};
-use crate::import::names::{EXPRESSION_WORDS, Names, is_identifier};
+use crate::import::names::{Names, expression_words, is_identifier};
+use crate::import::problem::ImportProblem;
+use crate::import::read::Reader;
+use engine::expression::Expression;
 use rustc_hash::FxHashMap;
 
 impl Builder<'_> {
-    pub(super) fn switch(&mut self, index: usize) -> Option<Node> {
+    pub(super) fn switch(&mut self, index: usize, reader: &mut Reader) -> Option<Node> {
         let steps = self.steps;
         let step = &steps.steps[index];
         let next = self.flat.functions[step.function].next.as_ref()?;
@@ -33,8 +37,9 @@ impl Builder<'_> {
                     default = Some(to);
                     break;
                 }
-                Some(condition) => {
-                    let when = self.expression(condition, index, &mut bound, &mut read);
+                Some(python) => {
+                    let when = self.expression(python, index, &mut bound, &mut read);
+                    refuse_unusable(&when, condition.span, &bound, reader)?;
                     cases.push((when, to));
                 }
             }
@@ -87,6 +92,21 @@ impl Builder<'_> {
     }
 }
 
+/// Refuses a condition that the language would: one that is too long, or nested too deep.
+fn refuse_unusable(text: &str, span: Span, bound: &Bound, reader: &mut Reader) -> Option<()> {
+    let is_source = |name: &str| !bound.inputs.iter().any(|(known, _)| known == name);
+    let compiled = Expression::names(text, is_source).and_then(|names| {
+        let paths: Vec<&str> = names.iter().map(|name| name.path.as_str()).collect();
+        Expression::compile_condition(text, &paths)
+    });
+    if let Err(fault) = compiled {
+        let help = "let a function decide, and ask for its answer";
+        reader.add(span, ImportProblem::Expression(fault.message), help);
+        return None;
+    }
+    Some(())
+}
+
 /// Whether an expression can name the source where it stands.
 fn is_expression(source: &Source) -> bool {
     match source {
@@ -110,8 +130,9 @@ impl Bound {
             return bound.clone();
         }
         if self.inputs.is_empty() {
-            let taken = taken.iter().map(String::as_str).chain(EXPRESSION_WORDS);
-            self.names = Names::without(&taken.collect::<Vec<_>>());
+            let mut reserved: Vec<&str> = expression_words().collect();
+            reserved.extend(taken.iter().map(String::as_str));
+            self.names = Names::without(&reserved);
         }
         let bound = self.names.identifier(&name.parameter, "name_");
         // A condition cannot do without what it compares: absent, it would be null.
