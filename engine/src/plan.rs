@@ -600,3 +600,6 @@ pub struct Plan {
     /// Bounds.
     pub limits: Limits,
 }
+
+#[cfg(test)]
+mod tests;

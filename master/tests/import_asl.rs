@@ -7,8 +7,11 @@
 
 #[path = "import_asl/run.rs"]
 mod run;
+#[path = "import_asl/same.rs"]
+mod same;
 
 use master::import::{AslOptions, Draft, Format, Options, Payload, import};
+use same::same;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -39,27 +42,6 @@ fn json(path: &Path) -> Value {
     let text =
         std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Whether two values are the same; numbers are compared as numbers, objects without regard to order.
-fn same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => left.as_f64() == right.as_f64(),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .zip(right)
-                    .all(|(left, right)| same(left, right))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .all(|(key, value)| right.get(key).is_some_and(|other| same(value, other)))
-        }
-        _ => left == right,
-    }
 }
 
 #[test]

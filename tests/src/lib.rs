@@ -4,6 +4,7 @@
 //! - [`fuzz`]: inputs that nobody would write, and what they find
 //! - [`gate`]: functions held in mid-activation until their test says how they go on
 //! - [`pattern`]: payloads of any length that both sides can make and check
+//! - [`shared_data`]: where data is that the repository does not hold
 //! - [`skip`]: how a test says that it cannot run here
 //! - [`sim`]: a simulated cluster around the trigger core, and what it plays: [`workflow`]s at random, their [`plans`],
 //!   their [`functions`], what of them is seen (a [`trace`]), and a plain [`reference`](mod@reference) of what they must
@@ -21,6 +22,7 @@ pub mod process;
 pub mod programs;
 pub mod random;
 pub mod reference;
+pub mod shared_data;
 pub mod sim;
 pub mod skip;
 pub mod trace;

@@ -10,6 +10,7 @@ use engine::plan::{
     WorkflowInput, WorkflowOutput,
 };
 use faasstore::binding::Kind;
+use std::collections::BTreeSet;
 
 /// A workflow. A node's place in `nodes` is its number; edges run from lower numbers to higher ones.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,7 +155,35 @@ impl Workflow {
     /// If the workflow has no such node.
     #[must_use]
     pub fn flow_edges(&self, node: NodeId) -> Vec<FlowEdge> {
-        self.nodes[node as usize].flow_edges(|producer| self.nodes[producer as usize].error_output)
+        self.flow_edges_into(&self.nodes[node as usize])
+    }
+
+    /// The in-edges that are no gates of a node of this workflow, or of one that is to become its next: one from each
+    /// node that it reads outputs of or comes after, and one from each whose error output it reads. Neither inputs of the
+    /// workflow nor constants are edges.
+    ///
+    /// Worked out without the engine, whose own rule is what simulations judge.
+    ///
+    /// # Panics
+    /// If it reads a node that the workflow does not have.
+    #[must_use]
+    pub fn flow_edges_into(&self, node: &NodePlan) -> Vec<FlowEdge> {
+        let mut edges = BTreeSet::new();
+        for input in &node.inputs {
+            for source in &input.sources {
+                if let Source::Output { node, output } = *source {
+                    let error = self.nodes[node as usize].error_output == Some(output);
+                    edges.insert(FlowEdge { node, error });
+                }
+            }
+        }
+        for producer in &node.after {
+            edges.insert(FlowEdge {
+                node: *producer,
+                error: false,
+            });
+        }
+        edges.into_iter().collect()
     }
 
     /// The nodes that a node waits for, each once, by rising number.

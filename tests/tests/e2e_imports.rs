@@ -5,13 +5,32 @@
 
 use faasflow_tests::cluster::{Cluster, Setup};
 use faasflow_tests::programs;
-use faasflow_tests::skip::skip;
+use faasflow_tests::shared_data;
 use master::import::{Draft, Feed, Format, Options, Source, load};
 use std::path::{Path, PathBuf};
 use synthetic::payload;
 
 /// What shortens recorded run times of minutes to fractions of a second.
 const TIME_SCALE: f64 = 0.0005;
+
+/// The definitions and recorded runs of the shared data, and how many outputs each gives: all that its import names, but
+/// for one of `video`, whose switch skips it. The last function of `fileprocessing` returns nothing.
+const OUTPUTS: [(&str, usize); 14] = [
+    ("cycles", 4),
+    ("epigenomics", 1),
+    ("fileprocessing", 0),
+    ("genome", 28),
+    ("illgal_recognizer", 2),
+    ("soykb", 6),
+    ("video", 1),
+    ("wordcount", 1),
+    ("1000genome-chameleon-10ch-100k-001.json", 140),
+    ("bwa-chameleon-small-005.json", 2),
+    ("epigenomics-chameleon-hep-1seq-50k-001.json", 1),
+    ("genome-50-schema-1.0.json", 28),
+    ("montage-chameleon-2mass-01d-001.json", 7),
+    ("rnaseq-dirt02-001.json", 429),
+];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -59,14 +78,8 @@ fn runs(cluster: &Cluster, format: Format, path: &Path) -> usize {
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let finished = cluster.faasflow(&arguments);
-    // The program tells of each output that was asked for and is absent; which ones may be is checked below.
-    if !finished
-        .stderr
-        .contains("the invocation itself has succeeded")
-    {
-        let _ = finished.ok();
-    }
     let mut found = 0;
+    let mut absent = Vec::new();
     for (name, feed) in &draft.outputs {
         let written = cluster.path(&format!("{name}.out"));
         let Feed::From {
@@ -76,7 +89,13 @@ fn runs(cluster: &Cluster, format: Format, path: &Path) -> usize {
             panic!("{name} has a source")
         };
         let Ok(bytes) = std::fs::read(&written) else {
-            assert!(optional, "{}: {name} is missing", path.display());
+            assert!(
+                optional,
+                "{}: {name} is missing: {}",
+                path.display(),
+                finished.stderr
+            );
+            absent.push(name);
             continue;
         };
         std::fs::remove_file(&written).unwrap();
@@ -93,6 +112,13 @@ fn runs(cluster: &Cluster, format: Format, path: &Path) -> usize {
         );
         found += 1;
     }
+    // The program wrote all that there was, and tells of the first output that it was asked for in vain.
+    let Some(name) = absent.first() else {
+        let _ = finished.ok();
+        return found;
+    };
+    let vain = format!("ended without an output `{name}`, so nothing was written to {name}.out");
+    finished.failed_with(1, &[&vain, "the invocation itself has succeeded"]);
     found
 }
 
@@ -146,38 +172,27 @@ fn a_payload_that_no_synthetic_function_wrote_is_refused() {
 #[test]
 fn everything_that_the_shared_data_has_runs() {
     let name = "everything_that_the_shared_data_has_runs";
-    let data = std::env::var_os("FAASFLOW_DATA")
-        .map_or_else(|| repository("../shared/data"), PathBuf::from);
-    let files = |folder: &str| {
-        let entries = std::fs::read_dir(data.join(folder))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        paths.sort();
-        paths
+    let (Some(flat), Some(recorded)) = (
+        shared_data::folder(name, "faasflow"),
+        shared_data::folder(name, "wfcommons"),
+    ) else {
+        return;
     };
-    let (flat, recorded) = (files("faasflow"), files("wfcommons"));
-    if flat.is_empty() || recorded.is_empty() {
-        let reason = format!("no definitions in {}; set FAASFLOW_DATA", data.display());
-        return skip(name, &reason);
-    }
     let cluster = Setup::workers(&[]).start();
-    for folder in flat {
-        runs(
-            &cluster,
-            Format::Faasflow,
-            &folder.join("flat_workflow.yaml"),
-        );
+    let mut counts = Vec::new();
+    for name in shared_data::names(&flat) {
+        let path = flat.join(&name).join("flat_workflow.yaml");
+        counts.push((name, runs(&cluster, Format::Faasflow, &path)));
     }
-    for file in recorded
+    for name in shared_data::names(&recorded) {
+        if name != "wfcommons-schema.json" {
+            let count = runs(&cluster, Format::Wfformat, &recorded.join(&name));
+            counts.push((name, count));
+        }
+    }
+    let counts: Vec<(&str, usize)> = counts
         .iter()
-        .filter(|file| !file.ends_with("wfcommons-schema.json"))
-    {
-        assert!(
-            runs(&cluster, Format::Wfformat, file) > 0,
-            "{}",
-            file.display()
-        );
-    }
+        .map(|(name, count)| (name.as_str(), *count))
+        .collect();
+    assert_eq!(counts, OUTPUTS);
 }

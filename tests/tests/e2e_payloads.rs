@@ -291,6 +291,75 @@ fn a_value_of_too_many_bytes_is_refused_at_the_door() {
     let _ = cluster.settled("a");
 }
 
+/// One byte more than the limit fails by name, where the limit itself goes through.
+#[track_caller]
+fn a_value_may_have_4096_bytes(
+    workflow: &str,
+    input: &str,
+    of: impl Fn(usize) -> Vec<u8>,
+    says: &str,
+) {
+    let cluster = Setup::workers(&["a", "b"]).start();
+    cluster.deploy(workflow, &[("makes", "a"), ("reads", "b")]);
+    let invoke = |bytes_made: usize| {
+        let answered = cluster.invoke("a", "values", &[(input, bytes(of(bytes_made)))]);
+        answered.expect("the worker answers")
+    };
+    assert_eq!(output(&invoke(4096), "out"), b"4094");
+    match invoke(4097).result {
+        Err(Failure::Node { node, cause, .. }) => {
+            assert_eq!(node, "makes");
+            assert!(cause.contains(says), "{cause}");
+        }
+        other => panic!("a failure was expected: {other:?}"),
+    }
+    for worker in ["a", "b"] {
+        let _ = cluster.settled(worker);
+    }
+}
+
+#[test]
+fn a_function_s_value_of_too_many_bytes_fails_by_name() {
+    let workflow = "
+workflow: values
+input: { length: value }
+nodes:
+  makes: { function: test-functions:make_value, input: { length: input.length }, output: { text: value } }
+  reads:
+    compute: { size: size(text) }
+    input: { text: makes.text }
+    output: { size: value }
+output: { out: reads.size }
+";
+    let length = |bytes: usize| bytes.to_string().into_bytes();
+    let says = "output text has 4097 bytes of JSON, above the limit of 4096: declare it as bytes";
+    a_value_may_have_4096_bytes(workflow, "length", length, says);
+}
+
+#[test]
+fn a_computed_value_of_too_many_bytes_fails_by_name() {
+    let workflow = "
+workflow: values
+input: { half: value }
+nodes:
+  makes:
+    compute: { text: half + half }
+    input: { half: input.half }
+    output: { text: value }
+  reads:
+    compute: { size: size(text) }
+    input: { text: makes.text }
+    output: { size: value }
+output: { out: reads.size }
+";
+    a_value_may_have_4096_bytes(
+        workflow,
+        "half",
+        |_| Vec::new(),
+        "it gives a value of 4097 bytes",
+    );
+}
+
 const WIDE: &str = "
 workflow: wide
 input: { text: bytes }

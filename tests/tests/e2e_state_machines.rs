@@ -1,35 +1,18 @@
 //! State machines, imported and run on two workers, give what the language that they come from says: those of
 //! `master/tests/import_asl`, which says what stands in its files.
 
+#[path = "../../master/tests/import_asl/same.rs"]
+mod same;
+
 use faasflow_tests::cluster::{Cluster, Setup, bytes};
 use master::client::Payload as Given;
 use master::import::{AslOptions, Format, Options, Payload, Work, import};
+use same::same;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../master/tests/import_asl")
-}
-
-/// Whether two values are the same; numbers are compared as numbers, objects without regard to order.
-fn same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => left.as_f64() == right.as_f64(),
-        (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .zip(right)
-                    .all(|(left, right)| same(left, right))
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            let found = |(key, value): (&String, &Value)| {
-                right.get(key).is_some_and(|other| same(value, other))
-            };
-            left.len() == right.len() && left.iter().all(found)
-        }
-        _ => left == right,
-    }
 }
 
 /// What is wrong with a machine's run, if anything is.

@@ -2,8 +2,7 @@
 
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
 use faasflow_tests::pattern;
-use faasflow_tests::skip::skip;
-use std::path::PathBuf;
+use faasflow_tests::shared_data;
 use wordcount::reference::first_difference;
 
 const WORKFLOW: &str = include_str!("../../examples/wordcount/workflow.yaml");
@@ -67,19 +66,15 @@ fn fifty_megabytes_are_counted() {
 
 #[test]
 fn the_words_of_real_text_are_counted() {
-    let data = std::env::var_os("FAASFLOW_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
-        PathBuf::from,
-    );
-    let files = std::fs::read_dir(data.join("text"));
-    let files: Vec<_> = files.into_iter().flatten().flatten().collect();
-    if files.is_empty() {
-        let reason = format!("no files in {}/text; set FAASFLOW_DATA", data.display());
-        return skip("the_words_of_real_text_are_counted", &reason);
-    }
+    let name = "the_words_of_real_text_are_counted";
+    let Some(folder) = shared_data::folder(name, "text") else {
+        return;
+    };
+    let files = shared_data::names(&folder);
+    assert!(!files.is_empty(), "no texts in {}", folder.display());
     let cluster = counting("2GiB");
     for file in files {
-        let text = std::fs::read(file.path()).unwrap();
+        let text = std::fs::read(folder.join(file)).unwrap();
         is_counted(&cluster, "b", &text);
     }
 }

@@ -2,26 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
-use faasflow_tests::skip::skip;
+use faasflow_tests::shared_data::folder as data;
 use master::definition::{Definition, From, Work, parse};
 use master::import::{Draft, Format, Options, load};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-
-/// A folder of the shared data, if it is there.
-fn data(test: &str, folder: &str) -> Option<PathBuf> {
-    let data = std::env::var_os("FAASFLOW_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
-        PathBuf::from,
-    );
-    let found = data.join(folder);
-    if found.is_dir() {
-        return Some(found);
-    }
-    let reason = format!("no folder {}; set FAASFLOW_DATA", found.display());
-    skip(test, &reason);
-    None
-}
+use std::path::Path;
 
 fn imported(format: Format, path: &Path) -> (Draft, Definition) {
     let draft = match load(format, path, &Options::default()) {

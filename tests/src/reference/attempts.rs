@@ -38,6 +38,24 @@ pub fn retry_wait_ns(retry: &Retry, attempt: u32) -> (u64, u64) {
     (least_ns, most_ns as u64 + ROUNDING_NS)
 }
 
+/// Whether a retry or a catch of `these` takes a failure: one that names nothing takes all; else there must be its class, or
+/// the name that a function's own error begins with, up to its first colon.
+///
+/// Worked out without the engine, whose own rule is what simulations judge.
+fn takes(these: &[ErrorMatch], class: ErrorClass, cause: &str) -> bool {
+    let named = match (class, cause.split_once(':')) {
+        (ErrorClass::Error, Some((name, _))) => Some(name),
+        _ => None,
+    };
+    if these.is_empty() {
+        return true;
+    }
+    these.iter().any(|one| match one {
+        ErrorMatch::Class(meant) => *meant == class,
+        ErrorMatch::Named(name) => named == Some(name),
+    })
+}
+
 impl Judge<'_> {
     /// Follows a node that runs, from `at` on.
     pub(super) fn run(&mut self, node: NodeId, at: Moment) -> Result<Ended, Breach> {
@@ -170,7 +188,7 @@ impl Judge<'_> {
                 };
             };
             let retry = &plan.retry;
-            if number >= retry.attempts || !ErrorMatch::any(&retry.on, *class, cause) {
+            if number >= retry.attempts || !takes(&retry.on, *class, cause) {
                 let (class, cause, at) = (*class, cause.clone(), *at);
                 let fate = Fate::Failed {
                     attempt: number,
@@ -257,8 +275,11 @@ impl Judge<'_> {
         at: Moment,
     ) -> End {
         let plan = &self.workflow.nodes[node as usize];
-        let takes = |these: &Vec<ErrorMatch>| ErrorMatch::any(these, class, &cause);
-        if let Some(catch) = plan.catches.iter().position(takes) {
+        let first = plan
+            .catches
+            .iter()
+            .position(|these| takes(these, class, &cause));
+        if let Some(catch) = first {
             let catch = catch as u16;
             let error = Datum::One(error_text(node, class, &cause, attempt));
             return End::Caught { catch, error };

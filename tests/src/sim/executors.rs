@@ -259,9 +259,9 @@ impl Cluster {
             );
             return;
         }
-        let run = self
-            .running(lane, place)
-            .expect("the core ends an executor that runs nothing");
+        let Some(run) = self.running(lane, place) else {
+            panic!("the core ends an executor that runs nothing");
+        };
         let late = run
             .deadline_ns
             .is_some_and(|deadline_ns| deadline_ns <= self.now_ns);
@@ -323,8 +323,9 @@ impl Cluster {
     /// The core tells an executor to end: it runs nothing. It may have been ended already.
     pub(super) fn stop_executor(&mut self, lane: usize, place: usize) {
         let told_ns = self.lanes[lane].told_ns;
-        let executor = self.lanes[lane].executors[place].as_mut();
-        let executor = executor.expect("the core stops an executor that is not there");
+        let Some(executor) = self.lanes[lane].executors[place].as_mut() else {
+            panic!("the core stops an executor that is not there");
+        };
         if matches!(executor.state, State::Ended) {
             return;
         }

@@ -307,8 +307,7 @@ impl Draft<'_> {
         if self.random.chance(60) {
             node.delay_ms = self.random.between(1, 4) as u32;
         }
-        let nodes = &self.workflow.nodes;
-        let edges = node.flow_edges(|producer| nodes[producer as usize].error_output);
+        let edges = self.workflow.flow_edges_into(node);
         if (1..=JOIN_EDGES_MAX).contains(&edges.len()) && self.random.chance(180) {
             let some = self.random.between(1, edges.len());
             let needed = if self.random.chance(400) { 1 } else { some };
