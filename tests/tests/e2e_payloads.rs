@@ -328,7 +328,6 @@ nodes:
   reads:
     compute: { size: size(text) }
     input: { text: makes.text }
-    output: { size: value }
 output: { out: reads.size }
 ";
     let length = |bytes: usize| bytes.to_string().into_bytes();
@@ -340,24 +339,18 @@ output: { out: reads.size }
 fn a_computed_value_of_too_many_bytes_fails_by_name() {
     let workflow = "
 workflow: values
-input: { half: value }
+input: { start: value }
 nodes:
   makes:
-    compute: { text: half + half }
-    input: { half: input.half }
-    output: { text: value }
+    compute: { text: start + '0123456789' }
+    input: { start: input.start }
   reads:
     compute: { size: size(text) }
     input: { text: makes.text }
-    output: { size: value }
 output: { out: reads.size }
 ";
-    a_value_may_have_4096_bytes(
-        workflow,
-        "half",
-        |_| Vec::new(),
-        "it gives a value of 4097 bytes",
-    );
+    let start = |bytes: usize| format!("{:?}", "a".repeat(bytes - 12)).into_bytes();
+    a_value_may_have_4096_bytes(workflow, "start", start, "it gives a value of 4097 bytes");
 }
 
 const WIDE: &str = "

@@ -40,10 +40,6 @@ pub(super) struct Exhausted;
 pub(super) struct Budget(pub(super) u64);
 
 impl Budget {
-    pub(super) fn step(&mut self) -> Result<(), Exhausted> {
-        self.spend(1)
-    }
-
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), Exhausted> {
         let left = self.0.checked_sub(steps);
         self.0 = left.unwrap_or(0);

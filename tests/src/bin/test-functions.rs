@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         function("gate", gate),
         function("join", join),
         function("make", make),
+        function("make_value", make_value),
         function("items", items),
         function("digest_list", digest_list),
         function("concat", concat),
@@ -105,6 +106,12 @@ fn make(call: &mut Call) -> Result<(), Error> {
     let mut out = call.reserve("out", length)?;
     pattern::fill(7, out.as_mut_slice());
     out.commit(length)
+}
+
+/// `length` (a value) → `text`: a text that takes so many bytes as JSON.
+fn make_value(call: &mut Call) -> Result<(), Error> {
+    let length: usize = call.value("length")?;
+    call.value_output("text", &"a".repeat(length.saturating_sub(2)))
 }
 
 /// `shape` (a value: count and length) → `list`: so many items of the pattern.

@@ -443,7 +443,7 @@ impl Translator<'_> {
 
     /// An expression's text, if a definition may hold it.
     pub(super) fn checked(&mut self, cel: &Cel, span: Span) -> Option<String> {
-        self.compiled(cel, span, |text, names| Expression::compile(text, names))
+        self.compiled(cel, span, Expression::compile)
     }
 
     /// As [`Self::checked`], for a condition.
