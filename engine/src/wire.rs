@@ -686,6 +686,15 @@ pub enum Outcome {
     Caught(u16),
     /// It has failed, and why; all who wait for it bear that.
     Failed(String),
+    /// In the items of a region. It has run in some of them, or could have.
+    Items {
+        /// Why it has failed in one, if it has, and all who wait for it bear that.
+        failed: Option<String>,
+        /// The cases that it has chosen in some item, rising.
+        cases: Vec<u16>,
+        /// Its catches that have taken a failure in some item, rising.
+        catches: Vec<u16>,
+    },
 }
 
 /// A node has ended: to each worker with a consumer of it.

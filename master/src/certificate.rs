@@ -21,6 +21,7 @@ mod witness;
 
 use crate::definition::{Definition, DefinitionError, Work};
 use diagram::{Budget, Diagram, Diagrams, FALSE, TRUE};
+use engine::plan::Gate;
 use model::{Failures, GateId, Model, Subject};
 use search::Search;
 use std::fmt;
@@ -58,6 +59,25 @@ pub enum Choice {
         switch: usize,
         /// Which of its cases.
         case: u16,
+    },
+    /// A switch that runs for each item takes a case for some of them, or for none. Only for what is not part of its foreach.
+    SomeItem {
+        /// The switch, by its place in [`Definition::nodes`].
+        switch: usize,
+        /// Which of its cases.
+        case: u16,
+        /// Whether it does for some.
+        some: bool,
+    },
+    /// What runs for each item fails for some of them so that a catch takes it, or for none. Only in
+    /// [`Certificate::after_failure`], for what is not part of its foreach.
+    SomeItemFails {
+        /// The node, by its place in [`Definition::nodes`].
+        node: usize,
+        /// Which of its catches.
+        catch: u16,
+        /// Whether it does for some.
+        some: bool,
     },
     /// A client gives an optional input of the workflow, or leaves it out.
     Input {
@@ -349,6 +369,16 @@ impl<'a> Prover<'a> {
                 input,
                 given: option == 0,
             },
+            (Subject::SomeItem(Gate::Case { node, case }), option) => Choice::SomeItem {
+                switch: node as usize,
+                case,
+                some: option == 0,
+            },
+            (Subject::SomeItem(Gate::Catch { node, catch }), option) => Choice::SomeItemFails {
+                node: node as usize,
+                catch,
+                some: option == 0,
+            },
             (Subject::Ending(node), 0) => Choice::EndsWell { node },
             (Subject::Ending(node), option) => Choice::Fails {
                 node,
@@ -383,6 +413,17 @@ impl Choice {
                     }
                 )
             }
+            Self::SomeItem { switch, case, some } => {
+                let case = CaseName {
+                    definition,
+                    switch,
+                    case,
+                };
+                format!("{} takes {case} for {}", name(switch), items(some))
+            }
+            Self::SomeItemFails { node, some, .. } => {
+                format!("{} fails for {}", name(node), items(some))
+            }
             Self::Input { input, given } => {
                 let input = &definition.inputs[usize::from(input)].name.value;
                 format!(
@@ -394,6 +435,10 @@ impl Choice {
             Self::Fails { node, .. } => format!("{} fails", name(node)),
         }
     }
+}
+
+const fn items(some: bool) -> &'static str {
+    if some { "some item" } else { "no item" }
 }
 
 /// A case as people know it: by its number and where it leads.

@@ -30,8 +30,10 @@ use std::fmt;
 /// How a node ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum End {
-    /// Well, with these outputs; of a foreach they are gathered.
+    /// Well, with these outputs.
     Well(Vec<Datum>),
+    /// Of a node in a region, as it is seen from outside: in its items.
+    Items(Box<InItems>),
     /// It is a switch, and chose this case.
     Chose(u16),
     /// It did not run.
@@ -49,6 +51,43 @@ pub enum End {
     Fatal,
     /// It had not come to its end when the invocation did.
     Open,
+}
+
+/// How a node of a region ended that ran in some of its items, or could have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InItems {
+    /// Its outputs, gathered.
+    pub outputs: Vec<Datum>,
+    /// What its consumers may read of what failed.
+    pub errors: Datum,
+    /// Whether it failed in one, and that is nothing but a dead edge; why, if the engine does not word it.
+    pub tolerated: Option<Option<String>>,
+    /// The cases that it chose in some item.
+    pub cases: BTreeSet<u16>,
+    /// Its catches that took a failure in some item.
+    pub catches: BTreeSet<u16>,
+}
+
+impl End {
+    /// Whether what it returned is there.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        match self {
+            Self::Well(_) => true,
+            Self::Items(of) => of.tolerated.is_none(),
+            _ => false,
+        }
+    }
+
+    /// Whether what it failed with is there.
+    #[must_use]
+    pub fn is_caught(&self) -> bool {
+        match self {
+            Self::Caught { .. } => true,
+            Self::Items(of) => !of.catches.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// How a node ended, and before when it cannot have.

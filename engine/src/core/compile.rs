@@ -180,6 +180,14 @@ impl Compiler {
             })
             .collect();
         let mut exits = vec![Vec::new(); scopes];
+        // Other workers may hear of whatever they are told of.
+        let mut shown: FxHashSet<LocalNode> = self.told.iter().flatten().copied().collect();
+        // A list of what has failed is there only if anything has.
+        let errors = self
+            .errors
+            .iter()
+            .filter(|(id, output)| self.gathered.contains_key(&(**id, **output)));
+        shown.extend(errors.filter_map(|(id, _)| self.local_of.get(id)));
         for (from, edge) in edges {
             let (flow, gates) = &mut into[edge.node as usize];
             if edge.when.is_gate() && edge.node == edge.of {
@@ -190,7 +198,12 @@ impl Compiler {
             match from {
                 From::Node(local) => successors[local as usize].push(edge),
                 From::Remote(place) => remote[place as usize].successors.push(edge),
-                From::Region { scope, from } => exits[scope as usize].push(Exit { from, edge }),
+                From::Region { scope, from } => {
+                    if edge.when != When::Well {
+                        shown.insert(from);
+                    }
+                    exits[scope as usize].push(Exit { from, edge });
+                }
             }
         }
 
@@ -253,6 +266,7 @@ impl Compiler {
             };
             program.nodes.push(node);
             program.details.push(details);
+            program.nodes[local as usize].shown = shown.contains(&local);
             program.nodes[local as usize].inputs = Span::append(&mut program.inputs, read);
             let mut leaving = std::mem::take(&mut successors[local as usize]);
             // Edges to one of them beside each other.
@@ -604,6 +618,7 @@ impl Compiler {
                 values | u8::from(output.kind == Kind::Value) << bit
             }),
             told: scope == 0 && !node.remote_consumers.is_empty(),
+            shown: false,
             plain,
             sure: plain && !reads_item,
             runner,
@@ -631,6 +646,7 @@ impl Compiler {
             lists: true,
             values: 0,
             told: false,
+            shown: false,
             plain: false,
             sure: false,
             runner: Runner::Region,

@@ -1,6 +1,6 @@
 //! How attempts fail: tried again, caught, borne by those who wait, or the end of the invocation.
 
-use super::invocation::{Invocation, NO_MAKER, Phase, Place};
+use super::invocation::{NO_MAKER, Phase, Place};
 use super::outcome::Outcome;
 use super::pool::Running;
 use super::program::LocalNode;
@@ -168,19 +168,11 @@ impl Core {
     }
 
     /// A failure of one item is one of the node for those outside of its region, and of the regions around that.
-    fn bear_outside(&mut self, mut place: Place, node: LocalNode, failure: u32) {
+    fn bear_outside(&mut self, place: Place, node: LocalNode, failure: u32) {
         let program = Rc::clone(self.program_of(place));
-        loop {
-            let Invocation { parent, scope, .. } = self.invocations[place as usize];
-            if scope == 0 {
-                return;
-            }
-            let region = program.scopes[usize::from(scope)].node;
-            if let Some(run) = self.region_run(parent, region) {
-                run.failed.entry(node).or_insert(failure);
-            }
-            place = parent;
-        }
+        self.each_region_around(place, &program, |run| {
+            run.failed.entry(node).or_insert(failure);
+        });
     }
 
     /// Which node failed, and why.

@@ -1,6 +1,7 @@
 //! What a worker keeps of one invocation in flight: counters of undecided in-edges, and the payloads still needed.
 
 use super::lease::{Leases, Payload};
+use super::outcome::Shown;
 use super::program::{InputFrom, LocalNode, Program, Scope, SlotIndex};
 use super::report::Timing;
 use super::{ClientId, Outgoing};
@@ -114,6 +115,8 @@ pub(crate) struct RegionRun {
     /// By node, those of regions within included, of which an item has failed, which those outside who wait for it bear:
     /// the first such failure.
     pub(crate) failed: FxHashMap<LocalNode, u32>,
+    /// By node, those of regions within included, of which those outside hear more: what was so in some item.
+    pub(crate) shown: FxHashMap<LocalNode, Shown>,
 }
 
 /// What an item of a region begins with: what is decided outside of it is the same for all.

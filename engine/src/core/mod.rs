@@ -21,6 +21,7 @@
 //! | `trigger` | edges decide which nodes run, which are skipped, and when |
 //! | `outcome` | how nodes end, and which edges are live then |
 //! | `region` | foreach: the nodes that run for each item of a list |
+//! | `item_start` | what all items of a region have in common |
 //! | `failure` | retries, catches, and what fails an invocation |
 //! | `evaluate` | what the lane computes itself |
 //! | `foresight` | what will start next, said before it is decided |
@@ -43,6 +44,7 @@ mod flow;
 mod foresight;
 mod inputs;
 mod invocation;
+mod item_start;
 pub mod lease;
 mod outcome;
 mod outputs;

@@ -1,5 +1,7 @@
 //! How nodes end, and what that makes of the edges that leave them.
 
+use std::collections::BTreeSet;
+
 /// How a node has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
@@ -44,5 +46,37 @@ impl When {
     #[inline]
     pub(crate) fn is_gate(self) -> bool {
         matches!(self, Self::Case(_) | Self::Catch(_))
+    }
+}
+
+/// What is seen outside of a region of how one of its nodes has ended in its items, beside how it has ended as a whole: an
+/// edge of a case or a catch is live if it was in one of the items at least.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Shown {
+    pub(crate) cases: BTreeSet<u16>,
+    pub(crate) catches: BTreeSet<u16>,
+}
+
+impl Shown {
+    /// The node has ended so in an item.
+    pub(crate) fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Chose(case) => self.cases.insert(case),
+            Outcome::Caught(catch) => self.catches.insert(catch),
+            Outcome::Well | Outcome::Skipped | Outcome::Failed(_) => false,
+        };
+    }
+
+    /// How a node that has ended as a whole like `whole` has ended for one of its edges.
+    pub(crate) fn through(&self, when: When, whole: Outcome) -> Outcome {
+        match when {
+            When::Case(case) if self.cases.contains(&case) => Outcome::Chose(case),
+            When::Catch(catch) if self.catches.contains(&catch) => Outcome::Caught(catch),
+            When::Caught => match self.catches.first() {
+                Some(catch) => Outcome::Caught(*catch),
+                None => whole,
+            },
+            When::Case(_) | When::Catch(_) | When::Well => whole,
+        }
     }
 }

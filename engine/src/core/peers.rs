@@ -7,7 +7,7 @@
 
 use super::doors::entry_lane;
 use super::invocation::{NO_MAKER, Phase, Place};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Shown};
 use super::program::Program;
 use super::report::Wanted;
 use super::{Core, Incoming, Outbound, worker_hash};
@@ -193,16 +193,26 @@ impl Core {
             self.fail(now_ns, place, failure);
             return;
         }
-        let outcome = match outcome {
+        let mut shown = Shown::default();
+        let mut failed = |cause| Outcome::Failed(self.bear(place, producer.name.clone(), cause));
+        let whole = match outcome {
             wire::Outcome::Well => Outcome::Well,
             wire::Outcome::Chose(case) => Outcome::Chose(case),
             wire::Outcome::Skipped => Outcome::Skipped,
             wire::Outcome::Caught(catch) => Outcome::Caught(catch),
-            wire::Outcome::Failed(cause) => {
-                Outcome::Failed(self.bear(place, producer.name.clone(), cause))
+            wire::Outcome::Failed(cause) => failed(cause),
+            wire::Outcome::Items {
+                failed: cause,
+                cases,
+                catches,
+            } => {
+                shown.cases.extend(cases);
+                shown.catches.extend(catches);
+                cause.map_or(Outcome::Well, failed)
             }
         };
         for edge in &producer.successors {
+            let outcome = shown.through(edge.when, whole);
             self.edge_decided(now_ns, place, *edge, outcome, NO_MAKER, &program);
         }
         self.drain_ended(now_ns);

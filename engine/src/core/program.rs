@@ -89,6 +89,8 @@ pub(crate) struct Node {
     pub(crate) values: u8,
     /// Whether other workers read its outputs or wait for it.
     pub(crate) told: bool,
+    /// Whether it lies in a region outside of which somebody hears which cases it chose and what it has failed with.
+    pub(crate) shown: bool,
     pub(crate) runner: Runner,
     /// Whether it is an ordinary function, without delay or alternatives, with edges from its own scope alone.
     pub(crate) plain: bool,

@@ -7,14 +7,14 @@
 
 use super::Core;
 use super::invocation::{
-    Extras, Invocation, ItemStart, NO_MAKER, NodeState, Phase, Place, Read, RegionRun, Slot, Stage,
-    Value,
+    Extras, Invocation, NO_MAKER, Phase, Place, Read, RegionRun, Stage, Value,
 };
 use super::lease::Payload;
-use super::outcome::Outcome;
-use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Producer, Program, Runner, Scope};
+use super::outcome::{Outcome, Shown};
+use super::program::{InputFrom, LocalNode, Program, Scope};
 use super::trigger::Ended;
-use rustc_hash::{FxHashMap, FxHashSet};
+use crate::wire;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -63,6 +63,7 @@ impl Core {
             gathered,
             start,
             failed: FxHashMap::default(),
+            shown: FxHashMap::default(),
         });
         if left == 0 {
             self.region_ended(place, index, program);
@@ -90,127 +91,6 @@ impl Core {
         match self.read(place, scope.list, program) {
             Read::List(items) => Some(items),
             Read::One(_) | Read::Absent => None,
-        }
-    }
-
-    /// What every item begins with.
-    fn item_start(&self, place: Place, scope: &Scope, program: &Program) -> ItemStart {
-        let mut start = Lifted {
-            nodes: scope
-                .nodes
-                .clone()
-                .map(|node| NodeState::new(program, node))
-                .collect(),
-            slots: scope
-                .slots
-                .clone()
-                .map(|slot| Slot::new(program, slot))
-                .collect(),
-            reached: FxHashMap::default(),
-            runs: FxHashSet::default(),
-            scope,
-            program,
-        };
-        self.add_live_from_outside(place, &mut start);
-        for index in scope.order.iter().copied() {
-            let runs = self.look_at(place, index, &mut start);
-            start.leave(index, runs);
-        }
-        let waits = |index: &LocalNode| {
-            let state = &start.nodes[(index - scope.nodes.start) as usize];
-            state.stage == Stage::Waiting
-                && (state.waiting == 0 || program.nodes[*index as usize].at_least > 0)
-        };
-        let runs = start
-            .nodes
-            .iter()
-            .filter(|state| state.stage == Stage::Waiting);
-        let seen_outside = scope.exits.iter().map(|exit| exit.from);
-        let seen_outside = seen_outside.chain(scope.told.iter().copied());
-        ItemStart {
-            nodes_left: runs.count() as u32,
-            roots: scope.nodes.clone().filter(waits).collect(),
-            never: seen_outside.filter(|node| !start.runs(*node)).collect(),
-            nodes: start.nodes,
-            slots: start.slots,
-        }
-    }
-
-    /// Counts the edges into the scope that are live, as told to the regions around it; those into regions within it too.
-    fn add_live_from_outside(&self, place: Place, start: &mut Lifted<'_>) {
-        let (scope, program) = (start.scope, start.program);
-        let (mut place, mut around) = (place, scope);
-        loop {
-            let state = self.invocations[place as usize].node(around.node);
-            let live = self.extras.of(state).map_or(&[][..], |extra| &extra.live);
-            for (of, gate) in live {
-                start.reach(*of, *gate);
-                if !scope.nodes.contains(of) {
-                    continue;
-                }
-                let state = &mut start.nodes[(of - scope.nodes.start) as usize];
-                if *gate {
-                    state.gate_live = true;
-                } else {
-                    state.live += 1;
-                }
-            }
-            if around.parent == 0 {
-                return;
-            }
-            place = self.invocations[place as usize].parent;
-            around = &program.scopes[usize::from(around.parent)];
-        }
-    }
-
-    /// Whether a node can run in any item at all; of a region, which of its nodes can as well.
-    fn look_at(&self, place: Place, index: LocalNode, start: &mut Lifted<'_>) -> bool {
-        let program = start.program;
-        let runs = self.could_run(place, index, start);
-        if !runs {
-            return false;
-        }
-        start.runs.insert(index);
-        let node = &program.nodes[index as usize];
-        if node.region != NO_SCOPE {
-            let within = &program.scopes[usize::from(node.region)];
-            for inner in within.order.iter().copied() {
-                if self.look_at(place, inner, start) {
-                    start.reach_successors(inner);
-                }
-            }
-        }
-        true
-    }
-
-    fn could_run(&self, place: Place, index: LocalNode, start: &Lifted<'_>) -> bool {
-        let program = start.program;
-        let node = &program.nodes[index as usize];
-        let there = |from: InputFrom| start.could_be_there(from, || self.is_there(place, from));
-        let needs = |from: InputFrom| match from {
-            InputFrom::FirstOf(span) => program.alternatives(span).iter().any(|from| there(*from)),
-            from => there(from),
-        };
-        if node.runner == Runner::Region {
-            return needs(program.scopes[usize::from(node.region)].list);
-        }
-        let reached = start.reached.get(&index).copied().unwrap_or_default();
-        let let_in = !node.gated || reached.gate;
-        let moved = !node.edged || reached.flow > 0 || reached.gate;
-        if !let_in || !moved || reached.flow < node.at_least {
-            return false;
-        }
-        let mut inputs = program.inputs(node).iter();
-        node.at_least > 0 || inputs.all(|input| input.optional || needs(input.from))
-    }
-
-    fn is_there(&self, place: Place, from: InputFrom) -> bool {
-        match from {
-            InputFrom::Slot(slot) | InputFrom::Outer(slot) => {
-                !matches!(self.value_of(place, InputFrom::Slot(slot)), Value::Unset)
-            }
-            InputFrom::Item(_) | InputFrom::Constant(_) => true,
-            InputFrom::FirstOf(_) | InputFrom::Absent => false,
         }
     }
 
@@ -359,13 +239,20 @@ impl Core {
         };
         let gathered = std::mem::take(&mut run.gathered);
         let gathers = scope.gathers.iter();
-        let failed = gathers.map(|gather| run.failed.contains_key(&gather.node));
-        let failed: Vec<bool> = failed.collect();
-        for ((gather, list), failed) in scope.gathers.iter().zip(gathered).zip(failed) {
+        let there = gathers.map(|gather| {
+            if program.details[gather.node as usize].error_slot == Some(gather.item) {
+                let shown = run.shown.get(&gather.node);
+                shown.is_some_and(|shown| !shown.catches.is_empty())
+            } else {
+                !run.failed.contains_key(&gather.node)
+            }
+        });
+        let there: Vec<bool> = there.collect();
+        for ((gather, list), there) in scope.gathers.iter().zip(gathered).zip(there) {
             let Some(list) = list else {
                 continue;
             };
-            if failed {
+            if !there {
                 self.close_list(list);
                 continue;
             }
@@ -392,15 +279,28 @@ impl Core {
         let scope = &program.scopes[usize::from(program.nodes[index as usize].region)];
         let generation = self.invocations[place as usize].generation;
         for exit in &scope.exits {
-            let outcome = self.outcome_in(place, index, exit.from, outcome);
+            let whole = self.outcome_in(place, index, exit.from, outcome);
+            let shown = self.shown_of(place, index, exit.from);
+            let outcome = shown.map_or(whole, |shown| shown.through(exit.edge.when, whole));
             self.edge_decided(now_ns, place, exit.edge, outcome, NO_MAKER, program);
         }
         if !self.is_current(place, generation) {
             return;
         }
         for node in &scope.told {
-            let outcome = self.outcome_in(place, index, *node, outcome);
-            self.tell_remote(place, *node, outcome, program);
+            let whole = self.outcome_in(place, index, *node, outcome);
+            let mut told = self.told_of(place, whole);
+            if let Some(shown) = self.shown_of(place, index, *node) {
+                told = wire::Outcome::Items {
+                    failed: match told {
+                        wire::Outcome::Failed(cause) => Some(cause),
+                        _ => None,
+                    },
+                    cases: shown.cases.iter().copied().collect(),
+                    catches: shown.catches.iter().copied().collect(),
+                };
+            }
+            self.tell_remote(place, *node, &told, program);
         }
         for gather in &scope.gathers {
             if self.invocations[place as usize].slot_mut(gather.list).uses == 0 {
@@ -427,6 +327,44 @@ impl Core {
             Some(failure) => Outcome::Failed(*failure),
             None if run.start.never.contains(&node) => Outcome::Skipped,
             None => Outcome::Well,
+        }
+    }
+
+    /// What is seen outside of how a node has ended in the items of a region, if that is more than how it has as a whole.
+    fn shown_of(&mut self, place: Place, region: LocalNode, node: LocalNode) -> Option<&Shown> {
+        self.region_run(place, region)?.shown.get(&node)
+    }
+
+    /// A node has ended in an item, in a way that those outside of its region, and of the regions around that, hear of.
+    pub(super) fn show_outside(
+        &mut self,
+        place: Place,
+        node: LocalNode,
+        outcome: Outcome,
+        program: &Program,
+    ) {
+        self.each_region_around(place, program, |run| {
+            run.shown.entry(node).or_default().add(outcome);
+        });
+    }
+
+    /// Calls `each` with the region of an item, and with those around it.
+    pub(super) fn each_region_around(
+        &mut self,
+        mut place: Place,
+        program: &Program,
+        mut each: impl FnMut(&mut RegionRun),
+    ) {
+        loop {
+            let Invocation { parent, scope, .. } = self.invocations[place as usize];
+            if scope == 0 {
+                return;
+            }
+            let region = program.scopes[usize::from(scope)].node;
+            if let Some(run) = self.region_run(parent, region) {
+                each(run);
+            }
+            place = parent;
         }
     }
 
@@ -470,110 +408,6 @@ fn run_of<'a>(
     index: LocalNode,
 ) -> Option<&'a mut RegionRun> {
     extras.of_mut(around.node(index))?.run.as_mut()
-}
-
-/// Of the edges to a node those that are live, or may be in some item: how many are no gates, and whether one is.
-#[derive(Clone, Copy, Default)]
-struct Reached {
-    flow: u32,
-    gate: bool,
-}
-
-/// A region's nodes, with what is decided outside and what follows from it.
-struct Lifted<'a> {
-    nodes: Vec<NodeState>,
-    slots: Vec<Slot>,
-    /// By node, those in regions within this one included.
-    reached: FxHashMap<LocalNode, Reached>,
-    /// Nodes that have been looked at, and can run in some item.
-    runs: FxHashSet<LocalNode>,
-    scope: &'a Scope,
-    program: &'a Program,
-}
-
-impl Lifted<'_> {
-    /// An edge to a node may be live.
-    fn reach(&mut self, node: LocalNode, gate: bool) {
-        let reached = self.reached.entry(node).or_default();
-        if gate {
-            reached.gate = true;
-        } else {
-            reached.flow += 1;
-        }
-    }
-
-    /// Whether a node's input may be there in an item; `outside` says so of what lies outside.
-    fn could_be_there(&self, from: InputFrom, outside: impl Fn() -> bool) -> bool {
-        let (InputFrom::Slot(slot) | InputFrom::Outer(slot)) = from else {
-            return outside();
-        };
-        match self.program.slots[slot as usize].producer {
-            Producer::Local(node) if self.is_within(node) => self.runs(node),
-            Producer::Local(_) | Producer::Input | Producer::Remote { .. } => outside(),
-        }
-    }
-
-    /// Whether a node that has been looked at, or that lies in a region that has, can run in any item.
-    fn runs(&self, node: LocalNode) -> bool {
-        self.runs.contains(&node)
-    }
-
-    /// Whether a node lies in the region, or in one within it.
-    fn is_within(&self, node: LocalNode) -> bool {
-        let here = self.program.scope_of(self.scope.nodes.start);
-        let mut scope = self.program.scope_of(node);
-        while scope > here {
-            scope = self.program.scopes[usize::from(scope)].parent;
-        }
-        scope == here
-    }
-
-    /// The edges of a node that runs may be live, and so may those of nodes within it that can run.
-    fn reach_successors(&mut self, index: LocalNode) {
-        let program = self.program;
-        let node = &program.nodes[index as usize];
-        for edge in program.successors(node) {
-            self.reach(edge.of, edge.when.is_gate());
-        }
-        if node.region == NO_SCOPE {
-            return;
-        }
-        for exit in &program.scopes[usize::from(node.region)].exits {
-            if self.runs(exit.from) {
-                self.reach(exit.edge.of, exit.edge.when.is_gate());
-            }
-        }
-    }
-
-    /// A node has been looked at: if it runs in no item, its edges are dead from the beginning, and it reads nothing.
-    fn leave(&mut self, index: LocalNode, runs: bool) {
-        if runs {
-            return self.reach_successors(index);
-        }
-        let (scope, program) = (self.scope, self.program);
-        let node = &program.nodes[index as usize];
-        let first = scope.nodes.start;
-        let state = &mut self.nodes[(index - first) as usize];
-        state.stage = Stage::Decided;
-        // So that it is never looked at again.
-        state.waiting = u32::MAX;
-        let slots = &mut self.slots;
-        program.each_slot_read(node, |slot| {
-            slots[(slot - scope.slots.start) as usize].uses -= 1;
-        });
-        let exits = match node.region {
-            NO_SCOPE => &[][..],
-            region => &program.scopes[usize::from(region)].exits,
-        };
-        let exits = exits.iter().map(|exit| exit.edge);
-        for Edge { node, when, .. } in program.successors(node).iter().copied().chain(exits) {
-            let state = &mut self.nodes[(node - first) as usize];
-            state.waiting -= 1;
-            if when.is_gate() && program.nodes[node as usize].region == NO_SCOPE {
-                state.gates_left -= 1;
-            }
-        }
-    }
 }
 
 /// The items of a list that an activation takes.

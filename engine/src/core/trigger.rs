@@ -35,6 +35,9 @@ impl Core {
         } = ended;
         let node = &program.nodes[index as usize];
         let generation = self.invocations[place as usize].generation;
+        if node.shown && matches!(outcome, Outcome::Chose(_) | Outcome::Caught(_)) {
+            self.show_outside(place, index, outcome, program);
+        }
         for edge in program.successors(node) {
             self.edge_decided(now_ns, place, *edge, outcome, maker, program);
         }
@@ -46,7 +49,8 @@ impl Core {
             return;
         }
         if node.told {
-            self.tell_remote(place, index, outcome, program);
+            let told = self.told_of(place, outcome);
+            self.tell_remote(place, index, &told, program);
         }
         if let (Outcome::Caught(_), Some(slot)) =
             (outcome, program.details[index as usize].error_slot)
@@ -318,15 +322,9 @@ impl Core {
         }
     }
 
-    pub(super) fn tell_remote(
-        &mut self,
-        place: Place,
-        index: LocalNode,
-        outcome: Outcome,
-        program: &Program,
-    ) {
-        let node = &program.nodes[index as usize];
-        let told = match outcome {
+    /// What other workers are told of how a node has ended.
+    pub(super) fn told_of(&self, place: Place, outcome: Outcome) -> wire::Outcome {
+        match outcome {
             Outcome::Well => wire::Outcome::Well,
             Outcome::Chose(case) => wire::Outcome::Chose(case),
             Outcome::Skipped => wire::Outcome::Skipped,
@@ -335,7 +333,17 @@ impl Core {
                 let (_, cause) = self.borne_failure(place, failure);
                 wire::Outcome::Failed(cause)
             }
-        };
+        }
+    }
+
+    pub(super) fn tell_remote(
+        &mut self,
+        place: Place,
+        index: LocalNode,
+        told: &wire::Outcome,
+        program: &Program,
+    ) {
+        let node = &program.nodes[index as usize];
         for read in &program.details[index as usize].remote {
             let there = |output: &u16| {
                 let slot = program.slot_told(index, *output)?;

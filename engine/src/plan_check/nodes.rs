@@ -142,12 +142,6 @@ impl Scope<'_> {
         distinct(place, "gate", &node.gates)?;
         for gate in &node.gates {
             let producer = self.check_producer(place, gate.node(), node.id)?;
-            if !self.regions.holds(producer.region, node.region) {
-                return Err(PlanError::Rule {
-                    place: place(),
-                    reason: "stands behind a gate of a region that it is not part of",
-                });
-            }
             match *gate {
                 Gate::Case { case, .. } => index(place, "case", case.into(), producer.cases)?,
                 Gate::Catch { catch, .. } => index(place, "catch", catch.into(), producer.catches)?,

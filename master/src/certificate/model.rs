@@ -6,10 +6,12 @@
 //!
 //! A node in a region is looked at for one item, in which the choices of the region's nodes are free as everywhere. Seen from
 //! outside it is something else: it is gathered, with absent entries for items in which it was skipped, unless no item can run
-//! it, whatever is chosen in them.
+//! it, whatever is chosen in them. Whether one of its cases was chosen in some item, or one of its catches took a failure in one,
+//! is a free choice of its own.
 
 use crate::definition::{Definition, From, Node, Work};
-use engine::plan::{Gate as InGate, Join};
+use engine::plan::{Gate as InGate, Join, NodeId};
+use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
 
 /// A gate of the circuit, by its place.
@@ -35,6 +37,8 @@ pub(super) enum Subject {
     Input(u16),
     /// How a node ends: well, or so that one of its catches takes it, or so that those who wait bear it.
     Ending(usize),
+    /// Whether a case or catch of what runs for each item is live for some of them: the first option is that it is.
+    SomeItem(InGate),
 }
 
 /// Something without which a node does not run.
@@ -89,6 +93,8 @@ impl Model {
             given: Vec::new(),
             nodes: vec![Live::default(); definition.nodes.len()],
             gathered: vec![Live::default(); definition.nodes.len()],
+            shown: vec![Live::default(); definition.nodes.len()],
+            outward: outward(definition),
             endings: vec![Vec::new(); definition.nodes.len()],
             depth: (0..definition.nodes.len())
                 .map(|node| definition.regions_of(node).count())
@@ -144,6 +150,10 @@ struct Builder<'a> {
     nodes: Vec<Live>,
     /// The same as it is seen from around the node's region.
     gathered: Vec<Live>,
+    /// The cases and catches of a node in a region, as those see them who are not part of it.
+    shown: Vec<Live>,
+    /// Those that anybody sees so.
+    outward: FxHashSet<InGate>,
     /// By place in the definition: how the node ends, of nodes that are there.
     endings: Vec<Vec<GateId>>,
     /// By place in the definition: how many regions the node is in.
@@ -233,6 +243,9 @@ impl Builder<'_> {
 
     /// Whether an edge from a node is live, or with `error` one that says what failed in it.
     fn edge(&self, (node, error): (usize, bool), reader: Reader, always: GateId) -> GateId {
+        if error {
+            return self.seen(node, reader).error;
+        }
         let depth = self.depth[node];
         let definition = self.definition;
         let outward = |region: &usize| definition.regions[*region].parent;
@@ -248,9 +261,9 @@ impl Builder<'_> {
         if reader.items == Items::All && single > 0 && single == around().count() {
             single -= 1;
         }
-        let live = match depth - single {
-            0 => &self.nodes[node],
-            1 => &self.gathered[node],
+        match depth - single {
+            0 => self.nodes[node].well,
+            1 => self.gathered[node].well,
             _ => {
                 // A region within the one that is left tells for all in it: that its list can be there.
                 let mut regions = definition.regions_of(node);
@@ -262,22 +275,26 @@ impl Builder<'_> {
                     region: region.parent,
                     items: Items::All,
                 };
-                return self.live(region.list.value, reader, always);
+                self.live(region.list.value, reader, always)
             }
-        };
-        if error { live.error } else { live.well }
+        }
+    }
+
+    /// What a reader sees of a node's cases and catches, and of what failed in it.
+    fn seen(&self, node: usize, reader: Reader) -> &Live {
+        let within = |region: usize| reader.region == Some(region);
+        if reader.items == Items::All && self.definition.regions_of(node).any(within) {
+            &self.gathered[node]
+        } else if is_around(self.definition, reader.region, node) {
+            &self.nodes[node]
+        } else {
+            &self.shown[node]
+        }
     }
 
     /// Whether a case or catch leads to what a reader looks at.
     fn let_in(&self, gate: InGate, reader: Reader) -> GateId {
-        let node = gate.node() as usize;
-        let region = self.definition.nodes[node].region;
-        let own = region.is_some() && region == reader.region;
-        let live = if own && reader.items == Items::All {
-            &self.gathered[node]
-        } else {
-            &self.nodes[node]
-        };
+        let live = self.seen(gate.node() as usize, reader);
         match gate {
             InGate::Case { case, .. } => live.cases[usize::from(case)],
             InGate::Catch { catch, .. } => live.catches[usize::from(catch)],
@@ -308,6 +325,43 @@ impl Builder<'_> {
             let needs = self.needs_of(place, Items::All, always);
             let runs = self.all(needs.iter().map(|(_, gate)| *gate).collect());
             self.gathered[place] = self.gathered(place, node, runs);
+            self.shown[place] = self.shown(place, node, runs, always);
+        }
+    }
+
+    /// What is seen of a node's cases and catches by those who are not part of its region, if it may run for some item.
+    fn shown(&mut self, place: usize, node: &Node, runs: GateId, always: GateId) -> Live {
+        let never = self.at_least(1, Vec::new());
+        let id = place as NodeId;
+        let failures = self.failures;
+        let mut some_item = |gate: InGate| {
+            if !self.outward.contains(&gate) {
+                return never;
+            }
+            let some = self.choice(Subject::SomeItem(gate), 2, always)[0];
+            self.all(vec![runs, some])
+        };
+        let cases = match &node.work {
+            Work::Switch(cases) => cases.len(),
+            Work::Function { .. } | Work::Compute(_) | Work::Nothing => 0,
+        };
+        let cases = (0..cases as u16).map(|case| some_item(InGate::Case { node: id, case }));
+        let cases = cases.collect();
+        let catches: Vec<GateId> = (0..node.catches.len())
+            .map(|catch| match failures {
+                Failures::Free if catch < reached(node) => {
+                    let catch = catch as u16;
+                    some_item(InGate::Catch { node: id, catch })
+                }
+                Failures::Free | Failures::None => never,
+            })
+            .collect();
+        Live {
+            runs,
+            well: runs,
+            error: self.any(catches.clone()),
+            cases,
+            catches,
         }
     }
 
@@ -394,9 +448,7 @@ impl Builder<'_> {
         let ending = self.choice(Subject::Ending(place), options, always);
         self.endings[place].clone_from(&ending);
         let well = self.all(vec![runs, ending[0]]);
-        // What follows a catch of everything takes nothing.
-        let reached = node.catches.iter().position(|catch| catch.on.is_empty());
-        let reached = reached.map_or(node.catches.len(), |all| all + 1);
+        let reached = reached(node);
         let catches: Vec<GateId> = (0..node.catches.len())
             .map(|catch| match ending.get(1 + catch) {
                 Some(ending) if catch < reached => self.all(vec![runs, *ending]),
@@ -420,6 +472,48 @@ impl Builder<'_> {
             catches,
         }
     }
+}
+
+/// How many of a node's catches may take anything: what follows a catch of everything does not.
+fn reached(node: &Node) -> usize {
+    let all = node.catches.iter().position(|catch| catch.on.is_empty());
+    all.map_or(node.catches.len(), |all| all + 1)
+}
+
+/// Whether a node runs outside of all regions, in this one, or around it.
+fn is_around(definition: &Definition, region: Option<usize>, node: usize) -> bool {
+    let outward = |region: &usize| definition.regions[*region].parent;
+    let own = definition.nodes[node].region;
+    own.is_none() || std::iter::successors(region, outward).any(|region| own == Some(region))
+}
+
+/// The cases and catches of what runs for each item of which others hear.
+fn outward(definition: &Definition) -> FxHashSet<InGate> {
+    let mut found = FxHashSet::default();
+    for (place, gates) in definition.gates().iter().enumerate() {
+        let region = definition.nodes[place].region;
+        let leaves = |node: usize| !is_around(definition, region, node);
+        found.extend(gates.iter().filter(|gate| leaves(gate.node() as usize)));
+    }
+    // Whoever reads what failed hears of all catches.
+    let inputs = (0..definition.nodes.len()).map(|node| {
+        let reads = definition.inputs_read(node);
+        reads.collect::<Vec<From>>()
+    });
+    let outputs = definition.outputs.iter();
+    let outputs = outputs.map(|output| output.from.iter().map(|from| from.value).collect());
+    for from in inputs.chain(outputs).flatten() {
+        if let From::Output { node, output } = from
+            && definition.nodes[node].error_output == Some(output)
+        {
+            let catches = 0..definition.nodes[node].catches.len() as u16;
+            found.extend(catches.map(|catch| InGate::Catch {
+                node: node as NodeId,
+                catch,
+            }));
+        }
+    }
+    found
 }
 
 /// Every node behind all that it waits for, and close behind them: choices that matter together get numbers that are

@@ -151,8 +151,10 @@ impl Judge<'_> {
     fn failed_producers(&self, flow: &[FlowEdge]) -> BTreeMap<NodeId, Option<String>> {
         let failed = flow
             .iter()
+            .filter(|edge| self.flow(**edge) == Edge::Dead)
             .filter_map(|edge| match &self.ended(edge.node).end {
                 End::Tolerated(cause) => Some((edge.node, cause.clone())),
+                End::Items(of) => Some((edge.node, of.tolerated.clone()?)),
                 _ => None,
             });
         failed.collect()

@@ -28,12 +28,12 @@ pub(super) enum Found {
 
 impl Judge<'_> {
     pub(super) fn flow(&self, edge: FlowEdge) -> Edge {
-        match (&self.ended(edge.node).end, edge.error) {
-            (End::Well(_) | End::Chose(_), false) | (End::Caught { .. }, true) => Edge::Live,
-            (End::Well(_) | End::Chose(_), true) | (End::Caught { .. }, false) => Edge::Dead,
-            (End::Skipped | End::Tolerated(_), _) => Edge::Dead,
-            (End::Fatal | End::Open, _) => Edge::Open,
-        }
+        let live = match (&self.ended(edge.node).end, edge.error) {
+            (End::Fatal | End::Open, _) => return Edge::Open,
+            (end, true) => end.is_caught(),
+            (end, false) => end.is_well() || matches!(end, End::Chose(_)),
+        };
+        if live { Edge::Live } else { Edge::Dead }
     }
 
     pub(super) fn gate(&self, gate: Gate) -> Edge {
@@ -41,6 +41,8 @@ impl Judge<'_> {
             (End::Fatal | End::Open, _) => return Edge::Open,
             (End::Chose(chosen), Gate::Case { case, .. }) => *chosen == case,
             (End::Caught { catch: took, .. }, Gate::Catch { catch, .. }) => *took == catch,
+            (End::Items(of), Gate::Case { case, .. }) => of.cases.contains(&case),
+            (End::Items(of), Gate::Catch { catch, .. }) => of.catches.contains(&catch),
             _ => false,
         };
         if live { Edge::Live } else { Edge::Dead }
@@ -78,6 +80,8 @@ impl Judge<'_> {
             Source::Output { node, output } => match &self.ended(node).end {
                 End::Well(outputs) => Some(outputs[usize::from(output)].clone()),
                 End::Caught { error, .. } => Some(error.clone()),
+                End::Items(of) if self.is_error(node, output) => Some(of.errors.clone()),
+                End::Items(of) => Some(of.outputs[usize::from(output)].clone()),
                 _ => None,
             },
             Source::Item { up } => {

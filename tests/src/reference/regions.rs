@@ -1,7 +1,7 @@
 //! Regions: their nodes run for each item of a list, and outside they are seen gathered.
 
 use super::edges::{Edge, Found};
-use super::{Breach, End, Ended, Frame, Judge};
+use super::{Breach, End, Ended, Frame, InItems, Judge};
 use crate::functions::Datum;
 use crate::trace::Moment;
 use engine::plan::{Gate, Join, NodeId, Source};
@@ -192,18 +192,44 @@ impl Judge<'_> {
         let at = all().map(|ended| ended.at).fold(since, Moment::max);
         for node in nodes {
             let of_node: Vec<&Ended> = ends.iter().map(|ends| &ends[&node]).collect();
-            let failed = of_node.iter().filter_map(|ended| match &ended.end {
-                End::Tolerated(cause) => Some((ended.at.step, cause)),
-                _ => None,
-            });
             let end = if never.contains(&node) {
                 End::Skipped
-            } else if let Some((_, cause)) = failed.min_by_key(|(step, _)| *step) {
-                End::Tolerated(cause.clone())
             } else {
-                End::Well(self.lists(node, region, &of_node))
+                End::Items(Box::new(self.in_items(node, region, &of_node)))
             };
             self.here_mut().nodes.insert(node, Ended { end, at });
+        }
+    }
+
+    fn in_items(&self, node: NodeId, region: u16, ends: &[&Ended]) -> InItems {
+        let failed = ends.iter().filter_map(|ended| match &ended.end {
+            End::Tolerated(cause) => Some((ended.at.step, cause)),
+            End::Items(of) => Some((ended.at.step, of.tolerated.as_ref()?)),
+            _ => None,
+        });
+        let first = failed.min_by_key(|(step, _)| *step);
+        let (mut cases, mut catches) = (BTreeSet::new(), BTreeSet::new());
+        for ended in ends {
+            match &ended.end {
+                End::Chose(case) => drop(cases.insert(*case)),
+                End::Caught { catch, .. } => drop(catches.insert(*catch)),
+                End::Items(of) => {
+                    cases.extend(&of.cases);
+                    catches.extend(&of.catches);
+                }
+                _ => {}
+            }
+        }
+        let errors = ends.iter().map(|ended| match &ended.end {
+            End::Caught { error, .. } => bytes_of(error),
+            _ => None,
+        });
+        InItems {
+            outputs: self.lists(node, region, ends),
+            errors: Datum::List(errors.collect()),
+            tolerated: first.map(|(_, cause)| cause.clone()),
+            cases,
+            catches,
         }
     }
 
@@ -216,14 +242,19 @@ impl Judge<'_> {
         }
         let list = |output: usize| {
             let items = ends.iter().map(|ended| match &ended.end {
-                End::Well(outputs) => match outputs.get(output) {
-                    Some(Datum::One(bytes)) => Some(bytes.clone()),
-                    _ => None,
-                },
+                End::Well(outputs) => outputs.get(output).and_then(bytes_of),
                 _ => None,
             });
             Datum::List(items.collect())
         };
         (0..plan.outputs.len()).map(list).collect()
+    }
+}
+
+/// What an item of a list holds.
+fn bytes_of(datum: &Datum) -> Option<Vec<u8>> {
+    match datum {
+        Datum::One(bytes) => Some(bytes.clone()),
+        Datum::List(_) | Datum::Absent => None,
     }
 }

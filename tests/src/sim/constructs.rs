@@ -6,12 +6,12 @@ use crate::functions::Datum;
 use crate::reference::{End, Verdict};
 use crate::trace::Ending;
 use crate::workflow::Workflow;
-use engine::plan::{ErrorClass, Formula, InputPlan, Join, NodeId, NodePlan, Source, Work};
+use engine::plan::{ErrorClass, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work};
 use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 35] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -45,6 +45,8 @@ const NAMES: [&str; 33] = [
     "default",
     "optional output",
     "missing output",
+    "outward gate",
+    "errors gathered",
 ];
 
 /// How many runs have held each construct.
@@ -125,6 +127,30 @@ fn mark_end(into: &mut Constructs, workflow: &Workflow, node: NodeId, end: &End)
     into.mark("tolerated", matches!(end, End::Tolerated(_)));
 }
 
+/// What of it reads, and is let in by, nodes of regions that it is not part of.
+fn mark_outward(into: &mut Constructs, workflow: &Workflow, verdict: &Verdict, plan: &NodePlan) {
+    let seen = |node: NodeId| match &verdict.nodes[node as usize].end {
+        End::Items(of) if !workflow.holds(workflow.nodes[node as usize].region, plan.region) => {
+            Some(of)
+        }
+        _ => None,
+    };
+    let let_in = |gate: &Gate| match (seen(gate.node()), *gate) {
+        (Some(of), Gate::Case { case, .. }) => of.cases.contains(&case),
+        (Some(of), Gate::Catch { catch, .. }) => of.catches.contains(&catch),
+        (None, _) => false,
+    };
+    into.mark("outward gate", plan.gates.iter().any(let_in));
+    let hears = |source: Source| match source {
+        Source::Output { node, output } => {
+            let error = workflow.nodes[node as usize].error_output == Some(output);
+            error && seen(node).is_some_and(|of| !of.catches.is_empty())
+        }
+        Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
+    };
+    into.mark("errors gathered", plan.reads().any(hears));
+}
+
 /// What holds of nodes in regions alone.
 fn mark_region(
     into: &mut Constructs,
@@ -144,7 +170,7 @@ fn mark_region(
         "parallelism",
         plan.parallelism.is_some_and(|most| items > most as usize),
     );
-    let ran = |node: NodeId| matches!(verdict.nodes[node as usize].end, End::Well(_));
+    let ran = |node: NodeId| verdict.nodes[node as usize].end.is_well();
     into.mark("zero items", ran(node) && items == 0);
     into.mark(
         "nested foreach",
@@ -184,6 +210,7 @@ fn mark_node(
     if matches!(end, End::Skipped | End::Fatal | End::Open) {
         return;
     }
+    mark_outward(into, workflow, verdict, plan);
     into.mark("delay", plan.delay_ms > 0);
     if let Join::AtLeast(needed) = plan.join {
         let some = workflow.flow_edges(node).len() > needed as usize;
@@ -214,7 +241,7 @@ fn mark_node(
     let sources = plan.inputs.iter().flat_map(|input| &input.sources);
     // That it chose, and not only could: what is listed first had nothing.
     let dead = |source: &Source| match *source {
-        Source::Output { node, .. } => !matches!(verdict.nodes[node as usize].end, End::Well(_)),
+        Source::Output { node, .. } => !verdict.nodes[node as usize].end.is_well(),
         Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
     };
     let mut inputs = plan.inputs.iter();
@@ -230,7 +257,7 @@ fn mark_node(
             }
             Source::Output { node, output } => {
                 let error = workflow.nodes[node as usize].error_output == Some(output);
-                let caught = matches!(verdict.nodes[node as usize].end, End::Caught { .. });
+                let caught = verdict.nodes[node as usize].end.is_caught();
                 into.mark("error read", error && caught);
             }
             Source::Item { .. } => {}

@@ -273,15 +273,24 @@ impl<'a> Certified<'a> {
 
     fn choice(&self, choice: Choice) -> Value {
         let name = |node: usize| self.definition.nodes[node].name.value.as_str();
+        let taken = |switch: usize, case: u16| {
+            let Work::Switch(cases) = &self.definition.nodes[switch].work else {
+                return json!({ "switch": name(switch), "case": case });
+            };
+            let taken = &cases[usize::from(case)];
+            let to: Vec<&str> = taken.to.iter().map(|to| name(to.value)).collect();
+            let when = taken.condition.as_ref().map(|condition| &condition.value);
+            json!({ "switch": name(switch), "case": case, "when": when, "to": to })
+        };
         match choice {
-            Choice::Case { switch, case } => {
-                let Work::Switch(cases) = &self.definition.nodes[switch].work else {
-                    return json!({ "switch": name(switch), "case": case });
-                };
-                let taken = &cases[usize::from(case)];
-                let to: Vec<&str> = taken.to.iter().map(|to| name(to.value)).collect();
-                let when = taken.condition.as_ref().map(|condition| &condition.value);
-                json!({ "switch": name(switch), "case": case, "when": when, "to": to })
+            Choice::Case { switch, case } => taken(switch, case),
+            Choice::SomeItem { switch, case, some } => {
+                let mut taken = taken(switch, case);
+                taken["some_item"] = json!(some);
+                taken
+            }
+            Choice::SomeItemFails { node, catch, some } => {
+                json!({ "node": name(node), "some_item_fails": some, "catch": catch })
             }
             Choice::Input { input, given } => {
                 let input = &self.definition.inputs[usize::from(input)].name.value;

@@ -97,3 +97,59 @@ nodes:
     ];
     all_are(text, &told);
 }
+
+#[test]
+fn cases_that_lead_out_of_their_items_are_free_whatever_other_cases_are() {
+    use Verdict::{Always, May, Never};
+    let text = "
+workflow: w
+input: { l: list }
+nodes:
+  look: { function: e:f, foreach: input.l, output: { v: value, b: bytes } }
+  choose: { foreach: look.v, switch: [ { when: item > 1, then: [one, both, inner] } ], default: [other, both] }
+  inner: { function: e:f, foreach: look.b, output: { b: bytes } }
+  one: { function: e:f }
+  other: { function: e:f }
+  both: { function: e:f }
+  risky: { function: e:f, foreach: input.l, catch: tell }
+  tell: { function: e:f }
+  hears: { function: e:f, input: { why: risky.error } }
+";
+    // Of no items neither case is taken, of several both may be.
+    let told = [
+        ("choose", Always),
+        ("inner", May),
+        ("one", May),
+        ("other", May),
+        ("both", May),
+        ("risky", Always),
+        ("tell", Never),
+        ("hears", Never),
+    ];
+    all_are(text, &told);
+    let definition = parse("w.yaml", text.as_bytes()).unwrap();
+    let certificates = certify(&definition, Bounds::default());
+    let of = |name: &str| {
+        let mut nodes = definition.nodes.iter();
+        let place = nodes.position(|node| node.name.value == name).unwrap();
+        &certificates.nodes[place]
+    };
+    let words = |witness: &Option<Witness>| -> Vec<String> {
+        let choices = witness.iter().flat_map(|witness| &witness.choices);
+        choices.map(|choice| choice.describe(&definition)).collect()
+    };
+    let taken = "choose takes case 1 (→ one, both, inner) for some item";
+    assert_eq!(words(&of("one").runs), [taken]);
+    let skipped = words(&of("both").skipped);
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    assert!(
+        skipped.contains(&taken.replace("some", "no")),
+        "{skipped:?}"
+    );
+    for name in ["tell", "hears"] {
+        assert_eq!(
+            words(&of(name).after_failure),
+            ["risky fails for some item"]
+        );
+    }
+}

@@ -57,7 +57,7 @@ pub(super) fn settle(
         );
         return;
     }
-    let ties = ties(definition, &classes, problems);
+    let ties = ties(definition, &classes);
     for link in links.into_iter().chain(ties) {
         if problems.crowded() {
             break;
@@ -106,7 +106,7 @@ pub(super) fn too_deep(level: usize, span: Span, problems: &mut Problems) {
 }
 
 /// Cases and catches that lead from one item's node to another.
-fn ties(definition: &Definition, classes: &Classes<'_>, problems: &mut Problems) -> Vec<Link> {
+fn ties(definition: &Definition, classes: &Classes<'_>) -> Vec<Link> {
     let mut ties = Vec::new();
     for from in &definition.nodes {
         let Some(region) = from.region else { continue };
@@ -124,24 +124,17 @@ fn ties(definition: &Definition, classes: &Classes<'_>, problems: &mut Problems)
                 from.name.value, target.name.value
             );
             let level = classes.level[region];
-            match target
+            let target = target
                 .region
-                .and_then(|target| classes.around_at(target, level))
-            {
-                Some(target) if target == region => {}
-                Some(target) => ties.push(Link {
+                .and_then(|target| classes.around_at(target, level));
+            // What runs for no item like this hears of all items together.
+            if let Some(target) = target.filter(|target| *target != region) {
+                let span = to.span;
+                ties.push(Link {
                     regions: (region, target),
                     by,
-                    span: to.span,
-                }),
-                None => {
-                    let help = format!(
-                        "let `{}` run for each item too: give it a `foreach` over the same list, or over what `{}` or \
-                         a node before it gives",
-                        target.name.value, from.name.value
-                    );
-                    problems.add(to.span, ProblemKind::OutOfItem { what: by }, Some(help));
-                }
+                    span,
+                });
             }
         }
     }

@@ -372,12 +372,6 @@ pub enum ProblemKind {
         /// What ties them.
         what: String,
     },
-    /// A case or catch that leads out of what runs for an item.
-    #[error("{what}, which does not run for the same item")]
-    OutOfItem {
-        /// What leads there.
-        what: String,
-    },
     /// A read of all items by what runs for one of them.
     #[error("`{source_name}` waits for all items, this one among them")]
     AllItems {

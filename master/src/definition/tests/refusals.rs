@@ -369,13 +369,6 @@ fn what_the_language_has_but_this_version_does_not_run_is_called_so() {
             "{told:#?}"
         );
     }
-    each_gives(&[(
-        "timeout_ms: 5000",
-        "catch: { to: late }\n  late: { function: e:f }",
-        "17:18",
-        "a catch of `count` leads to `late`, which does not run for the same item",
-        "give it a `foreach` over the same list",
-    )]);
 }
 
 #[test]

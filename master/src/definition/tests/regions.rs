@@ -177,11 +177,6 @@ fn switches_and_catches_hold_item_by_item() {
     assert_eq!(reads(&definition, "small"), ["item"]);
     refused(&[
         (
-            "  c: { foreach: input.l, switch: [ { when: 'true', then: x } ] }\n  x: { function: e:f }\n",
-            "a case of `c` leads to `x`, which does not run for the same item",
-            "give it a `foreach` over the same list",
-        ),
-        (
             "  c: { foreach: input.l, switch: [ { when: 'true', then: x } ] }\n  x: { function: e:f, foreach: split.l }\n",
             "a case of `c` leads to `x`, but the two do not run over the same items",
             "run over one list",
@@ -192,6 +187,21 @@ fn switches_and_catches_hold_item_by_item() {
             "`foreach: NODE.LIST[item]`",
         ),
     ]);
+}
+
+#[test]
+fn cases_and_catches_may_lead_out_of_their_items() {
+    let definition = good(&format!(
+        "{SCALE}  choose: {{ foreach: scale.v, switch: [ {{ when: item > 1, then: [any, big] }} ], default: [] }}\n  big: {{ function: e:f, foreach: scale.b, input: {{ i: item }}, catch: tell }}\n  any: {{ function: e:f }}\n  tell: {{ function: e:f, input: {{ why: big.error }} }}\n"
+    ));
+    assert_eq!(regions(&definition), ["scale choose big"]);
+    assert_eq!(reads(&definition, "tell"), ["big.error"]);
+    // Not even by way of what they let in does an item wait for all of them.
+    refused(&[(
+        "  c: { compute: { v: item + 1 }, foreach: { from: 0, to: 4 } }\n  s: { foreach: c.v, switch: [ { when: item > 1, then: x } ] }\n  x: { function: e:f, output: { b: bytes } }\n  y: { function: e:f, foreach: c.v, input: { c: \"c.v[item]\", b: x.b }, after: s }\n",
+        "these nodes wait for each other",
+        "",
+    )]);
 }
 
 #[test]

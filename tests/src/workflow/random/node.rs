@@ -151,7 +151,7 @@ impl Draft<'_> {
             let width = self.random.pick(&[0, 1, 1, 1, 2, 2, 3, 9]);
             first.extend((0..width).map(|_| self.random.pick(&sources)));
         }
-        if !errors.is_empty() && self.random.chance(350) {
+        if !errors.is_empty() && self.random.chance(500) {
             first.push(self.random.pick(&errors));
         }
         let items = self.items();
@@ -291,11 +291,14 @@ impl Draft<'_> {
                 node.after.push(producer);
             }
         }
-        let opens = |gate: &Gate| {
-            let of = self.workflow.nodes[gate.node() as usize].region;
-            self.workflow.holds(of, self.region)
-        };
-        let gates: Vec<Gate> = self.gates.iter().copied().filter(opens).collect();
+        let mut gates = self.gates.clone();
+        // Mostly one that is decided once for it; now and then one that is so for each of some items.
+        if self.random.chance(700) {
+            gates.retain(|gate| {
+                let of = self.workflow.nodes[gate.node() as usize].region;
+                self.workflow.holds(of, self.region)
+            });
+        }
         if !gates.is_empty() && self.random.chance(350) {
             for _ in 0..self.random.pick(&[1, 1, 1, 2]) {
                 let gate = self.random.pick(&gates);

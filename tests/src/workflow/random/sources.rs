@@ -15,11 +15,10 @@ impl Draft<'_> {
         let outputs = nodes
             .filter(|(node, _)| self.is_in_sight(*node))
             .flat_map(|(node, made)| {
-                // Outside of its region a node's lists are not seen, nor what of it has failed.
+                // Outside of its region a node's lists are not seen.
                 let inside = workflow.holds(made.region, self.region);
                 let is_seen = move |output: &u16| {
-                    let kind = made.outputs[usize::from(*output)].kind;
-                    inside || kind != Kind::List && made.error_output != Some(*output)
+                    inside || made.outputs[usize::from(*output)].kind != Kind::List
                 };
                 let outputs = 0..made.outputs.len() as u16;
                 outputs

@@ -1,0 +1,233 @@
+//! What the items of a region begin with: what follows for all of them alike from what is decided outside.
+
+use super::Core;
+use super::invocation::{ItemStart, NodeState, Place, Slot, Stage, Value};
+use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Producer, Program, Runner, Scope};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+impl Core {
+    /// What every item begins with.
+    pub(super) fn item_start(&self, place: Place, scope: &Scope, program: &Program) -> ItemStart {
+        let mut start = Lifted {
+            nodes: scope
+                .nodes
+                .clone()
+                .map(|node| NodeState::new(program, node))
+                .collect(),
+            slots: scope
+                .slots
+                .clone()
+                .map(|slot| Slot::new(program, slot))
+                .collect(),
+            reached: FxHashMap::default(),
+            runs: FxHashSet::default(),
+            scope,
+            program,
+        };
+        self.add_live_from_outside(place, &mut start);
+        for index in scope.order.iter().copied() {
+            let runs = self.look_at(place, index, &mut start);
+            start.leave(index, runs);
+        }
+        let waits = |index: &LocalNode| {
+            let state = &start.nodes[(index - scope.nodes.start) as usize];
+            state.stage == Stage::Waiting
+                && (state.waiting == 0 || program.nodes[*index as usize].at_least > 0)
+        };
+        let runs = start
+            .nodes
+            .iter()
+            .filter(|state| state.stage == Stage::Waiting);
+        let seen_outside = scope.exits.iter().map(|exit| exit.from);
+        let seen_outside = seen_outside.chain(scope.told.iter().copied());
+        ItemStart {
+            nodes_left: runs.count() as u32,
+            roots: scope.nodes.clone().filter(waits).collect(),
+            never: seen_outside.filter(|node| !start.runs(*node)).collect(),
+            nodes: start.nodes,
+            slots: start.slots,
+        }
+    }
+
+    /// Counts the edges into the scope that are live, as told to the regions around it; those into regions within it too.
+    fn add_live_from_outside(&self, place: Place, start: &mut Lifted<'_>) {
+        let (scope, program) = (start.scope, start.program);
+        let (mut place, mut around) = (place, scope);
+        loop {
+            let state = self.invocations[place as usize].node(around.node);
+            let live = self.extras.of(state).map_or(&[][..], |extra| &extra.live);
+            for (of, gate) in live {
+                start.reach(*of, *gate);
+                if !scope.nodes.contains(of) {
+                    continue;
+                }
+                let state = &mut start.nodes[(of - scope.nodes.start) as usize];
+                if *gate {
+                    state.gate_live = true;
+                } else {
+                    state.live += 1;
+                }
+            }
+            if around.parent == 0 {
+                return;
+            }
+            place = self.invocations[place as usize].parent;
+            around = &program.scopes[usize::from(around.parent)];
+        }
+    }
+
+    /// Whether a node can run in any item at all; of a region, which of its nodes can as well.
+    fn look_at(&self, place: Place, index: LocalNode, start: &mut Lifted<'_>) -> bool {
+        let program = start.program;
+        let runs = self.could_run(place, index, start);
+        if !runs {
+            return false;
+        }
+        start.runs.insert(index);
+        let node = &program.nodes[index as usize];
+        if node.region != NO_SCOPE {
+            let within = &program.scopes[usize::from(node.region)];
+            for inner in within.order.iter().copied() {
+                if self.look_at(place, inner, start) {
+                    start.reach_successors(inner);
+                }
+            }
+        }
+        true
+    }
+
+    fn could_run(&self, place: Place, index: LocalNode, start: &Lifted<'_>) -> bool {
+        let program = start.program;
+        let node = &program.nodes[index as usize];
+        let there = |from: InputFrom| start.could_be_there(from, || self.is_there(place, from));
+        let needs = |from: InputFrom| match from {
+            InputFrom::FirstOf(span) => program.alternatives(span).iter().any(|from| there(*from)),
+            from => there(from),
+        };
+        if node.runner == Runner::Region {
+            return needs(program.scopes[usize::from(node.region)].list);
+        }
+        let reached = start.reached.get(&index).copied().unwrap_or_default();
+        let let_in = !node.gated || reached.gate;
+        let moved = !node.edged || reached.flow > 0 || reached.gate;
+        if !let_in || !moved || reached.flow < node.at_least {
+            return false;
+        }
+        let mut inputs = program.inputs(node).iter();
+        node.at_least > 0 || inputs.all(|input| input.optional || needs(input.from))
+    }
+
+    fn is_there(&self, place: Place, from: InputFrom) -> bool {
+        match from {
+            InputFrom::Slot(slot) | InputFrom::Outer(slot) => {
+                !matches!(self.value_of(place, InputFrom::Slot(slot)), Value::Unset)
+            }
+            InputFrom::Item(_) | InputFrom::Constant(_) => true,
+            InputFrom::FirstOf(_) | InputFrom::Absent => false,
+        }
+    }
+}
+
+/// Of the edges to a node those that are live, or may be in some item: how many are no gates, and whether one is.
+#[derive(Clone, Copy, Default)]
+struct Reached {
+    flow: u32,
+    gate: bool,
+}
+
+/// A region's nodes, with what is decided outside and what follows from it.
+struct Lifted<'a> {
+    nodes: Vec<NodeState>,
+    slots: Vec<Slot>,
+    /// By node, those in regions within this one included.
+    reached: FxHashMap<LocalNode, Reached>,
+    /// Nodes that have been looked at, and can run in some item.
+    runs: FxHashSet<LocalNode>,
+    scope: &'a Scope,
+    program: &'a Program,
+}
+
+impl Lifted<'_> {
+    /// An edge to a node may be live.
+    fn reach(&mut self, node: LocalNode, gate: bool) {
+        let reached = self.reached.entry(node).or_default();
+        if gate {
+            reached.gate = true;
+        } else {
+            reached.flow += 1;
+        }
+    }
+
+    /// Whether a node's input may be there in an item; `outside` says so of what lies outside.
+    fn could_be_there(&self, from: InputFrom, outside: impl Fn() -> bool) -> bool {
+        let (InputFrom::Slot(slot) | InputFrom::Outer(slot)) = from else {
+            return outside();
+        };
+        match self.program.slots[slot as usize].producer {
+            Producer::Local(node) if self.is_within(node) => self.runs(node),
+            Producer::Local(_) | Producer::Input | Producer::Remote { .. } => outside(),
+        }
+    }
+
+    /// Whether a node that has been looked at, or that lies in a region that has, can run in any item.
+    fn runs(&self, node: LocalNode) -> bool {
+        self.runs.contains(&node)
+    }
+
+    /// Whether a node lies in the region, or in one within it.
+    fn is_within(&self, node: LocalNode) -> bool {
+        let here = self.program.scope_of(self.scope.nodes.start);
+        let mut scope = self.program.scope_of(node);
+        while scope > here {
+            scope = self.program.scopes[usize::from(scope)].parent;
+        }
+        scope == here
+    }
+
+    /// The edges of a node that runs may be live, and so may those of nodes within it that can run.
+    fn reach_successors(&mut self, index: LocalNode) {
+        let program = self.program;
+        let node = &program.nodes[index as usize];
+        for edge in program.successors(node) {
+            self.reach(edge.of, edge.when.is_gate());
+        }
+        if node.region == NO_SCOPE {
+            return;
+        }
+        for exit in &program.scopes[usize::from(node.region)].exits {
+            if self.runs(exit.from) {
+                self.reach(exit.edge.of, exit.edge.when.is_gate());
+            }
+        }
+    }
+
+    /// A node has been looked at: if it runs in no item, its edges are dead from the beginning, and it reads nothing.
+    fn leave(&mut self, index: LocalNode, runs: bool) {
+        if runs {
+            return self.reach_successors(index);
+        }
+        let (scope, program) = (self.scope, self.program);
+        let node = &program.nodes[index as usize];
+        let first = scope.nodes.start;
+        let state = &mut self.nodes[(index - first) as usize];
+        state.stage = Stage::Decided;
+        // So that it is never looked at again.
+        state.waiting = u32::MAX;
+        let slots = &mut self.slots;
+        program.each_slot_read(node, |slot| {
+            slots[(slot - scope.slots.start) as usize].uses -= 1;
+        });
+        let exits = match node.region {
+            NO_SCOPE => &[][..],
+            region => &program.scopes[usize::from(region)].exits,
+        };
+        let exits = exits.iter().map(|exit| exit.edge);
+        for Edge { node, when, .. } in program.successors(node).iter().copied().chain(exits) {
+            let state = &mut self.nodes[(node - first) as usize];
+            state.waiting -= 1;
+            if when.is_gate() && program.nodes[node as usize].region == NO_SCOPE {
+                state.gates_left -= 1;
+            }
+        }
+    }
+}
