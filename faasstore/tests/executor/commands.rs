@@ -108,6 +108,15 @@ fn an_output_beyond_the_arena_is_a_failure_of_memory_and_ends_the_program() {
 }
 
 #[test]
+fn lines_without_end_are_a_failure_though_they_take_no_room_in_the_arena() {
+    let mut endless = shell("yes ''", List);
+    for _ in 0..2 {
+        let failure = endless.run(&[b""]).unwrap_err();
+        assert!(failure.contains("has more than 4194304 lines"), "{failure}");
+    }
+}
+
+#[test]
 fn words_name_inputs_as_paths_of_sealed_files() {
     let inputs = [("stdin", Bytes), ("a", Bytes), ("b", List)];
     let words = ["paste", "-d+", "-", "{input.a}", "{input.b}", "{input.a}"];

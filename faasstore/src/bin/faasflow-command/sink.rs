@@ -8,6 +8,8 @@ use std::io::{ErrorKind, Read};
 const READ_BYTES: usize = 64 << 10;
 /// Longest line that becomes an item; without an end in sight it would fill the memory.
 const LINE_BYTES_MAX: usize = 256 << 20;
+/// Most lines that become items: what is kept of each is no part of the arena, which bounds all else.
+const LINES_MAX: usize = 1 << 22;
 /// White space that may stand around a value, in bytes.
 const BLANK_BYTES_MAX: usize = 1024;
 
@@ -105,6 +107,12 @@ impl<'c, 'a> Sink<'c, 'a> {
                         line.clear();
                     }
                     rest = &rest[end + 1..];
+                }
+                if call.list_output(name)?.len() > LINES_MAX {
+                    let text = format!(
+                        "output {name} has more than {LINES_MAX} lines: declare it as bytes"
+                    );
+                    return Err(Error::new(text));
                 }
                 line.extend_from_slice(rest);
                 if line.len() > LINE_BYTES_MAX {
