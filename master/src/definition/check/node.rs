@@ -42,7 +42,6 @@ impl Checker<'_> {
         if raw.foreach.is_some() {
             let region = self.region(index)?;
             self.regions.push(region);
-            self.no_join_of_some(raw);
         }
         let reader = self.reader(index);
         let some = raw.join.value != Join::All;
@@ -348,16 +347,6 @@ impl Checker<'_> {
             }));
         }
         whole.then_some(places)
-    }
-
-    fn no_join_of_some(&mut self, raw: &RawNode) {
-        if raw.join.value != Join::All {
-            let kind = ProblemKind::NotYet("a join of some at a foreach node".to_owned());
-            let help = "it could start without its list: let a node before it join, as in \
-                        `first: { join: any, after: [a, b] }`, and wait for that";
-            self.problems
-                .add(raw.join.span, kind, Some(help.to_owned()));
-        }
     }
 }
 

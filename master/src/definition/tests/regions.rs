@@ -190,6 +190,18 @@ fn switches_and_catches_hold_item_by_item() {
 }
 
 #[test]
+fn joins_of_some_hold_item_by_item() {
+    let definition = good(&format!(
+        "{SCALE}  other: {{ function: e:f, foreach: scale.b, input: {{ i: item }}, output: {{ o: bytes }} }}\n  first: {{ function: e:f, foreach: scale.b, join: any, input: {{ a: item, b: \"other.o[item]\" }} }}\n"
+    ));
+    assert_eq!(regions(&definition), ["scale other first"]);
+    assert_eq!(reads(&definition, "first"), ["scale.b", "other.o"]);
+    let first = &definition.nodes[place(&definition, "first")];
+    assert_eq!(first.join, engine::plan::Join::AtLeast(1));
+    assert!(first.inputs.iter().all(|input| input.optional));
+}
+
+#[test]
 fn cases_and_catches_may_lead_out_of_their_items() {
     let definition = good(&format!(
         "{SCALE}  choose: {{ foreach: scale.v, switch: [ {{ when: item > 1, then: [any, big] }} ], default: [] }}\n  big: {{ function: e:f, foreach: scale.b, input: {{ i: item }}, catch: tell }}\n  any: {{ function: e:f }}\n  tell: {{ function: e:f, input: {{ why: big.error }} }}\n"

@@ -107,10 +107,10 @@ fn foreach_takes_batches_bounds_and_ranges() {
             "-",
         ),
         (
-            "  p: { function: e:f, foreach: a.l, after: a, join: any }\n",
-            "6:53",
-            "a join of some at a foreach node is not supported yet",
-            "could start without its list",
+            "  p: { function: e:f, foreach: a.l, join: any }\n",
+            "6:3",
+            "`p` waits for 1 of its edges, and has 0",
+            "its edges are the nodes that it reads from",
         ),
         (
             "  p: { function: e:f, foreach: { list: a.l, to: 3 } }\n",
