@@ -12,18 +12,21 @@
 //! | `regions` | nodes that run for each item of a list |
 //! | `decide` | whether a node runs, and from when on |
 //! | `attempts` | what the activations of a node come to |
+//! | `retriers` | which failures are tried again, and when |
 
 mod attempts;
 mod decide;
 mod edges;
 mod regions;
+mod retriers;
 
 use crate::functions::Datum;
 use crate::trace::{Activation, Moment, Trace};
 use crate::workflow::Workflow;
-pub use attempts::{error_text, retry_wait_ns, returned_kinds};
+pub use attempts::{error_text, returned_kinds};
 use edges::Found;
 use engine::plan::{NodeId, Source};
+pub use retriers::{deciding_retrier, failures, wait_ns_after};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

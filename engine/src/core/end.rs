@@ -233,6 +233,7 @@ impl Core {
     pub(super) fn clear_place(&mut self, place: Place) {
         // What has ended here must not be taken for an end in what lives here next.
         self.ended.retain(|ended| ended.place != place);
+        self.retried.end_all(place);
         for slot in self.invocations[place as usize].slots() {
             self.clear_slot(place, slot);
         }

@@ -67,8 +67,15 @@ impl Core {
         let id = invocation.id;
         let generation = self.invocations[place as usize].generation;
         let program = Rc::clone(self.program_of(place));
-        let retry = &program.details[node as usize].retry;
-        if attempt >= retry.attempts || !ErrorMatch::any(&retry.on, class, &cause) {
+        let retriers = &program.details[node as usize].retriers;
+        let retrier = Retry::first(retriers, class, &cause);
+        let again = retrier.and_then(|retrier| {
+            let again = self
+                .retried
+                .again((place, node), attempt, retriers, retrier)?;
+            Some((&retriers[retrier], again))
+        });
+        let Some((retry, again)) = again else {
             let failure = NodeFailure {
                 attempt,
                 class,
@@ -76,9 +83,9 @@ impl Core {
             };
             self.node_failed(now_ns, place, node, failure);
             return;
-        }
+        };
         self.counters.retries += 1;
-        let wait_ns = wait_ns(retry, attempt, id, node, item);
+        let wait_ns = wait_ns(retry, again, (id, node, item, attempt));
         let attempt = attempt + 1;
         if wait_ns == 0 {
             self.dispatch(now_ns, place, node, attempt, NO_MAKER);
@@ -106,6 +113,7 @@ impl Core {
         if self.invocations[place as usize].phase != Phase::Running {
             return;
         }
+        self.retried.end(place, node);
         let program = Rc::clone(self.program_of(place));
         let details = &program.details[node as usize];
         let NodeFailure {
@@ -194,12 +202,15 @@ impl Core {
     }
 }
 
-/// How long the next attempt waits. Which part of it jitter leaves out follows from what is tried again, so that the core
-/// needs no random numbers: `attempt` is the one that has failed.
-fn wait_ns(retry: &Retry, attempt: u32, id: InvocationId, node: LocalNode, item: u32) -> u64 {
+/// What has failed: an attempt at a node for an item of an invocation.
+type Failed = (InvocationId, LocalNode, u32, u32);
+
+/// How long an activation waits that a retrier tries again, for the `again`-th time. Which part of it jitter leaves out
+/// follows from what has failed, so that the core needs no random numbers.
+fn wait_ns(retry: &Retry, again: u32, (id, node, item, attempt): Failed) -> u64 {
     let longest_ns = u64::from(retry.backoff_max_ms) * 1_000_000;
     let mut wait_ns = u64::from(retry.backoff_ms) * 1_000_000;
-    for _ in 1..attempt {
+    for _ in 1..again {
         if wait_ns == 0 || wait_ns >= longest_ns {
             break;
         }
@@ -233,7 +244,7 @@ mod tests {
     #[test]
     fn waits_grow_by_their_factor_up_to_the_longest() {
         let waits = |retry: &Retry| -> Vec<u64> {
-            let wait = |attempt| wait_ns(retry, attempt, InvocationId(7), 1, 2) / 1_000_000;
+            let wait = |again| wait_ns(retry, again, (InvocationId(7), 1, 2, 9)) / 1_000_000;
             (1..=6).map(wait).collect()
         };
         assert_eq!(waits(&retry(100, 200, 0)), [100, 200, 400, 800, 1000, 1000]);
@@ -249,7 +260,7 @@ mod tests {
     fn jitter_leaves_out_up_to_its_share_and_differs_by_invocation() {
         let retry = retry(100, 100, 40);
         let waits: Vec<u64> = (0..1000)
-            .map(|id| wait_ns(&retry, 1, InvocationId(id << 8), 3, 0))
+            .map(|id| wait_ns(&retry, 1, (InvocationId(id << 8), 3, 0, 1)))
             .collect();
         let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
         assert!((60_000_000..62_000_000).contains(least), "{least}");

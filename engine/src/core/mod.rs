@@ -22,6 +22,7 @@
 //! | `outcome` | how nodes end, and which edges are live then |
 //! | `region` | foreach: the nodes that run for each item of a list |
 //! | `failure` | retries, catches, and what fails an invocation |
+//! | `retried` | how often each of several retriers has tried an activation again |
 //! | `evaluate` | what the lane computes itself |
 //! | `foresight` | what will start next, said before it is decided |
 //! | `inputs` | what activations read |
@@ -54,6 +55,7 @@ mod record;
 mod region;
 mod report;
 mod retire;
+mod retried;
 mod timers;
 mod trigger;
 
@@ -74,6 +76,7 @@ use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use program::{LocalNode, Program};
+use retried::Retried;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -400,6 +403,7 @@ pub struct Core {
     pending_failures: FxHashMap<Place, Failure>,
     /// Nodes that have failed, which those who wait for them bear, and why.
     borne_failures: FxHashMap<Place, Vec<(String, String)>>,
+    retried: Retried,
     extras: Extras,
     executors: Vec<Option<Executor>>,
     /// The executor whose activation has just ended, while what that triggers is handled: it may take that at once.
@@ -439,6 +443,7 @@ impl Core {
             doors: Doors::default(),
             pending_failures: FxHashMap::default(),
             borne_failures: FxHashMap::default(),
+            retried: Retried::default(),
             extras: Extras::default(),
             executors: Vec::new(),
             in_hand: None,
@@ -520,6 +525,13 @@ impl Core {
     #[must_use]
     pub fn held(&self) -> (usize, usize) {
         (self.invocations.len() - self.free.len(), self.lists.count())
+    }
+
+    /// Activations under way of which is kept how often each of their retriers has tried them again: those that have several
+    /// retriers, and have been tried again.
+    #[must_use]
+    pub fn retried(&self) -> usize {
+        self.retried.count()
     }
 
     /// Invocations taken here and not answered.

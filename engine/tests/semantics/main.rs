@@ -12,5 +12,6 @@ mod failures;
 mod flow;
 mod foreach;
 mod joins;
+mod retriers;
 mod rig;
 mod traces;

@@ -365,6 +365,11 @@ impl Rig {
             .unwrap_or(0)
     }
 
+    /// Activations of which it is kept how often each of their retriers has tried them again.
+    pub(crate) fn retried(&self) -> usize {
+        self.cores.iter().map(Core::retried).sum()
+    }
+
     /// Carries out what the cores want, until they want no more.
     fn settle(&mut self) {
         loop {
@@ -536,8 +541,8 @@ impl Rig {
         assert_eq!(gone, self.cores.len(), "a deployment does not go");
         for core in &self.cores {
             assert_eq!(
-                (core.leases().count(), core.held()),
-                (0, (0, 0)),
+                (core.leases().count(), core.held(), core.retried()),
+                (0, (0, 0), 0),
                 "something is held"
             );
         }

@@ -66,6 +66,7 @@ impl Cluster {
                 "lane {index} holds invocations and lists"
             );
             assert_eq!(core.leases().count(), ranges, "lane {index} holds leases");
+            assert_eq!(core.retried(), 0, "lane {index} holds counts of retriers");
             assert_eq!(
                 lane.memory.held(),
                 ranges,
