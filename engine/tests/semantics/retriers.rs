@@ -93,6 +93,26 @@ fn a_retrier_of_one_attempt_keeps_what_it_takes_from_those_behind_it() {
 }
 
 #[test]
+fn retriers_of_one_node_do_not_count_for_another() {
+    let retriers = || vec![retrier("Busy", 2, 0), retrier("", 2, 0)];
+    let mut flow = tries(retriers());
+    // On the same worker as `tries`, be it one or two.
+    flow.nodes[2].retriers = retriers();
+    each_placement(&flow, |rig| {
+        rig.invoke(&[]);
+        for node in ["tries", "beside"] {
+            rig.fail(node, ErrorClass::Error, "Busy: no");
+            rig.fail(node, ErrorClass::Error, "Odd: no");
+            assert!(rig.runs(node), "{node} has been tried again twice");
+        }
+        assert_eq!(rig.retried(), 2);
+        rig.end("beside");
+        assert_eq!(rig.retried(), 1);
+        fails_for_good_with(rig, "Odd", 3);
+    });
+}
+
+#[test]
 fn what_no_retrier_takes_is_not_tried_again() {
     let flow = tries(vec![retrier("Busy", 9, 0), retrier("Full", 9, 0)]);
     each_placement(&flow, |rig| {
