@@ -222,12 +222,12 @@ impl ErrorMatch {
     }
 }
 
-/// How often, and how soon, a failed activation is tried again.
+/// How often, and how soon, an activation is tried again that has failed in some way: one of a node's retriers.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Retry {
-    /// Attempts in all, at least 1.
+    /// One more than it tries an activation again at most; at least 1. Of a node's only retrier, attempts in all.
     pub attempts: u32,
-    /// Wait before the second attempt, in milliseconds.
+    /// Wait before it tries for the first time, in milliseconds.
     pub backoff_ms: u32,
     /// By how much each further wait is longer than the one before, in hundredths: 200 doubles it.
     pub factor_percent: u32,
@@ -235,8 +235,17 @@ pub struct Retry {
     pub backoff_max_ms: u32,
     /// Up to what share of a wait is left out at random, in hundredths.
     pub jitter_percent: u8,
-    /// Which failures are tried again; all, if none is named.
+    /// Which failures it takes; all, if none is named.
     pub on: Vec<ErrorMatch>,
+}
+
+impl Retry {
+    /// The place of the first of `these` that takes a failure: it alone says whether that is tried again.
+    #[must_use]
+    pub fn first(these: &[Self], class: ErrorClass, cause: &str) -> Option<usize> {
+        let takes = |one: &Self| ErrorMatch::any(&one.on, class, cause);
+        these.iter().position(takes)
+    }
 }
 
 impl Default for Retry {
@@ -410,8 +419,9 @@ pub struct NodePlan {
     pub gates: Vec<Gate>,
     /// When it starts.
     pub join: Join,
-    /// What happens on failure.
-    pub retry: Retry,
+    /// What is tried again, and how: the first of these that takes a failure decides. Each counts for itself how often it
+    /// has tried an activation again, and none goes on where another is used up.
+    pub retriers: Vec<Retry>,
     /// Failures that do not fail the invocation: the first of these that takes one makes its gates live. Each takes what
     /// it names, or everything.
     pub catches: Vec<Vec<ErrorMatch>>,

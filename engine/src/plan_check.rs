@@ -23,8 +23,10 @@ use rules::{Check, check_name, distinct, fits, in_range, index, rising, unique};
 pub const NAME_BYTES_MAX: usize = 256;
 /// Executors of one executable on one worker, at most.
 pub const SCALE_MAX: u16 = 1024;
-/// Attempts of one activation, at most.
+/// Attempts of one activation by one retrier, at most.
 pub const ATTEMPTS_MAX: u32 = 1000;
+/// Retriers of a node, at most.
+pub const RETRIERS_MAX: u64 = 16;
 /// Payloads up to this many bytes may travel inside a message, at most; larger ones are streamed.
 pub const INLINE_BYTES_MAX: u32 = 1 << 20;
 /// Items of one list, at most: their numbers must stay below [`faasstore::descriptor::NO_ITEM`].

@@ -274,8 +274,8 @@ pub struct Node {
     pub resources: Resources,
     /// When it starts.
     pub join: Join,
-    /// What happens on failure.
-    pub retry: Retry,
+    /// What is tried again on failure, and how; the first that takes a failure decides.
+    pub retriers: Vec<Retry>,
     /// Where failures lead that no attempt is left for; the first that takes one.
     pub catches: Vec<Catch>,
     /// Which of [`Node::outputs`] says what failed, if anything reads it: the last, a value.

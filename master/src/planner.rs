@@ -340,7 +340,7 @@ impl Planner<'_> {
             after: after.into_iter().collect(),
             gates: self.gates[place].iter().map(gate).collect(),
             join: node.join,
-            retry: node.retry.clone(),
+            retriers: node.retriers.clone(),
             catches: node.catches.iter().map(|catch| catch.on.clone()).collect(),
             error_output: node.error_output,
             tolerated: self.tolerated[place],

@@ -12,18 +12,21 @@
 //! | `regions` | nodes that run for each item of a list |
 //! | `decide` | whether a node runs, and from when on |
 //! | `attempts` | what the activations of a node come to |
+//! | `retriers` | which failures are tried again, and when |
 
 mod attempts;
 mod decide;
 mod edges;
 mod regions;
+mod retriers;
 
 use crate::functions::Datum;
 use crate::trace::{Activation, Moment, Trace};
 use crate::workflow::Workflow;
-pub use attempts::{error_text, retry_wait_ns, returned_kinds};
+pub use attempts::{error_text, returned_kinds};
 use edges::Found;
 use engine::plan::{NodeId, Source};
+pub use retriers::{deciding_retrier, failures, wait_ns_after};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -60,8 +63,9 @@ pub struct InItems {
     pub outputs: Vec<Datum>,
     /// What its consumers may read of what failed.
     pub errors: Datum,
-    /// Whether it failed in one, and that is nothing but a dead edge; why, if the engine does not word it.
-    pub tolerated: Option<Option<String>>,
+    /// Whether it failed in one, and that is nothing but a dead edge: in which event first, and why, if the engine does not
+    /// word it.
+    pub tolerated: Option<(u64, Option<String>)>,
     /// The cases that it chose in some item.
     pub cases: BTreeSet<u16>,
     /// Its catches that took a failure in some item.

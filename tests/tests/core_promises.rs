@@ -577,7 +577,10 @@ fn an_event_that_comes_twice_counts_once() {
 fn a_result_of_an_earlier_attempt_changes_nothing() {
     let mut core = core_of(0);
     let mut tried = node(&[]);
-    tried.retry.attempts = 3;
+    tried.retriers = vec![Retry {
+        attempts: 3,
+        ..Retry::default()
+    }];
     deploy(
         &mut core,
         plan_of(&workflow(vec![tried], vec![1]), 1, &[0], FIRST),
@@ -716,12 +719,12 @@ fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
 #[test]
 fn a_backoff_beyond_all_time_is_long_and_not_short() {
     let mut stubborn = node(&[]);
-    stubborn.retry = Retry {
+    stubborn.retriers = vec![Retry {
         attempts: 1000,
         backoff_ms: u32::MAX,
         backoff_max_ms: u32::MAX,
         ..Retry::default()
-    };
+    }];
     let mut core = core_of(0);
     deploy(
         &mut core,

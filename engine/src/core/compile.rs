@@ -674,7 +674,7 @@ impl Compiler {
             .map(|output| self.gathered.get(&(node.id, output)).copied());
         Details {
             name: node.name.clone(),
-            retry: node.retry.clone(),
+            retriers: node.retriers.clone(),
             remote: remote.collect(),
             catches: node.catches.clone(),
             error_slot: node

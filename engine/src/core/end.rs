@@ -242,6 +242,7 @@ impl Core {
         // What has ended here must not be taken for an end in what lives here next.
         self.ended.retain(|ended| ended.place != place);
         self.take_timers(place);
+        self.retried.end_all(place);
         for slot in self.invocations[place as usize].slots() {
             self.clear_slot(place, slot);
         }

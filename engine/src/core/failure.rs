@@ -11,6 +11,7 @@ use super::{Action, Core, Ticket};
 use crate::plan::{ErrorClass, ErrorMatch, Retry};
 use crate::wire::Failure;
 use faasstore::descriptor::InvocationId;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 /// Longest cause that is written into a value.
@@ -49,10 +50,7 @@ impl Core {
             attempt,
             ..
         } = running;
-        let (root, item) = {
-            let invocation = &self.invocations[place as usize];
-            (invocation.root, invocation.item)
-        };
+        let root = self.invocations[place as usize].root;
         let invocation = &mut self.invocations[root as usize];
         invocation.running -= 1;
         if invocation.timing.is_some() {
@@ -66,8 +64,15 @@ impl Core {
         }
         let id = invocation.id;
         let program = Rc::clone(self.program_of(place));
-        let retry = &program.details[node as usize].retry;
-        if attempt >= retry.attempts || !ErrorMatch::any(&retry.on, class, &cause) {
+        let retriers = &program.details[node as usize].retriers;
+        let retrier = Retry::first(retriers, class, &cause);
+        let again = retrier.and_then(|retrier| {
+            let again = self
+                .retried
+                .again((place, node), attempt, retriers, retrier)?;
+            Some((&retriers[retrier], again))
+        });
+        let Some((retry, again)) = again else {
             let failure = NodeFailure {
                 attempt,
                 class,
@@ -75,9 +80,13 @@ impl Core {
             };
             self.node_failed(now_ns, place, node, failure);
             return;
-        }
+        };
         self.counters.retries += 1;
-        let wait_ns = wait_ns(retry, attempt, id, node, item);
+        let mut hasher = rustc_hash::FxHasher::default();
+        self.items_of_place(place)
+            .for_each(|item| hasher.write_u32(item));
+        let items = hasher.finish();
+        let wait_ns = wait_ns(retry, again, (id, node, items, attempt));
         let attempt = attempt + 1;
         if wait_ns == 0 {
             self.dispatch(now_ns, place, node, attempt, NO_MAKER);
@@ -104,6 +113,7 @@ impl Core {
         if self.invocations[place as usize].phase != Phase::Running {
             return;
         }
+        self.retried.end(place, node);
         let program = Rc::clone(self.program_of(place));
         let details = &program.details[node as usize];
         let NodeFailure {
@@ -184,12 +194,15 @@ impl Core {
     }
 }
 
-/// How long the next attempt waits. Which part of it jitter leaves out follows from what is tried again, so that the core
-/// needs no random numbers: `attempt` is the one that has failed.
-fn wait_ns(retry: &Retry, attempt: u32, id: InvocationId, node: LocalNode, item: u32) -> u64 {
+/// What has failed: an attempt at a node, for which of an invocation's items (a hash of all their numbers).
+type Failed = (InvocationId, LocalNode, u64, u32);
+
+/// How long an activation waits that a retrier tries again, for the `again`-th time. Which part of it jitter leaves out
+/// follows from what has failed, so that the core needs no random numbers.
+fn wait_ns(retry: &Retry, again: u32, (id, node, items, attempt): Failed) -> u64 {
     let longest_ns = u64::from(retry.backoff_max_ms) * 1_000_000;
     let mut wait_ns = u64::from(retry.backoff_ms) * 1_000_000;
-    for _ in 1..attempt {
+    for _ in 1..again {
         if wait_ns == 0 || wait_ns >= longest_ns {
             break;
         }
@@ -200,9 +213,9 @@ fn wait_ns(retry: &Retry, attempt: u32, id: InvocationId, node: LocalNode, item:
         return wait_ns;
     }
     let mut hasher = rustc_hash::FxHasher::default();
-    std::hash::Hash::hash(&(id.0, node, item, attempt), &mut hasher);
+    (id.0, node, items, attempt).hash(&mut hasher);
     // The hash's upper bits are its better ones.
-    let share = (std::hash::Hasher::finish(&hasher) >> 32) * u64::from(retry.jitter_percent);
+    let share = (hasher.finish() >> 32) * u64::from(retry.jitter_percent);
     wait_ns - (u128::from(wait_ns) * u128::from(share) / (100 << 32)) as u64
 }
 
@@ -223,7 +236,7 @@ mod tests {
     #[test]
     fn waits_grow_by_their_factor_up_to_the_longest() {
         let waits = |retry: &Retry| -> Vec<u64> {
-            let wait = |attempt| wait_ns(retry, attempt, InvocationId(7), 1, 2) / 1_000_000;
+            let wait = |again| wait_ns(retry, again, (InvocationId(7), 1, 2, 9)) / 1_000_000;
             (1..=6).map(wait).collect()
         };
         assert_eq!(waits(&retry(100, 200, 0)), [100, 200, 400, 800, 1000, 1000]);
@@ -239,7 +252,7 @@ mod tests {
     fn jitter_leaves_out_up_to_its_share_and_differs_by_invocation() {
         let retry = retry(100, 100, 40);
         let waits: Vec<u64> = (0..1000)
-            .map(|id| wait_ns(&retry, 1, InvocationId(id << 8), 3, 0))
+            .map(|id| wait_ns(&retry, 1, (InvocationId(id << 8), 3, 0, 1)))
             .collect();
         let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
         assert!((60_000_000..62_000_000).contains(least), "{least}");

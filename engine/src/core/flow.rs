@@ -47,6 +47,9 @@ impl Core {
         if invocation.timing.is_some() {
             self.attempt_ended(now_ns, running, Attempt::Well);
         }
+        if running.attempt > 1 {
+            self.retried.end(running.place, running.node);
+        }
         self.store_outputs(running, &program, outputs, id);
         self.take_in_hand(now_ns, id);
         let ended = Ended {

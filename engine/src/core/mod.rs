@@ -23,6 +23,7 @@
 //! | `region` | foreach: the nodes that run for each item of a list |
 //! | `item_start` | what all items of a region have in common |
 //! | `failure` | retries, catches, and what fails an invocation |
+//! | `retried` | how often each of several retriers has tried an activation again |
 //! | `evaluate` | what the lane computes itself |
 //! | `foresight` | what will start next, said before it is decided |
 //! | `inputs` | what activations read |
@@ -56,6 +57,7 @@ mod record;
 mod region;
 mod report;
 mod retire;
+mod retried;
 mod timers;
 mod trigger;
 
@@ -76,6 +78,7 @@ use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use program::{LocalNode, Program};
+use retried::Retried;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -326,6 +329,9 @@ pub struct Held {
     pub notes: usize,
     /// Timers that go with them.
     pub timers: usize,
+    /// Activations of which is kept how often each of their retriers has tried them again: those that have several retriers,
+    /// and have been tried again.
+    pub retried: usize,
 }
 
 /// Why a completion cannot be believed. Its executor is to be ended; the core has changed nothing.
@@ -416,6 +422,7 @@ pub struct Core {
     pending_failures: FxHashMap<Place, Failure>,
     /// Nodes that have failed, which those who wait for them bear, and why.
     borne_failures: FxHashMap<Place, Vec<(String, String)>>,
+    retried: Retried,
     extras: Extras,
     executors: Vec<Option<Executor>>,
     /// The executor whose activation has just ended, while what that triggers is handled: it may take that at once.
@@ -458,6 +465,7 @@ impl Core {
             doors: Doors::default(),
             pending_failures: FxHashMap::default(),
             borne_failures: FxHashMap::default(),
+            retried: Retried::default(),
             extras: Extras::default(),
             executors: Vec::new(),
             in_hand: None,
@@ -544,6 +552,7 @@ impl Core {
             lists: self.lists.count(),
             notes: self.extras.count() + self.pending_failures.len() + self.borne_failures.len(),
             timers: self.timers_of.len(),
+            retried: self.retried.count(),
         }
     }
 

@@ -139,7 +139,7 @@ impl Node {
 #[derive(Debug, Default)]
 pub(crate) struct Details {
     pub(crate) name: String,
-    pub(crate) retry: Retry,
+    pub(crate) retriers: Vec<Retry>,
     pub(crate) remote: Vec<RemoteRead>,
     pub(crate) catches: Vec<Vec<ErrorMatch>>,
     /// Where what failed is written, if anybody reads it.

@@ -2,7 +2,7 @@
 
 use super::error::PlanError;
 use super::rules::{Check, check_name, distinct, fits, in_range, index, unique};
-use super::{ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, CASES_MAX, Scope, expressions};
+use super::{ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, CASES_MAX, RETRIERS_MAX, Scope, expressions};
 use crate::plan::{ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work};
 use faasstore::binding::Kind;
 
@@ -108,17 +108,20 @@ impl Scope<'_> {
                 reason,
             })
         };
-        let retry = &node.retry;
-        let attempts = u64::from(retry.attempts);
-        in_range(place, "retry.attempts", attempts, 1, ATTEMPTS_MAX.into())?;
-        let factor = u64::from(retry.factor_percent);
-        in_range(place, "retry.factor_percent", factor, 100, 10_000)?;
-        let jitter = u64::from(retry.jitter_percent);
-        in_range(place, "retry.jitter_percent", jitter, 0, 100)?;
-        for named in node.catches.iter().flatten().chain(&retry.on) {
-            if let ErrorMatch::Named(name) = named {
-                check_name(place, "an error", name)?;
-            }
+        let retriers = node.retriers.len() as u64;
+        in_range(place, "number of retriers", retriers, 0, RETRIERS_MAX)?;
+        for (number, retry) in (1..).zip(&node.retriers) {
+            let place = || format!("node {:?}, retrier {number}", node.name);
+            let attempts = u64::from(retry.attempts);
+            in_range(place, "attempts", attempts, 1, ATTEMPTS_MAX.into())?;
+            let factor = u64::from(retry.factor_percent);
+            in_range(place, "factor_percent", factor, 100, 10_000)?;
+            let jitter = u64::from(retry.jitter_percent);
+            in_range(place, "jitter_percent", jitter, 0, 100)?;
+            check_matches(place, &retry.on)?;
+        }
+        for catch in &node.catches {
+            check_matches(place, catch)?;
         }
         let catches = node.catches.len() as u64;
         in_range(place, "number of catches", catches, 0, CASES_MAX)?;
@@ -251,4 +254,13 @@ impl Scope<'_> {
         }
         Ok(())
     }
+}
+
+fn check_matches(place: impl Fn() -> String, these: &[ErrorMatch]) -> Check {
+    for one in these {
+        if let ErrorMatch::Named(name) = one {
+            check_name(&place, "an error", name)?;
+        }
+    }
+    Ok(())
 }

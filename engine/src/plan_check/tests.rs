@@ -3,8 +3,8 @@
 use super::*;
 use crate::plan::{
     Constant, Declaration, DeploymentId, ErrorClass, ErrorMatch, ExecutablePlan, Formula, Gate,
-    InputPlan, Join, Limits, Participant, RegionPlan, RemoteConsumer, RemoteNode, Work, WorkerRef,
-    WorkflowInput, WorkflowOutput,
+    InputPlan, Join, Limits, Participant, RegionPlan, RemoteConsumer, RemoteNode, Retry, Work,
+    WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
 fn worker(name: &str, port: u16) -> WorkerRef {
@@ -260,8 +260,6 @@ fn a_number_outside_its_bounds_is_refused() {
         |p: &mut Plan| p.executables[0].scale = SCALE_MAX + 1 => PlanError::Range { what: "scale", .. },
         |p: &mut Plan| p.executables[0].memory_mib = 0 => PlanError::Range { what: "memory_mib", .. },
         |p: &mut Plan| p.executables[0].memory_mib = u32::MAX => PlanError::Range { what: "memory_mib", .. },
-        |p: &mut Plan| p.nodes[0].retry.attempts = 0 => PlanError::Range { what: "retry.attempts", .. },
-        |p: &mut Plan| p.nodes[0].retry.attempts = u32::MAX => PlanError::Range { what: "retry.attempts", .. },
         |p: &mut Plan| p.nodes[0].timeout_ms = Some(0) => PlanError::Range { what: "timeout_ms", .. },
         |p: &mut Plan| p.limits.in_flight_max = 0 => PlanError::Range { what: "in_flight_max", .. },
         |p: &mut Plan| p.limits.payload_bytes_max = 0 => PlanError::Range { what: "payload_bytes_max", .. },
@@ -287,6 +285,65 @@ fn who_takes_part_must_be_listed() {
             p.regions.clear();
             p.outputs.clear();
         } => PlanError::Participants { .. },
+    }
+}
+
+#[test]
+fn each_retrier_is_within_bounds_and_there_are_not_too_many() {
+    let with = |retriers: usize| {
+        let mut plan = plan();
+        plan.nodes[0].retriers = vec![Retry::default(); retriers];
+        plan
+    };
+    with(0).check().unwrap();
+    with(RETRIERS_MAX as usize).check().unwrap();
+    let many = with(RETRIERS_MAX as usize + 1).check();
+    assert!(
+        matches!(
+            many,
+            Err(PlanError::Range {
+                what: "number of retriers",
+                given: 17,
+                max: 16,
+                ..
+            })
+        ),
+        "{many:?}"
+    );
+    // What is wrong is found in any of them, and told by its number.
+    for wrong in 0..3 {
+        let refused = |change: &dyn Fn(&mut Retry)| {
+            let mut plan = with(3);
+            change(&mut plan.nodes[0].retriers[wrong]);
+            let error = plan.check().unwrap_err();
+            let number = format!("retrier {}", wrong + 1);
+            assert!(error.to_string().contains(&number), "{error}");
+            error
+        };
+        let what = |change: &dyn Fn(&mut Retry)| match refused(change) {
+            PlanError::Range { what, .. } => what,
+            error => panic!("{error:?}"),
+        };
+        assert_eq!(what(&|retry| retry.attempts = 0), "attempts");
+        assert_eq!(what(&|retry| retry.attempts = ATTEMPTS_MAX + 1), "attempts");
+        assert_eq!(what(&|retry| retry.attempts = u32::MAX), "attempts");
+        assert_eq!(what(&|retry| retry.factor_percent = 99), "factor_percent");
+        assert_eq!(
+            what(&|retry| retry.factor_percent = 10_001),
+            "factor_percent"
+        );
+        assert_eq!(what(&|retry| retry.jitter_percent = 101), "jitter_percent");
+        let nameless = refused(&|retry| retry.on = vec![ErrorMatch::Named(String::new())]);
+        assert!(
+            matches!(
+                nameless,
+                PlanError::Name {
+                    what: "an error",
+                    ..
+                }
+            ),
+            "{nameless:?}"
+        );
     }
 }
 
@@ -399,8 +456,6 @@ fn what_does_not_go_together_in_a_node_is_refused() {
         |p: &mut Plan| p.nodes[0].work = Work::Nothing => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[0].work = Work::Compute(vec![]) => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[2].work = Work::Compute(vec![Formula::Value("1".into())]) => PlanError::Rule { .. },
-        |p: &mut Plan| p.nodes[0].retry.factor_percent = 99 => PlanError::Range { .. },
-        |p: &mut Plan| p.nodes[0].retry.jitter_percent = 101 => PlanError::Range { .. },
         |p: &mut Plan| p.timeout_ms = Some(0) => PlanError::Range { what: "timeout_ms", .. },
         |p: &mut Plan| p.outputs[0].sources.clear() => PlanError::Rule { .. },
     }

@@ -123,14 +123,14 @@ fn a_failure_that_no_catch_takes_fails_the_invocation_with_node_attempt_and_caus
 fn only_failures_that_retry_names_are_tried_again() {
     let mut flow = Flow::default();
     flow.function("tries", |n| {
-        n.retry = Retry {
+        n.retriers = vec![Retry {
             attempts: 3,
             on: vec![
                 ErrorMatch::Class(ErrorClass::Crash),
                 ErrorMatch::Named("Busy".into()),
             ],
             ..Retry::default()
-        };
+        }];
     });
     each_placement(&flow, |rig| {
         rig.invoke(&[]);
@@ -151,13 +151,13 @@ fn only_failures_that_retry_names_are_tried_again() {
 fn a_retry_waits_longer_by_its_factor_each_time() {
     let mut flow = Flow::default();
     flow.function("tries", |n| {
-        n.retry = Retry {
+        n.retriers = vec![Retry {
             attempts: 4,
             backoff_ms: 10,
             factor_percent: 300,
             backoff_max_ms: 50,
             ..Retry::default()
-        };
+        }];
     });
     each_placement(&flow, |rig| {
         rig.invoke(&[]);

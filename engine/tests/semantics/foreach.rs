@@ -71,7 +71,7 @@ fn parallelism_bounds_the_activations_at_once_retries_included() {
         backoff_ms: 10,
         ..Retry::default()
     };
-    let flow = over_input(|n| n.retry = retry, |r| r.parallelism = Some(2));
+    let flow = over_input(|n| n.retriers = vec![retry], |r| r.parallelism = Some(2));
     each_placement(&flow, |rig| {
         rig.invoke(&[("list", &["a", "b", "c", "d", "e"])]);
         assert_eq!(rig.running.len(), 2);

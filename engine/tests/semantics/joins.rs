@@ -59,10 +59,10 @@ fn a_join_of_at_least_k_starts_at_the_kth_live_edge() {
 #[test]
 fn a_later_attempt_at_a_join_sees_what_the_first_one_saw() {
     let mut flow = joined(1, false);
-    flow.nodes[3].retry = Retry {
+    flow.nodes[3].retriers = vec![Retry {
         attempts: 2,
         ..Retry::default()
-    };
+    }];
     each_placement(&flow, |rig| {
         rig.invoke(&[]);
         rig.end("b");

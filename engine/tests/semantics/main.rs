@@ -13,5 +13,6 @@ mod flow;
 mod foreach;
 mod joins;
 mod outward;
+mod retriers;
 mod rig;
 mod traces;

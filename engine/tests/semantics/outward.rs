@@ -144,7 +144,9 @@ fn what_leads_out_of_regions_within_regions_is_live_if_it_was_in_an_item_of_an_i
     for (choices, near, far) in [([1, 1, 1, 1], 2, 1), ([1, 0, 0, 0], 1, 1), ([0; 4], 0, 0)] {
         each_placement(&flow, |rig| {
             rig.invoke(&[("list", &["a", "b"])]);
-            choices.map(|choice| rig.choose("choose", Some(choice)));
+            for choice in choices {
+                rig.choose("choose", Some(choice));
+            }
             rig.end_all();
             rig.result().unwrap();
             assert_eq!((rig.attempts("near"), rig.attempts("far")), (near, far));

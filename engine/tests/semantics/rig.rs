@@ -373,6 +373,11 @@ impl Rig {
             .unwrap_or(0)
     }
 
+    /// Activations of which it is kept how often each of their retriers has tried them again.
+    pub(crate) fn retried(&self) -> usize {
+        self.cores.iter().map(|core| core.held().retried).sum()
+    }
+
     /// Carries out what the cores want, until they want no more.
     fn settle(&mut self) {
         loop {

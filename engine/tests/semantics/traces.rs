@@ -56,11 +56,11 @@ fn each_attempt_at_each_item_is_told_with_what_it_waited_for() {
     flow.function("each", |n| {
         n.region = Some(region);
         n.inputs = vec![input("item", Source::Item { up: 0 })];
-        n.retry = Retry {
+        n.retriers = vec![Retry {
             attempts: 2,
             backoff_ms: 10,
             ..Retry::default()
-        };
+        }];
     });
     flow.function("all", |n| {
         n.inputs = vec![InputPlan::new("all", Kind::List, out(0))];

@@ -5,7 +5,8 @@ mod shapes;
 
 pub(super) use shapes::*;
 pub(crate) use shapes::{
-    ATTEMPTS_MAX, FACTOR_MAX, ITEMS_MAX, MEMORY_MIB_MAX, PROFILE_BYTES_MAX, SCALE_MAX, TIME_MS_MAX,
+    ATTEMPTS_MAX, FACTOR_MAX, ITEMS_MAX, MEMORY_MIB_MAX, PROFILE_BYTES_MAX, RETRIERS_MAX,
+    SCALE_MAX, TIME_MS_MAX,
 };
 
 /// A key of a mapping.
@@ -42,6 +43,8 @@ pub(super) enum Holds {
     Words(&'static [&'static str]),
     /// One of these, or a list of them.
     OneOrMore(&'static Holds),
+    /// One of these, or a list of at least one and so many at most.
+    OneOrUpTo(u64, &'static Holds),
     /// A list.
     List(&'static Holds),
     /// A mapping of names to these.

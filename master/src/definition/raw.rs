@@ -110,7 +110,7 @@ pub(super) struct RawNode {
     pub(super) outputs: Vec<Port>,
     pub(super) after: Vec<Spanned<String>>,
     pub(super) join: Spanned<Join>,
-    pub(super) retry: Retry,
+    pub(super) retriers: Vec<Spanned<Retry>>,
     pub(super) catches: Vec<RawCatch>,
     pub(super) timeout_ms: Option<Spanned<u32>>,
     pub(super) delay_ms: u32,

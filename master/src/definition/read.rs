@@ -7,7 +7,7 @@ mod work;
 pub(super) use sources::{OUTER, outer_items};
 pub(super) use values::listed;
 
-use super::keys::{NODE, PROFILE, RESOURCES, RETRY, WORKFLOW};
+use super::keys::{NODE, PROFILE, RESOURCES, RETRIERS_MAX, RETRY, WORKFLOW};
 use super::names::is_reserved;
 use super::problem::{ProblemKind, Problems, quoted};
 use super::raw::{RawDefinition, RawNode, RawWork};
@@ -164,9 +164,9 @@ impl Reader {
         let resources = fields
             .get("resources")
             .map_or_else(Resources::default, |(_, tree)| self.resources(tree));
-        let retry = fields
+        let retriers = fields
             .get("retry")
-            .map_or_else(Retry::default, |(_, tree)| self.retry(tree));
+            .map_or_else(Vec::new, |(_, tree)| self.retriers(tree));
         let timeout_ms = self.time(&fields, "timeout_ms");
         let delay_ms = self.whole(&fields, "delay_ms").unwrap_or(0) as u32;
         let work = work?;
@@ -190,7 +190,7 @@ impl Reader {
             outputs,
             after,
             join,
-            retry,
+            retriers,
             catches,
             timeout_ms,
             delay_ms,
@@ -236,6 +236,39 @@ impl Reader {
             resources.cpus = cpus as u16;
         }
         resources
+    }
+
+    /// One retrier, or a list of them.
+    fn retriers(&mut self, tree: &Tree) -> Vec<Spanned<Retry>> {
+        let parts: Vec<&Tree> = match &tree.value {
+            Value::List(items) => items.iter().map(Rc::as_ref).collect(),
+            _ => vec![tree],
+        };
+        if parts.is_empty() {
+            let help =
+                "write `retry: { attempts: 3 }`, or leave it away: then nothing is tried again";
+            self.shape(
+                tree,
+                "`retry`",
+                "a mapping, or a list of one at least",
+                help,
+            );
+        }
+        if parts.len() as u64 > RETRIERS_MAX {
+            let kind = ProblemKind::Count {
+                what: "the retriers of a node".to_owned(),
+                count: parts.len(),
+                limit: RETRIERS_MAX as usize,
+            };
+            let help = "let one take several failures, as in `on: [timeout, crash, Busy]`";
+            self.problems.add(tree.span, kind, Some(help.to_owned()));
+            return Vec::new();
+        }
+        let retriers = parts.into_iter().map(|tree| Spanned {
+            value: self.retry(tree),
+            span: tree.span,
+        });
+        retriers.collect()
     }
 
     fn retry(&mut self, tree: &Tree) -> Retry {

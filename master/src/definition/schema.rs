@@ -98,6 +98,12 @@ impl Maker {
                 let list = json!({ "type": "array", "items": self.holds(one) });
                 json!({ "anyOf": [self.holds(one), list] })
             }
+            Holds::OneOrUpTo(most, one) => {
+                let mut list = json!({ "type": "array", "items": self.holds(one) });
+                list["minItems"] = json!(1);
+                list["maxItems"] = json!(most);
+                json!({ "anyOf": [self.holds(one), list] })
+            }
             Holds::List(item) => json!({ "type": "array", "items": self.holds(item) }),
             Holds::Named(value) => json!({
                 "type": ["object", "null"],

@@ -95,12 +95,12 @@ fn the_word_count_is_read_as_it_stands() {
         (128, 4)
     );
     assert_eq!(
-        count.retry,
-        Retry {
+        count.retriers,
+        [Retry {
             attempts: 3,
             backoff_ms: 50,
             ..Retry::default()
-        }
+        }]
     );
     assert_eq!(count.timeout_ms, Some(5000));
     assert_eq!(
@@ -117,7 +117,7 @@ fn the_word_count_is_read_as_it_stands() {
         "the outputs of a foreach node are gathered"
     );
     assert_eq!(merge.after[0].value, 0);
-    assert_eq!(split.retry, Retry::default());
+    assert_eq!(split.retriers, []);
     assert_eq!(definition.outputs[0].kind, Kind::Bytes);
     let span = count.name.span;
     assert_eq!(&WORDCOUNT[span.start..span.end], "count");

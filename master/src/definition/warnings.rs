@@ -1,5 +1,6 @@
 //! What is suspicious in a definition that is otherwise good.
 
+use super::Span;
 use super::keys::TIME_MS_MAX;
 use super::problem::{ProblemKind, Problems};
 use super::raw::{RawDefinition, RawNode, RawWork};
@@ -34,7 +35,7 @@ pub(super) fn find(raw: &RawDefinition, used: &Used, problems: &mut Problems) {
     for (index, node) in raw.nodes.iter().enumerate() {
         outputs(index, node, used, problems);
         times(raw, node, problems);
-        catches(node, problems);
+        unreached(node, problems);
     }
 }
 
@@ -79,18 +80,14 @@ fn times(raw: &RawDefinition, node: &RawNode, problems: &mut Problems) {
     }
 }
 
-/// Warns of catches and cases behind one that takes all.
-fn catches(node: &RawNode, problems: &mut Problems) {
-    if let Some(all) = node.catches.iter().position(|catch| catch.on.is_empty()) {
-        for catch in &node.catches[all + 1..] {
-            let kind = ProblemKind::Unreached {
-                what: "catch",
-                why: "one before it takes every failure",
-            };
-            let help = "put it before the other";
-            problems.warn(catch.span, kind, Some(help.to_owned()));
-        }
-    }
+/// Warns of retriers, catches and cases behind one that takes all.
+fn unreached(node: &RawNode, problems: &mut Problems) {
+    let retriers = node.retriers.iter();
+    let retriers = retriers.map(|retry| (retry.value.on.is_empty(), retry.span));
+    behind_all("retrier", retriers, problems);
+    let catches = node.catches.iter();
+    let catches = catches.map(|catch| (catch.on.is_empty(), catch.span));
+    behind_all("catch", catches, problems);
     if let RawWork::Switch(cases) = &node.work {
         let mut seen = FxHashSet::default();
         for when in cases.iter().filter_map(|case| case.when.as_ref()) {
@@ -102,5 +99,20 @@ fn catches(node: &RawNode, problems: &mut Problems) {
                 problems.warn(when.span, kind, Some("take it away".to_owned()));
             }
         }
+    }
+}
+
+/// Warns of those behind the first that takes every failure, as each says that it does or not.
+fn behind_all(
+    what: &'static str,
+    these: impl Iterator<Item = (bool, Span)>,
+    problems: &mut Problems,
+) {
+    for (_, span) in these.skip_while(|(all, _)| !all).skip(1) {
+        let kind = ProblemKind::Unreached {
+            what,
+            why: "one before it takes every failure",
+        };
+        problems.warn(span, kind, Some("put it before the other".to_owned()));
     }
 }

@@ -150,12 +150,12 @@ pub enum Join {
     AtLeast(u32),
 }
 
-/// What happens on failure.
+/// What is tried again on failure, and how.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Retry {
-    /// Attempts in all.
+    /// One more than the attempts that it adds at most: of a node's only one, attempts in all.
     pub attempts: u32,
-    /// Wait before the second.
+    /// Wait before the first that it adds.
     pub backoff_ms: u32,
     /// By how much the wait grows.
     pub factor: Option<f64>,
@@ -217,8 +217,8 @@ pub struct Node {
     pub after: Vec<String>,
     /// When it starts.
     pub join: Join,
-    /// What happens on failure.
-    pub retry: Option<Retry>,
+    /// What is tried again on failure; the first that takes a failure decides.
+    pub retriers: Vec<Retry>,
     /// Where failures lead.
     pub catches: Vec<Catch>,
     /// Longest an attempt may take.
@@ -244,7 +244,7 @@ impl Node {
             outputs: Vec::new(),
             after: Vec::new(),
             join: Join::All,
-            retry: None,
+            retriers: Vec::new(),
             catches: Vec::new(),
             timeout_ms: None,
             delay_ms: None,

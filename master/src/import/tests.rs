@@ -259,14 +259,14 @@ fn what_a_draft_says_is_what_the_definition_says() {
         ("number".to_owned(), Feed::Value(json!(2.5))),
     ];
     first.outputs = vec![("x".to_owned(), Kind::Bytes), ("y".to_owned(), Kind::Value)];
-    first.retry = Some(Retry {
+    first.retriers = vec![Retry {
         attempts: 3,
         backoff_ms: 10,
         factor: Some(1.5),
         backoff_max_ms: Some(100),
         jitter: Some(0.5),
         on: vec!["timeout".to_owned(), "Busy".to_owned()],
-    });
+    }];
     first.timeout_ms = Some(500);
     first.resources = Resources {
         memory_mib: Some(64),
@@ -286,6 +286,15 @@ fn what_a_draft_says_is_what_the_definition_says() {
         .inputs
         .push(("in".to_owned(), Source::Input("n".to_owned()).into()));
     command.outputs.push(("out".to_owned(), Kind::Bytes));
+    let retrier = |attempts, on: &[&str]| Retry {
+        attempts,
+        backoff_ms: 1,
+        factor: None,
+        backoff_max_ms: None,
+        jitter: None,
+        on: on.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    command.retriers = vec![retrier(1, &["exit-2"]), retrier(4, &[])];
     command.catches.push(Catch {
         on: vec!["crash".to_owned()],
         to: vec!["late".to_owned()],
@@ -340,7 +349,14 @@ fn what_a_draft_says_is_what_the_definition_says() {
     let first = node("first");
     let region = &definition.regions[first.region.expect("it runs over a list")];
     assert_eq!((region.batch, region.parallelism), (Some(2), Some(4)));
-    assert_eq!((first.retry.attempts, first.retry.backoff_ms), (3, 10));
+    let figures = |node: &crate::definition::Node| -> Vec<_> {
+        let retriers = node.retriers.iter();
+        retriers
+            .map(|retry| (retry.attempts, retry.backoff_ms, retry.on.len()))
+            .collect()
+    };
+    assert_eq!(figures(first), [(3, 10, 2)]);
+    assert_eq!(figures(node("command")), [(1, 1, 1), (4, 1, 0)]);
     assert_eq!(
         (first.timeout_ms, first.resources.memory_mib),
         (Some(500), 64)

@@ -39,11 +39,14 @@ pub(crate) fn function(name: &str, input: &Value, attempt: u64) -> Result<Value,
             (Value::String(name), Value::String(cause)) => error(format!("{name}: {cause}")),
             _ => error(format!("Unexpected: {input}")),
         },
-        // Fails so many times.
+        // Fails so many times, or with these errors one after the other.
         "states:flaky" if input["fails"].as_u64() >= Some(attempt) => {
             error("Flaky: try again".to_owned())
         }
-        "states:flaky" => Ok(json!({ "attempts": attempt })),
+        "states:flaky" => match &input["fails"][attempt as usize - 1] {
+            Value::String(name) => error(format!("{name}: try again")),
+            _ => Ok(json!({ "attempts": attempt })),
+        },
         // Takes longer than a second.
         "states:slow" => Err((ErrorClass::Timeout, "it took too long".to_owned())),
         _ => panic!("there is no function {name}"),
@@ -289,24 +292,25 @@ impl Run<'_> {
         }
     }
 
-    /// Tries a node as often as it may.
+    /// Tries a node as often as it may: the first retrier that takes a failure decides, by what it has tried itself.
     fn attempts(
         &self,
         node: &Node,
         values: &HashMap<String, Value>,
     ) -> Result<(Value, Option<usize>), (ErrorClass, String, u64)> {
         let mut attempt = 1;
+        let mut tried = vec![1; node.retriers.len()];
         loop {
             let (class, cause) = match self.work(node, values, attempt) {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
-            let again = node.retry.as_ref().is_some_and(|retry| {
-                attempt < u64::from(retry.attempts)
-                    && ErrorMatch::any(&matches(&retry.on), class, &cause)
-            });
-            if !again {
-                return Err((class, cause, attempt));
+            let mut retriers = node.retriers.iter().zip(&mut tried);
+            let first =
+                retriers.find(|(retry, _)| ErrorMatch::any(&matches(&retry.on), class, &cause));
+            match first {
+                Some((retry, tried)) if *tried < retry.attempts => *tried += 1,
+                _ => return Err((class, cause, attempt)),
             }
             attempt += 1;
         }

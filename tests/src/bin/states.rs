@@ -59,12 +59,15 @@ fn fail(call: &mut Call) -> Result<(), Error> {
     }
 }
 
-/// Fails as often as it is told to.
+/// Fails as often as it is told to, or with the errors that it is told.
 fn flaky(call: &mut Call) -> Result<(), Error> {
     let value = input(call)?;
     let attempt = u64::from(call.context().attempt());
     if value["fails"].as_u64() >= Some(attempt) {
         return Err(Error::new("Flaky: try again"));
+    }
+    if let Some(name) = value["fails"][attempt as usize - 1].as_str() {
+        return Err(Error::new(format!("{name}: try again")));
     }
     give(call, &json!({ "attempts": attempt }))
 }

@@ -1,15 +1,13 @@
 //! What the activations of a node that runs come to.
 
 use super::edges::Edge;
+use super::retriers::{failures, wait_ns_after};
 use super::{Breach, End, Ended, Judge, Reason};
 use crate::functions::{Datum, choose, compute, datum_of, evaluate};
 use crate::plans::node_name;
 use crate::trace::{Activation, Attempt, Ending, Moment};
-use engine::plan::{ErrorClass, ErrorMatch, FlowEdge, Join, NodeId, NodePlan, Retry, Work};
+use engine::plan::{ErrorClass, ErrorMatch, FlowEdge, Join, NodeId, NodePlan, Work};
 use faasstore::binding::Kind;
-
-/// By how much a wait may miss what is computed here, for rounding.
-const ROUNDING_NS: u64 = 1_000;
 
 /// What an activation came to.
 enum Fate {
@@ -26,23 +24,11 @@ enum Fate {
     },
 }
 
-/// What `attempt` waits before it is started, in nanoseconds after the end of the one before it: at least, and at most.
-#[must_use]
-pub fn retry_wait_ns(retry: &Retry, attempt: u32) -> (u64, u64) {
-    let factor = f64::from(retry.factor_percent) / 100.0;
-    let exponent = attempt.saturating_sub(2).min(10_000) as i32;
-    let wait_ms = f64::from(retry.backoff_ms) * factor.powi(exponent);
-    let most_ns = wait_ms.min(f64::from(retry.backoff_max_ms)) * 1e6;
-    let least_ns = most_ns * (1.0 - f64::from(retry.jitter_percent) / 100.0);
-    let least_ns = (least_ns as u64).saturating_sub(ROUNDING_NS);
-    (least_ns, most_ns as u64 + ROUNDING_NS)
-}
-
 /// Whether a retry or a catch of `these` takes a failure: one that names nothing takes all; else there must be its class, or
 /// the name that a function's own error begins with, up to its first colon.
 ///
 /// Worked out without the engine, whose own rule is what simulations judge.
-fn takes(these: &[ErrorMatch], class: ErrorClass, cause: &str) -> bool {
+pub(super) fn takes(these: &[ErrorMatch], class: ErrorClass, cause: &str) -> bool {
     let named = match (class, cause.split_once(':')) {
         (ErrorClass::Error, Some((name, _))) => Some(name),
         _ => None,
@@ -187,8 +173,8 @@ impl Judge<'_> {
                     Err(Breach(again))
                 };
             };
-            let retry = &plan.retry;
-            if number >= retry.attempts || !takes(&retry.on, *class, cause) {
+            let failures: Vec<_> = failures(&attempts[..number as usize]).collect();
+            let Some((least_ns, _)) = wait_ns_after(&plan.retriers, &failures) else {
                 let (class, cause, at) = (*class, cause.clone(), *at);
                 let fate = Fate::Failed {
                     attempt: number,
@@ -197,9 +183,9 @@ impl Judge<'_> {
                     at,
                 };
                 return if last { Ok(fate) } else { Err(Breach(again)) };
-            }
+            };
             earliest = *at;
-            earliest.ns += retry_wait_ns(retry, number + 1).0;
+            earliest.ns += least_ns;
         }
         if self.trace.unserved.contains(&node) {
             return Ok(Fate::Failed {

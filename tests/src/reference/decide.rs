@@ -154,7 +154,7 @@ impl Judge<'_> {
             .filter(|edge| self.flow(**edge) == Edge::Dead)
             .filter_map(|edge| match &self.ended(edge.node).end {
                 End::Tolerated(cause) => Some((edge.node, cause.clone())),
-                End::Items(of) => Some((edge.node, of.tolerated.clone()?)),
+                End::Items(of) => Some((edge.node, of.tolerated.clone()?.1)),
                 _ => None,
             });
         failed.collect()

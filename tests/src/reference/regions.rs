@@ -203,11 +203,11 @@ impl Judge<'_> {
 
     fn in_items(&self, node: NodeId, region: u16, ends: &[&Ended]) -> InItems {
         let failed = ends.iter().filter_map(|ended| match &ended.end {
-            End::Tolerated(cause) => Some((ended.at.step, cause)),
-            End::Items(of) => Some((ended.at.step, of.tolerated.as_ref()?)),
+            End::Tolerated(cause) => Some((ended.at.step, cause.clone())),
+            End::Items(of) => of.tolerated.clone(),
             _ => None,
         });
-        let first = failed.min_by_key(|(step, _)| *step);
+        let tolerated = failed.min_by_key(|(step, _)| *step);
         let (mut cases, mut catches) = (BTreeSet::new(), BTreeSet::new());
         for ended in ends {
             match &ended.end {
@@ -227,7 +227,7 @@ impl Judge<'_> {
         InItems {
             outputs: self.lists(node, region, ends),
             errors: Datum::List(errors.collect()),
-            tolerated: first.map(|(_, cause)| cause.clone()),
+            tolerated,
             cases,
             catches,
         }

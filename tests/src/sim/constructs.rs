@@ -3,7 +3,7 @@
 use super::Cluster;
 use super::clients::{Asked, Outcome};
 use crate::functions::Datum;
-use crate::reference::{End, Verdict};
+use crate::reference::{End, Verdict, deciding_retrier, failures};
 use crate::trace::Ending;
 use crate::workflow::Workflow;
 use engine::plan::{ErrorClass, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work};
@@ -11,7 +11,7 @@ use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 36] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -32,6 +32,7 @@ const NAMES: [&str; 35] = [
     "whole skip",
     "absent entry",
     "retry",
+    "retriers",
     "timeout",
     "workflow timeout",
     "catch",
@@ -202,6 +203,14 @@ fn mark_node(
     plan: &NodePlan,
 ) {
     let end = &verdict.nodes[node as usize].end;
+    // That several of them have tried one activation again.
+    let by_several = asked.trace.of_node(node).any(|(_, attempts)| {
+        let again = &attempts[..attempts.len().saturating_sub(1)];
+        let mut deciding = failures(again).map(|failed| deciding_retrier(&plan.retriers, failed));
+        let first = deciding.next();
+        deciding.any(|other| Some(other) != first)
+    });
+    into.mark("retriers", by_several);
     mark_end(into, workflow, node, end);
     mark_region(into, workflow, asked, verdict, node);
     into.mark("out of reach", {

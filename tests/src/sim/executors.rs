@@ -4,7 +4,7 @@ use super::Cluster;
 use super::clients::Outcome;
 use super::lane::{GRACE_NS, Run, State};
 use crate::functions::{Made, MadeOutput, compute};
-use crate::reference::{retry_wait_ns, returned_kinds};
+use crate::reference::{failures, returned_kinds, wait_ns_after};
 use crate::trace::Ending;
 use crate::workflow::random::ERROR_NAMES;
 use engine::core::{CompletionError, ExecutorId, Input, Output, Piece, Start};
@@ -32,8 +32,10 @@ impl Cluster {
         let asked = &mut self.asked[self.by_id[&invocation]];
         let deployed = &self.scenario.deployments[asked.deployment];
         let plan = &deployed.workflow.nodes[node as usize];
+        let again = plan.retriers.iter().map(|retry| retry.attempts - 1);
+        let attempts_max = 1 + again.sum::<u32>();
         assert!(
-            start.attempt >= 1 && start.attempt <= plan.retry.attempts,
+            (1..=attempts_max).contains(&start.attempt),
             "attempt {}",
             start.attempt
         );
@@ -435,8 +437,12 @@ impl Cluster {
         // It is tried again, and not too late: unless at once, a timer is set for it.
         let asked = &self.asked[self.by_id[&run.invocation]];
         let workflow = &self.scenario.deployments[asked.deployment].workflow;
-        let retry = &workflow.nodes[run.node as usize].retry;
-        let (least_ns, most_ns) = retry_wait_ns(retry, run.attempt + 1);
+        let retriers = &workflow.nodes[run.node as usize].retriers;
+        let attempts = &asked.trace.activations[&(run.node, run.items.clone())];
+        let failed: Vec<_> = failures(attempts).collect();
+        let wait_ns = wait_ns_after(retriers, &failed);
+        let (least_ns, most_ns) =
+            wait_ns.unwrap_or_else(|| panic!("{run:?} is tried again after {failed:?}"));
         let due_ns = self.lanes[lane].core.next_timer_ns();
         assert!(
             least_ns == 0 || due_ns.is_some_and(|due_ns| due_ns <= now_ns + most_ns),

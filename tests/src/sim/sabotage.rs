@@ -5,7 +5,7 @@ use super::Cluster;
 use super::lane::{InputAt, Run, State};
 use crate::trace::Ending;
 use engine::core::{Evaluated, Start};
-use engine::plan::{ErrorClass, Join, NodeId, NodePlan, Plan, Source};
+use engine::plan::{ErrorClass, Join, NodeId, NodePlan, Plan, Retry, Source};
 use engine::wire::Outcome;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 
@@ -32,6 +32,10 @@ pub enum Sabotage {
     AttemptLess,
     /// Whatever failed is tried again.
     RetriesAnything,
+    /// The last retrier that takes a failure decides.
+    LastRetrier,
+    /// Only the first retrier is asked.
+    OneRetrier,
     /// Whatever failed is caught by the first catch.
     CatchesAnything,
     /// No failure is borne.
@@ -90,7 +94,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::NoDelay,
         Self::NoBackoff,
         Self::LongBackoff,
@@ -101,6 +105,8 @@ impl Sabotage {
         Self::AttemptMore,
         Self::AttemptLess,
         Self::RetriesAnything,
+        Self::LastRetrier,
+        Self::OneRetrier,
         Self::CatchesAnything,
         Self::BearsNothing,
         Self::JoinEarly,
@@ -170,18 +176,15 @@ impl Sabotage {
     }
 
     fn of_node(self, node: &mut NodePlan) {
+        for retry in &mut node.retriers {
+            self.of_retrier(retry);
+        }
         match self {
+            Self::LastRetrier => node.retriers.reverse(),
+            Self::OneRetrier => node.retriers.truncate(1),
             Self::NoDelay => node.delay_ms = 0,
-            Self::NoBackoff => node.retry.backoff_ms = 0,
-            Self::LongBackoff => {
-                let hour_ms = 60 * 60 * 1000;
-                (node.retry.backoff_ms, node.retry.backoff_max_ms) = (hour_ms, hour_ms);
-            }
             Self::NoGates => node.gates.clear(),
             Self::NoNodeTimeout => node.timeout_ms = None,
-            Self::AttemptMore => node.retry.attempts += 1,
-            Self::AttemptLess => node.retry.attempts = (node.retry.attempts - 1).max(1),
-            Self::RetriesAnything => node.retry.on.clear(),
             Self::CatchesAnything => {
                 if let Some(first) = node.catches.first_mut() {
                     first.clear();
@@ -225,6 +228,20 @@ impl Sabotage {
                 }
             }
             Self::NoAfter => node.after.clear(),
+            _ => {}
+        }
+    }
+
+    fn of_retrier(self, retry: &mut Retry) {
+        match self {
+            Self::NoBackoff => retry.backoff_ms = 0,
+            Self::LongBackoff => {
+                let hour_ms = 60 * 60 * 1000;
+                (retry.backoff_ms, retry.backoff_max_ms) = (hour_ms, hour_ms);
+            }
+            Self::AttemptMore => retry.attempts += 1,
+            Self::AttemptLess => retry.attempts = (retry.attempts - 1).max(1),
+            Self::RetriesAnything => retry.on.clear(),
             _ => {}
         }
     }

@@ -66,9 +66,9 @@ fn outline(f: &mut fmt::Formatter<'_>, node: &NodePlan) -> fmt::Result {
     if let Some(output) = node.error_output {
         write!(f, ", error r{output}")?;
     }
-    if node.retry.attempts > 1 {
-        let on = matches(&node.retry.on);
-        write!(f, ", {} attempts on {on}", node.retry.attempts)?;
+    for retry in &node.retriers {
+        let on = matches(&retry.on);
+        write!(f, ", {} attempts on {on}", retry.attempts)?;
     }
     if let Some(timeout_ms) = node.timeout_ms {
         write!(f, ", timeout {timeout_ms} ms")?;

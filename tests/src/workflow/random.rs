@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 pub struct Shape {
     /// Nodes at most; at least 1.
     pub nodes_max: usize,
-    /// Attempts of a node at most; at least 1.
+    /// Attempts of a node by each of its retriers at most; at least 1.
     pub attempts_max: u32,
     /// Whether some nodes, and some workflows, have a timeout.
     pub timeouts: Timeouts,

@@ -4,7 +4,7 @@ use crate::definition::{
     Case, Catch, Definition, From, Node, NodeInput, Port, Profile, Resources, SourceText, Span,
     Spanned, Work, WorkflowInput, WorkflowOutput,
 };
-use engine::plan::{Join, Retry};
+use engine::plan::Join;
 use faasstore::binding::Kind;
 use proptest::prelude::*;
 
@@ -134,7 +134,7 @@ impl Sketch {
                 0 => Join::All,
                 count => Join::AtLeast(count),
             },
-            retry: Retry::default(),
+            retriers: Vec::new(),
             catches: if sketched.catch.is_empty() {
                 Vec::new()
             } else {

@@ -12,7 +12,7 @@ use crate::definition::{
     COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Definition, Formula, From, FunctionName,
     Node, NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
 };
-use engine::plan::{Join, Retry};
+use engine::plan::Join;
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -80,7 +80,11 @@ impl Checker<'_> {
             profile: raw.profile,
             resources: raw.resources,
             join: raw.join.value,
-            retry: raw.retry.clone(),
+            retriers: raw
+                .retriers
+                .iter()
+                .map(|retry| retry.value.clone())
+                .collect(),
             catches: catches.into_iter().collect::<Option<_>>()?,
             timeout_ms: raw.timeout_ms.as_ref().map(|timeout| timeout.value),
             delay_ms: raw.delay_ms,
@@ -387,7 +391,7 @@ fn plain(name: Spanned<String>) -> Node {
         },
         resources: Resources::default(),
         join: Join::All,
-        retry: Retry::default(),
+        retriers: Vec::new(),
         catches: Vec::new(),
         error_output: None,
         timeout_ms: None,

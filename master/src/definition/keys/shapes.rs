@@ -8,8 +8,10 @@ pub(crate) const TIME_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 pub(crate) const SCALE_MAX: u64 = 1024;
 /// Most memory of an executor, in MiB: 1 TiB.
 pub(crate) const MEMORY_MIB_MAX: u64 = 1 << 20;
-/// Most attempts of an activation.
+/// Most attempts of an activation by one retrier.
 pub(crate) const ATTEMPTS_MAX: u64 = engine::plan_check::ATTEMPTS_MAX as u64;
+/// Most retriers of a node.
+pub(crate) const RETRIERS_MAX: u64 = engine::plan_check::RETRIERS_MAX;
 /// By how much a wait may be longer than the one before, at most.
 pub(crate) const FACTOR_MAX: f64 = 100.0;
 /// Most bytes that a profile may claim: 1 PiB.
@@ -179,8 +181,8 @@ pub(in crate::definition) const NODE: Shape = Shape {
         ),
         key(
             "retry",
-            "How a failed activation is tried again",
-            Holds::Keys(&RETRY),
+            "How a failed activation is tried again; of several, the first that takes the failure says it",
+            Holds::OneOrUpTo(RETRIERS_MAX, &Holds::Keys(&RETRY)),
         ),
         key(
             "catch",
@@ -333,7 +335,7 @@ pub(in crate::definition) const RETRY: Shape = Shape {
     keys: &[
         key(
             "attempts",
-            "Attempts in all",
+            "Attempts in all; with several retriers, one more than this one adds at most",
             Holds::Whole {
                 least: 1,
                 most: ATTEMPTS_MAX,
@@ -341,7 +343,7 @@ pub(in crate::definition) const RETRY: Shape = Shape {
         ),
         key(
             "backoff_ms",
-            "Wait before the second attempt, in milliseconds",
+            "Wait before the first attempt that it adds, in milliseconds",
             WAIT,
         ),
         key(
@@ -363,7 +365,7 @@ pub(in crate::definition) const RETRY: Shape = Shape {
         ),
         key(
             "on",
-            "Which failures are tried again: classes, or names with which errors begin",
+            "Which failures it takes: classes, or names with which errors begin; all, if none is named",
             FAILURES,
         ),
     ],

@@ -20,7 +20,11 @@ nodes:
     switch: [ { when: start.size > constant.limit, then: [big, each] }, { when: start.size == input.width, then: [] } ]
     default: small
   big: { function: e:big, input: { data: start.data }, output: { data: bytes }, resources: { cpus: 2 } }
-  small: { command: [cat, '{input.data}'], input: { data: start.data }, output: { data: bytes } }
+  small:
+    command: [cat, '{input.data}']
+    input: { data: start.data }
+    output: { data: bytes }
+    retry: [ { attempts: 2, on: exit-1 }, { attempts: 9, backoff_ms: 5 } ]
   merge: { function: f:merge, input: { data: first_of(big.data, small.data), n: constant.names }, output: { data: bytes } }
   sums: { compute: { sum: start.size + 1, all: { list: '[1, 2]' } }, input: { k: { value: { a: [1] } } } }
   each: { function: e:each, foreach: { from: 0, to: sums.sum, parallelism: 2 }, input: { i: item }, output: { o: value } }

@@ -37,6 +37,12 @@ impl Validator {
                 "enum" => wanted.as_array().unwrap().contains(value),
                 "minimum" => value.as_f64().is_none_or(|n| n >= wanted.as_f64().unwrap()),
                 "maximum" => value.as_f64().is_none_or(|n| n <= wanted.as_f64().unwrap()),
+                "minItems" => value
+                    .as_array()
+                    .is_none_or(|items| items.len() as u64 >= wanted.as_u64().unwrap()),
+                "maxItems" => value
+                    .as_array()
+                    .is_none_or(|items| items.len() as u64 <= wanted.as_u64().unwrap()),
                 "minLength" => value.as_str().is_none_or(|text| !text.is_empty()),
                 "pattern" => value.as_str().is_none_or(|text| matches(wanted, text)),
                 "required" => value.as_object().is_none_or(|object| {
@@ -160,7 +166,17 @@ fn every_example_of_the_reference_fits_the_schema() {
 #[test]
 fn what_the_reader_refuses_by_its_shape_does_not_fit_the_schema() {
     let validator = Validator(schema());
+    let retry = "retry: { attempts: 3, backoff_ms: 50 }";
+    let retriers = |count: usize| format!("retry: [ {} ]", vec!["{ on: Busy }"; count].join(", "));
+    let (none, most, many) = (retriers(0), retriers(16), retriers(17));
+    let text = WORDCOUNT.replacen(retry, &most, 1);
+    let faults = validator.faults(&validator.0, &json_of(&text), "");
+    assert!(text.contains(&most) && problems(&text).is_empty() && faults.is_empty());
     for (piece, other) in [
+        (retry, none.as_str()),
+        (retry, many.as_str()),
+        (retry, "retry: [ { attempts: 2 }, { attempts: 0 } ]"),
+        (retry, "retry: [ Busy ]"),
         ("function: wordcount:split", "functoin: wordcount:split"),
         ("function: wordcount:split", "output: {}"),
         ("scale: 4", "scale: 0"),

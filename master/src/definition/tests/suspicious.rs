@@ -62,11 +62,21 @@ nodes:
   b:
     switch: [ { when: input.n > 1, then: c }, { when: input.n > 1, then: [] } ]
   c: { function: e:f }
+  d:
+    function: e:f
+    retry:
+      - { on: crash, attempts: 2 }
+      - { attempts: 2 }
+      - { on: crach, attempts: 3 }
+      - { attempts: 1 }
 ";
     let expected = [
         "7:32 `Timeout` is no class of failures, and so means errors that begin with `Timeout:`",
         "8:25 this catch is never reached: one before it takes every failure",
         "10:55 this case is never reached: one before it has the same condition",
+        "17:9 this retrier is never reached: one before it takes every failure",
+        "17:15 `crach` is no class of failures, and so means errors that begin with `crach:`",
+        "18:9 this retrier is never reached: one before it takes every failure",
     ];
     assert_eq!(warnings(text), expected);
 }

@@ -2,7 +2,7 @@
 
 use super::machine::State;
 use crate::definition::Span;
-use crate::definition::keys::{ATTEMPTS_MAX, FACTOR_MAX, TIME_MS_MAX};
+use crate::definition::keys::{ATTEMPTS_MAX, FACTOR_MAX, RETRIERS_MAX, TIME_MS_MAX};
 use crate::import::draft::Retry;
 use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
@@ -11,7 +11,7 @@ use engine::plan::ErrorClass;
 
 /// Longest wait, in seconds.
 pub(super) const SECONDS_MAX: u64 = TIME_MS_MAX / 1000;
-/// Most retries, beside the first attempt.
+/// Most retries of a retrier, beside the first attempt.
 const RETRIES_MAX: u64 = ATTEMPTS_MAX - 1;
 
 /// Errors of services that have no part here.
@@ -83,15 +83,6 @@ impl Errors {
             _ => Self::All,
         }
     }
-
-    fn meets_classes(&self) -> bool {
-        match self {
-            Self::All => true,
-            Self::These(names) => names
-                .iter()
-                .any(|name| ErrorClass::ALL.iter().any(|class| class.name() == name)),
-        }
-    }
 }
 
 /// The failures that `ErrorEquals` means. Errors that cannot occur here are left away, and added to `notes`.
@@ -157,43 +148,31 @@ fn own(reader: &mut Reader, span: Span, name: &str) -> Option<Errors> {
     Some(Errors::These(vec![name.to_owned()]))
 }
 
-/// The one retry that a state's retriers come to.
-pub(super) fn retry(
+/// A state's retriers, as its node has them. Those that take nothing which could occur here are left away, and so are the
+/// last ones that try nothing again: what no retrier takes is not tried again either.
+pub(super) fn retriers(
     reader: &mut Reader,
     state: &State<'_>,
     notes: &mut Vec<String>,
-) -> Option<Option<Retry>> {
-    let mut all: Option<(Errors, Retry)> = None;
-    // Errors that are never tried again.
-    let mut never = Errors::These(Vec::new());
+) -> Option<Vec<Retry>> {
+    let mut retriers = Vec::new();
     for tree in state.retry {
         let (errors, retry) = retrier(reader, tree, notes)?;
-        if errors.is_none() {
-            continue;
+        if !errors.is_none() {
+            let on = errors.on();
+            retriers.push((tree.span, Retry { on, ..retry }));
         }
-        if retry.attempts == 1 {
-            never = never.and(errors);
-            continue;
-        }
-        if !never.is_none() && (never.meets_classes() || errors.meets_classes()) {
-            let help = "name in one retrier what is tried again, and leave away the one with MaxAttempts 0";
-            reader.not_covered(tree.span, "a retrier for all errors but some", help);
-            return None;
-        }
-        all = Some(match all {
-            None => (errors, retry),
-            Some((before, same)) if same == retry => (before.and(errors), same),
-            Some(_) => {
-                let help = "give all retriers of a state the same figures, or join them into one: a node has one retry";
-                reader.not_covered(tree.span, "a second retrier with other figures", help);
-                return None;
-            }
-        });
     }
-    Some(all.map(|(errors, retry)| Retry {
-        on: errors.on(),
-        ..retry
-    }))
+    while retriers.last().is_some_and(|(_, last)| last.attempts == 1) {
+        retriers.pop();
+    }
+    if let Some((span, _)) = retriers.get(RETRIERS_MAX as usize) {
+        let help =
+            format!("let one retrier name several errors: a node has at most {RETRIERS_MAX}");
+        reader.not_covered(*span, "one more retrier", &help);
+        return None;
+    }
+    Some(retriers.into_iter().map(|(_, retry)| retry).collect())
 }
 
 fn retrier(reader: &mut Reader, tree: &Tree, notes: &mut Vec<String>) -> Option<(Errors, Retry)> {

@@ -118,7 +118,7 @@ impl Translator<'_> {
                 node.inputs
                     .push((INPUT.to_owned(), Feed::from(Source::Item)));
                 node.outputs.push((OUTPUT.to_owned(), Kind::Value));
-                node.retry = errors::retry(self.reader, inner, &mut self.notes)?;
+                node.retriers = errors::retriers(self.reader, inner, &mut self.notes)?;
                 node.timeout_ms = match timeout {
                     Some(tree) => Some(translate::timeout(self.reader, tree)?),
                     None => None,

@@ -13,7 +13,7 @@ impl Translator<'_> {
         entry: Entry,
         branches: &[Machine<'_>],
     ) -> Option<Vec<(Option<usize>, Way)>> {
-        if errors::retry(self.reader, state, &mut self.notes)?.is_some() {
+        if !errors::retriers(self.reader, state, &mut self.notes)?.is_empty() {
             let help = "put Retry into the Task states of the branches: nodes are tried again, not groups of them";
             let span = state.retry.first().map_or(state.span, |retry| retry.span);
             self.reader

@@ -77,7 +77,7 @@ impl Translator<'_> {
             Payload::Bytes => Kind::Bytes,
         };
         node.outputs.push((OUTPUT.to_owned(), kind));
-        node.retry = errors::retry(self.reader, state, &mut self.notes)?;
+        node.retriers = errors::retriers(self.reader, state, &mut self.notes)?;
         node.timeout_ms = match timeout {
             Some(tree) => Some(translate::timeout(self.reader, tree)?),
             None => None,

@@ -214,18 +214,15 @@ fn maps_do_one_thing_to_each_item() {
 #[test]
 fn retries_and_catches_that_no_node_can_have_are_refused() {
     let retry = |retriers: Value| task(json!({"Retry": retriers, "End": true}));
-    let two = retry(
-        json!([{"ErrorEquals": ["A"], "MaxAttempts": 1}, {"ErrorEquals": ["B"], "MaxAttempts": 2}]),
-    );
+    let seventeen: Vec<Value> = (0..17)
+        .map(|error| json!({"ErrorEquals": [format!("E{error}")]}))
+        .collect();
     refused(
-        &two,
-        "14:9",
-        "a second retrier with other figures",
-        "the same figures",
+        &retry(json!(seventeen)),
+        "88:9",
+        "one more retrier",
+        "at most 16",
     );
-    let but =
-        retry(json!([{"ErrorEquals": ["A"], "MaxAttempts": 0}, {"ErrorEquals": ["States.ALL"]}]));
-    refused(&but, "14:9", "all errors but some", "MaxAttempts 0");
     let catch =
         |name: &str| task(json!({"Catch": [{"ErrorEquals": [name], "Next": "B"}], "End": true}));
     refused(
@@ -264,12 +261,67 @@ fn retries_and_catches_that_no_node_can_have_are_refused() {
         {"ErrorEquals": ["Lambda.ServiceException", "Lambda.SdkClientException"], "MaxAttempts": 6},
         {"ErrorEquals": ["States.ALL"], "MaxAttempts": 2}]));
     let draft = read(&lambda).unwrap();
-    assert_eq!(draft.nodes[0].retry.as_ref().unwrap().attempts, 3);
+    assert_eq!(retriers(&draft), [(3, vec![])]);
     assert!(
         draft.notes[0].contains("Lambda.ServiceException"),
         "{:?}",
         draft.notes
     );
+}
+
+/// What the first node's retriers count to, and what they take.
+fn retriers(draft: &Draft) -> Vec<(u32, Vec<&str>)> {
+    let retriers = draft.nodes[0].retriers.iter();
+    retriers
+        .map(|retry| {
+            (
+                retry.attempts,
+                retry.on.iter().map(String::as_str).collect(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn each_retrier_stays_by_itself_in_its_place() {
+    let read = |retriers: Value| read(&task(json!({"Retry": retriers, "End": true}))).unwrap();
+    // Those with the same figures too: each counts for itself.
+    let draft = read(json!([
+        {"ErrorEquals": ["A", "B"], "IntervalSeconds": 2, "MaxAttempts": 1},
+        {"ErrorEquals": ["C"], "IntervalSeconds": 2, "MaxAttempts": 1},
+        {"ErrorEquals": ["D"], "MaxAttempts": 0},
+        {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 5, "MaxDelaySeconds": 9, "BackoffRate": 1.5, "JitterStrategy": "FULL"}]));
+    let expected = [
+        (2, vec!["A", "B"]),
+        (2, vec!["C"]),
+        (1, vec!["D"]),
+        (4, vec![]),
+    ];
+    assert_eq!(retriers(&draft), expected);
+    let last = &draft.nodes[0].retriers[3];
+    let waits = (
+        last.backoff_ms,
+        last.backoff_max_ms,
+        last.factor,
+        last.jitter,
+    );
+    assert_eq!(waits, (5000, Some(9000), Some(1.5), Some(1.0)));
+    assert_eq!(draft.nodes[0].retriers[0].backoff_ms, 2000);
+    // What stands at the end and tries nothing again says nothing.
+    let draft = read(json!([
+        {"ErrorEquals": ["A"], "MaxAttempts": 1},
+        {"ErrorEquals": ["B"], "MaxAttempts": 0},
+        {"ErrorEquals": ["States.ALL"], "MaxAttempts": 0}]));
+    assert_eq!(retriers(&draft), [(2, vec!["A"])]);
+    let draft = read(json!([{"ErrorEquals": ["States.ALL"], "MaxAttempts": 0}]));
+    assert_eq!(retriers(&draft), []);
+    // As many as a node may have, and more that do not count.
+    let mut many: Vec<Value> = (0..16)
+        .map(|error| json!({"ErrorEquals": [format!("E{error}")]}))
+        .collect();
+    many.insert(3, json!({"ErrorEquals": ["Lambda.ServiceException"]}));
+    many.push(json!({"ErrorEquals": ["F"], "MaxAttempts": 0}));
+    assert_eq!(retriers(&read(json!(many))).len(), 16);
 }
 
 #[test]

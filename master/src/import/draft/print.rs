@@ -188,8 +188,13 @@ fn node(node: &Node) -> Entry {
             entries.push(Entry::new("join", Yaml::Map(vec![k])));
         }
     }
-    if let Some(of) = &node.retry {
-        entries.push(Entry::new("retry", retry(of)));
+    match node.retriers.as_slice() {
+        [] => {}
+        [only] => entries.push(Entry::new("retry", retry(only))),
+        all => {
+            let all = all.iter().map(retry).collect();
+            entries.push(Entry::new("retry", Yaml::List(all)));
+        }
     }
     if !node.catches.is_empty() {
         let all = node.catches.iter().map(catch).collect::<Vec<_>>();

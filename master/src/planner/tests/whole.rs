@@ -1,7 +1,7 @@
 //! Every construct of the language stands in the plans as the definition has it, wherever its nodes run.
 
 use super::*;
-use engine::plan::{ErrorClass, ErrorMatch, Join};
+use engine::plan::{ErrorClass, ErrorMatch, Join, Retry};
 use faasstore::binding::Kind;
 
 const WHOLE: &str = "
@@ -17,7 +17,7 @@ nodes:
     function: e:start
     input: { text: input.text, mode: { from: input.mode, optional: true } }
     output: { size: value, data: bytes }
-    retry: { attempts: 3, on: [timeout] }
+    retry: [ { attempts: 3, on: [timeout] }, { attempts: 1, on: Fatal }, { attempts: 2, backoff_ms: 7 } ]
     catch:
       - { on: [crash, Busy], to: rescue }
       - rescue
@@ -110,7 +110,7 @@ proptest! {
 }
 
 #[test]
-fn gates_catches_and_joins_are_those_of_the_definition() {
+fn gates_catches_retriers_and_joins_are_those_of_the_definition() {
     let (_, _, plans) = plans_where(|index| index % 2);
     let id = |name: &str| node(&plans, name).id;
     let case = |case| Gate::Case {
@@ -130,6 +130,19 @@ fn gates_catches_and_joins_are_those_of_the_definition() {
     let named = ErrorMatch::Named("Busy".to_owned());
     let crash = ErrorMatch::Class(ErrorClass::Crash);
     assert_eq!(start.catches, [vec![crash, named], vec![]]);
+    let retrier = |attempts, backoff_ms, on: Option<ErrorMatch>| Retry {
+        attempts,
+        backoff_ms,
+        on: on.into_iter().collect(),
+        ..Retry::default()
+    };
+    let expected = [
+        retrier(3, 0, Some(ErrorMatch::Class(ErrorClass::Timeout))),
+        retrier(1, 0, Some(ErrorMatch::Named("Fatal".to_owned()))),
+        retrier(2, 7, None),
+    ];
+    assert_eq!(start.retriers, expected);
+    assert_eq!(node(&plans, "rescue").retriers, []);
     assert_eq!((start.error_output, start.outputs.len()), (Some(2), 3));
     let error = Source::Output {
         node: start.id,

@@ -173,7 +173,7 @@ impl Draft<'_> {
         let width = self.random.pick(&[0, 1, 1, 1, 2, 3]);
         let kinds: Vec<Kind> = (0..width).map(|_| self.random.pick(&kinds)).collect();
         node.outputs = returned(&kinds);
-        node.retry = self.retry();
+        node.retriers = self.retriers();
         let timed = self.shape.timeouts == Timeouts::Sometimes && self.random.chance(400);
         node.timeout_ms = timed.then(|| self.random.between(1, 20) as u32);
         self.edges(&mut node);
@@ -181,7 +181,23 @@ impl Draft<'_> {
         node
     }
 
-    fn retry(&mut self) -> Retry {
+    /// None, one, or several, of which mostly the last alone takes everything.
+    fn retriers(&mut self) -> Vec<Retry> {
+        let count = self.random.pick(&[0, 1, 1, 1, 2, 2, 3, 3]);
+        let all = |left: usize| if left == 1 { 600 } else { 100 };
+        let left = (1..=count).rev();
+        let mut retriers: Vec<Retry> = left.map(|left| self.retry(all(left))).collect();
+        // One activation is to meet several of them.
+        if count > 1 && self.random.chance(700) {
+            for retry in &mut retriers {
+                retry.attempts = self.shape.attempts_max;
+            }
+        }
+        retriers
+    }
+
+    /// One that takes everything in `all` of a thousand times.
+    fn retry(&mut self, all: u32) -> Retry {
         let attempts = self.random.between(1, self.shape.attempts_max as usize) as u32;
         Retry {
             attempts,
@@ -189,7 +205,7 @@ impl Draft<'_> {
             factor_percent: self.random.pick(&[100, 150, 200, 200, 1000]),
             backoff_max_ms: self.random.pick(&[3, 10, 60_000]),
             jitter_percent: self.random.pick(&[0, 0, 50, 100]),
-            on: match self.random.chance(600) {
+            on: match self.random.chance(all) {
                 true => Vec::new(),
                 false => self.matches(),
             },

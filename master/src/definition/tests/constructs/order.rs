@@ -99,7 +99,7 @@ fn retries_say_how_often_how_soon_and_for_what() {
             ErrorMatch::Named("Busy".to_owned()),
         ],
     };
-    assert_eq!(node(&definition, "r").retry, expected);
+    assert_eq!(node(&definition, "r").retriers, [expected]);
     refused(&[
         (
             "  r: { function: e:f, retry: { factor: 0.5 } }\n",
@@ -124,6 +124,65 @@ fn retries_say_how_often_how_soon_and_for_what() {
             "6:21",
             "`retry` has no meaning at a node that only waits",
             "",
+        ),
+    ]);
+}
+
+#[test]
+fn several_retriers_stand_in_their_order_each_with_its_own_figures() {
+    let definition = good(
+        "  r: { function: e:f, retry: [ { attempts: 5, on: Busy }, { on: [crash], attempts: 1 }, { attempts: 3, backoff_ms: 10 } ] }\n  s: { function: e:f, retry: [ {} ] }\n  t: { function: e:f, retry: {} }\n  u: { function: e:f }\n",
+    );
+    let retrier = |attempts, backoff_ms, on| Retry {
+        attempts,
+        backoff_ms,
+        on,
+        ..Retry::default()
+    };
+    let expected = [
+        retrier(5, 0, vec![ErrorMatch::Named("Busy".to_owned())]),
+        retrier(1, 0, vec![ErrorMatch::Class(ErrorClass::Crash)]),
+        retrier(3, 10, Vec::new()),
+    ];
+    assert_eq!(node(&definition, "r").retriers, expected);
+    assert_eq!(node(&definition, "s").retriers, [Retry::default()]);
+    assert_eq!(node(&definition, "t").retriers, [Retry::default()]);
+    assert_eq!(node(&definition, "u").retriers, []);
+    let many = |count: usize| {
+        let retriers = vec!["{ attempts: 2, on: Busy }"; count].join(", ");
+        format!("  r: {{ function: e:f, retry: [ {retriers} ] }}\n")
+    };
+    assert_eq!(node(&good(&many(16)), "r").retriers.len(), 16);
+    refused(&[
+        (
+            many(17).as_str(),
+            "6:30",
+            "the retriers of a node",
+            "several failures",
+        ),
+        (
+            "  r: { function: e:f, retry: [] }\n",
+            "6:30",
+            "`retry` must be a mapping, or a list of one at least",
+            "leave it away",
+        ),
+        (
+            "  r: { function: e:f, retry: [ { attempts: 2 }, { factor: 0.5 } ] }\n",
+            "6:59",
+            "`factor` must be a number from 1 to 100",
+            "-",
+        ),
+        (
+            "  r: { function: e:f, retry: [ { attempts: 2 }, { atempts: 2 } ] }\n",
+            "6:51",
+            "`atempts`",
+            "did you mean `attempts`?",
+        ),
+        (
+            "  r: { function: e:f, retry: [ { attempts: 2 }, 3 ] }\n",
+            "6:49",
+            "`retry` must be a mapping",
+            "its keys are `attempts`",
         ),
     ]);
 }
