@@ -1,13 +1,17 @@
 //! The client: invoking workflows on a worker, and the master's requests to it, over one blocking TCP connection each.
 //!
 //! A [`Client`] may have many requests in flight ([`Client::start`], [`Client::next_answer`]); threads that work side by
-//! side have a connection each. Whatever a worker sends is checked against a limit before memory is set aside, and
+//! side have a connection each, and any of them may take back what is under way on one ([`Canceller`]). Whatever a worker sends is checked against a limit before memory is set aside, and
 //! every error names the worker. Which worker to speak to is left to the caller: any one of a deployment will do.
 
 mod answers;
+mod cancel;
 mod connection;
 
+pub use cancel::Canceller;
+
 use answers::Answers;
+use cancel::Outlet;
 use connection::Connection;
 use engine::greeting::{ClusterKey, GreetingError};
 use engine::plan::Limits;
@@ -17,6 +21,7 @@ use engine::wire::{
     ITEM_ALIGN, Invoke, NodeReport, Role, WireError, WorkerDescription, encode, padding,
 };
 use faasstore::descriptor::InvocationId;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -216,6 +221,10 @@ pub enum ClientError {
         /// What it may have.
         limit: usize,
     },
+    /// [`Canceller::cancel_all`] came first; nothing was sent, and the connection lives.
+    #[error("it was cancelled before it was sent")]
+    #[diagnostic(help("nothing of it was started"))]
+    Cancelled,
     /// An answer was awaited that nobody owes.
     #[error("no request to worker {worker} is under way")]
     Idle {
@@ -228,6 +237,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
+    outlet: Arc<Outlet>,
     answers: Answers,
     next_request: u64,
     next_transfer: u64,
@@ -240,9 +250,13 @@ impl Client {
     /// # Errors
     /// If it cannot be reached or the greeting fails.
     pub fn connect(address: &str, options: &Options) -> Result<Self, ClientError> {
+        let connection = Connection::open(address, Role::Client, options)?;
+        let socket = Arc::clone(connection.socket());
+        let outlet = Arc::new(Outlet::new(socket, connection.label()));
         Ok(Self {
-            connection: Connection::open(address, Role::Client, options)?,
-            answers: Answers::new(options.payload_bytes_max),
+            connection,
+            answers: Answers::new(options.payload_bytes_max, Arc::clone(&outlet)),
+            outlet,
             next_request: 1,
             next_transfer: 1,
             payload_bytes_max: options.payload_bytes_max,
@@ -255,6 +269,12 @@ impl Client {
         self.connection.worker_name()
     }
 
+    /// What cancels requests of this client, from any thread.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::downgrade(&self.outlet))
+    }
+
     /// Requests that have no answer yet, or one that [`Client::next_answer`] has not handed out.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -265,7 +285,8 @@ impl Client {
     /// worker which sends while it is sent to can always go on.
     ///
     /// # Errors
-    /// If an input is over the limit (nothing was sent then, and the connection lives), or the connection is lost.
+    /// If an input is over the limit or all was cancelled (nothing was sent then, and the connection lives), or the
+    /// connection is lost.
     pub fn start(&mut self, invocation: &Invocation<'_>) -> Result<u64, ClientError> {
         let (inputs, streams) = self.bodies(invocation.inputs)?;
         let request = self.next_request;
@@ -285,9 +306,9 @@ impl Client {
         if message.len() > limit {
             return Err(ClientError::Message { limit });
         }
+        self.outlet.begin(request)?;
         self.next_request += 1;
-        self.answers.expect(request);
-        self.connection.send(&[&message], &mut self.answers)?;
+        self.send(&[&message])?;
         for (transfer, bytes) in streams {
             for (index, raw) in bytes.chunks(CHUNK_BYTES_MAX).enumerate() {
                 let head = ChunkHead {
@@ -296,11 +317,22 @@ impl Client {
                 };
                 let zeros = [0; engine::wire::FRAME_ALIGN];
                 let pad = &zeros[..padding(engine::wire::CHUNK_HEAD_BYTES + raw.len())];
-                self.connection
-                    .send(&[&head.frame_start(raw), raw, pad], &mut self.answers)?;
+                self.outlet.take_turn();
+                self.send(&[&head.frame_start(raw), raw, pad])?;
             }
         }
         Ok(request)
+    }
+
+    /// Sends a frame, and what other threads have left to whoever has the turn, which it ends.
+    fn send(&mut self, frame: &[&[u8]]) -> Result<(), ClientError> {
+        let mut sent = self.connection.send(frame, &mut self.answers);
+        while sent.is_ok()
+            && let Some(frames) = self.outlet.end_turn()
+        {
+            sent = self.connection.send(&[&frames], &mut self.answers);
+        }
+        sent.inspect_err(|_| self.outlet.broke())
     }
 
     /// The next answer, in the order in which invocations end.
