@@ -388,12 +388,7 @@ impl Landings {
 
     /// Discards a client's wish whose inputs are still under way; false if none of that number is. Of several with the
     /// same number it is the last.
-    fn take_back(
-        &mut self,
-        request: u64,
-        arena: &mut Arena,
-        counters: &mut LinkCounters,
-    ) -> bool {
+    fn take_back(&mut self, request: u64, arena: &mut Arena, counters: &mut LinkCounters) -> bool {
         let mut wishes = self.wishes.range((request, 0)..=(request, u64::MAX));
         let Some((_, number)) = wishes.next_back().copied() else {
             return false;

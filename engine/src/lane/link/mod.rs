@@ -54,7 +54,8 @@ pub enum LinkRole {
 impl LinkRole {
     const fn may_send(self, kind: FrameKind) -> bool {
         use FrameKind::{
-            Begin, Cancel, Chunk, Drained, Forget, Heartbeat, Invoke, PartDone, PartFailed, StateEvent,
+            Begin, Cancel, Chunk, Drained, Forget, Heartbeat, Invoke, PartDone, PartFailed,
+            StateEvent,
         };
         match self {
             Self::Client => matches!(kind, Invoke | Cancel | Chunk),
