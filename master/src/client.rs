@@ -349,7 +349,8 @@ impl Client {
                     worker: self.connection.label().to_owned(),
                 });
             }
-            self.connection.receive(&mut self.answers)?;
+            let received = self.connection.receive(&mut self.answers);
+            received.inspect_err(|_| self.outlet.is_lost())?;
         }
     }
 

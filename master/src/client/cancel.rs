@@ -152,6 +152,11 @@ impl Outlet {
         self.free.notify_all();
     }
 
+    /// Nothing more comes by the connection.
+    pub(super) fn is_lost(&self) {
+        self.state().broken = true;
+    }
+
     /// The answer of a request is here; whether one was owed.
     pub(super) fn answered(&self, request: u64) -> bool {
         self.state().under_way.remove(&request)
