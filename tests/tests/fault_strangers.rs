@@ -398,7 +398,7 @@ fn what_the_door_refuses_takes_no_memory_however_much_is_announced() {
             // The answer does not wait for what was announced.
             let (kind, body) = frame(&mut stream).expect("an answer");
             assert_eq!(kind, FrameKind::Answer);
-            let answer: engine::wire::Answer = decode(&body).expect("a whole answer");
+            let answer: Answer = decode(&body).expect("a whole answer");
             let failure = answer.result.expect_err("it is refused").to_string();
             assert!(failure.contains(reason), "{failure}");
             assert_eq!((held("segments"), held("segment_bytes")), before);
