@@ -8,7 +8,9 @@ use engine::greeting::ClusterKey;
 use engine::wire::{self, Answer, CHUNK_HEAD_BYTES, Cancel, Failure, FrameKind, Invoke};
 use fake::{FakeWorker, Peer, answer, inline};
 use master::client::{Client, ClientError, Invocation, Options, Payload};
+use std::net::TcpStream;
 use std::sync::mpsc;
+use std::time::Duration;
 
 fn connect(worker: &FakeWorker) -> Client {
     Client::connect(&worker.address, &Options::default()).unwrap()
@@ -32,6 +34,18 @@ fn cancelled(request: u64) -> Answer {
     }
 }
 
+/// Waits until nothing more fits into a connection: the other side is then in the middle of a frame.
+fn until_full(socket: &TcpStream) {
+    let (mut last, mut same) = (0, 0);
+    let mut bytes = vec![0; 64 << 20];
+    while same < 20 {
+        std::thread::sleep(Duration::from_millis(2));
+        let now = socket.peek(&mut bytes).unwrap();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+}
+
 /// The next frame, which must be a cancel: of which request.
 fn cancel(peer: &mut Peer) -> u64 {
     let (kind, body) = peer.frame().unwrap();
@@ -49,6 +63,7 @@ fn a_cancel_does_not_wait_for_inputs_that_are_being_sent_and_stands_between_two_
         let (kind, body) = peer.frame().unwrap();
         assert_eq!(kind, FrameKind::Invoke);
         let request = wire::decode::<Invoke>(&body).unwrap().request;
+        until_full(&peer.socket);
         begun.send(request).unwrap();
         // Nothing is read until the cancel has been given.
         may_go_on.recv().unwrap();

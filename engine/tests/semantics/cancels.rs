@@ -201,3 +201,22 @@ fn of_two_with_one_number_a_cancel_ends_the_later_and_the_other_cannot_be_named(
     rig.result().unwrap();
     rig.nothing_is_left();
 }
+
+#[test]
+fn the_end_of_another_one_with_its_number_does_not_keep_one_from_being_cancelled() {
+    let mut flow = Flow::default();
+    let only = flow.function("only", |_| ());
+    flow.output("out", &[out(only)], false);
+    each_placement(&flow, |rig| {
+        rig.invoke(&[]);
+        rig.invoke(&[]);
+        rig.end("only");
+        let earlier = rig.answer.take().unwrap();
+        assert_eq!(
+            (earlier.invocation.0 as u32, earlier.result.is_ok()),
+            (0, true)
+        );
+        rig.cancel(1);
+        assert_eq!(rig.failure(), &Failure::Cancelled);
+    });
+}
