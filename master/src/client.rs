@@ -7,8 +7,10 @@
 mod answers;
 mod cancel;
 mod connection;
+mod control;
 
 pub use cancel::Canceller;
+pub use control::ControlClient;
 
 use answers::Answers;
 use cancel::Outlet;
@@ -17,8 +19,8 @@ use engine::greeting::{ClusterKey, GreetingError};
 use engine::plan::Limits;
 use engine::trace::PartTrace;
 use engine::wire::{
-    Body, CHUNK_BYTES_MAX, ChunkHead, Control, ControlReply, Data, Failure, FrameKind, ITEM_ABSENT,
-    ITEM_ALIGN, Invoke, NodeReport, Role, WireError, WorkerDescription, encode, padding,
+    Body, CHUNK_BYTES_MAX, ChunkHead, Data, Failure, ITEM_ABSENT, ITEM_ALIGN, Invoke, NodeReport,
+    Role, WireError, encode, padding,
 };
 use faasstore::descriptor::InvocationId;
 use std::sync::Arc;
@@ -438,112 +440,4 @@ fn joined(items: &[Option<Vec<u8>>]) -> Vec<u8> {
         bytes.resize(bytes.len().next_multiple_of(align), 0);
     }
     bytes
-}
-
-/// Longest silence of a worker that owes a reply to the master, if the caller sets none: starting the executors of a
-/// plan takes seconds at most.
-const CONTROL_SILENCE_MAX: Duration = Duration::from_secs(60);
-
-/// A connection that deploys and asks.
-#[derive(Debug)]
-pub struct ControlClient {
-    connection: Connection,
-}
-
-impl ControlClient {
-    /// Connects to a worker at `HOST:PORT`.
-    ///
-    /// # Errors
-    /// If it cannot be reached or the greeting fails.
-    pub fn connect(address: &str, options: &Options) -> Result<Self, ClientError> {
-        let options = Options {
-            silence_max: options.silence_max.or(Some(CONTROL_SILENCE_MAX)),
-            ..options.clone()
-        };
-        Ok(Self {
-            connection: Connection::open(address, Role::Control, &options)?,
-        })
-    }
-
-    /// The worker's name, as it has proved it.
-    #[must_use]
-    pub fn worker(&self) -> &str {
-        self.connection.worker_name()
-    }
-
-    /// The worker's restart epoch, as it has proved it.
-    #[must_use]
-    pub fn epoch(&self) -> u32 {
-        self.connection.epoch()
-    }
-
-    /// Asks, and waits for the reply. A refusal is a reply.
-    ///
-    /// # Errors
-    /// If the worker is lost, silent, or sends nonsense.
-    pub fn request(&mut self, control: &Control) -> Result<ControlReply, ClientError> {
-        let mut message = Vec::new();
-        encode(control, &mut message);
-        let mut reply = Reply(None);
-        self.connection.send(&[&message], &mut reply)?;
-        loop {
-            if let Some(reply) = reply.0.take() {
-                return Ok(reply);
-            }
-            self.connection.receive(&mut reply)?;
-        }
-    }
-
-    /// What the worker has.
-    ///
-    /// # Errors
-    /// As [`ControlClient::request`], or if the reply is none to that question.
-    pub fn describe(&mut self) -> Result<WorkerDescription, ClientError> {
-        match self.request(&Control::Describe)? {
-            ControlReply::Description(description) => Ok(description),
-            other => Err(self.off_the_point("describe", &other)),
-        }
-    }
-
-    /// The worker's counters, as JSON.
-    ///
-    /// # Errors
-    /// As [`ControlClient::request`], or if the reply is none to that question.
-    pub fn status(&mut self) -> Result<serde_json::Value, ClientError> {
-        match self.request(&Control::Status)? {
-            ControlReply::Status(json) => {
-                serde_json::from_str(&json).map_err(|error| ClientError::Protocol {
-                    worker: self.connection.label().to_owned(),
-                    what: format!("its status is not JSON: {error}"),
-                })
-            }
-            other => Err(self.off_the_point("status", &other)),
-        }
-    }
-
-    /// The error of a reply that answers another question.
-    pub(crate) fn off_the_point(&self, asked: &str, reply: &ControlReply) -> ClientError {
-        let what = match reply {
-            ControlReply::Refused(reason) => format!("it refused `{asked}`: {reason}"),
-            ControlReply::Done => format!("it answered `{asked}` with `done`"),
-            ControlReply::Description(_) => format!("it answered `{asked}` with a description"),
-            ControlReply::Status(_) => format!("it answered `{asked}` with a status"),
-        };
-        ClientError::Protocol {
-            worker: self.connection.label().to_owned(),
-            what,
-        }
-    }
-}
-
-struct Reply(Option<ControlReply>);
-
-impl connection::Receiver for Reply {
-    fn frame(&mut self, kind: FrameKind, body: &[u8]) -> Result<(), connection::FrameError> {
-        if kind != FrameKind::ControlReply || self.0.is_some() {
-            return Err(WireError::Unexpected(kind).into());
-        }
-        self.0 = Some(engine::wire::decode(body)?);
-        Ok(())
-    }
 }

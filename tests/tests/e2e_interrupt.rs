@@ -2,8 +2,10 @@
 
 use faasflow_tests::cluster::{Cluster, PROGRAM_TIME_MAX, Setup, bytes, output};
 use faasflow_tests::gate::{Gate, Verdict};
-use faasflow_tests::process::{Finished, PROMPTLY, Watched, until, until_equal};
+use faasflow_tests::process::{Finished, PROMPTLY, Running, Watched, until, until_equal};
+use faasflow_tests::programs::program;
 use rustix::process::Signal;
+use std::process::Command;
 
 const GATED: &str = "
 workflow: gated
@@ -112,6 +114,32 @@ fn a_second_signal_ends_at_once() {
     finished.failed_with(130, &[SAYS]);
     drop(held);
     let _ = fixture.cluster.settled("a");
+}
+
+#[test]
+fn a_signal_that_it_was_told_to_ignore_stays_ignored() {
+    let fixture = Fixture::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command.arg(program("faasflow")).args(fixture.invoke(&[]));
+    let running = Running::start(&mut command);
+    let held = fixture.gate.next();
+    let process = running.watched();
+    // It would wait for what it has blocked.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()));
+    let status = status.expect("it runs");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let blocked = |signal: Signal| mask.expect("a mask") >> (signal.as_raw() - 1) & 1 == 1;
+    assert_eq!((blocked(Signal::HUP), blocked(Signal::INT)), (false, true));
+    assert!(process.signal(Signal::HUP));
+    held.tell(Verdict::Pass);
+    let finished = running.finish(PROGRAM_TIME_MAX).ok();
+    assert!(
+        !finished.stderr.contains("interrupted"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]

@@ -33,15 +33,19 @@ struct Work {
 
 impl Interrupt {
     /// From now on the first signal to end cancels what is under way, and this process ends when it has its answers. Where
-    /// nothing is under way it ends the local workers and then this process. A second signal ends this process at once.
+    /// nothing is under way, or a deadline has cancelled it already, it ends the local workers and then this process. A
+    /// second signal ends this process at once. Signals that whoever started this process has it ignore stay ignored.
     ///
     /// To be called before any other thread is started: threads inherit that the signals are blocked, and only the one
     /// that waits for them takes them. Programs that are started do not inherit it, since std resets their masks.
     pub(crate) fn on_signal() -> Self {
         let interrupt = Self::default();
         let mut signals = SigSet::empty();
+        let ignored = ignored_signals();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            signals.add(signal);
+            if ignored >> (signal as u32 - 1) & 1 == 0 {
+                signals.add(signal);
+            }
         }
         if signals.thread_block().is_err() {
             // Then a signal ends this process as it always does, and the workers with it; a folder may remain.
@@ -89,10 +93,10 @@ impl Interrupt {
         work.cancellers.push(canceller);
     }
 
-    /// Cancels what is under way and says so; false if nothing is.
+    /// Cancels what is under way and says so; false if nothing is, or it was cancelled before.
     fn cancel(&self, why: &str) -> bool {
         let mut work = self.work();
-        if work.cancellers.is_empty() {
+        if work.cancellers.is_empty() || work.cancelled {
             return false;
         }
         work.cancelled = true;
@@ -126,6 +130,15 @@ impl Interrupt {
             _deadline: deadline,
         }
     }
+}
+
+/// Those that this process was told to ignore, as by `nohup`, or a shell that has put it into the background: one bit for
+/// each, the lowest for signal 1. A signal that is blocked would be heard all the same.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.unwrap_or_default()
 }
 
 /// Work that a signal or a deadline cancels until this is dropped.
