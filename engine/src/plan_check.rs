@@ -254,6 +254,7 @@ impl Plan {
                     worker: self.me,
                     region: node.region,
                     outputs,
+                    error_output: node.error_output,
                     cases: node.work.cases(),
                     catches: node.catches.len(),
                 },
@@ -266,6 +267,7 @@ impl Plan {
                 worker: node.worker,
                 region: None,
                 outputs: node.outputs.clone(),
+                error_output: node.error_output,
                 cases: node.cases.into(),
                 catches: node.catches.into(),
             };
@@ -325,6 +327,7 @@ struct Producer {
     region: Option<u16>,
     /// Of one activation, or, from another worker, as seen here.
     outputs: Vec<Kind>,
+    error_output: Option<u16>,
     cases: usize,
     catches: usize,
 }

@@ -52,8 +52,8 @@ pub enum TraceEnd {
 /// One attempt of one activation, or a node that was skipped.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TraceRecord {
-    /// When it could have started: what it waits for was there, and its delay or backoff over. An item of a foreach could
-    /// once its list was there.
+    /// When it could have started: what it waits for was there, and its delay or backoff over. In an item of a
+    /// foreach, not before that item began.
     pub ready_ns: u64,
     /// When it was handed to its executor.
     pub started_ns: u64,

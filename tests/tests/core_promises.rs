@@ -1,8 +1,8 @@
 //! Promises of the trigger core that a simulation seldom puts to the test: each by the few events that it takes.
 
 use engine::core::{
-    Action, ClientId, CompletionError, Core, CoreConfig, ExecutorId, Incoming, Outbound, Output,
-    Piece, Start, Wanted, worker_hash,
+    Action, ClientId, CompletionError, Core, CoreConfig, ExecutorId, Held, Incoming, Outbound,
+    Output, Piece, Start, Wanted, worker_hash,
 };
 use engine::plan::{
     Constant, DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, RegionPlan, Retry, Source,
@@ -317,8 +317,8 @@ fn the_only_participant_finds_an_invocation_of_another_door_again() {
     core.begin_coming(FIRST, id);
     core.begin(0, FIRST, id, Wanted::NOTHING, Vec::new());
     assert_eq!(
-        core.held(),
-        (1, 0),
+        core.held().invocations,
+        1,
         "the word that was under way is of the same invocation"
     );
     let first = starts(&actions(&mut core))[0];
@@ -330,7 +330,7 @@ fn the_only_participant_finds_an_invocation_of_another_door_again() {
         [],
         "what has not started never starts"
     );
-    assert_eq!(core.held(), (0, 0));
+    assert_eq!(core.held(), Held::default());
 }
 
 /// Worker 0 runs the second of two nodes in a row; worker 1 runs the first, and worker 2 is a door alone.
@@ -360,7 +360,10 @@ fn an_event_of_an_invocation_that_was_forgotten_before_it_began_is_late() {
     // It failed elsewhere, and its inputs are not waited for.
     core.forget(0, id);
     ended_well(&mut core, 0, id, 0);
-    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+    assert_eq!(
+        (core.held(), core.counters().late_dropped),
+        (Held::default(), 1)
+    );
 }
 
 #[test]
@@ -369,7 +372,10 @@ fn an_event_of_an_earlier_life_of_the_entry_worker_is_late() {
     disconnects(&mut core, 2, "it died");
     connects(&mut core, 2, 2, 0);
     ended_well(&mut core, 0, taken_by(2, 1, 0), 0);
-    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+    assert_eq!(
+        (core.held(), core.counters().late_dropped),
+        (Held::default(), 1)
+    );
 }
 
 #[test]
@@ -378,7 +384,10 @@ fn an_event_of_an_invocation_that_nobody_will_begin_is_not_kept_for_ever() {
     disconnects(&mut core, 2, "it died");
     ended_well(&mut core, 0, taken_by(2, 1, 0), 0);
     core.tick(GRACE_NS);
-    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+    assert_eq!(
+        (core.held(), core.counters().late_dropped),
+        (Held::default(), 1)
+    );
 }
 
 #[test]
@@ -387,7 +396,10 @@ fn an_event_of_an_invocation_that_was_decided_before_its_entry_worker_connected_
     disconnects(&mut core, 2, "the connection broke");
     ended_well(&mut core, 0, taken_by(2, 1, 4), 0);
     connects(&mut core, 2, 1, 5);
-    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+    assert_eq!(
+        (core.held(), core.counters().late_dropped),
+        (Held::default(), 1)
+    );
 }
 
 #[test]
@@ -395,10 +407,13 @@ fn an_event_of_an_invocation_is_not_kept_when_its_entry_worker_is_lost_for_good(
     let mut core = second_of_two();
     ended_well(&mut core, 0, taken_by(2, 1, 0), 0);
     core.tick(GRACE_NS);
-    assert_eq!(core.held().0, 1, "its beginning may still come");
+    assert_eq!(core.held().invocations, 1, "its beginning may still come");
     disconnects(&mut core, 2, "it died");
     core.tick(GRACE_NS);
-    assert_eq!((core.held(), core.counters().late_dropped), ((0, 0), 1));
+    assert_eq!(
+        (core.held(), core.counters().late_dropped),
+        (Held::default(), 1)
+    );
 }
 
 #[test]
@@ -425,7 +440,7 @@ fn has_failed(core: &mut Core) -> bool {
             }
         )
     });
-    told && core.held() == (0, 0)
+    told && core.held() == Held::default()
 }
 
 #[test]
@@ -455,7 +470,10 @@ fn a_beginning_that_comes_after_its_events_were_given_up_fails_at_once() {
     disconnects(&mut core, 2, "the connection broke");
     ended_well(&mut core, 0, taken_by(2, 1, 3), 0);
     core.tick(GRACE_NS + 1);
-    assert_eq!((core.held().0, core.counters().late_dropped), (0, 1));
+    assert_eq!(
+        (core.held().invocations, core.counters().late_dropped),
+        (0, 1)
+    );
     // It greets with a number that leaves this one open, as it does when it has told of it on the connection since.
     connects(&mut core, 2, 1, 3);
     core.begin_coming(FIRST, taken_by(2, 1, 3));
@@ -530,7 +548,10 @@ fn a_connection_of_an_earlier_life_changes_nothing() {
     connects(&mut core, 2, 2, 7);
     connects(&mut core, 2, 1, 9);
     ended_well(&mut core, 0, taken_by(2, 2, 7), 0);
-    assert_eq!((core.held().0, core.counters().late_dropped), (1, 0));
+    assert_eq!(
+        (core.held().invocations, core.counters().late_dropped),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -676,7 +697,7 @@ fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
     core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     let id = taken_by(0, 1, 0);
     core.forget(0, id);
-    assert_eq!((core.in_flight(), core.held()), (1, (1, 0)));
+    assert_eq!((core.in_flight(), core.held().invocations), (1, 1));
     let range = PayloadRef {
         segment: 3,
         generation: 0,
@@ -806,5 +827,9 @@ fn items_of_an_invocation_end_with_it_when_its_entry_worker_is_lost() {
             .unwrap();
     }
     actions(&mut core);
-    assert_eq!(core.held(), (0, 1), "the constant is a list");
+    let constant = Held {
+        lists: 1,
+        ..Held::default()
+    };
+    assert_eq!(core.held(), constant);
 }

@@ -34,6 +34,8 @@ struct Compiler {
     first_nodes: Vec<LocalNode>,
     /// By scope: the node that stands for it.
     regions: Vec<LocalNode>,
+    /// The other way round: by such a node, the scope.
+    region_of: FxHashMap<LocalNode, u16>,
     /// By local node.
     scopes: Vec<u16>,
     local_of: FxHashMap<NodeId, LocalNode>,
@@ -55,6 +57,7 @@ struct Compiler {
     /// By scope: what is gathered of it, and what of scopes around it its region holds.
     gathers: Vec<Vec<Gather>>,
     held: Vec<Vec<InputFrom>>,
+    is_held: FxHashSet<(u16, SlotIndex)>,
     /// By scope: see [`Scope::told`].
     told: Vec<Vec<LocalNode>>,
 }
@@ -69,21 +72,26 @@ impl Compiler {
                 .iter()
                 .map(|region| region.parent.map_or(0, |p| p + 1)),
         );
+        let (mut nodes_of, mut within) = (vec![Vec::new(); scopes], vec![Vec::new(); scopes]);
+        for node in &plan.nodes {
+            nodes_of[usize::from(scope_of_node(node))].push(node.id);
+        }
+        for (inner, parent) in (0_u16..).zip(&parents).skip(1) {
+            within[usize::from(*parent)].push(inner);
+        }
         let (mut first_nodes, mut scope_of) = (Vec::with_capacity(scopes + 1), Vec::new());
         let (mut local_of, mut regions) = (FxHashMap::default(), vec![0; scopes]);
+        let mut region_of = FxHashMap::default();
         let mut next = 0;
         for scope in 0..scopes as u16 {
             first_nodes.push(next);
-            for node in plan
-                .nodes
-                .iter()
-                .filter(|node| scope_of_node(node) == scope)
-            {
-                local_of.insert(node.id, next);
+            for id in &nodes_of[usize::from(scope)] {
+                local_of.insert(*id, next);
                 next += 1;
             }
-            for inner in (1..scopes).filter(|inner| parents[*inner] == scope) {
-                regions[inner] = next;
+            for inner in &within[usize::from(scope)] {
+                regions[usize::from(*inner)] = next;
+                region_of.insert(next, *inner);
                 next += 1;
             }
             scope_of.resize(next as usize, scope);
@@ -102,6 +110,7 @@ impl Compiler {
             parents,
             first_nodes,
             regions,
+            region_of,
             scopes: scope_of,
             local_of,
             remote_by_id: (0..)
@@ -122,6 +131,7 @@ impl Compiler {
             remote_slots: FxHashMap::default(),
             gathers: vec![Vec::new(); scopes],
             held: vec![Vec::new(); scopes],
+            is_held: FxHashSet::default(),
             told: vec![Vec::new(); scopes],
         }
     }
@@ -210,6 +220,7 @@ impl Compiler {
                     .nodes
                     .iter()
                     .any(|node| node.timeout_ms.is_some() || node.delay_ms > 0),
+            keeps_notes: scopes > 1 || plan.nodes.iter().any(|node| node.join != Join::All),
             plan: plan.clone(),
         };
         for ((id, output), slot) in &self.remote_slots {
@@ -229,9 +240,9 @@ impl Compiler {
                     inputs[&node.id].clone(),
                 ),
                 None => {
-                    let scope = self.regions.iter().rposition(|region| *region == local);
-                    let scope = scope.unwrap_or_default();
-                    let (node, details) = self.region_node(scope as u16, into[local as usize].0);
+                    let number = self.region_of[&local];
+                    let scope = usize::from(number);
+                    let (node, details) = self.region_node(number, into[local as usize].0);
                     let held = self.held[scope].iter().copied().chain([lists[scope - 1]]);
                     let read = held.map(|from| InputRead {
                         from,
@@ -412,9 +423,8 @@ impl Compiler {
         }
         // The region just within the slot's scope holds it, once.
         let holder = self.just_within(scope, of);
-        let held = InputFrom::Slot(slot);
-        if !self.held[usize::from(holder)].contains(&held) {
-            self.held[usize::from(holder)].push(held);
+        if self.is_held.insert((holder, slot)) {
+            self.held[usize::from(holder)].push(InputFrom::Slot(slot));
             self.slots[slot as usize].uses += 1;
         }
         InputFrom::Outer(slot)

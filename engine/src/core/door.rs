@@ -59,9 +59,8 @@ impl Core {
         self.watch(now_ns, place, &program, wanted);
         self.begin_parts(place, &program, inputs, wanted);
         if let Some(timeout_ms) = program.plan.timeout_ms {
-            let generation = self.invocations[place as usize].generation;
             let due_ns = now_ns.saturating_add(u64::from(timeout_ms) * 1_000_000);
-            self.set_timer(due_ns, Timer::Limit { place, generation });
+            self.set_timer(due_ns, Timer::Limit { place });
         }
         if program.has_part() {
             for root in &program.roots {
@@ -117,6 +116,9 @@ impl Core {
                 "no workflow named `{workflow}` is deployed here; deploy it first"
             ));
         };
+        if let Some(reason) = self.refusal_of(index) {
+            return Err(format!("workflow `{workflow}` cannot run here: {reason}"));
+        }
         let plan = &self.program(index).plan;
         for (position, (name, form)) in inputs.clone().enumerate() {
             let Some(declared) = plan.inputs.iter().find(|input| input.name == name) else {

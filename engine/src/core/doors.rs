@@ -266,15 +266,13 @@ impl Core {
     }
 
     fn set_orphan_timer(&mut self, now_ns: u64, place: Place) {
-        let generation = self.invocations[place as usize].generation;
         let due_ns = now_ns + self.config.grace_ns;
-        self.set_timer(due_ns, Timer::Orphan { place, generation });
+        self.set_timer(due_ns, Timer::Orphan { place });
     }
 
-    pub(super) fn end_orphan(&mut self, place: Place, generation: u32) {
+    pub(super) fn end_orphan(&mut self, place: Place) {
         let invocation = &self.invocations[place as usize];
-        let waits = invocation.generation == generation && invocation.phase == Phase::Pending;
-        if waits && !self.doors.stands(invocation.id) {
+        if invocation.phase == Phase::Pending && !self.doors.stands(invocation.id) {
             self.give_up(place);
         }
     }

@@ -5,8 +5,10 @@ use super::pool::ExecutorId;
 use super::program::Program;
 use super::timers::Timer;
 use super::{Action, Answered, Core, DeploymentState, Outbound, Outgoing, Send};
+use crate::plan::DeploymentId;
 use crate::trace::PartTrace;
 use crate::wire::{Failure, NodeReport};
+use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
 
 impl Core {
@@ -24,18 +26,29 @@ impl Core {
         // All has ended well, so that the time is of no account.
         let (report, trace) = self.told(0, place, &program);
         let outputs = self.outputs_here(place, &program);
+        let done = Outbound::PartDone {
+            outputs,
+            report,
+            trace,
+        };
+        self.send_to_entry(id, program.plan.deployment, done);
+        self.free(place);
+    }
+
+    /// Tells the lane that took an invocation.
+    pub(super) fn send_to_entry(
+        &mut self,
+        id: InvocationId,
+        deployment: DeploymentId,
+        body: Outbound,
+    ) {
         self.actions.push(Action::Send(Box::new(Send {
             worker_hash: (id.0 >> 96) as u32,
             to_lane: id.lane(),
             invocation: id,
-            deployment: program.plan.deployment,
-            body: Outbound::PartDone {
-                outputs,
-                report,
-                trace,
-            },
+            deployment,
+            body,
         })));
-        self.free(place);
     }
 
     /// What is here of the workflow's outputs, by the number of its source among all.
@@ -161,13 +174,8 @@ impl Core {
         let id = invocation.id;
         let Some(mut entry) = invocation.entry.take() else {
             let (_, trace) = self.told(now_ns, place, &program);
-            self.actions.push(Action::Send(Box::new(Send {
-                worker_hash: (id.0 >> 96) as u32,
-                to_lane: id.lane(),
-                invocation: id,
-                deployment: program.plan.deployment,
-                body: Outbound::PartFailed { failure, trace },
-            })));
+            let failed = Outbound::PartFailed { failure, trace };
+            self.send_to_entry(id, program.plan.deployment, failed);
             self.end(now_ns, place);
             return;
         };
@@ -235,8 +243,12 @@ impl Core {
     pub(super) fn clear_place(&mut self, place: Place) {
         // What has ended here must not be taken for an end in what lives here next.
         self.ended.retain(|ended| ended.place != place);
+        self.take_timers(place);
         for slot in self.invocations[place as usize].slots() {
             self.clear_slot(place, slot);
+        }
+        if !self.program_of(place).keeps_notes {
+            return;
         }
         for node in self.invocations[place as usize].nodes() {
             let state = self.invocations[place as usize].node_mut(node);

@@ -76,7 +76,7 @@ impl Core {
         self.each_input(place, node, each);
     }
 
-    /// The invocation that a ticket is for, while that goes on.
+    /// The invocation that a ticket is for, while that goes on: for those who judge what a core does.
     #[must_use]
     pub fn invocation_of(&self, ticket: Ticket) -> Option<InvocationId> {
         let current = self.is_current(ticket.place, ticket.generation);
@@ -84,7 +84,7 @@ impl Core {
     }
 
     /// The numbers of the items that a ticket is for, the innermost region's first; none outside of all regions, and none
-    /// once its invocation is over.
+    /// once its invocation is over. For those who judge what a core does.
     pub fn evaluated_items(&self, ticket: Ticket) -> impl Iterator<Item = u32> + '_ {
         let current = self.is_current(ticket.place, ticket.generation);
         let place = current.then_some(ticket.place);

@@ -65,7 +65,6 @@ impl Core {
             return;
         }
         let id = invocation.id;
-        let generation = self.invocations[place as usize].generation;
         let program = Rc::clone(self.program_of(place));
         let retry = &program.details[node as usize].retry;
         if attempt >= retry.attempts || !ErrorMatch::any(&retry.on, class, &cause) {
@@ -88,7 +87,6 @@ impl Core {
             now_ns.saturating_add(wait_ns),
             Timer::Retry {
                 place,
-                generation,
                 node,
                 attempt,
             },

@@ -89,6 +89,11 @@ impl Core {
         invocation.generation == generation && invocation.phase == Phase::Running
     }
 
+    /// Whether what lives in a place may go on.
+    pub(super) fn is_running(&self, place: Place) -> bool {
+        self.invocations[place as usize].phase == Phase::Running
+    }
+
     #[inline]
     pub(super) fn program_of(&self, place: Place) -> &Rc<Program> {
         self.program(self.invocations[place as usize].deployment)

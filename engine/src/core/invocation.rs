@@ -196,6 +196,10 @@ impl Extras {
         &mut self.extras[state.extra as usize]
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.extras.len() - self.free.len()
+    }
+
     /// Takes the node's away, if it has one.
     pub(crate) fn take(&mut self, state: &mut NodeState) -> Option<Extra> {
         let place = std::mem::replace(&mut state.extra, NO_EXTRA);
@@ -248,6 +252,8 @@ pub(crate) struct Invocation {
     pub(crate) nodes_left: u32,
     /// Activations that executors hold, those of all of its items included. Counted at the root.
     pub(crate) running: u32,
+    /// Items of regions that have begun and not ended, those within items included. Counted at the root.
+    pub(crate) open_items: u32,
     /// The invocation as a whole: its own place, but for an item.
     pub(crate) root: Place,
     /// Of an item, where what is around it lives.
@@ -287,6 +293,7 @@ impl Invocation {
             phase: Phase::Free,
             nodes_left: 0,
             running: 0,
+            open_items: 0,
             root: 0,
             parent: 0,
             item: NO_ITEM,
@@ -317,7 +324,7 @@ impl Invocation {
         self.scope = 0;
         self.phase = phase;
         self.nodes_left = scope.nodes.len() as u32;
-        self.running = 0;
+        (self.running, self.open_items) = (0, 0);
         (self.root, self.parent, self.item) = (place, place, NO_ITEM);
         (self.first_node, self.first_slot) = (scope.nodes.start, scope.slots.start);
         self.nodes.clear();

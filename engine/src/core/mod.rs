@@ -78,11 +78,10 @@ use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use program::{LocalNode, Program};
 use rustc_hash::FxHashMap;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use thiserror::Error;
-use timers::Timer;
+use timers::{Timer, TimerKey};
 use trigger::Ended;
 
 /// What identifies and bounds a lane's core.
@@ -317,6 +316,19 @@ pub enum Action {
     Removed(DeploymentId),
 }
 
+/// What a core keeps of invocations; nothing once all of them have gone, but for constants that are lists.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Invocations, taken or taken part in, and items of theirs.
+    pub invocations: usize,
+    /// Lists.
+    pub lists: usize,
+    /// What only some nodes keep, and failures.
+    pub notes: usize,
+    /// Timers that go with them.
+    pub timers: usize,
+}
+
 /// Why a completion cannot be believed. Its executor is to be ended; the core has changed nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum CompletionError {
@@ -376,6 +388,8 @@ struct Deployment {
     program: Rc<Program>,
     /// Its constants, held until it goes.
     constants: Vec<Value>,
+    /// Why nothing of it can run here: a constant could not be placed.
+    refused: Option<String>,
     pools: Vec<Pool>,
     keep_alive_armed: Vec<bool>,
     state: DeploymentState,
@@ -412,7 +426,10 @@ pub struct Core {
     in_hand: Option<InHand>,
     leases: Leases,
     lists: Lists,
-    timers: BinaryHeap<Reverse<(u64, u64, Timer)>>,
+    /// By when they are due, then in the order in which they were set.
+    timers: BTreeMap<TimerKey, Timer>,
+    /// Those that go with what lives in a place.
+    timers_of: BTreeSet<(Place, TimerKey)>,
     timers_set: u64,
     /// Nodes that ended while another one was being handled.
     ended: Vec<Ended>,
@@ -451,7 +468,8 @@ impl Core {
             in_hand: None,
             leases: Leases::default(),
             lists: Lists::default(),
-            timers: BinaryHeap::new(),
+            timers: BTreeMap::new(),
+            timers_of: BTreeSet::new(),
             timers_set: 0,
             ended: Vec::new(),
             triggered: Vec::new(),
@@ -508,7 +526,7 @@ impl Core {
     /// When [`Core::tick`] wants to be called next, on the clock of the events.
     #[must_use]
     pub fn next_timer_ns(&self) -> Option<u64> {
-        self.timers.peek().map(|Reverse((due, _, _))| *due)
+        self.timers.first_key_value().map(|((due, _), _)| *due)
     }
 
     /// Counts so far.
@@ -523,10 +541,15 @@ impl Core {
         &self.leases
     }
 
-    /// Invocations here, taken or taken part in, and lists of theirs.
+    /// What is kept here of invocations.
     #[must_use]
-    pub fn held(&self) -> (usize, usize) {
-        (self.invocations.len() - self.free.len(), self.lists.count())
+    pub fn held(&self) -> Held {
+        Held {
+            invocations: self.invocations.len() - self.free.len(),
+            lists: self.lists.count(),
+            notes: self.extras.count() + self.pending_failures.len() + self.borne_failures.len(),
+            timers: self.timers_of.len(),
+        }
     }
 
     /// Invocations taken here and not answered.
@@ -542,7 +565,7 @@ impl Core {
     }
 
     /// Takes in a checked plan, with its constants as they lie in the lane's arena, in their order. Its door stays closed
-    /// until [`Core::activate`].
+    /// until [`Core::activate`]. If one of the constants is refused, so are all invocations, with that reason.
     ///
     /// # Panics
     /// If the plan was not checked.
@@ -556,6 +579,12 @@ impl Core {
             .collect();
         let program = Rc::new(Program::compile(plan));
         self.timed += u32::from(program.timed);
+        let refused = constants.iter().find_map(|constant| match constant {
+            Incoming::Refused(reason) => Some(format!(
+                "a constant of the workflow found no room in this worker's memory ({reason}); deploy it again once there is more"
+            )),
+            Incoming::One(_) | Incoming::List { .. } => None,
+        });
         let constants = constants
             .into_iter()
             .map(|constant| self.take_incoming(constant))
@@ -563,6 +592,7 @@ impl Core {
         let deployment = Deployment {
             program,
             constants,
+            refused,
             pools: scales
                 .into_iter()
                 .map(|scale| Pool {
@@ -618,6 +648,7 @@ impl Core {
     }
 
     /// The numbers of the items that `start` is for, the innermost region's first; none outside of all regions.
+    /// For those who judge what a core does.
     pub fn started_items(&self, start: &Start) -> impl Iterator<Item = u32> + '_ {
         self.items_of_place(start.place)
     }
@@ -674,6 +705,12 @@ impl Core {
             Some(deployment) => &deployment.program,
             None => unreachable!("a deployment stays while it has invocations or executors"),
         }
+    }
+
+    /// Why nothing of a deployment can run here, if that is so.
+    fn refusal_of(&self, deployment: u32) -> Option<&str> {
+        let deployment = self.deployments[deployment as usize].as_ref()?;
+        deployment.refused.as_deref()
     }
 
     /// Invocations of a deployment that were taken here and not answered.

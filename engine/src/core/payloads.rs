@@ -29,11 +29,8 @@ impl Core {
 
     pub(super) fn clear_slot(&mut self, place: Place, slot: u32) {
         let state = self.invocations[place as usize].slot_mut(slot);
-        match std::mem::replace(&mut state.value, Value::Unset) {
-            Value::Unset => {}
-            Value::One(payload) => self.let_go(payload),
-            Value::List(list) => self.close_list(list),
-        }
+        let value = std::mem::replace(&mut state.value, Value::Unset);
+        self.drop_value(value);
     }
 
     pub(super) fn close_list(&mut self, list: ListId) {
@@ -124,7 +121,8 @@ impl Core {
                 self.let_go(whole);
                 Value::List(list)
             }
-            Incoming::Refused(_) => Value::One(Payload::EMPTY),
+            // Whoever asks for it is refused first.
+            Incoming::Refused(_) => Value::Unset,
         }
     }
 

@@ -10,7 +10,7 @@ use super::invocation::{NO_MAKER, Phase, Place};
 use super::outcome::Outcome;
 use super::program::Program;
 use super::report::Wanted;
-use super::{Action, Core, Incoming, Outbound, Send, worker_hash};
+use super::{Core, Incoming, Outbound, worker_hash};
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
 use crate::wire::{self, Failure, NodeReport};
@@ -38,6 +38,14 @@ impl Core {
             self.refuse_part(id, deployment, refused, inputs);
             return;
         };
+        if let Some(reason) = self.refusal_of(index) {
+            let refused = Failure::Refused {
+                worker: String::new(),
+                reason: reason.to_owned(),
+            };
+            self.refuse_part(id, deployment, refused, inputs);
+            return;
+        }
         let program = Rc::clone(self.program(index));
         if self.doors.was_given_up(id) {
             let workers = &program.plan.workers;
@@ -123,16 +131,11 @@ impl Core {
         inputs
             .iter()
             .for_each(|(_, incoming)| self.drop_incoming(incoming));
-        self.actions.push(Action::Send(Box::new(Send {
-            worker_hash: (id.0 >> 96) as u32,
-            to_lane: id.lane(),
-            invocation: id,
-            deployment,
-            body: Outbound::PartFailed {
-                failure,
-                trace: None,
-            },
-        })));
+        let failed = Outbound::PartFailed {
+            failure,
+            trace: None,
+        };
+        self.send_to_entry(id, deployment, failed);
     }
 
     /// Lets go of what a message brought that comes too late, and counts it.

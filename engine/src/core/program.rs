@@ -273,6 +273,8 @@ pub(crate) struct Program {
     pub(crate) others: Vec<WorkerIndex>,
     /// Whether anything in it needs the time.
     pub(crate) timed: bool,
+    /// Whether any of its nodes keeps more than all do: it has regions or joins of some.
+    pub(crate) keeps_notes: bool,
 }
 
 impl Program {

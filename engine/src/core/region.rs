@@ -18,6 +18,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use std::ops::Range;
 use std::rc::Rc;
 
+/// Items of one invocation that run at once, of regions within regions: beyond that many, each of these has one.
+const OPEN_ITEMS_MAX: u32 = 4096;
+
 impl Core {
     /// Everything outside of a region on which it depends is decided, and its list is there.
     pub(super) fn start_region(
@@ -215,20 +218,30 @@ impl Core {
     fn begin_items(&mut self, now_ns: u64, place: Place, index: LocalNode, program: &Program) {
         let number = program.nodes[index as usize].region;
         let scope = &program.scopes[usize::from(number)];
-        let generation = self.invocations[place as usize].generation;
+        let Invocation {
+            generation, root, ..
+        } = self.invocations[place as usize];
         loop {
             if !self.is_current(place, generation) {
                 return;
             }
+            let open_items = self.invocations[root as usize].open_items;
             let Some(run) = self.region_run(place, index) else {
                 return;
             };
-            if run.next == run.items || run.open.len() >= scope.window {
+            // One goes on in any case, so that the region does.
+            let window = if scope.parent == 0 || open_items < OPEN_ITEMS_MAX {
+                scope.window
+            } else {
+                1
+            };
+            if run.next == run.items || run.open.len() >= window {
                 return;
             }
             let item = run.next;
             run.next += 1;
             let open_at = run.open.len() as u32;
+            self.invocations[root as usize].open_items += 1;
             let inner = self.take_place();
             let roots = self.open_item(place, index, (number, scope), inner, item);
             self.invocations[inner as usize].open_at = open_at;
@@ -420,6 +433,8 @@ impl Core {
     /// Lets go of what an item holds; its place is free again.
     pub(super) fn free_item(&mut self, inner: Place) {
         self.clear_place(inner);
+        let root = self.invocations[inner as usize].root;
+        self.invocations[root as usize].open_items -= 1;
         let invocation = &mut self.invocations[inner as usize];
         invocation.phase = Phase::Free;
         invocation.generation = invocation.generation.wrapping_add(1);
@@ -429,6 +444,9 @@ impl Core {
     /// The places of all items of what lives in a place, those within items too.
     pub(super) fn items_within(&self, place: Place) -> Vec<Place> {
         let mut found: Vec<Place> = Vec::new();
+        if !self.program_of(place).keeps_notes {
+            return found;
+        }
         let mut next = Some(place);
         let mut looked_at = 0;
         while let Some(place) = next {

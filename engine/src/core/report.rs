@@ -67,7 +67,7 @@ impl Timing {
         }
     }
 
-    /// An activation, or an item, waits for an executor.
+    /// An activation waits for an executor.
     #[cold]
     pub(crate) fn waits(&mut self, now_ns: u64, place: Place, node: LocalNode) {
         if let Some(recorder) = self.recorder.as_mut() {

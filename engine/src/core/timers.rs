@@ -1,5 +1,6 @@
 //! What is due at a time: attempts to be repeated, timeouts, grace periods, idle executors, and invocations that nobody
-//! begins. Timers are never taken back: each knows what it was set for, and does nothing if that has gone.
+//! begins. The timers of an invocation, which may be due in a day, go with it; an executor has a few at most, each of which
+//! knows what it was set for and does nothing if that has gone.
 
 use super::invocation::{NO_MAKER, Place};
 use super::pool::{ExecutorId, Running};
@@ -7,13 +8,14 @@ use super::program::LocalNode;
 use super::{Action, Core};
 use crate::plan::DeploymentId;
 use crate::wire::Failure;
-use std::cmp::Reverse;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// When a timer is due, and which of all timers it is.
+pub(super) type TimerKey = (u64, u64);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Timer {
     Retry {
         place: Place,
-        generation: u32,
         node: LocalNode,
         attempt: u32,
     },
@@ -22,13 +24,11 @@ pub(super) enum Timer {
     },
     Delay {
         place: Place,
-        generation: u32,
         node: LocalNode,
     },
     /// An invocation's time is up.
     Limit {
         place: Place,
-        generation: u32,
     },
     Grace {
         executor: ExecutorId,
@@ -44,40 +44,55 @@ pub(super) enum Timer {
     },
     Orphan {
         place: Place,
-        generation: u32,
     },
+}
+
+impl Timer {
+    /// Where that lives with which it goes.
+    fn place(self) -> Option<Place> {
+        match self {
+            Self::Retry { place, .. }
+            | Self::Delay { place, .. }
+            | Self::Limit { place }
+            | Self::Orphan { place } => Some(place),
+            Self::Timeout { .. }
+            | Self::Grace { .. }
+            | Self::KeepAlive { .. }
+            | Self::End { .. } => None,
+        }
+    }
 }
 
 impl Core {
     /// Lets due timers act.
     pub fn tick(&mut self, now_ns: u64) {
-        while let Some(Reverse((due_ns, _, timer))) = self.timers.peek().copied() {
+        while let Some(entry) = self.timers.first_entry() {
+            let key = *entry.key();
+            let (due_ns, _) = key;
             if due_ns > now_ns {
                 break;
             }
-            self.timers.pop();
+            let timer = entry.remove();
+            if let Some(place) = timer.place() {
+                self.timers_of.remove(&(place, key));
+            }
             match timer {
                 Timer::Retry {
                     place,
-                    generation,
                     node,
                     attempt,
                 } => {
-                    if self.is_current(place, generation) {
+                    if self.is_running(place) {
                         self.dispatch(now_ns, place, node, attempt, NO_MAKER);
                     }
                 }
-                Timer::Delay {
-                    place,
-                    generation,
-                    node,
-                } => {
-                    if self.is_current(place, generation) {
+                Timer::Delay { place, node } => {
+                    if self.is_running(place) {
                         self.delay_over(now_ns, place, node);
                     }
                 }
-                Timer::Limit { place, generation } => {
-                    if self.is_current(place, generation) {
+                Timer::Limit { place } => {
+                    if self.is_running(place) {
                         let milliseconds =
                             self.program_of(place).plan.timeout_ms.unwrap_or_default();
                         self.fail(now_ns, place, Failure::Timeout { milliseconds });
@@ -99,7 +114,7 @@ impl Core {
                     self.end_idle_executors(now_ns, deployment, pool)
                 }
                 Timer::End { executor } => self.end_overdue(due_ns, executor),
-                Timer::Orphan { place, generation } => self.end_orphan(place, generation),
+                Timer::Orphan { place } => self.end_orphan(place),
             }
         }
         self.drain_ended(now_ns);
@@ -157,6 +172,27 @@ impl Core {
 
     pub(super) fn set_timer(&mut self, due_ns: u64, timer: Timer) {
         self.timers_set += 1;
-        self.timers.push(Reverse((due_ns, self.timers_set, timer)));
+        let key = (due_ns, self.timers_set);
+        self.timers.insert(key, timer);
+        if let Some(place) = timer.place() {
+            self.timers_of.insert((place, key));
+        }
+    }
+
+    /// Takes back all timers of what lives in a place.
+    pub(super) fn take_timers(&mut self, place: Place) {
+        if self.timers_of.is_empty() {
+            return;
+        }
+        let of_place = (place, (0, 0))..=(place, (u64::MAX, u64::MAX));
+        let keys: Vec<TimerKey> = self
+            .timers_of
+            .range(of_place)
+            .map(|(_, key)| *key)
+            .collect();
+        for key in keys {
+            self.timers.remove(&key);
+            self.timers_of.remove(&(place, key));
+        }
     }
 }

@@ -80,10 +80,13 @@ impl Core {
     ) {
         let live = edge.when.holds(outcome);
         let node = &program.nodes[edge.node as usize];
-        let state = self.invocations[place as usize].node_mut(edge.node);
+        let invocation = &mut self.invocations[place as usize];
+        let over = matches!(invocation.phase, Phase::Over | Phase::Free);
+        let state = invocation.node_mut(edge.node);
         state.waiting -= 1;
         if node.region != NO_SCOPE {
-            if live && edge.of != edge.node {
+            // What an edge before this one has ended keeps nothing new.
+            if live && edge.of != edge.node && !over {
                 let extra = self.extras.make(state);
                 extra.live.push((edge.of, edge.when.is_gate()));
             }
@@ -177,7 +180,11 @@ impl Core {
         outcome: Outcome,
         program: &Program,
     ) {
-        let state = self.invocations[place as usize].node_mut(edge.node);
+        let invocation = &mut self.invocations[place as usize];
+        if matches!(invocation.phase, Phase::Over | Phase::Free) {
+            return;
+        }
+        let state = invocation.node_mut(edge.node);
         if state.stage != Stage::Waiting {
             self.counters.late_dropped +=
                 u64::from(edge.when.holds(outcome) && !edge.when.is_gate());
@@ -283,13 +290,8 @@ impl Core {
             return self.run(now_ns, place, node, maker, &program);
         }
         let delay_ns = u64::from(program.details[node as usize].delay_ms) * 1_000_000;
-        let generation = self.invocations[place as usize].generation;
-        let timer = Timer::Delay {
-            place,
-            generation,
-            node,
-        };
-        self.set_timer(now_ns.saturating_add(delay_ns), timer);
+        let due_ns = now_ns.saturating_add(delay_ns);
+        self.set_timer(due_ns, Timer::Delay { place, node });
     }
 
     /// A node that has waited for its delay runs.

@@ -42,7 +42,9 @@ impl Lane {
         counters.events_received.set(core.events_received);
         counters.events_sent.set(self.events_sent);
         counters.in_flight.set(u64::from(self.core.in_flight()));
-        counters.invocations_held.set(self.core.held().0 as u64);
+        counters
+            .invocations_held
+            .set(self.core.held().invocations as u64);
         counters.leases.set(self.core.leases().count() as u64);
         counters.lease_bytes.set(self.core.leases().bytes());
         counters.segments.set(self.segments.count() as u64);

@@ -5,7 +5,6 @@ use super::rules::{Check, check_name, distinct, fits, in_range, index, unique};
 use super::{ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, CASES_MAX, Scope, expressions};
 use crate::plan::{ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work};
 use faasstore::binding::Kind;
-use std::collections::HashMap;
 
 impl Scope<'_> {
     pub(super) fn check_node(&self, node: &NodePlan) -> Check {
@@ -138,6 +137,8 @@ impl Scope<'_> {
     /// Checks when it starts.
     fn check_start(&self, node: &NodePlan) -> Check {
         let place = || format!("node {:?}", node.name);
+        let gates = node.gates.len() as u64;
+        in_range(place, "number of gates", gates, 0, u16::MAX.into())?;
         distinct(place, "gate", &node.gates)?;
         for gate in &node.gates {
             let producer = self.check_producer(place, gate.node(), node.id)?;
@@ -153,15 +154,7 @@ impl Scope<'_> {
             }
         }
         if let Join::AtLeast(edges) = node.join {
-            let local = self
-                .plan
-                .nodes
-                .iter()
-                .map(|node| (node.id, node.error_output));
-            let remote = self.plan.remote_nodes.iter();
-            let remote = remote.map(|node| (node.id, node.error_output));
-            let errors: HashMap<NodeId, Option<u16>> = local.chain(remote).collect();
-            let error = |id: NodeId| errors.get(&id).copied().flatten();
+            let error = |id: NodeId| self.nodes.get(&id)?.error_output;
             let flow = node.flow_edges(error).len() as u64;
             in_range(place, "join", edges.into(), 1, flow)?;
         }

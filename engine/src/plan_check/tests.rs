@@ -371,6 +371,10 @@ fn what_does_not_go_together_in_a_node_is_refused() {
         |p: &mut Plan| p.nodes[3].outputs.push(declaration("x", Kind::Value)) => PlanError::Rule { .. },
         |p: &mut Plan| p.nodes[4].gates[0] = Gate::Case { node: 3, case: 0 } => PlanError::Index { what: "case", .. },
         |p: &mut Plan| p.nodes[4].gates[0] = Gate::Case { node: 6, case: 0 } => PlanError::Order { .. },
+        |p: &mut Plan| {
+            let case = |case| Gate::Case { node: 3, case };
+            p.nodes[4].gates = (0..=u16::MAX).map(case).collect();
+        } => PlanError::Range { what: "number of gates", given: 65_536, .. },
         |p: &mut Plan| p.nodes[4].gates.push(Gate::Case { node: 4, case: 1 }) => PlanError::Twice { what: "gate", .. },
         |p: &mut Plan| p.nodes[5].gates[0] = Gate::Catch { node: 5, catch: 2 } => PlanError::Index { what: "catch", .. },
         |p: &mut Plan| p.nodes[4].catches.clear() => PlanError::Rule { .. },

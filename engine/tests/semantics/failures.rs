@@ -1,8 +1,8 @@
 //! Failure, retries, catches, time.
 
 use super::flow::{Flow, catch, declared, input, optional, out};
-use super::rig::{Seen, each_placement, one};
-use engine::plan::{ErrorClass, ErrorMatch, Retry, Source, Work};
+use super::rig::{Rig, Seen, each_placement, one};
+use engine::plan::{Constant, ErrorClass, ErrorMatch, Retry, Source, Work};
 use engine::wire::Failure;
 use faasstore::binding::Kind;
 
@@ -37,6 +37,33 @@ fn caught() -> Flow {
         n.inputs = vec![optional("made", out(fallible)), optional("error", error)];
     });
     flow
+}
+
+#[test]
+fn a_constant_that_found_no_room_is_never_taken_for_an_empty_one() {
+    let mut flow = Flow::default();
+    let (kind, items) = (Kind::Value, vec![b"7".to_vec()]);
+    flow.constants = vec![Constant { kind, items }];
+    flow.function("first", |n| {
+        n.inputs = vec![input("i", Source::Constant(0))]
+    });
+    flow.function("second", |n| {
+        n.inputs = vec![input("i", Source::Constant(0))]
+    });
+    for (workers, full) in [(1, 0), (2, 0), (2, 1)] {
+        let mut rig = Rig::with_room(&flow, workers, |worker| worker != full);
+        rig.invoke(&[]);
+        let failure = rig.failure();
+        assert!(matches!(failure, Failure::Refused { .. }), "{failure:?}");
+        let reason = failure.to_string();
+        assert!(
+            reason.contains("no room in this worker's memory (the arena is full)"),
+            "{reason}"
+        );
+        let full_node = if full == 0 { "first" } else { "second" };
+        assert_eq!(rig.attempts(full_node), 0);
+        rig.nothing_is_left();
+    }
 }
 
 #[test]

@@ -599,3 +599,25 @@ fn a_failure_two_regions_deep_is_one_of_the_node_for_joins_of_some_outside() {
         assert_eq!(rig.attempts("first"), 1);
     });
 }
+
+#[test]
+fn items_of_regions_within_regions_do_not_multiply_without_a_bound() {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let outer = flow.region(Source::Input(0), |_| ());
+    let middle = flow.region(Source::Input(0), |r| r.parent = Some(outer));
+    let inner = flow.region(Source::Input(0), |r| r.parent = Some(middle));
+    flow.function("each", |n| n.region = Some(inner));
+    let texts: Vec<String> = (0..64).map(|item: u32| item.to_string()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &texts)]);
+        for _ in 0..200 {
+            rig.end("each");
+            let held = rig.invocations_held();
+            assert!((4000..4500).contains(&held), "{held}");
+        }
+        rig.fail("each", ErrorClass::Error, "enough");
+        assert!(matches!(rig.failure(), Failure::Node { .. }));
+    });
+}

@@ -2,8 +2,9 @@
 
 use super::flow::{Flow, case, optional, out};
 use super::rig::{Seen, each_placement, one};
-use engine::plan::{ErrorClass, Join, Retry};
+use engine::plan::{ErrorClass, Join, Retry, Source, WorkflowInput};
 use engine::wire::Failure;
+use faasstore::binding::Kind;
 
 /// `a`, `b` and `c` are joined by `join`, which `last` waits for.
 fn joined(at_least: u32, tolerated: bool) -> Flow {
@@ -175,5 +176,34 @@ fn failures_that_change_nothing_do_not_fail_an_invocation_whose_join_is_skipped_
         // Even with `c` there would be two of three.
         rig.result().unwrap();
         assert_eq!(rig.attempts("join"), 0);
+    });
+}
+
+#[test]
+fn a_failure_that_puts_several_joins_out_of_reach_fails_the_invocation_once_and_leaves_nothing() {
+    let mut flow = Flow::default();
+    let fallible = flow.function("fallible", |n| n.tolerated = true);
+    let joins = ["first", "second"].map(|name| {
+        flow.function(name, |n| {
+            n.join = Join::AtLeast(1);
+            n.after = vec![fallible];
+        })
+    });
+    // Whose edges from outside the same failure decides.
+    let region = flow.region(Source::Input(0), |_| ());
+    flow.function("each", |n| {
+        n.region = Some(region);
+        n.join = Join::AtLeast(1);
+        n.after = joins.to_vec();
+    });
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &["a", "b"])]);
+        rig.fail("fallible", ErrorClass::Error, "no");
+        let Failure::Join { node, failed, .. } = rig.failure() else {
+            panic!("{:?}", rig.failure());
+        };
+        assert!(node == "first" || node == "second", "{node}");
+        assert_eq!(*failed, [("fallible".to_owned(), "no".to_owned())]);
     });
 }

@@ -4,7 +4,7 @@
 use super::flow::{DEPLOYMENT, Flow, worker_name};
 use engine::core::{
     Action, Answered, ClientId, Core, CoreConfig, CoreCounters, Describe, Evaluate, Evaluated,
-    ExecutorId, Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, Wanted,
+    ExecutorId, Held, Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, Wanted,
     worker_hash,
 };
 use engine::plan::ErrorClass;
@@ -78,6 +78,11 @@ pub(crate) fn each_placement(flow: &Flow, play: impl Fn(&mut Rig)) {
 
 impl Rig {
     pub(crate) fn new(flow: &Flow, workers: usize) -> Self {
+        Self::with_room(flow, workers, |_| true)
+    }
+
+    /// A cluster of which only some workers have room for constants.
+    pub(crate) fn with_room(flow: &Flow, workers: usize, has_room: impl Fn(usize) -> bool) -> Self {
         let core = |worker: usize| {
             Core::new(CoreConfig {
                 worker_hash: worker_hash(&worker_name(worker)),
@@ -107,7 +112,10 @@ impl Rig {
             let constants = plan.constants.clone();
             let constants = constants
                 .iter()
-                .map(|c| rig.list_or_one(&c.items, c.kind))
+                .map(|c| match has_room(worker) {
+                    true => rig.list_or_one(&c.items, c.kind),
+                    false => Incoming::Refused("the arena is full".into()),
+                })
                 .collect();
             for other in (0..workers).filter(|other| *other != worker) {
                 let door = InvocationId::new(worker_hash(&worker_name(other)), 1, 0, 0).door();
@@ -394,7 +402,7 @@ impl Rig {
     pub(crate) fn invocations_held(&self) -> usize {
         self.cores
             .iter()
-            .map(|core| core.held().0)
+            .map(|core| core.held().invocations)
             .max()
             .unwrap_or(0)
     }
@@ -571,7 +579,7 @@ impl Rig {
         for core in &self.cores {
             assert_eq!(
                 (core.leases().count(), core.held()),
-                (0, (0, 0)),
+                (0, Held::default()),
                 "something is held"
             );
         }
