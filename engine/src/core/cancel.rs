@@ -19,6 +19,11 @@ impl Asked {
         self.0.insert((client.0, request), place);
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The invocation in that place is answered.
     pub(super) fn remove(&mut self, client: ClientId, request: u64, place: Place) {
         let key = (client.0, request);

@@ -323,7 +323,7 @@ pub struct Held {
     pub invocations: usize,
     /// Lists.
     pub lists: usize,
-    /// What only some nodes keep, and failures.
+    /// What only some nodes keep, failures, and what clients may cancel.
     pub notes: usize,
     /// Timers that go with them.
     pub timers: usize,
@@ -547,7 +547,10 @@ impl Core {
         Held {
             invocations: self.invocations.len() - self.free.len(),
             lists: self.lists.count(),
-            notes: self.extras.count() + self.pending_failures.len() + self.borne_failures.len(),
+            notes: self.extras.count()
+                + self.pending_failures.len()
+                + self.borne_failures.len()
+                + self.asked.len(),
             timers: self.timers_of.len(),
         }
     }
