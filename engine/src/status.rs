@@ -87,6 +87,11 @@ counters!(
         invocations_failed,
         /// Wishes of clients that were refused at the door.
         invocations_refused,
+        /// What clients have taken back: wishes whose inputs were still coming, and invocations that were taken, which count as
+        /// answered with a failure too.
+        invocations_cancelled,
+        /// Cancels that named nothing under way on their connection: it was answered already, or never asked for.
+        cancels_dropped,
         /// Gauge: invocations that this lane took and has not yet answered.
         in_flight,
         /// Gauge: invocations of which this lane keeps any state, its own and its peers'.

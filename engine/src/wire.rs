@@ -67,6 +67,7 @@ pub enum FrameKind {
     ControlReply = 17,
     Invoke = 32,
     Answer = 33,
+    Cancel = 34,
     Begin = 48,
     StateEvent = 49,
     PartDone = 50,
@@ -88,6 +89,7 @@ impl FrameKind {
             17 => Self::ControlReply,
             32 => Self::Invoke,
             33 => Self::Answer,
+            34 => Self::Cancel,
             48 => Self::Begin,
             49 => Self::StateEvent,
             50 => Self::PartDone,
@@ -521,12 +523,20 @@ pub struct Invoke {
     pub trace: bool,
 }
 
+/// A client takes back what it has asked for on this connection. The [`Answer`] is then [`Failure::Cancelled`], unless it
+/// has been given already.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct Cancel {
+    /// As in [`Invoke`].
+    pub request: u64,
+}
+
 /// How an invocation ended.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
     /// As in [`Invoke`].
     pub request: u64,
-    /// The invocation's id; 0 if it was refused at the door.
+    /// The invocation's id; 0 if it was refused or cancelled at the door.
     pub invocation: u128,
     /// From the arrival of all its inputs to its end at the entry worker, in nanoseconds.
     pub latency_ns: u64,
@@ -605,6 +615,9 @@ pub enum Failure {
         /// How it was noticed.
         cause: String,
     },
+    /// Its client took it back.
+    #[error("its client cancelled it")]
+    Cancelled,
 }
 
 fn failed_text(failed: &[(String, String)]) -> String {
@@ -769,6 +782,7 @@ frames!(
     ControlReply,
     Invoke,
     Answer,
+    Cancel,
     Begin,
     StateEvent,
     PartDone,
@@ -824,6 +838,32 @@ mod tests {
         let body = &frame[HEADER_BYTES..][..header.length];
         header.verify_body(body).unwrap();
         assert_eq!(decode::<StateEvent>(body).unwrap(), event);
+    }
+
+    #[test]
+    fn a_cancel_and_its_answer_are_read_as_they_were_written() {
+        let frame = frame_of(&Cancel { request: u64::MAX });
+        let header = header_of(&frame);
+        assert_eq!(header.kind, FrameKind::Cancel);
+        let body = &frame[HEADER_BYTES..][..header.length];
+        header.verify_body(body).unwrap();
+        assert_eq!(decode::<Cancel>(body).unwrap().request, u64::MAX);
+        // A body that is cut short is no cancel of something else.
+        for length in 0..body.len() {
+            assert!(decode::<Cancel>(&body[..length]).is_err(), "{length} bytes");
+        }
+        let answer = Answer {
+            request: 7,
+            invocation: 0,
+            latency_ns: 0,
+            result: Err(Failure::Cancelled),
+            report: Vec::new(),
+            trace: Vec::new(),
+        };
+        let frame = frame_of(&answer);
+        let header = header_of(&frame);
+        let body = &frame[HEADER_BYTES..][..header.length];
+        assert_eq!(decode::<Answer>(body).unwrap(), answer);
     }
 
     #[test]

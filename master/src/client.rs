@@ -1,22 +1,29 @@
 //! The client: invoking workflows on a worker, and the master's requests to it, over one blocking TCP connection each.
 //!
 //! A [`Client`] may have many requests in flight ([`Client::start`], [`Client::next_answer`]); threads that work side by
-//! side have a connection each. Whatever a worker sends is checked against a limit before memory is set aside, and
+//! side have a connection each, and any of them may take back what is under way on one ([`Canceller`]). Whatever a worker sends is checked against a limit before memory is set aside, and
 //! every error names the worker. Which worker to speak to is left to the caller: any one of a deployment will do.
 
 mod answers;
+mod cancel;
 mod connection;
+mod control;
+
+pub use cancel::Canceller;
+pub use control::ControlClient;
 
 use answers::Answers;
+use cancel::Outlet;
 use connection::Connection;
 use engine::greeting::{ClusterKey, GreetingError};
 use engine::plan::Limits;
 use engine::trace::PartTrace;
 use engine::wire::{
-    Body, CHUNK_BYTES_MAX, ChunkHead, Control, ControlReply, Data, Failure, FrameKind, ITEM_ABSENT,
-    ITEM_ALIGN, Invoke, NodeReport, Role, WireError, WorkerDescription, encode, padding,
+    Body, CHUNK_BYTES_MAX, ChunkHead, Data, Failure, ITEM_ABSENT, ITEM_ALIGN, Invoke, NodeReport,
+    Role, WireError, encode, padding,
 };
 use faasstore::descriptor::InvocationId;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -216,6 +223,10 @@ pub enum ClientError {
         /// What it may have.
         limit: usize,
     },
+    /// [`Canceller::cancel_all`] came first; nothing was sent, and the connection lives.
+    #[error("it was cancelled before it was sent")]
+    #[diagnostic(help("nothing of it was started"))]
+    Cancelled,
     /// An answer was awaited that nobody owes.
     #[error("no request to worker {worker} is under way")]
     Idle {
@@ -228,6 +239,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
+    outlet: Arc<Outlet>,
     answers: Answers,
     next_request: u64,
     next_transfer: u64,
@@ -240,9 +252,13 @@ impl Client {
     /// # Errors
     /// If it cannot be reached or the greeting fails.
     pub fn connect(address: &str, options: &Options) -> Result<Self, ClientError> {
+        let connection = Connection::open(address, Role::Client, options)?;
+        let socket = Arc::clone(connection.socket());
+        let outlet = Arc::new(Outlet::new(socket, connection.label()));
         Ok(Self {
-            connection: Connection::open(address, Role::Client, options)?,
-            answers: Answers::new(options.payload_bytes_max),
+            connection,
+            answers: Answers::new(options.payload_bytes_max, Arc::clone(&outlet)),
+            outlet,
             next_request: 1,
             next_transfer: 1,
             payload_bytes_max: options.payload_bytes_max,
@@ -255,6 +271,12 @@ impl Client {
         self.connection.worker_name()
     }
 
+    /// What cancels requests of this client, from any thread.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::downgrade(&self.outlet))
+    }
+
     /// Requests that have no answer yet, or one that [`Client::next_answer`] has not handed out.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -265,7 +287,8 @@ impl Client {
     /// worker which sends while it is sent to can always go on.
     ///
     /// # Errors
-    /// If an input is over the limit (nothing was sent then, and the connection lives), or the connection is lost.
+    /// If an input is over the limit or all was cancelled (nothing was sent then, and the connection lives), or the
+    /// connection is lost.
     pub fn start(&mut self, invocation: &Invocation<'_>) -> Result<u64, ClientError> {
         let (inputs, streams) = self.bodies(invocation.inputs)?;
         let request = self.next_request;
@@ -285,9 +308,9 @@ impl Client {
         if message.len() > limit {
             return Err(ClientError::Message { limit });
         }
+        self.outlet.begin(request)?;
         self.next_request += 1;
-        self.answers.expect(request);
-        self.connection.send(&[&message], &mut self.answers)?;
+        self.send(&[&message])?;
         for (transfer, bytes) in streams {
             for (index, raw) in bytes.chunks(CHUNK_BYTES_MAX).enumerate() {
                 let head = ChunkHead {
@@ -296,11 +319,22 @@ impl Client {
                 };
                 let zeros = [0; engine::wire::FRAME_ALIGN];
                 let pad = &zeros[..padding(engine::wire::CHUNK_HEAD_BYTES + raw.len())];
-                self.connection
-                    .send(&[&head.frame_start(raw), raw, pad], &mut self.answers)?;
+                self.outlet.take_turn();
+                self.send(&[&head.frame_start(raw), raw, pad])?;
             }
         }
         Ok(request)
+    }
+
+    /// Sends a frame, and what other threads have left to whoever has the turn, which it ends.
+    fn send(&mut self, frame: &[&[u8]]) -> Result<(), ClientError> {
+        let mut sent = self.connection.send(frame, &mut self.answers);
+        while sent.is_ok()
+            && let Some(frames) = self.outlet.end_turn()
+        {
+            sent = self.connection.send(&[&frames], &mut self.answers);
+        }
+        sent.inspect_err(|_| self.outlet.broke())
     }
 
     /// The next answer, in the order in which invocations end.
@@ -317,7 +351,8 @@ impl Client {
                     worker: self.connection.label().to_owned(),
                 });
             }
-            self.connection.receive(&mut self.answers)?;
+            let received = self.connection.receive(&mut self.answers);
+            received.inspect_err(|_| self.outlet.is_lost())?;
         }
     }
 
@@ -405,112 +440,4 @@ fn joined(items: &[Option<Vec<u8>>]) -> Vec<u8> {
         bytes.resize(bytes.len().next_multiple_of(align), 0);
     }
     bytes
-}
-
-/// Longest silence of a worker that owes a reply to the master, if the caller sets none: starting the executors of a
-/// plan takes seconds at most.
-const CONTROL_SILENCE_MAX: Duration = Duration::from_secs(60);
-
-/// A connection that deploys and asks.
-#[derive(Debug)]
-pub struct ControlClient {
-    connection: Connection,
-}
-
-impl ControlClient {
-    /// Connects to a worker at `HOST:PORT`.
-    ///
-    /// # Errors
-    /// If it cannot be reached or the greeting fails.
-    pub fn connect(address: &str, options: &Options) -> Result<Self, ClientError> {
-        let options = Options {
-            silence_max: options.silence_max.or(Some(CONTROL_SILENCE_MAX)),
-            ..options.clone()
-        };
-        Ok(Self {
-            connection: Connection::open(address, Role::Control, &options)?,
-        })
-    }
-
-    /// The worker's name, as it has proved it.
-    #[must_use]
-    pub fn worker(&self) -> &str {
-        self.connection.worker_name()
-    }
-
-    /// The worker's restart epoch, as it has proved it.
-    #[must_use]
-    pub fn epoch(&self) -> u32 {
-        self.connection.epoch()
-    }
-
-    /// Asks, and waits for the reply. A refusal is a reply.
-    ///
-    /// # Errors
-    /// If the worker is lost, silent, or sends nonsense.
-    pub fn request(&mut self, control: &Control) -> Result<ControlReply, ClientError> {
-        let mut message = Vec::new();
-        encode(control, &mut message);
-        let mut reply = Reply(None);
-        self.connection.send(&[&message], &mut reply)?;
-        loop {
-            if let Some(reply) = reply.0.take() {
-                return Ok(reply);
-            }
-            self.connection.receive(&mut reply)?;
-        }
-    }
-
-    /// What the worker has.
-    ///
-    /// # Errors
-    /// As [`ControlClient::request`], or if the reply is none to that question.
-    pub fn describe(&mut self) -> Result<WorkerDescription, ClientError> {
-        match self.request(&Control::Describe)? {
-            ControlReply::Description(description) => Ok(description),
-            other => Err(self.off_the_point("describe", &other)),
-        }
-    }
-
-    /// The worker's counters, as JSON.
-    ///
-    /// # Errors
-    /// As [`ControlClient::request`], or if the reply is none to that question.
-    pub fn status(&mut self) -> Result<serde_json::Value, ClientError> {
-        match self.request(&Control::Status)? {
-            ControlReply::Status(json) => {
-                serde_json::from_str(&json).map_err(|error| ClientError::Protocol {
-                    worker: self.connection.label().to_owned(),
-                    what: format!("its status is not JSON: {error}"),
-                })
-            }
-            other => Err(self.off_the_point("status", &other)),
-        }
-    }
-
-    /// The error of a reply that answers another question.
-    pub(crate) fn off_the_point(&self, asked: &str, reply: &ControlReply) -> ClientError {
-        let what = match reply {
-            ControlReply::Refused(reason) => format!("it refused `{asked}`: {reason}"),
-            ControlReply::Done => format!("it answered `{asked}` with `done`"),
-            ControlReply::Description(_) => format!("it answered `{asked}` with a description"),
-            ControlReply::Status(_) => format!("it answered `{asked}` with a status"),
-        };
-        ClientError::Protocol {
-            worker: self.connection.label().to_owned(),
-            what,
-        }
-    }
-}
-
-struct Reply(Option<ControlReply>);
-
-impl connection::Receiver for Reply {
-    fn frame(&mut self, kind: FrameKind, body: &[u8]) -> Result<(), connection::FrameError> {
-        if kind != FrameKind::ControlReply || self.0.is_some() {
-            return Err(WireError::Unexpected(kind).into());
-        }
-        self.0 = Some(engine::wire::decode(body)?);
-        Ok(())
-    }
 }

@@ -9,7 +9,7 @@ mod worker;
 
 pub use worker::Worker;
 
-use crate::process::{self, Finished, PROMPTLY, until};
+use crate::process::{self, Finished, PROMPTLY, Running, until};
 use crate::programs::{self, program};
 use engine::greeting::ClusterKey;
 use engine::plan::Limits;
@@ -416,12 +416,22 @@ impl Cluster {
     /// If it does not end.
     #[track_caller]
     pub fn faasflow(&self, arguments: &[&str]) -> Finished {
+        self.begin_faasflow(arguments).finish(PROGRAM_TIME_MAX)
+    }
+
+    /// As [`Cluster::faasflow`], without waiting for its end.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    #[track_caller]
+    pub fn begin_faasflow(&self, arguments: &[&str]) -> Running {
         let mut command = Command::new(program("faasflow"));
         command.args(arguments).current_dir(self.folder());
         if self.setup.key.is_some() {
             command.arg("--cluster-key-file").arg(self.path("key"));
         }
-        process::run(&mut command, PROGRAM_TIME_MAX)
+        Running::start(&mut command)
     }
 
     /// Writes a file into the cluster's folder; its path.

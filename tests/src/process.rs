@@ -8,6 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// What counts as prompt: far more than anything takes on a busy machine, far less than for ever.
@@ -213,36 +214,77 @@ fn joined(text: &str) -> String {
 /// If it cannot be started, or does not end in time; then it is killed.
 #[track_caller]
 pub fn run(command: &mut Command, time: Duration) -> Finished {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let child = command.spawn();
-    let mut guarded = Guarded(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
-    let child = &mut guarded.0;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let reader = |stream: Option<Box<dyn Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            // What cannot be read any more is not there.
-            let _ = stream.map(|mut stream| stream.read_to_end(&mut bytes));
-            bytes
-        })
-    };
-    let stdout = reader(stdout.map(|stream| Box::new(stream) as Box<dyn Read + Send>));
-    let stderr = reader(stderr.map(|stream| Box::new(stream) as Box<dyn Read + Send>));
-    let watched = Watched::new(child.id()).expect("a child that is not reaped can be watched");
-    assert!(
-        watched.ends_within(time),
-        "{command:?} did not end within {time:?}"
-    );
-    let status = child.wait().expect("a child can be waited for");
-    Finished {
-        code: status.code(),
-        stdout: stdout.join().expect("reading does not panic"),
-        stderr: String::from_utf8_lossy(&stderr.join().expect("reading does not panic"))
-            .into_owned(),
+    Running::start(command).finish(time)
+}
+
+/// A program that runs, and is killed when this is dropped; what it says is read.
+#[derive(Debug)]
+pub struct Running {
+    child: Guarded,
+    name: String,
+    stdout: JoinHandle<Vec<u8>>,
+    stderr: JoinHandle<Vec<u8>>,
+}
+
+impl Running {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command.spawn();
+        let mut child = Guarded(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
+        let stdout = child.0.stdout.take().expect("it is piped");
+        let stderr = child.0.stderr.take().expect("it is piped");
+        Self {
+            stdout: std::thread::spawn(|| read_all(stdout)),
+            stderr: std::thread::spawn(|| read_all(stderr)),
+            name: format!("{command:?}"),
+            child,
+        }
     }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// If it was reaped.
+    #[must_use]
+    pub fn watched(&self) -> Watched {
+        Watched::new(self.child.0.id()).expect("a child that is not reaped can be watched")
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If that does not come in time.
+    #[must_use]
+    #[track_caller]
+    pub fn finish(mut self, time: Duration) -> Finished {
+        assert!(
+            self.watched().ends_within(time),
+            "{} did not end within {time:?}",
+            self.name
+        );
+        let status = self.child.0.wait().expect("a child can be waited for");
+        let text = self.stderr.join().expect("reading does not panic");
+        Finished {
+            code: status.code(),
+            stdout: self.stdout.join().expect("reading does not panic"),
+            stderr: String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+}
+
+fn read_all(mut stream: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What cannot be read any more is not there.
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
 }
 
 /// What the descriptors of a process lead to, sorted, once a few looks in a row find the same: a connection that its other

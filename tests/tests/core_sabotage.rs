@@ -71,6 +71,7 @@ fn play(seed: u64, sabotage: Option<Sabotage>) -> Option<Shown> {
         faults: Faults {
             failures: 100,
             hangs: 40,
+            cancels: 1,
             ..Faults::default()
         },
         story: Story::Steady,

@@ -60,6 +60,7 @@ fn whatever_the_language_has_takes_effect_as_the_reference_says() {
         failures: 90,
         hangs: 40,
         deaths: 2,
+        cancels: 1,
         ..Faults::default()
     };
     let bounds = Bounds {
@@ -137,6 +138,26 @@ fn an_event_that_comes_twice_has_no_effect_twice() {
 }
 
 #[test]
+fn a_client_that_cancels_at_any_moment_gets_one_answer_and_leaves_nothing_behind() {
+    let faults = Faults {
+        failures: 20,
+        hangs: 40,
+        cancels: 8,
+        ..Faults::default()
+    };
+    let bounds = Bounds {
+        shape: tried(3, Timeouts::Sometimes),
+        faults,
+        story: Story::Upgrades,
+        ..calm()
+    };
+    play(450_000, 3000, bounds, |seen| {
+        let all = seen.cancelled > 1_000 && seen.cancels_dropped > 100;
+        all && seen.well > 1_000 && seen.failed > 100 && seen.late > 0
+    });
+}
+
+#[test]
 fn a_newer_version_takes_over_while_invocations_end_on_the_one_they_began_with() {
     let bounds = Bounds {
         story: Story::Upgrades,
@@ -205,6 +226,7 @@ fn everything_at_once() {
         wrong_inputs: 30,
         breaks: 3,
         crashes: 1,
+        cancels: 1,
     };
     let bounds = Bounds {
         shape: tried(4, Timeouts::Sometimes),
@@ -213,6 +235,6 @@ fn everything_at_once() {
         ..calm()
     };
     play(800_000, 3000, bounds, |seen| {
-        seen.well > 0 && seen.failed > 0 && seen.refused > 0 && seen.cut > 0
+        seen.well > 0 && seen.failed > 0 && seen.refused > 0 && seen.cut > 0 && seen.cancelled > 0
     });
 }

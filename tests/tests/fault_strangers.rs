@@ -2,8 +2,8 @@
 
 use engine::greeting::{self, ClusterKey};
 use engine::wire::{
-    BODY_BYTES_MAX, Challenge, FrameKind, GREETING_BYTES_MAX, HEADER_BYTES, Header, Refused, Role,
-    Welcome, decode, encode,
+    Answer, BODY_BYTES_MAX, Cancel, Challenge, ChunkHead, Failure, FrameKind, GREETING_BYTES_MAX,
+    HEADER_BYTES, Header, Refused, Role, Welcome, decode, encode,
 };
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
 use faasflow_tests::gate::{Gate, Verdict};
@@ -398,7 +398,7 @@ fn what_the_door_refuses_takes_no_memory_however_much_is_announced() {
             // The answer does not wait for what was announced.
             let (kind, body) = frame(&mut stream).expect("an answer");
             assert_eq!(kind, FrameKind::Answer);
-            let answer: engine::wire::Answer = decode(&body).expect("a whole answer");
+            let answer: Answer = decode(&body).expect("a whole answer");
             let failure = answer.result.expect_err("it is refused").to_string();
             assert!(failure.contains(reason), "{failure}");
             assert_eq!((held("segments"), held("segment_bytes")), before);
@@ -429,6 +429,55 @@ fn a_client_that_stops_in_the_middle_of_what_it_sends_is_let_go() {
     assert_eq!(kind, FrameKind::Answer);
     drop(idle);
     let _ = cluster.settled("a");
+}
+
+#[test]
+fn a_wish_is_cancelled_while_its_inputs_come_and_by_its_own_connection_alone() {
+    undisturbed(|cluster| {
+        let cancel = |request| {
+            let mut message = Vec::new();
+            encode(&Cancel { request }, &mut message);
+            message
+        };
+        let chunk = |offset: u64| {
+            let raw = vec![7; 4096];
+            let head = ChunkHead {
+                transfer: 1,
+                offset,
+            };
+            [&head.frame_start(&raw)[..], &raw].concat()
+        };
+        let mut stream = greeted(cluster, Role::Client);
+        let mut stranger = greeted(cluster, Role::Client);
+        let announced = announcing("gated", "gate", 3 * 4096);
+        let said = [announced, chunk(0)].concat();
+        stream.write_all(&said).expect("it is open");
+        stranger.write_all(&cancel(1)).expect("it is open");
+        counted(cluster, &["cancels_dropped"], 1);
+        // Between two chunks; what still comes of it is thrown away.
+        let said = [cancel(1), chunk(4096), chunk(2 * 4096), cancel(1)].concat();
+        stream.write_all(&said).expect("it is open");
+        let (kind, body) = frame(&mut stream).expect("an answer");
+        assert_eq!(kind, FrameKind::Answer);
+        let answer: Answer = decode(&body).expect("an answer");
+        assert_eq!((answer.request, answer.invocation), (1, 0));
+        assert_eq!(answer.result, Err(Failure::Cancelled));
+        // The second one finds nothing any more, and the connection goes on.
+        counted(cluster, &["cancels_dropped"], 2);
+        let said = announcing("nothing", "gate", 0);
+        stream.write_all(&said).expect("it is open");
+        let (kind, _) = frame(&mut stream).expect("an answer");
+        assert_eq!(kind, FrameKind::Answer);
+        // A master is no client: its connection is closed.
+        let mut master = greeted(cluster, Role::Control);
+        let before = cluster.counter("a", "bad_control_frames");
+        master.write_all(&cancel(1)).expect("it is open");
+        let reason = turned_away(master);
+        assert!(reason.is_some_and(|reason| reason.contains("Cancel")));
+        counted(cluster, &["bad_control_frames"], before + 1);
+        let counters = cluster.status("a").counters;
+        assert_eq!(counters["invocations_cancelled"], 1);
+    });
 }
 
 #[test]

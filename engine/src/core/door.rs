@@ -45,6 +45,7 @@ impl Core {
         self.counters.invocations_taken += 1;
         self.in_flight += 1;
         self.deployment_mut(index).taken += 1;
+        self.asked.insert(client, request, place);
         let invocation = &mut self.invocations[place as usize];
         invocation.entry = Some(Box::new(Entry {
             client,
@@ -207,6 +208,17 @@ impl Core {
             worker: String::new(),
             reason,
         };
+        self.turn_away(now_ns, client, request, failure);
+    }
+
+    /// Answers a client whose invocation was not taken.
+    pub(super) fn turn_away(
+        &mut self,
+        now_ns: u64,
+        client: ClientId,
+        request: u64,
+        failure: Failure,
+    ) {
         self.actions.push(Action::Answer(Box::new(Answered {
             client,
             request,

@@ -121,6 +121,7 @@ impl Core {
         };
         let (report, trace) = self.told_of_all(started_ns, place, program, &mut entry);
         self.counters.invocations_ended += 1;
+        self.asked.remove(entry.client, entry.request, place);
         self.actions.push(Action::Answer(Box::new(Answered {
             client: entry.client,
             request: entry.request,
@@ -180,6 +181,7 @@ impl Core {
         };
         let (report, trace) = self.told_of_all(now_ns, place, &program, &mut entry);
         self.counters.invocations_failed += 1;
+        self.asked.remove(entry.client, entry.request, place);
         self.actions.push(Action::Answer(Box::new(Answered {
             client: entry.client,
             request: entry.request,

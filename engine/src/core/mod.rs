@@ -16,6 +16,7 @@
 //! | `lease` | who needs which range |
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
+//! | `cancel` | clients that take back what they have asked for |
 //! | `peers` | what lanes of peers tell |
 //! | `flow` | starting and completion of activations |
 //! | `trigger` | edges decide which nodes run, which are skipped, and when |
@@ -35,6 +36,7 @@
 //! | `retire` | deployments on their way out |
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 
+mod cancel;
 mod compile;
 mod door;
 mod doors;
@@ -71,6 +73,7 @@ pub use report::Wanted;
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::trace::{ClockId, PartTrace};
 use crate::wire::{self, Failure, NodeReport};
+use cancel::Asked;
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
@@ -269,9 +272,9 @@ pub struct Answered {
     pub client: ClientId,
     /// As the client numbered it.
     pub request: u64,
-    /// The invocation; 0 if it was refused at the door.
+    /// The invocation; 0 if it was refused or cancelled at the door.
     pub invocation: InvocationId,
-    /// Of what; nothing if it was refused at the door.
+    /// Of what; nothing if it was refused or cancelled at the door.
     pub deployment: Option<DeploymentId>,
     /// When it was taken.
     pub started_ns: u64,
@@ -325,7 +328,7 @@ pub struct Held {
     pub invocations: usize,
     /// Lists.
     pub lists: usize,
-    /// What only some nodes keep, and failures.
+    /// What only some nodes keep, failures, and what clients may cancel.
     pub notes: usize,
     /// Timers that go with them.
     pub timers: usize,
@@ -367,6 +370,8 @@ pub struct CoreCounters {
     pub invocations_ended: u64,
     pub invocations_failed: u64,
     pub invocations_refused: u64,
+    pub invocations_cancelled: u64,
+    pub cancels_dropped: u64,
     pub triggers: u64,
     pub skipped: u64,
     pub caught: u64,
@@ -417,6 +422,7 @@ pub struct Core {
     free: Vec<Place>,
     /// Invocations of which other workers may speak.
     place_by_id: FxHashMap<InvocationId, Place>,
+    asked: Asked,
     doors: Doors,
     /// Failures of pending invocations, told once they begin.
     pending_failures: FxHashMap<Place, Failure>,
@@ -462,6 +468,7 @@ impl Core {
             invocations: Vec::new(),
             free: Vec::new(),
             place_by_id: FxHashMap::default(),
+            asked: Asked::default(),
             doors: Doors::default(),
             pending_failures: FxHashMap::default(),
             borne_failures: FxHashMap::default(),
@@ -550,7 +557,10 @@ impl Core {
         Held {
             invocations: self.invocations.len() - self.free.len(),
             lists: self.lists.count(),
-            notes: self.extras.count() + self.pending_failures.len() + self.borne_failures.len(),
+            notes: self.extras.count()
+                + self.pending_failures.len()
+                + self.borne_failures.len()
+                + self.asked.len(),
             timers: self.timers_of.len(),
             retried: self.retried.count(),
         }

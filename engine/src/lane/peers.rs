@@ -444,6 +444,16 @@ impl Peers {
                     .core
                     .refuse(now_ns, *client, request, reason, Vec::new());
             }
+            Inbound::Cancel { request } => {
+                let Party::Client(client) = party else { return };
+                if let Some(invocation) = parts.core.cancel(now_ns, *client, request) {
+                    self.abort(invocation.0, parts.arena);
+                }
+            }
+            Inbound::InvokeCancelled { request } => {
+                let Party::Client(client) = party else { return };
+                parts.core.cancel_at_door(now_ns, *client, request);
+            }
             Inbound::BeginComing {
                 invocation,
                 deployment,

@@ -28,6 +28,10 @@ impl Lane {
         counters.invocations_ended.set(core.invocations_ended);
         counters.invocations_failed.set(core.invocations_failed);
         counters.invocations_refused.set(core.invocations_refused);
+        counters
+            .invocations_cancelled
+            .set(core.invocations_cancelled);
+        counters.cancels_dropped.set(core.cancels_dropped);
         counters.triggers.set(core.triggers);
         counters.skipped.set(core.skipped);
         counters.caught.set(core.caught);

@@ -3,8 +3,9 @@
 
 use super::flow::{DEPLOYMENT, Flow, worker_name};
 use engine::core::{
-    Action, Answered, ClientId, Core, CoreConfig, Describe, Evaluate, Evaluated, ExecutorId, Held,
-    Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, Wanted, worker_hash,
+    Action, Answered, ClientId, Core, CoreConfig, CoreCounters, Describe, Evaluate, Evaluated,
+    ExecutorId, Held, Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, Wanted,
+    worker_hash,
 };
 use engine::plan::ErrorClass;
 use engine::trace::ClockId;
@@ -152,6 +153,29 @@ impl Rig {
         self.settle();
     }
 
+    /// The client takes back what it has asked for under this number.
+    pub(crate) fn cancel(&mut self, request: u64) {
+        let _ = self.cores[0].cancel(self.now_ns, ClientId(1), request);
+        self.settle();
+    }
+
+    /// Another client names that number.
+    pub(crate) fn cancel_by_another(&mut self, request: u64) {
+        let _ = self.cores[0].cancel(self.now_ns, ClientId(2), request);
+        self.settle();
+    }
+
+    /// The client takes back what has not come whole.
+    pub(crate) fn cancel_at_door(&mut self, request: u64) {
+        self.cores[0].cancel_at_door(self.now_ns, ClientId(1), request);
+        self.settle();
+    }
+
+    /// Counts of the first worker, which takes what clients ask for.
+    pub(crate) fn counters(&self) -> CoreCounters {
+        self.cores[0].counters()
+    }
+
     fn list_or_one(&mut self, items: &[Vec<u8>], kind: Kind) -> Incoming {
         let text = |item: &Vec<u8>| String::from_utf8(item.clone()).unwrap();
         if kind == Kind::List {
@@ -271,6 +295,17 @@ impl Rig {
     }
 
     pub(crate) fn end_attempt(&mut self, attempt: &Attempt) {
+        self.complete(attempt);
+        self.settle();
+    }
+
+    /// As [`Rig::end`], and the lane has not come to tidy up.
+    pub(crate) fn end_untidied(&mut self, node: &str) {
+        let attempt = self.take(node);
+        self.complete(&attempt);
+    }
+
+    fn complete(&mut self, attempt: &Attempt) {
         let What::Start(start) = attempt.what else {
             panic!("the lane evaluates {}", attempt.node);
         };
@@ -296,7 +331,6 @@ impl Rig {
         let core = &mut self.cores[attempt.worker];
         core.completed(self.now_ns, start.executor, start.activation, &outputs)
             .unwrap();
-        self.settle();
     }
 
     /// A node's activation fails.

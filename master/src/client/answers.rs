@@ -1,5 +1,6 @@
 //! Answers, put together from their frames: a message, and the chunks of what it announced. No I/O.
 
+use super::cancel::Outlet;
 use super::connection::{FrameError, Receiver};
 use super::{Answered, Payload};
 use engine::wire::{
@@ -7,14 +8,15 @@ use engine::wire::{
     decode, padded_item,
 };
 use faasstore::descriptor::InvocationId;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 /// The answers that a connection owes, has begun to get, or has.
 #[derive(Debug)]
 pub(super) struct Answers {
     payload_bytes_max: u64,
-    /// Requests whose answer has not come.
-    expected: HashSet<u64>,
+    /// It knows the requests whose answer has not come.
+    outlet: Arc<Outlet>,
     /// Answers whose chunks are still coming, by request.
     incomplete: HashMap<u64, Incomplete>,
     transfers: HashMap<u64, Transfer>,
@@ -41,22 +43,18 @@ fn protocol<T>(what: impl Into<String>) -> Result<T, FrameError> {
 }
 
 impl Answers {
-    pub(super) fn new(payload_bytes_max: u64) -> Self {
+    pub(super) fn new(payload_bytes_max: u64, outlet: Arc<Outlet>) -> Self {
         Self {
             payload_bytes_max,
-            expected: HashSet::new(),
+            outlet,
             incomplete: HashMap::new(),
             transfers: HashMap::new(),
             complete: VecDeque::new(),
         }
     }
 
-    pub(super) fn expect(&mut self, request: u64) {
-        self.expected.insert(request);
-    }
-
     pub(super) fn outstanding(&self) -> usize {
-        self.expected.len() + self.incomplete.len() + self.complete.len()
+        self.outlet.outstanding() + self.incomplete.len() + self.complete.len()
     }
 
     pub(super) fn take(&mut self) -> Option<Answered> {
@@ -65,7 +63,7 @@ impl Answers {
 
     fn answer(&mut self, answer: Answer) -> Result<(), FrameError> {
         let request = answer.request;
-        if !self.expected.remove(&request) {
+        if !self.outlet.answered(request) {
             return protocol(format!(
                 "an answer to request {request}, which is not under way"
             ));

@@ -15,6 +15,7 @@ use nix::sys::socket::{MsgFlags, sendmsg};
 use std::io::{ErrorKind, IoSlice, Read};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the buffer holds at first, in bytes.
@@ -42,7 +43,7 @@ pub(super) trait Receiver {
 /// A connection that has been greeted.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     inbox: Inbox,
     /// Name, once known, and address: what errors say.
     label: String,
@@ -56,7 +57,7 @@ impl Connection {
         let deadline = Instant::now() + options.connect_max;
         let socket = connect(address, deadline)?;
         let mut connection = Self {
-            socket,
+            socket: Arc::new(socket),
             inbox: Inbox::default(),
             label: address.to_owned(),
             worker: String::new(),
@@ -87,6 +88,11 @@ impl Connection {
 
     pub(super) fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// To be written to by whoever has the turn.
+    pub(super) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
     }
 
     pub(super) fn label(&self) -> &str {
@@ -175,7 +181,7 @@ impl Connection {
             self.socket
                 .set_read_timeout(Some(left))
                 .map_err(|source| self.lost(source))?;
-            match self.inbox.read_from(&mut self.socket) {
+            match self.inbox.read_from(&*self.socket) {
                 Ok(_) => {}
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
@@ -226,7 +232,7 @@ impl Connection {
 
     /// The error of a failed send. A worker that refuses says so and closes: its word explains more than the reset.
     fn broken(&mut self, error: std::io::Error, receiver: &mut impl Receiver) -> ClientError {
-        while self.inbox.read_from(&mut self.socket).is_ok() {
+        while self.inbox.read_from(&*self.socket).is_ok() {
             if let Err(refusal @ ClientError::Refused { .. }) = self.hand_on(receiver) {
                 return refusal;
             }
@@ -264,7 +270,7 @@ impl Connection {
 
     /// Waits for bytes, and hands on the frames that they complete.
     pub(super) fn receive(&mut self, receiver: &mut impl Receiver) -> Result<(), ClientError> {
-        match self.inbox.read_from(&mut self.socket) {
+        match self.inbox.read_from(&*self.socket) {
             Ok(_) => self.hand_on(receiver),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 Err(self.silent())
@@ -347,7 +353,7 @@ struct Inbox {
 
 impl Inbox {
     /// Reads once. That the other side has closed is an error.
-    fn read_from(&mut self, source: &mut impl Read) -> std::io::Result<usize> {
+    fn read_from(&mut self, mut source: impl Read) -> std::io::Result<usize> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }

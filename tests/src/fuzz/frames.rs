@@ -7,7 +7,7 @@ use crate::workflow::random::{Shape, Timeouts};
 use engine::plan::{DeploymentId, Limits};
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
-    Answer, Begin, Body, Challenge, Control, ControlReply, Data, Drained, Failure, Forget,
+    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Drained, Failure, Forget,
     Heartbeat, Hello, Invoke, NodeReport, Outcome, PartDone, PartFailed, Refused, Role, StateEvent,
     Welcome, WorkerDescription, encode,
 };
@@ -142,7 +142,13 @@ pub fn frames() -> Vec<Vec<u8>> {
         trace: true,
     };
     frame(&|out| encode(&invoke, out));
-    for result in [Ok(named.clone()), Err(failure.clone())] {
+    frame(&|out| encode(&Cancel { request: 1 }, out));
+    let results = [
+        Ok(named.clone()),
+        Err(failure.clone()),
+        Err(Failure::Cancelled),
+    ];
+    for result in results {
         let answer = Answer {
             request: 1,
             invocation: 1 << 100,

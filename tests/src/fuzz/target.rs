@@ -437,6 +437,7 @@ fn decode(kind: wire::FrameKind, body: &[u8]) -> Result<String, wire::WireError>
         ControlReply,
         Invoke,
         Answer,
+        Cancel,
         Begin,
         StateEvent,
         PartDone,

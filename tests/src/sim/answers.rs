@@ -56,6 +56,15 @@ impl Cluster {
             assert!(refused, "it was to be refused: {:?}", asked.result);
             return None;
         }
+        // Once its door has heard of the cancel nothing else can be its answer.
+        let cancelled = matches!(asked.result, Some(Err(Failure::Cancelled)));
+        assert!(
+            asked.cancelled.is_none() || asked.result.is_none() || cancelled,
+            "request {number} was cancelled at {:?}, and answered with {:?} at {:?}",
+            asked.cancelled,
+            asked.result,
+            asked.answered
+        );
         let workflow = &self.scenario.deployments[asked.deployment].workflow;
         let verdict = judge(workflow, &asked.inputs, &asked.trace).unwrap_or_else(|breach| {
             panic!("request {number}: {breach}\n{workflow}\n{:?}", asked.trace)
@@ -87,6 +96,7 @@ impl Cluster {
         let known = match failure {
             Failure::Refused { .. } => !self.lost_workers.is_empty(),
             Failure::Worker { worker, .. } => self.lost_workers.contains(worker),
+            Failure::Cancelled => asked.cancelled == Some(asked.answered),
             Failure::Payload { .. } => asked.payload_refused,
             Failure::Absent { output } => because(&|reason| match reason {
                 Reason::Absent { output: known } => known == output,

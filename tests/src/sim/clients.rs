@@ -10,7 +10,7 @@ use engine::plan::{NodeId, WorkflowInput};
 use engine::wire::Failure;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// How an invocation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +21,8 @@ pub enum Outcome {
     Well,
     /// With a failure that had a cause.
     Failed,
+    /// Since the client took it back.
+    Cancelled,
     /// At the door.
     Refused,
     /// Its client's connection went with the worker.
@@ -44,8 +46,10 @@ pub struct Asked {
     pub timed: bool,
     /// What has been seen of it.
     pub trace: Trace,
-    /// Lanes where it is over, as these lanes know.
-    pub forgotten: BTreeSet<usize>,
+    /// Lanes where it is over, as these lanes know, and since when, in nanoseconds.
+    pub forgotten: BTreeMap<usize, u64>,
+    /// When its client took it back, if it was under way then.
+    pub cancelled: Option<Moment>,
     /// Whether one of its payloads was refused where it arrived.
     pub payload_refused: bool,
     /// Whether its door is to refuse it.
@@ -133,7 +137,8 @@ impl Cluster {
                 asked: self.now(),
                 ..Trace::default()
             },
-            forgotten: BTreeSet::new(),
+            forgotten: BTreeMap::new(),
+            cancelled: None,
             payload_refused: false,
             refusal_due,
             answers: 0,
@@ -211,7 +216,7 @@ impl Cluster {
         asked.answers += 1;
         assert_eq!(asked.answers, 1, "an invocation is answered once");
         asked.answered = now;
-        asked.forgotten.insert(lane);
+        asked.forgotten.entry(lane).or_insert(now.ns);
         if let Some(id) = asked.id {
             assert_eq!(answered.invocation, id);
             self.lanes[lane].in_flight -= 1;
@@ -245,6 +250,7 @@ impl Cluster {
         asked.outcome = match &result {
             Ok(_) => Outcome::Well,
             Err(_) if asked.refusal_due => Outcome::Refused,
+            Err(Failure::Cancelled) => Outcome::Cancelled,
             Err(_) => Outcome::Failed,
         };
         asked.result = Some(result);

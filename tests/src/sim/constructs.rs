@@ -11,7 +11,7 @@ use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 36] = [
+const NAMES: [&str; 37] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -40,6 +40,7 @@ const NAMES: [&str; 36] = [
     "tolerated",
     "delay",
     "cancel",
+    "work left",
     "compute",
     "range",
     "constant",
@@ -296,7 +297,8 @@ fn mark_whole(into: &mut Constructs, workflow: &Workflow, asked: &Asked, verdict
     let missing = matches!(failure, Some(Failure::Absent { .. }));
     into.mark("missing output", missing);
     let unfinished = verdict.nodes.iter().any(|node| node.end == End::Open);
-    into.mark("cancel", asked.outcome == Outcome::Failed && unfinished);
+    into.mark("cancel", asked.outcome == Outcome::Cancelled && unfinished);
+    into.mark("work left", asked.outcome == Outcome::Failed && unfinished);
     if let Some(Ok(outputs)) = &asked.result {
         into.mark("optional output", outputs.len() < workflow.outputs.len());
     }

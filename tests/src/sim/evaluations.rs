@@ -21,7 +21,7 @@ impl Cluster {
         if let Some(id) = invocation {
             let asked = &mut self.asked[self.by_id[&id]];
             assert!(
-                !asked.forgotten.contains(&lane),
+                !asked.forgotten.contains_key(&lane),
                 "evaluated at lane {lane}, where its invocation is over"
             );
             let activation = (wanted.node, items.clone());

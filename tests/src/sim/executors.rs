@@ -59,7 +59,7 @@ impl Cluster {
         let timed = plan.timeout_ms.is_some();
         assert_eq!(timed, start.deadline_ns.is_some());
         assert!(
-            !asked.forgotten.contains(&lane),
+            !asked.forgotten.contains_key(&lane),
             "started at lane {lane}, where its invocation is over: node {node}"
         );
         asked

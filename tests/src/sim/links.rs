@@ -169,7 +169,9 @@ impl Cluster {
     /// A lane knows that an invocation is over: nothing of it starts there any more.
     fn is_over_at(&mut self, lane: usize, invocation: InvocationId) {
         if let Some(asked) = self.by_id.get(&invocation) {
-            self.asked[*asked].forgotten.insert(lane);
+            let since_ns = self.now_ns;
+            let forgotten = &mut self.asked[*asked].forgotten;
+            forgotten.entry(lane).or_insert(since_ns);
         }
     }
 
@@ -314,7 +316,9 @@ impl Cluster {
             Outbound::Forget => {
                 self.abort(to, invocation);
                 self.is_over_at(to, invocation);
-                self.lanes[to].core.forget(now_ns, invocation);
+                if self.hears_end() {
+                    self.lanes[to].core.forget(now_ns, invocation);
+                }
             }
             Outbound::Drained => {
                 let hash = worker_hash(&self.worker_name(from));
@@ -327,7 +331,7 @@ impl Cluster {
     }
 
     /// Payloads of an invocation that is over are not waited for, on whichever connection.
-    fn abort(&mut self, to: usize, invocation: InvocationId) {
+    pub(super) fn abort(&mut self, to: usize, invocation: InvocationId) {
         for link in 0..self.links.len() {
             if self.links[link].to != to {
                 continue;

@@ -15,12 +15,14 @@
 //! | `evaluations` | what lanes compute themselves |
 //! | `clients` | wishes and answers |
 //! | `answers` | what clients must get |
+//! | `cancels` | clients that take back what they asked for |
 //! | `orders` | deployments, and workers that die |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
 //! | `constructs` | what of the language a run has held |
 
 mod answers;
+mod cancels;
 mod clients;
 mod constructs;
 mod evaluations;
@@ -296,6 +298,7 @@ impl Cluster {
                 self.lanes[lane].core.tick(now_ns);
                 self.act(lane);
                 self.judge_deadlines(lane);
+                self.judge_grace(lane);
             }
             Event::Tidy(lane) => self.tidy(lane),
             Event::Start { lane, index } => self.start_executor(lane, index),
@@ -324,6 +327,9 @@ impl Cluster {
         }
         if self.random.chance(faults.crashes) {
             self.a_worker_dies();
+        }
+        if self.random.chance(faults.cancels) {
+            self.a_client_cancels();
         }
     }
 
@@ -371,6 +377,7 @@ impl Cluster {
             Action::Release(range) => self.lanes[lane].memory.release(range),
             Action::Send(send) => self.send(lane, *send),
             Action::Answer(answered) => self.answered(lane, *answered),
+            Action::Kill { cause, .. } if self.grants_more_grace(&cause) => {}
             Action::Kill { executor, cause } => {
                 let place = executor.0 as usize;
                 // Its deadline and a grace period may have passed at once.

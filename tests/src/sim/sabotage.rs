@@ -90,11 +90,17 @@ pub enum Sabotage {
     GatheredElsewhere,
     /// The item of the region around is taken for that of the region.
     OwnItem,
+    /// A client that cancels is not heard.
+    CancelUnheard,
+    /// Another worker does not hear that an invocation is over.
+    EndUnheard,
+    /// What runs of an invocation that is over may go on for ever.
+    EndlessGrace,
 }
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 42] = [
         Self::NoDelay,
         Self::NoBackoff,
         Self::LongBackoff,
@@ -134,6 +140,9 @@ impl Sabotage {
         Self::OutputLost,
         Self::GatheredElsewhere,
         Self::OwnItem,
+        Self::CancelUnheard,
+        Self::EndUnheard,
+        Self::EndlessGrace,
     ];
 
     /// The plan that a core follows which ignores a part of the one that it was given.
@@ -351,6 +360,21 @@ impl Cluster {
             Some(other) if self.does(Sabotage::GatheredElsewhere) => other.clone(),
             _ => run.clone(),
         }
+    }
+
+    /// Whether a core hears a client that cancels.
+    pub(super) fn hears_cancel(&self) -> bool {
+        !self.does(Sabotage::CancelUnheard)
+    }
+
+    /// Whether a core hears of the end of an invocation that was taken elsewhere.
+    pub(super) fn hears_end(&self) -> bool {
+        !self.does(Sabotage::EndUnheard)
+    }
+
+    /// Whether an executor that is to be ended for this is not.
+    pub(super) fn grants_more_grace(&self, cause: &str) -> bool {
+        self.does(Sabotage::EndlessGrace) && cause.contains("grace period")
     }
 
     /// Whether a release is not ordered.

@@ -33,6 +33,8 @@ pub struct Faults {
     pub breaks: u32,
     /// At a step: a worker dies; it may come back without its deployments.
     pub crashes: u32,
+    /// At a step: a client cancels what it has asked for, under way or not.
+    pub cancels: u32,
 }
 
 /// What happens to deployments while invocations run.

@@ -15,6 +15,10 @@ pub struct Tally {
     pub well: u64,
     /// Invocations that failed for a cause.
     pub failed: u64,
+    /// Invocations that their clients have cancelled.
+    pub cancelled: u64,
+    /// Cancels of what was not under way.
+    pub cancels_dropped: u64,
     /// Invocations that were refused at the door.
     pub refused: u64,
     /// Invocations whose client went with the worker.
@@ -40,6 +44,8 @@ impl std::ops::AddAssign for Tally {
         self.runs += other.runs;
         self.well += other.well;
         self.failed += other.failed;
+        self.cancelled += other.cancelled;
+        self.cancels_dropped += other.cancels_dropped;
         self.refused += other.refused;
         self.cut += other.cut;
         self.activations += other.activations;
@@ -112,6 +118,8 @@ impl Cluster {
             runs: 1,
             well: count(Outcome::Well),
             failed: count(Outcome::Failed),
+            cancelled: count(Outcome::Cancelled),
+            cancels_dropped: sum(|counters| counters.cancels_dropped),
             refused: count(Outcome::Refused),
             cut: count(Outcome::Cut),
             activations: sum(|counters| counters.activations),
@@ -123,7 +131,7 @@ impl Cluster {
             ..Tally::default()
         };
         self.count_constructs(&mut tally.constructs);
-        if tally.failed == 0 && self.lost_workers.is_empty() {
+        if tally.failed + tally.cancelled == 0 && self.lost_workers.is_empty() {
             self.judge_counters(&tally);
         }
         tally

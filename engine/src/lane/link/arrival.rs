@@ -59,6 +59,10 @@ impl Arrival {
             FrameKind::Invoke => {
                 return self.invoke(wire::decode(body)?, landings, arena, intake.admission);
             }
+            FrameKind::Cancel => {
+                let wire::Cancel { request } = wire::decode(body)?;
+                Inbound::Cancel { request }
+            }
             FrameKind::Begin => {
                 let wire::Begin {
                     invocation,

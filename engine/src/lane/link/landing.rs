@@ -63,6 +63,8 @@ pub(super) struct Landings {
     transfers: BTreeMap<u64, Transfer>,
     waiting: BTreeMap<u64, Waiting>,
     invocations: BTreeMap<u128, Under>,
+    // Of those that wait, the clients' wishes: the client's number and the message's.
+    wishes: BTreeSet<(u64, u64)>,
     waiting_bytes: usize,
     next_message: u64,
     // The transfer that the driver receives into, and the range if it was discarded since.
@@ -88,6 +90,7 @@ impl Landings {
             transfers: BTreeMap::new(),
             waiting: BTreeMap::new(),
             invocations: BTreeMap::new(),
+            wishes: BTreeSet::new(),
             waiting_bytes: 0,
             next_message: 0,
             lent: None,
@@ -114,9 +117,13 @@ impl Landings {
         counters: &mut LinkCounters,
     ) -> Result<(), LinkError> {
         let mut arrival = Arrival::new(kind, self.limits);
-        let message = arrival.message(body, self, intake)?;
-        if let Inbound::Forget { invocation } = message {
-            self.abort(invocation, intake.arena, counters);
+        let mut message = arrival.message(body, self, intake)?;
+        match message {
+            Inbound::Forget { invocation } => self.abort(invocation, intake.arena, counters),
+            Inbound::Cancel { request } if self.take_back(request, intake.arena, counters) => {
+                message = Inbound::InvokeCancelled { request };
+            }
+            _ => {}
         }
         counters.messages_received += 1;
         counters.landings_refused += arrival.refused;
@@ -144,6 +151,9 @@ impl Landings {
         if missing == 0 {
             self.hand_on(message, bytes, out);
         } else {
+            if let Inbound::Invoke { request, .. } = message {
+                self.wishes.insert((request, number));
+            }
             if let Some(invocation) = message.invocation() {
                 let under = self.invocations.entry(invocation).or_default();
                 under.messages.insert(number);
@@ -346,6 +356,7 @@ impl Landings {
             return;
         };
         self.forget_number(&waiting.message, number);
+        self.forget_wish(&waiting.message, number);
         let followers_bytes = waiting.followers_bytes;
         self.hand_on(waiting.message, waiting.bytes, out);
         self.waiting_bytes -= followers_bytes;
@@ -369,6 +380,23 @@ impl Landings {
         }
     }
 
+    fn forget_wish(&mut self, message: &Inbound, number: u64) {
+        if let Inbound::Invoke { request, .. } = message {
+            self.wishes.remove(&(*request, number));
+        }
+    }
+
+    /// Discards a client's wish whose inputs are still under way; false if none of that number is. Of several with the
+    /// same number it is the last.
+    fn take_back(&mut self, request: u64, arena: &mut Arena, counters: &mut LinkCounters) -> bool {
+        let mut wishes = self.wishes.range((request, 0)..=(request, u64::MAX));
+        let Some((_, number)) = wishes.next_back().copied() else {
+            return false;
+        };
+        self.discard(number, arena, counters);
+        true
+    }
+
     /// Discards what waits of an invocation.
     pub(super) fn abort(
         &mut self,
@@ -388,6 +416,7 @@ impl Landings {
         let Some(waiting) = self.waiting.remove(&number) else {
             return;
         };
+        self.forget_wish(&waiting.message, number);
         counters.messages_discarded += 1 + waiting.followers.len() as u64;
         self.waiting_bytes -= waiting.bytes + waiting.followers_bytes;
         for id in waiting.transfers {

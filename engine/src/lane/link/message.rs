@@ -83,6 +83,17 @@ pub enum Inbound {
         /// Why, for the client.
         reason: String,
     },
+    /// See [`Cancel`](crate::wire::Cancel), of what is not on its way here any more.
+    Cancel {
+        /// Chosen by the client.
+        request: u64,
+    },
+    /// An [`Invoke`](crate::wire::Invoke) whose inputs were still under way, and that its client has taken back. They are
+    /// thrown away, those that still come as well.
+    InvokeCancelled {
+        /// Chosen by the client.
+        request: u64,
+    },
     /// A [`Begin`](crate::wire::Begin) is here, but payloads of it are still under way. It follows, unless a [`Forget`](crate::wire::Forget) comes
     /// first, the invocation is aborted, or the link ends.
     BeginComing {
@@ -157,6 +168,8 @@ impl Inbound {
             Self::PartFailed(failed) => Some(failed.invocation),
             Self::Invoke { .. }
             | Self::InvokeRefused { .. }
+            | Self::Cancel { .. }
+            | Self::InvokeCancelled { .. }
             | Self::BeginComing { .. }
             | Self::Heartbeat { .. }
             | Self::Drained { .. } => None,
@@ -177,6 +190,8 @@ impl Inbound {
                 outputs: payloads, ..
             } => release_all(payloads, arena),
             Self::InvokeRefused { .. }
+            | Self::Cancel { .. }
+            | Self::InvokeCancelled { .. }
             | Self::BeginComing { .. }
             | Self::PartFailed(_)
             | Self::Forget { .. }
@@ -199,6 +214,8 @@ impl Inbound {
                 outputs: payloads, ..
             } => payloads.get_mut(index).map(|(_, landing)| landing),
             Self::InvokeRefused { .. }
+            | Self::Cancel { .. }
+            | Self::InvokeCancelled { .. }
             | Self::BeginComing { .. }
             | Self::PartFailed(_)
             | Self::Forget { .. }

@@ -11,7 +11,7 @@
 //! - A [`Begin`](wire::Begin) comes before anything else of its invocation, and if its payloads are still under way,
 //!   [`Inbound::BeginComing`] before that. Otherwise a message comes as soon as it is
 //!   complete: small ones overtake large ones that are still under way. A [`Forget`](wire::Forget) discards what is
-//!   under way of its invocation.
+//!   under way of its invocation, and a [`Cancel`](wire::Cancel) an [`Invoke`](wire::Invoke) whose inputs are.
 //! - Frames are sent in the order in which they were queued, and never behind more than one chunk of a payload;
 //!   payloads that are under way take turns, chunk by chunk.
 //!
@@ -43,7 +43,7 @@ use thiserror::Error;
 /// Who is at the other end, and so what it may say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkRole {
-    /// A client: it sends [`wire::Invoke`], and gets [`wire::Answer`].
+    /// A client: it sends [`wire::Invoke`] and [`wire::Cancel`], and gets [`wire::Answer`].
     Client,
     /// A lane of a peer that connected here, to send to this lane; it gets nothing.
     PeerIn,
@@ -54,10 +54,11 @@ pub enum LinkRole {
 impl LinkRole {
     const fn may_send(self, kind: FrameKind) -> bool {
         use FrameKind::{
-            Begin, Chunk, Drained, Forget, Heartbeat, Invoke, PartDone, PartFailed, StateEvent,
+            Begin, Cancel, Chunk, Drained, Forget, Heartbeat, Invoke, PartDone, PartFailed,
+            StateEvent,
         };
         match self {
-            Self::Client => matches!(kind, Invoke | Chunk),
+            Self::Client => matches!(kind, Invoke | Cancel | Chunk),
             Self::PeerIn => {
                 matches!(
                     kind,
@@ -230,7 +231,7 @@ pub struct LinkCounters {
     pub bytes_received_direct: u64,
     /// Payloads that had no place, and were drained.
     pub landings_refused: u64,
-    /// Messages that were discarded because their invocation is over.
+    /// Messages that were discarded because their invocation is over, or was cancelled before it was whole.
     pub messages_discarded: u64,
     /// Bytes of payloads that were thrown away.
     pub bytes_drained: u64,

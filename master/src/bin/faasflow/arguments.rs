@@ -283,6 +283,9 @@ pub(crate) struct Job {
     /// Invocations under way at once, with --count
     #[arg(long, value_name = "C", default_value = "1")]
     pub(crate) concurrency: NonZeroU32,
+    /// Cancel what is under way so many milliseconds after the first invocation, and start nothing more; with --count, of all together
+    #[arg(long, value_name = "N")]
+    pub(crate) deadline_ms: Option<NonZeroU64>,
     /// Show what each node did
     #[arg(long)]
     pub(crate) report: bool,

@@ -96,7 +96,7 @@ impl From<master::place::PlaceError> for Exit {
 const fn client_code(error: &ClientError) -> u8 {
     match error {
         ClientError::Lost { .. } | ClientError::Silent { .. } | ClientError::Wire { .. } => WORK,
-        ClientError::Protocol { .. } | ClientError::Idle { .. } => WORK,
+        ClientError::Protocol { .. } | ClientError::Idle { .. } | ClientError::Cancelled => WORK,
         _ => INPUT,
     }
 }
@@ -145,6 +145,9 @@ impl Diagnostic for Failed {
             Failure::Worker { .. } => {
                 "bring the worker back, or deploy on others; what ran may have had effects"
             }
+            Failure::Cancelled => {
+                "what had not started was never started; what ran may have had effects"
+            }
         }))
     }
 }
@@ -161,7 +164,8 @@ impl From<Failed> for Exit {
             | Failure::Worker { .. }
             | Failure::Join { .. }
             | Failure::Absent { .. }
-            | Failure::Timeout { .. } => Self::work(failed),
+            | Failure::Timeout { .. }
+            | Failure::Cancelled => Self::work(failed),
         }
     }
 }

@@ -3,10 +3,11 @@
 use crate::arguments::{Invoke, Job, Run};
 use crate::commands::place_options;
 use crate::exit::{Exit, Failed};
+use crate::interrupt::Interrupt;
 use crate::print::{self, Page};
 use crate::progress::Progress;
 use crate::recorded::{self, Recorded};
-use crate::{inputs, interrupt, load, outputs, workers};
+use crate::{inputs, load, outputs, workers};
 use engine::plan::Limits;
 use engine::wire::{NodeReport, Tier};
 use engine::worker::quantities::{duration_text as duration, size_text};
@@ -16,6 +17,7 @@ use master::deploy::Cluster;
 use master::diagnostics::to_stderr;
 use master::local::{self, LocalWorkers};
 use serde_json::json;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
@@ -31,6 +33,7 @@ pub(crate) fn invoke(arguments: &Invoke) -> Result<(), Exit> {
         &arguments.workflow,
         &inputs,
         &arguments.job,
+        &Interrupt::on_signal(),
     )
 }
 
@@ -49,7 +52,8 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
     let inputs = inputs::read(&arguments.job.inputs, options.payload_bytes_max)?;
     inputs::check(&definition, &inputs)?;
 
-    let shared = interrupt::end_workers_on_signal();
+    let interrupt = Interrupt::on_signal();
+    let shared = &interrupt.workers;
     let addresses = {
         // Held while they start, so that a signal ends all of them or none.
         let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +75,10 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
             cluster.deploy(&definition, &pins, Limits::default())
         })
         .map_err(Exit::from)
-        .and_then(|_| work(&addresses, &options, workflow, &inputs, &arguments.job));
+        .and_then(|_| {
+            let job = &arguments.job;
+            work(&addresses, &options, workflow, &inputs, job, &interrupt)
+        });
     let started = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
     drop(started);
     done
@@ -98,7 +105,9 @@ fn work(
     workflow: &str,
     inputs: &[(String, Payload)],
     job: &Job,
+    interrupt: &Interrupt,
 ) -> Result<(), Exit> {
+    let deadline_ms = job.deadline_ms.map(NonZeroU64::get);
     let invocation = Invocation {
         workflow,
         inputs,
@@ -107,9 +116,12 @@ fn work(
     };
     let Some(count) = job.count else {
         let mut client = Client::connect(&workers[0], options)?;
+        interrupt.watch(client.canceller());
+        let under_way = interrupt.under_way(deadline_ms);
         let progress = Progress::of_one(workflow, job);
         let answered = client.invoke(&load::one_of(&invocation, 1));
         drop(progress);
+        drop(under_way);
         let answered = answered?;
         let recorded = recorded::write(job, workflow, &answered);
         return match &answered.result {
@@ -117,16 +129,16 @@ fn work(
             Err(failure) => Err(Failed::alone(workflow, failure).into()),
         };
     };
+    let concurrency = job.concurrency.get().into();
+    let clients = load::connect(workers, options, count.get(), concurrency)?;
+    for client in &clients {
+        interrupt.watch(client.canceller());
+    }
+    let under_way = interrupt.under_way(deadline_ms);
     let progress = Progress::of_many(count.get(), job);
-    let load = load::run(
-        workers,
-        options,
-        &invocation,
-        count.get(),
-        job.concurrency.get().into(),
-        &progress,
-    );
+    let load = load::run(clients, &invocation, count.get(), concurrency, &progress);
     drop(progress);
+    drop(under_way);
     let mut load = load?;
     let failure = load.failure.take();
     let recorded = match &load.traced {

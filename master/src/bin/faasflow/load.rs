@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use engine::wire::Failure;
 use engine::worker::quantities::duration_text as duration;
 use hdrhistogram::Histogram;
-use master::client::{Answered, Client, Invocation, Options};
+use master::client::{Answered, Client, ClientError, Invocation, Options};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,22 +123,33 @@ impl Load {
     }
 }
 
-/// Invokes `count` times, with up to `concurrency` under way, over connections to the workers in turn. It is a closed
-/// loop: a request is sent when another has been answered. What each of them tells is for [`one_of`] to say.
-pub(crate) fn run(
+/// Connections to the workers in turn, for up to `concurrency` invocations under way of `count`.
+pub(crate) fn connect(
     workers: &[String],
     options: &Options,
+    count: u64,
+    concurrency: u64,
+) -> Result<Vec<Client>, Exit> {
+    let connections = concurrency.min(count).min(CONNECTIONS_MAX) as usize;
+    let mut clients = Vec::with_capacity(connections);
+    for index in 0..connections {
+        clients.push(Client::connect(&workers[index % workers.len()], options)?);
+    }
+    Ok(clients)
+}
+
+/// Invokes `count` times, with up to `concurrency` under way, over these connections. It is a closed loop: a request is
+/// sent when another has been answered. What each of them tells is for [`one_of`] to say. Once a connection is cancelled
+/// no more is sent on any, and that counts as the failure, unless there was one before.
+pub(crate) fn run(
+    clients: Vec<Client>,
     invocation: &Invocation<'_>,
     count: u64,
     concurrency: u64,
     progress: &Progress,
 ) -> Result<Load, Exit> {
     let concurrency = concurrency.min(count);
-    let connections = concurrency.min(CONNECTIONS_MAX);
-    let mut clients = Vec::with_capacity(connections as usize);
-    for index in 0..connections as usize {
-        clients.push(Client::connect(&workers[index % workers.len()], options)?);
-    }
+    let connections = clients.len() as u64;
     let left = AtomicU64::new(count);
     let begun = Instant::now();
     let parts: Vec<Result<Load, Exit>> = std::thread::scope(|scope| {
@@ -185,7 +196,7 @@ fn closed_loop(
     mut client: Client,
     invocation: &Invocation<'_>,
     depth: u64,
-    left: &AtomicU64,
+    left_of_all: &AtomicU64,
     progress: &Progress,
 ) -> Result<Load, Exit> {
     let mut load = Load::empty(depth);
@@ -193,7 +204,8 @@ fn closed_loop(
     // How many are left, this one among them.
     let one_more = || {
         let take = |left: u64| left.checked_sub(1);
-        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+        left_of_all
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .ok()
     };
     loop {
@@ -202,7 +214,17 @@ fn closed_loop(
         {
             let one = one_of(invocation, left);
             let now = Instant::now();
-            sent.insert(client.start(&one)?, now);
+            match client.start(&one) {
+                Ok(request) => {
+                    sent.insert(request, now);
+                }
+                Err(ClientError::Cancelled) => {
+                    left_of_all.store(0, Ordering::Relaxed);
+                    load.failure.get_or_insert(Failure::Cancelled);
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         if sent.is_empty() {
             return Ok(load);

@@ -1,5 +1,6 @@
 //! What a link promises, with a link of the sending side for the bytes, cut wherever a test says.
 
+mod cancels;
 mod incoming;
 mod outgoing;
 mod refusals;

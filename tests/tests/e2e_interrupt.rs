@@ -1,0 +1,221 @@
+//! `faasflow run` and `faasflow invoke` that are told to end, by real signals, or by a deadline.
+
+use faasflow_tests::cluster::{Cluster, PROGRAM_TIME_MAX, Setup, bytes, output};
+use faasflow_tests::gate::{Gate, Verdict};
+use faasflow_tests::process::{Finished, PROMPTLY, Running, Watched, until, until_equal};
+use faasflow_tests::programs::program;
+use rustix::process::Signal;
+use std::process::Command;
+
+const GATED: &str = "
+workflow: gated
+input: { gate: bytes }
+nodes:
+  held: { function: test-functions:gate, input: { gate: input.gate }, output: { out: bytes } }
+output: { out: held.out }
+";
+
+/// One line says why, and that what is under way is cancelled.
+const SAYS: &str = "interrupted; cancelling what is under way";
+
+struct Fixture {
+    cluster: Cluster,
+    gate: Gate,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let cluster = Setup::workers(&["a"]).start();
+        cluster.deploy(GATED, &[]);
+        let gate = Gate::new(cluster.folder(), "gate");
+        Self { cluster, gate }
+    }
+
+    /// The arguments of an invocation, and more of them.
+    fn invoke(&self, more: &[&str]) -> Vec<String> {
+        let address = self.cluster.worker("a").address();
+        let mut arguments = self.input();
+        arguments.splice(
+            0..0,
+            ["invoke", "gated", "--workers", address].map(Into::into),
+        );
+        arguments.extend(more.iter().map(|word| (*word).to_owned()));
+        arguments
+    }
+
+    fn input(&self) -> Vec<String> {
+        let gate = self.gate.input();
+        let gate = format!("gate={}", String::from_utf8_lossy(&gate));
+        vec!["--input".to_owned(), gate]
+    }
+
+    #[track_caller]
+    fn goes_on(&self) {
+        let cluster = &self.cluster;
+        let input = [("gate", bytes(self.gate.input()))];
+        std::thread::scope(|scope| {
+            let invoked = scope.spawn(|| cluster.invoke("a", "gated", &input));
+            self.gate.next().tell(Verdict::Pass);
+            let answered = invoked.join().expect("it does not panic");
+            let answered = answered.expect("the worker answers");
+            assert_eq!(output(&answered, "out"), b"attempt 1");
+        });
+        let _ = cluster.settled("a");
+    }
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+/// It says so in one line, and that the client cancelled it, and nothing else.
+#[track_caller]
+fn says_that_it_cancelled(finished: &Finished, why: &str) {
+    finished.failed_with(1, &[why, "gated: its client cancelled it"]);
+    assert_eq!(finished.text(), "");
+    let lines = finished.stderr.lines();
+    let said = lines.filter(|line| line.contains("cancelling")).count();
+    assert_eq!(said, 1, "{}", finished.stderr);
+}
+
+#[test]
+fn the_first_signal_cancels_what_is_under_way_and_waits_for_its_end() {
+    let fixture = Fixture::new();
+    fixture.goes_on();
+    for signal in [Signal::INT, Signal::TERM] {
+        let running = fixture.cluster.begin_faasflow(&words(&fixture.invoke(&[])));
+        let held = fixture.gate.next();
+        let executor = Watched::new(held.pid).expect("it runs");
+        assert!(running.watched().signal(signal));
+        says_that_it_cancelled(&running.finish(PROGRAM_TIME_MAX), SAYS);
+        assert!(executor.ends_within(PROMPTLY), "its executor goes on");
+        fixture.goes_on();
+    }
+    assert_eq!(fixture.cluster.counter("a", "invocations_cancelled"), 2);
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let fixture = Fixture::new();
+    let running = fixture.cluster.begin_faasflow(&words(&fixture.invoke(&[])));
+    let held = fixture.gate.next();
+    // A worker that is stopped answers nobody.
+    let worker = fixture.cluster.worker("a").watched();
+    assert!(worker.signal(Signal::STOP));
+    let program = running.watched();
+    assert!(program.signal(Signal::INT));
+    // Sent again until it is one of its own: two that wait to be taken are one.
+    until("the second signal ends it", || {
+        let sent = program.signal(Signal::INT);
+        (!sent || program.ends_within(std::time::Duration::from_millis(50))).then_some(())
+    });
+    assert!(worker.signal(Signal::CONT));
+    let finished = running.finish(PROGRAM_TIME_MAX);
+    finished.failed_with(130, &[SAYS]);
+    drop(held);
+    let _ = fixture.cluster.settled("a");
+}
+
+#[test]
+fn a_signal_that_it_was_told_to_ignore_stays_ignored() {
+    let fixture = Fixture::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    command.arg(program("faasflow")).args(fixture.invoke(&[]));
+    let running = Running::start(&mut command);
+    let held = fixture.gate.next();
+    let process = running.watched();
+    // It would wait for what it has blocked.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()));
+    let status = status.expect("it runs");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let blocked = |signal: Signal| mask.expect("a mask") >> (signal.as_raw() - 1) & 1 == 1;
+    assert_eq!((blocked(Signal::HUP), blocked(Signal::INT)), (false, true));
+    assert!(process.signal(Signal::HUP));
+    held.tell(Verdict::Pass);
+    let finished = running.finish(PROGRAM_TIME_MAX).ok();
+    assert!(
+        !finished.stderr.contains("interrupted"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_deadline_cancels_what_is_under_way_and_says_so() {
+    let fixture = Fixture::new();
+    let arguments = fixture.invoke(&["--deadline-ms", "300"]);
+    let running = fixture.cluster.begin_faasflow(&words(&arguments));
+    let held = fixture.gate.next();
+    let why = "the deadline of 300 ms (--deadline-ms) has passed; cancelling what is under way";
+    says_that_it_cancelled(&running.finish(PROGRAM_TIME_MAX), why);
+    drop(held);
+    fixture.goes_on();
+    // One that is not reached changes nothing.
+    let arguments = fixture.invoke(&["--deadline-ms", "3600000"]);
+    let running = fixture.cluster.begin_faasflow(&words(&arguments));
+    fixture.gate.next().tell(Verdict::Pass);
+    let _ = running.finish(PROGRAM_TIME_MAX).ok();
+    let refused = fixture.invoke(&["--deadline-ms", "0"]);
+    fixture
+        .cluster
+        .faasflow(&words(&refused))
+        .refused(&["--deadline-ms"]);
+}
+
+#[test]
+fn of_many_invocations_those_under_way_are_cancelled_and_the_others_never_sent() {
+    let fixture = Fixture::new();
+    let more = ["--count", "1000", "--concurrency", "8", "--json"];
+    let running = fixture
+        .cluster
+        .begin_faasflow(&words(&fixture.invoke(&more)));
+    for _ in 0..5 {
+        fixture.gate.next().tell(Verdict::Pass);
+    }
+    let held = fixture.gate.next();
+    until_equal(&8, || fixture.cluster.counter("a", "in_flight"));
+    assert!(running.watched().signal(Signal::INT));
+    let finished = running.finish(PROGRAM_TIME_MAX);
+    finished.failed_with(1, &[SAYS, "gated: its client cancelled it"]);
+    // What ended well is shown all the same.
+    let shown: serde_json::Value = serde_json::from_slice(&finished.stdout).expect("JSON");
+    assert_eq!(shown["latency"]["samples"], 13, "{shown}");
+    assert_eq!(shown["latency"]["failed"], 8, "{shown}");
+    drop(held);
+    let _ = fixture.cluster.settled("a");
+    assert_eq!(fixture.cluster.counter("a", "invocations_taken"), 13);
+    assert_eq!(fixture.cluster.counter("a", "invocations_cancelled"), 8);
+}
+
+#[test]
+fn local_workers_end_when_what_ran_on_them_is_cancelled() {
+    let cluster = Setup::workers(&[]).start();
+    let gate = Gate::new(cluster.folder(), "gate");
+    let fixture = Fixture { cluster, gate };
+    let file = fixture.cluster.file("gated.yaml", GATED);
+    let functions = fixture.cluster.functions();
+    let functions = functions.to_str().expect("a plain name");
+    let mut arguments = vec!["run".to_owned(), file];
+    arguments.extend(["--functions", functions, "--local", "1"].map(Into::into));
+    arguments.extend(fixture.input());
+    let running = fixture.cluster.begin_faasflow(&words(&arguments));
+    let held = fixture.gate.next();
+    let executor = Watched::new(held.pid).expect("it runs");
+    let worker = Watched::new(parent(held.pid)).expect("it runs");
+    assert!(running.watched().signal(Signal::INT));
+    let finished = running.finish(PROGRAM_TIME_MAX);
+    says_that_it_cancelled(&finished, SAYS);
+    assert!(worker.ends_within(PROMPTLY), "its worker goes on");
+    assert!(executor.ends_within(PROMPTLY), "its executor goes on");
+}
+
+/// Who started a process.
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    // Behind the name, which may hold anything, in parentheses: the state, and the parent.
+    let (_, fields) = stat.rsplit_once(')').expect("the kernel's form");
+    let parent = fields.split_whitespace().nth(1).expect("the kernel's form");
+    parent.parse().expect("a number")
+}
