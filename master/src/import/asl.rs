@@ -24,6 +24,7 @@ mod template;
 mod tests;
 mod timestamp;
 mod translate;
+mod way;
 
 use super::draft::Draft;
 use super::problem::{ImportError, ImportProblem};
