@@ -305,6 +305,12 @@ impl<'d> Room<'d> {
         let mut edges: Vec<bool> = from_nodes
             .map(|source| self.value(source).is_some())
             .collect();
+        // What an `after` alone ties to other items' nodes would run whether its own item got there or not.
+        assert!(
+            self.item.is_none() || node.after.is_empty(),
+            "{} names what it waits for",
+            node.name
+        );
         let after = node
             .after
             .iter()
