@@ -193,21 +193,35 @@ impl Translator<'_> {
         for relay in relays {
             self.relayed(relay, state.span)?;
         }
-        Some(match ends.as_slice() {
-            [Source::SameItem { node, .. }] => node.clone(),
-            [] | [_] => list.to_owned(),
+        // What is gathered has a limit as a whole, and is to be small where nobody looks at it.
+        let unread = matches!(state.result_path, Some(path) if path.value == Value::Null);
+        match ends.as_slice() {
+            [Source::SameItem { node, .. }] if !unread => return Some(node.clone()),
+            [Source::Item] if !unread => return Some(list.to_owned()),
+            [] => return Some(list.to_owned()),
+            _ => {}
+        }
+        let name = self
+            .names
+            .identifier(&format!("{}_result", state.name), "state_");
+        let (result, bound) = match ends.as_slice() {
+            [only] => (Cel::name(only.in_expression(), Reads::RESULT), None),
             _ => {
-                let name = self
-                    .names
-                    .identifier(&format!("{}_result", state.name), "state_");
-                let formula = Formula::Value(RESULT.to_owned());
-                let work = Work::Compute(vec![(OUTPUT.to_owned(), formula)]);
-                let mut node = Node::new(name.clone(), work);
-                node.inputs.push((RESULT.to_owned(), first_of(ends)));
-                self.push(node);
-                name
+                let bound = (RESULT.to_owned(), first_of(ends));
+                (Cel::name(RESULT, Reads::RESULT), Some(bound))
             }
-        })
+        };
+        let result = if unread {
+            Cel::literal(&serde_json::Value::Null).having(&[result])
+        } else {
+            result
+        };
+        let formula = Formula::Value(self.checked(&result, state.span)?);
+        let work = Work::Compute(vec![(OUTPUT.to_owned(), formula)]);
+        let mut node = Node::new(name.clone(), work);
+        node.inputs.extend(bound);
+        self.push(node);
+        Some(name)
     }
 
     /// For each handler around a Map one within: a failure leads no further than its item goes.
