@@ -2,6 +2,7 @@
 //! import ends with a draft or with what is wrong.
 
 mod maps;
+mod random;
 
 use super::*;
 use crate::import::{Format, import};
