@@ -108,28 +108,15 @@ impl Translator<'_> {
             .names
             .identifier(&format!("{}_items", state.name), "state_");
         let list = self.compute_list(name, &list, &entry, state)?;
-        let relays = self.relays(state)?;
-        let first = self.draft.nodes.len();
-        let item = Cel::name(ITEM, Reads::default());
-        self.maps.push(Items {
-            item: whole.then(|| (item.field(ITEM_VALUE), item.field(ITEM_INDEX))),
-            failing: Vec::new(),
-        });
-        let inner = relays.iter().map(|relay| relay.inner).collect();
-        let around = std::mem::replace(&mut self.around, vec![inner]);
-        let gathered = self.items(state, machine, &list, &relays);
-        self.around = around;
-        self.maps.pop();
-        let gathered = gathered?;
         let foreach = Foreach {
             list: self.source(&list, OUTPUT),
             batch: None,
             parallelism: (parallelism > 0).then_some(parallelism as u32),
         };
-        // Those of Maps within have a list of their own already.
-        for node in &mut self.draft.nodes[first..] {
-            node.foreach.get_or_insert_with(|| foreach.clone());
-        }
+        let relays = self.relays(state)?;
+        let item = Cel::name(ITEM, Reads::default());
+        let item = whole.then(|| (item.field(ITEM_VALUE), item.field(ITEM_INDEX)));
+        let gathered = self.over_list(state, machine, &foreach, item, &relays)?;
         let result = Cel::name(format!("{gathered}.{OUTPUT}"), Reads::RESULT);
         let output = self.output(state, &base, &result)?;
         let switch = self.led_out(state, &relays)?;
@@ -162,12 +149,35 @@ impl Translator<'_> {
         complete.then_some(())
     }
 
-    /// The nodes of a Map's machine. What comes out is the node whose output is an item's result.
+    /// The foreach nodes of a Map's machine. What comes out is the node whose outputs are the items' results.
+    fn over_list(
+        &mut self,
+        state: &State<'_>,
+        machine: &Machine<'_>,
+        foreach: &Foreach,
+        item: Option<(Cel, Cel)>,
+        relays: &[Relay],
+    ) -> Option<String> {
+        let first = self.draft.nodes.len();
+        let failing = Vec::new();
+        self.maps.push(Items { item, failing });
+        let inner = relays.iter().map(|relay| relay.inner).collect();
+        let around = std::mem::replace(&mut self.around, vec![inner]);
+        let gathered = self.items(state, machine, relays);
+        self.around = around;
+        self.maps.pop();
+        // Those of Maps within have a list of their own already.
+        for node in &mut self.draft.nodes[first..] {
+            node.foreach.get_or_insert_with(|| foreach.clone());
+        }
+        gathered
+    }
+
+    /// The nodes of a Map's machine, as for one item. What comes out is the one whose output is its result.
     fn items(
         &mut self,
         state: &State<'_>,
         machine: &Machine<'_>,
-        list: &str,
         relays: &[Relay],
     ) -> Option<String> {
         let mut way = Way::from(Source::Item);
@@ -195,11 +205,10 @@ impl Translator<'_> {
         }
         // What is gathered has a limit as a whole, and is to be small where nobody looks at it.
         let unread = matches!(state.result_path, Some(path) if path.value == Value::Null);
-        match ends.as_slice() {
-            [Source::SameItem { node, .. }] if !unread => return Some(node.clone()),
-            [Source::Item] if !unread => return Some(list.to_owned()),
-            [] => return Some(list.to_owned()),
-            _ => {}
+        if let [Source::SameItem { node, .. }] = ends.as_slice()
+            && !unread
+        {
+            return Some(node.clone());
         }
         let name = self
             .names
