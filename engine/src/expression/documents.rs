@@ -3,6 +3,7 @@
 
 use super::EvaluationError;
 use super::arithmetic::{Reason, equal};
+use super::base64;
 use super::evaluate::Budget;
 use super::functions::{Function, Outcome, mismatch};
 use super::json;
@@ -22,6 +23,7 @@ pub(super) fn call<'a>(
             return Err(EvaluationError(text.as_str().to_owned()));
         }
         (Function::Distinct, [Data::List(elements)]) => distinct(elements, budget)?,
+        (Function::FromBase64, [Data::String(text)]) => return Ok(from_base64(text.as_str())),
         (Function::FromJson, [Data::String(text)]) => return from_json(text.as_str(), budget),
         (Function::IsTimestamp, [data]) => Data::Bool(match data {
             Data::Time(_) => true,
@@ -41,8 +43,18 @@ pub(super) fn call<'a>(
             );
             Data::Map(Rc::new(merged))
         }
+        (Function::Partition, [Data::List(elements), size]) => {
+            return partition(elements, size, budget);
+        }
         (Function::Range, [count]) => return range(count, budget),
+        (Function::Range, [from, to]) => return steps(from, to, &Data::Int(1), budget),
+        (Function::Range, [from, to, step]) => return steps(from, to, step, budget),
         (Function::Text, [text @ Data::String(_)]) => text.clone(),
+        (Function::ToBase64, [Data::String(text)]) => {
+            let bytes = text.as_str().as_bytes();
+            budget.spend_bytes(base64::encoded_bytes(bytes.len()))?;
+            Data::text(base64::encode(bytes))
+        }
         (Function::Text | Function::ToJson, [data]) => {
             let text = json::to_json(data, budget)?.to_string();
             budget.spend_bytes(text.len())?;
@@ -76,14 +88,62 @@ fn from_json<'a>(text: &str, budget: &mut Budget) -> Outcome<'a> {
     })
 }
 
-/// The whole numbers from 0, so many.
-fn range<'a>(count: &Data<'a>, budget: &mut Budget) -> Outcome<'a> {
-    let int = match count {
+fn from_base64<'a>(text: &str) -> Result<Data<'a>, Reason> {
+    let Some(bytes) = base64::decode(text) else {
+        let shown: String = text.chars().take(40).collect();
+        return Err(format!("{shown:?} is no Base64, as \"Zm9v\" is one"));
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Data::text(text)),
+        Err(_) => Err("the bytes of the Base64 are no text".to_owned()),
+    }
+}
+
+/// Lists of so many elements each; the last has what is left.
+fn partition<'a>(elements: &[Data<'a>], size: &Data<'a>, budget: &mut Budget) -> Outcome<'a> {
+    let size = int(size).and_then(|int| usize::try_from(int).ok());
+    let Some(size) = size.filter(|size| *size > 0) else {
+        let reason: Reason = "takes how many elements each part has, at least 1".to_owned();
+        return Ok(Err(reason));
+    };
+    budget.spend_elements(elements.len() + elements.len().div_ceil(size))?;
+    let parts = elements.chunks(size).map(|part| Data::list(part.to_vec()));
+    Ok(Ok(Data::list(parts.collect())))
+}
+
+/// A whole number, however it is written.
+fn int(data: &Data<'_>) -> Option<i64> {
+    match data {
         Data::Int(int) => Some(*int),
         Data::Double(double) => super::value::whole(*double),
         _ => None,
+    }
+}
+
+/// The whole numbers from one by a step, as long as they are before another.
+fn steps<'a>(from: &Data<'a>, to: &Data<'a>, step: &Data<'a>, budget: &mut Budget) -> Outcome<'a> {
+    let (Some(from), Some(to), Some(step)) = (int(from), int(to), int(step)) else {
+        return Ok(Err("takes whole numbers".to_owned()));
     };
-    let Some(count) = int.and_then(|int| usize::try_from(int).ok()) else {
+    if step == 0 {
+        return Ok(Err("takes a step that is not 0".to_owned()));
+    }
+    let mut numbers = Vec::new();
+    let mut next = Some(from);
+    while let Some(number) = next
+        && (if step > 0 { number < to } else { number > to })
+    {
+        budget.spend(1)?;
+        numbers.push(Data::Int(number));
+        // Beyond 64 bits nothing is before anything.
+        next = number.checked_add(step);
+    }
+    Ok(Ok(Data::list(numbers)))
+}
+
+/// The whole numbers from 0, so many.
+fn range<'a>(count: &Data<'a>, budget: &mut Budget) -> Outcome<'a> {
+    let Some(count) = int(count).and_then(|int| usize::try_from(int).ok()) else {
         let reason: Reason = "takes how many numbers there are to be, from 0".to_owned();
         return Ok(Err(reason));
     };

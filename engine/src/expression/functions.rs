@@ -17,6 +17,7 @@ pub(super) enum Function {
     Dyn,
     EndsWith,
     Fail,
+    FromBase64,
     FromJson,
     IndexOf,
     Int,
@@ -25,6 +26,7 @@ pub(super) enum Function {
     Like,
     LowerAscii,
     Merge,
+    Partition,
     Range,
     Replace,
     Size,
@@ -34,6 +36,7 @@ pub(super) enum Function {
     Substring,
     Text,
     Timestamp,
+    ToBase64,
     ToJson,
     Trim,
     Type,
@@ -95,7 +98,7 @@ const SIZED: Kinds = TEXT.or(Kinds::LIST).or(Kinds::MAP);
 const PRINTED: Kinds = TEXT.or(Kinds::NUMBER).or(Kinds::BOOL).or(Kinds::TIME);
 
 /// All of them, by name.
-pub(super) const FUNCTIONS: [Signature; 28] = [
+pub(super) const FUNCTIONS: [Signature; 31] = [
     alone("bool", Function::Bool, &[TEXT.or(Kinds::BOOL)], Kinds::BOOL),
     on("contains", Function::Contains, &[TEXT, TEXT], Kinds::BOOL),
     on("distinct", Function::Distinct, &[Kinds::LIST], Kinds::LIST),
@@ -108,6 +111,7 @@ pub(super) const FUNCTIONS: [Signature; 28] = [
     alone("dyn", Function::Dyn, &[Kinds::ANY], Kinds::ANY),
     on("endsWith", Function::EndsWith, &[TEXT, TEXT], Kinds::BOOL),
     alone("fail", Function::Fail, &[TEXT], Kinds::ANY),
+    alone("fromBase64", Function::FromBase64, &[TEXT], TEXT),
     alone("fromJson", Function::FromJson, &[TEXT], Kinds::ANY),
     on("indexOf", Function::IndexOf, &[TEXT, TEXT], Kinds::INT),
     alone("int", Function::Int, &[TEXT.or(Kinds::NUMBER)], Kinds::INT),
@@ -129,7 +133,21 @@ pub(super) const FUNCTIONS: [Signature; 28] = [
         &[Kinds::MAP, Kinds::MAP],
         Kinds::MAP,
     ),
-    alone("range", Function::Range, &[Kinds::NUMBER], Kinds::LIST),
+    on(
+        "partition",
+        Function::Partition,
+        &[Kinds::LIST, Kinds::NUMBER],
+        Kinds::LIST,
+    ),
+    Signature {
+        needs: 1,
+        ..alone(
+            "range",
+            Function::Range,
+            &[Kinds::NUMBER, Kinds::NUMBER, Kinds::NUMBER],
+            Kinds::LIST,
+        )
+    },
     on("replace", Function::Replace, &[TEXT, TEXT, TEXT], TEXT),
     Signature {
         call: Call::Either,
@@ -159,6 +177,7 @@ pub(super) const FUNCTIONS: [Signature; 28] = [
         &[TEXT.or(Kinds::TIME)],
         Kinds::TIME,
     ),
+    alone("toBase64", Function::ToBase64, &[TEXT], TEXT),
     alone("toJson", Function::ToJson, &[Kinds::ANY], TEXT),
     on("trim", Function::Trim, &[TEXT], TEXT),
     alone("type", Function::Type, &[Kinds::ANY], Kinds::TYPE),
@@ -176,6 +195,7 @@ pub(super) fn find(
         return Err((format!("there is no function `{name}`"), help));
     };
     let how = match signature.call {
+        Call::Alone if signature.takes.len() == 3 => format!("{name}(x, y, z)"),
         Call::Alone if signature.takes.len() == 2 => format!("{name}(x, y)"),
         Call::Alone => format!("{name}(x)"),
         Call::On | Call::Either if signature.takes.len() == 1 => format!("x.{name}()"),
@@ -216,12 +236,15 @@ pub(super) fn call<'a>(
         (
             Function::Distinct
             | Function::Fail
+            | Function::FromBase64
             | Function::FromJson
             | Function::IsTimestamp
             | Function::Like
             | Function::Merge
+            | Function::Partition
             | Function::Range
             | Function::Text
+            | Function::ToBase64
             | Function::ToJson,
             _,
         ) => return documents::call(function, arguments, budget),

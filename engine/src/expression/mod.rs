@@ -17,11 +17,13 @@
 //! - Types that can never go together are refused when compiled, even where CEL would say `false`.
 //! - `has(x.y)` is `false` when `x` is null, since that is what an absent input is.
 //! - There are functions for whole documents: `merge(a, b)` (the entries of both, those of `b` where both have one),
-//!   `toJson(x)` and `fromJson(text)`, `text(x)` (a text as it is, anything else as JSON), `x.distinct()`, `range(n)` (the
-//!   whole numbers from 0), `like(text, pattern)` (`*` stands for any characters), `isTimestamp(x)`, and `fail(text)`, which
-//!   fails with that text.
+//!   `toJson(x)` and `fromJson(text)`, `toBase64(text)` and `fromBase64(text)`, `text(x)` (a text as it is, anything else as
+//!   JSON), `x.distinct()`, `x.partition(n)` (lists of n elements each, the last of what is left), `range(n)` (the whole
+//!   numbers from 0), `range(from, to)` and `range(from, to, step)` (those before `to`), `like(text, pattern)` (`*` stands
+//!   for any characters), `isTimestamp(x)`, and `fail(text)`, which fails with that text.
 
 mod arithmetic;
+mod base64;
 mod compile;
 mod documents;
 mod evaluate;

@@ -3,7 +3,8 @@
 //! A state machine has one document, a JSON value, which each state takes and passes on. So each state becomes one to three
 //! nodes: what computes the function's input (`NAME_input`), the function (`NAME`), and what makes the state's output of
 //! its result (`NAME_output`); those that would change nothing are left away. Choices become switches. Where a state is
-//! reached in several ways its nodes take the first of what comes, since in one run only one way is taken.
+//! reached in several ways its nodes take the first of what comes, since in one run only one way is taken. The states of a
+//! Map's machine become foreach nodes, which run item by item with each other.
 //!
 //! docs/imports.md says how each construct is taken over, and what is refused.
 
@@ -24,6 +25,7 @@ mod template;
 mod tests;
 mod timestamp;
 mod translate;
+mod way;
 
 use super::draft::Draft;
 use super::problem::{ImportError, ImportProblem};

@@ -20,6 +20,13 @@ pub enum Source {
         /// Which of its outputs.
         output: String,
     },
+    /// What a node gave for the same item, between foreach nodes that run item by item with each other.
+    SameItem {
+        /// Which node.
+        node: String,
+        /// Which of its outputs.
+        output: String,
+    },
     /// The item of the node's own foreach.
     Item,
     /// A constant of the workflow.
@@ -35,6 +42,17 @@ impl Source {
             output: output.to_owned(),
         }
     }
+
+    /// How an expression names it. There what a node gives is that of the same item by itself.
+    #[must_use]
+    pub fn in_expression(&self) -> String {
+        match self {
+            Self::SameItem { node, output } => format!("{node}.{output}"),
+            Self::Input(_) | Self::Output { .. } | Self::Item | Self::Constant(_) => {
+                self.to_string()
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Source {
@@ -42,6 +60,7 @@ impl std::fmt::Display for Source {
         match self {
             Self::Input(name) => write!(f, "input.{name}"),
             Self::Output { node, output } => write!(f, "{node}.{output}"),
+            Self::SameItem { node, output } => write!(f, "{node}.{output}[item]"),
             Self::Item => f.write_str("item"),
             Self::Constant(name) => write!(f, "constant.{name}"),
         }

@@ -64,43 +64,110 @@ fn matches(on: &[String]) -> Vec<ErrorMatch> {
         .collect()
 }
 
-struct Run<'d> {
+/// What runs once for all, or once for each item of a list: its nodes, and those that run for the items of lists in it.
+struct Room<'d> {
     draft: &'d Draft,
     input: &'d Value,
+    /// Of the room, or of one in it: those that its nodes may name.
     names: HashSet<&'d str>,
+    item: Option<&'d Value>,
     ends: HashMap<&'d str, End>,
 }
 
 /// What the workflow gives, or what its failure says.
 pub(crate) fn run(draft: &Draft, input: &Value) -> Result<Value, String> {
-    let mut run = Run {
-        draft,
-        input,
-        names: draft.nodes.iter().map(|node| node.name.as_str()).collect(),
-        ends: HashMap::new(),
-    };
-    assert_eq!(run.names.len(), draft.nodes.len(), "names are unique");
-    while run.ends.len() < draft.nodes.len() {
-        let ready = draft.nodes.iter().find(|node| {
-            !run.ends.contains_key(node.name.as_str())
-                && run
-                    .waits_for(node)
-                    .iter()
-                    .all(|name| run.ends.contains_key(name.as_str()))
-        });
-        let node = ready.expect("a node is ready: there is no cycle");
-        let end = run.node(node)?;
-        run.ends.insert(&node.name, end);
-    }
+    let names: HashSet<&str> = draft.nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names.len(), draft.nodes.len(), "names are unique");
+    let room = room(draft, input, None, None)?;
     match draft.outputs.as_slice() {
-        [(_, feed)] => run
+        [(_, feed)] => room
             .feed(feed)
             .ok_or_else(|| "the output is absent".to_owned()),
         _ => Err("there is no output".to_owned()),
     }
 }
 
-impl Run<'_> {
+/// The node whose list a node runs over.
+fn list_of(node: &Node) -> Option<&str> {
+    node.foreach.as_ref().map(|foreach| match &foreach.list {
+        Source::Output { node, .. } | Source::SameItem { node, .. } => node.as_str(),
+        other => panic!("no import runs over {other}"),
+    })
+}
+
+/// Runs the nodes for one item of `list`, or those that run once, to their ends.
+fn room<'d>(
+    draft: &'d Draft,
+    input: &'d Value,
+    list: Option<&str>,
+    item: Option<&'d Value>,
+) -> Result<Room<'d>, String> {
+    let all = draft.nodes.iter();
+    let own: Vec<&Node> = all.clone().filter(|node| list_of(node) == list).collect();
+    // What runs for the items of a list in this room is seen from here as one step, which gathers.
+    let is_own = |name: &str| own.iter().any(|node| node.name == name);
+    let within: Vec<&Node> = all
+        .filter(|node| list_of(node).is_some_and(is_own))
+        .collect();
+    let mut room = Room {
+        draft,
+        input,
+        names: own
+            .iter()
+            .chain(&within)
+            .map(|node| node.name.as_str())
+            .collect(),
+        item,
+        ends: HashMap::new(),
+    };
+    while room.ends.len() < room.names.len() {
+        let ended = |name: &str| room.ends.contains_key(name);
+        let ready = own
+            .iter()
+            .find(|node| !ended(&node.name) && room.waits_for(node).iter().all(|name| ended(name)));
+        if let Some(node) = ready {
+            let end = room.node(node)?;
+            room.ends.insert(&node.name, end);
+            continue;
+        }
+        let lists = within.iter().filter(|node| !ended(&node.name));
+        let list = lists
+            .filter_map(|node| list_of(node))
+            .find(|list| ended(list))
+            .expect("a node is ready: there is no cycle");
+        let gathered = room.gathered(list, &within)?;
+        room.ends.extend(gathered);
+    }
+    Ok(room)
+}
+
+impl<'d> Room<'d> {
+    /// What the nodes over a list come to: each a list of what it gave, with null where it gave nothing.
+    fn gathered(&self, list: &str, within: &[&'d Node]) -> Result<Vec<(&'d str, End)>, String> {
+        let nodes = within.iter().filter(|node| list_of(node) == Some(list));
+        let items = match &self.ends[list] {
+            End::Well(Value::Array(items), _) => items.clone(),
+            End::Well(other, _) => panic!("{other} is no list"),
+            End::Skipped | End::Caught(..) => {
+                return Ok(nodes
+                    .map(|node| (node.name.as_str(), End::Skipped))
+                    .collect());
+            }
+        };
+        let mut ends = Vec::with_capacity(items.len());
+        for item in &items {
+            ends.push(room(self.draft, self.input, Some(list), Some(item))?.ends);
+        }
+        let of = |node: &Node| {
+            let each = ends.iter().map(|ends| match &ends[node.name.as_str()] {
+                End::Well(value, _) => value.clone(),
+                End::Skipped | End::Caught(..) => Value::Null,
+            });
+            End::Well(each.collect(), None)
+        };
+        Ok(nodes.map(|node| (node.name.as_str(), of(node))).collect())
+    }
+
     fn expressions<'n>(&self, node: &'n Node) -> Vec<&'n str> {
         match &node.work {
             Work::Compute(formulas) => formulas
@@ -142,7 +209,6 @@ impl Run<'_> {
             })
             .collect();
         sources.extend(self.reads(node).iter().map(|path| self.source(path)));
-        sources.extend(node.foreach.iter().map(|foreach| foreach.list.clone()));
         sources
     }
 
@@ -151,8 +217,13 @@ impl Run<'_> {
             Some(("input", name)) => Source::Input(name.to_owned()),
             Some((node, output)) => {
                 assert!(self.names.contains(node), "`{path}` names a node");
-                Source::output(node, output)
+                let (node, output) = (node.to_owned(), output.to_owned());
+                match self.item {
+                    None => Source::Output { node, output },
+                    Some(_) => Source::SameItem { node, output },
+                }
             }
+            None if path == "item" => Source::Item,
             None => panic!("`{path}` names nothing"),
         }
     }
@@ -184,7 +255,7 @@ impl Run<'_> {
     fn waits_for(&self, node: &Node) -> Vec<String> {
         let sources = self.sources(node);
         let producers = sources.iter().filter_map(|source| match source {
-            Source::Output { node, .. } => Some(node.clone()),
+            Source::Output { node, .. } | Source::SameItem { node, .. } => Some(node.clone()),
             _ => None,
         });
         let gates = self.gates(node);
@@ -201,14 +272,18 @@ impl Run<'_> {
                 assert_eq!(name, "input");
                 Some(self.input.clone())
             }
-            Source::Output { node, output } => {
+            Source::Output { node, output } | Source::SameItem { node, output } => {
+                let same = matches!(source, Source::SameItem { .. });
+                assert_eq!(same, self.item.is_some(), "{source} is named where it is");
+                assert!(self.names.contains(node.as_str()), "{source} is in reach");
                 match (self.ends.get(node.as_str())?, output.as_str()) {
                     (End::Caught(error, _), "error") => Some(error.clone()),
                     (End::Well(value, _), "output") => Some(value.clone()),
                     _ => None,
                 }
             }
-            Source::Item | Source::Constant(_) => panic!("{source} is not asked for here"),
+            Source::Item => Some(self.item.expect("there is an item").clone()),
+            Source::Constant(_) => panic!("no import makes constants"),
         }
     }
 
@@ -229,10 +304,16 @@ impl Run<'_> {
         let sources = self.sources(node);
         let from_nodes = sources
             .iter()
-            .filter(|source| matches!(source, Source::Output { .. }));
+            .filter(|source| matches!(source, Source::Output { .. } | Source::SameItem { .. }));
         let mut edges: Vec<bool> = from_nodes
             .map(|source| self.value(source).is_some())
             .collect();
+        // What an `after` alone ties to other items' nodes would run whether its own item got there or not.
+        assert!(
+            self.item.is_none() || node.after.is_empty(),
+            "{} names what it waits for",
+            node.name
+        );
         let after = node
             .after
             .iter()
@@ -243,9 +324,6 @@ impl Run<'_> {
         }
         let mut values: HashMap<String, Value> = HashMap::new();
         for (name, feed) in &node.inputs {
-            if matches!(feed, Feed::From { first_of, .. } if first_of == &[Source::Item]) {
-                continue;
-            }
             match self.feed(feed) {
                 Some(value) => values.insert(name.clone(), value),
                 None => return Ok(End::Skipped),
@@ -257,22 +335,7 @@ impl Run<'_> {
                 None => return Ok(End::Skipped),
             };
         }
-        let done = match &node.foreach {
-            None => self.attempts(node, &values),
-            Some(foreach) => match self.value(&foreach.list) {
-                None => return Ok(End::Skipped),
-                Some(list) => {
-                    let items = list.as_array().expect("foreach runs over a list").iter();
-                    let each = items.map(|item| {
-                        let mut values = values.clone();
-                        values.insert("input".to_owned(), item.clone());
-                        self.attempts(node, &values).map(|(value, _)| value)
-                    });
-                    each.collect::<Result<Vec<_>, _>>()
-                        .map(|all| (Value::Array(all), None))
-                }
-            },
-        };
+        let done = self.attempts(node, &values);
         let (class, cause, attempt) = match done {
             Ok((value, case)) => return Ok(End::Well(value, case)),
             Err(failure) => failure,

@@ -15,12 +15,13 @@ pub const DEFINITION_WORDS: [&str; 82] = [
 
 /// Words of expressions.
 #[rustfmt::skip]
-pub const EXPRESSION_WORDS: [&str; 62] = [
+pub const EXPRESSION_WORDS: [&str; 66] = [
     "a.x", "a.y", "b.z", "input.n", "item", "x", "true", "false", "null", "1", "2.5", "1u", "0x7f", "1e9", "'t'",
     "b'\\xff'", "r'\\'", "'''", "\"\\u00e9\"", "(", ")", "[", "]", "{", "}", ",", ".", ":", "?", " ? ", " : ", "&&",
     "||", "!", "==", "!=", "<", "<=", ">", ">=", " in ", "+", "-", "*", "/", "%", ".map(e, e)", ".all(e, e > 0)",
     ".exists(e, e)", ".filter(e, e)", "has(a.x)", "size(", ".size()", ".matches('(a*)*b')", "int(", "string(",
     "timestamp('2024-01-01T00:00:00Z')", "duration('1h')", ".getFullYear()", ".contains('x')", "\n", "//",
+    ".partition(2)", "range(0, 9, 2)", "toBase64('t')", "fromBase64('dA==')",
 ];
 
 /// Words of the published system's files.
@@ -44,7 +45,7 @@ pub const WFFORMAT_WORDS: [&str; 40] = [
 
 /// Words of the Amazon States Language.
 #[rustfmt::skip]
-pub const ASL_WORDS: [&str; 92] = [
+pub const ASL_WORDS: [&str; 95] = [
     "\"Comment\"", "\"StartAt\"", "\"States\"", "\"Type\"", "\"Task\"", "\"Pass\"", "\"Choice\"", "\"Parallel\"",
     "\"Map\"", "\"Wait\"", "\"Succeed\"", "\"Fail\"", "\"Next\"", "\"End\": true", "\"Resource\"", "\"Retry\"",
     "\"Catch\"", "\"ErrorEquals\"", "\"States.ALL\"", "\"States.Timeout\"", "\"States.TaskFailed\"",
@@ -59,6 +60,7 @@ pub const ASL_WORDS: [&str; 92] = [
     "\"$.a[*]\"", "\"$$\"", "\"$$.Map.Item.Value\"", "\"$$.Execution.Id\"", "\"x.$\"", "\"States.Format('{}', $.a)\"",
     "\"States.Array(1, $.a)\"", "\"States.MathAdd($.a, 1)\"", "\"States.JsonToString($)\"",
     "\"States.StringToJson($.a)\"", "\"States.ArrayRange(0, 10, 2)\"", "\"States.UUID()\"",
-    "\"States.ArrayPartition($.a, 2)\"", "\"States.Base64Encode($.a)\"", "\"States.Hash($.a, 'MD5')\"", "null",
+    "\"States.ArrayPartition($.a, 2)\"", "\"States.Base64Encode($.a)\"", "\"States.Hash($.a, 'MD5')\"",
+    "\"States.ArrayRange($.a, $.b, -1)\"", "\"States.Base64Decode($.a)\"", "\"$$.Map.Item.Index\"", "null",
     "true", "[]", "{}", "\"\"", "\"2024-01-01T00:00:00Z\"", "0", "\"\\u0000\"",
 ];

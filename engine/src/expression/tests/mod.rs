@@ -447,6 +447,38 @@ fn functions_for_documents_do_what_they_say() {
         "range(-1)",
         "`range(-1)`: takes how many numbers there are to be, from 0",
     );
+    gives("range(2, 5) + range(5, 2)", json!([2, 3, 4]));
+    gives("range(1, 8, 3) + range(3, 0, -2.0)", json!([1, 4, 7, 3, 1]));
+    gives(
+        "range(9223372036854775806, 9223372036854775807, 5)",
+        json!([9_223_372_036_854_775_806_i64]),
+    );
+    fails(
+        "range(0, 1, 0)",
+        "`range(0, 1, 0)`: takes a step that is not 0",
+    );
+    fails("range(0.5, 1)", "`range(0.5, 1)`: takes whole numbers");
+    gives(
+        "[1, 2, 3, 4, 5].partition(2) + [].partition(1)",
+        json!([[1, 2], [3, 4], [5]]),
+    );
+    gives("item.partition(9)", json!([[3, 1, 2]]));
+    fails(
+        "[1].partition(0)",
+        "`[1].partition(0)`: takes how many elements each part has, at least 1",
+    );
+    gives(
+        "toBase64('für 1 €') + fromBase64('ZsO8ciAxIOKCrA==')",
+        json!("ZsO8ciAxIOKCrA==für 1 €"),
+    );
+    fails(
+        "fromBase64('Zg')",
+        "`fromBase64('Zg')`: \"Zg\" is no Base64, as \"Zm9v\" is one",
+    );
+    fails(
+        "fromBase64('/w==')",
+        "`fromBase64('/w==')`: the bytes of the Base64 are no text",
+    );
     gives(
         "isTimestamp('2024-01-01T00:00:00Z') && !isTimestamp('x') && !isTimestamp(1)",
         json!(true),
@@ -454,6 +486,22 @@ fn functions_for_documents_do_what_they_say() {
     // Nothing of the expression is shown: the text says what failed.
     fails("false || fail('Paid: twice')", "Paid: twice");
     fails("fail(item)", "`fail(item)`: does not go with a list");
+}
+
+#[test]
+fn what_functions_make_of_little_is_bounded() {
+    for expression in [
+        "range(0, 9223372036854775807)",
+        "range(0, -9223372036854775807 - 1, -1)",
+        "range(90000).partition(1)",
+        "range(10000).map(i, range(9).partition(1))",
+    ] {
+        let error = run(expression).unwrap_err();
+        assert!(
+            error.contains("more than 100000 steps"),
+            "{expression}: {error}"
+        );
+    }
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn joins_of_some_hold_item_by_item() {
     assert_eq!(regions(&definition), ["scale other first"]);
     assert_eq!(reads(&definition, "first"), ["scale.b", "other.o"]);
     let first = &definition.nodes[place(&definition, "first")];
-    assert_eq!(first.join, engine::plan::Join::AtLeast(1));
+    assert_eq!(first.join, Join::AtLeast(1));
     assert!(first.inputs.iter().all(|input| input.optional));
 }
 

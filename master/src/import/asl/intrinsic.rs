@@ -11,9 +11,6 @@ const RANGE_MAX: i64 = 1000;
 
 /// Functions that have no like here, and why.
 const REFUSED: &[(&str, &str)] = &[
-    ("ArrayPartition", "lists are not cut into parts"),
-    ("Base64Encode", "there is no Base64"),
-    ("Base64Decode", "there is no Base64"),
     ("Hash", "there are no hashes"),
     ("MathRandom", "an expression gives the same each time"),
     ("UUID", "an expression gives the same each time"),
@@ -201,7 +198,10 @@ fn apply(name: &str, arguments: &[Argument]) -> Result<Cel, String> {
         ("ArrayGetItem", [list, index]) => Ok(list.at(index)),
         ("ArrayLength", [list]) => Ok(Cel::call("size", &[list])),
         ("ArrayUnique", [list]) => Ok(list.method("distinct", &[])),
-        ("ArrayRange", [_, _, _]) => range(arguments),
+        ("ArrayPartition", [list, size]) => Ok(list.method("partition", &[size])),
+        ("ArrayRange", [first, last, step]) => range(arguments, first, last, step),
+        ("Base64Encode", [text]) => Ok(Cel::call("toBase64", &[text])),
+        ("Base64Decode", [text]) => Ok(Cel::call("fromBase64", &[text])),
         ("JsonMerge", [left, right, deep]) => {
             if deep.text() == "false" {
                 Ok(Cel::call("merge", &[left, right]))
@@ -213,15 +213,14 @@ fn apply(name: &str, arguments: &[Argument]) -> Result<Cel, String> {
             }
         }
         ("MathAdd", [left, right]) => Ok(Cel::infix(Binding::Sum, left, "+", right)),
-        ("StringSplit", [text, separator]) => match &arguments[1] {
-            // Of several characters, each would separate.
-            Argument::Text(raw) if unescaped(raw).chars().count() == 1 => {
-                Ok(text.method("split", &[separator]))
+        ("StringSplit", [text, _]) => match &arguments[1] {
+            Argument::Text(raw) => split(text, &unescaped(raw)),
+            Argument::Cel(_) | Argument::Whole(_) => {
+                Err("the separators of States.StringSplit stand there as a text".to_owned())
             }
-            _ => Err("States.StringSplit has a like for one separating character alone".to_owned()),
         },
         _ => {
-            const KNOWN: [&str; 12] = [
+            const KNOWN: [&str; 15] = [
                 "Format",
                 "StringToJson",
                 "JsonToString",
@@ -230,7 +229,10 @@ fn apply(name: &str, arguments: &[Argument]) -> Result<Cel, String> {
                 "ArrayGetItem",
                 "ArrayLength",
                 "ArrayUnique",
+                "ArrayPartition",
                 "ArrayRange",
+                "Base64Encode",
+                "Base64Decode",
                 "JsonMerge",
                 "MathAdd",
                 "StringSplit",
@@ -291,15 +293,42 @@ fn format(raw: &str, values: &[Cel]) -> Result<Cel, String> {
     Ok(sum)
 }
 
-/// The numbers from the first to the last, both among them.
-fn range(arguments: &[Argument]) -> Result<Cel, String> {
+/// The parts of a text between characters each of which separates.
+fn split(text: &Cel, separators: &str) -> Result<Cel, String> {
+    let mut separators = separators.chars().map(|char| char.to_string());
+    let Some(first) = separators.next() else {
+        return Err("States.StringSplit has at least one separator".to_owned());
+    };
+    let first = Cel::text_literal(&first);
+    let mut alike = text.clone();
+    for other in separators {
+        alike = alike.method("replace", &[&Cel::text_literal(&other), &first]);
+        if alike.is_long() {
+            return Err("it is too long for an expression".to_owned());
+        }
+    }
+    Ok(alike.method("split", &[&first]))
+}
+
+/// The numbers from the first to the last, both among them. Where all stand there they are written out.
+fn range(arguments: &[Argument], first: &Cel, last: &Cel, step: &Cel) -> Result<Cel, String> {
+    let one = Cel::whole(1);
     let [
         Argument::Whole(first),
         Argument::Whole(last),
         Argument::Whole(step),
     ] = arguments
     else {
-        return Err("States.ArrayRange has a like for numbers that stand there alone".to_owned());
+        let behind = match &arguments[2] {
+            Argument::Whole(0) => return Err("the step of a range is not 0".to_owned()),
+            Argument::Whole(1..) => Cel::infix(Binding::Sum, last, "+", &one),
+            Argument::Whole(_) => Cel::infix(Binding::Sum, last, "-", &one),
+            Argument::Text(_) | Argument::Cel(_) => {
+                let on = step.compared(">", &Cel::whole(0));
+                Cel::infix(Binding::Sum, last, "+", &on.choose(&one, &Cel::whole(-1)))
+            }
+        };
+        return Ok(Cel::call("range", &[first, &behind, step]));
     };
     if *step == 0 {
         return Err("the step of a range is not 0".to_owned());
@@ -360,6 +389,19 @@ mod tests {
                 "merge(s.a, s[\"b,)\"])",
             ),
             ("States.StringSplit($.t, ',')", "s.t.split(\",\")"),
+            (
+                "States.StringSplit($.t, '.+\\'')",
+                "s.t.replace(\"+\", \".\").replace(\"'\", \".\").split(\".\")",
+            ),
+            ("States.ArrayPartition($.a, 4)", "s.a.partition(4)"),
+            ("States.ArrayRange(1, $.n, 2)", "range(1, s.n + 1, 2)"),
+            ("States.ArrayRange($.n, 1, -1)", "range(s.n, 1 - 1, -1)"),
+            (
+                "States.ArrayRange($.a, $.b, $.c)",
+                "range(s.a, s.b + (s.c > 0 ? 1 : -1), s.c)",
+            ),
+            ("States.Base64Encode($.t)", "toBase64(s.t)"),
+            ("States.Base64Decode('Zm9v')", "fromBase64(\"Zm9v\")"),
             ("States.ArrayUnique( $.a )", "s.a.distinct()"),
         ] {
             assert_eq!(parse(call, &scope()).unwrap().text(), cel, "{call}");
@@ -370,6 +412,12 @@ mod tests {
     fn what_has_no_like_is_refused_in_words() {
         for (call, why) in [
             ("States.UUID()", "States.UUID has no like"),
+            ("States.Hash($.t, 'MD5')", "there are no hashes"),
+            ("States.MathRandom(1, 2)", "the same each time"),
+            ("States.ArrayRange($.a, $.b, 0)", "not 0"),
+            ("States.ArrayPartition($.a)", "another number of arguments"),
+            ("States.StringSplit($.t, '')", "at least one separator"),
+            ("States.StringSplit($.t, $.u)", "stand there as a text"),
             ("States.Fromat('x')", "did you mean States.Format?"),
             ("States.Format('{}')", "more `{}` than values"),
             ("States.Format('x', 1)", "more values than"),

@@ -1,31 +1,44 @@
-//! Map states: one Task done for each item of a list, or one Pass, which is an expression over the list.
+//! Map states: a list of what each item's machine is given, and foreach nodes over it for the machine's states, which run
+//! item by item with each other. A machine that is one Pass is an expression over the list.
 
 use super::cel::{Cel, Reads};
-use super::errors;
 use super::machine::{Machine, State, Work as StateWork};
-use super::resource;
-use super::task::INPUT;
 use super::template::{self, Scope};
-use super::translate::{self, Entry, OUTPUT, Translator, Way, scope};
+use super::translate::{Entry, Handler, ITEM, OUTPUT, RESULT, Translator, Way, first_of};
+use crate::definition::Span;
 use crate::definition::keys::ITEMS_MAX;
-use crate::import::draft::{Feed, Foreach, Node, Source, Work};
+use crate::import::draft::{Foreach, Formula, Node, Source, Work};
 use crate::import::tree::{Tree, Value};
-use faasstore::binding::Kind;
 
-/// The variable that stands for an item.
-const ITEM: &str = "it";
+/// The variable that stands for an item in an expression over the list.
+const EACH: &str = "it";
 /// The variable that stands for an item's place.
 const INDEX: &str = "index";
+/// What an item of the list holds if its machine asks for the item itself or its place: these, and what it is given.
+const GIVEN: &str = "input";
+const ITEM_VALUE: &str = "value";
+const ITEM_INDEX: &str = "index";
 
-/// What is done to each item.
+/// A Map whose machine is translated.
+pub(super) struct Items {
+    /// How expressions name the item and its place, if they may.
+    pub(super) item: Option<(Cel, Cel)>,
+    /// The nodes of Fail states, which never have a result.
+    pub(super) failing: Vec<String>,
+}
+
+/// What each item of a Map is given.
 struct Each<'m, 't> {
-    /// The Map.
     map: &'m State<'t>,
-    /// The one state of its machine.
-    inner: &'m State<'t>,
     /// The Map's own input, as far as its InputPath lets it through.
     input: Cel,
     selector: Option<&'t Tree>,
+}
+
+/// A handler around a Map, and the one that takes its failures within, item by item.
+struct Relay {
+    outer: usize,
+    inner: usize,
 }
 
 impl Translator<'_> {
@@ -44,7 +57,6 @@ impl Translator<'_> {
             return None;
         };
         self.whole_map_refusals(state)?;
-        let inner = self.only_state(machine)?;
         let entry = if entry.sources.len() == 1 {
             entry
         } else {
@@ -55,13 +67,13 @@ impl Translator<'_> {
         let input = self.selected(state, &base)?;
         let items = match items_path {
             Some(tree) => {
-                template::at_path(self.reader, tree, "`ItemsPath`", &scope(state, &input))?
+                let scope = self.scope(state, &input);
+                template::at_path(self.reader, tree, "`ItemsPath`", &scope)?
             }
             None => input.clone(),
         };
         let each = Each {
             map: state,
-            inner,
             input,
             selector: *selector,
         };
@@ -69,130 +81,236 @@ impl Translator<'_> {
             Some(tree) => self.reader.whole(tree, "MaxConcurrency", ITEMS_MAX)?,
             None => 0,
         };
-        let (result, of) = match &inner.work {
-            StateWork::Pass { result } => {
-                let list = self.over_items(&items, |translator, item, index| {
-                    let raw = translator.item(&each, item, index)?;
-                    let input = translator.item_input(&each, &raw, item, index)?;
-                    let value = result.map_or(input, |tree| Cel::literal(&tree.to_json()));
-                    translator.output(each.inner, &raw, &value)
-                })?;
-                (list, Vec::new())
-            }
-            StateWork::Task { resource, timeout } => {
-                let call = resource::call(
-                    self.reader,
-                    resource,
-                    inner.parameters,
-                    self.options,
-                    &mut self.used,
-                )?;
-                if call.invoke.is_some() {
-                    let help =
-                        "name the function itself as Resource, and its input with Parameters";
-                    self.reader
-                        .not_covered(resource.span, "`lambda:invoke` within a Map", help);
-                    return None;
-                }
-                let list = self.over_items(&items, |translator, item, index| {
-                    let raw = translator.item(&each, item, index)?;
-                    translator.item_input(&each, &raw, item, index)
-                })?;
-                let name = self
-                    .names
-                    .identifier(&format!("{}_items", state.name), "state_");
-                let list = self.compute_list(name, &list, &entry, state)?;
-                let mut node = Node::new(
-                    self.names.identifier(inner.name, "state_"),
-                    Work::Function(call.function),
-                );
-                if node.name != inner.name {
-                    node.comments
-                        .push(format!("State {:?} of {:?}.", inner.name, state.name));
-                }
-                node.foreach = Some(Foreach {
-                    list: Source::output(&list, OUTPUT),
-                    batch: None,
-                    parallelism: (parallelism > 0).then_some(parallelism as u32),
-                });
-                node.inputs
-                    .push((INPUT.to_owned(), Feed::from(Source::Item)));
-                node.outputs.push((OUTPUT.to_owned(), Kind::Value));
-                node.retriers = errors::retriers(self.reader, inner, &mut self.notes)?;
-                node.timeout_ms = match timeout {
-                    Some(tree) => Some(translate::timeout(self.reader, tree)?),
-                    None => None,
-                };
-                let name = node.name.clone();
-                self.push(node);
-                let gathered = Cel::name(format!("{name}.{OUTPUT}"), Reads::RESULT);
-                let result = self.item_outputs(&each, &items, &gathered)?;
-                (result, vec![gathered])
-            }
-            _ => return None,
-        };
-        let output = self.output(state, &base, &result)?;
-        let way = if of.is_empty() {
+        if let Some((pass, result)) = only_pass(machine) {
+            let list = self.over_items(&items, |translator, item, index| {
+                let given = translator.given(&each, item, index)?;
+                translator.passed(pass, result, &given, (item, index))
+            })?;
+            let output = self.output(state, &base, &list)?;
             let name = self.names.identifier(state.name, "state_");
-            self.compute(name, &output, &entry, state.span)?
-        } else {
-            self.conclude(state, &entry, &output, &of)?
+            let way = self.compute(name, &output, &entry, state.span)?;
+            return Some(vec![(state.next, way)]);
+        }
+        let whole = asks_for_item(machine);
+        let list = self.over_items(&items, |translator, item, index| {
+            let given = translator.given(&each, item, index)?;
+            Some(if whole {
+                Cel::object(&[
+                    (GIVEN.to_owned(), given),
+                    (ITEM_VALUE.to_owned(), item.clone()),
+                    (ITEM_INDEX.to_owned(), index.clone()),
+                ])
+            } else {
+                given
+            })
+        })?;
+        let name = self
+            .names
+            .identifier(&format!("{}_items", state.name), "state_");
+        let list = self.compute_list(name, &list, &entry, state)?;
+        let foreach = Foreach {
+            list: self.source(&list, OUTPUT),
+            batch: None,
+            parallelism: (parallelism > 0).then_some(parallelism as u32),
         };
+        let relays = self.relays(state)?;
+        let item = Cel::name(ITEM, Reads::default());
+        let item = whole.then(|| (item.field(ITEM_VALUE), item.field(ITEM_INDEX)));
+        let gathered = self.over_list(state, machine, &foreach, item, &relays)?;
+        let result = Cel::name(format!("{gathered}.{OUTPUT}"), Reads::RESULT);
+        let output = self.output(state, &base, &result)?;
+        let switch = self.led_out(state, &relays)?;
+        let way = self.conclude(state, &entry, &output, &[result])?;
+        if let Some(switch) = switch
+            && let Some(name) = self.draft.nodes.last().map(|node| node.name.clone())
+            && let Work::Switch { default, .. } = &mut self.draft.nodes[switch].work
+        {
+            *default = Some(vec![name]);
+        }
         Some(vec![(state.next, way)])
     }
 
-    /// Refuses what holds for a Map as a whole and has no like for a foreach node.
+    /// Refuses what holds for a Map as a whole and has no like for foreach nodes.
     fn whole_map_refusals(&mut self, state: &State<'_>) -> Option<()> {
         let mut complete = true;
         if let Some(retry) = state.retry.first() {
-            let help = "put Retry into the Task that is done for each item";
+            let help = "put Retry into the Task states that are done for each item";
             self.reader
                 .not_covered(retry.span, "`Retry` of a Map", help);
             complete = false;
         }
-        let around = self.around.iter().any(|handlers| !handlers.is_empty());
         if let Some(catch) = state.catch.first() {
-            let help = "leave it away: a failure that no retry mends fails the invocation";
+            let help = "put Catch into the Task states that are done for each item, or the Map into a Parallel state of \
+                        one branch that has it";
             self.reader
                 .not_covered(catch.span, "`Catch` of a Map", help);
-            complete = false;
-        } else if around {
-            let help =
-                "leave away the Catch of the Parallel state around it, or do the items elsewhere";
-            let what = "a Map within a Parallel state that has `Catch`";
-            self.reader.not_covered(state.span, what, help);
             complete = false;
         }
         complete.then_some(())
     }
 
-    /// The one state that a Map's machine may have.
-    fn only_state<'m, 't>(&mut self, machine: &'m Machine<'t>) -> Option<&'m State<'t>> {
-        let mut reached = machine.order.iter().map(|place| &machine.states[*place]);
-        let first = reached.next()?;
-        if let Some(second) = reached.next() {
-            let help = "do it in one Task, or in several Map states one after the other";
-            self.reader
-                .not_covered(second.span, "a second state within a Map", help);
-            return None;
+    /// The foreach nodes of a Map's machine. What comes out is the node whose outputs are the items' results.
+    fn over_list(
+        &mut self,
+        state: &State<'_>,
+        machine: &Machine<'_>,
+        foreach: &Foreach,
+        item: Option<(Cel, Cel)>,
+        relays: &[Relay],
+    ) -> Option<String> {
+        let first = self.draft.nodes.len();
+        let failing = Vec::new();
+        self.maps.push(Items { item, failing });
+        let inner = relays.iter().map(|relay| relay.inner).collect();
+        let around = std::mem::replace(&mut self.around, vec![inner]);
+        let gathered = self.items(state, machine, relays);
+        self.around = around;
+        self.maps.pop();
+        // Those of Maps within have a list of their own already.
+        for node in &mut self.draft.nodes[first..] {
+            node.foreach.get_or_insert_with(|| foreach.clone());
         }
-        match first.work {
-            StateWork::Pass { .. } => Some(first),
-            StateWork::Task { .. } if first.catch.is_empty() => Some(first),
-            StateWork::Task { .. } => {
-                let help = "leave it away: a failure that no retry mends fails the invocation";
-                self.reader
-                    .not_covered(first.span, "`Catch` within a Map", help);
-                None
-            }
+        gathered
+    }
+
+    /// The nodes of a Map's machine, as for one item. What comes out is the one whose output is its result.
+    fn items(
+        &mut self,
+        state: &State<'_>,
+        machine: &Machine<'_>,
+        relays: &[Relay],
+    ) -> Option<String> {
+        let mut way = Way::from(Source::Item);
+        if self.maps.last().is_some_and(|items| items.item.is_some()) {
+            let name = self
+                .names
+                .identifier(&format!("{}_item", state.name), "state_");
+            let entry = self.entry(state.name, vec![way]);
+            let given = Cel::name(ITEM, Reads::STATE).field(GIVEN);
+            way = self.compute(name, &given, &entry, state.span)?;
+        }
+        let ends = self.machine(machine, vec![way])?;
+        let mut ends: Vec<Source> = ends.into_iter().map(|way| way.source).collect();
+        if ends.is_empty() {
+            // No item has a result; but where there are no items there is a list of none.
+            let failing = self.maps.last().map(|items| items.failing.clone());
+            ends = failing
+                .unwrap_or_default()
+                .iter()
+                .map(|node| self.source(node, OUTPUT))
+                .collect();
+        }
+        for relay in relays {
+            self.relayed(relay, state.span)?;
+        }
+        // What is gathered has a limit as a whole, and is to be small where nobody looks at it.
+        let unread = matches!(state.result_path, Some(path) if path.value == Value::Null);
+        if let [Source::SameItem { node, .. }] = ends.as_slice()
+            && !unread
+        {
+            return Some(node.clone());
+        }
+        let name = self
+            .names
+            .identifier(&format!("{}_result", state.name), "state_");
+        let (result, bound) = match ends.as_slice() {
+            [only] => (Cel::name(only.in_expression(), Reads::RESULT), None),
             _ => {
-                let help =
-                    "a Task or a Pass is done for each item; put others before or behind the Map";
-                let what = "a state within a Map that is neither Task nor Pass";
-                self.reader.not_covered(first.span, what, help);
-                None
+                let bound = (RESULT.to_owned(), first_of(ends));
+                (Cel::name(RESULT, Reads::RESULT), Some(bound))
             }
+        };
+        let result = if unread {
+            Cel::literal(&serde_json::Value::Null).having(&[result])
+        } else {
+            result
+        };
+        let formula = Formula::Value(self.checked(&result, state.span)?);
+        let work = Work::Compute(vec![(OUTPUT.to_owned(), formula)]);
+        let mut node = Node::new(name.clone(), work);
+        node.inputs.extend(bound);
+        self.push(node);
+        Some(name)
+    }
+
+    /// For each handler around a Map one within: a failure leads no further than its item goes.
+    fn relays(&mut self, state: &State<'_>) -> Option<Vec<Relay>> {
+        let around: Vec<usize> = self.around.iter().rev().flatten().copied().collect();
+        let mut relays = Vec::with_capacity(around.len());
+        for outer in around {
+            self.looks_at(outer, state)?;
+            let node = self
+                .names
+                .identifier(&format!("{}_caught", state.name), "state_");
+            let errors = self.handlers[outer].errors.clone();
+            relays.push(Relay {
+                outer,
+                inner: self.handlers.len(),
+            });
+            self.handlers.push(Handler {
+                node,
+                errors,
+                throwers: Vec::new(),
+            });
         }
+        Some(relays)
+    }
+
+    /// The node that an item's failures lead to.
+    fn relayed(&mut self, relay: &Relay, span: Span) -> Option<()> {
+        let handler = &self.handlers[relay.inner];
+        if handler.throwers.is_empty() {
+            return Some(());
+        }
+        let node = handler.node.clone();
+        let (error, bound) = self.thrown(relay.inner);
+        let formula = Formula::Value(self.checked(&error, span)?);
+        let mut node = Node::new(node, Work::Compute(vec![(OUTPUT.to_owned(), formula)]));
+        node.inputs.extend(bound);
+        self.push(node);
+        Some(())
+    }
+
+    /// Behind a Map, the switch that leads to the handler around it which takes a failure of an item. It is given by its
+    /// place; there is none if no failure is taken.
+    fn led_out(&mut self, state: &State<'_>, relays: &[Relay]) -> Option<Option<usize>> {
+        let taken: Vec<&Relay> = relays
+            .iter()
+            .filter(|relay| !self.handlers[relay.inner].throwers.is_empty())
+            .collect();
+        if taken.is_empty() {
+            return Some(None);
+        }
+        let mut cases = Vec::with_capacity(taken.len());
+        let mut firsts = Vec::with_capacity(taken.len());
+        for relay in taken {
+            // An item that has not failed so has null in its place.
+            let caught = &self.handlers[relay.inner].node;
+            let caught = Cel::name(format!("{caught}.{OUTPUT}"), Reads::RESULT);
+            let null = Cel::literal(&serde_json::Value::Null);
+            let failed = Cel::name(EACH, Reads::default()).compared("!=", &null);
+            let any = self.checked_condition(&caught.over("exists", EACH, &failed), state.span)?;
+            let first = caught.over("filter", EACH, &failed).at(&Cel::whole(0));
+            let formula = Formula::Value(self.checked(&first, state.span)?);
+            let name = self
+                .names
+                .identifier(&format!("{}_error", state.name), "state_");
+            let work = Work::Compute(vec![(OUTPUT.to_owned(), formula)]);
+            firsts.push(Node::new(name.clone(), work));
+            let outer = &mut self.handlers[relay.outer];
+            cases.push((any, vec![name.clone(), outer.node.clone()]));
+            outer.throwers.push((name, OUTPUT));
+        }
+        let name = self
+            .names
+            .identifier(&format!("{}_ended", state.name), "state_");
+        let switch = self.draft.nodes.len();
+        let default = Some(Vec::new());
+        self.push(Node::new(name, Work::Switch { cases, default }));
+        for node in firsts {
+            self.push(node);
+        }
+        Some(Some(switch))
     }
 
     /// The list of what becomes of each item. Where an item's place counts, the list of places is gone through.
@@ -201,21 +319,22 @@ impl Translator<'_> {
         items: &Cel,
         mut of: impl FnMut(&mut Self, &Cel, &Cel) -> Option<Cel>,
     ) -> Option<Cel> {
-        let item = Cel::name(ITEM, Reads::ITEM);
+        let item = Cel::name(EACH, Reads::ITEM);
         let index = Cel::name(INDEX, Reads::INDEX);
         let one = of(self, &item, &index)?;
         if one == item {
             return Some(items.clone());
         }
         if !one.reads().index {
-            return Some(items.over("map", ITEM, &one));
+            return Some(items.over("map", EACH, &one));
         }
         let one = of(self, &items.at(&index), &index)?;
-        Some(places(items).over("map", INDEX, &one))
+        let places = Cel::call("range", &[&Cel::call("size", &[items])]);
+        Some(places.over("map", INDEX, &one))
     }
 
     /// An item as the Map's machine gets it.
-    fn item(&mut self, each: &Each<'_, '_>, item: &Cel, index: &Cel) -> Option<Cel> {
+    fn given(&mut self, each: &Each<'_, '_>, item: &Cel, index: &Cel) -> Option<Cel> {
         match each.selector {
             None => Some(item.clone()),
             Some(tree) => {
@@ -229,52 +348,74 @@ impl Translator<'_> {
         }
     }
 
-    /// What the work is done on, of an item.
-    fn item_input(
+    /// What a Pass that is a Map's whole machine makes of an item.
+    fn passed(
         &mut self,
-        each: &Each<'_, '_>,
-        raw: &Cel,
-        item: &Cel,
-        index: &Cel,
+        pass: &State<'_>,
+        result: Option<&Tree>,
+        given: &Cel,
+        (item, index): (&Cel, &Cel),
     ) -> Option<Cel> {
-        let input = self.selected(each.inner, raw)?;
-        match each.inner.parameters {
-            None => Some(input),
-            Some(tree) => {
-                let scope = Scope {
-                    input,
-                    state: each.inner.name,
-                    item: Some((item.clone(), index.clone())),
-                };
-                template::template(self.reader, tree, &scope)
-            }
-        }
-    }
-
-    /// What the Task passes on, of each item's result.
-    fn item_outputs(&mut self, each: &Each<'_, '_>, items: &Cel, gathered: &Cel) -> Option<Cel> {
-        let whole = |path: Option<&Tree>| match path {
-            None => true,
-            Some(tree) => tree.value == Value::Text("$".to_owned()),
-        };
-        if whole(each.inner.result_path) {
-            // Nothing of the item is wanted.
-            let result = Cel::name(ITEM, Reads::default());
-            let one = self.output(each.inner, &result, &result)?;
-            return Some(if one == result {
-                gathered.clone()
-            } else {
-                gathered.over("map", ITEM, &one)
-            });
-        }
-        let index = Cel::name(INDEX, Reads::default());
-        let raw = self.item(each, &items.at(&index), &index)?;
-        let one = self.output(each.inner, &raw, &gathered.at(&index))?;
-        Some(places(gathered).over("map", INDEX, &one))
+        self.maps.push(Items {
+            item: Some((item.clone(), index.clone())),
+            failing: Vec::new(),
+        });
+        let output = self.pass_output(pass, result, given);
+        self.maps.pop();
+        output
     }
 }
 
-/// The places of a list's items.
-fn places(list: &Cel) -> Cel {
-    Cel::call("range", &[&Cel::call("size", &[list])])
+/// The Pass that is a machine's only state.
+fn only_pass<'m, 't>(machine: &'m Machine<'t>) -> Option<(&'m State<'t>, Option<&'t Tree>)> {
+    let [only] = machine.order.as_slice() else {
+        return None;
+    };
+    let state = &machine.states[*only];
+    match state.work {
+        StateWork::Pass { result } => Some((state, result)),
+        _ => None,
+    }
+}
+
+/// Whether states of a Map's machine ask for the item that they are done for, or its place.
+fn asks_for_item(machine: &Machine<'_>) -> bool {
+    machine.states.iter().any(|state| {
+        let paths = [
+            state.input_path,
+            state.parameters,
+            state.result_selector,
+            state.result_path,
+            state.output_path,
+        ];
+        let work = match &state.work {
+            StateWork::Choice { rules, .. } => rules.iter().any(|(rule, _)| names_item(rule)),
+            StateWork::Fail {
+                error_path,
+                cause_path,
+                ..
+            } => error_path
+                .iter()
+                .chain(cause_path)
+                .any(|tree| names_item(tree)),
+            StateWork::Parallel(branches) => branches.iter().any(asks_for_item),
+            // What it gives to its own items speaks of those.
+            StateWork::Map { items_path, .. } => items_path.is_some_and(names_item),
+            StateWork::Task { .. }
+            | StateWork::Pass { .. }
+            | StateWork::Wait { .. }
+            | StateWork::Succeed => false,
+        };
+        work || paths.into_iter().flatten().any(names_item)
+    })
+}
+
+/// Whether a text in it names an item of a Map, or may.
+fn names_item(tree: &Tree) -> bool {
+    match &tree.value {
+        Value::Text(text) => text.contains("$$") && text.contains("Map"),
+        Value::List(items) => items.iter().any(names_item),
+        Value::Map(entries) => entries.iter().any(|(_, value)| names_item(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::cel::{Cel, Reads};
 use super::machine::{Machine, State};
-use super::translate::{Entry, RESULT, Translator, Way, first_of, scope};
+use super::translate::{Entry, RESULT, Translator, Way, first_of};
 use super::{errors, template};
 use crate::import::draft::{Feed, Source};
 
@@ -23,7 +23,10 @@ impl Translator<'_> {
         let base = entry.base();
         let input = self.selected(state, &base)?;
         let input = match state.parameters {
-            Some(tree) => template::template(self.reader, tree, &scope(state, &input))?,
+            Some(tree) => {
+                let scope = self.scope(state, &input);
+                template::template(self.reader, tree, &scope)?
+            }
             None => input,
         };
         let start = match entry.sources.as_slice() {
@@ -63,7 +66,7 @@ impl Translator<'_> {
         for (place, ends) in ends.into_iter().enumerate() {
             let sources: Vec<Source> = ends.into_iter().map(|way| way.source).collect();
             let read = match sources.as_slice() {
-                [only] => only.to_string(),
+                [only] => only.in_expression(),
                 _ => {
                     let name = format!("{RESULT}_{}", place + 1);
                     let name = self.names.identifier(&name, "state_");

@@ -3,7 +3,7 @@
 
 use super::cel::{Binding, Cel};
 use super::machine::{State, Work as StateWork};
-use super::translate::{self, Entry, Gate, OUTPUT, Translator, Way, scope};
+use super::translate::{self, Entry, Gate, OUTPUT, Translator, Way};
 use super::{choice, template};
 use crate::import::draft::{Formula, Node, Work};
 use crate::import::problem::ImportProblem;
@@ -18,17 +18,29 @@ impl Translator<'_> {
         entry: &Entry,
         result: Option<&Tree>,
     ) -> Option<Out> {
-        let base = entry.base();
-        let input = self.selected(state, &base)?;
-        let input = match state.parameters {
-            Some(tree) => template::template(self.reader, tree, &scope(state, &input))?,
-            None => input,
-        };
-        let result = result.map_or(input, |tree| Cel::literal(&tree.to_json()));
-        let output = self.output(state, &base, &result)?;
+        let output = self.pass_output(state, result, &entry.base())?;
         let name = self.names.identifier(state.name, "state_");
         let way = self.compute(name, &output, entry, state.span)?;
         Some(vec![(state.next, way)])
+    }
+
+    /// What a Pass passes on of its input.
+    pub(super) fn pass_output(
+        &mut self,
+        state: &State<'_>,
+        result: Option<&Tree>,
+        base: &Cel,
+    ) -> Option<Cel> {
+        let input = self.selected(state, base)?;
+        let input = match state.parameters {
+            Some(tree) => {
+                let scope = self.scope(state, &input);
+                template::template(self.reader, tree, &scope)?
+            }
+            None => input,
+        };
+        let result = result.map_or(input, |tree| Cel::literal(&tree.to_json()));
+        self.output(state, base, &result)
     }
 
     pub(super) fn wait(&mut self, state: &State<'_>, entry: &Entry, seconds: &Tree) -> Option<Out> {
@@ -91,6 +103,9 @@ impl Translator<'_> {
             None => text,
         };
         let name = self.names.identifier(state.name, "state_");
+        if let Some(items) = self.maps.last_mut() {
+            items.failing.push(name.clone());
+        }
         self.compute(name, &Cel::call("fail", &[&text]), entry, state.span)?;
         let place = self.draft.nodes.len() - 1;
         self.fails(place, state)?;
@@ -131,7 +146,8 @@ impl Translator<'_> {
             }
             (None, Some(tree)) => {
                 let what = format!("`{key}Path`");
-                let cel = template::dynamic(self.reader, tree, &what, &scope(state, base))?;
+                let scope = self.scope(state, base);
+                let cel = template::dynamic(self.reader, tree, &what, &scope)?;
                 Some(Some(Cel::call("text", &[&cel])))
             }
             (Some(_), Some(tree)) => {
@@ -163,14 +179,24 @@ impl Translator<'_> {
             self.entry(state.name, vec![way])
         };
         let base = entry.base();
-        let scope = scope(state, &base);
+        let scope = self.scope(state, &base);
         let mut cases = Vec::with_capacity(rules.len());
         let mut complete = true;
         let mut reads = super::cel::Reads::default();
+        let mut conditions = Vec::with_capacity(rules.len());
         for (rule, _) in rules {
             let condition = choice::condition(self.reader, rule, &scope);
             reads.state |= condition.as_ref().is_some_and(|cel| cel.reads().state);
-            match condition.and_then(|cel| self.checked_condition(&cel, rule.span)) {
+            conditions.push((condition, rule.span));
+        }
+        if !reads.state
+            && let Some((Some(first), _)) = conditions.first_mut()
+        {
+            *first = self.tied(first, &entry);
+            reads = first.reads();
+        }
+        for (condition, span) in conditions {
+            match condition.and_then(|cel| self.checked_condition(&cel, span)) {
                 Some(text) => cases.push((text, Vec::new())),
                 None => complete = false,
             }
@@ -242,9 +268,8 @@ impl Translator<'_> {
         let pass = |entry: &Entry, after: Vec<String>| -> Out {
             let sources = entry.sources.iter();
             let way = |source: &crate::import::draft::Source| Way {
-                source: source.clone(),
-                gates: Vec::new(),
                 after: after.clone(),
+                ..Way::from(source.clone())
             };
             sources.map(|source| (state.next, way(source))).collect()
         };
@@ -306,6 +331,7 @@ impl Translator<'_> {
         entry: &Entry,
         state: &State<'_>,
     ) -> Option<String> {
+        let cel = &self.tied(cel, entry);
         let formula = Formula::List(self.checked(cel, state.span)?);
         let mut node = Node::new(name, Work::Compute(vec![(OUTPUT.to_owned(), formula)]));
         self.lead(&mut node, entry, cel.reads());

@@ -4,10 +4,10 @@ use super::cel::{Binding, Cel, Reads};
 use super::errors::{self, Errors};
 use super::machine::{State, Work};
 use super::resource::{self, Payload as InvokePayload};
-use super::translate::{self, ERROR, Entry, Handler, OUTPUT, Translator, Way, first_of, scope};
+use super::translate::{self, ERROR, Entry, Handler, OUTPUT, Translator, Way, first_of};
 use super::{Payload, template};
 use crate::definition::Spanned;
-use crate::import::draft::{self, Catch, Feed, Formula, Node, Source};
+use crate::import::draft::{self, Catch, Feed, Formula, Node};
 use crate::import::tree::{Tree, Value};
 use engine::plan::ErrorClass;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
@@ -55,13 +55,11 @@ impl Translator<'_> {
                     self.reader.not_covered(tree.span, what, help);
                     return None;
                 }
-                (
-                    template::template(self.reader, tree, &scope(state, &input))?,
-                    plain,
-                )
+                let scope = self.scope(state, &input);
+                (template::template(self.reader, tree, &scope)?, plain)
             }
             (Some((tree, InvokePayload::Dynamic)), _) => {
-                let scope = scope(state, &input);
+                let scope = self.scope(state, &input);
                 (
                     template::dynamic(self.reader, tree, "`Payload.$`", &scope)?,
                     None,
@@ -82,7 +80,7 @@ impl Translator<'_> {
             Some(tree) => Some(translate::timeout(self.reader, tree)?),
             None => None,
         };
-        if let Some(value) = constant {
+        if let Some(value) = constant.filter(|_| !self.is_tied(entry)) {
             node.inputs.push((INPUT.to_owned(), Feed::Value(value)));
             self.lead(&mut node, entry, Reads::default());
         } else if argument == base {
@@ -113,7 +111,7 @@ impl Translator<'_> {
         };
         let output = self.output(state, &base, &result)?;
         let way = if output == plain {
-            Way::from(&name)
+            self.way(&name)
         } else {
             self.conclude(state, entry, &output, &[plain])?
         };
@@ -179,7 +177,7 @@ impl Translator<'_> {
                 continue;
             }
             let node = &mut self.draft.nodes[node];
-            handler.throwers.push(node.name.clone());
+            handler.throwers.push((node.name.clone(), ERROR));
             node.catches.push(Catch {
                 on: handler.errors.on(),
                 to: vec![handler.node.clone()],
@@ -193,7 +191,7 @@ impl Translator<'_> {
     }
 
     /// Notes that a node's failures may lead to a handler: each is looked at for each node within it.
-    fn looks_at(&mut self, handler: usize, state: &State<'_>) -> Option<()> {
+    pub(super) fn looks_at(&mut self, handler: usize, state: &State<'_>) -> Option<()> {
         self.looked_at += 1 + self.handlers[handler].errors.names();
         if self.looked_at > CAUGHT_MAX {
             let what =
@@ -242,7 +240,7 @@ impl Translator<'_> {
             };
             if takes {
                 let node = &mut self.draft.nodes[node];
-                handler.throwers.push(node.name.clone());
+                handler.throwers.push((node.name.clone(), ERROR));
                 node.catches.push(Catch {
                     on: Vec::new(),
                     to: vec![handler.node.clone()],
@@ -267,7 +265,7 @@ impl Translator<'_> {
         if let Some(handler) = first {
             let handler = &mut self.handlers[handler];
             let node = &mut self.draft.nodes[node];
-            handler.throwers.push(node.name.clone());
+            handler.throwers.push((node.name.clone(), ERROR));
             node.catches.push(Catch {
                 on: vec![ErrorClass::Expression.name().to_owned()],
                 to: vec![handler.node.clone()],
@@ -285,13 +283,11 @@ impl Translator<'_> {
     ) -> Option<Vec<(Option<usize>, Way)>> {
         let mut out = Vec::new();
         for (catcher, handler) in state.catch.iter().zip(own) {
-            let handler = &self.handlers[*handler];
-            let (name, throwers) = (handler.node.clone(), handler.throwers.clone());
-            let base = match throwers.as_slice() {
-                [] => continue,
-                [only] => Cel::name(format!("{only}.{ERROR}"), Reads::ERROR),
-                _ => Cel::name(ERROR, Reads::ERROR),
-            };
+            if self.handlers[*handler].throwers.is_empty() {
+                continue;
+            }
+            let name = self.handlers[*handler].node.clone();
+            let (base, bound) = self.thrown(*handler);
             let failure = failure(&base);
             let output = self.placed(catcher.result_path, &entry.base(), &failure)?;
             let output = if output.reads().error {
@@ -307,16 +303,28 @@ impl Translator<'_> {
             if output.reads().state {
                 Self::bind(&mut node, entry);
             }
-            if throwers.len() > 1 {
-                let errors = throwers
-                    .iter()
-                    .map(|thrower| Source::output(thrower, ERROR));
-                node.inputs
-                    .push((ERROR.to_owned(), first_of(errors.collect())));
-            }
+            node.inputs.extend(bound);
             out.push((Some(catcher.next), self.push(node)));
         }
         Some(out)
+    }
+
+    /// How a handler's expression names what failed, and what binds that name if several nodes may fail so.
+    pub(super) fn thrown(&self, handler: usize) -> (Cel, Option<(String, Feed)>) {
+        match self.handlers[handler].throwers.as_slice() {
+            [(only, output)] => {
+                let error = Cel::name(format!("{only}.{output}"), Reads::ERROR);
+                (error, None)
+            }
+            several => {
+                let errors = several
+                    .iter()
+                    .map(|(thrower, output)| self.source(thrower, output));
+                let feed = first_of(errors.collect());
+                let error = Cel::name(ERROR, Reads::ERROR);
+                (error, Some((ERROR.to_owned(), feed)))
+            }
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! What is refused of a state machine: by name, at its place, with what would be right. And that whatever a file holds, the
 //! import ends with a draft or with what is wrong.
 
+mod maps;
+mod random;
+
 use super::*;
 use crate::import::{Format, import};
 use proptest::prelude::*;
@@ -159,56 +162,6 @@ fn what_has_no_like_is_refused_by_name() {
         let wait = machine(json!({"Type": "Wait", key: "$.x", "Seconds": 1, "Next": "B"}));
         refused(&wait, "6:7", &format!("`{key}`"), "Seconds");
     }
-}
-
-#[test]
-fn maps_do_one_thing_to_each_item() {
-    let map = |fields: Value, states: Value| {
-        let mut map = json!({"Type": "Map", "ItemProcessor": {"StartAt": "X", "States": states}});
-        for (key, value) in fields.as_object().unwrap() {
-            map[key] = value.clone();
-        }
-        map["End"] = json!(true);
-        machine(map)
-    };
-    let one = json!({"X": {"Type": "Task", "Resource": "f:g", "End": true}});
-    let two = json!({"X": {"Type": "Pass", "Next": "Y"}, "Y": {"Type": "Succeed"}});
-    refused(
-        &map(json!({}), two),
-        "13:11",
-        "a second state within a Map",
-        "one Task",
-    );
-    let wait = json!({"X": {"Type": "Wait", "Seconds": 1, "End": true}});
-    refused(
-        &map(json!({}), wait),
-        "9:11",
-        "neither Task nor Pass",
-        "before or behind",
-    );
-    let all = json!([{"ErrorEquals": ["States.ALL"], "Next": "B"}]);
-    refused(
-        &map(json!({"Catch": all}), one.clone()),
-        "17:9",
-        "`Catch` of a Map",
-        "leave it away",
-    );
-    let again = json!([{"ErrorEquals": ["States.ALL"]}]);
-    refused(
-        &map(json!({"Retry": again}), one.clone()),
-        "17:9",
-        "`Retry` of a Map",
-        "into the Task",
-    );
-    refused(
-        &map(json!({"ItemBatcher": {}}), one),
-        "16:7",
-        "`ItemBatcher`",
-        "Distributed Map",
-    );
-    let distributed = json!({"Type": "Map", "End": true, "ItemProcessor": {
-        "ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "X", "States": {"X": {"Type": "Succeed"}}}});
-    refused(&machine(distributed), "9:19", "a Distributed Map", "INLINE");
 }
 
 #[test]
@@ -712,24 +665,6 @@ fn a_timeout_is_above_nothing() {
             "{found:#?}"
         );
     }
-}
-
-#[test]
-fn as_many_items_are_done_at_once_as_a_definition_may_say() {
-    let map = |concurrency: u64| {
-        machine(
-            json!({"Type": "Map", "ItemsPath": "$.all", "MaxConcurrency": concurrency, "End": true,
-            "ItemProcessor": {"StartAt": "T", "States": {
-                "T": {"Type": "Task", "Resource": "f:g", "End": true}}}}),
-        )
-    };
-    let text = read(&map(1 << 28)).unwrap().to_yaml();
-    crate::definition::parse("machine.yaml", text.as_bytes()).unwrap();
-    let found = problems(read(&map((1 << 28) + 1)));
-    assert!(
-        found.len() == 1 && found[0].contains("from 0 to 268435456"),
-        "{found:#?}"
-    );
 }
 
 #[test]

@@ -1,121 +1,46 @@
-//! From states to nodes: how the document travels.
-//!
-//! A [`Way`] is how a state may be reached: a source that holds its input, and the cases of switches that lead there. In one
-//! run at most one way into a state is taken. [`Entry`] is what all ways into a state come to: its sources are live exactly
-//! if their way is taken, unless gates decide.
+//! From states to nodes: how the document travels from one to the next, by the ways of [`super::way`].
 
 use super::cel::{Cel, EXPRESSION_BYTES_MAX, Reads};
 use super::errors::{Errors, SECONDS_MAX};
 use super::machine::{Machine, State, Work as StateWork};
+use super::map::Items;
 use super::template::{self, Scope};
+pub(super) use super::way::{Entry, Gate, Way, first_of};
 use super::{AslOptions, Payload};
 use crate::definition::{SourceText, Span};
-use crate::import::draft::{Draft, Feed, Formula, Node, Source, Work, WorkflowInput};
+use crate::import::draft::{Draft, Formula, Node, Source, Work, WorkflowInput};
 use crate::import::names::{Names, expression_words};
 use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
 use crate::import::tree::{Tree, Value};
 use engine::expression::{Expression, ExpressionError, is_type};
 use faasstore::binding::Kind;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path as FilePath;
 
 /// The one output of each node.
 pub(super) const OUTPUT: &str = "output";
 /// The name under which expressions find the state's input if it has several sources.
-const STATE: &str = "state";
+pub(super) const STATE: &str = "state";
 /// The name under which expressions find what failed if several nodes may.
 pub(super) const ERROR: &str = "error";
 /// The name under which a node has a result that it waits for and does not read.
 pub(super) const RESULT: &str = "result";
+/// How expressions name the item of a foreach node.
+pub(super) const ITEM: &str = "item";
 /// Deepest nesting of macros in an expression.
 const MACROS_MAX: usize = 2;
 
 /// Names that nodes do not get, since expressions know something else by them; beside what the language keeps.
 const TAKEN: &[&str] = &[STATE, ERROR, RESULT, "each", "it", "index"];
 
-/// A case that leads to a state.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Gate {
-    /// The switch, by its place in the draft.
-    pub(super) switch: usize,
-    /// Its case; none for the default.
-    pub(super) case: Option<usize>,
-}
-
-/// One way into a state.
-#[derive(Clone, Debug)]
-pub(super) struct Way {
-    /// What holds the state's input.
-    pub(super) source: Source,
-    /// One of these cases leads there; none if the source alone decides.
-    pub(super) gates: Vec<Gate>,
-    /// Nodes that must have ended though nothing comes from them.
-    pub(super) after: Vec<String>,
-}
-
-impl Way {
-    /// What a node's output is the only sign of.
-    pub(super) fn from(node: &str) -> Self {
-        Self {
-            source: Source::output(node, OUTPUT),
-            gates: Vec::new(),
-            after: Vec::new(),
-        }
-    }
-}
-
-/// All ways into a state.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    /// What holds its input: the first that is live.
-    pub(super) sources: Vec<Source>,
-    pub(super) gates: Vec<Gate>,
-    pub(super) after: Vec<String>,
-}
-
-impl Entry {
-    /// How expressions name the state's input.
-    pub(super) fn base(&self) -> Cel {
-        match self.sources.as_slice() {
-            [only] => Cel::name(only.to_string(), Reads::STATE),
-            _ => Cel::name(STATE, Reads::STATE),
-        }
-    }
-
-    /// The sources as what feeds an input.
-    pub(super) fn feed(&self) -> Feed {
-        first_of(self.sources.clone())
-    }
-
-    /// The nodes that the state's input may come from, and those that are waited for anyway.
-    fn producers(&self) -> Vec<String> {
-        let producer = |source: &Source| match source {
-            Source::Output { node, .. } => Some(node.clone()),
-            Source::Input(_) | Source::Item | Source::Constant(_) => None,
-        };
-        let mut all: Vec<String> = self.sources.iter().filter_map(producer).collect();
-        all.extend(self.after.iter().cloned());
-        all
-    }
-}
-
-/// What the first of these that is live feeds.
-pub(super) fn first_of(sources: Vec<Source>) -> Feed {
-    Feed::From {
-        first_of: sources,
-        default: None,
-        optional: false,
-    }
-}
-
 /// Failures that lead to a state, from however many nodes.
 pub(super) struct Handler {
     /// The node that makes the state's input of what failed.
     pub(super) node: String,
     pub(super) errors: Errors,
-    /// The nodes that may fail so.
-    pub(super) throwers: Vec<String>,
+    /// What says that something failed so: nodes and their outputs.
+    pub(super) throwers: Vec<(String, &'static str)>,
 }
 
 /// What is known while a machine becomes a draft.
@@ -128,6 +53,8 @@ pub(super) struct Translator<'r> {
     /// Keys of the options that were of use.
     pub(super) used: HashSet<String>,
     pub(super) handlers: Vec<Handler>,
+    /// The Maps that the state is in, the innermost last.
+    pub(super) maps: Vec<Items>,
     /// Handlers of the Parallel states around, the innermost last.
     pub(super) around: Vec<Vec<usize>>,
     /// Handlers that were looked at, for each node anew.
@@ -173,14 +100,11 @@ pub(super) fn draft(
         notes: Vec::new(),
         used: HashSet::new(),
         handlers: Vec::new(),
+        maps: Vec::new(),
         around: Vec::new(),
         looked_at: 0,
     };
-    let way = Way {
-        source: Source::Input("input".to_owned()),
-        gates: Vec::new(),
-        after: Vec::new(),
-    };
+    let way = Way::from(Source::Input("input".to_owned()));
     let ends = translator.machine(machine, vec![way])?;
     translator.finish(ends)
 }
@@ -254,7 +178,7 @@ impl Translator<'_> {
                 }
                 None => {
                     complete = false;
-                    let way = Way::from(state.name);
+                    let way = self.way(state.name);
                     let chosen = match &state.work {
                         StateWork::Choice { rules, default } => rules
                             .iter()
@@ -318,75 +242,6 @@ impl Translator<'_> {
         }
     }
 
-    /// What all ways into a state come to. Ways that switches decide get a node of their own where others lead there too:
-    /// a node behind a case runs for the case alone.
-    pub(super) fn entry(&mut self, name: &str, ways: Vec<Way>) -> Entry {
-        let after: Vec<String> = ways.iter().flat_map(|way| way.after.clone()).collect();
-        let alike = ways
-            .iter()
-            .all(|way| !way.gates.is_empty() && way.source == ways[0].source);
-        if let [only] = ways.as_slice() {
-            return Entry {
-                sources: vec![only.source.clone()],
-                gates: only.gates.clone(),
-                after,
-            };
-        }
-        if alike {
-            return Entry {
-                sources: ways.iter().take(1).map(|way| way.source.clone()).collect(),
-                gates: ways.iter().flat_map(|way| way.gates.clone()).collect(),
-                after,
-            };
-        }
-        // Cases of one switch that lead to a state bring the same.
-        let mut together: Vec<Way> = Vec::new();
-        let mut places = HashMap::new();
-        for way in ways {
-            if way.gates.is_empty() {
-                together.push(way);
-                continue;
-            }
-            match places.get(&way.source) {
-                Some(place) => {
-                    let same: &mut Way = &mut together[*place];
-                    same.gates.extend(way.gates);
-                }
-                None => {
-                    places.insert(way.source.clone(), together.len());
-                    together.push(way);
-                }
-            }
-        }
-        let mut sources = Vec::new();
-        for way in together {
-            if way.gates.is_empty() {
-                sources.push(way.source);
-                continue;
-            }
-            let entry = Entry {
-                sources: vec![way.source],
-                gates: way.gates,
-                after: Vec::new(),
-            };
-            // It is a name alone, and no too long expression.
-            if let Some(way) = self.through(&format!("to_{name}"), &entry) {
-                sources.push(way.source);
-            }
-        }
-        Entry {
-            sources,
-            gates: Vec::new(),
-            after,
-        }
-    }
-
-    /// A node that passes a state's input on.
-    pub(super) fn through(&mut self, name: &str, entry: &Entry) -> Option<Way> {
-        let node = self.names.identifier(name, "state_");
-        self.compute(node, &entry.base(), entry, Span::default())
-    }
-
     /// A node that computes a value, as the first of its state.
     pub(super) fn compute(
         &mut self,
@@ -395,6 +250,7 @@ impl Translator<'_> {
         entry: &Entry,
         span: Span,
     ) -> Option<Way> {
+        let cel = &self.tied(cel, entry);
         let formula = Formula::Value(self.checked(cel, span)?);
         let mut node = Node::new(name, Work::Compute(vec![(OUTPUT.to_owned(), formula)]));
         self.lead(&mut node, entry, cel.reads());
@@ -403,7 +259,7 @@ impl Translator<'_> {
 
     /// Adds a node, which its output is then the sign of.
     pub(super) fn push(&mut self, node: Node) -> Way {
-        let way = Way::from(&node.name);
+        let way = self.way(&node.name);
         self.draft.nodes.push(node);
         way
     }
@@ -472,7 +328,7 @@ impl Translator<'_> {
             );
             return None;
         }
-        let is_source = |name: &str| !TAKEN.contains(&name) && !is_type(name);
+        let is_source = |name: &str| name != ITEM && !TAKEN.contains(&name) && !is_type(name);
         let compiled = Expression::names(cel.text(), is_source).and_then(|names| {
             let paths: Vec<&str> = names.iter().map(|name| name.path.as_str()).collect();
             compile(cel.text(), &paths)
@@ -485,6 +341,15 @@ impl Translator<'_> {
             return None;
         }
         Some(cel.text().to_owned())
+    }
+
+    /// What paths of a state lead into.
+    pub(super) fn scope<'s>(&self, state: &State<'s>, input: &Cel) -> Scope<'s> {
+        Scope {
+            input: input.clone(),
+            state: state.name,
+            item: self.maps.last().and_then(|items| items.item.clone()),
+        }
     }
 
     /// What a state's work is done on, by its InputPath.
@@ -507,7 +372,10 @@ impl Translator<'_> {
         match path {
             None => Some(base.clone()),
             Some(tree) if tree.value == Value::Null => Some(Cel::object(&[])),
-            Some(tree) => template::at_path(self.reader, tree, what, &scope(state, base)),
+            Some(tree) => {
+                let scope = self.scope(state, base);
+                template::at_path(self.reader, tree, what, &scope)
+            }
         }
     }
 
@@ -515,7 +383,10 @@ impl Translator<'_> {
     pub(super) fn output(&mut self, state: &State<'_>, base: &Cel, result: &Cel) -> Option<Cel> {
         let result = match state.result_selector {
             None => result.clone(),
-            Some(tree) => template::template(self.reader, tree, &scope(state, result))?,
+            Some(tree) => {
+                let scope = self.scope(state, result);
+                template::template(self.reader, tree, &scope)?
+            }
         };
         let output = self.placed(state.result_path, base, &result)?;
         self.passed_on(state, &output)
@@ -538,15 +409,6 @@ impl Translator<'_> {
                 None
             }
         }
-    }
-}
-
-/// What paths of a state lead into.
-pub(super) fn scope<'s>(state: &State<'s>, input: &Cel) -> Scope<'s> {
-    Scope {
-        input: input.clone(),
-        state: state.name,
-        item: None,
     }
 }
 

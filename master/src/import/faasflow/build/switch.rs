@@ -111,7 +111,9 @@ fn refuse_unusable(text: &str, span: Span, bound: &Bound, reader: &mut Reader) -
 fn is_expression(source: &Source) -> bool {
     match source {
         Source::Input(name) => is_identifier(name),
-        Source::Output { node, output } => is_identifier(node) && is_identifier(output),
+        Source::Output { node, output } | Source::SameItem { node, output } => {
+            is_identifier(node) && is_identifier(output)
+        }
         Source::Item | Source::Constant(_) => true,
     }
 }
