@@ -11,10 +11,12 @@
 //! | `edges` | live and dead, and what a consumer sees |
 //! | `regions` | nodes that run for each item of a list |
 //! | `decide` | whether a node runs, and from when on |
+//! | `delays` | how long an activation waits before it starts |
 //! | `attempts` | what the activations of a node come to |
 
 mod attempts;
 mod decide;
+mod delays;
 mod edges;
 mod regions;
 
@@ -22,6 +24,7 @@ use crate::functions::Datum;
 use crate::trace::{Activation, Moment, Trace};
 use crate::workflow::Workflow;
 pub use attempts::{error_text, retry_wait_ns, returned_kinds};
+pub use delays::delay_ns;
 use edges::Found;
 use engine::plan::{NodeId, Source};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,9 +163,11 @@ pub fn judge(
         late: (0, 0),
     };
     judge.frame()?;
+    let waiting = trace.delays.keys();
     if let Some(activation) = trace
         .activations
         .keys()
+        .chain(waiting)
         .find(|activation| !judge.judged.contains(*activation))
     {
         let (node, items) = activation;

@@ -7,6 +7,7 @@
     reason = "what is played here is whole; a workflow is written down step by step"
 )]
 
+mod delays;
 mod edges;
 mod failures;
 mod flow;

@@ -24,6 +24,7 @@ mod template;
 mod tests;
 mod timestamp;
 mod translate;
+mod wait;
 
 use super::draft::Draft;
 use super::problem::{ImportError, ImportProblem};

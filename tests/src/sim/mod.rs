@@ -23,6 +23,7 @@
 mod answers;
 mod clients;
 mod constructs;
+mod delays;
 mod evaluations;
 mod executors;
 mod lane;
