@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod core;
+pub mod delay;
 pub mod expression;
 pub mod greeting;
 pub mod lane;

@@ -275,6 +275,37 @@ pub enum Formula {
     },
 }
 
+/// A wait before a node starts, once it could.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Delay {
+    /// So many milliseconds.
+    Fixed(u32),
+    /// As many milliseconds as an expression gives.
+    Computed(DelayExpression),
+    /// Until the wall-clock time that an expression gives.
+    Until(DelayExpression),
+}
+
+impl Delay {
+    /// The expression that says how long it is, unless that is fixed.
+    #[must_use]
+    pub const fn expression(&self) -> Option<&DelayExpression> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Computed(expression) | Self::Until(expression) => Some(expression),
+        }
+    }
+}
+
+/// An expression that says how long a node waits, and what it reads.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct DelayExpression {
+    /// CEL; its names are those of `inputs`.
+    pub text: String,
+    /// What it reads. Functions do not see it.
+    pub inputs: Vec<InputPlan>,
+}
+
 /// What a node does when it runs.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub enum Work {
@@ -432,8 +463,8 @@ pub struct NodePlan {
     pub tolerated: bool,
     /// Longest an attempt may take, from its dispatch, in milliseconds.
     pub timeout_ms: Option<u32>,
-    /// How long it waits once it could start, in milliseconds.
-    pub delay_ms: u32,
+    /// How long it waits once it could start: one of these after the other.
+    pub delays: Vec<Delay>,
     /// Other workers that must hear of its end.
     pub remote_consumers: Vec<RemoteConsumer>,
 }
@@ -449,10 +480,20 @@ pub struct FlowEdge {
 }
 
 impl NodePlan {
-    /// What it reads: its inputs in their order, alternatives included.
+    /// The expressions that say how long it waits, in their order.
+    pub fn delay_expressions(&self) -> impl Iterator<Item = &DelayExpression> {
+        self.delays.iter().filter_map(Delay::expression)
+    }
+
+    /// Its inputs in their order, then those of its delays.
+    pub fn all_inputs(&self) -> impl Iterator<Item = &InputPlan> {
+        let delays = self.delay_expressions().flat_map(|delay| &delay.inputs);
+        self.inputs.iter().chain(delays)
+    }
+
+    /// What it reads: [`Self::all_inputs`] in their order, alternatives included.
     pub fn reads(&self) -> impl Iterator<Item = Source> + '_ {
-        self.inputs
-            .iter()
+        self.all_inputs()
             .flat_map(|input| input.sources.iter().copied())
     }
 

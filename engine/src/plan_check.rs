@@ -32,6 +32,8 @@ pub const INLINE_BYTES_MAX: u32 = 1 << 20;
 /// Items of one list, at most: their numbers must stay below [`faasstore::descriptor::NO_ITEM`].
 pub const ITEMS_MAX: u32 = 1 << 28;
 
+/// Delays of a node, one after the other, at most: those of the nodes of other workflows that it lies in, and its own.
+pub const DELAYS_MAX: u64 = 64;
 /// Cases of a switch, or catches of a node, at most.
 pub const CASES_MAX: u64 = 1024;
 /// Bytes that the arguments of a function may have, with one more for each of them.

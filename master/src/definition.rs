@@ -161,6 +161,44 @@ pub struct Case {
     pub to: Vec<Spanned<usize>>,
 }
 
+/// A wait before a node starts, once it could.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Delay {
+    /// So many milliseconds.
+    Fixed(u32),
+    /// As many milliseconds as a CEL expression gives.
+    Computed(DelayExpression),
+    /// Until the time that a CEL expression gives.
+    Until(DelayExpression),
+}
+
+impl Delay {
+    /// The expression that says how long it is, unless that is fixed.
+    #[must_use]
+    pub const fn expression(&self) -> Option<&DelayExpression> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Computed(expression) | Self::Until(expression) => Some(expression),
+        }
+    }
+
+    const fn expression_mut(&mut self) -> Option<&mut DelayExpression> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Computed(expression) | Self::Until(expression) => Some(expression),
+        }
+    }
+}
+
+/// An expression that says how long a node waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DelayExpression {
+    /// CEL.
+    pub text: Spanned<String>,
+    /// What it names; functions do not see it.
+    pub inputs: Vec<NodeInput>,
+}
+
 /// What a node does when it runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Work {
@@ -282,8 +320,8 @@ pub struct Node {
     pub error_output: Option<u16>,
     /// Longest an attempt may take, in milliseconds.
     pub timeout_ms: Option<u32>,
-    /// How long it waits once it could start, in milliseconds.
-    pub delay_ms: u32,
+    /// How long it waits once it could start: one of these after the other.
+    pub delays: Vec<Delay>,
 }
 
 impl Node {
@@ -294,6 +332,21 @@ impl Node {
             Work::Function { function, .. } => Some(&function.value.executable),
             Work::Compute(_) | Work::Switch(_) | Work::Nothing => None,
         }
+    }
+
+    /// Its inputs in their order, then those of its delays.
+    pub fn all_inputs(&self) -> impl Iterator<Item = &NodeInput> {
+        let delays = self.delays.iter().filter_map(Delay::expression);
+        self.inputs
+            .iter()
+            .chain(delays.flat_map(|delay| &delay.inputs))
+    }
+
+    fn all_inputs_mut(&mut self) -> impl Iterator<Item = &mut NodeInput> {
+        let delays = self.delays.iter_mut().filter_map(Delay::expression_mut);
+        self.inputs
+            .iter_mut()
+            .chain(delays.flat_map(|delay| &mut delay.inputs))
     }
 
     /// What consumers outside of its region see of an output: the gathered list, or without a region the output as it is
@@ -396,16 +449,17 @@ impl Definition {
         std::iter::successors(self.nodes[node].region, outward)
     }
 
-    /// What a node waits to read: the lists of its regions, its own first, then its inputs in their order.
+    /// What a node waits to read: the lists of its regions, its own first, then its inputs and those of its delays in
+    /// their order.
     pub fn reads(&self, node: usize) -> impl Iterator<Item = From> + '_ {
         let lists = self.regions_of(node);
         let lists = lists.map(|region| self.regions[region].list.value);
         lists.chain(self.inputs_read(node))
     }
 
-    /// What a node's inputs are read from, in their order.
+    /// What a node's inputs and those of its delays are read from, in their order.
     pub fn inputs_read(&self, node: usize) -> impl Iterator<Item = From> + '_ {
-        let inputs = self.nodes[node].inputs.iter();
+        let inputs = self.nodes[node].all_inputs();
         inputs.flat_map(|input| &input.from).map(|from| from.value)
     }
 

@@ -7,9 +7,9 @@ use crate::definition::{self, Definition, From};
 use crate::graph::Graph;
 use crate::place::Placement;
 use engine::plan::{
-    Declaration, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan, Limits, NodeId, NodePlan,
-    OutputSource, Participant, Plan, RegionPlan, RemoteConsumer, RemoteNode, Source, Work,
-    WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
+    Declaration, Delay, DelayExpression, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan,
+    Limits, NodeId, NodePlan, OutputSource, Participant, Plan, RegionPlan, RemoteConsumer,
+    RemoteNode, Source, Work, WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -318,6 +318,15 @@ impl Planner<'_> {
                 .collect(),
             optional: input.optional,
         };
+        let expression = |expression: &definition::DelayExpression| DelayExpression {
+            text: expression.text.value.clone(),
+            inputs: expression.inputs.iter().map(input).collect(),
+        };
+        let delay = |delay: &definition::Delay| match delay {
+            definition::Delay::Fixed(delay_ms) => Delay::Fixed(*delay_ms),
+            definition::Delay::Computed(text) => Delay::Computed(expression(text)),
+            definition::Delay::Until(text) => Delay::Until(expression(text)),
+        };
         let after: BTreeSet<NodeId> = node
             .after
             .iter()
@@ -345,7 +354,7 @@ impl Planner<'_> {
             error_output: node.error_output,
             tolerated: self.tolerated[place],
             timeout_ms: node.timeout_ms,
-            delay_ms: node.delay_ms,
+            delays: node.delays.iter().map(delay).collect(),
             remote_consumers,
         }
     }

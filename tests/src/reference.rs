@@ -11,11 +11,13 @@
 //! | `edges` | live and dead, and what a consumer sees |
 //! | `regions` | nodes that run for each item of a list |
 //! | `decide` | whether a node runs, and from when on |
+//! | `delays` | how long an activation waits before it starts |
 //! | `attempts` | what the activations of a node come to |
 //! | `retriers` | which failures are tried again, and when |
 
 mod attempts;
 mod decide;
+mod delays;
 mod edges;
 mod regions;
 mod retriers;
@@ -24,6 +26,7 @@ use crate::functions::Datum;
 use crate::trace::{Activation, Moment, Trace};
 use crate::workflow::Workflow;
 pub use attempts::{error_text, returned_kinds};
+pub use delays::delay_ns;
 use edges::Found;
 use engine::plan::{NodeId, Source};
 pub use retriers::{deciding_retrier, failures, wait_ns_after};
@@ -203,9 +206,11 @@ pub fn judge(
         late: (0, 0),
     };
     judge.frame()?;
+    let waiting = trace.delays.keys();
     if let Some(activation) = trace
         .activations
         .keys()
+        .chain(waiting)
         .find(|activation| !judge.judged.contains(*activation))
     {
         let (node, items) = activation;

@@ -6,8 +6,8 @@ mod outline;
 pub mod random;
 
 use engine::plan::{
-    Constant, Declaration, FlowEdge, InputPlan, Join, NodeId, NodePlan, RegionPlan, Source, Work,
-    WorkflowInput, WorkflowOutput,
+    Constant, Declaration, Delay, FlowEdge, InputPlan, Join, NodeId, NodePlan, RegionPlan, Source,
+    Work, WorkflowInput, WorkflowOutput,
 };
 use faasstore::binding::Kind;
 use std::collections::BTreeSet;
@@ -169,7 +169,7 @@ impl Workflow {
     #[must_use]
     pub fn flow_edges_into(&self, node: &NodePlan) -> Vec<FlowEdge> {
         let mut edges = BTreeSet::new();
-        for input in &node.inputs {
+        for input in inputs_of(node) {
             for source in &input.sources {
                 if let Source::Output { node, output } = *source {
                     let error = self.nodes[node as usize].error_output == Some(output);
@@ -232,6 +232,23 @@ impl Workflow {
             node.tolerated = waited_for && !by_all;
         }
     }
+}
+
+/// All that a node waits for to read: its own inputs, and those of its delays.
+///
+/// Worked out without the engine.
+#[must_use]
+pub fn inputs_of(node: &NodePlan) -> Vec<&InputPlan> {
+    let mut inputs: Vec<&InputPlan> = node.inputs.iter().collect();
+    for delay in &node.delays {
+        match delay {
+            Delay::Fixed(_) => {}
+            Delay::Computed(expression) | Delay::Until(expression) => {
+                inputs.extend(&expression.inputs);
+            }
+        }
+    }
+    inputs
 }
 
 /// What every node is that is not said to be anything else: it reads and returns nothing, and an executor of the first

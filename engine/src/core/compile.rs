@@ -6,11 +6,11 @@
 
 use super::outcome::When;
 use super::program::{
-    Details, Edge, Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Node, OutputFrom,
-    OutputPlan, Producer, Program, RemoteProducer, RemoteRead, Runner, Scope, SlotIndex, SlotPlan,
-    Span, is_list,
+    Delay, Details, Edge, Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Node,
+    OutputFrom, OutputPlan, Producer, Program, RemoteProducer, RemoteRead, Runner, Scope,
+    SlotIndex, SlotPlan, Span, is_list,
 };
-use crate::plan::{FlowEdge, Gate, Join, NodeId, NodePlan, Plan, Source, Work};
+use crate::plan::{self, FlowEdge, Gate, Join, NodeId, NodePlan, Plan, Source, Work};
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -232,7 +232,7 @@ impl Compiler {
                 || plan
                     .nodes
                     .iter()
-                    .any(|node| node.timeout_ms.is_some() || node.delay_ms > 0),
+                    .any(|node| node.timeout_ms.is_some() || is_delayed(node)),
             keeps_notes: scopes > 1 || plan.nodes.iter().any(|node| node.join != Join::All),
             plan: plan.clone(),
         };
@@ -502,7 +502,7 @@ impl Compiler {
     fn inputs(&mut self, node: &NodePlan) -> Vec<InputRead> {
         let scope = self.scopes[self.local_of[&node.id] as usize];
         let mut reads = Vec::with_capacity(node.inputs.len());
-        for input in &node.inputs {
+        for input in node.all_inputs() {
             let from = if let [source] = input.sources[..] {
                 self.read(source, scope)
             } else {
@@ -604,7 +604,7 @@ impl Compiler {
         let plain = runner == Runner::Executor
             && node.join == Join::All
             && !gated
-            && node.delay_ms == 0
+            && !is_delayed(node)
             && one_way
             && all_edges == flow;
         let reads_item = node
@@ -622,7 +622,8 @@ impl Compiler {
             plain,
             sure: plain && !reads_item,
             runner,
-            delayed: node.delay_ms > 0,
+            delayed: is_delayed(node),
+            delay_inputs: (node.all_inputs().count() - node.inputs.len()) as u16,
             gated,
             gates,
             flow,
@@ -651,6 +652,7 @@ impl Compiler {
             sure: false,
             runner: Runner::Region,
             delayed: false,
+            delay_inputs: 0,
             gated: false,
             gates: 0,
             flow: edges,
@@ -681,10 +683,27 @@ impl Compiler {
                 .error_output
                 .and_then(|output| self.made.get(&(node.id, output)).copied()),
             tolerated: node.tolerated,
-            delay_ms: node.delay_ms,
+            delay: delay_of(node),
             gathered: gathered.collect(),
         }
     }
+}
+
+/// Whether a node may have to wait once it could start.
+fn is_delayed(node: &NodePlan) -> bool {
+    delay_of(node) != Delay::default()
+}
+
+fn delay_of(node: &NodePlan) -> Delay {
+    if node.delay_expressions().next().is_some() {
+        return Delay::Computed;
+    }
+    let fixed = node.delays.iter().map(|delay| match delay {
+        plan::Delay::Fixed(delay_ms) => u64::from(*delay_ms),
+        plan::Delay::Computed(_) | plan::Delay::Until(_) => 0,
+    });
+    let delay_ns = fixed.sum::<u64>() * 1_000_000;
+    Delay::Fixed { delay_ns }
 }
 
 /// Where an edge comes from.

@@ -1,5 +1,5 @@
-//! What the lane does for a node itself: choosing a case, computing values, and writing down what failed. The core only
-//! asks for it, and goes on when the answer is there.
+//! What the lane does for a node itself: choosing a case, computing values, saying how long it waits, and writing down what
+//! failed. The core only asks for it, and goes on when the answer is there.
 
 use super::failure::NodeFailure;
 use super::invocation::{NO_MAKER, Place};
@@ -18,11 +18,20 @@ pub struct Ticket {
     pub(super) place: Place,
     pub(super) generation: u32,
     pub(super) node: LocalNode,
+    pub(super) part: Part,
     pub(super) catch: u16,
 }
 
-/// A switch that is to choose, or a node whose values are to be computed. [`Core::evaluation_inputs`] lists what it
-/// reads.
+/// What of a node is to be evaluated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// What it does: a switch is to choose, or values are to be computed.
+    Work,
+    /// How long it waits: its delays.
+    Delay,
+}
+
+/// Expressions of a node that are to be evaluated. [`Core::evaluation_inputs`] lists what they read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Evaluate {
     /// What [`Core::evaluated`] must repeat.
@@ -33,6 +42,14 @@ pub struct Evaluate {
     pub node: NodeId,
 }
 
+impl Evaluate {
+    /// What of the node.
+    #[must_use]
+    pub const fn part(&self) -> Part {
+        self.ticket.part
+    }
+}
+
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Evaluated {
@@ -40,6 +57,11 @@ pub enum Evaluated {
     Case(Option<u16>),
     /// What was computed, committed in the lane's arena: one for each output.
     Values(Vec<Incoming>),
+    /// For how long the node waits from now on, all of its delays together.
+    Waits {
+        /// In nanoseconds.
+        delay_ns: u64,
+    },
     /// It could not be evaluated, and why.
     Failed(String),
 }
@@ -47,6 +69,15 @@ pub enum Evaluated {
 impl Core {
     pub(super) fn evaluate(&mut self, now_ns: u64, place: Place, node: LocalNode) {
         self.lane_started(now_ns, place, node);
+        self.order_evaluation(place, node, Part::Work);
+    }
+
+    /// Asks how long a node waits that could start now.
+    pub(super) fn evaluate_delay(&mut self, place: Place, node: LocalNode) {
+        self.order_evaluation(place, node, Part::Delay);
+    }
+
+    fn order_evaluation(&mut self, place: Place, node: LocalNode, part: Part) {
         let program = self.program_of(place);
         let evaluate = Evaluate {
             deployment: program.plan.deployment,
@@ -55,6 +86,7 @@ impl Core {
                 place,
                 generation: self.invocations[place as usize].generation,
                 node,
+                part,
                 catch: 0,
             },
         };
@@ -73,7 +105,10 @@ impl Core {
         if !self.is_current(place, generation) {
             return;
         }
-        self.each_input(place, node, each);
+        match evaluate.part() {
+            Part::Work => self.each_input(place, node, each),
+            Part::Delay => self.each_delay_input(place, node, each),
+        }
     }
 
     /// The invocation that a ticket is for, while that goes on: for those who judge what a core does.
@@ -93,12 +128,16 @@ impl Core {
             .flat_map(|place| self.items_of_place(place))
     }
 
-    /// A node has been evaluated.
+    /// Expressions of a node have been evaluated.
+    ///
+    /// # Panics
+    /// If the answer is to something else than was asked.
     pub fn evaluated(&mut self, now_ns: u64, ticket: Ticket, evaluated: Evaluated) {
         let Ticket {
             place,
             generation,
             node,
+            part,
             ..
         } = ticket;
         if !self.is_current(place, generation) {
@@ -109,6 +148,14 @@ impl Core {
             return;
         }
         self.revision += 1;
+        match part {
+            Part::Work => self.work_evaluated(now_ns, place, node, evaluated),
+            Part::Delay => self.delay_evaluated(now_ns, place, node, evaluated),
+        }
+        self.drain_ended(now_ns);
+    }
+
+    fn work_evaluated(&mut self, now_ns: u64, place: Place, node: LocalNode, evaluated: Evaluated) {
         let result = match evaluated {
             Evaluated::Case(Some(case)) => Ok(Outcome::Chose(case)),
             Evaluated::Case(None) => {
@@ -120,6 +167,7 @@ impl Core {
                 Err(cause) => Err((ErrorClass::Memory, cause)),
             },
             Evaluated::Failed(cause) => Err((ErrorClass::Expression, cause)),
+            Evaluated::Waits { .. } => unreachable!("it was not asked for how long a node waits"),
         };
         let attempt = match result {
             Ok(_) => Attempt::Well,
@@ -142,7 +190,31 @@ impl Core {
                 self.node_failed(now_ns, place, node, failure);
             }
         }
-        self.drain_ended(now_ns);
+    }
+
+    fn delay_evaluated(
+        &mut self,
+        now_ns: u64,
+        place: Place,
+        node: LocalNode,
+        evaluated: Evaluated,
+    ) {
+        let cause = match evaluated {
+            Evaluated::Waits { delay_ns } => return self.delay(now_ns, place, node, delay_ns),
+            Evaluated::Failed(cause) => cause,
+            Evaluated::Case(_) | Evaluated::Values(_) => {
+                unreachable!("it was asked for how long a node waits")
+            }
+        };
+        // Its first attempt has come to nothing before it was handed to anybody.
+        self.lane_started(now_ns, place, node);
+        self.lane_ended(now_ns, place, node, Attempt::Failed);
+        let failure = NodeFailure {
+            attempt: 1,
+            class: ErrorClass::Expression,
+            cause,
+        };
+        self.node_failed(now_ns, place, node, failure);
     }
 
     fn store_values(
@@ -175,6 +247,7 @@ impl Core {
             generation,
             node,
             catch,
+            ..
         } = ticket;
         if !self.is_current(place, generation) {
             self.counters.late_dropped += 1;

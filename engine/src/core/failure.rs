@@ -7,7 +7,7 @@ use super::program::LocalNode;
 use super::report::Attempt;
 use super::timers::Timer;
 use super::trigger::Ended;
-use super::{Action, Core, Ticket};
+use super::{Action, Core, Part, Ticket};
 use crate::plan::{ErrorClass, ErrorMatch, Retry};
 use crate::wire::Failure;
 use faasstore::descriptor::InvocationId;
@@ -130,6 +130,7 @@ impl Core {
                     place,
                     generation: self.invocations[place as usize].generation,
                     node,
+                    part: Part::Work,
                     catch,
                 };
                 let cause: String = cause.chars().take(CAUSE_CHARS_MAX).collect();

@@ -36,6 +36,20 @@ impl Core {
         }
     }
 
+    /// Calls `each` with every input of a node's delays, in their order.
+    pub(super) fn each_delay_input(
+        &self,
+        place: Place,
+        node: LocalNode,
+        mut each: impl FnMut(Input<'_>),
+    ) {
+        let program = self.program_of(place);
+        let planned = &program.nodes[node as usize];
+        for index in program.inputs(planned).len()..program.all_inputs(planned).len() {
+            each(self.located(self.input(place, program, node, index)));
+        }
+    }
+
     fn located<'a>(&self, read: Read<'a>) -> Input<'a> {
         match read {
             Read::Absent => Input::One(PayloadRef::ABSENT),
@@ -44,7 +58,7 @@ impl Core {
         }
     }
 
-    /// What an activation reads as the input at this place in its node's list.
+    /// What an activation reads as the input at this place among all of its node's.
     #[inline]
     pub(super) fn input<'a>(
         &'a self,
@@ -54,7 +68,7 @@ impl Core {
         index: usize,
     ) -> Read<'a> {
         let planned = &program.nodes[node as usize];
-        let mut from = program.inputs(planned)[index].from;
+        let mut from = program.all_inputs(planned)[index].from;
         if planned.at_least > 0
             && let Some(extra) = self.extras.of(self.invocations[place as usize].node(node))
             && let Some(taken) = extra.taken.as_ref()

@@ -113,7 +113,7 @@ impl Core {
         if !let_in || !moved || reached.flow < node.at_least {
             return false;
         }
-        let mut inputs = program.inputs(node).iter();
+        let mut inputs = program.all_inputs(node).iter();
         node.at_least > 0 || inputs.all(|input| input.optional || needs(input.from))
     }
 

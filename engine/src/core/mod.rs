@@ -63,7 +63,7 @@ mod retried;
 mod timers;
 mod trigger;
 
-pub use evaluate::{Evaluate, Evaluated, Ticket};
+pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput};
 pub use inputs::Input;
@@ -297,7 +297,7 @@ pub enum Action {
     Send(Box<Send>),
     /// Answer a client.
     Answer(Box<Answered>),
-    /// Choose a case, or compute values; [`Core::evaluated`] is to follow.
+    /// Choose a case, compute values, or say how long a node waits; [`Core::evaluated`] is to follow.
     Evaluate(Box<Evaluate>),
     /// Write a text into the lane's arena; [`Core::described`] is to follow.
     Describe(Box<Describe>),

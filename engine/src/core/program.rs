@@ -98,6 +98,8 @@ pub(crate) struct Node {
     pub(crate) sure: bool,
     /// Whether it waits once it could start.
     pub(crate) delayed: bool,
+    /// How many of its inputs only its delays read: the last ones.
+    pub(super) delay_inputs: u16,
     /// Whether it stands behind gates.
     pub(crate) gated: bool,
     /// Whether it has in-edges at all, those from outside of its region included.
@@ -135,6 +137,22 @@ impl Node {
     }
 }
 
+/// How long a node waits once it could start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Delay {
+    Fixed {
+        delay_ns: u64,
+    },
+    /// The lane is to say.
+    Computed,
+}
+
+impl Default for Delay {
+    fn default() -> Self {
+        Self::Fixed { delay_ns: 0 }
+    }
+}
+
 /// What of a node is seldom needed.
 #[derive(Debug, Default)]
 pub(crate) struct Details {
@@ -145,7 +163,7 @@ pub(crate) struct Details {
     /// Where what failed is written, if anybody reads it.
     pub(crate) error_slot: Option<SlotIndex>,
     pub(crate) tolerated: bool,
-    pub(crate) delay_ms: u32,
+    pub(crate) delay: Delay,
     /// By output: where it is gathered, if anybody outside of its region reads it.
     pub(crate) gathered: Vec<Option<SlotIndex>>,
 }
@@ -280,9 +298,16 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// A node's inputs, in its order.
+    /// A node's inputs, in its order: what it works with.
     #[inline]
     pub(crate) fn inputs(&self, node: &Node) -> &[InputRead] {
+        let all = self.all_inputs(node);
+        &all[..all.len() - usize::from(node.delay_inputs)]
+    }
+
+    /// All that a node waits for and holds: its inputs, then those of its delays.
+    #[inline]
+    pub(crate) fn all_inputs(&self, node: &Node) -> &[InputRead] {
         node.inputs.of(&self.inputs)
     }
 
@@ -294,7 +319,7 @@ impl Program {
     /// Calls `each` with every slot of its scope that the node reads, as often as it reads it.
     #[inline]
     pub(crate) fn each_slot_read(&self, node: &Node, mut each: impl FnMut(SlotIndex)) {
-        for input in self.inputs(node) {
+        for input in self.all_inputs(node) {
             match input.from {
                 InputFrom::Slot(slot) => each(slot),
                 InputFrom::FirstOf(span) => {

@@ -152,7 +152,7 @@ impl Timing {
                 slots.push(slot);
             }
         };
-        for input in program.inputs(node) {
+        for input in program.all_inputs(node) {
             match input.from {
                 InputFrom::FirstOf(span) => {
                     program

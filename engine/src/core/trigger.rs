@@ -6,7 +6,7 @@
 
 use super::invocation::{Invocation, NO_MAKER, Phase, Place, Stage};
 use super::outcome::Outcome;
-use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
+use super::program::{Delay, Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
 use super::report::Attempt;
 use super::timers::Timer;
 use super::{Core, Outbound, Value};
@@ -144,7 +144,7 @@ impl Core {
         let let_in = !node.gated || state.gate_live;
         let moved = !node.edged || state.live > 0 || state.gate_live;
         let needs = |from: InputFrom| self.is_present(place, from, program);
-        let mut inputs = program.inputs(node).iter();
+        let mut inputs = program.all_inputs(node).iter();
         let_in && moved && inputs.all(|input| input.optional || needs(input.from))
     }
 
@@ -255,16 +255,19 @@ impl Core {
     fn start_join(&mut self, now_ns: u64, place: Place, index: LocalNode, program: &Program) {
         let node = &program.nodes[index as usize];
         let there = |from: InputFrom| self.is_present(place, from, program);
-        let taken = program.inputs(node).iter().map(|input| match input.from {
-            InputFrom::FirstOf(span) => {
-                let mut alternatives = program.alternatives(span).iter().copied();
-                alternatives
-                    .find(|from| there(*from))
-                    .unwrap_or(InputFrom::Absent)
-            }
-            from if there(from) => from,
-            _ => InputFrom::Absent,
-        });
+        let taken = program
+            .all_inputs(node)
+            .iter()
+            .map(|input| match input.from {
+                InputFrom::FirstOf(span) => {
+                    let mut alternatives = program.alternatives(span).iter().copied();
+                    alternatives
+                        .find(|from| there(*from))
+                        .unwrap_or(InputFrom::Absent)
+                }
+                from if there(from) => from,
+                _ => InputFrom::Absent,
+            });
         let taken = taken.collect();
         let state = self.invocations[place as usize].node_mut(index);
         self.extras.make(state).taken = Some(taken);
@@ -293,7 +296,14 @@ impl Core {
         if !program.nodes[node as usize].delayed {
             return self.run(now_ns, place, node, maker, &program);
         }
-        let delay_ns = u64::from(program.details[node as usize].delay_ms) * 1_000_000;
+        match program.details[node as usize].delay {
+            Delay::Fixed { delay_ns } => self.delay(now_ns, place, node, delay_ns),
+            Delay::Computed => self.evaluate_delay(place, node),
+        }
+    }
+
+    /// Lets a node wait from now on.
+    pub(super) fn delay(&mut self, now_ns: u64, place: Place, node: LocalNode, delay_ns: u64) {
         let due_ns = now_ns.saturating_add(delay_ns);
         self.set_timer(due_ns, Timer::Delay { place, node });
     }

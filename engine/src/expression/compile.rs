@@ -81,6 +81,18 @@ pub(super) fn expect_boolean(syntax: &Syntax, kinds: Kinds) -> Result<(), Expres
     })
 }
 
+/// Refuses what can never be a number of milliseconds.
+pub(super) fn expect_number(syntax: &Syntax, kinds: Kinds) -> Result<(), ExpressionError> {
+    let rule = "a number of milliseconds must be";
+    expect(syntax, kinds, Kinds::NUMBER, rule)
+}
+
+/// Refuses what can never be a time.
+pub(super) fn expect_time(syntax: &Syntax, kinds: Kinds) -> Result<(), ExpressionError> {
+    let times = Kinds::TIME.or(Kinds::STRING);
+    expect(syntax, kinds, times, "a time must be")
+}
+
 fn expect(syntax: &Syntax, kinds: Kinds, wanted: Kinds, rule: &str) -> Result<(), ExpressionError> {
     if kinds.meets(wanted) {
         return Ok(());

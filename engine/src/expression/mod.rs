@@ -1,4 +1,4 @@
-//! Expressions: the conditions of switches and the formulas of computing nodes, in the Common Expression Language
+//! Expressions: the conditions of switches, the formulas of computing nodes and computed delays, in the Common Expression Language
 //! (CEL), over values.
 //!
 //! An expression is compiled once and evaluated on a lane, so that evaluation is bounded: the text has at most
@@ -42,6 +42,7 @@ mod value;
 mod tests;
 
 use program::Node;
+pub(crate) use time::Time;
 use value::Data;
 
 /// Bytes of an expression's text, at most.
@@ -158,9 +159,33 @@ impl Expression {
     /// # Errors
     /// As there; and if the result can be no boolean.
     pub fn compile_condition(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
+        Self::compile_as(text, names, compile::expect_boolean)
+    }
+
+    /// As [`Self::compile`], for a number of milliseconds.
+    ///
+    /// # Errors
+    /// As there; and if the result can be no number.
+    pub fn compile_milliseconds(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
+        Self::compile_as(text, names, compile::expect_number)
+    }
+
+    /// As [`Self::compile`], for a time: a timestamp, or a text that says one.
+    ///
+    /// # Errors
+    /// As there; and if the result can be neither.
+    pub fn compile_time(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
+        Self::compile_as(text, names, compile::expect_time)
+    }
+
+    fn compile_as(
+        text: &str,
+        names: &[&str],
+        expect: fn(&syntax::Syntax, compile::Kinds) -> Result<(), ExpressionError>,
+    ) -> Result<Self, ExpressionError> {
         let syntax = parse::parse(text)?;
-        let (root, kind) = compile::compile(&syntax, names)?;
-        compile::expect_boolean(&syntax, kind)?;
+        let (root, kinds) = compile::compile(&syntax, names)?;
+        expect(&syntax, kinds)?;
         let text = text.into();
         Ok(Self { text, root })
     }

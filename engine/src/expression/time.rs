@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A point in time, ordered as time goes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Time {
+pub(crate) struct Time {
     /// Since 1970-01-01T00:00:00Z.
     seconds: i64,
     nanoseconds: u32,
@@ -12,7 +12,7 @@ pub(super) struct Time {
 
 impl Time {
     /// Reads `2024-02-29T12:00:00.5+01:00` and the like.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         if !text.is_ascii() {
             return None;
         }
@@ -74,6 +74,11 @@ impl Time {
             seconds,
             nanoseconds,
         })
+    }
+
+    /// Nanoseconds since 1970-01-01T00:00:00Z; negative before.
+    pub(crate) fn since_epoch_ns(self) -> i128 {
+        i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
     }
 }
 

@@ -1,19 +1,21 @@
-//! What a lane does for nodes itself: it chooses the case of a switch, computes values, and writes into its own arena what
-//! the core wants written.
+//! What a lane does for nodes itself: it chooses the case of a switch, computes values, says how long a node waits, and
+//! writes into its own arena what the core wants written.
 //!
 //! What expressions read is copied out of shared memory first, since its writer may still write there.
 
 use super::segments::Segments;
 use super::{Lane, executors};
-use crate::core::{Describe, Evaluate, Evaluated, Incoming, Input};
-use crate::expression::Expression;
-use crate::plan::{Constant, DeploymentId, Formula, NodeId, NodePlan, Plan, Work};
+use crate::core::{Describe, Evaluate, Evaluated, Incoming, Input, Part};
+use crate::delay::wait;
+use crate::expression::{Expression, ExpressionError};
+use crate::plan::{Constant, Delay, DeploymentId, Formula, NodeId, NodePlan, Plan, Work};
 use faasstore::arena::Arena;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::{ArenaRange, PayloadRef};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 use std::ops::Range;
+use std::time::SystemTime;
 
 /// Longest list that an expression reads, in bytes of JSON.
 const LIST_BYTES_MAX: usize = 16 * VALUE_BYTES_MAX;
@@ -22,6 +24,7 @@ const LIST_BYTES_MAX: usize = 16 * VALUE_BYTES_MAX;
 #[derive(Default)]
 pub(super) struct Evaluators {
     by_node: FxHashMap<(DeploymentId, NodeId), Evaluator>,
+    delays_by_node: FxHashMap<(DeploymentId, NodeId), Delays>,
     copied: Vec<u8>,
     /// Where in `copied` each input lies; none if it is absent.
     inputs: Vec<Option<Range<usize>>>,
@@ -37,6 +40,13 @@ enum Evaluator {
         formulas: Vec<CompiledFormula>,
         items_max: u64,
     },
+}
+
+/// How long one node waits.
+struct Delays {
+    delays: Vec<Delay>,
+    /// Those of the delays that are computed, in their order.
+    expressions: Vec<Expression>,
 }
 
 enum CompiledFormula {
@@ -62,12 +72,17 @@ impl Evaluators {
             if let Some(evaluator) = Evaluator::of(node, plan)? {
                 self.by_node.insert((plan.deployment, node.id), evaluator);
             }
+            if let Some(delays) = Delays::of(node)? {
+                let key = (plan.deployment, node.id);
+                self.delays_by_node.insert(key, delays);
+            }
         }
         Ok(())
     }
 
     fn forget(&mut self, deployment: DeploymentId) {
         self.by_node.retain(|(of, _), _| *of != deployment);
+        self.delays_by_node.retain(|(of, _), _| *of != deployment);
     }
 }
 
@@ -78,8 +93,7 @@ impl Evaluator {
             .iter()
             .map(|input| input.name.as_str())
             .collect();
-        let wrong =
-            |error: crate::expression::ExpressionError| format!("node {}: {error}", node.name);
+        let wrong = |error: ExpressionError| format!("node {}: {error}", node.name);
         let compile = |text: &str| Expression::compile(text, &names).map_err(wrong);
         Ok(match &node.work {
             Work::Function { .. } | Work::Nothing => None,
@@ -115,6 +129,37 @@ impl Evaluator {
                 })
             }
         })
+    }
+}
+
+impl Delays {
+    fn of(node: &NodePlan) -> Result<Option<Self>, String> {
+        let compiled = node.delays.iter().filter_map(Delay::compile);
+        let expressions = compiled
+            .map(|compiled| compiled.map_err(|error| format!("node {}: {error}", node.name)));
+        let expressions: Vec<Expression> = expressions.collect::<Result<_, _>>()?;
+        Ok((!expressions.is_empty()).then(|| Self {
+            delays: node.delays.clone(),
+            expressions,
+        }))
+    }
+
+    /// How long it waits from now on; `inputs` are those of all delays, in their order.
+    fn evaluate(&self, mut inputs: &[Option<&[u8]>]) -> Evaluated {
+        let mut expressions = self.expressions.iter();
+        let waits = wait(&self.delays, SystemTime::now(), |delay| {
+            let (own, rest) = inputs.split_at(delay.inputs.len().min(inputs.len()));
+            inputs = rest;
+            let expression = expressions.next().ok_or("it does not compile")?;
+            let value = expression.evaluate(own);
+            value.map_err(|error| error.to_string())
+        });
+        match waits {
+            Ok(waits) => Evaluated::Waits {
+                delay_ns: waits.as_nanos() as u64,
+            },
+            Err(cause) => Evaluated::Failed(cause),
+        }
     }
 }
 
@@ -236,7 +281,7 @@ impl Lane {
         self.commit_value(written)
     }
 
-    /// Chooses a case, or computes values.
+    /// Chooses a case, computes values, or says how long a node waits.
     pub(super) fn evaluate(&mut self, evaluate: &Evaluate) {
         let evaluated = match self.copy_inputs(evaluate) {
             Ok(()) => self.evaluate_copied(evaluate),
@@ -282,16 +327,23 @@ impl Lane {
         let computed = {
             let Evaluators {
                 by_node,
+                delays_by_node,
                 copied,
                 inputs,
             } = &self.evaluators;
-            let Some(evaluator) = by_node.get(&(evaluate.deployment, evaluate.node)) else {
-                return Evaluated::Failed("its expressions do not compile".to_owned());
-            };
+            let key = (evaluate.deployment, evaluate.node);
+            let uncompiled = || Evaluated::Failed("its expressions do not compile".to_owned());
             let inputs: Vec<Option<&[u8]>> = inputs
                 .iter()
                 .map(|range| range.clone().map(|range| &copied[range]))
                 .collect();
+            if evaluate.part() == Part::Delay {
+                let delays = delays_by_node.get(&key);
+                return delays.map_or_else(uncompiled, |delays| delays.evaluate(&inputs));
+            }
+            let Some(evaluator) = by_node.get(&key) else {
+                return uncompiled();
+            };
             match evaluator {
                 Evaluator::Switch {
                     conditions,

@@ -1,9 +1,9 @@
-//! Whether the conditions and formulas of a node can be evaluated over its inputs.
+//! Whether the conditions, formulas and delays of a node can be evaluated over its inputs.
 
 use super::error::PlanError;
 use super::rules::Check;
 use crate::expression::{Expression, ExpressionError};
-use crate::plan::{Formula, NodePlan, Work};
+use crate::plan::{DelayExpression, Formula, InputPlan, NodePlan, Work};
 use faasstore::binding::Kind;
 
 /// Longest part of an expression's text that an error repeats, in characters.
@@ -11,23 +11,21 @@ const SHOWN_CHARS_MAX: usize = 200;
 
 /// Compiles every expression of a node.
 pub(super) fn check_expressions(node: &NodePlan) -> Check {
+    for (number, delay) in node.delays.iter().enumerate() {
+        let place = || format!("node {:?}, delay {number}", node.name);
+        if let Some(DelayExpression { text, inputs }) = delay.expression() {
+            names(place, inputs)?;
+            if let Some(compiled) = delay.compile() {
+                refuse(place, text, compiled)?;
+            }
+        }
+    }
     let conditions: &[String] = match &node.work {
         Work::Switch { conditions, .. } => conditions,
         Work::Compute(_) => &[],
         Work::Function { .. } | Work::Nothing => return Ok(()),
     };
-    // Whether a list's items are values shows when they are read.
-    if let Some(input) = node.inputs.iter().find(|input| input.kind == Kind::Bytes) {
-        return Err(PlanError::Rule {
-            place: format!("node {:?}, input {:?}", node.name, input.name),
-            reason: "an expression reads values, and lists of them",
-        });
-    }
-    let names: Vec<&str> = node
-        .inputs
-        .iter()
-        .map(|input| input.name.as_str())
-        .collect();
+    let names = names(|| format!("node {:?}", node.name), &node.inputs)?;
     for (number, condition) in conditions.iter().enumerate() {
         let place = || format!("node {:?}, condition {number}", node.name);
         refuse(
@@ -50,6 +48,17 @@ pub(super) fn check_expressions(node: &NodePlan) -> Check {
         }
     }
     Ok(())
+}
+
+/// What expressions over these inputs may name. Whether a list's items are values shows when they are read.
+fn names(place: impl Fn() -> String, inputs: &[InputPlan]) -> Result<Vec<&str>, PlanError> {
+    if let Some(input) = inputs.iter().find(|input| input.kind == Kind::Bytes) {
+        return Err(PlanError::Rule {
+            place: format!("{}, input {:?}", place(), input.name),
+            reason: "an expression reads values, and lists of them",
+        });
+    }
+    Ok(inputs.iter().map(|input| input.name.as_str()).collect())
 }
 
 fn refuse(

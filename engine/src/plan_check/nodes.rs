@@ -2,7 +2,9 @@
 
 use super::error::PlanError;
 use super::rules::{Check, check_name, distinct, fits, in_range, index, unique};
-use super::{ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, CASES_MAX, RETRIERS_MAX, Scope, expressions};
+use super::{
+    ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, CASES_MAX, DELAYS_MAX, RETRIERS_MAX, Scope, expressions,
+};
 use crate::plan::{ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work};
 use faasstore::binding::Kind;
 
@@ -14,7 +16,7 @@ impl Scope<'_> {
         in_range(
             place,
             "number of inputs",
-            node.inputs.len() as u64,
+            node.all_inputs().count() as u64,
             0,
             u16::MAX.into(),
         )?;
@@ -29,6 +31,7 @@ impl Scope<'_> {
         if let Some(timeout_ms) = node.timeout_ms {
             in_range(place, "timeout_ms", timeout_ms.into(), 1, u32::MAX.into())?;
         }
+        self.check_delays(node)?;
         self.check_inputs(node)?;
         expressions::check_expressions(node)?;
         unique(
@@ -160,29 +163,7 @@ impl Scope<'_> {
 
     fn check_inputs(&self, node: &NodePlan) -> Check {
         let place = || format!("node {:?}", node.name);
-        unique(
-            place,
-            "input",
-            node.inputs.iter().map(|input| input.name.as_str()),
-        )?;
-        for input in &node.inputs {
-            let place = || format!("node {:?}, input {:?}", node.name, input.name);
-            // In a workflow within another an optional input may be one that nobody gives.
-            if input.sources.is_empty() && !input.optional {
-                let reason = "comes from nowhere";
-                return Err(PlanError::Rule {
-                    place: place(),
-                    reason,
-                });
-            }
-            for &source in &input.sources {
-                // What an item is only the list's producer knows, but it is no list.
-                let gives = self.kind_of(place, source, Some(node))?;
-                let gives = gives.or((input.kind == Kind::List).then_some(Kind::Bytes));
-                gives.map_or(Ok(()), |gives| fits(place, input.kind, gives))?;
-            }
-            self.check_presence(place, input)?;
-        }
+        self.check_input_list(place, node, &node.inputs)?;
         let mine = self
             .plan
             .participants
@@ -201,6 +182,49 @@ impl Scope<'_> {
                     reason,
                 });
             }
+        }
+        Ok(())
+    }
+
+    fn check_delays(&self, node: &NodePlan) -> Check {
+        let place = || format!("node {:?}", node.name);
+        let delays = node.delays.len() as u64;
+        in_range(place, "number of delays", delays, 0, DELAYS_MAX)?;
+        for (number, delay) in node.delays.iter().enumerate() {
+            let place = || format!("node {:?}, delay {number}", node.name);
+            if let Some(expression) = delay.expression() {
+                self.check_input_list(place, node, &expression.inputs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks inputs of a node, or of one of its delays, at `within`.
+    fn check_input_list(
+        &self,
+        within: impl Fn() -> String + Copy,
+        node: &NodePlan,
+        inputs: &[InputPlan],
+    ) -> Check {
+        let names = inputs.iter().map(|input| input.name.as_str());
+        unique(within, "input", names)?;
+        for input in inputs {
+            let place = || format!("{}, input {:?}", within(), input.name);
+            // In a workflow within another an optional input may be one that nobody gives.
+            if input.sources.is_empty() && !input.optional {
+                let reason = "comes from nowhere";
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason,
+                });
+            }
+            for &source in &input.sources {
+                // What an item is only the list's producer knows, but it is no list.
+                let gives = self.kind_of(place, source, Some(node))?;
+                let gives = gives.or((input.kind == Kind::List).then_some(Kind::Bytes));
+                gives.map_or(Ok(()), |gives| fits(place, input.kind, gives))?;
+            }
+            self.check_presence(place, input)?;
         }
         Ok(())
     }

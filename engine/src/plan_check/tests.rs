@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::plan::{
-    Constant, Declaration, DeploymentId, ErrorClass, ErrorMatch, ExecutablePlan, Formula, Gate,
-    InputPlan, Join, Limits, Participant, RegionPlan, RemoteConsumer, RemoteNode, Retry, Work,
-    WorkerRef, WorkflowInput, WorkflowOutput,
+    Constant, Declaration, Delay, DelayExpression, DeploymentId, ErrorClass, ErrorMatch,
+    ExecutablePlan, Formula, Gate, InputPlan, Join, Limits, Participant, RegionPlan,
+    RemoteConsumer, RemoteNode, Retry, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
 fn worker(name: &str, port: u16) -> WorkerRef {
@@ -601,4 +601,118 @@ fn a_node_that_tells_what_failed_has_an_output_for_it() {
         plan.nodes[2].error_output = Some(0);
     });
     assert!(matches!(error, PlanError::Rule { .. }), "{error:?}");
+}
+
+/// The plan with delays of `merge` that read `audit`, a value, and `limit`.
+fn with_delays(change: impl FnOnce(&mut Vec<Delay>)) -> Result<(), PlanError> {
+    let mut plan = plan();
+    plan.participants[0].inputs.push(1);
+    let audit = Source::Output { node: 2, output: 0 };
+    let computed = DelayExpression {
+        text: "audit.score * limit".into(),
+        inputs: vec![
+            input("audit.score", Kind::Value, audit),
+            input("limit", Kind::Value, Source::Input(1)),
+        ],
+    };
+    let until = DelayExpression {
+        text: "timestamp(limit)".into(),
+        inputs: vec![input("limit", Kind::Value, Source::Input(1))],
+    };
+    let delays = &mut plan.nodes[2].delays;
+    *delays = vec![
+        Delay::Fixed(u32::MAX),
+        Delay::Computed(computed),
+        Delay::Until(until),
+    ];
+    change(delays);
+    plan.check()
+}
+
+#[test]
+fn delays_are_checked_like_what_else_a_node_evaluates() {
+    with_delays(|_| ()).unwrap();
+    let changed = |change: fn(&mut DelayExpression)| {
+        with_delays(|delays| match &mut delays[1] {
+            Delay::Computed(delay) => change(delay),
+            _ => panic!("a computed delay"),
+        })
+        .expect_err("the delay is wrong")
+        .to_string()
+    };
+    assert_eq!(
+        changed(|delay| delay.text = "audit.score * limits".into()),
+        "node \"merge\", delay 1: there is no value `limits`, at character 15 of \"audit.score * limits\"; \
+         there are audit.score, limit"
+    );
+    assert_eq!(
+        changed(|delay| delay.text = "limit == 1".into()),
+        "node \"merge\", delay 1: a number of milliseconds must be a number, and this is a boolean, at character 1 of \
+         \"limit == 1\""
+    );
+    assert_eq!(
+        changed(|delay| delay.inputs[0].kind = Kind::Bytes),
+        "node \"merge\", delay 1, input \"audit.score\": an expression reads values, and lists of them"
+    );
+    for (change, wanted) in [
+        (
+            (|delay: &mut DelayExpression| {
+                delay.inputs[0].sources[0] = Source::Output { node: 3, output: 0 };
+            }) as fn(&mut DelayExpression),
+            "does not come before",
+        ),
+        (
+            |delay| delay.inputs[0].sources[0] = Source::Item { up: 0 },
+            "nothing runs over a list here",
+        ),
+        (
+            |delay| delay.inputs[0].sources[0] = Source::Input(9),
+            "there is no workflow input number 9",
+        ),
+        (
+            |delay| delay.inputs[0].sources.clear(),
+            "comes from nowhere",
+        ),
+        (
+            |delay| delay.inputs[1].name = "audit.score".into(),
+            "stands there twice",
+        ),
+        (|delay| delay.inputs[1].name.clear(), "is no name"),
+        (
+            |delay| delay.inputs[1].sources = vec![Source::Input(0)],
+            "takes Value, but its source gives Bytes",
+        ),
+    ] {
+        let told = changed(change);
+        assert!(told.contains(wanted), "{told}");
+        assert!(told.starts_with("node \"merge\""), "{told}");
+    }
+    let error = with_delays(|delays| match &mut delays[2] {
+        Delay::Until(delay) => delay.text = "1".into(),
+        _ => panic!("a time"),
+    });
+    let told = error.unwrap_err().to_string();
+    assert!(told.contains("delay 2: a time must be"), "{told}");
+    let error = with_delays(|delays| delays.resize(DELAYS_MAX as usize + 1, Delay::Fixed(1)));
+    assert!(
+        matches!(
+            error,
+            Err(PlanError::Range {
+                what: "number of delays",
+                ..
+            })
+        ),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_worker_must_be_told_the_inputs_that_its_delays_read() {
+    let mut plan = plan();
+    plan.nodes[2].delays = vec![Delay::Computed(DelayExpression {
+        text: "limit".into(),
+        inputs: vec![input("limit", Kind::Value, Source::Input(1))],
+    })];
+    let error = plan.check().unwrap_err();
+    assert!(matches!(error, PlanError::Participants { .. }), "{error:?}");
 }

@@ -2,7 +2,7 @@
 
 use super::flow::{Flow, input, out};
 use super::rig::{Rig, each_placement};
-use engine::plan::{ErrorClass, InputPlan, Retry, Source, Work, WorkflowInput};
+use engine::plan::{Delay, ErrorClass, InputPlan, Retry, Source, Work, WorkflowInput};
 use engine::wire::Failure;
 use faasstore::binding::Kind;
 use faasstore::descriptor::InvocationId;
@@ -15,7 +15,7 @@ fn busy() -> Flow {
     };
     let first = flow.function("first", |_| ());
     flow.function("second", |n| n.inputs = vec![input("first", out(first))]);
-    flow.function("delayed", |n| n.delay_ms = 10);
+    flow.function("delayed", |n| n.delays = vec![Delay::Fixed(10)]);
     flow.function("again", |n| {
         n.retriers = vec![Retry {
             attempts: 2,

@@ -2,7 +2,7 @@
 
 use super::flow::{Flow, catch, declared, input, optional, out};
 use super::rig::{Rig, Seen, each_placement, one};
-use engine::plan::{Constant, ErrorClass, ErrorMatch, Retry, Source, Work};
+use engine::plan::{Constant, Delay, ErrorClass, ErrorMatch, Retry, Source, Work};
 use engine::wire::Failure;
 use faasstore::binding::Kind;
 
@@ -177,9 +177,11 @@ fn a_retry_waits_longer_by_its_factor_each_time() {
 fn a_delay_holds_no_executor_and_is_kept() {
     let mut flow = Flow::default();
     for name in ["p", "q", "r", "s", "t", "u", "v", "w", "x", "y"] {
-        flow.function(name, |n| n.delay_ms = 20);
+        flow.function(name, |n| n.delays = vec![Delay::Fixed(20)]);
     }
-    let pause = flow.node("pause", Work::Nothing, |n| n.delay_ms = 30);
+    let pause = flow.node("pause", Work::Nothing, |n| {
+        n.delays = vec![Delay::Fixed(30)]
+    });
     flow.function("later", |n| n.after = vec![pause]);
     flow.function("now", |_| ());
     flow.function("too", |_| ());
@@ -209,7 +211,7 @@ fn an_invocation_that_exceeds_the_workflow_s_timeout_fails_and_starts_nothing_mo
     };
     let first = flow.function("first", |_| ());
     flow.function("second", |n| n.after = vec![first]);
-    flow.function("delayed", |n| n.delay_ms = 60);
+    flow.function("delayed", |n| n.delays = vec![Delay::Fixed(60)]);
     each_placement(&flow, |rig| {
         rig.invoke(&[]);
         rig.pass_ms(49);

@@ -8,6 +8,7 @@
 )]
 
 mod cancels;
+mod delays;
 mod edges;
 mod failures;
 mod flow;

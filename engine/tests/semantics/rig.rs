@@ -3,9 +3,9 @@
 
 use super::flow::{DEPLOYMENT, Flow, worker_name};
 use engine::core::{
-    Action, Answered, ClientId, Core, CoreConfig, CoreCounters, Describe, Evaluate, Evaluated,
-    ExecutorId, Held, Incoming, Input, Outbound, Outgoing, Output, Piece, Send, Start, Wanted,
-    worker_hash,
+    Action, Answered, ClientId, CompletionError, Core, CoreConfig, CoreCounters, Describe,
+    Evaluate, Evaluated, ExecutorId, Held, Incoming, Input, Outbound, Outgoing, Output, Part,
+    Piece, Send, Start, Wanted, worker_hash,
 };
 use engine::plan::ErrorClass;
 use engine::trace::ClockId;
@@ -371,13 +371,50 @@ impl Rig {
         self.settle();
     }
 
-    /// All that runs ends well, and all that this starts; switches choose their first case.
+    /// A node is to wait for so long.
+    pub(crate) fn wait(&mut self, node: &str, delay_ms: u64) {
+        let delay_ns = delay_ms * 1_000_000;
+        self.evaluated(node, Evaluated::Waits { delay_ns });
+    }
+
+    /// An activation returns this input as its one output; whether it may.
+    pub(crate) fn pass_on(&mut self, node: &str, input: u16) -> Result<(), CompletionError> {
+        let attempt = self.take(node);
+        let What::Start(start) = attempt.what else {
+            panic!("the lane evaluates {node}");
+        };
+        let piece = Piece::Alias {
+            input,
+            item: None,
+            offset: 0,
+            length: 1,
+        };
+        let core = &mut self.cores[attempt.worker];
+        let (executor, activation) = (start.executor, start.activation);
+        let passed = core.completed(self.now_ns, executor, activation, &[Output::One(piece)]);
+        if passed.is_err() {
+            self.running.push(attempt);
+        }
+        self.settle();
+        passed
+    }
+
+    /// All that runs ends well, and all that this starts; switches choose their first case, and nothing computed is waited
+    /// for.
     pub(crate) fn end_all(&mut self) {
         while let Some(attempt) = self.running.first().cloned() {
             match attempt.what {
                 What::Start(_) => self.end(&attempt.node),
-                What::Evaluate(_) => self.choose(&attempt.node, Some(0)),
+                What::Evaluate(evaluate) => self.evaluate_simply(&attempt.node, evaluate.part()),
             }
+        }
+    }
+
+    /// A switch chooses its first case; what would wait does not.
+    fn evaluate_simply(&mut self, node: &str, part: Part) {
+        match part {
+            Part::Work => self.choose(node, Some(0)),
+            Part::Delay => self.wait(node, 0),
         }
     }
 
@@ -410,6 +447,11 @@ impl Rig {
     /// Activations of which it is kept how often each of their retriers has tried them again.
     pub(crate) fn retried(&self) -> usize {
         self.cores.iter().map(|core| core.held().retried).sum()
+    }
+
+    /// Ranges that somebody may still read.
+    pub(crate) fn ranges_held(&self) -> usize {
+        self.held.len()
     }
 
     /// Carries out what the cores want, until they want no more.
@@ -557,7 +599,7 @@ impl Rig {
         while let Some(attempt) = self.running.first().cloned() {
             match attempt.what {
                 What::Start(_) => self.end(&attempt.node),
-                What::Evaluate(_) => self.choose(&attempt.node, Some(0)),
+                What::Evaluate(evaluate) => self.evaluate_simply(&attempt.node, evaluate.part()),
             }
         }
         for worker in 0..self.cores.len() {

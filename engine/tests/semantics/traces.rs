@@ -2,7 +2,7 @@
 
 use super::flow::{Flow, case, input, out};
 use super::rig::{CLOCK, EXECUTORS, Rig, each_placement};
-use engine::plan::{ErrorClass, InputPlan, Retry, Source, WorkflowInput};
+use engine::plan::{Delay, ErrorClass, InputPlan, Retry, Source, WorkflowInput};
 use engine::trace::TraceEnd::{Failed, Running, Skipped, Well};
 use engine::trace::{TraceEnd, TraceRecord};
 use faasstore::binding::Kind;
@@ -119,7 +119,7 @@ fn lanes_tell_of_what_they_do_and_of_what_is_skipped() {
     let right = flow.function("right", |n| n.gates = vec![case(choose, 1)]);
     flow.node("pause", engine::plan::Work::Nothing, |n| {
         n.after = vec![right];
-        n.delay_ms = 5;
+        n.delays = vec![Delay::Fixed(5)];
     });
     each_placement(&flow, |rig| {
         rig.invoke(&[]);

@@ -46,7 +46,7 @@ pub(super) enum Subject {
 pub(super) enum Need {
     /// One of the cases and catches that lead to it.
     Gates,
-    /// A source of an input, by its place in the node.
+    /// A source of an input, by its place among [`Node::all_inputs`].
     Input(usize),
     /// The list of its foreach.
     Foreach,
@@ -394,7 +394,7 @@ impl Builder<'_> {
                 needs.push((Need::Edges(count), self.at_least(count, flow)));
             }
             Join::All => {
-                for (input, declared) in node.inputs.iter().enumerate() {
+                for (input, declared) in node.all_inputs().enumerate() {
                     if !declared.optional {
                         let sources = declared.from.iter().map(|from| from.value);
                         needs.push((Need::Input(input), self.any_live(sources, reader, always)));

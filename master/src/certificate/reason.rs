@@ -116,9 +116,11 @@ fn describe(definition: &Definition, place: usize, need: Need) -> String {
             format!("the list of its foreach (from {})", producers(lists))
         }
         Need::Input(input) => {
-            let input = &node.inputs[input];
-            let from = &mut input.from.iter().map(|from| from.value);
-            format!("input `{}` (from {})", input.name.value, producers(from))
+            let declared = node.all_inputs().nth(input);
+            let from = declared.map_or(&[][..], |declared| &declared.from);
+            let name = declared.map_or("", |declared| &declared.name.value);
+            let from = producers(&mut from.iter().map(|from| from.value));
+            format!("input `{name}` (from {from})")
         }
         Need::Edge => "one of the nodes that it waits for to end well".to_owned(),
         Need::Edges(count) => format!("{count} of the nodes that it waits for to end well"),

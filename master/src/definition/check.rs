@@ -2,6 +2,7 @@
 //! for it. This file puts the definition together; its parts have a file each.
 
 mod bind;
+mod delays;
 mod expressions;
 mod inline;
 mod node;

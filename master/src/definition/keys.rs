@@ -27,6 +27,8 @@ pub(super) enum Holds {
     Text,
     /// A CEL expression; numbers and booleans are expressions too.
     Expression,
+    /// A CEL expression that is text, beside a number that stands for itself.
+    ExpressionText,
     /// Where a value comes from, in one text.
     Source,
     /// A number or a boolean that stands for itself.
@@ -88,12 +90,17 @@ impl Shape {
         self.keys.iter().map(|key| key.name).collect()
     }
 
-    /// The range of one of its keys that holds a whole number.
+    /// The range of one of its keys that holds a whole number, or that and something else.
     pub(super) fn whole(&self, name: &str) -> Option<(&'static str, u64, u64)> {
-        self.keys.iter().find_map(|key| match key.holds {
-            Holds::Whole { least, most } if key.name == name => Some((key.name, least, most)),
+        let key = self.keys.iter().find(|key| key.name == name)?;
+        let one = match key.holds {
+            Holds::Either([one, ..]) => one,
+            ref one => one,
+        };
+        match *one {
+            Holds::Whole { least, most } => Some((key.name, least, most)),
             _ => None,
-        })
+        }
     }
 
     /// The range of one of its keys that holds a number.

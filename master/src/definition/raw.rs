@@ -88,6 +88,17 @@ pub(super) struct RawCatch {
     pub(super) span: Span,
 }
 
+/// How long a node waits once it could start.
+#[derive(Debug)]
+pub(super) enum RawDelay {
+    /// So many milliseconds.
+    Fixed(u32),
+    /// As many milliseconds as an expression gives.
+    Computed(Spanned<String>),
+    /// Until the time that an expression gives.
+    Until(Spanned<String>),
+}
+
 /// What a node does.
 #[derive(Debug)]
 pub(super) enum RawWork {
@@ -113,7 +124,7 @@ pub(super) struct RawNode {
     pub(super) retriers: Vec<Spanned<Retry>>,
     pub(super) catches: Vec<RawCatch>,
     pub(super) timeout_ms: Option<Spanned<u32>>,
-    pub(super) delay_ms: u32,
+    pub(super) delay: RawDelay,
     pub(super) resources: Resources,
     pub(super) profile: Profile,
 }

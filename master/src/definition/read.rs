@@ -1,5 +1,6 @@
 //! From the tree to a definition whose names are not yet resolved: which keys there are, and what each must hold.
 
+mod delay;
 mod sources;
 mod values;
 mod work;
@@ -10,7 +11,7 @@ pub(super) use values::listed;
 use super::keys::{NODE, PROFILE, RESOURCES, RETRIERS_MAX, RETRY, WORKFLOW};
 use super::names::is_reserved;
 use super::problem::{ProblemKind, Problems, quoted};
-use super::raw::{RawDefinition, RawNode, RawWork};
+use super::raw::{RawDefinition, RawDelay, RawNode, RawWork};
 use super::tree::{self, Tree, Value};
 use super::{DefinitionError, Profile, Resources, SourceText, Span, Spanned};
 use engine::plan::{Join, Retry};
@@ -168,7 +169,7 @@ impl Reader {
             .get("retry")
             .map_or_else(Vec::new, |(_, tree)| self.retriers(tree));
         let timeout_ms = self.time(&fields, "timeout_ms");
-        let delay_ms = self.whole(&fields, "delay_ms").unwrap_or(0) as u32;
+        let delay = self.delay(&fields);
         let work = work?;
         let profile = match fields.get("profile") {
             Some((_, tree)) => self.profile(tree),
@@ -193,7 +194,7 @@ impl Reader {
             retriers,
             catches,
             timeout_ms,
-            delay_ms,
+            delay: delay.unwrap_or(RawDelay::Fixed(0)),
             resources,
             profile,
         })

@@ -83,6 +83,7 @@ impl Maker {
             Holds::Function => json!({ "type": "string", "pattern": "^[^:]+:[^:]+$" }),
             Holds::Text => json!({ "type": ["string", "number", "boolean"] }),
             Holds::Expression => json!({ "type": ["string", "number", "boolean"], "minLength": 1 }),
+            Holds::ExpressionText => json!({ "type": "string", "minLength": 1 }),
             Holds::Source => json!({ "type": "string", "pattern": SOURCE_PATTERN }),
             Holds::Plain => json!({ "type": ["number", "boolean"] }),
             Holds::Any => json!({}),

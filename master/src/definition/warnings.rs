@@ -3,7 +3,7 @@
 use super::Span;
 use super::keys::TIME_MS_MAX;
 use super::problem::{ProblemKind, Problems};
-use super::raw::{RawDefinition, RawNode, RawWork};
+use super::raw::{RawDefinition, RawDelay, RawNode, RawWork};
 use rustc_hash::FxHashSet;
 
 /// What of a file something else uses, by the places in it.
@@ -61,7 +61,11 @@ fn outputs(index: usize, node: &RawNode, used: &Used, problems: &mut Problems) {
 
 fn times(raw: &RawDefinition, node: &RawNode, problems: &mut Problems) {
     let runtime_ms = node.profile.runtime_ms;
-    let waits_and_runs_ms = f64::from(node.delay_ms) + runtime_ms;
+    let delay_ms = match node.delay {
+        RawDelay::Fixed(delay_ms) => delay_ms,
+        RawDelay::Computed(_) | RawDelay::Until(_) => 0,
+    };
+    let waits_and_runs_ms = f64::from(delay_ms) + runtime_ms;
     let timeouts = [
         (node.timeout_ms.as_ref(), runtime_ms),
         (raw.timeout_ms.as_ref(), waits_and_runs_ms),

@@ -1,7 +1,9 @@
 //! What a picture shows, whatever it is made for: boxes, and lines between them.
 
 use super::Placed;
-use crate::definition::{COMMAND_EXECUTABLE, Case, Catch, Definition, Formula, From, Node, Work};
+use crate::definition::{
+    COMMAND_EXECUTABLE, Case, Catch, Definition, Delay, Formula, From, Node, Work,
+};
 use engine::plan::{ErrorMatch, Gate, Join};
 use std::collections::BTreeMap;
 
@@ -193,6 +195,18 @@ fn opening(name: &str, shape: Shape) -> SceneBox {
     }
 }
 
+fn waits_text(delays: &[Delay]) -> String {
+    let parts = delays.iter().map(|delay| match delay {
+        Delay::Fixed(delay_ms) => format!("{delay_ms} ms"),
+        Delay::Computed(expression) => format!("({}) ms", expression.text.value),
+        Delay::Until(expression) => format!("until {}", expression.text.value),
+    });
+    let parts: Vec<String> = parts.collect();
+    format!("waits {}", parts.join(", then "))
+        .trim_end()
+        .to_owned()
+}
+
 fn node_box(definition: &Definition, node: &Node, worker: Option<usize>) -> SceneBox {
     let (shape, note) = match &node.work {
         Work::Function {
@@ -210,8 +224,7 @@ fn node_box(definition: &Definition, node: &Node, worker: Option<usize>) -> Scen
         }
         Work::Compute(formulas) => (Shape::Compute, formulas_text(node, formulas)),
         Work::Switch(_) => (Shape::Switch, "switch".to_owned()),
-        Work::Nothing if node.delay_ms > 0 => (Shape::Wait, format!("waits {} ms", node.delay_ms)),
-        Work::Nothing => (Shape::Wait, "waits".to_owned()),
+        Work::Nothing => (Shape::Wait, waits_text(&node.delays)),
     };
     let mut ports = Vec::new();
     if let Work::Switch(cases) = &node.work {

@@ -349,3 +349,23 @@ nodes:
         [("l", "first"), ("first", "second"), ("second", "pause")]
     );
 }
+
+#[test]
+fn a_node_that_only_waits_says_how_long() {
+    let text = "
+workflow: w
+input: { v: value }
+nodes:
+  fixed: { delay_ms: 5 }
+  computed: { delay_ms: input.v * 2 }
+  until: { delay_until: 2030-01-01T00:00:00Z }
+  join: { join: all, after: fixed }
+";
+    let scene = Scene::of(&parse("w.yaml", text.as_bytes()).unwrap(), None);
+    let notes: Vec<&str> = scene.boxes[1..].iter().map(|one| &*one.note).collect();
+    let until = "waits until \"2030-01-01T00:00:00Z\"";
+    assert_eq!(
+        notes,
+        ["waits 5 ms", "waits (input.v * 2) ms", until, "waits"]
+    );
+}

@@ -25,6 +25,7 @@ mod template;
 mod tests;
 mod timestamp;
 mod translate;
+mod wait;
 mod way;
 
 use super::draft::Draft;

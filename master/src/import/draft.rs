@@ -217,6 +217,17 @@ pub struct Resources {
     pub cpus: Option<u16>,
 }
 
+/// How long a node waits first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Delay {
+    /// So many milliseconds.
+    Fixed(u32),
+    /// As many milliseconds as an expression gives.
+    Computed(String),
+    /// Until a timestamp, or the time that an expression gives.
+    Until(String),
+}
+
 /// A node.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Node {
@@ -243,7 +254,7 @@ pub struct Node {
     /// Longest an attempt may take.
     pub timeout_ms: Option<u32>,
     /// How long it waits first.
-    pub delay_ms: Option<u32>,
+    pub delay: Option<Delay>,
     /// What it needs.
     pub resources: Resources,
     /// What the partitioner may assume.
@@ -266,7 +277,7 @@ impl Node {
             retriers: Vec::new(),
             catches: Vec::new(),
             timeout_ms: None,
-            delay_ms: None,
+            delay: None,
             resources: Resources::default(),
             profile: None,
         }

@@ -21,8 +21,8 @@ mod yaml;
 
 pub use asl::{AslOptions, Payload};
 pub use draft::{
-    Catch, Draft, Feed, Foreach, Formula, Join, Node, Profile, Resources, Retry, Source, Work,
-    WorkflowInput,
+    Catch, Delay, Draft, Feed, Foreach, Formula, Join, Node, Profile, Resources, Retry, Source,
+    Work, WorkflowInput,
 };
 pub use problem::{ImportError, ImportProblem};
 

@@ -322,9 +322,9 @@ fn what_a_draft_says_is_what_the_definition_says() {
         },
     );
     let mut big = Node::new("big", Work::Nothing);
-    big.delay_ms = Some(5);
+    big.delay = Some(Delay::Fixed(5));
     let mut late = Node::new("late", Work::Nothing);
-    late.delay_ms = None;
+    late.delay = None;
     let mut some = Node::new("some", Work::Nothing);
     some.join = Join::AtLeast(2);
     some.after = vec!["first".to_owned(), "compute".to_owned(), "big".to_owned()];
@@ -368,7 +368,7 @@ fn what_a_draft_says_is_what_the_definition_says() {
     assert_eq!(first.inputs.len(), 4);
     assert!(first.inputs[2].optional);
     assert_eq!(node("command").catches.len(), 1);
-    assert_eq!(node("big").delay_ms, 5);
+    assert_eq!(node("big").delays, [crate::definition::Delay::Fixed(5)]);
     assert_eq!(node("some").after.len(), 3);
     assert_ne!(node("some").join, node("late").join);
     assert_eq!(definition.outputs[0].from.len(), 2);

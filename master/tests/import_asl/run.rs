@@ -1,8 +1,9 @@
 //! A plain interpreter of drafts: the rules of edges, one node after the other, and functions that are closures.
 
-use engine::expression::Expression;
+use engine::delay::{check_span, check_time, is_timestamp};
+use engine::expression::{Expression, ExpressionError};
 use engine::plan::{ErrorClass, ErrorMatch};
-use master::import::{Draft, Feed, Formula, Node, Source, Work};
+use master::import::{Delay, Draft, Feed, Formula, Node, Source, Work};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
@@ -62,6 +63,24 @@ fn matches(on: &[String]) -> Vec<ErrorMatch> {
     on.iter()
         .map(|name| class(name).map_or_else(|| ErrorMatch::Named(name.clone()), ErrorMatch::Class))
         .collect()
+}
+
+/// That a delay is one; nobody waits for it here.
+fn waits(delay: &Delay, names: &[&str], values: &[Option<&[u8]>]) -> Result<(), String> {
+    let given = |compiled: Result<Expression, _>, text: &str| {
+        let compiled = compiled.unwrap_or_else(|error: ExpressionError| panic!("{text}: {error}"));
+        let value = compiled.evaluate(values);
+        value.map_err(|error| error.to_string())
+    };
+    match delay {
+        Delay::Fixed(_) => Ok(()),
+        Delay::Computed(text) => {
+            let compiled = Expression::compile_milliseconds(text, names);
+            check_span(&given(compiled, text)?)
+        }
+        Delay::Until(text) if is_timestamp(text) => Ok(()),
+        Delay::Until(text) => check_time(&given(Expression::compile_time(text, names), text)?),
+    }
 }
 
 /// What runs once for all, or once for each item of a list: its nodes, and those that run for the items of lists in it.
@@ -169,7 +188,7 @@ impl<'d> Room<'d> {
     }
 
     fn expressions<'n>(&self, node: &'n Node) -> Vec<&'n str> {
-        match &node.work {
+        let mut expressions: Vec<&str> = match &node.work {
             Work::Compute(formulas) => formulas
                 .iter()
                 .map(|(_, formula)| match formula {
@@ -179,7 +198,13 @@ impl<'d> Room<'d> {
                 .collect(),
             Work::Switch { cases, .. } => cases.iter().map(|(when, _)| when.as_str()).collect(),
             Work::Function(_) | Work::Command(_) | Work::Nothing => Vec::new(),
+        };
+        if let Some(Delay::Computed(text) | Delay::Until(text)) = &node.delay
+            && !is_timestamp(text)
+        {
+            expressions.push(text);
         }
+        expressions
     }
 
     /// What a node's expressions read that is not bound under its own inputs.
@@ -391,6 +416,9 @@ impl<'d> Room<'d> {
         let wrong = |error: engine::expression::EvaluationError| {
             (ErrorClass::Expression, error.to_string())
         };
+        if let Some(delay) = &node.delay {
+            waits(delay, &names, &bytes).map_err(|cause| (ErrorClass::Expression, cause))?;
+        }
         match &node.work {
             Work::Function(name) => Ok((function(name, &values["input"], attempt)?, None)),
             Work::Compute(formulas) => {

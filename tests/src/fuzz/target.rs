@@ -4,7 +4,7 @@ use super::mutation::Form;
 use super::{frames, seeds, words};
 use engine::core::{Core, CoreConfig, Incoming};
 use engine::expression::Expression;
-use engine::plan::{DeploymentId, Formula, Limits, Plan, Work, WorkerRef};
+use engine::plan::{Delay, DeploymentId, Formula, Limits, Plan, Work, WorkerRef};
 use engine::trace::ClockId;
 use engine::wire;
 use faasstore::binding::Kind;
@@ -274,6 +274,7 @@ fn shape(plan: &Plan) -> String {
         of(&|node| matches!(node.work, Work::Switch { .. })),
         of(&|node| matches!(node.work, Work::Compute(_))),
         of(&|node| matches!(node.work, Work::Nothing)),
+        of(&|node| node.delay_expressions().next().is_some()),
         of(&|node| node.region.is_some()),
         of(&|node| !node.gates.is_empty()),
         of(&|node| !node.catches.is_empty()),
@@ -291,6 +292,9 @@ fn shape(plan: &Plan) -> String {
 /// The plan's expressions, as a lane compiles them.
 fn compile(plan: &Plan) -> Result<(), String> {
     for node in &plan.nodes {
+        for compiled in node.delays.iter().filter_map(Delay::compile) {
+            compiled.map_err(|error| error.to_string())?;
+        }
         let names: Vec<&str> = node.inputs.iter().map(|input| &*input.name).collect();
         let formulas: Vec<&String> = match &node.work {
             Work::Function { .. } | Work::Nothing => continue,

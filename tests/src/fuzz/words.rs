@@ -2,10 +2,11 @@
 
 /// Words of definitions.
 #[rustfmt::skip]
-pub const DEFINITION_WORDS: [&str; 82] = [
+pub const DEFINITION_WORDS: [&str; 84] = [
     "workflow", "input", "constants", "nodes", "output", "timeout_ms", "function", "command", "compute", "switch",
     "when", "then", "default", "foreach", "list", "from", "to", "batch", "parallelism", "after", "join", "all", "any",
     "at_least", "retry", "attempts", "backoff_ms", "backoff_max_ms", "factor", "jitter", "on", "catch", "delay_ms",
+    "delay_until", "2030-01-01T00:00:00Z",
     "resources", "memory_mib", "scale", "cpus", "profile", "runtime_ms", "output_bytes", "placeholder", "kind",
     "bytes", "value", "optional", "first_of(a.out, b.out)", "first_of", "text", "item", "error", "constant",
     "constant.limit", "input.text", "true", "false", "null", "~", "[]", "{}", "|", ">", "&a", "*a", "<<: *a", "!!str",

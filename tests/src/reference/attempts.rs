@@ -1,12 +1,13 @@
 //! What the activations of a node that runs come to.
 
+use super::delays::Waited;
 use super::edges::Edge;
 use super::retriers::{failures, wait_ns_after};
 use super::{Breach, End, Ended, Judge, Reason};
 use crate::functions::{Datum, choose, compute, datum_of, evaluate};
 use crate::plans::node_name;
 use crate::trace::{Activation, Attempt, Ending, Moment};
-use engine::plan::{ErrorClass, ErrorMatch, FlowEdge, Join, NodeId, NodePlan, Work};
+use engine::plan::{ErrorClass, ErrorMatch, FlowEdge, InputPlan, Join, NodeId, NodePlan, Work};
 use faasstore::binding::Kind;
 
 /// What an activation came to.
@@ -50,7 +51,6 @@ impl Judge<'_> {
         let taken_up = self.trace.begun.get(&node).copied().unwrap_or_default();
         let told_first = taken_up.step > at.step;
         let at = at.max(taken_up);
-        let begun = at.after_ms(plan.delay_ms);
         let mut sets = self.sets(node, taken_up);
         if let Join::AtLeast(needed) = plan.join {
             let late = (self.live(node).len() as u64).saturating_sub(needed.into());
@@ -60,22 +60,42 @@ impl Judge<'_> {
                 self.late.0 = self.late.0.max(late);
             }
         }
+        let activation = self.activation(node);
+        let of_activation = |Breach(what)| {
+            let (node, items) = &activation;
+            Breach(format!("node {node} of items {items:?}: {what}"))
+        };
+        let waited = self.delayed(node, at, &mut sets).map_err(of_activation)?;
+        let begun = match waited {
+            Waited::Until(begun) => begun,
+            Waited::Failed(_) | Waited::Open
+                if self.trace.activations.contains_key(&activation) =>
+            {
+                let what = "started, but is not to, by its delay".to_owned();
+                return Err(of_activation(Breach(what)));
+            }
+            Waited::Failed(at) => {
+                let class = ErrorClass::Expression;
+                let end = self.failed(node, 1, class, String::new(), at);
+                return Ok(Ended { end, at });
+            }
+            Waited::Open => {
+                let (end, at) = (End::Open, Moment::default());
+                return Ok(Ended { end, at });
+            }
+        };
         if plan.work == Work::Nothing {
-            if self.trace.activations.contains_key(&self.activation(node)) {
+            if self.trace.activations.contains_key(&activation) {
                 return Err(Breach(format!("node {node} does nothing, and was started")));
             }
             let end = End::Well(Vec::new());
             return Ok(Ended { end, at: begun });
         }
-        let activation = self.activation(node);
         let attempts = self.trace.activations.get(&activation);
         let attempts = attempts.map_or(&[][..], Vec::as_slice);
         let fate = self
             .follow(node, begun, attempts, &mut sets)
-            .map_err(|Breach(what)| {
-                let (node, items) = &activation;
-                Breach(format!("node {node} of items {items:?}: {what}"))
-            })?;
+            .map_err(of_activation)?;
         Ok(self.ends(&activation, fate))
     }
 
@@ -155,7 +175,9 @@ impl Judge<'_> {
                 let what = format!("attempt {number} at {started:?}, before {earliest:?}");
                 return Err(Breach(what));
             }
-            self.narrow(plan, attempt, sets)?;
+            let inputs: Vec<&InputPlan> = plan.inputs.iter().collect();
+            let what = format!("attempt {number}");
+            self.narrow(&inputs, &what, attempt.started, &attempt.seen, sets)?;
             let last = usize::try_from(number) == Ok(attempts.len());
             let again = format!("started again after attempt {number}");
             let Some((at, ending)) = &attempt.ended else {
@@ -198,26 +220,27 @@ impl Judge<'_> {
         Ok(Fate::Open)
     }
 
-    /// Keeps the sets of edges with which an attempt sees what it has seen.
-    fn narrow(
+    /// Keeps the sets of edges with which what reads these inputs, from `started` on, sees what it has seen.
+    pub(super) fn narrow(
         &self,
-        plan: &NodePlan,
-        attempt: &Attempt,
+        inputs: &[&InputPlan],
+        what: &str,
+        started: Moment,
+        seen: &[Datum],
         sets: &mut Vec<Vec<FlowEdge>>,
     ) -> Result<(), Breach> {
         let sees = |set: &Vec<FlowEdge>| -> Vec<Datum> {
-            let inputs = plan.inputs.iter();
+            let inputs = inputs.iter();
             inputs.map(|input| self.seen(&input.sources, set)).collect()
         };
         let agrees = |set: &Vec<FlowEdge>| {
-            let before = |edge: &FlowEdge| attempt.started.may_follow(self.at(edge.node));
-            set.iter().all(before) && sees(set) == attempt.seen
+            let before = |edge: &FlowEdge| started.may_follow(self.at(edge.node));
+            set.iter().all(before) && sees(set) == seen
         };
         let like = sets.first().map(sees);
         sets.retain(agrees);
         if sets.is_empty() {
-            let (seen, number) = (&attempt.seen, attempt.number);
-            let what = format!("attempt {number} saw {seen:?}, which is not like {like:?}");
+            let what = format!("{what} saw {seen:?}, which is not like {like:?}");
             return Err(Breach(what));
         }
         Ok(())

@@ -3,6 +3,7 @@
 use super::edges::{Edge, Found};
 use super::{Breach, End, Ended, Judge, Reason};
 use crate::trace::Moment;
+use crate::workflow::inputs_of;
 use engine::plan::{FlowEdge, Join, NodeId, Source};
 use std::collections::BTreeMap;
 
@@ -37,7 +38,8 @@ impl Judge<'_> {
             }
         };
         let activation = self.activation(node);
-        let started = self.trace.activations.contains_key(&activation);
+        let started = self.trace.activations.contains_key(&activation)
+            || self.trace.delays.contains_key(&activation);
         self.judged.insert(activation);
         let (at, end, why) = match decision {
             Decision::Runs(at) => return self.run(node, at),
@@ -82,9 +84,8 @@ impl Judge<'_> {
         let gate = gate_states.is_empty() || gate_states.contains(&Edge::Live);
         // Each required input has a live source.
         let has_live = |sources: &[Source]| matches!(self.first_live(sources), Found::Present(_));
-        let inputs = plan
-            .inputs
-            .iter()
+        let inputs = inputs_of(plan)
+            .into_iter()
             .all(|input| input.optional || has_live(&input.sources));
         // One at least of its edges from other nodes is live, if it has any.
         let any = producers.is_empty() || all.any(|state| *state == Edge::Live);

@@ -4,6 +4,7 @@ use super::edges::{Edge, Found};
 use super::{Breach, End, Ended, Frame, InItems, Judge};
 use crate::functions::Datum;
 use crate::trace::Moment;
+use crate::workflow::inputs_of;
 use engine::plan::{Gate, Join, NodeId, Source};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -135,7 +136,7 @@ impl Judge<'_> {
             return live >= needed as usize;
         }
         let there = |source: &Source| self.may_be_there(*source, found);
-        let mut inputs = plan.inputs.iter();
+        let mut inputs = inputs_of(plan).into_iter();
         let has_all = inputs.all(|input| input.optional || input.sources.iter().any(there));
         has_all && (let_in || live > 0 || flow.is_empty())
     }

@@ -4,7 +4,7 @@ use super::Cluster;
 use super::lane::Lane;
 use crate::functions::Datum;
 use crate::plans::input_name;
-use crate::trace::{Attempt, Ending, Moment, Trace};
+use crate::trace::{Ending, Moment, Trace};
 use engine::core::{Answered, ClientId, Incoming, Outgoing, Wanted};
 use engine::plan::{NodeId, WorkflowInput};
 use engine::wire::Failure;
@@ -69,12 +69,16 @@ impl Asked {
         self.answers > 0
     }
 
-    /// Attempts that have failed so far.
-    pub(super) fn failures(&self) -> impl Iterator<Item = (NodeId, &Attempt)> {
+    /// The nodes of attempts that have failed so far, those that came to nothing in their delay included.
+    pub(super) fn failures(&self) -> impl Iterator<Item = NodeId> {
         let attempts = self.trace.activations.iter();
-        attempts
-            .flat_map(|((node, _), attempts)| attempts.iter().map(|attempt| (*node, attempt)))
-            .filter(|(_, attempt)| matches!(attempt.ended, Some((_, Ending::Failed(..)))))
+        let attempts = attempts
+            .flat_map(|((node, _), attempts)| attempts.iter().map(|attempt| (*node, attempt)));
+        let failed =
+            attempts.filter(|(_, attempt)| matches!(attempt.ended, Some((_, Ending::Failed(..)))));
+        failed
+            .map(|(node, _)| node)
+            .chain(self.trace.failed_delays().map(|(node, _)| *node))
     }
 
     pub(super) fn has_failures(&self) -> bool {

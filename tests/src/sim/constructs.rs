@@ -6,12 +6,14 @@ use crate::functions::Datum;
 use crate::reference::{End, Verdict, deciding_retrier, failures};
 use crate::trace::Ending;
 use crate::workflow::Workflow;
-use engine::plan::{ErrorClass, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work};
+use engine::plan::{
+    Delay, ErrorClass, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work,
+};
 use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 37] = [
+const NAMES: [&str; 41] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -39,6 +41,10 @@ const NAMES: [&str; 37] = [
     "error read",
     "tolerated",
     "delay",
+    "computed delay",
+    "delay until",
+    "delays in turn",
+    "failed delay",
     "cancel",
     "work left",
     "compute",
@@ -221,7 +227,7 @@ fn mark_node(
         return;
     }
     mark_outward(into, workflow, verdict, plan);
-    into.mark("delay", plan.delay_ms > 0);
+    mark_delays(into, asked, node, plan);
     if let Join::AtLeast(needed) = plan.join {
         let some = workflow.flow_edges(node).len() > needed as usize;
         into.mark("any", some && needed == 1);
@@ -275,7 +281,25 @@ fn mark_node(
     }
 }
 
+fn mark_delays(into: &mut Constructs, asked: &Asked, node: NodeId, plan: &NodePlan) {
+    let answers = asked
+        .trace
+        .delays
+        .range((node, Vec::new())..(node + 1, Vec::new()));
+    let answers = answers.filter_map(|(_, delayed)| delayed.answer.as_ref());
+    let waits: Vec<Option<u64>> = answers.map(|answer| answer.waits_ns).collect();
+    let waited = waits.iter().any(|waits| *waits > Some(0));
+    let has = |kind: fn(&Delay) -> bool| plan.delays.iter().any(kind);
+    into.mark("delay", has(|delay| matches!(delay, Delay::Fixed(1..))));
+    let computed = has(|delay| matches!(delay, Delay::Computed(_)));
+    into.mark("computed delay", waited && computed);
+    let until = has(|delay| matches!(delay, Delay::Until(_)));
+    into.mark("delay until", waited && until);
+    into.mark("delays in turn", waited && plan.delays.len() > 1);
+}
+
 fn mark_whole(into: &mut Constructs, workflow: &Workflow, asked: &Asked, verdict: &Verdict) {
+    into.mark("failed delay", asked.trace.failed_delays().next().is_some());
     into.mark("late edge", verdict.late.0 > 0);
     let attempts = || asked.trace.activations.values().flatten();
     into.mark("retry", attempts().any(|attempt| attempt.number > 1));

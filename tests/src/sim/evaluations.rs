@@ -5,7 +5,7 @@ use super::lane::{Describing, Evaluating};
 use crate::functions::{Datum, choose, evaluate};
 use crate::reference::{error_text, returned_kinds};
 use crate::trace::Ending;
-use engine::core::{Describe, Evaluate, Evaluated, Incoming};
+use engine::core::{Describe, Evaluate, Evaluated, Incoming, Part};
 use engine::plan::{ErrorClass, NodeId};
 
 impl Cluster {
@@ -25,7 +25,10 @@ impl Cluster {
                 "evaluated at lane {lane}, where its invocation is over"
             );
             let activation = (wanted.node, items.clone());
-            asked.trace.starts(activation, 1, now, seen.clone());
+            match wanted.part() {
+                Part::Work => asked.trace.starts(activation, 1, now, seen.clone()),
+                Part::Delay => asked.trace.delay_starts(activation, now, seen.clone()),
+            }
         }
         let deployment = self.deployment(wanted.deployment);
         self.lanes[lane].evaluating.push(Evaluating {
@@ -34,12 +37,17 @@ impl Cluster {
             node: wanted.node,
             items,
             deployment,
+            part: wanted.part(),
             seen,
         });
     }
 
     /// A lane has evaluated a node.
     pub(super) fn end_evaluation(&mut self, lane: usize, index: usize) {
+        let evaluating = self.lanes[lane].evaluating.swap_remove(index);
+        if evaluating.part == Part::Delay {
+            return self.end_delay(lane, evaluating);
+        }
         let Evaluating {
             ticket,
             invocation,
@@ -47,7 +55,8 @@ impl Cluster {
             items,
             deployment,
             seen,
-        } = self.lanes[lane].evaluating.swap_remove(index);
+            ..
+        } = evaluating;
         let (evaluated, ending) = self.evaluated(lane, deployment, node, &seen);
         let now = self.now();
         if let Some(id) = invocation {

@@ -3,7 +3,7 @@
 use super::memory::Memory;
 use crate::functions::Datum;
 use engine::core::{
-    Answered, Core, CoreConfig, Evaluate, ExecutorId, ForeseenInput, Incoming, Input, Output,
+    Answered, Core, CoreConfig, Evaluate, ExecutorId, ForeseenInput, Incoming, Input, Output, Part,
     Piece, Start, Ticket, worker_hash,
 };
 use engine::plan::{DeploymentId, NodeId};
@@ -62,7 +62,7 @@ pub(super) enum State {
     Stopping { told_ns: u64 },
 }
 
-/// A switch that is choosing, or a node that computes.
+/// A switch that is choosing, a node that computes, or one that may wait.
 #[derive(Clone, Debug)]
 pub(super) struct Evaluating {
     /// As the core wants it back.
@@ -75,6 +75,8 @@ pub(super) struct Evaluating {
     pub(super) items: Vec<u32>,
     /// Place of its deployment in the scenario.
     pub(super) deployment: usize,
+    /// What of the node.
+    pub(super) part: Part,
     /// Its inputs.
     pub(super) seen: Vec<Datum>,
 }

@@ -25,6 +25,7 @@ mod answers;
 mod cancels;
 mod clients;
 mod constructs;
+mod delays;
 mod evaluations;
 mod executors;
 mod lane;

@@ -5,7 +5,7 @@ use super::Cluster;
 use super::lane::{InputAt, Run, State};
 use crate::trace::Ending;
 use engine::core::{Evaluated, Start};
-use engine::plan::{ErrorClass, Join, NodeId, NodePlan, Plan, Retry, Source};
+use engine::plan::{Delay, ErrorClass, Join, NodeId, NodePlan, Plan, Retry, Source};
 use engine::wire::Outcome;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 
@@ -14,6 +14,10 @@ use faasstore::descriptor::{InvocationId, PayloadRef};
 pub enum Sabotage {
     /// Nodes do not wait for their delay.
     NoDelay,
+    /// Computed delays are half as long.
+    HalfDelay,
+    /// A delay that fails is none.
+    DelaysNeverFail,
     /// The next attempt comes at once.
     NoBackoff,
     /// The next attempt waits for an hour.
@@ -100,8 +104,10 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::NoDelay,
+        Self::HalfDelay,
+        Self::DelaysNeverFail,
         Self::NoBackoff,
         Self::LongBackoff,
         Self::NoGates,
@@ -191,7 +197,13 @@ impl Sabotage {
         match self {
             Self::LastRetrier => node.retriers.reverse(),
             Self::OneRetrier => node.retriers.truncate(1),
-            Self::NoDelay => node.delay_ms = 0,
+            Self::NoDelay => {
+                for delay in &mut node.delays {
+                    if let Delay::Fixed(delay_ms) = delay {
+                        *delay_ms = 0;
+                    }
+                }
+            }
             Self::NoGates => node.gates.clear(),
             Self::NoNodeTimeout => node.timeout_ms = None,
             Self::CatchesAnything => {
@@ -313,6 +325,19 @@ impl Cluster {
         match evaluated {
             Evaluated::Case(Some(case)) if self.does(Sabotage::OtherCase) => {
                 Evaluated::Case(Some((case + 1) % cases as u16))
+            }
+            other => other,
+        }
+    }
+
+    /// What a core takes from what is said of a delay.
+    pub(super) fn delay_taken(&self, evaluated: Evaluated) -> Evaluated {
+        match evaluated {
+            Evaluated::Waits { delay_ns } if self.does(Sabotage::HalfDelay) => Evaluated::Waits {
+                delay_ns: delay_ns / 2,
+            },
+            Evaluated::Failed(_) if self.does(Sabotage::DelaysNeverFail) => {
+                Evaluated::Waits { delay_ns: 0 }
             }
             other => other,
         }

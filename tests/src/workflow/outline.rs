@@ -1,7 +1,7 @@
 //! A workflow in a few lines, a node each: what a failing case prints.
 
 use super::Workflow;
-use engine::plan::{ErrorMatch, Join, NodePlan, Source, Work};
+use engine::plan::{Delay, ErrorMatch, InputPlan, Join, NodePlan, Source, Work};
 use std::fmt;
 
 impl fmt::Display for Workflow {
@@ -46,11 +46,7 @@ fn outline(f: &mut fmt::Formatter<'_>, node: &NodePlan) -> fmt::Result {
     if let Some(region) = node.region {
         write!(f, ", region {region}")?;
     }
-    for input in &node.inputs {
-        let sources: Vec<String> = input.sources.iter().copied().map(short).collect();
-        let mark = if input.optional { "?" } else { "" };
-        write!(f, ", {}{mark}={}", input.name, sources.join("|"))?;
-    }
+    outline_inputs(f, &node.inputs)?;
     for after in &node.after {
         write!(f, ", after n{after}")?;
     }
@@ -73,12 +69,27 @@ fn outline(f: &mut fmt::Formatter<'_>, node: &NodePlan) -> fmt::Result {
     if let Some(timeout_ms) = node.timeout_ms {
         write!(f, ", timeout {timeout_ms} ms")?;
     }
-    if node.delay_ms > 0 {
-        write!(f, ", delay {} ms", node.delay_ms)?;
+    for delay in &node.delays {
+        match delay {
+            Delay::Fixed(delay_ms) => write!(f, ", waits {delay_ms} ms")?,
+            Delay::Computed(_) => write!(f, ", waits for")?,
+            Delay::Until(_) => write!(f, ", waits until")?,
+        }
+        let inputs = delay.expression().map_or(&[][..], |delay| &delay.inputs);
+        outline_inputs(f, inputs)?;
     }
     let kinds: Vec<_> = node.outputs.iter().map(|output| output.kind).collect();
     let mark = if node.tolerated { ", tolerated" } else { "" };
     writeln!(f, " -> {kinds:?}{mark}")
+}
+
+fn outline_inputs(f: &mut fmt::Formatter<'_>, inputs: &[InputPlan]) -> fmt::Result {
+    for input in inputs {
+        let sources: Vec<String> = input.sources.iter().copied().map(short).collect();
+        let mark = if input.optional { "?" } else { "" };
+        write!(f, ", {}{mark}={}", input.name, sources.join("|"))?;
+    }
+    Ok(())
 }
 
 fn matches(these: &[ErrorMatch]) -> String {

@@ -145,7 +145,7 @@ impl Sketch {
             },
             error_output: Some(1),
             timeout_ms: None,
-            delay_ms: 0,
+            delays: Vec::new(),
         }
     }
 }

@@ -18,6 +18,10 @@ pub(super) enum Gives {
     Truth,
     /// Any value.
     Value,
+    /// A number of milliseconds.
+    Milliseconds,
+    /// A timestamp, or a text that says one.
+    Time,
 }
 
 /// The inputs of a node whose expressions are looked at.
@@ -99,6 +103,8 @@ impl Checker<'_> {
         let compiled = match gives {
             Gives::Truth => Expression::compile_condition(&text.value, &used),
             Gives::Value => Expression::compile(&text.value, &used),
+            Gives::Milliseconds => Expression::compile_milliseconds(&text.value, &used),
+            Gives::Time => Expression::compile_time(&text.value, &used),
         };
         match compiled {
             Ok(_) => Some(()),

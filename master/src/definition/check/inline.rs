@@ -9,7 +9,7 @@ use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{RawBinding, RawForeach, RawNode, RawOver};
 use crate::definition::read::listed;
 use crate::definition::{
-    Definition, Formula, From, Node, Region, Span, Spanned, Work, WorkflowInput,
+    Definition, Delay, Formula, From, Node, Region, Span, Spanned, Work, WorkflowInput,
 };
 use engine::plan_check::NAME_BYTES_MAX;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -231,8 +231,9 @@ impl Checker<'_> {
         let raw = self.raw;
         let outer = &raw.nodes[index];
         let after = self.after(&outer.after);
+        let delays = self.delays(outer, &[], self.reader(index));
         let inner = self.inner[index].clone()?;
-        let after = after?;
+        let (after, delays) = (after?, delays?);
         let range = match &outer.foreach {
             Some(RawForeach {
                 over: RawOver::Range(range),
@@ -261,7 +262,8 @@ impl Checker<'_> {
             if first {
                 self.step(after.len(), span)?;
                 node.after.extend(after.iter().cloned());
-                node.delay_ms = node.delay_ms.saturating_add(outer.delay_ms);
+                let own = std::mem::take(&mut node.delays);
+                node.delays = delays_before(&delays, own, within as u8);
             }
             nodes.push(node);
         }
@@ -308,9 +310,12 @@ impl Checker<'_> {
             Some(region) => Some(inner_at + region),
             None => self.own_region(index),
         };
-        for input in &mut node.inputs {
+        for input in node.all_inputs_mut() {
             input.from = self.flatten_inner(index, &input.from, within, span)?;
             input.name.span = span;
+        }
+        for delay in node.delays.iter_mut().filter_map(Delay::expression_mut) {
+            delay.text.span = span;
         }
         for output in &mut node.outputs {
             output.name.span = span;
@@ -347,6 +352,28 @@ impl Checker<'_> {
         }
         Some(())
     }
+}
+
+/// The delays of a node, so many regions deep in another workflow, behind those of the node that stands for that.
+fn delays_before(outer: &[Delay], own: Vec<Delay>, within: u8) -> Vec<Delay> {
+    let mut delays = outer.to_vec();
+    for delay in delays.iter_mut().filter_map(Delay::expression_mut) {
+        let from = delay.inputs.iter_mut().flat_map(|input| &mut input.from);
+        for from in from {
+            if let From::Item { up } = &mut from.value {
+                *up = up.saturating_add(within);
+            }
+        }
+    }
+    for delay in own {
+        match (delays.last_mut(), delay) {
+            (Some(Delay::Fixed(before)), Delay::Fixed(after)) => {
+                *before = before.saturating_add(after);
+            }
+            (_, delay) => delays.push(delay),
+        }
+    }
+    delays
 }
 
 /// What a node binds, by name.

@@ -65,6 +65,7 @@ impl Checker<'_> {
             }) => Some(self.counting(raw, range, &bound)?),
             _ => None,
         };
+        let delays = self.delays(raw, &bound, reader);
         let mut names = Names::new(bound, some, reader);
         let work = self.work(raw, &mut names)?;
         let outputs = raw.declared().into_iter().map(|(name, kind)| Port {
@@ -87,7 +88,7 @@ impl Checker<'_> {
                 .collect(),
             catches: catches.into_iter().collect::<Option<_>>()?,
             timeout_ms: raw.timeout_ms.as_ref().map(|timeout| timeout.value),
-            delay_ms: raw.delay_ms,
+            delays: delays?,
             ..plain(raw.name.clone())
         };
         Some(range.into_iter().chain([node]).collect())
@@ -96,7 +97,10 @@ impl Checker<'_> {
     /// What is bound under `input`.
     fn inputs(&mut self, raw: &RawNode, reader: Option<usize>) -> Option<Vec<NodeInput>> {
         let some = raw.join.value != Join::All;
-        let reads_values = matches!(raw.work, RawWork::Compute(_) | RawWork::Switch(_));
+        let reads_values = matches!(
+            raw.work,
+            RawWork::Compute(_) | RawWork::Switch(_) | RawWork::Nothing
+        );
         let inputs: Vec<Option<NodeInput>> = raw
             .inputs
             .iter()
@@ -395,6 +399,6 @@ fn plain(name: Spanned<String>) -> Node {
         catches: Vec::new(),
         error_output: None,
         timeout_ms: None,
-        delay_ms: 0,
+        delays: Vec::new(),
     }
 }

@@ -145,9 +145,10 @@ fn ties(definition: &Definition, classes: &Classes<'_>) -> Vec<Link> {
 fn moved(definition: &mut Definition, chained: &[Option<From>]) {
     let regions = &definition.regions;
     for node in &mut definition.nodes {
-        for input in &mut node.inputs {
+        let region = node.region;
+        for input in node.all_inputs_mut() {
             for from in &mut input.from {
-                from.value = item(regions, chained, node.region, from.value);
+                from.value = item(regions, chained, region, from.value);
             }
         }
     }

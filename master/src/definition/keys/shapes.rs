@@ -31,6 +31,7 @@ const TIME: Holds = Holds::Whole {
     least: 1,
     most: TIME_MS_MAX,
 };
+const _: () = assert!(TIME_MS_MAX == engine::delay::DELAY_MS_MAX as u64);
 const WAIT: Holds = Holds::Whole {
     least: 0,
     most: TIME_MS_MAX,
@@ -196,8 +197,13 @@ pub(in crate::definition) const NODE: Shape = Shape {
         ),
         key(
             "delay_ms",
-            "How long it waits once it could start, in milliseconds",
-            WAIT,
+            "How long it waits once it could start, in milliseconds: a number, or a CEL expression",
+            Holds::Either(&[WAIT, Holds::ExpressionText]),
+        ),
+        key(
+            "delay_until",
+            "The time until which it waits once it could start: as RFC 3339 has it, or a CEL expression",
+            Holds::Expression,
         ),
         key(
             "resources",
@@ -211,7 +217,14 @@ pub(in crate::definition) const NODE: Shape = Shape {
         ),
     ],
     needs_one_of: &[
-        "function", "command", "compute", "switch", "workflow", "delay_ms", "join",
+        "function",
+        "command",
+        "compute",
+        "switch",
+        "workflow",
+        "delay_ms",
+        "delay_until",
+        "join",
     ],
     elsewhere: &[
         (

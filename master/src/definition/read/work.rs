@@ -1,6 +1,7 @@
 //! What a node does, over what, and where it leads: functions, commands, formulas, cases, other files, joins, catches.
 
 use super::Reader;
+use super::delay::is_number;
 use super::values::{Fields, listed};
 use crate::definition::Spanned;
 use crate::definition::keys::{CASE, CATCH, FOREACH, FORMULA, JOIN};
@@ -22,7 +23,10 @@ enum NodeKind {
     Compute,
     Switch,
     Workflow,
+    /// It waits for others, or for a time that is fixed.
     Nothing,
+    /// It waits for a time that is computed.
+    Delay,
 }
 
 /// The keys of which a node has one, and what it then is.
@@ -42,7 +46,7 @@ impl NodeKind {
             Self::Compute => "a computing node",
             Self::Switch => "a switch",
             Self::Workflow => "a sub-workflow",
-            Self::Nothing => "a node that only waits",
+            Self::Nothing | Self::Delay => "a node that only waits",
         }
     }
 
@@ -59,17 +63,40 @@ impl NodeKind {
                 "catch",
                 "timeout_ms",
                 "delay_ms",
+                "delay_until",
                 "resources",
                 "profile",
             ],
-            Self::Compute => &[
-                "foreach", "input", "after", "join", "catch", "delay_ms", "profile",
+            Self::Compute | Self::Delay => &[
+                "foreach",
+                "input",
+                "after",
+                "join",
+                "catch",
+                "delay_ms",
+                "delay_until",
+                "profile",
             ],
             Self::Switch => &[
-                "foreach", "default", "input", "after", "join", "catch", "delay_ms", "profile",
+                "foreach",
+                "default",
+                "input",
+                "after",
+                "join",
+                "catch",
+                "delay_ms",
+                "delay_until",
+                "profile",
             ],
-            Self::Workflow => &["foreach", "input", "after", "delay_ms"],
-            Self::Nothing => &["foreach", "after", "join", "delay_ms", "profile"],
+            Self::Workflow => &["foreach", "input", "after", "delay_ms", "delay_until"],
+            Self::Nothing => &[
+                "foreach",
+                "after",
+                "join",
+                "delay_ms",
+                "delay_until",
+                "profile",
+            ],
         }
     }
 
@@ -89,12 +116,19 @@ impl Reader {
         let given = fields.among(&keys);
         let (key, kind) = match given[..] {
             [key] => WORKS.into_iter().find(|(known, _)| *known == key)?,
+            [] if fields.get("delay_until").is_some() => ("", NodeKind::Delay),
+            [] if fields
+                .get("delay_ms")
+                .is_some_and(|(_, tree)| !is_number(tree)) =>
+            {
+                ("", NodeKind::Delay)
+            }
             [] if !fields.among(&["delay_ms", "join"]).is_empty() => ("", NodeKind::Nothing),
             [] => {
                 // A slip of the pen has been refused already.
                 if !keys.iter().any(|key| fields.misspells(key)) {
                     let help = format!(
-                        "add `function: EXECUTABLE:FUNCTION`; a node does one of {}, or waits with `delay_ms` or `join`",
+                        "add `function: EXECUTABLE:FUNCTION`; a node does one of {}, or waits with `delay_ms`, `delay_until` or `join`",
                         listed(&keys)
                     );
                     let kind = ProblemKind::MissingKey {
@@ -112,7 +146,7 @@ impl Reader {
             }
         };
         self.keys_fit(fields, key, kind);
-        if kind == NodeKind::Nothing {
+        if matches!(kind, NodeKind::Nothing | NodeKind::Delay) {
             return Some(RawWork::Nothing);
         }
         let (_, tree) = fields.get(key)?;
@@ -121,7 +155,7 @@ impl Reader {
             NodeKind::Command => Some(RawWork::Command(self.command(tree)?)),
             NodeKind::Compute => Some(RawWork::Compute(self.compute(tree)?)),
             NodeKind::Switch => Some(RawWork::Switch(self.switch(tree, fields)?)),
-            NodeKind::Workflow | NodeKind::Nothing => {
+            NodeKind::Workflow | NodeKind::Nothing | NodeKind::Delay => {
                 let help = "name another workflow's file, as in `workflow: other.yaml`";
                 let path = self.scalar(tree, "`workflow`", "a path", help)?;
                 Some(RawWork::Workflow(Spanned {
@@ -160,7 +194,12 @@ impl Reader {
                 }
                 _ => format!("beside `{own}` it may have {}", listed(known)),
             };
-            let help = if own.is_empty() {
+            let help = if kind == NodeKind::Nothing && matches!(key, "input" | "catch") {
+                format!(
+                    "only a delay that is an expression reads anything and can fail; it may have {}",
+                    listed(known)
+                )
+            } else if own.is_empty() {
                 format!(
                     "it may have {}; what does something has `function` or the like",
                     listed(known)

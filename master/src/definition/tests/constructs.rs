@@ -4,6 +4,7 @@ use super::*;
 use engine::plan::ErrorClass;
 
 mod bindings;
+mod delays;
 mod order;
 mod work;
 

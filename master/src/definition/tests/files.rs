@@ -114,10 +114,8 @@ fn its_nodes_and_edges_are_those_of_the_other_file() {
         [4, 5],
         "to wait for it is to wait for its last nodes"
     );
-    assert_eq!(
-        (definition.nodes[2].delay_ms, definition.nodes[3].delay_ms),
-        (5, 0)
-    );
+    assert_eq!(definition.nodes[2].delays, [Delay::Fixed(5)]);
+    assert!(definition.nodes[3].delays.is_empty());
     let gates = definition.gates();
     let gate = |node: u32, case: u16| Gate::Case { node, case };
     assert_eq!(gates[2], [gate(0, 0)]);
@@ -384,4 +382,54 @@ fn warnings_of_the_other_file_are_shown_once_and_its_timeout_is_one() {
             "i.yaml nobody uses `input.l`",
         ]
     );
+}
+
+#[test]
+fn a_delay_of_a_workflow_comes_before_those_of_its_first_nodes() {
+    let main = "
+workflow: outer
+input: { wait: value, list: list }
+nodes:
+  early: { compute: { ms: input.wait, times: { list: input.wait } } }
+  sub: { workflow: inner.yaml, input: { v: input.wait, l: input.list }, delay_ms: early.ms }
+  each: { workflow: inner.yaml, foreach: early.times, input: { v: item, l: input.list }, delay_until: item }
+  fixed: { workflow: inner.yaml, input: { v: 1, l: input.list }, delay_ms: 3 }
+";
+    let inner = "
+workflow: inner
+input: { v: value, l: list }
+nodes:
+  one: { function: e:f, delay_ms: input.v, output: { o: bytes } }
+  two: { function: e:f, foreach: input.l, input: { i: item }, delay_ms: 4 }
+  last: { function: e:f, input: { o: one.o }, delay_ms: 5 }
+";
+    let definition = load(&[("main.yaml", main), ("inner.yaml", inner)]).unwrap();
+    let node = |name: &str| {
+        let mut nodes = definition.nodes.iter();
+        nodes.find(|node| node.name.value == name).unwrap()
+    };
+    let reads = |name: &str| -> Vec<(bool, From)> {
+        let delays = node(name).delays.iter();
+        let expressions = delays.filter_map(|delay| {
+            let until = matches!(delay, Delay::Until(_));
+            Some((until, delay.expression()?.inputs[0].from[0].value))
+        });
+        expressions.collect()
+    };
+    let wait = From::Input(0);
+    let early = From::Output { node: 0, output: 0 };
+    assert_eq!(reads("sub/one"), [(false, early), (false, wait)]);
+    assert_eq!(node("sub/two").delays.len(), 2);
+    assert_eq!(node("sub/two").delays[1], Delay::Fixed(4));
+    assert_eq!(node("sub/last").delays, [Delay::Fixed(5)]);
+    let item = |up| (true, From::Item { up });
+    assert_eq!(reads("each/one"), [item(0), (false, From::Item { up: 0 })]);
+    assert_eq!(
+        reads("each/two"),
+        [item(1)],
+        "the item of the region around"
+    );
+    assert_eq!(node("fixed/two").delays, [Delay::Fixed(7)], "3 and 4");
+    assert_eq!(reads("fixed/one").len(), 1);
+    assert_eq!(node("fixed/one").delays[0], Delay::Fixed(3));
 }

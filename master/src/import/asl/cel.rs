@@ -13,6 +13,7 @@ pub(super) enum Binding {
     And,
     Compare,
     Sum,
+    Product,
     /// A number: a field's dot would belong to it.
     Number,
     /// A name, a literal, a call, a field: nothing that parentheses would change.
@@ -63,7 +64,7 @@ impl Reads {
         ..Self::NOTHING
     };
 
-    const fn and(self, other: Self) -> Self {
+    pub(super) const fn and(self, other: Self) -> Self {
         Self {
             state: self.state || other.state,
             result: self.result || other.result,
@@ -170,7 +171,9 @@ impl Cel {
         let right_binding = match binding {
             Binding::And | Binding::Or => binding,
             Binding::Compare => Binding::Sum,
-            Binding::Choice | Binding::Sum | Binding::Number | Binding::Atom => Binding::Number,
+            Binding::Choice | Binding::Sum | Binding::Product | Binding::Number | Binding::Atom => {
+                Binding::Number
+            }
         };
         let text = format!(
             "{} {operator} {}",

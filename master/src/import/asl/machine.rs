@@ -53,9 +53,7 @@ pub(super) enum Work<'t> {
         rules: Vec<(&'t Tree, usize)>,
         default: Option<usize>,
     },
-    Wait {
-        seconds: &'t Tree,
-    },
+    Wait(Until<'t>),
     Succeed,
     Fail {
         error: Option<&'t Tree>,
@@ -70,6 +68,14 @@ pub(super) enum Work<'t> {
         selector: Option<&'t Tree>,
         concurrency: Option<&'t Tree>,
     },
+}
+
+/// For how long, or until when, a Wait waits.
+pub(super) enum Until<'t> {
+    Seconds(&'t Tree),
+    SecondsPath(&'t Tree),
+    Timestamp(&'t Tree),
+    TimestampPath(&'t Tree),
 }
 
 /// An entry of `Catch`.
@@ -141,18 +147,6 @@ const REFUSED: &[(&str, &str)] = &[
         "ToleratedFailureCountPath",
         "it belongs to a Distributed Map: catch failures in a function",
     ),
-    (
-        "SecondsPath",
-        "write the number as Seconds: a delay is part of the definition",
-    ),
-    (
-        "Timestamp",
-        "write how long to wait as Seconds: a delay does not depend on the clock",
-    ),
-    (
-        "TimestampPath",
-        "write how long to wait as Seconds: a delay does not depend on the clock",
-    ),
 ];
 
 const ALWAYS: &[&str] = &["Type", "Comment", "QueryLanguage"];
@@ -190,7 +184,16 @@ const TYPES: &[(&str, &[&str])] = &[
     ("Choice", &["Choices", "Default", "InputPath", "OutputPath"]),
     (
         "Wait",
-        &["Seconds", "InputPath", "OutputPath", "Next", "End"],
+        &[
+            "Seconds",
+            "SecondsPath",
+            "Timestamp",
+            "TimestampPath",
+            "InputPath",
+            "OutputPath",
+            "Next",
+            "End",
+        ],
     ),
     ("Succeed", &["InputPath", "OutputPath"]),
     ("Fail", &["Error", "Cause", "ErrorPath", "CausePath"]),
@@ -505,6 +508,35 @@ fn catchers<'t>(
     Some(catchers)
 }
 
+/// For how long, or until when, a Wait waits: it says so once.
+fn until<'t>(reader: &mut Reader, fields: &Fields<'t>, what: &str) -> Option<Until<'t>> {
+    type Kind<'t> = fn(&'t Tree) -> Until<'t>;
+    let kinds: [(&str, Kind<'t>); 4] = [
+        ("Seconds", Until::Seconds),
+        ("SecondsPath", Until::SecondsPath),
+        ("Timestamp", Until::Timestamp),
+        ("TimestampPath", Until::TimestampPath),
+    ];
+    let given = kinds.iter().filter_map(|(key, kind)| {
+        let tree = fields.get(key)?;
+        Some((*key, *kind, tree))
+    });
+    let given: Vec<_> = given.collect();
+    match given[..] {
+        [] => {
+            reader.needed(fields, what, "Seconds")?;
+            None
+        }
+        [(_, kind, tree)] => Some(kind(tree)),
+        [(first, ..), (second, _, tree), ..] => {
+            let told = format!("`{first}` and `{second}` exclude one another");
+            let help = "leave one of Seconds, SecondsPath, Timestamp and TimestampPath";
+            reader.add(tree.span, ImportProblem::Contradiction(told), help);
+            None
+        }
+    }
+}
+
 fn work<'t>(
     reader: &mut Reader,
     fields: &Fields<'t>,
@@ -532,9 +564,7 @@ fn work<'t>(
                 .map(|(_, tree)| tree),
         },
         "Choice" => choice(reader, fields, what, names)?,
-        "Wait" => Work::Wait {
-            seconds: reader.needed(fields, what, "Seconds")?,
-        },
+        "Wait" => Work::Wait(until(reader, fields, what)?),
         "Succeed" => Work::Succeed,
         "Fail" => Work::Fail {
             error: fields.get("Error"),

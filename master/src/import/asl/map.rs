@@ -2,7 +2,7 @@
 //! item by item with each other. A machine that is one Pass is an expression over the list.
 
 use super::cel::{Cel, Reads};
-use super::machine::{Machine, State, Work as StateWork};
+use super::machine::{Machine, State, Until, Work as StateWork};
 use super::template::{self, Scope};
 use super::translate::{Entry, Handler, ITEM, OUTPUT, RESULT, Translator, Way, first_of};
 use crate::definition::Span;
@@ -401,9 +401,12 @@ fn asks_for_item(machine: &Machine<'_>) -> bool {
             StateWork::Parallel(branches) => branches.iter().any(asks_for_item),
             // What it gives to its own items speaks of those.
             StateWork::Map { items_path, .. } => items_path.is_some_and(names_item),
+            StateWork::Wait(Until::SecondsPath(path) | Until::TimestampPath(path)) => {
+                names_item(path)
+            }
             StateWork::Task { .. }
             | StateWork::Pass { .. }
-            | StateWork::Wait { .. }
+            | StateWork::Wait(Until::Seconds(_) | Until::Timestamp(_))
             | StateWork::Succeed => false,
         };
         work || paths.into_iter().flatten().any(names_item)

@@ -1,15 +1,13 @@
-//! States that need no function: Pass, Wait, Succeed, Fail and Choice; and what becomes of states between which bytes
+//! States that need no function: Pass, Succeed, Fail and Choice; and what becomes of states between which bytes
 //! travel.
 
 use super::cel::{Binding, Cel};
 use super::machine::{State, Work as StateWork};
-use super::translate::{self, Entry, Gate, OUTPUT, Translator, Way};
+use super::translate::{Entry, Gate, OUTPUT, Out, Translator, Way};
 use super::{choice, template};
 use crate::import::draft::{Formula, Node, Work};
 use crate::import::problem::ImportProblem;
 use crate::import::tree::{Tree, Value};
-
-type Out = Vec<(Option<usize>, Way)>;
 
 impl Translator<'_> {
     pub(super) fn pass(
@@ -41,18 +39,6 @@ impl Translator<'_> {
         };
         let result = result.map_or(input, |tree| Cel::literal(&tree.to_json()));
         self.output(state, base, &result)
-    }
-
-    pub(super) fn wait(&mut self, state: &State<'_>, entry: &Entry, seconds: &Tree) -> Option<Out> {
-        let delay_ms = translate::seconds(self.reader, seconds, "Seconds")?;
-        let input = self.selected(state, &entry.base())?;
-        let output = self.passed_on(state, &input)?;
-        let name = self.names.identifier(state.name, "state_");
-        let way = self.compute(name, &output, entry, state.span)?;
-        if let Some(node) = self.draft.nodes.last_mut() {
-            node.delay_ms = Some(delay_ms);
-        }
-        Some(vec![(state.next, way)])
     }
 
     pub(super) fn succeed(&mut self, state: &State<'_>, entry: &Entry) -> Option<Out> {
@@ -278,14 +264,8 @@ impl Translator<'_> {
             StateWork::Succeed | StateWork::Pass { result: None } => {
                 Some(pass(&entry, entry.after.clone()))
             }
-            StateWork::Wait { seconds } => {
-                let delay_ms = translate::seconds(self.reader, seconds, "Seconds")?;
-                let mut node =
-                    Node::new(self.names.identifier(state.name, "state_"), Work::Nothing);
-                node.delay_ms = Some(delay_ms);
-                self.lead(&mut node, &entry, super::cel::Reads::default());
-                let name = node.name.clone();
-                self.draft.nodes.push(node);
+            StateWork::Wait(until) => {
+                let name = self.wait_over_bytes(state, &entry, until)?;
                 Some(pass(&entry, vec![name]))
             }
             StateWork::Fail {
@@ -316,7 +296,7 @@ impl Translator<'_> {
         }
     }
 
-    fn over_bytes(&mut self, span: crate::definition::Span, what: &str) {
+    pub(super) fn over_bytes(&mut self, span: crate::definition::Span, what: &str) {
         let help = "with --payload bytes states pass what they get from function to function; without it they look into \
                     JSON values";
         self.reader

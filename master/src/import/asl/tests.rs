@@ -158,9 +158,47 @@ fn what_has_no_like_is_refused_by_name() {
             help,
         );
     }
-    for key in ["SecondsPath", "Timestamp", "TimestampPath"] {
-        let wait = machine(json!({"Type": "Wait", key: "$.x", "Seconds": 1, "Next": "B"}));
-        refused(&wait, "6:7", &format!("`{key}`"), "Seconds");
+}
+
+#[test]
+fn a_wait_says_once_and_rightly_how_long_it_is() {
+    let wait = |fields: Value| {
+        let mut wait = json!({"Type": "Wait", "Next": "B"});
+        for (key, value) in fields.as_object().unwrap() {
+            wait[key] = value.clone();
+        }
+        machine(wait)
+    };
+    for (fields, place, message, help) in [
+        (json!({}), "4:10", "has no `Seconds`", "add `Seconds`"),
+        (
+            json!({"Seconds": 1, "TimestampPath": "$.x"}),
+            "8:24",
+            "`Seconds` and `TimestampPath` exclude one another",
+            "leave one",
+        ),
+        (
+            json!({"Timestamp": "2016-03-14"}),
+            "7:20",
+            "a time as in 2016-03-14T01:59:00Z",
+            "",
+        ),
+        (
+            json!({"Timestamp": "2016-03-14T01:59:60Z"}),
+            "7:20",
+            "a time as in 2016-03-14T01:59:00Z",
+            "",
+        ),
+        (json!({"SecondsPath": "$.a[*].b"}), "7:22", "a number", ""),
+        (
+            json!({"SecondsPath": "x"}),
+            "7:22",
+            "a path begins with `$`",
+            "",
+        ),
+        (json!({"SecondsPath": 5}), "7:22", "`SecondsPath`", ""),
+    ] {
+        refused(&wait(fields), place, message, help);
     }
 }
 
@@ -528,6 +566,8 @@ fn wild() -> impl Strategy<Value = Value> {
         "OutputPath",
         "Result",
         "Seconds",
+        "SecondsPath",
+        "TimestampPath",
         "Error",
         "CausePath",
         "A",

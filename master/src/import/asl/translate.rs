@@ -109,6 +109,9 @@ pub(super) fn draft(
     translator.finish(ends)
 }
 
+/// The ways out of a state, each with the state that it leads to.
+pub(super) type Out = Vec<(Option<usize>, Way)>;
+
 /// A number of seconds, in milliseconds.
 pub(super) fn seconds(reader: &mut Reader, tree: &Tree, key: &'static str) -> Option<u32> {
     let seconds = reader.whole(tree, key, SECONDS_MAX)?;
@@ -232,7 +235,7 @@ impl Translator<'_> {
     ) -> Option<Vec<(Option<usize>, Way)>> {
         match &state.work {
             StateWork::Pass { result } => self.pass(state, &entry, *result),
-            StateWork::Wait { seconds } => self.wait(state, &entry, seconds),
+            StateWork::Wait(until) => self.wait(state, &entry, until),
             StateWork::Succeed => self.succeed(state, &entry),
             StateWork::Fail { .. } => self.fail(state, &entry),
             StateWork::Choice { rules, default } => self.choice(state, entry, rules, *default),
@@ -309,7 +312,7 @@ impl Translator<'_> {
         })
     }
 
-    fn compiled(
+    pub(super) fn compiled(
         &mut self,
         cel: &Cel,
         span: Span,

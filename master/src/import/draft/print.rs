@@ -1,7 +1,7 @@
 //! The file that a draft is printed as: its keys in the order of docs/language.md, defaults left away.
 
 use super::{
-    Catch, Draft, Feed, Formula, Join, Node, Profile, Resources, Retry, Work, WorkflowInput,
+    Catch, Delay, Draft, Feed, Formula, Join, Node, Profile, Resources, Retry, Work, WorkflowInput,
 };
 use crate::import::yaml::{self, Entry, Yaml};
 use faasstore::binding::Kind;
@@ -178,7 +178,7 @@ fn node(node: &Node) -> Entry {
     }
     match node.join {
         // A node that only waits says so, if its delay does not.
-        Join::All if node.work == Work::Nothing && node.delay_ms.is_none() => {
+        Join::All if node.work == Work::Nothing && node.delay.is_none() => {
             entries.push(Entry::new("join", Yaml::text("all")));
         }
         Join::All => {}
@@ -200,10 +200,13 @@ fn node(node: &Node) -> Entry {
         let all = node.catches.iter().map(catch).collect::<Vec<_>>();
         entries.push(Entry::new("catch", Yaml::List(all)));
     }
-    let times = [("timeout_ms", node.timeout_ms), ("delay_ms", node.delay_ms)];
-    for (key, ms) in times {
-        entries.extend(ms.map(|ms| Entry::new(key, Yaml::from(u64::from(ms)))));
-    }
+    let timeout = node.timeout_ms;
+    entries.extend(timeout.map(|ms| Entry::new("timeout_ms", Yaml::from(u64::from(ms)))));
+    entries.extend(node.delay.as_ref().map(|delay| match delay {
+        Delay::Fixed(ms) => Entry::new("delay_ms", Yaml::from(u64::from(*ms))),
+        Delay::Computed(text) => Entry::new("delay_ms", Yaml::text(text)),
+        Delay::Until(text) => Entry::new("delay_until", Yaml::text(text)),
+    }));
     push_map(&mut entries, "resources", resources(&node.resources));
     if let Some(of) = &node.profile {
         entries.push(Entry::new("profile", profile(of)));

@@ -37,6 +37,8 @@ nodes:
   each: { function: e:each, foreach: { from: 0, to: sums.sum, parallelism: 2 }, input: { i: item }, output: { o: value } }
   named: { function: e:named, foreach: { list: constant.names, batch: 2 }, input: { i: item, all: sums.all } }
   pause: { delay_ms: 20, after: [named] }
+  late: { function: f:late, input: { data: start.data }, delay_ms: sums.sum * input.width }
+  until: { delay_until: 2030-01-01T00:00:00Z, after: start }
   try-a: { function: f:a, output: { o: bytes } }
   try-b: { function: f:b, output: { o: bytes } }
   fastest: { function: e:fastest, input: { a: try-a.o, b: try-b.o }, join: any }
@@ -173,7 +175,19 @@ fn gates_catches_retriers_and_joins_are_those_of_the_definition() {
     assert_eq!(*arguments, ["cat"]);
     assert_eq!(region(&plans, "named").batch, Some(2));
     assert_eq!(region(&plans, "each").parallelism, Some(2));
-    assert_eq!(node(&plans, "pause").delay_ms, 20);
+    assert_eq!(node(&plans, "pause").delays, [Delay::Fixed(20)]);
+    let late = node(&plans, "late");
+    let [Delay::Computed(delay)] = &late.delays[..] else {
+        panic!("a computed delay")
+    };
+    assert_eq!(delay.text, "sums.sum * input.width");
+    assert_eq!((delay.inputs.len(), late.inputs.len()), (2, 1));
+    assert_eq!(delay.inputs[1].sources, [Source::Input(1)]);
+    let until = &node(&plans, "until").delays;
+    assert!(
+        matches!(&until[..], [Delay::Until(delay)] if delay.text == "\"2030-01-01T00:00:00Z\""),
+        "{until:?}"
+    );
     assert_eq!(plans[0].timeout_ms, Some(60_000));
 }
 
@@ -480,7 +494,14 @@ impl Draw {
                     false,
                 )
             }
-            _ => ("delay_ms: 3".to_owned(), false),
+            _ => match self.below(3) {
+                0 => ("delay_ms: 3".to_owned(), false),
+                1 => (format!("delay_ms: '{}'", self.source(Kind::Value)), false),
+                _ => (
+                    format!("delay_until: '{}'", self.source(Kind::Value)),
+                    false,
+                ),
+            },
         };
         if function && number + 1 < count && self.one_in(4) {
             text += &format!(", catch: {}", self.nodes(number + 1, count));

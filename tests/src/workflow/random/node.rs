@@ -4,8 +4,8 @@ use super::{Draft, Timeouts};
 use crate::random::Random;
 use crate::workflow::returned;
 use engine::plan::{
-    Declaration, ErrorClass, ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan,
-    RegionPlan, Retry, Source, Work,
+    Declaration, Delay, DelayExpression, ErrorClass, ErrorMatch, Formula, Gate, InputPlan, Join,
+    NodeId, NodePlan, RegionPlan, Retry, Source, Work,
 };
 use faasstore::binding::Kind;
 
@@ -221,15 +221,16 @@ impl Draft<'_> {
         (0..count).map(|_| one(self.random)).collect()
     }
 
-    /// Values that its expressions may name.
-    fn values(&mut self, node: &mut NodePlan) {
+    /// Values that expressions may name.
+    fn values(&mut self) -> Vec<InputPlan> {
         let mut sources = self.sources(usize::MAX);
         sources.retain(|source| self.workflow.kind_of(*source, self.region) == Kind::Value);
         let mut items = self.items();
         items.retain(|item| self.workflow.kind_of(*item, self.region) != Kind::List);
         sources.extend(&items);
+        let mut values = Vec::new();
         if sources.is_empty() {
-            return;
+            return values;
         }
         for number in 0..self.random.pick(&[0, 1, 1, 2, 3]) {
             // What differs from item to item is decided item by item.
@@ -239,8 +240,9 @@ impl Draft<'_> {
             };
             let mut input = self.input(number, &sources, first);
             input.kind = Kind::Value;
-            node.inputs.push(input);
+            values.push(input);
         }
+        values
     }
 
     fn switch(&mut self) -> NodePlan {
@@ -252,7 +254,7 @@ impl Draft<'_> {
             },
             ..NodePlan::default()
         };
-        self.values(&mut node);
+        node.inputs = self.values();
         self.edges(&mut node);
         self.catches(&mut node);
         node
@@ -278,7 +280,7 @@ impl Draft<'_> {
         }
         node.work = Work::Compute(formulas);
         node.outputs = returned(&kinds);
-        self.values(&mut node);
+        node.inputs = self.values();
         self.edges(&mut node);
         self.catches(&mut node);
         node
@@ -287,11 +289,32 @@ impl Draft<'_> {
     /// A node that only waits: for others, for a time, or for both.
     fn waiting(&mut self) -> NodePlan {
         let mut node = NodePlan::default();
-        self.edges(&mut node);
         if self.random.chance(500) {
-            node.delay_ms = self.random.between(1, 4) as u32;
+            node.delays = self.delays();
+        }
+        self.edges(&mut node);
+        if node.delays.iter().any(|delay| delay.expression().is_some()) {
+            self.catches(&mut node);
         }
         node
+    }
+
+    /// Waits, one after the other: fixed, or as expressions say.
+    fn delays(&mut self) -> Vec<Delay> {
+        let count = self.random.pick(&[1, 1, 1, 1, 2, 3]);
+        let mut delays = Vec::new();
+        for _ in 0..count {
+            let expression = |text: &str, inputs| DelayExpression {
+                text: text.to_owned(),
+                inputs,
+            };
+            delays.push(match self.random.below(10) {
+                0..4 => Delay::Fixed(self.random.between(1, 4) as u32),
+                4..7 => Delay::Computed(expression("1", self.values())),
+                _ => Delay::Until(expression("'2030-01-01T00:00:00Z'", self.values())),
+            });
+        }
+        delays
     }
 
     /// Edges that carry nothing, how it joins, and what it waits before it starts.
@@ -323,8 +346,8 @@ impl Draft<'_> {
                 }
             }
         }
-        if self.random.chance(60) {
-            node.delay_ms = self.random.between(1, 4) as u32;
+        if node.delays.is_empty() && self.random.chance(60) {
+            node.delays = self.delays();
         }
         let edges = self.workflow.flow_edges_into(node);
         if (1..=JOIN_EDGES_MAX).contains(&edges.len()) && self.random.chance(180) {

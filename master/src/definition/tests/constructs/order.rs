@@ -58,15 +58,15 @@ fn nodes_that_only_wait_have_a_delay_or_a_join() {
     let definition = good("  w: { delay_ms: 250, after: a }\n");
     let wait = node(&definition, "w");
     assert_eq!(
-        (wait.delay_ms, &wait.work, wait.executable()),
-        (250, &Work::Nothing, None)
+        (wait.delays.as_slice(), &wait.work, wait.executable()),
+        ([Delay::Fixed(250)].as_slice(), &Work::Nothing, None)
     );
     refused(&[
         (
             "  w: { after: a }\n",
             "6:3",
             "node `w` has no `function`",
-            "`delay_ms` or `join`",
+            "`delay_ms`, `delay_until` or `join`",
         ),
         (
             "  w: { delay_ms: 3, output: { o: bytes } }\n",
