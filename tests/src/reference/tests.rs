@@ -244,9 +244,10 @@ fn a_chain_runs_item_by_item_and_is_gathered_with_nothing_where_it_was_skipped()
         }
     }
     let verdict = judge(&workflow, &input, &trace).unwrap();
-    let End::Well(outputs) = &verdict.nodes[1].end else {
+    let End::Items(of) = &verdict.nodes[1].end else {
         panic!("{:?}", verdict.nodes[1]);
     };
+    let outputs = &of.outputs;
     let Datum::List(gathered) = &outputs[0] else {
         panic!("{outputs:?}");
     };
