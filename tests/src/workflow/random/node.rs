@@ -332,7 +332,7 @@ impl Draft<'_> {
         }
         let mut gates = self.gates.clone();
         // Mostly one that is decided once for it; now and then one that is so for each of some items.
-        if self.random.chance(700) {
+        if self.random.chance(550) {
             gates.retain(|gate| {
                 let of = self.workflow.nodes[gate.node() as usize].region;
                 self.workflow.holds(of, self.region)
@@ -358,7 +358,9 @@ impl Draft<'_> {
     }
 
     fn catches(&mut self, node: &mut NodePlan) {
-        if !self.random.chance(300) {
+        // More often in regions, outside of which what failed is heard of too.
+        let often = if self.region.is_some() { 450 } else { 300 };
+        if !self.random.chance(often) {
             return;
         }
         for _ in 0..self.random.between(1, 2) {
@@ -368,7 +370,7 @@ impl Draft<'_> {
             };
             node.catches.push(these);
         }
-        if self.random.chance(600) {
+        if self.random.chance(700) {
             node.error_output = Some(node.outputs.len() as u16);
             node.outputs.push(Declaration {
                 name: "error".to_owned(),
