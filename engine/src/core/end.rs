@@ -3,7 +3,6 @@
 use super::invocation::{Entry, Phase, Place, Value};
 use super::pool::ExecutorId;
 use super::program::Program;
-use super::timers::Timer;
 use super::{Action, Answered, Core, DeploymentState, Outbound, Outgoing, Send};
 use crate::plan::DeploymentId;
 use crate::trace::PartTrace;
@@ -205,7 +204,7 @@ impl Core {
     /// Nothing of the invocation starts any more; what runs has a grace period.
     pub(super) fn end(&mut self, now_ns: u64, place: Place) {
         let invocation = &mut self.invocations[place as usize];
-        if matches!(invocation.phase, Phase::Free | Phase::Over) {
+        if invocation.phase.is_over() {
             return;
         }
         invocation.phase = Phase::Over;
@@ -214,18 +213,11 @@ impl Core {
         }
         let invocation = &self.invocations[place as usize];
         if invocation.running > 0 {
-            let (due_ns, generation) = (now_ns + self.config.grace_ns, invocation.generation);
+            let due_ns = now_ns + self.config.grace_ns;
             for index in 0..self.executors.len() as u32 {
                 let executor = ExecutorId(index);
-                if self.runs_for(executor, place, generation) {
-                    self.set_timer(
-                        due_ns,
-                        Timer::Grace {
-                            executor,
-                            place,
-                            generation,
-                        },
-                    );
+                if self.runs_for(executor, place) {
+                    self.grant_grace(executor, due_ns);
                 }
             }
         }
@@ -244,6 +236,7 @@ impl Core {
         // What has ended here must not be taken for an end in what lives here next.
         self.ended.retain(|ended| ended.place != place);
         self.take_timers(place);
+        self.borne.end_all(place);
         self.retried.end_all(place);
         for slot in self.invocations[place as usize].slots() {
             self.clear_slot(place, slot);
@@ -276,7 +269,6 @@ impl Core {
         let (id, index) = (invocation.id, invocation.deployment);
         self.place_by_id.remove(&id);
         self.pending_failures.remove(&place);
-        self.borne_failures.remove(&place);
         self.free.push(place);
         let deployment = self.deployment_mut(index);
         deployment.instances -= 1;

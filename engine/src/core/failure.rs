@@ -11,6 +11,7 @@ use super::{Action, Core, Part, Ticket};
 use crate::plan::{ErrorClass, ErrorMatch, Retry};
 use crate::wire::Failure;
 use faasstore::descriptor::InvocationId;
+use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
@@ -148,7 +149,7 @@ impl Core {
             }
             Outcome::Caught(catch)
         } else if details.tolerated {
-            let failure = self.bear(place, details.name.clone(), cause);
+            let failure = self.borne.add(place, details.name.clone(), cause);
             self.bear_outside(place, node, failure);
             Outcome::Failed(failure)
         } else {
@@ -170,28 +171,20 @@ impl Core {
 }
 
 impl Core {
-    /// A node has failed, here or elsewhere, and the invocation goes on; the failure's place among the invocation's.
-    pub(super) fn bear(&mut self, place: Place, node: String, cause: String) -> u32 {
-        let root = self.invocations[place as usize].root;
-        let failures = self.borne_failures.entry(root).or_default();
-        failures.push((node, cause));
-        (failures.len() - 1) as u32
-    }
-
     /// A failure of one item is one of the node for those outside of its region, and of the regions around that.
     fn bear_outside(&mut self, place: Place, node: LocalNode, failure: u32) {
         let program = Rc::clone(self.program_of(place));
-        self.each_region_around(place, &program, |run| {
-            run.failed.entry(node).or_insert(failure);
+        let mut read_in = None;
+        self.each_region_around(place, &program, |around, run| {
+            if let Entry::Vacant(entry) = run.failed.entry(node) {
+                entry.insert(failure);
+                read_in = Some(around);
+            }
         });
-    }
-
-    /// Which node failed, and why.
-    pub(super) fn borne_failure(&self, place: Place, failure: u32) -> (String, String) {
-        let root = self.invocations[place as usize].root;
-        let failures = self.borne_failures.get(&root);
-        let failure = failures.and_then(|failures| failures.get(failure as usize));
-        failure.cloned().unwrap_or_default()
+        // All others go with their items.
+        if let Some(around) = read_in {
+            self.borne.move_to(failure, around);
+        }
     }
 }
 

@@ -88,8 +88,7 @@ impl Core {
     }
 
     pub(super) fn is_current(&self, place: Place, generation: u32) -> bool {
-        let invocation = &self.invocations[place as usize];
-        invocation.generation == generation && invocation.phase == Phase::Running
+        self.invocations[place as usize].is_current(generation)
     }
 
     /// Whether what lives in a place may go on.
@@ -129,6 +128,7 @@ impl Core {
         if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
             timing.waits(now_ns, place, node);
         }
+        self.make_room_to_wait(index, pool_index);
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
         let first = pool.waiting.is_empty();
         pool.waiting.push_back(Waiting {
@@ -140,6 +140,28 @@ impl Core {
         // What an executor takes next is another thing than was foreseen, unless others wait before this.
         self.revision += u64::from(first);
         self.want_executor(index, pool_index);
+    }
+
+    /// Before a pool's queue grows, what waits in it for nothing leaves it: activations of what is over. So it is never
+    /// more than twice as long as there are others.
+    fn make_room_to_wait(&mut self, deployment: u32, pool: u16) {
+        let Self {
+            deployments,
+            invocations,
+            ..
+        } = self;
+        let Some(deployment) = deployments[deployment as usize].as_mut() else {
+            return;
+        };
+        let waiting = &mut deployment.pools[usize::from(pool)].waiting;
+        if waiting.len() < waiting.capacity() {
+            return;
+        }
+        waiting.retain(|one| invocations[one.place as usize].is_current(one.generation));
+        // Else it would be looked through again soon.
+        if waiting.len() > waiting.capacity() / 2 {
+            waiting.reserve(waiting.len());
+        }
     }
 
     #[inline]

@@ -119,6 +119,9 @@ pub(crate) struct RegionRun {
     pub(crate) shown: FxHashMap<LocalNode, Shown>,
 }
 
+/// An edge that is live: to which node, and whether it is a gate.
+pub(crate) type LiveEdge = (LocalNode, bool);
+
 /// What an item of a region begins with: what is decided outside of it is the same for all.
 #[derive(Debug, Default)]
 pub(crate) struct ItemStart {
@@ -130,6 +133,8 @@ pub(crate) struct ItemStart {
     pub(crate) roots: Vec<LocalNode>,
     /// Of the nodes of which those outside hear, in regions within this one too: those that run in no item.
     pub(crate) never: FxHashSet<LocalNode>,
+    /// By region just within this one: the edges from outside of both that lead into it and are live.
+    pub(crate) live_within: FxHashMap<u16, Vec<LiveEdge>>,
 }
 
 /// How far a node is.
@@ -144,8 +149,8 @@ pub(crate) enum Stage {
 /// What only some nodes keep, and only while they run.
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
-    /// Of a region, which of the edges that lead into it are live: to which node, and whether it is a gate.
-    pub(crate) live: Vec<(LocalNode, bool)>,
+    /// Of a region, which of the edges that lead into it are live.
+    pub(crate) live: Vec<LiveEdge>,
     /// Of a region, what runs of it.
     pub(crate) run: Option<RegionRun>,
     /// Of a join of some, where its inputs come from: what was there when it started.
@@ -286,6 +291,13 @@ pub(crate) enum Phase {
     Over,
 }
 
+impl Phase {
+    /// Whether nothing starts any more of what lives, or lived, in a place.
+    pub(crate) const fn is_over(self) -> bool {
+        matches!(self, Self::Free | Self::Over)
+    }
+}
+
 impl Invocation {
     pub(crate) fn new() -> Self {
         Self {
@@ -309,6 +321,12 @@ impl Invocation {
             entry: None,
             timing: None,
         }
+    }
+
+    /// Whether it is the one that lived in its place then, and may go on.
+    #[inline]
+    pub(crate) fn is_current(&self, generation: u32) -> bool {
+        self.generation == generation && self.phase == Phase::Running
     }
 
     /// Takes a free place over for a new invocation. Allocates only when the place never held one as large.
@@ -369,6 +387,11 @@ impl Invocation {
         self.remote_ended.clear();
         self.entry = None;
         self.timing = None;
+    }
+
+    /// What is kept of a node, if it is one of its scope.
+    pub(crate) fn node_in_scope(&self, node: LocalNode) -> Option<&NodeState> {
+        self.nodes.get(node.wrapping_sub(self.first_node) as usize)
     }
 
     /// What is kept of a node of its scope.

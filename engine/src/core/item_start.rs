@@ -1,13 +1,18 @@
 //! What the items of a region begin with: what follows for all of them alike from what is decided outside.
 
 use super::Core;
-use super::invocation::{ItemStart, NodeState, Place, Slot, Stage, Value};
+use super::invocation::{ItemStart, LiveEdge, NodeState, Place, Slot, Stage, Value};
 use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Producer, Program, Runner, Scope};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 impl Core {
     /// What every item begins with.
-    pub(super) fn item_start(&self, place: Place, scope: &Scope, program: &Program) -> ItemStart {
+    pub(super) fn item_start(
+        &self,
+        place: Place,
+        (number, scope): (u16, &Scope),
+        program: &Program,
+    ) -> ItemStart {
         let mut start = Lifted {
             nodes: scope
                 .nodes
@@ -24,7 +29,7 @@ impl Core {
             scope,
             program,
         };
-        self.add_live_from_outside(place, &mut start);
+        let live_within = self.add_live_from_outside(place, number, &mut start);
         for index in scope.order.iter().copied() {
             let runs = self.look_at(place, index, &mut start);
             start.leave(index, runs);
@@ -46,34 +51,44 @@ impl Core {
             never: seen_outside.filter(|node| !start.runs(*node)).collect(),
             nodes: start.nodes,
             slots: start.slots,
+            live_within,
         }
     }
 
-    /// Counts the edges into the scope that are live, as told to the regions around it; those into regions within it too.
-    fn add_live_from_outside(&self, place: Place, start: &mut Lifted<'_>) {
+    /// Counts the edges into the scope that are live, as told to the regions around it. Those into regions within it are
+    /// handed on to these: each looks at its own alone, however many others there are.
+    fn add_live_from_outside(
+        &self,
+        place: Place,
+        number: u16,
+        start: &mut Lifted<'_>,
+    ) -> FxHashMap<u16, Vec<LiveEdge>> {
         let (scope, program) = (start.scope, start.program);
-        let (mut place, mut around) = (place, scope);
-        loop {
-            let state = self.invocations[place as usize].node(around.node);
-            let live = self.extras.of(state).map_or(&[][..], |extra| &extra.live);
-            for (of, gate) in live {
-                start.reach(*of, *gate);
-                if !scope.nodes.contains(of) {
-                    continue;
-                }
-                let state = &mut start.nodes[(of - scope.nodes.start) as usize];
-                if *gate {
-                    state.gate_live = true;
-                } else {
-                    state.live += 1;
-                }
+        let invocation = &self.invocations[place as usize];
+        let own = self.extras.of(invocation.node(scope.node));
+        let own = own.map_or(&[][..], |extra| &extra.live);
+        let around = &program.scopes[usize::from(scope.parent)];
+        let around = self.invocations[invocation.parent as usize].node_in_scope(around.node);
+        let around = around.filter(|_| scope.parent != 0);
+        let around = around.and_then(|state| self.extras.of(state)?.run.as_ref());
+        let handed_on = around.and_then(|run| run.start.live_within.get(&number));
+        let mut within: FxHashMap<u16, Vec<LiveEdge>> = FxHashMap::default();
+        for edge in own.iter().chain(handed_on.into_iter().flatten()) {
+            let (of, gate) = *edge;
+            start.reach(of, gate);
+            if !scope.nodes.contains(&of) {
+                let inner = program.just_within(program.scope_of(of), number);
+                within.entry(inner).or_default().push(*edge);
+                continue;
             }
-            if around.parent == 0 {
-                return;
+            let state = &mut start.nodes[(of - scope.nodes.start) as usize];
+            if gate {
+                state.gate_live = true;
+            } else {
+                state.live += 1;
             }
-            place = self.invocations[place as usize].parent;
-            around = &program.scopes[usize::from(around.parent)];
         }
+        within
     }
 
     /// Whether a node can run in any item at all; of a region, which of its nodes can as well.

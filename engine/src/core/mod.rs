@@ -23,6 +23,7 @@
 //! | `outcome` | how nodes end, and which edges are live then |
 //! | `region` | foreach: the nodes that run for each item of a list |
 //! | `item_start` | what all items of a region have in common |
+//! | `borne` | failures that nobody but joins of some wait for |
 //! | `failure` | retries, catches, and what fails an invocation |
 //! | `retried` | how often each of several retriers has tried an activation again |
 //! | `evaluate` | what the lane computes itself |
@@ -36,6 +37,7 @@
 //! | `retire` | deployments on their way out |
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 
+mod borne;
 mod cancel;
 mod compile;
 mod door;
@@ -73,6 +75,7 @@ pub use report::Wanted;
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::trace::{ClockId, PartTrace};
 use crate::wire::{self, Failure, NodeReport};
+use borne::Borne;
 use cancel::Asked;
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
@@ -335,6 +338,8 @@ pub struct Held {
     /// Activations of which is kept how often each of their retriers has tried them again: those that have several retriers,
     /// and have been tried again.
     pub retried: usize,
+    /// Activations that wait for an executor, some of what is over among them.
+    pub waiting: usize,
 }
 
 /// Why a completion cannot be believed. Its executor is to be ended; the core has changed nothing.
@@ -427,7 +432,7 @@ pub struct Core {
     /// Failures of pending invocations, told once they begin.
     pending_failures: FxHashMap<Place, Failure>,
     /// Nodes that have failed, which those who wait for them bear, and why.
-    borne_failures: FxHashMap<Place, Vec<(String, String)>>,
+    borne: Borne,
     retried: Retried,
     extras: Extras,
     executors: Vec<Option<Executor>>,
@@ -471,7 +476,7 @@ impl Core {
             asked: Asked::default(),
             doors: Doors::default(),
             pending_failures: FxHashMap::default(),
-            borne_failures: FxHashMap::default(),
+            borne: Borne::default(),
             retried: Retried::default(),
             extras: Extras::default(),
             executors: Vec::new(),
@@ -559,10 +564,17 @@ impl Core {
             lists: self.lists.count(),
             notes: self.extras.count()
                 + self.pending_failures.len()
-                + self.borne_failures.len()
+                + self.borne.count()
                 + self.asked.len(),
             timers: self.timers_of.len(),
             retried: self.retried.count(),
+            waiting: self
+                .deployments
+                .iter()
+                .flatten()
+                .flat_map(|deployment| &deployment.pools)
+                .map(|pool| pool.waiting.len())
+                .sum(),
         }
     }
 

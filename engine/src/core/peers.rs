@@ -194,7 +194,8 @@ impl Core {
             return;
         }
         let mut shown = Shown::default();
-        let mut failed = |cause| Outcome::Failed(self.bear(place, producer.name.clone(), cause));
+        let mut failed =
+            |cause| Outcome::Failed(self.borne.add(place, producer.name.clone(), cause));
         let whole = match outcome {
             wire::Outcome::Well => Outcome::Well,
             wire::Outcome::Chose(case) => Outcome::Chose(case),

@@ -75,6 +75,10 @@ pub(crate) struct Executor {
     /// When its timer is due, if one is set.
     pub(crate) timer_due_ns: Option<u64>,
     pub(crate) idle_since_ns: u64,
+    /// When what it runs is to have come back, since its invocation is over.
+    pub(crate) grace_due_ns: Option<u64>,
+    /// When a timer is due that looks after that, if one is set.
+    pub(crate) grace_timer_ns: Option<u64>,
     /// Told to end: when that is to have happened.
     pub(crate) end_due_ns: Option<u64>,
     /// Whether it is ended because what it ran took too long.
@@ -96,6 +100,7 @@ impl Executor {
         self.activation = self.activation.wrapping_add(1);
         self.running = Some(running);
         self.deadline_ns = deadline_ns;
+        self.grace_due_ns = None;
         self.activation
     }
 }
@@ -130,6 +135,8 @@ impl Core {
             running: None,
             deadline_ns: None,
             timer_due_ns: None,
+            grace_due_ns: None,
+            grace_timer_ns: None,
             idle_since_ns: now_ns,
             end_due_ns: None,
             timed_out: false,

@@ -351,6 +351,14 @@ impl Program {
         (behind - 1) as u16
     }
 
+    /// The scope just within `outer` that holds `inner`, which lies deeper.
+    pub(crate) fn just_within(&self, mut inner: u16, outer: u16) -> u16 {
+        while self.scopes[usize::from(inner)].parent != outer {
+            inner = self.scopes[usize::from(inner)].parent;
+        }
+        inner
+    }
+
     /// Where an output of a node lies in its scope, what failed included.
     pub(crate) fn output_slot(&self, node: LocalNode, output: u16) -> Option<SlotIndex> {
         match self

@@ -30,9 +30,10 @@ impl Core {
         index: LocalNode,
         program: &Program,
     ) {
-        let scope = &program.scopes[usize::from(program.nodes[index as usize].region)];
+        let number = program.nodes[index as usize].region;
+        let scope = &program.scopes[usize::from(number)];
         let items = self.items_of_region(place, scope, program);
-        let start = self.item_start(place, scope, program);
+        let start = self.item_start(place, (number, scope), program);
         let gathered = scope
             .gathers
             .iter()
@@ -289,7 +290,7 @@ impl Core {
         }
         for node in &scope.told {
             let whole = self.outcome_in(place, index, *node, outcome);
-            let mut told = self.told_of(place, whole);
+            let mut told = self.told_of(whole);
             if let Some(shown) = self.shown_of(place, index, *node) {
                 told = wire::Outcome::Items {
                     failed: match told {
@@ -343,17 +344,17 @@ impl Core {
         outcome: Outcome,
         program: &Program,
     ) {
-        self.each_region_around(place, program, |run| {
+        self.each_region_around(place, program, |_, run| {
             run.shown.entry(node).or_default().add(outcome);
         });
     }
 
-    /// Calls `each` with the region of an item, and with those around it.
+    /// Calls `each` with the region of an item, and with those around it, and with the places in which these lie.
     pub(super) fn each_region_around(
         &mut self,
         mut place: Place,
         program: &Program,
-        mut each: impl FnMut(&mut RegionRun),
+        mut each: impl FnMut(Place, &mut RegionRun),
     ) {
         loop {
             let Invocation { parent, scope, .. } = self.invocations[place as usize];
@@ -362,7 +363,7 @@ impl Core {
             }
             let region = program.scopes[usize::from(scope)].node;
             if let Some(run) = self.region_run(parent, region) {
-                each(run);
+                each(parent, run);
             }
             place = parent;
         }

@@ -3,7 +3,7 @@
 //! knows what it was set for and does nothing if that has gone.
 
 use super::invocation::{NO_MAKER, Place};
-use super::pool::{ExecutorId, Running};
+use super::pool::ExecutorId;
 use super::program::LocalNode;
 use super::{Action, Core};
 use crate::plan::DeploymentId;
@@ -32,8 +32,6 @@ pub(super) enum Timer {
     },
     Grace {
         executor: ExecutorId,
-        place: Place,
-        generation: u32,
     },
     KeepAlive {
         deployment: DeploymentId,
@@ -99,17 +97,7 @@ impl Core {
                     }
                 }
                 Timer::Timeout { executor } => self.time_out(now_ns, due_ns, executor),
-                Timer::Grace {
-                    executor,
-                    place,
-                    generation,
-                } => {
-                    if self.runs_for(executor, place, generation) {
-                        let cause =
-                            "its invocation is over and the grace period has passed".to_owned();
-                        self.actions.push(Action::Kill { executor, cause });
-                    }
-                }
+                Timer::Grace { executor } => self.grace_over(now_ns, due_ns, executor),
                 Timer::KeepAlive { deployment, pool } => {
                     self.end_idle_executors(now_ns, deployment, pool)
                 }
@@ -120,13 +108,46 @@ impl Core {
         self.drain_ended(now_ns);
     }
 
-    /// Whether the executor in that place, which may be another one by now, runs something of that invocation.
-    pub(super) fn runs_for(&self, id: ExecutorId, place: Place, generation: u32) -> bool {
+    /// Whether the executor in that place runs something of the invocation in this one.
+    pub(super) fn runs_for(&self, id: ExecutorId, place: Place) -> bool {
         let executor = self.executors.get(id.0 as usize).and_then(Option::as_ref);
         let running = executor.and_then(|executor| executor.running);
-        let root = |running: Running| self.invocations[running.place as usize].root;
-        running.is_some_and(|running| root(running) == place)
-            && self.invocations[place as usize].generation == generation
+        running.is_some_and(|running| self.invocations[running.place as usize].root == place)
+    }
+
+    /// What an executor runs is to come back by then, since its invocation is over. Of its timers one is enough.
+    pub(super) fn grant_grace(&mut self, id: ExecutorId, due_ns: u64) {
+        let Some(executor) = self.executor_mut(id) else {
+            return;
+        };
+        executor.grace_due_ns = Some(due_ns);
+        if executor.grace_timer_ns.is_none_or(|armed| due_ns < armed) {
+            executor.grace_timer_ns = Some(due_ns);
+            self.set_timer(due_ns, Timer::Grace { executor: id });
+        }
+    }
+
+    fn grace_over(&mut self, now_ns: u64, due_ns: u64, id: ExecutorId) {
+        let Some(executor) = self.executor_mut(id) else {
+            return;
+        };
+        // Its place may be another one's by now.
+        if executor.grace_timer_ns != Some(due_ns) {
+            return;
+        }
+        executor.grace_timer_ns = None;
+        let (Some(_), Some(grace_due_ns)) = (executor.running, executor.grace_due_ns) else {
+            return;
+        };
+        if grace_due_ns > now_ns {
+            self.grant_grace(id, grace_due_ns);
+            return;
+        }
+        let cause = "its invocation is over and the grace period has passed".to_owned();
+        self.actions.push(Action::Kill {
+            executor: id,
+            cause,
+        });
     }
 
     fn time_out(&mut self, now_ns: u64, due_ns: u64, id: ExecutorId) {

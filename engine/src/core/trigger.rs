@@ -49,7 +49,7 @@ impl Core {
             return;
         }
         if node.told {
-            let told = self.told_of(place, outcome);
+            let told = self.told_of(outcome);
             self.tell_remote(place, index, &told, program);
         }
         if let (Outcome::Caught(_), Some(slot)) =
@@ -85,12 +85,12 @@ impl Core {
         let live = edge.when.holds(outcome);
         let node = &program.nodes[edge.node as usize];
         let invocation = &mut self.invocations[place as usize];
-        let over = matches!(invocation.phase, Phase::Over | Phase::Free);
+        let phase = invocation.phase;
         let state = invocation.node_mut(edge.node);
         state.waiting -= 1;
         if node.region != NO_SCOPE {
             // What an edge before this one has ended keeps nothing new.
-            if live && edge.of != edge.node && !over {
+            if live && edge.of != edge.node && !phase.is_over() {
                 let extra = self.extras.make(state);
                 extra.live.push((edge.of, edge.when.is_gate()));
             }
@@ -185,7 +185,7 @@ impl Core {
         program: &Program,
     ) {
         let invocation = &mut self.invocations[place as usize];
-        if matches!(invocation.phase, Phase::Over | Phase::Free) {
+        if invocation.phase.is_over() {
             return;
         }
         let state = invocation.node_mut(edge.node);
@@ -239,9 +239,7 @@ impl Core {
         }
         // Whether it would be skipped without the failures too must not depend on which edge is decided first.
         if let_in && reached + failed.len() as u32 >= node.at_least {
-            let failed = failed
-                .iter()
-                .map(|failure| self.borne_failure(place, *failure));
+            let failed = failed.iter().map(|failure| self.borne.get(*failure));
             let failure = Failure::Join {
                 node: program.name(index).to_owned(),
                 needed: node.at_least,
@@ -333,14 +331,14 @@ impl Core {
     }
 
     /// What other workers are told of how a node has ended.
-    pub(super) fn told_of(&self, place: Place, outcome: Outcome) -> wire::Outcome {
+    pub(super) fn told_of(&self, outcome: Outcome) -> wire::Outcome {
         match outcome {
             Outcome::Well => wire::Outcome::Well,
             Outcome::Chose(case) => wire::Outcome::Chose(case),
             Outcome::Skipped => wire::Outcome::Skipped,
             Outcome::Caught(catch) => wire::Outcome::Caught(catch),
             Outcome::Failed(failure) => {
-                let (_, cause) = self.borne_failure(place, failure);
+                let (_, cause) = self.borne.get(failure);
                 wire::Outcome::Failed(cause)
             }
         }

@@ -7,6 +7,7 @@
     reason = "what is played here is whole; a workflow is written down step by step"
 )]
 
+mod bounds;
 mod cancels;
 mod delays;
 mod edges;

@@ -64,6 +64,8 @@ pub(crate) struct Rig {
     pub(crate) started: Vec<Attempt>,
     messages: VecDeque<(usize, Box<Send>)>,
     pub(crate) answer: Option<Answered>,
+    /// Executors that were to be ended.
+    pub(crate) killed: usize,
     pub(crate) outputs: BTreeMap<String, Seen>,
 }
 
@@ -105,6 +107,7 @@ impl Rig {
             started: Vec::new(),
             messages: VecDeque::new(),
             answer: None,
+            killed: 0,
             outputs: BTreeMap::new(),
         };
         for (worker, plan) in flow.plans(workers).into_iter().enumerate() {
@@ -151,6 +154,28 @@ impl Rig {
         };
         self.cores[0].invoke(self.now_ns, ClientId(1), 1, "flow", given, wanted);
         self.settle();
+    }
+
+    /// The client asks for one more invocation, under this number and without inputs.
+    pub(crate) fn invoke_as(&mut self, request: u64) {
+        let (client, wanted) = (ClientId(1), Wanted::NOTHING);
+        self.cores[0].invoke(self.now_ns, client, request, "flow", Vec::new(), wanted);
+        self.settle();
+    }
+
+    /// The client has read its answer, and waits for others.
+    pub(crate) fn read_answer(&mut self) -> Answered {
+        self.answer.take().expect("there is no answer")
+    }
+
+    /// All that the first worker's core keeps, as text.
+    pub(crate) fn debug(&self) -> String {
+        format!("{:?}", self.cores[0])
+    }
+
+    /// What the first worker's core keeps.
+    pub(crate) fn held(&self) -> Held {
+        self.cores[0].held()
     }
 
     /// The client takes back what it has asked for under this number.
@@ -528,6 +553,7 @@ impl Rig {
                 }
                 assert!(self.answer.replace(*answered).is_none(), "a second answer");
             }
+            Action::Kill { .. } => self.killed += 1,
             other => panic!("{other:?}"),
         }
     }

@@ -1,0 +1,85 @@
+//! What a core keeps does not grow with what clients, items and failures have been, but with what there is.
+
+use super::flow::{Flow, input};
+use super::rig::{EXECUTORS, Rig};
+use engine::plan::{ErrorClass, Join, Source, WorkflowInput};
+use faasstore::binding::Kind;
+
+const ITEM: Source = Source::Item { up: 0 };
+
+#[test]
+fn what_waits_for_an_executor_in_vain_leaves_its_queue() {
+    let mut flow = Flow::default();
+    flow.function("f", |_| ());
+    let mut rig = Rig::new(&flow, 1);
+    // All executors are busy with what goes on.
+    for request in 0..u64::from(EXECUTORS) {
+        rig.invoke_as(100 + request);
+    }
+    let mut most = 0;
+    for _ in 0..1000 {
+        rig.invoke_as(1);
+        rig.cancel(1);
+        rig.read_answer();
+        most = most.max(rig.held().waiting);
+    }
+    assert_eq!(rig.invocations_held(), EXECUTORS as usize);
+    assert!((1..16).contains(&most), "{most} of what is over wait");
+    for _ in 1..EXECUTORS {
+        rig.end("f");
+        rig.read_answer();
+    }
+    rig.end("f");
+    rig.nothing_is_left();
+}
+
+#[test]
+fn an_executor_has_one_grace_timer_however_often_what_it_runs_is_over() {
+    let mut flow = Flow::default();
+    flow.function("f", |_| ());
+    let mut rig = Rig::new(&flow, 1);
+    for _ in 0..1000 {
+        rig.invoke(&[]);
+        rig.cancel(1);
+        rig.read_answer();
+        rig.end("f");
+        rig.now_ns += 1;
+    }
+    let armed = rig.debug().matches("Grace {").count();
+    assert!((1..=EXECUTORS as usize).contains(&armed), "{armed}");
+    // The one that is armed looks after what runs now, and not before its own grace is over.
+    rig.invoke(&[]);
+    rig.cancel(1);
+    rig.now_ns += 999;
+    rig.pass_ms(0);
+    assert_eq!(rig.killed, 0);
+    rig.now_ns += 1;
+    rig.pass_ms(0);
+    assert_eq!(rig.killed, 1);
+}
+
+#[test]
+fn of_failures_that_are_borne_one_is_kept_for_those_outside() {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let region = flow.region(Source::Input(0), |_| ());
+    let each = flow.function("each", |n| {
+        n.region = Some(region);
+        n.inputs = vec![input("item", ITEM)];
+        n.tolerated = true;
+    });
+    let free = flow.function("free", |_| ());
+    flow.function("join", |n| {
+        n.after = vec![each, free];
+        n.join = Join::AtLeast(1);
+    });
+    let mut rig = Rig::new(&flow, 1);
+    rig.invoke(&[("list", &vec!["a"; 500])]);
+    for _ in 0..400 {
+        rig.fail("each", ErrorClass::Error, "MARKED");
+    }
+    assert_eq!(rig.debug().matches("MARKED").count(), 1);
+    rig.end_all();
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}
