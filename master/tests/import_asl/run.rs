@@ -16,6 +16,9 @@ enum End {
     Caught(Value, usize),
 }
 
+/// Most bytes of JSON that an expression reads of a list.
+const LIST_BYTES_MAX: usize = 65_536;
+
 /// A failure: its class, and what it says.
 type Failure = (ErrorClass, String);
 
@@ -391,6 +394,10 @@ impl<'d> Room<'d> {
         let wrong = |error: engine::expression::EvaluationError| {
             (ErrorClass::Expression, error.to_string())
         };
+        if let Some(long) = texts.iter().find(|text| text.len() > LIST_BYTES_MAX) {
+            let cause = format!("a list has {} bytes", long.len());
+            return Err((ErrorClass::Expression, cause));
+        }
         match &node.work {
             Work::Function(name) => Ok((function(name, &values["input"], attempt)?, None)),
             Work::Compute(formulas) => {
