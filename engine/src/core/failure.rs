@@ -15,8 +15,9 @@ use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-/// Longest cause that is written into a value.
+/// Longest cause that is written into a value, and most bytes that it may have there, with which the value keeps its limit.
 const CAUSE_CHARS_MAX: usize = 1024;
+const CAUSE_BYTES_MAX: usize = 3072;
 
 /// Why a node has failed for good.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -134,7 +135,7 @@ impl Core {
                     part: Part::Work,
                     catch,
                 };
-                let cause: String = cause.chars().take(CAUSE_CHARS_MAX).collect();
+                let cause = shortened(&cause);
                 let text = serde_json::json!({
                     "node": details.name,
                     "class": class.name(),
@@ -188,6 +189,23 @@ impl Core {
     }
 }
 
+/// As much of a cause as a value may hold.
+fn shortened(cause: &str) -> &str {
+    let mut bytes = 0;
+    let fits = |(_, char): &(usize, char)| {
+        bytes += match char {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            // As JSON writes it.
+            char if char.is_control() => 6,
+            char => char.len_utf8(),
+        };
+        bytes <= CAUSE_BYTES_MAX
+    };
+    let kept = cause.char_indices().take(CAUSE_CHARS_MAX).take_while(fits);
+    let end = kept.last().map_or(0, |(at, char)| at + char.len_utf8());
+    &cause[..end]
+}
+
 /// What has failed: an attempt at a node, for which of an invocation's items (a hash of all their numbers).
 type Failed = (InvocationId, LocalNode, u64, u32);
 
@@ -225,6 +243,20 @@ mod tests {
             jitter_percent,
             ..Retry::default()
         }
+    }
+
+    #[test]
+    fn a_cause_is_cut_so_that_it_fits_a_value() {
+        for char in ["a", "é", "\u{1}", "\"", "😀"] {
+            let cause = char.repeat(4000);
+            let short = shortened(&cause);
+            assert!(cause.starts_with(short));
+            let json = serde_json::json!({ "node": "n".repeat(520), "class": "expression", "cause": short, "attempt": 1000 });
+            let bytes = json.to_string().len();
+            assert!((1500..=4096).contains(&bytes), "{char:?}: {bytes}");
+        }
+        assert_eq!(shortened("it is short"), "it is short");
+        assert_eq!(shortened(""), "");
     }
 
     #[test]

@@ -11,7 +11,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 
 /// Compiles every expression of a node.
 pub(super) fn check_expressions(node: &NodePlan) -> Check {
-    for (number, delay) in node.delays.iter().enumerate() {
+    for (number, delay) in (1..).zip(&node.delays) {
         let place = || format!("node {:?}, delay {number}", node.name);
         if let Some(DelayExpression { text, inputs }) = delay.expression() {
             names(place, inputs)?;

@@ -190,7 +190,7 @@ impl Scope<'_> {
         let place = || format!("node {:?}", node.name);
         let delays = node.delays.len() as u64;
         in_range(place, "number of delays", delays, 0, DELAYS_MAX)?;
-        for (number, delay) in node.delays.iter().enumerate() {
+        for (number, delay) in (1..).zip(&node.delays) {
             let place = || format!("node {:?}, delay {number}", node.name);
             if let Some(expression) = delay.expression() {
                 self.check_input_list(place, node, &expression.inputs)?;

@@ -642,17 +642,17 @@ fn delays_are_checked_like_what_else_a_node_evaluates() {
     };
     assert_eq!(
         changed(|delay| delay.text = "audit.score * limits".into()),
-        "node \"merge\", delay 1: there is no value `limits`, at character 15 of \"audit.score * limits\"; \
+        "node \"merge\", delay 2: there is no value `limits`, at character 15 of \"audit.score * limits\"; \
          there are audit.score, limit"
     );
     assert_eq!(
         changed(|delay| delay.text = "limit == 1".into()),
-        "node \"merge\", delay 1: a number of milliseconds must be a number, and this is a boolean, at character 1 of \
+        "node \"merge\", delay 2: a number of milliseconds must be a number, and this is a boolean, at character 1 of \
          \"limit == 1\""
     );
     assert_eq!(
         changed(|delay| delay.inputs[0].kind = Kind::Bytes),
-        "node \"merge\", delay 1, input \"audit.score\": an expression reads values, and lists of them"
+        "node \"merge\", delay 2, input \"audit.score\": an expression reads values, and lists of them"
     );
     for (change, wanted) in [
         (
@@ -692,7 +692,7 @@ fn delays_are_checked_like_what_else_a_node_evaluates() {
         _ => panic!("a time"),
     });
     let told = error.unwrap_err().to_string();
-    assert!(told.contains("delay 2: a time must be"), "{told}");
+    assert!(told.contains("delay 3: a time must be"), "{told}");
     let error = with_delays(|delays| delays.resize(DELAYS_MAX as usize + 1, Delay::Fixed(1)));
     assert!(
         matches!(

@@ -14,6 +14,7 @@ mod errors;
 mod intrinsic;
 mod machine;
 mod map;
+mod map_catch;
 mod order;
 mod parallel;
 mod path;

@@ -17,6 +17,9 @@ enum End {
     Caught(Value, usize),
 }
 
+/// Most bytes of JSON that an expression reads of a list.
+const LIST_BYTES_MAX: usize = 65_536;
+
 /// A failure: its class, and what it says.
 type Failure = (ErrorClass, String);
 
@@ -418,6 +421,10 @@ impl<'d> Room<'d> {
         };
         if let Some(delay) = &node.delay {
             waits(delay, &names, &bytes).map_err(|cause| (ErrorClass::Expression, cause))?;
+        }
+        if let Some(long) = texts.iter().find(|text| text.len() > LIST_BYTES_MAX) {
+            let cause = format!("a list has {} bytes", long.len());
+            return Err((ErrorClass::Expression, cause));
         }
         match &node.work {
             Work::Function(name) => Ok((function(name, &values["input"], attempt)?, None)),

@@ -3,15 +3,15 @@
 
 use super::cel::{Cel, Reads};
 use super::machine::{Machine, State, Until, Work as StateWork};
+use super::map_catch::Relay;
 use super::template::{self, Scope};
-use super::translate::{Entry, Handler, ITEM, OUTPUT, RESULT, Translator, Way, first_of};
-use crate::definition::Span;
+use super::translate::{Entry, ITEM, OUTPUT, RESULT, Translator, Way, first_of};
 use crate::definition::keys::ITEMS_MAX;
 use crate::import::draft::{Foreach, Formula, Node, Source, Work};
 use crate::import::tree::{Tree, Value};
 
 /// The variable that stands for an item in an expression over the list.
-const EACH: &str = "it";
+pub(super) const EACH: &str = "it";
 /// The variable that stands for an item's place.
 const INDEX: &str = "index";
 /// What an item of the list holds if its machine asks for the item itself or its place: these, and what it is given.
@@ -35,10 +35,12 @@ struct Each<'m, 't> {
     selector: Option<&'t Tree>,
 }
 
-/// A handler around a Map, and the one that takes its failures within, item by item.
-struct Relay {
-    outer: usize,
-    inner: usize,
+/// What a Map's machine comes to, gathered.
+struct Gathered {
+    /// The node whose outputs are the items' results.
+    results: String,
+    /// The node that says in brief how an item failed; none if no failure is taken.
+    briefs: Option<String>,
 }
 
 impl Translator<'_> {
@@ -57,6 +59,7 @@ impl Translator<'_> {
             return None;
         };
         self.whole_map_refusals(state)?;
+        let own = self.handlers_of(state)?;
         let entry = if entry.sources.len() == 1 {
             entry
         } else {
@@ -113,13 +116,16 @@ impl Translator<'_> {
             batch: None,
             parallelism: (parallelism > 0).then_some(parallelism as u32),
         };
-        let relays = self.relays(state)?;
+        let relays = self.relays(state, &own)?;
         let item = Cel::name(ITEM, Reads::default());
         let item = whole.then(|| (item.field(ITEM_VALUE), item.field(ITEM_INDEX)));
         let gathered = self.over_list(state, machine, &foreach, item, &relays)?;
-        let result = Cel::name(format!("{gathered}.{OUTPUT}"), Reads::RESULT);
+        let result = Cel::name(format!("{}.{OUTPUT}", gathered.results), Reads::RESULT);
         let output = self.output(state, &base, &result)?;
-        let switch = self.led_out(state, &relays)?;
+        let switch = match &gathered.briefs {
+            Some(briefs) => Some(self.led_out(state, &relays, briefs)?),
+            None => None,
+        };
         let way = self.conclude(state, &entry, &output, &[result])?;
         if let Some(switch) = switch
             && let Some(name) = self.draft.nodes.last().map(|node| node.name.clone())
@@ -127,29 +133,23 @@ impl Translator<'_> {
         {
             *default = Some(vec![name]);
         }
-        Some(vec![(state.next, way)])
+        let mut out = vec![(state.next, way)];
+        out.extend(self.caught(state, &entry, &own)?);
+        Some(out)
     }
 
     /// Refuses what holds for a Map as a whole and has no like for foreach nodes.
     fn whole_map_refusals(&mut self, state: &State<'_>) -> Option<()> {
-        let mut complete = true;
-        if let Some(retry) = state.retry.first() {
-            let help = "put Retry into the Task states that are done for each item";
-            self.reader
-                .not_covered(retry.span, "`Retry` of a Map", help);
-            complete = false;
-        }
-        if let Some(catch) = state.catch.first() {
-            let help = "put Catch into the Task states that are done for each item, or the Map into a Parallel state of \
-                        one branch that has it";
-            self.reader
-                .not_covered(catch.span, "`Catch` of a Map", help);
-            complete = false;
-        }
-        complete.then_some(())
+        let Some(retry) = state.retry.first() else {
+            return Some(());
+        };
+        let help = "put Retry into the Task states that are done for each item";
+        self.reader
+            .not_covered(retry.span, "`Retry` of a Map", help);
+        None
     }
 
-    /// The foreach nodes of a Map's machine. What comes out is the node whose outputs are the items' results.
+    /// The foreach nodes of a Map's machine.
     fn over_list(
         &mut self,
         state: &State<'_>,
@@ -157,7 +157,7 @@ impl Translator<'_> {
         foreach: &Foreach,
         item: Option<(Cel, Cel)>,
         relays: &[Relay],
-    ) -> Option<String> {
+    ) -> Option<Gathered> {
         let first = self.draft.nodes.len();
         let failing = Vec::new();
         self.maps.push(Items { item, failing });
@@ -173,13 +173,13 @@ impl Translator<'_> {
         gathered
     }
 
-    /// The nodes of a Map's machine, as for one item. What comes out is the one whose output is its result.
+    /// The nodes of a Map's machine, as for one item.
     fn items(
         &mut self,
         state: &State<'_>,
         machine: &Machine<'_>,
         relays: &[Relay],
-    ) -> Option<String> {
+    ) -> Option<Gathered> {
         let mut way = Way::from(Source::Item);
         if self.maps.last().is_some_and(|items| items.item.is_some()) {
             let name = self
@@ -200,9 +200,13 @@ impl Translator<'_> {
                 .map(|node| self.source(node, OUTPUT))
                 .collect();
         }
-        for relay in relays {
-            self.relayed(relay, state.span)?;
-        }
+        let briefs = self.relayed(state, relays)?;
+        let results = self.result_of_item(state, ends)?;
+        Some(Gathered { results, briefs })
+    }
+
+    /// The node whose output is an item's result, of the machine's ends.
+    fn result_of_item(&mut self, state: &State<'_>, ends: Vec<Source>) -> Option<String> {
         // What is gathered has a limit as a whole, and is to be small where nobody looks at it.
         let unread = matches!(state.result_path, Some(path) if path.value == Value::Null);
         if let [Source::SameItem { node, .. }] = ends.as_slice()
@@ -231,86 +235,6 @@ impl Translator<'_> {
         node.inputs.extend(bound);
         self.push(node);
         Some(name)
-    }
-
-    /// For each handler around a Map one within: a failure leads no further than its item goes.
-    fn relays(&mut self, state: &State<'_>) -> Option<Vec<Relay>> {
-        let around: Vec<usize> = self.around.iter().rev().flatten().copied().collect();
-        let mut relays = Vec::with_capacity(around.len());
-        for outer in around {
-            self.looks_at(outer, state)?;
-            let node = self
-                .names
-                .identifier(&format!("{}_caught", state.name), "state_");
-            let errors = self.handlers[outer].errors.clone();
-            relays.push(Relay {
-                outer,
-                inner: self.handlers.len(),
-            });
-            self.handlers.push(Handler {
-                node,
-                errors,
-                throwers: Vec::new(),
-            });
-        }
-        Some(relays)
-    }
-
-    /// The node that an item's failures lead to.
-    fn relayed(&mut self, relay: &Relay, span: Span) -> Option<()> {
-        let handler = &self.handlers[relay.inner];
-        if handler.throwers.is_empty() {
-            return Some(());
-        }
-        let node = handler.node.clone();
-        let (error, bound) = self.thrown(relay.inner);
-        let formula = Formula::Value(self.checked(&error, span)?);
-        let mut node = Node::new(node, Work::Compute(vec![(OUTPUT.to_owned(), formula)]));
-        node.inputs.extend(bound);
-        self.push(node);
-        Some(())
-    }
-
-    /// Behind a Map, the switch that leads to the handler around it which takes a failure of an item. It is given by its
-    /// place; there is none if no failure is taken.
-    fn led_out(&mut self, state: &State<'_>, relays: &[Relay]) -> Option<Option<usize>> {
-        let taken: Vec<&Relay> = relays
-            .iter()
-            .filter(|relay| !self.handlers[relay.inner].throwers.is_empty())
-            .collect();
-        if taken.is_empty() {
-            return Some(None);
-        }
-        let mut cases = Vec::with_capacity(taken.len());
-        let mut firsts = Vec::with_capacity(taken.len());
-        for relay in taken {
-            // An item that has not failed so has null in its place.
-            let caught = &self.handlers[relay.inner].node;
-            let caught = Cel::name(format!("{caught}.{OUTPUT}"), Reads::RESULT);
-            let null = Cel::literal(&serde_json::Value::Null);
-            let failed = Cel::name(EACH, Reads::default()).compared("!=", &null);
-            let any = self.checked_condition(&caught.over("exists", EACH, &failed), state.span)?;
-            let first = caught.over("filter", EACH, &failed).at(&Cel::whole(0));
-            let formula = Formula::Value(self.checked(&first, state.span)?);
-            let name = self
-                .names
-                .identifier(&format!("{}_error", state.name), "state_");
-            let work = Work::Compute(vec![(OUTPUT.to_owned(), formula)]);
-            firsts.push(Node::new(name.clone(), work));
-            let outer = &mut self.handlers[relay.outer];
-            cases.push((any, vec![name.clone(), outer.node.clone()]));
-            outer.throwers.push((name, OUTPUT));
-        }
-        let name = self
-            .names
-            .identifier(&format!("{}_ended", state.name), "state_");
-        let switch = self.draft.nodes.len();
-        let default = Some(Vec::new());
-        self.push(Node::new(name, Work::Switch { cases, default }));
-        for node in firsts {
-            self.push(node);
-        }
-        Some(Some(switch))
     }
 
     /// The list of what becomes of each item. Where an item's place counts, the list of places is gone through.

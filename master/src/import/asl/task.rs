@@ -196,7 +196,7 @@ impl Translator<'_> {
         if self.looked_at > CAUGHT_MAX {
             let what =
                 format!("catchers and the states within them, together more than {CAUGHT_MAX},");
-            let help = "let a Parallel state catch States.ALL, and tell its errors apart behind it with a Choice";
+            let help = "let a Parallel or Map state catch States.ALL, and tell its errors apart behind it with a Choice";
             self.reader.not_covered(state.span, what, help);
             return None;
         }
@@ -226,7 +226,7 @@ impl Translator<'_> {
                     if let Some(path) = error_path
                         && !names.is_empty()
                     {
-                        let help = "write the name as Error, or let the Parallel state around it catch States.ALL";
+                        let help = "write the name as Error, or let the Parallel or Map state around it catch States.ALL";
                         self.reader.not_covered(
                             path.span,
                             "an error whose catcher depends on its name",
@@ -311,7 +311,16 @@ impl Translator<'_> {
 
     /// How a handler's expression names what failed, and what binds that name if several nodes may fail so.
     pub(super) fn thrown(&self, handler: usize) -> (Cel, Option<(String, Feed)>) {
-        match self.handlers[handler].throwers.as_slice() {
+        self.error_of(&self.handlers[handler].throwers)
+    }
+
+    /// How an expression names the error that the first of these says which is live, and what binds that name if they are
+    /// several.
+    pub(super) fn error_of(
+        &self,
+        throwers: &[(String, &'static str)],
+    ) -> (Cel, Option<(String, Feed)>) {
+        match throwers {
             [(only, output)] => {
                 let error = Cel::name(format!("{only}.{output}"), Reads::ERROR);
                 (error, None)

@@ -620,6 +620,7 @@ fn state() -> impl Strategy<Value = Value> {
                 state["Iterator"] = json!({"StartAt": "X", "States": {"X": {"Type": "Task", "Resource": "f:g",
                     "Parameters": part(3), "ResultPath": "$.r", "End": true}}});
                 state["ItemSelector"] = part(4);
+                state["Catch"] = json!([{"ErrorEquals": ["Own"], "Next": "D", "ResultPath": "$.e"}]);
             }
             "Pass" => state["Result"] = part(5),
             _ => return state,

@@ -27,13 +27,6 @@ fn formula<'d>(draft: &'d Draft, name: &str) -> &'d str {
 #[test]
 fn what_holds_for_a_map_as_a_whole_is_refused() {
     let one = json!({"X": {"Type": "Task", "Resource": "f:g", "End": true}});
-    let all = json!([{"ErrorEquals": ["States.ALL"], "Next": "B"}]);
-    refused(
-        &map(json!({"Catch": all}), one.clone()),
-        "17:9",
-        "`Catch` of a Map",
-        "a Parallel state of one branch",
-    );
     let again = json!([{"ErrorEquals": ["States.ALL"]}]);
     refused(
         &map(json!({"Retry": again}), one.clone()),
@@ -50,6 +43,28 @@ fn what_holds_for_a_map_as_a_whole_is_refused() {
     let distributed = json!({"Type": "Map", "End": true, "ItemProcessor": {
         "ProcessorConfig": {"Mode": "DISTRIBUTED"}, "StartAt": "X", "States": {"X": {"Type": "Succeed"}}}});
     refused(&machine(distributed), "9:19", "a Distributed Map", "INLINE");
+}
+
+#[test]
+fn a_catch_of_a_map_is_looked_at_even_if_nothing_can_fail_in_it() {
+    let catch = |name: &str| json!({"Catch": [{"ErrorEquals": [name], "Next": "B"}]});
+    let task = json!({"X": {"Type": "Task", "Resource": "f:g", "End": true}});
+    let pass = json!({"X": {"Type": "Pass", "End": true}});
+    for (states, place) in [(task, "19:13"), (pass.clone(), "18:13")] {
+        refused(
+            &map(catch("States.IntrinsicFailure"), states),
+            place,
+            "`States.IntrinsicFailure`",
+            "States.ALL",
+        );
+    }
+    let draft = read(&map(catch("Own"), pass)).unwrap();
+    assert!(draft.nodes.iter().all(|node| node.name != "B"));
+    assert!(
+        draft.notes.iter().any(|note| note.contains("\"B\"")),
+        "{:?}",
+        draft.notes
+    );
 }
 
 #[test]

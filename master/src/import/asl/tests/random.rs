@@ -202,7 +202,7 @@ fn machine(tape: &mut Tape<'_>, depth: usize) -> Value {
             }
         };
         state["Type"] = json!(name);
-        if matches!(name, "Task" | "Parallel") && after > 0 && tape.rarely(2) {
+        if matches!(name, "Task" | "Parallel" | "Map") && after > 0 && tape.rarely(2) {
             let catchers = (0..=tape.below(2)).map(|_| {
                 let mut catcher = json!({"ErrorEquals": [tape.one(&ERRORS)], "Next": later(tape)});
                 say(&mut catcher, tape, &["ResultPath"]);
