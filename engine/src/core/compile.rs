@@ -20,6 +20,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Items of a region at once, if it says nothing: enough to keep its executors busy while others are tidied up after.
 const WINDOW: usize = 64;
+/// The same of a region in which items wait for a time: they keep nobody busy, and are not to wait for each other.
+const WAITING_WINDOW: usize = 4096;
 
 impl Program {
     /// Compiles a plan that `plan_check` has found whole.
@@ -364,7 +366,11 @@ impl Compiler {
         let scale = pools
             .iter()
             .map(|pool| usize::from(plan.executables[usize::from(*pool)].scale));
-        let window = WINDOW.max(2 * scale.sum::<usize>());
+        let waits = nodes
+            .clone()
+            .any(|node| program.nodes[node as usize].delayed);
+        let least = if waits { WAITING_WINDOW } else { WINDOW };
+        let window = least.max(2 * scale.sum::<usize>());
         let parallelism = region.and_then(|region| region.parallelism);
         Scope {
             order: in_order(nodes.clone(), program, exits),

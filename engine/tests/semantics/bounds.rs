@@ -1,8 +1,8 @@
 //! What a core keeps does not grow with what clients, items and failures have been, but with what there is.
 
 use super::flow::{Flow, input};
-use super::rig::{EXECUTORS, Rig};
-use engine::plan::{ErrorClass, Join, Source, WorkflowInput};
+use super::rig::{EXECUTORS, Rig, each_placement};
+use engine::plan::{Delay, ErrorClass, Join, Source, Work, WorkflowInput};
 use faasstore::binding::Kind;
 
 const ITEM: Source = Source::Item { up: 0 };
@@ -82,4 +82,21 @@ fn of_failures_that_are_borne_one_is_kept_for_those_outside() {
     rig.end_all();
     rig.result().unwrap();
     rig.nothing_is_left();
+}
+
+#[test]
+fn items_that_only_wait_for_a_time_do_not_wait_for_each_other() {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let region = flow.region(Source::Input(0), |_| ());
+    flow.node("waits", Work::Nothing, |n| {
+        n.region = Some(region);
+        n.delays = vec![Delay::Fixed(10)];
+    });
+    each_placement(&flow, |rig| {
+        rig.invoke(&[("list", &vec!["a"; 1000])]);
+        assert!(rig.invocations_held() > 1000);
+        rig.pass_ms(10);
+        rig.result().unwrap();
+    });
 }

@@ -4,6 +4,7 @@ use super::Span;
 use super::keys::TIME_MS_MAX;
 use super::problem::{ProblemKind, Problems};
 use super::raw::{RawDefinition, RawDelay, RawNode, RawWork};
+use engine::plan::{ErrorClass, ErrorMatch};
 use rustc_hash::FxHashSet;
 
 /// What of a file something else uses, by the places in it.
@@ -36,6 +37,28 @@ pub(super) fn find(raw: &RawDefinition, used: &Used, problems: &mut Problems) {
         outputs(index, node, used, problems);
         times(raw, node, problems);
         unreached(node, problems);
+        in_vain(node, problems);
+    }
+}
+
+/// Warns of catches at what runs no function, and so fails in one way alone, that do not name that.
+fn in_vain(node: &RawNode, problems: &mut Problems) {
+    if !matches!(
+        node.work,
+        RawWork::Compute(_) | RawWork::Switch(_) | RawWork::Nothing
+    ) {
+        return;
+    }
+    let takes = |on: &[ErrorMatch]| {
+        on.is_empty() || on.contains(&ErrorMatch::Class(ErrorClass::Expression))
+    };
+    for catch in node.catches.iter().filter(|catch| !takes(&catch.on)) {
+        let kind = ProblemKind::Unreached {
+            what: "catch",
+            why: "what runs no function fails as `expression` alone",
+        };
+        let help = "write `on: expression`, or leave `on` away";
+        problems.warn(catch.span, kind, Some(help.to_owned()));
     }
 }
 
@@ -78,7 +101,8 @@ fn times(raw: &RawDefinition, node: &RawNode, problems: &mut Problems) {
                 timeout_ms: timeout.value,
                 runtime_ms: takes_ms.to_string(),
             };
-            let help = format!("a timeout is up to {TIME_MS_MAX}");
+            let help =
+                format!("give it more time, up to {TIME_MS_MAX}, or correct `profile.runtime_ms`");
             problems.warn(timeout.span, kind, Some(help));
         }
     }

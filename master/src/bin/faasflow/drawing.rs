@@ -4,6 +4,7 @@ use crate::arguments::{Format, Graph};
 use crate::commands::place_nodes;
 use crate::exit::Exit;
 use crate::print::Page;
+use crate::targets::{self, Named};
 use master::definition;
 use master::draw::{self, Placed, draw};
 use miette::Diagnostic;
@@ -25,6 +26,10 @@ enum GraphError {
 
 /// `faasflow graph`
 pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
+    if let Some(out) = &arguments.out {
+        let read = Named::new("the workflow's file", &arguments.file);
+        targets::check(&[Named::new("--out", out)], &[read])?;
+    }
     let definition = definition::load(&arguments.file)?;
     if arguments.workers.is_empty() && !arguments.pins.pins.is_empty() {
         return Err(Exit::input(GraphError::PinsAlone));

@@ -130,7 +130,7 @@ impl Diagnostic for Failed {
             }
             Failure::Refused { .. } => "nothing was started",
             Failure::Node { .. } => {
-                "the cause is what the function, or its executor, said; `retry` may try it again"
+                "the cause is what its function, executor or expression said; a function may be tried again: `retry`"
             }
             Failure::Payload { .. } => "make the payload smaller, or give the worker more memory",
             Failure::Join { .. } => {

@@ -3,6 +3,7 @@
 use crate::arguments::{Import, ImportFormat, ImportPayload};
 use crate::exit::Exit;
 use crate::print::Page;
+use crate::targets::{self, Named};
 use master::diagnostics::to_stderr;
 use master::import::{self, AslOptions, Format, Options, Payload};
 
@@ -18,6 +19,10 @@ struct WriteError {
 /// `faasflow import`. Notes go to standard error, since standard output may be a file or a pipe; they stand at the head of
 /// the workflow too.
 pub(crate) fn import(arguments: &Import) -> Result<(), Exit> {
+    if let Some(out) = &arguments.out {
+        let read = Named::new("the file that is imported", &arguments.file);
+        targets::check(&[Named::new("--out", out)], &[read])?;
+    }
     let format = match arguments.from {
         ImportFormat::Faasflow => Format::Faasflow,
         ImportFormat::Wfformat => Format::Wfformat,

@@ -1,6 +1,7 @@
 //! Inputs of an invocation: from the command line, files and standard input, read and checked before anything starts.
 
 use crate::exit::Exit;
+use crate::targets::Named;
 use engine::worker::host;
 use engine::worker::quantities::size_text;
 use faasstore::binding::Kind;
@@ -20,6 +21,19 @@ const VALUE_BYTES_MAX: usize = 4096;
 pub(crate) struct InputArgument {
     name: String,
     part: Part,
+}
+
+impl InputArgument {
+    /// The file that it is read from, if it is.
+    pub(crate) fn file(&self) -> Option<Named<'_>> {
+        match &self.part {
+            Part::Whole(Value::File(path)) | Part::Item(Value::File(path)) => Some(Named::new(
+                format!("the file of input `{}`", self.name),
+                path,
+            )),
+            Part::Whole(_) | Part::Item(_) | Part::NoItems => None,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -3,10 +3,13 @@
 use crate::arguments::{Invoke, Job, Run};
 use crate::commands::place_options;
 use crate::exit::{Exit, Failed};
+use crate::inputs::InputArgument;
 use crate::interrupt::Interrupt;
+use crate::outputs::OutputArgument;
 use crate::print::{self, Page};
 use crate::progress::Progress;
 use crate::recorded::{self, Recorded};
+use crate::targets::{self, Named};
 use crate::{inputs, load, outputs, workers};
 use engine::plan::Limits;
 use engine::wire::{NodeReport, Tier};
@@ -18,7 +21,7 @@ use master::diagnostics::to_stderr;
 use master::local::{self, LocalWorkers};
 use serde_json::json;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 /// `faasflow invoke`
@@ -26,6 +29,7 @@ pub(crate) fn invoke(arguments: &Invoke) -> Result<(), Exit> {
     let options = workers::options(&arguments.cluster.key)?;
     outputs::check(&arguments.job.outputs, &arguments.workflow, None)?;
     recorded::check(&arguments.job)?;
+    check_targets(&arguments.job, None)?;
     let inputs = inputs::read(&arguments.job.inputs, options.payload_bytes_max)?;
     work(
         &arguments.cluster.workers,
@@ -49,6 +53,7 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
         .collect();
     outputs::check(&arguments.job.outputs, workflow, Some(&known))?;
     recorded::check(&arguments.job)?;
+    check_targets(&arguments.job, Some(&arguments.file))?;
     let inputs = inputs::read(&arguments.job.inputs, options.payload_bytes_max)?;
     inputs::check(&definition, &inputs)?;
 
@@ -82,6 +87,17 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
     let started = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
     drop(started);
     done
+}
+
+/// What a call writes is nothing that it reads, and no two files are one.
+fn check_targets(job: &Job, workflow: Option<&Path>) -> Result<(), Exit> {
+    let outputs = job.outputs.iter().map(OutputArgument::target);
+    let recorded = recorded::files(job).map(|(flag, path)| Named::new(flag, path));
+    let written: Vec<Named<'_>> = outputs.chain(recorded).collect();
+    let workflow = workflow.map(|path| Named::new("the workflow's file", path));
+    let inputs = job.inputs.iter().filter_map(InputArgument::file);
+    let read: Vec<Named<'_>> = workflow.into_iter().chain(inputs).collect();
+    targets::check(&written, &read)
 }
 
 fn own_folder() -> Result<PathBuf, Exit> {

@@ -20,6 +20,7 @@ mod print;
 mod progress;
 mod recorded;
 mod status;
+mod targets;
 mod validate;
 mod workers;
 

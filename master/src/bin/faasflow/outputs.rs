@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::print::Page;
+use crate::targets::Named;
 use engine::worker::quantities::size_text;
 use master::client::Payload;
 use miette::Diagnostic;
@@ -35,6 +36,13 @@ impl FromStr for OutputArgument {
             }),
             _ => Err("write NAME=@FILE, as in totals=@totals.bin".to_owned()),
         }
+    }
+}
+
+impl OutputArgument {
+    /// Where it goes, and what it is called there.
+    pub(crate) fn target(&self) -> Named<'_> {
+        Named::new(format!("--output {}", self.name), &self.path)
     }
 }
 

@@ -76,3 +76,8 @@ pub(crate) fn json(value: &serde_json::Value) -> Result<(), Exit> {
     page.line(&format!("{value:#}"));
     page.print()
 }
+
+/// So many of these: `1 node`, `2 nodes`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

@@ -3,7 +3,7 @@
 use crate::arguments::Job;
 use crate::exit::Exit;
 use crate::outputs::writable;
-use crate::print::Page;
+use crate::print::{Page, counted};
 use master::client::Answered;
 use master::draw;
 use master::trace::{Trace, perfetto};
@@ -24,9 +24,6 @@ enum RecordedError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("--trace and --timeline are both to be written to {}", path.display())]
-    #[diagnostic(help("name two files; nothing was started"))]
-    Same { path: PathBuf },
     #[error("{flag} cannot be written to {}: {source}", path.display())]
     #[diagnostic(help("the invocation itself has ended"))]
     Write {
@@ -44,19 +41,17 @@ pub(crate) const fn is_wanted(job: &Job) -> bool {
     job.trace.is_some() || job.timeline.is_some()
 }
 
+/// The files that are wanted, and by which option.
+pub(crate) fn files(job: &Job) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+    let files = [(TRACE, &job.trace), (TIMELINE, &job.timeline)];
+    files
+        .into_iter()
+        .filter_map(|(flag, path)| Some((flag, path.as_ref()?)))
+}
+
 /// Whether the files can be written, before anything is started.
 pub(crate) fn check(job: &Job) -> Result<(), Exit> {
-    if let (Some(trace), Some(timeline)) = (&job.trace, &job.timeline)
-        && trace == timeline
-    {
-        let path = trace.clone();
-        return Err(Exit::input(RecordedError::Same { path }));
-    }
-    let files = [(TRACE, &job.trace), (TIMELINE, &job.timeline)];
-    for (flag, path) in files {
-        let Some(path) = path else {
-            continue;
-        };
+    for (flag, path) in files(job) {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -155,8 +150,8 @@ impl Recorded {
             dropped => format!(", {dropped} more not recorded"),
         };
         page.line(&format!(
-            "{} attempts{left_out}, workers aligned by {}: {}",
-            self.trace.attempts.len(),
+            "{}{left_out}, workers aligned by {}: {}",
+            counted(self.trace.attempts.len(), "attempt"),
             self.trace.aligned().name(),
             files.join(", ")
         ));

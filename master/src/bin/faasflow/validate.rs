@@ -2,7 +2,7 @@
 
 use crate::arguments::Validate;
 use crate::exit::Exit;
-use crate::print::{self, Page};
+use crate::print::{self, Page, counted};
 use master::certificate::{self, Bounds, Certificate, Certificates, Choice, Verdict, Witness};
 use master::definition::{self, Definition, Work, nearest};
 use master::diagnostics::to_stderr;
@@ -111,10 +111,6 @@ pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
     } else {
         Err(Exit::work(ExpectError::Unmet { unmet }))
     }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 struct Certified<'a> {

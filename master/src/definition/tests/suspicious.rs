@@ -62,6 +62,7 @@ nodes:
   b:
     switch: [ { when: input.n > 1, then: c }, { when: input.n > 1, then: [] } ]
   c: { function: e:f }
+  e: { compute: { v: input.n + 1 }, catch: [ { on: Boom, to: c }, { on: [timeout, expression], to: c } ] }
   d:
     function: e:f
     retry:
@@ -74,9 +75,11 @@ nodes:
         "7:32 `Timeout` is no class of failures, and so means errors that begin with `Timeout:`",
         "8:25 this catch is never reached: one before it takes every failure",
         "10:55 this case is never reached: one before it has the same condition",
-        "17:9 this retrier is never reached: one before it takes every failure",
-        "17:15 `crach` is no class of failures, and so means errors that begin with `crach:`",
+        "12:19 nobody uses output `v` of `e`",
+        "12:46 this catch is never reached: what runs no function fails as `expression` alone",
         "18:9 this retrier is never reached: one before it takes every failure",
+        "18:15 `crach` is no class of failures, and so means errors that begin with `crach:`",
+        "19:9 this retrier is never reached: one before it takes every failure",
     ];
     assert_eq!(warnings(text), expected);
 }
