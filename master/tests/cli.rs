@@ -607,3 +607,55 @@ fn a_workflow_is_drawn_without_any_worker() {
         &["cannot write the picture to /nowhere/x.svg"],
     );
 }
+
+#[test]
+fn with_json_a_failure_is_an_object_too() {
+    let folder = Folder::new();
+    let wrong = folder.file("wrong.yaml", &ECHO.replace("input.number", "input.nmuber"));
+    let output = faasflow(&["validate", &wrong, "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let told = json["error"].to_string();
+    assert!(told.contains("has no input `nmuber`"), "{told}");
+    assert!(told.contains("did you mean `input.number`?"), "{told}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("nmuber"), "{said}");
+    // What prints an object of its own prints no other.
+    let text = "{ workflow: w, nodes: { a: { delay_ms: 1 } } }";
+    let good = folder.file("good.yaml", text);
+    let unmet = faasflow(&["validate", &good, "--json", "--expect", "a=never"]);
+    assert_eq!(unmet.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&unmet.stdout).unwrap();
+    assert_eq!(json["expectations"][0]["met"], false);
+}
+
+#[test]
+fn what_a_call_reads_is_not_overwritten_by_it() {
+    let folder = Folder::new();
+    let file = folder.file("echo.yaml", ECHO);
+    let roundabout = file.replace("echo.yaml", "./echo.yaml");
+    let machine = folder.file(
+        "machine.json",
+        r#"{ "StartAt": "A", "States": { "A": { "Type": "Succeed" } } }"#,
+    );
+    refused(
+        &["graph", &file, "--out", &roundabout],
+        &["--out would overwrite the workflow's file"],
+    );
+    refused(
+        &["import", "--from", "asl", &machine, "--out", &machine],
+        &["--out would overwrite the file that is imported"],
+    );
+    let output = format!("text=@{roundabout}");
+    refused(
+        &["run", &file, "--output", &output],
+        &["--output text would overwrite the workflow's file"],
+    );
+    let (one, other) = (format!("{file}.out"), format!("{roundabout}.out"));
+    let output = format!("text=@{one}");
+    refused(
+        &["run", &file, "--output", &output, "--timeline", &other],
+        &["--output text and --timeline are both to be written to"],
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), ECHO);
+}

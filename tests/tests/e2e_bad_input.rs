@@ -167,6 +167,14 @@ fn a_failed_invocation_ends_the_program_with_code_1() {
     ];
     let words = ["node upper", "worker a", "attempt 1", "the reason"];
     cluster.faasflow(&invoke).failed_with(1, &words);
+    let json = [&invoke[..], &["--json"]].concat();
+    let finished = cluster.faasflow(&json);
+    finished.failed_with(1, &words);
+    let object: serde_json::Value = serde_json::from_str(&finished.text()).unwrap();
+    let expected = serde_json::json!({
+        "kind": "node", "node": "upper", "worker": "a", "attempt": 1, "cause": "the reason",
+    });
+    assert_eq!(object["failure"], expected);
 }
 
 /// A worker that should refuse to start; whatever of `flags` is given replaces what it would be told otherwise.

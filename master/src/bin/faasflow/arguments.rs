@@ -46,6 +46,26 @@ pub(crate) enum Command {
     Completion(Completion),
 }
 
+impl Command {
+    /// Whether a JSON object is wanted.
+    pub(crate) const fn is_json(&self) -> bool {
+        match self {
+            Self::Validate(of) => of.json,
+            Self::Plan(of) => of.json,
+            Self::Deploy(of) => of.json,
+            Self::Invoke(of) => of.job.json,
+            Self::Run(of) => of.job.json,
+            Self::Status(of) => of.json,
+            Self::Import(_)
+            | Self::Schema
+            | Self::Graph(_)
+            | Self::Undeploy(_)
+            | Self::New(_)
+            | Self::Completion(_) => false,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct New {
     /// Folder to make; it must not be there yet, or be empty. Its name becomes the workflow's

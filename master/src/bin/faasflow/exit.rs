@@ -1,11 +1,13 @@
 //! How the program ends when it does not end well: which code, and what is said.
 
+use crate::print;
 use engine::wire::Failure;
 use master::client::ClientError;
 use master::deploy::DeployError;
 use master::diagnostics::to_stderr;
 use master::local::LocalError;
-use miette::{Diagnostic, Report};
+use miette::{Diagnostic, JSONReportHandler, Report};
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// The work failed.
@@ -37,10 +39,71 @@ impl Exit {
         }
     }
 
-    /// Says it on standard error, and gives the code.
-    pub(crate) fn report(self) -> ExitCode {
+    /// Says it on standard error, and gives the code. Where a JSON object is wanted and none has been printed, that says it
+    /// too.
+    pub(crate) fn report(self, json: bool) -> ExitCode {
         to_stderr(&format!("{:?}\n", self.report));
+        if json && !print::was_json() {
+            // Whoever does not read it has the text.
+            let _ = print::json(&self.to_json());
+        }
         ExitCode::from(self.code)
+    }
+}
+
+impl Exit {
+    fn to_json(&self) -> Value {
+        let mut text = String::new();
+        let rendered = JSONReportHandler::new().render_report(&mut text, self.report.as_ref());
+        let error = rendered
+            .ok()
+            .and_then(|()| serde_json::from_str(&text).ok())
+            .unwrap_or_else(|| json!({ "message": self.report.to_string() }));
+        let mut object = json!({ "error": error });
+        if let Some(failed) = self.report.downcast_ref::<Failed>() {
+            object["failure"] = failure_json(&failed.failure);
+        }
+        object
+    }
+}
+
+/// What an invocation failed with, by its parts.
+fn failure_json(failure: &Failure) -> Value {
+    match failure {
+        Failure::Refused { worker, reason } => {
+            json!({ "kind": "refused", "worker": worker, "cause": reason })
+        }
+        Failure::Node {
+            node,
+            worker,
+            attempt,
+            cause,
+        } => {
+            json!({ "kind": "node", "node": node, "worker": worker, "attempt": attempt, "cause": cause })
+        }
+        Failure::Payload {
+            node,
+            worker,
+            cause,
+        } => json!({ "kind": "payload", "node": node, "worker": worker, "cause": cause }),
+        Failure::Join {
+            node,
+            needed,
+            failed,
+        } => {
+            let failed = failed.iter();
+            let failed = failed.map(|(node, cause)| json!({ "node": node, "cause": cause }));
+            let failed: Vec<Value> = failed.collect();
+            json!({ "kind": "join", "node": node, "needed": needed, "failed": failed })
+        }
+        Failure::Absent { output } => json!({ "kind": "absent", "output": output }),
+        Failure::Timeout { milliseconds } => {
+            json!({ "kind": "timeout", "timeout_ms": milliseconds })
+        }
+        Failure::Worker { worker, cause } => {
+            json!({ "kind": "worker", "worker": worker, "cause": cause })
+        }
+        Failure::Cancelled => json!({ "kind": "cancelled" }),
     }
 }
 

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
-            Err(exit) => exit.report(),
+            Err(exit) => exit.report(arguments.command.is_json()),
         }
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Text for standard output.
 #[derive(Debug, Default)]
@@ -70,8 +71,16 @@ impl Page {
 #[diagnostic(help("what was to be done is done; only the words for it are lost"))]
 struct PrintError(std::io::Error);
 
+/// Whether a JSON object has been printed.
+static JSON_PRINTED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn was_json() -> bool {
+    JSON_PRINTED.load(Ordering::Relaxed)
+}
+
 /// Prints one JSON object.
 pub(crate) fn json(value: &serde_json::Value) -> Result<(), Exit> {
+    JSON_PRINTED.store(true, Ordering::Relaxed);
     let mut page = Page::default();
     page.line(&format!("{value:#}"));
     page.print()

@@ -333,7 +333,16 @@ impl Checker<'_> {
         match source {
             RawSource::Input(name) => format!("declare it as `{name}: {kind}`"),
             RawSource::Output { node, output, .. } => {
-                format!("declare it in `{node}` as `{output}: {kind}`")
+                let raw = self.nodes.get(node.as_str());
+                match raw.map(|place| &self.raw.nodes[*place]) {
+                    Some(raw) if raw.foreach.is_some() && kind == "value" => format!(
+                        "outside of its items it is a list, which an expression names itself: `{node}.{output}`"
+                    ),
+                    Some(raw) if matches!(raw.work, RawWork::Compute(_)) && kind == "list" => {
+                        format!("let `{node}` compute a list: `{output}: {{ list: … }}`")
+                    }
+                    _ => format!("declare it in `{node}` as `{output}: {kind}`"),
+                }
             }
             RawSource::Item { .. }
             | RawSource::Constant(_)

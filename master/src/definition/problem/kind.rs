@@ -253,7 +253,9 @@ pub enum ProblemKind {
         input: String,
     },
     /// More inputs than a command can read.
-    #[error("command `{node}` cannot tell which of its inputs is standard input: {inputs}")]
+    #[error(
+        "of the inputs of command `{node}` that no word names one can be read, as standard input, and there are {inputs}"
+    )]
     CommandInputs {
         /// Which node.
         node: String,
