@@ -299,7 +299,7 @@ nodes:
         laughs += &format!("a{level}: &a{level} [{again}]\n");
     }
     assert!(
-        problems(&laughs)[0].contains("more than 4000000 values"),
+        problems(&laughs)[0].contains("more than 2500000 values"),
         "{:?}",
         problems(&laughs)
     );

@@ -13,7 +13,7 @@ use std::rc::Rc;
 /// Deepest nesting; a definition needs four.
 const DEPTH_MAX: usize = 32;
 /// Values in all, with aliases expanded: room for about 100,000 nodes.
-const VALUES_MAX: u32 = 4_000_000;
+const VALUES_MAX: u32 = 2_500_000;
 /// Bytes of a text that count as one more value: an alias of a long text costs as much as it may be read.
 const VALUE_BYTES: usize = 16;
 

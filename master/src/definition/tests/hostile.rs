@@ -112,7 +112,7 @@ fn what_costs_much_is_bounded() {
         "workflow: w\nconstants: {{ l: &l {long}, many: [{many}] }}\nnodes: {{ a: {{ delay_ms: 1 }} }}\n"
     );
     assert!(
-        problems(&text)[0].contains("more than 4000000 values"),
+        problems(&text)[0].contains("more than 2500000 values"),
         "{:?}",
         problems(&text)[0]
     );

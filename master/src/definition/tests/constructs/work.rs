@@ -230,7 +230,7 @@ fn commands_have_words_and_one_output_and_know_their_standard_input() {
         (
             "  s: { command: [cat], input: { x: a.b, y: a.b }, output: { o: bytes } }\n",
             "6:3",
-            "which of its inputs is standard input: `x` and `y`",
+            "that no word names one can be read, as standard input, and there are `x` and `y`",
             "`{input.NAME}`",
         ),
         (
