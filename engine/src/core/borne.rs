@@ -1,7 +1,7 @@
 //! Failures that those who wait for a node bear: which node failed, and why.
 
+use super::by_place::ByPlace;
 use super::invocation::Place;
-use std::collections::BTreeSet;
 
 /// A failure, by its number.
 pub(crate) type FailureId = u32;
@@ -18,7 +18,7 @@ struct Failure {
 pub(super) struct Borne {
     failures: Vec<Option<Failure>>,
     free: Vec<FailureId>,
-    of: BTreeSet<(Place, FailureId)>,
+    of: ByPlace<FailureId, ()>,
 }
 
 impl Borne {
@@ -34,16 +34,16 @@ impl Borne {
                 (self.failures.len() - 1) as FailureId
             }
         };
-        self.of.insert((place, id));
+        self.of.insert(place, id, ());
         id
     }
 
     /// Lets a failure go with what lives in another place.
     pub(super) fn move_to(&mut self, id: FailureId, place: Place) {
         if let Some(failure) = self.failures[id as usize].as_mut() {
-            self.of.remove(&(failure.place, id));
+            self.of.remove(failure.place, id);
             failure.place = place;
-            self.of.insert((place, id));
+            self.of.insert(place, id, ());
         }
     }
 
@@ -58,14 +58,9 @@ impl Borne {
     /// Drops those of what has lived in a place.
     #[inline]
     pub(super) fn end_all(&mut self, place: Place) {
-        if self.of.is_empty() {
-            return;
-        }
-        let all = (place, FailureId::MIN)..=(place, FailureId::MAX);
-        while let Some(key) = self.of.range(all.clone()).next().copied() {
-            self.of.remove(&key);
-            self.failures[key.1 as usize] = None;
-            self.free.push(key.1);
+        while let Some((id, ())) = self.of.pop(place) {
+            self.failures[id as usize] = None;
+            self.free.push(id);
         }
     }
 

@@ -8,6 +8,7 @@ mod edges;
 mod nodes;
 mod reads;
 
+use super::nesting::Nesting;
 use super::outcome::When;
 use super::program::{
     Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Program, RemoteProducer, Runner,
@@ -20,7 +21,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Items of a region at once, if it says nothing: enough to keep its executors busy while others are tidied up after.
 const WINDOW: usize = 64;
-/// The same of a region in which items wait for a time: they keep nobody busy, and are not to wait for each other.
+/// The same where items wait for a time: they keep nobody busy, and are not to wait for each other. Only if that keeps no more
+/// in memory, since one node alone makes anything, or `parallelism` asks for it.
 const WAITING_WINDOW: usize = 4096;
 
 impl Program {
@@ -34,8 +36,7 @@ impl Program {
 }
 
 struct Compiler {
-    /// By scope: the scope around it.
-    parents: Vec<u16>,
+    nesting: Nesting,
     /// By scope: the number of its first node, and, at the end, of the first behind the last one.
     first_nodes: Vec<LocalNode>,
     /// By scope: the node that stands for it.
@@ -113,7 +114,7 @@ impl Compiler {
             outputs.map(|output| (node.id, *output))
         });
         Self {
-            parents,
+            nesting: Nesting(parents),
             first_nodes,
             regions,
             region_of,
@@ -143,7 +144,7 @@ impl Compiler {
     }
 
     fn compile(mut self, plan: &Plan) -> Program {
-        let scopes = self.parents.len();
+        let scopes = self.nesting.0.len();
         // Every read first, so that a region knows what it holds and what is gathered of it.
         let inputs: FxHashMap<NodeId, Vec<InputRead>> = plan
             .nodes
@@ -151,7 +152,10 @@ impl Compiler {
             .map(|node| (node.id, self.inputs(node)))
             .collect();
         let lists: Vec<InputFrom> = (1..scopes)
-            .map(|scope| self.read(plan.regions[scope - 1].list, self.parents[scope]))
+            .map(|scope| {
+                let around = self.nesting.around(scope as u16);
+                self.read(plan.regions[scope - 1].list, around)
+            })
             .collect();
         let candidates: Vec<(u16, Source)> = (0..)
             .zip(&plan.outputs)
@@ -168,7 +172,7 @@ impl Compiler {
             let local = self.local_of[&node.id];
             let scope = self.scopes[local as usize];
             if scope != 0 && !node.remote_consumers.is_empty() {
-                let outermost = self.just_within(scope, 0);
+                let outermost = self.nesting.just_within(scope, 0);
                 self.told[usize::from(outermost)].push(local);
             }
         }
@@ -215,6 +219,7 @@ impl Compiler {
 
         let mut program = Program {
             scopes: Vec::with_capacity(scopes),
+            nesting: self.nesting.clone(),
             nodes: Vec::with_capacity(count),
             details: Vec::with_capacity(count),
             inputs: Vec::new(),
@@ -358,10 +363,15 @@ impl Compiler {
         let place = usize::from(index);
         let nodes = self.first_nodes[place]..self.first_nodes[place + 1];
         let region = place.checked_sub(1).map(|region| &plan.regions[region]);
-        let pools: FxHashSet<u16> = nodes
-            .clone()
-            .filter(|node| program.nodes[*node as usize].runner == Runner::Executor)
-            .map(|node| program.nodes[node as usize].pool)
+        let run_by = |wanted: &[Runner]| {
+            let nodes = nodes.clone().map(|node| &program.nodes[node as usize]);
+            nodes
+                .filter(|node| wanted.contains(&node.runner))
+                .collect::<Vec<_>>()
+        };
+        let pools: FxHashSet<u16> = run_by(&[Runner::Executor])
+            .iter()
+            .map(|node| node.pool)
             .collect();
         let scale = pools
             .iter()
@@ -369,14 +379,19 @@ impl Compiler {
         let waits = nodes
             .clone()
             .any(|node| program.nodes[node as usize].delayed);
-        let least = if waits { WAITING_WINDOW } else { WINDOW };
-        let window = least.max(2 * scale.sum::<usize>());
         let parallelism = region.and_then(|region| region.parallelism);
+        let makers = run_by(&[Runner::Executor, Runner::Region]).len();
+        let least = if waits && (makers <= 1 || parallelism.is_some()) {
+            WAITING_WINDOW
+        } else {
+            WINDOW
+        };
+        let window = least.max(2 * scale.sum::<usize>());
         Scope {
             order: in_order(nodes.clone(), program, exits),
             nodes,
             slots: 0..0,
-            parent: self.parents[place],
+            parent: self.nesting.around(index),
             node: self.regions[place],
             list: match place {
                 0 => InputFrom::Absent,
@@ -388,35 +403,6 @@ impl Compiler {
             exits: exits[place].clone(),
             told: std::mem::take(&mut self.told[place]),
         }
-    }
-
-    /// Whether a scope is this one or lies within it.
-    fn is_within(&self, mut scope: u16, outer: u16) -> bool {
-        loop {
-            if scope == outer {
-                return true;
-            }
-            if scope == 0 {
-                return false;
-            }
-            scope = self.parents[usize::from(scope)];
-        }
-    }
-
-    /// The scope just within `outer` that holds `inner`, which lies deeper.
-    fn just_within(&self, mut inner: u16, outer: u16) -> u16 {
-        while self.parents[usize::from(inner)] != outer {
-            inner = self.parents[usize::from(inner)];
-        }
-        inner
-    }
-
-    /// The innermost scope that holds both.
-    fn common(&self, a: u16, mut b: u16) -> u16 {
-        while !self.is_within(a, b) {
-            b = self.parents[usize::from(b)];
-        }
-        b
     }
 }
 

@@ -26,10 +26,11 @@ impl Core {
                 .collect(),
             reached: FxHashMap::default(),
             runs: FxHashSet::default(),
+            number,
             scope,
             program,
         };
-        let live_within = self.add_live_from_outside(place, number, &mut start);
+        let live_within = self.add_live_from_outside(place, &mut start);
         for index in scope.order.iter().copied() {
             let runs = self.look_at(place, index, &mut start);
             start.leave(index, runs);
@@ -60,10 +61,9 @@ impl Core {
     fn add_live_from_outside(
         &self,
         place: Place,
-        number: u16,
         start: &mut Lifted<'_>,
     ) -> FxHashMap<u16, Vec<LiveEdge>> {
-        let (scope, program) = (start.scope, start.program);
+        let (number, scope, program) = (start.number, start.scope, start.program);
         let invocation = &self.invocations[place as usize];
         let own = self.extras.of(invocation.node(scope.node));
         let own = own.map_or(&[][..], |extra| &extra.live);
@@ -77,7 +77,7 @@ impl Core {
             let (of, gate) = *edge;
             start.reach(of, gate);
             if !scope.nodes.contains(&of) {
-                let inner = program.just_within(program.scope_of(of), number);
+                let inner = program.nesting.just_within(program.scope_of(of), number);
                 within.entry(inner).or_default().push(*edge);
                 continue;
             }
@@ -158,7 +158,9 @@ struct Lifted<'a> {
     reached: FxHashMap<LocalNode, Reached>,
     /// Nodes that have been looked at, and can run in some item.
     runs: FxHashSet<LocalNode>,
+    /// The region's scope, and its number.
     scope: &'a Scope,
+    number: u16,
     program: &'a Program,
 }
 
@@ -191,12 +193,8 @@ impl Lifted<'_> {
 
     /// Whether a node lies in the region, or in one within it.
     fn is_within(&self, node: LocalNode) -> bool {
-        let here = self.program.scope_of(self.scope.nodes.start);
-        let mut scope = self.program.scope_of(node);
-        while scope > here {
-            scope = self.program.scopes[usize::from(scope)].parent;
-        }
-        scope == here
+        let scope = self.program.scope_of(node);
+        self.program.nesting.is_within(scope, self.number)
     }
 
     /// The edges of a node that runs may be live, and so may those of nodes within it that can run.

@@ -11,7 +11,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | `program` | what a plan becomes: nodes, edges and slots by dense numbers |
-//! | `compile` | how it becomes that |
+//! | `compile`, `nesting` | how it becomes that; which part lies within which |
 //! | `invocation` | what is kept of one invocation |
 //! | `lease` | who needs which range |
 //! | `pool` | executors and what waits for them |
@@ -23,6 +23,7 @@
 //! | `outcome` | how nodes end, and which edges are live then |
 //! | `region` | foreach: the nodes that run for each item of a list |
 //! | `item_start` | what all items of a region have in common |
+//! | `by_place` | what goes with an item or an invocation |
 //! | `borne` | failures that nobody but joins of some wait for |
 //! | `failure` | retries, catches, and what fails an invocation |
 //! | `retried` | how often each of several retriers has tried an activation again |
@@ -38,6 +39,7 @@
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 
 mod borne;
+mod by_place;
 mod cancel;
 mod compile;
 mod door;
@@ -51,6 +53,7 @@ mod inputs;
 mod invocation;
 mod item_start;
 pub mod lease;
+mod nesting;
 mod outcome;
 mod outputs;
 mod payloads;
@@ -76,6 +79,7 @@ use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::trace::{ClockId, PartTrace};
 use crate::wire::{self, Failure, NodeReport};
 use borne::Borne;
+use by_place::ByPlace;
 use cancel::Asked;
 use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
@@ -86,7 +90,7 @@ use pool::{Executor, InHand, Pool};
 use program::{LocalNode, Program};
 use retried::Retried;
 use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use thiserror::Error;
 use timers::{Timer, TimerKey};
@@ -443,7 +447,7 @@ pub struct Core {
     /// By when they are due, then in the order in which they were set.
     timers: BTreeMap<TimerKey, Timer>,
     /// Those that go with what lives in a place.
-    timers_of: BTreeSet<(Place, TimerKey)>,
+    timers_of: ByPlace<TimerKey, ()>,
     timers_set: u64,
     /// Nodes that ended while another one was being handled.
     ended: Vec<Ended>,
@@ -484,7 +488,7 @@ impl Core {
             leases: Leases::default(),
             lists: Lists::default(),
             timers: BTreeMap::new(),
-            timers_of: BTreeSet::new(),
+            timers_of: ByPlace::default(),
             timers_set: 0,
             ended: Vec::new(),
             triggered: Vec::new(),

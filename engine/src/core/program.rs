@@ -4,6 +4,7 @@
 //! that somebody reads, and outputs of remote nodes that local ones read. A slot knows how many reads it owes before
 //! its payload can be let go of.
 
+use super::nesting::Nesting;
 use super::outcome::When;
 use crate::plan::{ErrorMatch, NodeId, Plan, Retry, Source, WorkerIndex};
 use faasstore::binding::Kind;
@@ -270,6 +271,7 @@ pub(crate) struct OutputFrom {
 pub(crate) struct Program {
     pub(crate) plan: Plan,
     pub(crate) scopes: Vec<Scope>,
+    pub(crate) nesting: Nesting,
     /// By scope, the first one's first; at the end of a scope those that stand for its regions.
     pub(crate) nodes: Vec<Node>,
     /// By local node.
@@ -349,14 +351,6 @@ impl Program {
             .scopes
             .partition_point(|scope| scope.nodes.start <= node);
         (behind - 1) as u16
-    }
-
-    /// The scope just within `outer` that holds `inner`, which lies deeper.
-    pub(crate) fn just_within(&self, mut inner: u16, outer: u16) -> u16 {
-        while self.scopes[usize::from(inner)].parent != outer {
-            inner = self.scopes[usize::from(inner)].parent;
-        }
-        inner
     }
 
     /// Where an output of a node lies in its scope, what failed included.

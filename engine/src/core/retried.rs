@@ -3,21 +3,20 @@
 //! Of an activation with one retrier, the number of its attempt says it. Only for one with several is anything kept: from
 //! its second attempt until it ends, or until what lives in its place does.
 
+use super::by_place::ByPlace;
 use super::invocation::Place;
 use super::program::LocalNode;
 use crate::plan::Retry;
 use crate::plan_check::ATTEMPTS_MAX;
-use std::collections::BTreeMap;
 
 /// A retrier's count for one activation.
 type Count = u16;
 
 const _: () = assert!(ATTEMPTS_MAX <= Count::MAX as u32);
 
-/// The counts of all activations with several retriers that have been tried again, by retrier. They are in order, so that
-/// those of a place lie beside each other.
+/// The counts of all activations with several retriers that have been tried again, by retrier.
 #[derive(Debug, Default)]
-pub(super) struct Retried(BTreeMap<(Place, LocalNode), Box<[Count]>>);
+pub(super) struct Retried(ByPlace<LocalNode, Box<[Count]>>);
 
 impl Retried {
     /// Lets one of its `retriers` try an activation again whose attempt of that number has failed: how often it then has, or
@@ -37,7 +36,7 @@ impl Retried {
             return None;
         }
         let none = || vec![0; retriers.len()].into_boxed_slice();
-        let counts = self.0.entry((place, node)).or_insert_with(none);
+        let counts = self.0.or_insert_with(place, node, none);
         let again = u32::from(counts[retrier]) + 1;
         if again >= most {
             return None;
@@ -49,17 +48,13 @@ impl Retried {
     /// An activation has ended.
     #[inline]
     pub(super) fn end(&mut self, place: Place, node: LocalNode) {
-        self.0.remove(&(place, node));
+        self.0.remove(place, node);
     }
 
     /// All activations in a place have ended.
     #[inline]
     pub(super) fn end_all(&mut self, place: Place) {
-        let all = (place, LocalNode::MIN)..=(place, LocalNode::MAX);
-        while let Some((activation, _)) = self.0.range(all.clone()).next() {
-            let (place, node) = *activation;
-            self.end(place, node);
-        }
+        while self.0.pop(place).is_some() {}
     }
 
     /// How many activations are counted.

@@ -72,7 +72,7 @@ impl Core {
             }
             let timer = entry.remove();
             if let Some(place) = timer.place() {
-                self.timers_of.remove(&(place, key));
+                self.timers_of.remove(place, key);
             }
             match timer {
                 Timer::Retry {
@@ -196,24 +196,14 @@ impl Core {
         let key = (due_ns, self.timers_set);
         self.timers.insert(key, timer);
         if let Some(place) = timer.place() {
-            self.timers_of.insert((place, key));
+            self.timers_of.insert(place, key, ());
         }
     }
 
     /// Takes back all timers of what lives in a place.
     pub(super) fn take_timers(&mut self, place: Place) {
-        if self.timers_of.is_empty() {
-            return;
-        }
-        let of_place = (place, (0, 0))..=(place, (u64::MAX, u64::MAX));
-        let keys: Vec<TimerKey> = self
-            .timers_of
-            .range(of_place)
-            .map(|(_, key)| *key)
-            .collect();
-        for key in keys {
+        while let Some((key, ())) = self.timers_of.pop(place) {
             self.timers.remove(&key);
-            self.timers_of.remove(&(place, key));
         }
     }
 }

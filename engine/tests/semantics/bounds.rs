@@ -86,17 +86,36 @@ fn of_failures_that_are_borne_one_is_kept_for_those_outside() {
 
 #[test]
 fn items_that_only_wait_for_a_time_do_not_wait_for_each_other() {
-    let mut flow = Flow::default();
-    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
-    let region = flow.region(Source::Input(0), |_| ());
-    flow.node("waits", Work::Nothing, |n| {
-        n.region = Some(region);
-        n.delays = vec![Delay::Fixed(10)];
-    });
-    each_placement(&flow, |rig| {
-        rig.invoke(&[("list", &vec!["a"; 1000])]);
-        assert!(rig.invocations_held() > 1000);
-        rig.pass_ms(10);
-        rig.result().unwrap();
-    });
+    // Beside a node that waits: nothing, a function, a chain of two, and the same with `parallelism`.
+    for (functions, parallelism, at_once) in [
+        (0, None, 1000),
+        (1, None, 1000),
+        (2, None, 64),
+        (2, Some(500), 500),
+        (0, Some(10), 10),
+    ] {
+        let mut flow = Flow::default();
+        flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+        let region = flow.region(Source::Input(0), |r| r.parallelism = parallelism);
+        let waits = flow.node("waits", Work::Nothing, |n| {
+            n.region = Some(region);
+            n.delays = vec![Delay::Fixed(10)];
+        });
+        let mut before = waits;
+        for name in ["one", "two"].into_iter().take(functions) {
+            before = flow.function(name, |n| {
+                n.region = Some(region);
+                n.after = vec![before];
+            });
+        }
+        each_placement(&flow, |rig| {
+            rig.invoke(&[("list", &vec!["a"; 1000])]);
+            assert_eq!(rig.most_timers(), at_once);
+            while rig.answer.is_none() {
+                rig.pass_ms(10);
+                rig.end_all();
+            }
+            rig.result().unwrap();
+        });
+    }
 }

@@ -178,6 +178,12 @@ impl Rig {
         self.cores[0].held()
     }
 
+    /// Timers of invocations on one worker, at most.
+    pub(crate) fn most_timers(&self) -> usize {
+        let timers = self.cores.iter().map(|core| core.held().timers);
+        timers.max().unwrap_or(0)
+    }
+
     /// The client takes back what it has asked for under this number.
     pub(crate) fn cancel(&mut self, request: u64) {
         let _ = self.cores[0].cancel(self.now_ns, ClientId(1), request);

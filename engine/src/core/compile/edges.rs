@@ -35,13 +35,13 @@ impl Compiler {
             );
         };
         let from_scope = self.scopes[local as usize];
-        let common = self.common(scope, from_scope);
+        let common = self.nesting.common(scope, from_scope);
         let node = self.hears(of, common);
         if from_scope == common {
             return (From::Node(local), Edge { node, when, of });
         }
         let from = From::Region {
-            scope: self.just_within(from_scope, common),
+            scope: self.nesting.just_within(from_scope, common),
             from: local,
         };
         (from, Edge { node, when, of })
@@ -51,7 +51,7 @@ impl Compiler {
     pub(super) fn hears(&self, of: LocalNode, scope: u16) -> LocalNode {
         match self.scopes[of as usize] {
             own if own == scope => of,
-            own => self.regions[usize::from(self.just_within(own, scope))],
+            own => self.regions[usize::from(self.nesting.just_within(own, scope))],
         }
     }
 }

@@ -34,7 +34,7 @@ impl Compiler {
             return InputFrom::Slot(slot);
         }
         // The region just within the slot's scope holds it, once.
-        let holder = self.just_within(scope, of);
+        let holder = self.nesting.just_within(scope, of);
         if self.is_held.insert((holder, slot)) {
             self.held[usize::from(holder)].push(InputFrom::Slot(slot));
             self.slots[slot as usize].uses += 1;
@@ -54,7 +54,7 @@ impl Compiler {
             return slot;
         };
         let of = self.scopes[local as usize];
-        if self.is_within(scope, of) {
+        if self.nesting.is_within(scope, of) {
             self.made(node, output, local)
         } else {
             self.gathered(node, output, local)
@@ -77,7 +77,7 @@ impl Compiler {
         let scope = usize::from(self.scopes[local as usize]);
         let item = self.made(node, output, local);
         self.slots[item as usize].uses += 1;
-        let list = self.open(Producer::Local(local), self.parents[scope]);
+        let list = self.open(Producer::Local(local), self.nesting.around(scope as u16));
         self.gathered.insert((node, output), list);
         self.gathers[scope].push(Gather {
             node: local,
