@@ -10,6 +10,7 @@
 //!
 //! | file | subject |
 //! | --- | --- |
+//! | `exchange` | what goes in and comes out |
 //! | `program` | what a plan becomes: nodes, edges and slots by dense numbers |
 //! | `compile`, `nesting` | how it becomes that; which part lies within which |
 //! | `invocation` | what is kept of one invocation |
@@ -46,6 +47,7 @@ mod door;
 mod doors;
 mod end;
 mod evaluate;
+mod exchange;
 mod failure;
 mod flow;
 mod foresight;
@@ -69,6 +71,10 @@ mod timers;
 mod trigger;
 
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
+pub use exchange::{
+    Action, Answered, ClientId, CompletionError, CoreCounters, Held, Incoming, InputForm, Outbound,
+    Outgoing, Output, Piece, Send, Start,
+};
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput};
 pub use inputs::Input;
@@ -76,8 +82,8 @@ pub use pool::ExecutorId;
 pub use report::Wanted;
 
 use crate::plan::{DeploymentId, NodeId, Plan};
-use crate::trace::{ClockId, PartTrace};
-use crate::wire::{self, Failure, NodeReport};
+use crate::trace::ClockId;
+use crate::wire::Failure;
 use borne::Borne;
 use by_place::ByPlace;
 use cancel::Asked;
@@ -92,7 +98,6 @@ use retried::Retried;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use thiserror::Error;
 use timers::{Timer, TimerKey};
 use trigger::Ended;
 
@@ -119,276 +124,6 @@ pub struct CoreConfig {
 #[must_use]
 pub fn worker_hash(name: &str) -> u32 {
     crc32fast::hash(name.as_bytes())
-}
-
-/// A client's connection, as the lane numbers it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ClientId(pub u64);
-
-/// A payload that leaves this lane. It holds its leases until [`Core::let_go_all`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outgoing {
-    /// Bytes.
-    One(Payload),
-    /// A list.
-    List(Vec<Payload>),
-}
-
-impl Outgoing {
-    /// Its payloads.
-    #[must_use]
-    pub fn payloads(&self) -> &[Payload] {
-        match self {
-            Self::One(payload) => std::slice::from_ref(payload),
-            Self::List(items) => items,
-        }
-    }
-}
-
-/// A payload that arrived, committed in this lane's arena.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Incoming {
-    /// Bytes.
-    One(PayloadRef),
-    /// A list: its items are parts of one range.
-    List {
-        /// The range.
-        range: PayloadRef,
-        /// Offset within the range and bytes of each item, within it; [`ITEM_ABSENT`](wire::ITEM_ABSENT) bytes of one that is not there.
-        items: Vec<(u64, u64)>,
-    },
-    /// It could not be taken in, and why.
-    Refused(String),
-}
-
-/// What a client gives as an input, before its bytes are here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum InputForm {
-    /// So many bytes.
-    Bytes(u64),
-    /// A list of items.
-    List,
-}
-
-/// An output of an activation, checked by the lane to lie in a segment of that executor.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Output {
-    /// Bytes.
-    One(Piece),
-    /// A list.
-    List(Vec<Piece>),
-}
-
-/// Bytes that an activation returned.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Piece {
-    /// None.
-    Empty,
-    /// In the executor's arena.
-    Own(PayloadRef),
-    /// Part of one of its inputs.
-    Alias {
-        /// Which input.
-        input: u16,
-        /// Which item, if that is a list.
-        item: Option<u32>,
-        /// First byte within it.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-    },
-}
-
-/// An order to start an activation. [`Core::inputs`] lists what it reads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Start {
-    /// By whom.
-    pub executor: ExecutorId,
-    /// What the completion must repeat.
-    pub activation: u32,
-    place: Place,
-    node: LocalNode,
-    /// The foreach item, or [`NO_ITEM`].
-    pub item: u32,
-    /// From 1.
-    pub attempt: u32,
-    /// When it will be given up.
-    pub deadline_ns: Option<u64>,
-}
-
-/// A message to another worker's lane.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Send {
-    /// Its worker.
-    pub worker_hash: u32,
-    /// Its lane.
-    pub to_lane: u8,
-    /// Of which invocation; meaningless for [`Outbound::Drained`].
-    pub invocation: InvocationId,
-    /// Of which deployment.
-    pub deployment: DeploymentId,
-    /// What.
-    pub body: Outbound,
-}
-
-/// What is sent to other workers.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Outbound {
-    /// See `wire::Begin`.
-    Begin {
-        /// What is to be told in the end.
-        wanted: Wanted,
-        /// Workflow inputs by number.
-        inputs: Vec<(u16, Outgoing)>,
-    },
-    /// See `wire::StateEvent`.
-    StateEvent {
-        /// Which node.
-        node: NodeId,
-        /// How it has ended.
-        outcome: wire::Outcome,
-        /// Its outputs by number.
-        outputs: Vec<(u16, Outgoing)>,
-    },
-    /// See `wire::PartDone`.
-    PartDone {
-        /// Outputs of the workflow, each by the number of its source among all.
-        outputs: Vec<(u16, Outgoing)>,
-        /// If wanted.
-        report: Vec<NodeReport>,
-        /// If wanted.
-        trace: Option<Box<PartTrace>>,
-    },
-    /// See `wire::PartFailed`.
-    PartFailed {
-        /// Why.
-        failure: Failure,
-        /// If wanted.
-        trace: Option<Box<PartTrace>>,
-    },
-    /// See `wire::Forget`.
-    Forget,
-    /// See `wire::Drained`.
-    Drained,
-}
-
-/// The end of an invocation, for its client.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Answered {
-    /// Whose.
-    pub client: ClientId,
-    /// As the client numbered it.
-    pub request: u64,
-    /// The invocation; 0 if it was refused or cancelled at the door.
-    pub invocation: InvocationId,
-    /// Of what; nothing if it was refused or cancelled at the door.
-    pub deployment: Option<DeploymentId>,
-    /// When it was taken.
-    pub started_ns: u64,
-    /// Outputs by name, or why not.
-    pub result: Result<Vec<(String, Outgoing)>, Failure>,
-    /// If wanted, sorted by node.
-    pub report: Vec<NodeReport>,
-    /// If wanted, this worker's first.
-    pub trace: Vec<PartTrace>,
-}
-
-/// What the lane is to do.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Action {
-    /// Hand an activation to an executor.
-    Start(Start),
-    /// A range is free: give it back to the arena that it belongs to.
-    Release(PayloadRef),
-    /// Send a message to a peer.
-    Send(Box<Send>),
-    /// Answer a client.
-    Answer(Box<Answered>),
-    /// Choose a case, compute values, or say how long a node waits; [`Core::evaluated`] is to follow.
-    Evaluate(Box<Evaluate>),
-    /// Write a text into the lane's arena; [`Core::described`] is to follow.
-    Describe(Box<Describe>),
-    /// End an executor at once; [`Core::executor_left`] is to follow.
-    Kill {
-        /// Which.
-        executor: ExecutorId,
-        /// Why.
-        cause: String,
-    },
-    /// Tell an executor to end when it has read this; [`Core::executor_left`] is to follow.
-    Stop(ExecutorId),
-    /// A pool wants one more executor.
-    ExecutorWanted {
-        /// Whose.
-        deployment: DeploymentId,
-        /// Which executable.
-        executable: u16,
-    },
-    /// Nothing of a deployment is left here.
-    Removed(DeploymentId),
-}
-
-/// What a core keeps of invocations; nothing once all of them have gone, but for constants that are lists.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Held {
-    /// Invocations, taken or taken part in, and items of theirs.
-    pub invocations: usize,
-    /// Lists.
-    pub lists: usize,
-    /// What only some nodes keep, failures, and what clients may cancel.
-    pub notes: usize,
-    /// Timers that go with them.
-    pub timers: usize,
-    /// Activations of which is kept how often each of their retriers has tried them again: those that have several retriers,
-    /// and have been tried again.
-    pub retried: usize,
-    /// Activations that wait for an executor, some of what is over among them.
-    pub waiting: usize,
-}
-
-/// Why a completion cannot be believed. Its executor is to be ended; the core has changed nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum CompletionError {
-    /// It runs nothing, or something else.
-    #[error("a completion of an activation that it was not given")]
-    Activation,
-    /// Not as many outputs as the node declares.
-    #[error("{got} outputs where {declared} are declared")]
-    Outputs {
-        /// As sent.
-        got: usize,
-        /// As planned.
-        declared: usize,
-    },
-    /// A list where none is declared, or the other way round.
-    #[error("an output of another kind than declared")]
-    Kind,
-    /// An alias of an input or item that it does not have, or beyond its end.
-    #[error("an alias of bytes that it was not given")]
-    Alias,
-}
-
-/// Counts of what a core has done since it was made.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-#[expect(
-    missing_docs,
-    reason = "named as in status::LaneCounters, where each is explained"
-)]
-pub struct CoreCounters {
-    pub invocations_taken: u64,
-    pub invocations_ended: u64,
-    pub invocations_failed: u64,
-    pub invocations_refused: u64,
-    pub invocations_cancelled: u64,
-    pub cancels_dropped: u64,
-    pub triggers: u64,
-    pub skipped: u64,
-    pub caught: u64,
-    pub activations: u64,
-    pub retries: u64,
-    pub timeouts: u64,
-    pub late_dropped: u64,
-    pub events_received: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

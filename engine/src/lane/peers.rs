@@ -4,26 +4,22 @@
 //! that cannot be sent fails what depended on it at once and by name, and that a payload is held until the kernel has
 //! taken its last byte.
 
+mod bodies;
 mod silence;
 
 use super::command::{LaneReport, LinkNumber};
-use super::driver::{Completion, ConnectionId, Driver, Piece, PieceSegment};
-use super::executors::lease_own;
-use super::link::{
-    Admission, Inbound, Landed, Landing, Layout, Link, LinkCounters, LinkError, LinkLimits,
-    LinkRole,
-};
-use super::segments::{Mapping, Segments};
+use super::driver::{Completion, ConnectionId, Driver};
+use super::link::{Admission, Inbound, Link, LinkCounters, LinkError, LinkLimits, LinkRole};
+use super::segments::Segments;
 use super::setup::Patience;
 use crate::core::lease::Payload;
-use crate::core::{
-    Answered, ClientId, Core, Incoming, InputForm, Outbound, Outgoing, Send, worker_hash,
-};
+use crate::core::{Answered, ClientId, Core, InputForm, Outbound, Send, worker_hash};
 use crate::plan::{DeploymentId, Limits, Plan};
 use crate::status::LaneCounters;
-use crate::wire::{self, Body, Data, Failure, ITEM_ABSENT, ITEM_ALIGN};
+use crate::wire::{self, Failure};
+use bodies::{Bodies, incoming, numbered};
 use faasstore::arena::Arena;
-use faasstore::descriptor::{InvocationId, PayloadRef};
+use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
 use silence::{Hearing, NEVER_NS};
 use std::os::fd::OwnedFd;
@@ -770,163 +766,6 @@ impl Admission for AtDoor<'_> {
             Some(deployment) => self.0.limits_of(deployment),
             None => self.0.limits_of_taken(InvocationId(invocation)),
         }
-    }
-}
-
-/// Turns payloads into bodies of a message on one link.
-struct Bodies<'a> {
-    link: &'a mut Link,
-    inline_bytes_max: u64,
-    streams: &'a mut u64,
-    begun: Vec<(u64, Vec<Payload>)>,
-}
-
-impl Bodies<'_> {
-    /// Queues a message behind the payloads that it announces. If it is refused, so are they, and nobody would give
-    /// them back any more.
-    fn queue<T: super::link::Message>(
-        &mut self,
-        message: &T,
-        parts: &mut Parts<'_>,
-    ) -> Result<(), String> {
-        let Err(refused) = self.link.queue(message) else {
-            return Ok(());
-        };
-        self.begun.retain(|(token, payloads)| {
-            let goes = !refused.tokens.contains(token);
-            if !goes {
-                parts.core.let_go_all(payloads);
-            }
-            goes
-        });
-        Err(refused.to_string())
-    }
-
-    /// The bodies of a message, by number or name. If one cannot be sent, those behind it are not either, and are let
-    /// go of here.
-    fn of<K>(
-        &mut self,
-        payloads: Vec<(K, Outgoing)>,
-        parts: &mut Parts<'_>,
-    ) -> Result<Vec<(K, Body)>, String> {
-        let mut bodies = Vec::with_capacity(payloads.len());
-        let mut left = payloads.into_iter();
-        while let Some((key, outgoing)) = left.next() {
-            match self.body(outgoing, parts) {
-                Ok(body) => bodies.push((key, body)),
-                Err(cause) => {
-                    left.for_each(|(_, outgoing)| parts.core.let_go_all(outgoing.payloads()));
-                    return Err(cause);
-                }
-            }
-        }
-        Ok(bodies)
-    }
-
-    fn body(&mut self, outgoing: Outgoing, parts: &mut Parts<'_>) -> Result<Body, String> {
-        let items = match &outgoing {
-            Outgoing::One(_) => None,
-            Outgoing::List(items) => {
-                let length = |item: &Payload| match item.is_absent() {
-                    true => ITEM_ABSENT,
-                    false => item.length(),
-                };
-                Some(items.iter().map(length).collect::<Vec<u64>>())
-            }
-        };
-        let bytes: u64 = match &items {
-            None => outgoing.payloads()[0].length(),
-            Some(items) => items
-                .iter()
-                .filter_map(|length| wire::padded_item(*length))
-                .sum(),
-        };
-        let data = if bytes <= self.inline_bytes_max {
-            let data = Data::Inline(gather(&outgoing, bytes, parts));
-            parts.core.let_go_all(outgoing.payloads());
-            data
-        } else {
-            self.stream(outgoing, items.is_some(), parts)?
-        };
-        Ok(Body { items, data })
-    }
-
-    fn stream(
-        &mut self,
-        outgoing: Outgoing,
-        list: bool,
-        parts: &mut Parts<'_>,
-    ) -> Result<Data, String> {
-        let layout = if list { Layout::Items } else { Layout::Bytes };
-        let pieces = outgoing
-            .payloads()
-            .iter()
-            .filter_map(|payload| piece(parts.core.locate(*payload), parts.segments))
-            .collect();
-        *self.streams += 1;
-        let token = *self.streams;
-        let payloads = match outgoing {
-            Outgoing::One(payload) => vec![payload],
-            Outgoing::List(items) => items,
-        };
-        match self.link.stream(pieces, layout, token) {
-            Ok(data) => {
-                self.begun.push((token, payloads));
-                Ok(data)
-            }
-            Err(error) => {
-                parts.core.let_go_all(&payloads);
-                Err(error.to_string())
-            }
-        }
-    }
-}
-
-fn piece(range: PayloadRef, segments: &Segments) -> Option<Piece> {
-    if !range.is_range() {
-        return None;
-    }
-    let segment = match segments.mapping(range.segment)? {
-        Mapping::Executor(segment) => PieceSegment::Foreign(segment.clone()),
-        Mapping::Own(segment) => PieceSegment::Own(segment.clone()),
-    };
-    Piece::new(segment, range.offset, range.length)
-}
-
-fn gather(outgoing: &Outgoing, bytes: u64, parts: &Parts<'_>) -> Vec<u8> {
-    let mut data = Vec::with_capacity(bytes as usize);
-    for payload in outgoing.payloads() {
-        let range = parts.core.locate(*payload);
-        if range.is_range() {
-            let mapping = parts.segments.mapping(range.segment);
-            let read = mapping.and_then(|mapping| mapping.read(range.offset, range.length));
-            data.extend_from_slice(read.unwrap_or_default());
-        }
-        if matches!(outgoing, Outgoing::List(_)) {
-            data.resize(data.len().next_multiple_of(ITEM_ALIGN as usize), 0);
-        }
-    }
-    data
-}
-
-fn numbered(landings: Vec<(u16, Landing)>, segments: &mut Segments) -> Vec<(u16, Incoming)> {
-    landings
-        .into_iter()
-        .map(|(number, landing)| (number, incoming(landing, segments)))
-        .collect()
-}
-
-/// A payload that has landed, counted as leased.
-fn incoming(landing: Landing, segments: &mut Segments) -> Incoming {
-    match landing {
-        Ok(Landed { range, items }) => {
-            let range = lease_own(range, segments);
-            match items {
-                None => Incoming::One(range),
-                Some(items) => Incoming::List { range, items },
-            }
-        }
-        Err(error) => Incoming::Refused(error.to_string()),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What connections hold when messages cannot be sent, and which of a peer's connections count.
 
 use super::*;
+use crate::core::Incoming;
 use crate::core::{Action, CoreConfig, Wanted};
 use crate::lane::driver::DriverKind;
 use crate::lane::executors::adopt_own_segments;
+use crate::lane::executors::lease_own;
 use crate::plan::{Limits, Participant, WorkerRef, WorkflowInput};
 use crate::trace::ClockId;
 use faasstore::arena::ArenaConfig;
