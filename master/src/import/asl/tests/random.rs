@@ -58,6 +58,15 @@ const ERRORS: [&str; 5] = [
     "Other.Error",
 ];
 
+/// What a state that works on a part of its input, and takes a part of what comes of it, may say of these.
+const OF_WORK: [&str; 5] = [
+    "InputPath",
+    "Parameters",
+    "ResultSelector",
+    "ResultPath",
+    "OutputPath",
+];
+
 fn template(tape: &mut Tape<'_>) -> Value {
     match tape.below(4) {
         0 => json!({"x.$": tape.one(&PATHS)}),
@@ -154,17 +163,7 @@ fn machine(tape: &mut Tape<'_>, depth: usize) -> Value {
             6 => {
                 let branches = (0..=tape.below(2)).map(|_| machine(tape, depth - 1));
                 state["Branches"] = branches.collect();
-                say(
-                    &mut state,
-                    tape,
-                    &[
-                        "InputPath",
-                        "Parameters",
-                        "ResultSelector",
-                        "ResultPath",
-                        "OutputPath",
-                    ],
-                );
+                say(&mut state, tape, &OF_WORK);
                 "Parallel"
             }
             7.. => {
@@ -183,18 +182,8 @@ fn machine(tape: &mut Tape<'_>, depth: usize) -> Value {
             }
             _ => {
                 state["Resource"] = json!(tape.one(&["f:g", "arn:aws:states:::lambda:invoke"]));
-                say(
-                    &mut state,
-                    tape,
-                    &[
-                        "InputPath",
-                        "Parameters",
-                        "ResultSelector",
-                        "ResultPath",
-                        "OutputPath",
-                        "Retry",
-                    ],
-                );
+                say(&mut state, tape, &OF_WORK);
+                say(&mut state, tape, &["Retry"]);
                 if state["Resource"] != "f:g" {
                     state["Parameters"] = json!({"FunctionName": "f", "Payload": template(tape)});
                 }
