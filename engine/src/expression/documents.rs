@@ -3,12 +3,12 @@
 
 use super::EvaluationError;
 use super::arithmetic::{Reason, equal};
-use super::base64;
 use super::evaluate::Budget;
 use super::functions::{Function, Outcome, mismatch};
 use super::json;
 use super::time::Time;
 use super::value::Data;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use std::rc::Rc;
 
 /// Calls one of these functions.
@@ -52,8 +52,9 @@ pub(super) fn call<'a>(
         (Function::Text, [text @ Data::String(_)]) => text.clone(),
         (Function::ToBase64, [Data::String(text)]) => {
             let bytes = text.as_str().as_bytes();
-            budget.spend_bytes(base64::encoded_bytes(bytes.len()))?;
-            Data::text(base64::encode(bytes))
+            // Four digits for every three bytes.
+            budget.spend_bytes(bytes.len().div_ceil(3) * 4)?;
+            Data::text(BASE64_STANDARD.encode(bytes))
         }
         (Function::Text | Function::ToJson, [data]) => {
             let text = json::to_json(data, budget)?.to_string();
@@ -89,7 +90,7 @@ fn from_json<'a>(text: &str, budget: &mut Budget) -> Outcome<'a> {
 }
 
 fn from_base64<'a>(text: &str) -> Result<Data<'a>, Reason> {
-    let Some(bytes) = base64::decode(text) else {
+    let Ok(bytes) = BASE64_STANDARD.decode(text) else {
         let shown: String = text.chars().take(40).collect();
         return Err(format!("{shown:?} is no Base64, as \"Zm9v\" is one"));
     };

@@ -23,7 +23,6 @@
 //!   for any characters), `isTimestamp(x)`, and `fail(text)`, which fails with that text.
 
 mod arithmetic;
-mod base64;
 mod compile;
 mod documents;
 mod evaluate;
