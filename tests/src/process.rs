@@ -8,6 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -222,8 +223,8 @@ pub fn run(command: &mut Command, time: Duration) -> Finished {
 pub struct Running {
     child: Guarded,
     name: String,
-    stdout: JoinHandle<Vec<u8>>,
-    stderr: JoinHandle<Vec<u8>>,
+    stdout: Heard,
+    stderr: Heard,
 }
 
 impl Running {
@@ -242,8 +243,8 @@ impl Running {
         let stdout = child.0.stdout.take().expect("it is piped");
         let stderr = child.0.stderr.take().expect("it is piped");
         Self {
-            stdout: std::thread::spawn(|| read_all(stdout)),
-            stderr: std::thread::spawn(|| read_all(stderr)),
+            stdout: Heard::new(stdout),
+            stderr: Heard::new(stderr),
             name: format!("{command:?}"),
             child,
         }
@@ -256,6 +257,18 @@ impl Running {
     #[must_use]
     pub fn watched(&self) -> Watched {
         Watched::new(self.child.0.id()).expect("a child that is not reaped can be watched")
+    }
+
+    /// Waits until it has said this on standard error.
+    ///
+    /// # Panics
+    /// If it does not in time.
+    #[track_caller]
+    pub fn until_it_says(&self, word: &str) {
+        until(word, || {
+            let said = String::from_utf8_lossy(&self.stderr.so_far()).into_owned();
+            joined(&said).contains(&joined(word)).then_some(())
+        });
     }
 
     /// Waits for its end.
@@ -271,20 +284,52 @@ impl Running {
             self.name
         );
         let status = self.child.0.wait().expect("a child can be waited for");
-        let text = self.stderr.join().expect("reading does not panic");
         Finished {
             code: status.code(),
-            stdout: self.stdout.join().expect("reading does not panic"),
-            stderr: String::from_utf8_lossy(&text).into_owned(),
+            stdout: self.stdout.all(),
+            stderr: String::from_utf8_lossy(&self.stderr.all()).into_owned(),
         }
     }
 }
 
-fn read_all(mut stream: impl Read) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // What cannot be read any more is not there.
-    let _ = stream.read_to_end(&mut bytes);
-    bytes
+/// What comes out of a stream, read by a thread.
+#[derive(Debug)]
+struct Heard {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Heard {
+    fn new(mut stream: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            loop {
+                match stream.read(&mut part) {
+                    Ok(length @ 1..) => {
+                        let mut heard = heard.lock().expect("nobody panics with it");
+                        heard.extend_from_slice(&part[..length]);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // What cannot be read any more is not there.
+                    Ok(0) | Err(_) => return,
+                }
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    fn so_far(&self) -> Vec<u8> {
+        self.bytes.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Waits for its end.
+    fn all(self) -> Vec<u8> {
+        self.reader.join().expect("reading does not panic");
+        let mut bytes = self.bytes.lock().expect("nobody panics with it");
+        std::mem::take(&mut bytes)
+    }
 }
 
 /// What the descriptors of a process lead to, sorted, once a few looks in a row find the same: a connection that its other

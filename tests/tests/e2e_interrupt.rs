@@ -2,7 +2,7 @@
 
 use faasflow_tests::cluster::{Cluster, PROGRAM_TIME_MAX, Setup, bytes, output};
 use faasflow_tests::gate::{Gate, Verdict};
-use faasflow_tests::process::{Finished, PROMPTLY, Running, Watched, until, until_equal};
+use faasflow_tests::process::{Finished, PROMPTLY, Running, Watched, until_equal};
 use faasflow_tests::programs::program;
 use rustix::process::Signal;
 use std::process::Command;
@@ -104,11 +104,10 @@ fn a_second_signal_ends_at_once() {
     assert!(worker.signal(Signal::STOP));
     let program = running.watched();
     assert!(program.signal(Signal::INT));
-    // Sent again until it is one of its own: two that wait to be taken are one.
-    until("the second signal ends it", || {
-        let sent = program.signal(Signal::INT);
-        (!sent || program.ends_within(std::time::Duration::from_millis(50))).then_some(())
-    });
+    // It has taken the first: two that wait to be taken would be one.
+    running.until_it_says(SAYS);
+    assert!(program.signal(Signal::INT));
+    assert!(program.ends_within(PROMPTLY), "the second does not end it");
     assert!(worker.signal(Signal::CONT));
     let finished = running.finish(PROGRAM_TIME_MAX);
     finished.failed_with(130, &[SAYS]);
