@@ -90,7 +90,7 @@ impl Core {
                 catch: 0,
             },
         };
-        self.actions.push(Action::Evaluate(Box::new(evaluate)));
+        self.actions.push(Action::Evaluate(evaluate));
     }
 
     /// Calls `each` with every input of what is to be evaluated, in the node's order; not at all if its invocation is over

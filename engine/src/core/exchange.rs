@@ -197,7 +197,7 @@ pub enum Action {
     /// Answer a client.
     Answer(Box<Answered>),
     /// Choose a case, compute values, or say how long a node waits; [`Core::evaluated`](super::Core::evaluated) is to follow.
-    Evaluate(Box<Evaluate>),
+    Evaluate(Evaluate),
     /// Write a text into the lane's arena; [`Core::described`](super::Core::described) is to follow.
     Describe(Box<Describe>),
     /// End an executor at once; [`Core::executor_left`](super::Core::executor_left) is to follow.
@@ -219,6 +219,11 @@ pub enum Action {
     /// Nothing of a deployment is left here.
     Removed(DeploymentId),
 }
+
+const _: () = assert!(
+    size_of::<Action>() <= 40,
+    "an action takes no more than a start"
+);
 
 /// What a core keeps of invocations; nothing once all of them have gone, but for constants that are lists.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]

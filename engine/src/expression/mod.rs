@@ -31,6 +31,7 @@ mod json;
 mod names;
 mod parse;
 mod program;
+mod quick;
 mod strings;
 mod syntax;
 mod time;
@@ -195,6 +196,9 @@ impl Expression {
     /// # Errors
     /// If the expression fails for these values, or its result is no boolean.
     pub fn holds(&self, values: &[Option<&[u8]>]) -> Result<bool, EvaluationError> {
+        if let Some(holds) = quick::holds(&self.root, values) {
+            return Ok(holds);
+        }
         match evaluate::evaluate(&self.root, &self.text, values)?.0 {
             Data::Bool(holds) => Ok(holds),
             other => Err(EvaluationError(format!(

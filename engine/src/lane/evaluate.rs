@@ -20,6 +20,9 @@ use std::time::SystemTime;
 /// Longest list that an expression reads, in bytes of JSON.
 const LIST_BYTES_MAX: usize = 16 * VALUE_BYTES_MAX;
 
+/// So many inputs of one node are few.
+const INPUTS_FEW: usize = 8;
+
 /// Nodes' expressions, compiled, and what they read, copied.
 #[derive(Default)]
 pub(super) struct Evaluators {
@@ -333,13 +336,12 @@ impl Lane {
             } = &self.evaluators;
             let key = (evaluate.deployment, evaluate.node);
             let uncompiled = || Evaluated::Failed("its expressions do not compile".to_owned());
-            let inputs: Vec<Option<&[u8]>> = inputs
-                .iter()
-                .map(|range| range.clone().map(|range| &copied[range]))
-                .collect();
+            let mut few = [None; INPUTS_FEW];
+            let mut many = Vec::new();
+            let inputs = bytes_of(inputs, copied, &mut few, &mut many);
             if evaluate.part() == Part::Delay {
                 let delays = delays_by_node.get(&key);
-                return delays.map_or_else(uncompiled, |delays| delays.evaluate(&inputs));
+                return delays.map_or_else(uncompiled, |delays| delays.evaluate(inputs));
             }
             let Some(evaluator) = by_node.get(&key) else {
                 return uncompiled();
@@ -350,7 +352,7 @@ impl Lane {
                     default,
                 } => {
                     for (case, condition) in (0..).zip(conditions) {
-                        match condition.holds(&inputs) {
+                        match condition.holds(inputs) {
                             Ok(true) => return Evaluated::Case(Some(case)),
                             Ok(false) => {}
                             Err(error) => {
@@ -367,7 +369,7 @@ impl Lane {
                 } => {
                     let computed = formulas
                         .iter()
-                        .map(|formula| formula.compute(&inputs, *items_max));
+                        .map(|formula| formula.compute(inputs, *items_max));
                     computed.collect::<Result<Vec<Computed>, String>>()
                 }
             }
@@ -403,6 +405,28 @@ impl Lane {
         match computed.items {
             None => Incoming::One(range),
             Some(items) => Incoming::List { range, items },
+        }
+    }
+}
+
+/// The bytes of each input: without a heap if there are few of them.
+fn bytes_of<'a, 'b>(
+    inputs: &[Option<Range<usize>>],
+    copied: &'a [u8],
+    few: &'b mut [Option<&'a [u8]>; INPUTS_FEW],
+    many: &'b mut Vec<Option<&'a [u8]>>,
+) -> &'b [Option<&'a [u8]>] {
+    let bytes = |range: &Option<Range<usize>>| range.clone().map(|range| &copied[range]);
+    match few.get_mut(..inputs.len()) {
+        Some(few) => {
+            for (place, range) in few.iter_mut().zip(inputs) {
+                *place = bytes(range);
+            }
+            few
+        }
+        None => {
+            many.extend(inputs.iter().map(bytes));
+            many
         }
     }
 }

@@ -669,6 +669,10 @@ impl Lane {
                     let range = *range;
                     self.release(range);
                 }
+                Action::Evaluate(evaluate) => {
+                    let evaluate = *evaluate;
+                    self.evaluate(&evaluate);
+                }
                 rare => {
                     let action = std::mem::replace(rare, DONE);
                     self.on_rare_action(action);

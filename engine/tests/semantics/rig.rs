@@ -534,7 +534,7 @@ impl Rig {
                     attempt: 1,
                     saw,
                     worker,
-                    what: What::Evaluate(*evaluate),
+                    what: What::Evaluate(evaluate),
                 });
             }
             Action::Describe(describe) => {
