@@ -78,8 +78,13 @@ impl Core {
     }
 
     fn order_evaluation(&mut self, place: Place, node: LocalNode, part: Part) {
+        let evaluate = self.evaluation(place, node, part);
+        self.actions.push(Action::Evaluate(evaluate));
+    }
+
+    pub(super) fn evaluation(&self, place: Place, node: LocalNode, part: Part) -> Evaluate {
         let program = self.program_of(place);
-        let evaluate = Evaluate {
+        Evaluate {
             deployment: program.plan.deployment,
             node: program.nodes[node as usize].id,
             ticket: Ticket {
@@ -89,8 +94,7 @@ impl Core {
                 part,
                 catch: 0,
             },
-        };
-        self.actions.push(Action::Evaluate(evaluate));
+        }
     }
 
     /// Calls `each` with every input of what is to be evaluated, in the node's order; not at all if its invocation is over

@@ -76,7 +76,7 @@ pub use exchange::{
     Outgoing, Output, Piece, Send, Start,
 };
 pub use failure::Describe;
-pub use foresight::{Foreseen, ForeseenInput};
+pub use foresight::{Foreseen, ForeseenInput, Next};
 pub use inputs::Input;
 pub use pool::ExecutorId;
 pub use report::Wanted;

@@ -95,7 +95,9 @@ pub(crate) struct Node {
     pub(crate) runner: Runner,
     /// Whether it is an ordinary function, without delay or alternatives, with edges from its own scope alone.
     pub(crate) plain: bool,
-    /// Whether it is plain and sure to run once all its edges are live: it reads no item, which may be absent.
+    /// Whether it is sure to run once all its edges are live that are no gates, and one of those if it has any: a function,
+    /// or what the lane does, without delay or alternatives, with edges from its own scope alone, which reads no item: that
+    /// may be absent.
     pub(crate) sure: bool,
     /// Whether it waits once it could start.
     pub(crate) delayed: bool,

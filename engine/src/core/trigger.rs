@@ -104,7 +104,7 @@ impl Core {
         if node.at_least > 0 {
             self.join_edge_decided(now_ns, place, edge, outcome, program);
         } else if waiting == 0 {
-            if node.sure && state.live == node.flow {
+            if node.sure && state.live == node.flow && (!node.gated || state.gate_live) {
                 self.ready(now_ns, place, edge.node, maker);
             } else {
                 self.decide(now_ns, place, edge.node, maker, program);

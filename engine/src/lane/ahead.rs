@@ -4,11 +4,15 @@
 //! into private memory, all but where the awaited outputs lie. When the completion is there and is what was expected,
 //! these are filled in and the request is pushed at once: between the two stand a comparison and a copy. The core is
 //! told after, and must then order just that start; anything unusual takes the ordinary way, which does the same, later.
+//!
+//! If a switch comes next, a request is prepared for each of its cases. It chooses as soon as the outputs are there that it
+//! reads, and the core is answered so when it asks.
 
 use super::Lane;
+use super::evaluate::Evaluators;
 use super::executors::{Executor, ExecutorError};
 use super::segments::Segments;
-use crate::core::{Core, ExecutorId, ForeseenInput, Start};
+use crate::core::{Core, Evaluate, ExecutorId, ForeseenInput, Next, Start};
 use faasstore::binding::VALUE_BYTES_MAX;
 use faasstore::descriptor::{
     self, Activate, INPUTS_IN_PLACE_MAX, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
@@ -17,16 +21,58 @@ use faasstore::descriptor::{
 /// Where the outputs of a completion lie.
 pub(super) type Ranges = [PayloadRef; OUTPUTS_IN_PLACE_MAX];
 
+/// So many cases of a switch are prepared for, at most.
+const CASES_MAX: usize = 4;
+
 /// What is prepared for the end of one executor's current activation. Kept from one to the next.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     /// Of the core, when this was prepared; void at any other.
     revision: u64,
     awaited: Option<Awaited>,
+    next: Prepared,
+    /// The switch that comes next, and what it reads, if one does: then `next` is not used.
+    switch: Option<(Evaluate, Reads)>,
+    /// By case of it.
+    cases: Vec<Prepared>,
+}
+
+/// A request, but for where some of its inputs lie.
+#[derive(Debug, Default)]
+struct Prepared {
     start: Option<Start>,
     request: Message,
     /// By input of the request: which awaited output goes there.
-    inputs: [Option<u8>; INPUTS_IN_PLACE_MAX],
+    outputs: [Option<u8>; INPUTS_IN_PLACE_MAX],
+}
+
+/// What a foreseen node reads.
+#[derive(Clone, Copy, Debug)]
+struct Reads {
+    inputs: [ForeseenInput; INPUTS_IN_PLACE_MAX],
+    /// How many there are; they may be more than there is room for.
+    count: usize,
+}
+
+impl Reads {
+    const fn none() -> Self {
+        Self {
+            inputs: [ForeseenInput::Known(PayloadRef::ABSENT); INPUTS_IN_PLACE_MAX],
+            count: 0,
+        }
+    }
+
+    fn push(&mut self, input: ForeseenInput) {
+        if let Some(place) = self.inputs.get_mut(self.count) {
+            *place = input;
+        }
+        self.count += 1;
+    }
+
+    /// None if they are too many.
+    fn all(&self) -> Option<&[ForeseenInput]> {
+        self.inputs.get(..self.count)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -57,21 +103,12 @@ impl Ahead {
         executors: &[Option<Executor>],
         core: &Core,
         segments: &Segments,
+        evaluators: &Evaluators,
     ) {
         self.revision = core.revision();
-        (self.awaited, self.start) = (None, None);
-        self.inputs = [None; INPUTS_IN_PLACE_MAX];
-        let mut inputs = [PayloadRef::ABSENT; INPUTS_IN_PLACE_MAX];
-        let mut count = 0;
-        let foreseen = core.foresee(id, |input| {
-            if let Some(place) = inputs.get_mut(count) {
-                match input {
-                    ForeseenInput::Known(range) => *place = range,
-                    ForeseenInput::Output(output) => self.inputs[count] = Some(output),
-                }
-            }
-            count += 1;
-        });
+        (self.awaited, self.switch, self.next.start) = (None, None, None);
+        let mut reads = Reads::none();
+        let foreseen = core.foresee(id, |input| reads.push(input));
         let Some(foreseen) = foreseen.filter(|f| f.outputs <= OUTPUTS_IN_PLACE_MAX) else {
             return;
         };
@@ -80,29 +117,31 @@ impl Ahead {
             outputs: foreseen.outputs,
             values: foreseen.values,
         });
-        let (Some(start), Some(inputs)) = (foreseen.start, inputs.get(..count)) else {
-            return;
-        };
-        let target = start.executor.0;
-        let told =
-            |range: &PayloadRef| !range.is_range() || segments.is_told(range.segment, target);
-        let alive = executors[target as usize]
-            .as_ref()
-            .is_some_and(|executor| executor.ended.is_none());
-        if !alive || !inputs.iter().all(told) {
-            return;
+        match foreseen.next {
+            None => {}
+            Some(Next::Start(start)) => {
+                self.next.write(start, &reads, executors, core, segments);
+            }
+            Some(Next::Evaluate(evaluate)) => {
+                let cases = evaluators
+                    .cases(&evaluate)
+                    .filter(|cases| *cases <= CASES_MAX);
+                let Some(cases) = cases.filter(|_| reads.all().is_some()) else {
+                    return;
+                };
+                self.cases
+                    .resize_with(cases.max(self.cases.len()), Prepared::default);
+                for (case, prepared) in (0..).zip(&mut self.cases[..cases]) {
+                    prepared.start = None;
+                    let mut reads = Reads::none();
+                    let start = core.foresee_case(id, &evaluate, case, |input| reads.push(input));
+                    if let Some(start) = start {
+                        prepared.write(start, &reads, executors, core, segments);
+                    }
+                }
+                self.switch = Some((evaluate, reads));
+            }
         }
-        let (node, invocation) = core.started_node(&start);
-        let activate = Activate {
-            node,
-            attempt: start.attempt,
-            invocation,
-            activation: start.activation,
-            item: start.item,
-            deadline_ns: start.deadline_ns,
-        };
-        descriptor::encode_activate(&mut self.request, &activate, inputs, false);
-        self.start = Some(start);
     }
 
     /// Whether the completion is the awaited one and nothing about it is out of the ordinary: then its activation, and
@@ -136,16 +175,57 @@ impl Ahead {
         }
         Some((activation, outputs))
     }
+}
 
-    /// The request that [`Ahead::read`] has found due, complete: the core, told of the completion, orders just this start.
-    #[inline]
-    pub(super) fn take(
+impl Prepared {
+    fn write(
         &mut self,
-        ranges: &[PayloadRef],
+        start: Start,
+        reads: &Reads,
+        executors: &[Option<Executor>],
+        core: &Core,
         segments: &Segments,
-    ) -> Option<(Start, &Message)> {
+    ) {
+        self.outputs = [None; INPUTS_IN_PLACE_MAX];
+        let Some(reads) = reads.all() else { return };
+        let target = start.executor.0;
+        let mut inputs = [PayloadRef::ABSENT; INPUTS_IN_PLACE_MAX];
+        for (index, read) in reads.iter().enumerate() {
+            match read {
+                ForeseenInput::Output(output) => self.outputs[index] = Some(*output),
+                ForeseenInput::Known(range) => {
+                    if range.is_range() && !segments.is_told(range.segment, target) {
+                        return;
+                    }
+                    inputs[index] = *range;
+                }
+            }
+        }
+        let alive = executors[target as usize]
+            .as_ref()
+            .is_some_and(|executor| executor.ended.is_none());
+        if !alive {
+            return;
+        }
+        let (node, invocation) = core.started_node(&start);
+        let activate = Activate {
+            node,
+            attempt: start.attempt,
+            invocation,
+            activation: start.activation,
+            item: start.item,
+            deadline_ns: start.deadline_ns,
+        };
+        let inputs = &inputs[..reads.len()];
+        descriptor::encode_activate(&mut self.request, &activate, inputs, false);
+        self.start = Some(start);
+    }
+
+    /// The request, complete, where `ranges` are the awaited outputs: the core orders just this start.
+    #[inline]
+    fn take(&mut self, ranges: &[PayloadRef], segments: &Segments) -> Option<(Start, &Message)> {
         let start = self.start.take()?;
-        for (input, output) in self.inputs.iter().enumerate() {
+        for (input, output) in self.outputs.iter().enumerate() {
             if let Some(output) = output {
                 let range = ranges.get(usize::from(*output))?;
                 if !segments.is_told(range.segment, start.executor.0) {
@@ -171,6 +251,7 @@ impl Lane {
                     &self.executors,
                     &self.core,
                     &self.segments,
+                    &self.evaluators,
                 );
                 return;
             }
@@ -182,8 +263,27 @@ impl Lane {
     #[inline]
     pub(super) fn start_ahead(&mut self, place: u32, outputs: usize) -> Result<(), ExecutorError> {
         let ranges = &self.scratch.ranges[..outputs];
-        let taken = self.ahead[place as usize].take(ranges, &self.segments);
-        let Some((start, request)) = taken else {
+        let ahead = &mut self.ahead[place as usize];
+        let next = match ahead.switch.take() {
+            None => &mut ahead.next,
+            Some((evaluate, reads)) => {
+                let inputs = reads.all().unwrap_or_default().iter();
+                let inputs = inputs.map(|input| match input {
+                    ForeseenInput::Known(range) => Some(*range),
+                    ForeseenInput::Output(output) => ranges.get(usize::from(*output)).copied(),
+                });
+                let case = self
+                    .evaluators
+                    .choose_ahead(&evaluate, inputs, &self.segments);
+                let Some(next) = case.and_then(|case| ahead.cases.get_mut(usize::from(case)))
+                else {
+                    return Ok(());
+                };
+                self.chosen = case.map(|case| (evaluate.ticket, case));
+                next
+            }
+        };
+        let Some((start, request)) = next.take(ranges, &self.segments) else {
             return Ok(());
         };
         let Some(target) = self.executors[start.executor.0 as usize].as_mut() else {

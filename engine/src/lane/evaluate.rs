@@ -83,6 +83,91 @@ impl Evaluators {
         Ok(())
     }
 
+    /// How many cases a node has, its default among them; none if it is no switch.
+    pub(super) fn cases(&self, evaluate: &Evaluate) -> Option<usize> {
+        match self.by_node.get(&(evaluate.deployment, evaluate.node))? {
+            Evaluator::Switch {
+                conditions,
+                default,
+            } => Some(conditions.len() + usize::from(*default)),
+            Evaluator::Compute { .. } => None,
+        }
+    }
+
+    /// The case that a switch chooses whose inputs lie there; none if it chooses none, or it cannot be said.
+    pub(super) fn choose_ahead(
+        &mut self,
+        evaluate: &Evaluate,
+        inputs: impl Iterator<Item = Option<PayloadRef>>,
+        segments: &Segments,
+    ) -> Option<u16> {
+        self.begin();
+        for range in inputs {
+            self.copy(range?, segments).ok()?;
+        }
+        let mut few = [None; INPUTS_FEW];
+        let mut many = Vec::new();
+        let inputs = self.values(&mut few, &mut many);
+        match self.by_node.get(&(evaluate.deployment, evaluate.node))? {
+            Evaluator::Switch {
+                conditions,
+                default,
+            } => choose(conditions, *default, inputs).ok()?,
+            Evaluator::Compute { .. } => None,
+        }
+    }
+
+    /// Forgets what was copied.
+    fn begin(&mut self) {
+        self.copied.clear();
+        self.inputs.clear();
+    }
+
+    /// Copies one more input, which is no list.
+    fn copy(&mut self, range: PayloadRef, segments: &Segments) -> Result<(), String> {
+        if range == PayloadRef::ABSENT {
+            self.inputs.push(None);
+            return Ok(());
+        }
+        let start = self.copied.len();
+        let copied = copy_value(segments, range, &mut self.copied);
+        self.inputs.push(Some(start..self.copied.len()));
+        copied
+    }
+
+    /// Copies one more input, the items of a list.
+    fn copy_items(
+        &mut self,
+        items: impl Iterator<Item = PayloadRef>,
+        segments: &Segments,
+    ) -> Result<(), String> {
+        let start = self.copied.len();
+        let copied = copy_list(segments, items, &mut self.copied);
+        self.inputs.push(Some(start..self.copied.len()));
+        copied
+    }
+
+    /// The bytes of each input that was copied: without a heap if there are few of them.
+    fn values<'a, 'b>(
+        &'a self,
+        few: &'b mut [Option<&'a [u8]>; INPUTS_FEW],
+        many: &'b mut Vec<Option<&'a [u8]>>,
+    ) -> &'b [Option<&'a [u8]>] {
+        let bytes = |range: &Option<Range<usize>>| range.clone().map(|range| &self.copied[range]);
+        match few.get_mut(..self.inputs.len()) {
+            Some(few) => {
+                for (place, range) in few.iter_mut().zip(&self.inputs) {
+                    *place = bytes(range);
+                }
+                few
+            }
+            None => {
+                many.extend(self.inputs.iter().map(bytes));
+                many
+            }
+        }
+    }
+
     fn forget(&mut self, deployment: DeploymentId) {
         self.by_node.retain(|(of, _), _| *of != deployment);
         self.delays_by_node.retain(|(of, _), _| *of != deployment);
@@ -286,9 +371,15 @@ impl Lane {
 
     /// Chooses a case, computes values, or says how long a node waits.
     pub(super) fn evaluate(&mut self, evaluate: &Evaluate) {
-        let evaluated = match self.copy_inputs(evaluate) {
-            Ok(()) => self.evaluate_copied(evaluate),
-            Err(cause) => Evaluated::Failed(cause),
+        let chosen = self
+            .chosen
+            .take_if(|(ticket, _)| *ticket == evaluate.ticket);
+        let evaluated = match chosen {
+            Some((_, case)) => Evaluated::Case(Some(case)),
+            None => match self.copy_inputs(evaluate) {
+                Ok(()) => self.evaluate_copied(evaluate),
+                Err(cause) => Evaluated::Failed(cause),
+            },
         };
         let now_ns = self.event_ns();
         self.core.evaluated(now_ns, evaluate.ticket, evaluated);
@@ -296,49 +387,41 @@ impl Lane {
 
     fn copy_inputs(&mut self, evaluate: &Evaluate) -> Result<(), String> {
         let Self {
-            evaluators: Evaluators { copied, inputs, .. },
+            evaluators,
             segments,
             core,
             ..
         } = self;
-        copied.clear();
-        inputs.clear();
+        evaluators.begin();
         let mut wrong = None;
         let core = &*core;
         core.evaluation_inputs(evaluate, |input| {
-            let start = copied.len();
             let copy = match input {
-                Input::One(PayloadRef::ABSENT) => {
-                    inputs.push(None);
-                    return;
-                }
-                Input::One(range) => copy_value(segments, range, copied),
+                Input::One(range) => evaluators.copy(range, segments),
                 Input::List(items) => {
                     let items = items.iter().map(|item| core.locate(*item));
-                    copy_list(segments, items, copied)
+                    evaluators.copy_items(items, segments)
                 }
             };
             if let Err(cause) = copy {
                 wrong = Some(cause);
             }
-            inputs.push(Some(start..copied.len()));
         });
         wrong.map_or(Ok(()), Err)
     }
 
     fn evaluate_copied(&mut self, evaluate: &Evaluate) -> Evaluated {
         let computed = {
+            let mut few = [None; INPUTS_FEW];
+            let mut many = Vec::new();
+            let inputs = self.evaluators.values(&mut few, &mut many);
             let Evaluators {
                 by_node,
                 delays_by_node,
-                copied,
-                inputs,
+                ..
             } = &self.evaluators;
             let key = (evaluate.deployment, evaluate.node);
             let uncompiled = || Evaluated::Failed("its expressions do not compile".to_owned());
-            let mut few = [None; INPUTS_FEW];
-            let mut many = Vec::new();
-            let inputs = bytes_of(inputs, copied, &mut few, &mut many);
             if evaluate.part() == Part::Delay {
                 let delays = delays_by_node.get(&key);
                 return delays.map_or_else(uncompiled, |delays| delays.evaluate(inputs));
@@ -351,17 +434,10 @@ impl Lane {
                     conditions,
                     default,
                 } => {
-                    for (case, condition) in (0..).zip(conditions) {
-                        match condition.holds(inputs) {
-                            Ok(true) => return Evaluated::Case(Some(case)),
-                            Ok(false) => {}
-                            Err(error) => {
-                                let cause = format!("the condition of case {}: {error}", case + 1);
-                                return Evaluated::Failed(cause);
-                            }
-                        }
-                    }
-                    return Evaluated::Case(default.then_some(conditions.len() as u16));
+                    return match choose(conditions, *default, inputs) {
+                        Ok(case) => Evaluated::Case(case),
+                        Err(cause) => Evaluated::Failed(cause),
+                    };
                 }
                 Evaluator::Compute {
                     formulas,
@@ -409,26 +485,20 @@ impl Lane {
     }
 }
 
-/// The bytes of each input: without a heap if there are few of them.
-fn bytes_of<'a, 'b>(
-    inputs: &[Option<Range<usize>>],
-    copied: &'a [u8],
-    few: &'b mut [Option<&'a [u8]>; INPUTS_FEW],
-    many: &'b mut Vec<Option<&'a [u8]>>,
-) -> &'b [Option<&'a [u8]>] {
-    let bytes = |range: &Option<Range<usize>>| range.clone().map(|range| &copied[range]);
-    match few.get_mut(..inputs.len()) {
-        Some(few) => {
-            for (place, range) in few.iter_mut().zip(inputs) {
-                *place = bytes(range);
-            }
-            few
-        }
-        None => {
-            many.extend(inputs.iter().map(bytes));
-            many
+/// The first case whose condition holds, or the default behind them, if there is one.
+fn choose(
+    conditions: &[Expression],
+    default: bool,
+    inputs: &[Option<&[u8]>],
+) -> Result<Option<u16>, String> {
+    for (case, condition) in (0..).zip(conditions) {
+        match condition.holds(inputs) {
+            Ok(true) => return Ok(Some(case)),
+            Ok(false) => {}
+            Err(error) => return Err(format!("the condition of case {}: {error}", case + 1)),
         }
     }
+    Ok(default.then_some(conditions.len() as u16))
 }
 
 /// Appends a value's JSON.

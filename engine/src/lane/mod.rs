@@ -25,7 +25,7 @@ mod reports;
 mod segments;
 pub mod setup;
 
-use crate::core::{Action, Core, CoreConfig, ExecutorId, Start};
+use crate::core::{Action, Core, CoreConfig, ExecutorId, Start, Ticket};
 use crate::plan::{DeploymentId, ErrorClass, Plan};
 use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
@@ -139,6 +139,8 @@ struct Lane {
     put_off: u32,
     /// A start that was handed over before the core ordered it.
     started_ahead: Option<Start>,
+    /// What a switch has chosen that the core is about to ask for.
+    chosen: Option<(Ticket, u16)>,
     peers: Peers,
     limits: FxHashMap<DeploymentId, OutputLimits>,
     serial: u32,
@@ -199,6 +201,7 @@ impl Lane {
             prepared_revision: 0,
             put_off: 0,
             started_ahead: None,
+            chosen: None,
             peers: Peers::new(setup.payload_bytes_max, setup.patience),
             limits: FxHashMap::default(),
             serial: 0,
@@ -506,6 +509,7 @@ impl Lane {
                 self.end_executor(place, &error.to_string());
             }
             self.act();
+            self.chosen = None;
             if let Some(start) = self.started_ahead.take() {
                 debug_assert!(
                     self.executors[place as usize]

@@ -14,6 +14,7 @@ mod edges;
 mod failures;
 mod flow;
 mod foreach;
+mod foresight;
 mod joins;
 mod outward;
 mod retriers;

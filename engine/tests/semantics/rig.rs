@@ -4,10 +4,10 @@
 use super::flow::{DEPLOYMENT, Flow, worker_name};
 use engine::core::{
     Action, Answered, ClientId, CompletionError, Core, CoreConfig, CoreCounters, Describe,
-    Evaluate, Evaluated, ExecutorId, Held, Incoming, Input, Outbound, Outgoing, Output, Part,
+    Evaluate, Evaluated, ExecutorId, Held, Incoming, Input, Next, Outbound, Outgoing, Output, Part,
     Piece, Send, Start, Wanted, worker_hash,
 };
-use engine::plan::ErrorClass;
+use engine::plan::{ErrorClass, NodeId};
 use engine::trace::ClockId;
 use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::binding::Kind;
@@ -298,6 +298,22 @@ impl Rig {
 
     pub(crate) fn runs(&self, node: &str) -> bool {
         self.running.iter().any(|attempt| attempt.node == node)
+    }
+
+    /// What the core says that this case of a switch will start first, if the switch comes next once `node` has ended.
+    pub(crate) fn foresees_case(&self, node: &str, switch: &str, case: u16) -> Option<String> {
+        let running = self.running.iter().find(|attempt| attempt.node == node)?;
+        let What::Start(Start { executor, .. }) = running.what else {
+            return None;
+        };
+        let core = &self.cores[running.worker];
+        let Some(Next::Evaluate(evaluate)) = core.foresee(executor, |_| {})?.next else {
+            return None;
+        };
+        let name = |node: NodeId| self.flow.nodes[node as usize].name.clone();
+        assert_eq!(name(evaluate.node), switch);
+        let start = core.foresee_case(executor, &evaluate, case, |_| {})?;
+        Some(name(core.started_node(&start).0))
     }
 
     /// Attempts at a node so far.

@@ -40,14 +40,21 @@ impl Cluster {
             part: wanted.part(),
             seen,
         });
+        self.judge_choice(lane, wanted, &inputs);
     }
 
     /// A lane has evaluated a node.
     pub(super) fn end_evaluation(&mut self, lane: usize, index: usize) {
-        let evaluating = self.lanes[lane].evaluating.swap_remove(index);
-        if evaluating.part == Part::Delay {
+        if self.lanes[lane].evaluating[index].part == Part::Delay {
+            let evaluating = self.lanes[lane].evaluating.swap_remove(index);
             return self.end_delay(lane, evaluating);
         }
+        self.evaluate_now(lane, index);
+        self.act(lane);
+    }
+
+    /// A lane evaluates what a node does: the case, if it chooses one.
+    pub(super) fn evaluate_now(&mut self, lane: usize, index: usize) -> Option<u16> {
         let Evaluating {
             ticket,
             invocation,
@@ -56,7 +63,7 @@ impl Cluster {
             deployment,
             seen,
             ..
-        } = evaluating;
+        } = self.lanes[lane].evaluating.swap_remove(index);
         let (evaluated, ending) = self.evaluated(lane, deployment, node, &seen);
         let now = self.now();
         if let Some(id) = invocation {
@@ -67,8 +74,12 @@ impl Cluster {
         let workflow = &self.scenario.deployments[deployment].workflow;
         let cases = workflow.nodes[node as usize].work.cases();
         let evaluated = self.evaluation_taken(evaluated, cases);
+        let case = match evaluated {
+            Evaluated::Case(case) => case,
+            _ => None,
+        };
         self.lanes[lane].core.evaluated(now_ns, ticket, evaluated);
-        self.act(lane);
+        case
     }
 
     fn evaluated(

@@ -7,7 +7,7 @@ use crate::functions::{Made, MadeOutput, compute};
 use crate::reference::{failures, returned_kinds, wait_ns_after};
 use crate::trace::Ending;
 use crate::workflow::random::ERROR_NAMES;
-use engine::core::{CompletionError, ExecutorId, Input, Output, Piece, Start};
+use engine::core::{CompletionError, ExecutorId, Output, Piece, Start};
 use engine::plan::ErrorClass;
 use faasstore::descriptor::NO_ITEM;
 
@@ -84,28 +84,6 @@ impl Cluster {
         }
     }
 
-    /// What is started first is what was foreseen.
-    pub(super) fn judge_foresight(&mut self, lane: usize, start: &Start) {
-        let Some((foreseen, foreseen_inputs)) = self.lanes[lane].foreseen.take() else {
-            return;
-        };
-        let started = self.lanes[lane].core.started_node(start);
-        let asked = &self.asked[self.by_id[&started.1]];
-        let workflow = &self.scenario.deployments[asked.deployment].workflow;
-        assert_eq!(
-            foreseen, *start,
-            "another start was foreseen than of {started:?}\n{workflow}\n{:?}",
-            asked.trace
-        );
-        let mut inputs = Vec::new();
-        self.lanes[lane].core.inputs(start, |input| match input {
-            Input::One(range) => inputs.push(range),
-            Input::List(_) => panic!("a list was not foreseen"),
-        });
-        assert_eq!(foreseen_inputs, inputs, "other inputs were foreseen");
-        self.foreseen += 1;
-    }
-
     fn start_goes_wrong(&mut self, lane: usize, start: &Start) {
         let place = start.executor.0 as usize;
         if self.random.chance(500) {
@@ -153,7 +131,7 @@ impl Cluster {
             .output_kinds(id)
             .map(|kinds| kinds.len());
         assert_eq!(kinds, Some(outputs.len()));
-        let foreseen = self.lanes[lane].foresee(id, run.activation, &outputs);
+        let foreseen = self.foresee(lane, id, run.activation, &outputs);
         let completed = self.lanes[lane]
             .core
             .completed(now_ns, id, run.activation, &outputs);

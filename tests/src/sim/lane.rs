@@ -1,10 +1,11 @@
 //! A lane of a simulated worker: its core, its memory, its executors, and what of it is under way.
 
+use super::foresight::Foresight;
 use super::memory::Memory;
 use crate::functions::Datum;
 use engine::core::{
-    Answered, Core, CoreConfig, Evaluate, ExecutorId, ForeseenInput, Incoming, Input, Output, Part,
-    Piece, Start, Ticket, worker_hash,
+    Answered, Core, CoreConfig, Evaluate, ExecutorId, Incoming, Input, Part, Start, Ticket,
+    worker_hash,
 };
 use engine::plan::{DeploymentId, NodeId};
 use engine::trace::ClockId;
@@ -142,8 +143,8 @@ pub(super) struct Lane {
     pub(super) refused: u64,
     /// Completions that the core has accepted.
     pub(super) accepted: u64,
-    /// The start that the core must order next, with its inputs where they are not lists.
-    pub(super) foreseen: Option<(Start, Vec<PayloadRef>)>,
+    /// What the core must order next.
+    pub(super) foreseen: Option<Foresight>,
 }
 
 impl Lane {
@@ -224,30 +225,6 @@ impl Lane {
             state: State::Idle,
         });
         ExecutorId(place as u32)
-    }
-
-    /// What the core will order when the activation of `executor` ends with these outputs, as far as it can say.
-    #[must_use]
-    pub(super) fn foresee(
-        &self,
-        executor: ExecutorId,
-        activation: u32,
-        outputs: &[Output],
-    ) -> Option<(Start, Vec<PayloadRef>)> {
-        let mut inputs = Vec::new();
-        let foreseen = self.core.foresee(executor, |input| {
-            inputs.push(match input {
-                ForeseenInput::Known(range) => Some(range),
-                ForeseenInput::Output(output) => match outputs[usize::from(output)] {
-                    Output::One(Piece::Own(range)) => Some(range),
-                    // A lane takes the ordinary way then.
-                    Output::One(Piece::Empty | Piece::Alias { .. }) | Output::List(_) => None,
-                },
-            });
-        })?;
-        assert_eq!(foreseen.activation, activation);
-        assert_eq!(foreseen.outputs, outputs.len());
-        Some((foreseen.start?, inputs.into_iter().collect::<Option<_>>()?))
     }
 
     /// Takes back what has arrived, and was given to nobody.

@@ -281,7 +281,7 @@ impl Cluster {
             } => {
                 let first = self.numbered(from, to, &message, outputs.clone());
                 let Some(outcome) = self.event_taken(invocation, node, outcome) else {
-                    self.let_go(from, &message);
+                    self.is_let_go(from, &message);
                     return;
                 };
                 let core = &mut self.lanes[to].core;
@@ -326,7 +326,7 @@ impl Cluster {
                 self.lanes[to].core.peer_drained(deployment, hash, number);
             }
         }
-        self.let_go(from, &message);
+        self.is_let_go(from, &message);
         self.act(to);
     }
 
@@ -343,7 +343,7 @@ impl Cluster {
             self.links[link].landing = kept;
             let gone: Vec<Message> = gone;
             for message in gone {
-                self.let_go(self.links[link].from, &message);
+                self.is_let_go(self.links[link].from, &message);
             }
         }
     }
@@ -368,11 +368,19 @@ impl Cluster {
         numbered.into_iter().map(arrived).collect()
     }
 
+    /// A message will be sent no more, or is sent: its payloads are read no more. What follows is carried out later.
     fn let_go(&mut self, lane: usize, message: &Message) {
         if self.lanes[lane].alive {
             for outgoing in message.outgoing() {
                 self.lanes[lane].core.let_go_all(outgoing.payloads());
             }
+        }
+    }
+
+    /// As [`Self::let_go`], by an event of the sender's own.
+    fn is_let_go(&mut self, lane: usize, message: &Message) {
+        if self.lanes[lane].alive {
+            self.let_go(lane, message);
             self.act(lane);
         }
     }

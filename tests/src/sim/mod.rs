@@ -28,6 +28,7 @@ mod constructs;
 mod delays;
 mod evaluations;
 mod executors;
+mod foresight;
 mod lane;
 mod links;
 mod memory;
@@ -110,6 +111,8 @@ pub struct Cluster {
     doubled: u64,
     /// Starts that were foreseen, and ordered.
     foreseen: u64,
+    /// Those of them that a switch has chosen.
+    foreseen_choices: u64,
     steps: u64,
 }
 
@@ -158,6 +161,7 @@ impl Cluster {
             next_wish: 0,
             doubled: 0,
             foreseen: 0,
+            foreseen_choices: 0,
             steps: 0,
             scenario,
         };

@@ -33,6 +33,8 @@ pub struct Tally {
     pub late: u64,
     /// Starts that were foreseen, and then ordered just so.
     pub foreseen: u64,
+    /// Those of them that a switch has chosen.
+    pub foreseen_choices: u64,
     /// Runs that held each construct.
     pub constructs: Constructs,
     /// Events of the simulation.
@@ -53,6 +55,7 @@ impl std::ops::AddAssign for Tally {
         self.timeouts += other.timeouts;
         self.late += other.late;
         self.foreseen += other.foreseen;
+        self.foreseen_choices += other.foreseen_choices;
         self.constructs += other.constructs;
         self.steps += other.steps;
     }
@@ -127,6 +130,7 @@ impl Cluster {
             timeouts: sum(|counters| counters.timeouts),
             late: sum(|counters| counters.late_dropped),
             foreseen: self.foreseen,
+            foreseen_choices: self.foreseen_choices,
             steps: self.steps,
             ..Tally::default()
         };

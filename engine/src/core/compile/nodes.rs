@@ -35,12 +35,12 @@ impl Compiler {
         let gated = !node.gates.is_empty();
         let one_way = node.inputs.iter().all(|input| input.sources.len() == 1);
         let all_edges = edges_of(node, &self.errors).len() as u32;
-        let plain = runner == Runner::Executor
+        let ordinary = matches!(runner, Runner::Executor | Runner::Lane)
             && node.join == Join::All
-            && !gated
             && !is_delayed(node)
             && one_way
-            && all_edges == flow;
+            && all_edges == flow + u32::from(gates);
+        let plain = ordinary && runner == Runner::Executor && !gated;
         let reads_item = node
             .reads()
             .any(|source| matches!(source, Source::Item { .. }));
@@ -54,7 +54,7 @@ impl Compiler {
             told: scope == 0 && !node.remote_consumers.is_empty(),
             shown: false,
             plain,
-            sure: plain && !reads_item,
+            sure: ordinary && !reads_item,
             runner,
             delayed: is_delayed(node),
             delay_inputs: (node.all_inputs().count() - node.inputs.len()) as u16,

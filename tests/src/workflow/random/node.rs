@@ -26,6 +26,10 @@ impl Draft<'_> {
             self.race(room);
             return;
         }
+        if room >= 3 && self.random.chance(120) {
+            self.fork(room);
+            return;
+        }
         if self.random.chance(FOREACH) && self.enter_region() {
             let around = self.workflow.around(self.region, 1);
             let nodes = self.random.pick(&[1, 1, 2, 3, 3, 5]).min(room);
@@ -97,11 +101,7 @@ impl Draft<'_> {
         for number in 0..runners {
             let around = self.region;
             let foreach = self.random.chance(FOREACH_OFTEN) && self.enter_region();
-            let mut runner = self.function();
-            runner.catches.clear();
-            if let Some(output) = runner.error_output.take() {
-                runner.outputs.truncate(usize::from(output));
-            }
+            let runner = self.uncaught();
             let first = runner.outputs.first().map(|output| output.kind);
             let seen = first.filter(|kind| !foreach || *kind != Kind::List);
             let id = self.add(runner);
@@ -122,6 +122,69 @@ impl Draft<'_> {
         join.join = Join::AtLeast(self.random.between(1, runners) as u32);
         join.outputs = returned(&[Kind::Bytes]);
         self.add(join);
+    }
+
+    /// A function, a switch on what it says, and what runs for each case: a lane prepares for that ahead.
+    fn fork(&mut self, room: usize) {
+        let mut maker = self.uncaught();
+        maker.outputs = returned(&[Kind::Value, Kind::Bytes]);
+        let maker = self.add(maker);
+        let made = |output| Source::Output {
+            node: maker,
+            output,
+        };
+        let conditions = self.random.between(1, 3);
+        let switch = NodePlan {
+            work: Work::Switch {
+                conditions: (0..conditions).map(|n| format!("{n} == 0")).collect(),
+                default: self.random.chance(600),
+            },
+            inputs: vec![InputPlan::new("a0".to_owned(), Kind::Value, made(0))],
+            ..NodePlan::default()
+        };
+        let node = self.add(switch);
+        let cases = self.workflow.nodes[node as usize].work.cases() as u16;
+        let mut room = room - 2;
+        if room > 1 && self.random.chance(200) {
+            // It may start before what the switch chooses.
+            let mut join = self.blank();
+            join.after = vec![node];
+            let earlier = self.random.below(maker as usize + 1) as NodeId;
+            if !self.reserved.contains(&earlier) {
+                join.after.push(earlier);
+            }
+            join.join = Join::AtLeast(1);
+            self.add(join);
+            room -= 1;
+        }
+        for case in (0..cases).take(room) {
+            let mut branch = self.blank();
+            let mut sources = vec![made(0), made(1)];
+            if self.random.chance(200) {
+                sources.extend(self.sources(self.reach));
+            }
+            for number in 0..self.random.pick(&[0, 1, 1, 2]) {
+                let first = self.random.pick(&sources);
+                let input = self.input(number, &sources, first);
+                branch.inputs.push(input);
+            }
+            branch.outputs = returned(&[Kind::Bytes]);
+            branch.gates.push(Gate::Case { node, case });
+            if self.random.chance(100) {
+                branch.after.push(node);
+            }
+            self.add(branch);
+        }
+    }
+
+    /// A function whose failures nobody takes.
+    fn uncaught(&mut self) -> NodePlan {
+        let mut node = self.function();
+        node.catches.clear();
+        if let Some(output) = node.error_output.take() {
+            node.outputs.truncate(usize::from(output));
+        }
+        node
     }
 
     /// A function that reads and returns nothing.
