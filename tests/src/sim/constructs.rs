@@ -13,7 +13,7 @@ use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 41] = [
+const NAMES: [&str; 43] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -49,6 +49,8 @@ const NAMES: [&str; 41] = [
     "work left",
     "compute",
     "range",
+    "list evaluated",
+    "batch evaluated",
     "constant",
     "default",
     "optional output",
@@ -247,6 +249,7 @@ fn mark_node(
         into.mark("compute", true);
         into.mark("range", formulas.iter().any(range));
     }
+    mark_evaluated(into, workflow, asked, node, plan);
     let absent = |input: &InputPlan| {
         let place = plan.inputs.iter().position(|one| one.name == input.name);
         let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
@@ -278,6 +281,36 @@ fn mark_node(
             }
             Source::Item { .. } => {}
         }
+    }
+}
+
+/// Lists that the lane has read for a node: for what it computes or chooses, or for its delays.
+fn mark_evaluated(
+    into: &mut Constructs,
+    workflow: &Workflow,
+    asked: &Asked,
+    node: NodeId,
+    plan: &NodePlan,
+) {
+    let mut read: Vec<(&InputPlan, &Datum)> = Vec::new();
+    if let Work::Compute(_) | Work::Switch { .. } = plan.work {
+        let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
+        read.extend(attempts.flat_map(|attempt| plan.inputs.iter().zip(&attempt.seen)));
+    }
+    let of_node = (node, Vec::new())..(node + 1, Vec::new());
+    let delays = asked.trace.delays.range(of_node);
+    let of_delays = || plan.delay_expressions().flat_map(|delay| &delay.inputs);
+    read.extend(delays.flat_map(|(_, delayed)| of_delays().zip(&delayed.seen)));
+    let is_batch = |source: &Source| match *source {
+        Source::Item { up } => {
+            let region = workflow.around(plan.region, up);
+            region.is_some_and(|region| workflow.regions[usize::from(region)].batch.is_some())
+        }
+        Source::Input(_) | Source::Output { .. } | Source::Constant(_) => false,
+    };
+    for (input, _) in read.iter().filter(|(_, datum)| matches!(datum, Datum::List(_))) {
+        into.mark("list evaluated", true);
+        into.mark("batch evaluated", input.sources.iter().any(is_batch));
     }
 }
 

@@ -4,7 +4,7 @@ use super::scope::{Seen, Symbol};
 use super::{Checker, PLACES_MAX, STEPS_MAX, described};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::RawBinding;
-use crate::definition::{From, Span, Spanned};
+use crate::definition::{From, NodeInput, Span, Spanned};
 use engine::plan::Constant;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -32,6 +32,16 @@ pub(super) struct Pool {
 pub(super) struct Bound {
     pub(super) symbols: Vec<Spanned<Symbol>>,
     pub(super) kind: Kind,
+    /// Of a list: what its items are. The elements of a default are values.
+    pub(super) items: Kind,
+}
+
+/// An input of a node that stands under its own `input`.
+#[derive(Clone)]
+pub(super) struct BoundInput {
+    pub(super) input: NodeInput,
+    /// Whether an expression reads it.
+    pub(super) is_read: bool,
 }
 
 impl Checker<'_> {
@@ -83,7 +93,12 @@ impl Checker<'_> {
                 span: default.span,
             });
         }
-        Some(Bound { symbols, kind })
+        let of_values = seen.iter().all(|seen| seen.items == Kind::Value);
+        Some(Bound {
+            symbols,
+            kind,
+            items: if of_values { Kind::Value } else { Kind::Bytes },
+        })
     }
 
     /// That what is needed cannot be absent only because a client leaves inputs out.

@@ -42,6 +42,22 @@ pub(super) struct Seen {
     pub(super) items: Kind,
 }
 
+impl Seen {
+    /// Whether an expression reads it: a value, or a list of values, which is read as one.
+    pub(super) const fn is_read(&self) -> bool {
+        reads(self.kind, self.items)
+    }
+}
+
+/// Whether an expression reads what is of a kind, and if it is a list, has items of that kind.
+pub(super) const fn reads(kind: Kind, items: Kind) -> bool {
+    match kind {
+        Kind::Value => true,
+        Kind::List => matches!(items, Kind::Value),
+        Kind::Bytes => false,
+    }
+}
+
 impl RawNode {
     /// Its outputs as it declares them: names, and kinds of what one activation writes; of another workflow none.
     pub(super) fn declared(&self) -> Vec<(&Spanned<String>, Kind)> {
@@ -99,7 +115,7 @@ impl Checker<'_> {
         };
         match &source.value {
             RawSource::Item { up } => match self.item_of(reader, *up) {
-                Some(kind) => seen(Symbol::Item { up: *up }, kind, Kind::Bytes),
+                Some((kind, items)) => seen(Symbol::Item { up: *up }, kind, items),
                 None => {
                     let (kind, help) = match reader.filter(|_| *up > 0) {
                         Some(_) => (
@@ -335,9 +351,6 @@ impl Checker<'_> {
             RawSource::Output { node, output, .. } => {
                 let raw = self.nodes.get(node.as_str());
                 match raw.map(|place| &self.raw.nodes[*place]) {
-                    Some(raw) if raw.foreach.is_some() && kind == "value" => format!(
-                        "outside of its items it is a list, which an expression names itself: `{node}.{output}`"
-                    ),
                     Some(raw) if matches!(raw.work, RawWork::Compute(_)) && kind == "list" => {
                         format!("let `{node}` compute a list: `{output}: {{ list: … }}`")
                     }
@@ -350,6 +363,23 @@ impl Checker<'_> {
             | RawSource::Text(_) => {
                 format!("name a source of kind {kind}")
             }
+        }
+    }
+
+    /// How to make a source one that an expression reads; `seen` is its kind.
+    pub(super) fn readable(&self, source: &RawSource, seen: Kind) -> String {
+        let of_items = |node: &str| {
+            let place = self.nodes.get(node);
+            place.is_some_and(|place| self.raw.nodes[*place].foreach.is_some())
+        };
+        match source {
+            RawSource::Output { node, .. } if seen != Kind::List || of_items(node) => {
+                self.declared_as(source, "value")
+            }
+            _ if seen == Kind::List => "items of a list are values if they are computed, constants, or gathered of an \
+                                        output of kind value"
+                .to_owned(),
+            _ => self.declared_as(source, "value"),
         }
     }
 

@@ -221,12 +221,18 @@ impl Draft<'_> {
         (0..count).map(|_| one(self.random)).collect()
     }
 
-    /// Values that expressions may name.
+    /// Values that expressions may name, and lists of them, as the items of a batch are.
     fn values(&mut self) -> Vec<InputPlan> {
         let mut sources = self.sources(usize::MAX);
-        sources.retain(|source| self.workflow.kind_of(*source, self.region) == Kind::Value);
-        let mut items = self.items();
-        items.retain(|item| self.workflow.kind_of(*item, self.region) != Kind::List);
+        let lists = self.random.chance(300);
+        sources.retain(
+            |source| match self.workflow.kind_of(*source, self.region) {
+                Kind::Value => true,
+                Kind::List => lists,
+                Kind::Bytes => false,
+            },
+        );
+        let items = self.items();
         sources.extend(&items);
         let mut values = Vec::new();
         if sources.is_empty() {
@@ -239,7 +245,9 @@ impl Draft<'_> {
                 false => self.random.pick(&items),
             };
             let mut input = self.input(number, &sources, first);
-            input.kind = Kind::Value;
+            if input.kind == Kind::Bytes {
+                input.kind = Kind::Value;
+            }
             values.push(input);
         }
         values
