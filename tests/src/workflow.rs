@@ -66,6 +66,9 @@ impl Workflow {
                     None => Kind::Bytes,
                 }
             }
+            Source::First { node, output } => {
+                self.nodes[node as usize].outputs[usize::from(output)].kind
+            }
             Source::Output { node, output } => {
                 let node = &self.nodes[node as usize];
                 if self.holds(node.region, region) {
@@ -126,7 +129,9 @@ impl Workflow {
     pub fn list_producer(&self, region: u16) -> Option<NodeId> {
         match self.regions[usize::from(region)].list {
             Source::Output { node, .. } => Some(node),
-            Source::Input(_) | Source::Item { .. } | Source::Constant(_) => None,
+            Source::Input(_) | Source::First { .. } | Source::Item { .. } | Source::Constant(_) => {
+                None
+            }
         }
     }
 
@@ -171,7 +176,7 @@ impl Workflow {
         let mut edges = BTreeSet::new();
         for input in inputs_of(node) {
             for source in &input.sources {
-                if let Source::Output { node, output } = *source {
+                if let Source::Output { node, output } | Source::First { node, output } = *source {
                     let error = self.nodes[node as usize].error_output == Some(output);
                     edges.insert(FlowEdge { node, error });
                 }

@@ -407,7 +407,7 @@ impl Compiler {
 }
 
 fn renumber(from: &mut InputFrom, number: &[SlotIndex]) {
-    if let InputFrom::Slot(slot) | InputFrom::Outer(slot) = from {
+    if let InputFrom::Slot(slot) | InputFrom::Outer(slot) | InputFrom::First(slot) = from {
         *slot = number[*slot as usize];
     }
 }

@@ -138,7 +138,7 @@ impl Core {
                 !matches!(self.value_of(place, InputFrom::Slot(slot)), Value::Unset)
             }
             InputFrom::Item(_) | InputFrom::Constant(_) => true,
-            InputFrom::FirstOf(_) | InputFrom::Absent => false,
+            InputFrom::First(_) | InputFrom::FirstOf(_) | InputFrom::Absent => false,
         }
     }
 }
@@ -177,7 +177,7 @@ impl Lifted<'_> {
 
     /// Whether a node's input may be there in an item; `outside` says so of what lies outside.
     fn could_be_there(&self, from: InputFrom, outside: impl Fn() -> bool) -> bool {
-        let (InputFrom::Slot(slot) | InputFrom::Outer(slot)) = from else {
+        let (InputFrom::Slot(slot) | InputFrom::Outer(slot) | InputFrom::First(slot)) = from else {
             return outside();
         };
         match self.program.slots[slot as usize].producer {

@@ -144,7 +144,11 @@ impl Judge<'_> {
     fn may_be_there(&self, source: Source, found: &BTreeMap<NodeId, bool>) -> bool {
         match source {
             Source::Item { .. } => true,
-            Source::Output { node, .. } if found.contains_key(&node) => found[&node],
+            Source::Output { node, .. } | Source::First { node, .. }
+                if found.contains_key(&node) =>
+            {
+                found[&node]
+            }
             source => matches!(self.first_live(&[source]), Found::Present(_)),
         }
     }

@@ -13,7 +13,7 @@ use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 43] = [
+const NAMES: [&str; 44] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -57,6 +57,7 @@ const NAMES: [&str; 43] = [
     "missing output",
     "outward gate",
     "errors gathered",
+    "first item",
 ];
 
 /// How many runs have held each construct.
@@ -152,13 +153,31 @@ fn mark_outward(into: &mut Constructs, workflow: &Workflow, verdict: &Verdict, p
     };
     into.mark("outward gate", plan.gates.iter().any(let_in));
     let hears = |source: Source| match source {
-        Source::Output { node, output } => {
+        Source::Output { node, output } | Source::First { node, output } => {
             let error = workflow.nodes[node as usize].error_output == Some(output);
             error && seen(node).is_some_and(|of| !of.catches.is_empty())
         }
         Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
     };
     into.mark("errors gathered", plan.reads().any(hears));
+    let is_first = |source: Source| {
+        match source {
+        Source::First { node, output } => seen(node).is_some_and(|of| {
+            let error = workflow.nodes[node as usize].error_output == Some(output);
+            let list = if error {
+                Some(&of.errors)
+            } else {
+                of.outputs.get(usize::from(output))
+            };
+            // That it was looked for: what comes first is not there.
+            matches!(list, Some(Datum::List(items)) if items.first() == Some(&None) && items.iter().any(Option::is_some))
+        }),
+        Source::Input(_) | Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => {
+            false
+        }
+    }
+    };
+    into.mark("first item", plan.reads().any(is_first));
 }
 
 /// What holds of nodes in regions alone.
@@ -191,7 +210,9 @@ fn mark_region(
     into.mark("outer item", items > 0 && reads(&outer));
     let chained = |source| match source {
         Source::Output { node, .. } => workflow.nodes[node as usize].region == Some(region),
-        Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
+        Source::Input(_) | Source::First { .. } | Source::Item { .. } | Source::Constant(_) => {
+            false
+        }
     };
     into.mark("item chain", items > 1 && reads(&chained));
     let of_node = (node, Vec::new())..(node + 1, Vec::new());
@@ -260,7 +281,9 @@ fn mark_node(
     let sources = plan.inputs.iter().flat_map(|input| &input.sources);
     // That it chose, and not only could: what is listed first had nothing.
     let dead = |source: &Source| match *source {
-        Source::Output { node, .. } => !verdict.nodes[node as usize].end.is_well(),
+        Source::Output { node, .. } | Source::First { node, .. } => {
+            !verdict.nodes[node as usize].end.is_well()
+        }
         Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
     };
     let mut inputs = plan.inputs.iter();
@@ -274,7 +297,7 @@ fn mark_node(
                 let input = &workflow.inputs[usize::from(number)];
                 into.mark("default", left_out && input.default.is_some());
             }
-            Source::Output { node, output } => {
+            Source::Output { node, output } | Source::First { node, output } => {
                 let error = workflow.nodes[node as usize].error_output == Some(output);
                 let caught = verdict.nodes[node as usize].end.is_caught();
                 into.mark("error read", error && caught);
@@ -306,9 +329,14 @@ fn mark_evaluated(
             let region = workflow.around(plan.region, up);
             region.is_some_and(|region| workflow.regions[usize::from(region)].batch.is_some())
         }
-        Source::Input(_) | Source::Output { .. } | Source::Constant(_) => false,
+        Source::Input(_) | Source::Output { .. } | Source::First { .. } | Source::Constant(_) => {
+            false
+        }
     };
-    for (input, _) in read.iter().filter(|(_, datum)| matches!(datum, Datum::List(_))) {
+    for (input, _) in read
+        .iter()
+        .filter(|(_, datum)| matches!(datum, Datum::List(_)))
+    {
         into.mark("list evaluated", true);
         into.mark("batch evaluated", input.sources.iter().any(is_batch));
     }

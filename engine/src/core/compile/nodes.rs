@@ -43,7 +43,7 @@ impl Compiler {
             && all_edges == flow;
         let reads_item = node
             .reads()
-            .any(|source| matches!(source, Source::Item { .. }));
+            .any(|source| matches!(source, Source::Item { .. } | Source::First { .. }));
         Node {
             id: node.id,
             pool: node.work.executable().unwrap_or_default(),

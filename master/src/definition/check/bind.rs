@@ -114,7 +114,9 @@ impl Checker<'_> {
                 let input = &self.raw.inputs[usize::from(input)];
                 input.optional && input.default.is_none()
             }
-            From::Output { .. } | From::Item { .. } | From::Constant(_) => false,
+            From::Output { .. } | From::First { .. } | From::Item { .. } | From::Constant(_) => {
+                false
+            }
         };
         if optional || !from.iter().all(may_lack) {
             return Some(());
@@ -175,6 +177,13 @@ impl Checker<'_> {
                 let node = self.places[node] + inner;
                 steps.push((Step::Take(From::Output { node, output }), span));
             }
+            From::First {
+                node: inner,
+                output,
+            } => {
+                let node = self.places[node] + inner;
+                steps.push((Step::Take(From::First { node, output }), span));
+            }
             From::Item { .. } => steps.push((Step::Take(from), span)),
             From::Constant(constant) => {
                 let constant = *self.inner_constants[node].get(usize::from(constant))?;
@@ -198,6 +207,10 @@ impl Checker<'_> {
                 Step::Visit(Symbol::Output { node, output }) => From::Output {
                     node: self.places[node],
                     output,
+                },
+                Step::Visit(Symbol::Failure { node }) => From::Output {
+                    node: self.failures.teller(node)?,
+                    output: 0,
                 },
                 Step::Visit(Symbol::Item { up }) => From::Item {
                     up: up.saturating_add(within),
@@ -250,7 +263,7 @@ impl Checker<'_> {
 
     fn node_of(&self, symbol: &Symbol) -> Option<String> {
         match symbol {
-            Symbol::Output { node, .. } | Symbol::Inner { node, .. } => {
+            Symbol::Output { node, .. } | Symbol::Inner { node, .. } | Symbol::Failure { node } => {
                 Some(self.raw.nodes[*node].name.value.clone())
             }
             Symbol::Input(_) | Symbol::Item { .. } | Symbol::Constant(_) => None,

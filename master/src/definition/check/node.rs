@@ -1,12 +1,12 @@
 //! One node of the file, with all that it names.
 
 use super::Checker;
-use super::expressions::{Gives, Names};
 use super::bind::BoundInput;
+use super::expressions::{Gives, Names};
 use super::scope::{formula, reads};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{
-    RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawSource, RawWork,
+    RawCase, RawCatch, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawSource, RawWork,
 };
 use crate::definition::read::listed;
 use crate::definition::{
@@ -51,12 +51,7 @@ impl Checker<'_> {
         let catches: Vec<Option<Catch>> = raw
             .catches
             .iter()
-            .map(|catch| {
-                Some(Catch {
-                    on: catch.on.clone(),
-                    to: self.targets(&catch.to)?,
-                })
-            })
+            .map(|catch| self.caught(index, catch))
             .collect();
         let bound = bound?;
         let range = match &raw.foreach {
@@ -329,6 +324,15 @@ impl Checker<'_> {
         whole.then_some(places)
     }
 
+    /// A catch of a node.
+    pub(super) fn caught(&mut self, index: usize, raw: &RawCatch) -> Option<Catch> {
+        Some(Catch {
+            on: raw.on.clone(),
+            to: self.targets(&raw.to)?,
+            depth: self.level(index),
+        })
+    }
+
     /// Nodes that a case or catch leads to, by their places in the definition.
     fn targets(&mut self, names: &[Spanned<String>]) -> Option<Vec<Spanned<usize>>> {
         let mut places = Vec::new();
@@ -384,7 +388,7 @@ pub(super) fn count_after(definition: &mut Definition, range: usize, of: std::op
 }
 
 /// A node that does nothing.
-fn plain(name: Spanned<String>) -> Node {
+pub(super) fn plain(name: Spanned<String>) -> Node {
     Node {
         name,
         work: Work::Nothing,

@@ -159,7 +159,7 @@ impl Checker<'_> {
     }
 
     /// How many foreach a node of the file is within.
-    fn level(&self, node: usize) -> usize {
+    pub(super) fn level(&self, node: usize) -> usize {
         match &self.overs[node] {
             Some(over) => over.level,
             // What is wrong with its list has been told, or is told as a circle.
@@ -181,7 +181,9 @@ impl Checker<'_> {
     pub(super) fn item_of(&self, reader: Option<usize>, up: u8) -> Option<(Kind, Kind)> {
         let outward = |node: &usize| self.overs[*node].as_ref()?.within;
         let node = std::iter::successors(reader, outward).nth(up.into())?;
-        self.overs[node].as_ref().map(|over| (over.item, over.items))
+        self.overs[node]
+            .as_ref()
+            .map(|over| (over.item, over.items))
     }
 
     /// A node, or the one so deep in whose items its list is.

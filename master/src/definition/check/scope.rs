@@ -26,6 +26,10 @@ pub(super) enum Symbol {
         node: usize,
         output: u16,
     },
+    /// What failed in the workflow that a node stands for.
+    Failure {
+        node: usize,
+    },
     /// The item of the reader's foreach, or of one so many around it.
     Item {
         up: u8,
@@ -92,7 +96,7 @@ fn items_of(definition: &Definition, from: From) -> Kind {
             }
         }
         From::Constant(_) => Kind::Value,
-        From::Input(_) | From::Item { .. } => Kind::Bytes,
+        From::Input(_) | From::First { .. } | From::Item { .. } => Kind::Bytes,
     }
 }
 
@@ -199,6 +203,15 @@ impl Checker<'_> {
             .iter()
             .position(|known| known.name.value == output);
         let Some(index) = place else {
+            if output == "error" && !self.raw.nodes[node].catches.is_empty() {
+                let failing = self.failing(node, &inner);
+                self.failures.read(node, &failing);
+                return Some(Seen {
+                    symbol: Symbol::Failure { node },
+                    kind: Kind::Value,
+                    items: Kind::Value,
+                });
+            }
             let names: Vec<&str> = inner
                 .outputs
                 .iter()
@@ -376,9 +389,11 @@ impl Checker<'_> {
             RawSource::Output { node, .. } if seen != Kind::List || of_items(node) => {
                 self.declared_as(source, "value")
             }
-            _ if seen == Kind::List => "items of a list are values if they are computed, constants, or gathered of an \
+            _ if seen == Kind::List => {
+                "items of a list are values if they are computed, constants, or gathered of an \
                                         output of kind value"
-                .to_owned(),
+                    .to_owned()
+            }
             _ => self.declared_as(source, "value"),
         }
     }

@@ -88,7 +88,14 @@ impl NodeKind {
                 "delay_until",
                 "profile",
             ],
-            Self::Workflow => &["foreach", "input", "after", "delay_ms", "delay_until"],
+            Self::Workflow => &[
+                "foreach",
+                "input",
+                "after",
+                "catch",
+                "delay_ms",
+                "delay_until",
+            ],
             Self::Nothing => &[
                 "foreach",
                 "after",
@@ -103,7 +110,7 @@ impl NodeKind {
     /// Keys that it may have one day.
     const fn not_yet(self) -> &'static [&'static str] {
         match self {
-            Self::Workflow => &["join", "retry", "catch", "timeout_ms"],
+            Self::Workflow => &["join", "retry", "timeout_ms"],
             _ => &[],
         }
     }

@@ -225,13 +225,11 @@ impl Draft<'_> {
     fn values(&mut self) -> Vec<InputPlan> {
         let mut sources = self.sources(usize::MAX);
         let lists = self.random.chance(300);
-        sources.retain(
-            |source| match self.workflow.kind_of(*source, self.region) {
-                Kind::Value => true,
-                Kind::List => lists,
-                Kind::Bytes => false,
-            },
-        );
+        sources.retain(|source| match self.workflow.kind_of(*source, self.region) {
+            Kind::Value => true,
+            Kind::List => lists,
+            Kind::Bytes => false,
+        });
         let items = self.items();
         sources.extend(&items);
         let mut values = Vec::new();
