@@ -199,6 +199,19 @@ impl Reader {
                 (NodeKind::Workflow, "output") => {
                     "its outputs are those that the other file declares".to_owned()
                 }
+                (NodeKind::Workflow, "retry") => {
+                    "give it to the nodes in the other file: nodes are tried again, each by itself"
+                        .to_owned()
+                }
+                (NodeKind::Workflow, "timeout_ms") => {
+                    "give it to the nodes in the other file, or to this workflow as a whole"
+                        .to_owned()
+                }
+                (NodeKind::Workflow, "join") => {
+                    "let a node before it join, as in `NAME: { join: any, after: [a, b] }`, \
+                     and name that under `after`"
+                        .to_owned()
+                }
                 _ => format!("beside `{own}` it may have {}", listed(known)),
             };
             let help = if kind == NodeKind::Nothing && matches!(key, "input" | "catch") {
