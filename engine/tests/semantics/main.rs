@@ -15,6 +15,7 @@ mod failures;
 mod flow;
 mod foreach;
 mod joins;
+mod lists;
 mod outward;
 mod retriers;
 mod rig;
