@@ -512,8 +512,7 @@ impl Definition {
     }
 
     /// By node: whether all who wait for it, and there are some, join some of their edges, so that its failure is a dead edge
-    /// to them. A join within a region bears no failure from outside of it: that could put it out of reach in every item,
-    /// which fails none of them.
+    /// to them.
     #[must_use]
     pub fn tolerated(&self) -> Vec<bool> {
         let mut waited_for = vec![false; self.nodes.len()];
@@ -521,10 +520,7 @@ impl Definition {
         for (node, predecessors) in self.predecessors().iter().enumerate() {
             for predecessor in predecessors {
                 waited_for[*predecessor] = true;
-                let region = self.nodes[node].region;
-                let outside =
-                    region.is_some_and(|of| self.regions_of(*predecessor).all(|r| r != of));
-                borne[*predecessor] &= self.nodes[node].join != Join::All && !outside;
+                borne[*predecessor] &= self.nodes[node].join != Join::All;
             }
         }
         // What runs over a list cannot do without it.

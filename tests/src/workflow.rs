@@ -208,20 +208,14 @@ impl Workflow {
         all
     }
 
-    /// Marks the nodes whose failure is nothing but a dead edge: those for whom somebody waits, and only joins of some that
-    /// do not lie in a region which the node is not part of.
+    /// Marks the nodes whose failure is nothing but a dead edge: those for whom somebody waits, and only joins of some.
     pub fn mark_tolerated(&mut self) {
         let mut waited_for = vec![false; self.nodes.len()];
         let mut by_all = vec![false; self.nodes.len()];
         for node in 0..self.nodes.len() {
             for producer in self.predecessors(node as NodeId) {
                 waited_for[producer as usize] = true;
-                let (of, from) = (
-                    self.nodes[node].region,
-                    self.nodes[producer as usize].region,
-                );
-                let whole = self.nodes[node].join == Join::All || !self.holds(of, from);
-                by_all[producer as usize] |= whole;
+                by_all[producer as usize] |= self.nodes[node].join == Join::All;
             }
         }
         for region in 0..self.regions.len() as u16 {

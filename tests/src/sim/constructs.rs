@@ -7,13 +7,13 @@ use crate::reference::{End, Verdict, deciding_retrier, failures};
 use crate::trace::Ending;
 use crate::workflow::Workflow;
 use engine::plan::{
-    Delay, ErrorClass, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work,
+    Delay, ErrorClass, FlowEdge, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work,
 };
 use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 44] = [
+const NAMES: [&str; 45] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -58,6 +58,7 @@ const NAMES: [&str; 44] = [
     "outward gate",
     "errors gathered",
     "first item",
+    "borne inward",
 ];
 
 /// How many runs have held each construct.
@@ -160,8 +161,7 @@ fn mark_outward(into: &mut Constructs, workflow: &Workflow, verdict: &Verdict, p
         Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
     };
     into.mark("errors gathered", plan.reads().any(hears));
-    let is_first = |source: Source| {
-        match source {
+    let is_first = |source: Source| match source {
         Source::First { node, output } => seen(node).is_some_and(|of| {
             let error = workflow.nodes[node as usize].error_output == Some(output);
             let list = if error {
@@ -169,13 +169,11 @@ fn mark_outward(into: &mut Constructs, workflow: &Workflow, verdict: &Verdict, p
             } else {
                 of.outputs.get(usize::from(output))
             };
-            // That it was looked for: what comes first is not there.
-            matches!(list, Some(Datum::List(items)) if items.first() == Some(&None) && items.iter().any(Option::is_some))
+            matches!(list, Some(Datum::List(items)) if items.iter().any(Option::is_some))
         }),
         Source::Input(_) | Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => {
             false
         }
-    }
     };
     into.mark("first item", plan.reads().any(is_first));
 }
@@ -249,6 +247,19 @@ fn mark_node(
     if matches!(end, End::Skipped | End::Fatal | End::Open) {
         return;
     }
+    let borne = |edge: FlowEdge| {
+        let from = workflow.nodes[edge.node as usize].region;
+        let inward = !workflow.holds(plan.region, from);
+        inward
+            && match &verdict.nodes[edge.node as usize].end {
+                End::Tolerated(_) => true,
+                End::Items(of) => of.tolerated.is_some(),
+                _ => false,
+            }
+    };
+    let ran = asked.trace.of_node(node).next().is_some();
+    let borne = workflow.flow_edges(node).into_iter().any(borne);
+    into.mark("borne inward", ran && borne && plan.join != Join::All);
     mark_outward(into, workflow, verdict, plan);
     mark_delays(into, asked, node, plan);
     if let Join::AtLeast(needed) = plan.join {

@@ -94,7 +94,13 @@ impl Draft<'_> {
     fn race(&mut self, room: usize) {
         let runners = self.random.between(2, 4.min(room - 1));
         let mut join = self.blank();
+        let around = self.region;
+        // The last of them and the join may run for each of some items, and the others once for all of these.
+        let inward = self.random.chance(600);
         for number in 0..runners {
+            if inward && number + 1 == runners {
+                self.enter_region();
+            }
             let around = self.region;
             let foreach = self.random.chance(FOREACH_OFTEN) && self.enter_region();
             let mut runner = self.function();
@@ -122,6 +128,7 @@ impl Draft<'_> {
         join.join = Join::AtLeast(self.random.between(1, runners) as u32);
         join.outputs = returned(&[Kind::Bytes]);
         self.add(join);
+        self.region = around;
     }
 
     /// A function that reads and returns nothing.
@@ -153,6 +160,11 @@ impl Draft<'_> {
         }
         if !errors.is_empty() && self.random.chance(500) {
             first.push(self.random.pick(&errors));
+        }
+        let is_first = |source: &Source| matches!(source, Source::First { .. });
+        let firsts: Vec<Source> = sources.iter().copied().filter(is_first).collect();
+        if !firsts.is_empty() && self.random.chance(300) {
+            first.push(self.random.pick(&firsts));
         }
         let items = self.items();
         if !items.is_empty() {
