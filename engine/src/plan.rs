@@ -53,6 +53,13 @@ pub enum Source {
         /// Which of its outputs.
         output: u16,
     },
+    /// Of what is gathered of a node of a region just within: the first item that is there. It is not there if none is.
+    First {
+        /// The producer.
+        node: NodeId,
+        /// Which of its outputs.
+        output: u16,
+    },
     /// The item of a region: of the node's own, or of one that many levels around it. With a batch, the list of its items.
     Item {
         /// Levels outward.
@@ -502,7 +509,7 @@ impl NodePlan {
     #[must_use]
     pub fn flow_edges(&self, error_output: impl Fn(NodeId) -> Option<u16>) -> Vec<FlowEdge> {
         let data = self.reads().filter_map(|source| match source {
-            Source::Output { node, output } => Some(FlowEdge {
+            Source::Output { node, output } | Source::First { node, output } => Some(FlowEdge {
                 node,
                 error: error_output(node) == Some(output),
             }),
@@ -578,7 +585,7 @@ impl WorkflowOutput {
 /// Where an output of the workflow may come from.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutputSource {
-    /// Never [`Source::Item`].
+    /// Neither [`Source::Item`] nor [`Source::First`].
     pub source: Source,
     /// The worker that has it; of what comes from no node the entry worker, whichever it is, and this is unused.
     pub worker: WorkerIndex,

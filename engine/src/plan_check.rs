@@ -397,6 +397,10 @@ impl Scope<'_> {
         index(place, "worker", from.worker.into(), self.plan.workers.len())?;
         match from.source {
             Source::Item { .. } => Err(PlanError::Item { place: place() }),
+            Source::First { .. } => Err(PlanError::Rule {
+                place: place(),
+                reason: "an output of the workflow is no first item of a list",
+            }),
             Source::Input(_) | Source::Constant(_) => {
                 match self.kind_of(place, from.source, None)? {
                     Some(gives) => fits(place, kind, gives),
@@ -427,7 +431,7 @@ impl Scope<'_> {
     }
 
     /// The kind that a source gives, once it is known to exist and, for a `consumer`, to come before it; `None` for
-    /// an item.
+    /// an item, and for the first of a list.
     fn kind_of(
         &self,
         place: impl Fn() -> String + Copy,
@@ -487,6 +491,23 @@ impl Scope<'_> {
                     return Err(PlanError::Nested { place: place() });
                 }
                 Ok(Some(Kind::List))
+            }
+            Source::First { node, output } => {
+                let list = Source::Output { node, output };
+                let gives = self.kind_in(place, list, region, before)?;
+                let producer = self.check_producer(place, node, before)?;
+                let is_gathered = match producer.region {
+                    Some(_) => self.regions.around(producer.region) == region,
+                    // What another worker has gathered is a list as it is seen here.
+                    None => producer.worker != self.plan.me && region.is_none(),
+                };
+                if is_gathered && gives == Some(Kind::List) {
+                    return Ok(None);
+                }
+                Err(PlanError::Rule {
+                    place: place(),
+                    reason: "takes the first item of what is not gathered just within",
+                })
             }
         }
     }

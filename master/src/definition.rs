@@ -90,6 +90,13 @@ pub enum From {
         /// Place in its [`Node::outputs`].
         output: u16,
     },
+    /// Of what is gathered of a node of a region just within: the first item that is there, if any is.
+    First {
+        /// Place of the producer in [`Definition::nodes`].
+        node: usize,
+        /// Place in its [`Node::outputs`].
+        output: u16,
+    },
     /// The item of a region: of the node's own, or of one that many levels around it. With a batch, the list of its items.
     Item {
         /// Levels outward.
@@ -103,8 +110,17 @@ impl From {
     /// The node that gives it, by its place in [`Definition::nodes`], if one does.
     #[must_use]
     pub const fn node(self) -> Option<usize> {
+        match self.output() {
+            Some((node, _)) => Some(node),
+            None => None,
+        }
+    }
+
+    /// That node, and which of its outputs it is.
+    #[must_use]
+    pub const fn output(self) -> Option<(usize, u16)> {
         match self {
-            Self::Output { node, .. } => Some(node),
+            Self::Output { node, output } | Self::First { node, output } => Some((node, output)),
             Self::Input(_) | Self::Item { .. } | Self::Constant(_) => None,
         }
     }
@@ -224,6 +240,8 @@ pub struct Catch {
     pub on: Vec<ErrorMatch>,
     /// The nodes that it leads to, by their places in [`Definition::nodes`]; at least one.
     pub to: Vec<Spanned<usize>>,
+    /// How many regions deep it stands: as deep as its node, or as the node that stands for the workflow around that.
+    pub depth: usize,
 }
 
 /// Named code in an executable.
@@ -368,7 +386,7 @@ pub struct WorkflowOutput {
     pub name: Spanned<String>,
     /// What a client gets.
     pub kind: Kind,
-    /// Where it comes from: the first of these that is live. Never empty, and never [`From::Item`].
+    /// Where it comes from: the first of these that is live. Never empty, and neither [`From::Item`] nor [`From::First`].
     pub from: Vec<Spanned<From>>,
     /// Whether the invocation ends well without it.
     pub optional: bool,
@@ -433,7 +451,7 @@ impl Definition {
     pub fn source_name(&self, from: From) -> String {
         match from {
             From::Input(input) => format!("input.{}", self.inputs[usize::from(input)].name.value),
-            From::Output { node, output } => {
+            From::Output { node, output } | From::First { node, output } => {
                 let node = &self.nodes[node];
                 let output = &node.outputs[usize::from(output)];
                 format!("{}.{}", node.name.value, output.name.value)
@@ -468,11 +486,9 @@ impl Definition {
     /// is there before the node is looked at.
     #[must_use]
     pub fn flow_edges(&self, node: usize) -> BTreeSet<(usize, bool)> {
-        let data = self.inputs_read(node).filter_map(|from| match from {
-            From::Output { node, output } => {
-                Some((node, self.nodes[node].error_output == Some(output)))
-            }
-            From::Input(_) | From::Item { .. } | From::Constant(_) => None,
+        let data = self.inputs_read(node).filter_map(|from| {
+            let (node, output) = from.output()?;
+            Some((node, self.nodes[node].error_output == Some(output)))
         });
         let after = self.nodes[node].after.iter();
         data.chain(after.map(|after| (after.value, false)))
@@ -496,8 +512,7 @@ impl Definition {
     }
 
     /// By node: whether all who wait for it, and there are some, join some of their edges, so that its failure is a dead edge
-    /// to them. A join within a region bears no failure from outside of it: that could put it out of reach in every item,
-    /// which fails none of them.
+    /// to them.
     #[must_use]
     pub fn tolerated(&self) -> Vec<bool> {
         let mut waited_for = vec![false; self.nodes.len()];
@@ -505,10 +520,7 @@ impl Definition {
         for (node, predecessors) in self.predecessors().iter().enumerate() {
             for predecessor in predecessors {
                 waited_for[*predecessor] = true;
-                let region = self.nodes[node].region;
-                let outside =
-                    region.is_some_and(|of| self.regions_of(*predecessor).all(|r| r != of));
-                borne[*predecessor] &= self.nodes[node].join != Join::All && !outside;
+                borne[*predecessor] &= self.nodes[node].join != Join::All;
             }
         }
         // What runs over a list cannot do without it.

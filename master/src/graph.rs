@@ -5,7 +5,7 @@
 //! definition names first comes first, so that a definition always gives the same numbers.
 
 use crate::definition::units::Units;
-use crate::definition::{Definition, From, Resources};
+use crate::definition::{Definition, Resources};
 use engine::plan::NodeId;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,7 +161,7 @@ impl Graph {
 fn outputs_read(definition: &Definition, consumer: usize) -> BTreeMap<usize, BTreeSet<u16>> {
     let mut outputs: BTreeMap<usize, BTreeSet<u16>> = BTreeMap::new();
     for from in definition.reads(consumer) {
-        if let From::Output { node, output } = from {
+        if let Some((node, output)) = from.output() {
             outputs.entry(node).or_default().insert(output);
         }
     }

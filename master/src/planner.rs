@@ -150,6 +150,10 @@ impl Planner<'_> {
                 node: self.ids[node],
                 output,
             },
+            From::First { node, output } => Source::First {
+                node: self.ids[node],
+                output,
+            },
             From::Item { up } => Source::Item { up },
             From::Constant(constant) => Source::Constant(constant),
         }
@@ -184,7 +188,10 @@ impl Planner<'_> {
                 let source = self.source(from.value);
                 let worker = match source {
                     Source::Output { node, .. } => worker_index(self.placement.worker(node)),
-                    Source::Input(_) | Source::Item { .. } | Source::Constant(_) => 0,
+                    Source::Input(_)
+                    | Source::First { .. }
+                    | Source::Item { .. }
+                    | Source::Constant(_) => 0,
                 };
                 OutputSource { source, worker }
             });
@@ -205,7 +212,10 @@ impl Planner<'_> {
             let sources = self.definition.reads(self.graph.node(id).defined);
             read.extend(sources.filter_map(|from| match from {
                 From::Input(input) => Some(input),
-                From::Output { .. } | From::Item { .. } | From::Constant(_) => None,
+                From::Output { .. }
+                | From::First { .. }
+                | From::Item { .. }
+                | From::Constant(_) => None,
             }));
         }
         let participant = |(worker, inputs): (usize, BTreeSet<u16>)| Participant {

@@ -16,7 +16,7 @@ use engine::plan::Limits;
 use engine::status::WorkerStatus;
 use engine::worker::host;
 use master::client::{Answered, Client, ClientError, ControlClient, Invocation, Options, Payload};
-use master::definition;
+use master::definition::{self, Definition};
 use master::deploy::{self, DeployError, Deployment};
 use master::place;
 use std::net::TcpListener;
@@ -297,6 +297,20 @@ impl Cluster {
     ) -> Result<Deployment, DeployError> {
         let definition = definition::parse("test.yaml", workflow.as_bytes());
         let definition = definition.unwrap_or_else(|error| panic!("{error}"));
+        self.deploy_definition(workers, &definition, pins, limits)
+    }
+
+    /// As [`Cluster::deploy_on`], a definition that has been read.
+    ///
+    /// # Errors
+    /// As [`deploy::Cluster::deploy`].
+    pub fn deploy_definition(
+        &self,
+        workers: &[&str],
+        definition: &Definition,
+        pins: &[(&str, &str)],
+        limits: Limits,
+    ) -> Result<Deployment, DeployError> {
         let owned = |(node, worker): &(&str, &str)| ((*node).to_owned(), (*worker).to_owned());
         let placed = place::Options {
             fixed: pins.iter().map(owned).collect(),
@@ -305,11 +319,8 @@ impl Cluster {
         let addresses = workers
             .iter()
             .map(|name| self.worker(name).address().to_owned());
-        deploy::Cluster::connect(&addresses.collect::<Vec<_>>(), &self.options())?.deploy(
-            &definition,
-            &placed,
-            limits,
-        )
+        deploy::Cluster::connect(&addresses.collect::<Vec<_>>(), &self.options())?
+            .deploy(definition, &placed, limits)
     }
 
     /// Takes a workflow away.

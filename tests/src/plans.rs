@@ -165,7 +165,10 @@ impl Planner<'_> {
                 source: from.source,
                 worker: match from.source {
                     Source::Output { node, .. } => self.worker_of(node),
-                    Source::Input(_) | Source::Item { .. } | Source::Constant(_) => 0,
+                    Source::Input(_)
+                    | Source::First { .. }
+                    | Source::Item { .. }
+                    | Source::Constant(_) => 0,
                 },
             };
         }
@@ -183,7 +186,10 @@ impl Planner<'_> {
             let lists = regions.map(|region| self.workflow.regions[usize::from(region)].list);
             inputs.extend(node.reads().chain(lists).filter_map(|source| match source {
                 Source::Input(input) => Some(input),
-                Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => None,
+                Source::Output { .. }
+                | Source::First { .. }
+                | Source::Item { .. }
+                | Source::Constant(_) => None,
             }));
         }
         participants
@@ -242,7 +248,7 @@ impl Planner<'_> {
                 continue;
             }
             for source in node.reads() {
-                if let Source::Output { node, output } = source
+                if let Source::Output { node, output } | Source::First { node, output } = source
                     && node == producer
                 {
                     consumers.entry(worker).or_default().insert(output);

@@ -66,6 +66,9 @@ impl Workflow {
                     None => Kind::Bytes,
                 }
             }
+            Source::First { node, output } => {
+                self.nodes[node as usize].outputs[usize::from(output)].kind
+            }
             Source::Output { node, output } => {
                 let node = &self.nodes[node as usize];
                 if self.holds(node.region, region) {
@@ -126,7 +129,9 @@ impl Workflow {
     pub fn list_producer(&self, region: u16) -> Option<NodeId> {
         match self.regions[usize::from(region)].list {
             Source::Output { node, .. } => Some(node),
-            Source::Input(_) | Source::Item { .. } | Source::Constant(_) => None,
+            Source::Input(_) | Source::First { .. } | Source::Item { .. } | Source::Constant(_) => {
+                None
+            }
         }
     }
 
@@ -171,7 +176,7 @@ impl Workflow {
         let mut edges = BTreeSet::new();
         for input in inputs_of(node) {
             for source in &input.sources {
-                if let Source::Output { node, output } = *source {
+                if let Source::Output { node, output } | Source::First { node, output } = *source {
                     let error = self.nodes[node as usize].error_output == Some(output);
                     edges.insert(FlowEdge { node, error });
                 }
@@ -203,20 +208,14 @@ impl Workflow {
         all
     }
 
-    /// Marks the nodes whose failure is nothing but a dead edge: those for whom somebody waits, and only joins of some that
-    /// do not lie in a region which the node is not part of.
+    /// Marks the nodes whose failure is nothing but a dead edge: those for whom somebody waits, and only joins of some.
     pub fn mark_tolerated(&mut self) {
         let mut waited_for = vec![false; self.nodes.len()];
         let mut by_all = vec![false; self.nodes.len()];
         for node in 0..self.nodes.len() {
             for producer in self.predecessors(node as NodeId) {
                 waited_for[producer as usize] = true;
-                let (of, from) = (
-                    self.nodes[node].region,
-                    self.nodes[producer as usize].region,
-                );
-                let whole = self.nodes[node].join == Join::All || !self.holds(of, from);
-                by_all[producer as usize] |= whole;
+                by_all[producer as usize] |= self.nodes[node].join == Join::All;
             }
         }
         for region in 0..self.regions.len() as u16 {

@@ -67,6 +67,17 @@ struct Compiler {
     is_held: FxHashSet<(u16, SlotIndex)>,
     /// By scope: see [`Scope::told`].
     told: Vec<Vec<LocalNode>>,
+    /// By scope: what lies in it, those within it included.
+    holds: Vec<Holds>,
+}
+
+/// What lies in a scope, and in those within it.
+#[derive(Clone, Copy, Default)]
+struct Holds {
+    /// Whether a node waits for a time.
+    waits: bool,
+    /// How many nodes executors run.
+    makers: usize,
 }
 
 impl Compiler {
@@ -140,6 +151,7 @@ impl Compiler {
             held: vec![Vec::new(); scopes],
             is_held: FxHashSet::default(),
             told: vec![Vec::new(); scopes],
+            holds: vec![Holds::default(); scopes],
         }
     }
 
@@ -285,6 +297,15 @@ impl Compiler {
             program.nodes[local as usize].successors =
                 Span::append(&mut program.successors, leaving);
         }
+        for (node, of) in program.nodes.iter().zip(&self.scopes) {
+            let mut scope = *of;
+            while scope != 0 {
+                let holds = &mut self.holds[usize::from(scope)];
+                holds.waits |= node.delayed;
+                holds.makers += usize::from(node.runner == Runner::Executor);
+                scope = self.nesting.around(scope);
+            }
+        }
         for scope in 0..scopes as u16 {
             let scope = self.scope(scope, plan, &lists, &exits, &program);
             program.scopes.push(scope);
@@ -380,8 +401,14 @@ impl Compiler {
             .clone()
             .any(|node| program.nodes[node as usize].delayed);
         let parallelism = region.and_then(|region| region.parallelism);
-        let makers = run_by(&[Runner::Executor, Runner::Region]).len();
-        let least = if waits && (makers <= 1 || parallelism.is_some()) {
+        let own = Holds {
+            waits,
+            makers: run_by(&[Runner::Executor, Runner::Region]).len(),
+        };
+        // Where nodes of regions within wait, their items do so beside each other only if those around them do.
+        let keeps_no_more = |holds: Holds| holds.makers <= 1 || parallelism.is_some();
+        let mut both = [own, self.holds[place]].into_iter();
+        let least = if both.any(|holds| holds.waits && keeps_no_more(holds)) {
             WAITING_WINDOW
         } else {
             WINDOW
@@ -407,7 +434,7 @@ impl Compiler {
 }
 
 fn renumber(from: &mut InputFrom, number: &[SlotIndex]) {
-    if let InputFrom::Slot(slot) | InputFrom::Outer(slot) = from {
+    if let InputFrom::Slot(slot) | InputFrom::Outer(slot) | InputFrom::First(slot) = from {
         *slot = number[*slot as usize];
     }
 }

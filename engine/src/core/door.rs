@@ -281,7 +281,7 @@ impl Core {
                     let deployment = self.invocations[place as usize].deployment;
                     Some(self.constant(deployment, constant))
                 }
-                Source::Output { .. } | Source::Item { .. } => None,
+                Source::Output { .. } | Source::First { .. } | Source::Item { .. } => None,
             };
             let Some(value) = value else {
                 continue;

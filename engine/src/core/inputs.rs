@@ -89,6 +89,14 @@ impl Core {
                 let there = reads.find(|read| !matches!(read, Read::Absent));
                 there.unwrap_or(Read::Absent)
             }
+            InputFrom::First(slot) => {
+                let Value::List(list) = self.value_of(place, InputFrom::Slot(slot)) else {
+                    return Read::Absent;
+                };
+                let mut items = self.lists.get(list).iter();
+                let there = items.find(|item| !item.is_absent());
+                there.map_or(Read::Absent, |item| Read::One(*item))
+            }
             from => match self.value_of(place, from) {
                 Value::Unset => Read::Absent,
                 Value::One(payload) => Read::One(payload),
@@ -142,7 +150,10 @@ impl Core {
             InputFrom::Constant(constant) => {
                 self.constant(self.invocations[place as usize].deployment, constant)
             }
-            InputFrom::Item(_) | InputFrom::FirstOf(_) | InputFrom::Absent => Value::Unset,
+            InputFrom::First(_)
+            | InputFrom::Item(_)
+            | InputFrom::FirstOf(_)
+            | InputFrom::Absent => Value::Unset,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a worker keeps of one invocation in flight: counters of undecided in-edges, and the payloads still needed.
 
+use super::borne::FailureId;
 use super::lease::{Leases, Payload};
 use super::outcome::Shown;
 use super::program::{InputFrom, LocalNode, Program, Scope, SlotIndex};
@@ -119,8 +120,23 @@ pub(crate) struct RegionRun {
     pub(crate) shown: FxHashMap<LocalNode, Shown>,
 }
 
-/// An edge that is live: to which node, and whether it is a gate.
-pub(crate) type LiveEdge = (LocalNode, bool);
+/// An edge that leads into a region from outside, and is not just dead: to which node, and how it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OutsideEdge {
+    pub(crate) of: LocalNode,
+    pub(crate) how: How,
+}
+
+/// How an edge from outside of a region is that says anything to those in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum How {
+    /// Live.
+    Flow,
+    /// Live, and a gate.
+    Gate,
+    /// Dead, since what it comes from has failed, which a join of some bears.
+    Failed(FailureId),
+}
 
 /// What an item of a region begins with: what is decided outside of it is the same for all.
 #[derive(Debug, Default)]
@@ -133,8 +149,10 @@ pub(crate) struct ItemStart {
     pub(crate) roots: Vec<LocalNode>,
     /// Of the nodes of which those outside hear, in regions within this one too: those that run in no item.
     pub(crate) never: FxHashSet<LocalNode>,
-    /// By region just within this one: the edges from outside of both that lead into it and are live.
-    pub(crate) live_within: FxHashMap<u16, Vec<LiveEdge>>,
+    /// Of its joins of some, the failures outside that they bear in every item.
+    pub(crate) failed: Vec<(LocalNode, FailureId)>,
+    /// By region just within this one: the edges from outside of both that lead into it and are not just dead.
+    pub(crate) edges_within: FxHashMap<u16, Vec<OutsideEdge>>,
 }
 
 /// How far a node is.
@@ -149,8 +167,8 @@ pub(crate) enum Stage {
 /// What only some nodes keep, and only while they run.
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
-    /// Of a region, which of the edges that lead into it are live.
-    pub(crate) live: Vec<LiveEdge>,
+    /// Of a region, those of the edges that lead into it which are not just dead.
+    pub(crate) edges: Vec<OutsideEdge>,
     /// Of a region, what runs of it.
     pub(crate) run: Option<RegionRun>,
     /// Of a join of some, where its inputs come from: what was there when it started.

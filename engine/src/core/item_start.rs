@@ -1,7 +1,8 @@
 //! What the items of a region begin with: what follows for all of them alike from what is decided outside.
 
 use super::Core;
-use super::invocation::{ItemStart, LiveEdge, NodeState, Place, Slot, Stage, Value};
+use super::borne::FailureId;
+use super::invocation::{How, ItemStart, NodeState, OutsideEdge, Place, Slot, Stage, Value};
 use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, Producer, Program, Runner, Scope};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,12 +26,13 @@ impl Core {
                 .map(|slot| Slot::new(program, slot))
                 .collect(),
             reached: FxHashMap::default(),
+            failed: Vec::new(),
             runs: FxHashSet::default(),
             number,
             scope,
             program,
         };
-        let live_within = self.add_live_from_outside(place, &mut start);
+        let edges_within = self.add_from_outside(place, &mut start);
         for index in scope.order.iter().copied() {
             let runs = self.look_at(place, index, &mut start);
             start.leave(index, runs);
@@ -46,46 +48,52 @@ impl Core {
             .filter(|state| state.stage == Stage::Waiting);
         let seen_outside = scope.exits.iter().map(|exit| exit.from);
         let seen_outside = seen_outside.chain(scope.told.iter().copied());
+        let (nodes, first) = (&start.nodes, scope.nodes.start);
+        let waits_for_it = |(node, _): &(LocalNode, FailureId)| {
+            nodes[(node - first) as usize].stage == Stage::Waiting
+        };
+        start.failed.retain(waits_for_it);
         ItemStart {
             nodes_left: runs.count() as u32,
             roots: scope.nodes.clone().filter(waits).collect(),
             never: seen_outside.filter(|node| !start.runs(*node)).collect(),
             nodes: start.nodes,
             slots: start.slots,
-            live_within,
+            failed: start.failed,
+            edges_within,
         }
     }
 
-    /// Counts the edges into the scope that are live, as told to the regions around it. Those into regions within it are
-    /// handed on to these: each looks at its own alone, however many others there are.
-    fn add_live_from_outside(
+    /// Counts the edges into the scope that are live, or of failures, as told to the regions around it. Those into regions
+    /// within it are handed on to these: each looks at its own alone, however many others there are.
+    fn add_from_outside(
         &self,
         place: Place,
         start: &mut Lifted<'_>,
-    ) -> FxHashMap<u16, Vec<LiveEdge>> {
+    ) -> FxHashMap<u16, Vec<OutsideEdge>> {
         let (number, scope, program) = (start.number, start.scope, start.program);
         let invocation = &self.invocations[place as usize];
         let own = self.extras.of(invocation.node(scope.node));
-        let own = own.map_or(&[][..], |extra| &extra.live);
+        let own = own.map_or(&[][..], |extra| &extra.edges);
         let around = &program.scopes[usize::from(scope.parent)];
         let around = self.invocations[invocation.parent as usize].node_in_scope(around.node);
         let around = around.filter(|_| scope.parent != 0);
         let around = around.and_then(|state| self.extras.of(state)?.run.as_ref());
-        let handed_on = around.and_then(|run| run.start.live_within.get(&number));
-        let mut within: FxHashMap<u16, Vec<LiveEdge>> = FxHashMap::default();
+        let handed_on = around.and_then(|run| run.start.edges_within.get(&number));
+        let mut within: FxHashMap<u16, Vec<OutsideEdge>> = FxHashMap::default();
         for edge in own.iter().chain(handed_on.into_iter().flatten()) {
-            let (of, gate) = *edge;
-            start.reach(of, gate);
+            let OutsideEdge { of, how } = *edge;
+            start.reach(of, how);
             if !scope.nodes.contains(&of) {
                 let inner = program.nesting.just_within(program.scope_of(of), number);
                 within.entry(inner).or_default().push(*edge);
                 continue;
             }
             let state = &mut start.nodes[(of - scope.nodes.start) as usize];
-            if gate {
-                state.gate_live = true;
-            } else {
-                state.live += 1;
+            match how {
+                How::Gate => state.gate_live = true,
+                How::Flow => state.live += 1,
+                How::Failed(failure) => start.failed.push((of, failure)),
             }
         }
         within
@@ -125,7 +133,9 @@ impl Core {
         let reached = start.reached.get(&index).copied().unwrap_or_default();
         let let_in = !node.gated || reached.gate;
         let moved = !node.edged || reached.flow > 0 || reached.gate;
-        if !let_in || !moved || reached.flow < node.at_least {
+        // A join that failures put out of reach fails where it is let in: that, too, is for each item to say.
+        let borne = if node.at_least > 0 { reached.failed } else { 0 };
+        if !let_in || !(moved || borne > 0) || reached.flow + borne < node.at_least {
             return false;
         }
         let mut inputs = program.all_inputs(node).iter();
@@ -138,16 +148,18 @@ impl Core {
                 !matches!(self.value_of(place, InputFrom::Slot(slot)), Value::Unset)
             }
             InputFrom::Item(_) | InputFrom::Constant(_) => true,
-            InputFrom::FirstOf(_) | InputFrom::Absent => false,
+            InputFrom::First(_) | InputFrom::FirstOf(_) | InputFrom::Absent => false,
         }
     }
 }
 
-/// Of the edges to a node those that are live, or may be in some item: how many are no gates, and whether one is.
+/// Of the edges to a node those that are live, or may be in some item: how many are no gates, and whether one is; and how
+/// many are dead for a failure outside.
 #[derive(Clone, Copy, Default)]
 struct Reached {
     flow: u32,
     gate: bool,
+    failed: u32,
 }
 
 /// A region's nodes, with what is decided outside and what follows from it.
@@ -156,6 +168,8 @@ struct Lifted<'a> {
     slots: Vec<Slot>,
     /// By node, those in regions within this one included.
     reached: FxHashMap<LocalNode, Reached>,
+    /// Of joins of some in the region, the failures outside that they bear.
+    failed: Vec<(LocalNode, FailureId)>,
     /// Nodes that have been looked at, and can run in some item.
     runs: FxHashSet<LocalNode>,
     /// The region's scope, and its number.
@@ -165,19 +179,25 @@ struct Lifted<'a> {
 }
 
 impl Lifted<'_> {
-    /// An edge to a node may be live.
-    fn reach(&mut self, node: LocalNode, gate: bool) {
+    /// An edge to a node may be live, or is dead for a failure.
+    fn reach(&mut self, node: LocalNode, how: How) {
         let reached = self.reached.entry(node).or_default();
-        if gate {
-            reached.gate = true;
-        } else {
-            reached.flow += 1;
+        match how {
+            How::Gate => reached.gate = true,
+            How::Flow => reached.flow += 1,
+            How::Failed(_) => reached.failed += 1,
         }
+    }
+
+    /// An edge to a node may be live.
+    fn reach_by(&mut self, edge: Edge) {
+        let gate = edge.when.is_gate();
+        self.reach(edge.of, if gate { How::Gate } else { How::Flow });
     }
 
     /// Whether a node's input may be there in an item; `outside` says so of what lies outside.
     fn could_be_there(&self, from: InputFrom, outside: impl Fn() -> bool) -> bool {
-        let (InputFrom::Slot(slot) | InputFrom::Outer(slot)) = from else {
+        let (InputFrom::Slot(slot) | InputFrom::Outer(slot) | InputFrom::First(slot)) = from else {
             return outside();
         };
         match self.program.slots[slot as usize].producer {
@@ -202,14 +222,14 @@ impl Lifted<'_> {
         let program = self.program;
         let node = &program.nodes[index as usize];
         for edge in program.successors(node) {
-            self.reach(edge.of, edge.when.is_gate());
+            self.reach_by(*edge);
         }
         if node.region == NO_SCOPE {
             return;
         }
         for exit in &program.scopes[usize::from(node.region)].exits {
             if self.runs(exit.from) {
-                self.reach(exit.edge.of, exit.edge.when.is_gate());
+                self.reach_by(exit.edge);
             }
         }
     }

@@ -23,6 +23,8 @@ pub(crate) enum InputFrom {
     Slot(SlotIndex),
     /// A slot of a scope around it, which its region holds while it runs.
     Outer(SlotIndex),
+    /// The first item that is there of a list in a slot of the node's own scope.
+    First(SlotIndex),
     /// The item of the region so many levels outward.
     Item(u8),
     Constant(u16),
@@ -96,8 +98,8 @@ pub(crate) struct Node {
     /// Whether it is an ordinary function, without delay or alternatives, with edges from its own scope alone.
     pub(crate) plain: bool,
     /// Whether it is sure to run once all its edges are live that are no gates, and one of those if it has any: a function,
-    /// or what the lane does, without delay or alternatives, with edges from its own scope alone, which reads no item: that
-    /// may be absent.
+    /// or what the lane does, without delay or alternatives, with edges from its own scope alone, which reads neither an item
+    /// nor the first of a list: these may be absent.
     pub(crate) sure: bool,
     /// Whether it waits once it could start.
     pub(crate) delayed: bool,
@@ -325,10 +327,10 @@ impl Program {
     pub(crate) fn each_slot_read(&self, node: &Node, mut each: impl FnMut(SlotIndex)) {
         for input in self.all_inputs(node) {
             match input.from {
-                InputFrom::Slot(slot) => each(slot),
+                InputFrom::Slot(slot) | InputFrom::First(slot) => each(slot),
                 InputFrom::FirstOf(span) => {
                     for from in self.alternatives(span) {
-                        if let InputFrom::Slot(slot) = from {
+                        if let InputFrom::Slot(slot) | InputFrom::First(slot) = from {
                             each(*slot);
                         }
                     }

@@ -167,7 +167,11 @@ impl Core {
         };
         run.open.push(at);
         inner.start_item(around, place, (number, scope), item, &run.start);
-        run.start.roots.len()
+        let (roots, failed) = (run.start.roots.len(), run.start.failed.clone());
+        for (node, failure) in failed {
+            extras.make(inner.node_mut(node)).failed.push(failure);
+        }
+        roots
     }
 
     pub(super) fn region_run(&mut self, place: Place, index: LocalNode) -> Option<&mut RegionRun> {

@@ -148,7 +148,7 @@ impl Timing {
                 InputFrom::Item(0) => scope.list,
                 from => from,
             };
-            if let InputFrom::Slot(slot) | InputFrom::Outer(slot) = from {
+            if let InputFrom::Slot(slot) | InputFrom::Outer(slot) | InputFrom::First(slot) = from {
                 slots.push(slot);
             }
         };

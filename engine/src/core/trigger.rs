@@ -4,7 +4,7 @@
 //! elimination: all that leaves a skipped node is dead, so that every join decides). A join of some starts earlier, at
 //! its k-th live edge. Nothing here calls itself: nodes that end without running go to a list of their own.
 
-use super::invocation::{Invocation, NO_MAKER, Phase, Place, Stage};
+use super::invocation::{How, Invocation, NO_MAKER, OutsideEdge, Phase, Place, Stage};
 use super::outcome::Outcome;
 use super::program::{Delay, Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
 use super::report::Attempt;
@@ -89,10 +89,22 @@ impl Core {
         let state = invocation.node_mut(edge.node);
         state.waiting -= 1;
         if node.region != NO_SCOPE {
+            let joins = program.nodes[edge.of as usize].at_least > 0;
+            let how = match outcome {
+                _ if live && edge.when.is_gate() => Some(How::Gate),
+                _ if live => Some(How::Flow),
+                Outcome::Failed(failure) if joins && !edge.when.is_gate() => {
+                    Some(How::Failed(failure))
+                }
+                _ => None,
+            };
             // What an edge before this one has ended keeps nothing new.
-            if live && edge.of != edge.node && !phase.is_over() {
+            if let Some(how) = how
+                && edge.of != edge.node
+                && !phase.is_over()
+            {
                 let extra = self.extras.make(state);
-                extra.live.push((edge.of, edge.when.is_gate()));
+                extra.edges.push(OutsideEdge { of: edge.of, how });
             }
         } else if edge.when.is_gate() {
             state.gates_left -= 1;

@@ -236,7 +236,10 @@ impl Scope<'_> {
                 let given = &self.plan.inputs[usize::from(number)];
                 given.optional && given.default.is_none()
             }
-            Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => false,
+            Source::Output { .. }
+            | Source::First { .. }
+            | Source::Item { .. }
+            | Source::Constant(_) => false,
         };
         if !input.optional && input.sources.iter().all(may_lack) {
             let reason = "is needed, but a client may leave out what it comes from";

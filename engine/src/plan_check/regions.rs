@@ -115,6 +115,13 @@ impl Scope<'_> {
         for (number, region) in self.plan.regions.iter().enumerate() {
             let place = || format!("the list of region {number}");
             let (first, _) = self.regions.nodes[number];
+            if let Source::First { .. } = region.list {
+                let reason = "a region runs over a list, not over the first item of one";
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason,
+                });
+            }
             let gives = self.kind_in(place, region.list, region.parent, first)?;
             fits(place, Kind::List, gives.unwrap_or(Kind::Bytes))?;
             if let Source::Output { node, .. } = region.list {
@@ -124,7 +131,7 @@ impl Scope<'_> {
         for node in &self.plan.nodes {
             let place = || format!("node {:?}", node.name);
             let data = node.reads().filter_map(|source| match source {
-                Source::Output { node, .. } => Some(node),
+                Source::Output { node, .. } | Source::First { node, .. } => Some(node),
                 Source::Input(_) | Source::Item { .. } | Source::Constant(_) => None,
             });
             let gates = node.gates.iter().map(|gate| gate.node());

@@ -510,6 +510,28 @@ fn a_region_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn only_of_what_is_gathered_just_within_the_first_item_is_taken() {
+    let first = |node| Source::First { node, output: 0 };
+    let mut good = plan();
+    good.nodes[2].inputs[0] = input("counts", Kind::Bytes, first(1));
+    good.check().unwrap();
+    // What another worker has gathered is a list here.
+    good.remote_nodes[0].outputs[0] = Kind::List;
+    good.nodes[2].inputs[1] = input("audit", Kind::Bytes, first(2));
+    good.check().unwrap();
+    refuses! {
+        |p: &mut Plan| p.nodes[2].inputs[0].sources[0] = first(1) => PlanError::Kind { takes: Kind::List, .. },
+        |p: &mut Plan| p.nodes[2].inputs[0] = input("i", Kind::Bytes, first(0)) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[2].inputs[0] = input("i", Kind::Bytes, first(2)) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[2].inputs[0] = input("i", Kind::Bytes, first(3)) => PlanError::Order { .. },
+        |p: &mut Plan| p.nodes[1].inputs[0] = input("i", Kind::Bytes, first(0)) => PlanError::Rule { .. },
+        |p: &mut Plan| p.nodes[1].outputs[0].kind = Kind::List => PlanError::Nested { .. },
+        |p: &mut Plan| p.outputs[0].sources[0].source = first(1) => PlanError::Rule { .. },
+        |p: &mut Plan| p.regions[0].list = first(0) => PlanError::Rule { .. },
+    }
+}
+
+#[test]
 fn an_error_says_where() {
     let error = refused(|p| p.nodes[2].inputs[1].kind = Kind::List);
     assert_eq!(

@@ -119,3 +119,48 @@ fn items_that_only_wait_for_a_time_do_not_wait_for_each_other() {
         });
     }
 }
+
+#[test]
+fn items_whose_items_wait_for_a_time_do_not_wait_for_each_other() {
+    // Beside a node that waits in a region within: functions there, and in the region around it.
+    for (within, around, parallelism, at_once) in [
+        (0, 0, None, 1000),
+        (1, 0, None, 1000),
+        (0, 1, None, 1000),
+        (1, 1, None, 64),
+        (2, 0, None, 64),
+        (1, 1, Some(500), 500),
+        (0, 0, Some(10), 10),
+    ] {
+        let mut flow = Flow::default();
+        flow.inputs = vec![
+            WorkflowInput::new("list", Kind::List),
+            WorkflowInput::new("one", Kind::List),
+        ];
+        let outer = flow.region(Source::Input(0), |r| r.parallelism = parallelism);
+        let inner = flow.region(Source::Input(1), |r| r.parent = Some(outer));
+        let mut before = flow.node("waits", Work::Nothing, |n| {
+            n.region = Some(inner);
+            n.delays = vec![Delay::Fixed(10)];
+        });
+        let functions = [(inner, within), (outer, around)];
+        for (region, functions) in functions {
+            for _ in 0..functions {
+                let name = format!("f{}", flow.nodes.len());
+                before = flow.function(&name, |n| {
+                    n.region = Some(region);
+                    n.after = vec![before];
+                });
+            }
+        }
+        each_placement(&flow, |rig| {
+            rig.invoke(&[("list", &vec!["a"; 1000]), ("one", &["b"])]);
+            assert_eq!(rig.most_timers(), at_once, "{within} {around}");
+            while rig.answer.is_none() {
+                rig.pass_ms(10);
+                rig.end_all();
+            }
+            rig.result().unwrap();
+        });
+    }
+}

@@ -153,7 +153,7 @@ impl Flow {
                     Source::Input(input) => {
                         inputs.insert(input);
                     }
-                    Source::Output { node, output } => {
+                    Source::Output { node, output } | Source::First { node, output } => {
                         told.entry((node, me)).or_default().insert(output);
                     }
                     Source::Item { .. } | Source::Constant(_) => {}

@@ -1,8 +1,8 @@
 //! Joins of some.
 
 use super::flow::{Flow, case, optional, out};
-use super::rig::{Seen, each_placement, one};
-use engine::plan::{ErrorClass, Join, Retry, Source, WorkflowInput};
+use super::rig::{ABSENT, Seen, each_placement, one};
+use engine::plan::{ErrorClass, InputPlan, Join, Retry, Source, WorkflowInput};
 use engine::wire::Failure;
 use faasstore::binding::Kind;
 
@@ -206,4 +206,110 @@ fn a_failure_that_puts_several_joins_out_of_reach_fails_the_invocation_once_and_
         assert!(node == "first" || node == "second", "{node}");
         assert_eq!(*failed, [("fallible".to_owned(), "no".to_owned())]);
     });
+}
+
+/// `out` runs once, and `each` for every item; `join` of so many of the two runs for every item, too, behind a switch if
+/// `gated`.
+fn joined_within(at_least: u32, gated: bool) -> Flow {
+    let mut flow = Flow::default();
+    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+    let outside = flow.function("out", |n| n.tolerated = true);
+    let region = flow.region(Source::Input(0), |_| ());
+    let choose = flow.switch("choose", 2, |n| n.region = Some(region));
+    let each = flow.function("each", |n| {
+        n.region = Some(region);
+        n.gates = vec![case(choose, 0)];
+    });
+    let join = flow.function("join", |n| {
+        n.region = Some(region);
+        n.join = Join::AtLeast(at_least);
+        n.inputs = vec![optional("o", out(outside)), optional("e", out(each))];
+        if gated {
+            n.gates = vec![case(choose, 0)];
+        }
+    });
+    flow.function("all", |n| {
+        n.inputs = vec![InputPlan::new("all", Kind::List, out(join))];
+    });
+    flow
+}
+
+#[test]
+fn joins_of_some_within_items_bear_a_failure_outside_of_them() {
+    each_placement(&joined_within(1, false), |rig| {
+        rig.invoke(&[("list", &["a", "b"])]);
+        rig.fail("out", ErrorClass::Error, "no");
+        rig.end_all();
+        rig.result().unwrap();
+        assert_eq!(rig.attempts("join"), 2);
+        assert_eq!(rig.saw("join"), [Seen::Absent, one("each1")]);
+        let all = ["join0", "join1"].map(str::to_owned).to_vec();
+        assert_eq!(rig.saw("all"), [Seen::List(all)]);
+    });
+}
+
+#[test]
+fn a_failure_outside_that_puts_a_join_out_of_reach_in_an_item_fails_the_invocation() {
+    // Though the rest is there, or together with what was not chosen in an item.
+    for (at_least, choices) in [(2, &[0][..]), (1, &[0, 1])] {
+        each_placement(&joined_within(at_least, false), |rig| {
+            rig.invoke(&[("list", &["a", "b"])]);
+            rig.fail("out", ErrorClass::Error, "no");
+            for choice in choices {
+                assert!(rig.answer.is_none());
+                rig.choose("choose", Some(*choice));
+            }
+            if at_least == 2 {
+                assert!(rig.answer.is_none(), "it may be that it is skipped anyway");
+                rig.end("each");
+            }
+            let Failure::Join { node, failed, .. } = rig.failure() else {
+                panic!("{:?}", rig.failure());
+            };
+            assert_eq!(node, "join");
+            assert_eq!(*failed, [("out".to_owned(), "no".to_owned())]);
+        });
+    }
+    // Of no items none is out of reach, and where the join would be skipped anyway nothing is lost.
+    for (at_least, gated, items) in [(2, false, &[][..]), (2, true, &["a", "b"])] {
+        each_placement(&joined_within(at_least, gated), |rig| {
+            rig.invoke(&[("list", items)]);
+            rig.fail("out", ErrorClass::Error, "no");
+            for _ in items {
+                rig.choose("choose", Some(1));
+            }
+            rig.end_all();
+            rig.result().unwrap();
+            assert_eq!(rig.attempts("join"), 0);
+            let absent = vec![ABSENT.to_owned(); items.len()];
+            assert_eq!(rig.saw("all"), [Seen::List(absent)]);
+        });
+    }
+}
+
+#[test]
+fn a_failure_outside_reaches_joins_in_regions_within_regions() {
+    for (at_least, well) in [(1, true), (2, false)] {
+        let mut flow = Flow::default();
+        flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
+        let outside = flow.function("out", |n| n.tolerated = true);
+        let outer = flow.region(Source::Input(0), |_| ());
+        let inner = flow.region(Source::Input(0), |r| r.parent = Some(outer));
+        let each = flow.function("each", |n| n.region = Some(outer));
+        flow.function("join", |n| {
+            n.region = Some(inner);
+            n.join = Join::AtLeast(at_least);
+            n.after = vec![outside, each];
+        });
+        each_placement(&flow, |rig| {
+            rig.invoke(&[("list", &["a", "b"])]);
+            rig.fail("out", ErrorClass::Error, "no");
+            rig.end_all();
+            match well {
+                true => rig.result().unwrap(),
+                false => assert!(matches!(rig.failure(), Failure::Join { .. })),
+            }
+            assert_eq!(rig.attempts("join"), if well { 4 } else { 0 });
+        });
+    }
 }

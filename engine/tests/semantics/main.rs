@@ -16,6 +16,7 @@ mod flow;
 mod foreach;
 mod foresight;
 mod joins;
+mod lists;
 mod outward;
 mod retriers;
 mod rig;

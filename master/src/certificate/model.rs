@@ -7,7 +7,7 @@
 //! A node in a region is looked at for one item, in which the choices of the region's nodes are free as everywhere. Seen from
 //! outside it is something else: it is gathered, with absent entries for items in which it was skipped, unless no item can run
 //! it, whatever is chosen in them. Whether one of its cases was chosen in some item, or one of its catches took a failure in one,
-//! is a free choice of its own.
+//! is a free choice of its own. The first item of what is gathered is there if a node may have run in some item by these.
 
 use crate::definition::{Definition, From, Node, Work};
 use engine::plan::{Gate as InGate, Join, NodeId};
@@ -83,6 +83,7 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn of(definition: &Definition, failures: Failures) -> Self {
         let predecessors = definition.predecessors();
+        let looked_for = looked_for(definition);
         let mut builder = Builder {
             definition,
             failures,
@@ -94,7 +95,8 @@ impl Model {
             nodes: vec![Live::default(); definition.nodes.len()],
             gathered: vec![Live::default(); definition.nodes.len()],
             shown: vec![Live::default(); definition.nodes.len()],
-            outward: outward(definition),
+            outward: outward(definition, &looked_for),
+            looked_for,
             endings: vec![Vec::new(); definition.nodes.len()],
             depth: (0..definition.nodes.len())
                 .map(|node| definition.regions_of(node).count())
@@ -137,6 +139,8 @@ struct Live {
     error: GateId,
     cases: Vec<GateId>,
     catches: Vec<GateId>,
+    /// Of what is shown: it has run in some item.
+    some: GateId,
 }
 
 struct Builder<'a> {
@@ -154,6 +158,8 @@ struct Builder<'a> {
     shown: Vec<Live>,
     /// Those that anybody sees so.
     outward: FxHashSet<InGate>,
+    /// Nodes of which it counts whether they run in some item, by place in the definition.
+    looked_for: FxHashSet<usize>,
     /// By place in the definition: how the node ends, of nodes that are there.
     endings: Vec<Vec<GateId>>,
     /// By place in the definition: how many regions the node is in.
@@ -234,6 +240,8 @@ impl Builder<'_> {
                 let error = self.is_error(node, output);
                 self.edge((node, error), reader, always)
             }
+            From::First { node, output } if self.is_error(node, output) => self.shown[node].error,
+            From::First { node, .. } => self.shown[node].some,
         }
     }
 
@@ -346,7 +354,7 @@ impl Builder<'_> {
             Work::Function { .. } | Work::Compute(_) | Work::Nothing => 0,
         };
         let cases = (0..cases as u16).map(|case| some_item(InGate::Case { node: id, case }));
-        let cases = cases.collect();
+        let cases: Vec<GateId> = cases.collect();
         let catches: Vec<GateId> = (0..node.catches.len())
             .map(|catch| match failures {
                 Failures::Free if catch < reached(node) => {
@@ -356,13 +364,50 @@ impl Builder<'_> {
                 Failures::Free | Failures::None => never,
             })
             .collect();
+        let some = match self.looked_for.contains(&place) {
+            true => self.in_some_item(place, node, runs, always),
+            false => never,
+        };
         Live {
             runs,
             well: runs,
             error: self.any(catches.clone()),
             cases,
             catches,
+            some,
         }
+    }
+
+    /// Whether a node has run in some item: where what it needs is of the item, there is one that has that.
+    fn in_some_item(&mut self, place: usize, node: &Node, runs: GateId, always: GateId) -> GateId {
+        let mut needs = vec![runs];
+        let gates = self.in_gates[place].iter();
+        let gates: Vec<GateId> = gates
+            .map(|gate| self.let_in(*gate, Reader::OUTSIDE))
+            .collect();
+        if !gates.is_empty() {
+            needs.push(self.any(gates));
+        }
+        let reader = Reader {
+            region: node.region,
+            items: Items::All,
+        };
+        for input in node.all_inputs().filter(|input| !input.optional) {
+            let from = input.from.iter().map(|from| match from.value {
+                From::Output { node: of, output }
+                    if !is_around(self.definition, None, of) && self.is_error(of, output) =>
+                {
+                    self.shown[of].error
+                }
+                From::Output { node: of, .. } if self.looked_for.contains(&of) => {
+                    self.shown[of].some
+                }
+                from => self.live(from, reader, always),
+            });
+            let from: Vec<GateId> = from.collect();
+            needs.push(self.any(from));
+        }
+        self.all(needs)
     }
 
     /// All that a node needs in order to run for one item, or for any of all.
@@ -435,6 +480,7 @@ impl Builder<'_> {
             },
             cases,
             catches: vec![runs; node.catches.len()],
+            some: runs,
         }
     }
 
@@ -470,6 +516,7 @@ impl Builder<'_> {
             error,
             cases,
             catches,
+            some: runs,
         }
     }
 }
@@ -487,12 +534,13 @@ fn is_around(definition: &Definition, region: Option<usize>, node: usize) -> boo
     own.is_none() || std::iter::successors(region, outward).any(|region| own == Some(region))
 }
 
-/// The cases and catches of what runs for each item of which others hear.
-fn outward(definition: &Definition) -> FxHashSet<InGate> {
+/// The cases and catches of what runs for each item of which others hear, or that let in what they look for.
+fn outward(definition: &Definition, looked_for: &FxHashSet<usize>) -> FxHashSet<InGate> {
     let mut found = FxHashSet::default();
     for (place, gates) in definition.gates().iter().enumerate() {
         let region = definition.nodes[place].region;
-        let leaves = |node: usize| !is_around(definition, region, node);
+        let looked_for = looked_for.contains(&place);
+        let leaves = |node: usize| looked_for || !is_around(definition, region, node);
         found.extend(gates.iter().filter(|gate| leaves(gate.node() as usize)));
     }
     // Whoever reads what failed hears of all catches.
@@ -503,7 +551,7 @@ fn outward(definition: &Definition) -> FxHashSet<InGate> {
     let outputs = definition.outputs.iter();
     let outputs = outputs.map(|output| output.from.iter().map(|from| from.value).collect());
     for from in inputs.chain(outputs).flatten() {
-        if let From::Output { node, output } = from
+        if let Some((node, output)) = from.output()
             && definition.nodes[node].error_output == Some(output)
         {
             let catches = 0..definition.nodes[node].catches.len() as u16;
@@ -511,6 +559,29 @@ fn outward(definition: &Definition) -> FxHashSet<InGate> {
                 node: node as NodeId,
                 catch,
             }));
+        }
+    }
+    found
+}
+
+/// Nodes the first of whose items is read, and those in their regions whose outputs these read.
+fn looked_for(definition: &Definition) -> FxHashSet<usize> {
+    let reads = (0..definition.nodes.len()).flat_map(|node| definition.inputs_read(node));
+    let mut open: Vec<usize> = reads
+        .filter_map(|from| match from {
+            From::First { node, .. } => Some(node),
+            _ => None,
+        })
+        .collect();
+    let mut found = FxHashSet::default();
+    while let Some(node) = open.pop() {
+        if found.insert(node) {
+            let within = |node: usize| definition.nodes[node].region;
+            let said =
+                |(of, output): (usize, u16)| definition.nodes[of].error_output != Some(output);
+            let read = definition.inputs_read(node).filter_map(From::output);
+            let read = read.filter(|read| said(*read)).map(|(of, _)| of);
+            open.extend(read.filter(|of| within(*of) == within(node)));
         }
     }
     found

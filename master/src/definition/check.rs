@@ -4,6 +4,7 @@
 mod bind;
 mod delays;
 mod expressions;
+mod failures;
 mod inline;
 mod node;
 mod over;
@@ -20,6 +21,7 @@ use super::{
 use bind::{Given, Pool};
 use engine::plan::Join;
 use faasstore::binding::Kind;
+use failures::Failures;
 use inline::Ends;
 use over::Over;
 use regions::{Gathered, Link};
@@ -65,6 +67,14 @@ pub(super) fn check(
     for index in &checker.failures_read {
         let span = raw.nodes[*index].name.span;
         nodes[checker.places[*index]].tells_failure(span);
+    }
+    let told = checker.tell_failures(&mut nodes);
+    if told.is_none() || nodes.len() > NODES_MAX {
+        let what = "the workflow's nodes, with those that say what failed".to_owned();
+        if told.is_some() {
+            checker.too_many(raw.workflow.span, what, nodes.len(), NODES_MAX);
+        }
+        return Err(checker.problems.into_error());
     }
     let Checker {
         mut problems,
@@ -184,6 +194,8 @@ struct Checker<'r> {
     used: warnings::Used,
     /// Nodes whose failures something reads, by places in the file.
     failures_read: FxHashSet<usize>,
+    /// The same of nodes that stand for other workflows.
+    failures: Failures,
     steps: usize,
     /// By place in the file: what a node runs over, once that is known.
     overs: Vec<Option<Over>>,
@@ -233,6 +245,7 @@ impl<'r> Checker<'r> {
             pool: Pool::default(),
             used: warnings::Used::default(),
             failures_read: FxHashSet::default(),
+            failures: Failures::default(),
             steps: 0,
             overs: vec![None; raw.nodes.len()],
             regions_at: Vec::with_capacity(raw.nodes.len()),
@@ -262,6 +275,7 @@ impl<'r> Checker<'r> {
                 break;
             }
         }
+        checker.failures = Failures::behind(place);
         if place > NODES_MAX || raw.nodes.len() > NODES_MAX {
             let place = place.max(raw.nodes.len());
             let what = "the workflow's nodes".to_owned();

@@ -132,11 +132,12 @@ impl SourceText {
     /// Where a part of a scalar stands: `text` is what the scalar at `span` says, and the part some bytes of that. Of a
     /// scalar that is written otherwise than it reads (with escapes, over several lines) the whole place.
     pub(crate) fn part(&self, span: Span, text: &str, at: usize, length: usize) -> Span {
-        let Some(written) = self.text.get(span.start..span.end) else {
+        // Blanks behind a scalar may be counted to it.
+        let Some(written) = self.text.get(span.start..span.end).map(str::trim_end) else {
             return span;
         };
         let quoted = |mark: char| written.strip_prefix(mark)?.strip_suffix(mark);
-        let before = if written.trim_end() == text {
+        let before = if written == text {
             0
         } else if quoted('"').or_else(|| quoted('\'')) == Some(text) {
             1

@@ -3,6 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
+mod catching;
 mod constructs;
 mod expressions;
 mod files;

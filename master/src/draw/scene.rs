@@ -319,7 +319,7 @@ impl Lines<'_> {
                     .clone();
                 self.add(from, to, LineKind::Data, None, name);
             }
-            From::Output { node, output } => {
+            From::Output { node, output } | From::First { node, output } => {
                 let producer = &self.definition.nodes[node];
                 let failed = producer.error_output == Some(output);
                 let kind = if failed {
@@ -338,11 +338,7 @@ impl Lines<'_> {
     /// the items come.
     fn lists_begun(&self, place: usize) -> Vec<From> {
         let definition = self.definition;
-        let producer = |from: From| match from {
-            From::Output { node, .. } => Some(node),
-            From::Input(_) | From::Item { .. } | From::Constant(_) => None,
-        };
-        let read = definition.inputs_read(place).filter_map(producer);
+        let read = definition.inputs_read(place).filter_map(From::node);
         let after = definition.nodes[place].after.iter();
         let gates = self.gates[place].iter();
         let before = read
@@ -355,7 +351,7 @@ impl Lines<'_> {
             if !before.iter().any(within) {
                 let list = definition.regions[region].list.value;
                 begun.push(list);
-                before.extend(producer(list));
+                before.extend(list.node());
             }
         }
         begun

@@ -60,7 +60,7 @@ impl Judge<'_> {
     /// The edge that a source is, if it is one.
     pub(super) fn edge_of(&self, source: Source) -> Option<FlowEdge> {
         match source {
-            Source::Output { node, output } => Some(FlowEdge {
+            Source::Output { node, output } | Source::First { node, output } => Some(FlowEdge {
                 node,
                 error: self.is_error(node, output),
             }),
@@ -84,6 +84,12 @@ impl Judge<'_> {
                 End::Items(of) => Some(of.outputs[usize::from(output)].clone()),
                 _ => None,
             },
+            Source::First { node, output } => {
+                let Some(Datum::List(items)) = self.given(Source::Output { node, output }) else {
+                    return None;
+                };
+                items.into_iter().flatten().next().map(Datum::One)
+            }
             Source::Item { up } => {
                 let frame = self.frames.iter().rev().nth(usize::from(up))?;
                 let item = frame.item.as_ref().map(|(_, datum)| datum.clone());

@@ -5,7 +5,7 @@ use super::{Breach, End, Ended, Frame, InItems, Judge};
 use crate::functions::Datum;
 use crate::trace::Moment;
 use crate::workflow::inputs_of;
-use engine::plan::{Gate, Join, NodeId, Source};
+use engine::plan::{FlowEdge, Gate, Join, NodeId, Source};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How the nodes of a region ended in one of its items.
@@ -133,7 +133,9 @@ impl Judge<'_> {
             return false;
         }
         if let Join::AtLeast(needed) = plan.join {
-            return live >= needed as usize;
+            // Failures outside may put it out of reach, which is for its items to say: it is no reason to leave it out.
+            let borne = flow.iter().filter(|edge| self.is_borne(**edge, found));
+            return live + borne.count() >= needed as usize;
         }
         let there = |source: &Source| self.may_be_there(*source, found);
         let mut inputs = inputs_of(plan).into_iter();
@@ -141,10 +143,26 @@ impl Judge<'_> {
         has_all && (let_in || live > 0 || flow.is_empty())
     }
 
+    /// Whether an edge from outside of a region is dead for a failure that those who wait bear.
+    fn is_borne(&self, edge: FlowEdge, found: &BTreeMap<NodeId, bool>) -> bool {
+        if found.contains_key(&edge.node) || self.flow(edge) != Edge::Dead {
+            return false;
+        }
+        match &self.ended(edge.node).end {
+            End::Tolerated(_) => true,
+            End::Items(of) => of.tolerated.is_some(),
+            _ => false,
+        }
+    }
+
     fn may_be_there(&self, source: Source, found: &BTreeMap<NodeId, bool>) -> bool {
         match source {
             Source::Item { .. } => true,
-            Source::Output { node, .. } if found.contains_key(&node) => found[&node],
+            Source::Output { node, .. } | Source::First { node, .. }
+                if found.contains_key(&node) =>
+            {
+                found[&node]
+            }
             source => matches!(self.first_live(&[source]), Found::Present(_)),
         }
     }

@@ -7,13 +7,13 @@ use crate::reference::{End, Verdict, deciding_retrier, failures};
 use crate::trace::Ending;
 use crate::workflow::Workflow;
 use engine::plan::{
-    Delay, ErrorClass, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work,
+    Delay, ErrorClass, FlowEdge, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work,
 };
 use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 41] = [
+const NAMES: [&str; 45] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -49,12 +49,16 @@ const NAMES: [&str; 41] = [
     "work left",
     "compute",
     "range",
+    "list evaluated",
+    "batch evaluated",
     "constant",
     "default",
     "optional output",
     "missing output",
     "outward gate",
     "errors gathered",
+    "first item",
+    "borne inward",
 ];
 
 /// How many runs have held each construct.
@@ -150,13 +154,28 @@ fn mark_outward(into: &mut Constructs, workflow: &Workflow, verdict: &Verdict, p
     };
     into.mark("outward gate", plan.gates.iter().any(let_in));
     let hears = |source: Source| match source {
-        Source::Output { node, output } => {
+        Source::Output { node, output } | Source::First { node, output } => {
             let error = workflow.nodes[node as usize].error_output == Some(output);
             error && seen(node).is_some_and(|of| !of.catches.is_empty())
         }
         Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
     };
     into.mark("errors gathered", plan.reads().any(hears));
+    let is_first = |source: Source| match source {
+        Source::First { node, output } => seen(node).is_some_and(|of| {
+            let error = workflow.nodes[node as usize].error_output == Some(output);
+            let list = if error {
+                Some(&of.errors)
+            } else {
+                of.outputs.get(usize::from(output))
+            };
+            matches!(list, Some(Datum::List(items)) if items.iter().any(Option::is_some))
+        }),
+        Source::Input(_) | Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => {
+            false
+        }
+    };
+    into.mark("first item", plan.reads().any(is_first));
 }
 
 /// What holds of nodes in regions alone.
@@ -189,7 +208,9 @@ fn mark_region(
     into.mark("outer item", items > 0 && reads(&outer));
     let chained = |source| match source {
         Source::Output { node, .. } => workflow.nodes[node as usize].region == Some(region),
-        Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
+        Source::Input(_) | Source::First { .. } | Source::Item { .. } | Source::Constant(_) => {
+            false
+        }
     };
     into.mark("item chain", items > 1 && reads(&chained));
     let of_node = (node, Vec::new())..(node + 1, Vec::new());
@@ -226,6 +247,19 @@ fn mark_node(
     if matches!(end, End::Skipped | End::Fatal | End::Open) {
         return;
     }
+    let borne = |edge: FlowEdge| {
+        let from = workflow.nodes[edge.node as usize].region;
+        let inward = !workflow.holds(plan.region, from);
+        inward
+            && match &verdict.nodes[edge.node as usize].end {
+                End::Tolerated(_) => true,
+                End::Items(of) => of.tolerated.is_some(),
+                _ => false,
+            }
+    };
+    let ran = asked.trace.of_node(node).next().is_some();
+    let borne = workflow.flow_edges(node).into_iter().any(borne);
+    into.mark("borne inward", ran && borne && plan.join != Join::All);
     mark_outward(into, workflow, verdict, plan);
     mark_delays(into, asked, node, plan);
     if let Join::AtLeast(needed) = plan.join {
@@ -247,6 +281,7 @@ fn mark_node(
         into.mark("compute", true);
         into.mark("range", formulas.iter().any(range));
     }
+    mark_evaluated(into, workflow, asked, node, plan);
     let absent = |input: &InputPlan| {
         let place = plan.inputs.iter().position(|one| one.name == input.name);
         let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
@@ -257,7 +292,9 @@ fn mark_node(
     let sources = plan.inputs.iter().flat_map(|input| &input.sources);
     // That it chose, and not only could: what is listed first had nothing.
     let dead = |source: &Source| match *source {
-        Source::Output { node, .. } => !verdict.nodes[node as usize].end.is_well(),
+        Source::Output { node, .. } | Source::First { node, .. } => {
+            !verdict.nodes[node as usize].end.is_well()
+        }
         Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
     };
     let mut inputs = plan.inputs.iter();
@@ -271,13 +308,48 @@ fn mark_node(
                 let input = &workflow.inputs[usize::from(number)];
                 into.mark("default", left_out && input.default.is_some());
             }
-            Source::Output { node, output } => {
+            Source::Output { node, output } | Source::First { node, output } => {
                 let error = workflow.nodes[node as usize].error_output == Some(output);
                 let caught = verdict.nodes[node as usize].end.is_caught();
                 into.mark("error read", error && caught);
             }
             Source::Item { .. } => {}
         }
+    }
+}
+
+/// Lists that the lane has read for a node: for what it computes or chooses, or for its delays.
+fn mark_evaluated(
+    into: &mut Constructs,
+    workflow: &Workflow,
+    asked: &Asked,
+    node: NodeId,
+    plan: &NodePlan,
+) {
+    let mut read: Vec<(&InputPlan, &Datum)> = Vec::new();
+    if let Work::Compute(_) | Work::Switch { .. } = plan.work {
+        let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
+        read.extend(attempts.flat_map(|attempt| plan.inputs.iter().zip(&attempt.seen)));
+    }
+    let of_node = (node, Vec::new())..(node + 1, Vec::new());
+    let delays = asked.trace.delays.range(of_node);
+    let of_delays = || plan.delay_expressions().flat_map(|delay| &delay.inputs);
+    read.extend(delays.flat_map(|(_, delayed)| of_delays().zip(&delayed.seen)));
+    let is_batch = |source: &Source| match *source {
+        Source::Item { up } => {
+            let region = workflow.around(plan.region, up);
+            region.is_some_and(|region| workflow.regions[usize::from(region)].batch.is_some())
+        }
+        Source::Input(_) | Source::Output { .. } | Source::First { .. } | Source::Constant(_) => {
+            false
+        }
+    };
+    for (input, _) in read
+        .iter()
+        .filter(|(_, datum)| matches!(datum, Datum::List(_)))
+    {
+        into.mark("list evaluated", true);
+        into.mark("batch evaluated", input.sources.iter().any(is_batch));
     }
 }
 

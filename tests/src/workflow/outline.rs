@@ -109,5 +109,6 @@ fn short(source: Source) -> String {
         Source::Constant(number) => format!("c{number}"),
         Source::Item { up } => format!("item{up}"),
         Source::Output { node, output } => format!("n{node}.r{output}"),
+        Source::First { node, output } => format!("first n{node}.r{output}"),
     }
 }

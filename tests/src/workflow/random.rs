@@ -151,7 +151,8 @@ impl Draft<'_> {
 
     /// What the client gets: most of it may be missing, but not all.
     fn outputs(&mut self) {
-        let sources = self.sources(usize::MAX);
+        let mut sources = self.sources(usize::MAX);
+        sources.retain(|source| !matches!(source, Source::First { .. }));
         if sources.is_empty() {
             return;
         }
@@ -185,7 +186,7 @@ impl Draft<'_> {
                 input.default.is_some() || !input.optional
             }
             Source::Constant(_) => true,
-            Source::Item { .. } => false,
+            Source::First { .. } | Source::Item { .. } => false,
             Source::Output { node, output } => {
                 let producer = &self.workflow.nodes[node as usize];
                 producer.gates.is_empty()

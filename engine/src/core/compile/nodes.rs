@@ -43,7 +43,7 @@ impl Compiler {
         let plain = ordinary && runner == Runner::Executor && !gated;
         let reads_item = node
             .reads()
-            .any(|source| matches!(source, Source::Item { .. }));
+            .any(|source| matches!(source, Source::Item { .. } | Source::First { .. }));
         Node {
             id: node.id,
             pool: node.work.executable().unwrap_or_default(),

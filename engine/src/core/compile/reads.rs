@@ -26,12 +26,17 @@ impl Compiler {
                     slot
                 }
             },
-            Source::Output { node, output } => self.output(node, output, scope),
+            Source::Output { node, output } | Source::First { node, output } => {
+                self.output(node, output, scope)
+            }
         };
         let of = self.slot_scopes[slot as usize];
         if of == scope {
             self.slots[slot as usize].uses += 1;
-            return InputFrom::Slot(slot);
+            return match source {
+                Source::First { .. } => InputFrom::First(slot),
+                _ => InputFrom::Slot(slot),
+            };
         }
         // The region just within the slot's scope holds it, once.
         let holder = self.nesting.just_within(scope, of);

@@ -121,6 +121,7 @@ fn run(definition: &Definition, chosen: impl Fn(Subject) -> Option<u16>) -> (Vec
         From::Input(_) => chosen(Subject::Maybe) == Some(0),
         From::Output { node, output } => ran[node] && output == 0,
         From::Item { .. } | From::Constant(_) => true,
+        From::First { .. } => unreachable!("there are no regions"),
     };
     for (index, node) in definition.nodes.iter().enumerate() {
         let open = |gate: &Gate| match *gate {

@@ -141,6 +141,7 @@ impl Sketch {
                 vec![Catch {
                     on: Vec::new(),
                     to: sketched.catch.iter().copied().map(says).collect(),
+                    depth: 0,
                 }]
             },
             error_output: Some(1),

@@ -4,7 +4,7 @@ use super::scope::{Seen, Symbol};
 use super::{Checker, PLACES_MAX, STEPS_MAX, described};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::RawBinding;
-use crate::definition::{From, Span, Spanned};
+use crate::definition::{From, NodeInput, Span, Spanned};
 use engine::plan::Constant;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -32,6 +32,16 @@ pub(super) struct Pool {
 pub(super) struct Bound {
     pub(super) symbols: Vec<Spanned<Symbol>>,
     pub(super) kind: Kind,
+    /// Of a list: what its items are. The elements of a default are values.
+    pub(super) items: Kind,
+}
+
+/// An input of a node that stands under its own `input`.
+#[derive(Clone)]
+pub(super) struct BoundInput {
+    pub(super) input: NodeInput,
+    /// Whether an expression reads it.
+    pub(super) is_read: bool,
 }
 
 impl Checker<'_> {
@@ -83,7 +93,12 @@ impl Checker<'_> {
                 span: default.span,
             });
         }
-        Some(Bound { symbols, kind })
+        let of_values = seen.iter().all(|seen| seen.items == Kind::Value);
+        Some(Bound {
+            symbols,
+            kind,
+            items: if of_values { Kind::Value } else { Kind::Bytes },
+        })
     }
 
     /// That what is needed cannot be absent only because a client leaves inputs out.
@@ -99,7 +114,9 @@ impl Checker<'_> {
                 let input = &self.raw.inputs[usize::from(input)];
                 input.optional && input.default.is_none()
             }
-            From::Output { .. } | From::Item { .. } | From::Constant(_) => false,
+            From::Output { .. } | From::First { .. } | From::Item { .. } | From::Constant(_) => {
+                false
+            }
         };
         if optional || !from.iter().all(may_lack) {
             return Some(());
@@ -160,6 +177,13 @@ impl Checker<'_> {
                 let node = self.places[node] + inner;
                 steps.push((Step::Take(From::Output { node, output }), span));
             }
+            From::First {
+                node: inner,
+                output,
+            } => {
+                let node = self.places[node] + inner;
+                steps.push((Step::Take(From::First { node, output }), span));
+            }
             From::Item { .. } => steps.push((Step::Take(from), span)),
             From::Constant(constant) => {
                 let constant = *self.inner_constants[node].get(usize::from(constant))?;
@@ -183,6 +207,10 @@ impl Checker<'_> {
                 Step::Visit(Symbol::Output { node, output }) => From::Output {
                     node: self.places[node],
                     output,
+                },
+                Step::Visit(Symbol::Failure { node }) => From::Output {
+                    node: self.failures.teller(node)?,
+                    output: 0,
                 },
                 Step::Visit(Symbol::Item { up }) => From::Item {
                     up: up.saturating_add(within),
@@ -235,7 +263,7 @@ impl Checker<'_> {
 
     fn node_of(&self, symbol: &Symbol) -> Option<String> {
         match symbol {
-            Symbol::Output { node, .. } | Symbol::Inner { node, .. } => {
+            Symbol::Output { node, .. } | Symbol::Inner { node, .. } | Symbol::Failure { node } => {
                 Some(self.raw.nodes[*node].name.value.clone())
             }
             Symbol::Input(_) | Symbol::Item { .. } | Symbol::Constant(_) => None,

@@ -1,10 +1,11 @@
 //! How long a node waits once it could start.
 
 use super::Checker;
+use super::bind::BoundInput;
 use super::expressions::{Gives, Names};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{RawDelay, RawNode};
-use crate::definition::{Delay, DelayExpression, NodeInput, Spanned};
+use crate::definition::{Delay, DelayExpression, Spanned};
 use engine::delay;
 use engine::expression::Expression;
 use engine::plan::Join;
@@ -14,7 +15,7 @@ impl Checker<'_> {
     pub(super) fn delays(
         &mut self,
         raw: &RawNode,
-        bound: &[NodeInput],
+        bound: &[BoundInput],
         reader: Option<usize>,
     ) -> Option<Vec<Delay>> {
         let (text, gives) = match &raw.delay {

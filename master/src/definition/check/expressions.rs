@@ -1,5 +1,6 @@
 //! Names within expressions: each becomes an input of the node that evaluates it, called as it is written.
 
+use super::bind::BoundInput;
 use super::scope::known_names;
 use super::{Checker, described};
 use crate::definition::names::{is_reserved, nearest};
@@ -26,7 +27,7 @@ pub(super) enum Gives {
 
 /// The inputs of a node whose expressions are looked at.
 pub(super) struct Names {
-    pub(super) inputs: Vec<NodeInput>,
+    inputs: Vec<BoundInput>,
     by_name: FxHashMap<String, usize>,
     /// Those that an expression names.
     used: FxHashSet<usize>,
@@ -38,9 +39,9 @@ pub(super) struct Names {
 
 impl Names {
     /// `bound` are the names under the node's own `input`; with `some`, it may start before all of them are there.
-    pub(super) fn new(bound: Vec<NodeInput>, some: bool, reader: Option<usize>) -> Self {
+    pub(super) fn new(bound: Vec<BoundInput>, some: bool, reader: Option<usize>) -> Self {
         let places = bound.iter().enumerate();
-        let by_name = places.map(|(place, input)| (input.name.value.clone(), place));
+        let by_name = places.map(|(place, bound)| (bound.input.name.value.clone(), place));
         Self {
             by_name: by_name.collect(),
             inputs: bound,
@@ -50,11 +51,16 @@ impl Names {
         }
     }
 
+    /// What is bound, and behind it what expressions name by its source.
+    pub(super) fn into_all(self) -> Vec<NodeInput> {
+        self.inputs.into_iter().map(|bound| bound.input).collect()
+    }
+
     /// The inputs that expressions name.
     pub(super) fn into_used(self) -> Vec<NodeInput> {
         let inputs = self.inputs.into_iter().enumerate();
         let used = inputs.filter(|(place, _)| self.used.contains(place));
-        used.map(|(_, input)| input).collect()
+        used.map(|(_, bound)| bound.input).collect()
     }
 }
 
@@ -126,15 +132,13 @@ impl Checker<'_> {
     /// Makes sure that a name means a value. `rest` is the expression from there on.
     fn named(&mut self, path: &str, rest: &str, span: Span, names: &mut Names) -> Option<()> {
         if let Some(place) = names.by_name.get(path) {
-            let input = &names.inputs[*place];
-            let (kind, own) = (input.kind, !path.contains('.'));
-            // What is named by its source has been looked at where it was named first.
-            if kind == Kind::Value || !own {
+            let BoundInput { input, is_read } = &names.inputs[*place];
+            if *is_read {
                 names.used.insert(*place);
                 return Some(());
             }
-            let help = "bind it to a value".to_owned();
-            self.no_value(path.to_owned(), kind, span, help);
+            let help = "bind it to a value, or to a list of values".to_owned();
+            self.no_value(path.to_owned(), input.kind, span, help);
             return None;
         }
         let of_item = outer_items(path).filter(|_| names.reader.is_some());
@@ -161,10 +165,8 @@ impl Checker<'_> {
             span,
         };
         let seen = self.resolve(&source, names.reader, "in an expression", false)?;
-        // A list of values is read as one value, a list of its items.
-        let values = seen.kind == Kind::List && seen.items == Kind::Value;
-        if seen.kind != Kind::Value && !values {
-            let help = self.declared_as(&source.value, "value");
+        if !seen.is_read() {
+            let help = self.readable(&source.value, seen.kind);
             self.no_value(path.to_owned(), seen.kind, span, help);
             return None;
         }
@@ -185,7 +187,10 @@ impl Checker<'_> {
         };
         names.by_name.insert(path.to_owned(), names.inputs.len());
         names.used.insert(names.inputs.len());
-        names.inputs.push(input);
+        names.inputs.push(BoundInput {
+            input,
+            is_read: true,
+        });
         Some(())
     }
 
@@ -195,7 +200,7 @@ impl Checker<'_> {
             source_name,
             kind: described(kind),
             place: "an expression".to_owned(),
-            expected: "reads values",
+            expected: "reads values and lists of values",
         };
         self.problems.add(span, kind, Some(help));
     }
@@ -223,7 +228,7 @@ impl Checker<'_> {
             let bound: Vec<&str> = names
                 .inputs
                 .iter()
-                .map(|input| input.name.value.as_str())
+                .map(|bound| bound.input.name.value.as_str())
                 .filter(|name| !name.contains('.'))
                 .collect();
             let nodes = self.raw.nodes.iter().map(|node| node.name.value.as_str());

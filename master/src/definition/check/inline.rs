@@ -20,7 +20,7 @@ pub(super) struct Ends {
     /// Places before the node's own: that of the node which counts for it.
     pub(super) before: usize,
     /// Nodes that wait for none of the others.
-    first: Vec<usize>,
+    pub(super) first: Vec<usize>,
     /// Nodes that none of the others waits for, counted from the node's own.
     pub(super) last: Vec<usize>,
     /// Nodes that must not run unless a case or catch leads there: what has no gate of its own, and does not wait for
@@ -267,6 +267,8 @@ impl Checker<'_> {
             }
             nodes.push(node);
         }
+        let before = nodes.len() - inner.nodes.len();
+        self.catch_within(index, &inner, &mut nodes[before..], span)?;
         Some(nodes)
     }
 
@@ -290,20 +292,26 @@ impl Checker<'_> {
         Some(())
     }
 
+    /// That the name of a node in another workflow is not too long.
+    pub(super) fn fits_name(&mut self, name: &str, span: Span) -> Option<()> {
+        if name.len() <= NAME_BYTES_MAX {
+            return Some(());
+        }
+        let kind = ProblemKind::LongName {
+            name: quoted(name),
+            limit: NAME_BYTES_MAX,
+        };
+        let help = "give nodes shorter names, or put the nodes of some files into one";
+        self.problems.add(span, kind, Some(help.to_owned()));
+        None
+    }
+
     /// Makes a node of another workflow, so many regions deep there, one of this: its name, its sources, and the places of
     /// others in it.
     fn moved(&mut self, node: &mut Node, index: usize, within: u8, span: Span) -> Option<()> {
         let base = self.places[index];
         let name = format!("{}/{}", self.raw.nodes[index].name.value, node.name.value);
-        if name.len() > NAME_BYTES_MAX {
-            let kind = ProblemKind::LongName {
-                name: quoted(&name),
-                limit: NAME_BYTES_MAX,
-            };
-            let help = "give nodes shorter names, or put the nodes of some files into one";
-            self.problems.add(span, kind, Some(help.to_owned()));
-            return None;
-        }
+        self.fits_name(&name, span)?;
         node.name = Spanned { value: name, span };
         let inner_at = self.regions_at[index] + usize::from(self.has_items(index));
         node.region = match node.region {
@@ -320,6 +328,7 @@ impl Checker<'_> {
         for output in &mut node.outputs {
             output.name.span = span;
         }
+        let depth = self.level(index);
         let moved = |to: &mut Vec<Spanned<usize>>| {
             for to in to {
                 to.value += base;
@@ -329,6 +338,7 @@ impl Checker<'_> {
         moved(&mut node.after);
         for catch in &mut node.catches {
             moved(&mut catch.to);
+            catch.depth += depth;
         }
         match &mut node.work {
             Work::Function { function, .. } => function.span = span,

@@ -1,11 +1,12 @@
 //! One node of the file, with all that it names.
 
 use super::Checker;
+use super::bind::BoundInput;
 use super::expressions::{Gives, Names};
-use super::scope::formula;
+use super::scope::{formula, reads};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{
-    RawCase, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawSource, RawWork,
+    RawCase, RawCatch, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawSource, RawWork,
 };
 use crate::definition::read::listed;
 use crate::definition::{
@@ -50,12 +51,7 @@ impl Checker<'_> {
         let catches: Vec<Option<Catch>> = raw
             .catches
             .iter()
-            .map(|catch| {
-                Some(Catch {
-                    on: catch.on.clone(),
-                    to: self.targets(&catch.to)?,
-                })
-            })
+            .map(|catch| self.caught(index, catch))
             .collect();
         let bound = bound?;
         let range = match &raw.foreach {
@@ -75,7 +71,7 @@ impl Checker<'_> {
         let node = Node {
             work,
             region: self.own_region(index),
-            inputs: names.inputs,
+            inputs: names.into_all(),
             outputs: outputs.collect(),
             after: after?,
             profile: raw.profile,
@@ -95,13 +91,13 @@ impl Checker<'_> {
     }
 
     /// What is bound under `input`.
-    fn inputs(&mut self, raw: &RawNode, reader: Option<usize>) -> Option<Vec<NodeInput>> {
+    fn inputs(&mut self, raw: &RawNode, reader: Option<usize>) -> Option<Vec<BoundInput>> {
         let some = raw.join.value != Join::All;
         let reads_values = matches!(
             raw.work,
             RawWork::Compute(_) | RawWork::Switch(_) | RawWork::Nothing
         );
-        let inputs: Vec<Option<NodeInput>> = raw
+        let inputs: Vec<Option<BoundInput>> = raw
             .inputs
             .iter()
             .map(|(name, binding)| {
@@ -110,19 +106,21 @@ impl Checker<'_> {
                 let optional = binding.optional || some;
                 let what = format!("input `{}`", name.value);
                 self.presence(&from, optional, binding.span, &what)?;
-                if reads_values && bound.kind != Kind::Value {
+                let is_read = reads(bound.kind, bound.items);
+                if reads_values && !is_read {
                     let source = &binding.sources[0].value;
-                    let (told, help) =
-                        (self.source_name(source), self.declared_as(source, "value"));
+                    let told = self.source_name(source);
+                    let help = self.readable(source, bound.kind);
                     self.no_value(told, bound.kind, binding.span, help);
                     return None;
                 }
-                Some(NodeInput {
+                let input = NodeInput {
                     name: name.clone(),
                     kind: bound.kind,
                     from,
                     optional,
-                })
+                };
+                Some(BoundInput { input, is_read })
             })
             .collect();
         inputs.into_iter().collect()
@@ -269,7 +267,7 @@ impl Checker<'_> {
         &mut self,
         raw: &RawNode,
         range: &RawRange,
-        bound: &[NodeInput],
+        bound: &[BoundInput],
     ) -> Option<Node> {
         let of_item = raw.inputs.iter().filter(|(_, binding)| {
             let mut sources = binding.sources.iter();
@@ -281,7 +279,7 @@ impl Checker<'_> {
             })
         });
         let of_item: FxHashSet<&str> = of_item.map(|(name, _)| name.value.as_str()).collect();
-        let outside = |input: &&NodeInput| !of_item.contains(input.name.value.as_str());
+        let outside = |bound: &&BoundInput| !of_item.contains(bound.input.name.value.as_str());
         let known = bound.iter().filter(outside).cloned();
         let mut names = Names::new(known.collect(), false, None);
         self.range(range, &mut names)?;
@@ -324,6 +322,15 @@ impl Checker<'_> {
             }));
         }
         whole.then_some(places)
+    }
+
+    /// A catch of a node.
+    pub(super) fn caught(&mut self, index: usize, raw: &RawCatch) -> Option<Catch> {
+        Some(Catch {
+            on: raw.on.clone(),
+            to: self.targets(&raw.to)?,
+            depth: self.level(index),
+        })
     }
 
     /// Nodes that a case or catch leads to, by their places in the definition.
@@ -381,7 +388,7 @@ pub(super) fn count_after(definition: &mut Definition, range: usize, of: std::op
 }
 
 /// A node that does nothing.
-fn plain(name: Spanned<String>) -> Node {
+pub(super) fn plain(name: Spanned<String>) -> Node {
     Node {
         name,
         work: Work::Nothing,

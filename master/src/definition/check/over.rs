@@ -16,6 +16,8 @@ pub(super) struct Over {
     list: Option<Spanned<Symbol>>,
     /// What an item is.
     item: Kind,
+    /// Of a batch, which is a list: what its items are.
+    items: Kind,
     /// The node in whose items the list is, by its place in the file.
     within: Option<usize>,
     /// How many foreach it is within, its own counted.
@@ -61,6 +63,7 @@ impl Checker<'_> {
         let plain = |symbol, item| Over {
             list: symbol,
             item,
+            items: item,
             within: None,
             level: 1,
             first: place,
@@ -104,9 +107,11 @@ impl Checker<'_> {
                         let within = before.and_then(|over| over.within);
                         let chain = gathered && raw.batch.is_none();
                         let first = before.filter(|_| chain).map_or(place, |over| over.first);
+                        let each = if gathered { own.kind } else { own.items };
                         Over {
                             list: spanned(own.symbol),
-                            item: if gathered { own.kind } else { own.items },
+                            item: each,
+                            items: each,
                             within: if *item { Some(index) } else { within },
                             level: if gathered { level } else { level + 1 },
                             first,
@@ -154,7 +159,7 @@ impl Checker<'_> {
     }
 
     /// How many foreach a node of the file is within.
-    fn level(&self, node: usize) -> usize {
+    pub(super) fn level(&self, node: usize) -> usize {
         match &self.overs[node] {
             Some(over) => over.level,
             // What is wrong with its list has been told, or is told as a circle.
@@ -172,11 +177,13 @@ impl Checker<'_> {
         self.raw.nodes[node].foreach.is_some()
     }
 
-    /// What the item is that so many foreach outward have.
-    pub(super) fn item_of(&self, reader: Option<usize>, up: u8) -> Option<Kind> {
+    /// What the item is that so many foreach outward have, and if it is a list, what its items are.
+    pub(super) fn item_of(&self, reader: Option<usize>, up: u8) -> Option<(Kind, Kind)> {
         let outward = |node: &usize| self.overs[*node].as_ref()?.within;
         let node = std::iter::successors(reader, outward).nth(up.into())?;
-        self.overs[node].as_ref().map(|over| over.item)
+        self.overs[node]
+            .as_ref()
+            .map(|over| (over.item, over.items))
     }
 
     /// A node, or the one so deep in whose items its list is.

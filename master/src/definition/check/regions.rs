@@ -110,20 +110,30 @@ fn ties(definition: &Definition, classes: &Classes<'_>) -> Vec<Link> {
     let mut ties = Vec::new();
     for from in &definition.nodes {
         let Some(region) = from.region else { continue };
+        let own = classes.level[region] + 1;
         let cases = match &from.work {
             Work::Switch(cases) => cases.as_slice(),
             Work::Function { .. } | Work::Compute(_) | Work::Nothing => &[],
         };
         let cases = cases.iter().flat_map(|case| &case.to);
-        let catches = from.catches.iter().flat_map(|catch| &catch.to);
-        let cases = cases.map(|to| ("a case", to));
-        for (what, to) in cases.chain(catches.map(|to| ("a catch", to))) {
+        let cases = cases.map(|to| ("a case", to, own));
+        let catches = from.catches.iter().flat_map(|catch| {
+            let to = catch.to.iter();
+            to.map(|to| ("a catch", to, catch.depth))
+        });
+        for (what, to, depth) in cases.chain(catches) {
+            // What stands outside of all items leads to none of them.
+            let Some(level) = depth.checked_sub(1) else {
+                continue;
+            };
+            let Some(region) = classes.around_at(region, level) else {
+                continue;
+            };
             let target = &definition.nodes[to.value];
             let by = format!(
                 "{what} of `{}` leads to `{}`",
                 from.name.value, target.name.value
             );
-            let level = classes.level[region];
             let target = target
                 .region
                 .and_then(|target| classes.around_at(target, level));

@@ -26,6 +26,10 @@ pub(super) enum Symbol {
         node: usize,
         output: u16,
     },
+    /// What failed in the workflow that a node stands for.
+    Failure {
+        node: usize,
+    },
     /// The item of the reader's foreach, or of one so many around it.
     Item {
         up: u8,
@@ -40,6 +44,22 @@ pub(super) struct Seen {
     pub(super) kind: Kind,
     /// Of a list: what its items are.
     pub(super) items: Kind,
+}
+
+impl Seen {
+    /// Whether an expression reads it: a value, or a list of values, which is read as one.
+    pub(super) const fn is_read(&self) -> bool {
+        reads(self.kind, self.items)
+    }
+}
+
+/// Whether an expression reads what is of a kind, and if it is a list, has items of that kind.
+pub(super) const fn reads(kind: Kind, items: Kind) -> bool {
+    match kind {
+        Kind::Value => true,
+        Kind::List => matches!(items, Kind::Value),
+        Kind::Bytes => false,
+    }
 }
 
 impl RawNode {
@@ -76,7 +96,7 @@ fn items_of(definition: &Definition, from: From) -> Kind {
             }
         }
         From::Constant(_) => Kind::Value,
-        From::Input(_) | From::Item { .. } => Kind::Bytes,
+        From::Input(_) | From::First { .. } | From::Item { .. } => Kind::Bytes,
     }
 }
 
@@ -99,7 +119,7 @@ impl Checker<'_> {
         };
         match &source.value {
             RawSource::Item { up } => match self.item_of(reader, *up) {
-                Some(kind) => seen(Symbol::Item { up: *up }, kind, Kind::Bytes),
+                Some((kind, items)) => seen(Symbol::Item { up: *up }, kind, items),
                 None => {
                     let (kind, help) = match reader.filter(|_| *up > 0) {
                         Some(_) => (
@@ -183,6 +203,15 @@ impl Checker<'_> {
             .iter()
             .position(|known| known.name.value == output);
         let Some(index) = place else {
+            if output == "error" && !self.raw.nodes[node].catches.is_empty() {
+                let failing = self.failing(node, &inner);
+                self.failures.read(node, &failing);
+                return Some(Seen {
+                    symbol: Symbol::Failure { node },
+                    kind: Kind::Value,
+                    items: Kind::Value,
+                });
+            }
             let names: Vec<&str> = inner
                 .outputs
                 .iter()
@@ -335,9 +364,6 @@ impl Checker<'_> {
             RawSource::Output { node, output, .. } => {
                 let raw = self.nodes.get(node.as_str());
                 match raw.map(|place| &self.raw.nodes[*place]) {
-                    Some(raw) if raw.foreach.is_some() && kind == "value" => format!(
-                        "outside of its items it is a list, which an expression names itself: `{node}.{output}`"
-                    ),
                     Some(raw) if matches!(raw.work, RawWork::Compute(_)) && kind == "list" => {
                         format!("let `{node}` compute a list: `{output}: {{ list: … }}`")
                     }
@@ -350,6 +376,25 @@ impl Checker<'_> {
             | RawSource::Text(_) => {
                 format!("name a source of kind {kind}")
             }
+        }
+    }
+
+    /// How to make a source one that an expression reads; `seen` is its kind.
+    pub(super) fn readable(&self, source: &RawSource, seen: Kind) -> String {
+        let of_items = |node: &str| {
+            let place = self.nodes.get(node);
+            place.is_some_and(|place| self.raw.nodes[*place].foreach.is_some())
+        };
+        match source {
+            RawSource::Output { node, .. } if seen != Kind::List || of_items(node) => {
+                self.declared_as(source, "value")
+            }
+            _ if seen == Kind::List => {
+                "items of a list are values if they are computed, constants, or gathered of an \
+                                        output of kind value"
+                    .to_owned()
+            }
+            _ => self.declared_as(source, "value"),
         }
     }
 

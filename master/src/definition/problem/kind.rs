@@ -336,6 +336,14 @@ pub enum ProblemKind {
         /// Why.
         why: &'static str,
     },
+    /// A catch at a workflow that no failure leaves.
+    #[error(
+        "no failure leaves workflow `{workflow}`: nothing in it can fail that it does not catch itself"
+    )]
+    NothingFails {
+        /// Which workflow.
+        workflow: String,
+    },
     /// Warning: a timeout of a workflow that is used within another.
     #[error("the `timeout_ms` of workflow `{workflow}` has no effect within another workflow")]
     InnerTimeout {

@@ -88,7 +88,14 @@ impl NodeKind {
                 "delay_until",
                 "profile",
             ],
-            Self::Workflow => &["foreach", "input", "after", "delay_ms", "delay_until"],
+            Self::Workflow => &[
+                "foreach",
+                "input",
+                "after",
+                "catch",
+                "delay_ms",
+                "delay_until",
+            ],
             Self::Nothing => &[
                 "foreach",
                 "after",
@@ -103,7 +110,7 @@ impl NodeKind {
     /// Keys that it may have one day.
     const fn not_yet(self) -> &'static [&'static str] {
         match self {
-            Self::Workflow => &["join", "retry", "catch", "timeout_ms"],
+            Self::Workflow => &["join", "retry", "timeout_ms"],
             _ => &[],
         }
     }
@@ -191,6 +198,19 @@ impl Reader {
                 }
                 (NodeKind::Workflow, "output") => {
                     "its outputs are those that the other file declares".to_owned()
+                }
+                (NodeKind::Workflow, "retry") => {
+                    "give it to the nodes in the other file: nodes are tried again, each by itself"
+                        .to_owned()
+                }
+                (NodeKind::Workflow, "timeout_ms") => {
+                    "give it to the nodes in the other file, or to this workflow as a whole"
+                        .to_owned()
+                }
+                (NodeKind::Workflow, "join") => {
+                    "let a node before it join, as in `NAME: { join: any, after: [a, b] }`, \
+                     and name that under `after`"
+                        .to_owned()
                 }
                 _ => format!("beside `{own}` it may have {}", listed(known)),
             };

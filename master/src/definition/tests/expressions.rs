@@ -129,6 +129,107 @@ fn what_an_expression_cannot_read_is_not_bound_for_it() {
 }
 
 #[test]
+fn items_of_a_batch_and_bound_lists_are_read_if_they_are_lists_of_values() {
+    let text = |nodes: &str| {
+        format!(
+            "workflow: w\ninput: {{ l: list, v: {{ kind: list, default: [1] }} }}\nnodes:\n  a: {{ function: e:f, foreach: input.l, input: {{ i: item }}, output: {{ v: value, b: bytes, l: list }} }}\n  c: {{ compute: {{ l: {{ list: '[1]' }} }} }}\n{nodes}"
+        )
+    };
+    let read = |nodes: &str| -> Vec<(String, Kind)> {
+        let definition = parse("w.yaml", text(nodes).as_bytes()).unwrap();
+        let node = definition.nodes.last().unwrap();
+        let inputs = node.all_inputs();
+        inputs
+            .map(|input| (input.name.value.clone(), input.kind))
+            .collect()
+    };
+    let list = |name: &str| (name.to_owned(), Kind::List);
+    for over in ["a.v", "c.l", "{ from: 0, to: 9 }", "constant.l"] {
+        let over = over.trim_matches(['{', '}', ' ']);
+        let over = if over.contains(':') {
+            over.to_owned()
+        } else {
+            format!("list: {over}")
+        };
+        let foreach = format!("foreach: {{ {over}, batch: 3 }}");
+        for (node, name) in [
+            (
+                "switch: [ { when: 'size(item) > 2 && item[0].x > 1', then: [] } ]",
+                "item",
+            ),
+            ("compute: { n: size(item) }", "item"),
+            ("compute: { n: size(x) }, input: { x: item }", "x"),
+            ("function: e:f, delay_ms: size(item)", "item"),
+        ] {
+            let nodes = format!("  d: {{ {node}, {foreach} }}\nconstants: {{ l: [1, 2] }}\n");
+            assert_eq!(read(&nodes), [list(name)], "{nodes}");
+        }
+    }
+    assert_eq!(
+        read(
+            "  d: { compute: { n: 'size(x) + size(y)' }, input: { x: a.v, y: { first_of: [c.l, a.v], default: [] } } }\n"
+        ),
+        [list("x"), list("y")]
+    );
+    assert_eq!(
+        read("  d: { function: e:f, delay_ms: size(x), input: { x: c.l } }\n"),
+        [list("x"), list("x")]
+    );
+    for (node, place, message, help) in [
+        (
+            "compute: { n: size(item) }, foreach: { list: input.v, batch: 2 }",
+            "6:27",
+            "`item` is a list, and an expression reads values and lists of values",
+            "are values if they are computed",
+        ),
+        (
+            "compute: { n: 1 }, input: { x: item }, foreach: { list: a.b, batch: 2 }",
+            "6:39",
+            "`item` is a list",
+            "are values if they are computed",
+        ),
+        (
+            "compute: { n: size(x) }, input: { x: input.v }",
+            "6:45",
+            "`input.v` is a list",
+            "are values if they are computed",
+        ),
+        (
+            "compute: { n: size(x) }, input: { x: 'first_of(c.l, a.b)' }",
+            "6:45",
+            "`c.l` is a list",
+            "are values if they are computed",
+        ),
+        (
+            "compute: { n: size(x) }, input: { x: a.b }",
+            "6:45",
+            "`a.b` is a list",
+            "declare it in `a` as `b: value`",
+        ),
+        (
+            "function: e:f, delay_ms: size(x), input: { x: a.b }",
+            "6:38",
+            "`x` is a list",
+            "bind it to a value, or to a list of values",
+        ),
+        (
+            "compute: { n: 'size(item) + size(outer.item)' }, foreach: 'a.l[item]'",
+            "6:28",
+            "`item` is bytes",
+            "name a source of kind value",
+        ),
+    ] {
+        let told = problems(&text(&format!("  d: {{ {node} }}\n")));
+        let first = &told[0];
+        assert!(first.starts_with(place), "{node}: {told:#?}");
+        assert!(
+            first.contains(message) && first.contains(help),
+            "{node}: {told:#?}"
+        );
+    }
+}
+
+#[test]
 fn a_name_that_is_bound_stands_before_a_node_of_that_name() {
     let text = text_of("check > 1").replace("x: a-b.o", "check: a-b.o");
     let definition = parse("w.yaml", text.as_bytes()).unwrap();

@@ -18,7 +18,7 @@ output:
 ";
 
 /// Reads `main.yaml` of these files.
-fn load(files: &[(&str, &str)]) -> Result<Definition, DefinitionError> {
+pub(super) fn load(files: &[(&str, &str)]) -> Result<Definition, DefinitionError> {
     let files: HashMap<&Path, &str> = files
         .iter()
         .map(|(name, text)| (Path::new(*name), *text))
@@ -34,7 +34,7 @@ fn load(files: &[(&str, &str)]) -> Result<Definition, DefinitionError> {
     )
 }
 
-fn told(error: &DefinitionError) -> Vec<String> {
+pub(super) fn told(error: &DefinitionError) -> Vec<String> {
     let told = error.problems.iter().map(|problem| {
         let Place { line, column, .. } = problem.place;
         let help = problem.help.as_deref().unwrap_or("-");
@@ -192,7 +192,19 @@ fn what_is_wrong_with_naming_a_file_is_told_where_it_is_named() {
             "delay_ms: 5",
             "retry: {}",
             "7:88 `retry` at a sub-workflow is not supported",
-            "`input`",
+            "give it to the nodes in the other file",
+        ),
+        (
+            "delay_ms: 5",
+            "timeout_ms: 5",
+            "7:88 `timeout_ms` at a sub-workflow is not supported",
+            "or to this workflow as a whole",
+        ),
+        (
+            "delay_ms: 5",
+            "join: any",
+            "7:88 `join` at a sub-workflow is not supported",
+            "let a node before it join",
         ),
         (
             "delay_ms: 5",

@@ -39,7 +39,7 @@ fn sources(definition: &Definition, node_name: &str, input: &str) -> Vec<String>
     let input = inputs.iter().find(|other| other.name.value == input);
     let of = |from: &From| match *from {
         From::Input(input) => format!("input.{}", definition.inputs[usize::from(input)].name.value),
-        From::Output { node, output } => {
+        From::Output { node, output } | From::First { node, output } => {
             let node = &definition.nodes[node];
             format!(
                 "{}.{}",

@@ -403,7 +403,7 @@ impl Draw {
                 draw.of_items.push((source, *kind));
             }
         };
-        let (mut text, function) = match self.below(13) {
+        let (mut text, fails) = match self.below(13) {
             0 | 1 => {
                 gives(self, &[b, v, l]);
                 let outputs = "output: { b: bytes, v: value, l: list }";
@@ -457,7 +457,7 @@ impl Draw {
                     format!(
                         "workflow: inner.yaml, foreach: {over}, input: {{ i0: {{ from: {given}, optional: true }}{list} }}"
                     ),
-                    false,
+                    true,
                 )
             }
             4 => {
@@ -491,7 +491,7 @@ impl Draw {
                     format!(
                         "workflow: inner.yaml, input: {{ i0: {{ from: {given}, optional: true }}, i2: {list} }}"
                     ),
-                    false,
+                    true,
                 )
             }
             _ => match self.below(3) {
@@ -503,9 +503,13 @@ impl Draw {
                 ),
             },
         };
-        if function && number + 1 < count && self.one_in(4) {
+        let often = if text.starts_with("workflow") { 2 } else { 4 };
+        if fails && number + 1 < count && self.one_in(often) {
             text += &format!(", catch: {}", self.nodes(number + 1, count));
-            gives(self, &[("error", Kind::Value)]);
+            match text.contains("foreach") {
+                true => each(self, &[("error", Kind::Value)]),
+                false => gives(self, &[("error", Kind::Value)]),
+            }
         }
         if number > 0 && self.one_in(4) {
             text += &format!(", after: n{}", self.below(number));
@@ -521,9 +525,9 @@ impl Draw {
     }
 }
 
-/// Whether a random definition is valid, and how many of its nodes run in regions: with others, and within others. That its
-/// plans then pass is asserted.
-fn planned(seed: u64) -> Option<[bool; 2]> {
+/// Whether a random definition is valid, and how many of its nodes run in regions: with others, and within others; whether it
+/// reads what failed in another workflow, and what failed in items there. That its plans then pass is asserted.
+fn planned(seed: u64) -> Option<[bool; 4]> {
     let known = [
         ("input.b", Kind::Bytes),
         ("input.v", Kind::Value),
@@ -563,16 +567,23 @@ fn planned(seed: u64) -> Option<[bool; 2]> {
     Some([
         own.iter().any(|nodes| *nodes > 1),
         within.clone().any(|region| region.parent.is_some()),
+        definition
+            .nodes
+            .iter()
+            .any(|node| node.name.value.ends_with(".error")),
+        (0..definition.nodes.len())
+            .flat_map(|node| definition.inputs_read(node))
+            .any(|from| matches!(from, From::First { .. })),
     ])
 }
 
 #[test]
 fn whatever_is_valid_gives_plans_that_pass_the_workers_own_check() {
-    let valid: Vec<[bool; 2]> = (1..6000).filter_map(planned).collect();
-    let held = [0, 1].map(|what| valid.iter().filter(|held| held[what]).count());
+    let valid: Vec<[bool; 4]> = (1..6000).filter_map(planned).collect();
+    let held = [0, 1, 2, 3].map(|what| valid.iter().filter(|held| held[what]).count());
     let counts = (valid.len(), held);
     assert!(
-        valid.len() > 500 && held.iter().all(|held| *held > 50),
-        "valid, with chains, with regions within others: {counts:?}"
+        valid.len() > 500 && held.iter().all(|held| *held > 20),
+        "valid, with chains, with regions within others, with failures of other workflows, and of items there: {counts:?}"
     );
 }

@@ -98,7 +98,13 @@ impl Draft<'_> {
     fn race(&mut self, room: usize) {
         let runners = self.random.between(2, 4.min(room - 1));
         let mut join = self.blank();
+        let around = self.region;
+        // The last of them and the join may run for each of some items, and the others once for all of these.
+        let inward = self.random.chance(600);
         for number in 0..runners {
+            if inward && number + 1 == runners {
+                self.enter_region();
+            }
             let around = self.region;
             let foreach = self.random.chance(FOREACH_OFTEN) && self.enter_region();
             let runner = self.uncaught();
@@ -122,6 +128,7 @@ impl Draft<'_> {
         join.join = Join::AtLeast(self.random.between(1, runners) as u32);
         join.outputs = returned(&[Kind::Bytes]);
         self.add(join);
+        self.region = around;
     }
 
     /// A function, a switch on what it says, and what runs for each case: a lane prepares for that ahead.
@@ -217,6 +224,11 @@ impl Draft<'_> {
         if !errors.is_empty() && self.random.chance(500) {
             first.push(self.random.pick(&errors));
         }
+        let is_first = |source: &Source| matches!(source, Source::First { .. });
+        let firsts: Vec<Source> = sources.iter().copied().filter(is_first).collect();
+        if !firsts.is_empty() && self.random.chance(300) {
+            first.push(self.random.pick(&firsts));
+        }
         let items = self.items();
         if !items.is_empty() {
             let count = self.random.pick(&[0, 1, 1, 1, 2]);
@@ -284,12 +296,16 @@ impl Draft<'_> {
         (0..count).map(|_| one(self.random)).collect()
     }
 
-    /// Values that expressions may name.
+    /// Values that expressions may name, and lists of them, as the items of a batch are.
     fn values(&mut self) -> Vec<InputPlan> {
         let mut sources = self.sources(usize::MAX);
-        sources.retain(|source| self.workflow.kind_of(*source, self.region) == Kind::Value);
-        let mut items = self.items();
-        items.retain(|item| self.workflow.kind_of(*item, self.region) != Kind::List);
+        let lists = self.random.chance(300);
+        sources.retain(|source| match self.workflow.kind_of(*source, self.region) {
+            Kind::Value => true,
+            Kind::List => lists,
+            Kind::Bytes => false,
+        });
+        let items = self.items();
         sources.extend(&items);
         let mut values = Vec::new();
         if sources.is_empty() {
@@ -302,7 +318,9 @@ impl Draft<'_> {
                 false => self.random.pick(&items),
             };
             let mut input = self.input(number, &sources, first);
-            input.kind = Kind::Value;
+            if input.kind == Kind::Bytes {
+                input.kind = Kind::Value;
+            }
             values.push(input);
         }
         values

@@ -21,9 +21,11 @@ impl Draft<'_> {
                     inside || made.outputs[usize::from(*output)].kind != Kind::List
                 };
                 let outputs = 0..made.outputs.len() as u16;
-                outputs
-                    .filter(is_seen)
-                    .map(move |output| Source::Output { node, output })
+                let just_within = !inside && workflow.around(made.region, 1) == self.region;
+                outputs.filter(is_seen).flat_map(move |output| {
+                    let first = just_within.then_some(Source::First { node, output });
+                    [Source::Output { node, output }].into_iter().chain(first)
+                })
             });
         inputs.chain(constants).chain(outputs).collect()
     }
@@ -50,7 +52,9 @@ impl Draft<'_> {
                 let of = self.workflow.nodes[*node as usize].region;
                 of.is_some() && self.workflow.holds(self.region, of)
             }
-            Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,
+            Source::Input(_) | Source::First { .. } | Source::Item { .. } | Source::Constant(_) => {
+                false
+            }
         };
         let own: Vec<Source> = sources.iter().copied().filter(own).collect();
         if own.is_empty() {
@@ -67,7 +71,10 @@ impl Draft<'_> {
                 let input = &self.workflow.inputs[usize::from(number)];
                 input.optional && input.default.is_none()
             }
-            Source::Output { .. } | Source::Item { .. } | Source::Constant(_) => false,
+            Source::Output { .. }
+            | Source::First { .. }
+            | Source::Item { .. }
+            | Source::Constant(_) => false,
         }
     }
 
@@ -112,7 +119,7 @@ impl Draft<'_> {
     /// Those that say what failed.
     pub(super) fn error_sources(&self, sources: &[Source]) -> Vec<Source> {
         let is_error = |source: &Source| match source {
-            Source::Output { node, output } => {
+            Source::Output { node, output } | Source::First { node, output } => {
                 self.workflow.nodes[*node as usize].error_output == Some(*output)
             }
             Source::Input(_) | Source::Item { .. } | Source::Constant(_) => false,

@@ -122,7 +122,7 @@ fn what_is_no_delay_is_refused_at_its_column() {
         ),
         ("delay_ms: [5]", "6:33", "a whole number", ""),
         ("delay_ms: 5 + input.m", "6:37", "no input `m`", ""),
-        ("delay_ms: \"5 * 'a'\"", "6:33", "`*` does not go with", ""),
+        ("delay_ms: \"5 * 'a'\"", "6:34", "`*` does not go with", ""),
         (
             "delay_ms: a.v == 1",
             "6:33",
