@@ -80,7 +80,7 @@ impl Core {
         let pool = &deployment.pools[usize::from(executor.pool)];
         let mut start = Start {
             executor: id,
-            activation: executor.activation.wrapping_add(1),
+            activation: executor.next_activation(),
             place: running.place,
             node: running.node,
             item: invocation.item,
@@ -105,7 +105,7 @@ impl Core {
                 let pool = &deployment.pools[usize::from(successor.pool)];
                 start.executor = *pool.idle.last()?;
                 let other = self.executors[start.executor.0 as usize].as_ref()?;
-                start.activation = other.activation.wrapping_add(1);
+                start.activation = other.next_activation();
             }
             self.foreseen_inputs(program, &start, program.outputs(node), &mut each)?;
         }

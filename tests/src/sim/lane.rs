@@ -45,7 +45,7 @@ pub(super) struct Run {
     pub(super) seen: Vec<Datum>,
     /// When it is to be given up.
     pub(super) deadline_ns: Option<u64>,
-    /// Whether it will never return.
+    /// Whether it will never return by itself.
     pub(super) hangs: bool,
 }
 
@@ -92,6 +92,17 @@ pub(super) struct Describing {
     pub(super) text: Vec<u8>,
 }
 
+/// What an executor was told last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    /// The activation that is to stop.
+    pub(super) activation: u32,
+    /// When, as its lane knew the time.
+    pub(super) told_ns: u64,
+    /// Whether that comes back for it.
+    pub(super) obeys: bool,
+}
+
 /// A simulated executor.
 #[derive(Clone, Debug)]
 pub(super) struct Executor {
@@ -101,6 +112,8 @@ pub(super) struct Executor {
     pub(super) executable: u16,
     /// What it does.
     pub(super) state: State,
+    /// What it was told to stop.
+    pub(super) word: Option<Word>,
 }
 
 /// A simulated lane.
@@ -156,6 +169,7 @@ impl Lane {
             lane: number,
             in_flight_max,
             grace_ns: GRACE_NS,
+            patience_ns: GRACE_NS,
             keep_alive_ns: KEEP_ALIVE_NS,
             clock: ClockId::UNKNOWN,
         };
@@ -222,6 +236,7 @@ impl Lane {
             deployment,
             executable,
             state: State::Idle,
+            word: None,
         });
         ExecutorId(place as u32)
     }

@@ -29,6 +29,12 @@ pub struct Tally {
     pub retries: u64,
     /// Activations that took too long.
     pub timeouts: u64,
+    /// Activations that were told to stop.
+    pub told: u64,
+    /// Of those, how many came back in their grace.
+    pub told_returned: u64,
+    /// Of those, how many did not.
+    pub told_killed: u64,
     /// What came too late, or twice.
     pub late: u64,
     /// Starts that were foreseen, and then ordered just so.
@@ -51,6 +57,9 @@ impl std::ops::AddAssign for Tally {
         self.activations += other.activations;
         self.retries += other.retries;
         self.timeouts += other.timeouts;
+        self.told += other.told;
+        self.told_returned += other.told_returned;
+        self.told_killed += other.told_killed;
         self.late += other.late;
         self.foreseen += other.foreseen;
         self.constructs += other.constructs;
@@ -125,11 +134,15 @@ impl Cluster {
             activations: sum(|counters| counters.activations),
             retries: sum(|counters| counters.retries),
             timeouts: sum(|counters| counters.timeouts),
+            told: sum(|counters| counters.activations_told),
+            told_returned: sum(|counters| counters.told_returned),
+            told_killed: sum(|counters| counters.told_killed),
             late: sum(|counters| counters.late_dropped),
             foreseen: self.foreseen,
             steps: self.steps,
             ..Tally::default()
         };
+        assert!(tally.told_returned + tally.told_killed <= tally.told);
         self.count_constructs(&mut tally.constructs);
         if tally.failed + tally.cancelled == 0 && self.lost_workers.is_empty() {
             self.judge_counters(&tally);

@@ -259,6 +259,7 @@ impl Bench {
             lane: 0,
             in_flight_max: 10,
             grace_ns: 1,
+            patience_ns: 1,
             keep_alive_ns: 1,
             clock: ClockId::UNKNOWN,
         });
