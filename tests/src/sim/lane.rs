@@ -129,6 +129,8 @@ pub(super) struct Lane {
     pub(super) alive: bool,
     /// What is tested.
     pub(super) core: Core,
+    /// Whether it has done what its core wants since that was judged last.
+    pub(super) acted: bool,
     /// The time that the core was given last.
     pub(super) told_ns: u64,
     /// Its ranges.
@@ -179,6 +181,7 @@ impl Lane {
             epoch,
             alive: true,
             core: Core::new(config),
+            acted: false,
             told_ns: 0,
             memory: Memory::default(),
             executors: Vec::new(),

@@ -202,7 +202,10 @@ impl Cluster {
                 _ => self.next_timer(),
             };
             match event {
-                Some(event) => self.happens(event),
+                Some(event) => {
+                    self.happens(event);
+                    self.judge_told();
+                }
                 None if events.is_empty() => return,
                 None => {}
             }
@@ -349,7 +352,7 @@ impl Cluster {
         loop {
             self.lanes[lane].core.take_actions(&mut actions);
             if actions.is_empty() {
-                self.judge_told(lane);
+                self.lanes[lane].acted = true;
                 return;
             }
             for action in actions.drain(..) {

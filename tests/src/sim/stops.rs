@@ -72,8 +72,16 @@ impl Cluster {
             .map_or(!run.hangs, |word| word.obeys)
     }
 
-    /// All that runs of what is over has been told, and nothing else.
-    pub(super) fn judge_told(&self, lane: usize) {
+    /// Once lanes have done what their cores want, all that runs there of what is over has been told, and nothing else.
+    pub(super) fn judge_told(&mut self) {
+        for lane in 0..self.lanes.len() {
+            if std::mem::take(&mut self.lanes[lane].acted) {
+                self.judge_told_at(lane);
+            }
+        }
+    }
+
+    fn judge_told_at(&self, lane: usize) {
         for executor in self.lanes[lane].executors.iter().flatten() {
             let State::Running(run) = &executor.state else {
                 continue;
