@@ -354,7 +354,8 @@ impl ExecutorChannel {
     }
 
     /// Where the engine tells what is to stop.
-    pub(crate) fn told(&self) -> ToldWord {
+    #[must_use]
+    pub fn told(&self) -> ToldWord {
         ToldWord {
             engine: Arc::clone(&self.peer),
         }
@@ -420,7 +421,7 @@ impl ExecutorChannel {
 
 /// The word by which the engine tells what is to stop, as its executor sees it from any thread.
 #[derive(Clone, Debug)]
-pub(crate) struct ToldWord {
+pub struct ToldWord {
     engine: Arc<SegmentReader>,
 }
 
@@ -431,14 +432,15 @@ impl ToldWord {
         &self.engine.words()[TOLD_WORD]
     }
 
-    /// Whether this activation is to stop, and why.
+    /// Whether this activation is to stop, and why: one load.
     #[inline]
-    pub(crate) fn look(&self, activation: u32) -> Option<Cancelled> {
+    #[must_use]
+    pub fn look(&self, activation: u32) -> Option<Cancelled> {
         told::look(self.word(), activation)
     }
 
     /// Sleeps until this activation is to stop, or until `deadline`.
-    pub(crate) fn wait(&self, activation: u32, deadline: Option<Instant>) -> Option<Cancelled> {
+    pub fn wait(&self, activation: u32, deadline: Option<Instant>) -> Option<Cancelled> {
         told::wait(self.word(), activation, deadline, |seen, left| {
             self.sleep(seen, left);
         })

@@ -11,6 +11,11 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// And so is what the language's reference shows of functions.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/language.md")]
+struct Language;
+
 #[cfg(target_endian = "big")]
 compile_error!("the shared-memory ABI is little-endian");
 

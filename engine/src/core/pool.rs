@@ -389,3 +389,30 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_activation_has_the_number_that_stands_for_none() {
+        let mut executor = Executor {
+            deployment: 0,
+            pool: 0,
+            activation: 0,
+            running: None,
+            deadline_ns: None,
+            timer_due_ns: None,
+            idle_since_ns: 0,
+            grace_due_ns: None,
+            grace_timer_ns: None,
+            end_due_ns: None,
+            timed_out: false,
+        };
+        assert_eq!(executor.next_activation(), 1);
+        executor.activation = u32::MAX - 1;
+        assert_eq!(executor.next_activation(), u32::MAX);
+        executor.activation = u32::MAX;
+        assert_eq!(executor.next_activation(), 1);
+    }
+}

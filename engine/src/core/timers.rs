@@ -165,6 +165,8 @@ impl Core {
             self.grant_grace(id, grace_due_ns);
             return;
         }
+        // Should it come back all the same, then not in time.
+        executor.grace_due_ns = None;
         self.counters.told_killed += 1;
         let cause = "its invocation is over and the grace period has passed".to_owned();
         self.actions.push(Action::Kill {

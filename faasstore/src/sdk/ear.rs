@@ -1,7 +1,7 @@
 //! How a function hears that it is to stop: by a look, in its sleep, or by a descriptor.
 //!
-//! One is kept for all nodes of an executor. Only a descriptor costs anything before something is told: a thread, which sleeps
-//! on the engine's word and is started by the first function that asks for one.
+//! One is kept for all nodes of an executor. Only a descriptor costs anything before something is told: a thread, which
+//! sleeps on the engine's word and is started by the first function that asks for one.
 
 use crate::channel::ToldWord;
 use crate::told::Cancelled;

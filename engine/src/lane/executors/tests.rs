@@ -1,5 +1,7 @@
 //! An executor as its lane has it, against one whose process is this test: what the rings and the socket carry.
 
+mod stops;
+
 use super::*;
 use crate::core::{Action, ClientId, CoreConfig, Wanted};
 use crate::plan::{
