@@ -6,7 +6,7 @@ use faasflow_tests::cluster::{Cluster, Setup, bytes, named, output};
 use faasflow_tests::gate::{Gate, Held, Verdict};
 use faasflow_tests::process::{PROMPTLY, Watched, until, until_equal};
 use master::client::{Answered, Client, Invocation, Payload};
-use nix::sys::signal::Signal;
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -140,7 +140,8 @@ output: { here: here.out, there: there.out }
         cluster.deploy(&TWO.replace("TIMEOUT", timeout_ms), &pins);
     };
     let mut expected = Vec::new();
-    let mut heeded = |lines: &[(&str, &str)]| {
+    let mut heeded = |client: Client, lines: &[(&str, &str)]| {
+        drop(client);
         expected.extend(lines.iter().map(|(node, why)| format!("{node}: {why}")));
         expected.sort();
         until_equal(&expected, || {
@@ -158,10 +159,10 @@ output: { here: here.out, there: there.out }
     let (mut client, request) = start_at(&cluster, "two", &gate);
     let held = by_node();
     let executors = pids(&held);
-    held.map(|held| held.tell(Verdict::Heed));
+    held.into_iter().for_each(|held| held.tell(Verdict::Heed));
     cancel(&client, request);
     is_cancelled(&mut client);
-    heeded(&[("here", BY_CLIENT), ("there", BY_CLIENT)]);
+    heeded(client, &[("here", BY_CLIENT), ("there", BY_CLIENT)]);
 
     // It fails on either worker.
     for (fails, other) in [(0, "there"), (1, "here")] {
@@ -174,15 +175,16 @@ output: { here: here.out, there: there.out }
         }
         let result = answer(&mut client).result;
         assert!(matches!(result, Err(Failure::Node { .. })), "{result:?}");
-        heeded(&[(other, FAILED)]);
+        heeded(client, &[(other, FAILED)]);
     }
 
     deploy("200");
     let (mut client, _) = start_at(&cluster, "two", &gate);
-    by_node().map(|held| held.tell(Verdict::Look));
+    let held = by_node().into_iter();
+    held.for_each(|held| held.tell(Verdict::Look));
     let result = answer(&mut client).result;
     assert!(matches!(result, Err(Failure::Timeout { .. })), "{result:?}");
-    heeded(&[("here", TIMED_OUT), ("there", TIMED_OUT)]);
+    heeded(client, &[("here", TIMED_OUT), ("there", TIMED_OUT)]);
     for worker in ["a", "b"] {
         assert_eq!(cluster.counter(worker, "told_killed"), 0);
     }
@@ -229,7 +231,10 @@ output: {{ out: waits.out }}
         assert_eq!(lines.len() as u64, round, "it was not asked to end");
     }
     assert_eq!(executors.len(), 1, "{executors:?}");
-    let executor: u32 = executors.first().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+    let executor: u32 = executors
+        .first()
+        .and_then(|pid| pid.parse().ok())
+        .unwrap_or(0);
     assert_eq!(cluster.executors("a"), [executor]);
 }
 
@@ -245,7 +250,7 @@ output: { out: doze.out }
     let cluster = Setup::workers(&["a"]).start();
     cluster.deploy(DOZES, &[]);
     let mut client = cluster.client("a");
-    let mut invoke = |client: &mut Client, time_us: u32| {
+    let invoke = |client: &mut Client, time_us: u32| {
         let time = bytes(time_us.to_string());
         start(client, "dozes", &[("time", time)])
     };
@@ -291,7 +296,8 @@ fn an_executor_that_is_killed_while_it_is_told_is_one_that_died() {
     held.tell(Verdict::Hang);
     cancel(&client, request);
     is_cancelled(&mut client);
-    assert!(executor.signal(Signal::SIGKILL));
+    drop(client);
+    assert!(executor.signal(Signal::KILL));
     assert_ne!(goes_on(&cluster, &gate), pid);
     assert_eq!(told(&cluster, "a"), (1, 0, 0));
     assert_eq!(cluster.settled("a"), before);
@@ -300,7 +306,9 @@ fn an_executor_that_is_killed_while_it_is_told_is_one_that_died() {
 #[test]
 fn the_grace_is_as_long_as_a_worker_is_told() {
     let hangs = |flags: &[&str], name: &str| {
-        let setup = flags.iter().fold(Setup::workers(&["a"]), |setup, flag| setup.flag(flag));
+        let setup = flags
+            .iter()
+            .fold(Setup::workers(&["a"]), |setup, flag| setup.flag(flag));
         let cluster = setup.start();
         cluster.deploy(GATED, &[]);
         let gate = Gate::new(cluster.folder(), name);

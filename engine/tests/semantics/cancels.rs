@@ -77,11 +77,7 @@ fn what_runs_is_told_to_stop_and_why_on_whichever_worker() {
         rig.pass_ms(10);
         rig.pass_ms(40);
         assert!(matches!(rig.failure(), Failure::Timeout { .. }));
-        told(
-            rig,
-            &["again", "delayed", "second"],
-            Cancelled::TimedOut,
-        );
+        told(rig, &["again", "delayed", "second"], Cancelled::TimedOut);
     });
     let mut forgetful = busy();
     forgetful.nodes[3].retriers.clear();
