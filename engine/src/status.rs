@@ -118,7 +118,7 @@ counters!(
         activations_told,
         /// Of those, how many came back in their grace period: their executors are kept.
         told_returned,
-        /// Of those, how many did not: their executors were killed.
+        /// Of those, how many did not, or exceeded their timeout in it: their executors were killed.
         told_killed,
         /// Executors that ended without being told to.
         executor_deaths,

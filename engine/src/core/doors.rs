@@ -259,7 +259,7 @@ impl Core {
     }
 
     /// Others have told of an invocation before its entry worker has: unless the connection stands by which that word
-    /// would come, it is not waited for for long.
+    /// would come, the wait for it is bounded.
     pub(super) fn await_beginning(&mut self, now_ns: u64, place: Place) {
         if !self.doors.stands(self.invocations[place as usize].id) {
             self.set_orphan_timer(now_ns, place);

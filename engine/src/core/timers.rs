@@ -118,7 +118,9 @@ impl Core {
 
     /// What an executor runs is to stop, since its invocation is over, and to come back by then.
     pub(super) fn tell(&mut self, id: ExecutorId, why: Cancelled, due_ns: u64) {
-        let Some(activation) = self.executor_mut(id).map(|executor| executor.activation) else {
+        // One that has exceeded its timeout just now is being killed.
+        let executor = self.executor_mut(id).filter(|executor| !executor.timed_out);
+        let Some(activation) = executor.map(|executor| executor.activation) else {
             return;
         };
         self.counters.activations_told += 1;
@@ -195,9 +197,11 @@ impl Core {
             return;
         }
         executor.timed_out = true;
+        let told = executor.grace_due_ns.take();
         let timeout_ms = self.program_of(running.place).nodes[running.node as usize].timeout_ms;
         let cause = format!("it exceeded its timeout of {timeout_ms} ms and was ended");
         self.counters.timeouts += 1;
+        self.counters.told_killed += u64::from(told.is_some());
         self.actions.push(Action::Kill {
             executor: id,
             cause,

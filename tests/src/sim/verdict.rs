@@ -3,6 +3,7 @@
 use super::Cluster;
 use super::clients::Outcome;
 use super::constructs::Constructs;
+use super::scenario::Faults;
 use crate::reference::Counts;
 use engine::core::{CoreCounters, Held};
 
@@ -142,12 +143,32 @@ impl Cluster {
             steps: self.steps,
             ..Tally::default()
         };
-        assert!(tally.told_returned + tally.told_killed <= tally.told);
+        self.judge_told_apart(&tally);
         self.count_constructs(&mut tally.constructs);
         if tally.failed + tally.cancelled == 0 && self.lost_workers.is_empty() {
             self.judge_counters(&tally);
         }
         tally
+    }
+
+    /// What was told has come back, was killed, or went with its executor.
+    fn judge_told_apart(&self, tally: &Tally) {
+        let Faults {
+            lies,
+            deaths,
+            start_errors,
+            crashes,
+            ..
+        } = self.scenario.faults;
+        let apart = tally.told_returned + tally.told_killed;
+        let all = lies + deaths + start_errors + crashes == 0;
+        assert!(
+            apart == tally.told || !all && apart < tally.told,
+            "{} were told, {} came back, {} were killed",
+            tally.told,
+            tally.told_returned,
+            tally.told_killed
+        );
     }
 
     /// Where nothing has failed, everything is counted once.
