@@ -114,6 +114,12 @@ counters!(
         retries,
         /// Activations that exceeded their timeout.
         timeouts,
+        /// Activations that were told to stop, since their invocation was over.
+        activations_told,
+        /// Of those, how many came back in their grace period: their executors are kept.
+        told_returned,
+        /// Of those, how many did not, or exceeded their timeout in it: their executors were killed.
+        told_killed,
         /// Executors that ended without being told to.
         executor_deaths,
         /// Messages of executors that broke the rules of shared memory; each ended its executor.

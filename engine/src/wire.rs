@@ -405,6 +405,7 @@ pub const fn invocation_id(invocation: u128) -> InvocationId {
 mod tests {
     use super::*;
     use crate::plan::DeploymentId;
+    use faasstore::Cancelled;
 
     fn frame_of<T>(body: &T) -> Vec<u8>
     where
@@ -472,7 +473,10 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_is_noticed() {
-        let frame = frame_of(&Forget { invocation: 9 });
+        let frame = frame_of(&Forget {
+            invocation: 9,
+            why: Cancelled::ByClient,
+        });
         for bit in 0..(HEADER_BYTES + 16) * 8 {
             let mut bad = frame.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -492,7 +496,10 @@ mod tests {
 
     #[test]
     fn a_length_above_the_limit_is_refused_before_memory_is_set_aside() {
-        let mut frame = frame_of(&Forget { invocation: 9 });
+        let mut frame = frame_of(&Forget {
+            invocation: 9,
+            why: Cancelled::ByClient,
+        });
         frame[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
         let error = Header::parse(
             frame[..HEADER_BYTES].try_into().unwrap(),

@@ -1,10 +1,11 @@
 //! An executable of functions: one of each kind that the SDK knows. The crate's tests play the engine against it.
 
 use faasstore::{Call, Context, Error, bytes, function, typed};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use rkyv::{Archive, Deserialize, Serialize};
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What `area` takes.
 #[derive(Archive, Serialize, Deserialize)]
@@ -133,6 +134,54 @@ fn fail(call: &mut Call) -> Result<(), Error> {
     }
 }
 
+/// Waits in the way that the input names until it is told to stop, for ever or, in a nap, for a moment. It fails with what it
+/// was told, also if that was told in another way as well.
+fn wait(way: &[u8], context: &Context) -> Result<&'static str, Error> {
+    const NAP: Duration = Duration::from_millis(30);
+    match way {
+        b"sleep" => context.sleep(Duration::MAX)?,
+        b"look" => {
+            while !context.is_cancelled() {
+                std::hint::spin_loop();
+            }
+        }
+        b"check" => loop {
+            context.check_cancelled()?;
+        },
+        b"poll" => poll(context, None)?,
+        b"threads" => std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| context.sleep(Duration::MAX));
+            }
+            context.sleep(Duration::MAX)
+        })?,
+        b"nap" => context.sleep(NAP)?,
+        b"poll a nap" => poll(context, Some(NAP))?,
+        _ => return Err(Error::new("no such way to wait")),
+    }
+    context
+        .cancelled()
+        .map_or(Ok("not told"), |why| Err(why.into()))
+}
+
+/// Waits for its word as for other descriptors, at most for that long, and looks at it only when that one says so.
+fn poll(context: &Context, time: Option<Duration>) -> Result<(), Error> {
+    let end = time.map(|time| Instant::now() + time);
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let timeout = match left {
+            Some(left) => PollTimeout::try_from(left)?,
+            None => PollTimeout::NONE,
+        };
+        let told = context.cancel_descriptor()?;
+        let mut descriptors = [PollFd::new(told, PollFlags::POLLIN)];
+        let ready = nix::poll::poll(&mut descriptors, timeout)? > 0;
+        if ready && context.is_cancelled() || left.is_some_and(|left| left.is_zero()) {
+            return Ok(());
+        }
+    }
+}
+
 fn main() -> ExitCode {
     faasstore::serve([
         bytes("upper", |text: &[u8], _call: &Context| {
@@ -157,5 +206,6 @@ fn main() -> ExitCode {
         function("which", which),
         function("describe", describe),
         function("fail", fail),
+        bytes("wait", wait),
     ])
 }

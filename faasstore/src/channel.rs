@@ -10,6 +10,7 @@
 //!    128     request ring: tail (futex: low half)    completion ring: tail
 //!    256     completion ring: head                   request ring: head
 //!    384     lane-parked flag                        executor-parked flag
+//!    512     word to stop (futex: low half)          zero
 //!   4096     256 request slots                       256 completion slots
 //! ```
 //!
@@ -20,7 +21,8 @@ use crate::descriptor::{MESSAGE_SLOTS_MAX, Message};
 use crate::doorbell::{self, Futex, Spinner};
 use crate::ring::{Batch, Consumer, Producer, PushError, RingError, RingLayout, SharedRing};
 use crate::segment::{SegmentError, SegmentReader, SegmentWriter};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
+use crate::told::{self, Cancelled};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +42,8 @@ const CAPACITY_WORD: usize = 2;
 const TAIL_OFFSET: u64 = 128;
 const HEAD_OFFSET: u64 = 256;
 const PARKED_OFFSET: u64 = 384;
+const TOLD_OFFSET: u64 = 512;
+const TOLD_WORD: usize = TOLD_OFFSET as usize / 8;
 const SLOTS_OFFSET: u64 = 4096;
 const SEGMENT_BYTES: u64 = SLOTS_OFFSET + CHANNEL_SLOTS * 64;
 /// Bytes of a half of a channel, on a machine with the largest pages that there are.
@@ -239,6 +243,23 @@ impl EngineChannel {
         }
     }
 
+    /// Tells the executor that the activation which it runs is to stop, and wakes what waits there for that: one system
+    /// call, which never blocks. The word stands until [`EngineChannel::take_back`], which is to come before the next one.
+    #[cold]
+    pub fn tell(&mut self, activation: u32, why: Cancelled) {
+        told::tell(&self.own.words()[TOLD_WORD], activation, why, || {
+            if let Some(word) = self.own.futex(TOLD_OFFSET) {
+                Futex::new(word).wake_all();
+            }
+        });
+    }
+
+    /// The activation that was told to stop has ended.
+    #[cold]
+    pub fn take_back(&mut self) {
+        told::take_back(&self.own.words()[TOLD_WORD]);
+    }
+
     /// Takes the next completion, as [`Consumer::pop`].
     ///
     /// # Errors
@@ -332,6 +353,14 @@ impl ExecutorChannel {
         self.requests.is_ready()
     }
 
+    /// Where the engine tells what is to stop.
+    #[must_use]
+    pub fn told(&self) -> ToldWord {
+        ToldWord {
+            engine: Arc::clone(&self.peer),
+        }
+    }
+
     /// Pushes a completion. Several may be pushed for one [`ExecutorChannel::ring_lane`].
     ///
     /// # Errors
@@ -387,5 +416,50 @@ impl ExecutorChannel {
                 futex.wait(expected, left);
             }
         })
+    }
+}
+
+/// The word by which the engine tells what is to stop, as its executor sees it from any thread.
+#[derive(Clone, Debug)]
+pub struct ToldWord {
+    engine: Arc<SegmentReader>,
+}
+
+impl ToldWord {
+    #[inline]
+    fn word(&self) -> &AtomicU64 {
+        // A half of another length is refused when the channel is made.
+        &self.engine.words()[TOLD_WORD]
+    }
+
+    /// Whether this activation is to stop, and why: one load.
+    #[inline]
+    #[must_use]
+    pub fn look(&self, activation: u32) -> Option<Cancelled> {
+        told::look(self.word(), activation)
+    }
+
+    /// Sleeps until this activation is to stop, or until `deadline`.
+    pub fn wait(&self, activation: u32, deadline: Option<Instant>) -> Option<Cancelled> {
+        told::wait(self.word(), activation, deadline, |seen, left| {
+            self.sleep(seen, left);
+        })
+    }
+
+    /// Sleeps until some activation is to stop that is not `last`; which.
+    pub(crate) fn next(&self, last: u32) -> u32 {
+        loop {
+            let seen = self.word().load(Ordering::Relaxed) as u32;
+            if seen != 0 && seen != last {
+                return seen;
+            }
+            self.sleep(seen, None);
+        }
+    }
+
+    fn sleep(&self, seen: u32, left: Option<Duration>) {
+        if let Some(word) = self.engine.futex(TOLD_OFFSET) {
+            Futex::new(word).wait(seen, left);
+        }
     }
 }

@@ -114,9 +114,18 @@ impl<'a> Futex<'a> {
 
     /// Wakes the sleeper, if there is one. Never blocks.
     pub fn wake(self) {
+        self.wake_up_to(1);
+    }
+
+    /// Wakes all who sleep. Never blocks.
+    pub fn wake_all(self) {
+        self.wake_up_to(i32::MAX as u32);
+    }
+
+    fn wake_up_to(self, sleepers: u32) {
         use rustix::thread::futex::{Flags, wake};
         // An error is impossible for a mapped, aligned word; and no sleeper is no error.
-        let _ = wake(self.0, Flags::empty(), 1);
+        let _ = wake(self.0, Flags::empty(), sleepers);
     }
 }
 

@@ -1,7 +1,7 @@
 //! FaaSFlow's store: what every process of a worker links.
 //!
 //! The shared-memory half, from the bottom up: [`segment`] (sealed memory), [`ring`] (slots), [`doorbell`] (parking),
-//! [`channel`] (an engine and one executor), [`arena`] (payloads), [`socket`] (descriptors), with [`descriptor`] and
+//! [`told`] (what is to stop), [`channel`] (an engine and one executor), [`arena`] (payloads), [`socket`] (descriptors), with [`descriptor`] and
 //! [`binding`] for what is said over them. docs/layout.md draws every byte.
 //!
 //! The function SDK, with which executables are written, is re-exported here; [`serve()`] is where to begin.
@@ -11,10 +11,15 @@
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+/// And so is what the language's reference shows of functions.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/language.md")]
+struct Language;
+
 #[cfg(target_endian = "big")]
 compile_error!("the shared-memory ABI is little-endian");
 
-// Under loom only what it explores is built: ring and doorbell, and what they rest on.
+// Under loom only what it explores is built: ring, doorbell and the word to stop, and what they rest on.
 #[cfg(not(loom))]
 pub mod arena;
 #[cfg(not(loom))]
@@ -31,9 +36,11 @@ pub mod segment;
 #[cfg(not(loom))]
 pub mod socket;
 mod sync;
+pub mod told;
 
 #[cfg(not(loom))]
 pub use sdk::{
     Call, Checked, Context, Error, Function, List, ListOutput, OutputWriter, Payload, bytes,
     function, serve, typed,
 };
+pub use told::Cancelled;

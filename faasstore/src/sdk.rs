@@ -7,10 +7,11 @@
 //!
 //! - [`serve()`]: an executable's `main`
 //! - [`bytes`], [`typed`], [`function`]: code becomes a [`Function`]
-//! - [`Call`]: inputs and outputs of one activation; [`Context`]: which activation it is
+//! - [`Call`]: inputs and outputs of one activation; [`Context`]: which activation it is, and whether it is to stop
 
 mod call;
 mod context;
+mod ear;
 mod error;
 mod executor;
 mod function;

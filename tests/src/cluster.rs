@@ -45,7 +45,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `states` and `wordcount`.
+    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `states`, `synthetic`
+    /// and `wordcount`.
     #[must_use]
     pub fn workers(names: &[&str]) -> Self {
         Self {
@@ -53,7 +54,7 @@ impl Setup {
             memory: "1GiB".to_owned(),
             flags: Vec::new(),
             key: None,
-            executables: vec!["test-functions", "states", "wordcount"],
+            executables: vec!["test-functions", "states", "synthetic", "wordcount"],
             through: None,
         }
     }

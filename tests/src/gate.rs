@@ -4,6 +4,7 @@
 //! it is told ([`Verdict`]). So a test knows that an activation is under way, and needs no sleep to hit it.
 
 use crate::process::{PROMPTLY, becomes_readable};
+use faasstore::Cancelled;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,10 @@ pub enum Verdict {
     Hang,
     /// Never returns, and keeps a CPU busy.
     Burn,
+    /// Sleeps until it is told to stop, and notes why.
+    Heed,
+    /// Keeps a CPU busy until it is told to stop, and notes why.
+    Look,
     /// Returns without having written its output.
     Forget,
     /// Ends its process with exit code 0, as if it were done.
@@ -31,13 +36,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Pass,
         Self::Fail,
         Self::Panic,
         Self::Abort,
         Self::Hang,
         Self::Burn,
+        Self::Heed,
+        Self::Look,
         Self::Forget,
         Self::Exit,
     ];
@@ -78,6 +85,13 @@ impl Gate {
         path.expect("a temporary folder has a plain name")
             .as_bytes()
             .to_vec()
+    }
+
+    /// What functions were told that heeded it: a line for each, its node and why.
+    #[must_use]
+    pub fn heeded(&self) -> Vec<String> {
+        let notes = std::fs::read_to_string(notes(&self.path)).unwrap_or_default();
+        notes.lines().map(str::to_owned).collect()
     }
 
     /// The next function that comes to the gate.
@@ -140,6 +154,22 @@ impl Held {
         // It may have been killed while it waited; then there is nobody to tell.
         let _ = writeln!(self.stream, "{verdict:?}");
     }
+}
+
+/// Where functions note what they were told.
+fn notes(gate: &Path) -> PathBuf {
+    gate.with_extension("heeded")
+}
+
+/// The function's side: notes what it was told.
+///
+/// # Errors
+/// If the note cannot be written.
+pub fn note(path: &Path, node: &str, why: Cancelled) -> Result<(), std::io::Error> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.create(true).append(true).open(notes(path))?;
+    // One write, so that notes of several do not mix.
+    file.write_all(format!("{node}: {why}\n").as_bytes())
 }
 
 /// The function's side: goes to the gate at `path`, and waits.

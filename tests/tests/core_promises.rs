@@ -12,6 +12,7 @@ use engine::trace::ClockId;
 use engine::wire::{Failure, Outcome};
 use faasflow_tests::plans::{DeploymentName, Placement, plans, worker_name};
 use faasflow_tests::workflow::{Workflow, function_node, needed, returned};
+use faasstore::Cancelled;
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 
@@ -27,6 +28,7 @@ fn core_of(worker: usize) -> Core {
         lane: 0,
         in_flight_max: 10,
         grace_ns: GRACE_NS,
+        patience_ns: GRACE_NS,
         keep_alive_ns: KEEP_ALIVE_NS,
         clock: ClockId::UNKNOWN,
     })
@@ -322,7 +324,7 @@ fn the_only_participant_finds_an_invocation_of_another_door_again() {
         "the word that was under way is of the same invocation"
     );
     let first = starts(&actions(&mut core))[0];
-    core.forget(0, id);
+    core.forget(0, id, Cancelled::ByClient);
     core.completed(0, first.executor, first.activation, &[])
         .unwrap();
     assert_eq!(
@@ -358,7 +360,7 @@ fn an_event_of_an_invocation_that_was_forgotten_before_it_began_is_late() {
     let id = taken_by(2, 1, 0);
     core.begin_coming(FIRST, id);
     // It failed elsewhere, and its inputs are not waited for.
-    core.forget(0, id);
+    core.forget(0, id, Cancelled::ByClient);
     ended_well(&mut core, 0, id, 0);
     assert_eq!(
         (core.held(), core.counters().late_dropped),
@@ -645,7 +647,7 @@ fn a_peer_that_was_lost_and_begins_invocations_again_is_waited_for() {
     }
     let id = taken_by(2, 1, 0);
     core.begin(0, FIRST, id, Wanted::NOTHING, Vec::new());
-    core.forget(0, id);
+    core.forget(0, id, Cancelled::ByClient);
     core.retire(1, FIRST);
     assert!(!removed(&mut core, FIRST));
     core.peer_drained(FIRST, hash_of(2), 0);
@@ -699,7 +701,7 @@ fn a_peer_cannot_take_an_invocation_from_the_lane_that_owes_its_answer() {
     core.activate(0, FIRST);
     core.invoke(0, ClientId(1), 1, "flow", Vec::new(), Wanted::NOTHING);
     let id = taken_by(0, 1, 0);
-    core.forget(0, id);
+    core.forget(0, id, Cancelled::ByClient);
     assert_eq!((core.in_flight(), core.held().invocations), (1, 1));
     let range = PayloadRef {
         segment: 3,

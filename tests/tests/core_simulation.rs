@@ -153,7 +153,8 @@ fn a_client_that_cancels_at_any_moment_gets_one_answer_and_leaves_nothing_behind
     };
     play(450_000, 3000, bounds, |seen| {
         let all = seen.cancelled > 1_000 && seen.cancels_dropped > 100;
-        all && seen.well > 1_000 && seen.failed > 100 && seen.late > 0
+        let told = seen.told_returned > 1_000 && seen.told_killed > 100;
+        all && told && seen.well > 1_000 && seen.failed > 100 && seen.late > 0
     });
 }
 

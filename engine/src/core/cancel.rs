@@ -1,5 +1,5 @@
 //! Clients that take back what they have asked for. An invocation that was taken ends as one that fails: what has not
-//! started never starts, here and elsewhere, and what runs has a grace period.
+//! started never starts, here and elsewhere, and what runs is told to stop and has a grace period.
 
 use super::invocation::Place;
 use super::{ClientId, Core};

@@ -12,6 +12,7 @@ use super::invocation::{Phase, Place};
 use super::program::Program;
 use super::{Core, Timer, worker_hash};
 use crate::wire::Failure;
+use faasstore::Cancelled;
 use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,7 +223,7 @@ impl Core {
             if entry_lane(id) == lost && invocation.entry.is_none() {
                 if phase == Phase::Running {
                     self.counters.late_dropped += 1;
-                    self.end(now_ns, place);
+                    self.end(now_ns, place, Cancelled::FailedElsewhere);
                 } else if self.doors.expects(id) {
                     // Whether the door closes too is said next.
                     self.set_orphan_timer(now_ns, place);
@@ -258,7 +259,7 @@ impl Core {
     }
 
     /// Others have told of an invocation before its entry worker has: unless the connection stands by which that word
-    /// would come, it is not waited for longer than a grace period.
+    /// would come, the wait for it is bounded.
     pub(super) fn await_beginning(&mut self, now_ns: u64, place: Place) {
         if !self.doors.stands(self.invocations[place as usize].id) {
             self.set_orphan_timer(now_ns, place);
@@ -266,7 +267,7 @@ impl Core {
     }
 
     fn set_orphan_timer(&mut self, now_ns: u64, place: Place) {
-        let due_ns = now_ns + self.config.grace_ns;
+        let due_ns = now_ns + self.config.patience_ns;
         self.set_timer(due_ns, Timer::Orphan { place });
     }
 

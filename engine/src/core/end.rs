@@ -7,6 +7,7 @@ use super::{Action, Answered, Core, DeploymentState, Outbound, Outgoing, Send};
 use crate::plan::DeploymentId;
 use crate::trace::PartTrace;
 use crate::wire::{Failure, NodeReport};
+use faasstore::Cancelled;
 use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
 
@@ -171,11 +172,16 @@ impl Core {
             return;
         }
         let id = invocation.id;
+        let why = match failure {
+            Failure::Cancelled => Cancelled::ByClient,
+            Failure::Timeout { .. } => Cancelled::TimedOut,
+            _ => Cancelled::FailedElsewhere,
+        };
         let Some(mut entry) = invocation.entry.take() else {
             let (_, trace) = self.told(now_ns, place, &program);
             let failed = Outbound::PartFailed { failure, trace };
             self.send_to_entry(id, program.plan.deployment, failed);
-            self.end(now_ns, place);
+            self.end(now_ns, place, why);
             return;
         };
         let (report, trace) = self.told_of_all(now_ns, place, &program, &mut entry);
@@ -195,14 +201,14 @@ impl Core {
             self.let_go_all(outgoing.payloads());
         }
         for worker in &program.others {
-            self.send(place, &program, *worker, Outbound::Forget);
+            self.send(place, &program, *worker, Outbound::Forget { why });
         }
         self.left_the_door(place);
-        self.end(now_ns, place);
+        self.end(now_ns, place, why);
     }
 
-    /// Nothing of the invocation starts any more; what runs has a grace period.
-    pub(super) fn end(&mut self, now_ns: u64, place: Place) {
+    /// Nothing of the invocation starts any more; what runs is told to stop, and has a grace period.
+    pub(super) fn end(&mut self, now_ns: u64, place: Place, why: Cancelled) {
         let invocation = &mut self.invocations[place as usize];
         if invocation.phase.is_over() {
             return;
@@ -217,7 +223,7 @@ impl Core {
             for index in 0..self.executors.len() as u32 {
                 let executor = ExecutorId(index);
                 if self.runs_for(executor, place) {
-                    self.grant_grace(executor, due_ns);
+                    self.tell(executor, why, due_ns);
                 }
             }
         }

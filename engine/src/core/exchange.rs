@@ -10,6 +10,7 @@ use super::report::Wanted;
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
 use crate::wire::{self, Failure, NodeReport};
+use faasstore::Cancelled;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use thiserror::Error;
 
@@ -159,7 +160,10 @@ pub enum Outbound {
         trace: Option<Box<PartTrace>>,
     },
     /// See `wire::Forget`.
-    Forget,
+    Forget {
+        /// Why it is over.
+        why: Cancelled,
+    },
     /// See `wire::Drained`.
     Drained,
 }
@@ -200,6 +204,16 @@ pub enum Action {
     Evaluate(Evaluate),
     /// Write a text into the lane's arena; [`Core::described`](super::Core::described) is to follow.
     Describe(Box<Describe>),
+    /// Tell an executor that what it runs is to stop. It may have come to its end by itself, and then this is too late to
+    /// mean anything; it must not mean the next activation.
+    Tell {
+        /// Which.
+        executor: ExecutorId,
+        /// The activation that it runs.
+        activation: u32,
+        /// Why.
+        why: Cancelled,
+    },
     /// End an executor at once; [`Core::executor_left`](super::Core::executor_left) is to follow.
     Kill {
         /// Which.
@@ -284,6 +298,9 @@ pub struct CoreCounters {
     pub activations: u64,
     pub retries: u64,
     pub timeouts: u64,
+    pub activations_told: u64,
+    pub told_returned: u64,
+    pub told_killed: u64,
     pub late_dropped: u64,
     pub events_received: u64,
 }

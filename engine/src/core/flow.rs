@@ -39,6 +39,7 @@ impl Core {
         invocation.running -= 1;
         if invocation.phase == Phase::Over {
             self.counters.late_dropped += 1;
+            self.returned(id);
             self.drop_outputs(outputs);
             self.executor_idle(now_ns, id);
             self.free_if_over(now_ns, root);
@@ -81,6 +82,7 @@ impl Core {
         let running = executor.running.take().ok_or(CompletionError::Activation)?;
         // May come while actions are carried out, not as an event of its own.
         self.revision += 1;
+        self.returned(id);
         self.executor_idle(now_ns, id);
         self.attempt_failed(now_ns, running, class, cause);
         self.drain_ended(now_ns);

@@ -148,16 +148,16 @@ impl Core {
     ) -> Option<Start> {
         let pool = self.program_of(place).nodes[node as usize].pool;
         let (executor, activation) = if pool == executor.pool {
-            (id, executor.activation)
+            (id, executor.next_activation())
         } else {
             let deployment = self.deployments[executor.deployment as usize].as_ref()?;
             let other = *deployment.pools[usize::from(pool)].idle.last()?;
             let executor = self.executors[other.0 as usize].as_ref()?;
-            (other, executor.activation)
+            (other, executor.next_activation())
         };
         Some(Start {
             executor,
-            activation: activation.wrapping_add(1),
+            activation,
             place,
             node,
             item: self.invocations[place as usize].item,

@@ -112,8 +112,11 @@ pub struct CoreConfig {
     pub lane: u8,
     /// Invocations that this lane takes at once from clients, over all deployments.
     pub in_flight_max: u32,
-    /// How long an activation of an invocation that is over may go on before its executor is ended.
+    /// How long an activation that was told to stop may go on before its executor is ended.
     pub grace_ns: u64,
+    /// How long to wait for an executor that was told to end, and for the beginning of an invocation whose entry worker has
+    /// no connection.
+    pub patience_ns: u64,
     /// How long an executor may idle while its pool has others.
     pub keep_alive_ns: u64,
     /// The clock of the times that events bring.

@@ -14,6 +14,7 @@ use super::{Core, Incoming, Outbound, worker_hash};
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
 use crate::wire::{self, Failure, NodeReport};
+use faasstore::Cancelled;
 use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
 
@@ -297,13 +298,13 @@ impl Core {
         self.fail(now_ns, place, failure);
     }
 
-    /// The entry worker says that an invocation is over.
-    pub fn forget(&mut self, now_ns: u64, id: InvocationId) {
+    /// The entry worker says that an invocation is over, and why.
+    pub fn forget(&mut self, now_ns: u64, id: InvocationId, why: Cancelled) {
         let place = self.place_by_id.get(&id).copied();
         // An invocation that was taken here is over when its client has its answer, whatever a peer says.
         if let Some(place) = place.filter(|place| self.invocations[*place as usize].entry.is_none())
         {
-            self.end(now_ns, place);
+            self.end(now_ns, place, why);
         }
     }
 

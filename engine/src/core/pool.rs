@@ -67,7 +67,7 @@ pub(crate) struct Running {
 pub(crate) struct Executor {
     pub(crate) deployment: u32,
     pub(crate) pool: u16,
-    /// Numbers its activations, so that an answer to an earlier one is told apart.
+    /// Numbers its activations, so that an answer to an earlier one is told apart; 0 before the first, and never again.
     pub(crate) activation: u32,
     pub(crate) running: Option<Running>,
     /// When what it runs will be given up.
@@ -75,7 +75,7 @@ pub(crate) struct Executor {
     /// When its timer is due, if one is set.
     pub(crate) timer_due_ns: Option<u64>,
     pub(crate) idle_since_ns: u64,
-    /// When what it runs is to have come back, since its invocation is over.
+    /// When what it runs is to have come back, since its invocation is over and it was told to stop.
     pub(crate) grace_due_ns: Option<u64>,
     /// When a timer is due that looks after that, if one is set.
     pub(crate) grace_timer_ns: Option<u64>,
@@ -97,11 +97,17 @@ impl Executor {
     /// Gives it something to run; the number of that activation.
     #[inline]
     pub(crate) fn start(&mut self, running: Running, deadline_ns: Option<u64>) -> u32 {
-        self.activation = self.activation.wrapping_add(1);
+        debug_assert!(self.grace_due_ns.is_none(), "it ends with what was told");
+        self.activation = self.next_activation();
         self.running = Some(running);
         self.deadline_ns = deadline_ns;
-        self.grace_due_ns = None;
         self.activation
+    }
+
+    /// The number that its next activation will have. None has 0, by which an executor that is told to stop is told of none.
+    #[inline]
+    pub(crate) fn next_activation(&self) -> u32 {
+        self.activation.wrapping_add(1).max(1)
     }
 }
 
@@ -320,7 +326,7 @@ impl Core {
     }
 
     pub(super) fn end_idle_executors(&mut self, now_ns: u64, id: DeploymentId, pool_index: u16) {
-        let (keep_alive_ns, grace_ns) = (self.config.keep_alive_ns, self.config.grace_ns);
+        let (keep_alive_ns, patience_ns) = (self.config.keep_alive_ns, self.config.patience_ns);
         let Some(deployment) = self.deployment_by_id.get(&id).copied() else {
             return;
         };
@@ -341,14 +347,14 @@ impl Core {
                 break;
             }
             // Its place and its memory are its own until its process has gone.
-            executor.end_due_ns = Some(now_ns + grace_ns);
+            executor.end_due_ns = Some(now_ns + patience_ns);
             pool.idle.remove(0);
             pool.ending += 1;
             self.actions.push(Action::Stop(longest));
             ended.push(longest);
         }
         for executor in ended {
-            self.set_timer(now_ns + grace_ns, Timer::End { executor });
+            self.set_timer(now_ns + patience_ns, Timer::End { executor });
         }
         self.arm_keep_alive(now_ns, deployment, pool_index);
     }
@@ -381,5 +387,32 @@ impl Core {
                 },
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_activation_has_the_number_that_stands_for_none() {
+        let mut executor = Executor {
+            deployment: 0,
+            pool: 0,
+            activation: 0,
+            running: None,
+            deadline_ns: None,
+            timer_due_ns: None,
+            idle_since_ns: 0,
+            grace_due_ns: None,
+            grace_timer_ns: None,
+            end_due_ns: None,
+            timed_out: false,
+        };
+        assert_eq!(executor.next_activation(), 1);
+        executor.activation = u32::MAX - 1;
+        assert_eq!(executor.next_activation(), u32::MAX);
+        executor.activation = u32::MAX;
+        assert_eq!(executor.next_activation(), 1);
     }
 }

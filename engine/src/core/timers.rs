@@ -8,6 +8,7 @@ use super::program::LocalNode;
 use super::{Action, Core};
 use crate::plan::DeploymentId;
 use crate::wire::Failure;
+use faasstore::Cancelled;
 
 /// When a timer is due, and which of all timers it is.
 pub(super) type TimerKey = (u64, u64);
@@ -115,8 +116,31 @@ impl Core {
         running.is_some_and(|running| self.invocations[running.place as usize].root == place)
     }
 
-    /// What an executor runs is to come back by then, since its invocation is over. Of its timers one is enough.
-    pub(super) fn grant_grace(&mut self, id: ExecutorId, due_ns: u64) {
+    /// What an executor runs is to stop, since its invocation is over, and to come back by then.
+    pub(super) fn tell(&mut self, id: ExecutorId, why: Cancelled, due_ns: u64) {
+        // One that has exceeded its timeout just now is being killed.
+        let executor = self.executor_mut(id).filter(|executor| !executor.timed_out);
+        let Some(activation) = executor.map(|executor| executor.activation) else {
+            return;
+        };
+        self.counters.activations_told += 1;
+        self.actions.push(Action::Tell {
+            executor: id,
+            activation,
+            why,
+        });
+        self.grant_grace(id, due_ns);
+    }
+
+    /// What was told to stop has come back, if this was told. To be called whenever that may be so.
+    #[inline]
+    pub(super) fn returned(&mut self, id: ExecutorId) {
+        let told = self.executor_mut(id).and_then(|e| e.grace_due_ns.take());
+        self.counters.told_returned += u64::from(told.is_some());
+    }
+
+    /// What an executor runs is to come back by then. Of its timers one is enough.
+    fn grant_grace(&mut self, id: ExecutorId, due_ns: u64) {
         let Some(executor) = self.executor_mut(id) else {
             return;
         };
@@ -143,6 +167,9 @@ impl Core {
             self.grant_grace(id, grace_due_ns);
             return;
         }
+        // Should it come back all the same, then not in time.
+        executor.grace_due_ns = None;
+        self.counters.told_killed += 1;
         let cause = "its invocation is over and the grace period has passed".to_owned();
         self.actions.push(Action::Kill {
             executor: id,
@@ -170,9 +197,11 @@ impl Core {
             return;
         }
         executor.timed_out = true;
+        let told = executor.grace_due_ns.take();
         let timeout_ms = self.program_of(running.place).nodes[running.node as usize].timeout_ms;
         let cause = format!("it exceeded its timeout of {timeout_ms} ms and was ended");
         self.counters.timeouts += 1;
+        self.counters.told_killed += u64::from(told.is_some());
         self.actions.push(Action::Kill {
             executor: id,
             cause,

@@ -12,6 +12,7 @@ use super::command::StartedExecutor;
 use super::segments::{Gone, Mapping, Owner, Segments};
 use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
 use crate::plan::{DeploymentId, ErrorClass};
+use faasstore::Cancelled;
 use faasstore::arena::{Arena, ArenaError};
 use faasstore::binding::Announced;
 use faasstore::descriptor::{
@@ -114,6 +115,8 @@ pub(crate) struct Executor {
     untold: Vec<Announced>,
     /// Tables that the running activation reads.
     tables: Vec<ArenaRange>,
+    /// Whether the running activation was told to stop.
+    told: bool,
     /// Why the lane ended it, if it did.
     pub(crate) ended: Option<String>,
     /// Told to end.
@@ -136,6 +139,7 @@ impl Executor {
             deferred: None,
             untold: Vec::new(),
             tables: Vec::new(),
+            told: false,
             ended: None,
             stopping: false,
         }
@@ -501,8 +505,19 @@ pub(crate) fn read_plain(
 }
 
 impl Executor {
+    /// The activation that it runs is to stop. Should it have ended meanwhile, its completion is still to be read, which
+    /// takes the word back.
+    pub(crate) fn tell_to_stop(&mut self, activation: u32, why: Cancelled) {
+        self.told = true;
+        self.started.channel.tell(activation, why);
+    }
+
     #[inline]
     fn activation_ended(&mut self, arena: &mut Arena) {
+        if self.told {
+            self.told = false;
+            self.started.channel.take_back();
+        }
         for table in self.tables.drain(..) {
             // The lane's own range, committed once: its return cannot be refused.
             let returned = arena.release(table);

@@ -45,8 +45,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long what runs of an invocation that is over may go on.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long to wait for an executor that was told to end, and for the word of a worker that is not connected.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// An ordinary segment of a lane's own arena.
 const LANE_SEGMENT_BYTES: u64 = 4 << 20;
 /// Turns without anything to do between two looks at the clock, where exact times are not needed.
@@ -180,7 +180,8 @@ impl Lane {
             epoch: setup.epoch,
             lane: setup.index,
             in_flight_max: setup.in_flight_max,
-            grace_ns: GRACE.as_nanos() as u64,
+            grace_ns: setup.grace.as_nanos() as u64,
+            patience_ns: PATIENCE.as_nanos() as u64,
             keep_alive_ns: setup.keep_alive.as_nanos() as u64,
             clock: setup.clock,
         });
@@ -751,6 +752,15 @@ impl Lane {
             }
             Action::Evaluate(evaluate) => self.evaluate(&evaluate),
             Action::Describe(describe) => self.describe(*describe),
+            Action::Tell {
+                executor,
+                activation,
+                why,
+            } => {
+                if let Some(executor) = self.executors[executor.0 as usize].as_mut() {
+                    executor.tell_to_stop(activation, why);
+                }
+            }
             Action::Kill { executor, cause } => self.end_executor(executor.0, &cause),
             Action::Stop(id) => self.stop_executor(id.0),
             Action::ExecutorWanted {

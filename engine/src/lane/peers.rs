@@ -503,9 +503,9 @@ impl Peers {
                     .core
                     .part_failed(now_ns, InvocationId(invocation), failure, trace);
             }
-            Inbound::Forget { invocation } => {
+            Inbound::Forget { invocation, why } => {
                 self.abort(invocation, parts.arena);
-                parts.core.forget(now_ns, InvocationId(invocation));
+                parts.core.forget(now_ns, InvocationId(invocation), why);
             }
             Inbound::Heartbeat { interval_ms } => self.heard_heartbeat(id, interval_ms),
             Inbound::Drained { deployment } => {
@@ -629,7 +629,7 @@ impl Peers {
                 };
                 bodies.queue(&failed, parts)
             }
-            Outbound::Forget => bodies.queue(&wire::Forget { invocation }, parts),
+            Outbound::Forget { why } => bodies.queue(&wire::Forget { invocation, why }, parts),
             Outbound::Drained => bodies.queue(&wire::Drained { deployment }, parts),
         };
         let begun = bodies.begun;
@@ -646,7 +646,7 @@ impl Peers {
             Outbound::Begin { inputs: held, .. }
             | Outbound::StateEvent { outputs: held, .. }
             | Outbound::PartDone { outputs: held, .. } => held,
-            Outbound::PartFailed { .. } | Outbound::Forget | Outbound::Drained => return,
+            Outbound::PartFailed { .. } | Outbound::Forget { .. } | Outbound::Drained => return,
         };
         for (_, outgoing) in held {
             core.let_go_all(outgoing.payloads());

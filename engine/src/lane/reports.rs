@@ -38,6 +38,9 @@ impl Lane {
         counters.activations.set(core.activations);
         counters.retries.set(core.retries);
         counters.timeouts.set(core.timeouts);
+        counters.activations_told.set(core.activations_told);
+        counters.told_returned.set(core.told_returned);
+        counters.told_killed.set(core.told_killed);
         counters.late_dropped.set(core.late_dropped);
         counters.events_received.set(core.events_received);
         counters.events_sent.set(self.events_sent);
@@ -96,6 +99,7 @@ mod tests {
             payload_bytes_max: 1 << 20,
             arena_bytes_max: 1 << 20,
             keep_alive: Duration::from_secs(1),
+            grace: Duration::from_secs(1),
             patience: Patience {
                 heartbeat: Duration::from_secs(60),
                 peer_silence: Duration::from_secs(600),

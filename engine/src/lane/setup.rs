@@ -53,6 +53,8 @@ pub struct LaneSetup {
     pub arena_bytes_max: u64,
     /// How long an executor beyond the first of its pool may be idle before it is ended.
     pub keep_alive: Duration,
+    /// How long an activation that was told to stop may go on before its executor is killed.
+    pub grace: Duration,
     /// How long it waits for whom.
     pub patience: Patience,
 }

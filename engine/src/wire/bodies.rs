@@ -2,6 +2,7 @@
 
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::trace::PartTrace;
+use faasstore::Cancelled;
 use rkyv::{Archive, Deserialize, Serialize};
 use thiserror::Error;
 
@@ -383,11 +384,13 @@ pub struct PartFailed {
     pub trace: Option<Box<PartTrace>>,
 }
 
-/// The invocation is over: to each participant. What has not started never starts.
+/// The invocation is over: to each participant. What has not started never starts, and what runs is told to stop.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Forget {
     /// Which invocation.
     pub invocation: u128,
+    /// Why, as what runs is told.
+    pub why: Cancelled,
 }
 
 /// The sender has retired a deployment and will begin no invocation of it any more, nor has it one in flight.

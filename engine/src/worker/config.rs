@@ -70,6 +70,9 @@ pub struct Arguments {
     /// How long an executor beyond the first of its pool may be idle before it is ended
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub keep_alive_s: u32,
+    /// How long what runs may go on once it was told to stop, its invocation being over; then its executor is killed
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000)]
+    pub grace_ms: u32,
     /// Invocations in flight that one lane takes from clients; beyond it they are refused
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     pub in_flight_max: u32,
@@ -154,6 +157,8 @@ pub struct Config {
     pub spin_budget_ns: Option<u64>,
     /// How long an executor beyond the first of its pool may be idle.
     pub keep_alive: Duration,
+    /// How long what was told to stop may go on.
+    pub grace: Duration,
     /// Invocations in flight on one lane; at least 1.
     pub in_flight_max: u32,
     /// Bytes of one payload; at least 1.
@@ -324,6 +329,7 @@ impl Config {
         let payload_bytes_max = size("--max-payload", &arguments.max_payload)?;
         in_range("--max-payload", payload_bytes_max, 1, PAYLOAD_BYTES_MAX)?;
         in_range("--clients-max", arguments.clients_max.into(), 1, 1 << 20)?;
+        in_range("--grace-ms", arguments.grace_ms.into(), 0, 3_600_000)?;
         in_range(
             "--in-flight-max",
             arguments.in_flight_max.into(),
@@ -347,6 +353,7 @@ impl Config {
             },
             spin_budget_ns: arguments.spin_budget_us.map(|us| u64::from(us) * 1000),
             keep_alive: Duration::from_secs(arguments.keep_alive_s.into()),
+            grace: Duration::from_millis(arguments.grace_ms.into()),
             in_flight_max: arguments.in_flight_max,
             payload_bytes_max,
             clients_max: arguments.clients_max,

@@ -286,6 +286,7 @@ fn lane_setup(
         payload_bytes_max: config.payload_bytes_max,
         arena_bytes_max: config.lanes_bytes() / u64::from(config.lanes),
         keep_alive: config.keep_alive,
+        grace: config.grace,
         patience: config.patience,
     }
 }

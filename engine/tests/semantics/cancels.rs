@@ -4,6 +4,7 @@ use super::flow::{Flow, input, out};
 use super::rig::{Rig, each_placement};
 use engine::plan::{Delay, ErrorClass, InputPlan, Retry, Source, Work, WorkflowInput};
 use engine::wire::Failure;
+use faasstore::Cancelled;
 use faasstore::binding::Kind;
 use faasstore::descriptor::InvocationId;
 
@@ -50,6 +51,80 @@ fn what_a_client_cancels_is_answered_so_and_starts_nothing_more() {
         counted(rig, 1, 0);
         assert_eq!(rig.counters().invocations_failed, 1);
     });
+}
+
+/// What was told to stop, in the order of names, all for this reason.
+#[track_caller]
+fn told(rig: &Rig, nodes: &[&str], why: Cancelled) {
+    let mut told = rig.told.clone();
+    told.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = nodes.iter().map(|node| ((*node).to_owned(), why));
+    assert_eq!(told, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_runs_is_told_to_stop_and_why_on_whichever_worker() {
+    each_placement(&busy(), |rig| {
+        rig.invoke(&[]);
+        assert_eq!(rig.told, []);
+        rig.cancel(1);
+        told(rig, &["again", "first"], Cancelled::ByClient);
+    });
+    // The time of the workflow is up.
+    each_placement(&busy(), |rig| {
+        rig.invoke(&[]);
+        rig.end("first");
+        rig.pass_ms(10);
+        rig.pass_ms(40);
+        assert!(matches!(rig.failure(), Failure::Timeout { .. }));
+        told(rig, &["again", "delayed", "second"], Cancelled::TimedOut);
+    });
+    let mut forgetful = busy();
+    forgetful.nodes[3].retriers.clear();
+    each_placement(&forgetful, |rig| {
+        rig.invoke(&[]);
+        rig.fail("again", ErrorClass::Error, "no");
+        assert!(matches!(rig.failure(), Failure::Node { .. }));
+        told(rig, &["first"], Cancelled::FailedElsewhere);
+        // It is over, and nobody is told of that again.
+        rig.cancel(1);
+        rig.pass_ms(100);
+        told(rig, &["first"], Cancelled::FailedElsewhere);
+    });
+}
+
+#[test]
+fn what_comes_back_in_its_grace_is_told_apart_from_what_does_not() {
+    let mut rig = Rig::new(&busy(), 1);
+    rig.invoke(&[]);
+    let counted = |rig: &Rig| {
+        let counters = rig.counters();
+        assert_eq!(counters.told_killed, rig.killed as u64);
+        (
+            counters.activations_told,
+            counters.told_returned,
+            counters.told_killed,
+        )
+    };
+    assert_eq!(counted(&rig), (0, 0, 0));
+    rig.cancel(1);
+    assert_eq!(counted(&rig), (2, 0, 0));
+    rig.end("first");
+    assert_eq!(counted(&rig), (2, 1, 0));
+    rig.pass_ms(1);
+    assert_eq!(counted(&rig), (2, 1, 1));
+    // A failure is an end, too, but that came too late.
+    rig.fail("again", ErrorClass::Error, "told to stop");
+    assert_eq!(counted(&rig), (2, 1, 1));
+    rig.read_answer();
+    rig.invoke(&[]);
+    rig.cancel(1);
+    for node in ["first", "again"] {
+        rig.fail(node, ErrorClass::Error, "told to stop");
+    }
+    assert_eq!(counted(&rig), (4, 3, 1));
+    assert_eq!(rig.counters().retries, 0);
+    rig.nothing_is_left();
 }
 
 #[test]

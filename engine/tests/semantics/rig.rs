@@ -10,6 +10,7 @@ use engine::core::{
 use engine::plan::{ErrorClass, NodeId};
 use engine::trace::ClockId;
 use engine::wire::{Failure, ITEM_ABSENT};
+use faasstore::Cancelled;
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -66,6 +67,8 @@ pub(crate) struct Rig {
     pub(crate) answer: Option<Answered>,
     /// Executors that were to be ended.
     pub(crate) killed: usize,
+    /// What was told to stop: its node, and why.
+    pub(crate) told: Vec<(String, Cancelled)>,
     pub(crate) outputs: BTreeMap<String, Seen>,
 }
 
@@ -92,6 +95,7 @@ impl Rig {
                 lane: 0,
                 in_flight_max: 10,
                 grace_ns: 1_000,
+                patience_ns: 1_000,
                 keep_alive_ns: u64::MAX / 2,
                 clock: CLOCK,
             })
@@ -108,6 +112,7 @@ impl Rig {
             messages: VecDeque::new(),
             answer: None,
             killed: 0,
+            told: Vec::new(),
             outputs: BTreeMap::new(),
         };
         for (worker, plan) in flow.plans(workers).into_iter().enumerate() {
@@ -575,6 +580,25 @@ impl Rig {
                 }
                 assert!(self.answer.replace(*answered).is_none(), "a second answer");
             }
+            Action::Tell {
+                executor,
+                activation,
+                why,
+            } => {
+                let is_told = |attempt: &&Attempt| {
+                    let start = match &attempt.what {
+                        What::Start(start) => {
+                            Some((attempt.worker, start.executor, start.activation))
+                        }
+                        What::Evaluate(_) => None,
+                    };
+                    start == Some((worker, executor, activation))
+                };
+                let told = self.running.iter().find(is_told);
+                let told =
+                    told.unwrap_or_else(|| panic!("{activation} of {executor:?} does not run"));
+                self.told.push((told.node.clone(), why));
+            }
             Action::Kill { .. } => self.killed += 1,
             other => panic!("{other:?}"),
         }
@@ -633,7 +657,7 @@ impl Rig {
             Outbound::PartFailed { failure, trace } => {
                 self.cores[to].part_failed(now_ns, id, failure, trace);
             }
-            Outbound::Forget => self.cores[to].forget(now_ns, id),
+            Outbound::Forget { why } => self.cores[to].forget(now_ns, id, why),
             Outbound::Drained => {
                 let from = worker_hash(&worker_name(from));
                 self.cores[to].peer_drained(send.deployment, from, 0);

@@ -4,6 +4,7 @@ use crate::caller::{Caller, challenged, frame, greet, read_frame};
 use crate::process::{Worker, drivers, eventually, read_to_end};
 use engine::greeting::{ClusterKey, answer};
 use engine::wire::{Control, ControlReply, Forget, FrameKind, HEADER_BYTES, Refused, Role, decode};
+use faasstore::Cancelled;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -29,16 +30,28 @@ fn say(address: &str, bytes: &[u8]) -> (Vec<FrameKind>, Vec<u8>) {
 fn garbage_is_answered_by_a_refusal_that_says_what_is_wrong() {
     for driver in drivers() {
         let worker = start(driver);
-        let mut long = frame(&Forget { invocation: 1 });
+        let mut long = frame(&Forget {
+            invocation: 1,
+            why: Cancelled::ByClient,
+        });
         long[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
-        let mut other_version = frame(&Forget { invocation: 1 });
+        let mut other_version = frame(&Forget {
+            invocation: 1,
+            why: Cancelled::ByClient,
+        });
         other_version[4] = 9;
         for (bytes, said) in [
             (
                 b"GET / HTTP/1.1\r\nHost: somewhere\r\n\r\n".to_vec(),
                 "not a FaaSFlow frame",
             ),
-            (frame(&Forget { invocation: 1 }), "where none may come"),
+            (
+                frame(&Forget {
+                    invocation: 1,
+                    why: Cancelled::ByClient,
+                }),
+                "where none may come",
+            ),
             (long, "above the limit"),
             (other_version, "protocol version 9"),
             (vec![0xff; 100_000], "not a FaaSFlow frame"),

@@ -16,7 +16,8 @@ const BURNT_STEPS: u32 = 10_000;
 /// The function, for [`faasstore::function()`].
 ///
 /// # Errors
-/// If the parameters are not understood, an input is damaged, an output cannot be written, or it is to fail.
+/// If the parameters are not understood, an input is damaged, an output cannot be written, it is to fail, or is told to
+/// stop while it takes its time.
 pub fn run(call: &mut Call<'_>) -> Result<(), Error> {
     let begun = Instant::now();
     let parameters = parameters(call)?;
@@ -25,7 +26,7 @@ pub fn run(call: &mut Call<'_>) -> Result<(), Error> {
     if let Some(fail) = &parameters.fail {
         fail_or_not(fail, call.context())?;
     }
-    take_time(begun, &parameters)?;
+    take_time(begun, &parameters, call.context())?;
     let written = write(call, &parameters, &read);
     drop(memory);
     written
@@ -141,17 +142,16 @@ fn fail_or_not(fail: &Fail, context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-fn take_time(begun: Instant, parameters: &Parameters) -> Result<(), Error> {
+fn take_time(begun: Instant, parameters: &Parameters, context: &Context) -> Result<(), Error> {
     let runtime_s = parameters.runtime_ms * parameters.time_scale / 1e3;
     // A day by a thousand fits; the bound is for what nobody means.
     let runtime = Duration::try_from_secs_f64(runtime_s)?;
-    burn(runtime.mul_f64(parameters.busy))?;
-    std::thread::sleep(runtime.saturating_sub(begun.elapsed()));
-    Ok(())
+    burn(runtime.mul_f64(parameters.busy), context)?;
+    Ok(context.sleep(runtime.saturating_sub(begun.elapsed()))?)
 }
 
-/// Burns that much time of a CPU: not of the clock on the wall, which others share.
-fn burn(time: Duration) -> Result<(), Error> {
+/// Burns that much time of a CPU, unless it is told to stop: not of the clock on the wall, which others share.
+fn burn(time: Duration, context: &Context) -> Result<(), Error> {
     if time.is_zero() {
         return Ok(());
     }
@@ -159,6 +159,7 @@ fn burn(time: Duration) -> Result<(), Error> {
     let end = now()? + time;
     let mut steps = 0u64;
     while now()? < end {
+        context.check_cancelled()?;
         for _ in 0..BURNT_STEPS {
             steps = std::hint::black_box(steps.wrapping_add(1));
         }

@@ -1,12 +1,38 @@
-//! Which activation a function runs for.
+//! Which activation a function runs for, and whether it is to stop.
 
+use super::ear::Ear;
 use crate::binding::NodeBinding;
 use crate::descriptor::{Activate, InvocationId, NO_ITEM};
+use crate::told::Cancelled;
 use nix::time::{ClockId, clock_gettime};
 use std::io::Write as _;
-use std::time::Duration;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Which activation a function runs for. One is kept for each node, so that an activation only fills in numbers.
+/// Which activation a function runs for, and whether it is to stop. One is kept for each node, so that an activation only
+/// fills in numbers.
+///
+/// An activation is to stop when nobody wants its result any more: its invocation was cancelled, has failed elsewhere, or
+/// has no time left. What the function returns then is dropped, and its executor goes on with the next activation. One that
+/// has not returned after a grace period, a second unless its worker has been told otherwise, is killed with its executor.
+/// So a function that runs for long asks now and then, which costs one look at memory:
+///
+/// ```
+/// use faasstore::{Call, Error, function};
+/// use std::time::Duration;
+///
+/// fn settle(call: &mut Call) -> Result<(), Error> {
+///     let context = call.context();
+///     for round in 0..1000 {
+///         context.check_cancelled()?; // between two pieces of work
+///         context.sleep(Duration::from_millis(round))?; // ends as soon as it is told
+///     }
+///     call.write("out", b"settled")
+/// }
+///
+/// let settle = function("settle", settle);
+/// ```
 #[derive(Debug)]
 pub struct Context {
     worker: String,
@@ -17,10 +43,12 @@ pub struct Context {
     attempt: u32,
     item: Option<u32>,
     deadline_ns: Option<u64>,
+    activation: u32,
+    ear: Arc<Ear>,
 }
 
 impl Context {
-    pub(crate) fn new(worker: &str, workflow: &str, node: &NodeBinding) -> Self {
+    pub(super) fn new(worker: &str, workflow: &str, node: &NodeBinding, ear: Arc<Ear>) -> Self {
         Self {
             worker: worker.to_owned(),
             workflow: workflow.to_owned(),
@@ -30,6 +58,8 @@ impl Context {
             attempt: 0,
             item: None,
             deadline_ns: None,
+            activation: 0,
+            ear,
         }
     }
 
@@ -39,6 +69,7 @@ impl Context {
         self.attempt = activate.attempt;
         self.item = (activate.item != NO_ITEM).then_some(activate.item);
         self.deadline_ns = activate.deadline_ns;
+        self.activation = activate.activation;
     }
 
     /// The worker's name.
@@ -96,6 +127,50 @@ impl Context {
         // The clock exists on every Linux; if it did not, the deadline would be far.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
         Some(deadline.saturating_sub(now))
+    }
+
+    /// Whether this activation is to stop: one load from memory, no system call.
+    #[inline]
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled().is_some()
+    }
+
+    /// Why this activation is to stop, if it is. Costs what [`Context::is_cancelled`] does.
+    #[inline]
+    #[must_use]
+    pub fn cancelled(&self) -> Option<Cancelled> {
+        self.ear.look(self.activation)
+    }
+
+    /// As [`Context::cancelled`], for `?` between two pieces of work.
+    ///
+    /// # Errors
+    /// If this activation is to stop.
+    #[inline]
+    pub fn check_cancelled(&self) -> Result<(), Cancelled> {
+        self.cancelled().map_or(Ok(()), Err)
+    }
+
+    /// Sleeps for that long, or until this activation is to stop; [`Duration::MAX`] is for ever. The functions of the standard
+    /// library sleep on.
+    ///
+    /// # Errors
+    /// If this activation is to stop, at once.
+    pub fn sleep(&self, time: Duration) -> Result<(), Cancelled> {
+        // Without a deadline if there is none that far in the future.
+        let deadline = Instant::now().checked_add(time);
+        self.ear.wait(self.activation, deadline).map_or(Ok(()), Err)
+    }
+
+    /// A descriptor that is readable once this activation is to stop, for functions that wait for others as well, as by
+    /// poll(2). It is not to be read. It may be readable for no reason: where [`Context::cancelled`] says so, ask for it
+    /// again, which makes it quiet. The first call starts a thread, which sleeps; each costs a system call.
+    ///
+    /// # Errors
+    /// If the process has no descriptor or no thread left.
+    pub fn cancel_descriptor(&self) -> std::io::Result<BorrowedFd<'_>> {
+        self.ear.descriptor(self.activation)
     }
 
     /// Writes one line to standard error, marked with the node and the invocation.

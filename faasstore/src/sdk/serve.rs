@@ -5,9 +5,10 @@
 
 use super::Function;
 use super::context::Context;
+use super::ear::Ear;
 use super::executor::{Executor, ExecutorError, Node};
 use crate::arena::{Arena, ArenaConfig, ArenaError};
-use crate::binding::{ABI_VERSION, Hello, WORKER_PID_VARIABLE, Welcome};
+use crate::binding::{ABI_VERSION, Hello, NodeBinding, WORKER_PID_VARIABLE, Welcome};
 use crate::channel::{ChannelError, ExecutorChannel};
 use crate::segment::{SegmentError, SegmentReader};
 use crate::socket::{Received, Socket, SocketError};
@@ -147,9 +148,9 @@ fn serve_worker(worker: Pid, socket: Socket, functions: Vec<Function>) -> Result
     let [engine_half, lane_bell]: [OwnedFd; 2] = descriptors
         .try_into()
         .map_err(|descriptors: Vec<_>| ServeError::Descriptors(descriptors.len()))?;
-    let bound = bind(&welcome, &functions).and_then(|nodes| pin(&welcome.cpus).map(|()| nodes));
-    let nodes = match bound {
-        Ok(nodes) => nodes,
+    let bound = bind(&welcome, &functions).and_then(|bound| pin(&welcome.cpus).map(|()| bound));
+    let bound = match bound {
+        Ok(bound) => bound,
         Err(refusal) => {
             socket
                 .send(&hello(&functions, Some(&refusal)), &[], GREETING_TIMEOUT)
@@ -167,6 +168,17 @@ fn serve_worker(worker: Pid, socket: Socket, functions: Vec<Function>) -> Result
         welcome.wait,
         welcome.spin_budget_ns,
     )?;
+    let ear = Arc::new(Ear::new(channel.told()));
+    let node = |(binding, function): (&NodeBinding, usize)| {
+        let context = Context::new(
+            &welcome.worker,
+            &welcome.workflow,
+            binding,
+            Arc::clone(&ear),
+        );
+        Node::new(binding.clone(), context, function)
+    };
+    let nodes = welcome.nodes.iter().zip(bound).map(node).collect();
     let mut arena = Arena::new(ArenaConfig {
         name: format!("faasflow-{}", program()),
         segment_bytes: welcome.segment_bytes,
@@ -209,15 +221,15 @@ fn hello(functions: &[Function], refusal: Option<&str>) -> Hello {
     }
 }
 
-/// Finds the function of every node; else why this executable cannot serve.
-fn bind(welcome: &Welcome, functions: &[Function]) -> Result<Vec<Node>, String> {
+/// Finds the place of every node's function; else why this executable cannot serve.
+fn bind(welcome: &Welcome, functions: &[Function]) -> Result<Vec<usize>, String> {
     if welcome.abi_version != ABI_VERSION {
         return Err(format!(
             "the worker has ABI version {}, this executable {ABI_VERSION}: build both with one release",
             welcome.abi_version
         ));
     }
-    let bind_one = |binding: &crate::binding::NodeBinding| {
+    let bind_one = |binding: &NodeBinding| {
         let Some(place) = functions
             .iter()
             .position(|function| function.name() == binding.function)
@@ -240,8 +252,7 @@ fn bind(welcome: &Welcome, functions: &[Function]) -> Result<Vec<Node>, String> 
                 binding.name, binding.node
             ));
         }
-        let context = Context::new(&welcome.worker, &welcome.workflow, binding);
-        Ok(Node::new(binding.clone(), context, place))
+        Ok(place)
     };
     welcome.nodes.iter().map(bind_one).collect()
 }

@@ -1,6 +1,7 @@
 //! Commands: any program as a function, by `faasflow-command`.
 
 use crate::engine::{Engine, PATIENCE};
+use faasstore::Cancelled;
 use faasstore::binding::Kind::{self, Bytes, List, Value};
 use faasstore::binding::{NodeBinding, Port, VALUE_BYTES_MAX, WaitStrategy};
 use faasstore::descriptor::{OutputRef, PayloadRef};
@@ -329,4 +330,71 @@ fn what_a_program_leaves_behind_holds_nothing_up_and_is_ended() {
         let said = String::from_utf8(leaves.run(&[b"x"]).unwrap()).unwrap();
         assert!(ends(said.trim()), "process {said} is left");
     }
+}
+
+#[test]
+fn a_program_that_is_told_is_asked_to_end_with_all_that_it_has_started_and_its_executor_goes_on() {
+    let path = std::env::temp_dir().join(format!("faasflow-told-{}", std::process::id()));
+    // It cleans up; of what it has started one goes at once, and one does not hear.
+    let script = format!(
+        "trap 'echo bye >&2; exit 7' TERM
+        sleep 1000 & first=$!
+        (trap '' TERM; while :; do sleep 1000; done) & second=$!
+        echo $$ $first $second | tr ' ' '\\n' > {}
+        wait",
+        path.display()
+    );
+    let mut waits = shell(&script, Bytes);
+    let executor = waits.engine.child.id();
+    for why in [Cancelled::ByClient, Cancelled::FailedElsewhere] {
+        let input = waits.engine.payload(b"x");
+        waits.engine.activate("run", &[input]);
+        let pids = pids(&path, 3);
+        std::fs::remove_file(&path).unwrap();
+        let failure = waits.engine.stop(why);
+        assert_eq!(failure, "exit-7: sh ended with status 7: bye");
+        for pid in pids {
+            assert!(ends(&pid), "process {pid} is left");
+        }
+        assert_eq!(waits.engine.child.id(), executor);
+        assert_eq!(waits.engine.child.try_wait().unwrap(), None);
+    }
+}
+
+#[test]
+fn a_word_for_an_earlier_run_ends_no_later_program_and_one_that_comes_early_starts_none() {
+    let path = std::env::temp_dir().join(format!("faasflow-early-{}", std::process::id()));
+    let script = format!("echo > {0}; cat; rm {0}", path.display());
+    let mut cat = shell(&script, Bytes);
+    assert_eq!(cat.run(&[b"one"]).unwrap(), b"one");
+    for _ in 0..3 {
+        let ended = cat.engine.last();
+        cat.engine.channel.tell(ended, Cancelled::ByClient);
+        assert_eq!(cat.run(&[b"two"]).unwrap(), b"two");
+    }
+    let next = cat.engine.last() + 1;
+    cat.engine.channel.tell(next, Cancelled::ByClient);
+    let failure = cat.run(&[b"three"]).unwrap_err();
+    assert_eq!(failure, format!("Error: {}", Cancelled::ByClient));
+    assert!(!path.exists(), "the program was started");
+    assert_eq!(cat.run(&[b"four"]).unwrap(), b"four");
+}
+
+#[test]
+fn a_program_that_does_not_end_when_it_is_asked_to_ends_with_its_executor() {
+    let path = std::env::temp_dir().join(format!("faasflow-deaf-{}", std::process::id()));
+    let script = format!(
+        "trap '' TERM; echo $$ > {}; while :; do sleep 0.01; done",
+        path.display()
+    );
+    let mut deaf = shell(&script, Bytes);
+    let input = deaf.engine.payload(b"x");
+    deaf.engine.activate("run", &[input]);
+    let pids = pids(&path, 1);
+    let last = deaf.engine.last();
+    deaf.engine.channel.tell(last, Cancelled::ByClient);
+    deaf.engine.child.kill().unwrap();
+    deaf.engine.child.wait().unwrap();
+    assert!(ends(&pids[0]), "the program outlives its executor");
+    std::fs::remove_file(path).unwrap();
 }

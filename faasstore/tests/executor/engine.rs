@@ -1,5 +1,6 @@
 //! An engine for one executor: a real process, its real socket and rings, and no scheduling.
 
+use faasstore::Cancelled;
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::{
     ABI_VERSION, Announce, Announced, Hello, Kind, NodeBinding, Port, WORKER_PID_VARIABLE,
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Nothing here takes long; a test that waits this long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -99,6 +100,7 @@ pub(crate) fn nodes() -> Vec<NodeBinding> {
             ports(&[("way", Bytes)]),
             ports(&[("first", Bytes), ("second", Bytes)]),
         ),
+        ("wait", one(), one()),
     ];
     (10..)
         .zip(nodes)
@@ -309,15 +311,48 @@ impl Engine {
         self.activation
     }
 
+    /// The number of its last activation.
+    pub(crate) fn last(&self) -> u32 {
+        self.activation
+    }
+
+    /// Tells it that the last activation is to stop, which fails then; with what text. As a lane does, it takes the word
+    /// back.
+    pub(crate) fn stop(&mut self, why: Cancelled) -> String {
+        self.channel.tell(self.activation, why);
+        let failure = self.failure();
+        self.channel.take_back();
+        failure
+    }
+
+    /// The text with which the last activation fails.
+    pub(crate) fn failure(&mut self) -> String {
+        let (completion, _) = self.completion();
+        let Completion::Failed {
+            activation,
+            message,
+            ..
+        } = completion
+        else {
+            panic!("it has not failed: {completion:?}");
+        };
+        assert_eq!(activation, self.activation);
+        let text = String::from_utf8(self.bytes(&message)).unwrap();
+        self.release(&[message]);
+        text
+    }
+
     /// The next completion with its outputs, waiting as a lane would.
     pub(crate) fn completion(&mut self) -> (Completion, Vec<OutputRef>) {
         let (mut message, mut outputs) = (Message::default(), Vec::new());
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if self.channel.pop(&mut message).unwrap() {
                 let completion = decode_completion(&message, &mut outputs).unwrap();
                 return (completion, outputs);
             }
             if self.wait == WaitStrategy::Spin {
+                assert!(Instant::now() < deadline, "the executor does not answer");
                 std::hint::spin_loop();
                 continue;
             }

@@ -21,6 +21,7 @@ fn upper(line: &[u8], _: &Context) -> Result<Vec<u8>, Error> {
 fn join(call: &mut Call) -> Result<(), Error> {
     let mut text = Vec::new();
     for line in call.list("lines")?.iter().flatten() {
+        call.context().check_cancelled()?; // ends if nobody wants it any more; whatever runs for long asks
         text.extend_from_slice(line);
     }
     call.write("text", &text)

@@ -3,7 +3,7 @@
 
 use faasflow_tests::gate::{self, Verdict};
 use faasflow_tests::pattern;
-use faasstore::{Call, Context, Error, bytes, function, serve};
+use faasstore::{Call, Cancelled, Context, Error, bytes, function, serve};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         bytes("fail", fail),
         bytes("fail_first", fail_first),
         bytes("burn", burn),
+        bytes("doze", doze),
         function("gate", gate),
         function("join", join),
         function("make", make),
@@ -68,6 +69,14 @@ fn burn(text: &[u8], _: &Context) -> Result<Vec<u8>, Error> {
     Ok(text.to_vec())
 }
 
+/// Sleeps for as many microseconds as the input says, and says who has; fails if it is told to stop.
+fn doze(text: &[u8], context: &Context) -> Result<String, Error> {
+    let time = Duration::from_micros(std::str::from_utf8(text)?.trim().parse()?);
+    context.sleep(time)?;
+    context.check_cancelled()?;
+    Ok(std::process::id().to_string())
+}
+
 /// `gate` (a socket's path) → `out`: does what its test says once it is there.
 fn gate(call: &mut Call) -> Result<(), Error> {
     let path = std::str::from_utf8(call.bytes("gate")?)?;
@@ -78,6 +87,13 @@ fn gate(call: &mut Call) -> Result<(), Error> {
         context.node(),
         context.worker(),
     )?;
+    let heeds = |why: Result<(), Cancelled>| match why {
+        Ok(()) => Err(Error::new("it was told nothing")),
+        Err(why) => {
+            gate::note(Path::new(path), context.node(), why)?;
+            Err(why.into())
+        }
+    };
     match verdict {
         Verdict::Pass => call.write("out", format!("attempt {}", context.attempt()).as_bytes()),
         Verdict::Fail => Err(Error::new("as told")),
@@ -89,6 +105,13 @@ fn gate(call: &mut Call) -> Result<(), Error> {
         Verdict::Burn => loop {
             std::hint::spin_loop();
         },
+        Verdict::Heed => heeds(context.sleep(Duration::MAX)),
+        Verdict::Look => heeds(loop {
+            if let Err(why) = context.check_cancelled() {
+                break Err(why);
+            }
+            std::hint::spin_loop();
+        }),
         Verdict::Forget => Ok(()),
         Verdict::Exit => std::process::exit(0),
     }

@@ -11,6 +11,7 @@ use engine::wire::{
     Heartbeat, Hello, Invoke, NodeReport, Outcome, PartDone, PartFailed, Refused, Role, StateEvent,
     Welcome, WorkerDescription, encode,
 };
+use faasstore::Cancelled;
 
 /// Workflows at random, whose plans frames carry.
 const PLANS: u64 = 24;
@@ -199,7 +200,15 @@ pub fn frames() -> Vec<Vec<u8>> {
             out,
         )
     });
-    frame(&|out| encode(&Forget { invocation: 5 }, out));
+    frame(&|out| {
+        encode(
+            &Forget {
+                invocation: 5,
+                why: Cancelled::ByClient,
+            },
+            out,
+        )
+    });
     frame(&|out| encode(&Drained { deployment }, out));
     frame(&|out| encode(&Heartbeat { interval_ms: 500 }, out));
     all

@@ -5,6 +5,7 @@ use super::Cluster;
 use super::clients::Outcome;
 use super::lane::{GRACE_NS, State};
 use engine::core::{ClientId, CoreCounters};
+use faasstore::descriptor::InvocationId;
 
 /// In a thousand cancels: those that name a request of another client.
 const STRANGERS: u32 = 100;
@@ -37,6 +38,7 @@ impl Cluster {
             return;
         }
         let client = ClientId(number as u64 + 7 + u64::from(stranger));
+        let runs = self.runs_of(lane, asked.id);
         let now_ns = self.lanes[lane].exact_ns(self.now_ns);
         let core = &mut self.lanes[lane].core;
         let before = core.counters();
@@ -45,6 +47,7 @@ impl Cluster {
             Some(_) => CoreCounters {
                 invocations_cancelled: before.invocations_cancelled + 1,
                 invocations_failed: before.invocations_failed + 1,
+                activations_told: before.activations_told + runs,
                 ..before
             },
             None => CoreCounters {
@@ -60,6 +63,16 @@ impl Cluster {
             self.abort(lane, id);
         }
         self.act(lane);
+    }
+
+    /// How many activations of an invocation run on a lane.
+    fn runs_of(&self, lane: usize, invocation: Option<InvocationId>) -> u64 {
+        let executors = self.lanes[lane].executors.iter().flatten();
+        let runs = executors.filter(|executor| match &executor.state {
+            State::Running(run) => Some(run.invocation) == invocation,
+            _ => false,
+        });
+        runs.count() as u64
     }
 
     /// What runs of an invocation that is over, as its lane knows, has its grace and no more.

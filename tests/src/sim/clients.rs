@@ -2,12 +2,14 @@
 
 use super::Cluster;
 use super::lane::Lane;
+use super::stops::why_over;
 use crate::functions::Datum;
 use crate::plans::input_name;
 use crate::trace::{Ending, Moment, Trace};
 use engine::core::{Answered, ClientId, Incoming, Outgoing, Wanted};
 use engine::plan::{NodeId, WorkflowInput};
 use engine::wire::Failure;
+use faasstore::Cancelled;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
 use std::collections::BTreeMap;
@@ -48,6 +50,8 @@ pub struct Asked {
     pub trace: Trace,
     /// Lanes where it is over, as these lanes know, and since when, in nanoseconds.
     pub forgotten: BTreeMap<usize, u64>,
+    /// What runs of it is to be told, once its client is answered with a failure.
+    pub why_over: Option<Cancelled>,
     /// When its client took it back, if it was under way then.
     pub cancelled: Option<Moment>,
     /// Whether one of its payloads was refused where it arrived.
@@ -142,6 +146,7 @@ impl Cluster {
                 ..Trace::default()
             },
             forgotten: BTreeMap::new(),
+            why_over: None,
             cancelled: None,
             payload_refused: false,
             refusal_due,
@@ -220,6 +225,7 @@ impl Cluster {
         asked.answers += 1;
         assert_eq!(asked.answers, 1, "an invocation is answered once");
         asked.answered = now;
+        asked.why_over = answered.result.as_ref().err().map(why_over);
         asked.forgotten.entry(lane).or_insert(now.ns);
         if let Some(id) = asked.id {
             assert_eq!(answered.invocation, id);

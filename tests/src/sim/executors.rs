@@ -256,6 +256,9 @@ impl Cluster {
             late || may_be_over,
             "ended without a reason ({cause}): {run:?}"
         );
+        if let Some(executor) = executor.filter(|_| !late) {
+            self.judge_patience(executor, &run);
+        }
     }
 
     /// Once a core knows the time, nothing goes on beyond its deadline.

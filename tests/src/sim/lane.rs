@@ -46,7 +46,7 @@ pub(super) struct Run {
     pub(super) seen: Vec<Datum>,
     /// When it is to be given up.
     pub(super) deadline_ns: Option<u64>,
-    /// Whether it will never return.
+    /// Whether it will never return by itself.
     pub(super) hangs: bool,
 }
 
@@ -93,6 +93,17 @@ pub(super) struct Describing {
     pub(super) text: Vec<u8>,
 }
 
+/// What an executor was told last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    /// The activation that is to stop.
+    pub(super) activation: u32,
+    /// When, as its lane knew the time.
+    pub(super) told_ns: u64,
+    /// Whether that comes back for it.
+    pub(super) obeys: bool,
+}
+
 /// A simulated executor.
 #[derive(Clone, Debug)]
 pub(super) struct Executor {
@@ -102,6 +113,8 @@ pub(super) struct Executor {
     pub(super) executable: u16,
     /// What it does.
     pub(super) state: State,
+    /// What it was told to stop.
+    pub(super) word: Option<Word>,
 }
 
 /// A simulated lane.
@@ -117,6 +130,8 @@ pub(super) struct Lane {
     pub(super) alive: bool,
     /// What is tested.
     pub(super) core: Core,
+    /// Whether it has done what its core wants since that was judged last.
+    pub(super) acted: bool,
     /// The time that the core was given last.
     pub(super) told_ns: u64,
     /// Its ranges.
@@ -157,6 +172,7 @@ impl Lane {
             lane: number,
             in_flight_max,
             grace_ns: GRACE_NS,
+            patience_ns: GRACE_NS,
             keep_alive_ns: KEEP_ALIVE_NS,
             clock: ClockId::UNKNOWN,
         };
@@ -166,6 +182,7 @@ impl Lane {
             epoch,
             alive: true,
             core: Core::new(config),
+            acted: false,
             told_ns: 0,
             memory: Memory::default(),
             executors: Vec::new(),
@@ -223,6 +240,7 @@ impl Lane {
             deployment,
             executable,
             state: State::Idle,
+            word: None,
         });
         ExecutorId(place as u32)
     }

@@ -33,7 +33,7 @@ impl Message {
             | Outbound::PartDone {
                 outputs: numbered, ..
             } => numbered.iter().map(|(_, outgoing)| outgoing).collect(),
-            Outbound::PartFailed { .. } | Outbound::Forget | Outbound::Drained => Vec::new(),
+            Outbound::PartFailed { .. } | Outbound::Forget { .. } | Outbound::Drained => Vec::new(),
         }
     }
 }
@@ -313,11 +313,11 @@ impl Cluster {
                     .core
                     .part_failed(now_ns, invocation, failure, trace);
             }
-            Outbound::Forget => {
+            Outbound::Forget { why } => {
                 self.abort(to, invocation);
                 self.is_over_at(to, invocation);
                 if self.hears_end() {
-                    self.lanes[to].core.forget(now_ns, invocation);
+                    self.lanes[to].core.forget(now_ns, invocation, why);
                 }
             }
             Outbound::Drained => {

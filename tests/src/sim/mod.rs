@@ -16,6 +16,7 @@
 //! | `clients` | wishes and answers |
 //! | `answers` | what clients must get |
 //! | `cancels` | clients that take back what they asked for |
+//! | `stops` | executors that are told to stop |
 //! | `orders` | deployments, and workers that die |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
@@ -35,6 +36,7 @@ mod memory;
 mod orders;
 mod sabotage;
 mod scenario;
+mod stops;
 mod told;
 mod verdict;
 
@@ -204,7 +206,10 @@ impl Cluster {
                 _ => self.next_timer(),
             };
             match event {
-                Some(event) => self.happens(event),
+                Some(event) => {
+                    self.happens(event);
+                    self.judge_told();
+                }
                 None if events.is_empty() => return,
                 None => {}
             }
@@ -258,9 +263,16 @@ impl Cluster {
                     .map(at)
                     .map(|(lane, index)| Event::Described { lane, index }),
             );
+            let returns = |executor: &Option<lane::Executor>| {
+                let executor = executor.as_ref();
+                executor.is_some_and(|executor| match &executor.state {
+                    State::Running(run) => self.may_return(executor, run),
+                    _ => false,
+                })
+            };
             for (place, executor) in lane.executors.iter().enumerate() {
                 match executor.as_ref().map(|executor| &executor.state) {
-                    Some(State::Running(run)) if !run.hangs => {
+                    Some(State::Running(_)) if returns(executor) => {
                         events.push(Event::Return { lane: index, place })
                     }
                     Some(State::Ended | State::Stopping { .. }) => {
@@ -344,6 +356,7 @@ impl Cluster {
         loop {
             self.lanes[lane].core.take_actions(&mut actions);
             if actions.is_empty() {
+                self.lanes[lane].acted = true;
                 return;
             }
             for action in actions.drain(..) {
@@ -382,6 +395,15 @@ impl Cluster {
             Action::Release(range) => self.lanes[lane].memory.release(range),
             Action::Send(send) => self.send(lane, *send),
             Action::Answer(answered) => self.answered(lane, *answered),
+            Action::Tell {
+                executor,
+                activation,
+                why,
+            } => {
+                if let Some((activation, why)) = self.word_written(activation, why) {
+                    self.tell_to_stop(lane, executor, activation, why);
+                }
+            }
             Action::Kill { cause, .. } if self.grants_more_grace(&cause) => {}
             Action::Kill { executor, cause } => {
                 let place = executor.0 as usize;

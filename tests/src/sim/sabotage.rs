@@ -7,6 +7,7 @@ use crate::trace::Ending;
 use engine::core::{Evaluated, Start};
 use engine::plan::{Delay, ErrorClass, Join, NodeId, NodePlan, Plan, Retry, Source};
 use engine::wire::Outcome;
+use faasstore::Cancelled;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 
 /// What is wrong.
@@ -100,11 +101,19 @@ pub enum Sabotage {
     EndUnheard,
     /// What runs of an invocation that is over may go on for ever.
     EndlessGrace,
+    /// What runs of an invocation that is over is not told.
+    NeverTold,
+    /// What is told names another activation than the one that is to stop.
+    ToldAnother,
+    /// What is told stops whatever runs, also after the one that was to stop has ended.
+    ToldWhoeverRuns,
+    /// What is told is for another reason.
+    ToldOtherwise,
 }
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 48] = [
         Self::NoDelay,
         Self::HalfDelay,
         Self::DelaysNeverFail,
@@ -149,6 +158,10 @@ impl Sabotage {
         Self::CancelUnheard,
         Self::EndUnheard,
         Self::EndlessGrace,
+        Self::NeverTold,
+        Self::ToldAnother,
+        Self::ToldWhoeverRuns,
+        Self::ToldOtherwise,
     ];
 
     /// The plan that a core follows which ignores a part of the one that it was given.
@@ -400,6 +413,21 @@ impl Cluster {
     /// Whether an executor that is to be ended for this is not.
     pub(super) fn grants_more_grace(&self, cause: &str) -> bool {
         self.does(Sabotage::EndlessGrace) && cause.contains("grace period")
+    }
+
+    /// What an executor is told to stop, and why; nothing if it is not told.
+    pub(super) fn word_written(&self, activation: u32, why: Cancelled) -> Option<(u32, Cancelled)> {
+        match self.scenario.sabotage {
+            Some(Sabotage::NeverTold) => None,
+            Some(Sabotage::ToldAnother) => Some((activation.wrapping_sub(1), why)),
+            Some(Sabotage::ToldOtherwise) => Some((activation, Cancelled::FailedElsewhere)),
+            _ => Some((activation, why)),
+        }
+    }
+
+    /// Whether what was told stops whatever runs.
+    pub(super) fn tells_whoever_runs(&self) -> bool {
+        self.does(Sabotage::ToldWhoeverRuns)
     }
 
     /// Whether a release is not ordered.

@@ -3,6 +3,7 @@
 use super::Cluster;
 use super::clients::Outcome;
 use super::constructs::Constructs;
+use super::scenario::Faults;
 use crate::reference::Counts;
 use engine::core::{CoreCounters, Held};
 
@@ -29,6 +30,12 @@ pub struct Tally {
     pub retries: u64,
     /// Activations that took too long.
     pub timeouts: u64,
+    /// Activations that were told to stop.
+    pub told: u64,
+    /// Of those, how many came back in their grace.
+    pub told_returned: u64,
+    /// Of those, how many did not.
+    pub told_killed: u64,
     /// What came too late, or twice.
     pub late: u64,
     /// Starts that were foreseen, and then ordered just so.
@@ -53,6 +60,9 @@ impl std::ops::AddAssign for Tally {
         self.activations += other.activations;
         self.retries += other.retries;
         self.timeouts += other.timeouts;
+        self.told += other.told;
+        self.told_returned += other.told_returned;
+        self.told_killed += other.told_killed;
         self.late += other.late;
         self.foreseen += other.foreseen;
         self.foreseen_choices += other.foreseen_choices;
@@ -128,17 +138,41 @@ impl Cluster {
             activations: sum(|counters| counters.activations),
             retries: sum(|counters| counters.retries),
             timeouts: sum(|counters| counters.timeouts),
+            told: sum(|counters| counters.activations_told),
+            told_returned: sum(|counters| counters.told_returned),
+            told_killed: sum(|counters| counters.told_killed),
             late: sum(|counters| counters.late_dropped),
             foreseen: self.foreseen,
             foreseen_choices: self.foreseen_choices,
             steps: self.steps,
             ..Tally::default()
         };
+        self.judge_told_apart(&tally);
         self.count_constructs(&mut tally.constructs);
         if tally.failed + tally.cancelled == 0 && self.lost_workers.is_empty() {
             self.judge_counters(&tally);
         }
         tally
+    }
+
+    /// What was told has come back, was killed, or went with its executor.
+    fn judge_told_apart(&self, tally: &Tally) {
+        let Faults {
+            lies,
+            deaths,
+            start_errors,
+            crashes,
+            ..
+        } = self.scenario.faults;
+        let apart = tally.told_returned + tally.told_killed;
+        let all = lies + deaths + start_errors + crashes == 0;
+        assert!(
+            apart == tally.told || !all && apart < tally.told,
+            "{} were told, {} came back, {} were killed",
+            tally.told,
+            tally.told_returned,
+            tally.told_killed
+        );
     }
 
     /// Where nothing has failed, everything is counted once.

@@ -1,5 +1,7 @@
 //! An executor as its lane has it, against one whose process is this test: what the rings and the socket carry.
 
+mod stops;
+
 use super::*;
 use crate::core::{Action, ClientId, CoreConfig, Wanted};
 use crate::plan::{
@@ -259,6 +261,7 @@ impl Bench {
             lane: 0,
             in_flight_max: 10,
             grace_ns: 1,
+            patience_ns: 1,
             keep_alive_ns: 1,
             clock: ClockId::UNKNOWN,
         });

@@ -116,8 +116,8 @@ impl Arrival {
             }
             FrameKind::PartFailed => Inbound::PartFailed(wire::decode(body)?),
             FrameKind::Forget => {
-                let wire::Forget { invocation } = wire::decode(body)?;
-                Inbound::Forget { invocation }
+                let wire::Forget { invocation, why } = wire::decode(body)?;
+                Inbound::Forget { invocation, why }
             }
             FrameKind::Heartbeat => {
                 let wire::Heartbeat { interval_ms } = wire::decode(body)?;

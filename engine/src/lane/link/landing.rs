@@ -119,7 +119,7 @@ impl Landings {
         let mut arrival = Arrival::new(kind, self.limits);
         let mut message = arrival.message(body, self, intake)?;
         match message {
-            Inbound::Forget { invocation } => self.abort(invocation, intake.arena, counters),
+            Inbound::Forget { invocation, .. } => self.abort(invocation, intake.arena, counters),
             Inbound::Cancel { request } if self.take_back(request, intake.arena, counters) => {
                 message = Inbound::InvokeCancelled { request };
             }

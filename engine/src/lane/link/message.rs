@@ -7,6 +7,7 @@ use crate::core::Wanted;
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
 use crate::wire::{NodeReport, Outcome, PartFailed};
+use faasstore::Cancelled;
 use faasstore::arena::Arena;
 use faasstore::descriptor::ArenaRange;
 use thiserror::Error;
@@ -141,6 +142,8 @@ pub enum Inbound {
     PartFailed(PartFailed),
     /// See [`Forget`](crate::wire::Forget).
     Forget {
+        /// As there.
+        why: Cancelled,
         /// Which invocation.
         invocation: u128,
     },
@@ -164,7 +167,7 @@ impl Inbound {
             Self::Begin { invocation, .. }
             | Self::StateEvent { invocation, .. }
             | Self::PartDone { invocation, .. }
-            | Self::Forget { invocation } => Some(*invocation),
+            | Self::Forget { invocation, .. } => Some(*invocation),
             Self::PartFailed(failed) => Some(failed.invocation),
             Self::Invoke { .. }
             | Self::InvokeRefused { .. }

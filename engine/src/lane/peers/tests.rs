@@ -8,6 +8,7 @@ use crate::lane::executors::adopt_own_segments;
 use crate::lane::executors::lease_own;
 use crate::plan::{Limits, Participant, WorkerRef, WorkflowInput};
 use crate::trace::ClockId;
+use faasstore::Cancelled;
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
 use std::io::Write;
@@ -69,6 +70,7 @@ impl Lane {
             lane: 0,
             in_flight_max: 10,
             grace_ns: 1_000,
+            patience_ns: 1_000,
             keep_alive_ns: 1_000,
             clock: ClockId::UNKNOWN,
         });
@@ -308,7 +310,9 @@ fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_la
         to_lane: 0,
         invocation: InvocationId(1),
         deployment: DeploymentId(1),
-        body: Outbound::Forget,
+        body: Outbound::Forget {
+            why: Cancelled::ByClient,
+        },
     };
     lane.with(|peers, parts| peers.send(forget, parts));
     assert_eq!(beat(&mut lane), 3, "something was said");

@@ -184,6 +184,19 @@ fn the_environment_may_choose_the_driver() {
 }
 
 #[test]
+fn the_grace_is_a_second_unless_another_one_is_named() {
+    let grace = |flags: &[&str]| Config::check(arguments(flags)).unwrap().grace;
+    assert_eq!(grace(&[]), Duration::from_secs(1));
+    assert_eq!(grace(&["--grace-ms=0"]), Duration::ZERO);
+    assert_eq!(grace(&["--grace-ms=3600000"]), Duration::from_secs(3600));
+    let error = refused(&["--grace-ms=3600001"]).to_string();
+    assert!(
+        error.contains("--grace-ms") && error.contains("3600000"),
+        "{error}"
+    );
+}
+
+#[test]
 fn patience_is_longer_than_a_heartbeat() {
     let config = Config::check(arguments(&["--heartbeat-ms=20", "--peer-silence-ms=40"])).unwrap();
     assert_eq!(config.patience.peer_silence, Duration::from_millis(40));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::{BODY_BYTES_MAX, Forget, GREETING_BYTES_MAX, encode};
+use faasstore::Cancelled;
 use std::io::Write;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -27,7 +28,13 @@ fn listener(driver: Driver) -> (Listener, SocketAddr) {
 
 fn frame() -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(&Forget { invocation: 7 }, &mut bytes);
+    encode(
+        &Forget {
+            invocation: 7,
+            why: Cancelled::ByClient,
+        },
+        &mut bytes,
+    );
     bytes
 }
 

@@ -1,7 +1,8 @@
-//! A program's streams, all at once: whichever can be written or read is, so that neither side waits for the other.
+//! A program's streams, all at once: whichever can be written or read is, so that neither side waits for the other. And the
+//! word that it is to stop.
 
 use crate::sink::Sink;
-use faasstore::Error;
+use faasstore::{Context, Error};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -28,11 +29,14 @@ pub(crate) struct Ended {
     pub(crate) lingers: bool,
 }
 
-/// Feeds a program and takes what it says, until it has ended and its streams have.
+/// Feeds a program and takes what it says, until it has ended and its streams have. When its activation is to stop
+/// `ask_to_end` is called, once; what it leaves behind then is not waited for.
 pub(crate) fn exchange(
     child: &mut Child,
     stdin: Option<Vec<&[u8]>>,
     sink: &mut Sink<'_, '_>,
+    context: &Context,
+    ask_to_end: impl FnOnce(),
 ) -> Result<Ended, Error> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| Error::new("the program has no process id"))?;
@@ -56,11 +60,14 @@ pub(crate) fn exchange(
     }
     let mut tail = Tail::default();
     let mut ended: Option<(ExitStatus, Instant)> = None;
+    let mut told = Some(context.cancel_descriptor()?);
+    let mut ask_to_end = Some(ask_to_end);
     loop {
         let timeout = match ended {
             Some((status, _)) if stdout.is_none() && stderr.is_none() => {
                 return Ok(tail.ended(status, false));
             }
+            Some((status, _)) if told.is_none() => return Ok(tail.ended(status, true)),
             Some((status, at)) => match LINGER.checked_sub(at.elapsed()) {
                 Some(left) => PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
                 None => return Ok(tail.ended(status, true)),
@@ -80,10 +87,17 @@ pub(crate) fn exchange(
                 stderr
                     .as_ref()
                     .map(|stderr| PollFd::new(stderr.as_fd(), PollFlags::POLLIN)),
+                told.map(|told| PollFd::new(told, PollFlags::POLLIN)),
             ],
             timeout,
         )?;
-        let [process_ready, feed_ready, stdout_ready, stderr_ready] = ready;
+        let [
+            process_ready,
+            feed_ready,
+            stdout_ready,
+            stderr_ready,
+            told_ready,
+        ] = ready;
         if let Some(pipe) = stdout.as_mut().filter(|_| stdout_ready)
             && !sink.take(pipe)?
         {
@@ -98,6 +112,15 @@ pub(crate) fn exchange(
             && !pipe.write()?
         {
             feed = None;
+        }
+        if told_ready && context.is_cancelled() {
+            told = None;
+            if let Some(ask_to_end) = ask_to_end.take() {
+                ask_to_end();
+            }
+        } else if told_ready {
+            // That was for an activation before this one.
+            told = Some(context.cancel_descriptor()?);
         }
         if process_ready {
             ended = Some((child.wait()?, Instant::now()));

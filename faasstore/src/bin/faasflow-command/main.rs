@@ -7,7 +7,7 @@
 //! - `words`: what the words become, and which input is standard input
 //! - `exchange`: the program's streams, all at once
 //! - `sink`: where standard output goes
-//! - `guard`: no program outlives its executor
+//! - `guard`: no program outlives its executor, and what is to stop is asked to
 #![forbid(unsafe_code)]
 
 mod exchange;

@@ -22,12 +22,24 @@ impl Runner {
     /// Runs the node's command to its end.
     pub(crate) fn run(&mut self, call: &mut Call<'_>) -> Result<(), Error> {
         let context = call.context();
+        context.check_cancelled()?;
         let mut words = Words::new(call)?;
         let mut sink = Sink::new(call)?;
         let mut child = self.spawn(&words, context)?;
         words.close();
         let program = &words.words[0];
-        let ended = exchange(&mut child, words.stdin.take(), &mut sink);
+        let ask_to_end = || {
+            if let Some(guard) = &mut self.guard {
+                guard.ask_to_end();
+            }
+        };
+        let ended = exchange(
+            &mut child,
+            words.stdin.take(),
+            &mut sink,
+            context,
+            ask_to_end,
+        );
         let Ok(Ended {
             status,
             tail,

@@ -4,7 +4,10 @@ use super::*;
 
 #[test]
 fn a_length_over_the_limit_takes_no_memory() {
-    let mut bytes = frame(&Forget { invocation: 1 });
+    let mut bytes = frame(&Forget {
+        invocation: 1,
+        why: Cancelled::ByClient,
+    });
     bytes[8..12].copy_from_slice(&(65_u32 << 20).to_le_bytes());
     let mut receiver = Receiver::peer();
     let error = receiver.feed(&bytes[..16], &[usize::MAX]).unwrap_err();
@@ -61,7 +64,13 @@ fn a_payload_without_a_place_fails_its_message_alone() {
     };
     let many = sender.stream(&many, 3);
     sender.link.queue(&event(2, vec![(0, many)])).unwrap();
-    sender.link.queue(&Forget { invocation: 99 }).unwrap();
+    sender
+        .link
+        .queue(&Forget {
+            invocation: 99,
+            why: Cancelled::ByClient,
+        })
+        .unwrap();
     let bytes = sender.send_all();
     for cut in [50_000, 7] {
         let mut receiver = Receiver::new(LinkRole::PeerIn, limits);
@@ -162,7 +171,10 @@ fn a_forget_discards_what_is_under_way_of_its_invocation() {
         frame(&event(1, vec![(0, inline)])),
         frame(&event(2, vec![(0, streamed(1, 5))])),
         chunk(0, 0, b"0123456789"),
-        frame(&Forget { invocation: 1 }),
+        frame(&Forget {
+            invocation: 1,
+            why: Cancelled::ByClient,
+        }),
         chunk(0, 10, b"01234567890123456789"),
         chunk(1, 0, b"12345"),
         frame(&Drained {
@@ -171,7 +183,10 @@ fn a_forget_discards_what_is_under_way_of_its_invocation() {
     ];
     receiver.feed(&bytes.concat(), &[usize::MAX]).unwrap();
     assert_eq!(invocations(&receiver.out), [1, 2]);
-    assert!(matches!(receiver.out[1], Inbound::Forget { invocation: 1 }));
+    assert!(matches!(
+        receiver.out[1],
+        Inbound::Forget { invocation: 1, .. }
+    ));
     assert!(matches!(
         receiver.out[3],
         Inbound::Drained {
@@ -214,7 +229,13 @@ fn a_range_that_the_driver_writes_to_is_not_given_back() {
         .feed(&bytes[before + 1000..], &[usize::MAX])
         .unwrap();
     receiver
-        .feed(&frame(&Forget { invocation: 5 }), &[usize::MAX])
+        .feed(
+            &frame(&Forget {
+                invocation: 5,
+                why: Cancelled::ByClient,
+            }),
+            &[usize::MAX],
+        )
         .unwrap();
     assert_eq!(invocations(&receiver.out), [5]);
     assert_eq!(receiver.settle().bytes_drained, 200_000);

@@ -11,6 +11,7 @@ use crate::lane::driver::PieceSegment;
 use crate::wire::{
     Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, Outcome, StateEvent,
 };
+use faasstore::Cancelled;
 use faasstore::arena::ArenaConfig;
 use faasstore::segment::SegmentWriter;
 use proptest::prelude::*;
@@ -412,7 +413,7 @@ proptest! {
     fn garbage_is_refused(garbage in proptest::collection::vec(any::<u8>(), 16..2000), magic: bool) {
         let mut garbage = garbage;
         if magic {
-            garbage[..8].copy_from_slice(&frame(&Forget { invocation: 1 })[..8]);
+            garbage[..8].copy_from_slice(&frame(&Forget { invocation: 1, why: Cancelled::ByClient })[..8]);
         }
         let mut receiver = Receiver::peer();
         let refused = receiver.feed(&garbage, &[100]).is_err() || matches!(receiver.end(), LinkError::Truncated { .. });

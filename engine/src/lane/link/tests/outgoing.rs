@@ -28,7 +28,10 @@ fn frames_wait_for_one_chunk_at_most_and_payloads_take_turns() {
         if sends == 2 {
             assert_eq!(
                 bytes[..16],
-                frame(&Forget { invocation: small })[..16],
+                frame(&Forget {
+                    invocation: small,
+                    why: Cancelled::ByClient
+                })[..16],
                 "frames go first"
             );
         }
@@ -36,7 +39,13 @@ fn frames_wait_for_one_chunk_at_most_and_payloads_take_turns() {
         chunks.push(receiver.link.counters().chunks_received);
         sends += 1;
         if sends == 2 {
-            sender.link.queue(&Forget { invocation: 77 }).unwrap();
+            sender
+                .link
+                .queue(&Forget {
+                    invocation: 77,
+                    why: Cancelled::ByClient,
+                })
+                .unwrap();
         }
     }
     assert_eq!(chunks, [1, 2, 3, 4, 5, 6]);

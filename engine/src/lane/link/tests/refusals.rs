@@ -15,9 +15,21 @@ fn a_kind_that_a_role_may_not_send_is_refused() {
         trace: false,
     };
     for (role, bytes) in [
-        (LinkRole::Client, frame(&Forget { invocation: 1 })),
+        (
+            LinkRole::Client,
+            frame(&Forget {
+                invocation: 1,
+                why: Cancelled::ByClient,
+            }),
+        ),
         (LinkRole::PeerIn, frame(&invoke)),
-        (LinkRole::PeerOut, frame(&Forget { invocation: 1 })),
+        (
+            LinkRole::PeerOut,
+            frame(&Forget {
+                invocation: 1,
+                why: Cancelled::ByClient,
+            }),
+        ),
         (LinkRole::PeerOut, chunk(0, 0, b"raw")),
     ] {
         let mut receiver = Receiver::new(role, LinkLimits::default());
