@@ -293,6 +293,15 @@ impl Problems {
         self.found.len() >= CROWD
     }
 
+    /// Takes away what is wrong within these places.
+    pub(super) fn forget_within(&mut self, spans: &[Span]) {
+        let within = |span: Span| {
+            let mut spans = spans.iter();
+            spans.any(|around| around.start <= span.start && span.end <= around.end)
+        };
+        self.found.retain(|problem| !within(problem.place.span));
+    }
+
     pub(crate) fn any(&self) -> bool {
         !self.found.is_empty() || !self.others.is_empty()
     }

@@ -1,10 +1,10 @@
 //! How long a node waits once it could start.
 
 use super::Checker;
-use super::expressions::{Gives, Names};
+use super::expressions::{Bound, Gives, Names};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{RawDelay, RawNode};
-use crate::definition::{Delay, DelayExpression, NodeInput, Spanned};
+use crate::definition::{Delay, DelayExpression, Spanned};
 use engine::delay;
 use engine::expression::Expression;
 use engine::plan::Join;
@@ -14,7 +14,7 @@ impl Checker<'_> {
     pub(super) fn delays(
         &mut self,
         raw: &RawNode,
-        bound: &[NodeInput],
+        bound: &Bound,
         reader: Option<usize>,
     ) -> Option<Vec<Delay>> {
         let (text, gives) = match &raw.delay {
@@ -24,7 +24,7 @@ impl Checker<'_> {
             RawDelay::Until(text) => (text, Gives::Time),
         };
         let some = raw.join.value != Join::All;
-        let mut names = Names::new(bound.to_vec(), some, reader);
+        let mut names = Names::new(bound.clone(), some, reader);
         self.expression(text, gives, &mut names)?;
         let inputs = names.into_used();
         if inputs.is_empty() {

@@ -100,6 +100,7 @@ impl Checker<'_> {
         match &source.value {
             RawSource::Item { up } => match self.item_of(reader, *up) {
                 Some(kind) => seen(Symbol::Item { up: *up }, kind, Kind::Bytes),
+                None if self.items_unknown(reader) => None,
                 None => {
                     let (kind, help) = match reader.filter(|_| *up > 0) {
                         Some(_) => (
@@ -155,10 +156,11 @@ impl Checker<'_> {
                 self.failures_read.insert(node);
                 (self.outputs[node].len(), Kind::Value)
             }
+            None if producer.outputs_unread.may_be(output) => return None,
             None => {
                 let declared = producer.declared();
                 let names = declared.iter().map(|(name, _)| name.value.as_str());
-                let names: Vec<&str> = names.collect();
+                let names: Vec<&str> = names.chain(producer.outputs_unread.names()).collect();
                 self.unknown_output(&producer.name.value, output, &names, span, &producer.work);
                 return None;
             }
@@ -183,6 +185,9 @@ impl Checker<'_> {
             .iter()
             .position(|known| known.name.value == output);
         let Some(index) = place else {
+            if self.raw.nodes[node].outputs_unread.may_be(output) {
+                return None;
+            }
             let names: Vec<&str> = inner
                 .outputs
                 .iter()
@@ -213,13 +218,17 @@ impl Checker<'_> {
         if let Some(index) = self.inputs.get(name) {
             return Some(*index);
         }
+        if self.raw.inputs_unread.may_be(name) {
+            return None;
+        }
         let kind = ProblemKind::UnknownInput { name: quoted(name) };
         if self.problems.crowded() {
             self.problems.add(span, kind, None);
             return None;
         }
         let inputs = self.raw.inputs.iter();
-        let names: Vec<&str> = inputs.map(|input| input.name.value.as_str()).collect();
+        let names = inputs.map(|input| input.name.value.as_str());
+        let names: Vec<&str> = names.chain(self.raw.inputs_unread.names()).collect();
         let help = match nearest(name, names.iter().copied()) {
             Some(known) => format!("did you mean `input.{known}`?"),
             None if names.is_empty() => format!("declare it: `input: {{ {name}: bytes }}`"),
@@ -234,13 +243,17 @@ impl Checker<'_> {
         if let Some(index) = self.constants.get(name) {
             return Some(*index);
         }
+        if self.raw.constants_unread.may_be(name) {
+            return None;
+        }
         let kind = ProblemKind::UnknownConstant { name: quoted(name) };
         if self.problems.crowded() {
             self.problems.add(span, kind, None);
             return None;
         }
         let constants = self.raw.constants.iter();
-        let names: Vec<&str> = constants.map(|(name, _)| name.value.as_str()).collect();
+        let names = constants.map(|(name, _)| name.value.as_str());
+        let names: Vec<&str> = names.chain(self.raw.constants_unread.names()).collect();
         let help = match nearest(name, names.iter().copied()) {
             Some(known) => format!("did you mean `constant.{known}`?"),
             None if names.is_empty() => format!("declare it: `constants: {{ {name}: 100 }}`"),
@@ -260,6 +273,9 @@ impl Checker<'_> {
     ) -> Option<usize> {
         if let Some(index) = self.nodes.get(name) {
             return Some(*index);
+        }
+        if self.raw.nodes_unread.may_be(name) {
+            return None;
         }
         let kind = ProblemKind::UnknownNode { name: quoted(name) };
         if self.problems.crowded() {
