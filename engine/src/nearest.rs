@@ -9,6 +9,9 @@ const COMPARED_MAX: usize = 1 << 20;
 /// Names that are looked at beside that.
 const CANDIDATES_MAX: usize = 1 << 12;
 
+/// Names that a message lists; with more, the others are counted.
+const LISTED_MAX: usize = 12;
+
 /// Shortest beginning of a name that is taken for the name.
 const BEGINNING_BYTES_MIN: usize = 3;
 
@@ -50,7 +53,9 @@ pub fn slip<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Op
             break;
         }
         let edits = edits_between(&wanted, &chars);
-        if edits <= edits_max && best.is_none_or(|(least, _)| edits < least) {
+        // A name of one letter is not another letter.
+        let shares = edits < wanted.len().max(chars.len());
+        if edits <= edits_max && shares && best.is_none_or(|(least, _)| edits < least) {
             best = Some((edits, candidate));
         }
     }
@@ -71,6 +76,35 @@ pub fn alike<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> O
     let found = slip(&wanted, plain)?;
     let same = all.iter().find(|(letters, _)| letters == found);
     same.map(|(_, name)| *name)
+}
+
+/// What to say of a name that is none of those known: the one that was probably meant, else those that there are.
+/// `there_are` begins that, and `none` is said if there are none.
+///
+/// ```
+/// use engine::nearest::instead;
+/// assert_eq!(instead("coutn", &["split", "count"], "there are", "-"), "did you mean `count`?");
+/// assert_eq!(instead("zebra", &["split", "count"], "there are", "-"), "there are `split`, `count`");
+/// assert_eq!(instead("zebra", &[], "there are", "there is none"), "there is none");
+/// ```
+#[must_use]
+pub fn instead(name: &str, known: &[&str], there_are: &str, none: &str) -> String {
+    if let Some(near) = nearest(name, known.iter().copied()) {
+        return format!("did you mean `{near}`?");
+    }
+    if known.is_empty() {
+        return none.to_owned();
+    }
+    let listed: Vec<String> = known
+        .iter()
+        .take(LISTED_MAX)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let listed = listed.join(", ");
+    match known.len().saturating_sub(LISTED_MAX) {
+        0 => format!("{there_are} {listed}"),
+        further => format!("{there_are} {listed} and {further} more"),
+    }
 }
 
 /// A name without what writers of other systems would write otherwise.
@@ -115,6 +149,7 @@ mod tests {
         assert_eq!(nearest("", names), None);
         assert_eq!(nearest(&"x".repeat(100_000), names), None);
         assert_eq!(slip("mer", names), None);
+        assert_eq!((slip("a", ["b"]), slip("a", ["ab"])), (None, Some("ab")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::EvaluationError;
 use super::arithmetic::Reason;
-use super::compile::{Kinds, known_functions};
+use super::compile::{Kinds, function_meant, known_functions};
 use super::documents;
 use super::evaluate::Budget;
 use super::time::Time;
@@ -191,7 +191,10 @@ pub(super) fn find(
     given: usize,
 ) -> Result<&'static Signature, (String, String)> {
     let Some(signature) = FUNCTIONS.iter().find(|known| known.name == name) else {
-        let help = format!("there are {}", known_functions());
+        let help = match function_meant(name) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known_functions().join(", ")),
+        };
         return Err((format!("there is no function `{name}`"), help));
     };
     let how = match signature.call {
@@ -298,7 +301,7 @@ fn convert<'a>(function: Function, data: &Data<'a>) -> Result<Data<'a>, Reason> 
         },
         (Function::Int, Data::Double(double)) => match super::value::whole(double.trunc()) {
             Some(int) => Data::Int(int),
-            None => return Err(format!("{double} is beyond the whole numbers of 64 bits")),
+            None => return Err(format!("{double:e} is beyond the whole numbers of 64 bits")),
         },
         (Function::Int, Data::String(text)) => match text.as_str().parse() {
             Ok(int) => Data::Int(int),

@@ -44,9 +44,25 @@ fn gives(text: &str, result: Value) {
     assert_eq!(run(text), Ok(result), "{text}");
 }
 
+/// `reason` begins with the part that fails, which must stand at the column that is told.
 #[track_caller]
 fn fails(text: &str, reason: &str) {
-    assert_eq!(run(text), Err(reason.to_owned()), "{text}");
+    let error = run(text).unwrap_err();
+    let Some((column, rest)) = error
+        .strip_prefix("column ")
+        .and_then(|rest| rest.split_once(": "))
+    else {
+        assert_eq!(error, reason, "{text}");
+        return;
+    };
+    assert_eq!(rest, reason, "{text}");
+    let column: usize = column.parse().unwrap();
+    let from: String = text.chars().skip(column - 1).collect();
+    let part = rest.trim_start_matches('`').split('`').next().unwrap();
+    assert!(
+        from.starts_with(part.trim_end_matches('…')),
+        "{text}: {error}"
+    );
 }
 
 #[test]
@@ -108,7 +124,10 @@ fn fields_and_elements_are_taken_and_what_lacks_them_is_named() {
     gives("check.info.text", json!("é\n"));
     gives("{200: 'ok', 'x': 1}[200.0]", json!("ok"));
     gives("check.info", serde_json::from_str(VALUES[1].1).unwrap());
-    fails("check.info.c.d", "`check.info.c.d`: there is no field `c`");
+    fails(
+        "check.info.c.d",
+        "`check.info.c.d`: there is no field `c`; there are `a`, `b`, `k-m`, `text`",
+    );
     fails(
         "check.info.b.c",
         "`check.info.b.c`: a list has no field `c`",
@@ -124,7 +143,7 @@ fn fields_and_elements_are_taken_and_what_lacks_them_is_named() {
     fails("item[0.5]", "`item[0.5]`: a number is no place in a list");
     fails(
         "check.info['c']",
-        "`check.info['c']`: there is no field `c`",
+        "`check.info['c']`: there is no field `c`; there are `a`, `b`, `k-m`, `text`",
     );
     fails("{}[width]", "`{}[width]`: null is no key of an object");
     fails(
@@ -168,11 +187,11 @@ fn a_part_that_decides_outweighs_one_that_fails() {
     gives("check.info.z > 1 || true", json!(true));
     fails(
         "check.info.z > 1 && true",
-        "`check.info.z`: there is no field `z`",
+        "`check.info.z`: there is no field `z`; there are `a`, `b`, `k-m`, `text`",
     );
     fails(
         "false || check.info.z > 1",
-        "`check.info.z`: there is no field `z`",
+        "`check.info.z`: there is no field `z`; there are `a`, `b`, `k-m`, `text`",
     );
     gives("[1, 'x', 3].exists(x, x > 2)", json!(true));
     gives("[1, 'x', 3].all(x, x < 2)", json!(false));
@@ -320,10 +339,7 @@ fn functions_do_what_cel_says() {
     );
     fails(
         "int(1e300)",
-        &format!(
-            "`int(1e300)`: {} is beyond the whole numbers of 64 bits",
-            1e300
-        ),
+        "`int(1e300)`: 1e300 is beyond the whole numbers of 64 bits",
     );
     fails(
         "flag.contains('a')",
@@ -342,6 +358,59 @@ fn functions_do_what_cel_says() {
         "`item.join(',')`: joins texts, and there is a number among them; string(x) makes a text of it",
     );
     fails("size(width)", "`size(width)`: does not go with null");
+}
+
+#[test]
+fn a_failure_tells_the_place_in_the_text_and_in_the_file() {
+    let error = |text: &str| {
+        let expression = Expression::compile(text, &names()).unwrap();
+        expression.evaluate(&values()).unwrap_err()
+    };
+    let of_field = error("'ü' == width || check.info.txet == 1");
+    assert_eq!(
+        of_field.at("case 2 of `switch`"),
+        "case 2 of `switch`, column 17: `check.info.txet`: there is no field `txet`; did you mean `text`?"
+    );
+    let of_line = error("true &&\n  item[7]");
+    assert_eq!(
+        of_line.to_string(),
+        "line 2, column 3: `item[7]`: there is no element 7 in a list of 3"
+    );
+    assert_eq!(
+        error("0.0 / 0.0").at("`delay_ms`"),
+        "`delay_ms`: the result is no finite number, which JSON cannot hold"
+    );
+    assert_eq!(error("fail('Paid: twice')").at("`delay_ms`"), "Paid: twice");
+}
+
+#[test]
+fn a_failure_is_short_whatever_failed() {
+    let long = "x".repeat(3000);
+    for text in [
+        format!("check.info.{long}"),
+        format!("'{long}' + 1 + width"),
+    ] {
+        let Ok(expression) = Expression::compile(&text, &names()) else {
+            continue;
+        };
+        let error = expression.evaluate(&values()).unwrap_err().to_string();
+        assert!(error.chars().count() < 500, "{error}");
+    }
+    let object = format!("{{\"{long}\": 1, \"{long}y\": 2}}");
+    let expression = Expression::compile("a.b", &["a"]).unwrap();
+    let error = expression.evaluate(&[Some(object.as_bytes())]).unwrap_err();
+    assert!(error.to_string().chars().count() < 500, "{error}");
+}
+
+#[test]
+fn a_field_that_is_not_there_is_looked_for_once() {
+    let expression = "[1, 2].exists(x, item.exists(y, check.info.txet == 1)) || width.a == 1";
+    let error = run(expression).unwrap_err();
+    assert!(error.contains("did you mean `text`?"), "{error}");
+    fails(
+        "[1].exists(x, check.info.txet == 1) && false || check.info.zebra",
+        "`check.info.zebra`: there is no field `zebra`",
+    );
 }
 
 #[test]

@@ -304,9 +304,21 @@ fn what_gives_no_boolean_is_no_condition() {
 
 #[test]
 fn calls_of_what_is_not_there_are_refused_with_what_is() {
-    let error = Expression::compile("flag.matches('a')", &names()).unwrap_err();
-    assert_eq!((error.offset, error.length), (5, 7));
-    assert_eq!(error.message, "there is no function `matches`");
+    for (text, near) in [
+        ("sise(flag)", "size"),
+        ("flag.len()", "size"),
+        ("flag.starts_with('a')", "startsWith"),
+        ("to_json(flag)", "toJson"),
+        ("[1].exist(x, x > 0)", "exists"),
+        ("flag.toLowercase()", "lowerAscii"),
+    ] {
+        let error = Expression::compile(text, &names()).unwrap_err();
+        let help = error.help.unwrap();
+        assert_eq!(help, format!("did you mean `{near}`?"), "{text}");
+    }
+    let error = Expression::compile("flag.grep('a')", &names()).unwrap_err();
+    assert_eq!((error.offset, error.length), (5, 4));
+    assert_eq!(error.message, "there is no function `grep`");
     let help = error.help.unwrap();
     assert!(
         help.starts_with("there are bool, contains, ") && help.ends_with("exists_one, map, filter"),

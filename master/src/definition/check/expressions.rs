@@ -1,13 +1,13 @@
 //! Names within expressions: each becomes an input of the node that evaluates it, called as it is written.
 
-use super::scope::known_names;
 use super::{Checker, described};
-use crate::definition::names::{is_reserved, nearest};
+use crate::definition::names::is_reserved;
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::RawSource;
 use crate::definition::read::outer_items;
 use crate::definition::{NodeInput, Span, Spanned};
 use engine::expression::{Expression, ExpressionError};
+use engine::nearest::instead;
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -270,14 +270,24 @@ impl Checker<'_> {
                 .chain(nodes)
                 .chain(["input", "constant"])
                 .collect();
-            let crowded = self.problems.crowded();
-            let help = match nearest(name, known.iter().copied().filter(|_| !crowded)) {
-                Some(near) => Some(format!("did you mean `{near}`?")),
-                None => known_names("expressions name", &known),
+            let help = match literal_meant(name) {
+                Some(literal) => Some(format!("write `{literal}`")),
+                None if self.problems.crowded() => None,
+                None => Some(instead(name, &known, "expressions name", "")),
             };
             (ProblemKind::UnknownName { name: quoted(name) }, help)
         };
         self.problems.add(span, kind, help);
+    }
+}
+
+/// The literal that a name of another language stands for.
+fn literal_meant(name: &str) -> Option<&'static str> {
+    match name {
+        "True" | "TRUE" => Some("true"),
+        "False" | "FALSE" => Some("false"),
+        "None" | "NULL" | "Null" | "nil" | "undefined" => Some("null"),
+        _ => None,
     }
 }
 

@@ -5,12 +5,10 @@ use crate::definition::Spanned;
 use crate::definition::names::nearest;
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{RawBinding, RawFormula, RawNode, RawSource, RawWork};
-use crate::definition::read::{OUTER, listed};
+use crate::definition::read::OUTER;
 use crate::definition::{Definition, Formula, From, Span, Work};
+use engine::nearest::instead;
 use faasstore::binding::Kind;
-
-/// Known names that a message lists; with more, none is listed.
-const LISTED_MAX: usize = 8;
 
 /// Where a value comes from, before other workflows are put into their nodes' places.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -232,8 +230,7 @@ impl Checker<'_> {
         let help = match nearest(name, names.iter().copied()) {
             Some(known) => format!("did you mean `input.{known}`?"),
             None if names.is_empty() => format!("declare it: `input: {{ {name}: bytes }}`"),
-            None => known_names("its inputs are", &names)
-                .unwrap_or_else(|| "declare it under `input`".to_owned()),
+            None => instead(name, &names, "its inputs are", "declare it under `input`"),
         };
         self.problems.add(span, kind, Some(help));
         None
@@ -257,8 +254,12 @@ impl Checker<'_> {
         let help = match nearest(name, names.iter().copied()) {
             Some(known) => format!("did you mean `constant.{known}`?"),
             None if names.is_empty() => format!("declare it: `constants: {{ {name}: 100 }}`"),
-            None => known_names("the constants are", &names)
-                .unwrap_or_else(|| "declare it under `constants`".to_owned()),
+            None => instead(
+                name,
+                &names,
+                "the constants are",
+                "declare it under `constants`",
+            ),
         };
         self.problems.add(span, kind, Some(help));
         None
@@ -293,7 +294,7 @@ impl Checker<'_> {
         let help = match (suggestion, output) {
             (Some(known), Some(output)) => Some(format!("did you mean `{known}.{output}`?")),
             (Some(known), None) => Some(format!("did you mean `{known}`?")),
-            (None, _) => known_names("the nodes are", &names),
+            (None, _) => Some(instead(name, &names, "the nodes are", "there are none")),
         };
         self.problems.add(span, kind, help);
         None
@@ -307,8 +308,15 @@ impl Checker<'_> {
         span: Span,
         work: &RawWork,
     ) {
-        let crowded = self.problems.crowded();
-        let near = nearest(output, names.iter().copied().filter(|_| !crowded));
+        if self.problems.crowded() {
+            let kind = ProblemKind::UnknownOutput {
+                node: node.to_owned(),
+                output: quoted(output),
+            };
+            self.problems.add(span, kind, None);
+            return;
+        }
+        let near = nearest(output, names.iter().copied());
         let help = match (near, work) {
             (Some(known), _) => Some(format!("did you mean `{node}.{known}`?")),
             (None, _) if output == "error" => Some(format!(
@@ -317,10 +325,10 @@ impl Checker<'_> {
             (None, RawWork::Function(_) | RawWork::Command(_)) if names.is_empty() => Some(
                 format!("declare it in `{node}`: `output: {{ {output}: bytes }}`"),
             ),
-            (None, RawWork::Switch(_) | RawWork::Nothing) => Some(format!(
+            (None, _) if names.is_empty() => Some(format!(
                 "`{node}` has no outputs; what only waits for it names it under `after`"
             )),
-            (None, _) => known_names("its outputs are", names),
+            (None, _) => Some(instead(output, names, "its outputs are", "it has none")),
         };
         let kind = ProblemKind::UnknownOutput {
             node: node.to_owned(),
@@ -411,10 +419,4 @@ pub(super) fn formula(raw: &RawFormula) -> Formula {
             to: range.to.clone(),
         },
     }
-}
-
-pub(super) fn known_names(what: &str, names: &[&str]) -> Option<String> {
-    (1..=LISTED_MAX)
-        .contains(&names.len())
-        .then(|| format!("{what} {}", listed(names)))
 }
