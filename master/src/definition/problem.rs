@@ -1,5 +1,6 @@
 //! What is wrong with a definition, with its place, an excerpt, and what would be right: collecting it, and showing it.
 
+mod code;
 mod kind;
 
 pub use kind::ProblemKind;
@@ -202,6 +203,22 @@ impl Diagnostic for DefinitionError {
                 .iter()
                 .map(|problem| problem as &dyn Diagnostic),
         ))
+    }
+}
+
+impl Problem {
+    /// It as JSON: `file`, `line`, `column`, `code`, `message` and `help`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let Place { line, column, .. } = self.place;
+        serde_json::json!({
+            "file": &*self.source.name,
+            "line": line,
+            "column": column,
+            "code": self.kind.code(),
+            "message": self.to_string(),
+            "help": self.help,
+        })
     }
 }
 

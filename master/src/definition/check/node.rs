@@ -12,6 +12,7 @@ use crate::definition::{
     COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Definition, Formula, From, FunctionName,
     Node, NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
 };
+use engine::nearest::instead;
 use engine::plan::Join;
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -217,7 +218,9 @@ impl Checker<'_> {
                     };
                     let help = match nearest(name, inputs.iter().copied()) {
                         Some(near) => format!("did you mean `{{input.{near}}}`?"),
-                        None => "declare it under `input`".to_owned(),
+                        None => {
+                            instead(name, &inputs, "its inputs are", "declare it under `input`")
+                        }
                     };
                     self.problems.add(word.span, kind, Some(help));
                     whole = false;
