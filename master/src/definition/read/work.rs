@@ -11,6 +11,7 @@ use crate::definition::raw::{
     RawCase, RawCatch, RawForeach, RawFormula, RawOver, RawRange, RawWork, Unread,
 };
 use crate::definition::tree::{Tree, Value};
+use engine::nearest::alike;
 use engine::plan::{ErrorClass, ErrorMatch, Join};
 use engine::plan_check::{ARGUMENTS_BYTES_MAX, CASES_MAX};
 use std::rc::Rc;
@@ -546,10 +547,9 @@ impl Reader {
         failures
     }
 
-    /// Warns of a name that was probably meant to be a class.
+    /// Warns of a name that was probably meant to be a class. One that only begins like a class may well be a name.
     fn suspect_class(&mut self, tree: &Tree, text: &str, classes: &[&str]) {
-        let lower = text.to_lowercase();
-        if let Some(class) = crate::definition::nearest(&lower, classes.iter().copied()) {
+        if let Some(class) = alike(text, classes.iter().copied()) {
             let kind = ProblemKind::NoClass { name: quoted(text) };
             let help = format!("did you mean `{class}`?");
             self.problems.warn(tree.span, kind, Some(help));
