@@ -12,6 +12,9 @@ use thiserror::Error;
 /// The cluster key file will not do.
 #[derive(Debug, Error, Diagnostic)]
 #[error("--cluster-key-file: {0}")]
+#[diagnostic(help(
+    "make one with `head -c 32 /dev/urandom > FILE` and `chmod 600 FILE`, and give every worker the same"
+))]
 struct KeyFileError(KeyError);
 
 /// How to connect.

@@ -52,7 +52,9 @@ impl Checker<'_> {
             Ok(()) => Some(()),
             Err(cause) => {
                 let kind = ProblemKind::Expression(cause);
-                self.problems.add(text.span, kind, None);
+                let help =
+                    "what names nothing gives the same always: write a delay that a node can have";
+                self.problems.add(text.span, kind, Some(help.to_owned()));
                 None
             }
         }
