@@ -1,12 +1,11 @@
 //! From syntax to program: which values the names are, and whether kinds can go together.
 
 use super::ExpressionError;
-use super::functions::{self, FUNCTIONS};
+use super::functions;
 use super::program::{Node, NodeKind};
 use super::syntax::{Macro, MacroCall, Operator, Syntax, SyntaxKind, Word, macro_named};
 use super::token::error;
 use super::value::{Kind, Literal};
-use crate::nearest::{alike, nearest};
 
 /// The kinds that a part may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -487,43 +486,4 @@ fn operation(
     };
     let help = help.map(str::to_owned);
     Err(error(syntax.span, message, help))
-}
-
-/// Every function that there is, for a message.
-pub(super) fn known_functions() -> Vec<&'static str> {
-    let mut names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
-    names.extend(["has", "all", "exists", "exists_one", "map", "filter"]);
-    names
-}
-
-/// What other languages call functions that there are.
-const FUNCTION_SYNONYMS: [(&str, &str); 16] = [
-    ("any", "exists"),
-    ("concat", "join"),
-    ("every", "all"),
-    ("float", "double"),
-    ("includes", "contains"),
-    ("len", "size"),
-    ("length", "size"),
-    ("lower", "lowerAscii"),
-    ("parseInt", "int"),
-    ("some", "exists"),
-    ("str", "string"),
-    ("strip", "trim"),
-    ("toLowerCase", "lowerAscii"),
-    ("toUpperCase", "upperAscii"),
-    ("typeof", "type"),
-    ("upper", "upperAscii"),
-];
-
-/// The function that was probably meant by the name of none.
-pub(super) fn function_meant(name: &str) -> Option<&'static str> {
-    let synonym = |name: &str| {
-        let found = FUNCTION_SYNONYMS.iter().find(|(word, _)| *word == name);
-        found.map(|(_, function)| *function)
-    };
-    let written_otherwise = || alike(name, FUNCTION_SYNONYMS.iter().map(|(word, _)| *word));
-    synonym(name)
-        .or_else(|| nearest(name, known_functions()))
-        .or_else(|| written_otherwise().and_then(synonym))
 }

@@ -571,7 +571,7 @@ fn conditions_and_formulas_are_compiled() {
     );
     assert_eq!(
         error(switch("'é' > 1")),
-        "node \"merge\", condition 1: `>` does not go with a text and a number, at character 1 of \"'é' > 1\""
+        "node \"merge\", condition 1: `>` does not go with a text and a number, at character 1 of \"'é' > 1\"; int(x) or double(x) makes a number of a text"
     );
     assert_eq!(
         error(switch("audit.score + 1")),

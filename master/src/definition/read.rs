@@ -1,6 +1,7 @@
 //! From the tree to a definition whose names are not yet resolved: which keys there are, and what each must hold.
 
 mod delay;
+mod failures;
 mod sources;
 mod values;
 mod work;

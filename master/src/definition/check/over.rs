@@ -179,10 +179,10 @@ impl Checker<'_> {
         std::iter::successors(reader, outward).any(|node| self.is_unknown(node))
     }
 
-    /// The node that gives the list that one of the file runs over.
+    /// The node that gives the list that one of the file runs over, if it stands for itself.
     pub(super) fn list_from(&self, index: usize) -> Option<Spanned<usize>> {
         let list = self.overs[index].as_ref()?.list.as_ref()?;
-        let (Symbol::Output { node, .. } | Symbol::Inner { node, .. }) = list.value else {
+        let Symbol::Output { node, .. } = list.value else {
             return None;
         };
         let value = self.places[node];

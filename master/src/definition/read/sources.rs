@@ -130,7 +130,7 @@ impl Reader {
     }
 
     fn kind(&mut self, tree: &Tree) -> Option<Kind> {
-        const HELP: &str = "a kind is `bytes`, `list` or `value`";
+        const HELP: &str = "a kind is `bytes`, `list` or `value`, which is small JSON as a number, a text or an object";
         let text = self.scalar(tree, "a kind", "`bytes`, `list` or `value`", HELP)?;
         match text {
             "bytes" => Some(Kind::Bytes),

@@ -1,18 +1,14 @@
-//! What a node does, over what, and where it leads: functions, commands, formulas, cases, other files, joins, catches.
+//! What a node does, over what, and where it leads: functions, commands, formulas, cases, other files, joins.
 
 use super::Reader;
 use super::delay::is_number;
 use super::values::{Fields, listed};
 use crate::definition::Spanned;
-use crate::definition::keys::{CASE, CATCH, FOREACH, FORMULA, JOIN};
-use crate::definition::names::is_error_name;
-use crate::definition::problem::{ProblemKind, quoted};
-use crate::definition::raw::{
-    RawCase, RawCatch, RawForeach, RawFormula, RawOver, RawRange, RawWork, Unread,
-};
+use crate::definition::keys::{CASE, FOREACH, FORMULA, JOIN};
+use crate::definition::problem::ProblemKind;
+use crate::definition::raw::{RawCase, RawForeach, RawFormula, RawOver, RawRange, RawWork, Unread};
 use crate::definition::tree::{Tree, Value};
-use engine::nearest::alike;
-use engine::plan::{ErrorClass, ErrorMatch, Join};
+use engine::plan::Join;
 use engine::plan_check::{ARGUMENTS_BYTES_MAX, CASES_MAX};
 use std::rc::Rc;
 
@@ -456,106 +452,6 @@ impl Reader {
         }
     }
 
-    pub(super) fn catches(&mut self, tree: &Tree) -> Vec<RawCatch> {
-        let parts: Vec<&Tree> = match &tree.value {
-            // A list of names is one catch.
-            Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))) => {
-                items.iter().map(Rc::as_ref).collect()
-            }
-            _ => vec![tree],
-        };
-        if parts.len() as u64 > CASES_MAX {
-            let kind = ProblemKind::Count {
-                what: "the catches of a node".to_owned(),
-                count: parts.len(),
-                limit: CASES_MAX as usize,
-            };
-            let help = "let several failures lead to one node";
-            self.problems.add(tree.span, kind, Some(help.to_owned()));
-            return Vec::new();
-        }
-        let catches = parts.into_iter().filter_map(|tree| self.catch(tree));
-        catches.collect()
-    }
-
-    fn catch(&mut self, tree: &Tree) -> Option<RawCatch> {
-        const HELP: &str = "write `catch: NODE` or `catch: { on: [timeout, crash], to: NODE }`";
-        let (on, to) = if matches!(tree.value, Value::Map(_)) {
-            let fields = self.fields(tree, &CATCH)?;
-            let on = fields
-                .get("on")
-                .map_or_else(Vec::new, |(_, tree)| self.failures(tree));
-            match fields.get("to") {
-                Some((_, tree)) => (on, self.node_names(tree, "to")),
-                None => return self.missing(&fields, "this catch", "to", HELP),
-            }
-        } else {
-            (Vec::new(), self.node_names(tree, "catch"))
-        };
-        if to.is_empty() {
-            // What is no name has been refused already.
-            if matches!(&tree.value, Value::List(items) if !items.is_empty()) {
-                return None;
-            }
-            let what = "a catch".to_owned();
-            let kind = ProblemKind::Shape {
-                what,
-                expected: "one node at least",
-                found: "none".to_owned(),
-            };
-            self.problems.add(tree.span, kind, Some(HELP.to_owned()));
-            return None;
-        }
-        Some(RawCatch {
-            on,
-            to,
-            span: tree.span,
-        })
-    }
-
-    /// Classes of failures, and names with which errors begin: one, or a list.
-    pub(super) fn failures(&mut self, tree: &Tree) -> Vec<ErrorMatch> {
-        let classes: Vec<&str> = ErrorClass::ALL.iter().map(|class| class.name()).collect();
-        let help = format!(
-            "a failure is {}, or a name with which errors begin",
-            listed(&classes)
-        );
-        let mut failures = Vec::new();
-        for tree in one_or_more(tree) {
-            let Some(text) = self.text(tree, "`on`", &help).map(str::to_owned) else {
-                continue;
-            };
-            let class = ErrorClass::ALL
-                .into_iter()
-                .find(|class| class.name() == text);
-            failures.push(match class {
-                Some(class) => ErrorMatch::Class(class),
-                None if is_error_name(&text) => {
-                    self.suspect_class(tree, &text, &classes);
-                    ErrorMatch::Named(text)
-                }
-                None => {
-                    let kind = ProblemKind::Name {
-                        what: "a failure",
-                        name: quoted(&text),
-                    };
-                    self.problems.add(tree.span, kind, Some(help.clone()));
-                    continue;
-                }
-            });
-        }
-        failures
-    }
-
-    /// Warns of a name that was probably meant to be a class. One that only begins like a class may well be a name.
-    fn suspect_class(&mut self, tree: &Tree, text: &str, classes: &[&str]) {
-        if let Some(class) = alike(text, classes.iter().copied()) {
-            let kind = ProblemKind::NoClass { name: quoted(text) };
-            let help = format!("did you mean `{class}`?");
-            self.problems.warn(tree.span, kind, Some(help));
-        }
-    }
-
     /// One node's name, or a list of them.
     pub(super) fn node_names(&mut self, tree: &Tree, key: &str) -> Vec<Spanned<String>> {
         let help = format!("write `{key}: NODE` or `{key}: [NODE, NODE]`");
@@ -580,7 +476,7 @@ fn unread_expression(fields: &Fields<'_>, text: &str) -> Spanned<String> {
 
 const LIST_OR_RANGE: &str = "a list is `list: …`, a range `from: 0, to: 10`";
 
-fn one_or_more(tree: &Tree) -> Vec<&Tree> {
+pub(super) fn one_or_more(tree: &Tree) -> Vec<&Tree> {
     match &tree.value {
         Value::List(items) => items.iter().map(Rc::as_ref).collect(),
         _ => vec![tree],
