@@ -188,6 +188,22 @@ fn what_could_not_be_read_is_not_told_again_where_it_is_used() {
 }
 
 #[test]
+fn what_a_node_with_a_wrong_list_reads_item_by_item_is_not_told() {
+    let text = "
+workflow: w
+input: { items: list }
+nodes:
+  a: { function: e:f, foreach: input.items, output: { l: list } }
+  b: { function: e:f, foreach: 'a.l[item]', output: { w: list } }
+  c: { function: e:f, foreach: 'a.lst[item]', input: { w: 'b.w[item]', x: input.itmes } }
+";
+    let told = problems(text);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].contains("no output `lst`"), "{told:#?}");
+    assert!(told[1].contains("no input `itmes`"), "{told:#?}");
+}
+
+#[test]
 fn mistakes_of_every_stage_are_told_in_one_go() {
     let told = with(&[
         ("items: list", "items: lits"),
