@@ -40,28 +40,27 @@ pub fn is_timestamp(text: &str) -> bool {
     Time::parse(text).is_some()
 }
 
-/// How long a node waits from `now` on: its delays one after the other. `value_of` evaluates an expression, whose result
-/// is JSON; a timestamp is text in it.
+/// How long a node waits from `now` on: its delays one after the other. `value_of` evaluates an expression, which stands under
+/// that key; its result is JSON, and a timestamp is text in it.
 ///
 /// # Errors
 /// In words, if an expression has no result, or one that is no such delay.
 pub fn wait(
     delays: &[Delay],
     now: SystemTime,
-    mut value_of: impl FnMut(&DelayExpression) -> Result<Value, String>,
+    mut value_of: impl FnMut(&DelayExpression, &'static str) -> Result<Value, String>,
 ) -> Result<Duration, String> {
     let mut wait = Duration::ZERO;
     for delay in delays {
         wait += match delay {
             Delay::Fixed(delay_ms) => Duration::from_millis((*delay_ms).into()),
             Delay::Computed(expression) => {
-                let value = value_of(expression);
-                value.and_then(|value| span(&value)).map_err(of_delay_ms)?
+                let value = value_of(expression, "`delay_ms`")?;
+                span(&value).map_err(of_delay_ms)?
             }
             Delay::Until(expression) => {
-                let value = value_of(expression);
-                let until = value.and_then(|value| until(&value, now + wait));
-                until.map_err(of_delay_until)?
+                let value = value_of(expression, "`delay_until`")?;
+                until(&value, now + wait).map_err(of_delay_until)?
             }
         };
     }
@@ -126,7 +125,8 @@ fn until(value: &Value, now: SystemTime) -> Result<Duration, String> {
     Ok(Duration::from_nanos(left_ns as u64))
 }
 
-fn shown(value: &Value) -> String {
+/// A value as a message repeats it, which may be in part.
+pub(crate) fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -151,7 +151,7 @@ mod tests {
 
     fn waits(delays: &[Delay], values: &[Value]) -> Result<Duration, String> {
         let mut values = values.iter();
-        wait(delays, SystemTime::UNIX_EPOCH + NOW, |_| {
+        wait(delays, SystemTime::UNIX_EPOCH + NOW, |_, _| {
             Ok(values.next().unwrap().clone())
         })
     }

@@ -6,6 +6,7 @@ pub mod delay;
 pub mod expression;
 pub mod greeting;
 pub mod lane;
+pub mod nearest;
 pub mod plan;
 pub mod plan_check;
 pub mod status;

@@ -229,6 +229,7 @@ pub enum ClientError {
     Cancelled,
     /// An answer was awaited that nobody owes.
     #[error("no request to worker {worker} is under way")]
+    #[diagnostic(help("start one first: each is answered once"))]
     Idle {
         /// Its name and address.
         worker: String,

@@ -96,6 +96,9 @@ pub enum LocalError {
     State(std::io::Error),
     /// Not to be started.
     #[error("cannot start {program}: {source}")]
+    #[diagnostic(help(
+        "see whether it may be executed, and whether this host has processes and memory left"
+    ))]
     Spawn {
         /// What.
         program: PathBuf,

@@ -77,23 +77,23 @@ pub enum PlaceError {
     NoWorkers,
     /// A node was fixed that is not there.
     #[error("node {node} is to be pinned, but the workflow has no such node")]
-    #[diagnostic(help("its nodes are {known}"))]
+    #[diagnostic(help("{instead}"))]
     FixedNode {
         /// Which.
         node: String,
-        /// Those that are there.
-        known: String,
+        /// Those that are there, or what was probably meant.
+        instead: String,
     },
     /// A node was fixed to a worker that is not there.
     #[error("node {node} is to be pinned to worker {worker}, which is none of --workers")]
-    #[diagnostic(help("the workers are {known}"))]
+    #[diagnostic(help("{instead}"))]
     FixedWorker {
         /// Which node.
         node: String,
         /// Which worker.
         worker: String,
-        /// Those that are there.
-        known: String,
+        /// Those that are there, or what was probably meant.
+        instead: String,
     },
     /// A node that is too large for every worker.
     #[error("node {node} fits no worker: {overload}")]
@@ -181,19 +181,24 @@ fn fixed_workers(
     options: &Options,
 ) -> Result<Vec<Option<usize>>, PlaceError> {
     let mut fixed = vec![None; graph.node_count()];
+    let nodes = || graph.nodes().map(|known| known.name.as_str()).collect();
+    let all = || workers.iter().map(|known| known.name.as_str()).collect();
+    let instead = |name: &str, known: Vec<&str>, are: &str| {
+        engine::nearest::instead(name, &known, are, "there are none")
+    };
     for (node, worker) in &options.fixed {
         let id = graph
             .nodes()
             .position(|known| known.name == *node)
             .ok_or_else(|| PlaceError::FixedNode {
                 node: node.clone(),
-                known: names(graph.nodes().map(|known| known.name.as_str())),
+                instead: instead(node, nodes(), "its nodes are"),
             })?;
         let place = workers.iter().position(|known| known.name == *worker);
         fixed[id] = Some(place.ok_or_else(|| PlaceError::FixedWorker {
             node: node.clone(),
             worker: worker.clone(),
-            known: names(workers.iter().map(|known| known.name.as_str())),
+            instead: instead(worker, all(), "the workers are"),
         })?);
     }
     fix_together(graph, workers, &mut fixed)?;

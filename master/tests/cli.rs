@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+#[path = "cli/messages.rs"]
+mod messages;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -222,7 +225,7 @@ fn a_plan_needs_no_workers_that_are_there() {
     );
     refused(
         &["plan", &file, "--workers", "a:1:1G", "--pin", "third=a"],
-        &["no such node", "first, second"],
+        &["no such node", "`first`, `second`"],
     );
     refused(
         &["plan", &file, "--workers", "a:1:1G", "--pin", "first=b"],

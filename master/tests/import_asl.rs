@@ -79,8 +79,15 @@ fn every_machine_gives_its_documented_result() {
             );
         }
         let yaml = draft.to_yaml();
-        if let Err(error) = master::definition::parse(name, yaml.as_bytes()) {
-            wrong.push(format!("{:?}\n{yaml}", miette::Report::new(error)));
+        match master::definition::parse(name, yaml.as_bytes()) {
+            Err(error) => wrong.push(format!("{:?}\n{yaml}", miette::Report::new(error))),
+            // Whoever denies warnings can use what is imported.
+            Ok(definition) if !definition.warnings.is_empty() => {
+                let warnings = definition.warnings.iter().map(ToString::to_string);
+                let warnings = warnings.collect::<Vec<_>>().join("\n");
+                wrong.push(format!("{name}: {warnings}\n{yaml}"));
+            }
+            Ok(_) => {}
         }
         let result = run::run(&draft, &json(&file("input.json")));
         let matches = match (&result, file("error.txt").exists()) {

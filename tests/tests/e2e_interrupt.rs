@@ -68,10 +68,16 @@ fn words(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
 
-/// It says so in one line, and that the client cancelled it, and nothing else.
+/// It says so in one line, and why its work ended so, and nothing else.
 #[track_caller]
 fn says_that_it_cancelled(finished: &Finished, why: &str) {
-    finished.failed_with(1, &[why, "gated: its client cancelled it"]);
+    let cause = why.split(';').next().unwrap_or_default();
+    finished.failed_with(1, &[why, &format!("gated: {cause}")]);
+    assert!(
+        !finished.stderr.contains("client cancelled"),
+        "{}",
+        finished.stderr
+    );
     assert_eq!(finished.text(), "");
     let lines = finished.stderr.lines();
     let said = lines.filter(|line| line.contains("cancelling")).count();
@@ -177,7 +183,7 @@ fn of_many_invocations_those_under_way_are_cancelled_and_the_others_never_sent()
     until_equal(&8, || fixture.cluster.counter("a", "in_flight"));
     assert!(running.watched().signal(Signal::INT));
     let finished = running.finish(PROGRAM_TIME_MAX);
-    finished.failed_with(1, &[SAYS, "gated: its client cancelled it"]);
+    finished.failed_with(1, &[SAYS, "gated: interrupted"]);
     // What ended well is shown all the same.
     let shown: serde_json::Value = serde_json::from_slice(&finished.stdout).expect("JSON");
     assert_eq!(shown["latency"]["samples"], 13, "{shown}");

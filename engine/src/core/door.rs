@@ -6,6 +6,7 @@ use super::program::{Program, is_list};
 use super::report::Wanted;
 use super::timers::Timer;
 use super::{Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Send, worker_hash};
+use crate::nearest::instead;
 use crate::plan::{DeploymentId, Limits, Source, WorkerIndex};
 use crate::wire::Failure;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
@@ -112,8 +113,17 @@ impl Core {
         inputs: impl Iterator<Item = (&'a str, Result<InputForm, &'a str>)> + Clone,
     ) -> Result<u32, String> {
         let Some(index) = self.deployment_by_name.get(workflow).copied() else {
+            let known = self.deployment_by_name.keys().map(String::as_str);
+            let mut known: Vec<&str> = known.collect();
+            known.sort_unstable();
             return Err(format!(
-                "no workflow named `{workflow}` is deployed here; deploy it first"
+                "no workflow named `{workflow}` is deployed here; {}",
+                instead(
+                    workflow,
+                    &known,
+                    "deploy it first; there are",
+                    "deploy it first"
+                )
             ));
         };
         if let Some(reason) = self.refusal_of(index) {
@@ -128,8 +138,8 @@ impl Core {
                     .map(|input| input.name.as_str())
                     .collect();
                 return Err(format!(
-                    "workflow `{workflow}` has no input `{name}`; it has: {}",
-                    known.join(", ")
+                    "workflow `{workflow}` has no input `{name}`; {}",
+                    instead(name, &known, "its inputs are", "it has none")
                 ));
             };
             let mut before = inputs.clone().take(position);

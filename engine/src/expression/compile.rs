@@ -1,7 +1,7 @@
 //! From syntax to program: which values the names are, and whether kinds can go together.
 
 use super::ExpressionError;
-use super::functions::{self, FUNCTIONS};
+use super::functions;
 use super::program::{Node, NodeKind};
 use super::syntax::{Macro, MacroCall, Operator, Syntax, SyntaxKind, Word, macro_named};
 use super::token::error;
@@ -75,10 +75,7 @@ pub(super) fn compile(syntax: &Syntax, names: &[&str]) -> Compiled {
 
 /// Refuses what can never be a condition.
 pub(super) fn expect_boolean(syntax: &Syntax, kinds: Kinds) -> Result<(), ExpressionError> {
-    expect(syntax, kinds, Kinds::BOOL, "a condition must be").map_err(|mut wrong| {
-        wrong.help = Some("compare it with something: == != < <= > >= or in".to_owned());
-        wrong
-    })
+    expect(syntax, kinds, Kinds::BOOL, "a condition must be")
 }
 
 /// Refuses what can never be a number of milliseconds.
@@ -97,9 +94,24 @@ fn expect(syntax: &Syntax, kinds: Kinds, wanted: Kinds, rule: &str) -> Result<()
     if kinds.meets(wanted) {
         return Ok(());
     }
-    let (given, wanted) = (kinds.with_article(), wanted.with_article());
-    let message = format!("{rule} {wanted}, and this is {given}");
-    Err(error(syntax.span, message, None))
+    let (given, takes) = (kinds.with_article(), wanted.with_article());
+    let message = format!("{rule} {takes}, and this is {given}");
+    Err(error(syntax.span, message, conversion(kinds, wanted)))
+}
+
+/// How to make one of the kinds that are given one of those that are wanted, if that can be said.
+fn conversion(given: Kinds, wanted: Kinds) -> Option<String> {
+    let scalar = Kinds::NUMBER.or(Kinds::BOOL).or(Kinds::TIME);
+    let help = if wanted == Kinds::BOOL {
+        "compare it with something: == != < <= > >= or in"
+    } else if wanted.meets(Kinds::STRING) && given.meets(scalar) {
+        "string(x) makes a text of it"
+    } else if wanted.meets(Kinds::NUMBER) && given == Kinds::STRING {
+        "int(x) or double(x) makes a number of it"
+    } else {
+        return None;
+    };
+    Some(help.to_owned())
 }
 
 struct Compiler<'s> {
@@ -464,16 +476,14 @@ fn operation(
         name(right)
     );
     let text = left.meets(Kinds::STRING) != right.meets(Kinds::STRING);
-    let help =
-        (operator == Operator::Add && text && (left == Kinds::STRING || right == Kinds::STRING))
-            .then(|| "string(x) makes a text of a number or a boolean".to_owned());
+    let one_text = text && (left == Kinds::STRING || right == Kinds::STRING);
+    let number = left.meets(Kinds::NUMBER) || right.meets(Kinds::NUMBER);
+    let help = match operator {
+        Operator::Add if one_text => Some("string(x) makes a text of a number or a boolean"),
+        Operator::In => Some("behind `in` stands a list, or an object with such keys"),
+        _ if one_text && number => Some("int(x) or double(x) makes a number of a text"),
+        _ => None,
+    };
+    let help = help.map(str::to_owned);
     Err(error(syntax.span, message, help))
-}
-
-/// Every function that there is, for a message.
-pub(super) fn known_functions() -> String {
-    let mut names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
-    names.extend(["has", "all", "exists", "exists_one", "map", "filter"]);
-    names.dedup();
-    names.join(", ")
 }

@@ -20,7 +20,7 @@ pub(super) fn call<'a>(
     let data = match (function, arguments) {
         (Function::Fail, [Data::String(text)]) => {
             // What failed is this text, and not the expression.
-            return Err(EvaluationError(text.as_str().to_owned()));
+            return Err(EvaluationError::told(text.as_str()));
         }
         (Function::Distinct, [Data::List(elements)]) => distinct(elements, budget)?,
         (Function::FromBase64, [Data::String(text)]) => return Ok(from_base64(text.as_str())),

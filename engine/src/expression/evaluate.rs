@@ -7,8 +7,13 @@ use super::program::{Node, NodeKind};
 use super::syntax::{Macro, Operator};
 use super::value::{Data, Key, Map, whole};
 use super::{EvaluationError, STEPS_MAX};
+use crate::nearest::instead;
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::rc::Rc;
+
+/// Fields among which a likely name is looked for.
+const FIELDS_SEARCHED_MAX: usize = 100;
 
 /// What is left of [`STEPS_MAX`].
 pub(super) struct Budget {
@@ -24,7 +29,7 @@ impl Budget {
             }
             None => {
                 self.left = 0;
-                Err(EvaluationError(format!(
+                Err(EvaluationError::of_whole(format!(
                     "the expression takes more than {STEPS_MAX} steps for these values; a function can compute what takes more"
                 )))
             }
@@ -54,43 +59,39 @@ pub(super) fn evaluate<'a>(
     values: &'a [Option<&'a [u8]>],
 ) -> Result<(Data<'a>, Budget), EvaluationError> {
     let mut machine = Machine {
-        text,
         values,
         locals: Vec::new(),
         read: Vec::new(),
         budget: Budget { left: STEPS_MAX },
+        searched: Cell::new(false),
     };
-    let data = machine.part(root)?;
+    let data = machine.part(root).map_err(|error| error.in_text(text))?;
     Ok((data, machine.budget))
 }
 
 type Evaluated<'a> = Result<Data<'a>, EvaluationError>;
 
 struct Machine<'a> {
-    text: &'a str,
     values: &'a [Option<&'a [u8]>],
     /// What macros around have bound, the outermost first.
     locals: Vec<Data<'a>>,
     /// Values with parts that have been read already, by their numbers.
     read: Vec<Option<Data<'a>>>,
     budget: Budget,
+    /// Whether a missing field's likely name has been looked for: that costs more than a step, and happens once.
+    searched: Cell<bool>,
+}
+
+#[cold]
+fn fail(node: &Node, reason: impl Into<String>) -> EvaluationError {
+    EvaluationError::of_part(node.span, reason)
+}
+
+fn or_fail<T>(node: &Node, outcome: Result<T, Reason>) -> Result<T, EvaluationError> {
+    outcome.map_err(|reason| fail(node, reason))
 }
 
 impl<'a> Machine<'a> {
-    #[cold]
-    fn fail(&self, node: &Node, reason: impl std::fmt::Display) -> EvaluationError {
-        let text = &self.text[node.span.start..node.span.end];
-        let mut shown: String = text.chars().take(60).collect();
-        if shown.len() < text.len() {
-            shown.push('…');
-        }
-        EvaluationError(format!("`{shown}`: {reason}"))
-    }
-
-    fn or_fail<T>(&self, node: &Node, outcome: Result<T, Reason>) -> Result<T, EvaluationError> {
-        outcome.map_err(|reason| self.fail(node, reason))
-    }
-
     fn part(&mut self, node: &'a Node) -> Evaluated<'a> {
         self.budget.spend(1)?;
         match &node.kind {
@@ -121,12 +122,12 @@ impl<'a> Machine<'a> {
             NodeKind::Negate(of) => match self.part(of)? {
                 Data::Int(int) => match int.checked_neg() {
                     Some(negative) => Ok(Data::Int(negative)),
-                    None => Err(self.fail(node, "is beyond the whole numbers of 64 bits")),
+                    None => Err(fail(node, "is beyond the whole numbers of 64 bits")),
                 },
                 Data::Double(double) => Ok(Data::Double(-double)),
                 other => {
                     let kind = other.kind().with_article();
-                    Err(self.fail(of, format!("is {kind}, and `-` takes a number")))
+                    Err(fail(of, format!("is {kind}, and `-` takes a number")))
                 }
             },
             NodeKind::Select { of, field } => {
@@ -141,7 +142,7 @@ impl<'a> Machine<'a> {
                 Data::Null => Ok(Data::Bool(false)),
                 other => {
                     let kind = other.kind().with_article();
-                    Err(self.fail(of, format!("is {kind}, which has no fields")))
+                    Err(fail(of, format!("is {kind}, which has no fields")))
                 }
             },
             NodeKind::Index(parts) => {
@@ -164,7 +165,7 @@ impl<'a> Machine<'a> {
                     .map(|argument| self.part(argument))
                     .collect();
                 let outcome = functions::call(*function, &arguments?, &mut self.budget)?;
-                self.or_fail(node, outcome)
+                or_fail(node, outcome)
             }
             NodeKind::Macro { which, over, parts } => self.run_macro(node, *which, over, parts),
             _ => unreachable!("`part` does the others"),
@@ -187,7 +188,7 @@ impl<'a> Machine<'a> {
         // Within a macro the same value is likely to be asked for again.
         let whole = path.is_empty() || !self.locals.is_empty();
         let found = json::read(json, if whole { &[] } else { path })
-            .map_err(|EvaluationError(reason)| self.fail(node, reason))?;
+            .map_err(|error| fail(node, error.to_string()))?;
         match found {
             Found::Data(data) if whole => {
                 if matches!(data, Data::List(_) | Data::Map(_)) {
@@ -199,7 +200,13 @@ impl<'a> Machine<'a> {
                 self.walk(node, data, path)
             }
             Found::Data(data) => Ok(data),
-            Found::Missing(place) => Err(self.missing(node, &path[place])),
+            Found::Missing(place) => {
+                let within = || match json::read(json, &path[..place]) {
+                    Ok(Found::Data(Data::Map(entries))) => Some(entries),
+                    _ => None,
+                };
+                Err(self.missing(node, &path[place], within))
+            }
             Found::NoObject(place, what) => Err(self.no_object(node, what, &path[place])),
         }
     }
@@ -218,16 +225,33 @@ impl<'a> Machine<'a> {
         let key = Key::String(field.into());
         match entries.get(&key) {
             Some(data) => Ok(data.clone()),
-            None => Err(self.missing(node, field)),
+            None => Err(self.missing(node, field, || Some(Rc::clone(entries)))),
         }
     }
 
-    fn missing(&self, node: &Node, field: &str) -> EvaluationError {
-        self.fail(node, format!("there is no field `{field}`"))
+    /// An object has no such field; `within` gives the object.
+    #[cold]
+    fn missing(
+        &self,
+        node: &Node,
+        field: &str,
+        within: impl FnOnce() -> Option<Rc<Map<'a>>>,
+    ) -> EvaluationError {
+        let mut reason = format!("there is no field `{field}`");
+        if !self.searched.replace(true)
+            && let Some(entries) = within()
+        {
+            let fields = entries.keys().take(FIELDS_SEARCHED_MAX);
+            let fields: Vec<String> = fields.map(Key::to_string).collect();
+            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            let instead = instead(field, &fields, "there are", "the object is empty");
+            reason = format!("{reason}; {instead}");
+        }
+        fail(node, reason)
     }
 
     fn no_object(&self, node: &Node, what: &str, field: &str) -> EvaluationError {
-        self.fail(node, format!("{what} has no field `{field}`"))
+        fail(node, format!("{what} has no field `{field}`"))
     }
 
     fn index(&self, node: &Node, data: &Data<'a>, key: &Data<'a>) -> Evaluated<'a> {
@@ -240,14 +264,14 @@ impl<'a> Machine<'a> {
                 };
                 let Some(place) = place else {
                     let kind = key.kind().with_article();
-                    return Err(self.fail(node, format!("{kind} is no place in a list")));
+                    return Err(fail(node, format!("{kind} is no place in a list")));
                 };
                 let found = usize::try_from(place)
                     .ok()
                     .and_then(|place| elements.get(place));
                 found.cloned().ok_or_else(|| {
                     let count = elements.len();
-                    self.fail(
+                    fail(
                         node,
                         format!("there is no element {place} in a list of {count}"),
                     )
@@ -257,16 +281,18 @@ impl<'a> Machine<'a> {
                 let found = Key::of(key).map(|key| (entries.get(&key), key));
                 match found {
                     Some((Some(data), _)) => Ok(data.clone()),
-                    Some((None, key)) => Err(self.missing(node, &key.to_string())),
+                    Some((None, key)) => {
+                        Err(self.missing(node, &key.to_string(), || Some(Rc::clone(entries))))
+                    }
                     None => {
                         let kind = key.kind().with_article();
-                        Err(self.fail(node, format!("{kind} is no key of an object")))
+                        Err(fail(node, format!("{kind} is no key of an object")))
                     }
                 }
             }
             other => {
                 let kind = other.kind().with_article();
-                Err(self.fail(node, format!("nothing can be taken from {kind}")))
+                Err(fail(node, format!("nothing can be taken from {kind}")))
             }
         }
     }
@@ -279,11 +305,11 @@ impl<'a> Machine<'a> {
             let data = self.part(key)?;
             let Some(key) = Key::of(&data) else {
                 let kind = data.kind().with_article();
-                return Err(self.fail(key, format!("{kind} is no key of an object")));
+                return Err(fail(key, format!("{kind} is no key of an object")));
             };
             let value = self.part(value)?;
             if object.contains_key(&key) {
-                return Err(self.fail(node, format!("the key {key} stands there twice")));
+                return Err(fail(node, format!("the key {key} stands there twice")));
             }
             object.insert(key, value);
         }
@@ -295,7 +321,7 @@ impl<'a> Machine<'a> {
             Data::Bool(boolean) => Ok(boolean),
             other => {
                 let kind = other.kind().with_article();
-                Err(self.fail(node, format!("is {kind}, and must be true or false")))
+                Err(fail(node, format!("is {kind}, and must be true or false")))
             }
         }
     }
@@ -330,7 +356,7 @@ impl<'a> Machine<'a> {
             Operator::Unequal => return Ok(Data::Bool(!arithmetic::equal(&left, &right, budget)?)),
             Operator::In => {
                 let outcome = arithmetic::is_in(&left, &right, budget)?;
-                return Ok(Data::Bool(self.or_fail(node, outcome)?));
+                return Ok(Data::Bool(or_fail(node, outcome)?));
             }
             Operator::Add
             | Operator::Subtract
@@ -338,7 +364,7 @@ impl<'a> Machine<'a> {
             | Operator::Divide
             | Operator::Remainder => {
                 let outcome = arithmetic::calculate(operator, left, right, budget)?;
-                return self.or_fail(node, outcome);
+                return or_fail(node, outcome);
             }
             Operator::Less => |order: Ordering| order.is_lt(),
             Operator::LessOrEqual => |order: Ordering| order.is_le(),
@@ -346,7 +372,7 @@ impl<'a> Machine<'a> {
             Operator::GreaterOrEqual => |order: Ordering| order.is_ge(),
         };
         let outcome = arithmetic::order(&left, &right, budget)?;
-        let order = self.or_fail(node, outcome)?;
+        let order = or_fail(node, outcome)?;
         Ok(Data::Bool(order.is_some_and(ordered)))
     }
 
@@ -365,7 +391,10 @@ impl<'a> Machine<'a> {
             }
             other => {
                 let kind = other.kind().with_article();
-                return Err(self.fail(over, format!("is {kind}, and not a list or an object")));
+                return Err(fail(
+                    over,
+                    format!("is {kind}, and not a list or an object"),
+                ));
             }
         };
         let bound = self.locals.len();
@@ -380,7 +409,7 @@ impl<'a> Machine<'a> {
             (Macro::Map, [test, make]) => self
                 .select(&elements, Some(test), Some(make))
                 .map(Data::list),
-            _ => Err(self.fail(node, "is called with more or less than it takes")),
+            _ => Err(fail(node, "is called with more or less than it takes")),
         };
         // After a failure too: an operator around may go on.
         self.locals.truncate(bound);

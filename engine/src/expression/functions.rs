@@ -2,11 +2,12 @@
 
 use super::EvaluationError;
 use super::arithmetic::Reason;
-use super::compile::{Kinds, known_functions};
+use super::compile::Kinds;
 use super::documents;
 use super::evaluate::Budget;
 use super::time::Time;
 use super::value::{Data, Kind};
+use crate::nearest::{alike, nearest};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Function {
@@ -184,6 +185,45 @@ pub(super) const FUNCTIONS: [Signature; 31] = [
     on("upperAscii", Function::UpperAscii, &[TEXT], TEXT),
 ];
 
+/// Every function that there is, for a message.
+fn known_functions() -> Vec<&'static str> {
+    let mut names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+    names.extend(["has", "all", "exists", "exists_one", "map", "filter"]);
+    names
+}
+
+/// What other languages call functions that there are.
+const FUNCTION_SYNONYMS: [(&str, &str); 16] = [
+    ("any", "exists"),
+    ("concat", "join"),
+    ("every", "all"),
+    ("float", "double"),
+    ("includes", "contains"),
+    ("len", "size"),
+    ("length", "size"),
+    ("lower", "lowerAscii"),
+    ("parseInt", "int"),
+    ("some", "exists"),
+    ("str", "string"),
+    ("strip", "trim"),
+    ("toLowerCase", "lowerAscii"),
+    ("toUpperCase", "upperAscii"),
+    ("typeof", "type"),
+    ("upper", "upperAscii"),
+];
+
+/// The function that was probably meant by the name of none.
+fn function_meant(name: &str) -> Option<&'static str> {
+    let synonym = |name: &str| {
+        let found = FUNCTION_SYNONYMS.iter().find(|(word, _)| *word == name);
+        found.map(|(_, function)| *function)
+    };
+    let written_otherwise = || alike(name, FUNCTION_SYNONYMS.iter().map(|(word, _)| *word));
+    synonym(name)
+        .or_else(|| nearest(name, known_functions()))
+        .or_else(|| written_otherwise().and_then(synonym))
+}
+
 /// The function of that name that takes so many, with what it is called on; else what is wrong, and what would be right.
 pub(super) fn find(
     name: &str,
@@ -191,7 +231,10 @@ pub(super) fn find(
     given: usize,
 ) -> Result<&'static Signature, (String, String)> {
     let Some(signature) = FUNCTIONS.iter().find(|known| known.name == name) else {
-        let help = format!("there are {}", known_functions());
+        let help = match function_meant(name) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}", known_functions().join(", ")),
+        };
         return Err((format!("there is no function `{name}`"), help));
     };
     let how = match signature.call {
@@ -298,7 +341,7 @@ fn convert<'a>(function: Function, data: &Data<'a>) -> Result<Data<'a>, Reason> 
         },
         (Function::Int, Data::Double(double)) => match super::value::whole(double.trunc()) {
             Some(int) => Data::Int(int),
-            None => return Err(format!("{double} is beyond the whole numbers of 64 bits")),
+            None => return Err(format!("{double:e} is beyond the whole numbers of 64 bits")),
         },
         (Function::Int, Data::String(text)) => match text.as_str().parse() {
             Ok(int) => Data::Int(int),

@@ -63,7 +63,7 @@ fn read_any<'a>(json: &'a [u8], path: &[String]) -> Result<Found<'a>, Evaluation
     let found = seek.deserialize(&mut deserializer);
     found
         .and_then(|found| deserializer.end().map(|()| found))
-        .map_err(|error| EvaluationError(format!("is no JSON: {error}")))
+        .map_err(|error| EvaluationError::of_whole(format!("is no JSON: {error}")))
 }
 
 /// Finds a part on the way down, and passes over what lies beside it.
@@ -248,7 +248,7 @@ pub(super) fn to_json(
 ) -> Result<serde_json::Value, EvaluationError> {
     budget.spend(1)?;
     let none = |what: &str| {
-        Err(EvaluationError(format!(
+        Err(EvaluationError::of_whole(format!(
             "the result is {what}, which JSON cannot hold"
         )))
     };

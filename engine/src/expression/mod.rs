@@ -26,6 +26,7 @@ mod arithmetic;
 mod compile;
 mod documents;
 mod evaluate;
+mod failure;
 mod functions;
 mod json;
 mod names;
@@ -41,6 +42,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use failure::EvaluationError;
 use program::Node;
 pub(crate) use time::Time;
 use value::Data;
@@ -124,11 +126,6 @@ pub struct ExpressionError {
     pub help: Option<String>,
 }
 
-/// Why an expression has no result, or not the one that is needed: the part that failed, and the reason.
-#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-#[error("{0}")]
-pub struct EvaluationError(pub(super) String);
-
 impl Expression {
     /// The values that a text refers to, each once, by their first place: the leading `IDENT` or `IDENT.FIELD` of every
     /// reference that no macro binds. `is_source` says whether an identifier is followed by the name of one of its
@@ -201,7 +198,7 @@ impl Expression {
         }
         match evaluate::evaluate(&self.root, &self.text, values)?.0 {
             Data::Bool(holds) => Ok(holds),
-            other => Err(EvaluationError(format!(
+            other => Err(EvaluationError::of_whole(format!(
                 "the condition gives {}, and must give true or false",
                 other.kind().with_article()
             ))),

@@ -3,10 +3,13 @@
 //!
 //! What expressions read is copied out of shared memory first, since its writer may still write there.
 
+#[cfg(test)]
+mod tests;
+
 use super::segments::Segments;
 use super::{Lane, executors};
 use crate::core::{Describe, Evaluate, Evaluated, Incoming, Input, Part};
-use crate::delay::wait;
+use crate::delay::{shown, wait};
 use crate::expression::{Expression, ExpressionError};
 use crate::plan::{Constant, Delay, DeploymentId, Formula, NodeId, NodePlan, Plan, Work};
 use faasstore::arena::Arena;
@@ -40,7 +43,8 @@ enum Evaluator {
         default: bool,
     },
     Compute {
-        formulas: Vec<CompiledFormula>,
+        /// By output.
+        formulas: Vec<(String, CompiledFormula)>,
         items_max: u64,
     },
 }
@@ -112,7 +116,10 @@ impl Evaluators {
             Evaluator::Switch {
                 conditions,
                 default,
-            } => choose(conditions, *default, inputs).ok()?,
+            } => match choose(conditions, *default, inputs) {
+                Evaluated::Case(case) => case,
+                _ => None,
+            },
             Evaluator::Compute { .. } => None,
         }
     }
@@ -198,10 +205,10 @@ impl Evaluator {
                 })
             }
             Work::Compute(formulas) => {
-                let kinds = node.outputs.iter().map(|output| output.kind);
-                let formulas = formulas.iter().zip(kinds).map(|(formula, kind)| {
-                    Ok(match formula {
-                        Formula::Value(text) if kind == Kind::List => {
+                let formulas = formulas.iter().zip(&node.outputs);
+                let formulas = formulas.map(|(formula, output)| {
+                    let formula = match formula {
+                        Formula::Value(text) if output.kind == Kind::List => {
                             CompiledFormula::List(compile(text)?)
                         }
                         Formula::Value(text) => CompiledFormula::Value(compile(text)?),
@@ -209,7 +216,8 @@ impl Evaluator {
                             from: compile(from)?,
                             to: compile(to)?,
                         },
-                    })
+                    };
+                    Ok((output.name.clone(), formula))
                 });
                 Some(Self::Compute {
                     formulas: formulas.collect::<Result<_, String>>()?,
@@ -235,12 +243,11 @@ impl Delays {
     /// How long it waits from now on; `inputs` are those of all delays, in their order.
     fn evaluate(&self, mut inputs: &[Option<&[u8]>]) -> Evaluated {
         let mut expressions = self.expressions.iter();
-        let waits = wait(&self.delays, SystemTime::now(), |delay| {
+        let waits = wait(&self.delays, SystemTime::now(), |delay, key| {
             let (own, rest) = inputs.split_at(delay.inputs.len().min(inputs.len()));
             inputs = rest;
             let expression = expressions.next().ok_or("it does not compile")?;
-            let value = expression.evaluate(own);
-            value.map_err(|error| error.to_string())
+            expression.evaluate(own).map_err(|error| error.at(key))
         });
         match waits {
             Ok(waits) => Evaluated::Waits {
@@ -252,37 +259,53 @@ impl Delays {
 }
 
 impl CompiledFormula {
-    fn compute(&self, inputs: &[Option<&[u8]>], items_max: u64) -> Result<Computed, String> {
-        let value = |expression: &Expression| {
-            expression
-                .evaluate(inputs)
-                .map_err(|error| error.to_string())
+    /// The output of that name; what is wrong begins with where that is said.
+    fn compute(
+        &self,
+        output: &str,
+        inputs: &[Option<&[u8]>],
+        items_max: u64,
+    ) -> Result<Computed, String> {
+        let whole = format!("output `{output}` of `compute`");
+        let value = |expression: &Expression, place: &str| {
+            let value = expression.evaluate(inputs);
+            value.map_err(|error| error.at(place))
         };
+        let of_output = |cause: String| format!("{whole}: {cause}");
         match self {
             Self::Value(expression) => Ok(Computed {
-                bytes: json(&value(expression)?)?,
+                bytes: json(&value(expression, &whole)?).map_err(of_output)?,
                 items: None,
             }),
             Self::List(expression) => {
-                let Value::Array(elements) = value(expression)? else {
-                    return Err("it is to give a list, and does not".to_owned());
+                let value = value(expression, &whole)?;
+                let Value::Array(elements) = value else {
+                    return Err(of_output(format!(
+                        "it is to give a list, and gives {}",
+                        shown(&value)
+                    )));
                 };
-                let mut list = List::new(elements.len() as u64, items_max)?;
+                let mut list = List::new(elements.len() as u64, items_max).map_err(of_output)?;
                 for element in &elements {
-                    list.push(&json(element)?);
+                    list.push(&json(element).map_err(of_output)?);
                 }
                 Ok(list.done())
             }
             Self::Range { from, to } => {
-                let whole = |expression| {
-                    let value = value(expression)?;
-                    let text = || format!("a range is of whole numbers, and this is {value}");
-                    value.as_i64().ok_or_else(text)
+                let bound = |expression, key: &str| {
+                    let place = format!("`{key}` of output `{output}`");
+                    let value = value(expression, &place)?;
+                    value.as_i64().ok_or_else(|| {
+                        format!(
+                            "{place}: a range is of whole numbers, and this is {}",
+                            shown(&value)
+                        )
+                    })
                 };
-                let (from, to) = (whole(from)?, whole(to)?);
+                let (from, to) = (bound(from, "from")?, bound(to, "to")?);
                 let count = i128::from(to) - i128::from(from);
                 let count = u64::try_from(count).unwrap_or(0);
-                let mut list = List::new(count, items_max)?;
+                let mut list = List::new(count, items_max).map_err(of_output)?;
                 for number in from..to.max(from) {
                     list.push(number.to_string().as_bytes());
                 }
@@ -290,6 +313,21 @@ impl CompiledFormula {
             }
         }
     }
+}
+
+/// The case of a switch.
+fn choose(conditions: &[Expression], default: bool, inputs: &[Option<&[u8]>]) -> Evaluated {
+    for (case, condition) in (0..).zip(conditions) {
+        match condition.holds(inputs) {
+            Ok(true) => return Evaluated::Case(Some(case)),
+            Ok(false) => {}
+            Err(error) => {
+                let place = format!("case {} of `switch`", case + 1);
+                return Evaluated::Failed(error.at(place));
+            }
+        }
+    }
+    Evaluated::Case(default.then_some(conditions.len() as u16))
 }
 
 /// A list that is being written.
@@ -433,19 +471,14 @@ impl Lane {
                 Evaluator::Switch {
                     conditions,
                     default,
-                } => {
-                    return match choose(conditions, *default, inputs) {
-                        Ok(case) => Evaluated::Case(case),
-                        Err(cause) => Evaluated::Failed(cause),
-                    };
-                }
+                } => return choose(conditions, *default, inputs),
                 Evaluator::Compute {
                     formulas,
                     items_max,
                 } => {
                     let computed = formulas
                         .iter()
-                        .map(|formula| formula.compute(inputs, *items_max));
+                        .map(|(output, formula)| formula.compute(output, inputs, *items_max));
                     computed.collect::<Result<Vec<Computed>, String>>()
                 }
             }
@@ -483,22 +516,6 @@ impl Lane {
             Some(items) => Incoming::List { range, items },
         }
     }
-}
-
-/// The first case whose condition holds, or the default behind them, if there is one.
-fn choose(
-    conditions: &[Expression],
-    default: bool,
-    inputs: &[Option<&[u8]>],
-) -> Result<Option<u16>, String> {
-    for (case, condition) in (0..).zip(conditions) {
-        match condition.holds(inputs) {
-            Ok(true) => return Ok(Some(case)),
-            Ok(false) => {}
-            Err(error) => return Err(format!("the condition of case {}: {error}", case + 1)),
-        }
-    }
-    Ok(default.then_some(conditions.len() as u16))
 }
 
 /// Appends a value's JSON.

@@ -593,7 +593,7 @@ fn conditions_and_formulas_are_compiled() {
     );
     assert_eq!(
         error(switch("'é' > 1")),
-        "node \"merge\", condition 1: `>` does not go with a text and a number, at character 1 of \"'é' > 1\""
+        "node \"merge\", condition 1: `>` does not go with a text and a number, at character 1 of \"'é' > 1\"; int(x) or double(x) makes a number of a text"
     );
     assert_eq!(
         error(switch("audit.score + 1")),
@@ -606,7 +606,7 @@ fn conditions_and_formulas_are_compiled() {
     assert_eq!(
         error(formulas("1", "size(1)")),
         "node \"merge\", output \"one\": `size` takes a text or a list or an object, and this is a number, at character \
-         6 of \"size(1)\""
+         6 of \"size(1)\"; string(x) makes a text of it"
     );
     let mut plan = switch("true");
     plan.nodes[2].inputs[0].kind = Kind::Bytes;

@@ -75,12 +75,12 @@ pub enum DeploymentError {
     #[error("deployment {0} is not waiting to be activated")]
     NotPrepared(DeploymentId),
     /// Nothing of that name.
-    #[error("no workflow named {workflow:?} is deployed here; deployed are: {deployed}")]
+    #[error("no workflow named {workflow:?} is deployed here; {instead}")]
     NoWorkflow {
         /// As given.
         workflow: String,
-        /// Names, or `none`.
-        deployed: String,
+        /// What is, or was probably meant.
+        instead: String,
     },
     /// More than a worker keeps.
     #[error("this worker knows {DEPLOYMENTS_MAX} deployments; undeploy some")]
@@ -418,14 +418,11 @@ impl Deployments {
         }
         if retired.is_empty() {
             let names: Vec<_> = self.served().into_iter().map(|(name, _)| name).collect();
-            let deployed = if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            };
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let instead = crate::nearest::instead(workflow, &names, "deployed are", "nothing is");
             return Err(DeploymentError::NoWorkflow {
                 workflow: workflow.to_owned(),
-                deployed,
+                instead,
             });
         }
         Ok(retired)

@@ -223,7 +223,7 @@ fn a_plan_that_cannot_be_served_changes_nothing() {
             Control::Abort(DeploymentId(1)),
             "not waiting to be activated",
         ),
-        (Control::Undeploy("other".into()), "deployed are: echo"),
+        (Control::Undeploy("other".into()), "deployed are `echo`"),
     ] {
         assert!(master.refused(&request).contains(said));
     }

@@ -35,7 +35,7 @@ const NODES_MAX: usize = 1 << 18;
 /// Sources that are put in the place of others when files are put together, in all.
 const STEPS_MAX: usize = 1 << 23;
 
-/// Resolves a file of the right shape; `files` has those that it names.
+/// Resolves the names of a file; `files` has those that it names. Of what could not be read nothing is told again.
 pub(super) fn check(
     source: SourceText,
     raw: RawDefinition,
@@ -60,9 +60,10 @@ pub(super) fn check(
         .iter()
         .map(|(name, binding)| checker.workflow_output(name, binding))
         .collect();
-    let Some(mut nodes) = nodes.filter(|_| !checker.problems.any()) else {
-        return Err(checker.problems.into_error());
-    };
+    let (mut nodes, all) = nodes;
+    if checker.problems.any() || !all {
+        return Err(checker.wrong(nodes));
+    }
     // Which failures are read is known once everything has named its sources.
     for index in &checker.failures_read {
         let span = raw.nodes[*index].name.span;
@@ -128,16 +129,7 @@ fn whole(
     gathered: &[Gathered],
     problems: &mut Problems,
 ) {
-    let predecessors = definition.predecessors();
-    if let Some(path) = cycle::find(definition.nodes.len(), |node| predecessors[node].clone()) {
-        let span = definition.nodes[path[0]].name.span;
-        let path = path
-            .iter()
-            .map(|node| definition.nodes[*node].name.value.clone())
-            .collect();
-        let help = "take one of these sources, cases or `after` away: data flows in one direction";
-        problems.add(span, ProblemKind::Cycle { path }, Some(help.to_owned()));
-    } else {
+    if !circle(definition, problems) {
         regions::settle(definition, links, gathered, problems);
         if !definition.regions.is_empty() && !problems.any() {
             regions::cycle(definition, &definition.predecessors(), problems);
@@ -169,6 +161,28 @@ fn whole(
             problems.add(node.name.span, kind, Some(help.to_owned()));
         }
     }
+}
+
+/// Tells of nodes that wait for each other, and says whether there are any.
+fn circle(definition: &Definition, problems: &mut Problems) -> bool {
+    let mut predecessors = definition.predecessors();
+    let nodes = predecessors.len();
+    // Those that say what failed in other files are not there yet if something else is wrong.
+    let there = |node: &usize| *node < nodes;
+    let found = cycle::find(nodes, |node| {
+        let mut before = std::mem::take(&mut predecessors[node]);
+        before.retain(there);
+        before
+    });
+    let Some(path) = found else {
+        return false;
+    };
+    let span = definition.nodes[path[0]].name.span;
+    let names = path.iter().map(|node| &definition.nodes[*node].name.value);
+    let path = names.cloned().collect();
+    let help = "take one of these sources, cases or `after` away: data flows in one direction";
+    problems.add(span, ProblemKind::Cycle { path }, Some(help.to_owned()));
+    true
 }
 
 /// What the names of a file mean, and what was found so far.
@@ -329,21 +343,67 @@ impl<'r> Checker<'r> {
         }
     }
 
-    /// All nodes, by their places in the definition.
-    fn nodes(&mut self) -> Option<Vec<Node>> {
+    /// All nodes, by their places in the definition, and whether each is there: in the place of one in which something is
+    /// wrong stands one that waits for nothing.
+    fn nodes(&mut self) -> (Vec<Node>, bool) {
         let mut nodes: Vec<Node> = Vec::new();
-        let mut whole = true;
-        for index in 0..self.raw.nodes.len() {
-            let made = match &self.raw.nodes[index].work {
+        let mut all = true;
+        for (index, raw) in self.raw.nodes.iter().enumerate() {
+            let made = match &raw.work {
                 RawWork::Workflow(path) => self.inlined(index, path.span),
                 _ => self.node(index),
             };
+            let end = self.places[index] + self.width(index);
             match made {
                 Some(made) => nodes.extend(made),
-                None => whole = false,
+                None => {
+                    all = false;
+                    nodes.resize(end, node::plain(raw.name.clone()));
+                }
             }
         }
-        whole.then_some(nodes)
+        (nodes, all)
+    }
+
+    /// How many nodes of the definition stand for one of the file, but for the one that counts for it.
+    fn width(&self, index: usize) -> usize {
+        self.inner[index]
+            .as_ref()
+            .map_or(1, |inner| inner.nodes.len())
+    }
+
+    /// What is wrong, and besides a circle of nodes in which nothing is: that it is one, no correction of others changes.
+    fn wrong(self, mut nodes: Vec<Node>) -> DefinitionError {
+        let lists: Vec<_> = (0..self.places.len())
+            .filter_map(|index| Some((self.places[index], self.list_from(index)?)))
+            .collect();
+        let Self {
+            mut problems,
+            source,
+            raw,
+            ..
+        } = self;
+        debug_assert!(problems.any(), "what is wrong has been told");
+        // Regions are whole only if each node has made its own; that a node waits for its list can be said without.
+        for node in &mut nodes {
+            node.region = None;
+        }
+        for (place, list) in lists {
+            nodes[place].after.push(list);
+        }
+        let definition = Definition {
+            source: source.clone(),
+            workflow: raw.workflow.clone(),
+            inputs: Vec::new(),
+            constants: Vec::new(),
+            regions: Vec::new(),
+            nodes,
+            outputs: Vec::new(),
+            timeout_ms: None,
+            warnings: Vec::new(),
+        };
+        circle(&definition, &mut problems);
+        problems.into_error()
     }
 
     fn workflow_input(&mut self, raw: &super::raw::RawInput) -> Option<WorkflowInput> {

@@ -1,8 +1,12 @@
 //! Finding a cycle among nodes, and the way round it.
 
 /// A way from a node back to itself along predecessors, told in the direction in which data would flow; its first
-/// node stands at its end again. `None` if there is none. Nodes are numbered from 0; the search begins at the lowest.
-pub(super) fn find(nodes: usize, predecessors: impl Fn(usize) -> Vec<usize>) -> Option<Vec<usize>> {
+/// node stands at its end again. `None` if there is none. Nodes are numbered from 0; the search begins at the lowest, and asks
+/// for each node's predecessors once.
+pub(super) fn find(
+    nodes: usize,
+    mut predecessors: impl FnMut(usize) -> Vec<usize>,
+) -> Option<Vec<usize>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,

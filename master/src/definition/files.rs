@@ -23,8 +23,8 @@ const BYTES_MAX: usize = 4 * DEFINITION_BYTES_MAX;
 /// the text.
 ///
 /// # Errors
-/// Everything that is wrong with it (up to a bound, and one level of mistakes at a time: names are resolved only in a
-/// file of the right shape).
+/// Everything that is wrong with it (up to a bound), but for what only follows from something else that is wrong. What is
+/// no YAML, or has two of one name, is told by itself; nodes that wait for each other are told with the rest.
 ///
 /// ```
 /// let text = "\

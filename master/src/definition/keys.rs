@@ -1,7 +1,10 @@
 //! Every key of the language: where it stands, what it means, what it holds. The reader takes names and ranges from
 //! these tables, and the JSON Schema is made of them, so that neither knows a key which the other does not.
 
+mod meant;
 mod shapes;
+
+pub(super) use meant::Meant;
 
 pub(super) use shapes::*;
 pub(crate) use shapes::{

@@ -1,5 +1,6 @@
 //! What is wrong with a definition, with its place, an excerpt, and what would be right: collecting it, and showing it.
 
+mod code;
 mod kind;
 
 pub use kind::ProblemKind;
@@ -206,6 +207,22 @@ impl Diagnostic for DefinitionError {
     }
 }
 
+impl Problem {
+    /// It as JSON: `file`, `line`, `column`, `code`, `message` and `help`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let Place { line, column, .. } = self.place;
+        serde_json::json!({
+            "file": &*self.source.name,
+            "line": line,
+            "column": column,
+            "code": self.kind.code(),
+            "message": self.to_string(),
+            "help": self.help,
+        })
+    }
+}
+
 impl DefinitionError {
     /// The problem, if it is the only one: it is then shown as the error itself.
     fn only(&self) -> Option<&Problem> {
@@ -292,6 +309,15 @@ impl Problems {
     /// Whether there are so many that no more help is needed: whoever sees the first has enough.
     pub(super) fn crowded(&self) -> bool {
         self.found.len() >= CROWD
+    }
+
+    /// Takes away what is wrong within these places.
+    pub(super) fn forget_within(&mut self, spans: &[Span]) {
+        let within = |span: Span| {
+            let mut spans = spans.iter();
+            spans.any(|around| around.start <= span.start && span.end <= around.end)
+        };
+        self.found.retain(|problem| !within(problem.place.span));
     }
 
     pub(crate) fn any(&self) -> bool {

@@ -1,9 +1,44 @@
-//! A file of the right shape, whose names are not yet resolved.
+//! A file as it was read, whose names are not yet resolved. What could not be read has been told; here it is marked, so that
+//! what depends on it is not told as well.
 
 use super::{FunctionName, Port, Profile, Resources, Span, Spanned};
 use engine::plan::{ErrorMatch, Join, Retry};
 use faasstore::binding::Kind;
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
+
+/// Names of which it was told that they could not be read.
+#[derive(Default, Debug)]
+pub(super) struct Unread {
+    names: BTreeSet<String>,
+    /// Whether there may be more, which nobody knows.
+    any: bool,
+}
+
+impl Unread {
+    pub(super) fn add(&mut self, name: &str) {
+        self.names.insert(name.to_owned());
+    }
+
+    /// What would tell the names could not be read itself.
+    pub(super) fn add_any(&mut self) {
+        self.any = true;
+    }
+
+    /// Whether nothing can be told of a name that is not among those that were read.
+    pub(super) fn may_be(&self, name: &str) -> bool {
+        self.any || self.names.contains(name)
+    }
+
+    /// Those that are known.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        !self.any && self.names.is_empty()
+    }
+}
 
 /// Where a value comes from, by name.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,7 +64,7 @@ pub(super) enum RawSource {
 /// What an input of a node, or an output of the workflow, is bound to.
 #[derive(Debug)]
 pub(super) struct RawBinding {
-    /// At least one.
+    /// At least one; none if what stands there could not be read.
     pub(super) sources: Vec<Spanned<RawSource>>,
     pub(super) default: Option<Spanned<Json>>,
     pub(super) optional: bool,
@@ -57,6 +92,8 @@ pub(super) struct RawRange {
 pub(super) enum RawOver {
     List(Spanned<RawSource>),
     Range(RawRange),
+    /// What could not be read.
+    Unread,
 }
 
 #[derive(Debug)]
@@ -109,6 +146,8 @@ pub(super) enum RawWork {
     /// The path of another file.
     Workflow(Spanned<String>),
     Nothing,
+    /// What could not be read.
+    Unread,
 }
 
 /// A node with its sources by name.
@@ -118,7 +157,10 @@ pub(super) struct RawNode {
     pub(super) work: RawWork,
     pub(super) foreach: Option<RawForeach>,
     pub(super) inputs: Vec<(Spanned<String>, RawBinding)>,
+    /// Whether its inputs are not all of those.
+    pub(super) inputs_unread: bool,
     pub(super) outputs: Vec<Port>,
+    pub(super) outputs_unread: Unread,
     pub(super) after: Vec<Spanned<String>>,
     pub(super) join: Spanned<Join>,
     pub(super) retriers: Vec<Spanned<Retry>>,
@@ -129,13 +171,43 @@ pub(super) struct RawNode {
     pub(super) profile: Profile,
 }
 
-/// A file of the right shape.
+impl RawNode {
+    /// A node that could not be read.
+    pub(super) fn unread(name: Spanned<String>, outputs_unread: Unread) -> Self {
+        let join = Spanned {
+            value: Join::All,
+            span: name.span,
+        };
+        Self {
+            name,
+            work: RawWork::Unread,
+            foreach: None,
+            inputs: Vec::new(),
+            inputs_unread: true,
+            outputs: Vec::new(),
+            outputs_unread,
+            after: Vec::new(),
+            join,
+            retriers: Vec::new(),
+            catches: Vec::new(),
+            timeout_ms: None,
+            delay: RawDelay::Fixed(0),
+            resources: Resources::default(),
+            profile: Profile::default(),
+        }
+    }
+}
+
+/// A file.
 #[derive(Debug)]
 pub(super) struct RawDefinition {
     pub(super) workflow: Spanned<String>,
     pub(super) inputs: Vec<RawInput>,
+    pub(super) inputs_unread: Unread,
     pub(super) constants: Vec<(Spanned<String>, Json)>,
+    pub(super) constants_unread: Unread,
     pub(super) nodes: Vec<RawNode>,
+    pub(super) nodes_unread: Unread,
     pub(super) outputs: Vec<(Spanned<String>, RawBinding)>,
     pub(super) timeout_ms: Option<Spanned<u32>>,
 }

@@ -1,6 +1,7 @@
 //! From the tree to a definition whose names are not yet resolved: which keys there are, and what each must hold.
 
 mod delay;
+mod failures;
 mod sources;
 mod values;
 mod work;
@@ -11,24 +12,31 @@ pub(super) use values::listed;
 use super::keys::{NODE, PROFILE, RESOURCES, RETRIERS_MAX, RETRY, WORKFLOW};
 use super::names::is_reserved;
 use super::problem::{ProblemKind, Problems, quoted};
-use super::raw::{RawDefinition, RawDelay, RawNode, RawWork};
+use super::raw::{RawDefinition, RawDelay, RawNode, RawWork, Unread};
 use super::tree::{self, Tree, Value};
 use super::{DefinitionError, Profile, Resources, SourceText, Span, Spanned};
 use engine::plan::{Join, Retry};
 use std::rc::Rc;
 use values::Fields;
 
-/// Reads a file. What is suspicious in it comes with it.
+/// Reads a file. What is wrong or suspicious in it comes with it.
+///
+/// # Errors
+/// If nothing more can be told than what is wrong so far.
 pub(super) fn read(source: &SourceText) -> Result<(RawDefinition, Problems), DefinitionError> {
     let mut problems = Problems::new(source);
     let tree = tree::parse(source, &mut problems)?;
+    // Which of two of one name others mean, nobody knows.
+    let doubled = problems.any();
     let mut reader = Reader {
         source: source.clone(),
         problems,
+        foreign: Vec::new(),
     };
     let raw = reader.definition(&tree);
+    reader.problems.forget_within(&reader.foreign);
     match raw {
-        Some(raw) if !reader.problems.any() => Ok((raw, reader.problems)),
+        Some(raw) if !doubled => Ok((raw, reader.problems)),
         _ => Err(reader.problems.into_error()),
     }
 }
@@ -61,6 +69,8 @@ impl Side {
 struct Reader {
     source: SourceText,
     problems: Problems,
+    /// What stands under words of other systems: that it is of another form than here is no further problem.
+    foreign: Vec<Span>,
 }
 
 impl Reader {
@@ -75,14 +85,16 @@ impl Reader {
                 "begin with `workflow: NAME`",
             ),
         };
-        let inputs = fields
-            .get("input")
-            .map_or_else(Vec::new, |(_, tree)| self.workflow_inputs(tree));
-        let constants = fields
-            .get("constants")
-            .map_or_else(Vec::new, |(_, tree)| self.constants(tree));
+        let (mut inputs_unread, mut constants_unread) = (Unread::default(), Unread::default());
+        let inputs = fields.get("input").map_or_else(Vec::new, |(_, tree)| {
+            self.workflow_inputs(tree, &mut inputs_unread)
+        });
+        let constants = fields.get("constants").map_or_else(Vec::new, |(_, tree)| {
+            self.constants(tree, &mut constants_unread)
+        });
+        let mut nodes_unread = Unread::default();
         let nodes = match fields.get("nodes") {
-            Some((key, tree)) => self.nodes(key.span, tree),
+            Some((key, tree)) => self.nodes(key.span, tree, &mut nodes_unread),
             None => self.missing(
                 &fields,
                 "the workflow",
@@ -90,21 +102,32 @@ impl Reader {
                 "add `nodes:` with at least one node",
             ),
         };
-        let outputs = fields
+        if nodes.is_none() {
+            nodes_unread.add_any();
+        }
+        let (outputs, _) = fields
             .get("output")
-            .map_or_else(Vec::new, |(_, tree)| self.bindings(tree, Side::Output));
+            .map_or_else(Default::default, |(_, tree)| {
+                self.bindings(tree, Side::Output)
+            });
         let timeout_ms = self.time(&fields, "timeout_ms");
         Some(RawDefinition {
-            workflow: workflow?,
+            workflow: workflow.unwrap_or_else(|| Spanned {
+                value: String::new(),
+                span: fields.span,
+            }),
             inputs,
+            inputs_unread,
             constants,
-            nodes: nodes?,
+            constants_unread,
+            nodes: nodes.unwrap_or_default(),
+            nodes_unread,
             outputs,
             timeout_ms,
         })
     }
 
-    fn nodes(&mut self, key: Span, tree: &Tree) -> Option<Vec<RawNode>> {
+    fn nodes(&mut self, key: Span, tree: &Tree, unread: &mut Unread) -> Option<Vec<RawNode>> {
         let none = |problems: &mut Problems| {
             let help = "add a node: `NAME: { function: EXECUTABLE:FUNCTION }`".to_owned();
             problems.add(key, ProblemKind::NoNodes, Some(help));
@@ -121,17 +144,17 @@ impl Reader {
         if entries.is_empty() {
             none(&mut self.problems);
         }
-        // Every node is read, so that all their problems show at once.
-        let nodes: Vec<Option<RawNode>> = entries
-            .iter()
-            .map(|(name, tree)| self.node(name, tree))
-            .collect();
-        nodes.into_iter().collect()
+        let nodes = entries.iter();
+        let nodes = nodes.map(|(name, tree)| self.node(name, tree, unread));
+        Some(nodes.collect())
     }
 
-    fn node(&mut self, name: &Spanned<String>, tree: &Tree) -> Option<RawNode> {
-        self.check_name(name, "a node");
-        if is_reserved(&name.value) {
+    fn node(&mut self, name: &Spanned<String>, tree: &Tree, unread: &mut Unread) -> RawNode {
+        // What cannot be its name is not what others call it.
+        if !self.check_name(name, "a node") {
+            unread.add_any();
+        } else if is_reserved(&name.value) {
+            unread.add_any();
             let kind = ProblemKind::Name {
                 what: "a node",
                 name: name.value.clone(),
@@ -140,15 +163,21 @@ impl Reader {
                 .to_owned();
             self.problems.add(name.span, kind, Some(help));
         }
-        let fields = self.fields(tree, &NODE)?;
-        let work = self.work(name, &fields);
+        let mut outputs_unread = Unread::default();
+        let Some(mut fields) = self.fields(tree, &NODE) else {
+            outputs_unread.add_any();
+            return RawNode::unread(name.clone(), outputs_unread);
+        };
+        let work = self.work(name, &mut fields, &mut outputs_unread);
         let foreach = fields.get("foreach").map(|(_, tree)| self.foreach(tree));
-        let inputs = fields
+        let (inputs, inputs_unread) = fields
             .get("input")
-            .map_or_else(Vec::new, |(_, tree)| self.bindings(tree, Side::Input));
+            .map_or_else(Default::default, |(_, tree)| {
+                self.bindings(tree, Side::Input)
+            });
         let outputs = fields
             .get("output")
-            .map_or_else(Vec::new, |(_, tree)| self.ports(tree));
+            .map_or_else(Vec::new, |(_, tree)| self.ports(tree, &mut outputs_unread));
         let after = fields
             .get("after")
             .map_or_else(Vec::new, |(_, tree)| self.node_names(tree, "after"));
@@ -162,6 +191,9 @@ impl Reader {
         let catches = fields
             .get("catch")
             .map_or_else(Vec::new, |(_, tree)| self.catches(tree));
+        if catches.is_empty() && fields.get("catch").is_some() {
+            outputs_unread.add("error");
+        }
         let resources = fields
             .get("resources")
             .map_or_else(Resources::default, |(_, tree)| self.resources(tree));
@@ -170,7 +202,6 @@ impl Reader {
             .map_or_else(Vec::new, |(_, tree)| self.retriers(tree));
         let timeout_ms = self.time(&fields, "timeout_ms");
         let delay = self.delay(&fields);
-        let work = work?;
         let profile = match fields.get("profile") {
             Some((_, tree)) => self.profile(tree),
             // What the worker does itself takes next to no time.
@@ -180,15 +211,14 @@ impl Reader {
             },
             None => Profile::default(),
         };
-        Some(RawNode {
+        RawNode {
             name: name.clone(),
             work,
-            foreach: match foreach {
-                Some(foreach) => Some(foreach?),
-                None => None,
-            },
+            foreach,
             inputs,
+            inputs_unread,
             outputs,
+            outputs_unread,
             after,
             join,
             retriers,
@@ -197,7 +227,7 @@ impl Reader {
             delay: delay.unwrap_or(RawDelay::Fixed(0)),
             resources,
             profile,
-        })
+        }
     }
 
     /// A time that is a whole number, with its place.

@@ -8,6 +8,7 @@ mod constructs;
 mod expressions;
 mod files;
 mod hostile;
+mod once;
 mod refusals;
 mod regions;
 mod schema;

@@ -26,6 +26,7 @@ mod template;
 mod tests;
 mod timestamp;
 mod translate;
+mod unread;
 mod wait;
 mod way;
 

@@ -29,6 +29,19 @@ pub enum ImportProblem {
     Contradiction(String),
 }
 
+impl ImportProblem {
+    /// As [`crate::definition::ProblemKind::code`].
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "import_json",
+            Self::NotCovered(_) => "import_not_covered",
+            Self::Unknown { .. } => "import_unknown",
+            Self::Expression(_) => "import_expression",
+            Self::Contradiction(_) => "import_contradiction",
+        }
+    }
+}
+
 /// Why a file was not imported.
 #[derive(Debug, Error, miette::Diagnostic)]
 pub enum ImportError {

@@ -4,9 +4,7 @@ use super::problem::ImportProblem;
 use super::tree::{Tree, Value};
 use crate::definition::problem::{ProblemKind, Problems, quoted};
 use crate::definition::{DefinitionError, SourceText, Span, Spanned, nearest};
-
-/// Keys that are named in a message.
-const LISTED_MAX: usize = 12;
+use engine::nearest::instead;
 
 /// Collects the problems of one file.
 pub(crate) struct Reader {
@@ -115,23 +113,7 @@ impl Reader {
 
     /// What may have been meant: the nearest of them, else all, if they are few.
     pub(crate) fn instead(&self, name: &str, known: &[&str]) -> String {
-        match nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if known.is_empty() => "there are none".to_owned(),
-            None => {
-                let listed = known
-                    .iter()
-                    .take(LISTED_MAX)
-                    .map(|name| format!("`{name}`"));
-                let listed = listed.collect::<Vec<_>>().join(", ");
-                let more = if known.len() > LISTED_MAX {
-                    ", …"
-                } else {
-                    ""
-                };
-                format!("known are {listed}{more}")
-            }
-        }
+        instead(name, known, "known are", "there are none")
     }
 
     /// A key that must be there.

@@ -34,7 +34,7 @@ impl Cluster {
             .collect();
         let clock = SystemTime::UNIX_EPOCH + Duration::from_nanos(wall_ns);
         let mut values = gave.iter();
-        let waits = wait(delays, clock, |_| match values.next() {
+        let waits = wait(delays, clock, |_, _| match values.next() {
             Some(gave) => value(gave),
             None => panic!("asked for more than there are expressions"),
         });

@@ -148,30 +148,37 @@ fn names_that_mean_nothing_are_refused() {
 
 #[test]
 fn kinds_that_never_go_together_are_refused() {
+    const BOOLEAN: &str = "compare it with something: == != < <= > >= or in";
+    const NUMBER: &str = "int(x) or double(x) makes a number of it";
     refused(
         "'a' > 1",
         "'a' > 1",
         "`>` does not go with a text and a number",
-        None,
+        Some("int(x) or double(x) makes a number of a text"),
     );
-    refused("!3", "3", "`!` takes a boolean, and this is a number", None);
+    refused(
+        "!3",
+        "3",
+        "`!` takes a boolean, and this is a number",
+        Some(BOOLEAN),
+    );
     refused(
         "1 && true",
         "1",
         "`&&` takes a boolean, and this is a number",
-        None,
+        Some(BOOLEAN),
     );
     refused(
         "flag || 'x'",
         "'x'",
         "`||` takes a boolean, and this is a text",
-        None,
+        Some(BOOLEAN),
     );
     refused(
         "'a' == 1",
         "'a' == 1",
         "`==` does not go with a text and a number",
-        None,
+        Some("int(x) or double(x) makes a number of a text"),
     );
     refused(
         "'a' + 1",
@@ -195,25 +202,25 @@ fn kinds_that_never_go_together_are_refused() {
         "-'a'",
         "'a'",
         "`-` takes a number, and this is a text",
-        None,
+        Some(NUMBER),
     );
     refused(
         "1 in 2",
         "1 in 2",
         "`in` does not go with a number and a number",
-        None,
+        Some("behind `in` stands a list, or an object with such keys"),
     );
     refused(
         "1 ? 2 : 3",
         "1",
         "before `?` stands a boolean, and this is a number",
-        None,
+        Some(BOOLEAN),
     );
     refused(
         "(flag ? 1 : 2.5) == 'a'",
         "(flag ? 1 : 2.5) == 'a'",
         "`==` does not go with a number and a text",
-        None,
+        Some("int(x) or double(x) makes a number of a text"),
     );
     refused(
         "1[0]",
@@ -225,7 +232,7 @@ fn kinds_that_never_go_together_are_refused() {
         "[1]['a']",
         "'a'",
         "between `[` and `]` stands a number, and this is a text",
-        None,
+        Some(NUMBER),
     );
     refused(
         "'a'.b",
@@ -243,7 +250,7 @@ fn kinds_that_never_go_together_are_refused() {
         "[1].all(x, 2)",
         "2",
         "asked of each element is a boolean, and this is a number",
-        None,
+        Some(BOOLEAN),
     );
     refused(
         "'a'.all(x, true)",
@@ -255,7 +262,7 @@ fn kinds_that_never_go_together_are_refused() {
         "size(1)",
         "1",
         "`size` takes a text or a list or an object, and this is a number",
-        None,
+        Some("string(x) makes a text of it"),
     );
     for fine in [
         "flag == null",
@@ -304,9 +311,21 @@ fn what_gives_no_boolean_is_no_condition() {
 
 #[test]
 fn calls_of_what_is_not_there_are_refused_with_what_is() {
-    let error = Expression::compile("flag.matches('a')", &names()).unwrap_err();
-    assert_eq!((error.offset, error.length), (5, 7));
-    assert_eq!(error.message, "there is no function `matches`");
+    for (text, near) in [
+        ("sise(flag)", "size"),
+        ("flag.len()", "size"),
+        ("flag.starts_with('a')", "startsWith"),
+        ("to_json(flag)", "toJson"),
+        ("[1].exist(x, x > 0)", "exists"),
+        ("flag.toLowercase()", "lowerAscii"),
+    ] {
+        let error = Expression::compile(text, &names()).unwrap_err();
+        let help = error.help.unwrap();
+        assert_eq!(help, format!("did you mean `{near}`?"), "{text}");
+    }
+    let error = Expression::compile("flag.grep('a')", &names()).unwrap_err();
+    assert_eq!((error.offset, error.length), (5, 4));
+    assert_eq!(error.message, "there is no function `grep`");
     let help = error.help.unwrap();
     assert!(
         help.starts_with("there are bool, contains, ") && help.ends_with("exists_one, map, filter"),

@@ -147,7 +147,7 @@ fn a_deployment_is_gone_when_every_lane_has_let_go() {
         Err(DeploymentError::Unknown(_))
     ));
     let error = deployments.undeploy("wordcount").unwrap_err();
-    assert!(error.to_string().ends_with("deployed are: none"), "{error}");
+    assert!(error.to_string().ends_with("nothing is"), "{error}");
 }
 
 #[test]

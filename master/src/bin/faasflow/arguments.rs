@@ -119,16 +119,16 @@ pub(crate) struct Import {
     /// Where the workflow goes [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// What recorded run times are multiplied with, as in 0.01
-    #[arg(long, value_name = "FACTOR", default_value = "1", value_parser = parse_time_scale)]
-    pub(crate) time_scale: f64,
+    /// What recorded run times are multiplied with, as in 0.01 [default: 1]
+    #[arg(long, value_name = "FACTOR", value_parser = parse_time_scale)]
+    pub(crate) time_scale: Option<f64>,
     /// The function of a state machine's resource, named as there or by its last part; may be repeated [default:
     /// `run` of an executable of the resource's name]
     #[arg(long = "function", value_name = "RESOURCE=EXECUTABLE:FUNCTION", value_parser = parse_function)]
     pub(crate) functions: Vec<(String, String)>,
-    /// What travels between the states of a state machine
-    #[arg(long, value_enum, value_name = "KIND", default_value = "value")]
-    pub(crate) payload: ImportPayload,
+    /// What travels between the states of a state machine [default: value]
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) payload: Option<ImportPayload>,
     /// Ask for memory, CPUs and containers as recorded, and fill the memory [default: what synthetic functions need]
     #[arg(long)]
     pub(crate) recorded_resources: bool,
@@ -301,7 +301,7 @@ pub(crate) struct Job {
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<NonZeroU64>,
     /// Invocations under way at once, with --count
-    #[arg(long, value_name = "C", default_value = "1")]
+    #[arg(long, value_name = "C", default_value = "1", requires = "count")]
     pub(crate) concurrency: NonZeroU32,
     /// Cancel what is under way so many milliseconds after the first invocation, and start nothing more; with --count, of all together
     #[arg(long, value_name = "N")]

@@ -35,12 +35,30 @@ pub(crate) fn completion(arguments: &Completion) -> Result<(), Exit> {
     page.print()
 }
 
+/// A node that is to run on two workers.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("--pin {node} is given twice: for worker {first}, and for worker {second}")]
+#[diagnostic(help("a node runs on one worker: take one of the two away"))]
+struct PinnedTwice {
+    node: String,
+    first: String,
+    second: String,
+}
+
 /// What `--pin` asks of the placement.
-pub(crate) fn place_options(pins: &Pins) -> place::Options {
-    place::Options {
-        fixed: pins.pins.iter().cloned().collect(),
-        ..place::Options::default()
+pub(crate) fn place_options(pins: &Pins) -> Result<place::Options, Exit> {
+    let mut options = place::Options::default();
+    for (node, second) in &pins.pins {
+        if let Some(first) = options.fixed.insert(node.clone(), second.clone()) {
+            let (node, second) = (node.clone(), second.clone());
+            return Err(Exit::input(PinnedTwice {
+                node,
+                first,
+                second,
+            }));
+        }
     }
+    Ok(options)
 }
 
 /// Where the nodes would run, on workers that are asked, or described.
@@ -50,12 +68,13 @@ pub(crate) fn place_nodes(
     pins: &Pins,
     key: &Key,
 ) -> Result<(Graph, Placement, Vec<WorkerCapacity>), Exit> {
-    let capacities = match workers::described(workers)? {
+    let options = place_options(pins)?;
+    let capacities = match workers::described(workers, key)? {
         Some(capacities) => capacities,
         None => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
     };
     let graph = Graph::of(definition);
-    let placement = place::place(&graph, &capacities, &place_options(pins))?;
+    let placement = place::place(&graph, &capacities, &options)?;
     Ok((graph, placement, capacities))
 }
 
@@ -85,14 +104,11 @@ pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
 /// `faasflow deploy`
 pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
+    let pins = place_options(&arguments.pins)?;
     let options = workers::options(&arguments.cluster.key)?;
     let mut cluster = Cluster::connect(&arguments.cluster.workers, &options)?;
     let capacities = cluster.capacities();
-    let deployed = cluster.deploy(
-        &definition,
-        &place_options(&arguments.pins),
-        Limits::default(),
-    )?;
+    let deployed = cluster.deploy(&definition, &pins, Limits::default())?;
     let placed = Placed {
         definition: &definition,
         graph: &deployed.graph,

@@ -22,6 +22,9 @@ enum GraphError {
     #[error("--pin says where nodes run, but there are no workers")]
     #[diagnostic(help("add --workers a:4:8GiB,b:4:8GiB, or addresses of workers"))]
     PinsAlone,
+    #[error("--cluster-key-file is for workers that are asked, but there are none")]
+    #[diagnostic(help("add --workers with addresses of workers, or take the key away"))]
+    KeyAlone,
 }
 
 /// `faasflow graph`
@@ -33,6 +36,9 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
     if arguments.workers.is_empty() && !arguments.pins.pins.is_empty() {
         return Err(Exit::input(GraphError::PinsAlone));
+    }
+    if arguments.workers.is_empty() && arguments.key.cluster_key_file.is_some() {
+        return Err(Exit::input(GraphError::KeyAlone));
     }
     let format = match arguments.format {
         Format::Svg => draw::Format::Svg,

@@ -1,13 +1,17 @@
 //! How the program ends when it does not end well: which code, and what is said.
 
+use crate::interrupt::Why;
 use crate::print;
+use crate::validate::Denied;
 use engine::wire::Failure;
 use master::client::ClientError;
+use master::definition::{LoadError, Problem};
 use master::deploy::DeployError;
 use master::diagnostics::to_stderr;
 use master::local::LocalError;
 use miette::{Diagnostic, JSONReportHandler, Report};
 use serde_json::{Value, json};
+use std::fmt;
 use std::process::ExitCode;
 
 /// The work failed.
@@ -60,8 +64,20 @@ impl Exit {
             .and_then(|()| serde_json::from_str(&text).ok())
             .unwrap_or_else(|| json!({ "message": self.report.to_string() }));
         let mut object = json!({ "error": error });
+        if let Some(LoadError::Definition(wrong)) = self.report.downcast_ref::<LoadError>() {
+            let problems: Vec<Value> = wrong.problems.iter().map(Problem::to_json).collect();
+            object["error"]["problems"] = json!(problems);
+            object["error"]["further"] = json!(wrong.further);
+        }
+        if let Some(Denied(warnings)) = self.report.downcast_ref::<Denied>() {
+            let problems: Vec<Value> = warnings.iter().map(Problem::to_json).collect();
+            object["error"]["problems"] = json!(problems);
+        }
         if let Some(failed) = self.report.downcast_ref::<Failed>() {
             object["failure"] = failure_json(&failed.failure);
+            if let Some(why) = failed.cancelled {
+                object["failure"]["by"] = json!(why.name());
+            }
         }
         object
     }
@@ -144,8 +160,8 @@ impl From<LocalError> for Exit {
     }
 }
 
-impl From<master::definition::LoadError> for Exit {
-    fn from(error: master::definition::LoadError) -> Self {
+impl From<LoadError> for Exit {
+    fn from(error: LoadError) -> Self {
         Self::input(error)
     }
 }
@@ -165,28 +181,41 @@ const fn client_code(error: &ClientError) -> u8 {
 }
 
 /// An invocation that ended without its outputs.
-#[derive(Debug, thiserror::Error)]
-#[error("{workflow}: {failure}")]
+#[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) workflow: String,
     pub(crate) failure: Failure,
+    /// Why this program cancelled it, if it did.
+    pub(crate) cancelled: Option<Why>,
     /// How many others of the same call ended well.
     pub(crate) others_ended: u64,
 }
 
 impl Failed {
-    /// The failure of the only invocation.
-    pub(crate) fn alone(workflow: &str, failure: &Failure) -> Self {
+    /// The failure of the only invocation; `cancelled` says why this program has cancelled what was under way, if it has.
+    pub(crate) fn alone(workflow: &str, failure: &Failure, cancelled: Option<Why>) -> Self {
         Self {
             workflow: workflow.to_owned(),
             failure: failure.clone(),
+            cancelled: cancelled.filter(|_| *failure == Failure::Cancelled),
             others_ended: 0,
         }
     }
 }
 
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cancelled {
+            Some(why) => write!(f, "{}: {why}", self.workflow),
+            None => write!(f, "{}: {}", self.workflow, self.failure),
+        }
+    }
+}
+
+impl std::error::Error for Failed {}
+
 impl Diagnostic for Failed {
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(match &self.failure {
             Failure::Refused { .. } if self.others_ended > 0 => {
                 "others of this call ran; see what it was refused for"
@@ -207,6 +236,10 @@ impl Diagnostic for Failed {
             }
             Failure::Worker { .. } => {
                 "bring the worker back, or deploy on others; what ran may have had effects"
+            }
+            Failure::Cancelled if matches!(self.cancelled, Some(Why::Deadline { .. })) => {
+                "what had not started was never started; what ran may have had effects; a longer --deadline-ms gives it \
+                 more time"
             }
             Failure::Cancelled => {
                 "what had not started was never started; what ran may have had effects"

@@ -7,6 +7,54 @@ use crate::targets::{self, Named};
 use master::diagnostics::to_stderr;
 use master::import::{self, AslOptions, Format, Options, Payload};
 
+/// An option that means nothing for what is imported.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{option} has no effect on what is imported --from {format}")]
+#[diagnostic(help("{help}"))]
+struct NoEffect {
+    option: &'static str,
+    format: &'static str,
+    help: &'static str,
+}
+
+/// Refuses options that mean nothing for what is imported.
+fn check_options(arguments: &Import) -> Result<(), Exit> {
+    let of_machines = "it is for --from asl: take it away";
+    let of_records = "it is for --from faasflow and --from wfformat: take it away";
+    let (format, meaningless) = match arguments.from {
+        ImportFormat::Asl => (
+            "asl",
+            [
+                ("--time-scale", arguments.time_scale.is_some(), of_records),
+                (
+                    "--recorded-resources",
+                    arguments.recorded_resources,
+                    of_records,
+                ),
+            ],
+        ),
+        ImportFormat::Faasflow | ImportFormat::Wfformat => (
+            if arguments.from == ImportFormat::Faasflow {
+                "faasflow"
+            } else {
+                "wfformat"
+            },
+            [
+                ("--function", !arguments.functions.is_empty(), of_machines),
+                ("--payload", arguments.payload.is_some(), of_machines),
+            ],
+        ),
+    };
+    match meaningless.into_iter().find(|(_, given, _)| *given) {
+        Some((option, _, help)) => Err(Exit::input(NoEffect {
+            option,
+            format,
+            help,
+        })),
+        None => Ok(()),
+    }
+}
+
 /// The workflow's file cannot be written.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("cannot write {path}: {source}")]
@@ -19,6 +67,7 @@ struct WriteError {
 /// `faasflow import`. Notes go to standard error, since standard output may be a file or a pipe; they stand at the head of
 /// the workflow too.
 pub(crate) fn import(arguments: &Import) -> Result<(), Exit> {
+    check_options(arguments)?;
     if let Some(out) = &arguments.out {
         let read = Named::new("the file that is imported", &arguments.file);
         targets::check(&[Named::new("--out", out)], &[read])?;
@@ -29,12 +78,12 @@ pub(crate) fn import(arguments: &Import) -> Result<(), Exit> {
         ImportFormat::Asl => Format::Asl,
     };
     let options = Options {
-        time_scale: arguments.time_scale,
+        time_scale: arguments.time_scale.unwrap_or(1.0),
         asl: AslOptions {
             functions: arguments.functions.clone(),
             payload: match arguments.payload {
-                ImportPayload::Value => Payload::Value,
-                ImportPayload::Bytes => Payload::Bytes,
+                None | Some(ImportPayload::Value) => Payload::Value,
+                Some(ImportPayload::Bytes) => Payload::Bytes,
             },
         },
         recorded_resources: arguments.recorded_resources,

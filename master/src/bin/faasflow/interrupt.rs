@@ -5,6 +5,7 @@ use master::client::Canceller;
 use master::diagnostics::to_stderr;
 use master::local::LocalWorkers;
 use nix::sys::signal::{SigSet, Signal};
+use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,12 +24,46 @@ pub(crate) struct Interrupt {
     work: Arc<Mutex<Work>>,
 }
 
+/// Why this program cancels what is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// A signal to end.
+    Signal,
+    /// `--deadline-ms`
+    Deadline {
+        /// So many milliseconds.
+        milliseconds: u64,
+    },
+}
+
+impl Why {
+    /// In a word, for programs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::Deadline { .. } => "deadline",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal => f.write_str("interrupted"),
+            Self::Deadline { milliseconds } => write!(
+                f,
+                "the deadline of {milliseconds} ms (--deadline-ms) has passed"
+            ),
+        }
+    }
+}
+
 /// Invocations under way.
 #[derive(Default)]
 struct Work {
     /// One for each connection that invokes; none before and after.
     cancellers: Vec<Canceller>,
-    cancelled: bool,
+    cancelled: Option<Why>,
 }
 
 impl Interrupt {
@@ -65,7 +100,7 @@ impl Interrupt {
     }
 
     fn end(&self) {
-        if self.cancel("interrupted") {
+        if self.cancel(Why::Signal) {
             return;
         }
         let workers = || self.workers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +121,7 @@ impl Interrupt {
     /// A connection is about to invoke. All of them are forgotten when the last [`UnderWay`] is dropped.
     pub(crate) fn watch(&self, canceller: Canceller) {
         let mut work = self.work();
-        if work.cancelled {
+        if work.cancelled.is_some() {
             // Nothing is under way on it: this keeps it so.
             let _ = canceller.cancel_all();
         }
@@ -94,12 +129,12 @@ impl Interrupt {
     }
 
     /// Cancels what is under way and says so; false if nothing is, or it was cancelled before.
-    fn cancel(&self, why: &str) -> bool {
+    fn cancel(&self, why: Why) -> bool {
         let mut work = self.work();
-        if work.cancellers.is_empty() || work.cancelled {
+        if work.cancellers.is_empty() || work.cancelled.is_some() {
             return false;
         }
-        work.cancelled = true;
+        work.cancelled = Some(why);
         to_stderr(&format!(
             "faasflow: {why}; cancelling what is under way, and waiting for its end\n"
         ));
@@ -110,6 +145,11 @@ impl Interrupt {
         true
     }
 
+    /// Why what was under way has been cancelled, if it has.
+    pub(crate) fn why(&self) -> Option<Why> {
+        self.work().cancelled
+    }
+
     /// The work begins. It is cancelled after this time, if there is one, unless it is over then.
     pub(crate) fn under_way(&self, deadline_ms: Option<u64>) -> UnderWay<'_> {
         let deadline = deadline_ms.map(|milliseconds| {
@@ -118,9 +158,7 @@ impl Interrupt {
             std::thread::spawn(move || {
                 let time = Duration::from_millis(milliseconds);
                 if ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
-                    interrupt.cancel(&format!(
-                        "the deadline of {milliseconds} ms (--deadline-ms) has passed"
-                    ));
+                    interrupt.cancel(Why::Deadline { milliseconds });
                 }
             });
             over

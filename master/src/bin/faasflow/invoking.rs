@@ -12,9 +12,9 @@ use crate::recorded::{self, Recorded};
 use crate::targets::{self, Named};
 use crate::{inputs, load, outputs, workers};
 use engine::plan::Limits;
-use engine::wire::{NodeReport, Tier};
+use engine::wire::{Failure, NodeReport, Tier};
 use engine::worker::quantities::{duration_text as duration, size_text};
-use master::client::{Answered, Client, Invocation, Options, Payload};
+use master::client::{Answered, Client, ClientError, Invocation, Options, Payload};
 use master::definition;
 use master::deploy::Cluster;
 use master::diagnostics::to_stderr;
@@ -45,6 +45,7 @@ pub(crate) fn invoke(arguments: &Invoke) -> Result<(), Exit> {
 pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
     let options = workers::options(&arguments.key)?;
+    let pins = place_options(&arguments.pins)?;
     let workflow = definition.workflow.value.as_str();
     let known: Vec<&str> = definition
         .outputs
@@ -75,10 +76,7 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
         slot.insert(started).addresses()
     };
     let done = Cluster::connect(&addresses, &options)
-        .and_then(|mut cluster| {
-            let pins = place_options(&arguments.pins);
-            cluster.deploy(&definition, &pins, Limits::default())
-        })
+        .and_then(|mut cluster| cluster.deploy(&definition, &pins, Limits::default()))
         .map_err(Exit::from)
         .and_then(|_| {
             let job = &arguments.job;
@@ -138,11 +136,17 @@ fn work(
         let answered = client.invoke(&load::one_of(&invocation, 1));
         drop(progress);
         drop(under_way);
-        let answered = answered?;
+        let answered = match answered {
+            // It was cancelled before it was sent.
+            Err(ClientError::Cancelled) => {
+                return Err(Failed::alone(workflow, &Failure::Cancelled, interrupt.why()).into());
+            }
+            answered => answered?,
+        };
         let recorded = recorded::write(job, workflow, &answered);
         return match &answered.result {
             Ok(_) => finish(job, workflow, &answered, None, recorded),
-            Err(failure) => Err(Failed::alone(workflow, failure).into()),
+            Err(failure) => Err(Failed::alone(workflow, failure, interrupt.why()).into()),
         };
     };
     let concurrency = job.concurrency.get().into();
@@ -168,7 +172,7 @@ fn work(
     match failure {
         Some(failure) => finished.and(Err(Failed {
             others_ended: load.ended(),
-            ..Failed::alone(workflow, &failure)
+            ..Failed::alone(workflow, &failure, interrupt.why())
         }
         .into())),
         None => finished,

@@ -3,6 +3,7 @@
 use crate::exit::Exit;
 use crate::print::Page;
 use crate::targets::Named;
+use engine::nearest::instead;
 use engine::worker::quantities::size_text;
 use master::client::Payload;
 use miette::Diagnostic;
@@ -50,11 +51,11 @@ impl OutputArgument {
 #[derive(Debug, Error, Diagnostic)]
 enum OutputError {
     #[error("workflow {workflow} has no output `{name}`")]
-    #[diagnostic(help("its outputs are: {known}"))]
+    #[diagnostic(help("{instead}"))]
     Unknown {
         workflow: String,
         name: String,
-        known: String,
+        instead: String,
     },
     #[error("output `{name}` is given twice")]
     #[diagnostic(help("give --output once for each name"))]
@@ -71,14 +72,13 @@ enum OutputError {
     },
     #[error("{workflow} ended without an output `{name}`, so nothing was written to {path}")]
     #[diagnostic(help(
-        "an optional output is absent if what it comes from was skipped; those that came are: {known}; the invocation \
-         itself has succeeded"
+        "an optional output is absent if what it comes from was skipped; {instead}; the invocation itself has succeeded"
     ))]
     Absent {
         workflow: String,
         name: String,
         path: String,
-        known: String,
+        instead: String,
     },
     #[error("output `{name}` cannot be written to {path}: {source}")]
     #[diagnostic(help("the invocation itself has succeeded"))]
@@ -105,7 +105,7 @@ pub(crate) fn check(
             return Err(Exit::input(OutputError::Unknown {
                 workflow: workflow.to_owned(),
                 name: name.clone(),
-                known: listed(known),
+                instead: instead(name, known, "its outputs are", "it has no outputs"),
             }));
         }
         let folder = match path.parent() {
@@ -145,14 +145,6 @@ pub(crate) fn writable(path: &Path, folder: &Path) -> std::io::Result<()> {
     }
 }
 
-fn listed(known: &[&str]) -> String {
-    if known.is_empty() {
-        "none".to_owned()
-    } else {
-        known.join(", ")
-    }
-}
-
 /// Writes outputs to the files that were named for them. One that is absent is an error, after all others were written.
 pub(crate) fn write(
     arguments: &[OutputArgument],
@@ -168,7 +160,7 @@ pub(crate) fn write(
                 workflow: workflow.to_owned(),
                 name: name.clone(),
                 path: path.display().to_string(),
-                known: listed(&known),
+                instead: instead(name, &known, "those that came are", "no other came"),
             })));
             continue;
         };

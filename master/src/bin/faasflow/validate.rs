@@ -4,7 +4,7 @@ use crate::arguments::Validate;
 use crate::exit::Exit;
 use crate::print::{self, Page, counted};
 use master::certificate::{self, Bounds, Certificate, Certificates, Choice, Verdict, Witness};
-use master::definition::{self, Definition, Work, nearest};
+use master::definition::{self, Definition, Problem, Work, nearest};
 use master::diagnostics::to_stderr;
 use miette::{Diagnostic, Report};
 use serde_json::{Map, Value, json};
@@ -70,9 +70,9 @@ enum ExpectError {
 
 /// What is suspicious is not wanted.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{} in a definition that is otherwise valid", counted(*.0, "warning"))]
+#[error("{} in a definition that is otherwise valid", counted(.0.len(), "warning"))]
 #[diagnostic(help("--deny-warnings makes this an error"))]
-struct Denied(usize);
+pub(crate) struct Denied(pub(crate) Vec<Problem>);
 
 /// `faasflow validate`
 pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
@@ -81,7 +81,7 @@ pub(crate) fn validate(arguments: &Validate) -> Result<(), Exit> {
         to_stderr(&format!("{:?}\n", Report::new(warning.clone())));
     }
     if arguments.deny_warnings && !definition.warnings.is_empty() {
-        return Err(Exit::input(Denied(definition.warnings.len())));
+        return Err(Exit::input(Denied(definition.warnings)));
     }
     let certificates = certificate::check(&definition, Bounds::default())
         .map_err(|error| Exit::from(definition::LoadError::from(error)))?;
@@ -237,6 +237,7 @@ impl<'a> Certified<'a> {
             "workflow": self.definition.workflow.value,
             "valid": true,
             "reading": READING,
+            "warnings": self.definition.warnings.iter().map(Problem::to_json).collect::<Vec<_>>(),
             "nodes": nodes,
             "outputs": outputs,
             "expectations": expectations.iter().map(expectation).collect::<Vec<_>>(),

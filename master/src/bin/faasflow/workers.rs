@@ -12,6 +12,9 @@ use thiserror::Error;
 /// The cluster key file will not do.
 #[derive(Debug, Error, Diagnostic)]
 #[error("--cluster-key-file: {0}")]
+#[diagnostic(help(
+    "make one with `head -c 32 /dev/urandom > FILE` and `chmod 600 FILE`, and give every worker the same"
+))]
 struct KeyFileError(KeyError);
 
 /// How to connect.
@@ -32,6 +35,11 @@ enum DescriptionError {
     #[error("some of --workers are addresses and some are descriptions")]
     #[diagnostic(help("write HOST:PORT for all of them, or NAME:CPUS:MEMORY for all of them"))]
     Mixed,
+    #[error(
+        "--cluster-key-file has no effect: none of --workers is asked, since they are descriptions"
+    )]
+    #[diagnostic(help("take it away, or write HOST:PORT for each worker"))]
+    Key,
     #[error("two of --workers are called {name}")]
     #[diagnostic(help("give each worker a name of its own"))]
     Twice { name: String },
@@ -40,14 +48,20 @@ enum DescriptionError {
     Form { text: String, reason: String },
 }
 
-/// The capacities of workers described as `NAME:CPUS:MEMORY`, or `None` if addresses are given.
-pub(crate) fn described(workers: &[String]) -> Result<Option<Vec<WorkerCapacity>>, Exit> {
+/// The capacities of workers described as `NAME:CPUS:MEMORY`, which no key is needed for, or `None` if addresses are given.
+pub(crate) fn described(
+    workers: &[String],
+    key: &Key,
+) -> Result<Option<Vec<WorkerCapacity>>, Exit> {
     let descriptions = workers.iter().filter(|text| is_description(text)).count();
     if descriptions == 0 {
         return Ok(None);
     }
     if descriptions < workers.len() {
         return Err(Exit::input(DescriptionError::Mixed));
+    }
+    if key.cluster_key_file.is_some() {
+        return Err(Exit::input(DescriptionError::Key));
     }
     let mut capacities: Vec<WorkerCapacity> = Vec::with_capacity(descriptions);
     for text in workers {

@@ -53,6 +53,8 @@ impl Checker<'_> {
         place: &'static str,
         wants: Option<Kind>,
     ) -> Option<Bound> {
+        // What could not be read has been told.
+        binding.sources.first()?;
         let list = wants == Some(Kind::List);
         let seen: Vec<Option<Seen>> = binding
             .sources

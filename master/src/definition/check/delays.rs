@@ -1,8 +1,7 @@
 //! How long a node waits once it could start.
 
 use super::Checker;
-use super::bind::BoundInput;
-use super::expressions::{Gives, Names};
+use super::expressions::{Bound, Gives, Names};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{RawDelay, RawNode};
 use crate::definition::{Delay, DelayExpression, Spanned};
@@ -15,7 +14,7 @@ impl Checker<'_> {
     pub(super) fn delays(
         &mut self,
         raw: &RawNode,
-        bound: &[BoundInput],
+        bound: &Bound,
         reader: Option<usize>,
     ) -> Option<Vec<Delay>> {
         let (text, gives) = match &raw.delay {
@@ -25,7 +24,7 @@ impl Checker<'_> {
             RawDelay::Until(text) => (text, Gives::Time),
         };
         let some = raw.join.value != Join::All;
-        let mut names = Names::new(bound.to_vec(), some, reader);
+        let mut names = Names::new(bound.clone(), some, reader);
         self.expression(text, gives, &mut names)?;
         let inputs = names.into_used();
         if inputs.is_empty() {
@@ -53,7 +52,9 @@ impl Checker<'_> {
             Ok(()) => Some(()),
             Err(cause) => {
                 let kind = ProblemKind::Expression(cause);
-                self.problems.add(text.span, kind, None);
+                let help =
+                    "what names nothing gives the same always: write a delay that a node can have";
+                self.problems.add(text.span, kind, Some(help.to_owned()));
                 None
             }
         }

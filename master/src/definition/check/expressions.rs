@@ -1,14 +1,14 @@
 //! Names within expressions: each becomes an input of the node that evaluates it, called as it is written.
 
 use super::bind::BoundInput;
-use super::scope::known_names;
 use super::{Checker, described};
-use crate::definition::names::{is_reserved, nearest};
+use crate::definition::names::is_reserved;
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::RawSource;
 use crate::definition::read::outer_items;
 use crate::definition::{NodeInput, Span, Spanned};
 use engine::expression::{Expression, ExpressionError};
+use engine::nearest::instead;
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -25,12 +25,45 @@ pub(super) enum Gives {
     Time,
 }
 
+/// What a node binds under its own `input`.
+#[derive(Clone, Default)]
+pub(super) struct Bound {
+    pub(super) inputs: Vec<BoundInput>,
+    /// Names of what is wrong, which has been told.
+    wrong: FxHashSet<String>,
+    /// Whether there may be more of these.
+    unread: bool,
+}
+
+impl Bound {
+    /// Nothing yet; `unread` says whether some could not be read.
+    pub(super) fn new(unread: bool) -> Self {
+        Self {
+            unread,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn wrong(&mut self, name: &str) {
+        self.wrong.insert(name.to_owned());
+    }
+
+    /// Whether nothing is wrong with it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.wrong.is_empty() && !self.unread
+    }
+}
+
 /// The inputs of a node whose expressions are looked at.
 pub(super) struct Names {
     inputs: Vec<BoundInput>,
     by_name: FxHashMap<String, usize>,
     /// Those that an expression names.
     used: FxHashSet<usize>,
+    /// Names that mean something of which nobody knows what it is: that has been told.
+    wrong: FxHashSet<String>,
+    /// Whether there may be more of these.
+    unread: bool,
     /// Whether the node starts without some of them.
     some: bool,
     /// The node's place in the file, if it runs over a list.
@@ -39,12 +72,14 @@ pub(super) struct Names {
 
 impl Names {
     /// `bound` are the names under the node's own `input`; with `some`, it may start before all of them are there.
-    pub(super) fn new(bound: Vec<BoundInput>, some: bool, reader: Option<usize>) -> Self {
-        let places = bound.iter().enumerate();
+    pub(super) fn new(bound: Bound, some: bool, reader: Option<usize>) -> Self {
+        let places = bound.inputs.iter().enumerate();
         let by_name = places.map(|(place, bound)| (bound.input.name.value.clone(), place));
         Self {
             by_name: by_name.collect(),
-            inputs: bound,
+            inputs: bound.inputs,
+            wrong: bound.wrong,
+            unread: bound.unread,
             used: FxHashSet::default(),
             some,
             reader,
@@ -74,6 +109,7 @@ impl Checker<'_> {
     ) -> Option<()> {
         let is_source = |name: &str| {
             !names.by_name.contains_key(name)
+                && !names.wrong.contains(name)
                 && (matches!(name, "input" | "constant")
                     || (name == "outer" && names.reader.is_some())
                     || self.nodes.contains_key(name))
@@ -85,7 +121,6 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let mut used: Vec<&str> = Vec::new();
         let mut whole = true;
         // What stands before it belongs to a name that has been told of.
         let mut told = 0;
@@ -101,11 +136,9 @@ impl Checker<'_> {
                 whole = false;
                 told = name.offset + dashed(&text.value[name.offset..]).len();
             }
-            used.push(&name.path);
         }
-        if !whole {
-            return None;
-        }
+        // Whatever a name means, what stands around it can be told.
+        let used: Vec<&str> = named.iter().map(|name| name.path.as_str()).collect();
         let compiled = match gives {
             Gives::Truth => Expression::compile_condition(&text.value, &used),
             Gives::Value => Expression::compile(&text.value, &used),
@@ -113,7 +146,7 @@ impl Checker<'_> {
             Gives::Time => Expression::compile_time(&text.value, &used),
         };
         match compiled {
-            Ok(_) => Some(()),
+            Ok(_) => whole.then_some(()),
             Err(fault) => {
                 self.fault(text, fault);
                 None
@@ -139,6 +172,9 @@ impl Checker<'_> {
             }
             let help = "bind it to a value, or to a list of values".to_owned();
             self.no_value(path.to_owned(), input.kind, span, help);
+            return None;
+        }
+        if names.wrong.contains(path) {
             return None;
         }
         let of_item = outer_items(path).filter(|_| names.reader.is_some());
@@ -224,6 +260,8 @@ impl Checker<'_> {
                 "in an expression `-` is minus: bind it, as in `input: {{ x: {dashed}.OUTPUT }}`, and write `x`"
             );
             (ProblemKind::UnknownName { name: quoted(name) }, Some(help))
+        } else if names.unread || self.raw.nodes_unread.may_be(name) {
+            return;
         } else {
             let bound: Vec<&str> = names
                 .inputs
@@ -237,14 +275,24 @@ impl Checker<'_> {
                 .chain(nodes)
                 .chain(["input", "constant"])
                 .collect();
-            let crowded = self.problems.crowded();
-            let help = match nearest(name, known.iter().copied().filter(|_| !crowded)) {
-                Some(near) => Some(format!("did you mean `{near}`?")),
-                None => known_names("expressions name", &known),
+            let help = match literal_meant(name) {
+                Some(literal) => Some(format!("write `{literal}`")),
+                None if self.problems.crowded() => None,
+                None => Some(instead(name, &known, "expressions name", "")),
             };
             (ProblemKind::UnknownName { name: quoted(name) }, help)
         };
         self.problems.add(span, kind, help);
+    }
+}
+
+/// The literal that a name of another language stands for.
+fn literal_meant(name: &str) -> Option<&'static str> {
+    match name {
+        "True" | "TRUE" => Some("true"),
+        "False" | "FALSE" => Some("false"),
+        "None" | "NULL" | "Null" | "nil" | "undefined" => Some("null"),
+        _ => None,
     }
 }
 

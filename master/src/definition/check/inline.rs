@@ -2,9 +2,10 @@
 
 use super::Checker;
 use super::bind::Given;
+use super::expressions::Bound;
 use super::scope::Symbol;
 use crate::definition::files::{Files, OtherError};
-use crate::definition::names::nearest;
+use crate::definition::names::{is_name, nearest};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{RawBinding, RawForeach, RawNode, RawOver};
 use crate::definition::read::listed;
@@ -147,7 +148,9 @@ impl Checker<'_> {
             .collect();
         let has: FxHashSet<&str> = known.iter().copied().collect();
         for (name, _) in &node.inputs {
-            if has.contains(name.value.as_str()) || self.problems.crowded() {
+            // What is no name has been told of.
+            if has.contains(name.value.as_str()) || !is_name(&name.value) || self.problems.crowded()
+            {
                 continue;
             }
             let help = match nearest(&name.value, known.iter().copied()) {
@@ -186,6 +189,7 @@ impl Checker<'_> {
             return match default {
                 Some(default) => Given::First(vec![default]),
                 None if input.optional => Given::Nothing,
+                None if node.inputs_unread => Given::Wrong,
                 None => {
                     let kind = ProblemKind::MissingInnerInput {
                         workflow: workflow.clone(),
@@ -231,19 +235,20 @@ impl Checker<'_> {
         let raw = self.raw;
         let outer = &raw.nodes[index];
         let after = self.after(&outer.after);
-        let delays = self.delays(outer, &[], self.reader(index));
-        let inner = self.inner[index].clone()?;
-        let (after, delays) = (after?, delays?);
+        let none = Bound::default();
+        let delays = self.delays(outer, &none, self.reader(index));
         let range = match &outer.foreach {
             Some(RawForeach {
                 over: RawOver::Range(range),
                 ..
-            }) => Some(self.counting(outer, range, &[])?),
+            }) => Some(self.counting(outer, range, &none)),
             _ => None,
         };
-        if outer.foreach.is_some() {
-            let region = self.region(index)?;
-            self.regions.push(region);
+        let region = outer.foreach.as_ref().map(|_| self.region(index));
+        let inner = self.inner[index].clone()?;
+        let (after, delays) = (after?, delays?);
+        if let Some(region) = region {
+            self.regions.push(region?);
         }
         self.inner_regions(index, &inner, span)?;
         let first: Vec<bool> = {
@@ -254,7 +259,9 @@ impl Checker<'_> {
             first
         };
         let mut nodes = Vec::with_capacity(inner.nodes.len() + 1);
-        nodes.extend(range);
+        if let Some(range) = range {
+            nodes.push(range?);
+        }
         for (place, (node, first)) in inner.nodes.iter().zip(first).enumerate() {
             let within = inner.regions_of(place).count();
             let mut node = node.clone();

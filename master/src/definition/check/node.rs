@@ -2,7 +2,7 @@
 
 use super::Checker;
 use super::bind::BoundInput;
-use super::expressions::{Gives, Names};
+use super::expressions::{Bound, Gives, Names};
 use super::scope::{formula, reads};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{
@@ -13,6 +13,7 @@ use crate::definition::{
     COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Definition, Formula, From, FunctionName,
     Node, NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
 };
+use engine::nearest::instead;
 use engine::plan::Join;
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -40,30 +41,34 @@ impl Checker<'_> {
     pub(super) fn node(&mut self, index: usize) -> Option<Vec<Node>> {
         let whole_raw = self.raw;
         let raw = &whole_raw.nodes[index];
-        if raw.foreach.is_some() {
-            let region = self.region(index)?;
-            self.regions.push(region);
-        }
+        // All of it is looked at, whatever is wrong with the rest.
+        let region = raw.foreach.as_ref().map(|_| self.region(index));
         let reader = self.reader(index);
         let some = raw.join.value != Join::All;
         let bound = self.inputs(raw, reader);
+        let bound_whole = bound.is_whole();
         let after = self.after(&raw.after);
         let catches: Vec<Option<Catch>> = raw
             .catches
             .iter()
             .map(|catch| self.caught(index, catch))
             .collect();
-        let bound = bound?;
         let range = match &raw.foreach {
             Some(RawForeach {
                 over: RawOver::Range(range),
                 ..
-            }) => Some(self.counting(raw, range, &bound)?),
+            }) => Some(self.counting(raw, range, &bound)),
             _ => None,
         };
         let delays = self.delays(raw, &bound, reader);
         let mut names = Names::new(bound, some, reader);
         let work = self.work(raw, &mut names)?;
+        if let Some(region) = region {
+            self.regions.push(region?);
+        }
+        if !bound_whole {
+            return None;
+        }
         let outputs = raw.declared().into_iter().map(|(name, kind)| Port {
             name: name.clone(),
             kind,
@@ -87,20 +92,22 @@ impl Checker<'_> {
             delays: delays?,
             ..plain(raw.name.clone())
         };
-        Some(range.into_iter().chain([node]).collect())
+        Some(match range {
+            Some(range) => vec![range?, node],
+            None => vec![node],
+        })
     }
 
     /// What is bound under `input`.
-    fn inputs(&mut self, raw: &RawNode, reader: Option<usize>) -> Option<Vec<BoundInput>> {
+    fn inputs(&mut self, raw: &RawNode, reader: Option<usize>) -> Bound {
         let some = raw.join.value != Join::All;
         let reads_values = matches!(
             raw.work,
             RawWork::Compute(_) | RawWork::Switch(_) | RawWork::Nothing
         );
-        let inputs: Vec<Option<BoundInput>> = raw
-            .inputs
-            .iter()
-            .map(|(name, binding)| {
+        let mut all = Bound::new(raw.inputs_unread);
+        for (name, binding) in &raw.inputs {
+            let mut input = || {
                 let bound = self.bind(binding, reader, "outside a foreach node", None)?;
                 let from = self.flatten(&bound.symbols)?;
                 let optional = binding.optional || some;
@@ -121,9 +128,13 @@ impl Checker<'_> {
                     optional,
                 };
                 Some(BoundInput { input, is_read })
-            })
-            .collect();
-        inputs.into_iter().collect()
+            };
+            match input() {
+                Some(input) => all.inputs.push(input),
+                None => all.wrong(&name.value),
+            }
+        }
+        all
     }
 
     fn work(&mut self, raw: &RawNode, names: &mut Names) -> Option<Work> {
@@ -149,6 +160,7 @@ impl Checker<'_> {
                 Some(Work::Switch(cases.into_iter().collect::<Option<_>>()?))
             }
             RawWork::Workflow(_) | RawWork::Nothing => Some(Work::Nothing),
+            RawWork::Unread => None,
         }
     }
 
@@ -197,14 +209,16 @@ impl Checker<'_> {
                 };
                 rest = after;
                 in_words.insert(name);
-                if !known.contains(name) {
+                if !known.contains(name) && !raw.inputs_unread {
                     let kind = ProblemKind::CommandInput {
                         node: node.clone(),
                         input: quoted(name),
                     };
                     let help = match nearest(name, inputs.iter().copied()) {
                         Some(near) => format!("did you mean `{{input.{near}}}`?"),
-                        None => "declare it under `input`".to_owned(),
+                        None => {
+                            instead(name, &inputs, "its inputs are", "declare it under `input`")
+                        }
                     };
                     self.problems.add(word.span, kind, Some(help));
                     whole = false;
@@ -214,7 +228,7 @@ impl Checker<'_> {
         let unnamed = inputs.into_iter().filter(|name| !in_words.contains(name));
         let unnamed: Vec<&str> = unnamed.collect();
         let others = unnamed.iter().filter(|name| **name != "stdin").count();
-        if others > 0 && unnamed.len() > 1 {
+        if others > 0 && unnamed.len() > 1 && !raw.inputs_unread {
             let kind = ProblemKind::CommandInputs {
                 node: node.clone(),
                 inputs: listed(&unnamed),
@@ -225,7 +239,7 @@ impl Checker<'_> {
                 .add(raw.name.span, kind, Some(help.to_owned()));
             whole = false;
         }
-        if raw.outputs.len() != 1 {
+        if raw.outputs.len() != 1 && raw.outputs_unread.is_empty() {
             let kind = ProblemKind::CommandOutputs {
                 node: node.clone(),
                 count: raw.outputs.len(),
@@ -267,7 +281,7 @@ impl Checker<'_> {
         &mut self,
         raw: &RawNode,
         range: &RawRange,
-        bound: &[BoundInput],
+        bound: &Bound,
     ) -> Option<Node> {
         let of_item = raw.inputs.iter().filter(|(_, binding)| {
             let mut sources = binding.sources.iter();
@@ -279,9 +293,10 @@ impl Checker<'_> {
             })
         });
         let of_item: FxHashSet<&str> = of_item.map(|(name, _)| name.value.as_str()).collect();
-        let outside = |bound: &&BoundInput| !of_item.contains(bound.input.name.value.as_str());
-        let known = bound.iter().filter(outside).cloned();
-        let mut names = Names::new(known.collect(), false, None);
+        let mut known = bound.clone();
+        let outside = |bound: &BoundInput| !of_item.contains(bound.input.name.value.as_str());
+        known.inputs.retain(outside);
+        let mut names = Names::new(known, false, None);
         self.range(range, &mut names)?;
         let span = range.to.span;
         Some(Node {

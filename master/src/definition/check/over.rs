@@ -69,6 +69,7 @@ impl Checker<'_> {
             first: place,
         };
         let mut over = match &raw.over {
+            RawOver::Unread => return None,
             RawOver::Range(_) => plain(None, Kind::Value),
             RawOver::List(source) => {
                 let spanned = |symbol| {
@@ -169,7 +170,31 @@ impl Checker<'_> {
 
     /// A node that runs over a list, among whose items names are then looked up.
     pub(super) fn reader(&self, node: usize) -> Option<usize> {
-        self.overs[node].as_ref().map(|_| node)
+        self.has_items(node).then_some(node)
+    }
+
+    /// Whether nobody knows what a node runs over, since that is wrong, which has been told.
+    fn is_unknown(&self, node: usize) -> bool {
+        self.has_items(node) && self.overs[node].is_none()
+    }
+
+    /// Whether nobody knows what items a reader has, its own or those further outward.
+    pub(super) fn items_unknown(&self, reader: Option<usize>) -> bool {
+        let outward = |node: &usize| self.overs[*node].as_ref()?.within;
+        std::iter::successors(reader, outward).any(|node| self.is_unknown(node))
+    }
+
+    /// The node that gives the list that one of the file runs over, if it stands for itself.
+    pub(super) fn list_from(&self, index: usize) -> Option<Spanned<usize>> {
+        let list = self.overs[index].as_ref()?.list.as_ref()?;
+        let Symbol::Output { node, .. } = list.value else {
+            return None;
+        };
+        let value = self.places[node];
+        Some(Spanned {
+            value,
+            span: list.span,
+        })
     }
 
     /// Whether a node runs over a list.
@@ -251,7 +276,7 @@ impl Checker<'_> {
                 },
                 span: range.to.span,
             },
-            (None, RawOver::List(_)) => return None,
+            (None, RawOver::List(_) | RawOver::Unread) => return None,
         };
         Some(Region {
             parent: over.within.and_then(|around| self.own_region(around)),
@@ -274,6 +299,9 @@ impl Checker<'_> {
         let RawSource::Output { node, output, .. } = &source.value else {
             return Some(own);
         };
+        if self.items_unknown(Some(producer)) || self.items_unknown(reader) {
+            return None;
+        }
         let (level, reads_at) = (
             self.level(producer),
             reader.map_or(0, |reader| self.level(reader)),

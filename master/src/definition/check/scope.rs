@@ -5,12 +5,10 @@ use crate::definition::Spanned;
 use crate::definition::names::nearest;
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{RawBinding, RawFormula, RawNode, RawSource, RawWork};
-use crate::definition::read::{OUTER, listed};
+use crate::definition::read::OUTER;
 use crate::definition::{Definition, Formula, From, Span, Work};
+use engine::nearest::instead;
 use faasstore::binding::Kind;
-
-/// Known names that a message lists; with more, none is listed.
-const LISTED_MAX: usize = 8;
 
 /// Where a value comes from, before other workflows are put into their nodes' places.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -120,6 +118,7 @@ impl Checker<'_> {
         match &source.value {
             RawSource::Item { up } => match self.item_of(reader, *up) {
                 Some((kind, items)) => seen(Symbol::Item { up: *up }, kind, items),
+                None if self.items_unknown(reader) => None,
                 None => {
                     let (kind, help) = match reader.filter(|_| *up > 0) {
                         Some(_) => (
@@ -175,10 +174,11 @@ impl Checker<'_> {
                 self.failures_read.insert(node);
                 (self.outputs[node].len(), Kind::Value)
             }
+            None if producer.outputs_unread.may_be(output) => return None,
             None => {
                 let declared = producer.declared();
                 let names = declared.iter().map(|(name, _)| name.value.as_str());
-                let names: Vec<&str> = names.collect();
+                let names: Vec<&str> = names.chain(producer.outputs_unread.names()).collect();
                 self.unknown_output(&producer.name.value, output, &names, span, &producer.work);
                 return None;
             }
@@ -212,6 +212,9 @@ impl Checker<'_> {
                     items: Kind::Value,
                 });
             }
+            if self.raw.nodes[node].outputs_unread.may_be(output) {
+                return None;
+            }
             let names: Vec<&str> = inner
                 .outputs
                 .iter()
@@ -242,18 +245,21 @@ impl Checker<'_> {
         if let Some(index) = self.inputs.get(name) {
             return Some(*index);
         }
+        if self.raw.inputs_unread.may_be(name) {
+            return None;
+        }
         let kind = ProblemKind::UnknownInput { name: quoted(name) };
         if self.problems.crowded() {
             self.problems.add(span, kind, None);
             return None;
         }
         let inputs = self.raw.inputs.iter();
-        let names: Vec<&str> = inputs.map(|input| input.name.value.as_str()).collect();
+        let names = inputs.map(|input| input.name.value.as_str());
+        let names: Vec<&str> = names.chain(self.raw.inputs_unread.names()).collect();
         let help = match nearest(name, names.iter().copied()) {
             Some(known) => format!("did you mean `input.{known}`?"),
             None if names.is_empty() => format!("declare it: `input: {{ {name}: bytes }}`"),
-            None => known_names("its inputs are", &names)
-                .unwrap_or_else(|| "declare it under `input`".to_owned()),
+            None => instead(name, &names, "its inputs are", "declare it under `input`"),
         };
         self.problems.add(span, kind, Some(help));
         None
@@ -263,18 +269,26 @@ impl Checker<'_> {
         if let Some(index) = self.constants.get(name) {
             return Some(*index);
         }
+        if self.raw.constants_unread.may_be(name) {
+            return None;
+        }
         let kind = ProblemKind::UnknownConstant { name: quoted(name) };
         if self.problems.crowded() {
             self.problems.add(span, kind, None);
             return None;
         }
         let constants = self.raw.constants.iter();
-        let names: Vec<&str> = constants.map(|(name, _)| name.value.as_str()).collect();
+        let names = constants.map(|(name, _)| name.value.as_str());
+        let names: Vec<&str> = names.chain(self.raw.constants_unread.names()).collect();
         let help = match nearest(name, names.iter().copied()) {
             Some(known) => format!("did you mean `constant.{known}`?"),
             None if names.is_empty() => format!("declare it: `constants: {{ {name}: 100 }}`"),
-            None => known_names("the constants are", &names)
-                .unwrap_or_else(|| "declare it under `constants`".to_owned()),
+            None => instead(
+                name,
+                &names,
+                "the constants are",
+                "declare it under `constants`",
+            ),
         };
         self.problems.add(span, kind, Some(help));
         None
@@ -289,6 +303,9 @@ impl Checker<'_> {
     ) -> Option<usize> {
         if let Some(index) = self.nodes.get(name) {
             return Some(*index);
+        }
+        if self.raw.nodes_unread.may_be(name) {
+            return None;
         }
         let kind = ProblemKind::UnknownNode { name: quoted(name) };
         if self.problems.crowded() {
@@ -306,7 +323,7 @@ impl Checker<'_> {
         let help = match (suggestion, output) {
             (Some(known), Some(output)) => Some(format!("did you mean `{known}.{output}`?")),
             (Some(known), None) => Some(format!("did you mean `{known}`?")),
-            (None, _) => known_names("the nodes are", &names),
+            (None, _) => Some(instead(name, &names, "the nodes are", "there are none")),
         };
         self.problems.add(span, kind, help);
         None
@@ -320,8 +337,15 @@ impl Checker<'_> {
         span: Span,
         work: &RawWork,
     ) {
-        let crowded = self.problems.crowded();
-        let near = nearest(output, names.iter().copied().filter(|_| !crowded));
+        if self.problems.crowded() {
+            let kind = ProblemKind::UnknownOutput {
+                node: node.to_owned(),
+                output: quoted(output),
+            };
+            self.problems.add(span, kind, None);
+            return;
+        }
+        let near = nearest(output, names.iter().copied());
         let help = match (near, work) {
             (Some(known), _) => Some(format!("did you mean `{node}.{known}`?")),
             (None, _) if output == "error" => Some(format!(
@@ -330,10 +354,10 @@ impl Checker<'_> {
             (None, RawWork::Function(_) | RawWork::Command(_)) if names.is_empty() => Some(
                 format!("declare it in `{node}`: `output: {{ {output}: bytes }}`"),
             ),
-            (None, RawWork::Switch(_) | RawWork::Nothing) => Some(format!(
+            (None, _) if names.is_empty() => Some(format!(
                 "`{node}` has no outputs; what only waits for it names it under `after`"
             )),
-            (None, _) => known_names("its outputs are", names),
+            (None, _) => Some(instead(output, names, "its outputs are", "it has none")),
         };
         let kind = ProblemKind::UnknownOutput {
             node: node.to_owned(),
@@ -440,10 +464,4 @@ pub(super) fn formula(raw: &RawFormula) -> Formula {
             to: range.to.clone(),
         },
     }
-}
-
-pub(super) fn known_names(what: &str, names: &[&str]) -> Option<String> {
-    (1..=LISTED_MAX)
-        .contains(&names.len())
-        .then(|| format!("{what} {}", listed(names)))
 }

@@ -48,6 +48,9 @@ const BOUND: Holds = Holds::Named(&Holds::Either(&[
     Holds::Keys(&BINDING),
 ]));
 
+const NEEDED: &str =
+    "it is needed unless it has `optional: true` or a `default`: take `required` away";
+
 /// The file.
 pub(in crate::definition) const WORKFLOW: Shape = Shape {
     slug: "workflow",
@@ -104,6 +107,7 @@ pub(in crate::definition) const INPUT: Shape = Shape {
         ),
     ],
     needs: &["kind"],
+    elsewhere: &[("required", NEEDED)],
     ..Shape::PLAIN
 };
 
@@ -124,7 +128,7 @@ pub(in crate::definition) const BINDING: Shape = Shape {
         key("text", "Constant bytes", Holds::Text),
     ],
     needs_one_of: &["from", "first_of", "value", "text"],
-    not_yet: &[],
+    elsewhere: &[("required", NEEDED)],
     ..Shape::PLAIN
 };
 
@@ -254,6 +258,31 @@ pub(in crate::definition) const NODE: Shape = Shape {
         (
             "constants",
             "constants stand beside `nodes`, for the whole workflow",
+        ),
+        (
+            "if",
+            "conditions stand in a switch: `switch: [ { when: CONDITION, then: NODE } ]`",
+        ),
+        (
+            "env",
+            "programs see the worker's environment; what is this node's alone goes under `input`",
+        ),
+        (
+            "type",
+            "what a node does is said by one of `function`, `command`, `compute`, `switch` and `workflow`",
+        ),
+        (
+            "scale",
+            "it stands in `resources`: `resources: { scale: 4 }`",
+        ),
+        ("cpus", "it stands in `resources`: `resources: { cpus: 2 }`"),
+        (
+            "memory",
+            "it stands in `resources`: `resources: { memory_mib: 256 }`",
+        ),
+        (
+            "memory_mib",
+            "it stands in `resources`: `resources: { memory_mib: 256 }`",
         ),
     ],
     not_yet: &["trust", "sandbox"],

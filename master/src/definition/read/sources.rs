@@ -5,7 +5,7 @@ use crate::definition::json::is_number;
 use crate::definition::keys::{BINDING, INPUT, KINDS};
 use crate::definition::names::{is_name, is_reserved, nearest};
 use crate::definition::problem::{ProblemKind, quoted};
-use crate::definition::raw::{RawBinding, RawInput, RawSource};
+use crate::definition::raw::{RawBinding, RawInput, RawSource, Unread};
 use crate::definition::tree::{Tree, Value};
 use crate::definition::{Port, Span, Spanned};
 use faasstore::binding::Kind;
@@ -20,17 +20,24 @@ const FIRST_OF: &str = "first_of(";
 
 impl Reader {
     /// The workflow's inputs.
-    pub(super) fn workflow_inputs(&mut self, tree: &Tree) -> Vec<RawInput> {
+    pub(super) fn workflow_inputs(&mut self, tree: &Tree, unread: &mut Unread) -> Vec<RawInput> {
         const HELP: &str = "write `{ NAME: KIND }`, a kind being bytes, list or value";
         if matches!(tree.value, Value::Null) {
             return Vec::new();
         }
         let Some(entries) = self.map(tree, Side::Input.key(), HELP) else {
+            unread.add_any();
             return Vec::new();
         };
         let inputs = entries.iter().filter_map(|(name, tree)| {
-            self.check_name(name, Side::Input.of_one());
-            self.workflow_input(name, tree)
+            if !self.check_name(name, Side::Input.of_one()) {
+                unread.add_any();
+            }
+            let input = self.workflow_input(name, tree);
+            if input.is_none() {
+                unread.add(&name.value);
+            }
+            input
         });
         inputs.collect()
     }
@@ -55,9 +62,6 @@ impl Reader {
             self.conflict(key.span, &["default", "optional"], help);
         }
         let Some((_, kind)) = fields.get("kind") else {
-            if fields.misspells("kind") {
-                return None;
-            }
             let help = "add `kind: bytes`, `list` or `value`";
             let what = format!("input `{}`", quoted(&name.value));
             return self.missing(&fields, &what, "kind", help);
@@ -70,23 +74,34 @@ impl Reader {
     }
 
     /// Names with values.
-    pub(super) fn constants(&mut self, tree: &Tree) -> Vec<(Spanned<String>, Json)> {
+    pub(super) fn constants(
+        &mut self,
+        tree: &Tree,
+        unread: &mut Unread,
+    ) -> Vec<(Spanned<String>, Json)> {
         if matches!(tree.value, Value::Null) {
             return Vec::new();
         }
         let help = "write `{ NAME: VALUE }`, as in `{ limit: 100 }`";
         let Some(entries) = self.map(tree, "`constants`", help) else {
+            unread.add_any();
             return Vec::new();
         };
         let constants = entries.iter().filter_map(|(name, tree)| {
-            self.check_name(name, "a constant");
-            Some((name.clone(), self.json(tree)?.value))
+            if !self.check_name(name, "a constant") {
+                unread.add_any();
+            }
+            let Some(json) = self.json(tree) else {
+                unread.add(&name.value);
+                return None;
+            };
+            Some((name.clone(), json.value))
         });
         constants.collect()
     }
 
     /// Names with kinds.
-    pub(super) fn ports(&mut self, tree: &Tree) -> Vec<Port> {
+    pub(super) fn ports(&mut self, tree: &Tree, unread: &mut Unread) -> Vec<Port> {
         if matches!(tree.value, Value::Null) {
             return Vec::new();
         }
@@ -95,20 +110,27 @@ impl Reader {
             Side::Output.key(),
             "write `{ NAME: KIND }`, a kind being bytes, list or value",
         ) else {
+            unread.add_any();
             return Vec::new();
         };
         let ports = entries.iter().filter_map(|(name, tree)| {
-            self.check_name(name, Side::Output.of_one());
+            if !self.check_name(name, Side::Output.of_one()) {
+                unread.add_any();
+            }
+            let Some(kind) = self.kind(tree) else {
+                unread.add(&name.value);
+                return None;
+            };
             Some(Port {
                 name: name.clone(),
-                kind: self.kind(tree)?,
+                kind,
             })
         });
         ports.collect()
     }
 
     fn kind(&mut self, tree: &Tree) -> Option<Kind> {
-        const HELP: &str = "a kind is `bytes`, `list` or `value`";
+        const HELP: &str = "a kind is `bytes`, `list` or `value`, which is small JSON as a number, a text or an object";
         let text = self.scalar(tree, "a kind", "`bytes`, `list` or `value`", HELP)?;
         match text {
             "bytes" => Some(Kind::Bytes),
@@ -127,27 +149,34 @@ impl Reader {
         }
     }
 
-    /// Names with what they are bound to.
+    /// Names with what they are bound to, and whether there may be others that could not be read.
     pub(super) fn bindings(
         &mut self,
         tree: &Tree,
         side: Side,
-    ) -> Vec<(Spanned<String>, RawBinding)> {
+    ) -> (Vec<(Spanned<String>, RawBinding)>, bool) {
         if matches!(tree.value, Value::Null) {
-            return Vec::new();
+            return (Vec::new(), false);
         }
         let Some(entries) = self.map(
             tree,
             side.key(),
             "write `{ NAME: SOURCE }`, as in `{ text: input.text }`",
         ) else {
-            return Vec::new();
+            return (Vec::new(), true);
         };
-        let bindings = entries.iter().filter_map(|(name, tree)| {
-            self.check_name(name, side.of_one());
-            Some((name.clone(), self.binding(tree)?))
+        let mut misnamed = false;
+        let bindings = entries.iter().map(|(name, tree)| {
+            misnamed |= !self.check_name(name, side.of_one());
+            let binding = self.binding(tree).unwrap_or(RawBinding {
+                sources: Vec::new(),
+                default: None,
+                optional: false,
+                span: tree.span,
+            });
+            (name.clone(), binding)
         });
-        bindings.collect()
+        (bindings.collect(), misnamed)
     }
 
     fn binding(&mut self, tree: &Tree) -> Option<RawBinding> {
@@ -187,15 +216,9 @@ impl Reader {
         let kind = match given[..] {
             [kind] => kind,
             [] => {
-                if !["from", "first_of", "value", "text"]
-                    .iter()
-                    .any(|key| fields.misspells(key))
-                {
-                    let help = "write `{ from: SOURCE, optional: true }`, `{ first_of: [SOURCE, SOURCE] }` or \
-                                `{ value: 100 }`";
-                    self.missing::<()>(&fields, "this input", "from", help);
-                }
-                return None;
+                let help = "write `{ from: SOURCE, optional: true }`, `{ first_of: [SOURCE, SOURCE] }` or \
+                            `{ value: 100 }`";
+                return self.missing(&fields, "this input", "from", help);
             }
             _ => {
                 self.conflict(tree.span, &given, "take all but one of them away");

@@ -3,36 +3,55 @@
 
 use super::{Entry, Reader};
 use crate::definition::json::{self, NoJson};
-use crate::definition::keys::Shape;
-use crate::definition::names::{EXECUTABLE_SYNTAX, NAME_SYNTAX, is_executable, is_name, nearest};
+use crate::definition::keys::{Meant, Shape};
+use crate::definition::names::{EXECUTABLE_SYNTAX, NAME_SYNTAX, is_executable, is_name};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::tree::{Tree, Value};
 use crate::definition::{FunctionName, Span, Spanned};
 use serde_json::Value as Json;
 
-/// A mapping whose keys are known.
+/// A mapping whose keys are known. What stands under a key that is misspelt is what the right key has.
 pub(super) struct Fields<'t> {
     entries: &'t [Entry],
+    /// Misspelt keys, as places of entries, and what they were meant to be.
+    meant: Vec<(usize, &'static str)>,
+    /// Keys that mean nothing there, which has been told.
+    meaningless: Vec<&'static str>,
     shape: &'static Shape,
     pub(super) span: Span,
 }
 
 impl<'t> Fields<'t> {
-    /// Whether a key that means nothing was meant to be this one.
-    pub(super) fn misspells(&self, key: &str) -> bool {
-        let known = self.shape.names();
-        self.entries.iter().any(|(name, _)| {
-            !known.contains(&name.value.as_str()) && nearest(&name.value, [key]).is_some()
+    pub(super) fn get(&self, key: &str) -> Option<&'t Entry> {
+        if self.meaningless.contains(&key) {
+            return None;
+        }
+        self.spelt(key).or_else(|| {
+            let (place, _) = self.meant.iter().find(|(_, meant)| *meant == key)?;
+            self.entries.get(*place)
         })
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&'t Entry> {
+    /// From now on nothing stands under this key.
+    pub(super) fn ignore(&mut self, key: &'static str) {
+        self.meaningless.push(key);
+    }
+
+    /// What stands under a key that is spelt right.
+    pub(super) fn spelt(&self, key: &str) -> Option<&'t Entry> {
         self.entries.iter().find(|(name, _)| name.value == key)
     }
 
-    /// Those of these keys that stand there.
+    /// Those of these keys that stand there; those that are misspelt only if none is spelt right.
     pub(super) fn among(&self, keys: &[&'static str]) -> Vec<&'static str> {
         let keys = keys.iter().copied();
+        let spelt: Vec<_> = keys
+            .clone()
+            .filter(|key| self.spelt(key).is_some())
+            .collect();
+        if !spelt.is_empty() {
+            return spelt;
+        }
         keys.filter(|key| self.get(key).is_some()).collect()
     }
 }
@@ -78,7 +97,11 @@ impl Reader {
         let names = shape.names();
         let help = format!("its keys are {}", listed(&names));
         let entries = self.map(tree, shape.what, &help)?;
-        for (key, _) in entries {
+        let known = |name: &str| names.iter().copied().find(|known| *known == name);
+        let spelt = entries.iter().filter_map(|(key, _)| known(&key.value));
+        let mut given: Vec<&'static str> = spelt.collect();
+        let mut all_meant = Vec::new();
+        for (place, (key, under)) in entries.iter().enumerate() {
             let name = key.value.as_str();
             if names.contains(&name) {
                 continue;
@@ -90,11 +113,26 @@ impl Reader {
                 continue;
             }
             let elsewhere = shape.elsewhere.iter().find(|(other, _)| *other == name);
-            let help = match (elsewhere, nearest(name, names.iter().copied())) {
+            let crowded = self.problems.crowded();
+            let meant = match elsewhere {
+                None if !crowded => shape.meant(name, |key| given.contains(&key)),
+                _ => None,
+            };
+            let help = match (elsewhere, meant) {
                 (Some((_, place)), _) => (*place).to_owned(),
-                (None, Some(known)) => format!("did you mean `{known}`?"),
+                (None, Some(meant)) => format!("did you mean `{}`?", meant.key),
                 (None, None) => help.clone(),
             };
+            if let Some(Meant { key, slip }) = meant
+                && !given.contains(&key)
+            {
+                given.push(key);
+                all_meant.push((place, key));
+                if !slip {
+                    // Under another word stands what that word wants.
+                    self.foreign.push(under.span);
+                }
+            }
             let kind = ProblemKind::UnknownKey {
                 what: shape.what.to_owned(),
                 key: quoted(name),
@@ -103,6 +141,8 @@ impl Reader {
         }
         Some(Fields {
             entries,
+            meant: all_meant,
+            meaningless: Vec::new(),
             shape,
             span: tree.span,
         })
@@ -259,15 +299,18 @@ impl Reader {
         Some(name)
     }
 
-    pub(super) fn check_name(&mut self, name: &Spanned<String>, what: &'static str) {
-        if !is_name(&name.value) {
-            let kind = ProblemKind::Name {
-                what,
-                name: quoted(&name.value),
-            };
-            self.problems
-                .add(name.span, kind, Some(format!("a name is {NAME_SYNTAX}")));
+    /// Whether a name is one, which is told otherwise.
+    pub(super) fn check_name(&mut self, name: &Spanned<String>, what: &'static str) -> bool {
+        if is_name(&name.value) {
+            return true;
         }
+        let kind = ProblemKind::Name {
+            what,
+            name: quoted(&name.value),
+        };
+        let help = format!("a name is {NAME_SYNTAX}");
+        self.problems.add(name.span, kind, Some(help));
+        false
     }
 
     pub(super) fn function(&mut self, tree: &Tree) -> Option<Spanned<FunctionName>> {

@@ -1,17 +1,14 @@
-//! What a node does, over what, and where it leads: functions, commands, formulas, cases, other files, joins, catches.
+//! What a node does, over what, and where it leads: functions, commands, formulas, cases, other files, joins.
 
 use super::Reader;
 use super::delay::is_number;
 use super::values::{Fields, listed};
 use crate::definition::Spanned;
-use crate::definition::keys::{CASE, CATCH, FOREACH, FORMULA, JOIN};
-use crate::definition::names::is_error_name;
-use crate::definition::problem::{ProblemKind, quoted};
-use crate::definition::raw::{
-    RawCase, RawCatch, RawForeach, RawFormula, RawOver, RawRange, RawWork,
-};
+use crate::definition::keys::{CASE, FOREACH, FORMULA, JOIN};
+use crate::definition::problem::ProblemKind;
+use crate::definition::raw::{RawCase, RawForeach, RawFormula, RawOver, RawRange, RawWork, Unread};
 use crate::definition::tree::{Tree, Value};
-use engine::plan::{ErrorClass, ErrorMatch, Join};
+use engine::plan::Join;
 use engine::plan_check::{ARGUMENTS_BYTES_MAX, CASES_MAX};
 use std::rc::Rc;
 
@@ -117,8 +114,30 @@ impl NodeKind {
 }
 
 impl Reader {
-    /// What a node does; that its other keys go with it is checked too.
-    pub(super) fn work(&mut self, name: &Spanned<String>, fields: &Fields<'_>) -> Option<RawWork> {
+    /// What a node does; that its other keys go with it is checked too. `unread` gets the outputs that it may have, but which
+    /// could not be read.
+    pub(super) fn work(
+        &mut self,
+        name: &Spanned<String>,
+        fields: &mut Fields<'_>,
+        unread: &mut Unread,
+    ) -> RawWork {
+        let work = self.work_read(name, fields, unread);
+        work.unwrap_or_else(|| {
+            // What it declares as its outputs it has, whatever it does.
+            if fields.get("output").is_none() {
+                unread.add_any();
+            }
+            RawWork::Unread
+        })
+    }
+
+    fn work_read(
+        &mut self,
+        name: &Spanned<String>,
+        fields: &mut Fields<'_>,
+        unread: &mut Unread,
+    ) -> Option<RawWork> {
         let keys: Vec<&'static str> = WORKS.iter().map(|(key, _)| *key).collect();
         let given = fields.among(&keys);
         let (key, kind) = match given[..] {
@@ -132,18 +151,15 @@ impl Reader {
             }
             [] if !fields.among(&["delay_ms", "join"]).is_empty() => ("", NodeKind::Nothing),
             [] => {
-                // A slip of the pen has been refused already.
-                if !keys.iter().any(|key| fields.misspells(key)) {
-                    let help = format!(
-                        "add `function: EXECUTABLE:FUNCTION`; a node does one of {}, or waits with `delay_ms`, `delay_until` or `join`",
-                        listed(&keys)
-                    );
-                    let kind = ProblemKind::MissingKey {
-                        what: Self::called(name),
-                        key: "function",
-                    };
-                    self.problems.add(name.span, kind, Some(help));
-                }
+                let help = format!(
+                    "add `function: EXECUTABLE:FUNCTION`; a node does one of {}, or waits with `delay_ms`, `delay_until` or `join`",
+                    listed(&keys)
+                );
+                let kind = ProblemKind::MissingKey {
+                    what: Self::called(name),
+                    key: "function",
+                };
+                self.problems.add(name.span, kind, Some(help));
                 return None;
             }
             _ => {
@@ -152,7 +168,7 @@ impl Reader {
                 return None;
             }
         };
-        self.keys_fit(fields, key, kind);
+        self.keys_fit(fields, key, kind, unread);
         if matches!(kind, NodeKind::Nothing | NodeKind::Delay) {
             return Some(RawWork::Nothing);
         }
@@ -160,7 +176,7 @@ impl Reader {
         match kind {
             NodeKind::Function => Some(RawWork::Function(self.function(tree)?)),
             NodeKind::Command => Some(RawWork::Command(self.command(tree)?)),
-            NodeKind::Compute => Some(RawWork::Compute(self.compute(tree)?)),
+            NodeKind::Compute => Some(RawWork::Compute(self.compute(tree, unread)?)),
             NodeKind::Switch => Some(RawWork::Switch(self.switch(tree, fields)?)),
             NodeKind::Workflow | NodeKind::Nothing | NodeKind::Delay => {
                 let help = "name another workflow's file, as in `workflow: other.yaml`";
@@ -174,12 +190,28 @@ impl Reader {
     }
 
     /// That a node has no key which means nothing for what it is.
-    fn keys_fit(&mut self, fields: &Fields<'_>, own: &str, kind: NodeKind) {
+    fn keys_fit(
+        &mut self,
+        fields: &mut Fields<'_>,
+        own: &str,
+        kind: NodeKind,
+        unread: &mut Unread,
+    ) {
         for key in crate::definition::keys::NODE.names() {
             if key == own || kind.keys().contains(&key) {
                 continue;
             }
-            let Some((name, _)) = fields.get(key) else {
+            let found = fields.spelt(key);
+            if fields.get(key).is_some() {
+                fields.ignore(key);
+                match key {
+                    // What it declares where that means nothing.
+                    "output" => unread.add_any(),
+                    "catch" => unread.add("error"),
+                    _ => {}
+                }
+            }
+            let Some((name, _)) = found else {
                 continue;
             };
             let not_yet = kind.not_yet().contains(&key);
@@ -271,21 +303,28 @@ impl Reader {
         Some(words)
     }
 
-    fn compute(&mut self, tree: &Tree) -> Option<Vec<(Spanned<String>, RawFormula)>> {
+    fn compute(
+        &mut self,
+        tree: &Tree,
+        unread: &mut Unread,
+    ) -> Option<Vec<(Spanned<String>, RawFormula)>> {
         const HELP: &str = "write `{ NAME: EXPRESSION }`, as in `{ sum: \"a.x + b.y\" }`";
         let entries = self.map(tree, "`compute`", HELP)?;
         if entries.is_empty() {
             self.shape(tree, "`compute`", "a mapping with outputs", HELP);
             return None;
         }
-        let formulas: Vec<Option<(Spanned<String>, RawFormula)>> = entries
-            .iter()
-            .map(|(name, tree)| {
-                self.check_name(name, "an output");
-                Some((name.clone(), self.formula(tree)?))
-            })
-            .collect();
-        formulas.into_iter().collect()
+        let formulas = entries.iter().filter_map(|(name, tree)| {
+            if !self.check_name(name, "an output") {
+                unread.add_any();
+            }
+            let formula = self.formula(tree);
+            if formula.is_none() {
+                unread.add(&name.value);
+            }
+            Some((name.clone(), formula?))
+        });
+        Some(formulas.collect())
     }
 
     fn formula(&mut self, tree: &Tree) -> Option<RawFormula> {
@@ -301,49 +340,55 @@ impl Reader {
                 self.conflict(tree.span, &["list", "from", "to"], LIST_OR_RANGE);
                 None
             }
-            None => Some(RawFormula::Range(self.range(&fields)?)),
+            None => Some(RawFormula::Range(self.range(&fields))),
         }
     }
 
     /// `from` and `to`.
-    fn range(&mut self, fields: &Fields<'_>) -> Option<RawRange> {
+    fn range(&mut self, fields: &Fields<'_>) -> RawRange {
         let mut bound = |key: &'static str| match fields.get(key) {
             Some((_, tree)) => self.expression(tree, &format!("`{key}`")),
             None => self.missing(fields, "this range", key, LIST_OR_RANGE),
         };
         let (from, to) = (bound("from"), bound("to"));
-        Some(RawRange {
-            from: from?,
-            to: to?,
-        })
+        let none = || unread_expression(fields, "0");
+        RawRange {
+            from: from.unwrap_or_else(none),
+            to: to.unwrap_or_else(none),
+        }
     }
 
-    pub(super) fn foreach(&mut self, tree: &Tree) -> Option<RawForeach> {
+    pub(super) fn foreach(&mut self, tree: &Tree) -> RawForeach {
+        let plain = |over: Option<RawOver>| RawForeach {
+            over: over.unwrap_or(RawOver::Unread),
+            batch: None,
+            parallelism: None,
+        };
         if !matches!(tree.value, Value::Map(_)) {
-            return Some(RawForeach {
-                over: RawOver::List(self.source(tree)?),
-                batch: None,
-                parallelism: None,
-            });
+            return plain(self.source(tree).map(RawOver::List));
         }
-        let fields = self.fields(tree, &FOREACH)?;
+        let Some(fields) = self.fields(tree, &FOREACH) else {
+            return plain(None);
+        };
         let batch = self.whole(&fields, "batch");
         let parallelism = self.whole(&fields, "parallelism");
         let over = match fields.get("list") {
             Some((_, list)) if fields.among(&["from", "to"]).is_empty() => {
-                RawOver::List(self.source(list)?)
+                self.source(list).map(RawOver::List)
             }
             Some(_) => {
                 self.conflict(tree.span, &["list", "from", "to"], LIST_OR_RANGE);
-                return None;
+                None
             }
-            None => RawOver::Range(self.range(&fields)?),
+            None => Some(RawOver::Range(self.range(&fields))),
         };
-        Some(RawForeach {
-            over,
+        // Without the number that it takes together nobody knows what its items are.
+        let batch_unread = batch.is_none() && fields.get("batch").is_some();
+        RawForeach {
             batch: batch.map(|count| count as u32),
             parallelism: parallelism.map(|count| count as u32),
-        })
+            ..plain(over.filter(|_| !batch_unread))
+        }
     }
 
     fn switch(&mut self, tree: &Tree, fields: &Fields<'_>) -> Option<Vec<RawCase>> {
@@ -357,12 +402,13 @@ impl Reader {
             self.shape(tree, "`switch`", "a list with a case", HELP);
             return None;
         }
-        let mut cases: Vec<Option<RawCase>> = items.iter().map(|item| self.case(item)).collect();
+        let cases = items.iter().filter_map(|item| self.case(item));
+        let mut cases: Vec<RawCase> = cases.collect();
         if let Some((_, tree)) = fields.get("default") {
-            cases.push(Some(RawCase {
+            cases.push(RawCase {
                 when: None,
                 then: self.node_names(tree, "default"),
-            }));
+            });
         }
         if cases.len() as u64 > CASES_MAX {
             let kind = ProblemKind::Count {
@@ -374,7 +420,7 @@ impl Reader {
             self.problems.add(tree.span, kind, Some(help.to_owned()));
             return None;
         }
-        cases.into_iter().collect()
+        Some(cases)
     }
 
     fn case(&mut self, tree: &Tree) -> Option<RawCase> {
@@ -394,9 +440,11 @@ impl Reader {
                 self.missing(&fields, "this case", "then", help)
             }
         };
+        // What could not be read stands for nothing that could be wrong.
+        let always = || unread_expression(&fields, "true");
         Some(RawCase {
-            when: Some(when?),
-            then: then?,
+            when: Some(when.unwrap_or_else(always)),
+            then: then.unwrap_or_default(),
         })
     }
 
@@ -408,7 +456,7 @@ impl Reader {
             Value::Scalar { text, .. } if &**text == "any" => join = Join::AtLeast(1),
             Value::Map(_) => {
                 if let Some(fields) = self.fields(tree, &JOIN) {
-                    if fields.get("at_least").is_none() && !fields.misspells("at_least") {
+                    if fields.get("at_least").is_none() {
                         self.missing::<()>(&fields, "`join`", "at_least", HELP);
                     }
                     if let Some(edges) = self.whole(&fields, "at_least") {
@@ -421,112 +469,6 @@ impl Reader {
         Spanned {
             value: join,
             span: tree.span,
-        }
-    }
-
-    pub(super) fn catches(&mut self, tree: &Tree) -> Vec<RawCatch> {
-        let parts: Vec<&Tree> = match &tree.value {
-            // A list of names is one catch.
-            Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))) => {
-                items.iter().map(Rc::as_ref).collect()
-            }
-            _ => vec![tree],
-        };
-        if parts.len() as u64 > CASES_MAX {
-            let kind = ProblemKind::Count {
-                what: "the catches of a node".to_owned(),
-                count: parts.len(),
-                limit: CASES_MAX as usize,
-            };
-            let help = "let several failures lead to one node";
-            self.problems.add(tree.span, kind, Some(help.to_owned()));
-            return Vec::new();
-        }
-        let catches = parts.into_iter().filter_map(|tree| self.catch(tree));
-        catches.collect()
-    }
-
-    fn catch(&mut self, tree: &Tree) -> Option<RawCatch> {
-        const HELP: &str = "write `catch: NODE` or `catch: { on: [timeout, crash], to: NODE }`";
-        let (on, to) = if matches!(tree.value, Value::Map(_)) {
-            let fields = self.fields(tree, &CATCH)?;
-            let on = fields
-                .get("on")
-                .map_or_else(Vec::new, |(_, tree)| self.failures(tree));
-            match fields.get("to") {
-                Some((_, tree)) => (on, self.node_names(tree, "to")),
-                None => {
-                    if !fields.misspells("to") {
-                        self.missing::<()>(&fields, "this catch", "to", HELP);
-                    }
-                    return None;
-                }
-            }
-        } else {
-            (Vec::new(), self.node_names(tree, "catch"))
-        };
-        if to.is_empty() {
-            // What is no name has been refused already.
-            if matches!(&tree.value, Value::List(items) if !items.is_empty()) {
-                return None;
-            }
-            let what = "a catch".to_owned();
-            let kind = ProblemKind::Shape {
-                what,
-                expected: "one node at least",
-                found: "none".to_owned(),
-            };
-            self.problems.add(tree.span, kind, Some(HELP.to_owned()));
-            return None;
-        }
-        Some(RawCatch {
-            on,
-            to,
-            span: tree.span,
-        })
-    }
-
-    /// Classes of failures, and names with which errors begin: one, or a list.
-    pub(super) fn failures(&mut self, tree: &Tree) -> Vec<ErrorMatch> {
-        let classes: Vec<&str> = ErrorClass::ALL.iter().map(|class| class.name()).collect();
-        let help = format!(
-            "a failure is {}, or a name with which errors begin",
-            listed(&classes)
-        );
-        let mut failures = Vec::new();
-        for tree in one_or_more(tree) {
-            let Some(text) = self.text(tree, "`on`", &help).map(str::to_owned) else {
-                continue;
-            };
-            let class = ErrorClass::ALL
-                .into_iter()
-                .find(|class| class.name() == text);
-            failures.push(match class {
-                Some(class) => ErrorMatch::Class(class),
-                None if is_error_name(&text) => {
-                    self.suspect_class(tree, &text, &classes);
-                    ErrorMatch::Named(text)
-                }
-                None => {
-                    let kind = ProblemKind::Name {
-                        what: "a failure",
-                        name: quoted(&text),
-                    };
-                    self.problems.add(tree.span, kind, Some(help.clone()));
-                    continue;
-                }
-            });
-        }
-        failures
-    }
-
-    /// Warns of a name that was probably meant to be a class.
-    fn suspect_class(&mut self, tree: &Tree, text: &str, classes: &[&str]) {
-        let lower = text.to_lowercase();
-        if let Some(class) = crate::definition::nearest(&lower, classes.iter().copied()) {
-            let kind = ProblemKind::NoClass { name: quoted(text) };
-            let help = format!("did you mean `{class}`?");
-            self.problems.warn(tree.span, kind, Some(help));
         }
     }
 
@@ -544,9 +486,17 @@ impl Reader {
     }
 }
 
+/// What stands for an expression that could not be read.
+fn unread_expression(fields: &Fields<'_>, text: &str) -> Spanned<String> {
+    Spanned {
+        value: text.to_owned(),
+        span: fields.span,
+    }
+}
+
 const LIST_OR_RANGE: &str = "a list is `list: …`, a range `from: 0, to: 10`";
 
-fn one_or_more(tree: &Tree) -> Vec<&Tree> {
+pub(super) fn one_or_more(tree: &Tree) -> Vec<&Tree> {
     match &tree.value {
         Value::List(items) => items.iter().map(Rc::as_ref).collect(),
         _ => vec![tree],

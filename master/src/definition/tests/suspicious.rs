@@ -57,7 +57,7 @@ input: { n: value }
 nodes:
   a:
     function: e:f
-    retry: { attempts: 2, on: [Timeout, Busy] }
+    retry: { attempts: 2, on: [Timeout, Busy, States.ALL, Out, time_out] }
     catch: [ { to: c }, { on: crash, to: c } ]
   b:
     switch: [ { when: input.n > 1, then: c }, { when: input.n > 1, then: [] } ]
@@ -73,6 +73,8 @@ nodes:
 ";
     let expected = [
         "7:32 `Timeout` is no class of failures, and so means errors that begin with `Timeout:`",
+        "7:47 `States.ALL` is no class of failures, and so means errors that begin with `States.ALL:`",
+        "7:64 `time_out` is no class of failures, and so means errors that begin with `time_out:`",
         "8:25 this catch is never reached: one before it takes every failure",
         "10:55 this case is never reached: one before it has the same condition",
         "12:19 nobody uses output `v` of `e`",

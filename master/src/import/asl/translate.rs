@@ -6,7 +6,7 @@ use super::machine::{Machine, State, Work as StateWork};
 use super::map::Items;
 use super::template::{self, Scope};
 pub(super) use super::way::{Entry, Gate, Way, first_of};
-use super::{AslOptions, Payload};
+use super::{AslOptions, Payload, unread};
 use crate::definition::{SourceText, Span};
 use crate::import::draft::{Draft, Formula, Node, Source, Work, WorkflowInput};
 use crate::import::names::{Names, expression_words};
@@ -150,6 +150,7 @@ impl Translator<'_> {
         let mut seen = HashSet::new();
         self.notes.retain(|note| seen.insert(note.clone()));
         self.draft.notes = self.notes;
+        unread::settle(&mut self.draft, &mut self.names);
         complete.then_some(self.draft)
     }
 

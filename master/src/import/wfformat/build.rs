@@ -1,7 +1,7 @@
 //! The draft of a recorded run.
 
 use super::order::Order;
-use super::read::Instance;
+use super::read::{Instance, KNOWN_SCHEMAS};
 use crate::definition::names::RESERVED_NODES;
 use crate::definition::problem::quoted;
 use crate::import::Options;
@@ -185,12 +185,18 @@ fn comment(instance: &Instance, place: usize, name: &str) -> Option<String> {
 
 fn notes(instance: &Instance, order: &Order, draft: &Draft) -> Vec<String> {
     let schema = match &instance.schema {
-        Some(schema) => format!("WfFormat {}", quoted(schema)),
+        Some(schema) => format!("WfFormat {}", quoted(&schema.version)),
         None => "WfFormat".to_owned(),
     };
     let mut notes = vec![format!(
         "imported from {schema}; every task is a synthetic function with the recorded run time and sizes of its files"
     )];
+    if let Some(schema) = instance.schema.as_ref().filter(|schema| schema.newer) {
+        notes.push(format!(
+            "WfFormat {} is newer than those that are known ({KNOWN_SCHEMAS}); what it has that they have not is left out",
+            quoted(&schema.version)
+        ));
+    }
     if !order.ambiguous.is_empty() {
         let files = order.ambiguous.iter().take(LISTED_MAX);
         let files = files.map(|&file| format!("`{}`", quoted(&instance.files[file].name)));

@@ -20,13 +20,53 @@ const CORES_MAX: f64 = 65_536.0;
 /// A recorded run.
 pub(super) struct Instance {
     pub(super) name: String,
-    pub(super) schema: Option<String>,
+    pub(super) schema: Option<Schema>,
     pub(super) tasks: Vec<Task>,
     pub(super) files: Vec<File>,
     /// Files of which two sizes were given.
     pub(super) sizes_differ: usize,
     /// Files of which no size was given.
     pub(super) sizes_missing: usize,
+}
+
+/// Which schema it says that it has.
+pub(super) struct Schema {
+    /// As it is written.
+    pub(super) version: String,
+    /// Whether it came after those that are known.
+    pub(super) newer: bool,
+}
+
+/// The last minor version of schema 1 that is known.
+const MINOR_MAX: u64 = 5;
+/// The schemas that are known, for people.
+pub(super) const KNOWN_SCHEMAS: &str = "1.0 to 1.5";
+
+/// The schema of a version, unless it is none that could be read as those that are known.
+fn schema(reader: &mut Reader, tree: &Tree) -> Option<Schema> {
+    let version = match &tree.value {
+        Value::Text(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => {
+            reader.shape(tree, "`schemaVersion`", "a version, as \"1.5\"");
+            return None;
+        }
+    };
+    let (major, minor) = version.split_once('.').unwrap_or((&version, "0"));
+    let minor = minor.split('.').next().unwrap_or_default();
+    match (major, minor.parse::<u64>()) {
+        ("1", Ok(minor)) => Some(Schema {
+            newer: minor > MINOR_MAX,
+            version,
+        }),
+        _ => {
+            let what = format!("WfFormat of schema version `{}`", quoted(&version));
+            let kind = ImportProblem::NotCovered(what);
+            let help = format!("known are {KNOWN_SCHEMAS}");
+            reader.add(tree.span, kind, help);
+            None
+        }
+    }
 }
 
 /// A file that tasks write or read.
@@ -66,7 +106,9 @@ pub(super) fn instance(reader: &mut Reader, tree: &Tree) -> Option<Instance> {
     let mut all = Collector {
         instance: Instance {
             name: text("name").unwrap_or_else(|| "workflow".to_owned()),
-            schema: text("schemaVersion"),
+            schema: fields
+                .get("schemaVersion")
+                .and_then(|version| schema(reader, version)),
             tasks: Vec::new(),
             files: Vec::new(),
             sizes_differ: 0,

@@ -343,3 +343,33 @@ fn large_instances_are_imported_in_a_moment() {
     let definition = defined(&draft(&instance(Value::from(tasks))));
     assert_eq!(edges(&definition).len(), 2 * wide);
 }
+
+#[test]
+fn only_schemas_that_are_known_or_like_them_are_read() {
+    let of = |version: &str| EXAMPLE.replace("\"1.5\"", version);
+    for known in ["\"1.0\"", "\"1.5\"", "1.4", "\"1\"", "null"] {
+        let notes = draft(&of(known)).notes.join("\n");
+        assert!(!notes.contains("newer"), "{known}: {notes}");
+    }
+    for newer in ["\"1.6\"", "\"1.10\""] {
+        let notes = draft(&of(newer)).notes.join("\n");
+        let told = "is newer than those that are known (1.0 to 1.5)";
+        assert!(notes.contains(told), "{newer}: {notes}");
+    }
+    for other in [
+        "\"9.9\"",
+        "\"2.0\"",
+        "\"0.9\"",
+        "\"latest\"",
+        "\"1.x\"",
+        "\"\"",
+        "[1]",
+    ] {
+        let told = refused(Format::Wfformat, &of(other));
+        let [(3, 20, told)] = told.as_slice() else {
+            panic!("{other}: {told:?}")
+        };
+        let fits = told.contains("known are 1.0 to 1.5") || told.contains("a version, as \"1.5\"");
+        assert!(fits, "{other}: {told}");
+    }
+}

@@ -156,7 +156,7 @@ fn alternatives_within_braces_are_put_together_again() {
         "  x: { function: e:f, input: { p: first_of(a.b, input.c) } }\n",
         "6:49",
         "no input `c`",
-        "`input.b`",
+        "its inputs are `b`, `v`",
     )]);
 }
 

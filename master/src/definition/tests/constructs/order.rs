@@ -228,7 +228,7 @@ fn catches_lead_failures_to_nodes_and_say_what_failed() {
             "  c: { function: e:f, catch: b }\n",
             "6:30",
             "no node `b`",
-            "did you mean `a`?",
+            "the nodes are `a`, `c`",
         ),
     ]);
 }

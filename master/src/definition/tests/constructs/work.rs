@@ -225,7 +225,7 @@ fn commands_have_words_and_one_output_and_know_their_standard_input() {
             "  s: { command: [cat, '{input.x}'], input: { y: a.b }, output: { o: bytes } }\n",
             "6:23",
             "command `s` has no input `x`",
-            "did you mean `{input.y}`?",
+            "its inputs are `y`",
         ),
         (
             "  s: { command: [cat], input: { x: a.b, y: a.b }, output: { o: bytes } }\n",

@@ -1,6 +1,7 @@
 //! Random machines: what is imported is a definition, whatever the states and however they lie within each other.
 
 use super::*;
+use crate::definition::ProblemKind;
 
 /// What a machine is drawn from; when it is used up there are only zeros.
 struct Tape<'t>(std::slice::Iter<'t, u8>);
@@ -219,7 +220,15 @@ fn comes_to(tape: &[u8]) -> Result<bool, String> {
     };
     let text = draft.to_yaml();
     match crate::definition::parse("machine.yaml", text.as_bytes()) {
-        Ok(_) => Ok(true),
+        Ok(definition) => {
+            // A rule behind the same one is the machine's own.
+            let mut warnings = definition.warnings.iter();
+            let own = |kind: &ProblemKind| !matches!(kind, ProblemKind::Unreached { .. });
+            match warnings.find(|warning| own(&warning.kind)) {
+                None => Ok(true),
+                Some(warning) => Err(format!("{warning}\n{machine:#}\n{text}")),
+            }
+        }
         Err(error) => Err(format!(
             "{:?}\n{machine:#}\n{text}",
             miette::Report::new(error)
