@@ -4,7 +4,7 @@
 //! apart become one bar, which tells how many it stands for, and rows and legend have limits that say what they left out.
 
 use super::colour;
-use super::svg::{escape, shortened};
+use super::lettering::{escape, escape_lines, shortened};
 use crate::trace::{Aligned, Attempt, End, Trace};
 use engine::worker::quantities::duration_text;
 use std::collections::BTreeMap;
@@ -493,12 +493,6 @@ fn name_of(executor: Option<u32>) -> String {
 
 const fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
-}
-
-/// Text of several lines, as XML has it.
-fn escape_lines(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(escape).collect();
-    lines.join("&#10;")
 }
 
 /// From one mark of the axis to the next: 1, 2 or 5 of a power of ten.
