@@ -48,11 +48,10 @@ pub(super) fn wrapped(texts: &[String], chars_max: usize) -> Vec<String> {
         for word in text.split(' ') {
             let word = shortened(word, chars_max);
             let count = |text: &str| text.chars().count();
-            // A text that fits on a line is not parted.
-            let needs = if between == " · " && count(text) <= chars_max {
-                count(text)
-            } else {
-                count(&word)
+            // A text is not parted but for its length, and then begins on a line of its own.
+            let needs = match between {
+                " " => count(&word),
+                _ => count(text),
             };
             match lines.last_mut() {
                 Some(line) if count(line) + count(between) + needs <= chars_max => {

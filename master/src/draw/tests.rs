@@ -1,5 +1,8 @@
 //! Pictures of random and of known workflows.
 
+mod alike;
+mod constructs;
+
 use super::layout::{Link, Point, Rect, Size, Step, Way, lay_out};
 use super::*;
 use crate::definition::parse;
