@@ -86,6 +86,38 @@ fn what_differs_in_anything_is_drawn_by_itself() {
 }
 
 #[test]
+fn those_who_wait_otherwise_are_not_alike() {
+    let boxes = |cases: &str, last: &str| {
+        let alike =
+            (0..4).map(|node| format!("n{node}: {{ function: e:f, input: {{ i: a.o }} }}, "));
+        let text = format!(
+            "{{ workflow: w, nodes: {{ a: {{ function: e:a, output: {{ o: value }} }}, s: {{ switch: {cases} }}, {}n4: {last} }} }}",
+            alike.collect::<String>()
+        );
+        told(&grouped(scene(&text), 40)).0
+    };
+    let reads = "{ function: e:f, input: { i: a.o } }";
+    let together = "[ { when: a.o == 1, then: [n0, n1, n2, n3, n4] } ], default: []";
+    let apart = "[ { when: a.o == 1, then: [n0, n1, n2, n3] } ], default: n4";
+    assert_eq!(boxes(together, reads), ["a", "s", "n… × 5"]);
+    let differs = [
+        (apart, reads),
+        (together, "{ function: e:f, after: a }"),
+        (
+            together,
+            "{ function: e:f, input: { i: { from: a.o, optional: true } } }",
+        ),
+    ];
+    for (cases, last) in differs {
+        assert_eq!(
+            boxes(cases, last),
+            ["a", "s", "n… × 4", "n4"],
+            "{cases}, {last}"
+        );
+    }
+}
+
+#[test]
 fn pairs_are_one_only_where_that_is_needed_for_a_page() {
     let text = branches(2);
     assert_eq!(grouped(scene(&text), 40).boxes.len(), 9);
@@ -171,6 +203,12 @@ proptest! {
             let own = waits.iter().filter(|((to, ..), _)| *to == place);
             let own = own.map(|((_, from, kind), count)| ((*from, *kind), *count));
             prop_assert_eq!(found, own.collect::<BTreeMap<_, _>>());
+            // Nor is one of them waited for more often than another.
+            for line in merged.lines.iter().filter(|line| line.from == of(place)) {
+                let each = line.share.map_or(size(line.from), |(each, _)| each);
+                let own = plain.lines.iter().filter(|own| own.from == place && own.kind == line.kind && of(own.to) == line.to);
+                prop_assert_eq!(own.count() * size(line.from), each * size(line.to));
+            }
         }
         // And of equal nodes none was left out: those that are drawn alone differ from all others.
         prop_assert_eq!(told(&grouped(plain, page)), told(&merged));
