@@ -74,7 +74,10 @@ fn every_activation_is_told_once_and_sums_agree_with_the_report() {
         assert_eq!(trace.aligned(), Aligned::Clock, "both are on this host");
         let mut times: BTreeMap<(&str, Option<u32>), Vec<u32>> = BTreeMap::new();
         for attempt in &trace.attempts {
-            let activation = (trace.nodes[attempt.node].as_str(), attempt.item);
+            let activation = (
+                trace.nodes[attempt.node].as_str(),
+                attempt.items.first().copied(),
+            );
             times.entry(activation).or_default().push(attempt.number);
             assert!(attempt.ended_ns <= answered.latency_ns, "{attempt:?}");
         }
@@ -94,8 +97,16 @@ fn every_activation_is_told_once_and_sums_agree_with_the_report() {
                 .clone()
                 .filter(|attempt| attempt.end == End::Well)
                 .collect();
-            assert_eq!(well.len(), node.activations as usize);
-            assert_eq!(own.count() - well.len(), node.failures as usize);
+            assert_eq!(well.len(), node.well as usize);
+            assert_eq!(own.clone().count(), node.attempts as usize);
+            assert_eq!(own.clone().count() - well.len(), node.failures as usize);
+            let failed_ns: u64 = own
+                .filter(|attempt| attempt.end == End::Failed)
+                .map(|attempt| attempt.ended_ns - attempt.started_ns)
+                .sum();
+            assert_eq!(failed_ns, node.failed_ns, "{}", node.node);
+            let (retried, cut_off) = (node.failures, node.cut_off);
+            assert_eq!((node.attempts - node.activations, cut_off), (retried, 0));
             let busy_ns: u64 = well
                 .iter()
                 .map(|attempt| attempt.ended_ns - attempt.started_ns)

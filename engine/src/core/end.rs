@@ -172,8 +172,12 @@ impl Core {
         }
         let id = invocation.id;
         let Some(mut entry) = invocation.entry.take() else {
-            let (_, trace) = self.told(now_ns, place, &program);
-            let failed = Outbound::PartFailed { failure, trace };
+            let (report, trace) = self.told(now_ns, place, &program);
+            let failed = Outbound::PartFailed {
+                failure,
+                report,
+                trace,
+            };
             self.send_to_entry(id, program.plan.deployment, failed);
             self.end(now_ns, place);
             return;

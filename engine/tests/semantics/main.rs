@@ -16,6 +16,7 @@ mod flow;
 mod foreach;
 mod joins;
 mod outward;
+mod reports;
 mod retriers;
 mod rig;
 mod traces;

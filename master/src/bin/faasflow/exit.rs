@@ -1,7 +1,7 @@
 //! How the program ends when it does not end well: which code, and what is said.
 
 use crate::print;
-use engine::wire::Failure;
+use engine::wire::{Failure, NodeReport};
 use master::client::ClientError;
 use master::deploy::DeployError;
 use master::diagnostics::to_stderr;
@@ -62,6 +62,9 @@ impl Exit {
         let mut object = json!({ "error": error });
         if let Some(failed) = self.report.downcast_ref::<Failed>() {
             object["failure"] = failure_json(&failed.failure);
+            if !failed.report.is_empty() {
+                object["report"] = json!(failed.report);
+            }
         }
         object
     }
@@ -172,6 +175,8 @@ pub(crate) struct Failed {
     pub(crate) failure: Failure,
     /// How many others of the same call ended well.
     pub(crate) others_ended: u64,
+    /// What nodes did until then, if that is wanted as part of the error.
+    pub(crate) report: Vec<NodeReport>,
 }
 
 impl Failed {
@@ -181,6 +186,7 @@ impl Failed {
             workflow: workflow.to_owned(),
             failure: failure.clone(),
             others_ended: 0,
+            report: Vec::new(),
         }
     }
 }

@@ -189,7 +189,7 @@ fn nothing_is_a_drawing_too() {
     drawn(Vec::new(), 0);
     let mut skipped = record(3, None, [0; 3]);
     skipped.end = TraceEnd::Skipped;
-    assert!(drawn(vec![part("a", 1, 0, vec![skipped])], 0).contains("skipped: node-3"));
+    assert!(drawn(vec![part("a", 1, 0, vec![skipped])], 0).contains(">node-3 skipped<"));
 }
 
 #[test]
