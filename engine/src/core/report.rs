@@ -56,6 +56,8 @@ struct NodeTiming {
     failures: u32,
     /// Failures after which there is to be another attempt.
     retried: u32,
+    /// Activations that failed without an attempt.
+    never_started: u32,
     busy_ns: u64,
     failed_ns: u64,
     first_start_ns: Option<u64>,
@@ -110,6 +112,18 @@ impl Timing {
         self.nodes[node as usize].retried += 1;
     }
 
+    /// An attempt has failed for good before it began.
+    #[cold]
+    pub(crate) fn never_started(&mut self, node: LocalNode, attempt: u32) {
+        let node = &mut self.nodes[node as usize];
+        if attempt == 1 {
+            node.activations += 1;
+            node.never_started += 1;
+        } else {
+            node.retried -= 1;
+        }
+    }
+
     fn ended(&mut self, now_ns: u64, running: &Running, attempt: Attempt) {
         let timing = &mut self.nodes[running.node as usize];
         let ran_ns = now_ns.saturating_sub(running.started_ns);
@@ -141,7 +155,7 @@ impl Timing {
             .map(|index| {
                 let node = &program.nodes[index];
                 let timing = &self.nodes[index];
-                let failed = timing.failures - timing.retried;
+                let failed = timing.failures - timing.retried + timing.never_started;
                 NodeReport {
                     id: node.id,
                     node: program.name(index as u32).to_owned(),

@@ -280,7 +280,8 @@ pub struct NodeReport {
     pub cut_off: u32,
     /// How often it was skipped: in a foreach for each item in which it was, or once if it was to run in none.
     pub skipped: u32,
-    /// Attempts that were begun: the activations, and what was tried again.
+    /// Attempts that were begun: the activations, and what was tried again. An activation that failed since no executor
+    /// could be started has none.
     pub attempts: u32,
     /// Attempts that failed: the activations that failed for good, and what was to be tried again.
     pub failures: u32,
