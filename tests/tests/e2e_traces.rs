@@ -211,6 +211,108 @@ fn the_program_writes_what_viewers_load() {
 }
 
 #[test]
+fn what_the_program_reports_adds_up() {
+    let workflow = "
+workflow: mixed
+input: { words: list, text: bytes }
+nodes:
+  each:
+    function: test-functions:fail_first
+    foreach: input.words
+    input: { in: item }
+    output: { out: bytes }
+    retry: { attempts: 2 }
+  breaks:
+    function: test-functions:fail
+    foreach: input.words
+    input: { in: item }
+    output: { out: bytes }
+    retry: { attempts: 3 }
+    catch: mends
+  mends: { function: test-functions:echo, foreach: input.words, input: { in: item }, output: { out: bytes } }
+  goes: { switch: [ { when: \"true\", then: left } ], default: right }
+  left: { function: test-functions:echo, input: { in: input.text }, output: { out: bytes } }
+  right: { function: test-functions:echo, input: { in: input.text }, output: { out: bytes } }
+  ends: { function: test-functions:fail, input: { in: left.out }, output: { out: bytes }, after: [each, mends] }
+output: { out: ends.out }
+";
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(workflow, &[]);
+    let workers = cluster.addresses().join(",");
+    let call = |more: &[&str]| {
+        let words = ["words[]=one", "words[]=two", "text=t"];
+        let inputs = words.iter().flat_map(|input| ["--input", input]);
+        let arguments = ["invoke", "mixed", "--workers", &workers, "--report"];
+        let arguments: Vec<&str> = arguments
+            .into_iter()
+            .chain(inputs)
+            .chain(more.iter().copied())
+            .collect();
+        let ended = cluster.faasflow(&arguments);
+        assert_eq!(ended.code, Some(1), "{}", ended.text());
+        ended
+    };
+    let told: Value = serde_json::from_slice(&call(&["--json"]).stdout).unwrap();
+    let of = |node: &str, key: &str| {
+        let report = told["report"].as_array().unwrap();
+        report.iter().find(|told| told["node"] == node).unwrap()[key]
+            .as_u64()
+            .unwrap()
+    };
+    let keys = [
+        "activations",
+        "well",
+        "failed",
+        "cut_off",
+        "skipped",
+        "attempts",
+        "failures",
+    ];
+    for (node, expected) in [
+        ("each", [2, 2, 0, 0, 0, 4, 2]),
+        ("breaks", [2, 0, 2, 0, 0, 6, 6]),
+        ("mends", [2, 2, 0, 0, 0, 2, 0]),
+        ("goes", [1, 1, 0, 0, 0, 1, 0]),
+        ("left", [1, 1, 0, 0, 0, 1, 0]),
+        ("right", [0, 0, 0, 0, 1, 0, 0]),
+        ("ends", [1, 0, 1, 0, 0, 1, 1]),
+    ] {
+        assert_eq!(keys.map(|key| of(node, key)), expected, "{node}");
+        assert_eq!(
+            of(node, "failed_ns") > 0,
+            of(node, "failures") > 0,
+            "{node}"
+        );
+        assert_eq!(of(node, "busy_ns") > 0, of(node, "well") > 0, "{node}");
+    }
+    let table = call(&[]).text();
+    let headings = table
+        .lines()
+        .find(|line| line.starts_with("node "))
+        .unwrap();
+    let headings: Vec<&str> = headings
+        .split("  ")
+        .map(str::trim)
+        .filter(|heading| !heading.is_empty())
+        .collect();
+    let expected = [
+        "node",
+        "worker",
+        "activations",
+        "well",
+        "failed",
+        "skipped",
+        "attempts",
+        "failures",
+        "busy",
+        "in failures",
+        "first to last",
+        "payloads from",
+    ];
+    assert_eq!(headings, expected, "nothing was cut off");
+}
+
+#[test]
 fn a_failed_invocation_is_traced_too() {
     let cluster = Setup::workers(&["a", "b"]).start();
     let workflow = "

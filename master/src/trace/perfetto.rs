@@ -229,6 +229,43 @@ mod tests {
     }
 
     #[test]
+    fn items_within_items_timeouts_and_what_was_skipped_are_told() {
+        let mut inner = record(1, Some(5), [0, 0, 10]);
+        (inner.outer_at, inner.outer_count, inner.end) = (0, 1, TraceEnd::TimedOut);
+        let mut beyond = record(1, Some(6), [20, 20, 30]);
+        // A worker that says what cannot be is believed as far as it can be.
+        (beyond.outer_at, beyond.outer_count, beyond.end) = (u32::MAX, 255, TraceEnd::Running);
+        let mut skipped = record(2, None, [0; 3]);
+        skipped.end = TraceEnd::Skipped;
+        let mut part = part("a", 1, 0, vec![inner, beyond, skipped, skipped]);
+        part.outer = vec![2];
+        let json = written(&Trace::of("w", &answered(vec![part], 100)));
+        let events = json["traceEvents"].as_array().unwrap();
+        let complete = events.iter().filter(|event| event["ph"] == "X");
+        let told: Vec<_> = complete
+            .map(|event| {
+                (
+                    &event["args"]["item"],
+                    &event["args"]["items"],
+                    &event["cat"],
+                    &event["cname"],
+                )
+            })
+            .collect();
+        let expected = [
+            (&json!(5), &json!("2/5"), &json!("timed out"), &json!("bad")),
+            (
+                &json!(6),
+                &Value::Null,
+                &json!("still running"),
+                &json!("grey"),
+            ),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(json["otherData"]["skipped"], json!({ "node-2": 2 }));
+    }
+
+    #[test]
     fn arrows_begin_and_end_within_what_they_are_bound_to() {
         let mut trace = Trace::of(
             "w",
