@@ -33,9 +33,13 @@ pub(super) fn frame(worker: usize) -> String {
     hex(hue(worker), 0.65, 0.38)
 }
 
-/// A bar of a node.
+/// A bar of a node. Those whose hues are near are five apart: one of them is darker.
 pub(super) fn solid(node: usize) -> String {
-    hex(hue(node), 0.55, 0.52)
+    hex(
+        hue(node),
+        0.55,
+        if node.is_multiple_of(2) { 0.57 } else { 0.42 },
+    )
 }
 
 /// A lighter shade of that.
