@@ -284,6 +284,11 @@ fn is_needed(input: &NodeInput) -> bool {
     !input.optional && input.from.len() == 1
 }
 
+/// A line's target, source, kind and port.
+type Between = (usize, usize, LineKind, Option<usize>);
+/// What is read, and whether any of it is needed.
+type Read = (Vec<String>, bool);
+
 /// Collects lines; several reads of one box are one line.
 struct Lines<'a> {
     definition: &'a Definition,
@@ -292,7 +297,7 @@ struct Lines<'a> {
     inputs_merged: bool,
     gates: Vec<Vec<Gate>>,
     /// By target, source, kind and port: what is read, and whether it is needed.
-    found: BTreeMap<(usize, usize, LineKind, Option<usize>), (Vec<String>, bool)>,
+    found: BTreeMap<Between, Read>,
 }
 
 impl Lines<'_> {
@@ -412,10 +417,7 @@ impl Lines<'_> {
             let node = place.checked_sub(self.nodes_at)?;
             self.worker.as_ref()?.get(node).copied()
         };
-        let line = |(key, (labels, needed)): (
-            &(usize, usize, LineKind, Option<usize>),
-            &(Vec<String>, bool),
-        )| {
+        let line = |(key, (labels, needed)): (&Between, &Read)| {
             let (to, from, kind, port) = *key;
             let ends = worker(from).zip(worker(to));
             Line {
