@@ -8,6 +8,7 @@
 )]
 
 use crate::plan::NodeId;
+use crate::plan_check::REGION_DEPTH_MAX;
 use faasstore::descriptor::NO_ITEM;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -43,6 +44,8 @@ pub enum TraceEnd {
     Well,
     /// It failed; another attempt may have followed.
     Failed,
+    /// It took longer than it may, and so failed; another attempt may have followed.
+    TimedOut,
     /// It had not ended when its invocation was over.
     Running,
     /// It was not to run, and has no times.
@@ -61,8 +64,12 @@ pub struct TraceRecord {
     pub ended_ns: u64,
     /// Of which node.
     pub node: NodeId,
-    /// The item of a foreach, or [`NO_ITEM`].
+    /// The item of a foreach, or [`NO_ITEM`]; of one within others, the innermost. [`PartTrace::items`] has all.
     pub item: u32,
+    /// Where in [`PartTrace::outer`] those around it begin.
+    pub outer_at: u32,
+    /// How many there are.
+    pub outer_count: u8,
     /// From 1; 0 if it was skipped.
     pub attempt: u32,
     /// The number of its executor on the lane, or [`BY_LANE`].
@@ -71,16 +78,23 @@ pub struct TraceRecord {
     pub end: TraceEnd,
 }
 
-// A whole part's records stay below a tenth of the longest body.
-const _: () = assert!(size_of::<TraceRecord>() * TRACE_MAX < crate::wire::BODY_BYTES_MAX / 10);
-const _: () =
-    assert!(size_of::<TraceRecord>() * TRACE_ANSWER_MAX < crate::wire::BODY_BYTES_MAX / 2);
+/// Most bytes that a record takes: its own, and the items around its own.
+const RECORD_BYTES_MAX: usize =
+    size_of::<TraceRecord>() + size_of::<u32>() * (REGION_DEPTH_MAX - 1);
+
+// A whole part's records stay below an eighth of the longest body, those of an answer well below all of it.
+const _: () = assert!(RECORD_BYTES_MAX * TRACE_MAX < crate::wire::BODY_BYTES_MAX / 8);
+const _: () = assert!(RECORD_BYTES_MAX * TRACE_ANSWER_MAX < crate::wire::BODY_BYTES_MAX / 8 * 5);
 
 impl TraceRecord {
     /// The item of a foreach.
     #[must_use]
     pub fn item(&self) -> Option<u32> {
         (self.item != NO_ITEM).then_some(self.item)
+    }
+
+    const fn outer_end(&self) -> usize {
+        self.outer_at as usize + self.outer_count as usize
     }
 
     /// The number of its executor; none if the lane did it itself.
@@ -103,6 +117,8 @@ pub struct PartTrace {
     pub nodes: Vec<(NodeId, String)>,
     /// In the order in which attempts started.
     pub records: Vec<TraceRecord>,
+    /// For records in a foreach within others, one after the other: the items around their own, the outermost first.
+    pub outer: Vec<u32>,
     /// Attempts, and nodes that were skipped, of which there is no record for want of room.
     pub dropped: u64,
 }
@@ -112,6 +128,16 @@ impl PartTrace {
     pub fn keep(&mut self, most: usize) {
         self.dropped += self.records.len().saturating_sub(most) as u64;
         self.records.truncate(most);
+        let ends = self.records.iter().map(TraceRecord::outer_end);
+        self.outer.truncate(ends.max().unwrap_or(0));
+    }
+
+    /// The items in which a record's attempt ran, the outermost first: of a foreach one, of others within it one more for
+    /// each. A record that does not fit what is here has its own alone.
+    pub fn items<'a>(&'a self, record: &'a TraceRecord) -> impl Iterator<Item = u32> + 'a {
+        let outer = self.outer.get(record.outer_at as usize..record.outer_end());
+        let outer = outer.unwrap_or_default();
+        outer.iter().copied().chain(record.item())
     }
 }
 
@@ -132,6 +158,8 @@ mod tests {
             } else {
                 number
             },
+            outer_at: 7 * number,
+            outer_count: 7,
             attempt: 1 + number % 2,
             executor: if number.is_multiple_of(5) {
                 BY_LANE
@@ -149,6 +177,7 @@ mod tests {
             began_ns: 77,
             nodes: vec![(3, "count".into())],
             records: (0..records as u32).map(record).collect(),
+            outer: (0..7 * records as u32).collect(),
             dropped: 5,
         }
     }

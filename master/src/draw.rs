@@ -4,9 +4,12 @@
 //! reason why one waits for another; where workers are given, who runs what, and which edges cross between workers.
 //! Nothing here decides anything: what is drawn is what [`crate::definition`] and [`crate::place`] say.
 
+mod alike;
 mod colour;
 mod dot;
 mod layout;
+mod legend;
+mod lettering;
 mod mermaid;
 mod order;
 mod place;
@@ -18,6 +21,7 @@ mod svg;
 mod tests;
 mod text;
 mod timeline;
+mod words;
 
 use crate::definition::Definition;
 use crate::graph::Graph;
@@ -38,6 +42,18 @@ pub enum Format {
     Text,
 }
 
+/// How much of a large workflow a picture shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// Of a workflow that is too large for a page, nodes that are alike as one box. A listing has every node all the same.
+    Alike,
+    /// Every node.
+    All,
+}
+
+/// More boxes than this are too many for a page.
+const PAGE_MAX: usize = 40;
+
 /// Who runs what.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed<'a> {
@@ -55,15 +71,23 @@ pub struct Placed<'a> {
 /// If `placed` is not the definition's.
 ///
 /// ```
-/// use master::draw::{Format, draw};
+/// use master::draw::{Detail, Format, draw};
 /// let text = "{ workflow: w, nodes: { a: { function: e:f }, b: { function: e:f, after: a } } }";
 /// let definition = master::definition::parse("w.yaml", text.as_bytes()).unwrap();
-/// let svg = draw(&definition, None, Format::Svg);
+/// let svg = draw(&definition, None, Format::Svg, Detail::Alike);
 /// assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
 /// ```
 #[must_use]
-pub fn draw(definition: &Definition, placed: Option<Placed<'_>>, format: Format) -> String {
-    let scene = Scene::of(definition, placed);
+pub fn draw(
+    definition: &Definition,
+    placed: Option<Placed<'_>>,
+    format: Format,
+    detail: Detail,
+) -> String {
+    let mut scene = Scene::of(definition, placed);
+    if detail == Detail::Alike && format != Format::Text && scene.boxes.len() > PAGE_MAX {
+        scene = alike::grouped(scene, PAGE_MAX);
+    }
     match format {
         Format::Svg => svg::write(&scene),
         Format::Dot => dot::write(&scene),

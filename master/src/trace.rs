@@ -50,6 +50,8 @@ pub enum End {
     Well,
     /// It failed; another attempt may have followed.
     Failed,
+    /// It took longer than it may, and so failed; another attempt may have followed.
+    TimedOut,
     /// It had not ended when the invocation was over.
     Running,
 }
@@ -61,13 +63,14 @@ impl End {
         match self {
             Self::Well => "well",
             Self::Failed => "failed",
+            Self::TimedOut => "timed out",
             Self::Running => "still running",
         }
     }
 }
 
 /// One attempt of one activation. Times are nanoseconds since the invocation began, each no earlier than the one before.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt {
     /// Its node's place in [`Trace::nodes`].
     pub node: usize,
@@ -75,8 +78,8 @@ pub struct Attempt {
     pub worker: usize,
     /// The number of its executor there; none if the lane did it itself.
     pub executor: Option<u32>,
-    /// The item of a foreach.
-    pub item: Option<u32>,
+    /// The item of a foreach; of a foreach within others the items of these before it, the outermost first.
+    pub items: Vec<u32>,
     /// From 1.
     pub number: u32,
     /// When it could have started.
@@ -137,13 +140,9 @@ impl Trace {
         for part in parts {
             trace.take_in(part, entry.unwrap_or(part), &places);
         }
-        trace.attempts.sort_by_key(|attempt| {
-            (
-                attempt.started_ns,
-                attempt.ended_ns,
-                attempt.node,
-                attempt.item,
-            )
+        trace.attempts.sort_by(|a, b| {
+            let times = |attempt: &Attempt| (attempt.started_ns, attempt.ended_ns, attempt.node);
+            times(a).cmp(&times(b)).then_with(|| a.items.cmp(&b.items))
         });
         trace.skipped.sort_unstable();
         let by_name: BTreeMap<&str, usize> =
@@ -184,9 +183,11 @@ impl Trace {
                 continue;
             };
             match end(record.end) {
-                Some(end) => self
-                    .attempts
-                    .push(attempt(record, end, node, worker, offset_ns)),
+                Some(end) => {
+                    let items = part.items(record).collect();
+                    let attempt = attempt(record, (node, items), end, (worker, offset_ns));
+                    self.attempts.push(attempt);
+                }
                 None => self.skipped.push(node),
             }
         }
@@ -215,12 +216,27 @@ const fn end(end: TraceEnd) -> Option<End> {
     match end {
         TraceEnd::Well => Some(End::Well),
         TraceEnd::Failed => Some(End::Failed),
+        TraceEnd::TimedOut => Some(End::TimedOut),
         TraceEnd::Running => Some(End::Running),
         TraceEnd::Skipped => None,
     }
 }
 
-fn attempt(record: &TraceRecord, end: End, node: usize, worker: usize, offset_ns: u64) -> Attempt {
+impl Attempt {
+    /// The numbers of its items as one text, as in `2/5`: item 5 of what runs for item 2. None outside of all foreach.
+    #[must_use]
+    pub fn items_text(&self) -> Option<String> {
+        let items: Vec<String> = self.items.iter().map(u32::to_string).collect();
+        (!items.is_empty()).then(|| items.join("/"))
+    }
+}
+
+fn attempt(
+    record: &TraceRecord,
+    (node, items): (usize, Vec<u32>),
+    end: End,
+    (worker, offset_ns): (usize, u64),
+) -> Attempt {
     // What a worker says of its times is not believed to be in order.
     let started_ns = record.started_ns.max(record.ready_ns);
     let shifted = |time_ns: u64| time_ns.saturating_add(offset_ns);
@@ -228,7 +244,7 @@ fn attempt(record: &TraceRecord, end: End, node: usize, worker: usize, offset_ns
         node,
         worker,
         executor: record.executor(),
-        item: record.item(),
+        items,
         number: record.attempt,
         ready_ns: shifted(record.ready_ns),
         started_ns: shifted(started_ns),
@@ -251,6 +267,8 @@ pub(crate) mod tests {
             ended_ns: times[2],
             node,
             item: item.unwrap_or(NO_ITEM),
+            outer_at: 0,
+            outer_count: 0,
             attempt: 1,
             executor: 0,
             end: TraceEnd::Well,
@@ -275,6 +293,7 @@ pub(crate) mod tests {
             began_ns,
             nodes,
             records,
+            outer: Vec::new(),
             dropped: 0,
         }
     }
@@ -331,7 +350,7 @@ pub(crate) mod tests {
         let mut unnamed = part("a", 1, 0, vec![wild, record(2, None, [0, u64::MAX, 1])]);
         unnamed.nodes.truncate(1);
         let trace = Trace::of("w", &answered(vec![unnamed], 0));
-        let [attempt] = trace.attempts[..] else {
+        let [attempt] = &trace.attempts[..] else {
             panic!("{:?}", trace.attempts);
         };
         assert_eq!(
@@ -339,8 +358,12 @@ pub(crate) mod tests {
             (50, 50, 50)
         );
         assert_eq!(
-            (attempt.item, attempt.executor, trace.dropped),
-            (Some(4), None, 1)
+            (
+                attempt.items_text().as_deref(),
+                attempt.executor,
+                trace.dropped
+            ),
+            (Some("4"), None, 1)
         );
         assert_eq!(Trace::of("w", &answered(Vec::new(), 0)).workers, []);
     }
@@ -365,8 +388,14 @@ pub(crate) mod tests {
             node: "node-7".into(),
             worker: "a".into(),
             activations: 1,
+            well: 1,
+            failed: 0,
+            cut_off: 0,
+            skipped: 0,
+            attempts: 1,
             failures: 0,
             busy_ns: 1,
+            failed_ns: 0,
             span_ns: 1,
             edges: vec![edge("input"), edge("node-0")],
         }];

@@ -74,7 +74,10 @@ fn every_activation_is_told_once_and_sums_agree_with_the_report() {
         assert_eq!(trace.aligned(), Aligned::Clock, "both are on this host");
         let mut times: BTreeMap<(&str, Option<u32>), Vec<u32>> = BTreeMap::new();
         for attempt in &trace.attempts {
-            let activation = (trace.nodes[attempt.node].as_str(), attempt.item);
+            let activation = (
+                trace.nodes[attempt.node].as_str(),
+                attempt.items.first().copied(),
+            );
             times.entry(activation).or_default().push(attempt.number);
             assert!(attempt.ended_ns <= answered.latency_ns, "{attempt:?}");
         }
@@ -94,8 +97,16 @@ fn every_activation_is_told_once_and_sums_agree_with_the_report() {
                 .clone()
                 .filter(|attempt| attempt.end == End::Well)
                 .collect();
-            assert_eq!(well.len(), node.activations as usize);
-            assert_eq!(own.count() - well.len(), node.failures as usize);
+            assert_eq!(well.len(), node.well as usize);
+            assert_eq!(own.clone().count(), node.attempts as usize);
+            assert_eq!(own.clone().count() - well.len(), node.failures as usize);
+            let failed_ns: u64 = own
+                .filter(|attempt| attempt.end == End::Failed)
+                .map(|attempt| attempt.ended_ns - attempt.started_ns)
+                .sum();
+            assert_eq!(failed_ns, node.failed_ns, "{}", node.node);
+            let (retried, cut_off) = (node.failures, node.cut_off);
+            assert_eq!((node.attempts - node.activations, cut_off), (retried, 0));
             let busy_ns: u64 = well
                 .iter()
                 .map(|attempt| attempt.ended_ns - attempt.started_ns)
@@ -197,6 +208,108 @@ fn the_program_writes_what_viewers_load() {
     );
     assert!(cluster.path("many.json").is_file());
     assert!(many.stderr.is_empty(), "{}", many.stderr);
+}
+
+#[test]
+fn what_the_program_reports_adds_up() {
+    let workflow = "
+workflow: mixed
+input: { words: list, text: bytes }
+nodes:
+  each:
+    function: test-functions:fail_first
+    foreach: input.words
+    input: { in: item }
+    output: { out: bytes }
+    retry: { attempts: 2 }
+  breaks:
+    function: test-functions:fail
+    foreach: input.words
+    input: { in: item }
+    output: { out: bytes }
+    retry: { attempts: 3 }
+    catch: mends
+  mends: { function: test-functions:echo, foreach: input.words, input: { in: item }, output: { out: bytes } }
+  goes: { switch: [ { when: \"true\", then: left } ], default: right }
+  left: { function: test-functions:echo, input: { in: input.text }, output: { out: bytes } }
+  right: { function: test-functions:echo, input: { in: input.text }, output: { out: bytes } }
+  ends: { function: test-functions:fail, input: { in: left.out }, output: { out: bytes }, after: [each, mends] }
+output: { out: ends.out }
+";
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(workflow, &[]);
+    let workers = cluster.addresses().join(",");
+    let call = |more: &[&str]| {
+        let words = ["words[]=one", "words[]=two", "text=t"];
+        let inputs = words.iter().flat_map(|input| ["--input", input]);
+        let arguments = ["invoke", "mixed", "--workers", &workers, "--report"];
+        let arguments: Vec<&str> = arguments
+            .into_iter()
+            .chain(inputs)
+            .chain(more.iter().copied())
+            .collect();
+        let ended = cluster.faasflow(&arguments);
+        assert_eq!(ended.code, Some(1), "{}", ended.text());
+        ended
+    };
+    let told: Value = serde_json::from_slice(&call(&["--json"]).stdout).unwrap();
+    let of = |node: &str, key: &str| {
+        let report = told["report"].as_array().unwrap();
+        report.iter().find(|told| told["node"] == node).unwrap()[key]
+            .as_u64()
+            .unwrap()
+    };
+    let keys = [
+        "activations",
+        "well",
+        "failed",
+        "cut_off",
+        "skipped",
+        "attempts",
+        "failures",
+    ];
+    for (node, expected) in [
+        ("each", [2, 2, 0, 0, 0, 4, 2]),
+        ("breaks", [2, 0, 2, 0, 0, 6, 6]),
+        ("mends", [2, 2, 0, 0, 0, 2, 0]),
+        ("goes", [1, 1, 0, 0, 0, 1, 0]),
+        ("left", [1, 1, 0, 0, 0, 1, 0]),
+        ("right", [0, 0, 0, 0, 1, 0, 0]),
+        ("ends", [1, 0, 1, 0, 0, 1, 1]),
+    ] {
+        assert_eq!(keys.map(|key| of(node, key)), expected, "{node}");
+        assert_eq!(
+            of(node, "failed_ns") > 0,
+            of(node, "failures") > 0,
+            "{node}"
+        );
+        assert_eq!(of(node, "busy_ns") > 0, of(node, "well") > 0, "{node}");
+    }
+    let table = call(&[]).text();
+    let headings = table
+        .lines()
+        .find(|line| line.starts_with("node "))
+        .unwrap();
+    let headings: Vec<&str> = headings
+        .split("  ")
+        .map(str::trim)
+        .filter(|heading| !heading.is_empty())
+        .collect();
+    let expected = [
+        "node",
+        "worker",
+        "activations",
+        "well",
+        "failed",
+        "skipped",
+        "attempts",
+        "failures",
+        "busy",
+        "in failures",
+        "first to last",
+        "payloads from",
+    ];
+    assert_eq!(headings, expected, "nothing was cut off");
 }
 
 #[test]

@@ -178,8 +178,12 @@ impl Core {
             _ => Cancelled::FailedElsewhere,
         };
         let Some(mut entry) = invocation.entry.take() else {
-            let (_, trace) = self.told(now_ns, place, &program);
-            let failed = Outbound::PartFailed { failure, trace };
+            let (report, trace) = self.told(now_ns, place, &program);
+            let failed = Outbound::PartFailed {
+                failure,
+                report,
+                trace,
+            };
             self.send_to_entry(id, program.plan.deployment, failed);
             self.end(now_ns, place, why);
             return;

@@ -157,6 +157,8 @@ pub enum Outbound {
         /// Why.
         failure: Failure,
         /// If wanted.
+        report: Vec<NodeReport>,
+        /// If wanted.
         trace: Option<Box<PartTrace>>,
     },
     /// See `wire::Forget`.

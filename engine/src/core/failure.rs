@@ -56,7 +56,11 @@ impl Core {
         let invocation = &mut self.invocations[root as usize];
         invocation.running -= 1;
         if invocation.timing.is_some() {
-            self.attempt_ended(now_ns, running, Attempt::Failed);
+            let attempt = match class {
+                ErrorClass::Timeout => Attempt::TimedOut,
+                _ => Attempt::Failed,
+            };
+            self.attempt_ended(now_ns, running, attempt);
         }
         let invocation = &self.invocations[place as usize];
         if invocation.phase == Phase::Over {
@@ -84,6 +88,9 @@ impl Core {
             return;
         };
         self.counters.retries += 1;
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            timing.again(node);
+        }
         let mut hasher = rustc_hash::FxHasher::default();
         self.items_of_place(place)
             .for_each(|item| hasher.write_u32(item));

@@ -187,10 +187,10 @@ impl Core {
             attempt,
             started_ns: now_ns,
         };
-        if let Some(timing) = invocation.timing.as_mut() {
-            timing.started(&running, item, id.0);
-        }
         let deployment = invocation.deployment;
+        if invocation.timing.is_some() {
+            self.attempt_started(&running, id.0);
+        }
         let timeout_ns = self.program(deployment).nodes[node as usize].timeout_ns();
         let deadline_ns = timeout_ns.map(|timeout| now_ns + timeout);
         let Some(executor) = self.executor_mut(id) else {

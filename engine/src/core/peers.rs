@@ -134,6 +134,7 @@ impl Core {
             .for_each(|(_, incoming)| self.drop_incoming(incoming));
         let failed = Outbound::PartFailed {
             failure,
+            report: Vec::new(),
             trace: None,
         };
         self.send_to_entry(id, deployment, failed);
@@ -284,6 +285,7 @@ impl Core {
         now_ns: u64,
         id: InvocationId,
         failure: Failure,
+        report: Vec<NodeReport>,
         trace: Option<Box<PartTrace>>,
     ) {
         let place = self.place_by_id.get(&id).copied();
@@ -293,6 +295,7 @@ impl Core {
             return;
         };
         if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
+            entry.reports.extend(report);
             entry.take_trace(trace);
         }
         self.fail(now_ns, place, failure);

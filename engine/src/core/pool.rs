@@ -188,6 +188,10 @@ impl Core {
                 attempt,
             } = waiting;
             if self.is_current(place, generation) {
+                let root = self.invocations[place as usize].root;
+                if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+                    timing.never_started(node, attempt);
+                }
                 let failure = NodeFailure {
                     attempt,
                     class: ErrorClass::Crash,

@@ -4,6 +4,7 @@ use super::invocation::Place;
 use super::pool::Running;
 use super::program::{LocalNode, Program};
 use crate::trace::{BY_LANE, ClockId, PartTrace, TraceEnd, TraceRecord};
+use faasstore::descriptor::NO_ITEM;
 use rustc_hash::FxHashMap;
 
 /// Records attempts as they start and end.
@@ -14,6 +15,8 @@ pub(crate) struct Recorder {
     /// How many records it keeps at most.
     most: usize,
     records: Vec<TraceRecord>,
+    /// See [`PartTrace::outer`].
+    outer: Vec<u32>,
     dropped: u64,
     /// By what runs: the place of its record.
     running: FxHashMap<(Place, LocalNode), usize>,
@@ -28,6 +31,7 @@ impl Recorder {
             began_ns,
             most,
             records: Vec::new(),
+            outer: Vec::new(),
             dropped: 0,
             running: FxHashMap::default(),
             ready: FxHashMap::default(),
@@ -38,7 +42,7 @@ impl Recorder {
         self.ready.insert((place, node), now_ns);
     }
 
-    pub(crate) fn started(&mut self, running: &Running, item: u32, executor: u32) {
+    pub(crate) fn started(&mut self, running: &Running, items: &[u32], executor: u32) {
         let Running {
             place,
             node,
@@ -52,12 +56,15 @@ impl Recorder {
             return;
         }
         self.running.insert((place, node), self.records.len());
+        let (item, outer_at, outer_count) = self.items(items);
         self.records.push(TraceRecord {
             ready_ns: self.since_began(ready_ns),
             started_ns: self.since_began(started_ns),
             ended_ns: self.since_began(started_ns),
             node,
             item,
+            outer_at,
+            outer_count,
             attempt,
             executor,
             end: TraceEnd::Running,
@@ -76,17 +83,30 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn skipped(&mut self, node: LocalNode, item: u32) {
+    /// Keeps all but the innermost of an attempt's items, and says that one and where the others are.
+    fn items(&mut self, items: &[u32]) -> (u32, u32, u8) {
+        let Some((item, outer)) = items.split_last() else {
+            return (NO_ITEM, 0, 0);
+        };
+        let outer_at = self.outer.len() as u32;
+        self.outer.extend_from_slice(outer);
+        (*item, outer_at, outer.len() as u8)
+    }
+
+    pub(crate) fn skipped(&mut self, node: LocalNode, items: &[u32]) {
         if self.records.len() == self.most {
             self.dropped += 1;
             return;
         }
+        let (item, outer_at, outer_count) = self.items(items);
         self.records.push(TraceRecord {
             ready_ns: 0,
             started_ns: 0,
             ended_ns: 0,
             node,
             item,
+            outer_at,
+            outer_count,
             attempt: 0,
             executor: BY_LANE,
             end: TraceEnd::Skipped,
@@ -118,6 +138,7 @@ impl Recorder {
                 .map(|node| (program.nodes[node].id, program.name(node as u32).to_owned()))
                 .collect(),
             records,
+            outer: std::mem::take(&mut self.outer),
             dropped: std::mem::take(&mut self.dropped),
         }
     }

@@ -1,7 +1,7 @@
 //! What an invocation tells of itself when its client asked for a report or a trace.
 
 use super::Core;
-use super::invocation::{Invocation, Place};
+use super::invocation::Place;
 use super::pool::Running;
 use super::program::{InputFrom, LocalNode, NO_SCOPE, Producer, Program};
 use super::record::Recorder;
@@ -30,6 +30,7 @@ impl Wanted {
 pub(super) enum Attempt {
     Well,
     Failed,
+    TimedOut,
 }
 
 /// Times and bytes of one invocation's nodes.
@@ -49,8 +50,16 @@ pub(crate) struct Timing {
 #[derive(Clone, Debug, Default)]
 struct NodeTiming {
     activations: u32,
+    well: u32,
+    skipped: u32,
+    attempts: u32,
     failures: u32,
+    /// Failures after which there is to be another attempt.
+    retried: u32,
+    /// Activations that failed without an attempt.
+    never_started: u32,
     busy_ns: u64,
+    failed_ns: u64,
     first_start_ns: Option<u64>,
     last_start_ns: u64,
     last_end_ns: u64,
@@ -77,36 +86,59 @@ impl Timing {
 
     /// An executor was given something to run.
     #[cold]
-    pub(crate) fn started(&mut self, running: &Running, item: u32, executor: u32) {
+    fn started(&mut self, running: &Running, items: &[u32], executor: u32) {
         let node = &mut self.nodes[running.node as usize];
+        node.activations += u32::from(running.attempt == 1);
+        node.attempts += 1;
         node.first_start_ns.get_or_insert(running.started_ns);
         node.last_start_ns = running.started_ns;
         if let Some(recorder) = self.recorder.as_mut() {
-            recorder.started(running, item, executor);
+            recorder.started(running, items, executor);
         }
     }
 
     /// A node is not to run.
     #[cold]
-    pub(crate) fn skipped(&mut self, node: LocalNode, item: u32) {
+    pub(crate) fn skipped(&mut self, node: LocalNode, items: &[u32]) {
+        self.nodes[node as usize].skipped += 1;
         if let Some(recorder) = self.recorder.as_mut() {
-            recorder.skipped(node, item);
+            recorder.skipped(node, items);
+        }
+    }
+
+    /// What has failed is to be tried again.
+    #[cold]
+    pub(crate) fn again(&mut self, node: LocalNode) {
+        self.nodes[node as usize].retried += 1;
+    }
+
+    /// An attempt has failed for good before it began.
+    #[cold]
+    pub(crate) fn never_started(&mut self, node: LocalNode, attempt: u32) {
+        let node = &mut self.nodes[node as usize];
+        if attempt == 1 {
+            node.activations += 1;
+            node.never_started += 1;
+        } else {
+            node.retried -= 1;
         }
     }
 
     fn ended(&mut self, now_ns: u64, running: &Running, attempt: Attempt) {
         let timing = &mut self.nodes[running.node as usize];
+        let ran_ns = now_ns.saturating_sub(running.started_ns);
+        timing.last_end_ns = now_ns;
+        if attempt == Attempt::Well {
+            timing.well += 1;
+            timing.busy_ns += ran_ns;
+        } else {
+            timing.failures += 1;
+            timing.failed_ns += ran_ns;
+        }
         let end = match attempt {
-            Attempt::Well => {
-                timing.activations += 1;
-                timing.busy_ns += now_ns.saturating_sub(running.started_ns);
-                timing.last_end_ns = now_ns;
-                TraceEnd::Well
-            }
-            Attempt::Failed => {
-                timing.failures += 1;
-                TraceEnd::Failed
-            }
+            Attempt::Well => TraceEnd::Well,
+            Attempt::Failed => TraceEnd::Failed,
+            Attempt::TimedOut => TraceEnd::TimedOut,
         };
         if let Some(recorder) = self.recorder.as_mut() {
             recorder.ended(now_ns, running, end);
@@ -123,13 +155,20 @@ impl Timing {
             .map(|index| {
                 let node = &program.nodes[index];
                 let timing = &self.nodes[index];
+                let failed = timing.failures - timing.retried + timing.never_started;
                 NodeReport {
                     id: node.id,
                     node: program.name(index as u32).to_owned(),
                     worker: program.my_name().to_owned(),
                     activations: timing.activations,
+                    well: timing.well,
+                    failed,
+                    cut_off: timing.activations - timing.well - failed,
+                    skipped: timing.skipped,
+                    attempts: timing.attempts,
                     failures: timing.failures,
                     busy_ns: timing.busy_ns,
+                    failed_ns: timing.failed_ns,
                     span_ns: timing
                         .first_start_ns
                         .map_or(0, |first| timing.last_end_ns.saturating_sub(first)),
@@ -250,11 +289,33 @@ impl Core {
         }
     }
 
+    /// An attempt begins, of an invocation that is timed.
+    #[cold]
+    pub(super) fn attempt_started(&mut self, running: &Running, executor: u32) {
+        let items = self.told_items(running.place);
+        let root = self.invocations[running.place as usize].root;
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            timing.started(running, &items, executor);
+        }
+    }
+
+    /// The items that a place is of, the outermost first; none if nobody wants to know.
+    pub(super) fn told_items(&self, place: Place) -> Vec<u32> {
+        let root = self.invocations[place as usize].root;
+        let timing = self.invocations[root as usize].timing.as_ref();
+        if timing.is_none_or(|timing| timing.recorder.is_none()) {
+            return Vec::new();
+        }
+        let mut items: Vec<u32> = self.items_of_place(place).collect();
+        items.reverse();
+        items
+    }
+
     /// The lane begins to do itself what a node does.
     pub(super) fn lane_started(&mut self, now_ns: u64, place: Place, node: LocalNode) {
-        let Invocation { root, item, .. } = self.invocations[place as usize];
-        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
-            timing.started(&by_lane(place, node, now_ns), item, BY_LANE);
+        let root = self.invocations[place as usize].root;
+        if self.invocations[root as usize].timing.is_some() {
+            self.attempt_started(&by_lane(place, node, now_ns), BY_LANE);
         }
     }
 

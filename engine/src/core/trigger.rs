@@ -4,7 +4,7 @@
 //! elimination: all that leaves a skipped node is dead, so that every join decides). A join of some starts earlier, at
 //! its k-th live edge. Nothing here calls itself: nodes that end without running go to a list of their own.
 
-use super::invocation::{How, Invocation, NO_MAKER, OutsideEdge, Phase, Place, Stage};
+use super::invocation::{How, NO_MAKER, OutsideEdge, Phase, Place, Stage};
 use super::outcome::Outcome;
 use super::program::{Delay, Edge, InputFrom, LocalNode, NO_SCOPE, Program, Runner};
 use super::report::Attempt;
@@ -174,14 +174,15 @@ impl Core {
 
     /// Notes that a node was skipped; of a region, that all of its nodes were.
     pub(super) fn tell_skipped(&mut self, place: Place, index: LocalNode, program: &Program) {
-        let Invocation { root, item, .. } = self.invocations[place as usize];
+        let items = self.told_items(place);
+        let root = self.invocations[place as usize].root;
         let Some(timing) = self.invocations[root as usize].timing.as_mut() else {
             return;
         };
         let mut skipped = vec![index];
         while let Some(index) = skipped.pop() {
             match program.nodes[index as usize].region {
-                NO_SCOPE => timing.skipped(index, item),
+                NO_SCOPE => timing.skipped(index, &items),
                 region => skipped.extend(program.scopes[usize::from(region)].nodes.clone()),
             }
         }

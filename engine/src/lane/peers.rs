@@ -495,13 +495,15 @@ impl Peers {
             Inbound::PartFailed(wire::PartFailed {
                 invocation,
                 failure,
+                report,
                 trace,
             }) => {
                 let failure = self.named(failure, party);
                 self.abort(invocation, parts.arena);
+                let invocation = InvocationId(invocation);
                 parts
                     .core
-                    .part_failed(now_ns, InvocationId(invocation), failure, trace);
+                    .part_failed(now_ns, invocation, failure, report, trace);
             }
             Inbound::Forget { invocation, why } => {
                 self.abort(invocation, parts.arena);
@@ -621,10 +623,15 @@ impl Peers {
                 };
                 bodies.queue(&done, parts)
             }),
-            Outbound::PartFailed { failure, trace } => {
+            Outbound::PartFailed {
+                failure,
+                report,
+                trace,
+            } => {
                 let failed = wire::PartFailed {
                     invocation,
                     failure,
+                    report,
                     trace,
                 };
                 bodies.queue(&failed, parts)

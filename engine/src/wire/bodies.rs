@@ -271,13 +271,26 @@ pub struct NodeReport {
     pub node: String,
     /// Where it ran.
     pub worker: String,
-    /// Activations that ended well.
+    /// Activations that were begun: as many as those of the next three kinds together.
     pub activations: u32,
-    /// Attempts that did not.
+    /// Activations that ended well.
+    pub well: u32,
+    /// Activations that failed for good, caught or not.
+    pub failed: u32,
+    /// Activations that had not ended when the invocation was over.
+    pub cut_off: u32,
+    /// How often it was skipped: in a foreach for each item in which it was, or once if it was to run in none.
+    pub skipped: u32,
+    /// Attempts that were begun: the activations, and what was tried again. An activation that failed since no executor
+    /// could be started has none.
+    pub attempts: u32,
+    /// Attempts that failed: the activations that failed for good, and what was to be tried again.
     pub failures: u32,
-    /// Sum over activations, from dispatch to completion, in nanoseconds.
+    /// Sum over attempts that ended well, from dispatch to completion, in nanoseconds.
     pub busy_ns: u64,
-    /// From the first dispatch to the last completion, in nanoseconds.
+    /// Sum over attempts that failed, from dispatch to failure, in nanoseconds.
+    pub failed_ns: u64,
+    /// From the first dispatch to the last end, in nanoseconds.
     pub span_ns: u64,
     /// One for each edge into it.
     pub edges: Vec<EdgeReport>,
@@ -380,6 +393,8 @@ pub struct PartFailed {
     pub invocation: u128,
     /// Why.
     pub failure: Failure,
+    /// If wanted, and the invocation has begun there: what its nodes did until then.
+    pub report: Vec<NodeReport>,
     /// If wanted, and the invocation has begun there: what ran until then.
     pub trace: Option<Box<PartTrace>>,
 }

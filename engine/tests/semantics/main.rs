@@ -18,6 +18,7 @@ mod foresight;
 mod joins;
 mod lists;
 mod outward;
+mod reports;
 mod retriers;
 mod rig;
 mod traces;

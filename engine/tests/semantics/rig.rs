@@ -654,8 +654,12 @@ impl Rig {
                 let outputs = copy(outputs);
                 self.cores[to].part_done(now_ns, id, outputs, report, trace);
             }
-            Outbound::PartFailed { failure, trace } => {
-                self.cores[to].part_failed(now_ns, id, failure, trace);
+            Outbound::PartFailed {
+                failure,
+                report,
+                trace,
+            } => {
+                self.cores[to].part_failed(now_ns, id, failure, report, trace);
             }
             Outbound::Forget { why } => self.cores[to].forget(now_ns, id, why),
             Outbound::Drained => {

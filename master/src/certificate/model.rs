@@ -93,8 +93,8 @@ impl Model {
             variables: Vec::new(),
             given: Vec::new(),
             nodes: vec![Live::default(); definition.nodes.len()],
-            gathered: vec![Live::default(); definition.nodes.len()],
-            shown: vec![Live::default(); definition.nodes.len()],
+            gathered: vec![Vec::new(); definition.nodes.len()],
+            shown: vec![Vec::new(); definition.nodes.len()],
             outward: outward(definition, &looked_for),
             looked_for,
             endings: vec![Vec::new(); definition.nodes.len()],
@@ -152,10 +152,10 @@ struct Builder<'a> {
     variables: Vec<(Subject, u16)>,
     given: Vec<GateId>,
     nodes: Vec<Live>,
-    /// The same as it is seen from around the node's region.
-    gathered: Vec<Live>,
-    /// The cases and catches of a node in a region, as those see them who are not part of it.
-    shown: Vec<Live>,
+    /// By node: the same as it is seen from around its region, then from around the region around that, and so on outward.
+    gathered: Vec<Vec<Live>>,
+    /// Likewise, the cases and catches of a node as those see them who are not part of its regions.
+    shown: Vec<Vec<Live>>,
     /// Those that anybody sees so.
     outward: FxHashSet<InGate>,
     /// Nodes of which it counts whether they run in some item, by place in the definition.
@@ -172,20 +172,15 @@ struct Builder<'a> {
 struct Reader {
     /// The region in which the reader runs.
     region: Option<usize>,
-    /// Whether that is looked at for all of its items together: what they choose then counts as chosen in one of them.
-    items: Items,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Items {
-    One,
-    All,
+    /// Of how many of its regions, from the innermost outward, that is looked at for all items together: what they choose then
+    /// counts as chosen in one of them.
+    all: usize,
 }
 
 impl Reader {
     const OUTSIDE: Self = Self {
         region: None,
-        items: Items::One,
+        all: 0,
     };
 }
 
@@ -238,10 +233,12 @@ impl Builder<'_> {
             From::Input(input) => self.given[usize::from(input)],
             From::Output { node, output } => {
                 let error = self.is_error(node, output);
-                self.edge((node, error), reader, always)
+                self.edge((node, error), reader)
             }
-            From::First { node, output } if self.is_error(node, output) => self.shown[node].error,
-            From::First { node, .. } => self.shown[node].some,
+            From::First { node, output } if self.is_error(node, output) => {
+                self.shown_to(node, reader).error
+            }
+            From::First { node, .. } => self.shown_to(node, reader).some,
         }
     }
 
@@ -250,53 +247,38 @@ impl Builder<'_> {
     }
 
     /// Whether an edge from a node is live, or with `error` one that says what failed in it.
-    fn edge(&self, (node, error): (usize, bool), reader: Reader, always: GateId) -> GateId {
+    fn edge(&self, (node, error): (usize, bool), reader: Reader) -> GateId {
         if error {
             return self.seen(node, reader).error;
         }
-        let depth = self.depth[node];
-        let definition = self.definition;
-        let outward = |region: &usize| definition.regions[*region].parent;
-        let around = || std::iter::successors(reader.region, outward);
-        // Of how many of the node's regions one item is looked at.
-        let mut single = match depth {
-            0 => 0,
-            _ => {
-                let shared = |region: &usize| around().any(|other| other == *region);
-                definition.regions_of(node).filter(shared).count()
-            }
-        };
-        if reader.items == Items::All && single > 0 && single == around().count() {
-            single -= 1;
-        }
-        match depth - single {
+        match self.level(node, reader) {
             0 => self.nodes[node].well,
-            1 => self.gathered[node].well,
-            _ => {
-                // A region within the one that is left tells for all in it: that its list can be there.
-                let mut regions = definition.regions_of(node);
-                let Some(region) = regions.nth(depth - single - 2) else {
-                    unreachable!("a node is in as many regions as it is deep")
-                };
-                let region = &definition.regions[region];
-                let reader = Reader {
-                    region: region.parent,
-                    items: Items::All,
-                };
-                self.live(region.list.value, reader, always)
-            }
+            level => self.gathered[node][level - 1].well,
         }
+    }
+
+    /// Of how many of a node's regions, from the innermost outward, a reader sees all items together: of those that it does
+    /// not share, and of those of which it is looked at for all items itself.
+    fn level(&self, node: usize, reader: Reader) -> usize {
+        let outward = |region: &usize| self.definition.regions[*region].parent;
+        let shares = |region: &usize| {
+            let around = std::iter::successors(reader.region, outward);
+            around.skip(reader.all).any(|other| other == *region)
+        };
+        let shared = self.definition.regions_of(node).filter(shares);
+        self.depth[node] - shared.count()
     }
 
     /// What a reader sees of a node's cases and catches, and of what failed in it.
     fn seen(&self, node: usize, reader: Reader) -> &Live {
-        let within = |region: usize| reader.region == Some(region);
-        if reader.items == Items::All && self.definition.regions_of(node).any(within) {
-            &self.gathered[node]
-        } else if is_around(self.definition, reader.region, node) {
-            &self.nodes[node]
-        } else {
-            &self.shown[node]
+        let outward = |region: &usize| self.definition.regions[*region].parent;
+        let for_all = std::iter::successors(reader.region, outward).take(reader.all);
+        let mut shared =
+            for_all.filter(|all| self.definition.regions_of(node).any(|own| own == *all));
+        match (self.level(node, reader), shared.next()) {
+            (0, _) => &self.nodes[node],
+            (level, Some(_)) => &self.gathered[node][level - 1],
+            (level, None) => &self.shown[node][level - 1],
         }
     }
 
@@ -325,20 +307,23 @@ impl Builder<'_> {
     /// All that precede it are there.
     fn node(&mut self, place: usize, always: GateId) {
         let node = &self.definition.nodes[place];
-        let needs = self.needs_of(place, Items::One, always);
+        let needs = self.needs_of(place, 0, always);
         let runs = self.all(needs.iter().map(|(_, gate)| *gate).collect());
         self.needs[place] = needs;
         self.nodes[place] = self.endings(place, node, runs, always);
-        if node.region.is_some() {
-            let needs = self.needs_of(place, Items::All, always);
+        for level in 1..=self.depth[place] {
+            let needs = self.needs_of(place, level, always);
             let runs = self.all(needs.iter().map(|(_, gate)| *gate).collect());
-            self.gathered[place] = self.gathered(place, node, runs);
-            self.shown[place] = self.shown(place, node, runs, always);
+            let gathered = self.gathered(place, node, runs);
+            self.gathered[place].push(gathered);
+            let shown = self.shown(place, level, runs, always);
+            self.shown[place].push(shown);
         }
     }
 
     /// What is seen of a node's cases and catches by those who are not part of its region, if it may run for some item.
-    fn shown(&mut self, place: usize, node: &Node, runs: GateId, always: GateId) -> Live {
+    fn shown(&mut self, place: usize, level: usize, runs: GateId, always: GateId) -> Live {
+        let node = &self.definition.nodes[place];
         let never = self.at_least(1, Vec::new());
         let id = place as NodeId;
         let failures = self.failures;
@@ -365,7 +350,7 @@ impl Builder<'_> {
             })
             .collect();
         let some = match self.looked_for.contains(&place) {
-            true => self.in_some_item(place, node, runs, always),
+            true => self.in_some_item(place, level, runs, always),
             false => never,
         };
         Live {
@@ -378,29 +363,33 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether a node has run in some item: where what it needs is of the item, there is one that has that.
-    fn in_some_item(&mut self, place: usize, node: &Node, runs: GateId, always: GateId) -> GateId {
+    /// Whether a node has run in some item of so many of its regions: where what it needs is of the item, there is one that has
+    /// that.
+    fn in_some_item(&mut self, place: usize, level: usize, runs: GateId, always: GateId) -> GateId {
+        let node = &self.definition.nodes[place];
         let mut needs = vec![runs];
+        let outside = Reader {
+            region: self.definition.regions_of(place).nth(level),
+            all: 0,
+        };
         let gates = self.in_gates[place].iter();
-        let gates: Vec<GateId> = gates
-            .map(|gate| self.let_in(*gate, Reader::OUTSIDE))
-            .collect();
+        let gates: Vec<GateId> = gates.map(|gate| self.let_in(*gate, outside)).collect();
         if !gates.is_empty() {
             needs.push(self.any(gates));
         }
         let reader = Reader {
             region: node.region,
-            items: Items::All,
+            all: level,
         };
         for input in node.all_inputs().filter(|input| !input.optional) {
             let from = input.from.iter().map(|from| match from.value {
-                From::Output { node: of, output }
-                    if !is_around(self.definition, None, of) && self.is_error(of, output) =>
-                {
-                    self.shown[of].error
-                }
-                From::Output { node: of, .. } if self.looked_for.contains(&of) => {
-                    self.shown[of].some
+                From::Output { node: of, output } if self.level(of, outside) > 0 => {
+                    let shown = self.shown_to(of, outside);
+                    match (self.is_error(of, output), self.looked_for.contains(&of)) {
+                        (true, _) => shown.error,
+                        (false, true) => shown.some,
+                        (false, false) => self.live(from.value, reader, always),
+                    }
                 }
                 from => self.live(from, reader, always),
             });
@@ -410,15 +399,20 @@ impl Builder<'_> {
         self.all(needs)
     }
 
-    /// All that a node needs in order to run for one item, or for any of all.
-    fn needs_of(&mut self, place: usize, items: Items, always: GateId) -> Vec<(Need, GateId)> {
+    /// What those see of a node who are not part of its regions, or of the innermost of them.
+    fn shown_to(&self, node: usize, reader: Reader) -> &Live {
+        &self.shown[node][self.level(node, reader) - 1]
+    }
+
+    /// All that a node needs in order to run for one item, or for any of all items of so many of its regions.
+    fn needs_of(&mut self, place: usize, level: usize, always: GateId) -> Vec<(Need, GateId)> {
         let node = &self.definition.nodes[place];
         let reader = Reader {
             region: node.region,
-            items,
+            all: level,
         };
         let flow = self.definition.flow_edges(place);
-        let flow = flow.into_iter().map(|edge| self.edge(edge, reader, always));
+        let flow = flow.into_iter().map(|edge| self.edge(edge, reader));
         let flow: Vec<GateId> = flow.collect();
         let gates = self.in_gates[place].iter();
         let gates: Vec<GateId> = gates.map(|gate| self.let_in(*gate, reader)).collect();
@@ -426,11 +420,11 @@ impl Builder<'_> {
         if !gates.is_empty() {
             needs.push((Need::Gates, self.any(gates.clone())));
         }
-        for region in self.definition.regions_of(place) {
+        for (within, region) in self.definition.regions_of(place).enumerate() {
             let region = &self.definition.regions[region];
             let around = Reader {
                 region: region.parent,
-                items: Items::One,
+                all: level.saturating_sub(within + 1),
             };
             needs.push((Need::Foreach, self.live(region.list.value, around, always)));
         }

@@ -1,6 +1,7 @@
 //! Certificates against what enumeration finds, and of workflows as people write them.
 
 mod enumerate;
+mod items;
 mod known;
 mod large;
 mod regions;

@@ -1,9 +1,12 @@
 //! Colours of workers and of nodes: as many as there are, each far from the one before.
 
-/// Degrees of hue from one to the next: the golden angle, under which any number of them lie well apart.
-const HUE_STEP: f64 = 137.507_764;
-/// Hue of the first.
-const HUE_FIRST: f64 = 210.0;
+/// The hues that are given, in degrees: none near the red that stands for failures.
+const HUE_LEAST: f64 = 40.0;
+const HUE_RANGE: f64 = 280.0;
+/// Where in that range the first one is, and how far it is to the next, as shares of it: the golden section, under which any
+/// number of them lie well apart.
+const HUE_FIRST: f64 = 0.607;
+const HUE_STEP: f64 = 0.618_034;
 
 /// A colour as `#rrggbb`. `saturation` and `lightness` are shares of 1.
 fn hex(hue: f64, saturation: f64, lightness: f64) -> String {
@@ -17,7 +20,7 @@ fn hex(hue: f64, saturation: f64, lightness: f64) -> String {
 }
 
 fn hue(number: usize) -> f64 {
-    (HUE_FIRST + HUE_STEP * number as f64) % 360.0
+    HUE_LEAST + HUE_RANGE * ((HUE_FIRST + HUE_STEP * number as f64) % 1.0)
 }
 
 /// What fills the boxes of a worker: light, so that text stands out.
@@ -30,9 +33,13 @@ pub(super) fn frame(worker: usize) -> String {
     hex(hue(worker), 0.65, 0.38)
 }
 
-/// A bar of a node.
+/// A bar of a node. Those whose hues are near are five apart: one of them is darker.
 pub(super) fn solid(node: usize) -> String {
-    hex(hue(node), 0.55, 0.52)
+    hex(
+        hue(node),
+        0.55,
+        if node.is_multiple_of(2) { 0.57 } else { 0.42 },
+    )
 }
 
 /// A lighter shade of that.
@@ -43,6 +50,17 @@ pub(super) fn shade(node: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn none_is_near_the_red_of_failures_and_neighbours_differ() {
+        for number in 0..10_000 {
+            assert!((40.0..=320.0).contains(&hue(number)), "{number}");
+            for other in number + 1..number + 4 {
+                let apart = (hue(number) - hue(other)).abs();
+                assert!(apart > 35.0, "{number} and {other}: {apart}");
+            }
+        }
+    }
 
     #[test]
     fn colours_are_what_they_are_called() {

@@ -2,6 +2,7 @@
 
 use super::colour;
 use super::scene::{LineKind, Scene, SceneBox, Shape};
+use super::words;
 use std::fmt::Write as _;
 
 pub(super) fn write(scene: &Scene) -> String {
@@ -11,6 +12,10 @@ pub(super) fn write(scene: &Scene) -> String {
         quoted(&scene.title)
     );
     // Writing to a String cannot fail.
+    if scene.timeout_ms.is_some() {
+        let heading = quoted(&scene.heading());
+        let _ = writeln!(dot, "  label={heading}; labelloc=t;");
+    }
     for (worker, name) in scene.workers.iter().enumerate() {
         let _ = writeln!(
             dot,
@@ -47,12 +52,13 @@ pub(super) fn write(scene: &Scene) -> String {
             (Some(_), _) => ", penwidth=2.4",
             (None, _) => "",
         };
+        let arrow = if line.needed { "" } else { ", arrowhead=empty" };
         let _ = writeln!(
             dot,
-            "  n{} -> n{} [label={}, style=\"{style}\"{crossing}];",
+            "  n{} -> n{} [label={}, style=\"{style}\"{crossing}{arrow}];",
             line.from,
             line.to,
-            quoted(&line.label)
+            quoted(&line.said())
         );
     }
     dot.push_str("}\n");
@@ -60,14 +66,10 @@ pub(super) fn write(scene: &Scene) -> String {
 }
 
 fn attributes(one: &SceneBox) -> String {
-    let mut label = format!("{}\n{}", one.name, one.note);
-    if let Some(list) = &one.foreach {
-        label.push_str(&format!("\nfor each of {list}"));
-    }
-    match one.join {
-        Some(1) => label.push_str("\njoin: any"),
-        Some(count) => label.push_str(&format!("\njoin: at least {count}")),
-        None => {}
+    let mut label = format!("{}\n{}", one.called(), one.note);
+    let join = one.join.map(words::join);
+    for more in one.foreach.iter().chain(&join).chain(&one.marks) {
+        let _ = write!(label, "\n{more}");
     }
     let shape = match one.shape {
         Shape::Input | Shape::Output => {
@@ -84,7 +86,11 @@ fn attributes(one: &SceneBox) -> String {
     } else {
         ""
     };
-    format!("label={}{shape}{sheets}", quoted(&label))
+    let members = match one.members.len() {
+        0 => String::new(),
+        _ => format!(", tooltip={}", quoted(&one.members.join("\n"))),
+    };
+    format!("label={}{shape}{sheets}{members}", quoted(&label))
 }
 
 /// A string of Graphviz's: what a backslash would mean there is taken away.

@@ -26,6 +26,8 @@ pub(super) struct Link {
     pub(super) to: usize,
     /// Where it begins, from the middle of `from` downwards.
     pub(super) exit: f64,
+    /// Room that it needs in front of `to`, for what stands on it.
+    pub(super) room: f64,
     /// What it must not share a way with: edges of another class.
     pub(super) class: usize,
 }

@@ -2,10 +2,14 @@
 
 use super::colour;
 use super::scene::{Line, LineKind, Scene, SceneBox, Shape};
+use super::words;
 use std::fmt::Write as _;
 
 pub(super) fn write(scene: &Scene) -> String {
-    let mut mermaid = format!("---\ntitle: {}\n---\nflowchart LR\n", title(&scene.title));
+    let mut mermaid = format!(
+        "---\ntitle: {}\n---\nflowchart LR\n",
+        title(&scene.heading())
+    );
     // Writing to a String cannot fail.
     for (worker, name) in scene.workers.iter().enumerate() {
         let on_it = || {
@@ -72,14 +76,10 @@ pub(super) fn write(scene: &Scene) -> String {
 }
 
 fn node(index: usize, one: &SceneBox) -> String {
-    let mut label = format!("{}<br/>{}", escape(&one.name), escape(&one.note));
-    if let Some(list) = &one.foreach {
-        label.push_str(&format!("<br/>for each of {}", escape(list)));
-    }
-    match one.join {
-        Some(1) => label.push_str("<br/>join: any"),
-        Some(count) => label.push_str(&format!("<br/>join: at least {count}")),
-        None => {}
+    let mut label = format!("{}<br/>{}", escape(&one.called()), escape(&one.note));
+    let join = one.join.map(words::join);
+    for more in one.foreach.iter().chain(&join).chain(&one.marks) {
+        let _ = write!(label, "<br/>{}", escape(more));
     }
     let (open, close) = match one.shape {
         Shape::Input | Shape::Output => ("([", "])"),
@@ -98,10 +98,11 @@ fn arrow(line: &Line) -> String {
         (LineKind::Data | LineKind::Case, Some(_)) => "==>",
         (LineKind::After | LineKind::Catch, _) => "-.->",
     };
-    let label = if line.label.is_empty() {
+    let said = line.said();
+    let label = if said.is_empty() {
         String::new()
     } else {
-        format!("|\"{}\"|", escape(&line.label))
+        format!("|\"{}\"|", escape(&said))
     };
     format!("n{} {stroke}{label} n{}", line.from, line.to)
 }

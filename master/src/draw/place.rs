@@ -20,8 +20,10 @@ const FOLDED: f64 = 1.6;
 /// Between lanes, and around all of them.
 const LANE: f64 = 7.0;
 const LANES_MARGIN: f64 = 20.0;
+/// What is left behind a fold, as a share of a line, at least: less is not worth one.
+const REST_MIN: f64 = 0.3;
 /// More lanes than this round a fold cost more than the fold is worth.
-const LANES_MAX: usize = 60;
+const LANES_MAX: usize = 16;
 
 /// Places all that a draft holds.
 pub(super) fn place(draft: &Draft, sizes: &[Size], links: &[Link]) -> Layout {
@@ -34,7 +36,7 @@ pub(super) fn place(draft: &Draft, sizes: &[Size], links: &[Link]) -> Layout {
     let mut placing = Placing {
         draft,
         widths: columns.iter().map(width).collect(),
-        gaps: gaps(draft, &middle),
+        gaps: gaps(draft, &middle, links),
         middle,
         left: vec![MARGIN; columns.len()],
         band: vec![0; columns.len()],
@@ -74,7 +76,7 @@ pub(super) fn place(draft: &Draft, sizes: &[Size], links: &[Link]) -> Layout {
 }
 
 /// Behind each column: the more edges there are and the steeper they run, the more.
-fn gaps(draft: &Draft, middle: &[f64]) -> Vec<f64> {
+fn gaps(draft: &Draft, middle: &[f64], links: &[Link]) -> Vec<f64> {
     let mut sums = vec![(0.0, 0.0); draft.layers.columns.len()];
     for edge in &draft.layers.edges {
         let (count, rise) = &mut sums[draft.column[edge.from]];
@@ -85,7 +87,12 @@ fn gaps(draft: &Draft, middle: &[f64]) -> Vec<f64> {
         let steepness = if *count > 0.0 { rise / count } else { 0.0 };
         (GAP_MIN + steepness * 0.16 + count * 0.7).min(GAP_MAX)
     };
-    sums.iter().map(gap).collect()
+    let mut gaps: Vec<f64> = sums.iter().map(gap).collect();
+    for link in links {
+        let before = &mut gaps[draft.column[link.to] - 1];
+        *before = before.max(link.room);
+    }
+    gaps
 }
 
 /// Columns between two folds.
@@ -130,6 +137,12 @@ impl Placing<'_> {
         for edge in &self.draft.layers.edges {
             crossing[self.draft.column[edge.from]].insert((edge.from, edge.to), ());
         }
+        let steps = self.widths.iter().zip(&self.gaps);
+        let rest = steps.scan(total, |rest, (width, gap)| {
+            *rest -= width + gap;
+            Some(*rest)
+        });
+        let rest: Vec<f64> = rest.collect();
         let (mut band, mut wide) = (0, 0.0);
         let mut fewest: Option<(usize, usize)> = None;
         let mut column = 0;
@@ -139,6 +152,7 @@ impl Placing<'_> {
             let lanes = crossing[column].len();
             if wide > wanted * 0.8
                 && lanes <= LANES_MAX
+                && rest[column] >= wanted * REST_MIN
                 && fewest.is_none_or(|(few, _)| lanes < few)
             {
                 fewest = Some((lanes, column));

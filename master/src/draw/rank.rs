@@ -10,7 +10,7 @@ pub(super) fn ranks(items: usize, links: &[(usize, usize)]) -> Vec<usize> {
         outgoing[*from].push(*to);
         incoming[*to].push(*from);
     }
-    let order = topological(&incoming, &outgoing);
+    let order = topological(links.iter().copied(), items);
     let mut rank = vec![0; items];
     for item in &order {
         rank[*item] = incoming[*item]
@@ -40,9 +40,17 @@ pub(super) fn ranks(items: usize, links: &[(usize, usize)]) -> Vec<usize> {
     rank.iter().map(|rank| rank - first).collect()
 }
 
-fn topological(incoming: &[Vec<usize>], outgoing: &[Vec<usize>]) -> Vec<usize> {
-    let mut waits: Vec<usize> = incoming.iter().map(Vec::len).collect();
-    let mut order: Vec<usize> = (0..waits.len()).filter(|item| waits[*item] == 0).collect();
+/// All items, each behind those that have a link to it.
+///
+/// # Panics
+/// If links have a cycle.
+pub(super) fn topological(links: impl Iterator<Item = (usize, usize)>, items: usize) -> Vec<usize> {
+    let (mut waits, mut outgoing) = (vec![0_usize; items], vec![Vec::new(); items]);
+    for (from, to) in links {
+        waits[to] += 1;
+        outgoing[from].push(to);
+    }
+    let mut order: Vec<usize> = (0..items).filter(|item| waits[*item] == 0).collect();
     let mut next = 0;
     while let Some(item) = order.get(next).copied() {
         next += 1;
@@ -53,7 +61,7 @@ fn topological(incoming: &[Vec<usize>], outgoing: &[Vec<usize>]) -> Vec<usize> {
             }
         }
     }
-    assert_eq!(order.len(), waits.len(), "what is drawn has no cycles");
+    assert_eq!(order.len(), items, "what is drawn has no cycles");
     order
 }
 

@@ -1,10 +1,8 @@
 //! What a picture shows, whatever it is made for: boxes, and lines between them.
 
-use super::Placed;
-use crate::definition::{
-    COMMAND_EXECUTABLE, Case, Catch, Definition, Delay, Formula, From, Node, Work,
-};
-use engine::plan::{ErrorMatch, Gate, Join};
+use super::{Placed, words};
+use crate::definition::{COMMAND_EXECUTABLE, Definition, From, Node, NodeInput, Work};
+use engine::plan::{Gate, Join};
 use std::collections::BTreeMap;
 
 /// More inputs, or outputs, of the workflow than this are shown as one box.
@@ -38,11 +36,15 @@ pub(super) struct SceneBox {
     pub(super) shape: Shape,
     /// Its place in [`Scene::workers`].
     pub(super) worker: Option<usize>,
-    /// Over what it runs, item by item.
+    /// Over what it runs, item by item, and how.
     pub(super) foreach: Option<String>,
     /// Of how many edges it is a join, if not of all.
     pub(super) join: Option<u32>,
+    /// What else holds for it.
+    pub(super) marks: Vec<String>,
     pub(super) ports: Vec<Port>,
+    /// The names of those that it stands for, if these are several.
+    pub(super) members: Vec<String>,
 }
 
 /// Why one waits for another.
@@ -79,6 +81,11 @@ pub(super) struct Line {
     pub(super) kind: LineKind,
     /// What is read; or the case or catch.
     pub(super) label: String,
+    /// Whether who reads it cannot do without it, nor take something else.
+    pub(super) needed: bool,
+    /// Of boxes that stand for several: how many of the first ones each of the second ones waits for, and how many there are;
+    /// none if it waits for all.
+    pub(super) share: Option<(usize, usize)>,
     /// From which worker to which it crosses.
     pub(super) crosses: Option<(usize, usize)>,
 }
@@ -87,6 +94,8 @@ pub(super) struct Line {
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
     pub(super) title: String,
+    /// Longest that an invocation may take.
+    pub(super) timeout_ms: Option<u32>,
     /// The workflow's inputs, its nodes in the order of the definition, its outputs.
     pub(super) boxes: Vec<SceneBox>,
     /// Each once.
@@ -105,27 +114,13 @@ impl Scene {
             }
             worker
         });
-        let names = |all: Vec<&str>, one_for_all: &str| {
-            if all.len() > OPENINGS_MAX {
-                (vec![format!("{} {one_for_all}", all.len())], true)
-            } else {
-                (all.into_iter().map(str::to_owned).collect(), false)
-            }
-        };
-        let inputs = definition
-            .inputs
-            .iter()
-            .map(|input| input.name.value.as_str());
-        let (inputs, inputs_merged) = names(inputs.collect(), "inputs");
-        let outputs = definition
-            .outputs
-            .iter()
-            .map(|output| output.name.value.as_str());
-        let (outputs, outputs_merged) = names(outputs.collect(), "outputs");
-        let mut boxes: Vec<SceneBox> = inputs
-            .iter()
-            .map(|name| opening(name, Shape::Input))
-            .collect();
+        let inputs = definition.inputs.iter();
+        let inputs = inputs.map(|one| (one.name.value.as_str(), words::input(one)));
+        let (inputs, inputs_merged) = openings(inputs.collect(), Shape::Input);
+        let outputs = definition.outputs.iter();
+        let outputs = outputs.map(|one| (one.name.value.as_str(), words::output(one)));
+        let (outputs, outputs_merged) = openings(outputs.collect(), Shape::Output);
+        let mut boxes = inputs;
         let nodes_at = boxes.len();
         for (place, node) in definition.nodes.iter().enumerate() {
             boxes.push(node_box(
@@ -135,7 +130,7 @@ impl Scene {
             ));
         }
         let outputs_at = boxes.len();
-        boxes.extend(outputs.iter().map(|name| opening(name, Shape::Output)));
+        boxes.extend(outputs);
         let mut lines = Lines {
             definition,
             worker,
@@ -149,15 +144,25 @@ impl Scene {
         }
         for (place, output) in definition.outputs.iter().enumerate() {
             let to = outputs_at + if outputs_merged { 0 } else { place };
+            let needed = !output.optional && output.from.len() == 1;
             for from in &output.from {
-                lines.data(from.value, to);
+                lines.data(from.value, to, needed);
             }
         }
         Self {
             title: definition.workflow.value.clone(),
+            timeout_ms: definition.timeout_ms,
             boxes,
             lines: lines.all(),
             workers,
+        }
+    }
+
+    /// The workflow's name, and how long it may take.
+    pub(super) fn heading(&self) -> String {
+        match self.timeout_ms {
+            None => self.title.clone(),
+            Some(timeout_ms) => format!("{}, timeout {timeout_ms} ms", self.title),
         }
     }
 
@@ -165,8 +170,9 @@ impl Scene {
     pub(super) fn line_title(&self, line: &Line) -> String {
         let (from, to) = (&self.boxes[line.from].name, &self.boxes[line.to].name);
         let mut title = format!("{from} → {to}: {}", line.kind.name());
-        if !line.label.is_empty() {
-            title.push_str(&format!(" {}", line.label));
+        let said = line.said();
+        if !said.is_empty() {
+            title.push_str(&format!(" {said}"));
         }
         if let Some((from, to)) = line.crosses {
             title.push_str(&format!(
@@ -178,113 +184,110 @@ impl Scene {
     }
 }
 
-fn opening(name: &str, shape: Shape) -> SceneBox {
+impl Line {
+    /// What it says: what is read, or the case or catch; whether that may be absent; and of how many it is.
+    pub(super) fn said(&self) -> String {
+        let mut said = self.label.clone();
+        if !self.needed {
+            said.push_str(" (may be absent)");
+        }
+        if let Some(share) = self.share_text() {
+            said.push_str(&format!(" ({share})"));
+        }
+        said.trim_start().to_owned()
+    }
+
+    /// Of how many of those that a box stands for it is, if not of all.
+    pub(super) fn share_text(&self) -> Option<String> {
+        self.share.map(|(each, all)| format!("{each} of {all}"))
+    }
+}
+
+impl SceneBox {
+    /// What it is called: with how many it stands for, if these are several.
+    pub(super) fn called(&self) -> String {
+        match self.members.len() {
+            0 => self.name.clone(),
+            count => format!("{} × {count}", self.name),
+        }
+    }
+}
+
+/// The boxes of all inputs, or outputs, by their names and what is said of them; and whether one box stands for all.
+fn openings(all: Vec<(&str, &str)>, shape: Shape) -> (Vec<SceneBox>, bool) {
+    let what = if shape == Shape::Input {
+        "input"
+    } else {
+        "output"
+    };
+    if all.len() > OPENINGS_MAX {
+        let name = format!("{} {what}s", all.len());
+        return (vec![opening(&name, what, shape)], true);
+    }
+    let one = |(name, note): (&str, &str)| opening(name, note, shape);
+    (all.into_iter().map(one).collect(), false)
+}
+
+fn opening(name: &str, note: &str, shape: Shape) -> SceneBox {
     SceneBox {
         name: name.to_owned(),
-        note: if shape == Shape::Input {
-            "input"
-        } else {
-            "output"
-        }
-        .to_owned(),
+        note: note.to_owned(),
         shape,
         worker: None,
         foreach: None,
         join: None,
+        marks: Vec::new(),
         ports: Vec::new(),
+        members: Vec::new(),
     }
 }
 
-fn waits_text(delays: &[Delay]) -> String {
-    let parts = delays.iter().map(|delay| match delay {
-        Delay::Fixed(delay_ms) => format!("{delay_ms} ms"),
-        Delay::Computed(expression) => format!("({}) ms", expression.text.value),
-        Delay::Until(expression) => format!("until {}", expression.text.value),
-    });
-    let parts: Vec<String> = parts.collect();
-    format!("waits {}", parts.join(", then "))
-        .trim_end()
-        .to_owned()
-}
-
 fn node_box(definition: &Definition, node: &Node, worker: Option<usize>) -> SceneBox {
-    let (shape, note) = match &node.work {
-        Work::Function {
-            function,
-            arguments,
-        } if function.value.executable == COMMAND_EXECUTABLE => {
-            (Shape::Command, format!("$ {}", arguments.join(" ")))
+    let shape = match &node.work {
+        Work::Function { function, .. } if function.value.executable == COMMAND_EXECUTABLE => {
+            Shape::Command
         }
-        Work::Function { function, .. } => {
-            let name = &function.value;
-            (
-                Shape::Function,
-                format!("{}:{}", name.executable, name.function),
-            )
-        }
-        Work::Compute(formulas) => (Shape::Compute, formulas_text(node, formulas)),
-        Work::Switch(_) => (Shape::Switch, "switch".to_owned()),
-        Work::Nothing => (Shape::Wait, waits_text(&node.delays)),
+        Work::Function { .. } => Shape::Function,
+        Work::Compute(_) => Shape::Compute,
+        Work::Switch(_) => Shape::Switch,
+        Work::Nothing => Shape::Wait,
     };
     let mut ports = Vec::new();
     if let Work::Switch(cases) = &node.work {
         ports.extend(cases.iter().map(|case| Port {
-            label: case_label(case),
+            label: words::case(case),
             kind: LineKind::Case,
         }));
     }
     ports.extend(node.catches.iter().map(|catch| Port {
-        label: catch_label(catch),
+        label: words::catch(catch),
         kind: LineKind::Catch,
     }));
-    let list = node.region.map(|region| &definition.regions[region].list);
     SceneBox {
         name: node.name.value.clone(),
-        note,
+        note: words::work(node),
         shape,
         worker,
-        foreach: list.map(|list| definition.source_name(list.value)),
+        foreach: words::foreach(definition, node),
         join: match node.join {
             Join::All => None,
             Join::AtLeast(count) => Some(count),
         },
+        marks: words::marks(node),
         ports,
+        members: Vec::new(),
     }
 }
 
-fn formulas_text(node: &Node, formulas: &[Formula]) -> String {
-    let text = |(output, formula): (&crate::definition::Port, &Formula)| {
-        let formula = match formula {
-            Formula::Value(text) => text.value.clone(),
-            Formula::Range { from, to } => format!("{} to {}", from.value, to.value),
-        };
-        format!("{} = {formula}", output.name.value)
-    };
-    let all: Vec<String> = node.outputs.iter().zip(formulas).map(text).collect();
-    all.join("; ")
+/// Whether a node does not run without the only source of an input.
+fn is_needed(input: &NodeInput) -> bool {
+    !input.optional && input.from.len() == 1
 }
 
-fn case_label(case: &Case) -> String {
-    case.condition
-        .as_ref()
-        .map_or_else(|| "default".to_owned(), |condition| condition.value.clone())
-}
-
-fn catch_label(catch: &Catch) -> String {
-    let on: Vec<&str> = catch
-        .on
-        .iter()
-        .map(|on| match on {
-            ErrorMatch::Class(class) => class.name(),
-            ErrorMatch::Named(name) => name.as_str(),
-        })
-        .collect();
-    if on.is_empty() {
-        "on any failure".to_owned()
-    } else {
-        format!("on {}", on.join(", "))
-    }
-}
+/// A line's target, source, kind and port.
+type Between = (usize, usize, LineKind, Option<usize>);
+/// What is read, and whether any of it is needed.
+type Read = (Vec<String>, bool);
 
 /// Collects lines; several reads of one box are one line.
 struct Lines<'a> {
@@ -293,31 +296,37 @@ struct Lines<'a> {
     nodes_at: usize,
     inputs_merged: bool,
     gates: Vec<Vec<Gate>>,
-    /// By target, source, kind and port: what is read.
-    found: BTreeMap<(usize, usize, LineKind, Option<usize>), Vec<String>>,
+    /// By target, source, kind and port: what is read, and whether it is needed.
+    found: BTreeMap<Between, Read>,
 }
 
 impl Lines<'_> {
     fn add(&mut self, from: usize, to: usize, kind: LineKind, port: Option<usize>, label: String) {
-        let labels = self.found.entry((to, from, kind, port)).or_default();
+        self.add_read(from, to, (kind, port), label, true);
+    }
+
+    fn add_read(
+        &mut self,
+        from: usize,
+        to: usize,
+        (kind, port): (LineKind, Option<usize>),
+        label: String,
+        needed: bool,
+    ) {
+        let (labels, any_needed) = self.found.entry((to, from, kind, port)).or_default();
+        *any_needed |= needed;
         if !label.is_empty() && !labels.contains(&label) {
             labels.push(label);
         }
     }
 
-    fn data(&mut self, from: From, to: usize) {
-        match from {
+    fn data(&mut self, from: From, to: usize, needed: bool) {
+        let (from, kind, name) = match from {
             From::Input(input) => {
-                let from = if self.inputs_merged {
-                    0
-                } else {
-                    usize::from(input)
-                };
-                let name = self.definition.inputs[usize::from(input)]
-                    .name
-                    .value
-                    .clone();
-                self.add(from, to, LineKind::Data, None, name);
+                let input = usize::from(input);
+                let from = if self.inputs_merged { 0 } else { input };
+                let name = &self.definition.inputs[input].name;
+                (from, LineKind::Data, name)
             }
             From::Output { node, output } | From::First { node, output } => {
                 let producer = &self.definition.nodes[node];
@@ -327,11 +336,12 @@ impl Lines<'_> {
                 } else {
                     LineKind::Data
                 };
-                let name = producer.outputs[usize::from(output)].name.value.clone();
-                self.add(self.nodes_at + node, to, kind, None, name);
+                let name = &producer.outputs[usize::from(output)].name;
+                (self.nodes_at + node, kind, name)
             }
-            From::Item { .. } | From::Constant(_) => {}
-        }
+            From::Item { .. } | From::Constant(_) => return,
+        };
+        self.add_read(from, to, (kind, None), name.value.clone(), needed);
     }
 
     /// The lists of those of a node's regions that begin with it: where it waits for others in a region, those show whence
@@ -361,12 +371,14 @@ impl Lines<'_> {
         let definition = self.definition;
         let to = self.nodes_at + place;
         for from in self.lists_begun(place) {
-            self.data(from, to);
-        }
-        for from in definition.inputs_read(place) {
-            self.data(from, to);
+            self.data(from, to, true);
         }
         let node = &definition.nodes[place];
+        for input in node.all_inputs() {
+            for from in &input.from {
+                self.data(from.value, to, is_needed(input));
+            }
+        }
         for after in &node.after {
             self.add(
                 self.nodes_at + after.value,
@@ -382,7 +394,7 @@ impl Lines<'_> {
             for case in cases {
                 for target in &case.to {
                     let target = self.nodes_at + target.value;
-                    self.add(to, target, LineKind::Case, Some(port), case_label(case));
+                    self.add(to, target, LineKind::Case, Some(port), words::case(case));
                 }
                 port += 1;
             }
@@ -390,7 +402,7 @@ impl Lines<'_> {
         for catch in &node.catches {
             for target in &catch.to {
                 let target = self.nodes_at + target.value;
-                self.add(to, target, LineKind::Catch, Some(port), catch_label(catch));
+                self.add(to, target, LineKind::Catch, Some(port), words::catch(catch));
             }
             port += 1;
         }
@@ -401,7 +413,7 @@ impl Lines<'_> {
             let node = place.checked_sub(self.nodes_at)?;
             self.worker.as_ref()?.get(node).copied()
         };
-        let line = |(key, labels): (&(usize, usize, LineKind, Option<usize>), &Vec<String>)| {
+        let line = |(key, (labels, needed)): (&Between, &Read)| {
             let (to, from, kind, port) = *key;
             let ends = worker(from).zip(worker(to));
             Line {
@@ -410,6 +422,8 @@ impl Lines<'_> {
                 to,
                 kind,
                 label: labels.join(", "),
+                needed: *needed,
+                share: None,
                 crosses: ends.filter(|(from, to)| from != to),
             }
         };

@@ -2,27 +2,26 @@
 
 use super::colour;
 use super::layout::{Layout, Link, Point, Rect, Size, Step, Way, lay_out};
+use super::legend::{self, Legend};
+use super::lettering::{Letters, escape, escape_lines, shortened, width, wrapped};
 use super::scene::{Line, LineKind, Scene, SceneBox, Shape};
-use std::collections::BTreeSet;
+use super::{PAGE_MAX, words};
 use std::fmt::Write as _;
 
 /// Longest text in a box, in characters; all of it shows when the box is pointed at.
 const CHARS_MAX: usize = 34;
 /// With more boxes than this each says its name alone; the rest shows when it is pointed at.
 const WITH_NOTES_MAX: usize = 120;
-/// About how wide a character is, in pixels: names in bold, and the small rest.
-const NAME_CHAR: f64 = 7.6;
-const NOTE_CHAR: f64 = 6.1;
 /// Between a box's frame and its text.
 const PADDING: f64 = 10.0;
 const NAME_HEIGHT: f64 = 17.0;
 const NOTE_HEIGHT: f64 = 13.0;
 const PORT_HEIGHT: f64 = 15.0;
-/// By how much the sheets behind a foreach node stick out.
+/// By how much the sheets behind a foreach node stick out, and those of a box that stands for several.
 const SHEET: f64 = 3.0;
-/// Heading, and each line of the legend.
+/// Most names of those that a box stands for which it tells when it is pointed at.
+const MEMBERS_MAX: usize = 20;
 const HEADING_HEIGHT: f64 = 40.0;
-const LEGEND_HEIGHT: f64 = 22.0;
 /// Least width, so that heading and legend fit.
 const WIDTH_MIN: f64 = 420.0;
 
@@ -42,7 +41,9 @@ text{font-family:Helvetica,Arial,'DejaVu Sans',sans-serif;fill:#1c2530}\
 .catch{stroke:#c62828;stroke-dasharray:2 3}\
 .crossing{stroke-width:2.6}\
 .data.crossing{stroke:#d9660b}\
-.edge:hover{stroke-width:4}";
+.edge:hover{stroke-width:4}\
+.share{font-size:9px;fill:#1c2530;stroke:#ffffff;stroke-width:3;paint-order:stroke}\
+.legend-box{fill:#ffffff;stroke:#5b6672}";
 
 /// A box as it is drawn.
 struct Face {
@@ -56,34 +57,48 @@ struct Face {
 pub(super) fn write(scene: &Scene) -> String {
     let faces: Vec<Face> = scene.boxes.iter().map(|one| face(scene, one)).collect();
     let sizes: Vec<Size> = faces.iter().map(|face| face.size).collect();
+    let room = |line: &Line| {
+        let text = line.share_text();
+        text.map_or(0.0, |text| width(&text, Letters::Note) + 30.0)
+    };
     let link = |line: &Line| Link {
         from: line.from,
         to: line.to,
+        room: room(line),
         exit: line.port.map_or(0.0, |port| faces[line.from].ports[port]),
         class: line.kind as usize * 2 + usize::from(line.crosses.is_some()),
     };
     let links: Vec<Link> = scene.lines.iter().map(link).collect();
     let layout = lay_out(&sizes, &links);
-    let legend = legend(scene);
+    let legend = Legend::of(scene);
     let width = layout.width.max(WIDTH_MIN).max(legend.width);
-    let height = HEADING_HEIGHT + layout.height + LEGEND_HEIGHT * legend.rows;
+    let height = HEADING_HEIGHT + layout.height + legend::ROW_HEIGHT * legend.rows;
+    let tints = ARROWS.iter().skip(ARROWS.len() - TINTS);
+    let tints = tints.map(|(tint, colour)| format!(".{tint}{{stroke:{colour}}}"));
+    let tints: String = tints.collect();
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
-         viewBox=\"0 0 {width:.0} {height:.0}\">\n<style>{STYLE}</style>\n<defs>"
+         viewBox=\"0 0 {width:.0} {height:.0}\">\n<style>{STYLE}{tints}</style>\n<defs>"
     );
     for (kind, colour) in ARROWS {
-        // Writing to a String cannot fail.
-        let _ = write!(
-            svg,
-            "<marker id=\"arrow-{kind}\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" \
-             markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" fill=\"{colour}\"/></marker>"
-        );
+        for (open, paint) in [
+            ("", format!("fill=\"{colour}\"")),
+            ("-open", format!("fill=\"#ffffff\" stroke=\"{colour}\"")),
+        ] {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                svg,
+                "<marker id=\"arrow-{kind}{open}\" viewBox=\"-1 -1 10 10\" refX=\"8\" refY=\"4\" markerWidth=\"10\" \
+                 markerHeight=\"10\" markerUnits=\"userSpaceOnUse\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\" {paint}/>\
+                 </marker>"
+            );
+        }
     }
     let _ = write!(
         svg,
         "</defs>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
          <text class=\"title\" x=\"24\" y=\"30\">{}</text>\n<g transform=\"translate(0 {HEADING_HEIGHT})\">\n",
-        escape(&scene.title)
+        escape(&scene.heading())
     );
     edges(&mut svg, scene, &layout);
     for ((one, face), rect) in scene.boxes.iter().zip(&faces).zip(&layout.boxes) {
@@ -104,14 +119,22 @@ pub(super) fn write(scene: &Scene) -> String {
     svg
 }
 
-/// Ends of edges, by what kind they are of.
-const ARROWS: [(&str, &str); 5] = [
+/// Ends of edges, by what kind they are of; and the colours that data has in a large picture, so that lines side by side can
+/// be told apart. None of them is near to the colour of another kind.
+const ARROWS: [(&str, &str); 5 + TINTS] = [
     ("data", "#5b6672"),
     ("after", "#8a94a0"),
     ("case", "#7a3fb5"),
     ("catch", "#c62828"),
     ("crossing", "#d9660b"),
+    ("tint-0", "#44607c"),
+    ("tint-1", "#1d8a74"),
+    ("tint-2", "#7d7420"),
+    ("tint-3", "#2f7fc4"),
+    ("tint-4", "#5d8f2e"),
+    ("tint-5", "#55585c"),
 ];
+const TINTS: usize = 6;
 
 fn face(scene: &Scene, one: &SceneBox) -> Face {
     let name = shortened(&one.name, CHARS_MAX);
@@ -126,15 +149,16 @@ fn face(scene: &Scene, one: &SceneBox) -> Face {
             None => shortened(&one.note, CHARS_MAX),
         });
         let foreach = one.foreach.iter();
-        notes.extend(foreach.map(|list| shortened(&format!("for each of {list}"), CHARS_MAX)));
+        notes.extend(foreach.map(|list| shortened(list, CHARS_MAX)));
+        notes.extend(wrapped(&one.marks, CHARS_MAX));
     }
-    let text_width = |text: &String, char: f64| text.chars().count() as f64 * char;
-    let mut width = text_width(&name, NAME_CHAR);
+    let mut wide = width(&name, Letters::Name);
     for note in &notes {
-        width = width.max(text_width(note, NOTE_CHAR));
+        wide = wide.max(width(note, Letters::Note));
     }
     for port in &one.ports {
-        width = width.max(text_width(&shortened(&port.label, CHARS_MAX), NOTE_CHAR) + PADDING);
+        let label = shortened(&port.label, CHARS_MAX);
+        wide = wide.max(width(&label, Letters::Note) + PADDING);
     }
     let top = PADDING + NAME_HEIGHT + NOTE_HEIGHT * notes.len() as f64;
     let height =
@@ -142,7 +166,7 @@ fn face(scene: &Scene, one: &SceneBox) -> Face {
     let port = |port: usize| top + PORT_HEIGHT * (port as f64 + 0.5) - height / 2.0;
     Face {
         size: Size {
-            width: width + 2.0 * PADDING,
+            width: wide + 2.0 * PADDING,
             height,
         },
         ports: (0..one.ports.len()).map(port).collect(),
@@ -173,14 +197,11 @@ fn draw_box(svg: &mut String, scene: &Scene, one: &SceneBox, face: &Face, rect: 
         height,
     } = rect;
     let (fill, frame) = colours(one);
-    let mut title = format!("{}: {}", one.name, one.note);
-    if let Some(list) = &one.foreach {
-        let _ = write!(title, ", for each of {list}");
-    }
-    if let Some(worker) = one.worker {
-        let _ = write!(title, ", on {}", scene.workers[worker]);
-    }
-    let _ = write!(svg, "<g class=\"node\"><title>{}</title>", escape(&title));
+    let _ = write!(
+        svg,
+        "<g class=\"node\"><title>{}</title>",
+        escape_lines(&title(scene, one))
+    );
     let paint = format!("class=\"box\" fill=\"{fill}\" stroke=\"{frame}\"");
     if one.foreach.is_some() {
         for sheet in [2.0, 1.0] {
@@ -188,6 +209,16 @@ fn draw_box(svg: &mut String, scene: &Scene, one: &SceneBox, face: &Face, rect: 
             let _ = write!(
                 svg,
                 "<rect {paint} x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"6\"/>"
+            );
+        }
+    }
+    if !one.members.is_empty() {
+        for sheet in [2.0, 1.0] {
+            let (x, y) = (x + SHEET * sheet, y + SHEET * sheet);
+            let _ = write!(
+                svg,
+                "<rect {paint} stroke-opacity=\"0.6\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" \
+                 height=\"{height:.1}\" rx=\"6\"/>"
             );
         }
     }
@@ -261,7 +292,30 @@ fn draw_box(svg: &mut String, scene: &Scene, one: &SceneBox, face: &Face, rect: 
             &frame,
         );
     }
+    if !one.members.is_empty() {
+        let text = format!("× {}", one.members.len());
+        badge(svg, x + width - badge_width(&text) + 10.0, y, &text, &frame);
+    }
     svg.push_str("</g>\n");
+}
+
+/// All that a box says when it is pointed at.
+fn title(scene: &Scene, one: &SceneBox) -> String {
+    let mut title = format!("{}: {}", one.called(), one.note);
+    let join = one.join.map(words::join);
+    for more in one.foreach.iter().chain(&join).chain(&one.marks) {
+        let _ = write!(title, ", {more}");
+    }
+    if let Some(worker) = one.worker {
+        let _ = write!(title, ", on {}", scene.workers[worker]);
+    }
+    for member in one.members.iter().take(MEMBERS_MAX) {
+        let _ = write!(title, "\n{member}");
+    }
+    if one.members.len() > MEMBERS_MAX {
+        let _ = write!(title, "\nand {} more", one.members.len() - MEMBERS_MAX);
+    }
+    title
 }
 
 /// Boxes are as wide as their column, but for the workflow's inputs and outputs: these keep to the side of their edges.
@@ -274,9 +328,13 @@ fn fitted(shape: Shape, column: Rect, width: f64) -> Rect {
     Rect { x, width, ..column }
 }
 
-/// On a box's upper left corner: of how many edges it is a join.
+fn badge_width(text: &str) -> f64 {
+    text.chars().count() as f64 * 6.0 + 8.0
+}
+
+/// On a box's upper edge: of how many edges it is a join, or for how many it stands.
 fn badge(svg: &mut String, x: f64, y: f64, text: &str, colour: &str) {
-    let width = text.chars().count() as f64 * 6.0 + 8.0;
+    let width = badge_width(text);
     let _ = write!(
         svg,
         "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"13\" rx=\"6.5\" fill=\"{colour}\"/>\
@@ -290,21 +348,63 @@ fn badge(svg: &mut String, x: f64, y: f64, text: &str, colour: &str) {
 }
 
 fn edges(svg: &mut String, scene: &Scene, layout: &Layout) {
+    let tints = (scene.boxes.len() > PAGE_MAX).then(|| tints(layout));
     for (line, way) in scene.lines.iter().zip(&layout.ways) {
         let kind = line.kind.name();
         let crossing = line.crosses.is_some();
-        let class = if crossing { " crossing" } else { "" };
-        let arrow = if crossing && line.kind == LineKind::Data {
-            "crossing"
-        } else {
-            kind
+        let (class, arrow) = match (&tints, line.kind, crossing) {
+            (_, LineKind::Data, true) => (" crossing".to_owned(), "crossing"),
+            (_, _, true) => (" crossing".to_owned(), kind),
+            (Some(tints), LineKind::Data, false) => {
+                let tint = tints[line.from];
+                (format!(" {tint}"), tint)
+            }
+            (_, _, false) => (String::new(), kind),
         };
+        let open = if line.needed { "" } else { "-open" };
         let _ = writeln!(
             svg,
-            "<path class=\"edge {kind}{class}\" marker-end=\"url(#arrow-{arrow})\" d=\"{}\"><title>{}</title></path>",
+            "<path class=\"edge {kind}{class}\" marker-end=\"url(#arrow-{arrow}{open})\" d=\"{}\"><title>{}</title></path>",
             path(way),
             escape(&scene.line_title(line))
         );
+    }
+    // Above all lines.
+    for (line, way) in scene.lines.iter().zip(&layout.ways) {
+        if let Some(share) = line.share_text() {
+            let Point { x, y } = last_middle(way);
+            let _ = writeln!(
+                svg,
+                "<text class=\"share\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">{share}</text>",
+                y - 2.0
+            );
+        }
+    }
+}
+
+/// By box: the colour of its data. Neighbours have different ones.
+fn tints(layout: &Layout) -> Vec<&'static str> {
+    let mut order: Vec<usize> = (0..layout.boxes.len()).collect();
+    order.sort_by(|a, b| {
+        let (a, b) = (&layout.boxes[*a], &layout.boxes[*b]);
+        a.x.total_cmp(&b.x).then(a.y.total_cmp(&b.y))
+    });
+    let mut tints = vec![""; order.len()];
+    for (place, one) in order.into_iter().enumerate() {
+        tints[one] = ARROWS[ARROWS.len() - TINTS + place % TINTS].0;
+    }
+    tints
+}
+
+/// The middle of a way's last part, near to where it leads.
+fn last_middle(way: &Way) -> Point {
+    let steps = &way.steps;
+    let end = |step: &Step| step.end();
+    let to = steps.last().map_or(way.start, end);
+    let from = steps.iter().nth_back(1).map_or(way.start, end);
+    Point {
+        x: f64::midpoint(from.x, to.x),
+        y: f64::midpoint(from.y, to.y),
     }
 }
 
@@ -327,103 +427,4 @@ fn path(way: &Way) -> String {
         at = step.end();
     }
     path
-}
-
-struct Legend {
-    svg: String,
-    width: f64,
-    rows: f64,
-}
-
-/// What the colours and lines of this drawing mean; only those that it has.
-fn legend(scene: &Scene) -> Legend {
-    let mut svg = String::new();
-    let mut width = 0.0_f64;
-    let mut rows = 0.0;
-    if !scene.workers.is_empty() {
-        let mut x = 0.0;
-        for (worker, name) in scene.workers.iter().enumerate() {
-            let text = format!("worker {}", shortened(name, CHARS_MAX));
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{x:.1}\" y=\"0\" width=\"14\" height=\"12\" rx=\"3\" fill=\"{}\" stroke=\"{}\"/>\
-                 <text class=\"legend\" x=\"{:.1}\" y=\"10\">{}</text>",
-                colour::fill(worker),
-                colour::frame(worker),
-                x + 20.0,
-                escape(&text)
-            );
-            x += 40.0 + text.chars().count() as f64 * NOTE_CHAR;
-        }
-        width = width.max(x);
-        rows += 1.0;
-    }
-    let used: BTreeSet<(LineKind, bool)> = scene
-        .lines
-        .iter()
-        .map(|line| (line.kind, line.crosses.is_some()))
-        .collect();
-    let y = rows * LEGEND_HEIGHT;
-    let mut x = 0.0;
-    for (kind, crossing) in used {
-        let mut text = match kind {
-            LineKind::Data => "data",
-            LineKind::After => "after: waits, reads nothing",
-            LineKind::Case => "case of a switch",
-            LineKind::Catch => "after a failure",
-        }
-        .to_owned();
-        if !scene.workers.is_empty() {
-            text.push_str(match (crossing, kind) {
-                (true, _) => ", between workers",
-                (false, LineKind::Data) => ", in shared memory",
-                (false, _) => ", within a worker",
-            });
-        }
-        let class = if crossing { " crossing" } else { "" };
-        let _ = writeln!(
-            svg,
-            "<path class=\"edge {}{class}\" d=\"M{x:.1} {:.1}h30\"/><text class=\"legend\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            kind.name(),
-            y + 6.0,
-            x + 36.0,
-            y + 10.0,
-            escape(&text)
-        );
-        x += 60.0 + text.chars().count() as f64 * NOTE_CHAR;
-    }
-    Legend {
-        svg,
-        width: width.max(x) + 48.0,
-        rows: rows + 1.0,
-    }
-}
-
-/// The beginning of a text of more than so many characters, and a mark that it goes on.
-pub(super) fn shortened(text: &str, chars_max: usize) -> String {
-    if text.chars().count() <= chars_max {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(chars_max - 1).collect();
-    short.push('…');
-    short
-}
-
-/// Text as XML has it. Characters that XML cannot hold are shown as what stands for them.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&apos;"),
-            '\t' | '\n' | '\r' => escaped.push(' '),
-            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            char if char.is_control() => escaped.push('\u{fffd}'),
-            char => escaped.push(char),
-        }
-    }
-    escaped
 }

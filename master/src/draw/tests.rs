@@ -1,5 +1,8 @@
 //! Pictures of random and of known workflows.
 
+mod alike;
+mod constructs;
+
 use super::layout::{Link, Point, Rect, Size, Step, Way, lay_out};
 use super::*;
 use crate::definition::parse;
@@ -60,7 +63,7 @@ fn on_two_workers(definition: &Definition, format: Format) -> String {
         placement: &placement,
         workers: &workers,
     };
-    draw(definition, Some(placed), format)
+    draw(definition, Some(placed), format, Detail::All)
 }
 
 /// The classes of all elements that have one.
@@ -77,7 +80,7 @@ fn a_drawing_is_xml_and_holds_every_node_and_edge_once() {
     let definition = orders();
     let scene = Scene::of(&definition, None);
     for svg in [
-        draw(&definition, None, Format::Svg),
+        draw(&definition, None, Format::Svg, Detail::All),
         on_two_workers(&definition, Format::Svg),
     ] {
         let document = roxmltree::Document::parse(&svg).unwrap();
@@ -117,7 +120,7 @@ fn a_drawing_is_xml_and_holds_every_node_and_edge_once() {
 
 #[test]
 fn what_is_drawn_differently_differs() {
-    let alone = classes(&draw(&orders(), None, Format::Svg));
+    let alone = classes(&draw(&orders(), None, Format::Svg, Detail::All));
     let placed = classes(&on_two_workers(&orders(), Format::Svg));
     for class in ["edge data", "edge after", "edge case", "edge catch"] {
         assert!(alone.iter().any(|one| one == class), "{class}");
@@ -292,7 +295,7 @@ proptest! {
             let from = usize::from(from) % sizes.len();
             let to = from + 1 + usize::from(step) % reach;
             if to < sizes.len() {
-                links.push(Link { from, to, exit: if class == 1 { 5.0 } else { 0.0 }, class });
+                links.push(Link { from, to, exit: if class == 1 { 5.0 } else { 0.0 }, room: 30.0 * class as f64, class });
             }
         }
         is_in_order(&sizes, &links)?;
@@ -309,6 +312,7 @@ fn long_chains_and_wide_fans_keep_to_the_rules_too() {
         from,
         to,
         exit: 0.0,
+        room: 0.0,
         class: 0,
     };
     // A strip that is folded, with edges that jump.

@@ -15,10 +15,10 @@ pub(super) fn write(scene: &Scene) -> String {
     let wide = scene
         .boxes
         .iter()
-        .map(|one| one.name.chars().count())
+        .map(|one| one.called().chars().count())
         .max()
         .unwrap_or(0);
-    let mut text = format!("{}\n", plain(&scene.title));
+    let mut text = format!("{}\n", plain(&scene.heading()));
     let mut into: Vec<Vec<&Line>> = vec![Vec::new(); scene.boxes.len()];
     for line in &scene.lines {
         into[line.to].push(line);
@@ -36,7 +36,7 @@ pub(super) fn write(scene: &Scene) -> String {
                 text,
                 "{:>3}  {:wide$}  {}",
                 rank + 1,
-                plain(&one.name),
+                plain(&one.called()),
                 said(scene, one)
             );
             for line in &into[index] {
@@ -52,8 +52,8 @@ fn said(scene: &Scene, one: &SceneBox) -> String {
         Shape::Compute => format!("computes {}", one.note),
         _ => one.note.clone(),
     };
-    if let Some(list) = &one.foreach {
-        let _ = write!(said, ", for each of {list}");
+    for more in one.foreach.iter().chain(&one.marks) {
+        let _ = write!(said, ", {more}");
     }
     match one.join {
         Some(1) => said.push_str(", at the first live edge"),
@@ -71,11 +71,11 @@ fn said(scene: &Scene, one: &SceneBox) -> String {
 fn waits(scene: &Scene, line: &Line) -> String {
     let mut waits = format!("← {}", scene.boxes[line.from].name);
     let _ = match line.kind {
-        LineKind::Data => write!(waits, ": {}", line.label),
+        LineKind::Data => write!(waits, ": {}", line.said()),
         LineKind::After => write!(waits, " (after)"),
         LineKind::Case => write!(waits, ", case {}", line.label),
         LineKind::Catch if line.port.is_some() => write!(waits, ", failure {}", line.label),
-        LineKind::Catch => write!(waits, ": {} (after a failure)", line.label),
+        LineKind::Catch => write!(waits, ": {} (after a failure)", line.said()),
     };
     if let Some((from, to)) = line.crosses {
         let _ = write!(waits, "  [{} → {}]", scene.workers[from], scene.workers[to]);

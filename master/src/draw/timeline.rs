@@ -3,9 +3,13 @@
 //! However many attempts there are, the drawing has a bounded number of shapes: neighbours that are too thin to be told
 //! apart become one bar, which tells how many it stands for, and rows and legend have limits that say what they left out.
 
+mod axis;
+mod legend;
+
 use super::colour;
-use super::svg::{escape, shortened};
+use super::lettering::{escape, escape_lines, shortened};
 use crate::trace::{Aligned, Attempt, End, Trace};
+use axis::{decimal, step_ns, unit};
 use engine::worker::quantities::duration_text;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,21 +23,13 @@ const HEADING: f64 = 92.0;
 const WORKER_HEIGHT: f64 = 26.0;
 const ROW_HEIGHT: f64 = 20.0;
 const BAR_HEIGHT: f64 = 14.0;
-/// Of the band that marks a bar as failed.
-const BAND_HEIGHT: f64 = 4.0;
 /// Neighbours that are together narrower than this are one bar.
 const THIN: f64 = 2.0;
 /// Least width that a bar is drawn with.
 const BAR_WIDTH_MIN: f64 = 1.0;
-/// About how many marks the axis has at most.
-const TICKS_MAX: u64 = 12;
-/// Most rows, entries of the legend, and names of skipped nodes that are drawn.
+/// Most rows that are drawn, and nodes that are named of a bar that stands for several attempts.
 const ROWS_MAX: usize = 400;
-const LEGEND_MAX: usize = 24;
-const SKIPPED_MAX: usize = 12;
-/// Columns of the legend.
-const LEGEND_COLUMNS: usize = 3;
-const LEGEND_ROW: f64 = 20.0;
+const SHARES_MAX: usize = 12;
 /// Longest name that is drawn, in characters; tooltips have all of it.
 const NAME_CHARS_MAX: usize = 26;
 
@@ -45,9 +41,64 @@ text{font-family:Helvetica,Arial,'DejaVu Sans',sans-serif;font-size:11px;fill:#1
 .grid{stroke:#dfe3e8;stroke-width:1}\
 .row{fill:#f6f7f9}\
 .end{stroke:#1c2530;stroke-width:1;stroke-dasharray:4 3}\
-.failed{fill:#c62828}\
-.cut{fill:#5b6672}\
+.sample{fill:#c9d6e4}\
+.failed{fill:url(#failed);stroke:#c62828;stroke-width:1.5}\
+.timed-out{fill:url(#timed-out);stroke:#c62828;stroke-width:1.5}\
+.cut{fill:url(#cut);stroke:#1c2530;stroke-width:1;stroke-dasharray:3 2}\
+.skipped{fill:none;stroke:#5b6672;stroke-dasharray:2 2}\
 .bar:hover{stroke:#1c2530;stroke-width:1.5}";
+
+/// What marks are made of, told apart by their lines and not by colour alone: crosses, slanting lines, upright lines.
+const PATTERNS: &str = "\
+<defs><pattern id=\"failed\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\">\
+<path d=\"M0 0L7 7M7 0L0 7\" stroke=\"#c62828\" stroke-width=\"1.3\"/></pattern>\
+<pattern id=\"timed-out\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\">\
+<path d=\"M-1 1L1 -1M0 7L7 0M6 8L8 6\" stroke=\"#c62828\" stroke-width=\"2\"/></pattern>\
+<pattern id=\"cut\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\">\
+<path d=\"M2.5 0V5\" stroke=\"#1c2530\" stroke-width=\"1\"/></pattern></defs>\n";
+
+/// How an attempt ended that did not end well.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mark {
+    Failed,
+    TimedOut,
+    Cut,
+}
+
+impl Mark {
+    const ALL: [Self; 3] = [Self::Failed, Self::TimedOut, Self::Cut];
+
+    const fn of(end: End) -> Option<Self> {
+        match end {
+            End::Well => None,
+            End::Failed => Some(Self::Failed),
+            End::TimedOut => Some(Self::TimedOut),
+            End::Running => Some(Self::Cut),
+        }
+    }
+
+    /// Of several, the one that a bar wears which stands for all.
+    fn of_all(attempts: &[&Attempt]) -> Option<Self> {
+        let any = |mark: &Self| attempts.iter().any(|one| Self::of(one.end) == Some(*mark));
+        Self::ALL.into_iter().find(any)
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Cut => "cut",
+        }
+    }
+
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::TimedOut => "timed out",
+            Self::Cut => "still running when the invocation was over",
+        }
+    }
+}
 
 /// A row: an executor of a worker, or its lane, and what ran there in the order of its starts.
 struct Row<'a> {
@@ -120,15 +171,14 @@ impl Timeline<'_> {
         let mut svg = String::new();
         let mut below = bottom + 22.0;
         let mut notes = String::new();
-        self.legend(&mut notes, &mut below);
-        self.notes(&mut notes, &mut below, not_shown);
+        legend::write(self, &mut notes, &mut below, not_shown);
         let height = below + 8.0;
         let title = escape(&self.title());
         // Writing to a String cannot fail.
         let _ = write!(
             svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH:.0}\" height=\"{height:.0}\" \
-             viewBox=\"0 0 {WIDTH:.0} {height:.0}\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
+             viewBox=\"0 0 {WIDTH:.0} {height:.0}\">\n<title>{title}</title>\n<style>{STYLE}</style>\n{PATTERNS}\
              <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
              <text class=\"title\" x=\"24\" y=\"30\">{title}</text>\n<text class=\"note\" x=\"24\" y=\"50\">{}</text>\n",
             escape(&self.subtitle())
@@ -300,9 +350,10 @@ impl Timeline<'_> {
                 .iter()
                 .map(|(node, count)| format!("{} × {count}", self.trace.nodes[*node]));
             format!(
-                "{} attempts: {}\nfrom {} to {}",
+                "{} attempts: {}{}\nfrom {} to {}",
                 bar.attempts.len(),
                 each.collect::<Vec<_>>().join(", "),
+                ends_text(&bar.attempts),
                 duration_text(bar.from_ns),
                 duration_text(bar.to_ns)
             )
@@ -319,11 +370,11 @@ impl Timeline<'_> {
             escape_lines(&format!("{title}\n{place}")),
             colour::solid(self.colours[node])
         );
-        if let Some(class) = mark(&bar.attempts) {
+        if let Some(mark) = Mark::of_all(&bar.attempts) {
             let _ = write!(
                 svg,
-                "<rect class=\"{class}\" x=\"{from:.2}\" y=\"{:.1}\" width=\"{width:.2}\" height=\"{BAND_HEIGHT}\"/>",
-                top + BAR_HEIGHT - BAND_HEIGHT
+                "<rect class=\"{}\" x=\"{from:.2}\" y=\"{top:.1}\" width=\"{width:.2}\" height=\"{BAR_HEIGHT}\"/>",
+                mark.class()
             );
         }
         svg.push_str("</g>\n");
@@ -337,15 +388,14 @@ impl Timeline<'_> {
         }
         let mut shares: Vec<(usize, usize)> = counts.into_iter().collect();
         shares.sort_by_key(|(node, count)| (std::cmp::Reverse(*count), *node));
-        shares.truncate(SKIPPED_MAX);
+        shares.truncate(SHARES_MAX);
         shares
     }
 
     fn called(&self, attempt: &Attempt) -> String {
         let name = &self.trace.nodes[attempt.node];
-        let item = attempt
-            .item
-            .map_or_else(String::new, |item| format!(", item {item}"));
+        let items = attempt.items_text();
+        let item = items.map_or_else(String::new, |items| format!(", item {items}"));
         let number = if attempt.number > 1 {
             format!(", attempt {}", attempt.number)
         } else {
@@ -367,124 +417,23 @@ impl Timeline<'_> {
             duration_text(attempt.started_ns - attempt.ready_ns)
         )
     }
-
-    /// Nodes by their colours, the busiest first if there are many; and what marks mean.
-    fn legend(&self, svg: &mut String, y: &mut f64) {
-        let mut busy: Vec<(u64, u64, usize)> = (0..self.trace.nodes.len())
-            .map(|node| (0, 0, node))
-            .collect();
-        for attempt in &self.trace.attempts {
-            let (busy_ns, count, _) = &mut busy[attempt.node];
-            *busy_ns = busy_ns.saturating_add(attempt.ended_ns - attempt.started_ns);
-            *count += 1;
-        }
-        busy.retain(|(_, count, _)| *count > 0);
-        busy.sort_by_key(|(busy_ns, _, node)| (std::cmp::Reverse(*busy_ns), *node));
-        let left_out = busy.len().saturating_sub(LEGEND_MAX);
-        busy.truncate(LEGEND_MAX);
-        busy.sort_by_key(|(.., node)| self.colours[*node]);
-        let column_width = (WIDTH - 48.0) / LEGEND_COLUMNS as f64;
-        for (place, (busy_ns, count, node)) in busy.iter().enumerate() {
-            let x = 24.0 + column_width * (place % LEGEND_COLUMNS) as f64;
-            let row = *y + LEGEND_ROW * (place / LEGEND_COLUMNS) as f64;
-            let name = &self.trace.nodes[*node];
-            let _ = writeln!(
-                svg,
-                "<rect x=\"{x:.1}\" y=\"{row:.1}\" width=\"10\" height=\"10\" fill=\"{}\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\">{} × {count}, {}<title>{}</title></text>",
-                colour::solid(self.colours[*node]),
-                x + 16.0,
-                row + 9.0,
-                escape(&shortened(name, NAME_CHARS_MAX)),
-                duration_text(*busy_ns),
-                escape(name)
-            );
-        }
-        *y += LEGEND_ROW * busy.len().div_ceil(LEGEND_COLUMNS) as f64;
-        if left_out > 0 {
-            note(
-                svg,
-                y,
-                &format!("and {left_out} less busy node{}", plural(left_out)),
-            );
-        }
-        *y += 4.0;
-        let _ = writeln!(
-            svg,
-            "<rect x=\"24\" y=\"{0:.1}\" width=\"10\" height=\"10\" fill=\"{1}\"/><text class=\"note\" x=\"40\" y=\"{2:.1}\">waits \
-             (a light bar)</text><rect class=\"failed\" x=\"160\" y=\"{3:.1}\" width=\"10\" height=\"{BAND_HEIGHT}\"/>\
-             <text class=\"note\" x=\"176\" y=\"{2:.1}\">failed</text><rect class=\"cut\" x=\"240\" y=\"{3:.1}\" width=\"10\" \
-             height=\"{BAND_HEIGHT}\"/><text class=\"note\" x=\"256\" y=\"{2:.1}\">still running at the end</text>",
-            *y,
-            colour::shade(0),
-            *y + 9.0,
-            *y + 6.0
-        );
-        *y += LEGEND_ROW;
-    }
-
-    /// What is not drawn.
-    fn notes(&self, svg: &mut String, y: &mut f64, rows_not_shown: usize) {
-        // A node that runs over a list may be skipped in many items.
-        let mut skipped: Vec<(usize, usize)> = Vec::new();
-        for node in &self.trace.skipped {
-            match skipped.iter_mut().find(|(known, _)| known == node) {
-                Some((_, times)) => *times += 1,
-                None => skipped.push((*node, 1)),
-            }
-        }
-        if !skipped.is_empty() {
-            let name = |(node, times): &(usize, usize)| {
-                let name = shortened(&self.trace.nodes[*node], NAME_CHARS_MAX);
-                if *times > 1 {
-                    format!("{name} × {times}")
-                } else {
-                    name
-                }
-            };
-            let mut names: Vec<String> = skipped.iter().take(SKIPPED_MAX).map(name).collect();
-            if skipped.len() > SKIPPED_MAX {
-                names.push(format!("and {} more", skipped.len() - SKIPPED_MAX));
-            }
-            note(svg, y, &format!("skipped: {}", names.join(", ")));
-        }
-        if rows_not_shown > 0 {
-            note(
-                svg,
-                y,
-                &format!("{rows_not_shown} more executors are not shown"),
-            );
-        }
-        if self.trace.dropped > 0 {
-            note(
-                svg,
-                y,
-                &format!("{} more attempts were not recorded", self.trace.dropped),
-            );
-        }
-    }
 }
 
-fn note(svg: &mut String, y: &mut f64, text: &str) {
-    let _ = writeln!(
-        svg,
-        "<text class=\"note\" x=\"24\" y=\"{:.1}\">{}</text>",
-        *y + 9.0,
-        escape(text)
-    );
-    *y += LEGEND_ROW;
-}
-
-/// What a bar is marked as, if anything.
-fn mark(attempts: &[&Attempt]) -> Option<&'static str> {
-    let any = |ends: &[End]| attempts.iter().any(|attempt| ends.contains(&attempt.end));
-    if any(&[End::Failed]) {
-        Some("failed")
-    } else if any(&[End::Running]) {
-        Some("cut")
-    } else {
-        None
+/// How many of several attempts did not end well, and how.
+fn ends_text(attempts: &[&Attempt]) -> String {
+    let mut text = String::new();
+    for mark in Mark::ALL {
+        let marked = attempts
+            .iter()
+            .filter(|one| Mark::of(one.end) == Some(mark));
+        match marked.count() {
+            0 => {}
+            count => {
+                let _ = write!(text, "\n{count} {}", mark.meaning());
+            }
+        }
     }
+    text
 }
 
 fn name_of(executor: Option<u32>) -> String {
@@ -493,46 +442,6 @@ fn name_of(executor: Option<u32>) -> String {
 
 const fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
-}
-
-/// Text of several lines, as XML has it.
-fn escape_lines(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(escape).collect();
-    lines.join("&#10;")
-}
-
-/// From one mark of the axis to the next: 1, 2 or 5 of a power of ten.
-fn step_ns(span_ns: u64) -> u64 {
-    let mut power: u64 = 1;
-    loop {
-        for times in [1, 2, 5] {
-            let step_ns = power.saturating_mul(times);
-            if span_ns / step_ns < TICKS_MAX {
-                return step_ns;
-            }
-        }
-        power = power.saturating_mul(10);
-    }
-}
-
-fn unit(span_ns: u64) -> (u64, &'static str) {
-    match span_ns {
-        0..2_000 => (1, "ns"),
-        2_000..2_000_000 => (1_000, "µs"),
-        2_000_000..2_000_000_000 => (1_000_000, "ms"),
-        _ => (1_000_000_000, "s"),
-    }
-}
-
-/// `time_ns` in units, with as many decimals as it has.
-fn decimal(time_ns: u64, unit_ns: u64) -> String {
-    let (whole, rest) = (time_ns / unit_ns, time_ns % unit_ns);
-    if rest == 0 {
-        return whole.to_string();
-    }
-    let digits = unit_ns.ilog10() as usize;
-    let text = format!("{whole}.{rest:0digits$}");
-    text.trim_end_matches('0').to_owned()
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Trace events, the JSON that Perfetto (ui.perfetto.dev) and Chrome (chrome://tracing) load.
 //!
 //! A worker is a process there, each of its executors a thread, and its lane one more. An attempt is a complete event
-//! (`X`) named as its node, with its item, attempt, end and wait among its arguments; where edges are known, an arrow
+//! (`X`) named as its node, with its item (and of a foreach within others all of them, `items`, as in `2/5`), attempt, end
+//! and wait among its arguments; where edges are known, an arrow
 //! (`s`, `f`) leads from a node's last attempt that ended well to the first one of each that waited for it. Times are
 //! microseconds since the invocation began, with nanoseconds behind the point. `otherData` says what else is to be known.
 
 use super::{Attempt, End, Trace};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 /// The lane's number among the threads of its worker; executors follow.
@@ -44,11 +45,10 @@ pub fn write(trace: &Trace, mut out: impl Write) -> io::Result<()> {
 }
 
 fn other_data(trace: &Trace) -> Value {
-    let skipped: Vec<&str> = trace
-        .skipped
-        .iter()
-        .map(|node| trace.nodes[*node].as_str())
-        .collect();
+    let mut skipped: BTreeMap<&str, u64> = BTreeMap::new();
+    for node in &trace.skipped {
+        *skipped.entry(&trace.nodes[*node]).or_default() += 1;
+    }
     let workers = trace.workers.iter().map(|worker| {
         let aligned = json!(worker.aligned.name());
         (worker.name.clone(), aligned)
@@ -106,8 +106,11 @@ fn us(ns: u64) -> f64 {
 
 fn complete(trace: &Trace, attempt: &Attempt) -> Value {
     let mut arguments = serde_json::Map::new();
-    if let Some(item) = attempt.item {
+    if let Some(item) = attempt.items.last() {
         arguments.insert("item".into(), json!(item));
+    }
+    if attempt.items.len() > 1 {
+        arguments.insert("items".into(), json!(attempt.items_text()));
     }
     arguments.insert("attempt".into(), json!(attempt.number));
     arguments.insert("end".into(), json!(attempt.end.name()));
@@ -124,9 +127,15 @@ fn complete(trace: &Trace, attempt: &Attempt) -> Value {
         "tid": thread(attempt.executor),
         "args": arguments,
     });
-    if attempt.end != End::Well {
-        // One of the colour names that viewers know.
-        event["cname"] = json!("terrible");
+    // Colour names that viewers know; what ended well has one by its name.
+    let colour = match attempt.end {
+        End::Well => None,
+        End::Failed => Some("terrible"),
+        End::TimedOut => Some("bad"),
+        End::Running => Some("grey"),
+    };
+    if let Some(colour) = colour {
+        event["cname"] = json!(colour);
     }
     event
 }
@@ -217,6 +226,43 @@ mod tests {
             .filter_map(|event| event["args"]["name"].as_str())
             .collect();
         assert_eq!(names, ["worker a \"b\"", "executor 4", "worker c", "lane"]);
+    }
+
+    #[test]
+    fn items_within_items_timeouts_and_what_was_skipped_are_told() {
+        let mut inner = record(1, Some(5), [0, 0, 10]);
+        (inner.outer_at, inner.outer_count, inner.end) = (0, 1, TraceEnd::TimedOut);
+        let mut beyond = record(1, Some(6), [20, 20, 30]);
+        // A worker that says what cannot be is believed as far as it can be.
+        (beyond.outer_at, beyond.outer_count, beyond.end) = (u32::MAX, 255, TraceEnd::Running);
+        let mut skipped = record(2, None, [0; 3]);
+        skipped.end = TraceEnd::Skipped;
+        let mut part = part("a", 1, 0, vec![inner, beyond, skipped, skipped]);
+        part.outer = vec![2];
+        let json = written(&Trace::of("w", &answered(vec![part], 100)));
+        let events = json["traceEvents"].as_array().unwrap();
+        let complete = events.iter().filter(|event| event["ph"] == "X");
+        let told: Vec<_> = complete
+            .map(|event| {
+                (
+                    &event["args"]["item"],
+                    &event["args"]["items"],
+                    &event["cat"],
+                    &event["cname"],
+                )
+            })
+            .collect();
+        let expected = [
+            (&json!(5), &json!("2/5"), &json!("timed out"), &json!("bad")),
+            (
+                &json!(6),
+                &Value::Null,
+                &json!("still running"),
+                &json!("grey"),
+            ),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(json["otherData"]["skipped"], json!({ "node-2": 2 }));
     }
 
     #[test]

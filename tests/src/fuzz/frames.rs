@@ -129,10 +129,13 @@ pub fn frames() -> Vec<Vec<u8>> {
             ended_ns: 3,
             node: 1,
             item: 4,
+            outer_at: 0,
+            outer_count: 1,
             attempt: 1,
             executor: 0,
             end: TraceEnd::Well,
         }],
+        outer: vec![3],
         dropped: 0,
     };
     let invoke = Invoke {
@@ -195,6 +198,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             &PartFailed {
                 invocation: 5,
                 failure: failure.clone(),
+                report: Vec::new(),
                 trace: Some(Box::new(trace.clone())),
             },
             out,

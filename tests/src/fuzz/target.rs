@@ -229,7 +229,9 @@ fn follow(definition: &Definition) -> String {
         draw::Format::Mermaid,
         draw::Format::Text,
     ] {
-        let _ = draw::draw(definition, None, format);
+        for detail in [draw::Detail::Alike, draw::Detail::All] {
+            let _ = draw::draw(definition, None, format, detail);
+        }
     }
     let mut gist = format!("{} nodes", bucket(graph.node_count()));
     for count in 1..=2 {

@@ -240,10 +240,11 @@ impl Cluster {
     pub(super) fn read_answer(&mut self, lane: usize, index: usize) {
         let answered = self.lanes[lane].answers.swap_remove(index);
         let number = answered.request as usize;
-        self.judge_trace(number, &answered.trace, answered.result.is_ok());
+        let ended_well = answered.result.is_ok();
+        self.judge_trace(number, &answered.trace, ended_well);
+        self.judge_report(number, &answered.report, ended_well);
         let result = match answered.result {
             Ok(outputs) => {
-                self.judge_report(number, &answered.report);
                 let mut read = Vec::new();
                 for (name, outgoing) in outputs {
                     read.push((name, datum(&outgoing, &self.lanes[lane])));

@@ -307,11 +307,15 @@ impl Cluster {
                     .core
                     .part_done(now_ns, invocation, outputs, report, trace);
             }
-            Outbound::PartFailed { failure, trace } => {
+            Outbound::PartFailed {
+                failure,
+                report,
+                trace,
+            } => {
                 self.abort(to, invocation);
                 self.lanes[to]
                     .core
-                    .part_failed(now_ns, invocation, failure, trace);
+                    .part_failed(now_ns, invocation, failure, report, trace);
             }
             Outbound::Forget { why } => {
                 self.abort(to, invocation);

@@ -1,43 +1,67 @@
 //! What clients are told beside outputs: reports and traces, judged by what was seen to run.
 
 use super::Cluster;
+use super::clients::Asked;
 use crate::plans::node_name;
-use crate::trace::{Attempt, Ending};
-use engine::plan::{NodeId, Work};
+use crate::trace::{Activation, Attempt, Ending};
+use engine::plan::{ErrorClass, NodeId, Work};
 use engine::trace::{PartTrace, TRACES_MAX, TraceEnd, TraceRecord};
 use engine::wire::NodeReport;
-use faasstore::descriptor::NO_ITEM;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Cluster {
-    pub(super) fn judge_report(&self, number: usize, report: &[NodeReport]) {
+    /// What is told of each node is what was seen of it; of an invocation that failed, of some nodes, as far as they got.
+    pub(super) fn judge_report(&self, number: usize, report: &[NodeReport], ended_well: bool) {
         let asked = &self.asked[number];
-        if !asked.wanted.report {
+        if !asked.wanted.report || asked.refusal_due {
             assert!(report.is_empty());
             return;
         }
         let nodes = &self.scenario.deployments[asked.deployment].workflow.nodes;
-        assert_eq!(
-            report.iter().map(|node| node.id).collect::<Vec<_>>(),
-            (0..nodes.len() as NodeId).collect::<Vec<_>>()
-        );
+        let ids: BTreeSet<NodeId> = report.iter().map(|node| node.id).collect();
+        assert_eq!(ids.len(), report.len(), "each node is told once");
+        assert!(!ended_well || ids.len() == nodes.len());
         for node in report {
             assert_eq!(node.node, node_name(node.id));
-            let attempts = asked.trace.of_node(node.id).flat_map(|(_, these)| these);
-            let well = attempts
-                .filter(|attempt| matches!(attempt.ended, Some((_, Ending::Well))))
-                .count();
-            let failures = asked.failures().filter(|id| *id == node.id).count();
-            let told = (node.activations as usize, node.failures as usize);
+            let ended = node.well + node.failed;
+            assert_eq!(node.activations, ended + node.cut_off, "{node:?}");
+            assert!(node.attempts >= node.well + node.failures, "{node:?}");
+            // What failed, and not for good, was to be tried again.
+            let retries_begun = node.attempts + node.failed <= node.activations + node.failures;
+            assert!(retries_begun, "{node:?}");
+            if ended_well {
+                assert_eq!(node.cut_off, 0, "{node:?}");
+                assert_eq!(node.attempts, node.well + node.failures, "{node:?}");
+            }
+            let seen = Seen::of(asked, node.id);
+            let (well, failures) = (node.well as usize, node.failures as usize);
+            let by_function = matches!(nodes[node.id as usize].work, Work::Function { .. });
+            // Nobody sees an activation for which no executor could be started.
+            let activations = node.activations as usize;
+            let unseen = activations.saturating_sub(seen.activations);
+            let may_be_unseen = !by_function || !self.refused_executables.is_empty();
+            assert!(unseen == 0 || may_be_unseen, "{node:?}, but {seen:?}");
+            if !ended_well {
+                let fits = well <= seen.well && failures <= seen.failures;
+                assert!(fits || !by_function, "{node:?}, but {seen:?}");
+                continue;
+            }
+            assert!(
+                activations >= seen.activations || !by_function,
+                "{node:?}, but {seen:?}"
+            );
             match nodes[node.id as usize].work {
-                Work::Function { .. } => assert_eq!(told, (well, failures), "{node:?}"),
+                Work::Function { .. } => {
+                    let told = (well, failures);
+                    assert_eq!(told, (seen.well, seen.failures), "{node:?}");
+                }
                 // What a lane has computed may find no room in its memory, and is a failure then.
                 Work::Compute(_) | Work::Switch { .. } => {
-                    assert_eq!(told.0 + told.1, well + failures, "{node:?}");
+                    assert_eq!(well + failures, seen.well + seen.failures, "{node:?}");
                 }
                 Work::Nothing => {
-                    let one = told.0 <= 1 || nodes[node.id as usize].region.is_some();
-                    assert!(one && told.1 == failures, "{node:?}");
+                    let one = well <= 1 || nodes[node.id as usize].region.is_some();
+                    assert!(one && failures == seen.failures, "{node:?}");
                 }
             }
         }
@@ -56,45 +80,38 @@ impl Cluster {
         assert_eq!(parts[0].worker, self.worker_name(asked.lane));
         let workflow = &self.scenario.deployments[asked.deployment].workflow;
         let nodes = &workflow.nodes;
-        let mut told: BTreeMap<(NodeId, u32), Vec<(&PartTrace, &TraceRecord)>> = BTreeMap::new();
+        let mut told: BTreeMap<Activation, Vec<(&PartTrace, &TraceRecord)>> = BTreeMap::new();
         for part in parts {
             judge_order(part);
             for record in &part.records {
                 let name = part.nodes.iter().find(|(id, _)| *id == record.node);
                 assert_eq!(name.map(|(_, name)| name), Some(&node_name(record.node)));
-                told.entry((record.node, record.item))
+                told.entry((record.node, part.items(record).collect()))
                     .or_default()
                     .push((part, record));
             }
         }
-        for ((node, item), records) in &told {
+        for ((node, items), records) in &told {
             if matches!(nodes[*node as usize].work, Work::Nothing) {
-                assert!(records.len() == 1 || nodes[*node as usize].region.is_some());
+                assert_eq!(records.len(), 1, "node {node}: {records:?}");
                 continue;
             }
-            // A record names the innermost item alone.
-            let seen = asked.trace.of_node(*node);
-            let seen = seen.filter(|(items, _)| items.last().copied().unwrap_or(NO_ITEM) == *item);
-            let seen: Vec<&Attempt> = seen.flat_map(|(_, attempts)| attempts).collect();
-            let one = workflow.depth(nodes[*node as usize].region) <= 1;
-            if one && records[0].1.end == TraceEnd::Skipped {
+            let seen = asked.trace.activations.get(&(*node, items.clone()));
+            let seen: Vec<&Attempt> = seen.into_iter().flatten().collect();
+            if records[0].1.end == TraceEnd::Skipped {
                 assert!(
                     seen.is_empty() && records.len() == 1,
                     "node {node}: {records:?}"
                 );
                 continue;
             }
-            let ran = records
-                .iter()
-                .filter(|(_, record)| record.end != TraceEnd::Skipped);
-            for (part, record) in ran {
+            for (part, record) in records {
                 let mut numbered = seen
                     .iter()
                     .filter(|attempt| attempt.number == record.attempt);
                 let judged = |attempt: &&&Attempt| judge_record(part, record, attempt);
                 // Its executor may have gone before it was handed over.
-                let unseen =
-                    record.end != TraceEnd::Well && (!one || numbered.clone().next().is_none());
+                let unseen = record.end != TraceEnd::Well && numbered.clone().next().is_none();
                 assert!(
                     unseen || numbered.any(|attempt| judged(&attempt)),
                     "{record:?}, but {seen:?}"
@@ -103,29 +120,51 @@ impl Cluster {
         }
         let dropped: u64 = parts.iter().map(|part| part.dropped).sum();
         if complete && dropped == 0 {
-            let mut seen: BTreeMap<(NodeId, u32, u32), usize> = BTreeMap::new();
-            for ((node, items), attempts) in &asked.trace.activations {
-                let item = items.last().copied().unwrap_or(NO_ITEM);
-                for attempt in attempts {
-                    *seen.entry((*node, item, attempt.number)).or_default() += 1;
-                }
-            }
+            let attempts = asked.trace.activations.iter();
+            let attempts = attempts.flat_map(|(activation, attempts)| {
+                attempts
+                    .iter()
+                    .map(move |attempt| (activation, attempt.number))
+            });
             // What fails in its delay is told as a first attempt. Nobody sees how often a node waits that does nothing else.
-            for (node, items) in asked.trace.failed_delays() {
-                if nodes[*node as usize].work != Work::Nothing {
-                    let item = items.last().copied().unwrap_or(NO_ITEM);
-                    *seen.entry((*node, item, 1)).or_default() += 1;
-                }
-            }
-            for ((node, item, attempt), count) in seen {
-                let records = told.get(&(node, item)).into_iter().flatten();
-                let times = records.filter(|(_, record)| record.attempt == attempt);
-                assert_eq!(times.count(), count, "attempt {attempt} of {node}, {item}");
+            let delays = asked.trace.failed_delays();
+            let delays = delays.filter(|(node, _)| nodes[*node as usize].work != Work::Nothing);
+            for (activation, number) in attempts.chain(delays.map(|activation| (activation, 1))) {
+                let records = told.get(activation).into_iter().flatten();
+                let times = records.filter(|(_, record)| record.attempt == number);
+                assert_eq!(times.count(), 1, "attempt {number} of {activation:?}");
             }
         }
         // Nothing is dropped but where more are traced at once than a lane has room for.
         let traced = self.asked.iter().filter(|asked| asked.wanted.trace).count();
         assert!(dropped == 0 || traced > TRACES_MAX as usize, "{dropped}");
+    }
+}
+
+/// What was seen of one node.
+#[derive(Debug)]
+struct Seen {
+    activations: usize,
+    well: usize,
+    failures: usize,
+}
+
+impl Seen {
+    fn of(asked: &Asked, node: NodeId) -> Self {
+        let attempts = asked.trace.of_node(node).flat_map(|(_, these)| these);
+        let well = attempts.filter(|attempt| matches!(attempt.ended, Some((_, Ending::Well))));
+        // What fails in its delay was an activation, though nothing was handed to anybody.
+        let started = asked.trace.of_node(node).map(|(items, _)| items.to_vec());
+        let delayed = asked.trace.failed_delays();
+        let delayed = delayed.filter(|(id, _)| *id == node);
+        let activations: BTreeSet<Vec<u32>> = started
+            .chain(delayed.map(|(_, items)| items.clone()))
+            .collect();
+        Self {
+            activations: activations.len(),
+            well: well.count(),
+            failures: asked.failures().filter(|id| *id == node).count(),
+        }
     }
 }
 
@@ -166,7 +205,12 @@ fn judge_record(part: &PartTrace, record: &TraceRecord, attempt: &Attempt) -> bo
         Some((at, Ending::Well)) if record.end == TraceEnd::Well => ended_ns == at.ns,
         // What a lane has computed may find no room in its memory.
         Some((_, Ending::Well)) => record.end != TraceEnd::Skipped,
-        Some((at, Ending::Failed(..))) if record.end == TraceEnd::Failed => ended_ns == at.ns,
+        Some((at, Ending::Failed(class, _)))
+            if matches!(record.end, TraceEnd::Failed | TraceEnd::TimedOut) =>
+        {
+            let timed_out = record.end == TraceEnd::TimedOut;
+            ended_ns == at.ns && timed_out == (*class == ErrorClass::Timeout)
+        }
         Some((_, Ending::Failed(..))) => record.end == TraceEnd::Running,
         None => record.end == TraceEnd::Running,
     };

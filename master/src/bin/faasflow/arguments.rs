@@ -255,6 +255,9 @@ pub(crate) struct Graph {
     /// As what
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// Draw each node by itself, also of a large workflow [default: those that are alike as one box]
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Write it to a file [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

@@ -46,8 +46,13 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
         Format::Mermaid => draw::Format::Mermaid,
         Format::Text => draw::Format::Text,
     };
+    let detail = if arguments.all {
+        draw::Detail::All
+    } else {
+        draw::Detail::Alike
+    };
     let picture = if arguments.workers.is_empty() {
-        draw(&definition, None, format)
+        draw(&definition, None, format, detail)
     } else {
         let (graph, placement, capacities) = place_nodes(
             &definition,
@@ -61,7 +66,7 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
             placement: &placement,
             workers: &workers,
         };
-        draw(&definition, Some(placed), format)
+        draw(&definition, Some(placed), format, detail)
     };
     match &arguments.out {
         None => {

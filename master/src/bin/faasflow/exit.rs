@@ -3,7 +3,7 @@
 use crate::interrupt::Why;
 use crate::print;
 use crate::validate::Denied;
-use engine::wire::Failure;
+use engine::wire::{Failure, NodeReport};
 use master::client::ClientError;
 use master::definition::{LoadError, Problem};
 use master::deploy::DeployError;
@@ -77,6 +77,9 @@ impl Exit {
             object["failure"] = failure_json(&failed.failure);
             if let Some(why) = failed.cancelled {
                 object["failure"]["by"] = json!(why.name());
+            }
+            if !failed.report.is_empty() {
+                object["report"] = json!(failed.report);
             }
         }
         object
@@ -189,6 +192,8 @@ pub(crate) struct Failed {
     pub(crate) cancelled: Option<Why>,
     /// How many others of the same call ended well.
     pub(crate) others_ended: u64,
+    /// What nodes did until then, if that is wanted as part of the error.
+    pub(crate) report: Vec<NodeReport>,
 }
 
 impl Failed {
@@ -199,6 +204,7 @@ impl Failed {
             failure: failure.clone(),
             cancelled: cancelled.filter(|_| *failure == Failure::Cancelled),
             others_ended: 0,
+            report: Vec::new(),
         }
     }
 }

@@ -146,7 +146,10 @@ fn work(
         let recorded = recorded::write(job, workflow, &answered);
         return match &answered.result {
             Ok(_) => finish(job, workflow, &answered, None, recorded),
-            Err(failure) => Err(Failed::alone(workflow, failure, interrupt.why()).into()),
+            Err(failure) => {
+                let failed = Failed::alone(workflow, failure, interrupt.why());
+                report_failed(job, failed, answered.report)
+            }
         };
     };
     let concurrency = job.concurrency.get().into();
@@ -177,6 +180,18 @@ fn work(
         .into())),
         None => finished,
     }
+}
+
+/// Why the only invocation failed, with what its nodes did if that is wanted.
+fn report_failed(job: &Job, mut failed: Failed, report: Vec<NodeReport>) -> Result<(), Exit> {
+    if job.report && job.json {
+        failed.report = report;
+    } else if job.report && !report.is_empty() {
+        let mut page = Page::default();
+        show_report(&mut page, &report);
+        page.print()?;
+    }
+    Err(failed.into())
 }
 
 /// What is left to say when no invocation ended well.
@@ -247,8 +262,55 @@ fn finish(
     written.and(page.print()).and(unrecorded)
 }
 
+/// A column of a report: its heading, what it says of a node, and whether a node has something to say there. One in which
+/// no node has is left out.
+type Column = (
+    &'static str,
+    fn(&NodeReport) -> String,
+    fn(&NodeReport) -> bool,
+);
+
+const COLUMNS: [Column; 10] = [
+    ("activations", |node| node.activations.to_string(), |_| true),
+    ("well", |node| node.well.to_string(), |_| true),
+    (
+        "failed",
+        |node| node.failed.to_string(),
+        |node| node.failed > 0,
+    ),
+    (
+        "cut off",
+        |node| node.cut_off.to_string(),
+        |node| node.cut_off > 0,
+    ),
+    (
+        "skipped",
+        |node| node.skipped.to_string(),
+        |node| node.skipped > 0,
+    ),
+    (
+        "attempts",
+        |node| node.attempts.to_string(),
+        |node| node.attempts != node.activations,
+    ),
+    (
+        "failures",
+        |node| node.failures.to_string(),
+        |node| node.failures > 0,
+    ),
+    ("busy", |node| duration(node.busy_ns), |_| true),
+    (
+        "in failures",
+        |node| duration(node.failed_ns),
+        |node| node.failed_ns > 0,
+    ),
+    ("first to last", |node| duration(node.span_ns), |_| true),
+];
+
 /// What each node did: a line for the node with its first edge, and one for each further edge.
 fn show_report(page: &mut Page, report: &[NodeReport]) {
+    let says = |(_, _, says): &&Column| report.iter().any(says);
+    let columns: Vec<&Column> = COLUMNS.iter().filter(says).collect();
     let mut rows = Vec::new();
     for node in report {
         let edge = |edge: &engine::wire::EdgeReport| {
@@ -260,31 +322,21 @@ fn show_report(page: &mut Page, report: &[NodeReport]) {
             )
         };
         let mut edges = node.edges.iter().map(edge);
-        rows.push(vec![
-            node.node.clone(),
-            node.worker.clone(),
-            node.activations.to_string(),
-            node.failures.to_string(),
-            duration(node.busy_ns),
-            duration(node.span_ns),
-            edges.next().unwrap_or_default(),
-        ]);
+        let mut row = vec![node.node.clone(), node.worker.clone()];
+        row.extend(columns.iter().map(|(_, text, _)| text(node)));
+        row.push(edges.next().unwrap_or_default());
+        rows.push(row);
         rows.extend(edges.map(|edge| {
-            let mut row = vec![String::new(); 6];
+            let mut row = vec![String::new(); 2 + columns.len()];
             row.push(edge);
             row
         }));
     }
-    let headings = [
-        "node",
-        "worker",
-        "activations",
-        "failures",
-        "busy",
-        "first to last",
-        "payloads from",
-    ];
-    page.table(&headings, &[2, 3, 4, 5], &rows);
+    let mut headings = vec!["node", "worker"];
+    headings.extend(columns.iter().map(|(heading, ..)| *heading));
+    headings.push("payloads from");
+    let numbers: Vec<usize> = (2..2 + columns.len()).collect();
+    page.table(&headings, &numbers, &rows);
     page.line("");
 }
 

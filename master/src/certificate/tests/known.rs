@@ -26,6 +26,7 @@ fn definition(nodes: &[Sketched]) -> Definition {
     Sketch {
         nodes: nodes.to_vec(),
         outputs: Vec::new(),
+        regions: Vec::new(),
     }
     .definition()
 }
@@ -196,6 +197,7 @@ fn an_output_that_can_never_be_there_is_an_error() {
         Sketch {
             nodes: vec![node(); 4],
             outputs: vec![sources],
+            regions: Vec::new(),
         }
         .definition()
         .outputs

@@ -9,6 +9,7 @@ fn definition(nodes: Vec<Sketched>) -> Definition {
     Sketch {
         nodes,
         outputs: Vec::new(),
+        regions: Vec::new(),
     }
     .definition()
 }

@@ -153,3 +153,26 @@ nodes:
         );
     }
 }
+
+#[test]
+fn from_outside_of_all_items_no_choice_of_one_item_is_named() {
+    let text = "
+workflow: w
+input: { l: list }
+nodes:
+  look: { function: e:f, foreach: input.l, output: { v: value } }
+  choose: { foreach: look.v, switch: [ { when: item > 1, then: mark } ], default: [] }
+  mark: { function: e:f, foreach: look.v, output: { parts: list, v: value } }
+  each: { function: e:f, foreach: 'mark.parts[item]', input: { i: item }, output: { v: value } }
+  tell: { foreach: each.v, switch: [ { when: item > 1, then: out } ], default: [] }
+  out: { function: e:f }
+";
+    let definition = parse("w.yaml", text.as_bytes()).unwrap();
+    let certificates = certify(&definition, Bounds::default());
+    let out = certificates.nodes.last().unwrap();
+    let choices = &out.runs.as_ref().unwrap().choices;
+    assert!(
+        matches!(choices[..], [Choice::SomeItem { some: true, .. }]),
+        "{choices:?}"
+    );
+}

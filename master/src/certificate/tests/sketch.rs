@@ -1,8 +1,8 @@
 //! Definitions made by hand and at random, as few words as will do.
 
 use crate::definition::{
-    Case, Catch, Definition, From, Node, NodeInput, Port, Profile, Resources, SourceText, Span,
-    Spanned, Work, WorkflowInput, WorkflowOutput,
+    Case, Catch, Definition, From, Node, NodeInput, Port, Profile, Region, Resources, SourceText,
+    Span, Spanned, Work, WorkflowInput, WorkflowOutput,
 };
 use engine::plan::Join;
 use faasstore::binding::Kind;
@@ -27,6 +27,8 @@ pub(super) struct Sketched {
     /// Of a switch; the last is the default.
     pub(super) cases: Vec<Vec<usize>>,
     pub(super) catch: Vec<usize>,
+    /// Its region, by place in [`Sketch::regions`].
+    pub(super) region: Option<usize>,
 }
 
 /// Nodes, each naming earlier ones as sources and later ones as targets; and the sources of outputs.
@@ -34,6 +36,8 @@ pub(super) struct Sketched {
 pub(super) struct Sketch {
     pub(super) nodes: Vec<Sketched>,
     pub(super) outputs: Vec<Vec<Src>>,
+    /// By region: the one around it, and where its list comes from.
+    pub(super) regions: Vec<(Option<usize>, Src)>,
 }
 
 pub(super) fn says<T>(value: T) -> Spanned<T> {
@@ -71,7 +75,16 @@ impl Sketch {
                 optional: true,
             });
         Definition {
-            regions: Vec::new(),
+            regions: self
+                .regions
+                .iter()
+                .map(|(parent, list)| Region {
+                    parent: *parent,
+                    list: from(list),
+                    batch: None,
+                    parallelism: None,
+                })
+                .collect(),
             source: SourceText {
                 name: "sketch.yaml".into(),
                 text: "".into(),
@@ -124,7 +137,7 @@ impl Sketch {
             } else {
                 Work::Switch(cases)
             },
-            region: None,
+            region: sketched.region,
             inputs: inputs.collect(),
             outputs: vec![port("out"), port("error")],
             after: sketched.after.iter().copied().map(says).collect(),
@@ -210,5 +223,6 @@ fn sketch(numbers: &[[u8; 16]], outputs: [u8; 4]) -> Sketch {
     Sketch {
         nodes,
         outputs: vec![vec![of(outputs[0])], vec![of(outputs[1]), of(outputs[2])]],
+        regions: Vec::new(),
     }
 }

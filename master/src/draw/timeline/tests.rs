@@ -120,6 +120,77 @@ fn a_bar_stands_for_each_attempt_at_its_time() {
 }
 
 #[test]
+fn what_failed_timed_out_or_was_cut_off_is_told_apart_without_colours() {
+    let ends = [
+        TraceEnd::Well,
+        TraceEnd::Failed,
+        TraceEnd::TimedOut,
+        TraceEnd::Running,
+    ];
+    let records = (0..).zip(ends).map(|(number, end)| {
+        let mut one = record(
+            0,
+            Some(number),
+            [0, 250 * u64::from(number), 250 * u64::from(number) + 250],
+        );
+        one.end = end;
+        one
+    });
+    let records: Vec<_> = records.collect();
+    let svg = drawn(vec![part("a", 1, 0, records.clone())], 1_000);
+    for class in ["failed", "timed-out", "cut"] {
+        let bars = svg.matches(&format!("<rect class=\"{class}\"")).count();
+        assert_eq!(bars, 2, "{class}: one bar, and the legend");
+        // What fills it is lines, and of each kind other ones.
+        assert!(
+            svg.contains(&format!(".{class}{{fill:url(#{class})")),
+            "{class}"
+        );
+        assert_eq!(svg.matches(&format!("<pattern id=\"{class}\"")).count(), 1);
+    }
+    let lines = svg
+        .split("<pattern ")
+        .skip(1)
+        .map(|pattern| pattern.split("d=\"").nth(1).unwrap());
+    let lines: std::collections::BTreeSet<&str> =
+        lines.map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    for words in [
+        "item 1: failed",
+        "item 2: timed out",
+        "item 3: still running",
+    ] {
+        assert!(svg.contains(words), "{words}: {svg}");
+    }
+    // Drawn as one they say how many, and the worst is seen.
+    let svg = drawn(vec![part("a", 1, 0, records)], 1_000_000);
+    assert!(
+        svg.contains("4 attempts: node-0 × 4&#10;1 failed&#10;1 timed out&#10;1 still running"),
+        "{svg}"
+    );
+    let marks: Vec<usize> = ["failed", "timed-out", "cut"]
+        .map(|class| svg.matches(&format!("<rect class=\"{class}\"")).count())
+        .into();
+    assert_eq!(marks, [2, 1, 1]);
+}
+
+#[test]
+fn items_within_items_and_what_is_skipped_are_named() {
+    let mut inner = record(0, Some(5), [0, 0, 900]);
+    (inner.outer_at, inner.outer_count) = (1, 2);
+    let mut skipped = record(1, Some(0), [0; 3]);
+    skipped.end = TraceEnd::Skipped;
+    let mut part = part("a", 1, 0, vec![inner, skipped, skipped]);
+    part.outer = vec![9, 2, 3];
+    let svg = drawn(vec![part], 1_000);
+    assert!(svg.contains("node-0, item 2/3/5&#10;"), "{svg}");
+    assert!(
+        svg.contains("<rect class=\"skipped\"") && svg.contains(">node-1 skipped × 2<"),
+        "{svg}"
+    );
+}
+
+#[test]
 fn what_waits_is_drawn_only_where_nothing_else_runs() {
     let records = vec![
         record(0, Some(0), [0, 0, 400]),
@@ -189,7 +260,7 @@ fn nothing_is_a_drawing_too() {
     drawn(Vec::new(), 0);
     let mut skipped = record(3, None, [0; 3]);
     skipped.end = TraceEnd::Skipped;
-    assert!(drawn(vec![part("a", 1, 0, vec![skipped])], 0).contains("skipped: node-3"));
+    assert!(drawn(vec![part("a", 1, 0, vec![skipped])], 0).contains(">node-3 skipped<"));
 }
 
 #[test]
