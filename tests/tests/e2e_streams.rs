@@ -194,7 +194,7 @@ fn an_output_that_cannot_be_written_is_shown_and_costs_exit_code_1() {
     no_room.failed_with(1, &["/dev/full", "the invocation itself has succeeded"]);
     shown(&no_room);
     let unknown = invoke("uot=@file");
-    unknown.failed_with(1, &["without an output `uot`", "those that came are: out"]);
+    unknown.failed_with(1, &["without an output `uot`", "did you mean `out`?"]);
     shown(&unknown);
     assert!(!cluster.path("file").exists());
 }

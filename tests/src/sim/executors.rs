@@ -253,7 +253,7 @@ impl Cluster {
             || !self.lost_workers.is_empty()
             || !self.refused_executables.is_empty();
         assert!(
-            late || may_be_over,
+            late || may_be_over && !says_timeout(cause),
             "ended without a reason ({cause}): {run:?}"
         );
         if let Some(executor) = executor.filter(|_| !late) {
@@ -291,8 +291,8 @@ impl Cluster {
             stopping @ State::Stopping { .. } => executor.state = stopping,
             State::Idle => {}
             State::Running(run) => {
-                let late = run.deadline_ns.is_some_and(|due_ns| due_ns <= self.now_ns);
-                let class = match late {
+                // That its time is over counts once the core has seen it.
+                let class = match says_timeout(cause) {
                     true => ErrorClass::Timeout,
                     false => ErrorClass::Crash,
                 };
@@ -323,12 +323,7 @@ impl Cluster {
     /// The process of an executor that was ended or told to end has gone; its place is free.
     pub(super) fn executor_exits(&mut self, lane: usize, place: usize) {
         if let Some(run) = self.running(lane, place) {
-            let late = run.deadline_ns.is_some_and(|due_ns| due_ns <= self.now_ns);
-            let class = match late {
-                true => ErrorClass::Timeout,
-                false => ErrorClass::Crash,
-            };
-            self.attempt_is_lost(&run, class, "it ended");
+            self.attempt_is_lost(&run, ErrorClass::Crash, "it ended");
         }
         self.lanes[lane].executors[place] = None;
         let (now_ns, id) = (
@@ -473,4 +468,9 @@ impl Cluster {
             executor.state = State::Idle;
         }
     }
+}
+
+/// Whether a core ends an executor for what it runs having exceeded its timeout.
+fn says_timeout(cause: &str) -> bool {
+    cause.starts_with("it exceeded its timeout")
 }

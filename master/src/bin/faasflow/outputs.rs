@@ -72,7 +72,7 @@ enum OutputError {
     },
     #[error("{workflow} ended without an output `{name}`, so nothing was written to {path}")]
     #[diagnostic(help(
-        "an optional output is absent if what it comes from was skipped; {instead}; the invocation itself has succeeded"
+        "{instead}; an optional output is absent if what it comes from was skipped; the invocation itself has succeeded"
     ))]
     Absent {
         workflow: String,
