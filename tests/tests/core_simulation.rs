@@ -49,7 +49,8 @@ fn tried(attempts_max: u32, timeouts: Timeouts) -> Shape {
 #[test]
 fn any_workflow_in_any_placement_and_order_ends_as_the_reference_says() {
     play(0, 3000, calm(), |seen| {
-        seen.refused > 0 && seen.foreseen > 5_000 && seen.foreseen_choices > 100
+        let foreseen = seen.foreseen > 5_000 && seen.foreseen_choices > 100;
+        seen.refused > 0 && foreseen && seen.prepared > 1_000
     });
 }
 
@@ -153,7 +154,7 @@ fn a_client_that_cancels_at_any_moment_gets_one_answer_and_leaves_nothing_behind
     };
     play(450_000, 3000, bounds, |seen| {
         let all = seen.cancelled > 1_000 && seen.cancels_dropped > 100;
-        let told = seen.told_returned > 1_000 && seen.told_killed > 100;
+        let told = seen.told_returned > 500 && seen.told_killed > 100;
         all && told && seen.well > 1_000 && seen.failed > 100 && seen.late > 0
     });
 }

@@ -17,6 +17,10 @@ use super::program::{Edge, InputFrom, LocalNode, NO_SCOPE, OutputPlan, Program, 
 use super::{Core, Start};
 use faasstore::descriptor::PayloadRef;
 
+/// Edges that leave a node or a switch, at most: behind more of them nothing is foreseen. It is done again after each event
+/// of the lane, whichever invocation it is of.
+const SUCCESSORS_MAX: usize = 32;
+
 /// An input of a foreseen activation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ForeseenInput {
@@ -210,7 +214,7 @@ impl Core {
 /// The first successor that waits for this node alone, if that is sure to run then, and nothing out of the ordinary comes
 /// before it; what the lane runs, only if nothing comes after it either.
 fn next_ready(invocation: &Invocation, program: &Program, node: LocalNode) -> Option<LocalNode> {
-    let mut chunks = chunks(program, node).filter(|(edge, count)| {
+    let mut chunks = chunks(program, node)?.filter(|(edge, count)| {
         let node = &program.nodes[edge.node as usize];
         invocation.node(edge.node).waiting == *count || node.at_least > 0
     });
@@ -226,11 +230,15 @@ fn next_ready(invocation: &Invocation, program: &Program, node: LocalNode) -> Op
 }
 
 /// Edges to one successor lie beside each other, since it may wait for several ends of the same node: the first of each,
-/// and how many there are.
-fn chunks(program: &Program, node: LocalNode) -> impl Iterator<Item = (Edge, u32)> {
+/// and how many there are. None if there are too many to be looked at ahead.
+fn chunks(program: &Program, node: LocalNode) -> Option<impl Iterator<Item = (Edge, u32)>> {
+    let chunks = few_successors(program, node)?.chunk_by(|one, other| one.node == other.node);
+    Some(chunks.map(|edges| (edges[0], edges.len() as u32)))
+}
+
+fn few_successors(program: &Program, node: LocalNode) -> Option<&[Edge]> {
     let successors = program.successors(&program.nodes[node as usize]);
-    let chunks = successors.chunk_by(|one, other| one.node == other.node);
-    chunks.map(|edges| (edges[0], edges.len() as u32))
+    (successors.len() <= SUCCESSORS_MAX).then_some(successors)
 }
 
 /// The first node that runs when `node` has ended well and `switch`, which waits for it alone, has chosen this case, if that
@@ -242,13 +250,13 @@ fn next_of_case(
     switch: LocalNode,
     case: u16,
 ) -> Option<LocalNode> {
-    let successors = |node: LocalNode| program.successors(&program.nodes[node as usize]);
+    let before = few_successors(program, node)?;
     let chose = Outcome::Chose(case);
-    for edges in successors(switch).chunk_by(|one, other| one.node == other.node) {
+    for edges in few_successors(program, switch)?.chunk_by(|one, other| one.node == other.node) {
         let index = edges[0].node;
         let (state, target) = (invocation.node(index), &program.nodes[index as usize]);
         let (mut decided, mut live, mut let_in) = (0, state.live, state.gate_live);
-        let earlier = successors(node).iter().filter(|edge| edge.node == index);
+        let earlier = before.iter().filter(|edge| edge.node == index);
         let earlier = earlier.map(|edge| (edge.when, Outcome::Well));
         for (when, outcome) in earlier.chain(edges.iter().map(|edge| (edge.when, chose))) {
             decided += 1;

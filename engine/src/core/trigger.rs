@@ -64,6 +64,8 @@ impl Core {
     /// Handles nodes that ended without an event of their own.
     pub(super) fn drain_ended(&mut self, now_ns: u64) {
         while let Some(ended) = self.ended.pop() {
+            // May come while the core tidies up, which is no event of its own.
+            self.revision += 1;
             if self.invocations[ended.place as usize].phase == Phase::Running {
                 let program = Rc::clone(self.program_of(ended.place));
                 self.node_ended(now_ns, ended, &program);

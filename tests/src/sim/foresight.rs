@@ -1,25 +1,27 @@
 //! What a core foresees is held to what it then orders.
 
 use super::Cluster;
-use super::lane::{InputAt, Lane};
-use engine::core::{Evaluate, ExecutorId, ForeseenInput, Input, Next, Output, Part, Piece, Start};
+use super::lane::InputAt;
+use engine::core::{
+    Evaluate, ExecutorId, Foreseen, ForeseenInput, Input, Next, Output, Part, Piece, Start,
+};
 use faasstore::descriptor::PayloadRef;
 
 /// A start, and where its inputs lie.
-type Foreseen = (Start, Vec<PayloadRef>);
+type Started = (Start, Vec<PayloadRef>);
 
 /// What the core must order next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Foresight {
     /// A start.
-    Start(Foreseen),
+    Start(Started),
     /// That a switch is evaluated.
     Switch {
         evaluate: Evaluate,
         /// Where what it reads lies.
         inputs: Vec<PayloadRef>,
         /// By case: what must be ordered after that, as far as it can be said.
-        cases: Vec<Option<Foreseen>>,
+        cases: Vec<Option<Started>>,
     },
 }
 
@@ -35,54 +37,96 @@ fn places(inputs: &[ForeseenInput], outputs: &[Output]) -> Option<Vec<PayloadRef
     inputs.iter().map(place).collect()
 }
 
-impl Lane {
-    /// What the core will order when the activation of `executor` ends with these outputs, as far as it can say.
-    fn foresee(
-        &self,
-        executor: ExecutorId,
-        activation: u32,
-        outputs: &[Output],
-        cases: impl Fn(&Evaluate) -> usize,
-    ) -> Option<Foresight> {
-        let mut read = Vec::new();
-        let foreseen = self.core.foresee(executor, |input| read.push(input))?;
-        assert_eq!(foreseen.activation, activation);
-        assert_eq!(foreseen.outputs, outputs.len());
-        let inputs = |inputs: &[ForeseenInput]| places(inputs, outputs);
-        match foreseen.next? {
-            Next::Start(start) => Some(Foresight::Start((start, inputs(&read)?))),
-            Next::Evaluate(evaluate) => {
-                let case = |case| {
-                    let mut read = Vec::new();
-                    let core = &self.core;
-                    let start =
-                        core.foresee_case(executor, &evaluate, case, |input| read.push(input));
-                    Some((start?, inputs(&read)?))
-                };
-                Some(Foresight::Switch {
-                    cases: (0..cases(&evaluate) as u16).map(case).collect(),
-                    inputs: inputs(&read)?,
-                    evaluate,
-                })
-            }
-        }
+/// What a lane prepares for the end of one activation: all but where its outputs lie.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Ahead {
+    foreseen: Foreseen,
+    inputs: Vec<ForeseenInput>,
+    /// By case of the switch that comes next, if one does.
+    cases: Vec<Option<(Start, Vec<ForeseenInput>)>>,
+}
+
+impl Ahead {
+    /// What must be ordered when the activation ends with these outputs, as far as it can be said.
+    fn with(&self, outputs: &[Output]) -> Option<Foresight> {
+        assert_eq!(self.foreseen.outputs, outputs.len());
+        let inputs = places(&self.inputs, outputs)?;
+        let start = |case: &Option<(Start, Vec<ForeseenInput>)>| {
+            let (start, inputs) = case.as_ref()?;
+            Some((*start, places(inputs, outputs)?))
+        };
+        Some(match self.foreseen.next? {
+            Next::Start(start) => Foresight::Start((start, inputs)),
+            Next::Evaluate(evaluate) => Foresight::Switch {
+                cases: self.cases.iter().map(start).collect(),
+                inputs,
+                evaluate,
+            },
+        })
     }
 }
 
 impl Cluster {
-    /// To be called before the core is told of a completion.
+    /// What a core says of the end of what this executor runs.
+    fn look_ahead(&self, lane: usize, id: ExecutorId) -> Option<Ahead> {
+        let core = &self.lanes[lane].core;
+        let mut inputs = Vec::new();
+        let foreseen = core.foresee(id, |input| inputs.push(input))?;
+        let cases = match &foreseen.next {
+            Some(Next::Evaluate(evaluate)) => {
+                let deployment = self.deployment(evaluate.deployment);
+                let workflow = &self.scenario.deployments[deployment].workflow;
+                let cases = workflow.nodes[evaluate.node as usize].work.cases() as u16;
+                let case = |case| {
+                    let mut inputs = Vec::new();
+                    let start = core.foresee_case(id, evaluate, case, |input| inputs.push(input));
+                    Some((start?, inputs))
+                };
+                (0..cases).map(case).collect()
+            }
+            Some(Next::Start(_)) | None => Vec::new(),
+        };
+        Some(Ahead {
+            foreseen,
+            inputs,
+            cases,
+        })
+    }
+
+    /// A lane prepares for the end of something that runs on it.
+    pub(super) fn prepare_somewhere(&mut self) {
+        let lane = self.random.below(self.lanes.len());
+        let running = (0..self.lanes[lane].executors.len())
+            .filter(|place| self.running(lane, *place).is_some())
+            .collect::<Vec<_>>();
+        if running.is_empty() {
+            return;
+        }
+        let id = ExecutorId(self.random.pick(&running) as u32);
+        let ahead = self.look_ahead(lane, id);
+        let revision = self.lanes[lane].core.revision();
+        self.lanes[lane].prepared = Some((id, revision, ahead));
+    }
+
+    /// To be called before the core is told of a completion. What was prepared for it, and is not said to be void, holds.
     pub(super) fn foresee(
-        &self,
+        &mut self,
         lane: usize,
         id: ExecutorId,
         activation: u32,
         outputs: &[Output],
     ) -> Option<Foresight> {
-        self.lanes[lane].foresee(id, activation, outputs, |evaluate| {
-            let deployment = self.deployment(evaluate.deployment);
-            let workflow = &self.scenario.deployments[deployment].workflow;
-            workflow.nodes[evaluate.node as usize].work.cases()
-        })
+        let ahead = self.look_ahead(lane, id);
+        let revision = self.lanes[lane].core.revision();
+        let prepared = self.lanes[lane].prepared.take();
+        if let Some((_, _, prepared)) = prepared.filter(|(of, at, _)| (*of, *at) == (id, revision))
+        {
+            assert_eq!(prepared, ahead, "prepared, and not said to be void");
+            self.prepared += 1;
+        }
+        let ahead = ahead?;
+        assert_eq!(ahead.foreseen.activation, activation);
+        ahead.with(outputs)
     }
 
     /// What is started first is what was foreseen.

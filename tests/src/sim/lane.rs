@@ -1,6 +1,6 @@
 //! A lane of a simulated worker: its core, its memory, its executors, and what of it is under way.
 
-use super::foresight::Foresight;
+use super::foresight::{Ahead, Foresight};
 use super::memory::Memory;
 use crate::functions::Datum;
 use engine::core::{
@@ -160,6 +160,8 @@ pub(super) struct Lane {
     pub(super) accepted: u64,
     /// What the core must order next.
     pub(super) foreseen: Option<Foresight>,
+    /// What was prepared last: for the end of what which executor runs, and at which revision of the core.
+    pub(super) prepared: Option<(ExecutorId, u64, Option<Ahead>)>,
 }
 
 impl Lane {
@@ -197,6 +199,7 @@ impl Lane {
             refused: 0,
             accepted: 0,
             foreseen: None,
+            prepared: None,
         }
     }
 

@@ -115,6 +115,8 @@ pub struct Cluster {
     foreseen: u64,
     /// Those of them that a switch has chosen.
     foreseen_choices: u64,
+    /// Completions for which a lane had prepared, and nothing had happened since that voids it.
+    prepared: u64,
     steps: u64,
 }
 
@@ -164,6 +166,7 @@ impl Cluster {
             doubled: 0,
             foreseen: 0,
             foreseen_choices: 0,
+            prepared: 0,
             steps: 0,
             scenario,
         };
@@ -307,6 +310,9 @@ impl Cluster {
     }
 
     fn happens(&mut self, event: Event) {
+        if self.random.chance(300) {
+            self.prepare_somewhere();
+        }
         match event {
             Event::Order(index) => self.obey(index),
             Event::Invoke => self.invoke_next(),
@@ -373,7 +379,10 @@ impl Cluster {
         for action in actions {
             self.act_once(lane, action);
         }
-        self.act(lane);
+        if self.lanes[lane].core.has_actions() {
+            self.act(lane);
+        }
+        self.lanes[lane].acted = true;
     }
 
     fn act_once(&mut self, lane: usize, action: Action) {

@@ -42,6 +42,8 @@ pub struct Tally {
     pub foreseen: u64,
     /// Those of them that a switch has chosen.
     pub foreseen_choices: u64,
+    /// Completions for which a lane had prepared, and nothing had happened since that voids it.
+    pub prepared: u64,
     /// Runs that held each construct.
     pub constructs: Constructs,
     /// Events of the simulation.
@@ -66,6 +68,7 @@ impl std::ops::AddAssign for Tally {
         self.late += other.late;
         self.foreseen += other.foreseen;
         self.foreseen_choices += other.foreseen_choices;
+        self.prepared += other.prepared;
         self.constructs += other.constructs;
         self.steps += other.steps;
     }
@@ -144,6 +147,7 @@ impl Cluster {
             late: sum(|counters| counters.late_dropped),
             foreseen: self.foreseen,
             foreseen_choices: self.foreseen_choices,
+            prepared: self.prepared,
             steps: self.steps,
             ..Tally::default()
         };
