@@ -12,6 +12,10 @@ const CANDIDATES_MAX: usize = 1 << 12;
 /// Names that a message lists; with more, the others are counted.
 const LISTED_MAX: usize = 12;
 
+/// How many names are few, and how long one may be to be among them, in bytes.
+const FEW_NAMES: usize = 32;
+const FEW_BYTES: usize = 40;
+
 /// Shortest beginning of a name that is taken for the name.
 const BEGINNING_BYTES_MIN: usize = 3;
 
@@ -92,6 +96,10 @@ pub fn instead(name: &str, known: &[&str], there_are: &str, none: &str) -> Strin
     if let Some(near) = nearest(name, known.iter().copied()) {
         return format!("did you mean `{near}`?");
     }
+    listed(known, there_are, none)
+}
+
+fn listed(known: &[&str], there_are: &str, none: &str) -> String {
     if known.is_empty() {
         return none.to_owned();
     }
@@ -105,6 +113,23 @@ pub fn instead(name: &str, known: &[&str], there_are: &str, none: &str) -> Strin
         0 => format!("{there_are} {listed}"),
         further => format!("{there_are} {listed} and {further} more"),
     }
+}
+
+/// As [`instead`], at a price that a lane can pay at any time: a few of the names are looked at.
+#[must_use]
+pub fn instead_of_few(name: &str, known: &[&str], there_are: &str, none: &str) -> String {
+    let few: Vec<&str> = known
+        .iter()
+        .copied()
+        .filter(|known| known.len() <= FEW_BYTES)
+        .take(FEW_NAMES)
+        .collect();
+    if name.len() <= FEW_BYTES
+        && let Some(near) = nearest(name, few)
+    {
+        return format!("did you mean `{near}`?");
+    }
+    listed(known, there_are, none)
 }
 
 /// A name without what writers of other systems would write otherwise.
@@ -150,6 +175,19 @@ mod tests {
         assert_eq!(nearest(&"x".repeat(100_000), names), None);
         assert_eq!(slip("mer", names), None);
         assert_eq!((slip("a", ["b"]), slip("a", ["ab"])), (None, Some("ab")));
+    }
+
+    #[test]
+    fn a_lane_looks_at_few_names_and_short_ones() {
+        let say = |name: &str, known: &[&str]| instead_of_few(name, known, "there are", "none");
+        assert_eq!(say("sise", &["size", "count"]), "did you mean `size`?");
+        let long = "x".repeat(FEW_BYTES + 1);
+        let other = format!("{}y", &long[1..]);
+        assert_eq!(say(&other, &[&long]), format!("there are `{long}`"));
+        let mut many = vec!["count"; FEW_NAMES];
+        many.push("size");
+        assert!(say("sise", &many).starts_with("there are `count`"));
+        assert_eq!(say("sise", &[]), "none");
     }
 
     #[test]

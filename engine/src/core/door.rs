@@ -6,7 +6,7 @@ use super::program::{Program, is_list};
 use super::report::Wanted;
 use super::timers::Timer;
 use super::{Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Send, worker_hash};
-use crate::nearest::instead;
+use crate::nearest::instead_of_few;
 use crate::plan::{DeploymentId, Limits, Source, WorkerIndex};
 use crate::wire::Failure;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
@@ -118,7 +118,7 @@ impl Core {
             known.sort_unstable();
             return Err(format!(
                 "no workflow named `{workflow}` is deployed here; {}",
-                instead(
+                instead_of_few(
                     workflow,
                     &known,
                     "deploy it first; there are",
@@ -139,7 +139,7 @@ impl Core {
                     .collect();
                 return Err(format!(
                     "workflow `{workflow}` has no input `{name}`; {}",
-                    instead(name, &known, "its inputs are", "it has none")
+                    instead_of_few(name, &known, "its inputs are", "it has none")
                 ));
             };
             let mut before = inputs.clone().take(position);

@@ -7,13 +7,12 @@ use super::program::{Node, NodeKind};
 use super::syntax::{Macro, Operator};
 use super::value::{Data, Key, Map, whole};
 use super::{EvaluationError, STEPS_MAX};
-use crate::nearest::instead;
 use std::cell::Cell;
 use std::cmp::Ordering;
 use std::rc::Rc;
 
 /// Fields among which a likely name is looked for.
-const FIELDS_SEARCHED_MAX: usize = 100;
+const FIELDS_SHOWN_MAX: usize = 100;
 
 /// What is left of [`STEPS_MAX`].
 pub(super) struct Budget {
@@ -237,17 +236,13 @@ impl<'a> Machine<'a> {
         field: &str,
         within: impl FnOnce() -> Option<Rc<Map<'a>>>,
     ) -> EvaluationError {
-        let mut reason = format!("there is no field `{field}`");
-        if !self.searched.replace(true)
-            && let Some(entries) = within()
-        {
-            let fields = entries.keys().take(FIELDS_SEARCHED_MAX);
-            let fields: Vec<String> = fields.map(Key::to_string).collect();
-            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-            let instead = instead(field, &fields, "there are", "the object is empty");
-            reason = format!("{reason}; {instead}");
-        }
-        fail(node, reason)
+        // One of them is shown at most.
+        let entries = (!self.searched.replace(true)).then(within).flatten();
+        let fields = entries.map(|entries| {
+            let fields = entries.keys().take(FIELDS_SHOWN_MAX);
+            fields.map(Key::to_string).collect()
+        });
+        EvaluationError::no_field(node.span, field, fields)
     }
 
     fn no_object(&self, node: &Node, what: &str, field: &str) -> EvaluationError {

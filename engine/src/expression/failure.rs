@@ -1,6 +1,7 @@
 //! Why an evaluation has no result.
 
 use super::syntax::Span;
+use crate::nearest::instead_of_few;
 use std::fmt;
 
 /// Longest part of an expression that is shown, in characters.
@@ -23,6 +24,8 @@ enum What {
         /// Where it stands, and its text; empty until they are asked for, since most failures of parts decide nothing.
         shown: String,
         reason: String,
+        /// A field that there is not, and those that there are: likewise not looked at until the failure is shown.
+        instead: Option<(String, Vec<String>)>,
     },
     /// The whole expression.
     Whole(String),
@@ -33,12 +36,24 @@ enum What {
 impl EvaluationError {
     /// A part has no result.
     pub(super) fn of_part(part: Span, reason: impl Into<String>) -> Self {
-        let (shown, reason) = (String::new(), reason.into());
         Self {
             what: What::Part {
                 part,
-                shown,
-                reason,
+                shown: String::new(),
+                reason: reason.into(),
+                instead: None,
+            },
+        }
+    }
+
+    /// An object has no such field, but these, if they are known.
+    pub(super) fn no_field(part: Span, field: &str, fields: Option<Vec<String>>) -> Self {
+        Self {
+            what: What::Part {
+                part,
+                shown: String::new(),
+                reason: format!("there is no field `{field}`"),
+                instead: fields.map(|fields| (field.to_owned(), fields)),
             },
         }
     }
@@ -59,9 +74,20 @@ impl EvaluationError {
 
     /// With the place of its part in the text of the expression.
     pub(super) fn in_text(self, text: &str) -> Self {
-        let What::Part { part, reason, .. } = self.what else {
+        let What::Part {
+            part,
+            mut reason,
+            instead,
+            ..
+        } = self.what
+        else {
             return self;
         };
+        if let Some((field, fields)) = instead {
+            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            let instead = instead_of_few(&field, &fields, "there are", "the object is empty");
+            reason = format!("{reason}; {instead}");
+        }
         let (before, shown) = (&text[..part.start], &text[part.start..part.end]);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before[line_start..].chars().count() + 1;
@@ -75,6 +101,7 @@ impl EvaluationError {
                 part,
                 shown: format!("{line}column {column}: `{shown}`"),
                 reason: shortened(&reason, REASON_CHARS_MAX),
+                instead: None,
             },
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// The end of its standard error.
     pub(crate) tail: String,
-    /// Whether a process that it has started still holds its streams.
+    /// Whether what it has started is to be ended: it holds the program's streams still, or was to stop with it.
     pub(crate) lingers: bool,
 }
 
@@ -64,10 +64,10 @@ pub(crate) fn exchange(
     let mut ask_to_end = Some(ask_to_end);
     loop {
         let timeout = match ended {
+            Some((status, _)) if told.is_none() => return Ok(tail.ended(status, true)),
             Some((status, _)) if stdout.is_none() && stderr.is_none() => {
                 return Ok(tail.ended(status, false));
             }
-            Some((status, _)) if told.is_none() => return Ok(tail.ended(status, true)),
             Some((status, at)) => match LINGER.checked_sub(at.elapsed()) {
                 Some(left) => PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
                 None => return Ok(tail.ended(status, true)),

@@ -40,11 +40,8 @@ impl Failures {
         }
     }
 
-    /// Notes that something reads what failed in the workflow that a node stands for.
+    /// Notes that something reads what failed in the workflow that a node stands for, the first to do so.
     pub(super) fn read(&mut self, index: usize, failing: &Failing) {
-        if self.tellers.contains_key(&index) {
-            return;
-        }
         self.read.push(index);
         self.next += failing.tellers();
         self.tellers.insert(index, self.next - 1);

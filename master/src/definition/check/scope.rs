@@ -204,8 +204,10 @@ impl Checker<'_> {
             .position(|known| known.name.value == output);
         let Some(index) = place else {
             if output == "error" && !self.raw.nodes[node].catches.is_empty() {
-                let failing = self.failing(node, &inner);
-                self.failures.read(node, &failing);
+                if self.failures.teller(node).is_none() {
+                    let failing = self.failing(node, &inner);
+                    self.failures.read(node, &failing);
+                }
                 return Some(Seen {
                     symbol: Symbol::Failure { node },
                     kind: Kind::Value,
