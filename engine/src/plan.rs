@@ -447,6 +447,9 @@ pub struct NodePlan {
     pub work: Work,
     /// The region that it is part of, by its place in [`Plan::regions`]; it runs once for each of its items.
     pub region: Option<u16>,
+    /// Whether the list of that region, which a node gives, is one of its edges: live for each item, it is the one that must
+    /// be if there are any. Joins of some do not count it.
+    pub over_list: bool,
     /// In the definition's order.
     pub inputs: Vec<InputPlan>,
     /// In the definition's order; of a node in a region, the kinds of one activation's outputs.

@@ -318,6 +318,9 @@ pub struct Node {
     pub work: Work,
     /// The region that it is part of, by its place in [`Definition::regions`]: it runs once for each of its items.
     pub region: Option<usize>,
+    /// Whether it runs over the list of that region by a `foreach` of its own, or stands first in the workflow that does:
+    /// the list is one of its edges then. What joins another item by item has an edge from that instead.
+    pub over_list: bool,
     /// In the file's order.
     pub inputs: Vec<NodeInput>,
     /// In the file's order; of a node in a region, what one activation writes.
@@ -493,6 +496,14 @@ impl Definition {
         let after = self.nodes[node].after.iter();
         data.chain(after.map(|after| (after.value, false)))
             .collect()
+    }
+
+    /// Whether an edge that is live for every item leads to a node: the list of its region, if a node gives that.
+    #[must_use]
+    pub fn is_reached_by_list(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        let list = node.region.map(|region| self.regions[region].list.value);
+        node.over_list && list.is_some_and(|list| list.node().is_some())
     }
 
     /// The nodes that every node waits for, each once: producers of its data, in the order of [`Definition::reads`], then

@@ -347,6 +347,7 @@ impl Planner<'_> {
             name: node.name.value.clone(),
             work: work(&node.work, executables),
             region: node.region.and_then(|region| number(regions, region)),
+            over_list: self.definition.is_reached_by_list(place),
             inputs: node.inputs.iter().map(input).collect(),
             outputs: node
                 .outputs

@@ -107,7 +107,8 @@ pub(crate) struct Node {
     pub(super) delay_inputs: u16,
     /// Whether it stands behind gates.
     pub(crate) gated: bool,
-    /// Whether it has in-edges at all, those from outside of its region included.
+    /// Whether one of its in-edges must be live for it to run, those from outside of its region included: it has some, and the
+    /// list of its region, which is live for each item, is none of them.
     pub(crate) edged: bool,
     /// In-edges from its own scope that are gates.
     pub(crate) gates: u16,

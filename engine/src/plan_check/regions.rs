@@ -130,6 +130,15 @@ impl Scope<'_> {
         }
         for node in &self.plan.nodes {
             let place = || format!("node {:?}", node.name);
+            let list = node
+                .region
+                .map(|region| self.plan.regions[usize::from(region)].list);
+            if node.over_list && !matches!(list, Some(Source::Output { .. })) {
+                return Err(PlanError::Rule {
+                    place: place(),
+                    reason: "the list that it runs over is an edge of it only if a node gives that",
+                });
+            }
             let data = node.reads().filter_map(|source| match source {
                 Source::Output { node, .. } | Source::First { node, .. } => Some(node),
                 Source::Input(_) | Source::Item { .. } | Source::Constant(_) => None,

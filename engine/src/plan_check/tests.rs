@@ -476,6 +476,7 @@ fn a_region_that_cannot_be_is_refused() {
         |p: &mut Plan| p.regions[0].list = Source::Item { up: 0 } => PlanError::Item { .. },
         |p: &mut Plan| p.nodes[1].inputs[0].sources[0] = Source::Item { up: 1 } => PlanError::Item { .. },
         |p: &mut Plan| p.nodes[1].inputs[0].kind = Kind::List => PlanError::Kind { .. },
+        |p: &mut Plan| p.nodes[0].over_list = true => PlanError::Rule { .. },
         // What leaves the region would come back into it.
         |p: &mut Plan| p.nodes[2].region = Some(0) => PlanError::Order { producer: 2, .. },
         |p: &mut Plan| {

@@ -167,6 +167,36 @@ fn a_foreach_whose_list_was_skipped_is_skipped_as_a_whole() {
 }
 
 #[test]
+fn the_list_that_a_node_gives_is_a_live_edge_of_each_item() {
+    for over_list in [true, false] {
+        let mut flow = Flow::default();
+        let split = flow.function("split", |n| n.outputs[0].kind = Kind::List);
+        let choice = flow.switch("choice", 2, |_| ());
+        let never = flow.function("never", |n| n.gates = vec![case(choice, 0)]);
+        let region = flow.region(out(split), |_| ());
+        let each = flow.function("each", |n| {
+            (n.region, n.over_list) = (Some(region), over_list);
+            n.inputs = vec![input("item", ITEM), optional("more", out(never))];
+            n.after = vec![never];
+        });
+        flow.function("after", |n| n.after = vec![each]);
+        each_placement(&flow, |rig| {
+            rig.invoke(&[]);
+            rig.choose("choice", Some(1));
+            rig.end("split");
+            let runs = if over_list { 2 } else { 0 };
+            assert_eq!(rig.attempts("each"), runs);
+            if over_list {
+                assert_eq!(rig.saw("each")[1], Seen::Absent);
+            }
+            rig.end_all();
+            rig.result().unwrap();
+            assert_eq!(rig.attempts("after"), usize::from(over_list));
+        });
+    }
+}
+
+#[test]
 fn an_item_s_failure_that_only_joins_of_some_wait_for_is_a_dead_edge_of_the_whole_foreach() {
     let mut flow = over_input(|n| n.tolerated = true, |_| ());
     flow.nodes.pop();

@@ -439,7 +439,8 @@ impl Builder<'_> {
                         needs.push((Need::Input(input), self.any_live(sources, reader, always)));
                     }
                 }
-                if !flow.is_empty() || !gates.is_empty() {
+                let reached = self.definition.is_reached_by_list(place);
+                if !reached && !(flow.is_empty() && gates.is_empty()) {
                     let edges = flow.into_iter().chain(gates).collect();
                     needs.push((Need::Edge, self.any(edges)));
                 }

@@ -88,7 +88,9 @@ impl Judge<'_> {
             .into_iter()
             .all(|input| input.optional || has_live(&input.sources));
         // One at least of its edges from other nodes is live, if it has any.
-        let any = producers.is_empty() || all.any(|state| *state == Edge::Live);
+        let edges = producers.is_empty() || all.any(|state| *state == Edge::Live);
+        // Of an item, the list is such an edge.
+        let any = edges || plan.over_list;
         if gate && inputs && any {
             Decision::Runs(at)
         } else {

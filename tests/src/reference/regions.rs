@@ -140,7 +140,7 @@ impl Judge<'_> {
         let there = |source: &Source| self.may_be_there(*source, found);
         let mut inputs = inputs_of(plan).into_iter();
         let has_all = inputs.all(|input| input.optional || input.sources.iter().any(there));
-        has_all && (let_in || live > 0 || flow.is_empty())
+        has_all && (let_in || live > 0 || flow.is_empty() || plan.over_list)
     }
 
     /// Whether an edge from outside of a region is dead for a failure that those who wait bear.

@@ -65,7 +65,7 @@ impl Compiler {
                 Join::All => 0,
                 Join::AtLeast(edges) => edges,
             },
-            edged: all_edges > 0,
+            edged: all_edges > 0 && !node.over_list,
             region: NO_SCOPE,
             timeout_ms: node.timeout_ms.unwrap_or_default(),
             inputs: Span::default(),

@@ -138,6 +138,7 @@ impl Sketch {
                 Work::Switch(cases)
             },
             region: sketched.region,
+            over_list: sketched.region.is_some() && index % 2 == 0,
             inputs: inputs.collect(),
             outputs: vec![port("out"), port("error")],
             after: sketched.after.iter().copied().map(says).collect(),

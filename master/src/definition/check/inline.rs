@@ -269,6 +269,7 @@ impl Checker<'_> {
             if first {
                 self.step(after.len(), span)?;
                 node.after.extend(after.iter().cloned());
+                node.over_list |= within == 0 && outer.foreach.is_some();
                 let own = std::mem::take(&mut node.delays);
                 node.delays = delays_before(&delays, own, within as u8);
             }

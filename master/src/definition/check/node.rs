@@ -76,6 +76,7 @@ impl Checker<'_> {
         let node = Node {
             work,
             region: self.own_region(index),
+            over_list: raw.foreach.is_some(),
             inputs: names.into_all(),
             outputs: outputs.collect(),
             after: after?,
@@ -408,6 +409,7 @@ pub(super) fn plain(name: Spanned<String>) -> Node {
         name,
         work: Work::Nothing,
         region: None,
+        over_list: false,
         inputs: Vec::new(),
         outputs: Vec::new(),
         after: Vec::new(),

@@ -88,6 +88,8 @@ pub(super) fn settle(
         moved(definition, &chained);
         after_items(definition, &chained);
         for node in &mut definition.nodes {
+            let own_list = node.region.is_some_and(|region| chained[region].is_none());
+            node.over_list &= own_list;
             node.region = node.region.map(|region| places[region]);
         }
         definition.regions = regions;

@@ -396,3 +396,24 @@ fn what_a_workflow_only_passes_on_is_not_gathered() {
         told[0]
     );
 }
+
+#[test]
+fn the_list_is_an_edge_of_what_runs_over_it_by_itself_if_a_node_gives_it() {
+    let text = "
+  a: { foreach: split.l, function: e:f, input: { x: item }, output: { o: value, more: list } }
+  chained: { foreach: a.o, function: e:f, after: split, output: { o: value } }
+  same: { foreach: split.l, function: e:f, input: { x: 'a.o[item]' } }
+  within: { foreach: 'a.more[item]', function: e:f }
+  counted: { foreach: { from: 0, to: split.v }, function: e:f }
+  given: { foreach: input.l, function: e:f, after: split }
+  once: { function: e:f, after: split }
+";
+    let definition = good(text);
+    let reached = |name: &str| definition.is_reached_by_list(place(&definition, name));
+    for name in ["a", "same", "within", "counted"] {
+        assert!(reached(name), "{name}");
+    }
+    for name in ["split", "chained", "given", "once"] {
+        assert!(!reached(name), "{name}");
+    }
+}

@@ -87,6 +87,11 @@ impl Draft<'_> {
     fn add(&mut self, mut node: NodePlan) -> NodeId {
         let id = self.workflow.nodes.len() as NodeId;
         (node.id, node.region) = (id, self.region);
+        let list = self
+            .region
+            .map(|region| self.workflow.regions[usize::from(region)].list);
+        let by_node = matches!(list, Some(Source::Output { .. }));
+        node.over_list = by_node && self.random.chance(500);
         let cases = (0..node.work.cases() as u16).map(|case| Gate::Case { node: id, case });
         let catches = (0..node.catches.len() as u16).map(|catch| Gate::Catch { node: id, catch });
         self.gates.extend(cases.chain(catches));

@@ -157,7 +157,8 @@ impl Run<'_> {
         }
         let mut needed = declared.inputs.iter().filter(|input| !input.optional);
         let all = needed.all(|input| input.from.iter().any(|from| there(from.value)));
-        all && (opened || live > 0 || (edges.is_empty() && !behind))
+        let listed = self.definition.is_reached_by_list(node);
+        all && (opened || live > 0 || listed || (edges.is_empty() && !behind))
     }
 
     /// Everything of a scope, in the order of nodes; regions are ranges of it.
