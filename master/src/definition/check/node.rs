@@ -2,7 +2,7 @@
 
 use super::Checker;
 use super::bind::BoundInput;
-use super::expressions::{Bound, Gives, Names};
+use super::expressions::{Bound, Names};
 use super::failures::ERROR;
 use super::scope::{formula, reads};
 use crate::definition::problem::{ProblemKind, quoted};
@@ -14,6 +14,7 @@ use crate::definition::{
     COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Definition, Formula, From, FunctionName,
     Node, NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
 };
+use engine::expression::Gives;
 use engine::nearest::instead;
 use engine::plan::Join;
 use faasstore::binding::Kind;

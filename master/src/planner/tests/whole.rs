@@ -410,7 +410,7 @@ impl Draw {
         let bytes = self.binding(Kind::Bytes);
         let any = self.kind();
         let any = self.binding(any);
-        let file = ["inner.yaml", "middle.yaml"][self.below(2) as usize];
+        let file = ["inner.yaml", "middle.yaml", "middle.yaml"][self.below(3) as usize];
         let each = |draw: &mut Self, outputs: &[(&str, Kind)]| {
             for (output, kind) in outputs {
                 let source = format!("{name}.{output}");
@@ -561,7 +561,7 @@ fn planned(seed: u64) -> Option<[bool; 5]> {
     };
     let mut text =
         "workflow: w\ninput: { b: bytes, v: value, l: list, o: { kind: value, optional: true } }\n\
-                    constants: { c: [1, 2] }\nnodes:\n"
+                    constants: { c: 3 }\nnodes:\n"
             .to_owned();
     let count = 3 + draw.below(6);
     for number in 0..count {
