@@ -392,9 +392,20 @@ fn what_could_never_be_caught_is_refused() {
             "once `sub` has a `catch`",
         ),
         (own, "catch: tell", "5:36", "", ""),
+        (
+            fails,
+            "catch: tell, after: x.eror",
+            "5:40",
+            "node `sub` has no output `eror`",
+            "did you mean `sub.error`?",
+        ),
     ] {
+        let (node, read) = match node.split_once(", after: x.") {
+            Some((node, output)) => (node, output),
+            None => (node, "error"),
+        };
         let main = format!(
-            "workflow: main\n\nnodes:\n  sub: {{ workflow: w.yaml, {node} }}\n  tell: {{ function: e:f, input: {{ why: sub.error }} }}\n"
+            "workflow: main\n\nnodes:\n  sub: {{ workflow: w.yaml, {node} }}\n  tell: {{ function: e:f, input: {{ why: sub.{read} }} }}\n"
         );
         let read = load(&[("main.yaml", &main), ("w.yaml", inner)]);
         if message.is_empty() {
