@@ -1,102 +1,50 @@
 //! From syntax to program: which values the names are, and whether kinds can go together.
 
-use super::ExpressionError;
 use super::functions;
+use super::kinds::Kinds;
 use super::program::{Node, NodeKind};
-use super::syntax::{Macro, MacroCall, Operator, Syntax, SyntaxKind, Word, macro_named};
+use super::syntax::{Macro, MacroCall, Operator, Span, Syntax, SyntaxKind, Word, macro_named};
 use super::token::error;
 use super::value::{Kind, Literal};
-
-/// The kinds that a part may have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Kinds(u16);
-
-impl Kinds {
-    pub(super) const ANY: Self = Self(u16::MAX);
-    pub(super) const BOOL: Self = Self::of(Kind::Bool);
-    pub(super) const INT: Self = Self::of(Kind::Int);
-    pub(super) const DOUBLE: Self = Self::of(Kind::Double);
-    pub(super) const NUMBER: Self = Self::INT.or(Self::DOUBLE);
-    pub(super) const STRING: Self = Self::of(Kind::String);
-    pub(super) const LIST: Self = Self::of(Kind::List);
-    pub(super) const MAP: Self = Self::of(Kind::Map);
-    pub(super) const TIME: Self = Self::of(Kind::Time);
-    pub(super) const TYPE: Self = Self::of(Kind::Type);
-    const KEY: Self = Self::BOOL.or(Self::NUMBER).or(Self::STRING);
-    const NONE: Self = Self(0);
-
-    pub(super) const fn of(kind: Kind) -> Self {
-        Self(1 << kind as u16)
-    }
-
-    pub(super) const fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    const fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
-    const fn meets(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// In a sentence.
-    pub(super) fn with_article(self) -> String {
-        let all = [
-            (Self::of(Kind::Null), Kind::Null),
-            (Self::BOOL, Kind::Bool),
-            (Self::NUMBER, Kind::Int),
-            (Self::STRING, Kind::String),
-            (Self::LIST, Kind::List),
-            (Self::MAP, Kind::Map),
-            (Self::TIME, Kind::Time),
-            (Self::TYPE, Kind::Type),
-        ];
-        let named: Vec<&str> = all
-            .iter()
-            .filter(|(kinds, _)| self.meets(*kinds))
-            .map(|(_, kind)| kind.with_article())
-            .collect();
-        named.join(" or ")
-    }
-}
+use super::{ExpressionError, Gives};
 
 type Compiled = Result<(Node, Kinds), ExpressionError>;
 
-/// The program of an expression over the values of these names, and what it may give.
-pub(super) fn compile(syntax: &Syntax, names: &[&str]) -> Compiled {
+/// The program of an expression over the values of these names, which have these kinds, and what it may give.
+pub(super) fn compile(syntax: &Syntax, values: &[(&str, Kinds)]) -> Compiled {
     let mut compiler = Compiler {
-        names,
+        values,
         bound: Vec::new(),
     };
     compiler.part(syntax)
 }
 
-/// Refuses what can never be a condition.
-pub(super) fn expect_boolean(syntax: &Syntax, kinds: Kinds) -> Result<(), ExpressionError> {
-    expect(syntax, kinds, Kinds::BOOL, "a condition must be")
-}
-
-/// Refuses what can never be a number of milliseconds.
-pub(super) fn expect_number(syntax: &Syntax, kinds: Kinds) -> Result<(), ExpressionError> {
-    let rule = "a number of milliseconds must be";
-    expect(syntax, kinds, Kinds::NUMBER, rule)
-}
-
-/// Refuses what can never be a time.
-pub(super) fn expect_time(syntax: &Syntax, kinds: Kinds) -> Result<(), ExpressionError> {
-    let times = Kinds::TIME.or(Kinds::STRING);
-    expect(syntax, kinds, times, "a time must be")
+/// Refuses what can never be what the whole is to give.
+pub(super) fn expect_whole(
+    syntax: &Syntax,
+    kinds: Kinds,
+    gives: Gives,
+) -> Result<(), ExpressionError> {
+    let (wanted, rule) = match gives {
+        Gives::Value => return Ok(()),
+        Gives::Truth => (Kinds::BOOL, "a condition must be"),
+        Gives::Milliseconds => (Kinds::NUMBER, "a number of milliseconds must be"),
+        Gives::Time => (Kinds::TIME.or(Kinds::STRING), "a time must be"),
+    };
+    expect(syntax, kinds, wanted, rule)
 }
 
 fn expect(syntax: &Syntax, kinds: Kinds, wanted: Kinds, rule: &str) -> Result<(), ExpressionError> {
+    expect_at(syntax.span, kinds, wanted, rule)
+}
+
+fn expect_at(span: Span, kinds: Kinds, wanted: Kinds, rule: &str) -> Result<(), ExpressionError> {
     if kinds.meets(wanted) {
         return Ok(());
     }
     let (given, takes) = (kinds.with_article(), wanted.with_article());
     let message = format!("{rule} {takes}, and this is {given}");
-    Err(error(syntax.span, message, conversion(kinds, wanted)))
+    Err(error(span, message, conversion(kinds, wanted)))
 }
 
 /// How to make one of the kinds that are given one of those that are wanted, if that can be said.
@@ -115,7 +63,8 @@ fn conversion(given: Kinds, wanted: Kinds) -> Option<String> {
 }
 
 struct Compiler<'s> {
-    names: &'s [&'s str],
+    /// What exists, and what is known of it.
+    values: &'s [(&'s str, Kinds)],
     /// Names that macros around bind, the outermost first.
     bound: Vec<&'s str>,
 }
@@ -125,7 +74,7 @@ impl<'s> Compiler<'s> {
         let (kind, kinds) = match &syntax.kind {
             SyntaxKind::Literal(literal) => {
                 let kinds = match literal {
-                    Literal::Null => Kinds::of(Kind::Null),
+                    Literal::Null => Kinds::NULL,
                     Literal::Bool(_) => Kinds::BOOL,
                     Literal::Int(_) => Kinds::INT,
                     Literal::Double(_) => Kinds::DOUBLE,
@@ -240,9 +189,18 @@ impl<'s> Compiler<'s> {
             return Ok((select(node, &fields, syntax), Kinds::ANY));
         }
         if let Some((slot, rest)) = self.slot(name, &fields) {
+            let mut kinds = self.values[slot].1;
+            if !rest.is_empty() {
+                let before = &fields[..fields.len() - rest.len()];
+                let of = before
+                    .last()
+                    .map_or(root.span, |field| root.span.to(field.span));
+                expect_at(of, kinds, Kinds::MAP, "a field is taken from")?;
+                kinds = Kinds::ANY;
+            }
             let path = rest.iter().map(|field| field.text.clone()).collect();
             let kind = NodeKind::Value { slot, path };
-            return Ok((Node { span, kind }, Kinds::ANY));
+            return Ok((Node { span, kind }, kinds));
         }
         match Kind::named(name) {
             Some(kind) if fields.is_empty() => {
@@ -255,7 +213,7 @@ impl<'s> Compiler<'s> {
 
     /// The value that a name and fields mean, and the fields that are left.
     fn slot<'w>(&self, name: &str, fields: &'w [&'s Word]) -> Option<(usize, &'w [&'s Word])> {
-        let find = |path: &str| self.names.iter().position(|known| *known == path);
+        let find = |path: &str| self.values.iter().position(|(known, _)| *known == path);
         if let [field, rest @ ..] = fields
             && let Some(slot) = find(&format!("{name}.{}", field.text))
         {
@@ -269,7 +227,8 @@ impl<'s> Compiler<'s> {
             "True" | "False" | "None" => Some(name),
             _ => None,
         };
-        let mut known: Vec<&str> = self.bound.iter().chain(self.names).copied().collect();
+        let names = self.values.iter().map(|(name, _)| *name);
+        let mut known: Vec<&str> = self.bound.iter().copied().chain(names.clone()).collect();
         let left_out = known.len().saturating_sub(12);
         known.truncate(12);
         let mut help = match (python, known.is_empty()) {
@@ -283,7 +242,7 @@ impl<'s> Compiler<'s> {
         }
         let start = format!("{name}.");
         let (span, path) = match fields {
-            [field, ..] if self.names.iter().any(|known| known.starts_with(&start)) => {
+            [field, ..] if names.clone().any(|known| known.starts_with(&start)) => {
                 (root.span.to(field.span), format!("{start}{}", field.text))
             }
             _ => (root.span, name.to_owned()),
@@ -353,7 +312,7 @@ impl<'s> Compiler<'s> {
         expect(
             of,
             kinds,
-            Kinds::MAP.or(Kinds::of(Kind::Null)),
+            Kinds::MAP.or(Kinds::NULL),
             "a field is taken from",
         )?;
         let kind = NodeKind::Has {
@@ -432,7 +391,7 @@ fn operation(
     };
     let (gives, sign) = match operator {
         Operator::Equal | Operator::Unequal => {
-            let null = Kinds::of(Kind::Null);
+            let null = Kinds::NULL;
             let can = numbers || both != Kinds::NONE || left == null || right == null;
             let sign = if operator == Operator::Equal {
                 "=="

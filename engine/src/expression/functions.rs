@@ -2,9 +2,9 @@
 
 use super::EvaluationError;
 use super::arithmetic::Reason;
-use super::compile::Kinds;
 use super::documents;
 use super::evaluate::Budget;
+use super::kinds::Kinds;
 use super::time::Time;
 use super::value::{Data, Kind};
 use crate::nearest::{alike, nearest};
@@ -211,6 +211,11 @@ const FUNCTION_SYNONYMS: [(&str, &str); 16] = [
     ("typeof", "type"),
     ("upper", "upperAscii"),
 ];
+
+/// Whether there is a function of that name, however it is called; macros are none.
+pub(super) fn is_function(name: &str) -> bool {
+    FUNCTIONS.iter().any(|known| known.name == name)
+}
 
 /// The function that was probably meant by the name of none.
 fn function_meant(name: &str) -> Option<&'static str> {

@@ -7,8 +7,8 @@
 //! so that what a lane did can be done again. A value is read from its JSON where the expression uses it; a lone
 //! number, boolean or text, or one field of an object, is read without anything being allocated.
 //!
-//! The files: `token` and `parse` make a `syntax` tree of the text, `compile` checks names and types and makes a
-//! `program` of it, `evaluate` runs that over `json` with the rules of `value`, `arithmetic` and `functions`.
+//! The files: `token` and `parse` make a `syntax` tree of the text, `compile` checks names and types (the `kinds`
+//! of values) and makes a `program` of it, `evaluate` runs that over `json` with the rules of `value`, `arithmetic` and `functions`.
 //!
 //! # Where it departs from CEL
 //! - Whole numbers and others mix: `1 + 0.5` is `1.5`. JSON does not tell `10` from `10.0`, so nobody who writes a
@@ -29,6 +29,7 @@ mod evaluate;
 mod failure;
 mod functions;
 mod json;
+mod kinds;
 mod names;
 mod parse;
 mod program;
@@ -43,6 +44,7 @@ mod value;
 mod tests;
 
 pub use failure::EvaluationError;
+pub use kinds::Kinds;
 use program::Node;
 pub(crate) use time::Time;
 use value::Data;
@@ -103,6 +105,19 @@ pub struct Expression {
     root: Node,
 }
 
+/// What an expression is to give.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gives {
+    /// True or false.
+    Truth,
+    /// Any value.
+    Value,
+    /// A number of milliseconds.
+    Milliseconds,
+    /// A timestamp, or a text that says one.
+    Time,
+}
+
 /// A value that an expression refers to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Name {
@@ -146,9 +161,7 @@ impl Expression {
     /// # Errors
     /// If the text is no expression, names a value that does not exist, or puts types together that never go together.
     pub fn compile(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
-        let (root, _) = compile::compile(&parse::parse(text)?, names)?;
-        let text = text.into();
-        Ok(Self { text, root })
+        Self::compile_as(text, names, Gives::Value)
     }
 
     /// As [`Self::compile`], for a condition.
@@ -156,7 +169,7 @@ impl Expression {
     /// # Errors
     /// As there; and if the result can be no boolean.
     pub fn compile_condition(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
-        Self::compile_as(text, names, compile::expect_boolean)
+        Self::compile_as(text, names, Gives::Truth)
     }
 
     /// As [`Self::compile`], for a number of milliseconds.
@@ -164,7 +177,7 @@ impl Expression {
     /// # Errors
     /// As there; and if the result can be no number.
     pub fn compile_milliseconds(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
-        Self::compile_as(text, names, compile::expect_number)
+        Self::compile_as(text, names, Gives::Milliseconds)
     }
 
     /// As [`Self::compile`], for a time: a timestamp, or a text that says one.
@@ -172,17 +185,27 @@ impl Expression {
     /// # Errors
     /// As there; and if the result can be neither.
     pub fn compile_time(text: &str, names: &[&str]) -> Result<Self, ExpressionError> {
-        Self::compile_as(text, names, compile::expect_time)
+        Self::compile_as(text, names, Gives::Time)
     }
 
-    fn compile_as(
+    fn compile_as(text: &str, names: &[&str], gives: Gives) -> Result<Self, ExpressionError> {
+        let values: Vec<(&str, Kinds)> = names.iter().map(|name| (*name, Kinds::ANY)).collect();
+        Self::compile_over(text, &values, gives)
+    }
+
+    /// Compiles a text of whose values more is known than their names: `values` are those that exist, as paths, and what
+    /// kinds each may have.
+    ///
+    /// # Errors
+    /// As for [`Self::compile`]; and if the result can be nothing that the expression is to give.
+    pub fn compile_over(
         text: &str,
-        names: &[&str],
-        expect: fn(&syntax::Syntax, compile::Kinds) -> Result<(), ExpressionError>,
+        values: &[(&str, Kinds)],
+        gives: Gives,
     ) -> Result<Self, ExpressionError> {
         let syntax = parse::parse(text)?;
-        let (root, kinds) = compile::compile(&syntax, names)?;
-        expect(&syntax, kinds)?;
+        let (root, kinds) = compile::compile(&syntax, values)?;
+        compile::expect_whole(&syntax, kinds, gives)?;
         let text = text.into();
         Ok(Self { text, root })
     }

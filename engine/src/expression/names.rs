@@ -1,6 +1,7 @@
 //! Which values an expression refers to.
 
 use super::Name;
+use super::functions;
 use super::syntax::{Syntax, SyntaxKind};
 use super::value::Kind;
 
@@ -32,7 +33,7 @@ impl<'s> Walk<'s, '_> {
             },
             kind => {
                 let Some(call) = syntax.as_macro() else {
-                    kind.parts().for_each(|part| self.visit(part));
+                    self.visit_parts(kind);
                     return;
                 };
                 self.visit(call.over);
@@ -44,6 +45,20 @@ impl<'s> Walk<'s, '_> {
                 self.bound.pop();
             }
         }
+    }
+
+    /// Visits the parts of what is no macro.
+    fn visit_parts(&mut self, kind: &'s SyntaxKind) {
+        let mut parts = kind.parts();
+        let meant = meant_to_bind(kind);
+        if meant.is_some() {
+            // What it is called on stands outside.
+            parts.next().into_iter().for_each(|over| self.visit(over));
+        }
+        let around = self.bound.len();
+        self.bound.extend(meant);
+        parts.for_each(|part| self.visit(part));
+        self.bound.truncate(around);
     }
 
     fn refer(&mut self, syntax: &Syntax, name: &'s str, field: Option<&'s str>) {
@@ -61,4 +76,24 @@ impl<'s> Walk<'s, '_> {
             self.found.push(Name { path, offset });
         }
     }
+}
+
+/// The name that a call would bind if what it calls were the macro that is probably meant. It is no value then: what is wrong
+/// is the call.
+fn meant_to_bind(kind: &SyntaxKind) -> Option<&str> {
+    let SyntaxKind::Call {
+        target: Some(_),
+        function,
+        arguments,
+    } = kind
+    else {
+        return None;
+    };
+    let [variable, _, ..] = &arguments[..] else {
+        return None;
+    };
+    let SyntaxKind::Name(name) = &variable.kind else {
+        return None;
+    };
+    (!functions::is_function(&function.text)).then_some(name)
 }

@@ -1,7 +1,7 @@
 //! Texts that are refused: where, why, and what would be right.
 
 use super::names;
-use crate::expression::{Expression, NESTING_MAX, TEXT_BYTES_MAX};
+use crate::expression::{Expression, Gives, Kinds, NESTING_MAX, TEXT_BYTES_MAX};
 
 /// The part that is meant, the message, and the help.
 #[track_caller]
@@ -274,6 +274,115 @@ fn kinds_that_never_go_together_are_refused() {
     ] {
         assert!(Expression::compile(fine, &names()).is_ok(), "{fine}");
     }
+}
+
+/// Values of which something is known.
+fn known() -> [(&'static str, Kinds); 7] {
+    let of = |json: serde_json::Value| Kinds::of_json(&json);
+    [
+        ("l", Kinds::LIST),
+        ("y.o", Kinds::LIST),
+        ("maybe", Kinds::LIST.or(Kinds::NULL)),
+        ("n", of(1.into())),
+        ("t", of("a".into())),
+        ("m", of(serde_json::json!({"a": 1}))),
+        ("any", Kinds::ANY),
+    ]
+}
+
+#[test]
+fn what_is_known_of_a_value_counts_wherever_it_stands() {
+    for (text, part, message) in [
+        ("1 + l", "1 + l", "`+` does not go with a number and a list"),
+        (
+            "any > l",
+            "any > l",
+            "`>` does not go with anything and a list",
+        ),
+        ("!l", "l", "`!` takes a boolean, and this is a list"),
+        (
+            "l.upperAscii()",
+            "l",
+            "`upperAscii` takes a text, and this is a list",
+        ),
+        ("1 + t", "1 + t", "`+` does not go with a number and a text"),
+        (
+            "maybe + 1",
+            "maybe + 1",
+            "`+` does not go with null or a list and a number",
+        ),
+        (
+            "y.o.x",
+            "y.o",
+            "a field is taken from an object, and this is a list",
+        ),
+        (
+            "1 + size(l.x.y)",
+            "l",
+            "a field is taken from an object, and this is a list",
+        ),
+        (
+            "has(l.x)",
+            "l",
+            "a field is taken from null or an object, and this is a list",
+        ),
+        (
+            "n[0]",
+            "n",
+            "`[ ]` takes from a list or an object, and this is a number",
+        ),
+        (
+            "m.a > 0 && m",
+            "m",
+            "`&&` takes a boolean, and this is an object",
+        ),
+    ] {
+        let error = Expression::compile_over(text, &known(), Gives::Value).expect_err(text);
+        let given = &text[error.offset..error.offset + error.length];
+        assert!(
+            (given, error.message.contains(message)) == (part, true),
+            "{text}: {given}: {}",
+            error.message
+        );
+    }
+    for fine in [
+        "l + [1]",
+        "maybe == null || l[0] > n",
+        "n + 0.5 == any",
+        "m.a + 1",
+        "any + 1",
+        "has(maybe.x)",
+        "l.map(n, n + 1)",
+        "l.exists(t, t > 3)",
+        "any.x.y + t",
+    ] {
+        let compiled = Expression::compile_over(fine, &known(), Gives::Value);
+        assert!(compiled.is_ok(), "{fine}: {compiled:?}");
+    }
+    for (gives, fits) in [
+        (Gives::Truth, ["any", "l == []"]),
+        (Gives::Milliseconds, ["any", "n"]),
+        (Gives::Time, ["any", "t"]),
+    ] {
+        let refused = Expression::compile_over("l", &known(), gives).unwrap_err();
+        assert!(refused.message.ends_with("and this is a list"), "{refused}");
+        for fits in fits {
+            let compiled = Expression::compile_over(fits, &known(), gives);
+            assert!(compiled.is_ok(), "{fits}: {compiled:?}");
+        }
+    }
+}
+
+#[test]
+fn a_misspelt_macro_is_the_only_mistake_of_its_call() {
+    let named = |text: &str| -> Vec<String> {
+        let named = Expression::names(text, |_| false).unwrap();
+        named.into_iter().map(|name| name.path).collect()
+    };
+    assert_eq!(named("x.amp(x, x + y)"), ["x", "y"]);
+    assert_eq!(named("l.amp(x, x + y) + x"), ["l", "y", "x"]);
+    assert_eq!(named("l.replace(x, y)"), ["l", "x", "y"]);
+    assert_eq!(named("l.map(x, x)"), ["l"]);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! How long a node waits once it could start.
 
 use super::Checker;
-use super::expressions::{Bound, Gives, Names};
+use super::expressions::{Bound, Names};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{RawDelay, RawNode};
 use crate::definition::{Delay, DelayExpression, Spanned};
 use engine::delay;
-use engine::expression::Expression;
+use engine::expression::{Expression, Gives};
 use engine::plan::Join;
 
 impl Checker<'_> {

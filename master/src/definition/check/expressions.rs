@@ -6,24 +6,11 @@ use crate::definition::names::is_reserved;
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::RawSource;
 use crate::definition::read::outer_items;
-use crate::definition::{NodeInput, Span, Spanned};
-use engine::expression::{Expression, ExpressionError};
+use crate::definition::{From, NodeInput, Span, Spanned};
+use engine::expression::{Expression, ExpressionError, Gives, Kinds};
 use engine::nearest::instead;
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
-
-/// What an expression is to give.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Gives {
-    /// True or false.
-    Truth,
-    /// Any value.
-    Value,
-    /// A number of milliseconds.
-    Milliseconds,
-    /// A timestamp, or a text that says one.
-    Time,
-}
 
 /// What a node binds under its own `input`.
 #[derive(Clone, Default)]
@@ -138,19 +125,49 @@ impl Checker<'_> {
             }
         }
         // Whatever a name means, what stands around it can be told.
-        let used: Vec<&str> = named.iter().map(|name| name.path.as_str()).collect();
-        let compiled = match gives {
-            Gives::Truth => Expression::compile_condition(&text.value, &used),
-            Gives::Value => Expression::compile(&text.value, &used),
-            Gives::Milliseconds => Expression::compile_milliseconds(&text.value, &used),
-            Gives::Time => Expression::compile_time(&text.value, &used),
-        };
+        let known = named.iter().map(|name| {
+            let place = names.by_name.get(&name.path);
+            let kinds = place.map_or(Kinds::ANY, |place| self.kinds(&names.inputs[*place].input));
+            (name.path.as_str(), kinds)
+        });
+        let known: Vec<(&str, Kinds)> = known.collect();
+        let compiled = Expression::compile_over(&text.value, &known, gives);
         match compiled {
             Ok(_) => whole.then_some(()),
             Err(fault) => {
                 self.fault(text, fault);
                 None
             }
+        }
+    }
+
+    /// What is known of an input before it is there.
+    fn kinds(&self, input: &NodeInput) -> Kinds {
+        let of_source = |from: &Spanned<From>| match from.value {
+            From::Constant(constant) => {
+                let constant = &self.pool.constants[usize::from(constant)];
+                let json = constant
+                    .items
+                    .first()
+                    .map(|json| serde_json::from_slice(json));
+                json.and_then(Result::ok)
+                    .map_or(Kinds::ANY, |json| Kinds::of_json(&json))
+            }
+            From::Input(_) | From::Output { .. } | From::First { .. } | From::Item { .. } => {
+                Kinds::ANY
+            }
+        };
+        let there = match input.kind {
+            Kind::List => Kinds::LIST,
+            _ => {
+                let kinds = input.from.iter().map(of_source);
+                kinds.reduce(Kinds::or).unwrap_or(Kinds::ANY)
+            }
+        };
+        if input.optional {
+            there.or(Kinds::NULL)
+        } else {
+            there
         }
     }
 

@@ -18,7 +18,7 @@ use faasstore::binding::Kind;
 use rustc_hash::FxHashMap;
 
 /// What the nodes that say what failed call it.
-const ERROR: &str = "error";
+pub(super) const ERROR: &str = "error";
 
 /// The failures of other workflows that something reads.
 #[derive(Default)]

@@ -104,8 +104,8 @@ impl Checker<'_> {
             let Some(inner) = self.inner[index].clone() else {
                 continue;
             };
-            self.unknown_inputs(node, &inner);
             let bound = bound_inputs(node);
+            let meant = self.unknown_inputs(node, &inner, &bound);
             let mut constants = Vec::with_capacity(inner.constants.len());
             for constant in &inner.constants {
                 let items = constant.items.clone();
@@ -113,7 +113,12 @@ impl Checker<'_> {
             }
             let inputs = inner.inputs.iter();
             let given = inputs.map(|input| {
-                let binding = bound.get(input.name.value.as_str()).copied();
+                let name = input.name.value.as_str();
+                let binding = bound.get(name).copied();
+                // What is bound to it under a wrong name has been told.
+                if binding.is_none() && meant.contains(name) {
+                    return Given::Wrong;
+                }
                 self.given(index, &inner, input, binding, &constants)
             });
             self.given[index] = Some(given.collect());
@@ -140,20 +145,33 @@ impl Checker<'_> {
         }
     }
 
-    fn unknown_inputs(&mut self, node: &RawNode, inner: &Definition) {
-        let known: Vec<&str> = inner
+    /// Tells of bindings to inputs that the other workflow has not. Gives the inputs that they were probably meant for.
+    fn unknown_inputs<'d>(
+        &mut self,
+        node: &RawNode,
+        inner: &'d Definition,
+        bound: &FxHashMap<&str, &RawBinding>,
+    ) -> FxHashSet<&'d str> {
+        let known: Vec<&'d str> = inner
             .inputs
             .iter()
             .map(|input| input.name.value.as_str())
             .collect();
         let has: FxHashSet<&str> = known.iter().copied().collect();
+        let unbound = known
+            .iter()
+            .copied()
+            .filter(|name| !bound.contains_key(name));
+        let mut meant = FxHashSet::default();
         for (name, _) in &node.inputs {
             // What is no name has been told of.
             if has.contains(name.value.as_str()) || !is_name(&name.value) || self.problems.crowded()
             {
                 continue;
             }
-            let help = match nearest(&name.value, known.iter().copied()) {
+            let near = nearest(&name.value, unbound.clone());
+            meant.extend(near);
+            let help = match near.or_else(|| nearest(&name.value, known.iter().copied())) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if known.is_empty() => "it has no inputs".to_owned(),
                 None => format!("its inputs are {}", listed(&known)),
@@ -164,6 +182,7 @@ impl Checker<'_> {
             };
             self.problems.add(name.span, kind, Some(help));
         }
+        meant
     }
 
     fn given(

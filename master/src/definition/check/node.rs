@@ -2,7 +2,8 @@
 
 use super::Checker;
 use super::bind::BoundInput;
-use super::expressions::{Bound, Gives, Names};
+use super::expressions::{Bound, Names};
+use super::failures::ERROR;
 use super::scope::{formula, reads};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{
@@ -13,6 +14,7 @@ use crate::definition::{
     COMMAND_EXECUTABLE, COMMAND_FUNCTION, Case, Catch, Definition, Formula, From, FunctionName,
     Node, NodeInput, Port, Profile, Resources, Span, Spanned, Work, nearest,
 };
+use engine::expression::Gives;
 use engine::nearest::instead;
 use engine::plan::Join;
 use faasstore::binding::Kind;
@@ -21,14 +23,19 @@ use std::collections::BTreeSet;
 
 /// The output of a node that counts whole numbers for another.
 const ITEMS: &str = "items";
+/// What the output that says what failed is called where the node has an `error` already: no file can name an output so.
+const OWN_ERROR: &str = "error/own";
 
 impl Node {
-    /// Adds the output that says what failed.
+    /// Adds the output that says what failed. What the node gives may be called `error`, too, if it is in another workflow
+    /// whose catches are read: that of a function, or of a node that says what failed in a workflow within that.
     pub(super) fn tells_failure(&mut self, span: Span) {
+        let taken = self.outputs.iter().any(|output| output.name.value == ERROR);
+        let name = if taken { OWN_ERROR } else { ERROR };
         self.error_output = Some(self.outputs.len() as u16);
         self.outputs.push(Port {
             name: Spanned {
-                value: "error".to_owned(),
+                value: name.to_owned(),
                 span,
             },
             kind: Kind::Value,

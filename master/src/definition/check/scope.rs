@@ -347,7 +347,10 @@ impl Checker<'_> {
             self.problems.add(span, kind, None);
             return;
         }
-        let near = nearest(output, names.iter().copied());
+        let place = self.nodes.get(node);
+        let catches = place.is_some_and(|place| !self.raw.nodes[*place].catches.is_empty());
+        let error = catches.then_some("error");
+        let near = nearest(output, names.iter().copied().chain(error));
         let help = match (near, work) {
             (Some(known), _) => Some(format!("did you mean `{node}.{known}`?")),
             (None, _) if output == "error" => Some(format!(

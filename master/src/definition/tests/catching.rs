@@ -294,6 +294,50 @@ nodes:
     );
 }
 
+/// The outputs of each node have different names, which the workers' check asks for.
+fn assert_outputs_differ(definition: &Definition) {
+    for node in &definition.nodes {
+        let mut names: Vec<&str> = node.outputs.iter().map(|o| o.name.value.as_str()).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "outputs of {}", node.name.value);
+    }
+}
+
+#[test]
+fn what_says_what_failed_may_fail_itself_in_a_workflow_within_another() {
+    let leaf = "{ workflow: leaf, nodes: { a: { function: e:f, output: { o: bytes } } }, output: { o: a.o } }";
+    let mid = "
+workflow: mid
+nodes:
+  inner: { workflow: leaf.yaml, catch: { on: timeout, to: h } }
+  h: { compute: { out: inner.error.node } }
+  own: { function: e:own, input: { h: h.out }, output: { error: bytes } }
+output: { out: h.out, error_of_own: own.error }
+";
+    for foreach in ["", "foreach: input.l, "] {
+        let main = format!(
+            "  call: {{ workflow: mid.yaml, {foreach}catch: tell }}\n  tell: {{ function: e:t, input: {{ why: call.error }} }}\n"
+        );
+        let definition = definition(&main, &[("leaf.yaml", leaf), ("mid.yaml", mid)]);
+        assert_outputs_differ(&definition);
+        let teller = node(&definition, "call/inner.error");
+        assert_eq!(catches(&definition, "call/inner.error"), ["0: tell"]);
+        assert_eq!((teller.error_output, teller.outputs.len()), (Some(1), 2));
+        // What the workflow within reads stays what the node says, and the outer catch tells of the node itself.
+        assert_eq!(
+            reads(&definition, "call/h"),
+            ["call/inner.error.error"],
+            "{foreach}"
+        );
+        let told = reads(&definition, "call.error");
+        for failed in ["call/inner.error.error/own", "call/own.error/own"] {
+            assert!(told.iter().any(|told| told == failed), "{told:?}");
+        }
+    }
+}
+
 #[test]
 fn a_delay_of_the_node_itself_may_fail_at_those_that_wait_for_it() {
     let inner = "{ workflow: w, nodes: { a: { delay_ms: 1 }, b: { delay_ms: 2, after: a } } }";
@@ -348,9 +392,20 @@ fn what_could_never_be_caught_is_refused() {
             "once `sub` has a `catch`",
         ),
         (own, "catch: tell", "5:36", "", ""),
+        (
+            fails,
+            "catch: tell, after: x.eror",
+            "5:40",
+            "node `sub` has no output `eror`",
+            "did you mean `sub.error`?",
+        ),
     ] {
+        let (node, read) = match node.split_once(", after: x.") {
+            Some((node, output)) => (node, output),
+            None => (node, "error"),
+        };
         let main = format!(
-            "workflow: main\n\nnodes:\n  sub: {{ workflow: w.yaml, {node} }}\n  tell: {{ function: e:f, input: {{ why: sub.error }} }}\n"
+            "workflow: main\n\nnodes:\n  sub: {{ workflow: w.yaml, {node} }}\n  tell: {{ function: e:f, input: {{ why: sub.{read} }} }}\n"
         );
         let read = load(&[("main.yaml", &main), ("w.yaml", inner)]);
         if message.is_empty() {

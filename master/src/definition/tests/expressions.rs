@@ -246,3 +246,157 @@ proptest! {
         places_are_within(text_of(&quoted).as_bytes());
     }
 }
+
+/// Problems of an expression in a node that is also given these keys.
+fn told_of(keys: &str, work: &str) -> Vec<String> {
+    problems(&format!(
+        "workflow: w\ninput: {{ n: value }}\nconstants: {{ c: [1, 2], s: text, i: 4, b: true, none: null }}\nnodes:\n  y: {{ foreach: constant.c, compute: {{ o: \"item + 1\", l: {{ list: '[item]' }} }} }}\n  one: {{ compute: {{ l: {{ list: '[1]' }} }} }}\n  x: {{ {keys}{work} }}\n  use: {{ compute: {{ o: 'size(y.o) + size(one.l) + size(constant.c) + input.n', k: 'constant.s + string(constant.i) + string(constant.b)', z: constant.none }} }}\noutput: {{ o: use.o, k: use.k, z: use.z }}\n"
+    ))
+}
+
+#[test]
+fn lists_and_constants_count_as_what_they_are() {
+    const BATCH: &str = "foreach: { list: y.o, batch: 2 }, ";
+    for (keys, work, message) in [
+        (
+            "input: { l: y.o }, ",
+            "compute: { o: l + 1 }",
+            "`+` does not go with a list and a number",
+        ),
+        (
+            "",
+            "compute: { o: y.o + 1 }",
+            "`+` does not go with a list and a number",
+        ),
+        (
+            "",
+            "compute: { o: one.l > 1 }",
+            "`>` does not go with a list and a number",
+        ),
+        (
+            "input: { l: one.l }, ",
+            "compute: { o: l.upperAscii() }",
+            "`upperAscii` takes a text",
+        ),
+        (
+            "input: { l: { from: one.l, optional: true } }, ",
+            "compute: { o: l + 1 }",
+            "null or a list and a number",
+        ),
+        (
+            "input: { l: { from: one.l, default: [] } }, ",
+            "compute: { o: l - 1 }",
+            "a list and a number",
+        ),
+        (
+            BATCH,
+            "compute: { o: item > 3 }",
+            "`>` does not go with a list and a number",
+        ),
+        (
+            "foreach: { list: y.o, batch: 2 }, input: { q: item }, ",
+            "compute: { o: q > 3 }",
+            "a list and a number",
+        ),
+        (
+            "foreach: constant.c, ",
+            "compute: { o: 'y.o + item', p: 'y.l + 1' }",
+            "a list and a number",
+        ),
+        ("", "compute: { o: constant.c + 1 }", "a list and a number"),
+        ("", "compute: { o: constant.s + 1 }", "a text and a number"),
+        (
+            "input: { k: constant.s }, ",
+            "compute: { o: k + 1 }",
+            "a text and a number",
+        ),
+        (
+            "input: { k: 5 }, ",
+            "compute: { o: k.trim() }",
+            "`trim` takes a text",
+        ),
+        (
+            "",
+            "compute: { o: constant.b * 2 }",
+            "a boolean and a number",
+        ),
+        ("", "compute: { o: constant.none > 2 }", "null and a number"),
+        (
+            "",
+            "switch: [ { when: one.l, then: [] } ]",
+            "a condition must be a boolean, and this is a list",
+        ),
+        (
+            "input: { l: y.o }, ",
+            "switch: [ { when: '!l', then: [] } ]",
+            "`!` takes a boolean",
+        ),
+        (
+            "",
+            "switch: [ { when: constant.i, then: [] } ]",
+            "a condition must be a boolean, and this is a number",
+        ),
+        (
+            "input: { l: y.o }, ",
+            "delay_ms: l",
+            "milliseconds must be a number, and this is a list",
+        ),
+        (
+            "",
+            "delay_ms: constant.s",
+            "milliseconds must be a number, and this is a text",
+        ),
+        (
+            "",
+            "delay_until: y.o",
+            "a time must be a text or a timestamp, and this is a list",
+        ),
+    ] {
+        let told = told_of(keys, work);
+        let [told] = told.as_slice() else {
+            panic!("{keys}{work}: {told:#?}")
+        };
+        assert!(
+            told.starts_with("7:") && told.contains(message),
+            "{keys}{work}: {told}"
+        );
+    }
+    for (keys, work) in [
+        (
+            "input: { l: { from: one.l, optional: true } }, ",
+            "switch: [ { when: 'l == null || l[0] > 3', then: [] } ]",
+        ),
+        (
+            BATCH,
+            "switch: [ { when: 'item[0] > 3 && size(item) > 1', then: [] } ]",
+        ),
+        (
+            "foreach: constant.c, ",
+            "switch: [ { when: item + y.o > 1, then: [] } ]",
+        ),
+        (
+            "input: { k: { from: input.n, default: a } }, ",
+            "switch: [ { when: k > 1, then: [] } ]",
+        ),
+        (
+            "input: { k: { first_of: [input.n, constant.s] } }, ",
+            "switch: [ { when: k > 1, then: [] } ]",
+        ),
+        ("", "delay_ms: constant.i * 2"),
+        ("", "delay_until: constant.s"),
+    ] {
+        assert_eq!(told_of(keys, work), Vec::<String>::new(), "{keys}{work}");
+    }
+}
+
+#[test]
+fn one_slip_is_one_problem() {
+    let told = told_of(
+        "",
+        "switch: [ { when: 'y.o.amp(v, v > 1) == []', then: [] } ]",
+    );
+    assert!(
+        matches!(&told[..], [one] if one.contains("no function `amp`") && one.contains("`map`")),
+        "{told:#?}"
+    );
+}

@@ -166,6 +166,12 @@ fn what_is_wrong_with_naming_a_file_is_told_where_it_is_named() {
         ),
         (
             "text: first.o, ",
+            "texts: first.o, ",
+            "7:47 workflow `inner` has no input `texts`",
+            "`text`?",
+        ),
+        (
+            "text: first.o, ",
             "",
             "7:3 workflow `inner` wants input `text`",
             "`text: SOURCE`",

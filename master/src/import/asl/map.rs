@@ -120,7 +120,9 @@ impl Translator<'_> {
         let item = Cel::name(ITEM, Reads::default());
         let item = whole.then(|| (item.field(ITEM_VALUE), item.field(ITEM_INDEX)));
         let gathered = self.over_list(state, machine, &foreach, item, &relays)?;
-        let result = Cel::name(format!("{}.{OUTPUT}", gathered.results), Reads::RESULT);
+        let results = format!("{}.{OUTPUT}", gathered.results);
+        self.gathered.insert(results.clone());
+        let result = Cel::name(results, Reads::RESULT);
         let output = self.output(state, &base, &result)?;
         let switch = match &gathered.briefs {
             Some(briefs) => Some(self.led_out(state, &relays, briefs)?),

@@ -13,7 +13,7 @@ use crate::import::names::{Names, expression_words};
 use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
 use crate::import::tree::{Tree, Value};
-use engine::expression::{Expression, ExpressionError, is_type};
+use engine::expression::{Expression, Gives, Kinds, is_type};
 use faasstore::binding::Kind;
 use std::collections::HashSet;
 use std::path::Path as FilePath;
@@ -55,6 +55,8 @@ pub(super) struct Translator<'r> {
     pub(super) handlers: Vec<Handler>,
     /// The Maps that the state is in, the innermost last.
     pub(super) maps: Vec<Items>,
+    /// Names under which expressions find what is gathered of all items: lists, whatever the items give.
+    pub(super) gathered: HashSet<String>,
     /// Handlers of the Parallel states around, the innermost last.
     pub(super) around: Vec<Vec<usize>>,
     /// Handlers that were looked at, for each node anew.
@@ -101,6 +103,7 @@ pub(super) fn draft(
         used: HashSet::new(),
         handlers: Vec::new(),
         maps: Vec::new(),
+        gathered: HashSet::new(),
         around: Vec::new(),
         looked_at: 0,
     };
@@ -303,22 +306,16 @@ impl Translator<'_> {
 
     /// An expression's text, if a definition may hold it.
     pub(super) fn checked(&mut self, cel: &Cel, span: Span) -> Option<String> {
-        self.compiled(cel, span, Expression::compile)
+        self.compiled(cel, span, Gives::Value)
     }
 
     /// As [`Self::checked`], for a condition.
     pub(super) fn checked_condition(&mut self, cel: &Cel, span: Span) -> Option<String> {
-        self.compiled(cel, span, |text, names| {
-            Expression::compile_condition(text, names)
-        })
+        self.compiled(cel, span, Gives::Truth)
     }
 
-    pub(super) fn compiled(
-        &mut self,
-        cel: &Cel,
-        span: Span,
-        compile: impl Fn(&str, &[&str]) -> Result<Expression, ExpressionError>,
-    ) -> Option<String> {
+    /// As [`Self::checked`], for what gives something else than any value.
+    pub(super) fn compiled(&mut self, cel: &Cel, span: Span, gives: Gives) -> Option<String> {
         if cel.text().len() > EXPRESSION_BYTES_MAX {
             template::too_long(self.reader, span);
             return None;
@@ -334,8 +331,14 @@ impl Translator<'_> {
         }
         let is_source = |name: &str| name != ITEM && !TAKEN.contains(&name) && !is_type(name);
         let compiled = Expression::names(cel.text(), is_source).and_then(|names| {
-            let paths: Vec<&str> = names.iter().map(|name| name.path.as_str()).collect();
-            compile(cel.text(), &paths)
+            let values = names.iter().map(|name| {
+                let list = self.gathered.contains(&name.path);
+                (
+                    name.path.as_str(),
+                    if list { Kinds::LIST } else { Kinds::ANY },
+                )
+            });
+            Expression::compile_over(cel.text(), &values.collect::<Vec<_>>(), gives)
         });
         if let Err(fault) = compiled {
             let kind = ImportProblem::Expression(fault.message);

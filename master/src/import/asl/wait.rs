@@ -6,7 +6,7 @@ use super::template::at_path;
 use super::translate::{self, Entry, OUTPUT, Out, Translator};
 use crate::import::draft::{Delay, Formula, Node, Work};
 use crate::import::tree::{Tree, Value};
-use engine::expression::Expression;
+use engine::expression::Gives;
 
 impl Translator<'_> {
     pub(super) fn wait(
@@ -28,7 +28,7 @@ impl Translator<'_> {
                     &self.scope(state, &input),
                 )?;
                 let ms = Cel::infix(Binding::Product, &seconds, "*", &Cel::whole(1000));
-                let text = self.compiled(&ms, tree.span, Expression::compile_milliseconds)?;
+                let text = self.compiled(&ms, tree.span, Gives::Milliseconds)?;
                 (Delay::Computed(text), ms.reads())
             }
             Until::TimestampPath(tree) => {
@@ -38,7 +38,7 @@ impl Translator<'_> {
                     "`TimestampPath`",
                     &self.scope(state, &input),
                 )?;
-                let text = self.compiled(&time, tree.span, Expression::compile_time)?;
+                let text = self.compiled(&time, tree.span, Gives::Time)?;
                 (Delay::Until(text), time.reads())
             }
             Until::Seconds(_) | Until::Timestamp(_) => (self.fixed_wait(until)?, Reads::default()),

@@ -269,6 +269,22 @@ output:
   l: d.v
 ";
 
+/// Has what failed in another workflow read, in one node for all of it and in one for its items.
+const MIDDLE: &str = "
+workflow: middle
+input: { i0: { kind: bytes, optional: true }, i1: { kind: value, default: 3 }, i2: { kind: list, default: [] } }
+nodes:
+  f: { workflow: inner.yaml, input: { i0: { from: input.i0, optional: true }, i2: input.i2 }, catch: { on: timeout, to: h } }
+  h: { compute: { why: f.error } }
+  m: { workflow: inner.yaml, foreach: input.i2, catch: { on: crash, to: k } }
+  k: { input: { all: m.error }, function: e:k, output: { b: bytes, error: bytes }, catch: { on: Busy, to: z } }
+  z: { function: e:z, input: { e: k.error } }
+output:
+  b: { first_of: [f.b, k.b, input.i0], optional: true }
+  v: { first_of: [f.v, h.why] }
+  l: f.l
+";
+
 /// Draws the text of a workflow, mostly a valid one.
 struct Draw {
     state: u64,
@@ -394,6 +410,7 @@ impl Draw {
         let bytes = self.binding(Kind::Bytes);
         let any = self.kind();
         let any = self.binding(any);
+        let file = ["inner.yaml", "middle.yaml", "middle.yaml"][self.below(3) as usize];
         let each = |draw: &mut Self, outputs: &[(&str, Kind)]| {
             for (output, kind) in outputs {
                 let source = format!("{name}.{output}");
@@ -455,7 +472,7 @@ impl Draw {
                 };
                 (
                     format!(
-                        "workflow: inner.yaml, foreach: {over}, input: {{ i0: {{ from: {given}, optional: true }}{list} }}"
+                        "workflow: {file}, foreach: {over}, input: {{ i0: {{ from: {given}, optional: true }}{list} }}"
                     ),
                     true,
                 )
@@ -489,7 +506,7 @@ impl Draw {
                 let (given, list) = (self.source(Kind::Bytes), self.source(Kind::List));
                 (
                     format!(
-                        "workflow: inner.yaml, input: {{ i0: {{ from: {given}, optional: true }}, i2: {list} }}"
+                        "workflow: {file}, input: {{ i0: {{ from: {given}, optional: true }}, i2: {list} }}"
                     ),
                     true,
                 )
@@ -526,8 +543,9 @@ impl Draw {
 }
 
 /// Whether a random definition is valid, and how many of its nodes run in regions: with others, and within others; whether it
-/// reads what failed in another workflow, and what failed in items there. That its plans then pass is asserted.
-fn planned(seed: u64) -> Option<[bool; 4]> {
+/// reads what failed in another workflow, what failed in items there, and what failed in one that reads this itself. That its
+/// plans then pass is asserted.
+fn planned(seed: u64) -> Option<[bool; 5]> {
     let known = [
         ("input.b", Kind::Bytes),
         ("input.v", Kind::Value),
@@ -543,7 +561,7 @@ fn planned(seed: u64) -> Option<[bool; 4]> {
     };
     let mut text =
         "workflow: w\ninput: { b: bytes, v: value, l: list, o: { kind: value, optional: true } }\n\
-                    constants: { c: [1, 2] }\nnodes:\n"
+                    constants: { c: 3 }\nnodes:\n"
             .to_owned();
     let count = 3 + draw.below(6);
     for number in 0..count {
@@ -551,7 +569,10 @@ fn planned(seed: u64) -> Option<[bool; 4]> {
     }
     let (value, bytes) = (draw.binding(Kind::Value), draw.binding(Kind::Bytes));
     text += &format!("output: {{ v: {value}, b: {bytes} }}\n");
-    let mut others = |_: &std::path::Path| Ok(INNER.as_bytes().to_vec());
+    let mut others = |path: &std::path::Path| {
+        let middle = path.ends_with("middle.yaml");
+        Ok(if middle { MIDDLE } else { INNER }.as_bytes().to_vec())
+    };
     let parsed = definition::parse_with("w.yaml", text.as_bytes(), &mut others);
     let definition = parsed.ok()?;
     let (definition, _, plans) = plans_of_definition(definition, |_| draw.below(2) as usize);
@@ -574,16 +595,20 @@ fn planned(seed: u64) -> Option<[bool; 4]> {
         (0..definition.nodes.len())
             .flat_map(|node| definition.inputs_read(node))
             .any(|from| matches!(from, From::First { .. })),
+        definition
+            .nodes
+            .iter()
+            .any(|node| node.name.value.ends_with("/f.error") && node.error_output.is_some()),
     ])
 }
 
 #[test]
 fn whatever_is_valid_gives_plans_that_pass_the_workers_own_check() {
-    let valid: Vec<[bool; 4]> = (1..6000).filter_map(planned).collect();
-    let held = [0, 1, 2, 3].map(|what| valid.iter().filter(|held| held[what]).count());
+    let valid: Vec<[bool; 5]> = (1..6000).filter_map(planned).collect();
+    let held = [0, 1, 2, 3, 4].map(|what| valid.iter().filter(|held| held[what]).count());
     let counts = (valid.len(), held);
     assert!(
         valid.len() > 500 && held.iter().all(|held| *held > 20),
-        "valid, with chains, with regions within others, with failures of other workflows, and of items there: {counts:?}"
+        "valid, with chains, with regions within others, with failures of other workflows, of items there, and of those that read such: {counts:?}"
     );
 }

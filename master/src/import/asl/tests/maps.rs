@@ -25,6 +25,20 @@ fn formula<'d>(draft: &'d Draft, name: &str) -> &'d str {
 }
 
 #[test]
+fn what_asks_a_map_s_results_for_a_field_is_refused() {
+    let one = json!({"X": {"Type": "Task", "Resource": "f:g", "End": true}});
+    refused(
+        &map(json!({"ResultSelector": {"x.$": "$.a"}}), one.clone()),
+        "4:5",
+        "a field is taken from an object, and this is a list",
+        "what one of its type never has",
+    );
+    // Of one of them it may be asked.
+    let first = map(json!({"ResultSelector": {"x.$": "$[0].a"}}), one);
+    assert!(read(&first).is_ok());
+}
+
+#[test]
 fn what_holds_for_a_map_as_a_whole_is_refused() {
     let one = json!({"X": {"Type": "Task", "Resource": "f:g", "End": true}});
     let again = json!([{"ErrorEquals": ["States.ALL"]}]);
