@@ -98,6 +98,8 @@ counters!(
         invocations_held,
         /// Activations dispatched to executors, retries included.
         activations,
+        /// Of those, the ones that their executors had before the core ordered them, since they were prepared for.
+        starts_ahead,
         /// Nodes that became ready; a foreach node counts once, whatever its items.
         triggers,
         /// Nodes that were not to run, by a switch or by what has become of those before them.

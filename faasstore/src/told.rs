@@ -29,7 +29,7 @@ pub enum Cancelled {
     /// The client has taken its invocation back.
     #[error("the client has cancelled the invocation")]
     ByClient,
-    /// The time is up that the workflow or the node may take.
+    /// The time is up that the workflow may take.
     #[error("its time is up")]
     TimedOut,
     /// The invocation has failed for another reason, here or on another worker.

@@ -230,3 +230,39 @@ fn idle_linked_workers_use_no_cpu_time_for_their_heartbeats() {
     let sent = cluster.counter("a", "heartbeats_sent") - before;
     assert!(sent >= 10, "they were idle, not deaf: {sent} heartbeats");
 }
+
+/// What comes next is prepared while a function runs, behind a switch too, and handed over as soon as that has returned.
+#[test]
+fn what_comes_next_is_handed_over_before_the_core_has_ordered_it() {
+    const NODES: u64 = 20;
+    const TIMES: u64 = 5;
+    let cluster = Setup::workers(&["a"]).start();
+    for switched in [false, true] {
+        let mut text = "workflow: chain\nconstants: { length: 3 }\nnodes:\n".to_owned();
+        for node in 0..NODES {
+            let before = node.checked_sub(1);
+            let after = before.map_or(String::new(), |before| format!(", after: n{before}"));
+            let _ = writeln!(
+                text,
+                "  n{node}: {{ function: test-functions:make_value, input: {{ length: constant.length }}, output: {{ text: value }}{after} }}"
+            ); // a String takes anything
+            if let Some(before) = before.filter(|_| switched) {
+                let _ = writeln!(
+                    text,
+                    "  s{before}: {{ switch: [ {{ when: n{before}.text == 'a', then: n{node} }} ] }}"
+                );
+            }
+        }
+        cluster.deploy(&text, &[]);
+        let handed_over = || cluster.counter("a", "starts_ahead");
+        let before = handed_over();
+        for _ in 0..TIMES {
+            let answered = cluster.invoke("a", "chain", &[]);
+            let _ = answered.expect("the worker answers");
+        }
+        // Whatever else happens in a lane voids what was prepared. It shows its counters a moment later.
+        until("half of them at least were handed over", || {
+            (2 * (handed_over() - before) >= TIMES * (NODES - 1)).then_some(())
+        });
+    }
+}

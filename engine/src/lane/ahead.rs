@@ -296,6 +296,7 @@ impl Lane {
         match target.push(request) {
             Ok(()) => {
                 target.started.channel.ring_bell();
+                self.starts_ahead += 1;
                 self.started_ahead = Some(start);
             }
             Err(error) if start.executor.0 == place => return Err(error),

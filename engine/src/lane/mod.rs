@@ -139,6 +139,8 @@ struct Lane {
     put_off: u32,
     /// A start that was handed over before the core ordered it.
     started_ahead: Option<Start>,
+    /// How many were.
+    starts_ahead: u64,
     /// What a switch has chosen that the core is about to ask for.
     chosen: Option<(Ticket, u16)>,
     peers: Peers,
@@ -202,6 +204,7 @@ impl Lane {
             prepared_revision: 0,
             put_off: 0,
             started_ahead: None,
+            starts_ahead: 0,
             chosen: None,
             peers: Peers::new(setup.payload_bytes_max, setup.patience),
             limits: FxHashMap::default(),

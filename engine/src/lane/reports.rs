@@ -54,6 +54,7 @@ impl Lane {
         counters.segment_bytes.set(self.segments.bytes());
         counters.executors.set(self.polled.len() as u64);
         counters.doorbells.set(self.doorbells);
+        counters.starts_ahead.set(self.starts_ahead);
         counters.system_calls.set(self.driver.enters());
         self.peers.publish(counters);
     }

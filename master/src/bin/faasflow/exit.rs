@@ -228,7 +228,7 @@ impl Diagnostic for Failed {
             }
             Failure::Refused { .. } => "nothing was started",
             Failure::Node { .. } => {
-                "the cause is what its function, executor or expression said; a function may be tried again: `retry`"
+                "the cause is what its function, executor or expression said; what may go otherwise another time can be tried again (`retry`, at functions)"
             }
             Failure::Payload { .. } => "make the payload smaller, or give the worker more memory",
             Failure::Join { .. } => {
