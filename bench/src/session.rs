@@ -153,6 +153,7 @@ impl Session {
             cpu_sets: Some(layout.cpu_sets.clone()),
             memory_bytes: Some(layout.memory_bytes),
             key_file: None,
+            grace_ms: None,
         })?;
         let options = client::Options {
             silence_max: Some(SILENCE_MAX),

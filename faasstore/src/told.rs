@@ -32,7 +32,7 @@ pub enum Cancelled {
     /// The time is up that the workflow may take.
     #[error("its time is up")]
     TimedOut,
-    /// The invocation has failed for another reason, here or on another worker.
+    /// The invocation has failed for another reason, here or on another worker, or its worker is told to end.
     #[error("the invocation has failed elsewhere")]
     FailedElsewhere,
 }

@@ -5,10 +5,10 @@
 
 use engine::worker::host;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -30,8 +30,10 @@ const MEMORY_BYTES_MAX: u64 = 4 << 30;
 const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Longest time from starting a worker to its `ready` line: it measures the machine first.
 const READY_MAX: Duration = Duration::from_secs(30);
-/// How long a worker may take to end before it is killed.
+/// How long a worker may take to end, beyond the grace that it gives what runs, before it is killed.
 const END_MAX: Duration = Duration::from_secs(5);
+/// The grace that a worker gives without being told.
+const GRACE_MS: u32 = 1000;
 /// The exit code of a worker that cannot do what it was told.
 const REFUSED: i32 = 2;
 /// Most workers that are started at once.
@@ -56,6 +58,9 @@ pub struct Options {
     pub memory_bytes: Option<u64>,
     /// `--cluster-key-file`, if there is one.
     pub key_file: Option<PathBuf>,
+    /// `--grace-ms`, in milliseconds, if it is not to be the worker's own default. The end of local workers takes so long at
+    /// most where something still runs.
+    pub grace_ms: Option<u32>,
 }
 
 /// Why local workers could not be started. Those that were are ended.
@@ -130,6 +135,8 @@ pub enum LocalError {
 pub struct LocalWorkers {
     workers: Vec<LocalWorker>,
     note: String,
+    /// How long each may take to end.
+    end_max: Duration,
     /// Removed after the workers have ended: fields are dropped in this order, and [`Drop`] waits for them first.
     _state: tempfile::TempDir,
 }
@@ -180,6 +187,7 @@ impl LocalWorkers {
         let mut started = Self {
             workers: Vec::new(),
             note,
+            end_max: END_MAX + Duration::from_millis(options.grace_ms.unwrap_or(GRACE_MS).into()),
             _state: state,
         };
         let mut ready = VecDeque::new();
@@ -234,12 +242,35 @@ impl LocalWorkers {
     }
 }
 
+impl LocalWorkers {
+    /// By what they are killed, also while they are being ended.
+    #[must_use]
+    pub fn killer(&self) -> Killer {
+        let pidfd = |worker: &LocalWorker| open_pidfd(&worker.child);
+        Killer(self.workers.iter().filter_map(pidfd).collect())
+    }
+}
+
+/// Kills local workers, from any thread, and what runs on them goes with them.
+#[derive(Debug)]
+pub struct Killer(Vec<OwnedFd>);
+
+impl Killer {
+    /// Kills them now, without a grace for what runs. Those that have ended are left alone.
+    pub fn kill(&self) {
+        for pidfd in &self.0 {
+            // It fails only for one that has ended.
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+}
+
 impl Drop for LocalWorkers {
     fn drop(&mut self) {
         for worker in &mut self.workers {
             worker.stdin = None;
         }
-        let deadline = Instant::now() + END_MAX;
+        let deadline = Instant::now() + self.end_max;
         for worker in &mut self.workers {
             end(&mut worker.child, deadline);
         }
@@ -269,6 +300,9 @@ fn worker_command(
     if let Some(key_file) = &options.key_file {
         command.arg("--cluster-key-file").arg(key_file);
     }
+    if let Some(grace_ms) = options.grace_ms {
+        command.args(["--grace-ms", &grace_ms.to_string()]);
+    }
     if std::env::var_os(LOG_VARIABLE).is_none() {
         command.env(LOG_VARIABLE, LOG_FILTER);
     }
@@ -293,10 +327,14 @@ fn end(child: &mut Child, deadline: Instant) {
     }
 }
 
+fn open_pidfd(child: &Child) -> Option<OwnedFd> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
 /// Waits until a child ends, or for so long.
 fn wait_for_end(child: &Child, left: Duration) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let Some(Ok(pidfd)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+    let Some(pidfd) = open_pidfd(child) else {
         // Kernels before 5.3 have no pidfd; this is the end of a run, where a hundredth of a second is nothing.
         std::thread::sleep(left.min(Duration::from_millis(10)));
         return;

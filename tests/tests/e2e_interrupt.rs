@@ -5,6 +5,7 @@ use faasflow_tests::gate::{Gate, Verdict};
 use faasflow_tests::process::{Finished, PROMPTLY, Running, Watched, until_equal};
 use faasflow_tests::programs::program;
 use rustix::process::Signal;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const GATED: &str = "
@@ -172,7 +173,14 @@ fn a_deadline_cancels_what_is_under_way_and_says_so() {
 #[test]
 fn of_many_invocations_those_under_way_are_cancelled_and_the_others_never_sent() {
     let fixture = Fixture::new();
-    let more = ["--count", "1000", "--concurrency", "8", "--json"];
+    let more = [
+        "--count",
+        "1000",
+        "--concurrency",
+        "8",
+        "--json",
+        "--report",
+    ];
     let running = fixture
         .cluster
         .begin_faasflow(&words(&fixture.invoke(&more)));
@@ -185,13 +193,122 @@ fn of_many_invocations_those_under_way_are_cancelled_and_the_others_never_sent()
     let finished = running.finish(PROGRAM_TIME_MAX);
     finished.failed_with(1, &[SAYS, "gated: interrupted"]);
     // What ended well is shown all the same.
-    let shown: serde_json::Value = serde_json::from_slice(&finished.stdout).expect("JSON");
+    let shown = json(&finished);
+    assert_eq!(shown["outputs"]["out"]["text"], "attempt 1", "{shown}");
+    assert_eq!(shown["report"][0]["well"], 1, "{shown}");
+    assert_eq!(shown["failure"]["kind"], "cancelled", "{shown}");
+    assert_eq!(shown["failure"]["by"], "signal", "{shown}");
+    assert_eq!(shown["error"]["message"], "gated: interrupted", "{shown}");
     assert_eq!(shown["latency"]["samples"], 13, "{shown}");
     assert_eq!(shown["latency"]["failed"], 8, "{shown}");
     drop(held);
     let _ = fixture.cluster.settled("a");
     assert_eq!(fixture.cluster.counter("a", "invocations_taken"), 13);
     assert_eq!(fixture.cluster.counter("a", "invocations_cancelled"), 8);
+}
+
+#[test]
+fn of_many_invocations_that_a_deadline_cancels_the_object_says_why() {
+    let fixture = Fixture::new();
+    let more = ["--count", "4", "--json", "--deadline-ms", "300"];
+    let running = fixture
+        .cluster
+        .begin_faasflow(&words(&fixture.invoke(&more)));
+    let held = fixture.gate.next();
+    let finished = running.finish(PROGRAM_TIME_MAX);
+    finished.failed_with(1, &["the deadline of 300 ms"]);
+    let shown = json(&finished);
+    assert_eq!(shown["failure"]["by"], "deadline", "{shown}");
+    assert_eq!(shown["latency"]["failed"], 1, "{shown}");
+    let message = shown["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("--deadline-ms"), "{shown}");
+    assert!(shown.get("outputs").is_none(), "{shown}");
+    drop(held);
+}
+
+fn json(finished: &Finished) -> serde_json::Value {
+    serde_json::from_slice(&finished.stdout).expect("JSON")
+}
+
+/// A program that notes in a file that it runs and that it is asked to end, and then `cleans` before it does.
+fn tidy_program(log: &Path, cleans: &str) -> String {
+    let script = format!(
+        "trap \"echo asked >> {0}; {cleans}; echo tidy >> {0}; exit 0\" TERM; echo runs >> {0}; sleep 1000 & wait",
+        log.display()
+    );
+    let command = format!("[sh, -c, {script:?}]");
+    format!(
+        "{{ workflow: gated, nodes: {{ a: {{ command: {command}, output: {{ out: bytes }} }} }}, output: {{ out: a.out }} }}"
+    )
+}
+
+fn log_of(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// A run of it on one local worker has begun.
+fn run_tidy(cluster: &Cluster, cleans: &str, more: &[&str]) -> (Running, PathBuf) {
+    let log = cluster.path("log");
+    let _ = std::fs::remove_file(&log);
+    let file = cluster.file("tidy.yaml", tidy_program(&log, cleans));
+    let functions = cluster.functions();
+    let functions = functions.to_str().expect("a plain name");
+    let arguments = ["run", &file, "--functions", functions, "--local", "1"];
+    let arguments: Vec<&str> = arguments.iter().chain(more).copied().collect();
+    let running = cluster.begin_faasflow(&arguments);
+    until_equal(&"runs\n".to_owned(), || log_of(&log));
+    (running, log)
+}
+
+#[test]
+fn a_run_that_is_interrupted_or_late_gives_its_programs_their_grace() {
+    let cluster = Setup::workers(&[]).start();
+    let tidy = "runs\nasked\ntidy\n";
+    for signal in [Signal::INT, Signal::TERM] {
+        let (running, log) = run_tidy(&cluster, "sleep 0.3", &[]);
+        assert!(running.watched().signal(signal));
+        says_that_it_cancelled(&running.finish(PROGRAM_TIME_MAX), SAYS);
+        assert_eq!(log_of(&log), tidy, "{signal:?}");
+    }
+    let (running, log) = run_tidy(&cluster, "sleep 0.3", &["--deadline-ms", "2000"]);
+    let finished = running.finish(PROGRAM_TIME_MAX);
+    finished.failed_with(1, &["the deadline of 2000 ms"]);
+    assert_eq!(log_of(&log), tidy);
+    // Longer than a usual grace, and than all that a worker takes otherwise.
+    let (running, log) = run_tidy(&cluster, "sleep 6", &["--grace-ms", "60000"]);
+    assert!(running.watched().signal(Signal::INT));
+    says_that_it_cancelled(&running.finish(PROGRAM_TIME_MAX), SAYS);
+    assert_eq!(log_of(&log), tidy);
+    // Shorter than what it takes.
+    let (running, log) = run_tidy(&cluster, "sleep 1000", &["--grace-ms", "200"]);
+    assert!(running.watched().signal(Signal::INT));
+    says_that_it_cancelled(&running.finish(PROGRAM_TIME_MAX), SAYS);
+    assert_eq!(log_of(&log), "runs\nasked\n");
+}
+
+#[test]
+fn a_second_signal_ends_local_workers_whatever_grace_they_give() {
+    let cluster = Setup::workers(&[]).start();
+    let (running, log) = run_tidy(&cluster, "sleep 1000", &["--grace-ms", "3600000"]);
+    let program = running.watched();
+    let workers = children(program.pid());
+    let [worker] = &workers[..] else {
+        panic!("one worker: {workers:?}");
+    };
+    let executors: Vec<Watched> = children(*worker).into_iter().map(watched).collect();
+    let worker = watched(*worker);
+    assert!(!executors.is_empty());
+    assert!(program.signal(Signal::INT));
+    until_equal(&"runs\nasked\n".to_owned(), || log_of(&log));
+    assert!(program.signal(Signal::INT));
+    running.finish(PROGRAM_TIME_MAX).failed_with(130, &[SAYS]);
+    assert!(worker.ends_within(PROMPTLY), "its worker goes on");
+    let ends = |executor: &Watched| executor.ends_within(PROMPTLY);
+    assert!(executors.iter().all(ends), "its executor goes on");
+}
+
+fn watched(pid: u32) -> Watched {
+    Watched::new(pid).expect("it runs")
 }
 
 #[test]
@@ -214,6 +331,19 @@ fn local_workers_end_when_what_ran_on_them_is_cancelled() {
     says_that_it_cancelled(&finished, SAYS);
     assert!(worker.ends_within(PROMPTLY), "its worker goes on");
     assert!(executor.ends_within(PROMPTLY), "its executor goes on");
+}
+
+/// The processes that a process has started.
+fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let of_task = |task: std::fs::DirEntry| {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let pids = children
+            .split_whitespace()
+            .map(|pid| pid.parse().expect("a number"));
+        pids.collect::<Vec<u32>>()
+    };
+    tasks.flatten().flat_map(of_task).collect()
 }
 
 /// Who started a process.

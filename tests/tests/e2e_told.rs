@@ -5,7 +5,8 @@ use engine::wire::Failure;
 use faasflow_tests::cluster::{Cluster, Setup, bytes, named, output};
 use faasflow_tests::gate::{Gate, Held, Verdict};
 use faasflow_tests::process::{PROMPTLY, Watched, until, until_equal};
-use master::client::{Answered, Client, Invocation, Payload};
+use master::client::{Answered, Client, ClientError, Invocation, Payload};
+use nix::sys::signal::Signal as EndSignal;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -236,6 +237,55 @@ output: {{ out: waits.out }}
         .and_then(|pid| pid.parse().ok())
         .unwrap_or(0);
     assert_eq!(cluster.executors("a"), [executor]);
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_gives_what_runs_its_grace() {
+    for signal in [EndSignal::SIGTERM, EndSignal::SIGINT] {
+        let mut cluster = Setup::workers(&["a"]).start();
+        let log = cluster.path("log");
+        let workflow = format!(
+            "
+workflow: tidies
+input: {{ gate: bytes }}
+nodes:
+  tidies:
+    command: [sh, -c, 'trap \"echo asked >> {0}; sleep 0.3; echo tidy >> {0}; exit 0\" TERM; echo runs >> {0}; sleep 1000 & wait']
+    output: {{ out: bytes }}
+  held: {{ function: test-functions:gate, input: {{ gate: input.gate }}, output: {{ out: bytes }} }}
+  next: {{ command: [touch, {1}], input: {{ text: held.out }}, output: {{ out: bytes }} }}
+output: {{ tidies: tidies.out, next: next.out }}
+",
+            log.display(),
+            cluster.path("next").display(),
+        );
+        cluster.deploy(&workflow, &[]);
+        let read = || std::fs::read_to_string(&log).unwrap_or_default();
+        let gate = Gate::new(cluster.folder(), "gate");
+        let (mut client, _) = start_at(&cluster, "tidies", &gate);
+        let held = gate.next();
+        held.tell(Verdict::Heed);
+        until_equal(&"runs\n".to_owned(), read);
+        assert_eq!(cluster.worker_mut("a").end_by(signal), Some(0));
+        assert_eq!(read(), "runs\nasked\ntidy\n");
+        assert_eq!(gate.heeded(), [format!("held: {FAILED}")]);
+        assert!(!cluster.path("next").exists(), "nothing starts any more");
+        let lost = client.next_answer();
+        assert!(matches!(lost, Err(ClientError::Lost { .. })), "{lost:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_kills_what_does_not_heed_it() {
+    let mut cluster = Setup::workers(&["a"]).flag("--grace-ms=100").start();
+    cluster.deploy(GATED, &[]);
+    let gate = Gate::new(cluster.folder(), "gate");
+    let (_client, _) = start_at(&cluster, "gated", &gate);
+    let held = gate.next();
+    let executor = Watched::new(held.pid).expect("it runs");
+    held.tell(Verdict::Hang);
+    assert_eq!(cluster.worker_mut("a").end_by(EndSignal::SIGTERM), Some(0));
+    assert!(executor.ends_within(Duration::ZERO), "its executor goes on");
 }
 
 #[test]

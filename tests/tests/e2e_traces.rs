@@ -285,16 +285,19 @@ output: { out: ends.out }
         );
         assert_eq!(of(node, "busy_ns") > 0, of(node, "well") > 0, "{node}");
     }
-    let table = call(&[]).text();
-    let headings = table
-        .lines()
-        .find(|line| line.starts_with("node "))
-        .unwrap();
-    let headings: Vec<&str> = headings
-        .split("  ")
-        .map(str::trim)
-        .filter(|heading| !heading.is_empty())
-        .collect();
+    // Of many that fail it is the first one's, beside why.
+    let many: Value = serde_json::from_slice(&call(&["--json", "--count", "3"]).stdout).unwrap();
+    let activations = |told: &Value| {
+        let report = told["report"].as_array().unwrap();
+        let activations = report.iter().map(|node| node["activations"].as_u64());
+        activations.map(Option::unwrap).collect::<Vec<_>>()
+    };
+    assert_eq!(activations(&many), activations(&told));
+    for key in ["kind", "node", "worker", "attempt", "cause"] {
+        assert_eq!(many["failure"][key], told["failure"][key], "{key}");
+    }
+    assert_eq!(many["error"]["message"], told["error"]["message"]);
+    assert_eq!(many["latency"]["failed"], 3);
     let expected = [
         "node",
         "worker",
@@ -309,7 +312,14 @@ output: { out: ends.out }
         "first to last",
         "payloads from",
     ];
-    assert_eq!(headings, expected, "nothing was cut off");
+    for more in [&[][..], &["--count", "3"]] {
+        let table = call(more).text();
+        let mut lines = table.lines();
+        let headings = lines.find(|line| line.starts_with("node ")).unwrap();
+        let headings = headings.split("  ").map(str::trim);
+        let headings: Vec<&str> = headings.filter(|heading| !heading.is_empty()).collect();
+        assert_eq!(headings, expected, "nothing was cut off");
+    }
 }
 
 #[test]

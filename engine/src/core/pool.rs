@@ -164,6 +164,14 @@ impl Core {
         executor.is_some_and(|executor| executor.running.is_some())
     }
 
+    /// The activation that an executor runs, if it runs one.
+    #[must_use]
+    pub fn running(&self, id: ExecutorId) -> Option<u32> {
+        let executor = self.executors.get(id.0 as usize).and_then(Option::as_ref);
+        let executor = executor.filter(|executor| executor.running.is_some());
+        executor.map(|executor| executor.activation)
+    }
+
     /// No executor could be started. If none is left or under way, what waits for one fails.
     pub fn executor_refused(
         &mut self,

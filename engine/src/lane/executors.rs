@@ -512,6 +512,11 @@ impl Executor {
         self.started.channel.tell(activation, why);
     }
 
+    /// Whether what it runs was told to stop.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
+    }
+
     #[inline]
     fn activation_ended(&mut self, arena: &mut Arena) {
         if self.told {

@@ -15,6 +15,7 @@
 mod ahead;
 pub mod command;
 pub mod driver;
+mod ending;
 mod evaluate;
 mod executors;
 mod idle;
@@ -82,13 +83,15 @@ const HEAVY_BYTES: u64 = 256 << 10;
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
 
-/// Runs a lane until it is told to stop. To be called on the lane's own thread, pinned already.
+/// Runs a lane until it is told to stop, and then until what its executors run has ended, for as long as the grace at most.
+/// To be called on the lane's own thread, pinned already.
 ///
 /// # Errors
 /// If the kernel refuses what the lane is built on; the lane has not begun then.
 pub fn run(setup: LaneSetup) -> std::io::Result<()> {
     let mut lane = Lane::new(setup)?;
     lane.serve();
+    lane.end();
     Ok(())
 }
 

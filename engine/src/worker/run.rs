@@ -6,8 +6,8 @@
 //! control         accepts, deploys, reports; prints `ready` when connections are taken
 //! ```
 //!
-//! It ends by SIGTERM or SIGINT: the control thread stops listening, closes its connections and tells the lanes, which
-//! let their executors go; the warden waits for those and returns. A lane or control thread that fails ends the whole
+//! It ends by SIGTERM or SIGINT: the control thread stops listening, closes its connections and tells the lanes, which tell
+//! what runs to stop, give it its grace, and let their executors go; then the warden waits for those. A lane or control thread that fails ends the whole
 //! worker with exit code 1: half a worker is worse than none, since peers and clients notice one that is gone at once.
 
 use crate::lane::setup::{LaneSetup, Yields};
@@ -24,6 +24,7 @@ use crate::worker::state::{StateError, WorkerState, worker_hash};
 use crate::worker::warden::{Warden, WardenHandle, WardenRequest};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
 use nix::unistd::Pid;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -46,7 +47,7 @@ const DESCRIPTORS_WANTED: u64 = 1 << 16;
 const AS_TOLD: &str = "as --driver or FAASFLOW_DRIVER says";
 /// How long a new executor may take to say what it is.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
-/// How long lanes may take to end after their executors have.
+/// How long lanes may take to end beyond the grace of what they have told to stop.
 const LANE_END_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often an ending worker looks whether its lanes have ended.
 const LANE_END_LOOK: Duration = Duration::from_millis(1);
@@ -105,6 +106,7 @@ pub enum StartupError {
 /// A [`StartupError`] if it cannot start; nothing is left running then.
 pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     let started = Instant::now();
+    hear_signals()?;
     allow_descriptors()?;
     let driver = choose_driver(config.driver, lanes.probe)?;
     // Executors and threads inherit the set, before each is bound to its own CPU.
@@ -137,7 +139,8 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     say_placement(&identity, &placement);
 
     let name: Arc<str> = identity.config.name.as_str().into();
-    let (warden, handle) = Warden::new(Arc::clone(&name), HELLO_TIME_MAX);
+    let grace = identity.config.grace;
+    let (mut warden, handle) = Warden::new(Arc::clone(&name), HELLO_TIME_MAX);
     let report_notify = Arc::new(Notify::new());
     let clock = host::clock_id();
     let mut handles = Vec::with_capacity(identity.config.lanes.into());
@@ -160,12 +163,22 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     })?;
 
     let exit_code = warden.run();
-    let deadline = Instant::now() + LANE_END_TIME_MAX;
-    while !threads.iter().all(JoinHandle::is_finished) && Instant::now() < deadline {
-        std::thread::sleep(LANE_END_LOOK);
+    let all_ended = || threads.iter().all(JoinHandle::is_finished);
+    if exit_code == 0 {
+        // Until what they have told to stop has ended. Where a thread has failed the others go on, and are not waited for.
+        wait_until(all_ended, grace + LANE_END_TIME_MAX);
     }
+    warden.end();
+    wait_until(all_ended, LANE_END_TIME_MAX);
     drop(state);
     Ok(exit_code)
+}
+
+fn wait_until(ended: impl Fn() -> bool, time_max: Duration) {
+    let deadline = Instant::now() + time_max;
+    while !ended() && Instant::now() < deadline {
+        std::thread::sleep(LANE_END_LOOK);
+    }
 }
 
 fn choose_driver(
@@ -191,6 +204,12 @@ fn choose_driver(
         tracing::warn!("using epoll: {reason}; hops between workers will be slower");
     }
     Ok(DriverStatus { kind, reason })
+}
+
+/// Blocks no signal, in this process and in what it starts: whoever has started it may have blocked some, as `faasflow run`
+/// does for itself. A worker that does not hear SIGTERM cannot be ended in order, and nor can a program.
+fn hear_signals() -> Result<(), StartupError> {
+    Ok(SigSet::all().thread_unblock().map_err(io::Error::from)?)
 }
 
 /// Raises the soft limit on descriptors, for this process and its executors: each segment and each connection takes one,

@@ -87,7 +87,7 @@ pub enum WardenRequest {
         /// Which.
         pid: u32,
     },
-    /// End every executor, then return.
+    /// Return, so that the worker ends.
     Stop {
         /// What [`Warden::run`] returns.
         exit_code: u8,
@@ -123,18 +123,15 @@ impl Warden {
         (warden, handle)
     }
 
-    /// Serves requests until [`WardenRequest::Stop`], and returns the exit code that came with it. When it returns,
-    /// no process that it started is left.
+    /// Serves requests until [`WardenRequest::Stop`], and returns the exit code that came with it. What it has started
+    /// runs on until [`Warden::end`].
     #[must_use]
-    pub fn run(mut self) -> u8 {
+    pub fn run(&mut self) -> u8 {
         while let Ok(request) = self.requests.recv() {
             match request {
                 WardenRequest::Start { specs, reply } => self.start(specs, reply),
                 WardenRequest::Reap { pid } => self.reap(pid),
-                WardenRequest::Stop { exit_code } => {
-                    self.end_all();
-                    return exit_code;
-                }
+                WardenRequest::Stop { exit_code } => return exit_code,
             }
         }
         unreachable!("the warden holds a sender of its own")
@@ -234,8 +231,9 @@ impl Warden {
         }
     }
 
-    /// Gives executors time to end by themselves, since their lanes have told them to, then kills the rest.
-    fn end_all(&mut self) {
+    /// Gives executors time to end by themselves, since their lanes have let go of them, then kills the rest. When it
+    /// returns, no process that the warden has started is left.
+    pub fn end(mut self) {
         let deadline = Instant::now() + END_TIME_MAX;
         while !self.children.is_empty() && Instant::now() < deadline {
             self.children

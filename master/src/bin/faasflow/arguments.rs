@@ -369,6 +369,9 @@ pub(crate) struct Run {
     /// Memory of each worker, as in 512M [default: a quarter of this host's, parted evenly]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<u64>,
+    /// How long what runs may go on once it was told to stop, up to an hour; then its executor is killed [default: 1000]
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(..=3_600_000))]
+    pub(crate) grace_ms: Option<u32>,
     #[command(flatten)]
     pub(crate) pins: Pins,
     #[command(flatten)]

@@ -57,13 +57,10 @@ impl Exit {
 
 impl Exit {
     fn to_json(&self) -> Value {
-        let mut text = String::new();
-        let rendered = JSONReportHandler::new().render_report(&mut text, self.report.as_ref());
-        let error = rendered
-            .ok()
-            .and_then(|()| serde_json::from_str(&text).ok())
-            .unwrap_or_else(|| json!({ "message": self.report.to_string() }));
-        let mut object = json!({ "error": error });
+        if let Some(failed) = self.report.downcast_ref::<Failed>() {
+            return failed.to_json();
+        }
+        let mut object = json!({ "error": error_json(self.report.as_ref()) });
         if let Some(LoadError::Definition(wrong)) = self.report.downcast_ref::<LoadError>() {
             let problems: Vec<Value> = wrong.problems.iter().map(Problem::to_json).collect();
             object["error"]["problems"] = json!(problems);
@@ -73,17 +70,18 @@ impl Exit {
             let problems: Vec<Value> = warnings.iter().map(Problem::to_json).collect();
             object["error"]["problems"] = json!(problems);
         }
-        if let Some(failed) = self.report.downcast_ref::<Failed>() {
-            object["failure"] = failure_json(&failed.failure);
-            if let Some(why) = failed.cancelled {
-                object["failure"]["by"] = json!(why.name());
-            }
-            if !failed.report.is_empty() {
-                object["report"] = json!(failed.report);
-            }
-        }
         object
     }
+}
+
+/// What went wrong, and its help.
+fn error_json(error: &dyn Diagnostic) -> Value {
+    let mut text = String::new();
+    let rendered = JSONReportHandler::new().render_report(&mut text, error);
+    rendered
+        .ok()
+        .and_then(|()| serde_json::from_str(&text).ok())
+        .unwrap_or_else(|| json!({ "message": error.to_string() }))
 }
 
 /// What an invocation failed with, by its parts.
@@ -206,6 +204,19 @@ impl Failed {
             others_ended: 0,
             report: Vec::new(),
         }
+    }
+
+    /// For programs: the error, the failure by its parts, and the report if there is one.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut object =
+            json!({ "error": error_json(self), "failure": failure_json(&self.failure) });
+        if let Some(why) = self.cancelled {
+            object["failure"]["by"] = json!(why.name());
+        }
+        if !self.report.is_empty() {
+            object["report"] = json!(self.report);
+        }
+        object
     }
 }
 

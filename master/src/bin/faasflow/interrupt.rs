@@ -3,7 +3,7 @@
 
 use master::client::Canceller;
 use master::diagnostics::to_stderr;
-use master::local::LocalWorkers;
+use master::local::{Killer, LocalWorkers};
 use nix::sys::signal::{SigSet, Signal};
 use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -21,6 +21,8 @@ pub(crate) type Shared = Arc<Mutex<Option<LocalWorkers>>>;
 pub(crate) struct Interrupt {
     /// Local workers of this run.
     pub(crate) workers: Shared,
+    /// By what they are killed, once they are there.
+    killer: Arc<Mutex<Option<Killer>>>,
     work: Arc<Mutex<Work>>,
 }
 
@@ -69,10 +71,10 @@ struct Work {
 impl Interrupt {
     /// From now on the first signal to end cancels what is under way, and this process ends when it has its answers. Where
     /// nothing is under way, or a deadline has cancelled it already, it ends the local workers and then this process. A
-    /// second signal ends this process at once. Signals that whoever started this process has it ignore stay ignored.
+    /// second signal kills the local workers and ends this process at once. Signals that whoever started this process has it ignore stay ignored.
     ///
     /// To be called before any other thread is started: threads inherit that the signals are blocked, and only the one
-    /// that waits for them takes them. Programs that are started do not inherit it, since std resets their masks.
+    /// that waits for them takes them. Workers that are started inherit it, too, and undo it for themselves.
     pub(crate) fn on_signal() -> Self {
         let interrupt = Self::default();
         let mut signals = SigSet::empty();
@@ -86,7 +88,7 @@ impl Interrupt {
             // Then a signal ends this process as it always does, and the workers with it; a folder may remain.
             return interrupt;
         }
-        let first = interrupt.clone();
+        let (first, second) = (interrupt.clone(), interrupt.clone());
         std::thread::spawn(move || {
             if signals.wait().is_err() {
                 return;
@@ -94,9 +96,21 @@ impl Interrupt {
             // Not here: the second signal must be heard whatever the first one waits for.
             std::thread::spawn(move || first.end());
             let _ = signals.wait();
+            if let Some(killer) = &*second.killer() {
+                killer.kill();
+            }
             std::process::exit(INTERRUPTED);
         });
         interrupt
+    }
+
+    fn killer(&self) -> MutexGuard<'_, Option<Killer>> {
+        self.killer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Local workers have been started, and are killed by this if there is a second signal.
+    pub(crate) fn started(&self, killer: Killer) {
+        *self.killer() = Some(killer);
     }
 
     fn end(&self) {

@@ -19,7 +19,7 @@ use master::definition;
 use master::deploy::Cluster;
 use master::diagnostics::to_stderr;
 use master::local::{self, LocalWorkers};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -71,8 +71,10 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
             cpu_sets: None,
             memory_bytes: arguments.memory,
             key_file: arguments.key.cluster_key_file.clone(),
+            grace_ms: arguments.grace_ms,
         })?;
         to_stderr(&format!("faasflow: {}\n", started.note()));
+        interrupt.started(started.killer());
         slot.insert(started).addresses()
     };
     let done = Cluster::connect(&addresses, &options)
@@ -163,22 +165,43 @@ fn work(
     drop(progress);
     drop(under_way);
     let mut load = load?;
-    let failure = load.failure.take();
-    let recorded = match &load.traced {
+    let first_failed = load.failed.take().map(|(failure, report)| Failed {
+        others_ended: load.ended(),
+        report: if job.report { report } else { Vec::new() },
+        ..Failed::alone(workflow, &failure, interrupt.why())
+    });
+    let many = Many { load, first_failed };
+    let recorded = match &many.load.traced {
         Some(traced) => recorded::write(job, workflow, traced),
         None => Ok(None),
     };
-    let finished = match &load.last {
-        Some(answered) => finish(job, workflow, answered, Some(&load), recorded),
-        None => summarize(job, &load).and(recorded.map(drop)),
+    let finished = match &many.load.last {
+        Some(answered) => finish(job, workflow, answered, Some(&many), recorded),
+        None => summarize(job, &many).and(recorded.map(drop)),
     };
-    match failure {
-        Some(failure) => finished.and(Err(Failed {
-            others_ended: load.ended(),
-            ..Failed::alone(workflow, &failure, interrupt.why())
-        }
-        .into())),
+    match many.first_failed {
+        Some(failed) => finished.and(Err(failed.into())),
         None => finished,
+    }
+}
+
+/// What many invocations came to.
+struct Many {
+    load: load::Load,
+    /// The first one that failed, with its report if that is wanted.
+    first_failed: Option<Failed>,
+}
+
+impl Many {
+    /// Adds it to an object, which keeps what it has: the report of the invocation whose outputs it shows.
+    fn add_to(&self, object: &mut Value) {
+        object["latency"] = self.load.to_json();
+        let failed = self.first_failed.as_ref().map(Failed::to_json);
+        for (key, value) in failed.iter().filter_map(Value::as_object).flatten() {
+            if object.get(key).is_none() {
+                object[key] = value.clone();
+            }
+        }
     }
 }
 
@@ -195,12 +218,18 @@ fn report_failed(job: &Job, mut failed: Failed, report: Vec<NodeReport>) -> Resu
 }
 
 /// What is left to say when no invocation ended well.
-fn summarize(job: &Job, load: &load::Load) -> Result<(), Exit> {
+fn summarize(job: &Job, many: &Many) -> Result<(), Exit> {
     if job.json {
-        return print::json(&json!({ "latency": load.to_json() }));
+        let mut object = json!({});
+        many.add_to(&mut object);
+        return print::json(&object);
     }
     let mut page = Page::default();
-    load.show(&mut page);
+    let report = many.first_failed.as_ref().map(|failed| &failed.report[..]);
+    if let Some(report @ [_, ..]) = report {
+        show_report(&mut page, report);
+    }
+    many.load.show(&mut page);
     page.print()
 }
 
@@ -208,7 +237,7 @@ fn finish(
     job: &Job,
     workflow: &str,
     answered: &Answered,
-    load: Option<&load::Load>,
+    many: Option<&Many>,
     recorded: Result<Option<Recorded>, Exit>,
 ) -> Result<(), Exit> {
     // Results come first, whatever became of files about them.
@@ -234,8 +263,8 @@ fn finish(
         if job.report {
             object["report"] = json!(answered.report);
         }
-        if let Some(load) = load {
-            object["latency"] = load.to_json();
+        if let Some(many) = many {
+            many.add_to(&mut object);
         }
         if let Some(recorded) = &recorded {
             object["trace"] = recorded.to_json();
@@ -248,8 +277,8 @@ fn finish(
         page.line("");
         show_report(&mut page, &answered.report);
     }
-    match load {
-        Some(load) => load.show(&mut page),
+    match many {
+        Some(many) => many.load.show(&mut page),
         None => page.line(&format!(
             "invocation {} took {}",
             answered.invocation,

@@ -3,7 +3,7 @@
 use crate::exit::Exit;
 use crate::print::Page;
 use crate::progress::Progress;
-use engine::wire::Failure;
+use engine::wire::{Failure, NodeReport};
 use engine::worker::quantities::duration_text as duration;
 use hdrhistogram::Histogram;
 use master::client::{Answered, Client, ClientError, Invocation, Options};
@@ -23,8 +23,8 @@ pub(crate) struct Load {
     elapsed_ns: u64,
     latency: Histogram<u64>,
     failures: u64,
-    /// The first failure that a connection saw.
-    pub(crate) failure: Option<Failure>,
+    /// The first failure that a connection saw, with the report until then.
+    pub(crate) failed: Option<(Failure, Vec<NodeReport>)>,
     /// The last answer with outputs that a connection saw.
     pub(crate) last: Option<Answered>,
     /// The answer of the invocation that is traced, however it ended.
@@ -45,7 +45,7 @@ impl Load {
             elapsed_ns: 0,
             latency: histogram(),
             failures: 0,
-            failure: None,
+            failed: None,
             last: None,
             traced: None,
         }
@@ -56,7 +56,7 @@ impl Load {
             unreachable!("both histograms have the same bounds");
         }
         self.failures += other.failures;
-        self.failure = self.failure.take().or(other.failure);
+        self.failed = self.failed.take().or(other.failed);
         self.last = other.last.or(self.last.take());
         self.traced = self.traced.take().or(other.traced);
     }
@@ -70,7 +70,8 @@ impl Load {
             Ok(_) => self.last = Some(answered),
             Err(failure) => {
                 self.failures += 1;
-                self.failure.get_or_insert_with(|| failure.clone());
+                self.failed
+                    .get_or_insert_with(|| (failure.clone(), answered.report));
             }
         }
     }
@@ -220,7 +221,8 @@ fn closed_loop(
                 }
                 Err(ClientError::Cancelled) => {
                     left_of_all.store(0, Ordering::Relaxed);
-                    load.failure.get_or_insert(Failure::Cancelled);
+                    load.failed
+                        .get_or_insert_with(|| (Failure::Cancelled, Vec::new()));
                     break;
                 }
                 Err(error) => return Err(error.into()),
