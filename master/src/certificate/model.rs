@@ -440,7 +440,7 @@ impl Builder<'_> {
                     }
                 }
                 let reached = self.definition.is_reached_by_list(place);
-                if !reached && !(flow.is_empty() && gates.is_empty()) {
+                if !(reached || flow.is_empty() && gates.is_empty()) {
                     let edges = flow.into_iter().chain(gates).collect();
                     needs.push((Need::Edge, self.any(edges)));
                 }

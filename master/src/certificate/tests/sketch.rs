@@ -138,7 +138,7 @@ impl Sketch {
                 Work::Switch(cases)
             },
             region: sketched.region,
-            over_list: sketched.region.is_some() && index % 2 == 0,
+            over_list: sketched.region.is_some() && index.is_multiple_of(2),
             inputs: inputs.collect(),
             outputs: vec![port("out"), port("error")],
             after: sketched.after.iter().copied().map(says).collect(),
