@@ -335,29 +335,31 @@ fn what_a_program_leaves_behind_holds_nothing_up_and_is_ended() {
 #[test]
 fn a_program_that_is_told_is_asked_to_end_with_all_that_it_has_started_and_its_executor_goes_on() {
     let path = std::env::temp_dir().join(format!("faasflow-told-{}", std::process::id()));
-    // It cleans up; of what it has started one goes at once, and one does not hear.
-    let script = format!(
-        "trap 'echo bye >&2; exit 7' TERM
-        sleep 1000 & first=$!
-        (trap '' TERM; while :; do sleep 1000; done) & second=$!
-        echo $$ $first $second | tr ' ' '\\n' > {}
-        wait",
-        path.display()
-    );
-    let mut waits = shell(&script, Bytes);
-    let executor = waits.engine.child.id();
-    for why in [Cancelled::ByClient, Cancelled::FailedElsewhere] {
-        let input = waits.engine.payload(b"x");
-        waits.engine.activate("run", &[input]);
-        let pids = pids(&path, 3);
-        std::fs::remove_file(&path).unwrap();
-        let failure = waits.engine.stop(why);
-        assert_eq!(failure, "exit-7: sh ended with status 7: bye");
-        for pid in pids {
-            assert!(ends(&pid), "process {pid} is left");
+    // It cleans up; of what it has started one goes at once, and one does not hear, whether it holds the streams or not.
+    for streams in ["", ">/dev/null 2>&1"] {
+        let script = format!(
+            "trap 'echo bye >&2; exit 7' TERM
+            sleep 1000 {streams} & first=$!
+            (trap '' TERM; while :; do sleep 1000; done) {streams} & second=$!
+            echo $$ $first $second | tr ' ' '\\n' > {}
+            wait",
+            path.display()
+        );
+        let mut waits = shell(&script, Bytes);
+        let executor = waits.engine.child.id();
+        for why in [Cancelled::ByClient, Cancelled::FailedElsewhere] {
+            let input = waits.engine.payload(b"x");
+            waits.engine.activate("run", &[input]);
+            let pids = pids(&path, 3);
+            std::fs::remove_file(&path).unwrap();
+            let failure = waits.engine.stop(why);
+            assert_eq!(failure, "exit-7: sh ended with status 7: bye");
+            for pid in pids {
+                assert!(ends(&pid), "process {pid} is left");
+            }
+            assert_eq!(waits.engine.child.id(), executor);
+            assert_eq!(waits.engine.child.try_wait().unwrap(), None);
         }
-        assert_eq!(waits.engine.child.id(), executor);
-        assert_eq!(waits.engine.child.try_wait().unwrap(), None);
     }
 }
 

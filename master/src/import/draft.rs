@@ -186,6 +186,20 @@ pub struct Retry {
     pub on: Vec<String>,
 }
 
+impl Retry {
+    /// One that takes these failures and tries nothing again.
+    pub fn never(on: Vec<String>) -> Self {
+        Self {
+            attempts: 1,
+            backoff_ms: 0,
+            factor: None,
+            backoff_max_ms: None,
+            jitter: None,
+            on,
+        }
+    }
+}
+
 /// Where failures lead.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Catch {

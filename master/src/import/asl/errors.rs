@@ -166,13 +166,21 @@ pub(super) fn retriers(
     while retriers.last().is_some_and(|(_, last)| last.attempts == 1) {
         retriers.pop();
     }
-    if let Some((span, _)) = retriers.get(RETRIERS_MAX as usize) {
+    let further = retriers.get(RETRIERS_MAX as usize);
+    let span = further.map_or(state.span, |(span, _)| *span);
+    let retriers = retriers.into_iter().map(|(_, retry)| retry).collect();
+    bounded(reader, retriers, span)
+}
+
+/// Retriers of one node, unless they are too many.
+pub(super) fn bounded(reader: &mut Reader, retriers: Vec<Retry>, span: Span) -> Option<Vec<Retry>> {
+    if retriers.len() > RETRIERS_MAX as usize {
         let help =
             format!("let one retrier name several errors: a node has at most {RETRIERS_MAX}");
-        reader.not_covered(*span, "one more retrier", &help);
+        reader.not_covered(span, "one more retrier", &help);
         return None;
     }
-    Some(retriers.into_iter().map(|(_, retry)| retry).collect())
+    Some(retriers)
 }
 
 fn retrier(reader: &mut Reader, tree: &Tree, notes: &mut Vec<String>) -> Option<(Errors, Retry)> {

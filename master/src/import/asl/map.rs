@@ -58,7 +58,6 @@ impl Translator<'_> {
         else {
             return None;
         };
-        self.whole_map_refusals(state)?;
         let own = self.handlers_of(state)?;
         let entry = if entry.sources.len() == 1 {
             entry
@@ -119,7 +118,10 @@ impl Translator<'_> {
         let relays = self.relays(state, &own)?;
         let item = Cel::name(ITEM, Reads::default());
         let item = whole.then(|| (item.field(ITEM_VALUE), item.field(ITEM_INDEX)));
-        let gathered = self.over_list(state, machine, &foreach, item, &relays)?;
+        self.try_within(state, &own)?;
+        let gathered = self.over_list(state, machine, &foreach, item, &relays);
+        self.tried_around.pop();
+        let gathered = gathered?;
         let results = format!("{}.{OUTPUT}", gathered.results);
         self.gathered.insert(results.clone());
         let result = Cel::name(results, Reads::RESULT);
@@ -138,17 +140,6 @@ impl Translator<'_> {
         let mut out = vec![(state.next, way)];
         out.extend(self.caught(state, &entry, &own)?);
         Some(out)
-    }
-
-    /// Refuses what holds for a Map as a whole and has no like for foreach nodes.
-    fn whole_map_refusals(&mut self, state: &State<'_>) -> Option<()> {
-        let Some(retry) = state.retry.first() else {
-            return Some(());
-        };
-        let help = "put Retry into the Task states that are done for each item";
-        self.reader
-            .not_covered(retry.span, "`Retry` of a Map", help);
-        None
     }
 
     /// The foreach nodes of a Map's machine.

@@ -2,8 +2,8 @@
 
 use super::cel::{Cel, Reads};
 use super::machine::{Machine, State};
+use super::template;
 use super::translate::{Entry, RESULT, Translator, Way, first_of};
-use super::{errors, template};
 use crate::import::draft::{Feed, Source};
 
 impl Translator<'_> {
@@ -13,13 +13,6 @@ impl Translator<'_> {
         entry: Entry,
         branches: &[Machine<'_>],
     ) -> Option<Vec<(Option<usize>, Way)>> {
-        if !errors::retriers(self.reader, state, &mut self.notes)?.is_empty() {
-            let help = "put Retry into the Task states of the branches: nodes are tried again, not groups of them";
-            let span = state.retry.first().map_or(state.span, |retry| retry.span);
-            self.reader
-                .not_covered(span, "`Retry` of a Parallel state", help);
-            return None;
-        }
         let base = entry.base();
         let input = self.selected(state, &base)?;
         let input = match state.parameters {
@@ -43,12 +36,14 @@ impl Translator<'_> {
             }
         };
         let own = self.handlers_of(state)?;
+        self.try_within(state, &own)?;
         self.around.push(own.clone());
         let ends: Vec<Option<Vec<Way>>> = branches
             .iter()
             .map(|branch| self.machine(branch, vec![start.clone()]))
             .collect();
         self.around.pop();
+        self.tried_around.pop();
         let ends: Vec<Vec<Way>> = ends.into_iter().collect::<Option<_>>()?;
         let mut out = Vec::new();
         // A branch that always fails has no result, and then nothing follows.

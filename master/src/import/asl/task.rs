@@ -4,10 +4,12 @@ use super::cel::{Binding, Cel, Reads};
 use super::errors::{self, Errors};
 use super::machine::{State, Work};
 use super::resource::{self, Payload as InvokePayload};
-use super::translate::{self, ERROR, Entry, Handler, OUTPUT, Translator, Way, first_of};
+use super::translate::{
+    self, ERROR, Entry, Handler, OUTPUT, Translator, TriedAround, Way, first_of,
+};
 use super::{Payload, template};
 use crate::definition::Spanned;
-use crate::import::draft::{self, Catch, Feed, Formula, Node};
+use crate::import::draft::{self, Catch, Feed, Formula, Node, Retry};
 use crate::import::tree::{Tree, Value};
 use engine::plan::ErrorClass;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
@@ -98,6 +100,7 @@ impl Translator<'_> {
         let place = self.draft.nodes.len();
         self.draft.nodes.push(node);
         let own = self.handlers_of(state)?;
+        self.tried_within(place, &own, state)?;
         self.throws(place, &own, state)?;
         let plain = Cel::name(format!("{name}.{OUTPUT}"), Reads::RESULT);
         let result = if invokes {
@@ -164,6 +167,44 @@ impl Translator<'_> {
             });
         }
         Some(own)
+    }
+
+    /// What fails in the machines of this state is tried again as it says, until the last of [`Self::tried_around`] is taken
+    /// away; `own` are its handlers.
+    pub(super) fn try_within(&mut self, state: &State<'_>, own: &[usize]) -> Option<()> {
+        let retriers = errors::retriers(self.reader, state, &mut self.notes)?;
+        if !retriers.is_empty() {
+            self.notes.push(format!(
+                "`Retry` of the state \"{}\": each state within it that fails is tried again by itself, and what has ended \
+                 well is not repeated",
+                state.name
+            ));
+        }
+        let catches = own.iter().map(|own| self.handlers[*own].errors.clone());
+        let catches = catches.collect();
+        self.tried_around.push(TriedAround { retriers, catches });
+        Some(())
+    }
+
+    /// Lets a node be tried again as the states around it say too, unless one nearer to it catches the failure.
+    fn tried_within(&mut self, node: usize, own: &[usize], state: &State<'_>) -> Option<()> {
+        let mut all = self.draft.nodes[node].retriers.clone();
+        let own = own.iter().map(|own| self.handlers[*own].errors.clone());
+        let mut caught: Vec<Errors> = own.collect();
+        for around in self.tried_around.iter().rev() {
+            // The first retrier that takes a failure decides: one that tries nothing again keeps the later ones from it.
+            let caught_here = std::mem::replace(&mut caught, around.catches.clone());
+            let caught_here = caught_here.into_iter().filter(|errors| !errors.is_none());
+            all.extend(caught_here.map(|errors| Retry::never(errors.on())));
+            all.extend(around.retriers.iter().cloned());
+        }
+        // Behind one that takes everything none decides.
+        let everything = all.iter().position(|retry| retry.on.is_empty());
+        all.truncate(everything.map_or(all.len(), |place| place + 1));
+        let tries = all.iter().rposition(|retry| retry.attempts > 1);
+        all.truncate(tries.map_or(0, |place| place + 1));
+        self.draft.nodes[node].retriers = errors::bounded(self.reader, all, state.span)?;
+        Some(())
     }
 
     /// Lets a node's failures lead to these handlers, then to those of the states around it.

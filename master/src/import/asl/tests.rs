@@ -316,6 +316,40 @@ fn each_retrier_stays_by_itself_in_its_place() {
 }
 
 #[test]
+fn what_a_state_around_tries_again_is_tried_where_nothing_nearer_decides() {
+    let within = |own: Value| {
+        let retry = json!([
+            {"ErrorEquals": ["A"], "MaxAttempts": 4},
+            {"ErrorEquals": ["States.ALL"], "MaxAttempts": 1},
+            {"ErrorEquals": ["Never"], "MaxAttempts": 9}]);
+        let mut states = json!({"Work": {"Type": "Task", "Resource": "f:g", "End": true}});
+        let fields = own.as_object().unwrap().clone();
+        states["Work"].as_object_mut().unwrap().extend(fields);
+        states["H"] = json!({"Type": "Pass", "End": true});
+        let branch = json!({"StartAt": "Work", "States": states});
+        let both = json!({"Type": "Parallel", "Branches": [branch], "Retry": retry, "End": true});
+        let document = json!({"StartAt": "Both", "States": {"Both": both}});
+        read(&document).unwrap()
+    };
+    let draft = within(json!({}));
+    assert_eq!(retriers(&draft), [(5, vec!["A"]), (2, vec![])]);
+    assert!(draft.notes[0].contains("by itself"), "{:?}", draft.notes);
+    // Its own come first, and what it catches is seen by none around.
+    let own = json!([{"ErrorEquals": ["B"], "MaxAttempts": 7}]);
+    let catch = json!([{"ErrorEquals": ["C"], "Next": "H"}]);
+    let expected = [(8, vec!["B"]), (1, vec!["C"]), (5, vec!["A"]), (2, vec![])];
+    assert_eq!(
+        retriers(&within(json!({"Retry": own, "Catch": catch}))),
+        expected
+    );
+    let all = json!([{"ErrorEquals": ["States.ALL"], "Next": "H"}]);
+    assert_eq!(
+        retriers(&within(json!({"Retry": own, "Catch": all}))),
+        [(8, vec!["B"])]
+    );
+}
+
+#[test]
 fn slips_of_the_pen_are_shown_with_the_right_word() {
     refused(
         &task(json!({"ResultPaht": "$", "End": true})),

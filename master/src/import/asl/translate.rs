@@ -8,7 +8,7 @@ use super::template::{self, Scope};
 pub(super) use super::way::{Entry, Gate, Way, first_of};
 use super::{AslOptions, Payload, unread};
 use crate::definition::{SourceText, Span};
-use crate::import::draft::{Draft, Formula, Node, Source, Work, WorkflowInput};
+use crate::import::draft::{Draft, Formula, Node, Retry, Source, Work, WorkflowInput};
 use crate::import::names::{Names, expression_words};
 use crate::import::problem::ImportProblem;
 use crate::import::read::Reader;
@@ -43,6 +43,13 @@ pub(super) struct Handler {
     pub(super) throwers: Vec<(String, &'static str)>,
 }
 
+/// What a state with machines within tries again of what fails in them.
+pub(super) struct TriedAround {
+    pub(super) retriers: Vec<Retry>,
+    /// What it catches, which states around it never see.
+    pub(super) catches: Vec<Errors>,
+}
+
 /// What is known while a machine becomes a draft.
 pub(super) struct Translator<'r> {
     pub(super) reader: &'r mut Reader,
@@ -59,6 +66,8 @@ pub(super) struct Translator<'r> {
     pub(super) gathered: HashSet<String>,
     /// Handlers of the Parallel states around, the innermost last.
     pub(super) around: Vec<Vec<usize>>,
+    /// What the Parallel states and Maps around try again, the innermost last.
+    pub(super) tried_around: Vec<TriedAround>,
     /// Handlers that were looked at, for each node anew.
     pub(super) looked_at: usize,
 }
@@ -105,6 +114,7 @@ pub(super) fn draft(
         maps: Vec::new(),
         gathered: HashSet::new(),
         around: Vec::new(),
+        tried_around: Vec::new(),
         looked_at: 0,
     };
     let way = Way::from(Source::Input("input".to_owned()));

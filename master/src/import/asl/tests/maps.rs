@@ -41,13 +41,6 @@ fn what_asks_a_map_s_results_for_a_field_is_refused() {
 #[test]
 fn what_holds_for_a_map_as_a_whole_is_refused() {
     let one = json!({"X": {"Type": "Task", "Resource": "f:g", "End": true}});
-    let again = json!([{"ErrorEquals": ["States.ALL"]}]);
-    refused(
-        &map(json!({"Retry": again}), one.clone()),
-        "17:9",
-        "`Retry` of a Map",
-        "into the Task states",
-    );
     refused(
         &map(json!({"ItemBatcher": {}}), one),
         "16:7",
