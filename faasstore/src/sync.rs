@@ -29,3 +29,31 @@ pub(crate) fn explore(check: impl Fn() + Sync + Send + 'static) {
     let explored = explored.load(Ordering::Relaxed);
     println!("{explored} interleavings of at most {preemptions} preemptions");
 }
+
+/// The kernel's futex: comparing the word and going to sleep is one step against a wake.
+#[cfg(all(test, loom))]
+#[derive(Default)]
+pub(crate) struct ModelledFutex {
+    queue: loom::sync::Mutex<()>,
+    woken: loom::sync::Condvar,
+}
+
+#[cfg(all(test, loom))]
+impl ModelledFutex {
+    pub(crate) fn wait(&self, word: &AtomicU64, expected: u32) {
+        let queue = self.queue.lock().unwrap();
+        if word.load(Ordering::SeqCst) as u32 == expected {
+            drop(self.woken.wait(queue).unwrap());
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        let _queue = self.queue.lock().unwrap();
+        self.woken.notify_one();
+    }
+
+    pub(crate) fn wake_all(&self) {
+        let _queue = self.queue.lock().unwrap();
+        self.woken.notify_all();
+    }
+}

@@ -11,6 +11,7 @@ use crate::graph::Graph;
 use crate::place::{self, PlaceError, Placement, WorkerCapacity};
 use crate::planner::{self, RandomError, Terms};
 use engine::core::worker_hash;
+use engine::nearest::instead;
 use engine::plan::{DeploymentId, Limits, Plan, WorkerRef};
 use engine::wire::{BODY_BYTES_MAX, Control, ControlReply, WorkerDescription, encode};
 use std::collections::HashMap;
@@ -260,13 +261,8 @@ impl Cluster {
             };
             if !description.executables.contains(executable) {
                 let known: Vec<&str> = description.executables.iter().map(String::as_str).collect();
-                let known = match crate::definition::nearest(executable, known.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None if known.is_empty() => {
-                        "it is empty, or holds nothing that may be executed".to_owned()
-                    }
-                    None => format!("it has {}", place::names(known.into_iter())),
-                };
+                let none = "it is empty, or holds nothing that may be executed";
+                let known = instead(executable, &known, "it has", none);
                 return Err(DeployError::Executable {
                     node: definition.nodes[node.defined].name.value.clone(),
                     worker: description.name.clone(),

@@ -299,6 +299,14 @@ pub(crate) fn optional(name: &str, source: Source) -> engine::plan::InputPlan {
     }
 }
 
+/// A workflow to whom its client gives a `list`.
+pub(crate) fn over_list() -> Flow {
+    Flow {
+        inputs: vec![WorkflowInput::new("list", Kind::List)],
+        ..Flow::default()
+    }
+}
+
 pub(crate) fn case(node: NodeId, case: u16) -> Gate {
     Gate::Case { node, case }
 }

@@ -1,7 +1,7 @@
 //! Foreach: items, batches, bounds, gathering.
 
 use super::flow::{Flow, case, catch, input, optional, out};
-use super::rig::{ABSENT, Seen, each_placement, one};
+use super::rig::{ABSENT, Seen, each_placement, list, one};
 use engine::plan::{
     Constant, ErrorClass, InputPlan, Join, NodeId, NodePlan, RegionPlan, Retry, Source,
     WorkflowInput,
@@ -28,10 +28,6 @@ fn over_input(
         n.inputs = vec![InputPlan::new("all", Kind::List, out(each))]
     });
     flow
-}
-
-fn list(items: &[&str]) -> Seen {
-    Seen::List(items.iter().map(|item| (*item).to_owned()).collect())
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is read of lists: the items of a batch where the lane evaluates, and the first item that is there of what is gathered.
 
-use super::flow::{Flow, case, catch, declared, input, optional, out};
-use super::rig::{Seen, each_placement, one};
+use super::flow::{Flow, case, catch, declared, input, optional, out, over_list};
+use super::rig::{Seen, each_placement, list, one};
 use engine::plan::{
     Delay, DelayExpression, ErrorClass, Formula, InputPlan, NodeId, Source, Work, WorkflowInput,
 };
@@ -9,16 +9,6 @@ use faasstore::binding::Kind;
 
 const ITEM: Source = Source::Item { up: 0 };
 const LIST: Source = Source::Input(0);
-
-fn over_list() -> Flow {
-    let mut flow = Flow::default();
-    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
-    flow
-}
-
-fn list(items: &[&str]) -> Seen {
-    Seen::List(items.iter().map(|item| (*item).to_owned()).collect())
-}
 
 fn first(node: NodeId) -> Source {
     Source::First { node, output: 0 }

@@ -1,23 +1,13 @@
 //! Cases and catches of what runs for each item that lead out of its region: live if they were in one item at least.
 
-use super::flow::{Flow, case, catch, declared, input, optional, out};
-use super::rig::{ABSENT, Rig, Seen, each_placement, one};
+use super::flow::{Flow, case, catch, declared, input, optional, out, over_list};
+use super::rig::{ABSENT, Rig, each_placement, list, one};
 use engine::core::Evaluated;
 use engine::plan::{ErrorClass, ErrorMatch, InputPlan, Join, NodeId, Source, WorkflowInput};
 use engine::wire::Failure;
 use faasstore::binding::Kind;
 
 const LIST: Source = Source::Input(0);
-
-fn over_list() -> Flow {
-    let mut flow = Flow::default();
-    flow.inputs = vec![WorkflowInput::new("list", Kind::List)];
-    flow
-}
-
-fn list(items: &[&str]) -> Seen {
-    Seen::List(items.iter().map(|item| (*item).to_owned()).collect())
-}
 
 /// `choose` runs for each item, and leads to `left` or `right`, which do not.
 fn chosen_outside() -> Flow {

@@ -35,6 +35,11 @@ pub(crate) fn one(text: &str) -> Seen {
     Seen::One(text.into())
 }
 
+/// One that is a list of these texts.
+pub(crate) fn list(items: &[&str]) -> Seen {
+    Seen::List(items.iter().map(|item| (*item).to_owned()).collect())
+}
+
 /// An attempt at an activation that an executor holds, or a node that the lane is to evaluate.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {

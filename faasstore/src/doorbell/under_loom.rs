@@ -6,31 +6,10 @@
 use super::{Sleeper, park, ring};
 use crate::descriptor::{Message, encode_unmap};
 use crate::ring::{Consumer, HeapRing, Producer, RingMemory};
-use crate::sync::{AtomicU64, Ordering, explore};
+use crate::sync::{AtomicU64, ModelledFutex, Ordering, explore};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::sync::Arc;
-
-/// The kernel's futex: comparing the word and going to sleep is one step against a wake.
-#[derive(Default)]
-struct ModelledFutex {
-    queue: Mutex<()>,
-    woken: Condvar,
-}
-
-impl ModelledFutex {
-    fn wait(&self, word: &AtomicU64, expected: u32) {
-        let queue = self.queue.lock().unwrap();
-        if word.load(Ordering::SeqCst) as u32 == expected {
-            drop(self.woken.wait(queue).unwrap());
-        }
-    }
-
-    fn wake(&self) {
-        let _queue = self.queue.lock().unwrap();
-        self.woken.notify_one();
-    }
-}
 
 /// An eventfd: a count that stays until it is read.
 #[derive(Default)]

@@ -3,31 +3,9 @@
 //! A wake-up that is lost shows as a deadlock, which loom reports.
 
 use super::{Cancelled, look, take_back, tell, wait};
-use crate::sync::{AtomicU64, Ordering, explore};
-use loom::sync::{Condvar, Mutex};
+use crate::sync::{AtomicU64, ModelledFutex, Ordering, explore};
 use loom::thread;
 use std::sync::Arc;
-
-/// The kernel's futex: comparing the word and going to sleep is one step against a wake.
-#[derive(Default)]
-struct ModelledFutex {
-    queue: Mutex<()>,
-    woken: Condvar,
-}
-
-impl ModelledFutex {
-    fn wait(&self, word: &AtomicU64, expected: u32) {
-        let queue = self.queue.lock().unwrap();
-        if word.load(Ordering::SeqCst) as u32 == expected {
-            drop(self.woken.wait(queue).unwrap());
-        }
-    }
-
-    fn wake_all(&self) {
-        let _queue = self.queue.lock().unwrap();
-        self.woken.notify_all();
-    }
-}
 
 struct Model {
     word: AtomicU64,

@@ -2,11 +2,12 @@
 
 use crate::exit::Exit;
 use crate::targets::Named;
+use engine::nearest::instead;
 use engine::worker::host;
 use engine::worker::quantities::size_text;
 use faasstore::binding::Kind;
 use master::client::Payload;
-use master::definition::{Definition, nearest};
+use master::definition::Definition;
 use miette::Diagnostic;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -234,11 +235,7 @@ pub(crate) fn check(definition: &Definition, inputs: &[(String, Payload)]) -> Re
                 .iter()
                 .map(|input| input.name.value.as_str())
                 .collect();
-            let help = match nearest(name, names.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if names.is_empty() => "it has no inputs".to_owned(),
-                None => format!("its inputs are {}", names.join(", ")),
-            };
+            let help = instead(name, &names, "its inputs are", "it has no inputs");
             return Err(Exit::input(InputError::Unknown {
                 workflow: workflow(),
                 name: name.clone(),

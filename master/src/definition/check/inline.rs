@@ -8,10 +8,10 @@ use crate::definition::files::{Files, OtherError};
 use crate::definition::names::{is_name, nearest};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{RawBinding, RawForeach, RawNode, RawOver};
-use crate::definition::read::listed;
 use crate::definition::{
     Definition, Delay, Formula, From, Node, Region, Span, Spanned, Work, WorkflowInput,
 };
+use engine::nearest::instead;
 use engine::plan_check::NAME_BYTES_MAX;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
@@ -171,10 +171,9 @@ impl Checker<'_> {
             }
             let near = nearest(&name.value, unbound.clone());
             meant.extend(near);
-            let help = match near.or_else(|| nearest(&name.value, known.iter().copied())) {
+            let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if known.is_empty() => "it has no inputs".to_owned(),
-                None => format!("its inputs are {}", listed(&known)),
+                None => instead(&name.value, &known, "its inputs are", "it has no inputs"),
             };
             let kind = ProblemKind::UnknownInnerInput {
                 workflow: inner.workflow.value.clone(),
