@@ -7,10 +7,15 @@
     reason = "rkyv derives fields of its own for enum variants, which nobody can document"
 )]
 
+mod replica;
+
+pub use replica::{Balance, REPLICAS_MAX, Replica};
+
 use faasstore::binding::Kind;
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Which deployment: unique for ever, drawn at random by the master.
+/// Which deployment, and which placement of it: unique for ever, drawn at random by the master. A deployment is known by
+/// the id of its first placement.
 #[derive(
     Archive,
     Serialize,
@@ -87,6 +92,8 @@ pub struct WorkerRef {
     pub address: String,
     /// Its lanes; an invocation taken by lane `e` anywhere lives on lane `e % lanes` here.
     pub lanes: u8,
+    /// Its restart epoch when the plan was made: a later life of it does not have the plan.
+    pub epoch: u32,
 }
 
 /// A name and a kind.
@@ -606,7 +613,8 @@ pub struct Participant {
 /// Bounds that the deployment sets; the worker's own configuration may be tighter.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Invocations in flight on one lane, counted where they were taken. Beyond it a client is refused.
+    /// Invocations in flight of one placement on one lane, counted where they were taken. Beyond it another placement is
+    /// tried, and if there is none a client is refused.
     pub in_flight_max: u32,
     /// Bytes of one payload.
     pub payload_bytes_max: u64,
@@ -630,8 +638,10 @@ impl Default for Limits {
 /// What one worker must know of one workflow.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// Which deployment.
+    /// Which deployment; of several placements, this one's own id.
     pub deployment: DeploymentId,
+    /// Which placement of the deployment.
+    pub replica: Replica,
     /// The workflow's name, by which clients invoke it.
     pub workflow: String,
     /// 1 for the first deployment of that name, then one more each.

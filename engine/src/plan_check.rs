@@ -5,7 +5,9 @@
 //! the plan (executables, memory, peers) is for the control thread to find out.
 
 use crate::greeting::WORKER_NAME_BYTES_MAX;
-use crate::plan::{NodeId, NodePlan, OutputSource, Plan, Source, WorkerIndex};
+use crate::plan::{
+    NodeId, NodePlan, OutputSource, Plan, REPLICAS_MAX, Replica, Source, WorkerIndex,
+};
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use std::collections::{HashMap, HashSet};
 
@@ -48,6 +50,7 @@ impl Plan {
         let place = || "the plan".to_owned();
         check_name(place, "a workflow", &self.workflow)?;
         in_range(place, "version", self.version.into(), 1, u32::MAX.into())?;
+        self.check_replica()?;
         self.check_workers()?;
         unique(
             place,
@@ -81,6 +84,19 @@ impl Plan {
             scope.check_node(node)?;
         }
         scope.check_outputs()
+    }
+
+    fn check_replica(&self) -> Check {
+        let place = || "the plan's place among those of its deployment".to_owned();
+        let Replica {
+            of, number, count, ..
+        } = self.replica;
+        in_range(place, "placements", count.into(), 1, REPLICAS_MAX.into())?;
+        in_range(place, "placement", number.into(), 1, count.into())?;
+        if (number == 1) != (of == self.deployment) {
+            return Err(PlanError::Replica { number, of });
+        }
+        Ok(())
     }
 
     fn check_workers(&self) -> Check {

@@ -3,7 +3,7 @@
 //! [`LaneCounters`] are written by one lane and read by whoever asks; [`WorkerStatus`] is the whole report, which
 //! travels as JSON so that other programs can read it. This file only describes: the control thread gathers.
 
-use crate::plan::DeploymentId;
+use crate::plan::{Balance, DeploymentId};
 use faasstore::binding::WaitStrategy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,6 +87,9 @@ counters!(
         invocations_failed,
         /// Wishes of clients that were refused at the door.
         invocations_refused,
+        /// Placements that were looked at for an invocation and could not take it, so that another one did: one of their
+        /// workers cannot be reached, or has been started anew, or as many are in flight as may be.
+        placements_passed,
         /// What clients have taken back: wishes whose inputs were still coming, and invocations that were taken, which count as
         /// answered with a failure too.
         invocations_cancelled,
@@ -331,15 +334,21 @@ pub struct Calibration {
     pub took_ns: u64,
 }
 
-/// A deployment's part on this worker.
+/// A placement's part on this worker.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct DeploymentStatus {
     /// The workflow's name.
     pub workflow: String,
     /// Which deployment of that name, from 1.
     pub version: u32,
-    /// Which deployment.
+    /// Which deployment; of several placements, this one's own id.
     pub deployment: DeploymentId,
+    /// Which of the deployment's placements it is, from 1.
+    pub replica: u16,
+    /// How many placements the deployment has.
+    pub replicas: u16,
+    /// How invocations are divided among them.
+    pub balance: Balance,
     /// Where in its life it is.
     pub state: DeploymentState,
     /// Nodes that run here.

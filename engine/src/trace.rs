@@ -214,9 +214,15 @@ mod tests {
         wire::encode(&begin, &mut frame);
         let done = wire::PartDone {
             invocation: 1,
+            deployment: DeploymentId(2),
             outputs: Vec::new(),
             report: Vec::new(),
             trace: Some(Box::new(part(10))),
+            load: Some(wire::Load {
+                active: u16::MAX,
+                executors: 2,
+                begun_next: 1 << 40,
+            }),
         };
         let second = frame.len();
         wire::encode(&done, &mut frame);

@@ -434,6 +434,11 @@ mod tests {
                     data: Data::Inline(vec![1, 2, 3]),
                 },
             )],
+            load: Some(Load {
+                active: 3,
+                executors: 2,
+                begun_next: u64::MAX,
+            }),
         };
         let frame = frame_of(&event);
         assert_eq!(frame.len() % FRAME_ALIGN, 0);

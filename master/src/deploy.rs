@@ -12,7 +12,7 @@ use crate::place::{self, PlaceError, Placement, WorkerCapacity};
 use crate::planner::{self, RandomError, Terms};
 use engine::core::worker_hash;
 use engine::nearest::instead;
-use engine::plan::{DeploymentId, Limits, Plan, WorkerRef};
+use engine::plan::{Balance, DeploymentId, Limits, Plan, Replica, WorkerRef};
 use engine::wire::{BODY_BYTES_MAX, Control, ControlReply, WorkerDescription, encode};
 use std::collections::HashMap;
 use thiserror::Error;
@@ -31,6 +31,25 @@ pub struct Cluster {
     members: Vec<Member>,
 }
 
+/// How many placements a deployment has beside each other, and how invocations are divided among them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Replicas {
+    /// From 1 to [`REPLICAS_MAX`](engine::plan::REPLICAS_MAX).
+    pub count: u16,
+    /// Counts for several alone.
+    pub balance: Balance,
+}
+
+impl Default for Replicas {
+    /// One placement.
+    fn default() -> Self {
+        Self {
+            count: 1,
+            balance: Balance::default(),
+        }
+    }
+}
+
 /// A deployment that its workers have accepted.
 #[derive(Clone, Debug)]
 pub struct Deployment {
@@ -40,8 +59,8 @@ pub struct Deployment {
     pub version: u32,
     /// The workflow's graph.
     pub graph: Graph,
-    /// Where its nodes run; workers count as in `workers`.
-    pub placement: Placement,
+    /// Where its nodes run, placement by placement; workers count as in `workers`.
+    pub placements: Vec<Placement>,
     /// The workers.
     pub workers: Vec<WorkerRef>,
 }
@@ -180,6 +199,7 @@ impl Cluster {
             name: member.description.name.clone(),
             address: member.address.clone(),
             lanes: member.description.lanes,
+            epoch: member.description.epoch,
         });
         workers.collect()
     }
@@ -204,34 +224,70 @@ impl Cluster {
         Ok((graph, placement))
     }
 
-    /// Deploys a workflow on these workers. An earlier version retires: what is in flight ends on it.
+    /// Deploys a workflow on these workers, in one placement; see [`Cluster::deploy_replicas`].
     ///
     /// # Errors
-    /// If it fits nowhere, or a worker refuses or is lost; unless it is [`DeployError::Torn`], all workers that can
-    /// still be reached are as they were.
+    /// As there.
     pub fn deploy(
         &mut self,
         definition: &Definition,
         options: &place::Options,
         limits: Limits,
     ) -> Result<Deployment, DeployError> {
-        let (graph, placement) = self.place(definition, options)?;
-        self.check_executables(definition, &graph, &placement)?;
+        self.deploy_replicas(definition, options, Replicas::default(), limits)
+    }
+
+    /// Deploys a workflow on these workers, in as many placements as wanted. An earlier version retires: what is in flight
+    /// ends on it. The limits hold for each placement by itself.
+    ///
+    /// # Errors
+    /// If it fits nowhere, or a worker refuses or is lost; unless it is [`DeployError::Torn`], all workers that can
+    /// still be reached are as they were.
+    ///
+    /// # Panics
+    /// If the number of placements is none from 1 to [`REPLICAS_MAX`](engine::plan::REPLICAS_MAX).
+    pub fn deploy_replicas(
+        &mut self,
+        definition: &Definition,
+        options: &place::Options,
+        replicas: Replicas,
+        limits: Limits,
+    ) -> Result<Deployment, DeployError> {
+        let graph = Graph::of(definition);
+        let placements = place::replicate(&graph, &self.capacities(), options, replicas.count)?;
+        for placement in &placements {
+            self.check_executables(definition, &graph, placement)?;
+        }
         let workers = self.workers();
         let version = self.next_version(&definition.workflow.value);
-        let terms = Terms {
-            deployment: planner::random_deployment()?,
-            version,
-            limits,
-        };
-        let plans = planner::plan(definition, &graph, &placement, &workers, terms);
-        self.prepare(plans, terms.deployment)?;
-        self.activate(terms.deployment)?;
+        let id = planner::random_deployment()?;
+        let mut plans = Vec::with_capacity(placements.len());
+        for (number, placement) in (1..).zip(&placements) {
+            let terms = Terms {
+                deployment: match number {
+                    1 => id,
+                    _ => planner::random_deployment()?,
+                },
+                replica: Replica {
+                    of: id,
+                    number,
+                    count: replicas.count,
+                    balance: replicas.balance,
+                },
+                version,
+                limits,
+            };
+            plans.push(planner::plan(
+                definition, &graph, placement, &workers, terms,
+            ));
+        }
+        self.prepare(plans, id)?;
+        self.activate(id)?;
         Ok(Deployment {
-            id: terms.deployment,
+            id,
             version,
             graph,
-            placement,
+            placements,
             workers,
         })
     }
@@ -274,23 +330,32 @@ impl Cluster {
         Ok(())
     }
 
-    fn prepare(&mut self, plans: Vec<Plan>, deployment: DeploymentId) -> Result<(), DeployError> {
-        let mut requests = Vec::with_capacity(plans.len());
-        for (member, plan) in self.members.iter().zip(plans) {
-            let request = Control::Prepare(plan);
-            let mut message = Vec::new();
-            encode(&request, &mut message);
-            if message.len() > BODY_BYTES_MAX {
-                let worker = member.description.name.clone();
-                return Err(DeployError::PlanBytes {
-                    worker,
-                    bytes: message.len(),
-                });
+    /// Sends every worker its plans, of each placement one.
+    fn prepare(
+        &mut self,
+        plans: Vec<Vec<Plan>>,
+        deployment: DeploymentId,
+    ) -> Result<(), DeployError> {
+        let mut requests: Vec<Vec<Control>> = vec![Vec::new(); self.members.len()];
+        for placement in plans {
+            for (index, plan) in placement.into_iter().enumerate() {
+                let request = Control::Prepare(plan);
+                let mut message = Vec::new();
+                encode(&request, &mut message);
+                if message.len() > BODY_BYTES_MAX {
+                    let worker = self.members[index].description.name.clone();
+                    return Err(DeployError::PlanBytes {
+                        worker,
+                        bytes: message.len(),
+                    });
+                }
+                requests[index].push(request);
             }
-            requests.push(request);
         }
-        for (index, request) in requests.iter().enumerate() {
-            if let Err(error) = self.members[index].order(request) {
+        for (index, requests) in requests.iter().enumerate() {
+            let mut prepared = requests.iter();
+            let member = &mut self.members[index];
+            if let Err(error) = prepared.try_for_each(|request| member.order(request)) {
                 // The one that refused has kept nothing, but one that was lost on the way may have.
                 for member in &mut self.members[..=index] {
                     // A worker that cannot be told drops by itself what nobody activates for a minute.

@@ -6,8 +6,11 @@
 
 mod capacity;
 mod published;
+mod replicas;
 
 pub use capacity::{Demand, Overload, Resource, WorkerCapacity};
+
+pub use replicas::replicate;
 
 use crate::graph::Graph;
 use capacity::Loads;
@@ -139,6 +142,20 @@ pub enum PlaceError {
     Workflow {
         /// What a worker lacks, with the best that was found.
         overload: Overload,
+    },
+    /// There is no room for as many placements beside each other.
+    #[error("{wanted} placements are wanted, and {fit} fit these workers: of the next, {why}")]
+    #[diagnostic(help(
+        "ask for {fit} with --replicas {fit}, add a worker, or lower the nodes' `resources`: each placement has executors \
+         and memory of its own, and those of a version that still serves count too"
+    ))]
+    Replicas {
+        /// How many.
+        wanted: u16,
+        /// How many find room, one after the other.
+        fit: u16,
+        /// Why one more does not.
+        why: Box<PlaceError>,
     },
     /// What was fixed to a worker is too large for it.
     #[error("what is pinned does not fit: {overload}")]

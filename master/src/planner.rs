@@ -9,7 +9,7 @@ use crate::place::Placement;
 use engine::plan::{
     Declaration, Delay, DelayExpression, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan,
     Limits, NodeId, NodePlan, OutputSource, Participant, Plan, RegionPlan, RemoteConsumer,
-    RemoteNode, Source, Work, WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
+    RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -17,8 +17,10 @@ use thiserror::Error;
 /// What plans say beside the workflow itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terms {
-    /// Which deployment.
+    /// Which deployment; of several placements, this one's own id.
     pub deployment: DeploymentId,
+    /// Which placement of the deployment.
+    pub replica: Replica,
     /// Which version of the workflow, from 1.
     pub version: u32,
     /// Bounds.
@@ -83,6 +85,7 @@ pub fn plan(
         let nodes = nodes.collect();
         Plan {
             deployment: terms.deployment,
+            replica: terms.replica,
             workflow: definition.workflow.value.clone(),
             version: terms.version,
             me: worker_index(me),

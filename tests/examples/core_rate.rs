@@ -9,7 +9,8 @@ use engine::core::{
     Action, ClientId, Core, CoreConfig, ExecutorId, Incoming, Input, Output, Piece, Start, Wanted,
 };
 use engine::plan::{
-    DeploymentId, Limits, NodeId, NodePlan, RegionPlan, Source, WorkflowInput, WorkflowOutput,
+    DeploymentId, Limits, NodeId, NodePlan, RegionPlan, Replica, Source, WorkflowInput,
+    WorkflowOutput,
 };
 use engine::trace::ClockId;
 use faasflow_tests::plans::{DeploymentName, Placement, input_name, plans};
@@ -47,6 +48,7 @@ impl Played {
         };
         let name = DeploymentName {
             id: DEPLOYMENT,
+            replica: Replica::only(DEPLOYMENT),
             workflow: "flow".into(),
             version: 1,
         };

@@ -4,7 +4,8 @@ use crate::random::Random;
 use crate::workflow::Workflow;
 use engine::plan::{
     DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, OutputSource, Participant, Plan,
-    RegionPlan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex, WorkerRef, WorkflowOutput,
+    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef,
+    WorkflowOutput,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +43,8 @@ impl Placement {
 pub struct DeploymentName {
     /// Unique.
     pub id: DeploymentId,
+    /// Which of its placements.
+    pub replica: Replica,
     /// The workflow's name.
     pub workflow: String,
     /// Counts the deployments of that name, from 1.
@@ -107,6 +110,7 @@ impl Planner<'_> {
         let executables: Vec<u16> = executables.into_iter().collect();
         Plan {
             deployment: name.id,
+            replica: name.replica,
             workflow: name.workflow.clone(),
             version: name.version,
             me: self.me,
@@ -141,6 +145,7 @@ impl Planner<'_> {
             name: worker_name(worker),
             address: format!("127.0.0.1:{}", 7000 + worker),
             lanes: self.placement.lanes[worker],
+            epoch: 1,
         }
     }
 

@@ -5,8 +5,8 @@ use engine::core::{
     Output, Piece, Start, Wanted, worker_hash,
 };
 use engine::plan::{
-    Constant, DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, RegionPlan, Retry, Source,
-    Work, WorkerIndex,
+    Constant, DeploymentId, ErrorClass, Limits, NodeId, NodePlan, Plan, RegionPlan, Replica, Retry,
+    Source, Work, WorkerIndex,
 };
 use engine::trace::ClockId;
 use engine::wire::{Failure, Outcome};
@@ -98,6 +98,7 @@ fn plan_of(
     };
     let name = DeploymentName {
         id,
+        replica: Replica::only(id),
         workflow: "flow".into(),
         version: id.0 as u32,
     };

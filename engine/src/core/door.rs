@@ -3,6 +3,7 @@
 
 use super::invocation::{Entry, Invocation, NO_MAKER, Phase, Place, Value};
 use super::program::{Program, is_list};
+use super::replicas::Choice;
 use super::report::Wanted;
 use super::timers::Timer;
 use super::{Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Send, worker_hash};
@@ -33,14 +34,16 @@ impl Core {
         let forms = inputs
             .iter()
             .map(|(name, incoming)| (name.as_str(), form(incoming)));
-        let index = match self.admit(id, workflow, forms) {
-            Ok(index) => index,
+        let choice = match self.admit(id, workflow, forms) {
+            Ok(choice) => choice,
             Err(reason) => {
                 self.refuse(now_ns, client, request, reason, inputs);
                 return;
             }
         };
+        let index = choice.index;
         let program = Rc::clone(self.program(index));
+        self.given(workflow, choice, self.next_sequence);
         self.next_sequence += 1;
         let place = self.open(id, index, &program, Phase::Running);
         self.counters.invocations_taken += 1;
@@ -86,8 +89,8 @@ impl Core {
         let Self { config, .. } = self;
         let id = InvocationId::new(config.worker_hash, config.epoch, config.lane, 0);
         let forms = inputs.iter().map(|(name, form)| (*name, Ok(*form)));
-        let index = self.admit(id, workflow, forms)?;
-        Ok(self.program(index).plan.limits)
+        let choice = self.admit(id, workflow, forms)?;
+        Ok(self.program(choice.index).plan.limits)
     }
 
     /// The limits of a deployment, if it is here.
@@ -105,15 +108,15 @@ impl Core {
         Some(self.program(invocation.deployment).plan.limits)
     }
 
-    /// Whether the workflow's door is open for these inputs; if not, why.
+    /// Whether the workflow's door is open for these inputs, and to which placement; if not, why.
     fn admit<'a>(
         &self,
         id: InvocationId,
         workflow: &str,
         inputs: impl Iterator<Item = (&'a str, Result<InputForm, &'a str>)> + Clone,
-    ) -> Result<u32, String> {
-        let Some(index) = self.deployment_by_name.get(workflow).copied() else {
-            let known = self.deployment_by_name.keys().map(String::as_str);
+    ) -> Result<Choice, String> {
+        let Some(version) = self.versions.get(workflow) else {
+            let known = self.versions.keys().map(String::as_str);
             let mut known: Vec<&str> = known.collect();
             known.sort_unstable();
             return Err(format!(
@@ -126,10 +129,8 @@ impl Core {
                 )
             ));
         };
-        if let Some(reason) = self.refusal_of(index) {
-            return Err(format!("workflow `{workflow}` cannot run here: {reason}"));
-        }
-        let plan = &self.program(index).plan;
+        // All placements of a version take the same inputs.
+        let plan = &self.program(version.placements[0]).plan;
         for (position, (name, form)) in inputs.clone().enumerate() {
             let Some(declared) = plan.inputs.iter().find(|input| input.name == name) else {
                 let known: Vec<&str> = plan
@@ -186,19 +187,7 @@ impl Core {
                 "{limit} invocations are in flight already, which is the limit; try again later"
             ));
         }
-        let limit = plan.limits.in_flight_max;
-        if self.taken_of(index) >= limit {
-            return Err(format!(
-                "{limit} invocations of workflow `{workflow}` are in flight already, which is its limit; try again \
-                 later"
-            ));
-        }
-        if let Some(worker) = self.unconnected(self.program(index), id) {
-            return Err(format!(
-                "worker {worker} takes part and is not connected at the moment; try again later"
-            ));
-        }
-        Ok(index)
+        self.choose(version, id, workflow)
     }
 
     /// Refuses a client. The answer comes as an action.

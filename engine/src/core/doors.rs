@@ -11,10 +11,11 @@
 use super::invocation::{Phase, Place};
 use super::program::Program;
 use super::{Core, Timer, worker_hash};
+use crate::plan::WorkerIndex;
 use crate::wire::Failure;
 use faasstore::Cancelled;
 use faasstore::descriptor::InvocationId;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -61,6 +62,8 @@ struct GivenUp {
 pub(super) struct Doors {
     by_lane: FxHashMap<LaneKey, Door>,
     closed: usize,
+    /// Lanes of peers that this lane cannot send to at the moment, though it could before.
+    unreachable: FxHashSet<LaneKey>,
     /// By door: a later life of a lane is another one.
     given_up: BTreeMap<u64, GivenUp>,
 }
@@ -131,6 +134,22 @@ impl Doors {
         door.is_some_and(|door| door.open && door.epoch == epoch_of(id.door()))
     }
 
+    /// As [`crate::wire::Load::begun_next`] tells that lane.
+    pub(super) fn begun_next(&self, lane: LaneKey) -> u64 {
+        self.by_lane.get(&lane).map_or(0, |door| door.begun_next)
+    }
+
+    /// A worker of a plan that takes part and has had a later life than that for which the plan was made.
+    pub(super) fn outlived_by(&self, program: &Program) -> Option<WorkerIndex> {
+        let mut others = program.others.iter().copied();
+        others.find(|other| {
+            let peer = &program.plan.workers[usize::from(*other)];
+            let hash = worker_hash(&peer.name);
+            let mut lanes = 0..peer.lanes;
+            lanes.any(|lane| self.epoch((hash, lane)) > Some(peer.epoch))
+        })
+    }
+
     fn epoch(&self, lane: LaneKey) -> Option<u32> {
         self.by_lane.get(&lane).map(|door| door.epoch)
     }
@@ -186,6 +205,14 @@ impl Core {
     /// Should it have been connected before, [`Core::door_closed`] comes first.
     pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
         self.doors.open(door, next_sequence);
+        for deployment in self.deployments.iter_mut().flatten() {
+            let workers = &deployment.program.plan.workers;
+            let outlived = deployment.program.others.iter().find(|other| {
+                let peer = &workers[usize::from(**other)];
+                worker_hash(&peer.name) == lane_of(door).0 && epoch_of(door) > peer.epoch
+            });
+            deployment.outlived_by = deployment.outlived_by.or(outlived.copied());
+        }
         for place in 0..self.invocations.len() as Place {
             let invocation = &self.invocations[place as usize];
             let of_it = entry_lane(invocation.id) == lane_of(door);
@@ -205,6 +232,17 @@ impl Core {
         for index in 0..self.deployments.len() as u32 {
             self.mark_drained(index, key);
         }
+    }
+
+    /// This lane can send to that lane of a peer.
+    pub fn link_opened(&mut self, worker: &str, lane: u8) {
+        self.doors.unreachable.remove(&(worker_hash(worker), lane));
+    }
+
+    /// This lane cannot send to that lane of a peer until [`Core::link_opened`]; [`Core::peer_lost`] has said what that means
+    /// for invocations.
+    pub fn link_closed(&mut self, worker: &str, lane: u8) {
+        self.doors.unreachable.insert((worker_hash(worker), lane));
     }
 
     /// A lane of a peer cannot be reached any more, or its process has ended. What depended on it fails.
@@ -241,6 +279,19 @@ impl Core {
                 self.fail(now_ns, place, failure);
             }
         }
+    }
+
+    /// A participant that cannot be told of an invocation now, or whose word of it would be lost: a connection to it, or from
+    /// it, is gone.
+    pub(super) fn cut_off<'a>(&self, program: &'a Program, id: InvocationId) -> Option<&'a str> {
+        if !self.doors.unreachable.is_empty() {
+            let mut lanes = others(program, id);
+            let untold = lanes.find(|(_, other)| self.doors.unreachable.contains(other));
+            if let Some((name, _)) = untold {
+                return Some(name);
+            }
+        }
+        self.unconnected(program, id)
     }
 
     /// A participant that has no connection to this lane, though it had one: what it has to tell of an invocation would

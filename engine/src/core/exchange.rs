@@ -292,6 +292,7 @@ pub struct CoreCounters {
     pub invocations_ended: u64,
     pub invocations_failed: u64,
     pub invocations_refused: u64,
+    pub placements_passed: u64,
     pub invocations_cancelled: u64,
     pub cancels_dropped: u64,
     pub triggers: u64,

@@ -37,6 +37,7 @@
 //! | `timers` | what is due when |
 //! | `doors` | peers that come and go |
 //! | `retire` | deployments on their way out |
+//! | `replicas` | which of several placements takes an invocation |
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 
 mod borne;
@@ -64,6 +65,7 @@ mod pool;
 mod program;
 mod record;
 mod region;
+mod replicas;
 mod report;
 mod retire;
 mod retried;
@@ -81,7 +83,7 @@ pub use inputs::Input;
 pub use pool::ExecutorId;
 pub use report::Wanted;
 
-use crate::plan::{DeploymentId, NodeId, Plan};
+use crate::plan::{DeploymentId, NodeId, Plan, WorkerIndex};
 use crate::trace::ClockId;
 use crate::wire::Failure;
 use borne::Borne;
@@ -94,6 +96,7 @@ use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use program::{LocalNode, Program};
+use replicas::{Loads, Version};
 use retried::Retried;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -156,6 +159,9 @@ struct Deployment {
     drained_told: bool,
     /// Peers' lanes that have told so, or cannot any more.
     drained: Vec<LaneKey>,
+    /// A worker that takes part and has been started anew since the plan was made: it does not have it any more.
+    outlived_by: Option<WorkerIndex>,
+    loads: Loads,
 }
 
 /// One lane's trigger core.
@@ -164,7 +170,8 @@ pub struct Core {
     config: CoreConfig,
     deployments: Vec<Option<Deployment>>,
     deployment_by_id: FxHashMap<DeploymentId, u32>,
-    deployment_by_name: FxHashMap<String, u32>,
+    /// Open doors, by the workflow's name.
+    versions: FxHashMap<String, Version>,
     invocations: Vec<Invocation>,
     free: Vec<Place>,
     /// Invocations of which other workers may speak.
@@ -211,7 +218,7 @@ impl Core {
             config,
             deployments: Vec::new(),
             deployment_by_id: FxHashMap::default(),
-            deployment_by_name: FxHashMap::default(),
+            versions: FxHashMap::default(),
             invocations: Vec::new(),
             free: Vec::new(),
             place_by_id: FxHashMap::default(),
@@ -358,6 +365,8 @@ impl Core {
             .map(|constant| self.take_incoming(constant))
             .collect();
         let deployment = Deployment {
+            outlived_by: self.doors.outlived_by(&program),
+            loads: Loads::new(&program, self.config.lane),
             program,
             constants,
             refused,
@@ -387,22 +396,27 @@ impl Core {
         self.deployment_by_id.insert(id, index as u32);
     }
 
-    /// Opens the door of a deployment; one of the same name that was open retires.
+    /// Opens the door of a deployment, to all of its placements; one of the same name that was open retires.
     pub fn activate(&mut self, now_ns: u64, id: DeploymentId) {
-        let Some(index) = self.deployment_by_id.get(&id).copied() else {
+        let mut placements = self.placements_of(id);
+        placements.retain(|index| self.deployment_mut(*index).state != DeploymentState::Retiring);
+        let Some(first) = placements.first().copied() else {
             return;
         };
-        let Some(deployment) = self.deployments[index as usize].as_mut() else {
-            return;
-        };
-        if deployment.state == DeploymentState::Retiring {
-            return;
+        for index in &placements {
+            self.deployment_mut(*index).state = DeploymentState::Active;
         }
-        deployment.state = DeploymentState::Active;
-        let name = deployment.program.plan.workflow.clone();
-        let earlier = self.deployment_by_name.insert(name, index);
-        if let Some(earlier) = earlier.filter(|earlier| *earlier != index) {
-            self.retire_at(now_ns, earlier);
+        let plan = &self.program(first).plan;
+        let (name, turn) = (plan.workflow.clone(), self.first_turn(plan));
+        let version = Version {
+            of: id,
+            placements,
+            turn,
+        };
+        let earlier = self.versions.insert(name, version);
+        let earlier = earlier.filter(|earlier| earlier.of != id);
+        for index in earlier.into_iter().flat_map(|earlier| earlier.placements) {
+            self.retire_at(now_ns, index);
         }
     }
 
@@ -479,13 +493,6 @@ impl Core {
     fn refusal_of(&self, deployment: u32) -> Option<&str> {
         let deployment = self.deployments[deployment as usize].as_ref()?;
         deployment.refused.as_deref()
-    }
-
-    /// Invocations of a deployment that were taken here and not answered.
-    fn taken_of(&self, deployment: u32) -> u32 {
-        self.deployments[deployment as usize]
-            .as_ref()
-            .map_or(0, |deployment| deployment.taken)
     }
 
     #[inline]

@@ -12,10 +12,10 @@ use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
 
 impl Core {
-    /// Closes a deployment's door for good. It is removed when nothing of it is in flight here or at a peer; at once if
-    /// its door was never open.
+    /// Closes a deployment's door for good. Each of its placements is removed when nothing of it is in flight here or at a
+    /// peer; at once if its door was never open.
     pub fn retire(&mut self, now_ns: u64, id: DeploymentId) {
-        if let Some(index) = self.deployment_by_id.get(&id).copied() {
+        for index in self.placements_of(id) {
             self.retire_at(now_ns, index);
         }
     }
@@ -36,8 +36,11 @@ impl Core {
             }
         }
         let name = deployment.program.plan.workflow.clone();
-        if self.deployment_by_name.get(&name) == Some(&index) {
-            self.deployment_by_name.remove(&name);
+        if let Some(version) = self.versions.get_mut(&name) {
+            version.placements.retain(|placement| *placement != index);
+            if version.placements.is_empty() {
+                self.versions.remove(&name);
+            }
         }
         self.settle(index);
     }

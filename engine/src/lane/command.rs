@@ -45,9 +45,11 @@ pub enum LaneCommand {
         /// This lane's executors of it.
         executors: Vec<StartedExecutor>,
     },
-    /// Open the door: clients may invoke the workflow by name; an earlier deployment of that name retires.
+    /// Open the door of a deployment, to all its placements: clients may invoke the workflow by name; an earlier deployment of
+    /// that name retires.
     Activate(DeploymentId),
-    /// Drop a prepared deployment, or retire an active one: gone when nothing of it is in flight anywhere.
+    /// Drop a prepared deployment, or retire an active one, with all its placements: each is gone when nothing of it is in
+    /// flight anywhere.
     Retire(DeploymentId),
     /// One more executor, as [`LaneReport::ExecutorWanted`] asked.
     Executor(StartedExecutor),

@@ -16,7 +16,7 @@ use crate::core::lease::Payload;
 use crate::core::{Answered, ClientId, Core, InputForm, Outbound, Send, worker_hash};
 use crate::plan::{DeploymentId, Limits, Plan};
 use crate::status::LaneCounters;
-use crate::wire::{self, Failure};
+use crate::wire::{self, Failure, Load};
 use bodies::{Bodies, incoming, numbered};
 use faasstore::arena::Arena;
 use faasstore::descriptor::InvocationId;
@@ -56,6 +56,8 @@ struct Connection {
     sending: bool,
     closing: bool,
     hearing: Hearing,
+    /// On a link to a peer: what was told last, at a beat, of what there is to do for placements.
+    told: Vec<(DeploymentId, Load)>,
     /// A client's place among those that may be connected; free when this is dropped.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -176,19 +178,16 @@ impl Peers {
             self.lose(earlier, "it was connected anew", parts);
         }
         self.names.insert(key.0, worker.clone());
-        if let Some(id) = self.open(
-            Party::Out {
-                worker,
-                lane,
-                number,
-            },
-            LinkRole::PeerOut,
-            socket,
-            parts,
-        ) {
+        let party = Party::Out {
+            worker: worker.clone(),
+            lane,
+            number,
+        };
+        if let Some(id) = self.open(party, LinkRole::PeerOut, socket, parts) {
             self.out.insert(key, id);
+            parts.core.link_opened(&worker, lane);
             // So that the peer knows from the beginning how often it is to hear of this lane.
-            self.say_heartbeat(id);
+            self.say_heartbeat(id, parts.core);
         }
     }
 
@@ -280,6 +279,7 @@ impl Peers {
                 sending: false,
                 closing: false,
                 hearing: Hearing::default(),
+                told: Vec::new(),
                 place: None,
             },
         );
@@ -367,6 +367,7 @@ impl Peers {
                 }
                 tracing::warn!(%worker, lane, %cause, "the link to a peer is lost");
                 parts.core.peer_lost(parts.now_ns, &worker, lane, cause);
+                parts.core.link_closed(&worker, lane);
             }
             Party::In { worker, lane } => {
                 if self.incoming.get(&(worker_hash(&worker), lane)) == Some(&id) {
@@ -475,21 +476,26 @@ impl Peers {
                 node,
                 outcome,
                 outputs,
+                load,
             } => {
                 let outputs = numbered(outputs, parts.segments);
                 let invocation = InvocationId(invocation);
                 let core = &mut *parts.core;
+                hear_load(core, party, deployment, load);
                 core.state_event(now_ns, deployment, invocation, node, outcome, outputs);
             }
             Inbound::PartDone {
                 invocation,
+                deployment,
                 outputs,
                 report,
                 trace,
+                load,
             } => {
                 let outputs = numbered(outputs, parts.segments);
                 let invocation = InvocationId(invocation);
                 let core = &mut *parts.core;
+                hear_load(core, party, deployment, load);
                 core.part_done(now_ns, invocation, outputs, report, trace);
             }
             Inbound::PartFailed(wire::PartFailed {
@@ -509,7 +515,12 @@ impl Peers {
                 self.abort(invocation, parts.arena);
                 parts.core.forget(now_ns, InvocationId(invocation), why);
             }
-            Inbound::Heartbeat { interval_ms } => self.heard_heartbeat(id, interval_ms),
+            Inbound::Heartbeat { interval_ms, loads } => {
+                self.heard_heartbeat(id, interval_ms);
+                for (deployment, load) in loads {
+                    hear_load(parts.core, party, deployment, Some(load));
+                }
+            }
             Inbound::Drained { deployment } => {
                 if let Party::In { worker, lane } = party {
                     parts
@@ -585,6 +596,13 @@ impl Peers {
             begun: Vec::new(),
         };
         let invocation = invocation.0;
+        // As it is now, and not as it was when the core wanted this sent.
+        let load = match body {
+            Outbound::StateEvent { .. } | Outbound::PartDone { .. } => {
+                parts.core.load_for(deployment, hash, to_lane)
+            }
+            _ => None,
+        };
         let queued = match body {
             Outbound::Begin { wanted, inputs } => bodies.of(inputs, parts).and_then(|inputs| {
                 let begin = wire::Begin {
@@ -607,6 +625,7 @@ impl Peers {
                     node,
                     outcome,
                     outputs,
+                    load,
                 };
                 bodies.queue(&event, parts)
             }),
@@ -617,9 +636,11 @@ impl Peers {
             } => bodies.of(outputs, parts).and_then(|outputs| {
                 let done = wire::PartDone {
                     invocation,
+                    deployment,
                     outputs,
                     report,
                     trace,
+                    load,
                 };
                 bodies.queue(&done, parts)
             }),
@@ -757,6 +778,13 @@ impl Peers {
         counters.heartbeats_received.set(self.heartbeats_received);
         counters.peers_suspected.set(self.peers_suspected);
         counters.transfers_expired.set(self.transfers_expired);
+    }
+}
+
+/// What a lane of a peer tells of a placement goes to the core.
+fn hear_load(core: &mut Core, party: &Party, deployment: DeploymentId, load: Option<Load>) {
+    if let (Party::In { worker, lane }, Some(load)) = (party, load) {
+        core.hear_load(deployment, worker_hash(worker), *lane, load);
     }
 }
 

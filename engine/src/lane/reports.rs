@@ -28,6 +28,7 @@ impl Lane {
         counters.invocations_ended.set(core.invocations_ended);
         counters.invocations_failed.set(core.invocations_failed);
         counters.invocations_refused.set(core.invocations_refused);
+        counters.placements_passed.set(core.placements_passed);
         counters
             .invocations_cancelled
             .set(core.invocations_cancelled);

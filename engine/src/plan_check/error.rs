@@ -1,7 +1,7 @@
 //! Why a plan cannot be followed.
 
 use crate::expression::ExpressionError;
-use crate::plan::NodeId;
+use crate::plan::{DeploymentId, NodeId};
 use faasstore::binding::Kind;
 use thiserror::Error;
 
@@ -27,6 +27,17 @@ pub enum PlanError {
         place: String,
         /// As given.
         node: NodeId,
+    },
+    /// A deployment that has another id than its first placement, or a further placement with that id.
+    #[error(
+        "placement {number} says that its deployment is {of}: a deployment has the id of its first placement, and no \
+         other placement has it"
+    )]
+    Replica {
+        /// Which placement.
+        number: u16,
+        /// As given.
+        of: DeploymentId,
     },
     /// An edge that does not run forward.
     #[error("{place}: waits for node {producer}, which does not come before node {consumer}")]

@@ -12,6 +12,7 @@ fn worker(name: &str, port: u16) -> WorkerRef {
         name: name.into(),
         address: format!("127.0.0.1:{port}"),
         lanes: 1,
+        epoch: 1,
     }
 }
 
@@ -72,6 +73,7 @@ fn plan() -> Plan {
     };
     Plan {
         deployment: DeploymentId(1),
+        replica: Replica::only(DeploymentId(1)),
         workflow: "wordcount".into(),
         version: 1,
         me: 0,

@@ -99,9 +99,9 @@ pub enum Control {
     Describe,
     /// Check this plan whole, start its executors, connect to its peers; but take no client yet.
     Prepare(Plan),
-    /// Open the door of a prepared deployment; an earlier version of the workflow retires.
+    /// Open the door of a deployment all of whose placements are prepared; an earlier version of the workflow retires.
     Activate(DeploymentId),
-    /// Drop a prepared deployment.
+    /// Drop a deployment of which placements are prepared: all of them.
     Abort(DeploymentId),
     /// Retire the workflow of this name: no new invocations; gone when those in flight have ended everywhere.
     Undeploy(String),
@@ -358,6 +358,18 @@ pub enum Outcome {
     },
 }
 
+/// What a lane tells another of a placement whose deployment divides invocations by load: how much it has to do there.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// Of the pool with the most to do for each of its executors: activations that run or wait, up to this number's end.
+    pub active: u16,
+    /// Executors that this pool may have; of a lane that has none of the placement, 1.
+    pub executors: u16,
+    /// Of the invocations that the receiving lane has taken, those with lower sequence numbers have begun at the sending
+    /// lane, if they do at all: what it has to do for them is counted.
+    pub begun_next: u64,
+}
+
 /// A node has ended: to each worker with a consumer of it.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct StateEvent {
@@ -371,6 +383,8 @@ pub struct StateEvent {
     pub outcome: Outcome,
     /// The outputs that the receiver needs and that there are, by number.
     pub outputs: Vec<(u16, Body)>,
+    /// If the deployment divides invocations by load.
+    pub load: Option<Load>,
 }
 
 /// All nodes of a participant have ended: to the entry worker.
@@ -378,12 +392,16 @@ pub struct StateEvent {
 pub struct PartDone {
     /// Which invocation.
     pub invocation: u128,
+    /// Of what.
+    pub deployment: DeploymentId,
     /// Workflow outputs that the participant has, by number.
     pub outputs: Vec<(u16, Body)>,
     /// If wanted.
     pub report: Vec<NodeReport>,
     /// If wanted.
     pub trace: Option<Box<PartTrace>>,
+    /// If the deployment divides invocations by load.
+    pub load: Option<Load>,
 }
 
 /// An invocation failed at a participant: to the entry worker.
@@ -415,9 +433,11 @@ pub struct Drained {
     pub deployment: DeploymentId,
 }
 
-/// The sender has nothing else to say at the moment, and is there.
+/// The sender is there; besides, what it has to do for some placements.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Heartbeat {
     /// It says something at least once in so many milliseconds.
     pub interval_ms: u32,
+    /// Of the placements that it shares with the receiver's worker, and whose deployments divide invocations by load.
+    pub loads: Vec<(DeploymentId, Load)>,
 }

@@ -44,6 +44,16 @@ pub(super) enum PrepareError {
         /// Of this worker.
         our_lanes: u8,
     },
+    /// It was started anew since.
+    #[error(
+        "the plan is for restart epoch {theirs} of this worker, which was started anew and has {ours}; deploy again"
+    )]
+    OtherLife {
+        /// As the plan says.
+        theirs: u32,
+        /// Of this worker.
+        ours: u32,
+    },
     /// This host cannot serve it.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
@@ -114,7 +124,11 @@ impl Control {
     fn is_for_us(&self, plan: &Plan) -> Result<(), PrepareError> {
         let (me, config) = (&plan.workers[usize::from(plan.me)], &self.identity.config);
         if (&me.name, me.lanes) == (&config.name, config.lanes) {
-            return Ok(());
+            let (theirs, ours) = (me.epoch, self.identity.epoch);
+            return match theirs == ours {
+                true => Ok(()),
+                false => Err(PrepareError::OtherLife { theirs, ours }),
+            };
         }
         Err(PrepareError::Elsewhere {
             theirs: me.name.clone(),
@@ -252,8 +266,13 @@ impl Control {
         Ok(started?)
     }
 
-    async fn expire(self: Rc<Self>, id: DeploymentId) {
+    /// Drops a deployment that nobody has activated, nor gone on to prepare, since this placement of it was prepared.
+    async fn expire(self: Rc<Self>, placement: DeploymentId) {
         tokio::time::sleep(PREPARED_TIME_MAX).await;
+        let last = self.deployments.borrow().last_prepared(placement);
+        let Some(id) = last else {
+            return;
+        };
         if self.abort(id).await.is_ok() {
             tracing::warn!(
                 "dropped deployment {id}, which no one activated within {PREPARED_TIME_MAX:?}"
@@ -261,7 +280,7 @@ impl Control {
         }
     }
 
-    /// Opens the door of a prepared deployment.
+    /// Opens the door of a deployment all of whose placements are prepared.
     pub(super) async fn activate(&self, id: DeploymentId) -> Result<(), DeploymentError> {
         self.deployments.borrow_mut().activate(id)?;
         for lane in &self.lanes {

@@ -1,10 +1,11 @@
-//! The deployments of a worker: what each needs, what it was given, and where in its life it is.
+//! The deployments of a worker: what each needs, what it was given, and where in its life it is. Of a deployment with several
+//! placements each is kept by itself, under its own id; they are activated, dropped and retired together.
 //!
 //! Bookkeeping only, without waiting: the control thread decides by it and does what follows. It promises that memory
 //! reserved never exceeds the worker's limit, that no executor runs beyond what was reserved, and that what a
 //! deployment held is given back once every lane has let go of it.
 
-use crate::plan::{DeploymentId, NodePlan, Plan, Work};
+use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
 use crate::status::{DeploymentState, DeploymentStatus, ExecutorStatus};
 use crate::worker::quantities::size_text;
 use faasstore::binding::{NodeBinding, Port};
@@ -65,6 +66,27 @@ pub enum DeploymentError {
         /// By which deployment.
         other: DeploymentId,
     },
+    /// A placement that is not as the others of its deployment here.
+    #[error(
+        "{replica} of deployment {} is not like the others that were prepared here: they differ in version, in number, or \
+         in how invocations are divided; deploy again", .replica.of
+    )]
+    Unlike {
+        /// The one that was to be prepared.
+        replica: Replica,
+    },
+    /// Not all placements are here.
+    #[error(
+        "of deployment {id} {prepared} of {count} placements are prepared here: all are to be before it is activated"
+    )]
+    Incomplete {
+        /// Which deployment.
+        id: DeploymentId,
+        /// Placements that are here.
+        prepared: usize,
+        /// All.
+        count: u16,
+    },
     /// The same again.
     #[error("deployment {0} is known here already")]
     Known(DeploymentId),
@@ -111,7 +133,7 @@ pub struct Running {
     pub cpu: u32,
 }
 
-/// A deployment's part on this worker.
+/// The part of a deployment, of one of its placements if it has several, on this worker.
 #[derive(Debug)]
 pub struct Deployment {
     /// The plan, checked.
@@ -174,6 +196,13 @@ impl Deployment {
             .count();
         running + self.starting.get(&(executable, lane)).copied().unwrap_or(0)
     }
+}
+
+/// Whether two plans can be of placements beside each other.
+fn are_alike(one: &Plan, other: &Plan) -> bool {
+    let (a, b) = (one.replica, other.replica);
+    let set = |of: Replica| (of.of, of.count, of.balance);
+    one.version == other.version && set(a) == set(b) && a.number != b.number
 }
 
 /// The node as its executor is told of it, if it is one of this executable.
@@ -304,7 +333,7 @@ impl Deployments {
             .sum()
     }
 
-    /// The deployment of this id.
+    /// The placement of this id.
     pub fn get_mut(&mut self, id: DeploymentId) -> Option<&mut Deployment> {
         self.known.get_mut(&id)
     }
@@ -320,17 +349,24 @@ impl Deployments {
         if self.known.len() >= DEPLOYMENTS_MAX {
             return Err(DeploymentError::TooMany);
         }
-        for (id, other) in self
+        for other in self
             .known
-            .iter()
-            .filter(|(_, other)| other.plan.workflow == plan.workflow)
+            .values()
+            .filter(|other| other.plan.workflow == plan.workflow)
         {
             let workflow = plan.workflow.clone();
+            let of = other.plan.replica.of;
             match other.state {
+                DeploymentState::Prepared if of == plan.replica.of => {
+                    if !are_alike(plan, &other.plan) {
+                        let replica = plan.replica;
+                        return Err(DeploymentError::Unlike { replica });
+                    }
+                }
                 DeploymentState::Prepared => {
                     return Err(DeploymentError::Contended {
                         workflow,
-                        other: *id,
+                        other: of,
                     });
                 }
                 DeploymentState::Active if plan.version <= other.plan.version => {
@@ -361,24 +397,42 @@ impl Deployments {
         self.known.insert(deployment.plan.deployment, deployment);
     }
 
-    /// Opens the door of a prepared deployment. An earlier one of that workflow retires, as the lanes know by
-    /// themselves.
-    ///
-    /// # Errors
-    /// It is not known or not prepared.
-    pub fn activate(&mut self, id: DeploymentId) -> Result<(), DeploymentError> {
-        let deployment = self
-            .known
-            .get_mut(&id)
-            .ok_or(DeploymentError::Unknown(id))?;
-        if deployment.state != DeploymentState::Prepared {
+    /// The placements of a deployment here, all of which are prepared.
+    fn prepared(&mut self, id: DeploymentId) -> Result<Vec<&mut Deployment>, DeploymentError> {
+        let all = self.known.values_mut();
+        let placements: Vec<_> = all.filter(|known| known.plan.replica.of == id).collect();
+        if placements.is_empty() {
+            return Err(DeploymentError::Unknown(id));
+        }
+        let is_prepared = |one: &&mut Deployment| one.state == DeploymentState::Prepared;
+        if !placements.iter().all(is_prepared) {
             return Err(DeploymentError::NotPrepared(id));
         }
-        deployment.state = DeploymentState::Active;
-        let workflow = deployment.plan.workflow.clone();
-        for (other_id, other) in &mut self.known {
-            if *other_id != id
-                && other.plan.workflow == workflow
+        Ok(placements)
+    }
+
+    /// Opens the door of a deployment all of whose placements are prepared. An earlier one of that workflow retires, as the
+    /// lanes know by themselves.
+    ///
+    /// # Errors
+    /// It is not known, or one of its placements is not here or not prepared.
+    pub fn activate(&mut self, id: DeploymentId) -> Result<(), DeploymentError> {
+        let mut placements = self.prepared(id)?;
+        let plan = Arc::clone(&placements[0].plan);
+        let (prepared, count) = (placements.len(), plan.replica.count);
+        if prepared != usize::from(count) {
+            return Err(DeploymentError::Incomplete {
+                id,
+                prepared,
+                count,
+            });
+        }
+        for placement in &mut placements {
+            placement.state = DeploymentState::Active;
+        }
+        for other in self.known.values_mut() {
+            if other.plan.replica.of != id
+                && other.plan.workflow == plan.workflow
                 && other.state == DeploymentState::Active
             {
                 other.state = DeploymentState::Retiring;
@@ -392,28 +446,33 @@ impl Deployments {
     /// # Errors
     /// It is not known or not prepared.
     pub fn abort(&mut self, id: DeploymentId) -> Result<(), DeploymentError> {
-        let deployment = self
-            .known
-            .get_mut(&id)
-            .ok_or(DeploymentError::Unknown(id))?;
-        if deployment.state != DeploymentState::Prepared {
-            return Err(DeploymentError::NotPrepared(id));
+        for placement in self.prepared(id)? {
+            placement.state = DeploymentState::Retiring;
         }
-        deployment.state = DeploymentState::Retiring;
         Ok(())
+    }
+
+    /// The deployment of a placement, if that is the last of those that were prepared here: then nobody has prepared
+    /// anything of it since.
+    #[must_use]
+    pub fn last_prepared(&self, id: DeploymentId) -> Option<DeploymentId> {
+        let replica = self.known.get(&id)?.plan.replica;
+        let mut others = self.known.values().map(|other| other.plan.replica);
+        let later = others.any(|other| other.of == replica.of && other.number > replica.number);
+        (!later).then_some(replica.of)
     }
 
     /// Begins to retire what is deployed under this name, and says which deployments those are.
     ///
     /// # Errors
     /// [`DeploymentError::NoWorkflow`] if nothing is.
-    pub fn undeploy(&mut self, workflow: &str) -> Result<Vec<DeploymentId>, DeploymentError> {
-        let mut retired = Vec::new();
-        for (id, deployment) in &mut self.known {
+    pub fn undeploy(&mut self, workflow: &str) -> Result<BTreeSet<DeploymentId>, DeploymentError> {
+        let mut retired = BTreeSet::new();
+        for deployment in self.known.values_mut() {
             if deployment.plan.workflow == workflow && deployment.state != DeploymentState::Retiring
             {
                 deployment.state = DeploymentState::Retiring;
-                retired.push(*id);
+                retired.insert(deployment.plan.replica.of);
             }
         }
         if retired.is_empty() {
@@ -496,14 +555,19 @@ impl Deployments {
             .map(|d| (d.plan.workflow.clone(), d.plan.version))
             .collect();
         served.sort_unstable();
+        // Of several placements each would name it.
+        served.dedup();
         served
     }
 
-    /// For the worker's status, by workflow and version.
+    /// For the worker's status, by workflow, version and placement.
     #[must_use]
     pub fn status(&self) -> Vec<DeploymentStatus> {
         let mut all: Vec<_> = self.known.values().map(Deployment::status).collect();
-        all.sort_by(|a, b| (&a.workflow, a.version).cmp(&(&b.workflow, b.version)));
+        all.sort_by(|a, b| {
+            let key = |of: &DeploymentStatus| (of.version, of.replica);
+            (&a.workflow, key(a)).cmp(&(&b.workflow, key(b)))
+        });
         all
     }
 }
@@ -522,6 +586,9 @@ impl Deployment {
             workflow: self.plan.workflow.clone(),
             version: self.plan.version,
             deployment: self.plan.deployment,
+            replica: self.plan.replica.number,
+            replicas: self.plan.replica.count,
+            balance: self.plan.replica.balance,
             state: self.state,
             nodes: self.plan.nodes.len() as u32,
             reserved_bytes: Self::bytes_of(&self.pools),

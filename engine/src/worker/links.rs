@@ -326,12 +326,13 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Limits, Participant, WorkerRef};
+    use crate::plan::{Limits, Participant, Replica, WorkerRef};
 
     fn plan(lanes: [u8; 3], participants: &[WorkerIndex]) -> Plan {
         let workers = ["a", "b", "c"].into_iter().zip(lanes);
         Plan {
             deployment: DeploymentId(1),
+            replica: Replica::only(DeploymentId(1)),
             workflow: "w".into(),
             version: 1,
             me: 0,
@@ -340,6 +341,7 @@ mod tests {
                     name: name.into(),
                     address: format!("{name}:1"),
                     lanes,
+                    epoch: 1,
                 })
                 .collect(),
             inputs: vec![],

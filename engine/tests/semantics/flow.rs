@@ -3,8 +3,8 @@
 use super::rig::EXECUTORS;
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, Gate, Limits, NodeId, NodePlan, Participant, Plan,
-    RegionPlan, RemoteConsumer, RemoteNode, Source, Work, WorkerIndex, WorkerRef, WorkflowInput,
-    WorkflowOutput,
+    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef,
+    WorkflowInput, WorkflowOutput,
 };
 use faasstore::binding::Kind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -163,6 +163,7 @@ impl Flow {
         told.retain(|(node, worker), _| worker_of(*node) != *worker);
         let plan = |me: WorkerIndex| Plan {
             deployment: DEPLOYMENT,
+            replica: Replica::only(DEPLOYMENT),
             workflow: "flow".into(),
             version: 1,
             me,
@@ -324,5 +325,6 @@ fn worker_ref(worker: usize) -> WorkerRef {
         name: worker_name(worker),
         address: format!("127.0.0.1:{}", 7000 + worker),
         lanes: 1,
+        epoch: 1,
     }
 }

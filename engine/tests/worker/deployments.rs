@@ -4,7 +4,7 @@ use crate::caller::Caller;
 use crate::process::{Functions, Worker, drivers, eventually, lives};
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, InputPlan, Limits, NodePlan, Participant, Plan,
-    Source, Work, WorkerRef, WorkflowInput, WorkflowOutput,
+    Replica, Source, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use engine::status::{DeploymentState, WorkerStatus};
 use engine::wire::{Control, ControlReply};
@@ -24,12 +24,14 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
         name: name.into(),
         address: address.into(),
         lanes: 1,
+        epoch: 1,
     };
     let output = Source::Output { node: 0, output: 0 };
     let mut workers = vec![named("a", address)];
     workers.extend(others.iter().map(|(name, address)| named(name, address)));
     Plan {
         deployment: DeploymentId(id),
+        replica: Replica::only(DeploymentId(id)),
         workflow: "echo".into(),
         version,
         me: 0,

@@ -108,7 +108,7 @@ impl fmt::Display for Overload {
     }
 }
 
-fn overload(demand: Demand, worker: &WorkerCapacity) -> Option<Overload> {
+pub(super) fn overload(demand: Demand, worker: &WorkerCapacity) -> Option<Overload> {
     let (resource, wanted, limit) = if demand.executors > worker.executors {
         (
             Resource::Executors,

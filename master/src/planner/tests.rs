@@ -108,10 +108,12 @@ fn plans_of(shapes: &[Shape]) -> (Definition, Graph, Vec<Plan>) {
             name: format!("w{w}"),
             address: format!("127.0.0.1:{}", 7000 + w),
             lanes: 1 + w as u8,
+            epoch: 1,
         })
         .collect();
     let terms = Terms {
         deployment: DeploymentId(7),
+        replica: Replica::only(DeploymentId(7)),
         version: 3,
         limits: Limits::default(),
     };
@@ -216,9 +218,11 @@ nodes:
         name: "a".to_owned(),
         address: "127.0.0.1:1".to_owned(),
         lanes: 1,
+        epoch: 1,
     }];
     let terms = Terms {
         deployment: DeploymentId(1),
+        replica: Replica::only(DeploymentId(1)),
         version: 1,
         limits: Limits::default(),
     };

@@ -4,12 +4,12 @@ use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::{Shape, Timeouts};
-use engine::plan::{DeploymentId, Limits};
+use engine::plan::{Balance, DeploymentId, Limits, Replica};
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
     Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Drained, Failure, Forget,
-    Heartbeat, Hello, Invoke, NodeReport, Outcome, PartDone, PartFailed, Refused, Role, StateEvent,
-    Welcome, WorkerDescription, encode,
+    Heartbeat, Hello, Invoke, Load, NodeReport, Outcome, PartDone, PartFailed, Refused, Role,
+    StateEvent, Welcome, WorkerDescription, encode,
 };
 use faasstore::Cancelled;
 
@@ -171,6 +171,11 @@ pub fn frames() -> Vec<Vec<u8>> {
         inputs: outputs.clone(),
     };
     frame(&|out| encode(&begin, out));
+    let load = Load {
+        active: 7,
+        executors: 2,
+        begun_next: 5,
+    };
     for outcome in [
         Outcome::Well,
         Outcome::Chose(1),
@@ -183,14 +188,17 @@ pub fn frames() -> Vec<Vec<u8>> {
             node: 1,
             outcome,
             outputs: outputs.clone(),
+            load: Some(load),
         };
         frame(&|out| encode(&event, out));
     }
     let done = PartDone {
         invocation: 5,
+        deployment,
         outputs: outputs.clone(),
         report: Vec::new(),
         trace: Some(Box::new(trace.clone())),
+        load: None,
     };
     frame(&|out| encode(&done, out));
     frame(&|out| {
@@ -214,7 +222,11 @@ pub fn frames() -> Vec<Vec<u8>> {
         )
     });
     frame(&|out| encode(&Drained { deployment }, out));
-    frame(&|out| encode(&Heartbeat { interval_ms: 500 }, out));
+    let heartbeat = Heartbeat {
+        interval_ms: 500,
+        loads: vec![(deployment, load)],
+    };
+    frame(&|out| encode(&heartbeat, out));
     all
 }
 
@@ -231,6 +243,11 @@ fn random_plans() -> impl Iterator<Item = engine::plan::Plan> {
         let placement = Placement::random(&mut random, &workflow, vec![2; count]);
         let name = DeploymentName {
             id: DeploymentId(1),
+            replica: Replica {
+                balance: random.pick(&[Balance::RoundRobin, Balance::Load]),
+                count: random.between(1, 3) as u16,
+                ..Replica::only(DeploymentId(1))
+            },
             workflow: "flow".to_owned(),
             version: 1,
         };

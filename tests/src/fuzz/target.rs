@@ -4,7 +4,7 @@ use super::mutation::Form;
 use super::{frames, seeds, words};
 use engine::core::{Core, CoreConfig, Incoming};
 use engine::expression::Expression;
-use engine::plan::{Delay, DeploymentId, Formula, Limits, Plan, Work, WorkerRef};
+use engine::plan::{Delay, DeploymentId, Formula, Limits, Plan, Replica, Work, WorkerRef};
 use engine::trace::ClockId;
 use engine::wire;
 use faasstore::binding::Kind;
@@ -243,10 +243,12 @@ fn follow(definition: &Definition) -> String {
                 name: format!("w{worker}"),
                 address: format!("127.0.0.1:{}", 7400 + worker),
                 lanes: 2,
+                epoch: 1,
             })
             .collect();
         let terms = Terms {
             deployment: DeploymentId(1),
+            replica: Replica::only(DeploymentId(1)),
             version: 1,
             limits: Limits::default(),
         };

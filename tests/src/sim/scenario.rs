@@ -5,7 +5,7 @@ use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::Shape;
-use engine::plan::{DeploymentId, Limits, Plan};
+use engine::plan::{DeploymentId, Limits, Plan, Replica};
 use std::collections::VecDeque;
 
 /// How often things go wrong, each in a thousand occasions.
@@ -175,6 +175,7 @@ impl Scenario {
         let id = DeploymentId(1000 + self.deployments.len() as u64);
         let name = DeploymentName {
             id,
+            replica: Replica::only(id),
             workflow: name.to_owned(),
             version,
         };

@@ -5,7 +5,7 @@ mod stops;
 use super::*;
 use crate::core::{Action, ClientId, CoreConfig, Wanted};
 use crate::plan::{
-    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Work, WorkerRef,
+    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Work, WorkerRef,
 };
 use crate::trace::ClockId;
 use faasstore::arena::ArenaConfig;
@@ -199,6 +199,7 @@ fn plan(kinds: &[Kind]) -> Plan {
     };
     Plan {
         deployment: DeploymentId(1),
+        replica: Replica::only(DeploymentId(1)),
         workflow: "one".to_owned(),
         version: 1,
         me: 0,
@@ -206,6 +207,7 @@ fn plan(kinds: &[Kind]) -> Plan {
             name: "a".to_owned(),
             address: "127.0.0.1:1".to_owned(),
             lanes: 1,
+            epoch: 1,
         }],
         inputs: Vec::new(),
         outputs: Vec::new(),

@@ -87,6 +87,7 @@ impl Arrival {
                     node,
                     outcome,
                     outputs,
+                    load,
                 } = wire::decode(body)?;
                 self.narrow(intake.admission.part(invocation, Some(deployment)));
                 let outputs = self.land(outputs, landings, arena)?;
@@ -96,22 +97,27 @@ impl Arrival {
                     node,
                     outcome,
                     outputs,
+                    load,
                 }
             }
             FrameKind::PartDone => {
                 let wire::PartDone {
                     invocation,
+                    deployment,
                     outputs,
                     report,
                     trace,
+                    load,
                 } = wire::decode(body)?;
                 self.narrow(intake.admission.part(invocation, None));
                 let outputs = self.land(outputs, landings, arena)?;
                 Inbound::PartDone {
                     invocation,
+                    deployment,
                     outputs,
                     report,
                     trace,
+                    load,
                 }
             }
             FrameKind::PartFailed => Inbound::PartFailed(wire::decode(body)?),
@@ -120,8 +126,8 @@ impl Arrival {
                 Inbound::Forget { invocation, why }
             }
             FrameKind::Heartbeat => {
-                let wire::Heartbeat { interval_ms } = wire::decode(body)?;
-                Inbound::Heartbeat { interval_ms }
+                let wire::Heartbeat { interval_ms, loads } = wire::decode(body)?;
+                Inbound::Heartbeat { interval_ms, loads }
             }
             FrameKind::Drained => {
                 let wire::Drained { deployment } = wire::decode(body)?;

@@ -6,7 +6,7 @@
 use crate::core::Wanted;
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
-use crate::wire::{NodeReport, Outcome, PartFailed};
+use crate::wire::{Load, NodeReport, Outcome, PartFailed};
 use faasstore::Cancelled;
 use faasstore::arena::Arena;
 use faasstore::descriptor::ArenaRange;
@@ -126,17 +126,23 @@ pub enum Inbound {
         outcome: Outcome,
         /// Its outputs, by number.
         outputs: Vec<(u16, Landing)>,
+        /// What the sender has to do for that placement.
+        load: Option<Load>,
     },
     /// See [`PartDone`](crate::wire::PartDone).
     PartDone {
         /// Which invocation.
         invocation: u128,
+        /// Of what.
+        deployment: DeploymentId,
         /// Workflow outputs, by number.
         outputs: Vec<(u16, Landing)>,
         /// If wanted.
         report: Vec<NodeReport>,
         /// If wanted.
         trace: Option<Box<PartTrace>>,
+        /// What the sender has to do for that placement.
+        load: Option<Load>,
     },
     /// See [`PartFailed`](crate::wire::PartFailed).
     PartFailed(PartFailed),
@@ -151,6 +157,8 @@ pub enum Inbound {
     Heartbeat {
         /// As said.
         interval_ms: u32,
+        /// As said.
+        loads: Vec<(DeploymentId, Load)>,
     },
     /// See [`Drained`](crate::wire::Drained).
     Drained {

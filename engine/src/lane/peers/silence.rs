@@ -10,8 +10,10 @@
 //! stopped does not take its own absence for that of others.
 
 use super::{ConnectionId, LinkCounters, Parts, Party, Peers, worker_hash};
+use crate::core::Core;
 use crate::lane::setup::Patience;
-use crate::wire::Heartbeat;
+use crate::plan::DeploymentId;
+use crate::wire::{Heartbeat, Load};
 use rustix::net::sockopt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -78,14 +80,20 @@ impl Peers {
         }
     }
 
-    /// Says on a link that this lane is there.
-    pub(super) fn say_heartbeat(&mut self, id: ConnectionId) {
+    /// Says on a link that this lane is there, and what it has to do.
+    pub(super) fn say_heartbeat(&mut self, id: ConnectionId, core: &Core) {
         let interval_ms = self.patience.heartbeat.as_millis() as u32 * BEATS_BETWEEN_WORDS;
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        let loads = loads_for(&connection.party, core);
+        let heartbeat = Heartbeat {
+            interval_ms,
+            loads: loads.clone(),
+        };
         // A queue that is full is no silence.
-        if connection.link.queue(&Heartbeat { interval_ms }).is_ok() {
+        if connection.link.queue(&heartbeat).is_ok() {
+            connection.told = loads;
             connection.hearing.said = said(connection.link.counters());
             self.heartbeats_sent += 1;
             self.dirty.push(id);
@@ -120,6 +128,12 @@ impl Peers {
             let unfinished = connection.link.is_unfinished();
             match connection.party {
                 Party::Out { .. } if !spoke && !connection.sending => to_say.push(*id),
+                // What is said besides may be of other placements.
+                Party::Out { .. }
+                    if loads_for(&connection.party, parts.core) != connection.told =>
+                {
+                    to_say.push(*id);
+                }
                 Party::In { .. } if hearing.silent_ns >= silent_ns_max => {
                     lapsed.push((*id, Lapse::Silent));
                 }
@@ -135,7 +149,9 @@ impl Peers {
         } else {
             NEVER_NS
         };
-        to_say.into_iter().for_each(|id| self.say_heartbeat(id));
+        for id in to_say {
+            self.say_heartbeat(id, parts.core);
+        }
         for (id, lapse) in lapsed {
             self.give_up(id, &lapse, parts);
         }
@@ -184,6 +200,14 @@ impl Peers {
         if let Err(error) = done {
             tracing::debug!(?party, %error, "a connection has the kernel's own timeouts");
         }
+    }
+}
+
+/// What a peer's lane is to be told of placements.
+fn loads_for(party: &Party, core: &Core) -> Vec<(DeploymentId, Load)> {
+    match party {
+        Party::Out { worker, lane, .. } => core.loads_for(worker_hash(worker), *lane),
+        Party::In { .. } | Party::Client(_) => Vec::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::core::{Action, CoreConfig, Wanted};
 use crate::lane::driver::DriverKind;
 use crate::lane::executors::adopt_own_segments;
 use crate::lane::executors::lease_own;
-use crate::plan::{Limits, Participant, WorkerRef, WorkflowInput};
+use crate::plan::{Limits, Participant, Replica, WorkerRef, WorkflowInput};
 use crate::trace::ClockId;
 use faasstore::Cancelled;
 use faasstore::arena::ArenaConfig;
@@ -29,10 +29,12 @@ fn plan() -> Plan {
         name: name.into(),
         address: format!("{name}:1"),
         lanes: 1,
+        epoch: 1,
     };
     let input = |name: &str| WorkflowInput::new(name, Kind::Bytes);
     Plan {
         deployment: DeploymentId(1),
+        replica: Replica::only(DeploymentId(1)),
         workflow: "w".into(),
         version: 1,
         me: 0,
@@ -214,12 +216,19 @@ fn a_connection_of_an_earlier_life_never_displaces_a_later_one_s() {
     assert!(taken);
 }
 
+fn said(interval_ms: u32) -> wire::Heartbeat {
+    wire::Heartbeat {
+        interval_ms,
+        loads: Vec::new(),
+    }
+}
+
 #[test]
 fn a_silent_peer_is_suspected_and_one_that_speaks_is_not() {
     let mut lane = Lane::new(LinkLimits::default());
     let (mut peer, _) = lane.link_in(1);
     let mut heartbeat = Vec::new();
-    wire::encode(&wire::Heartbeat { interval_ms: 1 }, &mut heartbeat);
+    wire::encode(&said(1), &mut heartbeat);
     let beat = |lane: &mut Lane| {
         lane.act();
         lane.with(|peers, parts| peers.beat(parts));
@@ -259,7 +268,7 @@ fn a_peer_that_speaks_seldom_is_waited_for_as_long_as_it_says() {
     let mut lane = Lane::new(LinkLimits::default());
     let (mut peer, _) = lane.link_in(1);
     let mut heartbeat = Vec::new();
-    wire::encode(&wire::Heartbeat { interval_ms: 10 }, &mut heartbeat);
+    wire::encode(&said(10), &mut heartbeat);
     peer.write_all(&heartbeat).unwrap();
     lane.act();
     for beat in 0..=20 {

@@ -8,6 +8,7 @@ const MIB: u64 = 1 << 20;
 fn plan(id: u64, version: u32) -> Plan {
     Plan {
         deployment: DeploymentId(id),
+        replica: Replica::only(DeploymentId(id)),
         workflow: "wordcount".into(),
         version,
         me: 0,

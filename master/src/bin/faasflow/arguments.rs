@@ -5,6 +5,8 @@ use crate::outputs::OutputArgument;
 use crate::validate::Expectation;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::plan::{Balance, REPLICAS_MAX};
+use master::deploy;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
@@ -214,6 +216,39 @@ fn parse_pin(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Placements beside each other.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Count {
+    /// Placements of the workflow beside each other, each with executors of its own: the first, and the same with the
+    /// workers rotated
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(REPLICAS_MAX))
+    )]
+    pub(crate) replicas: u16,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Replicas {
+    #[command(flatten)]
+    pub(crate) count: Count,
+    /// How invocations are divided among several placements
+    #[arg(long, value_enum, default_value_t = Balance::RoundRobin, requires = "replicas")]
+    pub(crate) balance: Balance,
+}
+
+impl Replicas {
+    /// As a deployment is asked for.
+    pub(crate) const fn wanted(&self) -> deploy::Replicas {
+        deploy::Replicas {
+            count: self.count.replicas,
+            balance: self.balance,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Plan {
     /// The workflow's file
@@ -229,6 +264,8 @@ pub(crate) struct Plan {
     pub(crate) workers: Vec<String>,
     #[command(flatten)]
     pub(crate) pins: Pins,
+    #[command(flatten)]
+    pub(crate) count: Count,
     #[command(flatten)]
     pub(crate) key: Key,
     /// Print one JSON object
@@ -250,6 +287,11 @@ pub(crate) struct Graph {
     pub(crate) workers: Vec<String>,
     #[command(flatten)]
     pub(crate) pins: Pins,
+    #[command(flatten)]
+    pub(crate) count: Count,
+    /// Which of the placements is drawn, from 1 [default: the first]
+    #[arg(long, value_name = "R", requires = "replicas")]
+    pub(crate) replica: Option<u16>,
     #[command(flatten)]
     pub(crate) key: Key,
     /// As what
@@ -284,6 +326,8 @@ pub(crate) struct Deploy {
     pub(crate) cluster: Cluster,
     #[command(flatten)]
     pub(crate) pins: Pins,
+    #[command(flatten)]
+    pub(crate) replicas: Replicas,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -374,6 +418,8 @@ pub(crate) struct Run {
     pub(crate) grace_ms: Option<u32>,
     #[command(flatten)]
     pub(crate) pins: Pins,
+    #[command(flatten)]
+    pub(crate) replicas: Replicas,
     #[command(flatten)]
     pub(crate) key: Key,
 }

@@ -1,9 +1,11 @@
 //! Commands that look at, or change, what is deployed; what runs workflows is in `invoking`.
 
-use crate::arguments::{Arguments, Completion, Deploy, Key, Pins, Plan, Shell, Status, Undeploy};
+use crate::arguments::{
+    Arguments, Completion, Count, Deploy, Key, Pins, Plan, Shell, Status, Undeploy,
+};
 use crate::exit::Exit;
-use crate::placed::Placed;
 use crate::print::{self, Page};
+use crate::replicas::Replicas;
 use crate::workers;
 use clap::CommandFactory;
 use engine::plan::Limits;
@@ -61,36 +63,38 @@ pub(crate) fn place_options(pins: &Pins) -> Result<place::Options, Exit> {
     Ok(options)
 }
 
-/// Where the nodes would run, on workers that are asked, or described.
+/// Where the nodes would run, placement by placement, on workers that are asked, or described.
 pub(crate) fn place_nodes(
     definition: &Definition,
     workers: &[String],
     pins: &Pins,
+    count: Count,
     key: &Key,
-) -> Result<(Graph, Placement, Vec<WorkerCapacity>), Exit> {
+) -> Result<(Graph, Vec<Placement>, Vec<WorkerCapacity>), Exit> {
     let options = place_options(pins)?;
     let capacities = match workers::described(workers, key)? {
         Some(capacities) => capacities,
         None => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
     };
     let graph = Graph::of(definition);
-    let placement = place::place(&graph, &capacities, &options)?;
-    Ok((graph, placement, capacities))
+    let placements = place::replicate(&graph, &capacities, &options, count.replicas)?;
+    Ok((graph, placements, capacities))
 }
 
 /// `faasflow plan`
 pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
-    let (graph, placement, capacities) = place_nodes(
+    let (graph, placements, capacities) = place_nodes(
         &definition,
         &arguments.workers,
         &arguments.pins,
+        arguments.count,
         &arguments.key,
     )?;
-    let placed = Placed {
+    let placed = Replicas {
         definition: &definition,
         graph: &graph,
-        placement: &placement,
+        placements: &placements,
         workers: &capacities,
     };
     if arguments.json {
@@ -108,22 +112,28 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
     let options = workers::options(&arguments.cluster.key)?;
     let mut cluster = Cluster::connect(&arguments.cluster.workers, &options)?;
     let capacities = cluster.capacities();
-    let deployed = cluster.deploy(&definition, &pins, Limits::default())?;
-    let placed = Placed {
+    let replicas = arguments.replicas.wanted();
+    let deployed = cluster.deploy_replicas(&definition, &pins, replicas, Limits::default())?;
+    let placed = Replicas {
         definition: &definition,
         graph: &deployed.graph,
-        placement: &deployed.placement,
+        placements: &deployed.placements,
         workers: &capacities,
     };
     if arguments.json {
         let mut object = placed.to_json();
         object["deployment"] = json!(deployed.id.to_string());
         object["version"] = json!(deployed.version);
+        object["balance"] = json!(replicas.balance.name());
         return print::json(&object);
     }
     let mut page = Page::default();
+    let divided = match replicas.count {
+        1 => String::new(),
+        count => format!(" in {count} placements, chosen {}", replicas.balance),
+    };
     page.line(&format!(
-        "{} version {} is deployed",
+        "{} version {} is deployed{divided}",
         definition.workflow.value, deployed.version
     ));
     page.line("");

@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::print::Page;
 use crate::targets::{self, Named};
 use master::definition;
+use master::diagnostics::to_stderr;
 use master::draw::{self, Placed, draw};
 use miette::Diagnostic;
 use std::path::PathBuf;
@@ -22,6 +23,12 @@ enum GraphError {
     #[error("--pin says where nodes run, but there are no workers")]
     #[diagnostic(help("add --workers a:4:8GiB,b:4:8GiB, or addresses of workers"))]
     PinsAlone,
+    #[error("--replicas says how often nodes are placed, but there are no workers")]
+    #[diagnostic(help("add --workers a:4:8GiB,b:4:8GiB, or addresses of workers"))]
+    ReplicasAlone,
+    #[error("--replica {replica} is to be drawn, and --replicas makes {replicas}")]
+    #[diagnostic(help("give a number from 1 to {replicas}"))]
+    Replica { replica: u16, replicas: u16 },
     #[error("--cluster-key-file is for workers that are asked, but there are none")]
     #[diagnostic(help("add --workers with addresses of workers, or take the key away"))]
     KeyAlone,
@@ -36,6 +43,13 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
     if arguments.workers.is_empty() && !arguments.pins.pins.is_empty() {
         return Err(Exit::input(GraphError::PinsAlone));
+    }
+    let (replicas, replica) = (arguments.count.replicas, arguments.replica.unwrap_or(1));
+    if arguments.workers.is_empty() && replicas > 1 {
+        return Err(Exit::input(GraphError::ReplicasAlone));
+    }
+    if !(1..=replicas).contains(&replica) {
+        return Err(Exit::input(GraphError::Replica { replica, replicas }));
     }
     if arguments.workers.is_empty() && arguments.key.cluster_key_file.is_some() {
         return Err(Exit::input(GraphError::KeyAlone));
@@ -54,16 +68,22 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
     let picture = if arguments.workers.is_empty() {
         draw(&definition, None, format, detail)
     } else {
-        let (graph, placement, capacities) = place_nodes(
+        let (graph, placements, capacities) = place_nodes(
             &definition,
             &arguments.workers,
             &arguments.pins,
+            arguments.count,
             &arguments.key,
         )?;
+        if replicas > 1 {
+            to_stderr(&format!(
+                "faasflow: this is placement {replica} of {replicas}; --replica draws another\n"
+            ));
+        }
         let workers: Vec<String> = capacities.into_iter().map(|worker| worker.name).collect();
         let placed = Placed {
             graph: &graph,
-            placement: &placement,
+            placement: &placements[usize::from(replica) - 1],
             workers: &workers,
         };
         draw(&definition, Some(placed), format, detail)

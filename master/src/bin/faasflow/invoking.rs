@@ -78,7 +78,10 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
         slot.insert(started).addresses()
     };
     let done = Cluster::connect(&addresses, &options)
-        .and_then(|mut cluster| cluster.deploy(&definition, &pins, Limits::default()))
+        .and_then(|mut cluster| {
+            let replicas = arguments.replicas.wanted();
+            cluster.deploy_replicas(&definition, &pins, replicas, Limits::default())
+        })
         .map_err(Exit::from)
         .and_then(|_| {
             let job = &arguments.job;

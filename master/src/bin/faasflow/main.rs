@@ -19,6 +19,7 @@ mod placed;
 mod print;
 mod progress;
 mod recorded;
+mod replicas;
 mod status;
 mod targets;
 mod validate;

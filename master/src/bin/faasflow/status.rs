@@ -1,7 +1,7 @@
 //! The status of workers, for people.
 
 use crate::print::Page;
-use engine::status::{DeploymentState, WorkerStatus};
+use engine::status::{DeploymentState, DeploymentStatus, WorkerStatus};
 use engine::worker::quantities::size_text;
 use serde_json::Value;
 
@@ -30,6 +30,7 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
             vec![
                 deployment.workflow.clone(),
                 deployment.version.to_string(),
+                placement(deployment),
                 status.name.clone(),
                 state(deployment.state).to_owned(),
                 deployment.nodes.to_string(),
@@ -66,13 +67,14 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
         let headings = [
             "workflow",
             "version",
+            "placement",
             "worker",
             "state",
             "nodes",
             "executors",
             "reserved",
         ];
-        page.table(&headings, &[1, 4, 5, 6], &deployments);
+        page.table(&headings, &[1, 5, 6, 7], &deployments);
     }
     for value in unread {
         page.line(&format!("a worker of another release says: {value:#}"));
@@ -90,6 +92,14 @@ fn worker_row(status: &WorkerStatus) -> Vec<String> {
         size_text(status.memory.reserved_bytes),
         size_text(status.memory.limit_bytes),
     ]
+}
+
+/// Which of its deployment's placements it is, and how those are chosen.
+fn placement(of: &DeploymentStatus) -> String {
+    match of.replicas {
+        1 => "the only one".to_owned(),
+        all => format!("{} of {all}, {}", of.replica, of.balance),
+    }
 }
 
 const fn state(state: DeploymentState) -> &'static str {

@@ -73,9 +73,11 @@ fn plans_of_definition(
         name: format!("w{w}"),
         address: format!("127.0.0.1:{}", 7000 + w),
         lanes: 1,
+        epoch: 1,
     });
     let terms = Terms {
         deployment: DeploymentId(7),
+        replica: Replica::only(DeploymentId(7)),
         version: 1,
         limits: Limits::default(),
     };

@@ -268,6 +268,7 @@ fn event(invocation: u128, outputs: Vec<(u16, Body)>) -> StateEvent {
         node: 2,
         outcome: Outcome::Well,
         outputs,
+        load: None,
     }
 }
 
