@@ -15,7 +15,8 @@ use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
 
 impl Core {
-    /// A client wants a workflow run. The answer, or the refusal, comes as an action.
+    /// A client wants a workflow run. The answer, or the refusal, comes as an action. Says which placement has taken it, if one
+    /// has.
     pub fn invoke(
         &mut self,
         now_ns: u64,
@@ -24,7 +25,7 @@ impl Core {
         workflow: &str,
         inputs: Vec<(String, Incoming)>,
         wanted: Wanted,
-    ) {
+    ) -> Option<DeploymentId> {
         let id = InvocationId::new(
             self.config.worker_hash,
             self.config.epoch,
@@ -38,7 +39,7 @@ impl Core {
             Ok(choice) => choice,
             Err(reason) => {
                 self.refuse(now_ns, client, request, reason, inputs);
-                return;
+                return None;
             }
         };
         let index = choice.index;
@@ -74,6 +75,7 @@ impl Core {
         } else {
             self.part_ended(place);
         }
+        Some(program.plan.deployment)
     }
 
     /// Whether a client that came now with such inputs would be let in, and the limits that hold for it then. It may

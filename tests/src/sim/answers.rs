@@ -95,7 +95,15 @@ impl Cluster {
         };
         let known = match failure {
             Failure::Refused { .. } => !self.lost_workers.is_empty(),
-            Failure::Worker { worker, .. } => self.lost_workers.contains(worker),
+            // One that takes part in its placement: what is lost elsewhere is none of its business.
+            Failure::Worker { worker, .. } => {
+                let plan = &self.scenario.deployments[asked.deployment].plans[0];
+                let mut parts = plan.participants.iter();
+                let entry = self.worker_name(asked.lane) == *worker;
+                let takes_part = entry
+                    || parts.any(|part| plan.workers[usize::from(part.worker)].name == *worker);
+                takes_part && self.lost_workers.contains(worker)
+            }
             Failure::Cancelled => asked.cancelled == Some(asked.answered),
             Failure::Payload { .. } => asked.payload_refused,
             Failure::Absent { output } => because(&|reason| match reason {

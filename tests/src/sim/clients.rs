@@ -129,7 +129,9 @@ impl Cluster {
             report: self.random.chance(300),
             trace: self.random.chance(300),
         };
-        let refusal_due = open.is_none() || wrong || full || self.is_cut_off(lane, deployment);
+        let due = open.and_then(|first| self.due_placement(lane, first));
+        let refusal_due = due.is_none() || wrong || full;
+        let deployment = due.unwrap_or(deployment);
         let id = self.lanes[lane].id(self.lanes[lane].core.next_sequence());
         self.asked.push(Asked {
             lane,
@@ -163,9 +165,14 @@ impl Cluster {
         }
         let now_ns = self.lanes[lane].exact_ns(self.now_ns);
         let client = ClientId(number as u64 + 7);
-        self.lanes[lane]
-            .core
-            .invoke(now_ns, client, number as u64, &workflow, named, wanted);
+        let chosen =
+            self.lanes[lane]
+                .core
+                .invoke(now_ns, client, number as u64, &workflow, named, wanted);
+        match due.filter(|_| !refusal_due) {
+            Some(due) => self.judge_placement(lane, due, chosen),
+            None => assert_eq!(chosen, None, "it was to be refused"),
+        }
         self.act(lane);
     }
 
@@ -230,6 +237,7 @@ impl Cluster {
         if let Some(id) = asked.id {
             assert_eq!(answered.invocation, id);
             self.lanes[lane].in_flight -= 1;
+            self.lanes[lane].known.answered(asked.deployment);
         } else {
             assert_eq!(answered.invocation, InvocationId(0));
         }

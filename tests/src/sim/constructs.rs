@@ -13,7 +13,7 @@ use engine::wire::Failure;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 45] = [
+const NAMES: [&str; 48] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -59,6 +59,9 @@ const NAMES: [&str; 45] = [
     "errors gathered",
     "first item",
     "borne inward",
+    "replica",
+    "by load",
+    "placement passed",
 ];
 
 /// How many runs have held each construct.
@@ -127,6 +130,9 @@ impl Cluster {
                 mark_whole(into, workflow, asked, verdict);
             }
         }
+        into.mark("replica", self.chosen.replica);
+        into.mark("by load", self.chosen.by_load);
+        into.mark("placement passed", self.chosen.passed);
     }
 }
 

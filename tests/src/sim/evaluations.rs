@@ -18,8 +18,10 @@ impl Cluster {
         let mut items: Vec<u32> = items.collect();
         items.reverse();
         let now = self.now();
+        let deployment = self.deployment(wanted.deployment);
         if let Some(id) = invocation {
             let asked = &mut self.asked[self.by_id[&id]];
+            assert_eq!(deployment, asked.deployment, "it leaves its placement");
             assert!(
                 !asked.forgotten.contains_key(&lane),
                 "evaluated at lane {lane}, where its invocation is over"
@@ -30,7 +32,6 @@ impl Cluster {
                 Part::Delay => asked.trace.delay_starts(activation, now, seen.clone()),
             }
         }
-        let deployment = self.deployment(wanted.deployment);
         self.lanes[lane].evaluating.push(Evaluating {
             ticket: wanted.ticket,
             invocation,

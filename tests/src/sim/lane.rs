@@ -2,6 +2,7 @@
 
 use super::foresight::{Ahead, Foresight};
 use super::memory::Memory;
+use super::replicas::Known;
 use crate::functions::Datum;
 use engine::core::{
     Answered, Core, CoreConfig, Evaluate, ExecutorId, Incoming, Input, Part, Start, Ticket,
@@ -148,7 +149,7 @@ pub(super) struct Lane {
     pub(super) constants: BTreeMap<DeploymentId, (usize, usize)>,
     /// Answers that their clients have not read yet.
     pub(super) answers: Vec<Answered>,
-    /// Doors that should be open: the deployment's place in the scenario, by workflow.
+    /// Doors that should be open: the place of the deployment's first placement in the scenario, by workflow.
     pub(super) doors: BTreeMap<String, usize>,
     /// Deployments that are here.
     pub(super) deployed: BTreeSet<DeploymentId>,
@@ -158,6 +159,8 @@ pub(super) struct Lane {
     pub(super) refused: u64,
     /// Completions that the core has accepted.
     pub(super) accepted: u64,
+    /// What it knows of placements, as this simulation keeps it.
+    pub(super) known: Known,
     /// What the core must order next.
     pub(super) foreseen: Option<Foresight>,
     /// What was prepared last: for the end of what which executor runs, and at which revision of the core.
@@ -198,6 +201,7 @@ impl Lane {
             in_flight: 0,
             refused: 0,
             accepted: 0,
+            known: Known::default(),
             foreseen: None,
             prepared: None,
         }

@@ -5,7 +5,7 @@ use super::lane::Lane;
 use super::{Cluster, Event};
 use engine::core::{Incoming, Outbound, Outgoing, Send, worker_hash};
 use engine::plan::DeploymentId;
-use engine::wire::{self, ITEM_ABSENT};
+use engine::wire::{self, ITEM_ABSENT, Load};
 use faasstore::descriptor::InvocationId;
 use std::collections::VecDeque;
 
@@ -19,6 +19,7 @@ struct Message {
     invocation: InvocationId,
     deployment: DeploymentId,
     body: Outbound,
+    load: Option<Load>,
 }
 
 impl Message {
@@ -53,6 +54,8 @@ pub(super) struct Link {
     receiver_stale: bool,
     /// The receiving core was told that a connection is gone, and of none since.
     told_closed: bool,
+    /// The sending core was told that it cannot send, and not that it can since.
+    told_unreachable: bool,
     /// A new connection that the receiving lane has not been given yet.
     greeting: Option<Greeting>,
     queue: VecDeque<Message>,
@@ -77,6 +80,7 @@ impl Link {
             receiver_up: false,
             receiver_stale: false,
             told_closed: false,
+            told_unreachable: false,
             greeting: None,
             queue,
             landing,
@@ -115,6 +119,12 @@ impl Link {
         }
     }
 
+    /// Its ends, if nothing is on its way by it and it stands.
+    pub(super) fn is_silent(&self) -> Option<(usize, usize)> {
+        let stands = self.intact && self.sender_up && self.receiver_up;
+        (stands && self.queue.is_empty()).then_some((self.from, self.to))
+    }
+
     /// Whether something of this link comes before the other one's connection is accepted: a beginning that is under
     /// way to the same lane, or an earlier connection to it.
     ///
@@ -139,7 +149,11 @@ impl Cluster {
     pub(super) fn connect(&mut self, link: usize) {
         let next_sequence = self.lanes[self.links[link].from].core.next_sequence();
         let step = self.steps;
+        let (from, to) = (self.links[link].from, self.links[link].to);
+        let (name, number) = (self.worker_name(to), self.lanes[to].number);
+        self.lanes[from].core.link_opened(&name, number);
         let link = &mut self.links[link];
+        link.told_unreachable = false;
         link.greeting = Some(Greeting {
             next_sequence,
             step,
@@ -160,6 +174,8 @@ impl Cluster {
         self.links[link].told_closed = false;
         let (from, to) = (self.links[link].from, self.links[link].to);
         let door = self.lanes[from].id(0).door();
+        let Lane { worker, epoch, .. } = self.lanes[from];
+        self.lanes[to].known.connected(worker, epoch);
         self.lanes[to]
             .core
             .door_opened(door, greeting.next_sequence);
@@ -212,10 +228,23 @@ impl Cluster {
             .link_by_ends
             .get(&(from, to))
             .expect("a message to its own worker");
+        if let Some(asked) = self.by_id.get(&invocation) {
+            let runs_in = self.scenario.deployments[self.asked[*asked].deployment]
+                .name
+                .id;
+            assert_eq!(deployment, runs_in, "it leaves its placement");
+        }
+        let load = match body {
+            Outbound::StateEvent { .. } | Outbound::PartDone { .. } => {
+                self.load_told(from, to, deployment)
+            }
+            _ => None,
+        };
         let message = Message {
             invocation,
             deployment,
             body,
+            load,
         };
         let state = &mut self.links[link];
         if state.sender_up {
@@ -265,7 +294,11 @@ impl Cluster {
             invocation,
             deployment,
             body,
+            load,
         } = message.clone();
+        if let Some(load) = load {
+            self.hear_load(from, to, deployment, load);
+        }
         match body {
             Outbound::Begin { wanted, inputs } => {
                 let inputs = self.numbered(from, to, &message, inputs);
@@ -422,6 +455,8 @@ impl Cluster {
         self.lanes[from]
             .core
             .peer_lost(now_ns, &name, number, "the connection broke");
+        self.lanes[from].core.link_closed(&name, number);
+        self.links[link].told_unreachable = true;
         self.act(from);
     }
 
@@ -439,7 +474,8 @@ impl Cluster {
         self.act(to);
     }
 
-    /// Whether a participant cannot be heard by a lane that would take an invocation, as far as that lane knows.
+    /// Whether a participant cannot be heard by a lane that would take an invocation, or not be told of it, as far as that
+    /// lane knows.
     pub(super) fn is_cut_off(&self, lane: usize, deployment: usize) -> bool {
         let taker = &self.lanes[lane];
         let plan = &self.scenario.deployments[deployment].plans[taker.worker];
@@ -451,8 +487,13 @@ impl Cluster {
             let lanes = self.scenario.lanes[sender.worker];
             workers.any(|worker| worker == sender.worker) && sender.number == taker.number % lanes
         };
-        let mut links = self.links.iter().filter(|link| link.to == lane);
-        links.any(|link| link.told_closed && takes_part(&self.lanes[link.from]))
+        let mut links = self.links.iter();
+        links.any(|link| {
+            let unheard = link.to == lane && link.told_closed;
+            let untold = link.from == lane && link.told_unreachable;
+            unheard && takes_part(&self.lanes[link.from])
+                || untold && takes_part(&self.lanes[link.to])
+        })
     }
 
     /// The ends of all connections of a worker that has died.
@@ -472,6 +513,7 @@ impl Cluster {
             if sends {
                 link.queue.clear();
                 link.sender_up = false;
+                link.told_unreachable = false;
             } else {
                 (link.receiver_up, link.receiver_stale) = (false, false);
                 link.told_closed = false;

@@ -18,6 +18,7 @@
 //! | `cancels` | clients that take back what they asked for |
 //! | `stops` | executors that are told to stop |
 //! | `orders` | deployments, and workers that die |
+//! | `replicas` | which of several placements a door has to choose |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
 //! | `constructs` | what of the language a run has held |
@@ -34,6 +35,7 @@ mod lane;
 mod links;
 mod memory;
 mod orders;
+mod replicas;
 mod sabotage;
 mod scenario;
 mod stops;
@@ -55,6 +57,7 @@ use engine::plan::DeploymentId;
 use faasstore::descriptor::InvocationId;
 use lane::{Lane, State};
 use links::Link;
+use replicas::Chosen;
 use std::collections::{BTreeSet, HashMap};
 
 /// A run that goes on for longer than this many events goes on for ever.
@@ -109,6 +112,8 @@ pub struct Cluster {
     /// Those that never will.
     gone: BTreeSet<usize>,
     next_wish: usize,
+    /// What doors have chosen.
+    chosen: Chosen,
     /// State events that arrived twice.
     doubled: u64,
     /// Starts that were foreseen, and ordered.
@@ -129,7 +134,7 @@ impl Cluster {
             .iter()
             .enumerate()
             .flat_map(|(worker, count)| (0..*count).map(move |number| (worker, number)))
-            .map(|(worker, number)| Lane::new(worker, number, 0, scenario.in_flight_max))
+            .map(|(worker, number)| Lane::new(worker, number, 1, scenario.in_flight_max))
             .collect();
         let ends = || (0..lanes.len()).flat_map(|from| (0..lanes.len()).map(move |to| (from, to)));
         let ends: Vec<(usize, usize)> = ends()
@@ -163,6 +168,7 @@ impl Cluster {
             dead: Vec::new(),
             gone: BTreeSet::new(),
             next_wish: 0,
+            chosen: Chosen::default(),
             doubled: 0,
             foreseen: 0,
             foreseen_choices: 0,
@@ -202,6 +208,7 @@ impl Cluster {
             assert!(self.steps < STEPS_MAX, "the simulation does not end");
             self.now_ns += self.random.below(STEP_NS_MAX) as u64;
             self.something_goes_wrong();
+            self.a_lane_tells_its_load();
             let events = self.events();
             let jump = self.random.chance(EARLY_TIMERS);
             let event = match (events.is_empty(), jump) {

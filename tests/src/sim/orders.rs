@@ -39,10 +39,12 @@ impl Cluster {
         match order {
             Order::Deploy { deployment, .. } => self.deploy(lane, deployment),
             Order::Activate { deployment, .. } => {
+                let turn = self.first_turn(lane, deployment);
                 let name = &self.scenario.deployments[deployment].name;
                 let lane = &mut self.lanes[lane];
                 if lane.deployed.contains(&name.id) {
                     lane.doors.insert(name.workflow.clone(), deployment);
+                    lane.known.opened(deployment, turn);
                 }
                 lane.core.activate(now_ns, name.id);
             }

@@ -5,7 +5,7 @@ use super::Cluster;
 use super::lane::{InputAt, Run, State};
 use crate::trace::Ending;
 use engine::core::{Evaluated, Start};
-use engine::plan::{Delay, ErrorClass, Join, NodeId, NodePlan, Plan, Retry, Source};
+use engine::plan::{Balance, Delay, ErrorClass, Join, NodeId, NodePlan, Plan, Retry, Source};
 use engine::wire::Outcome;
 use faasstore::Cancelled;
 use faasstore::descriptor::{InvocationId, PayloadRef};
@@ -109,11 +109,15 @@ pub enum Sabotage {
     ToldWhoeverRuns,
     /// What is told is for another reason.
     ToldOtherwise,
+    /// Placements are chosen the other way.
+    OtherBalance,
+    /// What lanes tell of their loads is not heard.
+    LoadUnheard,
 }
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 50] = [
         Self::NoDelay,
         Self::HalfDelay,
         Self::DelaysNeverFail,
@@ -162,12 +166,20 @@ impl Sabotage {
         Self::ToldAnother,
         Self::ToldWhoeverRuns,
         Self::ToldOtherwise,
+        Self::OtherBalance,
+        Self::LoadUnheard,
     ];
 
     /// The plan that a core follows which ignores a part of the one that it was given.
     pub(super) fn of_plan(self, plan: &mut Plan) {
         match self {
             Self::NoWorkflowTimeout => plan.timeout_ms = None,
+            Self::OtherBalance => {
+                plan.replica.balance = match plan.replica.balance {
+                    Balance::RoundRobin => Balance::Load,
+                    Balance::Load => Balance::RoundRobin,
+                };
+            }
             Self::OtherDefault => {
                 for input in &mut plan.inputs {
                     let kind = input.kind;
@@ -428,6 +440,11 @@ impl Cluster {
     /// Whether what was told stops whatever runs.
     pub(super) fn tells_whoever_runs(&self) -> bool {
         self.does(Sabotage::ToldWhoeverRuns)
+    }
+
+    /// Whether a core hears what lanes tell of their loads.
+    pub(super) fn hears_loads(&self) -> bool {
+        !self.does(Sabotage::LoadUnheard)
     }
 
     /// Whether a release is not ordered.

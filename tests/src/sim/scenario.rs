@@ -5,8 +5,14 @@ use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::Shape;
-use engine::plan::{DeploymentId, Limits, Plan, Replica};
+use engine::plan::{Balance, DeploymentId, Limits, Plan, Replica};
 use std::collections::VecDeque;
+use std::ops::Range;
+
+/// In a thousand deployments: those with several placements.
+const SEVERAL: u32 = 400;
+/// Placements of a deployment, at most.
+const PLACEMENTS_MAX: usize = 3;
 
 /// How often things go wrong, each in a thousand occasions.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -63,7 +69,8 @@ pub struct Bounds {
     pub story: Story,
 }
 
-/// One version of a workflow, and its plans.
+/// One version of a workflow, in one of its placements, and the plans of that. The placements of a version stand one
+/// behind the other.
 #[derive(Debug)]
 pub struct Deployed {
     /// What it computes.
@@ -74,7 +81,8 @@ pub struct Deployed {
     pub plans: Vec<Plan>,
 }
 
-/// What the master has a lane do with the deployment of that place in [`Scenario::deployments`].
+/// What the master has a lane do with what stands in that place of [`Scenario::deployments`]: each placement is deployed
+/// by itself, and all of a version are activated and retired by the first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(
     missing_docs,
@@ -148,48 +156,69 @@ impl Scenario {
         for name in &names {
             scenario.add(random, bounds.shape, name, 1);
         }
-        let first: Vec<usize> = (0..scenario.deployments.len()).collect();
-        scenario.order(&first, |lane, deployment| Order::Deploy {
-            lane,
-            deployment,
-        });
-        scenario.order(&first, |lane, deployment| Order::Activate {
+        let all: Vec<usize> = (0..scenario.deployments.len()).collect();
+        scenario.order(&all, |lane, deployment| Order::Deploy { lane, deployment });
+        scenario.order(&scenario.firsts(), |lane, deployment| Order::Activate {
             lane,
             deployment,
         });
         if bounds.story == Story::Upgrades {
             scenario.upgrade(random, bounds.shape, &names);
         }
+        // All come to one door at times, so that it has something to divide.
+        let door = random.chance(400).then(|| random.below(lane_count));
         for _ in 0..random.between(1, bounds.invocations_max) {
-            scenario.wishes.push((
-                random.below(lane_count),
-                names[random.below(names.len())].clone(),
-            ));
+            let lane = door.unwrap_or_else(|| random.below(lane_count));
+            let name = names[random.below(names.len())].clone();
+            scenario.wishes.push((lane, name));
         }
         scenario
     }
 
-    fn add(&mut self, random: &mut Random, shape: Shape, name: &str, version: u32) -> usize {
+    /// A version of a workflow, in one placement or several; the places of these.
+    fn add(&mut self, random: &mut Random, shape: Shape, name: &str, version: u32) -> Range<usize> {
         let workflow = Workflow::random(random, shape);
-        let placement = Placement::random(random, &workflow, self.lanes.clone());
-        let id = DeploymentId(1000 + self.deployments.len() as u64);
-        let name = DeploymentName {
-            id,
-            replica: Replica::only(id),
-            workflow: name.to_owned(),
-            version,
+        let first = self.deployments.len();
+        let id = |place: usize| DeploymentId(1000 + place as u64);
+        let count = match random.chance(SEVERAL) {
+            true => random.between(2, PLACEMENTS_MAX),
+            false => 1,
         };
+        let balance = random.pick(&[Balance::RoundRobin, Balance::Load]);
+        // A placement may be full while its lane is not.
+        let few = count > 1 && random.chance(600);
         let limits = Limits {
-            in_flight_max: self.in_flight_max,
+            in_flight_max: if few { 1 } else { self.in_flight_max },
             ..Limits::default()
         };
-        let plans = plans(&workflow, &placement, &name, limits);
-        self.deployments.push(Deployed {
-            workflow,
-            name,
-            plans,
-        });
-        self.deployments.len() - 1
+        for number in 1..=count {
+            let placement = Placement::random(random, &workflow, self.lanes.clone());
+            let name = DeploymentName {
+                id: id(self.deployments.len()),
+                replica: Replica {
+                    of: id(first),
+                    number: number as u16,
+                    count: count as u16,
+                    balance,
+                },
+                workflow: name.to_owned(),
+                version,
+            };
+            let plans = plans(&workflow, &placement, &name, limits);
+            self.deployments.push(Deployed {
+                workflow: workflow.clone(),
+                name,
+                plans,
+            });
+        }
+        first..self.deployments.len()
+    }
+
+    /// The first placements of all deployments.
+    fn firsts(&self) -> Vec<usize> {
+        let all = (0..).zip(&self.deployments);
+        let firsts = all.filter(|(_, deployed)| deployed.name.replica.number == 1);
+        firsts.map(|(place, _)| place).collect()
     }
 
     fn order(&mut self, deployments: &[usize], order: impl Fn(usize, usize) -> Order) {
@@ -208,17 +237,17 @@ impl Scenario {
         for version in 2..2 + random.between(1, 2) as u32 {
             let name = names[random.below(names.len())].clone();
             let newer = self.add(random, shape, &name, version);
-            self.order(&[newer], |lane, deployment| Order::Deploy {
-                lane,
-                deployment,
+            let first = newer.start;
+            self.order(&newer.collect::<Vec<_>>(), |lane, deployment| {
+                Order::Deploy { lane, deployment }
             });
             if random.chance(750) {
-                self.order(&[newer], |lane, deployment| Order::Activate {
+                self.order(&[first], |lane, deployment| Order::Activate {
                     lane,
                     deployment,
                 });
             } else {
-                self.order(&[newer], |lane, deployment| Order::Retire {
+                self.order(&[first], |lane, deployment| Order::Retire {
                     lane,
                     deployment,
                 });
@@ -229,7 +258,7 @@ impl Scenario {
 
     /// One more stage, that retires whatever is still there.
     pub fn retire_all(&mut self) {
-        let all: Vec<usize> = (0..self.deployments.len()).collect();
+        let all = self.firsts();
         self.order(&all, |lane, deployment| Order::Retire { lane, deployment });
     }
 }
