@@ -250,6 +250,9 @@ impl Core {
         // May come while actions are carried out, not as an event of its own.
         self.revision += 1;
         let lost = (worker_hash(worker), lane);
+        for deployment in self.deployments.iter_mut().flatten() {
+            deployment.loads.lose(lost);
+        }
         for place in 0..self.invocations.len() as Place {
             let invocation = &self.invocations[place as usize];
             let (id, phase) = (invocation.id, invocation.phase);

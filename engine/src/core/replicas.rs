@@ -119,20 +119,21 @@ pub(super) struct Loads {
     given: VecDeque<u64>,
 }
 
+/// Of a lane of which nothing was heard, it is taken that it has one executor, and that this is idle.
+const SILENT: Load = Load {
+    active: 0,
+    executors: 1,
+    begun_next: 0,
+};
+
 impl Loads {
     pub(super) fn new(program: &Program, lane: u8) -> Self {
         if !program.plan.replica.is_by_load() {
             return Self::default();
         }
-        // Nothing was heard of them: each is taken for one idle executor.
-        let silent = Load {
-            active: 0,
-            executors: 1,
-            begun_next: 0,
-        };
         let others = program.others.iter().map(|other| {
             let peer = &program.plan.workers[usize::from(*other)];
-            ((worker_hash(&peer.name), lane % peer.lanes), silent)
+            ((worker_hash(&peer.name), lane % peer.lanes), SILENT)
         });
         Self {
             told: others.collect(),
@@ -152,6 +153,15 @@ impl Loads {
         let counted = counted.unwrap_or(u64::MAX);
         let counted = self.given.partition_point(|given| *given < counted);
         self.given.drain(..counted);
+    }
+
+    /// A lane was lost, and all that this lane has given to the placement has failed with it.
+    pub(super) fn lose(&mut self, lane: LaneKey) {
+        let known = self.told.iter_mut().find(|(known, _)| *known == lane);
+        if let Some((_, known)) = known {
+            *known = SILENT;
+            self.given.clear();
+        }
     }
 
     fn give(&mut self, sequence: u64) {
@@ -319,11 +329,13 @@ impl Core {
     pub fn hear_load(&mut self, deployment: DeploymentId, worker_hash: u32, lane: u8, load: Load) {
         let index = self.deployment_by_id.get(&deployment).copied();
         let known = index.and_then(|index| self.deployments[index as usize].as_mut());
+        // Nobody counts what has not been taken yet; a word that says so must not make later ones look old.
+        let load = Load {
+            begun_next: load.begun_next.min(self.next_sequence),
+            ..load
+        };
         if let Some(deployment) = known {
             deployment.loads.hear((worker_hash, lane), load);
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

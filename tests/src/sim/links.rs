@@ -252,10 +252,8 @@ impl Cluster {
             return;
         }
         self.let_go(from, &message);
-        let (name, now_ns) = (self.worker_name(to), self.now_ns);
-        self.lanes[from]
-            .core
-            .peer_lost(now_ns, &name, to_lane, "there is no connection");
+        let now_ns = self.now_ns;
+        self.loses(from, to, now_ns, "there is no connection");
     }
 
     /// The message at the head arrives, or its payloads begin to.
@@ -452,9 +450,7 @@ impl Cluster {
         }
         let (name, number) = (self.worker_name(to), self.lanes[to].number);
         let now_ns = self.lanes[from].exact_ns(self.now_ns);
-        self.lanes[from]
-            .core
-            .peer_lost(now_ns, &name, number, "the connection broke");
+        self.loses(from, to, now_ns, "the connection broke");
         self.lanes[from].core.link_closed(&name, number);
         self.links[link].told_unreachable = true;
         self.act(from);
@@ -468,9 +464,8 @@ impl Cluster {
         self.links[link].told_closed = true;
         let (name, number) = (self.worker_name(from), self.lanes[from].number);
         let now_ns = self.lanes[to].exact_ns(self.now_ns);
-        let core = &mut self.lanes[to].core;
-        core.peer_lost(now_ns, &name, number, "the connection broke");
-        core.door_closed(&name, number);
+        self.loses(to, from, now_ns, "the connection broke");
+        self.lanes[to].core.door_closed(&name, number);
         self.act(to);
     }
 

@@ -46,6 +46,12 @@ impl Known {
         }
     }
 
+    /// A lane was lost, with all that was given to placements in which it takes part.
+    fn lost(&mut self, placement: usize, lane: usize) {
+        self.told.remove(&(placement, lane));
+        self.given.remove(&placement);
+    }
+
     fn hear(&mut self, placement: usize, from: usize, load: Load) {
         let known = self.told.entry((placement, from)).or_insert(load);
         if load.begun_next >= known.begun_next {
@@ -172,6 +178,19 @@ impl Cluster {
             self.chosen.passed |= passed;
             self.chosen.by_load |= by_load && !passed;
         }
+    }
+
+    /// A lane learns that another one is lost.
+    pub(super) fn loses(&mut self, lane: usize, other: usize, now_ns: u64, cause: &str) {
+        let all = 0..self.scenario.deployments.len();
+        for placement in all {
+            if self.lanes_of(lane, placement).contains(&other) {
+                self.lanes[lane].known.lost(placement, other);
+            }
+        }
+        let (name, number) = (self.worker_name(other), self.lanes[other].number);
+        let core = &mut self.lanes[lane].core;
+        core.peer_lost(now_ns, &name, number, cause);
     }
 
     /// What is told with a message.
