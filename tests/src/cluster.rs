@@ -12,7 +12,7 @@ pub use worker::Worker;
 use crate::process::{self, Finished, PROMPTLY, Running, until};
 use crate::programs::{self, program};
 use engine::greeting::ClusterKey;
-use engine::plan::Limits;
+use engine::plan::{Balance, Limits};
 use engine::status::WorkerStatus;
 use engine::worker::host;
 use master::client::{Answered, Client, ClientError, ControlClient, Invocation, Options, Payload};
@@ -299,6 +299,32 @@ impl Cluster {
         let definition = definition::parse("test.yaml", workflow.as_bytes());
         let definition = definition.unwrap_or_else(|error| panic!("{error}"));
         self.deploy_definition(workers, &definition, pins, limits)
+    }
+
+    /// Deploys a workflow on all workers in several placements.
+    ///
+    /// # Errors
+    /// As [`deploy::Cluster::deploy_replicas`].
+    ///
+    /// # Panics
+    /// If the definition is wrong.
+    #[track_caller]
+    pub fn deploy_replicas(
+        &self,
+        workflow: &str,
+        count: u16,
+        balance: Balance,
+    ) -> Result<Deployment, DeployError> {
+        let definition = definition::parse("test.yaml", workflow.as_bytes());
+        let definition = definition.unwrap_or_else(|error| panic!("{error}"));
+        let replicas = deploy::Replicas { count, balance };
+        let (options, limits) = (place::Options::default(), Limits::default());
+        deploy::Cluster::connect(&self.addresses(), &self.options())?.deploy_replicas(
+            &definition,
+            &options,
+            replicas,
+            limits,
+        )
     }
 
     /// As [`Cluster::deploy_on`], a definition that has been read.

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         bytes("fail_first", fail_first),
         bytes("burn", burn),
         bytes("doze", doze),
+        bytes("linger", linger),
         function("gate", gate),
         function("join", join),
         function("make", make),
@@ -75,6 +76,16 @@ fn doze(text: &[u8], context: &Context) -> Result<String, Error> {
     context.sleep(time)?;
     context.check_cancelled()?;
     Ok(std::process::id().to_string())
+}
+
+/// Sleeps for as many microseconds as the input says, or ten times as long on the worker that it names, and says on which
+/// worker it has.
+fn linger(text: &[u8], context: &Context) -> Result<String, Error> {
+    let text = std::str::from_utf8(text)?;
+    let (time, slow) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    let factor = if slow == context.worker() { 10 } else { 1 };
+    context.sleep(Duration::from_micros(time.parse()?) * factor)?;
+    Ok(context.worker().to_owned())
 }
 
 /// `gate` (a socket's path) → `out`: does what its test says once it is there.
