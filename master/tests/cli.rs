@@ -245,6 +245,98 @@ fn a_plan_needs_no_workers_that_are_there() {
     );
 }
 
+/// A call with more arguments.
+fn and<'a>(some: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    [some, more].concat()
+}
+
+#[test]
+fn a_plan_of_several_placements_shows_each_and_all_together() {
+    let folder = Folder::new();
+    let file = folder.file("echo.yaml", ECHO);
+    let plan = [
+        "plan",
+        &file,
+        "--workers",
+        "a:1:4GiB,b:1:4GiB",
+        "--pin",
+        "first=a",
+    ];
+    let plan = |more: &[&'static str]| and(&plan, more);
+    let output = faasflow(&plan(&["--replicas", "2"]));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for said in [
+        "placement 1 of 2\n",
+        "placement 2 of 2\n",
+        "all placements together\n",
+    ] {
+        assert!(shown.contains(said), "{shown}");
+    }
+    let output = faasflow(&plan(&["--replicas", "2", "--json"]));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&json["replicas"], &json["workflow"]),
+        (&2.into(), &"echo".into())
+    );
+    let placements = json["placements"].as_array().unwrap();
+    assert_eq!(placements.len(), 2);
+    for (number, placement) in (1..).zip(placements) {
+        assert_eq!(placement["replica"], number);
+        assert_eq!(placement["nodes"][0]["worker"], "a", "it is pinned");
+    }
+    assert_eq!(placements[0]["nodes"], json["nodes"], "the first");
+    let one: serde_json::Value =
+        serde_json::from_slice(&faasflow(&plan(&["--json"])).stdout).unwrap();
+    assert_eq!(one["replicas"], 1);
+    assert!(one.get("placements").is_none(), "it says all by itself");
+
+    refused(
+        &plan(&["--replicas", "9"]),
+        &["9 placements are wanted, and 2 fit", "--replicas 2"],
+    );
+    refused(&plan(&["--replicas", "0"]), &["--replicas"]);
+    refused(&plan(&["--replicas", "65"]), &["--replicas"]);
+    let deploy = [
+        "deploy",
+        &file,
+        "--workers",
+        "127.0.0.1:1",
+        "--balance",
+        "load",
+    ];
+    refused(&deploy, &["--replicas"]);
+}
+
+#[test]
+fn one_of_several_placements_is_drawn_and_it_is_said_which() {
+    let folder = Folder::new();
+    let file = folder.file("echo.yaml", ECHO);
+    let graph = ["graph", &file, "--workers", "a:2:4GiB,b:2:4GiB"];
+    let graph = |more: &[&'static str]| and(&graph, more);
+    let drawn = |more: &[&'static str]| {
+        let output = faasflow(&graph(more));
+        let [picture, said] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(output.status.success(), "{said}");
+        (picture, said)
+    };
+    let (first, said) = drawn(&["--replicas", "2"]);
+    assert!(said.contains("this is placement 1 of 2"), "{said}");
+    let (second, said) = drawn(&["--replicas", "2", "--replica", "2"]);
+    assert!(said.contains("this is placement 2 of 2"), "{said}");
+    assert_ne!(first, second, "the workers are rotated");
+    assert_eq!(drawn(&[]), (first, String::new()));
+    refused(
+        &graph(&["--replicas", "2", "--replica", "3"]),
+        &["a number from 1 to 2"],
+    );
+    refused(&graph(&["--replica", "1"]), &["--replicas"]);
+    refused(
+        &["graph", &file, "--replicas", "2"],
+        &["there are no workers"],
+    );
+}
+
 #[test]
 fn an_unreachable_worker_is_named() {
     let folder = Folder::new();

@@ -5,13 +5,14 @@
 mod fake;
 
 use engine::greeting::ClusterKey;
-use engine::plan::Limits;
+use engine::plan::{Balance, DeploymentId, Limits, Replica};
 use engine::wire::{Control, ControlReply, WorkerDescription, decode};
 use fake::FakeWorker;
 use master::client::Options;
 use master::definition::{Definition, parse};
-use master::deploy::{Cluster, DeployError};
+use master::deploy::{Cluster, DeployError, Replicas};
 use master::place;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 /// What workers were told, in order, as `name: request`.
@@ -35,6 +36,7 @@ fn worker(description: WorkerDescription, refuses: &'static str, log: &Log) -> F
     let log = Arc::clone(log);
     let greeted = description.name.clone();
     FakeWorker::start(&greeted, ClusterKey::none(), 1, move |mut peer| {
+        let mut ids: Vec<(DeploymentId, Replica)> = Vec::new();
         while let Some((_, body)) = peer.frame() {
             let request = match decode::<Control>(&body).unwrap() {
                 Control::Describe => {
@@ -50,10 +52,23 @@ fn worker(description: WorkerDescription, refuses: &'static str, log: &Log) -> F
                         ),
                         (5, &*description.name)
                     );
+                    assert_eq!(plan.workers[usize::from(plan.me)].epoch, 3);
+                    ids.push((plan.deployment, plan.replica));
                     "prepare"
                 }
-                Control::Activate(_) => "activate",
-                Control::Abort(_) => "abort",
+                Control::Activate(id) => {
+                    assert!(ids.iter().all(|(_, replica)| replica.of == id));
+                    let numbers: Vec<u16> = ids.iter().map(|(_, one)| one.number).collect();
+                    let all: Vec<u16> = (1..=ids[0].1.count).collect();
+                    assert_eq!(numbers, all, "all placements, in their order");
+                    let distinct: BTreeSet<_> = ids.iter().map(|(id, _)| *id).collect();
+                    assert_eq!(distinct.len(), ids.len());
+                    "activate"
+                }
+                Control::Abort(id) => {
+                    assert!(ids.iter().all(|(_, replica)| replica.of == id));
+                    "abort"
+                }
                 Control::Undeploy(_) => "undeploy",
                 Control::Status => "status",
             };
@@ -79,6 +94,13 @@ fn definition() -> Definition {
 
 /// Deploys on workers a, b and c, of which `b` refuses something. What came of it, and what workers were told.
 fn deploy_where_b_refuses(refuses: &'static str) -> (Result<u32, DeployError>, Vec<String>) {
+    deploy_several_where_b_refuses(refuses, Replicas::default())
+}
+
+fn deploy_several_where_b_refuses(
+    refuses: &'static str,
+    replicas: Replicas,
+) -> (Result<u32, DeployError>, Vec<String>) {
     let log = Log::default();
     let workers = [
         worker(description("a"), "", &log),
@@ -90,7 +112,8 @@ fn deploy_where_b_refuses(refuses: &'static str) -> (Result<u32, DeployError>, V
         .map(|worker| worker.address.clone())
         .collect();
     let mut cluster = Cluster::connect(&addresses, &Options::default()).unwrap();
-    let deployed = cluster.deploy(&definition(), &place::Options::default(), Limits::default());
+    let (options, limits) = (place::Options::default(), Limits::default());
+    let deployed = cluster.deploy_replicas(&definition(), &options, replicas, limits);
     drop(cluster);
     workers.into_iter().for_each(FakeWorker::join);
     let told = log.lock().unwrap().clone();
@@ -136,6 +159,44 @@ fn a_refusal_to_prepare_leaves_everything_as_it_was() {
         ["a: prepare", "b: prepare", "a: abort", "b: abort"],
         "nothing reached c"
     );
+}
+
+#[test]
+fn of_several_placements_all_are_prepared_before_the_deployment_is_activated_at_once() {
+    let replicas = Replicas {
+        count: 2,
+        balance: Balance::Load,
+    };
+    let (deployed, told) = deploy_several_where_b_refuses("", replicas);
+    assert_eq!(deployed.unwrap(), 5);
+    let steps = [
+        "a: prepare",
+        "a: prepare",
+        "b: prepare",
+        "b: prepare",
+        "c: prepare",
+        "c: prepare",
+        "a: activate",
+        "b: activate",
+        "c: activate",
+    ];
+    assert_eq!(told, steps);
+    let (deployed, told) = deploy_several_where_b_refuses("prepare", replicas);
+    assert!(matches!(
+        deployed,
+        Err(DeployError::Refused {
+            unchanged: true,
+            ..
+        })
+    ));
+    let steps = [
+        "a: prepare",
+        "a: prepare",
+        "b: prepare",
+        "a: abort",
+        "b: abort",
+    ];
+    assert_eq!(told, steps);
 }
 
 #[test]

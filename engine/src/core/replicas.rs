@@ -1,10 +1,11 @@
 //! Several placements of one deployment: which of them takes an invocation that has come to the door of this lane.
 //!
 //! The lane chooses by itself, from what events have brought, so that the choice replays. In turn, it tries the placements
-//! one after the other. By load, it takes the one with the least to do in its own view: what each lane of a placement has
-//! told last of the activations that run and wait there, and what this lane has given to it since and is not counted in
-//! that. A placement is as full as its fullest lane, since an invocation has to pass through all of them: a sum would hide
-//! one that is stuck behind others that are idle. Whose turn it is decides between equals.
+//! one after the other. By load, it takes the one where an invocation has the least before it for each executor, itself
+//! counted, in the lane's own view: what each lane of a placement has told last of the activations that run and wait there,
+//! and what this lane has given to it since and is not counted in that. A placement is as full as its fullest lane, since an
+//! invocation has to pass through all of them: a sum would hide one that is stuck behind others that are idle. Whose turn
+//! it is decides between equals.
 //!
 //! Whoever goes by the least of figures that all have heard and that are old sends everybody to the same place. Views that
 //! are local, and count one's own choices, avoid that, and hold the queues bounded though lanes and loads differ, as long
@@ -78,7 +79,7 @@ impl fmt::Display for Told<'_> {
     }
 }
 
-/// What there is to do for each executor, as a fraction that is never rounded.
+/// What there is to do, and for how many executors.
 #[derive(Clone, Copy, Debug)]
 struct Fullness {
     active: u64,
@@ -86,9 +87,10 @@ struct Fullness {
 }
 
 impl Fullness {
-    const NONE: Self = Self {
+    /// Of a lane without executors, which takes whatever comes.
+    const FREE: Self = Self {
         active: 0,
-        executors: 1,
+        executors: u16::MAX as u64,
     };
 
     fn of(pool: &Pool) -> Self {
@@ -100,8 +102,9 @@ impl Fullness {
         }
     }
 
+    /// Whether one more has more before it for each executor, itself counted. The fractions are never rounded.
     fn exceeds(self, other: Self) -> bool {
-        let over = |a: Self, b: Self| a.active.saturating_mul(b.executors);
+        let over = |a: Self, b: Self| (a.active + 1).saturating_mul(b.executors);
         over(self, other) > over(other, self)
     }
 
@@ -183,7 +186,7 @@ impl Loads {
             }
         };
         let all = self.told.iter().map(of_lane);
-        all.fold(Fullness::NONE, Fullness::fuller)
+        all.fold(Fullness::FREE, Fullness::fuller)
     }
 }
 
@@ -284,7 +287,7 @@ impl Core {
     /// How full a placement is, as far as this lane knows.
     fn fullness(&self, index: u32) -> Fullness {
         let Some(deployment) = self.deployments[index as usize].as_ref() else {
-            return Fullness::NONE;
+            return Fullness::FREE;
         };
         let here = deployment.pools.iter().map(Fullness::of);
         here.fold(deployment.loads.fullness(), Fullness::fuller)
@@ -304,7 +307,7 @@ impl Core {
             return None;
         }
         let pools = deployment.pools.iter().map(Fullness::of);
-        let fullest = pools.fold(Fullness::NONE, Fullness::fuller);
+        let fullest = pools.fold(Fullness::FREE, Fullness::fuller);
         Some(Load {
             active: u16::try_from(fullest.active).unwrap_or(u16::MAX),
             executors: u16::try_from(fullest.executors).unwrap_or(u16::MAX),

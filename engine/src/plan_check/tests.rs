@@ -257,6 +257,12 @@ fn a_name_that_is_none_or_leads_elsewhere_is_refused() {
 fn a_number_outside_its_bounds_is_refused() {
     refuses! {
         |p: &mut Plan| p.version = 0 => PlanError::Range { what: "version", .. },
+        |p: &mut Plan| p.replica.count = 0 => PlanError::Range { what: "placements", .. },
+        |p: &mut Plan| p.replica.count = REPLICAS_MAX + 1 => PlanError::Range { what: "placements", .. },
+        |p: &mut Plan| p.replica.number = 0 => PlanError::Range { what: "placement", .. },
+        |p: &mut Plan| p.replica.number = 2 => PlanError::Range { what: "placement", .. },
+        |p: &mut Plan| p.replica.of = DeploymentId(9) => PlanError::Replica { number: 1, .. },
+        |p: &mut Plan| (p.replica.number, p.replica.count) = (2, 2) => PlanError::Replica { number: 2, .. },
         |p: &mut Plan| p.workers[1].lanes = 0 => PlanError::Range { what: "number of lanes", .. },
         |p: &mut Plan| p.executables[0].scale = 0 => PlanError::Range { what: "scale", .. },
         |p: &mut Plan| p.executables[0].scale = SCALE_MAX + 1 => PlanError::Range { what: "scale", .. },

@@ -361,9 +361,10 @@ pub enum Outcome {
 /// What a lane tells another of a placement whose deployment divides invocations by load: how much it has to do there.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Load {
-    /// Of the pool with the most to do for each of its executors: activations that run or wait, up to this number's end.
+    /// Of the pool where one more activation would have the most before it for each executor: those that run or wait, up to
+    /// this number's end.
     pub active: u16,
-    /// Executors that this pool may have; of a lane that has none of the placement, 1.
+    /// Executors that this pool may have; where no executors are needed, this number's end.
     pub executors: u16,
     /// Of the invocations that the receiving lane has taken, those with lower sequence numbers have begun at the sending
     /// lane, if they do at all: what it has to do for them is counted.

@@ -192,7 +192,10 @@ fn a_plan_that_cannot_be_served_changes_nothing() {
             "version 2 is not newer",
         ),
         (
-            &|plan| plan.deployment = DeploymentId(1),
+            &|plan| {
+                plan.deployment = DeploymentId(1);
+                plan.replica = Replica::only(plan.deployment);
+            },
             "known here already",
         ),
         (
@@ -200,6 +203,10 @@ fn a_plan_that_cannot_be_served_changes_nothing() {
             "the plan is for worker z",
         ),
         (&|plan| plan.workers[0].lanes = 2, "with 2 lanes"),
+        (
+            &|plan| plan.workers[0].epoch = 2,
+            "for restart epoch 2 of this worker, which was started anew and has 1",
+        ),
         (
             &|plan| plan.executables[0].memory_mib = 100,
             "96 MiB are free",

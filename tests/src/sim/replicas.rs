@@ -63,8 +63,9 @@ impl Known {
 /// A number of activations for each so many executors.
 type Fullness = (u64, u64);
 
+/// Whether one more has more before it for each executor, itself counted.
 fn fuller(a: Fullness, b: Fullness) -> bool {
-    a.0 * b.1 > b.0 * a.1
+    (a.0 + 1) * b.1 > (b.0 + 1) * a.1
 }
 
 impl Cluster {
@@ -116,9 +117,11 @@ impl Cluster {
     fn fullness(&self, lane: usize, placement: usize) -> Fullness {
         let Lane { known, core, .. } = &self.lanes[lane];
         let id = self.scenario.deployments[placement].name.id;
-        // What it has to do itself, it knows; what others have not told is taken for nothing.
+        // What it has to do itself, it knows; others that have told nothing are taken for one executor that idles.
         let here = core.load_for(id, 0, 0);
-        let here = here.map_or((0, 1), |load| (load.active.into(), load.executors.into()));
+        let here = here.map_or((0, u16::MAX.into()), |load| {
+            (load.active.into(), load.executors.into())
+        });
         let given = known.given.get(&placement).map_or(&[][..], Vec::as_slice);
         let there = self.lanes_of(lane, placement).into_iter().map(|other| {
             let told = known.told.get(&(placement, other));

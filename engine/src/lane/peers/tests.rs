@@ -6,12 +6,14 @@ use crate::core::{Action, CoreConfig, Wanted};
 use crate::lane::driver::DriverKind;
 use crate::lane::executors::adopt_own_segments;
 use crate::lane::executors::lease_own;
-use crate::plan::{Limits, Participant, Replica, WorkerRef, WorkflowInput};
+use crate::plan::{
+    Balance, ExecutablePlan, Limits, NodePlan, Participant, Replica, Work, WorkerRef, WorkflowInput,
+};
 use crate::trace::ClockId;
 use faasstore::Cancelled;
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -276,6 +278,140 @@ fn a_peer_that_speaks_seldom_is_waited_for_as_long_as_it_says() {
         lane.with(|peers, parts| peers.beat(parts));
     }
     assert_eq!(lane.peers.peers_suspected, 1);
+}
+
+/// A deployment that goes by load, with placement 1 on `b` and placement 2 on `c`; of further ones, a node here.
+fn placement(number: u16, here: bool) -> Plan {
+    let mut plan = plan();
+    let of = |name: &str| WorkerRef {
+        name: name.into(),
+        ..plan.workers[0].clone()
+    };
+    plan.workers = vec![of("a"), of("b"), of("c")];
+    for (port, worker) in (1..).zip(&mut plan.workers) {
+        worker.address = format!("{}:{port}", worker.name);
+    }
+    plan.workflow = "by-load".into();
+    plan.deployment = DeploymentId(9 + u64::from(number));
+    plan.replica = Replica {
+        of: DeploymentId(10),
+        number,
+        count: 2,
+        balance: Balance::Load,
+    };
+    plan.inputs.clear();
+    let part = Participant {
+        worker: if here { 0 } else { number },
+        inputs: Vec::new(),
+    };
+    plan.participants = vec![part];
+    if here {
+        plan.executables.push(ExecutablePlan {
+            name: "e".into(),
+            scale: 2,
+            memory_mib: 1,
+        });
+        plan.nodes.push(NodePlan {
+            name: "n".into(),
+            work: Work::Function {
+                executable: 0,
+                function: "f".into(),
+                arguments: Vec::new(),
+            },
+            ..NodePlan::default()
+        });
+    }
+    plan.check().unwrap();
+    plan
+}
+
+#[test]
+fn what_a_peer_tells_of_its_load_at_a_beat_counts_at_the_door() {
+    let mut lane = Lane::new(LinkLimits::default());
+    for number in [1, 2] {
+        lane.core.deploy(placement(number, false), Vec::new());
+    }
+    lane.core.activate(0, DeploymentId(10));
+    let ask = |lane: &mut Lane| {
+        let (client, wanted) = (ClientId(1), Wanted::NOTHING);
+        lane.core
+            .invoke(1, client, 1, "by-load", Vec::new(), wanted)
+    };
+    let (mut peer, _) = lane.link_in(1);
+    let load = Load {
+        active: 3,
+        executors: 1,
+        begun_next: 0,
+    };
+    let heartbeat = wire::Heartbeat {
+        loads: vec![(DeploymentId(10), load)],
+        ..said(1)
+    };
+    let mut frame = Vec::new();
+    wire::encode(&heartbeat, &mut frame);
+    peer.write_all(&frame).unwrap();
+    lane.act();
+    // Three are at `b`; as many are given to `c`, and then it is the first one's turn.
+    let chosen = [0; 4].map(|_| ask(&mut lane).unwrap().0);
+    assert_eq!(chosen, [11, 11, 11, 10]);
+}
+
+#[test]
+fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
+    let mut lane = Lane::new(LinkLimits::default());
+    lane.core.deploy(placement(1, true), Vec::new());
+    let (ours, mut theirs) = socket();
+    theirs.set_nonblocking(true).unwrap();
+    lane.with(|peers, parts| peers.link_out("b".into(), 0, LinkNumber(1), ours, parts));
+    let forget = || Send {
+        worker_hash: worker_hash("b"),
+        to_lane: 0,
+        invocation: InvocationId(1),
+        deployment: DeploymentId(1),
+        body: Outbound::Forget {
+            why: Cancelled::ByClient,
+        },
+    };
+    let beat = |lane: &mut Lane| {
+        lane.with(|peers, parts| peers.send(forget(), parts));
+        lane.with(|peers, parts| peers.beat(parts));
+        lane.with(|peers, parts| peers.pump(parts.driver));
+        lane.act();
+        lane.with(|peers, parts| peers.pump(parts.driver));
+        lane.act();
+        lane.peers.heartbeats_sent
+    };
+    assert_eq!(
+        beat(&mut lane),
+        1,
+        "what there is to do was told with the first word"
+    );
+    // The fourth invocation of a door at `b` begins here, and waits for an executor.
+    let id = InvocationId::new(worker_hash("b"), 1, 0, 3);
+    let wanted = Wanted::NOTHING;
+    lane.core.begin(1, DeploymentId(10), id, wanted, Vec::new());
+    assert_eq!((beat(&mut lane), beat(&mut lane)), (2, 2));
+    let mut sent = Vec::new();
+    let _ = theirs.read_to_end(&mut sent);
+    let mut loads = Vec::new();
+    while !sent.is_empty() {
+        let header = sent[..wire::HEADER_BYTES].try_into().unwrap();
+        let header = wire::Header::parse(header, wire::BODY_BYTES_MAX).unwrap();
+        let body = &sent[wire::HEADER_BYTES..][..header.length];
+        if header.kind == wire::FrameKind::Heartbeat {
+            loads.push(wire::decode::<wire::Heartbeat>(body).unwrap().loads);
+        }
+        sent.drain(..wire::HEADER_BYTES + header.padded_length());
+    }
+    let told = |active, begun_next| {
+        let load = Load {
+            active,
+            executors: 2,
+            begun_next,
+        };
+        vec![(DeploymentId(10), load)]
+    };
+    assert_eq!(loads, [told(0, 0), told(1, 4)]);
 }
 
 #[test]

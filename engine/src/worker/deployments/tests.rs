@@ -1,7 +1,7 @@
 //! What the bookkeeping of deployments promises.
 
 use super::*;
-use crate::plan::{ExecutablePlan, Limits};
+use crate::plan::{Balance, ExecutablePlan, Limits};
 
 const MIB: u64 = 1 << 20;
 
@@ -130,6 +130,127 @@ fn an_older_version_never_replaces_a_newer_one() {
         .map(|status| status.state)
         .collect();
     assert_eq!(states, [DeploymentState::Retiring, DeploymentState::Active]);
+}
+
+/// A placement of version 2 of deployment 10, of which there are two, in turn.
+fn placement(number: u16, change: impl FnOnce(&mut Plan)) -> Deployment {
+    let mut placement = deployment(9 + u64::from(number), 2, 1);
+    let mut plan = Plan::clone(&placement.plan);
+    plan.replica = Replica {
+        of: DeploymentId(10),
+        number,
+        count: 2,
+        balance: Balance::RoundRobin,
+    };
+    change(&mut plan);
+    placement.plan = Arc::new(plan);
+    placement
+}
+
+fn states(deployments: &Deployments) -> Vec<(u32, u16, DeploymentState)> {
+    let status = deployments.status();
+    status
+        .iter()
+        .map(|of| (of.version, of.replica, of.state))
+        .collect()
+}
+
+#[test]
+fn placements_of_a_deployment_are_activated_and_dropped_together() {
+    let mut deployments = Deployments::new(1 << 40);
+    admit(&mut deployments, deployment(1, 1, 1)).unwrap();
+    deployments.activate(DeploymentId(1)).unwrap();
+    admit(&mut deployments, placement(1, |_| {})).unwrap();
+    let early = deployments.activate(DeploymentId(10)).unwrap_err();
+    assert!(
+        matches!(
+            early,
+            DeploymentError::Incomplete {
+                prepared: 1,
+                count: 2,
+                ..
+            }
+        ),
+        "{early}"
+    );
+    assert_eq!(
+        deployments.last_prepared(DeploymentId(10)),
+        Some(DeploymentId(10))
+    );
+    admit(&mut deployments, placement(2, |_| {})).unwrap();
+    assert_eq!(
+        deployments.last_prepared(DeploymentId(10)),
+        None,
+        "it goes on"
+    );
+    assert_eq!(
+        deployments.last_prepared(DeploymentId(11)),
+        Some(DeploymentId(10))
+    );
+    // By the deployment's id, and no other placement's.
+    assert!(matches!(
+        deployments.activate(DeploymentId(11)),
+        Err(DeploymentError::Unknown(DeploymentId(11)))
+    ));
+    deployments.activate(DeploymentId(10)).unwrap();
+    use DeploymentState::{Active, Retiring};
+    assert_eq!(
+        states(&deployments),
+        [(1, 1, Retiring), (2, 1, Active), (2, 2, Active)]
+    );
+    assert_eq!(
+        deployments.served(),
+        [("wordcount".to_owned(), 2)],
+        "named once"
+    );
+    assert_eq!(deployments.reserved_bytes(), 90 * MIB, "each has its own");
+    let retired = deployments.undeploy("wordcount").unwrap();
+    assert_eq!(Vec::from_iter(retired), [DeploymentId(10)]);
+    assert_eq!(
+        states(&deployments),
+        [(1, 1, Retiring), (2, 1, Retiring), (2, 2, Retiring)]
+    );
+
+    let mut dropped = Deployments::new(1 << 40);
+    admit(&mut dropped, placement(1, |_| {})).unwrap();
+    admit(&mut dropped, placement(2, |_| {})).unwrap();
+    dropped.abort(DeploymentId(10)).unwrap();
+    assert_eq!(states(&dropped), [(2, 1, Retiring), (2, 2, Retiring)]);
+}
+
+#[test]
+fn a_placement_that_is_not_like_those_beside_it_is_refused() {
+    let mut deployments = Deployments::new(70 * MIB);
+    admit(&mut deployments, placement(1, |_| {})).unwrap();
+    let changes: [fn(&mut Plan); 4] = [
+        |plan| plan.version = 3,
+        |plan| plan.replica.count = 3,
+        |plan| plan.replica.balance = Balance::Load,
+        |plan| plan.replica.number = 1,
+    ];
+    for change in changes {
+        let error = admit(&mut deployments, placement(2, change)).unwrap_err();
+        assert!(matches!(error, DeploymentError::Unlike { .. }), "{error}");
+    }
+    let other = admit(
+        &mut deployments,
+        placement(2, |plan| plan.replica.of = DeploymentId(3)),
+    );
+    assert!(
+        matches!(other, Err(DeploymentError::Contended { .. })),
+        "{other:?}"
+    );
+    admit(&mut deployments, placement(2, |_| {})).unwrap();
+    assert!(deployments.activate(DeploymentId(10)).is_ok());
+    // Once it serves nothing can be added to it.
+    let late = admit(
+        &mut deployments,
+        placement(2, |plan| plan.deployment = DeploymentId(12)),
+    );
+    assert!(
+        matches!(late, Err(DeploymentError::Version { .. })),
+        "{late:?}"
+    );
 }
 
 #[test]
