@@ -13,6 +13,7 @@ pub mod hop;
 pub mod hop_floor;
 pub mod hop_payload;
 pub mod process;
+pub mod replicas;
 pub mod report;
 pub mod run;
 pub mod session;

@@ -13,7 +13,7 @@ use engine::wire::Failure;
 use faasstore::binding::WaitStrategy;
 use master::client::{self, Client, ClientError, Invocation, Payload};
 use master::definition::{self, DefinitionError};
-use master::deploy::{Cluster, DeployError};
+use master::deploy::{Cluster, DeployError, Replicas};
 use master::local::{self, LocalError, LocalWorkers};
 use master::place;
 use std::collections::BTreeMap;
@@ -200,6 +200,51 @@ impl Session {
             latency_ns: answered.latency_ns,
             outputs: answered.result?,
         })
+    }
+
+    /// Deploys the workflow anew, in so many placements.
+    ///
+    /// # Errors
+    /// If the definition or a step is refused.
+    pub fn redeploy(&mut self, definition: &str, replicas: Replicas) -> Result<(), SessionError> {
+        let definition = definition::parse("workflow.yaml", definition.as_bytes())?;
+        let options = place::Options::default();
+        self.cluster
+            .deploy_replicas(&definition, &options, replicas, Limits::default())?;
+        Ok(())
+    }
+
+    /// Runs the workflow so often, with so many invocations under way at once, and tells `each` how long every one took at
+    /// its worker, in nanoseconds.
+    ///
+    /// # Errors
+    /// If an invocation fails or a worker is lost.
+    pub fn load(
+        &mut self,
+        inputs: &[(String, Payload)],
+        count: u64,
+        concurrency: u32,
+        mut each: impl FnMut(u64),
+    ) -> Result<(), SessionError> {
+        let invocation = Invocation {
+            workflow: &self.workflow,
+            inputs,
+            report: false,
+            trace: false,
+        };
+        let first = count.min(concurrency.into());
+        for _ in 0..first {
+            self.client.start(&invocation)?;
+        }
+        for answered in 0..count {
+            let ended = self.client.next_answer()?;
+            ended.result?;
+            each(ended.latency_ns);
+            if answered + first < count {
+                self.client.start(&invocation)?;
+            }
+        }
+        Ok(())
     }
 
     /// What each worker tells of itself.

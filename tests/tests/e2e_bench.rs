@@ -42,6 +42,7 @@ fn every_report_is_one_object_with_the_keys_that_are_promised() {
         [&["switch"], &park[..]].concat(),
         vec!["foreach", "--wait=park", "--items=50", "--rounds=2"],
         vec!["wordcount", "--rounds=1", "--file", text],
+        vec!["replicas", "--samples=40", "--busy-us=100"],
     ];
     for call in calls {
         let finished = bench(&[&call[..], &["--json"]].concat()).ok();
@@ -108,6 +109,20 @@ fn a_report_of_foreach_says_its_rates_and_that_nothing_was_lost_or_kept() {
 }
 
 #[test]
+fn a_report_of_replicas_holds_one_placement_against_two() {
+    let call = ["replicas", "--samples=80", "--busy-us=200", "--json"];
+    let report: Value = serde_json::from_slice(&bench(&call).ok().stdout).expect("JSON");
+    for way in ["one", "in_turn", "by_load"] {
+        let figure = &report[way];
+        assert_eq!(figure["samples"], 80, "{way}: {figure}");
+        for key in ["throughput_per_s", "p99_ns"] {
+            assert!(figure[key].as_f64() > Some(0.0), "{way}: {figure}");
+        }
+    }
+    assert!(report["throughput_ratio"].is_number(), "{report}");
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused_before_anything_starts() {
     bench(&["hop", "--wait=never"]).refused(&["spin, adaptive, park"]);
     bench(&["chain", "--nodes=1"]).refused(&["2..=100000"]);
@@ -115,6 +130,7 @@ fn what_cannot_be_measured_is_refused_before_anything_starts() {
     bench(&["foreach", "--items=0"]).refused(&["1..=10000000"]);
     bench(&["foreach", "--returns=all"]).refused(&["item, nothing"]);
     bench(&["wordcount", "--file=no/such/file"]).refused(&["no/such/file"]);
+    bench(&["replicas", "--concurrency=0"]).refused(&["1..=10000"]);
     bench(&["hop", "--hgrm=no/such/file"]).refused(&["no/such/file"]);
     bench(&["hop", "--payload=999999999999"]).refused(&["this host has"]);
 }

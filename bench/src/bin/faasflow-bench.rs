@@ -8,7 +8,7 @@ use bench::report::Report;
 use bench::session::SessionError;
 use bench::stamp::STAMP_BYTES;
 use bench::words::WordsError;
-use bench::{floor, floors, foreach, hop, report, switch, words};
+use bench::{floor, floors, foreach, hop, replicas, report, switch, words};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
@@ -44,6 +44,8 @@ enum Command {
     Foreach(ForeachArguments),
     /// The word count workflow against its three functions called directly.
     Wordcount(WordcountArguments),
+    /// A closed load on two workers, with the workflow in one placement and in two.
+    Replicas(ReplicasArguments),
     /// The second process of a floor.
     #[command(name = floor::PARTNER_COMMAND, hide = true)]
     FloorPartner {
@@ -157,6 +159,23 @@ struct WordcountArguments {
     rounds: u64,
 }
 
+#[derive(Args)]
+struct ReplicasArguments {
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    placement: PlacementArguments,
+    /// Invocations under way at once.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    concurrency: u32,
+    /// How long each activation keeps a CPU busy.
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    busy_us: u32,
+    /// Invocations to count of each deployment.
+    #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    samples: u64,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Wait {
     /// Poll for ever.
@@ -247,6 +266,7 @@ fn measure() -> ExitCode {
         Command::Switch(arguments) => run_switch(&arguments),
         Command::Foreach(arguments) => run_foreach(&arguments),
         Command::Wordcount(arguments) => run_wordcount(&arguments),
+        Command::Replicas(arguments) => run_replicas(&arguments),
         Command::FloorPartner { arguments } => floor::partner_main(&arguments).map_err(Into::into),
     };
     match result {
@@ -291,10 +311,10 @@ fn session_error(error: &miette::Report) -> Option<&SessionError> {
     if let Some(ForeachError::Session(error)) = error.downcast_ref() {
         return Some(error);
     }
-    match error.downcast_ref() {
-        Some(WordsError::Session(error)) => Some(error),
-        _ => None,
+    if let Some(WordsError::Session(error)) = error.downcast_ref() {
+        return Some(error);
     }
+    error.downcast_ref()
 }
 
 /// A file that cannot be read, or written, before anything was measured.
@@ -390,6 +410,19 @@ fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
         rounds: arguments.rounds,
     };
     let (report, histogram) = words::measure(&options, text)?;
+    write(&report, &histogram, &arguments.output, hgrm)
+}
+
+fn run_replicas(arguments: &ReplicasArguments) -> miette::Result<()> {
+    let hgrm = arguments.output.hgrm()?;
+    let options = replicas::Options {
+        wait: arguments.placement.wait.into(),
+        executors: arguments.placement.executors.name(),
+        concurrency: arguments.concurrency,
+        busy_us: arguments.busy_us,
+        samples: arguments.samples,
+    };
+    let (report, histogram) = replicas::measure(&options)?;
     write(&report, &histogram, &arguments.output, hgrm)
 }
 
