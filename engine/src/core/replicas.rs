@@ -37,11 +37,14 @@ pub(super) struct Version {
     pub(super) turn: usize,
 }
 
-/// A placement that takes an invocation, and how many cannot of those that were looked at before it was chosen.
+/// A placement that takes an invocation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice {
     pub(super) index: u32,
-    pub(super) passed: u64,
+    /// Of several, as [`Version::turn`] is to be then.
+    turn: Option<usize>,
+    /// How many could not take it, of those that were looked at.
+    passed: u64,
 }
 
 /// Why a placement cannot take an invocation.
@@ -218,26 +221,32 @@ impl Core {
         workflow: &str,
     ) -> Result<Choice, String> {
         let placements = &version.placements;
-        let mut best: Option<(u32, Fullness)> = None;
+        let mut best: Option<(Choice, Fullness)> = None;
         let mut unable = None;
         let mut passed = 0;
         for step in 0..placements.len() {
-            let index = placements[(version.turn + step) % placements.len()];
+            let place = (version.turn + step) % placements.len();
+            let index = placements[place];
             if let Err(reason) = self.can_take(index, id) {
                 unable.get_or_insert(reason);
                 passed += 1;
                 continue;
             }
+            let choice = Choice {
+                index,
+                turn: (placements.len() > 1).then_some(place + 1),
+                passed,
+            };
             if !self.program(index).plan.replica.is_by_load() {
-                return Ok(Choice { index, passed });
+                return Ok(choice);
             }
             let fullness = self.fullness(index);
             if best.is_none_or(|(_, least)| least.exceeds(fullness)) {
-                best = Some((index, fullness));
+                best = Some((choice, fullness));
             }
         }
-        if let Some((index, _)) = best {
-            return Ok(Choice { index, passed });
+        if let Some((choice, _)) = best {
+            return Ok(Choice { passed, ..choice });
         }
         let reason = unable.map(|unable| Told(unable, workflow).to_string());
         let reason = reason.unwrap_or_default();
@@ -276,11 +285,10 @@ impl Core {
     pub(super) fn given(&mut self, workflow: &str, choice: Choice, sequence: u64) {
         self.counters.placements_passed += choice.passed;
         self.deployment_mut(choice.index).loads.give(sequence);
-        if let Some(version) = self.versions.get_mut(workflow)
-            && version.placements.len() > 1
+        if let Some(turn) = choice.turn
+            && let Some(version) = self.versions.get_mut(workflow)
         {
-            let chosen = version.placements.iter().position(|i| *i == choice.index);
-            version.turn = chosen.map_or(0, |chosen| chosen + 1);
+            version.turn = turn;
         }
     }
 

@@ -1,9 +1,11 @@
 //! The deployments of a worker: what each needs, what it was given, and where in its life it is. Of a deployment with several
-//! placements each is kept by itself, under its own id; they are activated, dropped and retired together.
+//! placements each is kept by itself, under its own id; `replicas` has what they do together.
 //!
 //! Bookkeeping only, without waiting: the control thread decides by it and does what follows. It promises that memory
 //! reserved never exceeds the worker's limit, that no executor runs beyond what was reserved, and that what a
 //! deployment held is given back once every lane has let go of it.
+
+mod replicas;
 
 use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
 use crate::status::{DeploymentState, DeploymentStatus, ExecutorStatus};
@@ -198,13 +200,6 @@ impl Deployment {
     }
 }
 
-/// Whether two plans can be of placements beside each other.
-fn are_alike(one: &Plan, other: &Plan) -> bool {
-    let (a, b) = (one.replica, other.replica);
-    let set = |of: Replica| (of.of, of.count, of.balance);
-    one.version == other.version && set(a) == set(b) && a.number != b.number
-}
-
 /// The node as its executor is told of it, if it is one of this executable.
 fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
     let Work::Function {
@@ -358,7 +353,7 @@ impl Deployments {
             let of = other.plan.replica.of;
             match other.state {
                 DeploymentState::Prepared if of == plan.replica.of => {
-                    if !are_alike(plan, &other.plan) {
+                    if !replicas::are_alike(plan, &other.plan) {
                         let replica = plan.replica;
                         return Err(DeploymentError::Unlike { replica });
                     }
@@ -395,71 +390,6 @@ impl Deployments {
     /// Takes on what [`Deployments::admits`] has admitted.
     pub fn insert(&mut self, deployment: Deployment) {
         self.known.insert(deployment.plan.deployment, deployment);
-    }
-
-    /// The placements of a deployment here, all of which are prepared.
-    fn prepared(&mut self, id: DeploymentId) -> Result<Vec<&mut Deployment>, DeploymentError> {
-        let all = self.known.values_mut();
-        let placements: Vec<_> = all.filter(|known| known.plan.replica.of == id).collect();
-        if placements.is_empty() {
-            return Err(DeploymentError::Unknown(id));
-        }
-        let is_prepared = |one: &&mut Deployment| one.state == DeploymentState::Prepared;
-        if !placements.iter().all(is_prepared) {
-            return Err(DeploymentError::NotPrepared(id));
-        }
-        Ok(placements)
-    }
-
-    /// Opens the door of a deployment all of whose placements are prepared. An earlier one of that workflow retires, as the
-    /// lanes know by themselves.
-    ///
-    /// # Errors
-    /// It is not known, or one of its placements is not here or not prepared.
-    pub fn activate(&mut self, id: DeploymentId) -> Result<(), DeploymentError> {
-        let mut placements = self.prepared(id)?;
-        let plan = Arc::clone(&placements[0].plan);
-        let (prepared, count) = (placements.len(), plan.replica.count);
-        if prepared != usize::from(count) {
-            return Err(DeploymentError::Incomplete {
-                id,
-                prepared,
-                count,
-            });
-        }
-        for placement in &mut placements {
-            placement.state = DeploymentState::Active;
-        }
-        for other in self.known.values_mut() {
-            if other.plan.replica.of != id
-                && other.plan.workflow == plan.workflow
-                && other.state == DeploymentState::Active
-            {
-                other.state = DeploymentState::Retiring;
-            }
-        }
-        Ok(())
-    }
-
-    /// Begins to drop a deployment that is still prepared.
-    ///
-    /// # Errors
-    /// It is not known or not prepared.
-    pub fn abort(&mut self, id: DeploymentId) -> Result<(), DeploymentError> {
-        for placement in self.prepared(id)? {
-            placement.state = DeploymentState::Retiring;
-        }
-        Ok(())
-    }
-
-    /// The deployment of a placement, if that is the last of those that were prepared here: then nobody has prepared
-    /// anything of it since.
-    #[must_use]
-    pub fn last_prepared(&self, id: DeploymentId) -> Option<DeploymentId> {
-        let replica = self.known.get(&id)?.plan.replica;
-        let mut others = self.known.values().map(|other| other.plan.replica);
-        let later = others.any(|other| other.of == replica.of && other.number > replica.number);
-        (!later).then_some(replica.of)
     }
 
     /// Begins to retire what is deployed under this name, and says which deployments those are.
