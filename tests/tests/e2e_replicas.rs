@@ -344,6 +344,31 @@ fn no_invocation_is_lost_while_deployments_with_several_placements_change_under_
 }
 
 #[test]
+fn a_run_takes_several_placements_too() {
+    let cluster = Setup::workers(&["a"]).start();
+    let file = cluster.file("lingers.yaml", LINGERS);
+    let functions = cluster.functions();
+    let functions = functions
+        .to_str()
+        .expect("a temporary folder has a plain name");
+    let run = [
+        "run",
+        &file,
+        "--functions",
+        functions,
+        "--input",
+        "time=0",
+        "--count",
+        "20",
+    ];
+    let several = ["--local", "2", "--replicas", "2", "--balance", "load"];
+    let _ = cluster.faasflow(&[&run[..], &several].concat()).ok();
+    let many = ["--local", "1", "--replicas", "64"];
+    let refused = cluster.faasflow(&[&run[..], &many].concat());
+    refused.refused(&["64 placements are wanted"]);
+}
+
+#[test]
 fn more_placements_than_fit_are_refused_and_leave_the_version_that_serves() {
     let cluster = Setup::workers(&["a", "b"]).start();
     cluster

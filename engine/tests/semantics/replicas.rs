@@ -329,6 +329,22 @@ fn a_placement_that_is_full_is_passed_over_and_all_of_them_are_the_limit() {
 }
 
 #[test]
+fn a_placement_for_whose_constants_there_is_no_room_is_passed_over() {
+    let layout = Layout {
+        no_room: Some(1),
+        ..Layout::new(3, &TWO, Balance::RoundRobin)
+    };
+    let mut yard = Yard::new(&layout);
+    assert_eq!(yard.invoke_all(0, 3), [2, 2, 2]);
+    assert_eq!(
+        yard.invoke(1),
+        Some(2),
+        "at another door it is that one's turn"
+    );
+    assert_eq!(yard.invoke(1), Some(1), "where there is room");
+}
+
+#[test]
 fn an_invocation_ends_in_the_placement_in_which_it_began() {
     let chains: [&[usize]; 2] = [&[0, 1, 0], &[1, 0, 1]];
     for balance in [Balance::RoundRobin, Balance::Load] {
@@ -336,13 +352,7 @@ fn an_invocation_ends_in_the_placement_in_which_it_began() {
         let mut yard = Yard::new(&layout);
         yard.invoke_all(0, 10);
         yard.run_for(500);
-        yard.deploy(
-            &Layout {
-                balance,
-                ..Layout::new(2, &chains, balance)
-            },
-            1 + 1,
-        );
+        yard.deploy(&layout, 2);
         yard.activate(2);
         assert!(
             yard.removed.is_empty(),
@@ -368,7 +378,7 @@ fn an_invocation_ends_in_the_placement_in_which_it_began() {
 #[test]
 fn placements_open_and_close_their_doors_together() {
     let mut yard = two(Balance::RoundRobin);
-    yard.deploy(&Layout::new(3, &THREE[..2], Balance::RoundRobin), 2);
+    yard.deploy(&Layout::new(3, &TWO, Balance::RoundRobin), 2);
     // By the id of another placement than the first nothing is opened.
     yard.cores[0].activate(0, placement_id(2, 2));
     assert_eq!(yard.invoke_all(0, 2), [1, 2]);

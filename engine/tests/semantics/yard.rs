@@ -3,7 +3,7 @@
 
 use super::flow::worker_name;
 use engine::core::{
-    Action, ClientId, Core, CoreConfig, ExecutorId, Outbound, Send, Wanted, worker_hash,
+    Action, ClientId, Core, CoreConfig, ExecutorId, Incoming, Outbound, Send, Wanted, worker_hash,
 };
 use engine::plan::{
     Balance, DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, Participant, Plan,
@@ -23,6 +23,8 @@ pub(crate) struct Layout<'a> {
     pub(crate) placements: &'a [&'a [usize]],
     pub(crate) balance: Balance,
     pub(crate) limits: Limits,
+    /// The placement for whose constants worker 0 has no room.
+    pub(crate) no_room: Option<u16>,
 }
 
 impl<'a> Layout<'a> {
@@ -32,6 +34,7 @@ impl<'a> Layout<'a> {
             placements,
             balance,
             limits: Limits::default(),
+            no_room: None,
         }
     }
 }
@@ -134,7 +137,9 @@ impl Yard {
                 let plan = plan(layout, version, number, parts, worker);
                 plan.check().expect("a plan that is not whole");
                 let (id, pools) = (plan.deployment, plan.executables.len());
-                self.cores[worker].deploy(plan, Vec::new());
+                let no_room = worker == 0 && layout.no_room == Some(number);
+                let refused = no_room.then(|| Incoming::Refused("the arena is full".into()));
+                self.cores[worker].deploy(plan, refused.into_iter().collect());
                 if pools > 0 {
                     let seat = ExecutorId(self.seats[worker]);
                     self.seats[worker] += 1;
