@@ -205,14 +205,7 @@ impl Core {
     /// Should it have been connected before, [`Core::door_closed`] comes first.
     pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
         self.doors.open(door, next_sequence);
-        for deployment in self.deployments.iter_mut().flatten() {
-            let workers = &deployment.program.plan.workers;
-            let outlived = deployment.program.others.iter().find(|other| {
-                let peer = &workers[usize::from(**other)];
-                worker_hash(&peer.name) == lane_of(door).0 && epoch_of(door) > peer.epoch
-            });
-            deployment.outlived_by = deployment.outlived_by.or(outlived.copied());
-        }
+        self.note_life(door);
         for place in 0..self.invocations.len() as Place {
             let invocation = &self.invocations[place as usize];
             let of_it = entry_lane(invocation.id) == lane_of(door);
@@ -220,6 +213,19 @@ impl Core {
             if of_it && waits && !self.doors.expects(invocation.id) {
                 self.give_up(place);
             }
+        }
+    }
+
+    /// What was planned for an earlier life of a worker than this one, that worker does not have any more.
+    fn note_life(&mut self, door: u64) {
+        let ((hash, _), epoch) = (lane_of(door), epoch_of(door));
+        for deployment in self.deployments.iter_mut().flatten() {
+            let workers = &deployment.program.plan.workers;
+            let outlived = deployment.program.others.iter().find(|other| {
+                let peer = &workers[usize::from(**other)];
+                worker_hash(&peer.name) == hash && epoch > peer.epoch
+            });
+            deployment.outlived_by = deployment.outlived_by.or(outlived.copied());
         }
     }
 
