@@ -1,7 +1,7 @@
 //! The benchmark `replicas`: a closed load on two workers, with the workflow in one placement and in two.
 //!
-//! The workflow is one node that keeps a CPU busy; so one placement uses one worker, and two use both. The clients are one
-//! connection to the first worker with so many invocations under way; each that is answered is followed by another. The
+//! The workflow is one node that takes its time and no CPU; so one placement runs one invocation at a time, on one worker, and
+//! two run one each, however many CPUs there are. The clients are one connection to the first worker with so many invocations under way; each that is answered is followed by another. The
 //! deployments take turns, so that what the host does meets all of them.
 
 use crate::clock::now_ns;
@@ -44,8 +44,8 @@ pub struct Options {
     pub executors: String,
     /// Invocations under way at once.
     pub concurrency: u32,
-    /// How long each activation keeps a CPU busy, in microseconds.
-    pub busy_us: u32,
+    /// How long each activation takes, in microseconds.
+    pub takes_us: u32,
     /// Invocations of each deployment to count.
     pub samples: u64,
 }
@@ -101,8 +101,8 @@ pub fn measure(options: &Options) -> Result<(Report, Histogram<u64>), SessionErr
     };
     let functions = functions_folder(&[(EXECUTABLE, EXECUTABLE)])?;
     let mut session = Session::start(&layout, functions, DEFINITION, BTreeMap::new())?;
-    let runtime_ms = f64::from(options.busy_us) / 1000.0;
-    let parameters = serde_json::json!({ "runtime_ms": runtime_ms, "busy": 1.0 });
+    let runtime_ms = f64::from(options.takes_us) / 1000.0;
+    let parameters = serde_json::json!({ "runtime_ms": runtime_ms });
     let inputs = [(
         "parameters".to_owned(),
         Payload::Bytes(parameters.to_string().into_bytes()),
@@ -142,7 +142,7 @@ pub fn measure(options: &Options) -> Result<(Report, Histogram<u64>), SessionErr
     report.param("wait", wait_name(options.wait));
     report.param("executors", &options.executors);
     report.param("concurrency", options.concurrency);
-    report.param("busy_us", options.busy_us);
+    report.param("takes_us", options.takes_us);
     report.param("samples", options.samples);
     for way in [&one, &in_turn, &by_load] {
         report.detail(way.name, way.figure());

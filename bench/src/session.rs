@@ -155,10 +155,7 @@ impl Session {
             key_file: None,
             grace_ms: None,
         })?;
-        let options = client::Options {
-            silence_max: Some(SILENCE_MAX),
-            ..client::Options::default()
-        };
+        let options = options();
         let addresses = workers.addresses();
         let mut cluster = Cluster::connect(&addresses, &options)?;
         let definition = definition::parse("workflow.yaml", definition.as_bytes())?;
@@ -208,9 +205,11 @@ impl Session {
     /// If the definition or a step is refused.
     pub fn redeploy(&mut self, definition: &str, replicas: Replicas) -> Result<(), SessionError> {
         let definition = definition::parse("workflow.yaml", definition.as_bytes())?;
-        let options = place::Options::default();
+        // What workers serve, and so the next version, is asked when they are connected to.
+        self.cluster = Cluster::connect(&self.workers.addresses(), &options())?;
+        let placing = place::Options::default();
         self.cluster
-            .deploy_replicas(&definition, &options, replicas, Limits::default())?;
+            .deploy_replicas(&definition, &placing, replicas, Limits::default())?;
         Ok(())
     }
 
@@ -256,6 +255,14 @@ impl Session {
         all.into_iter()
             .map(|status| Ok(serde_json::from_value(status)?))
             .collect()
+    }
+}
+
+/// How workers are spoken to.
+fn options() -> client::Options {
+    client::Options {
+        silence_max: Some(SILENCE_MAX),
+        ..client::Options::default()
     }
 }
 

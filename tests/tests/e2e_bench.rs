@@ -42,7 +42,7 @@ fn every_report_is_one_object_with_the_keys_that_are_promised() {
         [&["switch"], &park[..]].concat(),
         vec!["foreach", "--wait=park", "--items=50", "--rounds=2"],
         vec!["wordcount", "--rounds=1", "--file", text],
-        vec!["replicas", "--samples=40", "--busy-us=100"],
+        vec!["replicas", "--samples=40", "--takes-us=100"],
     ];
     for call in calls {
         let finished = bench(&[&call[..], &["--json"]].concat()).ok();
@@ -110,7 +110,7 @@ fn a_report_of_foreach_says_its_rates_and_that_nothing_was_lost_or_kept() {
 
 #[test]
 fn a_report_of_replicas_holds_one_placement_against_two() {
-    let call = ["replicas", "--samples=80", "--busy-us=200", "--json"];
+    let call = ["replicas", "--samples=80", "--takes-us=200", "--json"];
     let report: Value = serde_json::from_slice(&bench(&call).ok().stdout).expect("JSON");
     for way in ["one", "in_turn", "by_load"] {
         let figure = &report[way];

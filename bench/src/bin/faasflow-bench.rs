@@ -168,9 +168,9 @@ struct ReplicasArguments {
     /// Invocations under way at once.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     concurrency: u32,
-    /// How long each activation keeps a CPU busy.
+    /// How long each activation takes.
     #[arg(long, value_name = "MICROSECONDS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
-    busy_us: u32,
+    takes_us: u32,
     /// Invocations to count of each deployment.
     #[arg(long, default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     samples: u64,
@@ -419,7 +419,7 @@ fn run_replicas(arguments: &ReplicasArguments) -> miette::Result<()> {
         wait: arguments.placement.wait.into(),
         executors: arguments.placement.executors.name(),
         concurrency: arguments.concurrency,
-        busy_us: arguments.busy_us,
+        takes_us: arguments.takes_us,
         samples: arguments.samples,
     };
     let (report, histogram) = replicas::measure(&options)?;
