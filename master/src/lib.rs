@@ -18,5 +18,5 @@ pub mod import;
 pub mod local;
 pub mod place;
 pub mod planner;
-mod random;
+pub mod random;
 pub mod trace;
