@@ -4,18 +4,29 @@
 //! - [`clusters`]: where
 //! - [`rows`], [`summary`]: the quality of each partitioner's placement, and what it took to find it
 //! - [`speed`]: how the first answer grows
+//! - [`check`]: predictions against two workers that really run
+//! - [`link`]: placements that really run over a slow link
 //!
 //! docs/benchmarks.md says what each figure is.
 
+pub mod check;
 pub mod clusters;
 pub mod graphs;
 pub mod inputs;
+mod jobs;
+pub mod link;
+mod live;
+pub mod namespaces;
 pub mod rows;
+pub mod runs;
+mod scaled;
 pub mod speed;
 pub mod summary;
+pub mod wire;
 
 use crate::floor;
 use crate::report::{Machine, Report, Setup, Watch};
+use crate::session::SessionError;
 use clusters::{Cluster, Kind};
 use graphs::{Family, Wanted, generate};
 use inputs::{Input, InputError};
@@ -65,6 +76,25 @@ pub struct Options {
     pub speed: Vec<usize>,
 }
 
+/// What to run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunOptions {
+    /// Files, as in [`Options`].
+    pub files: Vec<(PathBuf, Option<inputs::Kind>)>,
+    /// Whether only these are run.
+    pub files_only: bool,
+    /// Whether examples are run.
+    pub examples: bool,
+    /// The folder of shared data.
+    pub data: Option<PathBuf>,
+    /// Executables of own definitions, and the synthetic function; without it, those beside this program.
+    pub functions: Option<PathBuf>,
+    /// Invocations of each placement, at least 1, after one that warms up.
+    pub rounds: usize,
+    /// How long the default partitioner searches.
+    pub effort: Effort,
+}
+
 /// Why there is no figure.
 #[derive(Debug, Error, miette::Diagnostic)]
 pub enum PartitionError {
@@ -76,6 +106,16 @@ pub enum PartitionError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Place(#[from] PlaceError),
+    /// The product failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// That there is no shared data.
+fn no_data() -> (String, String) {
+    let why = format!("no folder was named; --data DIR or {DATA_VARIABLE} does");
+    ("imports of shared data".to_owned(), why)
 }
 
 /// What was measured.
@@ -120,10 +160,7 @@ pub fn measure(options: &Options) -> Result<Outcome, PartitionError> {
         place_generated(options, &mut take);
         let (shared, not_there) = match &options.data {
             Some(folder) => inputs::shared(folder),
-            None => {
-                let why = format!("no folder was named; --data DIR or {DATA_VARIABLE} does");
-                (Vec::new(), vec![("imports of shared data".to_owned(), why)])
-            }
+            None => (Vec::new(), vec![no_data()]),
         };
         missing = not_there;
         for input in &shared {

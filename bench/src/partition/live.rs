@@ -103,10 +103,7 @@ impl Deployed {
     ///
     /// # Errors
     /// If it fails.
-    pub(super) fn invoke(
-        &mut self,
-        inputs: &[(String, Payload)],
-    ) -> Result<Invoked, SessionError> {
+    pub(super) fn invoke(&mut self, inputs: &[(String, Payload)]) -> Result<Invoked, SessionError> {
         let answered = self.client.invoke(&Invocation {
             workflow: &self.workflow,
             inputs,
@@ -115,7 +112,10 @@ impl Deployed {
         })?;
         let trace = Trace::of(&self.workflow, &answered);
         answered.result?;
-        let ended = trace.attempts.iter().filter(|attempt| attempt.end != End::Running);
+        let ended = trace
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.end != End::Running);
         Ok(Invoked {
             makespan_ns: ended.map(|attempt| attempt.ended_ns).max().unwrap_or(0),
             trace,
@@ -230,7 +230,9 @@ fn changed(graph: &Graph, change: impl Fn(&mut GraphNode)) -> Graph {
         change(&mut node);
         node
     });
-    let edges = graph.edges().map(|(from, to, edge)| (from, to, edge.clone()));
+    let edges = graph
+        .edges()
+        .map(|(from, to, edge)| (from, to, edge.clone()));
     let edges: Vec<_> = edges.collect();
     Graph::new(nodes.collect(), edges, graph.apart().iter().copied())
 }

@@ -63,6 +63,8 @@ pub struct Against {
     pub all: Option<Spread>,
     /// Over those whose communication over computation is 1 or more.
     pub communicating: Option<Spread>,
+    /// Over those of them whose workers are alike.
+    pub communicating_alike: Option<Spread>,
 }
 
 /// What all rows come to.
@@ -98,14 +100,16 @@ impl Summary {
         let against = |other: &'static str| {
             let pairs = cases.values().filter_map(|case| {
                 let (own, other) = (case.get("default")?, case.get(other)?);
-                (other.makespan_ns > 0.0).then(|| (own.ccr, own.makespan_ns / other.makespan_ns))
+                (other.makespan_ns > 0.0).then(|| (*own, own.makespan_ns / other.makespan_ns))
             });
-            let pairs: Vec<(f64, f64)> = pairs.collect();
-            let communicating = pairs.iter().filter(|(ccr, _)| *ccr >= COMMUNICATES);
+            let pairs: Vec<(&Row, f64)> = pairs.collect();
+            let communicating = pairs.iter().filter(|(row, _)| row.ccr >= COMMUNICATES);
+            let alike = communicating.clone().filter(|(row, _)| !row.heterogeneous);
             Against {
                 partitioner: other,
                 all: Spread::of(pairs.iter().map(|(_, ratio)| *ratio)),
                 communicating: Spread::of(communicating.map(|(_, ratio)| *ratio)),
+                communicating_alike: Spread::of(alike.map(|(_, ratio)| *ratio)),
             }
         };
         let worse = cases.values().filter_map(|case| {
@@ -155,9 +159,10 @@ impl Summary {
         for against in &self.default_over {
             writeln!(
                 out,
-                "default over {:<9}  ccr >= 1: {};  in all: {}",
+                "default over {:<9}  ccr >= 1: {}; of these, workers alike: {};  in all: {}",
                 against.partitioner,
                 spread(&against.communicating),
+                spread(&against.communicating_alike),
                 spread(&against.all)
             )?;
         }

@@ -61,7 +61,11 @@ impl Wire {
             (bytes + sent.bytes as f64, ns + more_ns)
         });
         Self {
-            bytes_per_s: if ns > 0.0 { bytes * 1e9 / ns } else { Link::DEFAULT.bytes_per_s },
+            bytes_per_s: if ns > 0.0 {
+                bytes * 1e9 / ns
+            } else {
+                Link::DEFAULT.bytes_per_s
+            },
             latency_ns,
             sizes,
         }
@@ -114,9 +118,16 @@ mod tests {
     #[test]
     fn latency_and_bandwidth_are_told_apart() {
         let sent = |bytes, p50_ns| Sent { bytes, p50_ns };
-        let wire = Wire::of(vec![sent(64, 1_000), sent(1_000_000, 1_001_000), sent(3_000_000, 3_001_000)]);
+        let wire = Wire::of(vec![
+            sent(64, 1_000),
+            sent(1_000_000, 1_001_000),
+            sent(3_000_000, 3_001_000),
+        ]);
         assert_eq!((wire.latency_ns, wire.bytes_per_s), (1_000.0, 1e9));
-        assert_eq!(Wire::of(vec![sent(64, 5)]).bytes_per_s, Link::DEFAULT.bytes_per_s);
+        assert_eq!(
+            Wire::of(vec![sent(64, 5)]).bytes_per_s,
+            Link::DEFAULT.bytes_per_s
+        );
     }
 
     #[test]

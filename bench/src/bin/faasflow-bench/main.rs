@@ -7,6 +7,7 @@ use crate::partition::PartitionArguments;
 use bench::floor::FloorError;
 use bench::foreach::ForeachError;
 use bench::hop::HopError;
+use bench::partition::PartitionError;
 use bench::peak::Counted;
 use bench::report::Report;
 use bench::session::SessionError;
@@ -299,6 +300,9 @@ fn session_error(error: &miette::Report) -> Option<&SessionError> {
         return Some(error);
     }
     if let Some(ForeachError::Session(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(PartitionError::Session(error)) = error.downcast_ref() {
         return Some(error);
     }
     match error.downcast_ref() {
