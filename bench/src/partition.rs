@@ -87,6 +87,8 @@ pub struct RunOptions {
     pub examples: bool,
     /// The folder of shared data.
     pub data: Option<PathBuf>,
+    /// Whether imports burn their run times on CPUs instead of sleeping them.
+    pub busy: bool,
     /// Executables of own definitions, and the synthetic function; without it, those beside this program.
     pub functions: Option<PathBuf>,
     /// Invocations of each placement, at least 1, after one that warms up.

@@ -6,7 +6,15 @@ use std::process::{Command, Output};
 
 /// A short form: every family, alike and unlike workers, with a search that ends by steps.
 const SHORT: [&str; 9] = [
-    "--nodes", "12,60", "--workers", "2,5", "--ccr", "0.5,4", "--steps", "300", "--no-speed",
+    "--nodes",
+    "12,60",
+    "--workers",
+    "2,5",
+    "--ccr",
+    "0.5,4",
+    "--steps",
+    "300",
+    "--no-speed",
 ];
 
 fn partition(arguments: &[&str]) -> Output {
@@ -49,7 +57,10 @@ fn the_default_is_never_worse_than_published_and_keeps_all_limits() {
     assert!(rows.len() > 100, "{}", rows.len());
     assert_eq!(rows.len() % 4, 0);
     for case in rows.chunks(4) {
-        let names: Vec<&str> = case.iter().map(|row| row["partitioner"].as_str().unwrap()).collect();
+        let names: Vec<&str> = case
+            .iter()
+            .map(|row| row["partitioner"].as_str().unwrap())
+            .collect();
         assert_eq!(names, ["hash", "published", "heft", "default"]);
         let makespan = |at: usize| case[at]["makespan_ns"].as_f64().unwrap();
         assert!(makespan(3) <= makespan(1) * (1.0 + 1e-9), "{:?}", case[3]);
@@ -71,18 +82,23 @@ fn the_default_is_never_worse_than_published_and_keeps_all_limits() {
     }
     let searched = rows.iter().filter(|row| !row["optimum_ratio"].is_null());
     assert!(searched.count() > 0, "small graphs have a best placement");
-    let unlike = rows.iter().filter(|row| row["heterogeneous"] == true).count();
+    let unlike = rows
+        .iter()
+        .filter(|row| row["heterogeneous"] == true)
+        .count();
     assert!(unlike > 0 && unlike < rows.len());
-    assert_eq!(report["summary"]["worse_than_published"], Value::Array(Vec::new()));
+    assert_eq!(
+        report["summary"]["worse_than_published"],
+        Value::Array(Vec::new())
+    );
     assert_eq!(report["skipped"][0]["what"], "imports of shared data");
 }
 
 #[test]
 fn the_same_seed_and_steps_give_the_same_rows_and_another_seed_others() {
     let short = &SHORT[..];
-    let lasting_rows = |arguments: &[&str]| -> Vec<Value> {
-        rows(&json(arguments)).iter().map(lasting).collect()
-    };
+    let lasting_rows =
+        |arguments: &[&str]| -> Vec<Value> { rows(&json(arguments)).iter().map(lasting).collect() };
     let first = lasting_rows(short);
     assert_eq!(first, lasting_rows(short));
     assert_ne!(first, lasting_rows(&[short, &["--seed", "9"]].concat()));
@@ -100,10 +116,20 @@ fn a_file_is_placed_by_its_content_or_refused_with_its_name() {
         "pair.yaml",
         "{ workflow: w, nodes: { a: { function: e:f }, b: { function: g:f, after: a } } }",
     );
-    let report = json(&["--file", &own, "--files-only", "--no-speed", "--workers", "2"]);
+    let report = json(&[
+        "--file",
+        &own,
+        "--files-only",
+        "--no-speed",
+        "--workers",
+        "2",
+    ]);
     assert_eq!(rows(&report).len(), 4);
     let row = &rows(&report)[0];
-    assert_eq!((&row["graph"], &row["family"]), (&"pair".into(), &"own".into()));
+    assert_eq!(
+        (&row["graph"], &row["family"]),
+        (&"pair".into(), &"own".into())
+    );
     assert_eq!((&row["nodes"], &row["edges"]), (&2.into(), &1.into()));
     assert_eq!(report["skipped"], Value::Array(Vec::new()));
 
@@ -111,7 +137,11 @@ fn a_file_is_placed_by_its_content_or_refused_with_its_name() {
     let output = partition(&["--file", &broken, "--files-only"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     let name = Path::new(&broken).file_name().unwrap().to_str().unwrap();
-    assert!(text(&output.stderr).contains(name), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains(name),
+        "{}",
+        text(&output.stderr)
+    );
     let output = partition(&["--file", "/no/such/file"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     assert!(output.stdout.is_empty());
@@ -119,17 +149,37 @@ fn a_file_is_placed_by_its_content_or_refused_with_its_name() {
 
 #[test]
 fn the_speed_table_has_a_line_for_each_size_and_number_of_workers() {
-    let small = ["--nodes", "6", "--workers", "2", "--ccr", "1", "--steps", "20"];
+    let small = [
+        "--nodes",
+        "6",
+        "--workers",
+        "2",
+        "--ccr",
+        "1",
+        "--steps",
+        "20",
+    ];
     let report = json(&[&small[..], &["--speed-nodes", "50,200"]].concat());
     let speed = report["speed"].as_array().unwrap();
     let sizes: Vec<(u64, u64)> = speed
         .iter()
-        .map(|line| (line["nodes"].as_u64().unwrap(), line["workers"].as_u64().unwrap()))
+        .map(|line| {
+            (
+                line["nodes"].as_u64().unwrap(),
+                line["workers"].as_u64().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(sizes, [(50, 8), (200, 8), (50, 32), (200, 32)]);
     for line in speed {
-        assert!(line["first_over_heft"].as_f64().unwrap() <= 1.0 + 1e-9, "{line:?}");
-        assert!(line["last_over_first"].as_f64().unwrap() <= 1.0 + 1e-9, "{line:?}");
+        assert!(
+            line["first_over_heft"].as_f64().unwrap() <= 1.0 + 1e-9,
+            "{line:?}"
+        );
+        assert!(
+            line["last_over_first"].as_f64().unwrap() <= 1.0 + 1e-9,
+            "{line:?}"
+        );
         assert!(line["peak_bytes"].as_u64().unwrap() > 0, "{line:?}");
     }
 }

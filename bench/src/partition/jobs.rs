@@ -2,7 +2,7 @@
 
 use super::PartitionError;
 use super::inputs::{self, Input, Kind};
-use super::scaled::{scale_bytes, written_bytes};
+use super::scaled::{keep_busy, scale_bytes, written_bytes};
 use crate::words;
 use faasstore::binding::Kind as PayloadKind;
 use master::client::Payload;
@@ -53,27 +53,31 @@ impl Jobs {
         let mut jobs = Self::default();
         for (path, kind) in &options.files {
             let input = Input::open(path, *kind)?;
-            jobs.take(&input, workers)?;
+            jobs.take(&input, workers, options.busy)?;
         }
         if options.files_only {
             return Ok(jobs);
         }
         if options.examples {
             let definition = definition::parse("wordcount.yaml", WORDCOUNT.as_bytes());
-            jobs.take_own("wordcount", definition.map_err(inputs::InputError::from)?);
+            jobs.take_own(
+                "wordcount (example)",
+                workers,
+                definition.map_err(inputs::InputError::from)?,
+            );
         }
         match &options.data {
-            Some(folder) => jobs.take_shared(folder, workers),
+            Some(folder) => jobs.take_shared(folder, workers, options.busy),
             None => jobs.skipped.push(super::no_data()),
         }
         Ok(jobs)
     }
 
-    fn take_shared(&mut self, folder: &Path, workers: &[WorkerCapacity]) {
+    fn take_shared(&mut self, folder: &Path, workers: &[WorkerCapacity], busy: bool) {
         let (inputs, missing) = inputs::shared(folder);
         self.skipped.extend(missing);
         for input in &inputs {
-            if let Err(error) = self.take(input, workers) {
+            if let Err(error) = self.take(input, workers, busy) {
                 self.skipped.push((input.name.clone(), error.to_string()));
             }
         }
@@ -83,17 +87,18 @@ impl Jobs {
         &mut self,
         input: &Input,
         workers: &[WorkerCapacity],
+        busy: bool,
     ) -> Result<(), inputs::InputError> {
         match input.kind {
             Kind::Own => {
                 let definition = definition::load(&input.path)?;
-                self.take_own(&input.name, definition);
+                self.take_own(&input.name, workers, definition);
             }
             Kind::Import(Format::Asl) => {
                 let why = "the functions of a state machine are not here; deploy it with them and see `faasflow plan`";
                 self.skipped.push((input.name.clone(), why.to_owned()));
             }
-            Kind::Import(format) => match scaled(input, format, workers)? {
+            Kind::Import(format) => match scaled(input, format, workers, busy)? {
                 Some(definition) => self.all.push(Job {
                     name: input.name.clone(),
                     family: input.kind.name(),
@@ -110,7 +115,13 @@ impl Jobs {
         Ok(())
     }
 
-    fn take_own(&mut self, name: &str, definition: Definition) {
+    fn take_own(&mut self, name: &str, workers: &[WorkerCapacity], mut definition: Definition) {
+        // A small host's workers take fewer executors than an example may ask for.
+        let most = workers.iter().map(|worker| worker.executors).min();
+        let most = most.map_or(1, |most| u16::try_from(most).unwrap_or(u16::MAX));
+        for node in &mut definition.nodes {
+            node.resources.scale = node.resources.scale.min(most);
+        }
         let needed = definition.inputs.iter();
         let needed = needed.filter(|input| input.default.is_none() && !input.optional);
         let mut inputs = Vec::new();
@@ -139,10 +150,14 @@ fn scaled(
     input: &Input,
     format: Format,
     workers: &[WorkerCapacity],
+    busy: bool,
 ) -> Result<Option<Definition>, inputs::InputError> {
     let mut whole = input.draft(format, 1.0)?;
     let bytes = written_bytes(&whole);
     scale_bytes(&mut whole, 0.0);
+    if busy {
+        keep_busy(&mut whole);
+    }
     let graph = Graph::of(&input.parse(&whole)?);
     let options = Options {
         partitioner: Partitioner::Hash,
@@ -158,5 +173,8 @@ fn scaled(
     let factor = time_scale.min(BYTES_MAX / bytes.max(1.0)).min(1.0);
     let mut draft = input.draft(format, time_scale)?;
     scale_bytes(&mut draft, factor);
+    if busy {
+        keep_busy(&mut draft);
+    }
     Ok(Some(input.parse(&draft)?))
 }

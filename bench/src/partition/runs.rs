@@ -16,7 +16,8 @@ pub struct RunRow {
     pub file: String,
     /// What it is: an own definition, or the format of an import.
     pub family: &'static str,
-    /// The partitioners whose placement this is; `one` has all nodes on one worker.
+    /// The partitioners whose placement this is; `one` has all nodes on one worker, in `alternate` each
+    /// is elsewhere than the one before it.
     pub placement: String,
     /// Nodes.
     pub nodes: usize,
@@ -46,13 +47,14 @@ struct Way {
     placed: Vec<usize>,
 }
 
-/// Predicts and measures one workflow with several placements.
+/// Predicts and measures one workflow with the placements of these partitioners and, if they are wanted, the extreme ones: all
+/// nodes on one worker, and as many edges as can be between two.
 pub(super) fn measure(
     live: &Live,
     job: &Job,
     wire: &Wire,
     partitioners: &[Partitioner],
-    on_one: bool,
+    extremes: bool,
     (effort, rounds): (Effort, usize),
 ) -> Result<Vec<RunRow>, SessionError> {
     let options = Options {
@@ -66,8 +68,9 @@ pub(super) fn measure(
     }
     let workers = live.capacities()?;
     let mut ways = ways(&graph, &workers, &options, partitioners)?;
-    if on_one {
+    if extremes {
         add(&mut ways, "one", vec![0; graph.node_count()]);
+        add(&mut ways, "alternate", alternate(&graph));
     }
     let mut rows = Vec::with_capacity(ways.len());
     for way in ways {
@@ -96,6 +99,14 @@ fn ways(
         add(&mut ways, partitioner.name(), placement.workers().to_vec());
     }
     Ok(ways)
+}
+
+/// Each unit elsewhere than the one before it.
+fn alternate(graph: &Graph) -> Vec<usize> {
+    let units = graph.units().into_iter().enumerate();
+    units
+        .flat_map(|(index, unit)| unit.map(move |_| index % 2))
+        .collect()
 }
 
 fn add(ways: &mut Vec<Way>, name: &str, placed: Vec<usize>) {

@@ -9,14 +9,26 @@ const EXECUTOR_MIB: f64 = 48.0;
 /// The input that holds what a synthetic function is told.
 const PARAMETERS: &str = "parameters";
 
+/// Makes all functions burn their run time on a CPU instead of sleeping it.
+pub(super) fn keep_busy(draft: &mut Draft) {
+    for node in &mut draft.nodes {
+        change_parameters(&mut node.inputs, |parameters| {
+            if let Value::Object(parameters) = parameters {
+                parameters.insert("busy".to_owned(), 1.into());
+            }
+        });
+        if let Some(profile) = &mut node.profile {
+            profile.busy = 1.0;
+        }
+    }
+}
+
 /// Multiplies the bytes of all outputs, as they are written and as profiles say, and the memory for them.
 pub(super) fn scale_bytes(draft: &mut Draft, factor: f64) {
     for node in &mut draft.nodes {
-        for (name, feed) in &mut node.inputs {
-            if name == PARAMETERS {
-                scale_feed(feed, factor);
-            }
-        }
+        change_parameters(&mut node.inputs, |parameters| {
+            scale_outputs(parameters, factor)
+        });
         if let Some(profile) = &mut node.profile {
             profile.output_bytes = scaled(profile.output_bytes, factor);
             for (_, bytes) in &mut profile.by_output {
@@ -33,16 +45,19 @@ fn scaled(bytes: u64, factor: f64) -> u64 {
     (bytes as f64 * factor).round() as u64
 }
 
-fn scale_feed(feed: &mut Feed, factor: f64) {
-    match feed {
-        Feed::Value(parameters) => scale_outputs(parameters, factor),
-        Feed::Text(text) => {
-            if let Ok(mut parameters) = serde_json::from_str(text) {
-                scale_outputs(&mut parameters, factor);
-                *text = parameters.to_string();
+/// Changes what a synthetic function is told, whether it is a value or, being longer than values may be, a text.
+fn change_parameters(inputs: &mut [(String, Feed)], change: impl Fn(&mut Value)) {
+    for (name, feed) in inputs {
+        match feed {
+            Feed::Value(parameters) if name == PARAMETERS => change(parameters),
+            Feed::Text(text) if name == PARAMETERS => {
+                if let Ok(mut parameters) = serde_json::from_str(text) {
+                    change(&mut parameters);
+                    *text = parameters.to_string();
+                }
             }
+            _ => {}
         }
-        Feed::From { .. } => {}
     }
 }
 
@@ -99,5 +114,22 @@ mod tests {
         });
         assert_eq!(draft.nodes[0].inputs[0].1, Feed::Value(expected.clone()));
         assert_eq!(draft.nodes[1].inputs[0].1, Feed::Text(expected.to_string()));
+    }
+
+    #[test]
+    fn functions_burn_what_profiles_say_that_they_do() {
+        let mut node = Node::new("n", Work::Function("synthetic:run".to_owned()));
+        let parameters = Feed::Value(json!({ "runtime_ms": 5 }));
+        node.inputs.push((PARAMETERS.to_owned(), parameters));
+        let other = Feed::Value(json!({ "busy": "not this one" }));
+        node.inputs.push(("other".to_owned(), other.clone()));
+        let mut draft = Draft {
+            nodes: vec![node],
+            ..Draft::default()
+        };
+        keep_busy(&mut draft);
+        let expected = Feed::Value(json!({ "runtime_ms": 5, "busy": 1 }));
+        assert_eq!(draft.nodes[0].inputs[0].1, expected);
+        assert_eq!(draft.nodes[0].inputs[1].1, other);
     }
 }

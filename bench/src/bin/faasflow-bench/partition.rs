@@ -31,6 +31,9 @@ pub(crate) struct PartitionArguments {
     /// With --check and --link: invocations of each placement, after one that warms up.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// With --check and --link: imports burn their run times on CPUs instead of sleeping them.
+    #[arg(long)]
+    busy: bool,
     /// With --check and --link: where workers have their executables [default: those beside this program].
     #[arg(long, value_name = "DIR")]
     functions: Option<PathBuf>,
@@ -148,6 +151,7 @@ impl PartitionArguments {
             files: self.files(),
             files_only: self.files_only,
             examples: self.check,
+            busy: self.busy,
             data: self.data(),
             functions: self.functions.clone(),
             rounds: usize::from(self.rounds),
