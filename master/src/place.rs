@@ -88,10 +88,10 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Steps if nothing is said, by the units of a workflow: some tenths of a second on one CPU.
+    /// Steps if nothing is said, by the units of a workflow: a second or so on one CPU.
     #[must_use]
     pub fn steps_for(units: usize) -> u64 {
-        (1_000_000 / units.max(1) as u64).clamp(100, 10_000)
+        (2_000_000 / units.max(1) as u64).clamp(100, 30_000)
     }
 }
 
@@ -361,12 +361,13 @@ pub fn find(
             first = began.elapsed();
             if !search.try_all(search::ALL_MAX) {
                 search.try_clusters();
-                if graph.node_count() <= search::PUBLISHED_NODES_MAX
+                if search.may_go_on()
+                    && graph.node_count() <= search::PUBLISHED_NODES_MAX
                     && let Ok(room) = pack::pack(&wants, workers.len(), &grouped())
                 {
                     search.offer(&room.placed);
                 }
-                search.climb();
+                search.anneal();
             }
         }
     }
