@@ -13,6 +13,7 @@ pub mod check;
 pub mod clusters;
 pub mod graphs;
 pub mod inputs;
+mod interrupt;
 mod jobs;
 pub mod link;
 mod live;
@@ -32,6 +33,7 @@ use graphs::{Family, Wanted, generate};
 use inputs::{Input, InputError};
 use master::graph::Graph;
 use master::place::{Effort, Partitioner, PlaceError};
+use namespaces::NamespaceError;
 use rows::{Case, Row};
 use speed::Speed;
 use std::io::{self, Write};
@@ -112,6 +114,9 @@ pub enum PartitionError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Session(#[from] SessionError),
+    /// Network namespaces could be made, but not used.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
 }
 
 /// That there is no shared data.

@@ -1,6 +1,7 @@
 //! The published placement and the default one, really run over a slow link, beside what the estimator says of both.
 
 use super::check::{client_options, worker_memory_bytes};
+use super::interrupt::Folders;
 use super::jobs::Jobs;
 use super::live::{Live, is_of_one_workflow};
 use super::namespaces::{Apart, NamespaceError, Throttle};
@@ -10,7 +11,7 @@ use super::wire::Wire;
 use super::{PartitionError, RunOptions};
 use crate::floor;
 use crate::report::{Machine, Report, Setup, Watch};
-use crate::session::{SessionError, functions_folder};
+use crate::session::functions_folder;
 use engine::greeting::ClusterKey;
 use master::client;
 use master::place::Partitioner;
@@ -46,19 +47,21 @@ pub struct Linked {
 /// If workers are lost, or a file that was named gives no workflow.
 pub fn measure(options: &RunOptions, throttle: Throttle) -> Result<Linked, PartitionError> {
     let watch = Watch::start();
+    let folders = Folders::watch().map_err(NamespaceError::Signals)?;
     let functions = functions_folder(&[("synthetic", "synthetic"), ("wordcount", "wordcount")])?;
+    folders.add(functions.path());
     let folder = options.functions.as_deref().unwrap_or(functions.path());
     let mut skipped = Vec::new();
     let mut rows = Vec::new();
     let mut wire = None;
-    match Apart::start(throttle, folder, worker_memory_bytes()) {
+    match Apart::start(throttle, folder, worker_memory_bytes(), &folders) {
         Ok(apart) => {
             if let Err(why) = &apart.delayed {
                 let what = format!("a delay of {} ms", throttle.delay_ms);
                 skipped.push((what, format!("{why}; the kernel has no netem")));
             }
             let ran = apart.run(|| run(&apart, options));
-            let (found, more, unable) = ran.map_err(not_entered)??;
+            let (found, more, unable) = ran??;
             rows = more;
             wire = Some(found);
             skipped.extend(unable);
@@ -91,22 +94,10 @@ pub fn measure(options: &RunOptions, throttle: Throttle) -> Result<Linked, Parti
     })
 }
 
-fn not_entered(error: NamespaceError) -> PartitionError {
-    let error = io::Error::other(error.to_string());
-    SessionError::Functions {
-        program: "a network namespace".to_owned(),
-        error,
-    }
-    .into()
-}
-
 type Ran = (Wire, Vec<RunRow>, Vec<(String, String)>);
 
 fn run(apart: &Apart, options: &RunOptions) -> Result<Ran, PartitionError> {
-    let key = ClusterKey::load(&apart.key_file).map_err(|error| SessionError::Functions {
-        program: "the key".to_owned(),
-        error: io::Error::other(error.to_string()),
-    })?;
+    let key = ClusterKey::load(&apart.key_file).map_err(NamespaceError::from)?;
     let live = Live {
         addresses: apart.addresses(),
         options: client::Options {

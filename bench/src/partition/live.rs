@@ -223,6 +223,11 @@ pub(super) fn as_measured(graph: &Graph, invoked: &Invoked) -> Graph {
     })
 }
 
+/// The same, with run times that hold what nodes waited for CPUs too, so that nothing of that is left to be predicted.
+pub(super) fn as_replayed(graph: &Graph, invoked: &Invoked) -> Graph {
+    changed(&as_measured(graph, invoked), |node| node.busy = 0.0)
+}
+
 /// A graph in which all nodes run, with these changes to them.
 fn changed(graph: &Graph, change: impl Fn(&mut GraphNode)) -> Graph {
     let nodes = graph.nodes().map(|node| {
@@ -235,4 +240,112 @@ fn changed(graph: &Graph, change: impl Fn(&mut GraphNode)) -> Graph {
         .map(|(from, to, edge)| (from, to, edge.clone()));
     let edges: Vec<_> = edges.collect();
     Graph::new(nodes.collect(), edges, graph.apart().iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::wire::{EdgeReport, Tier};
+    use faasstore::descriptor::InvocationId;
+    use master::definition;
+    use master::trace::Attempt;
+
+    const FORK: &str = "
+workflow: w
+input: { n: { kind: value, default: 3 } }
+nodes:
+  choose: { switch: [ { when: 'input.n > 2', then: large }, { default: small } ] }
+  large: { function: e:f, output: { o: list }, profile: { runtime_ms: 9, output_bytes: 5, busy: 0.5 } }
+  small: { function: e:f, profile: { runtime_ms: 7 } }
+  each: { function: e:g, foreach: large.o, input: { i: item }, profile: { runtime_ms: 5, items: 2 } }
+";
+
+    fn graph() -> Graph {
+        Graph::of(&definition::parse("w.yaml", FORK.as_bytes()).unwrap())
+    }
+
+    fn node<'g>(graph: &'g Graph, name: &str) -> &'g GraphNode {
+        graph.nodes().find(|node| node.name == name).unwrap()
+    }
+
+    /// `large` took 2 ms and gave 100 bytes; of `each` three items ran, for 1, 2 and 6 ms; `small` was skipped.
+    fn invoked() -> Invoked {
+        let nodes = ["large", "each", "small"].map(str::to_owned).to_vec();
+        let attempt = |node, started_ms: u64, ended_ms: u64| Attempt {
+            node,
+            worker: 0,
+            executor: Some(0),
+            items: Vec::new(),
+            number: 1,
+            ready_ns: 0,
+            started_ns: started_ms * 1_000_000,
+            ended_ns: ended_ms * 1_000_000,
+            end: End::Well,
+        };
+        let edge = EdgeReport {
+            from: "large".into(),
+            tier: Tier::Shared,
+            bytes: 100,
+        };
+        let report = NodeReport {
+            id: 3,
+            node: "each".into(),
+            worker: "a".into(),
+            activations: 3,
+            well: 3,
+            failed: 0,
+            cut_off: 0,
+            skipped: 0,
+            attempts: 3,
+            failures: 0,
+            busy_ns: 9_000_000,
+            failed_ns: 0,
+            span_ns: 0,
+            edges: vec![edge],
+        };
+        Invoked {
+            makespan_ns: 8_000_000,
+            trace: Trace {
+                workflow: "w".into(),
+                invocation: InvocationId(1),
+                latency_ns: 9_000_000,
+                workers: Vec::new(),
+                nodes,
+                attempts: vec![
+                    attempt(0, 0, 2),
+                    attempt(1, 2, 3),
+                    attempt(1, 2, 4),
+                    attempt(1, 2, 8),
+                ],
+                edges: Vec::new(),
+                skipped: vec![2],
+                dropped: 0,
+            },
+            report: vec![report],
+        }
+    }
+
+    #[test]
+    fn what_was_skipped_takes_no_time_and_all_else_stays() {
+        let taken = as_taken(&graph(), &invoked().trace);
+        let small = node(&taken, "small");
+        assert_eq!((small.runtime_ms, small.executable.as_ref()), (0.0, None));
+        assert_eq!(node(&taken, "large"), node(&graph(), "large"));
+        assert_eq!(taken.scenarios().len(), 1);
+        assert_eq!(taken.edges().len(), graph().edges().len());
+    }
+
+    #[test]
+    fn run_times_items_and_bytes_are_those_that_were_measured() {
+        let measured = as_measured(&graph(), &invoked());
+        let each = node(&measured, "each");
+        assert_eq!((each.runtime_ms, each.items, each.activations), (3.0, 3, 3));
+        let large = node(&measured, "large");
+        assert_eq!(
+            (large.runtime_ms, large.output_bytes, large.busy),
+            (2.0, 100, 0.5)
+        );
+        assert_eq!(node(&measured, "small").runtime_ms, 7.0);
+        assert_eq!(node(&as_replayed(&graph(), &invoked()), "large").busy, 0.0);
+    }
 }

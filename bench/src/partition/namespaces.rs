@@ -1,9 +1,11 @@
 //! Two workers, each in a network namespace of its own, and between them a link as slow as is wanted.
 //!
 //! The namespaces have no names: they are there as long as this process holds them open, or a worker lives in them. Workers end
-//! when their standard input does, which this process holds; so nothing is left behind, however it ends.
+//! when their standard input does, which this process holds; so neither is left behind, however it ends.
 
+use super::interrupt::Folders;
 use crate::session::{Layout, SessionError, beside};
+use engine::greeting::KeyError;
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -59,6 +61,12 @@ pub enum NamespaceError {
         "no folder for the workers can be made: {0}; set TMPDIR to a folder that may be written"
     )]
     Folder(#[source] io::Error),
+    /// Signals cannot be waited for.
+    #[error("signals cannot be waited for: {0}")]
+    Signals(#[source] nix::Error),
+    /// The key that was written cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A worker ended at once.
     #[error("worker {0} did not become ready; what it printed above says why")]
     NotReady(String),
@@ -141,6 +149,7 @@ impl Apart {
         throttle: Throttle,
         functions: &Path,
         memory_bytes: u64,
+        folders: &Folders,
     ) -> Result<Self, NamespaceError> {
         let namespace = || Namespace::new().map_err(NamespaceError::Namespace);
         let namespaces = [namespace()?, namespace()?];
@@ -168,6 +177,7 @@ impl Apart {
         }
         let folder = tempfile::Builder::new().prefix("faasflow-bench-").tempdir();
         let folder = folder.map_err(NamespaceError::Folder)?;
+        folders.add(folder.path());
         let key_file = folder.path().join("key");
         write_key(&key_file).map_err(NamespaceError::Folder)?;
         let mut apart = Self {

@@ -1,7 +1,7 @@
 //! Invocations that were predicted and measured.
 
 use super::jobs::Job;
-use super::live::{Deployed, Invoked, Live, as_measured, as_taken};
+use super::live::{Deployed, Invoked, Live, as_measured, as_replayed, as_taken};
 use super::wire::Wire;
 use crate::session::SessionError;
 use master::graph::Graph;
@@ -64,7 +64,7 @@ pub(super) fn measure(
     };
     let mut graph = Graph::of(&job.definition);
     if job.profile_first {
-        graph = profile(live, job)?;
+        graph = profile(live, job, rounds)?;
     }
     let workers = live.capacities()?;
     let mut ways = ways(&graph, &workers, &options, partitioners)?;
@@ -121,17 +121,30 @@ fn add(ways: &mut Vec<Way>, name: &str, placed: Vec<usize>) {
 
 /// The graph with what its nodes took when one after the other ran, all on one worker: side by side they would share its
 /// CPUs, and each would seem to take longer than it does.
-fn profile(live: &Live, job: &Job) -> Result<Graph, SessionError> {
+fn profile(live: &Live, job: &Job, rounds: usize) -> Result<Graph, SessionError> {
     let mut definition = job.definition.clone();
     for node in &mut definition.nodes {
         node.resources.scale = 1;
     }
     let placed = vec![0; definition.nodes.len()];
     let mut deployed = live.deploy(&definition, &placed)?;
-    deployed.invoke(&job.inputs)?;
-    let invoked = deployed.invoke(&job.inputs)?;
+    let runs = invoke(&mut deployed, job, rounds);
     deployed.end(live)?;
-    Ok(as_measured(&Graph::of(&job.definition), &invoked))
+    let runs = runs?;
+    Ok(as_measured(&Graph::of(&job.definition), middle(&runs)))
+}
+
+/// So many invocations, the shortest first. One before them starts executors and touches memory for the first time.
+fn invoke(deployed: &mut Deployed, job: &Job, rounds: usize) -> Result<Vec<Invoked>, SessionError> {
+    deployed.invoke(&job.inputs)?;
+    let runs = (0..rounds.max(1)).map(|_| deployed.invoke(&job.inputs));
+    let mut runs = runs.collect::<Result<Vec<Invoked>, _>>()?;
+    runs.sort_by_key(|run| run.makespan_ns);
+    Ok(runs)
+}
+
+fn middle(runs: &[Invoked]) -> &Invoked {
+    &runs[runs.len() / 2]
 }
 
 fn of_way(
@@ -142,19 +155,14 @@ fn of_way(
     options: &Options,
     rounds: usize,
 ) -> Result<RunRow, SessionError> {
-    // The first invocation starts executors and touches memory for the first time.
-    deployed.invoke(&job.inputs)?;
-    let mut runs = (0..rounds.max(1))
-        .map(|_| deployed.invoke(&job.inputs))
-        .collect::<Result<Vec<Invoked>, _>>()?;
-    runs.sort_by_key(|run| run.makespan_ns);
-    let middle = &runs[runs.len() / 2];
+    let runs = invoke(deployed, job, rounds)?;
+    let middle = middle(&runs);
     let predict = |graph: &Graph| {
         let taken = as_taken(graph, &middle.trace);
         estimate(&taken, &deployed.workers, options, &deployed.placement)
     };
     let predicted = predict(graph);
-    let replayed = predict(&as_measured(&deployed.graph, middle));
+    let replayed = predict(&as_replayed(&deployed.graph, middle));
     let ms = |ns: f64| ns / 1e6;
     let measured_ms = ms(middle.makespan_ns as f64);
     let predicted_ms = ms(predicted.makespan_ns);
