@@ -14,6 +14,7 @@ mod pack;
 mod published;
 mod room;
 mod search;
+mod sketch;
 
 pub use bound::{lower_bound_ns, optimum_ns};
 pub use capacity::{Demand, Overload, Resource, WorkerCapacity};

@@ -61,6 +61,21 @@ pub(super) fn upward_ranks(model: &Model) -> Vec<f64> {
     ranks
 }
 
+/// By unit: the longest way from the beginning to its own, in nanoseconds.
+pub(super) fn downward_ranks(model: &Model) -> Vec<f64> {
+    let link = mean_link(model);
+    let speed = mean_speed(model);
+    let mut ranks = vec![0.0_f64; model.units.len()];
+    for unit in 0..model.units.len() {
+        let end_ns = ranks[unit] + duration_ns(model, unit as u32, speed);
+        for edge in model.successors.get(unit as u32) {
+            let later = &mut ranks[edge.unit as usize];
+            *later = later.max(end_ns + link.transfer_ns(edge.bytes));
+        }
+    }
+    ranks
+}
+
 pub(super) fn mean_speed(model: &Model) -> f64 {
     let sum: f64 = model.workers.iter().map(|worker| worker.speed).sum();
     sum / model.workers.len() as f64
@@ -206,7 +221,11 @@ impl<'m, 'w> Scheduler<'m, 'w> {
         for edge in self.model.predecessors.get(unit) {
             let end_ns = self.ends_ns[edge.unit as usize];
             let from = self.room.placed[edge.unit as usize];
-            let at_ns = end_ns + link.transfer_ns(edge.bytes);
+            let at_ns = if from == NOWHERE {
+                end_ns
+            } else {
+                end_ns + link.transfer_ns(edge.bytes)
+            };
             if from != NOWHERE {
                 let own = &mut self.there_ns[from as usize];
                 *own = own.max(end_ns);
