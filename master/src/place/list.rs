@@ -110,11 +110,17 @@ pub(super) fn mean_link(model: &Model) -> Link {
 
 /// How long a unit takes at a worker that has room for it, in nanoseconds.
 pub(super) fn duration_ns(model: &Model, unit: u32, speed: f64) -> f64 {
+    let (delay_ns, runs_ns) = duration(model, unit);
+    delay_ns + runs_ns / speed
+}
+
+/// What does not depend on the worker's speed, and what does.
+fn duration(model: &Model, unit: u32) -> (f64, f64) {
     let of = &model.units[unit as usize];
     match &of.work {
-        Work::Node(task) => task.delay_ns + task.runtime_ns / speed,
+        Work::Node(task) => (task.delay_ns, task.runtime_ns),
         // Its least time is that on the fastest worker.
-        Work::Region(_) => of.least_ns * model.best_speed() / speed,
+        Work::Region(_) => (0.0, of.least_ns * model.best_speed()),
     }
 }
 
@@ -123,6 +129,8 @@ struct Scheduler<'m, 'w> {
     room: Room<'w>,
     /// By worker: when each of its CPUs is free, the first at the top.
     cpus: Vec<BinaryHeap<Reverse<u64>>>,
+    /// By worker: when the first of them is.
+    cpu_ns: Vec<f64>,
     /// By executable that several units use, then worker: when each of its executors is free.
     executors: Vec<BinaryHeap<Reverse<u64>>>,
     ends_ns: Vec<f64>,
@@ -155,6 +163,7 @@ impl<'m, 'w> Scheduler<'m, 'w> {
                 .map(|worker| free((worker.cpus as usize).clamp(1, CPUS_MAX)))
                 .collect(),
             executors,
+            cpu_ns: vec![0.0; workers],
             ends_ns: vec![0.0; model.units.len()],
             there_ns: vec![0.0; workers],
         }
@@ -172,8 +181,21 @@ impl<'m, 'w> Scheduler<'m, 'w> {
         } else {
             0..self.model.workers.len() as u32
         };
+        let of = &self.model.units[unit as usize];
+        let (delay_ns, runs_ns) = duration(self.model, unit);
+        let needs_cpu = of.busy_ns > 0.0;
+        let pool = self.pool_of(unit);
         for worker in candidates {
-            let end_ns = self.end_ns(unit, worker);
+            let mut begin_ns = self.there_ns[worker as usize];
+            if needs_cpu {
+                begin_ns = begin_ns.max(self.cpu_ns[worker as usize]);
+            }
+            if let Some(pool) = pool {
+                let executors = &self.executors[pool + worker as usize];
+                let free = executors.peek().map_or(0, |Reverse(free)| *free);
+                begin_ns = begin_ns.max(f64::from_bits(free));
+            }
+            let end_ns = begin_ns + delay_ns + runs_ns / self.model.workers[worker as usize].speed;
             // Comparing comes first: room is the dearer question.
             if best.is_some_and(|(known, _)| known <= end_ns) {
                 continue;
@@ -249,35 +271,11 @@ impl<'m, 'w> Scheduler<'m, 'w> {
         }
     }
 
-    /// When a unit would end at a worker.
-    #[inline]
-    fn end_ns(&self, unit: u32, worker: u32) -> f64 {
-        let model = self.model;
-        let of = &model.units[unit as usize];
-        let speed = model.workers[worker as usize].speed;
-        let mut begin_ns = self.there_ns[worker as usize];
-        let needs_cpu = of.busy_ns > 0.0;
-        if needs_cpu && let Some(Reverse(free)) = self.cpus[worker as usize].peek() {
-            begin_ns = begin_ns.max(f64::from_bits(*free));
-        }
-        for task in model.tasks(of).take(1) {
-            if let Some(free_ns) = self.executor_free(task.executable, worker) {
-                begin_ns = begin_ns.max(free_ns);
-            }
-        }
-        begin_ns + duration_ns(model, unit, speed)
-    }
-
-    fn executor_free(&self, executable: Option<u32>, worker: u32) -> Option<f64> {
-        let executors = self
-            .executors
-            .get(self.executors_of(executable?, worker)?)?;
-        executors.peek().map(|Reverse(free)| f64::from_bits(*free))
-    }
-
-    fn executors_of(&self, executable: u32, worker: u32) -> Option<usize> {
-        let shared = self.model.shared_number(executable)?;
-        Some(shared * self.model.workers.len() + worker as usize)
+    /// Where the executors of a unit's pool begin, by worker, if others use it too; of a region's the first node's.
+    fn pool_of(&self, unit: u32) -> Option<usize> {
+        let task = self.model.tasks(&self.model.units[unit as usize]).next()?;
+        let shared = self.model.shared_number(task.executable?)?;
+        Some(shared * self.model.workers.len())
     }
 
     /// A unit has what it needs of a worker until it ends.
@@ -301,12 +299,11 @@ impl<'m, 'w> Scheduler<'m, 'w> {
                 taken.push(f64::from_bits(free).max(begin_ns) + each_ns);
             }
             cpus.extend(taken.into_iter().map(|free: f64| Reverse(free.to_bits())));
+            let first = cpus.peek().map_or(0, |Reverse(free)| *free);
+            self.cpu_ns[worker as usize] = f64::from_bits(first);
         }
-        for task in model.tasks(of).take(1) {
-            let Some(place) = task.executable.and_then(|of| self.executors_of(of, worker)) else {
-                continue;
-            };
-            let executors = &mut self.executors[place];
+        if let Some(pool) = self.pool_of(unit) {
+            let executors = &mut self.executors[pool + worker as usize];
             if executors.pop().is_some() {
                 executors.push(Reverse(end_ns.to_bits()));
             }
