@@ -254,12 +254,23 @@ pub struct FunctionName {
 }
 
 /// What the partitioner may assume of a node.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Profile {
     /// How long one activation runs, in milliseconds.
     pub runtime_ms: f64,
     /// All outputs of all its activations in one invocation together, in bytes.
     pub output_bytes: u64,
+    /// The same for each output, in their order; empty if only the sum is known.
+    pub by_output: Vec<u64>,
+    /// Items of the list that a `foreach` of its own runs over.
+    pub items: u64,
+    /// The share of the invocations in which it runs, 0 to 1; without it, what the switches before it leave open is
+    /// taken as equally likely.
+    pub runs: Option<f64>,
+    /// The share of its run time in which it keeps its CPUs busy, 0 to 1.
+    pub busy: f64,
+    /// Memory that one activation uses itself, payloads apart, in MiB.
+    pub peak_mib: u32,
     /// Whether these are figures that nobody has measured.
     pub placeholder: bool,
 }
@@ -270,6 +281,11 @@ impl Default for Profile {
         Self {
             runtime_ms: 1.0,
             output_bytes: 0,
+            by_output: Vec::new(),
+            items: 1,
+            runs: None,
+            busy: 1.0,
+            peak_mib: 0,
             placeholder: false,
         }
     }
@@ -327,6 +343,8 @@ pub struct Node {
     pub outputs: Vec<Port>,
     /// Nodes that must have ended first, by their places in [`Definition::nodes`].
     pub after: Vec<Spanned<usize>>,
+    /// Nodes that must not share a worker with it, by their places in [`Definition::nodes`].
+    pub apart: Vec<Spanned<usize>>,
     /// Hints for the partitioner.
     pub profile: Profile,
     /// What it needs.

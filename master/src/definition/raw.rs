@@ -162,13 +162,37 @@ pub(super) struct RawNode {
     pub(super) outputs: Vec<Port>,
     pub(super) outputs_unread: Unread,
     pub(super) after: Vec<Spanned<String>>,
+    pub(super) apart: Vec<Spanned<String>>,
     pub(super) join: Spanned<Join>,
     pub(super) retriers: Vec<Spanned<Retry>>,
     pub(super) catches: Vec<RawCatch>,
     pub(super) timeout_ms: Option<Spanned<u32>>,
     pub(super) delay: RawDelay,
     pub(super) resources: Resources,
-    pub(super) profile: Profile,
+    pub(super) profile: RawProfile,
+}
+
+/// A node's `profile`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RawProfile {
+    /// All of it, but for what belongs to one output.
+    pub(super) known: Profile,
+    /// Bytes of outputs, by their names.
+    pub(super) by_output: Vec<(Spanned<String>, u64)>,
+}
+
+impl RawProfile {
+    /// That of what takes no time.
+    pub(super) fn of_the_worker() -> Self {
+        let known = Profile {
+            runtime_ms: 0.0,
+            ..Profile::default()
+        };
+        Self {
+            known,
+            by_output: Vec::new(),
+        }
+    }
 }
 
 impl RawNode {
@@ -187,13 +211,14 @@ impl RawNode {
             outputs: Vec::new(),
             outputs_unread,
             after: Vec::new(),
+            apart: Vec::new(),
             join,
             retriers: Vec::new(),
             catches: Vec::new(),
             timeout_ms: None,
             delay: RawDelay::Fixed(0),
             resources: Resources::default(),
-            profile: Profile::default(),
+            profile: RawProfile::default(),
         }
     }
 }

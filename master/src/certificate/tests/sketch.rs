@@ -142,6 +142,7 @@ impl Sketch {
             inputs: inputs.collect(),
             outputs: vec![port("out"), port("error")],
             after: sketched.after.iter().copied().map(says).collect(),
+            apart: Vec::new(),
             profile: Profile::default(),
             resources: Resources::default(),
             join: match sketched.at_least {

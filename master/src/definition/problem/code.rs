@@ -31,6 +31,7 @@ impl ProblemKind {
             Self::Function { .. } => "function",
             Self::Kind { .. } => "kind",
             Self::Source { .. } => "source",
+            Self::ApartFromItself => "apart_from_itself",
             Self::UnknownNode { .. } => "unknown_node",
             Self::UnknownOutput { .. } => "unknown_output",
             Self::UnknownInput { .. } => "unknown_input",

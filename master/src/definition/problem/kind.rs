@@ -8,6 +8,9 @@ use thiserror::Error;
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum ProblemKind {
+    /// `apart` names the node that it stands at.
+    #[error("a node cannot be kept apart from itself")]
+    ApartFromItself,
     /// The YAML itself.
     #[error("this is not valid YAML: {0}")]
     Yaml(String),

@@ -55,6 +55,7 @@ impl NodeKind {
                 "input",
                 "output",
                 "after",
+                "apart",
                 "join",
                 "retry",
                 "catch",
