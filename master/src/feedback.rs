@@ -7,6 +7,7 @@
 pub mod files;
 pub mod hints;
 pub mod measured;
+pub mod rebalance;
 pub mod rewrite;
 
 use crate::deploy::{Cluster, DeployError};

@@ -119,19 +119,21 @@ impl Cluster {
     pub(super) fn keep(
         &mut self,
         deployment: DeploymentId,
-        sources: Sources,
+        mut sources: Sources,
     ) -> Result<Option<String>, DeployError> {
         let bytes = sources.bytes();
+        let mut unkept = None;
         if bytes > SOURCES_BYTES_MAX {
-            return Ok(Some(format!(
+            unkept = Some(format!(
                 "its files have {bytes} bytes, and workers keep {SOURCES_BYTES_MAX}"
-            )));
+            ));
+            // But the terms.
+            sources.files.clear();
         }
         let request = Control::Keep {
             deployment,
             sources,
         };
-        let mut unkept = None;
         for worker in 0..self.members.len() {
             let member = &mut self.members[worker];
             match member.control.request(&request) {

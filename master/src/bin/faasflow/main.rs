@@ -17,6 +17,8 @@ mod new;
 mod outputs;
 mod placed;
 mod print;
+mod profile;
+mod rebalance;
 mod progress;
 mod recorded;
 mod status;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),
             Command::Status(of) => commands::status(of),
+            Command::Profile(of) => profile::profile(of),
+            Command::Rebalance(of) => rebalance::rebalance(of),
             Command::Undeploy(of) => commands::undeploy(of),
             Command::Run(of) => invoking::run(of),
             Command::New(of) => new::new(of),
