@@ -4,8 +4,9 @@
 //! A node's index is its number in the deployment. Among nodes that could stand at the same place the one that the
 //! definition names first comes first, so that a definition always gives the same numbers.
 
+use crate::certificate::scenario::scenarios;
 use crate::definition::units::Units;
-use crate::definition::{Definition, Resources};
+use crate::definition::{Definition, Delay, Region, Resources};
 use engine::plan::NodeId;
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,18 +20,76 @@ pub struct GraphNode {
     pub executable: Option<String>,
     /// How long one activation is expected to run, in milliseconds.
     pub runtime_ms: f64,
-    /// What all its outputs are expected to have, in bytes.
+    /// The share of that in which it keeps its CPUs busy, 0 to 1.
+    pub busy: f64,
+    /// CPUs that it then keeps busy.
+    pub cpus: u32,
+    /// How long it waits once it could start, in milliseconds.
+    pub delay_ms: f64,
+    /// Activations in one invocation.
+    pub activations: u64,
+    /// What all outputs of all activations are expected to have, in bytes.
     pub output_bytes: u64,
+    /// The same for each output; empty if only the sum is known.
+    pub by_output: Vec<u64>,
     /// Executors that it wants.
     pub scale: u32,
     /// As how many executors those count: each as many as its activations keep CPUs busy.
     pub slots: u32,
     /// Memory of each of them, in MiB.
     pub memory_mib: u32,
+    /// What of that an activation uses itself, payloads apart, in MiB.
+    pub peak_mib: u32,
     /// Its place in [`Definition::nodes`].
     pub defined: usize,
     /// The outermost region that it is part of, by its place in [`Definition::regions`]: its nodes run on one worker.
     pub together: Option<usize>,
+    /// Items of that region; 1 without one.
+    pub items: u64,
+    /// Most of them at once.
+    pub parallelism: Option<u32>,
+}
+
+impl Default for GraphNode {
+    /// A node that runs for no time in no executable, once.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            executable: None,
+            runtime_ms: 0.0,
+            busy: 1.0,
+            cpus: 1,
+            delay_ms: 0.0,
+            activations: 1,
+            output_bytes: 0,
+            by_output: Vec::new(),
+            scale: 0,
+            slots: 0,
+            memory_mib: 0,
+            peak_mib: 0,
+            defined: 0,
+            together: None,
+            items: 1,
+            parallelism: None,
+        }
+    }
+}
+
+impl GraphNode {
+    /// Whether a worker does it itself, without an executor.
+    #[must_use]
+    pub const fn is_the_workers(&self) -> bool {
+        self.executable.is_none()
+    }
+}
+
+/// One of the ways that an invocation may take.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Scenario {
+    /// How likely it is; those of all scenarios come to 1.
+    pub weight: f64,
+    /// Whether a node runs, by its number.
+    pub runs: Vec<bool>,
 }
 
 /// Why one node waits for another.
@@ -44,6 +103,9 @@ pub struct Dependency {
 #[derive(Clone, Debug)]
 pub struct Graph {
     graph: DiGraph<GraphNode, Dependency>,
+    /// Pairs that must not share a worker, the lower number first; rising.
+    apart: Vec<(NodeId, NodeId)>,
+    scenarios: Vec<Scenario>,
 }
 
 impl Graph {
@@ -65,9 +127,14 @@ impl Graph {
         let order = Units::of(definition, &predecessors).order();
         let mut graph = DiGraph::with_capacity(order.len(), order.len());
         let mut ids = vec![NodeIndex::end(); order.len()];
+        let widths = widths(definition);
         for defined in order {
             let node = &definition.nodes[defined];
             let executable = node.executable().map(str::to_owned);
+            let outermost = definition.regions_of(defined).last();
+            let regions: Vec<usize> = definition.regions_of(defined).collect();
+            let activations = regions.iter().map(|region| widths[*region]);
+            let profile = &node.profile;
             let resources = match executable {
                 Some(_) => node.resources,
                 None => Resources {
@@ -79,13 +146,21 @@ impl Graph {
             ids[defined] = graph.add_node(GraphNode {
                 name: node.name.value.clone(),
                 executable,
-                runtime_ms: node.profile.runtime_ms,
-                output_bytes: node.profile.output_bytes,
+                runtime_ms: profile.runtime_ms,
+                busy: profile.busy,
+                cpus: u32::from(node.resources.cpus),
+                delay_ms: fixed_delay_ms(&node.delays),
+                activations: activations.fold(1, u64::saturating_mul),
+                output_bytes: profile.output_bytes,
+                by_output: profile.by_output.clone(),
                 scale: u32::from(resources.scale),
                 slots: u32::from(resources.scale) * u32::from(resources.cpus),
                 memory_mib: resources.memory_mib,
+                peak_mib: profile.peak_mib,
                 defined,
-                together: definition.regions_of(defined).last(),
+                together: outermost,
+                items: outermost.map_or(1, |region| widths[region]),
+                parallelism: outermost.and_then(|region| definition.regions[region].parallelism),
             });
         }
         for (consumer, predecessors) in predecessors.iter().enumerate() {
@@ -96,7 +171,85 @@ impl Graph {
                 graph.add_edge(ids[*producer], ids[consumer], Dependency { outputs });
             }
         }
-        Self { graph }
+        let apart = definition
+            .nodes
+            .iter()
+            .enumerate()
+            .flat_map(|(node, kept)| {
+                let others = kept.apart.iter().map(|other| ids[other.value]);
+                let node = ids[node];
+                others.map(move |other| (node.index() as NodeId, other.index() as NodeId))
+            });
+        let scenarios = scenarios(definition).into_iter().map(|scenario| Scenario {
+            weight: scenario.weight,
+            runs: graph
+                .raw_nodes()
+                .iter()
+                .map(|node| scenario.runs[node.weight.defined])
+                .collect(),
+        });
+        let scenarios = scenarios.collect();
+        Self {
+            apart: pairs(apart),
+            scenarios,
+            graph,
+        }
+    }
+
+    /// A graph of nodes in topological order, those of a region one after the other, and their edges; in each invocation all
+    /// of them run.
+    ///
+    /// # Panics
+    /// If an edge names a node that is not there, or does not lead from a lower number to a higher one, or a pair of nodes
+    /// to be kept apart is one node.
+    #[must_use]
+    pub fn new(
+        nodes: Vec<GraphNode>,
+        edges: impl IntoIterator<Item = (NodeId, NodeId, Dependency)>,
+        apart: impl IntoIterator<Item = (NodeId, NodeId)>,
+    ) -> Self {
+        let count = nodes.len();
+        let mut graph = DiGraph::with_capacity(count, count);
+        for (defined, node) in nodes.into_iter().enumerate() {
+            graph.add_node(GraphNode { defined, ..node });
+        }
+        for (from, to, edge) in edges {
+            assert!(
+                from < to && (to as usize) < count,
+                "edge {from} to {to} of {count} nodes in topological order"
+            );
+            graph.add_edge(
+                NodeIndex::new(from as usize),
+                NodeIndex::new(to as usize),
+                edge,
+            );
+        }
+        let apart = pairs(apart);
+        assert!(
+            apart.iter().all(|(a, b)| a != b && (*b as usize) < count),
+            "pairs of different nodes"
+        );
+        let scenarios = vec![Scenario {
+            weight: 1.0,
+            runs: vec![true; count],
+        }];
+        Self {
+            graph,
+            apart,
+            scenarios,
+        }
+    }
+
+    /// Pairs of nodes that must not share a worker; the lower number first, rising.
+    #[must_use]
+    pub fn apart(&self) -> &[(NodeId, NodeId)] {
+        &self.apart
+    }
+
+    /// The ways that an invocation may take; at least one.
+    #[must_use]
+    pub fn scenarios(&self) -> &[Scenario] {
+        &self.scenarios
     }
 
     /// Nodes, by their numbers.
@@ -155,6 +308,40 @@ impl Graph {
         }
         ids
     }
+}
+
+/// How many items a region is expected to have for each item of the one around it, by its place in the definition.
+fn widths(definition: &Definition) -> Vec<u64> {
+    let mut items: Vec<Option<u64>> = vec![None; definition.regions.len()];
+    for node in definition.nodes.iter().filter(|node| node.over_list) {
+        if let Some(region) = node.region {
+            let known = &mut items[region];
+            *known = Some(known.unwrap_or(0).max(node.profile.items));
+        }
+    }
+    let regions = definition.regions.iter().zip(items);
+    let width = |(region, items): (&Region, Option<u64>)| {
+        items
+            .unwrap_or(1)
+            .div_ceil(u64::from(region.batch.unwrap_or(1)))
+    };
+    regions.map(width).collect()
+}
+
+/// What of a node's waiting is known beforehand.
+fn fixed_delay_ms(delays: &[Delay]) -> f64 {
+    let fixed = delays.iter().map(|delay| match delay {
+        Delay::Fixed(delay_ms) => f64::from(*delay_ms),
+        Delay::Computed(_) | Delay::Until(_) => 0.0,
+    });
+    fixed.sum()
+}
+
+/// Each pair once, the lower number first.
+fn pairs(of: impl IntoIterator<Item = (NodeId, NodeId)>) -> Vec<(NodeId, NodeId)> {
+    let sorted = of.into_iter().map(|(a, b)| (a.min(b), a.max(b)));
+    let sorted: BTreeSet<(NodeId, NodeId)> = sorted.collect();
+    sorted.into_iter().collect()
 }
 
 /// What a consumer reads, by producer.

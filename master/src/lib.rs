@@ -19,4 +19,5 @@ pub mod import;
 pub mod local;
 pub mod place;
 pub mod planner;
+mod random;
 pub mod trace;

@@ -255,7 +255,8 @@ impl Reader {
             if matches!(tree.value, Value::Map(_)) {
                 raw.by_output = self.bytes_by_output(tree, limits);
                 let bytes = raw.by_output.iter().map(|(_, bytes)| *bytes);
-                profile.output_bytes = bytes.fold(0, u64::saturating_add);
+                let bytes = bytes.fold(0, u64::saturating_add);
+                profile.output_bytes = bytes.min(PROFILE_BYTES_MAX);
             } else if let Some(bytes) = self.whole_at(tree, "output_bytes", limits) {
                 profile.output_bytes = bytes;
             }

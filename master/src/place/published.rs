@@ -8,18 +8,20 @@
 //!    weight; the first whose two groups can be merged merges them, and the search starts over. It ends when no edge of
 //!    the current longest path can be merged, or one group is left.
 //! 4. Two groups can be merged if together they have at most 100 nodes, if some worker has room for both once both are
-//!    released (best fit), and if what is held in memory stays within the quota, a producer's outputs being charged
-//!    once.
+//!    released (best fit), if what is held in memory stays within the quota, a producer's outputs being charged
+//!    once, and if no two nodes of them are to be kept apart: from each other, or from one on that worker.
 //!
 //! Where this system differs, and the rule is ours: nodes of one region begin as one group, put where its first node's name
 //! says, since items run through them on one worker; memory counts as a capacity beside executors; a group that is fixed
-//! to a worker stays there; the quota is 0.8 of the memory that executors ask for, since a node's own peak is not
-//! declared.
+//! to a worker stays there; and what the first step leaves overloaded or together that is to be apart is moved ([`settle`]).
 
 use super::WorkerCapacity;
 use super::capacity::Demand;
+use super::cost::Model;
+use super::room::{NOWHERE, Room, Wants};
 use crate::graph::{Graph, GraphNode};
 use rustc_hash::FxHashSet;
+use std::cmp::Reverse;
 
 /// The artifact's bandwidth: 25 MiB/s shared by four, in bytes a second.
 const NETWORK_BYTES_PER_S: f64 = 25.0 * 1024.0 * 1024.0 / 4.0;
@@ -49,13 +51,75 @@ pub(super) fn fnv1a(name: &str) -> u64 {
     })
 }
 
+/// The worker on which a node is put first, of so many.
+pub(super) fn hashed(name: &str, workers: usize) -> usize {
+    (fnv1a(name) % workers as u64) as usize
+}
+
+/// What the payloads of one invocation may have in memory, in bytes, by the published formula: of the memory that each function
+/// asks for, what is left of 0.8 of it above its own peak, for as many activations as its foreach is wide.
+#[must_use]
+pub fn published_quota_bytes(graph: &Graph) -> u64 {
+    let of_node = |node: &GraphNode| {
+        let left_mib = QUOTA_SHARE * f64::from(node.memory_mib) - f64::from(node.peak_mib);
+        left_mib.max(0.0) * node.activations as f64
+    };
+    let nodes = graph.nodes().filter(|node| node.executable.is_some());
+    let sum_mib: f64 = nodes.map(of_node).sum();
+    (sum_mib * (1 << 20) as f64) as u64
+}
+
+/// Where a grouping puts each unit. A group that its worker has no room for goes as a whole to the worker that it fills best; one
+/// that fits nowhere as a whole is left where it is, for its units to be moved.
+pub(super) fn settle(groups: &[Group], model: &Model, wants: &Wants, workers: usize) -> Vec<u32> {
+    let mut order: Vec<&Group> = groups.iter().collect();
+    order.sort_by_key(|group| (!group.fixed, Reverse(group.demand.executors)));
+    let mut room = Room::empty(wants);
+    let mut wished = vec![NOWHERE; model.units.len()];
+    for group in order {
+        let mut units: Vec<u32> = group
+            .nodes
+            .iter()
+            .map(|node| model.unit_of[*node])
+            .collect();
+        units.sort_unstable();
+        units.dedup();
+        let own = group.worker as u32;
+        let others = (0..workers as u32).filter(|worker| *worker != own);
+        let fits = others.filter(|worker| put_all(&mut room.clone(), &units, *worker));
+        let worker = if put_all(&mut room.clone(), &units, own) {
+            Some(own)
+        } else {
+            fits.min_by(|a, b| room.left(*a).total_cmp(&room.left(*b)))
+        };
+        if let Some(worker) = worker {
+            put_all(&mut room, &units, worker);
+        }
+        for unit in units {
+            wished[unit as usize] = worker.unwrap_or(own);
+        }
+    }
+    wished
+}
+
+/// Puts units on a worker while they fit; whether all did.
+fn put_all(room: &mut Room<'_>, units: &[u32], worker: u32) -> bool {
+    units.iter().all(|unit| {
+        let fits = room.fits(*unit, worker);
+        if fits {
+            room.put(*unit, worker);
+        }
+        fits
+    })
+}
+
 /// Groups the nodes of a graph and gives each group a worker. A worker may be left with more than it takes, if the
 /// first step put it there.
 pub(super) fn group(
     graph: &Graph,
     workers: &[WorkerCapacity],
     fixed: &[Option<usize>],
-    quota_bytes: Option<u64>,
+    quota_bytes: u64,
 ) -> Vec<Group> {
     let mut grouping = Grouping::new(graph, workers, fixed, quota_bytes);
     while grouping.groups_left > 1 && grouping.merge_on_longest_path() {}
@@ -78,7 +142,14 @@ struct Grouping<'a> {
     group_of: Vec<usize>,
     /// By consumer: places in `edges`.
     incoming: Vec<Vec<usize>>,
+    /// By producer: places in `edges`.
+    outgoing: Vec<Vec<usize>>,
     edges: Vec<Edge>,
+    /// By node: those that must not share its group or worker.
+    apart: Vec<Vec<usize>>,
+    /// By node: the longest path that ends there. Those below `stale` hold.
+    ends: Vec<PathEnd>,
+    stale: usize,
     /// `None` once merged into another.
     groups: Vec<Option<Group>>,
     groups_left: usize,
@@ -94,7 +165,7 @@ impl<'a> Grouping<'a> {
         graph: &Graph,
         workers: &'a [WorkerCapacity],
         fixed: &[Option<usize>],
-        quota_bytes: Option<u64>,
+        quota_bytes: u64,
     ) -> Self {
         let mut used = vec![Demand::default(); workers.len()];
         let nodes: Vec<&GraphNode> = graph.nodes().collect();
@@ -102,8 +173,7 @@ impl<'a> Grouping<'a> {
         let mut group_of = vec![0; graph.node_count()];
         for unit in graph.units() {
             let first = unit.start;
-            let hashed = (fnv1a(&nodes[first].name) % workers.len() as u64) as usize;
-            let worker = fixed[first].unwrap_or(hashed);
+            let worker = fixed[first].unwrap_or(hashed(&nodes[first].name, workers.len()));
             let demands = nodes[unit.clone()].iter().map(|node| Demand::of_node(node));
             let demand = demands.fold(Demand::default(), Demand::plus);
             used[worker] = used[worker].plus(demand);
@@ -117,34 +187,33 @@ impl<'a> Grouping<'a> {
         }
         let output_bytes: Vec<u64> = graph.nodes().map(|node| node.output_bytes).collect();
         let mut incoming = vec![Vec::new(); graph.node_count()];
+        let mut outgoing = vec![Vec::new(); graph.node_count()];
         let mut edges = Vec::with_capacity(graph.edges().len());
         for (from, to, _) in graph.edges() {
             let (from, to) = (from as usize, to as usize);
             incoming[to].push(edges.len());
+            outgoing[from].push(edges.len());
             edges.push(Edge {
                 from,
                 to,
                 remote_s: output_bytes[from] as f64 / NETWORK_BYTES_PER_S,
             });
         }
-        let memory_mib = graph
-            .nodes()
-            .fold(Demand::default(), |sum, node| {
-                sum.plus(Demand::of_node(node))
-            })
-            .memory_mib;
-        let published = memory_mib as f64 * (1 << 20) as f64 * QUOTA_SHARE;
         Self {
             workers,
             runtime_s: graph.nodes().map(|node| node.runtime_ms / 1000.0).collect(),
             output_bytes,
             group_of,
             incoming,
+            outgoing,
             edges,
+            apart: apart(graph),
+            ends: vec![PathEnd::default(); graph.node_count()],
+            stale: 0,
             groups_left: groups.len(),
             groups,
             used,
-            quota_bytes: quota_bytes.unwrap_or(published as u64),
+            quota_bytes,
             charged: FxHashSet::default(),
             charged_bytes: 0,
         }
@@ -170,11 +239,11 @@ impl<'a> Grouping<'a> {
     }
 
     /// The edges of the longest path, first to last.
-    fn longest_path(&self) -> Vec<usize> {
-        // Nodes are numbered in topological order, so that one pass sees producers first.
+    fn longest_path(&mut self) -> Vec<usize> {
+        // Nodes are numbered in topological order, so that one pass sees producers first; what comes before the first edge
+        // whose weight has changed is known.
         let nodes = self.runtime_s.len();
-        let mut best: Vec<PathEnd> = Vec::with_capacity(nodes);
-        for node in 0..nodes {
+        for node in self.stale..nodes {
             let mut end = PathEnd {
                 length_s: self.runtime_s[node],
                 heaviest_s: 0.0,
@@ -183,7 +252,7 @@ impl<'a> Grouping<'a> {
             for index in &self.incoming[node] {
                 let edge = &self.edges[*index];
                 let weight_s = self.weight_s(edge);
-                let before = &best[edge.from];
+                let before = &self.ends[edge.from];
                 let candidate = PathEnd {
                     length_s: before.length_s + weight_s + self.runtime_s[node],
                     heaviest_s: before.heaviest_s.max(weight_s),
@@ -193,8 +262,10 @@ impl<'a> Grouping<'a> {
                     end = candidate;
                 }
             }
-            best.push(end);
+            self.ends[node] = end;
         }
+        self.stale = nodes;
+        let best = &self.ends;
         let mut last = 0;
         for node in 1..nodes {
             if best[node].beats(&best[last]) {
@@ -220,7 +291,7 @@ impl<'a> Grouping<'a> {
         let (Some(a), Some(b)) = (&self.groups[into], &self.groups[gone]) else {
             unreachable!("a node's group is one that is left");
         };
-        if a.nodes.len() + b.nodes.len() > GROUP_NODES_MAX {
+        if a.nodes.len() + b.nodes.len() > GROUP_NODES_MAX || self.are_apart(a, gone) {
             return false;
         }
         let Some(worker) = self.room_for(a, b) else {
@@ -248,6 +319,10 @@ impl<'a> Grouping<'a> {
         let mut nodes = a.nodes;
         for node in &b.nodes {
             self.group_of[*node] = into;
+            // Edges that lead to it, or to its consumers, may weigh less now.
+            let consumers = self.outgoing[*node].iter();
+            let consumers = consumers.map(|edge| self.edges[*edge].to);
+            self.stale = consumers.fold(self.stale.min(*node), usize::min);
         }
         nodes.extend(b.nodes);
         self.groups[into] = Some(Group {
@@ -258,6 +333,24 @@ impl<'a> Grouping<'a> {
         });
         self.groups_left -= 1;
         true
+    }
+
+    /// Whether a node of a group must be kept apart from one of another.
+    fn are_apart(&self, a: &Group, other: usize) -> bool {
+        let mut kept = a.nodes.iter().flat_map(|node| &self.apart[*node]);
+        kept.any(|node| self.group_of[*node] == other)
+    }
+
+    /// Whether a worker has, in a third group, something that these must be kept apart from.
+    fn is_barred(&self, a: &Group, b: &Group, worker: usize) -> bool {
+        let nodes = a.nodes.iter().chain(&b.nodes);
+        let own = [&a.nodes, &b.nodes].map(|nodes| self.group_of[nodes[0]]);
+        let mut kept = nodes.flat_map(|node| &self.apart[*node]);
+        kept.any(|node| {
+            let group = self.group_of[*node];
+            let there = self.groups[group].as_ref().map(|group| group.worker);
+            !own.contains(&group) && there == Some(worker)
+        })
     }
 
     /// Best fit: of the workers with room for both groups once both are released, the one with the least free
@@ -283,7 +376,7 @@ impl<'a> Grouping<'a> {
             let free = worker.executors.saturating_sub(used.executors);
             let free_mib = worker.memory_mib.saturating_sub(used.memory_mib);
             let fits = wanted.executors <= free && wanted.memory_mib <= free_mib;
-            if fits && best.is_none_or(|(least, _)| free < least) {
+            if fits && !self.is_barred(a, b, index) && best.is_none_or(|(least, _)| free < least) {
                 best = Some((free, index));
             }
         }
@@ -292,9 +385,17 @@ impl<'a> Grouping<'a> {
 
     /// Producers with an edge between the two groups whose outputs memory does not hold yet.
     fn newly_charged(&self, a: usize, b: usize) -> Vec<usize> {
-        let mut producers: Vec<usize> = self
-            .edges
+        let small = match (&self.groups[a], &self.groups[b]) {
+            (Some(first), Some(second)) if first.nodes.len() <= second.nodes.len() => first,
+            (_, Some(second)) => second,
+            _ => unreachable!("both groups are there"),
+        };
+        let edges = small
+            .nodes
             .iter()
+            .flat_map(|node| self.incoming[*node].iter().chain(&self.outgoing[*node]));
+        let mut producers: Vec<usize> = edges
+            .map(|edge| &self.edges[*edge])
             .filter(|edge| {
                 let ends = (self.group_of[edge.from], self.group_of[edge.to]);
                 (ends == (a, b) || ends == (b, a)) && !self.charged.contains(&edge.from)
@@ -307,8 +408,18 @@ impl<'a> Grouping<'a> {
     }
 }
 
+/// By node: those that must not share its worker.
+fn apart(graph: &Graph) -> Vec<Vec<usize>> {
+    let mut apart = vec![Vec::new(); graph.node_count()];
+    for (a, b) in graph.apart() {
+        apart[*a as usize].push(*b as usize);
+        apart[*b as usize].push(*a as usize);
+    }
+    apart
+}
+
 /// The longest path that ends at a node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct PathEnd {
     length_s: f64,
     heaviest_s: f64,
