@@ -246,7 +246,9 @@ impl Cluster {
         };
         let plans = planner::plan(definition, &graph, &placement, &workers, terms);
         self.prepare(plans, terms.deployment)?;
-        let unkept = self.keep(terms.deployment, sources_of(definition, options))?;
+        let names: Vec<&str> = workers.iter().map(|worker| worker.name.as_str()).collect();
+        let sources = sources_of(definition, options, &names);
+        let unkept = self.keep(terms.deployment, sources)?;
         self.activate(terms.deployment)?;
         Ok(Deployment {
             unkept,

@@ -56,6 +56,10 @@ pub(super) struct Profile {
     /// Invocations that are being measured.
     measuring: usize,
     /// Memory for those to come.
+    #[expect(
+        clippy::vec_box,
+        reason = "invocations hold them in boxes, which go to and fro"
+    )]
     spare: Vec<Box<Sample>>,
 }
 

@@ -3,12 +3,13 @@
 
 use super::{Cluster, DeployError};
 use crate::definition::Definition;
-use crate::place;
+use crate::place::{self, Effort, Link, Network, Partitioner};
 use engine::nearest::instead;
 use engine::plan::DeploymentId;
 use engine::wire::{Control, ControlReply, Deployed, ProfilePage, SOURCES_BYTES_MAX, Sources};
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why kept terms cannot be read.
@@ -17,32 +18,104 @@ use thiserror::Error;
 #[diagnostic(help("deploy it again with `faasflow deploy`, or use programs of one release"))]
 pub struct KeptError(String);
 
-/// What is to be kept of a workflow that is deployed on these terms.
+/// Terms, as they are kept: workers by their names, since another call may name them in another order.
+#[derive(Serialize, Deserialize)]
+struct Terms {
+    pins: BTreeMap<String, String>,
+    quota_bytes: Option<u64>,
+    partitioner: String,
+    steps: Option<u64>,
+    budget_ms: Option<u64>,
+    seed: u64,
+    link: KeptLink,
+    links: Vec<(String, String, KeptLink)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptLink {
+    bytes_per_s: f64,
+    latency_ns: f64,
+}
+
+impl KeptLink {
+    const fn of(link: Link) -> Self {
+        Self {
+            bytes_per_s: link.bytes_per_s,
+            latency_ns: link.latency_ns,
+        }
+    }
+
+    const fn link(&self) -> Link {
+        Link {
+            bytes_per_s: self.bytes_per_s,
+            latency_ns: self.latency_ns,
+        }
+    }
+}
+
+/// What is to be kept of a workflow that is deployed on these terms, on workers of these names.
 #[must_use]
-pub fn sources_of(definition: &Definition, options: &place::Options) -> Sources {
+pub fn sources_of(definition: &Definition, options: &place::Options, workers: &[&str]) -> Sources {
     let files = [&definition.source].into_iter().chain(&definition.files);
-    let place::Options { fixed, quota_bytes } = options;
-    let terms = json!({ "pins": fixed, "quota_bytes": quota_bytes });
+    let place::Options {
+        fixed,
+        quota_bytes,
+        partitioner,
+        effort,
+        network,
+    } = options;
+    let pairs = network.pairs().into_iter();
+    let links = pairs.filter_map(|(from, to, link)| {
+        let (from, to) = (*workers.get(from)?, *workers.get(to)?);
+        Some((from.to_owned(), to.to_owned(), KeptLink::of(link)))
+    });
+    let terms = Terms {
+        pins: fixed.clone(),
+        quota_bytes: *quota_bytes,
+        partitioner: partitioner.name().to_owned(),
+        steps: effort.steps,
+        budget_ms: effort.budget.map(|budget| budget.as_millis() as u64),
+        seed: effort.seed,
+        link: KeptLink::of(network.ordinary()),
+        links: links.collect(),
+    };
     Sources {
         files: files
             .map(|file| (file.name.to_string(), file.text.to_string()))
             .collect(),
-        terms: terms.to_string(),
+        // Numbers and texts by names that are texts: there is nothing that JSON has not.
+        terms: serde_json::to_string(&terms).unwrap_or_default(),
     }
 }
 
-/// The terms that were kept.
+/// The terms that were kept, for workers of these names. Links of others are left out.
 ///
 /// # Errors
 /// If they are not what [`sources_of`] writes.
-pub fn options_of(sources: &Sources) -> Result<place::Options, KeptError> {
-    let wrong = |error: serde_json::Error| KeptError(error.to_string());
-    let mut terms: Value = serde_json::from_str(&sources.terms).map_err(wrong)?;
-    let mut take = |key: &str| terms.get_mut(key).map(Value::take).unwrap_or_default();
-    let (fixed, quota_bytes) = (take("pins"), take("quota_bytes"));
+pub fn options_of(sources: &Sources, workers: &[&str]) -> Result<place::Options, KeptError> {
+    let terms: Terms =
+        serde_json::from_str(&sources.terms).map_err(|error| KeptError(error.to_string()))?;
+    let mut known = Partitioner::ALL.iter();
+    let partitioner = known.find(|(name, _)| *name == terms.partitioner);
+    let unknown = || KeptError(format!("there is no partitioner {}", terms.partitioner));
+    let (_, partitioner) = partitioner.ok_or_else(unknown)?;
+    let mut network = Network::uniform(terms.link.link());
+    let place = |name: &str| workers.iter().position(|worker| *worker == name);
+    for (from, to, link) in &terms.links {
+        if let (Some(from), Some(to)) = (place(from), place(to)) {
+            network.set(from, to, link.link());
+        }
+    }
     Ok(place::Options {
-        fixed: serde_json::from_value(fixed).map_err(wrong)?,
-        quota_bytes: serde_json::from_value(quota_bytes).map_err(wrong)?,
+        fixed: terms.pins,
+        quota_bytes: terms.quota_bytes,
+        partitioner: *partitioner,
+        effort: Effort {
+            steps: terms.steps,
+            budget: terms.budget_ms.map(Duration::from_millis),
+            seed: terms.seed,
+        },
+        network,
     })
 }
 
@@ -157,3 +230,6 @@ impl Cluster {
         Ok(unkept)
     }
 }
+
+#[cfg(test)]
+mod tests;

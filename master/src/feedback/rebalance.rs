@@ -25,7 +25,9 @@ pub enum RebalanceError {
     #[diagnostic(transparent)]
     Feedback(#[from] FeedbackError),
     /// Its files were too large to be kept.
-    #[error("the workers have not kept the files of workflow {workflow}, which are too large for that")]
+    #[error(
+        "the workers have not kept the files of workflow {workflow}, which are too large for that"
+    )]
     #[diagnostic(help("name its file: --file FILE"))]
     NoFiles {
         /// Which workflow.
@@ -48,7 +50,9 @@ pub enum RebalanceError {
     },
     /// A file that says something else than what is deployed.
     #[error("{file} has other nodes than what is deployed: {difference}")]
-    #[diagnostic(help("deploy it with `faasflow deploy`; what is deployed is placed anew from its own file"))]
+    #[diagnostic(help(
+        "deploy it with `faasflow deploy`; what is deployed is placed anew from its own file"
+    ))]
     Nodes {
         /// The file.
         file: String,
@@ -117,7 +121,10 @@ impl Rebalance {
         let options = if kept.terms.is_empty() {
             place::Options::default()
         } else {
-            options_of(&kept)?
+            let names: Vec<&str> = (0..cluster.len())
+                .map(|worker| cluster.name(worker))
+                .collect();
+            options_of(&kept, &names)?
         };
         let written = match file {
             Some(written) if written.workflow.value != workflow => {
@@ -155,7 +162,9 @@ impl Rebalance {
         let workers = graph.nodes().map(|node| present[node.defined]);
         let old = Placement::new(workers.collect());
         let estimate = |placement| place::estimate(&graph, &capacities, &options, placement);
-        let moved = graph.nodes().zip(old.workers().iter().zip(placement.workers()));
+        let moved = graph
+            .nodes()
+            .zip(old.workers().iter().zip(placement.workers()));
         let moves = moved.filter(|(_, (from, to))| from != to);
         let name = |worker: usize| cluster.name(worker).to_owned();
         let moves = moves.map(|(node, (from, to))| Move {
@@ -216,7 +225,11 @@ fn present(definition: &Definition, served: &Served) -> Result<Vec<usize>, Rebal
         file: definition.source.name.to_string(),
         difference,
     };
-    let gone: BTreeSet<&str> = by_name.keys().copied().filter(|name| !names.contains(name)).collect();
+    let gone: BTreeSet<&str> = by_name
+        .keys()
+        .copied()
+        .filter(|name| !names.contains(name))
+        .collect();
     if let Some(gone) = gone.first() {
         return Err(differs(format!("it has no {gone}")));
     }

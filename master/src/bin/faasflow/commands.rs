@@ -128,7 +128,9 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
         definition.workflow.value, deployed.version
     ));
     if let Some(reason) = &deployed.unkept {
-        page.line(&format!("`faasflow rebalance` will ask for its file: {reason}"));
+        page.line(&format!(
+            "`faasflow rebalance` will ask for its file: {reason}"
+        ));
     }
     page.line("");
     placed.show(&mut page);

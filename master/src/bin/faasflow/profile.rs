@@ -60,7 +60,10 @@ pub(crate) fn profile(arguments: &Arguments) -> Result<(), Exit> {
     };
     if arguments.reset {
         for worker in 0..cluster.len() {
-            let takes_part = profile.workers.iter().any(|one| one.name == cluster.name(worker));
+            let takes_part = profile
+                .workers
+                .iter()
+                .any(|one| one.name == cluster.name(worker));
             if takes_part {
                 cluster.forget_profile(worker, &arguments.workflow)?;
             }
@@ -107,7 +110,11 @@ fn is_file(path: &Path, name: &str) -> bool {
 
 fn check_parts(definition: &Definition, named: &[PathBuf]) -> Result<(), Exit> {
     for path in &named[1..] {
-        if !definition.files.iter().any(|file| is_file(path, &file.name)) {
+        if !definition
+            .files
+            .iter()
+            .any(|file| is_file(path, &file.name))
+        {
             return Err(Exit::input(WriteError::NoPart {
                 path: path.clone(),
                 main: named[0].clone(),
@@ -147,8 +154,19 @@ fn show(page: &mut Page, profile: &Profile) {
     page.line(&format!("{} version {}", profile.workflow, profile.version));
     page.line("");
     let headings = [
-        "node", "worker", "runs", "activations", "failed", "run mean", "p50", "p99", "queued p50", "p99",
-        "output mean", "p99", "items",
+        "node",
+        "worker",
+        "runs",
+        "activations",
+        "failed",
+        "run mean",
+        "p50",
+        "p99",
+        "queued p50",
+        "p99",
+        "output mean",
+        "p99",
+        "items",
     ];
     let rows = profile.nodes.iter().map(|node| row(profile, node));
     page.table(
@@ -176,7 +194,14 @@ fn show(page: &mut Page, profile: &Profile) {
                 bytes_text(edge.crossing_bytes),
             ]
         });
-        let headings = ["edge", "payloads", "mean", "p99", "travels", "crossing an invocation"];
+        let headings = [
+            "edge",
+            "payloads",
+            "mean",
+            "p99",
+            "travels",
+            "crossing an invocation",
+        ];
         page.table(&headings, &[2, 3, 5], &rows.collect::<Vec<_>>());
     }
     page.line("");
@@ -187,7 +212,11 @@ fn show(page: &mut Page, profile: &Profile) {
             worker.measured.to_string(),
         ]
     });
-    page.table(&["worker", "invocations", "measured"], &[1, 2], &rows.collect::<Vec<_>>());
+    page.table(
+        &["worker", "invocations", "measured"],
+        &[1, 2],
+        &rows.collect::<Vec<_>>(),
+    );
     page.line("");
     page.line(&format!(
         "{} cross workers for each invocation, inputs of the workflow apart",
@@ -220,7 +249,12 @@ fn row(profile: &Profile, node: &Node) -> Vec<String> {
         at(&node.queued_ns, 0.99),
         or_dash(node.output_mean_bytes().map(bytes_text)),
         or_dash(node.output_p99_bytes().map(size_text)),
-        or_dash(node.items.as_ref().and_then(Distribution::mean).map(|items| format!("{items:.1}"))),
+        or_dash(
+            node.items
+                .as_ref()
+                .and_then(Distribution::mean)
+                .map(|items| format!("{items:.1}")),
+        ),
     ]
 }
 

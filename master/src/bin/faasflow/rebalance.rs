@@ -77,7 +77,9 @@ fn said_deployed(workflow: &str, before: u32, deployed: &Deployment) -> String {
         deployed.version
     );
     if let Some(reason) = &deployed.unkept {
-        said.push_str(&format!("\n`faasflow rebalance` will ask for its file: {reason}"));
+        said.push_str(&format!(
+            "\n`faasflow rebalance` will ask for its file: {reason}"
+        ));
     }
     said
 }
@@ -102,7 +104,12 @@ fn show(page: &mut Page, planned: &Rebalance) {
         let rows = planned.moves.iter().take(MOVES_MAX);
         let rows = rows.map(|one| vec![one.node.clone(), one.from.clone(), one.to.clone()]);
         page.table(&["node", "from", "to"], &[], &rows.collect::<Vec<_>>());
-        if let Some(more) = planned.moves.len().checked_sub(MOVES_MAX).filter(|more| *more > 0) {
+        if let Some(more) = planned
+            .moves
+            .len()
+            .checked_sub(MOVES_MAX)
+            .filter(|more| *more > 0)
+        {
             page.line(&format!("and {} more", counted(more, "node")));
         }
     }
@@ -115,15 +122,17 @@ fn show(page: &mut Page, planned: &Rebalance) {
         ]
     };
     let rows = [row("present", &planned.before), row("new", &planned.after)];
-    page.table(&["placement", "makespan, estimated", "crossing workers"], &[1, 2], &rows);
+    page.table(
+        &["placement", "makespan, estimated", "crossing workers"],
+        &[1, 2],
+        &rows,
+    );
 }
 
 fn to_json(workflow: &str, planned: &Rebalance) -> Value {
     let moves = planned.moves.iter();
     let moves = moves.map(|one| json!({ "node": one.node, "from": one.from, "to": one.to }));
-    let estimate = |of: &Estimate| {
-        json!({ "makespan_ns": of.makespan_ns.round(), "crossing_bytes": of.crossing_bytes.round() })
-    };
+    let estimate = |of: &Estimate| json!({ "makespan_ns": of.makespan_ns.round(), "crossing_bytes": of.crossing_bytes.round() });
     json!({
         "workflow": workflow,
         "version_before": planned.version,
