@@ -168,3 +168,6 @@ fn missing(workflow: &str, member: &WorkerRef, all: &[WorkerRef]) -> FeedbackErr
         all: all.join(","),
     }
 }
+
+#[cfg(test)]
+mod tests;

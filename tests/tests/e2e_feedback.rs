@@ -67,7 +67,8 @@ impl Heavy {
     fn deployed() -> Self {
         let cluster = Setup::workers(&["a", "b"]).start();
         let hold = cluster.path("hold");
-        let file = cluster.file("heavy.yaml", heavy(hold.to_str().unwrap()));
+        let path = hold.to_str().expect("a temporary folder has a plain name");
+        let file = cluster.file("heavy.yaml", heavy(path));
         let workers = cluster.addresses().join(",");
         let heavy = Self {
             cluster,
@@ -153,10 +154,8 @@ fn load(heavy: &Heavy, entry: &str, ends: &AtomicBool) -> u64 {
             "{} is answered twice",
             answer.request
         );
-        let (_, text) = texts
-            .iter()
-            .find(|(request, _)| *request == answer.request)
-            .unwrap();
+        let text = texts.iter().find(|(request, _)| *request == answer.request);
+        let (_, text) = text.expect("it was asked for");
         assert_eq!(output(&answer, "text"), text.as_bytes());
         answered += 1;
     }
