@@ -87,6 +87,23 @@ impl Network {
         self.pairs.insert((from, to), link);
     }
 
+    /// What lies between two workers of which nothing else is said.
+    #[must_use]
+    pub const fn ordinary(&self) -> Link {
+        self.all
+    }
+
+    /// Pairs of workers of which something else is said, one way, rising.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(usize, usize, Link)> {
+        let pairs = self.pairs.iter();
+        let mut pairs: Vec<_> = pairs
+            .map(|((from, to), link)| (*from, *to, *link))
+            .collect();
+        pairs.sort_unstable_by_key(|(from, to, _)| (*from, *to));
+        pairs
+    }
+
     /// What lies between two workers, one way.
     #[must_use]
     pub fn link(&self, from: usize, to: usize) -> Link {
