@@ -15,8 +15,10 @@
 )]
 
 mod bodies;
+mod profile;
 
 pub use bodies::*;
+pub use profile::*;
 
 use faasstore::descriptor::InvocationId;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};

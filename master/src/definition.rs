@@ -21,6 +21,7 @@ pub(crate) mod tree;
 pub(crate) mod units;
 mod warnings;
 
+pub(crate) use files::path_of;
 pub use files::{LoadError, load, parse, parse_with};
 pub use names::{is_name, nearest};
 pub(crate) use problem::problems_at;
@@ -432,6 +433,8 @@ pub struct Definition {
     pub outputs: Vec<WorkflowOutput>,
     /// Longest an invocation may take, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// The other files that it and they name, each once, by their paths.
+    pub files: Vec<SourceText>,
     /// What is suspicious in it, in the order of the file, then in the files that it names; a bounded number.
     pub warnings: Vec<Problem>,
 }

@@ -5,6 +5,10 @@
 //! worker is lost between the two steps, the error says which workers serve the new version. Once `deploy` has
 //! returned, nothing here is needed for the workflow to run.
 
+mod kept;
+
+pub use kept::{KeptError, options_of, sources_of};
+
 use crate::client::{ClientError, ControlClient, Options};
 use crate::definition::Definition;
 use crate::graph::Graph;
@@ -44,6 +48,8 @@ pub struct Deployment {
     pub placement: Placement,
     /// The workers.
     pub workers: Vec<WorkerRef>,
+    /// Why workers do not keep its files, if so: then it cannot be planned anew without them.
+    pub unkept: Option<String>,
 }
 
 /// Why a deployment, or a question to a cluster, came to nothing.
@@ -215,7 +221,21 @@ impl Cluster {
         options: &place::Options,
         limits: Limits,
     ) -> Result<Deployment, DeployError> {
-        let (graph, placement) = self.place(definition, options)?;
+        let placed = self.place(definition, options)?;
+        self.deploy_placed(definition, placed, options, limits)
+    }
+
+    /// Deploys a workflow that was placed on these workers already, on those terms.
+    ///
+    /// # Errors
+    /// As [`Cluster::deploy`].
+    pub fn deploy_placed(
+        &mut self,
+        definition: &Definition,
+        (graph, placement): (Graph, Placement),
+        options: &place::Options,
+        limits: Limits,
+    ) -> Result<Deployment, DeployError> {
         self.check_executables(definition, &graph, &placement)?;
         let workers = self.workers();
         let version = self.next_version(&definition.workflow.value);
@@ -226,8 +246,12 @@ impl Cluster {
         };
         let plans = planner::plan(definition, &graph, &placement, &workers, terms);
         self.prepare(plans, terms.deployment)?;
+        let names: Vec<&str> = workers.iter().map(|worker| worker.name.as_str()).collect();
+        let sources = sources_of(definition, options, &names);
+        let unkept = self.keep(terms.deployment, sources)?;
         self.activate(terms.deployment)?;
         Ok(Deployment {
+            unkept,
             id: terms.deployment,
             version,
             graph,
@@ -292,14 +316,19 @@ impl Cluster {
         for (index, request) in requests.iter().enumerate() {
             if let Err(error) = self.members[index].order(request) {
                 // The one that refused has kept nothing, but one that was lost on the way may have.
-                for member in &mut self.members[..=index] {
-                    // A worker that cannot be told drops by itself what nobody activates for a minute.
-                    let _ = member.order(&Control::Abort(deployment));
-                }
+                self.abort(index + 1, deployment);
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Drops what the first workers have prepared.
+    fn abort(&mut self, workers: usize, deployment: DeploymentId) {
+        for member in &mut self.members[..workers] {
+            // A worker that cannot be told drops by itself what nobody activates for a minute.
+            let _ = member.order(&Control::Abort(deployment));
+        }
     }
 
     fn activate(&mut self, deployment: DeploymentId) -> Result<(), DeployError> {

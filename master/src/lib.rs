@@ -13,6 +13,7 @@ pub mod definition;
 pub mod deploy;
 pub mod diagnostics;
 pub mod draw;
+pub mod feedback;
 pub mod graph;
 pub mod import;
 pub mod local;

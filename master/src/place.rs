@@ -14,6 +14,7 @@ mod pack;
 mod published;
 mod room;
 mod search;
+mod sketch;
 
 pub use bound::{lower_bound_ns, optimum_ns};
 pub use capacity::{Demand, Overload, Resource, WorkerCapacity};
@@ -141,6 +142,12 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// One that is known: the worker of each node, by the nodes' numbers. Whether it keeps any limit is not asked.
+    #[must_use]
+    pub const fn new(workers: Vec<usize>) -> Self {
+        Self { workers }
+    }
+
     /// The worker of a node, as its place among those given to [`place`].
     ///
     /// # Panics

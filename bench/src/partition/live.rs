@@ -254,7 +254,7 @@ mod tests {
 workflow: w
 input: { n: { kind: value, default: 3 } }
 nodes:
-  choose: { switch: [ { when: 'input.n > 2', then: large }, { default: small } ] }
+  choose: { switch: [ { when: 'input.n > 2', then: large } ], default: small }
   large: { function: e:f, output: { o: list }, profile: { runtime_ms: 9, output_bytes: 5, busy: 0.5 } }
   small: { function: e:f, profile: { runtime_ms: 7 } }
   each: { function: e:g, foreach: large.o, input: { i: item }, profile: { runtime_ms: 5, items: 2 } }

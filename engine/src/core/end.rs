@@ -14,6 +14,7 @@ use std::rc::Rc;
 impl Core {
     /// All local nodes have ended.
     pub(super) fn part_ended(&mut self, place: Place) {
+        self.profile_part_ends(place);
         let program = Rc::clone(self.program_of(place));
         let invocation = &self.invocations[place as usize];
         if let Some(entry) = invocation.entry.as_ref() {

@@ -3,6 +3,7 @@
 use super::borne::FailureId;
 use super::lease::{Leases, Payload};
 use super::outcome::Shown;
+use super::profile::Sample;
 use super::program::{InputFrom, LocalNode, Program, Scope, SlotIndex};
 use super::report::Timing;
 use super::{ClientId, Outgoing};
@@ -296,6 +297,8 @@ pub(crate) struct Invocation {
     pub(crate) remote_ended: Vec<bool>,
     pub(crate) entry: Option<Box<Entry>>,
     pub(crate) timing: Option<Box<Timing>>,
+    /// If it is measured for its deployment's profile. Kept at the root.
+    pub(crate) sample: Option<Box<Sample>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -338,6 +341,7 @@ impl Invocation {
             remote_ended: Vec::new(),
             entry: None,
             timing: None,
+            sample: None,
         }
     }
 

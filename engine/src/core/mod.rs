@@ -38,6 +38,7 @@
 //! | `doors` | peers that come and go |
 //! | `retire` | deployments on their way out |
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
+//! | `profile` | what is measured of a deployment as it runs |
 
 mod borne;
 mod by_place;
@@ -61,6 +62,7 @@ mod outputs;
 mod payloads;
 mod peers;
 mod pool;
+mod profile;
 mod program;
 mod record;
 mod region;
@@ -79,6 +81,7 @@ pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
 pub use inputs::Input;
 pub use pool::ExecutorId;
+pub use profile::HISTOGRAMS_MAX;
 pub use report::Wanted;
 
 use crate::plan::{DeploymentId, NodeId, Plan};
@@ -93,6 +96,7 @@ use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
+use profile::Profile;
 use program::{LocalNode, Program};
 use retried::Retried;
 use rustc_hash::FxHashMap;
@@ -147,6 +151,7 @@ struct Deployment {
     refused: Option<String>,
     pools: Vec<Pool>,
     keep_alive_armed: Vec<bool>,
+    profile: Profile,
     state: DeploymentState,
     /// Invocations here, taken or taken part in.
     instances: u32,
@@ -198,6 +203,8 @@ pub struct Core {
     timed: u32,
     /// How many invocations are recorded.
     traced: u32,
+    /// Histograms for which there is room.
+    histograms_left: usize,
     counters: CoreCounters,
     /// See [`Core::revision`].
     revision: u64,
@@ -235,6 +242,7 @@ impl Core {
             in_flight: 0,
             timed: 0,
             traced: 0,
+            histograms_left: HISTOGRAMS_MAX,
             counters: CoreCounters::default(),
             revision: 0,
         }
@@ -358,6 +366,7 @@ impl Core {
             .map(|constant| self.take_incoming(constant))
             .collect();
         let deployment = Deployment {
+            profile: Profile::new(&program),
             program,
             constants,
             refused,

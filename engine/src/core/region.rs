@@ -32,7 +32,9 @@ impl Core {
     ) {
         let number = program.nodes[index as usize].region;
         let scope = &program.scopes[usize::from(number)];
-        let items = self.items_of_region(place, scope, program);
+        let length = self.list_of(place, scope, program).map_or(0, <[_]>::len);
+        self.profile_region(place, number, length);
+        let items = items_of_region(length, scope);
         let start = self.item_start(place, (number, scope), program);
         let gathered = scope
             .gathers
@@ -70,15 +72,6 @@ impl Core {
             self.region_ended(place, index, program);
         } else {
             self.begin_items(now_ns, place, index, program);
-        }
-    }
-
-    /// Items, or batches of them, of a region's list.
-    fn items_of_region(&self, place: Place, scope: &Scope, program: &Program) -> u32 {
-        let length = self.list_of(place, scope, program).map_or(0, <[_]>::len);
-        match scope.batch {
-            0 => length as u32,
-            batch => length.div_ceil(batch as usize) as u32,
         }
     }
 
@@ -404,6 +397,14 @@ impl Core {
             looked_at += 1;
         }
         found
+    }
+}
+
+/// Items, or batches of them, of a region over a list of that length.
+fn items_of_region(length: usize, scope: &Scope) -> u32 {
+    match scope.batch {
+        0 => length as u32,
+        batch => length.div_ceil(batch as usize) as u32,
     }
 }
 

@@ -243,6 +243,7 @@ impl Timing {
 impl Core {
     /// Times an invocation that begins, if its client wants to be told of that.
     pub(super) fn watch(&mut self, now_ns: u64, place: Place, program: &Program, wanted: Wanted) {
+        self.profile_begins(now_ns, place, program);
         if wanted == Wanted::NOTHING {
             return;
         }
@@ -258,6 +259,7 @@ impl Core {
 
     /// It goes, and its times with it.
     pub(super) fn unwatch(&mut self, place: Place) {
+        self.profile_gone(place);
         if let Some(timing) = self.invocations[place as usize].timing.take() {
             self.timed -= 1;
             self.traced -= u32::from(timing.recorder.is_some());
@@ -313,6 +315,8 @@ impl Core {
 
     /// The lane begins to do itself what a node does.
     pub(super) fn lane_started(&mut self, now_ns: u64, place: Place, node: LocalNode) {
+        let index = self.invocations[place as usize].deployment;
+        self.deployment_mut(index).profile.begun(node, 1);
         let root = self.invocations[place as usize].root;
         if self.invocations[root as usize].timing.is_some() {
             self.attempt_started(&by_lane(place, node, now_ns), BY_LANE);
@@ -327,6 +331,12 @@ impl Core {
         node: LocalNode,
         attempt: Attempt,
     ) {
+        if attempt == Attempt::Well {
+            self.profile_outputs(place, node, std::iter::empty());
+        } else {
+            let index = self.invocations[place as usize].deployment;
+            self.deployment_mut(index).profile.failed(node);
+        }
         let root = self.invocations[place as usize].root;
         if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
             let ordered_ns = timing.nodes[node as usize].last_start_ns;

@@ -633,6 +633,16 @@ impl Lane {
                 let (peers, mut parts) = self.peers();
                 peers.client(socket, place, &mut parts);
             }
+            LaneCommand::Profile {
+                deployment,
+                from,
+                most,
+                reply,
+            } => {
+                // Whoever asked may have gone away.
+                let _ = reply.send(self.core.profile(deployment, from, most));
+            }
+            LaneCommand::ForgetProfile(deployment) => self.core.forget_profile(deployment),
             LaneCommand::Stop => self.stopped = true,
         }
     }

@@ -1,5 +1,6 @@
 //! What the bodies of frames hold.
 
+use super::{Deployed, ProfilePage, Sources};
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::trace::PartTrace;
 use faasstore::Cancelled;
@@ -107,6 +108,24 @@ pub enum Control {
     Undeploy(String),
     /// Counters and all. Answered by [`ControlReply::Status`].
     Status,
+    /// Keep the files of a prepared deployment. Refused if they are too large.
+    Keep {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// Its files.
+        sources: Sources,
+    },
+    /// What is deployed under this name, and from what? Answered by [`ControlReply::Deployed`].
+    Deployed(String),
+    /// What was measured of the workflow? Answered by [`ControlReply::Profile`].
+    Profile {
+        /// Its name.
+        workflow: String,
+        /// Where to go on: 0, or what the last page said is next.
+        from: u32,
+    },
+    /// Forget what was measured of the workflow of this name, and begin anew.
+    ForgetProfile(String),
 }
 
 /// What a worker answers the master.
@@ -120,6 +139,10 @@ pub enum ControlReply {
     Description(WorkerDescription),
     /// JSON of `status::WorkerStatus`.
     Status(String),
+    /// What is deployed under a name.
+    Deployed(Deployed),
+    /// What was measured.
+    Profile(ProfilePage),
 }
 
 /// What a worker has, for the partitioner and for checks.

@@ -18,6 +18,7 @@ mod foresight;
 mod joins;
 mod lists;
 mod outward;
+mod profiles;
 mod reports;
 mod retriers;
 mod rig;

@@ -8,6 +8,7 @@ use engine::core::{
     Piece, Send, Start, Wanted, worker_hash,
 };
 use engine::plan::{ErrorClass, NodeId};
+use engine::profile::NodeProfile;
 use engine::trace::ClockId;
 use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::Cancelled;
@@ -210,6 +211,43 @@ impl Rig {
     pub(crate) fn cancel_at_door(&mut self, request: u64) {
         self.cores[0].cancel_at_door(self.now_ns, ClientId(1), request);
         self.settle();
+    }
+
+    /// What all workers have measured, by node, asked for page by page; and on each worker how many invocations began, and
+    /// how many of them were measured.
+    pub(crate) fn profile(&self) -> (BTreeMap<String, NodeProfile>, Vec<(u64, u64)>) {
+        let (mut nodes, mut counts) = (BTreeMap::new(), Vec::new());
+        for core in &self.cores {
+            let mut from = Some(0);
+            let mut count = None;
+            while let Some(first) = from {
+                let page = core.profile(DEPLOYMENT, first, 2).unwrap();
+                assert!(page.nodes.len() == 2 || page.next.is_none());
+                for node in page.nodes {
+                    let name = self.flow.nodes[node.id as usize].name.clone();
+                    assert!(
+                        nodes.insert(name, node).is_none(),
+                        "a node is told of twice"
+                    );
+                }
+                count = Some((page.invocations, page.measured));
+                from = page.next;
+            }
+            counts.extend(count);
+        }
+        (nodes, counts)
+    }
+
+    /// The lanes forget what they have measured.
+    pub(crate) fn forget_profile(&mut self) {
+        for core in &mut self.cores {
+            core.forget_profile(DEPLOYMENT);
+        }
+    }
+
+    /// Whether each lane needs exact times.
+    pub(crate) fn need_time(&self) -> Vec<bool> {
+        self.cores.iter().map(Core::needs_time).collect()
     }
 
     /// Counts of the first worker, which takes what clients ask for.

@@ -17,6 +17,7 @@ use super::cost::Model;
 use super::estimate::{Cause, Simulator, Span};
 use super::list;
 use super::room::{NOWHERE, Room, Wants};
+use super::sketch::Sketch;
 use super::{Effort, pack};
 use crate::random::Random;
 use std::time::Instant;
@@ -25,9 +26,15 @@ use std::time::Instant;
 pub(super) const PUBLISHED_NODES_MAX: usize = 10_000;
 /// Placements up to which all are tried.
 pub(super) const ALL_MAX: u64 = 20_000;
-/// By how much of the makespan something may be worse and still be kept in one of e cases: at the beginning, and at the end.
+/// By how much of the makespan something may be worse and still be kept in one of e cases: at the beginning of annealing by
+/// sketches and of that by simulations, and at the end of both.
 const HOT: f64 = 0.15;
+const WARM: f64 = 0.03;
 const COLD: f64 = 1e-3;
+/// The share of the steps after which sketches end, in how many rounds, and how many of them count as a step.
+const SKETCHED: f64 = 0.6;
+const SKETCH_ROUNDS: u32 = 3;
+const SKETCHES_OF_STEP: u32 = 24;
 /// What the bytes that cross count while it is compared: their share, against that of the makespan.
 const SECOND_AIM: f64 = 1e-4;
 /// Changes that came to nothing, one after the other, after which it gives up.
@@ -224,45 +231,112 @@ impl<'m, 'w> Search<'m, 'w> {
         edges.into_iter().map(|(_, from, to)| (from, to)).collect()
     }
 
-    /// Changes the best placement again and again.
+    /// Changes the best placement again and again: first by what sketches say, then by simulations.
     pub(super) fn anneal(&mut self) {
-        let units = self.model.units.len();
-        let settled = units < 2 || self.model.workers.len() < 2;
+        let settled = self.model.units.len() < 2 || self.model.workers.len() < 2;
         if settled || self.best.placed.is_empty() || !self.may_go_on() {
             return;
         }
+        for round in 0..SKETCH_ROUNDS {
+            let until = SKETCHED * f64::from(round + 1) / f64::from(SKETCH_ROUNDS);
+            self.anneal_sketches(until);
+        }
+        self.anneal_simulations();
+    }
+
+    /// Anneals by sketches until so much is used up; what comes out is offered.
+    fn anneal_sketches(&mut self, until: f64) {
+        let began = self.progress();
+        if began >= until {
+            return;
+        }
+        let mut sketch = Sketch::new(self.model);
+        self.simulator.watch(0);
+        self.offer(&self.best.placed.clone());
+        let spans = self.simulator.spans();
+        sketch.order_by(|unit| spans[unit as usize].ready_ns);
+        let mut room = Room::of(self.wants, &self.best.placed);
+        let guess = |sketch: &mut Sketch<'m>, model: &Model, placed: &[u32]| Score {
+            makespan_ns: sketch.makespan_ns(placed),
+            crossing_bytes: model.crossing_bytes(placed),
+        };
+        let mut now = guess(&mut sketch, self.model, &room.placed);
+        let mut chain = sketch.chain();
+        let (mut best, mut best_placed) = (now, room.placed.clone());
+        let mut changed: Vec<(u32, u32)> = Vec::new();
+        let mut misses = 0_u32;
+        let mut guesses = 0_u32;
+        let mut heat = HOT;
+        while misses < MISSES_MAX {
+            guesses += 1;
+            if guesses.is_multiple_of(SKETCHES_OF_STEP) {
+                self.best.steps += 1;
+                let progress = self.progress();
+                if progress >= until || !self.may_go_on() {
+                    break;
+                }
+                heat = HOT * (COLD / HOT).powf((progress - began) / (until - began));
+            }
+            changed.clear();
+            self.change(&mut room, &chain, &mut changed);
+            if changed.is_empty() {
+                misses += 1;
+                continue;
+            }
+            misses = 0;
+            let score = guess(&mut sketch, self.model, &room.placed);
+            if self.keeps(&score, &now, heat) {
+                now = score;
+                chain = sketch.chain();
+                if now.beats(&best) {
+                    best = now;
+                    best_placed.copy_from_slice(&room.placed);
+                }
+            } else {
+                put_back(&mut room, &mut changed);
+            }
+        }
+        if self.may_go_on() {
+            self.offer(&best_placed);
+        }
+    }
+
+    /// Anneals by simulations until all is used up.
+    fn anneal_simulations(&mut self) {
+        if !self.may_go_on() {
+            return;
+        }
+        let began = self.progress();
         let mut room = Room::of(self.wants, &self.best.placed);
         let mut now = self.offer(&room.placed);
         let mut chain = self.chain();
         let mut changed: Vec<(u32, u32)> = Vec::new();
-        let began = self.progress();
         let mut misses = 0_u32;
-        while self.may_go_on() {
+        // Where nothing may be moved at all, since all is fixed, or there is no room to turn, it gives up.
+        while self.may_go_on() && misses < MISSES_MAX {
             changed.clear();
             self.change(&mut room, &chain, &mut changed);
             if changed.is_empty() {
-                // Nothing may be moved at all: all is fixed, or there is no room to turn.
                 misses += 1;
-                if misses > MISSES_MAX {
-                    return;
-                }
                 continue;
             }
             misses = 0;
             let part = (self.progress() - began) / (1.0 - began).max(f64::EPSILON);
-            let heat = HOT * (COLD / HOT).powf(part.clamp(0.0, 1.0));
+            let heat = WARM * (COLD / WARM).powf(part.clamp(0.0, 1.0));
             let score = self.offer(&room.placed);
-            let worse = score.worse_than(&now);
-            if worse <= 0.0 || self.random.share() < (-worse / heat).exp() {
+            if self.keeps(&score, &now, heat) {
                 now = score;
                 chain = self.chain();
             } else {
-                for (unit, worker) in changed.drain(..).rev() {
-                    room.take(unit);
-                    room.put(unit, worker);
-                }
+                put_back(&mut room, &mut changed);
             }
         }
+    }
+
+    /// Whether to keep what is as good as that, in place of what there was.
+    fn keeps(&mut self, score: &Score, before: &Score, heat: f64) -> bool {
+        let worse = score.worse_than(before);
+        worse <= 0.0 || self.random.share() < (-worse / heat).exp()
     }
 
     fn steps_max(&self) -> u64 {
@@ -440,6 +514,14 @@ impl<'m, 'w> Search<'m, 'w> {
                 changed.push((unit, from));
             }
         }
+    }
+}
+
+/// Undoes what has been changed.
+fn put_back(room: &mut Room<'_>, changed: &mut Vec<(u32, u32)>) {
+    for (unit, worker) in changed.drain(..).rev() {
+        room.take(unit);
+        room.put(unit, worker);
     }
 }
 

@@ -117,6 +117,17 @@ pub(super) struct Executor {
     pub(super) word: Option<Word>,
 }
 
+/// What was seen of a node's attempts in executors.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Attempts {
+    /// First ones.
+    pub(super) first: u64,
+    /// All.
+    pub(super) all: u64,
+    /// Those that ended well.
+    pub(super) well: u64,
+}
+
 /// A simulated lane.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -158,6 +169,8 @@ pub(super) struct Lane {
     pub(super) refused: u64,
     /// Completions that the core has accepted.
     pub(super) accepted: u64,
+    /// Attempts that executors were given.
+    pub(super) attempts: BTreeMap<(DeploymentId, NodeId), Attempts>,
     /// What the core must order next.
     pub(super) foreseen: Option<Foresight>,
     /// What was prepared last: for the end of what which executor runs, and at which revision of the core.
@@ -198,6 +211,7 @@ impl Lane {
             in_flight: 0,
             refused: 0,
             accepted: 0,
+            attempts: BTreeMap::new(),
             foreseen: None,
             prepared: None,
         }

@@ -3,6 +3,7 @@
 use super::Cluster;
 use super::clients::Outcome;
 use super::constructs::Constructs;
+use super::lane::Lane;
 use super::scenario::Faults;
 use crate::reference::Counts;
 use engine::core::{CoreCounters, Held};
@@ -99,6 +100,7 @@ impl Cluster {
             assert_eq!(counters.invocations_taken, ended);
             assert_eq!(counters.invocations_refused, lane.refused);
             assert_eq!(counters.activations, lane.accepted);
+            judge_profiles(index, lane);
         }
     }
 
@@ -200,5 +202,18 @@ impl Cluster {
             "{} dropped as late, not {least} to {most}",
             tally.late
         );
+    }
+}
+
+/// Profiles count every activation and every failed attempt that executors had, and nothing else.
+fn judge_profiles(index: usize, lane: &Lane) {
+    for ((id, node), attempts) in &lane.attempts {
+        let Some(profile) = lane.core.profile(*id, 0, usize::MAX) else {
+            continue;
+        };
+        let counted = profile.nodes.iter().find(|counted| counted.id == *node);
+        let counted = counted.map(|counted| (counted.activations, counted.failures));
+        let seen = (attempts.first, attempts.all - attempts.well);
+        assert_eq!(counted, Some(seen), "node {node} on lane {index}");
     }
 }

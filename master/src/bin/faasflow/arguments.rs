@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Invoke(Invoke),
     /// Show what workers say of themselves
     Status(Status),
+    /// Show what was measured of a running workflow, and write it back as hints
+    Profile(Profile),
+    /// Place a running workflow anew by what was measured of it
+    Rebalance(Rebalance),
     /// Take a workflow away from workers
     Undeploy(Undeploy),
     /// Start workers on this host, run a workflow on them, and end them
@@ -56,6 +60,8 @@ impl Command {
             Self::Invoke(of) => of.job.json,
             Self::Run(of) => of.job.json,
             Self::Status(of) => of.json,
+            Self::Profile(of) => of.json,
+            Self::Rebalance(of) => of.json,
             Self::Import(_)
             | Self::Schema
             | Self::Graph(_)
@@ -341,6 +347,53 @@ pub(crate) struct Status {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Profile {
+    /// The workflow's name
+    pub(crate) workflow: String,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Write what was measured into the workflow's file as `profile:` hints, and nothing else; once more for each file that
+    /// it names by `workflow: PATH`, if nodes there are to have theirs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Vec<PathBuf>,
+    /// Forget what was measured after it was shown, and count anew
+    #[arg(long)]
+    pub(crate) reset: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Rebalance {
+    /// The workflow's name
+    pub(crate) workflow: String,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// The workflow's file [default: what the workers have kept of it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Leave it where it is unless its makespan is estimated to become shorter by so many hundredths
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = parse_percent)]
+    pub(crate) min_gain: f64,
+    /// Deploy the new placement whatever it gains
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok();
+    let fits = percent.filter(|percent| (0.0..=100.0).contains(percent));
+    fits.ok_or_else(|| "it is a number from 0 to 100, as in 5".to_owned())
 }
 
 #[derive(Args, Debug)]

@@ -119,6 +119,7 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
         let mut object = placed.to_json();
         object["deployment"] = json!(deployed.id.to_string());
         object["version"] = json!(deployed.version);
+        object["unkept"] = json!(deployed.unkept);
         return print::json(&object);
     }
     let mut page = Page::default();
@@ -126,6 +127,11 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
         "{} version {} is deployed",
         definition.workflow.value, deployed.version
     ));
+    if let Some(reason) = &deployed.unkept {
+        page.line(&format!(
+            "`faasflow rebalance` will ask for its file: {reason}"
+        ));
+    }
     page.line("");
     placed.show(&mut page);
     page.print()

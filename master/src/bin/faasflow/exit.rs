@@ -8,6 +8,8 @@ use master::client::ClientError;
 use master::definition::{LoadError, Problem};
 use master::deploy::DeployError;
 use master::diagnostics::to_stderr;
+use master::feedback::FeedbackError;
+use master::feedback::rebalance::RebalanceError;
 use master::local::LocalError;
 use miette::{Diagnostic, JSONReportHandler, Report};
 use serde_json::{Value, json};
@@ -157,6 +159,27 @@ impl From<LocalError> for Exit {
         Self {
             code,
             report: Report::new(error),
+        }
+    }
+}
+
+impl From<FeedbackError> for Exit {
+    fn from(error: FeedbackError) -> Self {
+        match error {
+            FeedbackError::Deploy(error) => error.into(),
+            FeedbackError::Nonsense { .. } => Self::work(error),
+            _ => Self::input(error),
+        }
+    }
+}
+
+impl From<RebalanceError> for Exit {
+    fn from(error: RebalanceError) -> Self {
+        match error {
+            RebalanceError::Feedback(error) => error.into(),
+            RebalanceError::Deploy(error) => error.into(),
+            RebalanceError::Load(error) => error.into(),
+            _ => Self::input(error),
         }
     }
 }

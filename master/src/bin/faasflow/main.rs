@@ -17,7 +17,9 @@ mod new;
 mod outputs;
 mod placed;
 mod print;
+mod profile;
 mod progress;
+mod rebalance;
 mod recorded;
 mod status;
 mod targets;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),
             Command::Status(of) => commands::status(of),
+            Command::Profile(of) => profile::profile(of),
+            Command::Rebalance(of) => rebalance::rebalance(of),
             Command::Undeploy(of) => commands::undeploy(of),
             Command::Run(of) => invoking::run(of),
             Command::New(of) => new::new(of),

@@ -105,6 +105,7 @@ impl Sketch {
                 .collect(),
             outputs: outputs.collect(),
             timeout_ms: None,
+            files: Vec::new(),
             warnings: Vec::new(),
         }
     }

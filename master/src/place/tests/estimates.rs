@@ -325,6 +325,7 @@ fn what_the_quota_does_not_hold_goes_through_a_store() {
     assert_eq!(within(300_000), (3.0, 300_000.0, 0.0));
     // The first is held, and nothing is left for the second.
     assert_eq!(within(299_999), (204.0, 100_000.0, 200_000.0));
+    assert_eq!(within(100_000), (204.0, 100_000.0, 200_000.0));
     assert_eq!(within(99_999), (305.0, 0.0, 300_000.0));
 }
 
