@@ -1,7 +1,7 @@
 //! Placements against each other, against bounds, and against what really runs.
 //!
 //! - [`graphs`], [`inputs`]: what is placed, by seed and from files
-//! - [`clusters`]: where
+//! - [`clusters`]: the workers on which
 //! - [`rows`], [`summary`]: the quality of each partitioner's placement, and what it took to find it
 //! - [`speed`]: how the first answer grows
 //! - [`check`]: predictions against two workers that really run

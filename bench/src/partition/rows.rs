@@ -142,8 +142,10 @@ impl Case<'_> {
 
     /// Counts anew what each worker is asked for.
     fn keeps_limits(&self, placement: &Placement) -> bool {
+        if placement.workers().len() != self.graph.node_count() {
+            return false;
+        }
         let workers = &self.cluster.workers;
-        let complete = placement.workers().len() == self.graph.node_count();
         let within = workers.iter().enumerate().all(|(index, worker)| {
             let here = self.graph.nodes().zip(placement.workers());
             let here = here.filter(|(_, of)| **of == index).map(|(node, _)| node);
@@ -157,10 +159,71 @@ impl Case<'_> {
             let of = |node: usize| placement.worker(node as u32);
             unit.clone().all(|node| of(node) == of(unit.start))
         });
-        complete && within && apart && together
+        within && apart && together
     }
 }
 
 fn ratio(figure: f64, against: f64) -> Option<f64> {
     (against > 0.0).then(|| figure / against)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use master::graph::{Dependency, GraphNode};
+    use master::place::{Network, WorkerCapacity};
+
+    /// `a` apart from `b`, and `c` with `d` item by item; each wants two executors and as many MiB.
+    fn graph() -> Graph {
+        let node = |name: &str, together| GraphNode {
+            name: name.to_owned(),
+            executable: Some(name.to_owned()),
+            runtime_ms: 1.0,
+            scale: 2,
+            slots: 2,
+            memory_mib: 1,
+            together,
+            ..GraphNode::default()
+        };
+        let nodes = vec![
+            node("a", None),
+            node("b", None),
+            node("c", Some(0)),
+            node("d", Some(0)),
+        ];
+        Graph::new(nodes, [(0, 1, Dependency::default())], [(0, 1)])
+    }
+
+    #[test]
+    fn each_limit_is_counted_anew() {
+        let graph = graph();
+        let worker = |executors, memory_mib| WorkerCapacity {
+            executors,
+            memory_mib,
+            ..WorkerCapacity::new("w", 1, 0)
+        };
+        let keeps = |placed: &[usize], limits: [(u32, u64); 2]| {
+            let case = Case {
+                name: String::new(),
+                family: "own",
+                seed: 0,
+                graph: &graph,
+                cluster: Cluster {
+                    workers: limits
+                        .map(|(executors, mib)| worker(executors, mib))
+                        .to_vec(),
+                    network: Network::default(),
+                    kind: Kind::Alike,
+                },
+            };
+            case.keeps_limits(&Placement::new(placed.to_vec()))
+        };
+        let ample = [(6, 6), (6, 6)];
+        assert!(keeps(&[0, 1, 1, 1], ample));
+        assert!(!keeps(&[0, 1, 1, 1], [(6, 6), (5, 6)]), "executors");
+        assert!(!keeps(&[0, 1, 1, 1], [(6, 6), (6, 5)]), "memory");
+        assert!(!keeps(&[0, 0, 1, 1], ample), "apart");
+        assert!(!keeps(&[0, 1, 0, 1], ample), "together");
+        assert!(!keeps(&[0, 1, 1], ample), "complete");
+    }
 }
