@@ -12,6 +12,8 @@ use serde::Serialize;
 
 /// Placements up to which the best is searched by trying all.
 pub const WAYS_MAX: u64 = 200_000;
+/// By how much two scores of one placement may differ.
+pub(super) const ROUNDING: f64 = 1e-9;
 /// Units up to which it is thought of.
 const UNITS_MAX: usize = 16;
 
@@ -56,6 +58,8 @@ pub struct Row {
     pub peak_bytes: u64,
     /// Placements that were scored.
     pub steps: u64,
+    /// Whether the partitioner scored its placement as the estimator does that sees it for the first time.
+    pub scores_agree: bool,
     /// Whether no worker is asked for more than it takes, and what is to be apart is; counted here, not by the partitioner.
     pub limits_kept: bool,
 }
@@ -112,7 +116,11 @@ impl Case<'_> {
             let (placement, found) = found?;
             let estimate = estimate(self.graph, workers, &options, &placement);
             let Found {
-                first, took, steps, ..
+                first,
+                took,
+                steps,
+                makespan_ns,
+                ..
             } = found;
             Ok(Row {
                 graph: self.name.clone(),
@@ -134,6 +142,7 @@ impl Case<'_> {
                 time_ms: took.as_secs_f64() * 1e3,
                 peak_bytes,
                 steps,
+                scores_agree: (makespan_ns - estimate.makespan_ns).abs() <= ROUNDING * makespan_ns,
                 limits_kept: self.keeps_limits(&placement),
             })
         };

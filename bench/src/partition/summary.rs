@@ -1,6 +1,6 @@
 //! What rows come to: medians and worst, by group, and partitioner against partitioner.
 
-use super::rows::Row;
+use super::rows::{ROUNDING, Row};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,8 +9,6 @@ use std::io::{self, Write};
 pub const NEVER_WORSE_NODES_MAX: usize = 10_000;
 /// From this much communication over computation on, placement matters.
 pub const COMMUNICATES: f64 = 1.0;
-/// By how much two makespans may differ by rounding.
-const ROUNDING: f64 = 1e-9;
 
 /// Classes of communication over computation: their names and where they begin.
 const CLASSES: [(&str, f64); 4] = [("0-1", 0.0), ("1-2", 1.0), ("2-8", 2.0), ("8-", 8.0)];
@@ -78,6 +76,8 @@ pub struct Summary {
     pub worse_than_published: Vec<String>,
     /// Rows whose placement breaks a limit.
     pub limits_broken: Vec<String>,
+    /// Rows whose partitioner scored its placement otherwise than the estimator does.
+    pub scores_differ: Vec<String>,
 }
 
 /// By graph and cluster.
@@ -124,21 +124,29 @@ impl Summary {
             (worse && own.nodes <= NEVER_WORSE_NODES_MAX).then_some(named)
         });
         let own = rows.iter().filter(|row| row.partitioner == "default");
+        let named = |row: &Row| {
+            format!(
+                "{} on {} workers by {}",
+                row.graph, row.workers, row.partitioner
+            )
+        };
         let broken = rows.iter().filter(|row| !row.limits_kept);
+        let differ = rows.iter().filter(|row| !row.scores_agree);
         Self {
             default_over: ["published", "heft", "hash"].map(against).to_vec(),
             default_over_optimum: Spread::of(own.filter_map(|row| row.optimum_ratio)),
             worse_than_published: worse.collect(),
-            limits_broken: broken
-                .map(|row| format!("{} by {}", row.graph, row.partitioner))
-                .collect(),
+            limits_broken: broken.map(named).collect(),
+            scores_differ: differ.map(named).collect(),
         }
     }
 
     /// Whether what must never be is not.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.worse_than_published.is_empty() && self.limits_broken.is_empty()
+        self.worse_than_published.is_empty()
+            && self.limits_broken.is_empty()
+            && self.scores_differ.is_empty()
     }
 
     /// For people.
@@ -191,7 +199,13 @@ impl Summary {
         } else {
             "no"
         };
-        writeln!(out, "limits kept: {kept}{}", listed(&self.limits_broken))
+        writeln!(out, "limits kept: {kept}{}", listed(&self.limits_broken))?;
+        let agree = if self.scores_differ.is_empty() {
+            "yes"
+        } else {
+            "no"
+        };
+        writeln!(out, "scores agree: {agree}{}", listed(&self.scores_differ))
     }
 }
 
@@ -265,6 +279,7 @@ pub(super) mod tests {
             peak_bytes: 0,
             steps: 1,
             limits_kept: true,
+            scores_agree: true,
         }
     }
 
@@ -291,15 +306,24 @@ pub(super) mod tests {
         let mut rows = vec![row("a", "hash", 20.0)];
         rows[0].limits_kept = false;
         let summary = Summary::of(&rows);
-        assert_eq!(summary.limits_broken, ["a by hash"]);
+        assert_eq!(summary.limits_broken, ["a on 2 workers by hash"]);
         assert!(!summary.holds());
         let mut text = Vec::new();
         summary.write(&mut text).unwrap();
         assert!(
             String::from_utf8(text)
                 .unwrap()
-                .contains("limits kept: no: a by hash")
+                .contains("limits kept: no: a on 2 workers by hash")
         );
+    }
+
+    #[test]
+    fn a_score_that_is_not_the_estimators_fails_the_whole() {
+        let mut rows = vec![row("a", "hash", 20.0)];
+        rows[0].scores_agree = false;
+        let summary = Summary::of(&rows);
+        assert_eq!(summary.scores_differ, ["a on 2 workers by hash"]);
+        assert!(!summary.holds());
     }
 
     #[test]
