@@ -259,6 +259,8 @@ pub(super) struct Model {
     quota_bytes: f64,
     /// All outputs of all units.
     all_bytes: f64,
+    /// Units in the order in which their payloads are held, if the quota may not suffice for all.
+    hold_order: Vec<u32>,
 }
 
 /// An executable.
@@ -365,8 +367,12 @@ impl Model {
             node_runs: Vec::new(),
             quota_bytes: quota_bytes as f64,
             all_bytes: 0.0,
+            hold_order: Vec::new(),
         };
         model.all_bytes = model.outputs.all.iter().sum();
+        if model.all_bytes > model.quota_bytes {
+            model.hold_order = model.by_length_of_way();
+        }
         model.take_scenarios(graph);
         model
     }
@@ -463,22 +469,32 @@ impl Model {
             .sum()
     }
 
-    /// By unit: whether what others of its worker read of it is held in memory. As while an invocation runs, what comes
-    /// first is held while the quota lasts; the bytes come second. `None` if all is held.
+    /// Units by the longest way through the graph that leads through them, with all transfers at the price of a link: the longest
+    /// first.
+    fn by_length_of_way(&self) -> Vec<u32> {
+        let behind = super::list::upward_ranks(self);
+        let before = super::list::downward_ranks(self);
+        let way = |unit: u32| before[unit as usize] + behind[unit as usize];
+        let mut order: Vec<u32> = (0..self.units.len() as u32).collect();
+        order.sort_by(|a, b| way(*b).total_cmp(&way(*a)).then(a.cmp(b)));
+        order
+    }
+
+    /// By unit: whether what others of its worker read of it is held in memory, and the bytes of that. What is on the longest
+    /// ways is held first, while the quota lasts. `None` if all is held.
     pub(super) fn held(&self, placed: &[u32]) -> Option<(Vec<bool>, f64)> {
         if self.all_bytes <= self.quota_bytes {
             return None;
         }
         let mut left = self.quota_bytes;
-        let held = (0..self.units.len() as u32).map(|unit| {
-            let bytes = self.local_bytes(unit, placed);
-            let held = bytes <= left;
-            if held {
+        let mut held = vec![false; self.units.len()];
+        for unit in &self.hold_order {
+            let bytes = self.local_bytes(*unit, placed);
+            if bytes <= left {
+                held[*unit as usize] = true;
                 left -= bytes;
             }
-            held
-        });
-        let held = held.collect();
+        }
         Some((held, self.quota_bytes - left))
     }
 

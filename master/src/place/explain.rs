@@ -113,7 +113,7 @@ pub fn estimate(
     let run = simulator.estimate(&placed);
     let likeliest = (0..model.scenarios.len())
         .max_by(|a, b| model.scenarios[*a].0.total_cmp(&model.scenarios[*b].0));
-    let spans = simulator.spans(&placed, likeliest.unwrap_or_default());
+    let spans = simulator.spans_in(&placed, likeliest.unwrap_or_default());
     let held = model.held(&placed).map(|(held, _)| held);
     let (mut held_bytes, mut unheld_bytes) = (0.0, 0.0);
     for unit in 0..model.units.len() {
@@ -141,7 +141,7 @@ pub fn estimate(
         held_bytes,
         unheld_bytes,
         workers: uses.collect(),
-        critical: legs(&model, &placed, &spans),
+        critical: legs(&model, &placed, spans),
     }
 }
 
@@ -208,8 +208,8 @@ pub fn explain(
     let now_ns = simulator.makespan_ns(&placed);
     let mut edges: Vec<(u32, u32, f64)> = Vec::new();
     for scenario in 0..model.scenarios.len() {
-        let spans = simulator.spans(&placed, scenario);
-        for (unit, cause) in critical_chain(&spans) {
+        let spans = simulator.spans_in(&placed, scenario);
+        for (unit, cause) in critical_chain(spans) {
             let Cause::Arrival(from) = cause else {
                 continue;
             };

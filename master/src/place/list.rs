@@ -61,6 +61,21 @@ pub(super) fn upward_ranks(model: &Model) -> Vec<f64> {
     ranks
 }
 
+/// By unit: the longest way from the beginning to its own, in nanoseconds.
+pub(super) fn downward_ranks(model: &Model) -> Vec<f64> {
+    let link = mean_link(model);
+    let speed = mean_speed(model);
+    let mut ranks = vec![0.0_f64; model.units.len()];
+    for unit in 0..model.units.len() {
+        let end_ns = ranks[unit] + duration_ns(model, unit as u32, speed);
+        for edge in model.successors.get(unit as u32) {
+            let later = &mut ranks[edge.unit as usize];
+            *later = later.max(end_ns + link.transfer_ns(edge.bytes));
+        }
+    }
+    ranks
+}
+
 pub(super) fn mean_speed(model: &Model) -> f64 {
     let sum: f64 = model.workers.iter().map(|worker| worker.speed).sum();
     sum / model.workers.len() as f64
@@ -95,11 +110,17 @@ pub(super) fn mean_link(model: &Model) -> Link {
 
 /// How long a unit takes at a worker that has room for it, in nanoseconds.
 pub(super) fn duration_ns(model: &Model, unit: u32, speed: f64) -> f64 {
+    let (delay_ns, runs_ns) = duration(model, unit);
+    delay_ns + runs_ns / speed
+}
+
+/// What does not depend on the worker's speed, and what does.
+fn duration(model: &Model, unit: u32) -> (f64, f64) {
     let of = &model.units[unit as usize];
     match &of.work {
-        Work::Node(task) => task.delay_ns + task.runtime_ns / speed,
+        Work::Node(task) => (task.delay_ns, task.runtime_ns),
         // Its least time is that on the fastest worker.
-        Work::Region(_) => of.least_ns * model.best_speed() / speed,
+        Work::Region(_) => (0.0, of.least_ns * model.best_speed()),
     }
 }
 
@@ -108,6 +129,8 @@ struct Scheduler<'m, 'w> {
     room: Room<'w>,
     /// By worker: when each of its CPUs is free, the first at the top.
     cpus: Vec<BinaryHeap<Reverse<u64>>>,
+    /// By worker: when the first of them is.
+    cpu_ns: Vec<f64>,
     /// By executable that several units use, then worker: when each of its executors is free.
     executors: Vec<BinaryHeap<Reverse<u64>>>,
     ends_ns: Vec<f64>,
@@ -140,6 +163,7 @@ impl<'m, 'w> Scheduler<'m, 'w> {
                 .map(|worker| free((worker.cpus as usize).clamp(1, CPUS_MAX)))
                 .collect(),
             executors,
+            cpu_ns: vec![0.0; workers],
             ends_ns: vec![0.0; model.units.len()],
             there_ns: vec![0.0; workers],
         }
@@ -157,8 +181,21 @@ impl<'m, 'w> Scheduler<'m, 'w> {
         } else {
             0..self.model.workers.len() as u32
         };
+        let of = &self.model.units[unit as usize];
+        let (delay_ns, runs_ns) = duration(self.model, unit);
+        let needs_cpu = of.busy_ns > 0.0;
+        let pool = self.pool_of(unit);
         for worker in candidates {
-            let end_ns = self.end_ns(unit, worker);
+            let mut begin_ns = self.there_ns[worker as usize];
+            if needs_cpu {
+                begin_ns = begin_ns.max(self.cpu_ns[worker as usize]);
+            }
+            if let Some(pool) = pool {
+                let executors = &self.executors[pool + worker as usize];
+                let free = executors.peek().map_or(0, |Reverse(free)| *free);
+                begin_ns = begin_ns.max(f64::from_bits(free));
+            }
+            let end_ns = begin_ns + delay_ns + runs_ns / self.model.workers[worker as usize].speed;
             // Comparing comes first: room is the dearer question.
             if best.is_some_and(|(known, _)| known <= end_ns) {
                 continue;
@@ -206,7 +243,11 @@ impl<'m, 'w> Scheduler<'m, 'w> {
         for edge in self.model.predecessors.get(unit) {
             let end_ns = self.ends_ns[edge.unit as usize];
             let from = self.room.placed[edge.unit as usize];
-            let at_ns = end_ns + link.transfer_ns(edge.bytes);
+            let at_ns = if from == NOWHERE {
+                end_ns
+            } else {
+                end_ns + link.transfer_ns(edge.bytes)
+            };
             if from != NOWHERE {
                 let own = &mut self.there_ns[from as usize];
                 *own = own.max(end_ns);
@@ -230,35 +271,11 @@ impl<'m, 'w> Scheduler<'m, 'w> {
         }
     }
 
-    /// When a unit would end at a worker.
-    #[inline]
-    fn end_ns(&self, unit: u32, worker: u32) -> f64 {
-        let model = self.model;
-        let of = &model.units[unit as usize];
-        let speed = model.workers[worker as usize].speed;
-        let mut begin_ns = self.there_ns[worker as usize];
-        let needs_cpu = of.busy_ns > 0.0;
-        if needs_cpu && let Some(Reverse(free)) = self.cpus[worker as usize].peek() {
-            begin_ns = begin_ns.max(f64::from_bits(*free));
-        }
-        for task in model.tasks(of).take(1) {
-            if let Some(free_ns) = self.executor_free(task.executable, worker) {
-                begin_ns = begin_ns.max(free_ns);
-            }
-        }
-        begin_ns + duration_ns(model, unit, speed)
-    }
-
-    fn executor_free(&self, executable: Option<u32>, worker: u32) -> Option<f64> {
-        let executors = self
-            .executors
-            .get(self.executors_of(executable?, worker)?)?;
-        executors.peek().map(|Reverse(free)| f64::from_bits(*free))
-    }
-
-    fn executors_of(&self, executable: u32, worker: u32) -> Option<usize> {
-        let shared = self.model.shared_number(executable)?;
-        Some(shared * self.model.workers.len() + worker as usize)
+    /// Where the executors of a unit's pool begin, by worker, if others use it too; of a region's the first node's.
+    fn pool_of(&self, unit: u32) -> Option<usize> {
+        let task = self.model.tasks(&self.model.units[unit as usize]).next()?;
+        let shared = self.model.shared_number(task.executable?)?;
+        Some(shared * self.model.workers.len())
     }
 
     /// A unit has what it needs of a worker until it ends.
@@ -282,12 +299,11 @@ impl<'m, 'w> Scheduler<'m, 'w> {
                 taken.push(f64::from_bits(free).max(begin_ns) + each_ns);
             }
             cpus.extend(taken.into_iter().map(|free: f64| Reverse(free.to_bits())));
+            let first = cpus.peek().map_or(0, |Reverse(free)| *free);
+            self.cpu_ns[worker as usize] = f64::from_bits(first);
         }
-        for task in model.tasks(of).take(1) {
-            let Some(place) = task.executable.and_then(|of| self.executors_of(of, worker)) else {
-                continue;
-            };
-            let executors = &mut self.executors[place];
+        if let Some(pool) = self.pool_of(unit) {
+            let executors = &mut self.executors[pool + worker as usize];
             if executors.pop().is_some() {
                 executors.push(Reverse(end_ns.to_bits()));
             }

@@ -97,7 +97,12 @@ pub(super) fn best_fit(room: &Room<'_>, workers: usize, unit: u32) -> Option<u32
 }
 
 /// All ways, depth first.
-fn try_all(room: &mut Room<'_>, workers: usize, order: &[u32], steps: &mut usize) -> bool {
+pub(super) fn try_all(
+    room: &mut Room<'_>,
+    workers: usize,
+    order: &[u32],
+    steps: &mut usize,
+) -> bool {
     let Some((unit, rest)) = order.split_first() else {
         return true;
     };

@@ -131,7 +131,8 @@ fn payloads_on_one_link_share_it_and_small_ones_pass_by() {
     };
     let model = Model::of(&graph, &workers, &options.network, u64::MAX);
     let placed = [0, 0, 0, 1, 1, 1];
-    let spans = estimate::Simulator::new(&model).spans(&placed, 0);
+    let mut simulator = estimate::Simulator::new(&model);
+    let spans = simulator.spans_in(&placed, 0);
     let ready = |unit: usize| rounded(spans[unit].ready_ns);
     // Both at half the speed until the smaller one is there: at 10 + 200; 100,000 bytes of the other are left then.
     assert_eq!(ready(3), 10.0 + 200.0 + 1.0);
@@ -324,6 +325,7 @@ fn what_the_quota_does_not_hold_goes_through_a_store() {
     assert_eq!(within(300_000), (3.0, 300_000.0, 0.0));
     // The first is held, and nothing is left for the second.
     assert_eq!(within(299_999), (204.0, 100_000.0, 200_000.0));
+    assert_eq!(within(100_000), (204.0, 100_000.0, 200_000.0));
     assert_eq!(within(99_999), (305.0, 0.0, 300_000.0));
 }
 

@@ -213,6 +213,67 @@ proptest! {
     }
 
     #[test]
+    fn room_is_the_same_however_it_came_about(
+        graph in any_graph(),
+        workers in any_workers(),
+        moves in prop::collection::vec((0_usize..28, 0_usize..6), 0..60),
+    ) {
+        let model = Model::of(&graph, &workers, &Network::default(), u64::MAX);
+        let wants = Wants::of(&graph, &model, &workers, &vec![None; graph.node_count()]);
+        let units = model.units.len();
+        let mut room = room::Room::of(&wants, &vec![0; units]);
+        for (unit, worker) in moves {
+            let (unit, worker) = (unit % units, worker % workers.len());
+            room.take(unit as u32);
+            room.put(unit as u32, worker as u32);
+        }
+        let anew = room::Room::of(&wants, &room.placed);
+        let nodes: Vec<usize> = model.unit_of.iter().map(|unit| room.placed[*unit as usize] as usize).collect();
+        let placement = Placement { workers: nodes };
+        for (worker, of) in workers.iter().enumerate() {
+            prop_assert_eq!(room.left(worker as u32), anew.left(worker as u32));
+            let (executors, memory_mib) = started(&graph, &placement, worker);
+            let left = |used: f64, limit: f64| (limit - used) / limit;
+            let executors = left(f64::from(executors), f64::from(of.executors));
+            let memory = left(memory_mib as f64, of.memory_mib as f64);
+            prop_assert!((room.left(worker as u32) - executors.min(memory)).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn trying_all_ways_finds_one_exactly_if_there_is_one(
+        graph in any_graph().prop_filter("few ways", |graph| graph.units().len() <= 6),
+        workers in any_workers().prop_filter("few ways", |workers| workers.len() <= 3),
+    ) {
+        let model = Model::of(&graph, &workers, &Network::default(), u64::MAX);
+        let wants = Wants::of(&graph, &model, &workers, &vec![None; graph.node_count()]);
+        let mut room = room::Room::empty(&wants);
+        let order: Vec<u32> = (0..model.units.len() as u32).collect();
+        let found = pack::try_all(&mut room, workers.len(), &order, &mut 0);
+        prop_assert_eq!(found, can_be(&graph, &workers, &BTreeMap::new()));
+    }
+
+    #[test]
+    fn list_scheduling_does_the_same_by_either_way_to_reckon_arrivals(
+        graph in any_graph(),
+        workers in any_workers(),
+    ) {
+        // Links that are set one by one are taken to differ, though they are alike.
+        let mut by_pair = Network::default();
+        for from in 0..workers.len() {
+            for to in 0..workers.len() {
+                by_pair.set(from, to, Link::DEFAULT);
+            }
+        }
+        let placed = |network: &Network| {
+            let model = Model::of(&graph, &workers, network, u64::MAX);
+            let wants = Wants::of(&graph, &model, &workers, &vec![None; graph.node_count()]);
+            list::heft(&model, &wants).placed.clone()
+        };
+        prop_assert_eq!(placed(&Network::default()), placed(&by_pair));
+    }
+
+    #[test]
     fn a_small_workflow_is_refused_only_if_no_placement_can_be(
         graph in any_graph().prop_filter("few ways", |graph| graph.units().len() <= 7),
         workers in any_workers().prop_filter("few ways", |workers| workers.len() <= 3),
