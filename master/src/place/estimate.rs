@@ -456,20 +456,27 @@ impl<'m> Simulator<'m> {
 
     /// Something begins to be served that needs so much; whether it is the next that will be done.
     fn join(&mut self, server: usize, needs: f64, what: u32) -> bool {
+        self.order += 1;
+        let order = self.order;
+        let of = self.server(server);
+        let until = (of.given + needs).to_bits();
+        let first = of
+            .waiting
+            .peek()
+            .is_none_or(|Reverse((first, ..))| until < *first);
+        of.waiting.push(Reverse((until, order, what)));
+        first
+    }
+
+    /// A server as it is now, to be changed; the next run begins by clearing those.
+    fn server(&mut self, server: usize) -> &mut Server {
         let of = &mut self.servers[server];
         if !of.used {
             of.used = true;
             self.used_servers.push(server as u32);
         }
         of.advance(self.now_ns);
-        self.order += 1;
-        let until = (of.given + needs).to_bits();
-        let first = of
-            .waiting
-            .peek()
-            .is_none_or(|Reverse((first, ..))| until < *first);
-        of.waiting.push(Reverse((until, self.order, what)));
-        first
+        of
     }
 
     /// The tasks on a worker get their parts anew; on one server another one may be the next.
@@ -485,11 +492,10 @@ impl<'m> Simulator<'m> {
     }
 
     fn set_rate(&mut self, server: usize, rate: f64, changed: bool) {
-        let of = &mut self.servers[server];
-        if of.rate == rate && !changed {
+        if self.servers[server].rate == rate && !changed {
             return;
         }
-        of.advance(self.now_ns);
+        let of = self.server(server);
         of.rate = rate;
         of.stamp = of.stamp.wrapping_add(1);
         if let Some(Reverse((until, ..))) = of.waiting.peek() {
@@ -506,8 +512,7 @@ impl<'m> Simulator<'m> {
         if self.servers[index].stamp != stamp {
             return;
         }
-        self.servers[index].advance(self.now_ns);
-        let Some(Reverse((_, _, what))) = self.servers[index].waiting.pop() else {
+        let Some(Reverse((_, _, what))) = self.server(index).waiting.pop() else {
             return;
         };
         if index < cpus {

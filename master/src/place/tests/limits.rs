@@ -3,14 +3,14 @@
 use super::*;
 use crate::graph::{Dependency, GraphNode};
 
-/// What is drawn of a node: executable, scale, memory in MiB, milliseconds, bytes, and whether it begins a region of two.
-type Drawn = (usize, u32, u32, u32, u64, bool);
+/// What is drawn of a node: executable, scale, memory in MiB, milliseconds and quarters of them that are busy, bytes, and whether it begins a region of two.
+type Drawn = (usize, u32, u32, (u32, u8), u64, bool);
 
 prop_compose! {
     /// Graphs with pools that are shared, regions, and pairs to be apart.
     fn any_graph()(count in 1_usize..28)(
         nodes in prop::collection::vec(
-            (0_usize..10, 1_u32..6, 1_u32..512, 0_u32..500, 0_u64..(8 * MIB), prop::bool::weighted(0.1)), count),
+            (0_usize..10, 1_u32..6, 1_u32..512, (0_u32..500, 0_u8..5), 0_u64..(8 * MIB), prop::bool::weighted(0.1)), count),
         pairs in prop::collection::vec((0..count, 0..count), 0..48),
         apart in prop::collection::vec((0..count, 0..count), 0..5),
     ) -> Graph {
@@ -24,7 +24,7 @@ fn graph_of(nodes: &[Drawn], pairs: &[(usize, usize)], apart: &[(usize, usize)])
         .iter()
         .enumerate()
         .map(
-            |(index, (executable, scale, memory_mib, runtime_ms, bytes, begins))| {
+            |(index, (executable, scale, memory_mib, (runtime_ms, busy), bytes, begins))| {
                 // A region has this node and the next one.
                 let before = region.take();
                 let together = before.or(begins.then_some(index));
@@ -35,6 +35,7 @@ fn graph_of(nodes: &[Drawn], pairs: &[(usize, usize)], apart: &[(usize, usize)])
                     name: format!("n{index}"),
                     executable: Some(format!("e{executable}")),
                     runtime_ms: f64::from(*runtime_ms),
+                    busy: f64::from(*busy) / 4.0,
                     output_bytes: *bytes,
                     scale: *scale,
                     slots: *scale,
@@ -209,6 +210,22 @@ proptest! {
             }
             Err(PlaceError::Apart { .. }) => prop_assert!(!graph.apart().is_empty()),
             Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
+
+    #[test]
+    fn a_simulation_leaves_nothing_behind_for_the_next(
+        graph in any_graph(),
+        workers in any_workers(),
+        draws in prop::collection::vec(prop::collection::vec(0_usize..6, 28), 1..6),
+    ) {
+        let model = Model::of(&graph, &workers, &Network::default(), 20 * MIB);
+        let mut again = estimate::Simulator::new(&model);
+        for draw in draws {
+            let placed = draw.iter().take(model.units.len()).map(|worker| (worker % workers.len()) as u32);
+            let placed: Vec<u32> = placed.collect();
+            let fresh = estimate::Simulator::new(&model).makespan_ns(&placed);
+            prop_assert_eq!(again.makespan_ns(&placed), fresh);
         }
     }
 
