@@ -201,11 +201,11 @@ fn a_workflow_whose_hints_were_wrong_recovers_under_load() {
         });
         let taken = || heavy.count("invocations_taken");
         let begun = taken();
-        until("the load is on", || (taken() > begun + 10).then_some(()));
+        until("the load is on", || (taken() > begun + 6).then_some(()));
         let rebalanced = heavy.json(&["rebalance", "heavy"]);
         let after = taken();
         until("it goes on afterwards", || {
-            (taken() > after + 20).then_some(())
+            (taken() > after + 10).then_some(())
         });
         ends.store(true, Ordering::Relaxed);
         let answered = loads.map(|load| {
