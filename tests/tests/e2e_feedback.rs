@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What `source` really gives.
-const BYTES: u64 = 4 << 20;
+const BYTES: u64 = 16 << 20;
 
 /// Its hints say that `left` and `right` take long, so that they are better apart, and that what they read is next to nothing.
 /// It is the other way round. `held` runs as long as a file is there, for whoever wants that.
@@ -28,7 +28,7 @@ nodes:
     function: test-functions:make
     input: {{ length: input.length }}
     output: {{ out: bytes }}
-    resources: {{ memory_mib: 64 }}
+    resources: {{ memory_mib: 256 }}
     profile: {{ runtime_ms: 1, output_bytes: 10 }}   # a guess
   left: {{ function: test-functions:touch, input: {{ in: source.out }}, output: {{ out: bytes }}, profile: {{ runtime_ms: 300 }} }}
   right:
@@ -65,7 +65,7 @@ struct Heavy {
 impl Heavy {
     /// Two workers that have it.
     fn deployed() -> Self {
-        let cluster = Setup::workers(&["a", "b"]).start();
+        let cluster = Setup::workers(&["a", "b"]).memory("3GiB").start();
         let hold = cluster.path("hold");
         let path = hold.to_str().expect("a temporary folder has a plain name");
         let file = cluster.file("heavy.yaml", heavy(path));
@@ -201,11 +201,11 @@ fn a_workflow_whose_hints_were_wrong_recovers_under_load() {
         });
         let taken = || heavy.count("invocations_taken");
         let begun = taken();
-        until("the load is on", || (taken() > begun + 10).then_some(()));
+        until("the load is on", || (taken() > begun + 6).then_some(()));
         let rebalanced = heavy.json(&["rebalance", "heavy"]);
         let after = taken();
         until("it goes on afterwards", || {
-            (taken() > after + 20).then_some(())
+            (taken() > after + 10).then_some(())
         });
         ends.store(true, Ordering::Relaxed);
         let answered = loads.map(|load| {
@@ -287,7 +287,7 @@ fn what_was_measured_is_shown_written_back_and_forgotten() {
     for words in [
         "heavy version 1",
         "source → left",
-        "4 MiB",
+        "16 MiB",
         "→",
         "100.0 %",
         "cross workers for each invocation",

@@ -199,7 +199,7 @@ impl Core {
             self.attempt_started(&running, id.0);
         }
         if is_measured {
-            self.profile_starts(deployment, &running, ready_ns);
+            self.profile_starts(&running, ready_ns);
         }
         let state = self.deployment_mut(deployment);
         state.profile.begun(node, attempt);

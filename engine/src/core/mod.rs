@@ -205,6 +205,8 @@ pub struct Core {
     traced: u32,
     /// Histograms for which there is room.
     histograms_left: usize,
+    /// Samples of invocations that have gone, and that are still to be folded: see [`Core::fold_profiles`].
+    unfolded: usize,
     counters: CoreCounters,
     /// See [`Core::revision`].
     revision: u64,
@@ -243,6 +245,7 @@ impl Core {
             timed: 0,
             traced: 0,
             histograms_left: HISTOGRAMS_MAX,
+            unfolded: 0,
             counters: CoreCounters::default(),
             revision: 0,
         }

@@ -4,8 +4,12 @@
 //! *measured*, and a time is worth something only if the events on both of its sides bring exact ones
 //! ([`Core::needs_time`]). So not every invocation is measured. The next one that begins is, once [`PAUSE_NS`] have passed
 //! since the last measured one began, and [`PAUSE_FOR_EACH_NS`] for each activation that ended in the lane while that one was
-//! there: where little happens nearly every invocation is measured, and where much does, measuring takes a few thousandths
-//! of the lane's time. All of it follows from the events and their times.
+//! there: where little happens nearly every invocation is measured, and where much does, next to no time goes into it. All of it
+//! follows from the events and their times.
+//!
+//! The histograms of a large workflow lie in more memory than a CPU has at hand. So what a measured invocation shows is written
+//! down one behind the other ([`Sample`]), and goes into them when the lane has nothing else to do
+//! ([`Core::fold_profiles`]), or, if it always has, before the sample is needed again.
 //!
 //! Histograms grow with what is recorded, up to [`HISTOGRAM_BYTES_MAX`](crate::profile::HISTOGRAM_BYTES_MAX) each, and a lane
 //! keeps [`HISTOGRAMS_MAX`] of them: of nodes beyond those only counts and sums are kept. A node has its first when it is
@@ -18,14 +22,17 @@ use super::{Core, Incoming, Output, Piece};
 use crate::plan::DeploymentId;
 use crate::profile::{Detail, Distribution, LaneProfile, NodeProfile};
 use crate::wire::ITEM_ABSENT;
+use std::collections::VecDeque;
 
 /// From the beginning of one measured invocation of a deployment to that of the next, at least.
 const PAUSE_NS: u64 = 1_000_000;
-/// As long as that for each activation that ended in the lane while it was there: to read the clock and to record takes some
-/// 80 ns.
-const PAUSE_FOR_EACH_NS: u64 = 50_000;
-/// Invocations of a deployment that are measured at one time.
-const MEASURED_MAX: usize = 64;
+/// As long as that for each activation that ended in the lane while it was there: to read the clock and to write down takes
+/// some 40 ns, and to put it where it belongs some hundreds.
+const PAUSE_FOR_EACH_NS: u64 = 200_000;
+/// Measured invocations of a deployment that are there, or not folded yet, at one time.
+const SAMPLES_MAX: usize = 32;
+/// Times that a sample writes down, 64 KiB of them; further ones, of lists of many items, go into their histograms at once.
+const TIMES_MAX: usize = 4096;
 /// Histograms that a lane keeps of all its deployments: 22.5 MiB at most.
 pub const HISTOGRAMS_MAX: usize = 8_192;
 /// Times of which a node has a histogram: how long it runs, and how long it waits.
@@ -53,8 +60,10 @@ pub(super) struct Profile {
     histograms: usize,
     /// When the next invocation may be measured.
     due_ns: u64,
-    /// Invocations that are being measured.
+    /// Samples of invocations that are there.
     measuring: usize,
+    /// Samples of those that have gone.
+    gone: VecDeque<Box<Sample>>,
     /// Memory for those to come.
     #[expect(
         clippy::vec_box,
@@ -85,6 +94,25 @@ pub(crate) struct Sample {
     bytes: Vec<u64>,
     /// By local node: whether an activation has ended well.
     ran: Vec<bool>,
+    /// Whether all of it has ended well here.
+    well: bool,
+    times: Vec<Time>,
+    /// How much of it has been folded: times, then nodes.
+    folded: usize,
+}
+
+/// How long something took.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    node: LocalNode,
+    of: TimeOf,
+    ns: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum TimeOf {
+    Run,
+    Queued,
 }
 
 impl Profile {
@@ -109,6 +137,7 @@ impl Profile {
             histograms: 0,
             due_ns: 0,
             measuring: 0,
+            gone: VecDeque::new(),
             spare: Vec::new(),
         }
     }
@@ -152,10 +181,52 @@ impl Profile {
         })
     }
 
-    /// Takes the memory of an invocation that is measured no more.
-    fn keep(&mut self, sample: Box<Sample>) {
-        self.measuring -= 1;
+    fn record(&mut self, time: Time, room: &mut usize) {
+        let measures = self.measures(time.node, room);
+        match time.of {
+            TimeOf::Run => measures.run_ns.record(time.ns),
+            TimeOf::Queued => measures.queued_ns.record(time.ns),
+        }
+    }
+
+    /// Puts up to so much of the oldest sample of what has gone where it belongs; how much was left to be done of `most`.
+    fn fold(&mut self, mut most: usize, room: &mut usize) -> usize {
+        let Some(mut sample) = self.gone.pop_front() else {
+            return most;
+        };
+        let nodes = if sample.well { sample.ran.len() } else { 0 };
+        let all = sample.times.len() + nodes;
+        // What was forgotten is not told after all.
+        while sample.era == self.era && sample.folded < all && most > 0 {
+            match sample.times.get(sample.folded) {
+                Some(time) => self.record(*time, room),
+                None => {
+                    let node = sample.folded - sample.times.len();
+                    self.fold_node(node as LocalNode, &sample, room);
+                }
+            }
+            sample.folded += 1;
+            most -= 1;
+        }
+        if sample.era == self.era && sample.folded < all {
+            self.gone.push_front(sample);
+            return 0;
+        }
+        self.measured += u64::from(sample.well && sample.era == self.era);
         self.spare.push(sample);
+        most.saturating_sub(1)
+    }
+
+    fn fold_node(&mut self, node: LocalNode, sample: &Sample, room: &mut usize) {
+        if !sample.ran[node as usize] {
+            return;
+        }
+        let places = self.outputs_of(node);
+        let measures = self.measures(node, room);
+        measures.ran += 1;
+        for (output, bytes) in measures.outputs.iter_mut().zip(&sample.bytes[places]) {
+            output.record(*bytes);
+        }
     }
 }
 
@@ -197,6 +268,32 @@ impl Core {
         })
     }
 
+    /// Puts what invocations have shown that are gone where it belongs, so much of it at most; whether there was anything. To be
+    /// called when there is nothing else to do.
+    #[inline]
+    pub fn fold_profiles(&mut self, most: usize) -> bool {
+        self.unfolded > 0 && self.fold_some(most)
+    }
+
+    #[cold]
+    fn fold_some(&mut self, mut most: usize) -> bool {
+        let Self {
+            deployments,
+            histograms_left,
+            unfolded,
+            ..
+        } = self;
+        for deployment in deployments.iter_mut().flatten() {
+            let profile = &mut deployment.profile;
+            while most > 0 && !profile.gone.is_empty() {
+                let before = profile.gone.len();
+                most = profile.fold(most, histograms_left);
+                *unfolded -= before - profile.gone.len();
+            }
+        }
+        true
+    }
+
     /// Forgets what was measured of a deployment, and counts anew.
     pub fn forget_profile(&mut self, id: DeploymentId) {
         let Some(index) = self.deployment_by_id.get(&id).copied() else {
@@ -208,12 +305,19 @@ impl Core {
         let old = std::mem::replace(&mut deployment.profile, new);
         deployment.profile.era = old.era.wrapping_add(1);
         deployment.profile.measuring = old.measuring;
+        deployment.profile.gone = old.gone;
         deployment.profile.spare = old.spare;
     }
 
     /// The room that a deployment's histograms took is free again: they go.
-    pub(super) fn drop_histograms(&mut self, index: u32) {
+    fn drop_histograms(&mut self, index: u32) {
         self.histograms_left += std::mem::take(&mut self.deployment_mut(index).profile.histograms);
+    }
+
+    /// A deployment goes, with what was measured of it.
+    pub(super) fn drop_profile(&mut self, index: u32) {
+        self.drop_histograms(index);
+        self.unfolded -= self.deployment_mut(index).profile.gone.len();
     }
 
     /// An invocation begins here. It may be measured.
@@ -222,9 +326,13 @@ impl Core {
         let index = self.invocations[place as usize].deployment;
         let profile = &mut self.deployment_mut(index).profile;
         profile.invocations += 1;
-        if now_ns < profile.due_ns || profile.measuring == MEASURED_MAX || !program.has_part() {
+        if now_ns < profile.due_ns || profile.measuring == SAMPLES_MAX || !program.has_part() {
             return;
         }
+        if profile.measuring + profile.gone.len() == SAMPLES_MAX {
+            self.fold_oldest(index);
+        }
+        let profile = &mut self.deployment_mut(index).profile;
         profile.due_ns = now_ns.saturating_add(PAUSE_NS);
         profile.measuring += 1;
         let mut sample = profile.spare.pop().unwrap_or_default();
@@ -236,35 +344,62 @@ impl Core {
         sample.bytes.resize(outputs as usize, 0);
         sample.ran.clear();
         sample.ran.resize(program.nodes.len(), false);
+        sample.times.clear();
+        (sample.well, sample.folded) = (false, 0);
         self.invocations[place as usize].sample = Some(sample);
         self.timed += 1;
     }
 
-    /// An attempt of a measured invocation is handed to an executor, that was ready at `ready_ns`.
+    /// The lane has had no time to fold what is needed again.
     #[cold]
-    pub(super) fn profile_starts(&mut self, index: u32, running: &Running, ready_ns: u64) {
+    fn fold_oldest(&mut self, index: u32) {
+        let Some(deployment) = self.deployments[index as usize].as_mut() else {
+            return;
+        };
+        deployment
+            .profile
+            .fold(usize::MAX, &mut self.histograms_left);
+        self.unfolded -= 1;
+    }
+
+    /// An attempt of a measured invocation is handed to an executor, that was ready at `ready_ns`.
+    pub(super) fn profile_starts(&mut self, running: &Running, ready_ns: u64) {
         let queued_ns = running.started_ns.saturating_sub(ready_ns);
-        let root = self.invocations[running.place as usize].root;
-        if let Some(measures) = self.measures_of(index, root, running.node) {
-            measures.queued_ns.record(queued_ns);
-        }
+        self.profile_time(running, TimeOf::Queued, queued_ns);
     }
 
     /// An attempt of a measured invocation has ended well.
-    #[cold]
     pub(super) fn profile_ends(&mut self, now_ns: u64, running: &Running, outputs: &[Output]) {
-        let Running {
-            place,
-            node,
-            started_ns,
-            ..
-        } = *running;
-        let invocation = &self.invocations[place as usize];
-        let (index, root) = (invocation.deployment, invocation.root);
-        if let Some(measures) = self.measures_of(index, root, node) {
-            measures.run_ns.record(now_ns.saturating_sub(started_ns));
+        let run_ns = now_ns.saturating_sub(running.started_ns);
+        self.profile_time(running, TimeOf::Run, run_ns);
+        self.profile_outputs(
+            running.place,
+            running.node,
+            outputs.iter().map(output_bytes),
+        );
+    }
+
+    fn profile_time(&mut self, running: &Running, of: TimeOf, ns: u64) {
+        let root = self.invocations[running.place as usize].root;
+        let invocation = &mut self.invocations[root as usize];
+        let Some(sample) = invocation.sample.as_mut() else {
+            return;
+        };
+        let time = Time {
+            node: running.node,
+            of,
+            ns,
+        };
+        if sample.times.len() < TIMES_MAX {
+            sample.times.push(time);
+            return;
         }
-        self.profile_outputs(place, node, outputs.iter().map(output_bytes));
+        let (era, index) = (sample.era, invocation.deployment);
+        if let Some(deployment) = self.deployments[index as usize].as_mut()
+            && deployment.profile.era == era
+        {
+            deployment.profile.record(time, &mut self.histograms_left);
+        }
     }
 
     /// A node has returned, or the lane has computed, outputs of so many bytes.
@@ -322,46 +457,10 @@ impl Core {
         distribution.record(items as u64);
     }
 
-    /// What is measured of a node, if the invocation in `root` still counts.
-    fn measures_of(&mut self, index: u32, root: Place, node: LocalNode) -> Option<&mut Measures> {
-        let Self {
-            invocations,
-            deployments,
-            histograms_left,
-            ..
-        } = self;
-        let sample = invocations[root as usize].sample.as_ref()?;
-        let profile = &mut deployments[index as usize].as_mut()?.profile;
-        (sample.era == profile.era).then(|| profile.measures(node, histograms_left))
-    }
-
     /// All of an invocation has ended well here: what its nodes have made counts.
     pub(super) fn profile_part_ends(&mut self, place: Place) {
-        let Self {
-            invocations,
-            deployments,
-            histograms_left,
-            ..
-        } = self;
-        let invocation = &mut invocations[place as usize];
-        let Some(sample) = invocation.sample.as_ref() else {
-            return;
-        };
-        let Some(deployment) = deployments[invocation.deployment as usize].as_mut() else {
-            return;
-        };
-        let profile = &mut deployment.profile;
-        if sample.era == profile.era {
-            profile.measured += 1;
-            let ran = (0..).zip(&sample.ran).filter(|(_, ran)| **ran);
-            for (node, _) in ran {
-                let places = profile.outputs_of(node);
-                let measures = profile.measures(node, histograms_left);
-                measures.ran += 1;
-                for (output, bytes) in measures.outputs.iter_mut().zip(&sample.bytes[places]) {
-                    output.record(*bytes);
-                }
-            }
+        if let Some(sample) = self.invocations[place as usize].sample.as_mut() {
+            sample.well = true;
         }
     }
 
@@ -371,12 +470,15 @@ impl Core {
             return;
         };
         self.timed -= 1;
+        self.unfolded += 1;
         let seen = self.counters.activations.wrapping_sub(sample.activations);
         let pause_ns = seen.saturating_mul(PAUSE_FOR_EACH_NS);
         let index = self.invocations[place as usize].deployment;
         let profile = &mut self.deployment_mut(index).profile;
-        profile.due_ns = profile.due_ns.max(sample.began_ns.saturating_add(pause_ns));
-        profile.keep(sample);
+        let due_ns = sample.began_ns.saturating_add(pause_ns);
+        profile.due_ns = profile.due_ns.max(due_ns);
+        profile.measuring -= 1;
+        profile.gone.push_back(sample);
     }
 }
 

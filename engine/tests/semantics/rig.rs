@@ -215,9 +215,11 @@ impl Rig {
 
     /// What all workers have measured, by node, asked for page by page; and on each worker how many invocations began, and
     /// how many of them were measured.
-    pub(crate) fn profile(&self) -> (BTreeMap<String, NodeProfile>, Vec<(u64, u64)>) {
+    pub(crate) fn profile(&mut self) -> (BTreeMap<String, NodeProfile>, Vec<(u64, u64)>) {
         let (mut nodes, mut counts) = (BTreeMap::new(), Vec::new());
-        for core in &self.cores {
+        for core in &mut self.cores {
+            // Lanes that are idle now and then.
+            while core.fold_profiles(3) {}
             let mut from = Some(0);
             let mut count = None;
             while let Some(first) = from {

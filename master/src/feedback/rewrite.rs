@@ -472,10 +472,11 @@ fn wanted(hints: &Hints, known: Option<&Tree>) -> Vec<(&'static str, New)> {
     if let Some(ms) = hints.runtime_ms {
         wanted.push(("runtime_ms", New::Number(number(ms))));
     }
-    if let Some(bytes) = &hints.output_bytes {
-        let is_map = known
-            .and_then(|profile| get(profile, "output_bytes"))
-            .is_some_and(|(_, tree)| matches!(tree.value, Value::Map(_)));
+    let said = known.and_then(|profile| get(profile, "output_bytes"));
+    // No bytes go without saying.
+    let says = |Bytes(bytes): &&Bytes| said.is_some() || bytes.iter().any(|(_, bytes)| *bytes > 0);
+    if let Some(bytes) = hints.output_bytes.as_ref().filter(says) {
+        let is_map = said.is_some_and(|(_, tree)| matches!(tree.value, Value::Map(_)));
         let Bytes(by_name) = bytes;
         let new = match by_name.as_slice() {
             [(_, bytes)] if !is_map => New::Number(bytes.to_string()),
