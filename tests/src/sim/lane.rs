@@ -284,6 +284,7 @@ impl Lane {
                         .memory
                         .commit(items.iter().flatten().flatten().copied().collect()),
                     items: places,
+                    section: None,
                 }
             }
         }
