@@ -433,6 +433,7 @@ mod tests {
                 0,
                 Body {
                     items: Some(vec![1, 2]),
+                    section: None,
                     data: Data::Inline(vec![1, 2, 3]),
                 },
             )],

@@ -324,6 +324,32 @@ pub struct Region {
     pub batch: Option<u32>,
     /// Most items at once.
     pub parallelism: Option<u32>,
+    /// Whether it may run in parts on several workers.
+    pub divide: Divide,
+}
+
+/// Whether a region runs in parts on several workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Divide {
+    /// Where one worker is too small for it.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// In so many parts, two at least, or as many as its `parallelism` allows.
+    Into(u32),
+}
+
+impl Divide {
+    /// What holds for nodes that run together: `never` of any of them, else the smallest number.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, _) | (_, Self::Never) => Self::Never,
+            (Self::Into(a), Self::Into(b)) => Self::Into(a.min(b)),
+            (Self::Auto, one) | (one, Self::Auto) => one,
+        }
+    }
 }
 
 /// One use of a function.

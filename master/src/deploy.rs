@@ -11,8 +11,9 @@ pub use kept::{KeptError, options_of, sources_of};
 
 use crate::client::{ClientError, ControlClient, Options};
 use crate::definition::Definition;
+use crate::division::{self, DivisionError};
 use crate::graph::Graph;
-use crate::place::{self, PlaceError, Placement, WorkerCapacity};
+use crate::place::{self, Placement, WorkerCapacity};
 use crate::planner::{self, RandomError, Terms};
 use engine::core::worker_hash;
 use engine::nearest::instead;
@@ -111,7 +112,7 @@ pub enum DeployError {
     /// No placement.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Place(#[from] PlaceError),
+    Place(#[from] DivisionError),
     /// A plan too large to be sent.
     #[error("the plan for worker {worker} has {bytes} bytes, above the limit of {BODY_BYTES_MAX}")]
     #[diagnostic(help("part the workflow in two"))]
@@ -205,9 +206,7 @@ impl Cluster {
         definition: &Definition,
         options: &place::Options,
     ) -> Result<(Graph, Placement), DeployError> {
-        let graph = Graph::of(definition);
-        let placement = place::place(&graph, &self.capacities(), options)?;
-        Ok((graph, placement))
+        Ok(division::place(definition, &self.capacities(), options)?)
     }
 
     /// Deploys a workflow on these workers. An earlier version retires: what is in flight ends on it.

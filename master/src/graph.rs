@@ -1,5 +1,5 @@
 //! The graph of a workflow: its nodes in topological order, and an edge from each to those that wait for it. Nodes of one
-//! region stand one after the other, those of regions within it too.
+//! region stand one after the other, those of regions within it too; of a divided one, those of each of its parts.
 //!
 //! A node's index is its number in the deployment. Among nodes that could stand at the same place the one that the
 //! definition names first comes first, so that a definition always gives the same numbers.
@@ -7,7 +7,8 @@
 use crate::certificate::scenario::scenarios;
 use crate::definition::units::Units;
 use crate::definition::{Definition, Delay, Region, Resources};
-use engine::plan::NodeId;
+use crate::division::{Division, at_once, share_up};
+use engine::plan::{NodeId, Part};
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +43,11 @@ pub struct GraphNode {
     pub peak_mib: u32,
     /// Its place in [`Definition::nodes`].
     pub defined: usize,
-    /// The outermost region that it is part of, by its place in [`Definition::regions`]: its nodes run on one worker.
+    /// The outermost region that it is part of, by its place in [`Definition::regions`]: its nodes run on one worker, or, if
+    /// it is divided, those of each of its parts.
     pub together: Option<usize>,
+    /// Which part of that region it is in, if that is divided. What it wants and gives is that of this part alone.
+    pub part: Option<Part>,
     /// Items of that region; 1 without one.
     pub items: u64,
     /// Most of them at once.
@@ -69,6 +73,7 @@ impl Default for GraphNode {
             peak_mib: 0,
             defined: 0,
             together: None,
+            part: None,
             items: 1,
             parallelism: None,
         }
@@ -76,6 +81,12 @@ impl Default for GraphNode {
 }
 
 impl GraphNode {
+    /// Whether two nodes must run on one worker.
+    #[must_use]
+    pub fn runs_with(&self, other: &Self) -> bool {
+        self.together.is_some() && (self.together, self.part) == (other.together, other.part)
+    }
+
     /// Whether a worker does it itself, without an executor.
     #[must_use]
     pub const fn is_the_workers(&self) -> bool {
@@ -109,7 +120,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of a definition.
+    /// The graph of a definition, in which no region is divided.
     ///
     /// ```
     /// let text = "{ workflow: w, nodes: { b: { function: e:f, after: a }, a: { function: e:f } } }";
@@ -123,52 +134,50 @@ impl Graph {
     /// On a definition with a cycle, which [`crate::definition::parse`] never gives.
     #[must_use]
     pub fn of(definition: &Definition) -> Self {
+        Self::divided(definition, &Division::default())
+    }
+
+    /// The graph of a definition of which some regions are in parts: the nodes of each part one after the other, and the
+    /// parts as well. Whoever waits for a divided node waits for all parts of it.
+    ///
+    /// # Panics
+    /// On a definition with a cycle, which [`crate::definition::parse`] never gives.
+    #[must_use]
+    pub fn divided(definition: &Definition, division: &Division) -> Self {
         let predecessors = definition.predecessors();
         let order = Units::of(definition, &predecessors).order();
         let mut graph = DiGraph::with_capacity(order.len(), order.len());
-        let mut ids = vec![NodeIndex::end(); order.len()];
         let widths = widths(definition);
-        for defined in order {
-            let node = &definition.nodes[defined];
-            let executable = node.executable().map(str::to_owned);
-            let outermost = definition.regions_of(defined).last();
-            let regions: Vec<usize> = definition.regions_of(defined).collect();
-            let activations = regions.iter().map(|region| widths[*region]);
-            let profile = &node.profile;
-            let resources = match executable {
-                Some(_) => node.resources,
-                None => Resources {
-                    scale: 0,
-                    memory_mib: 0,
-                    cpus: 0,
-                },
-            };
-            ids[defined] = graph.add_node(GraphNode {
-                name: node.name.value.clone(),
-                executable,
-                runtime_ms: profile.runtime_ms,
-                busy: profile.busy,
-                cpus: u32::from(node.resources.cpus),
-                delay_ms: fixed_delay_ms(&node.delays),
-                activations: activations.fold(1, u64::saturating_mul),
-                output_bytes: profile.output_bytes,
-                by_output: profile.by_output.clone(),
-                scale: u32::from(resources.scale),
-                slots: u32::from(resources.scale) * u32::from(resources.cpus),
-                memory_mib: resources.memory_mib,
-                peak_mib: profile.peak_mib,
-                defined,
-                together: outermost,
-                items: outermost.map_or(1, |region| widths[region]),
-                parallelism: outermost.and_then(|region| definition.regions[region].parallelism),
-            });
+        let mut ids: Vec<Vec<NodeIndex>> = vec![Vec::new(); order.len()];
+        let outermost = |node: usize| definition.regions_of(node).last();
+        for together in
+            order.chunk_by(|a, b| outermost(*a).is_some() && outermost(*a) == outermost(*b))
+        {
+            let region = outermost(together[0]);
+            for number in 0..region.map_or(1, |region| division.parts(region)) {
+                let part = region.and_then(|region| division.part(region, number));
+                for defined in together {
+                    let node = graph_node(definition, *defined, part, &widths);
+                    ids[*defined].push(graph.add_node(node));
+                }
+            }
         }
         for (consumer, predecessors) in predecessors.iter().enumerate() {
             let mut read = outputs_read(definition, consumer);
             for producer in predecessors {
                 let outputs = read.remove(producer).unwrap_or_default();
-                let outputs = outputs.into_iter().collect();
-                graph.add_edge(ids[*producer], ids[consumer], Dependency { outputs });
+                let outputs: Vec<u16> = outputs.into_iter().collect();
+                for to in &ids[consumer] {
+                    for from in &ids[*producer] {
+                        let same_region = graph[*from].together == graph[*to].together;
+                        let parts = (graph[*from].part, graph[*to].part);
+                        if same_region && parts.0.is_some() && parts.0 != parts.1 {
+                            continue;
+                        }
+                        let outputs = outputs.clone();
+                        graph.add_edge(*from, *to, Dependency { outputs });
+                    }
+                }
             }
         }
         let apart = definition
@@ -176,9 +185,13 @@ impl Graph {
             .iter()
             .enumerate()
             .flat_map(|(node, kept)| {
-                let others = kept.apart.iter().map(|other| ids[other.value]);
-                let node = ids[node];
-                others.map(move |other| (node.index() as NodeId, other.index() as NodeId))
+                let others = kept.apart.iter().flat_map(|other| &ids[other.value]);
+                let pairs =
+                    others.flat_map(|other| ids[node].iter().map(move |node| (node, other)));
+                let pairs: Vec<_> = pairs
+                    .map(|(node, other)| (node.index() as NodeId, other.index() as NodeId))
+                    .collect();
+                pairs
             });
         let scenarios = scenarios(definition).into_iter().map(|scenario| Scenario {
             weight: scenario.weight,
@@ -257,17 +270,18 @@ impl Graph {
         self.graph.raw_nodes().iter().map(|node| &node.weight)
     }
 
-    /// Nodes that run on one worker, by their numbers: those of an outermost region, and every other by itself.
+    /// Nodes that run on one worker, by their numbers: those of an outermost region or of one of its parts, and every other
+    /// by itself.
     #[must_use]
     pub fn units(&self) -> Vec<std::ops::Range<usize>> {
         let mut units: Vec<std::ops::Range<usize>> = Vec::with_capacity(self.node_count());
-        let mut last = None;
+        let mut last: Option<&GraphNode> = None;
         for (id, node) in self.nodes().enumerate() {
             match units.last_mut() {
-                Some(unit) if node.together.is_some() && node.together == last => unit.end = id + 1,
+                Some(unit) if last.is_some_and(|last| last.runs_with(node)) => unit.end = id + 1,
                 _ => units.push(id..id + 1),
             }
-            last = node.together;
+            last = Some(node);
         }
         units
     }
@@ -299,14 +313,74 @@ impl Graph {
         })
     }
 
-    /// The number of the node at a place in [`Definition::nodes`], for each place.
+    /// The number of the node at a place in [`Definition::nodes`], for each place; of a divided node that of its first part.
     #[must_use]
     pub fn ids_by_definition(&self) -> Vec<NodeId> {
-        let mut ids = vec![0; self.node_count()];
+        let copies = self.copies_by_definition();
+        copies.into_iter().map(|copies| copies[0]).collect()
+    }
+
+    /// The numbers of the node at a place in [`Definition::nodes`], for each place: of a divided node one for each of its
+    /// parts, in their order, else one.
+    #[must_use]
+    pub fn copies_by_definition(&self) -> Vec<Vec<NodeId>> {
+        let mut copies: Vec<Vec<NodeId>> = Vec::with_capacity(self.node_count());
         for (id, node) in self.nodes().enumerate() {
-            ids[node.defined] = id as NodeId;
+            if copies.len() <= node.defined {
+                copies.resize(node.defined + 1, Vec::new());
+            }
+            copies[node.defined].push(id as NodeId);
         }
-        ids
+        copies
+    }
+}
+
+fn graph_node(
+    definition: &Definition,
+    defined: usize,
+    part: Option<Part>,
+    widths: &[u64],
+) -> GraphNode {
+    let node = &definition.nodes[defined];
+    let executable = node.executable().map(str::to_owned);
+    let resources = match executable {
+        Some(_) => node.resources,
+        None => Resources {
+            scale: 0,
+            memory_mib: 0,
+            cpus: 0,
+        },
+    };
+    let profile = &node.profile;
+    let share = |count: u64| part.map_or(count, |part| share_up(part, count));
+    let scale = share(resources.scale.into()) as u32;
+    let regions: Vec<usize> = definition.regions_of(defined).collect();
+    let outermost = regions.last().copied();
+    let items = outermost.map_or(1, |region| {
+        let items = widths[region];
+        part.map_or(items, |part| part.share.of(items as usize).len() as u64)
+    });
+    let inner = regions.iter().rev().skip(1).map(|region| widths[*region]);
+    let parallelism = outermost.and_then(|region| definition.regions[region].parallelism);
+    GraphNode {
+        name: node.name.value.clone(),
+        executable,
+        runtime_ms: profile.runtime_ms,
+        busy: profile.busy,
+        cpus: u32::from(node.resources.cpus),
+        delay_ms: fixed_delay_ms(&node.delays),
+        activations: inner.fold(items, u64::saturating_mul),
+        output_bytes: share(profile.output_bytes),
+        by_output: profile.by_output.iter().copied().map(share).collect(),
+        scale,
+        slots: scale * u32::from(resources.cpus),
+        memory_mib: resources.memory_mib,
+        peak_mib: profile.peak_mib,
+        defined,
+        together: outermost,
+        part,
+        items,
+        parallelism: parallelism.map(|most| part.map_or(most, |part| at_once(part, most))),
     }
 }
 

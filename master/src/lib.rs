@@ -12,6 +12,7 @@ pub mod client;
 pub mod definition;
 pub mod deploy;
 pub mod diagnostics;
+pub mod division;
 pub mod draw;
 pub mod feedback;
 pub mod graph;

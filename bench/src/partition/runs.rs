@@ -95,7 +95,9 @@ fn ways(
             ..options.clone()
         };
         let found = find(graph, workers, &options);
-        let (placement, _) = found.map_err(master::deploy::DeployError::from)?;
+        let (placement, _) = found.map_err(|error| {
+            master::deploy::DeployError::from(master::division::DivisionError::from(error))
+        })?;
         add(&mut ways, partitioner.name(), placement.workers().to_vec());
     }
     Ok(ways)

@@ -24,6 +24,8 @@
 //! | `outcome` | how nodes end, and which edges are live then |
 //! | `region` | foreach: the nodes that run for each item of a list |
 //! | `item_start` | what all items of a region have in common |
+//! | `whole` | divided regions: what others see of all parts together |
+//! | `list` | the items of a list that are here |
 //! | `by_place` | what goes with an item or an invocation |
 //! | `borne` | failures that nobody but joins of some wait for |
 //! | `failure` | retries, catches, and what fails an invocation |
@@ -56,6 +58,7 @@ mod inputs;
 mod invocation;
 mod item_start;
 pub mod lease;
+mod list;
 mod nesting;
 mod outcome;
 mod outputs;
@@ -71,6 +74,7 @@ mod retire;
 mod retried;
 mod timers;
 mod trigger;
+mod whole;
 
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use exchange::{

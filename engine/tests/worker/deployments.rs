@@ -39,6 +39,7 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
         participants: vec![Participant {
             worker: 0,
             inputs: vec![0],
+            sections: Vec::new(),
         }],
         nodes: vec![NodePlan {
             id: 0,
@@ -52,6 +53,7 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
             ..NodePlan::default()
         }],
         remote_nodes: vec![],
+        wholes: Vec::new(),
         executables: vec![ExecutablePlan {
             name: "echo".into(),
             scale: 2,

@@ -1,7 +1,7 @@
 //! A file as it was read, whose names are not yet resolved. What could not be read has been told; here it is marked, so that
 //! what depends on it is not told as well.
 
-use super::{FunctionName, Port, Profile, Resources, Span, Spanned};
+use super::{Divide, FunctionName, Port, Profile, Resources, Span, Spanned};
 use engine::plan::{ErrorMatch, Join, Retry};
 use faasstore::binding::Kind;
 use serde_json::Value as Json;
@@ -101,6 +101,7 @@ pub(super) struct RawForeach {
     pub(super) over: RawOver,
     pub(super) batch: Option<u32>,
     pub(super) parallelism: Option<u32>,
+    pub(super) divide: Option<Spanned<Divide>>,
 }
 
 /// What a computed output is made of.

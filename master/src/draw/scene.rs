@@ -108,11 +108,10 @@ impl Scene {
     pub(super) fn of(definition: &Definition, placed: Option<Placed<'_>>) -> Self {
         let workers = placed.map_or_else(Vec::new, |placed| placed.workers.to_vec());
         let worker = placed.map(|placed| {
-            let mut worker = vec![0; definition.nodes.len()];
-            for (id, node) in (0..).zip(placed.graph.nodes()) {
-                worker[node.defined] = placed.placement.worker(id);
-            }
-            worker
+            let copies = placed.graph.copies_by_definition();
+            let worker = |id: &u32| placed.placement.worker(*id);
+            let workers = |copies: &Vec<u32>| copies.iter().map(worker).collect();
+            copies.iter().map(workers).collect::<Vec<Vec<usize>>>()
         });
         let inputs = definition.inputs.iter();
         let inputs = inputs.map(|one| (one.name.value.as_str(), words::input(one)));
@@ -123,11 +122,13 @@ impl Scene {
         let mut boxes = inputs;
         let nodes_at = boxes.len();
         for (place, node) in definition.nodes.iter().enumerate() {
-            boxes.push(node_box(
-                definition,
-                node,
-                worker.as_ref().map(|worker| worker[place]),
-            ));
+            let on = worker.as_ref().map_or(&[][..], |worker| &worker[place]);
+            let mut one = node_box(definition, node, on.first().copied());
+            if on.len() > 1 {
+                let names: Vec<&str> = on.iter().map(|on| workers[*on].as_str()).collect();
+                one.marks.push(words::parts(&names));
+            }
+            boxes.push(one);
         }
         let outputs_at = boxes.len();
         boxes.extend(outputs);
@@ -292,7 +293,8 @@ type Read = (Vec<String>, bool);
 /// Collects lines; several reads of one box are one line.
 struct Lines<'a> {
     definition: &'a Definition,
-    worker: Option<Vec<usize>>,
+    /// The workers of each node, one for each of its parts.
+    worker: Option<Vec<Vec<usize>>>,
     nodes_at: usize,
     inputs_merged: bool,
     gates: Vec<Vec<Gate>>,
@@ -409,13 +411,24 @@ impl Lines<'_> {
     }
 
     fn all(self) -> Vec<Line> {
-        let worker = |place: usize| {
-            let node = place.checked_sub(self.nodes_at)?;
-            self.worker.as_ref()?.get(node).copied()
+        let node = |place: usize| place.checked_sub(self.nodes_at);
+        // From where to where any of it crosses. Nodes of one region read only what is in the same part.
+        let crosses = |from: usize, to: usize| {
+            let (from, to) = (node(from)?, node(to)?);
+            let worker = self.worker.as_ref()?;
+            let (from_on, to_on) = (worker.get(from)?, worker.get(to)?);
+            let region = |node: usize| self.definition.regions_of(node).last();
+            let same = region(from).is_some() && region(from) == region(to);
+            if same && from_on.len() > 1 {
+                return None;
+            }
+            let pairs = from_on
+                .iter()
+                .flat_map(|from| to_on.iter().map(|to| (*from, *to)));
+            pairs.into_iter().find(|(from, to)| from != to)
         };
         let line = |(key, (labels, needed)): (&Between, &Read)| {
             let (to, from, kind, port) = *key;
-            let ends = worker(from).zip(worker(to));
             Line {
                 from,
                 port,
@@ -424,7 +437,7 @@ impl Lines<'_> {
                 label: labels.join(", "),
                 needed: *needed,
                 share: None,
-                crosses: ends.filter(|(from, to)| from != to),
+                crosses: crosses(from, to),
             }
         };
         self.found.iter().map(line).collect()

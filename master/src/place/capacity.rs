@@ -167,12 +167,15 @@ pub(super) fn overload(demand: Demand, worker: &WorkerCapacity) -> Option<Overlo
     })
 }
 
-/// The executors of one executable on a worker: as many, and as large, as any of its nodes wants.
-#[derive(Clone, Copy, Default)]
+/// The executors of one executable on a worker: as many, and as large, as any of its nodes wants; of a divided node, all parts
+/// that are there together.
+#[derive(Clone, Default)]
 struct Pool {
     scale: u32,
     slots: u32,
     memory_mib: u32,
+    /// By divided node: executors that its parts want, and as how many those count.
+    parts: FxHashMap<usize, (u32, u32)>,
 }
 
 /// The pools of each worker.
@@ -203,8 +206,14 @@ impl<'g> Loads<'g> {
             return;
         };
         let pool = self.pools[worker].entry(executable).or_default();
-        pool.scale = pool.scale.max(node.scale);
-        pool.slots = pool.slots.max(node.slots);
+        let (mut scale, mut slots) = (node.scale, node.slots);
+        if node.part.is_some() {
+            let parts = pool.parts.entry(node.defined).or_default();
+            *parts = (parts.0 + scale, parts.1 + slots);
+            (scale, slots) = *parts;
+        }
+        pool.scale = pool.scale.max(scale);
+        pool.slots = pool.slots.max(slots);
         pool.memory_mib = pool.memory_mib.max(node.memory_mib);
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Wants {
     users: Vec<Vec<u32>>,
     /// Whether all of them want the same.
     alike: Vec<bool>,
+    /// By shared executable: what its nodes want that are parts of one, by node and unit; parts on one worker add up.
+    parts: Vec<Vec<(usize, u32, Want)>>,
     /// By unit: those that must not share its worker.
     apart: Vec<Vec<u32>>,
     /// By unit: the worker that it is fixed to.
@@ -80,6 +82,7 @@ impl Wants {
             shared: Vec::new(),
             users: Vec::new(),
             alike: Vec::new(),
+            parts: Vec::new(),
             apart: vec![Vec::new(); units],
             fixed: vec![None; units],
             limits: workers.iter().map(WorkerCapacity::limits).collect(),
@@ -125,6 +128,7 @@ impl Wants {
                 let executable = *shared_names.entry(name).or_insert_with(|| {
                     wants.users.push(Vec::new());
                     wants.alike.push(true);
+                    wants.parts.push(Vec::new());
                     wants.users.len() as u32 - 1
                 });
                 let want = Want {
@@ -143,6 +147,21 @@ impl Wants {
             }
         }
         wants.first_shared.push(wants.shared.len() as u32);
+        for (id, node) in graph.nodes().enumerate() {
+            let executable = node.executable.as_deref();
+            if let Some(executable) = executable.and_then(|name| shared_names.get(name))
+                && node.part.is_some()
+            {
+                let want = Want {
+                    executable: *executable,
+                    scale: node.scale,
+                    slots: node.slots,
+                    memory_mib: node.memory_mib,
+                };
+                let unit = model.unit_of[id];
+                wants.parts[*executable as usize].push((node.defined, unit, want));
+            }
+        }
         for (a, b) in graph.apart() {
             let (a, b) = (unit_of(model, *a), unit_of(model, *b));
             if a != b {
@@ -226,16 +245,54 @@ impl<'w> Room<'w> {
     fn with(&self, unit: u32, worker: u32) -> Demand {
         let mut demand = self.used[worker as usize].plus(self.wants.own[unit as usize]);
         for want in self.wants.shared(unit) {
-            let place = want.executable as usize * self.used.len() + worker as usize;
-            let shared = &self.pools[place];
-            if shared.users == 0 {
-                demand = demand.plus(want.demand());
-            } else {
-                let (before, after) = (shared.pool, shared.pool.wider(*want));
-                demand = demand.minus(before.demand()).plus(after.demand());
+            let shared = self.shared(want.executable, worker);
+            let after = self.pool_with(unit, want, worker);
+            if shared.users > 0 {
+                demand = demand.minus(shared.pool.demand());
             }
+            demand = demand.plus(after.demand());
         }
         demand
+    }
+
+    #[inline]
+    fn shared(&self, executable: u32, worker: u32) -> &Shared {
+        &self.pools[executable as usize * self.used.len() + worker as usize]
+    }
+
+    /// A pool once the unit is there too.
+    #[inline]
+    fn pool_with(&self, unit: u32, want: &Want, worker: u32) -> Want {
+        let shared = self.shared(want.executable, worker);
+        let mut pool = match shared.users {
+            0 => *want,
+            _ => shared.pool.wider(*want),
+        };
+        let parts = &self.wants.parts[want.executable as usize];
+        if !parts.is_empty() {
+            self.add_parts(&mut pool, parts, |user| {
+                user == unit || self.placed[user as usize] == worker
+            });
+        }
+        pool
+    }
+
+    /// Makes a pool wide enough for all parts of one node that are there.
+    fn add_parts(
+        &self,
+        pool: &mut Want,
+        parts: &[(usize, u32, Want)],
+        is_there: impl Fn(u32) -> bool,
+    ) {
+        let mut sums: FxHashMap<usize, (u32, u32)> = FxHashMap::default();
+        for (node, _, want) in parts.iter().filter(|(_, user, _)| is_there(*user)) {
+            let sum = sums.entry(*node).or_default();
+            *sum = (sum.0 + want.scale, sum.1 + want.slots);
+        }
+        for (scale, slots) in sums.into_values() {
+            pool.scale = pool.scale.max(scale);
+            pool.slots = pool.slots.max(slots);
+        }
     }
 
     /// Whether a worker has room for a unit, and the unit may be there.
@@ -276,13 +333,10 @@ impl<'w> Room<'w> {
         debug_assert_eq!(self.placed[unit as usize], NOWHERE);
         self.used[worker as usize] = self.with(unit, worker);
         for want in self.wants.shared(unit) {
+            let pool = self.pool_with(unit, want, worker);
             let place = want.executable as usize * self.used.len() + worker as usize;
             let shared = &mut self.pools[place];
-            shared.pool = if shared.users == 0 {
-                *want
-            } else {
-                shared.pool.wider(*want)
-            };
+            shared.pool = pool;
             shared.users += 1;
         }
         self.placed[unit as usize] = worker;
@@ -302,13 +356,17 @@ impl<'w> Room<'w> {
                 users,
                 pool: before,
             };
-            if users > 0 && !self.wants.alike[executable] {
+            let parts = &self.wants.parts[executable];
+            if users > 0 && !(self.wants.alike[executable] && parts.is_empty()) {
                 let left = self.wants.users[executable].iter();
                 let left = left.filter(|user| self.placed[**user as usize] == worker);
                 let wants = left.flat_map(|user| self.wants.shared(*user));
                 let wants = wants.filter(|other| other.executable == want.executable);
                 let wider = wants.copied().reduce(Want::wider);
                 after.pool = wider.unwrap_or_default();
+                self.add_parts(&mut after.pool, parts, |user| {
+                    self.placed[user as usize] == worker
+                });
             }
             if users > 0 {
                 used = used.plus(after.pool.demand());

@@ -337,6 +337,7 @@ fn deploy(plan: Plan) {
             Incoming::List {
                 range: range(constant.items.iter().map(Vec::len).sum()),
                 items: lengths.collect(),
+                section: None,
             }
         }
         Kind::Bytes | Kind::Value => {

@@ -18,23 +18,24 @@ impl Cluster {
         let mut items: Vec<u32> = items.collect();
         items.reverse();
         let now = self.now();
+        let deployment = self.deployment(wanted.deployment);
+        let node = self.scenario.deployments[deployment].written(wanted.node);
         if let Some(id) = invocation {
             let asked = &mut self.asked[self.by_id[&id]];
             assert!(
                 !asked.forgotten.contains_key(&lane),
                 "evaluated at lane {lane}, where its invocation is over"
             );
-            let activation = (wanted.node, items.clone());
+            let activation = (node, items.clone());
             match wanted.part() {
                 Part::Work => asked.trace.starts(activation, 1, now, seen.clone()),
                 Part::Delay => asked.trace.delay_starts(activation, now, seen.clone()),
             }
         }
-        let deployment = self.deployment(wanted.deployment);
         self.lanes[lane].evaluating.push(Evaluating {
             ticket: wanted.ticket,
             invocation,
-            node: wanted.node,
+            node,
             items,
             deployment,
             part: wanted.part(),

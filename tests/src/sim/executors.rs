@@ -36,6 +36,11 @@ impl Cluster {
         let now = self.now();
         let asked = &mut self.asked[self.by_id[&invocation]];
         let deployed = &self.scenario.deployments[asked.deployment];
+        let planned = deployed.plans[self.lanes[lane].worker]
+            .nodes
+            .iter()
+            .find(|planned| planned.id == node);
+        let node = deployed.written(node);
         let plan = &deployed.workflow.nodes[node as usize];
         let again = plan.retriers.iter().map(|retry| retry.attempts - 1);
         let attempts_max = 1 + again.sum::<u32>();
@@ -50,11 +55,6 @@ impl Cluster {
         assert_eq!(deployed.workflow.depth(plan.region), items.len());
         let executor = self.lanes[lane].executors[place].as_ref();
         let serves = executor.map(|executor| (executor.deployment, executor.executable));
-        let worker = self.lanes[lane].worker;
-        let planned = deployed.plans[worker]
-            .nodes
-            .iter()
-            .find(|planned| planned.id == node);
         assert_eq!(
             serves,
             planned

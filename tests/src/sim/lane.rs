@@ -298,6 +298,7 @@ impl Lane {
                         .memory
                         .commit(items.iter().flatten().flatten().copied().collect()),
                     items: places,
+                    section: None,
                 }
             }
         }

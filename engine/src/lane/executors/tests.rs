@@ -212,6 +212,7 @@ fn plan(kinds: &[Kind]) -> Plan {
         participants: vec![Participant {
             worker: 0,
             inputs: Vec::new(),
+            sections: Vec::new(),
         }],
         nodes: vec![NodePlan {
             id: 0,
@@ -225,6 +226,7 @@ fn plan(kinds: &[Kind]) -> Plan {
             ..NodePlan::default()
         }],
         remote_nodes: Vec::new(),
+        wholes: Vec::new(),
         executables: vec![ExecutablePlan {
             name: "executable".to_owned(),
             scale: 1,

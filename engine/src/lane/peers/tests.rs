@@ -42,9 +42,11 @@ fn plan() -> Plan {
         participants: vec![Participant {
             worker: 1,
             inputs: vec![0, 1],
+            sections: Vec::new(),
         }],
         nodes: vec![],
         remote_nodes: vec![],
+        wholes: Vec::new(),
         executables: vec![],
         constants: Vec::new(),
         regions: Vec::new(),

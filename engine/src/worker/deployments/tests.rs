@@ -18,6 +18,7 @@ fn plan(id: u64, version: u32) -> Plan {
         participants: vec![],
         nodes: vec![],
         remote_nodes: vec![],
+        wholes: Vec::new(),
         executables: vec![ExecutablePlan {
             name: "wordcount".into(),
             scale: 3,

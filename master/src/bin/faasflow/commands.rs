@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use engine::plan::Limits;
 use master::definition::{self, Definition};
 use master::deploy::Cluster;
+use master::division;
 use master::graph::Graph;
 use master::place::{self, Placement, WorkerCapacity};
 use serde_json::json;
@@ -73,8 +74,7 @@ pub(crate) fn place_nodes(
         Some(capacities) => capacities,
         None => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
     };
-    let graph = Graph::of(definition);
-    let placement = place::place(&graph, &capacities, &options)?;
+    let (graph, placement) = division::place(definition, &capacities, &options)?;
     Ok((graph, placement, capacities))
 }
 

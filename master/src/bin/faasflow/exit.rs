@@ -190,8 +190,8 @@ impl From<LoadError> for Exit {
     }
 }
 
-impl From<master::place::PlaceError> for Exit {
-    fn from(error: master::place::PlaceError) -> Self {
+impl From<master::division::DivisionError> for Exit {
+    fn from(error: master::division::DivisionError) -> Self {
         Self::input(error)
     }
 }

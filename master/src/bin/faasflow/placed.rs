@@ -19,6 +19,15 @@ impl Placed<'_> {
         &self.workers[self.placement.worker(node)].name
     }
 
+    /// A node's name; of a part of a divided one, with which part it is.
+    fn name(&self, node: u32) -> String {
+        let node = self.graph.node(node);
+        match node.part {
+            None => node.name.clone(),
+            Some(part) => format!("{} ({} of {})", node.name, part.number + 1, part.of),
+        }
+    }
+
     fn output_names(&self, producer: u32, outputs: &[u16]) -> Vec<&str> {
         let node = &self.definition.nodes[self.graph.node(producer).defined];
         outputs
@@ -33,16 +42,21 @@ impl Placed<'_> {
         for (id, node) in (0..).zip(self.graph.nodes()) {
             let defined = &self.definition.nodes[node.defined];
             let function = work_text(&defined.work);
-            let runs = if defined.region.is_some() {
-                "for each item"
-            } else {
-                "once"
+            let runs = match (defined.region, node.part) {
+                (None, _) => "once".to_owned(),
+                (Some(_), None) => "for each item".to_owned(),
+                (Some(_), Some(part)) => {
+                    let share = part.share;
+                    let percent = 100.0 * f64::from(share.behind - share.first);
+                    let percent = percent / f64::from(share.whole);
+                    format!("for each item, {percent:.0} % of them")
+                }
             };
             nodes.push(vec![
-                node.name.clone(),
+                self.name(id),
                 self.worker(id).to_owned(),
                 function,
-                runs.to_owned(),
+                runs,
             ]);
         }
         page.table(&["node", "worker", "function", "runs"], &[], &nodes);
@@ -91,11 +105,7 @@ impl Placed<'_> {
             format!("{} → {}", self.worker(from), self.worker(to))
         };
         vec![
-            format!(
-                "{} → {}",
-                self.graph.node(from).name,
-                self.graph.node(to).name
-            ),
+            format!("{} → {}", self.name(from), self.name(to)),
             payloads,
             travels,
         ]
@@ -112,12 +122,17 @@ impl Placed<'_> {
                 "executable": node.executable,
                 "function": function_name(&defined.work),
                 "foreach": defined.region.is_some(),
+                "part": node.part.map(|part| part.number + 1),
+                "parts": node.part.map_or(1, |part| part.of),
             })
         });
         let edges = self.graph.edges().map(|(from, to, edge)| {
+            let part = |node: u32| self.graph.node(node).part.map(|part| part.number + 1);
             json!({
                 "from": self.graph.node(from).name,
+                "from_part": part(from),
                 "to": self.graph.node(to).name,
+                "to_part": part(to),
                 "outputs": self.output_names(from, &edge.outputs),
                 "crosses_workers": self.worker(from) != self.worker(to),
             })

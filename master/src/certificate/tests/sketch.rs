@@ -1,8 +1,8 @@
 //! Definitions made by hand and at random, as few words as will do.
 
 use crate::definition::{
-    Case, Catch, Definition, From, Node, NodeInput, Port, Profile, Region, Resources, SourceText,
-    Span, Spanned, Work, WorkflowInput, WorkflowOutput,
+    Case, Catch, Definition, Divide, From, Node, NodeInput, Port, Profile, Region, Resources,
+    SourceText, Span, Spanned, Work, WorkflowInput, WorkflowOutput,
 };
 use engine::plan::Join;
 use faasstore::binding::Kind;
@@ -83,6 +83,7 @@ impl Sketch {
                     list: from(list),
                     batch: None,
                     parallelism: None,
+                    divide: Divide::Auto,
                 })
                 .collect(),
             source: SourceText {

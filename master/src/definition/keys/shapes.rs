@@ -54,6 +54,11 @@ const COUNT: Holds = Holds::Whole {
     least: 1,
     most: ITEMS_MAX,
 };
+const PARTS: Holds = Holds::Whole {
+    least: 2,
+    most: engine::plan::PARTS_MAX as u64,
+};
+const DIVIDES: &[&str] = &["auto", "never"];
 const BOUND: Holds = Holds::Named(&Holds::Either(&[
     Holds::Source,
     Holds::Plain,
@@ -253,6 +258,10 @@ pub(in crate::definition) const NODE: Shape = Shape {
             "it stands in `foreach`: `foreach: { list: SOURCE, parallelism: N }`",
         ),
         (
+            "divide",
+            "it stands in `foreach`: `foreach: { list: SOURCE, divide: N }`",
+        ),
+        (
             "when",
             "it stands in a case: `switch: [ { when: CONDITION, then: NODE } ]`",
         ),
@@ -362,6 +371,11 @@ pub(in crate::definition) const FOREACH: Shape = Shape {
             COUNT,
         ),
         key("parallelism", "Most activations at once", COUNT),
+        key(
+            "divide",
+            "Whether its items may be divided among workers: where one is too small for it (`auto`), `never`, or in so many parts",
+            Holds::Either(&[PARTS, Holds::Words(DIVIDES)]),
+        ),
     ],
     needs_one_of: &["list", "to"],
     ..Shape::PLAIN
