@@ -29,6 +29,8 @@ struct Member {
 #[derive(Debug)]
 pub struct Cluster {
     members: Vec<Member>,
+    /// As they said, and what else is known of them.
+    capacities: Vec<WorkerCapacity>,
 }
 
 /// A deployment that its workers have accepted.
@@ -165,7 +167,11 @@ impl Cluster {
             });
         }
         distinct(&members)?;
-        Ok(Self { members })
+        let described = members.iter().map(|member| capacity(&member.description));
+        Ok(Self {
+            capacities: described.collect(),
+            members,
+        })
     }
 
     /// What each worker has, in the order of the addresses.
@@ -184,10 +190,15 @@ impl Cluster {
         workers.collect()
     }
 
-    /// What each worker can take.
+    /// What each worker can take, as of when it was asked.
     #[must_use]
     pub fn capacities(&self) -> Vec<WorkerCapacity> {
-        self.descriptions().map(capacity).collect()
+        self.capacities.clone()
+    }
+
+    /// The same, for what a worker does not say of itself to be added. It counts for what is placed from then on.
+    pub fn capacities_mut(&mut self) -> &mut [WorkerCapacity] {
+        &mut self.capacities
     }
 
     /// Where a workflow would run, without any change to the workers.
@@ -200,7 +211,7 @@ impl Cluster {
         options: &place::Options,
     ) -> Result<(Graph, Placement), DeployError> {
         let graph = Graph::of(definition);
-        let placement = place::place(&graph, &self.capacities(), options)?;
+        let placement = place::place(&graph, &self.capacities, options)?;
         Ok((graph, placement))
     }
 
@@ -390,11 +401,11 @@ impl Member {
 pub fn capacity(description: &WorkerDescription) -> WorkerCapacity {
     let for_executors = place::executor_memory_bytes(description.memory_bytes);
     let left = for_executors.saturating_sub(description.memory_reserved_bytes);
-    WorkerCapacity::new(
-        description.name.clone(),
-        description.cpus.len() as u32,
-        left,
-    )
+    let cpus = description.cpus.len() as u32;
+    WorkerCapacity {
+        lanes: description.lanes,
+        ..WorkerCapacity::new(description.name.clone(), cpus, left)
+    }
 }
 
 fn distinct(members: &[Member]) -> Result<(), DeployError> {

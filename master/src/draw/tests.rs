@@ -62,6 +62,7 @@ fn on_two_workers(definition: &Definition, format: Format) -> String {
         graph: &graph,
         placement: &placement,
         workers: &workers,
+        estimate: None,
     };
     draw(definition, Some(placed), format, Detail::All)
 }

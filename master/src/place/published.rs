@@ -14,6 +14,14 @@
 //! Where this system differs, and the rule is ours: nodes of one region begin as one group, put where its first node's name
 //! says, since items run through them on one worker; memory counts as a capacity beside executors; a group that is fixed
 //! to a worker stays there; and what the first step leaves overloaded or together that is to be apart is moved ([`settle`]).
+//!
+//! [`merges`] tells the steps.
+
+mod log;
+#[cfg(test)]
+mod tests;
+
+pub use log::{Merge, Merges, Refusal, Refused, merges};
 
 use super::WorkerCapacity;
 use super::capacity::Demand;
@@ -122,7 +130,7 @@ pub(super) fn group(
     quota_bytes: u64,
 ) -> Vec<Group> {
     let mut grouping = Grouping::new(graph, workers, fixed, quota_bytes);
-    while grouping.groups_left > 1 && grouping.merge_on_longest_path() {}
+    while grouping.groups_left > 1 && grouping.merge_on_longest_path().is_some() {}
     grouping.groups.into_iter().flatten().collect()
 }
 
@@ -227,15 +235,21 @@ impl<'a> Grouping<'a> {
         }
     }
 
-    /// Steps 3 and 4, once. Whether groups were merged.
-    fn merge_on_longest_path(&mut self) -> bool {
+    /// Steps 3 and 4, once: the edge whose groups were merged, if any were.
+    fn merge_on_longest_path(&mut self) -> Option<usize> {
+        let mut path = self.edges_to_try().into_iter();
+        path.find(|edge| self.merge(*edge).is_ok())
+    }
+
+    /// The edges of the longest path, in falling weight.
+    fn edges_to_try(&mut self) -> Vec<usize> {
         let mut path = self.longest_path();
         // The sort is stable: of equal edges the one nearer to the path's beginning comes first.
         path.sort_by(|a, b| {
             self.weight_s(&self.edges[*b])
                 .total_cmp(&self.weight_s(&self.edges[*a]))
         });
-        path.into_iter().any(|edge| self.merge(edge))
+        path
     }
 
     /// The edges of the longest path, first to last.
@@ -282,27 +296,34 @@ impl<'a> Grouping<'a> {
     }
 
     /// Merges the groups of an edge if step 4 allows it.
-    fn merge(&mut self, edge: usize) -> bool {
+    fn merge(&mut self, edge: usize) -> Result<(), Refusal> {
         let Edge { from, to, .. } = self.edges[edge];
         let (into, gone) = (self.group_of[from], self.group_of[to]);
         if into == gone {
-            return false;
+            return Err(Refusal::OneGroup);
         }
         let (Some(a), Some(b)) = (&self.groups[into], &self.groups[gone]) else {
             unreachable!("a node's group is one that is left");
         };
-        if a.nodes.len() + b.nodes.len() > GROUP_NODES_MAX || self.are_apart(a, gone) {
-            return false;
+        let nodes = a.nodes.len() + b.nodes.len();
+        if nodes > GROUP_NODES_MAX {
+            return Err(Refusal::Nodes(nodes));
+        }
+        if self.are_apart(a, gone) {
+            return Err(Refusal::Apart);
         }
         let Some(worker) = self.room_for(a, b) else {
-            return false;
+            return Err(Refusal::NoRoom(a.demand.plus(b.demand)));
         };
         let newly_charged = self.newly_charged(into, gone);
         let charge: u64 = newly_charged
             .iter()
             .fold(0, |sum, node| sum.saturating_add(self.output_bytes[*node]));
-        if self.charged_bytes.saturating_add(charge) > self.quota_bytes {
-            return false;
+        let held_bytes = self.charged_bytes.saturating_add(charge);
+        if held_bytes > self.quota_bytes {
+            return Err(Refusal::Quota {
+                over_bytes: held_bytes - self.quota_bytes,
+            });
         }
         self.charged.extend(newly_charged);
         self.charged_bytes += charge;
@@ -332,7 +353,7 @@ impl<'a> Grouping<'a> {
             fixed: a.fixed || b.fixed,
         });
         self.groups_left -= 1;
-        true
+        Ok(())
     }
 
     /// Whether a node of a group must be kept apart from one of another.

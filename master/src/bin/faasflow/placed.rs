@@ -1,8 +1,9 @@
 //! A placement, for people and for machines.
 
 use crate::print::Page;
+use engine::worker::quantities::size_text;
 use master::definition::{Definition, FunctionName, Work};
-use master::graph::Graph;
+use master::graph::{Graph, GraphNode};
 use master::place::{Placement, WorkerCapacity};
 use serde_json::{Value, json};
 
@@ -29,31 +30,12 @@ impl Placed<'_> {
 
     /// Tables of nodes, edges and workers.
     pub(crate) fn show(&self, page: &mut Page) {
-        let mut nodes = Vec::new();
-        for (id, node) in (0..).zip(self.graph.nodes()) {
-            let defined = &self.definition.nodes[node.defined];
-            let function = work_text(&defined.work);
-            let runs = if defined.region.is_some() {
-                "for each item"
-            } else {
-                "once"
-            };
-            nodes.push(vec![
-                node.name.clone(),
-                self.worker(id).to_owned(),
-                function,
-                runs.to_owned(),
-            ]);
-        }
-        page.table(&["node", "worker", "function", "runs"], &[], &nodes);
-        let edges = self
-            .graph
-            .edges()
-            .map(|(from, to, edge)| self.edge_row(from, to, &edge.outputs));
-        let edges: Vec<Vec<String>> = edges.collect();
-        if !edges.is_empty() {
+        let (headings, rows) = self.node_rows();
+        page.table(headings, &[], &rows);
+        let (headings, rows) = self.edge_rows();
+        if !rows.is_empty() {
             page.line("");
-            page.table(&["edge", "payloads", "travels"], &[], &edges);
+            page.table(headings, &[], &rows);
         }
         page.line("");
         let rows = self.workers.iter().enumerate().map(|(index, worker)| {
@@ -69,6 +51,39 @@ impl Placed<'_> {
             &[1, 2],
             &rows.collect::<Vec<_>>(),
         );
+    }
+
+    /// A table of nodes.
+    pub(crate) fn node_rows(&self) -> (&'static [&'static str], Vec<Vec<String>>) {
+        let row = |(id, node): (u32, &GraphNode)| {
+            let defined = &self.definition.nodes[node.defined];
+            let runs = if defined.region.is_some() {
+                "for each item"
+            } else {
+                "once"
+            };
+            vec![
+                node.name.clone(),
+                self.worker(id).to_owned(),
+                work_text(&defined.work),
+                runs.to_owned(),
+            ]
+        };
+        let rows = (0..).zip(self.graph.nodes()).map(row).collect();
+        (&["node", "worker", "function", "runs"], rows)
+    }
+
+    /// A table of edges.
+    pub(crate) fn edge_rows(&self) -> (&'static [&'static str], Vec<Vec<String>>) {
+        let edges = self.graph.edges();
+        let rows = edges.map(|(from, to, edge)| self.edge_row(from, to, &edge.outputs));
+        (&["edge", "payloads", "travels", "bytes"], rows.collect())
+    }
+
+    /// Bytes that an edge is expected to carry.
+    fn edge_bytes(&self, from: u32, outputs: &[u16]) -> u64 {
+        let outputs = outputs.iter().copied().collect();
+        self.graph.node(from).bytes_of(&outputs)
     }
 
     fn edge_row(&self, from: u32, to: u32, outputs: &[u16]) -> Vec<String> {
@@ -98,6 +113,10 @@ impl Placed<'_> {
             ),
             payloads,
             travels,
+            match self.edge_bytes(from, outputs) {
+                0 => String::new(),
+                bytes => size_text(bytes),
+            },
         ]
     }
 
@@ -119,6 +138,7 @@ impl Placed<'_> {
                 "from": self.graph.node(from).name,
                 "to": self.graph.node(to).name,
                 "outputs": self.output_names(from, &edge.outputs),
+                "bytes": self.edge_bytes(from, &edge.outputs),
                 "crosses_workers": self.worker(from) != self.worker(to),
             })
         });
@@ -126,6 +146,8 @@ impl Placed<'_> {
             let demand = self.placement.demand(self.graph, index);
             json!({
                 "worker": worker.name,
+                "cpus": worker.cpus,
+                "speed": worker.speed,
                 "executors": demand.executors,
                 "executors_max": worker.executors,
                 "memory_mib": demand.memory_mib,
