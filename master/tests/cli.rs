@@ -4,6 +4,8 @@
 
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/placing.rs"]
+mod placing;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -67,10 +67,13 @@ impl Expected {
 
 /// A placement's estimate, in a line.
 pub(super) fn caption(estimate: &Estimate) -> String {
+    let crossing = match estimate.crossing_bytes.round() as u64 {
+        0 => "no payloads".to_owned(),
+        bytes => size_text(bytes),
+    };
     let mut caption = format!(
-        "{} expected, {} between workers",
-        duration_text(estimate.makespan_ns.round() as u64),
-        size_text(estimate.crossing_bytes.round() as u64)
+        "{} expected, {crossing} between workers",
+        duration_text(estimate.makespan_ns.round() as u64)
     );
     if estimate.ways > 1 {
         caption.push_str(&format!(

@@ -149,17 +149,22 @@ impl ClusterFile {
         let whole = self.raw.workers.iter().filter(whole);
         let whole: HashSet<&str> = whole.map(|raw| raw.name.value.as_str()).collect();
         let mut problems = Problems::new(&self.source);
+        let mut known: Vec<&str> = places
+            .keys()
+            .map(String::as_str)
+            .chain(whole.iter().copied())
+            .collect();
+        known.sort_unstable();
+        known.dedup();
         let mut place_of = |name: &Spanned<String>| {
             let place = places.get(&name.value).copied();
             if place.is_none() && !whole.contains(name.value.as_str()) {
-                let mut known: Vec<&str> = places.keys().map(String::as_str).collect();
-                known.extend(whole.iter().filter(|name| !places.contains_key(**name)));
-                known.sort_unstable();
-                let help = instead(&name.value, &known, "the workers are", "there are none");
+                let help = (!problems.crowded())
+                    .then(|| instead(&name.value, &known, "the workers are", "there are none"));
                 let kind = ProblemKind::UnknownWorker {
                     name: quoted(&name.value),
                 };
-                problems.add(name.span, kind, Some(help));
+                problems.add(name.span, kind, help);
             }
             place
         };

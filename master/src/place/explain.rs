@@ -1,8 +1,6 @@
 //! What a placement comes to: the makespan, its critical path, what crosses, and what each worker does.
 
 mod crossing;
-#[cfg(test)]
-mod tests;
 
 pub use crossing::{Crossing, Crossings, Obstacle, explain};
 
@@ -104,7 +102,7 @@ pub enum Wait {
     Nothing,
     /// The end of a node on its worker.
     Node(NodeId),
-    /// What a node on another worker gave.
+    /// What a node on another worker gave; or one on its own, through a store, since the quota did not suffice.
     Transfer(NodeId),
     /// An executor that ran this node.
     Executor(NodeId),

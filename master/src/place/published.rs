@@ -18,8 +18,6 @@
 //! [`merges`] tells the steps.
 
 mod log;
-#[cfg(test)]
-mod tests;
 
 pub use log::{Merge, Merges, Refusal, Refused, merges};
 

@@ -94,7 +94,7 @@ impl Explained<'_> {
         );
         match self.options.partitioner {
             Partitioner::Default if found.optimal => format!(
-                "found by {partitioner} in {}: of all placements, {scored} scored, none is better",
+                "found by {partitioner} in {}: all placements were tried, and none is better",
                 took(found.took)
             ),
             Partitioner::Default => format!(
@@ -159,19 +159,32 @@ impl Explained<'_> {
         if legs.is_empty() {
             return;
         }
-        page.line("");
-        page.line(&if self.estimate.ways > 1 {
-            format!(
-                "critical path of the likeliest way, which is taken {}",
+        let likely = match self.estimate.ways {
+            1 => String::new(),
+            _ => format!(
+                " of the likeliest way, which is taken {}",
                 percent(self.estimate.critical_chance)
-            )
-        } else {
-            "critical path".to_owned()
-        });
+            ),
+        };
+        let ran_ns: f64 = legs.iter().map(|leg| leg.ran_ns).sum();
+        let sent = legs
+            .iter()
+            .filter(|leg| matches!(leg.waited_for, Wait::Transfer(_)));
+        let sent_ns: f64 = sent.map(|leg| leg.waited_ns).sum();
+        page.line("");
+        page.line(&format!(
+            "critical path{likely}: {} run {}, and wait {} for payloads",
+            counted(legs.len(), "step"),
+            duration(ran_ns),
+            duration(sent_ns)
+        ));
         let rows = legs.iter().map(|leg| {
             let waited_for = match leg.waited_for {
                 Wait::Nothing => "-".to_owned(),
                 Wait::Node(node) => self.name(node).to_owned(),
+                Wait::Transfer(node) if self.placed.placement.worker(node) == leg.worker => {
+                    format!("what {} has put into a store", self.name(node))
+                }
                 Wait::Transfer(node) => format!("what {} sends", self.name(node)),
                 Wait::Executor(node) => format!("an executor, which ran {}", self.name(node)),
             };
