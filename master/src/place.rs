@@ -366,7 +366,8 @@ pub fn find(
             first = began.elapsed();
             if !search.try_all(search::ALL_MAX) {
                 search.try_clusters();
-                if graph.node_count() <= search::PUBLISHED_NODES_MAX
+                if search.may_go_on()
+                    && graph.node_count() <= search::PUBLISHED_NODES_MAX
                     && let Ok(room) = pack::pack(&wants, workers.len(), &grouped())
                 {
                     search.offer(&room.placed);

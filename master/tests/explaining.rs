@@ -265,7 +265,7 @@ fn the_steps_of_the_published_partitioner_are_told_in_their_order_with_what_ende
         .iter()
         .map(|edge| (edge.from, edge.to, edge.why.code()))
         .collect();
-    assert_eq!(refused, [(1, 3, "no_room"), (0, 1, "one_group")]);
+    assert_eq!(refused, [(1, 3, "capacity"), (0, 1, "same_group")]);
     assert_eq!((told.groups, told.held_bytes), (2, 10 * MIB));
     // What is told is what the partitioner does.
     let placement = place(&graph, &two, &with_quota(100 * MIB)).unwrap();
@@ -273,8 +273,9 @@ fn the_steps_of_the_published_partitioner_are_told_in_their_order_with_what_ende
     assert_eq!(placement.worker(2), told.merges[1].worker);
     let quota = merges(&graph, &two, &with_quota(10 * MIB - 1)).unwrap();
     assert_eq!(quota.merges, []);
-    let over = Refusal::Quota { over_bytes: 1 };
-    assert_eq!((quota.refused[0].why, quota.groups), (over, 4));
+    let refused = &quota.refused[0];
+    assert_eq!((refused.why, refused.over_bytes), (Refusal::Quota, 1));
+    assert_eq!((refused.nodes, quota.groups), (2, 4));
 }
 
 #[test]

@@ -22,8 +22,10 @@ use std::ops::Range;
 pub const DISPATCH_NS: f64 = 10_000.0;
 /// Up to this size a payload travels in its state event, and does not wait for larger ones.
 pub(super) const INLINE_BYTES: f64 = 65_536.0;
-/// Items of a region that are looked at one by one; of longer lists several are taken as one.
-pub(super) const ITEMS_MAX: u64 = 64;
+/// Items of all regions that are looked at one by one; of longer lists several are taken as one.
+const ITEMS_IN_ALL: u64 = 4096;
+/// How many of those a region has.
+const ITEMS_OF_REGION: std::ops::RangeInclusive<u64> = 32..=512;
 /// Outputs of a unit that are told apart.
 const OUTPUTS_MAX: usize = 63;
 /// Shares of time that are told apart.
@@ -272,6 +274,12 @@ impl Model {
         // By node: the number of its first output among those of its unit that are told apart.
         let mut first_output = vec![0_usize; graph.node_count()];
         let within = edges_within(graph, &unit_of);
+        let several = ranges.iter().filter(|range| {
+            let first = graph.node(range.start as NodeId);
+            first.together.is_some()
+        });
+        let items_max = ITEMS_IN_ALL / several.count().max(1) as u64;
+        let items_max = items_max.clamp(*ITEMS_OF_REGION.start(), *ITEMS_OF_REGION.end());
         for (number, range) in ranges.iter().enumerate() {
             let mut told = 0;
             for id in range.clone() {
@@ -309,7 +317,13 @@ impl Model {
             for executable in used {
                 executables[executable as usize].units += 1;
             }
-            units.push(unit(graph, range, &names, &within, &mut regions));
+            units.push(unit(
+                graph,
+                range,
+                &names,
+                &within,
+                (&mut regions, items_max),
+            ));
         }
         let best_speed = workers.iter().map(|w| w.speed).fold(0.0, f64::max);
         for unit in &mut units {
@@ -575,7 +589,7 @@ fn unit(
     range: &Range<usize>,
     names: &FxHashMap<&str, u32>,
     within: &[(NodeId, NodeId)],
-    regions: &mut Vec<RegionModel>,
+    (regions, items_max): (&mut Vec<RegionModel>, u64),
 ) -> Unit {
     let first = graph.node(range.start as NodeId);
     let nodes = range.start as NodeId..range.end as NodeId;
@@ -589,7 +603,7 @@ fn unit(
             conditional: false,
         };
     }
-    let items = first.items.min(ITEMS_MAX);
+    let items = first.items.min(items_max);
     let steps = nodes.clone().map(|id| {
         let activations = graph.node(id).activations as f64 / items.max(1) as f64;
         let from = within.partition_point(|edge| edge.0 < id);

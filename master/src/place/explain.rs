@@ -27,6 +27,8 @@ pub struct Estimate {
     pub quota_bytes: u64,
     /// Bytes of payloads between nodes of one worker that are held in memory.
     pub held_bytes: f64,
+    /// Bytes of payloads between nodes of one worker for which the quota does not suffice: what [`Estimate::unheld`] come to.
+    pub unheld_bytes: f64,
     /// Payloads between nodes of one worker for which the quota does not suffice, in the order of their producers.
     pub unheld: Vec<Unheld>,
     /// By worker.
@@ -158,6 +160,7 @@ pub fn estimate(
         transfers: transfers(graph, &model, placement),
         quota_bytes: options.quota_of(graph),
         held_bytes,
+        unheld_bytes: unheld.iter().map(|of| of.bytes).sum(),
         unheld,
         workers: uses.collect(),
         critical: legs(&model, &placed, &spans),

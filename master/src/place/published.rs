@@ -19,13 +19,14 @@
 
 mod log;
 
-pub use log::{Merge, Merges, Refusal, Refused, merges};
+pub use log::{Merge, Merges, Refused, merges};
 
 use super::WorkerCapacity;
 use super::capacity::Demand;
 use super::cost::Model;
 use super::room::{NOWHERE, Room, Wants};
 use crate::graph::{Graph, GraphNode};
+use engine::plan::NodeId;
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 
@@ -128,7 +129,7 @@ pub(super) fn group(
     quota_bytes: u64,
 ) -> Vec<Group> {
     let mut grouping = Grouping::new(graph, workers, fixed, quota_bytes);
-    while grouping.groups_left > 1 && grouping.merge_on_longest_path().is_some() {}
+    while grouping.merge_on_longest_path() {}
     grouping.groups.into_iter().flatten().collect()
 }
 
@@ -140,7 +141,25 @@ struct Edge {
     remote_s: f64,
 }
 
-struct Grouping<'a> {
+/// Why the groups at the ends of an edge were not merged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// They are one group already.
+    Same,
+    /// Together they would have more than 100 nodes.
+    Nodes,
+    /// Nodes of them are to be apart, from each other or from one on each worker that has room.
+    Apart,
+    /// No worker has room for both.
+    Capacity,
+    /// They are fixed to different workers.
+    Fixed,
+    /// Payloads in memory would exceed the quota.
+    Quota,
+}
+
+/// Groups in the making.
+pub(super) struct Grouping<'a> {
     workers: &'a [WorkerCapacity],
     /// By node.
     runtime_s: Vec<f64>,
@@ -164,10 +183,12 @@ struct Grouping<'a> {
     /// Producers whose outputs are held in memory for a consumer of their own group, and what they come to.
     charged: FxHashSet<usize>,
     charged_bytes: u64,
+    /// Edges of the last longest path that could not be merged, as producer, consumer and reason.
+    refused: Vec<(NodeId, NodeId, Refusal)>,
 }
 
 impl<'a> Grouping<'a> {
-    fn new(
+    pub(super) fn new(
         graph: &Graph,
         workers: &'a [WorkerCapacity],
         fixed: &[Option<usize>],
@@ -222,6 +243,7 @@ impl<'a> Grouping<'a> {
             quota_bytes,
             charged: FxHashSet::default(),
             charged_bytes: 0,
+            refused: Vec::new(),
         }
     }
 
@@ -233,10 +255,31 @@ impl<'a> Grouping<'a> {
         }
     }
 
-    /// Steps 3 and 4, once: the edge whose groups were merged, if any were.
-    fn merge_on_longest_path(&mut self) -> Option<usize> {
+    /// Those that are left.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().flatten()
+    }
+
+    /// Edges of the last longest path that were tried and not merged, and why.
+    pub(super) fn refused(&self) -> &[(NodeId, NodeId, Refusal)] {
+        &self.refused
+    }
+
+    /// Steps 3 and 4, once. Whether groups were merged.
+    pub(super) fn merge_on_longest_path(&mut self) -> bool {
+        self.refused.clear();
+        if self.groups_left <= 1 {
+            return false;
+        }
         let mut path = self.edges_to_try().into_iter();
-        path.find(|edge| self.merge(*edge).is_ok())
+        path.any(|edge| match self.merge(edge) {
+            Ok(()) => true,
+            Err(refusal) => {
+                let Edge { from, to, .. } = self.edges[edge];
+                self.refused.push((from as NodeId, to as NodeId, refusal));
+                false
+            }
+        })
     }
 
     /// The edges of the longest path, in falling weight.
@@ -298,30 +341,24 @@ impl<'a> Grouping<'a> {
         let Edge { from, to, .. } = self.edges[edge];
         let (into, gone) = (self.group_of[from], self.group_of[to]);
         if into == gone {
-            return Err(Refusal::OneGroup);
+            return Err(Refusal::Same);
         }
         let (Some(a), Some(b)) = (&self.groups[into], &self.groups[gone]) else {
             unreachable!("a node's group is one that is left");
         };
-        let nodes = a.nodes.len() + b.nodes.len();
-        if nodes > GROUP_NODES_MAX {
-            return Err(Refusal::Nodes(nodes));
+        if a.nodes.len() + b.nodes.len() > GROUP_NODES_MAX {
+            return Err(Refusal::Nodes);
         }
         if self.are_apart(a, gone) {
             return Err(Refusal::Apart);
         }
-        let Some(worker) = self.room_for(a, b) else {
-            return Err(Refusal::NoRoom(a.demand.plus(b.demand)));
-        };
+        let worker = self.room_for(a, b)?;
         let newly_charged = self.newly_charged(into, gone);
         let charge: u64 = newly_charged
             .iter()
             .fold(0, |sum, node| sum.saturating_add(self.output_bytes[*node]));
-        let held_bytes = self.charged_bytes.saturating_add(charge);
-        if held_bytes > self.quota_bytes {
-            return Err(Refusal::Quota {
-                over_bytes: held_bytes - self.quota_bytes,
-            });
+        if self.charged_bytes.saturating_add(charge) > self.quota_bytes {
+            return Err(Refusal::Quota);
         }
         self.charged.extend(newly_charged);
         self.charged_bytes += charge;
@@ -374,15 +411,16 @@ impl<'a> Grouping<'a> {
 
     /// Best fit: of the workers with room for both groups once both are released, the one with the least free
     /// executors; of equals the first. A fixed group leaves one worker to choose.
-    fn room_for(&self, a: &Group, b: &Group) -> Option<usize> {
+    fn room_for(&self, a: &Group, b: &Group) -> Result<usize, Refusal> {
         let only = match (a.fixed, b.fixed) {
-            (true, true) if a.worker != b.worker => return None,
+            (true, true) if a.worker != b.worker => return Err(Refusal::Fixed),
             (true, _) => Some(a.worker),
             (_, true) => Some(b.worker),
             (false, false) => None,
         };
         let wanted = a.demand.plus(b.demand);
         let mut best: Option<(u32, usize)> = None;
+        let mut barred = false;
         for (index, worker) in self.workers.iter().enumerate() {
             if only.is_some_and(|only| only != index) {
                 continue;
@@ -395,11 +433,20 @@ impl<'a> Grouping<'a> {
             let free = worker.executors.saturating_sub(used.executors);
             let free_mib = worker.memory_mib.saturating_sub(used.memory_mib);
             let fits = wanted.executors <= free && wanted.memory_mib <= free_mib;
-            if fits && !self.is_barred(a, b, index) && best.is_none_or(|(least, _)| free < least) {
+            if fits && self.is_barred(a, b, index) {
+                barred = true;
+                continue;
+            }
+            if fits && best.is_none_or(|(least, _)| free < least) {
                 best = Some((free, index));
             }
         }
-        best.map(|(_, index)| index)
+        let refusal = if barred {
+            Refusal::Apart
+        } else {
+            Refusal::Capacity
+        };
+        best.map(|(_, index)| index).ok_or(refusal)
     }
 
     /// Producers with an edge between the two groups whose outputs memory does not hold yet.

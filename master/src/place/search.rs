@@ -99,7 +99,8 @@ impl<'m, 'w> Search<'m, 'w> {
         self.best
     }
 
-    fn may_go_on(&self) -> bool {
+    /// Whether steps and time are left.
+    pub(super) fn may_go_on(&self) -> bool {
         let Effort { steps, budget, .. } = self.effort;
         let steps = match (steps, budget) {
             (Some(steps), _) => steps,

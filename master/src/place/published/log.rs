@@ -1,9 +1,10 @@
 //! What the published partitioner does, step by step: which groups it merges, and why it ends.
 
-use super::{Demand, GROUP_NODES_MAX, Grouping};
+use super::{Demand, GROUP_NODES_MAX, Grouping, Refusal};
 use crate::graph::Graph;
 use crate::place::{Options, PlaceError, WorkerCapacity, fixed_workers};
 use engine::plan::NodeId;
+use engine::worker::quantities::size_text;
 use std::fmt;
 
 /// The merges of a run, in their order, and why there are no more.
@@ -52,59 +53,50 @@ pub struct Refused {
     pub weight_s: f64,
     /// What stood against it.
     pub why: Refusal,
-}
-
-/// What stands against merging two groups.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// They are one already.
-    OneGroup,
-    /// They would have so many nodes, more than a group may.
-    Nodes(usize),
-    /// Two nodes of them are to be apart.
-    Apart,
-    /// No worker has room for both, which ask for this together; or none that they may be on, for what is pinned or to be
-    /// apart.
-    NoRoom(Demand),
-    /// What is held in memory would be so many bytes above the quota.
-    Quota {
-        /// By how much.
-        over_bytes: u64,
-    },
+    /// Nodes that both groups have together.
+    pub nodes: usize,
+    /// What both groups ask for together, node by node.
+    pub demand: Demand,
+    /// By how much payloads in memory would exceed the quota, in bytes.
+    pub over_bytes: u64,
 }
 
 impl Refusal {
     /// It in a word that stays the same.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         match self {
-            Self::OneGroup => "one_group",
-            Self::Nodes(_) => "nodes",
+            Self::Same => "same_group",
+            Self::Nodes => "nodes",
             Self::Apart => "apart",
-            Self::NoRoom(_) => "no_room",
-            Self::Quota { .. } => "quota",
+            Self::Capacity => "capacity",
+            Self::Fixed => "pinned",
+            Self::Quota => "quota",
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Refused {
+    /// What stood against it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OneGroup => write!(f, "both are in one group already"),
-            Self::Nodes(nodes) => write!(
+        match self.why {
+            Refusal::Same => write!(f, "both are in one group already"),
+            Refusal::Nodes => write!(
                 f,
-                "together they have {nodes} nodes, more than the {GROUP_NODES_MAX} of a group"
+                "together they have {} nodes, more than the {GROUP_NODES_MAX} of a group",
+                self.nodes
             ),
-            Self::Apart => write!(f, "two nodes of them are to be apart"),
-            Self::NoRoom(demand) => write!(
+            Refusal::Apart => write!(f, "nodes of them are to be apart, or from others there"),
+            Refusal::Capacity => write!(
                 f,
-                "no worker that both may be on has room for {} executors and {} MiB",
-                demand.executors, demand.memory_mib
+                "no worker has room for both, {} executors and {} MiB",
+                self.demand.executors, self.demand.memory_mib
             ),
-            Self::Quota { over_bytes } => write!(
+            Refusal::Fixed => write!(f, "they are pinned to different workers"),
+            Refusal::Quota => write!(
                 f,
                 "payloads in memory would be {} above the quota",
-                engine::worker::quantities::size_text(*over_bytes)
+                size_text(self.over_bytes)
             ),
         }
     }
@@ -126,55 +118,61 @@ pub fn merges(
     let quota_bytes = options.quota_of(graph);
     let mut grouping = Grouping::new(graph, workers, &fixed, quota_bytes);
     let mut merges = Vec::new();
-    let mut refused = Vec::new();
-    while grouping.groups_left > 1 {
+    loop {
         let path = grouping.edges_to_try();
+        let weights = path.iter().map(|edge| &grouping.edges[*edge]);
+        let weights: Vec<f64> = weights.map(|edge| grouping.weight_s(edge)).collect();
         let path_s = grouping.ends.iter().map(|end| end.length_s);
         let path_s = path_s.fold(0.0, f64::max);
-        refused.clear();
-        let merged = path.into_iter().find_map(|edge| {
-            let tried = grouping.edges[edge];
-            let (from, to) = (tried.from as NodeId, tried.to as NodeId);
-            let weight_s = grouping.weight_s(&tried);
-            match grouping.merge(edge) {
-                Ok(()) => Some((from, to, weight_s)),
-                Err(why) => {
-                    refused.push(Refused {
-                        from,
-                        to,
-                        weight_s,
-                        why,
-                    });
-                    None
-                }
-            }
-        });
-        let Some((from, to, weight_s)) = merged else {
-            break;
-        };
-        let Some(group) = &grouping.groups[grouping.group_of[from as usize]] else {
+        if !grouping.merge_on_longest_path() {
+            let refused = grouping.refused().iter().zip(&weights);
+            let refused = refused.map(|(refused, weight_s)| grouping.told(*refused, *weight_s));
+            return Ok(Merges {
+                merges,
+                refused: refused.collect(),
+                groups: grouping.groups().count(),
+                held_bytes: grouping.charged_bytes,
+                quota_bytes,
+            });
+        }
+        // Behind those that were refused came the one that was merged.
+        let tried = grouping.refused.len();
+        let edge = grouping.edges[path[tried]];
+        let Some(group) = &grouping.groups[grouping.group_of[edge.from]] else {
             unreachable!("a node's group is one that is left");
         };
         let mut nodes: Vec<NodeId> = group.nodes.iter().map(|node| *node as NodeId).collect();
         nodes.sort_unstable();
         merges.push(Merge {
-            from,
-            to,
-            weight_s,
+            from: edge.from as NodeId,
+            to: edge.to as NodeId,
+            weight_s: weights[tried],
             path_s,
             nodes,
             worker: group.worker,
             demand: group.demand,
         });
     }
-    if grouping.groups_left == 1 {
-        refused.clear();
+}
+
+impl Grouping<'_> {
+    /// An edge that was refused, with what its groups come to.
+    fn told(&self, (from, to, why): (NodeId, NodeId, Refusal), weight_s: f64) -> Refused {
+        let (a, b) = (self.group_of[from as usize], self.group_of[to as usize]);
+        let (Some(first), Some(second)) = (&self.groups[a], &self.groups[b]) else {
+            unreachable!("a node's group is one that is left");
+        };
+        let charge = self.newly_charged(a, b);
+        let charge = charge.iter().map(|node| self.output_bytes[*node]);
+        let held_bytes = charge.fold(self.charged_bytes, u64::saturating_add);
+        Refused {
+            from,
+            to,
+            weight_s,
+            why,
+            nodes: first.nodes.len() + second.nodes.len(),
+            demand: first.demand.plus(second.demand),
+            over_bytes: held_bytes.saturating_sub(self.quota_bytes),
+        }
     }
-    Ok(Merges {
-        merges,
-        refused,
-        groups: grouping.groups_left,
-        held_bytes: grouping.charged_bytes,
-        quota_bytes,
-    })
 }

@@ -158,7 +158,7 @@ impl Explained<'_> {
                 "to": self.name(refused.to),
                 "weight_s": refused.weight_s,
                 "refusal": refused.why.code(),
-                "message": refused.why.to_string(),
+                "message": refused.to_string(),
             })
         });
         json!({

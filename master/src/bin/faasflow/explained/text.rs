@@ -328,10 +328,9 @@ impl Explained<'_> {
         if estimate.unheld.is_empty() {
             return page.line(&held);
         }
-        let sum: f64 = estimate.unheld.iter().map(|of| of.bytes).sum();
         page.line(&format!(
             "{held}; beyond it, through a store: {}",
-            bytes(sum)
+            bytes(estimate.unheld_bytes)
         ));
         let mut heaviest: Vec<_> = estimate.unheld.iter().collect();
         heaviest.sort_by(|a, b| b.bytes.total_cmp(&a.bytes));
@@ -381,7 +380,7 @@ impl Explained<'_> {
             vec![
                 format!("{} → {}", self.name(refused.from), self.name(refused.to)),
                 seconds(refused.weight_s),
-                refused.why.to_string(),
+                refused.to_string(),
             ]
         });
         rows_of(
