@@ -121,7 +121,7 @@ links:
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!((told[0].0, told[0].1, told[0].2), (2, 3, "unknown_worker"));
     assert!(told[0].3.contains("did you mean `left`?"), "{told:?}");
-    assert_eq!((told[1].0, told[1].1), (5, 21));
+    assert_eq!((told[1].0, told[1].1), (5, 23));
     assert_eq!(
         told[1].3,
         "there is no worker `rigth`; did you mean `right`?"

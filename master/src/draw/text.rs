@@ -21,7 +21,7 @@ pub(super) fn write(scene: &Scene) -> String {
     let mut text = format!("{}\n", plain(&scene.heading()));
     // Writing to a String cannot fail.
     if let Some(caption) = &scene.caption {
-        let _ = writeln!(text, "{}; the critical path is marked *", plain(caption));
+        let _ = writeln!(text, "{} (* marks the critical path)", plain(caption));
     }
     let mut into: Vec<Vec<&Line>> = vec![Vec::new(); scene.boxes.len()];
     for line in &scene.lines {

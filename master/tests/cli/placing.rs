@@ -218,7 +218,7 @@ fn a_cluster_file_describes_workers_and_links_and_its_mistakes_are_told() {
             "--cluster",
             &folder.file("wrong.yaml", &RACK.replace("[a, b]", "[a, c]")),
         ],
-        &["there is no worker `c`", "wrong.yaml:5:18"],
+        &["there is no worker `c`", "wrong.yaml:5:20"],
     );
     refused(
         &[
@@ -495,7 +495,7 @@ fn the_critical_path_and_what_crosses_show_in_every_format() {
     let rack = folder.file("rack.yaml", RACK);
     let draw = |format: &str| shown(&["graph", &file, "--cluster", &rack, "--format", format]);
     let text = draw("text");
-    for line in ["the critical path is marked *", "* both", "* ←", ", 1 MiB]"] {
+    for line in ["(* marks the critical path)", "* both", "* ←", ", 1 MiB]"] {
         assert!(text.contains(line), "no {line}: {text}");
     }
     let svg = draw("svg");

@@ -349,7 +349,7 @@ impl Explained<'_> {
     fn show_merges(&self, page: &mut Page, merges: &Merges, extent: Extent) {
         page.line("");
         page.line(&format!(
-            "{} of groups, in their order; {} left",
+            "{} of groups, in their order, with executors counted node by node; {} left",
             counted(merges.merges.len(), "merge"),
             counted(merges.groups, "group")
         ));
