@@ -103,9 +103,11 @@ fn the_message_that_the_language_reference_shows_is_what_one_sees() {
 fn words(text: &str) -> Vec<String> {
     let word = |word: &str| -> String {
         let digits = |char: char| char.is_ascii_digit() || char == '.';
-        match word.trim_matches(digits) {
-            "" => "#".to_owned(),
-            "ns" | "µs" | "ms" | "s" => "time".to_owned(),
+        let plain = word.trim_end_matches([',', ':']);
+        let rest = &word[plain.len()..];
+        match plain.trim_matches(digits) {
+            "" => format!("#{rest}"),
+            "ns" | "µs" | "ms" | "s" => format!("time{rest}"),
             _ => word.to_owned(),
         }
     };
