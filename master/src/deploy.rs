@@ -401,10 +401,13 @@ impl Member {
 pub fn capacity(description: &WorkerDescription) -> WorkerCapacity {
     let for_executors = place::executor_memory_bytes(description.memory_bytes);
     let left = for_executors.saturating_sub(description.memory_reserved_bytes);
-    let cpus = description.cpus.len() as u32;
     WorkerCapacity {
         lanes: description.lanes,
-        ..WorkerCapacity::new(description.name.clone(), cpus, left)
+        ..WorkerCapacity::new(
+            description.name.clone(),
+            description.cpus.len() as u32,
+            left,
+        )
     }
 }
 

@@ -93,10 +93,10 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Steps if nothing is said, by the units of a workflow: some tenths of a second on one CPU.
+    /// Steps if nothing is said, by the units of a workflow: a second or so on one CPU.
     #[must_use]
     pub fn steps_for(units: usize) -> u64 {
-        (1_000_000 / units.max(1) as u64).clamp(100, 10_000)
+        (2_000_000 / units.max(1) as u64).clamp(100, 30_000)
     }
 }
 
@@ -372,7 +372,7 @@ pub fn find(
                 {
                     search.offer(&room.placed);
                 }
-                search.climb();
+                search.anneal();
             }
         }
     }

@@ -84,6 +84,7 @@ struct Server {
     waiting: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Of the event that is foreseen.
     stamp: u32,
+    used: bool,
 }
 
 impl Server {
@@ -93,6 +94,7 @@ impl Server {
         self.rate = 0.0;
         self.waiting.clear();
         self.stamp = self.stamp.wrapping_add(1);
+        self.used = false;
     }
 
     #[inline]
@@ -151,6 +153,8 @@ pub(super) struct Simulator<'m> {
     item_left: Vec<u32>,
     /// By worker and class; then by link.
     servers: Vec<Server>,
+    /// Those that have been used since they were cleared.
+    used_servers: Vec<u32>,
     /// By worker: CPUs that are needed.
     demand: Vec<f64>,
     /// By link: payloads on it.
@@ -168,7 +172,9 @@ pub(super) struct Simulator<'m> {
     /// By unit: whether what its worker's others read of it is in memory; if not all is.
     held: Option<Vec<bool>>,
     scenario: usize,
-    spans: Option<Vec<Span>>,
+    /// When each unit ran, in the scenario that is watched.
+    spans: Vec<Span>,
+    watched: usize,
     /// The unit whose end has just given its executor back.
     freed_by: u32,
 }
@@ -219,6 +225,7 @@ impl<'m> Simulator<'m> {
             open: vec![Open::default(); model.regions.len()],
             item_left: vec![0; items as usize],
             servers: vec![Server::default(); workers * classes.len() + links],
+            used_servers: Vec::new(),
             classes,
             demand: vec![0.0; workers],
             sharers: vec![0; links],
@@ -232,7 +239,8 @@ impl<'m> Simulator<'m> {
             ended: VecDeque::new(),
             held: None,
             scenario: 0,
-            spans: None,
+            spans: vec![Span::default(); units],
+            watched: 0,
             freed_by: NONE,
         }
     }
@@ -263,10 +271,20 @@ impl<'m> Simulator<'m> {
     }
 
     /// When each unit ran in one scenario.
-    pub(super) fn spans(&mut self, placed: &[u32], scenario: usize) -> Vec<Span> {
-        self.spans = Some(vec![Span::default(); self.model.units.len()]);
+    pub(super) fn spans_in(&mut self, placed: &[u32], scenario: usize) -> &[Span] {
+        self.watched = scenario;
         self.run(placed, scenario);
-        self.spans.take().unwrap_or_default()
+        &self.spans
+    }
+
+    /// When each unit ran in the scenario that is watched, of what was simulated last.
+    pub(super) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// From now on, this scenario is watched.
+    pub(super) const fn watch(&mut self, scenario: usize) {
+        self.watched = scenario;
     }
 
     fn run(&mut self, placed: &[u32], scenario: usize) -> f64 {
@@ -297,8 +315,8 @@ impl<'m> Simulator<'m> {
         self.last_ns = 0.0;
         self.order = 0;
         self.events.clear();
-        for server in &mut self.servers {
-            server.clear();
+        for server in self.used_servers.drain(..) {
+            self.servers[server as usize].clear();
         }
         self.demand.fill(0.0);
         self.sharers.fill(0);
@@ -357,8 +375,8 @@ impl<'m> Simulator<'m> {
 
     /// All edges of a unit are decided.
     fn ready(&mut self, placed: &[u32], unit: u32, cause: Cause) {
-        if let Some(spans) = &mut self.spans {
-            spans[unit as usize] = Span {
+        if self.scenario == self.watched {
+            self.spans[unit as usize] = Span {
                 ready_ns: self.now_ns,
                 began_ns: self.now_ns,
                 ended_ns: self.now_ns,
@@ -415,10 +433,8 @@ impl<'m> Simulator<'m> {
 
     /// A task begins to run.
     fn start(&mut self, task: u32, unit: u32, of: &Task, worker: usize) {
-        if let Some(spans) = &mut self.spans
-            && (task as usize) < self.model.units.len()
-        {
-            let span = &mut spans[unit as usize];
+        if self.scenario == self.watched && (task as usize) < self.model.units.len() {
+            let span = &mut self.spans[unit as usize];
             if span.ready_ns < self.now_ns && self.freed_by != NONE {
                 span.began = Cause::Executor(self.freed_by);
             }
@@ -434,23 +450,37 @@ impl<'m> Simulator<'m> {
         let class = class.unwrap_or_default();
         self.demand[worker] += of.demand();
         let server = worker * self.classes.len() + class;
-        self.servers[server].advance(self.now_ns);
-        self.order += 1;
-        let until = self.servers[server].given + of.runtime_ns;
-        let entry = Reverse((until.to_bits(), self.order, task));
-        self.servers[server].waiting.push(entry);
-        self.share_cpus(worker, server);
+        let first = self.join(server, of.runtime_ns, task);
+        self.share_cpus(worker, first.then_some(server));
     }
 
-    /// The tasks on a worker get their parts anew; on one server who is first may have changed.
-    fn share_cpus(&mut self, worker: usize, changed: usize) {
+    /// Something begins to be served that needs so much; whether it is the next that will be done.
+    fn join(&mut self, server: usize, needs: f64, what: u32) -> bool {
+        let of = &mut self.servers[server];
+        if !of.used {
+            of.used = true;
+            self.used_servers.push(server as u32);
+        }
+        of.advance(self.now_ns);
+        self.order += 1;
+        let until = (of.given + needs).to_bits();
+        let first = of
+            .waiting
+            .peek()
+            .is_none_or(|Reverse((first, ..))| until < *first);
+        of.waiting.push(Reverse((until, self.order, what)));
+        first
+    }
+
+    /// The tasks on a worker get their parts anew; on one server another one may be the next.
+    fn share_cpus(&mut self, worker: usize, changed: Option<usize>) {
         let of = &self.model.workers[worker];
         let part = (of.cpus / self.demand[worker].max(of.cpus)).min(1.0);
         let first = worker * self.classes.len();
         for class in 0..self.classes.len() {
             let busy = super::cost::share(self.classes[class]);
             let rate = of.speed / ((1.0 - busy) + busy / part);
-            self.set_rate(first + class, rate, first + class == changed);
+            self.set_rate(first + class, rate, changed == Some(first + class));
         }
     }
 
@@ -487,7 +517,7 @@ impl<'m> Simulator<'m> {
             if self.demand[worker] < 1e-9 {
                 self.demand[worker] = 0.0;
             }
-            self.share_cpus(worker, index);
+            self.share_cpus(worker, Some(index));
             self.task_ended(placed, what);
         } else {
             let link = index - cpus;
@@ -631,8 +661,8 @@ impl<'m> Simulator<'m> {
     /// A unit has ended or been skipped.
     fn unit_ended(&mut self, unit: u32) {
         self.last_ns = self.now_ns;
-        if let Some(spans) = &mut self.spans {
-            spans[unit as usize].ended_ns = self.now_ns;
+        if self.scenario == self.watched {
+            self.spans[unit as usize].ended_ns = self.now_ns;
         }
         self.ended.push_back(unit);
     }
@@ -692,11 +722,7 @@ impl<'m> Simulator<'m> {
         let workers = self.model.workers.len();
         let number = from * workers + to;
         let server = workers * self.classes.len() + number;
-        self.servers[server].advance(self.now_ns);
-        self.order += 1;
-        let until = self.servers[server].given + bytes;
-        let entry = Reverse((until.to_bits(), self.order, unit));
-        self.servers[server].waiting.push(entry);
+        self.join(server, bytes, unit);
         self.sharers[number] += 1;
         self.share_link(number);
     }

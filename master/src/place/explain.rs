@@ -131,7 +131,7 @@ pub fn estimate(
         .rev()
         .max_by(|a, b| likelihood(a).total_cmp(&likelihood(b)))
         .unwrap_or_default();
-    let spans = simulator.spans(&placed, likeliest);
+    let spans = simulator.spans_in(&placed, likeliest);
     let held = model.held(&placed).map(|(held, _)| held);
     let mut held_bytes = 0.0;
     let mut unheld = Vec::new();
@@ -163,7 +163,7 @@ pub fn estimate(
         unheld_bytes: unheld.iter().map(|of| of.bytes).sum(),
         unheld,
         workers: uses.collect(),
-        critical: legs(&model, &placed, &spans),
+        critical: legs(&model, &placed, spans),
         critical_chance: likelihood(&likeliest),
     }
 }

@@ -6,9 +6,9 @@
 //!    than a worker's share (edge zeroing: Sarkar, 1989). Each cluster then goes as a whole, by earliest finish. Several shares
 //!    are tried; so are fewer workers than there are, since distance costs.
 //! 3. The published placement, up to [`PUBLISHED_NODES_MAX`] nodes.
-//! 4. From the best of these, late acceptance hill climbing (Burke and Bykov, EJOR 2017): a change is kept if what comes out is
-//!    not worse than what there was some hundred steps ago. Most changes are to what the makespan hangs on: the critical chain
-//!    of the last simulation.
+//! 4. From the best of these, simulated annealing (Kirkpatrick, Gelatt and Vecchi, Science 1983): a change that makes it worse is
+//!    kept by a chance that falls with how much worse it is, and with the steps that are used up. Most changes are to what the
+//!    makespan hangs on: the critical chain of the last simulation.
 //!
 //! Each simulation is a step. The same seed and the same number of steps give the same placement. What it returns is the best
 //! that was seen: by makespan, then by bytes that cross.
@@ -25,10 +25,13 @@ use std::time::Instant;
 pub(super) const PUBLISHED_NODES_MAX: usize = 10_000;
 /// Placements up to which all are tried.
 pub(super) const ALL_MAX: u64 = 20_000;
-/// Steps back to which a change is compared.
-const HISTORY: usize = 200;
-/// Steps without a better one, in multiples of the history, after which it goes on from the best with some changes.
-const PATIENCE: u64 = 40;
+/// By how much of the makespan something may be worse and still be kept in one of e cases: at the beginning, and at the end.
+const HOT: f64 = 0.15;
+const COLD: f64 = 1e-3;
+/// What the bytes that cross count while it is compared: their share, against that of the makespan.
+const SECOND_AIM: f64 = 1e-4;
+/// Changes that came to nothing, one after the other, after which it gives up.
+const MISSES_MAX: u32 = 10_000;
 /// Units of a cluster that is moved as one, at most.
 const CLUSTER_MAX: usize = 24;
 
@@ -44,6 +47,13 @@ impl Score {
         makespan_ns: f64::INFINITY,
         crossing_bytes: f64::INFINITY,
     };
+
+    /// By what share of it the makespan is longer than another, and of the bytes that cross a little too.
+    fn worse_than(&self, other: &Self) -> f64 {
+        let share = |is: f64, was: f64| (is - was) / was.max(1.0);
+        share(self.makespan_ns, other.makespan_ns)
+            + SECOND_AIM * share(self.crossing_bytes, other.crossing_bytes)
+    }
 
     /// Whether it is better by more than rounding.
     fn beats(&self, other: &Self) -> bool {
@@ -99,17 +109,6 @@ impl<'m, 'w> Search<'m, 'w> {
         self.best
     }
 
-    /// Whether steps and time are left.
-    pub(super) fn may_go_on(&self) -> bool {
-        let Effort { steps, budget, .. } = self.effort;
-        let steps = match (steps, budget) {
-            (Some(steps), _) => steps,
-            (None, Some(_)) => u64::MAX,
-            (None, None) => Effort::steps_for(self.model.units.len()),
-        };
-        self.best.steps < steps && budget.is_none_or(|budget| self.began.elapsed() < budget)
-    }
-
     /// Scores a placement, and keeps it if it is the best.
     pub(super) fn offer(&mut self, placed: &[u32]) -> Score {
         let score = Score {
@@ -132,6 +131,7 @@ impl<'m, 'w> Search<'m, 'w> {
         let alike = self.model.uniform
             && self.wants.workers_are_alike()
             && self.model.workers.windows(2).all(|pair| pair[0] == pair[1]);
+        let ways_max = ways_max.min(self.steps_max() - self.best.steps);
         let mut ways = 1_u64;
         for unit in 0..self.model.units.len() as u64 {
             let choices = if alike {
@@ -225,70 +225,78 @@ impl<'m, 'w> Search<'m, 'w> {
     }
 
     /// Changes the best placement again and again.
-    pub(super) fn climb(&mut self) {
+    pub(super) fn anneal(&mut self) {
         let units = self.model.units.len();
-        if units < 2 || self.model.workers.len() < 2 || self.best.placed.is_empty() {
+        let settled = units < 2 || self.model.workers.len() < 2;
+        if settled || self.best.placed.is_empty() || !self.may_go_on() {
             return;
         }
         let mut room = Room::of(self.wants, &self.best.placed);
-        let mut now = self.best.score;
-        let mut history = vec![now; HISTORY];
-        let mut chain = self.chain(&room.placed);
-        let mut idle = 0_u64;
-        let mut place = 0;
-        let mut misses = 0_u32;
+        let mut now = self.offer(&room.placed);
+        let mut chain = self.chain();
         let mut changed: Vec<(u32, u32)> = Vec::new();
+        let began = self.progress();
+        let mut misses = 0_u32;
         while self.may_go_on() {
             changed.clear();
             self.change(&mut room, &chain, &mut changed);
             if changed.is_empty() {
                 // Nothing may be moved at all: all is fixed, or there is no room to turn.
                 misses += 1;
-                if misses > 10_000 {
+                if misses > MISSES_MAX {
                     return;
                 }
                 continue;
             }
             misses = 0;
-            let before = self.best.score;
+            let part = (self.progress() - began) / (1.0 - began).max(f64::EPSILON);
+            let heat = HOT * (COLD / HOT).powf(part.clamp(0.0, 1.0));
             let score = self.offer(&room.placed);
-            let kept = !now.beats(&score) || !history[place].beats(&score);
-            if kept {
+            let worse = score.worse_than(&now);
+            if worse <= 0.0 || self.random.share() < (-worse / heat).exp() {
                 now = score;
-                chain = self.chain(&room.placed);
+                chain = self.chain();
             } else {
                 for (unit, worker) in changed.drain(..).rev() {
                     room.take(unit);
                     room.put(unit, worker);
                 }
             }
-            history[place] = now;
-            place = (place + 1) % HISTORY;
-            idle = if self.best.score.beats(&before) {
-                0
-            } else {
-                idle + 1
-            };
-            if idle > PATIENCE * HISTORY as u64 {
-                idle = 0;
-                room = Room::of(self.wants, &self.best.placed);
-                changed.clear();
-                for _ in 0..(units / 8).clamp(2, 12) {
-                    self.change(&mut room, &chain, &mut changed);
-                }
-                now = self.offer(&room.placed);
-                history.fill(now);
-                chain = self.chain(&room.placed);
-            }
         }
     }
 
-    /// What the makespan hangs on: units from the last to the first, each with what it waited for.
-    fn chain(&mut self, placed: &[u32]) -> Vec<(u32, Cause)> {
-        // The scenario counts by its weight: of several one is drawn.
-        let scenario = self.random.below(self.model.scenarios.len());
-        let spans = self.simulator.spans(placed, scenario);
-        critical_chain(&spans)
+    fn steps_max(&self) -> u64 {
+        let Effort { steps, budget, .. } = self.effort;
+        match (steps, budget) {
+            (Some(steps), _) => steps,
+            (None, Some(_)) => u64::MAX,
+            (None, None) => Effort::steps_for(self.model.units.len()),
+        }
+    }
+
+    /// Whether steps and time are left.
+    pub(super) fn may_go_on(&self) -> bool {
+        let budget = self.effort.budget;
+        self.best.steps < self.steps_max()
+            && budget.is_none_or(|budget| self.began.elapsed() < budget)
+    }
+
+    /// How much of what it may use is used up, 0 to 1.
+    fn progress(&self) -> f64 {
+        let by_time = self.effort.budget.map_or(0.0, |budget| {
+            self.began.elapsed().as_secs_f64() / budget.as_secs_f64().max(1e-9)
+        });
+        let by_steps = self.best.steps as f64 / self.steps_max() as f64;
+        by_time.max(by_steps).min(1.0)
+    }
+
+    /// What the makespan of what was scored last hangs on: units from the last to the first, each with what it waited for.
+    fn chain(&mut self) -> Vec<(u32, Cause)> {
+        let chain = critical_chain(self.simulator.spans());
+        // The next time another scenario is looked at.
+        self.simulator
+            .watch(self.random.below(self.model.scenarios.len()));
+        chain
     }
 
     /// Changes something, and notes each unit with the worker that it was on.

@@ -76,8 +76,8 @@ pub fn explain(
     let mut edges: Vec<(u32, u32, f64)> = Vec::new();
     let mut known: FxHashSet<(u32, u32)> = FxHashSet::default();
     for scenario in 0..model.scenarios.len() {
-        let spans = simulator.spans(&placed, scenario);
-        for (unit, cause) in critical_chain(&spans) {
+        let spans = simulator.spans_in(&placed, scenario);
+        for (unit, cause) in critical_chain(spans) {
             let Cause::Arrival(from) = cause else {
                 continue;
             };

@@ -131,7 +131,8 @@ fn payloads_on_one_link_share_it_and_small_ones_pass_by() {
     };
     let model = Model::of(&graph, &workers, &options.network, u64::MAX);
     let placed = [0, 0, 0, 1, 1, 1];
-    let spans = estimate::Simulator::new(&model).spans(&placed, 0);
+    let mut simulator = estimate::Simulator::new(&model);
+    let spans = simulator.spans_in(&placed, 0);
     let ready = |unit: usize| rounded(spans[unit].ready_ns);
     // Both at half the speed until the smaller one is there: at 10 + 200; 100,000 bytes of the other are left then.
     assert_eq!(ready(3), 10.0 + 200.0 + 1.0);
