@@ -181,6 +181,12 @@ nodes:
     // 0.2 of 1000 bytes and 0.8 of 3000, the most first.
     let from: Vec<&str> = estimate.transfers.iter().map(|of| name(of.from)).collect();
     assert_eq!(from, ["b", "a"]);
+    let expected = estimate.transfers.iter();
+    let expected = expected.map(|of| of.bytes as f64 * of.chance);
+    assert!(
+        (expected.sum::<f64>() - 2600.0).abs() < 1e-6,
+        "{estimate:?}"
+    );
     assert!(
         (estimate.crossing_bytes - 2600.0).abs() < 1e-6,
         "{estimate:?}"
@@ -271,6 +277,14 @@ fn the_steps_of_the_published_partitioner_are_told_in_their_order_with_what_ende
     let placement = place(&graph, &two, &with_quota(100 * MIB)).unwrap();
     assert_eq!(placement.worker(0), told.merges[1].worker);
     assert_eq!(placement.worker(2), told.merges[1].worker);
+    // Where the heaviest edge is refused the next one is merged, and told.
+    let tight = merges(&graph, &two, &with_quota(10 * MIB - 1)).unwrap();
+    let first = &tight.merges[0];
+    assert_eq!(
+        (first.from, first.to, &first.nodes[..]),
+        (1, 3, &[1, 3][..])
+    );
+    assert!(close(first.weight_s, 0.16), "{tight:?}");
     let quota = merges(&graph, &two, &with_quota(MIB / 2)).unwrap();
     assert_eq!((quota.merges.len(), quota.groups), (0, 4));
     let refused: Vec<_> = quota

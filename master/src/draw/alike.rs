@@ -164,9 +164,7 @@ fn merged(scene: Scene, classes: &Classes) -> Scene {
             to,
             label,
             share: (each < members[from].len()).then(|| (each, members[from].len())),
-            bytes: all
-                .iter()
-                .fold(0, |sum, line| sum.saturating_add(line.bytes)),
+            bytes: crossing(&all),
             critical: all.iter().any(|line| line.critical),
             ..all[0].clone()
         }
@@ -176,6 +174,18 @@ fn merged(scene: Scene, classes: &Classes) -> Scene {
         lines: lines.into_iter().map(line).collect(),
         ..scene
     }
+}
+
+/// What crosses along all of these lines, which lead to one worker: a node's payload travels there once.
+fn crossing(all: &[Line]) -> u64 {
+    let mut by_producer: BTreeMap<usize, u64> = BTreeMap::new();
+    for line in all {
+        let bytes = by_producer.entry(line.from).or_default();
+        *bytes = line.bytes.max(*bytes);
+    }
+    by_producer
+        .values()
+        .fold(0, |sum, bytes| sum.saturating_add(*bytes))
 }
 
 fn one_box(scene: &Scene, members: &[usize]) -> SceneBox {

@@ -2,7 +2,7 @@
 
 use super::Placed;
 use crate::definition::Definition;
-use crate::place::{Estimate, Wait};
+use crate::place::Estimate;
 use engine::worker::quantities::{duration_text, size_text};
 use rustc_hash::FxHashMap;
 
@@ -11,8 +11,6 @@ use rustc_hash::FxHashMap;
 pub(super) struct Expected {
     /// The leg of the critical path that a node is part of.
     leg: Vec<Option<usize>>,
-    /// By leg: whether an edge leads to it from the one before.
-    follows: Vec<bool>,
     /// What edges between workers are expected to carry, in bytes.
     bytes: FxHashMap<(usize, usize), u64>,
 }
@@ -27,10 +25,6 @@ impl Expected {
             let nodes = leg.node..leg.node + leg.nodes as u32;
             nodes.for_each(|id| leg_of[defined(id)] = Some(place));
         }
-        let follows = estimate
-            .critical
-            .iter()
-            .map(|leg| matches!(leg.waited_for, Wait::Node(_) | Wait::Transfer(_)));
         let worker = |id: u32| placed.placement.worker(id);
         let crossing = placed.graph.edges();
         let crossing = crossing.filter(|(from, to, _)| worker(*from) != worker(*to));
@@ -41,7 +35,6 @@ impl Expected {
         });
         Some(Self {
             leg: leg_of,
-            follows: follows.collect(),
             bytes: bytes.collect(),
         })
     }
@@ -51,10 +44,11 @@ impl Expected {
         self.leg[node].is_some()
     }
 
-    /// Whether what one node gives to another is: from one leg to the next, or within one.
+    /// Whether an edge between two nodes is: from one leg to the next, or within one. Where a leg waited for an executor that
+    /// the one before had, there is no edge.
     pub(super) fn is_way(&self, from: usize, to: usize) -> bool {
         match (self.leg[from], self.leg[to]) {
-            (Some(from), Some(to)) => from == to || from + 1 == to && self.follows[to],
+            (Some(from), Some(to)) => from == to || from + 1 == to,
             _ => false,
         }
     }

@@ -68,7 +68,8 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
     let capacities = cluster.capacities();
     let deployed = cluster.deploy(&definition, &placing, Limits::default())?;
     let (graph, placement) = (&deployed.graph, &deployed.placement);
-    let (estimate, line) = explained::in_a_line(graph, &capacities, &placing, placement);
+    let (estimate, line) =
+        explained::in_a_line(&definition, graph, &capacities, &placing, placement);
     let placed = Placed {
         definition: &definition,
         graph,

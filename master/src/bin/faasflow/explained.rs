@@ -8,7 +8,7 @@ use crate::placed::Placed;
 use crate::placing::Planned;
 use engine::plan::NodeId;
 use engine::worker::quantities::{duration_text, size_text};
-use master::definition::{Definition, Profile};
+use master::definition::{Definition, Node, Profile};
 use master::graph::Graph;
 use master::place::{
     self, Crossings, Estimate, Found, Merges, Options, Partitioner, Placement, WorkerCapacity,
@@ -100,18 +100,17 @@ impl<'a> Explained<'a> {
     fn ratio(&self, makespan_ns: f64) -> Option<f64> {
         (self.bound_ns > 0.0).then(|| makespan_ns / self.bound_ns)
     }
+}
 
-    /// Nodes that run functions of which nothing is known.
-    fn unprofiled(&self) -> usize {
-        let nodes = self.placed.definition.nodes.iter();
-        let unknown =
-            nodes.filter(|node| node.executable().is_some() && node.profile == Profile::default());
-        unknown.count()
-    }
+/// Nodes that run functions of which nothing is known.
+fn unprofiled(definition: &Definition) -> usize {
+    let unknown = |node: &&Node| node.executable().is_some() && node.profile == Profile::default();
+    definition.nodes.iter().filter(unknown).count()
 }
 
 /// What a placement is expected to come to, in one line.
 pub(crate) fn in_a_line(
+    definition: &Definition,
     graph: &Graph,
     workers: &[WorkerCapacity],
     options: &Options,
@@ -119,13 +118,18 @@ pub(crate) fn in_a_line(
 ) -> (Estimate, String) {
     let estimate = place::estimate(graph, workers, options, placement);
     let used = estimate.workers.iter().filter(|of| of.nodes > 0).count();
-    let line = format!(
+    let mut line = format!(
         "{} on {}: {} expected, {}",
         crate::print::counted(graph.node_count(), "node"),
         crate::print::counted(used, "worker"),
         duration(estimate.makespan_ns),
         crossing(&estimate)
     );
+    match unprofiled(definition) {
+        0 => {}
+        1 => line.push_str("; 1 node has no `profile`"),
+        some => line.push_str(&format!("; {some} nodes have no `profile`")),
+    }
     (estimate, line)
 }
 

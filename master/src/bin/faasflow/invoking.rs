@@ -99,7 +99,7 @@ fn deploy_for_run(
     let deployed = cluster.deploy(definition, &placing, Limits::default())?;
     let capacities = cluster.capacities();
     let (graph, placement) = (&deployed.graph, &deployed.placement);
-    let (_, line) = explained::in_a_line(graph, &capacities, &placing, placement);
+    let (_, line) = explained::in_a_line(definition, graph, &capacities, &placing, placement);
     to_stderr(&format!("faasflow: {line}\n"));
     Ok(())
 }

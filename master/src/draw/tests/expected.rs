@@ -15,7 +15,7 @@ nodes:
         let runtime_ms = if place == 0 { 50 } else { 1 };
         let _ = writeln!(
             text,
-            "  part-{place}: {{ function: p:part, input: {{ i: begin.o }}, output: {{ o: bytes }}, profile: {{ runtime_ms: {runtime_ms}, output_bytes: 1024 }} }}"
+            "  part-{place}: {{ function: p:part, input: {{ i: begin.o }}, output: {{ o: bytes }}, profile: {{ runtime_ms: {runtime_ms}, output_bytes: 1024 }}, resources: {{ scale: {wide}, memory_mib: 1 }} }}"
         );
         let _ = write!(read, "{}part-{place}.o", if place == 0 { "" } else { ", " });
     }
@@ -28,7 +28,7 @@ nodes:
 
 /// A picture of it with the fan on another worker, and with or without what is expected.
 fn drawn(definition: &Definition, wide: usize, format: Format, expected: bool) -> String {
-    let workers = ["a", "b"].map(|name| WorkerCapacity::new(name, 4, 8 << 30));
+    let workers = ["a", "b"].map(|name| WorkerCapacity::new(name, 64, 8 << 30));
     let graph = Graph::of(definition);
     let parts = (0..wide).map(|place| (format!("part-{place}"), "b".to_owned()));
     let ends = ["begin", "end"].map(|node| (node.to_owned(), "a".to_owned()));
@@ -56,7 +56,8 @@ fn the_critical_path_parts_no_nodes_that_are_alike() {
     let nodes = |svg: &str| classes(svg).iter().filter(|class| *class == "node").count();
     assert_eq!((nodes(&with), nodes(&without)), (3, 3));
     assert!(with.contains("1 of 60 on the critical path"), "{with}");
-    // Sixty payloads of one KiB come back; what goes there goes once, but each line of it says its own.
+    // What goes there goes once; sixty payloads of one KiB come back.
+    assert!(with.contains(">2 KiB</text>"), "{with}");
     assert!(with.contains(">60 KiB</text>"), "{with}");
     let ways = classes(&with);
     assert_eq!(ways.iter().filter(|class| *class == "way").count(), 3);

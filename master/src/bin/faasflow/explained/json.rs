@@ -1,6 +1,6 @@
 //! The same for programs: everything, with units in names.
 
-use super::Explained;
+use super::{Explained, unprofiled};
 use master::place::{Estimate, Leg, Merges, Obstacle, Transfer, Wait};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ impl Explained<'_> {
             "held_bytes": self.estimate.held_bytes,
             "unheld": unheld.collect::<Vec<Value>>(),
         });
-        object["unprofiled_nodes"] = json!(self.unprofiled());
+        object["unprofiled_nodes"] = json!(unprofiled(self.placed.definition));
         object["baseline"] = match &self.baseline {
             None => Value::Null,
             Some(baseline) => {

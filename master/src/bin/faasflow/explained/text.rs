@@ -1,6 +1,6 @@
 //! The same for people: the answer first, then what it rests on.
 
-use super::{Explained, Extent, bytes, crossing, duration};
+use super::{Explained, Extent, bytes, crossing, duration, unprofiled};
 use crate::print::{Page, counted};
 use master::place::{Crossing, Estimate, Leg, Merges, Obstacle, Partitioner, Transfer, Wait};
 
@@ -53,7 +53,7 @@ impl Explained<'_> {
                 estimate.ways
             ));
         }
-        match self.unprofiled() {
+        match unprofiled(self.placed.definition) {
             0 => {}
             some => page.line(&format!(
                 "{} {} no `profile`, and count{} as 1 ms and no bytes",
