@@ -6,6 +6,7 @@
 //! Order among nodes is left to [`crate::graph`].
 
 mod check;
+pub(crate) mod cluster;
 mod cycle;
 mod files;
 mod json;

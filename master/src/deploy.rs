@@ -34,6 +34,8 @@ struct Member {
 #[derive(Debug)]
 pub struct Cluster {
     members: Vec<Member>,
+    /// As they said, and what else is known of them.
+    capacities: Vec<WorkerCapacity>,
 }
 
 /// A deployment that its workers have accepted.
@@ -172,7 +174,11 @@ impl Cluster {
             });
         }
         distinct(&members)?;
-        Ok(Self { members })
+        let described = members.iter().map(|member| capacity(&member.description));
+        Ok(Self {
+            capacities: described.collect(),
+            members,
+        })
     }
 
     /// What each worker has, in the order of the addresses.
@@ -191,10 +197,15 @@ impl Cluster {
         workers.collect()
     }
 
-    /// What each worker can take.
+    /// What each worker can take, as of when it was asked.
     #[must_use]
     pub fn capacities(&self) -> Vec<WorkerCapacity> {
-        self.descriptions().map(capacity).collect()
+        self.capacities.clone()
+    }
+
+    /// The same, for what a worker does not say of itself to be added. It counts for what is placed from then on.
+    pub fn capacities_mut(&mut self) -> &mut [WorkerCapacity] {
+        &mut self.capacities
     }
 
     /// Where a workflow would run, without any change to the workers.

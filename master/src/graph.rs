@@ -92,6 +92,23 @@ impl GraphNode {
     pub const fn is_the_workers(&self) -> bool {
         self.executable.is_none()
     }
+
+    /// What these of its outputs are expected to have together in an invocation, in bytes; where only the sum of all is known,
+    /// that. What says what failed has no bytes to speak of.
+    #[must_use]
+    pub fn bytes_of(&self, outputs: &BTreeSet<u16>) -> u64 {
+        if self.by_output.is_empty() {
+            return if outputs.is_empty() {
+                0
+            } else {
+                self.output_bytes
+            };
+        }
+        let known = outputs
+            .iter()
+            .filter_map(|output| self.by_output.get(usize::from(*output)));
+        known.sum()
+    }
 }
 
 /// One of the ways that an invocation may take.

@@ -6,6 +6,7 @@
 
 mod bound;
 mod capacity;
+mod cluster;
 mod cost;
 mod estimate;
 mod explain;
@@ -18,9 +19,13 @@ mod sketch;
 
 pub use bound::{lower_bound_ns, optimum_ns};
 pub use capacity::{Demand, Overload, Resource, WorkerCapacity};
+pub use cluster::{ClusterError, ClusterFile};
 pub use cost::{DISPATCH_NS, Link, Network};
-pub use explain::{Crossing, Estimate, Leg, Obstacle, Wait, WorkerUse, estimate, explain};
-pub use published::published_quota_bytes;
+pub use explain::{
+    Crossing, Crossings, Estimate, Leg, Obstacle, Transfer, Unheld, Wait, WorkerUse, estimate,
+    explain,
+};
+pub use published::{Merge, Merges, Refusal, Refused, merges, published_quota_bytes};
 
 use crate::graph::Graph;
 use capacity::Loads;

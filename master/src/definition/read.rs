@@ -1,11 +1,13 @@
 //! From the tree to a definition whose names are not yet resolved: which keys there are, and what each must hold.
 
+mod cluster;
 mod delay;
 mod failures;
 mod sources;
 mod values;
 mod work;
 
+pub(super) use cluster::read_cluster;
 pub(super) use sources::{OUTER, outer_items};
 pub(super) use values::listed;
 

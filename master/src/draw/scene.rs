@@ -1,8 +1,10 @@
 //! What a picture shows, whatever it is made for: boxes, and lines between them.
 
+use super::expected::{self, Expected};
 use super::{Placed, words};
 use crate::definition::{COMMAND_EXECUTABLE, Definition, From, Node, NodeInput, Work};
 use engine::plan::{Gate, Join};
+use engine::worker::quantities::size_text;
 use std::collections::BTreeMap;
 
 /// More inputs, or outputs, of the workflow than this are shown as one box.
@@ -45,6 +47,8 @@ pub(super) struct SceneBox {
     pub(super) ports: Vec<Port>,
     /// The names of those that it stands for, if these are several.
     pub(super) members: Vec<String>,
+    /// How many nodes of it are on the critical path.
+    pub(super) critical: usize,
 }
 
 /// Why one waits for another.
@@ -88,6 +92,10 @@ pub(super) struct Line {
     pub(super) share: Option<(usize, usize)>,
     /// From which worker to which it crosses.
     pub(super) crosses: Option<(usize, usize)>,
+    /// Bytes that are expected to cross; 0 if none are, or nothing is known of it.
+    pub(super) bytes: u64,
+    /// Whether it is part of the critical path.
+    pub(super) critical: bool,
 }
 
 /// A picture's content.
@@ -102,6 +110,8 @@ pub(super) struct Scene {
     pub(super) lines: Vec<Line>,
     /// Their names; none if there is no placement.
     pub(super) workers: Vec<String>,
+    /// What the placement is expected to come to, if that is known.
+    pub(super) caption: Option<String>,
 }
 
 impl Scene {
@@ -113,6 +123,9 @@ impl Scene {
             let workers = |copies: &Vec<u32>| copies.iter().map(worker).collect();
             copies.iter().map(workers).collect::<Vec<Vec<usize>>>()
         });
+        let caption = placed.and_then(|placed| placed.estimate);
+        let caption = caption.map(expected::caption);
+        let expected = placed.and_then(|placed| Expected::of(definition, &placed));
         let inputs = definition.inputs.iter();
         let inputs = inputs.map(|one| (one.name.value.as_str(), words::input(one)));
         let (inputs, inputs_merged) = openings(inputs.collect(), Shape::Input);
@@ -128,6 +141,8 @@ impl Scene {
                 let names: Vec<&str> = on.iter().map(|on| workers[*on].as_str()).collect();
                 one.marks.push(words::parts(&names));
             }
+            let critical = expected.as_ref().is_some_and(|of| of.is_critical(place));
+            one.critical = usize::from(critical);
             boxes.push(one);
         }
         let outputs_at = boxes.len();
@@ -135,6 +150,7 @@ impl Scene {
         let mut lines = Lines {
             definition,
             worker,
+            expected,
             nodes_at,
             inputs_merged,
             gates: definition.gates(),
@@ -156,6 +172,7 @@ impl Scene {
             boxes,
             lines: lines.all(),
             workers,
+            caption,
         }
     }
 
@@ -181,6 +198,12 @@ impl Scene {
                 self.workers[from], self.workers[to]
             ));
         }
+        if let Some(bytes) = line.bytes_text() {
+            title.push_str(&format!(", {bytes}"));
+        }
+        if line.critical {
+            title.push_str(", on the critical path");
+        }
         title
     }
 }
@@ -198,6 +221,21 @@ impl Line {
         said.trim_start().to_owned()
     }
 
+    /// The same, with the bytes that are expected to cross.
+    pub(super) fn said_with_bytes(&self) -> String {
+        let mut said = self.said();
+        if let Some(bytes) = self.bytes_text() {
+            said.push_str(if said.is_empty() { "" } else { ", " });
+            said.push_str(&bytes);
+        }
+        said
+    }
+
+    /// Bytes that are expected to cross, if any are.
+    pub(super) fn bytes_text(&self) -> Option<String> {
+        (self.bytes > 0).then(|| size_text(self.bytes))
+    }
+
     /// Of how many of those that a box stands for it is, if not of all.
     pub(super) fn share_text(&self) -> Option<String> {
         self.share.map(|(each, all)| format!("{each} of {all}"))
@@ -210,6 +248,15 @@ impl SceneBox {
         match self.members.len() {
             0 => self.name.clone(),
             count => format!("{} × {count}", self.name),
+        }
+    }
+
+    /// Whether it is on the critical path, or how many of those that it stands for are.
+    pub(super) fn critical_text(&self) -> Option<String> {
+        match (self.critical, self.members.len()) {
+            (0, _) => None,
+            (1, 0) => Some("on the critical path".to_owned()),
+            (count, all) => Some(format!("{count} of {all} on the critical path")),
         }
     }
 }
@@ -240,6 +287,7 @@ fn opening(name: &str, note: &str, shape: Shape) -> SceneBox {
         marks: Vec::new(),
         ports: Vec::new(),
         members: Vec::new(),
+        critical: 0,
     }
 }
 
@@ -277,6 +325,7 @@ fn node_box(definition: &Definition, node: &Node, worker: Option<usize>) -> Scen
         marks: words::marks(node),
         ports,
         members: Vec::new(),
+        critical: 0,
     }
 }
 
@@ -295,6 +344,7 @@ struct Lines<'a> {
     definition: &'a Definition,
     /// The workers of each node, one for each of its parts.
     worker: Option<Vec<Vec<usize>>>,
+    expected: Option<Expected>,
     nodes_at: usize,
     inputs_merged: bool,
     gates: Vec<Vec<Gate>>,
@@ -411,7 +461,10 @@ impl Lines<'_> {
     }
 
     fn all(self) -> Vec<Line> {
-        let node = |place: usize| place.checked_sub(self.nodes_at);
+        let node = |place: usize| {
+            let node = place.checked_sub(self.nodes_at)?;
+            (node < self.definition.nodes.len()).then_some(node)
+        };
         // From where to where any of it crosses. Nodes of one region read only what is in the same part.
         let crosses = |from: usize, to: usize| {
             let (from, to) = (node(from)?, node(to)?);
@@ -427,8 +480,17 @@ impl Lines<'_> {
                 .flat_map(|from| to_on.iter().map(|to| (*from, *to)));
             pairs.into_iter().find(|(from, to)| from != to)
         };
+        let expected = |from: usize, to: usize, kind: LineKind| {
+            let (expected, from, to) = (self.expected.as_ref()?, node(from)?, node(to)?);
+            let bytes = match kind {
+                LineKind::Data => expected.bytes(from, to),
+                _ => 0,
+            };
+            Some((bytes, expected.is_way(from, to)))
+        };
         let line = |(key, (labels, needed)): (&Between, &Read)| {
             let (to, from, kind, port) = *key;
+            let (bytes, critical) = expected(from, to, kind).unwrap_or_default();
             Line {
                 from,
                 port,
@@ -438,6 +500,8 @@ impl Lines<'_> {
                 needed: *needed,
                 share: None,
                 crosses: crosses(from, to),
+                bytes,
+                critical,
             }
         };
         self.found.iter().map(line).collect()

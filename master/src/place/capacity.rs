@@ -99,6 +99,15 @@ pub enum Resource {
 }
 
 impl Resource {
+    /// It in a word that stays the same.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Executors => "executors",
+            Self::MemoryMib => "memory_mib",
+        }
+    }
+
     /// So much of it, in words.
     #[must_use]
     pub fn of(self, amount: u64) -> String {

@@ -1,28 +1,66 @@
-//! What a placement comes to, and why it is as it is.
+//! What a placement comes to: the makespan, its critical path, what crosses, and what each worker does.
+
+mod crossing;
+
+pub use crossing::{Crossing, Crossings, Obstacle, explain};
 
 use super::cost::Model;
 use super::estimate::{Cause, Simulator, Span};
-use super::room::{Room, Wants};
 use super::search::critical_chain;
-use super::{Options, PlaceError, Placement, WorkerCapacity, fixed_workers};
+use super::{Options, Placement, WorkerCapacity};
 use crate::graph::Graph;
 use engine::plan::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an invocation is expected to take with a placement.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Estimate {
     /// From its beginning until its last node has ended, in nanoseconds, over all ways that it may take, as expected.
     pub makespan_ns: f64,
-    /// Bytes that cross from one worker to another, as expected.
+    /// Ways that it may take, by its switches, which are told apart.
+    pub ways: usize,
+    /// Bytes that cross from one worker to another, as expected: what [`Estimate::transfers`] come to.
     pub crossing_bytes: f64,
+    /// What crosses, the most bytes first, as expected; of equals in the order of the producers.
+    pub transfers: Vec<Transfer>,
+    /// What payloads between nodes of one worker may have together, in bytes.
+    pub quota_bytes: u64,
     /// Bytes of payloads between nodes of one worker that are held in memory.
     pub held_bytes: f64,
-    /// Bytes of payloads between nodes of one worker for which the quota does not suffice.
+    /// Bytes of payloads between nodes of one worker for which the quota does not suffice: what [`Estimate::unheld`] come to.
     pub unheld_bytes: f64,
+    /// Payloads between nodes of one worker for which the quota does not suffice, in the order of their producers.
+    pub unheld: Vec<Unheld>,
     /// By worker.
     pub workers: Vec<WorkerUse>,
-    /// The critical path in the likeliest way: what the end hangs on, first to last.
+    /// The critical path of the likeliest way: what its end hangs on, first to last.
     pub critical: Vec<Leg>,
+    /// How likely that way is, 0 to 1.
+    pub critical_chance: f64,
+}
+
+/// What a node gives to those on another worker: it travels once, however many of them read it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Transfer {
+    /// The producer.
+    pub from: NodeId,
+    /// The worker where it is read.
+    pub to: usize,
+    /// Those who read it there, rising.
+    pub readers: Vec<NodeId>,
+    /// Bytes that travel, if the producer runs.
+    pub bytes: u64,
+    /// How likely it is that it runs, 0 to 1.
+    pub chance: f64,
+}
+
+/// Payloads for which the quota does not suffice: they go through a store, at the price of a link.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Unheld {
+    /// Their producer; of those of a region the first.
+    pub node: NodeId,
+    /// What nodes of its worker read of it, in bytes.
+    pub bytes: f64,
 }
 
 /// What a worker does in an invocation.
@@ -45,11 +83,15 @@ pub struct WorkerUse {
 pub struct Leg {
     /// The node; of those of a region the first.
     pub node: NodeId,
+    /// Nodes that run together with it for each item, itself included; 1 of what runs by itself.
+    pub nodes: usize,
     /// Its worker.
     pub worker: usize,
     /// What it waited for last.
     pub waited_for: Wait,
-    /// From the end of that until it began, in nanoseconds.
+    /// When it began, in nanoseconds since the invocation did.
+    pub began_ns: f64,
+    /// From the end of what it waited for until it began, in nanoseconds; of an executor, from when the node was ready.
     pub waited_ns: f64,
     /// From its beginning to its end, in nanoseconds.
     pub ran_ns: f64,
@@ -62,38 +104,10 @@ pub enum Wait {
     Nothing,
     /// The end of a node on its worker.
     Node(NodeId),
-    /// What a node on another worker gave.
+    /// What a node on another worker gave; or one on its own, through a store, since the quota did not suffice.
     Transfer(NodeId),
     /// An executor that ran this node.
     Executor(NodeId),
-}
-
-/// An edge that crosses workers on the critical path, and why it does.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Crossing {
-    /// The producer.
-    pub from: NodeId,
-    /// The consumer.
-    pub to: NodeId,
-    /// Bytes that travel.
-    pub bytes: f64,
-    /// What stands against moving the producer to the consumer's worker, then the consumer to the producer's.
-    pub obstacles: [Obstacle; 2],
-}
-
-/// What stands against moving a node to another worker.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Obstacle {
-    /// The node, or another that runs with it for each item, is pinned.
-    Pinned,
-    /// It is to be apart from a node there.
-    Apart(NodeId),
-    /// The worker would have to start more than it can.
-    Full(super::Overload),
-    /// The makespan would be longer, by so many nanoseconds.
-    Longer(f64),
-    /// The makespan would be the same, or shorter by so many nanoseconds: a longer search would find it.
-    Shorter(f64),
 }
 
 /// What a placement is expected to take.
@@ -111,25 +125,29 @@ pub fn estimate(
     let placed = units_of(&model, placement);
     let mut simulator = Simulator::new(&model);
     let run = simulator.estimate(&placed);
+    // Of equals the first.
+    let likelihood = |scenario: &usize| model.scenarios[*scenario].0;
     let likeliest = (0..model.scenarios.len())
-        .max_by(|a, b| model.scenarios[*a].0.total_cmp(&model.scenarios[*b].0));
-    let spans = simulator.spans_in(&placed, likeliest.unwrap_or_default());
+        .rev()
+        .max_by(|a, b| likelihood(a).total_cmp(&likelihood(b)))
+        .unwrap_or_default();
+    let spans = simulator.spans_in(&placed, likeliest);
     let held = model.held(&placed).map(|(held, _)| held);
-    let (mut held_bytes, mut unheld_bytes) = (0.0, 0.0);
-    for unit in 0..model.units.len() {
-        let bytes = model.local_bytes(unit as u32, &placed);
-        if held.as_ref().is_none_or(|held| held[unit]) {
+    let mut held_bytes = 0.0;
+    let mut unheld = Vec::new();
+    for (number, unit) in model.units.iter().enumerate() {
+        let bytes = model.local_bytes(number as u32, &placed);
+        if held.as_ref().is_none_or(|held| held[number]) {
             held_bytes += bytes;
         } else {
-            unheld_bytes += bytes;
+            let node = unit.nodes.start;
+            unheld.push(Unheld { node, bytes });
         }
     }
+    let mut nodes = vec![0; workers.len()];
+    placement.workers().iter().for_each(|of| nodes[*of] += 1);
     let uses = workers.iter().enumerate().map(|(index, worker)| WorkerUse {
-        nodes: placement
-            .workers()
-            .iter()
-            .filter(|of| **of == index)
-            .count(),
+        nodes: nodes[index],
         busy_ns: run.busy_ns[index],
         utilisation: utilisation(run.busy_ns[index], worker, run.makespan_ns),
         demand: placement.demand(graph, index),
@@ -137,12 +155,44 @@ pub fn estimate(
     });
     Estimate {
         makespan_ns: run.makespan_ns,
+        ways: model.scenarios.len(),
         crossing_bytes: model.crossing_bytes(&placed),
+        transfers: transfers(graph, &model, placement),
+        quota_bytes: options.quota_of(graph),
         held_bytes,
-        unheld_bytes,
+        unheld_bytes: unheld.iter().map(|of| of.bytes).sum(),
+        unheld,
         workers: uses.collect(),
         critical: legs(&model, &placed, spans),
+        critical_chance: likelihood(&likeliest),
     }
+}
+
+/// What crosses, the most bytes first.
+fn transfers(graph: &Graph, model: &Model, placement: &Placement) -> Vec<Transfer> {
+    let mut found: BTreeMap<(NodeId, usize), (BTreeSet<u16>, Vec<NodeId>)> = BTreeMap::new();
+    for (from, to, edge) in graph.edges() {
+        let worker = placement.worker(to);
+        if worker != placement.worker(from) && !edge.outputs.is_empty() {
+            let (outputs, readers) = found.entry((from, worker)).or_default();
+            outputs.extend(&edge.outputs);
+            readers.push(to);
+        }
+    }
+    let transfer = |((from, to), (outputs, mut readers)): (_, (BTreeSet<u16>, Vec<NodeId>))| {
+        readers.sort_unstable();
+        Transfer {
+            from,
+            to,
+            readers,
+            bytes: graph.node(from).bytes_of(&outputs),
+            chance: model.chance(model.unit_of[from as usize]),
+        }
+    };
+    let mut transfers: Vec<Transfer> = found.into_iter().map(transfer).collect();
+    let expected = |transfer: &Transfer| transfer.bytes as f64 * transfer.chance;
+    transfers.sort_by(|a, b| expected(b).total_cmp(&expected(a)));
+    transfers
 }
 
 fn utilisation(busy_ns: f64, worker: &WorkerCapacity, makespan_ns: f64) -> f64 {
@@ -160,7 +210,8 @@ fn units_of(model: &Model, placement: &Placement) -> Vec<u32> {
 
 /// The critical path, first to last.
 fn legs(model: &Model, placed: &[u32], spans: &[Span]) -> Vec<Leg> {
-    let node = |unit: u32| model.units[unit as usize].nodes.start;
+    let nodes = |unit: u32| &model.units[unit as usize].nodes;
+    let node = |unit: u32| nodes(unit).start;
     let mut chain = critical_chain(spans);
     chain.reverse();
     let leg = |(unit, cause): (u32, Cause)| {
@@ -172,6 +223,7 @@ fn legs(model: &Model, placed: &[u32], spans: &[Span]) -> Vec<Leg> {
         };
         Leg {
             node: node(unit),
+            nodes: nodes(unit).len(),
             worker: placed[unit as usize] as usize,
             waited_for: match cause {
                 Cause::Start => Wait::Nothing,
@@ -179,84 +231,10 @@ fn legs(model: &Model, placed: &[u32], spans: &[Span]) -> Vec<Leg> {
                 Cause::Arrival(by) => Wait::Transfer(node(by)),
                 Cause::Executor(by) => Wait::Executor(node(by)),
             },
+            began_ns: span.began_ns,
             waited_ns: (span.began_ns - since_ns).max(0.0),
             ran_ns: span.ended_ns - span.began_ns,
         }
     };
     chain.into_iter().map(leg).collect()
-}
-
-/// Why edges of the critical path cross workers: the heaviest first, `most` of them.
-///
-/// # Errors
-/// As [`place`](super::place) does for what contradicts itself.
-///
-/// # Panics
-/// As [`estimate`].
-pub fn explain(
-    graph: &Graph,
-    workers: &[WorkerCapacity],
-    options: &Options,
-    placement: &Placement,
-    most: usize,
-) -> Result<Vec<Crossing>, PlaceError> {
-    let fixed = fixed_workers(graph, workers, options)?;
-    let model = Model::of(graph, workers, &options.network, options.quota_of(graph));
-    let wants = Wants::of(graph, &model, workers, &fixed);
-    let placed = units_of(&model, placement);
-    let mut simulator = Simulator::new(&model);
-    let now_ns = simulator.makespan_ns(&placed);
-    let mut edges: Vec<(u32, u32, f64)> = Vec::new();
-    for scenario in 0..model.scenarios.len() {
-        let spans = simulator.spans_in(&placed, scenario);
-        for (unit, cause) in critical_chain(spans) {
-            let Cause::Arrival(from) = cause else {
-                continue;
-            };
-            let known = edges.iter().any(|(a, b, _)| (*a, *b) == (from, unit));
-            if !known && placed[from as usize] != placed[unit as usize] {
-                let edge = model.successors.get(from).iter();
-                let bytes = edge.filter(|edge| edge.unit == unit).map(|edge| edge.bytes);
-                edges.push((from, unit, bytes.sum()));
-            }
-        }
-    }
-    edges.sort_by(|a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
-    edges.truncate(most);
-    let mut room = Room::of(&wants, &placed);
-    let mut obstacle = |unit: u32, to: u32| {
-        if wants.fixed[unit as usize].is_some() {
-            return Obstacle::Pinned;
-        }
-        let mut apart = wants.apart(unit).iter();
-        if let Some(other) = apart.find(|other| placed[**other as usize] == to) {
-            return Obstacle::Apart(model.units[*other as usize].nodes.start);
-        }
-        if let Some(demand) = room.lack(unit, to)
-            && let Some(overload) = super::capacity::overload(demand, &workers[to as usize])
-        {
-            return Obstacle::Full(overload);
-        }
-        let from = placed[unit as usize];
-        room.take(unit);
-        room.put(unit, to);
-        let moved_ns = simulator.makespan_ns(&room.placed);
-        room.take(unit);
-        room.put(unit, from);
-        if moved_ns > now_ns {
-            Obstacle::Longer(moved_ns - now_ns)
-        } else {
-            Obstacle::Shorter(now_ns - moved_ns)
-        }
-    };
-    let crossing = |(from, to, bytes): (u32, u32, f64)| Crossing {
-        from: model.units[from as usize].nodes.start,
-        to: model.units[to as usize].nodes.start,
-        bytes,
-        obstacles: [
-            obstacle(from, placed[to as usize]),
-            obstacle(to, placed[from as usize]),
-        ],
-    };
-    Ok(edges.into_iter().map(crossing).collect())
 }

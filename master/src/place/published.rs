@@ -14,6 +14,12 @@
 //! Where this system differs, and the rule is ours: nodes of one region begin as one group, put where its first node's name
 //! says, since items run through them on one worker; memory counts as a capacity beside executors; a group that is fixed
 //! to a worker stays there; and what the first step leaves overloaded or together that is to be apart is moved ([`settle`]).
+//!
+//! [`merges`] tells the steps.
+
+mod log;
+
+pub use log::{Merge, Merges, Refused, merges};
 
 use super::WorkerCapacity;
 use super::capacity::Demand;
@@ -265,13 +271,8 @@ impl<'a> Grouping<'a> {
         if self.groups_left <= 1 {
             return false;
         }
-        let mut path = self.longest_path();
-        // The sort is stable: of equal edges the one nearer to the path's beginning comes first.
-        path.sort_by(|a, b| {
-            self.weight_s(&self.edges[*b])
-                .total_cmp(&self.weight_s(&self.edges[*a]))
-        });
-        path.into_iter().any(|edge| match self.merge(edge) {
+        let mut path = self.edges_to_try().into_iter();
+        path.any(|edge| match self.merge(edge) {
             Ok(()) => true,
             Err(refusal) => {
                 let Edge { from, to, .. } = self.edges[edge];
@@ -279,6 +280,17 @@ impl<'a> Grouping<'a> {
                 false
             }
         })
+    }
+
+    /// The edges of the longest path, in falling weight.
+    fn edges_to_try(&mut self) -> Vec<usize> {
+        let mut path = self.longest_path();
+        // The sort is stable: of equal edges the one nearer to the path's beginning comes first.
+        path.sort_by(|a, b| {
+            self.weight_s(&self.edges[*b])
+                .total_cmp(&self.weight_s(&self.edges[*a]))
+        });
+        path
     }
 
     /// The edges of the longest path, first to last.

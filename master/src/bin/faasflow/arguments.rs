@@ -2,6 +2,7 @@
 
 use crate::inputs::InputArgument;
 use crate::outputs::OutputArgument;
+use crate::placing::Placing;
 use crate::validate::Expectation;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -26,7 +27,7 @@ pub(crate) enum Command {
     Import(Import),
     /// Print the language as a JSON Schema, for editors
     Schema,
-    /// Show where the nodes of a workflow would run
+    /// Show where the nodes of a workflow would run, and why
     Plan(Plan),
     /// Draw a workflow, and where its nodes would run
     Graph(Graph),
@@ -224,21 +225,25 @@ fn parse_pin(text: &str) -> Result<(String, String), String> {
 pub(crate) struct Plan {
     /// The workflow's file
     pub(crate) file: PathBuf,
-    /// Addresses of workers to ask, as HOST:PORT; or workers that need not be there, as NAME:CPUS:MEMORY (a:4:8GiB)
+    /// Addresses of workers to ask, as HOST:PORT; or workers that need not be there, as NAME:CPUS:MEMORY (a:4:8GiB) [default:
+    /// those that --cluster describes]
     #[arg(
         long,
-        required = true,
+        required_unless_present = "cluster",
         value_delimiter = ',',
         value_name = "WORKER,…",
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) workers: Vec<String>,
     #[command(flatten)]
-    pub(crate) pins: Pins,
+    pub(crate) placing: Placing,
     #[command(flatten)]
     pub(crate) key: Key,
-    /// Print one JSON object
+    /// Show all of long lists
     #[arg(long)]
+    pub(crate) all: bool,
+    /// Print one JSON object, with everything in it
+    #[arg(long, conflicts_with = "all")]
     pub(crate) json: bool,
 }
 
@@ -246,7 +251,8 @@ pub(crate) struct Plan {
 pub(crate) struct Graph {
     /// The workflow's file
     pub(crate) file: PathBuf,
-    /// Place the nodes on workers, and show it: addresses of workers to ask, or NAME:CPUS:MEMORY (a:4:8GiB)
+    /// Place the nodes on workers, and show it: addresses of workers to ask, or NAME:CPUS:MEMORY (a:4:8GiB), or none with
+    /// --cluster
     #[arg(
         long,
         value_delimiter = ',',
@@ -255,7 +261,7 @@ pub(crate) struct Graph {
     )]
     pub(crate) workers: Vec<String>,
     #[command(flatten)]
-    pub(crate) pins: Pins,
+    pub(crate) placing: Placing,
     #[command(flatten)]
     pub(crate) key: Key,
     /// As what
@@ -289,7 +295,7 @@ pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) cluster: Cluster,
     #[command(flatten)]
-    pub(crate) pins: Pins,
+    pub(crate) placing: Placing,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -426,7 +432,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(..=3_600_000))]
     pub(crate) grace_ms: Option<u32>,
     #[command(flatten)]
-    pub(crate) pins: Pins,
+    pub(crate) placing: Placing,
     #[command(flatten)]
     pub(crate) key: Key,
 }

@@ -1,12 +1,13 @@
 //! `faasflow graph`: a picture of a workflow.
 
 use crate::arguments::{Format, Graph};
-use crate::commands::place_nodes;
 use crate::exit::Exit;
+use crate::placing::{Planned, place_nodes};
 use crate::print::Page;
 use crate::targets::{self, Named};
 use master::definition;
 use master::draw::{self, Placed, draw};
+use master::place;
 use miette::Diagnostic;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -19,9 +20,11 @@ enum GraphError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("--pin says where nodes run, but there are no workers")]
-    #[diagnostic(help("add --workers a:4:8GiB,b:4:8GiB, or addresses of workers"))]
-    PinsAlone,
+    #[error("{option} is about where nodes run, but there are no workers")]
+    #[diagnostic(help(
+        "add --workers a:4:8GiB,b:4:8GiB, or addresses of workers, or a --cluster file that describes some"
+    ))]
+    PlacingAlone { option: &'static str },
     #[error("--cluster-key-file is for workers that are asked, but there are none")]
     #[diagnostic(help("add --workers with addresses of workers, or take the key away"))]
     KeyAlone,
@@ -34,10 +37,11 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
         targets::check(&[Named::new("--out", out)], &[read])?;
     }
     let definition = definition::load(&arguments.file)?;
-    if arguments.workers.is_empty() && !arguments.pins.pins.is_empty() {
-        return Err(Exit::input(GraphError::PinsAlone));
+    let placed = !arguments.workers.is_empty() || arguments.placing.cluster.is_some();
+    if let (false, Some(option)) = (placed, arguments.placing.given()) {
+        return Err(Exit::input(GraphError::PlacingAlone { option }));
     }
-    if arguments.workers.is_empty() && arguments.key.cluster_key_file.is_some() {
+    if !placed && arguments.key.cluster_key_file.is_some() {
         return Err(Exit::input(GraphError::KeyAlone));
     }
     let format = match arguments.format {
@@ -51,22 +55,30 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
     } else {
         draw::Detail::Alike
     };
-    let picture = if arguments.workers.is_empty() {
-        draw(&definition, None, format, detail)
-    } else {
-        let (graph, placement, capacities) = place_nodes(
+    let picture = if placed {
+        let Planned {
+            graph,
+            placement,
+            workers,
+            options,
+            ..
+        } = place_nodes(
             &definition,
             &arguments.workers,
-            &arguments.pins,
+            &arguments.placing,
             &arguments.key,
         )?;
-        let workers: Vec<String> = capacities.into_iter().map(|worker| worker.name).collect();
+        let estimate = place::estimate(&graph, &workers, &options, &placement);
+        let names: Vec<String> = workers.into_iter().map(|worker| worker.name).collect();
         let placed = Placed {
             graph: &graph,
             placement: &placement,
-            workers: &workers,
+            workers: &names,
+            estimate: Some(&estimate),
         };
         draw(&definition, Some(placed), format, detail)
+    } else {
+        draw(&definition, None, format, detail)
     };
     match &arguments.out {
         None => {

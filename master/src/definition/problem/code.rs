@@ -33,6 +33,8 @@ impl ProblemKind {
             Self::Source { .. } => "source",
             Self::ApartFromItself => "apart_from_itself",
             Self::UnknownNode { .. } => "unknown_node",
+            Self::UnknownWorker { .. } => "unknown_worker",
+            Self::LinkToItself => "link_to_itself",
             Self::UnknownOutput { .. } => "unknown_output",
             Self::UnknownInput { .. } => "unknown_input",
             Self::UnknownConstant { .. } => "unknown_constant",

@@ -160,6 +160,15 @@ pub enum ProblemKind {
         /// Which.
         name: String,
     },
+    /// A worker that is not there.
+    #[error("there is no worker `{name}`")]
+    UnknownWorker {
+        /// Which.
+        name: String,
+    },
+    /// A link whose ends are one worker.
+    #[error("a worker has no link to itself")]
+    LinkToItself,
     /// An output that is not there.
     #[error("node `{node}` has no output `{output}`")]
     UnknownOutput {
