@@ -1,6 +1,6 @@
 //! Placement: which node runs on which worker. [`place`] is the one way in, whatever partitioner is behind it.
 //!
-//! A [`Partitioner`] proposes; what it proposes is scored by one [cost model](cost) and one [estimator](estimate()), and every
+//! A [`Partitioner`] proposes; what it proposes is scored by one cost model and one [estimator](estimate()), and every
 //! result is checked against the [limits](WorkerCapacity) by code that no partitioner shares: a placement names a worker
 //! for every node, keeps what was fixed and what must be apart, and overloads no one. docs/placement.md explains the methods.
 
