@@ -1,8 +1,8 @@
 //! Workers for a graph: so many that it needs several of them.
 //!
-//! Together they take [`ROOM`] times what the graph wants, so that none takes all of it; more, if its nodes are so large that
-//! there is no way to part them among so little room. They have the published shape, twelve
-//! executors for each CPU. Unlike ones differ in speed, in size, and in the links between them.
+//! Together they take half as much again as the graph wants, so that none takes all of it; more, if its nodes are so large
+//! that there is no way to part them among so little room. They have the published shape, twelve executors for each CPU.
+//! Unlike ones differ in speed, in size, and in the links between them.
 
 use master::graph::{Graph, GraphNode};
 use master::place::{Demand, Link, Network, Options, Partitioner, WorkerCapacity, place};
