@@ -12,6 +12,8 @@ pub mod foreach;
 pub mod hop;
 pub mod hop_floor;
 pub mod hop_payload;
+pub mod partition;
+pub mod peak;
 pub mod process;
 pub mod replicas;
 pub mod report;

@@ -321,7 +321,7 @@ pub fn functions_folder(programs: &[(&str, &str)]) -> Result<TempDir, SessionErr
 }
 
 /// A program of the same build.
-fn beside(name: &str) -> io::Result<PathBuf> {
+pub(crate) fn beside(name: &str) -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let path = program.parent().unwrap_or(Path::new(".")).join(name);
     std::fs::metadata(&path)

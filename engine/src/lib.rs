@@ -9,6 +9,7 @@ pub mod lane;
 pub mod nearest;
 pub mod plan;
 pub mod plan_check;
+pub mod profile;
 pub mod status;
 pub mod trace;
 pub mod wire;

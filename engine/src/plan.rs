@@ -14,6 +14,9 @@ pub use replica::{Balance, REPLICAS_MAX, Replica};
 use faasstore::binding::Kind;
 use rkyv::{Archive, Deserialize, Serialize};
 
+mod parts;
+pub use parts::{PARTS_MAX, Part, SectionPlan, Share, WholePlan};
+
 /// Which deployment, and which placement of it: unique for ever, drawn at random by the master. A deployment is known by
 /// the id of its first placement.
 #[derive(
@@ -41,7 +44,8 @@ impl std::fmt::Display for DeploymentId {
     }
 }
 
-/// A node's number in the whole deployment, in topological order.
+/// A node's number in the whole deployment, in topological order; behind all nodes' numbers, that of a divided node as a
+/// whole ([`WholePlan`]).
 pub type NodeId = u32;
 /// A worker's place in the plan's list of workers, the same in every worker's plan.
 pub type WorkerIndex = u16;
@@ -424,13 +428,16 @@ pub struct RemoteConsumer {
     pub worker: WorkerIndex,
     /// The outputs that it needs; may be empty (`after` edges).
     pub outputs: Vec<u16>,
+    /// Those of them of which it does not need everything, each once.
+    pub sections: Vec<SectionPlan>,
 }
 
 /// Nodes that run together for each item of a list (foreach). From outside, their outputs are seen gathered: a list in the
 /// order of the items, once the last of them has ended. From inside, they are those of the same item.
 ///
 /// A region begins when its list is there and all that its nodes read or wait for outside of it is decided. Its nodes run on
-/// one worker, and their numbers leave no room for others.
+/// one worker, and their numbers leave no room for others. A region that lies in no other may be divided: then it stands in
+/// the plans as often as it has parts, with nodes of their own that run for a share of the items.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct RegionPlan {
     /// The region around it, by its place in [`Plan::regions`]: a lower one.
@@ -441,6 +448,8 @@ pub struct RegionPlan {
     pub batch: Option<u32>,
     /// Most items at once.
     pub parallelism: Option<u32>,
+    /// Which part of a divided region it is.
+    pub part: Option<Part>,
 }
 
 /// A node that runs on the plan's own worker.
@@ -553,6 +562,8 @@ pub struct RemoteNode {
     pub cases: u16,
     /// How many catches it has.
     pub catches: u16,
+    /// Which part of a divided region it is in.
+    pub part: Option<Part>,
 }
 
 /// An executable of `--functions DIR`, and how its pool is to be.
@@ -586,7 +597,11 @@ impl WorkflowOutput {
         Self {
             name: name.into(),
             kind,
-            sources: vec![OutputSource { source, worker }],
+            sources: vec![OutputSource {
+                source,
+                worker,
+                part: None,
+            }],
             optional: false,
         }
     }
@@ -599,6 +614,8 @@ pub struct OutputSource {
     pub source: Source,
     /// The worker that has it; of what comes from no node the entry worker, whichever it is, and this is unused.
     pub worker: WorkerIndex,
+    /// Which part of a list it is, if a divided node gives that: all parts stand one after the other, and are there together.
+    pub part: Option<Part>,
 }
 
 /// Which workflow inputs a worker needs when an invocation begins.
@@ -608,6 +625,8 @@ pub struct Participant {
     pub worker: WorkerIndex,
     /// Workflow inputs that its nodes read.
     pub inputs: Vec<u16>,
+    /// Those of them of which it does not need everything, each once.
+    pub sections: Vec<SectionPlan>,
 }
 
 /// Bounds that the deployment sets; the worker's own configuration may be tighter.
@@ -666,6 +685,8 @@ pub struct Plan {
     pub nodes: Vec<NodePlan>,
     /// Nodes elsewhere whose ends matter here, by rising number.
     pub remote_nodes: Vec<RemoteNode>,
+    /// Nodes of divided regions that others here wait for, as a whole, by rising number.
+    pub wholes: Vec<WholePlan>,
     /// What the local nodes run.
     pub executables: Vec<ExecutablePlan>,
     /// Bounds.

@@ -6,7 +6,7 @@
 
 use crate::greeting::WORKER_NAME_BYTES_MAX;
 use crate::plan::{
-    NodeId, NodePlan, OutputSource, Plan, REPLICAS_MAX, Replica, Source, WorkerIndex,
+    NodeId, NodePlan, OutputSource, Part, Plan, REPLICAS_MAX, Replica, Source, WorkerIndex,
 };
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use std::collections::{HashMap, HashSet};
@@ -14,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 mod error;
 mod expressions;
 mod nodes;
+mod parts;
 mod regions;
 mod rules;
 pub use error::PlanError;
@@ -70,16 +71,20 @@ impl Plan {
             in_range(place, "timeout_ms", timeout_ms.into(), 1, u32::MAX.into())?;
         }
         self.check_executables()?;
-        let nodes = self.check_node_list()?;
+        let mut nodes = self.check_node_list()?;
         let participants = self.check_participants()?;
         let regions = Regions::check(self)?;
+        let parts = parts::parts_of_regions(self)?;
+        parts::add_wholes(self, &mut nodes, &parts)?;
         let scope = Scope {
             plan: self,
             nodes,
             regions,
+            parts,
             participants,
         };
         scope.check_regions()?;
+        scope.check_list_sections()?;
         for node in &self.nodes {
             scope.check_node(node)?;
         }
@@ -261,10 +266,7 @@ impl Plan {
             "node numbers",
             remote_ids,
         )?;
-        let local_names = self.nodes.iter().map(|node| node.name.as_str());
-        let names = local_names.chain(self.remote_nodes.iter().map(|node| node.name.as_str()));
-        unique(|| "the plan's nodes".to_owned(), "node", names)?;
-
+        self.check_names()?;
         let mut producers = HashMap::with_capacity(self.nodes.len() + self.remote_nodes.len());
         for node in &self.nodes {
             let outputs = node.outputs.iter().map(|output| output.kind).collect();
@@ -273,6 +275,8 @@ impl Plan {
                 Producer {
                     worker: self.me,
                     region: node.region,
+                    part: None,
+                    parts: Vec::new(),
                     outputs,
                     error_output: node.error_output,
                     cases: node.work.cases(),
@@ -283,9 +287,14 @@ impl Plan {
         for node in &self.remote_nodes {
             let place = || format!("remote node {:?}", node.name);
             index(place, "worker", node.worker.into(), self.workers.len())?;
+            if let Some(part) = node.part {
+                parts::check_part(place, part)?;
+            }
             let producer = Producer {
                 worker: node.worker,
                 region: None,
+                part: node.part,
+                parts: Vec::new(),
                 outputs: node.outputs.clone(),
                 error_output: node.error_output,
                 cases: node.cases.into(),
@@ -323,6 +332,7 @@ impl Plan {
             for &input in &part.inputs {
                 index(place, "workflow input", input.into(), self.inputs.len())?;
             }
+            parts::check_sections(place, &part.sections, &part.inputs)?;
         }
         let participants: HashSet<_> = self.participants.iter().map(|part| part.worker).collect();
         let wrong = |reason| {
@@ -345,6 +355,10 @@ struct Producer {
     worker: WorkerIndex,
     /// The region that it is part of here.
     region: Option<u16>,
+    /// Of a node of another worker, which part of a divided region it is in.
+    part: Option<Part>,
+    /// Of a divided node as a whole, its parts.
+    parts: Vec<NodeId>,
     /// Of one activation, or, from another worker, as seen here.
     outputs: Vec<Kind>,
     error_output: Option<u16>,
@@ -357,6 +371,8 @@ struct Scope<'a> {
     plan: &'a Plan,
     nodes: HashMap<NodeId, Producer>,
     regions: Regions,
+    /// By region: which part of a divided one it is, or lies in.
+    parts: Vec<Option<Part>>,
     participants: HashSet<WorkerIndex>,
 }
 
@@ -400,6 +416,7 @@ impl Scope<'_> {
             for from in &output.sources {
                 self.check_output_source(place, output.kind, from)?;
             }
+            self.check_output_parts(place, output.kind, &output.sources)?;
         }
         Ok(())
     }
@@ -496,6 +513,10 @@ impl Scope<'_> {
             Source::Output { node, output } => {
                 let producer = self.check_producer(place, node, before)?;
                 index(place, "output", output.into(), producer.outputs.len())?;
+                for part in &producer.parts {
+                    let node = *part;
+                    self.kind_in(place, Source::Output { node, output }, None, before)?;
+                }
                 let kind = producer.outputs[usize::from(output)];
                 if self.regions.holds(producer.region, region) {
                     return Ok(Some(kind));
@@ -515,7 +536,10 @@ impl Scope<'_> {
                 let is_gathered = match producer.region {
                     Some(_) => self.regions.around(producer.region) == region,
                     // What another worker has gathered is a list as it is seen here.
-                    None => producer.worker != self.plan.me && region.is_none(),
+                    None => {
+                        let elsewhere = producer.worker != self.plan.me;
+                        (elsewhere || !producer.parts.is_empty()) && region.is_none()
+                    }
                 };
                 if is_gathered && gives == Some(Kind::List) {
                     return Ok(None);
@@ -534,14 +558,18 @@ impl Scope<'_> {
         producer: NodeId,
         consumer: NodeId,
     ) -> Result<&Producer, PlanError> {
-        if producer >= consumer {
+        let found = self.nodes.get(&producer);
+        // A divided node as a whole comes behind its last part.
+        let last = found.and_then(|found| found.parts.iter().max().copied());
+        let at = last.unwrap_or(producer);
+        if at >= consumer {
             return Err(PlanError::Order {
                 place: place(),
-                producer,
+                producer: at,
                 consumer,
             });
         }
-        self.nodes.get(&producer).ok_or_else(|| PlanError::Node {
+        found.ok_or_else(|| PlanError::Node {
             place: place(),
             node: producer,
         })

@@ -15,8 +15,10 @@
 )]
 
 mod bodies;
+mod profile;
 
 pub use bodies::*;
+pub use profile::*;
 
 use faasstore::descriptor::InvocationId;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
@@ -431,6 +433,7 @@ mod tests {
                 0,
                 Body {
                     items: Some(vec![1, 2]),
+                    section: None,
                     data: Data::Inline(vec![1, 2, 3]),
                 },
             )],

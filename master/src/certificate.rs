@@ -14,6 +14,7 @@
 mod diagram;
 mod model;
 mod reason;
+pub(crate) mod scenario;
 mod search;
 #[cfg(test)]
 mod tests;

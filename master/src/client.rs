@@ -415,7 +415,14 @@ impl Client {
                     bytes: length,
                 }
             };
-            bodies.push((name.clone(), Body { items, data }));
+            bodies.push((
+                name.clone(),
+                Body {
+                    items,
+                    section: None,
+                    data,
+                },
+            ));
         }
         Ok((bodies, streams))
     }

@@ -6,6 +6,7 @@
 //! Order among nodes is left to [`crate::graph`].
 
 mod check;
+pub(crate) mod cluster;
 mod cycle;
 mod files;
 mod json;
@@ -21,6 +22,7 @@ pub(crate) mod tree;
 pub(crate) mod units;
 mod warnings;
 
+pub(crate) use files::path_of;
 pub use files::{LoadError, load, parse, parse_with};
 pub use names::{is_name, nearest};
 pub(crate) use problem::problems_at;
@@ -254,12 +256,23 @@ pub struct FunctionName {
 }
 
 /// What the partitioner may assume of a node.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Profile {
     /// How long one activation runs, in milliseconds.
     pub runtime_ms: f64,
     /// All outputs of all its activations in one invocation together, in bytes.
     pub output_bytes: u64,
+    /// The same for each output, in their order; empty if only the sum is known.
+    pub by_output: Vec<u64>,
+    /// Items of the list that a `foreach` of its own runs over.
+    pub items: u64,
+    /// The share of the invocations in which it runs, 0 to 1; without it, what the switches before it leave open is
+    /// taken as equally likely.
+    pub runs: Option<f64>,
+    /// The share of its run time in which it keeps its CPUs busy, 0 to 1.
+    pub busy: f64,
+    /// Memory that one activation uses itself, payloads apart, in MiB.
+    pub peak_mib: u32,
     /// Whether these are figures that nobody has measured.
     pub placeholder: bool,
 }
@@ -270,6 +283,11 @@ impl Default for Profile {
         Self {
             runtime_ms: 1.0,
             output_bytes: 0,
+            by_output: Vec::new(),
+            items: 1,
+            runs: None,
+            busy: 1.0,
+            peak_mib: 0,
             placeholder: false,
         }
     }
@@ -307,6 +325,32 @@ pub struct Region {
     pub batch: Option<u32>,
     /// Most items at once.
     pub parallelism: Option<u32>,
+    /// Whether it may run in parts on several workers.
+    pub divide: Divide,
+}
+
+/// Whether a region runs in parts on several workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Divide {
+    /// Where one worker is too small for it.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// In so many parts, two at least, or as many as its `parallelism` allows.
+    Into(u32),
+}
+
+impl Divide {
+    /// What holds for nodes that run together: `never` of any of them, else the smallest number.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, _) | (_, Self::Never) => Self::Never,
+            (Self::Into(a), Self::Into(b)) => Self::Into(a.min(b)),
+            (Self::Auto, one) | (one, Self::Auto) => one,
+        }
+    }
 }
 
 /// One use of a function.
@@ -327,6 +371,8 @@ pub struct Node {
     pub outputs: Vec<Port>,
     /// Nodes that must have ended first, by their places in [`Definition::nodes`].
     pub after: Vec<Spanned<usize>>,
+    /// Nodes that must not share a worker with it, by their places in [`Definition::nodes`].
+    pub apart: Vec<Spanned<usize>>,
     /// Hints for the partitioner.
     pub profile: Profile,
     /// What it needs.
@@ -414,6 +460,8 @@ pub struct Definition {
     pub outputs: Vec<WorkflowOutput>,
     /// Longest an invocation may take, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// The other files that it and they name, each once, by their paths.
+    pub files: Vec<SourceText>,
     /// What is suspicious in it, in the order of the file, then in the files that it names; a bounded number.
     pub warnings: Vec<Problem>,
 }

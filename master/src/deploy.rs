@@ -5,10 +5,15 @@
 //! worker is lost between the two steps, the error says which workers serve the new version. Once `deploy` has
 //! returned, nothing here is needed for the workflow to run.
 
+mod kept;
+
+pub use kept::{KeptError, options_of, sources_of};
+
 use crate::client::{ClientError, ControlClient, Options};
 use crate::definition::Definition;
+use crate::division::{self, DivisionError};
 use crate::graph::Graph;
-use crate::place::{self, PlaceError, Placement, WorkerCapacity};
+use crate::place::{self, Placement, WorkerCapacity};
 use crate::planner::{self, RandomError, Terms};
 use engine::core::worker_hash;
 use engine::nearest::instead;
@@ -29,6 +34,8 @@ struct Member {
 #[derive(Debug)]
 pub struct Cluster {
     members: Vec<Member>,
+    /// As they said, and what else is known of them.
+    capacities: Vec<WorkerCapacity>,
 }
 
 /// How many placements a deployment has beside each other, and how invocations are divided among them.
@@ -63,6 +70,8 @@ pub struct Deployment {
     pub placements: Vec<Placement>,
     /// The workers.
     pub workers: Vec<WorkerRef>,
+    /// Why workers do not keep its files, if so: then it cannot be planned anew without them.
+    pub unkept: Option<String>,
 }
 
 /// Why a deployment, or a question to a cluster, came to nothing.
@@ -124,7 +133,7 @@ pub enum DeployError {
     /// No placement.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Place(#[from] PlaceError),
+    Place(#[from] DivisionError),
     /// A plan too large to be sent.
     #[error("the plan for worker {worker} has {bytes} bytes, above the limit of {BODY_BYTES_MAX}")]
     #[diagnostic(help("part the workflow in two"))]
@@ -184,7 +193,11 @@ impl Cluster {
             });
         }
         distinct(&members)?;
-        Ok(Self { members })
+        let described = members.iter().map(|member| capacity(&member.description));
+        Ok(Self {
+            capacities: described.collect(),
+            members,
+        })
     }
 
     /// What each worker has, in the order of the addresses.
@@ -204,10 +217,15 @@ impl Cluster {
         workers.collect()
     }
 
-    /// What each worker can take.
+    /// What each worker can take, as of when it was asked.
     #[must_use]
     pub fn capacities(&self) -> Vec<WorkerCapacity> {
-        self.descriptions().map(capacity).collect()
+        self.capacities.clone()
+    }
+
+    /// The same, for what a worker does not say of itself to be added. It counts for what is placed from then on.
+    pub fn capacities_mut(&mut self) -> &mut [WorkerCapacity] {
+        &mut self.capacities
     }
 
     /// Where a workflow would run, without any change to the workers.
@@ -219,9 +237,7 @@ impl Cluster {
         definition: &Definition,
         options: &place::Options,
     ) -> Result<(Graph, Placement), DeployError> {
-        let graph = Graph::of(definition);
-        let placement = place::place(&graph, &self.capacities(), options)?;
-        Ok((graph, placement))
+        Ok(division::place(definition, &self.capacities(), options)?)
     }
 
     /// Deploys a workflow on these workers, in one placement; see [`Cluster::deploy_replicas`].
@@ -253,8 +269,50 @@ impl Cluster {
         replicas: Replicas,
         limits: Limits,
     ) -> Result<Deployment, DeployError> {
-        let graph = Graph::of(definition);
-        let placements = place::replicate(&graph, &self.capacities(), options, replicas.count)?;
+        let placed = self.place_replicas(definition, options, replicas.count)?;
+        self.deploy_placed(definition, placed, (options, replicas), limits)
+    }
+
+    /// Where a workflow would run in so many placements, without any change to the workers.
+    ///
+    /// # Errors
+    /// If it does not fit so often.
+    ///
+    /// # Panics
+    /// As [`Cluster::deploy_replicas`].
+    pub fn place_replicas(
+        &self,
+        definition: &Definition,
+        options: &place::Options,
+        count: u16,
+    ) -> Result<(Graph, Vec<Placement>), DeployError> {
+        let pinned = options.fixed.keys().map(String::as_str).collect();
+        let capacities = self.capacities();
+        let placed = division::place_by(definition, &capacities, &pinned, |graph| {
+            place::replicate(graph, &capacities, options, count)
+        });
+        Ok(placed?)
+    }
+
+    /// Deploys a workflow that was placed on these workers already, on those terms.
+    ///
+    /// # Errors
+    /// As [`Cluster::deploy_replicas`].
+    ///
+    /// # Panics
+    /// If there are not as many placements as `replicas` says.
+    pub fn deploy_placed(
+        &mut self,
+        definition: &Definition,
+        (graph, placements): (Graph, Vec<Placement>),
+        (options, replicas): (&place::Options, Replicas),
+        limits: Limits,
+    ) -> Result<Deployment, DeployError> {
+        assert_eq!(
+            placements.len(),
+            usize::from(replicas.count),
+            "so many placements"
+        );
         for placement in &placements {
             self.check_executables(definition, &graph, placement)?;
         }
@@ -282,8 +340,12 @@ impl Cluster {
             ));
         }
         self.prepare(plans, id)?;
+        let names: Vec<&str> = workers.iter().map(|worker| worker.name.as_str()).collect();
+        let sources = sources_of(definition, options, replicas, &names);
+        let unkept = self.keep(id, sources)?;
         self.activate(id)?;
         Ok(Deployment {
+            unkept,
             id,
             version,
             graph,
@@ -357,14 +419,19 @@ impl Cluster {
             let member = &mut self.members[index];
             if let Err(error) = prepared.try_for_each(|request| member.order(request)) {
                 // The one that refused has kept nothing, but one that was lost on the way may have.
-                for member in &mut self.members[..=index] {
-                    // A worker that cannot be told drops by itself what nobody activates for a minute.
-                    let _ = member.order(&Control::Abort(deployment));
-                }
+                self.abort(index + 1, deployment);
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Drops what the first workers have prepared.
+    fn abort(&mut self, workers: usize, deployment: DeploymentId) {
+        for member in &mut self.members[..workers] {
+            // A worker that cannot be told drops by itself what nobody activates for a minute.
+            let _ = member.order(&Control::Abort(deployment));
+        }
     }
 
     fn activate(&mut self, deployment: DeploymentId) -> Result<(), DeployError> {
@@ -455,11 +522,14 @@ impl Member {
 pub fn capacity(description: &WorkerDescription) -> WorkerCapacity {
     let for_executors = place::executor_memory_bytes(description.memory_bytes);
     let left = for_executors.saturating_sub(description.memory_reserved_bytes);
-    WorkerCapacity::new(
-        description.name.clone(),
-        description.cpus.len() as u32,
-        left,
-    )
+    WorkerCapacity {
+        lanes: description.lanes,
+        ..WorkerCapacity::new(
+            description.name.clone(),
+            description.cpus.len() as u32,
+            left,
+        )
+    }
 }
 
 fn distinct(members: &[Member]) -> Result<(), DeployError> {

@@ -7,6 +7,7 @@
 mod alike;
 mod colour;
 mod dot;
+mod expected;
 mod layout;
 mod legend;
 mod lettering;
@@ -25,7 +26,7 @@ mod words;
 
 use crate::definition::Definition;
 use crate::graph::Graph;
-use crate::place::Placement;
+use crate::place::{Estimate, Placement};
 use crate::trace::Trace;
 use scene::Scene;
 
@@ -63,6 +64,8 @@ pub struct Placed<'a> {
     pub placement: &'a Placement,
     /// Names of workers, in the order that the placement's numbers mean.
     pub workers: &'a [String],
+    /// What the placement is expected to come to, if that is to be shown.
+    pub estimate: Option<&'a Estimate>,
 }
 
 /// A picture of a workflow.

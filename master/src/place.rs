@@ -1,21 +1,43 @@
 //! Placement: which node runs on which worker. [`place`] is the one way in, whatever partitioner is behind it.
 //!
-//! This file owns what a worker can take and checks every result against it, so that a partitioner may be greedy but
-//! not wrong: a placement names a worker for every node, keeps what was fixed, and overloads no one. The tier that a
-//! payload takes follows from the placement, and is left to the engines.
+//! A [`Partitioner`] proposes; what it proposes is scored by one cost model and one [estimator](estimate()), and every
+//! result is checked against the [limits](WorkerCapacity) by code that no partitioner shares: a placement names a worker
+//! for every node, keeps what was fixed and what must be apart, and overloads no one. docs/placement.md explains the methods.
 
+mod bound;
 mod capacity;
+mod cluster;
+mod cost;
+mod estimate;
+mod explain;
+mod list;
+mod pack;
 mod published;
 mod replicas;
+mod room;
+mod search;
+mod sketch;
 
+pub use bound::{lower_bound_ns, optimum_ns};
 pub use capacity::{Demand, Overload, Resource, WorkerCapacity};
+pub use cluster::{ClusterError, ClusterFile};
+pub use cost::{DISPATCH_NS, Link, Network};
+pub use explain::{
+    Crossing, Crossings, Estimate, Leg, Obstacle, Transfer, Unheld, Wait, WorkerUse, estimate,
+    explain,
+};
+pub use published::{Merge, Merges, Refusal, Refused, merges, published_quota_bytes};
 
-pub use replicas::replicate;
+pub use replicas::{beside, replicate};
 
 use crate::graph::Graph;
 use capacity::Loads;
+use cost::Model;
 use engine::plan::NodeId;
+use room::Wants;
+use search::Search;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Executors that a worker takes for each of its CPUs.
@@ -31,14 +53,94 @@ pub const fn executor_memory_bytes(memory_bytes: u64) -> u64 {
     memory_bytes / 2
 }
 
+/// How a placement is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Partitioner {
+    /// The published baseline: each node on worker `hash(name) mod W`, as far as there is room.
+    Hash,
+    /// The published greedy grouping.
+    Published,
+    /// List scheduling by earliest finish.
+    Heft,
+    /// A local search that begins with all of these, scored by the estimator.
+    #[default]
+    Default,
+}
+
+impl Partitioner {
+    /// All, by their names.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("hash", Self::Hash),
+        ("published", Self::Published),
+        ("heft", Self::Heft),
+        ("default", Self::Default),
+    ];
+
+    /// As `--partitioner` takes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let mut all = Self::ALL.iter();
+        all.find(|(_, known)| *known == self)
+            .map_or("default", |(name, _)| name)
+    }
+}
+
+/// How long the default partitioner may search.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Effort {
+    /// Placements that it may score. With the same seed, the same number gives the same result.
+    pub steps: Option<u64>,
+    /// Time that it may take; the first answer comes in any case. Without steps only the time counts.
+    pub budget: Option<Duration>,
+    /// Where the search's random numbers begin.
+    pub seed: u64,
+}
+
+impl Effort {
+    /// Steps if nothing is said, by the units of a workflow: a second or so on one CPU.
+    #[must_use]
+    pub fn steps_for(units: usize) -> u64 {
+        (2_000_000 / units.max(1) as u64).clamp(100, 30_000)
+    }
+}
+
 /// What is wanted of a placement, beside the graph.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Options {
     /// Workers, by name, on which nodes, by name, must run.
     pub fixed: BTreeMap<String, String>,
-    /// Bytes that payloads between nodes of one worker may have together; without it, 0.8 of the memory that the
-    /// nodes ask for, as published.
+    /// Bytes that payloads between nodes of one worker may have together in an invocation; without it,
+    /// [`published_quota_bytes`]. What does not fit is taken to go through a store, at the price of a link.
     pub quota_bytes: Option<u64>,
+    /// The method.
+    pub partitioner: Partitioner,
+    /// How long to search.
+    pub effort: Effort,
+    /// What lies between workers.
+    pub network: Network,
+}
+
+impl Options {
+    /// What payloads between nodes of one worker may have together.
+    fn quota_of(&self, graph: &Graph) -> u64 {
+        let published = || published_quota_bytes(graph);
+        self.quota_bytes.unwrap_or_else(published)
+    }
+}
+
+/// How a placement was found.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Found {
+    /// The expected makespan, in nanoseconds.
+    pub makespan_ns: f64,
+    /// Until the first good answer was there.
+    pub first: Duration,
+    /// Until the search ended.
+    pub took: Duration,
+    /// Placements that were scored.
+    pub steps: u64,
+    /// Whether all placements were tried, so that none is better.
+    pub optimal: bool,
 }
 
 /// A worker for every node.
@@ -48,6 +150,12 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// One that is known: the worker of each node, by the nodes' numbers. Whether it keeps any limit is not asked.
+    #[must_use]
+    pub const fn new(workers: Vec<usize>) -> Self {
+        Self { workers }
+    }
+
     /// The worker of a node, as its place among those given to [`place`].
     ///
     /// # Panics
@@ -136,6 +244,53 @@ pub enum PlaceError {
         /// The other's worker.
         other_worker: String,
     },
+    /// Nodes that are to be apart run together.
+    #[error("nodes {node} and {other} are to be apart, but they run together for each item")]
+    #[diagnostic(help(
+        "take one of them out of the other's `apart`, or let them run over lists of their own"
+    ))]
+    ApartTogether {
+        /// One.
+        node: String,
+        /// The other.
+        other: String,
+    },
+    /// Nodes that are to be apart were fixed to one worker.
+    #[error("nodes {node} and {other} are to be apart, but both are pinned to worker {worker}")]
+    #[diagnostic(help("pin one of them elsewhere, or take it out of the other's `apart`"))]
+    ApartFixed {
+        /// One.
+        node: String,
+        /// The other.
+        other: String,
+        /// The worker of both.
+        worker: String,
+    },
+    /// Too few workers for what is to be apart.
+    #[error(
+        "node {node} is to be apart from {others}, and no worker is left for it: each of the {workers} has one of them, or \
+         has no room"
+    )]
+    #[diagnostic(help("add a worker, or name fewer nodes under `apart`"))]
+    Apart {
+        /// Which.
+        node: String,
+        /// From which others.
+        others: String,
+        /// Workers in all.
+        workers: usize,
+    },
+    /// The nodes together are more than all workers take.
+    #[error("the workflow does not fit these workers: {} at least are wanted in all, and they take {}, {} too many", .resource.of(*.wanted), .limit, .wanted - .limit)]
+    #[diagnostic(help("add a worker, or lower the nodes' `resources`"))]
+    Total {
+        /// Of what.
+        resource: Resource,
+        /// What is asked for.
+        wanted: u64,
+        /// What all workers together can take.
+        limit: u64,
+    },
     /// The nodes together are too large.
     #[error("the workflow does not fit these workers: {overload}")]
     #[diagnostic(help("add a worker, or lower the nodes' `resources`"))]
@@ -168,27 +323,152 @@ pub enum PlaceError {
 
 /// Finds a worker for every node.
 ///
-/// The partitioner is the published greedy one. Where it leaves a worker with more than it can take, its groups are
-/// moved; if there is no room either, the placement is refused.
-///
 /// # Errors
-/// If there is no worker, if what is fixed names no node or worker, or if a worker would have to start more executors,
-/// or more memory, than it can take: then which, and how much is missing.
+/// If there is no worker, if what is fixed or kept apart contradicts itself or names no node or worker, or if a worker would
+/// have to start more executors, or more memory, than it can take: then which, and how much is missing.
 pub fn place(
     graph: &Graph,
     workers: &[WorkerCapacity],
     options: &Options,
 ) -> Result<Placement, PlaceError> {
+    find(graph, workers, options).map(|(placement, _)| placement)
+}
+
+/// The same, and how it was found.
+///
+/// # Errors
+/// As [`place`].
+pub fn find(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    options: &Options,
+) -> Result<(Placement, Found), PlaceError> {
+    let began = Instant::now();
     if workers.is_empty() {
         return Err(PlaceError::NoWorkers);
     }
     let fixed = fixed_workers(graph, workers, options)?;
     capacity::check_nodes(graph, workers)?;
     capacity::check_fixed(graph, workers, &fixed)?;
-    let groups = published::group(graph, workers, &fixed, options.quota_bytes);
-    let placed = capacity::settle(graph, workers, groups)?;
-    debug_assert_eq!(placed.len(), graph.node_count());
-    Ok(Placement { workers: placed })
+    check_apart(graph, workers, &fixed)?;
+    let quota_bytes = options.quota_of(graph);
+    let model = Model::of(graph, workers, &options.network, quota_bytes);
+    let wants = Wants::of(graph, &model, workers, &fixed);
+    let mut search = Search::new(&model, &wants, options.effort, began);
+    let settle = |wished: &[u32]| {
+        let packed = pack::pack(&wants, workers.len(), wished);
+        packed.map_err(|stuck| capacity::why_stuck(graph, &model, workers, &stuck))
+    };
+    let by_hash = || -> Vec<u32> {
+        let units = model.units.iter();
+        let hashed =
+            units.map(|unit| published::hashed(&graph.node(unit.nodes.start).name, workers.len()));
+        hashed.map(|worker| worker as u32).collect()
+    };
+    let grouped = || {
+        let groups = published::group(graph, workers, &fixed, quota_bytes);
+        published::settle(&groups, &model, &wants, workers.len())
+    };
+    let first;
+    match options.partitioner {
+        Partitioner::Hash => {
+            search.offer(&settle(&by_hash())?.placed);
+            first = began.elapsed();
+        }
+        Partitioner::Published => {
+            search.offer(&settle(&grouped())?.placed);
+            first = began.elapsed();
+        }
+        Partitioner::Heft => {
+            let room = list::heft(&model, &wants);
+            search.offer(&settle(&room.placed)?.placed);
+            first = began.elapsed();
+        }
+        Partitioner::Default => {
+            let room = list::heft(&model, &wants);
+            search.offer(&settle(&room.placed)?.placed);
+            first = began.elapsed();
+            if !search.try_all(search::ALL_MAX) {
+                search.try_clusters();
+                if search.may_go_on()
+                    && graph.node_count() <= search::PUBLISHED_NODES_MAX
+                    && let Ok(room) = pack::pack(&wants, workers.len(), &grouped())
+                {
+                    search.offer(&room.placed);
+                }
+                search.anneal();
+            }
+        }
+    }
+    let best = search.into_best();
+    let placement = Placement {
+        workers: model
+            .unit_of
+            .iter()
+            .map(|unit| best.placed[*unit as usize] as usize)
+            .collect(),
+    };
+    check(graph, workers, &fixed, &placement)?;
+    let found = Found {
+        makespan_ns: best.score.makespan_ns,
+        first,
+        took: began.elapsed(),
+        steps: best.steps,
+        optimal: best.exhausted,
+    };
+    Ok((placement, found))
+}
+
+/// That a placement keeps all limits: by what workers really start, counted anew.
+fn check(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    fixed: &[Option<usize>],
+    placement: &Placement,
+) -> Result<(), PlaceError> {
+    debug_assert_eq!(placement.workers.len(), graph.node_count());
+    capacity::check_all(graph, workers, &placement.workers)?;
+    for (node, fixed) in fixed.iter().enumerate() {
+        assert!(
+            fixed.is_none_or(|fixed| placement.workers[node] == fixed),
+            "what is fixed stays"
+        );
+    }
+    for (a, b) in graph.apart() {
+        assert_ne!(
+            placement.worker(*a),
+            placement.worker(*b),
+            "what is to be apart is"
+        );
+    }
+    Ok(())
+}
+
+/// That what is to be apart can be, as far as it is fixed or bound together.
+fn check_apart(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    fixed: &[Option<usize>],
+) -> Result<(), PlaceError> {
+    for (a, b) in graph.apart() {
+        let (first, second) = (graph.node(*a), graph.node(*b));
+        if first.together.is_some() && first.together == second.together {
+            return Err(PlaceError::ApartTogether {
+                node: first.name.clone(),
+                other: second.name.clone(),
+            });
+        }
+        if let (Some(worker), Some(other)) = (fixed[*a as usize], fixed[*b as usize])
+            && worker == other
+        {
+            return Err(PlaceError::ApartFixed {
+                node: first.name.clone(),
+                other: second.name.clone(),
+                worker: workers[worker].name.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The worker to which each node is fixed.

@@ -4,13 +4,17 @@
 //! to wait. A worker without nodes gets a plan too: clients may invoke the workflow there.
 
 use crate::definition::{self, Definition, From};
+use crate::division::at_once;
 use crate::graph::Graph;
 use crate::place::Placement;
 use engine::plan::{
     Declaration, Delay, DelayExpression, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan,
     Limits, NodeId, NodePlan, OutputSource, Participant, Plan, RegionPlan, RemoteConsumer,
-    RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef, WorkflowInput, WorkflowOutput,
+    RemoteNode, Replica, Source, WholePlan, Work, WorkerIndex, WorkerRef, WorkflowInput,
+    WorkflowOutput,
 };
+use engine::plan_check::SCALE_MAX;
+use needs::{List, Needs};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
@@ -53,8 +57,9 @@ pub fn plan(
     workers: &[WorkerRef],
     terms: Terms,
 ) -> Vec<Plan> {
+    let copies = graph.copies_by_definition();
     assert_eq!(
-        graph.node_count(),
+        copies.len(),
         definition.nodes.len(),
         "the graph is the definition's"
     );
@@ -67,13 +72,14 @@ pub fn plan(
         definition,
         graph,
         placement,
-        ids: graph.ids_by_definition(),
+        copies,
         gates: definition.gates(),
         tolerated: definition.tolerated(),
     };
+    let needs = Needs::of(&planner);
     let outputs = planner.workflow_outputs();
-    let participants = planner.participants();
-    let mut remote_consumers = planner.remote_consumers();
+    let participants = planner.participants(&needs);
+    let mut remote_consumers = planner.remote_consumers(&needs);
     let mut remote_producers = planner.remote_producers(workers.len(), &outputs);
     let plan_for = |me: usize| {
         let executables = planner.executables(me);
@@ -104,12 +110,13 @@ pub fn plan(
             timeout_ms: definition.timeout_ms,
             outputs: outputs.clone(),
             participants: participants.clone(),
-            regions: planner.regions(&regions),
+            regions: planner.regions(&regions, me),
             nodes,
             remote_nodes: std::mem::take(&mut remote_producers[me])
                 .into_iter()
                 .map(|id| planner.remote_node(id))
                 .collect(),
+            wholes: planner.wholes(me, &needs),
             executables,
             limits: terms.limits,
         }
@@ -128,13 +135,16 @@ struct Planner<'a> {
     definition: &'a Definition,
     graph: &'a Graph,
     placement: &'a Placement,
-    /// By place in the definition.
-    ids: Vec<NodeId>,
+    /// By place in the definition: its number, or, if it is divided, those of its parts.
+    copies: Vec<Vec<NodeId>>,
     /// By place in the definition, and of such places.
     gates: Vec<Vec<Gate>>,
     /// By place in the definition.
     tolerated: Vec<bool>,
 }
+
+/// A region on a worker: its place in the definition, and the part if it is divided or lies in one that is.
+type LocalRegion = (usize, Option<u16>);
 
 impl Planner<'_> {
     fn local(&self, worker: usize) -> impl Iterator<Item = NodeId> {
@@ -146,40 +156,47 @@ impl Planner<'_> {
         &self.definition.nodes[self.graph.node(id).defined]
     }
 
-    fn source(&self, from: From) -> Source {
-        match from {
-            From::Input(input) => Source::Input(input),
-            From::Output { node, output } => Source::Output {
-                node: self.ids[node],
-                output,
-            },
-            From::First { node, output } => Source::First {
-                node: self.ids[node],
-                output,
-            },
-            From::Item { up } => Source::Item { up },
-            From::Constant(constant) => Source::Constant(constant),
-        }
-    }
-
-    /// The regions that run on a worker, by their places in the definition, in which those around others come first.
-    fn local_regions(&self, worker: usize) -> Vec<usize> {
+    /// The regions that run on a worker, in the order of the definition, in which those around others come first.
+    fn local_regions(&self, worker: usize) -> Vec<LocalRegion> {
         let regions = self.local(worker).flat_map(|id| {
-            let node = self.graph.node(id).defined;
-            self.definition.regions_of(node)
+            let node = self.graph.node(id);
+            let part = node.part.map(|part| part.number);
+            let regions = self.definition.regions_of(node.defined);
+            regions.map(move |region| (region, part))
         });
-        let regions: BTreeSet<usize> = regions.collect();
+        let regions: BTreeSet<LocalRegion> = regions.collect();
         regions.into_iter().collect()
     }
 
-    fn regions(&self, local: &[usize]) -> Vec<RegionPlan> {
-        let region = |place: &usize| {
-            let region = &self.definition.regions[*place];
+    fn regions(&self, local: &[LocalRegion], worker: usize) -> Vec<RegionPlan> {
+        // Of each, a node in it or in one within it.
+        let mut nodes: BTreeMap<LocalRegion, NodeId> = BTreeMap::new();
+        for id in self.local(worker) {
+            let node = self.graph.node(id);
+            let part = node.part.map(|part| part.number);
+            for region in self.definition.regions_of(node.defined) {
+                nodes.entry((region, part)).or_insert(id);
+            }
+        }
+        let region = |place: &LocalRegion| {
+            let (region, number_of_part) = *place;
+            let region = &self.definition.regions[region];
+            let inside = self.seen(nodes[place]);
+            // The list is seen from around the region.
+            let outermost = region.parent.is_none();
+            let around = match outermost {
+                true => self.outside(),
+                false => inside,
+            };
+            let part = inside.part.filter(|_| outermost);
+            let most = |most| part.map_or(most, |part| at_once(part, most));
+            let parent = region.parent;
             RegionPlan {
-                parent: region.parent.and_then(|parent| number(local, parent)),
-                list: self.source(region.list.value),
+                parent: parent.and_then(|parent| number(local, (parent, number_of_part))),
+                list: around.source(region.list.value),
                 batch: region.batch,
-                parallelism: region.parallelism,
+                parallelism: region.parallelism.map(most),
+                part,
             }
         };
         local.iter().map(region).collect()
@@ -187,16 +204,25 @@ impl Planner<'_> {
 
     fn workflow_outputs(&self) -> Vec<WorkflowOutput> {
         let outputs = self.definition.outputs.iter().map(|output| {
-            let sources = output.from.iter().map(|from| {
-                let source = self.source(from.value);
-                let worker = match source {
-                    Source::Output { node, .. } => worker_index(self.placement.worker(node)),
-                    Source::Input(_)
-                    | Source::First { .. }
-                    | Source::Item { .. }
-                    | Source::Constant(_) => 0,
-                };
-                OutputSource { source, worker }
+            let sources = output.from.iter().flat_map(|from| match from.value {
+                // Each part hands over its own.
+                From::Output { node, output } => {
+                    let copies = self.copies[node].iter();
+                    let source = |node: &NodeId| OutputSource {
+                        source: Source::Output {
+                            node: *node,
+                            output,
+                        },
+                        worker: worker_index(self.placement.worker(*node)),
+                        part: self.graph.node(*node).part,
+                    };
+                    copies.map(source).collect()
+                }
+                other => vec![OutputSource {
+                    source: self.outside().source(other),
+                    worker: 0,
+                    part: None,
+                }],
             });
             WorkflowOutput {
                 name: output.name.value.clone(),
@@ -208,7 +234,7 @@ impl Planner<'_> {
         outputs.collect()
     }
 
-    fn participants(&self) -> Vec<Participant> {
+    fn participants(&self, needs: &Needs) -> Vec<Participant> {
         let mut inputs: BTreeMap<usize, BTreeSet<u16>> = BTreeMap::new();
         for id in 0..self.graph.node_count() as NodeId {
             let read = inputs.entry(self.placement.worker(id)).or_default();
@@ -223,13 +249,17 @@ impl Planner<'_> {
         }
         let participant = |(worker, inputs): (usize, BTreeSet<u16>)| Participant {
             worker: worker_index(worker),
+            sections: inputs
+                .iter()
+                .filter_map(|input| needs.section(List::Input(*input), worker))
+                .collect(),
             inputs: inputs.into_iter().collect(),
         };
         inputs.into_iter().map(participant).collect()
     }
 
     /// By node: the other workers that must hear of its end, and what they need.
-    fn remote_consumers(&self) -> Vec<Vec<RemoteConsumer>> {
+    fn remote_consumers(&self, needs: &Needs) -> Vec<Vec<RemoteConsumer>> {
         let mut by_node: Vec<BTreeMap<usize, BTreeSet<u16>>> =
             vec![BTreeMap::new(); self.graph.node_count()];
         for (producer, consumer, edge) in self.graph.edges() {
@@ -241,14 +271,43 @@ impl Planner<'_> {
                     .extend(&edge.outputs);
             }
         }
-        let consumer = |(worker, outputs): (usize, BTreeSet<u16>)| RemoteConsumer {
-            worker: worker_index(worker),
-            outputs: outputs.into_iter().collect(),
+        let consumers = |(producer, workers): (NodeId, BTreeMap<usize, BTreeSet<u16>>)| {
+            let defined = self.graph.node(producer).defined;
+            let consumer = |(worker, outputs): (usize, BTreeSet<u16>)| RemoteConsumer {
+                worker: worker_index(worker),
+                sections: outputs
+                    .iter()
+                    .filter_map(|output| needs.section(List::Output(defined, *output), worker))
+                    .collect(),
+                outputs: outputs.into_iter().collect(),
+            };
+            workers.into_iter().map(consumer).collect()
         };
-        by_node
-            .into_iter()
-            .map(|workers| workers.into_iter().map(consumer).collect())
-            .collect()
+        (0..).zip(by_node).map(consumers).collect()
+    }
+
+    /// The divided nodes that nodes of a worker wait for, as a whole.
+    fn wholes(&self, worker: usize, needs: &Needs) -> Vec<WholePlan> {
+        let mut waited_for: BTreeMap<usize, BTreeSet<u16>> = BTreeMap::new();
+        for (producer, consumer, edge) in self.graph.edges() {
+            let defined = self.graph.node(producer).defined;
+            let is_part = self.graph.node(producer).part.is_some();
+            if self.placement.worker(consumer) == worker
+                && is_part
+                && !self.seen(consumer).is_same_part(defined)
+            {
+                waited_for.entry(defined).or_default().extend(&edge.outputs);
+            }
+        }
+        let whole = |(defined, outputs): (usize, BTreeSet<u16>)| WholePlan {
+            id: self.whole(defined),
+            parts: self.copies[defined].clone(),
+            sections: outputs
+                .into_iter()
+                .filter_map(|output| needs.section(List::Output(defined, output), worker))
+                .collect(),
+        };
+        waited_for.into_iter().map(whole).collect()
     }
 
     /// By worker: nodes elsewhere that its nodes, or an output of the workflow, wait for. Any worker may be the one that
@@ -282,6 +341,8 @@ impl Planner<'_> {
     fn executables(&self, worker: usize) -> Vec<ExecutablePlan> {
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         let mut pools: Vec<ExecutablePlan> = Vec::new();
+        // By divided node: what all parts of it here want together.
+        let mut parts: BTreeMap<usize, u32> = BTreeMap::new();
         for id in self.local(worker) {
             let node = self.defined(id);
             let Some(name) = node.executable() else {
@@ -296,7 +357,15 @@ impl Planner<'_> {
                 });
             }
             let pool = &mut pools[place];
-            pool.scale = pool.scale.max(node.resources.scale);
+            let placed = self.graph.node(id);
+            let mut scale = placed.scale;
+            if placed.part.is_some() {
+                let all = parts.entry(placed.defined).or_default();
+                *all += scale;
+                scale = *all;
+            }
+            let scale = scale.min(SCALE_MAX.into());
+            pool.scale = pool.scale.max(scale as u16);
             pool.memory_mib = pool.memory_mib.max(node.resources.memory_mib);
         }
         pools
@@ -306,28 +375,20 @@ impl Planner<'_> {
         &self,
         id: NodeId,
         executables: &[ExecutablePlan],
-        regions: &[usize],
+        regions: &[LocalRegion],
         remote_consumers: Vec<RemoteConsumer>,
     ) -> NodePlan {
         let node = self.defined(id);
         let place = self.graph.node(id).defined;
-        let gate = |gate: &Gate| match *gate {
-            Gate::Case { node, case } => Gate::Case {
-                node: self.ids[node as usize],
-                case,
-            },
-            Gate::Catch { node, catch } => Gate::Catch {
-                node: self.ids[node as usize],
-                catch,
-            },
-        };
+        let seen = self.seen(id);
+        let part = seen.part.map(|part| part.number);
         let input = |input: &definition::NodeInput| InputPlan {
             name: input.name.value.clone(),
             kind: input.kind,
             sources: input
                 .from
                 .iter()
-                .map(|from| self.source(from.value))
+                .map(|from| seen.source(from.value))
                 .collect(),
             optional: input.optional,
         };
@@ -343,13 +404,15 @@ impl Planner<'_> {
         let after: BTreeSet<NodeId> = node
             .after
             .iter()
-            .map(|after| self.ids[after.value])
+            .map(|after| seen.id(after.value))
             .collect();
         NodePlan {
             id,
             name: node.name.value.clone(),
             work: work(&node.work, executables),
-            region: node.region.and_then(|region| number(regions, region)),
+            region: node
+                .region
+                .and_then(|region| number(regions, (region, part))),
             over_list: self.definition.is_reached_by_list(place),
             inputs: node.inputs.iter().map(input).collect(),
             outputs: node
@@ -361,7 +424,10 @@ impl Planner<'_> {
                 })
                 .collect(),
             after: after.into_iter().collect(),
-            gates: self.gates[place].iter().map(gate).collect(),
+            gates: self.gates[place]
+                .iter()
+                .map(|gate| seen.gate(gate))
+                .collect(),
             join: node.join,
             retriers: node.retriers.clone(),
             catches: node.catches.iter().map(|catch| catch.on.clone()).collect(),
@@ -388,12 +454,13 @@ impl Planner<'_> {
                 _ => 0,
             },
             catches: node.catches.len() as u16,
+            part: self.graph.node(id).part,
         }
     }
 }
 
 /// The number that a region has among those of a worker.
-fn number(regions: &[usize], place: usize) -> Option<u16> {
+fn number(regions: &[LocalRegion], place: LocalRegion) -> Option<u16> {
     let number = regions.binary_search(&place).ok()?;
     Some(number as u16)
 }
@@ -435,5 +502,7 @@ fn work(work: &definition::Work, executables: &[ExecutablePlan]) -> Work {
     }
 }
 
+mod needs;
+mod seen;
 #[cfg(test)]
 mod tests;

@@ -103,7 +103,7 @@ pub struct Trace {
     pub latency_ns: u64,
     /// Those of which there is a part, the entry worker first.
     pub workers: Vec<Worker>,
-    /// Names of nodes, by their numbers in the deployment.
+    /// Names of nodes, by their numbers in the deployment; a divided one is there once.
     pub nodes: Vec<String>,
     /// In the order of their starts.
     pub attempts: Vec<Attempt>,
@@ -124,14 +124,24 @@ impl Trace {
         for (id, name) in parts.iter().flat_map(|part| &part.nodes) {
             names.entry(*id).or_insert(name);
         }
-        let places: BTreeMap<NodeId, usize> = names.keys().copied().zip(0..).collect();
+        // The parts of a divided node have numbers of their own, and are one node here.
+        let mut nodes: Vec<String> = Vec::new();
+        let mut places: BTreeMap<NodeId, usize> = BTreeMap::new();
+        let mut place_of: BTreeMap<&str, usize> = BTreeMap::new();
+        for (id, name) in names {
+            let place = *place_of.entry(name).or_insert(nodes.len());
+            if place == nodes.len() {
+                nodes.push(name.to_owned());
+            }
+            places.insert(id, place);
+        }
         let entry = parts.first();
         let mut trace = Self {
             workflow: workflow.to_owned(),
             invocation: answered.invocation,
             latency_ns: answered.latency_ns,
             workers: Vec::with_capacity(parts.len()),
-            nodes: names.values().map(|name| (*name).to_owned()).collect(),
+            nodes,
             attempts: Vec::new(),
             edges: Vec::new(),
             skipped: Vec::new(),

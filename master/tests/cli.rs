@@ -4,6 +4,8 @@
 
 #[path = "cli/messages.rs"]
 mod messages;
+#[path = "cli/placing.rs"]
+mod placing;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -663,7 +665,7 @@ fn a_workflow_is_drawn_without_any_worker() {
     for (format, begins, holds) in [
         ("svg", "<svg ", "class=\"edge case\""),
         ("dot", "digraph \"switched\" {", "shape=diamond"),
-        ("mermaid", "---\ntitle: 'switched'", "flowchart LR"),
+        ("mermaid", "---\ntitle: 'switched", "flowchart LR"),
         ("text", "switched\n", "← choose, case default"),
     ] {
         let output = faasflow(&["graph", &file, "--format", format]);

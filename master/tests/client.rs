@@ -56,6 +56,7 @@ fn inputs_of_every_size_arrive_whole_and_outputs_come_back_whole() {
                                 name,
                                 Body {
                                     items: body.items,
+                                    section: None,
                                     data: streamed,
                                 },
                             ),
@@ -287,6 +288,7 @@ fn what_makes_no_sense_is_refused_and_the_worker_named() {
     says("do not fill its 3 bytes", |peer, request| {
         let body = Body {
             items: Some(vec![u64::MAX, 9]),
+            section: None,
             data: Data::Inline(b"abc".to_vec()),
         };
         peer.send(&answer(request, vec![("o".to_owned(), body)]));

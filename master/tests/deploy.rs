@@ -71,6 +71,13 @@ fn worker(description: WorkerDescription, refuses: &'static str, log: &Log) -> F
                 }
                 Control::Undeploy(_) => "undeploy",
                 Control::Status => "status",
+                Control::Keep { sources, .. } => {
+                    assert_eq!(sources.files[0].0, "w.yaml");
+                    "keep"
+                }
+                Control::Deployed(_) => "deployed",
+                Control::Profile { .. } => "profile",
+                Control::ForgetProfile(_) => "forget profile",
             };
             log.lock()
                 .unwrap()
@@ -132,6 +139,9 @@ fn all_are_prepared_before_any_is_activated() {
         "a: prepare",
         "b: prepare",
         "c: prepare",
+        "a: keep",
+        "b: keep",
+        "c: keep",
         "a: activate",
         "b: activate",
         "c: activate",
@@ -208,9 +218,24 @@ fn a_refusal_to_activate_says_who_is_active() {
         "{error:?}"
     );
     assert_eq!(
-        told[3..],
+        told[6..],
         ["a: activate", "b: activate", "b: abort", "c: abort"]
     );
+}
+
+#[test]
+fn a_workflow_whose_files_are_not_kept_is_deployed_all_the_same() {
+    let (deployed, told) = deploy_where_b_refuses("keep");
+    assert_eq!(deployed.unwrap(), 5);
+    let steps = [
+        "a: keep",
+        "b: keep",
+        "c: keep",
+        "a: activate",
+        "b: activate",
+        "c: activate",
+    ];
+    assert_eq!(told[3..], steps);
 }
 
 fn connect_two(first: WorkerDescription, second: WorkerDescription) -> String {

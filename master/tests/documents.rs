@@ -5,6 +5,7 @@
 use master::certificate::{self, Bounds};
 use master::definition::{parse, parse_with};
 use std::path::Path;
+use std::process::Command;
 
 /// The fenced blocks of a document: what stands behind the fence, and the text.
 fn blocks(document: &str) -> Vec<(String, String)> {
@@ -96,4 +97,50 @@ fn the_message_that_the_language_reference_shows_is_what_one_sees() {
         lines(shown.trim_matches('\n')),
         lines(blocks[mistake + 1].1.trim_matches('\n'))
     );
+}
+
+/// The words of a text line by line, whatever its figures are: these follow the cost model.
+fn words(text: &str) -> Vec<String> {
+    let word = |word: &str| -> String {
+        let digits = |char: char| char.is_ascii_digit() || char == '.';
+        let plain = word.trim_end_matches([',', ':']);
+        let rest = &word[plain.len()..];
+        match plain.trim_matches(digits) {
+            "" => format!("#{rest}"),
+            "ns" | "µs" | "ms" | "s" => format!("time{rest}"),
+            _ => word.to_owned(),
+        }
+    };
+    let line = |line: &str| {
+        line.split_whitespace()
+            .map(word)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn the_plan_that_the_document_shows_is_what_one_sees() {
+    let blocks = blocks("docs/placement.md");
+    let block = |wanted: &str| {
+        let found = blocks.iter().find(|(label, _)| label == wanted);
+        found.map(|(_, text)| text.clone()).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["thumbnails.yaml", "rack.yaml"] {
+        std::fs::write(folder.path().join(name), block(&format!("yaml {name}"))).unwrap();
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_faasflow"))
+        .args(["plan", "thumbnails.yaml", "--cluster", "rack.yaml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(words(&shown), words(&block("text plan")), "{shown}");
 }

@@ -42,10 +42,8 @@ struct Played {
 
 impl Played {
     fn new(workflow: &Workflow, executors: u32) -> Self {
-        let placement = Placement {
-            lanes: vec![1],
-            workers: vec![0; workflow.nodes.len()],
-        };
+        let workers = vec![0; workflow.nodes.len()];
+        let placement = Placement::whole(workflow, vec![1], workers);
         let name = DeploymentName {
             id: DEPLOYMENT,
             replica: Replica::only(DEPLOYMENT),
@@ -217,6 +215,7 @@ fn wide_foreach() {
         list: Source::Input(0),
         batch: None,
         parallelism: None,
+        part: None,
     }];
     let mut played = Played::new(&foreach, 2);
     let items: Vec<(u64, u64)> = (0..ITEMS as u64)
@@ -232,6 +231,7 @@ fn wide_foreach() {
             let input = Incoming::List {
                 range: whole,
                 items: items.clone(),
+                section: None,
             };
             played.invoke(request, input);
             while played.step() {}

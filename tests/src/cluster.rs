@@ -341,6 +341,8 @@ impl Cluster {
         let owned = |(node, worker): &(&str, &str)| ((*node).to_owned(), (*worker).to_owned());
         let placed = place::Options {
             fixed: pins.iter().map(owned).collect(),
+            // It uses several workers where one would do, and so tests what is between them.
+            partitioner: place::Partitioner::Published,
             ..place::Options::default()
         };
         let addresses = workers

@@ -13,6 +13,7 @@
 
 pub mod cases;
 pub mod cluster;
+pub mod divided;
 pub mod functions;
 pub mod fuzz;
 pub mod gate;

@@ -1,40 +1,71 @@
 //! Plans of a workflow for every worker, from a placement: what the master would send.
 
+use crate::divided::{Divided, Heard, output_of};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use engine::plan::{
-    DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, OutputSource, Participant, Plan,
-    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef,
-    WorkflowOutput,
+    DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, Participant, Plan, RegionPlan,
+    RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef, WorkflowOutput,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use faasstore::binding::Kind;
+use std::collections::BTreeSet;
 
-/// Which workers there are, and which node runs where.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Which workers there are, how regions are divided, and which node runs where.
+#[derive(Clone, Debug)]
 pub struct Placement {
     /// Lanes of each worker.
     pub lanes: Vec<u8>,
-    /// By node.
+    /// The workflow's nodes in parts.
+    pub divided: Divided,
+    /// By node of these.
     pub workers: Vec<WorkerIndex>,
 }
 
 impl Placement {
-    /// Nodes anywhere, but those of a region together.
+    /// One that divides nothing; `workers` says where each node runs.
+    #[must_use]
+    pub fn whole(workflow: &Workflow, lanes: Vec<u8>, workers: Vec<WorkerIndex>) -> Self {
+        Self {
+            lanes,
+            divided: workflow.divided(|_| vec![1]),
+            workers,
+        }
+    }
+
+    /// Some outermost regions in parts, and nodes anywhere, but those of a region or a part together.
     #[must_use]
     pub fn random(random: &mut Random, workflow: &Workflow, lanes: Vec<u8>) -> Self {
-        let outermost = |node: &NodePlan| workflow.just_within(None, node.region);
+        let mut weights: Vec<Vec<u32>> = Vec::new();
+        for region in 0..workflow.regions.len() as u16 {
+            // Mostly those over what one in parts has gathered.
+            let over = workflow.list_producer(region);
+            let over = over
+                .and_then(|node| workflow.just_within(None, workflow.nodes[node as usize].region));
+            let over_parts = over.is_some_and(|over| weights[usize::from(over)].len() > 1);
+            let parts = if random.chance(if over_parts { 900 } else { 500 }) {
+                random.between(2, 3)
+            } else {
+                1
+            };
+            let weight = |_| random.between(1, 4) as u32;
+            weights.push((0..parts).map(weight).collect());
+        }
+        let divided = workflow.divided(|region| weights[usize::from(region)].clone());
         let mut workers: Vec<WorkerIndex> = Vec::new();
-        for (number, node) in workflow.nodes.iter().enumerate() {
-            let before = number.checked_sub(1).map(|before| &workflow.nodes[before]);
-            let same = before.is_some_and(|before| {
-                node.region.is_some() && outermost(before) == outermost(node)
-            });
+        let mut last = None;
+        for node in 0..divided.nodes.len() as NodeId {
+            let region = divided.outermost(node);
             workers.push(match workers.last() {
-                Some(worker) if same => *worker,
+                Some(worker) if region.is_some() && region == last => *worker,
                 _ => random.below(lanes.len()) as WorkerIndex,
             });
+            last = region;
         }
-        Self { lanes, workers }
+        Self {
+            lanes,
+            divided,
+            workers,
+        }
     }
 }
 
@@ -80,11 +111,15 @@ pub fn plans(
     name: &DeploymentName,
     limits: Limits,
 ) -> Vec<Plan> {
+    let worker_of = |node: NodeId| placement.workers[node as usize];
+    let heard = placement.divided.heard(worker_of);
     (0..placement.lanes.len())
         .map(|me| {
             let plan = Planner {
                 workflow,
                 placement,
+                divided: &placement.divided,
+                heard: &heard,
                 me: me as WorkerIndex,
             }
             .plan(name, limits);
@@ -98,6 +133,8 @@ pub fn plans(
 struct Planner<'a> {
     workflow: &'a Workflow,
     placement: &'a Placement,
+    divided: &'a Divided,
+    heard: &'a Heard,
     me: WorkerIndex,
 }
 
@@ -105,7 +142,7 @@ impl Planner<'_> {
     fn plan(&self, name: &DeploymentName, limits: Limits) -> Plan {
         let executables: BTreeSet<u16> = self
             .nodes_of(self.me)
-            .filter_map(|(_, node)| node.work.executable())
+            .filter_map(|node| node.work.executable())
             .collect();
         let executables: Vec<u16> = executables.into_iter().collect();
         Plan {
@@ -123,9 +160,10 @@ impl Planner<'_> {
             regions: self.regions(),
             nodes: self
                 .nodes_of(self.me)
-                .map(|(id, node)| self.node(id, node, &executables))
+                .map(|node| self.node(node, &executables))
                 .collect(),
             remote_nodes: self.remote_nodes(),
+            wholes: self.divided.wholes_on(self.me, self.heard),
             executables: executables
                 .iter()
                 .map(|executable| ExecutablePlan {
@@ -153,80 +191,55 @@ impl Planner<'_> {
         self.placement.workers[node as usize]
     }
 
-    fn nodes_of(&self, worker: WorkerIndex) -> impl Iterator<Item = (NodeId, &NodePlan)> + '_ {
-        let numbered = self
-            .workflow
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(id, node)| (id as NodeId, node));
-        numbered.filter(move |(id, _)| self.worker_of(*id) == worker)
+    fn nodes_of(&self, worker: WorkerIndex) -> impl Iterator<Item = &NodePlan> + '_ {
+        let nodes = self.divided.nodes.iter();
+        nodes.filter(move |node| self.worker_of(node.id) == worker)
     }
 
     fn outputs(&self) -> Vec<WorkflowOutput> {
-        let mut outputs = self.workflow.outputs.clone();
+        let mut outputs = self.divided.outputs.clone();
         for from in outputs.iter_mut().flat_map(|output| &mut output.sources) {
-            *from = OutputSource {
-                source: from.source,
-                worker: match from.source {
-                    Source::Output { node, .. } => self.worker_of(node),
-                    Source::Input(_)
-                    | Source::First { .. }
-                    | Source::Item { .. }
-                    | Source::Constant(_) => 0,
-                },
+            from.worker = match from.source {
+                Source::Output { node, .. } => self.worker_of(node),
+                Source::Input(_)
+                | Source::First { .. }
+                | Source::Item { .. }
+                | Source::Constant(_) => 0,
             };
         }
         outputs
     }
 
     fn participants(&self) -> Vec<Participant> {
-        let mut participants: BTreeMap<WorkerIndex, BTreeSet<u16>> = BTreeMap::new();
-        for (number, node) in self.workflow.nodes.iter().enumerate() {
-            let inputs = participants
-                .entry(self.worker_of(number as NodeId))
-                .or_default();
-            let around = |region: &u16| self.workflow.regions[usize::from(*region)].parent;
-            let regions = std::iter::successors(node.region, around);
-            let lists = regions.map(|region| self.workflow.regions[usize::from(region)].list);
-            inputs.extend(node.reads().chain(lists).filter_map(|source| match source {
-                Source::Input(input) => Some(input),
-                Source::Output { .. }
-                | Source::First { .. }
-                | Source::Item { .. }
-                | Source::Constant(_) => None,
-            }));
-        }
-        participants
-            .into_iter()
-            .map(|(worker, inputs)| Participant {
-                worker,
-                inputs: inputs.into_iter().collect(),
-            })
-            .collect()
+        let workers: BTreeSet<WorkerIndex> = self.placement.workers.iter().copied().collect();
+        let participant = |worker| Participant {
+            worker,
+            inputs: self.heard.inputs(worker),
+            sections: self.heard.input_sections(worker),
+        };
+        workers.into_iter().map(participant).collect()
     }
 
-    fn node(&self, id: NodeId, node: &NodePlan, executables: &[u16]) -> NodePlan {
+    fn node(&self, node: &NodePlan, executables: &[u16]) -> NodePlan {
         let mut planned = node.clone();
-        (planned.id, planned.name) = (id, node_name(id));
+        planned.name = node_name(self.divided.of[node.id as usize]);
         if let Work::Function { executable, .. } = &mut planned.work {
             let place = executables.iter().position(|one| one == executable);
             *executable = place.map_or(0, |place| place as u16);
         }
         planned.region = node.region.map(|region| self.place_of(region));
-        planned.remote_consumers = self.remote_consumers(id);
+        planned.remote_consumers = self.remote_consumers(node.id);
         planned
     }
 
-    /// The regions on this worker, by their numbers in the workflow.
+    /// The regions on this worker, by their numbers in the divided workflow.
     fn regions_here(&self) -> Vec<u16> {
-        let here = |region: &u16| {
-            let first = self.workflow.nodes_within(*region).next();
-            first.is_some_and(|node| self.worker_of(node) == self.me)
-        };
-        (0..self.workflow.regions.len() as u16)
-            .filter(here)
-            .collect()
+        let regions = self.nodes_of(self.me).flat_map(|node| {
+            let around = |region: &u16| self.divided.regions[usize::from(*region)].parent;
+            std::iter::successors(node.region, around)
+        });
+        let regions: BTreeSet<u16> = regions.collect();
+        regions.into_iter().collect()
     }
 
     fn place_of(&self, region: u16) -> u16 {
@@ -236,7 +249,7 @@ impl Planner<'_> {
 
     fn regions(&self) -> Vec<RegionPlan> {
         let planned = |region: u16| {
-            let region = self.workflow.regions[usize::from(region)].clone();
+            let region = self.divided.regions[usize::from(region)].clone();
             RegionPlan {
                 parent: region.parent.map(|parent| self.place_of(parent)),
                 ..region
@@ -246,75 +259,53 @@ impl Planner<'_> {
     }
 
     fn remote_consumers(&self, producer: NodeId) -> Vec<RemoteConsumer> {
-        let mut consumers: BTreeMap<WorkerIndex, BTreeSet<u16>> = BTreeMap::new();
-        for (number, node) in self.workflow.nodes.iter().enumerate() {
-            let worker = self.worker_of(number as NodeId);
-            if worker == self.me {
-                continue;
-            }
-            for source in node.reads() {
-                if let Source::Output { node, output } | Source::First { node, output } = source
-                    && node == producer
-                {
-                    consumers.entry(worker).or_default().insert(output);
-                }
-            }
-            let around = |region: &u16| self.workflow.regions[usize::from(*region)].parent;
-            for region in std::iter::successors(node.region, around) {
-                if let Source::Output { node, output } =
-                    self.workflow.regions[usize::from(region)].list
-                    && node == producer
-                {
-                    consumers.entry(worker).or_default().insert(output);
-                }
-            }
-            // Edges that carry nothing: `after`, and gates.
-            if self
-                .workflow
-                .predecessors(number as NodeId)
-                .contains(&producer)
-            {
-                consumers.entry(worker).or_default();
-            }
-        }
-        consumers
-            .into_iter()
-            .map(|(worker, outputs)| RemoteConsumer {
-                worker,
-                outputs: outputs.into_iter().collect(),
-            })
-            .collect()
+        let told = self.heard.told.iter();
+        let told = told.filter(|((node, _), _)| *node == producer);
+        let consumer =
+            |((_, worker), outputs): (&(NodeId, WorkerIndex), &BTreeSet<u16>)| RemoteConsumer {
+                worker: *worker,
+                outputs: outputs.iter().copied().collect(),
+                sections: self
+                    .divided
+                    .sections_of(producer, *worker, outputs, self.heard),
+            };
+        told.map(consumer).collect()
     }
 
     fn remote_nodes(&self) -> Vec<RemoteNode> {
-        let regions = self.regions_here();
-        let lists = regions
-            .iter()
-            .filter_map(|region| self.workflow.list_producer(*region));
-        let producers: BTreeSet<NodeId> = self
-            .nodes_of(self.me)
-            .flat_map(|(id, _)| self.workflow.predecessors(id))
-            .chain(lists)
-            .filter(|producer| self.worker_of(*producer) != self.me)
-            .collect();
-        let remote = |id: NodeId| {
-            let node = &self.workflow.nodes[id as usize];
-            let outputs = 0..node.outputs.len() as u16;
-            RemoteNode {
-                id,
-                name: node_name(id),
-                worker: self.worker_of(id),
-                outputs: outputs
-                    .map(|output| {
-                        self.workflow
-                            .kind_of(Source::Output { node: id, output }, None)
-                    })
-                    .collect(),
-                error_output: node.error_output,
-                cases: node.work.cases() as u16,
-                catches: node.catches.len() as u16,
-            }
+        // Where an output comes in parts, whoever takes an invocation puts them together.
+        let outputs = self.divided.outputs.iter();
+        let in_parts = outputs
+            .flat_map(|output| &output.sources)
+            .filter_map(|from| {
+                let (node, _) = output_of(from.source)?;
+                from.part.map(|_| node)
+            });
+        let told = self.heard.told.keys();
+        let told = told.filter(|(_, worker)| *worker == self.me);
+        let producers: BTreeSet<NodeId> = told.map(|(node, _)| *node).chain(in_parts).collect();
+        let elsewhere = producers
+            .into_iter()
+            .filter(|node| self.worker_of(*node) != self.me);
+        elsewhere.map(|id| self.remote_node(id)).collect()
+    }
+
+    fn remote_node(&self, id: NodeId) -> RemoteNode {
+        let node = &self.divided.nodes[id as usize];
+        let kind = |kind: Kind| match node.region {
+            Some(_) => Kind::List,
+            None => kind,
         };
-        producers.into_iter().map(remote).collect()
+        let of = self.divided.of[id as usize];
+        RemoteNode {
+            id,
+            name: node_name(of),
+            worker: self.worker_of(id),
+            outputs: node.outputs.iter().map(|one| kind(one.kind)).collect(),
+            error_output: node.error_output,
+            cases: node.work.cases() as u16,
+            catches: node.catches.len() as u16,
+            part: self.divided.part(id),
+        }
     }
 }

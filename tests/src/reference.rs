@@ -149,6 +149,8 @@ pub struct Verdict {
     pub in_items: BTreeMap<Activation, End>,
     /// What is counted.
     pub counts: Counts,
+    /// Regions that lie in no other and came to something: which, and whether it began or was skipped.
+    pub regions: Vec<(u16, bool)>,
     /// Its outputs, those that are absent left out; none if it cannot end well, or had not.
     pub outputs: Option<Vec<(String, Datum)>>,
     /// For what it may fail, and from when on.
@@ -202,6 +204,7 @@ pub fn judge(
         judged: BTreeSet::new(),
         in_items: BTreeMap::new(),
         counts: Counts::default(),
+        regions: Vec::new(),
         reasons: Vec::new(),
         late: (0, 0),
     };
@@ -224,6 +227,7 @@ pub fn judge(
         nodes: nodes.unwrap_or_default().into_values().collect(),
         in_items: judge.in_items,
         counts: judge.counts,
+        regions: judge.regions,
         outputs,
         reasons: judge.reasons,
         late: judge.late,
@@ -241,6 +245,8 @@ struct Judge<'a> {
     judged: BTreeSet<Activation>,
     in_items: BTreeMap<Activation, End>,
     counts: Counts,
+    /// See [`Verdict::regions`].
+    regions: Vec<(u16, bool)>,
     reasons: Vec<(Reason, Moment)>,
     late: (u64, u64),
 }

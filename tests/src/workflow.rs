@@ -5,6 +5,7 @@
 mod outline;
 pub mod random;
 
+use crate::divided::{Divided, divided};
 use engine::plan::{
     Constant, Declaration, Delay, FlowEdge, InputPlan, Join, NodeId, NodePlan, RegionPlan, Source,
     Work, WorkflowInput, WorkflowOutput,
@@ -48,6 +49,16 @@ impl Workflow {
             scales: vec![1],
             timeout_ms: None,
         }
+    }
+
+    /// Its nodes, with outermost regions in parts by these weights.
+    #[must_use]
+    pub fn divided(&self, weights: impl Fn(u16) -> Vec<u32>) -> Divided {
+        let mut nodes = self.nodes.clone();
+        for (number, node) in (0..).zip(&mut nodes) {
+            node.id = number;
+        }
+        divided(&nodes, &self.regions, &self.outputs, weights)
     }
 
     /// The kind of what `source` gives to a consumer in that region; bytes for an item.

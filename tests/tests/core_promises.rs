@@ -92,10 +92,7 @@ fn plan_of(
     workers: &[WorkerIndex],
     id: DeploymentId,
 ) -> Plan {
-    let placement = Placement {
-        lanes: vec![1; worker_count],
-        workers: workers.to_vec(),
-    };
+    let placement = Placement::whole(workflow, vec![1; worker_count], workers.to_vec());
     let name = DeploymentName {
         id,
         replica: Replica::only(id),
@@ -768,6 +765,7 @@ fn a_pool_grows_to_its_scale_while_a_wide_foreach_waits() {
         list: Source::Output { node: 0, output: 0 },
         batch: None,
         parallelism: None,
+        part: None,
     }];
     let mut core = core_of(0);
     deploy(&mut core, plan_of(&flow, 1, &[0, 0], FIRST));
@@ -813,11 +811,13 @@ fn items_of_an_invocation_end_with_it_when_its_entry_worker_is_lost() {
         list: Source::Constant(0),
         batch: None,
         parallelism: None,
+        part: None,
     }];
     let mut core = core_of(0);
     let items = Incoming::List {
         range: PayloadRef::EMPTY,
         items: vec![(0, 0); 3],
+        section: None,
     };
     core.deploy(plan_of(&flow, 2, &[0], FIRST), vec![items]);
     core.activate(0, FIRST);

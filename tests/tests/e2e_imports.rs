@@ -65,6 +65,9 @@ fn runs(cluster: &Cluster, format: Format, path: &Path) -> usize {
         &file,
         "--local",
         "2",
+        // It uses both where one would do.
+        "--partitioner",
+        "published",
         "--memory",
         "4G",
         "--functions",

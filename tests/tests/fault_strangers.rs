@@ -33,6 +33,7 @@ fn announcing(workflow: &str, input: &str, bytes: u64) -> Vec<u8> {
             input.to_owned(),
             engine::wire::Body {
                 items: None,
+                section: None,
                 data: engine::wire::Data::Streamed { transfer: 1, bytes },
             },
         )],

@@ -66,7 +66,7 @@ fn the_published_definitions_are_imported_with_all_their_data_edges() {
         assert_eq!(definition.workflow.value, workflow);
         assert_eq!(definition.nodes.len(), nodes, "{workflow}");
         assert_eq!(edges(&definition).0, data, "{workflow}");
-        let placeholders = draft.nodes.iter().filter_map(|node| node.profile);
+        let placeholders = draft.nodes.iter().filter_map(|node| node.profile.as_ref());
         let placeholders = placeholders.filter(|profile| profile.placeholder).count();
         let scientific = ["cycles", "epigenomics", "genome", "soykb"].contains(&workflow);
         assert_eq!(

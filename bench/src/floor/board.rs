@@ -1,4 +1,4 @@
-//! The page that the two processes of a floor share. The only unsafe code of this crate: reading a mapping as atomics.
+//! The page that the two processes of a floor share. Unsafe code, as otherwise only in `peak`: reading a mapping as atomics.
 //!
 //! ```text
 //! byte 0    128   256   384   512   640   768

@@ -7,14 +7,15 @@
 mod edges;
 mod nodes;
 mod reads;
+mod wholes;
 
 use super::nesting::Nesting;
 use super::outcome::When;
 use super::program::{
-    Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Program, RemoteProducer, Runner,
-    Scope, SlotIndex, SlotPlan, Span,
+    Details, Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Program, RemoteProducer,
+    Runner, Scope, SlotIndex, SlotPlan, Span,
 };
-use crate::plan::{Join, NodeId, NodePlan, Plan, Source};
+use crate::plan::{Join, NodeId, NodePlan, Plan};
 use edges::From;
 use nodes::is_delayed;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -43,6 +44,8 @@ struct Compiler {
     regions: Vec<LocalNode>,
     /// The other way round: by such a node, the scope.
     region_of: FxHashMap<LocalNode, u16>,
+    /// The first of the nodes that stand for divided ones.
+    first_whole: LocalNode,
     /// By local node.
     scopes: Vec<u16>,
     local_of: FxHashMap<NodeId, LocalNode>,
@@ -67,6 +70,8 @@ struct Compiler {
     is_held: FxHashSet<(u16, SlotIndex)>,
     /// By scope: see [`Scope::told`].
     told: Vec<Vec<LocalNode>>,
+    /// By scope: see [`Scope::wholes`].
+    wholes: Vec<Vec<(LocalNode, LocalNode)>>,
     /// By scope: what lies in it, those within it included.
     holds: Vec<Holds>,
 }
@@ -100,7 +105,7 @@ impl Compiler {
         let (mut first_nodes, mut scope_of) = (Vec::with_capacity(scopes + 1), Vec::new());
         let (mut local_of, mut regions) = (FxHashMap::default(), vec![0; scopes]);
         let mut region_of = FxHashMap::default();
-        let mut next = 0;
+        let (mut next, mut first_whole) = (0, 0);
         for scope in 0..scopes as u16 {
             first_nodes.push(next);
             for id in &nodes_of[usize::from(scope)] {
@@ -112,6 +117,13 @@ impl Compiler {
                 region_of.insert(next, *inner);
                 next += 1;
             }
+            if scope == 0 {
+                first_whole = next;
+                for whole in &plan.wholes {
+                    local_of.insert(whole.id, next);
+                    next += 1;
+                }
+            }
             scope_of.resize(next as usize, scope);
         }
         first_nodes.push(next);
@@ -120,6 +132,15 @@ impl Compiler {
             .remote_nodes
             .iter()
             .map(|node| (node.id, node.error_output));
+        let mut errors: FxHashMap<NodeId, u16> = local_errors
+            .chain(remote_errors)
+            .filter_map(|(id, output)| Some((id, output?)))
+            .collect();
+        for whole in &plan.wholes {
+            if let Some(output) = errors.get(&whole.parts[0]).copied() {
+                errors.insert(whole.id, output);
+            }
+        }
         let sent = plan.nodes.iter().flat_map(|node| {
             let outputs = node.remote_consumers.iter().flat_map(|read| &read.outputs);
             outputs.map(|output| (node.id, *output))
@@ -135,10 +156,8 @@ impl Compiler {
                 .zip(&plan.remote_nodes)
                 .map(|(index, node)| (node.id, index))
                 .collect(),
-            errors: local_errors
-                .chain(remote_errors)
-                .filter_map(|(id, output)| Some((id, output?)))
-                .collect(),
+            errors,
+            first_whole,
             sent: sent.collect(),
             alternatives: Vec::new(),
             slots: Vec::new(),
@@ -151,6 +170,7 @@ impl Compiler {
             held: vec![Vec::new(); scopes],
             is_held: FxHashSet::default(),
             told: vec![Vec::new(); scopes],
+            wholes: vec![Vec::new(); scopes],
             holds: vec![Holds::default(); scopes],
         }
     }
@@ -166,16 +186,14 @@ impl Compiler {
         let lists: Vec<InputFrom> = (1..scopes)
             .map(|scope| {
                 let around = self.nesting.around(scope as u16);
-                self.read(plan.regions[scope - 1].list, around)
+                let region = &plan.regions[scope - 1];
+                match region.part {
+                    Some(_) => self.read(region.list, around),
+                    None => self.read_whole(region.list, around),
+                }
             })
             .collect();
-        let candidates: Vec<(u16, Source)> = (0..)
-            .zip(&plan.outputs)
-            .flat_map(|(output, declared)| {
-                let sources = declared.sources.iter();
-                sources.map(move |from| (output, from.source))
-            })
-            .collect();
+        let candidates = self.candidates(plan);
         let outputs_here = self.outputs_here(&candidates);
         for (node, output) in self.sent.clone() {
             self.send(node, output);
@@ -189,6 +207,8 @@ impl Compiler {
             }
         }
 
+        let wholes = self.whole_outputs(plan);
+
         let edges = self.edges(plan);
         let count = self.scopes.len();
         let (mut successors, mut into) = (vec![Vec::new(); count], vec![(0_u32, 0_u16); count]);
@@ -199,6 +219,7 @@ impl Compiler {
                 name: node.name.clone(),
                 successors: Vec::new(),
                 slots: FxHashMap::default(),
+                part_of: None,
             })
             .collect();
         let mut exits = vec![Vec::new(); scopes];
@@ -210,6 +231,11 @@ impl Compiler {
             .iter()
             .filter(|(id, output)| self.gathered.contains_key(&(**id, **output)));
         shown.extend(errors.filter_map(|(id, _)| self.local_of.get(id)));
+        for (part, whole) in self.tell_wholes(plan, &mut remote, &mut into) {
+            shown.insert(part);
+            let outermost = self.nesting.just_within(self.scopes[part as usize], 0);
+            self.wholes[usize::from(outermost)].push((part, whole));
+        }
         for (from, edge) in edges {
             let (flow, gates) = &mut into[edge.node as usize];
             if edge.when.is_gate() && edge.node == edge.of {
@@ -245,6 +271,8 @@ impl Compiler {
             remote_by_id: self.remote_by_id.clone(),
             outputs_here,
             candidates,
+            first_whole: self.first_whole,
+            wholes,
             others: plan
                 .participants
                 .iter()
@@ -256,7 +284,9 @@ impl Compiler {
                     .nodes
                     .iter()
                     .any(|node| node.timeout_ms.is_some() || is_delayed(node)),
-            keeps_notes: scopes > 1 || plan.nodes.iter().any(|node| node.join != Join::All),
+            keeps_notes: scopes > 1
+                || !plan.wholes.is_empty()
+                || plan.nodes.iter().any(|node| node.join != Join::All),
             plan: plan.clone(),
         };
         for ((id, output), slot) in &self.remote_slots {
@@ -275,16 +305,19 @@ impl Compiler {
                     self.details(node),
                     inputs[&node.id].clone(),
                 ),
+                None if !self.region_of.contains_key(&local) => {
+                    self.whole_node(plan, &planned, local, &program)
+                }
                 None => {
                     let number = self.region_of[&local];
                     let scope = usize::from(number);
-                    let (node, details) = self.region_node(number, into[local as usize].0);
+                    let node = self.stand_in(Runner::Region, number, into[local as usize].0);
                     let held = self.held[scope].iter().copied().chain([lists[scope - 1]]);
                     let read = held.map(|from| InputRead {
                         from,
                         optional: true,
                     });
-                    (node, details, read.collect())
+                    (node, Details::default(), read.collect())
                 }
             };
             program.nodes.push(node);
@@ -371,6 +404,11 @@ impl Compiler {
         for from in &mut program.outputs_here {
             from.slot = number[from.slot as usize];
         }
+        for output in program.wholes.iter_mut().flatten() {
+            for slot in output.parts.iter_mut().chain([&mut output.slot]) {
+                *slot = number[*slot as usize];
+            }
+        }
     }
 
     fn scope(
@@ -429,6 +467,8 @@ impl Compiler {
             gathers: std::mem::take(&mut self.gathers[place]),
             exits: exits[place].clone(),
             told: std::mem::take(&mut self.told[place]),
+            part: region.and_then(|region| region.part),
+            wholes: std::mem::take(&mut self.wholes[place]),
         }
     }
 }

@@ -265,7 +265,10 @@ impl Core {
                 .inputs
                 .iter()
                 .filter_map(|number| {
-                    Some((*number, self.hold_value(values[usize::from(*number)]?)))
+                    let mut sections = participant.sections.iter();
+                    let needed = sections.find(|one| one.list == *number);
+                    let value = values[usize::from(*number)]?;
+                    Some((*number, self.hold_for(value, needed)))
                 })
                 .collect();
             self.send(
@@ -275,8 +278,8 @@ impl Core {
                 Outbound::Begin { wanted, inputs },
             );
         }
-        for (candidate, (_, source)) in (0..).zip(&program.candidates) {
-            let value = match *source {
+        for (number, candidate) in (0..).zip(&program.candidates) {
+            let value = match candidate.source {
                 Source::Input(input) => values[usize::from(input)],
                 Source::Constant(constant) => {
                     let deployment = self.invocations[place as usize].deployment;
@@ -289,7 +292,7 @@ impl Core {
             };
             let outgoing = self.hold_value(value);
             if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
-                entry.outputs.push((candidate, outgoing));
+                entry.outputs.push((number, outgoing));
             }
         }
         for (number, value) in values.into_iter().enumerate() {

@@ -1,8 +1,10 @@
 //! How invocations end, well or not: who is told, and how everything that they held comes back.
 
 use super::invocation::{Entry, Phase, Place, Value};
+use super::lease::Payload;
 use super::pool::ExecutorId;
 use super::program::Program;
+use super::report::parts_added_up;
 use super::{Action, Answered, Core, DeploymentState, Outbound, Outgoing, Send};
 use crate::plan::DeploymentId;
 use crate::trace::PartTrace;
@@ -14,6 +16,7 @@ use std::rc::Rc;
 impl Core {
     /// All local nodes have ended.
     pub(super) fn part_ended(&mut self, place: Place) {
+        self.profile_part_ends(place);
         let program = Rc::clone(self.program_of(place));
         let invocation = &self.invocations[place as usize];
         if let Some(entry) = invocation.entry.as_ref() {
@@ -72,9 +75,10 @@ impl Core {
         mut outputs: Vec<(u16, Outgoing)>,
     ) -> Result<Vec<(String, Outgoing)>, Failure> {
         outputs.sort_by_key(|(candidate, _)| *candidate);
+        let outputs = self.parts_joined(program, outputs);
         let mut chosen: Vec<(u16, Outgoing)> = Vec::with_capacity(program.plan.outputs.len());
         for (candidate, outgoing) in outputs {
-            let (output, _) = program.candidates[usize::from(candidate)];
+            let output = program.candidates[usize::from(candidate)].output;
             if chosen.last().is_some_and(|(last, _)| *last == output) {
                 self.let_go_all(outgoing.payloads());
             } else {
@@ -101,6 +105,43 @@ impl Core {
             .into_iter()
             .map(|(output, outgoing)| (name(output), outgoing))
             .collect())
+    }
+
+    /// Joins the parts of lists that divided nodes give, by the number of the first one. A list is there if all parts of it
+    /// are; what says what failed, if it says anything.
+    fn parts_joined(
+        &mut self,
+        program: &Program,
+        outputs: Vec<(u16, Outgoing)>,
+    ) -> Vec<(u16, Outgoing)> {
+        let part_of = |number: u16| program.candidates[usize::from(number)].part;
+        if outputs.iter().all(|(number, _)| part_of(*number).is_none()) {
+            return outputs;
+        }
+        let mut joined = Vec::with_capacity(outputs.len());
+        let mut left = outputs.into_iter().peekable();
+        while let Some((number, outgoing)) = left.next() {
+            let Some(part) = part_of(number) else {
+                joined.push((number, outgoing));
+                continue;
+            };
+            let first = number - part.number;
+            let behind = first + part.of;
+            let mut items = outgoing.payloads().to_vec();
+            let mut parts = 1;
+            while let Some((_, next)) = left.next_if(|(number, _)| *number < behind) {
+                items.extend(next.payloads());
+                parts += 1;
+            }
+            let says = |items: &[Payload]| items.iter().any(|item| !item.is_absent());
+            let error = program.candidates[usize::from(number)].error;
+            if parts == part.of && (!error || says(&items)) {
+                joined.push((first, Outgoing::List(items)));
+            } else {
+                self.let_go_all(&items);
+            }
+        }
+        joined
     }
 
     pub(super) fn answer(&mut self, place: Place, program: &Program) {
@@ -148,6 +189,7 @@ impl Core {
         let mut report = std::mem::take(&mut entry.reports);
         report.extend(own_report);
         report.sort_by_key(|node| node.id);
+        let report = parts_added_up(report);
         let mut trace: Vec<PartTrace> = own_trace.into_iter().map(|trace| *trace).collect();
         trace.append(&mut entry.traces);
         (report, trace)

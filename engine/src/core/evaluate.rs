@@ -4,6 +4,7 @@
 use super::failure::NodeFailure;
 use super::invocation::{NO_MAKER, Place};
 use super::outcome::Outcome;
+use super::profile::incoming_bytes;
 use super::program::LocalNode;
 use super::report::Attempt;
 use super::trigger::Ended;
@@ -236,6 +237,7 @@ impl Core {
             values.iter().for_each(|value| self.drop_incoming(value));
             return Err(cause);
         }
+        self.profile_outputs(place, node, values.iter().map(incoming_bytes));
         let program = Rc::clone(self.program_of(place));
         for (output, incoming) in (0..).zip(values) {
             let slot = program.output_slot(node, output);

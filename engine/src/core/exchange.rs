@@ -9,7 +9,7 @@ use super::program::LocalNode;
 use super::report::Wanted;
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
-use crate::wire::{self, Failure, NodeReport};
+use crate::wire::{self, Failure, NodeReport, Section};
 use faasstore::Cancelled;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use thiserror::Error;
@@ -25,6 +25,8 @@ pub enum Outgoing {
     One(Payload),
     /// A list.
     List(Vec<Payload>),
+    /// Some items of a list, and which.
+    Section(Vec<Payload>, Section),
 }
 
 impl Outgoing {
@@ -33,7 +35,7 @@ impl Outgoing {
     pub fn payloads(&self) -> &[Payload] {
         match self {
             Self::One(payload) => std::slice::from_ref(payload),
-            Self::List(items) => items,
+            Self::List(items) | Self::Section(items, _) => items,
         }
     }
 }
@@ -49,6 +51,8 @@ pub enum Incoming {
         range: PayloadRef,
         /// Offset within the range and bytes of each item, within it; [`ITEM_ABSENT`](wire::ITEM_ABSENT) bytes of one that is not there.
         items: Vec<(u64, u64)>,
+        /// Which items of the list these are, if they are not all of it.
+        section: Option<Section>,
     },
     /// It could not be taken in, and why.
     Refused(String),

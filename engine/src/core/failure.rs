@@ -55,6 +55,9 @@ impl Core {
         let root = self.invocations[place as usize].root;
         let invocation = &mut self.invocations[root as usize];
         invocation.running -= 1;
+        let deployment = invocation.deployment;
+        self.deployment_mut(deployment).profile.failed(node);
+        let invocation = &self.invocations[root as usize];
         if invocation.timing.is_some() {
             let attempt = match class {
                 ErrorClass::Timeout => Attempt::TimedOut,

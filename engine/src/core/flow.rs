@@ -45,8 +45,12 @@ impl Core {
             self.free_if_over(now_ns, root);
             return Ok(());
         }
+        let is_measured = invocation.sample.is_some();
         if invocation.timing.is_some() {
             self.attempt_ended(now_ns, running, Attempt::Well);
+        }
+        if is_measured {
+            self.profile_ends(now_ns, &running, outputs);
         }
         if running.attempt > 1 {
             self.retried.end(running.place, running.node);
@@ -116,14 +120,14 @@ impl Core {
         let (index, generation) = (invocation.deployment, invocation.generation);
         let pool_index = self.program(index).nodes[node as usize].pool;
         if let Some(executor) = self.take_hand(index, pool_index) {
-            self.start(now_ns, executor, place, node, attempt);
+            self.start(now_ns, executor, place, node, attempt, now_ns);
             return;
         }
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
         if let Some(executor) = pool.take_idle(maker) {
             // It may have been foreseen for something else.
             self.revision += 1;
-            self.start(now_ns, executor, place, node, attempt);
+            self.start(now_ns, executor, place, node, attempt, now_ns);
             return;
         }
         let root = self.invocations[place as usize].root;
@@ -138,6 +142,7 @@ impl Core {
             generation,
             node,
             attempt,
+            ready_ns: now_ns,
         });
         // What an executor takes next is another thing than was foreseen, unless others wait before this.
         self.revision += u64::from(first);
@@ -174,6 +179,7 @@ impl Core {
         place: Place,
         node: LocalNode,
         attempt: u32,
+        ready_ns: u64,
     ) {
         let (root, item) = {
             let invocation = &self.invocations[place as usize];
@@ -188,10 +194,16 @@ impl Core {
             started_ns: now_ns,
         };
         let deployment = invocation.deployment;
+        let is_measured = invocation.sample.is_some();
         if invocation.timing.is_some() {
             self.attempt_started(&running, id.0);
         }
-        let timeout_ns = self.program(deployment).nodes[node as usize].timeout_ns();
+        if is_measured {
+            self.profile_starts(&running, ready_ns);
+        }
+        let state = self.deployment_mut(deployment);
+        state.profile.begun(node, attempt);
+        let timeout_ns = state.program.nodes[node as usize].timeout_ns();
         let deadline_ns = timeout_ns.map(|timeout| now_ns + timeout);
         let Some(executor) = self.executor_mut(id) else {
             unreachable!("an executor that is idle, or was told to start, is there");

@@ -122,11 +122,11 @@ impl Core {
             return Read::Absent;
         };
         if scope.batch > 0 {
-            let range = items_of(invocation.item, scope.batch, items.len());
-            return Read::List(&items[range]);
+            let range = items_of(invocation.item, scope.batch, items.whole());
+            return Read::List(items.range(range));
         }
         match items.get(invocation.item as usize) {
-            Some(payload) if !payload.is_absent() => Read::One(*payload),
+            Some(payload) if !payload.is_absent() => Read::One(payload),
             Some(_) | None => Read::Absent,
         }
     }

@@ -3,10 +3,13 @@
 use super::borne::FailureId;
 use super::lease::{Leases, Payload};
 use super::outcome::Shown;
+use super::profile::Sample;
 use super::program::{InputFrom, LocalNode, Program, Scope, SlotIndex};
 use super::report::Timing;
+use super::whole::PartsEnded;
 use super::{ClientId, Outgoing};
 use crate::trace::{PartTrace, TRACE_ANSWER_MAX, TRACE_MAX};
+use crate::wire::Section;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -37,8 +40,15 @@ pub(crate) struct ListId(u32);
 /// The lists of all invocations; vectors are kept for use again.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
-    lists: Vec<Vec<Payload>>,
+    lists: Vec<List>,
     free: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    items: Vec<Payload>,
+    /// Of a list of which not everything is here: what is.
+    section: Option<Section>,
 }
 
 /// A vector of a list that has ended is kept for the next one unless it is larger than this many items.
@@ -50,16 +60,25 @@ impl Lists {
         if let Some(index) = self.free.pop() {
             return ListId(index);
         }
-        self.lists.push(Vec::new());
+        self.lists.push(List::default());
         ListId((self.lists.len() - 1) as u32)
     }
 
     pub(crate) fn get(&self, id: ListId) -> &[Payload] {
-        &self.lists[id.0 as usize]
+        &self.lists[id.0 as usize].items
     }
 
     pub(crate) fn get_mut(&mut self, id: ListId) -> &mut Vec<Payload> {
-        &mut self.lists[id.0 as usize]
+        &mut self.lists[id.0 as usize].items
+    }
+
+    /// What of a list is here, if that is not everything.
+    pub(crate) fn section(&self, id: ListId) -> Option<Section> {
+        self.lists[id.0 as usize].section
+    }
+
+    pub(crate) fn set_section(&mut self, id: ListId, section: Option<Section>) {
+        self.lists[id.0 as usize].section = section;
     }
 
     /// Ends a list and lets go of its items.
@@ -69,14 +88,15 @@ impl Lists {
         leases: &mut Leases,
         mut ended: impl FnMut(PayloadRef),
     ) {
-        let list = &mut self.lists[id.0 as usize];
-        for payload in list.drain(..) {
+        let List { items, section } = &mut self.lists[id.0 as usize];
+        *section = None;
+        for payload in items.drain(..) {
             if let Some(range) = leases.let_go(payload) {
                 ended(range);
             }
         }
-        if list.capacity() > LIST_KEPT_ITEMS_MAX {
-            *list = Vec::new();
+        if items.capacity() > LIST_KEPT_ITEMS_MAX {
+            *items = Vec::new();
         }
         self.free.push(id.0);
     }
@@ -102,7 +122,10 @@ pub(crate) const NO_MAKER: u32 = u32::MAX;
 /// A region while its items run.
 #[derive(Debug)]
 pub(crate) struct RegionRun {
-    pub(crate) items: u32,
+    /// The first of its items: 0, unless it is a part of a divided region.
+    pub(crate) first: u32,
+    /// Behind the last of them.
+    pub(crate) behind: u32,
     /// The next item to begin.
     pub(crate) next: u32,
     /// Items that have not ended.
@@ -171,6 +194,8 @@ pub(crate) struct Extra {
     pub(crate) edges: Vec<OutsideEdge>,
     /// Of a region, what runs of it.
     pub(crate) run: Option<RegionRun>,
+    /// Of a divided node as a whole, how its parts have ended.
+    pub(crate) parts: Option<Box<PartsEnded>>,
     /// Of a join of some, where its inputs come from: what was there when it started.
     pub(crate) taken: Option<Box<[InputFrom]>>,
     /// Of a join of some, the edges that failures have made dead, by their places among the invocation's failures.
@@ -296,6 +321,8 @@ pub(crate) struct Invocation {
     pub(crate) remote_ended: Vec<bool>,
     pub(crate) entry: Option<Box<Entry>>,
     pub(crate) timing: Option<Box<Timing>>,
+    /// If it is measured for its deployment's profile. Kept at the root.
+    pub(crate) sample: Option<Box<Sample>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -338,6 +365,7 @@ impl Invocation {
             remote_ended: Vec::new(),
             entry: None,
             timing: None,
+            sample: None,
         }
     }
 

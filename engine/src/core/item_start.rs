@@ -48,6 +48,7 @@ impl Core {
             .filter(|state| state.stage == Stage::Waiting);
         let seen_outside = scope.exits.iter().map(|exit| exit.from);
         let seen_outside = seen_outside.chain(scope.told.iter().copied());
+        let seen_outside = seen_outside.chain(scope.wholes.iter().map(|(part, _)| *part));
         let (nodes, first) = (&start.nodes, scope.nodes.start);
         let waits_for_it = |(node, _): &(LocalNode, FailureId)| {
             nodes[(node - first) as usize].stage == Stage::Waiting

@@ -24,6 +24,8 @@
 //! | `outcome` | how nodes end, and which edges are live then |
 //! | `region` | foreach: the nodes that run for each item of a list |
 //! | `item_start` | what all items of a region have in common |
+//! | `whole` | divided regions: what others see of all parts together |
+//! | `list` | the items of a list that are here |
 //! | `by_place` | what goes with an item or an invocation |
 //! | `borne` | failures that nobody but joins of some wait for |
 //! | `failure` | retries, catches, and what fails an invocation |
@@ -39,6 +41,7 @@
 //! | `retire` | deployments on their way out |
 //! | `replicas` | which of several placements takes an invocation |
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
+//! | `profile` | what is measured of a deployment as it runs |
 
 mod borne;
 mod by_place;
@@ -56,12 +59,14 @@ mod inputs;
 mod invocation;
 mod item_start;
 pub mod lease;
+mod list;
 mod nesting;
 mod outcome;
 mod outputs;
 mod payloads;
 mod peers;
 mod pool;
+mod profile;
 mod program;
 mod record;
 mod region;
@@ -71,6 +76,7 @@ mod retire;
 mod retried;
 mod timers;
 mod trigger;
+mod whole;
 
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use exchange::{
@@ -81,6 +87,7 @@ pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
 pub use inputs::Input;
 pub use pool::ExecutorId;
+pub use profile::HISTOGRAMS_MAX;
 pub use report::Wanted;
 
 use crate::plan::{DeploymentId, NodeId, Plan, WorkerIndex};
@@ -95,6 +102,7 @@ use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Leases, Payload};
 use pool::{Executor, InHand, Pool};
+use profile::Profile;
 use program::{LocalNode, Program};
 use replicas::{Loads, Version};
 use retried::Retried;
@@ -150,6 +158,7 @@ struct Deployment {
     refused: Option<String>,
     pools: Vec<Pool>,
     keep_alive_armed: Vec<bool>,
+    profile: Profile,
     state: DeploymentState,
     /// Invocations here, taken or taken part in.
     instances: u32,
@@ -205,6 +214,10 @@ pub struct Core {
     timed: u32,
     /// How many invocations are recorded.
     traced: u32,
+    /// Histograms for which there is room.
+    histograms_left: usize,
+    /// Samples of invocations that have gone, and that are still to be folded: see [`Core::fold_profiles`].
+    unfolded: usize,
     counters: CoreCounters,
     /// See [`Core::revision`].
     revision: u64,
@@ -242,6 +255,8 @@ impl Core {
             in_flight: 0,
             timed: 0,
             traced: 0,
+            histograms_left: HISTOGRAMS_MAX,
+            unfolded: 0,
             counters: CoreCounters::default(),
             revision: 0,
         }
@@ -367,6 +382,7 @@ impl Core {
         let deployment = Deployment {
             outlived_by: self.doors.outlived_by(&program),
             loads: Loads::new(&program, self.config.lane),
+            profile: Profile::new(&program),
             program,
             constants,
             refused,

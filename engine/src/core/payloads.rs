@@ -4,7 +4,8 @@ use super::invocation::{ListId, NO_MAKER, Place, Value};
 use super::lease::Payload;
 use super::program::Program;
 use super::{Action, Core, Incoming, Outgoing};
-use crate::wire::{Failure, ITEM_ABSENT};
+use crate::plan::SectionPlan;
+use crate::wire::{Failure, ITEM_ABSENT, Section};
 use faasstore::descriptor::PayloadRef;
 
 impl Core {
@@ -49,10 +50,15 @@ impl Core {
         }
     }
 
-    /// What a slot holds, held once more for sending.
-    pub(super) fn outgoing(&mut self, place: Place, slot: u32) -> Outgoing {
+    /// What another worker needs of what a slot holds, held once more for sending.
+    pub(super) fn outgoing(
+        &mut self,
+        place: Place,
+        slot: u32,
+        needed: Option<&SectionPlan>,
+    ) -> Outgoing {
         let slot = self.invocations[place as usize].slot(slot);
-        self.hold_value(slot.map_or(Value::Unset, |slot| slot.value))
+        self.hold_for(slot.map_or(Value::Unset, |slot| slot.value), needed)
     }
 
     /// Puts an incoming payload into its slot; returns why the invocation must fail, if it must.
@@ -97,6 +103,10 @@ impl Core {
             self.drop_incoming(&incoming);
             return Ok(());
         };
+        if let Some(cause) = self.lacks(place, slot, &incoming) {
+            self.drop_incoming(&incoming);
+            return Err(cause);
+        }
         let value = self.take_incoming(incoming);
         let bytes = self.value_bytes(value);
         self.clear_slot(place, slot);
@@ -104,12 +114,37 @@ impl Core {
         Ok(())
     }
 
+    /// What is wrong with a list that came for a slot: that some of its items did not, while all are needed.
+    fn lacks(&self, place: Place, slot: u32, incoming: &Incoming) -> Option<String> {
+        let Incoming::List {
+            items,
+            section: Some(Section { first, whole }),
+            ..
+        } = incoming
+        else {
+            return None;
+        };
+        let lacks = items.len() < *whole as usize;
+        let complete = self.program_of(place).slots[slot as usize].complete;
+        (lacks && complete).then(|| {
+            format!(
+                "{} items from item {first} on came of a list of {whole}, and all of it is needed",
+                items.len()
+            )
+        })
+    }
+
     pub(super) fn take_incoming(&mut self, incoming: Incoming) -> Value {
         match incoming {
             Incoming::One(range) => Value::One(self.leases.take(range)),
-            Incoming::List { range, items } => {
+            Incoming::List {
+                range,
+                items,
+                section,
+            } => {
                 let whole = self.leases.take(range);
                 let list = self.lists.open();
+                self.lists.set_section(list, section);
                 for (offset, length) in items {
                     let part = match length {
                         ITEM_ABSENT => Payload::ABSENT,
@@ -145,9 +180,28 @@ impl Core {
             Value::List(list) => {
                 let items = self.lists.get(list).to_vec();
                 items.iter().for_each(|item| self.leases.hold(*item));
-                Outgoing::List(items)
+                match self.lists.section(list) {
+                    Some(section) => Outgoing::Section(items, section),
+                    None => Outgoing::List(items),
+                }
             }
         }
+    }
+
+    /// One more hold of what another worker needs of a value, for sending: of a list perhaps not everything.
+    pub(super) fn hold_for(&mut self, value: Value, needed: Option<&SectionPlan>) -> Outgoing {
+        let (Value::List(list), Some(needed)) = (value, needed) else {
+            return self.hold_value(value);
+        };
+        let here = self.lists.items(list);
+        let range = here.common(needed.of(here.whole()));
+        let section = Section {
+            first: range.start as u32,
+            whole: here.whole() as u32,
+        };
+        let items = here.range(range).to_vec();
+        items.iter().for_each(|item| self.leases.hold(*item));
+        Outgoing::Section(items, section)
     }
 
     /// A value of its own, which holds the same payloads.
@@ -160,6 +214,8 @@ impl Core {
             }
             Value::List(list) => {
                 let copy = self.lists.open();
+                let section = self.lists.section(list);
+                self.lists.set_section(copy, section);
                 let items = self.lists.get(list).to_vec();
                 items.iter().for_each(|item| self.leases.hold(*item));
                 *self.lists.get_mut(copy) = items;

@@ -218,6 +218,9 @@ impl Core {
             let outcome = shown.through(edge.when, whole);
             self.edge_decided(now_ns, place, *edge, outcome, NO_MAKER, &program);
         }
+        if let Some(node) = producer.part_of {
+            self.part_left(now_ns, place, node, whole, Some(&shown), &program);
+        }
         self.drain_ended(now_ns);
     }
 
@@ -245,12 +248,12 @@ impl Core {
         let program = Rc::clone(self.program_of(place));
         let mut failure = None;
         for (number, incoming) in outputs {
-            let Some((output, _)) = program.candidates.get(usize::from(number)) else {
+            let Some(candidate) = program.candidates.get(usize::from(number)) else {
                 self.counters.late_dropped += 1;
                 self.drop_incoming(&incoming);
                 continue;
             };
-            let output = &program.plan.outputs[usize::from(*output)];
+            let output = &program.plan.outputs[usize::from(candidate.output)];
             if let Incoming::Refused(cause) = incoming {
                 let of = format!("output {}", output.name);
                 failure = Some(self.payload_failure(&of, &program, cause));

@@ -20,6 +20,8 @@ pub(crate) struct Waiting {
     pub(crate) generation: u32,
     pub(crate) node: LocalNode,
     pub(crate) attempt: u32,
+    /// Since when.
+    pub(crate) ready_ns: u64,
 }
 
 /// The executors of one executable of one deployment.
@@ -194,6 +196,7 @@ impl Core {
                 generation,
                 node,
                 attempt,
+                ..
             } = waiting;
             if self.is_current(place, generation) {
                 let root = self.invocations[place as usize].root;
@@ -313,9 +316,10 @@ impl Core {
                 generation,
                 node,
                 attempt,
+                ready_ns,
             } = waiting;
             if self.is_current(place, generation) {
-                self.start(now_ns, id, place, node, attempt);
+                self.start(now_ns, id, place, node, attempt, ready_ns);
                 return;
             }
         }

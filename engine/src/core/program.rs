@@ -6,7 +6,7 @@
 
 use super::nesting::Nesting;
 use super::outcome::When;
-use crate::plan::{ErrorMatch, NodeId, Plan, Retry, Source, WorkerIndex};
+use crate::plan::{ErrorMatch, NodeId, Part, Plan, Retry, SectionPlan, Source, WorkerIndex};
 use faasstore::binding::Kind;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
@@ -58,12 +58,16 @@ pub(crate) struct SlotPlan {
     /// Reads by local nodes, plus one if it is an output of the workflow that this worker has to hand over.
     pub(crate) uses: u32,
     pub(crate) producer: Producer,
+    /// Whether all items of a list are needed: somebody reads it who is no part of a divided region that runs over it.
+    pub(crate) complete: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct RemoteRead {
     pub(crate) worker: WorkerIndex,
     pub(crate) outputs: Vec<u16>,
+    /// Those of which it does not need everything.
+    pub(crate) sections: Vec<SectionPlan>,
 }
 
 /// Who runs a node.
@@ -77,6 +81,15 @@ pub(crate) enum Runner {
     Nobody,
     /// It stands for a region, in the scope around it.
     Region,
+    /// It stands for a divided node, all parts of it together.
+    Whole,
+}
+
+impl Runner {
+    /// Whether it is no node of the plan, but stands for some.
+    pub(crate) const fn stands_in(self) -> bool {
+        matches!(self, Self::Region | Self::Whole)
+    }
 }
 
 /// What of a node is needed whenever it runs, in one cache line. Its lists lie in the program's, one node's after the
@@ -221,6 +234,11 @@ pub(crate) struct Scope {
     pub(crate) exits: Vec<Exit>,
     /// Of a region that lies in no other: its nodes, those of regions within it too, of which other workers hear.
     pub(crate) told: Vec<LocalNode>,
+    /// Which part of a divided region it is.
+    pub(crate) part: Option<Part>,
+    /// Of such a part: its nodes, those of regions within it too, that are waited for here, each with what stands for it as
+    /// a whole.
+    pub(crate) wholes: Vec<(LocalNode, LocalNode)>,
 }
 
 /// An output of a node.
@@ -262,6 +280,33 @@ pub(crate) struct RemoteProducer {
     pub(crate) successors: Vec<Edge>,
     /// By output number.
     pub(crate) slots: FxHashMap<u16, SlotIndex>,
+    /// Of a node in a part of a divided region: what stands for it as a whole here, if anybody waits for that.
+    pub(crate) part_of: Option<LocalNode>,
+}
+
+/// An output of a divided node that somebody here reads.
+#[derive(Debug)]
+pub(crate) struct WholeOutput {
+    /// Where its parts lie, in their order.
+    pub(crate) parts: Vec<SlotIndex>,
+    /// Where it lies as a whole.
+    pub(crate) slot: SlotIndex,
+    /// Whether it says what failed.
+    pub(crate) error: bool,
+    /// What of it is needed, if not everything.
+    pub(crate) section: Option<SectionPlan>,
+}
+
+/// Where an output of the workflow may come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    /// Which output it is for.
+    pub(crate) output: u16,
+    pub(crate) source: Source,
+    /// Which part of a list it is.
+    pub(crate) part: Option<Part>,
+    /// Whether it says what failed.
+    pub(crate) error: bool,
 }
 
 /// Where an output of the workflow may come from that this worker hands over.
@@ -294,8 +339,12 @@ pub(crate) struct Program {
     pub(super) remote_by_id: FxHashMap<NodeId, u32>,
     /// Outputs of the workflow that local nodes make.
     pub(crate) outputs_here: Vec<OutputFrom>,
-    /// By source of an output of the workflow, all outputs' one after the other: which output it is for.
-    pub(crate) candidates: Vec<(u16, Source)>,
+    /// The sources of the workflow's outputs, all outputs' one after the other.
+    pub(crate) candidates: Vec<Candidate>,
+    /// The first of the nodes that stand for divided ones, which are the last of the first scope, and by such a node, from it
+    /// on, its outputs that are read here.
+    pub(super) first_whole: LocalNode,
+    pub(super) wholes: Vec<Vec<WholeOutput>>,
     /// Workers other than this one that take part.
     pub(crate) others: Vec<WorkerIndex>,
     /// Whether anything in it needs the time.
@@ -344,6 +393,19 @@ impl Program {
         }
     }
 
+    /// The outputs of a divided node that are read here.
+    pub(crate) fn whole_outputs(&self, node: LocalNode) -> &[WholeOutput] {
+        let place = node.wrapping_sub(self.first_whole) as usize;
+        self.wholes.get(place).map_or(&[], |outputs| outputs)
+    }
+
+    /// Where the parts lie of what lies in a slot, if that is an output of a divided node.
+    pub(crate) fn parts_of(&self, slot: SlotIndex) -> Option<&[SlotIndex]> {
+        let mut outputs = self.wholes.iter().flatten();
+        let output = outputs.find(|output| output.slot == slot)?;
+        Some(&output.parts)
+    }
+
     /// The outputs that the node's function returns, in its order.
     #[inline]
     pub(crate) fn outputs(&self, node: &Node) -> &[OutputPlan] {
@@ -356,6 +418,14 @@ impl Program {
             .scopes
             .partition_point(|scope| scope.nodes.start <= node);
         (behind - 1) as u16
+    }
+
+    /// The scope just within the first one that is this one or holds it; of the first one, itself.
+    pub(crate) fn outermost(&self, scope: u16) -> u16 {
+        match scope {
+            0 => 0,
+            inner => self.nesting.just_within(inner, 0),
+        }
     }
 
     /// Where an output of a node lies in its scope, what failed included.

@@ -4,16 +4,19 @@
 //! What is decided outside of a region is so for all of its items: it is worked out once, when the region begins, and every
 //! item begins with it ([`ItemStart`]). A node that cannot run in any item is skipped as a whole: what leaves it is dead
 //! outside as well. Any other is gathered, with absent entries for items in which it was skipped.
+//!
+//! A part of a divided region is a region that begins behind the first item, or ends before the last: see [`super::whole`].
 
 use super::Core;
 use super::invocation::{
     Extras, Invocation, NO_MAKER, Phase, Place, Read, RegionRun, Stage, Value,
 };
 use super::lease::Payload;
+use super::list::Items;
 use super::outcome::{Outcome, Shown};
 use super::program::{InputFrom, LocalNode, Program, Scope};
 use super::trigger::Ended;
-use crate::wire;
+use crate::wire::{self, Section};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -32,7 +35,16 @@ impl Core {
     ) {
         let number = program.nodes[index as usize].region;
         let scope = &program.scopes[usize::from(number)];
-        let items = self.items_of_region(place, scope, program);
+        let length = self
+            .list_of(place, scope, program)
+            .map_or(0, |list| list.whole());
+        self.profile_region(place, number, length);
+        let Some((items, whole)) = self.items_of_region(place, scope, program) else {
+            let name = program.name(scope.nodes.start);
+            let cause = "items are missing of the list that it runs over".to_owned();
+            let failure = self.payload_failure(name, program, cause);
+            return self.fail(now_ns, place, failure);
+        };
         let start = self.item_start(place, (number, scope), program);
         let gathered = scope
             .gathers
@@ -44,12 +56,18 @@ impl Core {
                     let list = self.lists.open();
                     self.lists
                         .get_mut(list)
-                        .resize(items as usize, Payload::ABSENT);
+                        .resize(items.len(), Payload::ABSENT);
+                    let first = items.start;
+                    let section = scope.part.map(|_| Section { first, whole });
+                    self.lists.set_section(list, section);
                     list
                 })
             })
             .collect();
-        let left = if start.nodes_left == 0 { 0 } else { items };
+        let left = match start.nodes_left {
+            0 => 0,
+            _ => items.len() as u32,
+        };
         for (node, state) in scope.nodes.clone().zip(&start.nodes) {
             if state.stage == Stage::Decided {
                 self.tell_skipped(place, node, program);
@@ -57,8 +75,9 @@ impl Core {
         }
         let state = self.invocations[place as usize].node_mut(index);
         self.extras.make(state).run = Some(RegionRun {
-            items: left,
-            next: 0,
+            first: items.start,
+            behind: items.end,
+            next: items.start,
             left,
             open: Vec::new(),
             gathered,
@@ -73,24 +92,43 @@ impl Core {
         }
     }
 
-    /// Items, or batches of them, of a region's list.
-    fn items_of_region(&self, place: Place, scope: &Scope, program: &Program) -> u32 {
-        let length = self.list_of(place, scope, program).map_or(0, <[_]>::len);
-        match scope.batch {
-            0 => length as u32,
-            batch => length.div_ceil(batch as usize) as u32,
+    /// Which items, or batches of them, of its list a region runs for, and how many there are; of a region that is not
+    /// divided, all. None if some of them are not here.
+    fn items_of_region(
+        &self,
+        place: Place,
+        scope: &Scope,
+        program: &Program,
+    ) -> Option<(Range<u32>, u32)> {
+        let list = self.list_of(place, scope, program);
+        let list = list.unwrap_or(Items::all(&[]));
+        let length = list.whole();
+        let count = match scope.batch {
+            0 => length,
+            batch => length.div_ceil(batch as usize),
+        };
+        let Range { start, end } = scope.part.map_or(0..count, |part| part.share.of(count));
+        let batch = scope.batch.max(1) as usize;
+        let needed = start.saturating_mul(batch).min(length)..end.saturating_mul(batch).min(length);
+        if list.common(needed.clone()) != needed && !needed.is_empty() {
+            return None;
         }
+        Some((start as u32..end as u32, count as u32))
     }
 
     /// The list of a region, seen from where what is around it lives; none if it is no list.
+    #[inline]
     pub(super) fn list_of(
         &self,
         place: Place,
         scope: &Scope,
         program: &Program,
-    ) -> Option<&[Payload]> {
+    ) -> Option<Items<'_>> {
+        if let Value::List(list) = self.value_of(place, scope.list) {
+            return Some(self.lists.items(list));
+        }
         match self.read(place, scope.list, program) {
-            Read::List(items) => Some(items),
+            Read::List(items) => Some(Items::all(items)),
             Read::One(_) | Read::Absent => None,
         }
     }
@@ -116,7 +154,7 @@ impl Core {
             } else {
                 1
             };
-            if run.next == run.items || run.open.len() >= window {
+            if run.next == run.behind || run.open.len() >= window {
                 return;
             }
             let item = run.next;
@@ -194,10 +232,10 @@ impl Core {
             let made = std::mem::replace(&mut made.value, Value::Unset);
             let list = self
                 .region_run(place, scope.node)
-                .and_then(|run| run.gathered[gather]);
+                .and_then(|run| Some((run.gathered[gather]?, item - run.first)));
             match (made, list) {
-                (Value::One(payload), Some(list)) => {
-                    self.lists.get_mut(list)[item as usize] = payload;
+                (Value::One(payload), Some((list, at))) => {
+                    self.lists.get_mut(list)[at as usize] = payload;
                 }
                 (made, _) => self.drop_value(made),
             }
@@ -229,9 +267,11 @@ impl Core {
         let (Value::List(list), 1) = (slot.value, slot.uses) else {
             return;
         };
-        for item in items_of(item, scope.batch, self.lists.get(list).len()) {
-            let payload = std::mem::replace(&mut self.lists.get_mut(list)[item], Payload::EMPTY);
-            self.let_go(payload);
+        for item in items_of(item, scope.batch, self.lists.items(list).whole()) {
+            if let Some(payload) = self.lists.item_mut(list, item) {
+                let payload = std::mem::replace(payload, Payload::EMPTY);
+                self.let_go(payload);
+            }
         }
     }
 
@@ -246,8 +286,9 @@ impl Core {
         let gathers = scope.gathers.iter();
         let there = gathers.map(|gather| {
             if program.details[gather.node as usize].error_slot == Some(gather.item) {
+                // Of a part of a divided region another one may have something, and must know for how many items not.
                 let shown = run.shown.get(&gather.node);
-                shown.is_some_and(|shown| !shown.catches.is_empty())
+                scope.part.is_some() || shown.is_some_and(|shown| !shown.catches.is_empty())
             } else {
                 !run.failed.contains_key(&gather.node)
             }
@@ -306,6 +347,11 @@ impl Core {
                 };
             }
             self.tell_remote(place, *node, &told, program);
+        }
+        for (part, whole) in &scope.wholes {
+            let outcome = self.outcome_in(place, index, *part, outcome);
+            let shown = self.shown_of(place, index, *part).cloned();
+            self.part_left(now_ns, place, *whole, outcome, shown.as_ref(), program);
         }
         for gather in &scope.gathers {
             if self.invocations[place as usize].slot_mut(gather.list).uses == 0 {

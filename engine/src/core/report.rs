@@ -3,10 +3,11 @@
 use super::Core;
 use super::invocation::Place;
 use super::pool::Running;
-use super::program::{InputFrom, LocalNode, NO_SCOPE, Producer, Program};
+use super::program::{InputFrom, LocalNode, Producer, Program};
 use super::record::Recorder;
 use crate::trace::{BY_LANE, PartTrace, TRACE_MAX, TRACES_MAX, TraceEnd};
 use crate::wire::{EdgeReport, NodeReport, Tier};
+use rustc_hash::FxHashMap;
 
 /// What a client wants to be told beside its outputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -151,7 +152,7 @@ impl Timing {
             return Vec::new();
         }
         (0..program.nodes.len())
-            .filter(|index| program.nodes[*index].region == NO_SCOPE)
+            .filter(|index| !program.nodes[*index].runner.stands_in())
             .map(|index| {
                 let node = &program.nodes[index];
                 let timing = &self.nodes[index];
@@ -188,7 +189,10 @@ impl Timing {
                 from => from,
             };
             if let InputFrom::Slot(slot) | InputFrom::Outer(slot) | InputFrom::First(slot) = from {
-                slots.push(slot);
+                match program.parts_of(slot) {
+                    Some(parts) => slots.extend(parts),
+                    None => slots.push(slot),
+                }
             }
         };
         for input in program.all_inputs(node) {
@@ -223,12 +227,7 @@ impl Timing {
                 Producer::Input => ("input", travelled),
             };
             match edges.iter_mut().find(|edge| edge.from == from) {
-                Some(edge) => {
-                    edge.bytes += bytes;
-                    if tier == Tier::Peer {
-                        edge.tier = tier;
-                    }
-                }
+                Some(edge) => edge.join(tier, bytes),
                 None => edges.push(EdgeReport {
                     from: from.to_owned(),
                     tier,
@@ -240,9 +239,60 @@ impl Timing {
     }
 }
 
+/// The reports of nodes, those of a divided one's parts as one. Parts of one node have one name, and no others have.
+pub(super) fn parts_added_up(reports: Vec<NodeReport>) -> Vec<NodeReport> {
+    let mut places: FxHashMap<String, usize> = FxHashMap::default();
+    let mut added: Vec<NodeReport> = Vec::with_capacity(reports.len());
+    for report in reports {
+        match places.get(&report.node) {
+            Some(place) => add(&mut added[*place], report),
+            None => {
+                places.insert(report.node.clone(), added.len());
+                added.push(report);
+            }
+        }
+    }
+    added
+}
+
+fn add(whole: &mut NodeReport, part: NodeReport) {
+    if !whole.worker.split(", ").any(|worker| worker == part.worker) {
+        whole.worker.push_str(", ");
+        whole.worker.push_str(&part.worker);
+    }
+    whole.activations += part.activations;
+    whole.well += part.well;
+    whole.failed += part.failed;
+    whole.cut_off += part.cut_off;
+    whole.skipped += part.skipped;
+    whole.attempts += part.attempts;
+    whole.failures += part.failures;
+    whole.busy_ns += part.busy_ns;
+    whole.failed_ns += part.failed_ns;
+    // Clocks of two workers cannot be compared here.
+    whole.span_ns = whole.span_ns.max(part.span_ns);
+    for edge in part.edges {
+        match whole.edges.iter_mut().find(|known| known.from == edge.from) {
+            Some(known) => known.join(edge.tier, edge.bytes),
+            None => whole.edges.push(edge),
+        }
+    }
+}
+
+impl EdgeReport {
+    /// The same edge once more: another output, or another part. It counts as what travelled farthest.
+    fn join(&mut self, tier: Tier, bytes: u64) {
+        self.bytes += bytes;
+        if tier == Tier::Peer || self.tier == Tier::Shared {
+            self.tier = tier;
+        }
+    }
+}
+
 impl Core {
     /// Times an invocation that begins, if its client wants to be told of that.
     pub(super) fn watch(&mut self, now_ns: u64, place: Place, program: &Program, wanted: Wanted) {
+        self.profile_begins(now_ns, place, program);
         if wanted == Wanted::NOTHING {
             return;
         }
@@ -258,6 +308,7 @@ impl Core {
 
     /// It goes, and its times with it.
     pub(super) fn unwatch(&mut self, place: Place) {
+        self.profile_gone(place);
         if let Some(timing) = self.invocations[place as usize].timing.take() {
             self.timed -= 1;
             self.traced -= u32::from(timing.recorder.is_some());
@@ -313,6 +364,8 @@ impl Core {
 
     /// The lane begins to do itself what a node does.
     pub(super) fn lane_started(&mut self, now_ns: u64, place: Place, node: LocalNode) {
+        let index = self.invocations[place as usize].deployment;
+        self.deployment_mut(index).profile.begun(node, 1);
         let root = self.invocations[place as usize].root;
         if self.invocations[root as usize].timing.is_some() {
             self.attempt_started(&by_lane(place, node, now_ns), BY_LANE);
@@ -327,6 +380,12 @@ impl Core {
         node: LocalNode,
         attempt: Attempt,
     ) {
+        if attempt == Attempt::Well {
+            self.profile_outputs(place, node, std::iter::empty());
+        } else {
+            let index = self.invocations[place as usize].deployment;
+            self.deployment_mut(index).profile.failed(node);
+        }
         let root = self.invocations[place as usize].root;
         if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
             let ordered_ns = timing.nodes[node as usize].last_start_ns;

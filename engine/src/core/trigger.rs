@@ -38,8 +38,12 @@ impl Core {
         if node.shown && matches!(outcome, Outcome::Chose(_) | Outcome::Caught(_)) {
             self.show_outside(place, index, outcome, program);
         }
-        for edge in program.successors(node) {
-            self.edge_decided(now_ns, place, *edge, outcome, maker, program);
+        if node.runner == Runner::Whole {
+            self.whole_left(now_ns, ended, program);
+        } else {
+            for edge in program.successors(node) {
+                self.edge_decided(now_ns, place, *edge, outcome, maker, program);
+            }
         }
         if node.region != NO_SCOPE {
             self.region_left(now_ns, ended, program);
@@ -138,7 +142,9 @@ impl Core {
         if self.invocations[place as usize].phase != Phase::Running {
             return;
         }
-        if self.may_run(place, index, program) {
+        if program.nodes[index as usize].runner == Runner::Whole {
+            self.whole_ended(now_ns, place, index, program);
+        } else if self.may_run(place, index, program) {
             self.ready(now_ns, place, index, maker);
         } else {
             self.skip(place, index, program);
@@ -174,8 +180,18 @@ impl Core {
         });
     }
 
-    /// Notes that a node was skipped; of a region, that all of its nodes were.
+    /// Notes that a node was skipped; of a region, that all of its nodes were. What is so for all parts of a divided one, its
+    /// first part notes.
     pub(super) fn tell_skipped(&mut self, place: Place, index: LocalNode, program: &Program) {
+        let outside = self.invocations[place as usize].scope == 0;
+        let whole = match program.nodes[index as usize].region {
+            NO_SCOPE => program.scope_of(index),
+            region => region,
+        };
+        let part = program.scopes[usize::from(program.outermost(whole))].part;
+        if outside && part.is_some_and(|part| part.number > 0) {
+            return;
+        }
         let items = self.told_items(place);
         let root = self.invocations[place as usize].root;
         let Some(timing) = self.invocations[root as usize].timing.as_mut() else {
@@ -332,6 +348,8 @@ impl Core {
             Runner::Executor => self.dispatch(now_ns, place, index, 1, maker),
             Runner::Lane => self.evaluate(now_ns, place, index),
             Runner::Region => self.start_region(now_ns, place, index, program),
+            // It is none that could run: its parts do.
+            Runner::Whole => self.whole_ended(now_ns, place, index, program),
             Runner::Nobody => {
                 self.lane_started(now_ns, place, index);
                 self.lane_ended(now_ns, place, index, Attempt::Well);
@@ -376,7 +394,10 @@ impl Core {
             let slots: Vec<(u16, u32)> = read.outputs.iter().filter_map(there).collect();
             let outputs = slots
                 .into_iter()
-                .map(|(output, slot)| (output, self.outgoing(place, slot)))
+                .map(|(output, slot)| {
+                    let needed = read.sections.iter().find(|one| one.list == output);
+                    (output, self.outgoing(place, slot, needed))
+                })
                 .collect();
             self.send(
                 place,

@@ -2,11 +2,12 @@
 //! lanes share with anyone.
 
 use crate::plan::{DeploymentId, Plan};
+use crate::profile::LaneProfile;
 use faasstore::channel::EngineChannel;
 use faasstore::socket::Socket;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// An executor that has greeted its worker and waits for work.
 #[derive(Debug)]
@@ -93,6 +94,19 @@ pub enum LaneCommand {
         /// Its place among the clients that this lane may have; to be kept as long as the connection.
         place: OwnedSemaphorePermit,
     },
+    /// Say what was measured of some nodes of a deployment.
+    Profile {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// The node to begin with, in the lane's order.
+        from: u32,
+        /// Nodes to tell of, at most.
+        most: usize,
+        /// Where to say it: none if the lane has no such deployment.
+        reply: oneshot::Sender<Option<LaneProfile>>,
+    },
+    /// Forget what was measured of a deployment.
+    ForgetProfile(DeploymentId),
     /// End.
     Stop,
 }

@@ -513,7 +513,11 @@ impl Lane {
         };
         match computed.items {
             None => Incoming::One(range),
-            Some(items) => Incoming::List { range, items },
+            Some(items) => Incoming::List {
+                range,
+                items,
+                section: None,
+            },
         }
     }
 }

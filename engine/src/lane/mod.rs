@@ -59,6 +59,9 @@ const BUSY_TURNS_PER_CLOCK: u32 = 1024;
 /// answer in a busy workflow.
 const TURNS_BEFORE_SETTLING: u32 = 32;
 
+/// Figures that go into their histograms in a turn without anything else to do: they take some microseconds.
+const FOLDS_PER_TURN: usize = 16;
+
 /// How long a lane sleeps at most while it has reports that the control thread's queue had no room for.
 const REPORTS_RETRY: Duration = Duration::from_millis(10);
 
@@ -267,6 +270,10 @@ impl Lane {
                 }
                 WaitStrategy::Park => true,
             };
+            let idles = (parks || idle_turns > TURNS_BEFORE_SETTLING) && !self.started;
+            if idles && self.core.fold_profiles(FOLDS_PER_TURN) {
+                continue;
+            }
             if parks {
                 // An executor that a message has just woken on this CPU runs first: what is left to do for the message
                 // (acknowledge it, begin the next receive) would only delay it, and what it answers at once needs no
@@ -633,6 +640,16 @@ impl Lane {
                 let (peers, mut parts) = self.peers();
                 peers.client(socket, place, &mut parts);
             }
+            LaneCommand::Profile {
+                deployment,
+                from,
+                most,
+                reply,
+            } => {
+                // Whoever asked may have gone away.
+                let _ = reply.send(self.core.profile(deployment, from, most));
+            }
+            LaneCommand::ForgetProfile(deployment) => self.core.forget_profile(deployment),
             LaneCommand::Stop => self.stopped = true,
         }
     }

@@ -4,6 +4,7 @@ use super::error::PlanError;
 use super::rules::{Check, check_name, distinct, fits, in_range, index, unique};
 use super::{
     ARGUMENTS_BYTES_MAX, ATTEMPTS_MAX, CASES_MAX, DELAYS_MAX, RETRIERS_MAX, Scope, expressions,
+    parts,
 };
 use crate::plan::{ErrorMatch, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work};
 use faasstore::binding::Kind;
@@ -275,6 +276,7 @@ impl Scope<'_> {
             }
             self.check_takes_part(place, consumer.worker)?;
             distinct(place, "output", &consumer.outputs)?;
+            parts::check_sections(place, &consumer.sections, &consumer.outputs)?;
             for &output in &consumer.outputs {
                 index(place, "output", output.into(), node.outputs.len())?;
             }

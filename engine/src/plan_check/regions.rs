@@ -83,6 +83,12 @@ impl Regions {
         (0..levels).fold(region, |region, _| self.around(region))
     }
 
+    /// The region that lies in no other and holds this one, or is it.
+    pub(super) fn outermost(&self, region: Option<u16>) -> Option<u16> {
+        let around = |region: &u16| self.around(Some(*region));
+        std::iter::successors(region, around).last()
+    }
+
     /// Whether `inner` is `outer`, or lies within it.
     pub(super) fn holds(&self, outer: Option<u16>, mut inner: Option<u16>) -> bool {
         loop {
@@ -163,6 +169,25 @@ impl Scope<'_> {
             // Refused elsewhere, by name.
             return Ok(());
         };
+        self.check_seen_whole(&place, producer, region)?;
+        // A divided node as a whole comes behind its last part, and behind whatever lies in the region of that.
+        if !from.parts.is_empty() {
+            for part in &from.parts {
+                let last = self.nodes.get(part).and_then(|part| part.region);
+                let last = self.regions.outermost(last);
+                let last = last.map_or(*part, |one| self.regions.nodes[usize::from(one)].1);
+                let into = self.regions.outermost(region);
+                let first = into.map_or(consumer, |one| self.regions.nodes[usize::from(one)].0);
+                if last >= first {
+                    return Err(PlanError::Order {
+                        place: place(),
+                        producer: *part,
+                        consumer,
+                    });
+                }
+            }
+            return Ok(());
+        }
         let into = self.regions.apart(region, from.region);
         let out_of = self.regions.apart(from.region, region);
         let first = into.map_or(consumer, |into| self.regions.nodes[usize::from(into)].0);

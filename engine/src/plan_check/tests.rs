@@ -7,6 +7,8 @@ use crate::plan::{
     RemoteConsumer, RemoteNode, Retry, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
+mod parts;
+
 fn worker(name: &str, port: u16) -> WorkerRef {
     WorkerRef {
         name: name.into(),
@@ -59,6 +61,7 @@ fn plan() -> Plan {
         remote_consumers: vec![RemoteConsumer {
             worker: 1,
             outputs: vec![0],
+            sections: vec![],
         }],
         ..node(1, "count")
     };
@@ -94,10 +97,12 @@ fn plan() -> Plan {
             Participant {
                 worker: 0,
                 inputs: vec![0],
+                sections: vec![],
             },
             Participant {
                 worker: 1,
                 inputs: vec![],
+                sections: vec![],
             },
         ],
         regions: vec![RegionPlan {
@@ -105,6 +110,7 @@ fn plan() -> Plan {
             list: chunks,
             batch: None,
             parallelism: None,
+            part: None,
         }],
         nodes: vec![split, count, merge],
         remote_nodes: vec![RemoteNode {
@@ -115,7 +121,9 @@ fn plan() -> Plan {
             error_output: None,
             cases: 0,
             catches: 0,
+            part: None,
         }],
+        wholes: vec![],
         executables: vec![ExecutablePlan {
             name: "wordcount".into(),
             scale: 2,
@@ -476,6 +484,7 @@ fn a_region_that_cannot_be_is_refused() {
         list,
         batch: None,
         parallelism: None,
+        part: None,
     };
     refuses! {
         |p: &mut Plan| p.nodes[1].region = Some(1) => PlanError::Index { what: "region", index: 1, count: 1, .. },

@@ -1,5 +1,6 @@
 //! What the bodies of frames hold.
 
+use super::{Deployed, ProfilePage, Sources};
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::trace::PartTrace;
 use faasstore::Cancelled;
@@ -26,8 +27,19 @@ pub struct Body {
     /// For a list: the bytes of each item, [`ITEM_ABSENT`](super::ITEM_ABSENT) of one that is not there. The items lie in `data` in order, each
     /// padded to [`ITEM_ALIGN`](super::ITEM_ALIGN).
     pub items: Option<Vec<u64>>,
+    /// Where the items stand, if they are not all of their list.
+    pub section: Option<Section>,
     /// The bytes.
     pub data: Data,
+}
+
+/// Which items of a list are here: those from `first` on, as many as there are.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Section {
+    /// The first one's place in the list.
+    pub first: u32,
+    /// Items of the list in all.
+    pub whole: u32,
 }
 
 /// A worker's first word to whoever connects.
@@ -107,6 +119,24 @@ pub enum Control {
     Undeploy(String),
     /// Counters and all. Answered by [`ControlReply::Status`].
     Status,
+    /// Keep the files of a prepared deployment. Refused if they are too large.
+    Keep {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// Its files.
+        sources: Sources,
+    },
+    /// What is deployed under this name, and from what? Answered by [`ControlReply::Deployed`].
+    Deployed(String),
+    /// What was measured of the workflow? Answered by [`ControlReply::Profile`].
+    Profile {
+        /// Its name.
+        workflow: String,
+        /// Where to go on: 0, or what the last page said is next.
+        from: u32,
+    },
+    /// Forget what was measured of the workflow of this name, and begin anew.
+    ForgetProfile(String),
 }
 
 /// What a worker answers the master.
@@ -120,6 +150,10 @@ pub enum ControlReply {
     Description(WorkerDescription),
     /// JSON of `status::WorkerStatus`.
     Status(String),
+    /// What is deployed under a name.
+    Deployed(Deployed),
+    /// What was measured.
+    Profile(ProfilePage),
 }
 
 /// What a worker has, for the partitioner and for checks.
@@ -265,11 +299,11 @@ fn failed_text(failed: &[(String, String)]) -> String {
 /// What one node did in one invocation.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct NodeReport {
-    /// Its number.
+    /// Its number; of a divided node that of its first part.
     pub id: NodeId,
     /// Its name.
     pub node: String,
-    /// Where it ran.
+    /// Where it ran; of a divided node all workers that had a part, as in `a, b`. What follows is of all parts together.
     pub worker: String,
     /// Activations that were begun: as many as those of the next three kinds together.
     pub activations: u32,
@@ -290,7 +324,7 @@ pub struct NodeReport {
     pub busy_ns: u64,
     /// Sum over attempts that failed, from dispatch to failure, in nanoseconds.
     pub failed_ns: u64,
-    /// From the first dispatch to the last end, in nanoseconds.
+    /// From the first dispatch to the last end, in nanoseconds; of a divided node the longest of its parts' spans.
     pub span_ns: u64,
     /// One for each edge into it.
     pub edges: Vec<EdgeReport>,

@@ -516,6 +516,28 @@ impl Control {
                     .await
                     .map_err(|error| error.to_string()),
             ),
+            Request::Keep {
+                deployment,
+                sources,
+            } => done(
+                self.deployments
+                    .borrow_mut()
+                    .keep(deployment, sources)
+                    .map_err(|error| error.to_string()),
+            ),
+            Request::Deployed(workflow) => match self.deployed(&workflow) {
+                Ok(deployed) => ControlReply::Deployed(deployed),
+                Err(error) => ControlReply::Refused(error.to_string()),
+            },
+            Request::Profile { workflow, from } => match self.profile(&workflow, from).await {
+                Ok(page) => ControlReply::Profile(page),
+                Err(error) => ControlReply::Refused(error.to_string()),
+            },
+            Request::ForgetProfile(workflow) => done(
+                self.forget_profile(&workflow)
+                    .await
+                    .map_err(|error| error.to_string()),
+            ),
         }
     }
 

@@ -99,6 +99,7 @@ impl Control {
             executors: executors.collect(),
             starting: BTreeMap::new(),
             lanes: (0..config.lanes).collect(),
+            sources: None,
         });
         self.links.borrow_mut().adopt(id, needed.clone());
         // A link that stood when we looked may have broken since, when no deployment needed it.

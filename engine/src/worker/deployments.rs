@@ -5,10 +5,12 @@
 //! reserved never exceeds the worker's limit, that no executor runs beyond what was reserved, and that what a
 //! deployment held is given back once every lane has let go of it.
 
+mod kept;
 mod replicas;
 
 use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
 use crate::status::{DeploymentState, DeploymentStatus, ExecutorStatus};
+use crate::wire::Sources;
 use crate::worker::quantities::size_text;
 use faasstore::binding::{NodeBinding, Port};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,6 +111,18 @@ pub enum DeploymentError {
     /// More than a worker keeps.
     #[error("this worker knows {DEPLOYMENTS_MAX} deployments; undeploy some")]
     TooMany,
+    /// Files that are too large to be kept.
+    #[error(
+        "the workflow's files have {bytes} bytes, and this worker keeps {limit} of a workflow and {left} more of all"
+    )]
+    Sources {
+        /// What they have.
+        bytes: usize,
+        /// The limit for one workflow.
+        limit: usize,
+        /// What is left for all workflows.
+        left: usize,
+    },
 }
 
 /// One executable of a deployment here.
@@ -150,6 +164,8 @@ pub struct Deployment {
     pub starting: BTreeMap<(u16, u8), usize>,
     /// Lanes that still have something of it.
     pub lanes: BTreeSet<u8>,
+    /// The files that it was planned from, if they were small enough.
+    pub sources: Option<Sources>,
 }
 
 impl Deployment {
@@ -406,15 +422,19 @@ impl Deployments {
             }
         }
         if retired.is_empty() {
-            let names: Vec<_> = self.served().into_iter().map(|(name, _)| name).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let instead = crate::nearest::instead(workflow, &names, "deployed are", "nothing is");
-            return Err(DeploymentError::NoWorkflow {
-                workflow: workflow.to_owned(),
-                instead,
-            });
+            return Err(self.no_workflow(workflow));
         }
         Ok(retired)
+    }
+
+    fn no_workflow(&self, workflow: &str) -> DeploymentError {
+        let names: Vec<_> = self.served().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let instead = crate::nearest::instead(workflow, &names, "deployed are", "nothing is");
+        DeploymentError::NoWorkflow {
+            workflow: workflow.to_owned(),
+            instead,
+        }
     }
 
     /// A lane has nothing of this deployment left: true if it was the last, and the deployment is gone.

@@ -351,10 +351,12 @@ mod tests {
                 .map(|&worker| Participant {
                     worker,
                     inputs: vec![],
+                    sections: vec![],
                 })
                 .collect(),
             nodes: vec![],
             remote_nodes: vec![],
+            wholes: Vec::new(),
             executables: vec![],
             constants: Vec::new(),
             regions: Vec::new(),

@@ -7,6 +7,7 @@ pub mod control;
 pub mod control_io;
 mod deploy;
 pub mod deployments;
+mod feedback;
 pub mod hello;
 pub mod host;
 pub mod lanes;

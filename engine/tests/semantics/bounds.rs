@@ -1,7 +1,7 @@
 //! What a core keeps does not grow with what clients, items and failures have been, but with what there is.
 
 use super::flow::{Flow, input};
-use super::rig::{EXECUTORS, Rig, each_placement};
+use super::rig::{EXECUTORS, Rig, each_whole};
 use engine::plan::{Delay, ErrorClass, Join, Source, Work, WorkflowInput};
 use faasstore::binding::Kind;
 
@@ -108,7 +108,7 @@ fn items_that_only_wait_for_a_time_do_not_wait_for_each_other() {
                 n.after = vec![before];
             });
         }
-        each_placement(&flow, |rig| {
+        each_whole(&flow, |rig| {
             rig.invoke(&[("list", &vec!["a"; 1000])]);
             assert_eq!(rig.most_timers(), at_once);
             while rig.answer.is_none() {
@@ -153,7 +153,7 @@ fn items_whose_items_wait_for_a_time_do_not_wait_for_each_other() {
                 });
             }
         }
-        each_placement(&flow, |rig| {
+        each_whole(&flow, |rig| {
             rig.invoke(&[("list", &vec!["a"; 1000]), ("one", &["b"])]);
             assert_eq!(rig.most_timers(), at_once, "{within} {around}");
             while rig.answer.is_none() {

@@ -1,5 +1,6 @@
 //! Workflows written down node by node, and their plans for one worker or for two.
 
+use super::divided::{Divided, Heard, divided};
 use super::rig::EXECUTORS;
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, Gate, Limits, NodeId, NodePlan, Participant, Plan,
@@ -7,7 +8,7 @@ use engine::plan::{
     WorkflowInput, WorkflowOutput,
 };
 use faasstore::binding::Kind;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// The one deployment.
 pub(crate) const DEPLOYMENT: DeploymentId = DeploymentId(1);
@@ -44,27 +45,11 @@ impl Flow {
             list,
             batch: None,
             parallelism: None,
+            part: None,
         };
         change(&mut region);
         self.regions.push(region);
         (self.regions.len() - 1) as u16
-    }
-
-    /// The outermost region that holds a node.
-    fn outermost(&self, node: NodeId) -> Option<u16> {
-        let mut region = self.nodes[node as usize].region?;
-        while let Some(parent) = self.regions[usize::from(region)].parent {
-            region = parent;
-        }
-        Some(region)
-    }
-
-    /// Nodes run on the workers in turn, those of a region where its first one does.
-    fn worker_of(&self, node: NodeId, workers: usize) -> WorkerIndex {
-        let region = self.outermost(node);
-        let mut nodes = 0..self.nodes.len() as NodeId;
-        let first = nodes.find(|other| region.is_some() && self.outermost(*other) == region);
-        (first.unwrap_or(node) as usize % workers) as WorkerIndex
     }
 
     /// Adds a switch with so many cases, the last one its default; its number.
@@ -119,160 +104,165 @@ impl Flow {
         self.outputs.push(output);
     }
 
-    /// The plans of so many workers, on which the nodes run in turn.
-    pub(crate) fn plans(&self, workers: usize) -> Vec<Plan> {
-        let worker_of = |node: NodeId| self.worker_of(node, workers);
-        let mut outputs = self.outputs.clone();
+    /// The workflow with each outermost region divided by these weights; one leaves it whole.
+    pub(crate) fn divided(&self, weights: &[u32]) -> Divided {
+        let weights = |_| weights.to_vec();
+        divided(&self.nodes, &self.regions, &self.outputs, weights)
+    }
+
+    /// The plans of so many workers, on which the nodes run in turn, those of a region where its first one does, and its parts
+    /// in turn.
+    pub(crate) fn plans(&self, divided: &Divided, workers: usize) -> Vec<Plan> {
+        let worker_of = |node: NodeId| worker_of(divided, node, workers);
+        let heard = divided.heard(worker_of);
+        let mut outputs = divided.outputs.clone();
         for from in outputs.iter_mut().flat_map(|output| &mut output.sources) {
             if let Source::Output { node, .. } = from.source {
                 from.worker = worker_of(node);
             }
         }
-        let mut participants: BTreeMap<WorkerIndex, BTreeSet<u16>> = BTreeMap::new();
-        // Who must hear of a node, and which of its outputs it reads.
-        let mut told: BTreeMap<(NodeId, WorkerIndex), BTreeSet<u16>> = BTreeMap::new();
-        for node in &self.nodes {
-            let me = worker_of(node.id);
-            let inputs = participants.entry(me).or_default();
-            let waits_for = node
-                .after
-                .iter()
-                .copied()
-                .chain(node.gates.iter().map(|g| g.node()));
-            for producer in waits_for {
-                told.entry((producer, me)).or_default();
-            }
-            let mut lists = Vec::new();
-            let mut region = node.region;
-            while let Some(number) = region {
-                lists.push(self.regions[usize::from(number)].list);
-                region = self.regions[usize::from(number)].parent;
-            }
-            for source in node.reads().chain(lists) {
-                match source {
-                    Source::Input(input) => {
-                        inputs.insert(input);
-                    }
-                    Source::Output { node, output } | Source::First { node, output } => {
-                        told.entry((node, me)).or_default().insert(output);
-                    }
-                    Source::Item { .. } | Source::Constant(_) => {}
-                }
-            }
-        }
-        told.retain(|(node, worker), _| worker_of(*node) != *worker);
-        let plan = |me: WorkerIndex| Plan {
-            deployment: DEPLOYMENT,
-            replica: Replica::only(DEPLOYMENT),
-            workflow: "flow".into(),
-            version: 1,
-            me,
-            workers: (0..workers).map(worker_ref).collect(),
-            inputs: self.inputs.clone(),
-            constants: self.constants.clone(),
-            timeout_ms: self.timeout_ms,
-            regions: self.regions_of(me, worker_of).1,
-            outputs: outputs.clone(),
-            participants: participants
-                .iter()
-                .map(|(worker, inputs)| Participant {
-                    worker: *worker,
-                    inputs: inputs.iter().copied().collect(),
-                })
-                .collect(),
-            nodes: self
-                .nodes
-                .iter()
-                .filter(|node| worker_of(node.id) == me)
-                .map(|node| NodePlan {
-                    remote_consumers: told
-                        .iter()
-                        .filter(|((of, _), _)| *of == node.id)
-                        .map(|((_, worker), outputs)| RemoteConsumer {
+        let taking_part: BTreeSet<WorkerIndex> = divided
+            .nodes
+            .iter()
+            .map(|node| worker_of(node.id))
+            .collect();
+        let participants = taking_part.iter().map(|worker| Participant {
+            worker: *worker,
+            inputs: heard.inputs(*worker),
+            sections: heard.input_sections(*worker),
+        });
+        let participants: Vec<Participant> = participants.collect();
+        let plan = |me: WorkerIndex| {
+            let (numbers, regions) = regions_of(divided, me, worker_of);
+            let here = divided.nodes.iter().filter(|node| worker_of(node.id) == me);
+            let node = |node: &NodePlan| {
+                let told = heard.told.iter().filter(|((of, _), _)| *of == node.id);
+                let consumer =
+                    |((_, worker), outputs): (&(NodeId, WorkerIndex), &BTreeSet<u16>)| {
+                        RemoteConsumer {
                             worker: *worker,
                             outputs: outputs.iter().copied().collect(),
-                        })
-                        .collect(),
-                    region: node
-                        .region
-                        .map(|region| self.regions_of(me, worker_of).0[&region]),
+                            sections: divided.sections_of(node.id, *worker, outputs, &heard),
+                        }
+                    };
+                NodePlan {
+                    remote_consumers: told.map(consumer).collect(),
+                    region: node.region.map(|region| numbers[&region]),
                     ..node.clone()
-                })
-                .collect(),
-            remote_nodes: self.remote_nodes(me, worker_of, &told),
-            executables: vec![ExecutablePlan {
-                name: "functions".into(),
-                scale: EXECUTORS as u16,
-                memory_mib: 1,
-            }],
-            limits: Limits::default(),
+                }
+            };
+            Plan {
+                deployment: DEPLOYMENT,
+                replica: Replica::only(DEPLOYMENT),
+                workflow: "flow".into(),
+                version: 1,
+                me,
+                workers: (0..workers).map(worker_ref).collect(),
+                inputs: self.inputs.clone(),
+                constants: self.constants.clone(),
+                timeout_ms: self.timeout_ms,
+                regions,
+                outputs: outputs.clone(),
+                participants: participants.clone(),
+                nodes: here.map(node).collect(),
+                remote_nodes: remote_nodes(divided, me, worker_of, &heard),
+                wholes: divided.wholes_on(me, &heard),
+                executables: vec![ExecutablePlan {
+                    name: "functions".into(),
+                    scale: EXECUTORS as u16,
+                    memory_mib: 1,
+                }],
+                limits: Limits::default(),
+            }
         };
         (0..workers as WorkerIndex).map(plan).collect()
     }
+}
 
-    /// The regions of a worker, and their numbers there.
-    fn regions_of(
-        &self,
-        me: WorkerIndex,
-        worker_of: impl Fn(NodeId) -> WorkerIndex,
-    ) -> (HashMap<u16, u16>, Vec<RegionPlan>) {
-        let mut here = BTreeSet::new();
-        for node in self.nodes.iter().filter(|node| worker_of(node.id) == me) {
-            let mut region = node.region;
-            while let Some(number) = region {
-                here.insert(number);
-                region = self.regions[usize::from(number)].parent;
-            }
+/// The worker on which a node runs.
+fn worker_of(divided: &Divided, node: NodeId, workers: usize) -> WorkerIndex {
+    let outermost = |node: NodeId| {
+        let mut region = divided.nodes[node as usize].region?;
+        while let Some(parent) = divided.regions[usize::from(region)].parent {
+            region = parent;
         }
-        let numbers: HashMap<u16, u16> = here.iter().copied().zip(0..).collect();
-        let regions = here.iter().map(|number| RegionPlan {
-            parent: self.regions[usize::from(*number)]
-                .parent
-                .map(|parent| numbers[&parent]),
-            ..self.regions[usize::from(*number)].clone()
-        });
-        let regions = regions.collect();
-        (numbers, regions)
-    }
+        Some(region)
+    };
+    let region = outermost(node);
+    let mut nodes = 0..divided.nodes.len() as NodeId;
+    let first = nodes.find(|other| region.is_some() && outermost(*other) == region);
+    let turn = match divided.part(node) {
+        Some(part) => usize::from(part.number),
+        None => first.unwrap_or(node) as usize,
+    };
+    (turn % workers) as WorkerIndex
+}
 
-    fn remote_nodes(
-        &self,
-        me: WorkerIndex,
-        worker_of: impl Fn(NodeId) -> WorkerIndex,
-        told: &BTreeMap<(NodeId, WorkerIndex), BTreeSet<u16>>,
-    ) -> Vec<RemoteNode> {
-        let handed_over = self.outputs.iter().flat_map(|output| &output.sources);
-        let handed_over: BTreeSet<NodeId> = handed_over
-            .filter_map(|from| match from.source {
-                Source::Output { node, .. } => Some(node),
-                _ => None,
-            })
-            .collect();
-        let matters = |node: &&NodePlan| {
-            worker_of(node.id) != me
-                && (told.contains_key(&(node.id, me)) || handed_over.contains(&node.id))
-        };
-        let kind = |node: &NodePlan, kind: Kind| {
-            if node.region.is_some() {
-                Kind::List
-            } else {
-                kind
-            }
-        };
-        self.nodes
-            .iter()
-            .filter(matters)
-            .map(|node| RemoteNode {
-                id: node.id,
-                name: node.name.clone(),
-                worker: worker_of(node.id),
-                outputs: node.outputs.iter().map(|o| kind(node, o.kind)).collect(),
-                error_output: node.error_output,
-                cases: node.work.cases() as u16,
-                catches: node.catches.len() as u16,
-            })
-            .collect()
+/// The regions of a worker, and their numbers there.
+fn regions_of(
+    divided: &Divided,
+    me: WorkerIndex,
+    worker_of: impl Fn(NodeId) -> WorkerIndex,
+) -> (HashMap<u16, u16>, Vec<RegionPlan>) {
+    let mut here = BTreeSet::new();
+    for node in divided.nodes.iter().filter(|node| worker_of(node.id) == me) {
+        let mut region = node.region;
+        while let Some(number) = region {
+            here.insert(number);
+            region = divided.regions[usize::from(number)].parent;
+        }
     }
+    let numbers: HashMap<u16, u16> = here.iter().copied().zip(0..).collect();
+    let regions = here.iter().map(|number| {
+        let region = &divided.regions[usize::from(*number)];
+        RegionPlan {
+            parent: region.parent.map(|parent| numbers[&parent]),
+            ..region.clone()
+        }
+    });
+    let regions = regions.collect();
+    (numbers, regions)
+}
+
+fn remote_nodes(
+    divided: &Divided,
+    me: WorkerIndex,
+    worker_of: impl Fn(NodeId) -> WorkerIndex,
+    heard: &Heard,
+) -> Vec<RemoteNode> {
+    let handed_over = divided.outputs.iter().flat_map(|output| &output.sources);
+    let handed_over: BTreeSet<NodeId> = handed_over
+        .filter_map(|from| match from.source {
+            Source::Output { node, .. } => Some(node),
+            _ => None,
+        })
+        .collect();
+    let matters = |node: &&NodePlan| {
+        worker_of(node.id) != me
+            && (heard.told.contains_key(&(node.id, me)) || handed_over.contains(&node.id))
+    };
+    let kind = |node: &NodePlan, kind: Kind| {
+        if node.region.is_some() {
+            Kind::List
+        } else {
+            kind
+        }
+    };
+    divided
+        .nodes
+        .iter()
+        .filter(matters)
+        .map(|node| RemoteNode {
+            id: node.id,
+            name: node.name.clone(),
+            worker: worker_of(node.id),
+            outputs: node.outputs.iter().map(|o| kind(node, o.kind)).collect(),
+            error_output: node.error_output,
+            cases: node.work.cases() as u16,
+            catches: node.catches.len() as u16,
+            part: divided.part(node.id),
+        })
+        .collect()
 }
 
 pub(crate) fn declared(name: &str, kind: Kind) -> Declaration {

@@ -10,6 +10,10 @@
 mod bounds;
 mod cancels;
 mod delays;
+// What divides a workflow is the same for all who play one; it uses nothing but the engine.
+#[path = "../../../tests/src/divided.rs"]
+#[expect(unreachable_pub, reason = "it is another crate's")]
+mod divided;
 mod edges;
 mod failures;
 mod flow;
@@ -18,6 +22,8 @@ mod foresight;
 mod joins;
 mod lists;
 mod outward;
+mod parts;
+mod profiles;
 mod replicas;
 mod reports;
 mod retriers;

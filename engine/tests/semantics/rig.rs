@@ -8,6 +8,7 @@ use engine::core::{
     Piece, Send, Start, Wanted, worker_hash,
 };
 use engine::plan::{ErrorClass, NodeId};
+use engine::profile::NodeProfile;
 use engine::trace::ClockId;
 use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::Cancelled;
@@ -47,7 +48,7 @@ pub(crate) struct Attempt {
     pub(crate) item: Option<u32>,
     pub(crate) attempt: u32,
     pub(crate) saw: Vec<Seen>,
-    worker: usize,
+    pub(crate) worker: usize,
     what: What,
 }
 
@@ -61,6 +62,8 @@ enum What {
 pub(crate) struct Rig {
     cores: Vec<Core>,
     flow: Flow,
+    /// By node in the plans: the one of the flow.
+    of: Vec<NodeId>,
     pub(crate) now_ns: u64,
     texts: HashMap<u64, String>,
     next_offset: u64,
@@ -75,10 +78,28 @@ pub(crate) struct Rig {
     /// What was told to stop: its node, and why.
     pub(crate) told: Vec<(String, Cancelled)>,
     pub(crate) outputs: BTreeMap<String, Seen>,
+    /// Payloads that went from one worker to the other.
+    pub(crate) sent: usize,
 }
 
-/// Plays a flow on one worker, and on two.
+/// Plays a flow on one worker and on two, its regions whole, and then divided.
 pub(crate) fn each_placement(flow: &Flow, play: impl Fn(&mut Rig)) {
+    each_whole(flow, &play);
+    for (workers, weights) in [
+        (1, &[1, 1][..]),
+        (2, &[1, 1]),
+        (2, &[3, 1]),
+        (3, &[1, 2, 1]),
+    ] {
+        let mut rig = Rig::divided(flow, workers, weights);
+        play(&mut rig);
+        rig.nothing_is_left();
+    }
+}
+
+/// Plays a flow on one worker, and on two, its regions whole: where it matters how many items a region has open, or in which
+/// order these start.
+pub(crate) fn each_whole(flow: &Flow, play: impl Fn(&mut Rig)) {
     for workers in [1, 2] {
         let mut rig = Rig::new(flow, workers);
         play(&mut rig);
@@ -93,6 +114,21 @@ impl Rig {
 
     /// A cluster of which only some workers have room for constants.
     pub(crate) fn with_room(flow: &Flow, workers: usize, has_room: impl Fn(usize) -> bool) -> Self {
+        Self::playing(flow, workers, &[1], has_room)
+    }
+
+    /// A cluster that plays a flow whose outermost regions are divided by these weights.
+    pub(crate) fn divided(flow: &Flow, workers: usize, weights: &[u32]) -> Self {
+        Self::playing(flow, workers, weights, |_| true)
+    }
+
+    fn playing(
+        flow: &Flow,
+        workers: usize,
+        weights: &[u32],
+        has_room: impl Fn(usize) -> bool,
+    ) -> Self {
+        let divided = flow.divided(weights);
         let core = |worker: usize| {
             Core::new(CoreConfig {
                 worker_hash: worker_hash(&worker_name(worker)),
@@ -108,6 +144,7 @@ impl Rig {
         let mut rig = Self {
             cores: (0..workers).map(core).collect(),
             flow: flow.clone(),
+            of: divided.of.clone(),
             now_ns: 1,
             texts: HashMap::new(),
             next_offset: 64,
@@ -119,8 +156,9 @@ impl Rig {
             killed: 0,
             told: Vec::new(),
             outputs: BTreeMap::new(),
+            sent: 0,
         };
-        for (worker, plan) in flow.plans(workers).into_iter().enumerate() {
+        for (worker, plan) in flow.plans(&divided, workers).into_iter().enumerate() {
             plan.check().expect("a plan that is not whole");
             let constants = plan.constants.clone();
             let constants = constants
@@ -212,6 +250,45 @@ impl Rig {
         self.settle();
     }
 
+    /// What all workers have measured, by node, asked for page by page; and on each worker how many invocations began, and
+    /// how many of them were measured.
+    pub(crate) fn profile(&mut self) -> (BTreeMap<String, NodeProfile>, Vec<(u64, u64)>) {
+        let (mut nodes, mut counts) = (BTreeMap::new(), Vec::new());
+        for core in &mut self.cores {
+            // Lanes that are idle now and then.
+            while core.fold_profiles(3) {}
+            let mut from = Some(0);
+            let mut count = None;
+            while let Some(first) = from {
+                let page = core.profile(DEPLOYMENT, first, 2).unwrap();
+                assert!(page.nodes.len() == 2 || page.next.is_none());
+                for node in page.nodes {
+                    let name = self.flow.nodes[node.id as usize].name.clone();
+                    assert!(
+                        nodes.insert(name, node).is_none(),
+                        "a node is told of twice"
+                    );
+                }
+                count = Some((page.invocations, page.measured));
+                from = page.next;
+            }
+            counts.extend(count);
+        }
+        (nodes, counts)
+    }
+
+    /// The lanes forget what they have measured.
+    pub(crate) fn forget_profile(&mut self) {
+        for core in &mut self.cores {
+            core.forget_profile(DEPLOYMENT);
+        }
+    }
+
+    /// Whether each lane needs exact times.
+    pub(crate) fn need_time(&self) -> Vec<bool> {
+        self.cores.iter().map(Core::needs_time).collect()
+    }
+
     /// Counts of the first worker, which takes what clients ask for.
     pub(crate) fn counters(&self) -> CoreCounters {
         self.cores[0].counters()
@@ -241,6 +318,7 @@ impl Rig {
         Incoming::List {
             range,
             items: items.collect(),
+            section: None,
         }
     }
 
@@ -306,6 +384,16 @@ impl Rig {
         self.running.remove(place)
     }
 
+    /// Takes this one, if it still runs.
+    fn take_attempt(&mut self, attempt: &Attempt) {
+        let same = |one: &Attempt| match (&one.what, &attempt.what) {
+            (What::Start(a), What::Start(b)) => a == b && one.worker == attempt.worker,
+            (What::Evaluate(a), What::Evaluate(b)) => a == b && one.worker == attempt.worker,
+            _ => false,
+        };
+        self.running.retain(|one| !same(one));
+    }
+
     pub(crate) fn runs(&self, node: &str) -> bool {
         self.running.iter().any(|attempt| attempt.node == node)
     }
@@ -320,10 +408,17 @@ impl Rig {
         let Some(Next::Evaluate(evaluate)) = core.foresee(executor, |_| {})?.next else {
             return None;
         };
-        let name = |node: NodeId| self.flow.nodes[node as usize].name.clone();
+        let name = |node: NodeId| self.name(node);
         assert_eq!(name(evaluate.node), switch);
         let start = core.foresee_case(executor, &evaluate, case, |_| {})?;
         Some(name(core.started_node(&start).0))
+    }
+
+    /// The name of a node in the plans.
+    fn name(&self, node: NodeId) -> String {
+        self.flow.nodes[self.of[node as usize] as usize]
+            .name
+            .clone()
     }
 
     /// Attempts at a node so far.
@@ -352,6 +447,7 @@ impl Rig {
     }
 
     pub(crate) fn end_attempt(&mut self, attempt: &Attempt) {
+        self.take_attempt(attempt);
         self.complete(attempt);
         self.settle();
     }
@@ -393,8 +489,18 @@ impl Rig {
     /// A node's activation fails.
     pub(crate) fn fail(&mut self, node: &str, class: ErrorClass, cause: &str) {
         let attempt = self.take(node);
+        self.fail_taken(&attempt, class, cause);
+    }
+
+    /// This activation, which runs, fails.
+    pub(crate) fn fail_attempt(&mut self, attempt: &Attempt, class: ErrorClass, cause: &str) {
+        self.take_attempt(attempt);
+        self.fail_taken(attempt, class, cause);
+    }
+
+    fn fail_taken(&mut self, attempt: &Attempt, class: ErrorClass, cause: &str) {
         let What::Start(start) = attempt.what else {
-            panic!("the lane evaluates {node}");
+            panic!("the lane evaluates {}", attempt.node);
         };
         let core = &mut self.cores[attempt.worker];
         core.failed(
@@ -405,6 +511,17 @@ impl Rig {
             cause.into(),
         )
         .unwrap();
+        self.settle();
+    }
+
+    /// This switch of an item, which is to be evaluated, chooses a case.
+    pub(crate) fn choose_attempt(&mut self, attempt: &Attempt, case: u16) {
+        let What::Evaluate(evaluate) = attempt.what else {
+            panic!("an executor runs {}", attempt.node);
+        };
+        self.take_attempt(attempt);
+        let chosen = Evaluated::Case(Some(case));
+        self.cores[attempt.worker].evaluated(self.now_ns, evaluate.ticket, chosen);
         self.settle();
     }
 
@@ -542,7 +659,7 @@ impl Rig {
                 self.cores[worker].inputs(&start, |input| saw.push(self.seen(worker, input)));
                 let (node, _) = self.cores[worker].started_node(&start);
                 self.starts(Attempt {
-                    node: self.flow.nodes[node as usize].name.clone(),
+                    node: self.name(node),
                     item: (start.item != NO_ITEM).then_some(start.item),
                     attempt: start.attempt,
                     saw,
@@ -555,7 +672,7 @@ impl Rig {
                 let core = &self.cores[worker];
                 core.evaluation_inputs(&evaluate, |input| saw.push(self.seen(worker, input)));
                 self.starts(Attempt {
-                    node: self.flow.nodes[evaluate.node as usize].name.clone(),
+                    node: self.name(evaluate.node),
                     item: None,
                     attempt: 1,
                     saw,
@@ -617,7 +734,9 @@ impl Rig {
     fn outgoing(&self, worker: usize, outgoing: &Outgoing) -> Seen {
         match outgoing {
             Outgoing::One(payload) => self.text(self.cores[worker].locate(*payload)),
-            Outgoing::List(items) => self.seen(worker, Input::List(items)),
+            Outgoing::List(items) | Outgoing::Section(items, _) => {
+                self.seen(worker, Input::List(items))
+            }
         }
     }
 
@@ -628,11 +747,17 @@ impl Rig {
         let (now_ns, id) = (self.now_ns, send.invocation);
         let mut copy = |outputs: Vec<(u16, Outgoing)>| -> Vec<(u16, Incoming)> {
             let copied = outputs.iter().map(|(number, outgoing)| {
-                let incoming = match self.outgoing(from, outgoing) {
+                let mut incoming = match self.outgoing(from, outgoing) {
                     Seen::One(text) => Incoming::One(self.fresh(&text)),
                     Seen::List(items) => self.list(&items),
                     Seen::Absent => panic!("what is absent was sent"),
                 };
+                self.sent += outgoing.payloads().len();
+                if let (Outgoing::Section(_, part), Incoming::List { section, .. }) =
+                    (outgoing, &mut incoming)
+                {
+                    *section = Some(*part);
+                }
                 self.cores[from].let_go_all(outgoing.payloads());
                 (*number, incoming)
             });

@@ -1,7 +1,7 @@
 //! Traces: each attempt is told once, with when it could have started, when it started, and when and how it ended.
 
 use super::flow::{Flow, case, input, out};
-use super::rig::{CLOCK, EXECUTORS, Rig, each_placement};
+use super::rig::{CLOCK, EXECUTORS, Rig, each_placement, each_whole};
 use engine::plan::{Delay, ErrorClass, InputPlan, Retry, Source, WorkflowInput};
 use engine::trace::TraceEnd::{Failed, Running, Skipped, Well};
 use engine::trace::{TraceEnd, TraceRecord};
@@ -65,7 +65,7 @@ fn each_attempt_at_each_item_is_told_with_what_it_waited_for() {
     flow.function("all", |n| {
         n.inputs = vec![InputPlan::new("all", Kind::List, out(0))];
     });
-    each_placement(&flow, |rig| {
+    each_whole(&flow, |rig| {
         rig.invoke(&[("list", &["a", "b", "c", "d", "e"])]);
         rig.pass_ms(1);
         // The last item waited for an executor until now.

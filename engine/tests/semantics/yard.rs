@@ -418,6 +418,7 @@ fn plan(layout: &Layout<'_>, version: u32, number: u16, parts: &[usize], me: usi
         next.map(|next| RemoteConsumer {
             worker: *next as WorkerIndex,
             outputs: Vec::new(),
+            sections: Vec::new(),
         })
     };
     let node = |node: usize| NodePlan {
@@ -447,6 +448,7 @@ fn plan(layout: &Layout<'_>, version: u32, number: u16, parts: &[usize], me: usi
             error_output: None,
             cases: 0,
             catches: 0,
+            part: None,
         });
     let mut participants: Vec<usize> = parts.to_vec();
     participants.sort_unstable();
@@ -484,11 +486,13 @@ fn plan(layout: &Layout<'_>, version: u32, number: u16, parts: &[usize], me: usi
             .map(|worker| Participant {
                 worker: worker as WorkerIndex,
                 inputs: Vec::new(),
+                sections: Vec::new(),
             })
             .collect(),
         regions: Vec::new(),
         nodes: here().map(node).collect(),
         remote_nodes: remote.collect(),
+        wholes: Vec::new(),
         executables: here().take(1).map(|_| pool.clone()).collect(),
         limits: layout.limits,
     }

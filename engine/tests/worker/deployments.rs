@@ -41,6 +41,7 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
         participants: vec![Participant {
             worker: 0,
             inputs: vec![0],
+            sections: Vec::new(),
         }],
         nodes: vec![NodePlan {
             id: 0,
@@ -54,6 +55,7 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
             ..NodePlan::default()
         }],
         remote_nodes: vec![],
+        wholes: Vec::new(),
         executables: vec![ExecutablePlan {
             name: "echo".into(),
             scale: 2,

@@ -3,7 +3,8 @@
 use super::connection::{Connection, FrameError, Receiver};
 use super::{ClientError, Options};
 use engine::wire::{
-    Control, ControlReply, FrameKind, Role, WireError, WorkerDescription, decode, encode,
+    Control, ControlReply, Deployed, FrameKind, ProfilePage, Role, WireError, WorkerDescription,
+    decode, encode,
 };
 use std::time::Duration;
 
@@ -88,6 +89,33 @@ impl ControlClient {
         }
     }
 
+    /// What is deployed under a name; none if nothing is.
+    ///
+    /// # Errors
+    /// As [`ControlClient::request`], or if the reply is none to that question.
+    pub fn deployed(&mut self, workflow: &str) -> Result<Option<Deployed>, ClientError> {
+        match self.request(&Control::Deployed(workflow.to_owned()))? {
+            ControlReply::Deployed(deployed) => Ok(Some(deployed)),
+            ControlReply::Refused(_) => Ok(None),
+            other => Err(self.off_the_point("deployed", &other)),
+        }
+    }
+
+    /// What was measured of some nodes of a workflow, from 0 on or from what the last page said is next.
+    ///
+    /// # Errors
+    /// As [`ControlClient::request`], or if the reply is none to that question; a refusal, too.
+    pub fn profile(&mut self, workflow: &str, from: u32) -> Result<ProfilePage, ClientError> {
+        let request = Control::Profile {
+            workflow: workflow.to_owned(),
+            from,
+        };
+        match self.request(&request)? {
+            ControlReply::Profile(page) => Ok(page),
+            other => Err(self.off_the_point("profile", &other)),
+        }
+    }
+
     /// The error of a reply that answers another question.
     pub(crate) fn off_the_point(&self, asked: &str, reply: &ControlReply) -> ClientError {
         let what = match reply {
@@ -95,6 +123,8 @@ impl ControlClient {
             ControlReply::Done => format!("it answered `{asked}` with `done`"),
             ControlReply::Description(_) => format!("it answered `{asked}` with a description"),
             ControlReply::Status(_) => format!("it answered `{asked}` with a status"),
+            ControlReply::Deployed(_) => format!("it answered `{asked}` with a deployment"),
+            ControlReply::Profile(_) => format!("it answered `{asked}` with a profile"),
         };
         ClientError::Protocol {
             worker: self.connection.label().to_owned(),

@@ -96,6 +96,7 @@ pub(super) fn check(
         nodes,
         outputs: outputs.into_iter().flatten().collect(),
         timeout_ms: raw.timeout_ms.as_ref().map(|timeout| timeout.value),
+        files: Vec::new(),
         warnings: Vec::new(),
         source: source.clone(),
     };
@@ -400,6 +401,7 @@ impl<'r> Checker<'r> {
             nodes,
             outputs: Vec::new(),
             timeout_ms: None,
+            files: Vec::new(),
             warnings: Vec::new(),
         };
         circle(&definition, &mut problems);

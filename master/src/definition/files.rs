@@ -40,7 +40,7 @@ const BYTES_MAX: usize = 4 * DEFINITION_BYTES_MAX;
 /// assert_eq!(problem.help.as_deref(), Some("did you mean `greet.text`?"));
 /// ```
 pub fn parse(name: &str, bytes: &[u8]) -> Result<Definition, DefinitionError> {
-    Files::default().definition(name, bytes)
+    Files::default().whole(name, bytes)
 }
 
 /// Reads a definition; `others` gives the bytes of the files that it and they name, by path: that of the naming file,
@@ -69,7 +69,7 @@ pub fn parse_with(
         others: Some(others),
         ..Files::default()
     };
-    files.definition(name, bytes)
+    files.whole(name, bytes)
 }
 
 /// Why a definition's file gave no definition.
@@ -151,6 +151,16 @@ pub(super) struct Files<'f> {
 }
 
 impl Files<'_> {
+    /// The definition that nobody names, with the texts of all others.
+    fn whole(&mut self, name: &str, bytes: &[u8]) -> Result<Definition, DefinitionError> {
+        let mut definition = self.definition(name, bytes)?;
+        let mut known: Vec<_> = self.known.drain().collect();
+        known.sort_by(|(first, _), (second, _)| first.cmp(second));
+        let others = known.into_iter().filter_map(|(_, other)| other);
+        definition.files = others.map(|other| other.source.clone()).collect();
+        Ok(definition)
+    }
+
     fn definition(&mut self, name: &str, bytes: &[u8]) -> Result<Definition, DefinitionError> {
         let text = problem::text_of(name, bytes)?;
         let source = SourceText {
@@ -180,8 +190,8 @@ impl Files<'_> {
             let help = "name it relative to this file, as in `workflow: parts/other.yaml`";
             return refuse(unreadable("it is no relative path"), help);
         }
-        let folder = self.open.last().and_then(|path| path.parent());
-        let path = plain(&folder.unwrap_or(Path::new("")).join(named));
+        let naming = self.open.last().map_or(Path::new(""), |path| path);
+        let path = path_of(naming, named);
         if let Some(first) = self.open.iter().position(|open| *open == path) {
             let way = self.open[first..].iter().chain([&path]);
             let path = way.map(|path| path.display().to_string()).collect();
@@ -243,6 +253,12 @@ impl Files<'_> {
             }
         }
     }
+}
+
+/// The path of the file that another one, at `naming`, calls `named`.
+pub(crate) fn path_of(naming: &Path, named: &str) -> PathBuf {
+    let naming = plain(naming);
+    plain(&naming.parent().unwrap_or(Path::new("")).join(named))
 }
 
 /// A path without `.`, and without `..` behind a folder.

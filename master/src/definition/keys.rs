@@ -1,9 +1,11 @@
 //! Every key of the language: where it stands, what it means, what it holds. The reader takes names and ranges from
 //! these tables, and the JSON Schema is made of them, so that neither knows a key which the other does not.
 
+mod cluster;
 mod meant;
 mod shapes;
 
+pub(super) use cluster::{CLUSTER, CLUSTER_LINK, CLUSTER_PAIR, CLUSTER_WORKER};
 pub(super) use meant::Meant;
 
 pub(super) use shapes::*;

@@ -307,7 +307,7 @@ impl Problems {
     }
 
     /// Whether there are so many that no more help is needed: whoever sees the first has enough.
-    pub(super) fn crowded(&self) -> bool {
+    pub(crate) fn crowded(&self) -> bool {
         self.found.len() >= CROWD
     }
 

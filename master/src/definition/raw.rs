@@ -1,7 +1,7 @@
 //! A file as it was read, whose names are not yet resolved. What could not be read has been told; here it is marked, so that
 //! what depends on it is not told as well.
 
-use super::{FunctionName, Port, Profile, Resources, Span, Spanned};
+use super::{Divide, FunctionName, Port, Profile, Resources, Span, Spanned};
 use engine::plan::{ErrorMatch, Join, Retry};
 use faasstore::binding::Kind;
 use serde_json::Value as Json;
@@ -101,6 +101,7 @@ pub(super) struct RawForeach {
     pub(super) over: RawOver,
     pub(super) batch: Option<u32>,
     pub(super) parallelism: Option<u32>,
+    pub(super) divide: Option<Spanned<Divide>>,
 }
 
 /// What a computed output is made of.
@@ -162,13 +163,37 @@ pub(super) struct RawNode {
     pub(super) outputs: Vec<Port>,
     pub(super) outputs_unread: Unread,
     pub(super) after: Vec<Spanned<String>>,
+    pub(super) apart: Vec<Spanned<String>>,
     pub(super) join: Spanned<Join>,
     pub(super) retriers: Vec<Spanned<Retry>>,
     pub(super) catches: Vec<RawCatch>,
     pub(super) timeout_ms: Option<Spanned<u32>>,
     pub(super) delay: RawDelay,
     pub(super) resources: Resources,
-    pub(super) profile: Profile,
+    pub(super) profile: RawProfile,
+}
+
+/// A node's `profile`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RawProfile {
+    /// All of it, but for what belongs to one output.
+    pub(super) known: Profile,
+    /// Bytes of outputs, by their names.
+    pub(super) by_output: Vec<(Spanned<String>, u64)>,
+}
+
+impl RawProfile {
+    /// That of what takes no time.
+    pub(super) fn of_the_worker() -> Self {
+        let known = Profile {
+            runtime_ms: 0.0,
+            ..Profile::default()
+        };
+        Self {
+            known,
+            by_output: Vec::new(),
+        }
+    }
 }
 
 impl RawNode {
@@ -187,13 +212,14 @@ impl RawNode {
             outputs: Vec::new(),
             outputs_unread,
             after: Vec::new(),
+            apart: Vec::new(),
             join,
             retriers: Vec::new(),
             catches: Vec::new(),
             timeout_ms: None,
             delay: RawDelay::Fixed(0),
             resources: Resources::default(),
-            profile: Profile::default(),
+            profile: RawProfile::default(),
         }
     }
 }

@@ -1,21 +1,24 @@
 //! From the tree to a definition whose names are not yet resolved: which keys there are, and what each must hold.
 
+mod cluster;
 mod delay;
 mod failures;
 mod sources;
 mod values;
 mod work;
 
+pub(super) use cluster::read_cluster;
 pub(super) use sources::{OUTER, outer_items};
 pub(super) use values::listed;
 
-use super::keys::{NODE, PROFILE, RESOURCES, RETRIERS_MAX, RETRY, WORKFLOW};
+use super::keys::{NODE, PROFILE, PROFILE_BYTES_MAX, RESOURCES, RETRIERS_MAX, RETRY, WORKFLOW};
 use super::names::is_reserved;
 use super::problem::{ProblemKind, Problems, quoted};
-use super::raw::{RawDefinition, RawDelay, RawNode, RawWork, Unread};
+use super::raw::{RawDefinition, RawDelay, RawNode, RawProfile, RawWork, Unread};
 use super::tree::{self, Tree, Value};
-use super::{DefinitionError, Profile, Resources, SourceText, Span, Spanned};
+use super::{DefinitionError, Resources, SourceText, Span, Spanned};
 use engine::plan::{Join, Retry};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use values::Fields;
 
@@ -181,6 +184,9 @@ impl Reader {
         let after = fields
             .get("after")
             .map_or_else(Vec::new, |(_, tree)| self.node_names(tree, "after"));
+        let apart = fields
+            .get("apart")
+            .map_or_else(Vec::new, |(_, tree)| self.node_names(tree, "apart"));
         let join = fields.get("join").map_or(
             Spanned {
                 value: Join::All,
@@ -205,11 +211,10 @@ impl Reader {
         let profile = match fields.get("profile") {
             Some((_, tree)) => self.profile(tree),
             // What the worker does itself takes next to no time.
-            None if !matches!(work, RawWork::Function(_) | RawWork::Command(_)) => Profile {
-                runtime_ms: 0.0,
-                ..Profile::default()
-            },
-            None => Profile::default(),
+            None if !matches!(work, RawWork::Function(_) | RawWork::Command(_)) => {
+                RawProfile::of_the_worker()
+            }
+            None => RawProfile::default(),
         };
         RawNode {
             name: name.clone(),
@@ -220,6 +225,7 @@ impl Reader {
             outputs,
             outputs_unread,
             after,
+            apart,
             join,
             retriers,
             catches,
@@ -237,19 +243,53 @@ impl Reader {
         Some(Spanned { value, span })
     }
 
-    fn profile(&mut self, tree: &Tree) -> Profile {
-        let mut profile = Profile::default();
+    fn profile(&mut self, tree: &Tree) -> RawProfile {
+        let mut raw = RawProfile::default();
         let Some(fields) = self.fields(tree, &PROFILE) else {
-            return profile;
+            return raw;
         };
+        let profile = &mut raw.known;
         if let Some(ms) = self.number(&fields, "runtime_ms") {
             profile.runtime_ms = ms;
         }
-        if let Some(bytes) = self.whole(&fields, "output_bytes") {
-            profile.output_bytes = bytes;
+        if let Some((_, tree)) = fields.get("output_bytes") {
+            let limits = 0..=PROFILE_BYTES_MAX;
+            if matches!(tree.value, Value::Map(_)) {
+                raw.by_output = self.bytes_by_output(tree, limits);
+                let bytes = raw.by_output.iter().map(|(_, bytes)| *bytes);
+                let bytes = bytes.fold(0, u64::saturating_add);
+                profile.output_bytes = bytes.min(PROFILE_BYTES_MAX);
+            } else if let Some(bytes) = self.whole_at(tree, "output_bytes", limits) {
+                profile.output_bytes = bytes;
+            }
+        }
+        if let Some(items) = self.whole(&fields, "items") {
+            profile.items = items;
+        }
+        profile.runs = self.number(&fields, "runs");
+        if let Some(busy) = self.number(&fields, "busy") {
+            profile.busy = busy;
+        }
+        if let Some(mib) = self.whole(&fields, "peak_mib") {
+            profile.peak_mib = mib as u32;
         }
         profile.placeholder = self.flag(&fields, "placeholder").unwrap_or(false);
-        profile
+        raw
+    }
+
+    /// Bytes of each output, by its name.
+    fn bytes_by_output(
+        &mut self,
+        tree: &Tree,
+        limits: RangeInclusive<u64>,
+    ) -> Vec<(Spanned<String>, u64)> {
+        let help = "write `output_bytes: { NAME: BYTES }`, or one number for all outputs together";
+        let entries = self.map(tree, "output_bytes", help).unwrap_or_default();
+        let known = entries.iter().filter_map(|(name, tree)| {
+            let bytes = self.whole_at(tree, "output_bytes", limits.clone())?;
+            Some((name.clone(), bytes))
+        });
+        known.collect()
     }
 
     fn resources(&mut self, tree: &Tree) -> Resources {

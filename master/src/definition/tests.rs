@@ -110,7 +110,7 @@ fn the_word_count_is_read_as_it_stands() {
         Profile {
             runtime_ms: 120.0,
             output_bytes: 736_992,
-            placeholder: false,
+            ..Profile::default()
         }
     );
     assert_eq!(

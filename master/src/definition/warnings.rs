@@ -83,7 +83,7 @@ fn outputs(index: usize, node: &RawNode, used: &Used, problems: &mut Problems) {
 }
 
 fn times(raw: &RawDefinition, node: &RawNode, problems: &mut Problems) {
-    let runtime_ms = node.profile.runtime_ms;
+    let runtime_ms = node.profile.known.runtime_ms;
     let delay_ms = match node.delay {
         RawDelay::Fixed(delay_ms) => delay_ms,
         RawDelay::Computed(_) | RawDelay::Until(_) => 0,

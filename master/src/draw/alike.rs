@@ -3,7 +3,8 @@
 //! Nodes are alike if they do the same in the same way, and wait for as many nodes of each group, and are waited for by as
 //! many, as each other. So a fan of equal nodes is one box, as is each step of parallel branches; and what an edge between
 //! two boxes says holds for every node that they stand for: that it waits for so many of the others. Groups are found as
-//! classes of nodes that are parted until that is so, forward and backward through the whole workflow.
+//! classes of nodes that are parted until that is so, forward and backward through the whole workflow. The critical path
+//! parts nobody: a box says how many of its nodes are on it.
 
 use super::scene::{Line, LineKind, Scene, SceneBox};
 use super::words::pattern;
@@ -163,6 +164,8 @@ fn merged(scene: Scene, classes: &Classes) -> Scene {
             to,
             label,
             share: (each < members[from].len()).then(|| (each, members[from].len())),
+            bytes: crossing(&all),
+            critical: all.iter().any(|line| line.critical),
             ..all[0].clone()
         }
     };
@@ -171,6 +174,18 @@ fn merged(scene: Scene, classes: &Classes) -> Scene {
         lines: lines.into_iter().map(line).collect(),
         ..scene
     }
+}
+
+/// What crosses along all of these lines, which lead to one worker: a node's payload travels there once.
+fn crossing(all: &[Line]) -> u64 {
+    let mut by_producer: BTreeMap<usize, u64> = BTreeMap::new();
+    for line in all {
+        let bytes = by_producer.entry(line.from).or_default();
+        *bytes = line.bytes.max(*bytes);
+    }
+    by_producer
+        .values()
+        .fold(0, |sum, bytes| sum.saturating_add(*bytes))
 }
 
 fn one_box(scene: &Scene, members: &[usize]) -> SceneBox {
@@ -188,6 +203,7 @@ fn one_box(scene: &Scene, members: &[usize]) -> SceneBox {
         name,
         foreach: first.foreach.is_some().then(|| pattern(lists)),
         members: all().map(|one| one.name.clone()).collect(),
+        critical: all().map(|one| one.critical).sum(),
         ..first
     }
 }

@@ -8,6 +8,11 @@ const HUE_RANGE: f64 = 280.0;
 const HUE_FIRST: f64 = 0.607;
 const HUE_STEP: f64 = 0.618_034;
 
+/// What is on the critical path: gold, which no kind of edge has.
+pub(super) const CRITICAL: &str = "#d19a00";
+/// A band of it, behind what is there.
+pub(super) const CRITICAL_BAND: &str = "#ffd54a";
+
 /// A colour as `#rrggbb`. `saturation` and `lightness` are shares of 1.
 fn hex(hue: f64, saturation: f64, lightness: f64) -> String {
     let range = saturation * lightness.min(1.0 - lightness);

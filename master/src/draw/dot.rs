@@ -12,8 +12,12 @@ pub(super) fn write(scene: &Scene) -> String {
         quoted(&scene.title)
     );
     // Writing to a String cannot fail.
-    if scene.timeout_ms.is_some() {
-        let heading = quoted(&scene.heading());
+    if scene.timeout_ms.is_some() || scene.caption.is_some() {
+        let mut heading = scene.heading();
+        if let Some(more) = &scene.caption {
+            let _ = write!(heading, "\n{more}");
+        }
+        let heading = quoted(&heading);
         let _ = writeln!(dot, "  label={heading}; labelloc=t;");
     }
     for (worker, name) in scene.workers.iter().enumerate() {
@@ -26,9 +30,12 @@ pub(super) fn write(scene: &Scene) -> String {
         for (index, one) in scene.boxes.iter().enumerate() {
             if one.worker == Some(worker) {
                 let colours = format!(
-                    ", fillcolor=\"{}\", color=\"{}\"",
+                    ", fillcolor=\"{}\", {}",
                     colour::fill(worker),
-                    colour::frame(worker)
+                    match one.critical {
+                        0 => format!("color=\"{}\"", colour::frame(worker)),
+                        _ => format!("color=\"{}\", penwidth=4", colour::CRITICAL),
+                    }
                 );
                 let _ = writeln!(dot, "    n{index} [{}{colours}];", attributes(one));
             }
@@ -52,13 +59,17 @@ pub(super) fn write(scene: &Scene) -> String {
             (Some(_), _) => ", penwidth=2.4",
             (None, _) => "",
         };
+        let critical = match line.critical {
+            true => format!(", penwidth=5, color=\"{}\"", colour::CRITICAL),
+            false => String::new(),
+        };
         let arrow = if line.needed { "" } else { ", arrowhead=empty" };
         let _ = writeln!(
             dot,
-            "  n{} -> n{} [label={}, style=\"{style}\"{crossing}{arrow}];",
+            "  n{} -> n{} [label={}, style=\"{style}\"{crossing}{critical}{arrow}];",
             line.from,
             line.to,
-            quoted(&line.said())
+            quoted(&line.said_with_bytes())
         );
     }
     dot.push_str("}\n");

@@ -97,25 +97,36 @@ fn lines(scene: &Scene) -> Vec<(String, String)> {
 }
 
 fn marks(scene: &Scene) -> Vec<(String, String)> {
-    let mut marks = Vec::new();
+    let mut marks: Vec<(String, &str)> = Vec::new();
     if scene.lines.iter().any(|line| !line.needed) {
         let arrow =
             "<path class=\"edge data\" marker-end=\"url(#arrow-data-open)\" d=\"M0 6h30\"/>";
-        marks.push((arrow, "may be absent"));
+        marks.push((arrow.to_owned(), "may be absent"));
+    }
+    if scene.boxes.iter().any(|one| one.critical > 0) {
+        let band = format!(
+            "<path class=\"way\" stroke=\"{}\" d=\"M4 6h22\"/>",
+            colour::CRITICAL_BAND
+        );
+        marks.push((band, "critical path: what the end hangs on"));
+    }
+    if scene.lines.iter().any(|line| line.bytes > 0) {
+        let bytes = "<text class=\"legend\" x=\"0\" y=\"10\">n MiB</text>";
+        marks.push((bytes.to_owned(), "so much is expected to cross"));
     }
     if scene.boxes.iter().any(|one| one.foreach.is_some()) {
         let sheets = "<rect class=\"legend-box\" x=\"6\" y=\"-2\" width=\"20\" height=\"10\" rx=\"2\"/>\
              <rect class=\"legend-box\" x=\"3\" y=\"1\" width=\"20\" height=\"10\" rx=\"2\"/>";
-        marks.push((sheets, "runs for each item of a list"));
+        marks.push((sheets.to_owned(), "runs for each item of a list"));
     }
     if scene.boxes.iter().any(|one| !one.members.is_empty()) {
         let group = "<text class=\"legend\" font-weight=\"bold\" x=\"4\" y=\"10\">× n</text>";
-        marks.push((group, "so many nodes that are alike"));
+        marks.push((group.to_owned(), "so many nodes that are alike"));
     }
     if scene.lines.iter().any(|line: &Line| line.share.is_some()) {
         let share = "<text class=\"legend\" x=\"0\" y=\"10\">k of n</text>";
-        marks.push((share, "each waits for so many of them"));
+        marks.push((share.to_owned(), "each waits for so many of them"));
     }
-    let owned = |(drawing, text): (&str, &str)| (drawing.to_owned(), text.to_owned());
+    let owned = |(drawing, text): (String, &str)| (drawing, text.to_owned());
     marks.into_iter().map(owned).collect()
 }

@@ -6,11 +6,12 @@ use super::words;
 use std::fmt::Write as _;
 
 pub(super) fn write(scene: &Scene) -> String {
-    let mut mermaid = format!(
-        "---\ntitle: {}\n---\nflowchart LR\n",
-        title(&scene.heading())
-    );
+    let mut heading = scene.heading();
     // Writing to a String cannot fail.
+    if let Some(more) = &scene.caption {
+        let _ = write!(heading, ": {more}");
+    }
+    let mut mermaid = format!("---\ntitle: {}\n---\nflowchart LR\n", title(&heading));
     for (worker, name) in scene.workers.iter().enumerate() {
         let on_it = || {
             scene
@@ -56,6 +57,20 @@ pub(super) fn write(scene: &Scene) -> String {
             let _ = writeln!(mermaid, "  linkStyle {} stroke:{colour}", places.join(","));
         }
     }
+    let critical = scene
+        .lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| line.critical);
+    let critical: Vec<String> = critical.map(|(place, _)| place.to_string()).collect();
+    if !critical.is_empty() {
+        let _ = writeln!(
+            mermaid,
+            "  linkStyle {} stroke:{},stroke-width:5px",
+            critical.join(","),
+            colour::CRITICAL
+        );
+    }
     for worker in 0..scene.workers.len() {
         let on_it = scene
             .boxes
@@ -71,6 +86,16 @@ pub(super) fn write(scene: &Scene) -> String {
             );
             let _ = writeln!(mermaid, "  class {} w{worker}c", nodes.join(","));
         }
+    }
+    // What comes later counts.
+    for (index, _) in scene
+        .boxes
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.critical > 0)
+    {
+        let colour = colour::CRITICAL;
+        let _ = writeln!(mermaid, "  style n{index} stroke:{colour},stroke-width:4px");
     }
     mermaid
 }
@@ -98,7 +123,7 @@ fn arrow(line: &Line) -> String {
         (LineKind::Data | LineKind::Case, Some(_)) => "==>",
         (LineKind::After | LineKind::Catch, _) => "-.->",
     };
-    let said = line.said();
+    let said = line.said_with_bytes();
     let label = if said.is_empty() {
         String::new()
     } else {

@@ -1,8 +1,10 @@
 //! What a picture shows, whatever it is made for: boxes, and lines between them.
 
+use super::expected::{self, Expected};
 use super::{Placed, words};
 use crate::definition::{COMMAND_EXECUTABLE, Definition, From, Node, NodeInput, Work};
 use engine::plan::{Gate, Join};
+use engine::worker::quantities::size_text;
 use std::collections::BTreeMap;
 
 /// More inputs, or outputs, of the workflow than this are shown as one box.
@@ -45,6 +47,8 @@ pub(super) struct SceneBox {
     pub(super) ports: Vec<Port>,
     /// The names of those that it stands for, if these are several.
     pub(super) members: Vec<String>,
+    /// How many nodes of it are on the critical path.
+    pub(super) critical: usize,
 }
 
 /// Why one waits for another.
@@ -88,6 +92,10 @@ pub(super) struct Line {
     pub(super) share: Option<(usize, usize)>,
     /// From which worker to which it crosses.
     pub(super) crosses: Option<(usize, usize)>,
+    /// Bytes that are expected to cross; 0 if none are, or nothing is known of it.
+    pub(super) bytes: u64,
+    /// Whether it is part of the critical path.
+    pub(super) critical: bool,
 }
 
 /// A picture's content.
@@ -102,18 +110,22 @@ pub(super) struct Scene {
     pub(super) lines: Vec<Line>,
     /// Their names; none if there is no placement.
     pub(super) workers: Vec<String>,
+    /// What the placement is expected to come to, if that is known.
+    pub(super) caption: Option<String>,
 }
 
 impl Scene {
     pub(super) fn of(definition: &Definition, placed: Option<Placed<'_>>) -> Self {
         let workers = placed.map_or_else(Vec::new, |placed| placed.workers.to_vec());
         let worker = placed.map(|placed| {
-            let mut worker = vec![0; definition.nodes.len()];
-            for (id, node) in (0..).zip(placed.graph.nodes()) {
-                worker[node.defined] = placed.placement.worker(id);
-            }
-            worker
+            let copies = placed.graph.copies_by_definition();
+            let worker = |id: &u32| placed.placement.worker(*id);
+            let workers = |copies: &Vec<u32>| copies.iter().map(worker).collect();
+            copies.iter().map(workers).collect::<Vec<Vec<usize>>>()
         });
+        let caption = placed.and_then(|placed| placed.estimate);
+        let caption = caption.map(expected::caption);
+        let expected = placed.and_then(|placed| Expected::of(definition, &placed));
         let inputs = definition.inputs.iter();
         let inputs = inputs.map(|one| (one.name.value.as_str(), words::input(one)));
         let (inputs, inputs_merged) = openings(inputs.collect(), Shape::Input);
@@ -123,17 +135,22 @@ impl Scene {
         let mut boxes = inputs;
         let nodes_at = boxes.len();
         for (place, node) in definition.nodes.iter().enumerate() {
-            boxes.push(node_box(
-                definition,
-                node,
-                worker.as_ref().map(|worker| worker[place]),
-            ));
+            let on = worker.as_ref().map_or(&[][..], |worker| &worker[place]);
+            let mut one = node_box(definition, node, on.first().copied());
+            if on.len() > 1 {
+                let names: Vec<&str> = on.iter().map(|on| workers[*on].as_str()).collect();
+                one.marks.push(words::parts(&names));
+            }
+            let critical = expected.as_ref().is_some_and(|of| of.is_critical(place));
+            one.critical = usize::from(critical);
+            boxes.push(one);
         }
         let outputs_at = boxes.len();
         boxes.extend(outputs);
         let mut lines = Lines {
             definition,
             worker,
+            expected,
             nodes_at,
             inputs_merged,
             gates: definition.gates(),
@@ -155,6 +172,7 @@ impl Scene {
             boxes,
             lines: lines.all(),
             workers,
+            caption,
         }
     }
 
@@ -180,6 +198,12 @@ impl Scene {
                 self.workers[from], self.workers[to]
             ));
         }
+        if let Some(bytes) = line.bytes_text() {
+            title.push_str(&format!(", {bytes}"));
+        }
+        if line.critical {
+            title.push_str(", on the critical path");
+        }
         title
     }
 }
@@ -197,6 +221,21 @@ impl Line {
         said.trim_start().to_owned()
     }
 
+    /// The same, with the bytes that are expected to cross.
+    pub(super) fn said_with_bytes(&self) -> String {
+        let mut said = self.said();
+        if let Some(bytes) = self.bytes_text() {
+            said.push_str(if said.is_empty() { "" } else { ", " });
+            said.push_str(&bytes);
+        }
+        said
+    }
+
+    /// Bytes that are expected to cross, if any are.
+    pub(super) fn bytes_text(&self) -> Option<String> {
+        (self.bytes > 0).then(|| size_text(self.bytes))
+    }
+
     /// Of how many of those that a box stands for it is, if not of all.
     pub(super) fn share_text(&self) -> Option<String> {
         self.share.map(|(each, all)| format!("{each} of {all}"))
@@ -209,6 +248,15 @@ impl SceneBox {
         match self.members.len() {
             0 => self.name.clone(),
             count => format!("{} × {count}", self.name),
+        }
+    }
+
+    /// Whether it is on the critical path, or how many of those that it stands for are.
+    pub(super) fn critical_text(&self) -> Option<String> {
+        match (self.critical, self.members.len()) {
+            (0, _) => None,
+            (1, 0) => Some("on the critical path".to_owned()),
+            (count, all) => Some(format!("{count} of {all} on the critical path")),
         }
     }
 }
@@ -239,6 +287,7 @@ fn opening(name: &str, note: &str, shape: Shape) -> SceneBox {
         marks: Vec::new(),
         ports: Vec::new(),
         members: Vec::new(),
+        critical: 0,
     }
 }
 
@@ -276,6 +325,7 @@ fn node_box(definition: &Definition, node: &Node, worker: Option<usize>) -> Scen
         marks: words::marks(node),
         ports,
         members: Vec::new(),
+        critical: 0,
     }
 }
 
@@ -292,7 +342,9 @@ type Read = (Vec<String>, bool);
 /// Collects lines; several reads of one box are one line.
 struct Lines<'a> {
     definition: &'a Definition,
-    worker: Option<Vec<usize>>,
+    /// The workers of each node, one for each of its parts.
+    worker: Option<Vec<Vec<usize>>>,
+    expected: Option<Expected>,
     nodes_at: usize,
     inputs_merged: bool,
     gates: Vec<Vec<Gate>>,
@@ -409,13 +461,36 @@ impl Lines<'_> {
     }
 
     fn all(self) -> Vec<Line> {
-        let worker = |place: usize| {
+        let node = |place: usize| {
             let node = place.checked_sub(self.nodes_at)?;
-            self.worker.as_ref()?.get(node).copied()
+            (node < self.definition.nodes.len()).then_some(node)
+        };
+        // From where to where any of it crosses. Nodes of one region read only what is in the same part.
+        let crosses = |from: usize, to: usize| {
+            let (from, to) = (node(from)?, node(to)?);
+            let worker = self.worker.as_ref()?;
+            let (from_on, to_on) = (worker.get(from)?, worker.get(to)?);
+            let region = |node: usize| self.definition.regions_of(node).last();
+            let same = region(from).is_some() && region(from) == region(to);
+            if same && from_on.len() > 1 {
+                return None;
+            }
+            let pairs = from_on
+                .iter()
+                .flat_map(|from| to_on.iter().map(|to| (*from, *to)));
+            pairs.into_iter().find(|(from, to)| from != to)
+        };
+        let expected = |from: usize, to: usize, kind: LineKind| {
+            let (expected, from, to) = (self.expected.as_ref()?, node(from)?, node(to)?);
+            let bytes = match kind {
+                LineKind::Data => expected.bytes(from, to),
+                _ => 0,
+            };
+            Some((bytes, expected.is_way(from, to)))
         };
         let line = |(key, (labels, needed)): (&Between, &Read)| {
             let (to, from, kind, port) = *key;
-            let ends = worker(from).zip(worker(to));
+            let (bytes, critical) = expected(from, to, kind).unwrap_or_default();
             Line {
                 from,
                 port,
@@ -424,7 +499,9 @@ impl Lines<'_> {
                 label: labels.join(", "),
                 needed: *needed,
                 share: None,
-                crosses: ends.filter(|(from, to)| from != to),
+                crosses: crosses(from, to),
+                bytes,
+                critical,
             }
         };
         self.found.iter().map(line).collect()

@@ -22,6 +22,9 @@ const SHEET: f64 = 3.0;
 /// Most names of those that a box stands for which it tells when it is pointed at.
 const MEMBERS_MAX: usize = 20;
 const HEADING_HEIGHT: f64 = 40.0;
+const CAPTION_HEIGHT: f64 = 16.0;
+/// By how much the band of the critical path sticks out behind a box.
+const BAND: f64 = 5.0;
 /// Least width, so that heading and legend fit.
 const WIDTH_MIN: f64 = 420.0;
 
@@ -30,6 +33,7 @@ text{font-family:Helvetica,Arial,'DejaVu Sans',sans-serif;fill:#1c2530}\
 .title{font-size:17px;font-weight:bold}\
 .name{font-size:12px;font-weight:bold}\
 .note,.port,.legend{font-size:10px}\
+.caption{font-size:11px;fill:#4a5562}\
 .note{fill:#4a5562}\
 .badge{font-size:9px;font-weight:bold;fill:#ffffff}\
 .box{stroke-width:1.3}\
@@ -42,6 +46,7 @@ text{font-family:Helvetica,Arial,'DejaVu Sans',sans-serif;fill:#1c2530}\
 .crossing{stroke-width:2.6}\
 .data.crossing{stroke:#d9660b}\
 .edge:hover{stroke-width:4}\
+.way{fill:none;stroke-width:9;stroke-linecap:round}\
 .share{font-size:9px;fill:#1c2530;stroke:#ffffff;stroke-width:3;paint-order:stroke}\
 .legend-box{fill:#ffffff;stroke:#5b6672}";
 
@@ -58,7 +63,7 @@ pub(super) fn write(scene: &Scene) -> String {
     let faces: Vec<Face> = scene.boxes.iter().map(|one| face(scene, one)).collect();
     let sizes: Vec<Size> = faces.iter().map(|face| face.size).collect();
     let room = |line: &Line| {
-        let text = line.share_text();
+        let text = mark(scene, line);
         text.map_or(0.0, |text| width(&text, Letters::Note) + 30.0)
     };
     let link = |line: &Line| Link {
@@ -71,8 +76,19 @@ pub(super) fn write(scene: &Scene) -> String {
     let links: Vec<Link> = scene.lines.iter().map(link).collect();
     let layout = lay_out(&sizes, &links);
     let legend = Legend::of(scene);
-    let width = layout.width.max(WIDTH_MIN).max(legend.width);
-    let height = HEADING_HEIGHT + layout.height + legend::ROW_HEIGHT * legend.rows;
+    let caption = scene.caption.as_deref().unwrap_or_default();
+    let caption_width = width(caption, Letters::Note) + 48.0;
+    let width = layout
+        .width
+        .max(WIDTH_MIN)
+        .max(legend.width)
+        .max(caption_width);
+    let heading = if caption.is_empty() {
+        HEADING_HEIGHT
+    } else {
+        HEADING_HEIGHT + CAPTION_HEIGHT
+    };
+    let height = heading + layout.height + legend::ROW_HEIGHT * legend.rows;
     let tints = ARROWS.iter().skip(ARROWS.len() - TINTS);
     let tints = tints.map(|(tint, colour)| format!(".{tint}{{stroke:{colour}}}"));
     let tints: String = tints.collect();
@@ -97,9 +113,18 @@ pub(super) fn write(scene: &Scene) -> String {
     let _ = write!(
         svg,
         "</defs>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text class=\"title\" x=\"24\" y=\"30\">{}</text>\n<g transform=\"translate(0 {HEADING_HEIGHT})\">\n",
+         <text class=\"title\" x=\"24\" y=\"30\">{}</text>\n",
         escape(&scene.heading())
     );
+    if !caption.is_empty() {
+        let _ = writeln!(
+            svg,
+            "<text class=\"caption\" x=\"24\" y=\"47\">{}</text>",
+            escape(caption)
+        );
+    }
+    let _ = writeln!(svg, "<g transform=\"translate(0 {heading})\">");
+    ways(&mut svg, scene, &layout);
     edges(&mut svg, scene, &layout);
     for ((one, face), rect) in scene.boxes.iter().zip(&faces).zip(&layout.boxes) {
         draw_box(
@@ -113,7 +138,7 @@ pub(super) fn write(scene: &Scene) -> String {
     let _ = write!(
         svg,
         "</g>\n<g transform=\"translate(24 {:.1})\">\n{}</g>\n</svg>\n",
-        HEADING_HEIGHT + layout.height,
+        heading + layout.height,
         legend.svg
     );
     svg
@@ -202,6 +227,20 @@ fn draw_box(svg: &mut String, scene: &Scene, one: &SceneBox, face: &Face, rect: 
         "<g class=\"node\"><title>{}</title>",
         escape_lines(&title(scene, one))
     );
+    if one.critical > 0 {
+        let sheets = SHEET * 2.0;
+        let above = if one.foreach.is_some() { sheets } else { 0.0 };
+        let below = if one.members.is_empty() { 0.0 } else { sheets };
+        let _ = write!(
+            svg,
+            "<rect fill=\"{}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" rx=\"10\"/>",
+            colour::CRITICAL_BAND,
+            x - BAND,
+            y - BAND - above,
+            width + 2.0 * BAND + above.max(below),
+            height + 2.0 * BAND + above + below
+        );
+    }
     let paint = format!("class=\"box\" fill=\"{fill}\" stroke=\"{frame}\"");
     if one.foreach.is_some() {
         for sheet in [2.0, 1.0] {
@@ -309,6 +348,9 @@ fn title(scene: &Scene, one: &SceneBox) -> String {
     if let Some(worker) = one.worker {
         let _ = write!(title, ", on {}", scene.workers[worker]);
     }
+    if let Some(critical) = one.critical_text() {
+        let _ = write!(title, ", {critical}");
+    }
     for member in one.members.iter().take(MEMBERS_MAX) {
         let _ = write!(title, "\n{member}");
     }
@@ -347,6 +389,28 @@ fn badge(svg: &mut String, x: f64, y: f64, text: &str, colour: &str) {
     );
 }
 
+/// The band of the critical path, behind all lines.
+fn ways(svg: &mut String, scene: &Scene, layout: &Layout) {
+    let critical = scene.lines.iter().zip(&layout.ways);
+    for (_, way) in critical.filter(|(line, _)| line.critical) {
+        let colour = colour::CRITICAL_BAND;
+        let _ = writeln!(
+            svg,
+            "<path class=\"way\" stroke=\"{colour}\" d=\"{}\"/>",
+            path(way)
+        );
+    }
+}
+
+/// What stands at a line: of how many it is, if not of all, and what crosses. In a picture in which boxes say their names
+/// alone, that only on the critical path.
+fn mark(scene: &Scene, line: &Line) -> Option<String> {
+    let told = scene.boxes.len() <= WITH_NOTES_MAX || line.critical;
+    let bytes = line.bytes_text().filter(|_| told);
+    let marks: Vec<String> = line.share_text().into_iter().chain(bytes).collect();
+    (!marks.is_empty()).then(|| marks.join(" · "))
+}
+
 fn edges(svg: &mut String, scene: &Scene, layout: &Layout) {
     let tints = (scene.boxes.len() > PAGE_MAX).then(|| tints(layout));
     for (line, way) in scene.lines.iter().zip(&layout.ways) {
@@ -371,11 +435,11 @@ fn edges(svg: &mut String, scene: &Scene, layout: &Layout) {
     }
     // Above all lines.
     for (line, way) in scene.lines.iter().zip(&layout.ways) {
-        if let Some(share) = line.share_text() {
+        if let Some(mark) = mark(scene, line) {
             let Point { x, y } = last_middle(way);
             let _ = writeln!(
                 svg,
-                "<text class=\"share\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">{share}</text>",
+                "<text class=\"share\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">{mark}</text>",
                 y - 2.0
             );
         }

@@ -2,6 +2,7 @@
 
 mod alike;
 mod constructs;
+mod expected;
 
 use super::layout::{Link, Point, Rect, Size, Step, Way, lay_out};
 use super::*;
@@ -57,11 +58,13 @@ fn on_two_workers(definition: &Definition, format: Format) -> String {
         ..Options::default()
     };
     let placement = place::place(&graph, &workers, &options).unwrap();
+    let estimate = place::estimate(&graph, &workers, &options, &placement);
     let workers = workers.map(|worker| worker.name);
     let placed = Placed {
         graph: &graph,
         placement: &placement,
         workers: &workers,
+        estimate: Some(&estimate),
     };
     draw(definition, Some(placed), format, Detail::All)
 }

@@ -19,6 +19,10 @@ pub(super) fn write(scene: &Scene) -> String {
         .max()
         .unwrap_or(0);
     let mut text = format!("{}\n", plain(&scene.heading()));
+    // Writing to a String cannot fail.
+    if let Some(caption) = &scene.caption {
+        let _ = writeln!(text, "{} (* marks the critical path)", plain(caption));
+    }
     let mut into: Vec<Vec<&Line>> = vec![Vec::new(); scene.boxes.len()];
     for line in &scene.lines {
         into[line.to].push(line);
@@ -31,16 +35,17 @@ pub(super) fn write(scene: &Scene) -> String {
             .enumerate()
             .filter(|(index, _)| ranks[*index] == rank)
         {
-            // Writing to a String cannot fail.
+            let mark = if one.critical > 0 { '*' } else { ' ' };
             let _ = writeln!(
                 text,
-                "{:>3}  {:wide$}  {}",
+                "{:>3}{mark} {:wide$}  {}",
                 rank + 1,
                 plain(&one.called()),
                 said(scene, one)
             );
             for line in &into[index] {
-                let _ = writeln!(text, "       {}", waits(scene, line));
+                let mark = if line.critical { '*' } else { ' ' };
+                let _ = writeln!(text, "     {mark} {}", waits(scene, line));
             }
         }
     }
@@ -78,7 +83,11 @@ fn waits(scene: &Scene, line: &Line) -> String {
         LineKind::Catch => write!(waits, ": {} (after a failure)", line.said()),
     };
     if let Some((from, to)) = line.crosses {
-        let _ = write!(waits, "  [{} → {}]", scene.workers[from], scene.workers[to]);
+        let _ = write!(waits, "  [{} → {}", scene.workers[from], scene.workers[to]);
+        if let Some(bytes) = line.bytes_text() {
+            let _ = write!(waits, ", {bytes}");
+        }
+        waits.push(']');
     }
     plain(&waits)
 }

@@ -1,8 +1,8 @@
 //! What boxes and lines say: each construct of the language in a few words, the same in all formats.
 
 use crate::definition::{
-    COMMAND_EXECUTABLE, Case, Catch, Definition, Delay, Formula, Node, Port, Resources, Work,
-    WorkflowInput, WorkflowOutput,
+    COMMAND_EXECUTABLE, Case, Catch, Definition, Delay, Divide, Formula, Node, Port, Resources,
+    Work, WorkflowInput, WorkflowOutput,
 };
 use engine::plan::{ErrorMatch, Retry};
 
@@ -63,6 +63,11 @@ pub(super) fn foreach(definition: &Definition, node: &Node) -> Option<String> {
     if let Some(most) = region.parallelism {
         text.push_str(&format!(", {most} at once"));
     }
+    match region.divide {
+        Divide::Auto => {}
+        Divide::Never => text.push_str(", never divided"),
+        Divide::Into(parts) => text.push_str(&format!(", in {parts} parts")),
+    }
     Some(text)
 }
 
@@ -92,6 +97,11 @@ pub(super) fn marks(node: &Node) -> Vec<String> {
         marks.push(format!("{cpus} CPUs"));
     }
     marks
+}
+
+/// That a node is divided, and where its parts run.
+pub(super) fn parts(workers: &[&str]) -> String {
+    format!("in {} parts, on {}", workers.len(), workers.join(", "))
 }
 
 /// Several retriers are asked in turn: each is for what those before it do not take.

@@ -210,12 +210,20 @@ pub struct Catch {
 }
 
 /// Hints for the partitioner.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Profile {
     /// How long one activation runs.
     pub runtime_ms: f64,
     /// All outputs of all activations together.
     pub output_bytes: u64,
+    /// The same by output, if there are several.
+    pub by_output: Vec<(String, u64)>,
+    /// Items of the list that it runs over.
+    pub items: u64,
+    /// The share of its run time in which it keeps its CPUs busy.
+    pub busy: f64,
+    /// Memory that one activation uses itself.
+    pub peak_mib: u32,
     /// Whether nobody measured these figures.
     pub placeholder: bool,
 }

@@ -47,7 +47,7 @@ pub enum Format {
 /// How it is imported.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
-    /// What run times are multiplied with when it runs; profiles keep what was recorded.
+    /// What run times are multiplied with when it runs, and in profiles.
     pub time_scale: f64,
     /// What counts for state machines alone.
     pub asl: AslOptions,

@@ -169,13 +169,29 @@ pub(super) fn node(
         .iter()
         .map(|(name, content)| (name.clone(), content.kind()))
         .collect();
+    let by_output = recorded.outputs.iter().map(|(name, content)| {
+        let bytes = content.bytes().saturating_mul(recorded.activations);
+        (name.clone(), bytes.min(PROFILE_BYTES_MAX))
+    });
+    let mut by_output: Vec<(String, u64)> = by_output.collect();
     let bytes = recorded.outputs.iter().map(|(_, content)| content.bytes());
     let bytes = bytes
         .fold(0, u64::saturating_add)
         .saturating_mul(recorded.activations);
+    if by_output.len() == 1 {
+        by_output.clear();
+    }
     node.profile = Some(Profile {
-        runtime_ms: recorded.runtime_ms,
+        runtime_ms: recorded.runtime_ms * options.time_scale,
         output_bytes: changed.bytes(bytes),
+        by_output,
+        items: recorded.activations,
+        // It sleeps.
+        busy: 0.0,
+        peak_mib: match recorded.memory_bytes {
+            Some(bytes) if options.recorded_resources => (bytes >> 20) as u32,
+            _ => 0,
+        },
         placeholder: recorded.placeholder,
     });
     if options.recorded_resources {

@@ -276,6 +276,10 @@ fn what_a_draft_says_is_what_the_definition_says() {
     first.profile = Some(Profile {
         runtime_ms: 0.25,
         output_bytes: 10,
+        by_output: Vec::new(),
+        items: 4,
+        busy: 0.5,
+        peak_mib: 7,
         placeholder: true,
     });
     let mut command = Node::new(

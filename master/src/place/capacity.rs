@@ -3,17 +3,24 @@
 //! A worker really starts one pool for each executable, as wide as its widest node: that is what it must have room
 //! for. Partitioners may count more carefully, node by node, as the published one does.
 
-use super::published::Group;
+use super::cost::Model;
+use super::pack::Stuck;
 use super::{EXECUTORS_PER_CPU, PlaceError};
 use crate::graph::{Graph, GraphNode};
 use rustc_hash::FxHashMap;
 use std::fmt;
 
 /// What a worker can take.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct WorkerCapacity {
     /// Its name.
     pub name: String,
+    /// CPUs that its executors share.
+    pub cpus: u32,
+    /// Lanes; an invocation lives on one of them, which has its part of the executors.
+    pub lanes: u8,
+    /// How fast it runs what a worker of speed 1 runs in the time that profiles say.
+    pub speed: f64,
     /// Executors; one whose activations keep several CPUs busy counts as so many.
     pub executors: u32,
     /// Memory for them, in MiB.
@@ -26,8 +33,20 @@ impl WorkerCapacity {
     pub fn new(name: impl Into<String>, cpus: u32, memory_bytes: u64) -> Self {
         Self {
             name: name.into(),
+            cpus,
+            lanes: 1,
+            speed: 1.0,
             executors: cpus.saturating_mul(EXECUTORS_PER_CPU),
             memory_mib: memory_bytes >> 20,
+        }
+    }
+
+    /// The most that it can start.
+    #[must_use]
+    pub const fn limits(&self) -> Demand {
+        Demand {
+            executors: self.executors,
+            memory_mib: self.memory_mib,
         }
     }
 }
@@ -51,6 +70,15 @@ impl Demand {
         }
     }
 
+    /// What is left without the other, which is part of it.
+    #[must_use]
+    pub(super) fn minus(self, other: Self) -> Self {
+        Self {
+            executors: self.executors.saturating_sub(other.executors),
+            memory_mib: self.memory_mib.saturating_sub(other.memory_mib),
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
@@ -68,6 +96,26 @@ pub enum Resource {
     Executors,
     /// Memory, in MiB.
     MemoryMib,
+}
+
+impl Resource {
+    /// It in a word that stays the same.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Executors => "executors",
+            Self::MemoryMib => "memory_mib",
+        }
+    }
+
+    /// So much of it, in words.
+    #[must_use]
+    pub fn of(self, amount: u64) -> String {
+        match self {
+            Self::Executors => format!("{amount} executors"),
+            Self::MemoryMib => format!("{amount} MiB"),
+        }
+    }
 }
 
 /// A worker that would have to start more than it can.
@@ -128,12 +176,15 @@ pub(super) fn overload(demand: Demand, worker: &WorkerCapacity) -> Option<Overlo
     })
 }
 
-/// The executors of one executable on a worker: as many, and as large, as any of its nodes wants.
-#[derive(Clone, Copy, Default)]
+/// The executors of one executable on a worker: as many, and as large, as any of its nodes wants; of a divided node, all parts
+/// that are there together.
+#[derive(Clone, Default)]
 struct Pool {
     scale: u32,
     slots: u32,
     memory_mib: u32,
+    /// By divided node: executors that its parts want, and as how many those count.
+    parts: FxHashMap<usize, (u32, u32)>,
 }
 
 /// The pools of each worker.
@@ -164,8 +215,14 @@ impl<'g> Loads<'g> {
             return;
         };
         let pool = self.pools[worker].entry(executable).or_default();
-        pool.scale = pool.scale.max(node.scale);
-        pool.slots = pool.slots.max(node.slots);
+        let (mut scale, mut slots) = (node.scale, node.slots);
+        if node.part.is_some() {
+            let parts = pool.parts.entry(node.defined).or_default();
+            *parts = (parts.0 + scale, parts.1 + slots);
+            (scale, slots) = *parts;
+        }
+        pool.scale = pool.scale.max(scale);
+        pool.slots = pool.slots.max(slots);
         pool.memory_mib = pool.memory_mib.max(node.memory_mib);
     }
 
@@ -243,153 +300,77 @@ pub(super) fn check_fixed(
     Ok(())
 }
 
-/// The workers of a grouping, with groups moved away from workers that are overloaded. Three ways are tried, each more
-/// willing to pack than the one before: as the groups are if node by node nothing is overloaded; moved so that this
-/// holds; moved so that the pools, which are what is really started, fit.
-pub(super) fn settle(
+/// That what all nodes want fits their workers.
+pub(super) fn check_all(
     graph: &Graph,
     workers: &[WorkerCapacity],
-    groups: Vec<Group>,
-) -> Result<Vec<usize>, PlaceError> {
-    if let Some(groups) = move_apart(workers, &groups) {
-        return Ok(workers_of(graph, &groups));
-    }
-    let placed = workers_of(graph, &groups);
-    let loads = Loads::of(graph, &placed, workers.len());
-    if workers
-        .iter()
-        .enumerate()
-        .all(|(index, worker)| overload(loads.demand(index), worker).is_none())
-    {
-        return Ok(placed);
-    }
-    pack(graph, workers, &groups)
-}
-
-fn workers_of(graph: &Graph, groups: &[Group]) -> Vec<usize> {
-    let mut placed = vec![usize::MAX; graph.node_count()];
-    for group in groups {
-        for node in &group.nodes {
-            placed[*node] = group.worker;
-        }
-    }
-    placed
-}
-
-/// Moves groups from workers that their demands, added up, overload: the largest that is free to go first, to the
-/// worker that it fills best. `None` if that does not help.
-fn move_apart(workers: &[WorkerCapacity], groups: &[Group]) -> Option<Vec<Group>> {
-    let mut groups = groups.to_vec();
-    let mut sums = vec![Demand::default(); workers.len()];
-    for group in &groups {
-        sums[group.worker] = sums[group.worker].plus(group.demand);
-    }
-    for from in 0..workers.len() {
-        let mut movable: Vec<usize> = (0..groups.len())
-            .filter(|index| groups[*index].worker == from && !groups[*index].fixed)
-            .collect();
-        movable.sort_by_key(|index| {
-            std::cmp::Reverse((
-                groups[*index].demand.executors,
-                groups[*index].demand.memory_mib,
-            ))
-        });
-        let mut movable = movable.into_iter();
-        while overload(sums[from], &workers[from]).is_some() {
-            let index = movable.next()?;
-            let demand = groups[index].demand;
-            let fits = (0..workers.len())
-                .filter(|to| {
-                    *to != from && overload(sums[*to].plus(demand), &workers[*to]).is_none()
-                })
-                .min_by_key(|to| workers[*to].executors - sums[*to].executors);
-            if let Some(to) = fits {
-                sums[from].executors -= demand.executors;
-                sums[from].memory_mib -= demand.memory_mib;
-                sums[to] = sums[to].plus(demand);
-                groups[index].worker = to;
-            }
-        }
-    }
-    Some(groups)
-}
-
-/// Places groups anew by what workers really start: fixed ones, then the others, the largest first, each where the
-/// least room remains; a group that fits nowhere is placed node by node, but those of one region together.
-fn pack(
-    graph: &Graph,
-    workers: &[WorkerCapacity],
-    groups: &[Group],
-) -> Result<Vec<usize>, PlaceError> {
-    let mut order: Vec<&Group> = groups.iter().collect();
-    order.sort_by_key(|group| (!group.fixed, std::cmp::Reverse(group.demand.executors)));
-    let mut loads = Loads::none(workers.len());
-    let mut placed = vec![usize::MAX; graph.node_count()];
-    let all: Vec<&GraphNode> = graph.nodes().collect();
-    for group in order {
-        let whole: Vec<&[usize]> = vec![&group.nodes];
-        let apart = |a: &usize, b: &usize| {
-            let (a, b) = (all[*a].together, all[*b].together);
-            a.is_some() && a == b
-        };
-        let single: Vec<&[usize]> = group.nodes.chunk_by(apart).collect();
-        let fixed = group.fixed.then_some(group.worker);
-        let parts = if fixed.is_some() || best_fit(&loads, workers, &all, &group.nodes).is_ok() {
-            whole
-        } else {
-            single
-        };
-        for part in parts {
-            let worker = match fixed {
-                Some(worker) => worker,
-                None => best_fit(&loads, workers, &all, part)
-                    .map_err(|overload| PlaceError::Workflow { overload })?,
-            };
-            for node in part {
-                loads.add(all[*node], worker);
-                placed[*node] = worker;
-            }
-        }
-    }
+    placed: &[usize],
+) -> Result<(), PlaceError> {
+    let loads = Loads::of(graph, placed, workers.len());
     for (index, worker) in workers.iter().enumerate() {
         if let Some(overload) = overload(loads.demand(index), worker) {
             return Err(PlaceError::Workflow { overload });
         }
     }
-    Ok(placed)
+    Ok(())
 }
 
-/// The worker with room for these nodes that has the least executors left with them; else what the closest one lacks.
-fn best_fit<'g>(
-    loads: &Loads<'g>,
+/// Why there was no room for a unit.
+pub(super) fn why_stuck(
+    graph: &Graph,
+    model: &Model,
     workers: &[WorkerCapacity],
-    all: &[&'g GraphNode],
-    nodes: &[usize],
-) -> Result<usize, Overload> {
-    let mut best: Option<(u32, usize)> = None;
-    let mut closest: Option<Overload> = None;
-    for (index, worker) in workers.iter().enumerate() {
-        let demand = loads.demand_with(index, nodes.iter().map(|node| all[*node]));
-        match overload(demand, worker) {
-            None => {
-                let left = worker.executors - demand.executors;
-                if best.is_none_or(|(least, _)| left < least) {
-                    best = Some((left, index));
-                }
-            }
-            Some(lack)
-                if closest
-                    .as_ref()
-                    .is_none_or(|known| lack.wanted - lack.limit < known.wanted - known.limit) =>
-            {
-                closest = Some(lack);
-            }
-            Some(_) => {}
-        }
+    stuck: &Stuck<'_>,
+) -> PlaceError {
+    if let Some(error) = total(graph, workers) {
+        return error;
     }
-    match (best, closest) {
-        (Some((_, index)), _) => Ok(index),
-        (None, Some(lack)) => Err(lack),
-        (None, None) => unreachable!("there is a worker at least"),
+    let nodes = model.units[stuck.unit as usize].nodes.clone();
+    let lacks: Vec<Option<Demand>> = (0..workers.len() as u32)
+        .map(|worker| stuck.room.lack(stuck.unit, worker))
+        .collect();
+    if lacks.iter().any(Option::is_none) {
+        let mut others: Vec<&str> = graph
+            .apart()
+            .iter()
+            .filter_map(|(a, b)| match (nodes.contains(a), nodes.contains(b)) {
+                (true, false) => Some(graph.node(*b).name.as_str()),
+                (false, true) => Some(graph.node(*a).name.as_str()),
+                _ => None,
+            })
+            .collect();
+        others.sort_unstable();
+        return PlaceError::Apart {
+            node: graph.node(nodes.start).name.clone(),
+            others: super::names(others.into_iter().collect::<Vec<_>>().into_iter()),
+            workers: workers.len(),
+        };
     }
+    let lacks = workers.iter().zip(lacks);
+    let lacks = lacks.filter_map(|(worker, demand)| overload(demand?, worker));
+    match lacks.min_by_key(|lack| lack.wanted - lack.limit) {
+        Some(overload) => PlaceError::Workflow { overload },
+        None => unreachable!("each worker lacks something"),
+    }
+}
+
+/// What all nodes together want at least, each executable once, if that is more than all workers take.
+fn total(graph: &Graph, workers: &[WorkerCapacity]) -> Option<PlaceError> {
+    let everything = vec![0; graph.node_count()];
+    let wanted = Loads::of(graph, &everything, 1).demand(0);
+    let all = workers.iter().map(WorkerCapacity::limits);
+    let limit = all.fold(Demand::default(), Demand::plus);
+    let (resource, wanted, limit) = if wanted.executors > limit.executors {
+        let (wanted, limit) = (wanted.executors, limit.executors);
+        (Resource::Executors, u64::from(wanted), u64::from(limit))
+    } else if wanted.memory_mib > limit.memory_mib {
+        (Resource::MemoryMib, wanted.memory_mib, limit.memory_mib)
+    } else {
+        return None;
+    };
+    Some(PlaceError::Total {
+        resource,
+        wanted,
+        limit,
+    })
 }

@@ -22,11 +22,29 @@ pub fn replicate(
     options: &Options,
     count: u16,
 ) -> Result<Vec<Placement>, PlaceError> {
+    let first = place(graph, workers, options)?;
+    beside(graph, workers, options, first, count)
+}
+
+/// The same, with a first placement that is known.
+///
+/// # Errors
+/// [`PlaceError::Replicas`] if a further one finds no room.
+///
+/// # Panics
+/// As [`replicate`].
+pub fn beside(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    options: &Options,
+    first: Placement,
+    count: u16,
+) -> Result<Vec<Placement>, PlaceError> {
     assert!(
         (1..=REPLICAS_MAX).contains(&count),
         "a deployment has from 1 to {REPLICAS_MAX} placements"
     );
-    let mut placements = vec![place(graph, workers, options)?];
+    let mut placements = vec![first];
     let fixed = fixed_workers(graph, workers, options)?;
     let mut left = workers.to_vec();
     for number in 1..count {
@@ -68,6 +86,10 @@ fn take_from(left: &mut [WorkerCapacity], graph: &Graph, placement: &Placement) 
 /// Whether workers have room for a placement.
 fn fits(graph: &Graph, left: &[WorkerCapacity], placement: &Placement) -> bool {
     let loads = Loads::of(graph, &placement.workers, left.len());
+    let mut apart = graph.apart().iter();
+    if apart.any(|(a, b)| placement.worker(*a) == placement.worker(*b)) {
+        return false;
+    }
     let mut workers = left.iter().enumerate();
     workers.all(|(index, worker)| overload(loads.demand(index), worker).is_none())
 }

@@ -5,11 +5,25 @@ use crate::definition::parse;
 use crate::place::published::fnv1a;
 use proptest::prelude::*;
 
+mod estimates;
+mod limits;
+mod merges;
+mod searches;
+
 fn worker(name: &str, executors: u32) -> WorkerCapacity {
     WorkerCapacity {
-        name: name.to_owned(),
         executors,
         memory_mib: 1 << 20,
+        ..WorkerCapacity::new(name, executors.div_ceil(2), 0)
+    }
+}
+
+/// The published partitioner with a quota of its own.
+fn published(quota_bytes: Option<u64>) -> Options {
+    Options {
+        quota_bytes,
+        partitioner: Partitioner::Published,
+        ..Options::default()
     }
 }
 
@@ -71,11 +85,7 @@ fn the_heaviest_edge_of_the_critical_path_is_merged_first() {
         &[("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")],
     );
     let workers = [worker("x", 3), worker("y", 3)];
-    let options = Options {
-        quota_bytes: Some(100 * MIB),
-        ..Options::default()
-    };
-    let placement = place(&graph, &workers, &options).unwrap();
+    let placement = place(&graph, &workers, &published(Some(100 * MIB))).unwrap();
     assert_eq!(placement.worker(0), placement.worker(1));
     assert_eq!(placement.worker(0), placement.worker(2));
     assert_ne!(
@@ -87,63 +97,11 @@ fn the_heaviest_edge_of_the_critical_path_is_merged_first() {
 }
 
 #[test]
-fn the_search_ends_when_the_longest_path_has_nothing_to_merge() {
-    // a → b is the longest path and cannot be merged (four executors); c → d could be, but is on no longest path.
-    // FNV-1a mod 2 puts a and c on worker 0, b and d on worker 1.
-    let by_hash = |name: &str| (fnv1a(name) % 2) as usize;
-    let graph = graph(
-        &[
-            ("a", 2, 1000, 10 * MIB),
-            ("b", 2, 1000, 0),
-            ("c", 1, 1, 1),
-            ("d", 1, 1, 0),
-        ],
-        &[("a", "b"), ("c", "d")],
-    );
-    let workers = [worker("x", 3), worker("y", 3)];
-    let placement = place(&graph, &workers, &Options::default()).unwrap();
-    let expected: Vec<usize> = graph.nodes().map(|node| by_hash(&node.name)).collect();
-    assert_eq!(placement.workers(), expected);
-}
-
-#[test]
-fn a_producers_outputs_are_charged_once_against_the_quota() {
-    // a feeds b and c, ten MiB of outputs; a quota of ten MiB holds both consumers beside a.
-    let shape = [("a", 1, 1, 10 * MIB), ("b", 1, 1, 0), ("c", 1, 1, 0)];
-    let graph = graph(&shape, &[("a", "b"), ("a", "c")]);
-    let workers = [worker("x", 10), worker("y", 10)];
-    let with = |quota| {
-        let options = Options {
-            quota_bytes: Some(quota),
-            ..Options::default()
-        };
-        published::group(&graph, &workers, &[None; 3], options.quota_bytes).len()
-    };
-    assert_eq!(with(10 * MIB), 1);
-    assert_eq!(with(10 * MIB - 1), 3);
-}
-
-#[test]
-fn a_group_has_a_hundred_nodes_at_most() {
-    let names: Vec<String> = (0..150).map(|index| format!("n{index}")).collect();
-    let nodes: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 1, 1)).collect();
-    let edges: Vec<_> = names
-        .windows(2)
-        .map(|pair| (pair[0].as_str(), pair[1].as_str()))
-        .collect();
-    let graph = graph(&nodes, &edges);
-    let workers = [worker("x", 1000)];
-    let groups = published::group(&graph, &workers, &vec![None; 150], None);
-    assert!(groups.len() >= 2);
-    assert!(groups.iter().all(|group| group.nodes.len() <= 100));
-}
-
-#[test]
 fn merged_groups_go_where_they_fit_best() {
     // Both together need three executors; of the three workers with room, `b` has the least to spare.
     let graph = graph(&[("p", 1, 1, MIB), ("q", 2, 1, 0)], &[("p", "q")]);
     let workers = [worker("a", 9), worker("b", 3), worker("c", 5)];
-    let placement = place(&graph, &workers, &Options::default()).unwrap();
+    let placement = place(&graph, &workers, &published(None)).unwrap();
     assert_eq!(names(&graph, &placement, &workers), ["p@b", "q@b"]);
 }
 
@@ -169,7 +127,7 @@ output: { totals: merge.totals }
         WorkerCapacity::new("a", 2, 1 << 30),
         WorkerCapacity::new("b", 2, 1 << 30),
     ];
-    let placement = place(&graph, &workers, &Options::default()).unwrap();
+    let placement = place(&graph, &workers, &published(None)).unwrap();
     assert_eq!(
         names(&graph, &placement, &workers),
         ["split@b", "count@a", "merge@b"]
@@ -193,7 +151,7 @@ fn what_is_fixed_stays_and_draws_its_group_along() {
             &workers,
             &Options {
                 fixed,
-                ..Options::default()
+                ..published(None)
             },
         )
     };
@@ -225,13 +183,12 @@ fn a_refusal_names_the_limit_and_by_how_much() {
     let error = place(&two, &[worker("a", 4)], &Options::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the workflow does not fit these workers: 6 executors are wanted where worker a takes 4 (2 for each of its \
-         CPUs), 2 too many"
+        "the workflow does not fit these workers: 6 executors at least are wanted in all, and they take 4, 2 too many"
     );
     let small = WorkerCapacity {
-        name: "a".to_owned(),
         executors: 9,
         memory_mib: 100,
+        ..WorkerCapacity::new("a", 5, 0)
     };
     let error = place(&two, &[small], &Options::default()).unwrap_err();
     assert_eq!(
@@ -286,15 +243,22 @@ proptest! {
         sizes in prop::collection::vec((1_u32..30, 64_u64..4096), 1..6),
         quota in prop::option::of(0_u64..(64 * MIB)),
         pin in prop::option::of((0_usize..24, 0_usize..6)),
+        method in 0..Partitioner::ALL.len(),
     ) {
         let workers: Vec<WorkerCapacity> = sizes
             .into_iter()
             .enumerate()
-            .map(|(index, (executors, memory_mib))| WorkerCapacity { name: format!("w{index}"), executors, memory_mib })
+            .map(|(index, (executors, memory_mib))| WorkerCapacity { memory_mib, ..worker(&format!("w{index}"), executors) })
             .collect();
         let pin = pin.filter(|(node, worker)| *node < graph.node_count() && *worker < workers.len());
         let fixed = pin.iter().map(|(node, worker)| (graph.node(*node as u32).name.clone(), format!("w{worker}")));
-        let options = Options { fixed: fixed.collect(), quota_bytes: quota };
+        let options = Options {
+            fixed: fixed.collect(),
+            quota_bytes: quota,
+            partitioner: Partitioner::ALL[method].1,
+            effort: Effort { steps: Some(60), ..Effort::default() },
+            ..Options::default()
+        };
         match place(&graph, &workers, &options) {
             Ok(placement) => {
                 prop_assert_eq!(placement.workers().len(), graph.node_count());
@@ -308,6 +272,7 @@ proptest! {
                 let again = place(&graph, &workers, &options).unwrap();
                 prop_assert_eq!(placement, again);
             }
+            Err(PlaceError::Total { wanted, limit, .. }) => prop_assert!(wanted > limit),
             Err(PlaceError::Node { overload, .. } | PlaceError::Workflow { overload } | PlaceError::Fixed { overload }) => {
                 prop_assert!(overload.wanted > overload.limit);
             }
@@ -318,7 +283,11 @@ proptest! {
     #[test]
     fn a_worker_with_room_for_all_is_never_refused(graph in any_graph()) {
         let workers = [worker("a", 1000), worker("b", 1)];
-        prop_assert!(place(&graph, &workers, &Options::default()).is_ok());
+        let options = Options {
+            effort: Effort { steps: Some(10), ..Effort::default() },
+            ..Options::default()
+        };
+        prop_assert!(place(&graph, &workers, &options).is_ok());
     }
 }
 

@@ -196,6 +196,7 @@ pub(crate) fn inline(name: &str, bytes: &[u8]) -> (String, Body) {
         name.to_owned(),
         Body {
             items: None,
+            section: None,
             data: Data::Inline(bytes.to_vec()),
         },
     )
@@ -206,6 +207,7 @@ pub(crate) fn streamed(name: &str, transfer: u64, bytes: u64) -> (String, Body) 
         name.to_owned(),
         Body {
             items: None,
+            section: None,
             data: Data::Streamed { transfer, bytes },
         },
     )

@@ -5,16 +5,46 @@ use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::{Shape, Timeouts};
 use engine::plan::{Balance, DeploymentId, Limits, Replica};
+use engine::profile::Distribution;
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
-    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Drained, Failure, Forget,
-    Heartbeat, Hello, Invoke, Load, NodeReport, Outcome, PartDone, PartFailed, Refused, Role,
-    StateEvent, Welcome, WorkerDescription, encode,
+    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, Drained,
+    Failure, Forget, Heartbeat, Hello, Invoke, Load, MeasuredNode, NodeReport, Outcome, PartDone,
+    PartFailed, ProfilePage, Refused, Role, Sources, StateEvent, Welcome, WorkerDescription,
+    encode,
 };
 use faasstore::Cancelled;
 
 /// Workflows at random, whose plans frames carry.
 const PLANS: u64 = 24;
+
+fn profile_page(deployment: DeploymentId) -> ProfilePage {
+    let mut times = Distribution::default();
+    for time in [0, 1, 90, 90, 5_000, 1 << 40] {
+        times.record(time);
+    }
+    let times = times.to_wire();
+    ProfilePage {
+        deployment,
+        version: 3,
+        invocations: 10,
+        measured: 6,
+        nodes: vec![MeasuredNode {
+            id: 1,
+            name: "n".to_owned(),
+            has_executor: true,
+            reads: vec![(0, vec![0, 2])],
+            activations: 12,
+            failures: 1,
+            ran: 6,
+            run_ns: times.clone(),
+            queued_ns: times.clone(),
+            outputs: vec![("out".to_owned(), times.clone())],
+            items: Some(times),
+        }],
+        next: Some(2),
+    }
+}
 
 /// A frame of every kind; the plans of random workflows among them.
 #[must_use]
@@ -27,14 +57,17 @@ pub fn frames() -> Vec<Vec<u8>> {
     };
     let body = |length: u64| Body {
         items: None,
+        section: None,
         data: Data::Inline(vec![7; length as usize]),
     };
     let list = Body {
         items: Some(vec![3, 0, 5]),
+        section: None,
         data: Data::Inline(vec![1; 48]),
     };
     let streamed = Body {
         items: Some(vec![1 << 40; 2]),
+        section: None,
         data: Data::Streamed {
             transfer: 1,
             bytes: 1 << 41,
@@ -49,6 +82,10 @@ pub fn frames() -> Vec<Vec<u8>> {
         attempt: 2,
         cause: "no".to_owned(),
     };
+    let sources = Sources {
+        files: vec![("w.yaml".to_owned(), "workflow: w".to_owned())],
+        terms: "{}".to_owned(),
+    };
     for plan in random_plans() {
         frame(&|out| encode(&Control::Prepare(plan.clone()), out));
     }
@@ -56,6 +93,16 @@ pub fn frames() -> Vec<Vec<u8>> {
         Control::Describe,
         Control::Activate(deployment),
         Control::Undeploy("flow".to_owned()),
+        Control::Keep {
+            deployment,
+            sources: sources.clone(),
+        },
+        Control::Deployed("flow".to_owned()),
+        Control::Profile {
+            workflow: "flow".to_owned(),
+            from: 7,
+        },
+        Control::ForgetProfile("flow".to_owned()),
     ] {
         frame(&|out| encode(&control, out));
     }
@@ -115,6 +162,14 @@ pub fn frames() -> Vec<Vec<u8>> {
         ControlReply::Refused("no".to_owned()),
         ControlReply::Description(description),
         ControlReply::Status("{}".to_owned()),
+        ControlReply::Deployed(Deployed {
+            deployment,
+            version: 3,
+            workers: Vec::new(),
+            nodes: vec!["n".to_owned()],
+            sources: Some(sources),
+        }),
+        ControlReply::Profile(profile_page(deployment)),
     ] {
         frame(&|out| encode(&reply, out));
     }

@@ -5,6 +5,7 @@ use super::{frames, seeds, words};
 use engine::core::{Core, CoreConfig, Incoming};
 use engine::expression::Expression;
 use engine::plan::{Delay, DeploymentId, Formula, Limits, Plan, Replica, Work, WorkerRef};
+use engine::profile::Distribution;
 use engine::trace::ClockId;
 use engine::wire;
 use faasstore::binding::Kind;
@@ -338,6 +339,7 @@ fn deploy(plan: Plan) {
             Incoming::List {
                 range: range(constant.items.iter().map(Vec::len).sum()),
                 items: lengths.collect(),
+                section: None,
             }
         }
         Kind::Bytes | Kind::Value => {
@@ -433,27 +435,15 @@ fn decode(kind: wire::FrameKind, body: &[u8]) -> Result<String, wire::WireError>
         ($($kind:ident),*) => {
             match kind {
                 Kind::Control => return control(body),
+                Kind::ControlReply => return control_reply(body),
                 $(Kind::$kind => { wire::decode::<wire::$kind>(body)?; })*
                 Kind::Chunk => {}
             }
         };
     }
     decoded!(
-        Challenge,
-        Hello,
-        Welcome,
-        Refused,
-        ControlReply,
-        Invoke,
-        Answer,
-        Cancel,
-        Begin,
-        StateEvent,
-        PartDone,
-        PartFailed,
-        Forget,
-        Drained,
-        Heartbeat
+        Challenge, Hello, Welcome, Refused, Invoke, Answer, Cancel, Begin, StateEvent, PartDone,
+        PartFailed, Forget, Drained, Heartbeat
     );
     Ok(format!("{kind:?}"))
 }
@@ -471,6 +461,24 @@ fn control(body: &[u8]) -> Result<String, wire::WireError> {
         },
         _ => "Control".to_owned(),
     })
+}
+
+fn control_reply(body: &[u8]) -> Result<String, wire::WireError> {
+    let wire::ControlReply::Profile(page) = wire::decode::<wire::ControlReply>(body)? else {
+        return Ok("ControlReply".to_owned());
+    };
+    let mut gists = Vec::new();
+    for node in &page.nodes {
+        let outputs = node.outputs.iter().map(|(_, bytes)| bytes);
+        let all = [&node.run_ns, &node.queued_ns].into_iter().chain(outputs);
+        for measured in all.chain(&node.items) {
+            match Distribution::try_from(measured) {
+                Ok(read) => assert_eq!(read.count(), measured.count),
+                Err(error) => gists.push(gist(&error.to_string())),
+            }
+        }
+    }
+    Ok(format!("Profile {}", gists.join(", ")))
 }
 
 fn play_planted(input: &[u8]) -> Answer {

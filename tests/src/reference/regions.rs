@@ -34,12 +34,14 @@ impl Judge<'_> {
             }
             Found::Absent | Found::Open => {
                 let begins = !self.here().never_begun.contains(&region);
+                self.note_region(region, false);
                 self.counts.skipped += u64::from(begins);
                 self.all_end(&nodes, &End::Skipped, since);
                 return Ok(());
             }
         };
         self.counts.ran += 1;
+        self.note_region(region, true);
         let mut may_run = BTreeMap::new();
         let mut never_begun = BTreeSet::new();
         self.find_possible(region, &mut may_run, &mut never_begun);
@@ -73,6 +75,12 @@ impl Judge<'_> {
         self.check_parallelism(region, ends.len())?;
         self.gather(region, since, &never, &ends);
         Ok(())
+    }
+
+    fn note_region(&mut self, region: u16, began: bool) {
+        if self.here().region.is_none() {
+            self.regions.push((region, began));
+        }
     }
 
     fn all_end(&mut self, nodes: &[NodeId], end: &End, at: Moment) {

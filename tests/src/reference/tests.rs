@@ -231,6 +231,7 @@ fn a_chain_runs_item_by_item_and_is_gathered_with_nothing_where_it_was_skipped()
         list: Source::Input(0),
         batch: None,
         parallelism: Some(1),
+        part: None,
     }];
     let items: Vec<Vec<u8>> = (0..6).map(|item| vec![item]).collect();
     let case = |item: &Vec<u8>| choose(workflow.salt, 0, &[Datum::One(item.clone())], 2);

@@ -6,7 +6,7 @@ use crate::functions::Datum;
 use crate::plans::node_name;
 use crate::reference::{Reason, Verdict, judge};
 use crate::workflow::Workflow;
-use engine::plan::Join;
+use engine::plan::{Join, NodeId, Plan};
 use engine::wire::Failure;
 
 impl Cluster {
@@ -35,7 +35,7 @@ impl Cluster {
                         refused.contains(&(worker.clone(), name.clone()))
                     });
                     if refused {
-                        asked.trace.unserved.insert(node.id);
+                        asked.trace.unserved.insert(deployed.written(node.id));
                     }
                 }
             }
@@ -126,8 +126,10 @@ impl Cluster {
                 } => {
                     let is_known = |(name, cause): &(String, String)| {
                         known_failed.iter().any(|(known, why)| {
+                            // Of several parts any may be the first to tell of its failure.
                             node_name(*known) == *name
-                                && why.as_ref().is_none_or(|why| why == cause)
+                                && (self.is_divided(asked, *known)
+                                    || why.as_ref().is_none_or(|why| why == cause))
                         })
                     };
                     node_name(*known) == *node
@@ -155,7 +157,7 @@ impl Cluster {
                     }
                     _ => false,
                 });
-                assert_eq!(*worker, self.worker_of(asked, node), "{failure}");
+                assert!(self.runs_on(asked, node, worker), "{failure}");
                 known
             }
         };
@@ -166,13 +168,18 @@ impl Cluster {
         );
     }
 
-    /// On which worker a node runs, by its name.
-    fn worker_of(&self, asked: &Asked, node: &str) -> String {
+    /// Whether a node, or a part of it, runs on a worker, both by their names.
+    fn runs_on(&self, asked: &Asked, node: &str, worker: &str) -> bool {
         let plans = &self.scenario.deployments[asked.deployment].plans;
-        let runs = |plan: &&engine::plan::Plan| plan.nodes.iter().any(|one| one.name == node);
-        let plan = plans.iter().find(runs);
-        let plan = plan.unwrap_or_else(|| panic!("there is no node {node}"));
-        plan.workers[usize::from(plan.me)].name.clone()
+        let here = |plan: &&Plan| plan.workers[usize::from(plan.me)].name == worker;
+        let plan = plans.iter().find(here);
+        plan.is_some_and(|plan| plan.nodes.iter().any(|one| one.name == node))
+    }
+
+    /// Whether a node of the workflow has several parts.
+    fn is_divided(&self, asked: &Asked, node: NodeId) -> bool {
+        let of = &self.scenario.deployments[asked.deployment].divided.of;
+        of.iter().filter(|written| **written == node).count() > 1
     }
 }
 

@@ -282,7 +282,7 @@ fn datum(outgoing: &Outgoing, lane: &Lane) -> Datum {
 
     match outgoing {
         Outgoing::One(payload) => Datum::One(read(*payload)),
-        Outgoing::List(items) => {
+        Outgoing::List(items) | Outgoing::Section(items, _) => {
             let there = items
                 .iter()
                 .map(|item| (!item.is_absent()).then_some(*item));

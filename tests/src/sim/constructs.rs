@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::clients::{Asked, Outcome};
+use super::scenario::Deployed;
 use crate::functions::Datum;
 use crate::reference::{End, Verdict, deciding_retrier, failures};
 use crate::trace::Ending;
@@ -10,10 +11,11 @@ use engine::plan::{
     Delay, ErrorClass, FlowEdge, Formula, Gate, InputPlan, Join, NodeId, NodePlan, Source, Work,
 };
 use engine::wire::Failure;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What is counted, each as something that took effect.
-const NAMES: [&str; 48] = [
+const NAMES: [&str; 56] = [
     "switch",
     "skipped node",
     "skipped join",
@@ -62,6 +64,14 @@ const NAMES: [&str; 48] = [
     "replica",
     "by load",
     "placement passed",
+    "divided foreach",
+    "empty part",
+    "divided chain",
+    "divided batch",
+    "gathered in parts",
+    "parts over parts",
+    "output in parts",
+    "divided skip",
 ];
 
 /// How many runs have held each construct.
@@ -124,6 +134,12 @@ impl Cluster {
                 for (node, plan) in (0..).zip(&workflow.nodes) {
                     mark_node(into, workflow, asked, verdict, node, plan);
                 }
+                mark_divided(
+                    into,
+                    &self.scenario.deployments[asked.deployment],
+                    asked,
+                    verdict,
+                );
                 for ((node, _), end) in &verdict.in_items {
                     mark_end(into, workflow, *node, end);
                 }
@@ -182,6 +198,55 @@ fn mark_outward(into: &mut Constructs, workflow: &Workflow, verdict: &Verdict, p
         }
     };
     into.mark("first item", plan.reads().any(is_first));
+}
+
+/// What holds of regions in parts on several workers.
+fn mark_divided(into: &mut Constructs, deployed: &Deployed, asked: &Asked, verdict: &Verdict) {
+    let workflow = &deployed.workflow;
+    let is_divided = |node: NodeId| {
+        let region = workflow.just_within(None, workflow.nodes[node as usize].region);
+        region.is_some_and(|region| deployed.parts(region) > 1)
+    };
+    for (region, began) in &verdict.regions {
+        let parts = deployed.parts(*region);
+        if parts < 2 {
+            continue;
+        }
+        into.mark("divided skip", !began);
+        let nodes: Vec<NodeId> = workflow.nodes_within(*region).collect();
+        let items = nodes.iter().flat_map(|node| asked.trace.of_node(*node));
+        let items: BTreeSet<u32> = items.map(|(items, _)| items[0]).collect();
+        let plan = &workflow.regions[usize::from(*region)];
+        let some = !items.is_empty();
+        let full = items.len() as u64 >= parts;
+        into.mark("divided foreach", full);
+        into.mark("empty part", *began && (items.len() as u64) < parts);
+        into.mark("divided chain", full && nodes.len() > 1);
+        into.mark("divided batch", full && plan.batch > Some(1));
+        let over = workflow.list_producer(*region);
+        into.mark("parts over parts", some && over.is_some_and(is_divided));
+    }
+    let ran = |node: NodeId| asked.trace.of_node(node).next().is_some();
+    for (node, plan) in (0..).zip(&workflow.nodes) {
+        let gathered = plan.region.is_none()
+            && plan.reads().any(|source| match source {
+                Source::Output { node, .. } => is_divided(node),
+                _ => false,
+            });
+        into.mark("gathered in parts", gathered && ran(node));
+    }
+    let outputs = verdict.outputs.iter().flatten();
+    for (name, _) in outputs {
+        let output = workflow.outputs.iter().find(|output| output.name == *name);
+        let from = output.and_then(|output| output.sources.first());
+        into.mark(
+            "output in parts",
+            from.is_some_and(|from| match from.source {
+                Source::Output { node, .. } => is_divided(node),
+                _ => false,
+            }),
+        );
+    }
 }
 
 /// What holds of nodes in regions alone.

@@ -57,6 +57,15 @@ impl Cluster {
         }
         let now_ns = self.lanes[lane].event_ns(self.now_ns);
         let evaluated = self.delay_taken(evaluated);
+        let goes_on = self.lanes[lane].core.invocation_of(of.ticket).is_some();
+        let deployed = &self.scenario.deployments[of.deployment];
+        let work = &deployed.workflow.nodes[of.node as usize].work;
+        if goes_on && work.executable().is_some() && matches!(evaluated, Evaluated::Failed(_)) {
+            // Its first attempt has failed without an executor.
+            let id = deployed.name.id;
+            let attempts = self.lanes[lane].attempts.entry((id, of.node)).or_default();
+            (attempts.first, attempts.all) = (attempts.first + 1, attempts.all + 1);
+        }
         let core = &mut self.lanes[lane].core;
         core.evaluated(now_ns, of.ticket, evaluated);
         self.act(lane);

@@ -19,6 +19,7 @@ impl Cluster {
         items.reverse();
         let now = self.now();
         let deployment = self.deployment(wanted.deployment);
+        let node = self.scenario.deployments[deployment].written(wanted.node);
         if let Some(id) = invocation {
             let asked = &mut self.asked[self.by_id[&id]];
             assert_eq!(deployment, asked.deployment, "it leaves its placement");
@@ -26,7 +27,7 @@ impl Cluster {
                 !asked.forgotten.contains_key(&lane),
                 "evaluated at lane {lane}, where its invocation is over"
             );
-            let activation = (wanted.node, items.clone());
+            let activation = (node, items.clone());
             match wanted.part() {
                 Part::Work => asked.trace.starts(activation, 1, now, seen.clone()),
                 Part::Delay => asked.trace.delay_starts(activation, now, seen.clone()),
@@ -35,7 +36,7 @@ impl Cluster {
         self.lanes[lane].evaluating.push(Evaluating {
             ticket: wanted.ticket,
             invocation,
-            node: wanted.node,
+            node,
             items,
             deployment,
             part: wanted.part(),

@@ -2,19 +2,24 @@
 
 use super::Cluster;
 use super::clients::Outcome;
-use super::lane::{GRACE_NS, Run, State};
+use super::lane::{Attempts, GRACE_NS, Run, State};
 use crate::functions::{Made, MadeOutput, compute};
 use crate::reference::{failures, returned_kinds, wait_ns_after};
 use crate::trace::Ending;
 use crate::workflow::random::ERROR_NAMES;
 use engine::core::{CompletionError, ExecutorId, Output, Piece, Start};
-use engine::plan::ErrorClass;
+use engine::plan::{ErrorClass, NodeId};
 use faasstore::descriptor::NO_ITEM;
 
 impl Cluster {
     /// Hands an activation to its executor.
     pub(super) fn hand_over(&mut self, lane: usize, start: &Start) {
         let place = start.executor.0 as usize;
+        let (node, _) = self.lanes[lane].core.started_node(start);
+        if let Some(attempts) = self.attempts_at(lane, place, node) {
+            attempts.first += u64::from(start.attempt == 1);
+            attempts.all += 1;
+        }
         let state = self.lanes[lane].executors[place]
             .as_ref()
             .map(|executor| &executor.state);
@@ -31,6 +36,11 @@ impl Cluster {
         let now = self.now();
         let asked = &mut self.asked[self.by_id[&invocation]];
         let deployed = &self.scenario.deployments[asked.deployment];
+        let planned = deployed.plans[self.lanes[lane].worker]
+            .nodes
+            .iter()
+            .find(|planned| planned.id == node);
+        let node = deployed.written(node);
         let plan = &deployed.workflow.nodes[node as usize];
         let again = plan.retriers.iter().map(|retry| retry.attempts - 1);
         let attempts_max = 1 + again.sum::<u32>();
@@ -45,11 +55,6 @@ impl Cluster {
         assert_eq!(deployed.workflow.depth(plan.region), items.len());
         let executor = self.lanes[lane].executors[place].as_ref();
         let serves = executor.map(|executor| (executor.deployment, executor.executable));
-        let worker = self.lanes[lane].worker;
-        let planned = deployed.plans[worker]
-            .nodes
-            .iter()
-            .find(|planned| planned.id == node);
         assert_eq!(
             serves,
             planned
@@ -138,6 +143,17 @@ impl Cluster {
         assert_eq!(completed, Ok(()), "{run:?}, over: {over}");
         self.lanes[lane].foreseen = foreseen;
         self.lanes[lane].accepted += 1;
+        if let Some(attempts) = self.attempts_at(lane, place, run.node) {
+            attempts.well += 1;
+        }
+    }
+
+    /// Where attempts are counted of a node that the executor in a place runs.
+    fn attempts_at(&mut self, lane: usize, place: usize, node: NodeId) -> Option<&mut Attempts> {
+        let lane = &mut self.lanes[lane];
+        let executor = lane.executors.get(place)?.as_ref()?;
+        let id = self.scenario.deployments[executor.deployment].name.id;
+        Some(lane.attempts.entry((id, node)).or_default())
     }
 
     /// What the function makes of its inputs, which it reads as late as it can.

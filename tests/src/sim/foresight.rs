@@ -75,8 +75,9 @@ impl Cluster {
         let cases = match &foreseen.next {
             Some(Next::Evaluate(evaluate)) => {
                 let deployment = self.deployment(evaluate.deployment);
-                let workflow = &self.scenario.deployments[deployment].workflow;
-                let cases = workflow.nodes[evaluate.node as usize].work.cases() as u16;
+                let deployed = &self.scenario.deployments[deployment];
+                let node = deployed.written(evaluate.node);
+                let cases = deployed.workflow.nodes[node as usize].work.cases() as u16;
                 let case = |case| {
                     let mut inputs = Vec::new();
                     let start = core.foresee_case(id, evaluate, case, |input| inputs.push(input));

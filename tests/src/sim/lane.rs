@@ -118,6 +118,17 @@ pub(super) struct Executor {
     pub(super) word: Option<Word>,
 }
 
+/// What was seen of a node's attempts in executors.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Attempts {
+    /// First ones.
+    pub(super) first: u64,
+    /// All.
+    pub(super) all: u64,
+    /// Those that ended well.
+    pub(super) well: u64,
+}
+
 /// A simulated lane.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -161,6 +172,8 @@ pub(super) struct Lane {
     pub(super) accepted: u64,
     /// What it knows of placements, as this simulation keeps it.
     pub(super) known: Known,
+    /// Attempts that executors were given.
+    pub(super) attempts: BTreeMap<(DeploymentId, NodeId), Attempts>,
     /// What the core must order next.
     pub(super) foreseen: Option<Foresight>,
     /// What was prepared last: for the end of what which executor runs, and at which revision of the core.
@@ -202,6 +215,7 @@ impl Lane {
             refused: 0,
             accepted: 0,
             known: Known::default(),
+            attempts: BTreeMap::new(),
             foreseen: None,
             prepared: None,
         }
@@ -288,6 +302,7 @@ impl Lane {
                         .memory
                         .commit(items.iter().flatten().flatten().copied().collect()),
                     items: places,
+                    section: None,
                 }
             }
         }

@@ -196,9 +196,16 @@ impl Cluster {
         let (worker, now) = (self.lanes[lane].worker, self.now());
         if let Some(asked) = self.by_id.get(&invocation) {
             let asked = &mut self.asked[*asked];
-            let plan = &self.scenario.deployments[asked.deployment].plans[worker];
-            let nodes = plan.nodes.iter().map(|node| (node.id, now));
-            asked.trace.begun.extend(nodes);
+            let deployed = &self.scenario.deployments[asked.deployment];
+            let entry = &deployed.plans[self.lanes[asked.lane].worker];
+            for node in &deployed.plans[worker].nodes {
+                // Of several parts the first one says from when on there can be anything.
+                let written = deployed.written(node.id);
+                let mut at_once = entry.nodes.iter().map(|node| deployed.written(node.id));
+                if !at_once.any(|node| node == written) {
+                    asked.trace.begun.entry(written).or_insert(now);
+                }
+            }
         }
     }
 
@@ -524,7 +531,11 @@ fn carry(outgoing: &Outgoing, from: &Lane, to: &mut Lane) -> Incoming {
             to.memory
                 .commit(from.memory.read(from.core.locate(*payload))),
         ),
-        Outgoing::List(payloads) => {
+        Outgoing::List(payloads) | Outgoing::Section(payloads, _) => {
+            let section = match outgoing {
+                Outgoing::Section(_, section) => Some(*section),
+                Outgoing::One(_) | Outgoing::List(_) => None,
+            };
             let mut bytes = Vec::new();
             let mut items = Vec::new();
             for payload in payloads {
@@ -540,6 +551,7 @@ fn carry(outgoing: &Outgoing, from: &Lane, to: &mut Lane) -> Incoming {
             Incoming::List {
                 range: to.memory.commit(bytes),
                 items,
+                section,
             }
         }
     }

@@ -59,6 +59,10 @@ pub enum Sabotage {
     AllNeeded,
     /// Batches have an item more.
     OtherBatch,
+    /// A part of a divided region runs for the items of those before it as well.
+    PartsOverlap,
+    /// What the parts of a divided region have gathered is put together the other way round.
+    PartsReversed,
     /// Another constant stands in for an input.
     OtherDefault,
     /// What is optional for the client must be there.
@@ -117,7 +121,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 52] = [
         Self::NoDelay,
         Self::HalfDelay,
         Self::DelaysNeverFail,
@@ -141,6 +145,8 @@ impl Sabotage {
         Self::AllOptional,
         Self::AllNeeded,
         Self::OtherBatch,
+        Self::PartsOverlap,
+        Self::PartsReversed,
         Self::OtherDefault,
         Self::OutputsNeeded,
         Self::NoAfter,
@@ -205,6 +211,17 @@ impl Sabotage {
             Self::OtherBatch => {
                 for region in &mut plan.regions {
                     region.batch = region.batch.map(|batch| batch + 1);
+                }
+            }
+            Self::PartsOverlap => {
+                let parts = plan.regions.iter_mut();
+                for part in parts.filter_map(|region| region.part.as_mut()) {
+                    part.share.first = 0;
+                }
+            }
+            Self::PartsReversed => {
+                for whole in &mut plan.wholes {
+                    whole.parts.reverse();
                 }
             }
             _ => {
@@ -325,8 +342,9 @@ impl Cluster {
             }
             (Some(Sabotage::OtherCaseElsewhere), Outcome::Chose(case)) => {
                 let asked = &self.asked[self.by_id[&invocation]];
-                let workflow = &self.scenario.deployments[asked.deployment].workflow;
-                let cases = workflow.nodes[node as usize].work.cases() as u16;
+                let deployed = &self.scenario.deployments[asked.deployment];
+                let node = deployed.written(node);
+                let cases = deployed.workflow.nodes[node as usize].work.cases() as u16;
                 return Some(Outcome::Chose((case + 1) % cases));
             }
             _ => {}
@@ -341,6 +359,7 @@ impl Cluster {
             return;
         }
         let asked = &mut self.asked[self.by_id[&invocation]];
+        let node = self.scenario.deployments[asked.deployment].written(node);
         asked.trace.starts((node, Vec::new()), 1, now, Vec::new());
         asked.trace.ends((node, Vec::new()), 1, now, Ending::Well);
     }

@@ -1,11 +1,12 @@
 //! What a simulation plays: workers, deployments, the master's orders, clients' wishes, and what goes wrong.
 
 use super::Sabotage;
+use crate::divided::Divided;
 use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::Shape;
-use engine::plan::{Balance, DeploymentId, Limits, Plan, Replica};
+use engine::plan::{Balance, DeploymentId, Limits, NodeId, Plan, Replica};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -77,8 +78,26 @@ pub struct Deployed {
     pub workflow: Workflow,
     /// What it is called.
     pub name: DeploymentName,
+    /// Its nodes as the plans have them, some regions in parts.
+    pub divided: Divided,
     /// By worker.
     pub plans: Vec<Plan>,
+}
+
+impl Deployed {
+    /// The node of the workflow that a node of the plans is, or is a part of.
+    #[must_use]
+    pub fn written(&self, node: NodeId) -> NodeId {
+        self.divided.of[node as usize]
+    }
+
+    /// How many parts a region of the workflow has that lies in no other.
+    #[must_use]
+    pub fn parts(&self, region: u16) -> u64 {
+        let node = self.workflow.nodes_within(region).next();
+        let copies = self.divided.of.iter().filter(|of| Some(**of) == node);
+        copies.count() as u64
+    }
 }
 
 /// What the master has a lane do with what stands in that place of [`Scenario::deployments`]: each placement is deployed
@@ -208,6 +227,7 @@ impl Scenario {
             self.deployments.push(Deployed {
                 workflow: workflow.clone(),
                 name,
+                divided: placement.divided,
                 plans,
             });
         }

@@ -17,12 +17,15 @@ impl Cluster {
             assert!(report.is_empty());
             return;
         }
-        let nodes = &self.scenario.deployments[asked.deployment].workflow.nodes;
-        let ids: BTreeSet<NodeId> = report.iter().map(|node| node.id).collect();
+        let deployed = &self.scenario.deployments[asked.deployment];
+        let nodes = &deployed.workflow.nodes;
+        let written = report.iter().map(|node| deployed.written(node.id));
+        let ids: BTreeSet<NodeId> = written.collect();
         assert_eq!(ids.len(), report.len(), "each node is told once");
         assert!(!ended_well || ids.len() == nodes.len());
         for node in report {
-            assert_eq!(node.node, node_name(node.id));
+            let id = deployed.written(node.id);
+            assert_eq!(node.node, node_name(id));
             let ended = node.well + node.failed;
             assert_eq!(node.activations, ended + node.cut_off, "{node:?}");
             assert!(node.attempts >= node.well + node.failures, "{node:?}");
@@ -33,9 +36,9 @@ impl Cluster {
                 assert_eq!(node.cut_off, 0, "{node:?}");
                 assert_eq!(node.attempts, node.well + node.failures, "{node:?}");
             }
-            let seen = Seen::of(asked, node.id);
+            let seen = Seen::of(asked, id);
             let (well, failures) = (node.well as usize, node.failures as usize);
-            let by_function = matches!(nodes[node.id as usize].work, Work::Function { .. });
+            let by_function = matches!(nodes[id as usize].work, Work::Function { .. });
             // Nobody sees an activation for which no executor could be started.
             let activations = node.activations as usize;
             let unseen = activations.saturating_sub(seen.activations);
@@ -50,7 +53,7 @@ impl Cluster {
                 activations >= seen.activations || !by_function,
                 "{node:?}, but {seen:?}"
             );
-            match nodes[node.id as usize].work {
+            match nodes[id as usize].work {
                 Work::Function { .. } => {
                     let told = (well, failures);
                     assert_eq!(told, (seen.well, seen.failures), "{node:?}");
@@ -60,7 +63,7 @@ impl Cluster {
                     assert_eq!(well + failures, seen.well + seen.failures, "{node:?}");
                 }
                 Work::Nothing => {
-                    let one = well <= 1 || nodes[node.id as usize].region.is_some();
+                    let one = well <= 1 || nodes[id as usize].region.is_some();
                     assert!(one && failures == seen.failures, "{node:?}");
                 }
             }
@@ -78,15 +81,16 @@ impl Cluster {
         let workers: BTreeSet<&str> = parts.iter().map(|part| part.worker.as_str()).collect();
         assert_eq!(workers.len(), parts.len(), "each part is told once");
         assert_eq!(parts[0].worker, self.worker_name(asked.lane));
-        let workflow = &self.scenario.deployments[asked.deployment].workflow;
-        let nodes = &workflow.nodes;
+        let deployed = &self.scenario.deployments[asked.deployment];
+        let nodes = &deployed.workflow.nodes;
         let mut told: BTreeMap<Activation, Vec<(&PartTrace, &TraceRecord)>> = BTreeMap::new();
         for part in parts {
             judge_order(part);
             for record in &part.records {
                 let name = part.nodes.iter().find(|(id, _)| *id == record.node);
-                assert_eq!(name.map(|(_, name)| name), Some(&node_name(record.node)));
-                told.entry((record.node, part.items(record).collect()))
+                let node = deployed.written(record.node);
+                assert_eq!(name.map(|(_, name)| name), Some(&node_name(node)));
+                told.entry((node, part.items(record).collect()))
                     .or_default()
                     .push((part, record));
             }

@@ -1,10 +1,11 @@
 //! What must hold when nothing can happen any more.
 
 use super::Cluster;
-use super::clients::Outcome;
+use super::clients::{Asked, Outcome};
 use super::constructs::Constructs;
+use super::lane::Lane;
 use super::scenario::Faults;
-use crate::reference::Counts;
+use crate::reference::{Counts, Verdict};
 use engine::core::{CoreCounters, Held};
 
 /// What a run has seen: that a test of rare things did see them.
@@ -99,6 +100,7 @@ impl Cluster {
             assert_eq!(counters.invocations_taken, ended);
             assert_eq!(counters.invocations_refused, lane.refused);
             assert_eq!(counters.activations, lane.accepted);
+            judge_profiles(index, lane);
         }
     }
 
@@ -179,6 +181,20 @@ impl Cluster {
         );
     }
 
+    /// How many parts regions have beyond one each, of those that began or of those that were skipped: each part counts.
+    fn further_parts(&self, began: bool) -> u64 {
+        let judged = self.asked.iter().zip(&self.verdicts);
+        let of = |(asked, verdict): (&Asked, &Option<Verdict>)| {
+            let deployed = &self.scenario.deployments[asked.deployment];
+            let regions = verdict.iter().flat_map(|verdict| &verdict.regions);
+            let regions = regions.filter(|(_, has_begun)| *has_begun == began);
+            regions
+                .map(|(region, _)| deployed.parts(*region) - 1)
+                .sum::<u64>()
+        };
+        judged.map(of).sum()
+    }
+
     /// Where nothing has failed, everything is counted once.
     fn judge_counters(&self, tally: &Tally) {
         let sum = |of: fn(&CoreCounters) -> u64| {
@@ -187,9 +203,9 @@ impl Cluster {
         };
         let verdicts = || self.verdicts.iter().flatten();
         let counted = |of: fn(&Counts) -> u64| verdicts().map(|one| of(&one.counts)).sum::<u64>();
-        let skipped = counted(|counts| counts.skipped);
+        let skipped = counted(|counts| counts.skipped) + self.further_parts(false);
         assert_eq!(sum(|counters| counters.skipped), skipped);
-        let ran = counted(|counts| counts.ran);
+        let ran = counted(|counts| counts.ran) + self.further_parts(true);
         assert_eq!(sum(|counters| counters.triggers), ran);
         let caught = counted(|counts| counts.caught);
         assert_eq!(sum(|counters| counters.caught), caught);
@@ -200,5 +216,18 @@ impl Cluster {
             "{} dropped as late, not {least} to {most}",
             tally.late
         );
+    }
+}
+
+/// Profiles count every activation and every failed attempt that executors had, and nothing else.
+fn judge_profiles(index: usize, lane: &Lane) {
+    for ((id, node), attempts) in &lane.attempts {
+        let Some(profile) = lane.core.profile(*id, 0, usize::MAX) else {
+            continue;
+        };
+        let counted = profile.nodes.iter().find(|counted| counted.id == *node);
+        let counted = counted.map(|counted| (counted.activations, counted.failures));
+        let seen = (attempts.first, attempts.all - attempts.well);
+        assert_eq!(counted, Some(seen), "node {node} on lane {index}");
     }
 }

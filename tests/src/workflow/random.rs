@@ -168,6 +168,7 @@ impl Draft<'_> {
             let from = |source: &Source| OutputSource {
                 source: *source,
                 worker: 0,
+                part: None,
             };
             self.workflow.outputs.push(WorkflowOutput {
                 name: format!("o{number}"),

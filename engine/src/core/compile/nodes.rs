@@ -74,8 +74,9 @@ impl Compiler {
         }
     }
 
-    pub(super) fn region_node(&self, scope: u16, edges: u32) -> (Node, Details) {
-        let node = Node {
+    /// What stands for a region, or for a divided node, in the scope around it.
+    pub(super) fn stand_in(&self, runner: Runner, scope: u16, edges: u32) -> Node {
+        Node {
             id: NodeId::MAX,
             pool: 0,
             lists: true,
@@ -84,7 +85,7 @@ impl Compiler {
             shown: false,
             plain: false,
             sure: false,
-            runner: Runner::Region,
+            runner,
             delayed: false,
             delay_inputs: 0,
             gated: false,
@@ -97,14 +98,14 @@ impl Compiler {
             inputs: Span::default(),
             outputs: Span::default(),
             successors: Span::default(),
-        };
-        (node, Details::default())
+        }
     }
 
     pub(super) fn details(&self, node: &NodePlan) -> Details {
         let remote = node.remote_consumers.iter().map(|read| RemoteRead {
             worker: read.worker,
             outputs: read.outputs.clone(),
+            sections: read.sections.clone(),
         });
         let gathered = (0..node.outputs.len() as u16)
             .map(|output| self.gathered.get(&(node.id, output)).copied());

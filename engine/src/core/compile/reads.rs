@@ -1,14 +1,19 @@
 //! What is read of what: slots, who holds them for whom, and what is gathered.
 
 use super::super::program::{
-    Gather, InputFrom, InputRead, LocalNode, OutputFrom, Producer, SlotIndex, SlotPlan, Span,
+    Candidate, Gather, InputFrom, InputRead, LocalNode, OutputFrom, Producer, SlotIndex, SlotPlan,
+    Span,
 };
 use super::Compiler;
-use crate::plan::{NodeId, NodePlan, Source};
+use crate::plan::{NodeId, NodePlan, OutputSource, Plan, Source, WorkflowOutput};
 
 impl Compiler {
     pub(super) fn open(&mut self, producer: Producer, scope: u16) -> SlotIndex {
-        self.slots.push(SlotPlan { uses: 0, producer });
+        self.slots.push(SlotPlan {
+            uses: 0,
+            producer,
+            complete: false,
+        });
         self.slot_scopes.push(scope);
         (self.slots.len() - 1) as SlotIndex
     }
@@ -45,6 +50,15 @@ impl Compiler {
             self.slots[slot as usize].uses += 1;
         }
         InputFrom::Outer(slot)
+    }
+
+    /// Where a source lies that something in `scope` reads once more, all of it.
+    pub(super) fn read_whole(&mut self, source: Source, scope: u16) -> InputFrom {
+        let from = self.read(source, scope);
+        if let InputFrom::Slot(slot) | InputFrom::Outer(slot) | InputFrom::First(slot) = from {
+            self.slots[slot as usize].complete = true;
+        }
+        from
     }
 
     /// Where an output lies for whoever reads it in `scope`.
@@ -107,11 +121,12 @@ impl Compiler {
         let mut reads = Vec::with_capacity(node.inputs.len());
         for input in node.all_inputs() {
             let from = if let [source] = input.sources[..] {
-                self.read(source, scope)
+                self.read_whole(source, scope)
             } else {
                 let sources = input.sources.iter();
-                let from: Vec<InputFrom> =
-                    sources.map(|source| self.read(*source, scope)).collect();
+                let from: Vec<InputFrom> = sources
+                    .map(|source| self.read_whole(*source, scope))
+                    .collect();
                 InputFrom::FirstOf(Span::append(&mut self.alternatives, from))
             };
             reads.push(InputRead {
@@ -122,14 +137,35 @@ impl Compiler {
         reads
     }
 
-    pub(super) fn outputs_here(&mut self, candidates: &[(u16, Source)]) -> Vec<OutputFrom> {
+    /// The sources of the workflow's outputs.
+    pub(super) fn candidates(&self, plan: &Plan) -> Vec<Candidate> {
+        let of = |(output, declared): (u16, &WorkflowOutput)| {
+            let sources = declared.sources.iter();
+            let candidate = |from: &OutputSource| Candidate {
+                output,
+                source: from.source,
+                part: from.part,
+                error: match from.source {
+                    Source::Output { node, output } => self.errors.get(&node) == Some(&output),
+                    _ => false,
+                },
+            };
+            sources.map(candidate).collect::<Vec<_>>()
+        };
+        (0..).zip(&plan.outputs).flat_map(of).collect()
+    }
+
+    pub(super) fn outputs_here(&mut self, candidates: &[Candidate]) -> Vec<OutputFrom> {
         let mut here = Vec::new();
-        for (candidate, (_, source)) in (0..).zip(candidates) {
-            if let Source::Output { node, .. } = source
-                && self.local_of.contains_key(node)
-                && let InputFrom::Slot(slot) = self.read(*source, 0)
+        for (number, candidate) in (0..).zip(candidates) {
+            if let Source::Output { node, .. } = candidate.source
+                && self.local_of.contains_key(&node)
+                && let InputFrom::Slot(slot) = self.read(candidate.source, 0)
             {
-                here.push(OutputFrom { candidate, slot });
+                here.push(OutputFrom {
+                    candidate: number,
+                    slot,
+                });
             }
         }
         here

@@ -214,6 +214,7 @@ fn plan(kinds: &[Kind]) -> Plan {
         participants: vec![Participant {
             worker: 0,
             inputs: Vec::new(),
+            sections: Vec::new(),
         }],
         nodes: vec![NodePlan {
             id: 0,
@@ -227,6 +228,7 @@ fn plan(kinds: &[Kind]) -> Plan {
             ..NodePlan::default()
         }],
         remote_nodes: Vec::new(),
+        wholes: Vec::new(),
         executables: vec![ExecutablePlan {
             name: "executable".to_owned(),
             scale: 1,

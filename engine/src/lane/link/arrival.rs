@@ -160,6 +160,11 @@ impl Arrival {
             Ok(limits) => {
                 self.narrow(Some(limits));
                 inputs.iter().find_map(|(name, body)| {
+                    if body.section.is_some() {
+                        return Some(format!(
+                            "input `{name}` is a part of a list; give all of it"
+                        ));
+                    }
                     let error = self.check_limits(body).err()?;
                     Some(format!("input `{name}`: {error}"))
                 })
@@ -216,7 +221,7 @@ impl Arrival {
                     *bytes
                 }
             };
-            self.check_items(body.items.as_deref(), bytes)?;
+            self.check_items(body, bytes)?;
         }
         let limit = self.limits.transfers_max;
         if landings.transfers() + announced.len() > limit {
@@ -233,8 +238,24 @@ impl Arrival {
         Ok(landed.collect())
     }
 
-    fn check_items(&self, items: Option<&[u64]>, bytes: u64) -> Result<(), LinkError> {
-        let Some(items) = items else { return Ok(()) };
+    fn check_items(&self, body: &Body, bytes: u64) -> Result<(), LinkError> {
+        let items = match (&body.items, body.section) {
+            (None, None) => return Ok(()),
+            (items, None) => items.as_deref().unwrap_or_default(),
+            (items, Some(section)) => {
+                let items = items.as_deref().unwrap_or_default();
+                let behind = u64::from(section.first) + items.len() as u64;
+                if body.items.is_none() || behind > u64::from(section.whole) {
+                    return Err(LinkError::Section {
+                        kind: self.kind,
+                        count: items.len(),
+                        first: section.first,
+                        whole: section.whole,
+                    });
+                }
+                items
+            }
+        };
         let sum = items.iter().try_fold(0_u64, |sum, item| {
             sum.checked_add(wire::padded_item(*item)?)
         });
@@ -262,6 +283,7 @@ impl Arrival {
                 Ok(Landed {
                     range,
                     items: body.items.map(places),
+                    section: body.section,
                 })
             }
             Data::Streamed { bytes: 0, .. } => {
@@ -269,6 +291,7 @@ impl Arrival {
                 Ok(Landed {
                     range: ArenaRange::default(),
                     items: body.items.map(places),
+                    section: body.section,
                 })
             }
             Data::Streamed { transfer, bytes } => {
@@ -278,6 +301,7 @@ impl Arrival {
                         let landed = Landed {
                             range: ArenaRange::default(),
                             items: body.items.map(places),
+                            section: body.section,
                         };
                         (Some((payload, reservation, segment)), Ok(landed))
                     }
@@ -312,7 +336,9 @@ impl Arrival {
                 limit: payload_bytes_max,
             });
         }
-        let items = body.items.as_ref().map_or(0, Vec::len);
+        let here = body.items.as_ref().map_or(0, Vec::len);
+        let whole = body.section.map_or(0, |section| section.whole as usize);
+        let items = here.max(whole);
         if items > items_max as usize {
             return Err(LandingError::Items {
                 items,

@@ -339,7 +339,12 @@ impl Landings {
                 "a message that goes takes its transfers' targets with it"
             );
             counters.bytes_drained += bytes;
-            return release_all(vec![((), Ok(Landed { range, items: None }))], arena);
+            let landed = Landed {
+                range,
+                items: None,
+                section: None,
+            };
+            return release_all(vec![((), Ok(landed))], arena);
         };
         if let Some(Ok(landed)) = waiting.message.landing_mut(target.payload) {
             landed.range = range;

@@ -6,7 +6,7 @@
 use crate::core::Wanted;
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
-use crate::wire::{Load, NodeReport, Outcome, PartFailed};
+use crate::wire::{Load, NodeReport, Outcome, PartFailed, Section};
 use faasstore::Cancelled;
 use faasstore::arena::Arena;
 use faasstore::descriptor::ArenaRange;
@@ -19,6 +19,8 @@ pub struct Landed {
     pub range: ArenaRange,
     /// For a list: offset within the range, and bytes, of each item. Offsets are multiples of [`ITEM_ALIGN`](crate::wire::ITEM_ALIGN).
     pub items: Option<Vec<(u64, u64)>>,
+    /// Which items of its list they are, if not all of it.
+    pub section: Option<Section>,
 }
 
 /// Why a payload found no place.

@@ -164,6 +164,20 @@ pub enum LinkError {
         /// What the data has.
         bytes: u64,
     },
+    /// Items that do not lie in the list that they are said to be of.
+    #[error(
+        "a {kind:?} frame with {count} items from item {first} on, of a list of {whole} items or of what is no list"
+    )]
+    Section {
+        /// In which message.
+        kind: FrameKind,
+        /// How many items.
+        count: usize,
+        /// The first one's place.
+        first: u32,
+        /// Items of the list.
+        whole: u32,
+    },
     /// A payload is announced under a number that is taken.
     #[error("a {kind:?} frame that announces transfer {transfer}, which is still under way")]
     TransferTaken {

@@ -67,13 +67,17 @@ impl Bodies<'_> {
     ) -> Result<Body, String> {
         let items = match &outgoing {
             Outgoing::One(_) => None,
-            Outgoing::List(items) => {
+            Outgoing::List(items) | Outgoing::Section(items, _) => {
                 let length = |item: &Payload| match item.is_absent() {
                     true => ITEM_ABSENT,
                     false => item.length(),
                 };
                 Some(items.iter().map(length).collect::<Vec<u64>>())
             }
+        };
+        let section = match &outgoing {
+            Outgoing::Section(_, section) => Some(*section),
+            Outgoing::One(_) | Outgoing::List(_) => None,
         };
         let bytes: u64 = match &items {
             None => outgoing.payloads()[0].length(),
@@ -89,7 +93,11 @@ impl Bodies<'_> {
         } else {
             self.stream(outgoing, items.is_some(), parts)?
         };
-        Ok(Body { items, data })
+        Ok(Body {
+            items,
+            section,
+            data,
+        })
     }
 
     pub(super) fn stream(
@@ -108,7 +116,7 @@ impl Bodies<'_> {
         let token = *self.streams;
         let payloads = match outgoing {
             Outgoing::One(payload) => vec![payload],
-            Outgoing::List(items) => items,
+            Outgoing::List(items) | Outgoing::Section(items, _) => items,
         };
         match self.link.stream(pieces, layout, token) {
             Ok(data) => {
@@ -143,7 +151,7 @@ fn gather(outgoing: &Outgoing, bytes: u64, parts: &Parts<'_>) -> Vec<u8> {
             let read = mapping.and_then(|mapping| mapping.read(range.offset, range.length));
             data.extend_from_slice(read.unwrap_or_default());
         }
-        if matches!(outgoing, Outgoing::List(_)) {
+        if !matches!(outgoing, Outgoing::One(_)) {
             data.resize(data.len().next_multiple_of(ITEM_ALIGN as usize), 0);
         }
     }
@@ -163,11 +171,19 @@ pub(super) fn numbered(
 /// A payload that has landed, counted as leased.
 pub(super) fn incoming(landing: Landing, segments: &mut Segments) -> Incoming {
     match landing {
-        Ok(Landed { range, items }) => {
+        Ok(Landed {
+            range,
+            items,
+            section,
+        }) => {
             let range = lease_own(range, segments);
             match items {
                 None => Incoming::One(range),
-                Some(items) => Incoming::List { range, items },
+                Some(items) => Incoming::List {
+                    range,
+                    items,
+                    section,
+                },
             }
         }
         Err(error) => Incoming::Refused(error.to_string()),

@@ -46,9 +46,11 @@ fn plan() -> Plan {
         participants: vec![Participant {
             worker: 1,
             inputs: vec![0, 1],
+            sections: Vec::new(),
         }],
         nodes: vec![],
         remote_nodes: vec![],
+        wholes: Vec::new(),
         executables: vec![],
         constants: Vec::new(),
         regions: Vec::new(),
@@ -303,6 +305,7 @@ fn placement(number: u16, here: bool) -> Plan {
     let part = Participant {
         worker: if here { 0 } else { number },
         inputs: Vec::new(),
+        sections: Vec::new(),
     };
     plan.participants = vec![part];
     if here {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::{Balance, ExecutablePlan, Limits};
+use crate::wire::{SOURCES_BYTES_ALL_MAX, SOURCES_BYTES_MAX};
 
 const MIB: u64 = 1 << 20;
 
@@ -18,6 +19,7 @@ fn plan(id: u64, version: u32) -> Plan {
         participants: vec![],
         nodes: vec![],
         remote_nodes: vec![],
+        wholes: Vec::new(),
         executables: vec![ExecutablePlan {
             name: "wordcount".into(),
             scale: 3,
@@ -52,7 +54,18 @@ fn deployment(id: u64, version: u32, lanes: u8) -> Deployment {
         executors: BTreeMap::new(),
         starting: BTreeMap::new(),
         lanes: (0..lanes).collect(),
+        sources: None,
     }
+}
+
+/// One of that name, on one lane.
+fn named(workflow: &str, id: u64) -> Deployment {
+    let mut of = deployment(id, 1, 1);
+    of.plan = Arc::new(Plan {
+        workflow: workflow.into(),
+        ..plan(id, 1)
+    });
+    of
 }
 
 fn admit(deployments: &mut Deployments, deployment: Deployment) -> Result<(), DeploymentError> {
@@ -344,4 +357,46 @@ fn what_runs_commands_comes_with_the_worker_unless_the_functions_folder_has_it()
     assert_eq!(find(COMMAND_EXECUTABLE).unwrap(), program(&functions));
     let known = executables_of(functions.path(), Some(own.path()));
     assert_eq!(known, [COMMAND_EXECUTABLE, "wordcount"]);
+}
+
+#[test]
+fn files_are_kept_with_what_was_prepared_within_bounds_and_go_with_it() {
+    let of = |bytes: usize| Sources {
+        files: vec![("a.yaml".into(), "x".repeat(bytes - 6 - 2))],
+        terms: "{}".into(),
+    };
+    assert_eq!(of(100).bytes(), 100);
+    let mut deployments = Deployments::new(u64::MAX);
+    assert!(matches!(
+        deployments.keep(DeploymentId(1), of(8)),
+        Err(DeploymentError::Unknown(_))
+    ));
+    deployments.insert(named("w", 1));
+    let large = deployments.keep(DeploymentId(1), of(SOURCES_BYTES_MAX + 1));
+    assert!(matches!(large, Err(DeploymentError::Sources { .. })));
+    assert!(deployments.active("w").is_err(), "it is prepared only");
+    deployments
+        .keep(DeploymentId(1), of(SOURCES_BYTES_MAX))
+        .unwrap();
+    deployments.activate(DeploymentId(1)).unwrap();
+    let kept = deployments.active("w").unwrap().sources.as_ref();
+    assert_eq!(kept.map(Sources::bytes), Some(SOURCES_BYTES_MAX));
+    assert!(matches!(
+        deployments.keep(DeploymentId(1), of(8)),
+        Err(DeploymentError::NotPrepared(_))
+    ));
+    // All of a worker's together have a bound of their own, and what goes makes room.
+    let most = (SOURCES_BYTES_ALL_MAX / SOURCES_BYTES_MAX) as u64;
+    for id in 2..=most {
+        deployments.insert(named(&format!("w{id}"), id));
+        deployments
+            .keep(DeploymentId(id), of(SOURCES_BYTES_MAX))
+            .unwrap();
+    }
+    deployments.insert(named("last", most + 1));
+    assert!(deployments.keep(DeploymentId(most + 1), of(8)).is_err());
+    assert!(deployments.removed(DeploymentId(1), 0));
+    deployments
+        .keep(DeploymentId(most + 1), of(SOURCES_BYTES_MAX))
+        .unwrap();
 }

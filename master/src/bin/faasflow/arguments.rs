@@ -2,6 +2,7 @@
 
 use crate::inputs::InputArgument;
 use crate::outputs::OutputArgument;
+use crate::placing::Placing;
 use crate::validate::Expectation;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -28,7 +29,7 @@ pub(crate) enum Command {
     Import(Import),
     /// Print the language as a JSON Schema, for editors
     Schema,
-    /// Show where the nodes of a workflow would run
+    /// Show where the nodes of a workflow would run, and why
     Plan(Plan),
     /// Draw a workflow, and where its nodes would run
     Graph(Graph),
@@ -38,6 +39,10 @@ pub(crate) enum Command {
     Invoke(Invoke),
     /// Show what workers say of themselves
     Status(Status),
+    /// Show what was measured of a running workflow, and write it back as hints
+    Profile(Profile),
+    /// Place a running workflow anew by what was measured of it
+    Rebalance(Rebalance),
     /// Take a workflow away from workers
     Undeploy(Undeploy),
     /// Start workers on this host, run a workflow on them, and end them
@@ -58,6 +63,8 @@ impl Command {
             Self::Invoke(of) => of.job.json,
             Self::Run(of) => of.job.json,
             Self::Status(of) => of.json,
+            Self::Profile(of) => of.json,
+            Self::Rebalance(of) => of.json,
             Self::Import(_)
             | Self::Schema
             | Self::Graph(_)
@@ -253,23 +260,27 @@ impl Replicas {
 pub(crate) struct Plan {
     /// The workflow's file
     pub(crate) file: PathBuf,
-    /// Addresses of workers to ask, as HOST:PORT; or workers that need not be there, as NAME:CPUS:MEMORY (a:4:8GiB)
+    /// Addresses of workers to ask, as HOST:PORT; or workers that need not be there, as NAME:CPUS:MEMORY (a:4:8GiB) [default:
+    /// those that --cluster describes]
     #[arg(
         long,
-        required = true,
+        required_unless_present = "cluster",
         value_delimiter = ',',
         value_name = "WORKER,…",
         value_parser = NonEmptyStringValueParser::new()
     )]
     pub(crate) workers: Vec<String>,
     #[command(flatten)]
-    pub(crate) pins: Pins,
+    pub(crate) placing: Placing,
     #[command(flatten)]
     pub(crate) count: Count,
     #[command(flatten)]
     pub(crate) key: Key,
-    /// Print one JSON object
+    /// Show all of long lists
     #[arg(long)]
+    pub(crate) all: bool,
+    /// Print one JSON object, with everything in it
+    #[arg(long, conflicts_with = "all")]
     pub(crate) json: bool,
 }
 
@@ -277,7 +288,8 @@ pub(crate) struct Plan {
 pub(crate) struct Graph {
     /// The workflow's file
     pub(crate) file: PathBuf,
-    /// Place the nodes on workers, and show it: addresses of workers to ask, or NAME:CPUS:MEMORY (a:4:8GiB)
+    /// Place the nodes on workers, and show it: addresses of workers to ask, or NAME:CPUS:MEMORY (a:4:8GiB), or none with
+    /// --cluster
     #[arg(
         long,
         value_delimiter = ',',
@@ -286,7 +298,7 @@ pub(crate) struct Graph {
     )]
     pub(crate) workers: Vec<String>,
     #[command(flatten)]
-    pub(crate) pins: Pins,
+    pub(crate) placing: Placing,
     #[command(flatten)]
     pub(crate) count: Count,
     /// Which of the placements is drawn, from 1 [default: the first]
@@ -325,7 +337,7 @@ pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) cluster: Cluster,
     #[command(flatten)]
-    pub(crate) pins: Pins,
+    pub(crate) placing: Placing,
     #[command(flatten)]
     pub(crate) replicas: Replicas,
     /// Print one JSON object
@@ -388,6 +400,53 @@ pub(crate) struct Status {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Profile {
+    /// The workflow's name
+    pub(crate) workflow: String,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Write what was measured into the workflow's file as `profile:` hints, and nothing else; once more for each file that
+    /// it names by `workflow: PATH`, if nodes there are to have theirs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Vec<PathBuf>,
+    /// Forget what was measured after it was shown, and count anew
+    #[arg(long)]
+    pub(crate) reset: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Rebalance {
+    /// The workflow's name
+    pub(crate) workflow: String,
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// The workflow's file [default: what the workers have kept of it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Leave it where it is unless its makespan is estimated to become shorter by so many hundredths
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = parse_percent)]
+    pub(crate) min_gain: f64,
+    /// Deploy the new placement whatever it gains
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let percent = text.parse().ok();
+    let fits = percent.filter(|percent| (0.0..=100.0).contains(percent));
+    fits.ok_or_else(|| "it is a number from 0 to 100, as in 5".to_owned())
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Undeploy {
     /// The workflow's name
     pub(crate) workflow: String,
@@ -417,7 +476,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(..=3_600_000))]
     pub(crate) grace_ms: Option<u32>,
     #[command(flatten)]
-    pub(crate) pins: Pins,
+    pub(crate) placing: Placing,
     #[command(flatten)]
     pub(crate) replicas: Replicas,
     #[command(flatten)]

@@ -1,18 +1,16 @@
 //! Commands that look at, or change, what is deployed; what runs workflows is in `invoking`.
 
-use crate::arguments::{
-    Arguments, Completion, Count, Deploy, Key, Pins, Plan, Shell, Status, Undeploy,
-};
+use crate::arguments::{Arguments, Completion, Deploy, Plan, Shell, Status, Undeploy};
 use crate::exit::Exit;
+use crate::explained::{self, Explained, Extent};
+use crate::placing::{Wanted, place_nodes};
 use crate::print::{self, Page};
 use crate::replicas::Replicas;
 use crate::workers;
 use clap::CommandFactory;
 use engine::plan::Limits;
-use master::definition::{self, Definition};
+use master::definition;
 use master::deploy::Cluster;
-use master::graph::Graph;
-use master::place::{self, Placement, WorkerCapacity};
 use serde_json::json;
 
 /// `faasflow schema`
@@ -37,86 +35,45 @@ pub(crate) fn completion(arguments: &Completion) -> Result<(), Exit> {
     page.print()
 }
 
-/// A node that is to run on two workers.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("--pin {node} is given twice: for worker {first}, and for worker {second}")]
-#[diagnostic(help("a node runs on one worker: take one of the two away"))]
-struct PinnedTwice {
-    node: String,
-    first: String,
-    second: String,
-}
-
-/// What `--pin` asks of the placement.
-pub(crate) fn place_options(pins: &Pins) -> Result<place::Options, Exit> {
-    let mut options = place::Options::default();
-    for (node, second) in &pins.pins {
-        if let Some(first) = options.fixed.insert(node.clone(), second.clone()) {
-            let (node, second) = (node.clone(), second.clone());
-            return Err(Exit::input(PinnedTwice {
-                node,
-                first,
-                second,
-            }));
-        }
-    }
-    Ok(options)
-}
-
-/// Where the nodes would run, placement by placement, on workers that are asked, or described.
-pub(crate) fn place_nodes(
-    definition: &Definition,
-    workers: &[String],
-    pins: &Pins,
-    count: Count,
-    key: &Key,
-) -> Result<(Graph, Vec<Placement>, Vec<WorkerCapacity>), Exit> {
-    let options = place_options(pins)?;
-    let capacities = match workers::described(workers, key)? {
-        Some(capacities) => capacities,
-        None => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
-    };
-    let graph = Graph::of(definition);
-    let placements = place::replicate(&graph, &capacities, &options, count.replicas)?;
-    Ok((graph, placements, capacities))
-}
-
 /// `faasflow plan`
 pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
-    let (graph, placements, capacities) = place_nodes(
+    let planned = place_nodes(
         &definition,
         &arguments.workers,
-        &arguments.pins,
+        &arguments.placing,
         arguments.count,
         &arguments.key,
     )?;
-    let placed = Replicas {
-        definition: &definition,
-        graph: &graph,
-        placements: &placements,
-        workers: &capacities,
+    let extent = if arguments.all || arguments.json {
+        Extent::All
+    } else {
+        Extent::Page
     };
+    let explained = Explained::of(&definition, &planned, extent)?;
     if arguments.json {
-        return print::json(&placed.to_json());
+        return print::json(&explained.to_json());
     }
     let mut page = Page::default();
-    placed.show(&mut page);
+    explained.show(&mut page, extent);
     page.print()
 }
 
 /// `faasflow deploy`
 pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
-    let pins = place_options(&arguments.pins)?;
+    let wanted = Wanted::of(&arguments.placing)?;
     let options = workers::options(&arguments.cluster.key)?;
     let mut cluster = Cluster::connect(&arguments.cluster.workers, &options)?;
+    let placing = wanted.on(cluster.capacities_mut())?;
     let capacities = cluster.capacities();
     let replicas = arguments.replicas.wanted();
-    let deployed = cluster.deploy_replicas(&definition, &pins, replicas, Limits::default())?;
+    let deployed = cluster.deploy_replicas(&definition, &placing, replicas, Limits::default())?;
+    let (graph, first) = (&deployed.graph, &deployed.placements[0]);
+    let (estimate, line) = explained::in_a_line(&definition, graph, &capacities, &placing, first);
     let placed = Replicas {
         definition: &definition,
-        graph: &deployed.graph,
+        graph,
         placements: &deployed.placements,
         workers: &capacities,
     };
@@ -125,6 +82,11 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
         object["deployment"] = json!(deployed.id.to_string());
         object["version"] = json!(deployed.version);
         object["balance"] = json!(replicas.balance.name());
+        object["unkept"] = json!(deployed.unkept);
+        object["estimate"] = json!({
+            "makespan_ns": estimate.makespan_ns,
+            "crossing_bytes": estimate.crossing_bytes,
+        });
         return print::json(&object);
     }
     let mut page = Page::default();
@@ -136,6 +98,12 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
         "{} version {} is deployed{divided}",
         definition.workflow.value, deployed.version
     ));
+    if let Some(reason) = &deployed.unkept {
+        page.line(&format!(
+            "`faasflow rebalance` will ask for its file: {reason}"
+        ));
+    }
+    page.line(&line);
     page.line("");
     placed.show(&mut page);
     page.print()

@@ -1,13 +1,14 @@
 //! `faasflow graph`: a picture of a workflow.
 
 use crate::arguments::{Format, Graph};
-use crate::commands::place_nodes;
 use crate::exit::Exit;
+use crate::placing::{Planned, place_nodes};
 use crate::print::Page;
 use crate::targets::{self, Named};
 use master::definition;
 use master::diagnostics::to_stderr;
 use master::draw::{self, Placed, draw};
+use master::place;
 use miette::Diagnostic;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -20,11 +21,15 @@ enum GraphError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("--pin says where nodes run, but there are no workers")]
-    #[diagnostic(help("add --workers a:4:8GiB,b:4:8GiB, or addresses of workers"))]
-    PinsAlone,
+    #[error("{option} is about where nodes run, but there are no workers")]
+    #[diagnostic(help(
+        "add --workers a:4:8GiB,b:4:8GiB, or addresses of workers, or a --cluster file that describes some"
+    ))]
+    PlacingAlone { option: &'static str },
     #[error("--replicas says how often nodes are placed, but there are no workers")]
-    #[diagnostic(help("add --workers a:4:8GiB,b:4:8GiB, or addresses of workers"))]
+    #[diagnostic(help(
+        "add --workers a:4:8GiB,b:4:8GiB, or addresses of workers, or a --cluster file that describes some"
+    ))]
     ReplicasAlone,
     #[error("--replica {replica} is to be drawn, and --replicas makes {replicas}")]
     #[diagnostic(help("give a number from 1 to {replicas}"))]
@@ -41,17 +46,18 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
         targets::check(&[Named::new("--out", out)], &[read])?;
     }
     let definition = definition::load(&arguments.file)?;
-    if arguments.workers.is_empty() && !arguments.pins.pins.is_empty() {
-        return Err(Exit::input(GraphError::PinsAlone));
+    let placed = !arguments.workers.is_empty() || arguments.placing.cluster.is_some();
+    if let (false, Some(option)) = (placed, arguments.placing.given()) {
+        return Err(Exit::input(GraphError::PlacingAlone { option }));
     }
     let (replicas, replica) = (arguments.count.replicas, arguments.replica.unwrap_or(1));
-    if arguments.workers.is_empty() && replicas > 1 {
+    if !placed && replicas > 1 {
         return Err(Exit::input(GraphError::ReplicasAlone));
     }
     if !(1..=replicas).contains(&replica) {
         return Err(Exit::input(GraphError::Replica { replica, replicas }));
     }
-    if arguments.workers.is_empty() && arguments.key.cluster_key_file.is_some() {
+    if !placed && arguments.key.cluster_key_file.is_some() {
         return Err(Exit::input(GraphError::KeyAlone));
     }
     let format = match arguments.format {
@@ -65,13 +71,17 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
     } else {
         draw::Detail::Alike
     };
-    let picture = if arguments.workers.is_empty() {
-        draw(&definition, None, format, detail)
-    } else {
-        let (graph, placements, capacities) = place_nodes(
+    let picture = if placed {
+        let Planned {
+            graph,
+            placements,
+            workers,
+            options,
+            ..
+        } = place_nodes(
             &definition,
             &arguments.workers,
-            &arguments.pins,
+            &arguments.placing,
             arguments.count,
             &arguments.key,
         )?;
@@ -80,13 +90,18 @@ pub(crate) fn graph(arguments: &Graph) -> Result<(), Exit> {
                 "faasflow: this is placement {replica} of {replicas}; --replica draws another\n"
             ));
         }
-        let workers: Vec<String> = capacities.into_iter().map(|worker| worker.name).collect();
+        let placement = &placements[usize::from(replica) - 1];
+        let estimate = place::estimate(&graph, &workers, &options, placement);
+        let names: Vec<String> = workers.into_iter().map(|worker| worker.name).collect();
         let placed = Placed {
             graph: &graph,
-            placement: &placements[usize::from(replica) - 1],
-            workers: &workers,
+            placement,
+            workers: &names,
+            estimate: Some(&estimate),
         };
         draw(&definition, Some(placed), format, detail)
+    } else {
+        draw(&definition, None, format, detail)
     };
     match &arguments.out {
         None => {

@@ -8,7 +8,10 @@ use master::client::ClientError;
 use master::definition::{LoadError, Problem};
 use master::deploy::DeployError;
 use master::diagnostics::to_stderr;
+use master::feedback::FeedbackError;
+use master::feedback::rebalance::RebalanceError;
 use master::local::LocalError;
+use master::place::ClusterError;
 use miette::{Diagnostic, JSONReportHandler, Report};
 use serde_json::{Value, json};
 use std::fmt;
@@ -61,7 +64,12 @@ impl Exit {
             return failed.to_json();
         }
         let mut object = json!({ "error": error_json(self.report.as_ref()) });
-        if let Some(LoadError::Definition(wrong)) = self.report.downcast_ref::<LoadError>() {
+        let wrong = match (self.report.downcast_ref(), self.report.downcast_ref()) {
+            (Some(LoadError::Definition(wrong)), _) => Some(wrong),
+            (_, Some(ClusterError::Problems(wrong))) => Some(wrong),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
             let problems: Vec<Value> = wrong.problems.iter().map(Problem::to_json).collect();
             object["error"]["problems"] = json!(problems);
             object["error"]["further"] = json!(wrong.further);
@@ -161,14 +169,47 @@ impl From<LocalError> for Exit {
     }
 }
 
+impl From<FeedbackError> for Exit {
+    fn from(error: FeedbackError) -> Self {
+        match error {
+            FeedbackError::Deploy(error) => error.into(),
+            FeedbackError::Nonsense { .. } => Self::work(error),
+            _ => Self::input(error),
+        }
+    }
+}
+
+impl From<RebalanceError> for Exit {
+    fn from(error: RebalanceError) -> Self {
+        match error {
+            RebalanceError::Feedback(error) => error.into(),
+            RebalanceError::Deploy(error) => error.into(),
+            RebalanceError::Load(error) => error.into(),
+            _ => Self::input(error),
+        }
+    }
+}
+
 impl From<LoadError> for Exit {
     fn from(error: LoadError) -> Self {
         Self::input(error)
     }
 }
 
+impl From<ClusterError> for Exit {
+    fn from(error: ClusterError) -> Self {
+        Self::input(error)
+    }
+}
+
 impl From<master::place::PlaceError> for Exit {
     fn from(error: master::place::PlaceError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<master::division::DivisionError> for Exit {
+    fn from(error: master::division::DivisionError) -> Self {
         Self::input(error)
     }
 }

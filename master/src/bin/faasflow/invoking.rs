@@ -1,11 +1,12 @@
 //! Commands that run workflows: on workers that are there, or on local ones started for the run.
 
 use crate::arguments::{Invoke, Job, Run};
-use crate::commands::place_options;
 use crate::exit::{Exit, Failed};
+use crate::explained;
 use crate::inputs::InputArgument;
 use crate::interrupt::Interrupt;
 use crate::outputs::OutputArgument;
+use crate::placing::Wanted;
 use crate::print::{self, Page};
 use crate::progress::Progress;
 use crate::recorded::{self, Recorded};
@@ -15,8 +16,8 @@ use engine::plan::Limits;
 use engine::wire::{Failure, NodeReport, Tier};
 use engine::worker::quantities::{duration_text as duration, size_text};
 use master::client::{Answered, Client, ClientError, Invocation, Options, Payload};
-use master::definition;
-use master::deploy::Cluster;
+use master::definition::{self, Definition};
+use master::deploy::{Cluster, Replicas};
 use master::diagnostics::to_stderr;
 use master::local::{self, LocalWorkers};
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ pub(crate) fn invoke(arguments: &Invoke) -> Result<(), Exit> {
 pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
     let options = workers::options(&arguments.key)?;
-    let pins = place_options(&arguments.pins)?;
+    let wanted = Wanted::of(&arguments.placing)?;
     let workflow = definition.workflow.value.as_str();
     let known: Vec<&str> = definition
         .outputs
@@ -77,19 +78,38 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
         interrupt.started(started.killer());
         slot.insert(started).addresses()
     };
-    let done = Cluster::connect(&addresses, &options)
-        .and_then(|mut cluster| {
-            let replicas = arguments.replicas.wanted();
-            cluster.deploy_replicas(&definition, &pins, replicas, Limits::default())
-        })
-        .map_err(Exit::from)
-        .and_then(|_| {
-            let job = &arguments.job;
-            work(&addresses, &options, workflow, &inputs, job, &interrupt)
-        });
+    let done = deploy_for_run(
+        &addresses,
+        &options,
+        &definition,
+        &wanted,
+        arguments.replicas.wanted(),
+    )
+    .and_then(|()| {
+        let job = &arguments.job;
+        work(&addresses, &options, workflow, &inputs, job, &interrupt)
+    });
     let started = shared.lock().unwrap_or_else(PoisonError::into_inner).take();
     drop(started);
     done
+}
+
+/// Deploys a workflow on the workers that were started for it, and says what is expected of it.
+fn deploy_for_run(
+    addresses: &[String],
+    options: &Options,
+    definition: &Definition,
+    wanted: &Wanted,
+    replicas: Replicas,
+) -> Result<(), Exit> {
+    let mut cluster = Cluster::connect(addresses, options)?;
+    let placing = wanted.on(cluster.capacities_mut())?;
+    let deployed = cluster.deploy_replicas(definition, &placing, replicas, Limits::default())?;
+    let capacities = cluster.capacities();
+    let (graph, placement) = (&deployed.graph, &deployed.placements[0]);
+    let (_, line) = explained::in_a_line(definition, graph, &capacities, &placing, placement);
+    to_stderr(&format!("faasflow: {line}\n"));
+    Ok(())
 }
 
 /// What a call writes is nothing that it reads, and no two files are one.

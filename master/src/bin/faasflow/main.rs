@@ -8,6 +8,7 @@ mod arguments;
 mod commands;
 mod drawing;
 mod exit;
+mod explained;
 mod importing;
 mod inputs;
 mod interrupt;
@@ -16,8 +17,11 @@ mod load;
 mod new;
 mod outputs;
 mod placed;
+mod placing;
 mod print;
+mod profile;
 mod progress;
+mod rebalance;
 mod recorded;
 mod replicas;
 mod status;
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),
             Command::Status(of) => commands::status(of),
+            Command::Profile(of) => profile::profile(of),
+            Command::Rebalance(of) => rebalance::rebalance(of),
             Command::Undeploy(of) => commands::undeploy(of),
             Command::Run(of) => invoking::run(of),
             Command::New(of) => new::new(of),

@@ -1,8 +1,9 @@
 //! A placement, for people and for machines.
 
 use crate::print::Page;
+use engine::worker::quantities::size_text;
 use master::definition::{Definition, FunctionName, Work};
-use master::graph::Graph;
+use master::graph::{Graph, GraphNode};
 use master::place::{Placement, WorkerCapacity};
 use serde_json::{Value, json};
 
@@ -19,6 +20,15 @@ impl Placed<'_> {
         &self.workers[self.placement.worker(node)].name
     }
 
+    /// A node's name; of a part of a divided one, with which part it is.
+    fn name(&self, node: u32) -> String {
+        let node = self.graph.node(node);
+        match node.part {
+            None => node.name.clone(),
+            Some(part) => format!("{} ({} of {})", node.name, part.number + 1, part.of),
+        }
+    }
+
     fn output_names(&self, producer: u32, outputs: &[u16]) -> Vec<&str> {
         let node = &self.definition.nodes[self.graph.node(producer).defined];
         outputs
@@ -29,31 +39,12 @@ impl Placed<'_> {
 
     /// Tables of nodes, edges and workers.
     pub(crate) fn show(&self, page: &mut Page) {
-        let mut nodes = Vec::new();
-        for (id, node) in (0..).zip(self.graph.nodes()) {
-            let defined = &self.definition.nodes[node.defined];
-            let function = work_text(&defined.work);
-            let runs = if defined.region.is_some() {
-                "for each item"
-            } else {
-                "once"
-            };
-            nodes.push(vec![
-                node.name.clone(),
-                self.worker(id).to_owned(),
-                function,
-                runs.to_owned(),
-            ]);
-        }
-        page.table(&["node", "worker", "function", "runs"], &[], &nodes);
-        let edges = self
-            .graph
-            .edges()
-            .map(|(from, to, edge)| self.edge_row(from, to, &edge.outputs));
-        let edges: Vec<Vec<String>> = edges.collect();
-        if !edges.is_empty() {
+        let (headings, rows) = self.node_rows();
+        page.table(headings, &[], &rows);
+        let (headings, rows) = self.edge_rows();
+        if !rows.is_empty() {
             page.line("");
-            page.table(&["edge", "payloads", "travels"], &[], &edges);
+            page.table(headings, &[], &rows);
         }
         page.line("");
         let rows = self.workers.iter().enumerate().map(|(index, worker)| {
@@ -69,6 +60,44 @@ impl Placed<'_> {
             &[1, 2],
             &rows.collect::<Vec<_>>(),
         );
+    }
+
+    /// A table of nodes.
+    pub(crate) fn node_rows(&self) -> (&'static [&'static str], Vec<Vec<String>>) {
+        let row = |(id, node): (u32, &GraphNode)| {
+            let defined = &self.definition.nodes[node.defined];
+            let runs = match (defined.region, node.part) {
+                (None, _) => "once".to_owned(),
+                (Some(_), None) => "for each item".to_owned(),
+                (Some(_), Some(part)) => {
+                    let share = part.share;
+                    let percent = 100.0 * f64::from(share.behind - share.first);
+                    let percent = percent / f64::from(share.whole);
+                    format!("for each item, {percent:.0} % of them")
+                }
+            };
+            vec![
+                self.name(id),
+                self.worker(id).to_owned(),
+                work_text(&defined.work),
+                runs,
+            ]
+        };
+        let rows = (0..).zip(self.graph.nodes()).map(row).collect();
+        (&["node", "worker", "function", "runs"], rows)
+    }
+
+    /// A table of edges.
+    pub(crate) fn edge_rows(&self) -> (&'static [&'static str], Vec<Vec<String>>) {
+        let edges = self.graph.edges();
+        let rows = edges.map(|(from, to, edge)| self.edge_row(from, to, &edge.outputs));
+        (&["edge", "payloads", "travels", "bytes"], rows.collect())
+    }
+
+    /// Bytes that an edge is expected to carry.
+    fn edge_bytes(&self, from: u32, outputs: &[u16]) -> u64 {
+        let outputs = outputs.iter().copied().collect();
+        self.graph.node(from).bytes_of(&outputs)
     }
 
     fn edge_row(&self, from: u32, to: u32, outputs: &[u16]) -> Vec<String> {
@@ -91,13 +120,13 @@ impl Placed<'_> {
             format!("{} → {}", self.worker(from), self.worker(to))
         };
         vec![
-            format!(
-                "{} → {}",
-                self.graph.node(from).name,
-                self.graph.node(to).name
-            ),
+            format!("{} → {}", self.name(from), self.name(to)),
             payloads,
             travels,
+            match self.edge_bytes(from, outputs) {
+                0 => String::new(),
+                bytes => size_text(bytes),
+            },
         ]
     }
 
@@ -112,13 +141,19 @@ impl Placed<'_> {
                 "executable": node.executable,
                 "function": function_name(&defined.work),
                 "foreach": defined.region.is_some(),
+                "part": node.part.map(|part| part.number + 1),
+                "parts": node.part.map_or(1, |part| part.of),
             })
         });
         let edges = self.graph.edges().map(|(from, to, edge)| {
+            let part = |node: u32| self.graph.node(node).part.map(|part| part.number + 1);
             json!({
                 "from": self.graph.node(from).name,
+                "from_part": part(from),
                 "to": self.graph.node(to).name,
+                "to_part": part(to),
                 "outputs": self.output_names(from, &edge.outputs),
+                "bytes": self.edge_bytes(from, &edge.outputs),
                 "crosses_workers": self.worker(from) != self.worker(to),
             })
         });
@@ -126,6 +161,8 @@ impl Placed<'_> {
             let demand = self.placement.demand(self.graph, index);
             json!({
                 "worker": worker.name,
+                "cpus": worker.cpus,
+                "speed": worker.speed,
                 "executors": demand.executors,
                 "executors_max": worker.executors,
                 "memory_mib": demand.memory_mib,

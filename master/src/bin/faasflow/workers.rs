@@ -40,6 +40,9 @@ enum DescriptionError {
     )]
     #[diagnostic(help("take it away, or write HOST:PORT for each worker"))]
     Key,
+    #[error("--cluster-key-file has no effect: no worker is asked, since --cluster describes them")]
+    #[diagnostic(help("take it away, or give the addresses of the workers by --workers"))]
+    KeyAlone,
     #[error("two of --workers are called {name}")]
     #[diagnostic(help("give each worker a name of its own"))]
     Twice { name: String },
@@ -79,6 +82,17 @@ pub(crate) fn described(
         capacities.push(capacity);
     }
     Ok(Some(capacities))
+}
+
+/// That no key is given where no worker is asked.
+///
+/// # Errors
+/// If one is.
+pub(crate) fn unasked(key: &Key) -> Result<(), Exit> {
+    match key.cluster_key_file {
+        Some(_) => Err(Exit::input(DescriptionError::KeyAlone)),
+        None => Ok(()),
+    }
 }
 
 /// An address has one colon, or its host in brackets.

@@ -1,8 +1,8 @@
 //! Definitions made by hand and at random, as few words as will do.
 
 use crate::definition::{
-    Case, Catch, Definition, From, Node, NodeInput, Port, Profile, Region, Resources, SourceText,
-    Span, Spanned, Work, WorkflowInput, WorkflowOutput,
+    Case, Catch, Definition, Divide, From, Node, NodeInput, Port, Profile, Region, Resources,
+    SourceText, Span, Spanned, Work, WorkflowInput, WorkflowOutput,
 };
 use engine::plan::Join;
 use faasstore::binding::Kind;
@@ -83,6 +83,7 @@ impl Sketch {
                     list: from(list),
                     batch: None,
                     parallelism: None,
+                    divide: Divide::Auto,
                 })
                 .collect(),
             source: SourceText {
@@ -105,6 +106,7 @@ impl Sketch {
                 .collect(),
             outputs: outputs.collect(),
             timeout_ms: None,
+            files: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -142,6 +144,7 @@ impl Sketch {
             inputs: inputs.collect(),
             outputs: vec![port("out"), port("error")],
             after: sketched.after.iter().copied().map(says).collect(),
+            apart: Vec::new(),
             profile: Profile::default(),
             resources: Resources::default(),
             join: match sketched.at_least {

@@ -362,6 +362,7 @@ impl Checker<'_> {
             }
         };
         moved(&mut node.after);
+        moved(&mut node.apart);
         for catch in &mut node.catches {
             moved(&mut catch.to);
             catch.depth += depth;

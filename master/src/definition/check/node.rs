@@ -55,6 +55,8 @@ impl Checker<'_> {
         let bound = self.inputs(raw, reader);
         let bound_whole = bound.is_whole();
         let after = self.after(&raw.after);
+        let apart = self.apart(index);
+        let profile = self.profile(raw);
         let catches: Vec<Option<Catch>> = raw
             .catches
             .iter()
@@ -87,7 +89,8 @@ impl Checker<'_> {
             inputs: names.into_all(),
             outputs: outputs.collect(),
             after: after?,
-            profile: raw.profile,
+            apart: apart?,
+            profile: profile?,
             resources: raw.resources,
             join: raw.join.value,
             retriers: raw
@@ -347,6 +350,67 @@ impl Checker<'_> {
         whole.then_some(places)
     }
 
+    /// What is assumed of a node; bytes in the order of its outputs.
+    fn profile(&mut self, raw: &RawNode) -> Option<Profile> {
+        let mut profile = raw.profile.known.clone();
+        if raw.profile.by_output.is_empty() || !raw.outputs_unread.is_empty() {
+            return Some(profile);
+        }
+        let names: Vec<&str> = raw
+            .declared()
+            .into_iter()
+            .map(|(name, _)| name.value.as_str())
+            .collect();
+        let mut by_output = vec![0; names.len()];
+        let mut whole = true;
+        for (name, bytes) in &raw.profile.by_output {
+            match names.iter().position(|known| *known == name.value) {
+                Some(output) => by_output[output] = *bytes,
+                None => {
+                    let kind = ProblemKind::UnknownOutput {
+                        node: raw.name.value.clone(),
+                        output: quoted(&name.value),
+                    };
+                    let help = instead(&name.value, &names, "its outputs are", "it has none");
+                    self.problems.add(name.span, kind, Some(help));
+                    whole = false;
+                }
+            }
+        }
+        profile.by_output = by_output;
+        whole.then_some(profile)
+    }
+
+    /// Nodes that a node must be kept apart from, by their places in the definition.
+    fn apart(&mut self, index: usize) -> Option<Vec<Spanned<usize>>> {
+        let raw = self.raw;
+        let mut places = Vec::new();
+        let mut whole = true;
+        for name in &raw.nodes[index].apart {
+            let Some(node) = self.node_named(&name.value, name.span, None) else {
+                whole = false;
+                continue;
+            };
+            if node == index {
+                let help = "name the nodes that contend with it for a resource";
+                self.problems.add(
+                    name.span,
+                    ProblemKind::ApartFromItself,
+                    Some(help.to_owned()),
+                );
+                whole = false;
+                continue;
+            }
+            let (first, count) = (self.places[node], self.width(node));
+            self.step(count, name.span)?;
+            places.extend((first..first + count).map(|value| Spanned {
+                value,
+                span: name.span,
+            }));
+        }
+        whole.then_some(places)
+    }
+
     /// A catch of a node.
     pub(super) fn caught(&mut self, index: usize, raw: &RawCatch) -> Option<Catch> {
         Some(Catch {
@@ -420,6 +484,7 @@ pub(super) fn plain(name: Spanned<String>) -> Node {
         inputs: Vec::new(),
         outputs: Vec::new(),
         after: Vec::new(),
+        apart: Vec::new(),
         profile: Profile {
             runtime_ms: 0.0,
             ..Profile::default()

@@ -5,7 +5,7 @@ use super::scope::{Seen, Symbol};
 use super::{Checker, described};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{RawForeach, RawNode, RawOver, RawSource, RawWork};
-use crate::definition::{From, Region, Span, Spanned};
+use crate::definition::{Divide, From, Region, Span, Spanned};
 use engine::plan_check::REGION_DEPTH_MAX;
 use faasstore::binding::Kind;
 
@@ -278,11 +278,24 @@ impl Checker<'_> {
             },
             (None, RawOver::List(_) | RawOver::Unread) => return None,
         };
+        let divide = raw.divide.clone().unwrap_or(Spanned {
+            value: Divide::Auto,
+            span: list.span,
+        });
+        if let (Divide::Into(_), Some(_)) = (divide.value, over.within) {
+            let kind = ProblemKind::NotHere {
+                what: "a foreach within another",
+                key: "divide",
+            };
+            let help = "only the outermost foreach runs in parts: let that have it";
+            self.problems.add(divide.span, kind, Some(help.to_owned()));
+        }
         Some(Region {
             parent: over.within.and_then(|around| self.own_region(around)),
             list,
             batch: raw.batch,
             parallelism: raw.parallelism,
+            divide: divide.value,
         })
     }
 

@@ -6,7 +6,7 @@
 
 use super::super::units::Units;
 use crate::definition::problem::{ProblemKind, Problems};
-use crate::definition::{Definition, From, Region, Span, Spanned, Work};
+use crate::definition::{Definition, Divide, From, Region, Span, Spanned, Work};
 use engine::plan::Gate;
 use engine::plan_check::REGION_DEPTH_MAX;
 use rustc_hash::FxHashSet;
@@ -530,6 +530,8 @@ impl<'d> Classes<'d> {
                 one.as_ref().and_then(|one| one.parallelism),
                 own.parallelism,
             );
+            let divide = one.as_ref().map_or(Divide::Auto, |one| one.divide);
+            let divide = divide.with(own.divide);
             // What no other gives item by item says what all of them run over.
             let says = one.is_none() || self.chained[number].is_none();
             if says {
@@ -537,6 +539,7 @@ impl<'d> Classes<'d> {
             }
             if let Some(one) = one {
                 one.parallelism = parallelism;
+                one.divide = divide;
             }
         }
         (made.into_iter().flatten().collect(), places)

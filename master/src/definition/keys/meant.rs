@@ -111,6 +111,14 @@ const SYNONYMS: &[(&str, &str, &[&str])] = &[
     ("resources", "scale", &["replicas", "instances"]),
     ("profile", "runtime_ms", &["duration", "runtime"]),
     ("profile", "output_bytes", &["bytes", "size"]),
+    ("profile", "items", &["width", "split_ratio", "count"]),
+    ("profile", "runs", &["probability", "share"]),
+    ("profile", "busy", &["cpu", "utilisation", "utilization"]),
+    (
+        "profile",
+        "peak_mib",
+        &["memory", "mem_usage", "memory_mib"],
+    ),
 ];
 
 #[cfg(test)]

@@ -14,6 +14,18 @@ pub(crate) const ATTEMPTS_MAX: u64 = engine::plan_check::ATTEMPTS_MAX as u64;
 pub(crate) const RETRIERS_MAX: u64 = engine::plan_check::RETRIERS_MAX;
 /// By how much a wait may be longer than the one before, at most.
 pub(crate) const FACTOR_MAX: f64 = 100.0;
+/// Most items that a profile may claim.
+const PROFILE_ITEMS_MAX: u64 = 1_000_000_000;
+/// A part of a whole.
+const SHARE: Holds = Holds::Number {
+    least: 0.0,
+    most: 1.0,
+};
+/// Bytes of outputs.
+const BYTES: Holds = Holds::Whole {
+    least: 0,
+    most: PROFILE_BYTES_MAX,
+};
 /// Most bytes that a profile may claim: 1 PiB.
 pub(crate) const PROFILE_BYTES_MAX: u64 = 1 << 50;
 /// Most items that `batch` and `parallelism` may name.
@@ -42,6 +54,11 @@ const COUNT: Holds = Holds::Whole {
     least: 1,
     most: ITEMS_MAX,
 };
+const PARTS: Holds = Holds::Whole {
+    least: 2,
+    most: engine::plan::PARTS_MAX as u64,
+};
+const DIVIDES: &[&str] = &["auto", "never"];
 const BOUND: Holds = Holds::Named(&Holds::Either(&[
     Holds::Source,
     Holds::Plain,
@@ -179,6 +196,7 @@ pub(in crate::definition) const NODE: Shape = Shape {
             Holds::Named(&Holds::Words(KINDS)),
         ),
         key("after", "Nodes that must have ended first", NODES),
+        key("apart", "Nodes that must not run on the same worker", NODES),
         key(
             "join",
             "Whether it waits for all nodes before it, for any one, or for some",
@@ -238,6 +256,10 @@ pub(in crate::definition) const NODE: Shape = Shape {
         (
             "parallelism",
             "it stands in `foreach`: `foreach: { list: SOURCE, parallelism: N }`",
+        ),
+        (
+            "divide",
+            "it stands in `foreach`: `foreach: { list: SOURCE, divide: N }`",
         ),
         (
             "when",
@@ -349,6 +371,11 @@ pub(in crate::definition) const FOREACH: Shape = Shape {
             COUNT,
         ),
         key("parallelism", "Most activations at once", COUNT),
+        key(
+            "divide",
+            "Whether its items may be divided among workers: where one is too small for it (`auto`), `never`, or in so many parts",
+            Holds::Either(&[PARTS, Holds::Words(DIVIDES)]),
+        ),
     ],
     needs_one_of: &["list", "to"],
     ..Shape::PLAIN
@@ -479,10 +506,33 @@ pub(in crate::definition) const PROFILE: Shape = Shape {
         ),
         key(
             "output_bytes",
-            "All outputs of all activations in one invocation together",
+            "All outputs of all activations in one invocation together, or each output by its name",
+            Holds::Either(&[BYTES, Holds::Named(&BYTES)]),
+        ),
+        key(
+            "items",
+            "Items of the list that its `foreach` runs over",
             Holds::Whole {
                 least: 0,
-                most: PROFILE_BYTES_MAX,
+                most: PROFILE_ITEMS_MAX,
+            },
+        ),
+        key(
+            "runs",
+            "The share of the invocations in which it runs",
+            SHARE,
+        ),
+        key(
+            "busy",
+            "The share of its run time in which it keeps its CPUs busy",
+            SHARE,
+        ),
+        key(
+            "peak_mib",
+            "Memory that one activation uses itself, payloads apart, in MiB",
+            Holds::Whole {
+                least: 0,
+                most: MEMORY_MIB_MAX,
             },
         ),
         key(

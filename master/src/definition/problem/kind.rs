@@ -8,6 +8,9 @@ use thiserror::Error;
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum ProblemKind {
+    /// `apart` names the node that it stands at.
+    #[error("a node cannot be kept apart from itself")]
+    ApartFromItself,
     /// The YAML itself.
     #[error("this is not valid YAML: {0}")]
     Yaml(String),
@@ -157,6 +160,15 @@ pub enum ProblemKind {
         /// Which.
         name: String,
     },
+    /// A worker that is not there.
+    #[error("there is no worker `{name}`")]
+    UnknownWorker {
+        /// Which.
+        name: String,
+    },
+    /// A link whose ends are one worker.
+    #[error("a worker has no link to itself")]
+    LinkToItself,
     /// An output that is not there.
     #[error("node `{node}` has no output `{output}`")]
     UnknownOutput {

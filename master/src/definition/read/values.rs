@@ -9,6 +9,7 @@ use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::tree::{Tree, Value};
 use crate::definition::{FunctionName, Span, Spanned};
 use serde_json::Value as Json;
+use std::ops::RangeInclusive;
 
 /// A mapping whose keys are known. What stands under a key that is misspelt is what the right key has.
 pub(super) struct Fields<'t> {
@@ -173,14 +174,25 @@ impl Reader {
     pub(super) fn whole(&mut self, fields: &Fields<'_>, key: &str) -> Option<u64> {
         let (_, tree) = fields.get(key)?;
         let (key, least, most) = fields.shape.whole(key)?;
+        self.whole_at(tree, key, least..=most)
+    }
+
+    /// The whole number that stands somewhere, within a range.
+    pub(super) fn whole_at(
+        &mut self,
+        tree: &Tree,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
         if let Value::Scalar { text, plain: true } = &tree.value
             // `parse` would take a sign.
             && text.chars().all(|char| char.is_ascii_digit())
             && let Ok(number) = text.parse::<u64>()
-            && (least..=most).contains(&number)
+            && range.contains(&number)
         {
             return Some(number);
         }
+        let (least, most) = range.into_inner();
         self.no_number(tree, key, format!("a whole number from {least} to {most}"));
         None
     }

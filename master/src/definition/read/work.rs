@@ -3,11 +3,11 @@
 use super::Reader;
 use super::delay::is_number;
 use super::values::{Fields, listed};
-use crate::definition::Spanned;
 use crate::definition::keys::{CASE, FOREACH, FORMULA, JOIN};
 use crate::definition::problem::ProblemKind;
 use crate::definition::raw::{RawCase, RawForeach, RawFormula, RawOver, RawRange, RawWork, Unread};
 use crate::definition::tree::{Tree, Value};
+use crate::definition::{Divide, Spanned};
 use engine::plan::Join;
 use engine::plan_check::{ARGUMENTS_BYTES_MAX, CASES_MAX};
 use std::rc::Rc;
@@ -55,6 +55,7 @@ impl NodeKind {
                 "input",
                 "output",
                 "after",
+                "apart",
                 "join",
                 "retry",
                 "catch",
@@ -363,6 +364,7 @@ impl Reader {
             over: over.unwrap_or(RawOver::Unread),
             batch: None,
             parallelism: None,
+            divide: None,
         };
         if !matches!(tree.value, Value::Map(_)) {
             return plain(self.source(tree).map(RawOver::List));
@@ -372,6 +374,7 @@ impl Reader {
         };
         let batch = self.whole(&fields, "batch");
         let parallelism = self.whole(&fields, "parallelism");
+        let divide = self.divide(&fields);
         let over = match fields.get("list") {
             Some((_, list)) if fields.among(&["from", "to"]).is_empty() => {
                 self.source(list).map(RawOver::List)
@@ -387,8 +390,35 @@ impl Reader {
         RawForeach {
             batch: batch.map(|count| count as u32),
             parallelism: parallelism.map(|count| count as u32),
+            divide,
             ..plain(over.filter(|_| !batch_unread))
         }
+    }
+
+    /// Whether, and in how many parts, items are divided among workers.
+    fn divide(&mut self, fields: &Fields<'_>) -> Option<Spanned<Divide>> {
+        const HELP: &str = "write `divide: auto`, `divide: never` or `divide: 4`";
+        let (_, tree) = fields.get("divide")?;
+        let value = match &tree.value {
+            _ if is_number(tree) && matches!(tree.value, Value::Scalar { .. }) => {
+                Divide::Into(self.whole(fields, "divide")? as u32)
+            }
+            Value::Scalar { text, .. } if &**text == "auto" => Divide::Auto,
+            Value::Scalar { text, .. } if &**text == "never" => Divide::Never,
+            _ => {
+                self.shape(
+                    tree,
+                    "`divide`",
+                    "`auto`, `never` or a number of parts",
+                    HELP,
+                );
+                return None;
+            }
+        };
+        Some(Spanned {
+            value,
+            span: tree.span,
+        })
     }
 
     fn switch(&mut self, tree: &Tree, fields: &Fields<'_>) -> Option<Vec<RawCase>> {

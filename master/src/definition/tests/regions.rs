@@ -54,6 +54,32 @@ fn refused(cases: &[(&str, &str, &str)]) {
 const SCALE: &str = "  scale: { function: e:f, foreach: split.l, input: { i: item }, output: { b: bytes, v: value, parts: list } }\n";
 
 #[test]
+fn of_a_chain_never_counts_and_else_the_smallest_number_of_parts() {
+    for (first, second, expected) in [
+        ("auto", "never", Divide::Never),
+        ("3", "never", Divide::Never),
+        ("3", "2", Divide::Into(2)),
+        ("auto", "5", Divide::Into(5)),
+    ] {
+        let definition = good(&format!(
+            "  scale: {{ function: e:f, foreach: {{ list: split.l, divide: {first} }}, input: {{ i: item }}, output: {{ v: value }} }}\n  check: {{ function: e:f, foreach: {{ list: scale.v, divide: {second} }}, input: {{ i: item }} }}\n"
+        ));
+        assert_eq!(regions(&definition), ["scale check"]);
+        assert_eq!(definition.regions[0].divide, expected, "{first} {second}");
+    }
+    let inner = "  inner: { function: e:f, foreach: { list: 'scale.parts[item]', divide: 2 }, input: { i: item } }\n";
+    refused(&[(
+        &format!("{SCALE}{inner}"),
+        "`divide` has no meaning at a foreach within another",
+        "only the outermost foreach runs in parts",
+    )]);
+    good(&format!(
+        "{SCALE}{}",
+        inner.replace("divide: 2", "divide: never")
+    ));
+}
+
+#[test]
 fn a_foreach_over_what_another_one_gives_runs_item_by_item() {
     let definition = good(&format!(
         "{SCALE}  check: {{ function: e:f, foreach: {{ list: scale.v, parallelism: 4 }}, input: {{ i: item }}, output: {{ b: bytes }} }}\n  last: {{ function: e:f, foreach: {{ list: check.b, parallelism: 9 }}, input: {{ i: item }} }}\n"

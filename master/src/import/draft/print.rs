@@ -253,11 +253,33 @@ fn resources(resources: &Resources) -> Vec<Entry> {
     fields
 }
 
+/// By output, where there are several.
+fn output_bytes(profile: &Profile) -> Yaml {
+    if profile.by_output.is_empty() {
+        return Yaml::from(profile.output_bytes);
+    }
+    let entries = profile.by_output.iter();
+    let entries = entries.map(|(name, bytes)| Entry::new(name, Yaml::from(*bytes)));
+    Yaml::Map(entries.collect())
+}
+
 fn profile(profile: &Profile) -> Yaml {
     let mut fields = vec![
         Entry::new("runtime_ms", Yaml::from(profile.runtime_ms)),
-        Entry::new("output_bytes", Yaml::from(profile.output_bytes)),
+        Entry::new("output_bytes", output_bytes(profile)),
     ];
+    if profile.items != 1 {
+        fields.push(Entry::new("items", Yaml::from(profile.items)));
+    }
+    if profile.busy != 1.0 {
+        fields.push(Entry::new("busy", Yaml::from(profile.busy)));
+    }
+    if profile.peak_mib > 0 {
+        fields.push(Entry::new(
+            "peak_mib",
+            Yaml::from(u64::from(profile.peak_mib)),
+        ));
+    }
     if profile.placeholder {
         fields.push(Entry::new("placeholder", Yaml::from(true)));
     }

@@ -149,7 +149,7 @@ fn the_key_space_of_the_request_is_read_by_the_order_of_functions() {
     assert_eq!(sources(&definition, "c", "w"), ["a.y"]);
     assert_eq!(after(&definition, "c"), Vec::<String>::new());
     assert_eq!(definition.outputs[0].name.value, "r");
-    let profile = node(&definition, "a").profile;
+    let profile = &node(&definition, "a").profile;
     assert_eq!((profile.runtime_ms, profile.output_bytes), (500.0, 200));
     assert!(
         !draft(&text)

@@ -95,7 +95,7 @@ fn edges_follow_from_files_and_from_parents_without_files() {
         .map(|output| output.name.value.as_str())
         .collect();
     assert_eq!(outputs, ["out_txt"]);
-    let profile = definition.nodes[0].profile;
+    let profile = &definition.nodes[0].profile;
     assert_eq!((profile.runtime_ms, profile.output_bytes), (250.0, 400));
 }
 

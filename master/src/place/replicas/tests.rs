@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 fn worker(name: &str, executors: u32) -> WorkerCapacity {
     WorkerCapacity {
-        name: name.to_owned(),
         executors,
         memory_mib: 1 << 20,
+        ..WorkerCapacity::new(name, executors.div_ceil(2), 0)
     }
 }
 

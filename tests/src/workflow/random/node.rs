@@ -54,7 +54,14 @@ impl Draft<'_> {
         let mut sources = self.sources(self.reach);
         // What is made for the same item, and batches of items, make lists within lists.
         let depth = self.workflow.depth(self.region);
-        if depth > 1 || !self.random.chance(200) {
+        let in_items = |source: &Source| match source {
+            Source::Output { node, .. } => self.workflow.nodes[*node as usize].region.is_some(),
+            _ => false,
+        };
+        // What another region has gathered is run over, too.
+        if depth == 0 && sources.iter().any(in_items) && self.random.chance(700) {
+            sources.retain(in_items);
+        } else if depth > 1 || !self.random.chance(200) {
             let region = self.region;
             let own = |source: &Source| match source {
                 Source::Output { node, .. } => self.workflow.nodes[*node as usize].region == region,
@@ -72,6 +79,7 @@ impl Draft<'_> {
             list: self.random.pick(&lists),
             batch: None,
             parallelism: None,
+            part: None,
         };
         if self.random.chance(300) {
             region.batch = Some(self.random.between(1, 4) as u32);

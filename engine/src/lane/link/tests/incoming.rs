@@ -20,7 +20,17 @@ fn a_length_over_the_limit_takes_no_memory() {
 #[test]
 fn a_long_message_takes_no_more_memory_than_twice_what_came_of_it() {
     let data = Data::Inline(pattern(8 << 20, 5));
-    let bytes = frame(&event(1, vec![(0, Body { items: None, data })]));
+    let bytes = frame(&event(
+        1,
+        vec![(
+            0,
+            Body {
+                items: None,
+                section: None,
+                data,
+            },
+        )],
+    ));
     let mut receiver = Receiver::peer();
     let mut fed = 0;
     while fed < bytes.len() {
@@ -269,6 +279,7 @@ fn what_a_peer_can_leave_unfinished_is_bounded() {
     let mut receiver = Receiver::new(LinkRole::PeerIn, limits);
     let items = Body {
         items: Some(vec![0; 2000]),
+        section: None,
         data: Data::Inline(vec![]),
     };
     let bytes = frame(&event(1, vec![(0, streamed(0, 1)), (1, items)]));

@@ -9,7 +9,8 @@ mod sockets;
 use super::*;
 use crate::lane::driver::PieceSegment;
 use crate::wire::{
-    Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, Outcome, StateEvent,
+    Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, Outcome, Section,
+    StateEvent,
 };
 use faasstore::Cancelled;
 use faasstore::arena::ArenaConfig;
@@ -198,6 +199,7 @@ impl Sender {
         let data = self.link.stream(pieces, layout, token).unwrap();
         Body {
             items: payload.items(),
+            section: None,
             data,
         }
     }
@@ -250,6 +252,7 @@ impl Payload {
         }
         Body {
             items: self.items(),
+            section: None,
             data: Data::Inline(data),
         }
     }
@@ -288,6 +291,7 @@ fn chunk(transfer: u64, offset: u64, raw: &[u8]) -> Vec<u8> {
 fn streamed(transfer: u64, bytes: u64) -> Body {
     Body {
         items: None,
+        section: None,
         data: Data::Streamed { transfer, bytes },
     }
 }

@@ -92,6 +92,7 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
             2,
             Body {
                 items: None,
+                section: None,
                 data: Data::Inline(vec![0; bytes]),
             },
         )

@@ -72,6 +72,7 @@ fn a_list_whose_items_do_not_add_up_is_refused() {
                     0,
                     Body {
                         items: Some(items.clone()),
+                        section: None,
                         data,
                     },
                 )],
@@ -84,6 +85,37 @@ fn a_list_whose_items_do_not_add_up_is_refused() {
             receiver.settle();
         }
     }
+}
+
+#[test]
+fn a_section_beyond_its_list_is_refused_and_one_of_a_longer_list_than_is_taken_finds_no_place() {
+    let body = |items: Option<Vec<u64>>, first, whole| Body {
+        items,
+        section: Some(Section { first, whole }),
+        data: Data::Inline(vec![0; 16]),
+    };
+    for (items, first, whole) in [
+        (Some(vec![16]), 5, 5),
+        (Some(vec![16]), u32::MAX, u32::MAX),
+        (None, 0, 5),
+    ] {
+        let mut receiver = Receiver::peer();
+        let bytes = frame(&event(1, vec![(0, body(items, first, whole))]));
+        let error = receiver.feed(&bytes, &[usize::MAX]).unwrap_err();
+        assert!(matches!(error, LinkError::Section { .. }), "{error}");
+        receiver.settle();
+    }
+    // Items that are elsewhere count for the limit: whoever puts parts together has room for all.
+    let mut receiver = Receiver::peer();
+    let whole = LinkLimits::default().items_max + 1;
+    let bytes = frame(&event(1, vec![(0, body(Some(vec![16]), 0, whole))]));
+    receiver.feed(&bytes, &[usize::MAX]).unwrap();
+    let refused = receiver.out.iter_mut().any(|message| {
+        let landing = message.landing_mut(0);
+        matches!(landing, Some(Err(LandingError::Items { .. })))
+    });
+    assert!(refused, "{:?}", receiver.out);
+    receiver.settle();
 }
 
 #[test]

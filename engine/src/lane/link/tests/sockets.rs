@@ -114,6 +114,7 @@ impl Payload {
     fn parts_inline(&self) -> Body {
         Body {
             items: None,
+            section: None,
             data: Data::Inline(self.parts[0].clone()),
         }
     }

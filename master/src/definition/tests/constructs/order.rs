@@ -284,7 +284,10 @@ fn what_a_node_with_a_range_comes_after_its_counting_comes_after_too() {
 #[test]
 fn resources_and_profiles_say_all_that_is_known() {
     let definition = good(
-        "  x: { function: e:f, resources: { cpus: 2, scale: 3, memory_mib: 9 }, profile: { runtime_ms: 4, placeholder: true } }\n",
+        "  x: { function: e:f, output: { a: bytes, b: bytes }, resources: { cpus: 2, scale: 3, memory_mib: 9 },
+       profile: { runtime_ms: 4, output_bytes: { b: 7, a: 5 }, runs: 0.25, busy: 0.5, peak_mib: 3, placeholder: true } }
+  y: { function: e:f, foreach: { from: 0, to: 3 }, profile: { items: 3, output_bytes: 9 } }
+",
     );
     let x = node(&definition, "x");
     let resources = Resources {
@@ -293,5 +296,63 @@ fn resources_and_profiles_say_all_that_is_known() {
         cpus: 2,
     };
     assert_eq!(x.resources, resources);
-    assert!(x.profile.placeholder);
+    let profile = Profile {
+        runtime_ms: 4.0,
+        output_bytes: 12,
+        by_output: vec![5, 7],
+        items: 1,
+        runs: Some(0.25),
+        busy: 0.5,
+        peak_mib: 3,
+        placeholder: true,
+    };
+    assert_eq!(x.profile, profile);
+    let y = &node(&definition, "y").profile;
+    assert_eq!((y.items, y.output_bytes, y.runs), (3, 9, None));
+    assert_eq!(y.by_output, [0; 0]);
+}
+
+#[test]
+fn nodes_are_kept_apart_from_others_and_not_from_themselves() {
+    let definition = good(
+        "  x: { function: e:f, apart: [y, z] }\n  y: { function: e:f }\n  z: { command: [sort], input: { i: input.b }, output: { o: bytes }, apart: x }\n",
+    );
+    let place = |name: &str| {
+        let mut nodes = definition.nodes.iter();
+        nodes.position(|node| node.name.value == name).unwrap()
+    };
+    let apart = |name| places(&node(&definition, name).apart);
+    assert_eq!(apart("x"), [place("y"), place("z")]);
+    assert_eq!(apart("y"), [0; 0]);
+    assert_eq!(apart("z"), [place("x")]);
+    refused(&[
+        (
+            "  x: { function: e:f, apart: x }\n",
+            "6:30",
+            "cannot be kept apart from itself",
+            "contend",
+        ),
+        (
+            "  x: { function: e:f, apart: yy }\n  y: { function: e:f }\n",
+            "6:30",
+            "yy",
+            "`y`",
+        ),
+        (
+            "  x: { after: a, join: any, apart: a }\n",
+            "6:29",
+            "apart",
+            "",
+        ),
+    ]);
+}
+
+#[test]
+fn bytes_of_an_output_that_is_not_there_are_refused_at_their_name() {
+    refused(&[(
+        "  x: { function: e:f, output: { wide: bytes }, profile: { output_bytes: { wid: 7 } } }\n",
+        "6:75",
+        "wid",
+        "`wide`",
+    )]);
 }

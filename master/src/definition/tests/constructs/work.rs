@@ -73,6 +73,40 @@ fn a_switch_has_cases_in_order_and_its_default_last() {
 }
 
 #[test]
+fn foreach_says_whether_its_items_are_divided() {
+    for (says, expected) in [
+        ("auto", Divide::Auto),
+        ("never", Divide::Never),
+        ("4", Divide::Into(4)),
+    ] {
+        let definition = good(&format!(
+            "  p: {{ function: e:f, foreach: {{ list: a.l, divide: {says} }}, input: {{ i: item }} }}\n"
+        ));
+        assert_eq!(definition.regions[0].divide, expected);
+    }
+    refused(&[
+        (
+            "  p: { function: e:f, foreach: { list: a.l, divide: 1 } }\n",
+            "6:53",
+            "`divide` must be a whole number from 2 to 1024",
+            "-",
+        ),
+        (
+            "  p: { function: e:f, foreach: { list: a.l, divide: always } }\n",
+            "6:53",
+            "`divide` must be `auto`, `never` or a number of parts",
+            "write `divide: auto`",
+        ),
+        (
+            "  p: { function: e:f, foreach: a.l, divide: 2 }\n",
+            "6:37",
+            "no key `divide`",
+            "it stands in `foreach`",
+        ),
+    ]);
+}
+
+#[test]
 fn foreach_takes_batches_bounds_and_ranges() {
     let definition = good(
         "  p: { function: e:f, foreach: { list: a.l, batch: 8, parallelism: 2 }, input: { i: item } }\n  q: { function: e:f, foreach: constant.names, input: { i: item }, output: { o: bytes } }\n  r: { function: e:f, foreach: { from: 0, to: a.v + 1, parallelism: 3 }, input: { i: item } }\n",
@@ -84,6 +118,7 @@ fn foreach_takes_batches_bounds_and_ranges() {
         (over.batch, over.parallelism, p.inputs[0].kind),
         (Some(8), Some(2), Kind::List)
     );
+    assert_eq!(over.divide, Divide::Auto);
     let q = node(&definition, "q");
     assert_eq!(q.inputs[0].kind, Kind::Value);
     let From::Constant(names) = region(q).list.value else {

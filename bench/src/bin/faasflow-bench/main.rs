@@ -1,9 +1,14 @@
 //! `faasflow-bench`: measures floors, hops and more, and says how it was done.
 #![forbid(unsafe_code)]
 
+mod partition;
+
+use crate::partition::PartitionArguments;
 use bench::floor::FloorError;
 use bench::foreach::ForeachError;
 use bench::hop::HopError;
+use bench::partition::PartitionError;
+use bench::peak::Counted;
 use bench::report::Report;
 use bench::session::SessionError;
 use bench::stamp::STAMP_BYTES;
@@ -20,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
 
 /// Measures FaaSFlow against the floors of this machine.
 #[derive(Parser)]
@@ -46,6 +51,8 @@ enum Command {
     Wordcount(WordcountArguments),
     /// A closed load on two workers, with the workflow in one placement and in two.
     Replicas(ReplicasArguments),
+    /// Placements by each partitioner against each other, and against bounds.
+    Partition(PartitionArguments),
     /// The second process of a floor.
     #[command(name = floor::PARTNER_COMMAND, hide = true)]
     FloorPartner {
@@ -259,18 +266,22 @@ fn main() -> ExitCode {
 }
 
 fn measure() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let result = match Arguments::parse().command {
-        Command::Floor(arguments) => run_floor(&arguments),
-        Command::Hop(arguments) => run_hop(&arguments),
-        Command::Chain(arguments) => run_chain(&arguments),
-        Command::Switch(arguments) => run_switch(&arguments),
-        Command::Foreach(arguments) => run_foreach(&arguments),
-        Command::Wordcount(arguments) => run_wordcount(&arguments),
-        Command::Replicas(arguments) => run_replicas(&arguments),
-        Command::FloorPartner { arguments } => floor::partner_main(&arguments).map_err(Into::into),
+        Command::Floor(arguments) => run_floor(&arguments).map(done),
+        Command::Hop(arguments) => run_hop(&arguments).map(done),
+        Command::Chain(arguments) => run_chain(&arguments).map(done),
+        Command::Switch(arguments) => run_switch(&arguments).map(done),
+        Command::Foreach(arguments) => run_foreach(&arguments).map(done),
+        Command::Wordcount(arguments) => run_wordcount(&arguments).map(done),
+        Command::Replicas(arguments) => run_replicas(&arguments).map(done),
+        Command::FloorPartner { arguments } => floor::partner_main(&arguments)
+            .map(done)
+            .map_err(Into::into),
+        Command::Partition(arguments) => partition::run(&arguments),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             diagnostics::to_stderr(&format!("{error:?}\n"));
             if is_wrong_call(&error) {
@@ -301,7 +312,7 @@ fn is_wrong_call(error: &miette::Report) -> bool {
             ))
     );
     let wrong_file = error.downcast_ref::<Unusable>().is_some();
-    wrong_floor || wrong_payload || wrong_workers || wrong_file
+    wrong_floor || wrong_payload || wrong_workers || wrong_file || partition::is_wrong_call(error)
 }
 
 fn session_error(error: &miette::Report) -> Option<&SessionError> {
@@ -309,6 +320,9 @@ fn session_error(error: &miette::Report) -> Option<&SessionError> {
         return Some(error);
     }
     if let Some(ForeachError::Session(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(PartitionError::Session(error)) = error.downcast_ref() {
         return Some(error);
     }
     if let Some(WordsError::Session(error)) = error.downcast_ref() {

@@ -1,0 +1,66 @@
+//! How short a makespan can be: bounds to hold placements against.
+
+use super::cost::Model;
+use super::room::Wants;
+use super::search::Search;
+use super::{Effort, Network, Options, PlaceError, WorkerCapacity, fixed_workers};
+use crate::graph::Graph;
+use std::time::Instant;
+
+/// A time that no placement beats, in nanoseconds: the longest way through the graph with transfers for nothing and all workers
+/// as fast as the fastest, or all work over all CPUs, whichever is longer; over all scenarios, as expected.
+#[must_use]
+pub fn lower_bound_ns(graph: &Graph, workers: &[WorkerCapacity]) -> f64 {
+    let model = Model::of(graph, workers, &Network::default(), u64::MAX);
+    let capacity: f64 = model
+        .workers
+        .iter()
+        .map(|worker| worker.cpus * worker.speed)
+        .sum();
+    let mut expected_ns = 0.0;
+    let mut ends = vec![0.0_f64; model.units.len()];
+    for (scenario, (weight, runs)) in model.scenarios.iter().enumerate() {
+        let mut work_ns = 0.0;
+        let mut longest_ns = 0.0_f64;
+        for unit in 0..model.units.len() {
+            let there = model.predecessors.get(unit as u32).iter();
+            let there = there.map(|edge| ends[edge.unit as usize]);
+            let (least_ns, busy_ns) = if runs.as_ref().is_none_or(|runs| runs[unit]) {
+                model.least(unit as u32, scenario)
+            } else {
+                (0.0, 0.0)
+            };
+            ends[unit] = there.fold(0.0, f64::max) + least_ns;
+            longest_ns = longest_ns.max(ends[unit]);
+            work_ns += busy_ns;
+        }
+        expected_ns += weight * longest_ns.max(work_ns / capacity);
+    }
+    expected_ns
+}
+
+/// The makespan of the best placement, in nanoseconds, found by trying all: `None` if they are more than `ways_max`, those apart
+/// that only exchange workers which are alike.
+///
+/// # Errors
+/// As [`place`](super::place) does for what contradicts itself; if nothing fits, there is no best one.
+pub fn optimum_ns(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    options: &Options,
+    ways_max: u64,
+) -> Result<Option<f64>, PlaceError> {
+    let fixed = fixed_workers(graph, workers, options)?;
+    let model = Model::of(graph, workers, &options.network, options.quota_of(graph));
+    let wants = Wants::of(graph, &model, workers, &fixed);
+    let effort = Effort {
+        steps: Some(u64::MAX),
+        ..Effort::default()
+    };
+    let mut search = Search::new(&model, &wants, effort, Instant::now());
+    if !search.try_all(ways_max) {
+        return Ok(None);
+    }
+    let best = search.into_best();
+    Ok((!best.placed.is_empty()).then_some(best.score.makespan_ns))
+}

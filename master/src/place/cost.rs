@@ -1,0 +1,781 @@
+//! The cost model: what nodes, payloads and links cost, as all partitioners and the [estimator](super::estimate) see it.
+//!
+//! A [`Model`] is a graph and its workers in dense numbers. Its nodes are *units*: what must run on one worker, that is a node
+//! by itself or all nodes of an outermost region. Times are nanoseconds.
+//!
+//! What it says, and what it leaves out:
+//! - An activation takes its run time, divided by its worker's speed, and [`DISPATCH_NS`] for a way through the engine. For
+//!   the share `busy` of it it needs CPUs; if the activations of a worker need more CPUs together than it has, they get
+//!   proportionally less.
+//! - An executable's executors run one activation each. An invocation lives on one lane of a worker, which has its part of them.
+//! - A payload takes no time on its worker. Each other worker that reads it gets it once; it takes a link's latency, and its
+//!   bytes over the link's bandwidth, which payloads that are on the way at the same time share.
+//! - Clients' inputs, workflow outputs and retries cost nothing.
+
+use super::WorkerCapacity;
+use crate::graph::Graph;
+use engine::plan::NodeId;
+use rustc_hash::FxHashMap;
+use std::ops::Range;
+
+/// What an activation costs beside its run time: a way through the engine and to an executor that sleeps.
+pub const DISPATCH_NS: f64 = 10_000.0;
+/// Up to this size a payload travels in its state event, and does not wait for larger ones.
+pub(super) const INLINE_BYTES: f64 = 65_536.0;
+/// Items of all regions that are looked at one by one; of longer lists several are taken as one.
+const ITEMS_IN_ALL: u64 = 4096;
+/// How many of those a region has.
+const ITEMS_OF_REGION: std::ops::RangeInclusive<u64> = 32..=512;
+/// Outputs of a unit that are told apart.
+const OUTPUTS_MAX: usize = 63;
+/// Shares of time that are told apart.
+const BUSY_STEPS: f64 = 16.0;
+
+/// What lies between two workers, one way.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Link {
+    /// Bytes a second.
+    pub bytes_per_s: f64,
+    /// Nanoseconds from one worker's state event to the other's decision.
+    pub latency_ns: f64,
+}
+
+impl Link {
+    /// Gigabit Ethernet in one rack.
+    pub const DEFAULT: Self = Self {
+        bytes_per_s: 125e6,
+        latency_ns: 100_000.0,
+    };
+    /// The publication's: 25 MiB/s shared by four, and no latency in its weights.
+    pub const PUBLISHED: Self = Self {
+        bytes_per_s: 25.0 * 1024.0 * 1024.0 / 4.0,
+        latency_ns: 0.0,
+    };
+
+    /// How long bytes take that have it for themselves.
+    #[must_use]
+    pub fn transfer_ns(&self, bytes: f64) -> f64 {
+        self.latency_ns + bytes * 1e9 / self.bytes_per_s
+    }
+}
+
+/// The links between workers, by their places among those given.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Network {
+    all: Link,
+    pairs: FxHashMap<(usize, usize), Link>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::uniform(Link::DEFAULT)
+    }
+}
+
+impl Network {
+    /// The same between all.
+    #[must_use]
+    pub fn uniform(link: Link) -> Self {
+        Self {
+            all: link,
+            pairs: FxHashMap::default(),
+        }
+    }
+
+    /// Says what lies between two workers, one way.
+    pub fn set(&mut self, from: usize, to: usize, link: Link) {
+        self.pairs.insert((from, to), link);
+    }
+
+    /// What lies between two workers of which nothing else is said.
+    #[must_use]
+    pub const fn ordinary(&self) -> Link {
+        self.all
+    }
+
+    /// Pairs of workers of which something else is said, one way, rising.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(usize, usize, Link)> {
+        let pairs = self.pairs.iter();
+        let mut pairs: Vec<_> = pairs
+            .map(|((from, to), link)| (*from, *to, *link))
+            .collect();
+        pairs.sort_unstable_by_key(|(from, to, _)| (*from, *to));
+        pairs
+    }
+
+    /// What lies between two workers, one way.
+    #[must_use]
+    pub fn link(&self, from: usize, to: usize) -> Link {
+        self.pairs.get(&(from, to)).copied().unwrap_or(self.all)
+    }
+}
+
+/// Lists of many, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lists<T> {
+    starts: Vec<u32>,
+    all: Vec<T>,
+}
+
+impl<T> Lists<T> {
+    /// From pairs of list and member, in the members' order.
+    fn of(lists: usize, pairs: Vec<(u32, T)>) -> Self
+    where
+        T: Copy + Default,
+    {
+        let mut starts = vec![0_u32; lists + 1];
+        for (list, _) in &pairs {
+            starts[*list as usize + 1] += 1;
+        }
+        for list in 0..lists {
+            starts[list + 1] += starts[list];
+        }
+        let mut next = starts.clone();
+        let mut all = vec![T::default(); pairs.len()];
+        for (list, member) in pairs {
+            let at = &mut next[list as usize];
+            all[*at as usize] = member;
+            *at += 1;
+        }
+        Self { starts, all }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, list: u32) -> &[T] {
+        let range = self.starts[list as usize] as usize..self.starts[list as usize + 1] as usize;
+        &self.all[range]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+}
+
+/// An edge between units.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(super) struct UnitEdge {
+    /// The other end.
+    pub(super) unit: u32,
+    /// The outputs of the producer that travel along it, of those that are told apart.
+    pub(super) outputs: u64,
+    /// Bytes of them.
+    pub(super) bytes: f64,
+}
+
+/// What one activation of a node costs.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Task {
+    /// Its executable; `None` if the worker does it itself.
+    pub(super) executable: Option<u32>,
+    /// Of one activation, or of all items that are taken as one; a way through the engine included.
+    pub(super) runtime_ns: f64,
+    pub(super) delay_ns: f64,
+    /// The share of its run time in which it needs CPUs, in sixteenths.
+    pub(super) busy: u8,
+    /// CPUs that it then needs.
+    pub(super) cpus: f64,
+    /// Executors that its node wants.
+    pub(super) scale: u32,
+}
+
+/// A node of a region, item by item.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) node: NodeId,
+    pub(super) task: Task,
+    /// Steps of the same item that it waits for.
+    pub(super) before: u32,
+    /// Steps of the same item that wait for it, by their places.
+    pub(super) after: Vec<u32>,
+}
+
+/// What runs for each item of a list.
+#[derive(Clone, Debug)]
+pub(super) struct RegionModel {
+    /// Items, or groups of items that are taken as one.
+    pub(super) items: u32,
+    /// Most of them at once, if it is limited.
+    pub(super) parallelism: Option<u32>,
+    pub(super) steps: Vec<Step>,
+}
+
+/// What a unit runs.
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    Node(Task),
+    /// By its place in [`Model::regions`].
+    Region(u32),
+}
+
+/// What must run on one worker.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    /// Its nodes.
+    pub(super) nodes: Range<NodeId>,
+    pub(super) work: Work,
+    /// CPU time of all its activations, in nanoseconds on a worker of speed 1.
+    pub(super) busy_ns: f64,
+    /// The least time that it takes, with all executors that it may have.
+    pub(super) least_ns: f64,
+    /// Whether a node of it is needed in a scenario is looked up; else it always runs.
+    pub(super) conditional: bool,
+}
+
+/// A worker, as the model sees it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct WorkerModel {
+    pub(super) cpus: f64,
+    pub(super) speed: f64,
+    pub(super) lanes: u32,
+}
+
+/// A graph and its workers in dense numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Model {
+    pub(super) units: Vec<Unit>,
+    /// By node.
+    pub(super) unit_of: Vec<u32>,
+    pub(super) regions: Vec<RegionModel>,
+    /// By unit, in the order of the consumers.
+    pub(super) successors: Lists<UnitEdge>,
+    pub(super) predecessors: Lists<UnitEdge>,
+    /// By unit: the bytes of each output that is told apart.
+    pub(super) outputs: Lists<f64>,
+    /// How many nodes each executable has, and the widest scale of them.
+    pub(super) executables: Vec<Executable>,
+    pub(super) workers: Vec<WorkerModel>,
+    /// By executable: its number among those that several units use.
+    shared_numbers: Vec<Option<usize>>,
+    /// By producer's worker, then consumer's.
+    links: Vec<Link>,
+    /// Whether all links are alike.
+    pub(super) uniform: bool,
+    /// How likely each scenario is, and by unit whether it runs then; a scenario in which all run has none.
+    pub(super) scenarios: Vec<(f64, Option<Vec<bool>>)>,
+    /// By scenario that has conditions, by node: whether it runs.
+    pub(super) node_runs: Vec<Option<Vec<bool>>>,
+    /// What payloads between units of one worker may have together.
+    quota_bytes: f64,
+    /// All outputs of all units.
+    all_bytes: f64,
+    /// Units in the order in which their payloads are held, if the quota may not suffice for all.
+    hold_order: Vec<u32>,
+}
+
+/// An executable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Executable {
+    /// Units that use it.
+    pub(super) units: u32,
+    /// The widest scale of its nodes.
+    pub(super) scale: u32,
+}
+
+impl Model {
+    /// `quota_bytes` is what payloads between units of one worker may have together in an invocation.
+    pub(super) fn of(
+        graph: &Graph,
+        workers: &[WorkerCapacity],
+        network: &Network,
+        quota_bytes: u64,
+    ) -> Self {
+        let ranges = graph.units();
+        let mut unit_of = vec![0_u32; graph.node_count()];
+        for (unit, range) in ranges.iter().enumerate() {
+            unit_of[range.clone()].fill(unit as u32);
+        }
+        let mut names: FxHashMap<&str, u32> = FxHashMap::default();
+        let mut executables: Vec<Executable> = Vec::new();
+        let mut regions = Vec::new();
+        let mut outputs = Vec::new();
+        let mut units = Vec::with_capacity(ranges.len());
+        // By node: the number of its first output among those of its unit that are told apart.
+        let mut first_output = vec![0_usize; graph.node_count()];
+        let within = edges_within(graph, &unit_of);
+        let several = ranges.iter().filter(|range| {
+            let first = graph.node(range.start as NodeId);
+            first.together.is_some()
+        });
+        let items_max = ITEMS_IN_ALL / several.count().max(1) as u64;
+        let items_max = items_max.clamp(*ITEMS_OF_REGION.start(), *ITEMS_OF_REGION.end());
+        for (number, range) in ranges.iter().enumerate() {
+            let mut told = 0;
+            for id in range.clone() {
+                let node = graph.node(id as NodeId);
+                first_output[id] = told;
+                let bytes: &[u64] = if node.by_output.is_empty() {
+                    &[node.output_bytes]
+                } else {
+                    &node.by_output
+                };
+                for bytes in bytes {
+                    if told < OUTPUTS_MAX {
+                        outputs.push((number as u32, *bytes as f64));
+                    } else if let Some((_, last)) = outputs.last_mut() {
+                        *last += *bytes as f64;
+                    }
+                    told += 1;
+                }
+                if let Some(name) = &node.executable {
+                    let place = *names.entry(name).or_insert_with(|| {
+                        executables.push(Executable::default());
+                        executables.len() as u32 - 1
+                    });
+                    let executable = &mut executables[place as usize];
+                    executable.scale = executable.scale.max(node.scale).max(1);
+                }
+            }
+            let mut used: Vec<u32> = range
+                .clone()
+                .filter_map(|id| names.get(graph.node(id as NodeId).executable.as_deref()?))
+                .copied()
+                .collect();
+            used.sort_unstable();
+            used.dedup();
+            for executable in used {
+                executables[executable as usize].units += 1;
+            }
+            units.push(unit(
+                graph,
+                range,
+                &names,
+                &within,
+                (&mut regions, items_max),
+            ));
+        }
+        let best_speed = workers.iter().map(|w| w.speed).fold(0.0, f64::max);
+        for unit in &mut units {
+            (unit.least_ns, _) = least(unit, &regions, &executables, best_speed, &|_| true);
+        }
+        let outputs = Lists::of(units.len(), outputs);
+        let (successors, predecessors) =
+            unit_edges(graph, &unit_of, &first_output, &outputs, units.len());
+        let mut model = Self {
+            units,
+            unit_of,
+            regions,
+            successors,
+            predecessors,
+            outputs,
+            shared_numbers: shared_numbers(&executables),
+            executables,
+            workers: workers.iter().map(WorkerModel::of).collect(),
+            links: links(workers.len(), network),
+            uniform: network.pairs.is_empty(),
+            scenarios: Vec::new(),
+            node_runs: Vec::new(),
+            quota_bytes: quota_bytes as f64,
+            all_bytes: 0.0,
+            hold_order: Vec::new(),
+        };
+        model.all_bytes = model.outputs.all.iter().sum();
+        if model.all_bytes > model.quota_bytes {
+            model.hold_order = model.by_length_of_way();
+        }
+        model.take_scenarios(graph);
+        model
+    }
+
+    fn take_scenarios(&mut self, graph: &Graph) {
+        for scenario in graph.scenarios() {
+            let all = scenario.runs.iter().all(|runs| *runs);
+            let units = (!all).then(|| {
+                let runs =
+                    |unit: &Unit| unit.nodes.clone().any(|node| scenario.runs[node as usize]);
+                self.units.iter().map(runs).collect::<Vec<bool>>()
+            });
+            if let Some(units) = &units {
+                for (unit, runs) in self.units.iter_mut().zip(units) {
+                    unit.conditional |= !runs;
+                }
+            }
+            self.node_runs.push((!all).then(|| scenario.runs.clone()));
+            self.scenarios.push((scenario.weight, units));
+        }
+    }
+
+    /// The number of an executable among those that several units use.
+    #[inline]
+    pub(super) fn shared_number(&self, executable: u32) -> Option<usize> {
+        self.shared_numbers[executable as usize]
+    }
+
+    /// The speed of the fastest worker.
+    pub(super) fn best_speed(&self) -> f64 {
+        let speeds = self.workers.iter().map(|worker| worker.speed);
+        speeds.fold(0.0, f64::max)
+    }
+
+    /// The least time that a unit takes in a scenario in which it runs, and its CPU time.
+    pub(super) fn least(&self, unit: u32, scenario: usize) -> (f64, f64) {
+        let of = &self.units[unit as usize];
+        match &self.node_runs[scenario] {
+            None => (of.least_ns, of.busy_ns),
+            Some(runs) => least(
+                of,
+                &self.regions,
+                &self.executables,
+                self.best_speed(),
+                &|node| runs[node as usize],
+            ),
+        }
+    }
+
+    /// What a unit runs: one task, or one for each node of a region.
+    pub(super) fn tasks<'a>(&'a self, unit: &'a Unit) -> impl Iterator<Item = &'a Task> {
+        let (one, steps) = match &unit.work {
+            Work::Node(task) => (Some(task), &[][..]),
+            Work::Region(region) => (None, self.regions[*region as usize].steps.as_slice()),
+        };
+        one.into_iter().chain(steps.iter().map(|step| &step.task))
+    }
+
+    /// The nodes of a region, item by item; none of what is none.
+    pub(super) fn steps(&self, unit: u32) -> &[Step] {
+        match &self.units[unit as usize].work {
+            Work::Node(_) => &[],
+            Work::Region(region) => &self.regions[*region as usize].steps,
+        }
+    }
+
+    #[inline]
+    pub(super) fn link(&self, from: usize, to: usize) -> &Link {
+        &self.links[from * self.workers.len() + to]
+    }
+
+    /// Bytes of these outputs of a unit.
+    #[inline]
+    pub(super) fn bytes_of(&self, unit: u32, mut outputs: u64) -> f64 {
+        let bytes = self.outputs.get(unit);
+        let mut sum = 0.0;
+        while outputs != 0 {
+            let output = outputs.trailing_zeros();
+            sum += bytes[output as usize];
+            outputs &= outputs - 1;
+        }
+        sum
+    }
+
+    /// How likely it is that a unit runs.
+    pub(super) fn chance(&self, unit: u32) -> f64 {
+        if !self.units[unit as usize].conditional {
+            return 1.0;
+        }
+        self.scenarios
+            .iter()
+            .filter(|(_, runs)| runs.as_ref().is_none_or(|runs| runs[unit as usize]))
+            .map(|(weight, _)| weight)
+            .sum()
+    }
+
+    /// Units by the longest way through the graph that leads through them, with all transfers at the price of a link: the longest
+    /// first.
+    fn by_length_of_way(&self) -> Vec<u32> {
+        let behind = super::list::upward_ranks(self);
+        let before = super::list::downward_ranks(self);
+        let way = |unit: u32| before[unit as usize] + behind[unit as usize];
+        let mut order: Vec<u32> = (0..self.units.len() as u32).collect();
+        order.sort_by(|a, b| way(*b).total_cmp(&way(*a)).then(a.cmp(b)));
+        order
+    }
+
+    /// By unit: whether what others of its worker read of it is held in memory, and the bytes of that. What is on the longest
+    /// ways is held first, while the quota lasts. `None` if all is held.
+    pub(super) fn held(&self, placed: &[u32]) -> Option<(Vec<bool>, f64)> {
+        if self.all_bytes <= self.quota_bytes {
+            return None;
+        }
+        let mut left = self.quota_bytes;
+        let mut held = vec![false; self.units.len()];
+        for unit in &self.hold_order {
+            let bytes = self.local_bytes(*unit, placed);
+            if bytes <= left {
+                held[*unit as usize] = true;
+                left -= bytes;
+            }
+        }
+        Some((held, self.quota_bytes - left))
+    }
+
+    /// Bytes of a unit that others of its worker read.
+    pub(super) fn local_bytes(&self, unit: u32, placed: &[u32]) -> f64 {
+        let own = placed[unit as usize];
+        let edges = self.successors.get(unit).iter();
+        let local = edges.filter(|edge| placed[edge.unit as usize] == own);
+        self.bytes_of(unit, local.fold(0, |outputs, edge| outputs | edge.outputs))
+    }
+
+    /// Bytes that cross from one worker to another in an invocation, as expected: a producer's outputs count once for each
+    /// worker that reads them.
+    pub(super) fn crossing_bytes(&self, placed: &[u32]) -> f64 {
+        let mut read: Vec<u64> = vec![0; self.workers.len()];
+        let mut sum = 0.0;
+        for unit in 0..self.units.len() as u32 {
+            let own = placed[unit as usize];
+            let mut crossing = 0.0;
+            for edge in self.successors.get(unit) {
+                read[placed[edge.unit as usize] as usize] |= edge.outputs;
+            }
+            for edge in self.successors.get(unit) {
+                let worker = placed[edge.unit as usize];
+                let outputs = std::mem::take(&mut read[worker as usize]);
+                if worker != own && outputs != 0 {
+                    crossing += self.bytes_of(unit, outputs);
+                }
+            }
+            if crossing > 0.0 {
+                sum += crossing * self.chance(unit);
+            }
+        }
+        sum
+    }
+}
+
+impl WorkerModel {
+    fn of(worker: &WorkerCapacity) -> Self {
+        Self {
+            cpus: f64::from(worker.cpus.max(1)),
+            speed: worker.speed,
+            lanes: u32::from(worker.lanes.max(1)),
+        }
+    }
+
+    /// Executors that one invocation has of a pool so wide.
+    #[inline]
+    pub(super) const fn executors(&self, scale: u32) -> u32 {
+        let executors = scale.div_ceil(self.lanes);
+        if executors == 0 { 1 } else { executors }
+    }
+}
+
+/// A share of time, of sixteenths.
+#[inline]
+pub(super) fn share(busy: u8) -> f64 {
+    f64::from(busy) / BUSY_STEPS
+}
+
+impl Task {
+    /// The share of its run time in which it needs CPUs.
+    #[inline]
+    pub(super) fn busy_share(&self) -> f64 {
+        share(self.busy)
+    }
+
+    /// CPUs that it needs on average while it runs.
+    #[inline]
+    pub(super) fn demand(&self) -> f64 {
+        self.busy_share() * self.cpus
+    }
+
+    pub(super) fn busy_ns(&self) -> f64 {
+        self.runtime_ns * self.demand()
+    }
+}
+
+fn shared_numbers(executables: &[Executable]) -> Vec<Option<usize>> {
+    let mut next = 0;
+    let number = |executable: &Executable| {
+        (executable.units > 1).then(|| {
+            next += 1;
+            next - 1
+        })
+    };
+    executables.iter().map(number).collect()
+}
+
+fn links(workers: usize, network: &Network) -> Vec<Link> {
+    let all = (0..workers).flat_map(|from| (0..workers).map(move |to| (from, to)));
+    all.map(|(from, to)| network.link(from, to)).collect()
+}
+
+/// One activation of a node, or `items` of them in a row.
+fn task(graph: &Graph, id: NodeId, names: &FxHashMap<&str, u32>, activations: f64) -> Task {
+    let node = graph.node(id);
+    let executable = node.executable.as_deref().map(|name| names[name]);
+    let dispatch_ns = if executable.is_some() {
+        DISPATCH_NS
+    } else {
+        0.0
+    };
+    Task {
+        executable,
+        runtime_ns: (node.runtime_ms * 1e6 + dispatch_ns) * activations,
+        delay_ns: node.delay_ms * 1e6,
+        busy: (node.busy * BUSY_STEPS).round() as u8,
+        cpus: f64::from(node.cpus.max(1)),
+        scale: node.scale,
+    }
+}
+
+/// The edges between nodes of one unit.
+fn edges_within(graph: &Graph, unit_of: &[u32]) -> Vec<(NodeId, NodeId)> {
+    let edges = graph.edges().map(|(from, to, _)| (from, to));
+    let within = edges.filter(|(from, to)| unit_of[*from as usize] == unit_of[*to as usize]);
+    let mut within: Vec<(NodeId, NodeId)> = within.collect();
+    within.sort_unstable();
+    within
+}
+
+fn unit(
+    graph: &Graph,
+    range: &Range<usize>,
+    names: &FxHashMap<&str, u32>,
+    within: &[(NodeId, NodeId)],
+    (regions, items_max): (&mut Vec<RegionModel>, u64),
+) -> Unit {
+    let first = graph.node(range.start as NodeId);
+    let nodes = range.start as NodeId..range.end as NodeId;
+    if first.together.is_none() {
+        let task = task(graph, range.start as NodeId, names, 1.0);
+        return Unit {
+            nodes,
+            busy_ns: task.busy_ns(),
+            work: Work::Node(task),
+            least_ns: 0.0,
+            conditional: false,
+        };
+    }
+    let items = first.items.min(items_max);
+    let steps = nodes.clone().map(|id| {
+        let activations = graph.node(id).activations as f64 / items.max(1) as f64;
+        let from = within.partition_point(|edge| edge.0 < id);
+        let edges = within[from..].iter().take_while(|edge| edge.0 == id);
+        Step {
+            node: id,
+            task: task(graph, id, names, activations),
+            before: 0,
+            after: edges.map(|(_, to)| to - nodes.start).collect(),
+        }
+    });
+    let mut steps: Vec<Step> = steps.collect();
+    for step in 0..steps.len() {
+        for after in std::mem::take(&mut steps[step].after) {
+            steps[after as usize].before += 1;
+            steps[step].after.push(after);
+        }
+    }
+    let busy_ns = steps.iter().map(|step| step.task.busy_ns()).sum::<f64>() * items as f64;
+    let parallelism = first.parallelism.map(|most| {
+        // Of items that are taken as one, as many at once as come to that many.
+        let share = f64::from(most) * items as f64 / first.items.max(1) as f64;
+        (share.ceil() as u32).max(1)
+    });
+    regions.push(RegionModel {
+        items: items as u32,
+        parallelism,
+        steps,
+    });
+    Unit {
+        nodes,
+        work: Work::Region(regions.len() as u32 - 1),
+        busy_ns,
+        least_ns: 0.0,
+        conditional: false,
+    }
+}
+
+/// The least time that a unit takes by itself on a worker so fast, and its CPU time, if these of its nodes run.
+fn least(
+    unit: &Unit,
+    regions: &[RegionModel],
+    executables: &[Executable],
+    speed: f64,
+    runs: &dyn Fn(NodeId) -> bool,
+) -> (f64, f64) {
+    let region = match &unit.work {
+        Work::Node(task) => return (task.delay_ns + task.runtime_ns / speed, unit.busy_ns),
+        Work::Region(region) => &regions[*region as usize],
+    };
+    if region.items == 0 {
+        return (0.0, 0.0);
+    }
+    // An item's longest chain, and the work of each executable for it.
+    let mut ends = vec![0.0_f64; region.steps.len()];
+    let mut longest = 0.0_f64;
+    let mut busy_ns = 0.0;
+    let mut by_executable: FxHashMap<u32, f64> = FxHashMap::default();
+    for (place, step) in region.steps.iter().enumerate() {
+        let mut end = ends[place];
+        if runs(step.node) {
+            end += step.task.delay_ns + step.task.runtime_ns / speed;
+            busy_ns += step.task.busy_ns();
+            if let Some(executable) = step.task.executable {
+                *by_executable.entry(executable).or_default() += step.task.runtime_ns / speed;
+            }
+        }
+        longest = longest.max(end);
+        for after in &step.after {
+            let later = &mut ends[*after as usize];
+            *later = later.max(end);
+        }
+    }
+    let items = f64::from(region.items);
+    let widest = by_executable.into_iter().map(|(executable, of_one_ns)| {
+        let scale = f64::from(executables[executable as usize].scale);
+        of_one_ns * items / scale
+    });
+    let in_turn = region
+        .parallelism
+        .map_or(0.0, |most| longest * f64::from(region.items.div_ceil(most)));
+    let least_ns = widest.fold(longest, f64::max).max(in_turn);
+    (least_ns, busy_ns * items)
+}
+
+/// Edges between units: one for each pair, with all outputs that are read along it.
+fn unit_edges(
+    graph: &Graph,
+    unit_of: &[u32],
+    first_output: &[usize],
+    outputs: &Lists<f64>,
+    units: usize,
+) -> (Lists<UnitEdge>, Lists<UnitEdge>) {
+    let mut edges: Vec<(u32, u32, u64)> = graph
+        .edges()
+        .filter_map(|(from, to, edge)| {
+            let ends = (unit_of[from as usize], unit_of[to as usize]);
+            let told = if graph.node(from).by_output.is_empty() {
+                u64::from(!edge.outputs.is_empty())
+                    << first_output[from as usize].min(OUTPUTS_MAX - 1)
+            } else {
+                edge.outputs.iter().fold(0, |told, output| {
+                    let place = first_output[from as usize] + usize::from(*output);
+                    // What says what failed has no bytes to speak of, and stands behind the others.
+                    let own = usize::from(*output) < graph.node(from).by_output.len();
+                    told | (u64::from(own) << place.min(OUTPUTS_MAX - 1))
+                })
+            };
+            (ends.0 != ends.1).then_some((ends.0, ends.1, told))
+        })
+        .collect();
+    edges.sort_unstable();
+    edges.dedup_by(|next, kept| {
+        let same = (next.0, next.1) == (kept.0, kept.1);
+        if same {
+            kept.2 |= next.2;
+        }
+        same
+    });
+    let bytes = |unit: u32, mut told: u64| {
+        let bytes = outputs.get(unit);
+        let mut sum = 0.0;
+        while told != 0 {
+            sum += bytes[told.trailing_zeros() as usize];
+            told &= told - 1;
+        }
+        sum
+    };
+    let mut forward = Vec::with_capacity(edges.len());
+    let mut backward = Vec::with_capacity(edges.len());
+    for (from, to, outputs) in edges {
+        let bytes = bytes(from, outputs);
+        let edge = |unit| UnitEdge {
+            unit,
+            outputs,
+            bytes,
+        };
+        forward.push((from, edge(to)));
+        backward.push((to, edge(from)));
+    }
+    (Lists::of(units, forward), Lists::of(units, backward))
+}

@@ -1,0 +1,384 @@
+//! That no placement breaks a limit, whatever the partitioner, and that what cannot be is refused.
+
+use super::*;
+use crate::graph::{Dependency, GraphNode};
+
+/// What is drawn of a node: executable, scale, memory in MiB, milliseconds and quarters of them that are busy, bytes, and whether it begins a region of two.
+type Drawn = (usize, u32, u32, (u32, u8), u64, bool);
+
+prop_compose! {
+    /// Graphs with pools that are shared, regions, and pairs to be apart.
+    fn any_graph()(count in 1_usize..28)(
+        nodes in prop::collection::vec(
+            (0_usize..10, 1_u32..6, 1_u32..512, (0_u32..500, 0_u8..5), 0_u64..(8 * MIB), prop::bool::weighted(0.1)), count),
+        pairs in prop::collection::vec((0..count, 0..count), 0..48),
+        apart in prop::collection::vec((0..count, 0..count), 0..5),
+    ) -> Graph {
+        graph_of(&nodes, &pairs, &apart)
+    }
+}
+
+fn graph_of(nodes: &[Drawn], pairs: &[(usize, usize)], apart: &[(usize, usize)]) -> Graph {
+    let mut region = None;
+    let made: Vec<GraphNode> = nodes
+        .iter()
+        .enumerate()
+        .map(
+            |(index, (executable, scale, memory_mib, (runtime_ms, busy), bytes, begins))| {
+                // A region has this node and the next one.
+                let before = region.take();
+                let together = before.or(begins.then_some(index));
+                if before.is_none() {
+                    region = together;
+                }
+                GraphNode {
+                    name: format!("n{index}"),
+                    executable: Some(format!("e{executable}")),
+                    runtime_ms: f64::from(*runtime_ms),
+                    busy: f64::from(*busy) / 4.0,
+                    output_bytes: *bytes,
+                    scale: *scale,
+                    slots: *scale,
+                    memory_mib: *memory_mib,
+                    together,
+                    items: if together.is_some() { 5 } else { 1 },
+                    activations: if together.is_some() { 5 } else { 1 },
+                    ..GraphNode::default()
+                }
+            },
+        )
+        .collect();
+    let units: Vec<Option<usize>> = made.iter().map(|node| node.together).collect();
+    // What leaves a region must not lead back into it: edges between its nodes, or between others, in their order.
+    let edges = pairs.iter().filter(|(from, to)| from < to);
+    let edges: std::collections::BTreeSet<(usize, usize)> = edges.copied().collect();
+    let edges = edges.into_iter().map(|(from, to)| {
+        let read = Dependency { outputs: vec![0] };
+        (from as NodeId, to as NodeId, read)
+    });
+    let apart = apart
+        .iter()
+        .filter(|(a, b)| a != b && (units[*a].is_none() || units[*a] != units[*b]));
+    let apart = apart.map(|(a, b)| (*a as NodeId, *b as NodeId));
+    Graph::new(made, edges.collect::<Vec<_>>(), apart.collect::<Vec<_>>())
+}
+
+fn any_workers() -> impl Strategy<Value = Vec<WorkerCapacity>> {
+    let sizes = prop::collection::vec((1_u32..30, 64_u64..4096, 1_u32..4), 1..6);
+    sizes.prop_map(|sizes| {
+        let sized =
+            |(index, (executors, memory_mib, speed)): (usize, (u32, u64, u32))| WorkerCapacity {
+                memory_mib,
+                speed: f64::from(speed) / 2.0,
+                ..worker(&format!("w{index}"), executors)
+            };
+        sizes.into_iter().enumerate().map(sized).collect()
+    })
+}
+
+fn any_options() -> impl Strategy<Value = Options> {
+    let quota = prop::option::of(0_u64..(64 * MIB));
+    let pin = prop::option::of((0_usize..28, 0_usize..6));
+    (quota, pin, 0..Partitioner::ALL.len(), 1_u64..80, 0_u64..4).prop_map(
+        |(quota_bytes, pin, method, steps, seed)| Options {
+            fixed: pin
+                .into_iter()
+                .map(|(node, worker)| (format!("n{node}"), format!("w{worker}")))
+                .collect(),
+            quota_bytes,
+            partitioner: Partitioner::ALL[method].1,
+            effort: Effort {
+                steps: Some(steps),
+                budget: None,
+                seed,
+            },
+            ..Options::default()
+        },
+    )
+}
+
+/// What a worker must start, counted without the code under test.
+fn started(graph: &Graph, placement: &Placement, worker: usize) -> (u32, u64) {
+    let mut pools: BTreeMap<&str, (u32, u32, u32)> = BTreeMap::new();
+    for (id, node) in graph.nodes().enumerate() {
+        if placement.workers()[id] == worker
+            && let Some(executable) = &node.executable
+        {
+            let pool = pools.entry(executable).or_default();
+            pool.0 = pool.0.max(node.slots);
+            pool.1 = pool.1.max(node.scale);
+            pool.2 = pool.2.max(node.memory_mib);
+        }
+    }
+    let executors = pools.values().map(|pool| pool.0).sum();
+    let memory = pools
+        .values()
+        .map(|pool| u64::from(pool.1) * u64::from(pool.2))
+        .sum();
+    (executors, memory)
+}
+
+/// Whether some placement keeps all limits, by trying every one.
+fn can_be(graph: &Graph, workers: &[WorkerCapacity], fixed: &BTreeMap<String, String>) -> bool {
+    let units = graph.units();
+    let mut ways = vec![0_usize; units.len()];
+    loop {
+        let mut placed = vec![0; graph.node_count()];
+        for (unit, worker) in units.iter().zip(&ways) {
+            placed[unit.clone()].fill(*worker);
+        }
+        let placement = Placement { workers: placed };
+        if keeps(graph, workers, fixed, &placement).is_ok() {
+            return true;
+        }
+        let Some(next) = ways.iter().rposition(|worker| worker + 1 < workers.len()) else {
+            return false;
+        };
+        ways[next] += 1;
+        ways[next + 1..].fill(0);
+    }
+}
+
+/// Whether a placement keeps all limits; else which one it breaks.
+fn keeps(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    fixed: &BTreeMap<String, String>,
+    placement: &Placement,
+) -> Result<(), String> {
+    if placement.workers().len() != graph.node_count() {
+        return Err("not every node has a worker".to_owned());
+    }
+    for (index, worker) in workers.iter().enumerate() {
+        let (executors, memory_mib) = started(graph, placement, index);
+        if executors > worker.executors || memory_mib > worker.memory_mib {
+            return Err(format!("{} is overloaded", worker.name));
+        }
+    }
+    for unit in graph.units() {
+        if unit
+            .clone()
+            .any(|node| placement.workers()[node] != placement.workers()[unit.start])
+        {
+            return Err("a region is torn".to_owned());
+        }
+    }
+    for (a, b) in graph.apart() {
+        if placement.worker(*a) == placement.worker(*b) {
+            return Err(format!("{a} and {b} are not apart"));
+        }
+    }
+    for (id, node) in graph.nodes().enumerate() {
+        if let Some(worker) = fixed.get(&node.name)
+            && workers[placement.workers()[id]].name != *worker
+        {
+            return Err(format!("{} is not where it is fixed", node.name));
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn limits_are_kept_by_every_partitioner(
+        graph in any_graph(),
+        workers in any_workers(),
+        options in any_options(),
+    ) {
+        match find(&graph, &workers, &options) {
+            Ok((placement, found)) => {
+                prop_assert_eq!(keeps(&graph, &workers, &options.fixed, &placement), Ok(()));
+                let (again, same) = find(&graph, &workers, &options).unwrap();
+                prop_assert_eq!(&placement, &again, "the same seed and steps give the same");
+                prop_assert_eq!(found.makespan_ns, same.makespan_ns);
+                let estimate = estimate(&graph, &workers, &options, &placement);
+                prop_assert_eq!(found.makespan_ns, estimate.makespan_ns);
+                let quota = options.quota_bytes.unwrap_or_else(|| published_quota_bytes(&graph));
+                prop_assert!(estimate.held_bytes <= quota as f64);
+                let bound_ns = lower_bound_ns(&graph, &workers);
+                prop_assert!(bound_ns <= found.makespan_ns * (1.0 + 1e-9), "{} {}", bound_ns, found.makespan_ns);
+            }
+            Err(PlaceError::Node { overload, .. } | PlaceError::Region { overload, .. }
+                | PlaceError::Workflow { overload } | PlaceError::Fixed { overload }) => {
+                prop_assert!(overload.wanted > overload.limit);
+            }
+            Err(PlaceError::Total { wanted, limit, .. }) => prop_assert!(wanted > limit),
+            Err(PlaceError::FixedNode { .. } | PlaceError::FixedWorker { .. }) => {
+                let known = |name: &String| graph.nodes().any(|node| node.name == *name);
+                let there = |name: &String| workers.iter().any(|worker| worker.name == *name);
+                prop_assert!(options.fixed.iter().any(|(node, worker)| !known(node) || !there(worker)));
+            }
+            Err(PlaceError::Apart { .. }) => prop_assert!(!graph.apart().is_empty()),
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
+
+    #[test]
+    fn a_simulation_leaves_nothing_behind_for_the_next(
+        graph in any_graph(),
+        workers in any_workers(),
+        draws in prop::collection::vec(prop::collection::vec(0_usize..6, 28), 1..6),
+    ) {
+        let model = Model::of(&graph, &workers, &Network::default(), 20 * MIB);
+        let mut again = estimate::Simulator::new(&model);
+        for draw in draws {
+            let placed = draw.iter().take(model.units.len()).map(|worker| (worker % workers.len()) as u32);
+            let placed: Vec<u32> = placed.collect();
+            let fresh = estimate::Simulator::new(&model).makespan_ns(&placed);
+            prop_assert_eq!(again.makespan_ns(&placed), fresh);
+        }
+    }
+
+    #[test]
+    fn room_is_the_same_however_it_came_about(
+        graph in any_graph(),
+        workers in any_workers(),
+        moves in prop::collection::vec((0_usize..28, 0_usize..6), 0..60),
+    ) {
+        let model = Model::of(&graph, &workers, &Network::default(), u64::MAX);
+        let wants = Wants::of(&graph, &model, &workers, &vec![None; graph.node_count()]);
+        let units = model.units.len();
+        let mut room = room::Room::of(&wants, &vec![0; units]);
+        for (unit, worker) in moves {
+            let (unit, worker) = (unit % units, worker % workers.len());
+            room.take(unit as u32);
+            room.put(unit as u32, worker as u32);
+        }
+        let anew = room::Room::of(&wants, &room.placed);
+        let nodes: Vec<usize> = model.unit_of.iter().map(|unit| room.placed[*unit as usize] as usize).collect();
+        let placement = Placement { workers: nodes };
+        for (worker, of) in workers.iter().enumerate() {
+            prop_assert_eq!(room.left(worker as u32), anew.left(worker as u32));
+            let (executors, memory_mib) = started(&graph, &placement, worker);
+            let left = |used: f64, limit: f64| (limit - used) / limit;
+            let executors = left(f64::from(executors), f64::from(of.executors));
+            let memory = left(memory_mib as f64, of.memory_mib as f64);
+            prop_assert!((room.left(worker as u32) - executors.min(memory)).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn trying_all_ways_finds_one_exactly_if_there_is_one(
+        graph in any_graph().prop_filter("few ways", |graph| graph.units().len() <= 6),
+        workers in any_workers().prop_filter("few ways", |workers| workers.len() <= 3),
+    ) {
+        let model = Model::of(&graph, &workers, &Network::default(), u64::MAX);
+        let wants = Wants::of(&graph, &model, &workers, &vec![None; graph.node_count()]);
+        let mut room = room::Room::empty(&wants);
+        let order: Vec<u32> = (0..model.units.len() as u32).collect();
+        let found = pack::try_all(&mut room, workers.len(), &order, &mut 0);
+        prop_assert_eq!(found, can_be(&graph, &workers, &BTreeMap::new()));
+    }
+
+    #[test]
+    fn list_scheduling_does_the_same_by_either_way_to_reckon_arrivals(
+        graph in any_graph(),
+        workers in any_workers(),
+    ) {
+        // Links that are set one by one are taken to differ, though they are alike.
+        let mut by_pair = Network::default();
+        for from in 0..workers.len() {
+            for to in 0..workers.len() {
+                by_pair.set(from, to, Link::DEFAULT);
+            }
+        }
+        let placed = |network: &Network| {
+            let model = Model::of(&graph, &workers, network, u64::MAX);
+            let wants = Wants::of(&graph, &model, &workers, &vec![None; graph.node_count()]);
+            list::heft(&model, &wants).placed.clone()
+        };
+        prop_assert_eq!(placed(&Network::default()), placed(&by_pair));
+    }
+
+    #[test]
+    fn a_small_workflow_is_refused_only_if_no_placement_can_be(
+        graph in any_graph().prop_filter("few ways", |graph| graph.units().len() <= 7),
+        workers in any_workers().prop_filter("few ways", |workers| workers.len() <= 3),
+        method in 0..Partitioner::ALL.len(),
+    ) {
+        let options = Options {
+            partitioner: Partitioner::ALL[method].1,
+            effort: Effort { steps: Some(3), ..Effort::default() },
+            ..Options::default()
+        };
+        let placed = place(&graph, &workers, &options);
+        prop_assert_eq!(placed.is_ok(), can_be(&graph, &workers, &options.fixed), "{:?}", placed);
+    }
+}
+
+/// Nodes of executables of their own, one executor each.
+fn plain(names: &[&str], apart: &[(NodeId, NodeId)]) -> Graph {
+    let nodes = names.iter().map(|name| GraphNode {
+        name: (*name).to_owned(),
+        executable: Some((*name).to_owned()),
+        scale: 1,
+        slots: 1,
+        memory_mib: 1,
+        ..GraphNode::default()
+    });
+    Graph::new(nodes.collect(), [], apart.iter().copied())
+}
+
+#[test]
+fn what_is_to_be_apart_is_refused_with_too_few_workers_and_by_name() {
+    let graph = plain(&["a", "b", "c"], &[(0, 1), (0, 2), (1, 2)]);
+    let workers = [worker("x", 9), worker("y", 9), worker("z", 9)];
+    for (name, partitioner) in Partitioner::ALL {
+        let options = Options {
+            partitioner,
+            ..Options::default()
+        };
+        let placement = place(&graph, &workers, &options).unwrap();
+        let mut used = placement.workers().to_vec();
+        used.sort_unstable();
+        assert_eq!(used, [0, 1, 2], "{name}");
+        let error = place(&graph, &workers[..2], &options).unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains("is to be apart from"), "{name}: {told}");
+        assert!(told.contains("each of the 2"), "{name}: {told}");
+    }
+}
+
+#[test]
+fn what_is_apart_and_together_or_pinned_to_one_worker_is_refused_by_name() {
+    let text = "
+workflow: w
+nodes:
+  a: { function: a:f, output: { l: list } }
+  b: { function: b:f, foreach: a.l, input: { i: item }, output: { o: bytes } }
+  c: { function: c:f, foreach: b.o, input: { i: item }, apart: b }
+";
+    let graph = Graph::of(&parse("w.yaml", text.as_bytes()).unwrap());
+    let workers = [worker("x", 9), worker("y", 9)];
+    let error = place(&graph, &workers, &Options::default()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "nodes b and c are to be apart, but they run together for each item"
+    );
+    let graph = plain(&["a", "b"], &[(0, 1)]);
+    let fixed = ["a", "b"].map(|node| (node.to_owned(), "x".to_owned()));
+    let options = Options {
+        fixed: fixed.into_iter().collect(),
+        ..Options::default()
+    };
+    let error = place(&graph, &workers, &options).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "nodes a and b are to be apart, but both are pinned to worker x"
+    );
+}
+
+#[test]
+fn the_sum_of_all_is_told_where_it_is_too_much() {
+    let graph = plain(&["a", "b", "c", "d", "e"], &[]);
+    let error = place(
+        &graph,
+        &[worker("x", 2), worker("y", 2)],
+        &Options::default(),
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the workflow does not fit these workers: 5 executors at least are wanted in all, and they take 4, 1 too many"
+    );
+}
