@@ -243,7 +243,7 @@ fn push_word(text: &mut Vec<u8>, mut rank: u64) {
 mod tests {
     use super::*;
     use master::graph::Graph;
-    use master::place::{self, WorkerCapacity, place};
+    use master::place::{self, Partitioner, WorkerCapacity, place};
 
     #[test]
     fn direct_calls_give_the_totals_of_the_reference() {
@@ -253,11 +253,15 @@ mod tests {
     }
 
     #[test]
-    fn the_example_spans_two_workers_of_two_cpus() {
+    fn the_published_grouping_spreads_the_example_over_two_workers_of_two_cpus() {
         let definition = master::definition::parse("workflow.yaml", DEFINITION.as_bytes()).unwrap();
         let graph = Graph::of(&definition);
         let workers = ["a", "b"].map(|name| WorkerCapacity::new(name, 2, 4 << 30));
-        let placement = place(&graph, &workers, &place::Options::default()).unwrap();
+        let options = place::Options {
+            partitioner: Partitioner::Published,
+            ..place::Options::default()
+        };
+        let placement = place(&graph, &workers, &options).unwrap();
         let of = |name: &str| {
             let node = graph.nodes().position(|node| node.name == name).unwrap();
             placement.workers()[node]

@@ -63,7 +63,10 @@ impl Cluster {
         if goes_on && work.executable().is_some() && matches!(evaluated, Evaluated::Failed(_)) {
             // Its first attempt has failed without an executor.
             let id = deployed.name.id;
-            let attempts = self.lanes[lane].attempts.entry((id, of.node)).or_default();
+            let attempts = self.lanes[lane]
+                .attempts
+                .entry((id, of.planned))
+                .or_default();
             (attempts.first, attempts.all) = (attempts.first + 1, attempts.all + 1);
         }
         let core = &mut self.lanes[lane].core;

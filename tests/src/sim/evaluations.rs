@@ -35,6 +35,7 @@ impl Cluster {
         }
         self.lanes[lane].evaluating.push(Evaluating {
             ticket: wanted.ticket,
+            planned: wanted.node,
             invocation,
             node,
             items,

@@ -40,7 +40,7 @@ impl Cluster {
             .nodes
             .iter()
             .find(|planned| planned.id == node);
-        let node = deployed.written(node);
+        let (planned_node, node) = (node, deployed.written(node));
         let plan = &deployed.workflow.nodes[node as usize];
         let again = plan.retriers.iter().map(|retry| retry.attempts - 1);
         let attempts_max = 1 + again.sum::<u32>();
@@ -74,6 +74,7 @@ impl Cluster {
             activation: start.activation,
             invocation,
             node,
+            planned: planned_node,
             items,
             attempt: start.attempt,
             inputs,
@@ -143,7 +144,7 @@ impl Cluster {
         assert_eq!(completed, Ok(()), "{run:?}, over: {over}");
         self.lanes[lane].foreseen = foreseen;
         self.lanes[lane].accepted += 1;
-        if let Some(attempts) = self.attempts_at(lane, place, run.node) {
+        if let Some(attempts) = self.attempts_at(lane, place, run.planned) {
             attempts.well += 1;
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct Run {
     pub(super) invocation: InvocationId,
     /// The node.
     pub(super) node: NodeId,
+    /// The same as the plans have it, in which it may be in parts.
+    pub(super) planned: NodeId,
     /// The items, the outermost first.
     pub(super) items: Vec<u32>,
     /// From 1.
@@ -73,6 +75,8 @@ pub(super) struct Evaluating {
     pub(super) invocation: Option<InvocationId>,
     /// The node.
     pub(super) node: NodeId,
+    /// The same as the plans have it.
+    pub(super) planned: NodeId,
     /// The items, the outermost first.
     pub(super) items: Vec<u32>,
     /// Place of its deployment in the scenario.
