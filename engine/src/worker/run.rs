@@ -47,6 +47,8 @@ const DESCRIPTORS_WANTED: u64 = 1 << 16;
 const AS_TOLD: &str = "as --driver or FAASFLOW_DRIVER says";
 /// How long a new executor may take to say what it is.
 const HELLO_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a worker waits for its address to be free.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(1);
 /// How long lanes may take to end beyond the grace of what they have told to stop.
 const LANE_END_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often an ending worker looks whether its lanes have ended.
@@ -235,8 +237,19 @@ fn bind_to(cpus: &[u32]) -> nix::Result<()> {
     sched_setaffinity(Pid::from_raw(0), &set)
 }
 
+/// Listens, as soon as whoever listened there before has let go: the kernel takes the io_uring of a process that was killed
+/// down behind it, and with it what it listened on.
 fn listen(address: SocketAddr) -> Result<TcpListener, StartupError> {
-    TcpListener::bind(address).map_err(|error| {
+    let began = Instant::now();
+    let mut bound = TcpListener::bind(address);
+    while let Err(error) = &bound
+        && error.kind() == io::ErrorKind::AddrInUse
+        && began.elapsed() < LISTEN_PATIENCE
+    {
+        std::thread::sleep(Duration::from_millis(10));
+        bound = TcpListener::bind(address);
+    }
+    bound.map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 "another program listens there; take another port, or 0 for any".to_owned()

@@ -2,7 +2,7 @@
 //! are measured, and these are not too many.
 
 use super::flow::{Flow, catch, input, out};
-use super::rig::{EXECUTORS, Rig, each_placement};
+use super::rig::{EXECUTORS, Rig, each_whole};
 use engine::core::{Evaluated, HISTOGRAMS_MAX};
 use engine::plan::{ErrorClass, Retry, Source, Work, WorkflowInput};
 use engine::profile::{Distribution, NodeProfile};
@@ -62,7 +62,7 @@ fn items() -> Flow {
 
 #[test]
 fn counts_are_exact_through_items_retries_and_catches() {
-    each_placement(&items(), |rig| {
+    each_whole(&items(), |rig| {
         rig.invoke(&[("list", &["a", "b", "c"])]);
         // Item 0 fails twice, item 1 once.
         rig.fail("each", ErrorClass::Error, "no");
@@ -140,7 +140,7 @@ fn bytes_are_those_of_all_activations_of_an_invocation() {
         n.work = Work::Compute(vec![engine::plan::Formula::Value("1".into())]);
         n.after = vec![passes];
     });
-    each_placement(&flow, |rig| {
+    each_whole(&flow, |rig| {
         for invocation in 0..2 {
             if invocation > 0 {
                 rig.read_answer();
@@ -186,7 +186,7 @@ fn a_region_within_another_is_measured_by_its_own_lists() {
         n.region = Some(inner);
         n.inputs = vec![input("part", Source::Item { up: 0 })];
     });
-    each_placement(&flow, |rig| {
+    each_whole(&flow, |rig| {
         rig.invoke(&[("list", &["a", "b", "c"])]);
         rig.end_all();
         rig.result().unwrap();
@@ -310,7 +310,7 @@ fn all_are_counted_and_not_all_are_measured() {
 
 #[test]
 fn what_is_forgotten_does_not_come_back_with_what_is_under_way() {
-    each_placement(&three(), |rig| {
+    each_whole(&three(), |rig| {
         rig.invoke(&[]);
         rig.end("a");
         rig.forget_profile();
