@@ -209,7 +209,7 @@ fn a_part_is_planned_with_what_it_needs_of_its_list_and_no_more() {
     options.fixed.insert("make".into(), "w0".into());
     options.fixed.insert("all".into(), "w0".into());
     // The parts are too large to be on one worker.
-    let placement = crate::place::place(&graph, &workers(&[3, 1]), &options).unwrap();
+    let placement = crate::place::place(&graph, &workers(&[2, 1]), &options).unwrap();
     assert_eq!(parts(&graph, &placement), [(3, 0), (1, 1)]);
     let plans = plans(&definition, &graph, &placement);
     let make = &plans[0].nodes[0];

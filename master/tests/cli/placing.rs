@@ -280,6 +280,7 @@ fn the_json_of_a_plan_keeps_its_keys() {
                 "merges",
                 "nodes",
                 "quota",
+                "replicas",
                 "search",
                 "unprofiled_nodes",
                 "workers",
@@ -288,11 +289,28 @@ fn the_json_of_a_plan_keeps_its_keys() {
         ),
         (
             &plan["nodes"][0],
-            &["executable", "foreach", "function", "id", "node", "worker"],
+            &[
+                "executable",
+                "foreach",
+                "function",
+                "id",
+                "node",
+                "part",
+                "parts",
+                "worker",
+            ],
         ),
         (
             &plan["edges"][0],
-            &["bytes", "crosses_workers", "from", "outputs", "to"],
+            &[
+                "bytes",
+                "crosses_workers",
+                "from",
+                "from_part",
+                "outputs",
+                "to",
+                "to_part",
+            ],
         ),
         (
             &plan["workers"][0],

@@ -51,11 +51,23 @@ pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
         Extent::Page
     };
     let explained = Explained::of(&definition, &planned, extent)?;
+    let all = Replicas {
+        definition: &definition,
+        graph: &planned.graph,
+        placements: &planned.placements,
+        workers: &planned.workers,
+    };
     if arguments.json {
-        return print::json(&explained.to_json());
+        let mut object = explained.to_json();
+        all.add_to(&mut object);
+        return print::json(&object);
     }
     let mut page = Page::default();
     explained.show(&mut page, extent);
+    if planned.placements.len() > 1 {
+        page.line("");
+        all.show(&mut page);
+    }
     page.print()
 }
 

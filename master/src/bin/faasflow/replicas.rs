@@ -63,8 +63,15 @@ impl Replicas<'_> {
 
     /// One object: the first placement, how many there are, and, of several, all of them.
     pub(crate) fn to_json(&self) -> Value {
+        let first = self.each().next().map(|placed| placed.to_json());
+        let mut object = first.unwrap_or_default();
+        self.add_to(&mut object);
+        object
+    }
+
+    /// Adds to what is said of the first placement how many there are, and, of several, all of them.
+    pub(crate) fn add_to(&self, object: &mut Value) {
         let mut all: Vec<Value> = self.each().map(|placed| placed.to_json()).collect();
-        let mut object = all[0].clone();
         object["replicas"] = json!(all.len());
         if all.len() > 1 {
             for (number, placement) in (1..).zip(&mut all) {
@@ -72,6 +79,5 @@ impl Replicas<'_> {
             }
             object["placements"] = json!(all);
         }
-        object
     }
 }
