@@ -228,18 +228,6 @@ impl Cluster {
         &mut self.capacities
     }
 
-    /// Where a workflow would run, without any change to the workers.
-    ///
-    /// # Errors
-    /// If it fits nowhere.
-    pub fn place(
-        &self,
-        definition: &Definition,
-        options: &place::Options,
-    ) -> Result<(Graph, Placement), DeployError> {
-        Ok(division::place(definition, &self.capacities(), options)?)
-    }
-
     /// Deploys a workflow on these workers, in one placement; see [`Cluster::deploy_replicas`].
     ///
     /// # Errors
@@ -286,9 +274,8 @@ impl Cluster {
         options: &place::Options,
         count: u16,
     ) -> Result<(Graph, Vec<Placement>), DeployError> {
-        let pinned = options.fixed.keys().map(String::as_str).collect();
         let capacities = self.capacities();
-        let placed = division::place_by(definition, &capacities, &pinned, |graph| {
+        let placed = division::place(definition, &capacities, options, |graph| {
             place::replicate(graph, &capacities, options, count)
         });
         Ok(placed?)

@@ -6,7 +6,7 @@
 
 mod fit;
 
-pub use fit::{DivisionError, place, place_by};
+pub use fit::{DivisionError, place};
 
 use crate::definition::{Definition, Divide};
 use engine::plan::{PARTS_MAX, Part, Share};

@@ -87,12 +87,6 @@ impl GraphNode {
         self.together.is_some() && (self.together, self.part) == (other.together, other.part)
     }
 
-    /// Whether a worker does it itself, without an executor.
-    #[must_use]
-    pub const fn is_the_workers(&self) -> bool {
-        self.executable.is_none()
-    }
-
     /// What these of its outputs are expected to have together in an invocation, in bytes; where only the sum of all is known,
     /// that. What says what failed has no bytes to speak of.
     #[must_use]

@@ -11,6 +11,7 @@ mod cost;
 mod estimate;
 mod explain;
 mod list;
+mod network;
 mod pack;
 mod published;
 mod replicas;
@@ -21,11 +22,12 @@ mod sketch;
 pub use bound::{lower_bound_ns, optimum_ns};
 pub use capacity::{Demand, Overload, Resource, WorkerCapacity};
 pub use cluster::{ClusterError, ClusterFile};
-pub use cost::{DISPATCH_NS, Link, Network};
+pub use cost::DISPATCH_NS;
 pub use explain::{
     Crossing, Crossings, Estimate, Leg, Obstacle, Transfer, Unheld, Wait, WorkerUse, estimate,
     explain,
 };
+pub use network::{Link, Network};
 pub use published::{Merge, Merges, Refusal, Refused, merges, published_quota_bytes};
 
 pub use replicas::{beside, replicate};
@@ -88,7 +90,7 @@ impl Partitioner {
 /// How long the default partitioner may search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Effort {
-    /// Placements that it may score. With the same seed, the same number gives the same result.
+    /// Placements that it may score; two dozen rough guesses count as one. With the same seed, the same number gives the same result.
     pub steps: Option<u64>,
     /// Time that it may take; the first answer comes in any case. Without steps only the time counts.
     pub budget: Option<Duration>,
@@ -137,7 +139,7 @@ pub struct Found {
     pub first: Duration,
     /// Until the search ended.
     pub took: Duration,
-    /// Placements that were scored.
+    /// Placements that were scored, as [`Effort::steps`] counts.
     pub steps: u64,
     /// Whether all placements were tried, so that none is better.
     pub optimal: bool,
@@ -369,36 +371,19 @@ pub fn find(
         let groups = published::group(graph, workers, &fixed, quota_bytes);
         published::settle(&groups, &model, &wants, workers.len())
     };
-    let first;
-    match options.partitioner {
-        Partitioner::Hash => {
-            search.offer(&settle(&by_hash())?.placed);
-            first = began.elapsed();
+    let wished = match options.partitioner {
+        Partitioner::Hash => by_hash(),
+        Partitioner::Published => grouped(),
+        Partitioner::Heft | Partitioner::Default => list::heft(&model, &wants).placed,
+    };
+    search.offer(&settle(&wished)?.placed);
+    let first = began.elapsed();
+    if options.partitioner == Partitioner::Default && !search.try_all(search::ALL_MAX) {
+        search.try_clusters();
+        if search.may_go_on() && graph.node_count() <= search::PUBLISHED_NODES_MAX {
+            search.offer_wished(&grouped());
         }
-        Partitioner::Published => {
-            search.offer(&settle(&grouped())?.placed);
-            first = began.elapsed();
-        }
-        Partitioner::Heft => {
-            let room = list::heft(&model, &wants);
-            search.offer(&settle(&room.placed)?.placed);
-            first = began.elapsed();
-        }
-        Partitioner::Default => {
-            let room = list::heft(&model, &wants);
-            search.offer(&settle(&room.placed)?.placed);
-            first = began.elapsed();
-            if !search.try_all(search::ALL_MAX) {
-                search.try_clusters();
-                if search.may_go_on()
-                    && graph.node_count() <= search::PUBLISHED_NODES_MAX
-                    && let Ok(room) = pack::pack(&wants, workers.len(), &grouped())
-                {
-                    search.offer(&room.placed);
-                }
-                search.anneal();
-            }
-        }
+        search.anneal();
     }
     let best = search.into_best();
     let placement = Placement {

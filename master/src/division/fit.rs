@@ -3,7 +3,7 @@
 use super::{Division, Refusal, parts_max, refused};
 use crate::definition::{Definition, Divide};
 use crate::graph::{Graph, GraphNode};
-use crate::place::{self, Options, PlaceError, Placement, WorkerCapacity};
+use crate::place::{self, Options, PlaceError, WorkerCapacity};
 use miette::Diagnostic;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,38 +38,23 @@ pub enum DivisionError {
     },
 }
 
-/// Finds a worker for every node, and divides regions as the definition says, or as far as the workers are too small for
-/// them.
+/// Divides regions as the definition says, or as far as the workers are too small for them, and has the nodes of the graph
+/// placed that comes of it, in whatever way.
 ///
 /// A region of which a node is pinned is not divided: all of it runs where that node does.
 ///
 /// # Errors
-/// As [`place::place`], if it fits nowhere in any way that was tried.
-pub fn place(
+/// What `place` says of the workflow as it is to be, if no division makes it fit.
+pub fn place<P>(
     definition: &Definition,
     workers: &[WorkerCapacity],
     options: &Options,
-) -> Result<(Graph, Placement), DivisionError> {
-    let pinned: BTreeSet<&str> = options.fixed.keys().map(String::as_str).collect();
-    place_by(definition, workers, &pinned, |graph| {
-        place::place(graph, workers, options)
-    })
-}
-
-/// The same for any way to place the nodes of a graph.
-///
-/// # Errors
-/// What `place` says of the workflow as it is to be, if no division makes it fit.
-pub fn place_by<P>(
-    definition: &Definition,
-    workers: &[WorkerCapacity],
-    pinned: &BTreeSet<&str>,
     mut place: impl FnMut(&Graph) -> Result<P, PlaceError>,
 ) -> Result<(Graph, P), DivisionError> {
     let fitter = Fitter {
         definition,
         workers,
-        pinned: fixed_regions(definition, pinned),
+        pinned: fixed_regions(definition, options),
     };
     let mut division = fitter.wished();
     let graph = Graph::divided(definition, &division);
@@ -112,9 +97,12 @@ fn is_for_room(error: &PlaceError) -> bool {
 }
 
 /// The outermost regions of nodes that are pinned.
-fn fixed_regions(definition: &Definition, pinned: &BTreeSet<&str>) -> BTreeSet<usize> {
-    let nodes = (0..definition.nodes.len())
-        .filter(|node| pinned.contains(definition.nodes[*node].name.value.as_str()));
+fn fixed_regions(definition: &Definition, options: &Options) -> BTreeSet<usize> {
+    let nodes = (0..definition.nodes.len()).filter(|node| {
+        options
+            .fixed
+            .contains_key(&definition.nodes[*node].name.value)
+    });
     nodes
         .filter_map(|node| definition.regions_of(node).last())
         .collect()

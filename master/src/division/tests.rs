@@ -25,6 +25,16 @@ output: {{ each: each.o, all: all.o }}
     parse("w.yaml", text.as_bytes()).unwrap()
 }
 
+fn placed(
+    definition: &Definition,
+    workers: &[WorkerCapacity],
+    options: &Options,
+) -> Result<(Graph, crate::place::Placement), DivisionError> {
+    place(definition, workers, options, |graph| {
+        crate::place::place(graph, workers, options)
+    })
+}
+
 fn workers(cpus: &[u32]) -> Vec<WorkerCapacity> {
     let worker =
         |(number, cpus): (usize, &u32)| WorkerCapacity::new(format!("w{number}"), *cpus, 64 * GIB);
@@ -65,7 +75,7 @@ fn parts(graph: &Graph, placement: &crate::place::Placement) -> Vec<(u32, usize)
 #[test]
 fn what_fits_one_worker_is_not_divided() {
     let definition = definition("input.list", "{ scale: 8 }");
-    let (graph, placement) = place(&definition, &workers(&[8, 8]), &Options::default()).unwrap();
+    let (graph, placement) = placed(&definition, &workers(&[8, 8]), &Options::default()).unwrap();
     assert_eq!(parts(&graph, &placement).len(), 1);
 }
 
@@ -78,7 +88,7 @@ fn what_fits_no_worker_is_divided_among_as_few_as_can_take_it() {
         (&[4, 28, 4], vec![56, 8]),
         (&[8, 8, 8, 8, 8], vec![16, 16, 16, 16]),
     ] {
-        let found = place(&definition, &workers(cpus), &Options::default());
+        let found = placed(&definition, &workers(cpus), &Options::default());
         let (graph, placement) = found.unwrap_or_else(|error| panic!("{cpus:?}: {error}"));
         let parts = parts(&graph, &placement);
         let scales: Vec<u32> = parts.iter().map(|(scale, _)| *scale).collect();
@@ -105,7 +115,7 @@ nodes:
   each: { function: f:each, foreach: input.list, input: { i: item }, resources: { scale: 4 } }
 ";
     let definition = parse("w.yaml", text.as_bytes()).unwrap();
-    let (graph, placement) = place(&definition, &workers(&[3, 3]), &Options::default()).unwrap();
+    let (graph, placement) = placed(&definition, &workers(&[3, 3]), &Options::default()).unwrap();
     let parts = parts(&graph, &placement);
     assert_eq!(parts.len(), 2);
     assert_eq!(parts.iter().map(|(scale, _)| scale).sum::<u32>(), 4);
@@ -114,13 +124,13 @@ nodes:
 #[test]
 fn a_file_may_ask_for_parts_and_forbid_them() {
     let asked = definition("{ list: input.list, divide: 3 }", "{ scale: 3 }");
-    let found = place(&asked, &workers(&[8, 8, 8]), &Options::default()).unwrap();
+    let found = placed(&asked, &workers(&[8, 8, 8]), &Options::default()).unwrap();
     assert_eq!(parts(&found.0, &found.1).len(), 3);
     let fewer = definition(
         "{ list: input.list, divide: 3, parallelism: 2 }",
         "{ scale: 3 }",
     );
-    let found = place(&fewer, &workers(&[8, 8, 8]), &Options::default()).unwrap();
+    let found = placed(&fewer, &workers(&[8, 8, 8]), &Options::default()).unwrap();
     assert_eq!(
         parts(&found.0, &found.1).len(),
         2,
@@ -132,7 +142,7 @@ fn a_file_may_ask_for_parts_and_forbid_them() {
         ("{ list: input.list, parallelism: 1 }", Refusal::OneAtOnce),
     ] {
         let definition = definition(foreach, "{ scale: 64 }");
-        let error = place(&definition, &workers(&[8, 8]), &Options::default()).unwrap_err();
+        let error = placed(&definition, &workers(&[8, 8]), &Options::default()).unwrap_err();
         let DivisionError::Refused { nodes, refusal, .. } = error else {
             panic!("{error}")
         };
@@ -145,10 +155,10 @@ fn what_is_pinned_is_not_divided() {
     let mut options = Options::default();
     options.fixed.insert("then".into(), "w1".into());
     let asked = definition("{ list: input.list, divide: 2 }", "{ scale: 2 }");
-    let (graph, placement) = place(&asked, &workers(&[8, 8]), &options).unwrap();
+    let (graph, placement) = placed(&asked, &workers(&[8, 8]), &options).unwrap();
     assert_eq!(parts(&graph, &placement), [(2, 1)]);
     let large = definition("input.list", "{ scale: 64 }");
-    let error = place(&large, &workers(&[8, 8]), &options).unwrap_err();
+    let error = placed(&large, &workers(&[8, 8]), &options).unwrap_err();
     assert!(
         matches!(
             error,
@@ -164,7 +174,7 @@ fn what_is_pinned_is_not_divided() {
 #[test]
 fn what_fits_nowhere_even_in_parts_is_refused_as_it_is() {
     let definition = definition("input.list", "{ scale: 64 }");
-    let error = place(&definition, &workers(&[4, 4]), &Options::default()).unwrap_err();
+    let error = placed(&definition, &workers(&[4, 4]), &Options::default()).unwrap_err();
     let DivisionError::Place(PlaceError::Node { node, overload }) = error else {
         panic!("{error}")
     };

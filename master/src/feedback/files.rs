@@ -85,24 +85,24 @@ impl Hinted {
     /// If the form of a file is too unusual.
     pub fn of(definition: &Definition, profile: &Profile) -> Result<Self, RewriteError> {
         let sources = Sources::of(definition)?;
-        let by_name: HashMap<&str, &Node> = profile
-            .nodes
-            .iter()
-            .map(|node| (node.name.as_str(), node))
-            .collect();
+        // Of a divided node all parts that have run.
+        let mut by_name: HashMap<&str, Vec<&Node>> = HashMap::new();
+        for node in profile.nodes.iter().filter(|node| node.ran > 0) {
+            by_name.entry(&node.name).or_default().push(node);
+        }
         let verdicts = certificate::check(definition, Bounds::default()).ok();
         let always = |place: usize| {
             let verdict = verdicts.as_ref().map(|all| all.nodes[place].verdict);
             verdict == Some(Verdict::Always)
         };
-        let mut places: BTreeMap<Place, Vec<(usize, &Node)>> = BTreeMap::new();
+        let mut places: BTreeMap<Place, Vec<(usize, &[&Node])>> = BTreeMap::new();
         let (mut left, mut unmeasured) = (Vec::new(), Vec::new());
         for (place, defined) in definition.nodes.iter().enumerate() {
             let name = &defined.name.value;
-            match by_name.get(name.as_str()).filter(|node| node.ran > 0) {
+            match by_name.get(name.as_str()) {
                 None => unmeasured.push(name.clone()),
-                Some(node) => match sources.place_of(name) {
-                    Some(stands) => places.entry(stands).or_default().push((place, node)),
+                Some(nodes) => match sources.place_of(name) {
+                    Some(stands) => places.entry(stands).or_default().push((place, nodes)),
                     None => left.push((name.clone(), "it stands in none of the files".to_owned())),
                 },
             }
@@ -133,7 +133,9 @@ impl Hinted {
             } else {
                 Always::Said
             };
-            let figures = profile.figures(nodes.iter().map(|(_, node)| *node));
+            let measured = nodes.iter().flat_map(|(_, parts)| parts.iter().copied());
+            let measured: Vec<&Node> = measured.collect();
+            let figures = profile.figures(&measured, nodes.len());
             if let Some(of_node) = figures.hints(items, said) {
                 hints[file].insert(name, of_node);
             }

@@ -32,6 +32,8 @@ pub(super) struct Figures {
     items: Distribution,
     has_executor: bool,
     ran: u64,
+    /// Parts that the node has in each of its places, on average: each gives its bytes in an invocation.
+    parts: f64,
     /// Shares of the invocations, added up, and how many.
     shares: (f64, u32),
 }
@@ -66,7 +68,7 @@ impl Figures {
         let share = (count > 0).then(|| sum / f64::from(count));
         let share = share.map(|share| if share >= ALWAYS { 1.0 } else { share });
         let bytes = self.outputs.iter();
-        let bytes = bytes.map(|(name, bytes)| (name.clone(), whole(bytes)));
+        let bytes = bytes.map(|(name, bytes)| (name.clone(), rounded(bytes, self.parts)));
         Some(Hints {
             runtime_ms: match self.run_ns.mean() {
                 Some(run_ns) if self.has_executor => Some(run_ns / 1e6),
@@ -74,7 +76,7 @@ impl Figures {
             },
             output_bytes: (!self.outputs.is_empty()).then(|| Bytes(bytes.collect())),
             items: match keeps_items {
-                Items::Own if self.items.count() > 0 => Some(whole(&self.items)),
+                Items::Own if self.items.count() > 0 => Some(rounded(&self.items, 1.0)),
                 _ => None,
             },
             runs: share.filter(|share| always == Always::Said || *share < 1.0),
@@ -100,15 +102,22 @@ pub(super) enum Always {
     Plain,
 }
 
-fn whole(distribution: &Distribution) -> u64 {
-    distribution.mean().unwrap_or_default().round() as u64
+/// So many times the mean.
+fn rounded(distribution: &Distribution, times: f64) -> u64 {
+    (distribution.mean().unwrap_or_default() * times).round() as u64
 }
 
 impl Profile {
-    /// What was measured of all nodes whose names stand for one node of one file.
-    pub(super) fn figures<'a>(&self, nodes: impl Iterator<Item = &'a Node>) -> Figures {
-        let mut figures = Figures::default();
-        nodes.for_each(|node| figures.add(node, self.worker(node)));
+    /// What was measured of all nodes whose names stand for one node of one file, which has so many places in the workflow. A
+    /// node that is divided is several of them.
+    pub(super) fn figures(&self, nodes: &[&Node], places: usize) -> Figures {
+        let mut figures = Figures {
+            parts: nodes.len() as f64 / places.max(1) as f64,
+            ..Figures::default()
+        };
+        for node in nodes {
+            figures.add(node, self.worker(node));
+        }
         figures
     }
 }

@@ -160,6 +160,32 @@ nodes:
 }
 
 #[test]
+fn parts_of_a_node_give_their_bytes_together_and_are_one_node() {
+    let text = "{ workflow: w, input: { l: list }, nodes: { each: { function: e:f, foreach: input.l, input: { i: item }, output: { out: bytes } } }, output: { o: each.out } }";
+    let part = |id, worker, bytes: u64, run_ms: u64| {
+        let mut part = node(id, "each", worker, &[]);
+        part.outputs = vec![("out".to_owned(), of(&[bytes; 4]))];
+        part.run_ns = of(&[run_ms * 1_000_000; 4]);
+        part.items = Some(of(&[9; 4]));
+        part
+    };
+    let of_two = profile(vec![part(0, 0, 60, 2), part(1, 1, 40, 4)]);
+    let hinted = Hinted::of(&parse(text), &of_two).unwrap();
+    let profile_of = |hinted: &Hinted| hinted.definition().unwrap().nodes[0].profile.clone();
+    let both = profile_of(&hinted);
+    assert_eq!(
+        (both.output_bytes, both.items, both.runtime_ms),
+        (100, 9, 3.0)
+    );
+    // A part without items gives nothing.
+    let mut idle = part(1, 1, 0, 4);
+    idle.ran = 0;
+    let of_one = profile(vec![part(0, 0, 60, 2), idle]);
+    let one = profile_of(&Hinted::of(&parse(text), &of_one).unwrap());
+    assert_eq!((one.output_bytes, one.runtime_ms), (60, 2.0));
+}
+
+#[test]
 fn nodes_of_one_file_share_its_hints_wherever_it_stands() {
     let inner = "{ workflow: inner, nodes: { one: { function: e:f, output: { out: bytes } } } }";
     let middle = "{ workflow: middle, nodes: { deep: { workflow: ../inner.yaml } } }";

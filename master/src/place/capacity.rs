@@ -237,10 +237,9 @@ impl<'g> Loads<'g> {
             })
     }
 
-    fn demand_with(&self, worker: usize, nodes: impl Iterator<Item = &'g GraphNode>) -> Demand {
-        let mut one = Self {
-            pools: vec![self.pools[worker].clone()],
-        };
+    /// What one worker would have to start for these nodes alone.
+    fn demand_of(nodes: &[&'g GraphNode]) -> Demand {
+        let mut one = Self::none(1);
         for node in nodes {
             one.add(node, 0);
         }
@@ -256,7 +255,7 @@ pub(super) fn check_nodes(graph: &Graph, workers: &[WorkerCapacity]) -> Result<(
     let several = units.iter().filter(|unit| unit.len() > 1);
     let several = several.map(|unit| &nodes[unit.clone()]);
     for unit in single.chain(several) {
-        let demand = Loads::none(1).demand_with(0, unit.iter().copied());
+        let demand = Loads::demand_of(unit);
         let lacks = workers.iter().map(|worker| overload(demand, worker));
         // The message names the worker that comes closest, by the share of what is wanted that it has.
         let least = lacks.collect::<Option<Vec<Overload>>>().and_then(|lacks| {

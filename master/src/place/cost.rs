@@ -12,7 +12,7 @@
 //!   bytes over the link's bandwidth, which payloads that are on the way at the same time share.
 //! - Clients' inputs, workflow outputs and retries cost nothing.
 
-use super::WorkerCapacity;
+use super::{Link, Network, WorkerCapacity};
 use crate::graph::Graph;
 use engine::plan::NodeId;
 use rustc_hash::FxHashMap;
@@ -30,86 +30,6 @@ const ITEMS_OF_REGION: std::ops::RangeInclusive<u64> = 32..=512;
 const OUTPUTS_MAX: usize = 63;
 /// Shares of time that are told apart.
 const BUSY_STEPS: f64 = 16.0;
-
-/// What lies between two workers, one way.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Link {
-    /// Bytes a second.
-    pub bytes_per_s: f64,
-    /// Nanoseconds from one worker's state event to the other's decision.
-    pub latency_ns: f64,
-}
-
-impl Link {
-    /// Gigabit Ethernet in one rack.
-    pub const DEFAULT: Self = Self {
-        bytes_per_s: 125e6,
-        latency_ns: 100_000.0,
-    };
-    /// The publication's: 25 MiB/s shared by four, and no latency in its weights.
-    pub const PUBLISHED: Self = Self {
-        bytes_per_s: 25.0 * 1024.0 * 1024.0 / 4.0,
-        latency_ns: 0.0,
-    };
-
-    /// How long bytes take that have it for themselves.
-    #[must_use]
-    pub fn transfer_ns(&self, bytes: f64) -> f64 {
-        self.latency_ns + bytes * 1e9 / self.bytes_per_s
-    }
-}
-
-/// The links between workers, by their places among those given.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Network {
-    all: Link,
-    pairs: FxHashMap<(usize, usize), Link>,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self::uniform(Link::DEFAULT)
-    }
-}
-
-impl Network {
-    /// The same between all.
-    #[must_use]
-    pub fn uniform(link: Link) -> Self {
-        Self {
-            all: link,
-            pairs: FxHashMap::default(),
-        }
-    }
-
-    /// Says what lies between two workers, one way.
-    pub fn set(&mut self, from: usize, to: usize, link: Link) {
-        self.pairs.insert((from, to), link);
-    }
-
-    /// What lies between two workers of which nothing else is said.
-    #[must_use]
-    pub const fn ordinary(&self) -> Link {
-        self.all
-    }
-
-    /// Pairs of workers of which something else is said, one way, rising.
-    #[must_use]
-    pub fn pairs(&self) -> Vec<(usize, usize, Link)> {
-        let pairs = self.pairs.iter();
-        let mut pairs: Vec<_> = pairs
-            .map(|((from, to), link)| (*from, *to, *link))
-            .collect();
-        pairs.sort_unstable_by_key(|(from, to, _)| (*from, *to));
-        pairs
-    }
-
-    /// What lies between two workers, one way.
-    #[must_use]
-    pub fn link(&self, from: usize, to: usize) -> Link {
-        self.pairs.get(&(from, to)).copied().unwrap_or(self.all)
-    }
-}
 
 /// Lists of many, one after the other.
 #[derive(Clone, Debug, Default)]
@@ -362,7 +282,7 @@ impl Model {
             executables,
             workers: workers.iter().map(WorkerModel::of).collect(),
             links: links(workers.len(), network),
-            uniform: network.pairs.is_empty(),
+            uniform: network.is_uniform(),
             scenarios: Vec::new(),
             node_runs: Vec::new(),
             quota_bytes: quota_bytes as f64,
@@ -446,15 +366,8 @@ impl Model {
 
     /// Bytes of these outputs of a unit.
     #[inline]
-    pub(super) fn bytes_of(&self, unit: u32, mut outputs: u64) -> f64 {
-        let bytes = self.outputs.get(unit);
-        let mut sum = 0.0;
-        while outputs != 0 {
-            let output = outputs.trailing_zeros();
-            sum += bytes[output as usize];
-            outputs &= outputs - 1;
-        }
-        sum
+    pub(super) fn bytes_of(&self, unit: u32, outputs: u64) -> f64 {
+        sum_of(self.outputs.get(unit), outputs)
     }
 
     /// How likely it is that a unit runs.
@@ -480,9 +393,9 @@ impl Model {
         order
     }
 
-    /// By unit: whether what others of its worker read of it is held in memory, and the bytes of that. What is on the longest
+    /// By unit: whether what others of its worker read of it is held in memory. What is on the longest
     /// ways is held first, while the quota lasts. `None` if all is held.
-    pub(super) fn held(&self, placed: &[u32]) -> Option<(Vec<bool>, f64)> {
+    pub(super) fn held(&self, placed: &[u32]) -> Option<Vec<bool>> {
         if self.all_bytes <= self.quota_bytes {
             return None;
         }
@@ -495,7 +408,7 @@ impl Model {
                 left -= bytes;
             }
         }
-        Some((held, self.quota_bytes - left))
+        Some(held)
     }
 
     /// Bytes of a unit that others of its worker read.
@@ -722,12 +635,23 @@ fn least(
     (least_ns, busy_ns * items)
 }
 
+/// What those of some outputs that a set names have together.
+#[inline]
+fn sum_of(bytes: &[f64], mut outputs: u64) -> f64 {
+    let mut sum = 0.0;
+    while outputs != 0 {
+        sum += bytes[outputs.trailing_zeros() as usize];
+        outputs &= outputs - 1;
+    }
+    sum
+}
+
 /// Edges between units: one for each pair, with all outputs that are read along it.
 fn unit_edges(
     graph: &Graph,
     unit_of: &[u32],
     first_output: &[usize],
-    outputs: &Lists<f64>,
+    bytes: &Lists<f64>,
     units: usize,
 ) -> (Lists<UnitEdge>, Lists<UnitEdge>) {
     let mut edges: Vec<(u32, u32, u64)> = graph
@@ -756,19 +680,10 @@ fn unit_edges(
         }
         same
     });
-    let bytes = |unit: u32, mut told: u64| {
-        let bytes = outputs.get(unit);
-        let mut sum = 0.0;
-        while told != 0 {
-            sum += bytes[told.trailing_zeros() as usize];
-            told &= told - 1;
-        }
-        sum
-    };
     let mut forward = Vec::with_capacity(edges.len());
     let mut backward = Vec::with_capacity(edges.len());
     for (from, to, outputs) in edges {
-        let bytes = bytes(from, outputs);
+        let bytes = sum_of(bytes.get(from), outputs);
         let edge = |unit| UnitEdge {
             unit,
             outputs,

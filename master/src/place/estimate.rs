@@ -6,6 +6,8 @@
 //! equal part of it (processor sharing), so that what is on them ends in an order that does not change, by a virtual clock that
 //! runs slower the more there are (Parekh and Gallager, IEEE/ACM Transactions on Networking 1993).
 
+mod items;
+
 use super::cost::{INLINE_BYTES, Model, Task, Work};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -46,8 +48,6 @@ pub(super) struct Span {
 }
 
 const NONE: u32 = u32::MAX;
-/// Items that a region has open at least, as the engine does.
-const WINDOW: u32 = 64;
 /// Among the outputs that a worker reads: that it waits for the end at all.
 const TOLD: u64 = 1 << 63;
 
@@ -247,6 +247,7 @@ impl<'m> Simulator<'m> {
 
     /// How long an invocation takes, as expected.
     pub(super) fn makespan_ns(&mut self, placed: &[u32]) -> f64 {
+        self.hold(placed);
         let mut sum = 0.0;
         for scenario in 0..self.model.scenarios.len() {
             sum += self.model.scenarios[scenario].0 * self.run(placed, scenario);
@@ -260,6 +261,7 @@ impl<'m> Simulator<'m> {
             makespan_ns: 0.0,
             busy_ns: vec![0.0; self.model.workers.len()],
         };
+        self.hold(placed);
         for scenario in 0..self.model.scenarios.len() {
             let weight = self.model.scenarios[scenario].0;
             run.makespan_ns += weight * self.run(placed, scenario);
@@ -273,6 +275,7 @@ impl<'m> Simulator<'m> {
     /// When each unit ran in one scenario.
     pub(super) fn spans_in(&mut self, placed: &[u32], scenario: usize) -> &[Span] {
         self.watched = scenario;
+        self.hold(placed);
         self.run(placed, scenario);
         &self.spans
     }
@@ -285,6 +288,11 @@ impl<'m> Simulator<'m> {
     /// From now on, this scenario is watched.
     pub(super) const fn watch(&mut self, scenario: usize) {
         self.watched = scenario;
+    }
+
+    /// What is held in memory with a placement: the same in all scenarios.
+    fn hold(&mut self, placed: &[u32]) {
+        self.held = self.model.held(placed);
     }
 
     fn run(&mut self, placed: &[u32], scenario: usize) -> f64 {
@@ -322,7 +330,6 @@ impl<'m> Simulator<'m> {
         self.sharers.fill(0);
         self.busy_ns.fill(0.0);
         self.pools.fill(Pool::default());
-        self.held = model.held(placed).map(|(held, _)| held);
         for (unit, of) in model.units.iter().enumerate() {
             self.waiting[unit] = model.predecessors.get(unit as u32).len() as u32;
             let worker = placed[unit] as usize;
@@ -565,101 +572,6 @@ impl<'m> Simulator<'m> {
             self.unit_ended(unit);
         } else {
             self.step_ended(placed, task);
-        }
-    }
-
-    /// A region begins.
-    fn open_region(&mut self, placed: &[u32], unit: u32, region: u32) {
-        let items = self.model.regions[region as usize].items;
-        self.open[region as usize] = Open {
-            next: 0,
-            left: items,
-        };
-        if items == 0 {
-            self.unit_ended(unit);
-            return;
-        }
-        for _ in 0..self.window(placed, unit, region) {
-            self.open_item(placed, unit, region);
-        }
-    }
-
-    /// Items of a region at once: what keeps its executors busy, at most what it is limited to.
-    fn window(&self, placed: &[u32], unit: u32, region: u32) -> u32 {
-        let of = &self.model.regions[region as usize];
-        let worker = &self.model.workers[placed[unit as usize] as usize];
-        let executors = of
-            .steps
-            .iter()
-            .map(|step| worker.executors(step.task.scale));
-        let window = WINDOW.max(2 * executors.sum::<u32>());
-        window.min(of.parallelism.unwrap_or(u32::MAX)).min(of.items)
-    }
-
-    /// The next item of a region begins, if there is one.
-    fn open_item(&mut self, placed: &[u32], unit: u32, region: u32) {
-        let model = self.model;
-        let of = &model.regions[region as usize];
-        let open = &mut self.open[region as usize];
-        if open.next == of.items {
-            return;
-        }
-        let item = open.next;
-        open.next += 1;
-        let (first_task, first_item) = self.first_of_region[region as usize];
-        let steps = of.steps.len() as u32;
-        let base = first_task + item * steps;
-        let units = self.model.units.len() as u32;
-        self.item_left[(first_item + item) as usize] = steps;
-        for (step, of) in of.steps.iter().enumerate() {
-            self.before[(base - units) as usize + step] = of.before;
-        }
-        for (step, of) in (0..steps).zip(&of.steps) {
-            if of.before == 0 {
-                self.step_ready(placed, unit, base + step, step);
-            }
-        }
-    }
-
-    fn step_ready(&mut self, placed: &[u32], unit: u32, task: u32, step: u32) {
-        let model = self.model;
-        let of = &model.steps(unit)[step as usize];
-        let runs = &model.node_runs[self.scenario];
-        if runs.as_ref().is_none_or(|runs| runs[of.node as usize]) {
-            self.wait(placed, task, of.task.delay_ns);
-        } else {
-            self.step_ended(placed, task);
-        }
-    }
-
-    fn step_ended(&mut self, placed: &[u32], task: u32) {
-        let units = self.model.units.len() as u32;
-        let (unit, item, step) = self.item_tasks[(task - units) as usize];
-        let Work::Region(region) = self.model.units[unit as usize].work else {
-            unreachable!("only regions have items");
-        };
-        let base = task - step;
-        let model = self.model;
-        let of = &model.regions[region as usize];
-        for after in &of.steps[step as usize].after {
-            let before = &mut self.before[(base - units + after) as usize];
-            *before -= 1;
-            if *before == 0 {
-                self.step_ready(placed, unit, base + after, *after);
-            }
-        }
-        let (_, first_item) = self.first_of_region[region as usize];
-        let left = &mut self.item_left[(first_item + item) as usize];
-        *left -= 1;
-        if *left > 0 {
-            return;
-        }
-        let open = &mut self.open[region as usize];
-        open.left -= 1;
-        if open.left == 0 {
-            self.unit_ended(unit);
-        } else {
-            self.open_item(placed, unit, region);
         }
     }
 

@@ -132,7 +132,7 @@ pub fn estimate(
         .max_by(|a, b| likelihood(a).total_cmp(&likelihood(b)))
         .unwrap_or_default();
     let spans = simulator.spans_in(&placed, likeliest);
-    let held = model.held(&placed).map(|(held, _)| held);
+    let held = model.held(&placed);
     let mut held_bytes = 0.0;
     let mut unheld = Vec::new();
     for (number, unit) in model.units.iter().enumerate() {

@@ -5,7 +5,8 @@
 //! others use too, is taken from when a unit begins there until it ends; gaps are not filled (the engine, too, begins things in the
 //! order in which they are ready).
 
-use super::cost::{Link, Model, Work};
+use super::Link;
+use super::cost::{Model, Work};
 use super::room::{NOWHERE, Room, Wants};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -91,7 +91,7 @@ fn put_down<'w>(
 }
 
 /// The worker with room for a unit that has the least left; of equals the first.
-pub(super) fn best_fit(room: &Room<'_>, workers: usize, unit: u32) -> Option<u32> {
+fn best_fit(room: &Room<'_>, workers: usize, unit: u32) -> Option<u32> {
     let fits = (0..workers as u32).filter(|worker| room.fits(unit, *worker));
     fits.min_by(|a, b| room.left(*a).total_cmp(&room.left(*b)))
 }

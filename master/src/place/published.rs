@@ -92,15 +92,14 @@ pub(super) fn settle(groups: &[Group], model: &Model, wants: &Wants, workers: us
         units.sort_unstable();
         units.dedup();
         let own = group.worker as u32;
-        let others = (0..workers as u32).filter(|worker| *worker != own);
-        let fits = others.filter(|worker| put_all(&mut room.clone(), &units, *worker));
-        let worker = if put_all(&mut room.clone(), &units, own) {
-            Some(own)
-        } else {
-            fits.min_by(|a, b| room.left(*a).total_cmp(&room.left(*b)))
-        };
-        if let Some(worker) = worker {
-            put_all(&mut room, &units, worker);
+        let mut worker = put_all(&mut room, &units, own).then_some(own);
+        if worker.is_none() {
+            // The fullest one that has room for it.
+            let mut others: Vec<u32> = (0..workers as u32).filter(|one| *one != own).collect();
+            others.sort_by(|a, b| room.left(*a).total_cmp(&room.left(*b)));
+            worker = others
+                .into_iter()
+                .find(|worker| put_all(&mut room, &units, *worker));
         }
         for unit in units {
             wished[unit as usize] = worker.unwrap_or(own);
@@ -109,15 +108,16 @@ pub(super) fn settle(groups: &[Group], model: &Model, wants: &Wants, workers: us
     wished
 }
 
-/// Puts units on a worker while they fit; whether all did.
+/// Puts units on a worker if all of them fit; whether they did.
 fn put_all(room: &mut Room<'_>, units: &[u32], worker: u32) -> bool {
-    units.iter().all(|unit| {
-        let fits = room.fits(*unit, worker);
-        if fits {
-            room.put(*unit, worker);
+    for (put, unit) in units.iter().enumerate() {
+        if !room.fits(*unit, worker) {
+            units[..put].iter().for_each(|unit| room.take(*unit));
+            return false;
         }
-        fits
-    })
+        room.put(*unit, worker);
+    }
+    true
 }
 
 /// Groups the nodes of a graph and gives each group a worker. A worker may be left with more than it takes, if the

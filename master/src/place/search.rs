@@ -4,19 +4,19 @@
 //! 1. HEFT's placement is the first answer.
 //! 2. Clusters: edges are taken in falling weight, and the clusters at their ends merged while together they have no more work
 //!    than a worker's share (edge zeroing: Sarkar, 1989). Each cluster then goes as a whole, by earliest finish. Several shares
-//!    are tried; so are fewer workers than there are, since distance costs.
+//!    are tried.
 //! 3. The published placement, up to [`PUBLISHED_NODES_MAX`] nodes.
 //! 4. From the best of these, simulated annealing (Kirkpatrick, Gelatt and Vecchi, Science 1983): a change that makes it worse is
 //!    kept by a chance that falls with how much worse it is, and with the steps that are used up. Most changes are to what the
-//!    makespan hangs on: the critical chain of the last simulation.
+//!    makespan hangs on: the critical chain. The first rounds go by [sketches](super::sketch), the last one by simulations.
 //!
-//! Each simulation is a step. The same seed and the same number of steps give the same placement. What it returns is the best
+//! Each simulation is a step, and so are [`SKETCHES_OF_STEP`] sketches. The same seed and the same number of steps give the same placement. What it returns is the best
 //! that was seen: by makespan, then by bytes that cross.
 
 use super::cost::Model;
 use super::estimate::{Cause, Simulator, Span};
 use super::list;
-use super::room::{NOWHERE, Room, Wants};
+use super::room::{Room, Wants};
 use super::sketch::Sketch;
 use super::{Effort, pack};
 use crate::random::Random;
@@ -204,17 +204,13 @@ impl<'m, 'w> Search<'m, 'w> {
             let limit_ns = work / (workers as f64 * parts);
             let clusters = clusters(self.model, &order, limit_ns);
             let room = list::heft_of_clusters(self.model, self.wants, &clusters);
-            self.offer_whole(room);
+            self.offer_wished(&room.placed);
         }
     }
 
-    fn offer_whole(&mut self, room: Room<'w>) {
-        if room.placed.contains(&NOWHERE) {
-            let workers = self.model.workers.len();
-            if let Ok(room) = pack::pack(self.wants, workers, &room.placed) {
-                self.offer(&room.placed);
-            }
-        } else {
+    /// Offers what comes nearest to a placement that may break limits, or leave units nowhere; nothing, if none is found.
+    pub(super) fn offer_wished(&mut self, wished: &[u32]) {
+        if let Ok(room) = pack::pack(self.wants, self.model.workers.len(), wished) {
             self.offer(&room.placed);
         }
     }

@@ -102,18 +102,19 @@ impl<'m> Sketch<'m> {
 
     /// The expected makespan, roughly, in nanoseconds.
     pub(super) fn makespan_ns(&mut self, placed: &[u32]) -> f64 {
+        let held = self.model.held(placed);
         let mut sum = 0.0;
         for scenario in 0..self.model.scenarios.len() {
-            sum += self.model.scenarios[scenario].0 * self.pass(placed, scenario);
+            let pass_ns = self.pass(placed, scenario, held.as_deref());
+            sum += self.model.scenarios[scenario].0 * pass_ns;
         }
         sum
     }
 
-    fn pass(&mut self, placed: &[u32], scenario: usize) -> f64 {
+    fn pass(&mut self, placed: &[u32], scenario: usize, held: Option<&[bool]>) -> f64 {
         let model = self.model;
         let workers = model.workers.len();
         let runs_in = model.scenarios[scenario].1.as_deref();
-        let held = model.held(placed).map(|(held, _)| held);
         self.ready_ns.fill(0.0);
         self.causes.fill(Cause::Start);
         self.cpus_ns.fill(0.0);
@@ -148,7 +149,7 @@ impl<'m> Sketch<'m> {
                 self.last = unit;
             }
             let successors = model.successors.get(unit);
-            let held = held.as_ref().is_none_or(|held| held[unit as usize]) || !runs;
+            let held = held.is_none_or(|held| held[unit as usize]) || !runs;
             let is_local = |to: u32, outputs: u64| to == own && (held || outputs == 0);
             for edge in successors {
                 let to = placed[edge.unit as usize];

@@ -208,8 +208,7 @@ pub(crate) fn place_nodes(
         _ => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
     };
     let options = wanted.on(&mut workers)?;
-    let pinned = options.fixed.keys().map(String::as_str).collect();
-    let placed = division::place_by(definition, &workers, &pinned, |graph| {
+    let placed = division::place(definition, &workers, &options, |graph| {
         let (first, found) = place::find(graph, &workers, &options)?;
         let placements = place::beside(graph, &workers, &options, first, count.replicas)?;
         Ok((placements, found))
