@@ -13,7 +13,7 @@ const RUNTIME_MS: f64 = 100.0;
 /// Spread of the logarithms of run times and bytes.
 const RUNTIME_SPREAD: f64 = 1.0;
 const BYTES_SPREAD: f64 = 1.2;
-/// The published container.
+/// The published container; one whose function makes more than that leaves room for has as many times that memory as it takes.
 const MEMORY_MIB: u32 = 256;
 
 /// How the nodes of a graph hang together.
@@ -116,6 +116,7 @@ pub fn generate(wanted: &Wanted) -> Graph {
         })
         .collect();
     scale_bytes(&mut nodes, &edges, wanted.ccr);
+    nodes.iter_mut().for_each(hold_payloads);
     Graph::new(nodes, edges, [])
 }
 
@@ -186,6 +187,12 @@ fn scale_bytes(nodes: &mut [GraphNode], edges: &[(u32, u32, Dependency)], wanted
             node.by_output.iter().sum()
         };
     }
+}
+
+/// Gives an executor the memory that a function uses itself and that it makes payloads of: both count in it.
+fn hold_payloads(node: &mut GraphNode) {
+    let made = (node.output_bytes / node.activations).div_ceil(1 << 20) as u32;
+    node.memory_mib = (node.peak_mib + made).next_multiple_of(MEMORY_MIB);
 }
 
 /// As many layers as would make a square, half of that or twice.
@@ -317,6 +324,20 @@ mod tests {
                 assert!(wanted.nodes <= 2 && found == 0.0, "{wanted:?} has {found}");
             }
         }
+    }
+
+    #[test]
+    fn memory_holds_what_a_function_uses_itself_and_what_it_makes() {
+        let mut larger = 0;
+        for wanted in all() {
+            for node in generate(&wanted).nodes() {
+                let made = node.output_bytes / node.activations;
+                let used = (u64::from(node.peak_mib) << 20) + made;
+                assert!(u64::from(node.memory_mib) << 20 >= used, "{wanted:?}");
+                larger += usize::from(node.memory_mib > MEMORY_MIB);
+            }
+        }
+        assert!(larger > 100, "{larger} nodes want more than one container");
     }
 
     #[test]
