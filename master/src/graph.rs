@@ -8,7 +8,7 @@ use crate::certificate::scenario::scenarios;
 use crate::definition::units::Units;
 use crate::definition::{Definition, Delay, Region, Resources};
 use crate::division::{Division, at_once, share_up};
-use engine::plan::{NodeId, Part};
+use engine::plan::{Join, NodeId, Part};
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,10 @@ pub struct GraphNode {
     pub part: Option<Part>,
     /// Items of that region; 1 without one.
     pub items: u64,
+    /// The regions within that one in which it is, the outermost first.
+    pub nested: Vec<Nested>,
+    /// Of a join of some: at the how manieth live edge it starts; else 0.
+    pub at_least: u32,
     /// Most of them at once.
     pub parallelism: Option<u32>,
 }
@@ -75,6 +79,8 @@ impl Default for GraphNode {
             together: None,
             part: None,
             items: 1,
+            nested: Vec::new(),
+            at_least: 0,
             parallelism: None,
         }
     }
@@ -105,6 +111,17 @@ impl GraphNode {
     }
 }
 
+/// A region within another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Nested {
+    /// Which, by its place in the definition.
+    pub region: usize,
+    /// Items that it is expected to have for each item of the one around it.
+    pub items: u64,
+    /// Most of them at once, if that is limited.
+    pub parallelism: Option<u32>,
+}
+
 /// One of the ways that an invocation may take.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Scenario {
@@ -119,6 +136,21 @@ pub struct Scenario {
 pub struct Dependency {
     /// The outputs that the consumer reads, rising; none if it only waits.
     pub outputs: Vec<u16>,
+    /// The one of these of which the consumer, as a part of a divided region, needs nothing but its own items.
+    pub section: Option<u16>,
+    /// Whether it is a case or a catch that lets the consumer in, and no flow.
+    pub gate: bool,
+}
+
+impl Dependency {
+    /// What a consumer of these outputs, rising, waits for.
+    #[must_use]
+    pub fn on(outputs: impl IntoIterator<Item = u16>) -> Self {
+        Self {
+            outputs: outputs.into_iter().collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A workflow's nodes and edges; without cycles.
@@ -175,8 +207,20 @@ impl Graph {
         }
         for (consumer, predecessors) in predecessors.iter().enumerate() {
             let mut read = outputs_read(definition, consumer);
+            let flow = definition.flow_edges(consumer);
+            let flows = |from: usize| {
+                let list = definition
+                    .regions_of(consumer)
+                    .map(|region| definition.regions[region].list.value);
+                let lists = list
+                    .filter_map(|list| list.output())
+                    .any(|(node, _)| node == from);
+                lists || flow.iter().any(|(node, _)| *node == from)
+            };
             for producer in predecessors {
                 let outputs = read.remove(producer).unwrap_or_default();
+                let section = section(definition, consumer, *producer);
+                let gate = !flows(*producer);
                 let outputs: Vec<u16> = outputs.into_iter().collect();
                 for to in &ids[consumer] {
                     for from in &ids[*producer] {
@@ -185,8 +229,12 @@ impl Graph {
                         if same_region && parts.0.is_some() && parts.0 != parts.1 {
                             continue;
                         }
-                        let outputs = outputs.clone();
-                        graph.add_edge(*from, *to, Dependency { outputs });
+                        let edge = Dependency {
+                            outputs: outputs.clone(),
+                            section: section.filter(|_| parts.1.is_some()),
+                            gate,
+                        };
+                        graph.add_edge(*from, *to, edge);
                     }
                 }
             }
@@ -371,7 +419,13 @@ fn graph_node(
         let items = widths[region];
         part.map_or(items, |part| part.share.of(items as usize).len() as u64)
     });
-    let inner = regions.iter().rev().skip(1).map(|region| widths[*region]);
+    let nested = regions.iter().rev().skip(1).map(|region| Nested {
+        region: *region,
+        items: widths[*region],
+        parallelism: definition.regions[*region].parallelism,
+    });
+    let nested: Vec<Nested> = nested.collect();
+    let inner = nested.iter().map(|region| region.items);
     let parallelism = outermost.and_then(|region| definition.regions[region].parallelism);
     GraphNode {
         name: node.name.value.clone(),
@@ -391,6 +445,11 @@ fn graph_node(
         together: outermost,
         part,
         items,
+        nested,
+        at_least: match node.join {
+            Join::All => 0,
+            Join::AtLeast(least) => least,
+        },
         parallelism: parallelism.map(|most| part.map_or(most, |part| at_once(part, most))),
     }
 }
@@ -427,6 +486,15 @@ fn pairs(of: impl IntoIterator<Item = (NodeId, NodeId)>) -> Vec<(NodeId, NodeId)
     let sorted = of.into_iter().map(|(a, b)| (a.min(b), a.max(b)));
     let sorted: BTreeSet<(NodeId, NodeId)> = sorted.collect();
     sorted.into_iter().collect()
+}
+
+/// The output of a producer over which the outermost region of a consumer runs, if the consumer reads nothing else of it.
+fn section(definition: &Definition, consumer: usize, producer: usize) -> Option<u16> {
+    let region = definition.regions_of(consumer).last()?;
+    let list = definition.regions[region].list.value;
+    let (node, output) = list.output()?;
+    let mut whole = definition.inputs_read(consumer);
+    (node == producer && !whole.any(|from| from.output() == Some((node, output)))).then_some(output)
 }
 
 /// What a consumer reads, by producer.

@@ -356,7 +356,7 @@ fn graphs() -> impl Strategy<Value = Graph> {
         let edges = edges.into_iter();
         Graph::new(
             nodes.collect(),
-            edges.map(|((from, to), outputs)| (from, to, Dependency { outputs })),
+            edges.map(|((from, to), outputs)| (from, to, Dependency::on(outputs))),
             [],
         )
     })

@@ -165,7 +165,7 @@ fn dependency(from: &GraphNode, random: &mut Random) -> Dependency {
         1..=8 => vec![random.below(usize::from(count)) as u16],
         _ => (0..count).collect(),
     };
-    Dependency { outputs }
+    Dependency::on(outputs)
 }
 
 /// Multiplies all bytes so that the graph has this [`ccr`]. They are rounded up, so that it has no less.

@@ -12,9 +12,17 @@
 //!   bytes over the link's bandwidth, which payloads that are on the way at the same time share.
 //! - Clients' inputs, workflow outputs and retries cost nothing.
 
+mod edges;
+mod regions;
+
+pub(super) use edges::{Reads, UnitEdge};
+pub(super) use regions::{RegionModel, Step};
+
 use super::{Link, Network, WorkerCapacity};
 use crate::graph::Graph;
+use edges::{Outputs, unit_edges};
 use engine::plan::NodeId;
+use regions::Detail;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -22,12 +30,6 @@ use std::ops::Range;
 pub const DISPATCH_NS: f64 = 10_000.0;
 /// Up to this size a payload travels in its state event, and does not wait for larger ones.
 pub(super) const INLINE_BYTES: f64 = 65_536.0;
-/// Items of all regions that are looked at one by one; of longer lists several are taken as one.
-const ITEMS_IN_ALL: u64 = 4096;
-/// How many of those a region has.
-const ITEMS_OF_REGION: std::ops::RangeInclusive<u64> = 32..=512;
-/// Outputs of a unit that are told apart.
-const OUTPUTS_MAX: usize = 63;
 /// Shares of time that are told apart.
 const BUSY_STEPS: f64 = 16.0;
 
@@ -72,17 +74,6 @@ impl<T> Lists<T> {
     }
 }
 
-/// An edge between units.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
-pub(super) struct UnitEdge {
-    /// The other end.
-    pub(super) unit: u32,
-    /// The outputs of the producer that travel along it, of those that are told apart.
-    pub(super) outputs: u64,
-    /// Bytes of them.
-    pub(super) bytes: f64,
-}
-
 /// What one activation of a node costs.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Task {
@@ -97,27 +88,9 @@ pub(super) struct Task {
     pub(super) cpus: f64,
     /// Executors that its node wants.
     pub(super) scale: u32,
-}
-
-/// A node of a region, item by item.
-#[derive(Clone, Debug)]
-pub(super) struct Step {
-    pub(super) node: NodeId,
-    pub(super) task: Task,
-    /// Steps of the same item that it waits for.
-    pub(super) before: u32,
-    /// Steps of the same item that wait for it, by their places.
-    pub(super) after: Vec<u32>,
-}
-
-/// What runs for each item of a list.
-#[derive(Clone, Debug)]
-pub(super) struct RegionModel {
-    /// Items, or groups of items that are taken as one.
-    pub(super) items: u32,
-    /// Most of them at once, if it is limited.
-    pub(super) parallelism: Option<u32>,
-    pub(super) steps: Vec<Step>,
+    /// Activations that it stands for, one after the other and side by side.
+    pub(super) in_turn: f64,
+    pub(super) beside: f64,
 }
 
 /// What a unit runs.
@@ -138,8 +111,10 @@ pub(super) struct Unit {
     pub(super) busy_ns: f64,
     /// The least time that it takes, with all executors that it may have.
     pub(super) least_ns: f64,
-    /// Whether a node of it is needed in a scenario is looked up; else it always runs.
+    /// Whether all of its nodes run in each scenario; else it is looked up.
     pub(super) conditional: bool,
+    /// Of a join of some: at the how manieth live edge it starts; else 0.
+    pub(super) at_least: u32,
 }
 
 /// A worker, as the model sees it.
@@ -160,10 +135,12 @@ pub(super) struct Model {
     /// By unit, in the order of the consumers.
     pub(super) successors: Lists<UnitEdge>,
     pub(super) predecessors: Lists<UnitEdge>,
-    /// By unit: the bytes of each output that is told apart.
-    pub(super) outputs: Lists<f64>,
+    /// What units give that others read.
+    outputs: Outputs,
     /// How many nodes each executable has, and the widest scale of them.
     pub(super) executables: Vec<Executable>,
+    /// Of each divided node: its executable, and by part its unit and scale; those on one worker share a pool as wide as all.
+    pub(super) divided: Vec<(u32, Vec<(u32, u32)>)>,
     pub(super) workers: Vec<WorkerModel>,
     /// By executable: its number among those that several units use.
     shared_numbers: Vec<Option<usize>>,
@@ -175,6 +152,8 @@ pub(super) struct Model {
     pub(super) scenarios: Vec<(f64, Option<Vec<bool>>)>,
     /// By scenario that has conditions, by node: whether it runs.
     pub(super) node_runs: Vec<Option<Vec<bool>>>,
+    /// By scenario in which not all nodes run, by unit: the outputs that are there.
+    outputs_there: Vec<Option<Vec<u64>>>,
     /// What payloads between units of one worker may have together.
     quota_bytes: f64,
     /// All outputs of all units.
@@ -208,69 +187,53 @@ impl Model {
         let mut names: FxHashMap<&str, u32> = FxHashMap::default();
         let mut executables: Vec<Executable> = Vec::new();
         let mut regions = Vec::new();
-        let mut outputs = Vec::new();
         let mut units = Vec::with_capacity(ranges.len());
-        // By node: the number of its first output among those of its unit that are told apart.
-        let mut first_output = vec![0_usize; graph.node_count()];
         let within = edges_within(graph, &unit_of);
         let several = ranges.iter().filter(|range| {
             let first = graph.node(range.start as NodeId);
             first.together.is_some()
         });
-        let items_max = ITEMS_IN_ALL / several.count().max(1) as u64;
-        let items_max = items_max.clamp(*ITEMS_OF_REGION.start(), *ITEMS_OF_REGION.end());
+        let detail = Detail::of(several.count());
+        let mut parts: FxHashMap<usize, (u32, Vec<(u32, u32)>)> = FxHashMap::default();
         for (number, range) in ranges.iter().enumerate() {
-            let mut told = 0;
+            let mut used: Vec<u32> = Vec::with_capacity(range.len());
             for id in range.clone() {
                 let node = graph.node(id as NodeId);
-                first_output[id] = told;
-                let bytes: &[u64] = if node.by_output.is_empty() {
-                    &[node.output_bytes]
-                } else {
-                    &node.by_output
+                let Some(name) = &node.executable else {
+                    continue;
                 };
-                for bytes in bytes {
-                    if told < OUTPUTS_MAX {
-                        outputs.push((number as u32, *bytes as f64));
-                    } else if let Some((_, last)) = outputs.last_mut() {
-                        *last += *bytes as f64;
-                    }
-                    told += 1;
-                }
-                if let Some(name) = &node.executable {
-                    let place = *names.entry(name).or_insert_with(|| {
-                        executables.push(Executable::default());
-                        executables.len() as u32 - 1
-                    });
-                    let executable = &mut executables[place as usize];
-                    executable.scale = executable.scale.max(node.scale).max(1);
+                let place = *names.entry(name).or_insert_with(|| {
+                    executables.push(Executable::default());
+                    executables.len() as u32 - 1
+                });
+                let executable = &mut executables[place as usize];
+                executable.scale = executable.scale.max(node.scale).max(1);
+                used.push(place);
+                if node.part.is_some() {
+                    let (_, scales) = parts.entry(node.defined).or_insert((place, Vec::new()));
+                    scales.push((number as u32, node.scale));
                 }
             }
-            let mut used: Vec<u32> = range
-                .clone()
-                .filter_map(|id| names.get(graph.node(id as NodeId).executable.as_deref()?))
-                .copied()
-                .collect();
             used.sort_unstable();
             used.dedup();
             for executable in used {
                 executables[executable as usize].units += 1;
             }
-            units.push(unit(
-                graph,
-                range,
-                &names,
-                &within,
-                (&mut regions, items_max),
-            ));
+            units.push(unit(graph, range, &names, &within, (&mut regions, detail)));
+        }
+        let mut divided: Vec<(u32, Vec<(u32, u32)>)> = parts.into_values().collect();
+        divided.sort_unstable();
+        for (executable, scales) in &divided {
+            let all: u32 = scales.iter().map(|(_, scale)| scale).sum();
+            let scale = &mut executables[*executable as usize].scale;
+            *scale = all.max(*scale);
         }
         let best_speed = workers.iter().map(|w| w.speed).fold(0.0, f64::max);
         for unit in &mut units {
             (unit.least_ns, _) = least(unit, &regions, &executables, best_speed, &|_| true);
         }
-        let outputs = Lists::of(units.len(), outputs);
-        let (successors, predecessors) =
-            unit_edges(graph, &unit_of, &first_output, &outputs, units.len());
+        let outputs = Outputs::of(graph, &unit_of, units.len());
+        let (successors, predecessors) = unit_edges(graph, &unit_of, &outputs, units.len());
         let mut model = Self {
             units,
             unit_of,
@@ -280,16 +243,18 @@ impl Model {
             outputs,
             shared_numbers: shared_numbers(&executables),
             executables,
+            divided,
             workers: workers.iter().map(WorkerModel::of).collect(),
             links: links(workers.len(), network),
             uniform: network.is_uniform(),
             scenarios: Vec::new(),
             node_runs: Vec::new(),
+            outputs_there: Vec::new(),
             quota_bytes: quota_bytes as f64,
             all_bytes: 0.0,
             hold_order: Vec::new(),
         };
-        model.all_bytes = model.outputs.all.iter().sum();
+        model.all_bytes = model.outputs.bytes.all.iter().sum();
         if model.all_bytes > model.quota_bytes {
             model.hold_order = model.by_length_of_way();
         }
@@ -305,11 +270,19 @@ impl Model {
                     |unit: &Unit| unit.nodes.clone().any(|node| scenario.runs[node as usize]);
                 self.units.iter().map(runs).collect::<Vec<bool>>()
             });
-            if let Some(units) = &units {
-                for (unit, runs) in self.units.iter_mut().zip(units) {
-                    unit.conditional |= !runs;
+            if !all {
+                for unit in &mut self.units {
+                    let mut nodes = unit.nodes.clone();
+                    unit.conditional |= nodes.any(|node| !scenario.runs[node as usize]);
                 }
             }
+            let there = |unit: u32| {
+                let makers = self.outputs.makers.get(unit).iter().enumerate();
+                let there = makers.filter(|(_, node)| scenario.runs[**node as usize]);
+                there.fold(0, |there, (place, _)| there | 1 << place)
+            };
+            let there = (!all).then(|| (0..self.units.len() as u32).map(there).collect());
+            self.outputs_there.push(there);
             self.node_runs.push((!all).then(|| scenario.runs.clone()));
             self.scenarios.push((scenario.weight, units));
         }
@@ -364,12 +337,6 @@ impl Model {
         &self.links[from * self.workers.len() + to]
     }
 
-    /// Bytes of these outputs of a unit.
-    #[inline]
-    pub(super) fn bytes_of(&self, unit: u32, outputs: u64) -> f64 {
-        sum_of(self.outputs.get(unit), outputs)
-    }
-
     /// How likely it is that a unit runs.
     pub(super) fn chance(&self, unit: u32) -> f64 {
         if !self.units[unit as usize].conditional {
@@ -414,31 +381,32 @@ impl Model {
     /// Bytes of a unit that others of its worker read.
     pub(super) fn local_bytes(&self, unit: u32, placed: &[u32]) -> f64 {
         let own = placed[unit as usize];
-        let edges = self.successors.get(unit).iter();
-        let local = edges.filter(|edge| placed[edge.unit as usize] == own);
-        self.bytes_of(unit, local.fold(0, |outputs, edge| outputs | edge.outputs))
+        let mut reads = Reads::default();
+        for edge in self.successors.get(unit) {
+            if placed[edge.unit as usize] == own {
+                reads.add(edge);
+            }
+        }
+        reads.bytes(self.outputs_of(unit), u64::MAX)
     }
 
     /// Bytes that cross from one worker to another in an invocation, as expected: a producer's outputs count once for each
     /// worker that reads them.
     pub(super) fn crossing_bytes(&self, placed: &[u32]) -> f64 {
-        let mut read: Vec<u64> = vec![0; self.workers.len()];
+        let mut read: Vec<Reads> = vec![Reads::default(); self.workers.len()];
         let mut sum = 0.0;
         for unit in 0..self.units.len() as u32 {
             let own = placed[unit as usize];
-            let mut crossing = 0.0;
-            for edge in self.successors.get(unit) {
-                read[placed[edge.unit as usize] as usize] |= edge.outputs;
+            let edges = self.successors.get(unit);
+            for edge in edges {
+                read[placed[edge.unit as usize] as usize].add(edge);
             }
-            for edge in self.successors.get(unit) {
+            for edge in edges {
                 let worker = placed[edge.unit as usize];
-                let outputs = std::mem::take(&mut read[worker as usize]);
-                if worker != own && outputs != 0 {
-                    crossing += self.bytes_of(unit, outputs);
+                let reads = std::mem::take(&mut read[worker as usize]);
+                if worker != own && !reads.is_none() {
+                    sum += self.expected_bytes(unit, &reads);
                 }
-            }
-            if crossing > 0.0 {
-                sum += crossing * self.chance(unit);
             }
         }
         sum
@@ -502,8 +470,13 @@ fn links(workers: usize, network: &Network) -> Vec<Link> {
     all.map(|(from, to)| network.link(from, to)).collect()
 }
 
-/// One activation of a node, or `items` of them in a row.
-fn task(graph: &Graph, id: NodeId, names: &FxHashMap<&str, u32>, activations: f64) -> Task {
+/// So many activations of a node, one after the other and side by side.
+fn task(
+    graph: &Graph,
+    id: NodeId,
+    names: &FxHashMap<&str, u32>,
+    (in_turn, beside): (f64, f64),
+) -> Task {
     let node = graph.node(id);
     let executable = node.executable.as_deref().map(|name| names[name]);
     let dispatch_ns = if executable.is_some() {
@@ -511,13 +484,19 @@ fn task(graph: &Graph, id: NodeId, names: &FxHashMap<&str, u32>, activations: f6
     } else {
         0.0
     };
+    // What is run more often than its regions have items does so one after the other.
+    let items = node.nested.iter().map(|region| region.items);
+    let items = items.fold(node.items, u64::saturating_mul).max(1);
+    let in_turn = in_turn * node.activations as f64 / items as f64;
     Task {
         executable,
-        runtime_ns: (node.runtime_ms * 1e6 + dispatch_ns) * activations,
+        runtime_ns: (node.runtime_ms * 1e6 + dispatch_ns) * in_turn,
         delay_ns: node.delay_ms * 1e6,
         busy: (node.busy * BUSY_STEPS).round() as u8,
-        cpus: f64::from(node.cpus.max(1)),
+        cpus: f64::from(node.cpus.max(1)) * beside,
         scale: node.scale,
+        in_turn,
+        beside,
     }
 }
 
@@ -535,56 +514,32 @@ fn unit(
     range: &Range<usize>,
     names: &FxHashMap<&str, u32>,
     within: &[(NodeId, NodeId)],
-    (regions, items_max): (&mut Vec<RegionModel>, u64),
+    (regions, detail): (&mut Vec<RegionModel>, Detail),
 ) -> Unit {
     let first = graph.node(range.start as NodeId);
     let nodes = range.start as NodeId..range.end as NodeId;
     if first.together.is_none() {
-        let task = task(graph, range.start as NodeId, names, 1.0);
+        let task = task(graph, nodes.start, names, (1.0, 1.0));
         return Unit {
             nodes,
             busy_ns: task.busy_ns(),
             work: Work::Node(task),
             least_ns: 0.0,
             conditional: false,
+            at_least: first.at_least,
         };
     }
-    let items = first.items.min(items_max);
-    let steps = nodes.clone().map(|id| {
-        let activations = graph.node(id).activations as f64 / items.max(1) as f64;
-        let from = within.partition_point(|edge| edge.0 < id);
-        let edges = within[from..].iter().take_while(|edge| edge.0 == id);
-        Step {
-            node: id,
-            task: task(graph, id, names, activations),
-            before: 0,
-            after: edges.map(|(_, to)| to - nodes.start).collect(),
-        }
-    });
-    let mut steps: Vec<Step> = steps.collect();
-    for step in 0..steps.len() {
-        for after in std::mem::take(&mut steps[step].after) {
-            steps[after as usize].before += 1;
-            steps[step].after.push(after);
-        }
-    }
-    let busy_ns = steps.iter().map(|step| step.task.busy_ns()).sum::<f64>() * items as f64;
-    let parallelism = first.parallelism.map(|most| {
-        // Of items that are taken as one, as many at once as come to that many.
-        let share = f64::from(most) * items as f64 / first.items.max(1) as f64;
-        (share.ceil() as u32).max(1)
-    });
-    regions.push(RegionModel {
-        items: items as u32,
-        parallelism,
-        steps,
-    });
+    let region = regions::region(graph, nodes.clone(), names, within, detail);
+    let busy_ns = region.steps.iter().map(|step| step.task.busy_ns());
+    let busy_ns = busy_ns.sum::<f64>() * f64::from(region.items);
+    regions.push(region);
     Unit {
         nodes,
         work: Work::Region(regions.len() as u32 - 1),
         busy_ns,
         least_ns: 0.0,
         conditional: false,
+        at_least: 0,
     }
 }
 
@@ -596,101 +551,8 @@ fn least(
     speed: f64,
     runs: &dyn Fn(NodeId) -> bool,
 ) -> (f64, f64) {
-    let region = match &unit.work {
-        Work::Node(task) => return (task.delay_ns + task.runtime_ns / speed, unit.busy_ns),
-        Work::Region(region) => &regions[*region as usize],
-    };
-    if region.items == 0 {
-        return (0.0, 0.0);
+    match &unit.work {
+        Work::Node(task) => (task.delay_ns + task.runtime_ns / speed, unit.busy_ns),
+        Work::Region(region) => regions[*region as usize].least(executables, speed, runs),
     }
-    // An item's longest chain, and the work of each executable for it.
-    let mut ends = vec![0.0_f64; region.steps.len()];
-    let mut longest = 0.0_f64;
-    let mut busy_ns = 0.0;
-    let mut by_executable: FxHashMap<u32, f64> = FxHashMap::default();
-    for (place, step) in region.steps.iter().enumerate() {
-        let mut end = ends[place];
-        if runs(step.node) {
-            end += step.task.delay_ns + step.task.runtime_ns / speed;
-            busy_ns += step.task.busy_ns();
-            if let Some(executable) = step.task.executable {
-                *by_executable.entry(executable).or_default() += step.task.runtime_ns / speed;
-            }
-        }
-        longest = longest.max(end);
-        for after in &step.after {
-            let later = &mut ends[*after as usize];
-            *later = later.max(end);
-        }
-    }
-    let items = f64::from(region.items);
-    let widest = by_executable.into_iter().map(|(executable, of_one_ns)| {
-        let scale = f64::from(executables[executable as usize].scale);
-        of_one_ns * items / scale
-    });
-    let in_turn = region
-        .parallelism
-        .map_or(0.0, |most| longest * f64::from(region.items.div_ceil(most)));
-    let least_ns = widest.fold(longest, f64::max).max(in_turn);
-    (least_ns, busy_ns * items)
-}
-
-/// What those of some outputs that a set names have together.
-#[inline]
-fn sum_of(bytes: &[f64], mut outputs: u64) -> f64 {
-    let mut sum = 0.0;
-    while outputs != 0 {
-        sum += bytes[outputs.trailing_zeros() as usize];
-        outputs &= outputs - 1;
-    }
-    sum
-}
-
-/// Edges between units: one for each pair, with all outputs that are read along it.
-fn unit_edges(
-    graph: &Graph,
-    unit_of: &[u32],
-    first_output: &[usize],
-    bytes: &Lists<f64>,
-    units: usize,
-) -> (Lists<UnitEdge>, Lists<UnitEdge>) {
-    let mut edges: Vec<(u32, u32, u64)> = graph
-        .edges()
-        .filter_map(|(from, to, edge)| {
-            let ends = (unit_of[from as usize], unit_of[to as usize]);
-            let told = if graph.node(from).by_output.is_empty() {
-                u64::from(!edge.outputs.is_empty())
-                    << first_output[from as usize].min(OUTPUTS_MAX - 1)
-            } else {
-                edge.outputs.iter().fold(0, |told, output| {
-                    let place = first_output[from as usize] + usize::from(*output);
-                    // What says what failed has no bytes to speak of, and stands behind the others.
-                    let own = usize::from(*output) < graph.node(from).by_output.len();
-                    told | (u64::from(own) << place.min(OUTPUTS_MAX - 1))
-                })
-            };
-            (ends.0 != ends.1).then_some((ends.0, ends.1, told))
-        })
-        .collect();
-    edges.sort_unstable();
-    edges.dedup_by(|next, kept| {
-        let same = (next.0, next.1) == (kept.0, kept.1);
-        if same {
-            kept.2 |= next.2;
-        }
-        same
-    });
-    let mut forward = Vec::with_capacity(edges.len());
-    let mut backward = Vec::with_capacity(edges.len());
-    for (from, to, outputs) in edges {
-        let bytes = sum_of(bytes.get(from), outputs);
-        let edge = |unit| UnitEdge {
-            unit,
-            outputs,
-            bytes,
-        };
-        forward.push((from, edge(to)));
-        backward.push((to, edge(from)));
-    }
-    (Lists::of(units, forward), Lists::of(units, backward))
 }

@@ -8,7 +8,7 @@
 
 mod items;
 
-use super::cost::{INLINE_BYTES, Model, Task, Work};
+use super::cost::{INLINE_BYTES, Model, Reads, Task, Work};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -48,8 +48,6 @@ pub(super) struct Span {
 }
 
 const NONE: u32 = u32::MAX;
-/// Among the outputs that a worker reads: that it waits for the end at all.
-const TOLD: u64 = 1 << 63;
 
 /// Something that will happen. Ordered by time, then by when it was foreseen.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -144,10 +142,12 @@ pub(super) struct Simulator<'m> {
     pools: Vec<Pool>,
     /// By task: the one behind it in its pool's queue.
     next: Vec<u32>,
-    /// By unit: edges that are undecided.
+    /// By unit: edges that are undecided, and of a join of some how many live ones it lacks; none once it has begun.
     waiting: Vec<u32>,
-    /// By task of a region: steps of its item that have not ended.
+    lacks: Vec<u32>,
+    /// By task of a region: steps of its item that have not ended, and the same.
     before: Vec<u32>,
+    lacks_within: Vec<u32>,
     open: Vec<Open>,
     /// By item: steps that have not ended.
     item_left: Vec<u32>,
@@ -164,11 +164,13 @@ pub(super) struct Simulator<'m> {
     order: u32,
     now_ns: f64,
     last_ns: f64,
-    /// By worker: outputs that it reads of what has just ended.
-    read: Vec<u64>,
+    /// By worker: what it reads of what has just ended.
+    read: Vec<Reads>,
     readers: Vec<u32>,
     /// Units of whose end nobody has been told yet.
     ended: VecDeque<u32>,
+    /// Tasks that have ended without running, likewise, and whether they were skipped.
+    passed: VecDeque<(u32, bool)>,
     /// By unit: whether what its worker's others read of it is in memory; if not all is.
     held: Option<Vec<bool>>,
     scenario: usize,
@@ -220,7 +222,9 @@ impl<'m> Simulator<'m> {
             pools: vec![Pool::default(); pools],
             next: vec![NONE; units + item_tasks.len()],
             waiting: vec![0; units],
+            lacks: vec![0; units],
             before: vec![0; item_tasks.len()],
+            lacks_within: vec![0; item_tasks.len()],
             item_tasks,
             open: vec![Open::default(); model.regions.len()],
             item_left: vec![0; items as usize],
@@ -234,9 +238,10 @@ impl<'m> Simulator<'m> {
             order: 0,
             now_ns: 0.0,
             last_ns: 0.0,
-            read: vec![0; workers],
+            read: vec![Reads::default(); workers],
             readers: Vec::new(),
             ended: VecDeque::new(),
+            passed: VecDeque::new(),
             held: None,
             scenario: 0,
             spans: vec![Span::default(); units],
@@ -297,9 +302,12 @@ impl<'m> Simulator<'m> {
 
     fn run(&mut self, placed: &[u32], scenario: usize) -> f64 {
         self.reset(placed, scenario);
-        for unit in 0..self.model.units.len() as u32 {
-            if self.model.predecessors.get(unit).is_empty() {
-                self.ready(placed, unit, Cause::Start);
+        for regions in [false, true] {
+            for (unit, of) in (0..).zip(&self.model.units) {
+                let is_region = matches!(of.work, Work::Region(_));
+                if is_region == regions && self.model.predecessors.get(unit).is_empty() {
+                    self.ready(placed, unit, Cause::Start);
+                }
             }
         }
         self.tell(placed);
@@ -332,6 +340,7 @@ impl<'m> Simulator<'m> {
         self.pools.fill(Pool::default());
         for (unit, of) in model.units.iter().enumerate() {
             self.waiting[unit] = model.predecessors.get(unit as u32).len() as u32;
+            self.lacks[unit] = of.at_least;
             let worker = placed[unit] as usize;
             for task in model.tasks(of) {
                 if let Some(executable) = task.executable {
@@ -340,6 +349,27 @@ impl<'m> Simulator<'m> {
                     let pool = &mut self.pools[pool];
                     pool.idle = pool.idle.max(executors);
                 }
+            }
+        }
+        self.widen_for_parts(placed);
+    }
+
+    /// Parts of a divided node that are on one worker have executors together.
+    fn widen_for_parts(&mut self, placed: &[u32]) {
+        let model = self.model;
+        for (executable, parts) in &model.divided {
+            for (place, (unit, _)) in parts.iter().enumerate() {
+                let worker = placed[*unit as usize];
+                let here = |(unit, _): &&(u32, u32)| placed[*unit as usize] == worker;
+                if parts[..place].iter().any(|part| here(&part)) {
+                    continue;
+                }
+                let scale = parts.iter().filter(here).map(|(_, scale)| scale).sum();
+                let worker = worker as usize;
+                let executors = model.workers[worker].executors(scale);
+                let pool = self.pool(*executable, worker);
+                let pool = &mut self.pools[pool];
+                pool.idle = pool.idle.max(executors);
             }
         }
     }
@@ -418,7 +448,7 @@ impl<'m> Simulator<'m> {
             if of.runtime_ns > 0.0 {
                 self.start(task, unit, of, worker);
             } else {
-                self.task_ended(placed, task);
+                self.passed.push_back((task, true));
             }
             return;
         };
@@ -571,7 +601,7 @@ impl<'m> Simulator<'m> {
         if (task as usize) < self.model.units.len() {
             self.unit_ended(unit);
         } else {
-            self.step_ended(placed, task);
+            self.step_ended(placed, task, true);
         }
     }
 
@@ -586,8 +616,18 @@ impl<'m> Simulator<'m> {
 
     /// What waits for those that have ended is told of it, and so on.
     fn tell(&mut self, placed: &[u32]) {
-        while let Some(unit) = self.ended.pop_front() {
-            self.tell_end(placed, unit);
+        loop {
+            if let Some((task, runs)) = self.passed.pop_front() {
+                if (task as usize) < self.model.units.len() {
+                    self.unit_ended(task);
+                } else {
+                    self.step_ended(placed, task, runs);
+                }
+            } else if let Some(unit) = self.ended.pop_front() {
+                self.tell_end(placed, unit);
+            } else {
+                return;
+            }
         }
     }
 
@@ -605,17 +645,16 @@ impl<'m> Simulator<'m> {
                 continue;
             }
             let read = &mut self.read[worker as usize];
-            if *read == 0 {
+            if read.is_none() {
                 self.readers.push(worker);
             }
-            // The highest bit stands for the event itself.
-            *read |= edge.outputs | TOLD;
+            read.add(edge);
         }
         let mut readers = std::mem::take(&mut self.readers);
         for worker in readers.drain(..) {
-            let outputs = std::mem::take(&mut self.read[worker as usize]) & !TOLD;
+            let reads = std::mem::take(&mut self.read[worker as usize]);
             let bytes = if runs {
-                model.bytes_of(unit, outputs)
+                reads.bytes(model.outputs_of(unit), model.there(unit, self.scenario))
             } else {
                 0.0
             };
@@ -624,7 +663,8 @@ impl<'m> Simulator<'m> {
         self.readers = readers;
         for edge in model.successors.get(unit) {
             if is_local(placed[edge.unit as usize], edge.outputs) {
-                self.decided(placed, edge.unit, Cause::Unit(unit));
+                let live = runs && edge.counts;
+                self.decided(placed, edge.unit, live, Cause::Unit(unit));
             }
         }
     }
@@ -647,20 +687,43 @@ impl<'m> Simulator<'m> {
     fn arrived(&mut self, placed: &[u32], unit: u32, worker: u32) {
         let model = self.model;
         let own = placed[unit as usize] == worker;
+        let runs = self.runs(unit);
         for edge in model.successors.get(unit) {
             // What comes back through a store is only for those who read.
             if placed[edge.unit as usize] == worker && (!own || edge.outputs != 0) {
-                self.decided(placed, edge.unit, Cause::Arrival(unit));
+                let live = runs && edge.counts;
+                self.decided(placed, edge.unit, live, Cause::Arrival(unit));
             }
         }
     }
 
     #[inline]
-    fn decided(&mut self, placed: &[u32], unit: u32, cause: Cause) {
+    fn decided(&mut self, placed: &[u32], unit: u32, live: bool, cause: Cause) {
         let waiting = &mut self.waiting[unit as usize];
         *waiting -= 1;
-        if *waiting == 0 {
+        let lacks = &mut self.lacks[unit as usize];
+        if counts_down(
+            *waiting,
+            lacks,
+            live,
+            self.model.units[unit as usize].at_least,
+        ) {
             self.ready(placed, unit, cause);
         }
     }
+}
+
+/// Whether what waits for so many edges begins, or is skipped, with this one: with the last one; or, if it joins some, with the
+/// last live one that it lacks.
+#[inline]
+fn counts_down(waiting: u32, lacks: &mut u32, live: bool, at_least: u32) -> bool {
+    if at_least == 0 {
+        return waiting == 0;
+    }
+    // It has begun before.
+    if *lacks == 0 {
+        return false;
+    }
+    *lacks -= u32::from(live);
+    *lacks == 0 || waiting == 0
 }

@@ -5,7 +5,7 @@
 //! take what is ready as fluid that they work off at their full rate. It is for telling better changes from worse ones, not for
 //! answers: those are always scored by the simulation.
 
-use super::cost::{INLINE_BYTES, Model, Task, Work};
+use super::cost::{INLINE_BYTES, Model, Reads, Task, Work};
 use super::estimate::Cause;
 use super::list;
 
@@ -25,7 +25,7 @@ pub(super) struct Sketch<'m> {
     pools_ns: Vec<f64>,
     /// By link: when it is free.
     links_ns: Vec<f64>,
-    read: Vec<u64>,
+    read: Vec<Reads>,
     readers: Vec<u32>,
     there_ns: Vec<f64>,
     last: u32,
@@ -38,12 +38,7 @@ struct Flat {
     busy_ns: f64,
     /// The number of its executable among those that several units use, and how wide its pool is.
     pool: Option<(u32, u32)>,
-    /// Bytes of all its outputs, if there is one to tell apart.
-    single: Option<f64>,
 }
-
-/// Among the outputs that a worker reads: that it waits for the end at all.
-const TOLD: u64 = 1 << 63;
 
 impl<'m> Sketch<'m> {
     pub(super) fn new(model: &'m Model) -> Self {
@@ -70,7 +65,6 @@ impl<'m> Sketch<'m> {
                 lasts_ns: list::duration_ns(model, unit, 1.0),
                 busy_ns: of.busy_ns,
                 pool,
-                single: (model.outputs.get(unit).len() == 1).then(|| model.outputs.get(unit)[0]),
             }
         };
         let shared = model
@@ -86,7 +80,7 @@ impl<'m> Sketch<'m> {
             cpus_ns: vec![0.0; workers],
             pools_ns: vec![0.0; shared.count() * workers],
             links_ns: vec![0.0; workers * workers],
-            read: vec![0; workers],
+            read: vec![Reads::default(); workers],
             readers: Vec::new(),
             there_ns: vec![0.0; workers],
             last: 0,
@@ -155,24 +149,18 @@ impl<'m> Sketch<'m> {
                 let to = placed[edge.unit as usize];
                 if !is_local(to, edge.outputs) {
                     let read = &mut self.read[to as usize];
-                    if *read == 0 {
+                    if read.is_none() {
                         self.readers.push(to);
                     }
-                    *read |= edge.outputs | TOLD;
+                    read.add(edge);
                 }
             }
             while let Some(to) = self.readers.pop() {
-                let outputs = std::mem::take(&mut self.read[to as usize]) & !TOLD;
-                let bytes = match (runs, of.single) {
-                    (false, _) => 0.0,
-                    (true, Some(bytes)) => {
-                        if outputs == 0 {
-                            0.0
-                        } else {
-                            bytes
-                        }
-                    }
-                    (true, None) => model.bytes_of(unit, outputs),
+                let reads = std::mem::take(&mut self.read[to as usize]);
+                let bytes = if runs {
+                    reads.bytes(model.outputs_of(unit), model.there(unit, scenario))
+                } else {
+                    0.0
                 };
                 let link = model.link(worker, to as usize);
                 self.there_ns[to as usize] = if bytes <= INLINE_BYTES {

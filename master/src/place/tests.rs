@@ -8,6 +8,7 @@ use proptest::prelude::*;
 mod estimates;
 mod limits;
 mod merges;
+mod regions;
 mod searches;
 
 fn worker(name: &str, executors: u32) -> WorkerCapacity {

@@ -1,10 +1,7 @@
 //! Regions in the simulation: their items, as many at once as their window holds, step by step.
 
-use super::{Open, Simulator};
+use super::{Open, Simulator, counts_down};
 use crate::place::cost::Work;
-
-/// Items that a region has open at least, as the engine does.
-const WINDOW: u32 = 64;
 
 impl Simulator<'_> {
     /// A region begins.
@@ -18,20 +15,26 @@ impl Simulator<'_> {
             self.unit_ended(unit);
             return;
         }
-        for _ in 0..self.window(placed, unit, region) {
+        for _ in 0..self.window(region) {
             self.open_item(placed, unit, region);
         }
     }
 
     /// Items of a region at once: what keeps its executors busy, at most what it is limited to.
-    fn window(&self, placed: &[u32], unit: u32, region: u32) -> u32 {
+    fn window(&self, region: u32) -> u32 {
         let of = &self.model.regions[region as usize];
-        let worker = &self.model.workers[placed[unit as usize] as usize];
-        let executors = of
-            .steps
-            .iter()
-            .map(|step| worker.executors(step.task.scale));
-        let window = WINDOW.max(2 * executors.sum::<u32>());
+        let mut pools: Vec<(u32, u32)> = Vec::new();
+        for task in of.steps.iter().map(|step| &step.task) {
+            let Some(executable) = task.executable else {
+                continue;
+            };
+            match pools.iter_mut().find(|pool| pool.0 == executable) {
+                Some(pool) => pool.1 = pool.1.max(task.scale),
+                None => pools.push((executable, task.scale)),
+            }
+        }
+        let executors: u32 = pools.iter().map(|(_, scale)| scale).sum();
+        let window = of.window.max(2 * executors);
         window.min(of.parallelism.unwrap_or(u32::MAX)).min(of.items)
     }
 
@@ -52,6 +55,7 @@ impl Simulator<'_> {
         self.item_left[(first_item + item) as usize] = steps;
         for (step, of) in of.steps.iter().enumerate() {
             self.before[(base - units) as usize + step] = of.before;
+            self.lacks_within[(base - units) as usize + step] = of.at_least;
         }
         for (step, of) in (0..steps).zip(&of.steps) {
             if of.before == 0 {
@@ -67,11 +71,11 @@ impl Simulator<'_> {
         if runs.as_ref().is_none_or(|runs| runs[of.node as usize]) {
             self.wait(placed, task, of.task.delay_ns);
         } else {
-            self.step_ended(placed, task);
+            self.passed.push_back((task, false));
         }
     }
 
-    pub(super) fn step_ended(&mut self, placed: &[u32], task: u32) {
+    pub(super) fn step_ended(&mut self, placed: &[u32], task: u32, runs: bool) {
         let units = self.model.units.len() as u32;
         let (unit, item, step) = self.item_tasks[(task - units) as usize];
         let Work::Region(region) = self.model.units[unit as usize].work else {
@@ -81,9 +85,11 @@ impl Simulator<'_> {
         let model = self.model;
         let of = &model.regions[region as usize];
         for after in &of.steps[step as usize].after {
-            let before = &mut self.before[(base - units + after) as usize];
-            *before -= 1;
-            if *before == 0 {
+            let place = (base - units + after) as usize;
+            self.before[place] -= 1;
+            let at_least = of.steps[*after as usize].at_least;
+            let lacks = &mut self.lacks_within[place];
+            if counts_down(self.before[place], lacks, runs, at_least) {
                 self.step_ready(placed, unit, base + after, *after);
             }
         }

@@ -24,7 +24,7 @@ fn node(name: &str, runtime_ms: f64, output_bytes: u64) -> GraphNode {
 }
 
 fn edges(of: &[(NodeId, NodeId)]) -> Vec<(NodeId, NodeId, Dependency)> {
-    let read = Dependency { outputs: vec![0] };
+    let read = Dependency::on([0]);
     of.iter()
         .map(|(from, to)| (*from, *to, read.clone()))
         .collect()
@@ -87,9 +87,7 @@ fn a_payload_goes_once_to_each_worker_that_reads_it() {
     let mut a = node("a", 1.0, 300_000);
     a.by_output = vec![100_000, 200_000];
     let nodes = vec![a, node("b", 1.0, 0), node("c", 1.0, 0), node("d", 1.0, 0)];
-    let read = |outputs: &[u16]| Dependency {
-        outputs: outputs.to_vec(),
-    };
+    let read = |outputs: &[u16]| Dependency::on(outputs.iter().copied());
     let all = [(0, 1, read(&[0])), (0, 2, read(&[0])), (0, 3, read(&[]))];
     let graph = Graph::new(nodes.clone(), all, []);
     let workers = [worker("x", 4), worker("y", 4), worker("z", 4)];

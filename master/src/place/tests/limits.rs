@@ -53,7 +53,7 @@ fn graph_of(nodes: &[Drawn], pairs: &[(usize, usize)], apart: &[(usize, usize)])
     let edges = pairs.iter().filter(|(from, to)| from < to);
     let edges: std::collections::BTreeSet<(usize, usize)> = edges.copied().collect();
     let edges = edges.into_iter().map(|(from, to)| {
-        let read = Dependency { outputs: vec![0] };
+        let read = Dependency::on([0]);
         (from as NodeId, to as NodeId, read)
     });
     let apart = apart

@@ -34,7 +34,7 @@ fn layered(nodes: usize, ccr: f64, seed: u64) -> Graph {
             ..GraphNode::default()
         });
     let made: Vec<GraphNode> = made.collect();
-    let read = Dependency { outputs: vec![0] };
+    let read = Dependency::on([0]);
     let edges = edges
         .iter()
         .map(|(from, to)| (*from as NodeId, *to as NodeId, read.clone()));
@@ -212,7 +212,7 @@ fn of_equal_makespans_the_one_with_fewer_bytes_crossing_is_kept() {
         node("a", 1.0, 100_000),
         node("b", 1.0, 0),
     ];
-    let read = Dependency { outputs: vec![0] };
+    let read = Dependency::on([0]);
     let graph = Graph::new(nodes, [(1, 2, read)], []);
     let workers = workers_for(30, 3);
     let options = Options::default();
