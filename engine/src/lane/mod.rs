@@ -14,6 +14,7 @@
 
 mod ahead;
 pub mod command;
+mod compartments;
 pub mod driver;
 mod ending;
 mod evaluate;
@@ -30,9 +31,10 @@ use crate::core::{Action, Core, CoreConfig, ExecutorId, Start, Ticket};
 use crate::plan::{DeploymentId, ErrorClass, Plan};
 use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
+use compartments::Compartments;
 use driver::{Completion, Driver, Rings, Watch};
 use evaluate::Evaluators;
-use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartError};
+use executors::{Event, Executor, ExecutorError, Scratch, StartError, Terms};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
 use faasstore::descriptor::{FailureCode, PayloadRef};
@@ -133,6 +135,7 @@ struct Lane {
     evaluators: Evaluators,
     driver: Driver,
     arena: Arena,
+    compartments: Compartments,
     segments: Segments,
     executors: Vec<Option<Executor>>,
     /// Places of the executors whose rings are read.
@@ -150,7 +153,7 @@ struct Lane {
     /// What a switch has chosen that the core is about to ask for.
     chosen: Option<(Ticket, u16)>,
     peers: Peers,
-    limits: FxHashMap<DeploymentId, OutputLimits>,
+    terms: FxHashMap<DeploymentId, Terms>,
     serial: u32,
     now_ns: u64,
     stopped: bool,
@@ -203,6 +206,7 @@ impl Lane {
             evaluators: Evaluators::default(),
             driver,
             arena,
+            compartments: Compartments::default(),
             segments: Segments::default(),
             executors: Vec::new(),
             polled: Vec::new(),
@@ -213,7 +217,7 @@ impl Lane {
             starts_ahead: 0,
             chosen: None,
             peers: Peers::new(setup.payload_bytes_max, setup.patience),
-            limits: FxHashMap::default(),
+            terms: FxHashMap::default(),
             serial: 0,
             now_ns: monotonic_ns(),
             stopped: false,
@@ -575,6 +579,7 @@ impl Lane {
             core,
             driver,
             arena,
+            compartments,
             segments,
             ..
         } = self;
@@ -585,6 +590,7 @@ impl Lane {
                 core,
                 driver,
                 arena,
+                compartments,
                 segments,
             },
         )
@@ -655,14 +661,18 @@ impl Lane {
     }
 
     fn deploy(&mut self, plan: &Arc<Plan>, executors: Vec<StartedExecutor>) {
-        let limits = OutputLimits {
+        let compartment = self
+            .compartments
+            .join(plan.deployment, &plan.workflow, &mut self.arena);
+        let terms = Terms {
+            compartment,
             payload_bytes_max: plan
                 .limits
                 .payload_bytes_max
                 .min(self.setup.payload_bytes_max),
             items_max: u64::from(plan.limits.items_max),
         };
-        self.limits.insert(plan.deployment, limits);
+        self.terms.insert(plan.deployment, terms);
         self.peers.know(plan);
         let constants = self.prepare_values(plan);
         self.core.deploy(Plan::clone(plan), constants);
@@ -796,8 +806,9 @@ impl Lane {
                 });
             }
             Action::Removed(deployment) => {
-                self.limits.remove(&deployment);
+                self.terms.remove(&deployment);
                 self.forget_values(deployment);
+                self.compartments.leave(deployment, &mut self.arena);
                 self.peers.forget_deployment(deployment);
                 self.report(LaneReport::Removed(deployment));
             }

@@ -19,7 +19,8 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::sync::Arc;
 use std::time::Duration;
 
-const LIMITS: OutputLimits = OutputLimits {
+const TERMS: Terms = Terms {
+    compartment: Compartment::FIRST,
     payload_bytes_max: 1 << 20,
     items_max: 8,
 };
@@ -52,7 +53,7 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         doorbell: bell,
         arena_bytes_max: ARENA_BYTES_MAX,
     };
-    (Executor::new(started, 1, LIMITS), theirs.unwrap(), far)
+    (Executor::new(started, 1, TERMS), theirs.unwrap(), far)
 }
 
 fn range(number: u64) -> ArenaRange {
@@ -454,7 +455,7 @@ fn failure(bench: &mut Bench, outputs: &[OutputRef]) -> String {
 #[test]
 fn a_list_of_too_many_items_fails_its_activation_by_name_and_comes_back_whole() {
     let mut bench = Bench::new(&[Kind::Bytes, Kind::List, Kind::Bytes]);
-    let count = LIMITS.items_max + 2;
+    let count = TERMS.items_max + 2;
     let items: Vec<OutputRef> = (1..count).map(own).chain([OutputRef::Empty]).collect();
     let table = bench.table(&items);
     let cause = failure(&mut bench, &[own(0), table, own(count)]);

@@ -65,6 +65,7 @@ struct Lane {
     core: Core,
     driver: Driver,
     arena: Arena,
+    compartments: Compartments,
     segments: Segments,
 }
 
@@ -85,15 +86,24 @@ impl Lane {
         let mut peers = Peers::new(1 << 30, PATIENCE);
         peers.limits = limits;
         peers.know(&plan());
+        let mut arena = Arena::new(ArenaConfig {
+            name: "peers-test".into(),
+            segment_bytes: 1 << 20,
+            bytes_max: 16 << 20,
+        });
+        let mut compartments = Compartments::default();
+        let Plan {
+            deployment,
+            workflow,
+            ..
+        } = plan();
+        compartments.join(deployment, &workflow, &mut arena);
         Self {
             peers,
             core,
             driver: Driver::new(DriverKind::Epoll).unwrap(),
-            arena: Arena::new(ArenaConfig {
-                name: "peers-test".into(),
-                segment_bytes: 1 << 20,
-                bytes_max: 16 << 20,
-            }),
+            arena,
+            compartments,
             segments: Segments::default(),
         }
     }
@@ -104,6 +114,7 @@ impl Lane {
             core: &mut self.core,
             driver: &mut self.driver,
             arena: &mut self.arena,
+            compartments: &self.compartments,
             segments: &mut self.segments,
         };
         work(&mut self.peers, &mut parts)
