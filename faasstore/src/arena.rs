@@ -94,6 +94,12 @@ pub struct Compartment(u32);
 impl Compartment {
     /// What every arena has, and what [`Arena::reserve`] takes from.
     pub const FIRST: Self = Self(0);
+
+    /// Its number in its arena, below the most that were open at once.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// What an arena keeps of a compartment.
@@ -148,6 +154,8 @@ pub struct NewSegment {
     pub index: u32,
     /// Which of the segments that had this index, from 0.
     pub generation: u32,
+    /// Whose ranges it holds.
+    pub compartment: Compartment,
     /// The segment.
     pub segment: Arc<SegmentWriter>,
 }
@@ -187,7 +195,7 @@ impl Arena {
             Compartment((self.ledgers.len() - 1) as u32)
         });
         self.chain.open(compartment);
-        self.ledgers[compartment.0 as usize] = Ledger {
+        self.ledgers[compartment.index()] = Ledger {
             bytes_max,
             ..Ledger::default()
         };
@@ -199,7 +207,7 @@ impl Arena {
     /// # Panics
     /// If it is [`Compartment::FIRST`], or closed already.
     pub fn close_compartment(&mut self, compartment: Compartment) {
-        let ledger = &mut self.ledgers[compartment.0 as usize];
+        let ledger = &mut self.ledgers[compartment.index()];
         assert!(
             compartment != Compartment::FIRST && !ledger.closed,
             "compartment {} cannot be closed",
@@ -244,7 +252,7 @@ impl Arena {
             return Err(ArenaError::Bytes { bytes });
         }
         let count = granules(bytes).max(1) as u32;
-        let index = compartment.0 as usize;
+        let index = compartment.index();
         let block = match self.ledgers[index].quick.take(count) {
             Some(block) => block,
             None => self.reserve_cold(compartment, count)?,
@@ -256,7 +264,7 @@ impl Arena {
 
     #[cold]
     fn reserve_cold(&mut self, compartment: Compartment, count: u32) -> Result<Block, ArenaError> {
-        if self.ledgers[compartment.0 as usize].closed {
+        if self.ledgers[compartment.index()].closed {
             return Err(self.full(compartment, u64::from(count) * GRANULE_BYTES));
         }
         if let Some(block) = self.chain.take(compartment, count) {
@@ -287,7 +295,7 @@ impl Arena {
 
     /// Joins what the quick lists of a compartment hold back with its neighbours.
     fn flush(&mut self, compartment: Compartment) {
-        let ledger = &mut self.ledgers[compartment.0 as usize];
+        let ledger = &mut self.ledgers[compartment.index()];
         while let Some(block) = ledger.quick.take_any() {
             self.chain.put(block);
         }
@@ -299,7 +307,7 @@ impl Arena {
 
     /// Why there is no room, in the compartment or in all.
     fn full(&self, compartment: Compartment, bytes: u64) -> ArenaError {
-        let max = self.ledgers[compartment.0 as usize].bytes_max;
+        let max = self.ledgers[compartment.index()].bytes_max;
         if max < self.config.bytes_max {
             let held = self.chain.bytes_held_in(compartment);
             if bytes > max.saturating_sub(held) {
@@ -322,7 +330,7 @@ impl Arena {
 
     /// Bytes by which the segments of a compartment may grow.
     fn room(&self, compartment: Compartment) -> u64 {
-        let most = self.ledgers[compartment.0 as usize].bytes_max;
+        let most = self.ledgers[compartment.index()].bytes_max;
         let here = most.saturating_sub(self.chain.bytes_held_in(compartment));
         here.min(self.config.bytes_max.saturating_sub(self.bytes_held()))
     }
@@ -413,7 +421,7 @@ impl Arena {
         let further = granules(bytes) as u32 - reservation.block.granules;
         let compartment = self.chain.compartment_of(reservation.block.segment);
         if self.chain.extend(&mut reservation.block, further) {
-            self.ledgers[compartment.0 as usize].granules_leased += u64::from(further);
+            self.ledgers[compartment.index()].granules_leased += u64::from(further);
             self.chain.mark_reserved(reservation.block);
             return Ok(());
         }
@@ -494,7 +502,7 @@ impl Arena {
     #[inline]
     fn recycle(&mut self, block: Block) {
         let compartment = self.chain.clear(block.place());
-        let ledger = &mut self.ledgers[compartment.0 as usize];
+        let ledger = &mut self.ledgers[compartment.index()];
         if ledger.closed {
             return self.give_up(compartment, block);
         }
@@ -506,7 +514,7 @@ impl Arena {
 
     /// Joins a block that is not in use any more with its neighbours at once.
     fn give_up(&mut self, compartment: Compartment, block: Block) {
-        let ledger = &mut self.ledgers[compartment.0 as usize];
+        let ledger = &mut self.ledgers[compartment.index()];
         ledger.granules_leased -= u64::from(block.granules);
         self.chain.put(block);
         if ledger.closed {
@@ -582,7 +590,7 @@ impl Arena {
     /// If the compartment is another arena's.
     #[must_use]
     pub fn bytes_leased_in(&self, compartment: Compartment) -> u64 {
-        self.ledgers[compartment.0 as usize].granules_leased * GRANULE_BYTES
+        self.ledgers[compartment.index()].granules_leased * GRANULE_BYTES
     }
 
     /// Segments.

@@ -273,8 +273,27 @@ output: {{ near: near.out, direct: direct.out }}
         panic!("two workflows")
     };
     assert!(one.is_disjoint(two), "shared: {maps:?}");
-    cluster.undeploy("one");
     let _ = cluster.settled("a");
+    let status = cluster.status("a");
+    let held = status.workflows.iter().map(|workflow| workflow.held_bytes);
+    assert_eq!(held.sum::<u64>(), status.memory.held_bytes);
+    let names: Vec<&str> = status.workflows.iter().map(|w| &w.workflow[..]).collect();
+    assert_eq!(names, ["one", "two"]);
+    for workflow in &status.workflows {
+        assert_eq!((workflow.leases, workflow.leased_bytes), (0, 0));
+        // Inputs of an invocation are there until it ends.
+        assert!(workflow.leased_peak_bytes >= 100_000, "{workflow:?}");
+        assert!(workflow.leased_peak_bytes <= workflow.held_bytes);
+        assert!(workflow.segments >= 2);
+    }
+    cluster.undeploy("one");
+    until("nothing of it is held", || {
+        let status = cluster.status("a");
+        let [two] = &status.workflows[..] else {
+            return None;
+        };
+        (two.held_bytes == status.memory.held_bytes).then_some(())
+    });
     let answered = cluster.invoke(
         "a",
         "two",

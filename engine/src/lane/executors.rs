@@ -389,6 +389,7 @@ pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
         segments.add(
             Mapping::Own(made.segment),
             Owner::Lane,
+            made.compartment,
             made.index,
             made.generation,
         );

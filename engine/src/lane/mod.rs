@@ -29,6 +29,7 @@ pub mod setup;
 
 use crate::core::{Action, Core, CoreConfig, ExecutorId, Start, Ticket};
 use crate::plan::{DeploymentId, ErrorClass, Plan};
+use crate::status::WorkflowCounters;
 use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
 use compartments::Compartments;
@@ -606,7 +607,11 @@ impl Lane {
 
     fn on_command(&mut self, command: LaneCommand) {
         match command {
-            LaneCommand::Deploy { plan, executors } => self.deploy(&plan, executors),
+            LaneCommand::Deploy {
+                plan,
+                executors,
+                counters,
+            } => self.deploy(&plan, executors, counters),
             LaneCommand::Activate(deployment) => self.core.activate(self.now_ns, deployment),
             LaneCommand::Retire(deployment) => self.core.retire(self.now_ns, deployment),
             LaneCommand::Executor(started) => self.executor_started(started),
@@ -660,10 +665,15 @@ impl Lane {
         }
     }
 
-    fn deploy(&mut self, plan: &Arc<Plan>, executors: Vec<StartedExecutor>) {
-        let compartment = self
-            .compartments
-            .join(plan.deployment, &plan.workflow, &mut self.arena);
+    fn deploy(
+        &mut self,
+        plan: &Arc<Plan>,
+        executors: Vec<StartedExecutor>,
+        counters: Arc<WorkflowCounters>,
+    ) {
+        let compartment =
+            self.compartments
+                .join(plan.deployment, &plan.workflow, counters, &mut self.arena);
         let terms = Terms {
             compartment,
             payload_bytes_max: plan
@@ -676,6 +686,9 @@ impl Lane {
         self.peers.know(plan);
         let constants = self.prepare_values(plan);
         self.core.deploy(Plan::clone(plan), constants);
+        if let Some(account) = self.core.account_of(plan.deployment) {
+            self.compartments.count(&plan.workflow, account);
+        }
         executors
             .into_iter()
             .for_each(|started| self.executor_started(started));

@@ -98,9 +98,10 @@ impl Chain {
     }
 
     /// Makes room for the bookkeeping of a compartment.
-    pub(super) fn open(&mut self, Compartment(index): Compartment) {
-        if self.stocks.len() <= index as usize {
-            self.stocks.resize_with(index as usize + 1, Stock::default);
+    pub(super) fn open(&mut self, compartment: Compartment) {
+        if self.stocks.len() <= compartment.index() {
+            self.stocks
+                .resize_with(compartment.index() + 1, Stock::default);
         }
     }
 
@@ -108,8 +109,8 @@ impl Chain {
         self.bytes_held
     }
 
-    pub(super) fn bytes_held_in(&self, Compartment(index): Compartment) -> u64 {
-        self.stocks[index as usize].bytes_held
+    pub(super) fn bytes_held_in(&self, compartment: Compartment) -> u64 {
+        self.stocks[compartment.index()].bytes_held
     }
 
     /// Whose segment it is.
@@ -174,7 +175,7 @@ impl Chain {
             self.slots.push(Slot::default());
         }
         self.slots[index as usize].segment = Some(segment);
-        let stock = &mut self.stocks[compartment.0 as usize];
+        let stock = &mut self.stocks[compartment.index()];
         stock.by_size.insert(Block {
             granules,
             segment: index,
@@ -185,6 +186,7 @@ impl Chain {
         Ok(NewSegment {
             index,
             generation,
+            compartment,
             segment: writer,
         })
     }
@@ -193,11 +195,11 @@ impl Chain {
     /// largest that can go. Its index is used again with the next generation.
     pub(super) fn remove_free(
         &mut self,
-        Compartment(index): Compartment,
+        compartment: Compartment,
         keep_bytes: u64,
     ) -> Option<(u32, u32)> {
         let removable = self.bytes_held.checked_sub(keep_bytes)? / GRANULE_BYTES;
-        let stock = &mut self.stocks[index as usize];
+        let stock = &mut self.stocks[compartment.index()];
         let most = Block {
             granules: u32::try_from(removable).unwrap_or(u32::MAX),
             segment: u32::MAX,
@@ -223,8 +225,8 @@ impl Chain {
     }
 
     /// Takes the smallest free block of a compartment of at least `granules`, cut to size.
-    pub(super) fn take(&mut self, Compartment(index): Compartment, granules: u32) -> Option<Block> {
-        let mut block = *self.stocks[index as usize]
+    pub(super) fn take(&mut self, compartment: Compartment, granules: u32) -> Option<Block> {
+        let mut block = *self.stocks[compartment.index()]
             .by_size
             .range(
                 Block {
@@ -301,15 +303,15 @@ impl Chain {
     fn insert(&mut self, block: Block) {
         let segment = self.at(block.segment);
         segment.free.insert(block.start, block.granules);
-        let Compartment(index) = segment.compartment;
-        self.stocks[index as usize].by_size.insert(block);
+        let compartment = segment.compartment;
+        self.stocks[compartment.index()].by_size.insert(block);
     }
 
     fn remove(&mut self, block: Block) {
         let segment = self.at(block.segment);
         segment.free.remove(&block.start);
-        let Compartment(index) = segment.compartment;
-        self.stocks[index as usize].by_size.remove(&block);
+        let compartment = segment.compartment;
+        self.stocks[compartment.index()].by_size.remove(&block);
     }
 
     /// Notes that a block is being written; its segment's generation.

@@ -8,7 +8,7 @@ use crate::plan::{
     Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Work, WorkerRef,
 };
 use crate::trace::ClockId;
-use faasstore::arena::ArenaConfig;
+use faasstore::arena::{ArenaConfig, Compartment};
 use faasstore::binding::{Announce, Kind, WaitStrategy};
 use faasstore::channel::{EngineChannel, ExecutorChannel};
 use faasstore::descriptor::{InvocationId, NO_ITEM, Request, decode_request};
@@ -491,7 +491,13 @@ fn a_request_that_names_hundreds_of_new_segments_waits_for_no_reader() {
     let (count, mut segments) = (1000, Segments::default());
     let written = Arc::new(SegmentWriter::create("theirs", SEGMENT_BYTES).unwrap());
     for index in 0..count {
-        let slot = segments.add(Mapping::Own(Arc::clone(&written)), Owner::Lane, index, 0);
+        let slot = segments.add(
+            Mapping::Own(Arc::clone(&written)),
+            Owner::Lane,
+            Compartment::FIRST,
+            index,
+            0,
+        );
         let range = segments.name(slot, 0, 64).unwrap();
         executor.tell(0, &range, &mut segments);
     }

@@ -15,6 +15,7 @@ use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENCE: Patience = Patience {
@@ -97,7 +98,7 @@ impl Lane {
             workflow,
             ..
         } = plan();
-        compartments.join(deployment, &workflow, &mut arena);
+        compartments.join(deployment, &workflow, Arc::default(), &mut arena);
         Self {
             peers,
             core,
@@ -432,7 +433,7 @@ fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
 fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, mut client) = socket();
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let places = Arc::new(tokio::sync::Semaphore::new(1));
     let place = places.clone().try_acquire_owned().unwrap();
     lane.with(|peers, parts| peers.client(ours, place, parts));
     lane.act();
