@@ -182,6 +182,22 @@ counters!(
 );
 
 counters!(
+    /// What one lane counts of a workflow. It alone writes them.
+    WorkflowCounters {
+        /// Gauge: ranges of segments in use by its invocations.
+        leases,
+        /// Gauge: bytes of those ranges.
+        lease_bytes,
+        /// The most bytes that those ever had.
+        lease_bytes_peak,
+        /// Gauge: segments that hold payloads of it, or may.
+        segments,
+        /// Gauge: bytes of those segments.
+        segment_bytes,
+    }
+);
+
+counters!(
     /// What the control thread counts. It alone writes them.
     ControlCounters {
         /// Connections accepted.
@@ -248,6 +264,9 @@ pub struct WorkerStatus {
     pub calibration: Calibration,
     /// Workflows that it serves, or is about to, or still does.
     pub deployments: Vec<DeploymentStatus>,
+    /// What each workflow has in memory here, by name.
+    #[serde(default)]
+    pub workflows: Vec<WorkflowStatus>,
     /// All counters by name, summed over its lanes, and those of the control thread.
     pub counters: BTreeMap<String, u64>,
     /// File descriptors that the process has open.
@@ -332,6 +351,25 @@ pub struct Calibration {
     pub tcp_one_way_ns: Option<u64>,
     /// How long measuring took.
     pub took_ns: u64,
+}
+
+/// What a workflow has in memory on this worker, with all of its versions and placements.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct WorkflowStatus {
+    /// Its name.
+    pub workflow: String,
+    /// Bytes that its executors may use for payloads: reserved when they were deployed.
+    pub reserved_bytes: u64,
+    /// Ranges of segments in use by its invocations.
+    pub leases: u64,
+    /// Bytes of those ranges: the payloads that are there now.
+    pub leased_bytes: u64,
+    /// The most that those ever were on each lane, added up.
+    pub leased_peak_bytes: u64,
+    /// Segments that hold payloads of it, or may.
+    pub segments: u64,
+    /// Bytes of those segments.
+    pub held_bytes: u64,
 }
 
 /// A placement's part on this worker.

@@ -6,6 +6,9 @@
 //! when it is released. All of its bookkeeping is private memory: nothing that another process writes is read here.
 //! Announcing segments to readers, and knowing when the last of them has let go, is left to the callers.
 //!
+//! **Compartments.** A producer that writes for several parties, who must not see each other's payloads, gives each a
+//! [`Compartment`]: its segments hold ranges of that party alone. An arena has one from the beginning.
+//!
 //! **Cost.** Ranges are whole 64-byte granules. A released range first goes to a short list of its exact size, so
 //! that a producer which makes the same outputs again and again gets the same, cached memory back for a few
 //! nanoseconds and without allocation; behind the lists stands a best-fit map of joined free blocks.
@@ -84,6 +87,31 @@ pub enum ArenaError {
     NotLeased(ArenaRange),
 }
 
+/// Segments of an arena that hold what is of one party, and of no other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Compartment(u32);
+
+impl Compartment {
+    /// What every arena has, and what [`Arena::reserve`] takes from.
+    pub const FIRST: Self = Self(0);
+
+    /// Its number in its arena, below the most that were open at once.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What an arena keeps of a compartment.
+#[derive(Debug, Default)]
+struct Ledger {
+    quick: Quick,
+    granules_leased: u64,
+    bytes_max: u64,
+    /// Nothing more is taken from it, and what is given back goes back to the kernel.
+    closed: bool,
+}
+
 /// A range that is being written. It ends by [`Arena::commit`] or [`Arena::abandon`]; one that is dropped instead
 /// stays in use until the arena goes.
 #[derive(PartialEq, Eq, Debug)]
@@ -126,6 +154,8 @@ pub struct NewSegment {
     pub index: u32,
     /// Which of the segments that had this index, from 0.
     pub generation: u32,
+    /// Whose ranges it holds.
+    pub compartment: Compartment,
     /// The segment.
     pub segment: Arc<SegmentWriter>,
 }
@@ -135,23 +165,64 @@ pub struct NewSegment {
 pub struct Arena {
     config: ArenaConfig,
     chain: Chain,
-    quick: Quick,
+    /// By compartment; of those that are gone for use again.
+    ledgers: Vec<Ledger>,
+    vacant: Vec<Compartment>,
     fresh: Vec<NewSegment>,
     retired: Vec<(u32, u32)>,
-    granules_leased: u64,
 }
 
 impl Arena {
     /// An arena without segments; the first reservation makes the first.
     #[must_use]
     pub fn new(config: ArenaConfig) -> Self {
-        Self {
+        let mut arena = Self {
             config,
             chain: Chain::default(),
-            quick: Quick::default(),
+            ledgers: Vec::new(),
+            vacant: Vec::new(),
             fresh: Vec::new(),
             retired: Vec::new(),
-            granules_leased: 0,
+        };
+        arena.open_compartment(u64::MAX);
+        arena
+    }
+
+    /// One more compartment, whose segments may have so many bytes together, and all of the arena's no more than they may.
+    pub fn open_compartment(&mut self, bytes_max: u64) -> Compartment {
+        let compartment = self.vacant.pop().unwrap_or_else(|| {
+            self.ledgers.push(Ledger::default());
+            Compartment((self.ledgers.len() - 1) as u32)
+        });
+        self.chain.open(compartment);
+        self.ledgers[compartment.index()] = Ledger {
+            bytes_max,
+            ..Ledger::default()
+        };
+        compartment
+    }
+
+    /// Closes a compartment: nothing is reserved in it any more, and its segments go as soon as nothing in them is in use.
+    ///
+    /// # Panics
+    /// If it is [`Compartment::FIRST`], or closed already.
+    pub fn close_compartment(&mut self, compartment: Compartment) {
+        let ledger = &mut self.ledgers[compartment.index()];
+        assert!(
+            compartment != Compartment::FIRST && !ledger.closed,
+            "compartment {} cannot be closed",
+            compartment.0
+        );
+        ledger.closed = true;
+        self.flush(compartment);
+        self.clear_out(compartment);
+    }
+
+    /// Retires the segments of a closed compartment in which nothing is left; with the last one it can be opened anew.
+    fn clear_out(&mut self, compartment: Compartment) {
+        while self.retire_one(compartment) {}
+        if self.chain.bytes_held_in(compartment) == 0 {
+            self.vacant.push(compartment);
         }
     }
 
@@ -161,33 +232,53 @@ impl Arena {
     /// [`ArenaError::Full`] if the configured limit, [`ArenaError::Segment`] if the machine's memory does not allow it.
     #[inline]
     pub fn reserve(&mut self, bytes: u64) -> Result<Reservation, ArenaError> {
+        self.reserve_in(Compartment::FIRST, bytes)
+    }
+
+    /// As [`Arena::reserve`], in a segment of this compartment.
+    ///
+    /// # Errors
+    /// As [`Arena::reserve`]; also [`ArenaError::Full`] if the compartment may have no more, or is closed.
+    ///
+    /// # Panics
+    /// If the compartment is another arena's.
+    #[inline]
+    pub fn reserve_in(
+        &mut self,
+        compartment: Compartment,
+        bytes: u64,
+    ) -> Result<Reservation, ArenaError> {
         if bytes > SEGMENT_BYTES_MAX {
             return Err(ArenaError::Bytes { bytes });
         }
         let count = granules(bytes).max(1) as u32;
-        let block = match self.quick.take(count) {
+        let index = compartment.index();
+        let block = match self.ledgers[index].quick.take(count) {
             Some(block) => block,
-            None => self.reserve_cold(count)?,
+            None => self.reserve_cold(compartment, count)?,
         };
-        self.granules_leased += u64::from(count);
+        self.ledgers[index].granules_leased += u64::from(count);
         let generation = self.chain.mark_reserved(block);
         Ok(Reservation { block, generation })
     }
 
     #[cold]
-    fn reserve_cold(&mut self, count: u32) -> Result<Block, ArenaError> {
-        if let Some(block) = self.chain.take(count) {
+    fn reserve_cold(&mut self, compartment: Compartment, count: u32) -> Result<Block, ArenaError> {
+        if self.ledgers[compartment.index()].closed {
+            return Err(self.full(compartment, u64::from(count) * GRANULE_BYTES));
+        }
+        if let Some(block) = self.chain.take(compartment, count) {
             return Ok(block);
         }
-        self.flush();
-        if let Some(block) = self.chain.take(count) {
+        self.flush(compartment);
+        if let Some(block) = self.chain.take(compartment, count) {
             return Ok(block);
         }
-        self.add_segment(count)?;
+        self.add_segment(compartment, count)?;
         // A segment that was made for `count` granules has room for them.
         self.chain
-            .take(count)
-            .ok_or_else(|| self.full(u64::from(count) * GRANULE_BYTES))
+            .take(compartment, count)
+            .ok_or_else(|| self.full(compartment, u64::from(count) * GRANULE_BYTES))
     }
 
     /// Makes the first segment, unless there is one: what the first reservation would do, before it matters.
@@ -198,47 +289,77 @@ impl Arena {
         if self.segments() > 0 {
             Ok(())
         } else {
-            self.add_segment(1)
+            self.add_segment(Compartment::FIRST, 1)
         }
     }
 
-    /// Joins what the quick lists hold back with its neighbours.
-    fn flush(&mut self) {
-        while let Some(block) = self.quick.take_any() {
+    /// Joins what the quick lists of a compartment hold back with its neighbours.
+    fn flush(&mut self, compartment: Compartment) {
+        let ledger = &mut self.ledgers[compartment.index()];
+        while let Some(block) = ledger.quick.take_any() {
             self.chain.put(block);
         }
     }
 
-    fn full(&self, bytes: u64) -> ArenaError {
-        let (held, leased) = (self.bytes_held(), self.bytes_leased());
+    fn compartments(&self) -> impl Iterator<Item = Compartment> + use<> {
+        (0..self.ledgers.len() as u32).map(Compartment)
+    }
+
+    /// Why there is no room, in the compartment or in all.
+    fn full(&self, compartment: Compartment, bytes: u64) -> ArenaError {
+        let max = self.ledgers[compartment.index()].bytes_max;
+        if max < self.config.bytes_max {
+            let held = self.chain.bytes_held_in(compartment);
+            if bytes > max.saturating_sub(held) {
+                let leased = self.bytes_leased_in(compartment);
+                return ArenaError::Full {
+                    bytes,
+                    held,
+                    leased,
+                    max,
+                };
+            }
+        }
         ArenaError::Full {
             bytes,
-            held,
-            leased,
+            held: self.bytes_held(),
+            leased: self.bytes_leased(),
             max: self.config.bytes_max,
         }
     }
 
-    fn add_segment(&mut self, count: u32) -> Result<(), ArenaError> {
+    /// Bytes by which the segments of a compartment may grow.
+    fn room(&self, compartment: Compartment) -> u64 {
+        let most = self.ledgers[compartment.index()].bytes_max;
+        let here = most.saturating_sub(self.chain.bytes_held_in(compartment));
+        here.min(self.config.bytes_max.saturating_sub(self.bytes_held()))
+    }
+
+    fn add_segment(&mut self, compartment: Compartment, count: u32) -> Result<(), ArenaError> {
         let bytes = u64::from(count) * GRANULE_BYTES;
         let wanted = Chain::segment_bytes(bytes.max(self.config.segment_bytes));
         let least = Chain::segment_bytes(bytes);
-        // Free segments that are too small for this payload must not stand in its way.
-        while self.bytes_held().saturating_add(wanted) > self.config.bytes_max && self.retire_one()
-        {
+        // Free segments that are too small for this payload, or another compartment's, must not stand in its way.
+        while self.room(compartment) < wanted && self.retire_one(compartment) {}
+        if self.room(compartment) < least {
+            for other in self.compartments().filter(|other| *other != compartment) {
+                self.flush(other);
+                while self.room(compartment) < wanted && self.retire_one(other) {}
+            }
         }
-        let room = self.config.bytes_max.saturating_sub(self.bytes_held());
+        let room = self.room(compartment);
         if least > room {
-            return Err(self.full(bytes));
+            return Err(self.full(compartment, bytes));
         }
         let size = if wanted <= room { wanted } else { least };
-        self.fresh.push(self.chain.add(&self.config.name, size)?);
+        let made = self.chain.add(compartment, &self.config.name, size)?;
+        self.fresh.push(made);
         Ok(())
     }
 
-    /// Retires a segment in which nothing is left, if there is one. The quick lists must be empty.
-    fn retire_one(&mut self) -> bool {
-        let Some((index, generation, _)) = self.chain.remove_free(0) else {
+    /// Retires a segment of a compartment in which nothing is left, if there is one. Its quick lists must be empty.
+    fn retire_one(&mut self, compartment: Compartment) -> bool {
+        let Some((index, generation)) = self.chain.remove_free(compartment, 0) else {
             return false;
         };
         self.note_retired(index, generation);
@@ -298,12 +419,13 @@ impl Arena {
         );
         self.chain.reserved(reservation);
         let further = granules(bytes) as u32 - reservation.block.granules;
+        let compartment = self.chain.compartment_of(reservation.block.segment);
         if self.chain.extend(&mut reservation.block, further) {
-            self.granules_leased += u64::from(further);
+            self.ledgers[compartment.index()].granules_leased += u64::from(further);
             self.chain.mark_reserved(reservation.block);
             return Ok(());
         }
-        let larger = self.reserve(bytes)?;
+        let larger = self.reserve_in(compartment, bytes)?;
         let kept = self
             .chain
             .reserved(reservation)
@@ -337,9 +459,8 @@ impl Arena {
         let offset = u64::from(block.start) * GRANULE_BYTES;
         if used < block.granules {
             let rest = block.split(used);
-            self.chain.clear(block.place());
-            self.granules_leased -= u64::from(rest.granules);
-            self.chain.put(rest);
+            let compartment = self.chain.clear(block.place());
+            self.give_up(compartment, rest);
         }
         if used > 0 {
             self.chain.mark_leased(block);
@@ -380,10 +501,24 @@ impl Arena {
 
     #[inline]
     fn recycle(&mut self, block: Block) {
-        self.chain.clear(block.place());
-        self.granules_leased -= u64::from(block.granules);
-        if let Some(block) = self.quick.put(block) {
+        let compartment = self.chain.clear(block.place());
+        let ledger = &mut self.ledgers[compartment.index()];
+        if ledger.closed {
+            return self.give_up(compartment, block);
+        }
+        ledger.granules_leased -= u64::from(block.granules);
+        if let Some(block) = ledger.quick.put(block) {
             self.chain.put(block);
+        }
+    }
+
+    /// Joins a block that is not in use any more with its neighbours at once.
+    fn give_up(&mut self, compartment: Compartment, block: Block) {
+        let ledger = &mut self.ledgers[compartment.index()];
+        ledger.granules_leased -= u64::from(block.granules);
+        self.chain.put(block);
+        if ledger.closed {
+            self.clear_out(compartment);
         }
     }
 
@@ -410,9 +545,11 @@ impl Arena {
     /// Gives segments in which nothing is left back to the kernel, as long as `keep_bytes` bytes in segments remain.
     /// Returns what readers are to be told: index and generation of all segments retired since last asked.
     pub fn trim(&mut self, keep_bytes: u64) -> Vec<(u32, u32)> {
-        self.flush();
-        while let Some((index, generation, _)) = self.chain.remove_free(keep_bytes) {
-            self.note_retired(index, generation);
+        for compartment in self.compartments() {
+            self.flush(compartment);
+            while let Some((index, generation)) = self.chain.remove_free(compartment, keep_bytes) {
+                self.note_retired(index, generation);
+            }
         }
         self.retired_segments()
     }
@@ -433,7 +570,27 @@ impl Arena {
     /// Bytes reserved or leased, in whole granules.
     #[must_use]
     pub fn bytes_leased(&self) -> u64 {
-        self.granules_leased * GRANULE_BYTES
+        let ledgers = self.ledgers.iter();
+        let granules: u64 = ledgers.map(|ledger| ledger.granules_leased).sum();
+        granules * GRANULE_BYTES
+    }
+
+    /// Bytes of all segments of a compartment.
+    ///
+    /// # Panics
+    /// If the compartment is another arena's.
+    #[must_use]
+    pub fn bytes_held_in(&self, compartment: Compartment) -> u64 {
+        self.chain.bytes_held_in(compartment)
+    }
+
+    /// Bytes of a compartment that are reserved or leased, in whole granules.
+    ///
+    /// # Panics
+    /// If the compartment is another arena's.
+    #[must_use]
+    pub fn bytes_leased_in(&self, compartment: Compartment) -> u64 {
+        self.ledgers[compartment.index()].granules_leased * GRANULE_BYTES
     }
 
     /// Segments.

@@ -7,6 +7,7 @@ use faasflow_tests::pattern;
 use faasflow_tests::process::until;
 use faasflow_tests::skip::skip;
 use master::client::{Answered, Payload};
+use std::collections::BTreeSet;
 
 /// Payloads up to so many bytes travel inside a message between workers.
 const INLINE_BYTES_MAX: usize = 16 << 10;
@@ -211,6 +212,97 @@ fn inputs_that_grow_and_grow_keep_within_the_memory_of_their_lane_which_gives_it
         let lane = maps.lines().filter(|line| line.contains("lane-")).count();
         (lane <= 1).then_some(())
     });
+}
+
+/// The segments that a process maps, by their inodes.
+fn segments_of(pid: u32) -> BTreeSet<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("the process is there");
+    let segments = maps.lines().filter(|line| line.contains("memfd:"));
+    segments
+        .filter_map(|line| line.split_whitespace().nth(4).map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn executors_are_told_of_no_segment_of_another_workflow() {
+    let cluster = Setup::workers(&["a", "b"]).memory("512MiB").start();
+    let mut maps: Vec<(String, BTreeSet<String>)> = Vec::new();
+    let mut known = BTreeSet::new();
+    for workflow in ["one", "two"] {
+        // What comes from a client, what comes from another worker, and the table of a list, each lies in the lane's arena.
+        let text = format!(
+            "
+workflow: {workflow}
+input: {{ shape: value, data: bytes }}
+nodes:
+  make:
+    function: test-functions:items
+    input: {{ shape: input.shape }}
+    output: {{ list: list }}
+  near:
+    function: test-functions:digest_list
+    input: {{ list: make.list }}
+    output: {{ out: bytes }}
+  direct:
+    function: test-functions:digest
+    input: {{ in: input.data }}
+    output: {{ out: bytes }}
+output: {{ near: near.out, direct: direct.out }}
+"
+        );
+        cluster.deploy(&text, &[("make", "b"), ("near", "a"), ("direct", "a")]);
+        let executors = cluster.executors("a").into_iter();
+        let own: Vec<u32> = executors.filter(|pid| known.insert(*pid)).collect();
+        assert!(!own.is_empty(), "{workflow} has executors of its own");
+        let data = pattern::bytes(9, 100_000);
+        let inputs = [("shape", bytes("[50, 1000]")), ("data", bytes(&data))];
+        for _ in 0..3 {
+            let answered = cluster.invoke("a", workflow, &inputs).unwrap();
+            let digest = String::from_utf8_lossy(output(&answered, "direct"));
+            assert_eq!(digest, pattern::digest(&data));
+        }
+        let from_lane = own.iter().any(|pid| {
+            let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+            maps.contains("memfd:lane-")
+        });
+        assert!(from_lane, "{workflow} has read something of the lane's");
+        let segments = own.into_iter().flat_map(segments_of).collect();
+        maps.push((workflow.to_owned(), segments));
+    }
+    let [(_, one), (_, two)] = &maps[..] else {
+        panic!("two workflows")
+    };
+    assert!(one.is_disjoint(two), "shared: {maps:?}");
+    let _ = cluster.settled("a");
+    let status = cluster.status("a");
+    let held = status.workflows.iter().map(|workflow| workflow.held_bytes);
+    assert_eq!(held.sum::<u64>(), status.memory.held_bytes);
+    let names: Vec<&str> = status.workflows.iter().map(|w| &w.workflow[..]).collect();
+    assert_eq!(names, ["one", "two"]);
+    for workflow in &status.workflows {
+        assert_eq!((workflow.leases, workflow.leased_bytes), (0, 0));
+        // Inputs of an invocation are there until it ends.
+        assert!(workflow.leased_peak_bytes >= 100_000, "{workflow:?}");
+        assert!(workflow.leased_peak_bytes <= workflow.held_bytes);
+        assert!(workflow.segments >= 2);
+    }
+    cluster.undeploy("one");
+    until("nothing of it is held", || {
+        let status = cluster.status("a");
+        let [two] = &status.workflows[..] else {
+            return None;
+        };
+        (two.held_bytes == status.memory.held_bytes).then_some(())
+    });
+    let answered = cluster.invoke(
+        "a",
+        "two",
+        &[("shape", bytes("[5, 10]")), ("data", bytes("x"))],
+    );
+    assert_eq!(
+        output(&answered.unwrap(), "direct"),
+        pattern::digest(b"x").as_bytes()
+    );
 }
 
 const ITEMS: &str = "

@@ -9,6 +9,7 @@ mod nodes;
 mod reads;
 mod wholes;
 
+use super::lease::Account;
 use super::nesting::Nesting;
 use super::outcome::When;
 use super::program::{
@@ -31,8 +32,8 @@ impl Program {
     ///
     /// # Panics
     /// On a plan that was not checked.
-    pub(crate) fn compile(plan: Plan) -> Self {
-        Compiler::new(&plan).compile(&plan)
+    pub(crate) fn compile(plan: Plan, account: Account) -> Self {
+        Compiler::new(&plan).compile(&plan, account)
     }
 }
 
@@ -175,7 +176,7 @@ impl Compiler {
         }
     }
 
-    fn compile(mut self, plan: &Plan) -> Program {
+    fn compile(mut self, plan: &Plan, account: Account) -> Program {
         let scopes = self.nesting.0.len();
         // Every read first, so that a region knows what it holds and what is gathered of it.
         let inputs: FxHashMap<NodeId, Vec<InputRead>> = plan
@@ -256,6 +257,7 @@ impl Compiler {
         }
 
         let mut program = Program {
+            account,
             scopes: Vec::with_capacity(scopes),
             nesting: self.nesting.clone(),
             nodes: Vec::with_capacity(count),

@@ -248,7 +248,7 @@ impl Core {
                 .iter()
                 .position(|input| input.name == name)
             {
-                values[number] = Some(self.take_incoming(incoming));
+                values[number] = Some(self.take_incoming(program.account, incoming));
             }
         }
         for (value, input) in values.iter_mut().zip(&program.plan.inputs) {

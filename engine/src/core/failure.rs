@@ -8,7 +8,7 @@ use super::report::Attempt;
 use super::timers::Timer;
 use super::trigger::Ended;
 use super::{Action, Core, Part, Ticket};
-use crate::plan::{ErrorClass, ErrorMatch, Retry};
+use crate::plan::{DeploymentId, ErrorClass, ErrorMatch, Retry};
 use crate::wire::Failure;
 use faasstore::descriptor::InvocationId;
 use std::collections::hash_map::Entry;
@@ -33,6 +33,8 @@ pub(super) struct NodeFailure {
 pub struct Describe {
     /// What [`Core::described`] must repeat.
     pub ticket: Ticket,
+    /// Of which deployment.
+    pub deployment: DeploymentId,
     /// The text.
     pub text: String,
 }
@@ -154,6 +156,7 @@ impl Core {
                 });
                 self.actions.push(Action::Describe(Box::new(Describe {
                     ticket,
+                    deployment: program.plan.deployment,
                     text: text.to_string(),
                 })));
                 return;

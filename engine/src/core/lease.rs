@@ -79,6 +79,29 @@ impl Payload {
 struct Lease {
     range: PayloadRef,
     holders: u32,
+    account: Account,
+}
+
+/// Whose leases are counted together: those of all deployments of a workflow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Account(u32);
+
+/// What an account has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Holdings {
+    /// Leases.
+    pub leases: u64,
+    /// Bytes of their ranges.
+    pub bytes: u64,
+    /// The most bytes that there ever were.
+    pub bytes_peak: u64,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    workflow: String,
+    deployments: u32,
+    holdings: Holdings,
 }
 
 /// All leases of a lane.
@@ -87,17 +110,63 @@ pub struct Leases {
     slots: Vec<Lease>,
     free: Vec<u32>,
     bytes: u64,
+    /// By account. One without deployments and leases is anybody's.
+    ledgers: Vec<Ledger>,
 }
 
 impl Leases {
+    /// The account of a workflow, for one more deployment of it.
+    pub fn open(&mut self, workflow: &str) -> Account {
+        let known = |ledger: &Ledger| ledger.deployments > 0 && ledger.workflow == workflow;
+        let unused = |ledger: &Ledger| ledger.deployments == 0 && ledger.holdings.leases == 0;
+        let ledgers = &mut self.ledgers;
+        let index = ledgers.iter().position(known).unwrap_or_else(|| {
+            let new = Ledger {
+                workflow: workflow.to_owned(),
+                ..Ledger::default()
+            };
+            match ledgers.iter().position(unused) {
+                Some(index) => {
+                    ledgers[index] = new;
+                    index
+                }
+                None => {
+                    ledgers.push(new);
+                    ledgers.len() - 1
+                }
+            }
+        });
+        ledgers[index].deployments += 1;
+        Account(index as u32)
+    }
+
+    /// A deployment of the account's workflow has gone. What is still held counts there until it is let go of.
+    pub fn close(&mut self, account: Account) {
+        self.ledgers[account.0 as usize].deployments -= 1;
+    }
+
+    /// What an account has.
+    #[must_use]
+    pub fn holdings(&self, account: Account) -> Holdings {
+        self.ledgers[account.0 as usize].holdings
+    }
+
     /// Takes charge of a committed range; the payload returned is its first view.
     #[inline]
-    pub fn take(&mut self, range: PayloadRef) -> Payload {
+    pub fn take(&mut self, account: Account, range: PayloadRef) -> Payload {
         if !range.is_range() {
             return Payload::EMPTY;
         }
-        let lease = Lease { range, holders: 1 };
+        let lease = Lease {
+            range,
+            holders: 1,
+            account,
+        };
         self.bytes += range.length;
+        let holdings = &mut self.ledgers[account.0 as usize].holdings;
+        holdings.leases += 1;
+        holdings.bytes += range.length;
+        holdings.bytes_peak = holdings.bytes_peak.max(holdings.bytes);
         let index = if let Some(index) = self.free.pop() {
             self.slots[index as usize] = lease;
             index
@@ -134,9 +203,13 @@ impl Leases {
         if lease.holders > 0 {
             return None;
         }
-        self.bytes -= lease.range.length;
+        let Lease { range, account, .. } = *lease;
+        self.bytes -= range.length;
+        let holdings = &mut self.ledgers[account.0 as usize].holdings;
+        holdings.leases -= 1;
+        holdings.bytes -= range.length;
         self.free.push(payload.lease.0);
-        Some(lease.range)
+        Some(range)
     }
 
     /// Where the payload lies.
@@ -185,7 +258,8 @@ mod tests {
     #[test]
     fn a_range_comes_back_with_its_last_view_and_not_before() {
         let mut leases = Leases::default();
-        let whole = leases.take(RANGE);
+        let account = leases.open("w");
+        let whole = leases.take(account, RANGE);
         let part = whole.part(10, 20).unwrap();
         leases.hold(part);
         assert_eq!(leases.let_go(whole), None);
@@ -204,7 +278,9 @@ mod tests {
 
     #[test]
     fn a_part_never_reaches_beyond_its_payload() {
-        let whole = Leases::default().take(RANGE);
+        let mut leases = Leases::default();
+        let account = leases.open("w");
+        let whole = leases.take(account, RANGE);
         assert_eq!(whole.part(90, 11), None);
         assert_eq!(whole.part(u64::MAX, 2), None);
         assert_eq!(whole.part(100, 0), Some(Payload::EMPTY));
@@ -213,9 +289,41 @@ mod tests {
     #[test]
     fn an_empty_payload_holds_nothing() {
         let mut leases = Leases::default();
-        let empty = leases.take(PayloadRef::EMPTY);
+        let account = leases.open("w");
+        let empty = leases.take(account, PayloadRef::EMPTY);
         leases.hold(empty);
         assert_eq!(leases.let_go(empty), None);
         assert_eq!(leases.count(), 0);
+        assert_eq!(leases.holdings(account), Holdings::default());
+    }
+
+    #[test]
+    fn each_workflow_has_its_own_account_however_many_deployments_it_has() {
+        let mut leases = Leases::default();
+        let (old, other) = (leases.open("a"), leases.open("b"));
+        let new = leases.open("a");
+        assert_eq!(old, new);
+        assert_ne!(old, other);
+        let [first, second] = [(); 2].map(|()| leases.take(old, RANGE));
+        let theirs = leases.take(other, RANGE);
+        assert_eq!(leases.let_go(first), Some(RANGE));
+        let holdings = |leases: u64, bytes: u64, bytes_peak: u64| Holdings {
+            leases,
+            bytes,
+            bytes_peak,
+        };
+        assert_eq!(leases.holdings(new), holdings(1, 100, 200));
+        assert_eq!(leases.holdings(other), holdings(1, 100, 100));
+        leases.close(old);
+        leases.close(new);
+        // Nobody else gets an account of which something is held.
+        let next = leases.open("c");
+        assert_ne!(next, old);
+        assert_eq!(leases.holdings(next), Holdings::default());
+        assert_eq!(leases.let_go(second), Some(RANGE));
+        assert_eq!(leases.open("d"), old);
+        assert_eq!(leases.holdings(old), Holdings::default());
+        assert_eq!(leases.let_go(theirs), Some(RANGE));
+        assert_eq!((leases.count(), leases.bytes()), (0, 0));
     }
 }

@@ -100,7 +100,7 @@ use doors::{Doors, LaneKey};
 use faasstore::binding::Kind;
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Extras, Invocation, Lists, Place, Value};
-use lease::{Leases, Payload};
+use lease::{Account, Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use profile::Profile;
 use program::{LocalNode, Program};
@@ -320,6 +320,13 @@ impl Core {
         &self.leases
     }
 
+    /// Where payloads of a deployment are counted; none if there is no such deployment.
+    #[must_use]
+    pub fn account_of(&self, deployment: DeploymentId) -> Option<Account> {
+        let index = self.deployment_by_id.get(&deployment)?;
+        Some(self.program(*index).account)
+    }
+
     /// What is kept here of invocations.
     #[must_use]
     pub fn held(&self) -> Held {
@@ -367,7 +374,8 @@ impl Core {
             .iter()
             .map(|e| u32::from(e.scale).div_ceil(lanes).max(1))
             .collect();
-        let program = Rc::new(Program::compile(plan));
+        let account = self.leases.open(&plan.workflow);
+        let program = Rc::new(Program::compile(plan, account));
         self.timed += u32::from(program.timed);
         let refused = constants.iter().find_map(|constant| match constant {
             Incoming::Refused(reason) => Some(format!(
@@ -377,7 +385,7 @@ impl Core {
         });
         let constants = constants
             .into_iter()
-            .map(|constant| self.take_incoming(constant))
+            .map(|constant| self.take_incoming(account, constant))
             .collect();
         let deployment = Deployment {
             outlived_by: self.doors.outlived_by(&program),

@@ -1,7 +1,7 @@
 //! What activations return: checked whole before anything is changed by it, stored, and gathered in the order of items.
 
 use super::invocation::{Read, Value};
-use super::lease::Payload;
+use super::lease::{Account, Payload};
 use super::pool::{ExecutorId, Running};
 use super::program::{Node, Program, is_list};
 use super::{CompletionError, Core, Output, Piece};
@@ -84,10 +84,10 @@ impl Core {
 
     /// Takes charge of a checked piece.
     #[inline]
-    fn take_piece(&mut self, running: Running, piece: Piece) -> Payload {
+    fn take_piece(&mut self, running: Running, account: Account, piece: Piece) -> Payload {
         match piece {
             Piece::Empty => Payload::EMPTY,
-            Piece::Own(range) => self.leases.take(range),
+            Piece::Own(range) => self.leases.take(account, range),
             Piece::Alias { .. } => {
                 let program = Rc::clone(self.program_of(running.place));
                 let payload = self
@@ -114,14 +114,14 @@ impl Core {
             };
             let (value, bytes) = match output {
                 Output::One(piece) => {
-                    let payload = self.take_piece(running, *piece);
+                    let payload = self.take_piece(running, program.account, *piece);
                     (Value::One(payload), payload.length())
                 }
                 Output::List(pieces) => {
                     let list = self.lists.open();
                     let mut bytes = 0;
                     for piece in pieces {
-                        let payload = self.take_piece(running, *piece);
+                        let payload = self.take_piece(running, program.account, *piece);
                         bytes += payload.length();
                         self.lists.get_mut(list).push(payload);
                     }

@@ -1,7 +1,7 @@
 //! Payloads of an invocation: into their slots, out to clients and peers, and let go of. Who holds one counts it.
 
 use super::invocation::{ListId, NO_MAKER, Place, Value};
-use super::lease::Payload;
+use super::lease::{Account, Payload};
 use super::program::Program;
 use super::{Action, Core, Incoming, Outgoing};
 use crate::plan::SectionPlan;
@@ -107,7 +107,8 @@ impl Core {
             self.drop_incoming(&incoming);
             return Err(cause);
         }
-        let value = self.take_incoming(incoming);
+        let account = self.program_of(place).account;
+        let value = self.take_incoming(account, incoming);
         let bytes = self.value_bytes(value);
         self.clear_slot(place, slot);
         self.set_slot(place, slot, value, bytes, NO_MAKER);
@@ -134,15 +135,15 @@ impl Core {
         })
     }
 
-    pub(super) fn take_incoming(&mut self, incoming: Incoming) -> Value {
+    pub(super) fn take_incoming(&mut self, account: Account, incoming: Incoming) -> Value {
         match incoming {
-            Incoming::One(range) => Value::One(self.leases.take(range)),
+            Incoming::One(range) => Value::One(self.leases.take(account, range)),
             Incoming::List {
                 range,
                 items,
                 section,
             } => {
-                let whole = self.leases.take(range);
+                let whole = self.leases.take(account, range);
                 let list = self.lists.open();
                 self.lists.set_section(list, section);
                 for (offset, length) in items {

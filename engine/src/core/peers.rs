@@ -259,7 +259,7 @@ impl Core {
                 failure = Some(self.payload_failure(&of, &program, cause));
                 continue;
             }
-            let value = self.take_incoming(incoming);
+            let value = self.take_incoming(program.account, incoming);
             let outgoing = self.hold_value(value);
             self.drop_value(value);
             if let Some(entry) = self.invocations[place as usize].entry.as_mut() {

@@ -4,6 +4,7 @@
 //! that somebody reads, and outputs of remote nodes that local ones read. A slot knows how many reads it owes before
 //! its payload can be let go of.
 
+use super::lease::Account;
 use super::nesting::Nesting;
 use super::outcome::When;
 use crate::plan::{ErrorMatch, NodeId, Part, Plan, Retry, SectionPlan, Source, WorkerIndex};
@@ -320,6 +321,8 @@ pub(crate) struct OutputFrom {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) plan: Plan,
+    /// Where its payloads are counted.
+    pub(crate) account: Account,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) nesting: Nesting,
     /// By scope, the first one's first; at the end of a scope those that stand for its regions.

@@ -83,6 +83,7 @@ impl Core {
         for constant in constants {
             self.drop_value(constant);
         }
+        self.leases.close(program.account);
         self.deployment_by_id.remove(&program.plan.deployment);
         for place in 0..self.executors.len() {
             let executor = &mut self.executors[place];

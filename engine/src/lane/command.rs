@@ -3,6 +3,7 @@
 
 use crate::plan::{DeploymentId, Plan};
 use crate::profile::LaneProfile;
+use crate::status::WorkflowCounters;
 use faasstore::channel::EngineChannel;
 use faasstore::socket::Socket;
 use std::os::fd::OwnedFd;
@@ -45,6 +46,8 @@ pub enum LaneCommand {
         plan: Arc<Plan>,
         /// This lane's executors of it.
         executors: Vec<StartedExecutor>,
+        /// What the lane counts of the workflow, for all deployments of it.
+        counters: Arc<WorkflowCounters>,
     },
     /// Open the door of a deployment, to all its placements: clients may invoke the workflow by name; an earlier deployment of
     /// that name retires.

@@ -12,7 +12,7 @@ use crate::core::{Describe, Evaluate, Evaluated, Incoming, Input, Part};
 use crate::delay::{shown, wait};
 use crate::expression::{Expression, ExpressionError};
 use crate::plan::{Constant, Delay, DeploymentId, Formula, NodeId, NodePlan, Plan, Work};
-use faasstore::arena::Arena;
+use faasstore::arena::{Arena, Compartment};
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::{ArenaRange, PayloadRef};
 use rustc_hash::FxHashMap;
@@ -386,7 +386,7 @@ impl Lane {
         }
         let constants = plan.constants.iter();
         constants
-            .map(|constant| self.commit_constant(constant))
+            .map(|constant| self.commit_constant(plan.deployment, constant))
             .collect()
     }
 
@@ -394,7 +394,7 @@ impl Lane {
         self.evaluators.forget(deployment);
     }
 
-    fn commit_constant(&mut self, constant: &Constant) -> Incoming {
+    fn commit_constant(&mut self, deployment: DeploymentId, constant: &Constant) -> Incoming {
         let mut list = List {
             bytes: Vec::new(),
             items: Vec::with_capacity(constant.items.len()),
@@ -404,7 +404,7 @@ impl Lane {
         if constant.kind != Kind::List {
             written.items = None;
         }
-        self.commit_value(written)
+        self.commit_value(deployment, written)
     }
 
     /// Chooses a case, computes values, or says how long a node waits.
@@ -485,7 +485,9 @@ impl Lane {
         };
         match computed {
             Ok(computed) => {
-                let values = computed.into_iter().map(|one| self.commit_value(one));
+                let values = computed
+                    .into_iter()
+                    .map(|one| self.commit_value(evaluate.deployment, one));
                 Evaluated::Values(values.collect())
             }
             Err(cause) => Evaluated::Failed(cause),
@@ -494,16 +496,20 @@ impl Lane {
 
     /// Writes down what failed.
     pub(super) fn describe(&mut self, describe: Describe) {
-        let written = self.commit_value(Computed {
+        let written = Computed {
             bytes: describe.text.into_bytes(),
             items: None,
-        });
+        };
+        let written = self.commit_value(describe.deployment, written);
         let now_ns = self.event_ns();
         self.core.described(now_ns, describe.ticket, written);
     }
 
-    fn commit_value(&mut self, computed: Computed) -> Incoming {
-        let range = match commit(&mut self.arena, &computed.bytes) {
+    fn commit_value(&mut self, deployment: DeploymentId, computed: Computed) -> Incoming {
+        // It is here as long as something of it is to be evaluated.
+        let compartment = self.compartments.of_deployment(deployment);
+        let compartment = compartment.unwrap_or(Compartment::FIRST);
+        let range = match commit(&mut self.arena, compartment, &computed.bytes) {
             Ok(Some(range)) => {
                 executors::adopt_own_segments(&mut self.segments, &mut self.arena);
                 executors::lease_own(range, &mut self.segments)
@@ -566,12 +572,16 @@ fn copy_list(
 }
 
 /// Bytes in the lane's own arena; nothing if there are none.
-fn commit(arena: &mut Arena, bytes: &[u8]) -> Result<Option<ArenaRange>, String> {
+fn commit(
+    arena: &mut Arena,
+    compartment: Compartment,
+    bytes: &[u8],
+) -> Result<Option<ArenaRange>, String> {
     if bytes.is_empty() {
         return Ok(None);
     }
     let reservation = arena
-        .reserve(bytes.len() as u64)
+        .reserve_in(compartment, bytes.len() as u64)
         .map_err(|error| format!("no memory for a value: {error}"))?;
     arena.bytes_mut(&reservation)[..bytes.len()].copy_from_slice(bytes);
     Ok(Some(arena.commit(reservation, bytes.len() as u64)))

@@ -13,7 +13,7 @@ use super::segments::{Gone, Mapping, Owner, Segments};
 use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
 use crate::plan::{DeploymentId, ErrorClass};
 use faasstore::Cancelled;
-use faasstore::arena::{Arena, ArenaError};
+use faasstore::arena::{Arena, ArenaError, Compartment};
 use faasstore::binding::Announced;
 use faasstore::descriptor::{
     self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, Message,
@@ -81,9 +81,12 @@ pub(crate) enum Event {
     },
 }
 
-/// Bounds on what an activation may return.
+/// What a lane knows of a deployment for its executors.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OutputLimits {
+pub(crate) struct Terms {
+    /// Where the tables of its requests go.
+    pub(crate) compartment: Compartment,
+    /// Bounds on what an activation may return.
     pub(crate) payload_bytes_max: u64,
     pub(crate) items_max: u64,
 }
@@ -94,7 +97,7 @@ pub(crate) struct Executor {
     pub(crate) started: StartedExecutor,
     /// Tells its life in this place from those before.
     pub(crate) serial: u32,
-    limits: OutputLimits,
+    terms: Terms,
     /// What it is sent is written here, and pushed from here.
     outgoing: Message,
     /// Segments of its arena: index, generation, slot in the lane's table.
@@ -124,11 +127,11 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(started: StartedExecutor, serial: u32, limits: OutputLimits) -> Self {
+    pub(crate) fn new(started: StartedExecutor, serial: u32, terms: Terms) -> Self {
         Self {
             started,
             serial,
-            limits,
+            terms,
             outgoing: Message::default(),
             arena: Vec::new(),
             arena_bytes: 0,
@@ -190,7 +193,7 @@ impl Executor {
     /// Where an output lies, if it breaks no limit and its segment is known.
     #[inline]
     pub(super) fn plain_output(&self, own: ArenaRange, segments: &Segments) -> Option<PayloadRef> {
-        if own.length == 0 || own.length > self.limits.payload_bytes_max {
+        if own.length == 0 || own.length > self.terms.payload_bytes_max {
             return None;
         }
         let slot = find(&self.arena, own.segment, own.generation)?;
@@ -346,7 +349,9 @@ fn write_table(
         return Ok(PayloadRef::EMPTY);
     }
     let bytes = entries.len() as u64 * TABLE_ENTRY_BYTES;
-    let reservation = arena.reserve(bytes).map_err(StartError::Arena)?;
+    let reservation = arena
+        .reserve_in(executor.terms.compartment, bytes)
+        .map_err(StartError::Arena)?;
     adopt_own_segments(segments, arena);
     let table = arena.bytes_mut(&reservation);
     for (entry, place) in entries
@@ -384,6 +389,7 @@ pub(crate) fn adopt_own_segments(segments: &mut Segments, arena: &mut Arena) {
         segments.add(
             Mapping::Own(made.segment),
             Owner::Lane,
+            made.compartment,
             made.index,
             made.generation,
         );
@@ -547,9 +553,10 @@ pub(crate) fn second_descriptor(fd: impl AsFd) -> std::io::Result<OwnedFd> {
     fd.as_fd().try_clone_to_owned()
 }
 
-impl OutputLimits {
-    /// For an executor whose deployment has gone: nothing may be returned any more.
+impl Terms {
+    /// For an executor whose deployment has gone: nothing may be returned any more, and it is asked for nothing.
     pub(crate) const NONE: Self = Self {
+        compartment: Compartment::FIRST,
         payload_bytes_max: 0,
         items_max: 0,
     };

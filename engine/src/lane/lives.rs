@@ -3,7 +3,7 @@
 use super::ahead::Ahead;
 use super::command::{LaneReport, StartedExecutor};
 use super::driver::Watch;
-use super::executors::{self, Executor, OutputLimits};
+use super::executors::{self, Executor, Terms};
 use super::{Lane, TOKEN_COMMANDS, TOKEN_EXIT, monotonic_ns};
 use crate::core::ExecutorId;
 use faasstore::descriptor::{self, Message};
@@ -39,12 +39,8 @@ impl Lane {
             });
             return;
         }
-        let limits = self
-            .limits
-            .get(&deployment)
-            .copied()
-            .unwrap_or(OutputLimits::NONE);
-        self.executors[place] = Some(Executor::new(started, self.serial, limits));
+        let terms = self.terms.get(&deployment).copied().unwrap_or(Terms::NONE);
+        self.executors[place] = Some(Executor::new(started, self.serial, terms));
         self.ahead.resize_with(self.executors.len(), Ahead::default);
         self.polled.push(place as u32);
         self.core.executor_joined(

@@ -14,6 +14,7 @@
 
 mod ahead;
 pub mod command;
+mod compartments;
 pub mod driver;
 mod ending;
 mod evaluate;
@@ -28,11 +29,13 @@ pub mod setup;
 
 use crate::core::{Action, Core, CoreConfig, ExecutorId, Start, Ticket};
 use crate::plan::{DeploymentId, ErrorClass, Plan};
+use crate::status::WorkflowCounters;
 use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
+use compartments::Compartments;
 use driver::{Completion, Driver, Rings, Watch};
 use evaluate::Evaluators;
-use executors::{Event, Executor, ExecutorError, OutputLimits, Scratch, StartError};
+use executors::{Event, Executor, ExecutorError, Scratch, StartError, Terms};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
 use faasstore::descriptor::{FailureCode, PayloadRef};
@@ -133,6 +136,7 @@ struct Lane {
     evaluators: Evaluators,
     driver: Driver,
     arena: Arena,
+    compartments: Compartments,
     segments: Segments,
     executors: Vec<Option<Executor>>,
     /// Places of the executors whose rings are read.
@@ -150,7 +154,7 @@ struct Lane {
     /// What a switch has chosen that the core is about to ask for.
     chosen: Option<(Ticket, u16)>,
     peers: Peers,
-    limits: FxHashMap<DeploymentId, OutputLimits>,
+    terms: FxHashMap<DeploymentId, Terms>,
     serial: u32,
     now_ns: u64,
     stopped: bool,
@@ -203,6 +207,7 @@ impl Lane {
             evaluators: Evaluators::default(),
             driver,
             arena,
+            compartments: Compartments::default(),
             segments: Segments::default(),
             executors: Vec::new(),
             polled: Vec::new(),
@@ -213,7 +218,7 @@ impl Lane {
             starts_ahead: 0,
             chosen: None,
             peers: Peers::new(setup.payload_bytes_max, setup.patience),
-            limits: FxHashMap::default(),
+            terms: FxHashMap::default(),
             serial: 0,
             now_ns: monotonic_ns(),
             stopped: false,
@@ -575,6 +580,7 @@ impl Lane {
             core,
             driver,
             arena,
+            compartments,
             segments,
             ..
         } = self;
@@ -585,6 +591,7 @@ impl Lane {
                 core,
                 driver,
                 arena,
+                compartments,
                 segments,
             },
         )
@@ -600,7 +607,11 @@ impl Lane {
 
     fn on_command(&mut self, command: LaneCommand) {
         match command {
-            LaneCommand::Deploy { plan, executors } => self.deploy(&plan, executors),
+            LaneCommand::Deploy {
+                plan,
+                executors,
+                counters,
+            } => self.deploy(&plan, executors, counters),
             LaneCommand::Activate(deployment) => self.core.activate(self.now_ns, deployment),
             LaneCommand::Retire(deployment) => self.core.retire(self.now_ns, deployment),
             LaneCommand::Executor(started) => self.executor_started(started),
@@ -654,18 +665,30 @@ impl Lane {
         }
     }
 
-    fn deploy(&mut self, plan: &Arc<Plan>, executors: Vec<StartedExecutor>) {
-        let limits = OutputLimits {
+    fn deploy(
+        &mut self,
+        plan: &Arc<Plan>,
+        executors: Vec<StartedExecutor>,
+        counters: Arc<WorkflowCounters>,
+    ) {
+        let compartment =
+            self.compartments
+                .join(plan.deployment, &plan.workflow, counters, &mut self.arena);
+        let terms = Terms {
+            compartment,
             payload_bytes_max: plan
                 .limits
                 .payload_bytes_max
                 .min(self.setup.payload_bytes_max),
             items_max: u64::from(plan.limits.items_max),
         };
-        self.limits.insert(plan.deployment, limits);
+        self.terms.insert(plan.deployment, terms);
         self.peers.know(plan);
         let constants = self.prepare_values(plan);
         self.core.deploy(Plan::clone(plan), constants);
+        if let Some(account) = self.core.account_of(plan.deployment) {
+            self.compartments.count(&plan.workflow, account);
+        }
         executors
             .into_iter()
             .for_each(|started| self.executor_started(started));
@@ -796,8 +819,9 @@ impl Lane {
                 });
             }
             Action::Removed(deployment) => {
-                self.limits.remove(&deployment);
+                self.terms.remove(&deployment);
                 self.forget_values(deployment);
+                self.compartments.leave(deployment, &mut self.arena);
                 self.peers.forget_deployment(deployment);
                 self.report(LaneReport::Removed(deployment));
             }

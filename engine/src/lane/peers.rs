@@ -8,13 +8,16 @@ mod bodies;
 mod silence;
 
 use super::command::{LaneReport, LinkNumber};
+use super::compartments::Compartments;
 use super::driver::{Completion, ConnectionId, Driver};
-use super::link::{Admission, Inbound, Link, LinkCounters, LinkError, LinkLimits, LinkRole};
+use super::link::{
+    Admission, Admitted, Inbound, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
+};
 use super::segments::Segments;
 use super::setup::Patience;
 use crate::core::lease::Payload;
 use crate::core::{Answered, ClientId, Core, InputForm, Outbound, Send, worker_hash};
-use crate::plan::{DeploymentId, Limits, Plan};
+use crate::plan::{DeploymentId, Plan};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
 use bodies::{Bodies, incoming, numbered};
@@ -115,6 +118,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) driver: &'a mut Driver,
     pub(crate) arena: &'a mut Arena,
+    pub(crate) compartments: &'a Compartments,
     pub(crate) segments: &'a mut Segments,
 }
 
@@ -306,7 +310,10 @@ impl Peers {
                             bytes,
                             buffer,
                             parts.arena,
-                            &AtDoor(parts.core),
+                            &AtDoor {
+                                core: parts.core,
+                                compartments: parts.compartments,
+                            },
                             &mut inbound,
                         )
                         .map_err(|error| (error.to_string(), !matches!(error, LinkError::Ended))),
@@ -789,18 +796,34 @@ fn hear_load(core: &mut Core, party: &Party, deployment: DeploymentId, load: Opt
 }
 
 /// The core, for a link that asks it what to take in.
-struct AtDoor<'a>(&'a Core);
+struct AtDoor<'a> {
+    core: &'a Core,
+    compartments: &'a Compartments,
+}
 
 impl Admission for AtDoor<'_> {
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Limits, String> {
-        self.0.would_take(workflow, inputs)
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+        let limits = self.core.would_take(workflow, inputs)?;
+        let compartment = self.compartments.of_workflow(workflow);
+        let compartment = compartment.ok_or_else(|| format!("workflow {workflow} has gone"))?;
+        Ok(Admitted {
+            limits,
+            compartment,
+        })
     }
 
-    fn part(&self, invocation: u128, deployment: Option<DeploymentId>) -> Option<Limits> {
-        match deployment {
-            Some(deployment) => self.0.limits_of(deployment),
-            None => self.0.limits_of_taken(InvocationId(invocation)),
-        }
+    fn deployed(&self, deployment: DeploymentId) -> Option<Admitted> {
+        Some(Admitted {
+            limits: self.core.limits_of(deployment)?,
+            compartment: self.compartments.of_deployment(deployment)?,
+        })
+    }
+
+    fn taken(&self, invocation: u128, deployment: DeploymentId) -> Option<Admitted> {
+        Some(Admitted {
+            limits: self.core.limits_of_taken(InvocationId(invocation))?,
+            compartment: self.compartments.of_deployment(deployment)?,
+        })
     }
 }
 

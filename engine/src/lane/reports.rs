@@ -58,6 +58,7 @@ impl Lane {
         counters.starts_ahead.set(self.starts_ahead);
         counters.system_calls.set(self.driver.enters());
         self.peers.publish(counters);
+        self.compartments.publish(&self.core, &self.segments);
     }
 }
 

@@ -4,6 +4,7 @@
 //! owner has gone stays until its last range is released. Ranges themselves are the core's
 //! [`leases`](crate::core::lease).
 
+use faasstore::arena::Compartment;
 use faasstore::descriptor::{ArenaRange, PayloadRef};
 use faasstore::segment::{SegmentReader, SegmentWriter};
 use std::os::fd::BorrowedFd;
@@ -56,6 +57,8 @@ pub(crate) enum Owner {
 struct Known {
     mapping: Mapping,
     owner: Owner,
+    /// Whose payloads it holds.
+    compartment: Compartment,
     /// Index and generation in its owner's arena.
     index: u32,
     index_generation: u32,
@@ -71,12 +74,23 @@ struct Slot {
     known: Option<Known>,
 }
 
+/// What there is of a workflow's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Held {
+    /// Segments.
+    pub(crate) segments: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
 /// The table. Slots are used again, under a new generation.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
     slots: Vec<Slot>,
     free: Vec<u32>,
     bytes: u64,
+    /// By compartment.
+    held: Vec<Held>,
     /// Segments of the lane's own arena: index and generation there, slot here.
     own: Vec<(u32, u32, u32)>,
 }
@@ -111,15 +125,23 @@ pub(crate) enum Released {
 }
 
 impl Segments {
-    /// Takes a segment in.
+    /// Takes a segment in, of a workflow that has this compartment.
     pub(crate) fn add(
         &mut self,
         mapping: Mapping,
         owner: Owner,
+        compartment: Compartment,
         index: u32,
         index_generation: u32,
     ) -> u32 {
         self.bytes += mapping.length();
+        if self.held.len() <= compartment.index() {
+            self.held
+                .resize_with(compartment.index() + 1, Held::default);
+        }
+        let held = &mut self.held[compartment.index()];
+        held.segments += 1;
+        held.bytes += mapping.length();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
@@ -130,6 +152,7 @@ impl Segments {
         self.slots[slot as usize].known = Some(Known {
             mapping,
             owner,
+            compartment,
             index,
             index_generation,
             ranges: 0,
@@ -144,6 +167,12 @@ impl Segments {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What there is of a workflow's: segments of its executors, and of its compartment of the lane's own arena.
+    pub(crate) fn held(&self, compartment: Compartment) -> Held {
+        let held = self.held.get(compartment.index());
+        held.copied().unwrap_or_default()
     }
 
     /// The slot of a segment of the lane's own arena, by its index and generation there.
@@ -297,6 +326,9 @@ impl Segments {
             told: known.told,
         };
         self.bytes -= known.mapping.length();
+        let held = &mut self.held[known.compartment.index()];
+        held.segments -= 1;
+        held.bytes -= known.mapping.length();
         state.generation = state.generation.wrapping_add(1);
         self.free.push(slot);
         Some(gone)

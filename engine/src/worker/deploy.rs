@@ -92,8 +92,13 @@ impl Control {
         let executors = started
             .iter()
             .map(|(lane, executor)| (executor.pid, running(*lane, executor)));
+        let counters = self
+            .deployments
+            .borrow()
+            .counters_of(&plan.workflow, config.lanes);
         self.deployments.borrow_mut().insert(Deployment {
             plan: Arc::clone(&plan),
+            counters: counters.clone(),
             pools,
             state: DeploymentState::Prepared,
             executors: executors.collect(),
@@ -111,10 +116,11 @@ impl Control {
         started
             .into_iter()
             .for_each(|(lane, executor)| by_lane[usize::from(lane)].push(executor));
-        for (lane, executors) in self.lanes.iter().zip(by_lane) {
+        for ((lane, executors), counters) in self.lanes.iter().zip(by_lane).zip(counters) {
             lane.send(LaneCommand::Deploy {
                 plan: Arc::clone(&plan),
                 executors,
+                counters,
             })
             .await;
         }

@@ -9,7 +9,9 @@ mod kept;
 mod replicas;
 
 use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
-use crate::status::{DeploymentState, DeploymentStatus, ExecutorStatus};
+use crate::status::{
+    Counter, DeploymentState, DeploymentStatus, ExecutorStatus, WorkflowCounters, WorkflowStatus,
+};
 use crate::wire::Sources;
 use crate::worker::quantities::size_text;
 use faasstore::binding::{NodeBinding, Port};
@@ -154,6 +156,8 @@ pub struct Running {
 pub struct Deployment {
     /// The plan, checked.
     pub plan: Arc<Plan>,
+    /// What each lane counts of the workflow: the same for all deployments of it.
+    pub counters: Vec<Arc<WorkflowCounters>>,
     /// Its executables.
     pub pools: Vec<Pool>,
     /// Where in its life it is.
@@ -508,6 +512,46 @@ impl Deployments {
         // Of several placements each would name it.
         served.dedup();
         served
+    }
+
+    /// What lanes count of a workflow: what they count already, if there is a deployment of it.
+    #[must_use]
+    pub fn counters_of(&self, workflow: &str, lanes: u8) -> Vec<Arc<WorkflowCounters>> {
+        let mut known = self.known.values();
+        let same = known.find(|deployment| deployment.plan.workflow == workflow);
+        match same {
+            Some(deployment) => deployment.counters.clone(),
+            None => (0..lanes).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    /// What each workflow has in memory, by name.
+    #[must_use]
+    pub fn workflows(&self) -> Vec<WorkflowStatus> {
+        let mut all: BTreeMap<&str, WorkflowStatus> = BTreeMap::new();
+        for deployment in self.known.values() {
+            let workflow = &deployment.plan.workflow;
+            let reserved_bytes = Deployment::bytes_of(&deployment.pools);
+            if let Some(known) = all.get_mut(workflow.as_str()) {
+                known.reserved_bytes += reserved_bytes;
+                continue;
+            }
+            let counters = &deployment.counters;
+            let sum = |of: fn(&WorkflowCounters) -> &Counter| {
+                counters.iter().map(|lane| of(lane).get()).sum()
+            };
+            let status = WorkflowStatus {
+                workflow: workflow.clone(),
+                reserved_bytes,
+                leases: sum(|lane| &lane.leases),
+                leased_bytes: sum(|lane| &lane.lease_bytes),
+                leased_peak_bytes: sum(|lane| &lane.lease_bytes_peak),
+                segments: sum(|lane| &lane.segments),
+                held_bytes: sum(|lane| &lane.segment_bytes),
+            };
+            all.insert(workflow, status);
+        }
+        all.into_values().collect()
     }
 
     /// For the worker's status, by workflow, version and placement.

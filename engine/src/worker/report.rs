@@ -24,6 +24,7 @@ impl Control {
         self.counters.add_to(&mut counters);
         let sum = |name: &str| counters.get(name).copied().unwrap_or(0);
         let deployments: Vec<DeploymentStatus> = self.deployments.borrow().status();
+        let workflows = self.deployments.borrow().workflows();
         let memory = MemoryStatus {
             limit_bytes: config.memory_bytes,
             lanes_bytes: config.lanes_bytes(),
@@ -49,6 +50,7 @@ impl Control {
             memory,
             calibration: identity.calibration,
             deployments,
+            workflows,
             counters,
             descriptors: host::open_descriptors(),
         }

@@ -681,7 +681,7 @@ impl Rig {
                 });
             }
             Action::Describe(describe) => {
-                let Describe { ticket, text } = *describe;
+                let Describe { ticket, text, .. } = *describe;
                 let text = Incoming::One(self.fresh(&text));
                 self.cores[worker].described(self.now_ns, ticket, text);
             }

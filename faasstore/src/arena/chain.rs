@@ -1,8 +1,8 @@
-//! The chain of segments: which granules are reserved, leased or free, and a best-fit map of what is free.
+//! The chain of segments: which granules are reserved, leased or free, and for each compartment a best-fit map of what is free.
 //!
 //! Blocks that the quick lists hold are neither here nor leased: they have been taken and not been put back.
 
-use super::{GRANULE_BYTES, NewSegment, Reservation, granules};
+use super::{Compartment, GRANULE_BYTES, NewSegment, Reservation, granules};
 use crate::descriptor::ArenaRange;
 use crate::segment::{HUGE_PAGE_BYTES, SegmentError, SegmentWriter};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 struct Segment {
     writer: Arc<SegmentWriter>,
+    compartment: Compartment,
     granules: u32,
     /// By granule: the size of the block in use that begins there, with [`LEASED`]; else 0. Untouched parts cost no
     /// memory, since the allocator hands out zero pages.
@@ -70,11 +71,19 @@ struct Slot {
     segment: Option<Segment>,
 }
 
+/// What a compartment has.
+#[derive(Debug, Default)]
+struct Stock {
+    by_size: BTreeSet<Block>,
+    bytes_held: u64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Chain {
     slots: Vec<Slot>,
     vacant: Vec<u32>,
-    by_size: BTreeSet<Block>,
+    /// By compartment.
+    stocks: Vec<Stock>,
     bytes_held: u64,
 }
 
@@ -88,8 +97,26 @@ impl Chain {
         })
     }
 
+    /// Makes room for the bookkeeping of a compartment.
+    pub(super) fn open(&mut self, compartment: Compartment) {
+        if self.stocks.len() <= compartment.index() {
+            self.stocks
+                .resize_with(compartment.index() + 1, Stock::default);
+        }
+    }
+
     pub(super) fn bytes_held(&self) -> u64 {
         self.bytes_held
+    }
+
+    pub(super) fn bytes_held_in(&self, compartment: Compartment) -> u64 {
+        self.stocks[compartment.index()].bytes_held
+    }
+
+    /// Whose segment it is.
+    #[inline]
+    pub(super) fn compartment_of(&mut self, segment: u32) -> Compartment {
+        self.at(segment).compartment
     }
 
     pub(super) fn segments(&self) -> usize {
@@ -116,8 +143,13 @@ impl Chain {
         segment.unwrap_or_else(|| unreachable!("a block of a segment that is gone"))
     }
 
-    /// Makes a segment of `bytes` bytes, all of it free.
-    pub(super) fn add(&mut self, name: &str, bytes: u64) -> Result<NewSegment, SegmentError> {
+    /// Makes a segment of `bytes` bytes for a compartment, all of it free.
+    pub(super) fn add(
+        &mut self,
+        compartment: Compartment,
+        name: &str,
+        bytes: u64,
+    ) -> Result<NewSegment, SegmentError> {
         let index = self
             .vacant
             .last()
@@ -134,6 +166,7 @@ impl Chain {
         let granules = (writer.length() / GRANULE_BYTES) as u32;
         let segment = Segment {
             writer: Arc::clone(&writer),
+            compartment,
             granules,
             in_use: vec![0; granules as usize],
             free: BTreeMap::from([(0, granules)]),
@@ -142,26 +175,31 @@ impl Chain {
             self.slots.push(Slot::default());
         }
         self.slots[index as usize].segment = Some(segment);
-        self.by_size.insert(Block {
+        let stock = &mut self.stocks[compartment.index()];
+        stock.by_size.insert(Block {
             granules,
             segment: index,
             start: 0,
         });
+        stock.bytes_held += writer.length();
         self.bytes_held += writer.length();
         Ok(NewSegment {
             index,
             generation,
+            compartment,
             segment: writer,
         })
     }
 
-    /// Removes one segment that is wholly free, if at least `keep_bytes` bytes remain: the largest that can go. Its
-    /// index is used again with the next generation.
+    /// Removes one segment of a compartment that is wholly free, if at least `keep_bytes` bytes of the whole chain remain: the
+    /// largest that can go. Its index is used again with the next generation.
     pub(super) fn remove_free(
         &mut self,
+        compartment: Compartment,
         keep_bytes: u64,
-    ) -> Option<(u32, u32, Arc<SegmentWriter>)> {
+    ) -> Option<(u32, u32)> {
         let removable = self.bytes_held.checked_sub(keep_bytes)? / GRANULE_BYTES;
+        let stock = &mut self.stocks[compartment.index()];
         let most = Block {
             granules: u32::try_from(removable).unwrap_or(u32::MAX),
             segment: u32::MAX,
@@ -171,23 +209,24 @@ impl Chain {
             let segment = self.slots[block.segment as usize].segment.as_ref();
             segment.is_some_and(|segment| segment.granules == block.granules)
         };
-        let block = *self.by_size.range(..=most).rev().find(whole)?;
-        self.by_size.remove(&block);
+        let block = *stock.by_size.range(..=most).rev().find(whole)?;
+        stock.by_size.remove(&block);
         let slot = &mut self.slots[block.segment as usize];
         let generation = slot.generation;
-        let writer = slot.segment.take()?.writer;
-        self.bytes_held -= writer.length();
+        let bytes = slot.segment.take()?.writer.length();
+        stock.bytes_held -= bytes;
+        self.bytes_held -= bytes;
         // An index whose generations are used up is never used again.
         if let Some(next) = generation.checked_add(1) {
             slot.generation = next;
             self.vacant.push(block.segment);
         }
-        Some((block.segment, generation, writer))
+        Some((block.segment, generation))
     }
 
-    /// Takes the smallest free block of at least `granules`, cut to size.
-    pub(super) fn take(&mut self, granules: u32) -> Option<Block> {
-        let mut block = *self
+    /// Takes the smallest free block of a compartment of at least `granules`, cut to size.
+    pub(super) fn take(&mut self, compartment: Compartment, granules: u32) -> Option<Block> {
+        let mut block = *self.stocks[compartment.index()]
             .by_size
             .range(
                 Block {
@@ -262,15 +301,17 @@ impl Chain {
     }
 
     fn insert(&mut self, block: Block) {
-        self.at(block.segment)
-            .free
-            .insert(block.start, block.granules);
-        self.by_size.insert(block);
+        let segment = self.at(block.segment);
+        segment.free.insert(block.start, block.granules);
+        let compartment = segment.compartment;
+        self.stocks[compartment.index()].by_size.insert(block);
     }
 
     fn remove(&mut self, block: Block) {
-        self.at(block.segment).free.remove(&block.start);
-        self.by_size.remove(&block);
+        let segment = self.at(block.segment);
+        segment.free.remove(&block.start);
+        let compartment = segment.compartment;
+        self.stocks[compartment.index()].by_size.remove(&block);
     }
 
     /// Notes that a block is being written; its segment's generation.
@@ -286,10 +327,12 @@ impl Chain {
         self.at(block.segment).in_use[block.start as usize] = block.granules | LEASED;
     }
 
-    /// Notes that the block which begins there is no longer in use.
+    /// Notes that the block which begins there is no longer in use; whose it was.
     #[inline]
-    pub(super) fn clear(&mut self, place: Place) {
-        self.at(place.segment).in_use[place.start as usize] = 0;
+    pub(super) fn clear(&mut self, place: Place) -> Compartment {
+        let segment = self.at(place.segment);
+        segment.in_use[place.start as usize] = 0;
+        segment.compartment
     }
 
     /// The segment of a reservation.

@@ -1,5 +1,7 @@
 //! The arena's promises, against a model that only knows which bytes it was given.
 
+mod compartments;
+
 use super::*;
 use crate::segment::SegmentReader;
 use proptest::prelude::*;

@@ -107,7 +107,13 @@ impl Executor {
         };
         self.arena_bytes += reader.length();
         let mapping = Mapping::Executor(Arc::new(reader));
-        let slot = segments.add(mapping, Owner::Executor(place), index, generation);
+        let slot = segments.add(
+            mapping,
+            Owner::Executor(place),
+            self.terms.compartment,
+            index,
+            generation,
+        );
         self.arena.push((index, generation, slot));
         Ok(())
     }

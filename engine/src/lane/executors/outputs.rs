@@ -1,6 +1,6 @@
 //! What executors return, copied out of shared memory once, checked, and leased.
 
-use super::{Executor, ExecutorError, OutputLimits};
+use super::{Executor, ExecutorError, Terms};
 use crate::core::{Core, ExecutorId, Output, Piece};
 use crate::lane::segments::{Released, Segments};
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
@@ -19,7 +19,7 @@ pub(super) fn read_outputs(
     outputs: &mut Vec<Output>,
 ) -> Result<Option<String>, ExecutorError> {
     outputs.clear();
-    let limits = executor.limits;
+    let terms = executor.terms;
     let kinds = core
         .output_kinds(id)
         .ok_or(crate::core::CompletionError::Activation)?;
@@ -44,19 +44,19 @@ pub(super) fn read_outputs(
     let mut excess = None;
     for (output, kind) in refs.iter().zip(kinds) {
         let output = match (kind, *output) {
-            (Kind::List, OutputRef::Own(range)) if items(range) > limits.items_max => {
+            (Kind::List, OutputRef::Own(range)) if items(range) > terms.items_max => {
                 excess.get_or_insert_with(|| {
                     format!(
                         "it returned a list of {} items, above the limit of {}: raise items_max, or batch the items",
                         items(range),
-                        limits.items_max
+                        terms.items_max
                     )
                 });
                 give_back_list(executor, id.0, segments, range)?;
                 Output::List(Vec::new())
             }
             (Kind::List, OutputRef::Own(range)) => {
-                let items = read_table(executor, id.0, segments, range, limits.items_max)?;
+                let items = read_table(executor, id.0, segments, range, terms.items_max)?;
                 let mut pieces = Vec::with_capacity(items.len());
                 let read = items.into_iter().try_for_each(|item| {
                     pieces.push(piece(executor, id.0, segments, item)?);
@@ -74,7 +74,7 @@ pub(super) fn read_outputs(
             }
             (Kind::Bytes | Kind::Value, one) => Output::One(piece(executor, id.0, segments, one)?),
         };
-        excess = excess.or_else(|| too_large(kind, &output, limits));
+        excess = excess.or_else(|| too_large(kind, &output, terms));
         outputs.push(output);
     }
     Ok(excess)
@@ -85,7 +85,7 @@ fn items(table: ArenaRange) -> u64 {
     table.length / TABLE_ENTRY_BYTES
 }
 
-fn too_large(kind: Kind, output: &Output, limits: OutputLimits) -> Option<String> {
+fn too_large(kind: Kind, output: &Output, terms: Terms) -> Option<String> {
     let pieces = match output {
         Output::One(piece) => std::slice::from_ref(piece),
         Output::List(pieces) => pieces,
@@ -101,10 +101,10 @@ fn too_large(kind: Kind, output: &Output, limits: OutputLimits) -> Option<String
             "it returned a value of {largest} bytes, above the limit of {VALUE_BYTES_MAX}: declare it as bytes"
         ));
     }
-    (largest > limits.payload_bytes_max).then(|| {
+    (largest > terms.payload_bytes_max).then(|| {
         format!(
             "it returned a payload of {largest} bytes, above the limit of {}",
-            limits.payload_bytes_max
+            terms.payload_bytes_max
         )
     })
 }

@@ -8,7 +8,7 @@ use crate::plan::{
     Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Work, WorkerRef,
 };
 use crate::trace::ClockId;
-use faasstore::arena::ArenaConfig;
+use faasstore::arena::{ArenaConfig, Compartment};
 use faasstore::binding::{Announce, Kind, WaitStrategy};
 use faasstore::channel::{EngineChannel, ExecutorChannel};
 use faasstore::descriptor::{InvocationId, NO_ITEM, Request, decode_request};
@@ -19,7 +19,8 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::sync::Arc;
 use std::time::Duration;
 
-const LIMITS: OutputLimits = OutputLimits {
+const TERMS: Terms = Terms {
+    compartment: Compartment::FIRST,
     payload_bytes_max: 1 << 20,
     items_max: 8,
 };
@@ -52,7 +53,7 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         doorbell: bell,
         arena_bytes_max: ARENA_BYTES_MAX,
     };
-    (Executor::new(started, 1, LIMITS), theirs.unwrap(), far)
+    (Executor::new(started, 1, TERMS), theirs.unwrap(), far)
 }
 
 fn range(number: u64) -> ArenaRange {
@@ -454,7 +455,7 @@ fn failure(bench: &mut Bench, outputs: &[OutputRef]) -> String {
 #[test]
 fn a_list_of_too_many_items_fails_its_activation_by_name_and_comes_back_whole() {
     let mut bench = Bench::new(&[Kind::Bytes, Kind::List, Kind::Bytes]);
-    let count = LIMITS.items_max + 2;
+    let count = TERMS.items_max + 2;
     let items: Vec<OutputRef> = (1..count).map(own).chain([OutputRef::Empty]).collect();
     let table = bench.table(&items);
     let cause = failure(&mut bench, &[own(0), table, own(count)]);
@@ -490,7 +491,13 @@ fn a_request_that_names_hundreds_of_new_segments_waits_for_no_reader() {
     let (count, mut segments) = (1000, Segments::default());
     let written = Arc::new(SegmentWriter::create("theirs", SEGMENT_BYTES).unwrap());
     for index in 0..count {
-        let slot = segments.add(Mapping::Own(Arc::clone(&written)), Owner::Lane, index, 0);
+        let slot = segments.add(
+            Mapping::Own(Arc::clone(&written)),
+            Owner::Lane,
+            Compartment::FIRST,
+            index,
+            0,
+        );
         let range = segments.name(slot, 0, 64).unwrap();
         executor.tell(0, &range, &mut segments);
     }

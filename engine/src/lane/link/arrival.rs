@@ -7,11 +7,10 @@
 use super::inbound::Intake;
 use super::landing::Landings;
 use super::message::{Inbound, Landed, Landing, LandingError};
-use super::{Admission, LinkError, LinkLimits};
+use super::{Admission, Admitted, LinkError, LinkLimits};
 use crate::core::{InputForm, Wanted};
-use crate::plan::Limits;
 use crate::wire::{self, Body, Data, FrameKind, WireError};
-use faasstore::arena::{Arena, Reservation};
+use faasstore::arena::{Arena, Compartment, Reservation};
 use faasstore::descriptor::ArenaRange;
 use faasstore::segment::SegmentWriter;
 use std::collections::BTreeSet;
@@ -29,6 +28,8 @@ pub(super) struct Opened {
 pub(super) struct Arrival {
     kind: FrameKind,
     limits: LinkLimits,
+    /// Where payloads go that are wanted.
+    compartment: Compartment,
     /// Why none of the payloads is taken in.
     unwanted: Option<String>,
     pub(super) open: Vec<Opened>,
@@ -41,6 +42,7 @@ impl Arrival {
         Self {
             kind,
             limits,
+            compartment: Compartment::FIRST,
             unwanted: None,
             open: Vec::new(),
             refused: 0,
@@ -71,7 +73,7 @@ impl Arrival {
                     trace,
                     inputs,
                 } = wire::decode(body)?;
-                self.narrow(intake.admission.part(invocation, Some(deployment)));
+                self.narrow(intake.admission.deployed(deployment));
                 let inputs = self.land(inputs, landings, arena)?;
                 Inbound::Begin {
                     invocation,
@@ -89,7 +91,7 @@ impl Arrival {
                     outputs,
                     load,
                 } = wire::decode(body)?;
-                self.narrow(intake.admission.part(invocation, Some(deployment)));
+                self.narrow(intake.admission.deployed(deployment));
                 let outputs = self.land(outputs, landings, arena)?;
                 Inbound::StateEvent {
                     invocation,
@@ -109,7 +111,7 @@ impl Arrival {
                     trace,
                     load,
                 } = wire::decode(body)?;
-                self.narrow(intake.admission.part(invocation, None));
+                self.narrow(intake.admission.taken(invocation, deployment));
                 let outputs = self.land(outputs, landings, arena)?;
                 Inbound::PartDone {
                     invocation,
@@ -157,8 +159,8 @@ impl Arrival {
             .map(|(name, body)| (name.as_str(), form(body)))
             .collect();
         let refusal = match admission.invoke(&workflow, &forms) {
-            Ok(limits) => {
-                self.narrow(Some(limits));
+            Ok(admitted) => {
+                self.narrow(Some(admitted));
                 inputs.iter().find_map(|(name, body)| {
                     if body.section.is_some() {
                         return Some(format!(
@@ -185,10 +187,14 @@ impl Arrival {
         })
     }
 
-    /// Keeps to the limits of the deployment, if there is one that wants the message.
-    fn narrow(&mut self, limits: Option<Limits>) {
-        match limits {
-            Some(limits) => {
+    /// Keeps to the terms of the deployment, if there is one that wants the message.
+    fn narrow(&mut self, admitted: Option<Admitted>) {
+        match admitted {
+            Some(Admitted {
+                limits,
+                compartment,
+            }) => {
+                self.compartment = compartment;
                 let mine = &mut self.limits;
                 mine.payload_bytes_max = mine.payload_bytes_max.min(limits.payload_bytes_max);
                 mine.items_max = mine.items_max.min(limits.items_max);
@@ -278,7 +284,7 @@ impl Arrival {
                 let range = if data.is_empty() {
                     ArenaRange::default()
                 } else {
-                    copy_in(&data, arena)?
+                    copy_in(&data, arena, self.compartment)?
                 };
                 Ok(Landed {
                     range,
@@ -295,7 +301,7 @@ impl Arrival {
                 })
             }
             Data::Streamed { transfer, bytes } => {
-                let place = allowed.and_then(|()| set_aside(bytes, arena));
+                let place = allowed.and_then(|()| set_aside(bytes, arena, self.compartment));
                 let (place, landing) = match place {
                     Ok((reservation, segment)) => {
                         let landed = Landed {
@@ -371,10 +377,11 @@ fn places(items: Vec<u64>) -> Vec<(u64, u64)> {
 fn set_aside(
     bytes: u64,
     arena: &mut Arena,
+    compartment: Compartment,
 ) -> Result<(Reservation, Arc<SegmentWriter>), LandingError> {
     let memory = |reason: String| LandingError::Memory { bytes, reason };
     let reservation = arena
-        .reserve(bytes)
+        .reserve_in(compartment, bytes)
         .map_err(|error| memory(error.to_string()))?;
     match arena
         .segment(reservation.segment(), reservation.generation())
@@ -388,9 +395,14 @@ fn set_aside(
     }
 }
 
-fn copy_in(data: &[u8], arena: &mut Arena) -> Result<ArenaRange, LandingError> {
+fn copy_in(
+    data: &[u8],
+    arena: &mut Arena,
+    compartment: Compartment,
+) -> Result<ArenaRange, LandingError> {
     let bytes = data.len() as u64;
-    let reservation = arena.reserve(bytes).map_err(|error| LandingError::Memory {
+    let reservation = arena.reserve_in(compartment, bytes);
+    let reservation = reservation.map_err(|error| LandingError::Memory {
         bytes,
         reason: error.to_string(),
     })?;

@@ -34,7 +34,7 @@ use super::driver::{Piece, ReceiveBuffer, SendBuffer};
 use crate::core::InputForm;
 use crate::plan::{DeploymentId, Limits};
 use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
-use faasstore::arena::Arena;
+use faasstore::arena::{Arena, Compartment};
 use inbound::{Assembly, Intake};
 use landing::Landings;
 use outbound::Outbound;
@@ -79,15 +79,26 @@ impl LinkRole {
 
 /// Whom a link asks of a message, as soon as it is read and before memory is set aside for its payloads.
 pub trait Admission {
-    /// The limits of payloads of that workflow, if the door would open for a client with these inputs.
+    /// On which terms payloads of that workflow are taken, if the door would open for a client with these inputs.
     ///
     /// # Errors
     /// Why it would not, for the client.
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Limits, String>;
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String>;
 
-    /// The limits of payloads of an invocation of which a peer tells, and of what, if it says so; none if nothing
-    /// here waits for them.
-    fn part(&self, invocation: u128, deployment: Option<DeploymentId>) -> Option<Limits>;
+    /// On which terms payloads for nodes of that deployment are taken; none if the lane does not have it.
+    fn deployed(&self, deployment: DeploymentId) -> Option<Admitted>;
+
+    /// On which terms outputs of an invocation that the lane has taken are; none if it does not wait for them.
+    fn taken(&self, invocation: u128, deployment: DeploymentId) -> Option<Admitted>;
+}
+
+/// On which terms payloads are taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Admitted {
+    /// How large they may be.
+    pub limits: Limits,
+    /// Where they are to lie.
+    pub compartment: Compartment,
 }
 
 /// What one link may take and hold.

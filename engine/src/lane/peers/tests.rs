@@ -15,6 +15,7 @@ use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 const PATIENCE: Patience = Patience {
@@ -65,6 +66,7 @@ struct Lane {
     core: Core,
     driver: Driver,
     arena: Arena,
+    compartments: Compartments,
     segments: Segments,
 }
 
@@ -85,15 +87,24 @@ impl Lane {
         let mut peers = Peers::new(1 << 30, PATIENCE);
         peers.limits = limits;
         peers.know(&plan());
+        let mut arena = Arena::new(ArenaConfig {
+            name: "peers-test".into(),
+            segment_bytes: 1 << 20,
+            bytes_max: 16 << 20,
+        });
+        let mut compartments = Compartments::default();
+        let Plan {
+            deployment,
+            workflow,
+            ..
+        } = plan();
+        compartments.join(deployment, &workflow, Arc::default(), &mut arena);
         Self {
             peers,
             core,
             driver: Driver::new(DriverKind::Epoll).unwrap(),
-            arena: Arena::new(ArenaConfig {
-                name: "peers-test".into(),
-                segment_bytes: 1 << 20,
-                bytes_max: 16 << 20,
-            }),
+            arena,
+            compartments,
             segments: Segments::default(),
         }
     }
@@ -104,6 +115,7 @@ impl Lane {
             core: &mut self.core,
             driver: &mut self.driver,
             arena: &mut self.arena,
+            compartments: &self.compartments,
             segments: &mut self.segments,
         };
         work(&mut self.peers, &mut parts)
@@ -421,7 +433,7 @@ fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
 fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, mut client) = socket();
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let places = Arc::new(tokio::sync::Semaphore::new(1));
     let place = places.clone().try_acquire_owned().unwrap();
     lane.with(|peers, parts| peers.client(ours, place, parts));
     lane.act();

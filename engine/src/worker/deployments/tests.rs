@@ -49,6 +49,7 @@ fn deployment(id: u64, version: u32, lanes: u8) -> Deployment {
     let pools = Deployment::pools(&plan, folder.path(), lanes).unwrap();
     Deployment {
         plan: Arc::new(plan),
+        counters: (0..lanes).map(|_| Arc::default()).collect(),
         pools,
         state: DeploymentState::Prepared,
         executors: BTreeMap::new(),

@@ -20,6 +20,7 @@ const SHOWN_COUNTERS: [&str; 6] = [
 pub(crate) fn show(page: &mut Page, all: &[Value]) {
     let (mut workers, mut deployments, mut counters, mut unread) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut workflows = Vec::new();
     for value in all {
         let Ok(status) = serde_json::from_value::<WorkerStatus>(value.clone()) else {
             unread.push(value);
@@ -36,6 +37,18 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
                 deployment.nodes.to_string(),
                 deployment.executors.len().to_string(),
                 size_text(deployment.reserved_bytes),
+            ]
+        }));
+        workflows.extend(status.workflows.iter().map(|workflow| {
+            vec![
+                workflow.workflow.clone(),
+                status.name.clone(),
+                workflow.leases.to_string(),
+                size_text(workflow.leased_bytes),
+                size_text(workflow.leased_peak_bytes),
+                workflow.segments.to_string(),
+                size_text(workflow.held_bytes),
+                size_text(workflow.reserved_bytes),
             ]
         }));
         let count = |name: &str| {
@@ -75,6 +88,20 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
             "reserved",
         ];
         page.table(&headings, &[1, 5, 6, 7], &deployments);
+    }
+    if !workflows.is_empty() {
+        let headings = [
+            "workflow",
+            "worker",
+            "payloads",
+            "their bytes",
+            "at most",
+            "segments",
+            "held",
+            "of",
+        ];
+        page.line("");
+        page.table(&headings, &[2, 3, 4, 5, 6, 7], &workflows);
     }
     for value in unread {
         page.line(&format!("a worker of another release says: {value:#}"));

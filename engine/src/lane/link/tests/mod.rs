@@ -28,16 +28,27 @@ fn arena_of(bytes_max: u64) -> Arena {
     })
 }
 
+const fn admitted(limits: Limits) -> Admitted {
+    Admitted {
+        limits,
+        compartment: Compartment::FIRST,
+    }
+}
+
 /// Takes everything.
 struct Anyone;
 
 impl Admission for Anyone {
-    fn invoke(&self, _workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Limits, String> {
-        Ok(Limits::default())
+    fn invoke(&self, _workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+        Ok(admitted(Limits::default()))
     }
 
-    fn part(&self, _invocation: u128, _deployment: Option<DeploymentId>) -> Option<Limits> {
-        Some(Limits::default())
+    fn deployed(&self, _deployment: DeploymentId) -> Option<Admitted> {
+        Some(admitted(Limits::default()))
+    }
+
+    fn taken(&self, _invocation: u128, deployment: DeploymentId) -> Option<Admitted> {
+        self.deployed(deployment)
     }
 }
 
@@ -45,12 +56,17 @@ impl Admission for Anyone {
 struct Door(Option<Limits>);
 
 impl Admission for Door {
-    fn invoke(&self, workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Limits, String> {
-        self.0.ok_or_else(|| format!("no {workflow} here"))
+    fn invoke(&self, workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+        let limits = self.0.ok_or_else(|| format!("no {workflow} here"))?;
+        Ok(admitted(limits))
     }
 
-    fn part(&self, _invocation: u128, _deployment: Option<DeploymentId>) -> Option<Limits> {
-        self.0
+    fn deployed(&self, _deployment: DeploymentId) -> Option<Admitted> {
+        self.0.map(admitted)
+    }
+
+    fn taken(&self, _invocation: u128, deployment: DeploymentId) -> Option<Admitted> {
+        self.deployed(deployment)
     }
 }
 

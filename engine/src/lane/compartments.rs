@@ -1,0 +1,141 @@
+//! Which compartment of the lane's arena holds what of a workflow: inputs of invocations, what came from other workers, what was
+//! computed, and the tables that requests name.
+//!
+//! No executor is told of a segment that holds payloads of another workflow. All deployments of a workflow share its compartment,
+//! since an invocation's inputs are taken in before it is known which of them takes it. By compartment it is counted too what a
+//! workflow has in memory.
+
+use super::segments::Segments;
+use crate::core::Core;
+use crate::core::lease::Account;
+use crate::plan::DeploymentId;
+use crate::status::WorkflowCounters;
+use faasstore::arena::{Arena, Compartment};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// What is kept of a workflow.
+#[derive(Debug)]
+struct Entry {
+    compartment: Compartment,
+    deployments: usize,
+    /// Where the core counts its leases, once it has a deployment of it.
+    account: Option<Account>,
+    counters: Arc<WorkflowCounters>,
+}
+
+/// The table.
+#[derive(Debug, Default)]
+pub(crate) struct Compartments {
+    of_workflow: FxHashMap<String, Entry>,
+    of_deployment: FxHashMap<DeploymentId, (Compartment, String)>,
+}
+
+impl Compartments {
+    /// The lane gets a deployment of a workflow. The counters are those of the first one.
+    pub(crate) fn join(
+        &mut self,
+        deployment: DeploymentId,
+        workflow: &str,
+        counters: Arc<WorkflowCounters>,
+        arena: &mut Arena,
+    ) -> Compartment {
+        let entry = self.of_workflow.entry(workflow.to_owned());
+        let entry = entry.or_insert_with(|| Entry {
+            compartment: arena.open_compartment(u64::MAX),
+            deployments: 0,
+            account: None,
+            counters,
+        });
+        entry.deployments += 1;
+        self.of_deployment
+            .insert(deployment, (entry.compartment, workflow.to_owned()));
+        entry.compartment
+    }
+
+    /// The core counts leases of the workflow there.
+    pub(crate) fn count(&mut self, workflow: &str, account: Account) {
+        if let Some(entry) = self.of_workflow.get_mut(workflow) {
+            entry.account = Some(account);
+        }
+    }
+
+    /// The deployment has gone. With the last one of its workflow the compartment closes: its segments go as what is in them
+    /// comes back.
+    pub(crate) fn leave(&mut self, deployment: DeploymentId, arena: &mut Arena) {
+        let Some((compartment, workflow)) = self.of_deployment.remove(&deployment) else {
+            return;
+        };
+        if let Some(entry) = self.of_workflow.get_mut(&workflow) {
+            entry.deployments -= 1;
+            if entry.deployments == 0 {
+                self.of_workflow.remove(&workflow);
+                arena.close_compartment(compartment);
+            }
+        }
+    }
+
+    /// Where payloads of the deployment go; none if the lane does not have it.
+    pub(crate) fn of_deployment(&self, deployment: DeploymentId) -> Option<Compartment> {
+        self.of_deployment.get(&deployment).map(|(own, _)| *own)
+    }
+
+    /// Where payloads of the workflow go; none if the lane has nothing of it.
+    pub(crate) fn of_workflow(&self, workflow: &str) -> Option<Compartment> {
+        self.of_workflow
+            .get(workflow)
+            .map(|entry| entry.compartment)
+    }
+
+    /// Shows what each workflow has in memory to whoever asks for the worker's status.
+    pub(crate) fn publish(&self, core: &Core, segments: &Segments) {
+        for entry in self.of_workflow.values() {
+            let counters = &entry.counters;
+            if let Some(account) = entry.account {
+                let holdings = core.leases().holdings(account);
+                counters.leases.set(holdings.leases);
+                counters.lease_bytes.set(holdings.bytes);
+                counters.lease_bytes_peak.set(holdings.bytes_peak);
+            }
+            let held = segments.held(entry.compartment);
+            counters.segments.set(held.segments);
+            counters.segment_bytes.set(held.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faasstore::arena::ArenaConfig;
+
+    #[test]
+    fn versions_of_a_workflow_share_a_compartment_that_goes_with_the_last() {
+        let mut arena = Arena::new(ArenaConfig {
+            name: "test".to_owned(),
+            segment_bytes: 4096,
+            bytes_max: 1 << 20,
+        });
+        let mut compartments = Compartments::default();
+        let mut join = |deployment, workflow, arena: &mut Arena| {
+            compartments.join(deployment, workflow, Arc::default(), arena)
+        };
+        let [old, new, other] = [1, 2, 3].map(DeploymentId);
+        let own = join(old, "a", &mut arena);
+        assert_eq!(join(new, "a", &mut arena), own);
+        assert_ne!(join(other, "b", &mut arena), own);
+        let held = arena.reserve_in(own, 64).unwrap();
+
+        compartments.leave(old, &mut arena);
+        assert_eq!(compartments.of_deployment(old), None);
+        assert_eq!(compartments.of_workflow("a"), Some(own));
+        compartments.leave(old, &mut arena);
+        assert_eq!(compartments.of_deployment(new), Some(own), "left once");
+        compartments.leave(new, &mut arena);
+        assert_eq!(compartments.of_workflow("a"), None);
+        assert!(arena.reserve_in(own, 64).is_err());
+        assert_eq!(arena.bytes_held_in(own), 4096, "a range of it is in use");
+        arena.abandon(held);
+        assert_eq!(arena.bytes_held(), 0);
+    }
+}
