@@ -145,10 +145,11 @@ impl Control {
     /// # Errors
     /// Why it was not measured; nothing is left of it then.
     pub(super) async fn measure_link(&self, wish: LinkWish) -> Result<LinkFigures, MeasureError> {
+        let to = wish.worker.clone();
         let measured = self.measure(wish).await;
         match &measured {
             Ok(figures) => tracing::info!(
-                "measured a link: {} ns, {} in {} ns",
+                "measured the link to worker {to}: {} ns, {} in {} ns",
                 figures.latency_ns,
                 size_text(figures.bytes),
                 figures.transfer_ns
@@ -160,7 +161,7 @@ impl Control {
                     | MeasureError::Ending { .. } => self.counters.measurements_broken.add(1),
                     _ => self.counters.measurements_refused.add(1),
                 }
-                tracing::warn!("measured no link: {error}");
+                tracing::warn!("the link to worker {to} was not measured: {error}");
             }
         }
         measured

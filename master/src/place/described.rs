@@ -213,7 +213,7 @@ impl<'a> Editor<'a> {
         new: &[Listed<'_>],
         keeps: &dyn Fn(&str, &str) -> bool,
     ) -> Option<()> {
-        if self.is_flow(root) {
+        if self.is_flow(0) {
             return None;
         }
         let mut more = String::new();
@@ -241,8 +241,20 @@ impl<'a> Editor<'a> {
         self.edits.push(Edit { range, text });
     }
 
-    fn is_flow(&self, tree: &Tree) -> bool {
-        self.text[tree.span.start..].starts_with(['{', '['])
+    /// Whether what comes next, but for blanks and comments, is in brackets.
+    fn is_flow(&self, from: usize) -> bool {
+        let mut letters = self.text[from..].chars();
+        while let Some(letter) = letters.next() {
+            match letter {
+                '#' => {
+                    letters.find(|letter| *letter == '\n');
+                }
+                '{' | '[' => return true,
+                blank if is_blank(blank) => {}
+                _ => return false,
+            }
+        }
+        false
     }
 
     fn lines(&self, indent: &str, new: &[Listed<'_>]) -> String {
@@ -270,7 +282,8 @@ impl<'a> Editor<'a> {
             return None;
         };
         let end = self.end_of(tree, key.span.end);
-        let text = if self.is_flow(tree) {
+        let is_flow = self.is_flow(self.behind_colon(key)?);
+        let text = if is_flow {
             format!(", {}", missing.join(", "))
         } else {
             let indent = &self.text[line_start(self.text, first.span.start)..first.span.start];
@@ -279,7 +292,7 @@ impl<'a> Editor<'a> {
                 .map(|entry| format!("{}{indent}{entry}", self.newline));
             lines.collect()
         };
-        let end = if self.is_flow(tree) {
+        let end = if is_flow {
             end
         } else {
             line_end(self.text, end)
@@ -300,8 +313,8 @@ impl<'a> Editor<'a> {
             return None;
         };
         let colon = self.behind_colon(key)?;
-        if self.is_flow(tree) {
-            return self.flow_links(colon, tree, items, new, keeps);
+        if self.is_flow(colon) {
+            return self.flow_links(colon, items, new, keeps);
         }
         let (mut kept, mut indent, mut behind) = (0, "  ", colon);
         for item in items {
@@ -328,7 +341,6 @@ impl<'a> Editor<'a> {
     fn flow_links(
         &mut self,
         colon: usize,
-        tree: &Tree,
         items: &[Rc<Tree>],
         new: &[Listed<'_>],
         keeps: &dyn Fn(&str, &str) -> bool,
@@ -343,9 +355,10 @@ impl<'a> Editor<'a> {
                 kept.push_str(&line);
             }
         }
-        let last = items.last().map_or(tree.span.start + 1, |last| {
-            self.end_of(last, last.span.end)
-        });
+        let open = colon + self.text[colon..].find('[')? + 1;
+        let last = items
+            .last()
+            .map_or(open, |last| self.end_of(last, last.span.end));
         let end = last + self.text[last..].find(']')? + 1;
         let rest = &self.text[last..end];
         if self.text[colon..end].contains('#')
@@ -354,12 +367,15 @@ impl<'a> Editor<'a> {
             return None;
         }
         let lines = format!("{kept}{}", self.lines("  ", new));
-        let lines = if lines.is_empty() {
-            " []".to_owned()
+        if lines.is_empty() {
+            self.edit(colon..end, " []".to_owned());
         } else {
-            format!("{}{}", self.newline, lines.trim_end())
-        };
-        self.edit(colon..end, lines);
+            // What else stands behind the brackets is a comment, which stays behind the key.
+            let line_end = line_end(self.text, end);
+            self.edit(colon..end, String::new());
+            let lines = format!("{}{}", self.newline, lines.trim_end());
+            self.edit(line_end..line_end, lines);
+        }
         Some(())
     }
 
@@ -385,7 +401,10 @@ impl<'a> Editor<'a> {
     /// The lines that an item of a list has for itself, and what stands before its dash.
     fn lines_of(&self, item: &Tree) -> Option<(Range<usize>, &'a str)> {
         let before = self.text[..item.span.start].trim_end();
-        let dash = before.len().checked_sub(1).filter(|_| before.ends_with('-'))?;
+        let dash = before
+            .len()
+            .checked_sub(1)
+            .filter(|_| before.ends_with('-'))?;
         let start = line_start(self.text, dash);
         let indent = &self.text[start..dash];
         if !indent.chars().all(is_blank) {

@@ -1,13 +1,13 @@
 //! Links that were measured, and how few words describe them: what lies between any two workers, and those that differ.
 
-use super::Link;
+use super::{DISPATCH_NS, Link};
 use crate::feedback::rewrite::number;
 use std::collections::HashMap;
 
 /// Figures that differ by less count as the same: so much, as a share of the smaller one.
 const SAME_SHARE: f64 = 0.1;
-/// And latencies that differ by less than this, in nanoseconds: half of what it takes to dispatch an activation.
-const SAME_LATENCY_NS: f64 = 5_000.0;
+/// And latencies that differ by no more than what it takes to dispatch an activation.
+const SAME_LATENCY_NS: f64 = DISPATCH_NS;
 /// What a cluster file may say of a link: MiB a second, and microseconds.
 const MIB_PER_S: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
 const LATENCY_US_MAX: f64 = 60_000_000.0;
@@ -70,7 +70,9 @@ pub(super) fn listed(measured: &[MeasuredLink], others: Link) -> Vec<Listed<'_>>
     for (place, one) in measured.iter().enumerate() {
         let ends = (one.from.as_str(), one.to.as_str());
         let back_ends = (ends.1, ends.0);
-        let back = by_ends.get(&back_ends).filter(|back| same(one.link, **back));
+        let back = by_ends
+            .get(&back_ends)
+            .filter(|back| same(one.link, **back));
         let is_told = measured[..place]
             .iter()
             .any(|before| (before.from.as_str(), before.to.as_str()) == back_ends);
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_few_microseconds_make_no_difference() {
-        let all = measured(&[("a", "b", 100.0, 20.0), ("b", "a", 100.0, 24.9)]);
+        let all = measured(&[("a", "b", 100.0, 20.0), ("b", "a", 100.0, 29.9)]);
         assert_eq!(shown(&listed(&all, median_link(&all).unwrap())), [""; 0]);
     }
 }

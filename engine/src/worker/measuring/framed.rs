@@ -20,6 +20,8 @@ use thiserror::Error;
 const IDLE_MAX: Duration = Duration::from_secs(3);
 /// How long the last words to the other end may take.
 const PARTING_TIME_MAX: Duration = Duration::from_secs(1);
+/// Bytes that are still read from one who is told that it ends.
+const PARTING_BYTES_MAX: usize = 4 << 20;
 /// Longest body of a frame that is no chunk.
 const BODY_BYTES_MAX: usize = 1 << 10;
 /// A part of a chunk that is read at once.
@@ -236,7 +238,13 @@ impl Framed {
         // A socket that is closed on unread bytes takes its own last words back.
         let _ = self.stream.shutdown(Shutdown::Write);
         let mut part = std::mem::take(&mut self.part);
-        while self.in_time().is_ok() && matches!(self.stream.read(&mut part), Ok(1..)) {}
+        let mut left = PARTING_BYTES_MAX;
+        while left > 0
+            && self.in_time().is_ok()
+            && let Ok(read @ 1..) = self.stream.read(&mut part)
+        {
+            left = left.saturating_sub(read);
+        }
     }
 
     /// Says that nothing more will be sent, and waits until the other end has closed: it takes part in nothing then.
