@@ -161,6 +161,8 @@ fn what_cannot_be_measured_is_told_with_both_workers_and_the_file_stays_as_it_wa
     links(&[&addresses, "--write", &wrong]).refused(&["wrong.yaml", "nodes"]);
     links(&[&addresses, "--write", "nowhere/rack.yaml"]).refused(&["nowhere/rack.yaml"]);
     links(&[&addresses, "--write", "functions"]).refused(&["functions"]);
+    let odd = cluster.file("odd.yaml", "{ link: { latency_us: 1 } }\n");
+    links(&[&addresses, "--write", &odd]).refused(&["odd.yaml", "too unusual", "another file"]);
     assert_eq!(cluster.counter("a", "measurements"), 0);
 
     // One that takes part in another measurement says so: here b has frozen while a waits for it.

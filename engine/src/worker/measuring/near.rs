@@ -82,10 +82,11 @@ impl Near<'_> {
     /// Times of round trips in nanoseconds: one at least.
     fn round_trips(&mut self, wanted: u32) -> Result<Vec<u64>, Broken> {
         let began = Instant::now();
+        let enough = wanted.min(ROUND_TRIPS_MIN) as usize;
         let mut times_ns = Vec::with_capacity(wanted as usize);
         for round in 0..WARM_ROUND_TRIPS + wanted {
             let late = began.elapsed() > ROUND_TRIPS_TIME;
-            if late && times_ns.len() >= ROUND_TRIPS_MIN as usize {
+            if late && times_ns.len() >= enough {
                 break;
             }
             let sent = Instant::now();

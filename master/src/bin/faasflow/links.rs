@@ -51,6 +51,9 @@ pub(crate) fn links(arguments: &Arguments) -> Result<(), Exit> {
         let name = name.clone();
         return Err(Exit::input(LinksError::Alone { name }));
     }
+    if let Some(path) = &arguments.write {
+        rehearse(path, &names)?;
+    }
     let measured = measure(&mut cluster, arguments.json)?;
     let mut page = Page::default();
     show(&mut page, &measured);
@@ -97,17 +100,44 @@ fn check_target(path: &Path) -> Result<(), Exit> {
     })
 }
 
+/// Whether the file can be changed as it may have to be: for links of which no two are alike.
+fn rehearse(path: &Path, names: &[String]) -> Result<(), Exit> {
+    let Ok(before) = std::fs::read(path) else {
+        // It is not there, or is told of when it is written.
+        return Ok(());
+    };
+    let mut link = Link::DEFAULT;
+    let mut all = Vec::new();
+    for (from, to) in pairs(names.len()) {
+        link.bytes_per_s /= 2.0;
+        all.push(MeasuredLink {
+            from: names[from].clone(),
+            to: names[to].clone(),
+            link,
+            round_trips: 0,
+            bytes: 0,
+        });
+    }
+    let described = describe_links(&path.display().to_string(), Some(&before), &all);
+    described.map_err(|error| Exit::input(LinksError::from(error)))?;
+    Ok(())
+}
+
+/// Every pair of so many workers, both ways.
+fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    let all = (0..count).flat_map(move |from| (0..count).map(move |to| (from, to)));
+    all.filter(|(from, to)| from != to)
+}
+
 /// Each link, both ways, one after the other: two at once could share a cable.
 fn measure(cluster: &mut Cluster, json: bool) -> Result<Vec<MeasuredLink>, Exit> {
     let count = cluster.len();
     let mut measured = Vec::with_capacity(count * (count - 1));
     let progress = Progress::of_links((count * (count - 1)) as u64, json);
-    for from in 0..count {
-        for to in (0..count).filter(|to| *to != from) {
-            let began = Instant::now();
-            measured.push(cluster.measure_link(from, to, LinkEffort::default())?);
-            progress.answered(began.elapsed().as_nanos() as u64);
-        }
+    for (from, to) in pairs(count) {
+        let began = Instant::now();
+        measured.push(cluster.measure_link(from, to, LinkEffort::default())?);
+        progress.answered(began.elapsed().as_nanos() as u64);
     }
     Ok(measured)
 }
