@@ -7,7 +7,7 @@ use faasflow_tests::process::{Finished, Guarded, PROMPTLY, run};
 use faasflow_tests::programs::program;
 use faasflow_tests::skip::skip;
 use master::client::Invocation;
-use nix::sys::signal::Signal;
+use nix::sys::signal::Signal::SIGKILL;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -170,7 +170,7 @@ fn what_cannot_be_measured_is_told_with_both_workers_and_the_file_stays_as_it_wa
     let b = cluster.worker("b").watched();
     let control = master::client::ControlClient::connect(&one, &cluster.options());
     let mut control = control.expect("a is there");
-    assert!(b.signal(Signal::SIGSTOP));
+    assert!(b.signal(rustix::process::Signal::STOP));
     let wish = engine::wire::Control::MeasureLink(engine::wire::LinkWish {
         worker: "b".to_owned(),
         address: cluster.addresses()[1].clone(),
@@ -183,7 +183,7 @@ fn what_cannot_be_measured_is_told_with_both_workers_and_the_file_stays_as_it_wa
         other => panic!("{other:?}"),
     };
     assert!(said.contains("worker b cannot be reached"), "{said}");
-    assert!(b.signal(Signal::SIGCONT));
+    assert!(b.signal(rustix::process::Signal::CONT));
     assert_eq!(
         std::fs::read_to_string(&file).expect("it is there"),
         "link: { latency_us: 1 }\n"
@@ -201,7 +201,7 @@ fn a_worker_that_dies_while_its_link_is_measured_is_named_with_the_other() {
     faasflow_tests::process::until("b takes part", || {
         (cluster.counter("b", "measurements") > 0).then_some(())
     });
-    cluster.worker_mut("b").end_by(Signal::SIGKILL);
+    cluster.worker_mut("b").end_by(SIGKILL);
     let finished = measuring.finish(PROMPTLY * 3);
     finished.failed_with(1, &["the link from", "a", "b", "was not measured"]);
     assert_eq!(
