@@ -153,9 +153,7 @@ impl<'a> Editor<'a> {
         if missing.is_empty() {
             return Some(());
         }
-        let Some((first, _)) = entries(tree).first() else {
-            return None;
-        };
+        let (first, _) = entries(tree).first()?;
         let end = self.end_of(tree, key.span.end);
         let is_flow = self.is_flow(self.behind_colon(key)?);
         let text = if is_flow {
