@@ -283,7 +283,19 @@ fn a_measurer_that_keeps_to_no_bounds_is_cut_off_and_costs_next_to_nothing() {
             free_again(&mut master);
         }
 
-        // It asks for echoes and reads none; there are only so many.
+        // It asks for ever more echoes.
+        let mut curious = measurer(&a.address, &none).unwrap();
+        let echoes = (0..1_000_000).take_while(|number| {
+            curious.write_all(&frame(&Probe::new(*number))).unwrap();
+            matches!(read_frame(&mut curious), Some((FrameKind::Echo, _)))
+        });
+        let echoes = echoes.count();
+        assert!(echoes >= ROUND_TRIPS_MAX as usize, "{driver}: {echoes}");
+        assert!(echoes < 2 * ROUND_TRIPS_MAX as usize, "{driver}: {echoes}");
+        drop(curious);
+        free_again(&mut master);
+
+        // It asks and reads nothing.
         let mut deaf = measurer(&a.address, &none).unwrap();
         let probe = frame(&Probe::new(1));
         let mut asked = 0;

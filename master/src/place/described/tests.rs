@@ -241,6 +241,18 @@ fn every_form_of_a_file_is_understood_or_left() {
 }
 
 #[test]
+fn what_would_change_a_worker_is_no_change_of_links() {
+    // The speed is the latency's figure, which is to be another one.
+    let before =
+        "link: { latency_us: &x 3, bandwidth_mib_per_s: 1 }\nworkers: { a: { speed: *x } }\n";
+    let all = NEAR.map(|(from, to, mib_per_s, _)| (from, to, mib_per_s, 9.0));
+    match describe_links("rack.yaml", Some(before.as_bytes()), &measured(&all)) {
+        Err(DescribeError::Form { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn measuring_anew_finds_what_it_wrote_before() {
     let first = describe_links("rack.yaml", None, &measured(&FAR)).unwrap();
     let faster =
