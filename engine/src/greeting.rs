@@ -252,6 +252,12 @@ fn role_bytes(role: &Role) -> Vec<u8> {
             bytes.extend_from_slice(&next_sequence.to_le_bytes());
             bytes
         }
+        Role::Measurer { worker } => {
+            let mut bytes = vec![4];
+            bytes.extend_from_slice(&(worker.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(worker.as_bytes());
+            bytes
+        }
     }
 }
 
@@ -338,7 +344,7 @@ pub fn answer(
 /// the one that was sent on this connection, `epoch` the worker's restart epoch.
 ///
 /// # Errors
-/// [`GreetingError::Caller`] if it has not, [`GreetingError::Name`] if a peer calls itself what no worker is called.
+/// [`GreetingError::Caller`] if it has not, [`GreetingError::Name`] if a worker calls itself what none is called.
 pub fn admit(
     key: &ClusterKey,
     challenge: &Challenge,
@@ -348,7 +354,7 @@ pub fn admit(
     key.hello_mac(challenge, &hello.nonce, &hello.role)
         .verify_slice(&hello.proof)
         .map_err(|_| GreetingError::Caller)?;
-    if let Role::Peer { worker, .. } = &hello.role {
+    if let Role::Peer { worker, .. } | Role::Measurer { worker } = &hello.role {
         check_name(worker)?;
     }
     let proof = finish(key.welcome_mac(challenge, &hello.nonce, epoch));
@@ -383,6 +389,11 @@ mod tests {
         }
     }
 
+    fn measurer(worker: &str) -> Role {
+        let worker = worker.to_owned();
+        Role::Measurer { worker }
+    }
+
     fn key_file(bytes: &[u8], mode: u32) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
@@ -393,7 +404,7 @@ mod tests {
     #[test]
     fn holders_of_one_key_believe_each_other() {
         for key in [key(), ClusterKey::none()] {
-            for role in [Role::Control, Role::Client, peer(7)] {
+            for role in [Role::Control, Role::Client, peer(7), measurer("b")] {
                 let challenge = challenge("a").unwrap();
                 let (hello, expectation) = answer(&key, &challenge, role).unwrap();
                 let welcome = admit(&key, &challenge, &hello, 9).unwrap();
@@ -488,6 +499,24 @@ mod tests {
                 ..hello.clone()
             });
         }
+        for hello in altered {
+            assert!(matches!(
+                admit(&key(), &sent, &hello, 1),
+                Err(GreetingError::Caller)
+            ));
+        }
+        let (measuring, _) = answer(&key(), &sent, measurer("b")).unwrap();
+        assert!(admit(&key(), &sent, &measuring, 1).is_ok());
+        altered = vec![
+            Hello {
+                role: measurer("c"),
+                ..measuring.clone()
+            },
+            Hello {
+                role: Role::Control,
+                ..measuring
+            },
+        ];
         for hello in altered {
             assert!(matches!(
                 admit(&key(), &sent, &hello, 1),

@@ -228,6 +228,12 @@ counters!(
         executor_starts_failed,
         /// Links to peers that were made anew after they broke.
         links_remade,
+        /// Measurements of a link that this worker has begun, at either end of it.
+        measurements,
+        /// Measurements that it refused: it took part in another, or they were beyond the limits.
+        measurements_refused,
+        /// Measurements that were begun and came to nothing.
+        measurements_broken,
     }
 );
 

@@ -15,9 +15,11 @@
 )]
 
 mod bodies;
+mod measuring;
 mod profile;
 
 pub use bodies::*;
+pub use measuring::*;
 pub use profile::*;
 
 use faasstore::descriptor::InvocationId;
@@ -80,6 +82,8 @@ pub enum FrameKind {
     Drained = 53,
     Heartbeat = 54,
     Chunk = 64,
+    Probe = 80,
+    Echo = 81,
 }
 
 impl FrameKind {
@@ -102,6 +106,8 @@ impl FrameKind {
             53 => Self::Drained,
             54 => Self::Heartbeat,
             64 => Self::Chunk,
+            80 => Self::Probe,
+            81 => Self::Echo,
             _ => return None,
         })
     }
@@ -395,6 +401,8 @@ frames!(
     Forget,
     Drained,
     Heartbeat,
+    Probe,
+    Echo,
 );
 
 /// The id as messages carry it.

@@ -6,8 +6,10 @@
 //! returned, nothing here is needed for the workflow to run.
 
 mod kept;
+mod measuring;
 
 pub use kept::{KeptError, options_of, sources_of};
+pub use measuring::LinkEffort;
 
 use crate::client::{ClientError, ControlClient, Options};
 use crate::definition::Definition;
@@ -156,6 +158,17 @@ pub enum DeployError {
         reason: String,
         /// Whether all workers are as they were before.
         unchanged: bool,
+    },
+    /// A link was not measured.
+    #[error("the link from {from} to {to} was not measured: {cause}")]
+    #[diagnostic(help("nothing was changed; measure again when that is put right"))]
+    Link {
+        /// The worker that was to measure it.
+        from: String,
+        /// The worker that it leads to.
+        to: String,
+        /// Why, and what to do.
+        cause: String,
     },
     /// Some workers serve the new version, and some do not.
     #[error("worker {worker} did not activate the deployment: {cause}; it is active on {active}")]

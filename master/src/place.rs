@@ -8,9 +8,11 @@ mod bound;
 mod capacity;
 mod cluster;
 mod cost;
+mod described;
 mod estimate;
 mod explain;
 mod list;
+mod measured;
 mod network;
 mod pack;
 mod published;
@@ -23,10 +25,12 @@ pub use bound::{lower_bound_ns, optimum_ns};
 pub use capacity::{Demand, Overload, Resource, WorkerCapacity};
 pub use cluster::{ClusterError, ClusterFile};
 pub use cost::DISPATCH_NS;
+pub use described::{DescribeError, DescribedLinks, describe_links};
 pub use explain::{
     Crossing, Crossings, Estimate, Leg, Obstacle, Transfer, Unheld, Wait, WorkerUse, estimate,
     explain,
 };
+pub use measured::{MeasuredLink, latency_us_text, median_link, mib_per_s_text};
 pub use network::{Link, Network};
 pub use published::{Merge, Merges, Refusal, Refused, merges, published_quota_bytes};
 

@@ -78,6 +78,7 @@ fn worker(description: WorkerDescription, refuses: &'static str, log: &Log) -> F
                 Control::Deployed(_) => "deployed",
                 Control::Profile { .. } => "profile",
                 Control::ForgetProfile(_) => "forget profile",
+                Control::MeasureLink(_) => "measure link",
             };
             log.lock()
                 .unwrap()

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 /// Addresses of the two ends: of a range that is for tests of this kind (RFC 2544).
-const ADDRESSES: [&str; 2] = ["198.18.0.1", "198.18.0.2"];
+pub const ADDRESSES: [&str; 2] = ["198.18.0.1", "198.18.0.2"];
 /// The interface, which has one name in both namespaces.
 const INTERFACE: &str = "faasflow0";
 /// How much may pass at once, and how long packets may wait before they are dropped.
@@ -72,11 +72,16 @@ pub enum NamespaceError {
     NotReady(String),
 }
 
-/// A namespace, as long as it is open.
-struct Namespace(File);
+/// A network namespace, as long as it is open.
+#[derive(Debug)]
+pub struct Namespace(File);
 
 impl Namespace {
-    fn new() -> io::Result<Self> {
+    /// A new one, with nothing in it but a loopback interface that is down.
+    ///
+    /// # Errors
+    /// If that is not permitted, or the kernel has none.
+    pub fn new() -> io::Result<Self> {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             File::open("/proc/thread-self/ns/net")
@@ -86,8 +91,15 @@ impl Namespace {
             .map(Self)
     }
 
-    /// Runs something in it: on a thread of its own, since a thread that has entered it stays there.
-    fn run<T: Send>(&self, what: impl FnOnce() -> T + Send) -> io::Result<T> {
+    /// Runs something in it: on a thread of its own, since a thread that has entered it stays there. What that starts stays
+    /// there, too.
+    ///
+    /// # Errors
+    /// If it may not be entered.
+    ///
+    /// # Panics
+    /// If that does which is run.
+    pub fn run<T: Send>(&self, what: impl FnOnce() -> T + Send) -> io::Result<T> {
         thread::scope(|scope| {
             let ran = scope.spawn(|| {
                 setns(&self.0, CloneFlags::CLONE_NEWNET)?;
@@ -124,6 +136,52 @@ fn tool(call: &str) -> Result<(), NamespaceError> {
     ))
 }
 
+/// Two namespaces with a link between them, whose ends have the [`ADDRESSES`].
+#[derive(Debug)]
+pub struct TwoNamespaces {
+    /// Both.
+    pub namespaces: [Namespace; 2],
+    /// Whether packets are delayed, not only held back by the rate.
+    pub delayed: Result<(), String>,
+}
+
+impl TwoNamespaces {
+    /// Makes them, and the link as slow as is wanted, each way.
+    ///
+    /// # Errors
+    /// If that is not permitted here, or a tool is missing.
+    pub fn new(throttle: Throttle) -> Result<Self, NamespaceError> {
+        let namespace = || Namespace::new().map_err(NamespaceError::Namespace);
+        let namespaces = [namespace()?, namespace()?];
+        let [near, far] = &namespaces;
+        let peer = far.path();
+        near.tool(&format!(
+            "ip link add {INTERFACE} type veth peer name {INTERFACE} netns {peer}"
+        ))?;
+        let mut delayed = Ok(());
+        for (namespace, address) in namespaces.iter().zip(ADDRESSES) {
+            namespace.tool(&format!("ip address add {address}/30 dev {INTERFACE}"))?;
+            namespace.tool("ip link set lo up")?;
+            namespace.tool(&format!("ip link set {INTERFACE} up"))?;
+            let mbit = throttle.mbit;
+            namespace.tool(&format!(
+                "tc qdisc add dev {INTERFACE} root handle 1: tbf rate {mbit}mbit burst {BURST} latency {QUEUE}"
+            ))?;
+            if throttle.delay_ms > 0 && delayed.is_ok() {
+                let delay_ms = throttle.delay_ms;
+                let delay = namespace.tool(&format!(
+                    "tc qdisc add dev {INTERFACE} parent 1:1 handle 10: netem delay {delay_ms}ms limit 10000"
+                ));
+                delayed = delay.map_err(|error| error.to_string());
+            }
+        }
+        Ok(Self {
+            namespaces,
+            delayed,
+        })
+    }
+}
+
 /// Two workers with a link between them.
 pub(super) struct Apart {
     workers: Vec<Worker>,
@@ -151,30 +209,10 @@ impl Apart {
         memory_bytes: u64,
         folders: &Folders,
     ) -> Result<Self, NamespaceError> {
-        let namespace = || Namespace::new().map_err(NamespaceError::Namespace);
-        let namespaces = [namespace()?, namespace()?];
-        let [near, far] = &namespaces;
-        let peer = far.path();
-        near.tool(&format!(
-            "ip link add {INTERFACE} type veth peer name {INTERFACE} netns {peer}"
-        ))?;
-        let mut delayed = Ok(());
-        for (namespace, address) in namespaces.iter().zip(ADDRESSES) {
-            namespace.tool(&format!("ip address add {address}/30 dev {INTERFACE}"))?;
-            namespace.tool("ip link set lo up")?;
-            namespace.tool(&format!("ip link set {INTERFACE} up"))?;
-            let mbit = throttle.mbit;
-            namespace.tool(&format!(
-                "tc qdisc add dev {INTERFACE} root handle 1: tbf rate {mbit}mbit burst {BURST} latency {QUEUE}"
-            ))?;
-            if throttle.delay_ms > 0 && delayed.is_ok() {
-                let delay_ms = throttle.delay_ms;
-                let delay = namespace.tool(&format!(
-                    "tc qdisc add dev {INTERFACE} parent 1:1 handle 10: netem delay {delay_ms}ms limit 10000"
-                ));
-                delayed = delay.map_err(|error| error.to_string());
-            }
-        }
+        let TwoNamespaces {
+            namespaces,
+            delayed,
+        } = TwoNamespaces::new(throttle)?;
         let folder = tempfile::Builder::new().prefix("faasflow-bench-").tempdir();
         let folder = folder.map_err(NamespaceError::Folder)?;
         folders.add(folder.path());

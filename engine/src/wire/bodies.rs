@@ -1,6 +1,6 @@
 //! What the bodies of frames hold.
 
-use super::{Deployed, ProfilePage, Sources};
+use super::{Deployed, LinkFigures, LinkWish, ProfilePage, Sources};
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::trace::PartTrace;
 use faasstore::Cancelled;
@@ -71,6 +71,11 @@ pub enum Role {
         /// Invocations that `from_lane` took before this number are decided unless begun here; see docs/protocol.md.
         next_sequence: u64,
     },
+    /// Another worker, which will measure the link from it to this one.
+    Measurer {
+        /// Its name.
+        worker: String,
+    },
 }
 
 /// The answer to a [`Challenge`].
@@ -137,6 +142,8 @@ pub enum Control {
     },
     /// Forget what was measured of the workflow of this name, and begin anew.
     ForgetProfile(String),
+    /// Measure the link to another worker. Answered by [`ControlReply::Link`].
+    MeasureLink(LinkWish),
 }
 
 /// What a worker answers the master.
@@ -154,6 +161,8 @@ pub enum ControlReply {
     Deployed(Deployed),
     /// What was measured.
     Profile(ProfilePage),
+    /// What was measured of a link.
+    Link(LinkFigures),
 }
 
 /// What a worker has, for the partitioner and for checks.

@@ -24,6 +24,7 @@ use crate::worker::warden::WardenHandle;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,6 +103,8 @@ enum Refusal {
     Clients { limit: u32 },
     #[error("{CONTROLS_MAX} control connections are open already; close some")]
     Crowded,
+    #[error("it takes part in another measurement: try again when that has ended")]
+    Measuring,
 }
 
 /// Who was let in.
@@ -109,6 +112,11 @@ enum Caller {
     /// A client, to which lane, with its place there.
     Client {
         lane: usize,
+        place: OwnedSemaphorePermit,
+    },
+    /// A worker that measures the link to this one, with its place.
+    Measurer {
+        worker: String,
         place: OwnedSemaphorePermit,
     },
     /// The master, or a peer.
@@ -127,6 +135,8 @@ pub struct Control {
     pub(super) links: RefCell<Links>,
     /// Held while a plan is prepared: checks and what follows from them must not interleave.
     pub(super) preparing: Mutex<()>,
+    /// Held while a link is measured, at either end.
+    pub(super) measuring: Arc<Semaphore>,
     pub(super) end: EndSignal,
     ending: Ending,
     controls: Semaphore,
@@ -185,6 +195,7 @@ impl Control {
             placement: RefCell::new(placement),
             links: RefCell::new(Links::default()),
             preparing: Mutex::new(()),
+            measuring: Arc::new(Semaphore::new(1)),
             end,
             ending,
             controls: Semaphore::new(CONTROLS_MAX),
@@ -326,7 +337,9 @@ impl Control {
                     lanes: self.lanes.len(),
                 })
             }
-            Role::Peer { worker, .. } if *worker == self.identity.config.name => {
+            Role::Peer { worker, .. } | Role::Measurer { worker }
+                if *worker == self.identity.config.name =>
+            {
                 Err(Refusal::Namesake(worker.clone()))
             }
             // Ids of invocations are made of both, so what no worker has goes no further than this.
@@ -344,6 +357,12 @@ impl Control {
             Role::Client => {
                 let (lane, place) = self.place_for_client()?;
                 Ok((welcome, Caller::Client { lane, place }))
+            }
+            Role::Measurer { worker } => {
+                let place = Arc::clone(&self.measuring).try_acquire_owned();
+                let place = place.map_err(|_| Refusal::Measuring)?;
+                let worker = worker.clone();
+                Ok((welcome, Caller::Measurer { worker, place }))
             }
         }
     }
@@ -395,6 +414,7 @@ impl Control {
         match refusal {
             Refusal::Frame(_) => self.counters.bad_control_frames.add(1),
             Refusal::Clients { .. } => self.counters.clients_refused.add(1),
+            Refusal::Measuring => self.counters.measurements_refused.add(1),
             _ => self.counters.greetings_refused.add(1),
         }
         tracing::warn!("refused {}: {refusal}", connection.peer());
@@ -408,12 +428,39 @@ impl Control {
 
     /// Gives a greeted connection to whom it is for.
     async fn admit(self: &Rc<Self>, connection: Connection, caller: Caller) {
+        match caller {
+            Caller::Client { lane, place } => {
+                let command = |socket| LaneCommand::Client { socket, place };
+                self.hand_on(connection, lane, command);
+            }
+            Caller::Measurer { worker, place } => {
+                self.answer_measurement(connection, worker, place);
+            }
+            Caller::Other(Role::Peer {
+                worker,
+                epoch,
+                from_lane,
+                to_lane,
+                next_sequence,
+            }) => self.hand_on(connection, to_lane.into(), |socket| LaneCommand::LinkIn {
+                worker,
+                epoch,
+                from_lane,
+                next_sequence,
+                socket,
+            }),
+            Caller::Other(_) => self.serve_master(connection).await,
+        }
+    }
+
+    /// Gives a greeted connection to a lane.
+    fn hand_on(
+        &self,
+        connection: Connection,
+        lane: usize,
+        command: impl FnOnce(OwnedFd) -> LaneCommand,
+    ) {
         let peer = connection.peer();
-        let lane = match &caller {
-            Caller::Client { lane, .. } => *lane,
-            Caller::Other(Role::Peer { to_lane, .. }) => usize::from(*to_lane),
-            Caller::Other(_) => return self.serve_master(connection).await,
-        };
         let socket = match connection.into_descriptor() {
             Ok(socket) => socket,
             Err(error) => {
@@ -421,24 +468,7 @@ impl Control {
                 return tracing::warn!("cannot hand {peer} to lane {lane}: {error}");
             }
         };
-        let command = match caller {
-            Caller::Client { place, .. } => LaneCommand::Client { socket, place },
-            Caller::Other(Role::Peer {
-                worker,
-                epoch,
-                from_lane,
-                next_sequence,
-                ..
-            }) => LaneCommand::LinkIn {
-                worker,
-                epoch,
-                from_lane,
-                next_sequence,
-                socket,
-            },
-            Caller::Other(_) => unreachable!("a master was served above"),
-        };
-        if self.lanes[lane].try_send(command).is_err() {
+        if self.lanes[lane].try_send(command(socket)).is_err() {
             self.counters.connections_dropped.add(1);
             tracing::warn!(
                 "dropped the connection of {peer}: lane {lane} does not keep up with new ones"
@@ -531,6 +561,10 @@ impl Control {
             },
             Request::Profile { workflow, from } => match self.profile(&workflow, from).await {
                 Ok(page) => ControlReply::Profile(page),
+                Err(error) => ControlReply::Refused(error.to_string()),
+            },
+            Request::MeasureLink(wish) => match self.measure_link(wish).await {
+                Ok(figures) => ControlReply::Link(figures),
                 Err(error) => ControlReply::Refused(error.to_string()),
             },
             Request::ForgetProfile(workflow) => done(

@@ -63,7 +63,7 @@ pub enum LinkError {
         source: FrameError,
     },
     /// Someone else is there.
-    #[error("at {address} is worker {found}, where the plan expects {worker}")]
+    #[error("at {address} is worker {found}, where {worker} is expected")]
     Other {
         /// Which peer was expected.
         worker: String,
@@ -152,13 +152,33 @@ impl Caller {
         address: &str,
         next_sequence: u64,
     ) -> Result<OwnedFd, LinkError> {
+        let role = Role::Peer {
+            worker: self.name.clone(),
+            epoch: self.epoch,
+            from_lane: link.from_lane,
+            to_lane: link.to_lane,
+            next_sequence,
+        };
+        self.greet(&link.worker, address, role).await
+    }
+
+    /// Connects to a worker by its name and address, in a role, and returns the connection's descriptor.
+    ///
+    /// # Errors
+    /// A [`LinkError`] that names the peer.
+    pub async fn greet(
+        &self,
+        worker: &str,
+        address: &str,
+        role: Role,
+    ) -> Result<OwnedFd, LinkError> {
         let unreachable = |source: FrameError| LinkError::Unreachable {
-            worker: link.worker.clone(),
+            worker: worker.to_owned(),
             address: address.to_owned(),
             source,
         };
         let untrusted = |source| LinkError::Greeting {
-            worker: link.worker.clone(),
+            worker: worker.to_owned(),
             source,
         };
         let unreadable = |error: WireError| unreachable(error.into());
@@ -170,24 +190,15 @@ impl Caller {
             .read_frame(GREETING_BYTES_MAX, STEP_TIME_MAX)
             .await
             .map_err(unreachable)?;
-        let body = expect(FrameKind::Challenge, link, address, frame)?;
+        let body = expect(FrameKind::Challenge, worker, address, frame)?;
         let challenge: Challenge = wire::decode(&body).map_err(unreadable)?;
-        if challenge.worker != link.worker {
-            let (worker, address, found) =
-                (link.worker.clone(), address.to_owned(), challenge.worker);
+        if challenge.worker != worker {
             return Err(LinkError::Other {
-                worker,
-                address,
-                found,
+                worker: worker.to_owned(),
+                address: address.to_owned(),
+                found: challenge.worker,
             });
         }
-        let role = Role::Peer {
-            worker: self.name.clone(),
-            epoch: self.epoch,
-            from_lane: link.from_lane,
-            to_lane: link.to_lane,
-            next_sequence,
-        };
         let (hello, expectation) =
             greeting::answer(&self.key, &challenge, role).map_err(untrusted)?;
         let mut bytes = Vec::new();
@@ -201,7 +212,7 @@ impl Caller {
             .read_frame(GREETING_BYTES_MAX, STEP_TIME_MAX)
             .await
             .map_err(unreachable)?;
-        let body = expect(FrameKind::Welcome, link, address, frame)?;
+        let body = expect(FrameKind::Welcome, worker, address, frame)?;
         let welcome: Welcome = wire::decode(&body).map_err(unreadable)?;
         expectation.check(&welcome).map_err(untrusted)?;
         connection
@@ -213,11 +224,11 @@ impl Caller {
 /// The body of the frame that should come next, unless it is a refusal.
 fn expect(
     kind: FrameKind,
-    link: &LinkKey,
+    worker: &str,
     address: &str,
     frame: ReadFrame,
 ) -> Result<Vec<u8>, LinkError> {
-    let (worker, address) = (link.worker.clone(), address.to_owned());
+    let (worker, address) = (worker.to_owned(), address.to_owned());
     let error = match frame.kind {
         found if found == kind => return Ok(frame.body),
         FrameKind::Refused => match wire::decode::<Refused>(&frame.body) {

@@ -12,6 +12,7 @@ pub mod hello;
 pub mod host;
 pub mod lanes;
 pub mod links;
+mod measuring;
 pub mod placement;
 pub mod quantities;
 mod report;

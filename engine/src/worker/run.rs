@@ -229,7 +229,7 @@ fn allow_descriptors() -> Result<(), StartupError> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).map_err(io::Error::from)?)
 }
 
-fn bind_to(cpus: &[u32]) -> nix::Result<()> {
+pub(super) fn bind_to(cpus: &[u32]) -> nix::Result<()> {
     let mut set = CpuSet::new();
     for &cpu in cpus {
         set.set(cpu as usize)?;

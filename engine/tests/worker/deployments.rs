@@ -298,7 +298,7 @@ fn a_peer_that_cannot_be_reached_or_is_another_is_named() {
             &[("c", &peer.address)],
         )));
         assert!(
-            reason.contains("is worker b, where the plan expects c"),
+            reason.contains("is worker b, where c is expected"),
             "{driver}: {reason}"
         );
         deploy(

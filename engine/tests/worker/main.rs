@@ -9,5 +9,6 @@
 
 mod caller;
 mod deployments;
+mod measuring;
 mod process;
 mod strangers;

@@ -125,6 +125,7 @@ impl ControlClient {
             ControlReply::Status(_) => format!("it answered `{asked}` with a status"),
             ControlReply::Deployed(_) => format!("it answered `{asked}` with a deployment"),
             ControlReply::Profile(_) => format!("it answered `{asked}` with a profile"),
+            ControlReply::Link(_) => format!("it answered `{asked}` with a link's figures"),
         };
         ClientError::Protocol {
             worker: self.connection.label().to_owned(),

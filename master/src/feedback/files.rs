@@ -10,6 +10,7 @@ use crate::certificate::{self, Bounds, Verdict};
 use crate::definition::{self, Definition, DefinitionError, SourceText, path_of};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A workflow's files with hints in them. Nothing has been written anywhere.
@@ -246,5 +247,25 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     new.as_file().set_permissions(permissions)?;
     new.as_file().sync_all()?;
     new.persist(&path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Makes a file with this text, whole or not at all; one that is there by then keeps what it has.
+///
+/// # Errors
+/// If nothing can be written into its folder, or there is a file of that name.
+pub fn create(path: &Path, text: &str) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut new = tempfile::Builder::new()
+        .prefix(".faasflow-")
+        // As any new file: the umask takes its part.
+        .permissions(std::fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().sync_all()?;
+    new.persist_noclobber(path).map_err(|error| error.error)?;
     Ok(())
 }

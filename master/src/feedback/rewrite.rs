@@ -502,7 +502,7 @@ fn wanted(hints: &Hints, known: Option<&Tree>) -> Vec<(&'static str, New)> {
 }
 
 /// Four digits of it, and no more behind the point than say something.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return "0".to_owned();
     }

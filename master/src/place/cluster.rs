@@ -188,7 +188,7 @@ impl ClusterFile {
 }
 
 /// What a file says of a link; what it leaves out is as elsewhere.
-fn link(raw: &RawLink, elsewhere: Link) -> Link {
+pub(super) fn link(raw: &RawLink, elsewhere: Link) -> Link {
     Link {
         bytes_per_s: raw.bytes_per_s.unwrap_or(elsewhere.bytes_per_s),
         latency_ns: raw

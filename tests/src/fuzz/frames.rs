@@ -8,10 +8,10 @@ use engine::plan::{Balance, DeploymentId, Limits, Replica};
 use engine::profile::Distribution;
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
-    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, Drained,
-    Failure, Forget, Heartbeat, Hello, Invoke, Load, MeasuredNode, NodeReport, Outcome, PartDone,
-    PartFailed, ProfilePage, Refused, Role, Sources, StateEvent, Welcome, WorkerDescription,
-    encode,
+    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, Drained, Echo,
+    Failure, Forget, Heartbeat, Hello, Invoke, LinkFigures, LinkWish, Load, MeasuredNode,
+    NodeReport, Outcome, PROBE_FILL_BYTES, PartDone, PartFailed, Probe, ProfilePage, Refused, Role,
+    Sources, StateEvent, Welcome, WorkerDescription, encode,
 };
 use faasstore::Cancelled;
 
@@ -103,6 +103,12 @@ pub fn frames() -> Vec<Vec<u8>> {
             from: 7,
         },
         Control::ForgetProfile("flow".to_owned()),
+        Control::MeasureLink(LinkWish {
+            worker: "b".to_owned(),
+            address: "b:7400".to_owned(),
+            round_trips: 100,
+            bytes: 1 << 26,
+        }),
     ] {
         frame(&|out| encode(&control, out));
     }
@@ -122,7 +128,10 @@ pub fn frames() -> Vec<Vec<u8>> {
         to_lane: 1,
         next_sequence: 7,
     };
-    for role in [Role::Control, Role::Client, peer] {
+    let measurer = Role::Measurer {
+        worker: "w".to_owned(),
+    };
+    for role in [Role::Control, Role::Client, peer, measurer] {
         let hello = Hello {
             role,
             nonce: [1; 32],
@@ -170,6 +179,12 @@ pub fn frames() -> Vec<Vec<u8>> {
             sources: Some(sources),
         }),
         ControlReply::Profile(profile_page(deployment)),
+        ControlReply::Link(LinkFigures {
+            round_trips: 100,
+            latency_ns: 40_000,
+            bytes: 1 << 25,
+            transfer_ns: 1 << 28,
+        }),
     ] {
         frame(&|out| encode(&reply, out));
     }
@@ -282,6 +297,14 @@ pub fn frames() -> Vec<Vec<u8>> {
         loads: vec![(deployment, load)],
     };
     frame(&|out| encode(&heartbeat, out));
+    frame(&|out| encode(&Probe::new(1), out));
+    let echo = Echo {
+        number: 1,
+        received_bytes: 1 << 20,
+        at_ns: 1 << 30,
+        fill: [0; PROBE_FILL_BYTES],
+    };
+    frame(&|out| encode(&echo, out));
     all
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Invoke(Invoke),
     /// Show what workers say of themselves
     Status(Status),
+    /// Measure what lies between workers, for --cluster
+    Links(Links),
     /// Show what was measured of a running workflow, and write it back as hints
     Profile(Profile),
     /// Place a running workflow anew by what was measured of it
@@ -63,6 +65,7 @@ impl Command {
             Self::Invoke(of) => of.job.json,
             Self::Run(of) => of.job.json,
             Self::Status(of) => of.json,
+            Self::Links(of) => of.json,
             Self::Profile(of) => of.json,
             Self::Rebalance(of) => of.json,
             Self::Import(_)
@@ -394,6 +397,19 @@ pub(crate) struct Invoke {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) cluster: Cluster,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Links {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Write the links into a file for --cluster: a new one, or one that there is, of which nothing but `link` and `links`
+    /// changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

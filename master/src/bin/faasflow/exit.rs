@@ -59,7 +59,8 @@ impl Exit {
 }
 
 impl Exit {
-    fn to_json(&self) -> Value {
+    /// For programs: what went wrong.
+    pub(crate) fn to_json(&self) -> Value {
         if let Some(failed) = self.report.downcast_ref::<Failed>() {
             return failed.to_json();
         }
@@ -146,7 +147,7 @@ impl From<DeployError> for Exit {
     fn from(error: DeployError) -> Self {
         let code = match &error {
             DeployError::Client(error) => client_code(error),
-            DeployError::Torn { .. } | DeployError::Random(_) => WORK,
+            DeployError::Torn { .. } | DeployError::Link { .. } | DeployError::Random(_) => WORK,
             _ => INPUT,
         };
         Self {

@@ -13,6 +13,7 @@ mod importing;
 mod inputs;
 mod interrupt;
 mod invoking;
+mod links;
 mod load;
 mod new;
 mod outputs;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
             Command::Deploy(of) => commands::deploy(of),
             Command::Invoke(of) => invoking::invoke(of),
             Command::Status(of) => commands::status(of),
+            Command::Links(of) => links::links(of),
             Command::Profile(of) => profile::profile(of),
             Command::Rebalance(of) => rebalance::rebalance(of),
             Command::Undeploy(of) => commands::undeploy(of),

@@ -40,7 +40,7 @@ impl Progress {
         let begun = Instant::now();
         let workflow = workflow.to_owned();
         Self::start(
-            job,
+            job.json,
             ProgressBar::new_spinner,
             "{spinner} {msg}",
             move |_| {
@@ -55,20 +55,30 @@ impl Progress {
         let begun = Instant::now();
         let style = "{bar:32} {pos}/{len}: {msg}";
         Self::start(
-            job,
+            job.json,
             move || ProgressBar::new(count),
             style,
             move |counts| counts.text(begun.elapsed()),
         )
     }
 
+    /// Of so many links that are measured one after the other.
+    pub(crate) fn of_links(count: u64, json: bool) -> Self {
+        Self::start(
+            json,
+            move || ProgressBar::new(count),
+            "{bar:32} {pos}/{len}: {msg}",
+            |_| "links are measured".to_owned(),
+        )
+    }
+
     fn start(
-        job: &Job,
+        json: bool,
         bar: impl FnOnce() -> ProgressBar + Send + 'static,
         style: &'static str,
         text: impl Fn(&Counts) -> String + Send + 'static,
     ) -> Self {
-        if job.json || !std::io::stderr().is_terminal() {
+        if json || !std::io::stderr().is_terminal() {
             return Self(None);
         }
         let counts: Arc<Counts> = Arc::default();
