@@ -4,7 +4,7 @@ use super::files::{Hinted, replace};
 use super::measured::{Node, Profile, Worker};
 use crate::definition::{self, Definition};
 use engine::plan::{DeploymentId, NodeId};
-use engine::profile::{Detail, Distribution};
+use engine::profile::{CpuSums, Detail, Distribution};
 use std::path::Path;
 
 fn of(values: &[u64]) -> Distribution {
@@ -29,6 +29,7 @@ fn node(id: NodeId, name: &str, worker: usize, reads: &[(NodeId, &[u16])]) -> No
         ran: 4,
         run_ns: of(&[2_000_000; 4]),
         queued_ns: of(&[0; 4]),
+        cpu: CpuSums::default(),
         outputs: vec![("out".to_owned(), of(&[100; 4]))],
         items: None,
     }
