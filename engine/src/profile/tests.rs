@@ -169,3 +169,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn sums_of_cpu_time_stay_where_they_are_full_and_are_of_any_numbers() {
+    let mut sums = CpuSums::default();
+    assert_eq!(sums.busy_cpus(), None);
+    let ms = |cpu_ms: u64, alone_ms: u64| CpuUse {
+        cpu_ns: cpu_ms * 1_000_000,
+        alone_ns: alone_ms * 1_000_000,
+    };
+    // It ran for 10 ms of which it waited for a CPU for 6, and for 10 in which it had two.
+    sums.record(10_000_000, ms(3, 4));
+    assert_eq!(sums.busy_cpus(), Some(0.75));
+    sums.record(10_000_000, ms(20, 10));
+    assert_eq!(sums.busy_cpus(), Some(23.0 / 14.0));
+    let expected = CpuSums {
+        runs: 2,
+        run_ns: 20_000_000,
+        cpu_ns: 23_000_000,
+        waited_ns: 6_000_000,
+    };
+    assert_eq!(sums, expected);
+    let full = CpuSums {
+        runs: u64::MAX,
+        run_ns: u64::MAX,
+        cpu_ns: u64::MAX,
+        waited_ns: u64::MAX,
+    };
+    sums.merge(&full);
+    sums.record(u64::MAX, ms(1, 0));
+    assert_eq!(sums, full);
+    // A worker may tell of more waiting than there was time.
+    assert_eq!(sums.busy_cpus(), None);
+}

@@ -52,9 +52,8 @@ impl Core {
         let root = self.invocations[start.place as usize].root;
         let invocation = &self.invocations[root as usize];
         let deployment = self.deployments[invocation.deployment as usize].as_ref();
-        let worth_it = deployment.is_some_and(|deployment| {
-            deployment.profile.recent[start.node as usize].is_worth_it()
-        });
+        let worth_it = deployment
+            .is_some_and(|deployment| deployment.profile.recent[start.node as usize].is_worth_it());
         invocation.sample.is_some() && worth_it
     }
 
