@@ -1,8 +1,6 @@
 //! What an executor answers an engine.
 
-use super::{
-    DescriptorError, FLAG_TABLE, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, SLOT_WORDS,
-};
+use super::{DescriptorError, FLAG_TABLE, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, SLOT_WORDS};
 
 const KIND_DONE: u8 = 16;
 const KIND_FAILED: u8 = 17;
