@@ -202,3 +202,38 @@ fn sums_of_cpu_time_stay_where_they_are_full_and_are_of_any_numbers() {
     // A worker may tell of more waiting than there was time.
     assert_eq!(sums.busy_cpus(), None);
 }
+
+#[test]
+fn what_executors_of_several_lanes_have_measured_is_one_sum() {
+    let lane = |cpu_ns| {
+        let mut cpu = CpuSums::default();
+        let alone_ns = 4;
+        cpu.record(10, CpuUse { cpu_ns, alone_ns });
+        let node = NodeProfile {
+            id: 7,
+            activations: 1,
+            failures: 0,
+            ran: 1,
+            run_ns: of(&[10]),
+            queued_ns: of(&[0]),
+            cpu,
+            outputs: Vec::new(),
+            items: None,
+        };
+        LaneProfile {
+            invocations: 1,
+            measured: 1,
+            nodes: vec![node],
+            next: None,
+        }
+    };
+    let mut all = lane(3);
+    all.merge(&lane(2));
+    let expected = CpuSums {
+        runs: 2,
+        run_ns: 20,
+        cpu_ns: 5,
+        waited_ns: 12,
+    };
+    assert_eq!(all.nodes[0].cpu, expected);
+}
