@@ -351,6 +351,12 @@ fn executors_measure_only_what_is_long_and_only_in_measured_invocations() {
     rig.invoke_as(20);
     rig.end_all();
     rig.nothing_is_left();
+    // One that is not measured stands beside one that is.
+    let mut rig = Rig::new(&three(), 1);
+    rig.invoke_as(1);
+    assert!(rig.measures("a"));
+    rig.invoke_as(2);
+    assert!(!rig.measures("a"));
 }
 
 #[test]

@@ -453,9 +453,10 @@ impl Rig {
         self.settle();
     }
 
-    /// Whether the executor that runs a node is asked to measure it, by the request as it would be written now.
+    /// Whether the executor that runs a node, the one that began last, is asked to measure it: by the request as it would be
+    /// written now.
     pub(crate) fn measures(&self, node: &str) -> bool {
-        let running = self.running.iter().find(|attempt| attempt.node == node);
+        let running = self.running.iter().rfind(|attempt| attempt.node == node);
         let running = running.unwrap_or_else(|| panic!("{node} does not run"));
         let What::Start(start) = &running.what else {
             panic!("the lane evaluates {node}");
