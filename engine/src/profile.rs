@@ -9,6 +9,7 @@
 )]
 
 use crate::plan::NodeId;
+use faasstore::descriptor::CpuUse;
 use hdrhistogram::Histogram;
 use rkyv::{Archive, Deserialize, Serialize};
 use thiserror::Error;
@@ -280,6 +281,54 @@ fn read_number(bytes: &mut &[u8]) -> Result<u64, MeasuredError> {
     Err(MeasuredError::Number)
 }
 
+/// CPUs that one attempt keeps busy, at most: more than a worker may have.
+const CPUS_MAX: u64 = 4096;
+
+/// What executors have measured of attempts that ended well, in nanoseconds, all of them together. Sums stay at [`u64::MAX`] if
+/// they are more.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuSums {
+    /// How many attempts.
+    pub runs: u64,
+    /// From their dispatch to their completion.
+    pub run_ns: u64,
+    /// CPU time of their processes.
+    pub cpu_ns: u64,
+    /// What of their run time they waited for a CPU, or were on the way to their executor and back: alone they would have
+    /// taken the rest.
+    pub waited_ns: u64,
+}
+
+impl CpuSums {
+    /// Takes in what an executor says of an attempt that took so long from dispatch to completion. Whatever it says, an attempt
+    /// does not wait for longer than it takes, and has no more than 4,096 CPUs.
+    pub fn record(&mut self, run_ns: u64, cpu: CpuUse) {
+        let cpu_ns_max = run_ns.saturating_mul(CPUS_MAX);
+        self.merge(&Self {
+            runs: 1,
+            run_ns,
+            cpu_ns: cpu.cpu_ns.min(cpu_ns_max),
+            waited_ns: run_ns.saturating_sub(cpu.alone_ns),
+        });
+    }
+
+    /// Takes in all that others are.
+    pub fn merge(&mut self, other: &Self) {
+        self.runs = self.runs.saturating_add(other.runs);
+        self.run_ns = self.run_ns.saturating_add(other.run_ns);
+        self.cpu_ns = self.cpu_ns.saturating_add(other.cpu_ns);
+        self.waited_ns = self.waited_ns.saturating_add(other.waited_ns);
+    }
+
+    /// CPUs that an attempt would keep busy in the mean if it ran alone: 0 if it only waits, 2 if two threads of it never do.
+    /// None if nothing was measured.
+    #[must_use]
+    pub fn busy_cpus(&self) -> Option<f64> {
+        let alone_ns = self.run_ns.saturating_sub(self.waited_ns);
+        (alone_ns > 0).then(|| self.cpu_ns as f64 / alone_ns as f64)
+    }
+}
+
 /// What a lane has measured of some nodes of a deployment.
 #[derive(Clone, Debug, Default)]
 pub struct LaneProfile {
@@ -308,6 +357,8 @@ pub struct NodeProfile {
     pub run_ns: Distribution,
     /// From ready to dispatch, in nanoseconds, of measured attempts. What the lane does itself has none.
     pub queued_ns: Distribution,
+    /// What executors have measured of some of the same attempts, long ones.
+    pub cpu: CpuSums,
     /// By output that the function returns: bytes of all activations of a measured invocation in which it ran.
     pub outputs: Vec<Distribution>,
     /// If it runs for each item of a list: how many that had, whenever that began in a measured invocation.
@@ -333,6 +384,7 @@ impl NodeProfile {
         self.ran += other.ran;
         self.run_ns.merge(&other.run_ns);
         self.queued_ns.merge(&other.queued_ns);
+        self.cpu.merge(&other.cpu);
         for (output, other) in self.outputs.iter_mut().zip(&other.outputs) {
             output.merge(other);
         }

@@ -43,6 +43,7 @@ fn activation() -> Activate {
         activation: 7,
         item: NO_ITEM,
         deadline_ns: None,
+        measure: false,
     }
 }
 

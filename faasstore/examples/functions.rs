@@ -2,9 +2,10 @@
 
 use faasstore::{Call, Context, Error, bytes, function, typed};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::time::{ClockId, clock_gettime};
 use rkyv::{Archive, Deserialize, Serialize};
 use std::io::Write;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 /// What `area` takes.
@@ -182,6 +183,40 @@ fn poll(context: &Context, time: Option<Duration>) -> Result<(), Error> {
     }
 }
 
+/// Takes CPU time in the way that the input names.
+fn burn(way: &[u8], _: &Context) -> Result<&'static str, Error> {
+    let shell = |program| Command::new("sh").args(["-c", program]).status();
+    match way {
+        b"thread" => burn_here()?,
+        b"threads" => std::thread::scope(|scope| {
+            let other = scope.spawn(burn_here);
+            burn_here().and(other.join().unwrap_or(Ok(())))
+        })?,
+        b"process" => {
+            shell("i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done")?;
+        }
+        b"idle process" => {
+            shell(":")?;
+        }
+        b"fail" => {
+            burn_here()?;
+            return Err(Error::new("as asked for"));
+        }
+        _ => return Err(Error::new("no such way to burn")),
+    }
+    Ok("burnt")
+}
+
+/// Takes 100 ms of CPU time in this thread, however long that is.
+fn burn_here() -> nix::Result<()> {
+    let taken = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    let end = taken()? + Duration::from_millis(100);
+    while taken()? < end {
+        std::hint::spin_loop();
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     faasstore::serve([
         bytes("upper", |text: &[u8], _call: &Context| {
@@ -207,5 +242,6 @@ fn main() -> ExitCode {
         function("describe", describe),
         function("fail", fail),
         bytes("wait", wait),
+        bytes("burn", burn),
     ])
 }

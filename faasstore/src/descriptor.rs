@@ -13,6 +13,7 @@
 //!           word 4 activation | item << 32      slot 1: word 7 deadline in ns, if flagged
 //! Done      word 1 activation                   words 2..5, 5..8 outputs 0, 1
 //!                                               slot k: words 1..4, 4..7 outputs 2k, 2k+1
+//!                                               slots 1, 2: word 7 its CPU time, if flagged
 //! Failed    word 1 activation | code << 32      words 2..5 the message's range
 //! Release   word 1.. up to two ranges at 1..4, 4..7
 //! Unmap     word 1 segment | generation << 32
@@ -25,8 +26,8 @@ mod request;
 use thiserror::Error;
 
 pub use completion::{
-    Completion, FailureCode, decode_completion, done_output, encode_done, encode_failed,
-    encode_retire, is_plain_done,
+    Completion, CpuUse, FailureCode, add_cpu_use, decode_completion, done_output, encode_done,
+    encode_failed, encode_retire, is_plain_done,
 };
 pub use request::{
     Activate, Request, decode_request, encode_activate, encode_release, encode_stop, encode_unmap,

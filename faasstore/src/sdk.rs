@@ -17,6 +17,7 @@ mod executor;
 mod function;
 mod input;
 mod mappings;
+mod meter;
 mod output;
 mod serve;
 

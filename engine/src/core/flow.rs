@@ -8,10 +8,11 @@ use super::report::Attempt;
 use super::trigger::Ended;
 use super::{Action, CompletionError, Core, Output, Start};
 use crate::plan::ErrorClass;
+use faasstore::descriptor::CpuUse;
 use std::rc::Rc;
 
 impl Core {
-    /// An activation ended well.
+    /// An activation ended well, and was not measured by its executor.
     ///
     /// # Errors
     /// If the executor says what cannot be; then nothing has changed, and it is to be ended.
@@ -22,6 +23,22 @@ impl Core {
         id: ExecutorId,
         activation: u32,
         outputs: &[Output],
+    ) -> Result<(), CompletionError> {
+        self.completed_measured(now_ns, id, activation, outputs, None)
+    }
+
+    /// An activation ended well, and its executor may say what it has taken of its CPUs, whatever that is.
+    ///
+    /// # Errors
+    /// As [`Core::completed`].
+    #[inline]
+    pub fn completed_measured(
+        &mut self,
+        now_ns: u64,
+        id: ExecutorId,
+        activation: u32,
+        outputs: &[Output],
+        cpu: Option<CpuUse>,
     ) -> Result<(), CompletionError> {
         let executor = self.executor_mut(id).filter(|e| e.activation == activation);
         let executor = executor.ok_or(CompletionError::Activation)?;
@@ -50,7 +67,7 @@ impl Core {
             self.attempt_ended(now_ns, running, Attempt::Well);
         }
         if is_measured {
-            self.profile_ends(now_ns, &running, outputs);
+            self.profile_ends(now_ns, &running, outputs, cpu);
         }
         if running.attempt > 1 {
             self.retried.end(running.place, running.node);

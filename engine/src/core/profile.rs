@@ -11,17 +11,23 @@
 //! down one behind the other ([`Sample`]), and goes into them when the lane has nothing else to do
 //! ([`Core::fold_profiles`]), or, if it always has, before the sample is needed again.
 //!
+//! Executors measure some of it themselves: see [`cpu`].
+//!
 //! Histograms grow with what is recorded, up to [`HISTOGRAM_BYTES_MAX`](crate::profile::HISTOGRAM_BYTES_MAX) each, and a lane
 //! keeps [`HISTOGRAMS_MAX`] of them: of nodes beyond those only counts and sums are kept. A node has its first when it is
 //! measured for the first time.
+
+mod cpu;
 
 use super::invocation::Place;
 use super::pool::Running;
 use super::program::{LocalNode, NO_SCOPE, Program};
 use super::{Core, Incoming, Output, Piece};
 use crate::plan::DeploymentId;
-use crate::profile::{Detail, Distribution, LaneProfile, NodeProfile};
+use crate::profile::{CpuSums, Detail, Distribution, LaneProfile, NodeProfile};
 use crate::wire::ITEM_ABSENT;
+use cpu::Recent;
+use faasstore::descriptor::CpuUse;
 use std::collections::VecDeque;
 
 /// From the beginning of one measured invocation of a deployment to that of the next, at least.
@@ -50,6 +56,8 @@ pub(super) struct Profile {
     activations: Vec<u64>,
     /// By local node: attempts that failed.
     failures: Vec<u64>,
+    /// By local node.
+    recent: Vec<Recent>,
     /// By local node, once it was measured.
     nodes: Vec<Option<Box<Measures>>>,
     /// By scope: how many items the list had, whenever a region began.
@@ -77,6 +85,8 @@ pub(super) struct Profile {
 struct Measures {
     run_ns: Distribution,
     queued_ns: Distribution,
+    /// What its executors have measured.
+    cpu: CpuSums,
     /// By output that it returns.
     outputs: Box<[Distribution]>,
     /// Measured invocations in which it ran.
@@ -131,6 +141,7 @@ impl Profile {
             measured: 0,
             activations: vec![0; nodes],
             failures: vec![0; nodes],
+            recent: vec![Recent::default(); nodes],
             nodes: (0..nodes).map(|_| None).collect(),
             items: vec![Distribution::new(Detail::Sums); program.scopes.len()],
             first_outputs,
@@ -175,6 +186,7 @@ impl Profile {
             Box::new(Measures {
                 run_ns: Distribution::new(detail),
                 queued_ns: Distribution::new(detail),
+                cpu: CpuSums::default(),
                 outputs: (0..outputs).map(|_| Distribution::new(detail)).collect(),
                 ran: 0,
             })
@@ -253,6 +265,7 @@ impl Core {
                 ran: measures.map_or(0, |measures| measures.ran),
                 run_ns: measures.map_or_else(unmeasured, |measures| measures.run_ns.clone()),
                 queued_ns: measures.map_or_else(unmeasured, |measures| measures.queued_ns.clone()),
+                cpu: measures.map_or_else(CpuSums::default, |measures| measures.cpu),
                 outputs: match measures {
                     Some(measures) => measures.outputs.to_vec(),
                     None => profile.outputs_of(node).map(|_| unmeasured()).collect(),
@@ -369,9 +382,16 @@ impl Core {
     }
 
     /// An attempt of a measured invocation has ended well.
-    pub(super) fn profile_ends(&mut self, now_ns: u64, running: &Running, outputs: &[Output]) {
+    pub(super) fn profile_ends(
+        &mut self,
+        now_ns: u64,
+        running: &Running,
+        outputs: &[Output],
+        cpu: Option<CpuUse>,
+    ) {
         let run_ns = now_ns.saturating_sub(running.started_ns);
         self.profile_time(running, TimeOf::Run, run_ns);
+        self.profile_cpu(running, run_ns, cpu);
         self.profile_outputs(
             running.place,
             running.node,

@@ -215,6 +215,7 @@ impl Prepared {
             activation: start.activation,
             item: start.item,
             deadline_ns: start.deadline_ns,
+            measure: core.measures(&start),
         };
         let inputs = &inputs[..reads.len()];
         descriptor::encode_activate(&mut self.request, &activate, inputs, false);

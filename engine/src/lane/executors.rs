@@ -16,7 +16,7 @@ use faasstore::Cancelled;
 use faasstore::arena::{Arena, ArenaError, Compartment};
 use faasstore::binding::Announced;
 use faasstore::descriptor::{
-    self, Activate, ArenaRange, Completion, DescriptorError, INPUTS_IN_PLACE_MAX, Message,
+    self, Activate, ArenaRange, Completion, CpuUse, DescriptorError, INPUTS_IN_PLACE_MAX, Message,
     OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef, TABLE_ENTRY_BYTES,
 };
 use faasstore::ring::{PushError, RingError};
@@ -71,8 +71,11 @@ pub(crate) enum ExecutorError {
 /// What came out of an executor's completion ring.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// An activation ended well.
-    Done { activation: u32 },
+    /// An activation ended well, and may have been measured.
+    Done {
+        activation: u32,
+        cpu: Option<CpuUse>,
+    },
     /// One failed, and why.
     Failed {
         activation: u32,
@@ -274,6 +277,7 @@ pub(crate) fn start(
         activation: order.activation,
         item: order.item,
         deadline_ns: order.deadline_ns,
+        measure: core.measures(order),
     };
     if plain {
         for range in &inputs[..count] {
@@ -453,14 +457,18 @@ pub(crate) fn read_event(
         ..
     } = scratch;
     match descriptor::decode_completion(message, refs)? {
-        Completion::Done { activation, table } => {
+        Completion::Done {
+            activation,
+            table,
+            cpu,
+        } => {
             let read = read_outputs(executor, id, core, segments, refs, table, outputs);
             if !matches!(read, Ok(None)) {
                 return_outputs(executor, segments, outputs);
             }
             executor.activation_ended(arena);
             Ok(Some(match read? {
-                None => Event::Done { activation },
+                None => Event::Done { activation, cpu },
                 Some(cause) => Event::Failed {
                     activation,
                     class: ErrorClass::Output,

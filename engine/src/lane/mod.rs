@@ -38,7 +38,7 @@ use evaluate::Evaluators;
 use executors::{Event, Executor, ExecutorError, Scratch, StartError, Terms};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
-use faasstore::descriptor::{FailureCode, PayloadRef};
+use faasstore::descriptor::{CpuUse, FailureCode, PayloadRef};
 use faasstore::doorbell::Sleeper;
 use nix::time::{ClockId, clock_gettime};
 use peers::{Parts, Peers};
@@ -465,7 +465,7 @@ impl Lane {
                     outputs,
                 );
             }
-            return self.completed(id, activation);
+            return self.completed(id, activation, None);
         }
         let event = executors::read_event(
             executor,
@@ -478,7 +478,7 @@ impl Lane {
         );
         match event? {
             None => {}
-            Some(Event::Done { activation }) => self.completed(id, activation)?,
+            Some(Event::Done { activation, cpu }) => self.completed(id, activation, cpu)?,
             Some(Event::Failed {
                 activation,
                 class,
@@ -493,10 +493,18 @@ impl Lane {
     }
 
     #[inline]
-    fn completed(&mut self, id: ExecutorId, activation: u32) -> Result<(), ExecutorError> {
+    fn completed(
+        &mut self,
+        id: ExecutorId,
+        activation: u32,
+        cpu: Option<CpuUse>,
+    ) -> Result<(), ExecutorError> {
         let now_ns = self.event_ns();
         let outputs = &self.scratch.outputs;
-        match self.core.completed(now_ns, id, activation, outputs) {
+        let completed = self
+            .core
+            .completed_measured(now_ns, id, activation, outputs, cpu);
+        match completed {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.return_outputs(id.0);

@@ -169,3 +169,71 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn sums_of_cpu_time_stay_where_they_are_full_and_are_of_any_numbers() {
+    let mut sums = CpuSums::default();
+    assert_eq!(sums.busy_cpus(), None);
+    let ms = |cpu_ms: u64, alone_ms: u64| CpuUse {
+        cpu_ns: cpu_ms * 1_000_000,
+        alone_ns: alone_ms * 1_000_000,
+    };
+    // It ran for 10 ms of which it waited for a CPU for 6, and for 10 in which it had two.
+    sums.record(10_000_000, ms(3, 4));
+    assert_eq!(sums.busy_cpus(), Some(0.75));
+    sums.record(10_000_000, ms(20, 10));
+    assert_eq!(sums.busy_cpus(), Some(23.0 / 14.0));
+    let expected = CpuSums {
+        runs: 2,
+        run_ns: 20_000_000,
+        cpu_ns: 23_000_000,
+        waited_ns: 6_000_000,
+    };
+    assert_eq!(sums, expected);
+    let full = CpuSums {
+        runs: u64::MAX,
+        run_ns: u64::MAX,
+        cpu_ns: u64::MAX,
+        waited_ns: u64::MAX,
+    };
+    sums.merge(&full);
+    sums.record(u64::MAX, ms(1, 0));
+    assert_eq!(sums, full);
+    // A worker may tell of more waiting than there was time.
+    assert_eq!(sums.busy_cpus(), None);
+}
+
+#[test]
+fn what_executors_of_several_lanes_have_measured_is_one_sum() {
+    let lane = |cpu_ns| {
+        let mut cpu = CpuSums::default();
+        let alone_ns = 4;
+        cpu.record(10, CpuUse { cpu_ns, alone_ns });
+        let node = NodeProfile {
+            id: 7,
+            activations: 1,
+            failures: 0,
+            ran: 1,
+            run_ns: of(&[10]),
+            queued_ns: of(&[0]),
+            cpu,
+            outputs: Vec::new(),
+            items: None,
+        };
+        LaneProfile {
+            invocations: 1,
+            measured: 1,
+            nodes: vec![node],
+            next: None,
+        }
+    };
+    let mut all = lane(3);
+    all.merge(&lane(2));
+    let expected = CpuSums {
+        runs: 2,
+        run_ns: 20,
+        cpu_ns: 5,
+        waited_ns: 12,
+    };
+    assert_eq!(all.nodes[0].cpu, expected);
+}

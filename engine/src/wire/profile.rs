@@ -1,7 +1,7 @@
 //! Bodies about what runs: what was measured of a workflow, and the files that it was deployed from.
 
 use crate::plan::{DeploymentId, NodeId, WorkerRef};
-use crate::profile::Measured;
+use crate::profile::{CpuSums, Measured};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Bytes that a worker keeps of the files of one deployment: names, texts and terms together. Of larger ones it keeps none.
@@ -82,6 +82,8 @@ pub struct MeasuredNode {
     pub run_ns: Measured,
     /// Waits for an executor in nanoseconds.
     pub queued_ns: Measured,
+    /// What executors have measured of some of these runs.
+    pub cpu: CpuSums,
     /// Outputs that its function returns, by name: bytes for each measured invocation in which it ran.
     pub outputs: Vec<(String, Measured)>,
     /// If it runs for each item of a list: how many there were.

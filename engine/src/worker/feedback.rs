@@ -115,6 +115,7 @@ fn measured(profile: &NodeProfile, node: &NodePlan, plan: &Plan) -> MeasuredNode
         ran: profile.ran,
         run_ns: profile.run_ns.to_wire(),
         queued_ns: profile.queued_ns.to_wire(),
+        cpu: profile.cpu,
         outputs: names.zip(outputs).collect(),
         items: profile.items.as_ref().map(|items| items.to_wire()),
     }

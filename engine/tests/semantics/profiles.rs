@@ -5,8 +5,9 @@ use super::flow::{Flow, catch, input, out};
 use super::rig::{EXECUTORS, Rig, each_whole};
 use engine::core::{Evaluated, HISTOGRAMS_MAX};
 use engine::plan::{ErrorClass, Retry, Source, Work, WorkflowInput};
-use engine::profile::{Distribution, NodeProfile};
+use engine::profile::{CpuSums, Distribution, NodeProfile};
 use faasstore::binding::Kind;
+use faasstore::descriptor::CpuUse;
 use std::collections::BTreeMap;
 
 const TWICE: Retry = Retry {
@@ -306,6 +307,105 @@ fn all_are_counted_and_not_all_are_measured() {
     rig.invoke_as(202);
     rig.end_all();
     rig.nothing_is_left();
+}
+
+const MS: u64 = 1_000_000;
+
+fn taken(cpu_ns: u64, alone_ns: u64) -> CpuUse {
+    CpuUse { cpu_ns, alone_ns }
+}
+
+#[test]
+fn executors_measure_only_what_is_long_and_only_in_measured_invocations() {
+    let mut rig = Rig::new(&three(), 1);
+    // `b` takes so long, the others no time.
+    let round = |rig: &mut Rig, request: u64, b_ms: u64, measures: [bool; 3]| {
+        rig.invoke_as(request);
+        for (node, measures) in ["a", "b", "c"].into_iter().zip(measures) {
+            assert_eq!(rig.measures(node), measures, "{node} in {request}");
+            rig.pass_ms(if node == "b" { b_ms } else { 0 });
+            rig.end(node);
+        }
+        rig.read_answer();
+    };
+    // Nothing is known of any of them.
+    round(&mut rig, 1, 1, [true; 3]);
+    round(&mut rig, 2, 0, [false, true, false]);
+    // It comes too soon to be measured.
+    round(&mut rig, 3, 0, [false; 3]);
+    // `b` is known to be short by and by, and to be long at once.
+    let rounds = [
+        (0, true),
+        (0, true),
+        (0, true),
+        (0, true),
+        (0, true),
+        (0, true),
+        (9, false),
+        (0, true),
+    ];
+    for (request, (b_ms, b)) in (4..).zip(rounds) {
+        rig.pass_ms(10);
+        round(&mut rig, request, b_ms, [false, b, false]);
+    }
+    rig.invoke_as(20);
+    rig.end_all();
+    rig.nothing_is_left();
+    // One that is not measured stands beside one that is.
+    let mut rig = Rig::new(&three(), 1);
+    rig.invoke_as(1);
+    assert!(rig.measures("a"));
+    rig.invoke_as(2);
+    assert!(!rig.measures("a"));
+}
+
+#[test]
+fn what_executors_say_is_summed_and_bounded_by_what_the_lane_knows() {
+    let mut flow = Flow::default();
+    flow.function("n", |_| ());
+    each_whole(&flow, |rig| {
+        let said = [
+            taken(3 * MS, 4 * MS),
+            // It cannot have taken longer than its run, nor waited for a CPU then.
+            taken(0, u64::MAX),
+            // There are not so many CPUs.
+            taken(u64::MAX, 0),
+        ];
+        for (request, cpu) in (1..).zip(said) {
+            rig.invoke_as(request);
+            rig.pass_ms(10);
+            rig.end_measured("n", cpu);
+            rig.read_answer();
+        }
+        let (nodes, _) = rig.profile();
+        let expected = CpuSums {
+            runs: 3,
+            run_ns: 30 * MS,
+            cpu_ns: 3 * MS + 4096 * 10 * MS,
+            waited_ns: 6 * MS + 10 * MS,
+        };
+        assert_eq!(nodes["n"].cpu, expected);
+        assert_eq!(sums_ms(&nodes["n"].run_ns), (3, 30));
+        // What comes too soon to be measured is not, whatever its executor says.
+        for request in 4..=5 {
+            rig.invoke_as(request);
+            rig.end_measured("n", taken(MS, MS));
+            rig.read_answer();
+        }
+        assert_eq!(rig.profile().0["n"].cpu.runs, 4);
+        // Nor is what comes late, or was begun before all was forgotten.
+        rig.pass_ms(10);
+        rig.invoke_as(6);
+        rig.cancel(6);
+        rig.read_answer();
+        rig.end_measured("n", taken(MS, MS));
+        assert_eq!(rig.profile().0["n"].cpu.runs, 4);
+        rig.pass_ms(10);
+        rig.invoke_as(7);
+        rig.forget_profile();
+        rig.end_measured("n", taken(MS, MS));
+        assert_eq!(rig.profile().0["n"].cpu, CpuSums::default());
+    });
 }
 
 #[test]

@@ -13,7 +13,7 @@ use engine::trace::ClockId;
 use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::Cancelled;
 use faasstore::binding::Kind;
-use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+use faasstore::descriptor::{CpuUse, InvocationId, NO_ITEM, PayloadRef};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub(crate) const EXECUTORS: u32 = 4;
@@ -446,19 +446,37 @@ impl Rig {
         self.end_attempt(&attempt);
     }
 
+    /// As [`Rig::end`], and the executor says what was taken of CPUs.
+    pub(crate) fn end_measured(&mut self, node: &str, cpu: CpuUse) {
+        let attempt = self.take(node);
+        self.complete(&attempt, Some(cpu));
+        self.settle();
+    }
+
+    /// Whether the executor that runs a node, the one that began last, is asked to measure it: by the request as it would be
+    /// written now.
+    pub(crate) fn measures(&self, node: &str) -> bool {
+        let running = self.running.iter().rfind(|attempt| attempt.node == node);
+        let running = running.unwrap_or_else(|| panic!("{node} does not run"));
+        let What::Start(start) = &running.what else {
+            panic!("the lane evaluates {node}");
+        };
+        self.cores[running.worker].measures(start)
+    }
+
     pub(crate) fn end_attempt(&mut self, attempt: &Attempt) {
         self.take_attempt(attempt);
-        self.complete(attempt);
+        self.complete(attempt, None);
         self.settle();
     }
 
     /// As [`Rig::end`], and the lane has not come to tidy up.
     pub(crate) fn end_untidied(&mut self, node: &str) {
         let attempt = self.take(node);
-        self.complete(&attempt);
+        self.complete(&attempt, None);
     }
 
-    fn complete(&mut self, attempt: &Attempt) {
+    fn complete(&mut self, attempt: &Attempt, cpu: Option<CpuUse>) {
         let What::Start(start) = attempt.what else {
             panic!("the lane evaluates {}", attempt.node);
         };
@@ -482,7 +500,7 @@ impl Rig {
             })
             .collect();
         let core = &mut self.cores[attempt.worker];
-        core.completed(self.now_ns, start.executor, start.activation, &outputs)
+        core.completed_measured(self.now_ns, start.executor, start.activation, &outputs, cpu)
             .unwrap();
     }
 

@@ -1,10 +1,15 @@
 //! What an executor answers an engine.
 
-use super::{DescriptorError, FLAG_TABLE, Message, OUTPUTS_IN_PLACE_MAX, OutputRef};
+use super::{DescriptorError, FLAG_TABLE, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, SLOT_WORDS};
 
 const KIND_DONE: u8 = 16;
 const KIND_FAILED: u8 = 17;
 const KIND_RETIRE: u8 = 18;
+
+const FLAG_CPU: u8 = 4;
+/// Slots of a completion that says what was taken of CPUs, at least: the last words of the second and of the third say it.
+const CPU_SLOTS: usize = 3;
+const _: () = assert!(done_slots(OUTPUTS_IN_PLACE_MAX) >= CPU_SLOTS);
 
 /// Why an activation failed, as its executor says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +27,16 @@ pub enum FailureCode {
     Memory = 5,
 }
 
+/// What an activation has taken of its CPUs, in nanoseconds, as its executor says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CpuUse {
+    /// CPU time of the executor's process, all of its threads together, and of processes that it has started and waited for.
+    pub cpu_ns: u64,
+    /// From its beginning to its end, but for the time in which its thread could have run and waited for a CPU: how long it
+    /// would have taken alone.
+    pub alone_ns: u64,
+}
+
 /// A message from an executor to the engine.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Completion {
@@ -32,6 +47,8 @@ pub enum Completion {
         /// Whether the only output decoded locates a table of [`TABLE_ENTRY_BYTES`](super::TABLE_ENTRY_BYTES) entries,
         /// which are the outputs.
         table: bool,
+        /// What it has taken of its CPUs, if that was measured.
+        cpu: Option<CpuUse>,
     },
     /// An activation failed.
     Failed {
@@ -64,6 +81,22 @@ pub fn encode_done(message: &mut Message, activation: u32, outputs: &[OutputRef]
     }
 }
 
+/// Says what was taken of CPUs in a completion that [`encode_done`] has written.
+pub fn add_cpu_use(message: &mut Message, cpu: CpuUse) {
+    let used = usize::from(message.used).max(CPU_SLOTS);
+    for slot in &mut message.slots[usize::from(message.used)..used] {
+        *slot = [0; SLOT_WORDS];
+    }
+    let head = (message.slots[0][0] >> 32) as u32;
+    let [kind, _, count, flags] = head.to_le_bytes();
+    debug_assert_eq!(kind, KIND_DONE, "what has failed is not measured");
+    let head = u32::from_le_bytes([kind, used as u8, count, flags | FLAG_CPU]);
+    message.slots[0][0] = u64::from(head) << 32;
+    message.slots[1][7] = cpu.cpu_ns;
+    message.slots[2][7] = cpu.alone_ns;
+    message.used = used as u8;
+}
+
 const fn done_slots(outputs: usize) -> usize {
     1 + outputs.saturating_sub(2).div_ceil(2)
 }
@@ -89,8 +122,8 @@ pub fn encode_retire(message: &mut Message, segment: u32, generation: u32) {
     message.slots[0][1] = u64::from(segment) | u64::from(generation) << 32;
 }
 
-/// Whether this says that `activation` has ended well, with that many outputs in place and no table. The outputs are
-/// to be read by [`done_output`].
+/// Whether this says that `activation` has ended well, with that many outputs in place, no table, and nothing of its CPU
+/// time. The outputs are to be read by [`done_output`].
 #[inline]
 #[must_use]
 pub fn is_plain_done(message: &Message, activation: u32, outputs: usize) -> bool {
@@ -131,8 +164,10 @@ pub fn decode_completion(
         KIND_DONE => {
             let output_count = usize::from(count);
             let table = flags & FLAG_TABLE != 0;
+            let is_measured = flags & FLAG_CPU != 0;
+            let least = if is_measured { CPU_SLOTS } else { 1 };
             let fits = output_count <= OUTPUTS_IN_PLACE_MAX
-                && usize::from(slots) == done_slots(output_count)
+                && usize::from(slots) == done_slots(output_count).max(least)
                 && slots == message.used
                 && (!table || output_count == 1);
             if !fits {
@@ -145,6 +180,10 @@ pub fn decode_completion(
             Ok(Completion::Done {
                 activation: first[1] as u32,
                 table,
+                cpu: is_measured.then(|| CpuUse {
+                    cpu_ns: message.slots[1][7],
+                    alone_ns: message.slots[2][7],
+                }),
             })
         }
         KIND_FAILED => {

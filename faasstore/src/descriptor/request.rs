@@ -10,6 +10,7 @@ const KIND_UNMAP: u8 = 3;
 const KIND_STOP: u8 = 4;
 
 const FLAG_DEADLINE: u8 = 2;
+const FLAG_MEASURE: u8 = 4;
 
 /// What an activation's request says, apart from its inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +27,8 @@ pub struct Activate {
     pub item: u32,
     /// CLOCK_MONOTONIC, when the engine gives the activation up.
     pub deadline_ns: Option<u64>,
+    /// Whether the completion is to say what it has taken of its CPUs.
+    pub measure: bool,
 }
 
 /// A message from the engine to an executor.
@@ -68,7 +71,9 @@ pub fn encode_activate(
     debug_assert!(inputs.len() <= INPUTS_IN_PLACE_MAX && (!table || inputs.len() == 1));
     let deadline = activate.deadline_ns.is_some();
     let used = activate_slots(inputs.len(), deadline);
-    let flags = (u8::from(table) * FLAG_TABLE) | (u8::from(deadline) * FLAG_DEADLINE);
+    let flags = (u8::from(table) * FLAG_TABLE)
+        | (u8::from(deadline) * FLAG_DEADLINE)
+        | (u8::from(activate.measure) * FLAG_MEASURE);
     message.open(KIND_ACTIVATE, used, inputs.len(), flags);
     let first = &mut message.slots[0];
     first[1] = u64::from(activate.node) | u64::from(activate.attempt) << 32;
@@ -167,6 +172,7 @@ pub fn decode_request(
                 activation: first[4] as u32,
                 item: (first[4] >> 32) as u32,
                 deadline_ns: deadline.then(|| message.slots[1][7]),
+                measure: flags & FLAG_MEASURE != 0,
             };
             Ok(Request::Activate { activate, table })
         }

@@ -43,9 +43,9 @@ proptest! {
     fn a_request_is_read_as_it_was_written(
         inputs in proptest::collection::vec(payload(), 0..=INPUTS_IN_PLACE_MAX),
         node: u32, attempt: u32, invocation: u128, activation: u32, item: u32,
-        deadline_ns: Option<u64>,
+        deadline_ns: Option<u64>, measure: bool,
     ) {
-        let activate = Activate { node, attempt, invocation: InvocationId(invocation), activation, item, deadline_ns };
+        let activate = Activate { node, attempt, invocation: InvocationId(invocation), activation, item, deadline_ns, measure };
         let message = Message::written(|message| encode_activate(message, &activate, &inputs, false));
         prop_assert_eq!(message.slots().len(), 1 + further_slots(&message.slots()[0]));
         let mut read_inputs = vec![PayloadRef::EMPTY];
@@ -60,12 +60,26 @@ proptest! {
     fn a_completion_is_read_as_it_was_written(
         activation: u32,
         outputs in proptest::collection::vec(output(), 0..=OUTPUTS_IN_PLACE_MAX),
+        cpu: Option<(u64, u64)>, leftover: [[u64; 8]; 4],
     ) {
-        let message = Message::written(|message| encode_done(message, activation, &outputs, false));
+        let cpu = cpu.map(|(cpu_ns, alone_ns)| CpuUse { cpu_ns, alone_ns });
+        // Messages are written over one another.
+        let mut message = assemble(&leftover);
+        let write = |message: &mut Message| {
+            encode_done(message, activation, &outputs, false);
+            if let Some(cpu) = cpu {
+                add_cpu_use(message, cpu);
+            }
+        };
+        write(&mut message);
+        let anew = Message::written(write);
+        prop_assert_eq!(message.slots(), anew.slots());
+        prop_assert_eq!(is_plain_done(&message, activation, outputs.len()), cpu.is_none());
+        prop_assert_eq!(message.slots().len(), 1 + further_slots(&message.slots()[0]));
         let mut read_outputs = vec![OutputRef::Empty];
-        let Completion::Done { activation: read, .. } =
+        let Completion::Done { activation: read, table, cpu: read_cpu } =
             decode_completion(&assemble(message.slots()), &mut read_outputs).unwrap() else { panic!("another kind") };
-        prop_assert_eq!(read, activation);
+        prop_assert_eq!((read, table, read_cpu), (activation, false, cpu));
         prop_assert_eq!(read_outputs, outputs);
     }
 

@@ -1,7 +1,7 @@
 //! The executor's loop: requests in, completions out.
 //!
-//! Once warm it makes no system call while it polls, allocates nothing and reads no clock: vectors are kept, nodes and
-//! segments are found by index, and inputs and outputs stay where they are.
+//! Once warm it makes no system call while it polls, allocates nothing and reads no clock, unless it is asked to measure
+//! an activation: vectors are kept, nodes and segments are found by index, and inputs and outputs stay where they are.
 
 use super::Function;
 use super::call::Call;
@@ -9,13 +9,14 @@ use super::context::Context;
 use super::error::Error;
 use super::input::{InputBuffer, Inputs};
 use super::mappings::{MappingError, Mappings};
+use super::meter::Meter;
 use super::output::Outputs;
 use crate::arena::{Arena, ArenaError};
 use crate::binding::{Announce, Announced, NodeBinding};
 use crate::channel::ExecutorChannel;
 use crate::descriptor::{
     Activate, DescriptorError, FailureCode, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
-    Request, decode_request, encode_done, encode_failed, encode_retire,
+    Request, add_cpu_use, decode_request, encode_done, encode_failed, encode_retire,
 };
 use crate::ring::{PushError, RingError};
 use crate::socket::{DESCRIPTORS_MAX, Socket, SocketError};
@@ -78,6 +79,7 @@ pub(super) struct Executor {
     mappings: Mappings,
     inputs: InputBuffer,
     outputs: Outputs,
+    meter: Meter,
     encoded: Vec<OutputRef>,
     /// What the activation that runs will answer.
     completion: Message,
@@ -108,6 +110,7 @@ impl Executor {
             mappings: Mappings::default(),
             inputs: InputBuffer::default(),
             outputs: Outputs::new(arena),
+            meter: Meter::default(),
             encoded: Vec::new(),
             completion: Message::default(),
             arena_bytes_kept,
@@ -173,14 +176,38 @@ impl Executor {
         let Some(place) = (place as usize).checked_sub(1) else {
             return Err(ExecutorError::Node(activate.node));
         };
-        let result = self.call(place, activate, inputs, table);
-        if let Err(error) = result.and_then(|()| self.done(activate.activation)) {
+        let result = if activate.measure {
+            self.call_measured(place, activate, inputs, table)
+        } else {
+            self.call(place, activate, inputs, table)
+                .and_then(|()| self.done(activate.activation))
+        };
+        if let Err(error) = result {
             self.failed(activate.activation, &error);
         }
         if self.outputs.arena.has_news() {
             self.tell_news()?;
         }
         send(&mut self.channel, &self.completion)
+    }
+
+    /// Says in the completion what was taken of CPUs, too.
+    #[cold]
+    fn call_measured(
+        &mut self,
+        place: usize,
+        activate: &Activate,
+        inputs: &[PayloadRef],
+        table: bool,
+    ) -> Result<(), Error> {
+        let began = self.meter.read();
+        self.call(place, activate, inputs, table)?;
+        let cpu = began.and_then(|began| Some(self.meter.read()?.since(&began)));
+        self.done(activate.activation)?;
+        if let Some(cpu) = cpu {
+            add_cpu_use(&mut self.completion, cpu);
+        }
+        Ok(())
     }
 
     #[inline]

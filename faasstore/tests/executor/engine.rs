@@ -101,6 +101,7 @@ pub(crate) fn nodes() -> Vec<NodeBinding> {
             ports(&[("first", Bytes), ("second", Bytes)]),
         ),
         ("wait", one(), one()),
+        ("burn", one(), one()),
     ];
     (10..)
         .zip(nodes)
@@ -128,6 +129,8 @@ pub(crate) struct Engine {
     outputs: HashMap<(u32, u32), SegmentReader>,
     nodes: Vec<NodeBinding>,
     activation: u32,
+    /// Whether completions are to say what was taken of CPUs.
+    pub(crate) measures: bool,
 }
 
 /// Reads what a child writes to standard error until it ends: a pipe that nobody reads would stop it.
@@ -231,6 +234,7 @@ impl Engine {
             outputs: HashMap::new(),
             nodes,
             activation: 0,
+            measures: false,
         }
     }
 
@@ -300,6 +304,7 @@ impl Engine {
             activation: self.activation,
             item: NO_ITEM,
             deadline_ns: Some(u64::MAX),
+            measure: self.measures,
         };
         let message = if inputs.len() > 7 {
             let table = self.table(inputs);
@@ -388,7 +393,9 @@ impl Engine {
             (completion, outputs) = self.completion();
         }
         match completion {
-            Completion::Done { activation, table } => {
+            Completion::Done {
+                activation, table, ..
+            } => {
                 assert_eq!(activation, asked);
                 if !table {
                     return Ok(outputs);

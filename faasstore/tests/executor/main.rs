@@ -4,6 +4,7 @@
 
 mod commands;
 mod engine;
+mod measured;
 mod told;
 
 use engine::{ARENA_BYTES_MAX, Engine, PATIENCE, SEGMENT_BYTES, executable, greet, nodes};

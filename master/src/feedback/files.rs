@@ -137,7 +137,11 @@ impl Hinted {
             let measured = nodes.iter().flat_map(|(_, parts)| parts.iter().copied());
             let measured: Vec<&Node> = measured.collect();
             let figures = profile.figures(&measured, nodes.len());
-            if let Some(of_node) = figures.hints(items, said) {
+            let cpus = nodes
+                .iter()
+                .map(|(place, _)| definition.nodes[*place].resources.cpus);
+            let cpus = cpus.max().unwrap_or(1);
+            if let Some(of_node) = figures.hints(items, said, cpus) {
                 hints[file].insert(name, of_node);
             }
         }

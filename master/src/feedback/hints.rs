@@ -1,13 +1,15 @@
 //! From what was measured of a node to what its `profile:` is to say.
 
 use super::measured::{Node, Profile, Worker};
-use engine::profile::Distribution;
+use engine::profile::{CpuSums, Distribution};
 
 /// What a node's `profile:` is to say. What is none stays as it is.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Hints {
-    /// Mean run time of one activation, in milliseconds.
+    /// Mean run time of one activation, in milliseconds; where executors have measured it, without waits for a CPU.
     pub runtime_ms: Option<f64>,
+    /// The share of its run time in which it keeps its CPUs busy, 0 to 1 in hundredths, if executors have measured that.
+    pub busy: Option<f64>,
     /// Mean bytes of its outputs in an invocation in which it runs.
     pub output_bytes: Option<Bytes>,
     /// Mean number of items of the list that it runs over.
@@ -28,6 +30,7 @@ const ALWAYS: f64 = 0.995;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
     run_ns: Distribution,
+    cpu: CpuSums,
     outputs: Vec<(String, Distribution)>,
     items: Distribution,
     has_executor: bool,
@@ -42,6 +45,7 @@ impl Figures {
     /// Takes in what was measured of a node.
     pub(super) fn add(&mut self, node: &Node, worker: &Worker) {
         self.run_ns.merge(&node.run_ns);
+        self.cpu.merge(&node.cpu);
         self.outputs
             .resize_with(node.outputs.len(), Default::default);
         for ((name, all), (named, one)) in self.outputs.iter_mut().zip(&node.outputs) {
@@ -59,8 +63,8 @@ impl Figures {
     }
 
     /// The hints that follow; none if it never ran. `keeps_items` says whether the list is its own, `says_runs` whether a
-    /// share of one is worth saying.
-    pub(super) fn hints(&self, keeps_items: Items, always: Always) -> Option<Hints> {
+    /// share of one is worth saying, `cpus` how many an activation may keep busy.
+    pub(super) fn hints(&self, keeps_items: Items, always: Always, cpus: u16) -> Option<Hints> {
         if self.ran == 0 {
             return None;
         }
@@ -70,10 +74,11 @@ impl Figures {
         let bytes = self.outputs.iter();
         let bytes = bytes.map(|(name, bytes)| (name.clone(), rounded(bytes, self.parts)));
         Some(Hints {
-            runtime_ms: match self.run_ns.mean() {
-                Some(run_ns) if self.has_executor => Some(run_ns / 1e6),
-                _ => None,
-            },
+            runtime_ms: self.run_alone_ns().map(|run_ns| run_ns / 1e6),
+            busy: self.cpu.busy_cpus().map(|busy| {
+                let share = busy / f64::from(cpus.max(1));
+                (share.min(1.0) * 100.0).round() / 100.0
+            }),
             output_bytes: (!self.outputs.is_empty()).then(|| Bytes(bytes.collect())),
             items: match keeps_items {
                 Items::Own if self.items.count() > 0 => Some(rounded(&self.items, 1.0)),
@@ -81,6 +86,16 @@ impl Figures {
             },
             runs: share.filter(|share| always == Always::Said || *share < 1.0),
         })
+    }
+}
+
+impl Figures {
+    /// Mean run time without what is known of waits for a CPU, in nanoseconds: the estimator has activations share CPUs
+    /// itself, and would stretch them again.
+    fn run_alone_ns(&self) -> Option<f64> {
+        let mean_ns = self.run_ns.mean().filter(|_| self.has_executor)?;
+        let waited_ns = self.cpu.waited_ns as f64 / self.run_ns.count() as f64;
+        Some((mean_ns - waited_ns).max(0.0))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{FeedbackError, Served};
 use crate::deploy::Cluster;
 use engine::plan::{DeploymentId, NodeId};
+use engine::profile::CpuSums;
 use engine::profile::Distribution;
 use engine::profile::Measured;
 use engine::wire::{MeasuredNode, ProfilePage};
@@ -57,6 +58,8 @@ pub struct Node {
     pub run_ns: Distribution,
     /// Waits for an executor, in nanoseconds.
     pub queued_ns: Distribution,
+    /// What executors have measured of some of its runs, long ones.
+    pub cpu: CpuSums,
     /// By output, with its name: bytes of all activations of an invocation together, of those in which it ran.
     pub outputs: Vec<(String, Distribution)>,
     /// If it runs for each item of a list: how many items that had.
@@ -308,6 +311,7 @@ fn read_node(node: MeasuredNode, worker: usize) -> Result<Node, engine::profile:
         ran: node.ran,
         run_ns: read(&node.run_ns)?,
         queued_ns: read(&node.queued_ns)?,
+        cpu: node.cpu,
         outputs: outputs.collect::<Result<_, _>>()?,
         items: node.items.as_ref().map(read).transpose()?,
         name: node.name,

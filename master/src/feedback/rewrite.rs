@@ -472,6 +472,11 @@ fn wanted(hints: &Hints, known: Option<&Tree>) -> Vec<(&'static str, New)> {
     if let Some(ms) = hints.runtime_ms {
         wanted.push(("runtime_ms", New::Number(number(ms))));
     }
+    // That it never waits goes without saying.
+    let says_busy = known.is_some_and(|profile| get(profile, "busy").is_some());
+    if let Some(busy) = hints.busy.filter(|busy| says_busy || *busy < 1.0) {
+        wanted.push(("busy", New::Number(number(busy))));
+    }
     let said = known.and_then(|profile| get(profile, "output_bytes"));
     // No bytes go without saying.
     let says = |Bytes(bytes): &&Bytes| said.is_some() || bytes.iter().any(|(_, bytes)| *bytes > 0);

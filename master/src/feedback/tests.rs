@@ -4,7 +4,7 @@ use super::files::{Hinted, replace};
 use super::measured::{Node, Profile, Worker};
 use crate::definition::{self, Definition};
 use engine::plan::{DeploymentId, NodeId};
-use engine::profile::{Detail, Distribution};
+use engine::profile::{CpuSums, Detail, Distribution};
 use std::path::Path;
 
 fn of(values: &[u64]) -> Distribution {
@@ -29,6 +29,7 @@ fn node(id: NodeId, name: &str, worker: usize, reads: &[(NodeId, &[u16])]) -> No
         ran: 4,
         run_ns: of(&[2_000_000; 4]),
         queued_ns: of(&[0; 4]),
+        cpu: CpuSums::default(),
         outputs: vec![("out".to_owned(), of(&[100; 4]))],
         items: None,
     }
@@ -267,4 +268,96 @@ fn a_file_is_replaced_whole_and_stays_what_it_is() {
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(left.len(), 2, "nothing is left beside it");
     assert!(replace(&folder.path().join("none.yaml"), "new").is_err());
+}
+
+/// So many milliseconds, of four runs together.
+fn cpu_ms(run: u64, cpu: u64, waited: u64) -> CpuSums {
+    const MS: u64 = 1_000_000;
+    CpuSums {
+        runs: 4,
+        run_ns: run * MS,
+        cpu_ns: cpu * MS,
+        waited_ns: waited * MS,
+    }
+}
+
+#[test]
+fn hints_say_how_long_a_function_runs_alone_and_how_busy_it_is_then() {
+    let text = "\
+workflow: w
+nodes:
+  spins: { function: e:f }
+  shares: { function: e:f, profile: { busy: 0.5 } }
+  sleeps: { function: e:f }
+  wide: { function: e:f, resources: { cpus: 4 } }
+  more: { function: e:f }
+  short: { function: e:f, profile: { busy: 0.25 } }
+  mixed: { function: e:f }
+";
+    let sums = [
+        ("spins", cpu_ms(40, 40, 0)),
+        // Four of them at once on one CPU.
+        ("shares", cpu_ms(40, 10, 30)),
+        ("sleeps", cpu_ms(40, 0, 1)),
+        ("wide", cpu_ms(40, 80, 0)),
+        // Threads that nobody has asked room for.
+        ("more", cpu_ms(40, 80, 0)),
+        ("short", CpuSums::default()),
+        // Two of the four were measured.
+        ("mixed", cpu_ms(20, 5, 10)),
+    ];
+    let node = |(id, (name, cpu))| {
+        let mut node = node(id, name, 0, &[]);
+        node.run_ns = of(&[10_000_000; 4]);
+        (node.cpu, node.outputs) = (cpu, Vec::new());
+        node
+    };
+    let nodes = (0..).zip(sums).map(node).collect();
+    let hinted = Hinted::of(&parse(text), &profile(nodes)).unwrap();
+    let definition = hinted.definition().unwrap();
+    let hints = definition.nodes.iter();
+    let hints = hints.map(|node| (node.profile.runtime_ms, node.profile.busy));
+    let expected = [
+        (10.0, 1.0),
+        (2.5, 1.0),
+        (9.75, 0.0),
+        (10.0, 0.5),
+        (10.0, 1.0),
+        (10.0, 0.25),
+        (7.5, 0.5),
+    ];
+    assert_eq!(hints.collect::<Vec<_>>(), expected);
+    let busy = hinted.changes().filter(|(_, change)| change.key == "busy");
+    let busy: Vec<&str> = busy.map(|(_, change)| change.node.as_str()).collect();
+    assert_eq!(
+        busy,
+        ["shares", "sleeps", "wide", "mixed"],
+        "that it is always busy goes without saying"
+    );
+}
+
+#[test]
+fn whatever_a_worker_tells_of_cpu_time_a_hint_is_one_that_may_be_said() {
+    let text = "{ workflow: w, nodes: { n: { function: e:f } } }";
+    let most = u64::MAX;
+    for (run_ns, cpu_ns, waited_ns) in [
+        (0, most, 0),
+        (most, most, most),
+        (1, most, 0),
+        (0, 0, most),
+        (most, 0, 1),
+    ] {
+        let mut lies = node(0, "n", 0, &[]);
+        lies.cpu = CpuSums {
+            runs: most,
+            run_ns,
+            cpu_ns,
+            waited_ns,
+        };
+        lies.outputs = Vec::new();
+        let hinted = Hinted::of(&parse(text), &profile(vec![lies])).unwrap();
+        let profile = hinted.definition().unwrap().nodes[0].profile.clone();
+        assert!((0.0..=1.0).contains(&profile.busy), "{profile:?}");
+        assert!((0.0..=2.0).contains(&profile.runtime_ms), "{profile:?}");
+    }
 }

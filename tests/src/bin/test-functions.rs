@@ -4,6 +4,7 @@
 use faasflow_tests::gate::{self, Verdict};
 use faasflow_tests::pattern;
 use faasstore::{Call, Cancelled, Context, Error, bytes, function, serve};
+use nix::time::{ClockId, clock_gettime};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         bytes("fail", fail),
         bytes("fail_first", fail_first),
         bytes("burn", burn),
+        bytes("toil", toil),
         bytes("doze", doze),
         bytes("linger", linger),
         function("gate", gate),
@@ -65,6 +67,17 @@ fn burn(text: &[u8], _: &Context) -> Result<Vec<u8>, Error> {
     let time = Duration::from_millis(std::str::from_utf8(text)?.trim().parse()?);
     let end = Instant::now() + time;
     while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+    Ok(text.to_vec())
+}
+
+/// Takes as many milliseconds of CPU time as the input says, however long that is, and passes it on.
+fn toil(text: &[u8], _: &Context) -> Result<Vec<u8>, Error> {
+    let time = Duration::from_millis(std::str::from_utf8(text)?.trim().parse()?);
+    let taken = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    let end = taken()? + time;
+    while taken()? < end {
         std::hint::spin_loop();
     }
     Ok(text.to_vec())

@@ -5,7 +5,7 @@ use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::{Shape, Timeouts};
 use engine::plan::{Balance, DeploymentId, Limits, Replica};
-use engine::profile::Distribution;
+use engine::profile::{CpuSums, Distribution};
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
     Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, Drained, Echo,
@@ -39,6 +39,12 @@ fn profile_page(deployment: DeploymentId) -> ProfilePage {
             ran: 6,
             run_ns: times.clone(),
             queued_ns: times.clone(),
+            cpu: CpuSums {
+                runs: 3,
+                run_ns: 90,
+                cpu_ns: 40,
+                waited_ns: 20,
+            },
             outputs: vec![("out".to_owned(), times.clone())],
             items: Some(times),
         }],

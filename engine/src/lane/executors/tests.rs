@@ -74,6 +74,7 @@ fn request() -> Message {
         activation: 1,
         item: NO_ITEM,
         deadline_ns: Some(1),
+        measure: true,
     };
     let inputs = [PayloadRef::EMPTY; INPUTS_IN_PLACE_MAX];
     Message::written(|message| {

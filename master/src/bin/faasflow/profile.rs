@@ -162,6 +162,7 @@ fn show(page: &mut Page, profile: &Profile) {
         "run mean",
         "p50",
         "p99",
+        "busy",
         "queued p50",
         "p99",
         "output mean",
@@ -171,7 +172,7 @@ fn show(page: &mut Page, profile: &Profile) {
     let rows = profile.nodes.iter().map(|node| row(profile, node));
     page.table(
         &headings,
-        &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+        &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
         &rows.collect::<Vec<_>>(),
     );
     let edges = profile.edges();
@@ -245,6 +246,11 @@ fn row(profile: &Profile, node: &Node) -> Vec<String> {
         time(node.run_ns.mean()),
         at(&node.run_ns, 0.5),
         at(&node.run_ns, 0.99),
+        or_dash(
+            node.cpu
+                .busy_cpus()
+                .map(|busy| format!("{:.0} %", busy * 100.0)),
+        ),
         at(&node.queued_ns, 0.5),
         at(&node.queued_ns, 0.99),
         or_dash(node.output_mean_bytes().map(bytes_text)),
@@ -354,6 +360,11 @@ fn to_json(profile: &Profile) -> Value {
             "run_mean_ns": run_mean_ns,
             "run_p50_ns": run_p50_ns,
             "run_p99_ns": run_p99_ns,
+            "cpu_runs": node.cpu.runs,
+            "cpu_run_ns": node.cpu.run_ns,
+            "cpu_ns": node.cpu.cpu_ns,
+            "cpu_waited_ns": node.cpu.waited_ns,
+            "busy_cpus": node.cpu.busy_cpus(),
             "measured_waits": waits,
             "queued_mean_ns": queued_mean_ns,
             "queued_p50_ns": queued_p50_ns,
