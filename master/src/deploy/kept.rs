@@ -166,7 +166,7 @@ impl Cluster {
         &self.members[worker].description.name
     }
 
-    /// What a worker says of the workflow of this name; none if it does not serve it.
+    /// What a worker says of a placement, counted from 1, of the workflow of this name; none if it does not serve that.
     ///
     /// # Errors
     /// If the worker is lost, or sends nonsense.
@@ -177,11 +177,13 @@ impl Cluster {
         &mut self,
         worker: usize,
         workflow: &str,
+        placement: u16,
     ) -> Result<Option<Deployed>, DeployError> {
-        Ok(self.members[worker].control.deployed(workflow)?)
+        Ok(self.members[worker].control.deployed(workflow, placement)?)
     }
 
-    /// What a worker has measured of some nodes of a workflow, from 0 on or from what the last page said is next.
+    /// What a worker has measured of some nodes of a workflow in a placement, counted from 1: of those from 0 on, or from what
+    /// the last page said is next.
     ///
     /// # Errors
     /// If the worker is lost, does not serve it any more, or sends nonsense.
@@ -192,9 +194,11 @@ impl Cluster {
         &mut self,
         worker: usize,
         workflow: &str,
+        placement: u16,
         from: u32,
     ) -> Result<ProfilePage, DeployError> {
-        Ok(self.members[worker].control.profile(workflow, from)?)
+        let control = &mut self.members[worker].control;
+        Ok(control.profile(workflow, placement, from)?)
     }
 
     /// Has a worker forget what it has measured of a workflow.

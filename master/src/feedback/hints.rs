@@ -1,6 +1,6 @@
 //! From what was measured of a node to what its `profile:` is to say.
 
-use super::measured::{Node, Profile, Worker};
+use super::whole::{Weighted, Whole};
 use engine::profile::Distribution;
 
 /// What a node's `profile:` is to say. What is none stays as it is.
@@ -27,33 +27,31 @@ const ALWAYS: f64 = 0.995;
 /// What was measured of one node of a file, wherever the file stands in the workflow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
-    run_ns: Distribution,
-    outputs: Vec<(String, Distribution)>,
+    run_ns: Weighted,
+    outputs: Vec<(String, Weighted)>,
     items: Distribution,
     has_executor: bool,
     ran: u64,
-    /// Parts that the node has in each of its places, on average: each gives its bytes in an invocation.
-    parts: f64,
     /// Shares of the invocations, added up, and how many.
     shares: (f64, u32),
 }
 
 impl Figures {
     /// Takes in what was measured of a node.
-    pub(super) fn add(&mut self, node: &Node, worker: &Worker) {
-        self.run_ns.merge(&node.run_ns);
+    pub(super) fn add(&mut self, node: &Whole) {
+        self.run_ns.add(node.run_mean_ns, node.activations);
         self.outputs
             .resize_with(node.outputs.len(), Default::default);
-        for ((name, all), (named, one)) in self.outputs.iter_mut().zip(&node.outputs) {
-            name.clone_from(named);
-            all.merge(one);
+        for ((name, all), one) in self.outputs.iter_mut().zip(&node.outputs) {
+            name.clone_from(&one.name);
+            all.add(one.mean_bytes, node.ran);
         }
         if let Some(items) = &node.items {
             self.items.merge(items);
         }
         self.has_executor |= node.has_executor;
         self.ran += node.ran;
-        if let Some(share) = node.share(worker) {
+        if let Some(share) = node.share {
             self.shares = (self.shares.0 + share, self.shares.1 + 1);
         }
     }
@@ -68,7 +66,7 @@ impl Figures {
         let share = (count > 0).then(|| sum / f64::from(count));
         let share = share.map(|share| if share >= ALWAYS { 1.0 } else { share });
         let bytes = self.outputs.iter();
-        let bytes = bytes.map(|(name, bytes)| (name.clone(), rounded(bytes, self.parts)));
+        let bytes = bytes.map(|(name, bytes)| (name.clone(), rounded(bytes.mean())));
         Some(Hints {
             runtime_ms: match self.run_ns.mean() {
                 Some(run_ns) if self.has_executor => Some(run_ns / 1e6),
@@ -76,7 +74,7 @@ impl Figures {
             },
             output_bytes: (!self.outputs.is_empty()).then(|| Bytes(bytes.collect())),
             items: match keeps_items {
-                Items::Own if self.items.count() > 0 => Some(rounded(&self.items, 1.0)),
+                Items::Own if self.items.count() > 0 => Some(rounded(self.items.mean())),
                 _ => None,
             },
             runs: share.filter(|share| always == Always::Said || *share < 1.0),
@@ -102,22 +100,6 @@ pub(super) enum Always {
     Plain,
 }
 
-/// So many times the mean.
-fn rounded(distribution: &Distribution, times: f64) -> u64 {
-    (distribution.mean().unwrap_or_default() * times).round() as u64
-}
-
-impl Profile {
-    /// What was measured of all nodes whose names stand for one node of one file, which has so many places in the workflow. A
-    /// node that is divided is several of them.
-    pub(super) fn figures(&self, nodes: &[&Node], places: usize) -> Figures {
-        let mut figures = Figures {
-            parts: nodes.len() as f64 / places.max(1) as f64,
-            ..Figures::default()
-        };
-        for node in nodes {
-            figures.add(node, self.worker(node));
-        }
-        figures
-    }
+fn rounded(mean: Option<f64>) -> u64 {
+    mean.unwrap_or_default().round() as u64
 }

@@ -374,12 +374,12 @@ fn files_are_kept_with_what_was_prepared_within_bounds_and_go_with_it() {
     deployments.insert(named("w", 1));
     let large = deployments.keep(DeploymentId(1), of(SOURCES_BYTES_MAX + 1));
     assert!(matches!(large, Err(DeploymentError::Sources { .. })));
-    assert!(deployments.active("w").is_err(), "it is prepared only");
+    assert!(deployments.active("w", 1).is_err(), "it is prepared only");
     deployments
         .keep(DeploymentId(1), of(SOURCES_BYTES_MAX))
         .unwrap();
     deployments.activate(DeploymentId(1)).unwrap();
-    let kept = deployments.active("w").unwrap().sources.as_ref();
+    let kept = deployments.active("w", 1).unwrap().sources.as_ref();
     assert_eq!(kept.map(Sources::bytes), Some(SOURCES_BYTES_MAX));
     assert!(matches!(
         deployments.keep(DeploymentId(1), of(8)),
