@@ -3,6 +3,7 @@
 //! - [`cluster`]: workers as real processes on loopback, what they are asked, and what the kernel says of them
 //! - [`fuzz`]: inputs that nobody would write, and what they find
 //! - [`gate`]: functions held in mid-activation until their test says how they go on
+//! - [`load`]: a client that never pauses, and sees that nothing is lost
 //! - [`pattern`]: payloads of any length that both sides can make and check
 //! - [`shared_data`]: where data is that the repository does not hold
 //! - [`skip`]: how a test says that it cannot run here
@@ -17,6 +18,7 @@ pub mod divided;
 pub mod functions;
 pub mod fuzz;
 pub mod gate;
+pub mod load;
 pub mod pattern;
 pub mod plans;
 pub mod process;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 mod parts;
+mod present;
 
 fn of(values: &[u64]) -> Distribution {
     let mut all = Distribution::default();
