@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What `source` really gives.
 const BYTES: u64 = 4 << 20;
+/// Invocations that are sent one after the other.
+const ALONE: u64 = 8;
 /// Items of each invocation.
 const ITEMS: u64 = 4;
 
@@ -118,14 +120,18 @@ impl Served {
     }
 
     /// The versions that workers have, each with its placements and states.
-    fn states(&self) -> BTreeSet<(u32, u16, DeploymentState)> {
+    fn states(&self) -> Vec<(u32, u16, DeploymentState)> {
         let each = WORKERS.iter().flat_map(|worker| {
             let deployments = self.cluster.status(worker).deployments;
             deployments
                 .into_iter()
                 .map(|one| (one.version, one.replica, one.state))
         });
-        each.collect()
+        let mut states: Vec<_> = each.collect();
+        states.sort_by_key(|(version, placement, _)| (*version, *placement));
+        // Both workers have the same.
+        states.dedup();
+        states
     }
 }
 
@@ -163,8 +169,10 @@ fn list_of(answer: &Answered, name: &str) -> Vec<Vec<u8>> {
     let outputs = answer.result.as_ref().expect("it ends well");
     let found = outputs.iter().find(|(output, _)| output == name);
     let (_, payload) = found.expect("it has that output");
-    let items = payload.items().expect("it is a list");
-    items.map(|item| item.unwrap_or_default().to_vec()).collect()
+    let Payload::List(items) = payload else {
+        panic!("{name} is no list")
+    };
+    items.iter().flatten().cloned().collect()
 }
 
 struct Twofold {
@@ -180,27 +188,28 @@ impl Twofold {
             twofold(hold.to_str().expect("a temporary folder has a plain name"))
         };
         let replicas = replicas.to_string();
-        let arguments = ["--replicas", &replicas, "--balance", "load"];
-        let served = Served::new(text, &arguments);
+        let served = Served::new(text, &["--replicas", &replicas]);
         Self { served, hold }
     }
 
     /// Activations, and bytes that workers send, of one invocation.
     fn of_one(&self) -> (u64, u64) {
-        const COUNT: u64 = 8;
         let counters = || ["activations", "bytes_out"].map(|name| self.served.count(name));
         let (before, ended) = (counters(), self.served.count("invocations_ended"));
-        for number in 0..COUNT {
+        for number in 0..ALONE {
             let (texts, upper) = texts("one", number);
             let answered = self.served.invoke("a", "twofold", &[("texts", texts)]);
             assert_eq!(list_of(&answered, "texts"), upper);
         }
         until("all are counted", || {
-            (self.served.count("invocations_ended") == ended + COUNT).then_some(())
+            (self.served.count("invocations_ended") == ended + ALONE).then_some(())
         });
         let [activations, sent] = counters();
-        assert_eq!((activations - before[0]) % COUNT, 0);
-        ((activations - before[0]) / COUNT, (sent - before[1]) / COUNT)
+        assert_eq!((activations - before[0]) % ALONE, 0);
+        (
+            (activations - before[0]) / ALONE,
+            (sent - before[1]) / ALONE,
+        )
     }
 
     /// One that stays under way in each placement until a file goes.
@@ -227,7 +236,10 @@ impl Twofold {
         }
         let profile = self.served.json(&["profile", "twofold"]);
         let parts = node(&profile, "held")["parts"].as_array().expect("a list");
-        assert!(parts.iter().all(|part| part["activations"] == 1), "one in each");
+        assert!(
+            parts.iter().all(|part| part["activations"] == 1),
+            "one in each"
+        );
         (holder, held)
     }
 }
@@ -237,13 +249,15 @@ fn recovers_under_load(replicas: u16) {
     let twofold = Twofold::deployed(replicas);
     let served = &twofold.served;
     let (activations_of_one, sent_of_one) = twofold.of_one();
-    assert!(sent_of_one > BYTES, "what is large crosses workers at first");
+    assert!(
+        sent_of_one > BYTES,
+        "what is large crosses workers at first"
+    );
     let before = served.json(&["profile", "twofold"]);
     assert!(before["crossing_per_invocation_bytes"].as_f64() > Some(BYTES as f64 * 0.9));
     let (mut holder, mut held) = twofold.hold(replicas);
 
-    let (begun, answered) = (served.count("activations"), AtomicU64::new(0));
-    let ends = AtomicBool::new(false);
+    let (answered, ends) = (AtomicU64::new(0), AtomicBool::new(false));
     let rebalanced = std::thread::scope(|scope| {
         let loads = WORKERS.map(|entry| {
             let (ends, answered) = (&ends, &answered);
@@ -264,7 +278,9 @@ fn recovers_under_load(replicas: u16) {
         until("the load is on", || (taken() > first + 6).then_some(()));
         let rebalanced = served.json(&["rebalance", "twofold"]);
         let after = taken();
-        until("it goes on afterwards", || (taken() > after + 10).then_some(()));
+        until("it goes on afterwards", || {
+            (taken() > after + 10).then_some(())
+        });
         ends.store(true, Ordering::Relaxed);
         for load in loads {
             load.join()
@@ -275,20 +291,26 @@ fn recovers_under_load(replicas: u16) {
     assert_eq!(rebalanced["deployed"], true, "{rebalanced}");
     for when in ["replicas_before", "replicas"] {
         assert_eq!(rebalanced[when]["replicas"], replicas);
-        assert_eq!(rebalanced[when]["balance"], "load");
+        assert_eq!(rebalanced[when]["balance"], "round-robin");
     }
-    assert!(rebalanced["gain_percent"].as_f64() > Some(5.0), "{rebalanced}");
+    assert!(
+        rebalanced["gain_percent"].as_f64() > Some(5.0),
+        "{rebalanced}"
+    );
     for estimates in ["present", "new"] {
         let each = rebalanced[estimates]["placements"].as_array();
         assert_eq!(each.map(Vec::len), Some(replicas.into()));
     }
-    assert_eq!(rebalanced["present"]["crossing_bytes"].as_f64() >= Some(BYTES as f64), true);
+    assert!(rebalanced["present"]["crossing_bytes"].as_f64() >= Some(BYTES as f64));
 
     // What each move says of the parts is where they ran, and where they run now.
     let now = served.json(&["profile", "twofold"]);
     assert_eq!(now["version"], 2);
     let moves = rebalanced["moves"].as_array().expect("a list");
-    assert!(moves.iter().any(|one| one["node"] == "look"), "{rebalanced}");
+    assert!(
+        moves.iter().any(|one| one["node"] == "look"),
+        "{rebalanced}"
+    );
     for one in moves {
         let name = one["node"].as_str().expect("a name");
         let [from, to] = ["placement_before", "placement"].map(|key| one[key].as_u64());
@@ -297,41 +319,39 @@ fn recovers_under_load(replicas: u16) {
     }
 
     // The old version waits for those that are held, in each of its placements, and for nothing else.
-    let both = (1..=replicas).flat_map(|number| {
-        [
-            (1, number, DeploymentState::Retiring),
-            (2, number, DeploymentState::Active),
-        ]
-    });
-    assert_eq!(served.states(), both.collect());
+    let in_state = |version, state| (1..=replicas).map(move |number| (version, number, state));
+    let (old, new) = (
+        in_state(1, DeploymentState::Retiring),
+        in_state(2, DeploymentState::Active),
+    );
+    assert_eq!(served.states(), old.chain(new.clone()).collect::<Vec<_>>());
     std::fs::remove_file(&twofold.hold).expect("it is there");
     while !held.is_empty() {
         let answer = holder.next_answer().expect("the worker answers");
         assert!(held.remove(&answer.request), "it is answered once");
         assert_eq!(list_of(&answer, "texts"), texts("held", 0).1);
     }
-    let active = (1..=replicas).map(|number| (2, number, DeploymentState::Active));
-    let active: BTreeSet<_> = active.collect();
+    let active: Vec<_> = new.collect();
     until("the old version is gone", || {
         (served.states() == active).then_some(())
     });
 
-    // Each ran once: as many activations as there are for so many, and the held ones have what was left of theirs.
-    let look_and_source = ITEMS + 1;
-    let left = activations_of_one - look_and_source;
-    let switch = left - ITEMS - 1;
-    let expected = answered.load(Ordering::Relaxed) * activations_of_one
-        + u64::from(replicas) * (left - switch);
+    // Each activation ran once: of those to begin with, of the load, and of the held ones, which have one more.
+    let invocations = ALONE + answered.load(Ordering::Relaxed) + u64::from(replicas);
+    let expected = invocations * activations_of_one + u64::from(replicas);
     until("all activations are counted", || {
-        (served.count("activations") >= begun + expected).then_some(())
+        (served.count("activations") >= expected).then_some(())
     });
-    assert_eq!(served.count("activations"), begun + expected);
+    assert_eq!(served.count("activations"), expected);
     for counter in ["invocations_failed", "invocations_refused", "late_dropped"] {
         assert_eq!(served.count(counter), 0, "{counter}");
     }
     let (activations, sent) = twofold.of_one();
     assert_eq!(activations, activations_of_one);
-    assert!(sent < BYTES / 4, "{sent} bytes cross where nothing large should");
+    assert!(
+        sent < BYTES / 4,
+        "{sent} bytes cross where nothing large should"
+    );
 }
 
 #[test]
@@ -342,4 +362,254 @@ fn a_divided_workflow_is_placed_anew_under_load_and_nothing_is_lost_or_run_twice
 #[test]
 fn a_divided_workflow_in_two_placements_is_placed_anew_in_two_under_load() {
     recovers_under_load(2);
+}
+
+/// A list whose items are upper-cased in parts, and gathered.
+fn halves(each: &str) -> String {
+    format!(
+        "
+workflow: halves
+input: {{ shape: value, go: {{ kind: value, default: true }} }}
+nodes:
+  items: {{ function: test-functions:items, input: {{ shape: input.shape }}, output: {{ list: list }}, resources: {{ memory_mib: 32 }} }}
+  each:
+    function: test-functions:upper
+    foreach: {{ list: items.list, divide: 2 }}
+    input: {{ in: item }}
+    output: {{ out: bytes }}
+    resources: {{ scale: 2, memory_mib: 32 }}{each}
+  all: {{ function: test-functions:digest_list, input: {{ list: each.out }}, output: {{ out: bytes }}, resources: {{ memory_mib: 32 }} }}
+  choose: {{ switch: [{{ when: input.go == false, then: seldom }}], default: [] }}
+  seldom: {{ function: test-functions:digest_list, input: {{ list: items.list }}, output: {{ out: bytes }}, profile: {{ runtime_ms: 7 }} }}
+output: {{ digest: all.out }}
+"
+    )
+}
+
+/// So many invocations with lists of so many items of so many bytes.
+fn run(served: &Served, count: u64, items: u64, length: u64) {
+    for _ in 0..count {
+        let shape = bytes(format!("[{items}, {length}]"));
+        served.invoke("a", "halves", &[("shape", shape)]);
+    }
+}
+
+/// The parts of a node, by placement and number: worker, activations, and measured invocations.
+fn parts(profile: &Value, name: &str) -> Vec<(u64, u64, String, u64)> {
+    let parts = node(profile, name)["parts"].as_array().expect("a list");
+    let number = |part: &Value, key: &str| part[key].as_u64().unwrap_or_default();
+    let of = |part: &Value| {
+        let worker = part["worker"].as_str().expect("a name").to_owned();
+        let numbers = ["placement", "part", "activations"].map(|key| number(part, key));
+        (numbers[0], numbers[1], worker, numbers[2])
+    };
+    parts.iter().map(of).collect()
+}
+
+#[test]
+fn a_divided_node_is_measured_shown_and_hinted_as_one() {
+    let served = Served::new(|_| halves(""), &["--pin", "items=a", "--pin", "all=b"]);
+    let shown = served.call(&["profile", "halves"]).ok().text();
+    assert!(
+        shown.contains("nothing was measured of version 1 yet: invoke it a few times first"),
+        "{shown}"
+    );
+    assert_eq!(served.json(&["profile", "halves"])["empty"], true);
+    run(&served, 6, 10, 1000);
+
+    let profile = served.json(&["profile", "halves"]);
+    let each = node(&profile, "each");
+    assert_eq!(
+        (&each["activations"], &each["runs_share"]),
+        (&60.into(), &1.0.into())
+    );
+    assert_eq!(
+        (&each["output_mean_bytes"], &each["items_mean"]),
+        (&10_000.0.into(), &10.0.into())
+    );
+    let of_parts = parts(&profile, "each");
+    let halves: Vec<_> = of_parts
+        .iter()
+        .map(|part| (part.0, part.1, part.3))
+        .collect();
+    assert_eq!(halves, [(1, 1, 30), (1, 2, 30)]);
+    let workers: BTreeSet<&str> = of_parts.iter().map(|part| part.2.as_str()).collect();
+    assert_eq!(
+        each["workers"].as_array().map(Vec::len),
+        Some(workers.len())
+    );
+
+    // What crosses is what the parts need of the list, and what each of them has made.
+    let edges = profile["edges"].as_array().expect("a list");
+    let crossing = |from: &str, to: &str| {
+        let found: Vec<&Value> = edges
+            .iter()
+            .filter(|edge| (&edge["from"], &edge["to"]) == (&from.into(), &to.into()))
+            .collect();
+        assert_eq!(found.len(), 1, "{from} → {to} is there once in {profile}");
+        found[0]["crossing_per_invocation_bytes"].as_f64()
+    };
+    let elsewhere = |worker: &str| of_parts.iter().filter(|part| part.2 != worker).count() as f64;
+    assert_eq!(crossing("items", "each"), Some(5000.0 * elsewhere("a")));
+    assert_eq!(crossing("each", "all"), Some(5000.0 * elsewhere("b")));
+    let all = profile["crossing_per_invocation_bytes"].as_f64();
+    assert_eq!(all, Some(10_000.0), "each part is on one of the two");
+
+    let shown = served.call(&["profile", "halves"]).ok().text();
+    for (words, times) in [
+        ("each (1 of 2)", 1),
+        ("each (2 of 2)", 1),
+        ("items → each", 1),
+        ("each → all", 1),
+        ("50.0 %", 2),
+        ("1 node never ran: seldom", 1),
+    ] {
+        assert_eq!(shown.matches(words).count(), times, "{words:?} in\n{shown}");
+    }
+    let _ = served.call(&["profile", "halves", "--all"]).ok();
+
+    let written = served
+        .call(&["profile", "halves", "--write", &served.file])
+        .ok();
+    let words =
+        "1 node ran in no invocation that was measured, and keeps what its file says: seldom";
+    assert!(written.text().contains(words), "{}", written.text());
+    let text = std::fs::read_to_string(&served.file).expect("it is there");
+    assert!(text.contains("output_bytes: 10000, items: 10 }"), "{text}");
+    assert!(text.contains("profile: { runtime_ms: 7"), "{text}");
+}
+
+#[test]
+fn a_part_for_which_lists_are_too_short_gives_nothing_and_is_no_gap() {
+    let served = Served::new(|_| halves(""), &[]);
+    run(&served, 5, 1, 1000);
+    let profile = served.json(&["profile", "halves"]);
+    let activations: Vec<u64> = parts(&profile, "each").iter().map(|part| part.3).collect();
+    assert_eq!(activations, [0, 5]);
+    let each = node(&profile, "each");
+    assert_eq!(
+        (&each["runs_share"], &each["output_mean_bytes"]),
+        (&1.0.into(), &1000.0.into())
+    );
+    let gaps = profile["gaps"].as_array().expect("a list");
+    assert_eq!(gaps.len(), 1, "{profile}");
+    assert_eq!(gaps[0]["node"], "seldom");
+}
+
+#[test]
+fn all_placements_are_measured_and_kept_or_changed_as_told_when_it_is_placed_anew() {
+    let arguments = ["--replicas", "2", "--pin", "seldom=a"];
+    let served = Served::new(|_| halves("\n    profile: { items: 10 }"), &arguments);
+    run(&served, 1, 10, 1000);
+    let profile = served.json(&["profile", "halves"]);
+    assert_eq!(profile["gaps"][0]["placement"], 2, "{profile}");
+    let shown = served.call(&["profile", "halves"]).ok().text();
+    assert!(
+        shown.contains("no invocation went to placement 2 yet"),
+        "{shown}"
+    );
+    // Items of 1000 bytes in the first placement, and of 3000 in the second.
+    for _ in 0..3 {
+        run(&served, 1, 10, 3000);
+        run(&served, 1, 10, 1000);
+    }
+    run(&served, 1, 10, 3000);
+    let profile = served.json(&["profile", "halves"]);
+    let placements = profile["placements"].as_array().expect("a list");
+    let counts = placements.iter().map(|one| one["invocations"].as_u64());
+    assert_eq!(counts.collect::<Vec<_>>(), [Some(4), Some(4)]);
+    assert_eq!(
+        (&profile["replicas"], &profile["balance"]),
+        (&2.into(), &"round-robin".into())
+    );
+    let each = node(&profile, "each");
+    assert_eq!(
+        (&each["activations"], &each["output_mean_bytes"]),
+        (&80.into(), &20_000.0.into())
+    );
+    let of_parts = parts(&profile, "each");
+    let numbers: Vec<_> = of_parts
+        .iter()
+        .map(|part| (part.0, part.1, part.3))
+        .collect();
+    assert_eq!(numbers, [(1, 1, 20), (1, 2, 20), (2, 1, 20), (2, 2, 20)]);
+    let bytes = node(&profile, "items")["parts"].as_array().expect("a list");
+    let bytes = bytes.iter().map(|part| part["output_mean_bytes"].as_f64());
+    assert_eq!(bytes.collect::<Vec<_>>(), [Some(10_000.0), Some(30_000.0)]);
+
+    let shown = served.call(&["profile", "halves"]).ok().text();
+    assert!(shown.contains("in 2 placements, chosen in turn"), "{shown}");
+    let rebalanced = served.json(&["rebalance", "halves", "--dry-run"]);
+    let hints = rebalanced["hints"].as_array().expect("a list");
+    let bytes = hints
+        .iter()
+        .find(|hint| hint["node"] == "each" && hint["hint"] == "output_bytes");
+    assert_eq!(bytes.expect("it is there")["new"], "20000");
+
+    // As many as there are and in turn, unless it is told otherwise; what is told is done whatever it gains.
+    let said = served.call(&[
+        "rebalance",
+        "halves",
+        "--replicas",
+        "2",
+        "--min-gain",
+        "100",
+    ]);
+    assert!(said.ok().text().contains("version 1 stays as it is"));
+    let by_load = [
+        "rebalance",
+        "halves",
+        "--min-gain",
+        "100",
+        "--balance",
+        "load",
+    ];
+    let rebalanced = served.json(&by_load);
+    assert_eq!(
+        (&rebalanced["deployed"], &rebalanced["version"]),
+        (&true.into(), &2.into())
+    );
+    assert_eq!(rebalanced["replicas"]["balance"], "load");
+    run(&served, 4, 10, 1000);
+    let said = served
+        .call(&["rebalance", "halves", "--replicas", "3"])
+        .ok()
+        .text();
+    assert!(
+        said.contains("3 placements, chosen by load, instead of 2 placements, chosen by load"),
+        "{said}"
+    );
+    for words in [
+        "present 2",
+        "new 3",
+        "new, in the mean",
+        "version 3 is deployed",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in\n{said}");
+    }
+    until("the versions before are gone", || {
+        (served.states().len() == 3).then_some(())
+    });
+    run(&served, 6, 10, 1000);
+    let profile = served.json(&["profile", "halves"]);
+    assert_eq!(
+        (&profile["replicas"], &profile["balance"]),
+        (&3.into(), &"load".into())
+    );
+    let seldom = parts(&profile, "seldom");
+    assert!(
+        seldom.iter().all(|part| part.2 == "a"),
+        "what is pinned stays"
+    );
+    // To count anew is for all of them.
+    let _ = served.call(&["profile", "halves", "--reset"]).ok();
+    let profile = served.json(&["profile", "halves"]);
+    assert_eq!(profile["empty"], true);
+    assert_eq!(node(&profile, "each")["activations"], 0);
+    served
+        .call(&["rebalance", "halves", "--replicas", "2"])
+        .refused(&["nothing was measured of workflow halves yet"]);
+    served
+        .call(&["rebalance", "halves", "--replicas", "0"])
+        .refused(&["--replicas"]);
 }

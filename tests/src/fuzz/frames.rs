@@ -8,10 +8,10 @@ use engine::plan::{Balance, DeploymentId, Limits, Part, Replica, Share};
 use engine::profile::Distribution;
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
-    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, DeployedNode, Drained,
-    Failure, Forget, Heartbeat, Hello, Invoke, Load, MeasuredNode, NodeReport, Outcome, PartDone,
-    PartFailed, ProfilePage, Refused, Role, Sources, StateEvent, Welcome, WorkerDescription,
-    encode,
+    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, DeployedNode,
+    Drained, Failure, Forget, Heartbeat, Hello, Invoke, Load, MeasuredNode, NodeReport, Outcome,
+    PartDone, PartFailed, ProfilePage, Refused, Role, Sources, StateEvent, Welcome,
+    WorkerDescription, encode,
 };
 use faasstore::Cancelled;
 
