@@ -182,13 +182,17 @@ struct Twofold {
 
 impl Twofold {
     fn deployed(replicas: u16) -> Self {
+        // On a link as slow as this what is large takes longer than whatever else a busy machine may take time for.
+        let link = "link: { bandwidth_mib_per_s: 1, latency_us: 100 }\n";
         let mut hold = PathBuf::new();
         let text = |cluster: &Cluster| {
             hold = cluster.path("hold");
+            cluster.file("link.yaml", link);
             twofold(hold.to_str().expect("a temporary folder has a plain name"))
         };
         let replicas = replicas.to_string();
-        let served = Served::new(text, &["--replicas", &replicas]);
+        let arguments = ["--replicas", &replicas, "--cluster", "link.yaml"];
+        let served = Served::new(text, &arguments);
         Self { served, hold }
     }
 
@@ -612,4 +616,40 @@ fn all_placements_are_measured_and_kept_or_changed_as_told_when_it_is_placed_ane
     served
         .call(&["rebalance", "halves", "--replicas", "0"])
         .refused(&["--replicas"]);
+}
+
+#[test]
+fn a_run_time_on_a_slow_worker_is_hinted_as_that_of_an_ordinary_one_and_estimated_as_it_was() {
+    let text = "
+workflow: lingers
+input: { time: bytes }
+nodes:
+  lingers: { function: test-functions:linger, input: { in: input.time }, output: { out: bytes } }
+output: { out: lingers.out }
+";
+    let speeds = "workers: { a: { speed: 1 }, b: { speed: 0.5 } }\n";
+    let served = Served::new(
+        |cluster| {
+            cluster.file("speeds.yaml", speeds);
+            text.to_owned()
+        },
+        &["--cluster", "speeds.yaml", "--pin", "lingers=b"],
+    );
+    for _ in 0..3 {
+        served.invoke("a", "lingers", &[("time", bytes("20000"))]);
+    }
+    let profile = served.json(&["profile", "lingers"]);
+    let mean_ns = node(&profile, "lingers")["run_mean_ns"].as_f64();
+    let mean_ns = mean_ns.expect("it was measured");
+    let rebalanced = served.json(&["rebalance", "lingers", "--dry-run"]);
+    let hints = rebalanced["hints"].as_array().expect("a list").iter();
+    let mut of_time = hints.filter(|hint| hint["hint"] == "runtime_ms");
+    let hint = of_time.next().expect("it is there")["new"].as_str();
+    let hint_ms: f64 = hint
+        .and_then(|hint| hint.parse().ok())
+        .expect("it is a number");
+    let share = hint_ms * 1e6 / mean_ns;
+    assert!((share - 0.5).abs() < 0.01, "{share}");
+    let estimated = rebalanced["present"]["makespan_ns"].as_f64();
+    assert!(estimated >= Some(mean_ns * 0.99), "{rebalanced}");
 }

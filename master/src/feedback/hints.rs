@@ -6,7 +6,7 @@ use engine::profile::Distribution;
 /// What a node's `profile:` is to say. What is none stays as it is.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Hints {
-    /// Mean run time of one activation, in milliseconds.
+    /// Mean run time of one activation, in milliseconds, on a worker of speed 1.
     pub runtime_ms: Option<f64>,
     /// Mean bytes of its outputs in an invocation in which it runs.
     pub output_bytes: Option<Bytes>,
@@ -39,7 +39,7 @@ pub(super) struct Figures {
 impl Figures {
     /// Takes in what was measured of a node.
     pub(super) fn add(&mut self, node: &Whole) {
-        self.run_ns.add(node.run_mean_ns, node.activations);
+        self.run_ns.add(node.run_normal_ns, node.activations);
         self.outputs
             .resize_with(node.outputs.len(), Default::default);
         for ((name, all), one) in self.outputs.iter_mut().zip(&node.outputs) {
@@ -77,7 +77,8 @@ impl Figures {
                 Items::Own if self.items.count() > 0 => Some(rounded(self.items.mean())),
                 _ => None,
             },
-            runs: share.filter(|share| always == Always::Said || *share < 1.0),
+            // Of what always runs no less than that is to be believed: what is under way has not run yet.
+            runs: share.filter(|_| always == Always::Said),
         })
     }
 }
@@ -94,9 +95,9 @@ pub(super) enum Items {
 /// Whether a node that always runs says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Always {
-    /// It does: its file has said another share, or it may be skipped.
+    /// It does: its file says a share, or it may be skipped.
     Said,
-    /// It goes without saying.
+    /// It goes without saying, since it cannot be skipped.
     Plain,
 }
 

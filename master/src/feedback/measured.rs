@@ -2,7 +2,7 @@
 //! placement.
 
 use super::{FeedbackError, Served};
-use crate::deploy::Cluster;
+use crate::deploy::{Cluster, speeds_of};
 use engine::plan::{Balance, DeploymentId, NodeId, Part};
 use engine::profile::Distribution;
 use engine::profile::Measured;
@@ -31,7 +31,7 @@ pub struct Profile {
 }
 
 /// What a worker has counted of a placement.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Worker {
     /// Its name.
     pub name: String,
@@ -42,6 +42,9 @@ pub struct Worker {
     pub invocations: u64,
     /// Of those, the measured ones whose part there has ended well.
     pub measured: u64,
+    /// How fast it runs what a worker of speed 1 runs in the time that hints say, as far as was known when the workflow was
+    /// deployed.
+    pub speed: f64,
 }
 
 /// What was measured of a node, or of a part of it, in one placement.
@@ -140,6 +143,9 @@ impl Profile {
             nodes: Vec::new(),
             parts_of: served.wholes.clone(),
         };
+        // Terms that cannot be read are for those to tell who place it anew.
+        let speeds = served.sources.as_ref().map(speeds_of);
+        let speeds = speeds.and_then(Result::ok).unwrap_or_default();
         for (number, placement) in (1..).zip(&served.placements) {
             let first = profile.nodes.len();
             for (worker, nodes) in placement.nodes.iter().enumerate() {
@@ -151,6 +157,9 @@ impl Profile {
                 profile.ask_worker(cluster, worker, number, &parts)?;
             }
             profile.nodes[first..].sort_by_key(|node| node.id);
+        }
+        for worker in &mut profile.workers {
+            worker.speed = speeds.get(&worker.name).copied().unwrap_or(1.0);
         }
         Ok(profile)
     }
@@ -167,6 +176,7 @@ impl Profile {
             placement,
             invocations: 0,
             measured: 0,
+            speed: 1.0,
         });
         let mut from = 0;
         loop {

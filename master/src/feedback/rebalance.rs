@@ -12,7 +12,7 @@ use super::present::present;
 use super::rewrite::RewriteError;
 use super::{FeedbackError, Served};
 use crate::definition::{Definition, LoadError};
-use crate::deploy::{Cluster, DeployError, Deployment, KeptError, Replicas, options_of};
+use crate::deploy::{Cluster, DeployError, Deployment, KeptError, Replicas, options_of, speeds_of};
 use crate::graph::Graph;
 use crate::place::{self, Estimate, Placement};
 use engine::plan::{Balance, Limits};
@@ -141,6 +141,12 @@ impl Rebalance {
         let options = if kept.terms.is_empty() {
             place::Options::default()
         } else {
+            let speeds = speeds_of(&kept)?;
+            for worker in cluster.capacities_mut() {
+                if let Some(speed) = speeds.get(&worker.name) {
+                    worker.speed = *speed;
+                }
+            }
             let names: Vec<&str> = (0..cluster.len())
                 .map(|worker| cluster.name(worker))
                 .collect();

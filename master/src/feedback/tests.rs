@@ -46,6 +46,7 @@ fn profile(nodes: Vec<Node>) -> Profile {
         placement: 1,
         invocations: 4,
         measured: 4,
+        speed: 1.0,
     };
     Profile {
         workflow: "w".to_owned(),

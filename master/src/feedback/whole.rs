@@ -34,6 +34,8 @@ pub struct Whole {
     pub run_ns: Distribution,
     /// Their mean, in which each part counts by its activations; none if none was measured.
     pub run_mean_ns: Option<f64>,
+    /// The same for a worker of speed 1.
+    pub run_normal_ns: Option<f64>,
     /// Waits for an executor, in nanoseconds.
     pub queued_ns: Distribution,
     /// Their mean, likewise.
@@ -217,7 +219,7 @@ impl Profile {
         let cells = || nodes.iter().map(|place| &self.nodes[*place]);
         let mut workers: Vec<String> = Vec::new();
         let (mut run_ns, mut queued_ns) = (Distribution::default(), Distribution::default());
-        let (mut run_mean, mut queued_mean) = (Weighted::default(), Weighted::default());
+        let [mut run_mean, mut run_normal, mut queued_mean] = [Weighted::default(); 3];
         let mut items: Option<Distribution> = None;
         let (mut activations, mut invocations) = (0, 0);
         for node in cells() {
@@ -227,7 +229,9 @@ impl Profile {
             }
             run_ns.merge(&node.run_ns);
             queued_ns.merge(&node.queued_ns);
-            run_mean.add(node.run_ns.mean(), node.activations);
+            let run_mean_ns = node.run_ns.mean();
+            run_mean.add(run_mean_ns, node.activations);
+            run_normal.add(run_mean_ns.map(|ns| ns * worker.speed), node.activations);
             queued_mean.add(node.queued_ns.mean(), node.activations);
             if let Some(of_node) = &node.items {
                 items.get_or_insert_default().merge(of_node);
@@ -261,6 +265,7 @@ impl Profile {
             },
             run_ns,
             run_mean_ns: run_mean.mean(),
+            run_normal_ns: run_normal.mean(),
             queued_ns,
             queued_mean_ns: queued_mean.mean(),
             outputs: outputs.collect(),

@@ -217,6 +217,18 @@ fn placements_of_a_deployment_are_activated_and_dropped_together() {
         "named once"
     );
     assert_eq!(deployments.reserved_bytes(), 90 * MIB, "each has its own");
+    let active = |number| deployments.active("wordcount", number);
+    let ids = [1, 2].map(|number| active(number).unwrap().plan.deployment);
+    assert_eq!(ids, [DeploymentId(10), DeploymentId(11)]);
+    let beyond = active(3).unwrap_err().to_string();
+    assert!(
+        beyond.contains("has 2 placements here, and no placement 3"),
+        "{beyond}"
+    );
+    assert!(matches!(
+        deployments.active("other", 1),
+        Err(DeploymentError::NoWorkflow { .. })
+    ));
     let retired = deployments.undeploy("wordcount").unwrap();
     assert_eq!(Vec::from_iter(retired), [DeploymentId(10)]);
     assert_eq!(

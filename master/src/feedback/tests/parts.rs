@@ -179,6 +179,7 @@ fn twice() -> Profile {
         placement,
         invocations: count,
         measured: count,
+        speed: 1.0,
     };
     let cell = |id: NodeId, name: &str, worker: usize, count: u64, run_ms: u64| {
         let mut cell = node(id, name, worker, if id == 0 { &[] } else { &[(0, &[0])] });
@@ -228,6 +229,16 @@ fn placements_are_more_of_the_same() {
     assert_eq!(edges[0].crossing_bytes, 0.75 * 250.0);
     assert_eq!(profile.crossing_bytes(&wholes), 0.75 * 250.0);
     assert_eq!(profile.gaps(&wholes), []);
+}
+
+#[test]
+fn run_times_are_those_of_a_worker_of_speed_1() {
+    let mut profile = divided([each(1, 0, 0, 4, 2), each(2, 1, 1, 5, 4)]);
+    profile.workers[1].speed = 0.5;
+    assert_eq!(hints(&profile).0, 2.0);
+    // What it took is shown as it was.
+    let mean_ns = profile.whole_nodes()[1].run_mean_ns.unwrap();
+    assert!((mean_ns - 28e6 / 9.0).abs() < 1.0, "{mean_ns}");
 }
 
 #[test]
