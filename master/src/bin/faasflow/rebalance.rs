@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::print::{self, Page, counted};
 use crate::profile::{changes_json, gaps_json, left_json, show_changes, show_gaps};
 use crate::workers;
+use engine::plan::Balance;
 use engine::worker::quantities::{duration_text, size_text};
 use master::definition;
 use master::deploy::{Cluster, Deployment, Replicas};
@@ -48,7 +49,7 @@ pub(crate) fn rebalance(arguments: &Arguments) -> Result<(), Exit> {
     };
     let mut object = to_json(&arguments.workflow, &planned);
     let mut page = Page::default();
-    show(&mut page, &planned);
+    show(&mut page, &planned, arguments.balance);
     let version = planned.version;
     let why = why(&planned, arguments.min_gain);
     let deployed = match verdict {
@@ -104,10 +105,13 @@ fn why(planned: &Rebalance, min_gain: f64) -> String {
     )
 }
 
-fn show(page: &mut Page, planned: &Rebalance) {
+fn show(page: &mut Page, planned: &Rebalance, balance: Option<Balance>) {
     show_changes(page, &planned.hinted, "measured");
     show_gaps(page, &planned.profile, Some(&planned.hinted));
     page.line("");
+    if balance.is_some() && planned.replicas.count == 1 {
+        page.line("--balance changes nothing: there is one placement");
+    }
     if planned.changes_replicas() {
         page.line(&format!(
             "{}, instead of {}",
