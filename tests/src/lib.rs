@@ -5,6 +5,7 @@
 //! - [`gate`]: functions held in mid-activation until their test says how they go on
 //! - [`load`]: a client that never pauses, and sees that nothing is lost
 //! - [`pattern`]: payloads of any length that both sides can make and check
+//! - [`served`]: a workflow on two workers, and what the program says of it
 //! - [`shared_data`]: where data is that the repository does not hold
 //! - [`skip`]: how a test says that it cannot run here
 //! - [`sim`]: a simulated cluster around the trigger core, and what it plays: [`workflow`]s at random, their [`plans`],
@@ -25,6 +26,7 @@ pub mod process;
 pub mod programs;
 pub mod random;
 pub mod reference;
+pub mod served;
 pub mod shared_data;
 pub mod sim;
 pub mod skip;
