@@ -8,7 +8,7 @@
 mod kept;
 mod measuring;
 
-pub use kept::{KeptError, options_of, sources_of};
+pub use kept::{KeptError, options_of, sources_of, speeds_of};
 pub use measuring::LinkEffort;
 
 use crate::client::{ClientError, ControlClient, Options};
@@ -340,8 +340,7 @@ impl Cluster {
             ));
         }
         self.prepare(plans, id)?;
-        let names: Vec<&str> = workers.iter().map(|worker| worker.name.as_str()).collect();
-        let sources = sources_of(definition, options, replicas, &names);
+        let sources = sources_of(definition, options, replicas, &self.capacities);
         let unkept = self.keep(id, sources)?;
         self.activate(id)?;
         Ok(Deployment {

@@ -75,7 +75,7 @@ fn worker(description: WorkerDescription, refuses: &'static str, log: &Log) -> F
                     assert_eq!(sources.files[0].0, "w.yaml");
                     "keep"
                 }
-                Control::Deployed(_) => "deployed",
+                Control::Deployed { .. } => "deployed",
                 Control::Profile { .. } => "profile",
                 Control::ForgetProfile(_) => "forget profile",
                 Control::MeasureLink(_) => "measure link",

@@ -3,7 +3,9 @@
 //! - [`cluster`]: workers as real processes on loopback, what they are asked, and what the kernel says of them
 //! - [`fuzz`]: inputs that nobody would write, and what they find
 //! - [`gate`]: functions held in mid-activation until their test says how they go on
+//! - [`load`]: a client that never pauses, and sees that nothing is lost
 //! - [`pattern`]: payloads of any length that both sides can make and check
+//! - [`served`]: a workflow on two workers, and what the program says of it
 //! - [`shared_data`]: where data is that the repository does not hold
 //! - [`skip`]: how a test says that it cannot run here
 //! - [`sim`]: a simulated cluster around the trigger core, and what it plays: [`workflow`]s at random, their [`plans`],
@@ -17,12 +19,14 @@ pub mod divided;
 pub mod functions;
 pub mod fuzz;
 pub mod gate;
+pub mod load;
 pub mod pattern;
 pub mod plans;
 pub mod process;
 pub mod programs;
 pub mod random;
 pub mod reference;
+pub mod served;
 pub mod shared_data;
 pub mod sim;
 pub mod skip;

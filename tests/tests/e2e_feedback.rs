@@ -2,11 +2,11 @@
 
 use engine::status::DeploymentState;
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
+use faasflow_tests::load::unbroken;
 use faasflow_tests::process::until;
-use master::client::{Invocation, Payload};
+use master::client::{Answered, Invocation, Payload};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What `source` really gives.
@@ -124,43 +124,14 @@ fn node<'a>(profile: &'a Value, name: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no node {name} in {profile}"))
 }
 
-/// Calls the workflow without a pause, several at once, until it is told to end; how many were answered.
+/// Calls the workflow without a pause until it is told to end; how many were answered.
 fn load(heavy: &Heavy, entry: &str, ends: &AtomicBool) -> u64 {
-    const AT_ONCE: usize = 3;
-    let mut client = heavy.cluster.client(entry);
-    let (mut under_way, mut texts, mut answered) = (BTreeSet::new(), Vec::new(), 0);
-    let mut next = 0_u64;
-    loop {
-        while under_way.len() < AT_ONCE && !ends.load(Ordering::Relaxed) {
-            let text = format!("{entry}{next}");
-            let inputs = [("text".to_owned(), bytes(&text))];
-            let invocation = Invocation {
-                workflow: "heavy",
-                inputs: &inputs,
-                report: false,
-                trace: false,
-            };
-            let request = client.start(&invocation).expect("the worker takes it");
-            assert!(under_way.insert(request), "a number is used once");
-            texts.push((request, text));
-            next += 1;
-        }
-        if under_way.is_empty() {
-            break;
-        }
-        let answer = client.next_answer().expect("the worker answers");
-        assert!(
-            under_way.remove(&answer.request),
-            "{} is answered twice",
-            answer.request
-        );
-        let text = texts.iter().find(|(request, _)| *request == answer.request);
-        let (_, text) = text.expect("it was asked for");
-        assert_eq!(output(&answer, "text"), text.as_bytes());
-        answered += 1;
-    }
-    assert_eq!(answered, next, "an invocation was lost");
-    answered
+    let text = |number: u64| format!("{entry}{number}");
+    let inputs = |number| vec![("text".to_owned(), bytes(text(number)))];
+    let check = |number, answer: &Answered| {
+        assert_eq!(output(answer, "text"), text(number).as_bytes());
+    };
+    unbroken(heavy.cluster.client(entry), "heavy", inputs, check, ends)
 }
 
 #[test]

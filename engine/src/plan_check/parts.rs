@@ -94,16 +94,19 @@ pub(super) fn check_sections(
 }
 
 impl Plan {
+    /// Which part of a divided region a node of this worker is in.
+    pub(crate) fn part_of(&self, node: &NodePlan) -> Option<Part> {
+        let around = |region: &u16| self.regions.get(usize::from(*region))?.parent;
+        // Of a plan that is not checked yet, regions may lie within each other in a circle.
+        let outward = std::iter::successors(node.region, around);
+        let outermost = outward.take(REGION_DEPTH_MAX + 1).last()?;
+        self.regions.get(usize::from(outermost))?.part
+    }
+
     /// Checks that nodes differ in their names; parts of one node have one name, and differ in their numbers.
     pub(super) fn check_names(&self) -> Check {
-        let part_of = |node: &NodePlan| {
-            let around = |region: &u16| self.regions.get(usize::from(*region))?.parent;
-            // Regions that lie within each other in a circle are refused later.
-            let outward = std::iter::successors(node.region, around);
-            let outermost = outward.take(REGION_DEPTH_MAX + 1).last()?;
-            self.regions.get(usize::from(outermost))?.part
-        };
-        let local = self.nodes.iter().map(|node| (&node.name, part_of(node)));
+        let local = self.nodes.iter();
+        let local = local.map(|node| (&node.name, self.part_of(node)));
         let remote = self.remote_nodes.iter();
         let remote = remote.map(|node| (&node.name, node.part));
         let mut known: HashMap<&str, Option<Part>> = HashMap::new();

@@ -132,11 +132,18 @@ pub enum Control {
         sources: Sources,
     },
     /// What is deployed under this name, and from what? Answered by [`ControlReply::Deployed`].
-    Deployed(String),
+    Deployed {
+        /// The workflow's name.
+        workflow: String,
+        /// Which placement of it, from 1.
+        placement: u16,
+    },
     /// What was measured of the workflow? Answered by [`ControlReply::Profile`].
     Profile {
         /// Its name.
         workflow: String,
+        /// Which placement of it, from 1.
+        placement: u16,
         /// Where to go on: 0, or what the last page said is next.
         from: u32,
     },

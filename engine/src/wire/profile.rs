@@ -1,6 +1,6 @@
 //! Bodies about what runs: what was measured of a workflow, and the files that it was deployed from.
 
-use crate::plan::{DeploymentId, NodeId, WorkerRef};
+use crate::plan::{DeploymentId, NodeId, Part, Replica, WorkerRef};
 use crate::profile::{CpuSums, Measured};
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -28,29 +28,42 @@ impl Sources {
     }
 }
 
-/// What is deployed under a name, and from what.
+/// What is deployed under a name in one placement, and from what.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Deployed {
-    /// Which deployment.
-    pub deployment: DeploymentId,
+    /// Which placement of which deployment.
+    pub replica: Replica,
     /// Its version.
     pub version: u32,
     /// All workers of the deployment.
     pub workers: Vec<WorkerRef>,
-    /// The nodes that run on this worker, by name.
-    pub nodes: Vec<String>,
-    /// Its files, unless they were too large to be kept.
+    /// The nodes that run on this worker.
+    pub nodes: Vec<DeployedNode>,
+    /// Divided nodes that nodes here read as a whole: the number of the whole, and those of its parts, in their order.
+    pub wholes: Vec<(NodeId, Vec<NodeId>)>,
+    /// Its files, unless they were too large to be kept. They are kept with the first placement.
     pub sources: Option<Sources>,
 }
 
-/// What a worker has measured of some of a workflow's nodes, all lanes together.
+/// A node that runs on a worker.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct DeployedNode {
+    /// Its number in the deployment, the same in all placements.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// If it is divided: which part of it.
+    pub part: Option<Part>,
+}
+
+/// What a worker has measured of some of a workflow's nodes in one placement, all lanes together.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct ProfilePage {
-    /// Which deployment: the active one.
+    /// Which deployment: the active one, by the id of its first placement.
     pub deployment: DeploymentId,
     /// Its version.
     pub version: u32,
-    /// Invocations that began on this worker since counting began.
+    /// Invocations of the placement that began on this worker since counting began.
     pub invocations: u64,
     /// Of those, the ones that were measured and whose part on this worker has ended well.
     pub measured: u64,
@@ -70,8 +83,11 @@ pub struct MeasuredNode {
     /// Whether an executor runs it.
     pub has_executor: bool,
     /// What it reads of other nodes: by producer the outputs, each once, rising. Of a node that runs for each item, the list is
-    /// among them.
+    /// among them. A divided node is read as a whole.
     pub reads: Vec<(NodeId, Vec<u16>)>,
+    /// What of that is needed here only as far as its part goes: the list, by its producer and output, that a part of a
+    /// divided node runs over and reads in no other way.
+    pub over: Option<(NodeId, u16)>,
     /// Activations that were begun.
     pub activations: u64,
     /// Attempts that have failed.

@@ -555,11 +555,18 @@ impl Control {
                     .keep(deployment, sources)
                     .map_err(|error| error.to_string()),
             ),
-            Request::Deployed(workflow) => match self.deployed(&workflow) {
+            Request::Deployed {
+                workflow,
+                placement,
+            } => match self.deployed(&workflow, placement) {
                 Ok(deployed) => ControlReply::Deployed(deployed),
                 Err(error) => ControlReply::Refused(error.to_string()),
             },
-            Request::Profile { workflow, from } => match self.profile(&workflow, from).await {
+            Request::Profile {
+                workflow,
+                placement,
+                from,
+            } => match self.profile(&workflow, placement, from).await {
                 Ok(page) => ControlReply::Profile(page),
                 Err(error) => ControlReply::Refused(error.to_string()),
             },

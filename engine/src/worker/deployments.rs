@@ -110,6 +110,16 @@ pub enum DeploymentError {
         /// What is, or was probably meant.
         instead: String,
     },
+    /// A placement that there is not.
+    #[error("workflow {workflow:?} has {count} placements here, and no placement {number}")]
+    NoPlacement {
+        /// Which workflow.
+        workflow: String,
+        /// As given.
+        number: u16,
+        /// How many there are.
+        count: u16,
+    },
     /// More than a worker keeps.
     #[error("this worker knows {DEPLOYMENTS_MAX} deployments; undeploy some")]
     TooMany,

@@ -3,7 +3,7 @@
 use crate::lane::command::LaneCommand;
 use crate::plan::{NodeId, NodePlan, Plan, Source, Work};
 use crate::profile::{LaneProfile, NodeProfile};
-use crate::wire::{Deployed, MeasuredNode, ProfilePage};
+use crate::wire::{Deployed, DeployedNode, MeasuredNode, ProfilePage};
 use crate::worker::control::Control;
 use crate::worker::deployments::DeploymentError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,34 +14,48 @@ use tokio::sync::oneshot;
 const PAGE_NODES: usize = 32;
 
 impl Control {
-    /// What is deployed under a name.
+    /// What is deployed under a name in a placement.
     ///
     /// # Errors
-    /// Nothing is.
-    pub(super) fn deployed(&self, workflow: &str) -> Result<Deployed, DeploymentError> {
+    /// Nothing is, or not in so many placements.
+    pub(super) fn deployed(
+        &self,
+        workflow: &str,
+        placement: u16,
+    ) -> Result<Deployed, DeploymentError> {
         let deployments = self.deployments.borrow();
-        let deployment = deployments.active(workflow)?;
+        let deployment = deployments.active(workflow, placement)?;
         let plan = &deployment.plan;
+        let nodes = plan.nodes.iter().map(|node| DeployedNode {
+            id: node.id,
+            name: node.name.clone(),
+            part: plan.part_of(node),
+        });
+        let wholes = plan.wholes.iter();
         Ok(Deployed {
-            deployment: plan.deployment,
+            replica: plan.replica,
             version: plan.version,
             workers: plan.workers.clone(),
-            nodes: plan.nodes.iter().map(|node| node.name.clone()).collect(),
+            nodes: nodes.collect(),
+            wholes: wholes
+                .map(|whole| (whole.id, whole.parts.clone()))
+                .collect(),
             sources: deployment.sources.clone(),
         })
     }
 
-    /// What the lanes have measured of some nodes of a workflow.
+    /// What the lanes have measured of some nodes of a workflow in a placement.
     ///
     /// # Errors
-    /// Nothing of that name is deployed, or not any more.
+    /// Nothing of that name is deployed, or not in so many placements, or not any more.
     pub(super) async fn profile(
         &self,
         workflow: &str,
+        placement: u16,
         from: u32,
     ) -> Result<ProfilePage, DeploymentError> {
         // No borrow may be held across a wait, not even by a temporary.
-        let plan = Arc::clone(&self.deployments.borrow().active(workflow)?.plan);
+        let plan = Arc::clone(&self.deployments.borrow().active(workflow, placement)?.plan);
         let mut all: Option<LaneProfile> = None;
         for lane in &self.lanes {
             let (reply, answer) = oneshot::channel();
@@ -66,7 +80,7 @@ impl Control {
         let nodes = all.nodes.iter();
         let nodes = nodes.filter_map(|node| Some(measured(node, by_id.get(&node.id)?, &plan)));
         Ok(ProfilePage {
-            deployment: plan.deployment,
+            deployment: plan.replica.of,
             version: plan.version,
             invocations: all.invocations,
             measured: all.measured,
@@ -80,8 +94,12 @@ impl Control {
     /// # Errors
     /// Nothing of that name is deployed.
     pub(super) async fn forget_profile(&self, workflow: &str) -> Result<(), DeploymentError> {
-        self.deployments.borrow().active(workflow)?;
-        let placements: Vec<_> = self.deployments.borrow().all_active(workflow).collect();
+        self.deployments.borrow().active(workflow, 1)?;
+        let placements: Vec<_> = {
+            let deployments = self.deployments.borrow();
+            let placements = deployments.all_active(workflow);
+            placements.map(|one| one.plan.deployment).collect()
+        };
         for deployment in placements {
             for lane in &self.lanes {
                 lane.send(LaneCommand::ForgetProfile(deployment)).await;
@@ -91,15 +109,24 @@ impl Control {
     }
 }
 
-fn measured(profile: &NodeProfile, node: &NodePlan, plan: &Plan) -> MeasuredNode {
-    let list = node.region.filter(|_| node.over_list);
-    let list = list.map(|region| plan.regions[usize::from(region)].list);
-    let mut reads: BTreeMap<NodeId, BTreeSet<u16>> = BTreeMap::new();
-    for source in node.reads().chain(list) {
-        if let Source::Output { node, output } | Source::First { node, output } = source {
-            reads.entry(node).or_default().insert(output);
-        }
+/// What a node gives, if that is read.
+const fn output_of(source: Source) -> Option<(NodeId, u16)> {
+    match source {
+        Source::Output { node, output } | Source::First { node, output } => Some((node, output)),
+        Source::Input(_) | Source::Item { .. } | Source::Constant(_) => None,
     }
+}
+
+fn measured(profile: &NodeProfile, node: &NodePlan, plan: &Plan) -> MeasuredNode {
+    let region = node.region.filter(|_| node.over_list);
+    let region = region.map(|region| &plan.regions[usize::from(region)]);
+    let mut reads: BTreeMap<NodeId, BTreeSet<u16>> = BTreeMap::new();
+    for (node, output) in node.reads().filter_map(output_of) {
+        reads.entry(node).or_default().insert(output);
+    }
+    let list = region.and_then(|region| output_of(region.list));
+    let is_new = list.is_some_and(|(node, output)| reads.entry(node).or_default().insert(output));
+    let over = list.filter(|_| is_new && region.is_some_and(|region| region.part.is_some()));
     let reads = reads.into_iter();
     let names = node.outputs.iter().map(|output| output.name.clone());
     let outputs = profile.outputs.iter().map(|output| output.to_wire());
@@ -110,6 +137,7 @@ fn measured(profile: &NodeProfile, node: &NodePlan, plan: &Plan) -> MeasuredNode
         reads: reads
             .map(|(producer, outputs)| (producer, outputs.into_iter().collect()))
             .collect(),
+        over,
         activations: profile.activations,
         failures: profile.failures,
         ran: profile.ran,

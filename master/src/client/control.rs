@@ -89,25 +89,40 @@ impl ControlClient {
         }
     }
 
-    /// What is deployed under a name; none if nothing is.
+    /// What is deployed under a name in a placement, counted from 1; none if nothing is.
     ///
     /// # Errors
     /// As [`ControlClient::request`], or if the reply is none to that question.
-    pub fn deployed(&mut self, workflow: &str) -> Result<Option<Deployed>, ClientError> {
-        match self.request(&Control::Deployed(workflow.to_owned()))? {
+    pub fn deployed(
+        &mut self,
+        workflow: &str,
+        placement: u16,
+    ) -> Result<Option<Deployed>, ClientError> {
+        let request = Control::Deployed {
+            workflow: workflow.to_owned(),
+            placement,
+        };
+        match self.request(&request)? {
             ControlReply::Deployed(deployed) => Ok(Some(deployed)),
             ControlReply::Refused(_) => Ok(None),
             other => Err(self.off_the_point("deployed", &other)),
         }
     }
 
-    /// What was measured of some nodes of a workflow, from 0 on or from what the last page said is next.
+    /// What was measured of some nodes of a workflow in a placement, counted from 1: of those from 0 on, or from what the last
+    /// page said is next.
     ///
     /// # Errors
     /// As [`ControlClient::request`], or if the reply is none to that question; a refusal, too.
-    pub fn profile(&mut self, workflow: &str, from: u32) -> Result<ProfilePage, ClientError> {
+    pub fn profile(
+        &mut self,
+        workflow: &str,
+        placement: u16,
+        from: u32,
+    ) -> Result<ProfilePage, ClientError> {
         let request = Control::Profile {
             workflow: workflow.to_owned(),
+            placement,
             from,
         };
         match self.request(&request)? {

@@ -3,7 +3,7 @@
 
 use super::{Cluster, DeployError, Replicas};
 use crate::definition::Definition;
-use crate::place::{self, Effort, Link, Network, Partitioner};
+use crate::place::{self, Effort, Link, Network, Partitioner, WorkerCapacity};
 use engine::nearest::instead;
 use engine::plan::{Balance, DeploymentId, REPLICAS_MAX};
 use engine::wire::{Control, ControlReply, Deployed, ProfilePage, SOURCES_BYTES_MAX, Sources};
@@ -29,6 +29,8 @@ struct Terms {
     seed: u64,
     link: KeptLink,
     links: Vec<(String, String, KeptLink)>,
+    /// Of workers that are faster or slower than others.
+    speeds: BTreeMap<String, f64>,
     replicas: u16,
     balance: String,
 }
@@ -55,13 +57,13 @@ impl KeptLink {
     }
 }
 
-/// What is to be kept of a workflow that is deployed on these terms, on workers of these names.
+/// What is to be kept of a workflow that is deployed on these terms, on these workers.
 #[must_use]
 pub fn sources_of(
     definition: &Definition,
     options: &place::Options,
     replicas: Replicas,
-    workers: &[&str],
+    workers: &[WorkerCapacity],
 ) -> Sources {
     let files = [&definition.source].into_iter().chain(&definition.files);
     let place::Options {
@@ -73,9 +75,11 @@ pub fn sources_of(
     } = options;
     let pairs = network.pairs().into_iter();
     let links = pairs.filter_map(|(from, to, link)| {
-        let (from, to) = (*workers.get(from)?, *workers.get(to)?);
-        Some((from.to_owned(), to.to_owned(), KeptLink::of(link)))
+        let (from, to) = (workers.get(from)?, workers.get(to)?);
+        Some((from.name.clone(), to.name.clone(), KeptLink::of(link)))
     });
+    let unlike = workers.iter().filter(|worker| worker.speed != 1.0);
+    let speeds = unlike.map(|worker| (worker.name.clone(), worker.speed));
     let terms = Terms {
         pins: fixed.clone(),
         quota_bytes: *quota_bytes,
@@ -85,6 +89,7 @@ pub fn sources_of(
         seed: effort.seed,
         link: KeptLink::of(network.ordinary()),
         links: links.collect(),
+        speeds: speeds.collect(),
         replicas: replicas.count,
         balance: replicas.balance.name().to_owned(),
     };
@@ -97,6 +102,22 @@ pub fn sources_of(
     }
 }
 
+/// How fast workers are, by their names, as the terms say that were kept; those that are not there have speed 1.
+///
+/// # Errors
+/// If they are not what [`sources_of`] writes.
+pub fn speeds_of(sources: &Sources) -> Result<BTreeMap<String, f64>, KeptError> {
+    let terms = read(sources)?;
+    match terms.speeds.values().all(|speed| *speed > 0.0) {
+        true => Ok(terms.speeds),
+        false => Err(KeptError("a worker has no speed".to_owned())),
+    }
+}
+
+fn read(sources: &Sources) -> Result<Terms, KeptError> {
+    serde_json::from_str(&sources.terms).map_err(|error| KeptError(error.to_string()))
+}
+
 /// The terms that were kept, for workers of these names. Links of others are left out.
 ///
 /// # Errors
@@ -105,8 +126,7 @@ pub fn options_of(
     sources: &Sources,
     workers: &[&str],
 ) -> Result<(place::Options, Replicas), KeptError> {
-    let terms: Terms =
-        serde_json::from_str(&sources.terms).map_err(|error| KeptError(error.to_string()))?;
+    let terms = read(sources)?;
     let mut known = Partitioner::ALL.iter();
     let partitioner = known.find(|(name, _)| *name == terms.partitioner);
     let unknown = || KeptError(format!("there is no partitioner {}", terms.partitioner));
@@ -166,7 +186,7 @@ impl Cluster {
         &self.members[worker].description.name
     }
 
-    /// What a worker says of the workflow of this name; none if it does not serve it.
+    /// What a worker says of a placement, counted from 1, of the workflow of this name; none if it does not serve that.
     ///
     /// # Errors
     /// If the worker is lost, or sends nonsense.
@@ -177,11 +197,13 @@ impl Cluster {
         &mut self,
         worker: usize,
         workflow: &str,
+        placement: u16,
     ) -> Result<Option<Deployed>, DeployError> {
-        Ok(self.members[worker].control.deployed(workflow)?)
+        Ok(self.members[worker].control.deployed(workflow, placement)?)
     }
 
-    /// What a worker has measured of some nodes of a workflow, from 0 on or from what the last page said is next.
+    /// What a worker has measured of some nodes of a workflow in a placement, counted from 1: of those from 0 on, or from what
+    /// the last page said is next.
     ///
     /// # Errors
     /// If the worker is lost, does not serve it any more, or sends nonsense.
@@ -192,9 +214,11 @@ impl Cluster {
         &mut self,
         worker: usize,
         workflow: &str,
+        placement: u16,
         from: u32,
     ) -> Result<ProfilePage, DeployError> {
-        Ok(self.members[worker].control.profile(workflow, from)?)
+        let control = &mut self.members[worker].control;
+        Ok(control.profile(workflow, placement, from)?)
     }
 
     /// Has a worker forget what it has measured of a workflow.

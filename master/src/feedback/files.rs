@@ -3,9 +3,10 @@
 //! A node of a workflow within another stands in that one's file; where several nodes name one file, what was measured of
 //! all of them makes its hints.
 
-use super::hints::{Always, Hints, Items};
-use super::measured::{Node, Profile};
+use super::hints::{Always, Figures, Hints, Items};
+use super::measured::Profile;
 use super::rewrite::{self, Change, FileNode, RewriteError};
+use super::whole::Whole;
 use crate::certificate::{self, Bounds, Verdict};
 use crate::definition::{self, Definition, DefinitionError, SourceText, path_of};
 use std::collections::{BTreeMap, HashMap};
@@ -86,29 +87,27 @@ impl Hinted {
     /// If the form of a file is too unusual.
     pub fn of(definition: &Definition, profile: &Profile) -> Result<Self, RewriteError> {
         let sources = Sources::of(definition)?;
-        // Of a divided node all parts that have run.
-        let mut by_name: HashMap<&str, Vec<&Node>> = HashMap::new();
-        for node in profile.nodes.iter().filter(|node| node.ran > 0) {
-            by_name.entry(&node.name).or_default().push(node);
-        }
+        let wholes = profile.whole_nodes();
+        let ran = || wholes.iter().filter(|node| node.ran > 0);
+        let by_name: HashMap<&str, &Whole> = ran().map(|node| (&*node.name, node)).collect();
         let verdicts = certificate::check(definition, Bounds::default()).ok();
         let always = |place: usize| {
             let verdict = verdicts.as_ref().map(|all| all.nodes[place].verdict);
             verdict == Some(Verdict::Always)
         };
-        let mut places: BTreeMap<Place, Vec<(usize, &[&Node])>> = BTreeMap::new();
+        let mut places: BTreeMap<Place, Vec<(usize, &Whole)>> = BTreeMap::new();
         let (mut left, mut unmeasured) = (Vec::new(), Vec::new());
         for (place, defined) in definition.nodes.iter().enumerate() {
             let name = &defined.name.value;
             match by_name.get(name.as_str()) {
                 None => unmeasured.push(name.clone()),
-                Some(nodes) => match sources.place_of(name) {
-                    Some(stands) => places.entry(stands).or_default().push((place, nodes)),
+                Some(node) => match sources.place_of(name) {
+                    Some(stands) => places.entry(stands).or_default().push((place, node)),
                     None => left.push((name.clone(), "it stands in none of the files".to_owned())),
                 },
             }
         }
-        for node in profile.nodes.iter().filter(|node| node.ran > 0) {
+        for node in ran() {
             if !definition
                 .nodes
                 .iter()
@@ -134,9 +133,8 @@ impl Hinted {
             } else {
                 Always::Said
             };
-            let measured = nodes.iter().flat_map(|(_, parts)| parts.iter().copied());
-            let measured: Vec<&Node> = measured.collect();
-            let figures = profile.figures(&measured, nodes.len());
+            let mut figures = Figures::default();
+            nodes.iter().for_each(|(_, node)| figures.add(node));
             let cpus = nodes
                 .iter()
                 .map(|(place, _)| definition.nodes[*place].resources.cpus);

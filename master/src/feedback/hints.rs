@@ -1,12 +1,13 @@
 //! From what was measured of a node to what its `profile:` is to say.
 
-use super::measured::{Node, Profile, Worker};
+use super::whole::{Weighted, Whole};
 use engine::profile::{CpuSums, Distribution};
 
 /// What a node's `profile:` is to say. What is none stays as it is.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Hints {
-    /// Mean run time of one activation, in milliseconds; where executors have measured it, without waits for a CPU.
+    /// Mean run time of one activation, in milliseconds, on a worker of speed 1; where executors have measured it, without waits
+    /// for a CPU.
     pub runtime_ms: Option<f64>,
     /// The share of its run time in which it keeps its CPUs busy, 0 to 1 in hundredths, if executors have measured that.
     pub busy: Option<f64>,
@@ -29,35 +30,33 @@ const ALWAYS: f64 = 0.995;
 /// What was measured of one node of a file, wherever the file stands in the workflow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Figures {
-    run_ns: Distribution,
+    run_ns: Weighted,
     cpu: CpuSums,
-    outputs: Vec<(String, Distribution)>,
+    outputs: Vec<(String, Weighted)>,
     items: Distribution,
     has_executor: bool,
     ran: u64,
-    /// Parts that the node has in each of its places, on average: each gives its bytes in an invocation.
-    parts: f64,
     /// Shares of the invocations, added up, and how many.
     shares: (f64, u32),
 }
 
 impl Figures {
     /// Takes in what was measured of a node.
-    pub(super) fn add(&mut self, node: &Node, worker: &Worker) {
-        self.run_ns.merge(&node.run_ns);
+    pub(super) fn add(&mut self, node: &Whole) {
+        self.run_ns.add(node.run_normal_ns, node.activations);
         self.cpu.merge(&node.cpu);
         self.outputs
             .resize_with(node.outputs.len(), Default::default);
-        for ((name, all), (named, one)) in self.outputs.iter_mut().zip(&node.outputs) {
-            name.clone_from(named);
-            all.merge(one);
+        for ((name, all), one) in self.outputs.iter_mut().zip(&node.outputs) {
+            name.clone_from(&one.name);
+            all.add(one.mean_bytes, node.ran);
         }
         if let Some(items) = &node.items {
             self.items.merge(items);
         }
         self.has_executor |= node.has_executor;
         self.ran += node.ran;
-        if let Some(share) = node.share(worker) {
+        if let Some(share) = node.share {
             self.shares = (self.shares.0 + share, self.shares.1 + 1);
         }
     }
@@ -72,30 +71,24 @@ impl Figures {
         let share = (count > 0).then(|| sum / f64::from(count));
         let share = share.map(|share| if share >= ALWAYS { 1.0 } else { share });
         let bytes = self.outputs.iter();
-        let bytes = bytes.map(|(name, bytes)| (name.clone(), rounded(bytes, self.parts)));
+        let bytes = bytes.map(|(name, bytes)| (name.clone(), rounded(bytes.mean())));
         Some(Hints {
-            runtime_ms: self.run_alone_ns().map(|run_ns| run_ns / 1e6),
+            runtime_ms: match self.run_ns.mean() {
+                Some(run_ns) if self.has_executor => Some(run_ns / 1e6),
+                _ => None,
+            },
             busy: self.cpu.busy_cpus().map(|busy| {
                 let share = busy / f64::from(cpus.max(1));
                 (share.min(1.0) * 100.0).round() / 100.0
             }),
             output_bytes: (!self.outputs.is_empty()).then(|| Bytes(bytes.collect())),
             items: match keeps_items {
-                Items::Own if self.items.count() > 0 => Some(rounded(&self.items, 1.0)),
+                Items::Own if self.items.count() > 0 => Some(rounded(self.items.mean())),
                 _ => None,
             },
-            runs: share.filter(|share| always == Always::Said || *share < 1.0),
+            // Of what always runs no less than that is to be believed: what is under way has not run yet.
+            runs: share.filter(|_| always == Always::Said),
         })
-    }
-}
-
-impl Figures {
-    /// Mean run time without what is known of waits for a CPU, in nanoseconds: the estimator has activations share CPUs
-    /// itself, and would stretch them again.
-    fn run_alone_ns(&self) -> Option<f64> {
-        let mean_ns = self.run_ns.mean().filter(|_| self.has_executor)?;
-        let waited_ns = self.cpu.waited_ns as f64 / self.run_ns.count() as f64;
-        Some((mean_ns - waited_ns).max(0.0))
     }
 }
 
@@ -111,28 +104,12 @@ pub(super) enum Items {
 /// Whether a node that always runs says so.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Always {
-    /// It does: its file has said another share, or it may be skipped.
+    /// It does: its file says a share, or it may be skipped.
     Said,
-    /// It goes without saying.
+    /// It goes without saying, since it cannot be skipped.
     Plain,
 }
 
-/// So many times the mean.
-fn rounded(distribution: &Distribution, times: f64) -> u64 {
-    (distribution.mean().unwrap_or_default() * times).round() as u64
-}
-
-impl Profile {
-    /// What was measured of all nodes whose names stand for one node of one file, which has so many places in the workflow. A
-    /// node that is divided is several of them.
-    pub(super) fn figures(&self, nodes: &[&Node], places: usize) -> Figures {
-        let mut figures = Figures {
-            parts: nodes.len() as f64 / places.max(1) as f64,
-            ..Figures::default()
-        };
-        for node in nodes {
-            figures.add(node, self.worker(node));
-        }
-        figures
-    }
+fn rounded(mean: Option<f64>) -> u64 {
+    mean.unwrap_or_default().round() as u64
 }

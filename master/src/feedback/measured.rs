@@ -1,13 +1,14 @@
-//! What was measured of a workflow, by all of its workers together: node by node, and edge by edge.
+//! What was measured of a workflow, by all of its workers: node by node, of a divided node part by part, and placement by
+//! placement.
 
 use super::{FeedbackError, Served};
-use crate::deploy::Cluster;
-use engine::plan::{DeploymentId, NodeId};
+use crate::deploy::{Cluster, speeds_of};
+use engine::plan::{Balance, DeploymentId, NodeId, Part};
 use engine::profile::CpuSums;
 use engine::profile::Distribution;
 use engine::profile::Measured;
 use engine::wire::{MeasuredNode, ProfilePage};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// A workflow's profile, of its active version.
 #[derive(Clone, Debug)]
@@ -18,36 +19,52 @@ pub struct Profile {
     pub deployment: DeploymentId,
     /// Its version.
     pub version: u32,
-    /// What each worker has counted that takes part.
+    /// In how many placements it is deployed.
+    pub placements: u16,
+    /// How invocations are divided among these.
+    pub balance: Balance,
+    /// What each worker has counted that takes part, placement by placement.
     pub workers: Vec<Worker>,
-    /// Its nodes, by rising number.
+    /// Its nodes, placement by placement, and there by rising number. A divided node is there once for each of its parts.
     pub nodes: Vec<Node>,
+    /// Divided nodes, by the number that each has as a whole: the numbers of its parts, in their order.
+    pub parts_of: BTreeMap<NodeId, Vec<NodeId>>,
 }
 
-/// What a worker has counted.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What a worker has counted of a placement.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Worker {
     /// Its name.
     pub name: String,
-    /// Invocations that began there since counting began.
+    /// Which placement, from 1.
+    pub placement: u16,
+    /// Invocations that began there since counting began: of a placement all of them, where it has nodes on the worker, else
+    /// those that the worker took itself.
     pub invocations: u64,
     /// Of those, the measured ones whose part there has ended well.
     pub measured: u64,
+    /// How fast it runs what a worker of speed 1 runs in the time that hints say, as far as was known when the workflow was
+    /// deployed.
+    pub speed: f64,
 }
 
-/// What was measured of a node.
+/// What was measured of a node, or of a part of it, in one placement.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its number in the deployment.
+    /// Its number in the deployment, the same in all placements.
     pub id: NodeId,
     /// Its name.
     pub name: String,
-    /// Its worker, by its place in [`Profile::workers`].
+    /// If it is divided: which part of it.
+    pub part: Option<Part>,
+    /// Its worker and placement, by their place in [`Profile::workers`].
     pub worker: usize,
     /// Whether an executor runs it; what a lane does itself is not timed.
     pub has_executor: bool,
-    /// Outputs that it reads of other nodes.
+    /// Outputs that it reads of other nodes, of divided ones as a whole ([`Profile::parts_of`]).
     pub reads: Vec<(NodeId, Vec<u16>)>,
+    /// What of that it needs only as far as its part goes.
+    pub over: Option<(NodeId, u16)>,
     /// Activations that were begun.
     pub activations: u64,
     /// Attempts that have failed.
@@ -66,66 +83,53 @@ pub struct Node {
     pub items: Option<Distribution>,
 }
 
-/// What was measured of an edge: what a node reads of another one.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Edge {
-    /// The producer, by its place in [`Profile::nodes`].
-    pub from: usize,
-    /// The consumer, likewise.
-    pub to: usize,
-    /// The outputs that it reads, by name.
-    pub outputs: Vec<String>,
-    /// Their mean bytes in an invocation in which the producer runs; none if it was never measured.
-    pub mean_bytes: Option<f64>,
-    /// The 99th percentile of that. Where several outputs are read it is the sum of theirs, which the bytes of an invocation
-    /// may stay below.
-    pub p99_bytes: Option<u64>,
-    /// Whether the two run on different workers.
-    pub crosses: bool,
-    /// What of it crosses workers, in bytes for each invocation, whether the producer runs in it or not.
-    pub crossing_bytes: f64,
-}
-
 impl Node {
     /// The share of the invocations in which it runs: of all of them, or if it runs for each item of a list, of the
     /// measured ones. None without invocations.
     #[must_use]
     pub fn share(&self, worker: &Worker) -> Option<f64> {
-        let (ran, all) = match self.items {
-            None => (self.activations, worker.invocations),
-            Some(_) => (self.ran, worker.measured),
-        };
-        (all > 0).then(|| (ran as f64 / all as f64).min(1.0))
+        let counted = (self.activations, worker.invocations);
+        let counted = (self.items.is_none()).then_some(counted);
+        share(counted, (self.ran, worker.measured))
     }
 
     /// Mean bytes of all its outputs together in an invocation in which it runs; none if it was never measured.
     #[must_use]
     pub fn output_mean_bytes(&self) -> Option<f64> {
-        (self.ran > 0).then(|| means(self.outputs.iter().map(|(_, bytes)| bytes)))
+        let means = self.outputs.iter().filter_map(|(_, bytes)| bytes.mean());
+        (self.ran > 0).then(|| means.sum())
     }
 
-    /// The sum of the 99th percentiles of its outputs' bytes; none if one of them has none.
+    /// If it is divided: the share of the items that this part runs for.
     #[must_use]
-    pub fn output_p99_bytes(&self) -> Option<u64> {
-        quantiles(self.outputs.iter().map(|(_, bytes)| bytes))
+    pub fn share_of_items(&self) -> Option<f64> {
+        let share = self.part?.share;
+        Some(f64::from(share.behind - share.first) / f64::from(share.whole))
     }
 
-    /// Whether more than counts and sums was kept of it; a worker keeps histograms of a bounded number of nodes.
+    /// Activations for each invocation of its placement; none without invocations.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.run_ns.is_whole()
+    pub fn activations_for_each(&self, worker: &Worker) -> Option<f64> {
+        let all = worker.invocations;
+        (all > 0).then(|| self.activations as f64 / all as f64)
     }
 }
 
-fn means<'a>(distributions: impl Iterator<Item = &'a Distribution>) -> f64 {
-    distributions.filter_map(Distribution::mean).sum()
-}
-
-fn quantiles<'a>(distributions: impl Iterator<Item = &'a Distribution>) -> Option<u64> {
-    let each = distributions.map(|one| one.quantile(0.99));
-    let each: Option<Vec<u64>> = each.collect();
-    each.filter(|each| !each.is_empty())
-        .map(|each| each.iter().sum())
+/// The share of invocations in which a node runs, from how often it has run of how many that have begun, if that is known, and of
+/// how many that were measured and have ended. What is under way counts among the begun ones, and perhaps has not run yet: where
+/// that shows beyond chance, the measured ones say it.
+pub(super) fn share(counted: Option<(u64, u64)>, (ran, measured): (u64, u64)) -> Option<f64> {
+    let of = |(ran, all): (u64, u64)| (all > 0).then(|| (ran as f64 / all as f64).min(1.0));
+    let seen = of((ran, measured));
+    let (Some(all), Some(seen)) = (counted.and_then(of), seen) else {
+        return counted.and_then(of).or(seen);
+    };
+    let deviation = (seen * (1.0 - seen) / measured as f64).sqrt();
+    Some(if seen - all > 3.0 * deviation {
+        seen
+    } else {
+        all
+    })
 }
 
 impl Profile {
@@ -149,52 +153,86 @@ impl Profile {
     ) -> Result<Self, FeedbackError> {
         let mut profile = Self {
             workflow: workflow.to_owned(),
-            deployment: served.deployed.deployment,
-            version: served.deployed.version,
+            deployment: served.deployment,
+            version: served.version,
+            placements: served.placements.len() as u16,
+            balance: served.balance,
             workers: Vec::new(),
             nodes: Vec::new(),
+            parts_of: served.wholes.clone(),
         };
-        for worker in (0..served.nodes.len()).filter(|worker| served.nodes[*worker].is_some()) {
-            let mut from = 0;
-            profile.workers.push(Worker {
-                name: cluster.name(worker).to_owned(),
-                invocations: 0,
-                measured: 0,
-            });
-            loop {
-                let page = cluster.profile(worker, workflow, from)?;
-                let next = page.next;
-                profile.take(page)?;
-                match next {
-                    None => break,
-                    Some(next) if next > from => from = next,
-                    Some(_) => {
-                        let cause = "its pages do not come to an end".to_owned();
-                        return Err(profile.nonsense(cause));
-                    }
+        // Terms that cannot be read are for those to tell who place it anew.
+        let speeds = served.sources.as_ref().map(speeds_of);
+        let speeds = speeds.and_then(Result::ok).unwrap_or_default();
+        for (number, placement) in (1..).zip(&served.placements) {
+            let first = profile.nodes.len();
+            for (worker, nodes) in placement.nodes.iter().enumerate() {
+                if !served.members[worker] {
+                    continue;
                 }
+                let parts = nodes.iter().map(|node| (node.id, node.part));
+                let parts: HashMap<NodeId, Option<Part>> = parts.collect();
+                profile.ask_worker(cluster, worker, number, &parts)?;
             }
+            profile.nodes[first..].sort_by_key(|node| node.id);
         }
-        profile.nodes.sort_by_key(|node| node.id);
+        for worker in &mut profile.workers {
+            worker.speed = speeds.get(&worker.name).copied().unwrap_or(1.0);
+        }
         Ok(profile)
     }
 
+    fn ask_worker(
+        &mut self,
+        cluster: &mut Cluster,
+        worker: usize,
+        placement: u16,
+        parts: &HashMap<NodeId, Option<Part>>,
+    ) -> Result<(), FeedbackError> {
+        self.workers.push(Worker {
+            name: cluster.name(worker).to_owned(),
+            placement,
+            invocations: 0,
+            measured: 0,
+            speed: 1.0,
+        });
+        let mut from = 0;
+        loop {
+            let page = cluster.profile(worker, &self.workflow, placement, from)?;
+            let next = page.next;
+            self.take(page, parts)?;
+            match next {
+                None => return Ok(()),
+                Some(next) if next > from => from = next,
+                Some(_) => {
+                    let cause = "its pages do not come to an end".to_owned();
+                    return Err(self.nonsense(cause));
+                }
+            }
+        }
+    }
+
     /// Takes in a page of the last worker.
-    fn take(&mut self, page: ProfilePage) -> Result<(), FeedbackError> {
+    fn take(
+        &mut self,
+        page: ProfilePage,
+        parts: &HashMap<NodeId, Option<Part>>,
+    ) -> Result<(), FeedbackError> {
         let place = self.workers.len() - 1;
         let worker = &mut self.workers[place];
         if page.deployment != self.deployment {
-            return Err(FeedbackError::Versions {
+            return Err(FeedbackError::Changed {
                 workflow: self.workflow.clone(),
-                first: worker.name.clone(),
-                first_version: self.version,
-                second: worker.name.clone(),
-                second_version: page.version,
             });
         }
         (worker.invocations, worker.measured) = (page.invocations, page.measured);
         for node in page.nodes {
-            let node = read_node(node, place).map_err(|error| self.nonsense(error.to_string()))?;
+            let Some(part) = parts.get(&node.id).copied() else {
+                let cause = format!("node {} is none of those that it has", node.id);
+                return Err(self.nonsense(cause));
+            };
+            let node =
+                read_node(node, place, part).map_err(|error| self.nonsense(error.to_string()))?;
             self.nodes.push(node);
         }
         Ok(())
@@ -220,92 +258,35 @@ impl Profile {
         &self.workers[node.worker]
     }
 
-    /// What nodes read of each other, by consumer.
+    /// Invocations of a placement, counted from 1.
     #[must_use]
-    pub fn edges(&self) -> Vec<Edge> {
-        let place_of = self.places();
-        let mut edges = Vec::new();
-        for (to, consumer) in self.nodes.iter().enumerate() {
-            for (producer, outputs) in &consumer.reads {
-                let Some(from) = place_of.get(producer).copied() else {
-                    continue;
-                };
-                let producer = &self.nodes[from];
-                // What failed, which functions do not return, is of no size to speak of.
-                let read = outputs.iter();
-                let read = read.filter_map(|output| producer.outputs.get(usize::from(*output)));
-                let read: Vec<&(String, Distribution)> = read.collect();
-                if read.is_empty() {
-                    continue;
-                }
-                let crosses = producer.worker != consumer.worker;
-                let bytes = || read.iter().map(|(_, bytes)| bytes);
-                edges.push(Edge {
-                    from,
-                    to,
-                    outputs: read.iter().map(|(name, _)| name.clone()).collect(),
-                    mean_bytes: (producer.ran > 0).then(|| means(bytes())),
-                    p99_bytes: quantiles(bytes()),
-                    crosses,
-                    crossing_bytes: if crosses {
-                        bytes().map(|one| self.expected(producer, one)).sum()
-                    } else {
-                        0.0
-                    },
-                });
-            }
-        }
-        edges
+    pub fn invocations(&self, placement: u16) -> u64 {
+        let of = self.workers.iter().filter(|one| one.placement == placement);
+        of.map(|one| one.invocations).max().unwrap_or(0)
     }
 
-    /// Bytes that cross workers for each invocation: an output that several nodes of a worker read goes there once. Inputs of
-    /// the workflow are not among them.
+    /// The share of the invocations that went to a placement, counted from 1; none without invocations.
     #[must_use]
-    pub fn crossing_bytes(&self) -> f64 {
-        let place_of = self.places();
-        let mut sent = BTreeSet::new();
-        let mut bytes = 0.0;
-        for consumer in &self.nodes {
-            for (id, outputs) in &consumer.reads {
-                let Some(producer) = place_of.get(id).map(|place| &self.nodes[*place]) else {
-                    continue;
-                };
-                for output in outputs {
-                    let Some((_, of)) = producer.outputs.get(usize::from(*output)) else {
-                        continue;
-                    };
-                    let crosses = producer.worker != consumer.worker;
-                    if crosses && sent.insert((*id, *output, consumer.worker)) {
-                        bytes += self.expected(producer, of);
-                    }
-                }
-            }
-        }
-        bytes
-    }
-
-    fn places(&self) -> BTreeMap<NodeId, usize> {
-        let ids = self.nodes.iter().map(|node| node.id);
-        ids.zip(0..).collect()
-    }
-
-    /// Bytes of an output for each invocation.
-    fn expected(&self, producer: &Node, bytes: &Distribution) -> f64 {
-        match self.worker(producer).measured {
-            0 => 0.0,
-            measured => bytes.sum() as f64 / measured as f64,
-        }
+    pub fn placement_share(&self, placement: u16) -> Option<f64> {
+        let all: u64 = (1..=self.placements).map(|one| self.invocations(one)).sum();
+        (all > 0).then(|| self.invocations(placement) as f64 / all as f64)
     }
 }
 
-fn read_node(node: MeasuredNode, worker: usize) -> Result<Node, engine::profile::MeasuredError> {
+fn read_node(
+    node: MeasuredNode,
+    worker: usize,
+    part: Option<Part>,
+) -> Result<Node, engine::profile::MeasuredError> {
     let outputs = node.outputs.iter();
     let outputs = outputs.map(|(name, bytes)| Ok((name.clone(), read(bytes)?)));
     Ok(Node {
         id: node.id,
+        part,
         worker,
         has_executor: node.has_executor,
         reads: node.reads,
+        over: node.over,
         activations: node.activations,
         failures: node.failures,
         ran: node.ran,

@@ -1,20 +1,24 @@
 //! Placing a running workflow anew, by what was measured of it.
 //!
 //! The files and the terms of a deployment are those that its workers keep; what was measured goes into the files as hints, and
-//! the workflow is placed as if they had said so from the beginning. Both placements, the present and the new one, are estimated
-//! by the same measure. The new one is deployed as any newer version is: what is under way ends where it began.
+//! the workflow is placed as if they had said so from the beginning. What it has at present, and what it would have, is estimated
+//! by the same measure, each placement by itself, and compared by the mean over all placements beside each other. The new
+//! version is deployed as any newer one is: what is under way ends where it began.
 
 use super::files::{Hinted, definition_of};
 use super::measured::Profile;
+use super::moves::moves;
+use super::present::present;
 use super::rewrite::RewriteError;
 use super::{FeedbackError, Served};
 use crate::definition::{Definition, LoadError};
-use crate::deploy::{Cluster, DeployError, Deployment, KeptError, Replicas, options_of};
+use crate::deploy::{Cluster, DeployError, Deployment, KeptError, Replicas, options_of, speeds_of};
 use crate::graph::Graph;
 use crate::place::{self, Estimate, Placement};
-use engine::plan::Limits;
-use std::collections::{BTreeSet, HashMap};
+use engine::plan::{Balance, Limits};
 use thiserror::Error;
+
+pub use super::moves::Move;
 
 /// Why a workflow cannot be placed anew.
 #[derive(Debug, Error, miette::Diagnostic)]
@@ -73,18 +77,26 @@ pub enum RebalanceError {
     Load(#[from] LoadError),
 }
 
-/// A node that is to run elsewhere.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Move {
-    /// Which node.
-    pub node: String,
-    /// Its present worker.
-    pub from: String,
-    /// The new one.
-    pub to: String,
+/// In how many placements a workflow is to be deployed anew, and how invocations are to be divided among them; what is none
+/// stays as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Wanted {
+    /// From 1 to [`REPLICAS_MAX`](engine::plan::REPLICAS_MAX).
+    pub count: Option<u16>,
+    /// Counts for several alone.
+    pub balance: Option<Balance>,
 }
 
-/// A placement that was made anew, and what it would change. Nothing has been deployed.
+impl Wanted {
+    fn instead_of(self, present: Replicas) -> Replicas {
+        Replicas {
+            count: self.count.unwrap_or(present.count),
+            balance: self.balance.unwrap_or(present.balance),
+        }
+    }
+}
+
+/// Placements that were made anew, and what they would change. Nothing has been deployed.
 #[derive(Clone, Debug)]
 pub struct Rebalance {
     /// The version that runs.
@@ -93,17 +105,20 @@ pub struct Rebalance {
     pub profile: Profile,
     /// The files with the hints that follow.
     pub hinted: Hinted,
+    /// How many placements there are at present, and how invocations are divided among them.
+    pub replicas_before: Replicas,
+    /// How it is to be.
+    pub replicas: Replicas,
     /// Nodes that are to run elsewhere.
     pub moves: Vec<Move>,
-    /// What the present placement is expected to take, with what was measured.
-    pub before: Estimate,
-    /// What the new one is.
-    pub after: Estimate,
+    /// What each present placement is expected to take, with what was measured.
+    pub before: Vec<Estimate>,
+    /// What each new one is.
+    pub after: Vec<Estimate>,
     definition: Definition,
     options: place::Options,
     graph: Graph,
     placements: Vec<Placement>,
-    replicas: Replicas,
 }
 
 impl Rebalance {
@@ -112,21 +127,36 @@ impl Rebalance {
     ///
     /// # Errors
     /// If it is not served as a whole, nothing of it was measured, its files are not to be had, or it fits nowhere.
+    ///
+    /// # Panics
+    /// If the number of placements that is wanted is none from 1 to [`REPLICAS_MAX`](engine::plan::REPLICAS_MAX).
     pub fn plan(
         cluster: &mut Cluster,
         workflow: &str,
         file: Option<Definition>,
+        wanted: Wanted,
     ) -> Result<Self, RebalanceError> {
         let served = Served::ask(cluster, workflow)?;
-        let kept = served.deployed.sources.clone().unwrap_or_default();
-        let (options, replicas) = if kept.terms.is_empty() {
-            (place::Options::default(), Replicas::default())
+        let kept = served.sources.clone().unwrap_or_default();
+        let options = if kept.terms.is_empty() {
+            place::Options::default()
         } else {
+            let speeds = speeds_of(&kept)?;
+            for worker in cluster.capacities_mut() {
+                if let Some(speed) = speeds.get(&worker.name) {
+                    worker.speed = *speed;
+                }
+            }
             let names: Vec<&str> = (0..cluster.len())
                 .map(|worker| cluster.name(worker))
                 .collect();
-            options_of(&kept, &names)?
+            options_of(&kept, &names)?.0
         };
+        let replicas_before = Replicas {
+            count: served.placements.len() as u16,
+            balance: served.balance,
+        };
+        let replicas = wanted.instead_of(replicas_before);
         let written = match file {
             Some(written) if written.workflow.value != workflow => {
                 return Err(RebalanceError::Other {
@@ -147,7 +177,8 @@ impl Rebalance {
                 definition_of(&files).map_err(LoadError::from)?
             }
         };
-        let present = present(&written, &served)?;
+        // Before anything else is asked, so that a wrong file is told at once.
+        present(&written, &served)?;
         let profile = Profile::of(cluster, workflow, &served)?;
         if profile.is_empty() {
             return Err(FeedbackError::NeverRun {
@@ -160,54 +191,66 @@ impl Rebalance {
         let definition = hinted.definition().map_err(LoadError::from)?;
         let capacities = cluster.capacities();
         let (graph, placements) = cluster.place_replicas(&definition, &options, replicas.count)?;
-        let placement = &placements[0];
-        // A part that there is not yet is taken to run where one is.
-        let workers = graph.nodes().map(|node| {
-            let workers = &present[node.defined];
-            let part = node.part.map_or(0, |part| usize::from(part.number));
-            workers[part % workers.len()]
-        });
-        let old = Placement::new(workers.collect());
-        let estimate = |placement| place::estimate(&graph, &capacities, &options, placement);
-        let moved = graph
-            .nodes()
-            .zip(old.workers().iter().zip(placement.workers()));
-        let moves = moved.filter(|(_, (from, to))| from != to);
+        let (old_graph, old) = present(&definition, &served)?;
+        let estimate = |graph, placements: &[Placement]| {
+            let each = placements.iter();
+            each.map(|placement| place::estimate(graph, &capacities, &options, placement))
+                .collect()
+        };
         let name = |worker: usize| cluster.name(worker).to_owned();
-        let moves = moves.map(|(node, (from, to))| Move {
-            node: node.name.clone(),
-            from: name(*from),
-            to: name(*to),
-        });
         Ok(Self {
-            version: served.deployed.version,
+            version: served.version,
             profile,
             hinted,
-            moves: moves.collect(),
-            before: estimate(&old),
-            after: estimate(placement),
+            replicas_before,
+            replicas,
+            moves: moves((&old_graph, &old), (&graph, &placements), &name),
+            before: estimate(&old_graph, &old),
+            after: estimate(&graph, &placements),
             definition,
             options,
             graph,
             placements,
-            replicas,
         })
     }
 
-    /// By how much the makespan is estimated to become shorter, in hundredths; less than 0 if it becomes longer.
+    /// What a placement is expected to take in the mean over these: nanoseconds, and bytes that cross workers.
+    #[must_use]
+    pub fn mean_of(placements: &[Estimate]) -> (f64, f64) {
+        let mean = |of: &dyn Fn(&Estimate) -> f64| {
+            let sum: f64 = placements.iter().map(of).sum();
+            sum / placements.len().max(1) as f64
+        };
+        (
+            mean(&|one| one.makespan_ns),
+            mean(&|one| one.crossing_bytes),
+        )
+    }
+
+    /// By how much the makespan is estimated to become shorter in the mean over all placements, in hundredths; less than 0 if
+    /// it becomes longer.
     #[must_use]
     pub fn gain_percent(&self) -> f64 {
-        if self.before.makespan_ns > 0.0 {
-            100.0 * (1.0 - self.after.makespan_ns / self.before.makespan_ns)
+        let ((before, _), (after, _)) = (Self::mean_of(&self.before), Self::mean_of(&self.after));
+        if before > 0.0 {
+            100.0 * (1.0 - after / before)
         } else {
             0.0
         }
     }
 
-    /// Whether it changes where anything runs, and gains so much.
+    /// Whether another number of placements was asked for, or another way to divide invocations among them.
+    #[must_use]
+    pub fn changes_replicas(&self) -> bool {
+        let (before, after) = (self.replicas_before, self.replicas);
+        before.count != after.count || after.count > 1 && before.balance != after.balance
+    }
+
+    /// Whether it changes where anything runs, and gains so much, or changes what was asked to be changed.
     #[must_use]
     pub fn pays(&self, gain_percent_min: f64) -> bool {
-        !self.moves.is_empty() && self.gain_percent() >= gain_percent_min
+        let gains = !self.moves.is_empty() && self.gain_percent() >= gain_percent_min;
+        gains || self.changes_replicas()
     }
 
     /// Deploys the new placement: a newer version, with the hints in the files that are kept with it.
@@ -219,34 +262,4 @@ impl Rebalance {
         let terms = (&self.options, self.replicas);
         cluster.deploy_placed(&self.definition, placed, terms, Limits::default())
     }
-}
-
-/// By place in the definition: the workers of the cluster on which a node runs, one unless it is divided.
-fn present(definition: &Definition, served: &Served) -> Result<Vec<Vec<usize>>, RebalanceError> {
-    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
-    for (worker, nodes) in served.nodes.iter().enumerate() {
-        for node in nodes.iter().flatten() {
-            by_name.entry(node.as_str()).or_default().push(worker);
-        }
-    }
-    let nodes = definition.nodes.iter();
-    let names: BTreeSet<&str> = nodes.map(|node| node.name.value.as_str()).collect();
-    let differs = |difference: String| RebalanceError::Nodes {
-        file: definition.source.name.to_string(),
-        difference,
-    };
-    let gone: BTreeSet<&str> = by_name
-        .keys()
-        .copied()
-        .filter(|name| !names.contains(name))
-        .collect();
-    if let Some(gone) = gone.first() {
-        return Err(differs(format!("it has no {gone}")));
-    }
-    let worker = |node: &crate::definition::Node| {
-        let name = node.name.value.as_str();
-        let found = by_name.get(name).cloned();
-        found.ok_or_else(|| differs(format!("{name} is not deployed")))
-    };
-    definition.nodes.iter().map(worker).collect()
 }

@@ -3,9 +3,13 @@
 use super::files::{Hinted, replace};
 use super::measured::{Node, Profile, Worker};
 use crate::definition::{self, Definition};
-use engine::plan::{DeploymentId, NodeId};
+use engine::plan::{Balance, DeploymentId, NodeId};
 use engine::profile::{CpuSums, Detail, Distribution};
+use std::collections::BTreeMap;
 use std::path::Path;
+
+mod parts;
+mod present;
 
 fn of(values: &[u64]) -> Distribution {
     let mut all = Distribution::default();
@@ -18,12 +22,14 @@ fn node(id: NodeId, name: &str, worker: usize, reads: &[(NodeId, &[u16])]) -> No
     Node {
         id,
         name: name.to_owned(),
+        part: None,
         worker,
         has_executor: true,
         reads: reads
             .iter()
             .map(|(node, outputs)| (*node, outputs.to_vec()))
             .collect(),
+        over: None,
         activations: 4,
         failures: 0,
         ran: 4,
@@ -38,15 +44,20 @@ fn node(id: NodeId, name: &str, worker: usize, reads: &[(NodeId, &[u16])]) -> No
 fn profile(nodes: Vec<Node>) -> Profile {
     let worker = |name: &str| Worker {
         name: name.to_owned(),
+        placement: 1,
         invocations: 4,
         measured: 4,
+        speed: 1.0,
     };
     Profile {
         workflow: "w".to_owned(),
         deployment: DeploymentId(1),
         version: 1,
+        placements: 1,
+        balance: Balance::RoundRobin,
         workers: vec![worker("a"), worker("b")],
         nodes,
+        parts_of: BTreeMap::new(),
     }
 }
 
@@ -66,7 +77,8 @@ fn what_several_nodes_of_a_worker_read_crosses_once() {
         node(2, "there", 1, &[(0, &[1])]),
         node(3, "too", 1, &[(0, &[0, 1])]),
     ]);
-    let edges = profile.edges();
+    let wholes = profile.whole_nodes();
+    let edges = profile.edges(&wholes);
     let told: Vec<_> = edges
         .iter()
         .map(|edge| {
@@ -88,7 +100,7 @@ fn what_several_nodes_of_a_worker_read_crosses_once() {
         ]
     );
     // Of `wide` 4000 bytes in four invocations, of `out` 400, each to one other worker.
-    assert_eq!(profile.crossing_bytes(), 1100.0);
+    assert_eq!(profile.crossing_bytes(&wholes), 1100.0);
 }
 
 #[test]
@@ -108,9 +120,9 @@ nodes:
   never: { function: e:f, profile: { runtime_ms: 9 } }
 ";
     let mut seldom = node(2, "seldom", 0, &[]);
-    seldom.activations = 1;
+    (seldom.activations, seldom.ran) = (1, 1);
     let mut often = node(3, "often", 0, &[]);
-    often.activations = 3;
+    (often.activations, often.ran) = (3, 3);
     let mut each = node(4, "each", 0, &[]);
     each.items = Some(of(&[3, 4, 4, 4]));
     let mut next = node(5, "next", 0, &[]);
@@ -158,32 +170,6 @@ nodes:
     );
     let profile = &hinted.definition().unwrap().nodes[0].profile;
     assert_eq!((profile.runtime_ms, profile.output_bytes), (2.0, 100));
-}
-
-#[test]
-fn parts_of_a_node_give_their_bytes_together_and_are_one_node() {
-    let text = "{ workflow: w, input: { l: list }, nodes: { each: { function: e:f, foreach: input.l, input: { i: item }, output: { out: bytes } } }, output: { o: each.out } }";
-    let part = |id, worker, bytes: u64, run_ms: u64| {
-        let mut part = node(id, "each", worker, &[]);
-        part.outputs = vec![("out".to_owned(), of(&[bytes; 4]))];
-        part.run_ns = of(&[run_ms * 1_000_000; 4]);
-        part.items = Some(of(&[9; 4]));
-        part
-    };
-    let of_two = profile(vec![part(0, 0, 60, 2), part(1, 1, 40, 4)]);
-    let hinted = Hinted::of(&parse(text), &of_two).unwrap();
-    let profile_of = |hinted: &Hinted| hinted.definition().unwrap().nodes[0].profile.clone();
-    let both = profile_of(&hinted);
-    assert_eq!(
-        (both.output_bytes, both.items, both.runtime_ms),
-        (100, 9, 3.0)
-    );
-    // A part without items gives nothing.
-    let mut idle = part(1, 1, 0, 4);
-    idle.ran = 0;
-    let of_one = profile(vec![part(0, 0, 60, 2), idle]);
-    let one = profile_of(&Hinted::of(&parse(text), &of_one).unwrap());
-    assert_eq!((one.output_bytes, one.runtime_ms), (60, 2.0));
 }
 
 #[test]
@@ -240,7 +226,7 @@ fn where_sums_alone_are_kept_hints_are_made_all_the_same() {
     let mut only = node(0, "only", 0, &[]);
     only.run_ns = Distribution::new(Detail::Sums);
     only.run_ns.record(5_000_000);
-    assert!(!only.is_whole());
+    assert!(!only.run_ns.is_whole());
     let text = "{ workflow: w, nodes: { only: { function: e:f, output: { out: bytes } } } }";
     let hinted = Hinted::of(&parse(text), &profile(vec![only])).unwrap();
     assert_eq!(

@@ -4,14 +4,14 @@ use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::{Shape, Timeouts};
-use engine::plan::{Balance, DeploymentId, Limits, Replica};
+use engine::plan::{Balance, DeploymentId, Limits, Part, Replica, Share};
 use engine::profile::{CpuSums, Distribution};
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
-    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, Drained, Echo,
-    Failure, Forget, Heartbeat, Hello, Invoke, LinkFigures, LinkWish, Load, MeasuredNode,
-    NodeReport, Outcome, PROBE_FILL_BYTES, PartDone, PartFailed, Probe, ProfilePage, Refused, Role,
-    Sources, StateEvent, Welcome, WorkerDescription, encode,
+    Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, DeployedNode,
+    Drained, Echo, Failure, Forget, Heartbeat, Hello, Invoke, LinkFigures, LinkWish, Load,
+    MeasuredNode, NodeReport, Outcome, PROBE_FILL_BYTES, PartDone, PartFailed, Probe, ProfilePage,
+    Refused, Role, Sources, StateEvent, Welcome, WorkerDescription, encode,
 };
 use faasstore::Cancelled;
 
@@ -34,6 +34,7 @@ fn profile_page(deployment: DeploymentId) -> ProfilePage {
             name: "n".to_owned(),
             has_executor: true,
             reads: vec![(0, vec![0, 2])],
+            over: Some((0, 2)),
             activations: 12,
             failures: 1,
             ran: 6,
@@ -103,9 +104,13 @@ pub fn frames() -> Vec<Vec<u8>> {
             deployment,
             sources: sources.clone(),
         },
-        Control::Deployed("flow".to_owned()),
+        Control::Deployed {
+            workflow: "flow".to_owned(),
+            placement: 2,
+        },
         Control::Profile {
             workflow: "flow".to_owned(),
+            placement: 1,
             from: 7,
         },
         Control::ForgetProfile("flow".to_owned()),
@@ -178,10 +183,23 @@ pub fn frames() -> Vec<Vec<u8>> {
         ControlReply::Description(description),
         ControlReply::Status("{}".to_owned()),
         ControlReply::Deployed(Deployed {
-            deployment,
+            replica: Replica::only(deployment),
             version: 3,
             workers: Vec::new(),
-            nodes: vec!["n".to_owned()],
+            nodes: vec![DeployedNode {
+                id: 1,
+                name: "n".to_owned(),
+                part: Some(Part {
+                    number: 0,
+                    of: 2,
+                    share: Share {
+                        first: 0,
+                        behind: 1,
+                        whole: 3,
+                    },
+                }),
+            }],
+            wholes: vec![(9, vec![1, 2])],
             sources: Some(sources),
         }),
         ControlReply::Profile(profile_page(deployment)),

@@ -6,26 +6,34 @@ use crate::status::DeploymentState;
 use crate::wire::{SOURCES_BYTES_ALL_MAX, SOURCES_BYTES_MAX, Sources};
 
 impl Deployments {
-    /// The deployment that clients invoke by this name; of several placements the first.
+    /// A placement, counted from 1, of what clients invoke by this name.
     ///
     /// # Errors
-    /// [`DeploymentError::NoWorkflow`] if there is none.
-    pub fn active(&self, workflow: &str) -> Result<&Deployment, DeploymentError> {
-        let mut known = self.known.values();
-        let first = |one: &&Deployment| {
-            one.plan.workflow == workflow
-                && one.state == DeploymentState::Active
-                && one.plan.replica.number == 1
-        };
-        known.find(first).ok_or_else(|| self.no_workflow(workflow))
+    /// [`DeploymentError::NoWorkflow`] if there is nothing of that name, [`DeploymentError::NoPlacement`] if it has not so many.
+    pub fn active(&self, workflow: &str, number: u16) -> Result<&Deployment, DeploymentError> {
+        let mut count = None;
+        for placement in self.all_active(workflow) {
+            let replica = placement.plan.replica;
+            if replica.number == number {
+                return Ok(placement);
+            }
+            count = Some(replica.count);
+        }
+        Err(match count {
+            None => self.no_workflow(workflow),
+            Some(count) => DeploymentError::NoPlacement {
+                workflow: workflow.to_owned(),
+                number,
+                count,
+            },
+        })
     }
 
     /// All placements that clients invoke by this name.
-    pub fn all_active(&self, workflow: &str) -> impl Iterator<Item = DeploymentId> {
-        let active = self.known.values().filter(move |one| {
+    pub fn all_active(&self, workflow: &str) -> impl Iterator<Item = &Deployment> {
+        self.known.values().filter(move |one| {
             one.plan.workflow == workflow && one.state == DeploymentState::Active
-        });
-        active.map(|one| one.plan.deployment)
+        })
     }
 
     /// Keeps the files of a deployment that is still prepared.

@@ -218,6 +218,18 @@ fn placements_of_a_deployment_are_activated_and_dropped_together() {
         "named once"
     );
     assert_eq!(deployments.reserved_bytes(), 90 * MIB, "each has its own");
+    let active = |number| deployments.active("wordcount", number);
+    let ids = [1, 2].map(|number| active(number).unwrap().plan.deployment);
+    assert_eq!(ids, [DeploymentId(10), DeploymentId(11)]);
+    let beyond = active(3).unwrap_err().to_string();
+    assert!(
+        beyond.contains("has 2 placements here, and no placement 3"),
+        "{beyond}"
+    );
+    assert!(matches!(
+        deployments.active("other", 1),
+        Err(DeploymentError::NoWorkflow { .. })
+    ));
     let retired = deployments.undeploy("wordcount").unwrap();
     assert_eq!(Vec::from_iter(retired), [DeploymentId(10)]);
     assert_eq!(
@@ -375,12 +387,12 @@ fn files_are_kept_with_what_was_prepared_within_bounds_and_go_with_it() {
     deployments.insert(named("w", 1));
     let large = deployments.keep(DeploymentId(1), of(SOURCES_BYTES_MAX + 1));
     assert!(matches!(large, Err(DeploymentError::Sources { .. })));
-    assert!(deployments.active("w").is_err(), "it is prepared only");
+    assert!(deployments.active("w", 1).is_err(), "it is prepared only");
     deployments
         .keep(DeploymentId(1), of(SOURCES_BYTES_MAX))
         .unwrap();
     deployments.activate(DeploymentId(1)).unwrap();
-    let kept = deployments.active("w").unwrap().sources.as_ref();
+    let kept = deployments.active("w", 1).unwrap().sources.as_ref();
     assert_eq!(kept.map(Sources::bytes), Some(SOURCES_BYTES_MAX));
     assert!(matches!(
         deployments.keep(DeploymentId(1), of(8)),

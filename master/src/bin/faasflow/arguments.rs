@@ -428,8 +428,11 @@ pub(crate) struct Profile {
     /// Forget what was measured after it was shown, and count anew
     #[arg(long)]
     pub(crate) reset: bool,
-    /// Print one JSON object
+    /// Show all of long lists
     #[arg(long)]
+    pub(crate) all: bool,
+    /// Print one JSON object, with everything in it
+    #[arg(long, conflicts_with = "all")]
     pub(crate) json: bool,
 }
 
@@ -445,6 +448,12 @@ pub(crate) struct Rebalance {
     /// Leave it where it is unless its makespan is estimated to become shorter by so many hundredths
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = parse_percent)]
     pub(crate) min_gain: f64,
+    /// Placements beside each other [default: as many as there are]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(REPLICAS_MAX)))]
+    pub(crate) replicas: Option<u16>,
+    /// How invocations are divided among several placements [default: as they are]
+    #[arg(long, value_enum)]
+    pub(crate) balance: Option<Balance>,
     /// Deploy the new placement whatever it gains
     #[arg(long)]
     pub(crate) force: bool,

@@ -4,18 +4,22 @@ use crate::arguments::Profile as Arguments;
 use crate::exit::Exit;
 use crate::print::{self, Page, counted};
 use crate::workers;
-use engine::profile::Distribution;
-use engine::worker::quantities::{duration_text, size_text};
 use master::definition::{self, Definition};
 use master::deploy::Cluster;
 use master::feedback::FeedbackError;
 use master::feedback::files::{self, Hinted};
-use master::feedback::measured::{Node, Profile};
+use master::feedback::measured::Profile;
 use miette::Diagnostic;
 use serde_json::{Value, json};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+
+mod gaps;
+mod json;
+mod text;
+
+pub(crate) use gaps::{gaps_json, show_gaps};
 
 /// Nodes that are named one by one where there may be thousands.
 const NAMED_MAX: usize = 12;
@@ -70,7 +74,7 @@ pub(crate) fn profile(arguments: &Arguments) -> Result<(), Exit> {
         }
     }
     if arguments.json {
-        let mut object = to_json(&profile);
+        let mut object = json::of(&profile);
         if let Some(hinted) = &hinted {
             object["written"] = changes_json(hinted);
             object["left"] = left_json(hinted);
@@ -78,11 +82,12 @@ pub(crate) fn profile(arguments: &Arguments) -> Result<(), Exit> {
         return print::json(&object);
     }
     let mut page = Page::default();
-    show(&mut page, &profile);
+    text::show(&mut page, &profile, arguments.all);
     if let Some(hinted) = &hinted {
         page.line("");
         show_changes(&mut page, hinted, "written");
     }
+    show_gaps(&mut page, &profile, hinted.as_ref());
     if arguments.reset {
         page.line("");
         page.line("what was measured is forgotten: counting begins anew");
@@ -149,127 +154,9 @@ fn write(definition: &Definition, profile: &Profile, named: &[PathBuf]) -> Resul
     Ok(hinted)
 }
 
-/// Tables of nodes, edges and workers.
-fn show(page: &mut Page, profile: &Profile) {
-    page.line(&format!("{} version {}", profile.workflow, profile.version));
-    page.line("");
-    let headings = [
-        "node",
-        "worker",
-        "runs",
-        "activations",
-        "failed",
-        "run mean",
-        "p50",
-        "p99",
-        "busy",
-        "queued p50",
-        "p99",
-        "output mean",
-        "p99",
-        "items",
-    ];
-    let rows = profile.nodes.iter().map(|node| row(profile, node));
-    page.table(
-        &headings,
-        &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
-        &rows.collect::<Vec<_>>(),
-    );
-    let edges = profile.edges();
-    if !edges.is_empty() {
-        page.line("");
-        let rows = edges.iter().map(|edge| {
-            let (from, to) = (&profile.nodes[edge.from], &profile.nodes[edge.to]);
-            let travels = if edge.crosses {
-                let worker = |node| &profile.worker(node).name;
-                format!("{} → {}", worker(from), worker(to))
-            } else {
-                "in shared memory".to_owned()
-            };
-            vec![
-                format!("{} → {}", from.name, to.name),
-                edge.outputs.join(", "),
-                or_dash(edge.mean_bytes.map(bytes_text)),
-                or_dash(edge.p99_bytes.map(size_text)),
-                travels,
-                bytes_text(edge.crossing_bytes),
-            ]
-        });
-        let headings = [
-            "edge",
-            "payloads",
-            "mean",
-            "p99",
-            "travels",
-            "crossing an invocation",
-        ];
-        page.table(&headings, &[2, 3, 5], &rows.collect::<Vec<_>>());
-    }
-    page.line("");
-    let rows = profile.workers.iter().map(|worker| {
-        vec![
-            worker.name.clone(),
-            worker.invocations.to_string(),
-            worker.measured.to_string(),
-        ]
-    });
-    page.table(
-        &["worker", "invocations", "measured"],
-        &[1, 2],
-        &rows.collect::<Vec<_>>(),
-    );
-    page.line("");
-    page.line(&format!(
-        "{} cross workers for each invocation, inputs of the workflow apart",
-        bytes_text(profile.crossing_bytes())
-    ));
-    let sums = profile.nodes.iter().filter(|node| !node.is_whole());
-    let sums = sums.count();
-    if sums > 0 {
-        page.line(&format!(
-            "of {} only counts and means are kept, since their workers keep histograms of no more",
-            counted(sums, "node")
-        ));
-    }
-}
-
-fn row(profile: &Profile, node: &Node) -> Vec<String> {
-    let share = node.share(profile.worker(node));
-    let time = |ns: Option<f64>| or_dash(ns.map(|ns| duration_text(ns.round() as u64)));
-    let at = |of: &Distribution, share| or_dash(of.quantile(share).map(duration_text));
-    vec![
-        node.name.clone(),
-        profile.worker(node).name.clone(),
-        or_dash(share.map(|share| format!("{:.1} %", share * 100.0))),
-        node.activations.to_string(),
-        node.failures.to_string(),
-        time(node.run_ns.mean()),
-        at(&node.run_ns, 0.5),
-        at(&node.run_ns, 0.99),
-        or_dash(
-            node.cpu
-                .busy_cpus()
-                .map(|busy| format!("{:.0} %", busy * 100.0)),
-        ),
-        at(&node.queued_ns, 0.5),
-        at(&node.queued_ns, 0.99),
-        or_dash(node.output_mean_bytes().map(bytes_text)),
-        or_dash(node.output_p99_bytes().map(size_text)),
-        or_dash(
-            node.items
-                .as_ref()
-                .and_then(Distribution::mean)
-                .map(|items| format!("{items:.1}")),
-        ),
-    ]
-}
-
-fn or_dash(text: Option<String>) -> String {
+/// Something, or a dash where there is nothing.
+pub(crate) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
-}
-
-fn bytes_text(bytes: f64) -> String {
-    size_text(bytes.round() as u64)
 }
 
 /// What has changed in files, and what was left.
@@ -294,7 +181,7 @@ pub(crate) fn show_changes(page: &mut Page, hinted: &Hinted, verb: &str) {
     }
     if !hinted.unmeasured.is_empty() {
         page.line(&format!(
-            "{} never ran, and keeps what its file says: {}",
+            "{} ran in no invocation that was measured, and keeps what its file says: {}",
             counted(hinted.unmeasured.len(), "node"),
             named(&hinted.unmeasured)
         ));
@@ -327,81 +214,7 @@ pub(crate) fn left_json(hinted: &Hinted) -> Value {
     let left = hinted.left.iter();
     let left = left.map(|(node, reason)| json!({ "node": node, "reason": reason }));
     let never = hinted.unmeasured.iter();
-    let never = never.map(|node| json!({ "node": node, "reason": "it never ran" }));
+    let never = never
+        .map(|node| json!({ "node": node, "reason": "it ran in no invocation that was measured" }));
     left.chain(never).collect()
-}
-
-fn times_json(of: &Distribution) -> [Value; 4] {
-    [
-        json!(of.count()),
-        json!(of.mean().map(f64::round)),
-        json!(of.quantile(0.5)),
-        json!(of.quantile(0.99)),
-    ]
-}
-
-/// One object; names end in their units.
-fn to_json(profile: &Profile) -> Value {
-    let nodes = profile.nodes.iter().map(|node| {
-        let worker = profile.worker(node);
-        let [runs, run_mean_ns, run_p50_ns, run_p99_ns] = times_json(&node.run_ns);
-        let [waits, queued_mean_ns, queued_p50_ns, queued_p99_ns] = times_json(&node.queued_ns);
-        let outputs = node.outputs.iter().map(|(name, bytes)| {
-            json!({ "output": name, "mean_bytes": bytes.mean(), "p99_bytes": bytes.quantile(0.99) })
-        });
-        json!({
-            "node": node.name,
-            "worker": worker.name,
-            "runs_share": node.share(worker),
-            "activations": node.activations,
-            "failed_attempts": node.failures,
-            "measured_invocations": node.ran,
-            "measured_runs": runs,
-            "run_mean_ns": run_mean_ns,
-            "run_p50_ns": run_p50_ns,
-            "run_p99_ns": run_p99_ns,
-            "cpu_runs": node.cpu.runs,
-            "cpu_run_ns": node.cpu.run_ns,
-            "cpu_ns": node.cpu.cpu_ns,
-            "cpu_waited_ns": node.cpu.waited_ns,
-            "busy_cpus": node.cpu.busy_cpus(),
-            "measured_waits": waits,
-            "queued_mean_ns": queued_mean_ns,
-            "queued_p50_ns": queued_p50_ns,
-            "queued_p99_ns": queued_p99_ns,
-            "output_mean_bytes": node.output_mean_bytes(),
-            "output_p99_bytes": node.output_p99_bytes(),
-            "outputs": outputs.collect::<Vec<_>>(),
-            "items_mean": node.items.as_ref().and_then(Distribution::mean),
-            "items_p99": node.items.as_ref().and_then(|items| items.quantile(0.99)),
-            "sums_only": !node.is_whole(),
-        })
-    });
-    let edges = profile.edges().into_iter().map(|edge| {
-        json!({
-            "from": profile.nodes[edge.from].name,
-            "to": profile.nodes[edge.to].name,
-            "outputs": edge.outputs,
-            "mean_bytes": edge.mean_bytes,
-            "p99_bytes": edge.p99_bytes,
-            "crosses_workers": edge.crosses,
-            "crossing_per_invocation_bytes": edge.crossing_bytes,
-        })
-    });
-    let workers = profile.workers.iter().map(|worker| {
-        json!({
-            "worker": worker.name,
-            "invocations": worker.invocations,
-            "measured_invocations": worker.measured,
-        })
-    });
-    json!({
-        "workflow": profile.workflow,
-        "deployment": profile.deployment.to_string(),
-        "version": profile.version,
-        "workers": workers.collect::<Vec<_>>(),
-        "nodes": nodes.collect::<Vec<_>>(),
-        "edges": edges.collect::<Vec<_>>(),
-        "crossing_per_invocation_bytes": profile.crossing_bytes(),
-    })
 }

@@ -3,12 +3,13 @@
 use crate::arguments::Rebalance as Arguments;
 use crate::exit::Exit;
 use crate::print::{self, Page, counted};
-use crate::profile::{changes_json, left_json, show_changes};
+use crate::profile::{changes_json, gaps_json, left_json, show_changes, show_gaps};
 use crate::workers;
+use engine::plan::Balance;
 use engine::worker::quantities::{duration_text, size_text};
 use master::definition;
-use master::deploy::{Cluster, Deployment};
-use master::feedback::rebalance::Rebalance;
+use master::deploy::{Cluster, Deployment, Replicas};
+use master::feedback::rebalance::{Move, Rebalance, Wanted};
 use master::place::Estimate;
 use serde_json::{Value, json};
 
@@ -34,7 +35,11 @@ pub(crate) fn rebalance(arguments: &Arguments) -> Result<(), Exit> {
     };
     let options = workers::options(&arguments.cluster.key)?;
     let mut cluster = Cluster::connect(&arguments.cluster.workers, &options)?;
-    let planned = Rebalance::plan(&mut cluster, &arguments.workflow, file)?;
+    let wanted = Wanted {
+        count: arguments.replicas,
+        balance: arguments.balance,
+    };
+    let planned = Rebalance::plan(&mut cluster, &arguments.workflow, file, wanted)?;
     let verdict = if !arguments.force && !planned.pays(arguments.min_gain) {
         Verdict::Stays
     } else if arguments.dry_run {
@@ -44,7 +49,7 @@ pub(crate) fn rebalance(arguments: &Arguments) -> Result<(), Exit> {
     };
     let mut object = to_json(&arguments.workflow, &planned);
     let mut page = Page::default();
-    show(&mut page, &planned);
+    show(&mut page, &planned, arguments.balance);
     let version = planned.version;
     let why = why(&planned, arguments.min_gain);
     let deployed = match verdict {
@@ -90,57 +95,130 @@ fn why(planned: &Rebalance, min_gain: f64) -> String {
         return "every node would stay where it is".to_owned();
     }
     format!(
-        "the new placement gains {:.1} %, and --min-gain asks for {min_gain} % (--force deploys it all the same)",
+        "{} {:.1} %, and --min-gain asks for {min_gain} % (--force deploys it all the same)",
+        if planned.after.len() == 1 {
+            "the new placement gains"
+        } else {
+            "the new placements gain"
+        },
         planned.gain_percent()
     )
 }
 
-fn show(page: &mut Page, planned: &Rebalance) {
+fn show(page: &mut Page, planned: &Rebalance, balance: Option<Balance>) {
     show_changes(page, &planned.hinted, "measured");
+    show_gaps(page, &planned.profile, Some(&planned.hinted));
     page.line("");
+    if balance.is_some() && planned.replicas.count == 1 {
+        page.line("--balance changes nothing: there is one placement");
+    }
+    if planned.changes_replicas() {
+        page.line(&format!(
+            "{}, instead of {}",
+            said_replicas(planned.replicas),
+            said_replicas(planned.replicas_before)
+        ));
+    }
+    show_moves(page, planned);
+    page.line("");
+    let headings = ["placement", "makespan, estimated", "crossing workers"];
+    let rows = rows("present", &planned.before)
+        .into_iter()
+        .chain(rows("new", &planned.after));
+    page.table(&headings, &[1, 2], &rows.collect::<Vec<_>>());
+}
+
+fn show_moves(page: &mut Page, planned: &Rebalance) {
     if planned.moves.is_empty() {
         page.line("no node moves");
-    } else {
-        let rows = planned.moves.iter().take(MOVES_MAX);
-        let rows = rows.map(|one| vec![one.node.clone(), one.from.clone(), one.to.clone()]);
-        page.table(&["node", "from", "to"], &[], &rows.collect::<Vec<_>>());
-        if let Some(more) = planned
-            .moves
-            .len()
-            .checked_sub(MOVES_MAX)
-            .filter(|more| *more > 0)
-        {
-            page.line(&format!("and {} more", counted(more, "node")));
-        }
+        return;
     }
-    page.line("");
-    let row = |name: &str, estimate: &Estimate| {
+    let several = planned.before.len() > 1 || planned.after.len() > 1;
+    let mut headings = vec!["node", "from", "to"];
+    if several {
+        headings.insert(1, "placement");
+    }
+    let rows = planned.moves.iter().take(MOVES_MAX).map(|one| {
+        let from = match one.instead_of {
+            None => "-".to_owned(),
+            Some(_) => one.from.clone(),
+        };
+        let mut row = vec![one.node.clone(), from, one.to.clone()];
+        if several {
+            row.insert(1, one.placement.to_string());
+        }
+        row
+    });
+    page.table(&headings, &[], &rows.collect::<Vec<_>>());
+    if let Some(more @ 1..) = planned.moves.len().checked_sub(MOVES_MAX) {
+        page.line(&format!("and {} more", counted(more, "node")));
+    }
+}
+
+/// As in `2 placements, chosen by load`.
+fn said_replicas(replicas: Replicas) -> String {
+    match replicas.count {
+        1 => counted(1, "placement"),
+        count => format!(
+            "{}, chosen {}",
+            counted(count.into(), "placement"),
+            replicas.balance
+        ),
+    }
+}
+
+/// A row for each placement; of several, one for their mean too.
+fn rows(name: &str, placements: &[Estimate]) -> Vec<Vec<String>> {
+    let row = |name: String, (makespan_ns, crossing_bytes): (f64, f64)| {
         vec![
-            name.to_owned(),
-            duration_text(estimate.makespan_ns.round() as u64),
-            size_text(estimate.crossing_bytes.round() as u64),
+            name,
+            duration_text(makespan_ns.round() as u64),
+            size_text(crossing_bytes.round() as u64),
         ]
     };
-    let rows = [row("present", &planned.before), row("new", &planned.after)];
-    page.table(
-        &["placement", "makespan, estimated", "crossing workers"],
-        &[1, 2],
-        &rows,
-    );
+    let mean = Rebalance::mean_of(placements);
+    if placements.len() == 1 {
+        return vec![row(name.to_owned(), mean)];
+    }
+    let each = placements.iter().zip(1..).map(|(one, number)| {
+        let of = (one.makespan_ns, one.crossing_bytes);
+        row(format!("{name} {number}"), of)
+    });
+    let mut rows: Vec<Vec<String>> = each.collect();
+    rows.push(row(format!("{name}, in the mean"), mean));
+    rows
 }
 
 fn to_json(workflow: &str, planned: &Rebalance) -> Value {
-    let moves = planned.moves.iter();
-    let moves = moves.map(|one| json!({ "node": one.node, "from": one.from, "to": one.to }));
-    let estimate = |of: &Estimate| json!({ "makespan_ns": of.makespan_ns.round(), "crossing_bytes": of.crossing_bytes.round() });
+    let moved = |one: &Move| {
+        json!({
+            "node": one.node,
+            "placement": one.placement,
+            "placement_before": one.instead_of,
+            "from": one.instead_of.map(|_| &one.from),
+            "to": one.to,
+        })
+    };
+    let estimates = |placements: &[Estimate]| {
+        let numbers = |(makespan_ns, crossing_bytes): (f64, f64)| json!({ "makespan_ns": makespan_ns.round(), "crossing_bytes": crossing_bytes.round() });
+        let mut object = numbers(Rebalance::mean_of(placements));
+        let each = placements.iter();
+        let each = each.map(|one| numbers((one.makespan_ns, one.crossing_bytes)));
+        object["placements"] = each.collect();
+        object
+    };
+    let replicas = |of: Replicas| json!({ "replicas": of.count, "balance": of.balance.name() });
     json!({
         "workflow": workflow,
         "version_before": planned.version,
         "hints": changes_json(&planned.hinted),
         "left": left_json(&planned.hinted),
-        "moves": moves.collect::<Vec<_>>(),
-        "present": estimate(&planned.before),
-        "new": estimate(&planned.after),
+        "gaps": gaps_json(&planned.profile, &planned.profile.whole_nodes()),
+        "replicas_before": replicas(planned.replicas_before),
+        "replicas": replicas(planned.replicas),
+        "moves": planned.moves.iter().map(moved).collect::<Vec<_>>(),
+        "present": estimates(&planned.before),
+        "new": estimates(&planned.after),
         "gain_percent": planned.gain_percent(),
     })
 }

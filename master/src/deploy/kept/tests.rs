@@ -23,6 +23,16 @@ fn terms() -> place::Options {
     }
 }
 
+/// Three, of which one is slow.
+fn workers() -> Vec<WorkerCapacity> {
+    let speeds = [("a", 1.0), ("b", 0.5), ("c", 1.0)];
+    let worker = |(name, speed): (&str, f64)| WorkerCapacity {
+        speed,
+        ..WorkerCapacity::new(name.to_owned(), 4, 1 << 30)
+    };
+    speeds.into_iter().map(worker).collect()
+}
+
 #[test]
 fn terms_are_read_as_they_were_written() {
     let definition = definition::parse(
@@ -31,27 +41,36 @@ fn terms_are_read_as_they_were_written() {
     );
     let definition = definition.unwrap();
     for options in [terms(), place::Options::default()] {
-        let workers = ["a", "b", "c"];
+        let names = ["a", "b", "c"];
         let replicas = Replicas {
             count: 3,
             balance: Balance::Load,
         };
-        let sources = sources_of(&definition, &options, replicas, &workers);
-        assert_eq!(options_of(&sources, &workers).unwrap(), (options, replicas));
+        let sources = sources_of(&definition, &options, replicas, &workers());
+        assert_eq!(options_of(&sources, &names).unwrap(), (options, replicas));
+        assert_eq!(
+            speeds_of(&sources).unwrap(),
+            BTreeMap::from([("b".to_owned(), 0.5)])
+        );
         assert_eq!(sources.files.len(), 1);
         assert_eq!(sources.files[0].0, "w.yaml");
     }
     // Workers in another order keep their links; those that are not there have none.
-    let sources = sources_of(&definition, &terms(), Replicas::default(), &["a", "b", "c"]);
+    let sources = sources_of(&definition, &terms(), Replicas::default(), &workers());
     let (read, _) = options_of(&sources, &["b", "d", "a"]).unwrap();
     assert_eq!(read.network.pairs(), [(2, 0, Link::PUBLISHED)]);
     let wrong = Sources {
         terms: sources.terms.replace("heft", "haft"),
-        ..sources
+        ..sources.clone()
     };
     let error = options_of(&wrong, &[]).unwrap_err();
     assert!(error.to_string().contains("no partitioner haft"), "{error}");
     assert!(options_of(&Sources::default(), &[]).is_err());
+    let wrong = Sources {
+        terms: sources.terms.replace("0.5}", "0}"),
+        ..sources
+    };
+    assert!(speeds_of(&wrong).is_err(), "{}", wrong.terms);
 }
 
 #[test]
