@@ -2,6 +2,7 @@
 //! several placements, and no invocation of it is lost, nothing runs twice, and what was under way ends where it began.
 
 use engine::status::DeploymentState;
+use engine::worker::host;
 use faasflow_tests::cluster::{Cluster, bytes, output};
 use faasflow_tests::load::unbroken;
 use faasflow_tests::process::until;
@@ -23,6 +24,8 @@ const ITEMS: u64 = 4;
 /// It is the other way round. `held` runs as long as a file is there, for whoever wants that, and what comes behind it is
 /// divided, too.
 fn twofold(held: &str) -> String {
+    // As many as a worker has, so that two of them are better apart.
+    let cpus = host::allowed_cpus().len();
     format!(
         "
 workflow: twofold
@@ -42,16 +45,17 @@ nodes:
     foreach: {{ list: input.texts, divide: 2 }}
     input: {{ in: source.out }}
     output: {{ out: bytes }}
-    resources: {{ memory_mib: 64 }}
+    resources: {{ memory_mib: 64, cpus: {cpus} }}
     profile: {{ runtime_ms: 300, items: {ITEMS} }}
   choose:
     switch: [{{ when: input.hold == true, then: held }}]
     default: []
     after: look
   held:
-    command: [\"sh\", \"-c\", \"while [ -e {held} ]; do sleep 0.02; done; echo held\"]
+    function: test-functions:while_there
+    input: {{ name: {{ value: \"{held}\" }} }}
     output: {{ out: bytes }}
-    resources: {{ memory_mib: 32 }}
+    resources: {{ memory_mib: 64 }}
   shout:
     function: test-functions:upper
     foreach: {{ list: input.texts, divide: 2 }}

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         bytes("toil", toil),
         bytes("doze", doze),
         bytes("linger", linger),
+        function("while_there", while_there),
         function("gate", gate),
         function("join", join),
         function("make", make),
@@ -99,6 +100,17 @@ fn linger(text: &[u8], context: &Context) -> Result<String, Error> {
     let factor = if slow == context.worker() { 10 } else { 1 };
     context.sleep(Duration::from_micros(time.parse()?) * factor)?;
     Ok(context.worker().to_owned())
+}
+
+/// `name` (of a file) → `out`: runs as long as that is there; fails if it is told to stop.
+fn while_there(call: &mut Call) -> Result<(), Error> {
+    let path: String = call.value("name")?;
+    let context = call.context();
+    while Path::new(&path).exists() {
+        context.sleep(Duration::from_millis(20))?;
+        context.check_cancelled()?;
+    }
+    call.write("out", path.as_bytes())
 }
 
 /// `gate` (a socket's path) → `out`: does what its test says once it is there.
