@@ -12,6 +12,10 @@ use engine::plan::{NodeId, Part};
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod sections;
+
+pub use sections::{Reader, Section};
+
 /// A node, as placement sees it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct GraphNode {
@@ -128,6 +132,8 @@ pub struct Graph {
     /// Pairs that must not share a worker, the lower number first; rising.
     apart: Vec<(NodeId, NodeId)>,
     scenarios: Vec<Scenario>,
+    /// By producer and consumer: what of a list goes there, where that is not all of it.
+    sections: BTreeMap<(NodeId, NodeId), Section>,
 }
 
 impl Graph {
@@ -213,9 +219,11 @@ impl Graph {
                 .collect(),
         });
         let scenarios = scenarios.collect();
+        let sections = sections::of(definition, &graph, &ids);
         Self {
             apart: pairs(apart),
             scenarios,
+            sections,
             graph,
         }
     }
@@ -261,6 +269,7 @@ impl Graph {
             graph,
             apart,
             scenarios,
+            sections: BTreeMap::new(),
         }
     }
 

@@ -30,9 +30,8 @@ fn placed(
     workers: &[WorkerCapacity],
     options: &Options,
 ) -> Result<(Graph, crate::place::Placement), DivisionError> {
-    place(definition, workers, options, |graph| {
-        crate::place::place(graph, workers, options)
-    })
+    let mut placed = place(definition, workers, options, 1)?;
+    Ok((placed.graph, placed.placements.remove(0)))
 }
 
 fn workers(cpus: &[u32]) -> Vec<WorkerCapacity> {

@@ -210,7 +210,8 @@ impl<'g> Loads<'g> {
         loads
     }
 
-    fn add(&mut self, node: &'g GraphNode, worker: usize) {
+    /// One more node on a worker.
+    pub(super) fn add(&mut self, node: &'g GraphNode, worker: usize) {
         let Some(executable) = &node.executable else {
             return;
         };

@@ -12,10 +12,14 @@
 //!   bytes over the link's bandwidth, which payloads that are on the way at the same time share.
 //! - Clients' inputs, workflow outputs and retries cost nothing.
 
+mod outputs;
+
 use super::{Link, Network, WorkerCapacity};
 use crate::graph::Graph;
 use engine::plan::NodeId;
+use outputs::{Told, unit_edges};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What an activation costs beside its run time: a way through the engine and to an executor that sleeps.
@@ -164,6 +168,8 @@ pub(super) struct Model {
     pub(super) outputs: Lists<f64>,
     /// How many nodes each executable has, and the widest scale of them.
     pub(super) executables: Vec<Executable>,
+    /// By divided node that runs in executors: its parts. Those on one worker have executors for all of them.
+    pub(super) divided: Vec<Vec<PartOf>>,
     pub(super) workers: Vec<WorkerModel>,
     /// By executable: its number among those that several units use.
     shared_numbers: Vec<Option<usize>>,
@@ -190,6 +196,19 @@ pub(super) struct Executable {
     pub(super) units: u32,
     /// The widest scale of its nodes.
     pub(super) scale: u32,
+    /// The same, with all parts of a divided node taken together, as they are where they share a worker.
+    widest: u32,
+}
+
+/// A part of a divided node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct PartOf {
+    /// Its unit.
+    pub(super) unit: u32,
+    /// Its executable.
+    pub(super) executable: u32,
+    /// Executors that it wants.
+    pub(super) scale: u32,
 }
 
 impl Model {
@@ -210,8 +229,8 @@ impl Model {
         let mut regions = Vec::new();
         let mut outputs = Vec::new();
         let mut units = Vec::with_capacity(ranges.len());
-        // By node: the number of its first output among those of its unit that are told apart.
-        let mut first_output = vec![0_usize; graph.node_count()];
+        let mut told_apart = Told::of(graph);
+        let mut divided: BTreeMap<usize, Vec<PartOf>> = BTreeMap::new();
         let within = edges_within(graph, &unit_of);
         let several = ranges.iter().filter(|range| {
             let first = graph.node(range.start as NodeId);
@@ -223,17 +242,11 @@ impl Model {
             let mut told = 0;
             for id in range.clone() {
                 let node = graph.node(id as NodeId);
-                first_output[id] = told;
-                let bytes: &[u64] = if node.by_output.is_empty() {
-                    &[node.output_bytes]
-                } else {
-                    &node.by_output
-                };
-                for bytes in bytes {
+                for bytes in told_apart.begin(graph, id as NodeId, told) {
                     if told < OUTPUTS_MAX {
-                        outputs.push((number as u32, *bytes as f64));
+                        outputs.push((number as u32, bytes));
                     } else if let Some((_, last)) = outputs.last_mut() {
-                        *last += *bytes as f64;
+                        *last += bytes;
                     }
                     told += 1;
                 }
@@ -244,6 +257,13 @@ impl Model {
                     });
                     let executable = &mut executables[place as usize];
                     executable.scale = executable.scale.max(node.scale).max(1);
+                    if node.part.is_some() {
+                        divided.entry(node.defined).or_default().push(PartOf {
+                            unit: number as u32,
+                            executable: place,
+                            scale: node.scale,
+                        });
+                    }
                 }
             }
             let mut used: Vec<u32> = range
@@ -264,13 +284,21 @@ impl Model {
                 (&mut regions, items_max),
             ));
         }
+        for executable in &mut executables {
+            executable.widest = executable.scale;
+        }
+        for parts in divided.values() {
+            let together = parts.iter().map(|part| part.scale).sum::<u32>();
+            let widest = &mut executables[parts[0].executable as usize].widest;
+            *widest = together.max(*widest);
+        }
         let best_speed = workers.iter().map(|w| w.speed).fold(0.0, f64::max);
         for unit in &mut units {
             (unit.least_ns, _) = least(unit, &regions, &executables, best_speed, &|_| true);
         }
         let outputs = Lists::of(units.len(), outputs);
         let (successors, predecessors) =
-            unit_edges(graph, &unit_of, &first_output, &outputs, units.len());
+            unit_edges(graph, &unit_of, &told_apart, &outputs, units.len());
         let mut model = Self {
             units,
             unit_of,
@@ -280,6 +308,7 @@ impl Model {
             outputs,
             shared_numbers: shared_numbers(&executables),
             executables,
+            divided: divided.into_values().collect(),
             workers: workers.iter().map(WorkerModel::of).collect(),
             links: links(workers.len(), network),
             uniform: network.is_uniform(),
@@ -530,6 +559,18 @@ fn edges_within(graph: &Graph, unit_of: &[u32]) -> Vec<(NodeId, NodeId)> {
     within
 }
 
+/// As how many items those of a region are taken, so many at most: as a multiple of those that run at once, so that what is left
+/// at the end takes no longer than it does.
+fn taken_as(graph: &Graph, nodes: &Range<NodeId>, most: u64) -> u64 {
+    let items = graph.node(nodes.start).items;
+    if items <= most {
+        return items;
+    }
+    let at_once = nodes.clone().map(|id| graph.node(id).scale).max();
+    let at_once = u64::from(at_once.unwrap_or_default().max(1));
+    most - if at_once < most { most % at_once } else { 0 }
+}
+
 fn unit(
     graph: &Graph,
     range: &Range<usize>,
@@ -549,7 +590,7 @@ fn unit(
             conditional: false,
         };
     }
-    let items = first.items.min(items_max);
+    let items = taken_as(graph, &nodes, items_max);
     let steps = nodes.clone().map(|id| {
         let activations = graph.node(id).activations as f64 / items.max(1) as f64;
         let from = within.partition_point(|edge| edge.0 < id);
@@ -625,7 +666,7 @@ fn least(
     }
     let items = f64::from(region.items);
     let widest = by_executable.into_iter().map(|(executable, of_one_ns)| {
-        let scale = f64::from(executables[executable as usize].scale);
+        let scale = f64::from(executables[executable as usize].widest);
         of_one_ns * items / scale
     });
     let in_turn = region
@@ -644,53 +685,4 @@ fn sum_of(bytes: &[f64], mut outputs: u64) -> f64 {
         outputs &= outputs - 1;
     }
     sum
-}
-
-/// Edges between units: one for each pair, with all outputs that are read along it.
-fn unit_edges(
-    graph: &Graph,
-    unit_of: &[u32],
-    first_output: &[usize],
-    bytes: &Lists<f64>,
-    units: usize,
-) -> (Lists<UnitEdge>, Lists<UnitEdge>) {
-    let mut edges: Vec<(u32, u32, u64)> = graph
-        .edges()
-        .filter_map(|(from, to, edge)| {
-            let ends = (unit_of[from as usize], unit_of[to as usize]);
-            let told = if graph.node(from).by_output.is_empty() {
-                u64::from(!edge.outputs.is_empty())
-                    << first_output[from as usize].min(OUTPUTS_MAX - 1)
-            } else {
-                edge.outputs.iter().fold(0, |told, output| {
-                    let place = first_output[from as usize] + usize::from(*output);
-                    // What says what failed has no bytes to speak of, and stands behind the others.
-                    let own = usize::from(*output) < graph.node(from).by_output.len();
-                    told | (u64::from(own) << place.min(OUTPUTS_MAX - 1))
-                })
-            };
-            (ends.0 != ends.1).then_some((ends.0, ends.1, told))
-        })
-        .collect();
-    edges.sort_unstable();
-    edges.dedup_by(|next, kept| {
-        let same = (next.0, next.1) == (kept.0, kept.1);
-        if same {
-            kept.2 |= next.2;
-        }
-        same
-    });
-    let mut forward = Vec::with_capacity(edges.len());
-    let mut backward = Vec::with_capacity(edges.len());
-    for (from, to, outputs) in edges {
-        let bytes = sum_of(bytes.get(from), outputs);
-        let edge = |unit| UnitEdge {
-            unit,
-            outputs,
-            bytes,
-        };
-        forward.push((from, edge(to)));
-        backward.push((to, edge(from)));
-    }
-    (Lists::of(units, forward), Lists::of(units, backward))
 }

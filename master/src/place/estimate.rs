@@ -8,7 +8,7 @@
 
 mod items;
 
-use super::cost::{INLINE_BYTES, Model, Task, Work};
+use super::cost::{INLINE_BYTES, Model, PartOf, Task, Work};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -160,6 +160,8 @@ pub(super) struct Simulator<'m> {
     /// By link: payloads on it.
     sharers: Vec<u32>,
     busy_ns: Vec<f64>,
+    /// By worker: executors for the parts of a node that are there.
+    together: Vec<u32>,
     events: BinaryHeap<Reverse<Event>>,
     order: u32,
     now_ns: f64,
@@ -230,6 +232,7 @@ impl<'m> Simulator<'m> {
             demand: vec![0.0; workers],
             sharers: vec![0; links],
             busy_ns: vec![0.0; workers],
+            together: vec![0; workers],
             events: BinaryHeap::new(),
             order: 0,
             now_ns: 0.0,
@@ -341,6 +344,24 @@ impl<'m> Simulator<'m> {
                     pool.idle = pool.idle.max(executors);
                 }
             }
+        }
+        for parts in &model.divided {
+            self.widen(placed, parts);
+        }
+    }
+
+    /// Parts of one node that are on one worker have executors there for all of them.
+    fn widen(&mut self, placed: &[u32], parts: &[PartOf]) {
+        for part in parts {
+            self.together[placed[part.unit as usize] as usize] += part.scale;
+        }
+        for part in parts {
+            let worker = placed[part.unit as usize] as usize;
+            let scale = std::mem::take(&mut self.together[worker]);
+            let executors = self.model.workers[worker].executors(scale);
+            let pool = self.pool(part.executable, worker);
+            let pool = &mut self.pools[pool];
+            pool.idle = pool.idle.max(executors);
         }
     }
 

@@ -1,0 +1,314 @@
+//! Which regions are divided to be faster: a greedy search over the undivided placement, by the estimator.
+//!
+//! 1. The workflow is placed undivided, with half of the steps or of the time.
+//! 2. Of the regions on which its makespan hangs ([`hot`]) the one that runs longest is divided into 2, 4, 8 and so on parts, up to
+//!    one for each worker with room, in proportion to their speeds and to the CPUs that others leave free there. Each of these
+//!    graphs is placed beginning with what there is, the parts on workers of their own, and then searched for a few steps. Of all,
+//!    the one is kept that beats what there was by [`GAIN_MIN`], or, with more parts, the one with fewer. Then the next region.
+//! 3. Regions that only together keep the end waiting are divided together; those of them that do not pay are joined again.
+//! 4. What is left of the steps or of the time goes to the best.
+//!
+//! So the result is never worse than the undivided one.
+
+use super::{Division, fit, parts_max, refused};
+use crate::definition::{Definition, Divide};
+use crate::graph::{Graph, GraphNode};
+use crate::place::{
+    Effort, Found, Hot, Options, Partitioner, Placement, WorkerCapacity, hot, improve,
+};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// By what share of the makespan a division must be faster to be kept: what lists cost to cut and to gather, executors more to
+/// start, and a worker more that an invocation waits for are not in the model.
+const GAIN_MIN: f64 = 0.05;
+/// Regions whose division is tried at most, each into several numbers of parts.
+const REGIONS_MAX: usize = 8;
+/// Steps that a try has at least, and the undivided placement: so many that the published placement is among what is scored.
+const TRY_STEPS_MIN: u64 = 4;
+const FIRST_STEPS_MIN: u64 = 16;
+/// A worker that would run less than this share of what the best one does is left out.
+const SHARE_MIN: f64 = 0.125;
+/// Weights of parts are in such shares of the largest.
+const WEIGHT_MAX: f64 = 64.0;
+
+/// A way to divide and place a workflow.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    pub(super) division: Division,
+    pub(super) graph: Graph,
+    pub(super) placement: Placement,
+    pub(super) found: Found,
+}
+
+impl Way {
+    /// Whether it is faster than another one by a share of that.
+    fn beats(&self, other: &Self, by: f64) -> bool {
+        self.found.makespan_ns < other.found.makespan_ns * (1.0 - by)
+    }
+}
+
+/// How a region is to be divided: the weight and the worker of each part. One part joins it.
+type Parts = Vec<(u32, usize)>;
+
+/// The search, and what it may still use.
+pub(super) struct Speed<'a> {
+    definition: &'a Definition,
+    workers: &'a [WorkerCapacity],
+    options: &'a Options,
+    /// Regions that may be divided, with the items that they are expected to have.
+    regions: BTreeMap<usize, u64>,
+    steps: Option<u64>,
+    until: Option<Instant>,
+    used: u64,
+}
+
+impl<'a> Speed<'a> {
+    /// None if nothing can be divided, or nobody asks for it.
+    pub(super) fn of(
+        definition: &'a Definition,
+        workers: &'a [WorkerCapacity],
+        options: &'a Options,
+        began: Instant,
+    ) -> Option<Self> {
+        if options.partitioner != Partitioner::Default || workers.len() < 2 {
+            return None;
+        }
+        let pinned = fit::fixed_regions(definition, options);
+        let graph = Graph::of(definition);
+        let may = |region: usize| {
+            definition.regions[region].divide == Divide::Auto
+                && refused(definition, region).is_none()
+                && !pinned.contains(&region)
+        };
+        let regions = graph.nodes().filter_map(|node| {
+            let region = node.together.filter(|region| may(*region))?;
+            (node.items >= 2).then_some((region, node.items))
+        });
+        let regions: BTreeMap<usize, u64> = regions.collect();
+        let Effort { steps, budget, .. } = options.effort;
+        let steps = match (steps, budget) {
+            (None, None) => Some(Effort::steps_for(graph.units().len())),
+            (steps, _) => steps,
+        };
+        (!regions.is_empty()).then_some(Self {
+            definition,
+            workers,
+            options,
+            regions,
+            steps,
+            until: budget.map(|budget| began + budget),
+            used: 0,
+        })
+    }
+
+    /// What the undivided placement may use.
+    pub(super) fn first_effort(&self) -> Effort {
+        let Effort { budget, seed, .. } = self.options.effort;
+        let half = |steps: u64| (steps / 2).max(FIRST_STEPS_MIN.min(steps));
+        Effort {
+            steps: self.steps.map(half),
+            budget: budget.map(|budget| budget / 2),
+            seed,
+        }
+    }
+
+    /// Divides what is faster so; what comes of it is no worse than the undivided way.
+    pub(super) fn search(mut self, whole: &Way) -> Way {
+        self.used = whole.found.steps;
+        let mut best = whole.clone();
+        let mut tries = self.tries();
+        self.one_by_one(&mut best, &mut tries);
+        self.together(&mut best, &mut tries);
+        if !best.found.optimal
+            && let Some(effort) = self.share(1)
+            && let Some(better) = self.place(&best, &BTreeMap::new(), effort)
+        {
+            best = better;
+        }
+        best.found = Found {
+            steps: self.used,
+            first: whole.found.first,
+            optimal: best.found.optimal && best.division == whole.division,
+            ..best.found
+        };
+        best
+    }
+
+    /// How many tries there may be at most.
+    fn tries(&self) -> u32 {
+        let each = self.workers.len().ilog2() + 1;
+        (REGIONS_MAX.min(self.regions.len()) + 1) as u32 * each
+    }
+
+    /// A part of what is left, for so many; none if that is nothing.
+    fn share(&self, of: u32) -> Option<Effort> {
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        let steps = self.steps.map(|steps| steps.saturating_sub(self.used));
+        let budget = self.until.map(|until| left(until) / of);
+        let out = steps.is_some_and(|left| left < TRY_STEPS_MIN);
+        let late = budget.is_some_and(|budget| budget == Duration::ZERO);
+        (!out && !late).then(|| Effort {
+            steps: steps.map(|left| (left / u64::from(of)).max(TRY_STEPS_MIN)),
+            budget,
+            seed: self.options.effort.seed,
+        })
+    }
+
+    /// Half of what is left is for the tries that there may still be. One of them.
+    fn one_try(&self, tries: &mut u32) -> Option<Effort> {
+        let share = self.share(2 * (*tries).max(1));
+        *tries = tries.checked_sub(1)?;
+        share
+    }
+
+    /// The regions on which the makespan hangs that are still whole, but for some.
+    fn hot(&mut self, way: &Way, but: &BTreeSet<usize>) -> Vec<Hot> {
+        if self.share(1).is_none() {
+            return Vec::new();
+        }
+        self.used += 1;
+        let wanted = |region: usize| {
+            self.regions.contains_key(&region)
+                && way.division.parts(region) == 1
+                && !but.contains(&region)
+        };
+        let (graph, placement) = (&way.graph, &way.placement);
+        let wanted = (wanted, REGIONS_MAX);
+        hot(graph, self.workers, self.options, placement, wanted)
+    }
+
+    /// Divides the hottest region, then the hottest of what comes of that, and so on.
+    fn one_by_one(&mut self, best: &mut Way, tries: &mut u32) {
+        let mut in_vain: BTreeSet<usize> = BTreeSet::new();
+        for _ in 0..REGIONS_MAX {
+            let hot = self.hot(best, &in_vain);
+            let Some(hottest) = hot.first() else {
+                return;
+            };
+            let whole = best.clone();
+            for parts in self.ways_to_divide(hottest) {
+                let Some(effort) = self.one_try(tries) else {
+                    return;
+                };
+                let parts = BTreeMap::from([(hottest.region, parts)]);
+                if let Some(way) = self.place(&whole, &parts, effort)
+                    && way.beats(best, GAIN_MIN)
+                {
+                    *best = way;
+                }
+            }
+            if best.division == whole.division {
+                in_vain.insert(hottest.region);
+            } else {
+                // What was in vain before may be the next that keeps the end waiting.
+                in_vain.clear();
+            }
+        }
+    }
+
+    /// Divides all regions together that keep the end waiting, and joins those again that gain nothing.
+    fn together(&mut self, best: &mut Way, tries: &mut u32) {
+        let hot = self.hot(best, &BTreeSet::new());
+        let most = |hot: &Hot| Some((hot.region, self.ways_to_divide(hot).pop()?));
+        let parts: BTreeMap<usize, Parts> = hot.iter().filter_map(most).collect();
+        if parts.len() < 2 {
+            return;
+        }
+        let Some(effort) = self.one_try(tries) else {
+            return;
+        };
+        let Some(mut way) = self.place(best, &parts, effort) else {
+            return;
+        };
+        if !way.beats(best, GAIN_MIN) {
+            return;
+        }
+        for (region, parts) in parts {
+            let Some(effort) = self.one_try(tries) else {
+                break;
+            };
+            let joined = BTreeMap::from([(region, vec![parts[0]])]);
+            if let Some(joined) = self.place(&way, &joined, effort)
+                && !way.beats(&joined, GAIN_MIN)
+            {
+                way = joined;
+            }
+        }
+        if way.beats(best, GAIN_MIN) {
+            *best = way;
+        }
+    }
+
+    /// Into which parts a region may be divided, fewer first.
+    fn ways_to_divide(&self, hot: &Hot) -> Vec<Parts> {
+        let nodes = self.definition.nodes.iter().enumerate();
+        let mut own =
+            nodes.filter(|(node, _)| self.definition.regions_of(*node).last() == Some(hot.region));
+        let computes = own.any(|(_, node)| node.executable().is_some() && node.profile.busy > 0.0);
+        let rate = |worker: usize| {
+            let cpus = if computes { hot.free_cpus[worker] } else { 1.0 };
+            self.workers[worker].speed * cpus
+        };
+        let roomy = (0..self.workers.len()).filter(|worker| hot.rooms[*worker]);
+        let mut rates: Vec<(f64, usize)> = roomy.map(|worker| (rate(worker), worker)).collect();
+        rates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let best = rates.first().map_or(0.0, |first| first.0);
+        rates.retain(|(rate, _)| *rate > 0.0 && *rate >= SHARE_MIN * best);
+        let items = usize::try_from(self.regions[&hot.region]).unwrap_or(usize::MAX);
+        let most = parts_max(self.definition, hot.region).min(items);
+        rates.truncate(most);
+        let weight = |rate: f64| (rate / best * WEIGHT_MAX).round() as u32;
+        let parts = rates.iter().map(|(rate, worker)| (weight(*rate), *worker));
+        let parts: Parts = parts.collect();
+        let doubled = std::iter::successors(Some(2), |parts| Some(parts * 2));
+        let doubled = doubled.take_while(|count| *count < parts.len());
+        let mut ways: Vec<Parts> = doubled.map(|count| parts[..count].to_vec()).collect();
+        if parts.len() >= 2 {
+            ways.push(parts);
+        }
+        ways
+    }
+
+    /// Divides some regions more, or joins them, and places what comes of it, beginning with a way that is known.
+    fn place(
+        &mut self,
+        way: &Way,
+        changed: &BTreeMap<usize, Parts>,
+        effort: Effort,
+    ) -> Option<Way> {
+        let mut division = way.division.clone();
+        for (region, parts) in changed {
+            let weights: Vec<u32> = parts.iter().map(|(weight, _)| *weight).collect();
+            division.set(self.definition, *region, &weights);
+        }
+        let graph = Graph::divided(self.definition, &division);
+        let part = |node: &GraphNode| node.part.map_or(0, |part| part.number);
+        let key = |node: &GraphNode| (node.defined, part(node));
+        let nodes = way.graph.nodes().map(key);
+        let known = nodes.zip(way.placement.workers().iter().copied());
+        let known: FxHashMap<(usize, u16), usize> = known.collect();
+        let changed_to = |node: &GraphNode| changed.get(&node.together?);
+        let on = graph.nodes().map(|node| match changed_to(node) {
+            Some(parts) => parts[usize::from(part(node))].1,
+            None => known[&key(node)],
+        });
+        let on: Vec<usize> = on.collect();
+        let options = Options {
+            effort,
+            ..self.options.clone()
+        };
+        let late = |node: &GraphNode| changed_to(node).is_some();
+        // What contradicts itself has done so for the undivided graph.
+        let found = improve(&graph, self.workers, &options, &on, late);
+        let (placement, found) = found.ok().flatten()?;
+        self.used += found.steps;
+        Some(Way {
+            division,
+            graph,
+            placement,
+            found,
+        })
+    }
+}
