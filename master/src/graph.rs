@@ -273,6 +273,18 @@ impl Graph {
         }
     }
 
+    /// The same graph with these changes to its nodes, of which all run in each invocation.
+    #[must_use]
+    pub fn changed(&self, change: impl FnMut(&mut GraphNode)) -> Self {
+        let mut changed = self.clone();
+        changed.graph.node_weights_mut().for_each(change);
+        changed.scenarios = vec![Scenario {
+            weight: 1.0,
+            runs: vec![true; self.node_count()],
+        }];
+        changed
+    }
+
     /// Pairs of nodes that must not share a worker; the lower number first, rising.
     #[must_use]
     pub fn apart(&self) -> &[(NodeId, NodeId)] {

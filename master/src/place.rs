@@ -30,7 +30,7 @@ pub use explain::{
     explain,
 };
 pub(crate) use hot::{Hot, hot};
-pub(crate) use improve::improve;
+pub(crate) use improve::{Start, improve};
 pub use network::{Link, Network};
 pub use published::{Merge, Merges, Refusal, Refused, merges, published_quota_bytes};
 

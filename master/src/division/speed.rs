@@ -1,10 +1,11 @@
 //! Which regions are divided to be faster: a greedy search over the undivided placement, by the estimator.
 //!
 //! 1. The workflow is placed undivided, with half of the steps or of the time.
-//! 2. Of the regions on which its makespan hangs ([`hot`]) the one that runs longest is divided into 2, 4, 8 and so on parts, up to
-//!    one for each worker with room, in proportion to their speeds and to the CPUs that others leave free there. Each of these
-//!    graphs is placed beginning with what there is, the parts on workers of their own, and then searched for a few steps. Of all,
-//!    the one is kept that beats what there was by [`GAIN_MIN`], or, with more parts, the one with fewer. Then the next region.
+//! 2. Of the regions on which its makespan hangs ([`hot`]) the one that runs longest is divided among 2, 4, 8 and so on workers, up
+//!    to all: its executors, which become no more, are dealt out so that all parts end soon, by the workers' speeds, their room,
+//!    and the CPUs that others leave free there. Each of these graphs is placed beginning with what there is, the parts on workers
+//!    of their own, and then searched for a few steps. Of all, the one is kept that beats what there was by [`GAIN_MIN`], or,
+//!    with more parts, the one with fewer. Then the next region.
 //! 3. Regions that only together keep the end waiting are divided together; those of them that do not pay are joined again.
 //! 4. What is left of the steps or of the time goes to the best.
 //!
@@ -14,8 +15,9 @@ use super::{Division, fit, parts_max, refused};
 use crate::definition::{Definition, Divide};
 use crate::graph::{Graph, GraphNode};
 use crate::place::{
-    Effort, Found, Hot, Options, Partitioner, Placement, WorkerCapacity, hot, improve,
+    Effort, Found, Hot, Options, Partitioner, Placement, Start, WorkerCapacity, hot, improve,
 };
+use engine::plan::NodeId;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -28,10 +30,6 @@ const REGIONS_MAX: usize = 8;
 /// Steps that a try has at least, and the undivided placement: so many that the published placement is among what is scored.
 const TRY_STEPS_MIN: u64 = 4;
 const FIRST_STEPS_MIN: u64 = 16;
-/// A worker that would run less than this share of what the best one does is left out.
-const SHARE_MIN: f64 = 0.125;
-/// Weights of parts are in such shares of the largest.
-const WEIGHT_MAX: f64 = 64.0;
 
 /// A way to divide and place a workflow.
 #[derive(Clone, Debug)]
@@ -49,16 +47,62 @@ impl Way {
     }
 }
 
-/// How a region is to be divided: the weight and the worker of each part. One part joins it.
+/// How a region is to be divided: the executors and the worker of each part. One part joins it.
 type Parts = Vec<(u32, usize)>;
+
+/// How fast the items of a region are run.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Executors that its widest node wants. Each runs an equal share of the items.
+    executors: u32,
+    /// An item's time in all of them together: that of the node which is slowest with its executors.
+    item_ms: f64,
+    /// An item's CPU time.
+    cpu_ms: f64,
+}
+
+impl Pace {
+    fn of(nodes: &[&GraphNode]) -> Self {
+        let items = nodes[0].items.max(1) as f64;
+        let runtime_ms = |node: &GraphNode| node.runtime_ms * node.activations as f64 / items;
+        let executed = nodes.iter().filter(|node| node.executable.is_some());
+        let of_node = |node: &&&GraphNode| runtime_ms(node) / f64::from(node.scale.max(1));
+        let slowest_ms = executed
+            .clone()
+            .map(|node| of_node(&node))
+            .fold(0.0, f64::max);
+        let whole_ms: f64 = executed.clone().map(|node| runtime_ms(node)).sum();
+        let at_once = f64::from(nodes[0].parallelism.unwrap_or(u32::MAX));
+        let cpu_ms = |node: &&GraphNode| runtime_ms(node) * node.busy * f64::from(node.cpus);
+        Self {
+            executors: nodes.iter().map(|node| node.scale).max().unwrap_or(0),
+            item_ms: slowest_ms.max(whole_ms / at_once),
+            cpu_ms: executed.map(cpu_ms).sum(),
+        }
+    }
+
+    /// How long so many executors take for their share of the items on a worker of speed 1 with so many CPUs, for each item of
+    /// the whole.
+    fn takes(&self, executors: u32, cpus: f64) -> f64 {
+        let share = f64::from(executors) / f64::from(self.executors);
+        let computing_ms = if self.cpu_ms > 0.0 {
+            share * self.cpu_ms / cpus
+        } else {
+            0.0
+        };
+        self.item_ms.max(computing_ms)
+    }
+}
 
 /// The search, and what it may still use.
 pub(super) struct Speed<'a> {
     definition: &'a Definition,
     workers: &'a [WorkerCapacity],
     options: &'a Options,
-    /// Regions that may be divided, with the items that they are expected to have.
-    regions: BTreeMap<usize, u64>,
+    /// Regions that may be divided.
+    regions: BTreeSet<usize>,
+    /// What is divided in any case.
+    whole: Division,
     steps: Option<u64>,
     until: Option<Instant>,
     used: u64,
@@ -84,9 +128,9 @@ impl<'a> Speed<'a> {
         };
         let regions = graph.nodes().filter_map(|node| {
             let region = node.together.filter(|region| may(*region))?;
-            (node.items >= 2).then_some((region, node.items))
+            (node.items >= 2).then_some(region)
         });
-        let regions: BTreeMap<usize, u64> = regions.collect();
+        let regions: BTreeSet<usize> = regions.collect();
         let Effort { steps, budget, .. } = options.effort;
         let steps = match (steps, budget) {
             (None, None) => Some(Effort::steps_for(graph.units().len())),
@@ -97,6 +141,7 @@ impl<'a> Speed<'a> {
             workers,
             options,
             regions,
+            whole: Division::default(),
             steps,
             until: budget.map(|budget| began + budget),
             used: 0,
@@ -117,6 +162,7 @@ impl<'a> Speed<'a> {
     /// Divides what is faster so; what comes of it is no worse than the undivided way.
     pub(super) fn search(mut self, whole: &Way) -> Way {
         self.used = whole.found.steps;
+        self.whole = whole.division.clone();
         let mut best = whole.clone();
         let mut tries = self.tries();
         self.one_by_one(&mut best, &mut tries);
@@ -164,31 +210,30 @@ impl<'a> Speed<'a> {
     }
 
     /// The regions on which the makespan hangs that are still whole, but for some.
-    fn hot(&mut self, way: &Way, but: &BTreeSet<usize>) -> Vec<Hot> {
+    fn hot(&mut self, way: &Way, but: &BTreeSet<usize>, most: usize) -> Vec<Hot> {
         if self.share(1).is_none() {
             return Vec::new();
         }
         self.used += 1;
         let wanted = |region: usize| {
-            self.regions.contains_key(&region)
+            self.regions.contains(&region)
                 && way.division.parts(region) == 1
                 && !but.contains(&region)
         };
         let (graph, placement) = (&way.graph, &way.placement);
-        let wanted = (wanted, REGIONS_MAX);
-        hot(graph, self.workers, self.options, placement, wanted)
+        hot(graph, self.workers, self.options, placement, (wanted, most))
     }
 
     /// Divides the hottest region, then the hottest of what comes of that, and so on.
     fn one_by_one(&mut self, best: &mut Way, tries: &mut u32) {
         let mut in_vain: BTreeSet<usize> = BTreeSet::new();
         for _ in 0..REGIONS_MAX {
-            let hot = self.hot(best, &in_vain);
+            let hot = self.hot(best, &in_vain, 1);
             let Some(hottest) = hot.first() else {
                 return;
             };
             let whole = best.clone();
-            for parts in self.ways_to_divide(hottest) {
+            for parts in self.ways_to_divide(&whole, hottest) {
                 let Some(effort) = self.one_try(tries) else {
                     return;
                 };
@@ -210,8 +255,8 @@ impl<'a> Speed<'a> {
 
     /// Divides all regions together that keep the end waiting, and joins those again that gain nothing.
     fn together(&mut self, best: &mut Way, tries: &mut u32) {
-        let hot = self.hot(best, &BTreeSet::new());
-        let most = |hot: &Hot| Some((hot.region, self.ways_to_divide(hot).pop()?));
+        let hot = self.hot(best, &BTreeSet::new(), REGIONS_MAX);
+        let most = |hot: &Hot| Some((hot.region, self.ways_to_divide(best, hot).pop()?));
         let parts: BTreeMap<usize, Parts> = hot.iter().filter_map(most).collect();
         if parts.len() < 2 {
             return;
@@ -242,33 +287,54 @@ impl<'a> Speed<'a> {
     }
 
     /// Into which parts a region may be divided, fewer first.
-    fn ways_to_divide(&self, hot: &Hot) -> Vec<Parts> {
-        let nodes = self.definition.nodes.iter().enumerate();
-        let mut own =
-            nodes.filter(|(node, _)| self.definition.regions_of(*node).last() == Some(hot.region));
-        let computes = own.any(|(_, node)| node.executable().is_some() && node.profile.busy > 0.0);
-        let rate = |worker: usize| {
-            let cpus = if computes { hot.free_cpus[worker] } else { 1.0 };
-            self.workers[worker].speed * cpus
-        };
-        let roomy = (0..self.workers.len()).filter(|worker| hot.rooms[*worker]);
-        let mut rates: Vec<(f64, usize)> = roomy.map(|worker| (rate(worker), worker)).collect();
-        rates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let best = rates.first().map_or(0.0, |first| first.0);
-        rates.retain(|(rate, _)| *rate > 0.0 && *rate >= SHARE_MIN * best);
-        let items = usize::try_from(self.regions[&hot.region]).unwrap_or(usize::MAX);
+    fn ways_to_divide(&self, way: &Way, hot: &Hot) -> Vec<Parts> {
+        let nodes = (0..).zip(way.graph.nodes());
+        let own = nodes.filter(|(_, node)| node.together == Some(hot.region));
+        let (own, nodes): (Vec<NodeId>, Vec<&GraphNode>) = own.unzip();
+        let own = way.placement.worker(own[0]);
+        let pace = Pace::of(&nodes);
+        // The best first, of equals that on which it is.
+        let best = |worker: &usize| self.workers[*worker].speed * hot.free_cpus[*worker];
+        let mut order: Vec<usize> = (0..self.workers.len()).collect();
+        order.sort_by(|a, b| {
+            best(b)
+                .total_cmp(&best(a))
+                .then((*a != own).cmp(&(*b != own)))
+        });
+        let items = usize::try_from(nodes[0].items).unwrap_or(usize::MAX);
         let most = parts_max(self.definition, hot.region).min(items);
-        rates.truncate(most);
-        let weight = |rate: f64| (rate / best * WEIGHT_MAX).round() as u32;
-        let parts = rates.iter().map(|(rate, worker)| (weight(*rate), *worker));
-        let parts: Parts = parts.collect();
-        let doubled = std::iter::successors(Some(2), |parts| Some(parts * 2));
-        let doubled = doubled.take_while(|count| *count < parts.len());
-        let mut ways: Vec<Parts> = doubled.map(|count| parts[..count].to_vec()).collect();
-        if parts.len() >= 2 {
-            ways.push(parts);
+        let most = most.min(pace.executors as usize).min(order.len());
+        let counts = std::iter::successors(Some(2), |parts| Some(parts * 2));
+        let counts = counts.take_while(|count| *count < most).chain([most]);
+        let mut ways: Vec<Parts> = Vec::new();
+        for count in counts {
+            let parts = self.parts(&pace, hot, &order[..count]);
+            if parts.len() >= 2 && !ways.contains(&parts) {
+                ways.push(parts);
+            }
         }
         ways
+    }
+
+    /// Deals out the executors of a region to some workers, each to the one that is through with its part soonest if it gets it.
+    fn parts(&self, pace: &Pace, hot: &Hot, on: &[usize]) -> Parts {
+        let mut parts: Parts = on.iter().map(|worker| (0, *worker)).collect();
+        for _ in 0..pace.executors {
+            let roomy = parts
+                .iter_mut()
+                .filter(|(has, worker)| *has < hot.rooms[*worker]);
+            let takes = |(has, worker): &(u32, usize)| {
+                let speed = self.workers[*worker].speed;
+                pace.takes(has + 1, hot.free_cpus[*worker]) / speed
+            };
+            let soonest = roomy.min_by(|a, b| takes(a).total_cmp(&takes(b)));
+            match soonest {
+                Some((has, _)) => *has += 1,
+                None => return Vec::new(),
+            }
+        }
+        parts.retain(|(executors, _)| *executors > 0);
+        parts
     }
 
     /// Divides some regions more, or joins them, and places what comes of it, beginning with a way that is known.
@@ -299,9 +365,13 @@ impl<'a> Speed<'a> {
             effort,
             ..self.options.clone()
         };
-        let late = |node: &GraphNode| changed_to(node).is_some();
+        let start = Start {
+            known: &on,
+            late: &changed.keys().copied().collect(),
+            spread: &division.more_than(&self.whole).into_iter().collect(),
+        };
         // What contradicts itself has done so for the undivided graph.
-        let found = improve(&graph, self.workers, &options, &on, late);
+        let found = improve(&graph, self.workers, &options, start);
         let (placement, found) = found.ok().flatten()?;
         self.used += found.steps;
         Some(Way {

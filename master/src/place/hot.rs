@@ -21,8 +21,8 @@ pub(crate) struct Hot {
     pub(crate) region: usize,
     /// By worker: CPUs that others leave to it while it runs.
     pub(crate) free_cpus: Vec<f64>,
-    /// By worker: whether there is room for a part of it, at least.
-    pub(crate) rooms: Vec<bool>,
+    /// By worker: executors of its widest node for which there is room.
+    pub(crate) rooms: Vec<u32>,
 }
 
 /// Regions on which the makespan hangs, of those that are wanted so many at most: those that run longest first, of equals the
@@ -101,28 +101,43 @@ fn hot_in(spans: &[Span], region: impl Fn(usize) -> Option<usize>) -> BTreeMap<u
     hot
 }
 
-/// By worker: whether it has room for one executor of each executable of some nodes, once these are nowhere.
+/// By worker: how many of the executors that the widest of some nodes wants find room there with those of the others that go with
+/// them, once all of these nodes are nowhere.
 fn rooms(
     graph: &Graph,
     workers: &[WorkerCapacity],
     placement: &Placement,
     is_own: impl Fn(&GraphNode) -> bool,
-) -> Vec<bool> {
+) -> Vec<u32> {
     let nodes = graph.nodes().zip(placement.workers());
     let others = nodes.map(|(node, worker)| if is_own(node) { usize::MAX } else { *worker });
     let others: Vec<usize> = others.collect();
-    let own = graph.nodes().filter(|node| is_own(node));
-    let thin = own.map(|node| GraphNode {
-        scale: node.scale.min(1),
-        slots: node.scale.min(1) * node.cpus,
-        part: None,
-        ..node.clone()
-    });
-    let thin: Vec<GraphNode> = thin.collect();
-    let mut loads = Loads::of(graph, &others, workers.len());
+    let loads = Loads::of(graph, &others, workers.len());
+    let own: Vec<&GraphNode> = graph.nodes().filter(|node| is_own(node)).collect();
+    let widest = own.iter().map(|node| node.scale).max().unwrap_or_default();
     let room = |(index, worker): (usize, &WorkerCapacity)| {
-        thin.iter().for_each(|node| loads.add(node, index));
-        overload(loads.demand(index), worker).is_none()
+        let fits = |executors: u32| {
+            let part = own.iter().map(|node| {
+                let scale = (node.scale * executors).div_ceil(widest.max(1));
+                GraphNode {
+                    scale,
+                    slots: scale * node.cpus,
+                    ..(*node).clone()
+                }
+            });
+            let part: Vec<GraphNode> = part.collect();
+            overload(loads.demand_with(&part, index), worker).is_none()
+        };
+        let (mut fit, mut too_many) = (0, widest + 1);
+        while too_many - fit > 1 {
+            let middle = fit.midpoint(too_many);
+            if fits(middle) {
+                fit = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        fit
     };
     workers.iter().enumerate().map(room).collect()
 }

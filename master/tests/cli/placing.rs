@@ -277,6 +277,7 @@ fn the_json_of_a_plan_keeps_its_keys() {
                 "crossings",
                 "edges",
                 "estimate",
+                "faster",
                 "merges",
                 "nodes",
                 "quota",
