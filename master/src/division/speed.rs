@@ -185,7 +185,9 @@ impl<'a> Speed<'a> {
     /// How many tries there may be at most.
     fn tries(&self) -> u32 {
         let each = self.workers.len().ilog2() + 1;
-        (REGIONS_MAX.min(self.regions.len()) + 1) as u32 * each
+        let regions = REGIONS_MAX.min(self.regions.len()) as u32;
+        // One by one, together, and joined again.
+        regions * (each + 2)
     }
 
     /// A part of what is left, for so many; none if that is nothing.
@@ -209,16 +211,14 @@ impl<'a> Speed<'a> {
         share
     }
 
-    /// The regions on which the makespan hangs that are still whole, but for some.
-    fn hot(&mut self, way: &Way, but: &BTreeSet<usize>, most: usize) -> Vec<Hot> {
+    /// The regions on which the makespan hangs that are whole and may be divided, of those that are wanted; so many at most.
+    fn hot(&mut self, way: &Way, wanted: impl Fn(usize) -> bool, most: usize) -> Vec<Hot> {
         if self.share(1).is_none() {
             return Vec::new();
         }
         self.used += 1;
         let wanted = |region: usize| {
-            self.regions.contains(&region)
-                && way.division.parts(region) == 1
-                && !but.contains(&region)
+            self.regions.contains(&region) && way.division.parts(region) == 1 && wanted(region)
         };
         let (graph, placement) = (&way.graph, &way.placement);
         hot(graph, self.workers, self.options, placement, (wanted, most))
@@ -228,7 +228,7 @@ impl<'a> Speed<'a> {
     fn one_by_one(&mut self, best: &mut Way, tries: &mut u32) {
         let mut in_vain: BTreeSet<usize> = BTreeSet::new();
         for _ in 0..REGIONS_MAX {
-            let hot = self.hot(best, &in_vain, 1);
+            let hot = self.hot(best, |region| !in_vain.contains(&region), 1);
             let Some(hottest) = hot.first() else {
                 return;
             };
@@ -253,28 +253,42 @@ impl<'a> Speed<'a> {
         }
     }
 
-    /// Divides all regions together that keep the end waiting, and joins those again that gain nothing.
+    /// Divides all regions that keep the end waiting, and joins those again that gain nothing.
     fn together(&mut self, best: &mut Way, tries: &mut u32) {
-        let hot = self.hot(best, &BTreeSet::new(), REGIONS_MAX);
-        let most = |hot: &Hot| Some((hot.region, self.ways_to_divide(best, hot).pop()?));
-        let parts: BTreeMap<usize, Parts> = hot.iter().filter_map(most).collect();
-        if parts.len() < 2 {
+        let hot = self.hot(best, |_| true, REGIONS_MAX);
+        if hot.len() < 2 {
             return;
         }
-        let Some(effort) = self.one_try(tries) else {
-            return;
-        };
-        let Some(mut way) = self.place(best, &parts, effort) else {
-            return;
-        };
-        if !way.beats(best, GAIN_MIN) {
-            return;
-        }
-        for (region, parts) in parts {
+        let mut way = best.clone();
+        for region in hot.iter().map(|hot| hot.region) {
+            // What the others leave free is what they leave in their parts.
+            let hot = self.hot(&way, |one| one == region, 1);
+            let Some(parts) = hot
+                .first()
+                .and_then(|hot| self.ways_to_divide(&way, hot).pop())
+            else {
+                continue;
+            };
             let Some(effort) = self.one_try(tries) else {
                 break;
             };
-            let joined = BTreeMap::from([(region, vec![parts[0]])]);
+            if let Some(divided) = self.place(&way, &BTreeMap::from([(region, parts)]), effort) {
+                way = divided;
+            }
+        }
+        if !way.beats(best, GAIN_MIN) {
+            return;
+        }
+        for region in way.division.more_than(&best.division) {
+            let Some(effort) = self.one_try(tries) else {
+                break;
+            };
+            let first = way
+                .graph
+                .nodes()
+                .position(|node| node.together == Some(region));
+            let worker = way.placement.workers()[first.unwrap_or_default()];
+            let joined = BTreeMap::from([(region, vec![(1, worker)])]);
             if let Some(joined) = self.place(&way, &joined, effort)
                 && !way.beats(&joined, GAIN_MIN)
             {

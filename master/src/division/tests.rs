@@ -7,6 +7,8 @@ use crate::place::{Options, PlaceError, WorkerCapacity};
 use crate::planner::{Terms, plan};
 use engine::plan::{DeploymentId, Limits, Plan, Replica, Source, WorkerRef};
 
+mod speed;
+
 const GIB: u64 = 1 << 30;
 
 fn definition(foreach: &str, resources: &str) -> Definition {
