@@ -224,6 +224,79 @@ fn with_few_steps_the_undivided_placement_comes_first() {
     }
 }
 
+#[test]
+fn of_a_list_only_what_parts_run_over_is_expected_to_travel() {
+    let text = "
+workflow: w
+nodes:
+  make: { function: m:f, output: { list: list, more: bytes }, profile: { output_bytes: { list: 1000, more: 50 } } }
+  first: { function: a:f, foreach: make.list, input: { i: item }, output: { o: bytes }, resources: { scale: 4 }, profile: { items: 8, output_bytes: 800 } }
+  all: { function: c:f, input: { l: make.list, m: make.more, o: first.o }, output: { o: bytes } }
+  second: { function: b:f, foreach: first.o, input: { i: item, all: all.o }, resources: { scale: 4 }, profile: { items: 8 } }
+";
+    let definition = parse("w.yaml", text.as_bytes()).unwrap();
+    let mut division = Division::default();
+    division.set(&definition, 0, &[3, 1]);
+    division.set(&definition, 1, &[1, 1]);
+    let graph = Graph::divided(&definition, &division);
+    let copies = graph.copies_by_definition();
+    let [make, first, all, second] = &copies[..] else {
+        panic!("{copies:?}")
+    };
+    let list: &[u16] = &[0];
+    let read = |from: u32, by: &[u32]| graph.bytes_read(from, by.iter().map(|to| (*to, list)));
+    assert_eq!(
+        (read(make[0], &first[..1]), read(make[0], &first[1..])),
+        (750, 250)
+    );
+    assert_eq!(read(make[0], first), 1000, "both on one worker");
+    assert_eq!(
+        graph.bytes_read(make[0], [(first[1], list), (all[0], &[0, 1])]),
+        1050
+    );
+    // Of the first six of eight items the first four and the last two; of the last two nothing and all.
+    let over: Vec<u64> = first
+        .iter()
+        .flat_map(|from| second.iter().map(|to| read(*from, &[*to])))
+        .collect();
+    assert_eq!(over, [400, 200, 0, 200]);
+
+    // On `w1` are the second part of `first`, and the second of `second`.
+    let mut on = vec![0; graph.node_count()];
+    on[first[1] as usize] = 1;
+    on[second[1] as usize] = 1;
+    let estimate = place::estimate(
+        &graph,
+        &workers(&[8, 8]),
+        &Options::default(),
+        &Placement::new(on),
+    );
+    let by_producer = |from: u32| {
+        let of = estimate.transfers.iter().filter(|one| one.from == from);
+        of.map(|one| one.bytes).sum::<u64>()
+    };
+    assert_eq!(by_producer(make[0]), 250);
+    assert_eq!(by_producer(first[0]), 200, "the last two of its six items");
+    assert_eq!(by_producer(first[1]), 200, "`all` reads them");
+    assert_eq!(estimate.crossing_bytes, 650.0);
+}
+
+#[test]
+fn parts_on_one_worker_have_the_executors_of_all_of_them() {
+    // Four executors that sleep 10 ms for each of 8 items, as a whole and in parts: 2 × 10.01 ms.
+    let definition = alone("input.list", 4, "runtime_ms: 10, items: 8, busy: 0");
+    let mut division = Division::default();
+    let expected = |division: &Division| {
+        let graph = Graph::divided(&definition, division);
+        let on = Placement::new(vec![0; graph.node_count()]);
+        place::estimate(&graph, &workers(&[2]), &Options::default(), &on).makespan_ns
+    };
+    let whole_ns = expected(&division);
+    assert!(is_about(whole_ns, 2.0 * ITEM_NS), "{whole_ns}");
+    division.set(&definition, 0, &[3, 1]);
+    assert!(is_about(expected(&division), whole_ns));
+}
+
 /// One of up to six nodes: whether it is a foreach, which of those before it waits for, its scale, its milliseconds, items and
 /// kilobytes.
 type Drawn = (u8, Option<u8>, u32, u32, u64, u64);
