@@ -136,7 +136,12 @@ fn a_foreach_that_is_divided_to_be_faster_gives_the_same_results() {
         ["a", "b"].iter().all(gone).then_some(())
     });
 
-    cluster.deploy(&profiled("auto"), &[]);
+    // As users deploy it: by the default partitioner.
+    let file = cluster.file("faster.yaml", profiled("auto"));
+    let workers = cluster.addresses().join(",");
+    let deployed = cluster.faasflow(&["deploy", &file, "--workers", &workers]);
+    let said = deployed.ok().text();
+    assert!(said.contains("for each item, 50 % of them"), "{said}");
     for entry in ["a", "b"] {
         let divided = invoke(&cluster, entry, "faster");
         assert_eq!(divided.result, whole.result);
