@@ -332,7 +332,7 @@ pub struct Region {
 /// Whether a region runs in parts on several workers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Divide {
-    /// Where one worker is too small for it.
+    /// Where one worker is too small for it, or several are clearly faster.
     #[default]
     Auto,
     /// Never.

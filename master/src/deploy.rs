@@ -288,10 +288,8 @@ impl Cluster {
         count: u16,
     ) -> Result<(Graph, Vec<Placement>), DeployError> {
         let capacities = self.capacities();
-        let placed = division::place(definition, &capacities, options, |graph| {
-            place::replicate(graph, &capacities, options, count)
-        });
-        Ok(placed?)
+        let placed = division::place(definition, &capacities, options, count)?;
+        Ok((placed.graph, placed.placements))
     }
 
     /// Deploys a workflow that was placed on these workers already, on those terms.

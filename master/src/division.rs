@@ -1,12 +1,18 @@
 //! Division: which regions run in parts on several workers, and how large these are.
 //!
+//! [`place`] is the one way from a definition to placements: what is to be divided is, what fits no worker is as far as it must
+//! be ([`fit`]), and then what is faster in parts ([`speed`]).
+//!
 //! A region that lies in no other may be divided, unless [`refused`] says why not. [`crate::graph::Graph::divided`] then has
 //! its nodes once for each part, which partitioners place like any others, and the planner tells workers of all parts. The
 //! result of an invocation does not depend on it.
 
 mod fit;
+mod placed;
+mod speed;
 
-pub use fit::{DivisionError, place};
+pub use fit::DivisionError;
+pub use placed::{Faster, Placed, place};
 
 use crate::definition::{Definition, Divide};
 use engine::plan::{PARTS_MAX, Part, Share};
@@ -113,6 +119,13 @@ impl Division {
     #[must_use]
     pub fn parts(&self, region: usize) -> usize {
         self.weights.get(&region).map_or(1, Vec::len)
+    }
+
+    /// Regions that have more parts than in another division; rising.
+    fn more_than(&self, other: &Self) -> Vec<usize> {
+        let regions = self.weights.iter();
+        let more = regions.filter(|(region, weights)| weights.len() > other.parts(**region));
+        more.map(|(region, _)| *region).collect()
     }
 
     /// One part of a region; none if it is not divided.

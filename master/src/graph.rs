@@ -12,6 +12,10 @@ use engine::plan::{Join, NodeId, Part};
 use petgraph::graph::{DiGraph, NodeIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod sections;
+
+pub use sections::{Reader, Section};
+
 /// A node, as placement sees it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct GraphNode {
@@ -136,8 +140,6 @@ pub struct Scenario {
 pub struct Dependency {
     /// The outputs that the consumer reads, rising; none if it only waits.
     pub outputs: Vec<u16>,
-    /// The one of these of which the consumer, as a part of a divided region, needs nothing but its own items.
-    pub section: Option<u16>,
     /// Whether it is a case or a catch that lets the consumer in, and no flow.
     pub gate: bool,
 }
@@ -160,6 +162,8 @@ pub struct Graph {
     /// Pairs that must not share a worker, the lower number first; rising.
     apart: Vec<(NodeId, NodeId)>,
     scenarios: Vec<Scenario>,
+    /// By producer and consumer: what of a list goes there, where that is not all of it.
+    sections: BTreeMap<(NodeId, NodeId), Section>,
 }
 
 impl Graph {
@@ -219,7 +223,6 @@ impl Graph {
             };
             for producer in predecessors {
                 let outputs = read.remove(producer).unwrap_or_default();
-                let section = section(definition, consumer, *producer);
                 let gate = !flows(*producer);
                 let outputs: Vec<u16> = outputs.into_iter().collect();
                 for to in &ids[consumer] {
@@ -231,7 +234,6 @@ impl Graph {
                         }
                         let edge = Dependency {
                             outputs: outputs.clone(),
-                            section: section.filter(|_| parts.1.is_some()),
                             gate,
                         };
                         graph.add_edge(*from, *to, edge);
@@ -261,9 +263,11 @@ impl Graph {
                 .collect(),
         });
         let scenarios = scenarios.collect();
+        let sections = sections::of(definition, &graph, &ids);
         Self {
             apart: pairs(apart),
             scenarios,
+            sections,
             graph,
         }
     }
@@ -309,7 +313,20 @@ impl Graph {
             graph,
             apart,
             scenarios,
+            sections: BTreeMap::new(),
         }
+    }
+
+    /// The same graph with these changes to its nodes, of which all run in each invocation.
+    #[must_use]
+    pub fn changed(&self, change: impl FnMut(&mut GraphNode)) -> Self {
+        let mut changed = self.clone();
+        changed.graph.node_weights_mut().for_each(change);
+        changed.scenarios = vec![Scenario {
+            weight: 1.0,
+            runs: vec![true; self.node_count()],
+        }];
+        changed
     }
 
     /// Pairs of nodes that must not share a worker; the lower number first, rising.
@@ -486,15 +503,6 @@ fn pairs(of: impl IntoIterator<Item = (NodeId, NodeId)>) -> Vec<(NodeId, NodeId)
     let sorted = of.into_iter().map(|(a, b)| (a.min(b), a.max(b)));
     let sorted: BTreeSet<(NodeId, NodeId)> = sorted.collect();
     sorted.into_iter().collect()
-}
-
-/// The output of a producer over which the outermost region of a consumer runs, if the consumer reads nothing else of it.
-fn section(definition: &Definition, consumer: usize, producer: usize) -> Option<u16> {
-    let region = definition.regions_of(consumer).last()?;
-    let list = definition.regions[region].list.value;
-    let (node, output) = list.output()?;
-    let mut whole = definition.inputs_read(consumer);
-    (node == producer && !whole.any(|from| from.output() == Some((node, output)))).then_some(output)
 }
 
 /// What a consumer reads, by producer.

@@ -11,6 +11,8 @@ mod cost;
 mod described;
 mod estimate;
 mod explain;
+mod hot;
+mod improve;
 mod list;
 mod measured;
 mod network;
@@ -30,11 +32,13 @@ pub use explain::{
     Crossing, Crossings, Estimate, Leg, Obstacle, Transfer, Unheld, Wait, WorkerUse, estimate,
     explain,
 };
+pub(crate) use hot::{Hot, hot};
+pub(crate) use improve::{Start, improve};
 pub use measured::{MeasuredLink, latency_us_text, median_link, mib_per_s_text};
 pub use network::{Link, Network};
 pub use published::{Merge, Merges, Refusal, Refused, merges, published_quota_bytes};
 
-pub use replicas::{beside, replicate};
+pub use replicas::beside;
 
 use crate::graph::Graph;
 use capacity::Loads;
@@ -389,19 +393,36 @@ pub fn find(
         }
         search.anneal();
     }
+    let found = finish(graph, workers, &fixed, &model, search)?;
+    let (first, took) = (first, began.elapsed());
+    Ok((
+        found.0,
+        Found {
+            first,
+            took,
+            ..found.1
+        },
+    ))
+}
+
+/// The best that a search has found, and what it came to; its times are not known here.
+fn finish(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    fixed: &[Option<usize>],
+    model: &Model,
+    search: Search<'_, '_>,
+) -> Result<(Placement, Found), PlaceError> {
     let best = search.into_best();
+    let of_unit = |unit: &u32| best.placed[*unit as usize] as usize;
     let placement = Placement {
-        workers: model
-            .unit_of
-            .iter()
-            .map(|unit| best.placed[*unit as usize] as usize)
-            .collect(),
+        workers: model.unit_of.iter().map(of_unit).collect(),
     };
-    check(graph, workers, &fixed, &placement)?;
+    check(graph, workers, fixed, &placement)?;
     let found = Found {
         makespan_ns: best.score.makespan_ns,
-        first,
-        took: began.elapsed(),
+        first: Duration::ZERO,
+        took: Duration::ZERO,
         steps: best.steps,
         optimal: best.exhausted,
     };

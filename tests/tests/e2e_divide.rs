@@ -114,6 +114,42 @@ fn a_foreach_that_fits_no_worker_runs_on_two_with_the_same_results() {
 }
 
 #[test]
+fn a_foreach_that_is_divided_to_be_faster_gives_the_same_results() {
+    let cluster = cluster();
+    let profiled = |divide: &str| {
+        let text = workflow("faster", 4, divide);
+        let resources = "resources: { scale: 4, memory_mib: 64 }";
+        let hints = format!("{resources}\n    profile: {{ runtime_ms: 10, items: {ITEMS} }}");
+        assert!(text.contains(resources));
+        text.replace(resources, &hints)
+    };
+    cluster.deploy(&profiled("never"), &[]);
+    let whole = invoke(&cluster, "a", "faster");
+    let on = |answered: &Answered| {
+        let items = items_by_worker(answered).into_iter();
+        items.filter(|(_, items)| *items > 0).count()
+    };
+    assert_eq!(on(&whole), 1, "it fits one worker");
+    cluster.undeploy("faster");
+    until("its executors are gone", || {
+        let gone = |name: &&str| cluster.executors(name).is_empty();
+        ["a", "b"].iter().all(gone).then_some(())
+    });
+
+    // As users deploy it: by the default partitioner.
+    let file = cluster.file("faster.yaml", profiled("auto"));
+    let workers = cluster.addresses().join(",");
+    let deployed = cluster.faasflow(&["deploy", &file, "--workers", &workers]);
+    let said = deployed.ok().text();
+    assert!(said.contains("for each item, 50 % of them"), "{said}");
+    for entry in ["a", "b"] {
+        let divided = invoke(&cluster, entry, "faster");
+        assert_eq!(divided.result, whole.result);
+        assert_eq!(on(&divided), 2);
+    }
+}
+
+#[test]
 fn programs_show_a_divided_node_with_its_parts_and_run_it_as_one() {
     let cluster = cluster();
     let file = cluster.file("divided.yaml", workflow("divided", 8, "auto"));

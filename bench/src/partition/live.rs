@@ -1,13 +1,13 @@
 //! Workflows that really run: deployed on two workers with every node where a placement has it, invoked, and traced.
 
 use crate::session::SessionError;
-use engine::plan::Limits;
+use engine::plan::{Limits, Part};
 use engine::wire::NodeReport;
 use master::client::{self, Client, Invocation, Payload};
 use master::definition::Definition;
-use master::deploy::{Cluster, DeployError};
+use master::deploy::{Cluster, DeployError, Replicas};
 use master::graph::{Graph, GraphNode};
-use master::place::{self, Partitioner, Placement, WorkerCapacity};
+use master::place::{self, Placement, WorkerCapacity};
 use master::trace::{End, Trace};
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -65,27 +65,24 @@ impl Live {
         Ok(capacities)
     }
 
-    /// Deploys a workflow with each node on the worker that has its place in `placed`. Clients' inputs enter at the worker of
-    /// its first node.
+    /// Deploys a workflow with each node of its graph, in which regions may be in parts, on the worker that has its place in
+    /// `placed`. Clients' inputs enter at the worker of its first node.
     ///
     /// # Errors
     /// If the workers refuse it.
     pub(super) fn deploy(
         &self,
         definition: &Definition,
+        graph: &Graph,
         placed: &[usize],
     ) -> Result<Deployed, SessionError> {
         let workers = self.capacities()?;
-        let graph = Graph::of(definition);
-        let pins = graph.nodes().zip(placed);
-        let fixed = pins.map(|(node, worker)| (node.name.clone(), workers[*worker].name.clone()));
-        let options = place::Options {
-            fixed: fixed.collect(),
-            partitioner: Partitioner::Hash,
-            ..place::Options::default()
-        };
+        let options = place::Options::default();
+        let placement = (graph.clone(), vec![Placement::new(placed.to_vec())]);
+        let terms = (&options, Replicas::default());
         let mut cluster = Cluster::connect(&self.addresses, &self.options)?;
-        let mut deployment = cluster.deploy(definition, &options, Limits::default())?;
+        let mut deployment =
+            cluster.deploy_placed(definition, placement, terms, Limits::default())?;
         let entry = placed.first().copied().unwrap_or_default();
         Ok(Deployed {
             client: Client::connect(&self.addresses[entry], &self.options)?,
@@ -170,7 +167,7 @@ pub(super) fn as_taken(graph: &Graph, trace: &Trace) -> Graph {
         .iter()
         .map(|attempt| trace.nodes[attempt.node].as_str())
         .collect();
-    changed(graph, |node| {
+    graph.changed(|node| {
         let name = node.name.as_str();
         if skipped.contains(name) && !ran.contains(name) {
             node.executable = None;
@@ -206,40 +203,55 @@ pub(super) fn as_measured(graph: &Graph, invoked: &Invoked) -> Graph {
             *known = (*count).max(*known);
         }
     }
-    changed(graph, |node| {
+    // A part is told of under the name of its node.
+    let share = |node: &GraphNode, count: u64| {
+        let of = |part: Part| part.share.of(count as usize).len() as u64;
+        node.part.map_or(count, of)
+    };
+    graph.changed(|node| {
         if let Some((sum_ns, count)) = times.get(node.name.as_str()) {
             node.runtime_ms = sum_ns / *count as f64 / 1e6;
-            node.activations = *count;
+            node.activations = share(node, *count);
         }
         if let Some(region) = node.together {
-            node.items = items.get(&region).copied().unwrap_or(node.items);
+            let items = items.get(&region).map(|items| share(node, *items));
+            node.items = items.unwrap_or(node.items);
         }
         if let Some(bytes) = given.get(node.name.as_str())
             && node.by_output.len() <= 1
         {
-            node.output_bytes = *bytes;
+            node.output_bytes = share(node, *bytes);
             node.by_output.clear();
         }
     })
 }
 
-/// The same, with run times that hold what nodes waited for CPUs too, so that nothing of that is left to be predicted.
-pub(super) fn as_replayed(graph: &Graph, invoked: &Invoked) -> Graph {
-    changed(&as_measured(graph, invoked), |node| node.busy = 0.0)
+/// A definition with hints that say what one invocation took. Bytes of a node with several outputs stay as they were.
+pub(super) fn as_hinted(definition: &Definition, invoked: &Invoked) -> Definition {
+    let measured = as_measured(&Graph::of(definition), invoked);
+    let nodes: Vec<&GraphNode> = measured.nodes().collect();
+    let ids = measured.ids_by_definition();
+    let mut hinted = definition.clone();
+    for (node, id) in hinted.nodes.iter_mut().zip(ids) {
+        let measured = nodes[id as usize];
+        node.profile.runtime_ms = measured.runtime_ms;
+        if node.profile.by_output.len() <= 1 {
+            node.profile.output_bytes = measured.output_bytes;
+            node.profile.by_output.clear();
+        }
+        if let (true, Some(region)) = (node.over_list, node.region)
+            && definition.regions[region].parent.is_none()
+        {
+            let batch = definition.regions[region].batch.unwrap_or(1);
+            node.profile.items = measured.items * u64::from(batch);
+        }
+    }
+    hinted
 }
 
-/// A graph in which all nodes run, with these changes to them.
-fn changed(graph: &Graph, change: impl Fn(&mut GraphNode)) -> Graph {
-    let nodes = graph.nodes().map(|node| {
-        let mut node = node.clone();
-        change(&mut node);
-        node
-    });
-    let edges = graph
-        .edges()
-        .map(|(from, to, edge)| (from, to, edge.clone()));
-    let edges: Vec<_> = edges.collect();
-    Graph::new(nodes.collect(), edges, graph.apart().iter().copied())
+/// The same, with run times that hold what nodes waited for CPUs too, so that nothing of that is left to be predicted.
+pub(super) fn as_replayed(graph: &Graph, invoked: &Invoked) -> Graph {
+    as_measured(graph, invoked).changed(|node| node.busy = 0.0)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Invocations that were predicted and measured.
 
 use super::jobs::Job;
-use super::live::{Deployed, Invoked, Live, as_measured, as_replayed, as_taken};
+use super::live::{Deployed, Invoked, Live, as_hinted, as_measured, as_replayed, as_taken};
 use super::wire::Wire;
 use crate::session::SessionError;
+use master::deploy::DeployError;
+use master::division::{self, DivisionError};
 use master::graph::Graph;
 use master::place::{Effort, Network, Options, Partitioner, WorkerCapacity, estimate, find};
 use serde::Serialize;
@@ -16,8 +18,8 @@ pub struct RunRow {
     pub file: String,
     /// What it is: an own definition, or the format of an import.
     pub family: &'static str,
-    /// The partitioners whose placement this is; `one` has all nodes on one worker, in `alternate` each
-    /// is elsewhere than the one before it.
+    /// The partitioners whose placement this is, with every region whole; `one` has all nodes on one worker, in `alternate` each
+    /// is elsewhere than the one before it, `divided` is what is deployed if regions of it are in parts.
     pub placement: String,
     /// Nodes.
     pub nodes: usize,
@@ -44,17 +46,19 @@ pub struct RunRow {
 /// A placement, by the partitioners that found it.
 struct Way {
     names: String,
+    /// With what is known of its nodes.
+    graph: Graph,
     placed: Vec<usize>,
 }
 
-/// Predicts and measures one workflow with the placements of these partitioners and, if they are wanted, the extreme ones: all
-/// nodes on one worker, and as many edges as can be between two.
+/// Predicts and measures one workflow with the placements of these partitioners, which have every region whole, and, if they are
+/// wanted, further ones: all nodes on one worker, as many edges as can be between two, and what is deployed if that is in parts.
 pub(super) fn measure(
     live: &Live,
     job: &Job,
     wire: &Wire,
     partitioners: &[Partitioner],
-    extremes: bool,
+    further: bool,
     (effort, rounds): (Effort, usize),
 ) -> Result<Vec<RunRow>, SessionError> {
     let options = Options {
@@ -63,19 +67,23 @@ pub(super) fn measure(
         ..Options::default()
     };
     let mut graph = Graph::of(&job.definition);
+    let mut known = None;
     if job.profile_first {
-        graph = profile(live, job, rounds)?;
+        let measured = profile(live, job, rounds)?;
+        graph = as_measured(&graph, &measured);
+        known = Some(measured);
     }
     let workers = live.capacities()?;
     let mut ways = ways(&graph, &workers, &options, partitioners)?;
-    if extremes {
-        add(&mut ways, "one", vec![0; graph.node_count()]);
-        add(&mut ways, "alternate", alternate(&graph));
+    if further {
+        add(&mut ways, &graph, "one", vec![0; graph.node_count()]);
+        add(&mut ways, &graph, "alternate", alternate(&graph));
+        ways.extend(divided(job, known.as_ref(), &workers, &options)?);
     }
     let mut rows = Vec::with_capacity(ways.len());
     for way in ways {
-        let mut deployed = live.deploy(&job.definition, &way.placed)?;
-        let row = of_way(&mut deployed, job, &graph, &way, &options, rounds);
+        let mut deployed = live.deploy(&job.definition, &way.graph, &way.placed)?;
+        let row = of_way(&mut deployed, job, &way, &options, rounds);
         deployed.end(live)?;
         rows.push(row?);
     }
@@ -95,10 +103,10 @@ fn ways(
             ..options.clone()
         };
         let found = find(graph, workers, &options);
-        let (placement, _) = found.map_err(|error| {
-            master::deploy::DeployError::from(master::division::DivisionError::from(error))
-        })?;
-        add(&mut ways, partitioner.name(), placement.workers().to_vec());
+        let (placement, _) =
+            found.map_err(|error| DeployError::from(DivisionError::from(error)))?;
+        let placed = placement.workers().to_vec();
+        add(&mut ways, graph, partitioner.name(), placed);
     }
     Ok(ways)
 }
@@ -111,29 +119,52 @@ fn alternate(graph: &Graph) -> Vec<usize> {
         .collect()
 }
 
-fn add(ways: &mut Vec<Way>, name: &str, placed: Vec<usize>) {
+/// What is deployed, if regions of it are in parts.
+fn divided(
+    job: &Job,
+    known: Option<&Invoked>,
+    workers: &[WorkerCapacity],
+    options: &Options,
+) -> Result<Option<Way>, SessionError> {
+    let hinted = known.map(|known| as_hinted(&job.definition, known));
+    let definition = hinted.as_ref().unwrap_or(&job.definition);
+    let placed = division::place(definition, workers, options, 1).map_err(DeployError::from)?;
+    let is_divided = placed.graph.nodes().any(|node| node.part.is_some());
+    Ok(is_divided.then(|| Way {
+        names: "divided".to_owned(),
+        graph: match known {
+            Some(known) => as_measured(&placed.graph, known),
+            None => placed.graph,
+        },
+        placed: placed.placements[0].workers().to_vec(),
+    }))
+}
+
+fn add(ways: &mut Vec<Way>, graph: &Graph, name: &str, placed: Vec<usize>) {
     match ways.iter_mut().find(|way| way.placed == placed) {
         Some(way) => way.names = format!("{}={name}", way.names),
         None => ways.push(Way {
             names: name.to_owned(),
+            graph: graph.clone(),
             placed,
         }),
     }
 }
 
-/// The graph with what its nodes took when one after the other ran, all on one worker: side by side they would share its
+/// What its nodes took when one after the other ran, all on one worker: side by side they would share its
 /// CPUs, and each would seem to take longer than it does.
-fn profile(live: &Live, job: &Job, rounds: usize) -> Result<Graph, SessionError> {
+fn profile(live: &Live, job: &Job, rounds: usize) -> Result<Invoked, SessionError> {
     let mut definition = job.definition.clone();
     for node in &mut definition.nodes {
         node.resources.scale = 1;
     }
     let placed = vec![0; definition.nodes.len()];
-    let mut deployed = live.deploy(&definition, &placed)?;
+    let mut deployed = live.deploy(&definition, &Graph::of(&definition), &placed)?;
     let runs = invoke(&mut deployed, job, rounds);
     deployed.end(live)?;
-    let runs = runs?;
-    Ok(as_measured(&Graph::of(&job.definition), middle(&runs)))
+    let mut runs = runs?;
+    let middle = runs.len() / 2;
+    Ok(runs.swap_remove(middle))
 }
 
 /// So many invocations, the shortest first. One before them starts executors and touches memory for the first time.
@@ -152,7 +183,6 @@ fn middle(runs: &[Invoked]) -> &Invoked {
 fn of_way(
     deployed: &mut Deployed,
     job: &Job,
-    graph: &Graph,
     way: &Way,
     options: &Options,
     rounds: usize,
@@ -163,7 +193,7 @@ fn of_way(
         let taken = as_taken(graph, &middle.trace);
         estimate(&taken, &deployed.workers, options, &deployed.placement)
     };
-    let predicted = predict(graph);
+    let predicted = predict(&way.graph);
     let replayed = predict(&as_replayed(&deployed.graph, middle));
     let ms = |ns: f64| ns / 1e6;
     let measured_ms = ms(middle.makespan_ns as f64);
@@ -172,7 +202,7 @@ fn of_way(
         file: job.name.clone(),
         family: job.family,
         placement: way.names.clone(),
-        nodes: graph.node_count(),
+        nodes: way.graph.node_count(),
         on_first: way.placed.iter().filter(|worker| **worker == 0).count(),
         crossing_bytes: predicted.crossing_bytes,
         profiled: job.profile_first,

@@ -4,6 +4,7 @@
 use super::live::Live;
 use crate::session::SessionError;
 use master::definition;
+use master::graph::Graph;
 use master::place::Link;
 use serde::Serialize;
 
@@ -74,7 +75,7 @@ impl Wire {
 
 fn send(live: &Live, bytes: u64) -> Result<u64, SessionError> {
     let definition = definition::parse("link.yaml", text(bytes).as_bytes())?;
-    let mut deployed = live.deploy(&definition, &[0, 1])?;
+    let mut deployed = live.deploy(&definition, &Graph::of(&definition), &[0, 1])?;
     let mut times = Vec::with_capacity(ROUNDS);
     for round in 0..=ROUNDS {
         let invoked = deployed.invoke(&[])?;

@@ -39,18 +39,18 @@ pub enum DivisionError {
 }
 
 /// Divides regions as the definition says, or as far as the workers are too small for them, and has the nodes of the graph
-/// placed that comes of it, in whatever way.
+/// placed that comes of it.
 ///
 /// A region of which a node is pinned is not divided: all of it runs where that node does.
 ///
 /// # Errors
 /// What `place` says of the workflow as it is to be, if no division makes it fit.
-pub fn place<P>(
+pub(super) fn fit<P>(
     definition: &Definition,
     workers: &[WorkerCapacity],
     options: &Options,
     mut place: impl FnMut(&Graph) -> Result<P, PlaceError>,
-) -> Result<(Graph, P), DivisionError> {
+) -> Result<(Division, Graph, P), DivisionError> {
     let fitter = Fitter {
         definition,
         workers,
@@ -59,7 +59,7 @@ pub fn place<P>(
     let mut division = fitter.wished();
     let graph = Graph::divided(definition, &division);
     let cause = match place(&graph) {
-        Ok(placed) => return Ok((graph, placed)),
+        Ok(placed) => return Ok((division, graph, placed)),
         Err(cause) => cause,
     };
     if !is_for_room(&cause) {
@@ -80,7 +80,7 @@ pub fn place<P>(
     for division in tries {
         let graph = Graph::divided(definition, &division);
         match place(&graph) {
-            Ok(placed) => return Ok((graph, placed)),
+            Ok(placed) => return Ok((division, graph, placed)),
             Err(error) if is_for_room(&error) => {}
             Err(error) => return Err(error.into()),
         }
@@ -97,7 +97,7 @@ fn is_for_room(error: &PlaceError) -> bool {
 }
 
 /// The outermost regions of nodes that are pinned.
-fn fixed_regions(definition: &Definition, options: &Options) -> BTreeSet<usize> {
+pub(super) fn fixed_regions(definition: &Definition, options: &Options) -> BTreeSet<usize> {
     let nodes = (0..definition.nodes.len()).filter(|node| {
         options
             .fixed

@@ -7,6 +7,8 @@ use crate::place::{Options, PlaceError, WorkerCapacity};
 use crate::planner::{Terms, plan};
 use engine::plan::{DeploymentId, Limits, Plan, Replica, Source, WorkerRef};
 
+mod speed;
+
 const GIB: u64 = 1 << 30;
 
 fn definition(foreach: &str, resources: &str) -> Definition {
@@ -30,9 +32,8 @@ fn placed(
     workers: &[WorkerCapacity],
     options: &Options,
 ) -> Result<(Graph, crate::place::Placement), DivisionError> {
-    place(definition, workers, options, |graph| {
-        crate::place::place(graph, workers, options)
-    })
+    let mut placed = place(definition, workers, options, 1)?;
+    Ok((placed.graph, placed.placements.remove(0)))
 }
 
 fn workers(cpus: &[u32]) -> Vec<WorkerCapacity> {

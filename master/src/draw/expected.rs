@@ -2,9 +2,11 @@
 
 use super::Placed;
 use crate::definition::Definition;
+use crate::graph::Reader;
 use crate::place::Estimate;
 use engine::worker::quantities::{duration_text, size_text};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 
 /// What is expected, by places in the definition.
 #[derive(Clone, Debug, Default)]
@@ -26,17 +28,20 @@ impl Expected {
             nodes.for_each(|id| leg_of[defined(id)] = Some(place));
         }
         let worker = |id: u32| placed.placement.worker(id);
-        let crossing = placed.graph.edges();
-        let crossing = crossing.filter(|(from, to, _)| worker(*from) != worker(*to));
-        let bytes = crossing.map(|(from, to, edge)| {
-            let outputs = edge.outputs.iter().copied().collect();
-            let bytes = placed.graph.node(from).bytes_of(&outputs);
-            ((defined(from), defined(to)), bytes)
-        });
-        Some(Self {
-            leg: leg_of,
-            bytes: bytes.collect(),
-        })
+        // What parts of a node give, or read, crosses once for each of them and each worker.
+        let mut read: BTreeMap<(u32, usize, usize), Vec<Reader<'_>>> = BTreeMap::new();
+        for (from, to, edge) in placed.graph.edges() {
+            if worker(from) != worker(to) {
+                let readers = read.entry((from, defined(to), worker(to))).or_default();
+                readers.push((to, &edge.outputs));
+            }
+        }
+        let mut bytes: FxHashMap<(usize, usize), u64> = FxHashMap::default();
+        for ((from, to, _), readers) in read {
+            *bytes.entry((defined(from), to)).or_default() +=
+                placed.graph.bytes_read(from, readers);
+        }
+        Some(Self { leg: leg_of, bytes })
     }
 
     /// Whether a node is on the critical path.

@@ -237,6 +237,22 @@ impl<'g> Loads<'g> {
             })
     }
 
+    /// What a worker would have to start with these nodes too, none of which is in parts.
+    pub(super) fn demand_with(&self, nodes: &[GraphNode], worker: usize) -> Demand {
+        let known = &self.pools[worker];
+        let mut pools: FxHashMap<&str, Pool> = FxHashMap::default();
+        for node in nodes {
+            if let Some(executable) = node.executable.as_deref() {
+                let pool = known.get(executable).cloned();
+                pools.insert(executable, pool.unwrap_or_default());
+            }
+        }
+        let mut changed = Loads { pools: vec![pools] };
+        let before = changed.demand(0);
+        nodes.iter().for_each(|node| changed.add(node, 0));
+        self.demand(worker).minus(before).plus(changed.demand(0))
+    }
+
     /// What one worker would have to start for these nodes alone.
     fn demand_of(nodes: &[&'g GraphNode]) -> Demand {
         let mut one = Self::none(1);

@@ -8,9 +8,9 @@ use super::cost::Model;
 use super::estimate::{Cause, Simulator, Span};
 use super::search::critical_chain;
 use super::{Options, Placement, WorkerCapacity};
-use crate::graph::Graph;
+use crate::graph::{Graph, Reader};
 use engine::plan::NodeId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What an invocation is expected to take with a placement.
 #[derive(Clone, PartialEq, Debug)]
@@ -170,22 +170,22 @@ pub fn estimate(
 
 /// What crosses, the most bytes first.
 fn transfers(graph: &Graph, model: &Model, placement: &Placement) -> Vec<Transfer> {
-    let mut found: BTreeMap<(NodeId, usize), (BTreeSet<u16>, Vec<NodeId>)> = BTreeMap::new();
+    let mut found: BTreeMap<(NodeId, usize), Vec<Reader<'_>>> = BTreeMap::new();
     for (from, to, edge) in graph.edges() {
         let worker = placement.worker(to);
-        if worker != placement.worker(from) && !edge.outputs.is_empty() {
-            let (outputs, readers) = found.entry((from, worker)).or_default();
-            outputs.extend(&edge.outputs);
-            readers.push(to);
+        let needs_none = || graph.section(from, to).is_some_and(|of| of.begin == of.end);
+        if worker != placement.worker(from) && !edge.outputs.is_empty() && !needs_none() {
+            let readers = found.entry((from, worker)).or_default();
+            readers.push((to, &edge.outputs));
         }
     }
-    let transfer = |((from, to), (outputs, mut readers)): (_, (BTreeSet<u16>, Vec<NodeId>))| {
-        readers.sort_unstable();
+    let transfer = |((from, to), mut read): ((NodeId, usize), Vec<Reader<'_>>)| {
+        read.sort_unstable();
         Transfer {
             from,
             to,
-            readers,
-            bytes: graph.node(from).bytes_of(&outputs),
+            readers: read.iter().map(|(reader, _)| *reader).collect(),
+            bytes: graph.bytes_read(from, read),
             chance: model.chance(model.unit_of[from as usize]),
         }
     };
@@ -203,7 +203,7 @@ fn utilisation(busy_ns: f64, worker: &WorkerCapacity, makespan_ns: f64) -> f64 {
     }
 }
 
-fn units_of(model: &Model, placement: &Placement) -> Vec<u32> {
+pub(super) fn units_of(model: &Model, placement: &Placement) -> Vec<u32> {
     let first = model.units.iter().map(|unit| unit.nodes.start);
     first.map(|node| placement.worker(node) as u32).collect()
 }

@@ -5,34 +5,17 @@ use super::{Options, PlaceError, Placement, WorkerCapacity, fixed_workers, place
 use crate::graph::Graph;
 use engine::plan::REPLICAS_MAX;
 
-/// Finds `count` placements of a workflow that fit the workers together: each has executors and memory of its own.
+/// So many placements of a workflow that fit the workers together: each has executors and memory of its own. The first is given.
 ///
-/// The first is that of [`place`]. Each further one is the first with its workers rotated by one more, but for what is
-/// fixed to a worker; so the workers swap parts, and no part is everywhere on the same one. Where the rotated one does not
-/// fit into what the earlier ones leave, it is placed anew there.
-///
-/// # Errors
-/// As [`place`] for the first; [`PlaceError::Replicas`] if a further one finds no room.
-///
-/// # Panics
-/// If `count` is none from 1 to [`REPLICAS_MAX`].
-pub fn replicate(
-    graph: &Graph,
-    workers: &[WorkerCapacity],
-    options: &Options,
-    count: u16,
-) -> Result<Vec<Placement>, PlaceError> {
-    let first = place(graph, workers, options)?;
-    beside(graph, workers, options, first, count)
-}
-
-/// The same, with a first placement that is known.
+/// Each further one is the first with its workers rotated by one more, but for what is fixed to a worker; so the workers swap
+/// parts, and no part is everywhere on the same one. Where the rotated one does not fit into what the earlier ones leave, it is
+/// placed anew there.
 ///
 /// # Errors
 /// [`PlaceError::Replicas`] if a further one finds no room.
 ///
 /// # Panics
-/// As [`replicate`].
+/// If `count` is none from 1 to [`REPLICAS_MAX`].
 pub fn beside(
     graph: &Graph,
     workers: &[WorkerCapacity],

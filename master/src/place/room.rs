@@ -176,6 +176,17 @@ impl Wants {
         wants
     }
 
+    /// Has some units kept apart, each from all others of them.
+    pub(super) fn keep_apart(&mut self, units: &[u32]) {
+        for unit in units {
+            let others = units.iter().filter(|other| *other != unit);
+            let apart = &mut self.apart[*unit as usize];
+            apart.extend(others);
+            apart.sort_unstable();
+            apart.dedup();
+        }
+    }
+
     #[inline]
     fn shared(&self, unit: u32) -> &[Want] {
         let unit = unit as usize;

@@ -277,6 +277,7 @@ fn the_json_of_a_plan_keeps_its_keys() {
                 "crossings",
                 "edges",
                 "estimate",
+                "faster",
                 "merges",
                 "nodes",
                 "quota",
@@ -555,4 +556,46 @@ fn the_critical_path_and_what_crosses_show_in_every_format() {
         !plain.contains("critical") && !plain.contains("expected"),
         "{plain}"
     );
+}
+
+#[test]
+fn a_plan_says_what_is_divided_to_be_faster_and_what_it_would_take_undivided() {
+    let folder = Folder::new();
+    // Four executors on two CPUs: 100 items of 10 ms, and 10 µs each for a way through the engine.
+    let text = "workflow: w
+input: { l: list }
+nodes:
+  each: { function: e:f, foreach: input.l, input: { i: item }, output: { o: bytes }, resources: { scale: 4 }, profile: { runtime_ms: 10, items: 100 } }
+";
+    let file = folder.file("w.yaml", text);
+    let call = ["plan", &file, "--workers", "a:2:4GiB,b:2:4GiB"];
+    let said = shown(&call);
+    assert!(
+        said.contains("divided to be faster: each in 2 parts; undivided: 500 ms"),
+        "{said}"
+    );
+    assert!(
+        said.contains("w, 2 nodes on 2 workers: 250 ms expected"),
+        "{said}"
+    );
+    assert!(said.contains("before, by hash    500 ms"), "{said}");
+    let plan = json(&call);
+    assert_eq!(
+        plan["faster"]["divided"],
+        serde_json::json!([{ "node": "each", "parts": 2 }])
+    );
+    let undivided_ns = plan["faster"]["undivided_makespan_ns"].as_f64().unwrap();
+    assert!((undivided_ns - 500.5e6).abs() < 1e3, "{undivided_ns}");
+    assert_eq!(
+        plan["baseline"]["makespan_ns"],
+        plan["faster"]["undivided_makespan_ns"]
+    );
+    assert_ne!(workers_of(&plan)[0], workers_of(&plan)[1]);
+    let drawn = shown(&["graph", &file, "--workers", "a:2:4GiB,b:2:4GiB"]);
+    assert!(drawn.contains("in 2 parts, on "), "{drawn}");
+    for other in ["hash", "published", "heft"] {
+        let plan = json(&[&call[..], &["--partitioner", other]].concat());
+        assert_eq!(plan["faster"], Value::Null, "{other}");
+        assert_eq!(workers_of(&plan).len(), 1, "{other}");
+    }
 }

@@ -9,9 +9,10 @@ use crate::placing::Planned;
 use engine::plan::NodeId;
 use engine::worker::quantities::{duration_text, size_text};
 use master::definition::{Definition, Node, Profile};
+use master::division::Faster;
 use master::graph::Graph;
 use master::place::{
-    self, Crossings, Estimate, Found, Merges, Options, Partitioner, Placement, WorkerCapacity,
+    self, Crossings, Estimate, Found, Merges, Options, Partitioner, Placement, Wait, WorkerCapacity,
 };
 
 /// How much of what there is is shown.
@@ -33,6 +34,7 @@ pub(crate) struct Explained<'a> {
     placed: Placed<'a>,
     options: &'a Options,
     found: &'a Found,
+    faster: Option<&'a Faster>,
     estimate: Estimate,
     /// No placement is shorter, in nanoseconds.
     bound_ns: f64,
@@ -59,13 +61,20 @@ impl<'a> Explained<'a> {
             workers,
             options,
             found,
+            faster,
         } = planned;
+        // What is divided only to be faster is whole in what it is compared with.
+        let whole = faster.as_ref().map_or(graph, |faster| &faster.undivided);
         let placement = &placements[0];
         let by_hash = Options {
             partitioner: Partitioner::Hash,
             ..options.clone()
         };
-        let hashed = place::place(graph, workers, &by_hash).ok();
+        let hashed = place::place(whole, workers, &by_hash).ok();
+        let hashed = hashed.map(|hashed| {
+            let estimate = place::estimate(whole, workers, options, &hashed);
+            renumbered(estimate, whole, graph)
+        });
         let most = match extent {
             Extent::Page => CROSSINGS_SHOWN,
             Extent::All => CROSSINGS_MAX,
@@ -81,9 +90,10 @@ impl<'a> Explained<'a> {
             },
             options,
             found,
+            faster: faster.as_ref(),
             estimate: place::estimate(graph, workers, options, placement),
             bound_ns: place::lower_bound_ns(graph, workers),
-            baseline: hashed.map(|hashed| place::estimate(graph, workers, options, &hashed)),
+            baseline: hashed,
             crossings: place::explain(graph, workers, options, placement, most)?,
             merges: merges.transpose()?,
         })
@@ -97,10 +107,45 @@ impl<'a> Explained<'a> {
         &self.placed.workers[worker].name
     }
 
+    /// The nodes that are divided to be faster, and in how many parts each is.
+    fn divided(&self) -> Vec<(&str, u16)> {
+        let regions = self.faster.map_or(&[][..], |faster| &faster.regions);
+        let nodes = self.placed.graph.nodes();
+        let first = nodes.filter_map(|node| {
+            let part = node.part.filter(|part| part.number == 0)?;
+            let region = node.together?;
+            regions
+                .contains(&region)
+                .then_some((node.name.as_str(), part.of))
+        });
+        first.collect()
+    }
+
     /// How many times as long as the lower bound a makespan is; none if there is nothing to do.
     fn ratio(&self, makespan_ns: f64) -> Option<f64> {
         (self.bound_ns > 0.0).then(|| makespan_ns / self.bound_ns)
     }
+}
+
+/// An estimate with the numbers that nodes have in another graph of the same definition; of a divided one that of its first part.
+fn renumbered(mut estimate: Estimate, graph: &Graph, other: &Graph) -> Estimate {
+    let ids = other.ids_by_definition();
+    let renumber = |node: &mut NodeId| *node = ids[graph.node(*node).defined];
+    for leg in &mut estimate.critical {
+        renumber(&mut leg.node);
+        match &mut leg.waited_for {
+            Wait::Nothing => {}
+            Wait::Node(node) | Wait::Transfer(node) | Wait::Executor(node) => renumber(node),
+        }
+    }
+    for transfer in &mut estimate.transfers {
+        renumber(&mut transfer.from);
+        transfer.readers.iter_mut().for_each(renumber);
+    }
+    for unheld in &mut estimate.unheld {
+        renumber(&mut unheld.node);
+    }
+    estimate
 }
 
 /// Nodes that run functions of which nothing is known.

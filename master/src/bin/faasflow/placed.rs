@@ -95,9 +95,8 @@ impl Placed<'_> {
     }
 
     /// Bytes that an edge is expected to carry.
-    fn edge_bytes(&self, from: u32, outputs: &[u16]) -> u64 {
-        let outputs = outputs.iter().copied().collect();
-        self.graph.node(from).bytes_of(&outputs)
+    fn edge_bytes(&self, from: u32, to: u32, outputs: &[u16]) -> u64 {
+        self.graph.bytes_read(from, [(to, outputs)])
     }
 
     fn edge_row(&self, from: u32, to: u32, outputs: &[u16]) -> Vec<String> {
@@ -123,7 +122,7 @@ impl Placed<'_> {
             format!("{} → {}", self.name(from), self.name(to)),
             payloads,
             travels,
-            match self.edge_bytes(from, outputs) {
+            match self.edge_bytes(from, to, outputs) {
                 0 => String::new(),
                 bytes => size_text(bytes),
             },
@@ -153,7 +152,7 @@ impl Placed<'_> {
                 "to": self.graph.node(to).name,
                 "to_part": part(to),
                 "outputs": self.output_names(from, &edge.outputs),
-                "bytes": self.edge_bytes(from, &edge.outputs),
+                "bytes": self.edge_bytes(from, to, &edge.outputs),
                 "crosses_workers": self.worker(from) != self.worker(to),
             })
         });

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use engine::worker::quantities::parse_size;
 use master::definition::Definition;
 use master::deploy::Cluster;
-use master::division;
+use master::division::{self, Faster};
 use master::graph::Graph;
 use master::place::{
     self, ClusterFile, Effort, Found, Options, Partitioner, Placement, WorkerCapacity,
@@ -188,6 +188,8 @@ pub(crate) struct Planned {
     pub(crate) workers: Vec<WorkerCapacity>,
     pub(crate) options: Options,
     pub(crate) found: Found,
+    /// What was divided to be faster.
+    pub(crate) faster: Option<Faster>,
 }
 
 /// Where the nodes would run, on workers that are asked, or described on the command line or in the cluster file.
@@ -208,17 +210,13 @@ pub(crate) fn place_nodes(
         _ => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
     };
     let options = wanted.on(&mut workers)?;
-    let placed = division::place(definition, &workers, &options, |graph| {
-        let (first, found) = place::find(graph, &workers, &options)?;
-        let placements = place::beside(graph, &workers, &options, first, count.replicas)?;
-        Ok((placements, found))
-    });
-    let (graph, (placements, found)) = placed?;
+    let placed = division::place(definition, &workers, &options, count.replicas)?;
     Ok(Planned {
-        graph,
-        placements,
+        graph: placed.graph,
+        placements: placed.placements,
         workers,
         options,
-        found,
+        found: placed.found,
+        faster: placed.faster,
     })
 }

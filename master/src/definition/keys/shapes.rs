@@ -373,7 +373,7 @@ pub(in crate::definition) const FOREACH: Shape = Shape {
         key("parallelism", "Most activations at once", COUNT),
         key(
             "divide",
-            "Whether its items may be divided among workers: where one is too small for it (`auto`), `never`, or in so many parts",
+            "Whether its items may be divided among workers: where one is too small for it, or several are faster (`auto`), `never`, or in so many parts",
             Holds::Either(&[PARTS, Holds::Words(DIVIDES)]),
         ),
     ],

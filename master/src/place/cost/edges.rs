@@ -3,7 +3,7 @@
 
 use super::{Lists, Model};
 use crate::graph::{Dependency, Graph, GraphNode};
-use engine::plan::{NodeId, Share};
+use engine::plan::NodeId;
 use rustc_hash::FxHashMap;
 
 /// Outputs of a unit that are told apart; more are taken as one.
@@ -136,25 +136,6 @@ impl Outputs {
     }
 }
 
-/// Which share a part needs of a list that a node gives, or a part of it.
-fn share_needed(of: &GraphNode, by: &GraphNode) -> f64 {
-    let range = |share: Share| {
-        let whole = f64::from(share.whole);
-        (
-            f64::from(share.first) / whole,
-            f64::from(share.behind) / whole,
-        )
-    };
-    let (from, behind) = of.part.map_or((0.0, 1.0), |part| range(part.share));
-    let (first, last) = by.part.map_or((0.0, 1.0), |part| range(part.share));
-    let common = (behind.min(last) - from.max(first)).max(0.0);
-    if behind > from {
-        common / (behind - from)
-    } else {
-        0.0
-    }
-}
-
 /// Edges between units: one for each pair, with all that is read along it. The consumers of a unit stand in the order in which an
 /// engine tells them: nodes first, then regions.
 pub(super) fn unit_edges(
@@ -226,17 +207,18 @@ fn one(
         .iter()
         .fold(0, |all, output| all | place(*output));
     // Of a list of which only the sum of all outputs is known, all is taken.
-    let section = edge.section.filter(|_| {
+    let section = graph.section(from, to).filter(|_| {
         let outputs = edge.outputs.len();
         !graph.node(from).by_output.is_empty() || outputs == 1
     });
-    let section = section.map_or(0, place);
-    let (producer, consumer) = (graph.node(from), graph.node(to));
+    let listed = section.map_or(0, |section| place(section.output));
+    let share = section.map_or(0.0, |section| section.end - section.begin);
+    let producer = graph.node(from);
     let last_part = producer.part.is_none_or(|part| part.number + 1 == part.of);
     UnitEdge {
         outputs: all,
-        whole: all & !section,
-        section_bytes: sum_of(bytes, section) * share_needed(producer, consumer),
+        whole: all & !listed,
+        section_bytes: sum_of(bytes, listed) * share,
         counts: !edge.gate && last_part,
         ..UnitEdge::default()
     }

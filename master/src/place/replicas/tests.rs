@@ -14,6 +14,17 @@ fn worker(name: &str, executors: u32) -> WorkerCapacity {
     }
 }
 
+/// So many placements, the first of which is found too.
+fn replicate(
+    graph: &Graph,
+    workers: &[WorkerCapacity],
+    options: &Options,
+    count: u16,
+) -> Result<Vec<Placement>, PlaceError> {
+    let first = place(graph, workers, options)?;
+    beside(graph, workers, options, first, count)
+}
+
 /// Nodes of these scales, none of which waits for another, and each of an executable of its own.
 fn graph(scales: &[u32]) -> Graph {
     let nodes = scales.iter().enumerate().map(|(node, scale)| {

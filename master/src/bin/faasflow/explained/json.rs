@@ -34,6 +34,14 @@ impl Explained<'_> {
                 baseline_json
             }
         };
+        object["faster"] = self.faster.map_or(Value::Null, |faster| {
+            let nodes = self.divided().into_iter();
+            let nodes = nodes.map(|(node, parts)| json!({ "node": node, "parts": parts }));
+            json!({
+                "divided": nodes.collect::<Vec<Value>>(),
+                "undivided_makespan_ns": faster.makespan_ns,
+            })
+        });
         object["search"] = json!({
             "partitioner": self.options.partitioner.name(),
             "seed": self.options.effort.seed,

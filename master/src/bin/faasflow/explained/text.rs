@@ -47,6 +47,21 @@ impl Explained<'_> {
             crossing(estimate)
         ));
         page.line(&self.how());
+        if let Some(faster) = self.faster {
+            let mut divided = self.divided();
+            let more = divided.len().saturating_sub(NAMED_MAX);
+            divided.truncate(NAMED_MAX);
+            let divided = divided.iter();
+            let divided = divided.map(|(node, parts)| format!("{node} in {parts} parts"));
+            let mut line = divided.collect::<Vec<_>>().join(", ");
+            if more > 0 {
+                line.push_str(&format!(" and {} more", counted(more, "node")));
+            }
+            page.line(&format!(
+                "divided to be faster: {line}; undivided: {}",
+                duration(faster.makespan_ns)
+            ));
+        }
         if estimate.ways > 1 {
             page.line(&format!(
                 "its switches may lead {} ways: these are expected values over all of them",
