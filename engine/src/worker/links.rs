@@ -142,7 +142,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Makes a link, and returns its descriptor. `next_sequence` is as in [`Role::Peer`].
+    /// Makes a link, and returns its descriptor and the peer's restart epoch. `next_sequence` is as in [`Role::Peer`].
     ///
     /// # Errors
     /// A [`LinkError`] that names the peer.
@@ -151,7 +151,7 @@ impl Caller {
         link: &LinkKey,
         address: &str,
         next_sequence: u64,
-    ) -> Result<OwnedFd, LinkError> {
+    ) -> Result<(OwnedFd, u32), LinkError> {
         let unreachable = |source: FrameError| LinkError::Unreachable {
             worker: link.worker.clone(),
             address: address.to_owned(),
@@ -204,9 +204,10 @@ impl Caller {
         let body = expect(FrameKind::Welcome, link, address, frame)?;
         let welcome: Welcome = wire::decode(&body).map_err(unreadable)?;
         expectation.check(&welcome).map_err(untrusted)?;
-        connection
+        let socket = connection
             .into_descriptor()
-            .map_err(|error| unreachable(error.into()))
+            .map_err(|error| unreachable(error.into()))?;
+        Ok((socket, welcome.epoch))
     }
 }
 
