@@ -6,8 +6,10 @@
 //! returned, nothing here is needed for the workflow to run.
 
 mod kept;
+mod undeploy;
 
 pub use kept::{KeptError, options_of, sources_of};
+pub use undeploy::Undeployed;
 
 use crate::client::{ClientError, ControlClient, Options};
 use crate::definition::Definition;
@@ -148,14 +150,12 @@ pub enum DeployError {
     Random(#[from] RandomError),
     /// A worker will not.
     #[error("worker {worker} refused: {reason}")]
-    #[diagnostic(help("{}", if *.unchanged { "nothing was changed" } else { "other workers may have done it already: see `faasflow status`" }))]
+    #[diagnostic(help("nothing was changed"))]
     Refused {
         /// Which worker.
         worker: String,
         /// Why, and what to do.
         reason: String,
-        /// Whether all workers are as they were before.
-        unchanged: bool,
     },
     /// Some workers serve the new version, and some do not.
     #[error("worker {worker} did not activate the deployment: {cause}; it is active on {active}")]
@@ -169,6 +169,34 @@ pub enum DeployError {
         cause: String,
         /// Workers that serve the new version.
         active: String,
+    },
+    /// No worker has what is to be taken away.
+    #[error("workflow {workflow} is on none of the workers {workers}: {reason}")]
+    #[diagnostic(help("nothing was changed; `faasflow status` shows what workers serve"))]
+    NotDeployed {
+        /// As given.
+        workflow: String,
+        /// Those that were asked.
+        workers: String,
+        /// In the first one's words.
+        reason: String,
+    },
+    /// Some workers have taken it away, and one was lost.
+    #[error(
+        "worker {worker} may still serve workflow {workflow}: {cause}; it was taken away from {from}"
+    )]
+    #[diagnostic(help(
+        "bring worker {worker} back and undeploy once more; one that was started anew has no workflow"
+    ))]
+    HalfUndeployed {
+        /// The one that was lost.
+        worker: String,
+        /// How.
+        cause: String,
+        /// As given.
+        workflow: String,
+        /// Workers that have taken it away.
+        from: String,
     },
 }
 
@@ -446,33 +474,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Takes a workflow away: new invocations are refused, those in flight end.
-    ///
-    /// # Errors
-    /// The first refusal or loss; the other workers have been told all the same.
-    pub fn undeploy(&mut self, workflow: &str) -> Result<(), DeployError> {
-        let request = Control::Undeploy(workflow.to_owned());
-        let mut failed = None;
-        let mut changed = false;
-        for member in &mut self.members {
-            match member.order(&request) {
-                Ok(()) => changed = true,
-                Err(error) => {
-                    failed.get_or_insert(error);
-                }
-            }
-        }
-        match failed {
-            None => Ok(()),
-            Some(DeployError::Refused { worker, reason, .. }) => Err(DeployError::Refused {
-                worker,
-                reason,
-                unchanged: !changed,
-            }),
-            Some(error) => Err(error),
-        }
-    }
-
     /// What each worker tells of itself, as JSON, in the order of the addresses.
     ///
     /// # Errors
@@ -494,7 +495,6 @@ impl Member {
             ControlReply::Refused(reason) => Err(DeployError::Refused {
                 worker: self.description.name.clone(),
                 reason,
-                unchanged: true,
             }),
             other => Err(self
                 .control

@@ -146,7 +146,9 @@ impl From<DeployError> for Exit {
     fn from(error: DeployError) -> Self {
         let code = match &error {
             DeployError::Client(error) => client_code(error),
-            DeployError::Torn { .. } | DeployError::Random(_) => WORK,
+            DeployError::Torn { .. }
+            | DeployError::HalfUndeployed { .. }
+            | DeployError::Random(_) => WORK,
             _ => INPUT,
         };
         Self {
