@@ -117,6 +117,31 @@ pub enum PartitionError {
     /// Network namespaces could be made, but not used.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    /// Files that were named, and were of no use; all else was measured.
+    #[error("not measured of what --file names: {0}")]
+    #[diagnostic(help("everything else was measured; correct these files, or leave them away"))]
+    Unused(String),
+}
+
+/// Files that the caller has named and that could not be measured, each with the reason and the remedy.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Unused(Vec<(String, String)>);
+
+impl Unused {
+    fn new(files: Vec<(String, String)>) -> Self {
+        Self(files)
+    }
+
+    fn add(&mut self, file: &str, why: &str) {
+        self.0.push((file.to_owned(), why.to_owned()));
+    }
+
+    /// The error that says so, if there are any.
+    fn take(&mut self) -> Option<PartitionError> {
+        let files = std::mem::take(&mut self.0).into_iter();
+        let told: Vec<String> = files.map(|(file, why)| format!("{file}: {why}")).collect();
+        (!told.is_empty()).then(|| PartitionError::Unused(told.join("; ")))
+    }
 }
 
 /// That there is no shared data.
@@ -132,6 +157,7 @@ pub struct Outcome {
     rows: Vec<Row>,
     speed: Vec<Speed>,
     summary: Summary,
+    unused: Unused,
 }
 
 /// Places all graphs by all partitioners.
@@ -157,10 +183,12 @@ pub fn measure(options: &Options) -> Result<Outcome, PartitionError> {
     };
     let mut named = Vec::new();
     for (path, kind) in &options.files {
-        named.push(Input::open(path, *kind)?);
+        let input = Input::open(path, *kind)?;
+        let graph = input.graph()?;
+        named.push((input, graph));
     }
-    for input in &named {
-        place_file(input, &input.graph()?, options, &mut take);
+    for (input, graph) in &named {
+        place_file(input, graph, options, &mut take);
     }
     let mut missing = Vec::new();
     if !options.files_only {
@@ -178,6 +206,15 @@ pub fn measure(options: &Options) -> Result<Outcome, PartitionError> {
         }
     }
     let speed = speed::measure(&options.speed, options.effort.seed, options.effort)?;
+    let mut unused = Unused::default();
+    for (input, _) in &named {
+        if !rows.iter().any(|row| row.graph == input.name) {
+            let of_it =
+                |(what, _): &&(String, String)| what.starts_with(&format!("{} on ", input.name));
+            let why = skipped.iter().find(of_it).map(|(_, why)| why.as_str());
+            unused.add(&input.name, why.unwrap_or("it was placed nowhere"));
+        }
+    }
     let mut report = report(options, &rows);
     for (what, why) in missing.into_iter().chain(skipped) {
         report.skip(what, why);
@@ -188,6 +225,7 @@ pub fn measure(options: &Options) -> Result<Outcome, PartitionError> {
         summary: Summary::of(&rows),
         rows,
         speed,
+        unused,
     })
 }
 
@@ -241,8 +279,8 @@ fn place_generated(options: &Options, take: &mut dyn FnMut(&Case<'_>)) {
             } else {
                 &options.workers
             };
-            for (size_at, nodes) in sizes.iter().enumerate() {
-                for (ccr_at, ccr) in options.ccrs.iter().enumerate() {
+            for nodes in &sizes {
+                for ccr in &options.ccrs {
                     let wanted = Wanted {
                         family,
                         nodes: *nodes,
@@ -250,12 +288,11 @@ fn place_generated(options: &Options, take: &mut dyn FnMut(&Case<'_>)) {
                         seed,
                     };
                     let graph = generate(&wanted);
-                    for (at, workers) in workers.iter().enumerate() {
-                        // A third of all clusters has workers that differ, spread over all sizes.
-                        let unlike = (size_at + ccr_at + at + seed as usize) % 3 == 2;
-                        let kind = if unlike { Kind::Unlike } else { Kind::Alike };
+                    let name = format!("{}-{nodes}-ccr{ccr}-seed{seed}", family.name());
+                    for workers in workers {
+                        let kind = Kind::of(&name, *workers);
                         take(&Case {
-                            name: format!("{}-{nodes}-ccr{ccr}-seed{seed}", family.name()),
+                            name: name.clone(),
                             family: family.name(),
                             seed,
                             graph: &graph,
@@ -269,7 +306,12 @@ fn place_generated(options: &Options, take: &mut dyn FnMut(&Case<'_>)) {
 }
 
 impl Outcome {
-    /// Whether the default is never worse than the published partitioner, and all limits are kept.
+    /// The error of files that the caller has named and that could not be placed, if there are any. Said once.
+    pub fn unused(&mut self) -> Option<PartitionError> {
+        self.unused.take()
+    }
+
+    /// Whether the default is never worse than the published partitioner nor far from the best, and all limits are kept.
     #[must_use]
     pub fn holds(&self) -> bool {
         self.summary.holds()
@@ -311,5 +353,51 @@ impl Outcome {
             "time until the first answer of the default partitioner:"
         )?;
         self.report.write_table(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    type Made = BTreeMap<(String, usize), (Cluster, Vec<f64>)>;
+
+    /// Clusters, with the graphs' run times, by what rows say of them.
+    fn made(nodes: &[usize], ccrs: &[f64], seed: u64, graphs: u64) -> Made {
+        let options = Options {
+            files: Vec::new(),
+            files_only: false,
+            data: None,
+            nodes: nodes.to_vec(),
+            workers: vec![3, 4],
+            ccrs: ccrs.to_vec(),
+            graphs,
+            effort: Effort {
+                seed,
+                ..Effort::default()
+            },
+            speed: Vec::new(),
+        };
+        let mut made = Made::new();
+        place_generated(&options, &mut |case| {
+            let key = (case.name.clone(), case.cluster.workers.len());
+            let times = case.graph.nodes().map(|node| node.runtime_ms).collect();
+            let before = made.insert(key, (case.cluster.clone(), times));
+            assert!(before.is_none(), "{} is there twice", case.name);
+        });
+        made
+    }
+
+    #[test]
+    fn a_case_is_made_again_by_its_name_whatever_else_is_measured() {
+        let many = made(&[8, 10, 14], &[1.0, 5.0], 0, 6);
+        let few = made(&[10], &[5.0], 3, 1);
+        for (key, case) in &few {
+            assert_eq!(many.get(key), Some(case), "{key:?}");
+        }
+        let unlike = many.values().filter(|(made, _)| made.kind == Kind::Unlike);
+        let share = unlike.count() as f64 / many.len() as f64;
+        assert!((0.25..0.42).contains(&share), "{share} are unlike");
     }
 }

@@ -30,10 +30,29 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The report, whose exit code says whether what must hold does.
 fn json(arguments: &[&str]) -> Map<String, Value> {
     let output = partition(&[arguments, &["--json"]].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("one JSON object")
+    let report: Map<String, Value> =
+        serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let failed = [
+        "worse_than_published",
+        "far_from_optimum",
+        "limits_broken",
+        "scores_differ",
+    ];
+    let holds = failed
+        .iter()
+        .all(|list| report["summary"][list].as_array().expect(list).is_empty());
+    let code = i32::from(!holds);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{}: {}",
+        report["summary"],
+        text(&output.stderr)
+    );
+    report
 }
 
 fn rows(report: &Map<String, Value>) -> &[Value] {
@@ -102,6 +121,42 @@ fn the_same_seed_and_steps_give_the_same_rows_and_another_seed_others() {
     let first = lasting_rows(short);
     assert_eq!(first, lasting_rows(short));
     assert_ne!(first, lasting_rows(&[short, &["--seed", "9"]].concat()));
+}
+
+#[test]
+fn flags_without_effect_are_refused() {
+    let refused = |arguments: &[&str], word: &str| {
+        let output = partition(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(word), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    };
+    for flag in [&["--mbit", "3"][..], &["--delay-ms", "3"]] {
+        refused(flag, "--link");
+        refused(&[&["--check"], flag].concat(), "--check");
+        refused(&[&["--workers", "2"], flag].concat(), "--workers");
+    }
+    for flag in [&["--busy"][..], &["--rounds", "9"], &["--functions", "."]] {
+        refused(flag, "--check");
+        refused(&[&["--workers", "2"], flag].concat(), "--workers");
+    }
+    for flag in [
+        &["--workers", "2"][..],
+        &["--ccr", "1"],
+        &["--nodes", "10"],
+        &["--graphs", "2"],
+        &["--speed-nodes", "50"],
+        &["--no-speed"],
+    ] {
+        refused(&[&["--check"], flag].concat(), flag[0]);
+        refused(&[&["--link"], flag].concat(), flag[0]);
+    }
+    for flag in [&["--ccr", "1"][..], &["--nodes", "10"], &["--data", "."]] {
+        refused(&[&["--files-only", "--file", "x"], flag].concat(), flag[0]);
+    }
+    refused(&["--check", "--link"], "--link");
+    refused(&["--no-speed", "--speed-nodes", "50"], "--no-speed");
 }
 
 #[test]

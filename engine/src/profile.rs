@@ -113,11 +113,48 @@ impl Distribution {
     }
 
     /// A value within 3.2 % of the one that this share of all values does not exceed; none of no values, or if their
-    /// histogram was not kept.
+    /// histogram was not kept. It is nearer where the exact sum says so: the largest is never told below the mean.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<u64> {
         let histogram = self.histogram.as_ref()?;
-        (self.count > 0).then(|| histogram.median_equivalent(histogram.value_at_quantile(share)))
+        (self.count > 0).then(|| {
+            let middle = histogram.median_equivalent(histogram.value_at_quantile(share));
+            self.within_what_the_sum_says(histogram, share, middle)
+        })
+    }
+
+    /// The middle of a quantile's bucket, moved to where the quantile can be for the sum of all values. Of the values in that
+    /// bucket it is the `rank`th: those up to it are no larger, those from it on no smaller, and none leaves the bucket.
+    fn within_what_the_sum_says(&self, histogram: &Histogram<u32>, share: f64, middle: u64) -> u64 {
+        // Where a counter is full, or a value too large, the histogram holds something else than the sum.
+        let told_whole = histogram.len() == self.count && self.sum < u64::MAX;
+        if !told_whole || histogram.equivalent(histogram.max(), VALUE_MAX) {
+            return middle;
+        }
+        let (low, high) = (
+            i128::from(histogram.lowest_equivalent(middle)),
+            i128::from(histogram.highest_equivalent(middle)),
+        );
+        let (mut before, mut here) = (0, 0);
+        // The least and the most that the values in this bucket can come to together.
+        let (mut least, mut most) = (i128::from(self.sum), i128::from(self.sum));
+        for bucket in histogram.iter_recorded() {
+            let (value, count) = (bucket.value_iterated_to(), bucket.count_at_value().into());
+            if histogram.equivalent(value, middle) {
+                here = count;
+                continue;
+            }
+            before += if value < middle { count } else { 0 };
+            least -= count * i128::from(histogram.highest_equivalent(value));
+            most -= count * i128::from(histogram.lowest_equivalent(value));
+        }
+        let rank = (share * self.count as f64).ceil() as i128 - before;
+        let rank = rank.clamp(1, here);
+        let at_least = (least - (here - rank) * high).div_euclid(rank);
+        let at_most = (most - (rank - 1) * low).div_euclid(here - rank + 1);
+        // A sum from the wire may be any number.
+        let told = i128::from(middle).max(at_least).min(at_most);
+        told.clamp(low, high) as u64
     }
 
     /// Whether its values are told apart, or would be.

@@ -7,9 +7,11 @@
 
 mod kept;
 mod measuring;
+mod undeploy;
 
 pub use kept::{KeptError, options_of, sources_of, speeds_of};
 pub use measuring::LinkEffort;
+pub use undeploy::Undeployed;
 
 use crate::client::{ClientError, ControlClient, Options};
 use crate::definition::Definition;
@@ -150,14 +152,12 @@ pub enum DeployError {
     Random(#[from] RandomError),
     /// A worker will not.
     #[error("worker {worker} refused: {reason}")]
-    #[diagnostic(help("{}", if *.unchanged { "nothing was changed" } else { "other workers may have done it already: see `faasflow status`" }))]
+    #[diagnostic(help("nothing was changed"))]
     Refused {
         /// Which worker.
         worker: String,
         /// Why, and what to do.
         reason: String,
-        /// Whether all workers are as they were before.
-        unchanged: bool,
     },
     /// A link was not measured.
     #[error("the link from {from} to {to} was not measured: {cause}")]
@@ -182,6 +182,34 @@ pub enum DeployError {
         cause: String,
         /// Workers that serve the new version.
         active: String,
+    },
+    /// No worker has what is to be taken away.
+    #[error("workflow {workflow} is on none of the workers {workers}: {reason}")]
+    #[diagnostic(help("nothing was changed; `faasflow status` shows what workers serve"))]
+    NotDeployed {
+        /// As given.
+        workflow: String,
+        /// Those that were asked.
+        workers: String,
+        /// In the first one's words.
+        reason: String,
+    },
+    /// Some workers have taken it away, and one was lost.
+    #[error(
+        "worker {worker} may still serve workflow {workflow}: {cause}; it was taken away from {from}"
+    )]
+    #[diagnostic(help(
+        "bring worker {worker} back and undeploy once more; one that was started anew has no workflow"
+    ))]
+    HalfUndeployed {
+        /// The one that was lost.
+        worker: String,
+        /// How.
+        cause: String,
+        /// As given.
+        workflow: String,
+        /// Workers that have taken it away.
+        from: String,
     },
 }
 
@@ -456,33 +484,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Takes a workflow away: new invocations are refused, those in flight end.
-    ///
-    /// # Errors
-    /// The first refusal or loss; the other workers have been told all the same.
-    pub fn undeploy(&mut self, workflow: &str) -> Result<(), DeployError> {
-        let request = Control::Undeploy(workflow.to_owned());
-        let mut failed = None;
-        let mut changed = false;
-        for member in &mut self.members {
-            match member.order(&request) {
-                Ok(()) => changed = true,
-                Err(error) => {
-                    failed.get_or_insert(error);
-                }
-            }
-        }
-        match failed {
-            None => Ok(()),
-            Some(DeployError::Refused { worker, reason, .. }) => Err(DeployError::Refused {
-                worker,
-                reason,
-                unchanged: !changed,
-            }),
-            Some(error) => Err(error),
-        }
-    }
-
     /// What each worker tells of itself, as JSON, in the order of the addresses.
     ///
     /// # Errors
@@ -504,7 +505,6 @@ impl Member {
             ControlReply::Refused(reason) => Err(DeployError::Refused {
                 worker: self.description.name.clone(),
                 reason,
-                unchanged: true,
             }),
             other => Err(self
                 .control

@@ -24,7 +24,9 @@ mod search;
 mod sketch;
 
 pub use bound::{lower_bound_ns, optimum_ns};
-pub use capacity::{Demand, Overload, Resource, WorkerCapacity};
+pub use capacity::{
+    DESCRIBED_CPUS_MAX, DESCRIBED_MEMORY_MIB_MAX, Demand, Overload, Resource, WorkerCapacity,
+};
 pub use cluster::{ClusterError, ClusterFile};
 pub use cost::DISPATCH_NS;
 pub use described::{DescribeError, DescribedLinks, describe_links};
@@ -292,7 +294,7 @@ pub enum PlaceError {
     },
     /// The nodes together are more than all workers take.
     #[error("the workflow does not fit these workers: {} at least are wanted in all, and they take {}, {} too many", .resource.of(*.wanted), .limit, .wanted - .limit)]
-    #[diagnostic(help("add a worker, or lower the nodes' `resources`"))]
+    #[diagnostic(help("{}", total_help(.parts)))]
     Total {
         /// Of what.
         resource: Resource,
@@ -300,6 +302,8 @@ pub enum PlaceError {
         wanted: u64,
         /// What all workers together can take.
         limit: u64,
+        /// Nodes that are divided into so many parts that these alone make it too much; else empty.
+        parts: String,
     },
     /// The nodes together are too large.
     #[error("the workflow does not fit these workers: {overload}")]
@@ -329,6 +333,16 @@ pub enum PlaceError {
         /// What the worker lacks.
         overload: Overload,
     },
+}
+
+/// What to do if all workers together take too little.
+fn total_help(parts: &str) -> String {
+    if parts.is_empty() {
+        return "add a worker, or lower the nodes' `resources`".to_owned();
+    }
+    format!(
+        "each part of a divided node has an executor at least: divide {parts} into fewer parts (`divide`), or add a worker"
+    )
 }
 
 /// Finds a worker for every node.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+#[path = "cli/described.rs"]
+mod described;
 #[path = "cli/messages.rs"]
 mod messages;
 #[path = "cli/placing.rs"]

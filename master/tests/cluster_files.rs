@@ -363,6 +363,56 @@ fn all_mistakes_of_a_file_are_told_at_once() {
 }
 
 #[test]
+fn a_worker_is_described_as_one_can_be_started() {
+    for (name, good) in [
+        ("a/b", false),
+        ("'a b'", false),
+        ("ü", false),
+        ("-a", false),
+        ("a.b_c-1", true),
+        (&"x".repeat(65), false),
+        (&"x".repeat(64), true),
+    ] {
+        let text = format!("workers: {{ {name}: {{ cpus: 1, memory_mib: 64 }} }}");
+        match ClusterFile::parse("rack.yaml", text.as_bytes()) {
+            Ok(_) => assert!(good, "{name}"),
+            Err(error) => {
+                let told = problems(&error);
+                assert!(!good && told[0].2 == "name", "{name}: {told:?}");
+                assert!(
+                    told[0].3.contains("1 to 64 letters, digits"),
+                    "{name}: {told:?}"
+                );
+            }
+        }
+    }
+    let lanes = |cpus: u32, lanes: u32| {
+        let text = format!("workers: {{ a: {{ cpus: {cpus}, memory_mib: 64, lanes: {lanes} }} }}");
+        ClusterFile::parse("rack.yaml", text.as_bytes())
+    };
+    assert!(lanes(2, 2).is_ok());
+    let told = problems(&lanes(1, 2).unwrap_err());
+    assert_eq!(told[0].2, "number");
+    assert_eq!(
+        told[0].3,
+        "`lanes` must be a whole number from 1 to 1, as many as `cpus`, but this is `2`; each lane needs a CPU of its own"
+    );
+}
+
+#[test]
+fn a_file_says_whether_it_knows_one_of_the_workers() {
+    let file = read("{ workers: { a: { speed: 2 } }, links: [{ from: b, to: c, latency_us: 1 }] }");
+    for (names, any) in [
+        (&["a"][..], true),
+        (&["b", "x"], true),
+        (&["c"], true),
+        (&["x", "y"], false),
+    ] {
+        assert_eq!(file.names_any(&workers(names)), any, "{names:?}");
+    }
+}
+
+#[test]
 fn thousands_of_unknown_workers_are_told_in_no_time() {
     let mut text = "links:\n".to_owned();
     for link in 0..20_000 {

@@ -10,7 +10,7 @@ use engine::wire::{Control, ControlReply, WorkerDescription, decode};
 use fake::FakeWorker;
 use master::client::Options;
 use master::definition::{Definition, parse};
-use master::deploy::{Cluster, DeployError, Replicas};
+use master::deploy::{Cluster, DeployError, Replicas, Undeployed};
 use master::place;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -154,16 +154,7 @@ fn all_are_prepared_before_any_is_activated() {
 fn a_refusal_to_prepare_leaves_everything_as_it_was() {
     let (deployed, told) = deploy_where_b_refuses("prepare");
     let error = deployed.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DeployError::Refused {
-                unchanged: true,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, DeployError::Refused { .. }), "{error:?}");
     assert_eq!(error.to_string(), "worker b refused: it does not like it");
     assert_eq!(
         told,
@@ -196,13 +187,7 @@ fn of_several_placements_all_are_prepared_before_the_deployment_is_activated_at_
     ];
     assert_eq!(told, steps);
     let (deployed, told) = deploy_several_where_b_refuses("prepare", replicas);
-    assert!(matches!(
-        deployed,
-        Err(DeployError::Refused {
-            unchanged: true,
-            ..
-        })
-    ));
+    assert!(matches!(deployed, Err(DeployError::Refused { .. })));
     let steps = [
         "a: prepare",
         "a: prepare",
@@ -240,6 +225,71 @@ fn a_workflow_whose_files_are_not_kept_is_deployed_all_the_same() {
         "c: activate",
     ];
     assert_eq!(told[3..], steps);
+}
+
+/// Takes a workflow away from workers a, b and c, of which those named refuse.
+fn undeploy_where(refuse: &[&str]) -> (Result<Undeployed, DeployError>, Vec<String>) {
+    let log = Log::default();
+    let workers = ["a", "b", "c"].map(|name| {
+        let refuses = if refuse.contains(&name) {
+            "undeploy"
+        } else {
+            ""
+        };
+        worker(description(name), refuses, &log)
+    });
+    let addresses: Vec<String> = workers.iter().map(|one| one.address.clone()).collect();
+    let mut cluster = Cluster::connect(&addresses, &Options::default()).unwrap();
+    let undeployed = cluster.undeploy("w");
+    drop(cluster);
+    workers.into_iter().for_each(FakeWorker::join);
+    let told = log.lock().unwrap().clone();
+    (undeployed, told)
+}
+
+#[test]
+fn a_worker_that_does_not_have_what_is_taken_away_is_no_failure_unless_none_has() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let told_all = ["a: undeploy", "b: undeploy", "c: undeploy"];
+    for absent in [&[][..], &["b"], &["a", "c"]] {
+        let (undeployed, told) = undeploy_where(absent);
+        let from: Vec<&str> = ["a", "b", "c"]
+            .into_iter()
+            .filter(|name| !absent.contains(name))
+            .collect();
+        let expected = Undeployed {
+            from: names(&from),
+            absent: names(absent),
+        };
+        assert_eq!(undeployed.unwrap(), expected);
+        assert_eq!(told, told_all);
+    }
+    let (undeployed, told) = undeploy_where(&["a", "b", "c"]);
+    assert_eq!(
+        undeployed.unwrap_err().to_string(),
+        "workflow w is on none of the workers a, b, c: it does not like it"
+    );
+    assert_eq!(told, told_all);
+}
+
+#[test]
+fn a_worker_that_is_lost_while_others_take_a_workflow_away_is_named_with_them() {
+    let log = Log::default();
+    let well = worker(description("a"), "", &log);
+    let lost = FakeWorker::start("b", ClusterKey::none(), 1, |mut peer| {
+        let _ = peer.frame();
+        peer.send(&ControlReply::Description(description("b")));
+        let _ = peer.frame();
+    });
+    let addresses = [well.address.clone(), lost.address.clone()];
+    let mut cluster = Cluster::connect(&addresses, &Options::default()).unwrap();
+    let error = cluster.undeploy("w").unwrap_err();
+    assert!(
+        matches!(&error, DeployError::HalfUndeployed { worker, from, .. } if worker == "b" && from == "a"),
+        "{error:?}"
+    );
+    drop(cluster);
+    [well, lost].into_iter().for_each(FakeWorker::join);
 }
 
 fn connect_two(first: WorkerDescription, second: WorkerDescription) -> String {

@@ -360,7 +360,8 @@ impl Cluster {
     pub fn undeploy(&self, workflow: &str) {
         let done = deploy::Cluster::connect(&self.addresses(), &self.options())
             .and_then(|mut cluster| cluster.undeploy(workflow));
-        done.unwrap_or_else(|error| panic!("not undeployed: {error}"));
+        let done = done.unwrap_or_else(|error| panic!("not undeployed: {error}"));
+        assert!(done.absent.is_empty(), "{done:?}");
     }
 
     /// A client of one worker.

@@ -9,6 +9,7 @@ use faasflow_tests::gate::{Gate, Held, Verdict};
 use faasflow_tests::process::until;
 use master::client::{Client, Invocation};
 use master::deploy::DeployError;
+use nix::sys::signal::Signal;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -422,4 +423,36 @@ fn a_deployment_is_refused_if_workers_cannot_be_reached_or_told_apart() {
         serves(&cluster, worker, &[]);
         assert_eq!(cluster.counter(worker, "plans_accepted"), 0);
     }
+}
+
+#[test]
+fn what_a_worker_lost_by_its_restart_is_told_with_the_remedy_and_taken_away_all_the_same() {
+    let mut cluster = Setup::workers(&["a", "b"]).start();
+    cluster.deploy(&shouting("shout", "upper"), &NEAR_FAR);
+    let _ = cluster.worker_mut("b").end_by(Signal::SIGKILL);
+    cluster.restart("b");
+    // It makes no connection to what it knows nothing of; that it answers is how it is known.
+    let workers = cluster.addresses().join(",");
+    until("its new life is known", || {
+        let refused = cluster.invoke("a", "shout", &[("text", bytes("text"))]);
+        match refused.expect("the worker answers").result {
+            Err(Failure::Refused { reason, .. }) if reason.contains("was started anew") => {
+                assert!(reason.ends_with("`faasflow deploy`"), "{reason}");
+                Some(())
+            }
+            Err(_) => None,
+            Ok(_) => panic!("nobody has the second node"),
+        }
+    });
+    let said = cluster
+        .faasflow(&["undeploy", "shout", "--workers", &workers])
+        .ok()
+        .text();
+    assert!(
+        said.contains("it was taken away from a; b did not have it"),
+        "{said}"
+    );
+    cluster
+        .faasflow(&["undeploy", "shout", "--workers", &workers])
+        .refused(&["workflow shout is on none of the workers a, b"]);
 }

@@ -5,7 +5,7 @@ use super::live::{Live, is_of_one_workflow};
 use super::runs::{self, RunRow};
 use super::summary::Spread;
 use super::wire::Wire;
-use super::{PartitionError, RunOptions};
+use super::{PartitionError, RunOptions, Unused};
 use crate::floor;
 use crate::report::{Machine, Report, Setup, Watch, memory_bytes};
 use crate::session::{Layout, functions_folder};
@@ -32,6 +32,7 @@ pub struct Checked {
     rows: Vec<RunRow>,
     wire: Wire,
     error: Option<Spread>,
+    unused: Unused,
 }
 
 /// Client options of runs.
@@ -75,20 +76,19 @@ pub fn measure(options: &RunOptions) -> Result<Checked, PartitionError> {
         options: client_options(),
     };
     let wire = Wire::measure(&live, &WIRE_BYTES)?;
-    let jobs = Jobs::of(options, &live.capacities()?)?;
-    let mut skipped = jobs.skipped;
+    let mut jobs = Jobs::of(options, &live.capacities()?)?;
     let mut rows = Vec::new();
     let partitioners = [
         Partitioner::Hash,
         Partitioner::Published,
         Partitioner::Default,
     ];
-    for job in &jobs.all {
+    for job in std::mem::take(&mut jobs.all) {
         let terms = (options.effort, options.rounds);
-        match runs::measure(&live, job, &wire, &partitioners, true, terms) {
+        match runs::measure(&live, &job, &wire, &partitioners, true, terms) {
             Ok(more) => rows.extend(more),
             Err(error) if is_of_one_workflow(&error) => {
-                skipped.push((job.name.clone(), error.to_string()));
+                jobs.skip(&job, error.to_string());
             }
             Err(error) => return Err(error.into()),
         }
@@ -103,7 +103,7 @@ pub fn measure(options: &RunOptions) -> Result<Checked, PartitionError> {
     let mut report = Report::new("partition-check", &measured, None, machine);
     report.param("rounds", options.rounds);
     report.param("seed", options.effort.seed);
-    skipped
+    jobs.skipped
         .into_iter()
         .for_each(|(what, why)| report.skip(what, why));
     report.machine.disturbances = watch.finish();
@@ -112,10 +112,16 @@ pub fn measure(options: &RunOptions) -> Result<Checked, PartitionError> {
         error: Spread::of(rows.iter().map(|row| row.error.abs())),
         rows,
         wire,
+        unused: jobs.unused,
     })
 }
 
 impl Checked {
+    /// The error of files that the caller has named and that could not be run, if there are any. Said once.
+    pub fn unused(&mut self) -> Option<PartitionError> {
+        self.unused.take()
+    }
+
     /// Whether the middle prediction is near enough, or nothing could be run.
     #[must_use]
     pub fn holds(&self) -> bool {

@@ -1,8 +1,8 @@
 //! What is run to compare predictions with measurements: the examples, imports, and files that were named.
 
-use super::PartitionError;
 use super::inputs::{self, Input, Kind};
 use super::scaled::{keep_busy, scale_bytes, written_bytes};
+use super::{PartitionError, Unused};
 use crate::words;
 use faasstore::binding::Kind as PayloadKind;
 use master::client::Payload;
@@ -26,6 +26,8 @@ const WORDCOUNT: &str = include_str!("../../../examples/wordcount/workflow.yaml"
 pub(super) struct Job {
     /// Its name in rows.
     pub(super) name: String,
+    /// Whether it was named by the caller.
+    pub(super) named: bool,
     /// What it is.
     pub(super) family: &'static str,
     /// As it runs.
@@ -42,6 +44,8 @@ pub(super) struct Jobs {
     pub(super) all: Vec<Job>,
     /// What cannot be run, and why.
     pub(super) skipped: Vec<(String, String)>,
+    /// Those of them that were named by the caller.
+    pub(super) unused: Unused,
 }
 
 impl Jobs {
@@ -55,6 +59,8 @@ impl Jobs {
             let input = Input::open(path, *kind)?;
             jobs.take(&input, workers, options.busy)?;
         }
+        jobs.all.iter_mut().for_each(|job| job.named = true);
+        jobs.unused = Unused::new(jobs.skipped.clone());
         if options.files_only {
             return Ok(jobs);
         }
@@ -71,6 +77,14 @@ impl Jobs {
             None => jobs.skipped.push(super::no_data()),
         }
         Ok(jobs)
+    }
+
+    /// A workflow could not be run after all.
+    pub(super) fn skip(&mut self, job: &Job, why: String) {
+        if job.named {
+            self.unused.add(&job.name, &why);
+        }
+        self.skipped.push((job.name.clone(), why));
     }
 
     fn take_shared(&mut self, folder: &Path, workers: &[WorkerCapacity], busy: bool) {
@@ -101,13 +115,14 @@ impl Jobs {
             Kind::Import(format) => match scaled(input, format, workers, busy)? {
                 Some(definition) => self.all.push(Job {
                     name: input.name.clone(),
+                    named: false,
                     family: input.kind.name(),
                     definition,
                     inputs: Vec::new(),
                     profile_first: false,
                 }),
                 None => {
-                    let why = "it has no run times, or fits these workers nowhere";
+                    let why = "it has no run times, or fits these workers nowhere; give its nodes run times, or ask for less";
                     self.skipped.push((input.name.clone(), why.to_owned()));
                 }
             },
@@ -127,7 +142,10 @@ impl Jobs {
         let mut inputs = Vec::new();
         for input in needed {
             if input.kind != PayloadKind::Bytes {
-                let why = format!("its input {} needs a default", input.name.value);
+                let why = format!(
+                    "its input {} needs a default: write one into the file",
+                    input.name.value
+                );
                 self.skipped.push((name.to_owned(), why));
                 return;
             }
@@ -137,6 +155,7 @@ impl Jobs {
         }
         self.all.push(Job {
             name: name.to_owned(),
+            named: false,
             family: Kind::Own.name(),
             definition,
             inputs,
@@ -177,4 +196,54 @@ fn scaled(
         keep_busy(&mut draft);
     }
     Ok(Some(input.parse(&draft)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{PartitionError, RunOptions};
+    use super::*;
+    use master::place::Effort;
+
+    #[test]
+    fn a_file_that_was_named_and_is_of_no_use_is_told_beside_those_that_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, input: &str| {
+            let path = folder.path().join(name);
+            let text = format!(
+                "{{ workflow: w, input: {{ i: {input} }}, nodes: {{ n: {{ function: e:f, input: {{ i: input.i }} }} }} }}"
+            );
+            std::fs::write(&path, text).unwrap();
+            (path, None)
+        };
+        let options = RunOptions {
+            files: vec![file("list.yaml", "list"), file("bytes.yaml", "bytes")],
+            files_only: true,
+            examples: false,
+            data: None,
+            busy: false,
+            functions: None,
+            rounds: 1,
+            effort: Effort::default(),
+        };
+        let workers = [WorkerCapacity::new("a", 4, 1 << 30)];
+        let mut jobs = Jobs::of(&options, &workers).unwrap();
+        assert_eq!(jobs.all.len(), 1);
+        // Others that cannot be run are skipped, and no error.
+        let job = jobs.all[0].clone();
+        let other = Job {
+            named: false,
+            ..job.clone()
+        };
+        jobs.skip(&other, "it is not ours".to_owned());
+        jobs.skip(&job, "it fits nowhere".to_owned());
+        assert_eq!(jobs.skipped.len(), 3);
+        let error = jobs.unused.take().unwrap();
+        assert!(matches!(error, PartitionError::Unused(_)));
+        assert_eq!(
+            error.to_string(),
+            "not measured of what --file names: list: its input i needs a default: write one into the file; bytes: it fits \
+             nowhere"
+        );
+        assert!(jobs.unused.take().is_none(), "it is said once");
+    }
 }

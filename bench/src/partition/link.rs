@@ -8,7 +8,7 @@ use super::namespaces::{Apart, NamespaceError, Throttle};
 use super::runs::{self, RunRow};
 use super::summary::Spread;
 use super::wire::Wire;
-use super::{PartitionError, RunOptions};
+use super::{PartitionError, RunOptions, Unused};
 use crate::floor;
 use crate::report::{Machine, Report, Setup, Watch};
 use crate::session::functions_folder;
@@ -39,6 +39,7 @@ pub struct Linked {
     rows: Vec<RunRow>,
     pairs: Vec<Pair>,
     wire: Option<Wire>,
+    unused: Unused,
 }
 
 /// Runs both placements over a link so slow. Where that is not permitted, the report says what was skipped, and why.
@@ -54,6 +55,7 @@ pub fn measure(options: &RunOptions, throttle: Throttle) -> Result<Linked, Parti
     let mut skipped = Vec::new();
     let mut rows = Vec::new();
     let mut wire = None;
+    let mut unused = Unused::default();
     match Apart::start(throttle, folder, worker_memory_bytes(), &folders) {
         Ok(apart) => {
             if let Err(why) = &apart.delayed {
@@ -61,10 +63,11 @@ pub fn measure(options: &RunOptions, throttle: Throttle) -> Result<Linked, Parti
                 skipped.push((what, format!("{why}; the kernel has no netem")));
             }
             let ran = apart.run(|| run(&apart, options));
-            let (found, more, unable) = ran??;
+            let (found, more, jobs) = ran??;
             rows = more;
             wire = Some(found);
-            skipped.extend(unable);
+            skipped.extend(jobs.skipped);
+            unused = jobs.unused;
         }
         Err(NamespaceError::Session(error)) => return Err(error.into()),
         Err(error) => skipped.push(("runs over a throttled link".to_owned(), error.to_string())),
@@ -91,10 +94,11 @@ pub fn measure(options: &RunOptions, throttle: Throttle) -> Result<Linked, Parti
         pairs: pairs(&rows),
         rows,
         wire,
+        unused,
     })
 }
 
-type Ran = (Wire, Vec<RunRow>, Vec<(String, String)>);
+type Ran = (Wire, Vec<RunRow>, Jobs);
 
 fn run(apart: &Apart, options: &RunOptions) -> Result<Ran, PartitionError> {
     let key = ClusterKey::load(&apart.key_file).map_err(NamespaceError::from)?;
@@ -106,21 +110,20 @@ fn run(apart: &Apart, options: &RunOptions) -> Result<Ran, PartitionError> {
         },
     };
     let wire = Wire::measure(&live, &WIRE_BYTES)?;
-    let jobs = Jobs::of(options, &live.capacities()?)?;
-    let mut skipped = jobs.skipped;
+    let mut jobs = Jobs::of(options, &live.capacities()?)?;
     let mut rows = Vec::new();
-    for job in &jobs.all {
+    for job in std::mem::take(&mut jobs.all) {
         let terms = (options.effort, options.rounds);
         let partitioners = [Partitioner::Published, Partitioner::Default];
-        match runs::measure(&live, job, &wire, &partitioners, false, terms) {
+        match runs::measure(&live, &job, &wire, &partitioners, false, terms) {
             Ok(more) => rows.extend(more),
             Err(error) if is_of_one_workflow(&error) => {
-                skipped.push((job.name.clone(), error.to_string()));
+                jobs.skip(&job, error.to_string());
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((wire, rows, skipped))
+    Ok((wire, rows, jobs))
 }
 
 /// What both placements of each workflow come to; one that both agree on counts for both.
@@ -143,6 +146,11 @@ fn pairs(rows: &[RunRow]) -> Vec<Pair> {
 }
 
 impl Linked {
+    /// The error of files that the caller has named and that could not be run, if there are any. Said once.
+    pub fn unused(&mut self) -> Option<PartitionError> {
+        self.unused.take()
+    }
+
     /// Writes one JSON object and a newline.
     ///
     /// # Errors

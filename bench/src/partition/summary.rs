@@ -10,6 +10,9 @@ pub const NEVER_WORSE_NODES_MAX: usize = 10_000;
 /// From this much communication over computation on, placement matters.
 pub const COMMUNICATES: f64 = 1.0;
 
+/// How far above the best placement the default's may be.
+pub const OVER_OPTIMUM_MAX: f64 = 1.05;
+
 /// Classes of communication over computation: their names and where they begin.
 const CLASSES: [(&str, f64); 4] = [("0-1", 0.0), ("1-2", 1.0), ("2-8", 2.0), ("8-", 8.0)];
 
@@ -74,6 +77,9 @@ pub struct Summary {
     pub default_over_optimum: Option<Spread>,
     /// Graphs and clusters of up to 10,000 nodes where the default is worse than the published partitioner.
     pub worse_than_published: Vec<String>,
+    /// Graphs and clusters where the default is above [`OVER_OPTIMUM_MAX`] of the best placement; as long as there are none, the
+    /// middle one is within it, too.
+    pub far_from_optimum: Vec<String>,
     /// Rows whose placement breaks a limit.
     pub limits_broken: Vec<String>,
     /// Rows whose partitioner scored its placement otherwise than the estimator does.
@@ -90,6 +96,12 @@ fn cases(rows: &[Row]) -> Cases<'_> {
         cases.entry(key).or_default().insert(row.partitioner, row);
     }
     cases
+}
+
+/// The graph and the cluster of a row.
+fn case_name(row: &Row) -> String {
+    let unlike = if row.heterogeneous { ", unlike" } else { "" };
+    format!("{} on {} workers{unlike}", row.graph, row.workers)
 }
 
 impl Summary {
@@ -115,15 +127,14 @@ impl Summary {
         let worse = cases.values().filter_map(|case| {
             let (own, other) = (case.get("default")?, case.get("published")?);
             let worse = own.makespan_ns > other.makespan_ns * (1.0 + ROUNDING);
-            let named = format!(
-                "{} on {} workers{}",
-                own.graph,
-                own.workers,
-                if own.heterogeneous { ", unlike" } else { "" }
-            );
-            (worse && own.nodes <= NEVER_WORSE_NODES_MAX).then_some(named)
+            (worse && own.nodes <= NEVER_WORSE_NODES_MAX).then(|| case_name(own))
         });
         let own = rows.iter().filter(|row| row.partitioner == "default");
+        let far = own.clone().filter_map(|row| {
+            let ratio = row.optimum_ratio?;
+            let told = || format!("{} ({ratio:.3})", case_name(row));
+            (ratio > OVER_OPTIMUM_MAX).then(told)
+        });
         let named = |row: &Row| {
             format!(
                 "{} on {} workers by {}",
@@ -136,6 +147,7 @@ impl Summary {
             default_over: ["published", "heft", "hash"].map(against).to_vec(),
             default_over_optimum: Spread::of(own.filter_map(|row| row.optimum_ratio)),
             worse_than_published: worse.collect(),
+            far_from_optimum: far.collect(),
             limits_broken: broken.map(named).collect(),
             scores_differ: differ.map(named).collect(),
         }
@@ -145,6 +157,7 @@ impl Summary {
     #[must_use]
     pub fn holds(&self) -> bool {
         self.worse_than_published.is_empty()
+            && self.far_from_optimum.is_empty()
             && self.limits_broken.is_empty()
             && self.scores_differ.is_empty()
     }
@@ -193,6 +206,16 @@ impl Summary {
             out,
             "never worse than published: {never}{}",
             listed(&self.worse_than_published)
+        )?;
+        let near = if self.far_from_optimum.is_empty() {
+            "yes"
+        } else {
+            "no"
+        };
+        writeln!(
+            out,
+            "within {OVER_OPTIMUM_MAX} of the optimum: {near}{}",
+            listed(&self.far_from_optimum)
         )?;
         let kept = if self.limits_broken.is_empty() {
             "yes"
@@ -299,6 +322,28 @@ pub(super) mod tests {
         // Above ten thousand nodes the published result is not computed.
         rows.iter_mut().for_each(|row| row.nodes = 10_001);
         assert!(Summary::of(&rows).holds());
+    }
+
+    #[test]
+    fn a_default_that_is_far_from_the_best_is_named() {
+        let mut rows = vec![row("a", "default", 15.0), row("b", "default", 15.0)];
+        rows[0].optimum_ratio = Some(OVER_OPTIMUM_MAX);
+        assert!(Summary::of(&rows).holds());
+        rows[1].optimum_ratio = Some(1.06);
+        rows[1].heterogeneous = true;
+        // What others come to does not count.
+        rows.push(row("c", "hash", 30.0));
+        rows[2].optimum_ratio = Some(2.0);
+        let summary = Summary::of(&rows);
+        assert_eq!(summary.far_from_optimum, ["b on 2 workers, unlike (1.060)"]);
+        assert!(!summary.holds());
+        let mut text = Vec::new();
+        summary.write(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.contains("within 1.05 of the optimum: no: b on 2 workers, unlike"),
+            "{text}"
+        );
     }
 
     #[test]

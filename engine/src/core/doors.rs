@@ -64,6 +64,8 @@ pub(super) struct Doors {
     closed: usize,
     /// Lanes of peers that this lane cannot send to at the moment, though it could before.
     unreachable: FxHashSet<LaneKey>,
+    /// By the hash of a worker's name, the latest life of it that this lane knows of, by a connection in either direction.
+    lives: FxHashMap<u32, u32>,
     /// By door: a later life of a lane is another one.
     given_up: BTreeMap<u64, GivenUp>,
 }
@@ -144,9 +146,7 @@ impl Doors {
         let mut others = program.others.iter().copied();
         others.find(|other| {
             let peer = &program.plan.workers[usize::from(*other)];
-            let hash = worker_hash(&peer.name);
-            let mut lanes = 0..peer.lanes;
-            lanes.any(|lane| self.epoch((hash, lane)) > Some(peer.epoch))
+            self.lives.get(&worker_hash(&peer.name)) > Some(&peer.epoch)
         })
     }
 
@@ -205,7 +205,7 @@ impl Core {
     /// Should it have been connected before, [`Core::door_closed`] comes first.
     pub fn door_opened(&mut self, door: u64, next_sequence: u64) {
         self.doors.open(door, next_sequence);
-        self.note_life(door);
+        self.note_life(lane_of(door).0, epoch_of(door));
         for place in 0..self.invocations.len() as Place {
             let invocation = &self.invocations[place as usize];
             let of_it = entry_lane(invocation.id) == lane_of(door);
@@ -217,8 +217,9 @@ impl Core {
     }
 
     /// What was planned for an earlier life of a worker than this one, that worker does not have any more.
-    fn note_life(&mut self, door: u64) {
-        let ((hash, _), epoch) = (lane_of(door), epoch_of(door));
+    fn note_life(&mut self, hash: u32, epoch: u32) {
+        let latest = self.doors.lives.entry(hash).or_default();
+        *latest = epoch.max(*latest);
         for deployment in self.deployments.iter_mut().flatten() {
             let workers = &deployment.program.plan.workers;
             let outlived = deployment.program.others.iter().find(|other| {
@@ -240,9 +241,12 @@ impl Core {
         }
     }
 
-    /// This lane can send to that lane of a peer.
-    pub fn link_opened(&mut self, worker: &str, lane: u8) {
-        self.doors.unreachable.remove(&(worker_hash(worker), lane));
+    /// This lane can send to that lane of a peer, which is in this life of its. A worker that was started anew has nothing to
+    /// tell of what was deployed before, and may never connect to this lane: that it answers is how its life becomes known.
+    pub fn link_opened(&mut self, worker: &str, lane: u8, epoch: u32) {
+        let hash = worker_hash(worker);
+        self.doors.unreachable.remove(&(hash, lane));
+        self.note_life(hash, epoch);
     }
 
     /// This lane cannot send to that lane of a peer until [`Core::link_opened`]; [`Core::peer_lost`] has said what that means

@@ -71,8 +71,8 @@ impl fmt::Display for Told<'_> {
             ),
             Unable::Outlived(worker) => write!(
                 f,
-                "worker {worker} takes part and was started anew, so that it does not have workflow `{workflow}` any \
-                 more; deploy it again"
+                "worker {worker} takes part and was started anew since workflow `{workflow}` was deployed, which it does \
+                 not have any more; deploy its file again with `faasflow deploy`"
             ),
             Unable::Unconnected(worker) => write!(
                 f,

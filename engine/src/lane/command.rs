@@ -70,6 +70,8 @@ pub enum LaneCommand {
     LinkOut {
         /// The peer's name.
         worker: String,
+        /// Its restart epoch, as it has proved.
+        epoch: u32,
         /// Its lane.
         to_lane: u8,
         /// Which connection it is: [`LaneReport::LinkLost`] repeats it.

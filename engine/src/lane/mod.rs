@@ -633,12 +633,18 @@ impl Lane {
             }
             LaneCommand::LinkOut {
                 worker,
+                epoch,
                 to_lane,
                 number,
                 socket,
             } => {
+                let door = peers::Door {
+                    worker,
+                    epoch,
+                    lane: to_lane,
+                };
                 let (peers, mut parts) = self.peers();
-                peers.link_out(worker, to_lane, number, socket, &mut parts);
+                peers.link_out(door, number, socket, &mut parts);
             }
             LaneCommand::LinkIn {
                 worker,

@@ -171,12 +171,16 @@ impl Peers {
     /// Takes a connection to a peer's lane over.
     pub(crate) fn link_out(
         &mut self,
-        worker: String,
-        lane: u8,
+        door: Door,
         number: LinkNumber,
         socket: OwnedFd,
         parts: &mut Parts<'_>,
     ) {
+        let Door {
+            worker,
+            epoch,
+            lane,
+        } = door;
         let key = (worker_hash(&worker), lane);
         if let Some(earlier) = self.out.remove(&key) {
             self.lose(earlier, "it was connected anew", parts);
@@ -189,7 +193,7 @@ impl Peers {
         };
         if let Some(id) = self.open(party, LinkRole::PeerOut, socket, parts) {
             self.out.insert(key, id);
-            parts.core.link_opened(&worker, lane);
+            parts.core.link_opened(&worker, lane, epoch);
             // So that the peer knows from the beginning how often it is to hear of this lane.
             self.say_heartbeat(id, parts.core);
         }

@@ -64,6 +64,36 @@ fn where_sums_alone_are_kept_no_quantile_is_told() {
     assert_eq!(told(&none), told(&of(&[5])));
 }
 
+#[test]
+fn of_values_that_are_alike_the_largest_is_not_told_below_them_nor_the_last_hundredth() {
+    for value in [0, 15, 1_000, 11_953_766, 12 << 20, 1 << 40] {
+        for count in [1_usize, 2, 100, 1_000] {
+            let all = of(&vec![value; count]);
+            let largest = all.quantile(1.0).unwrap();
+            assert!(
+                (value..=value + value / 31).contains(&largest),
+                "{count} of {value}: {largest}"
+            );
+            // As far as the sum tells: the few above it might be larger by what the many up to it are smaller.
+            let told = all.quantile(0.99).unwrap();
+            assert!(
+                told + value / 16 / 90 + 1 >= value,
+                "{count} of {value}: {told}"
+            );
+        }
+    }
+    // What a sum from the wire contradicts stays in its bucket.
+    for sum in [0, 1_000, u64::MAX - 1] {
+        let told = Measured {
+            sum,
+            ..of(&[1_000; 10]).to_wire()
+        };
+        let told = Distribution::try_from(&told).unwrap();
+        let told = told.quantile(0.5).unwrap();
+        assert!((992..1_024).contains(&told), "{sum}: {told}");
+    }
+}
+
 fn measured(count: u64, buckets: &[u64]) -> Measured {
     let mut bytes = Vec::new();
     buckets

@@ -121,6 +121,7 @@ pub enum Control {
     /// Drop a deployment of which placements are prepared: all of them.
     Abort(DeploymentId),
     /// Retire the workflow of this name: no new invocations; gone when those in flight have ended everywhere.
+    /// Refused if nothing is deployed under that name, and for no other reason.
     Undeploy(String),
     /// Counters and all. Answered by [`ControlReply::Status`].
     Status,

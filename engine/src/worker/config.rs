@@ -255,10 +255,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A name that is none.
-    #[error(
-        "--name {given:?}: a worker's name has 1 to {WORKER_NAME_BYTES_MAX} letters, digits, `.`, `_` or `-`, and \
-         begins with a letter or digit"
-    )]
+    #[error("--name {given:?}: a worker's name has {WORKER_NAME_SYNTAX}")]
     Name {
         /// As given.
         given: String,
@@ -474,6 +471,11 @@ fn check_functions(path: &Path) -> Result<PathBuf, ConfigError> {
     let entries = std::fs::read_dir(&absolute).map_err(|error| wrong(error.to_string()));
     entries.map(|_| absolute)
 }
+
+/// What a worker's name has, in words: what [`is_plain_name`] allows within [`WORKER_NAME_BYTES_MAX`].
+pub const WORKER_NAME_SYNTAX: &str =
+    "1 to 64 letters, digits, `.`, `_` or `-`, and begins with a letter or digit";
+const _: () = assert!(WORKER_NAME_BYTES_MAX == 64);
 
 /// Whether a worker, an executable or the like may have this name: it becomes part of paths, messages and tables.
 #[must_use]

@@ -142,7 +142,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Makes a link, and returns its descriptor. `next_sequence` is as in [`Role::Peer`].
+    /// Makes a link, and returns its descriptor and the peer's restart epoch. `next_sequence` is as in [`Role::Peer`].
     ///
     /// # Errors
     /// A [`LinkError`] that names the peer.
@@ -151,7 +151,7 @@ impl Caller {
         link: &LinkKey,
         address: &str,
         next_sequence: u64,
-    ) -> Result<OwnedFd, LinkError> {
+    ) -> Result<(OwnedFd, u32), LinkError> {
         let role = Role::Peer {
             worker: self.name.clone(),
             epoch: self.epoch,
@@ -162,7 +162,8 @@ impl Caller {
         self.greet(&link.worker, address, role).await
     }
 
-    /// Connects to a worker by its name and address, in a role, and returns the connection's descriptor.
+    /// Connects to a worker by its name and address, in a role, and returns the connection's descriptor, and in which life
+    /// the worker is.
     ///
     /// # Errors
     /// A [`LinkError`] that names the peer.
@@ -171,7 +172,7 @@ impl Caller {
         worker: &str,
         address: &str,
         role: Role,
-    ) -> Result<OwnedFd, LinkError> {
+    ) -> Result<(OwnedFd, u32), LinkError> {
         let unreachable = |source: FrameError| LinkError::Unreachable {
             worker: worker.to_owned(),
             address: address.to_owned(),
@@ -215,9 +216,10 @@ impl Caller {
         let body = expect(FrameKind::Welcome, worker, address, frame)?;
         let welcome: Welcome = wire::decode(&body).map_err(unreadable)?;
         expectation.check(&welcome).map_err(untrusted)?;
-        connection
+        let socket = connection
             .into_descriptor()
-            .map_err(|error| unreachable(error.into()))
+            .map_err(|error| unreachable(error.into()))?;
+        Ok((socket, welcome.epoch))
     }
 }
 

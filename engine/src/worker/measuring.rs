@@ -185,7 +185,7 @@ impl Control {
         self.counters.measurements.add(1);
         let role = Role::Measurer { worker: me() };
         let greeted = self.caller().greet(&wish.worker, &wish.address, role).await;
-        let socket = greeted.map_err(|source| MeasureError::Connect {
+        let (socket, _) = greeted.map_err(|source| MeasureError::Connect {
             remedy: remedy(&source, &self.identity.config.name),
             source,
         })?;

@@ -260,7 +260,7 @@ fn a_placement_whose_worker_cannot_be_told_is_passed_over() {
     let mut yard = two(Balance::RoundRobin);
     yard.cores[0].link_closed("w1", 0);
     assert_eq!(yard.invoke_all(0, 2), [2, 2]);
-    yard.cores[0].link_opened("w1", 0);
+    yard.cores[0].link_opened("w1", 0, 1);
     assert_eq!(yard.invoke(0), Some(1));
     yard.run();
 }
@@ -293,11 +293,40 @@ fn a_worker_that_was_started_anew_does_not_serve_what_was_deployed_before() {
         why.contains("worker w1 takes part and was started anew"),
         "{why}"
     );
-    assert!(why.ends_with("deploy it again"), "{why}");
+    assert!(why.ends_with("with `faasflow deploy`"), "{why}");
     // A version that was planned for that life is served by it.
     yard.deploy(&Layout::new(3, &TWO, Balance::RoundRobin), 2);
     yard.activate(2);
     assert_eq!(yard.invoke_all(0, 2), [1, 2]);
+}
+
+#[test]
+fn a_worker_that_was_started_anew_and_never_connects_is_known_by_its_answer() {
+    let mut yard = two(Balance::RoundRobin);
+    for worker in [1, 2] {
+        yard.disconnect(0, worker);
+    }
+    assert_eq!(yard.invoke(0), None);
+    assert!(yard.failure(0).ends_with("try again later"));
+    // They have nothing to tell of what was deployed before, so that they make no connection of their own.
+    for worker in ["w1", "w2"] {
+        yard.cores[0].link_opened(worker, 0, 3);
+    }
+    assert_eq!(yard.invoke(0), None);
+    let why = yard.failure(1);
+    assert!(
+        why.contains("worker w1 takes part and was started anew"),
+        "{why}"
+    );
+    // What was planned for the life before, and comes late, is known for what it is.
+    yard.deploy(&Layout::new(3, &TWO, Balance::RoundRobin), 2);
+    yard.activate(2);
+    assert_eq!(yard.invoke(0), None);
+    let why = yard.failure(2);
+    assert!(
+        why.contains("worker w1 takes part and was started anew"),
+        "{why}"
+    );
 }
 
 #[test]

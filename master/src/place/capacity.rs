@@ -10,6 +10,11 @@ use crate::graph::{Graph, GraphNode};
 use rustc_hash::FxHashMap;
 use std::fmt;
 
+/// Most CPUs of a worker that is described, and not asked.
+pub const DESCRIBED_CPUS_MAX: u32 = 4096;
+/// Most memory of one, in MiB: 64 TiB.
+pub const DESCRIBED_MEMORY_MIB_MAX: u64 = 1 << 26;
+
 /// What a worker can take.
 #[derive(Clone, PartialEq, Debug)]
 pub struct WorkerCapacity {
@@ -355,9 +360,11 @@ pub(super) fn why_stuck(
             })
             .collect();
         others.sort_unstable();
+        // A divided node is there once for each of its parts.
+        others.dedup();
         return PlaceError::Apart {
             node: graph.node(nodes.start).name.clone(),
-            others: super::names(others.into_iter().collect::<Vec<_>>().into_iter()),
+            others: super::names(others.into_iter()),
             workers: workers.len(),
         };
     }
@@ -371,15 +378,15 @@ pub(super) fn why_stuck(
 
 /// What all nodes together want at least, each executable once, if that is more than all workers take.
 fn total(graph: &Graph, workers: &[WorkerCapacity]) -> Option<PlaceError> {
-    let everything = vec![0; graph.node_count()];
-    let wanted = Loads::of(graph, &everything, 1).demand(0);
+    let nodes: Vec<&GraphNode> = graph.nodes().collect();
+    let wanted = Loads::demand_of(&nodes);
     let all = workers.iter().map(WorkerCapacity::limits);
-    let limit = all.fold(Demand::default(), Demand::plus);
-    let (resource, wanted, limit) = if wanted.executors > limit.executors {
-        let (wanted, limit) = (wanted.executors, limit.executors);
+    let limits = all.fold(Demand::default(), Demand::plus);
+    let (resource, wanted, limit) = if wanted.executors > limits.executors {
+        let (wanted, limit) = (wanted.executors, limits.executors);
         (Resource::Executors, u64::from(wanted), u64::from(limit))
-    } else if wanted.memory_mib > limit.memory_mib {
-        (Resource::MemoryMib, wanted.memory_mib, limit.memory_mib)
+    } else if wanted.memory_mib > limits.memory_mib {
+        (Resource::MemoryMib, wanted.memory_mib, limits.memory_mib)
     } else {
         return None;
     };
@@ -387,5 +394,28 @@ fn total(graph: &Graph, workers: &[WorkerCapacity]) -> Option<PlaceError> {
         resource,
         wanted,
         limit,
+        parts: parts_to_blame(&nodes, limits),
     })
+}
+
+/// The divided nodes of which all parts have one executor, which is the least, if all would fit these limits but for their number.
+fn parts_to_blame(nodes: &[&GraphNode], limits: Demand) -> String {
+    let mut widest: FxHashMap<usize, u32> = FxHashMap::default();
+    for node in nodes.iter().filter(|node| node.part.is_some()) {
+        let widest = widest.entry(node.defined).or_default();
+        *widest = node.scale.max(*widest);
+    }
+    let is_split = |node: &GraphNode| widest.get(&node.defined) == Some(&1);
+    let is_first = |node: &GraphNode| node.part.is_none_or(|part| part.number == 0);
+    let whole = nodes.iter().copied();
+    let whole: Vec<&GraphNode> = whole
+        .filter(|node| !is_split(node) || is_first(node))
+        .collect();
+    let wanted = Loads::demand_of(&whole);
+    if wanted.executors > limits.executors || wanted.memory_mib > limits.memory_mib {
+        return String::new();
+    }
+    let split = whole.into_iter().filter(|node| is_split(node));
+    let names: Vec<&str> = split.map(|node| node.name.as_str()).collect();
+    super::names(names.into_iter())
 }

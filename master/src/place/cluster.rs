@@ -98,6 +98,27 @@ impl ClusterFile {
         Ok(Self::parse(&name, &bytes)?)
     }
 
+    /// Its name, as errors call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.source.name
+    }
+
+    /// Whether it says something of one of these workers at least, or of a link from or to one.
+    #[must_use]
+    pub fn names_any(&self, workers: &[WorkerCapacity]) -> bool {
+        let described = self.raw.workers.iter().map(|raw| &raw.name);
+        let ends = self
+            .raw
+            .links
+            .iter()
+            .flat_map(|pair| [&pair.from, &pair.to]);
+        let known: HashSet<&str> = workers.iter().map(|worker| &*worker.name).collect();
+        described
+            .chain(ends)
+            .any(|name| known.contains(&*name.value))
+    }
+
     /// The workers that it describes, in its order.
     ///
     /// # Errors

@@ -11,7 +11,8 @@
 //!    released (best fit), if what is held in memory stays within the quota, a producer's outputs being charged
 //!    once, and if no two nodes of them are to be kept apart: from each other, or from one on that worker.
 //!
-//! Where this system differs, and the rule is ours: nodes of one region begin as one group, put where its first node's name
+//! Where this system differs, and the rule is ours: free capacity begins at all executors that a worker says it has, which it
+//! keeps to by itself, and not at 0.8 of the containers that it may have (`scale_limit`); nodes of one region begin as one group, put where its first node's name
 //! says, since items run through them on one worker; memory counts as a capacity beside executors; a group that is fixed
 //! to a worker stays there; and what the first step leaves overloaded or together that is to be apart is moved ([`settle`]).
 //!

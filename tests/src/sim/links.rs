@@ -150,8 +150,15 @@ impl Cluster {
         let next_sequence = self.lanes[self.links[link].from].core.next_sequence();
         let step = self.steps;
         let (from, to) = (self.links[link].from, self.links[link].to);
-        let (name, number) = (self.worker_name(to), self.lanes[to].number);
-        self.lanes[from].core.link_opened(&name, number);
+        let name = self.worker_name(to);
+        let Lane {
+            worker,
+            epoch,
+            number,
+            ..
+        } = self.lanes[to];
+        self.lanes[from].known.connected(worker, epoch);
+        self.lanes[from].core.link_opened(&name, number, epoch);
         let link = &mut self.links[link];
         link.told_unreachable = false;
         link.greeting = Some(Greeting {

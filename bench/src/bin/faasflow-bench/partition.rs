@@ -3,14 +3,30 @@
 use bench::partition::inputs;
 use bench::partition::namespaces::Throttle;
 use bench::partition::{self, DATA_VARIABLE, PartitionError, check, link};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use master::place::Effort;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// The flags that have workflows run.
+const RUNS: &str = "runs";
+/// Flags of what is only compared. What needs a flag of [`RUNS`] excludes them by itself: no flag is asked for that another one
+/// that was given excludes.
+const COMPARES: [&str; 6] = [
+    "nodes",
+    "workers",
+    "ccr",
+    "graphs",
+    "speed_nodes",
+    "no_speed",
+];
+
+/// A flag that would do nothing is refused: those that [`RUNS`] names have workflows run, and without them placements are only
+/// compared.
 #[derive(Args)]
+#[command(group = ArgGroup::new(RUNS).args(["check", "link"]))]
 pub(crate) struct PartitionArguments {
     /// One JSON object on standard output instead of tables.
     #[arg(long)]
@@ -20,22 +36,22 @@ pub(crate) struct PartitionArguments {
     check: bool,
     /// Run the published placement and the default one over a slow link between two network namespaces, instead of comparing
     /// partitioners. Needs root.
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long)]
     link: bool,
     /// With --link: megabits a second, each way.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, requires = "link", conflicts_with = "check", conflicts_with_all = COMPARES, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     mbit: u32,
     /// With --link: milliseconds that each packet is delayed, where the kernel has netem.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(long, requires = "link", conflicts_with = "check", conflicts_with_all = COMPARES, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     delay_ms: u32,
     /// With --check and --link: invocations of each placement, after one that warms up.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, requires = RUNS, conflicts_with_all = COMPARES, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
     /// With --check and --link: imports burn their run times on CPUs instead of sleeping them.
-    #[arg(long)]
+    #[arg(long, requires = RUNS, conflicts_with_all = COMPARES)]
     busy: bool,
     /// With --check and --link: where workers have their executables [default: those beside this program].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, requires = RUNS, conflicts_with_all = COMPARES, value_name = "DIR")]
     functions: Option<PathBuf>,
     /// A definition, or what `faasflow import` reads, beside all others; may be given several times.
     #[arg(long = "file", value_name = "FILE")]
@@ -48,25 +64,25 @@ pub(crate) struct PartitionArguments {
     files_only: bool,
     /// The folder of shared data, with `faasflow/*/flat_workflow.yaml` and `wfcommons/*.json` [default: what the environment
     /// variable FAASFLOW_DATA names].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, conflicts_with = "files_only", value_name = "DIR")]
     data: Option<PathBuf>,
     /// Nodes of generated graphs.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = partition::NODES, value_parser = node_count)]
+    #[arg(long, conflicts_with_all = [RUNS, "files_only"], value_name = "N", value_delimiter = ',', default_values_t = partition::NODES, value_parser = node_count)]
     nodes: Vec<usize>,
     /// Numbers of workers.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = partition::WORKERS, value_parser = worker_count)]
+    #[arg(long, conflicts_with = RUNS, value_name = "N", value_delimiter = ',', default_values_t = partition::WORKERS, value_parser = worker_count)]
     workers: Vec<usize>,
     /// Communication over computation of generated graphs.
-    #[arg(long, value_name = "X", value_delimiter = ',', default_values_t = partition::CCRS, value_parser = ccr)]
+    #[arg(long, conflicts_with_all = [RUNS, "files_only"], value_name = "X", value_delimiter = ',', default_values_t = partition::CCRS, value_parser = ccr)]
     ccr: Vec<f64>,
     /// Graphs of each family, size and communication.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, conflicts_with_all = [RUNS, "files_only"], value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
     graphs: u64,
     /// Nodes of the graphs of the speed table.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = partition::SPEED_NODES, value_parser = node_count)]
+    #[arg(long, conflicts_with_all = [RUNS, "no_speed"], value_name = "N", value_delimiter = ',', default_values_t = partition::SPEED_NODES, value_parser = node_count)]
     speed_nodes: Vec<usize>,
     /// Leave the speed table away.
-    #[arg(long)]
+    #[arg(long, conflicts_with = RUNS)]
     no_speed: bool,
     #[command(flatten)]
     effort: EffortArguments,
@@ -181,8 +197,9 @@ impl PartitionArguments {
 /// Measures, and says whether what must hold does.
 pub(crate) fn run(arguments: &PartitionArguments) -> miette::Result<ExitCode> {
     if arguments.check {
-        let checked = check::measure(&arguments.run_options())?;
+        let mut checked = check::measure(&arguments.run_options())?;
         let holds = checked.holds();
+        let unused = checked.unused();
         to_stdout(|out| {
             if arguments.json {
                 checked.write_json(out)
@@ -190,6 +207,7 @@ pub(crate) fn run(arguments: &PartitionArguments) -> miette::Result<ExitCode> {
                 checked.write_tables(out)
             }
         })?;
+        unused.map_or(Ok(()), Err)?;
         return Ok(code(holds));
     }
     if arguments.link {
@@ -197,7 +215,8 @@ pub(crate) fn run(arguments: &PartitionArguments) -> miette::Result<ExitCode> {
             mbit: arguments.mbit,
             delay_ms: arguments.delay_ms,
         };
-        let linked = link::measure(&arguments.run_options(), throttle)?;
+        let mut linked = link::measure(&arguments.run_options(), throttle)?;
+        let unused = linked.unused();
         to_stdout(|out| {
             if arguments.json {
                 linked.write_json(out)
@@ -205,10 +224,12 @@ pub(crate) fn run(arguments: &PartitionArguments) -> miette::Result<ExitCode> {
                 linked.write_tables(out)
             }
         })?;
+        unused.map_or(Ok(()), Err)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = partition::measure(&arguments.options())?;
+    let mut outcome = partition::measure(&arguments.options())?;
     let holds = outcome.holds();
+    let unused = outcome.unused();
     to_stdout(|out| {
         if arguments.json {
             outcome.write_json(out)
@@ -216,6 +237,7 @@ pub(crate) fn run(arguments: &PartitionArguments) -> miette::Result<ExitCode> {
             outcome.write_tables(out)
         }
     })?;
+    unused.map_or(Ok(()), Err)?;
     Ok(code(holds))
 }
 

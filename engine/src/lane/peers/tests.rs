@@ -176,13 +176,21 @@ fn socket() -> (OwnedFd, UnixStream) {
     (ours.into(), theirs)
 }
 
+fn door_of_b() -> Door {
+    Door {
+        worker: "b".into(),
+        epoch: 1,
+        lane: 0,
+    }
+}
+
 /// How many of these limits refuse what an invocation has to send to its peer.
 fn refused_within(limits: impl Iterator<Item = LinkLimits>) -> usize {
     limits
         .filter(|limits| {
             let mut lane = Lane::new(*limits);
             let (ours, _theirs) = socket();
-            lane.with(|peers, parts| peers.link_out("b".into(), 0, LinkNumber(1), ours, parts));
+            lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
             lane.invoke();
             let refused = lane.peers.out.is_empty();
             if refused {
@@ -377,7 +385,7 @@ fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
     lane.core.deploy(placement(1, true), Vec::new());
     let (ours, mut theirs) = socket();
     theirs.set_nonblocking(true).unwrap();
-    lane.with(|peers, parts| peers.link_out("b".into(), 0, LinkNumber(1), ours, parts));
+    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
     let forget = || Send {
         worker_hash: worker_hash("b"),
         to_lane: 0,
@@ -455,7 +463,7 @@ fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
 fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_last() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, _theirs) = socket();
-    lane.with(|peers, parts| peers.link_out("b".into(), 0, LinkNumber(1), ours, parts));
+    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
     let beat = |lane: &mut Lane| {
         lane.with(|peers, parts| peers.pump(parts.driver));
         lane.act();

@@ -5,11 +5,12 @@ use crate::outputs::OutputArgument;
 use crate::placing::Placing;
 use crate::validate::Expectation;
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use engine::plan::{Balance, REPLICAS_MAX};
 use master::deploy;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{IntErrorKind, NonZeroU32, NonZeroU64, ParseIntError};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Runs workflows of functions with the latency of a function call.
 ///
@@ -181,6 +182,15 @@ fn parse_function(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A number of something.
+pub(crate) fn at_least_one<N: FromStr<Err = ParseIntError>>(text: &str) -> Result<N, String> {
+    text.parse()
+        .map_err(|error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => "it is too large".to_owned(),
+            _ => "it is a whole number, at least 1".to_owned(),
+        })
+}
+
 fn parse_time_scale(text: &str) -> Result<f64, String> {
     let scale = text.parse().ok();
     let fits = scale.filter(|scale| (0.0..=1000.0).contains(scale));
@@ -260,6 +270,7 @@ impl Replicas {
 }
 
 #[derive(Args, Debug)]
+#[command(group = ArgGroup::new("where").args(["workers", "cluster"]).required(true).multiple(true))]
 pub(crate) struct Plan {
     /// The workflow's file
     pub(crate) file: PathBuf,
@@ -267,7 +278,6 @@ pub(crate) struct Plan {
     /// those that --cluster describes]
     #[arg(
         long,
-        required_unless_present = "cluster",
         value_delimiter = ',',
         value_name = "WORKER,…",
         value_parser = NonEmptyStringValueParser::new()
@@ -360,13 +370,13 @@ pub(crate) struct Job {
     #[arg(long = "output", value_name = "NAME=@FILE")]
     pub(crate) outputs: Vec<OutputArgument>,
     /// Invoke it so many times, and summarize latencies
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU64>)]
     pub(crate) count: Option<NonZeroU64>,
     /// Invocations under way at once, with --count
-    #[arg(long, value_name = "C", default_value = "1", requires = "count")]
+    #[arg(long, value_name = "C", default_value = "1", requires = "count", value_parser = at_least_one::<NonZeroU32>)]
     pub(crate) concurrency: NonZeroU32,
     /// Cancel what is under way so many milliseconds after the first invocation, and start nothing more; with --count, of all together
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU64>)]
     pub(crate) deadline_ms: Option<NonZeroU64>,
     /// Show what each node did
     #[arg(long)]

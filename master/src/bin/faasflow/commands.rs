@@ -10,7 +10,7 @@ use crate::workers;
 use clap::CommandFactory;
 use engine::plan::Limits;
 use master::definition;
-use master::deploy::Cluster;
+use master::deploy::{Cluster, Undeployed};
 use serde_json::json;
 
 /// `faasflow schema`
@@ -124,12 +124,20 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
 /// `faasflow undeploy`
 pub(crate) fn undeploy(arguments: &Undeploy) -> Result<(), Exit> {
     let options = workers::options(&arguments.cluster.key)?;
-    Cluster::connect(&arguments.cluster.workers, &options)?.undeploy(&arguments.workflow)?;
+    let mut cluster = Cluster::connect(&arguments.cluster.workers, &options)?;
+    let Undeployed { from, absent } = cluster.undeploy(&arguments.workflow)?;
     let mut page = Page::default();
     page.line(&format!(
         "{} takes no new invocations; those in flight end",
         arguments.workflow
     ));
+    if !absent.is_empty() {
+        page.line(&format!(
+            "it was taken away from {}; {} did not have it",
+            from.join(", "),
+            absent.join(", ")
+        ));
+    }
     page.print()
 }
 

@@ -147,7 +147,10 @@ impl From<DeployError> for Exit {
     fn from(error: DeployError) -> Self {
         let code = match &error {
             DeployError::Client(error) => client_code(error),
-            DeployError::Torn { .. } | DeployError::Link { .. } | DeployError::Random(_) => WORK,
+            DeployError::Torn { .. }
+            | DeployError::Link { .. }
+            | DeployError::HalfUndeployed { .. }
+            | DeployError::Random(_) => WORK,
             _ => INPUT,
         };
         Self {

@@ -1,12 +1,13 @@
 //! What the command line says of where nodes may run, and of how that is found.
 
-use crate::arguments::{Count, Key, Pins};
+use crate::arguments::{Count, Key, Pins, at_least_one};
 use crate::exit::Exit;
+use crate::profile::named;
 use crate::workers;
 use clap::{Args, ValueEnum};
 use engine::worker::quantities::parse_size;
 use master::definition::Definition;
-use master::deploy::Cluster;
+use master::diagnostics::to_stderr;
 use master::division::{self, Faster};
 use master::graph::Graph;
 use master::place::{
@@ -27,11 +28,11 @@ pub(crate) struct Placing {
     #[arg(long, value_enum, value_name = "METHOD")]
     pub(crate) partitioner: Option<Method>,
     /// Search so many milliseconds at most; the first answer comes in any case [default: as --steps]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU64>)]
     pub(crate) budget_ms: Option<NonZeroU64>,
     /// Score so many placements at most: with one seed, one number gives one result [default: by the size of the workflow, or
     /// as many as --budget-ms allows]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU64>)]
     pub(crate) steps: Option<NonZeroU64>,
     /// Where the search's random numbers begin [default: 0]
     #[arg(long, value_name = "N")]
@@ -175,6 +176,14 @@ impl Wanted {
         let mut options = self.options.clone();
         if let Some(file) = &self.file {
             options.network = file.apply(workers).map_err(place::ClusterError::from)?;
+            if !file.names_any(workers) {
+                let names: Vec<String> = workers.iter().map(|one| one.name.clone()).collect();
+                to_stderr(&format!(
+                    "faasflow: {} says nothing of worker {}; only its `link` counts\n",
+                    file.name(),
+                    named(&names)
+                ));
+            }
         }
         Ok(options)
     }
@@ -207,7 +216,7 @@ pub(crate) fn place_nodes(
             workers::unasked(key)?;
             file.workers()?
         }
-        _ => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
+        _ => workers::asked(workers, key)?,
     };
     let options = wanted.on(&mut workers)?;
     let placed = division::place(definition, &workers, &options, count.replicas)?;

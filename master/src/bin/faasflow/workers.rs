@@ -2,10 +2,12 @@
 
 use crate::arguments::Key;
 use crate::exit::Exit;
-use engine::greeting::{ClusterKey, KeyError};
+use engine::greeting::{ClusterKey, KeyError, WORKER_NAME_BYTES_MAX};
+use engine::worker::config::{WORKER_NAME_SYNTAX, is_plain_name};
 use engine::worker::quantities::parse_size;
-use master::client::Options;
-use master::place::WorkerCapacity;
+use master::client::{ClientError, Options};
+use master::deploy::{Cluster, DeployError};
+use master::place::{DESCRIBED_CPUS_MAX, DESCRIBED_MEMORY_MIB_MAX, WorkerCapacity};
 use miette::Diagnostic;
 use thiserror::Error;
 
@@ -84,6 +86,31 @@ pub(crate) fn described(
     Ok(Some(capacities))
 }
 
+/// Nobody is at an address where a description could stand as well.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{error}")]
+#[diagnostic(help(
+    "write HOST:PORT of a worker that runs (`faasflow-worker --listen HOST:PORT …`), or describe workers that need not be \
+     there: NAME:CPUS:MEMORY, as in a:4:8GiB"
+))]
+struct NobodyThere {
+    error: ClientError,
+}
+
+/// The capacities of workers that run, at these addresses.
+///
+/// # Errors
+/// As [`Cluster::connect`]; of what leads to no worker with both ways to name one.
+pub(crate) fn asked(workers: &[String], key: &Key) -> Result<Vec<WorkerCapacity>, Exit> {
+    match Cluster::connect(workers, &options(key)?) {
+        Ok(cluster) => Ok(cluster.capacities()),
+        Err(DeployError::Client(
+            error @ (ClientError::Address { .. } | ClientError::Connect { .. }),
+        )) => Err(Exit::input(NobodyThere { error })),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// That no key is given where no worker is asked.
 ///
 /// # Errors
@@ -105,14 +132,21 @@ fn parse(text: &str) -> Result<WorkerCapacity, String> {
     let [name, cpus, memory] = parts[..] else {
         return Err("it has not three parts".to_owned());
     };
-    if name.is_empty() {
-        return Err("its name is empty".to_owned());
+    if !is_plain_name(name, WORKER_NAME_BYTES_MAX) {
+        return Err(format!("a worker's name has {WORKER_NAME_SYNTAX}"));
     }
-    let cpus: u32 = match cpus.parse() {
-        Ok(0) | Err(_) => return Err(format!("`{cpus}` is no number of CPUs")),
-        Ok(cpus) => cpus,
+    let cpus = match cpus.parse() {
+        Ok(cpus) if (1..=DESCRIBED_CPUS_MAX).contains(&cpus) => cpus,
+        _ => {
+            return Err(format!(
+                "`{cpus}` is no number of CPUs from 1 to {DESCRIBED_CPUS_MAX}"
+            ));
+        }
     };
     let memory_bytes = parse_size(memory).map_err(|error| error.to_string())?;
+    if !(1..=DESCRIBED_MEMORY_MIB_MAX).contains(&(memory_bytes >> 20)) {
+        return Err(format!("`{memory}` is no memory from 1MiB to 64TiB"));
+    }
     Ok(WorkerCapacity::new(
         name,
         cpus,

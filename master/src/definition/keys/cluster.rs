@@ -1,11 +1,8 @@
 //! The mappings of a file that describes a cluster. They are no part of the language, and of no schema.
 
 use super::{Holds, Key, Shape};
+use crate::place::{DESCRIBED_CPUS_MAX, DESCRIBED_MEMORY_MIB_MAX};
 
-/// Most CPUs of a worker that is described.
-const CPUS_MAX: u64 = 4096;
-/// Most memory of one, in MiB: 64 TiB.
-const MEMORY_MIB_MAX: u64 = 1 << 26;
 /// Slowest and fastest of workers.
 const SPEED_LEAST: f64 = 0.01;
 const SPEED_MOST: f64 = 100.0;
@@ -81,7 +78,7 @@ pub(in crate::definition) const CLUSTER_WORKER: Shape = Shape {
             "CPUs, as its `--cpus` has them",
             Holds::Whole {
                 least: 1,
-                most: CPUS_MAX,
+                most: DESCRIBED_CPUS_MAX as u64,
             },
         ),
         key(
@@ -89,7 +86,7 @@ pub(in crate::definition) const CLUSTER_WORKER: Shape = Shape {
             "Memory, as its `--memory` has it, in MiB",
             Holds::Whole {
                 least: 1,
-                most: MEMORY_MIB_MAX,
+                most: DESCRIBED_MEMORY_MIB_MAX,
             },
         ),
         key(

@@ -7,6 +7,8 @@ use crate::definition::keys::{CLUSTER, CLUSTER_LINK, CLUSTER_PAIR, CLUSTER_WORKE
 use crate::definition::problem::{ProblemKind, Problems, quoted};
 use crate::definition::tree::{self, Tree, Value};
 use crate::definition::{DefinitionError, SourceText, Span, Spanned};
+use engine::greeting::WORKER_NAME_BYTES_MAX;
+use engine::worker::config::{WORKER_NAME_SYNTAX, is_plain_name};
 use std::collections::HashMap;
 use std::collections::hash_map;
 
@@ -67,8 +69,27 @@ impl Reader {
     }
 
     fn cluster_worker(&mut self, name: &Spanned<String>, tree: &Tree) -> Option<RawWorker> {
+        if !is_plain_name(&name.value, WORKER_NAME_BYTES_MAX) {
+            let kind = ProblemKind::Name {
+                what: "a worker",
+                name: quoted(&name.value),
+            };
+            let help = format!("a worker's name has {WORKER_NAME_SYNTAX}");
+            self.problems.add(name.span, kind, Some(help));
+        }
         let fields = self.fields(tree, &CLUSTER_WORKER)?;
         let (cpus, lanes) = (self.whole(&fields, "cpus"), self.whole(&fields, "lanes"));
+        if let (Some(cpus), Some(lanes), Some((_, tree))) = (cpus, lanes, fields.get("lanes"))
+            && lanes > cpus
+        {
+            let kind = ProblemKind::Number {
+                key: "lanes",
+                expected: format!("a whole number from 1 to {cpus}, as many as `cpus`"),
+                found: tree.describe(),
+            };
+            let help = "each lane needs a CPU of its own".to_owned();
+            self.problems.add(tree.span, kind, Some(help));
+        }
         Some(RawWorker {
             name: name.clone(),
             // Both are bounded by their keys.

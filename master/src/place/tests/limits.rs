@@ -1,6 +1,8 @@
 //! That no placement breaks a limit, whatever the partitioner, and that what cannot be is refused.
 
 use super::*;
+use crate::definition::parse;
+use crate::division::Division;
 use crate::graph::{Dependency, GraphNode};
 
 /// What is drawn of a node: executable, scale, memory in MiB, milliseconds and quarters of them that are busy, bytes, and whether it begins a region of two.
@@ -365,6 +367,65 @@ nodes:
     assert_eq!(
         error.to_string(),
         "nodes a and b are to be apart, but both are pinned to worker x"
+    );
+}
+
+/// A list that is divided into so many parts, each node of it with so many executors in all, and one node behind.
+fn divided(parts: usize, scale: u16) -> Graph {
+    let text = format!(
+        "
+workflow: w
+input: {{ l: list }}
+nodes:
+  f: {{ function: f:run, foreach: {{ list: input.l, divide: {parts} }}, input: {{ i: item }}, output: {{ o: bytes }},
+       resources: {{ scale: {scale}, memory_mib: 1 }} }}
+  g: {{ function: g:run, input: {{ o: f.o }}, apart: f, resources: {{ memory_mib: 1 }} }}
+"
+    );
+    let definition = parse("w.yaml", text.as_bytes()).unwrap();
+    let mut division = Division::default();
+    division.set(&definition, 0, &vec![1; parts]);
+    Graph::divided(&definition, &division)
+}
+
+#[test]
+fn where_the_number_of_parts_is_too_much_fewer_are_the_remedy() {
+    let workers = [worker("x", 8), worker("y", 8)];
+    let help = |graph: &Graph| {
+        let error = place(graph, &workers, &Options::default()).unwrap_err();
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        (error.to_string(), help)
+    };
+    let (told, remedy) = help(&divided(30, 1));
+    assert_eq!(
+        told,
+        "the workflow does not fit these workers: 31 executors at least are wanted in all, and they take 16, 15 too many"
+    );
+    assert!(
+        remedy.contains("divide f into fewer parts (`divide`)"),
+        "{remedy}"
+    );
+    assert!(!remedy.contains("resources"), "{remedy}");
+    // As many executors would be wanted of one part.
+    let (told, remedy) = help(&divided(4, 30));
+    assert!(
+        told.contains("executors at least are wanted in all"),
+        "{told}"
+    );
+    assert!(
+        remedy.contains("lower the nodes' `resources`") && !remedy.contains("divide"),
+        "{remedy}"
+    );
+}
+
+#[test]
+fn a_divided_node_from_which_another_is_to_be_apart_is_named_once() {
+    let workers = [worker("x", 4), worker("y", 4)];
+    let error = place(&divided(2, 6), &workers, &Options::default()).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.starts_with("node g is to be apart from f, and no worker"),
+        "{told}"
     );
 }
 
