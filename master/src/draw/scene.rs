@@ -36,8 +36,9 @@ pub(super) struct SceneBox {
     /// What it does.
     pub(super) note: String,
     pub(super) shape: Shape,
-    /// Its place in [`Scene::workers`].
+    /// Its place in [`Scene::workers`]; none if it is divided among several.
     pub(super) worker: Option<usize>,
+    pub(super) is_divided: bool,
     /// Over what it runs, item by item, and how.
     pub(super) foreach: Option<String>,
     /// Of how many edges it is a join, if not of all.
@@ -136,7 +137,7 @@ impl Scene {
         let nodes_at = boxes.len();
         for (place, node) in definition.nodes.iter().enumerate() {
             let on = worker.as_ref().map_or(&[][..], |worker| &worker[place]);
-            let mut one = node_box(definition, node, on.first().copied());
+            let mut one = node_box(definition, node, on);
             if on.len() > 1 {
                 let names: Vec<&str> = on.iter().map(|on| workers[*on].as_str()).collect();
                 one.marks.push(words::parts(&names));
@@ -282,6 +283,7 @@ fn opening(name: &str, note: &str, shape: Shape) -> SceneBox {
         note: note.to_owned(),
         shape,
         worker: None,
+        is_divided: false,
         foreach: None,
         join: None,
         marks: Vec::new(),
@@ -291,7 +293,8 @@ fn opening(name: &str, note: &str, shape: Shape) -> SceneBox {
     }
 }
 
-fn node_box(definition: &Definition, node: &Node, worker: Option<usize>) -> SceneBox {
+/// A node on these workers: one for each of its parts, or none if nobody knows.
+fn node_box(definition: &Definition, node: &Node, on: &[usize]) -> SceneBox {
     let shape = match &node.work {
         Work::Function { function, .. } if function.value.executable == COMMAND_EXECUTABLE => {
             Shape::Command
@@ -316,8 +319,9 @@ fn node_box(definition: &Definition, node: &Node, worker: Option<usize>) -> Scen
         name: node.name.value.clone(),
         note: words::work(node),
         shape,
-        worker,
-        foreach: words::foreach(definition, node),
+        worker: on.first().copied().filter(|_| on.len() == 1),
+        is_divided: on.len() > 1,
+        foreach: words::foreach(definition, node, on.len() > 1),
         join: match node.join {
             Join::All => None,
             Join::AtLeast(count) => Some(count),

@@ -83,7 +83,12 @@ fn waits(scene: &Scene, line: &Line) -> String {
         LineKind::Catch => write!(waits, ": {} (after a failure)", line.said()),
     };
     if let Some((from, to)) = line.crosses {
-        let _ = write!(waits, "  [{} → {}", scene.workers[from], scene.workers[to]);
+        let divided = |at: usize| scene.boxes[at].is_divided;
+        if divided(line.from) || divided(line.to) {
+            waits.push_str("  [between workers");
+        } else {
+            let _ = write!(waits, "  [{} → {}", scene.workers[from], scene.workers[to]);
+        }
         if let Some(bytes) = line.bytes_text() {
             let _ = write!(waits, ", {bytes}");
         }

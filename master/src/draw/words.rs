@@ -50,7 +50,7 @@ fn waits(delays: &[Delay]) -> String {
 }
 
 /// Over what a node runs, and how many items at once; none if it runs once.
-pub(super) fn foreach(definition: &Definition, node: &Node) -> Option<String> {
+pub(super) fn foreach(definition: &Definition, node: &Node, placed: bool) -> Option<String> {
     let region = &definition.regions[node.region?];
     let mut list = definition.source_name(region.list.value);
     if region.parent.is_some() {
@@ -66,6 +66,8 @@ pub(super) fn foreach(definition: &Definition, node: &Node) -> Option<String> {
     match region.divide {
         Divide::Auto => {}
         Divide::Never => text.push_str(", never divided"),
+        // Where its parts are is told by itself.
+        Divide::Into(_) if placed => {}
         Divide::Into(parts) => text.push_str(&format!(", in {parts} parts")),
     }
     Some(text)
@@ -99,9 +101,21 @@ pub(super) fn marks(node: &Node) -> Vec<String> {
     marks
 }
 
-/// That a node is divided, and where its parts run.
+/// That a node is divided, and where its parts run, with how many there are where several are.
 pub(super) fn parts(workers: &[&str]) -> String {
-    format!("in {} parts, on {}", workers.len(), workers.join(", "))
+    let mut counted: Vec<(&str, usize)> = Vec::new();
+    for worker in workers {
+        match counted.iter_mut().find(|(known, _)| known == worker) {
+            Some((_, parts)) => *parts += 1,
+            None => counted.push((worker, 1)),
+        }
+    }
+    let on = counted.into_iter().map(|(worker, parts)| match parts {
+        1 => worker.to_owned(),
+        parts => format!("{worker} ({parts})"),
+    });
+    let on: Vec<String> = on.collect();
+    format!("in {} parts, on {}", workers.len(), on.join(", "))
 }
 
 /// Several retriers are asked in turn: each is for what those before it do not take.
