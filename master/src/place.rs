@@ -367,25 +367,39 @@ pub fn find(
             units.map(|unit| published::hashed(&graph.node(unit.nodes.start).name, workers.len()));
         hashed.map(|worker| worker as u32).collect()
     };
-    let grouped = || {
-        let groups = published::group(graph, workers, &fixed, quota_bytes);
-        published::settle(&groups, &model, &wants, workers.len())
+    let grouped = |deadline: Option<Instant>| {
+        let groups = published::group(graph, workers, &fixed, quota_bytes, deadline)?;
+        Some(published::settle(&groups, &model, &wants, workers.len()))
     };
     let wished = match options.partitioner {
         Partitioner::Hash => by_hash(),
-        Partitioner::Published => grouped(),
+        Partitioner::Published => grouped(None).unwrap_or_default(),
         Partitioner::Heft | Partitioner::Default => list::heft(&model, &wants).placed,
     };
-    search.offer(&settle(&wished)?.placed);
+    search.offer_answer(&settle(&wished)?.placed);
     let first = began.elapsed();
-    if options.partitioner == Partitioner::Default && !search.try_all(search::ALL_MAX) {
-        search.try_clusters();
-        if search.may_go_on() && graph.node_count() <= search::PUBLISHED_NODES_MAX {
-            search.offer_wished(&grouped());
+    if search.has_no_choice() {
+        search.settle();
+    } else if options.partitioner == Partitioner::Default {
+        let small = graph.node_count() <= search::PUBLISHED_NODES_MAX
+            && graph.edges().len() <= search::PUBLISHED_EDGES_MAX;
+        if search.may_go_on()
+            && small
+            && let Some(wished) = grouped(search.deadline())
+        {
+            search.offer_answer_wished(&wished);
         }
-        search.anneal();
+        if search.may_go_on() {
+            search.offer_answer_wished(&by_hash());
+        }
+        if !search.try_all(search::ALL_MAX) {
+            search.try_clusters();
+            search.anneal();
+        }
     }
-    let best = search.into_best();
+    let Some(best) = search.into_best() else {
+        unreachable!("the first answer was offered");
+    };
     let placement = Placement {
         workers: model
             .unit_of

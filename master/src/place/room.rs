@@ -199,10 +199,9 @@ impl Wants {
         self.limits.iter().map(share).fold(f64::INFINITY, f64::min)
     }
 
-    /// Whether limits do not tell workers apart, and nothing is fixed.
-    pub(super) fn workers_are_alike(&self) -> bool {
-        self.fixed.iter().all(Option::is_none)
-            && self.limits.windows(2).all(|pair| pair[0] == pair[1])
+    /// What a worker can take.
+    pub(super) fn limits(&self, worker: u32) -> Demand {
+        self.limits[worker as usize]
     }
 }
 

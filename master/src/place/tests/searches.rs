@@ -134,7 +134,7 @@ fn annealed_ns(graph: &Graph, workers: &[WorkerCapacity], seed: u64) -> f64 {
     let room = pack::pack(&wants, workers.len(), &vec![u32::MAX; model.units.len()]).unwrap();
     search.offer(&room.placed);
     search.anneal();
-    search.into_best().score.makespan_ns
+    search.shortest_ns().unwrap()
 }
 
 #[test]
