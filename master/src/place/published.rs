@@ -240,7 +240,9 @@ impl<'a> Grouping<'a> {
             });
         }
         // What regions keep within their groups is held from the beginning.
-        let within = edges.iter().filter(|edge| group_of[edge.from] == group_of[edge.to]);
+        let within = edges
+            .iter()
+            .filter(|edge| group_of[edge.from] == group_of[edge.to]);
         let charged: FxHashSet<usize> = within.map(|edge| edge.from).collect();
         let charged_bytes = charged
             .iter()

@@ -104,6 +104,7 @@ impl Wants {
             wants.first_shared.push(wants.shared.len() as u32);
             wants.fixed[number] = fixed[unit.nodes.start as usize].map(|worker| worker as u32);
             mine.clear();
+            let mut mine_by_name: FxHashMap<&str, usize> = FxHashMap::default();
             for id in unit.nodes.clone() {
                 let node = graph.node(id);
                 let Some(name) = &node.executable else {
@@ -115,7 +116,12 @@ impl Wants {
                     slots: node.slots,
                     memory_mib: node.memory_mib,
                 };
-                match mine.iter_mut().find(|(known, _)| *known == name.as_str()) {
+                let place = if unit.nodes.len() == 1 {
+                    mine.len()
+                } else {
+                    *mine_by_name.entry(name).or_insert(mine.len())
+                };
+                match mine.get_mut(place) {
                     Some((_, known)) => *known = known.wider(want),
                     None => mine.push((name, want)),
                 }

@@ -27,6 +27,8 @@ use super::list;
 use super::room::Wants;
 use super::{Effort, pack};
 use crate::random::Random;
+#[cfg(test)]
+pub(super) use exact::Bound;
 use front::{Front, Score};
 use std::time::{Duration, Instant};
 
@@ -64,6 +66,8 @@ pub(super) struct Search<'m, 'w> {
     steps_max: u64,
     budget: Option<Duration>,
     exhausted: bool,
+    /// Whether workers, or the links between them, differ.
+    unlike: bool,
     random: Random,
 }
 
@@ -79,9 +83,12 @@ impl<'m, 'w> Search<'m, 'w> {
             (None, Some(_)) => u64::MAX,
             (None, None) => steps_for(model),
         };
+        let mut pairs = model.workers.windows(2);
+        let unlike = !model.uniform || pairs.any(|pair| pair[0] != pair[1]);
         Self {
             model,
             wants,
+            unlike,
             simulator: Simulator::new(model),
             random: Random::new(seed),
             effort,
@@ -210,7 +217,8 @@ impl<'m, 'w> Search<'m, 'w> {
                 self.steps_max -= (self.steps_max.saturating_sub(self.steps)) / 2;
             }
             Effort { budget: None, .. } => {
-                self.steps_max = self.steps + (EVENTS_IN_ALL / events(self.model)).max(*STEPS.start());
+                self.steps_max =
+                    self.steps + (EVENTS_IN_ALL / events(self.model)).max(*STEPS.start());
             }
             _ => {}
         }

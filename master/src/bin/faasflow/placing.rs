@@ -54,7 +54,7 @@ pub(crate) enum Method {
     Published,
     /// List scheduling by earliest finish
     Heft,
-    /// A search that begins with all of these, and is never worse
+    /// A search that begins with heft, published and hash, and is not worse than those for which it has steps and time
     Default,
 }
 
@@ -208,9 +208,14 @@ pub(crate) fn place_nodes(
         _ => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
     };
     let options = wanted.on(&mut workers)?;
+    // All placements together have the time that is given.
+    let shared = Options {
+        effort: options.effort.share(if count.replicas > 1 { 2 } else { 1 }),
+        ..options.clone()
+    };
     let placed = division::place(definition, &workers, &options, |graph| {
-        let (first, found) = place::find(graph, &workers, &options)?;
-        let placements = place::beside(graph, &workers, &options, first, count.replicas)?;
+        let (first, found) = place::find(graph, &workers, &shared)?;
+        let placements = place::beside(graph, &workers, &shared, first, count.replicas)?;
         Ok((placements, found))
     });
     let (graph, (placements, found)) = placed?;

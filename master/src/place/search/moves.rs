@@ -9,6 +9,9 @@ const CLUSTER_MAX: usize = 24;
 /// Edges of a unit that are looked at for others of its cluster, at most.
 const EDGES_MAX: usize = 64;
 
+/// Of so many changes one exchanges all that two workers have, where these are unlike.
+const EXCHANGES: usize = 32;
+
 impl<'w> Search<'_, 'w> {
     /// Changes something, and notes each unit with the worker that it was on.
     pub(super) fn change(
@@ -20,6 +23,11 @@ impl<'w> Search<'_, 'w> {
         let units = self.model.units.len();
         let workers = self.model.workers.len();
         let dice = self.random.below(100);
+        if self.unlike && self.random.below(EXCHANGES) == 0 {
+            let (a, b) = (self.random.below(workers), self.random.below(workers));
+            self.exchange(room, a as u32, b as u32, changed);
+            return;
+        }
         if dice < 60 && !chain.is_empty() {
             let (unit, cause) = chain[self.random.below(chain.len())];
             match cause {
@@ -54,6 +62,34 @@ impl<'w> Search<'_, 'w> {
             self.move_cluster(room, unit, to, changed);
         } else {
             self.move_or_swap(room, unit, to, changed);
+        }
+    }
+
+    /// Exchanges all that two workers have, if there is room.
+    fn exchange(&self, room: &mut Room<'w>, a: u32, b: u32, changed: &mut Vec<(u32, u32)>) {
+        if a == b {
+            return;
+        }
+        let fixed = &self.wants.fixed;
+        for unit in 0..self.model.units.len() as u32 {
+            let is = room.placed[unit as usize];
+            if (is == a || is == b) && fixed[unit as usize].is_none() {
+                room.take(unit);
+                changed.push((unit, is));
+            }
+        }
+        for put in 0..changed.len() {
+            let (unit, was) = changed[put];
+            let to = if was == a { b } else { a };
+            if room.fits(unit, to) {
+                room.put(unit, to);
+                continue;
+            }
+            changed[..put].iter().for_each(|(unit, _)| room.take(*unit));
+            changed
+                .drain(..)
+                .for_each(|(unit, was)| room.put(unit, was));
+            return;
         }
     }
 
@@ -119,7 +155,7 @@ impl<'w> Search<'_, 'w> {
         }
     }
 
-    /// Moves a unit, and those on its worker that it is bound to by the heaviest edges.
+    /// Moves a unit, and others on its worker that edges bind to it, or to those: of each the heaviest first.
     fn move_cluster(
         &mut self,
         room: &mut Room<'w>,
@@ -134,15 +170,30 @@ impl<'w> Search<'_, 'w> {
         let size = 2 + self.random.below(CLUSTER_MAX - 1);
         let mut cluster = vec![unit];
         let mut next = 0;
+        let mut bound: Vec<(f64, u32)> = Vec::new();
         while next < cluster.len() && cluster.len() < size {
             let of = cluster[next];
             next += 1;
-            let edges = self.model.predecessors.get(of).iter();
-            let edges = edges.chain(self.model.successors.get(of));
-            for edge in edges {
-                let here = room.placed[edge.unit as usize] == from;
-                if here && cluster.len() < size && !cluster.contains(&edge.unit) {
-                    cluster.push(edge.unit);
+            let before = self.model.predecessors.get(of);
+            let behind = self.model.successors.get(of);
+            // Of a hub those from anywhere in its list on.
+            let edges = before.len() + behind.len();
+            let skipped = if edges > EDGES_MAX {
+                self.random.below(edges - EDGES_MAX)
+            } else {
+                0
+            };
+            let edges = before[skipped.min(before.len())..]
+                .iter()
+                .chain(&behind[skipped.saturating_sub(before.len())..])
+                .take(EDGES_MAX);
+            let here = edges.filter(|edge| room.placed[edge.unit as usize] == from);
+            bound.clear();
+            bound.extend(here.map(|edge| (edge.bytes, edge.unit)));
+            bound.sort_by(|a, b| b.0.total_cmp(&a.0));
+            for (_, unit) in &bound {
+                if cluster.len() < size && !cluster.contains(unit) {
+                    cluster.push(*unit);
                 }
             }
         }
@@ -161,4 +212,3 @@ pub(super) fn put_back(room: &mut Room<'_>, changed: &mut Vec<(u32, u32)>) {
         room.put(unit, worker);
     }
 }
-
