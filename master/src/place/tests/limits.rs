@@ -615,7 +615,7 @@ fn one_worker_or_pins_for_all_leave_nothing_to_search_however_large() {
     assert_eq!((found.steps, found.optimal), (1, true));
     let best_ns = optimum_ns(&graph, &one, &Options::default(), 1).unwrap();
     assert_eq!(best_ns, Some(found.makespan_ns));
-    let fixed = (0..count).map(|index| (format!("n{index}"), format!("{}", ["x", "y"][index % 2])));
+    let fixed = (0..count).map(|index| (format!("n{index}"), ["x", "y"][index % 2].to_owned()));
     let options = Options {
         fixed: fixed.collect(),
         ..Options::default()

@@ -323,7 +323,7 @@ fn of_equal_makespans_the_one_with_fewer_bytes_crossing_is_kept() {
     let graph = Graph::new(nodes, [(1, 2, read)], []);
     let workers = workers_for(30, 3);
     let model = Model::of(&graph, &workers, &Network::default(), u64::MAX);
-    let wants = Wants::of(&graph, &model, &workers, &vec![None; 3]);
+    let wants = Wants::of(&graph, &model, &workers, &[None; 3]);
     // What crosses is offered first, and last.
     for offers in [[[0, 1, 2], [0, 1, 1]], [[0, 1, 1], [0, 1, 2]]] {
         let mut search = Search::new(&model, &wants, Effort::default(), Instant::now());
