@@ -47,6 +47,7 @@ use capacity::Loads;
 use cost::Model;
 use engine::plan::NodeId;
 use room::Wants;
+use rustc_hash::FxHashMap;
 use search::Search;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -74,7 +75,9 @@ pub enum Partitioner {
     Published,
     /// List scheduling by earliest finish.
     Heft,
-    /// A local search that begins with all of these, scored by the estimator.
+    /// A local search that begins with [`Heft`](Self::Heft), [`Published`](Self::Published) and [`Hash`](Self::Hash), in this
+    /// order, and is not worse than those for which it has steps and time. Of workflows above 10,000 nodes or 1,000,000 edges it
+    /// leaves [`Published`](Self::Published) out.
     #[default]
     Default,
 }
@@ -100,19 +103,30 @@ impl Partitioner {
 /// How long the default partitioner may search.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Effort {
-    /// Placements that it may score; two dozen rough guesses count as one. With the same seed, the same number gives the same result.
+    /// Placements that it may score; two dozen rough guesses, or looks at a placement in the making, count as one. The first answer
+    /// comes in any case. With the same seed, the same number gives the same result in the same build.
     pub steps: Option<u64>,
-    /// Time that it may take; the first answer comes in any case. Without steps only the time counts.
+    /// Time that it may take; the first answer comes in any case. With neither this nor steps, as many as [`Effort::steps_for`] has.
     pub budget: Option<Duration>,
     /// Where the search's random numbers begin.
     pub seed: u64,
 }
 
 impl Effort {
-    /// Steps if nothing is said, by the units of a workflow: a second or so on one CPU.
+    /// Steps if nothing is said: as many as a second or so on one CPU has time for, by the nodes, edges, items and ways through
+    /// switches that a simulation goes through. How fast this machine is does not count.
     #[must_use]
-    pub fn steps_for(units: usize) -> u64 {
-        (2_000_000 / units.max(1) as u64).clamp(100, 30_000)
+    pub fn steps_for(graph: &Graph, workers: &[WorkerCapacity]) -> u64 {
+        search::steps_for(&Model::of(graph, workers, &Network::default(), u64::MAX))
+    }
+
+    /// The same with a share of the time, one of so many.
+    #[must_use]
+    pub fn share(self, of: u32) -> Self {
+        Self {
+            budget: self.budget.map(|budget| budget / of.max(1)),
+            ..self
+        }
     }
 }
 
@@ -151,7 +165,7 @@ pub struct Found {
     pub took: Duration,
     /// Placements that were scored, as [`Effort::steps`] counts.
     pub steps: u64,
-    /// Whether all placements were tried, so that none is better.
+    /// Whether all placements were tried, or ruled out by a bound, so that none is better.
     pub optimal: bool,
 }
 
@@ -389,23 +403,35 @@ pub fn find(
             units.map(|unit| published::hashed(&graph.node(unit.nodes.start).name, workers.len()));
         hashed.map(|worker| worker as u32).collect()
     };
-    let grouped = || {
-        let groups = published::group(graph, workers, &fixed, quota_bytes);
-        published::settle(&groups, &model, &wants, workers.len())
+    let grouped = |deadline: Option<Instant>| {
+        let groups = published::group(graph, workers, &fixed, quota_bytes, deadline)?;
+        Some(published::settle(&groups, &model, &wants, workers.len()))
     };
     let wished = match options.partitioner {
         Partitioner::Hash => by_hash(),
-        Partitioner::Published => grouped(),
+        Partitioner::Published => grouped(None).unwrap_or_default(),
         Partitioner::Heft | Partitioner::Default => list::heft(&model, &wants).placed,
     };
-    search.offer(&settle(&wished)?.placed);
+    search.offer_answer(&settle(&wished)?.placed);
     let first = began.elapsed();
-    if options.partitioner == Partitioner::Default && !search.try_all(search::ALL_MAX) {
-        search.try_clusters();
-        if search.may_go_on() && graph.node_count() <= search::PUBLISHED_NODES_MAX {
-            search.offer_wished(&grouped());
+    if search.has_no_choice() {
+        search.settle();
+    } else if options.partitioner == Partitioner::Default {
+        let small = graph.node_count() <= search::PUBLISHED_NODES_MAX
+            && graph.edges().len() <= search::PUBLISHED_EDGES_MAX;
+        if search.may_go_on()
+            && small
+            && let Some(wished) = grouped(search.deadline())
+        {
+            search.offer_answer_wished(&wished);
         }
-        search.anneal();
+        if search.may_go_on() {
+            search.offer_answer_wished(&by_hash());
+        }
+        if !search.try_all(search::ALL_MAX) {
+            search.try_clusters();
+            search.anneal();
+        }
     }
     let found = finish(graph, workers, &fixed, &model, search)?;
     let (first, took) = (first, began.elapsed());
@@ -427,7 +453,9 @@ fn finish(
     model: &Model,
     search: Search<'_, '_>,
 ) -> Result<(Placement, Found), PlaceError> {
-    let best = search.into_best();
+    let Some(best) = search.into_best() else {
+        unreachable!("the first answer was offered");
+    };
     let of_unit = |unit: &u32| best.placed[*unit as usize] as usize;
     let placement = Placement {
         workers: model.unit_of.iter().map(of_unit).collect(),
@@ -507,10 +535,16 @@ fn fixed_workers(
     let instead = |name: &str, known: Vec<&str>, are: &str| {
         engine::nearest::instead(name, &known, are, "there are none")
     };
+    let mut ids: FxHashMap<&str, usize> = FxHashMap::default();
+    if !options.fixed.is_empty() {
+        // Of parts of a node, which have its name, the first.
+        for (id, known) in graph.nodes().enumerate() {
+            ids.entry(&known.name).or_insert(id);
+        }
+    }
     for (node, worker) in &options.fixed {
-        let id = graph
-            .nodes()
-            .position(|known| known.name == *node)
+        let id = *ids
+            .get(node.as_str())
             .ok_or_else(|| PlaceError::FixedNode {
                 node: node.clone(),
                 instead: instead(node, nodes(), "its nodes are"),

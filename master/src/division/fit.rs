@@ -88,11 +88,15 @@ pub(super) fn fit<P>(
     Err(cause.into())
 }
 
-/// Whether smaller nodes might do.
+/// Whether smaller nodes might do. What is to be apart from others may find room beside smaller ones. What all workers together
+/// have too little of, parts want no less of.
 fn is_for_room(error: &PlaceError) -> bool {
     matches!(
         error,
-        PlaceError::Node { .. } | PlaceError::Region { .. } | PlaceError::Workflow { .. }
+        PlaceError::Node { .. }
+            | PlaceError::Region { .. }
+            | PlaceError::Workflow { .. }
+            | PlaceError::Apart { .. }
     )
 }
 

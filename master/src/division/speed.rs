@@ -133,7 +133,7 @@ impl<'a> Speed<'a> {
         let regions: BTreeSet<usize> = regions.collect();
         let Effort { steps, budget, .. } = options.effort;
         let steps = match (steps, budget) {
-            (None, None) => Some(Effort::steps_for(graph.units().len())),
+            (None, None) => Some(Effort::steps_for(&graph, workers)),
             (steps, _) => steps,
         };
         (!regions.is_empty()).then_some(Self {

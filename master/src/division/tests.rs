@@ -123,6 +123,36 @@ nodes:
 }
 
 #[test]
+fn what_is_to_be_apart_is_divided_to_make_room_whatever_the_partitioner() {
+    // Where `d` is apart from `c` and `f`, `f` has room only in parts.
+    let text = "
+workflow: mini
+input: { l: list }
+nodes:
+  a: { function: a:run, resources: { scale: 4, memory_mib: 64 } }
+  b: { function: b:run, resources: { memory_mib: 256 }, apart: a }
+  c: { function: c:run, resources: { memory_mib: 128 }, output: { l: list } }
+  f: { function: f:run, foreach: { list: c.l }, input: { i: item }, output: { o: bytes }, resources: { scale: 4, cpus: 2, memory_mib: 256 }, profile: { items: 100 } }
+  d: { function: d:run, resources: { memory_mib: 256 }, apart: [c, f] }
+  e: { function: e:run, input: { o: f.o }, resources: { scale: 2, memory_mib: 256 } }
+";
+    let definition = parse("w.yaml", text.as_bytes()).unwrap();
+    let sizes = [(4, 2048), (2, 512), (1, 256), (8, 512)];
+    let workers = (0..).zip(sizes).map(|(number, (cpus, memory_mib))| {
+        WorkerCapacity::new(format!("w{number}"), cpus, memory_mib << 20)
+    });
+    let workers: Vec<WorkerCapacity> = workers.collect();
+    for (name, partitioner) in crate::place::Partitioner::ALL {
+        let options = Options {
+            partitioner,
+            ..Options::default()
+        };
+        let found = placed(&definition, &workers, &options);
+        assert!(found.is_ok(), "{name}: {:?}", found.err());
+    }
+}
+
+#[test]
 fn a_file_may_ask_for_parts_and_forbid_them() {
     let asked = definition("{ list: input.list, divide: 3 }", "{ scale: 3 }");
     let found = placed(&asked, &workers(&[8, 8, 8]), &Options::default()).unwrap();

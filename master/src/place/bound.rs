@@ -8,9 +8,12 @@ use crate::graph::Graph;
 use std::time::Instant;
 
 /// A time that no placement beats, in nanoseconds: the longest way through the graph with transfers for nothing and all workers
-/// as fast as the fastest, or all work over all CPUs, whichever is longer; over all scenarios, as expected.
+/// as fast as the fastest, or all work over all CPUs, whichever is longer; over all scenarios, as expected. Without workers, 0.
 #[must_use]
 pub fn lower_bound_ns(graph: &Graph, workers: &[WorkerCapacity]) -> f64 {
+    if workers.is_empty() {
+        return 0.0;
+    }
     let model = Model::of(graph, workers, &Network::default(), u64::MAX);
     let capacity: f64 = model
         .workers
@@ -79,6 +82,5 @@ pub fn optimum_ns(
     if !search.try_all(ways_max) {
         return Ok(None);
     }
-    let best = search.into_best();
-    Ok((!best.placed.is_empty()).then_some(best.score.makespan_ns))
+    Ok(search.shortest_ns())
 }

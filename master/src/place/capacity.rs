@@ -280,9 +280,10 @@ pub(super) fn check_nodes(graph: &Graph, workers: &[WorkerCapacity]) -> Result<(
         let lacks = workers.iter().map(|worker| overload(demand, worker));
         // The message names the worker that comes closest, by the share of what is wanted that it has.
         let least = lacks.collect::<Option<Vec<Overload>>>().and_then(|lacks| {
-            lacks
-                .into_iter()
-                .max_by_key(|lack| (lack.limit << 20).checked_div(lack.wanted).unwrap_or(0))
+            lacks.into_iter().max_by_key(|lack| {
+                let limit = u128::from(lack.limit) << 20;
+                limit.checked_div(lack.wanted.into()).unwrap_or(0)
+            })
         });
         if let Some(overload) = least {
             let named = || super::names(unit.iter().map(|node| node.name.as_str()));
@@ -376,10 +377,10 @@ pub(super) fn why_stuck(
     }
 }
 
-/// What all nodes together want at least, each executable once, if that is more than all workers take.
+/// What all nodes together want at least, wherever they are, if that is more than all workers take.
 fn total(graph: &Graph, workers: &[WorkerCapacity]) -> Option<PlaceError> {
     let nodes: Vec<&GraphNode> = graph.nodes().collect();
-    let wanted = Loads::demand_of(&nodes);
+    let wanted = least_in_all(graph);
     let all = workers.iter().map(WorkerCapacity::limits);
     let limits = all.fold(Demand::default(), Demand::plus);
     let (resource, wanted, limit) = if wanted.executors > limits.executors {
@@ -418,4 +419,34 @@ fn parts_to_blame(nodes: &[&GraphNode], limits: Demand) -> String {
     let split = whole.into_iter().filter(|node| is_split(node));
     let names: Vec<&str> = split.map(|node| node.name.as_str()).collect();
     super::names(names.into_iter())
+}
+
+/// What no placement wants less than, on all workers together. The executors of an executable are the fewest on one worker, since
+/// its nodes share them there. Its memory is not: apart, each pool is as wide and as large as its own nodes want. But somewhere the
+/// node is that wants the most; and of parts of a node, each adds to what is wanted.
+fn least_in_all(graph: &Graph) -> Demand {
+    let everything = vec![0; graph.node_count()];
+    let together = Loads::of(graph, &everything, 1);
+    let mut memory_mib: FxHashMap<(&str, Option<usize>), u64> = FxHashMap::default();
+    for node in graph.nodes() {
+        let Some(executable) = &node.executable else {
+            continue;
+        };
+        let wanted = Demand::of_node(node).memory_mib;
+        let part = node.part.map(|_| node.defined);
+        let known = memory_mib.entry((executable, part)).or_default();
+        *known = match part {
+            Some(_) => known.saturating_add(wanted),
+            None => wanted.max(*known),
+        };
+    }
+    let mut largest: FxHashMap<&str, u64> = FxHashMap::default();
+    for ((executable, _), wanted) in memory_mib {
+        let known = largest.entry(executable).or_default();
+        *known = wanted.max(*known);
+    }
+    Demand {
+        executors: together.demand(0).executors,
+        memory_mib: largest.into_values().fold(0, u64::saturating_add),
+    }
 }

@@ -70,8 +70,10 @@ pub(crate) fn improve(
         room.put(unit, worker);
     }
     let mut search = Search::new(&model, &wants, options.effort, began);
-    search.offer(&room.placed);
-    if !search.try_all(search::ALL_MAX) {
+    search.offer_answer(&room.placed);
+    if search.has_no_choice() {
+        search.settle();
+    } else if !search.try_all(search::ALL_MAX) {
         search.anneal();
     }
     let found = finish(graph, workers, &fixed, &model, search)?;

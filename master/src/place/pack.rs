@@ -2,7 +2,8 @@
 //!
 //! Units are put down one after the other, each where it is wished if it fits there, else on the worker that it fills best. One
 //! that finds no room comes earlier the next time ("squeaky wheel": Joslin and Clements, JAIR 1999). What is still not found
-//! is looked for by trying all ways, up to a number of steps.
+//! is looked for by trying all ways, up to a number of steps. If a wish leads nowhere, units are put down without any, and then
+//! go where they are wished as far as that fits.
 
 use super::room::{NOWHERE, Room, Wants};
 
@@ -23,6 +24,32 @@ pub(super) struct Stuck<'w> {
 
 /// Places all units within the limits; `wished` has a worker for each, or [`NOWHERE`].
 pub(super) fn pack<'w>(
+    wants: &'w Wants,
+    workers: usize,
+    wished: &[u32],
+) -> Result<Room<'w>, Box<Stuck<'w>>> {
+    let stuck = match pack_by(wants, workers, wished) {
+        Err(stuck) if wished.iter().any(|worker| *worker != NOWHERE) => stuck,
+        done => return done,
+    };
+    let no_wish = vec![NOWHERE; wished.len()];
+    let Ok(mut room) = pack_by(wants, workers, &no_wish) else {
+        return Err(stuck);
+    };
+    // What has moved may make room for what comes before it.
+    let mut moved = true;
+    while moved {
+        moved = false;
+        for (unit, wish) in (0..).zip(wished) {
+            let is = room.placed[unit as usize];
+            moved |= is != *wish && *wish != NOWHERE && room.try_move(unit, *wish);
+        }
+    }
+    Ok(room)
+}
+
+/// The same, in rounds that begin with the wish, and then by all ways.
+fn pack_by<'w>(
     wants: &'w Wants,
     workers: usize,
     wished: &[u32],

@@ -14,7 +14,9 @@
 //! Where this system differs, and the rule is ours: free capacity begins at all executors that a worker says it has, which it
 //! keeps to by itself, and not at 0.8 of the containers that it may have (`scale_limit`); nodes of one region begin as one group, put where its first node's name
 //! says, since items run through them on one worker; memory counts as a capacity beside executors; a group that is fixed
-//! to a worker stays there; and what the first step leaves overloaded or together that is to be apart is moved ([`settle`]).
+//! to a worker stays there; what a region holds within its group is charged from the beginning; and what the first step leaves
+//! overloaded or together that is to be apart is moved ([`settle`]): whole groups, then single nodes, and where that does not do,
+//! all are packed anew, and then go to their groups' workers as far as that fits.
 //!
 //! [`merges`] tells the steps.
 
@@ -30,6 +32,7 @@ use crate::graph::{Graph, GraphNode};
 use engine::plan::NodeId;
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
+use std::time::Instant;
 
 /// The artifact's bandwidth: 25 MiB/s shared by four, in bytes a second.
 const NETWORK_BYTES_PER_S: f64 = 25.0 * 1024.0 * 1024.0 / 4.0;
@@ -65,16 +68,17 @@ pub(super) fn hashed(name: &str, workers: usize) -> usize {
 }
 
 /// What the payloads of one invocation may have in memory, in bytes, by the published formula: of the memory that each function
-/// asks for, what is left of 0.8 of it above its own peak, for as many activations as its foreach is wide.
+/// asks for, what is left of 0.8 of it above its own peak, for as many activations as its foreach is wide. A function whose peak
+/// is above that takes from what others leave; less than nothing in all is nothing.
 #[must_use]
 pub fn published_quota_bytes(graph: &Graph) -> u64 {
     let of_node = |node: &GraphNode| {
         let left_mib = QUOTA_SHARE * f64::from(node.memory_mib) - f64::from(node.peak_mib);
-        left_mib.max(0.0) * node.activations as f64
+        left_mib * node.activations as f64
     };
     let nodes = graph.nodes().filter(|node| node.executable.is_some());
     let sum_mib: f64 = nodes.map(of_node).sum();
-    (sum_mib * (1 << 20) as f64) as u64
+    (sum_mib.max(0.0) * (1 << 20) as f64) as u64
 }
 
 /// Where a grouping puts each unit. A group that its worker has no room for goes as a whole to the worker that it fills best; one
@@ -122,16 +126,23 @@ fn put_all(room: &mut Room<'_>, units: &[u32], worker: u32) -> bool {
 }
 
 /// Groups the nodes of a graph and gives each group a worker. A worker may be left with more than it takes, if the
-/// first step put it there.
+/// first step put it there. Nothing, if the time comes before the end.
 pub(super) fn group(
     graph: &Graph,
     workers: &[WorkerCapacity],
     fixed: &[Option<usize>],
     quota_bytes: u64,
-) -> Vec<Group> {
+    deadline: Option<Instant>,
+) -> Option<Vec<Group>> {
     let mut grouping = Grouping::new(graph, workers, fixed, quota_bytes);
-    while grouping.merge_on_longest_path() {}
-    grouping.groups.into_iter().flatten().collect()
+    loop {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return None;
+        }
+        if !grouping.merge_on_longest_path() {
+            return Some(grouping.groups.into_iter().flatten().collect());
+        }
+    }
 }
 
 /// An edge with its weight between groups, in seconds.
@@ -173,8 +184,10 @@ pub(super) struct Grouping<'a> {
     edges: Vec<Edge>,
     /// By node: those that must not share its group or worker.
     apart: Vec<Vec<usize>>,
-    /// By node: the longest path that ends there. Those below `stale` hold.
+    /// By node: the longest path that ends there. Those that are not stale hold, as far as what comes before them does.
     ends: Vec<PathEnd>,
+    is_stale: Vec<bool>,
+    /// None before this one is stale.
     stale: usize,
     /// `None` once merged into another.
     groups: Vec<Option<Group>>,
@@ -227,6 +240,14 @@ impl<'a> Grouping<'a> {
                 remote_s: output_bytes[from] as f64 / NETWORK_BYTES_PER_S,
             });
         }
+        // What regions keep within their groups is held from the beginning.
+        let within = edges
+            .iter()
+            .filter(|edge| group_of[edge.from] == group_of[edge.to]);
+        let charged: FxHashSet<usize> = within.map(|edge| edge.from).collect();
+        let charged_bytes = charged
+            .iter()
+            .fold(0, |sum: u64, node| sum.saturating_add(output_bytes[*node]));
         Self {
             workers,
             runtime_s: graph.nodes().map(|node| node.runtime_ms / 1000.0).collect(),
@@ -237,13 +258,14 @@ impl<'a> Grouping<'a> {
             edges,
             apart: apart(graph),
             ends: vec![PathEnd::default(); graph.node_count()],
+            is_stale: vec![true; graph.node_count()],
             stale: 0,
             groups_left: groups.len(),
             groups,
             used,
             quota_bytes,
-            charged: FxHashSet::default(),
-            charged_bytes: 0,
+            charged,
+            charged_bytes,
             refused: Vec::new(),
         }
     }
@@ -296,10 +318,13 @@ impl<'a> Grouping<'a> {
 
     /// The edges of the longest path, first to last.
     fn longest_path(&mut self) -> Vec<usize> {
-        // Nodes are numbered in topological order, so that one pass sees producers first; what comes before the first edge
-        // whose weight has changed is known.
+        // Nodes are numbered in topological order, so that one pass sees producers first. A path is looked at anew only where an
+        // edge to its last node has another weight now, or a path to its last but one another length.
         let nodes = self.runtime_s.len();
         for node in self.stale..nodes {
+            if !std::mem::take(&mut self.is_stale[node]) {
+                continue;
+            }
             let mut end = PathEnd {
                 length_s: self.runtime_s[node],
                 heaviest_s: 0.0,
@@ -318,7 +343,12 @@ impl<'a> Grouping<'a> {
                     end = candidate;
                 }
             }
-            self.ends[node] = end;
+            if end != self.ends[node] {
+                self.ends[node] = end;
+                for edge in &self.outgoing[node] {
+                    self.is_stale[self.edges[*edge].to] = true;
+                }
+            }
         }
         self.stale = nodes;
         let best = &self.ends;
@@ -358,11 +388,13 @@ impl<'a> Grouping<'a> {
         let charge: u64 = newly_charged
             .iter()
             .fold(0, |sum, node| sum.saturating_add(self.output_bytes[*node]));
-        if self.charged_bytes.saturating_add(charge) > self.quota_bytes {
+        let charged_bytes = self.charged_bytes.saturating_add(charge);
+        // Regions by themselves may be above the quota; what charges nothing more is none the worse.
+        if charge > 0 && charged_bytes > self.quota_bytes {
             return Err(Refusal::Quota);
         }
         self.charged.extend(newly_charged);
-        self.charged_bytes += charge;
+        self.charged_bytes = charged_bytes;
         let (Some(a), Some(b)) = (self.groups[into].take(), self.groups[gone].take()) else {
             unreachable!("both were there a moment ago");
         };
@@ -375,11 +407,18 @@ impl<'a> Grouping<'a> {
         self.used[worker] = self.used[worker].plus(demand);
         let mut nodes = a.nodes;
         for node in &b.nodes {
+            // Edges between the two weigh less now.
+            let edges = self.incoming[*node].iter().chain(&self.outgoing[*node]);
+            for edge in edges.map(|edge| self.edges[*edge]) {
+                let between = self.group_of[edge.from] == into || self.group_of[edge.to] == into;
+                if between {
+                    self.is_stale[edge.to] = true;
+                    self.stale = self.stale.min(edge.to);
+                }
+            }
+        }
+        for node in &b.nodes {
             self.group_of[*node] = into;
-            // Edges that lead to it, or to its consumers, may weigh less now.
-            let consumers = self.outgoing[*node].iter();
-            let consumers = consumers.map(|edge| self.edges[*edge].to);
-            self.stale = consumers.fold(self.stale.min(*node), usize::min);
         }
         nodes.extend(b.nodes);
         self.groups[into] = Some(Group {
@@ -486,7 +525,7 @@ fn apart(graph: &Graph) -> Vec<Vec<usize>> {
 }
 
 /// The longest path that ends at a node.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 struct PathEnd {
     length_s: f64,
     heaviest_s: f64,

@@ -54,10 +54,10 @@ pub(super) struct Wants {
     /// By unit: what it wants of pools that others use too, from here to the next one's.
     first_shared: Vec<u32>,
     shared: Vec<Want>,
-    /// By shared executable: the units that use it.
-    users: Vec<Vec<u32>>,
-    /// Whether all of them want the same.
-    alike: Vec<bool>,
+    /// Of each of these, which of its executable's kinds it is.
+    kind: Vec<u32>,
+    /// By shared executable: the kinds of what its users want, each once.
+    kinds: Vec<Vec<Want>>,
     /// By shared executable: what its nodes want that are parts of one, by node and unit; parts on one worker add up.
     parts: Vec<Vec<(usize, u32, Want)>>,
     /// By unit: those that must not share its worker.
@@ -80,8 +80,8 @@ impl Wants {
             own: vec![Demand::default(); units],
             first_shared: Vec::with_capacity(units + 1),
             shared: Vec::new(),
-            users: Vec::new(),
-            alike: Vec::new(),
+            kind: Vec::new(),
+            kinds: Vec::new(),
             parts: Vec::new(),
             apart: vec![Vec::new(); units],
             fixed: vec![None; units],
@@ -100,10 +100,12 @@ impl Wants {
             }
         }
         let mut mine: Vec<(&str, Want)> = Vec::new();
+        let mut kind_of: FxHashMap<(u32, u32, u32, u32), u32> = FxHashMap::default();
         for (number, unit) in model.units.iter().enumerate() {
             wants.first_shared.push(wants.shared.len() as u32);
             wants.fixed[number] = fixed[unit.nodes.start as usize].map(|worker| worker as u32);
             mine.clear();
+            let mut mine_by_name: FxHashMap<&str, usize> = FxHashMap::default();
             for id in unit.nodes.clone() {
                 let node = graph.node(id);
                 let Some(name) = &node.executable else {
@@ -115,7 +117,12 @@ impl Wants {
                     slots: node.slots,
                     memory_mib: node.memory_mib,
                 };
-                match mine.iter_mut().find(|(known, _)| *known == name.as_str()) {
+                let place = if unit.nodes.len() == 1 {
+                    mine.len()
+                } else {
+                    *mine_by_name.entry(name).or_insert(mine.len())
+                };
+                match mine.get_mut(place) {
                     Some((_, known)) => *known = known.wider(want),
                     None => mine.push((name, want)),
                 }
@@ -126,23 +133,21 @@ impl Wants {
                     continue;
                 }
                 let executable = *shared_names.entry(name).or_insert_with(|| {
-                    wants.users.push(Vec::new());
-                    wants.alike.push(true);
+                    wants.kinds.push(Vec::new());
                     wants.parts.push(Vec::new());
-                    wants.users.len() as u32 - 1
+                    wants.kinds.len() as u32 - 1
                 });
                 let want = Want {
                     executable,
                     ..*want
                 };
-                let users = &mut wants.users[executable as usize];
-                if let Some(first) = users.first() {
-                    let known = wants.shared[wants.first_shared[*first as usize] as usize..]
-                        .iter()
-                        .find(|known| known.executable == executable);
-                    wants.alike[executable as usize] &= known == Some(&want);
-                }
-                users.push(number as u32);
+                let kinds = &mut wants.kinds[executable as usize];
+                let key = (executable, want.scale, want.slots, want.memory_mib);
+                let kind = *kind_of.entry(key).or_insert_with(|| {
+                    kinds.push(want);
+                    kinds.len() as u32 - 1
+                });
+                wants.kind.push(kind);
                 wants.shared.push(want);
             }
         }
@@ -187,6 +192,13 @@ impl Wants {
         }
     }
 
+    /// Which of its executable's kinds each of a unit's wants is.
+    #[inline]
+    fn kinds(&self, unit: u32) -> &[u32] {
+        let unit = unit as usize;
+        &self.kind[self.first_shared[unit] as usize..self.first_shared[unit + 1] as usize]
+    }
+
     #[inline]
     fn shared(&self, unit: u32) -> &[Want] {
         let unit = unit as usize;
@@ -210,10 +222,9 @@ impl Wants {
         self.limits.iter().map(share).fold(f64::INFINITY, f64::min)
     }
 
-    /// Whether limits do not tell workers apart, and nothing is fixed.
-    pub(super) fn workers_are_alike(&self) -> bool {
-        self.fixed.iter().all(Option::is_none)
-            && self.limits.windows(2).all(|pair| pair[0] == pair[1])
+    /// What a worker can take.
+    pub(super) fn limits(&self, worker: u32) -> Demand {
+        self.limits[worker as usize]
     }
 }
 
@@ -228,6 +239,8 @@ pub(super) struct Room<'w> {
     used: Vec<Demand>,
     /// By shared executable, then worker.
     pools: Vec<Shared>,
+    /// The same, and then by kind of what is wanted: units there that want it.
+    wanting: Vec<Vec<u32>>,
     /// By unit: its worker, or [`NOWHERE`].
     pub(super) placed: Vec<u32>,
 }
@@ -238,7 +251,12 @@ impl<'w> Room<'w> {
         Self {
             wants,
             used: vec![Demand::default(); wants.limits.len()],
-            pools: vec![Shared::default(); wants.users.len() * wants.limits.len()],
+            pools: vec![Shared::default(); wants.kinds.len() * wants.limits.len()],
+            wanting: wants
+                .kinds
+                .iter()
+                .flat_map(|kinds| std::iter::repeat_n(vec![0; kinds.len()], wants.limits.len()))
+                .collect(),
             placed: vec![NOWHERE; wants.own.len()],
         }
     }
@@ -343,9 +361,10 @@ impl<'w> Room<'w> {
     pub(super) fn put(&mut self, unit: u32, worker: u32) {
         debug_assert_eq!(self.placed[unit as usize], NOWHERE);
         self.used[worker as usize] = self.with(unit, worker);
-        for want in self.wants.shared(unit) {
+        for (want, kind) in self.wants.shared(unit).iter().zip(self.wants.kinds(unit)) {
             let pool = self.pool_with(unit, want, worker);
             let place = want.executable as usize * self.used.len() + worker as usize;
+            self.wanting[place][*kind as usize] += 1;
             let shared = &mut self.pools[place];
             shared.pool = pool;
             shared.users += 1;
@@ -357,9 +376,10 @@ impl<'w> Room<'w> {
     pub(super) fn take(&mut self, unit: u32) {
         let worker = std::mem::replace(&mut self.placed[unit as usize], NOWHERE);
         let mut used = self.used[worker as usize].minus(self.wants.own[unit as usize]);
-        for want in self.wants.shared(unit) {
+        for (want, kind) in self.wants.shared(unit).iter().zip(self.wants.kinds(unit)) {
             let executable = want.executable as usize;
             let place = executable * self.used.len() + worker as usize;
+            self.wanting[place][*kind as usize] -= 1;
             let before = self.pools[place].pool;
             let users = self.pools[place].users - 1;
             used = used.minus(before.demand());
@@ -368,12 +388,11 @@ impl<'w> Room<'w> {
                 pool: before,
             };
             let parts = &self.wants.parts[executable];
-            if users > 0 && !(self.wants.alike[executable] && parts.is_empty()) {
-                let left = self.wants.users[executable].iter();
-                let left = left.filter(|user| self.placed[**user as usize] == worker);
-                let wants = left.flat_map(|user| self.wants.shared(*user));
-                let wants = wants.filter(|other| other.executable == want.executable);
-                let wider = wants.copied().reduce(Want::wider);
+            let kinds = &self.wants.kinds[executable];
+            if users > 0 && (kinds.len() > 1 || !parts.is_empty()) {
+                let left = kinds.iter().zip(&self.wanting[place]);
+                let left = left.filter(|(_, units)| **units > 0);
+                let wider = left.map(|(kind, _)| *kind).reduce(Want::wider);
                 after.pool = wider.unwrap_or_default();
                 self.add_parts(&mut after.pool, parts, |user| {
                     self.placed[user as usize] == worker

@@ -55,7 +55,7 @@ pub(crate) enum Method {
     Published,
     /// List scheduling by earliest finish
     Heft,
-    /// A search that begins with all of these, and is never worse
+    /// A search that begins with heft, published and hash, and is not worse than those for which it has steps and time
     Default,
 }
 

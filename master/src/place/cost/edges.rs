@@ -256,7 +256,7 @@ impl Model {
     }
 
     /// Bytes of what is read of a unit, as expected over all scenarios.
-    pub(super) fn expected_bytes(&self, unit: u32, reads: &Reads) -> f64 {
+    pub(in crate::place) fn expected_bytes(&self, unit: u32, reads: &Reads) -> f64 {
         let of = self.outputs_of(unit);
         if !self.units[unit as usize].conditional {
             return reads.bytes(of, u64::MAX);

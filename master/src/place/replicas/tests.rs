@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::definition::parse;
-use crate::place::Demand;
+use crate::place::{Demand, Effort};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 fn worker(name: &str, executors: u32) -> WorkerCapacity {
     WorkerCapacity {
@@ -83,6 +84,44 @@ fn a_rotated_placement_that_does_not_fit_is_placed_anew_on_what_is_left() {
         taken[placement.workers[0]] += 1;
     }
     assert_eq!(taken, [1, 2, 0]);
+}
+
+#[test]
+fn a_further_placement_is_where_it_is_fast_not_where_it_comes_first() {
+    let text = "{ workflow: w, nodes: { n: { function: e:f, profile: { runtime_ms: 1000 }, resources: { scale: 2 } } } }";
+    let graph = Graph::of(&parse("w.yaml", text.as_bytes()).unwrap());
+    let with = |name: &str, speed: f64| WorkerCapacity {
+        speed,
+        ..worker(name, 2)
+    };
+    let workers = [with("fast", 4.0), with("slow", 0.1), with("fast2", 4.0)];
+    let placements = replicate(&graph, &workers, &pinned(&[]), 3).unwrap();
+    let on: Vec<usize> = placements.iter().map(|one| one.workers[0]).collect();
+    assert_eq!(on, [0, 2, 1], "the slow one comes last");
+    // Where the fast one has room for two, and no rotation is as fast, it is found anew.
+    let workers = [
+        WorkerCapacity {
+            executors: 4,
+            ..with("fast", 4.0)
+        },
+        with("slow", 0.1),
+    ];
+    let placements = replicate(&graph, &workers, &pinned(&[]), 3).unwrap();
+    let on: Vec<usize> = placements.iter().map(|one| one.workers[0]).collect();
+    assert_eq!(on, [0, 0, 1]);
+}
+
+#[test]
+fn all_placements_together_have_the_time_that_is_given() {
+    let effort = Effort {
+        budget: Some(Duration::from_millis(900)),
+        steps: Some(7),
+        seed: 1,
+    };
+    let third = effort.share(3);
+    assert_eq!(third.budget, Some(Duration::from_millis(300)));
+    assert_eq!((third.steps, third.seed), (Some(7), 1));
+    assert_eq!(Effort::default().share(3), Effort::default());
 }
 
 #[test]

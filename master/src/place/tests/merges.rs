@@ -1,6 +1,7 @@
 //! The published grouping, merge by merge. One MiB takes 0.16 s at 6.25 MiB/s, and a fifteenth of that within a group.
 
 use super::*;
+use crate::graph::{Dependency, GraphNode};
 use crate::place::published::{Grouping, Refusal};
 
 /// The groups, each by the names of its nodes in their order, and its worker.
@@ -179,9 +180,25 @@ nodes:
   virtual: { after: plain, join: any }
 ";
     let graph = Graph::of(&parse("w.yaml", text.as_bytes()).unwrap());
-    // (0.8 × 256 − 100) MiB for each of ten; nothing is left of the other's.
-    let expected = (0.8 * 256.0 - 100.0) * 10.0 * MIB as f64;
+    // (0.8 × 256 − 100) MiB for each of ten; the other one takes the 95.2 MiB of these that it is above its own.
+    let expected = ((0.8 * 256.0 - 100.0) * 10.0 + (0.8 * 256.0 - 300.0)) * MIB as f64;
     assert_eq!(published_quota_bytes(&graph), expected as u64);
+    // Peaks of nothing and of all: 1.6 × 256 − 256 MiB.
+    let quota = |first: u32, second: u32| {
+        let node = |name: &str, peak_mib| GraphNode {
+            executable: Some(name.to_owned()),
+            memory_mib: 256,
+            peak_mib,
+            ..GraphNode::default()
+        };
+        published_quota_bytes(&Graph::new(
+            vec![node("a", first), node("b", second)],
+            [],
+            [],
+        ))
+    };
+    assert_eq!(quota(0, 256), 161_061_273);
+    assert_eq!(quota(256, 256), 0, "less than nothing is nothing");
 }
 
 #[test]
@@ -229,4 +246,59 @@ fn a_hundred_nodes_and_no_more_are_a_group() {
             .iter()
             .any(|(.., refusal)| *refusal == Refusal::Nodes)
     );
+}
+
+#[test]
+fn an_edge_within_a_group_weighs_a_fifteenth() {
+    // a ─15 MiB─▶ b ─0.5 MiB─▶ c, and d ─3 MiB─▶ e beside them: all run 10 ms.
+    //
+    // 1. The longest path is a b c: 0.03 + 2.4 + 0.08 s. a b is merged, and weighs 0.16 s.
+    // 2. Now it takes 0.03 + 0.16 + 0.08 = 0.27 s; d e takes 0.02 + 0.48 s, and is merged: 0.032 s.
+    // 3. a b c is the longest again. Of its edges a b (0.16 s) comes first, and is one group already; b c is merged then. Were it a
+    //    third, d e would weigh 0.16 s, and a b 0.8 s: with it a b c would be the longest in step 2.
+    let graph = graph(
+        &[
+            ("a", 1, 10, 15 * MIB),
+            ("b", 1, 10, MIB / 2),
+            ("c", 1, 10, 0),
+            ("d", 1, 10, 3 * MIB),
+            ("e", 1, 10, 0),
+        ],
+        &[("a", "b"), ("b", "c"), ("d", "e")],
+    );
+    let workers = [worker("x", 9), worker("y", 9)];
+    let mut grouping = grouping(&graph, &workers, 100 * MIB);
+    let mut merged = Vec::new();
+    while grouping.merge_on_longest_path() {
+        let told = groups(&graph, &grouping).into_iter();
+        let told = told.map(|group| group.split('@').next().unwrap_or_default().to_owned());
+        merged.push(told.collect::<Vec<String>>().join(" "));
+    }
+    assert_eq!(merged, ["a+b c d e", "a+b c d+e", "a+b+c d+e"]);
+}
+
+#[test]
+fn what_a_region_holds_within_its_group_is_charged_from_the_beginning() {
+    let node = |name: &str, output_bytes, together| GraphNode {
+        name: name.to_owned(),
+        executable: Some(name.to_owned()),
+        output_bytes,
+        scale: 1,
+        slots: 1,
+        memory_mib: 1,
+        together,
+        ..GraphNode::default()
+    };
+    let nodes = vec![
+        node("a", 3 * MIB, Some(0)),
+        node("b", 2 * MIB, Some(0)),
+        node("c", 0, None),
+    ];
+    let read = Dependency::on([0]);
+    let graph = Graph::new(nodes, [(0, 1, read.clone()), (1, 2, read)], []);
+    let workers = [worker("x", 9)];
+    // a b hold 3 MiB by themselves; with c 2 more.
+    let merged = |quota| grouping(&graph, &workers, quota).merge_on_longest_path();
+    assert!(merged(5 * MIB));
+    assert!(!merged(5 * MIB - 1));
 }

@@ -74,7 +74,6 @@ fn a_finished_search_is_never_worse_than_any_other_partitioner() {
             let ours = makespan_ns(&graph, &workers, Partitioner::Default);
             for other in [Partitioner::Hash, Partitioner::Published, Partitioner::Heft] {
                 let theirs = makespan_ns(&graph, &workers, other);
-                // Of the baseline by hash nothing is tried; it is beaten all the same.
                 assert!(
                     ours <= theirs * (1.0 + 1e-9),
                     "{nodes} nodes, {count} workers, ccr {ccr}: {ours} {} {theirs}",
@@ -114,7 +113,8 @@ fn on_small_graphs_it_comes_to_the_optimum() {
             .unwrap();
         let (_, found) = find(&graph, &workers, &options).unwrap();
         assert!(found.optimal);
-        assert_eq!(found.makespan_ns, best_ns);
+        // Of those that are half a percent longer at most it takes the one with the fewest bytes.
+        assert!((best_ns..=best_ns * 1.005).contains(&found.makespan_ns));
         // Without trying all it comes as near as that too: by annealing alone, from any seed.
         let annealed = annealed_ns(&graph, &workers, seed as u64);
         assert!(annealed <= best_ns * 1.05, "{annealed} {best_ns}");
@@ -134,24 +134,131 @@ fn annealed_ns(graph: &Graph, workers: &[WorkerCapacity], seed: u64) -> f64 {
     let room = pack::pack(&wants, workers.len(), &vec![u32::MAX; model.units.len()]).unwrap();
     search.offer(&room.placed);
     search.anneal();
-    search.into_best().score.makespan_ns
+    search.shortest_ns().unwrap()
 }
 
 #[test]
-fn all_placements_are_tried_where_they_are_few_and_alike_ones_once() {
-    let graph = layered(4, 1.0, 1);
-    let steps = |workers: &[WorkerCapacity]| {
+fn small_workflows_on_unlike_workers_come_to_the_optimum() {
+    for seed in 0..4 {
+        let graph = layered(9, [1.0, 5.0][seed % 2], 300 + seed as u64);
+        let mut workers = workers_for(9, 3);
+        workers[0].speed = 0.5;
+        workers[2].speed = 2.0;
+        workers[2].executors = 4;
         let options = Options::default();
-        let (_, found) = find(&graph, workers, &options).unwrap();
+        let best_ns = optimum_ns(&graph, &workers, &options, search::ALL_MAX).unwrap();
+        let (_, found) = find(&graph, &workers, &options).unwrap();
         assert!(found.optimal);
-        found.steps
+        assert!(found.makespan_ns <= best_ns.unwrap() * 1.005 * (1.0 + 1e-9));
+        // It costs a part of what scoring all 19,683 would.
+        assert!(found.steps < 10_000, "{}", found.steps);
+    }
+}
+
+#[test]
+fn all_placements_take_half_of_the_steps_at_most_and_leave_the_rest_to_the_others() {
+    let graph = layered(9, 0.1, 3);
+    let mut workers = workers_for(9, 3);
+    workers[0].speed = 0.9;
+    workers[1].speed = 1.1;
+    let effort = Effort {
+        steps: Some(8),
+        ..Effort::default()
     };
-    // Ways to part four nodes among at most three alike workers: 1 + 7 + 6; the first answer comes before.
-    let alike = workers_for(30, 3);
-    assert_eq!(steps(&alike), 1 + 14);
-    let mut others = alike.clone();
-    others[0].speed = 2.0;
-    assert_eq!(steps(&others), 1 + 81);
+    let options = Options {
+        effort,
+        ..Options::default()
+    };
+    let (_, found) = find(&graph, &workers, &options).unwrap();
+    assert!(!found.optimal);
+    assert_eq!(found.steps, 8);
+}
+
+#[test]
+fn published_and_hash_come_before_all_else_that_costs_steps() {
+    let mut published_was_best = 0;
+    for seed in 0..40 {
+        let graph = layered(40, 5.0, seed);
+        let workers = workers_for(40, 4);
+        let with = |partitioner, steps| {
+            let options = Options {
+                partitioner,
+                effort: Effort {
+                    steps,
+                    ..Effort::default()
+                },
+                ..Options::default()
+            };
+            find(&graph, &workers, &options).unwrap().1.makespan_ns
+        };
+        let theirs = |partitioner| with(partitioner, None);
+        let (heft, published) = (theirs(Partitioner::Heft), theirs(Partitioner::Published));
+        let of_two = with(Partitioner::Default, Some(2));
+        assert_eq!(of_two, heft.min(published), "seed {seed}");
+        published_was_best += u32::from(published < heft);
+        let of_three = with(Partitioner::Default, Some(3));
+        assert!(of_three <= theirs(Partitioner::Hash), "seed {seed}");
+    }
+    assert!(published_was_best > 0);
+}
+
+#[test]
+fn steps_fall_with_what_a_simulation_goes_through() {
+    let workers = workers_for(40, 4);
+    let steps = |graph: &Graph| Effort::steps_for(graph, &workers);
+    assert_eq!(steps(&layered(8, 1.0, 1)), 30_000);
+    let few = steps(&layered(4000, 1.0, 1));
+    assert!((300..1000).contains(&few), "{few}");
+    // A few nodes of which each runs for many items are no small workflow.
+    let text = "
+workflow: w
+nodes:
+  a: { function: a:f, foreach: { from: 0, to: 500 }, output: { o: bytes }, profile: { items: 500 } }
+  b: { function: b:f, foreach: a.o, input: { i: item }, output: { o: bytes } }
+  c: { function: c:f, foreach: b.o, input: { i: item }, output: { o: bytes } }
+";
+    let graph = Graph::of(&parse("w.yaml", text.as_bytes()).unwrap());
+    assert!(steps(&graph) <= 4_000, "{}", steps(&graph));
+}
+
+#[test]
+fn with_steps_time_decides_nothing_but_the_end() {
+    let graph = layered(40, 5.0, 9);
+    let workers = workers_for(40, 4);
+    let with = |budget: Option<Duration>| {
+        let options = Options {
+            effort: Effort {
+                steps: Some(700),
+                budget,
+                ..Effort::default()
+            },
+            ..Options::default()
+        };
+        place(&graph, &workers, &options).unwrap()
+    };
+    let hour = Duration::from_secs(3600);
+    assert_eq!(with(None), with(Some(hour)));
+    assert_eq!(with(Some(hour * 24)), with(Some(hour)));
+}
+
+#[test]
+fn a_published_placement_that_would_take_longer_than_there_is_time_is_left_out() {
+    let names: Vec<String> = (0..60).map(|index| format!("n{index}")).collect();
+    let nodes: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), 1, 1, MIB))
+        .collect();
+    let edges: Vec<_> = names
+        .windows(2)
+        .map(|pair| (pair[0].as_str(), pair[1].as_str()))
+        .collect();
+    let graph = graph(&nodes, &edges);
+    let workers = [worker("x", 90), worker("y", 90)];
+    let none = vec![None; graph.node_count()];
+    let group = |deadline| published::group(&graph, &workers, &none, 1 << 40, deadline);
+    assert!(group(Some(Instant::now())).is_none());
+    assert!(group(None).is_some());
+    assert!(group(Some(Instant::now() + Duration::from_secs(3600))).is_some());
 }
 
 #[test]
@@ -195,7 +302,7 @@ fn time_ends_a_search_that_has_a_budget() {
 
 #[test]
 fn of_equal_makespans_the_one_with_fewer_bytes_crossing_is_kept() {
-    // b and c are as long as each other; both may run anywhere beside a, but what a gives must then cross.
+    // b may run anywhere, but what a gives must cross if it is not where a is.
     let node = |name: &str, runtime_ms, output_bytes| GraphNode {
         name: name.to_owned(),
         executable: Some(name.to_owned()),
@@ -215,8 +322,18 @@ fn of_equal_makespans_the_one_with_fewer_bytes_crossing_is_kept() {
     let read = Dependency::on([0]);
     let graph = Graph::new(nodes, [(1, 2, read)], []);
     let workers = workers_for(30, 3);
-    let options = Options::default();
-    let placement = place(&graph, &workers, &options).unwrap();
-    let estimate = estimate(&graph, &workers, &options, &placement);
-    assert_eq!(estimate.crossing_bytes, 0.0);
+    let model = Model::of(&graph, &workers, &Network::default(), u64::MAX);
+    let wants = Wants::of(&graph, &model, &workers, &[None; 3]);
+    // What crosses is offered first, and last.
+    for offers in [[[0, 1, 2], [0, 1, 1]], [[0, 1, 1], [0, 1, 2]]] {
+        let mut search = Search::new(&model, &wants, Effort::default(), Instant::now());
+        for placed in offers {
+            search.offer(&placed);
+        }
+        let best = search.into_best().unwrap();
+        assert_eq!(
+            (best.placed, best.score.crossing_bytes),
+            (vec![0, 1, 1], 0.0)
+        );
+    }
 }
