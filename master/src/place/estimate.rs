@@ -125,7 +125,7 @@ pub(super) struct Simulator<'m> {
     servers: Vec<Server>,
     /// Those that have been used since they were cleared.
     used_servers: Vec<u32>,
-    /// By worker: CPUs that are needed.
+    /// By worker and class: CPUs that are needed.
     demand: Vec<f64>,
     /// By link: payloads on it.
     sharers: Vec<u32>,
@@ -200,8 +200,8 @@ impl<'m> Simulator<'m> {
             item_left: vec![0; items as usize],
             servers: vec![Server::default(); workers * classes.len() + links],
             used_servers: Vec::new(),
+            demand: vec![0.0; workers * classes.len()],
             classes,
-            demand: vec![0.0; workers],
             sharers: vec![0; links],
             busy_ns: vec![0.0; workers],
             events: BinaryHeap::new(),
@@ -455,8 +455,8 @@ impl<'m> Simulator<'m> {
         }
         let class = self.classes.iter().position(|class| *class == of.busy);
         let class = class.unwrap_or_default();
-        self.demand[worker] += of.demand();
         let server = worker * self.classes.len() + class;
+        self.demand[server] += of.demand();
         let first = self.join(server, of.runtime_ns, task);
         self.share_cpus(worker, first.then_some(server));
     }

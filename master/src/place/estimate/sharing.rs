@@ -8,6 +8,9 @@ use crate::place::cost;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+/// Steps in which the sharing of CPUs is found: mostly it takes one to four.
+const NEWTON_STEPS_MAX: usize = 16;
+
 /// What many share in equal parts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Server {
@@ -40,6 +43,33 @@ impl Server {
     }
 }
 
+/// How many times as long tasks take for what they have CPUs do, if those of each class need so many CPUs together and there are so
+/// many: once, if there are enough. Else so much longer that they keep all CPUs busy and no more than that: a task that waits for
+/// something else in between takes less of its time on them the longer that takes.
+fn how_much_longer(classes: &[u8], demand: &[f64], cpus: f64) -> f64 {
+    let all: f64 = demand.iter().sum();
+    if all <= cpus {
+        return 1.0;
+    }
+    // By Newton's method from the left, which never goes beyond the solution of a falling convex function.
+    let mut longer = all / cpus;
+    for _ in 0..NEWTON_STEPS_MAX {
+        let (mut over, mut slope) = (-cpus, 0.0);
+        for (class, demand) in classes.iter().zip(demand) {
+            let busy = cost::share(*class);
+            let lasts = (1.0 - busy) + busy * longer;
+            over += demand / lasts;
+            slope += demand * busy / (lasts * lasts);
+        }
+        let step = over / slope;
+        longer += step;
+        if step <= longer * 1e-9 {
+            break;
+        }
+    }
+    longer
+}
+
 impl Simulator<'_> {
     /// Something begins to be served that needs so much; whether it is the next that will be done.
     pub(super) fn join(&mut self, server: usize, needs: f64, what: u32) -> bool {
@@ -69,11 +99,12 @@ impl Simulator<'_> {
     /// The tasks on a worker get their parts anew; on one server another one may be the next.
     pub(super) fn share_cpus(&mut self, worker: usize, changed: Option<usize>) {
         let of = &self.model.workers[worker];
-        let part = (of.cpus / self.demand[worker].max(of.cpus)).min(1.0);
         let first = worker * self.classes.len();
+        let demand = &self.demand[first..first + self.classes.len()];
+        let longer = how_much_longer(&self.classes, demand, of.cpus);
         for class in 0..self.classes.len() {
             let busy = cost::share(self.classes[class]);
-            let rate = of.speed / ((1.0 - busy) + busy / part);
+            let rate = of.speed / ((1.0 - busy) + busy * longer);
             self.set_rate(first + class, rate, changed == Some(first + class));
         }
     }
@@ -105,9 +136,10 @@ impl Simulator<'_> {
         if index < cpus {
             let worker = index / self.classes.len();
             let (_, of) = self.task(what);
-            self.demand[worker] -= of.demand();
-            if self.demand[worker] < 1e-9 {
-                self.demand[worker] = 0.0;
+            let demand = &mut self.demand[index];
+            *demand -= of.demand();
+            if *demand < 1e-9 {
+                *demand = 0.0;
             }
             self.share_cpus(worker, Some(index));
             self.task_ended(placed, what);

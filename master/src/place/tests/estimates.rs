@@ -153,8 +153,8 @@ fn cpus_are_shared_by_what_keeps_them_busy() {
     assert_eq!(makespan_ms(&three(0.0), &workers, &[0; 3]), 10.0);
     // One and a half CPUs are wanted, and there.
     assert_eq!(makespan_ms(&three(0.5), &workers, &[0; 3]), 10.0);
-    // On one CPU each waits half of its time, and gets two thirds of a CPU for the other half.
-    assert_eq!(makespan_ms(&three(0.5), &[worker("x", 1)], &[0; 3]), 12.5);
+    // One CPU takes fifteen milliseconds for fifteen of CPU time.
+    assert_eq!(makespan_ms(&three(0.5), &[worker("x", 1)], &[0; 3]), 15.0);
     // One that ends earlier leaves its part to the other.
     let two = vec![node("a", 10.0, 0), node("b", 30.0, 0)];
     let graph = Graph::new(two, [], []);
@@ -166,6 +166,39 @@ fn cpus_are_shared_by_what_keeps_them_busy() {
     let graph = Graph::new(vec![wide], [], []);
     assert_eq!(makespan_ms(&graph, &[worker("x", 1)], &[0]), 20.0);
     assert_eq!(makespan_ms(&graph, &[worker("x", 2)], &[0]), 10.0);
+}
+
+#[test]
+fn no_more_cpus_are_used_than_there_are() {
+    let half = |name: &str, runtime_ms: f64| GraphNode {
+        busy: 0.5,
+        ..node(name, runtime_ms, 0)
+    };
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let ms = |nodes: Vec<GraphNode>| {
+        let placed = vec![0; nodes.len()];
+        let graph = Graph::new(nodes, [], []);
+        let workers = [worker("x", 1)];
+        let ms = makespan_ms(&graph, &workers, &placed);
+        let bound_ms = rounded(lower_bound_ns(&graph, &workers));
+        assert!(bound_ms <= ms, "{bound_ms} bounds {ms}");
+        ms
+    };
+    let halves = |count: usize| {
+        names[..count]
+            .iter()
+            .map(|name| half(name, 100.0))
+            .collect()
+    };
+    assert_eq!(ms(halves(2)), 100.0);
+    // 150 and 200 milliseconds of one CPU.
+    assert_eq!(ms(halves(3)), 150.0);
+    assert_eq!(ms(halves(4)), 200.0);
+    // One that never waits has the CPU for two thirds of the time beside two that wait for half of theirs: 1.5 times as long.
+    let mut mixed: Vec<GraphNode> = halves(2);
+    mixed.push(node("g", 100.0, 0));
+    let ms = ms(mixed);
+    assert!((200.0..=201.0).contains(&ms), "{ms}");
 }
 
 #[test]
