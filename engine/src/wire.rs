@@ -434,6 +434,7 @@ mod tests {
                 Body {
                     items: Some(vec![1, 2]),
                     section: None,
+                    schema: 9,
                     data: Data::Inline(vec![1, 2, 3]),
                 },
             )],

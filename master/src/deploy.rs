@@ -10,16 +10,20 @@ mod kept;
 pub use kept::{KeptError, options_of, sources_of};
 
 use crate::client::{ClientError, ControlClient, Options};
-use crate::definition::Definition;
+use crate::definition::{COMMAND_EXECUTABLE, Definition};
 use crate::division::{self, DivisionError};
 use crate::graph::Graph;
 use crate::place::{self, Placement, WorkerCapacity};
 use crate::planner::{self, RandomError, Terms};
+use crate::types::{Checked, Said, TypesError};
 use engine::core::worker_hash;
 use engine::nearest::instead;
 use engine::plan::{Balance, DeploymentId, Limits, Plan, Replica, WorkerRef};
-use engine::wire::{BODY_BYTES_MAX, Control, ControlReply, WorkerDescription, encode};
-use std::collections::HashMap;
+use engine::wire::{
+    BODY_BYTES_MAX, Control, ControlReply, FUNCTIONS_ASKED_MAX, WorkerDescription, encode,
+};
+use faasstore::binding::FunctionDescription;
+use std::collections::{BTreeSet, HashMap};
 use thiserror::Error;
 
 /// A worker that has been greeted and described.
@@ -143,6 +147,10 @@ pub enum DeployError {
         /// What it has.
         bytes: usize,
     },
+    /// Payloads that do not go together.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Types(#[from] TypesError),
     /// No random number.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -303,6 +311,7 @@ impl Cluster {
         for placement in &placements {
             self.check_executables(definition, &graph, placement)?;
         }
+        let types = self.check_types(definition, &graph, &placements)?;
         let workers = self.workers();
         let version = self.next_version(&definition.workflow.value);
         let id = planner::random_deployment()?;
@@ -322,9 +331,9 @@ impl Cluster {
                 version,
                 limits,
             };
-            plans.push(planner::plan(
-                definition, &graph, placement, &workers, terms,
-            ));
+            let mut placed = planner::plan(definition, &graph, placement, &workers, terms);
+            types.add_to(&mut placed);
+            plans.push(placed);
         }
         self.prepare(plans, id)?;
         let names: Vec<&str> = workers.iter().map(|worker| worker.name.as_str()).collect();
@@ -377,6 +386,40 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Asks workers what the functions that are placed on them say of their payloads, and whether both ends of each edge
+    /// say the same. For that they start the executables once, and end them again. What a worker does not have is left out.
+    ///
+    /// # Errors
+    /// If they differ, an executable cannot be started, or a worker is lost. Nothing is changed.
+    pub fn check_types(
+        &mut self,
+        definition: &Definition,
+        graph: &Graph,
+        placements: &[Placement],
+    ) -> Result<Checked, DeployError> {
+        let mut said = Said::default();
+        for (index, member) in self.members.iter_mut().enumerate() {
+            said.worker(member.description.name.clone());
+            let placed = placements
+                .iter()
+                .flat_map(|placement| graph.nodes().zip(placement.workers()))
+                .filter(|(_, worker)| **worker == index);
+            let executables: BTreeSet<&String> = placed
+                .filter_map(|(node, _)| node.executable.as_ref())
+                // Of the payloads of commands nobody says anything.
+                .filter(|name| *name != COMMAND_EXECUTABLE)
+                .filter(|name| member.description.executables.contains(name))
+                .collect();
+            let executables: Vec<String> = executables.into_iter().cloned().collect();
+            for some in executables.chunks(FUNCTIONS_ASKED_MAX) {
+                for (executable, functions) in some.iter().zip(member.functions(some)?) {
+                    said.tell(executable, &functions)?;
+                }
+            }
+        }
+        Ok(said.check(definition)?)
     }
 
     /// Sends every worker its plans, of each placement one.
@@ -487,6 +530,27 @@ impl Cluster {
 }
 
 impl Member {
+    /// The functions of each of these executables.
+    fn functions(
+        &mut self,
+        executables: &[String],
+    ) -> Result<Vec<Vec<FunctionDescription>>, DeployError> {
+        match self
+            .control
+            .request(&Control::Functions(executables.to_vec()))?
+        {
+            ControlReply::Functions(functions) if functions.len() == executables.len() => {
+                Ok(functions)
+            }
+            ControlReply::Refused(reason) => Err(DeployError::Refused {
+                worker: self.description.name.clone(),
+                reason,
+                unchanged: true,
+            }),
+            other => Err(self.control.off_the_point("functions", &other).into()),
+        }
+    }
+
     /// Asks for something to be done.
     fn order(&mut self, request: &Control) -> Result<(), DeployError> {
         match self.control.request(request)? {

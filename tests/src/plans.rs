@@ -174,6 +174,7 @@ impl Planner<'_> {
                 .collect(),
             constants: self.workflow.constants.clone(),
             timeout_ms: self.workflow.timeout_ms,
+            types: Vec::new(),
             limits,
         }
     }

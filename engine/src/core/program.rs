@@ -6,6 +6,7 @@
 
 use super::nesting::Nesting;
 use super::outcome::When;
+use super::types::PayloadTypes;
 use crate::plan::{ErrorMatch, NodeId, Part, Plan, Retry, SectionPlan, Source, WorkerIndex};
 use faasstore::binding::Kind;
 use rustc_hash::FxHashMap;
@@ -320,6 +321,8 @@ pub(crate) struct OutputFrom {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) plan: Plan,
+    /// What payloads from elsewhere are to be.
+    pub(crate) types: PayloadTypes,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) nesting: Nesting,
     /// By scope, the first one's first; at the end of a scope those that stand for its regions.

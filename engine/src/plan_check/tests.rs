@@ -129,6 +129,7 @@ fn plan() -> Plan {
             scale: 2,
             memory_mib: 64,
         }],
+        types: Vec::new(),
         limits: Limits::default(),
     }
 }

@@ -8,7 +8,7 @@
 mod kept;
 mod replicas;
 
-use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
+use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, PortType, Replica, Work};
 use crate::status::{DeploymentState, DeploymentStatus, ExecutorStatus};
 use crate::wire::Sources;
 use crate::worker::quantities::size_text;
@@ -132,10 +132,27 @@ pub struct Pool {
     pub path: PathBuf,
     /// The nodes that it runs.
     pub nodes: Arc<[NodeBinding]>,
+    /// What its functions are to say of those nodes' payloads.
+    pub types: Arc<[PlannedType]>,
     /// Executors for each lane, at least 1.
     pub scale: Vec<usize>,
     /// Bytes that each executor's arena may have.
     pub arena_bytes_max: u64,
+}
+
+/// What the plan says of the payloads of a port, as its function said it when the plan was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedType {
+    /// The node's name.
+    pub node: String,
+    /// The function that it names.
+    pub function: String,
+    /// The port, as the node names it.
+    pub port: String,
+    /// Whether it is an output.
+    pub written: bool,
+    /// The hash of the schema.
+    pub schema: u64,
 }
 
 /// An executor that was started.
@@ -174,21 +191,23 @@ impl Deployment {
     /// # Errors
     /// [`DeploymentError::Executable`] if one is missing from `folder` or is none.
     pub fn pools(plan: &Plan, folder: &Path, lanes: u8) -> Result<Vec<Pool>, DeploymentError> {
-        let own = own_folder();
         let mut pools = Vec::with_capacity(plan.executables.len());
         for (index, executable) in plan.executables.iter().enumerate() {
-            let path = find_executable(folder, own.as_deref(), &executable.name)?;
+            let path = executable_path(folder, &executable.name)?;
             let nodes = plan
                 .nodes
                 .iter()
                 .filter_map(|node| bind(node, index))
                 .collect();
+            let types = plan.types.iter();
+            let types = types.filter_map(|one| planned_type(plan, one, index));
             let (scale, lanes) = (usize::from(executable.scale), usize::from(lanes));
             let share = |lane| (scale / lanes + usize::from(lane < scale % lanes)).max(1);
             let arena_bytes_max = u64::from(executable.memory_mib) << 20;
             pools.push(Pool {
                 path,
                 nodes,
+                types: types.collect(),
                 scale: (0..lanes).map(share).collect(),
                 arena_bytes_max,
             });
@@ -249,6 +268,35 @@ fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
     })
 }
 
+/// What is said of a port of a node, if that is one of this executable.
+fn planned_type(plan: &Plan, one: &PortType, of: usize) -> Option<PlannedType> {
+    let (PortRef::Read { node: id, .. } | PortRef::Written { node: id, .. }) = one.port else {
+        return None;
+    };
+    let node = plan.nodes.binary_search_by_key(&id, |node| node.id);
+    let node = &plan.nodes[node.ok()?];
+    let Work::Function {
+        executable,
+        function,
+        ..
+    } = &node.work
+    else {
+        return None;
+    };
+    let (port, written) = match one.port {
+        PortRef::Read { input, .. } => (&node.inputs.get(usize::from(input))?.name, false),
+        PortRef::Written { output, .. } => (&node.outputs.get(usize::from(output))?.name, true),
+        PortRef::Input(_) | PortRef::Output(_) => return None,
+    };
+    (usize::from(*executable) == of).then(|| PlannedType {
+        node: node.name.clone(),
+        function: function.clone(),
+        port: port.clone(),
+        written,
+        schema: one.schema,
+    })
+}
+
 /// The executable that runs commands. It comes with the worker, and is beside its program unless the functions folder has
 /// one of that name.
 pub const COMMAND_EXECUTABLE: &str = "faasflow-command";
@@ -257,6 +305,14 @@ pub const COMMAND_EXECUTABLE: &str = "faasflow-command";
 fn own_folder() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     program.parent().map(Path::to_owned)
+}
+
+/// The file of the executable of this name, which is in this folder unless it comes with the worker.
+///
+/// # Errors
+/// [`DeploymentError::Executable`] if there is none, or it is none.
+pub fn executable_path(folder: &Path, name: &str) -> Result<PathBuf, DeploymentError> {
+    find_executable(folder, own_folder().as_deref(), name)
 }
 
 /// The executable of this name: in the functions folder, or, if it is what comes with the worker, in the worker's `own`.

@@ -101,6 +101,11 @@ pub(crate) fn nodes() -> Vec<NodeBinding> {
             ports(&[("first", Bytes), ("second", Bytes)]),
         ),
         ("wait", one(), one()),
+        (
+            "measure",
+            ports(&[("shapes", List)]),
+            ports(&[("areas", List)]),
+        ),
     ];
     (10..)
         .zip(nodes)

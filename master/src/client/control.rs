@@ -125,6 +125,10 @@ impl ControlClient {
             ControlReply::Status(_) => format!("it answered `{asked}` with a status"),
             ControlReply::Deployed(_) => format!("it answered `{asked}` with a deployment"),
             ControlReply::Profile(_) => format!("it answered `{asked}` with a profile"),
+            ControlReply::Functions(functions) => {
+                let count = functions.len();
+                format!("it answered `{asked}` with the functions of {count} executables")
+            }
         };
         ClientError::Protocol {
             worker: self.connection.label().to_owned(),

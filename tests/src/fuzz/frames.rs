@@ -58,16 +58,19 @@ pub fn frames() -> Vec<Vec<u8>> {
     let body = |length: u64| Body {
         items: None,
         section: None,
+        schema: 0,
         data: Data::Inline(vec![7; length as usize]),
     };
     let list = Body {
         items: Some(vec![3, 0, 5]),
         section: None,
+        schema: 0,
         data: Data::Inline(vec![1; 48]),
     };
     let streamed = Body {
         items: Some(vec![1 << 40; 2]),
         section: None,
+        schema: 0,
         data: Data::Streamed {
             transfer: 1,
             bytes: 1 << 41,

@@ -31,7 +31,7 @@ pub use message::{Inbound, Landed, Landing, LandingError};
 pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
-use crate::core::InputForm;
+use crate::core::{InputForm, Origin};
 use crate::plan::{DeploymentId, Limits};
 use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
 use faasstore::arena::Arena;
@@ -88,6 +88,12 @@ pub trait Admission {
     /// The limits of payloads of an invocation of which a peer tells, and of what, if it says so; none if nothing
     /// here waits for them.
     fn part(&self, invocation: u128, deployment: Option<DeploymentId>) -> Option<Limits>;
+
+    /// Whether what comes from there may be of the schema that has this hash, which is not 0.
+    ///
+    /// # Errors
+    /// Who takes it for something else, and what to do.
+    fn schema(&self, origin: Origin<'_>, schema: u64) -> Result<(), String>;
 }
 
 /// What one link may take and hold.

@@ -59,6 +59,7 @@ impl<'a> Explained<'a> {
             workers,
             options,
             found,
+            ..
         } = planned;
         let placement = &placements[0];
         let by_hash = Options {

@@ -188,6 +188,18 @@ pub(crate) struct Planned {
     pub(crate) workers: Vec<WorkerCapacity>,
     pub(crate) options: Options,
     pub(crate) found: Found,
+    /// The workers, if they were asked.
+    asked: Option<Cluster>,
+}
+
+impl Planned {
+    /// Whether what functions say of their payloads goes together, as far as the workers can be asked.
+    pub(crate) fn check_types(&mut self, definition: &Definition) -> Result<(), Exit> {
+        if let Some(cluster) = &mut self.asked {
+            cluster.check_types(definition, &self.graph, &self.placements)?;
+        }
+        Ok(())
+    }
 }
 
 /// Where the nodes would run, on workers that are asked, or described on the command line or in the cluster file.
@@ -199,13 +211,17 @@ pub(crate) fn place_nodes(
     key: &Key,
 ) -> Result<Planned, Exit> {
     let wanted = Wanted::of(placing)?;
+    let mut asked = None;
     let mut workers = match (&wanted.file, workers::described(workers, key)?) {
         (_, Some(described)) => described,
         (Some(file), None) if workers.is_empty() => {
             workers::unasked(key)?;
             file.workers()?
         }
-        _ => Cluster::connect(workers, &workers::options(key)?)?.capacities(),
+        _ => {
+            let cluster = Cluster::connect(workers, &workers::options(key)?)?;
+            asked.insert(cluster).capacities()
+        }
     };
     let options = wanted.on(&mut workers)?;
     let placed = division::place(definition, &workers, &options, |graph| {
@@ -220,5 +236,6 @@ pub(crate) fn place_nodes(
         workers,
         options,
         found,
+        asked,
     })
 }

@@ -39,6 +39,10 @@ impl Admission for Anyone {
     fn part(&self, _invocation: u128, _deployment: Option<DeploymentId>) -> Option<Limits> {
         Some(Limits::default())
     }
+
+    fn schema(&self, _origin: Origin<'_>, _schema: u64) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// Takes nothing, or small payloads.
@@ -51,6 +55,10 @@ impl Admission for Door {
 
     fn part(&self, _invocation: u128, _deployment: Option<DeploymentId>) -> Option<Limits> {
         self.0
+    }
+
+    fn schema(&self, _origin: Origin<'_>, _schema: u64) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -200,6 +208,7 @@ impl Sender {
         Body {
             items: payload.items(),
             section: None,
+            schema: 0,
             data,
         }
     }
@@ -253,6 +262,7 @@ impl Payload {
         Body {
             items: self.items(),
             section: None,
+            schema: 0,
             data: Data::Inline(data),
         }
     }
@@ -292,6 +302,7 @@ fn streamed(transfer: u64, bytes: u64) -> Body {
     Body {
         items: None,
         section: None,
+        schema: 0,
         data: Data::Streamed { transfer, bytes },
     }
 }

@@ -73,6 +73,7 @@ fn a_list_whose_items_do_not_add_up_is_refused() {
                     Body {
                         items: Some(items.clone()),
                         section: None,
+                        schema: 0,
                         data,
                     },
                 )],
@@ -92,6 +93,7 @@ fn a_section_beyond_its_list_is_refused_and_one_of_a_longer_list_than_is_taken_f
     let body = |items: Option<Vec<u64>>, first, whole| Body {
         items,
         section: Some(Section { first, whole }),
+        schema: 0,
         data: Data::Inline(vec![0; 16]),
     };
     for (items, first, whole) in [
