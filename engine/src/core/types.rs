@@ -203,3 +203,6 @@ impl Core {
         number.map_or(0, |number| program.types.of(PortRef::Output(number as u16)))
     }
 }
+
+#[cfg(test)]
+mod tests;

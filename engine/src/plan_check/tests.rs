@@ -8,6 +8,7 @@ use crate::plan::{
 };
 
 mod parts;
+mod types;
 
 fn worker(name: &str, port: u16) -> WorkerRef {
     WorkerRef {

@@ -45,6 +45,26 @@ impl Admission for Anyone {
     }
 }
 
+/// Takes everything that is not of this schema.
+struct Not(u64);
+
+impl Admission for Not {
+    fn invoke(&self, _workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Limits, String> {
+        Ok(Limits::default())
+    }
+
+    fn part(&self, _invocation: u128, _deployment: Option<DeploymentId>) -> Option<Limits> {
+        Some(Limits::default())
+    }
+
+    fn schema(&self, origin: Origin<'_>, schema: u64) -> Result<(), String> {
+        match schema == self.0 {
+            true => Err(format!("{origin:?} is {schema}")),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Takes nothing, or small payloads.
 struct Door(Option<Limits>);
 
