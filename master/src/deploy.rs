@@ -6,24 +6,22 @@
 //! returned, nothing here is needed for the workflow to run.
 
 mod kept;
+mod types;
 
 pub use kept::{KeptError, options_of, sources_of};
 
 use crate::client::{ClientError, ControlClient, Options};
-use crate::definition::{COMMAND_EXECUTABLE, Definition};
+use crate::definition::Definition;
 use crate::division::{self, DivisionError};
 use crate::graph::Graph;
 use crate::place::{self, Placement, WorkerCapacity};
 use crate::planner::{self, RandomError, Terms};
-use crate::types::{Checked, Said, TypesError};
+use crate::types::TypesError;
 use engine::core::worker_hash;
 use engine::nearest::instead;
 use engine::plan::{Balance, DeploymentId, Limits, Plan, Replica, WorkerRef};
-use engine::wire::{
-    BODY_BYTES_MAX, Control, ControlReply, FUNCTIONS_ASKED_MAX, WorkerDescription, encode,
-};
-use faasstore::binding::FunctionDescription;
-use std::collections::{BTreeSet, HashMap};
+use engine::wire::{BODY_BYTES_MAX, Control, ControlReply, WorkerDescription, encode};
+use std::collections::HashMap;
 use thiserror::Error;
 
 /// A worker that has been greeted and described.
@@ -388,40 +386,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks workers what the functions that are placed on them say of their payloads, and whether both ends of each edge
-    /// say the same. For that they start the executables once, and end them again. What a worker does not have is left out.
-    ///
-    /// # Errors
-    /// If they differ, an executable cannot be started, or a worker is lost. Nothing is changed.
-    pub fn check_types(
-        &mut self,
-        definition: &Definition,
-        graph: &Graph,
-        placements: &[Placement],
-    ) -> Result<Checked, DeployError> {
-        let mut said = Said::default();
-        for (index, member) in self.members.iter_mut().enumerate() {
-            said.worker(member.description.name.clone());
-            let placed = placements
-                .iter()
-                .flat_map(|placement| graph.nodes().zip(placement.workers()))
-                .filter(|(_, worker)| **worker == index);
-            let executables: BTreeSet<&String> = placed
-                .filter_map(|(node, _)| node.executable.as_ref())
-                // Of the payloads of commands nobody says anything.
-                .filter(|name| *name != COMMAND_EXECUTABLE)
-                .filter(|name| member.description.executables.contains(name))
-                .collect();
-            let executables: Vec<String> = executables.into_iter().cloned().collect();
-            for some in executables.chunks(FUNCTIONS_ASKED_MAX) {
-                for (executable, functions) in some.iter().zip(member.functions(some)?) {
-                    said.tell(executable, &functions)?;
-                }
-            }
-        }
-        Ok(said.check(definition)?)
-    }
-
     /// Sends every worker its plans, of each placement one.
     fn prepare(
         &mut self,
@@ -530,27 +494,6 @@ impl Cluster {
 }
 
 impl Member {
-    /// The functions of each of these executables.
-    fn functions(
-        &mut self,
-        executables: &[String],
-    ) -> Result<Vec<Vec<FunctionDescription>>, DeployError> {
-        match self
-            .control
-            .request(&Control::Functions(executables.to_vec()))?
-        {
-            ControlReply::Functions(functions) if functions.len() == executables.len() => {
-                Ok(functions)
-            }
-            ControlReply::Refused(reason) => Err(DeployError::Refused {
-                worker: self.description.name.clone(),
-                reason,
-                unchanged: true,
-            }),
-            other => Err(self.control.off_the_point("functions", &other).into()),
-        }
-    }
-
     /// Asks for something to be done.
     fn order(&mut self, request: &Control) -> Result<(), DeployError> {
         match self.control.request(request)? {

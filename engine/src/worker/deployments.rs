@@ -7,8 +7,11 @@
 
 mod kept;
 mod replicas;
+mod types;
 
-use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, PortType, Replica, Work};
+pub use types::PlannedType;
+
+use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
 use crate::status::{DeploymentState, DeploymentStatus, ExecutorStatus};
 use crate::wire::Sources;
 use crate::worker::quantities::size_text;
@@ -140,21 +143,6 @@ pub struct Pool {
     pub arena_bytes_max: u64,
 }
 
-/// What the plan says of the payloads of a port, as its function said it when the plan was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedType {
-    /// The node's name.
-    pub node: String,
-    /// The function that it names.
-    pub function: String,
-    /// The port, as the node names it.
-    pub port: String,
-    /// Whether it is an output.
-    pub written: bool,
-    /// The hash of the schema.
-    pub schema: u64,
-}
-
 /// An executor that was started.
 #[derive(Debug, Clone, Copy)]
 pub struct Running {
@@ -200,7 +188,7 @@ impl Deployment {
                 .filter_map(|node| bind(node, index))
                 .collect();
             let types = plan.types.iter();
-            let types = types.filter_map(|one| planned_type(plan, one, index));
+            let types = types.filter_map(|one| PlannedType::of(plan, one, index));
             let (scale, lanes) = (usize::from(executable.scale), usize::from(lanes));
             let share = |lane| (scale / lanes + usize::from(lane < scale % lanes)).max(1);
             let arena_bytes_max = u64::from(executable.memory_mib) << 20;
@@ -265,35 +253,6 @@ fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
         arguments: arguments.clone(),
         inputs: inputs.collect(),
         outputs: outputs.collect(),
-    })
-}
-
-/// What is said of a port of a node, if that is one of this executable.
-fn planned_type(plan: &Plan, one: &PortType, of: usize) -> Option<PlannedType> {
-    let (PortRef::Read { node: id, .. } | PortRef::Written { node: id, .. }) = one.port else {
-        return None;
-    };
-    let node = plan.nodes.binary_search_by_key(&id, |node| node.id);
-    let node = &plan.nodes[node.ok()?];
-    let Work::Function {
-        executable,
-        function,
-        ..
-    } = &node.work
-    else {
-        return None;
-    };
-    let (port, written) = match one.port {
-        PortRef::Read { input, .. } => (&node.inputs.get(usize::from(input))?.name, false),
-        PortRef::Written { output, .. } => (&node.outputs.get(usize::from(output))?.name, true),
-        PortRef::Input(_) | PortRef::Output(_) => return None,
-    };
-    (usize::from(*executable) == of).then(|| PlannedType {
-        node: node.name.clone(),
-        function: function.clone(),
-        port: port.clone(),
-        written,
-        schema: one.schema,
     })
 }
 

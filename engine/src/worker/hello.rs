@@ -6,9 +6,8 @@
 use crate::lane::command::StartedExecutor;
 use crate::worker::deployments::PlannedType;
 use crate::worker::warden::ExecutorSpec;
-use faasstore::binding::{ABI_VERSION, FunctionDescription, Hello, Welcome};
+use faasstore::binding::{ABI_VERSION, Hello, Welcome};
 use faasstore::channel::{ChannelError, EngineChannel, HALF_BYTES_MAX};
-use faasstore::schema;
 use faasstore::segment::{SegmentReader, SegmentWriter};
 use faasstore::socket::{Received, Socket, SocketError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -240,7 +239,7 @@ impl Newcomer {
             });
         }
         let mut types = self.spec.types.iter();
-        if let Some(planned) = types.find(|planned| !is_said(planned, &hello.functions)) {
+        if let Some(planned) = types.find(|planned| !planned.is_said_by(&hello.functions)) {
             let PlannedType {
                 node,
                 function,
@@ -319,16 +318,6 @@ impl Newcomer {
             .ok()?
             .map(|status| exit_text(&status))
     }
-}
-
-/// Whether an executable says of a port what it said when the plan was made.
-fn is_said(planned: &PlannedType, functions: &[FunctionDescription]) -> bool {
-    let mut named = functions.iter().filter(|one| one.name == planned.function);
-    let said = named.next().and_then(|function| match planned.written {
-        true => function.output(&planned.port),
-        false => function.input(&planned.port),
-    });
-    said.is_some_and(|text| schema::hash(text) == planned.schema)
 }
 
 fn exit_text(status: &WaitIdStatus) -> String {

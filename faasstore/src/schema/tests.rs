@@ -46,6 +46,27 @@ mod types {
     }
 
     #[derive(Archive, Serialize, Deserialize, Described)]
+    #[rkyv(serialize_bounds(__S: rkyv::ser::Writer + rkyv::ser::Allocator, __S::Error: rkyv::rancor::Source))]
+    #[rkyv(deserialize_bounds(__D::Error: rkyv::rancor::Source))]
+    #[rkyv(bytecheck(bounds(__C: rkyv::validation::ArchiveContext, __C::Error: rkyv::rancor::Source)))]
+    pub struct Folder {
+        #[rkyv(omit_bounds)]
+        pub files: Vec<File>,
+    }
+
+    #[derive(Archive, Serialize, Deserialize, Described)]
+    #[rkyv(serialize_bounds(__S: rkyv::ser::Writer + rkyv::ser::Allocator, __S::Error: rkyv::rancor::Source))]
+    #[rkyv(deserialize_bounds(__D::Error: rkyv::rancor::Source))]
+    #[rkyv(bytecheck(bounds(__C: rkyv::validation::ArchiveContext, __C::Error: rkyv::rancor::Source)))]
+    pub struct File {
+        pub name: String,
+        #[rkyv(omit_bounds)]
+        pub within: Option<Box<Folder>>,
+        #[rkyv(omit_bounds)]
+        pub versions: Vec<File>,
+    }
+
+    #[derive(Archive, Serialize, Deserialize, Described)]
     pub struct Labelled<T> {
         pub label: String,
         pub value: T,
@@ -117,6 +138,11 @@ fn descriptions_and_hashes_never_change_by_accident() {
             schema::<Tree>(),
             "rkyv:struct{label:string,children:list<outer<0>>,next:option<box<outer<0>>>}",
             0x02c0_d551_8f16_7bab,
+        ),
+        (
+            schema::<Folder>(),
+            "rkyv:struct{files:list<struct{name:string,within:option<box<outer<1>>>,versions:list<outer<0>>}>}",
+            0x6b53_f6a5_3b4f_facb,
         ),
         (
             schema::<All>(),

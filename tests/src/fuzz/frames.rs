@@ -14,6 +14,7 @@ use engine::wire::{
     encode,
 };
 use faasstore::Cancelled;
+use faasstore::binding::{FunctionDescription, TypedPort};
 
 /// Workflows at random, whose plans frames carry.
 const PLANS: u64 = 24;
@@ -58,7 +59,7 @@ pub fn frames() -> Vec<Vec<u8>> {
     let body = |length: u64| Body {
         items: None,
         section: None,
-        schema: 0,
+        schema: length,
         data: Data::Inline(vec![7; length as usize]),
     };
     let list = Body {
@@ -106,6 +107,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             from: 7,
         },
         Control::ForgetProfile("flow".to_owned()),
+        Control::Functions(vec!["e".to_owned(), "f".to_owned()]),
     ] {
         frame(&|out| encode(&control, out));
     }
@@ -160,6 +162,18 @@ pub fn frames() -> Vec<Vec<u8>> {
         executables: vec!["x".to_owned()],
         workflows: vec![("flow".to_owned(), 1)],
     };
+    let typed = TypedPort {
+        port: Some("in".to_owned()),
+        schema: "rkyv:struct{a:u8}".to_owned(),
+    };
+    let described = FunctionDescription {
+        name: "f".to_owned(),
+        inputs: vec![typed.clone()],
+        outputs: vec![TypedPort {
+            port: None,
+            ..typed
+        }],
+    };
     for reply in [
         ControlReply::Done,
         ControlReply::Refused("no".to_owned()),
@@ -173,6 +187,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             sources: Some(sources),
         }),
         ControlReply::Profile(profile_page(deployment)),
+        ControlReply::Functions(vec![vec![described], Vec::new()]),
     ] {
         frame(&|out| encode(&reply, out));
     }
