@@ -134,6 +134,41 @@ fn both_ends_of_every_edge_are_compared_whatever_the_way() {
     }
 }
 
+#[test]
+fn an_item_of_the_region_around_is_of_that_region_s_list() {
+    let inner = "
+workflow: inner
+input: { rows: list, whole: bytes }
+nodes:
+  each: { function: \"f:reads\", foreach: input.rows, input: { row: item, in: input.whole }, output: { out: bytes } }
+";
+    let outer = "
+workflow: w
+input: { text: bytes, parts: list }
+nodes:
+  a: { function: \"f:writes\", input: { in: input.text }, output: { out: list } }
+  b: { workflow: inner.yaml, foreach: a.out, input: { rows: input.parts, whole: item } }
+";
+    let mut others = |_: &std::path::Path| Ok(inner.as_bytes().to_vec());
+    let definition = parse_with("w.yaml", outer.as_bytes(), &mut others).unwrap();
+    let around = definition.nodes[1]
+        .inputs
+        .iter()
+        .map(|input| input.from[0].value);
+    assert!(around.eq([From::Item { up: 0 }, From::Item { up: 1 }]));
+    let error = told("w1", &[WRITES, READS])
+        .check(&definition)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("(node a) writes `out.total` as u64"),
+        "{error}"
+    );
+    // The rows are another matter.
+    let row = ("reads", "<row=rkyv:u8 <in=rkyv:struct{total:u64}");
+    told("w1", &[WRITES, row]).check(&definition).unwrap();
+}
+
 /// Through workflows within workflows, and regions within regions.
 #[test]
 fn edges_are_compared_through_workflows_within_workflows() {
