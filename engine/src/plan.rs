@@ -17,6 +17,9 @@ use rkyv::{Archive, Deserialize, Serialize};
 mod parts;
 pub use parts::{PARTS_MAX, Part, SectionPlan, Share, WholePlan};
 
+mod types;
+pub use types::{PortRef, PortType};
+
 /// Which deployment, and which placement of it: unique for ever, drawn at random by the master. A deployment is known by
 /// the id of its first placement.
 #[derive(
@@ -689,6 +692,8 @@ pub struct Plan {
     pub wholes: Vec<WholePlan>,
     /// What the local nodes run.
     pub executables: Vec<ExecutablePlan>,
+    /// What payloads are said to be, by rising port; of a port that is not here nothing is said.
+    pub types: Vec<PortType>,
     /// Bounds.
     pub limits: Limits,
 }

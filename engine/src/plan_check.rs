@@ -17,6 +17,7 @@ mod nodes;
 mod parts;
 mod regions;
 mod rules;
+mod types;
 pub use error::PlanError;
 pub use regions::REGION_DEPTH_MAX;
 use regions::Regions;
@@ -88,7 +89,8 @@ impl Plan {
         for node in &self.nodes {
             scope.check_node(node)?;
         }
-        scope.check_outputs()
+        scope.check_outputs()?;
+        types::check(self)
     }
 
     fn check_replica(&self) -> Check {

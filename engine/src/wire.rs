@@ -442,6 +442,7 @@ mod tests {
                 Body {
                     items: Some(vec![1, 2]),
                     section: None,
+                    schema: 9,
                     data: Data::Inline(vec![1, 2, 3]),
                 },
             )],

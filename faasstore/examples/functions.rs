@@ -1,6 +1,7 @@
 //! An executable of functions: one of each kind that the SDK knows. The crate's tests play the engine against it.
 
-use faasstore::{Call, Context, Error, bytes, function, typed};
+use faasstore::schema::ARROW_IPC;
+use faasstore::{Call, Context, Described, Error, bytes, function, typed};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::time::{ClockId, clock_gettime};
 use rkyv::{Archive, Deserialize, Serialize};
@@ -9,7 +10,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 /// What `area` takes.
-#[derive(Archive, Serialize, Deserialize)]
+#[derive(Archive, Serialize, Deserialize, Described)]
 #[rkyv(derive(Debug))]
 struct Shape {
     name: String,
@@ -17,7 +18,7 @@ struct Shape {
 }
 
 /// What `area` makes.
-#[derive(Archive, Serialize, Deserialize)]
+#[derive(Archive, Serialize, Deserialize, Described)]
 #[rkyv(derive(Debug))]
 struct Area {
     name: String,
@@ -34,6 +35,41 @@ fn split(call: &mut Call) -> Result<(), Error> {
         start += line.len();
     }
     Ok(())
+}
+
+/// Areas of the shapes of a list.
+fn measure(call: &mut Call) -> Result<(), Error> {
+    let shapes = call.list("shapes")?;
+    let mut areas = call.list_output("areas")?;
+    for index in 0..shapes.len() {
+        if let Some(shape) = shapes.typed::<Shape>(index)? {
+            let square_metres = shape.sides.iter().map(|side| side.to_native()).product();
+            areas.push_typed(&Area {
+                name: shape.name.to_string(),
+                square_metres,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes and makes something else than it declares, in the way that its argument names.
+fn lie(call: &mut Call) -> Result<(), Error> {
+    let area = Area {
+        name: String::new(),
+        square_metres: 1.0,
+    };
+    let shape = Shape {
+        name: String::new(),
+        sides: Vec::new(),
+    };
+    call.write_typed("made", &area)?;
+    match call.context().arguments().first().map(String::as_str) {
+        Some("read") => call.typed::<Area>("taken").map(drop),
+        Some("read an item") => call.list("several")?.typed::<Area>(0).map(drop),
+        Some("write an item") => call.list_output("all")?.push_typed(&shape),
+        _ => call.write_typed("more", &shape),
+    }
 }
 
 /// Joins what is there of a list, into memory that is reserved once.
@@ -234,6 +270,16 @@ fn main() -> ExitCode {
             Ok("")
         }),
         function("split", split),
+        function("measure", measure)
+            .input::<Shape>("shapes")
+            .output::<Area>("areas"),
+        function("lie", lie)
+            .input::<Shape>("taken")
+            .input::<Shape>("several")
+            .output::<Area>("made")
+            .output::<Area>("more")
+            .output::<Area>("all"),
+        function("table", |_: &mut Call| Ok(())).tagged_output("rows", ARROW_IPC),
         function("join", join),
         function("count", count),
         function("assort", assort),

@@ -110,7 +110,7 @@ pub struct Welcome {
     pub segment_bytes: u64,
     /// Bytes that all segments of its arena together may have.
     pub arena_bytes_max: u64,
-    /// The nodes that it may be asked to run.
+    /// The nodes that it may be asked to run; none of an executable that is only to describe itself.
     pub nodes: Vec<NodeBinding>,
 }
 
@@ -120,10 +120,49 @@ pub struct Welcome {
 pub struct Hello {
     /// [`ABI_VERSION`] of the executor. It stays the first field in every version.
     pub abi_version: u32,
-    /// The names of its functions.
-    pub functions: Vec<String>,
+    /// Its functions.
+    pub functions: Vec<FunctionDescription>,
     /// Set when the executor cannot serve: text for people, ending its part.
     pub refusal: Option<String>,
+}
+
+/// A function, as its executable describes it.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct FunctionDescription {
+    /// Its name within the executable.
+    pub name: String,
+    /// The inputs that it says something of.
+    pub inputs: Vec<TypedPort>,
+    /// The outputs that it says something of.
+    pub outputs: Vec<TypedPort>,
+}
+
+/// What the payloads of an input or output hold.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct TypedPort {
+    /// Which, by the name that nodes give it; none of a function that has one alone, whatever it is called.
+    pub port: Option<String>,
+    /// The text of a [`Schema`](crate::schema::Schema): of the payload, or of each item of a list.
+    pub schema: String,
+}
+
+impl FunctionDescription {
+    /// What it says of the input of that name.
+    #[must_use]
+    pub fn input(&self, name: &str) -> Option<&str> {
+        of_port(&self.inputs, name)
+    }
+
+    /// What it says of the output of that name.
+    #[must_use]
+    pub fn output(&self, name: &str) -> Option<&str> {
+        of_port(&self.outputs, name)
+    }
+}
+
+fn of_port<'a>(ports: &'a [TypedPort], name: &str) -> Option<&'a str> {
+    let is_it = |port: &&TypedPort| port.port.as_deref().is_none_or(|port| port == name);
+    ports.iter().find(is_it).map(|port| port.schema.as_str())
 }
 
 /// Segments that the other side is about to be told of, with a descriptor each, in this order. There are as many in one

@@ -4,6 +4,8 @@
 //! [`told`] (what is to stop), [`channel`] (an engine and one executor), [`arena`] (payloads), [`socket`] (descriptors), with [`descriptor`] and
 //! [`binding`] for what is said over them. docs/layout.md draws every byte.
 //!
+//! What payloads hold is said by [`schema`]; docs/types.md is about types for people.
+//!
 //! The function SDK, with which executables are written, is re-exported here; [`serve()`] is where to begin.
 
 /// The README's executable is compiled with the other examples.
@@ -15,6 +17,24 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/language.md")]
 struct Language;
+
+/// And what the document of types shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/types.md")]
+struct Types;
+
+// So that what the derive macro writes finds its names in the tests of this crate too.
+#[cfg(test)]
+extern crate self as faasstore;
+
+/// What `#[derive(Described)]` writes refers to.
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod described {
+    pub use crate::schema::{Describer, Field, Fields, Type, Variant};
+    pub use rkyv::Archive;
+    pub use rkyv::with::ArchiveWith;
+}
 
 #[cfg(target_endian = "big")]
 compile_error!("the shared-memory ABI is little-endian");
@@ -30,6 +50,8 @@ pub mod descriptor;
 pub mod doorbell;
 pub mod ring;
 #[cfg(not(loom))]
+pub mod schema;
+#[cfg(not(loom))]
 mod sdk;
 #[cfg(not(loom))]
 pub mod segment;
@@ -38,6 +60,10 @@ pub mod socket;
 mod sync;
 pub mod told;
 
+#[cfg(not(loom))]
+pub use faasstore_derive::Described;
+#[cfg(not(loom))]
+pub use schema::{Described, PayloadType};
 #[cfg(not(loom))]
 pub use sdk::{
     Call, Checked, Context, Error, Function, List, ListOutput, OutputWriter, Payload, bytes,

@@ -420,6 +420,7 @@ impl Client {
                 Body {
                     items,
                     section: None,
+                    schema: 0,
                     data,
                 },
             ));

@@ -7,6 +7,7 @@
 
 mod kept;
 mod measuring;
+mod types;
 mod undeploy;
 
 pub use kept::{KeptError, options_of, sources_of, speeds_of};
@@ -19,6 +20,7 @@ use crate::division::{self, DivisionError};
 use crate::graph::Graph;
 use crate::place::{self, Placement, WorkerCapacity};
 use crate::planner::{self, RandomError, Terms};
+use crate::types::TypesError;
 use engine::core::worker_hash;
 use engine::nearest::instead;
 use engine::plan::{Balance, DeploymentId, Limits, Plan, Replica, WorkerRef};
@@ -147,6 +149,10 @@ pub enum DeployError {
         /// What it has.
         bytes: usize,
     },
+    /// Payloads that do not go together.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Types(#[from] TypesError),
     /// No random number.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -342,6 +348,7 @@ impl Cluster {
         for placement in &placements {
             self.check_executables(definition, &graph, placement)?;
         }
+        let types = self.check_types(definition, &graph, &placements)?;
         let workers = self.workers();
         let version = self.next_version(&definition.workflow.value);
         let id = planner::random_deployment()?;
@@ -361,9 +368,9 @@ impl Cluster {
                 version,
                 limits,
             };
-            plans.push(planner::plan(
-                definition, &graph, placement, &workers, terms,
-            ));
+            let mut placed = planner::plan(definition, &graph, placement, &workers, terms);
+            types.add_to(&mut placed);
+            plans.push(placed);
         }
         self.prepare(plans, id)?;
         let sources = sources_of(definition, options, replicas, &self.capacities);

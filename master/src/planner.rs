@@ -118,6 +118,7 @@ pub fn plan(
                 .collect(),
             wholes: planner.wholes(me, &needs),
             executables,
+            types: Vec::new(),
             limits: terms.limits,
         }
     };

@@ -57,6 +57,7 @@ fn inputs_of_every_size_arrive_whole_and_outputs_come_back_whole() {
                                 Body {
                                     items: body.items,
                                     section: None,
+                                    schema: 0,
                                     data: streamed,
                                 },
                             ),
@@ -289,6 +290,7 @@ fn what_makes_no_sense_is_refused_and_the_worker_named() {
         let body = Body {
             items: Some(vec![u64::MAX, 9]),
             section: None,
+            schema: 0,
             data: Data::Inline(b"abc".to_vec()),
         };
         peer.send(&answer(request, vec![("o".to_owned(), body)]));

@@ -7,6 +7,7 @@ mod fake;
 use engine::greeting::ClusterKey;
 use engine::plan::{Balance, DeploymentId, Limits, Replica};
 use engine::wire::{Control, ControlReply, WorkerDescription, decode};
+use faasstore::binding::{FunctionDescription, TypedPort};
 use fake::FakeWorker;
 use master::client::Options;
 use master::definition::{Definition, parse};
@@ -43,6 +44,17 @@ fn worker(description: WorkerDescription, refuses: &'static str, log: &Log) -> F
                     peer.send(&ControlReply::Description(description.clone()));
                     continue;
                 }
+                Control::Functions(executables) if refuses != "functions" => {
+                    assert_eq!(executables, ["e"]);
+                    let functions = if refuses == "types" {
+                        differing()
+                    } else {
+                        Vec::new()
+                    };
+                    peer.send(&ControlReply::Functions(vec![functions]));
+                    continue;
+                }
+                Control::Functions(_) => "functions",
                 Control::Prepare(plan) => {
                     plan.check().unwrap();
                     assert_eq!(
@@ -92,6 +104,19 @@ fn worker(description: WorkerDescription, refuses: &'static str, log: &Log) -> F
     })
 }
 
+/// What `e` says of its functions where its build is another one.
+fn differing() -> Vec<FunctionDescription> {
+    let port = |schema: &str| TypedPort {
+        port: None,
+        schema: schema.to_owned(),
+    };
+    vec![FunctionDescription {
+        name: "f".to_owned(),
+        inputs: vec![port("rkyv:u32")],
+        outputs: vec![port("rkyv:u64")],
+    }]
+}
+
 fn definition() -> Definition {
     parse(
         "w.yaml",
@@ -109,6 +134,15 @@ fn deploy_several_where_b_refuses(
     refuses: &'static str,
     replicas: Replicas,
 ) -> (Result<u32, DeployError>, Vec<String>) {
+    deploy_this(&definition(), &place::Options::default(), replicas, refuses)
+}
+
+fn deploy_this(
+    definition: &Definition,
+    options: &place::Options,
+    replicas: Replicas,
+    refuses: &'static str,
+) -> (Result<u32, DeployError>, Vec<String>) {
     let log = Log::default();
     let workers = [
         worker(description("a"), "", &log),
@@ -120,8 +154,7 @@ fn deploy_several_where_b_refuses(
         .map(|worker| worker.address.clone())
         .collect();
     let mut cluster = Cluster::connect(&addresses, &Options::default()).unwrap();
-    let (options, limits) = (place::Options::default(), Limits::default());
-    let deployed = cluster.deploy_replicas(&definition(), &options, replicas, limits);
+    let deployed = cluster.deploy_replicas(definition, options, replicas, Limits::default());
     drop(cluster);
     workers.into_iter().for_each(FakeWorker::join);
     let told = log.lock().unwrap().clone();
@@ -161,6 +194,35 @@ fn a_refusal_to_prepare_leaves_everything_as_it_was() {
         ["a: prepare", "b: prepare", "a: abort", "b: abort"],
         "nothing reached c"
     );
+}
+
+#[test]
+fn payloads_that_do_not_go_together_are_refused_before_anything_is_sent() {
+    let edge = parse(
+        "w.yaml",
+        b"{ workflow: w, input: { i: bytes }, nodes: {
+            n: { function: e:f, input: { in: input.i }, output: { out: bytes } },
+            m: { function: e:f, input: { in: n.out }, output: { out: bytes } } } }",
+    )
+    .unwrap();
+    let fixed = [("n", "a"), ("m", "b")].map(|(node, worker)| (node.to_owned(), worker.to_owned()));
+    let options = place::Options {
+        fixed: fixed.into(),
+        ..place::Options::default()
+    };
+    let (deployed, told) = deploy_this(&edge, &options, Replicas::default(), "types");
+    let error = deployed.unwrap_err();
+    assert!(matches!(error, DeployError::Types(_)), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "`e:f` (node n) writes `out` as u64, and `e:f` (node m, input `in`) reads it as u32"
+    );
+    assert!(told.is_empty(), "{told:?}");
+    // What cannot say anything of itself is refused too.
+    let (deployed, told) = deploy_this(&edge, &options, Replicas::default(), "functions");
+    let error = deployed.unwrap_err();
+    assert_eq!(error.to_string(), "worker b refused: it does not like it");
+    assert_eq!(told, ["b: functions"]);
 }
 
 #[test]

@@ -45,8 +45,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `states`, `synthetic`
-    /// and `wordcount`.
+    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `typed-functions`, `states`,
+    /// `synthetic` and `wordcount`.
     #[must_use]
     pub fn workers(names: &[&str]) -> Self {
         Self {
@@ -54,7 +54,13 @@ impl Setup {
             memory: "1GiB".to_owned(),
             flags: Vec::new(),
             key: None,
-            executables: vec!["test-functions", "states", "synthetic", "wordcount"],
+            executables: vec![
+                "test-functions",
+                "typed-functions",
+                "states",
+                "synthetic",
+                "wordcount",
+            ],
             through: None,
         }
     }

@@ -4,11 +4,15 @@ use crate::divided::{Divided, Heard, output_of};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use engine::plan::{
-    DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, Participant, Plan, RegionPlan,
-    RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef, WorkflowOutput,
+    DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, Participant, Plan, PortRef, PortType,
+    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef,
+    WorkflowOutput,
 };
 use faasstore::binding::Kind;
 use std::collections::BTreeSet;
+
+/// What all payloads are said to be.
+const SCHEMA: u64 = 0x7e57;
 
 /// Which workers there are, how regions are divided, and which node runs where.
 #[derive(Clone, Debug)]
@@ -174,8 +178,49 @@ impl Planner<'_> {
                 .collect(),
             constants: self.workflow.constants.clone(),
             timeout_ms: self.workflow.timeout_ms,
+            types: self.types(),
             limits,
         }
+    }
+
+    /// Everything is of one type.
+    fn types(&self) -> Vec<PortType> {
+        let typed = |ports: &mut dyn Iterator<Item = Kind>, port: &dyn Fn(u16) -> PortRef| {
+            let typed = (0..).zip(ports).filter(|(_, kind)| *kind != Kind::Value);
+            typed.map(|(number, _)| port(number)).collect::<Vec<_>>()
+        };
+        let functions = || {
+            let local = self.nodes_of(self.me);
+            local.filter(|node| matches!(node.work, Work::Function { .. }))
+        };
+        let inputs = &mut self.workflow.inputs.iter().map(|input| input.kind);
+        let outputs = &mut self.workflow.outputs.iter().map(|output| output.kind);
+        let mut ports = typed(inputs, &PortRef::Input);
+        ports.extend(typed(outputs, &PortRef::Output));
+        for node in functions() {
+            let read = |input| PortRef::Read {
+                node: node.id,
+                input,
+            };
+            ports.extend(typed(
+                &mut node.inputs.iter().map(|input| input.kind),
+                &read,
+            ));
+        }
+        for node in functions() {
+            let written = |output| PortRef::Written {
+                node: node.id,
+                output,
+            };
+            let returned = node.outputs.len() - usize::from(node.error_output.is_some());
+            let outputs = node.outputs[..returned].iter();
+            ports.extend(typed(&mut outputs.map(|output| output.kind), &written));
+        }
+        let typed = ports.into_iter().map(|port| PortType {
+            port,
+            schema: SCHEMA,
+        });
+        typed.collect()
     }
 
     fn worker(&self, worker: usize) -> WorkerRef {

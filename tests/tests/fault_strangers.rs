@@ -34,6 +34,7 @@ fn announcing(workflow: &str, input: &str, bytes: u64) -> Vec<u8> {
             engine::wire::Body {
                 items: None,
                 section: None,
+                schema: 0,
                 data: engine::wire::Data::Streamed { transfer: 1, bytes },
             },
         )],

@@ -290,6 +290,7 @@ impl Compiler {
                 || !plan.wholes.is_empty()
                 || plan.nodes.iter().any(|node| node.join != Join::All),
             plan: plan.clone(),
+            types: super::types::PayloadTypes::new(plan),
         };
         for ((id, output), slot) in &self.remote_slots {
             let place = self.remote_by_id[id];

@@ -41,6 +41,7 @@
 //! | `retire` | deployments on their way out |
 //! | `replicas` | which of several placements takes an invocation |
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
+//! | `types` | what payloads from elsewhere are said to be |
 //! | `profile` | what is measured of a deployment as it runs |
 
 mod borne;
@@ -76,6 +77,7 @@ mod retire;
 mod retried;
 mod timers;
 mod trigger;
+mod types;
 mod whole;
 
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
@@ -89,6 +91,7 @@ pub use inputs::Input;
 pub use pool::ExecutorId;
 pub use profile::HISTOGRAMS_MAX;
 pub use report::Wanted;
+pub use types::Origin;
 
 use crate::plan::{DeploymentId, NodeId, Plan, WorkerIndex};
 use crate::trace::ClockId;

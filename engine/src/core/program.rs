@@ -7,6 +7,7 @@
 use super::lease::Account;
 use super::nesting::Nesting;
 use super::outcome::When;
+use super::types::PayloadTypes;
 use crate::plan::{ErrorMatch, NodeId, Part, Plan, Retry, SectionPlan, Source, WorkerIndex};
 use faasstore::binding::Kind;
 use rustc_hash::FxHashMap;
@@ -323,6 +324,8 @@ pub(crate) struct Program {
     pub(crate) plan: Plan,
     /// Where its payloads are counted.
     pub(crate) account: Account,
+    /// What payloads from elsewhere are to be.
+    pub(crate) types: PayloadTypes,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) nesting: Nesting,
     /// By scope, the first one's first; at the end of a scope those that stand for its regions.

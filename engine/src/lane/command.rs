@@ -4,6 +4,7 @@
 use crate::plan::{DeploymentId, Plan};
 use crate::profile::LaneProfile;
 use crate::status::WorkflowCounters;
+use faasstore::binding::FunctionDescription;
 use faasstore::channel::EngineChannel;
 use faasstore::socket::Socket;
 use std::os::fd::OwnedFd;
@@ -31,6 +32,8 @@ pub struct StartedExecutor {
     pub doorbell: OwnedFd,
     /// Bytes that all segments of its arena together may have.
     pub arena_bytes_max: u64,
+    /// Its functions, as it describes them, if it was started for nothing else.
+    pub functions: Box<[FunctionDescription]>,
 }
 
 /// Which connection of a link: those that a worker makes are numbered in the order in which it makes them.

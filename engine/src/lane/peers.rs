@@ -16,8 +16,8 @@ use super::link::{
 use super::segments::Segments;
 use super::setup::Patience;
 use crate::core::lease::Payload;
-use crate::core::{Answered, ClientId, Core, InputForm, Outbound, Send, worker_hash};
-use crate::plan::{DeploymentId, Plan};
+use crate::core::{Answered, ClientId, Core, InputForm, Origin, Outbound, Send, worker_hash};
+use crate::plan::{DeploymentId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
 use bodies::{Bodies, incoming, numbered};
@@ -615,46 +615,64 @@ impl Peers {
             _ => None,
         };
         let queued = match body {
-            Outbound::Begin { wanted, inputs } => bodies.of(inputs, parts).and_then(|inputs| {
-                let begin = wire::Begin {
-                    invocation,
-                    deployment,
-                    report: wanted.report,
-                    trace: wanted.trace,
-                    inputs,
-                };
-                bodies.queue(&begin, parts)
-            }),
+            Outbound::Begin { wanted, inputs } => {
+                let port = |input: &u16| PortRef::Input(*input);
+                bodies
+                    .at(inputs, deployment, port, parts)
+                    .and_then(|inputs| {
+                        let begin = wire::Begin {
+                            invocation,
+                            deployment,
+                            report: wanted.report,
+                            trace: wanted.trace,
+                            inputs,
+                        };
+                        bodies.queue(&begin, parts)
+                    })
+            }
             Outbound::StateEvent {
                 node,
                 outcome,
                 outputs,
-            } => bodies.of(outputs, parts).and_then(|outputs| {
-                let event = wire::StateEvent {
-                    invocation,
-                    deployment,
+            } => {
+                let port = |output: &u16| PortRef::Written {
                     node,
-                    outcome,
-                    outputs,
-                    load,
+                    output: *output,
                 };
-                bodies.queue(&event, parts)
-            }),
+                bodies
+                    .at(outputs, deployment, port, parts)
+                    .and_then(|outputs| {
+                        let event = wire::StateEvent {
+                            invocation,
+                            deployment,
+                            node,
+                            outcome,
+                            outputs,
+                            load,
+                        };
+                        bodies.queue(&event, parts)
+                    })
+            }
             Outbound::PartDone {
                 outputs,
                 report,
                 trace,
-            } => bodies.of(outputs, parts).and_then(|outputs| {
-                let done = wire::PartDone {
-                    invocation,
-                    deployment,
-                    outputs,
-                    report,
-                    trace,
-                    load,
-                };
-                bodies.queue(&done, parts)
-            }),
+            } => {
+                let port = |output: &u16| PortRef::Output(*output);
+                bodies
+                    .at(outputs, deployment, port, parts)
+                    .and_then(|outputs| {
+                        let done = wire::PartDone {
+                            invocation,
+                            deployment,
+                            outputs,
+                            report,
+                            trace,
+                            load,
+                        };
+                        bodies.queue(&done, parts)
+                    })
+            }
             Outbound::PartFailed {
                 failure,
                 report,
@@ -721,7 +739,12 @@ impl Peers {
             begun: Vec::new(),
         };
         let result = match result {
-            Ok(outputs) => bodies.of(outputs, parts).map(Ok),
+            Ok(outputs) => {
+                let schema = |name: &String, core: &Core| {
+                    deployment.map_or(0, |id| core.schema_of_output(id, name))
+                };
+                bodies.of(outputs, schema, parts).map(Ok)
+            }
             Err(Failure::Refused {
                 worker: nobody,
                 reason,
@@ -828,6 +851,10 @@ impl Admission for AtDoor<'_> {
             limits: self.core.limits_of_taken(InvocationId(invocation))?,
             compartment: self.compartments.of_deployment(deployment)?,
         })
+    }
+
+    fn schema(&self, origin: Origin<'_>, schema: u64) -> Result<(), String> {
+        self.core.check_schema(origin, schema)
     }
 }
 

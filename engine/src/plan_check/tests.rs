@@ -8,6 +8,7 @@ use crate::plan::{
 };
 
 mod parts;
+mod types;
 
 fn worker(name: &str, port: u16) -> WorkerRef {
     WorkerRef {
@@ -129,6 +130,7 @@ fn plan() -> Plan {
             scale: 2,
             memory_mib: 64,
         }],
+        types: Vec::new(),
         limits: Limits::default(),
     }
 }

@@ -4,6 +4,7 @@ use super::{Deployed, LinkFigures, LinkWish, ProfilePage, Sources};
 use crate::plan::{DeploymentId, NodeId, Plan};
 use crate::trace::PartTrace;
 use faasstore::Cancelled;
+use faasstore::binding::FunctionDescription;
 use rkyv::{Archive, Deserialize, Serialize};
 use thiserror::Error;
 
@@ -29,6 +30,9 @@ pub struct Body {
     pub items: Option<Vec<u64>>,
     /// Where the items stand, if they are not all of their list.
     pub section: Option<Section>,
+    /// The hash of the schema of what is here, or of each item: what a client says of what it gives, else what the plan of
+    /// the sender says; 0 if nothing is said.
+    pub schema: u64,
     /// The bytes.
     pub data: Data,
 }
@@ -152,7 +156,13 @@ pub enum Control {
     ForgetProfile(String),
     /// Measure the link to another worker. Answered by [`ControlReply::Link`].
     MeasureLink(LinkWish),
+    /// What functions have these executables, and what do they say of their payloads? At most [`FUNCTIONS_ASKED_MAX`] at
+    /// once. Answered by [`ControlReply::Functions`].
+    Functions(Vec<String>),
 }
+
+/// Executables whose functions are asked for in one request, at most.
+pub const FUNCTIONS_ASKED_MAX: usize = 32;
 
 /// What a worker answers the master.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -171,6 +181,8 @@ pub enum ControlReply {
     Profile(ProfilePage),
     /// What was measured of a link.
     Link(LinkFigures),
+    /// The functions of each executable that was asked for, in that order.
+    Functions(Vec<Vec<FunctionDescription>>),
 }
 
 /// What a worker has, for the partitioner and for checks.

@@ -95,6 +95,7 @@ mod tests {
                 Body {
                     items: None,
                     section: None,
+                    schema: 0,
                     data: Data::Inline(vec![1; bytes]),
                 },
             )],

@@ -574,6 +574,10 @@ impl Control {
                 Ok(figures) => ControlReply::Link(figures),
                 Err(error) => ControlReply::Refused(error.to_string()),
             },
+            Request::Functions(executables) => match self.functions(&executables).await {
+                Ok(functions) => ControlReply::Functions(functions),
+                Err(error) => ControlReply::Refused(error.to_string()),
+            },
             Request::ForgetProfile(workflow) => done(
                 self.forget_profile(&workflow)
                     .await

@@ -249,6 +249,7 @@ impl Control {
             executable,
             path: pool.path.clone(),
             nodes: Arc::clone(&pool.nodes),
+            types: Arc::clone(&pool.types),
             spin_budget_ns: self.identity.spin_budget_ns,
             arena_bytes_max: pool.arena_bytes_max,
         }
@@ -388,7 +389,7 @@ impl Control {
         }
     }
 
-    fn reap(&self, pid: u32) {
+    pub(super) fn reap(&self, pid: u32) {
         // Fails only when the warden has ended, and every executor with it.
         let _ = self.warden.send(WardenRequest::Reap { pid });
     }

@@ -7,6 +7,9 @@
 
 mod kept;
 mod replicas;
+mod types;
+
+pub use types::PlannedType;
 
 use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
 use crate::status::{
@@ -144,6 +147,8 @@ pub struct Pool {
     pub path: PathBuf,
     /// The nodes that it runs.
     pub nodes: Arc<[NodeBinding]>,
+    /// What its functions are to say of those nodes' payloads.
+    pub types: Arc<[PlannedType]>,
     /// Executors for each lane, at least 1.
     pub scale: Vec<usize>,
     /// Bytes that each executor's arena may have.
@@ -188,21 +193,23 @@ impl Deployment {
     /// # Errors
     /// [`DeploymentError::Executable`] if one is missing from `folder` or is none.
     pub fn pools(plan: &Plan, folder: &Path, lanes: u8) -> Result<Vec<Pool>, DeploymentError> {
-        let own = own_folder();
         let mut pools = Vec::with_capacity(plan.executables.len());
         for (index, executable) in plan.executables.iter().enumerate() {
-            let path = find_executable(folder, own.as_deref(), &executable.name)?;
+            let path = executable_path(folder, &executable.name)?;
             let nodes = plan
                 .nodes
                 .iter()
                 .filter_map(|node| bind(node, index))
                 .collect();
+            let types = plan.types.iter();
+            let types = types.filter_map(|one| PlannedType::of(plan, one, index));
             let (scale, lanes) = (usize::from(executable.scale), usize::from(lanes));
             let share = |lane| (scale / lanes + usize::from(lane < scale % lanes)).max(1);
             let arena_bytes_max = u64::from(executable.memory_mib) << 20;
             pools.push(Pool {
                 path,
                 nodes,
+                types: types.collect(),
                 scale: (0..lanes).map(share).collect(),
                 arena_bytes_max,
             });
@@ -271,6 +278,14 @@ pub const COMMAND_EXECUTABLE: &str = "faasflow-command";
 fn own_folder() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     program.parent().map(Path::to_owned)
+}
+
+/// The file of the executable of this name, which is in this folder unless it comes with the worker.
+///
+/// # Errors
+/// [`DeploymentError::Executable`] if there is none, or it is none.
+pub fn executable_path(folder: &Path, name: &str) -> Result<PathBuf, DeploymentError> {
+    find_executable(folder, own_folder().as_deref(), name)
 }
 
 /// The executable of this name: in the functions folder, or, if it is what comes with the worker, in the worker's `own`.

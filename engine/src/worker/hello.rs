@@ -4,6 +4,7 @@
 //! what it did, and what to do.
 
 use crate::lane::command::StartedExecutor;
+use crate::worker::deployments::PlannedType;
 use crate::worker::warden::ExecutorSpec;
 use faasstore::binding::{ABI_VERSION, Hello, Welcome};
 use faasstore::channel::{ChannelError, EngineChannel, HALF_BYTES_MAX};
@@ -106,6 +107,22 @@ pub enum StartError {
         /// Those there are.
         functions: String,
     },
+    /// It says something else of its payloads than it did.
+    #[error(
+        "{file} was replaced since the workflow was planned: of {what} {port:?}, which node {node:?} uses, its function          {function:?} says something else than then; deploy the workflow again"
+    )]
+    Type {
+        /// Which file.
+        file: String,
+        /// Which function.
+        function: String,
+        /// Input or output.
+        what: &'static str,
+        /// Which one.
+        port: String,
+        /// Of which node.
+        node: String,
+    },
     /// Its half of the channel is none.
     #[error("{file} sent no usable half of a channel: {source}")]
     Channel {
@@ -201,23 +218,42 @@ impl Newcomer {
         if let Some(reason) = hello.refusal {
             return Err(StartError::Refused { file, reason });
         }
-        if let Some(node) = self
-            .spec
-            .nodes
-            .iter()
-            .find(|node| !hello.functions.contains(&node.function))
-        {
+        let named = |name: &str| hello.functions.iter().find(|one| one.name == name);
+        let mut nodes = self.spec.nodes.iter();
+        if let Some(node) = nodes.find(|node| named(&node.function).is_none()) {
             let (function, node) = (node.function.clone(), node.name.clone());
-            let functions = if hello.functions.is_empty() {
-                "none".to_owned()
-            } else {
-                hello.functions.join(", ")
+            let names: Vec<_> = hello
+                .functions
+                .iter()
+                .map(|one| one.name.as_str())
+                .collect();
+            let functions = match names.is_empty() {
+                true => "none".to_owned(),
+                false => names.join(", "),
             };
             return Err(StartError::Function {
                 file,
                 function,
                 node,
                 functions,
+            });
+        }
+        let mut types = self.spec.types.iter();
+        if let Some(planned) = types.find(|planned| !planned.is_said_by(&hello.functions)) {
+            let PlannedType {
+                node,
+                function,
+                port,
+                written,
+                ..
+            } = planned.clone();
+            let what = if written { "output" } else { "input" };
+            return Err(StartError::Type {
+                file,
+                function,
+                what,
+                port,
+                node,
             });
         }
         let count = descriptors.len();
@@ -237,6 +273,9 @@ impl Newcomer {
             .and_then(|half| EngineChannel::connect(Arc::new(own), half, spec.seat.wait))
             .map_err(|source| StartError::Channel { file, source })?;
         let (deployment, executable) = (spec.deployment, spec.executable);
+        // Who is to run something needs them no more.
+        let asked = spec.nodes.is_empty();
+        let functions = if asked { hello.functions } else { Vec::new() };
         let (cpu, arena_bytes_max) = (Some(spec.seat.cpu), spec.arena_bytes_max);
         Ok((
             spec.lane,
@@ -250,6 +289,7 @@ impl Newcomer {
                 socket,
                 doorbell,
                 arena_bytes_max,
+                functions: functions.into_boxed_slice(),
             },
         ))
     }

@@ -374,6 +374,7 @@ mod tests {
             constants: Vec::new(),
             regions: Vec::new(),
             timeout_ms: None,
+            types: Vec::new(),
             limits: Limits::default(),
         }
     }

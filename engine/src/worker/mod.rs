@@ -8,6 +8,7 @@ pub mod control_io;
 mod deploy;
 pub mod deployments;
 mod feedback;
+mod functions;
 pub mod hello;
 pub mod host;
 pub mod lanes;

@@ -9,6 +9,7 @@
 
 use crate::lane::command::StartedExecutor;
 use crate::plan::DeploymentId;
+use crate::worker::deployments::PlannedType;
 use crate::worker::hello::{Newcomer, StartError, greet};
 use crate::worker::placement::Seat;
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -55,6 +56,8 @@ pub struct ExecutorSpec {
     pub path: PathBuf,
     /// The nodes that it may be asked to run.
     pub nodes: Arc<[NodeBinding]>,
+    /// What its functions are to say of those nodes' payloads.
+    pub types: Arc<[PlannedType]>,
     /// How long it polls before it parks, in nanoseconds.
     pub spin_budget_ns: u64,
     /// Bytes that its arena may have.

@@ -172,6 +172,7 @@ impl Flow {
                     scale: EXECUTORS as u16,
                     memory_mib: 1,
                 }],
+                types: Vec::new(),
                 limits: Limits::default(),
             }
         };

@@ -494,6 +494,7 @@ fn plan(layout: &Layout<'_>, version: u32, number: u16, parts: &[usize], me: usi
         remote_nodes: remote.collect(),
         wholes: Vec::new(),
         executables: here().take(1).map(|_| pool.clone()).collect(),
+        types: Vec::new(),
         limits: layout.limits,
     }
 }

@@ -64,6 +64,7 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
         constants: Vec::new(),
         regions: Vec::new(),
         timeout_ms: None,
+        types: Vec::new(),
         limits: Limits::default(),
     }
 }

@@ -15,10 +15,11 @@ mod archive {
         reason = "rkyv's derive makes items without documentation"
     )]
 
+    use faasstore::Described;
     use rkyv::{Archive, Deserialize, Serialize};
 
     /// How often each distinct word stands in a chunk.
-    #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+    #[derive(Archive, Serialize, Deserialize, Described, Clone, PartialEq, Eq, Debug, Default)]
     pub struct Counts {
         /// The distinct words, in lower case, one behind the other.
         pub words: Vec<u8>,

@@ -1,5 +1,6 @@
 //! One activation, as its function sees it: inputs by name. The outputs' half of [`Call`] is in `output`.
 
+use super::function::Archived;
 use super::input::{Checked, Inputs, List};
 use super::output::Outputs;
 use super::{Context, Error};
@@ -16,6 +17,8 @@ pub struct Call<'a> {
     context: &'a Context,
     inputs: Inputs<'a>,
     pub(super) output_ports: &'a [Port],
+    /// What the function declares of them.
+    pub(super) written: &'a [Archived],
     pub(super) outputs: &'a mut Outputs,
 }
 
@@ -23,13 +26,14 @@ impl<'a> Call<'a> {
     pub(super) fn new(
         context: &'a Context,
         inputs: Inputs<'a>,
-        output_ports: &'a [Port],
+        (output_ports, written): (&'a [Port], &'a [Archived]),
         outputs: &'a mut Outputs,
     ) -> Self {
         Self {
             context,
             inputs,
             output_ports,
+            written,
             outputs,
         }
     }
@@ -76,7 +80,7 @@ impl<'a> Call<'a> {
     /// An input as an archive of `T`, validated now and borrowed where it lies.
     ///
     /// # Errors
-    /// As [`Call::bytes`], and if the bytes are no valid archive of a `T`.
+    /// As [`Call::bytes`], if the bytes are no valid archive of a `T`, and if the function declares another type for it.
     pub fn typed<T>(&self, name: &str) -> Result<&'a T::Archived, Error>
     where
         T: rkyv::Archive<Archived: Checked>,

@@ -7,6 +7,7 @@ use super::Function;
 use super::call::Call;
 use super::context::Context;
 use super::error::Error;
+use super::function::Archived;
 use super::input::{InputBuffer, Inputs};
 use super::mappings::{MappingError, Mappings};
 use super::meter::Meter;
@@ -56,11 +57,19 @@ pub(super) struct Node {
     context: Context,
     /// Place of its function.
     function: usize,
+    /// What that declares of the node's inputs and outputs.
+    archived: (Vec<Archived>, Vec<Archived>),
 }
 
 impl Node {
-    pub(super) fn new(binding: NodeBinding, context: Context, function: usize) -> Self {
+    pub(super) fn new(
+        binding: NodeBinding,
+        context: Context,
+        functions: &[Function],
+        function: usize,
+    ) -> Self {
         Self {
+            archived: functions[function].archived(&binding),
             binding,
             context,
             function,
@@ -228,11 +237,12 @@ impl Executor {
             &mut self.mappings,
             &self.socket,
         )?;
-        let inputs = Inputs::new(&node.binding.inputs, &self.inputs, &self.mappings);
+        let (reads, writes) = &node.archived;
+        let inputs = Inputs::new(&node.binding.inputs, reads, &self.inputs, &self.mappings);
         let mut call = Call::new(
             &node.context,
             inputs,
-            &node.binding.outputs,
+            (&node.binding.outputs, writes),
             &mut self.outputs,
         );
         let function = &mut self.functions[node.function];

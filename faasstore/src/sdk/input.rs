@@ -1,6 +1,7 @@
 //! Inputs: payloads of other producers, read where they lie.
 
 use super::Error;
+use super::function::{Archived, check_archived};
 use super::mappings::{MappingError, Mappings};
 use crate::binding::{Kind, Port};
 use crate::descriptor::{PayloadRef, TABLE_ENTRY_BYTES};
@@ -15,6 +16,11 @@ use std::ops::Range;
 pub trait Checked: Portable + for<'a> CheckBytes<HighValidator<'a, ArchiveError>> {}
 
 impl<A: Portable + for<'a> CheckBytes<HighValidator<'a, ArchiveError>>> Checked for A {}
+
+/// Whether the function takes an input as what it declares it to be.
+fn check<A>(declared: Archived, name: &str) -> Result<(), Error> {
+    check_archived::<A>(declared).map_err(|wrong| Error::input(format!("input {name} is {wrong}")))
+}
 
 fn access<'a, A: Checked>(bytes: &'a [u8], name: &dyn std::fmt::Display) -> Result<&'a A, Error> {
     rkyv::access::<A, ArchiveError>(bytes).map_err(|error| {
@@ -134,14 +140,22 @@ fn read_table(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inputs<'a> {
     ports: &'a [Port],
+    /// What the function declares of them.
+    declared: &'a [Archived],
     buffer: &'a InputBuffer,
     mappings: &'a Mappings,
 }
 
 impl<'a> Inputs<'a> {
-    pub(super) fn new(ports: &'a [Port], buffer: &'a InputBuffer, mappings: &'a Mappings) -> Self {
+    pub(super) fn new(
+        ports: &'a [Port],
+        declared: &'a [Archived],
+        buffer: &'a InputBuffer,
+        mappings: &'a Mappings,
+    ) -> Self {
         Self {
             ports,
+            declared,
             buffer,
             mappings,
         }
@@ -199,7 +213,12 @@ impl<'a> Inputs<'a> {
 
     pub(super) fn archived<A: Checked>(&self, index: usize) -> Result<&'a A, Error> {
         let (port, _) = self.get(index)?;
+        check::<A>(self.declared(index), &port.name)?;
         access(self.bytes(index)?, &port.name)
+    }
+
+    fn declared(&self, index: usize) -> Archived {
+        self.declared.get(index).copied().flatten()
     }
 
     pub(super) fn list(&self, index: usize) -> Result<List<'a>, Error> {
@@ -223,6 +242,7 @@ impl<'a> Inputs<'a> {
             .unwrap_or_default();
         Ok(List {
             name: &port.name,
+            declared: self.declared(index),
             items,
             mappings: self.mappings,
         })
@@ -237,6 +257,7 @@ impl<'a> Inputs<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct List<'a> {
     name: &'a str,
+    declared: Archived,
     items: &'a [PayloadRef],
     mappings: &'a Mappings,
 }
@@ -265,11 +286,12 @@ impl<'a> List<'a> {
     /// An item as an archive, validated now; `None` for one that is absent.
     ///
     /// # Errors
-    /// If the index is beyond the end, or the item is no valid `T`.
+    /// If the index is beyond the end, the item is no valid `T`, or the function declares another type for it.
     pub fn typed<T>(&self, index: usize) -> Result<Option<&'a T::Archived>, Error>
     where
         T: rkyv::Archive<Archived: Checked>,
     {
+        check::<T::Archived>(self.declared, self.name)?;
         if index >= self.items.len() {
             let text = format!(
                 "input {} has {} items: there is none at {index}",

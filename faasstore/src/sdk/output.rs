@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::call::Call;
+use super::function::check_archived;
 use crate::arena::{Arena, ArenaError, Reservation};
 use crate::binding::{Kind, Port};
 use crate::descriptor::{ArenaRange, OutputRef, TABLE_ENTRY_BYTES};
@@ -244,6 +245,15 @@ impl<'a> Call<'a> {
         self.unwritten(index)
     }
 
+    /// Whether a value is of the type that the function declares for an output, if it declares one.
+    fn check_written<T: Payload>(&self, index: usize) -> Result<(), Error> {
+        let written = self.written.get(index).copied().flatten();
+        check_archived::<T::Archived>(written).map_err(|wrong| {
+            let name = &self.output_ports[index].name;
+            Error::output(format!("output {name} is {wrong}"))
+        })
+    }
+
     fn unwritten(&mut self, index: usize) -> Result<Place, Error> {
         match self.outputs.slots.get(index) {
             Some(slot) if slot.written.is_none() && index < self.outputs.declared => {
@@ -274,9 +284,11 @@ impl<'a> Call<'a> {
     /// Archives a value straight into the arena.
     ///
     /// # Errors
-    /// As [`Call::write`].
+    /// As [`Call::write`], and if the function declares another type for the output.
     pub fn write_typed<T: Payload>(&mut self, name: &str, value: &T) -> Result<(), Error> {
-        let place = self.fresh(name, &[Kind::Bytes])?;
+        let index = declared(self.output_ports, name, &[Kind::Bytes])?;
+        self.check_written::<T>(index)?;
+        let place = self.unwritten(index)?;
         self.outputs.write_typed(place, value)
     }
 
@@ -373,8 +385,9 @@ impl ListOutput<'_, '_> {
     /// Appends a value, archived straight into the arena.
     ///
     /// # Errors
-    /// As [`ListOutput::push`].
+    /// As [`ListOutput::push`], and if the function declares another type for the items.
     pub fn push_typed<T: Payload>(&mut self, value: &T) -> Result<(), Error> {
+        self.call.check_written::<T>(self.index)?;
         self.call
             .outputs
             .write_typed(Place::Item(self.index), value)

@@ -8,8 +8,11 @@ use super::context::Context;
 use super::ear::Ear;
 use super::executor::{Executor, ExecutorError, Node};
 use crate::arena::{Arena, ArenaConfig, ArenaError};
-use crate::binding::{ABI_VERSION, Hello, NodeBinding, WORKER_PID_VARIABLE, Welcome};
+use crate::binding::{
+    ABI_VERSION, FunctionDescription, Hello, NodeBinding, TypedPort, WORKER_PID_VARIABLE, Welcome,
+};
 use crate::channel::{ChannelError, ExecutorChannel};
+use crate::schema;
 use crate::segment::{SegmentError, SegmentReader};
 use crate::socket::{Received, Socket, SocketError};
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -122,6 +125,11 @@ fn explanation(functions: &[Function]) -> String {
     for function in functions {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {program}:{}", function.name());
+        let told = match function.description() {
+            Ok(described) => types(&described),
+            Err(error) => format!("    {error}\n"),
+        };
+        text.push_str(&told);
     }
     text.push_str(
         "\nName them in a workflow (`function: EXECUTABLE:FUNCTION`), and run it with\n\
@@ -129,6 +137,22 @@ fn explanation(functions: &[Function]) -> String {
          \nor start a worker with `faasflow-worker --functions DIR ...`, where DIR is the folder of this executable.\n",
     );
     text
+}
+
+/// What a function says of its payloads, a line for each.
+fn types(function: &FunctionDescription) -> String {
+    let of = |what: &str, ports: &[TypedPort]| {
+        let line = |port: &TypedPort| {
+            let name = port
+                .port
+                .as_deref()
+                .map_or(String::new(), |name| format!(" {name}"));
+            let hash = schema::hash(&port.schema);
+            format!("    {what}{name}: {} ({hash:016x})\n", port.schema)
+        };
+        ports.iter().map(line).collect::<String>()
+    };
+    of("input", &function.inputs) + &of("output", &function.outputs)
 }
 
 fn serve_worker(worker: Pid, socket: Socket, functions: Vec<Function>) -> Result<(), ServeError> {
@@ -148,12 +172,18 @@ fn serve_worker(worker: Pid, socket: Socket, functions: Vec<Function>) -> Result
     let [engine_half, lane_bell]: [OwnedFd; 2] = descriptors
         .try_into()
         .map_err(|descriptors: Vec<_>| ServeError::Descriptors(descriptors.len()))?;
-    let bound = bind(&welcome, &functions).and_then(|bound| pin(&welcome.cpus).map(|()| bound));
-    let bound = match bound {
-        Ok(bound) => bound,
+    let described: Result<Vec<_>, String> = functions.iter().map(Function::description).collect();
+    let ready = described.and_then(|described| {
+        let bound = bind(&welcome, &functions)?;
+        pin(&welcome.cpus)?;
+        Ok((described, bound))
+    });
+    let (described, bound) = match ready {
+        Ok(ready) => ready,
         Err(refusal) => {
+            let refused = hello(Vec::new(), Some(&refusal));
             socket
-                .send(&hello(&functions, Some(&refusal)), &[], GREETING_TIMEOUT)
+                .send(&refused, &[], GREETING_TIMEOUT)
                 .map_err(ServeError::Hello)?;
             return Err(ServeError::Refused(refusal));
         }
@@ -176,7 +206,7 @@ fn serve_worker(worker: Pid, socket: Socket, functions: Vec<Function>) -> Result
             binding,
             Arc::clone(&ear),
         );
-        Node::new(binding.clone(), context, function)
+        Node::new(binding.clone(), context, &functions, function)
     };
     let nodes = welcome.nodes.iter().zip(bound).map(node).collect();
     let mut arena = Arena::new(ArenaConfig {
@@ -187,7 +217,7 @@ fn serve_worker(worker: Pid, socket: Socket, functions: Vec<Function>) -> Result
     // The first segment is made before the first activation, which should not pay for it.
     arena.grow_to_one()?;
     socket
-        .send(&hello(&functions, None), &[own_half.fd()], GREETING_TIMEOUT)
+        .send(&hello(described, None), &[own_half.fd()], GREETING_TIMEOUT)
         .map_err(ServeError::Hello)?;
     Executor::new(
         channel,
@@ -210,13 +240,10 @@ fn detach_standard_input() -> Result<(), ServeError> {
     nix::unistd::dup2_stdin(nothing).map_err(system("dup2"))
 }
 
-fn hello(functions: &[Function], refusal: Option<&str>) -> Hello {
+fn hello(functions: Vec<FunctionDescription>, refusal: Option<&str>) -> Hello {
     Hello {
         abi_version: ABI_VERSION,
-        functions: functions
-            .iter()
-            .map(|function| function.name().to_owned())
-            .collect(),
+        functions,
         refusal: refusal.map(str::to_owned),
     }
 }

@@ -102,6 +102,11 @@ pub(crate) fn nodes() -> Vec<NodeBinding> {
         ),
         ("wait", one(), one()),
         ("burn", one(), one()),
+        (
+            "measure",
+            ports(&[("shapes", List)]),
+            ports(&[("areas", List)]),
+        ),
     ];
     (10..)
         .zip(nodes)

@@ -6,6 +6,7 @@ mod commands;
 mod engine;
 mod measured;
 mod told;
+mod typed;
 
 use engine::{ARENA_BYTES_MAX, Engine, PATIENCE, SEGMENT_BYTES, executable, greet, nodes};
 use faasstore::binding::WaitStrategy::{Adaptive, Park, Spin};
@@ -487,6 +488,7 @@ fn started_by_hand_an_executable_explains_itself() {
         for expected in [
             "functions:upper",
             "functions:split",
+            "functions:measure\n    input shapes: rkyv:struct{name:string,sides:list<f64>} (",
             "faasflow run",
             "--functions DIR",
         ] {

@@ -141,6 +141,10 @@ impl ControlClient {
             ControlReply::Deployed(_) => format!("it answered `{asked}` with a deployment"),
             ControlReply::Profile(_) => format!("it answered `{asked}` with a profile"),
             ControlReply::Link(_) => format!("it answered `{asked}` with a link's figures"),
+            ControlReply::Functions(functions) => {
+                let count = functions.len();
+                format!("it answered `{asked}` with the functions of {count} executables")
+            }
         };
         ClientError::Protocol {
             worker: self.connection.label().to_owned(),

@@ -197,6 +197,7 @@ pub(crate) fn inline(name: &str, bytes: &[u8]) -> (String, Body) {
         Body {
             items: None,
             section: None,
+            schema: 0,
             data: Data::Inline(bytes.to_vec()),
         },
     )
@@ -208,6 +209,7 @@ pub(crate) fn streamed(name: &str, transfer: u64, bytes: u64) -> (String, Body) 
         Body {
             items: None,
             section: None,
+            schema: 0,
             data: Data::Streamed { transfer, bytes },
         },
     )

@@ -14,6 +14,7 @@ use engine::wire::{
     Refused, Role, Sources, StateEvent, Welcome, WorkerDescription, encode,
 };
 use faasstore::Cancelled;
+use faasstore::binding::{FunctionDescription, TypedPort};
 
 /// Workflows at random, whose plans frames carry.
 const PLANS: u64 = 24;
@@ -65,16 +66,19 @@ pub fn frames() -> Vec<Vec<u8>> {
     let body = |length: u64| Body {
         items: None,
         section: None,
+        schema: length,
         data: Data::Inline(vec![7; length as usize]),
     };
     let list = Body {
         items: Some(vec![3, 0, 5]),
         section: None,
+        schema: 0,
         data: Data::Inline(vec![1; 48]),
     };
     let streamed = Body {
         items: Some(vec![1 << 40; 2]),
         section: None,
+        schema: 0,
         data: Data::Streamed {
             transfer: 1,
             bytes: 1 << 41,
@@ -120,6 +124,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             round_trips: 100,
             bytes: 1 << 26,
         }),
+        Control::Functions(vec!["e".to_owned(), "f".to_owned()]),
     ] {
         frame(&|out| encode(&control, out));
     }
@@ -177,6 +182,18 @@ pub fn frames() -> Vec<Vec<u8>> {
         executables: vec!["x".to_owned()],
         workflows: vec![("flow".to_owned(), 1)],
     };
+    let typed = TypedPort {
+        port: Some("in".to_owned()),
+        schema: "rkyv:struct{a:u8}".to_owned(),
+    };
+    let described = FunctionDescription {
+        name: "f".to_owned(),
+        inputs: vec![typed.clone()],
+        outputs: vec![TypedPort {
+            port: None,
+            ..typed
+        }],
+    };
     for reply in [
         ControlReply::Done,
         ControlReply::Refused("no".to_owned()),
@@ -209,6 +226,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             bytes: 1 << 25,
             transfer_ns: 1 << 28,
         }),
+        ControlReply::Functions(vec![vec![described], Vec::new()]),
     ] {
         frame(&|out| encode(&reply, out));
     }

@@ -52,6 +52,7 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         socket: near,
         doorbell: bell,
         arena_bytes_max: ARENA_BYTES_MAX,
+        functions: Box::default(),
     };
     (Executor::new(started, 1, TERMS), theirs.unwrap(), far)
 }
@@ -239,6 +240,7 @@ fn plan(kinds: &[Kind]) -> Plan {
         constants: Vec::new(),
         regions: Vec::new(),
         timeout_ms: None,
+        types: Vec::new(),
         limits: Limits::default(),
     }
 }

@@ -8,7 +8,7 @@ use super::inbound::Intake;
 use super::landing::Landings;
 use super::message::{Inbound, Landed, Landing, LandingError};
 use super::{Admission, Admitted, LinkError, LinkLimits};
-use crate::core::{InputForm, Wanted};
+use crate::core::{InputForm, Origin, Wanted};
 use crate::wire::{self, Body, Data, FrameKind, WireError};
 use faasstore::arena::{Arena, Compartment, Reservation};
 use faasstore::descriptor::ArenaRange;
@@ -74,7 +74,14 @@ impl Arrival {
                     inputs,
                 } = wire::decode(body)?;
                 self.narrow(intake.admission.deployed(deployment));
-                let inputs = self.land(inputs, landings, arena)?;
+                let fits = |input: &u16, schema| {
+                    let origin = Origin::Input {
+                        deployment,
+                        input: *input,
+                    };
+                    compared(intake.admission, origin, schema)
+                };
+                let inputs = self.land(inputs, &fits, landings, arena)?;
                 Inbound::Begin {
                     invocation,
                     deployment,
@@ -92,7 +99,15 @@ impl Arrival {
                     load,
                 } = wire::decode(body)?;
                 self.narrow(intake.admission.deployed(deployment));
-                let outputs = self.land(outputs, landings, arena)?;
+                let fits = |output: &u16, schema| {
+                    let origin = Origin::Node {
+                        deployment,
+                        node,
+                        output: *output,
+                    };
+                    compared(intake.admission, origin, schema)
+                };
+                let outputs = self.land(outputs, &fits, landings, arena)?;
                 Inbound::StateEvent {
                     invocation,
                     deployment,
@@ -112,7 +127,14 @@ impl Arrival {
                     load,
                 } = wire::decode(body)?;
                 self.narrow(intake.admission.taken(invocation, deployment));
-                let outputs = self.land(outputs, landings, arena)?;
+                let fits = |output: &u16, schema| {
+                    let origin = Origin::Output {
+                        deployment,
+                        output: *output,
+                    };
+                    compared(intake.admission, origin, schema)
+                };
+                let outputs = self.land(outputs, &fits, landings, arena)?;
                 Inbound::PartDone {
                     invocation,
                     deployment,
@@ -158,6 +180,10 @@ impl Arrival {
             .iter()
             .map(|(name, body)| (name.as_str(), form(body)))
             .collect();
+        let fits = |input: &String, schema| {
+            let workflow = &workflow;
+            compared(admission, Origin::Client { workflow, input }, schema)
+        };
         let refusal = match admission.invoke(&workflow, &forms) {
             Ok(admitted) => {
                 self.narrow(Some(admitted));
@@ -167,7 +193,8 @@ impl Arrival {
                             "input `{name}` is a part of a list; give all of it"
                         ));
                     }
-                    let error = self.check_limits(body).err()?;
+                    let fits = || fits(name, body.schema);
+                    let error = self.check_limits(body).and_then(|()| fits()).err()?;
                     Some(format!("input `{name}`: {error}"))
                 })
             }
@@ -175,10 +202,10 @@ impl Arrival {
         };
         if let Some(reason) = refusal {
             self.unwanted = Some(reason.clone());
-            self.land(inputs, landings, arena)?;
+            self.land(inputs, &fits, landings, arena)?;
             return Ok(Inbound::InvokeRefused { request, reason });
         }
-        let inputs = self.land(inputs, landings, arena)?;
+        let inputs = self.land(inputs, &fits, landings, arena)?;
         Ok(Inbound::Invoke {
             request,
             workflow,
@@ -208,6 +235,7 @@ impl Arrival {
     fn land<K>(
         &mut self,
         bodies: Vec<(K, Body)>,
+        fits: &dyn Fn(&K, u64) -> Result<(), LandingError>,
         landings: &Landings,
         arena: &mut Arena,
     ) -> Result<Vec<(K, Landing)>, LinkError> {
@@ -237,7 +265,8 @@ impl Arrival {
             .into_iter()
             .enumerate()
             .map(|(payload, (key, body))| {
-                let landing = self.land_one(payload, body, arena);
+                let fits = fits(&key, body.schema);
+                let landing = self.land_one(payload, body, fits, arena);
                 self.refused += u64::from(landing.is_err());
                 (key, landing)
             });
@@ -276,8 +305,14 @@ impl Arrival {
         })
     }
 
-    fn land_one(&mut self, payload: usize, body: Body, arena: &mut Arena) -> Landing {
-        let allowed = self.check_limits(&body);
+    fn land_one(
+        &mut self,
+        payload: usize,
+        body: Body,
+        fits: Result<(), LandingError>,
+        arena: &mut Arena,
+    ) -> Landing {
+        let allowed = self.check_limits(&body).and(fits);
         match body.data {
             Data::Inline(data) => {
                 allowed?;
@@ -353,6 +388,19 @@ impl Arrival {
         }
         Ok(())
     }
+}
+
+/// Whether a payload is what those take it for that are to read it. Of most nothing is said.
+fn compared(
+    admission: &dyn Admission,
+    origin: Origin<'_>,
+    schema: u64,
+) -> Result<(), LandingError> {
+    if schema == 0 {
+        return Ok(());
+    }
+    let compared = admission.schema(origin, schema);
+    compared.map_err(|reason| LandingError::Schema { reason })
 }
 
 const fn form(body: &Body) -> InputForm {

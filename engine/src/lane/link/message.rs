@@ -50,6 +50,12 @@ pub enum LandingError {
         /// Why not.
         reason: String,
     },
+    /// Something else than what it is for.
+    #[error("{reason}")]
+    Schema {
+        /// Who takes it for what, and what to do.
+        reason: String,
+    },
     /// More items than this worker takes.
     #[error(
         "a list of {items} items, above the limit of {limit}: raise items_max, or batch the items"

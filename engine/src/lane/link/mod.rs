@@ -31,7 +31,7 @@ pub use message::{Inbound, Landed, Landing, LandingError};
 pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
-use crate::core::InputForm;
+use crate::core::{InputForm, Origin};
 use crate::plan::{DeploymentId, Limits};
 use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
 use faasstore::arena::{Arena, Compartment};
@@ -90,6 +90,12 @@ pub trait Admission {
 
     /// On which terms outputs of an invocation that the lane has taken are; none if it does not wait for them.
     fn taken(&self, invocation: u128, deployment: DeploymentId) -> Option<Admitted>;
+
+    /// Whether what comes from there may be of the schema that has this hash, which is not 0.
+    ///
+    /// # Errors
+    /// Who takes it for something else, and what to do.
+    fn schema(&self, origin: Origin<'_>, schema: u64) -> Result<(), String>;
 }
 
 /// On which terms payloads are taken in.

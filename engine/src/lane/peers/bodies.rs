@@ -2,11 +2,12 @@
 
 use super::Parts;
 use crate::core::lease::Payload;
-use crate::core::{Incoming, Outgoing};
+use crate::core::{Core, Incoming, Outgoing};
 use crate::lane::driver::{Piece, PieceSegment};
 use crate::lane::executors::lease_own;
 use crate::lane::link::{Landed, Landing, Layout, Link};
 use crate::lane::segments::{Mapping, Segments};
+use crate::plan::{DeploymentId, PortRef};
 use crate::wire::{self, Body, Data, ITEM_ABSENT, ITEM_ALIGN};
 use faasstore::descriptor::PayloadRef;
 
@@ -39,17 +40,31 @@ impl Bodies<'_> {
         Err(refused.to_string())
     }
 
-    /// The bodies of a message, by number or name. If one cannot be sent, those behind it are not either, and are let
-    /// go of here.
+    /// The bodies of a message, by number, each with what the plan says of it.
+    pub(super) fn at(
+        &mut self,
+        payloads: Vec<(u16, Outgoing)>,
+        deployment: DeploymentId,
+        port: impl Fn(&u16) -> PortRef,
+        parts: &mut Parts<'_>,
+    ) -> Result<Vec<(u16, Body)>, String> {
+        let schema = |number: &u16, core: &Core| core.schema_of(deployment, port(number));
+        self.of(payloads, schema, parts)
+    }
+
+    /// The bodies of a message, by number or name, and what is said of each. If one cannot be sent, those behind it are not
+    /// either, and are let go of here.
     pub(super) fn of<K>(
         &mut self,
         payloads: Vec<(K, Outgoing)>,
+        schema: impl Fn(&K, &Core) -> u64,
         parts: &mut Parts<'_>,
     ) -> Result<Vec<(K, Body)>, String> {
         let mut bodies = Vec::with_capacity(payloads.len());
         let mut left = payloads.into_iter();
         while let Some((key, outgoing)) = left.next() {
-            match self.body(outgoing, parts) {
+            let schema = schema(&key, parts.core);
+            match self.body(outgoing, schema, parts) {
                 Ok(body) => bodies.push((key, body)),
                 Err(cause) => {
                     left.for_each(|(_, outgoing)| parts.core.let_go_all(outgoing.payloads()));
@@ -63,6 +78,7 @@ impl Bodies<'_> {
     pub(super) fn body(
         &mut self,
         outgoing: Outgoing,
+        schema: u64,
         parts: &mut Parts<'_>,
     ) -> Result<Body, String> {
         let items = match &outgoing {
@@ -96,6 +112,7 @@ impl Bodies<'_> {
         Ok(Body {
             items,
             section,
+            schema,
             data,
         })
     }

@@ -56,6 +56,7 @@ fn plan() -> Plan {
         constants: Vec::new(),
         regions: Vec::new(),
         timeout_ms: None,
+        types: Vec::new(),
         limits: Limits::default(),
     }
 }

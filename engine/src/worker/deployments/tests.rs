@@ -28,6 +28,7 @@ fn plan(id: u64, version: u32) -> Plan {
         constants: Vec::new(),
         regions: Vec::new(),
         timeout_ms: None,
+        types: Vec::new(),
         limits: Limits::default(),
     }
 }

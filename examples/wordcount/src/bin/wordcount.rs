@@ -11,8 +11,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     serve([
         function("split", split),
-        function("count", count),
-        function("merge", merge),
+        function("count", count).output::<Counts>("counts"),
+        function("merge", merge).input::<Counts>("counts"), // each of them, as `count` has made it
     ])
 }
 

@@ -38,13 +38,14 @@ pub(crate) fn completion(arguments: &Completion) -> Result<(), Exit> {
 /// `faasflow plan`
 pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
     let definition = definition::load(&arguments.file)?;
-    let planned = place_nodes(
+    let mut planned = place_nodes(
         &definition,
         &arguments.workers,
         &arguments.placing,
         arguments.count,
         &arguments.key,
     )?;
+    planned.check_types(&definition)?;
     let extent = if arguments.all || arguments.json {
         Extent::All
     } else {

@@ -62,6 +62,7 @@ impl<'a> Explained<'a> {
             options,
             found,
             faster,
+            ..
         } = planned;
         // What is divided only to be faster is whole in what it is compared with.
         let whole = faster.as_ref().map_or(graph, |faster| &faster.undivided);

@@ -7,6 +7,7 @@ use crate::workers;
 use clap::{Args, ValueEnum};
 use engine::worker::quantities::parse_size;
 use master::definition::Definition;
+use master::deploy::Cluster;
 use master::diagnostics::to_stderr;
 use master::division::{self, Faster};
 use master::graph::Graph;
@@ -199,6 +200,18 @@ pub(crate) struct Planned {
     pub(crate) found: Found,
     /// What was divided to be faster.
     pub(crate) faster: Option<Faster>,
+    /// The workers, if they were asked.
+    asked: Option<Cluster>,
+}
+
+impl Planned {
+    /// Whether what functions say of their payloads goes together, as far as the workers can be asked.
+    pub(crate) fn check_types(&mut self, definition: &Definition) -> Result<(), Exit> {
+        if let Some(cluster) = &mut self.asked {
+            cluster.check_types(definition, &self.graph, &self.placements)?;
+        }
+        Ok(())
+    }
 }
 
 /// Where the nodes would run, on workers that are asked, or described on the command line or in the cluster file.
@@ -210,13 +223,14 @@ pub(crate) fn place_nodes(
     key: &Key,
 ) -> Result<Planned, Exit> {
     let wanted = Wanted::of(placing)?;
+    let mut asked = None;
     let mut workers = match (&wanted.file, workers::described(workers, key)?) {
         (_, Some(described)) => described,
         (Some(file), None) if workers.is_empty() => {
             workers::unasked(key)?;
             file.workers()?
         }
-        _ => workers::asked(workers, key)?,
+        _ => asked.insert(workers::asked(workers, key)?).capacities(),
     };
     let options = wanted.on(&mut workers)?;
     let placed = division::place(definition, &workers, &options, count.replicas)?;
@@ -227,5 +241,6 @@ pub(crate) fn place_nodes(
         options,
         found: placed.found,
         faster: placed.faster,
+        asked,
     })
 }

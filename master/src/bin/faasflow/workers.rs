@@ -97,13 +97,13 @@ struct NobodyThere {
     error: ClientError,
 }
 
-/// The capacities of workers that run, at these addresses.
+/// The workers that run at these addresses.
 ///
 /// # Errors
 /// As [`Cluster::connect`]; of what leads to no worker with both ways to name one.
-pub(crate) fn asked(workers: &[String], key: &Key) -> Result<Vec<WorkerCapacity>, Exit> {
+pub(crate) fn asked(workers: &[String], key: &Key) -> Result<Cluster, Exit> {
     match Cluster::connect(workers, &options(key)?) {
-        Ok(cluster) => Ok(cluster.capacities()),
+        Ok(cluster) => Ok(cluster),
         Err(DeployError::Client(
             error @ (ClientError::Address { .. } | ClientError::Connect { .. }),
         )) => Err(Exit::input(NobodyThere { error })),

@@ -27,6 +27,7 @@ fn a_long_message_takes_no_more_memory_than_twice_what_came_of_it() {
             Body {
                 items: None,
                 section: None,
+                schema: 0,
                 data,
             },
         )],
@@ -280,6 +281,7 @@ fn what_a_peer_can_leave_unfinished_is_bounded() {
     let items = Body {
         items: Some(vec![0; 2000]),
         section: None,
+        schema: 0,
         data: Data::Inline(vec![]),
     };
     let bytes = frame(&event(1, vec![(0, streamed(0, 1)), (1, items)]));

@@ -50,6 +50,34 @@ impl Admission for Anyone {
     fn taken(&self, _invocation: u128, deployment: DeploymentId) -> Option<Admitted> {
         self.deployed(deployment)
     }
+
+    fn schema(&self, _origin: Origin<'_>, _schema: u64) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Takes everything that is not of this schema.
+struct Not(u64);
+
+impl Admission for Not {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+        Anyone.invoke(workflow, inputs)
+    }
+
+    fn deployed(&self, deployment: DeploymentId) -> Option<Admitted> {
+        Anyone.deployed(deployment)
+    }
+
+    fn taken(&self, invocation: u128, deployment: DeploymentId) -> Option<Admitted> {
+        Anyone.taken(invocation, deployment)
+    }
+
+    fn schema(&self, origin: Origin<'_>, schema: u64) -> Result<(), String> {
+        match schema == self.0 {
+            true => Err(format!("{origin:?} is {schema}")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Takes nothing, or small payloads.
@@ -67,6 +95,10 @@ impl Admission for Door {
 
     fn taken(&self, _invocation: u128, deployment: DeploymentId) -> Option<Admitted> {
         self.deployed(deployment)
+    }
+
+    fn schema(&self, _origin: Origin<'_>, _schema: u64) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -216,6 +248,7 @@ impl Sender {
         Body {
             items: payload.items(),
             section: None,
+            schema: 0,
             data,
         }
     }
@@ -269,6 +302,7 @@ impl Payload {
         Body {
             items: self.items(),
             section: None,
+            schema: 0,
             data: Data::Inline(data),
         }
     }
@@ -308,6 +342,7 @@ fn streamed(transfer: u64, bytes: u64) -> Body {
     Body {
         items: None,
         section: None,
+        schema: 0,
         data: Data::Streamed { transfer, bytes },
     }
 }

@@ -93,6 +93,7 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
             Body {
                 items: None,
                 section: None,
+                schema: 0,
                 data: Data::Inline(vec![0; bytes]),
             },
         )

@@ -73,6 +73,7 @@ fn a_list_whose_items_do_not_add_up_is_refused() {
                     Body {
                         items: Some(items.clone()),
                         section: None,
+                        schema: 0,
                         data,
                     },
                 )],
@@ -92,6 +93,7 @@ fn a_section_beyond_its_list_is_refused_and_one_of_a_longer_list_than_is_taken_f
     let body = |items: Option<Vec<u64>>, first, whole| Body {
         items,
         section: Some(Section { first, whole }),
+        schema: 0,
         data: Data::Inline(vec![0; 16]),
     };
     for (items, first, whole) in [
@@ -227,4 +229,108 @@ fn what_a_peer_tells_of_nothing_that_is_here_takes_no_memory() {
         other => panic!("{other:?}"),
     }
     peer.settle();
+}
+
+/// A payload of one byte, of this schema, inline or streamed.
+fn of_schema(schema: u64, transfer: Option<u64>) -> Body {
+    let data = match transfer {
+        None => Data::Inline(vec![7]),
+        Some(transfer) => Data::Streamed { transfer, bytes: 1 },
+    };
+    Body {
+        items: None,
+        section: None,
+        schema,
+        data,
+    }
+}
+
+#[test]
+fn a_payload_of_another_type_than_is_read_finds_no_place_and_others_do() {
+    let deployment = DeploymentId(1);
+    let outputs = vec![
+        (0, of_schema(5, None)),
+        (1, of_schema(6, None)),
+        (2, of_schema(6, Some(1))),
+        (3, of_schema(5, Some(2))),
+        (4, of_schema(0, None)),
+    ];
+    let begin = Begin {
+        invocation: 1,
+        deployment,
+        report: false,
+        trace: false,
+        inputs: outputs.clone(),
+    };
+    let done = wire::PartDone {
+        invocation: 1,
+        deployment,
+        outputs: outputs.clone(),
+        report: Vec::new(),
+        trace: None,
+        load: None,
+    };
+    let node = |output| Origin::Node {
+        deployment,
+        node: 2,
+        output,
+    };
+    let input = |input| Origin::Input { deployment, input };
+    let output = |output| Origin::Output { deployment, output };
+    type From<'a> = &'a dyn Fn(u16) -> Origin<'static>;
+    let cases: [(Vec<u8>, From<'_>); 3] = [
+        (frame(&event(1, outputs)), &node),
+        (frame(&begin), &input),
+        (frame(&done), &output),
+    ];
+    for (bytes, origin) in cases {
+        let mut peer = Receiver::peer();
+        peer.door = Box::new(Not(6));
+        let streams = [bytes, chunk(1, 0, b"x"), chunk(2, 0, b"x")].concat();
+        peer.feed(&streams, &[usize::MAX]).unwrap();
+        let message = peer
+            .out
+            .iter_mut()
+            .find(|one| !matches!(one, Inbound::BeginComing { .. }));
+        let message = message.unwrap();
+        for place in 0..5 {
+            let landing = message.landing_mut(usize::from(place)).unwrap();
+            let refused = (place == 1 || place == 2).then(|| LandingError::Schema {
+                reason: format!("{:?} is 6", origin(place)),
+            });
+            assert_eq!(landing.as_ref().err(), refused.as_ref(), "{place}");
+        }
+        // What was announced is thrown away.
+        assert_eq!(peer.settle().bytes_drained, 1);
+    }
+}
+
+#[test]
+fn a_client_that_gives_another_type_than_is_read_is_refused_at_the_door() {
+    for transfer in [None, Some(1)] {
+        for (schema, taken) in [(0, true), (5, true), (6, false)] {
+            let wish = frame(&Invoke {
+                request: 5,
+                workflow: "w".into(),
+                inputs: vec![("text".to_owned(), of_schema(schema, transfer))],
+                report: false,
+                trace: false,
+            });
+            let mut client = Receiver::new(LinkRole::Client, LinkLimits::default());
+            client.door = Box::new(Not(6));
+            client.feed(&wish, &[usize::MAX]).unwrap();
+            if transfer.is_some() {
+                client.feed(&chunk(1, 0, b"x"), &[usize::MAX]).unwrap();
+            }
+            match &client.out[..] {
+                [Inbound::Invoke { .. }] if taken => {}
+                [Inbound::InvokeRefused { request: 5, reason }] if !taken => {
+                    let wanted = r#"input `text`: Client { workflow: "w", input: "text" } is 6"#;
+                    assert_eq!(reason, wanted);
+                }
+                other => panic!("{schema}: {other:?}"),
+            }
+            client.settle();
+        }
+    }
 }

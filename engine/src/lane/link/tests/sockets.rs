@@ -115,6 +115,7 @@ impl Payload {
         Body {
             items: None,
             section: None,
+            schema: 0,
             data: Data::Inline(self.parts[0].clone()),
         }
     }
