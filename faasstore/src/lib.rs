@@ -4,6 +4,9 @@
 //! [`told`] (what is to stop), [`channel`] (an engine and one executor), [`arena`] (payloads), [`socket`] (descriptors), with [`descriptor`] and
 //! [`binding`] for what is said over them. docs/layout.md draws every byte.
 //!
+//! Payloads that are to lie elsewhere go to a [`tier`](../faasstore/tier/index.html): only a worker is built with that
+//! (features `tier`, `spill`, `redis`, `s3`).
+//!
 //! The function SDK, with which executables are written, is re-exported here; [`serve()`] is where to begin.
 
 /// The README's executable is compiled with the other examples.
@@ -36,6 +39,8 @@ pub mod segment;
 #[cfg(not(loom))]
 pub mod socket;
 mod sync;
+#[cfg(all(feature = "tier", not(loom)))]
+pub mod tier;
 pub mod told;
 
 #[cfg(not(loom))]
