@@ -217,7 +217,8 @@ impl TargetSlice {
     #[must_use]
     pub fn join(self, behind: Self) -> Self {
         assert!(
-            Arc::ptr_eq(&self.segment, &behind.segment) && self.offset + self.length == behind.offset,
+            Arc::ptr_eq(&self.segment, &behind.segment)
+                && self.offset + self.length == behind.offset,
             "what is joined lay side by side"
         );
         Self {
@@ -356,9 +357,7 @@ mod tests {
         let slice = Slice::of_writer(segment(), 0, 100)
             .unwrap()
             .guarded(Counted(Arc::clone(&dropped[0])));
-        let part = slice
-            .part(1, 2)
-            .guarded(Counted(Arc::clone(&dropped[1])));
+        let part = slice.part(1, 2).guarded(Counted(Arc::clone(&dropped[1])));
         drop(slice);
         assert_eq!(count(), [0, 0]);
         drop(part);

@@ -95,7 +95,8 @@ impl Drop for Errand {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
-        let units = (limits.in_flight_bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS as u64);
+        let units =
+            (limits.in_flight_bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS as u64);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let operations = (limits.operations_max.max(1) as usize).min(Semaphore::MAX_PERMITS);
         Self {
@@ -149,6 +150,12 @@ impl Admission {
     #[cfg(any(feature = "redis", feature = "s3"))]
     pub(crate) fn deadline(&self, bytes: u64) -> Duration {
         self.limits.deadline(bytes)
+    }
+
+    /// From now on operations are given up sooner, or later.
+    #[cfg(test)]
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.limits.patience = patience;
     }
 
     /// Waits until no errand and no pass is left.

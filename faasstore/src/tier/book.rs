@@ -151,12 +151,19 @@ impl<T> Book<T> {
         self.check_store(place)?;
         // Of what lies in the message itself the body is the payload.
         if self.speaker.kind != TierKind::Inline && place.body != self.body {
-            return Err(self.speaker.refused(place, "another worker, or an earlier life of this one, has put it"));
+            return Err(self.speaker.refused(
+                place,
+                "another worker, or an earlier life of this one, has put it",
+            ));
         }
         Ok(())
     }
 
-    fn same<'a>(&self, place: &Place, entry: Option<&'a Arc<Entry<T>>>) -> Result<&'a Arc<Entry<T>>, TierError> {
+    fn same<'a>(
+        &self,
+        place: &Place,
+        entry: Option<&'a Arc<Entry<T>>>,
+    ) -> Result<&'a Arc<Entry<T>>, TierError> {
         let entry = entry.ok_or_else(|| self.speaker.missing(place, GONE))?;
         if entry.claim.bytes != place.bytes {
             let why = format!("the payload of that number has {} bytes", entry.claim.bytes);
@@ -194,7 +201,12 @@ impl<T> Book<T> {
     }
 
     /// Whether `length` bytes from `from` lie in the payload.
-    pub(crate) fn check_window(&self, place: &Place, from: u64, length: u64) -> Result<(), TierError> {
+    pub(crate) fn check_window(
+        &self,
+        place: &Place,
+        from: u64,
+        length: u64,
+    ) -> Result<(), TierError> {
         match from.checked_add(length) {
             Some(end) if end <= place.bytes => Ok(()),
             _ => {
@@ -206,4 +218,5 @@ impl<T> Book<T> {
 }
 
 /// How a payload comes not to be there.
-pub(crate) const GONE: &str = "it was released, or never was; read it before its last reader lets it go";
+pub(crate) const GONE: &str =
+    "it was released, or never was; read it before its last reader lets it go";

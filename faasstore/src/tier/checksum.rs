@@ -32,7 +32,8 @@ pub(crate) fn table(number: u64, first: u64, bytes: &[u8]) -> Vec<u32> {
 pub(crate) fn damaged(number: u64, first: u64, bytes: &[u8], table: &[u32]) -> Option<u64> {
     let blocks = (first..).zip(bytes.chunks(BLOCK_BYTES as usize));
     let mut sums = table.iter();
-    let mut blocks = blocks.map(|(index, bytes)| (index, sums.next() == Some(&block(number, index, bytes))));
+    let mut blocks =
+        blocks.map(|(index, bytes)| (index, sums.next() == Some(&block(number, index, bytes))));
     blocks.find_map(|(index, right)| (!right).then_some(index))
 }
 
@@ -42,7 +43,9 @@ mod tests {
 
     #[test]
     fn every_changed_byte_and_every_misplaced_block_is_found() {
-        let bytes: Vec<u8> = (0..BLOCK_BYTES * 2 + 100).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..BLOCK_BYTES * 2 + 100)
+            .map(|at| (at % 251) as u8)
+            .collect();
         let sums = table(7, 3, &bytes);
         assert_eq!(sums.len() as u64, blocks(bytes.len() as u64));
         assert_eq!(damaged(7, 3, &bytes, &sums), None);
@@ -53,6 +56,10 @@ mod tests {
         }
         assert_eq!(damaged(8, 3, &bytes, &sums), Some(3), "of another payload");
         assert_eq!(damaged(7, 4, &bytes, &sums), Some(4), "of another place");
-        assert_eq!(damaged(7, 3, &bytes, &sums[..2]), Some(5), "a table too short");
+        assert_eq!(
+            damaged(7, 3, &bytes, &sums[..2]),
+            Some(5),
+            "a table too short"
+        );
     }
 }

@@ -25,11 +25,13 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits, with a deadline, for what must come.
 pub(super) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, what).await.expect("this ends")
+    tokio::time::timeout(DEADLINE, what)
+        .await
+        .expect("this ends")
 }
 
 /// Changes bytes of a payload behind its tier's back.
-pub(super) type Damage<T> = Box<dyn AsyncFn(&T, &Place)>;
+pub(super) type Damage<T> = Box<dyn Fn(&T, &Place)>;
 
 /// A tier with what the suite must know of it.
 pub(super) struct Harness<T> {
@@ -41,7 +43,7 @@ pub(super) struct Harness<T> {
     /// How to damage a payload; not for memory.
     pub(super) damage: Option<Damage<T>>,
     /// How many things are left where payloads are put, if that can be seen.
-    pub(super) left: Option<Box<dyn AsyncFn() -> usize>>,
+    pub(super) left: Option<Box<dyn Fn() -> usize>>,
     /// What must last as long as the tier.
     pub(super) _keep: Box<dyn Any>,
 }
@@ -53,7 +55,7 @@ impl<T: Tier> Harness<T> {
         let used = self.tier.used();
         assert_eq!((used.bytes, used.count), (0, 0), "{}", self.tier.kind());
         if let Some(left) = &self.left {
-            assert_eq!(left().await, 0, "something is left where payloads lie");
+            assert_eq!(left(), 0, "something is left where payloads lie");
         }
     }
 }
@@ -124,7 +126,10 @@ pub(super) async fn read(
 ) -> Result<Slice, super::TierError> {
     let (target, read, held) = watched(bytes, 64 * (1 + from % 3));
     let result = soon(tier.get(place, from, target)).await;
-    assert!(result.is_err() || held.count() == 0, "what was read is the reader's");
+    assert!(
+        result.is_err() || held.count() == 0,
+        "what was read is the reader's"
+    );
     result.map(|()| read)
 }
 

@@ -33,7 +33,9 @@ pub enum TierError {
         remedy: &'static str,
     },
     /// More than this tier takes, however empty it is.
-    #[error("{kind} ({at}) takes payloads of up to {max} bytes, and this one has {bytes}; {remedy}")]
+    #[error(
+        "{kind} ({at}) takes payloads of up to {max} bytes, and this one has {bytes}; {remedy}"
+    )]
     TooLarge {
         /// Which tier.
         kind: TierKind,
@@ -121,7 +123,12 @@ pub(crate) struct Speaker {
 }
 
 impl Speaker {
-    pub(crate) fn full(&self, bytes: u64, why: impl fmt::Display, remedy: &'static str) -> TierError {
+    pub(crate) fn full(
+        &self,
+        bytes: u64,
+        why: impl fmt::Display,
+        remedy: &'static str,
+    ) -> TierError {
         TierError::Full {
             kind: self.kind,
             at: self.at.clone(),
@@ -158,7 +165,13 @@ impl Speaker {
         }
     }
 
-    pub(crate) fn damaged(&self, place: &Place, from: u64, to: u64, remedy: &'static str) -> TierError {
+    pub(crate) fn damaged(
+        &self,
+        place: &Place,
+        from: u64,
+        to: u64,
+        remedy: &'static str,
+    ) -> TierError {
         TierError::Damaged {
             kind: self.kind,
             at: self.at.clone(),

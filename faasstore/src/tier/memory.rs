@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex};
 /// Bytes copied before others get their turn: some 100 µs.
 const COPY_BYTES: usize = 1 << 20;
 
-const INLINE_REMEDY: &str = "let it travel by another tier, or raise the limit of what is sent inline";
+const INLINE_REMEDY: &str =
+    "let it travel by another tier, or raise the limit of what is sent inline";
 const SHARED_REMEDY: &str = "let other payloads go, spill some, or raise the arena's limit";
 
 /// How an [`Inline`] is made.
@@ -96,8 +97,7 @@ impl Tier for Inline {
             return Err(speaker.damaged(place, 0, place.bytes, remedy));
         }
         let end = (from + into.length()) as usize;
-        into.bytes_mut()
-            .copy_from_slice(&bytes[from as usize..end]);
+        into.bytes_mut().copy_from_slice(&bytes[from as usize..end]);
         Ok(())
     }
 
@@ -298,7 +298,9 @@ impl Tier for Shared {
             }
             Ok(self.commit(claim, writing))
         };
-        self.admission.within(speaker, "put a payload", bytes, put).await
+        self.admission
+            .within(speaker, "put a payload", bytes, put)
+            .await
     }
 
     async fn get(&self, place: &Place, from: u64, mut into: TargetSlice) -> Result<(), TierError> {
@@ -311,7 +313,9 @@ impl Tier for Shared {
             Ok(())
         };
         let speaker = self.book.speaker();
-        self.admission.within(speaker, "get a payload", bytes, get).await
+        self.admission
+            .within(speaker, "get a payload", bytes, get)
+            .await
     }
 
     async fn release(&self, place: Place) -> Result<(), TierError> {

@@ -30,16 +30,24 @@ fn life(worker: &str, epoch: u32) -> Arc<str> {
 /// could lead elsewhere is refused.
 fn key<T>(book: &Book<T>, place: &Place) -> Result<String, TierError> {
     let Body::Life(life) = &place.body else {
-        return Err(book.speaker().refused(place, "it does not say who has put it"));
+        return Err(book
+            .speaker()
+            .refused(place, "it does not say who has put it"));
     };
     let plain = |part: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        !part.is_empty() && part.len() <= 255 && part != "." && part != ".." && part.bytes().all(allowed)
+        !part.is_empty()
+            && part.len() <= 255
+            && part != "."
+            && part != ".."
+            && part.bytes().all(allowed)
     };
     match life.split_once('/') {
         Some((worker, epoch)) if plain(worker) && epoch.parse::<u32>().is_ok() => {
             Ok(format!("faasflow/{worker}/{epoch}/{}", place.number))
         }
-        _ => Err(book.speaker().refused(place, "who has put it is no worker's name and epoch")),
+        _ => Err(book
+            .speaker()
+            .refused(place, "who has put it is no worker's name and epoch")),
     }
 }

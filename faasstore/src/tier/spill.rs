@@ -14,6 +14,7 @@
 //! names: a spill never outlives its worker.
 
 mod bounce;
+mod config;
 mod extents;
 mod file;
 mod folder;
@@ -21,7 +22,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 
-use super::admission::{Admission, Limits};
+use super::admission::Admission;
 use super::book::{Book, Entry, lock, store_number};
 use super::checksum::{self, BLOCK_BYTES};
 use super::error::{Again, Speaker};
@@ -35,17 +36,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use nix::errno::Errno;
 use space::{Class, Lease, Space, Stretch};
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use thiserror::Error;
 
+pub use config::{SpillConfig, SpillError};
 pub use file::SpillIo;
 
 /// Payloads take whole multiples of this on the disk: a block of most file systems, and enough for any device's alignment.
 pub const GRANULE_BYTES: u64 = 4 << 10;
 
-/// Bytes of one read or write. Of 256 KiB to 4 MiB the fastest together with [`DEPTH`] on a virtual disk, by some percent.
+/// Bytes of one read or write: what goes to a device in one piece or a few, and is soon copied or checked.
 const CHUNK_BYTES: u64 = 1 << 20;
 
 /// Reads or writes under way for one payload.
@@ -58,74 +58,6 @@ const FULL_REMEDY: &str = "let other payloads go, or raise what the worker may s
 const DISK_REMEDY: &str = "free space on that disk, or spill to another one";
 const IO_REMEDY: &str = "see the kernel's log for errors of that disk, and spill to another one";
 const DAMAGE_REMEDY: &str = "the disk, or whoever writes to it, is at fault: see the kernel's log, and run the invocation again";
-
-/// How a [`Spill`] is made.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SpillConfig {
-    /// The folder of its files, of which one worker at a time has the use.
-    pub folder: PathBuf,
-    /// Bytes of disk space that it may take.
-    pub bytes_max: u64,
-    /// Bytes of disk space, within that, that are kept ready when payloads have gone.
-    pub keep_bytes: u64,
-    /// Payloads of at least so many bytes go to the disk directly, if that is possible there.
-    pub direct_bytes_min: u64,
-    /// What carries out reads and writes.
-    pub io: SpillIo,
-    /// Operations and bytes under way, and deadlines.
-    pub limits: Limits,
-}
-
-impl SpillConfig {
-    /// What suits a worker that may spill `bytes_max` bytes to `folder`.
-    #[must_use]
-    pub fn new(folder: PathBuf, bytes_max: u64, io: SpillIo) -> Self {
-        Self {
-            folder,
-            bytes_max,
-            keep_bytes: (bytes_max / 8).min(256 << 20),
-            direct_bytes_min: 256 << 10,
-            io,
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// Why a folder cannot be spilled to.
-#[derive(Debug, Error)]
-pub enum SpillError {
-    /// It cannot be made or used.
-    #[error("spill: cannot {what} {path}: {source}; name a folder that this user may write, with space left")]
-    Access {
-        /// What was tried.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Another worker has it.
-    #[error("spill: another worker uses {path}; give each worker of a host its own state directory")]
-    Locked {
-        /// Which.
-        path: PathBuf,
-    },
-    /// Space cannot be set aside, or given back.
-    #[error(
-        "spill: the file system of {path} cannot set space aside and give it back (fallocate); name a folder on ext4, xfs, \
-         btrfs or tmpfs"
-    )]
-    FileSystem {
-        /// Which.
-        path: PathBuf,
-    },
-    /// No memory for buffers.
-    #[error("spill: no memory for buffers: {source}")]
-    Memory {
-        /// Why not.
-        source: SegmentError,
-    },
-}
 
 /// A payload on the disk.
 #[derive(Debug)]
@@ -215,7 +147,8 @@ impl Spill {
     }
 
     fn no_memory(&self, bytes: u64, error: SegmentError) -> TierError {
-        self.speaker().full(bytes, error, "give the worker more memory")
+        self.speaker()
+            .full(bytes, error, "give the worker more memory")
     }
 
     /// Disk space for a payload.
@@ -225,10 +158,15 @@ impl Spill {
         } else {
             Class::Buffered
         };
-        self.trim(Some((class, bytes.div_ceil(GRANULE_BYTES)))).await;
+        self.trim(Some((class, bytes.div_ceil(GRANULE_BYTES))))
+            .await;
         let (lease, fresh) = space::take(&self.disk.space, class, bytes).ok_or_else(|| {
             let space = lock(&self.disk.space);
-            let why = format!("{} of at most {} are in use", space.used_bytes(), space.max_bytes());
+            let why = format!(
+                "{} of at most {} are in use",
+                space.used_bytes(),
+                space.max_bytes()
+            );
             self.speaker().full(bytes, why, FULL_REMEDY)
         })?;
         if fresh.is_empty() {
@@ -240,7 +178,9 @@ impl Spill {
             let _errand = errand;
             disk.allocate(lease, fresh).await
         });
-        let allocated = task.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let allocated = task
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)));
         let lease = allocated.map_err(|error| self.error("set space aside", bytes, error))?;
         Ok(Arc::new(lease))
     }
@@ -261,14 +201,30 @@ impl Spill {
     }
 
     /// Writes what lies between two bytes of a payload; its checksums.
-    async fn write(&self, number: u64, payload: &Slice, lease: &Arc<Lease>, from: u64, to: u64) -> Result<Vec<u32>, TierError> {
+    async fn write(
+        &self,
+        number: u64,
+        payload: &Slice,
+        lease: &Arc<Lease>,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<u32>, TierError> {
         let pass = self.admission.pass(to - from).await;
         let chunk = payload.part(from, to).guarded((pass, Arc::clone(lease)));
         let sums = checksum::table(number, from / BLOCK_BYTES, chunk.bytes());
         let file = &self.disk.files[lease.class as usize];
-        for Stretch { from, bytes, offset } in lease.stretches(from, to) {
+        for Stretch {
+            from,
+            bytes,
+            offset,
+        } in lease.stretches(from, to)
+        {
             let mut piece = chunk.part(from, from + bytes);
-            if !self.goes_as_it_is(lease.class, piece.is_aligned(self.alignment.unwrap_or(1)), bytes) {
+            if !self.goes_as_it_is(
+                lease.class,
+                piece.is_aligned(self.alignment.unwrap_or(1)),
+                bytes,
+            ) {
                 let whole = bytes.next_multiple_of(GRANULE_BYTES);
                 let lent = self.bounces.lend(whole).await;
                 let mut bounce = lent.map_err(|error| self.no_memory(whole, error))?;
@@ -289,7 +245,14 @@ impl Spill {
 
     /// Reads whole blocks, from `from` up to `to`, and checks them; `into` gets those of them that it is for: all from byte
     /// `skip` on, or as many as it takes.
-    async fn read(&self, place: &Place, entry: &Entry<Stored>, (from, to): (u64, u64), skip: u64, mut into: TargetSlice) -> Result<(), TierError> {
+    async fn read(
+        &self,
+        place: &Place,
+        entry: &Entry<Stored>,
+        (from, to): (u64, u64),
+        skip: u64,
+        mut into: TargetSlice,
+    ) -> Result<(), TierError> {
         let lease = &entry.content.lease;
         let bytes = to - from;
         let pass = self.admission.pass(bytes).await;
@@ -317,7 +280,12 @@ impl Spill {
     }
 
     /// Reads stretches into a target, the last one up to the target's end.
-    async fn fill(&self, lease: &Lease, target: TargetSlice, stretches: &[Stretch]) -> Result<TargetSlice, TierError> {
+    async fn fill(
+        &self,
+        lease: &Lease,
+        target: TargetSlice,
+        stretches: &[Stretch],
+    ) -> Result<TargetSlice, TierError> {
         let file = &self.disk.files[lease.class as usize];
         let mut done: Option<TargetSlice> = None;
         let mut rest = target;
@@ -336,7 +304,13 @@ impl Spill {
         Ok(done.unwrap_or(rest))
     }
 
-    fn check(&self, place: &Place, entry: &Entry<Stored>, from: u64, bytes: &[u8]) -> Result<(), TierError> {
+    fn check(
+        &self,
+        place: &Place,
+        entry: &Entry<Stored>,
+        from: u64,
+        bytes: &[u8],
+    ) -> Result<(), TierError> {
         let first = from / BLOCK_BYTES;
         let sums = entry.content.sums.get(first as usize..).unwrap_or(&[]);
         match checksum::damaged(place.number, first, bytes, sums) {
@@ -372,7 +346,9 @@ impl Disk {
     /// Gives the disk space of a run back that is leaving.
     async fn give_back(&self, class: Class, run: Run) -> io::Result<()> {
         let file = &self.files[class as usize];
-        let punched = file.punch(run.start * GRANULE_BYTES, run.blocks * GRANULE_BYTES).await;
+        let punched = file
+            .punch(run.start * GRANULE_BYTES, run.blocks * GRANULE_BYTES)
+            .await;
         let mut space = lock(&self.space);
         match punched {
             Ok(()) => match space.left(class, run) {
@@ -410,7 +386,13 @@ impl Tier for Spill {
             let (payload, lease) = (&payload, &lease);
             let chunks = (0..bytes.div_ceil(CHUNK_BYTES)).map(|index| {
                 let from = index * CHUNK_BYTES;
-                self.write(claim.number, payload, lease, from, bytes.min(from + CHUNK_BYTES))
+                self.write(
+                    claim.number,
+                    payload,
+                    lease,
+                    from,
+                    bytes.min(from + CHUNK_BYTES),
+                )
             });
             let sums: Vec<Vec<u32>> = stream::iter(chunks).buffered(DEPTH).try_collect().await?;
             let stored = Stored {
@@ -419,7 +401,9 @@ impl Tier for Spill {
             };
             Ok(self.book.enter(claim, stored))
         };
-        self.admission.within(self.speaker(), "put a payload", bytes, put).await
+        self.admission
+            .within(self.speaker(), "put a payload", bytes, put)
+            .await
     }
 
     async fn get(&self, place: &Place, from: u64, into: TargetSlice) -> Result<(), TierError> {
@@ -430,7 +414,9 @@ impl Tier for Spill {
             return Ok(());
         }
         let get = async {
-            let end = (from + bytes).next_multiple_of(BLOCK_BYTES).min(place.bytes);
+            let end = (from + bytes)
+                .next_multiple_of(BLOCK_BYTES)
+                .min(place.bytes);
             let mut begin = from - from % BLOCK_BYTES;
             let mut skip = from - begin;
             let mut rest = Some(into);
@@ -447,7 +433,9 @@ impl Tier for Spill {
             let done = stream::iter(chunks).buffer_unordered(DEPTH);
             done.try_collect::<()>().await
         };
-        self.admission.within(self.speaker(), "get a payload", bytes, get).await
+        self.admission
+            .within(self.speaker(), "get a payload", bytes, get)
+            .await
     }
 
     async fn release(&self, place: Place) -> Result<(), TierError> {
@@ -456,7 +444,9 @@ impl Tier for Spill {
             self.trim(None).await;
             Ok(())
         };
-        self.admission.within(self.speaker(), "give space back", place.bytes, trim).await
+        self.admission
+            .within(self.speaker(), "give space back", place.bytes, trim)
+            .await
     }
 
     async fn settled(&self) {

@@ -50,8 +50,7 @@ pub struct StoreUrlError {
     remedy: &'static str,
 }
 
-const FORMS: &str =
-    "write redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or s3://BUCKET[/PREFIX][?region=REGION&endpoint=URL]";
+const FORMS: &str = "write redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE] or s3://BUCKET[/PREFIX][?region=REGION&endpoint=URL]";
 
 impl StoreUrl {
     /// Reads a URL.
@@ -89,7 +88,12 @@ impl fmt::Display for StoreUrl {
 /// Without who logs in, and by what: it also tells which store it is.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, database, .. } = self;
+        let Self {
+            host,
+            port,
+            database,
+            ..
+        } = self;
         if host.contains(':') {
             write!(f, "redis://[{host}]:{port}/{database}")
         } else {
@@ -111,8 +115,13 @@ impl fmt::Display for S3Url {
             write!(f, "/{}", self.prefix)?;
         }
         let pairs = [("region", &self.region), ("endpoint", &self.endpoint)];
-        let pairs = pairs.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
-        for (mark, (key, value)) in std::iter::once('?').chain(std::iter::repeat('&')).zip(pairs) {
+        let pairs = pairs
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        for (mark, (key, value)) in std::iter::once('?')
+            .chain(std::iter::repeat('&'))
+            .zip(pairs)
+        {
             write!(f, "{mark}{key}={value}")?;
         }
         Ok(())
@@ -155,7 +164,10 @@ impl Parser<'_> {
             None => (None, None),
             Some(login) => {
                 let (user, password) = login.split_once(':').ok_or_else(|| {
-                    self.error("it names a user without a password", "write USER:PASSWORD@, or :PASSWORD@ for the default user")
+                    self.error(
+                        "it names a user without a password",
+                        "write USER:PASSWORD@, or :PASSWORD@ for the default user",
+                    )
                 })?;
                 let user = (!user.is_empty()).then(|| self.decode(user)).transpose()?;
                 (user, Some(self.decode(password)?))
@@ -165,7 +177,10 @@ impl Parser<'_> {
         let database = match database.trim_end_matches('/') {
             "" => 0,
             number => number.parse().map_err(|_| {
-                self.error("its database is no number", "write the number of a database behind the slash, as in redis://HOST:6379/0")
+                self.error(
+                    "its database is no number",
+                    "write the number of a database behind the slash, as in redis://HOST:6379/0",
+                )
             })?,
         };
         let (host, port) = self.host_and_port(authority)?;
@@ -208,7 +223,10 @@ impl Parser<'_> {
     fn decode(&self, text: &str) -> Result<String, StoreUrlError> {
         let wrong = || {
             let remedy = "write % as %25, @ as %40, : as %3A and / as %2F";
-            self.error("its user or password is not written as URLs want it", remedy)
+            self.error(
+                "its user or password is not written as URLs want it",
+                remedy,
+            )
         };
         let mut bytes = Vec::with_capacity(text.len());
         let mut rest = text.as_bytes();
@@ -218,8 +236,11 @@ impl Parser<'_> {
                 bytes.push(byte);
                 continue;
             }
-            let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-            let digits = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+            let digits = behind
+                .get(..2)
+                .and_then(|digits| std::str::from_utf8(digits).ok());
+            let digits =
+                digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
             let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
             bytes.push(value.ok_or_else(wrong)?);
             rest = &behind[2..];
@@ -230,11 +251,16 @@ impl Parser<'_> {
     fn s3(&self) -> Result<S3Url, StoreUrlError> {
         let (place, options) = self.rest.split_once('?').unwrap_or((self.rest, ""));
         if place.contains('@') {
-            let remedy = "give keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment";
-            return Err(self.error("it has something before an @, where keys do not belong", remedy));
+            let remedy =
+                "give keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment";
+            return Err(self.error(
+                "it has something before an @, where keys do not belong",
+                remedy,
+            ));
         }
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        let allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
         if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(allowed) {
             let remedy = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens";
             return Err(self.error("its bucket cannot be", remedy));
@@ -259,14 +285,21 @@ impl Parser<'_> {
             let known = match key {
                 "region" => &mut url.region,
                 "endpoint" => &mut url.endpoint,
-                _ => return Err(self.error("it has an option that is neither region nor endpoint", FORMS)),
+                _ => {
+                    return Err(self.error(
+                        "it has an option that is neither region nor endpoint",
+                        FORMS,
+                    ));
+                }
             };
             if value.is_empty() || known.replace(value.to_owned()).is_some() {
                 return Err(self.error(format!("its {key} is empty, or given twice"), FORMS));
             }
         }
         if let Some(endpoint) = &url.endpoint {
-            let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+            let host = endpoint
+                .strip_prefix("https://")
+                .or_else(|| endpoint.strip_prefix("http://"));
             let host = host.map(|host| host.trim_end_matches('/'));
             if !host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '/'])) {
                 let remedy = "write endpoint=https://HOST[:PORT], or http:// within a network that you trust";
@@ -298,10 +331,16 @@ mod tests {
     #[test]
     fn what_is_left_out_of_a_redis_url_is_as_usual() {
         let url = redis("redis://store");
-        assert_eq!((url.host.as_str(), url.port, url.database), ("store", 6379, 0));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.database),
+            ("store", 6379, 0)
+        );
         assert_eq!((url.user, url.password), (None, None));
         let url = redis("redis://[::1]:7000/3");
-        assert_eq!((url.host.as_str(), url.port, url.database), ("::1", 7000, 3));
+        assert_eq!(
+            (url.host.as_str(), url.port, url.database),
+            ("::1", 7000, 3)
+        );
         assert_eq!(url.to_string(), "redis://[::1]:7000/3");
         let url = redis("redis://me:p%40ss%25@10.0.0.1:1/");
         assert_eq!(url.user.as_deref(), Some("me"));
@@ -313,7 +352,10 @@ mod tests {
     #[test]
     fn an_s3_url_is_taken_apart() {
         let url = s3("s3://bucket-1/some/prefix/?region=eu-west-1&endpoint=http://127.0.0.1:9000");
-        assert_eq!((url.bucket.as_str(), url.prefix.as_str()), ("bucket-1", "some/prefix"));
+        assert_eq!(
+            (url.bucket.as_str(), url.prefix.as_str()),
+            ("bucket-1", "some/prefix")
+        );
         assert_eq!(url.region.as_deref(), Some("eu-west-1"));
         assert_eq!(url.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
         let shown = url.to_string();
@@ -380,12 +422,23 @@ mod tests {
             ("s3://bucket?acl=public", "option", "region"),
             ("s3://bucket?region=", "region is empty", "REGION"),
             ("s3://bucket?region=a&region=b", "given twice", "REGION"),
-            ("s3://bucket?endpoint=minio:9000", "endpoint", "https://HOST"),
-            ("s3://bucket?endpoint=http://h/path", "endpoint", "https://HOST"),
+            (
+                "s3://bucket?endpoint=minio:9000",
+                "endpoint",
+                "https://HOST",
+            ),
+            (
+                "s3://bucket?endpoint=http://h/path",
+                "endpoint",
+                "https://HOST",
+            ),
             ("s3://a:b@bucket", "before an @", "AWS_ACCESS_KEY_ID"),
         ] {
             let error = StoreUrl::parse(text).unwrap_err().to_string();
-            assert!(error.contains(why) && error.contains(remedy), "{text}: {error}");
+            assert!(
+                error.contains(why) && error.contains(remedy),
+                "{text}: {error}"
+            );
         }
     }
 }

@@ -117,14 +117,30 @@ impl Guest {
     }
 
     fn refuse_as(&self, request: u64, why: Why, text: &str) {
-        self.say(Outgoing::failed(request, [why as u64, 0, 0], text.to_owned()));
+        self.say(Outgoing::failed(
+            request,
+            [why as u64, 0, 0],
+            text.to_owned(),
+        ));
     }
 
-    async fn act(&mut self, header: Header, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
-        let Header { kind, request, words, length, .. } = header;
+    async fn act(
+        &mut self,
+        header: Header,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<()> {
+        let Header {
+            kind,
+            request,
+            words,
+            length,
+            ..
+        } = header;
         let wanted_body = kind == Kind::Chunk;
         if wanted_body != (length > 0) {
-            return Err(super::wire::damaged(format!("{kind:?} with {length} bytes")));
+            return Err(super::wire::damaged(format!(
+                "{kind:?} with {length} bytes"
+            )));
         }
         match kind {
             Kind::Put => self.begin(request, words[0], words[1]),
@@ -132,7 +148,9 @@ impl Guest {
             Kind::Get => self.lend(request, words).await,
             Kind::Release => self.release(request, words[0]),
             Kind::Hello | Kind::Landed | Kind::Done | Kind::Failed => {
-                return Err(super::wire::damaged(format!("{kind:?}, which a host does not take")));
+                return Err(super::wire::damaged(format!(
+                    "{kind:?}, which a host does not take"
+                )));
             }
         }
         Ok(())
@@ -140,7 +158,11 @@ impl Guest {
 
     fn begin(&mut self, request: u64, number: u64, bytes: u64) {
         if self.landing.len() + self.places.len() >= self.payloads_max {
-            return self.refuse_as(request, Why::Full, "it has as many payloads of this peer as it may");
+            return self.refuse_as(
+                request,
+                Why::Full,
+                "it has as many payloads of this peer as it may",
+            );
         }
         if self.places.contains_key(&number) {
             return self.refuse_as(request, Why::Refused, "it has a payload of that number");
@@ -156,7 +178,11 @@ impl Guest {
             Err(error) => self.refuse(request, &error),
             Ok((claim, writing, rest)) => match self.landing.entry(number) {
                 Entry::Occupied(_) => {
-                    self.refuse_as(request, Why::Refused, "a payload of that number is on its way");
+                    self.refuse_as(
+                        request,
+                        Why::Refused,
+                        "a payload of that number is on its way",
+                    );
                 }
                 Entry::Vacant(vacant) => {
                     let landing = vacant.insert_entry(Landing {
@@ -175,7 +201,11 @@ impl Guest {
         }
     }
 
-    async fn land(&mut self, header: Header, stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    async fn land(
+        &mut self,
+        header: Header,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> io::Result<()> {
         let [number, offset, _] = header.words;
         let length = u64::from(header.length);
         let known = self.landing.remove(&number);
@@ -188,7 +218,9 @@ impl Guest {
         };
         if landing.at != offset || length > landing.rest.length() {
             let due = landing.at;
-            return Err(super::wire::damaged(format!("{length} bytes at {offset}, where {due} was due")));
+            return Err(super::wire::damaged(format!(
+                "{length} bytes at {offset}, where {due} was due"
+            )));
         }
         let (mut now, rest) = landing.rest.split(length);
         header.body_into(stream, &mut now).await?;
@@ -213,7 +245,9 @@ impl Guest {
         let Some(place) = self.places.get(&number) else {
             return self.refuse_as(request, Why::Missing, "it has no payload of that number");
         };
-        let lies = from.checked_add(bytes).is_some_and(|end| end <= place.bytes);
+        let lies = from
+            .checked_add(bytes)
+            .is_some_and(|end| end <= place.bytes);
         if !lies || bytes > self.chunk {
             return self.refuse_as(request, Why::Refused, "those bytes do not lie in it");
         }
@@ -231,7 +265,11 @@ impl Guest {
     fn release(&mut self, request: u64, number: u64) {
         let landing = self.landing.remove(&number);
         if let Some(landing) = &landing {
-            self.refuse_as(landing.request, Why::Refused, "it was given up before all of it had come");
+            self.refuse_as(
+                landing.request,
+                Why::Refused,
+                "it was given up before all of it had come",
+            );
         }
         let place = self.places.remove(&number);
         match place.map(|place| self.memory.let_go(&place)) {

@@ -31,7 +31,10 @@ async fn connect(host: &PeerHost, config: PeerConfig) -> (Peer, JoinHandle<io::R
     let (near, far) = UnixStream::pair().unwrap();
     let host = host.clone();
     let serving = tokio::task::spawn_local(async move { host.serve(far).await });
-    (Peer::connect(near, "a test", config).await.unwrap(), serving)
+    (
+        Peer::connect(near, "a test", config).await.unwrap(),
+        serving,
+    )
 }
 
 async fn peer() -> Result<Harness<Peer>, String> {
@@ -44,7 +47,7 @@ async fn peer() -> Result<Harness<Peer>, String> {
         bytes_max: config().bytes_max,
         payload_bytes_max: config().bytes_max,
         damage: None,
-        left: Some(Box::new(async move || left.used().count as usize)),
+        left: Some(Box::new(move || left.used().count as usize)),
         _keep: Box::new((memory, serving)),
     })
 }
@@ -56,14 +59,21 @@ fn it_works_over_tcp_with_chunks_of_any_size() {
     run(async {
         let memory = memory(16 * MIB);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        let chunk = |chunk_bytes| PeerConfig { chunk_bytes, ..config() };
+        let chunk = |chunk_bytes| PeerConfig {
+            chunk_bytes,
+            ..config()
+        };
         let host = PeerHost::new(memory, chunk(10_000));
         tokio::task::spawn_local(async move { host.serve(far).await });
         let tier = Peer::connect(stream, "a test", chunk(7)).await.unwrap();
         let place = soon(tier.put(payload(1, 50_001))).await.unwrap();
-        assert!(read(&tier, &place, 0, 50_001).await.unwrap().bytes() == payload(1, 50_001).bytes());
+        assert!(
+            read(&tier, &place, 0, 50_001).await.unwrap().bytes() == payload(1, 50_001).bytes()
+        );
     });
 }
 
@@ -88,12 +98,18 @@ fn a_host_without_memory_says_so_and_goes_on() {
         let host = PeerHost::new(memory(4 * MIB), config());
         let (tier, _serving) = connect(&host, config()).await;
         let error = soon(tier.put(payload(1, 5 * MIB))).await.unwrap_err();
-        assert!(matches!(error, TierError::TooLarge { max, .. } if max == 4 * MIB), "{error}");
+        assert!(
+            matches!(error, TierError::TooLarge { max, .. } if max == 4 * MIB),
+            "{error}"
+        );
         let kept = soon(tier.put(payload(2, 3 * MIB))).await.unwrap();
         let error = soon(tier.put(payload(3, 3 * MIB))).await.unwrap_err();
         assert!(matches!(error, TierError::Full { .. }), "{error}");
+        soon(tier.settled()).await;
         assert_eq!(tier.used().count, 1, "what was refused is not counted");
-        assert!(read(&tier, &kept, 0, 3 * MIB).await.unwrap().bytes() == payload(2, 3 * MIB).bytes());
+        assert!(
+            read(&tier, &kept, 0, 3 * MIB).await.unwrap().bytes() == payload(2, 3 * MIB).bytes()
+        );
         soon(tier.release(kept)).await.unwrap();
         soon(tier.settled()).await;
         assert_eq!(tier.used().bytes, 0);
@@ -111,16 +127,42 @@ fn a_host_that_says_nothing_holds_nobody_up_for_ever() {
             ..config()
         };
         let (near, _far) = UnixStream::pair().unwrap();
-        let error = soon(Peer::connect(near, "nobody", impatient)).await.unwrap_err();
-        assert!(matches!(error, TierError::Broken { again: Again::May, .. }), "{error}");
+        let error = soon(Peer::connect(near, "nobody", impatient))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                TierError::Broken {
+                    again: Again::May,
+                    ..
+                }
+            ),
+            "{error}"
+        );
 
         let (near, mut far) = UnixStream::pair().unwrap();
-        Outgoing::bare(Kind::Hello, 0, [MIB, 0, 0]).write(&mut far).await.unwrap();
+        Outgoing::bare(Kind::Hello, 0, [MIB, 0, 0])
+            .write(&mut far)
+            .await
+            .unwrap();
         let tier = Peer::connect(near, "a mute", impatient).await.unwrap();
         let error = soon(tier.put(payload(1, 64 * MIB))).await.unwrap_err();
         let text = error.to_string();
-        assert!(matches!(error, TierError::Broken { again: Again::May, .. }), "{text}");
-        assert!(text.contains("a mute") && text.contains("not done within"), "{text}");
+        assert!(
+            matches!(
+                error,
+                TierError::Broken {
+                    again: Again::May,
+                    ..
+                }
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("a mute") && text.contains("not done within"),
+            "{text}"
+        );
         drop(far);
         soon(tier.settled()).await;
         assert_eq!(tier.used().bytes, 0);
@@ -131,7 +173,10 @@ fn a_host_that_says_nothing_holds_nobody_up_for_ever() {
 fn a_connection_that_breaks_fails_all_who_wait_and_all_who_come() {
     run(async {
         let (near, mut far) = UnixStream::pair().unwrap();
-        Outgoing::bare(Kind::Hello, 0, [MIB, 0, 0]).write(&mut far).await.unwrap();
+        Outgoing::bare(Kind::Hello, 0, [MIB, 0, 0])
+            .write(&mut far)
+            .await
+            .unwrap();
         let tier = Peer::connect(near, "a goner", config()).await.unwrap();
         let (first, ()) = futures_util::future::join(tier.put(payload(1, 100)), async {
             let mut some = [0; 10];
@@ -139,8 +184,20 @@ fn a_connection_that_breaks_fails_all_who_wait_and_all_who_come() {
             drop(far);
         })
         .await;
-        for error in [first.unwrap_err(), soon(tier.put(payload(2, 100))).await.unwrap_err()] {
-            assert!(matches!(error, TierError::Broken { again: Again::May, .. }), "{error}");
+        for error in [
+            first.unwrap_err(),
+            soon(tier.put(payload(2, 100))).await.unwrap_err(),
+        ] {
+            assert!(
+                matches!(
+                    error,
+                    TierError::Broken {
+                        again: Again::May,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
             assert!(error.to_string().contains("connection was lost"), "{error}");
         }
         soon(tier.settled()).await;
@@ -186,7 +243,10 @@ fn a_bit_that_changes_on_the_way_is_never_taken_for_a_payload() {
             });
             let tier = Peer::connect(near, "a bad line", config()).await.unwrap();
             let error = soon(tier.put(payload(1, bytes as u64))).await.unwrap_err();
-            assert!(matches!(error, TierError::Broken { .. }), "{wrong}: {error}");
+            assert!(
+                matches!(error, TierError::Broken { .. }),
+                "{wrong}: {error}"
+            );
             let refused = soon(serving).await.unwrap().unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{refused}");
             assert_eq!(memory.used().count, 0, "{wrong}");
@@ -200,7 +260,8 @@ fn whatever_a_stranger_sends_the_host_lets_it_go() {
         let memory = memory(16 * MIB);
         let host = PeerHost::new(Rc::clone(&memory), config());
         let put = |number, bytes| Outgoing::bare(Kind::Put, 1, [number, bytes, 0]);
-        let chunk = |number, at| Outgoing::payload(Kind::Chunk, 1, [number, at, 0], payload(1, 100));
+        let chunk =
+            |number, at| Outgoing::payload(Kind::Chunk, 1, [number, at, 0], payload(1, 100));
         let wrong: Vec<Vec<Outgoing>> = vec![
             vec![Outgoing::bare(Kind::Done, 1, [0; 3])],
             vec![Outgoing::bare(Kind::Hello, 1, [0; 3])],
@@ -233,15 +294,26 @@ fn whatever_a_stranger_sends_the_host_lets_it_go() {
             (put(1, u64::MAX), Why::TooLarge),
         ] {
             frame.write(&mut near).await.unwrap();
-            let answer = Header::read(&mut near, TEXT_BYTES_MAX).await.unwrap().unwrap();
+            let answer = Header::read(&mut near, TEXT_BYTES_MAX)
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!((answer.kind, answer.words[0]), (Kind::Failed, why as u64));
             answer.body(&mut near).await.unwrap();
         }
         put(1, 0).write(&mut near).await.unwrap();
-        assert_eq!(Header::read(&mut near, 0).await.unwrap().unwrap().kind, Kind::Done);
+        assert_eq!(
+            Header::read(&mut near, 0).await.unwrap().unwrap().kind,
+            Kind::Done
+        );
         put(1, 0).write(&mut near).await.unwrap();
-        let twice = Header::read(&mut near, TEXT_BYTES_MAX).await.unwrap().unwrap();
-        assert_eq!((twice.kind, twice.words[0]), (Kind::Failed, Why::Refused as u64));
+        let twice = Header::read(&mut near, TEXT_BYTES_MAX)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (twice.kind, twice.words[0]),
+            (Kind::Failed, Why::Refused as u64)
+        );
     });
 }
-

@@ -195,7 +195,9 @@ impl Header {
         let header = Self::parse(&bytes)?;
         if header.length as usize > body_max {
             let length = header.length;
-            return Err(damaged(format!("a body of {length} bytes, where {body_max} may be")));
+            return Err(damaged(format!(
+                "a body of {length} bytes, where {body_max} may be"
+            )));
         }
         if header.length == 0 {
             header.check(&[])?;
@@ -219,7 +221,10 @@ impl Header {
     ) -> io::Result<()> {
         if u64::from(self.length) != target.length() {
             let wanted = target.length();
-            return Err(damaged(format!("{} bytes where {wanted} are awaited", self.length)));
+            return Err(damaged(format!(
+                "{} bytes where {wanted} are awaited",
+                self.length
+            )));
         }
         stream.read_exact(target.bytes_mut()).await?;
         self.check(target.bytes())
@@ -249,7 +254,10 @@ mod tests {
         let mut bytes = Vec::new();
         frame().write(&mut bytes).await.unwrap();
         let mut stream = bytes.as_slice();
-        let header = Header::read(&mut stream, TEXT_BYTES_MAX).await.unwrap().unwrap();
+        let header = Header::read(&mut stream, TEXT_BYTES_MAX)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!((header.kind, header.request), (Kind::Failed, 3));
         assert_eq!(header.words, [1, 2, u64::MAX]);
         assert_eq!(header.body(&mut stream).await.unwrap(), b"no room");

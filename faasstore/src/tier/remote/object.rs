@@ -8,23 +8,22 @@
 //! leaves that dies goes by a lifecycle rule of the bucket, for objects and for uploads that were never completed (see
 //! docs/store.md). Requests that fail are tried again by the client, a few times and within the operation's deadline.
 
-use super::super::admission::{Admission, Errands, Limits, Pass};
+mod open;
+
+use super::super::admission::{Admission, Errands, Pass};
 use super::super::book::{Book, Claim};
 use super::super::checksum::{self, BLOCK_BYTES};
-use super::super::error::{Again, Late, Speaker};
-use super::super::{Body, Place, S3Url, Tier, TierError, TierKind, Used};
+use super::super::error::{Again, Late};
+use super::super::{Place, Tier, TierError, TierKind, Used};
 use crate::segment::{Slice, TargetSlice};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
-use object_store::{
-    BackoffConfig, ClientOptions, Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
-    RetryConfig,
-};
+use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+
+pub use open::ObjectConfig;
 
 /// Bytes of a part, unless there would be too many; whole blocks of checksums, and more than the 5 MiB that S3 asks for.
 const PART_BYTES: u64 = 8 << 20;
@@ -41,27 +40,14 @@ const DEPTH: usize = 4;
 /// How often the client tries a request again.
 const RETRIES: usize = 3;
 
-const FULL_REMEDY: &str = "let other payloads go, or raise what this worker may keep in remote stores";
+const FULL_REMEDY: &str =
+    "let other payloads go, or raise what this worker may keep in remote stores";
 const LOST_REMEDY: &str = "see whether the store runs and can be reached from here; then try again";
 const LOGIN_REMEDY: &str = "see AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and whether they may get, put, delete and list there";
 const URL_REMEDY: &str = "see the store's URL: its bucket, region and endpoint";
 const GONE_REMEDY: &str = "it was released, or removed by a rule of the bucket; let rules keep objects for longer than invocations last";
-const DAMAGE_REMEDY: &str = "somebody else has written there: keep others away from keys below faasflow/";
-
-/// How an [`Objects`] is made.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ObjectConfig {
-    /// Where the bucket is. Credentials come from the environment, or from the machine that this runs on.
-    pub url: S3Url,
-    /// This worker's name, as keys have it: letters, digits, dots, hyphens and underscores.
-    pub worker: String,
-    /// Which life of that worker this is.
-    pub epoch: u32,
-    /// Bytes of payloads that it may keep there.
-    pub bytes_max: u64,
-    /// Operations and bytes under way, and deadlines.
-    pub limits: Limits,
-}
+const DAMAGE_REMEDY: &str =
+    "somebody else has written there: keep others away from keys below faasflow/";
 
 /// Payloads in a bucket.
 #[derive(Debug)]
@@ -72,12 +58,15 @@ pub struct Objects {
     prefix: String,
 }
 
+/// An upload in parts, from the moment that the store has begun it: whoever has begun it may have been dropped by then.
+type Upload = Arc<tokio::sync::Mutex<Option<Box<dyn MultipartUpload>>>>;
+
 /// Takes an object back, unless it was taken in. By then its own requests must have ended.
 struct Unfinished<'a> {
     objects: &'a Objects,
     requests: Errands,
     path: Path,
-    upload: Option<Box<dyn MultipartUpload>>,
+    upload: Upload,
     claim: Option<Claim>,
 }
 
@@ -91,14 +80,14 @@ impl Drop for Unfinished<'_> {
             return;
         };
         let (store, requests) = (Arc::clone(&self.objects.store), self.requests.clone());
-        let (path, upload) = (self.path.clone(), self.upload.take());
+        let (path, upload) = (self.path.clone(), Arc::clone(&self.upload));
         let deadline = self.objects.admission.deadline(0);
         let errand = self.objects.admission.errand();
         runtime.spawn(async move {
             let _held = (claim, errand);
             let take_back = async {
                 requests.settled().await;
-                if let Some(mut upload) = upload {
+                if let Some(mut upload) = upload.lock().await.take() {
                     // One that was completed is an object, which goes by what follows.
                     let _ = upload.abort().await;
                 }
@@ -116,71 +105,6 @@ const fn object_bytes(bytes: u64) -> u64 {
 }
 
 impl Objects {
-    /// Makes sure that the bucket can be written to, by an empty object that is deleted again.
-    ///
-    /// # Errors
-    /// [`TierError::Broken`] if it cannot be reached, or lets nobody in by those credentials.
-    pub async fn open(config: &ObjectConfig) -> Result<Self, TierError> {
-        Self::open_as(AmazonS3Builder::from_env(), config).await
-    }
-
-    async fn open_as(credentials: AmazonS3Builder, config: &ObjectConfig) -> Result<Self, TierError> {
-        let S3Url { bucket, prefix, region, endpoint } = &config.url;
-        let retry = RetryConfig {
-            backoff: BackoffConfig {
-                max_backoff: Duration::from_secs(1),
-                ..BackoffConfig::default()
-            },
-            max_retries: RETRIES,
-            retry_timeout: config.limits.patience,
-        };
-        let options = ClientOptions::new()
-            .with_connect_timeout(config.limits.patience)
-            // Deadlines are those of operations, which follow from their size.
-            .with_timeout_disabled();
-        let mut builder = credentials
-            .with_client_options(options)
-            .with_bucket_name(bucket)
-            .with_retry(retry)
-            // What arrives is checked here, block by block; and not every store knows the other way to delete.
-            .with_unsigned_payload(true)
-            .with_disable_bulk_delete(true);
-        if let Some(region) = region {
-            builder = builder.with_region(region);
-        }
-        if let Some(endpoint) = endpoint {
-            builder = builder
-                .with_endpoint(endpoint)
-                .with_allow_http(endpoint.starts_with("http://"));
-        }
-        let shown = config.url.to_string();
-        let speaker = Speaker {
-            kind: TierKind::Remote,
-            at: shown.clone(),
-        };
-        let store = builder.build();
-        let store = store.map_err(|error| speaker.broken("connect", error, Again::Not, URL_REMEDY))?;
-        let life = super::life(&config.worker, config.epoch);
-        let objects = Self {
-            book: Book::new(speaker, super::store_of(&shown), Body::Life(life), config.bytes_max),
-            admission: Admission::new(config.limits),
-            store: Arc::new(store),
-            prefix: prefix.clone(),
-        };
-        objects.prove(&config.worker, config.epoch).await?;
-        Ok(objects)
-    }
-
-    async fn prove(&self, worker: &str, epoch: u32) -> Result<(), TierError> {
-        let path = self.path(&format!("faasflow/{worker}/{epoch}/proof"));
-        let prove = async {
-            let failed = |error| self.error("connect", None, 0, error);
-            self.store.put(&path, PutPayload::new()).await.map_err(failed)?;
-            self.store.delete(&path).await.map_err(failed)
-        };
-        self.admission.within(self.book.speaker(), "connect", 0, prove).await
-    }
-
     fn path(&self, key: &str) -> Path {
         if self.prefix.is_empty() {
             Path::from(key)
@@ -189,7 +113,13 @@ impl Objects {
         }
     }
 
-    fn error(&self, what: &'static str, place: Option<&Place>, bytes: u64, error: Error) -> TierError {
+    fn error(
+        &self,
+        what: &'static str,
+        place: Option<&Place>,
+        bytes: u64,
+        error: Error,
+    ) -> TierError {
         let speaker = self.book.speaker();
         match (error, place) {
             (Error::NotFound { .. }, Some(place)) => speaker.missing(place, GONE_REMEDY),
@@ -199,7 +129,10 @@ impl Objects {
             (error @ Error::Generic { .. }, _) => {
                 let text = error.to_string();
                 // Amazon's has no end; others answer 507, or by a name of their own.
-                if ["507 ", "StorageFull", "QuotaExceeded"].iter().any(|full| text.contains(full)) {
+                if ["507 ", "StorageFull", "QuotaExceeded"]
+                    .iter()
+                    .any(|full| text.contains(full))
+                {
                     speaker.full(bytes, text, "give the store more room")
                 } else {
                     speaker.broken(what, error, Again::May, LOST_REMEDY)
@@ -217,7 +150,11 @@ impl Objects {
         requests: Errands,
         request: impl Future<Output = object_store::Result<T>> + Send + 'static,
     ) -> object_store::Result<T> {
-        let (errand, own, deadline) = (self.admission.errand(), requests.begin(), self.admission.deadline(bytes));
+        let (errand, own, deadline) = (
+            self.admission.errand(),
+            requests.begin(),
+            self.admission.deadline(bytes),
+        );
         let task = tokio::spawn(async move {
             let _held = (pass, errand, own);
             let answer = tokio::time::timeout(deadline, request).await;
@@ -226,27 +163,45 @@ impl Objects {
         task.await.unwrap_or_else(|error| Err(generic(error)))
     }
 
-    async fn put_whole(&self, number: u64, payload: &Slice, unfinished: &Unfinished<'_>) -> Result<(), TierError> {
+    async fn put_whole(
+        &self,
+        number: u64,
+        payload: &Slice,
+        unfinished: &Unfinished<'_>,
+    ) -> Result<(), TierError> {
         let bytes = payload.length();
         let pass = self.admission.pass(object_bytes(bytes)).await;
         let sums = table(number, 0, payload);
-        let content = PutPayload::from_iter([Bytes::from_owner(payload.clone()), Bytes::from(sums)]);
+        let content =
+            PutPayload::from_iter([Bytes::from_owner(payload.clone()), Bytes::from(sums)]);
         let (store, path) = (Arc::clone(&self.store), unfinished.path.clone());
         let put = self.request(Some(pass), bytes, unfinished.requests.clone(), async move {
             store.put(&path, content).await
         });
         let put = put.await;
-        put.map_err(|error| self.error("put a payload", None, bytes, error)).map(drop)
+        put.map_err(|error| self.error("put a payload", None, bytes, error))
+            .map(drop)
     }
 
-    async fn put_parts(&self, number: u64, payload: &Slice, unfinished: &mut Unfinished<'_>) -> Result<(), TierError> {
+    async fn put_parts(
+        &self,
+        number: u64,
+        payload: &Slice,
+        unfinished: &Unfinished<'_>,
+    ) -> Result<(), TierError> {
         let bytes = payload.length();
         let failed = |error| self.error("put a payload", None, bytes, error);
         let requests = unfinished.requests.clone();
         let (store, path) = (Arc::clone(&self.store), unfinished.path.clone());
-        let begin = async move { store.put_multipart(&path).await };
-        let upload = self.request(None, 0, requests.clone(), begin).await.map_err(failed)?;
-        let upload = unfinished.upload.insert(upload);
+        let upload = Arc::clone(&unfinished.upload);
+        let begin = async move {
+            let mut begun = upload.lock().await;
+            *begun = Some(store.put_multipart(&path).await?);
+            Ok(())
+        };
+        let begun = self.request(None, 0, requests.clone(), begin).await;
+        begun.map_err(failed)?;
+        let upload = &unfinished.upload;
         let part_bytes = PART_BYTES.max(bytes.div_ceil(PARTS_MAX).next_multiple_of(1 << 20));
         let mut sums = Vec::new();
         // At most so many are made before others have been sent: each holds its bytes.
@@ -268,7 +223,11 @@ impl Objects {
             if to == bytes {
                 content.push(Bytes::from(std::mem::take(&mut sums)));
             }
-            let sending = upload.put_part(PutPayload::from_iter(content));
+            let mut begun = upload.lock().await;
+            let begun = begun
+                .as_mut()
+                .unwrap_or_else(|| unreachable!("it was begun"));
+            let sending = begun.put_part(PutPayload::from_iter(content));
             under_way.push(self.request(Some(pass), to - from, requests.clone(), sending));
             from = to;
         }
@@ -276,11 +235,23 @@ impl Objects {
             sent.map_err(failed)?;
         }
         drop(under_way);
-        // Not a request of its own: who gives up in between completes nothing, or takes back what was completed.
-        upload.complete().await.map_err(failed).map(drop)
+        let upload = Arc::clone(upload);
+        let complete = async move {
+            match upload.lock().await.as_mut() {
+                Some(upload) => upload.complete().await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let completed = self.request(None, bytes, requests, complete).await;
+        completed.map_err(failed)
     }
 
-    async fn get_range(&self, place: &Place, path: &Path, range: Range<u64>) -> Result<Bytes, TierError> {
+    async fn get_range(
+        &self,
+        place: &Place,
+        path: &Path,
+        range: Range<u64>,
+    ) -> Result<Bytes, TierError> {
         let wanted = range.end - range.start;
         let pass = self.admission.pass(wanted).await;
         let (store, path) = (Arc::clone(&self.store), path.clone());
@@ -291,26 +262,46 @@ impl Objects {
             Ok(got)
         } else {
             // A store cuts a range short at the object's end.
-            Err(self.book.speaker().damaged(place, 0, place.bytes, DAMAGE_REMEDY))
+            Err(self
+                .book
+                .speaker()
+                .damaged(place, 0, place.bytes, DAMAGE_REMEDY))
         }
     }
 
     /// Checks whole blocks of a payload, the first of which is block `first`, and copies those bytes of them that `into` is
     /// for.
-    fn check(&self, place: &Place, first: u64, content: &[u8], sums: &[u32], skip: u64, into: &mut TargetSlice) -> Result<(), TierError> {
+    fn check(
+        &self,
+        place: &Place,
+        first: u64,
+        content: &[u8],
+        sums: &[u32],
+        skip: u64,
+        into: &mut TargetSlice,
+    ) -> Result<(), TierError> {
         if let Some(block) = checksum::damaged(place.number, first, content, sums) {
             let from = block * BLOCK_BYTES;
             let to = place.bytes.min(from + BLOCK_BYTES);
             return Err(self.book.speaker().damaged(place, from, to, DAMAGE_REMEDY));
         }
         let (skip, length) = (skip as usize, into.length() as usize);
-        into.bytes_mut().copy_from_slice(&content[skip..skip + length]);
+        into.bytes_mut()
+            .copy_from_slice(&content[skip..skip + length]);
         Ok(())
     }
 
-    async fn read(&self, place: &Place, path: &Path, from: u64, mut into: TargetSlice) -> Result<(), TierError> {
+    async fn read(
+        &self,
+        place: &Place,
+        path: &Path,
+        from: u64,
+        mut into: TargetSlice,
+    ) -> Result<(), TierError> {
         let begin = from - from % BLOCK_BYTES;
-        let end = (from + into.length()).next_multiple_of(BLOCK_BYTES).min(place.bytes);
+        let end = (from + into.length())
+            .next_multiple_of(BLOCK_BYTES)
+            .min(place.bytes);
         let first = begin / BLOCK_BYTES;
         let sums_at = |block: u64| place.bytes + block * 4;
         if place.bytes <= TOGETHER_BYTES {
@@ -318,7 +309,12 @@ impl Objects {
             let got = if whole == 0 {
                 // There is nothing to read; but is it there?
                 let (store, path) = (Arc::clone(&self.store), path.clone());
-                let head = self.request(None, 0, Errands::new(), async move { store.head(&path).await });
+                let head = self.request(
+                    None,
+                    0,
+                    Errands::new(),
+                    async move { store.head(&path).await },
+                );
                 let head = head.await;
                 head.map_err(|error| self.error("get a payload", Some(place), 0, error))?;
                 Bytes::new()
@@ -349,7 +345,10 @@ impl Objects {
                 self.check(place, block, &content, sums, skipped, &mut now)
             })
         });
-        stream::iter(parts).buffer_unordered(DEPTH).try_collect::<()>().await
+        stream::iter(parts)
+            .buffer_unordered(DEPTH)
+            .try_collect::<()>()
+            .await
     }
 }
 
@@ -397,33 +396,41 @@ impl Tier for Objects {
                 objects: self,
                 requests: Errands::new(),
                 path: self.path(&key),
-                upload: None,
+                upload: Upload::default(),
                 claim: Some(claim),
             };
             if bytes <= PART_BYTES {
                 self.put_whole(number, &payload, &unfinished).await?;
             } else {
-                self.put_parts(number, &payload, &mut unfinished).await?;
+                self.put_parts(number, &payload, &unfinished).await?;
             }
             let claim = unfinished.claim.take();
             let claim = claim.unwrap_or_else(|| unreachable!("it is taken once"));
             Ok(self.book.enter(claim, ()))
         };
-        self.admission.within(self.book.speaker(), "put a payload", bytes, put).await
+        self.admission
+            .within(self.book.speaker(), "put a payload", bytes, put)
+            .await
     }
 
     async fn get(&self, place: &Place, from: u64, into: TargetSlice) -> Result<(), TierError> {
         self.book.check_store(place)?;
         let path = self.path(&super::key(&self.book, place)?);
         // What another worker has put is known by its place alone.
-        let _entry = if self.book.is_own(place) { Some(self.book.find(place)?) } else { None };
+        let _entry = if self.book.is_own(place) {
+            Some(self.book.find(place)?)
+        } else {
+            None
+        };
         let bytes = into.length();
         self.book.check_window(place, from, bytes)?;
         if bytes == 0 && place.bytes > 0 {
             return Ok(());
         }
         let get = self.read(place, &path, from, into);
-        self.admission.within(self.book.speaker(), "get a payload", bytes, get).await
+        self.admission
+            .within(self.book.speaker(), "get a payload", bytes, get)
+            .await
     }
 
     async fn release(&self, place: Place) -> Result<(), TierError> {
@@ -438,9 +445,13 @@ impl Tier for Objects {
                     result => result,
                 }
             });
-            delete.await.map_err(|error| self.error(WHAT, None, 0, error))
+            delete
+                .await
+                .map_err(|error| self.error(WHAT, None, 0, error))
         };
-        self.admission.within(self.book.speaker(), WHAT, 0, release).await
+        self.admission
+            .within(self.book.speaker(), WHAT, 0, release)
+            .await
     }
 
     async fn settled(&self) {

@@ -11,21 +11,18 @@
 //! connection whose server does not answer in time is given up, and the next operation makes a new one. (The client's own
 //! manager of connections keeps one that is silent.)
 
+mod line;
+
 use super::super::admission::{Admission, Errands, Limits, Pass};
-use super::super::book::{Book, Claim, lock};
+use super::super::book::{Book, Claim};
 use super::super::checksum::{self, BLOCK_BYTES};
-use super::super::error::{Again, Late, Speaker};
+use super::super::error::{Again, Speaker};
 use super::super::{Body, Place, RedisUrl, Tier, TierError, TierKind, Used};
 use crate::segment::{Slice, TargetSlice};
-use ::redis::aio::MultiplexedConnection;
-use ::redis::io::tcp::TcpSettings;
-use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisError, RedisResult, RedisWrite, ServerErrorKind, ToRedisArgs, Value,
-};
+use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use line::{Line, Piece, ended, late, unlink};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of a payload under one key: whole blocks of checksums, and little enough to stay in a processor's cache on its way.
@@ -37,14 +34,17 @@ const DEPTH: usize = 8;
 /// Keys named in one command, or commands sent together, where they carry no payload.
 const BATCH: usize = 512;
 
-const FULL_REMEDY: &str = "let other payloads go, or raise what this worker may keep in remote stores";
+const FULL_REMEDY: &str =
+    "let other payloads go, or raise what this worker may keep in remote stores";
 const SERVER_FULL_REMEDY: &str = "raise the server's maxmemory, or let fewer payloads live at once";
-const LOST_REMEDY: &str = "see whether the server runs and can be reached from here; then try again";
-const LOGIN_REMEDY: &str = "see the user and the password in the store's URL, and what the server lets that user do";
+const LOST_REMEDY: &str =
+    "see whether the server runs and can be reached from here; then try again";
+const LOGIN_REMEDY: &str =
+    "see the user and the password in the store's URL, and what the server lets that user do";
 const SERVER_REMEDY: &str = "see the server's log";
-const GONE_REMEDY: &str =
-    "it was released, has expired, or was evicted; give the server noeviction, and renew keys in time";
-const DAMAGE_REMEDY: &str = "somebody else has written there: keep others away from keys that begin with faasflow/";
+const GONE_REMEDY: &str = "it was released, has expired, or was evicted; give the server noeviction, and renew keys in time";
+const DAMAGE_REMEDY: &str =
+    "somebody else has written there: keep others away from keys that begin with faasflow/";
 
 /// How a [`Redis`] is made.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,56 +72,6 @@ pub struct Redis {
     expiry_s: u64,
 }
 
-/// The connection, while there is one.
-struct Line {
-    client: Client,
-    config: AsyncConnectionConfig,
-    current: Mutex<Option<MultiplexedConnection>>,
-    connecting: tokio::sync::Mutex<()>,
-}
-
-impl std::fmt::Debug for Line {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The client knows the password.
-        f.write_str("Line")
-    }
-}
-
-impl Line {
-    async fn connection(&self) -> RedisResult<MultiplexedConnection> {
-        let _one_at_a_time = self.connecting.lock().await;
-        let current = lock(&self.current).clone();
-        if let Some(connection) = current {
-            return Ok(connection);
-        }
-        let made = self.client.get_multiplexed_async_connection_with_config(&self.config);
-        let made = made.await?;
-        *lock(&self.current) = Some(made.clone());
-        Ok(made)
-    }
-
-    /// Whoever uses the connection still has it.
-    fn give_up(&self) {
-        *lock(&self.current) = None;
-    }
-}
-
-/// A value of two parts, without putting them together first.
-struct Piece<'a> {
-    content: &'a [u8],
-    sums: &'a [u8],
-}
-
-impl ToRedisArgs for Piece<'_> {
-    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
-        let mut writer = out.writer_for_next_arg();
-        for part in [self.content, self.sums] {
-            let written = writer.write_all(part);
-            debug_assert!(written.is_ok(), "memory takes what it is given");
-        }
-    }
-}
-
 /// Takes a payload's keys back, unless it was taken in. By then its own commands must have ended.
 struct Unfinished<'a> {
     redis: &'a Redis,
@@ -142,7 +92,10 @@ impl Drop for Unfinished<'_> {
         };
         let keys = keys(&self.key, self.pieces);
         let (line, commands) = (Arc::clone(&self.redis.line), self.commands.clone());
-        let (deadline, errand) = (self.redis.admission.deadline(0), self.redis.admission.errand());
+        let (deadline, errand) = (
+            self.redis.admission.deadline(0),
+            self.redis.admission.errand(),
+        );
         runtime.spawn(async move {
             let _held = (claim, errand);
             let unlink = async {
@@ -161,16 +114,6 @@ fn piece_key(key: &str, piece: u64) -> String {
 
 fn keys(key: &str, pieces: u64) -> Vec<String> {
     (0..pieces).map(|piece| piece_key(key, piece)).collect()
-}
-
-async fn unlink(line: &Line, keys: &[String]) -> RedisResult<()> {
-    let mut connection = line.connection().await?;
-    for keys in keys.chunks(BATCH) {
-        let mut command = ::redis::cmd("UNLINK");
-        command.arg(keys);
-        connection.send_packed_command(&command).await?.extract_error()?;
-    }
-    Ok(())
 }
 
 /// Even a payload of no bytes has a key.
@@ -195,43 +138,33 @@ impl Redis {
     /// # Errors
     /// [`TierError::Broken`] if it does not, or lets nobody in by that login.
     pub async fn open(config: &RedisConfig) -> Result<Self, TierError> {
-        let RedisUrl { host, port, database, user, password } = &config.url;
         let shown = config.url.to_string();
         let speaker = Speaker {
             kind: TierKind::Remote,
             at: shown.clone(),
         };
-        let mut login = RedisConnectionInfo::default().set_db(i64::from(*database));
-        if let Some(user) = user {
-            login = login.set_username(user);
-        }
-        if let Some(password) = password {
-            login = login.set_password(password);
-        }
-        let info = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info().map(|info| {
-            info.set_redis_settings(login)
-                .set_tcp_settings(TcpSettings::default().set_nodelay(true))
-        });
-        let client = info.and_then(Client::open);
-        let client = client.map_err(|error| speaker.broken("connect", error, Again::Not, LOGIN_REMEDY))?;
+        let line = Line::new(&config.url, config.limits.patience);
+        let line =
+            line.map_err(|error| speaker.broken("connect", error, Again::Not, LOGIN_REMEDY))?;
         let life = super::life(&config.worker, config.epoch);
         let redis = Self {
-            book: Book::new(speaker, super::store_of(&shown), Body::Life(life), config.bytes_max),
+            book: Book::new(
+                speaker,
+                super::store_of(&shown),
+                Body::Life(life),
+                config.bytes_max,
+            ),
             admission: Admission::new(config.limits),
-            line: Arc::new(Line {
-                client,
-                // Deadlines are those of operations.
-                config: AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(config.limits.patience))
-                    .set_response_timeout(None),
-                current: Mutex::new(None),
-                connecting: tokio::sync::Mutex::new(()),
-            }),
+            line: Arc::new(line),
             expiry_s: config.expiry.as_secs().max(1),
         };
         let ping = async {
-            let answer = redis.send(::redis::cmd("PING"), None, &Errands::new()).await;
-            answer.map_err(|error| redis.error("connect", 0, error)).map(drop)
+            let answer = redis
+                .send(::redis::cmd("PING"), None, &Errands::new())
+                .await;
+            answer
+                .map_err(|error| redis.error("connect", 0, error))
+                .map(drop)
         };
         redis.within("connect", 0, ping).await?;
         Ok(redis)
@@ -243,8 +176,14 @@ impl Redis {
         bytes: u64,
         operation: impl Future<Output = Result<T, TierError>>,
     ) -> Result<T, TierError> {
-        let result = self.admission.within(self.book.speaker(), what, bytes, operation).await;
-        if let Err(TierError::Broken { again: Again::May, .. }) = &result {
+        let result = self
+            .admission
+            .within(self.book.speaker(), what, bytes, operation)
+            .await;
+        if let Err(TierError::Broken {
+            again: Again::May, ..
+        }) = &result
+        {
             self.line.give_up();
         }
         result
@@ -256,7 +195,9 @@ impl Redis {
         if error.code() == Some("OOM") {
             return speaker.full(bytes, error, SERVER_FULL_REMEDY);
         }
-        let login = matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+        // The client says of a server that wants a password that it refused the database.
+        let login = matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+            || error.to_string().contains("Authentication required");
         match error.kind() {
             ErrorKind::AuthenticationFailed | ErrorKind::Server(NoPerm) => {
                 speaker.broken(what, error, Again::Not, LOGIN_REMEDY)
@@ -265,7 +206,10 @@ impl Redis {
             ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | TryAgain) => {
                 speaker.broken(what, error, Again::May, LOST_REMEDY)
             }
-            _ if error.is_io_error() || error.is_connection_dropped() || error.is_unrecoverable_error() => {
+            _ if error.is_io_error()
+                || error.is_connection_dropped()
+                || error.is_unrecoverable_error() =>
+            {
                 speaker.broken(what, error, Again::May, LOST_REMEDY)
             }
             _ => speaker.broken(what, error, Again::Not, SERVER_REMEDY),
@@ -273,9 +217,18 @@ impl Redis {
     }
 
     /// Sends a command and waits for its answer. It goes on, with its pass, when nobody waits for it any more.
-    async fn send(&self, command: Cmd, pass: Option<Pass>, commands: &Errands) -> RedisResult<Value> {
+    async fn send(
+        &self,
+        command: Cmd,
+        pass: Option<Pass>,
+        commands: &Errands,
+    ) -> RedisResult<Value> {
         let mut connection = self.line.connection().await?;
-        let (errand, own, deadline) = (self.admission.errand(), commands.begin(), self.admission.deadline(PIECE_BYTES));
+        let (errand, own, deadline) = (
+            self.admission.errand(),
+            commands.begin(),
+            self.admission.deadline(PIECE_BYTES),
+        );
         let task = tokio::spawn(async move {
             let _held = (pass, errand, own);
             let answer = tokio::time::timeout(deadline, connection.send_packed_command(&command));
@@ -287,7 +240,10 @@ impl Redis {
     /// As [`Redis::send`], of several commands, whose answers are as many.
     async fn send_all(&self, pipeline: Pipeline, pass: Option<Pass>) -> RedisResult<Vec<Value>> {
         let mut connection = self.line.connection().await?;
-        let (errand, deadline) = (self.admission.errand(), self.admission.deadline(PIECE_BYTES));
+        let (errand, deadline) = (
+            self.admission.errand(),
+            self.admission.deadline(PIECE_BYTES),
+        );
         let task = tokio::spawn(async move {
             let _held = (pass, errand);
             let count = pipeline.len();
@@ -295,10 +251,20 @@ impl Redis {
             let answers = tokio::time::timeout(deadline, answers);
             answers.await.unwrap_or_else(|_| Err(late(deadline)))
         });
-        ended(task.await)?.into_iter().map(Value::extract_error).collect()
+        ended(task.await)?
+            .into_iter()
+            .map(Value::extract_error)
+            .collect()
     }
 
-    async fn put_piece(&self, key: &str, number: u64, piece: u64, content: Slice, commands: &Errands) -> Result<(), TierError> {
+    async fn put_piece(
+        &self,
+        key: &str,
+        number: u64,
+        piece: u64,
+        content: Slice,
+        commands: &Errands,
+    ) -> Result<(), TierError> {
         let bytes = content.length();
         let pass = self.admission.pass(bytes).await;
         let sums = checksum::table(number, piece * (PIECE_BYTES / BLOCK_BYTES), content.bytes());
@@ -314,20 +280,36 @@ impl Redis {
             .arg("EX")
             .arg(self.expiry_s);
         let answer = self.send(command, Some(pass), commands).await;
-        answer.map_err(|error| self.error("put a payload", bytes, error)).map(drop)
+        answer
+            .map_err(|error| self.error("put a payload", bytes, error))
+            .map(drop)
     }
 
     /// Reads a part of a piece, in whole blocks: its bytes, and its checksums.
-    async fn get_piece(&self, place: &Place, key: &str, window: Window) -> Result<(Vec<u8>, Vec<u32>), TierError> {
+    async fn get_piece(
+        &self,
+        place: &Place,
+        key: &str,
+        window: Window,
+    ) -> Result<(Vec<u8>, Vec<u32>), TierError> {
         let failed = |error| self.error("get a payload", 0, error);
         let missing = || self.book.speaker().missing(place, GONE_REMEDY);
-        let Window { piece, from, to, piece_bytes } = window;
+        let Window {
+            piece,
+            from,
+            to,
+            piece_bytes,
+        } = window;
         let (bytes, key) = (to - from, piece_key(key, piece));
         let pass = Some(self.admission.pass(bytes).await);
         let (mut content, sums) = if bytes == piece_bytes {
             let mut command = ::redis::cmd("GET");
             command.arg(key);
-            let Some(mut content) = text(self.send(command, pass, &Errands::new()).await.map_err(failed)?) else {
+            let Some(mut content) = text(
+                self.send(command, pass, &Errands::new())
+                    .await
+                    .map_err(failed)?,
+            ) else {
                 return Err(missing());
             };
             let sums = content.split_off(content.len().min(bytes as usize));
@@ -336,13 +318,22 @@ impl Redis {
             let first = (from - piece * PIECE_BYTES) / BLOCK_BYTES;
             let sums_from = piece_bytes + first * 4;
             let mut both = Pipeline::with_capacity(2);
-            for (from, bytes) in [(from - piece * PIECE_BYTES, bytes), (sums_from, checksum::blocks(bytes) * 4)] {
+            for (from, bytes) in [
+                (from - piece * PIECE_BYTES, bytes),
+                (sums_from, checksum::blocks(bytes) * 4),
+            ] {
                 // The last byte is named, not the one behind it.
-                both.cmd("GETRANGE").arg(&key).arg(from).arg(from + bytes - 1);
+                both.cmd("GETRANGE")
+                    .arg(&key)
+                    .arg(from)
+                    .arg(from + bytes - 1);
             }
             let answers = self.send_all(both, pass).await.map_err(failed)?;
             let mut answers = answers.into_iter().filter_map(text);
-            (answers.next().unwrap_or_default(), answers.next().unwrap_or_default())
+            (
+                answers.next().unwrap_or_default(),
+                answers.next().unwrap_or_default(),
+            )
         };
         if bytes > 0 && content.is_empty() {
             return Err(missing());
@@ -350,18 +341,29 @@ impl Redis {
         // What is too short differs from what was put, and is found out as that.
         content.resize(bytes as usize, 0);
         let (sums, _) = sums.as_chunks::<4>();
-        Ok((content, sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect()))
+        Ok((
+            content,
+            sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect(),
+        ))
     }
 
     /// Reads, checks and copies what `into` takes of a piece, from byte `from` of the payload on.
-    async fn read(&self, place: &Place, key: &str, from: u64, mut into: TargetSlice) -> Result<(), TierError> {
+    async fn read(
+        &self,
+        place: &Place,
+        key: &str,
+        from: u64,
+        mut into: TargetSlice,
+    ) -> Result<(), TierError> {
         let piece = from / PIECE_BYTES;
         let begin = piece * PIECE_BYTES;
         let behind = place.bytes.min(begin + PIECE_BYTES);
         let window = Window {
             piece,
             from: from - from % BLOCK_BYTES,
-            to: (from + into.length()).next_multiple_of(BLOCK_BYTES).min(behind),
+            to: (from + into.length())
+                .next_multiple_of(BLOCK_BYTES)
+                .min(behind),
             piece_bytes: behind - begin,
         };
         let (content, sums) = self.get_piece(place, key, window).await?;
@@ -372,7 +374,8 @@ impl Redis {
             return Err(self.book.speaker().damaged(place, from, to, DAMAGE_REMEDY));
         }
         let (skip, length) = ((from - window.from) as usize, into.length() as usize);
-        into.bytes_mut().copy_from_slice(&content[skip..skip + length]);
+        into.bytes_mut()
+            .copy_from_slice(&content[skip..skip + length]);
         Ok(())
     }
 
@@ -399,18 +402,13 @@ impl Redis {
                 answers.map_err(|error| self.error(WHAT, 0, error))
             };
             let answers = self.within(WHAT, 0, renew).await?;
-            gone += answers.iter().filter(|answer| **answer == Value::Int(0)).count() as u64;
+            gone += answers
+                .iter()
+                .filter(|answer| **answer == Value::Int(0))
+                .count() as u64;
         }
         Ok(gone)
     }
-}
-
-fn late(deadline: Duration) -> RedisError {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, Late(deadline)).into()
-}
-
-fn ended<T>(result: Result<RedisResult<T>, tokio::task::JoinError>) -> RedisResult<T> {
-    result.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
 }
 
 fn text(value: Value) -> Option<Vec<u8>> {
@@ -455,7 +453,10 @@ impl Tier for Redis {
                 let content = payload.part(from, bytes.min(from + PIECE_BYTES));
                 self.put_piece(key, number, piece, content, commands)
             });
-            stream::iter(puts).buffer_unordered(DEPTH).try_collect::<()>().await?;
+            stream::iter(puts)
+                .buffer_unordered(DEPTH)
+                .try_collect::<()>()
+                .await?;
             let claim = unfinished.claim.take();
             let claim = claim.unwrap_or_else(|| unreachable!("it is taken once"));
             Ok(self.book.enter(claim, ()))
@@ -468,7 +469,11 @@ impl Tier for Redis {
         let key = super::key(&self.book, place)?;
         let own = self.book.is_own(place);
         // What another worker has put is known by its place alone.
-        let _entry = if own { Some(self.book.find(place)?) } else { None };
+        let _entry = if own {
+            Some(self.book.find(place)?)
+        } else {
+            None
+        };
         let bytes = into.length();
         self.book.check_window(place, from, bytes)?;
         if bytes == 0 && place.bytes > 0 {
@@ -478,7 +483,9 @@ impl Tier for Redis {
             let (mut at, mut rest) = (from, Some(into));
             // Of a payload of no bytes at least its key is asked for.
             let reads = std::iter::from_fn(|| {
-                let target = rest.take().filter(|target| target.length() > 0 || at == from)?;
+                let target = rest
+                    .take()
+                    .filter(|target| target.length() > 0 || at == from)?;
                 let piece_end = (at / PIECE_BYTES + 1) * PIECE_BYTES;
                 let (now, later) = {
                     let here = target.length().min(piece_end - at);
@@ -489,7 +496,10 @@ impl Tier for Redis {
                 rest = Some(later);
                 Some(read)
             });
-            stream::iter(reads).buffer_unordered(DEPTH).try_collect::<()>().await
+            stream::iter(reads)
+                .buffer_unordered(DEPTH)
+                .try_collect::<()>()
+                .await
         };
         self.within("get a payload", bytes, get).await
     }

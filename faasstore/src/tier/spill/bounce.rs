@@ -59,7 +59,8 @@ impl Bounces {
         let number = number.unwrap_or_else(|| unreachable!("there are as many as permits"));
         let segment = state.segment.clone();
         drop(state);
-        let target = segment.and_then(|segment| TargetSlice::new(segment, number * CHUNK_BYTES, bytes));
+        let target =
+            segment.and_then(|segment| TargetSlice::new(segment, number * CHUNK_BYTES, bytes));
         let target = target.unwrap_or_else(|| unreachable!("a buffer holds a chunk"));
         Ok(target.guarded(Loan {
             state: Arc::clone(&self.state),

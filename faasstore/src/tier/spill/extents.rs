@@ -81,13 +81,25 @@ impl Free {
     /// The first `blocks` blocks of the smallest run that has as many.
     fn best(&mut self, blocks: u64) -> Option<Run> {
         let &(size, start) = self.by_size.range((blocks, 0)..).next()?;
-        self.cut(Run { start, blocks: size }, blocks)
+        self.cut(
+            Run {
+                start,
+                blocks: size,
+            },
+            blocks,
+        )
     }
 
     /// At most `blocks` blocks of the largest run.
     fn largest(&mut self, blocks: u64) -> Option<Run> {
         let &(size, start) = self.by_size.last()?;
-        self.cut(Run { start, blocks: size }, blocks.min(size))
+        self.cut(
+            Run {
+                start,
+                blocks: size,
+            },
+            blocks.min(size),
+        )
     }
 
     fn cut(&mut self, run: Run, blocks: u64) -> Option<Run> {
@@ -161,7 +173,9 @@ impl Extents {
     fn take_pieces(&mut self, blocks: u64, room: u64, taken: &mut Taken) {
         let mut left = blocks;
         while left > room {
-            let Some(run) = self.kept.largest(left) else { break };
+            let Some(run) = self.kept.largest(left) else {
+                break;
+            };
             left -= run.blocks;
             taken.runs.push(run);
         }
@@ -176,8 +190,16 @@ impl Extents {
                 Some(run) => (run, false),
                 None => {
                     let room = self.span_max.saturating_sub(self.end);
-                    let hole = self.holes.largest(left).or_else(|| self.grow(left.min(room)));
-                    (hole.unwrap_or_else(|| unreachable!("a file has four times the blocks that it may use")), true)
+                    let hole = self
+                        .holes
+                        .largest(left)
+                        .or_else(|| self.grow(left.min(room)));
+                    (
+                        hole.unwrap_or_else(|| {
+                            unreachable!("a file has four times the blocks that it may use")
+                        }),
+                        true,
+                    )
                 }
             };
             left -= run.blocks;
@@ -257,21 +279,39 @@ mod tests {
     fn check(extents: &Extents, in_use: &[Vec<Run>]) {
         let mut all: Vec<(Run, char)> = in_use.iter().flatten().map(|run| (*run, 'u')).collect();
         for (free, what) in [(&extents.kept, 'k'), (&extents.holes, 'h')] {
-            all.extend(free.by_start.iter().map(|(&start, &blocks)| (Run { start, blocks }, what)));
+            all.extend(
+                free.by_start
+                    .iter()
+                    .map(|(&start, &blocks)| (Run { start, blocks }, what)),
+            );
             assert_eq!(free.by_start.len(), free.by_size.len());
             assert_eq!(free.blocks, free.by_start.values().sum::<u64>());
         }
         all.sort_unstable();
         let mut at = 0;
         for (run, what) in &all {
-            assert_eq!(run.start, at, "{what} at {at}: no gap and no overlap: {all:?}");
+            assert_eq!(
+                run.start, at,
+                "{what} at {at}: no gap and no overlap: {all:?}"
+            );
             assert!(run.blocks > 0);
             at = run.end();
         }
         assert_eq!(at, extents.end);
-        assert!(all.windows(2).all(|pair| pair[0].1 != pair[1].1 || pair[0].1 == 'u'), "{all:?}");
-        assert_ne!(all.last().map(|(_, what)| *what), Some('h'), "a file ends with what it holds");
-        assert_eq!(extents.used, in_use.iter().flatten().map(|run| run.blocks).sum::<u64>());
+        assert!(
+            all.windows(2)
+                .all(|pair| pair[0].1 != pair[1].1 || pair[0].1 == 'u'),
+            "{all:?}"
+        );
+        assert_ne!(
+            all.last().map(|(_, what)| *what),
+            Some('h'),
+            "a file ends with what it holds"
+        );
+        assert_eq!(
+            extents.used,
+            in_use.iter().flatten().map(|run| run.blocks).sum::<u64>()
+        );
     }
 
     #[derive(Clone, Debug)]
@@ -338,39 +378,29 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_lies_in_one_run_until_holes_have_used_up_the_file() {
+    fn a_payload_lies_in_one_run_though_every_hole_is_too_small() {
         const MAX: u64 = 64;
         let mut extents = Extents::new(MAX);
-        // Adversarial: every other block stays, the rest goes back; what is larger than any hole comes then.
-        let mut kept_single = 0;
-        let mut largest = 0;
-        loop {
-            let mut single = Vec::new();
-            while extents.used() < MAX {
+        // Robson's adversary: fill up, let every other one go, and come back with twice the size.
+        let mut size = 1;
+        while size <= MAX / 2 {
+            let mut taken = Vec::new();
+            while extents.used() + size <= MAX {
                 let room = MAX - extents.used() - extents.kept();
-                single.extend(extents.take(1, room).runs);
+                let now = extents.take(size, room);
+                assert_eq!(now.runs.len(), 1, "{size} blocks");
+                taken.extend(now.runs);
             }
-            for run in single.iter().filter(|run| run.start % 2 == 1) {
+            for run in taken.iter().skip(1).step_by(2) {
                 extents.free(*run);
             }
             while let Some(run) = extents.leave(u64::MAX) {
                 extents.left(run);
             }
-            kept_single += single.iter().filter(|run| run.start % 2 == 0).count();
-            let free = MAX - extents.used();
-            if free < 2 {
-                break;
-            }
-            let taken = extents.take(free, free);
-            largest = largest.max(taken.runs.len());
-            assert!(extents.end <= MAX * SPAN_FACTOR);
-            taken.runs.into_iter().for_each(|run| extents.free(run));
-            while let Some(run) = extents.leave(u64::MAX) {
-                extents.left(run);
-            }
+            assert!(extents.end <= MAX * SPAN_FACTOR && extents.held() <= MAX);
+            size *= 2;
         }
-        assert!(kept_single as u64 >= MAX - 2);
-        assert_eq!(largest, 1, "the file may be four times as long as its content");
+        assert!(extents.end > MAX, "it was not adversarial");
     }
 
     #[test]
@@ -398,7 +428,11 @@ mod tests {
             extents.fail(*run);
         }
         assert_eq!((extents.used(), extents.kept(), extents.held()), (2, 0, 6));
-        assert_eq!(extents.left(failed.fresh[0]), Some(2), "the file ends behind what is used");
+        assert_eq!(
+            extents.left(failed.fresh[0]),
+            Some(2),
+            "the file ends behind what is used"
+        );
         assert_eq!(extents.held(), 2);
         extents.free(first.runs[0]);
         assert_eq!(extents.take(2, 0).fresh, [], "kept blocks are used again");

@@ -61,7 +61,11 @@ impl SpillFile {
     }
 
     /// Fills `target` from `offset`, and gives it back.
-    pub(super) async fn read(&self, mut target: TargetSlice, offset: u64) -> io::Result<TargetSlice> {
+    pub(super) async fn read(
+        &self,
+        mut target: TargetSlice,
+        offset: u64,
+    ) -> io::Result<TargetSlice> {
         #[cfg(test)]
         self.faults.before_read().await?;
         if let Some(uring) = &self.uring {

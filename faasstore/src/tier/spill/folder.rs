@@ -55,7 +55,10 @@ impl Folder {
         };
         for entry in std::fs::read_dir(path).map_err(access("list"))? {
             let left = entry.map_err(access("list"))?.path();
-            if left.extension().is_some_and(|extension| extension == "spill") {
+            if left
+                .extension()
+                .is_some_and(|extension| extension == "spill")
+            {
                 std::fs::remove_file(&left).map_err(access("clean"))?;
             }
         }
@@ -88,7 +91,9 @@ impl Folder {
             let path = self.path.clone();
             move |source| SpillError::Access { what, path, source }
         };
-        let file = self.file("small", OFlag::empty()).map_err(access("make a file in"))?;
+        let file = self
+            .file("small", OFlag::empty())
+            .map_err(access("make a file in"))?;
         let bytes = GRANULE_BYTES as i64;
         let tried = fallocate(&file, FallocateFlags::empty(), 0, bytes)
             .and_then(|()| fallocate(&file, PUNCH, 0, bytes));
@@ -130,7 +135,8 @@ fn probe(file: &File, memory: &Arc<SegmentWriter>) -> Option<u64> {
     file.write_all_at(content.bytes(), 0).ok()?;
     ALIGNMENTS.into_iter().find(|alignment| {
         let read = TargetSlice::new(Arc::clone(memory), GRANULE_BYTES + alignment, GRANULE_BYTES);
-        let written = Slice::of_writer(Arc::clone(memory), GRANULE_BYTES + alignment, GRANULE_BYTES);
+        let written =
+            Slice::of_writer(Arc::clone(memory), GRANULE_BYTES + alignment, GRANULE_BYTES);
         read.is_some_and(|mut read| file.read_exact_at(read.bytes_mut(), 0).is_ok())
             && written.is_some_and(|written| file.write_all_at(written.bytes(), 0).is_ok())
     })

@@ -92,12 +92,22 @@ impl Space {
     pub(super) fn leave(&mut self, wanted: Option<(Class, u64)>) -> Option<(Class, Run)> {
         let (first, excess) = match wanted {
             None => (Class::Direct, self.kept().saturating_sub(self.keep_max)),
-            Some((class @ Class::Buffered, blocks)) => (Class::Direct, self.in_the_way(class, blocks)),
-            Some((class @ Class::Direct, blocks)) => (Class::Buffered, self.in_the_way(class, blocks)),
+            Some((class @ Class::Buffered, blocks)) => {
+                (Class::Direct, self.in_the_way(class, blocks))
+            }
+            Some((class @ Class::Direct, blocks)) => {
+                (Class::Buffered, self.in_the_way(class, blocks))
+            }
         };
         let second = CLASSES[1 - first as usize];
         let mut leave = |class: Class| Some((class, self.files[class as usize].leave(excess)?));
-        leave(first).or_else(|| if wanted.is_none() { leave(second) } else { None })
+        leave(first).or_else(|| {
+            if wanted.is_none() {
+                leave(second)
+            } else {
+                None
+            }
+        })
     }
 
     /// The disk space of a run has gone: where its file is to end, if that has changed.
@@ -119,13 +129,19 @@ impl Space {
 
 /// Takes room for `bytes` bytes, with the runs of it that need disk space; `None` if the limit does not allow it. What is
 /// in the way ([`Space::leave`]) must have left before.
-pub(super) fn take(space: &Arc<Mutex<Space>>, class: Class, bytes: u64) -> Option<(Lease, Vec<Run>)> {
+pub(super) fn take(
+    space: &Arc<Mutex<Space>>,
+    class: Class,
+    bytes: u64,
+) -> Option<(Lease, Vec<Run>)> {
     let blocks = bytes.div_ceil(GRANULE_BYTES);
     let mut locked = lock(space);
     if blocks > locked.blocks_max - locked.used() {
         return None;
     }
-    let room = locked.blocks_max.saturating_sub(locked.used() + locked.kept());
+    let room = locked
+        .blocks_max
+        .saturating_sub(locked.used() + locked.kept());
     let own = locked.files[class as usize].kept();
     if blocks > room + own {
         return None;
@@ -187,11 +203,21 @@ mod tests {
             space: Arc::clone(&space),
             class: Class::Direct,
             runs: vec![
-                Run { start: 4, blocks: 1 },
-                Run { start: 1, blocks: 2 },
+                Run {
+                    start: 4,
+                    blocks: 1,
+                },
+                Run {
+                    start: 1,
+                    blocks: 2,
+                },
             ],
         };
-        let stretch = |from, bytes, offset| Stretch { from, bytes, offset };
+        let stretch = |from, bytes, offset| Stretch {
+            from,
+            bytes,
+            offset,
+        };
         assert_eq!(
             lease.stretches(4000, 4200),
             [stretch(0, 96, 4 * 4096 + 4000), stretch(96, 104, 4096)]
@@ -209,10 +235,22 @@ mod tests {
         assert!(take(&space, Class::Direct, 28 * KIB).is_none());
         drop(lease);
         assert_eq!(lock(&space).held_bytes(), 40 * KIB, "kept");
-        assert!(take(&space, Class::Direct, 28 * KIB).is_none(), "what is kept is held");
+        assert!(
+            take(&space, Class::Direct, 28 * KIB).is_none(),
+            "what is kept is held"
+        );
         let wanted = Some((Class::Direct, 7));
         let (class, run) = lock(&space).leave(wanted).unwrap();
-        assert_eq!((class, run), (Class::Buffered, Run { start: 9, blocks: 1 }));
+        assert_eq!(
+            (class, run),
+            (
+                Class::Buffered,
+                Run {
+                    start: 9,
+                    blocks: 1
+                }
+            )
+        );
         assert_eq!(lock(&space).left(class, run), Some(36 * KIB));
         assert_eq!(lock(&space).leave(wanted), None);
         let (_direct, _) = take(&space, Class::Direct, 28 * KIB).unwrap();
