@@ -38,8 +38,13 @@ fn main() -> Outcome<()> {
         "{:<28} {:>9} {:>12} {:>12} {:>7}",
         "what", "MiB", "us", "MiB/s", "ratio"
     );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     for bytes in SIZES {
-        spill(Path::new(&folder), bytes)?;
+        tokio_uring::start(spill(Path::new(&folder), bytes, SpillIo::IoUring))?;
+        let threads = spill(Path::new(&folder), bytes, SpillIo::Threads);
+        tokio::task::LocalSet::new().block_on(&runtime, threads)?;
     }
     if let Some(url) = url {
         let StoreUrl::Redis(url) = StoreUrl::parse(&url)? else {
@@ -53,11 +58,7 @@ fn main() -> Outcome<()> {
 }
 
 fn rounds(bytes: u64) -> usize {
-    match bytes {
-        ..=MIB => 101,
-        ..=16_777_216 => 21,
-        _ => 5,
-    }
+    (128 * MIB / bytes).clamp(5, 51) as usize
 }
 
 fn median(times: &mut [Duration]) -> Duration {
@@ -110,134 +111,134 @@ impl Times {
     }
 }
 
-fn spill(folder: &Path, bytes: u64) -> Outcome<()> {
+/// A bare file, and how it is used.
+struct Bare {
+    file: File,
+    direct: bool,
+    request: u64,
+    times: Times,
+}
+
+impl Bare {
+    fn open(folder: &Path, bytes: u64, direct: bool, request: u64) -> Outcome<Self> {
+        let flags = if direct {
+            OFlag::O_DIRECT
+        } else {
+            OFlag::empty()
+        };
+        let path = folder.join("bare");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .custom_flags(flags.bits())
+            .open(&path)?;
+        std::fs::remove_file(&path)?;
+        fallocate(&file, FallocateFlags::empty(), 0, bytes as i64)?;
+        Ok(Self {
+            file,
+            direct,
+            request,
+            times: Times::new(),
+        })
+    }
+
+    /// Writes and reads once. What goes through the page cache is written to the disk, and read from there.
+    fn round(&mut self, payload: &Slice, back: &Arc<SegmentWriter>) -> Outcome<()> {
+        let request = self.request as usize;
+        let begun = Instant::now();
+        for (at, part) in (0..).step_by(request).zip(payload.bytes().chunks(request)) {
+            self.file.write_all_at(part, at)?;
+        }
+        if !self.direct {
+            self.file.sync_data()?;
+        }
+        self.times.put.push(begun.elapsed());
+        if !self.direct {
+            posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+        }
+        let mut target =
+            TargetSlice::new(Arc::clone(back), 0, payload.length()).ok_or("too short")?;
+        let begun = Instant::now();
+        for (at, part) in (0..)
+            .step_by(request)
+            .zip(target.bytes_mut().chunks_mut(request))
+        {
+            self.file.read_exact_at(part, at)?;
+        }
+        self.times.get.push(begun.elapsed());
+        Ok(())
+    }
+
+    fn name(&self) -> String {
+        let how = if self.direct { "direct" } else { "synced" };
+        format!("bare {how}, {} MiB", self.request / MIB)
+    }
+}
+
+/// Spill and bare files in turn, so that what else the disk has to do meets all of them.
+async fn spill(folder: &Path, bytes: u64, io: SpillIo) -> Outcome<()> {
     let (content, back) = (memory(bytes)?, memory(bytes)?);
-    let mut bare: Vec<(String, Times)> = Vec::new();
-    for direct in [true, false] {
-        for request in REQUESTS.into_iter().filter(|request| *request <= bytes) {
-            let flags = if direct {
-                OFlag::O_DIRECT
-            } else {
-                OFlag::empty()
-            };
-            let path = folder.join("bare");
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .custom_flags(flags.bits())
-                .open(&path)?;
-            std::fs::remove_file(&path)?;
-            fallocate(&file, FallocateFlags::empty(), 0, bytes as i64)?;
-            let mut times = Times::new();
-            for round in 0..rounds(bytes) {
-                let payload = fill(&content, bytes, round % 200)?;
-                let begun = Instant::now();
-                for (at, part) in (0..)
-                    .step_by(request as usize)
-                    .zip(payload.bytes().chunks(request as usize))
-                {
-                    file.write_all_at(part, at)?;
-                }
-                if !direct {
-                    file.sync_data()?;
-                }
-                times.put.push(begun.elapsed());
-                if !direct {
-                    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
-                }
-                let mut target =
-                    TargetSlice::new(Arc::clone(&back), 0, bytes).ok_or("too short")?;
-                let begun = Instant::now();
-                for (at, part) in (0..)
-                    .step_by(request as usize)
-                    .zip(target.bytes_mut().chunks_mut(request as usize))
-                {
-                    file.read_exact_at(part, at)?;
-                }
-                times.get.push(begun.elapsed());
-                verify(&back, bytes, round % 200)?;
-            }
-            let name = if direct {
-                "O_DIRECT"
-            } else {
-                "buffered, synced"
-            };
-            bare.push((format!("bare {name} by {} MiB", request / MIB), times));
+    let mut bare = Vec::new();
+    for request in REQUESTS.into_iter().filter(|request| *request <= bytes) {
+        for direct in [true, false] {
+            bare.push(Bare::open(folder, bytes, direct, request)?);
         }
     }
+    let tier = Spill::open(&SpillConfig {
+        keep_bytes: bytes,
+        ..SpillConfig::new(folder.join("spill"), 2 * bytes, io)
+    })?;
+    let mut ours = Times::new();
+    for round in 0..rounds(bytes) {
+        for bare in &mut bare {
+            bare.round(&fill(&content, bytes, round)?, &back)?;
+            verify(&back, bytes, round)?;
+        }
+        time(&tier, bytes, round, &content, &back, &mut ours).await?;
+    }
     let mut best = [Duration::MAX; 2];
-    for (name, times) in &mut bare {
-        let (put, get) = (median(&mut times.put), median(&mut times.get));
+    for bare in &mut bare {
+        let (put, get) = (median(&mut bare.times.put), median(&mut bare.times.get));
         best = [best[0].min(put), best[1].min(get)];
-        show(&format!("{name}: write"), bytes, put, None);
-        show(&format!("{name}: read"), bytes, get, None);
+        show(&format!("{}: write", bare.name()), bytes, put, None);
+        show(&format!("{}: read", bare.name()), bytes, get, None);
     }
-    let uring = tokio_uring::start(spill_times(
-        folder,
+    show(
+        &format!("spill ({io:?}): put"),
         bytes,
-        SpillIo::IoUring,
-        &content,
-        &back,
-    ))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let threads = spill_times(folder, bytes, SpillIo::Threads, &content, &back);
-    let threads = tokio::task::LocalSet::new().block_on(&runtime, threads)?;
-    for (name, mut times) in [("io_uring", uring), ("threads", threads)] {
-        show(
-            &format!("spill by {name}: put"),
-            bytes,
-            median(&mut times.put),
-            Some(best[0]),
-        );
-        show(
-            &format!("spill by {name}: get"),
-            bytes,
-            median(&mut times.get),
-            Some(best[1]),
-        );
-    }
+        median(&mut ours.put),
+        Some(best[0]),
+    );
+    show(
+        &format!("spill ({io:?}): get"),
+        bytes,
+        median(&mut ours.get),
+        Some(best[1]),
+    );
     Ok(())
 }
 
-async fn spill_times(
-    folder: &Path,
-    bytes: u64,
-    io: SpillIo,
-    content: &Arc<SegmentWriter>,
-    back: &Arc<SegmentWriter>,
-) -> Outcome<Times> {
-    let config = SpillConfig {
-        keep_bytes: bytes,
-        ..SpillConfig::new(folder.join("spill"), 2 * bytes, io)
-    };
-    let tier = Spill::open(&config)?;
-    times(&tier, bytes, content, back).await
-}
-
-async fn times(
+/// One round of a tier.
+async fn time(
     tier: &impl Tier,
     bytes: u64,
+    round: usize,
     content: &Arc<SegmentWriter>,
     back: &Arc<SegmentWriter>,
-) -> Outcome<Times> {
-    let mut times = Times::new();
-    for round in 0..rounds(bytes) {
-        let payload = fill(content, bytes, round % 200)?;
-        let begun = Instant::now();
-        let place = tier.put(payload).await?;
-        times.put.push(begun.elapsed());
-        let target = TargetSlice::new(Arc::clone(back), 0, bytes).ok_or("too short")?;
-        let begun = Instant::now();
-        tier.get(&place, 0, target).await?;
-        times.get.push(begun.elapsed());
-        verify(back, bytes, round % 200)?;
-        tier.release(place).await?;
-    }
-    Ok(times)
+    times: &mut Times,
+) -> Outcome<()> {
+    let payload = fill(content, bytes, round)?;
+    let begun = Instant::now();
+    let place = tier.put(payload).await?;
+    times.put.push(begun.elapsed());
+    let target = TargetSlice::new(Arc::clone(back), 0, bytes).ok_or("too short")?;
+    let begun = Instant::now();
+    tier.get(&place, 0, target).await?;
+    times.get.push(begun.elapsed());
+    verify(back, bytes, round)?;
+    Ok(tier.release(place).await?)
 }
 
 async fn redis(url: &RedisUrl, bytes: u64) -> Outcome<()> {
@@ -247,28 +248,6 @@ async fn redis(url: &RedisUrl, bytes: u64) -> Outcome<()> {
     let mut connection = client
         .get_multiplexed_async_connection_with_config(&config)
         .await?;
-    let mut bare = Times::new();
-    for round in 0..rounds(bytes) {
-        let payload = fill(&content, bytes, round % 200)?;
-        let begun = Instant::now();
-        let mut set = redis::cmd("SET");
-        set.arg("bare").arg(payload.bytes());
-        set.query_async::<()>(&mut connection).await?;
-        bare.put.push(begun.elapsed());
-        let begun = Instant::now();
-        let got: Vec<u8> = redis::cmd("GET")
-            .arg("bare")
-            .query_async(&mut connection)
-            .await?;
-        let mut target = TargetSlice::new(Arc::clone(&back), 0, bytes).ok_or("too short")?;
-        target.bytes_mut().copy_from_slice(&got);
-        bare.get.push(begun.elapsed());
-        verify(&back, bytes, round % 200)?;
-        redis::cmd("UNLINK")
-            .arg("bare")
-            .query_async::<()>(&mut connection)
-            .await?;
-    }
     let tier = Redis::open(&RedisConfig {
         url: url.clone(),
         worker: "tiers".to_owned(),
@@ -278,7 +257,30 @@ async fn redis(url: &RedisUrl, bytes: u64) -> Outcome<()> {
         limits: Limits::default(),
     })
     .await?;
-    let mut ours = times(&tier, bytes, &content, &back).await?;
+    let (mut bare, mut ours) = (Times::new(), Times::new());
+    for round in 0..rounds(bytes) {
+        let payload = fill(&content, bytes, round)?;
+        let begun = Instant::now();
+        let mut set = redis::cmd("SET");
+        set.arg("bare").arg(payload.bytes());
+        set.query_async::<()>(&mut connection).await?;
+        bare.put.push(begun.elapsed());
+        let begun = Instant::now();
+        let get = redis::cmd("GET")
+            .arg("bare")
+            .query_async(&mut connection)
+            .await;
+        let got: Vec<u8> = get?;
+        let mut target = TargetSlice::new(Arc::clone(&back), 0, bytes).ok_or("too short")?;
+        target.bytes_mut().copy_from_slice(&got);
+        bare.get.push(begun.elapsed());
+        verify(&back, bytes, round)?;
+        redis::cmd("UNLINK")
+            .arg("bare")
+            .query_async::<()>(&mut connection)
+            .await?;
+        time(&tier, bytes, round, &content, &back, &mut ours).await?;
+    }
     let (put, get) = (median(&mut bare.put), median(&mut bare.get));
     show("bare Redis: SET", bytes, put, None);
     show("bare Redis: GET", bytes, get, None);

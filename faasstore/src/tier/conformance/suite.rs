@@ -300,6 +300,8 @@ pub(in crate::tier) async fn damage_is_detected_and_stays_where_it_is<T: Tier>(
             matches!(error, TierError::Damaged { .. }),
             "{bytes}: {error}"
         );
+        let window = read(tier, &place, bytes / 2, 1).await.map(drop);
+        assert!(matches!(window, Err(TierError::Damaged { .. })), "{bytes}");
         let text = error.to_string();
         assert!(
             text.contains(&format!("payload {}", name(&place))),

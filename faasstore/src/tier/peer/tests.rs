@@ -38,21 +38,46 @@ async fn connect(host: &PeerHost, config: PeerConfig) -> (Peer, JoinHandle<io::R
 }
 
 async fn peer() -> Result<Harness<Peer>, String> {
+    Ok(harness(config()).await)
+}
+
+/// With so little under way that whoever puts or gets has to wait.
+async fn narrow() -> Result<Harness<Peer>, String> {
+    let limits = Limits {
+        operations_max: 3,
+        in_flight_bytes_max: 100 << 10,
+        ..Limits::default()
+    };
+    Ok(harness(PeerConfig {
+        chunk_bytes: 40 << 10,
+        limits,
+        ..config()
+    })
+    .await)
+}
+
+async fn harness(config: PeerConfig) -> Harness<Peer> {
     let memory = memory(128 * MIB);
-    let host = PeerHost::new(Rc::clone(&memory), config());
-    let (tier, serving) = connect(&host, config()).await;
+    let host = PeerHost::new(Rc::clone(&memory), config);
+    let (tier, serving) = connect(&host, config).await;
     let left = Rc::clone(&memory);
-    Ok(Harness {
+    Harness {
         tier,
-        bytes_max: config().bytes_max,
-        payload_bytes_max: config().bytes_max,
+        bytes_max: config.bytes_max,
+        payload_bytes_max: config.bytes_max,
         damage: None,
         left: Some(Box::new(move || left.used().count as usize)),
         _keep: Box::new((memory, serving)),
-    })
+    }
 }
 
 conforms!(peer_tier, super::run, super::peer);
+conforms!(narrow_peer_tier, super::run, super::narrow:
+    payloads_that_overlap_in_time_never_mix,
+    a_put_that_is_dropped_leaves_nothing,
+    a_get_that_is_dropped_writes_nothing_later,
+    whoever_reads_while_it_is_released_reads_what_was_there,
+);
 
 #[test]
 fn it_works_over_tcp_with_chunks_of_any_size() {

@@ -3,7 +3,8 @@
 mod faults;
 
 use super::*;
-use crate::tier::conformance::{Harness, conforms, payload, payload_at, read, run, soon};
+use crate::tier::Limits;
+use crate::tier::conformance::{Harness, Held, conforms, payload, payload_at, read, run, soon};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -42,8 +43,25 @@ fn config(folder: &Path, io: SpillIo) -> SpillConfig {
 }
 
 fn harness(io: SpillIo) -> Harness<Spill> {
+    harness_within(io, Limits::default())
+}
+
+/// With so little under way that whoever puts or gets has to wait.
+async fn narrow() -> Result<Harness<Spill>, String> {
+    let limits = Limits {
+        operations_max: 3,
+        in_flight_bytes_max: MIB + 1,
+        ..Limits::default()
+    };
+    Ok(harness_within(SpillIo::IoUring, limits))
+}
+
+fn harness_within(io: SpillIo, limits: Limits) -> Harness<Spill> {
     let folder = folder();
-    let config = config(folder.path(), io);
+    let config = SpillConfig {
+        limits,
+        ..config(folder.path(), io)
+    };
     Harness {
         tier: Spill::open(&config).unwrap(),
         bytes_max: config.bytes_max,
@@ -79,6 +97,12 @@ async fn threads() -> Result<Harness<Spill>, String> {
 }
 
 conforms!(by_io_uring, super::run_uring, super::uring);
+conforms!(with_little_under_way, super::run_uring, super::narrow:
+    payloads_that_overlap_in_time_never_mix,
+    a_put_that_is_dropped_leaves_nothing,
+    a_get_that_is_dropped_writes_nothing_later,
+    whoever_reads_while_it_is_released_reads_what_was_there,
+);
 conforms!(by_threads, super::run, super::threads);
 
 /// Runs a test on both.
@@ -319,4 +343,40 @@ fn a_payload_that_comes_back_from_elsewhere_is_damaged() {
         let sums = |place| tier.book.find(place).unwrap().content.sums.clone();
         assert_ne!(sums(&first), sums(&second));
     });
+}
+
+#[test]
+fn blocks_that_are_still_written_are_nobody_elses() {
+    on_both(async |io| {
+        let folder = folder();
+        let tier = Spill::open(&config(folder.path(), io)).unwrap();
+        let kept = soon(tier.put(payload(1, 5 * MIB))).await.unwrap();
+        let mut seen = 0;
+        for turns in 0..60 {
+            let held = Held::default();
+            let content = payload(turns, 5 * MIB).guarded(held.guard());
+            drop_after(turns, tier.put(content)).await;
+            let in_use = lock(&tier.disk.space).used_bytes();
+            if held.count() > 0 {
+                seen += 1;
+                assert!(in_use > 5 * MIB, "what is still written is free");
+            }
+            soon(tier.settled()).await;
+            assert_eq!(lock(&tier.disk.space).used_bytes(), 5 * MIB);
+        }
+        assert!(seen > 0, "no put was dropped in its middle");
+        soon(tier.release(kept)).await.unwrap();
+    });
+}
+
+/// Polls an operation some times, and drops it.
+async fn drop_after<T>(turns: u64, operation: impl Future<Output = T>) {
+    let mut operation = std::pin::pin!(operation);
+    for _ in 0..turns {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        if operation.as_mut().poll(&mut context).is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
 }
