@@ -67,7 +67,8 @@ pub struct Used {
     pub held: u64,
 }
 
-/// Where payloads lie. Operations on one tier may overlap; each is cancelled by dropping its future.
+/// Where payloads lie. Operations on one tier may overlap; each is cancelled by dropping its future. One that is neither
+/// polled nor dropped keeps its turn, and others wait for it as long as their deadlines allow.
 pub trait Tier {
     /// Which tier this is.
     fn kind(&self) -> TierKind;

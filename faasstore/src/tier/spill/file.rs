@@ -82,9 +82,11 @@ impl SpillFile {
 
     /// Sets disk space aside; the file grows if need be. To be awaited to its end.
     pub(super) async fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.fallocate(FallocateFlags::empty(), offset, bytes)
+            .await?;
         #[cfg(test)]
-        self.faults.before_allocate()?;
-        self.fallocate(FallocateFlags::empty(), offset, bytes).await
+        self.faults.after_allocate()?;
+        Ok(())
     }
 
     /// Gives disk space back. To be awaited to its end.

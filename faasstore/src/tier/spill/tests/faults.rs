@@ -68,7 +68,7 @@ impl Faults {
         take(&self.read)
     }
 
-    pub(in crate::tier::spill) fn before_allocate(&self) -> io::Result<()> {
+    pub(in crate::tier::spill) fn after_allocate(&self) -> io::Result<()> {
         take(&self.allocate)
     }
 }
@@ -303,7 +303,7 @@ fn thin_device(folder: &Path) -> Result<PathBuf, String> {
 }
 
 #[test]
-fn a_disk_that_promised_more_than_it_has_is_an_error_by_name_and_what_it_holds_is_still_read() {
+fn a_disk_that_promised_more_than_it_has_is_an_error_by_name_and_nothing_false_is_read() {
     on_a_small_disk(24 * MIB, |path| {
         let disk = match thin_device(path) {
             Ok(disk) => disk,
@@ -343,11 +343,13 @@ fn a_disk_that_promised_more_than_it_has_is_an_error_by_name_and_what_it_holds_i
             assert!(text.contains(disk.to_str().unwrap()), "{text}");
             assert!(text.contains("that disk"), "{text}");
             assert!(!places.is_empty());
+            // Such a device may have said that it had written what it had not.
             for (seed, place) in (0..).zip(&places) {
-                assert!(
-                    read(&tier, place, 0, 2 * MIB).await.unwrap().bytes()
-                        == payload(seed, 2 * MIB).bytes()
-                );
+                match read(&tier, place, 0, 2 * MIB).await {
+                    Ok(back) => assert!(back.bytes() == payload(seed, 2 * MIB).bytes()),
+                    Err(TierError::Damaged { .. } | TierError::Broken { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
             }
             for place in places {
                 soon(tier.release(place)).await.unwrap();
@@ -370,6 +372,8 @@ fn space_that_cannot_be_had_leaves_nothing_half_set_aside() {
         }
         soon(tier.settled()).await;
         assert_eq!((tier.used().bytes, tier.used().held), (0, 0));
+        // An error may come when some of it was set aside.
+        assert_eq!(disk_bytes(&tier), 0);
         each(&tier, Faults::heal);
         let place = soon(tier.put(payload(1, 5 * MIB))).await.unwrap();
         assert!(
