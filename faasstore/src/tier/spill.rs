@@ -210,7 +210,8 @@ impl Spill {
         to: u64,
     ) -> Result<Vec<u32>, TierError> {
         let pass = self.admission.pass(to - from).await;
-        let chunk = payload.part(from, to).guarded((pass, Arc::clone(lease)));
+        // The blocks first: who waits for the pass finds them free.
+        let chunk = payload.part(from, to).guarded((Arc::clone(lease), pass));
         let sums = checksum::table(number, from / BLOCK_BYTES, chunk.bytes());
         let file = &self.disk.files[lease.class as usize];
         for Stretch {
@@ -260,7 +261,7 @@ impl Spill {
         let aligned = into.is_aligned(self.alignment.unwrap_or(1));
         let stretches = lease.stretches(from, to);
         let read = if whole && self.goes_as_it_is(lease.class, aligned, bytes) {
-            let target = into.guarded((pass, Arc::clone(lease)));
+            let target = into.guarded((Arc::clone(lease), pass));
             let target = self.fill(lease, target, &stretches).await?;
             self.check(place, entry, from, target.bytes())?;
             return Ok(());
@@ -268,7 +269,7 @@ impl Spill {
             let room = bytes.next_multiple_of(GRANULE_BYTES);
             let lent = self.bounces.lend(room).await;
             let bounce = lent.map_err(|error| self.no_memory(room, error))?;
-            bounce.guarded((pass, Arc::clone(lease)))
+            bounce.guarded((Arc::clone(lease), pass))
         };
         let read = self.fill(lease, read, &stretches).await?;
         let content = &read.bytes()[..bytes as usize];

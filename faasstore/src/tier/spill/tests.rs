@@ -348,7 +348,14 @@ fn a_payload_that_comes_back_from_elsewhere_is_damaged() {
 fn blocks_that_are_still_written_are_nobody_elses() {
     on_both(async |io| {
         let folder = folder();
-        let tier = Spill::open(&config(folder.path(), io)).unwrap();
+        // With space at hand, writing begins at once.
+        let tier = Spill::open(&SpillConfig {
+            keep_bytes: 16 * MIB,
+            ..config(folder.path(), io)
+        })
+        .unwrap();
+        let place = soon(tier.put(payload(2, 11 * MIB))).await.unwrap();
+        soon(tier.release(place)).await.unwrap();
         let kept = soon(tier.put(payload(1, 5 * MIB))).await.unwrap();
         let mut seen = 0;
         for turns in 0..60 {
