@@ -4,7 +4,7 @@
 //! [`told`] (what is to stop), [`channel`] (an engine and one executor), [`arena`] (payloads), [`socket`] (descriptors), with [`descriptor`] and
 //! [`binding`] for what is said over them. docs/layout.md draws every byte.
 //!
-//! Payloads that are to lie elsewhere go to a [`tier`](../faasstore/tier/index.html): only a worker is built with that
+//! Payloads that are to lie elsewhere go to a `tier`: only a worker is built with that
 //! (features `tier`, `spill`, `redis`, `s3`).
 //!
 //! The function SDK, with which executables are written, is re-exported here; [`serve()`] is where to begin.

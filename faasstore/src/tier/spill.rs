@@ -1,7 +1,7 @@
 //! The tier `spill`: payloads in files of a local disk, through io_uring.
 //!
 //! ```text
-//! payload  │ chunk 0: 1 MiB │ chunk 1: 1 MiB │ ... │ rest │      a checksum for every 64 KiB, in memory
+//! payload  │ chunk 0: 2 MiB │ chunk 1: 2 MiB │ ... │ rest │      a checksum for every 64 KiB, in memory
 //!              │ several under way at once         │
 //! file     ────[ run of 4 KiB blocks ───────────────────── ]────[ run of another payload ]───
 //! ```
@@ -10,7 +10,7 @@
 //! the file system can do that: it neither fills memory with what was to leave it, nor copies. What does not lie on the
 //! alignment that the device wants goes through a small pool of aligned buffers. Disk space is set aside before anything is
 //! written, so that a full disk is an error of that payload and not of a later one; what is released is kept for the next
-//! payload up to a limit, and goes back to the file system beyond it (see [`extents`] for the bound). The files have no
+//! payload up to a limit, and goes back to the file system beyond it (`spill/extents.rs` has the bound). The files have no
 //! names: a spill never outlives its worker.
 
 mod bounce;
@@ -46,7 +46,7 @@ pub use file::SpillIo;
 pub const GRANULE_BYTES: u64 = 4 << 10;
 
 /// Bytes of one read or write: what goes to a device in one piece or a few, and is soon copied or checked.
-const CHUNK_BYTES: u64 = 1 << 20;
+const CHUNK_BYTES: u64 = 2 << 20;
 
 /// Reads or writes under way for one payload.
 const DEPTH: usize = 8;

@@ -1,8 +1,8 @@
 //! The tier `remote` in Redis.
 //!
 //! ```text
-//! faasflow/NAME/EPOCH/NUMBER/0     │ up to 1 MiB of the payload │ a CRC-32 for every 64 KiB of it │
-//! faasflow/NAME/EPOCH/NUMBER/1     │ the next 1 MiB ...
+//! faasflow/NAME/EPOCH/NUMBER/0     │ up to 256 KiB of the payload │ a CRC-32 for every 64 KiB of it │
+//! faasflow/NAME/EPOCH/NUMBER/1     │ the next 256 KiB ...
 //! ```
 //!
 //! Pieces go and come several at once over one connection, so a payload may be larger than a string of Redis (512 MiB), and
@@ -26,10 +26,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of a payload under one key: whole blocks of checksums, and little enough to stay in a processor's cache on its way.
-const PIECE_BYTES: u64 = 1 << 20;
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// Pieces of one payload under way.
-const DEPTH: usize = 8;
+const DEPTH: usize = 16;
 
 /// Keys named in one command, or commands sent together, where they carry no payload.
 const BATCH: usize = 512;

@@ -213,7 +213,8 @@ fn another_worker_reads_by_the_place_alone_and_cannot_release() {
 fn keys_say_whose_they_are_and_go_by_themselves_unless_they_are_renewed() {
     with_server(&[], async |server| {
         let tier = Redis::open(&server.config()).await.unwrap();
-        let place = soon(tier.put(payload(1, MIB + 1))).await.unwrap();
+        let bytes = PIECE_BYTES + 1;
+        let place = soon(tier.put(payload(1, bytes))).await.unwrap();
         let keys = [0, 1].map(|piece| format!("faasflow/rack-1/3/{}/{piece}", place.number));
         let ttl = |key: &str| server.number(&[b"TTL", key.as_bytes()]);
         for key in &keys {
@@ -224,7 +225,7 @@ fn keys_say_whose_they_are_and_go_by_themselves_unless_they_are_renewed() {
         assert!(keys.iter().all(|key| ttl(key) > 100));
         assert_eq!(server.number(&[b"DEL", keys[1].as_bytes()]), 1);
         assert_eq!(soon(tier.renew()).await.unwrap(), 1, "one is gone");
-        let error = read(&tier, &place, 0, MIB + 1).await.map(drop).unwrap_err();
+        let error = read(&tier, &place, 0, bytes).await.map(drop).unwrap_err();
         assert!(matches!(error, TierError::Missing { .. }), "{error}");
         assert!(error.to_string().contains("noeviction"), "{error}");
     });
@@ -379,7 +380,10 @@ fn a_server_without_memory_is_full_and_keeps_nothing_of_what_it_refused() {
                 "{error}"
             );
             soon(tier.settled()).await;
-            assert_eq!((tier.used().count, server.keys()), (1, 4));
+            assert_eq!(
+                (tier.used().count, server.keys() as u64),
+                (1, pieces(4 * MIB))
+            );
             let place = soon(tier.put(payload(3, 8 * MIB))).await.unwrap();
             for (seed, place) in [(1, kept), (3, place)] {
                 let back = read(&tier, &place, 0, place.bytes).await.unwrap();
