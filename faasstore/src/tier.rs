@@ -29,6 +29,7 @@
 mod admission;
 mod any;
 mod book;
+#[cfg(any(feature = "spill", feature = "redis", feature = "s3"))]
 mod checksum;
 #[cfg(test)]
 mod conformance;

@@ -153,7 +153,7 @@ impl Admission {
     }
 
     /// From now on operations are given up sooner, or later.
-    #[cfg(test)]
+    #[cfg(all(test, any(feature = "spill", feature = "redis", feature = "s3")))]
     pub(crate) fn set_patience(&mut self, patience: Duration) {
         self.limits.patience = patience;
     }

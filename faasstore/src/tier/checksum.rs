@@ -7,6 +7,7 @@
 pub(crate) const BLOCK_BYTES: u64 = 64 << 10;
 
 /// Blocks of a payload.
+#[cfg(any(test, feature = "redis", feature = "s3"))]
 pub(crate) const fn blocks(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES)
 }
