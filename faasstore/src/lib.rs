@@ -6,6 +6,9 @@
 //!
 //! What payloads hold is said by [`schema`]; docs/types.md is about types for people.
 //!
+//! Payloads that are to lie elsewhere go to a `tier`: only a worker is built with that
+//! (features `tier`, `spill`, `redis`, `s3`).
+//!
 //! The function SDK, with which executables are written, is re-exported here; [`serve()`] is where to begin.
 
 /// The README's executable is compiled with the other examples.
@@ -58,6 +61,8 @@ pub mod segment;
 #[cfg(not(loom))]
 pub mod socket;
 mod sync;
+#[cfg(all(feature = "tier", not(loom)))]
+pub mod tier;
 pub mod told;
 
 #[cfg(not(loom))]

@@ -21,6 +21,7 @@
 )]
 
 mod room;
+mod slice;
 
 use crate::sync::{AtomicU32, AtomicU64};
 use memmap2::{Advice, MmapOptions, MmapRaw};
@@ -31,6 +32,8 @@ use nix::unistd::{SysconfVar, sysconf};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use thiserror::Error;
+
+pub use slice::{Slice, TargetSlice};
 
 /// Segments of at least this size ask for huge pages, and are best sized in multiples of it.
 pub const HUGE_PAGE_BYTES: u64 = 2 << 20;

@@ -1,0 +1,115 @@
+//! The connection to a Redis server: one that all commands share, made when it is needed.
+
+use super::super::super::RedisUrl;
+use super::super::super::book::lock;
+use super::super::super::error::Late;
+use super::BATCH;
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
+    RedisError, RedisResult, RedisWrite, ToRedisArgs,
+};
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// The connection, while there is one.
+pub(super) struct Line {
+    client: Client,
+    config: AsyncConnectionConfig,
+    current: Mutex<Option<MultiplexedConnection>>,
+    connecting: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The client knows the password.
+        f.write_str("Line")
+    }
+}
+
+impl Line {
+    /// To a server that is not asked yet.
+    pub(super) fn new(url: &RedisUrl, patience: Duration) -> RedisResult<Self> {
+        let mut login = RedisConnectionInfo::default().set_db(i64::from(url.database));
+        if let Some(user) = &url.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &url.password {
+            login = login.set_password(password);
+        }
+        let info = ConnectionAddr::Tcp(url.host.clone(), url.port).into_connection_info()?;
+        let info = info
+            .set_redis_settings(login)
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        Ok(Self {
+            client: Client::open(info)?,
+            // Deadlines are those of operations.
+            config: AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(patience))
+                .set_response_timeout(None),
+            current: Mutex::new(None),
+            connecting: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    pub(super) async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+        let _one_at_a_time = self.connecting.lock().await;
+        let current = lock(&self.current).clone();
+        if let Some(connection) = current {
+            return Ok(connection);
+        }
+        let made = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.config);
+        let made = made.await?;
+        *lock(&self.current) = Some(made.clone());
+        Ok(made)
+    }
+
+    /// Whoever uses the connection still has it.
+    pub(super) fn give_up(&self) {
+        *lock(&self.current) = None;
+    }
+}
+
+/// A value of two parts, without putting them together first.
+pub(super) struct Piece<'a> {
+    pub(super) content: &'a [u8],
+    pub(super) sums: &'a [u8],
+}
+
+impl ToRedisArgs for Piece<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut writer = out.writer_for_next_arg();
+        for part in [self.content, self.sums] {
+            let written = writer.write_all(part);
+            debug_assert!(written.is_ok(), "memory takes what it is given");
+        }
+    }
+}
+
+/// Removes keys; those that are not there do not matter.
+pub(super) async fn unlink(line: &Line, keys: &[String]) -> RedisResult<()> {
+    let mut connection = line.connection().await?;
+    for keys in keys.chunks(BATCH) {
+        let mut command = redis::cmd("UNLINK");
+        command.arg(keys);
+        connection
+            .send_packed_command(&command)
+            .await?
+            .extract_error()?;
+    }
+    Ok(())
+}
+
+/// A command that was not answered in time.
+pub(super) fn late(deadline: Duration) -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, Late(deadline)).into()
+}
+
+/// What a task of its own has come to.
+pub(super) fn ended<T>(result: Result<RedisResult<T>, tokio::task::JoinError>) -> RedisResult<T> {
+    result.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
+}
