@@ -1,7 +1,7 @@
 //! Division: which regions run in parts on several workers, and how large these are.
 //!
 //! [`place`] is the one way from a definition to placements: what is to be divided is, what fits no worker is as far as it must
-//! be ([`fit`]), and then what is faster in parts ([`speed`]).
+//! be (`fit`), and then what is faster in parts (`speed`).
 //!
 //! A region that lies in no other may be divided, unless [`refused`] says why not. [`crate::graph::Graph::divided`] then has
 //! its nodes once for each part, which partitioners place like any others, and the planner tells workers of all parts. The
