@@ -14,6 +14,7 @@ use faasstore::binding::WaitStrategy;
 use master::client::{self, Client, ClientError, Invocation, Payload};
 use master::definition::{self, DefinitionError};
 use master::deploy::{Cluster, DeployError, Replicas};
+use master::feedback::FeedbackError;
 use master::local::{self, LocalError, LocalWorkers};
 use master::place;
 use std::collections::BTreeMap;
@@ -57,6 +58,10 @@ pub enum SessionError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Client(#[from] ClientError),
+    /// What was measured of it is not to be had.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Feedback(#[from] FeedbackError),
     /// An invocation failed.
     #[error("an invocation failed: {0}")]
     Invocation(#[from] Failure),

@@ -6,6 +6,7 @@ use engine::wire::NodeReport;
 use master::client::{self, Client, Invocation, Payload};
 use master::definition::Definition;
 use master::deploy::{Cluster, DeployError, Replicas};
+use master::feedback::measured::Profile;
 use master::graph::{Graph, GraphNode};
 use master::place::{self, Placement, WorkerCapacity};
 use master::trace::{End, Trace};
@@ -35,6 +36,8 @@ pub(super) struct Invoked {
     pub(super) trace: Trace,
     /// What each node did.
     pub(super) report: Vec<NodeReport>,
+    /// CPUs that nodes keep busy while they run, by name, as far as executors were asked to measure that.
+    pub(super) busy_cpus: BTreeMap<String, f64>,
 }
 
 /// A workflow that is deployed.
@@ -117,7 +120,19 @@ impl Deployed {
             makespan_ns: ended.map(|attempt| attempt.ended_ns).max().unwrap_or(0),
             trace,
             report: answered.report,
+            busy_cpus: BTreeMap::new(),
         })
+    }
+
+    /// CPUs that its nodes keep busy while they run, by name, as far as that was measured.
+    ///
+    /// # Errors
+    /// If the workers do not say.
+    pub(super) fn busy_cpus(&mut self) -> Result<BTreeMap<String, f64>, SessionError> {
+        let profile = Profile::ask(&mut self.cluster, &self.workflow)?;
+        let nodes = profile.whole_nodes().into_iter();
+        let busy = nodes.filter_map(|node| Some((node.name, node.cpu.busy_cpus()?)));
+        Ok(busy.collect())
     }
 
     /// Takes it away, and waits until the workers have the memory back.
@@ -209,6 +224,9 @@ pub(super) fn as_measured(graph: &Graph, invoked: &Invoked) -> Graph {
         node.part.map_or(count, of)
     };
     graph.changed(|node| {
+        if let Some(busy_cpus) = invoked.busy_cpus.get(&node.name) {
+            node.busy = (busy_cpus / f64::from(node.cpus.max(1))).min(1.0);
+        }
         if let Some((sum_ns, count)) = times.get(node.name.as_str()) {
             node.runtime_ms = sum_ns / *count as f64 / 1e6;
             node.activations = share(node, *count);
@@ -235,6 +253,7 @@ pub(super) fn as_hinted(definition: &Definition, invoked: &Invoked) -> Definitio
     for (node, id) in hinted.nodes.iter_mut().zip(ids) {
         let measured = nodes[id as usize];
         node.profile.runtime_ms = measured.runtime_ms;
+        node.profile.busy = measured.busy;
         if node.profile.by_output.len() <= 1 {
             node.profile.output_bytes = measured.output_bytes;
             node.profile.by_output.clear();
@@ -334,6 +353,7 @@ nodes:
                 dropped: 0,
             },
             report: vec![report],
+            busy_cpus: BTreeMap::from([("large".to_owned(), 0.25), ("each".to_owned(), 3.0)]),
         }
     }
 
@@ -355,9 +375,12 @@ nodes:
         let large = node(&measured, "large");
         assert_eq!(
             (large.runtime_ms, large.output_bytes, large.busy),
-            (2.0, 100, 0.5)
+            (2.0, 100, 0.25)
         );
-        assert_eq!(node(&measured, "small").runtime_ms, 7.0);
+        // No more than all of the time; what was not measured stays as it was.
+        assert_eq!(each.busy, 1.0);
+        let small = node(&measured, "small");
+        assert_eq!((small.runtime_ms, small.busy), (7.0, 1.0));
         assert_eq!(node(&as_replayed(&graph(), &invoked()), "large").busy, 0.0);
     }
 }

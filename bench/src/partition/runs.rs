@@ -161,10 +161,14 @@ fn profile(live: &Live, job: &Job, rounds: usize) -> Result<Invoked, SessionErro
     let placed = vec![0; definition.nodes.len()];
     let mut deployed = live.deploy(&definition, &Graph::of(&definition), &placed)?;
     let runs = invoke(&mut deployed, job, rounds);
+    let busy_cpus = deployed.busy_cpus();
     deployed.end(live)?;
     let mut runs = runs?;
     let middle = runs.len() / 2;
-    Ok(runs.swap_remove(middle))
+    Ok(Invoked {
+        busy_cpus: busy_cpus?,
+        ..runs.swap_remove(middle)
+    })
 }
 
 /// So many invocations, the shortest first. One before them starts executors and touches memory for the first time.
