@@ -8,7 +8,7 @@ use engine::wire::{
     HEADER_BYTES, Header, Invoke, Role, decode, encode,
 };
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
-use faasflow_tests::process::{PROMPTLY, Watched};
+use faasflow_tests::process::{PROMPTLY, Watched, until};
 use faasflow_tests::programs::program;
 use faasstore::schema::{Schema, hash};
 use master::client::{Client, ControlClient, Invocation};
@@ -213,6 +213,9 @@ fn an_executable_that_was_replaced_by_another_build_is_not_started_for_what_runs
         let executor = Watched::new(pid).expect("it runs");
         assert!(executor.signal(Signal::KILL));
     }
+    until("the worker has noticed", || {
+        (cluster.executors("a").is_empty() && cluster.counter("a", "executors") == 0).then_some(())
+    });
     let answered = invoke();
     let Err(Failure::Node { cause, .. }) = &answered.result else {
         panic!("{:?}", answered.result);
