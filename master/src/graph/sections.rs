@@ -77,12 +77,6 @@ impl Graph {
         self.sections.get(&(from, to)).copied()
     }
 
-    /// All sections, by producer and consumer.
-    pub fn sections(&self) -> impl ExactSizeIterator<Item = (NodeId, NodeId, Section)> {
-        let sections = self.sections.iter();
-        sections.map(|((from, to), section)| (*from, *to, *section))
-    }
-
     /// What some consumers together are expected to read of what a node gives in an invocation, in bytes. What several of them
     /// read counts once.
     #[must_use]

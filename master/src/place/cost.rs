@@ -5,8 +5,8 @@
 //!
 //! What it says, and what it leaves out:
 //! - An activation takes its run time, divided by its worker's speed, and [`DISPATCH_NS`] for a way through the engine. For
-//!   the share `busy` of it it needs CPUs; if the activations of a worker need more CPUs together than it has, they get
-//!   proportionally less.
+//!   the share `busy` of it it needs CPUs; if the activations of a worker need more CPUs together than it has, that share takes
+//!   each of them so much longer that no more are used than there are.
 //! - An executable's executors run one activation each. An invocation lives on one lane of a worker, which has its part of them.
 //! - A payload takes no time on its worker. Each other worker that reads it gets it once; it takes a link's latency, and its
 //!   bytes over the link's bandwidth, which payloads that are on the way at the same time share.
@@ -167,7 +167,7 @@ pub(super) struct Model {
 pub(super) struct Executable {
     /// Units that use it.
     pub(super) units: u32,
-    /// The widest scale of its nodes.
+    /// The widest scale of its nodes, all parts of a divided one together.
     pub(super) scale: u32,
 }
 

@@ -29,7 +29,7 @@ struct Scenario {
     runs: Vec<bool>,
     /// By unit, then worker: the least time that it takes there.
     lasts_ns: Vec<f64>,
-    /// By unit: what it has CPUs do at least, in nanoseconds of one of speed 1.
+    /// By unit: what it has CPUs do, in nanoseconds of one of speed 1.
     work_ns: Vec<f64>,
     /// By unit: the longest way behind it.
     behind_ns: Vec<f64>,
@@ -137,7 +137,7 @@ impl Scenario {
         let mut lasts_ns = Vec::with_capacity(units * model.workers.len());
         let mut work_ns = Vec::with_capacity(units);
         for unit in 0..units {
-            let (least_ns, _) = model.least(unit as u32, scenario);
+            let (least_ns, busy_ns) = model.least(unit as u32, scenario);
             let of = &model.units[unit];
             let waits = model.tasks(of).any(|task| task.delay_ns > 0.0);
             for worker in &model.workers {
@@ -149,11 +149,7 @@ impl Scenario {
                     Work::Region(_) => least_ns * model.best_speed() / worker.speed,
                 });
             }
-            work_ns.push(if runs(unit) {
-                work(model, unit, scenario)
-            } else {
-                0.0
-            });
+            work_ns.push(if runs(unit) { busy_ns } else { 0.0 });
         }
         let mut behind_ns = vec![0.0_f64; units];
         let mut longest_ns = 0.0_f64;
@@ -184,23 +180,6 @@ impl Scenario {
             loads_ns: vec![0.0; model.workers.len()],
             before_ns: Vec::with_capacity(units),
             longest_ns: vec![longest_ns.max(all_ns)],
-        }
-    }
-}
-
-/// What a unit has CPUs do at least. An activation that has them for a part of its time gets proportionally less of *that* where
-/// they are too few, and so uses more of them than there are; its work counts by that part once more.
-fn work(model: &Model, unit: usize, scenario: usize) -> f64 {
-    match &model.units[unit].work {
-        Work::Node(task) => task.busy_ns() * task.busy_share(),
-        Work::Region(region) => {
-            let region = &model.regions[*region as usize];
-            let runs = &model.node_runs[scenario];
-            let steps = region.steps.iter();
-            let steps =
-                steps.filter(|step| runs.as_ref().is_none_or(|runs| runs[step.node as usize]));
-            let item_ns = steps.map(|step| step.task.busy_ns() * step.task.busy_share());
-            item_ns.sum::<f64>() * f64::from(region.items)
         }
     }
 }
