@@ -81,6 +81,7 @@ pub(super) struct Task {
     pub(super) executable: Option<u32>,
     /// Of one activation, or of all items that are taken as one; a way through the engine included.
     pub(super) runtime_ns: f64,
+    /// Of one activation, or of all items that are taken as one.
     pub(super) delay_ns: f64,
     /// The share of its run time in which it needs CPUs, in sixteenths.
     pub(super) busy: u8,
@@ -88,9 +89,26 @@ pub(super) struct Task {
     pub(super) cpus: f64,
     /// Executors that its node wants.
     pub(super) scale: u32,
-    /// Activations that it stands for, one after the other and side by side.
+    /// What it stands for.
+    pub(super) share: Share,
+}
+
+/// Activations that are taken as one.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Share {
+    /// Of them that run one after the other, and side by side.
     pub(super) in_turn: f64,
     pub(super) beside: f64,
+    /// Of their delays, how many pass one after the other.
+    pub(super) waits: f64,
+}
+
+impl Share {
+    const ONE: Self = Self {
+        in_turn: 1.0,
+        beside: 1.0,
+        waits: 1.0,
+    };
 }
 
 /// What a unit runs.
@@ -470,13 +488,8 @@ fn links(workers: usize, network: &Network) -> Vec<Link> {
     all.map(|(from, to)| network.link(from, to)).collect()
 }
 
-/// So many activations of a node, one after the other and side by side.
-fn task(
-    graph: &Graph,
-    id: NodeId,
-    names: &FxHashMap<&str, u32>,
-    (in_turn, beside): (f64, f64),
-) -> Task {
+/// So many activations of a node.
+fn task(graph: &Graph, id: NodeId, names: &FxHashMap<&str, u32>, share: Share) -> Task {
     let node = graph.node(id);
     let executable = node.executable.as_deref().map(|name| names[name]);
     let dispatch_ns = if executable.is_some() {
@@ -487,16 +500,15 @@ fn task(
     // What is run more often than its regions have items does so one after the other.
     let items = node.nested.iter().map(|region| region.items);
     let items = items.fold(node.items, u64::saturating_mul).max(1);
-    let in_turn = in_turn * node.activations as f64 / items as f64;
+    let in_turn = share.in_turn * node.activations as f64 / items as f64;
     Task {
         executable,
         runtime_ns: (node.runtime_ms * 1e6 + dispatch_ns) * in_turn,
-        delay_ns: node.delay_ms * 1e6,
+        delay_ns: node.delay_ms * 1e6 * share.waits,
         busy: (node.busy * BUSY_STEPS).round() as u8,
-        cpus: f64::from(node.cpus.max(1)) * beside,
+        cpus: f64::from(node.cpus.max(1)) * share.beside,
         scale: node.scale,
-        in_turn,
-        beside,
+        share: Share { in_turn, ..share },
     }
 }
 
@@ -519,7 +531,7 @@ fn unit(
     let first = graph.node(range.start as NodeId);
     let nodes = range.start as NodeId..range.end as NodeId;
     if first.together.is_none() {
-        let task = task(graph, nodes.start, names, (1.0, 1.0));
+        let task = task(graph, nodes.start, names, Share::ONE);
         return Unit {
             nodes,
             busy_ns: task.busy_ns(),

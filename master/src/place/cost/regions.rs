@@ -4,7 +4,7 @@
 //! taken as one that runs them one after the other, so many that the executors have work as with all of them: a multiple of
 //! those that run side by side.
 
-use super::{Executable, Task, task};
+use super::{Executable, Share, Task, task};
 use crate::graph::{Graph, Nested};
 use engine::plan::NodeId;
 use rustc_hash::FxHashMap;
@@ -46,8 +46,8 @@ pub(in crate::place) struct RegionModel {
     count: f64,
     /// Most of them at once, if it is limited.
     pub(in crate::place) parallelism: Option<u32>,
-    /// Of them that are open at least.
-    pub(in crate::place) window: u32,
+    /// Of them that are open at once, however many there are.
+    open: u32,
     pub(in crate::place) steps: Vec<Step>,
 }
 
@@ -79,13 +79,25 @@ struct Groups {
     beside: f64,
 }
 
-/// So many items of which so many can run side by side, in about so many groups; in no more than `most` of them.
-fn groups(items: u64, width: u64, about: u64, most: u64) -> Groups {
+impl Groups {
+    /// How many delays of a group's items pass one after the other, if so many of all are open at once.
+    fn waits(&self, items: u64, open: u32) -> f64 {
+        let open = f64::from(open.max(1));
+        let rounds = |of: u64| (of as f64 / open).max(1.0);
+        rounds(items) / rounds(self.groups)
+    }
+}
+
+/// So many items of which so many can run and so many begin at once, in about so many groups; in no more than `most` of them.
+fn groups(items: u64, (width, round): (u64, u64), about: u64, most: u64) -> Groups {
     let width = width.clamp(1, items.max(1));
     let most = most.max(1);
     let wanted = about.max(width.saturating_mul(ROUNDS)).min(most);
     let groups = if items <= wanted {
         items
+    } else if (width..=wanted).contains(&round) {
+        // Else the last round of delays would have few of them.
+        wanted / round * round
     } else if width <= wanted {
         wanted / width * width
     } else {
@@ -128,7 +140,9 @@ pub(super) fn region(
     let first = graph.node(nodes.start);
     let most = (detail.tasks / u64::from(nodes.end - nodes.start)).max(1);
     let width = width(graph, nodes.clone(), first.parallelism);
-    let items = groups(first.items, width, detail.items, most);
+    let open = open_items(graph, nodes.clone());
+    let round = round(graph, nodes.clone(), open);
+    let items = groups(first.items, (width, round), detail.items, most);
     let mut unroller = Unroller {
         graph,
         names,
@@ -137,7 +151,12 @@ pub(super) fn region(
         edges: Vec::new(),
         left: (detail.tasks / items.groups.max(1)).max(1),
     };
-    unroller.scope(nodes.clone(), 0, (items.in_turn, items.beside));
+    let share = Share {
+        in_turn: items.in_turn,
+        beside: items.beside,
+        waits: items.waits(first.items, open),
+    };
+    unroller.scope(nodes.clone(), 0, share);
     let Unroller {
         mut steps,
         mut edges,
@@ -149,24 +168,40 @@ pub(super) fn region(
         steps[to as usize].before += 1;
         steps[from as usize].after.push(to);
     }
-    let makers = nodes.clone().filter(|id| {
-        let node = graph.node(*id);
-        node.executable.is_some() && node.nested.is_empty()
-    });
-    let inner = nodes.clone().any(|id| !graph.node(id).nested.is_empty());
-    let keeps_no_more = makers.count() + usize::from(inner) <= 1 || first.parallelism.is_some();
-    let waits = nodes.clone().any(|id| graph.node(id).delay_ms > 0.0);
     RegionModel {
         items: items.groups as u32,
         count: first.items as f64,
         parallelism: first.parallelism,
-        window: if waits && keeps_no_more {
-            WAITING_WINDOW
-        } else {
-            WINDOW
-        },
+        open,
         steps,
     }
+}
+
+/// Items of a region that are open at once: as many as keep its executors busy, at most what it is limited to.
+fn open_items(graph: &Graph, nodes: Range<NodeId>) -> u32 {
+    let parallelism = graph.node(nodes.start).parallelism;
+    let mut pools: FxHashMap<&str, u32> = FxHashMap::default();
+    let mut makers = 0;
+    let (mut inner, mut waits) = (false, false);
+    for node in nodes.map(|id| graph.node(id)) {
+        inner |= !node.nested.is_empty();
+        waits |= node.delay_ms > 0.0;
+        if let Some(executable) = &node.executable {
+            makers += usize::from(node.nested.is_empty());
+            let scale = pools.entry(executable).or_default();
+            *scale = node.scale.max(*scale);
+        }
+    }
+    let keeps_no_more = makers + usize::from(inner) <= 1 || parallelism.is_some();
+    let least = if waits && keeps_no_more {
+        WAITING_WINDOW
+    } else {
+        WINDOW
+    };
+    let executors: u32 = pools.values().sum();
+    least
+        .max(executors.saturating_mul(2))
+        .min(parallelism.unwrap_or(u32::MAX))
 }
 
 /// Items of these nodes that can run side by side.
@@ -176,9 +211,15 @@ fn width(graph: &Graph, nodes: Range<NodeId>, parallelism: Option<u32>) -> u64 {
     parallelism.map_or(widest, |most| widest.min(u64::from(most)))
 }
 
+/// Items that begin at once if so many are open: those whose delays do.
+fn round(graph: &Graph, mut nodes: Range<NodeId>, open: u32) -> u64 {
+    let waits = nodes.any(|id| graph.node(id).delay_ms > 0.0);
+    if waits { u64::from(open) } else { 0 }
+}
+
 impl Unroller<'_> {
     /// The nodes of a scope for one item of it, and what is in the regions within.
-    fn scope(&mut self, nodes: Range<NodeId>, depth: usize, share: (f64, f64)) {
+    fn scope(&mut self, nodes: Range<NodeId>, depth: usize, share: Share) {
         let mut ends: FxHashMap<NodeId, Ends> = FxHashMap::default();
         let mut next = nodes.start;
         while next < nodes.end {
@@ -221,17 +262,13 @@ impl Unroller<'_> {
     }
 
     /// A region within, once for each of its items.
-    fn unroll(
-        &mut self,
-        nodes: Range<NodeId>,
-        depth: usize,
-        of: Nested,
-        (in_turn, beside): (f64, f64),
-    ) -> Ends {
+    fn unroll(&mut self, nodes: Range<NodeId>, depth: usize, of: Nested, share: Share) -> Ends {
         let size = u64::from(nodes.end - nodes.start);
         let width = width(self.graph, nodes.clone(), of.parallelism);
         let most = (self.left / size).max(1);
-        let items = groups(of.items, width, ITEMS_WITHIN.min(most), most);
+        let open = of.parallelism.unwrap_or(u32::MAX);
+        let round = round(self.graph, nodes.clone(), open);
+        let items = groups(of.items, (width, round), ITEMS_WITHIN.min(most), most);
         self.left /= items.groups.max(1);
         let left = self.left;
         let first = self.mark(nodes.start);
@@ -247,7 +284,11 @@ impl Unroller<'_> {
                 self.edges.push((ended[before as usize], opened));
             }
             self.left = left;
-            let share = (in_turn * items.in_turn, beside * items.beside);
+            let share = Share {
+                in_turn: share.in_turn * items.in_turn,
+                beside: share.beside * items.beside,
+                waits: share.waits * items.waits(of.items, open),
+            };
             let inner = self.steps.len() as u32;
             self.scope(nodes.clone(), depth + 1, share);
             let closed = self.mark(nodes.start);
@@ -282,6 +323,11 @@ impl Unroller<'_> {
 }
 
 impl RegionModel {
+    /// Items, or groups of them, that are open at once.
+    pub(in crate::place) fn window(&self) -> u32 {
+        self.open.min(self.items)
+    }
+
     /// The least time that it takes by itself on a worker so fast, and its CPU time, if these of its nodes run.
     pub(super) fn least(
         &self,
@@ -305,17 +351,17 @@ impl RegionModel {
                 let Task {
                     delay_ns,
                     runtime_ns,
-                    in_turn,
-                    beside,
+                    share,
                     ..
                 } = step.task;
                 // Of a join of some it is not known here what it waits for.
                 end = if some { 0.0 } else { end }
-                    + delay_ns
-                    + runtime_ns / in_turn.max(f64::MIN_POSITIVE) / speed;
+                    + delay_ns / share.waits.max(f64::MIN_POSITIVE)
+                    + runtime_ns / share.in_turn.max(f64::MIN_POSITIVE) / speed;
                 busy_ns += step.task.busy_ns();
                 if let Some(executable) = step.task.executable {
-                    *by_executable.entry(executable).or_default() += runtime_ns * beside / speed;
+                    *by_executable.entry(executable).or_default() +=
+                        runtime_ns * share.beside / speed;
                 }
             }
             longest = longest.max(end);
@@ -367,8 +413,7 @@ impl Task {
         busy: 0,
         cpus: 0.0,
         scale: 0,
-        in_turn: 1.0,
-        beside: 1.0,
+        share: Share::ONE,
     };
 }
 
@@ -383,16 +428,16 @@ mod tests {
             in_turn: 1.0,
             beside: 1.0,
         };
-        assert_eq!(groups(40, 2, 512, 1 << 17), exact(40));
-        assert_eq!(groups(0, 2, 512, 1 << 17).groups, 0);
+        assert_eq!(groups(40, (2, 0), 512, 1 << 17), exact(40));
+        assert_eq!(groups(0, (2, 0), 512, 1 << 17).groups, 0);
         // Not 512, which would have 12 rounds of 10 and one of 2.
-        let many = groups(10_000, 10, 512, 1 << 17);
+        let many = groups(10_000, (10, 0), 512, 1 << 17);
         assert_eq!((many.groups, many.beside), (510, 1.0));
         assert!((many.in_turn - 10_000.0 / 510.0).abs() < 1e-9);
         // Wider than what is looked at: looked at wider.
-        assert_eq!(groups(5000, 1000, 512, 1 << 17).groups, 4000);
+        assert_eq!(groups(5000, (1000, 0), 512, 1 << 17).groups, 4000);
         // And where that is too much, several side by side.
-        let wide = groups(5000, 1000, 512, 100);
+        let wide = groups(5000, (1000, 0), 512, 100);
         assert_eq!(wide.groups, 100);
         assert!((wide.beside - 10.0).abs() < 1e-9 && (wide.in_turn - 5.0).abs() < 1e-9);
     }

@@ -15,27 +15,9 @@ impl Simulator<'_> {
             self.unit_ended(unit);
             return;
         }
-        for _ in 0..self.window(region) {
+        for _ in 0..self.model.regions[region as usize].window() {
             self.open_item(placed, unit, region);
         }
-    }
-
-    /// Items of a region at once: what keeps its executors busy, at most what it is limited to.
-    fn window(&self, region: u32) -> u32 {
-        let of = &self.model.regions[region as usize];
-        let mut pools: Vec<(u32, u32)> = Vec::new();
-        for task in of.steps.iter().map(|step| &step.task) {
-            let Some(executable) = task.executable else {
-                continue;
-            };
-            match pools.iter_mut().find(|pool| pool.0 == executable) {
-                Some(pool) => pool.1 = pool.1.max(task.scale),
-                None => pools.push((executable, task.scale)),
-            }
-        }
-        let executors: u32 = pools.iter().map(|(_, scale)| scale).sum();
-        let window = of.window.max(2 * executors);
-        window.min(of.parallelism.unwrap_or(u32::MAX)).min(of.items)
     }
 
     /// The next item of a region begins, if there is one.

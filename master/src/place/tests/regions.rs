@@ -102,6 +102,31 @@ fn items_that_only_wait_do_so_all_at_once() {
     near(alone_ms(&text), 8000.0);
 }
 
+#[test]
+fn what_limits_items_makes_their_delays_pass_in_turn() {
+    let text = |items: u32, limit: &str| {
+        format!(
+            "{{ workflow: w, input: {{ l: list }}, nodes: {{ n: {{ function: e:f, foreach: {{ list: input.l{limit} }}, \
+             delay_ms: 1000, profile: {{ items: {items}, runtime_ms: 0, busy: 0 }} }} }} }}"
+        )
+    };
+    near(alone_ms(&text(514, ", parallelism: 1")), 514_000.0);
+    near(alone_ms(&text(30_000, ", parallelism: 1")), 3e7);
+    near(alone_ms(&text(30_000, ", parallelism: 100")), 3e5);
+    // What an executor has to do for each of them comes to 10 us.
+    near(alone_ms(&text(30_000, ", parallelism: 3000")), 10_300.0);
+    // No more than the engine holds open.
+    near(alone_ms(&text(3 * 4096, "")), 3123.0);
+    let within = "{ list: \"over.o[item]\", parallelism: 2 }";
+    let text = WITHIN.replace("LIST", within).replace("SCALE", "1");
+    let text = text.replace("resources: {", "delay_ms: 10, resources: {");
+    let text = text.replace("OUTER", "1").replace("INNER", "500");
+    near(
+        alone_ms(&text.replace("runtime_ms: 10", "runtime_ms: 0")),
+        2501.0,
+    );
+}
+
 const WITHIN: &str = "
 workflow: w
 input: { l: list }
