@@ -644,6 +644,30 @@ pub struct Limits {
     pub inline_bytes_max: u32,
     /// Items of one list.
     pub items_max: u32,
+    /// What is done with payloads that memory has no room for.
+    pub store: StoreChoice,
+}
+
+/// What a workflow says of payloads that memory has no room for.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreChoice {
+    /// Whether they may be spilled to disk, where its workers can.
+    pub spill: bool,
+    /// Whether they may be carried to the remote store, where its workers have one.
+    pub remote: bool,
+    /// Bytes that they may have in memory on each of a worker's lanes; by default what its executors there reserve and do not
+    /// use.
+    pub quota_bytes: Option<u64>,
+}
+
+impl Default for StoreChoice {
+    fn default() -> Self {
+        Self {
+            spill: true,
+            remote: true,
+            quota_bytes: None,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -653,6 +677,7 @@ impl Default for Limits {
             payload_bytes_max: 1 << 34,
             inline_bytes_max: 16 << 10,
             items_max: 1 << 20,
+            store: StoreChoice::default(),
         }
     }
 }

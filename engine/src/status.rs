@@ -194,6 +194,32 @@ counters!(
         segments,
         /// Gauge: bytes of those segments.
         segment_bytes,
+        /// Gauge: bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
+        quota_bytes,
+        /// Gauge: payloads that were carried out of memory and are still needed.
+        away,
+        /// Gauge: bytes of those.
+        away_bytes,
+        /// Payloads that were spilled to disk.
+        spilled,
+        /// Bytes of those.
+        spilled_bytes,
+        /// Payloads that were carried to the remote store.
+        stored,
+        /// Bytes of those.
+        stored_bytes,
+        /// Payloads that were brought back.
+        fetched,
+        /// Bytes of those.
+        fetched_bytes,
+        /// Payloads that a disk or a store did not take, and that stayed in memory.
+        carries_refused,
+        /// Payloads that could not be brought back.
+        payloads_lost,
+        /// Activations that waited for memory though an executor was idle.
+        held_back,
+        /// Activations that were started beyond the quota, since nothing else of the workflow ran.
+        overdrawn,
     }
 );
 
@@ -376,6 +402,32 @@ pub struct WorkflowStatus {
     pub segments: u64,
     /// Bytes of those segments.
     pub held_bytes: u64,
+    /// Bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
+    pub quota_bytes: u64,
+    /// Payloads that were carried out of memory and are still needed.
+    pub away: u64,
+    /// Bytes of those.
+    pub away_bytes: u64,
+    /// Payloads that were spilled to disk.
+    pub spilled: u64,
+    /// Bytes of those.
+    pub spilled_bytes: u64,
+    /// Payloads that were carried to the remote store.
+    pub stored: u64,
+    /// Bytes of those.
+    pub stored_bytes: u64,
+    /// Payloads that were brought back.
+    pub fetched: u64,
+    /// Bytes of those.
+    pub fetched_bytes: u64,
+    /// Payloads that a disk or a store did not take, and that stayed in memory.
+    pub carries_refused: u64,
+    /// Payloads that could not be brought back.
+    pub payloads_lost: u64,
+    /// Activations that waited for memory though an executor was idle.
+    pub held_back: u64,
+    /// Activations that were started beyond the quota, since nothing else of the workflow ran.
+    pub overdrawn: u64,
 }
 
 /// A placement's part on this worker.

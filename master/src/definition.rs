@@ -29,7 +29,7 @@ pub(crate) use problem::problems_at;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 pub use schema::schema;
 
-use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry};
+use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry, StoreChoice};
 use faasstore::binding::Kind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -460,6 +460,8 @@ pub struct Definition {
     pub outputs: Vec<WorkflowOutput>,
     /// Longest an invocation may take, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// Where payloads go for which memory has no room.
+    pub store: StoreChoice,
     /// The other files that it and they name, each once, by their paths.
     pub files: Vec<SourceText>,
     /// What is suspicious in it, in the order of the file, then in the files that it names; a bounded number.

@@ -10,8 +10,8 @@ use crate::place::Placement;
 use engine::plan::{
     Declaration, Delay, DelayExpression, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan,
     Limits, NodeId, NodePlan, OutputSource, Participant, Plan, RegionPlan, RemoteConsumer,
-    RemoteNode, Replica, Source, WholePlan, Work, WorkerIndex, WorkerRef, WorkflowInput,
-    WorkflowOutput,
+    RemoteNode, Replica, Source, StoreChoice, WholePlan, Work, WorkerIndex, WorkerRef,
+    WorkflowInput, WorkflowOutput,
 };
 use engine::plan_check::SCALE_MAX;
 use needs::{List, Needs};
@@ -119,7 +119,16 @@ pub fn plan(
             wholes: planner.wholes(me, &needs),
             executables,
             types: Vec::new(),
-            limits: terms.limits,
+            limits: Limits {
+                store: StoreChoice {
+                    quota_bytes: definition
+                        .store
+                        .quota_bytes
+                        .map(|bytes| bytes / u64::from(workers[me].lanes.max(1))),
+                    ..definition.store
+                },
+                ..terms.limits
+            },
         }
     };
     (0..workers.len()).map(plan_for).collect()

@@ -59,6 +59,7 @@ impl Played {
             patience_ns: 1_000_000,
             keep_alive_ns: u64::MAX / 2,
             clock: ClockId::UNKNOWN,
+            store: engine::core::store::StoreRules::default(),
         });
         let plan = plans(workflow, &placement, &name, Limits::default()).swap_remove(0);
         core.deploy(plan, Vec::new());

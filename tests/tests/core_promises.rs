@@ -31,6 +31,7 @@ fn core_of(worker: usize) -> Core {
         patience_ns: GRACE_NS,
         keep_alive_ns: KEEP_ALIVE_NS,
         clock: ClockId::UNKNOWN,
+        store: engine::core::store::StoreRules::default(),
     })
 }
 

@@ -289,6 +289,7 @@ impl Compiler {
             keeps_notes: scopes > 1
                 || !plan.wholes.is_empty()
                 || plan.nodes.iter().any(|node| node.join != Join::All),
+            first_readers: Vec::new(),
             plan: plan.clone(),
             types: super::types::PayloadTypes::new(plan),
         };
@@ -352,6 +353,7 @@ impl Compiler {
             .filter(|node| program.nodes[*node as usize].edges() == 0)
             .collect();
         self.number_slots(&mut program);
+        program.first_readers = super::victims::first_readers(&program);
         program
     }
 

@@ -3,15 +3,17 @@
 use super::evaluate::Evaluate;
 use super::failure::Describe;
 use super::invocation::Place;
-use super::lease::Payload;
+use super::lease::{Account, Freed, Payload};
 use super::pool::ExecutorId;
 use super::program::LocalNode;
 use super::report::Wanted;
+use super::store::Ticket;
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
 use crate::wire::{self, Failure, NodeReport, Section};
 use faasstore::Cancelled;
 use faasstore::descriptor::{InvocationId, PayloadRef};
+use faasstore::tier::TierKind;
 use thiserror::Error;
 
 /// A client's connection, as the lane numbers it.
@@ -238,6 +240,43 @@ pub enum Action {
     },
     /// Nothing of a deployment is left here.
     Removed(DeploymentId),
+    /// Carry what lies in a range out to a tier; [`Core::stored`](super::Core::stored) is to follow. Until then nobody writes
+    /// there.
+    CarryOut(Box<CarryOut>),
+    /// Bring back what was carried out; [`Core::fetched`](super::Core::fetched) is to follow. It is thrown away in its tier then.
+    BringBack {
+        /// What.
+        ticket: Ticket,
+        /// Whose.
+        account: Account,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// Look how much memory the executors have for themselves that run a workflow; [`Core::measured`](super::Core::measured) is
+    /// to follow for each of its executables.
+    Measure(Account),
+    /// What was carried out is not needed any more.
+    Discard(Ticket),
+}
+
+/// See [`Action::CarryOut`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CarryOut {
+    /// What to call it from now on.
+    pub ticket: Ticket,
+    /// Where it lies.
+    pub range: PayloadRef,
+    /// Which tier.
+    pub kind: TierKind,
+}
+
+impl From<Freed> for Action {
+    fn from(freed: Freed) -> Self {
+        match freed {
+            Freed::Range(range) => Self::Release(range),
+            Freed::Stored(ticket) => Self::Discard(ticket),
+        }
+    }
 }
 
 const _: () = assert!(

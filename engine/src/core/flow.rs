@@ -66,6 +66,9 @@ impl Core {
         if invocation.timing.is_some() {
             self.attempt_ended(now_ns, running, Attempt::Well);
         }
+        if self.is_pressed(deployment) {
+            self.note_run_time(now_ns, &running);
+        }
         if is_measured {
             self.profile_ends(now_ns, &running, outputs, cpu);
         }
@@ -136,12 +139,13 @@ impl Core {
         let invocation = &self.invocations[place as usize];
         let (index, generation) = (invocation.deployment, invocation.generation);
         let pool_index = self.program(index).nodes[node as usize].pool;
-        if let Some(executor) = self.take_hand(index, pool_index) {
+        let pressed = self.is_pressed(index);
+        if !pressed && let Some(executor) = self.take_hand(index, pool_index) {
             self.start(now_ns, executor, place, node, attempt, now_ns);
             return;
         }
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
-        if let Some(executor) = pool.take_idle(maker) {
+        if !pressed && let Some(executor) = pool.take_idle(maker) {
             // It may have been foreseen for something else.
             self.revision += 1;
             self.start(now_ns, executor, place, node, attempt, now_ns);
@@ -153,17 +157,22 @@ impl Core {
         }
         self.make_room_to_wait(index, pool_index);
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
-        let first = pool.waiting.is_empty();
+        let (first, idles) = (pool.waiting.is_empty(), !pool.idle.is_empty());
         pool.waiting.push_back(Waiting {
             place,
             generation,
             node,
             attempt,
             ready_ns: now_ns,
+            held: false,
         });
         // What an executor takes next is another thing than was foreseen, unless others wait before this.
         self.revision += u64::from(first);
-        self.want_executor(index, pool_index);
+        if pressed && idles {
+            self.leases.alarm();
+        } else {
+            self.want_executor(index, pool_index);
+        }
     }
 
     /// Before a pool's queue grows, what waits in it for nothing leaves it: activations of what is over. So it is never

@@ -73,7 +73,11 @@ impl Core {
             activation: executor.activation,
             outputs: program.outputs(node).len(),
             values: node.values,
-            next: self.foresee_next(id, executor, running, each),
+            next: if self.is_pressed(executor.deployment) {
+                None
+            } else {
+                self.foresee_next(id, executor, running, each)
+            },
         })
     }
 
@@ -87,6 +91,9 @@ impl Core {
         mut each: impl FnMut(ForeseenInput),
     ) -> Option<Start> {
         let (executor, running) = self.under_way(id)?;
+        if self.is_pressed(executor.deployment) {
+            return None;
+        }
         let invocation = &self.invocations[running.place as usize];
         let program = self.program_of(running.place);
         let (node, switch) = (running.node, evaluate.ticket.node);

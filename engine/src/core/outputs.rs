@@ -7,6 +7,19 @@ use super::program::{Node, Program, is_list};
 use super::{CompletionError, Core, Output, Piece};
 use std::rc::Rc;
 
+/// Bytes that an activation has made for an output, what it hands on of its inputs left out.
+fn own_bytes(output: &Output) -> u64 {
+    let pieces = match output {
+        Output::One(piece) => std::slice::from_ref(piece),
+        Output::List(pieces) => pieces,
+    };
+    let own = pieces.iter().map(|piece| match piece {
+        Piece::Own(range) => range.length,
+        Piece::Empty | Piece::Alias { .. } => 0,
+    });
+    own.sum()
+}
+
 impl Core {
     #[inline]
     pub(super) fn check_outputs(
@@ -107,6 +120,13 @@ impl Core {
         maker: ExecutorId,
     ) {
         let node = &program.nodes[running.node as usize];
+        let made_bytes: u64 = outputs.iter().map(own_bytes).sum();
+        // Many small ones count too.
+        if made_bytes >= self.config.store.moved_bytes_min / 16 {
+            let deployment = self.invocations[running.place as usize].deployment;
+            let known = &mut self.deployment_mut(deployment).made_bytes[running.node as usize];
+            *known = made_bytes.max(*known);
+        }
         for (output, plan) in outputs.iter().zip(program.outputs(node)) {
             let Some(slot) = plan.slot else {
                 self.drop_outputs(std::slice::from_ref(output));

@@ -1,7 +1,7 @@
 //! Payloads of an invocation: into their slots, out to clients and peers, and let go of. Who holds one counts it.
 
 use super::invocation::{ListId, NO_MAKER, Place, Value};
-use super::lease::{Account, Payload};
+use super::lease::{Account, Payload, Reach};
 use super::program::Program;
 use super::{Action, Core, Incoming, Outgoing};
 use crate::plan::SectionPlan;
@@ -41,7 +41,7 @@ impl Core {
             actions,
             ..
         } = self;
-        lists.close(list, leases, |range| actions.push(Action::Release(range)));
+        lists.close(list, leases, |freed| actions.push(freed.into()));
     }
 
     pub(super) fn release(&mut self, range: PayloadRef) {
@@ -170,17 +170,41 @@ impl Core {
         }
     }
 
+    /// What is there for all invocations is never carried out of memory.
+    pub(super) fn keep_here(&mut self, value: Value) {
+        match value {
+            Value::Unset => {}
+            Value::One(payload) => self.leases.send(payload),
+            Value::List(list) => {
+                for item in self.lists.get(list) {
+                    self.leases.send(*item);
+                }
+            }
+        }
+    }
+
+    fn hold_to_send(&mut self, payload: Payload) {
+        debug_assert_eq!(
+            self.leases.reach(payload),
+            Reach::Here,
+            "what is handed over stays here"
+        );
+        self.leases.hold(payload);
+        self.leases.stay(payload);
+        self.leases.send(payload);
+    }
+
     /// One more hold of a value, for sending.
     pub(super) fn hold_value(&mut self, value: Value) -> Outgoing {
         match value {
             Value::Unset => Outgoing::One(Payload::EMPTY),
             Value::One(payload) => {
-                self.leases.hold(payload);
+                self.hold_to_send(payload);
                 Outgoing::One(payload)
             }
             Value::List(list) => {
                 let items = self.lists.get(list).to_vec();
-                items.iter().for_each(|item| self.leases.hold(*item));
+                items.iter().for_each(|item| self.hold_to_send(*item));
                 match self.lists.section(list) {
                     Some(section) => Outgoing::Section(items, section),
                     None => Outgoing::List(items),
@@ -201,7 +225,7 @@ impl Core {
             whole: here.whole() as u32,
         };
         let items = here.range(range).to_vec();
-        items.iter().for_each(|item| self.leases.hold(*item));
+        items.iter().for_each(|item| self.hold_to_send(*item));
         Outgoing::Section(items, section)
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Waiting {
     pub(crate) attempt: u32,
     /// Since when.
     pub(crate) ready_ns: u64,
+    /// Whether it has waited for memory while an executor was idle.
+    pub(crate) held: bool,
 }
 
 /// The executors of one executable of one deployment.
@@ -249,6 +251,9 @@ impl Core {
 
     /// What an executor ran has come to nothing with it.
     fn lost(&mut self, now_ns: u64, running: Option<Running>, timed_out: bool, cause: &str) {
+        if self.pressed > 0 {
+            self.leases.alarm();
+        }
         if let Some(running) = running {
             let class = if timed_out {
                 ErrorClass::Timeout
@@ -302,10 +307,22 @@ impl Core {
         };
         executor.idle_since_ns = now_ns;
         let (deployment, pool_index) = (executor.deployment, executor.pool);
+        let pressed = self.is_pressed(deployment);
+        if pressed {
+            self.leases.alarm();
+        }
         loop {
             let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
-            let Some(waiting) = pool.waiting.pop_front() else {
+            let next = if pressed {
+                None
+            } else {
+                pool.waiting.pop_front()
+            };
+            let Some(waiting) = next else {
                 pool.idle.push(id);
+                if !pool.waiting.is_empty() {
+                    return;
+                }
                 if pool.members - pool.ending > 1 {
                     self.arm_keep_alive(now_ns, deployment, pool_index);
                 }
@@ -317,6 +334,7 @@ impl Core {
                 node,
                 attempt,
                 ready_ns,
+                ..
             } = waiting;
             if self.is_current(place, generation) {
                 self.start(now_ns, id, place, node, attempt, ready_ns);

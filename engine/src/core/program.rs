@@ -357,6 +357,8 @@ pub(crate) struct Program {
     pub(crate) timed: bool,
     /// Whether any of its nodes keeps more than all do: it has regions or joins of some.
     pub(crate) keeps_notes: bool,
+    /// By slot: see [`super::victims`].
+    pub(crate) first_readers: Vec<Option<LocalNode>>,
 }
 
 impl Program {

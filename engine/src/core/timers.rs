@@ -3,6 +3,7 @@
 //! knows what it was set for and does nothing if that has gone.
 
 use super::invocation::{NO_MAKER, Place};
+use super::lease::Account;
 use super::pool::ExecutorId;
 use super::program::LocalNode;
 use super::{Action, Core};
@@ -44,6 +45,10 @@ pub(super) enum Timer {
     Orphan {
         place: Place,
     },
+    /// A workflow that is pressed for memory is to be looked after.
+    Quota {
+        account: Account,
+    },
 }
 
 impl Timer {
@@ -57,7 +62,8 @@ impl Timer {
             Self::Timeout { .. }
             | Self::Grace { .. }
             | Self::KeepAlive { .. }
-            | Self::End { .. } => None,
+            | Self::End { .. }
+            | Self::Quota { .. } => None,
         }
     }
 }
@@ -104,6 +110,7 @@ impl Core {
                 }
                 Timer::End { executor } => self.end_overdue(due_ns, executor),
                 Timer::Orphan { place } => self.end_orphan(place),
+                Timer::Quota { account } => self.quota_timer(now_ns, account),
             }
         }
         self.drain_ended(now_ns);

@@ -1,12 +1,15 @@
 //! What the worker's other threads tell a lane, and what a lane tells them. Queues of these are the only thing that
 //! lanes share with anyone.
 
+use crate::core::store::Ticket;
+use crate::lane::store::OwnUse;
 use crate::plan::{DeploymentId, Plan};
 use crate::profile::LaneProfile;
 use crate::status::WorkflowCounters;
 use faasstore::binding::FunctionDescription;
 use faasstore::channel::EngineChannel;
 use faasstore::socket::Socket;
+use faasstore::tier::TierKind;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -115,6 +118,26 @@ pub enum LaneCommand {
     },
     /// Forget what was measured of a deployment.
     ForgetProfile(DeploymentId),
+    /// A payload that was to be carried out has been, in so many nanoseconds, or could not be.
+    Stored {
+        /// What the lane calls it.
+        ticket: Ticket,
+        /// Which tier was to take it.
+        kind: TierKind,
+        /// How long it took.
+        stored: Result<u64, ()>,
+    },
+    /// What executors have of memory for themselves.
+    Measured(Vec<OwnUse>),
+    /// A payload that was to be brought back lies where the lane said, after so many nanoseconds; or why it cannot be had.
+    Fetched {
+        /// What the lane calls it.
+        ticket: Ticket,
+        /// Which tier had it.
+        kind: TierKind,
+        /// How long it took.
+        fetched: Result<u64, String>,
+    },
     /// End.
     Stop,
 }

@@ -12,6 +12,7 @@ impl Lane {
     /// What can wait until there is nothing else to do.
     pub(super) fn settle(&mut self) {
         self.trim_when_idle();
+        self.settle_carriage();
         let (mut unsent_before, mut unsent) = (0, 0);
         for index in 0..self.polled.len() {
             let Some(place) = self.polled.get(index).copied() else {
@@ -40,7 +41,7 @@ impl Lane {
     pub(super) fn settle_if_due(&mut self) {
         self.now_ns = monotonic_ns();
         let due = |time: Option<u64>| time.is_some_and(|due_ns| due_ns <= self.now_ns);
-        if due(self.settle_ns) || due(self.trim_ns) {
+        if due(self.settle_ns) || due(self.trim_ns) || due(self.carriage.due_ns()) {
             self.settle();
         }
     }
@@ -71,6 +72,7 @@ impl Lane {
             self.core.next_timer_ns(),
             self.settle_ns,
             self.trim_ns,
+            self.carriage.due_ns(),
             Some(self.peers.beat_due_ns()).filter(|due_ns| *due_ns < u64::MAX),
         ]
         .into_iter()

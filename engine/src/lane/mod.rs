@@ -26,8 +26,10 @@ mod peers;
 mod reports;
 mod segments;
 pub mod setup;
+pub mod store;
 
-use crate::core::{Action, Core, CoreConfig, ExecutorId, Start, Ticket};
+use crate::core::store::StoreRules;
+use crate::core::{Action, CarryOut, Core, CoreConfig, ExecutorId, Start, Ticket};
 use crate::plan::{DeploymentId, ErrorClass, Plan};
 use crate::status::WorkflowCounters;
 use ahead::Ahead;
@@ -48,6 +50,7 @@ use setup::{LaneSetup, Yields};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Carriage;
 
 /// How long to wait for an executor that was told to end, and for the word of a worker that is not connected.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -177,6 +180,7 @@ struct Lane {
     was_busy: bool,
     /// When memory of the lane's own arena goes back, if nothing happens until then.
     trim_ns: Option<u64>,
+    carriage: Carriage,
 }
 
 impl Lane {
@@ -196,6 +200,13 @@ impl Lane {
             patience_ns: PATIENCE.as_nanos() as u64,
             keep_alive_ns: setup.keep_alive.as_nanos() as u64,
             clock: setup.clock,
+            store: StoreRules {
+                tiers: setup
+                    .store
+                    .as_ref()
+                    .map_or_else(Vec::new, |store| store.tiers.clone()),
+                ..StoreRules::default()
+            },
         });
         let arena = Arena::new(ArenaConfig {
             name: format!("lane-{}", setup.index),
@@ -234,6 +245,7 @@ impl Lane {
             settle_pause_ns: 0,
             was_busy: false,
             trim_ns: None,
+            carriage: Carriage::default(),
             setup,
         })
     }
@@ -675,6 +687,17 @@ impl Lane {
                 let _ = reply.send(self.core.profile(deployment, from, most));
             }
             LaneCommand::ForgetProfile(deployment) => self.core.forget_profile(deployment),
+            LaneCommand::Stored {
+                ticket,
+                kind,
+                stored,
+            } => self.core.stored(self.now_ns, ticket, kind, stored),
+            LaneCommand::Measured(uses) => self.executors_measured(&uses),
+            LaneCommand::Fetched {
+                ticket,
+                kind,
+                fetched,
+            } => self.payload_fetched(ticket, kind, fetched),
             LaneCommand::Stop => self.stopped = true,
         }
     }
@@ -839,6 +862,21 @@ impl Lane {
                 self.peers.forget_deployment(deployment);
                 self.report(LaneReport::Removed(deployment));
             }
+            Action::CarryOut(order) => {
+                let CarryOut {
+                    ticket,
+                    range,
+                    kind,
+                } = *order;
+                self.carry_payload_out(ticket, range, kind);
+            }
+            Action::BringBack {
+                ticket,
+                account,
+                bytes,
+            } => self.bring_payload_back(ticket, account, bytes),
+            Action::Discard(ticket) => self.discard(ticket),
+            Action::Measure(account) => self.measure_executors(account),
         }
     }
 

@@ -108,6 +108,7 @@ mod tests {
                 peer_silence: Duration::from_secs(600),
                 transfer_idle: Duration::from_secs(600),
             },
+            store: None,
         };
         let lane = std::thread::spawn(move || {
             let mut lane = Lane::new(setup).unwrap();

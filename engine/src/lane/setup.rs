@@ -1,6 +1,7 @@
 //! What a lane is given when it starts: who it is, how it waits, its bounds, and its ends of the queues.
 
 use crate::lane::command::{LaneCommand, LaneReport};
+use crate::lane::store::StoreEnd;
 use crate::status::{Driver, LaneCounters};
 use crate::trace::ClockId;
 use crossbeam::queue::ArrayQueue;
@@ -57,6 +58,8 @@ pub struct LaneSetup {
     pub grace: Duration,
     /// How long it waits for whom.
     pub patience: Patience,
+    /// The store thread, if the worker has one.
+    pub store: Option<StoreEnd>,
 }
 
 /// How long a lane waits for what others have to say on their connections.

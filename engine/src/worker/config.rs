@@ -10,6 +10,7 @@ use crate::worker::host;
 use crate::worker::quantities::{parse_cpus, parse_size, size_text};
 use clap::{Parser, ValueEnum};
 use faasstore::binding::WaitStrategy;
+use faasstore::tier::{StoreUrl, StoreUrlError};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +20,8 @@ use thiserror::Error;
 pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Largest payload that any worker takes; above it lengths could not be told from garbage.
 pub const PAYLOAD_BYTES_MAX: u64 = 1 << 40;
+/// Disk that a worker spills to unless it is told otherwise.
+const SPILL_BYTES_MAX: u64 = 16 << 30;
 /// Name of the environment variable that stands for `--driver` where that is not given, so that a whole test suite
 /// can run on either driver.
 pub const DRIVER_VARIABLE: &str = "FAASFLOW_DRIVER";
@@ -49,6 +52,18 @@ pub struct Arguments {
     /// Where its restart epoch lives [default: $XDG_STATE_HOME/faasflow/NAME, or ~/.local/state/faasflow/NAME]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Disk space for payloads that memory has no room for, as in `64G`; 0 for none
+    #[arg(long, value_name = "SIZE")]
+    pub spill_max: Option<String>,
+    /// Where they lie; a file system on a disk [default: spill, in the state folder]
+    #[arg(long, value_name = "DIR")]
+    pub spill_dir: Option<PathBuf>,
+    /// A server that takes payloads too, as in redis://127.0.0.1:6379
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// How much of it this worker may use, as in `16G`
+    #[arg(long, value_name = "SIZE", default_value = "64G")]
+    pub store_max: String,
     /// How lanes and executors wait for work
     #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
     pub wait: Wait,
@@ -143,6 +158,16 @@ pub struct Config {
     pub name: String,
     /// Where the restart epoch lives; may not exist yet.
     pub state_dir: PathBuf,
+    /// Where payloads are spilled to.
+    pub spill_dir: PathBuf,
+    /// Bytes of disk for that; 0 if none are.
+    pub spill_bytes_max: u64,
+    /// Whether it was asked for.
+    pub spill_required: bool,
+    /// A remote store.
+    pub store: Option<StoreUrl>,
+    /// Bytes that may be kept there.
+    pub store_bytes_max: u64,
     /// How lanes and executors wait.
     pub wait: WaitStrategy,
     /// Where executors run.
@@ -287,6 +312,9 @@ pub enum ConfigError {
         /// At most.
         max: u64,
     },
+    /// A URL that is none.
+    #[error("--store {0}")]
+    Store(#[from] StoreUrlError),
     /// The environment names a driver that there is not.
     #[error("{DRIVER_VARIABLE}={given}: take auto, io-uring or epoll")]
     DriverVariable {
@@ -333,12 +361,25 @@ impl Config {
             1,
             u32::MAX.into(),
         )?;
+        let spill_bytes_max = match &arguments.spill_max {
+            Some(given) => size_or_none("--spill-max", given)?,
+            None => SPILL_BYTES_MAX,
+        };
+        let store = arguments.store.as_deref().map(StoreUrl::parse);
         Ok(Self {
             listen,
             cpus,
             memory_bytes: check_memory(size("--memory", &arguments.memory)?, host::memory_bound())?,
             functions: check_functions(&arguments.functions)?,
             name,
+            spill_dir: arguments
+                .spill_dir
+                .clone()
+                .unwrap_or_else(|| state_dir.join("spill")),
+            spill_bytes_max,
+            spill_required: arguments.spill_dir.is_some() || arguments.spill_max.is_some(),
+            store: store.transpose()?,
+            store_bytes_max: size("--store-max", &arguments.store_max)?,
             state_dir,
             wait: arguments.wait.into(),
             executors: arguments.executors,
@@ -412,6 +453,14 @@ fn check_cpus(given: &str, allowed: &[u32]) -> Result<Vec<u32>, ConfigError> {
 
 fn size(flag: &'static str, given: &str) -> Result<u64, ConfigError> {
     parse_size(given).map_err(|source| ConfigError::Size { flag, source })
+}
+
+/// A size, or 0.
+fn size_or_none(flag: &'static str, given: &str) -> Result<u64, ConfigError> {
+    if given == "0" {
+        return Ok(0);
+    }
+    size(flag, given)
 }
 
 fn in_range(flag: &'static str, given: u64, min: u64, max: u64) -> Result<(), ConfigError> {

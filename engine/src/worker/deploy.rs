@@ -251,6 +251,7 @@ impl Control {
             nodes: Arc::clone(&pool.nodes),
             types: Arc::clone(&pool.types),
             spin_budget_ns: self.identity.spin_budget_ns,
+            reserved_bytes: pool.reserved_bytes,
             arena_bytes_max: pool.arena_bytes_max,
         }
     }

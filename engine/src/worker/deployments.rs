@@ -151,7 +151,10 @@ pub struct Pool {
     pub types: Arc<[PlannedType]>,
     /// Executors for each lane, at least 1.
     pub scale: Vec<usize>,
-    /// Bytes that each executor's arena may have.
+    /// Bytes that are reserved for each of them.
+    pub reserved_bytes: u64,
+    /// Bytes that each executor's arena may have: what is reserved on its lane for all executors of the deployment, as memory
+    /// that others leave unused may hold what it has made.
     pub arena_bytes_max: u64,
 }
 
@@ -205,14 +208,23 @@ impl Deployment {
             let types = types.filter_map(|one| PlannedType::of(plan, one, index));
             let (scale, lanes) = (usize::from(executable.scale), usize::from(lanes));
             let share = |lane| (scale / lanes + usize::from(lane < scale % lanes)).max(1);
-            let arena_bytes_max = u64::from(executable.memory_mib) << 20;
+            let reserved_bytes = u64::from(executable.memory_mib) << 20;
             pools.push(Pool {
                 path,
                 nodes,
                 types: types.collect(),
                 scale: (0..lanes).map(share).collect(),
-                arena_bytes_max,
+                reserved_bytes,
+                arena_bytes_max: 0,
             });
+        }
+        let on_a_lane = pools.iter().map(|pool| {
+            let scale = pool.scale.iter().copied().min().unwrap_or_default();
+            pool.reserved_bytes * scale as u64
+        });
+        let arena_bytes_max = on_a_lane.sum();
+        for pool in &mut pools {
+            pool.arena_bytes_max = arena_bytes_max;
         }
         Ok(pools)
     }
@@ -222,7 +234,7 @@ impl Deployment {
     pub fn bytes_of(pools: &[Pool]) -> u64 {
         pools
             .iter()
-            .map(|pool| pool.arena_bytes_max * pool.scale.iter().sum::<usize>() as u64)
+            .map(|pool| pool.reserved_bytes * pool.scale.iter().sum::<usize>() as u64)
             .sum()
     }
 
@@ -573,6 +585,19 @@ impl Deployments {
                 leased_peak_bytes: sum(|lane| &lane.lease_bytes_peak),
                 segments: sum(|lane| &lane.segments),
                 held_bytes: sum(|lane| &lane.segment_bytes),
+                quota_bytes: sum(|lane| &lane.quota_bytes),
+                away: sum(|lane| &lane.away),
+                away_bytes: sum(|lane| &lane.away_bytes),
+                spilled: sum(|lane| &lane.spilled),
+                spilled_bytes: sum(|lane| &lane.spilled_bytes),
+                stored: sum(|lane| &lane.stored),
+                stored_bytes: sum(|lane| &lane.stored_bytes),
+                fetched: sum(|lane| &lane.fetched),
+                fetched_bytes: sum(|lane| &lane.fetched_bytes),
+                carries_refused: sum(|lane| &lane.carries_refused),
+                payloads_lost: sum(|lane| &lane.payloads_lost),
+                held_back: sum(|lane| &lane.held_back),
+                overdrawn: sum(|lane| &lane.overdrawn),
             };
             all.insert(workflow, status);
         }

@@ -63,6 +63,7 @@ impl Control {
                 nodes: [].into(),
                 types: [].into(),
                 spin_budget_ns: 0,
+                reserved_bytes: ARENA_BYTES,
                 arena_bytes_max: ARENA_BYTES,
             });
         }

@@ -19,4 +19,5 @@ pub mod quantities;
 mod report;
 pub mod run;
 pub mod state;
+pub mod store;
 pub mod warden;

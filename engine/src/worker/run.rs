@@ -21,6 +21,7 @@ use crate::worker::host;
 use crate::worker::lanes::{LaneEnd, LaneHandle};
 use crate::worker::placement::{Placement, spin_budget_ns};
 use crate::worker::state::{StateError, WorkerState, worker_hash};
+use crate::worker::store::{StoreConfig, StoreError, StoreThread};
 use crate::worker::warden::{Warden, WardenHandle, WardenRequest};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -94,6 +95,9 @@ pub enum StartupError {
     /// Its CPUs are not to be had.
     #[error("--cpus: this process cannot be bound to them: {0}")]
     Affinity(nix::errno::Errno),
+    /// Its store is not to be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The system is short of something.
     #[error(
         "the worker cannot start: {0}; check the limits on threads, descriptors and locked memory (ulimit -a)"
@@ -147,8 +151,15 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     let clock = host::clock_id();
     let mut handles = Vec::with_capacity(identity.config.lanes.into());
     let mut threads = Vec::with_capacity(identity.config.lanes.into());
+    let mut ends = Vec::with_capacity(identity.config.lanes.into());
     for index in 0..identity.config.lanes {
         let (lane, end) = LaneHandle::new(placement.lane_cpu(index))?;
+        handles.push(lane);
+        ends.push(end);
+    }
+    let senders = handles.iter().map(LaneHandle::sender).collect();
+    let store = StoreThread::start(store_config(&identity), kind, senders)?;
+    for (index, end) in (0..).zip(ends) {
         let setup = lane_setup(
             &identity,
             &placement,
@@ -157,8 +168,11 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
             Arc::clone(&report_notify),
             clock,
         );
+        let setup = LaneSetup {
+            store: Some(store.end()),
+            ..setup
+        };
         threads.push(start_lane(setup, lanes.run, handle.clone())?);
-        handles.push(lane);
     }
     start_control(kind, listener, handle.clone(), move || {
         Control::new(identity, handles, report_notify, placement, handle)
@@ -172,6 +186,7 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     }
     warden.end();
     wait_until(all_ended, LANE_END_TIME_MAX);
+    store.stop();
     drop(state);
     Ok(exit_code)
 }
@@ -320,6 +335,20 @@ fn lane_setup(
         keep_alive: config.keep_alive,
         grace: config.grace,
         patience: config.patience,
+        store: None,
+    }
+}
+
+fn store_config(identity: &Identity) -> StoreConfig {
+    let config = &identity.config;
+    StoreConfig {
+        spill_folder: config.spill_dir.clone(),
+        spill_bytes_max: config.spill_bytes_max,
+        spill_required: config.spill_required,
+        remote: config.store.clone(),
+        remote_bytes_max: config.store_bytes_max,
+        worker: config.name.clone(),
+        epoch: identity.epoch,
     }
 }
 

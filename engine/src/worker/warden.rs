@@ -60,6 +60,8 @@ pub struct ExecutorSpec {
     pub types: Arc<[PlannedType]>,
     /// How long it polls before it parks, in nanoseconds.
     pub spin_budget_ns: u64,
+    /// Bytes that are reserved for it.
+    pub reserved_bytes: u64,
     /// Bytes that its arena may have.
     pub arena_bytes_max: u64,
 }
@@ -68,7 +70,7 @@ impl ExecutorSpec {
     /// Bytes of an ordinary segment of its arena.
     #[must_use]
     pub fn segment_bytes(&self) -> u64 {
-        (self.arena_bytes_max / ARENA_PARTS).clamp(4096, SEGMENT_BYTES_MAX)
+        (self.reserved_bytes / ARENA_PARTS).clamp(4096, SEGMENT_BYTES_MAX)
     }
 }
 

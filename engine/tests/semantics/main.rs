@@ -24,6 +24,7 @@ mod lists;
 mod outward;
 mod parts;
 mod profiles;
+mod quota;
 mod replicas;
 mod reports;
 mod retriers;

@@ -104,6 +104,7 @@ impl Yard {
                 patience_ns: 1_000,
                 keep_alive_ns: u64::MAX / 2,
                 clock: ClockId::UNKNOWN,
+                store: engine::core::store::StoreRules::default(),
             })
         };
         let workers = layout.workers;

@@ -96,6 +96,7 @@ pub(super) fn check(
         nodes,
         outputs: outputs.into_iter().flatten().collect(),
         timeout_ms: raw.timeout_ms.as_ref().map(|timeout| timeout.value),
+        store: raw.store,
         files: Vec::new(),
         warnings: Vec::new(),
         source: source.clone(),
@@ -401,6 +402,7 @@ impl<'r> Checker<'r> {
             nodes,
             outputs: Vec::new(),
             timeout_ms: None,
+            store: raw.store,
             files: Vec::new(),
             warnings: Vec::new(),
         };

@@ -2,7 +2,7 @@
 //! what depends on it is not told as well.
 
 use super::{Divide, FunctionName, Port, Profile, Resources, Span, Spanned};
-use engine::plan::{ErrorMatch, Join, Retry};
+use engine::plan::{ErrorMatch, Join, Retry, StoreChoice};
 use faasstore::binding::Kind;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -236,4 +236,5 @@ pub(super) struct RawDefinition {
     pub(super) nodes_unread: Unread,
     pub(super) outputs: Vec<(Spanned<String>, RawBinding)>,
     pub(super) timeout_ms: Option<Spanned<u32>>,
+    pub(super) store: StoreChoice,
 }

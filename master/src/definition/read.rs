@@ -11,13 +11,15 @@ pub(super) use cluster::read_cluster;
 pub(super) use sources::{OUTER, outer_items};
 pub(super) use values::listed;
 
-use super::keys::{NODE, PROFILE, PROFILE_BYTES_MAX, RESOURCES, RETRIERS_MAX, RETRY, WORKFLOW};
+use super::keys::{
+    NODE, PROFILE, PROFILE_BYTES_MAX, RESOURCES, RETRIERS_MAX, RETRY, STORE, WORKFLOW,
+};
 use super::names::is_reserved;
 use super::problem::{ProblemKind, Problems, quoted};
 use super::raw::{RawDefinition, RawDelay, RawNode, RawProfile, RawWork, Unread};
 use super::tree::{self, Tree, Value};
 use super::{DefinitionError, Resources, SourceText, Span, Spanned};
-use engine::plan::{Join, Retry};
+use engine::plan::{Join, Retry, StoreChoice};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use values::Fields;
@@ -127,6 +129,9 @@ impl Reader {
             nodes_unread,
             outputs,
             timeout_ms,
+            store: fields
+                .get("store")
+                .map_or_else(StoreChoice::default, |(_, tree)| self.store(tree)),
         })
     }
 
@@ -290,6 +295,23 @@ impl Reader {
             Some((name.clone(), bytes))
         });
         known.collect()
+    }
+
+    fn store(&mut self, tree: &Tree) -> StoreChoice {
+        let mut store = StoreChoice::default();
+        let Some(fields) = self.fields(tree, &STORE) else {
+            return store;
+        };
+        if let Some(mib) = self.whole(&fields, "quota_mib") {
+            store.quota_bytes = Some(mib << 20);
+        }
+        if let Some(spill) = self.flag(&fields, "spill") {
+            store.spill = spill;
+        }
+        if let Some(remote) = self.flag(&fields, "remote") {
+            store.remote = remote;
+        }
+        store
     }
 
     fn resources(&mut self, tree: &Tree) -> Resources {

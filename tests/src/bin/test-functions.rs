@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         function("make_value", make_value),
         function("items", items),
         function("digest_list", digest_list),
+        function("produce", produce),
         function("concat", concat),
         function("alias", alias),
         function("alias_item", alias_item),
@@ -165,6 +166,19 @@ fn make(call: &mut Call) -> Result<(), Error> {
     let mut out = call.reserve("out", length)?;
     pattern::fill(7, out.as_mut_slice());
     out.commit(length)
+}
+
+/// `what` (a text: a seed and a length) → `out`: so many bytes of that pattern, written in place.
+fn produce(call: &mut Call) -> Result<(), Error> {
+    let what = String::from_utf8_lossy(call.bytes("what")?).into_owned();
+    let numbers = what.split(' ').map(str::parse);
+    let numbers: Result<Vec<u32>, _> = numbers.collect();
+    let Ok([seed, length]) = numbers.as_deref() else {
+        return Err(Error::new(format!("no seed and length: {what}")));
+    };
+    let mut out = call.reserve("out", *length as usize)?;
+    pattern::fill(*seed, out.as_mut_slice());
+    out.commit(*length as usize)
 }
 
 /// `length` (a value) → `text`: a text that takes so many bytes as JSON.

@@ -356,6 +356,7 @@ fn deploy(plan: Plan) {
         patience_ns: 1_000_000,
         keep_alive_ns: 1_000_000_000,
         clock: ClockId(1),
+        store: engine::core::store::StoreRules::default(),
     });
     let deployment = plan.deployment;
     core.deploy(plan, constants);

@@ -3,7 +3,9 @@
 use super::foresight::{Ahead, Foresight};
 use super::memory::Memory;
 use super::replicas::Known;
+use super::stores::Stores;
 use crate::functions::Datum;
+use engine::core::store::StoreRules;
 use engine::core::{
     Answered, Core, CoreConfig, Evaluate, ExecutorId, Incoming, Input, Part, Start, Ticket,
     worker_hash,
@@ -158,6 +160,8 @@ pub(super) struct Lane {
     pub(super) starting: Vec<(DeploymentId, u16)>,
     /// What it is evaluating.
     pub(super) evaluating: Vec<Evaluating>,
+    /// What has been carried out of its memory, and what is on its way.
+    pub(super) stores: Stores,
     /// What it is writing down.
     pub(super) describing: Vec<Describing>,
     /// Ranges that hold constants, and lists of theirs, by deployment.
@@ -187,7 +191,13 @@ pub(super) struct Lane {
 impl Lane {
     /// A lane in which nothing is deployed.
     #[must_use]
-    pub(super) fn new(worker: usize, number: u8, epoch: u32, in_flight_max: u32) -> Self {
+    pub(super) fn new(
+        worker: usize,
+        number: u8,
+        epoch: u32,
+        in_flight_max: u32,
+        store: StoreRules,
+    ) -> Self {
         let config = CoreConfig {
             worker_hash: worker_hash(&crate::plans::worker_name(worker)),
             epoch,
@@ -197,6 +207,7 @@ impl Lane {
             patience_ns: GRACE_NS,
             keep_alive_ns: KEEP_ALIVE_NS,
             clock: ClockId::UNKNOWN,
+            store,
         };
         Self {
             worker,
@@ -211,6 +222,7 @@ impl Lane {
             starting: Vec::new(),
             evaluating: Vec::new(),
             describing: Vec::new(),
+            stores: Stores::default(),
             constants: BTreeMap::new(),
             answers: Vec::new(),
             doors: BTreeMap::new(),

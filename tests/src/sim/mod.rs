@@ -39,6 +39,7 @@ mod replicas;
 mod sabotage;
 mod scenario;
 mod stops;
+mod stores;
 mod told;
 mod verdict;
 
@@ -87,6 +88,8 @@ enum Event {
     ReadAnswer { lane: usize, index: usize },
     Evaluated { lane: usize, index: usize },
     Described { lane: usize, index: usize },
+    Carried { lane: usize, index: usize },
+    Fetched { lane: usize, index: usize },
 }
 
 /// The cluster, and all that is under way in it.
@@ -122,6 +125,9 @@ pub struct Cluster {
     foreseen_choices: u64,
     /// Completions for which a lane had prepared, and nothing had happened since that voids it.
     prepared: u64,
+    /// Payloads that were carried out, and brought back.
+    carried: u64,
+    brought_back: u64,
     steps: u64,
 }
 
@@ -134,7 +140,15 @@ impl Cluster {
             .iter()
             .enumerate()
             .flat_map(|(worker, count)| (0..*count).map(move |number| (worker, number)))
-            .map(|(worker, number)| Lane::new(worker, number, 1, scenario.in_flight_max))
+            .map(|(worker, number)| {
+                Lane::new(
+                    worker,
+                    number,
+                    1,
+                    scenario.in_flight_max,
+                    scenario.store.clone(),
+                )
+            })
             .collect();
         let ends = || (0..lanes.len()).flat_map(|from| (0..lanes.len()).map(move |to| (from, to)));
         let ends: Vec<(usize, usize)> = ends()
@@ -173,6 +187,8 @@ impl Cluster {
             foreseen: 0,
             foreseen_choices: 0,
             prepared: 0,
+            carried: 0,
+            brought_back: 0,
             steps: 0,
             scenario,
         };
@@ -273,6 +289,7 @@ impl Cluster {
                     .map(at)
                     .map(|(lane, index)| Event::Described { lane, index }),
             );
+            lane.stores.events(index, &mut events);
             let returns = |executor: &Option<lane::Executor>| {
                 let executor = executor.as_ref();
                 executor.is_some_and(|executor| match &executor.state {
@@ -344,6 +361,8 @@ impl Cluster {
             Event::ReadAnswer { lane, index } => self.read_answer(lane, index),
             Event::Evaluated { lane, index } => self.end_evaluation(lane, index),
             Event::Described { lane, index } => self.end_description(lane, index),
+            Event::Carried { lane, index } => self.end_carrying(lane, index),
+            Event::Fetched { lane, index } => self.end_fetching(lane, index),
         }
     }
 
@@ -441,6 +460,13 @@ impl Cluster {
                 assert!(here, "{deployment} was removed from where it is not");
                 self.lanes[lane].constants.remove(&deployment);
             }
+            Action::CarryOut(order) => self.lanes[lane].stores.carry(*order),
+            Action::BringBack { ticket, bytes, .. } => {
+                self.lanes[lane].stores.bring_back(ticket, bytes)
+            }
+            Action::Discard(ticket) => self.lanes[lane].stores.discard(ticket),
+            // Their quota is given.
+            Action::Measure(_) => {}
         }
     }
 

@@ -6,12 +6,18 @@ use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::Shape;
+use engine::core::store::StoreRules;
 use engine::plan::{Balance, DeploymentId, Limits, NodeId, Plan, Replica};
+use faasstore::tier::TierKind;
 use std::collections::VecDeque;
 use std::ops::Range;
 
 /// In a thousand deployments: those with several placements.
 const SEVERAL: u32 = 400;
+/// In a thousand plots: those in which workflows have quotas that they may use up.
+const SHORT_OF_MEMORY: u32 = 500;
+/// Such a quota, at most.
+const QUOTA_BYTES_MAX: usize = 400;
 /// Placements of a deployment, at most.
 const PLACEMENTS_MAX: usize = 3;
 
@@ -142,6 +148,8 @@ pub struct Scenario {
     pub in_flight_max: u32,
     /// What goes wrong.
     pub faults: Faults,
+    /// What cores do with payloads when a workflow has too many.
+    pub store: StoreRules,
     /// What is wrong with the cores.
     pub sabotage: Option<Sabotage>,
 }
@@ -167,6 +175,7 @@ impl Scenario {
                 1000
             },
             faults: bounds.faults,
+            store: StoreRules::default(),
             sabotage: None,
         };
         let names: Vec<String> = (0..random.between(1, 2))
@@ -190,6 +199,18 @@ impl Scenario {
             let lane = door.unwrap_or_else(|| random.below(lane_count));
             let name = names[random.below(names.len())].clone();
             scenario.wishes.push((lane, name));
+        }
+        if random.chance(SHORT_OF_MEMORY) {
+            let tiers = [
+                &[][..],
+                &[TierKind::Spill],
+                &[TierKind::Spill, TierKind::Remote],
+            ];
+            scenario.store = StoreRules {
+                tiers: random.pick(&tiers).to_vec(),
+                moved_bytes_min: 1,
+                quota_bytes: Some(random.below(QUOTA_BYTES_MAX) as u64),
+            };
         }
         scenario
     }

@@ -129,6 +129,7 @@ fn core(plan: Plan) -> Core {
         patience_ns: 1,
         keep_alive_ns: 1,
         clock: ClockId(1),
+        store: crate::core::store::StoreRules::default(),
     });
     core.deploy(plan, Vec::new());
     core.activate(0, DEPLOYMENT);

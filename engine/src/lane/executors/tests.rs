@@ -272,6 +272,7 @@ impl Bench {
             patience_ns: 1,
             keep_alive_ns: 1,
             clock: ClockId::UNKNOWN,
+            store: crate::core::store::StoreRules::default(),
         });
         core.deploy(plan(kinds), Vec::new());
         core.activate(0, DeploymentId(1));

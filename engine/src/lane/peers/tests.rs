@@ -82,6 +82,7 @@ impl Lane {
             patience_ns: 1_000,
             keep_alive_ns: 1_000,
             clock: ClockId::UNKNOWN,
+            store: crate::core::store::StoreRules::default(),
         });
         core.deploy(plan(), Vec::new());
         core.activate(0, DeploymentId(1));

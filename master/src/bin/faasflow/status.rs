@@ -46,6 +46,10 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
                 workflow.leases.to_string(),
                 size_text(workflow.leased_bytes),
                 size_text(workflow.leased_peak_bytes),
+                size_text(workflow.quota_bytes),
+                size_text(workflow.away_bytes),
+                size_text(workflow.spilled_bytes + workflow.stored_bytes),
+                workflow.held_back.to_string(),
                 workflow.segments.to_string(),
                 size_text(workflow.held_bytes),
                 size_text(workflow.reserved_bytes),
@@ -96,12 +100,17 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
             "payloads",
             "their bytes",
             "at most",
+            "quota",
+            "elsewhere",
+            "carried out",
+            "held back",
             "segments",
             "held",
             "of",
         ];
         page.line("");
-        page.table(&headings, &[2, 3, 4, 5, 6, 7], &workflows);
+        let numbers: Vec<usize> = (2..headings.len()).collect();
+        page.table(&headings, &numbers, &workflows);
     }
     for value in unread {
         page.line(&format!("a worker of another release says: {value:#}"));

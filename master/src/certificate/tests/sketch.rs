@@ -106,6 +106,7 @@ impl Sketch {
                 .collect(),
             outputs: outputs.collect(),
             timeout_ms: None,
+            store: engine::plan::StoreChoice::default(),
             files: Vec::new(),
             warnings: Vec::new(),
         }

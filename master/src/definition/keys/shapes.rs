@@ -99,10 +99,42 @@ pub(in crate::definition) const WORKFLOW: Shape = Shape {
             "Longest that an invocation may take, in milliseconds",
             TIME,
         ),
+        key(
+            "store",
+            "Where payloads go for which memory has no room",
+            Holds::Keys(&STORE),
+        ),
     ],
     needs: &["workflow", "nodes"],
     elsewhere: &[("constant", "constants stand under `constants`")],
     not_yet: &["limits"],
+    ..Shape::PLAIN
+};
+
+/// Where payloads go for which memory has no room.
+pub(in crate::definition) const STORE: Shape = Shape {
+    slug: "store",
+    what: "`store`",
+    keys: &[
+        key(
+            "quota_mib",
+            "Memory that payloads may have on each worker, in MiB; by default what executors reserve and do not use",
+            Holds::Whole {
+                least: 1,
+                most: MEMORY_MIB_MAX,
+            },
+        ),
+        key(
+            "spill",
+            "Whether they may be spilled to the worker's disk; they may by default",
+            Holds::Flag,
+        ),
+        key(
+            "remote",
+            "Whether they may be carried to the worker's remote store, if it has one; they may by default",
+            Holds::Flag,
+        ),
+    ],
     ..Shape::PLAIN
 };
 
@@ -548,5 +580,5 @@ pub(in crate::definition) const PROFILE: Shape = Shape {
 #[cfg(test)]
 pub(in crate::definition) const ALL: &[&Shape] = &[
     &WORKFLOW, &INPUT, &BINDING, &NODE, &CASE, &FORMULA, &FOREACH, &JOIN, &RETRY, &CATCH,
-    &RESOURCES, &PROFILE,
+    &RESOURCES, &PROFILE, &STORE,
 ];
