@@ -13,6 +13,7 @@ pub mod hop;
 pub mod hop_floor;
 pub mod hop_payload;
 pub mod partition;
+pub mod payload;
 pub mod peak;
 pub mod process;
 pub mod replicas;
