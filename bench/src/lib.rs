@@ -12,6 +12,7 @@ pub mod foreach;
 pub mod hop;
 pub mod hop_floor;
 pub mod hop_payload;
+pub mod movement;
 pub mod partition;
 pub mod payload;
 pub mod peak;

@@ -36,7 +36,7 @@ pub struct Checked {
 }
 
 /// Client options of runs.
-pub(super) fn client_options() -> client::Options {
+pub(crate) fn client_options() -> client::Options {
     client::Options {
         silence_max: Some(SILENCE_MAX),
         ..client::Options::default()

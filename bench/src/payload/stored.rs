@@ -9,6 +9,7 @@ use super::{Options, PayloadError};
 use crate::clock::now_ns;
 use crate::floor::{self, BareRedis, Disk, DiskError, RedisFloorError, sum_bytes};
 use crate::report::FloorSum;
+use engine::worker::config::DRIVER_VARIABLE;
 use engine::worker::control_io;
 use faasstore::segment::{SegmentError, SegmentWriter, Slice, TargetSlice};
 use faasstore::tier::spill::{Spill, SpillConfig, SpillIo};
@@ -127,9 +128,10 @@ async fn carry(
     Ok(())
 }
 
-/// Runs what tiers do: on io_uring, or without it where it is refused.
+/// Runs what tiers do: on io_uring, or without it where it is refused, or workers are told to do without.
 fn run<T>(what: impl AsyncFnOnce(SpillIo) -> Result<T, PayloadError>) -> Result<T, PayloadError> {
-    if control_io::probe().is_ok() {
+    let unwanted = std::env::var_os(DRIVER_VARIABLE).is_some_and(|driver| driver == "epoll");
+    if !unwanted && control_io::probe().is_ok() {
         return tokio_uring::start(what(SpillIo::IoUring));
     }
     let mut runtime = tokio::runtime::Builder::new_current_thread();

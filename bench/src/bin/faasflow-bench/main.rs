@@ -1,14 +1,17 @@
 //! `faasflow-bench`: measures floors, hops and more, and says how it was done.
 #![forbid(unsafe_code)]
 
+mod movement;
 mod partition;
 mod payload;
 
+use crate::movement::MovementArguments;
 use crate::partition::PartitionArguments;
 use crate::payload::PayloadArguments;
 use bench::floor::FloorError;
 use bench::foreach::ForeachError;
 use bench::hop::HopError;
+use bench::movement::MovementError;
 use bench::partition::PartitionError;
 use bench::payload::{LEASH_COMMAND, PayloadError, leash_main};
 use bench::peak::Counted;
@@ -58,6 +61,8 @@ enum Command {
     Partition(PartitionArguments),
     /// Payloads from one function to the next, by tier and size.
     Payload(PayloadArguments),
+    /// Bytes that cross the network for each workflow of the publication.
+    Movement(MovementArguments),
     /// The second process of a floor.
     #[command(name = floor::PARTNER_COMMAND, hide = true)]
     FloorPartner {
@@ -301,6 +306,7 @@ fn measure() -> ExitCode {
         }),
         Command::Partition(arguments) => partition::run(&arguments),
         Command::Payload(arguments) => payload::run(&arguments),
+        Command::Movement(arguments) => movement::run(&arguments).map(done),
     };
     match result {
         Ok(code) => code,
@@ -334,7 +340,9 @@ fn is_wrong_call(error: &miette::Report) -> bool {
             ))
     );
     let wrong_file = error.downcast_ref::<Unusable>().is_some();
-    let wrong_input = partition::is_wrong_call(error) || payload::is_wrong_call(error);
+    let wrong_input = partition::is_wrong_call(error)
+        || payload::is_wrong_call(error)
+        || movement::is_wrong_call(error);
     wrong_floor || wrong_payload || wrong_workers || wrong_file || wrong_input
 }
 
@@ -349,6 +357,9 @@ fn session_error(error: &miette::Report) -> Option<&SessionError> {
         return Some(error);
     }
     if let Some(WordsError::Session(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(MovementError::Session(error)) = error.downcast_ref() {
         return Some(error);
     }
     if let Some(PayloadError::Session(error) | PayloadError::Hop(HopError::Session(error))) =
