@@ -184,7 +184,7 @@ impl Disk {
         let counts = self.rounds > 0;
         self.rounds += 1;
         for index in 0..self.tried.len() {
-            let fill = self.rounds as u8 + index as u8;
+            let fill = (self.rounds as u8).wrapping_add(index as u8);
             self.content.fill(fill);
             self.back.fill(!fill);
             let way = self.tried[index].way;
@@ -435,7 +435,8 @@ mod tests {
             let mut bytes = [1_u8; 1000];
             let parts = bytes.chunks_mut(7);
             at_once(depth, 7, parts, |at, part| {
-                part.iter_mut().for_each(|byte| *byte += at as u8);
+                let add = |byte: &mut u8| *byte = byte.wrapping_add(at as u8);
+                part.iter_mut().for_each(add);
                 Ok(())
             })
             .unwrap();
