@@ -61,6 +61,8 @@ pub struct Options {
     /// `--grace-ms`, in milliseconds, if it is not to be the worker's own default. The end of local workers takes so long at
     /// most where something still runs.
     pub grace_ms: Option<u32>,
+    /// Further flags of each worker, as `faasflow-worker` takes them.
+    pub flags: Vec<String>,
 }
 
 /// Why local workers could not be started. Those that were are ended.
@@ -303,6 +305,7 @@ fn worker_command(
     if let Some(grace_ms) = options.grace_ms {
         command.args(["--grace-ms", &grace_ms.to_string()]);
     }
+    command.args(&options.flags);
     if std::env::var_os(LOG_VARIABLE).is_none() {
         command.env(LOG_VARIABLE, LOG_FILTER);
     }

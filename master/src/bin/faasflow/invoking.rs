@@ -73,6 +73,7 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
             memory_bytes: arguments.memory,
             key_file: arguments.key.cluster_key_file.clone(),
             grace_ms: arguments.grace_ms,
+            flags: Vec::new(),
         })?;
         to_stderr(&format!("faasflow: {}\n", started.note()));
         interrupt.started(started.killer());
