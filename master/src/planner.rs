@@ -119,6 +119,8 @@ pub fn plan(
             wholes: planner.wholes(me, &needs),
             executables,
             types: Vec::new(),
+            maxima: Vec::new(),
+            memory: None,
             limits: terms.limits,
         }
     };

@@ -304,7 +304,7 @@ impl Compiler {
         for local in 0..count as LocalNode {
             let (node, details, read) = match planned.get(&local) {
                 Some(node) => (
-                    self.node(node, into[local as usize], &mut program),
+                    self.node(node, plan, into[local as usize], &mut program),
                     self.details(node),
                     inputs[&node.id].clone(),
                 ),

@@ -83,7 +83,7 @@ mod whole;
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use exchange::{
     Action, Answered, ClientId, CompletionError, CoreCounters, Held, Incoming, InputForm, Outbound,
-    Outgoing, Output, Piece, Send, Start,
+    Outgoing, Output, Piece, Refusal, Send, Start,
 };
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
@@ -100,7 +100,7 @@ use borne::Borne;
 use by_place::ByPlace;
 use cancel::Asked;
 use doors::{Doors, LaneKey};
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Account, Leases, Payload};
@@ -167,6 +167,8 @@ struct Deployment {
     instances: u32,
     /// Of those, taken here.
     taken: u32,
+    /// Taken here and answered, while something of them still runs here in its grace.
+    ending: u32,
     /// This lane has told its peers that it takes and has none any more.
     drained_told: bool,
     /// Peers' lanes that have told so, or cannot any more.
@@ -408,6 +410,7 @@ impl Core {
             state: DeploymentState::Prepared,
             instances: 0,
             taken: 0,
+            ending: 0,
             drained_told: false,
             drained: Vec::new(),
         };
@@ -485,6 +488,31 @@ impl Core {
                 .iter()
                 .map(|output| output.kind),
         )
+    }
+
+    /// Of the outputs that the executor's current activation has to return: their kinds, and what each may have at most.
+    #[must_use]
+    pub fn declared_outputs(
+        &self,
+        executor: ExecutorId,
+    ) -> Option<impl ExactSizeIterator<Item = (Kind, Maximum)> + '_> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let node = state.running?.node;
+        let program = self.program(state.deployment);
+        let outputs = program.outputs(&program.nodes[node as usize]).iter();
+        Some(outputs.map(|output| (output.kind, output.maximum)))
+    }
+
+    /// What one of those outputs is called.
+    #[must_use]
+    pub fn output_name(&self, executor: ExecutorId, output: usize) -> Option<&str> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let program = self.program(state.deployment);
+        let id = program.nodes[state.running?.node as usize].id;
+        let nodes = &program.plan.nodes;
+        let place = nodes.binary_search_by_key(&id, |node| node.id).ok()?;
+        let output = nodes[place].outputs.get(output)?;
+        Some(&output.name)
     }
 
     /// Where a payload lies.

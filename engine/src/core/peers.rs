@@ -35,6 +35,7 @@ impl Core {
             let refused = Failure::Refused {
                 worker: String::new(),
                 reason,
+                memory: None,
             };
             self.refuse_part(id, deployment, refused, inputs);
             return;
@@ -43,6 +44,7 @@ impl Core {
             let refused = Failure::Refused {
                 worker: String::new(),
                 reason: reason.to_owned(),
+                memory: None,
             };
             self.refuse_part(id, deployment, refused, inputs);
             return;

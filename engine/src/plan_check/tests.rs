@@ -131,6 +131,8 @@ fn plan() -> Plan {
             memory_mib: 64,
         }],
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }
