@@ -418,6 +418,7 @@ impl<'r> Checker<'r> {
             kind: raw.kind,
             default,
             optional: raw.optional,
+            maximum: raw.maximum,
         })
     }
 
