@@ -19,6 +19,7 @@ pub use parts::{PARTS_MAX, Part, SectionPlan, Share, WholePlan};
 
 mod memory;
 pub use memory::{MemoryBound, PortMaximum, UNTIDIED_BYTES, quota_bytes};
+pub(crate) use memory::{WAITING_WINDOW, WINDOW};
 
 mod types;
 pub use types::{PortRef, PortType};

@@ -9,9 +9,9 @@ use crate::graph::Graph;
 use crate::place::Placement;
 use engine::plan::{
     Declaration, Delay, DelayExpression, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan,
-    Limits, NodeId, NodePlan, OutputSource, Participant, Plan, PortMaximum, PortRef, RegionPlan, RemoteConsumer,
-    RemoteNode, Replica, Source, WholePlan, Work, WorkerIndex, WorkerRef, WorkflowInput,
-    WorkflowOutput,
+    Limits, NodeId, NodePlan, OutputSource, Participant, Plan, PortMaximum, PortRef, RegionPlan,
+    RemoteConsumer, RemoteNode, Replica, Source, WholePlan, Work, WorkerIndex, WorkerRef,
+    WorkflowInput, WorkflowOutput,
 };
 use engine::plan_check::SCALE_MAX;
 use needs::{List, Needs};

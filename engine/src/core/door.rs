@@ -48,7 +48,7 @@ impl Core {
         let program = Rc::clone(self.program(index));
         self.given(workflow, choice, self.next_sequence);
         self.next_sequence += 1;
-        let place = self.open(id, index, &program, Phase::Running);
+        let place = self.open(now_ns, id, index, &program, Phase::Running);
         self.counters.invocations_taken += 1;
         self.in_flight += 1;
         self.deployment_mut(index).taken += 1;
@@ -266,13 +266,16 @@ impl Core {
 
     pub(super) fn open(
         &mut self,
+        now_ns: u64,
         id: InvocationId,
         index: u32,
         program: &Program,
         phase: Phase,
     ) -> Place {
         let place = self.take_place();
-        self.invocations[place as usize].start(place, id, index, program, phase);
+        let invocation = &mut self.invocations[place as usize];
+        invocation.start(place, id, index, program, phase);
+        invocation.since_ns = now_ns;
         self.deployment_mut(index).instances += 1;
         if !program.others.is_empty() || !self.is_mine(id) {
             self.place_by_id.insert(id, place);
@@ -311,9 +314,7 @@ impl Core {
 fn form(incoming: &Incoming) -> Result<InputForm, &str> {
     match incoming {
         Incoming::One(range) => Ok(InputForm::Bytes(range.length)),
-        Incoming::List { items, .. } => {
-            Ok(InputForm::list(items.iter().map(|(_, bytes)| *bytes)))
-        }
+        Incoming::List { items, .. } => Ok(InputForm::list(items.iter().map(|(_, bytes)| *bytes))),
         Incoming::Refused(reason) => Err(reason),
     }
 }
@@ -325,7 +326,9 @@ fn check_inputs<'a>(
     inputs: impl Iterator<Item = (&'a str, Result<InputForm, &'a str>)> + Clone,
 ) -> Result<(), String> {
     for (position, (name, form)) in inputs.clone().enumerate() {
-        let found = (0..).zip(&plan.inputs).find(|(_, input)| input.name == name);
+        let found = (0..)
+            .zip(&plan.inputs)
+            .find(|(_, input)| input.name == name);
         let Some((number, declared)) = found else {
             let known: Vec<&str> = plan
                 .inputs
@@ -363,7 +366,9 @@ fn check_inputs<'a>(
             }
             Ok(form) => {
                 if let Some(exceeded) = form.exceeded(plan.maximum(PortRef::Input(number))) {
-                    return Err(format!("input `{name}` {exceeded}; give less, or declare more"));
+                    return Err(format!(
+                        "input `{name}` {exceeded}; give less, or declare more"
+                    ));
                 }
             }
         }

@@ -300,6 +300,8 @@ pub(crate) struct Invocation {
     /// Which part of its program: the nodes outside of all regions, or an item of a region.
     pub(crate) scope: u16,
     pub(crate) phase: Phase,
+    /// When it came to be known here. Kept at the root.
+    pub(crate) since_ns: u64,
     /// Whether it was taken here and has failed, and something of it still runs.
     pub(crate) ending: bool,
     pub(crate) nodes_left: u32,
@@ -353,6 +355,7 @@ impl Invocation {
             generation: 0,
             scope: 0,
             phase: Phase::Free,
+            since_ns: 0,
             ending: false,
             nodes_left: 0,
             running: 0,

@@ -43,6 +43,7 @@
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 //! | `types` | what payloads from elsewhere are said to be |
 //! | `profile` | what is measured of a deployment as it runs |
+//! | `holders` | who holds what, since when, for those who ask |
 
 mod borne;
 mod by_place;
@@ -56,6 +57,7 @@ mod exchange;
 mod failure;
 mod flow;
 mod foresight;
+mod holders;
 mod inputs;
 mod invocation;
 mod item_start;
@@ -87,6 +89,7 @@ pub use exchange::{
 };
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
+pub use holders::Holder;
 pub use inputs::Input;
 pub use pool::ExecutorId;
 pub use profile::HISTOGRAMS_MAX;

@@ -86,7 +86,11 @@ impl Core {
     /// What an activation passes on of an input, if the worst case of its workflow is proven: where it lies, and the range
     /// that is kept with it. None too of what names no part of an input.
     #[must_use]
-    pub fn passed_on(&self, executor: ExecutorId, piece: Piece) -> Option<(PayloadRef, PayloadRef)> {
+    pub fn passed_on(
+        &self,
+        executor: ExecutorId,
+        piece: Piece,
+    ) -> Option<(PayloadRef, PayloadRef)> {
         let state = self.executors.get(executor.0 as usize)?.as_ref()?;
         let program = self.program(state.deployment);
         program.plan.memory.as_ref()?;

@@ -65,7 +65,7 @@ impl Core {
         }
         let place = match self.place_by_id.get(&id) {
             Some(place) => *place,
-            None => self.open(id, index, &program, Phase::Pending),
+            None => self.open(now_ns, id, index, &program, Phase::Pending),
         };
         if self.invocations[place as usize].phase != Phase::Pending {
             // A second beginning: peers of one version never send it.
@@ -319,7 +319,7 @@ impl Core {
     /// Others tell of an invocation before its entry worker has.
     fn open_pending(&mut self, id: InvocationId, index: u32) -> Place {
         let program = Rc::clone(self.program(index));
-        let place = self.open(id, index, &program, Phase::Pending);
+        let place = self.open(now_ns, id, index, &program, Phase::Pending);
         if let Some(failure) = self.loss(&program, id) {
             self.pending_failures.insert(place, failure);
         }

@@ -104,7 +104,10 @@ impl fmt::Display for Told<'_> {
                     (0, false) => write!(f, "this lane takes none of them: invoke it at another"),
                     (_, true) => write!(f, "that many are; try again later"),
                     (some, false) => {
-                        write!(f, "this lane's share of {some} are; try again later, or at another")
+                        write!(
+                            f,
+                            "this lane's share of {some} are; try again later, or at another"
+                        )
                     }
                 }
             }

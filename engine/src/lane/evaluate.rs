@@ -76,9 +76,7 @@ impl Computed {
             None => maximum.exceeded(0, 0, self.bytes.len() as u64),
             Some(items) => {
                 let mut items = (0..).zip(items);
-                items.find_map(|(place, (offset, bytes))| {
-                    maximum.exceeded(place, *offset, *bytes)
-                })
+                items.find_map(|(place, (offset, bytes))| maximum.exceeded(place, *offset, *bytes))
             }
         };
         match exceeded {

@@ -679,6 +679,11 @@ impl Lane {
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.core.profile(deployment, from, most));
             }
+            LaneCommand::Holders { most, reply } => {
+                let now_ns = monotonic_ns();
+                // Whoever asked may have gone away.
+                let _ = reply.send(self.core.holders(now_ns, most));
+            }
             LaneCommand::ForgetProfile(deployment) => self.core.forget_profile(deployment),
             LaneCommand::Stop => self.stopped = true,
         }

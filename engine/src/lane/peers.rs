@@ -16,7 +16,9 @@ use super::link::{
 use super::segments::Segments;
 use super::setup::Patience;
 use crate::core::lease::Payload;
-use crate::core::{Answered, ClientId, Core, InputForm, Origin, Outbound, Refusal, Send, worker_hash};
+use crate::core::{
+    Answered, ClientId, Core, InputForm, Origin, Outbound, Refusal, Send, worker_hash,
+};
 use crate::plan::{DeploymentId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};

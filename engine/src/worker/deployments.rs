@@ -582,6 +582,7 @@ impl Deployments {
                 leased_peak_bytes: sum(|lane| &lane.lease_bytes_peak),
                 segments: sum(|lane| &lane.segments),
                 held_bytes: sum(|lane| &lane.segment_bytes),
+                holders: Vec::new(),
             };
             all.insert(workflow, status);
         }

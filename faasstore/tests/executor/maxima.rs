@@ -105,7 +105,10 @@ fn a_list_has_so_many_items_of_so_many_bytes_and_so_many_in_all() {
     let unlimited = u64::MAX;
     for (maximum, wrong) in [
         (list(4, 10, 19), None),
-        (list(3, 10, 19), Some("has 4 items, above its max_items of 3")),
+        (
+            list(3, 10, 19),
+            Some("has 4 items, above its max_items of 3"),
+        ),
         (
             list(4, 9, 19),
             Some("item 3 of it has 10 bytes, above its max_bytes of 9"),

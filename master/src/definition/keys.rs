@@ -10,8 +10,8 @@ pub(super) use meant::Meant;
 
 pub(super) use shapes::*;
 pub(crate) use shapes::{
-    ATTEMPTS_MAX, FACTOR_MAX, ITEMS_MAX, MAXIMUM_BYTES_MAX, MEMORY_MIB_MAX, PROFILE_BYTES_MAX, RETRIERS_MAX,
-    SCALE_MAX, TIME_MS_MAX,
+    ATTEMPTS_MAX, FACTOR_MAX, ITEMS_MAX, MAXIMUM_BYTES_MAX, MEMORY_MIB_MAX, PROFILE_BYTES_MAX,
+    RETRIERS_MAX, SCALE_MAX, TIME_MS_MAX,
 };
 
 /// A key of a mapping.

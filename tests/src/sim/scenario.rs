@@ -7,6 +7,7 @@ use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::Shape;
 use engine::plan::{Balance, DeploymentId, Limits, NodeId, Plan, Replica};
+use master::memory::WorstCase;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -142,6 +143,8 @@ pub struct Scenario {
     pub in_flight_max: u32,
     /// What goes wrong.
     pub faults: Faults,
+    /// By deployment, the most that an invocation may hold, if everything declares what it may have.
+    pub worst: Option<Vec<WorstCase>>,
     /// What is wrong with the cores.
     pub sabotage: Option<Sabotage>,
 }
@@ -167,6 +170,7 @@ impl Scenario {
                 1000
             },
             faults: bounds.faults,
+            worst: None,
             sabotage: None,
         };
         let names: Vec<String> = (0..random.between(1, 2))

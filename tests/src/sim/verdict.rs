@@ -45,6 +45,10 @@ pub struct Tally {
     pub foreseen_choices: u64,
     /// Completions for which a lane had prepared, and nothing had happened since that voids it.
     pub prepared: u64,
+    /// Looks at a worker that held anything of an invocation of which everything was declared.
+    pub looks: u64,
+    /// Of these, those at which it held all that was proven.
+    pub full: u64,
     /// Runs that held each construct.
     pub constructs: Constructs,
     /// Events of the simulation.
@@ -70,6 +74,8 @@ impl std::ops::AddAssign for Tally {
         self.foreseen += other.foreseen;
         self.foreseen_choices += other.foreseen_choices;
         self.prepared += other.prepared;
+        self.looks += other.looks;
+        self.full += other.full;
         self.constructs += other.constructs;
         self.steps += other.steps;
     }
@@ -150,6 +156,8 @@ impl Cluster {
             foreseen: self.foreseen,
             foreseen_choices: self.foreseen_choices,
             prepared: self.prepared,
+            looks: self.proven.looks,
+            full: self.proven.full,
             steps: self.steps,
             ..Tally::default()
         };

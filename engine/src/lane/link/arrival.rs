@@ -189,8 +189,7 @@ impl Arrival {
                 self.narrow(Some(admitted));
                 inputs.iter().find_map(|(name, body)| {
                     if body.section.is_some() {
-                        let reason =
-                            format!("input `{name}` is a part of a list; give all of it");
+                        let reason = format!("input `{name}` is a part of a list; give all of it");
                         return Some(reason.into());
                     }
                     let fits = || fits(name, body.schema);

@@ -20,9 +20,11 @@ impl Reader {
         }
         let of_list = OF_LISTS.map(|key| fields.get(key));
         if kind != Kind::List {
-            for (key, (name, _)) in OF_LISTS.into_iter().zip(of_list).filter_map(|(key, entry)| {
-                entry.map(|entry| (key, entry))
-            }) {
+            for (key, (name, _)) in OF_LISTS
+                .into_iter()
+                .zip(of_list)
+                .filter_map(|(key, entry)| entry.map(|entry| (key, entry)))
+            {
                 let problem = ProblemKind::NotHere {
                     what: "what is no list",
                     key,

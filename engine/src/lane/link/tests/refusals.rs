@@ -324,7 +324,12 @@ fn a_client_that_gives_another_type_than_is_read_is_refused_at_the_door() {
             }
             match &client.out[..] {
                 [Inbound::Invoke { .. }] if taken => {}
-                [Inbound::InvokeRefused { request: 5, refusal }] if !taken => {
+                [
+                    Inbound::InvokeRefused {
+                        request: 5,
+                        refusal,
+                    },
+                ] if !taken => {
                     let wanted = r#"input `text`: Client { workflow: "w", input: "text" } is 6"#;
                     assert_eq!(refusal.reason, wanted);
                 }
