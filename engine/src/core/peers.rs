@@ -67,6 +67,8 @@ impl Core {
             Some(place) => *place,
             None => self.open(now_ns, id, index, &program, Phase::Pending),
         };
+        let invocation = &mut self.invocations[place as usize];
+        invocation.since_ns = now_ns.min(invocation.since_ns);
         if self.invocations[place as usize].phase != Phase::Pending {
             // A second beginning: peers of one version never send it.
             self.counters.late_dropped += 1;
@@ -120,7 +122,8 @@ impl Core {
             return;
         };
         if !self.place_by_id.contains_key(&id) && !self.doors.was_given_up(id) {
-            self.open_pending(id, index);
+            // Since when it is here is said by its beginning.
+            self.open_pending(u64::MAX, id, index);
         }
     }
 
@@ -165,7 +168,7 @@ impl Core {
         let place = match (self.place_by_id.get(&id).copied(), known) {
             (Some(place), _) => Some(place),
             (None, Some(index)) if self.doors.expects(id) && !self.is_mine(id) => {
-                let place = self.open_pending(id, index);
+                let place = self.open_pending(now_ns, id, index);
                 self.await_beginning(now_ns, place);
                 Some(place)
             }
@@ -317,7 +320,7 @@ impl Core {
     }
 
     /// Others tell of an invocation before its entry worker has.
-    fn open_pending(&mut self, id: InvocationId, index: u32) -> Place {
+    fn open_pending(&mut self, now_ns: u64, id: InvocationId, index: u32) -> Place {
         let program = Rc::clone(self.program(index));
         let place = self.open(now_ns, id, index, &program, Phase::Pending);
         if let Some(failure) = self.loss(&program, id) {
