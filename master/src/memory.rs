@@ -297,3 +297,6 @@ fn doors(workers: &[WorkerRef], rooms: &[Option<Room>]) -> Vec<Vec<u64>> {
     let of_worker = |worker: &WorkerRef| shares.by_ref().take(worker.lanes.into()).collect();
     workers.iter().map(of_worker).collect()
 }
+
+#[cfg(test)]
+mod tests;

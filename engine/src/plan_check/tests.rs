@@ -7,6 +7,7 @@ use crate::plan::{
     RemoteConsumer, RemoteNode, Retry, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
+mod maxima;
 mod parts;
 mod types;
 

@@ -304,18 +304,21 @@ impl<'a> Worst<'a> {
     fn with_entry(&self, scope: &Scope, entry: usize) -> Vec<Placed> {
         let mut all = Vec::new();
         self.inputs(scope, entry, &mut all);
-        // What the workflow gives comes to the worker that took the invocation.
-        let made = self
-            .left
-            .iter()
-            .filter(|(node, _)| self.plans.node(*node).0 != entry);
-        let comes = made.map(|(node, output)| Placed {
-            worker: entry,
-            held: Held {
-                bytes: self.plans.given(*node, *output, None).held_bytes,
-                maker: self.number(scope, *node),
-                until: None,
-            },
+        // What the workflow gives comes to the worker that took the invocation: as often as it is named.
+        let sources = self.plans.plans[0].outputs.iter();
+        let sources = sources.flat_map(|output| &output.sources);
+        let comes = sources.filter_map(|from| {
+            let Source::Output { node, output } = from.source else {
+                return None;
+            };
+            (self.plans.node(node).0 != entry).then(|| Placed {
+                worker: entry,
+                held: Held {
+                    bytes: self.plans.given(node, output, None).held_bytes,
+                    maker: self.number(scope, node),
+                    until: None,
+                },
+            })
         });
         all.extend(comes);
         all
