@@ -200,10 +200,11 @@ impl std::fmt::Display for Exceeded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Bytes { bytes, max, item } => {
+                write!(f, "has {bytes} bytes")?;
                 if let Some(item) = item {
-                    write!(f, "item {item} of it ")?;
+                    write!(f, " in item {item}")?;
                 }
-                write!(f, "has {bytes} bytes, above its max_bytes of {max}")
+                write!(f, ", above its max_bytes of {max}")
             }
             Self::Items { items, max } => {
                 write!(f, "has {items} items, above its max_items of {max}")

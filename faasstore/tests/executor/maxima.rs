@@ -111,7 +111,7 @@ fn a_list_has_so_many_items_of_so_many_bytes_and_so_many_in_all() {
         ),
         (
             list(4, 9, 19),
-            Some("item 3 of it has 10 bytes, above its max_bytes of 9"),
+            Some("has 10 bytes in item 3, above its max_bytes of 9"),
         ),
         (
             list(unlimited, unlimited, 18),

@@ -114,7 +114,7 @@ fn what_is_computed_has_its_maximum() {
     assert_eq!(
         told.as_deref(),
         Some(
-            "output `sum` of `compute` item 10 of it has 2 bytes, above its max_bytes of 1; declare more, or compute less"
+            "output `sum` of `compute` has 2 bytes in item 10, above its max_bytes of 1; declare more, or compute less"
         )
     );
     // Numbers are counted before any is made.

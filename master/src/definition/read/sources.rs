@@ -65,6 +65,8 @@ impl Reader {
         let Some((_, kind)) = fields.get("kind") else {
             let help = "add `kind: bytes`, `list` or `value`";
             let what = format!("input `{}`", quoted(&name.value));
+            // Whatever it is, what else stands there is looked at.
+            self.maximum(&fields, Kind::List);
             return self.missing(&fields, &what, "kind", help);
         };
         let kind = self.kind(kind)?;
@@ -142,6 +144,7 @@ impl Reader {
         let Some((_, kind)) = fields.get("kind") else {
             let help = "add `kind: bytes`, `list` or `value`";
             let what = format!("output `{}`", quoted(&name.value));
+            self.maximum(&fields, Kind::List);
             return self.missing(&fields, &what, "kind", help);
         };
         let kind = self.kind(kind)?;

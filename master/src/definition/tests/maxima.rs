@@ -130,7 +130,7 @@ fn a_default_is_within_what_its_input_declares() {
     assert_eq!(
         with("{ kind: bytes, default: \"fives\", max_bytes: 4 }"),
         [
-            "2:38 the default of input `i` has 5 bytes, above its max_bytes of 4 | declare more, or give a smaller \
+            "2:37 the default of input `i` has 5 bytes, above its max_bytes of 4 | declare more, or give a smaller \
              default"
         ]
     );
