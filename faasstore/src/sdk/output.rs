@@ -392,6 +392,18 @@ impl<'a> Call<'a> {
         self.outputs.write_typed(place, value)
     }
 
+    /// The most bytes that output `name` may have, or each of its items if it is a list; none if that is not declared.
+    ///
+    /// # Errors
+    /// If there is no such output.
+    pub fn max_bytes(&self, name: &str) -> Result<Option<u64>, Error> {
+        let all = [Kind::Bytes, Kind::List, Kind::Value];
+        let index = declared(self.output_ports, name, &all)?;
+        let limits = self.outputs.limits.as_ref();
+        let most = limits.map_or(u64::MAX, |limits| limits.room(index, 0));
+        Ok((most != u64::MAX).then_some(most))
+    }
+
     /// Room for `bytes` bytes of an output, to be filled in place: by [`OutputWriter::as_mut_slice`] and
     /// [`OutputWriter::commit`], or as a stream that grows by [`io::Write`] and [`OutputWriter::finish`].
     ///

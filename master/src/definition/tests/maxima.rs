@@ -88,8 +88,8 @@ fn what_is_wrong_with_a_maximum_is_told_at_its_place() {
              `17TiB` | write `1048576`, `1MiB` or `1GiB`",
         ),
         (
-            "{ kind: list, max_items: 9999999, max_bytes: 1 }",
-            "3:60 `max_items` must be a whole number from 1 to 1048576, but this is `9999999` | -",
+            "{ kind: list, max_items: 999999999, max_bytes: 1 }",
+            "3:61 `max_items` must be a whole number from 1 to 268435456, but this is `999999999` | -",
         ),
         (
             "{ max_bytes: 1KiB }",
