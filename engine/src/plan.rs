@@ -11,11 +11,15 @@ mod replica;
 
 pub use replica::{Balance, REPLICAS_MAX, Replica};
 
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use rkyv::{Archive, Deserialize, Serialize};
 
 mod parts;
 pub use parts::{PARTS_MAX, Part, SectionPlan, Share, WholePlan};
+
+mod memory;
+pub use memory::{MemoryBound, PortMaximum, UNTIDIED_BYTES, quota_bytes};
+pub(crate) use memory::{WAITING_WINDOW, WINDOW};
 
 mod types;
 pub use types::{PortRef, PortType};
@@ -670,6 +674,15 @@ impl Default for StoreChoice {
     }
 }
 
+impl Plan {
+    /// What an output of a local node, or an input of the workflow, may have at most.
+    #[must_use]
+    pub fn maximum(&self, port: PortRef) -> Maximum {
+        let place = self.maxima.binary_search_by_key(&port, |one| one.port);
+        place.map_or(Maximum::NONE, |place| self.maxima[place].maximum)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -719,6 +732,11 @@ pub struct Plan {
     pub executables: Vec<ExecutablePlan>,
     /// What payloads are said to be, by rising port; of a port that is not here nothing is said.
     pub types: Vec<PortType>,
+    /// What outputs of local nodes, and inputs of the workflow, may have at most, by rising port; of a port that is not here
+    /// nothing is declared.
+    pub maxima: Vec<PortMaximum>,
+    /// The worst case of an invocation, if all that it may make is declared.
+    pub memory: Option<MemoryBound>,
     /// Bounds.
     pub limits: Limits,
 }

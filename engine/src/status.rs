@@ -428,6 +428,33 @@ pub struct WorkflowStatus {
     pub held_back: u64,
     /// Activations that were started beyond the quota, since nothing else of the workflow ran.
     pub overdrawn: u64,
+    /// The invocations that have held payloads here for longest, the oldest first: a few.
+    #[serde(default)]
+    pub holders: Vec<HolderStatus>,
+}
+
+/// An invocation that holds payloads.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct HolderStatus {
+    /// Its id.
+    pub invocation: String,
+    /// The lane on which it lives here.
+    pub lane: u8,
+    /// How long it has been there, in milliseconds.
+    pub age_ms: u64,
+    /// Bytes of its payloads.
+    pub bytes: u64,
+    /// The largest of them.
+    pub payloads: Vec<PayloadStatus>,
+}
+
+/// Payloads of an invocation that are one input or output, of all items of a foreach together.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PayloadStatus {
+    /// `NODE.OUTPUT` or `input.NAME`.
+    pub of: String,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// A placement's part on this worker.

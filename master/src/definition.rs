@@ -30,7 +30,7 @@ pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 pub use schema::schema;
 
 use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry, StoreChoice};
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -78,6 +78,8 @@ pub struct Port {
     pub name: Spanned<String>,
     /// What it holds.
     pub kind: Kind,
+    /// The most that it may have.
+    pub maximum: Maximum,
 }
 
 /// Where a value comes from.
@@ -139,6 +141,8 @@ pub struct WorkflowInput {
     pub default: Option<u16>,
     /// Whether a client may leave it out though it has no default.
     pub optional: bool,
+    /// The most that it may have.
+    pub maximum: Maximum,
 }
 
 /// An input of a node.

@@ -9,9 +9,9 @@ use crate::graph::Graph;
 use crate::place::Placement;
 use engine::plan::{
     Declaration, Delay, DelayExpression, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan,
-    Limits, NodeId, NodePlan, OutputSource, Participant, Plan, RegionPlan, RemoteConsumer,
-    RemoteNode, Replica, Source, StoreChoice, WholePlan, Work, WorkerIndex, WorkerRef,
-    WorkflowInput, WorkflowOutput,
+    Limits, NodeId, NodePlan, OutputSource, Participant, Plan, PortMaximum, PortRef, RegionPlan,
+    RemoteConsumer, RemoteNode, Replica, Source, StoreChoice, WholePlan, Work, WorkerIndex,
+    WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use engine::plan_check::SCALE_MAX;
 use needs::{List, Needs};
@@ -119,6 +119,8 @@ pub fn plan(
             wholes: planner.wholes(me, &needs),
             executables,
             types: Vec::new(),
+            maxima: planner.maxima(me),
+            memory: None,
             limits: Limits {
                 store: StoreChoice {
                     quota_bytes: definition
@@ -176,6 +178,23 @@ impl Planner<'_> {
         });
         let regions: BTreeSet<LocalRegion> = regions.collect();
         regions.into_iter().collect()
+    }
+
+    /// What inputs of the workflow and outputs of a worker's nodes may have at most.
+    fn maxima(&self, worker: usize) -> Vec<PortMaximum> {
+        let inputs = (0..).zip(&self.definition.inputs);
+        let inputs = inputs.map(|(input, declared)| (PortRef::Input(input), declared.maximum));
+        let written = self.local(worker).flat_map(|node| {
+            let outputs = (0..).zip(&self.defined(node).outputs);
+            outputs.map(move |(output, port)| {
+                let port_ref = PortRef::Written { node, output };
+                (port_ref, port.maximum)
+            })
+        });
+        let declared = inputs.chain(written).filter(|(_, one)| one.is_declared());
+        declared
+            .map(|(port, maximum)| PortMaximum { port, maximum })
+            .collect()
     }
 
     fn regions(&self, local: &[LocalRegion], worker: usize) -> Vec<RegionPlan> {

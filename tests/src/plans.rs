@@ -179,6 +179,8 @@ impl Planner<'_> {
             constants: self.workflow.constants.clone(),
             timeout_ms: self.workflow.timeout_ms,
             types: self.types(),
+            maxima: Vec::new(),
+            memory: None,
             limits,
         }
     }

@@ -16,16 +16,10 @@ use super::program::{
     Details, Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Program, RemoteProducer,
     Runner, Scope, SlotIndex, SlotPlan, Span,
 };
-use crate::plan::{Join, NodeId, NodePlan, Plan};
+use crate::plan::{Join, NodeId, NodePlan, Plan, WAITING_WINDOW, WINDOW};
 use edges::From;
 use nodes::is_delayed;
 use rustc_hash::{FxHashMap, FxHashSet};
-
-/// Items of a region at once, if it says nothing: enough to keep its executors busy while others are tidied up after.
-const WINDOW: usize = 64;
-/// The same where items wait for a time: they keep nobody busy, and are not to wait for each other. Only if that keeps no more
-/// in memory, since one node alone makes anything, or `parallelism` asks for it.
-const WAITING_WINDOW: usize = 4096;
 
 impl Program {
     /// Compiles a plan that `plan_check` has found whole.
@@ -305,7 +299,7 @@ impl Compiler {
         for local in 0..count as LocalNode {
             let (node, details, read) = match planned.get(&local) {
                 Some(node) => (
-                    self.node(node, into[local as usize], &mut program),
+                    self.node(node, plan, into[local as usize], &mut program),
                     self.details(node),
                     inputs[&node.id].clone(),
                 ),

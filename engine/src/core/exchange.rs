@@ -10,8 +10,9 @@ use super::report::Wanted;
 use super::store::Ticket;
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
-use crate::wire::{self, Failure, NodeReport, Section};
+use crate::wire::{self, Failure, MemoryRefusal, NodeReport, Section};
 use faasstore::Cancelled;
+use faasstore::binding::{Exceeded, Maximum};
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use faasstore::tier::TierKind;
 use thiserror::Error;
@@ -66,7 +67,75 @@ pub enum InputForm {
     /// So many bytes.
     Bytes(u64),
     /// A list of items.
-    List,
+    List {
+        /// How many.
+        items: u64,
+        /// Bytes of the largest of them.
+        largest_bytes: u64,
+        /// Bytes of all of them together.
+        total_bytes: u64,
+    },
+}
+
+impl InputForm {
+    /// A list of items that have so many bytes each.
+    pub fn list(items: impl Iterator<Item = u64>) -> Self {
+        let (mut count, mut largest_bytes, mut total_bytes) = (0, 0, 0_u64);
+        for bytes in items {
+            let bytes = if bytes == wire::ITEM_ABSENT { 0 } else { bytes };
+            count += 1;
+            largest_bytes = bytes.max(largest_bytes);
+            total_bytes = total_bytes.saturating_add(bytes);
+        }
+        Self::List {
+            items: count,
+            largest_bytes,
+            total_bytes,
+        }
+    }
+
+    /// What it exceeds of a maximum.
+    pub(super) fn exceeded(self, maximum: Maximum) -> Option<Exceeded> {
+        match self {
+            Self::Bytes(bytes) => maximum.exceeded(0, 0, bytes),
+            Self::List {
+                items,
+                largest_bytes,
+                total_bytes,
+            } => {
+                let last = items.checked_sub(1)?;
+                maximum
+                    .exceeded(last, total_bytes - largest_bytes, largest_bytes)
+                    .map(|exceeded| match exceeded {
+                        // Which of them it is nobody has counted.
+                        Exceeded::Bytes { bytes, max, .. } => Exceeded::Bytes {
+                            bytes,
+                            max,
+                            item: None,
+                        },
+                        other => other,
+                    })
+            }
+        }
+    }
+}
+
+/// Why the door is closed to a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// For people: why, and what to do.
+    pub reason: String,
+    /// The figures, if it is for memory.
+    pub memory: Option<MemoryRefusal>,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self {
+            reason,
+            memory: None,
+        }
+    }
 }
 
 /// An output of an activation, checked by the lane to lie in a segment of that executor.

@@ -37,8 +37,6 @@ pub struct Foreseen {
     pub activation: u32,
     /// How many outputs it declares; none of them is a list.
     pub outputs: usize,
-    /// Of the first eight of them, a bit for each that is a value.
-    pub values: u8,
     /// What will be ordered first when it ends well, if that can be said.
     pub next: Option<Next>,
 }
@@ -72,7 +70,6 @@ impl Core {
         Some(Foreseen {
             activation: executor.activation,
             outputs: program.outputs(node).len(),
-            values: node.values,
             next: if self.is_pressed(executor.deployment) {
                 None
             } else {

@@ -295,6 +295,10 @@ pub(crate) struct Invocation {
     /// Which part of its program: the nodes outside of all regions, or an item of a region.
     pub(crate) scope: u16,
     pub(crate) phase: Phase,
+    /// When it came to be known here. Kept at the root.
+    pub(crate) since_ns: u64,
+    /// Whether it was taken here and has failed, and something of it still runs.
+    pub(crate) ending: bool,
     pub(crate) nodes_left: u32,
     /// Activations that executors hold, those of all of its items included. Counted at the root.
     pub(crate) running: u32,
@@ -346,6 +350,8 @@ impl Invocation {
             generation: 0,
             scope: 0,
             phase: Phase::Free,
+            since_ns: 0,
+            ending: false,
             nodes_left: 0,
             running: 0,
             open_items: 0,

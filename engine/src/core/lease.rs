@@ -573,6 +573,15 @@ impl Leases {
         }
     }
 
+    /// The range that is held as long as the payload is.
+    #[must_use]
+    pub fn kept_with(&self, payload: Payload) -> PayloadRef {
+        if payload.lease == LeaseId::NONE {
+            return self.locate(payload);
+        }
+        self.slots[payload.lease.0 as usize].range
+    }
+
     /// Leases that are held.
     #[must_use]
     pub fn count(&self) -> usize {

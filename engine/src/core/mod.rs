@@ -45,6 +45,7 @@
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 //! | `types` | what payloads from elsewhere are said to be |
 //! | `profile` | what is measured of a deployment as it runs |
+//! | `holders` | who holds what, since when, for those who ask |
 
 mod borne;
 mod by_place;
@@ -58,6 +59,7 @@ mod exchange;
 mod failure;
 mod flow;
 mod foresight;
+mod holders;
 mod inputs;
 mod invocation;
 mod item_start;
@@ -88,10 +90,11 @@ mod whole;
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use exchange::{
     Action, Answered, CarryOut, ClientId, CompletionError, CoreCounters, Held, Incoming, InputForm,
-    Outbound, Outgoing, Output, Piece, Send, Start,
+    Outbound, Outgoing, Output, Piece, Refusal, Send, Start,
 };
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
+pub use holders::Holder;
 pub use inputs::Input;
 pub use pool::ExecutorId;
 pub use profile::HISTOGRAMS_MAX;
@@ -105,7 +108,7 @@ use borne::Borne;
 use by_place::ByPlace;
 use cancel::Asked;
 use doors::{Doors, LaneKey};
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Account, Leases, Payload};
@@ -176,6 +179,8 @@ struct Deployment {
     instances: u32,
     /// Of those, taken here.
     taken: u32,
+    /// Taken here and answered, while something of them still runs here in its grace.
+    ending: u32,
     /// This lane has told its peers that it takes and has none any more.
     drained_told: bool,
     /// Peers' lanes that have told so, or cannot any more.
@@ -450,6 +455,7 @@ impl Core {
             state: DeploymentState::Prepared,
             instances: 0,
             taken: 0,
+            ending: 0,
             drained_told: false,
             drained: Vec::new(),
         };
@@ -527,6 +533,31 @@ impl Core {
                 .iter()
                 .map(|output| output.kind),
         )
+    }
+
+    /// Of the outputs that the executor's current activation has to return: their kinds, and what each may have at most.
+    #[must_use]
+    pub fn declared_outputs(
+        &self,
+        executor: ExecutorId,
+    ) -> Option<impl ExactSizeIterator<Item = (Kind, Maximum)> + '_> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let node = state.running?.node;
+        let program = self.program(state.deployment);
+        let outputs = program.outputs(&program.nodes[node as usize]).iter();
+        Some(outputs.map(|output| (output.kind, output.maximum)))
+    }
+
+    /// What one of those outputs is called.
+    #[must_use]
+    pub fn output_name(&self, executor: ExecutorId, output: usize) -> Option<&str> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let program = self.program(state.deployment);
+        let id = program.nodes[state.running?.node as usize].id;
+        let nodes = &program.plan.nodes;
+        let place = nodes.binary_search_by_key(&id, |node| node.id).ok()?;
+        let output = nodes[place].outputs.get(output)?;
+        Some(&output.name)
     }
 
     /// Where a payload lies.

@@ -5,6 +5,7 @@ use super::lease::{Account, Payload};
 use super::pool::{ExecutorId, Running};
 use super::program::{Node, Program, is_list};
 use super::{CompletionError, Core, Output, Piece};
+use faasstore::descriptor::PayloadRef;
 use std::rc::Rc;
 
 /// Bytes that an activation has made for an output, what it hands on of its inputs left out.
@@ -93,6 +94,21 @@ impl Core {
             _ => return None,
         };
         whole.part(offset, length)
+    }
+
+    /// What an activation passes on of an input, if the worst case of its workflow is proven: where it lies, and the range
+    /// that is kept with it. None too of what names no part of an input.
+    #[must_use]
+    pub fn passed_on(
+        &self,
+        executor: ExecutorId,
+        piece: Piece,
+    ) -> Option<(PayloadRef, PayloadRef)> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let program = self.program(state.deployment);
+        program.plan.memory.as_ref()?;
+        let part = self.alias(state.running?, program, piece)?;
+        Some((self.leases.locate(part), self.leases.kept_with(part)))
     }
 
     /// Takes charge of a checked piece.

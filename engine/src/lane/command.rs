@@ -1,6 +1,7 @@
 //! What the worker's other threads tell a lane, and what a lane tells them. Queues of these are the only thing that
 //! lanes share with anyone.
 
+use crate::core::Holder;
 use crate::core::store::Ticket;
 use crate::lane::store::OwnUse;
 use crate::plan::{DeploymentId, Plan};
@@ -115,6 +116,13 @@ pub enum LaneCommand {
         most: usize,
         /// Where to say it: none if the lane has no such deployment.
         reply: oneshot::Sender<Option<LaneProfile>>,
+    },
+    /// Say who holds payloads.
+    Holders {
+        /// Invocations of each workflow to tell of, at most.
+        most: usize,
+        /// Where to say it.
+        reply: oneshot::Sender<Vec<Holder>>,
     },
     /// Forget what was measured of a deployment.
     ForgetProfile(DeploymentId),

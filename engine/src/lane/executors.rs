@@ -4,6 +4,7 @@
 //! whatever an executor writes is copied out and checked before anything is done with it, and that one which breaks a
 //! rule is ended by name while the lane goes on.
 
+mod kept;
 mod memory;
 mod outputs;
 
@@ -463,15 +464,26 @@ pub(crate) fn read_event(
             cpu,
         } => {
             let read = read_outputs(executor, id, core, segments, refs, table, outputs);
-            if !matches!(read, Ok(None)) {
-                return_outputs(executor, segments, outputs);
+            let failed = match read {
+                Ok(None) => kept::copy_kept(executor, id, core, segments, arena, outputs)
+                    .err()
+                    .map(|error| (ErrorClass::Memory, error.to_string())),
+                Ok(Some(cause)) => Some((ErrorClass::Output, cause)),
+                Err(error) => {
+                    return_outputs(executor, segments, arena, outputs);
+                    executor.activation_ended(arena);
+                    return Err(error);
+                }
+            };
+            if failed.is_some() {
+                return_outputs(executor, segments, arena, outputs);
             }
             executor.activation_ended(arena);
-            Ok(Some(match read? {
+            Ok(Some(match failed {
                 None => Event::Done { activation, cpu },
-                Some(cause) => Event::Failed {
+                Some((class, cause)) => Event::Failed {
                     activation,
-                    class: ErrorClass::Output,
+                    class,
                     cause,
                 },
             }))

@@ -30,7 +30,7 @@ pub mod store;
 
 use crate::core::store::StoreRules;
 use crate::core::{Action, CarryOut, Core, CoreConfig, ExecutorId, Start, Ticket};
-use crate::plan::{DeploymentId, ErrorClass, Plan};
+use crate::plan::{DeploymentId, ErrorClass, Plan, UNTIDIED_BYTES};
 use crate::status::WorkflowCounters;
 use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
@@ -87,7 +87,7 @@ const UNTIDIED_MAX: usize = 16;
 /// Turns for which that may be put off: with many executors one of them has always answered.
 const PUT_OFF_MAX: u32 = 16;
 /// Bytes under lease from which tidying is not put off at all.
-const HEAVY_BYTES: u64 = 256 << 10;
+const HEAVY_BYTES: u64 = UNTIDIED_BYTES;
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
@@ -529,7 +529,12 @@ impl Lane {
     #[cold]
     fn return_outputs(&mut self, place: u32) {
         if let Some(executor) = self.executors[place as usize].as_mut() {
-            executors::return_outputs(executor, &mut self.segments, &mut self.scratch.outputs);
+            executors::return_outputs(
+                executor,
+                &mut self.segments,
+                &mut self.arena,
+                &mut self.scratch.outputs,
+            );
         }
     }
 
@@ -685,6 +690,11 @@ impl Lane {
             } => {
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.core.profile(deployment, from, most));
+            }
+            LaneCommand::Holders { most, reply } => {
+                let now_ns = monotonic_ns();
+                // Whoever asked may have gone away.
+                let _ = reply.send(self.core.holders(now_ns, most));
             }
             LaneCommand::ForgetProfile(deployment) => self.core.forget_profile(deployment),
             LaneCommand::Stored {

@@ -16,7 +16,9 @@ use super::link::{
 use super::segments::Segments;
 use super::setup::Patience;
 use crate::core::lease::Payload;
-use crate::core::{Answered, ClientId, Core, InputForm, Origin, Outbound, Send, worker_hash};
+use crate::core::{
+    Answered, ClientId, Core, InputForm, Origin, Outbound, Refusal, Send, worker_hash,
+};
 use crate::plan::{DeploymentId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
@@ -446,11 +448,11 @@ impl Peers {
                     .core
                     .invoke(now_ns, *client, request, &workflow, inputs, wanted);
             }
-            Inbound::InvokeRefused { request, reason } => {
+            Inbound::InvokeRefused { request, refusal } => {
                 let Party::Client(client) = party else { return };
                 parts
                     .core
-                    .refuse(now_ns, *client, request, reason, Vec::new());
+                    .refuse(now_ns, *client, request, refusal, Vec::new());
             }
             Inbound::Cancel { request } => {
                 let Party::Client(client) = party else { return };
@@ -552,14 +554,18 @@ impl Peers {
     /// A failure whose worker the core could not name.
     fn named(&self, failure: Failure, party: &Party) -> Failure {
         match (failure, party) {
-            (Failure::Refused { worker, reason }, Party::In { worker: peer, .. })
-                if worker.is_empty() =>
-            {
+            (
                 Failure::Refused {
-                    worker: peer.clone(),
+                    worker,
                     reason,
-                }
-            }
+                    memory,
+                },
+                Party::In { worker: peer, .. },
+            ) if worker.is_empty() => Failure::Refused {
+                worker: peer.clone(),
+                reason,
+                memory,
+            },
             (failure, _) => failure,
         }
     }
@@ -748,9 +754,11 @@ impl Peers {
             Err(Failure::Refused {
                 worker: nobody,
                 reason,
+                memory,
             }) if nobody.is_empty() => Ok(Err(Failure::Refused {
                 worker: worker.to_owned(),
                 reason,
+                memory,
             })),
             Err(failure) => Ok(Err(failure)),
         };
@@ -829,7 +837,7 @@ struct AtDoor<'a> {
 }
 
 impl Admission for AtDoor<'_> {
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         let limits = self.core.would_take(workflow, inputs)?;
         let compartment = self.compartments.of_workflow(workflow);
         let compartment = compartment.ok_or_else(|| format!("workflow {workflow} has gone"))?;

@@ -7,6 +7,7 @@ use crate::plan::{
     RemoteConsumer, RemoteNode, Retry, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
+mod maxima;
 mod parts;
 mod types;
 
@@ -131,6 +132,8 @@ fn plan() -> Plan {
             memory_mib: 64,
         }],
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }

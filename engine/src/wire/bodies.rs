@@ -257,6 +257,8 @@ pub enum Failure {
         worker: String,
         /// Why, and what to do.
         reason: String,
+        /// The figures, if as many invocations are in flight as memory was proven for.
+        memory: Option<MemoryRefusal>,
     },
     /// A node failed and had no attempt left.
     #[error("node {node} failed on worker {worker}, attempt {attempt}: {cause}")]
@@ -316,6 +318,21 @@ pub enum Failure {
     /// Its client took it back.
     #[error("its client cancelled it")]
     Cancelled,
+}
+
+/// What an invocation may need of memory, where that is more than is left.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct MemoryRefusal {
+    /// The worker whose memory it is about.
+    pub worker: String,
+    /// Bytes that payloads of one invocation may have there at once.
+    pub invocation_bytes: u64,
+    /// Bytes that payloads of the workflow may have there.
+    pub quota_bytes: u64,
+    /// Invocations that may be in flight, all doors together.
+    pub in_flight_max: u64,
+    /// Of these, the share of the lane that was asked: as many are in flight.
+    pub at_door: u64,
 }
 
 fn failed_text(failed: &[(String, String)]) -> String {

@@ -516,7 +516,7 @@ impl Control {
         };
         match request {
             Request::Describe => ControlReply::Description(self.describe()),
-            Request::Status => match serde_json::to_string(&self.status()) {
+            Request::Status => match serde_json::to_string(&self.status().await) {
                 Ok(json) => ControlReply::Status(json),
                 Err(error) => {
                     ControlReply::Refused(format!("the status cannot be written as JSON: {error}"))

@@ -11,13 +11,13 @@ mod types;
 
 pub use types::PlannedType;
 
-use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
+use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, Replica, Work};
 use crate::status::{
     Counter, DeploymentState, DeploymentStatus, ExecutorStatus, WorkflowCounters, WorkflowStatus,
 };
 use crate::wire::Sources;
 use crate::worker::quantities::size_text;
-use faasstore::binding::{NodeBinding, Port};
+use faasstore::binding::{Maximum, NodeBinding, Port};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -202,7 +202,7 @@ impl Deployment {
             let nodes = plan
                 .nodes
                 .iter()
-                .filter_map(|node| bind(node, index))
+                .filter_map(|node| bind(node, index, plan))
                 .collect();
             let types = plan.types.iter();
             let types = types.filter_map(|one| PlannedType::of(plan, one, index));
@@ -250,7 +250,7 @@ impl Deployment {
 }
 
 /// The node as its executor is told of it, if it is one of this executable.
-fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
+fn bind(node: &NodePlan, of: usize, plan: &Plan) -> Option<NodeBinding> {
     let Work::Function {
         executable,
         function,
@@ -272,6 +272,14 @@ fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
         name: output.name.clone(),
         kind: output.kind,
     });
+    let maximum = |output| {
+        plan.maximum(PortRef::Written {
+            node: node.id,
+            output,
+        })
+    };
+    let maxima: Vec<Maximum> = (0..returned as u16).map(maximum).collect();
+    let declared = maxima.iter().any(Maximum::is_declared);
     Some(NodeBinding {
         node: node.id,
         name: node.name.clone(),
@@ -279,6 +287,7 @@ fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
         arguments: arguments.clone(),
         inputs: inputs.collect(),
         outputs: outputs.collect(),
+        maxima: if declared { maxima } else { Vec::new() },
     })
 }
 
@@ -598,6 +607,7 @@ impl Deployments {
                 payloads_lost: sum(|lane| &lane.payloads_lost),
                 held_back: sum(|lane| &lane.held_back),
                 overdrawn: sum(|lane| &lane.overdrawn),
+                holders: Vec::new(),
             };
             all.insert(workflow, status);
         }

@@ -375,6 +375,8 @@ mod tests {
             regions: Vec::new(),
             timeout_ms: None,
             types: Vec::new(),
+            maxima: Vec::new(),
+            memory: None,
             limits: Limits::default(),
         }
     }

@@ -173,6 +173,8 @@ impl Flow {
                     memory_mib: 1,
                 }],
                 types: Vec::new(),
+                maxima: Vec::new(),
+                memory: None,
                 limits: Limits::default(),
             }
         };

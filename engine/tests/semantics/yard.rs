@@ -496,6 +496,8 @@ fn plan(layout: &Layout<'_>, version: u32, number: u16, parts: &[usize], me: usi
         wholes: Vec::new(),
         executables: here().take(1).map(|_| pool.clone()).collect(),
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: layout.limits,
     }
 }

@@ -65,6 +65,8 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
         regions: Vec::new(),
         timeout_ms: None,
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{Divide, FunctionName, Port, Profile, Resources, Span, Spanned};
 use engine::plan::{ErrorMatch, Join, Retry, StoreChoice};
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
@@ -78,6 +78,7 @@ pub(super) struct RawInput {
     pub(super) kind: Kind,
     pub(super) default: Option<Spanned<Json>>,
     pub(super) optional: bool,
+    pub(super) maximum: Maximum,
 }
 
 /// Whole numbers, by expressions.
@@ -85,6 +86,8 @@ pub(super) struct RawInput {
 pub(super) struct RawRange {
     pub(super) from: Spanned<String>,
     pub(super) to: Spanned<String>,
+    /// The most that there may be, if that is declared.
+    pub(super) max_items: Option<u64>,
 }
 
 /// What a foreach node runs over.
@@ -108,7 +111,8 @@ pub(super) struct RawForeach {
 #[derive(Debug)]
 pub(super) enum RawFormula {
     Value(Spanned<String>),
-    List(Spanned<String>),
+    /// And the most items that it may have, if that is declared.
+    List(Spanned<String>, Option<u64>),
     Range(RawRange),
 }
 

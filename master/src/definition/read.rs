@@ -3,6 +3,7 @@
 mod cluster;
 mod delay;
 mod failures;
+mod maxima;
 mod sources;
 mod values;
 mod work;

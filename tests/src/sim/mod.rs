@@ -18,6 +18,7 @@
 //! | `cancels` | clients that take back what they asked for |
 //! | `stops` | executors that are told to stop |
 //! | `orders` | deployments, and workers that die |
+//! | `proven` | what invocations hold, against what is proven of it |
 //! | `replicas` | which of several placements a door has to choose |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
@@ -35,6 +36,7 @@ mod lane;
 mod links;
 mod memory;
 mod orders;
+mod proven;
 mod replicas;
 mod sabotage;
 mod scenario;
@@ -123,6 +125,8 @@ pub struct Cluster {
     foreseen: u64,
     /// Those of them that a switch has chosen.
     foreseen_choices: u64,
+    /// What its worker holds that no invocation is there for, by lane, and the most of what could be that was.
+    proven: proven::Watch,
     /// Completions for which a lane had prepared, and nothing had happened since that voids it.
     prepared: u64,
     /// Payloads that were carried out, and brought back.
@@ -186,6 +190,7 @@ impl Cluster {
             doubled: 0,
             foreseen: 0,
             foreseen_choices: 0,
+            proven: proven::Watch::default(),
             prepared: 0,
             carried: 0,
             brought_back: 0,
@@ -219,6 +224,7 @@ impl Cluster {
 
     /// Until nothing can happen any more.
     fn run(&mut self) {
+        self.judge_proven();
         loop {
             self.steps += 1;
             assert!(self.steps < STEPS_MAX, "the simulation does not end");
@@ -235,6 +241,7 @@ impl Cluster {
                 Some(event) => {
                     self.happens(event);
                     self.judge_told();
+                    self.judge_proven();
                 }
                 None if events.is_empty() => return,
                 None => {}

@@ -9,6 +9,7 @@ use crate::workflow::random::Shape;
 use engine::core::store::StoreRules;
 use engine::plan::{Balance, DeploymentId, Limits, NodeId, Plan, Replica};
 use faasstore::tier::TierKind;
+use master::memory::WorstCase;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -150,6 +151,8 @@ pub struct Scenario {
     pub faults: Faults,
     /// What cores do with payloads when a workflow has too many.
     pub store: StoreRules,
+    /// By deployment, the most that an invocation may hold, if everything declares what it may have.
+    pub worst: Option<Vec<WorstCase>>,
     /// What is wrong with the cores.
     pub sabotage: Option<Sabotage>,
 }
@@ -176,6 +179,7 @@ impl Scenario {
             },
             faults: bounds.faults,
             store: StoreRules::default(),
+            worst: None,
             sabotage: None,
         };
         let names: Vec<String> = (0..random.between(1, 2))

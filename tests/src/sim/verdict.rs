@@ -49,6 +49,10 @@ pub struct Tally {
     pub carried: u64,
     /// Payloads that were brought back.
     pub brought_back: u64,
+    /// Looks at a worker that held anything of an invocation of which everything was declared.
+    pub looks: u64,
+    /// Of these, those at which it held all that was proven.
+    pub full: u64,
     /// Runs that held each construct.
     pub constructs: Constructs,
     /// Events of the simulation.
@@ -76,6 +80,8 @@ impl std::ops::AddAssign for Tally {
         self.prepared += other.prepared;
         self.carried += other.carried;
         self.brought_back += other.brought_back;
+        self.looks += other.looks;
+        self.full += other.full;
         self.constructs += other.constructs;
         self.steps += other.steps;
     }
@@ -159,6 +165,8 @@ impl Cluster {
             prepared: self.prepared,
             carried: self.carried,
             brought_back: self.brought_back,
+            looks: self.proven.looks,
+            full: self.proven.full,
             steps: self.steps,
             ..Tally::default()
         };

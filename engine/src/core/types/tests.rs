@@ -115,6 +115,8 @@ fn plan(read: Source, lists: &[Source], wholes: Vec<WholePlan>) -> Plan {
                 schema: RIGHT,
             },
         ],
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }

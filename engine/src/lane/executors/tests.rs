@@ -1,5 +1,6 @@
 //! An executor as its lane has it, against one whose process is this test: what the rings and the socket carry.
 
+mod maxima;
 mod stops;
 
 use super::*;
@@ -241,6 +242,8 @@ fn plan(kinds: &[Kind]) -> Plan {
         regions: Vec::new(),
         timeout_ms: None,
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }
@@ -263,6 +266,28 @@ const SEGMENT_BYTES: u64 = 1 << 16;
 
 impl Bench {
     fn new(kinds: &[Kind]) -> Self {
+        Self::of(plan(kinds))
+    }
+
+    fn of(plan: Plan) -> Self {
+        Self::with_input(plan, None)
+    }
+
+    /// With what the workflow's one input is, if it has one.
+    fn with_input(plan: Plan, input: Option<&[u8]>) -> Self {
+        let mut segments = Segments::default();
+        let mut arena = Arena::new(ArenaConfig {
+            name: "lane".to_owned(),
+            segment_bytes: 1 << 12,
+            bytes_max: 1 << 12,
+        });
+        let input = input.map(|bytes| maxima::arrived(&mut arena, &mut segments, bytes));
+        let inputs = plan
+            .inputs
+            .iter()
+            .map(|input| input.name.clone())
+            .zip(input);
+        let inputs = inputs.collect();
         let mut core = Core::new(CoreConfig {
             worker_hash: 1,
             epoch: 1,
@@ -274,10 +299,10 @@ impl Bench {
             clock: ClockId::UNKNOWN,
             store: crate::core::store::StoreRules::default(),
         });
-        core.deploy(plan(kinds), Vec::new());
+        core.deploy(plan, Vec::new());
         core.activate(0, DeploymentId(1));
         core.executor_joined(0, ID, DeploymentId(1), 0);
-        core.invoke(0, ClientId(1), 1, "one", Vec::new(), Wanted::NOTHING);
+        core.invoke(0, ClientId(1), 1, "one", inputs, Wanted::NOTHING);
         let mut actions = Vec::new();
         core.take_actions(&mut actions);
         let Some(Action::Start(start)) = actions.pop() else {
@@ -291,12 +316,8 @@ impl Bench {
             executor,
             theirs,
             socket,
-            segments: Segments::default(),
-            arena: Arena::new(ArenaConfig {
-                name: "lane".to_owned(),
-                segment_bytes: 1 << 12,
-                bytes_max: 1 << 12,
-            }),
+            segments,
+            arena,
             activation: start.activation,
             written,
         }
@@ -304,6 +325,11 @@ impl Bench {
 
     /// What the lane makes of these outputs.
     fn done(&mut self, outputs: &[OutputRef]) -> Result<Event, ExecutorError> {
+        self.returned(outputs).map(|(event, _)| event)
+    }
+
+    /// The same, and the outputs as the core is to have them.
+    fn returned(&mut self, outputs: &[OutputRef]) -> Result<(Event, Vec<Output>), ExecutorError> {
         let mut scratch = Scratch::default();
         descriptor::encode_done(&mut scratch.message, self.activation, outputs, false);
         let event = read_event(
@@ -315,7 +341,8 @@ impl Bench {
             &mut scratch,
             &mut Vec::new(),
         );
-        event.map(|event| event.expect("an activation has ended"))
+        let event = event?.expect("an activation has ended");
+        Ok((event, scratch.outputs))
     }
 
     /// Writes a table of outputs into the segment, at its end.

@@ -189,21 +189,20 @@ impl Arrival {
                 self.narrow(Some(admitted));
                 inputs.iter().find_map(|(name, body)| {
                     if body.section.is_some() {
-                        return Some(format!(
-                            "input `{name}` is a part of a list; give all of it"
-                        ));
+                        let reason = format!("input `{name}` is a part of a list; give all of it");
+                        return Some(reason.into());
                     }
                     let fits = || fits(name, body.schema);
                     let error = self.check_limits(body).and_then(|()| fits()).err()?;
-                    Some(format!("input `{name}`: {error}"))
+                    Some(format!("input `{name}`: {error}").into())
                 })
             }
-            Err(reason) => Some(reason),
+            Err(refusal) => Some(refusal),
         };
-        if let Some(reason) = refusal {
-            self.unwanted = Some(reason.clone());
+        if let Some(refusal) = refusal {
+            self.unwanted = Some(refusal.reason.clone());
             self.land(inputs, &fits, landings, arena)?;
-            return Ok(Inbound::InvokeRefused { request, reason });
+            return Ok(Inbound::InvokeRefused { request, refusal });
         }
         let inputs = self.land(inputs, &fits, landings, arena)?;
         Ok(Inbound::Invoke {
@@ -403,9 +402,9 @@ fn compared(
     compared.map_err(|reason| LandingError::Schema { reason })
 }
 
-const fn form(body: &Body) -> InputForm {
+fn form(body: &Body) -> InputForm {
     match (&body.items, &body.data) {
-        (Some(_), _) => InputForm::List,
+        (Some(items), _) => InputForm::list(items.iter().copied()),
         (None, Data::Inline(bytes)) => InputForm::Bytes(bytes.len() as u64),
         (None, Data::Streamed { bytes, .. }) => InputForm::Bytes(*bytes),
     }

@@ -3,7 +3,7 @@
 //! It owns these types, and promises that whoever drops a message can give its ranges back in one call. How payloads
 //! come to lie in the arena is left to [`super::landing`].
 
-use crate::core::Wanted;
+use crate::core::{Refusal, Wanted};
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
 use crate::wire::{Load, NodeReport, Outcome, PartFailed, Section};
@@ -90,7 +90,7 @@ pub enum Inbound {
         /// Chosen by the client.
         request: u64,
         /// Why, for the client.
-        reason: String,
+        refusal: Refusal,
     },
     /// See [`Cancel`](crate::wire::Cancel), of what is not on its way here any more.
     Cancel {

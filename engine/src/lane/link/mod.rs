@@ -31,7 +31,7 @@ pub use message::{Inbound, Landed, Landing, LandingError};
 pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
-use crate::core::{InputForm, Origin};
+use crate::core::{InputForm, Origin, Refusal};
 use crate::plan::{DeploymentId, Limits};
 use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
 use faasstore::arena::{Arena, Compartment};
@@ -83,7 +83,7 @@ pub trait Admission {
     ///
     /// # Errors
     /// Why it would not, for the client.
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String>;
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal>;
 
     /// On which terms payloads for nodes of that deployment are taken; none if the lane does not have it.
     fn deployed(&self, deployment: DeploymentId) -> Option<Admitted>;

@@ -29,6 +29,8 @@ fn plan(id: u64, version: u32) -> Plan {
         regions: Vec::new(),
         timeout_ms: None,
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }

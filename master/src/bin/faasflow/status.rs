@@ -2,7 +2,7 @@
 
 use crate::print::Page;
 use engine::status::{DeploymentState, DeploymentStatus, WorkerStatus};
-use engine::worker::quantities::size_text;
+use engine::worker::quantities::{duration_text, size_text};
 use serde_json::Value;
 
 /// Counters that people look at first; all of them are in the JSON.
@@ -20,7 +20,7 @@ const SHOWN_COUNTERS: [&str; 6] = [
 pub(crate) fn show(page: &mut Page, all: &[Value]) {
     let (mut workers, mut deployments, mut counters, mut unread) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut workflows = Vec::new();
+    let (mut workflows, mut holders) = (Vec::new(), Vec::new());
     for value in all {
         let Ok(status) = serde_json::from_value::<WorkerStatus>(value.clone()) else {
             unread.push(value);
@@ -55,6 +55,20 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
                 size_text(workflow.reserved_bytes),
             ]
         }));
+        for workflow in &status.workflows {
+            holders.extend(workflow.holders.iter().map(|holder| {
+                let payloads = holder.payloads.iter();
+                let payloads = payloads.map(|one| format!("{} {}", one.of, size_text(one.bytes)));
+                vec![
+                    workflow.workflow.clone(),
+                    status.name.clone(),
+                    holder.invocation.clone(),
+                    duration_text(holder.age_ms * 1_000_000),
+                    size_text(holder.bytes),
+                    payloads.collect::<Vec<_>>().join(", "),
+                ]
+            }));
+        }
         let count = |name: &str| {
             status
                 .counters
@@ -111,6 +125,18 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
         page.line("");
         let numbers: Vec<usize> = (2..headings.len()).collect();
         page.table(&headings, &numbers, &workflows);
+    }
+    if !holders.is_empty() {
+        let headings = [
+            "workflow",
+            "worker",
+            "invocation",
+            "since",
+            "holds",
+            "most of it",
+        ];
+        page.line("");
+        page.table(&headings, &[3, 4], &holders);
     }
     for value in unread {
         page.line(&format!("a worker of another release says: {value:#}"));

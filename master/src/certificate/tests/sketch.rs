@@ -5,7 +5,7 @@ use crate::definition::{
     SourceText, Span, Spanned, Work, WorkflowInput, WorkflowOutput,
 };
 use engine::plan::Join;
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use proptest::prelude::*;
 
 /// A source: the workflow's optional input, or a node's output.
@@ -59,6 +59,7 @@ fn port(name: &str) -> Port {
     Port {
         name: says(name.to_owned()),
         kind: Kind::Value,
+        maximum: Maximum::NONE,
     }
 }
 
@@ -96,6 +97,7 @@ impl Sketch {
                 kind: Kind::Value,
                 default: None,
                 optional: true,
+                maximum: Maximum::NONE,
             }],
             constants: Vec::new(),
             nodes: self

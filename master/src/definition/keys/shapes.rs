@@ -28,6 +28,19 @@ const BYTES: Holds = Holds::Whole {
 };
 /// Most bytes that a profile may claim: 1 PiB.
 pub(crate) const PROFILE_BYTES_MAX: u64 = 1 << 50;
+/// Most bytes that a maximum may be: 16 TiB.
+pub(crate) const MAXIMUM_BYTES_MAX: u64 = 1 << 44;
+const MAX_BYTES: Key = key(
+    "max_bytes",
+    "Most bytes that it may have, as in `64KiB`; of a list, each of its items",
+    Holds::Size,
+);
+const MAX_ITEMS: Key = key("max_items", "Most items that the list may have", COUNT);
+const MAX_TOTAL_BYTES: Key = key(
+    "max_total_bytes",
+    "Most bytes that all items of the list may have together, as in `1MiB`",
+    Holds::Size,
+);
 /// Most items that `batch` and `parallelism` may name.
 pub(crate) const ITEMS_MAX: u64 = engine::plan_check::ITEMS_MAX as u64;
 /// Most edges that a join may name.
@@ -154,9 +167,26 @@ pub(in crate::definition) const INPUT: Shape = Shape {
             "Whether a client may leave it out, so that nodes see none",
             Holds::Flag,
         ),
+        MAX_BYTES,
+        MAX_ITEMS,
+        MAX_TOTAL_BYTES,
     ],
     needs: &["kind"],
     elsewhere: &[("required", NEEDED)],
+    ..Shape::PLAIN
+};
+
+/// An output of a node that is more than a kind.
+pub(in crate::definition) const OUTPUT: Shape = Shape {
+    slug: "output",
+    what: "an output",
+    keys: &[
+        key("kind", "What it holds", Holds::Words(KINDS)),
+        MAX_BYTES,
+        MAX_ITEMS,
+        MAX_TOTAL_BYTES,
+    ],
+    needs: &["kind"],
     ..Shape::PLAIN
 };
 
@@ -225,7 +255,7 @@ pub(in crate::definition) const NODE: Shape = Shape {
         key(
             "output",
             "Outputs by name, each with its kind",
-            Holds::Named(&Holds::Words(KINDS)),
+            Holds::Named(&Holds::Either(&[Holds::Words(KINDS), Holds::Keys(&OUTPUT)])),
         ),
         key("after", "Nodes that must have ended first", NODES),
         key("apart", "Nodes that must not run on the same worker", NODES),
@@ -376,6 +406,7 @@ pub(in crate::definition) const FORMULA: Shape = Shape {
             "A CEL expression that gives a list; each element is an item",
             Holds::Expression,
         ),
+        MAX_ITEMS,
     ],
     needs_one_of: &["list", "to"],
     ..Shape::PLAIN
@@ -403,6 +434,11 @@ pub(in crate::definition) const FOREACH: Shape = Shape {
             COUNT,
         ),
         key("parallelism", "Most activations at once", COUNT),
+        key(
+            "max_items",
+            "Most whole numbers that it may run over",
+            COUNT,
+        ),
         key(
             "divide",
             "Whether its items may be divided among workers: where one is too small for it, or several are faster (`auto`), `never`, or in so many parts",
@@ -579,6 +615,6 @@ pub(in crate::definition) const PROFILE: Shape = Shape {
 /// All mappings with known keys.
 #[cfg(test)]
 pub(in crate::definition) const ALL: &[&Shape] = &[
-    &WORKFLOW, &INPUT, &BINDING, &NODE, &CASE, &FORMULA, &FOREACH, &JOIN, &RETRY, &CATCH,
+    &WORKFLOW, &INPUT, &OUTPUT, &BINDING, &NODE, &CASE, &FORMULA, &FOREACH, &JOIN, &RETRY, &CATCH,
     &RESOURCES, &PROFILE, &STORE,
 ];

@@ -39,7 +39,7 @@ const fn admitted(limits: Limits) -> Admitted {
 struct Anyone;
 
 impl Admission for Anyone {
-    fn invoke(&self, _workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, _workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         Ok(admitted(Limits::default()))
     }
 
@@ -60,7 +60,7 @@ impl Admission for Anyone {
 struct Not(u64);
 
 impl Admission for Not {
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         Anyone.invoke(workflow, inputs)
     }
 
@@ -84,7 +84,7 @@ impl Admission for Not {
 struct Door(Option<Limits>);
 
 impl Admission for Door {
-    fn invoke(&self, workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         let limits = self.0.ok_or_else(|| format!("no {workflow} here"))?;
         Ok(admitted(limits))
     }
