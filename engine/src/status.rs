@@ -125,6 +125,11 @@ counters!(
         told_returned,
         /// Of those, how many did not, or exceeded their timeout in it: their executors were killed.
         told_killed,
+        /// Activations that were told to stop, since they have gone on, and held what they read, for longer than the worker
+        /// allows.
+        leases_expired,
+        /// Executors that were replaced, since they may have kept too much memory that has gone.
+        executors_replaced,
         /// Executors that ended without being told to.
         executor_deaths,
         /// Messages of executors that broke the rules of shared memory; each ended its executor.

@@ -1,7 +1,7 @@
 //! What the worker's other threads tell a lane, and what a lane tells them. Queues of these are the only thing that
 //! lanes share with anyone.
 
-use crate::plan::{DeploymentId, Plan};
+use crate::plan::{DeploymentId, Plan, Trust};
 use crate::profile::LaneProfile;
 use crate::status::WorkflowCounters;
 use faasstore::binding::FunctionDescription;
@@ -32,6 +32,8 @@ pub struct StartedExecutor {
     pub doorbell: OwnedFd,
     /// Bytes that all segments of its arena together may have.
     pub arena_bytes_max: u64,
+    /// Whose its executable is.
+    pub trust: Trust,
     /// Its functions, as it describes them, if it was started for nothing else.
     pub functions: Box<[FunctionDescription]>,
 }

@@ -9,9 +9,10 @@ mod outputs;
 
 use super::ahead::Ranges;
 use super::command::StartedExecutor;
+use super::copies::Copying;
 use super::segments::{Gone, Mapping, Owner, Segments};
 use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
-use crate::plan::{DeploymentId, ErrorClass};
+use crate::plan::{DeploymentId, ErrorClass, Trust};
 use faasstore::Cancelled;
 use faasstore::arena::{Arena, ArenaError, Compartment};
 use faasstore::binding::Announced;
@@ -123,6 +124,8 @@ pub(crate) struct Executor {
     tables: Vec<ArenaRange>,
     /// Whether the running activation was told to stop.
     told: bool,
+    /// What it has returned, and is being copied.
+    pub(crate) copying: Option<Box<Copying>>,
     /// Why the lane ended it, if it did.
     pub(crate) ended: Option<String>,
     /// Told to end.
@@ -146,6 +149,7 @@ impl Executor {
             untold: Vec::new(),
             tables: Vec::new(),
             told: false,
+            copying: None,
             ended: None,
             stopping: false,
         }
@@ -153,6 +157,17 @@ impl Executor {
 
     pub(crate) fn deployment(&self) -> DeploymentId {
         self.started.deployment
+    }
+
+    /// Where copies go of what it returns.
+    pub(crate) fn compartment(&self) -> Compartment {
+        self.terms.compartment
+    }
+
+    /// Whether its ring is read: not once it is ended, nor while something that it has returned is being copied.
+    #[inline]
+    pub(crate) fn is_read(&self) -> bool {
+        self.ended.is_none() && self.copying.is_none()
     }
 
     #[inline]
@@ -193,10 +208,13 @@ impl Executor {
             })
     }
 
-    /// Where an output lies, if it breaks no limit and its segment is known.
+    /// Where an output lies, if it breaks no limit, its segment is known, and it is read there.
     #[inline]
     pub(super) fn plain_output(&self, own: ArenaRange, segments: &Segments) -> Option<PayloadRef> {
         if own.length == 0 || own.length > self.terms.payload_bytes_max {
+            return None;
+        }
+        if self.started.trust == Trust::Other {
             return None;
         }
         let slot = find(&self.arena, own.segment, own.generation)?;
@@ -532,7 +550,7 @@ impl Executor {
     }
 
     #[inline]
-    fn activation_ended(&mut self, arena: &mut Arena) {
+    pub(crate) fn activation_ended(&mut self, arena: &mut Arena) {
         if self.told {
             self.told = false;
             self.started.channel.take_back();

@@ -15,6 +15,7 @@
 mod ahead;
 pub mod command;
 mod compartments;
+mod copies;
 pub mod driver;
 mod ending;
 mod evaluate;
@@ -170,6 +171,8 @@ struct Lane {
     completions: Vec<Completion>,
     scratch: Scratch,
     gone: Vec<Gone>,
+    /// Places of executors of which something is being copied, each in its turn.
+    copies: VecDeque<u32>,
     /// When to try again to tell executors of memory, and how long that is after the last time.
     settle_ns: Option<u64>,
     settle_pause_ns: u64,
@@ -193,6 +196,7 @@ impl Lane {
             lane: setup.index,
             in_flight_max: setup.in_flight_max,
             grace_ns: setup.grace.as_nanos() as u64,
+            lease_ns_max: setup.lease_max.map(|most| most.as_nanos() as u64),
             patience_ns: PATIENCE.as_nanos() as u64,
             keep_alive_ns: setup.keep_alive.as_nanos() as u64,
             clock: setup.clock,
@@ -230,6 +234,7 @@ impl Lane {
             completions: Vec::new(),
             scratch: Scratch::default(),
             gone: Vec::new(),
+            copies: VecDeque::new(),
             settle_ns: None,
             settle_pause_ns: 0,
             was_busy: false,
@@ -247,6 +252,7 @@ impl Lane {
                 self.prepare();
             }
             busy |= self.tidy();
+            busy |= self.copy_on();
             if busy {
                 idle_turns = 0;
                 self.was_busy = true;
@@ -431,7 +437,7 @@ impl Lane {
     #[inline]
     fn pop(&mut self, place: u32) -> Result<bool, ExecutorError> {
         let executor = self.executors[place as usize].as_mut();
-        let Some(executor) = executor.filter(|executor| executor.ended.is_none()) else {
+        let Some(executor) = executor.filter(|executor| executor.is_read()) else {
             return Ok(false);
         };
         Ok(executor.started.channel.pop(&mut self.scratch.message)?)
@@ -467,6 +473,7 @@ impl Lane {
             }
             return self.completed(id, activation, None);
         }
+        let told = executor.is_told();
         let event = executors::read_event(
             executor,
             id,
@@ -478,7 +485,7 @@ impl Lane {
         );
         match event? {
             None => {}
-            Some(Event::Done { activation, cpu }) => self.completed(id, activation, cpu)?,
+            Some(Event::Done { activation, cpu }) => self.done(id, activation, cpu, told)?,
             Some(Event::Failed {
                 activation,
                 class,
@@ -507,18 +514,17 @@ impl Lane {
         match completed {
             Ok(()) => Ok(()),
             Err(error) => {
-                self.return_outputs(id.0);
+                self.return_outputs();
                 Err(error.into())
             }
         }
     }
 
-    /// Nobody takes charge of what was read of a completion that is not believed.
+    /// Nobody takes charge of what was read of a completion that is not believed, nor of copies of that.
     #[cold]
-    fn return_outputs(&mut self, place: u32) {
-        if let Some(executor) = self.executors[place as usize].as_mut() {
-            executors::return_outputs(executor, &mut self.segments, &mut self.scratch.outputs);
-        }
+    fn return_outputs(&mut self) {
+        let outputs = std::mem::take(&mut self.scratch.outputs);
+        copies::own(&outputs).for_each(|range| self.release(range));
     }
 
     #[inline]
@@ -889,6 +895,7 @@ impl Sleeper for Lane {
     fn has_work(&self) -> bool {
         !self.setup.commands.is_empty()
             || self.has_completion()
+            || !self.copies.is_empty()
             || self.core.untidied() > 0
             || self.core.has_actions()
     }
@@ -902,8 +909,7 @@ impl Sleeper for Lane {
         let timeout = [timeout, retry].into_iter().flatten().min();
         self.setup.counters.parks.add(1);
         self.driver.wait(timeout, &mut self.completions);
-        if timeout.is_some() {
-            self.now_ns = monotonic_ns();
-        }
+        // Whatever starts next is watched from then on.
+        self.now_ns = monotonic_ns();
     }
 }

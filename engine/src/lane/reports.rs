@@ -42,6 +42,8 @@ impl Lane {
         counters.activations_told.set(core.activations_told);
         counters.told_returned.set(core.told_returned);
         counters.told_killed.set(core.told_killed);
+        counters.leases_expired.set(core.leases_expired);
+        counters.executors_replaced.set(core.executors_replaced);
         counters.late_dropped.set(core.late_dropped);
         counters.events_received.set(core.events_received);
         counters.events_sent.set(self.events_sent);
@@ -103,6 +105,7 @@ mod tests {
             arena_bytes_max: 1 << 20,
             keep_alive: Duration::from_secs(1),
             grace: Duration::from_secs(1),
+            lease_max: None,
             patience: Patience {
                 heartbeat: Duration::from_secs(60),
                 peer_silence: Duration::from_secs(600),

@@ -252,6 +252,7 @@ impl Control {
             types: Arc::clone(&pool.types),
             spin_budget_ns: self.identity.spin_budget_ns,
             arena_bytes_max: pool.arena_bytes_max,
+            trust: pool.trust,
         }
     }
 

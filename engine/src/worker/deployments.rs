@@ -11,7 +11,7 @@ mod types;
 
 pub use types::PlannedType;
 
-use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
+use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Trust, Work};
 use crate::status::{
     Counter, DeploymentState, DeploymentStatus, ExecutorStatus, WorkflowCounters, WorkflowStatus,
 };
@@ -153,6 +153,8 @@ pub struct Pool {
     pub scale: Vec<usize>,
     /// Bytes that each executor's arena may have.
     pub arena_bytes_max: u64,
+    /// Whose its executable is.
+    pub trust: Trust,
 }
 
 /// An executor that was started.
@@ -212,6 +214,7 @@ impl Deployment {
                 types: types.collect(),
                 scale: (0..lanes).map(share).collect(),
                 arena_bytes_max,
+                trust: executable.trust,
             });
         }
         Ok(pools)

@@ -4,7 +4,7 @@ use super::divided::{Divided, Heard, divided};
 use super::rig::EXECUTORS;
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, Gate, Limits, NodeId, NodePlan, Participant, Plan,
-    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef,
+    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Trust, Work, WorkerIndex, WorkerRef,
     WorkflowInput, WorkflowOutput,
 };
 use faasstore::binding::Kind;
@@ -171,6 +171,7 @@ impl Flow {
                     name: "functions".into(),
                     scale: EXECUTORS as u16,
                     memory_mib: 1,
+                    trust: Trust::Own,
                 }],
                 types: Vec::new(),
                 limits: Limits::default(),

@@ -136,6 +136,7 @@ impl Rig {
                 lane: 0,
                 in_flight_max: 10,
                 grace_ns: 1_000,
+                lease_ns_max: None,
                 patience_ns: 1_000,
                 keep_alive_ns: u64::MAX / 2,
                 clock: CLOCK,

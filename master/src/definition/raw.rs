@@ -2,7 +2,7 @@
 //! what depends on it is not told as well.
 
 use super::{Divide, FunctionName, Port, Profile, Resources, Span, Spanned};
-use engine::plan::{ErrorMatch, Join, Retry};
+use engine::plan::{ErrorMatch, Join, Retry, Trust};
 use faasstore::binding::Kind;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -170,6 +170,7 @@ pub(super) struct RawNode {
     pub(super) timeout_ms: Option<Spanned<u32>>,
     pub(super) delay: RawDelay,
     pub(super) resources: Resources,
+    pub(super) trust: Trust,
     pub(super) profile: RawProfile,
 }
 
@@ -219,6 +220,7 @@ impl RawNode {
             timeout_ms: None,
             delay: RawDelay::Fixed(0),
             resources: Resources::default(),
+            trust: Trust::default(),
             profile: RawProfile::default(),
         }
     }

@@ -232,7 +232,8 @@ nodes:
         [ExecutablePlan {
             name: "e".to_owned(),
             scale: 2,
-            memory_mib: 256
+            memory_mib: 256,
+            trust: Trust::Own,
         }]
     );
 }

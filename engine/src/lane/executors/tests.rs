@@ -5,7 +5,8 @@ mod stops;
 use super::*;
 use crate::core::{Action, ClientId, CoreConfig, Wanted};
 use crate::plan::{
-    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Work, WorkerRef,
+    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Trust, Work,
+    WorkerRef,
 };
 use crate::trace::ClockId;
 use faasstore::arena::{ArenaConfig, Compartment};
@@ -52,6 +53,7 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         socket: near,
         doorbell: bell,
         arena_bytes_max: ARENA_BYTES_MAX,
+        trust: Trust::Own,
         functions: Box::default(),
     };
     (Executor::new(started, 1, TERMS), theirs.unwrap(), far)
@@ -236,6 +238,7 @@ fn plan(kinds: &[Kind]) -> Plan {
             name: "executable".to_owned(),
             scale: 1,
             memory_mib: 1,
+            trust: Trust::Own,
         }],
         constants: Vec::new(),
         regions: Vec::new(),
@@ -269,6 +272,7 @@ impl Bench {
             lane: 0,
             in_flight_max: 10,
             grace_ns: 1,
+            lease_ns_max: None,
             patience_ns: 1,
             keep_alive_ns: 1,
             clock: ClockId::UNKNOWN,

@@ -59,6 +59,7 @@ const PARTS: Holds = Holds::Whole {
     most: engine::plan::PARTS_MAX as u64,
 };
 const DIVIDES: &[&str] = &["auto", "never"];
+const TRUSTS: &[&str] = &["own", "other"];
 const BOUND: Holds = Holds::Named(&Holds::Either(&[
     Holds::Source,
     Holds::Plain,
@@ -233,6 +234,11 @@ pub(in crate::definition) const NODE: Shape = Shape {
             Holds::Keys(&RESOURCES),
         ),
         key(
+            "trust",
+            "Whose its executable is: of somebody else's (`other`) payloads are copied before they are read",
+            Holds::Words(TRUSTS),
+        ),
+        key(
             "profile",
             "What the partitioner may assume",
             Holds::Keys(&PROFILE),
@@ -307,7 +313,7 @@ pub(in crate::definition) const NODE: Shape = Shape {
             "it stands in `resources`: `resources: { memory_mib: 256 }`",
         ),
     ],
-    not_yet: &["trust", "sandbox"],
+    not_yet: &["sandbox"],
     ..Shape::PLAIN
 };
 
