@@ -147,6 +147,8 @@ counters!(
         segments,
         /// Gauge: bytes of those segments.
         segment_bytes,
+        /// Gauge: bytes of segments that have gone, and that executors may still keep, once for each of these.
+        pinned_bytes,
         /// Gauge: executors.
         executors,
         /// Gauge: connections of clients.
@@ -199,6 +201,8 @@ counters!(
         segments,
         /// Gauge: bytes of those segments.
         segment_bytes,
+        /// Gauge: bytes of segments that have gone, and that its executors may still keep, once for each of these.
+        pinned_bytes,
     }
 );
 
@@ -381,6 +385,9 @@ pub struct WorkflowStatus {
     pub segments: u64,
     /// Bytes of those segments.
     pub held_bytes: u64,
+    /// Bytes of segments that have gone, and that its executors may still keep, once for each of these.
+    #[serde(default)]
+    pub pinned_bytes: u64,
 }
 
 /// A placement's part on this worker.

@@ -6,6 +6,7 @@
 
 mod memory;
 mod outputs;
+mod pinned;
 
 use super::ahead::Ranges;
 use super::command::StartedExecutor;
@@ -27,6 +28,7 @@ use thiserror::Error;
 
 pub(crate) use outputs::return_outputs;
 use outputs::{read_outputs, read_text};
+use pinned::Pinned;
 
 /// Why an executor cannot be believed, or reached; it is ended.
 #[derive(Debug, Error)]
@@ -110,8 +112,10 @@ pub(crate) struct Executor {
     arena_bytes: u64,
     /// Ranges of its arena that are free again, and that it is still to be told of.
     released: Vec<ArenaRange>,
-    /// Segments of others that have gone, by slot and generation, and that it is still to be told of.
-    unmaps: Vec<(u32, u32)>,
+    /// Segments of others that have gone, by slot and generation, with their bytes, and that it is still to be told of.
+    unmaps: Vec<(u32, u32, u64)>,
+    /// What it may still keep of such.
+    pinned: Pinned,
     /// Messages about memory since its bell was rung for one.
     unrung: u32,
     /// Whether one of them is about a segment that has gone.
@@ -143,6 +147,7 @@ impl Executor {
             arena_bytes: 0,
             released: Vec::new(),
             unmaps: Vec::new(),
+            pinned: Pinned::default(),
             unrung: 0,
             unmap_unrung: false,
             deferred: None,
@@ -551,6 +556,7 @@ impl Executor {
 
     #[inline]
     pub(crate) fn activation_ended(&mut self, arena: &mut Arena) {
+        self.pinned.answered();
         if self.told {
             self.told = false;
             self.started.channel.take_back();

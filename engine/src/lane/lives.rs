@@ -71,10 +71,11 @@ impl Lane {
                 let Some(executor) = executor.filter(|e| e.ended.is_none()) else {
                     continue;
                 };
-                executor.unmap(gone.slot, gone.generation);
+                executor.unmap(gone.slot, gone.generation, gone.bytes);
                 if let Err(error) = executor.flush_unmaps() {
                     self.end_executor(place, &error.to_string());
                 }
+                self.replace_if_it_pins(place);
             }
         }
         if self.core.has_actions() {

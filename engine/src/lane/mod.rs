@@ -180,6 +180,8 @@ struct Lane {
     was_busy: bool,
     /// When memory of the lane's own arena goes back, if nothing happens until then.
     trim_ns: Option<u64>,
+    /// When to look again at executors that may keep too much memory of segments that have gone.
+    pins_due_ns: Option<u64>,
 }
 
 impl Lane {
@@ -239,6 +241,7 @@ impl Lane {
             settle_pause_ns: 0,
             was_busy: false,
             trim_ns: None,
+            pins_due_ns: None,
             setup,
         })
     }
@@ -260,7 +263,7 @@ impl Lane {
                 if busy_turns.is_multiple_of(BUSY_TURNS_PER_CLOCK) {
                     self.now_ns = monotonic_ns();
                 }
-                if self.settle_ns.is_some() {
+                if self.settle_ns.is_some() || self.pins_due_ns.is_some() {
                     self.settle_if_due();
                 }
                 continue;

@@ -60,7 +60,13 @@ impl Lane {
         counters.starts_ahead.set(self.starts_ahead);
         counters.system_calls.set(self.driver.enters());
         self.peers.publish(counters);
-        self.compartments.publish(&self.core, &self.segments);
+        let executors = self.executors.iter().flatten();
+        let pinned = executors.map(|executor| (executor.compartment(), executor.pinned_bytes()));
+        let pinned: Vec<_> = pinned.filter(|(_, bytes)| *bytes > 0).collect();
+        let bytes = pinned.iter().map(|(_, bytes)| bytes).sum();
+        counters.pinned_bytes.set(bytes);
+        self.compartments
+            .publish(&self.core, &self.segments, &pinned);
     }
 }
 

@@ -576,6 +576,7 @@ impl Deployments {
                 leased_peak_bytes: sum(|lane| &lane.lease_bytes_peak),
                 segments: sum(|lane| &lane.segments),
                 held_bytes: sum(|lane| &lane.segment_bytes),
+                pinned_bytes: sum(|lane| &lane.pinned_bytes),
             };
             all.insert(workflow, status);
         }

@@ -22,6 +22,8 @@ pub(crate) struct Flow {
     pub(crate) constants: Vec<engine::plan::Constant>,
     pub(crate) outputs: Vec<WorkflowOutput>,
     pub(crate) timeout_ms: Option<u32>,
+    /// How long its workers let anything that runs go on.
+    pub(crate) lease_ms_max: Option<u64>,
 }
 
 impl Flow {

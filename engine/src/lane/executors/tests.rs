@@ -154,7 +154,7 @@ fn segments_without_end_are_unmapped_by_an_executor_that_reads_late() {
     let (mut executor, mut theirs, _socket) = executor();
     let mut told = Told::default();
     for slot in 0..1000 {
-        executor.unmap(slot, 0);
+        executor.unmap(slot, 0, 4096);
         executor.flush_unmaps().unwrap();
     }
     executor.push(&request()).unwrap();
@@ -190,7 +190,7 @@ fn a_sleeping_executor_is_woken_for_many_ranges_and_for_a_segment_that_has_gone(
         }
     }));
     assert!(woken_by(|executor| {
-        executor.unmap(0, 0);
+        executor.unmap(0, 0, 4096);
         executor.flush_unmaps().unwrap();
         executor.settle().unwrap();
     }));
