@@ -149,10 +149,9 @@ impl Copying {
         bytes: u64,
         arena: &mut Arena,
     ) -> Result<Self, CopyError> {
-        arena.set_aside(bytes)?;
-        let draft = SegmentDraft::begin("lane-copies", bytes).inspect_err(|_| {
-            arena.bring_back(bytes);
-        })?;
+        let draft = SegmentDraft::begin("lane-copies", bytes)?;
+        let set_aside_bytes = draft.length();
+        arena.set_aside(set_aside_bytes)?;
         let mut begins = 0;
         let pieces = own(outputs).map(|range| {
             let at = begins;
@@ -167,7 +166,7 @@ impl Copying {
             progress: Some(Progress::SetAside(draft)),
             next: 0,
             copied_bytes: 0,
-            set_aside_bytes: bytes,
+            set_aside_bytes,
             exit: None,
         })
     }

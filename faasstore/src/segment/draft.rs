@@ -50,6 +50,12 @@ impl SegmentDraft {
         })
     }
 
+    /// Bytes that the segment will have.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Has the kernel set up to `bytes` bytes more aside, whole pages; true once all are there.
     ///
     /// # Errors
