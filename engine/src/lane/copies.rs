@@ -393,3 +393,6 @@ impl Lane {
         copying.map(|copying| copying.exit = Some(token)).is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

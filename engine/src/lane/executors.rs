@@ -595,4 +595,4 @@ impl Terms {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

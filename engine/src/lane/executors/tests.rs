@@ -29,7 +29,7 @@ const TERMS: Terms = Terms {
 const ARENA_BYTES_MAX: u64 = 1 << 20;
 
 /// The lane's end, and the executor's: its rings and its socket.
-fn executor() -> (Executor, ExecutorChannel, Socket) {
+pub(in crate::lane) fn started() -> (StartedExecutor, ExecutorChannel, Socket) {
     let (near, far) = Socket::pair().unwrap();
     let engine_half = EngineChannel::create_segment().unwrap();
     let executor_half = ExecutorChannel::create_segment().unwrap();
@@ -56,7 +56,12 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         trust: Trust::Own,
         functions: Box::default(),
     };
-    (Executor::new(started, 1, TERMS), theirs.unwrap(), far)
+    (started, theirs.unwrap(), far)
+}
+
+fn executor() -> (Executor, ExecutorChannel, Socket) {
+    let (started, theirs, far) = started();
+    (Executor::new(started, 1, TERMS), theirs, far)
 }
 
 fn range(number: u64) -> ArenaRange {
@@ -197,7 +202,7 @@ fn a_sleeping_executor_is_woken_for_many_ranges_and_for_a_segment_that_has_gone(
 }
 
 /// One node, which takes nothing and returns outputs of these kinds.
-fn plan(kinds: &[Kind]) -> Plan {
+pub(in crate::lane) fn plan(kinds: &[Kind]) -> Plan {
     let output = |(index, kind): (usize, &Kind)| Declaration {
         name: format!("out{index}"),
         kind: *kind,
@@ -354,7 +359,12 @@ impl Bench {
     }
 }
 
-fn announce(socket: &Socket, segment: u32, generation: u32, written: &SegmentWriter) {
+pub(in crate::lane) fn announce(
+    socket: &Socket,
+    segment: u32,
+    generation: u32,
+    written: &SegmentWriter,
+) {
     let segments = vec![Announced {
         segment,
         generation,

@@ -71,9 +71,15 @@ fn shifty_list(call: &mut Call) -> Result<(), Error> {
     Ok(())
 }
 
+/// Of several that go on, the last does.
 fn go_on_changing(kept: Vec<Mapped>, pulse: PathBuf) {
+    static TURN: AtomicU64 = AtomicU64::new(0);
+    let turn = TURN.fetch_add(1, Ordering::Relaxed) + 1;
     std::thread::spawn(move || {
         for lap in 1u64.. {
+            if TURN.load(Ordering::Relaxed) != turn {
+                return;
+            }
             for view in &kept {
                 view.fill(lap as u8);
             }
@@ -86,7 +92,7 @@ fn go_on_changing(kept: Vec<Mapped>, pulse: PathBuf) {
 }
 
 /// Laps in which what is watched must be seen as it was.
-const LAPS: u64 = 50;
+const LAPS: u64 = 10;
 
 fn laps(pulse: &str) -> Result<u64, Error> {
     let text = std::fs::read_to_string(pulse).unwrap_or_default();
@@ -94,7 +100,7 @@ fn laps(pulse: &str) -> Result<u64, Error> {
     Ok(text.parse().unwrap_or(0))
 }
 
-/// Looks at bytes again and again, while whoever wrote them goes on with the next fifty laps: `changed` if they do, else
+/// Looks at bytes again and again, while whoever wrote them goes on with the next laps: `changed` if they do, else
 /// `same`, with how often they were read.
 fn watched(items: &[&[u8]], call: &Call<'_>) -> Result<String, Error> {
     let pulse: String = call.value("pulse")?;
@@ -133,7 +139,6 @@ fn watch_list(call: &mut Call) -> Result<(), Error> {
 
 /// Keeps whatever its input lies in, for as long as its process lives, and says which process that is.
 fn keep(data: &[u8], _: &Context) -> Result<String, Error> {
-    static KEPT: AtomicU64 = AtomicU64::new(0);
     let found = attack::Target::of(data)?;
     // SAFETY: duplicates a descriptor; nobody owns the new one, which is the point.
     let kept = unsafe { libc::dup(found.descriptor) };
@@ -141,6 +146,5 @@ fn keep(data: &[u8], _: &Context) -> Result<String, Error> {
         return Err(std::io::Error::last_os_error().into());
     }
     mapped::view_of(kept, found.length)?;
-    KEPT.fetch_add(1, Ordering::Relaxed);
     Ok(std::process::id().to_string())
 }
