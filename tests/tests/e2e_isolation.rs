@@ -3,7 +3,8 @@
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output, payload};
 use faasflow_tests::pattern;
 use master::client::{Answered, Payload};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 
 /// All that is tried, with what the kernel says to it; `done` to what changes nothing.
 const ATTEMPTS: [(&str, &str); 28] = [
@@ -118,6 +119,57 @@ fn a_consumer_cannot_write_what_it_was_given_in_any_way_and_the_next_reads_it_as
     }
     assert_eq!(cluster.counter("a", "executor_deaths"), 0);
     let _ = cluster.settled("a");
+}
+
+/// What a process has open: inodes of its segments, how many eventfds, and how many different sockets.
+fn descriptors(pid: u32) -> (BTreeSet<u64>, usize, usize) {
+    let folder = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process is there");
+    let (mut segments, mut eventfds, mut sockets) = (BTreeSet::new(), 0, BTreeSet::new());
+    for entry in folder {
+        let path = entry.expect("it can be listed").path();
+        let link = std::fs::read_link(&path).unwrap_or_default();
+        let link = link.to_string_lossy().into_owned();
+        if link.starts_with("/memfd:") {
+            let inode = std::fs::metadata(&path).map(|file| file.ino());
+            segments.insert(inode.expect("it is open"));
+        }
+        eventfds += usize::from(link == "anon_inode:[eventfd]");
+        if link.starts_with("socket:") {
+            sockets.insert(link);
+        }
+    }
+    (segments, eventfds, sockets.len())
+}
+
+#[test]
+fn executors_of_two_workflows_have_no_segment_in_common_mapped_or_not_and_nothing_of_their_worker()
+{
+    let cluster = Setup::workers(&["a"]).memory("512MiB").start();
+    let mut known = BTreeSet::new();
+    let mut segments = Vec::new();
+    for workflow in ["one", "two"] {
+        let text = attacked().replace("workflow: attacked", &format!("workflow: {workflow}"));
+        cluster.deploy(&text, &[]);
+        let executors = cluster.executors("a").into_iter();
+        let own: Vec<u32> = executors.filter(|pid| known.insert(*pid)).collect();
+        assert_eq!(own.len(), 2, "{workflow} has executors of its own");
+        let inputs = [
+            ("data", bytes(pattern::bytes(3, FEW))),
+            ("few", bytes(FEW.to_string())),
+            ("many", bytes(MANY.to_string())),
+        ];
+        let answered = cluster.invoke("a", workflow, &inputs);
+        assert!(answered.expect("the worker answers").result.is_ok());
+        let mut all = BTreeSet::new();
+        for pid in own {
+            let (segments, eventfds, sockets) = descriptors(pid);
+            assert!(segments.len() > 2, "its rings, and payloads");
+            assert_eq!((eventfds, sockets), (1, 1), "its bell, and its socket");
+            all.extend(segments);
+        }
+        segments.push(all);
+    }
+    assert!(segments[0].is_disjoint(&segments[1]), "{segments:?}");
 }
 
 /// `rogue` goes on writing what it has returned; `watch` reads it again and again meanwhile, and `far` gets it by itself.

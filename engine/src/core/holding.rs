@@ -12,7 +12,8 @@ use crate::plan::ErrorClass;
 use faasstore::Cancelled;
 
 impl Core {
-    /// Something has been started, whose time runs from now. An executor has one timer, not each activation.
+    /// Something has been started, whose time runs from now. An executor has one timer, not each activation, and it goes with
+    /// the executor: it may be due in a month.
     #[inline]
     pub(super) fn watch_holding(&mut self, now_ns: u64, id: ExecutorId) {
         let Some(most_ns) = self.config.lease_ns_max else {
@@ -21,32 +22,31 @@ impl Core {
         let Some(executor) = self.executor_mut(id) else {
             return;
         };
-        if executor.holding_timer_ns.is_none() {
-            let due_ns = now_ns.saturating_add(most_ns);
-            executor.holding_timer_ns = Some(due_ns);
-            self.set_timer(due_ns, Timer::Holding { executor: id });
+        if executor.holding_timer.is_none() {
+            self.look_at_holding(now_ns.saturating_add(most_ns), id);
+        }
+    }
+
+    fn look_at_holding(&mut self, due_ns: u64, id: ExecutorId) {
+        let timer = self.set_timer(due_ns, Timer::Holding { executor: id });
+        if let Some(executor) = self.executor_mut(id) {
+            executor.holding_timer = Some(timer);
         }
     }
 
     /// An executor's timer is due: what it runs may have gone on for too long, or has begun since the timer was set.
-    pub(super) fn holding_over(&mut self, now_ns: u64, due_ns: u64, id: ExecutorId) {
+    pub(super) fn holding_over(&mut self, now_ns: u64, id: ExecutorId) {
         let (most_ns, grace_ns) = (self.config.lease_ns_max, self.config.grace_ns);
         let (Some(executor), Some(most_ns)) = (self.executor_mut(id), most_ns) else {
             return;
         };
-        // Its place may be another one's by now.
-        if executor.holding_timer_ns != Some(due_ns) {
-            return;
-        }
-        executor.holding_timer_ns = None;
+        executor.holding_timer = None;
         let Some(running) = executor.running else {
             return;
         };
         let over_ns = running.started_ns.saturating_add(most_ns);
         if over_ns > now_ns {
-            executor.holding_timer_ns = Some(over_ns);
-            self.set_timer(over_ns, Timer::Holding { executor: id });
-            return;
+            return self.look_at_holding(over_ns, id);
         }
         // What was told, or is being killed, ends as it is.
         if executor.timed_out || executor.grace_due_ns.is_some() {

@@ -3,7 +3,7 @@
 use super::failure::NodeFailure;
 use super::invocation::Place;
 use super::program::LocalNode;
-use super::timers::Timer;
+use super::timers::{Timer, TimerKey};
 use super::{Action, Core};
 use crate::plan::{DeploymentId, ErrorClass};
 use std::collections::VecDeque;
@@ -81,8 +81,8 @@ pub(crate) struct Executor {
     pub(crate) grace_due_ns: Option<u64>,
     /// When a timer is due that looks after that, if one is set.
     pub(crate) grace_timer_ns: Option<u64>,
-    /// When its timer is due that looks after how long it holds what it reads, if one is set.
-    pub(crate) holding_timer_ns: Option<u64>,
+    /// Its timer that looks after how long it holds what it reads, if one is set.
+    pub(crate) holding_timer: Option<TimerKey>,
     /// Whether what it runs was told to stop for having held that for too long.
     pub(crate) overdue: bool,
     /// Whether it is to end as soon as it has nothing to do.
@@ -151,7 +151,7 @@ impl Core {
             timer_due_ns: None,
             grace_due_ns: None,
             grace_timer_ns: None,
-            holding_timer_ns: None,
+            holding_timer: None,
             overdue: false,
             replaced: false,
             idle_since_ns: now_ns,
@@ -248,6 +248,9 @@ impl Core {
         let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::take) else {
             return;
         };
+        if let Some(timer) = executor.holding_timer {
+            self.timers.remove(&timer);
+        }
         let (deployment, pool_index) = (executor.deployment, executor.pool);
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
         pool.idle.retain(|idle| *idle != id);
@@ -446,7 +449,7 @@ mod tests {
             idle_since_ns: 0,
             grace_due_ns: None,
             grace_timer_ns: None,
-            holding_timer_ns: None,
+            holding_timer: None,
             overdue: false,
             replaced: false,
             end_due_ns: None,

@@ -103,7 +103,7 @@ impl Core {
                 }
                 Timer::Timeout { executor } => self.time_out(now_ns, due_ns, executor),
                 Timer::Grace { executor } => self.grace_over(now_ns, due_ns, executor),
-                Timer::Holding { executor } => self.holding_over(now_ns, due_ns, executor),
+                Timer::Holding { executor } => self.holding_over(now_ns, executor),
                 Timer::KeepAlive { deployment, pool } => {
                     self.end_idle_executors(now_ns, deployment, pool)
                 }
@@ -230,13 +230,14 @@ impl Core {
         }
     }
 
-    pub(super) fn set_timer(&mut self, due_ns: u64, timer: Timer) {
+    pub(super) fn set_timer(&mut self, due_ns: u64, timer: Timer) -> TimerKey {
         self.timers_set += 1;
         let key = (due_ns, self.timers_set);
         self.timers.insert(key, timer);
         if let Some(place) = timer.place() {
             self.timers_of.insert(place, key, ());
         }
+        key
     }
 
     /// Takes back all timers of what lives in a place.

@@ -146,6 +146,18 @@ fn what_does_not_come_back_in_its_grace_is_killed_and_its_cause_says_both() {
 }
 
 #[test]
+fn an_executor_that_has_left_leaves_no_timer_that_may_be_due_in_a_month() {
+    let mut rig = Rig::new(&reading(Vec::new()), 1);
+    invoke(&mut rig);
+    assert_eq!(rig.next_timer_ms(), Some(10));
+    rig.executor_dies("reads", "executor 7 died");
+    // Others are idle, and kept for as long as anybody thinks of.
+    let next = rig.next_timer_ms();
+    assert!(next.is_none_or(|due| due > 1_000_000), "{next:?}");
+    rig.nothing_is_left();
+}
+
+#[test]
 fn what_was_told_for_that_is_not_told_again_when_its_invocation_is_over() {
     each_placement(&reading(Vec::new()), |rig| {
         invoke(rig);

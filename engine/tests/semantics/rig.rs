@@ -537,6 +537,12 @@ impl Rig {
         self.settle();
     }
 
+    /// When the first worker's next timer is due.
+    pub(crate) fn next_timer_ms(&self) -> Option<u64> {
+        let next_ns = self.cores[0].next_timer_ns();
+        next_ns.map(|due_ns| due_ns / 1_000_000)
+    }
+
     /// All executors are to be replaced.
     pub(crate) fn replace_all(&mut self) {
         for worker in 0..self.cores.len() {

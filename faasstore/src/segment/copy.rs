@@ -1,7 +1,11 @@
 //! Copying out of a segment whose writer is not believed to have ended writing.
 
 use super::{SegmentReader, SegmentWriter};
-use crate::sync::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::Ordering;
+
+const WORD_BYTES: usize = size_of::<u64>();
+/// What is read before it is written: it stays in the nearest cache.
+const CHUNK_BYTES: usize = 4096;
 
 impl SegmentWriter {
     /// Copies `length` bytes from `offset` of another process's segment to `at` of this one, each of them read once; false,
@@ -10,36 +14,28 @@ impl SegmentWriter {
     /// copy has some words and others not.
     #[must_use = "nothing is written if the bytes do not lie in both"]
     pub fn copy_from(&self, at: u64, from: &SegmentReader, offset: u64, length: u64) -> bool {
-        let places = from.pointer(offset, length).zip(self.pointer(at, length));
-        let Some((source, target)) = places else {
+        if self.pointer(at, length).is_none() || from.pointer(offset, length).is_none() {
             return false;
-        };
-        let aligned = offset.is_multiple_of(size_of::<u64>() as u64)
-            && at.is_multiple_of(size_of::<u64>() as u64);
-        let length = length as usize;
-        let words = if aligned {
-            length / size_of::<u64>()
-        } else {
-            0
-        };
-        for index in 0..words {
-            // SAFETY: `pointer` has checked that both ranges lie in mappings that outlive this call; they begin on pages and
-            // both offsets are multiples of a word. Another process may store to the source, so it is loaded atomically. The
-            // target is the caller's alone, and lies in another segment: one that this process writes is not read by a reader
-            // of its own.
-            unsafe {
-                let word = source.cast::<AtomicU64>().add(index).as_ref();
-                let loaded = word.load(Ordering::Relaxed);
-                target.cast::<u64>().add(index).write(loaded);
-            }
         }
-        for index in words * size_of::<u64>()..length {
-            // SAFETY: as above, and bytes are always aligned.
-            unsafe {
-                let byte = source.cast::<AtomicU8>().add(index).as_ref();
-                let loaded = byte.load(Ordering::Relaxed);
-                target.add(index).write(loaded);
+        // Others may store to them, so they are loaded atomically. A segment has whole pages, and so whole words.
+        let words = from.words();
+        let mut buffer = [0; CHUNK_BYTES + WORD_BYTES];
+        let mut done = 0;
+        while done < length {
+            let begin = (offset + done) as usize;
+            let before = begin % WORD_BYTES;
+            let taken = (length - done).min(CHUNK_BYTES as u64) as usize;
+            let around = words[begin / WORD_BYTES..].iter();
+            for (word, place) in around
+                .take((before + taken).div_ceil(WORD_BYTES))
+                .zip(buffer.chunks_exact_mut(WORD_BYTES))
+            {
+                place.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
             }
+            if !self.write(at + done, &buffer[before..before + taken]) {
+                return false;
+            }
+            done += taken as u64;
         }
         true
     }

@@ -133,7 +133,7 @@ impl Bench {
     }
 
     /// Goes on with the copy to its end; in how many steps.
-    fn to_its_end(&mut self) -> u64 {
+    fn copy_all(&mut self) -> u64 {
         (0..).take_while(|_| self.lane.copy_on()).count() as u64
     }
 
@@ -168,7 +168,7 @@ fn a_large_copy_takes_many_turns_and_the_core_hears_of_it_at_its_end() {
     for _ in 0..LENGTH / STEP_BYTES {
         assert!(bench.lane.copy_on() && bench.runs());
     }
-    let steps = bench.to_its_end();
+    let steps = bench.copy_all();
     assert!(steps >= LENGTH / STEP_BYTES, "{steps}");
     assert!(!bench.runs());
     assert_eq!(bench.lane.core.counters().activations, 1);
@@ -185,7 +185,7 @@ fn what_is_told_to_stop_meanwhile_is_not_copied_on() {
     bench.lane.core.cancel(2, ClientId(1), 1);
     bench.lane.act();
     assert!(bench.runs(), "nothing of it has come back");
-    assert_eq!(bench.to_its_end(), 1);
+    assert_eq!(bench.copy_all(), 1);
     assert!(!bench.runs());
     let counters = bench.lane.core.counters();
     assert_eq!((counters.told_returned, counters.late_dropped), (1, 1));
@@ -214,7 +214,7 @@ fn a_process_that_ends_meanwhile_has_returned_what_it_has() {
     let token = bench.token();
     bench.lane.executor_exited(token);
     assert!(bench.runs());
-    let _ = bench.to_its_end();
+    let _ = bench.copy_all();
     assert!(bench.lane.executors[0].is_none());
     bench.lane.tidy_now();
     let counters = bench.lane.core.counters();
@@ -228,7 +228,7 @@ fn without_room_for_a_copy_the_attempt_fails_and_the_original_goes_back() {
         let mut bench = Bench::new(arena_bytes_max);
         bench.lane.act();
         assert!(!bench.runs());
-        assert_eq!(bench.to_its_end(), 0);
+        assert_eq!(bench.copy_all(), 0);
         assert_eq!(bench.lane.core.counters().invocations_failed, 1);
         bench.nothing_is_held();
     }

@@ -336,6 +336,13 @@ fn names_kinds_and_functions_have_a_syntax() {
             "`bytes`, `list` or `value`",
         ),
         (
+            "after: [split]",
+            "trust: them",
+            "22:12",
+            "`trust` must be `own` or `other`",
+            "`trust: other` if somebody else has made the executable",
+        ),
+        (
             "wordcount:merge",
             "wordcount",
             "19:15",

@@ -2,6 +2,7 @@
 //! have to fear of it. It uses the SDK to be let in, and goes behind its back then.
 #![allow(
     unsafe_code,
+    clippy::multiple_unsafe_ops_per_block,
     reason = "what a rogue does has no safe interface; this is a test's own program"
 )]
 
