@@ -582,6 +582,19 @@ pub struct ExecutablePlan {
     pub scale: u16,
     /// Memory reserved for each executor, in MiB; what its arena may hold is counted in it.
     pub memory_mib: u32,
+    /// Whether what it writes is believed to stay as it was committed.
+    pub trust: Trust,
+}
+
+/// Whose an executable is: whether it keeps the promise that every executable built with the SDK keeps, never to write a
+/// payload again that it has committed.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Trust {
+    /// The workflow's owner's: its payloads are read where it has written them.
+    #[default]
+    Own,
+    /// Somebody else's: its payloads are copied into memory of the engine's before anybody reads them.
+    Other,
 }
 
 /// An output of the workflow.

@@ -125,6 +125,11 @@ counters!(
         told_returned,
         /// Of those, how many did not, or exceeded their timeout in it: their executors were killed.
         told_killed,
+        /// Activations that were told to stop, since they have gone on, and held what they read, for longer than the worker
+        /// allows.
+        leases_expired,
+        /// Executors that were replaced, since they may have kept too much memory that has gone.
+        executors_replaced,
         /// Executors that ended without being told to.
         executor_deaths,
         /// Messages of executors that broke the rules of shared memory; each ended its executor.
@@ -142,6 +147,8 @@ counters!(
         segments,
         /// Gauge: bytes of those segments.
         segment_bytes,
+        /// Gauge: bytes of segments that have gone, and that executors may still keep, once for each of these.
+        pinned_bytes,
         /// Gauge: executors.
         executors,
         /// Gauge: connections of clients.
@@ -220,6 +227,8 @@ counters!(
         held_back,
         /// Activations that were started beyond the quota, since nothing else of the workflow ran.
         overdrawn,
+        /// Gauge: bytes of segments that have gone, and that its executors may still keep, once for each of these.
+        pinned_bytes,
     }
 );
 
@@ -402,6 +411,9 @@ pub struct WorkflowStatus {
     pub segments: u64,
     /// Bytes of those segments.
     pub held_bytes: u64,
+    /// Bytes of segments that have gone, and that its executors may still keep, once for each of these.
+    #[serde(default)]
+    pub pinned_bytes: u64,
     /// Bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
     pub quota_bytes: u64,
     /// Payloads that were carried out of memory and are still needed.

@@ -29,7 +29,7 @@ pub(crate) use problem::problems_at;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 pub use schema::schema;
 
-use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry, StoreChoice};
+use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry, StoreChoice, Trust};
 use faasstore::binding::{Kind, Maximum};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -381,6 +381,8 @@ pub struct Node {
     pub profile: Profile,
     /// What it needs.
     pub resources: Resources,
+    /// Whether its executable is the workflow's owner's. If one node says `other`, its executable is, whoever else uses it.
+    pub trust: Trust,
     /// When it starts.
     pub join: Join,
     /// What is tried again on failure, and how; the first that takes a failure decides.
@@ -574,6 +576,13 @@ impl Definition {
             all
         };
         self.gates().into_iter().enumerate().map(of).collect()
+    }
+
+    /// The executables that are somebody else's, since a node says so that uses them.
+    #[must_use]
+    pub fn others(&self) -> BTreeSet<&str> {
+        let others = self.nodes.iter().filter(|node| node.trust == Trust::Other);
+        others.filter_map(Node::executable).collect()
     }
 
     /// By node: whether all who wait for it, and there are some, join some of their edges, so that its failure is a dead edge

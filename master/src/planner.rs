@@ -10,7 +10,7 @@ use crate::place::Placement;
 use engine::plan::{
     Declaration, Delay, DelayExpression, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan,
     Limits, NodeId, NodePlan, OutputSource, Participant, Plan, PortMaximum, PortRef, RegionPlan,
-    RemoteConsumer, RemoteNode, Replica, Source, StoreChoice, WholePlan, Work, WorkerIndex,
+    RemoteConsumer, RemoteNode, Replica, Source, StoreChoice, Trust, WholePlan, Work, WorkerIndex,
     WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use engine::plan_check::SCALE_MAX;
@@ -75,6 +75,7 @@ pub fn plan(
         copies,
         gates: definition.gates(),
         tolerated: definition.tolerated(),
+        others: definition.others(),
     };
     let needs = Needs::of(&planner);
     let outputs = planner.workflow_outputs();
@@ -153,6 +154,8 @@ struct Planner<'a> {
     gates: Vec<Vec<Gate>>,
     /// By place in the definition.
     tolerated: Vec<bool>,
+    /// Executables that are somebody else's.
+    others: BTreeSet<&'a str>,
 }
 
 /// A region on a worker: its place in the definition, and the part if it is divided or lies in one that is.
@@ -383,6 +386,11 @@ impl Planner<'_> {
                     name: name.to_owned(),
                     scale: 1,
                     memory_mib: 1,
+                    trust: if self.others.contains(name) {
+                        Trust::Other
+                    } else {
+                        Trust::Own
+                    },
                 });
             }
             let pool = &mut pools[place];

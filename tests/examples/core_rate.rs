@@ -56,6 +56,7 @@ impl Played {
             lane: 0,
             in_flight_max: 100_000,
             grace_ns: 1_000_000,
+            lease_ns_max: None,
             patience_ns: 1_000_000,
             keep_alive_ns: u64::MAX / 2,
             clock: ClockId::UNKNOWN,

@@ -45,8 +45,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `typed-functions`, `states`,
-    /// `synthetic` and `wordcount`.
+    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `rogue-functions`,
+    /// `typed-functions`, `states`, `synthetic` and `wordcount`.
     #[must_use]
     pub fn workers(names: &[&str]) -> Self {
         Self {
@@ -56,6 +56,7 @@ impl Setup {
             key: None,
             executables: vec![
                 "test-functions",
+                "rogue-functions",
                 "typed-functions",
                 "states",
                 "synthetic",

@@ -126,6 +126,7 @@ fn executors_that_die_hang_or_lie_cost_an_attempt_and_nothing_else() {
         hangs: 60,
         lies: 20,
         deaths: 10,
+        replacements: 10,
         start_errors: 10,
         refused_executors: 100,
         ..Faults::default()
@@ -248,6 +249,7 @@ fn everything_at_once() {
         hangs: 20,
         lies: 5,
         deaths: 5,
+        replacements: 3,
         refused_executors: 30,
         start_errors: 5,
         refused_payloads: 2,

@@ -416,6 +416,8 @@ pub struct CoreCounters {
     pub activations_told: u64,
     pub told_returned: u64,
     pub told_killed: u64,
+    pub leases_expired: u64,
+    pub executors_replaced: u64,
     pub late_dropped: u64,
     pub events_received: u64,
 }

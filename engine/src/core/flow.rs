@@ -43,7 +43,7 @@ impl Core {
         let executor = self.executor_mut(id).filter(|e| e.activation == activation);
         let executor = executor.ok_or(CompletionError::Activation)?;
         let running = executor.running.ok_or(CompletionError::Activation)?;
-        let deployment = executor.deployment;
+        let (deployment, overdue) = (executor.deployment, executor.overdue);
         let program = Rc::clone(self.program(deployment));
         let node = &program.nodes[running.node as usize];
         self.check_outputs(running, node, &program, outputs)?;
@@ -51,6 +51,10 @@ impl Core {
             executor.running = None;
         }
         self.counters.activations += 1;
+        if overdue {
+            self.drop_outputs(outputs);
+            return self.came_back_overdue(now_ns, id, running);
+        }
         let root = self.invocations[running.place as usize].root;
         let invocation = &mut self.invocations[root as usize];
         invocation.running -= 1;
@@ -104,8 +108,12 @@ impl Core {
         let executor = self.executor_mut(id).filter(|e| e.activation == activation);
         let executor = executor.ok_or(CompletionError::Activation)?;
         let running = executor.running.take().ok_or(CompletionError::Activation)?;
+        let overdue = executor.overdue;
         // May come while actions are carried out, not as an event of its own.
         self.revision += 1;
+        if overdue {
+            return self.came_back_overdue(now_ns, id, running);
+        }
         self.returned(id);
         self.executor_idle(now_ns, id);
         self.attempt_failed(now_ns, running, class, cause);
@@ -239,6 +247,7 @@ impl Core {
         if let Some(due_ns) = deadline_ns {
             self.arm_timeout(id, due_ns);
         }
+        self.watch_holding(now_ns, id);
         self.actions.push(Action::Start(Start {
             executor: id,
             activation,

@@ -104,7 +104,9 @@ impl Core {
     /// What an executor runs, if its invocation goes on.
     fn under_way(&self, id: ExecutorId) -> Option<(&Executor, Running)> {
         let executor = self.executors.get(id.0 as usize)?.as_ref()?;
-        let running = executor.running?;
+        // What is overdue has failed however it ends, and one that is replaced starts nothing more.
+        let goes_on = !executor.overdue && !executor.replaced;
+        let running = executor.running.filter(|_| goes_on)?;
         self.is_running(running.place)
             .then_some((executor, running))
     }

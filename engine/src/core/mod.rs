@@ -38,6 +38,8 @@
 //! | `outputs` | what activations return |
 //! | `payloads` | into slots, out to others, and let go of |
 //! | `end` | answering, failing, cleaning up |
+//! | `holding` | how long what runs may hold what it reads |
+//! | `replace` | executors that are replaced |
 //! | `timers` | what is due when |
 //! | `doors` | peers that come and go |
 //! | `retire` | deployments on their way out |
@@ -60,6 +62,7 @@ mod failure;
 mod flow;
 mod foresight;
 mod holders;
+mod holding;
 mod inputs;
 mod invocation;
 mod item_start;
@@ -76,6 +79,7 @@ mod program;
 mod quota;
 mod record;
 mod region;
+mod replace;
 mod replicas;
 mod report;
 mod retire;
@@ -138,6 +142,9 @@ pub struct CoreConfig {
     pub in_flight_max: u32,
     /// How long an activation that was told to stop may go on before its executor is ended.
     pub grace_ns: u64,
+    /// How long an activation may hold what it reads: one that runs for longer is told to stop, and has failed. None: for
+    /// ever.
+    pub lease_ns_max: Option<u64>,
     /// How long to wait for an executor that was told to end, and for the beginning of an invocation whose entry worker has
     /// no connection.
     pub patience_ns: u64,

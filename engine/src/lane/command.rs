@@ -4,7 +4,7 @@
 use crate::core::Holder;
 use crate::core::store::Ticket;
 use crate::lane::store::OwnUse;
-use crate::plan::{DeploymentId, Plan};
+use crate::plan::{DeploymentId, Plan, Trust};
 use crate::profile::LaneProfile;
 use crate::status::WorkflowCounters;
 use faasstore::binding::FunctionDescription;
@@ -36,6 +36,8 @@ pub struct StartedExecutor {
     pub doorbell: OwnedFd,
     /// Bytes that all segments of its arena together may have.
     pub arena_bytes_max: u64,
+    /// Whose its executable is.
+    pub trust: Trust,
     /// Its functions, as it describes them, if it was started for nothing else.
     pub functions: Box<[FunctionDescription]>,
 }

@@ -95,8 +95,9 @@ impl Compartments {
         Some(entry.compartment)
     }
 
-    /// Shows what each workflow has in memory to whoever asks for the worker's status.
-    pub(crate) fn publish(&self, core: &Core, segments: &Segments) {
+    /// Shows what each workflow has in memory to whoever asks for the worker's status; `pinned` is what executors may still keep
+    /// of segments that have gone.
+    pub(crate) fn publish(&self, core: &Core, segments: &Segments, pinned: &[(Compartment, u64)]) {
         for entry in self.of_workflow.values() {
             let counters = &entry.counters;
             if let Some(account) = entry.account {
@@ -111,6 +112,8 @@ impl Compartments {
             let held = segments.held(entry.compartment);
             counters.segments.set(held.segments);
             counters.segment_bytes.set(held.bytes);
+            let own = pinned.iter().filter(|one| one.0 == entry.compartment);
+            counters.pinned_bytes.set(own.map(|one| one.1).sum());
         }
     }
 }

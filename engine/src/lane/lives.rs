@@ -60,6 +60,9 @@ impl Lane {
             executors::retire_own_segments(&mut self.segments, retired, &mut self.gone);
         }
         while let Some(gone) = self.gone.pop() {
+            if gone.set_aside {
+                self.arena.bring_back(gone.bytes);
+            }
             for place in gone.told() {
                 let executor = self
                     .executors
@@ -68,10 +71,11 @@ impl Lane {
                 let Some(executor) = executor.filter(|e| e.ended.is_none()) else {
                     continue;
                 };
-                executor.unmap(gone.slot, gone.generation);
+                executor.unmap(gone.slot, gone.generation, gone.bytes);
                 if let Err(error) = executor.flush_unmaps() {
                     self.end_executor(place, &error.to_string());
                 }
+                self.replace_if_it_pins(place);
             }
         }
         if self.core.has_actions() {
@@ -105,6 +109,7 @@ impl Lane {
         executor.ended = Some(cause.clone());
         let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
         self.polled.retain(|polled| *polled != place);
+        self.drop_copy(place);
         self.core
             .executor_condemned(self.now_ns, ExecutorId(place), &cause);
     }
@@ -146,7 +151,13 @@ impl Lane {
         if current.is_none_or(|executor| executor.serial != serial) {
             return;
         }
+        if self.exits_after_copy(place, token) {
+            return;
+        }
         self.read_completions(place);
+        if self.exits_after_copy(place, token) {
+            return;
+        }
         self.polled.retain(|polled| *polled != place);
         self.driver.unwatch(token);
         let Some(mut executor) = self.executors[place as usize].take() else {

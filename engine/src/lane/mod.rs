@@ -15,6 +15,7 @@
 mod ahead;
 pub mod command;
 mod compartments;
+mod copies;
 pub mod driver;
 mod ending;
 mod evaluate;
@@ -173,6 +174,8 @@ struct Lane {
     completions: Vec<Completion>,
     scratch: Scratch,
     gone: Vec<Gone>,
+    /// Places of executors of which something is being copied, each in its turn.
+    copies: VecDeque<u32>,
     /// When to try again to tell executors of memory, and how long that is after the last time.
     settle_ns: Option<u64>,
     settle_pause_ns: u64,
@@ -181,6 +184,8 @@ struct Lane {
     /// When memory of the lane's own arena goes back, if nothing happens until then.
     trim_ns: Option<u64>,
     carriage: Carriage,
+    /// When to look again at executors that may keep too much memory of segments that have gone.
+    pins_due_ns: Option<u64>,
 }
 
 impl Lane {
@@ -197,6 +202,7 @@ impl Lane {
             lane: setup.index,
             in_flight_max: setup.in_flight_max,
             grace_ns: setup.grace.as_nanos() as u64,
+            lease_ns_max: setup.lease_max.map(|most| most.as_nanos() as u64),
             patience_ns: PATIENCE.as_nanos() as u64,
             keep_alive_ns: setup.keep_alive.as_nanos() as u64,
             clock: setup.clock,
@@ -241,11 +247,13 @@ impl Lane {
             completions: Vec::new(),
             scratch: Scratch::default(),
             gone: Vec::new(),
+            copies: VecDeque::new(),
             settle_ns: None,
             settle_pause_ns: 0,
             was_busy: false,
             trim_ns: None,
             carriage: Carriage::default(),
+            pins_due_ns: None,
             setup,
         })
     }
@@ -259,6 +267,7 @@ impl Lane {
                 self.prepare();
             }
             busy |= self.tidy();
+            busy |= self.copy_on();
             if busy {
                 idle_turns = 0;
                 self.was_busy = true;
@@ -266,7 +275,7 @@ impl Lane {
                 if busy_turns.is_multiple_of(BUSY_TURNS_PER_CLOCK) {
                     self.now_ns = monotonic_ns();
                 }
-                if self.settle_ns.is_some() {
+                if self.settle_ns.is_some() || self.pins_due_ns.is_some() {
                     self.settle_if_due();
                 }
                 continue;
@@ -443,7 +452,7 @@ impl Lane {
     #[inline]
     fn pop(&mut self, place: u32) -> Result<bool, ExecutorError> {
         let executor = self.executors[place as usize].as_mut();
-        let Some(executor) = executor.filter(|executor| executor.ended.is_none()) else {
+        let Some(executor) = executor.filter(|executor| executor.is_read()) else {
             return Ok(false);
         };
         Ok(executor.started.channel.pop(&mut self.scratch.message)?)
@@ -479,6 +488,7 @@ impl Lane {
             }
             return self.completed(id, activation, None);
         }
+        let told = executor.is_told();
         let event = executors::read_event(
             executor,
             id,
@@ -490,7 +500,7 @@ impl Lane {
         );
         match event? {
             None => {}
-            Some(Event::Done { activation, cpu }) => self.completed(id, activation, cpu)?,
+            Some(Event::Done { activation, cpu }) => self.done(id, activation, cpu, told)?,
             Some(Event::Failed {
                 activation,
                 class,
@@ -519,23 +529,17 @@ impl Lane {
         match completed {
             Ok(()) => Ok(()),
             Err(error) => {
-                self.return_outputs(id.0);
+                self.return_outputs();
                 Err(error.into())
             }
         }
     }
 
-    /// Nobody takes charge of what was read of a completion that is not believed.
+    /// Nobody takes charge of what was read of a completion that is not believed, nor of copies of that.
     #[cold]
-    fn return_outputs(&mut self, place: u32) {
-        if let Some(executor) = self.executors[place as usize].as_mut() {
-            executors::return_outputs(
-                executor,
-                &mut self.segments,
-                &mut self.arena,
-                &mut self.scratch.outputs,
-            );
-        }
+    fn return_outputs(&mut self) {
+        let outputs = std::mem::take(&mut self.scratch.outputs);
+        copies::own(&outputs).for_each(|range| self.release(range));
     }
 
     #[inline]
@@ -937,6 +941,7 @@ impl Sleeper for Lane {
     fn has_work(&self) -> bool {
         !self.setup.commands.is_empty()
             || self.has_completion()
+            || !self.copies.is_empty()
             || self.core.untidied() > 0
             || self.core.has_actions()
     }
@@ -950,8 +955,7 @@ impl Sleeper for Lane {
         let timeout = [timeout, retry].into_iter().flatten().min();
         self.setup.counters.parks.add(1);
         self.driver.wait(timeout, &mut self.completions);
-        if timeout.is_some() {
-            self.now_ns = monotonic_ns();
-        }
+        // Whatever starts next is watched from then on.
+        self.now_ns = monotonic_ns();
     }
 }

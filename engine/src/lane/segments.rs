@@ -51,6 +51,8 @@ pub(crate) enum Owner {
     Lane,
     /// An executor that has gone.
     Gone,
+    /// Nobody's: it holds copies of what one activation has returned, and goes with the last of them.
+    Copies,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,9 @@ pub(crate) struct Segments {
 pub(crate) struct Gone {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+    /// Its bytes, and whether they were set aside beside the lane's arena.
+    pub(crate) bytes: u64,
+    pub(crate) set_aside: bool,
     told: Vec<u64>,
 }
 
@@ -247,10 +252,10 @@ impl Segments {
         match known.owner {
             Owner::Executor(place) => Released::ToExecutor(place, arena_range),
             Owner::Lane => Released::ToLane(arena_range),
-            Owner::Gone if known.ranges == 0 => self
+            Owner::Gone | Owner::Copies if known.ranges == 0 => self
                 .remove(range.segment)
                 .map_or(Released::Kept, Released::SegmentGone),
-            Owner::Gone => Released::Kept,
+            Owner::Gone | Owner::Copies => Released::Kept,
         }
     }
 
@@ -323,6 +328,8 @@ impl Segments {
         let gone = Gone {
             slot,
             generation: state.generation,
+            bytes: known.mapping.length(),
+            set_aside: known.owner == Owner::Copies,
             told: known.told,
         };
         self.bytes -= known.mapping.length();

@@ -56,6 +56,8 @@ pub struct LaneSetup {
     pub keep_alive: Duration,
     /// How long an activation that was told to stop may go on before its executor is killed.
     pub grace: Duration,
+    /// How long an activation may go on, and so hold what it reads; none: for ever.
+    pub lease_max: Option<Duration>,
     /// How long it waits for whom.
     pub patience: Patience,
     /// The store thread, if the worker has one.

@@ -22,6 +22,8 @@ pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 pub const PAYLOAD_BYTES_MAX: u64 = 1 << 40;
 /// Disk that a worker spills to unless it is told otherwise.
 const SPILL_BYTES_MAX: u64 = 16 << 30;
+/// How long an activation may go on unless another limit is named: a day, which is also the longest `timeout_ms` of a node.
+const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Name of the environment variable that stands for `--driver` where that is not given, so that a whole test suite
 /// can run on either driver.
 pub const DRIVER_VARIABLE: &str = "FAASFLOW_DRIVER";
@@ -88,6 +90,10 @@ pub struct Arguments {
     /// How long what runs may go on once it was told to stop, its invocation being over; then its executor is killed
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000)]
     pub grace_ms: u32,
+    /// How long an activation may go on, and so hold the payloads that it reads; then it is told to stop, and has failed.
+    /// 0: for ever
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = LEASE_MS_MAX)]
+    pub lease_max_ms: u64,
     /// Invocations in flight that one lane takes from clients; beyond it they are refused
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     pub in_flight_max: u32,
@@ -184,6 +190,8 @@ pub struct Config {
     pub keep_alive: Duration,
     /// How long what was told to stop may go on.
     pub grace: Duration,
+    /// How long an activation may go on; none: for ever.
+    pub lease_max: Option<Duration>,
     /// Invocations in flight on one lane; at least 1.
     pub in_flight_max: u32,
     /// Bytes of one payload; at least 1.
@@ -356,6 +364,12 @@ impl Config {
         in_range("--clients-max", arguments.clients_max.into(), 1, 1 << 20)?;
         in_range("--grace-ms", arguments.grace_ms.into(), 0, 3_600_000)?;
         in_range(
+            "--lease-max-ms",
+            arguments.lease_max_ms,
+            0,
+            31 * LEASE_MS_MAX,
+        )?;
+        in_range(
             "--in-flight-max",
             arguments.in_flight_max.into(),
             1,
@@ -392,6 +406,8 @@ impl Config {
             spin_budget_ns: arguments.spin_budget_us.map(|us| u64::from(us) * 1000),
             keep_alive: Duration::from_secs(arguments.keep_alive_s.into()),
             grace: Duration::from_millis(arguments.grace_ms.into()),
+            lease_max: (arguments.lease_max_ms > 0)
+                .then(|| Duration::from_millis(arguments.lease_max_ms)),
             in_flight_max: arguments.in_flight_max,
             payload_bytes_max,
             clients_max: arguments.clients_max,

@@ -253,6 +253,7 @@ impl Control {
             spin_budget_ns: self.identity.spin_budget_ns,
             reserved_bytes: pool.reserved_bytes,
             arena_bytes_max: pool.arena_bytes_max,
+            trust: pool.trust,
         }
     }
 

@@ -11,7 +11,7 @@ mod types;
 
 pub use types::PlannedType;
 
-use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, Replica, Work};
+use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, Replica, Trust, Work};
 use crate::status::{
     Counter, DeploymentState, DeploymentStatus, ExecutorStatus, WorkflowCounters, WorkflowStatus,
 };
@@ -156,6 +156,8 @@ pub struct Pool {
     /// Bytes that each executor's arena may have: what is reserved on its lane for all executors of the deployment, as memory
     /// that others leave unused may hold what it has made.
     pub arena_bytes_max: u64,
+    /// Whose its executable is.
+    pub trust: Trust,
 }
 
 /// An executor that was started.
@@ -216,6 +218,7 @@ impl Deployment {
                 scale: (0..lanes).map(share).collect(),
                 reserved_bytes,
                 arena_bytes_max: 0,
+                trust: executable.trust,
             });
         }
         let on_a_lane = pools.iter().map(|pool| {
@@ -608,6 +611,7 @@ impl Deployments {
                 held_back: sum(|lane| &lane.held_back),
                 overdrawn: sum(|lane| &lane.overdrawn),
                 holders: Vec::new(),
+                pinned_bytes: sum(|lane| &lane.pinned_bytes),
             };
             all.insert(workflow, status);
         }

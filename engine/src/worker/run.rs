@@ -334,6 +334,7 @@ fn lane_setup(
         arena_bytes_max: config.lanes_bytes() / u64::from(config.lanes),
         keep_alive: config.keep_alive,
         grace: config.grace,
+        lease_max: config.lease_max,
         patience: config.patience,
         store: None,
     }

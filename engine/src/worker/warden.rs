@@ -8,7 +8,7 @@
 //! it, when it did not become an executor, and when the worker ends. Until then its pid is no other process's.
 
 use crate::lane::command::StartedExecutor;
-use crate::plan::DeploymentId;
+use crate::plan::{DeploymentId, Trust};
 use crate::worker::deployments::PlannedType;
 use crate::worker::hello::{Newcomer, StartError, greet};
 use crate::worker::placement::Seat;
@@ -64,6 +64,8 @@ pub struct ExecutorSpec {
     pub reserved_bytes: u64,
     /// Bytes that its arena may have.
     pub arena_bytes_max: u64,
+    /// Whose its executable is.
+    pub trust: Trust,
 }
 
 impl ExecutorSpec {

@@ -77,6 +77,11 @@ pub(crate) struct Rig {
     pub(crate) answer: Option<Answered>,
     /// Executors that were to be ended.
     pub(crate) killed: usize,
+    /// Executors that were told to end, and those that were asked for.
+    pub(crate) stopped: usize,
+    pub(crate) wanted: usize,
+    /// Where executors are to leave that were told to end.
+    leaving: Vec<(usize, ExecutorId)>,
     /// What was told to stop: its node, and why.
     pub(crate) told: Vec<(String, Cancelled)>,
     pub(crate) outputs: BTreeMap<String, Seen>,
@@ -159,6 +164,7 @@ impl Rig {
                 lane: 0,
                 in_flight_max: 10,
                 grace_ns: 1_000,
+                lease_ns_max: flow.lease_ms_max.map(|most| most * 1_000_000),
                 patience_ns: 1_000,
                 keep_alive_ns: u64::MAX / 2,
                 clock: CLOCK,
@@ -178,6 +184,9 @@ impl Rig {
             messages: VecDeque::new(),
             answer: None,
             killed: 0,
+            stopped: 0,
+            wanted: 0,
+            leaving: Vec::new(),
             told: Vec::new(),
             outputs: BTreeMap::new(),
             sent: 0,
@@ -543,6 +552,50 @@ impl Rig {
         self.fail_taken(attempt, class, cause);
     }
 
+    /// The executor that runs a node is ended, and why.
+    pub(crate) fn executor_dies(&mut self, node: &str, cause: &str) {
+        let attempt = self.take(node);
+        let What::Start(start) = attempt.what else {
+            panic!("the lane evaluates {node}");
+        };
+        let core = &mut self.cores[attempt.worker];
+        core.executor_condemned(self.now_ns, start.executor, cause);
+        core.executor_left(self.now_ns, start.executor, cause);
+        self.settle();
+    }
+
+    /// When the first worker's next timer is due.
+    pub(crate) fn next_timer_ms(&self) -> Option<u64> {
+        let next_ns = self.cores[0].next_timer_ns();
+        next_ns.map(|due_ns| due_ns / 1_000_000)
+    }
+
+    /// All executors are to be replaced.
+    pub(crate) fn replace_all(&mut self) {
+        for worker in 0..self.cores.len() {
+            for executor in 0..EXECUTORS {
+                self.cores[worker].replace_executor(self.now_ns, ExecutorId(executor));
+            }
+        }
+        self.settle();
+    }
+
+    /// Executors that were told to end have done so.
+    pub(crate) fn stopped_have_left(&mut self) {
+        for (worker, id) in std::mem::take(&mut self.leaving) {
+            self.cores[worker].executor_left(self.now_ns, id, "it was told to end");
+        }
+        self.settle();
+    }
+
+    /// One executor more joins each worker.
+    pub(crate) fn executors_join(&mut self) {
+        for core in &mut self.cores {
+            core.executor_joined(self.now_ns, ExecutorId(0), DEPLOYMENT, 0);
+        }
+        self.settle();
+    }
+
     fn fail_taken(&mut self, attempt: &Attempt, class: ErrorClass, cause: &str) {
         let What::Start(start) = attempt.what else {
             panic!("the lane evaluates {}", attempt.node);
@@ -771,6 +824,11 @@ impl Rig {
             Action::BringBack { ticket, .. } => self.coming.push(ticket),
             Action::Discard(ticket) => assert!(self.away.remove(&ticket).is_some()),
             Action::Measure(_) => {}
+            Action::Stop(id) => {
+                self.stopped += 1;
+                self.leaving.push((worker, id));
+            }
+            Action::ExecutorWanted { .. } => self.wanted += 1,
             other => panic!("{other:?}"),
         }
     }

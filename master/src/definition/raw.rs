@@ -2,7 +2,7 @@
 //! what depends on it is not told as well.
 
 use super::{Divide, FunctionName, Port, Profile, Resources, Span, Spanned};
-use engine::plan::{ErrorMatch, Join, Retry, StoreChoice};
+use engine::plan::{ErrorMatch, Join, Retry, StoreChoice, Trust};
 use faasstore::binding::{Kind, Maximum};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -174,6 +174,7 @@ pub(super) struct RawNode {
     pub(super) timeout_ms: Option<Spanned<u32>>,
     pub(super) delay: RawDelay,
     pub(super) resources: Resources,
+    pub(super) trust: Trust,
     pub(super) profile: RawProfile,
 }
 
@@ -223,6 +224,7 @@ impl RawNode {
             timeout_ms: None,
             delay: RawDelay::Fixed(0),
             resources: Resources::default(),
+            trust: Trust::default(),
             profile: RawProfile::default(),
         }
     }

@@ -20,7 +20,7 @@ use super::problem::{ProblemKind, Problems, quoted};
 use super::raw::{RawDefinition, RawDelay, RawNode, RawProfile, RawWork, Unread};
 use super::tree::{self, Tree, Value};
 use super::{DefinitionError, Resources, SourceText, Span, Spanned};
-use engine::plan::{Join, Retry, StoreChoice};
+use engine::plan::{Join, Retry, StoreChoice, Trust};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use values::Fields;
@@ -209,6 +209,7 @@ impl Reader {
         let resources = fields
             .get("resources")
             .map_or_else(Resources::default, |(_, tree)| self.resources(tree));
+        let trust = self.trust(&fields);
         let retriers = fields
             .get("retry")
             .map_or_else(Vec::new, |(_, tree)| self.retriers(tree));
@@ -238,6 +239,7 @@ impl Reader {
             timeout_ms,
             delay: delay.unwrap_or(RawDelay::Fixed(0)),
             resources,
+            trust,
             profile,
         }
     }
@@ -330,6 +332,22 @@ impl Reader {
             resources.cpus = cpus as u16;
         }
         resources
+    }
+
+    /// Whose its executable is.
+    fn trust(&mut self, fields: &Fields<'_>) -> Trust {
+        let Some((_, tree)) = fields.get("trust") else {
+            return Trust::default();
+        };
+        match &tree.value {
+            Value::Scalar { text, .. } if &**text == "own" => Trust::Own,
+            Value::Scalar { text, .. } if &**text == "other" => Trust::Other,
+            _ => {
+                let help = "write `trust: other` if somebody else has made the executable; without it, it is your own";
+                self.shape(tree, "`trust`", "`own` or `other`", help);
+                Trust::default()
+            }
+        }
     }
 
     /// One retrier, or a list of them.

@@ -375,6 +375,26 @@ impl Cluster {
         }
     }
 
+    /// A lane wants the memory back that one of its executors may keep.
+    pub(super) fn an_executor_is_replaced(&mut self) {
+        let lane = self.random.below(self.lanes.len());
+        if !self.lanes[lane].alive || self.lanes[lane].executors.is_empty() {
+            return;
+        }
+        let place = self.random.below(self.lanes[lane].executors.len());
+        let executor = self.lanes[lane].executors[place].as_ref();
+        if executor
+            .is_some_and(|executor| matches!(executor.state, State::Idle | State::Running(_)))
+        {
+            let (now_ns, id) = (
+                self.lanes[lane].exact_ns(self.now_ns),
+                ExecutorId(place as u32),
+            );
+            self.lanes[lane].core.replace_executor(now_ns, id);
+            self.act(lane);
+        }
+    }
+
     /// An executor that the core has asked for has greeted, or could not be started.
     pub(super) fn start_executor(&mut self, lane: usize, index: usize) {
         let (id, executable) = self.lanes[lane].starting.swap_remove(index);

@@ -204,6 +204,7 @@ impl Lane {
             lane: number,
             in_flight_max,
             grace_ns: GRACE_NS,
+            lease_ns_max: None,
             patience_ns: GRACE_NS,
             keep_alive_ns: KEEP_ALIVE_NS,
             clock: ClockId::UNKNOWN,

@@ -378,6 +378,10 @@ impl Cluster {
         if self.random.chance(faults.deaths) {
             self.an_executor_dies();
         }
+        // What draws nothing where there are none leaves all other runs as they were.
+        if faults.replacements > 0 && self.random.chance(faults.replacements) {
+            self.an_executor_is_replaced();
+        }
         if self.random.chance(faults.breaks) {
             self.a_link_breaks();
         }

@@ -33,6 +33,8 @@ pub struct Faults {
     pub lies: u32,
     /// At a step: an executor dies.
     pub deaths: u32,
+    /// At a step: an executor is to be replaced.
+    pub replacements: u32,
     /// An executor that was asked for cannot be started.
     pub refused_executors: u32,
     /// An activation cannot be handed to its executor.

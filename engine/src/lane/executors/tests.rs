@@ -6,7 +6,8 @@ mod stops;
 use super::*;
 use crate::core::{Action, ClientId, CoreConfig, Wanted};
 use crate::plan::{
-    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Work, WorkerRef,
+    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Trust, Work,
+    WorkerRef,
 };
 use crate::trace::ClockId;
 use faasstore::arena::{ArenaConfig, Compartment};
@@ -29,7 +30,7 @@ const TERMS: Terms = Terms {
 const ARENA_BYTES_MAX: u64 = 1 << 20;
 
 /// The lane's end, and the executor's: its rings and its socket.
-fn executor() -> (Executor, ExecutorChannel, Socket) {
+pub(in crate::lane) fn started() -> (StartedExecutor, ExecutorChannel, Socket) {
     let (near, far) = Socket::pair().unwrap();
     let engine_half = EngineChannel::create_segment().unwrap();
     let executor_half = ExecutorChannel::create_segment().unwrap();
@@ -53,9 +54,15 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         socket: near,
         doorbell: bell,
         arena_bytes_max: ARENA_BYTES_MAX,
+        trust: Trust::Own,
         functions: Box::default(),
     };
-    (Executor::new(started, 1, TERMS), theirs.unwrap(), far)
+    (started, theirs.unwrap(), far)
+}
+
+fn executor() -> (Executor, ExecutorChannel, Socket) {
+    let (started, theirs, far) = started();
+    (Executor::new(started, 1, TERMS), theirs, far)
 }
 
 fn range(number: u64) -> ArenaRange {
@@ -153,7 +160,7 @@ fn segments_without_end_are_unmapped_by_an_executor_that_reads_late() {
     let (mut executor, mut theirs, _socket) = executor();
     let mut told = Told::default();
     for slot in 0..1000 {
-        executor.unmap(slot, 0);
+        executor.unmap(slot, 0, 4096);
         executor.flush_unmaps().unwrap();
     }
     executor.push(&request()).unwrap();
@@ -189,14 +196,14 @@ fn a_sleeping_executor_is_woken_for_many_ranges_and_for_a_segment_that_has_gone(
         }
     }));
     assert!(woken_by(|executor| {
-        executor.unmap(0, 0);
+        executor.unmap(0, 0, 4096);
         executor.flush_unmaps().unwrap();
         executor.settle().unwrap();
     }));
 }
 
 /// One node, which takes nothing and returns outputs of these kinds.
-fn plan(kinds: &[Kind]) -> Plan {
+pub(in crate::lane) fn plan(kinds: &[Kind]) -> Plan {
     let output = |(index, kind): (usize, &Kind)| Declaration {
         name: format!("out{index}"),
         kind: *kind,
@@ -237,6 +244,7 @@ fn plan(kinds: &[Kind]) -> Plan {
             name: "executable".to_owned(),
             scale: 1,
             memory_mib: 1,
+            trust: Trust::Own,
         }],
         constants: Vec::new(),
         regions: Vec::new(),
@@ -294,6 +302,7 @@ impl Bench {
             lane: 0,
             in_flight_max: 10,
             grace_ns: 1,
+            lease_ns_max: None,
             patience_ns: 1,
             keep_alive_ns: 1,
             clock: ClockId::UNKNOWN,
@@ -378,7 +387,12 @@ impl Bench {
     }
 }
 
-fn announce(socket: &Socket, segment: u32, generation: u32, written: &SegmentWriter) {
+pub(in crate::lane) fn announce(
+    socket: &Socket,
+    segment: u32,
+    generation: u32,
+    written: &SegmentWriter,
+) {
     let segments = vec![Announced {
         segment,
         generation,

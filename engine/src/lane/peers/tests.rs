@@ -7,7 +7,8 @@ use crate::lane::driver::DriverKind;
 use crate::lane::executors::adopt_own_segments;
 use crate::lane::executors::lease_own;
 use crate::plan::{
-    Balance, ExecutablePlan, Limits, NodePlan, Participant, Replica, Work, WorkerRef, WorkflowInput,
+    Balance, ExecutablePlan, Limits, NodePlan, Participant, Replica, Trust, Work, WorkerRef,
+    WorkflowInput,
 };
 use crate::trace::ClockId;
 use faasstore::Cancelled;
@@ -81,6 +82,7 @@ impl Lane {
             lane: 0,
             in_flight_max: 10,
             grace_ns: 1_000,
+            lease_ns_max: None,
             patience_ns: 1_000,
             keep_alive_ns: 1_000,
             clock: ClockId::UNKNOWN,
@@ -337,6 +339,7 @@ fn placement(number: u16, here: bool) -> Plan {
             name: "e".into(),
             scale: 2,
             memory_mib: 1,
+            trust: Trust::Own,
         });
         plan.nodes.push(NodePlan {
             name: "n".into(),

@@ -4,7 +4,7 @@ use crate::definition::{
     Case, Catch, Definition, Divide, From, Node, NodeInput, Port, Profile, Region, Resources,
     SourceText, Span, Spanned, Work, WorkflowInput, WorkflowOutput,
 };
-use engine::plan::Join;
+use engine::plan::{Join, Trust};
 use faasstore::binding::{Kind, Maximum};
 use proptest::prelude::*;
 
@@ -149,6 +149,7 @@ impl Sketch {
             after: sketched.after.iter().copied().map(says).collect(),
             apart: Vec::new(),
             profile: Profile::default(),
+            trust: Trust::Own,
             resources: Resources::default(),
             join: match sketched.at_least {
                 0 => Join::All,

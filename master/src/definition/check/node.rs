@@ -16,7 +16,7 @@ use crate::definition::{
 };
 use engine::expression::Gives;
 use engine::nearest::instead;
-use engine::plan::Join;
+use engine::plan::{Join, Trust};
 use faasstore::binding::{Kind, Maximum};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -95,6 +95,7 @@ impl Checker<'_> {
             apart: apart?,
             profile: profile?,
             resources: raw.resources,
+            trust: raw.trust,
             join: raw.join.value,
             retriers: raw
                 .retriers
@@ -494,6 +495,7 @@ pub(super) fn plain(name: Spanned<String>) -> Node {
             ..Profile::default()
         },
         resources: Resources::default(),
+        trust: Trust::default(),
         join: Join::All,
         retriers: Vec::new(),
         catches: Vec::new(),

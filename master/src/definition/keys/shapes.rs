@@ -72,6 +72,7 @@ const PARTS: Holds = Holds::Whole {
     most: engine::plan::PARTS_MAX as u64,
 };
 const DIVIDES: &[&str] = &["auto", "never"];
+const TRUSTS: &[&str] = &["own", "other"];
 const BOUND: Holds = Holds::Named(&Holds::Either(&[
     Holds::Source,
     Holds::Plain,
@@ -295,6 +296,11 @@ pub(in crate::definition) const NODE: Shape = Shape {
             Holds::Keys(&RESOURCES),
         ),
         key(
+            "trust",
+            "Whose its executable is: of somebody else's (`other`) payloads are copied before they are read",
+            Holds::Words(TRUSTS),
+        ),
+        key(
             "profile",
             "What the partitioner may assume",
             Holds::Keys(&PROFILE),
@@ -369,7 +375,7 @@ pub(in crate::definition) const NODE: Shape = Shape {
             "it stands in `resources`: `resources: { memory_mib: 256 }`",
         ),
     ],
-    not_yet: &["trust", "sandbox"],
+    not_yet: &["sandbox"],
     ..Shape::PLAIN
 };
 

@@ -63,6 +63,7 @@ impl NodeKind {
                 "delay_ms",
                 "delay_until",
                 "resources",
+                "trust",
                 "profile",
             ],
             Self::Compute | Self::Delay => &[
