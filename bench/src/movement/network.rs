@@ -101,14 +101,13 @@ impl Net {
     fn new(count: usize) -> Result<Self, NamespaceError> {
         let namespace = || Namespace::new().map_err(NamespaceError::Namespace);
         let hub = namespace()?;
+        silence(&hub);
         hub.tool(&format!("ip link add {BRIDGE} type bridge"))?;
         hub.tool(&format!("ip link set {BRIDGE} up"))?;
         let joined = |number: usize| {
             let namespace = namespace()?;
             let (end, peer) = (format!("faasflow-{number}"), namespace.path());
-            // Before the interface is up, or it announces itself to everybody.
-            let _ = namespace
-                .run(|| std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"));
+            silence(&namespace);
             hub.tool(&format!(
                 "ip link add {end} type veth peer name {INTERFACE} netns {peer}"
             ))?;
@@ -135,6 +134,12 @@ impl Net {
         let received = workers.sum::<io::Result<u64>>()?;
         Ok(received.saturating_sub(read(&self.client, SENT)?))
     }
+}
+
+/// Leaves IPv6 away: each interface would announce itself to all others, once it is up. A kernel without it refuses.
+fn silence(namespace: &Namespace) {
+    const SWITCH: &str = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
+    let _ = namespace.run(|| std::fs::write(SWITCH, "1"));
 }
 
 /// Of a range that is for tests of this kind (RFC 2544).
