@@ -144,7 +144,7 @@ fn descriptors(pid: u32) -> (BTreeSet<u64>, usize, usize) {
 #[test]
 fn executors_of_two_workflows_have_no_segment_in_common_mapped_or_not_and_nothing_of_their_worker()
 {
-    let cluster = Setup::workers(&["a"]).memory("512MiB").start();
+    let cluster = Setup::workers(&["a"]).start();
     let mut known = BTreeSet::new();
     let mut segments = Vec::new();
     for workflow in ["one", "two"] {

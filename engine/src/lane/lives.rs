@@ -151,9 +151,6 @@ impl Lane {
         if current.is_none_or(|executor| executor.serial != serial) {
             return;
         }
-        if self.exits_after_copy(place, token) {
-            return;
-        }
         self.read_completions(place);
         if self.exits_after_copy(place, token) {
             return;
