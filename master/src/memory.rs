@@ -230,7 +230,8 @@ impl Room {
         let lanes = plan.workers[usize::from(plan.me)].lanes.max(1);
         let quotas = plan.executables.iter().map(|pool| {
             let executors = u32::from(pool.scale).div_ceil(lanes.into()).max(1);
-            quota_bytes(executors, pool.memory_mib, peak_mib(&pool.name))
+            let peak_bytes = u64::from(peak_mib(&pool.name)) << 20;
+            quota_bytes(executors, pool.memory_mib, peak_bytes)
         });
         let lane_bytes = quotas.fold(0, u64::saturating_add);
         let fixed = plan.constants.iter().map(constant_bytes);

@@ -13,7 +13,7 @@
 
 use super::lease::Account;
 use super::{Action, Core};
-use crate::plan::{DeploymentId, Plan, StoreChoice};
+use crate::plan::{DeploymentId, Plan, StoreChoice, quota_bytes};
 use faasstore::descriptor::PayloadRef;
 use faasstore::tier::TierKind;
 use std::rc::Rc;
@@ -210,8 +210,7 @@ pub(super) fn unused_bytes(plan: &Plan, own_bytes: &[u64]) -> u64 {
     let executables = plan.executables.iter().zip(own_bytes);
     let unused = executables.map(|(executable, own)| {
         let scale = u32::from(executable.scale).div_ceil(lanes).max(1);
-        let reserved = u64::from(executable.memory_mib) << 20;
-        u64::from(scale) * (reserved / 5 * 4).saturating_sub(*own)
+        quota_bytes(scale, executable.memory_mib, *own)
     });
     unused.sum()
 }

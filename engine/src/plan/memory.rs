@@ -93,12 +93,12 @@ impl Plan {
 /// activation uses itself.
 ///
 /// ```
-/// assert_eq!(engine::plan::quota_bytes(4, 100, 30), 4 * 50 << 20);
-/// assert_eq!(engine::plan::quota_bytes(4, 100, 90), 0);
+/// assert_eq!(engine::plan::quota_bytes(4, 100, 30 << 20), 4 * 50 << 20);
+/// assert_eq!(engine::plan::quota_bytes(4, 100, 90 << 20), 0);
 /// ```
 #[must_use]
-pub fn quota_bytes(executors: u32, memory_mib: u32, peak_mib: u32) -> u64 {
+pub fn quota_bytes(executors: u32, memory_mib: u32, peak_bytes: u64) -> u64 {
     let memory_bytes = u64::from(memory_mib) << 20;
     let share_bytes = memory_bytes / 100 * QUOTA_PERCENT + memory_bytes % 100 * QUOTA_PERCENT / 100;
-    u64::from(executors) * share_bytes.saturating_sub(u64::from(peak_mib) << 20)
+    u64::from(executors) * share_bytes.saturating_sub(peak_bytes)
 }
