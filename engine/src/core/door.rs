@@ -353,8 +353,8 @@ impl Core {
 /// What an input looks like, or why it is not here.
 fn form(incoming: &Incoming) -> Result<InputForm, &str> {
     match incoming {
-        Incoming::One(range) => Ok(InputForm::Bytes(range.length)),
-        Incoming::List { .. } => Ok(InputForm::List),
+        Incoming::One(range) | Incoming::Lent(range) => Ok(InputForm::Bytes(range.length)),
+        Incoming::List { .. } | Incoming::LentList { .. } => Ok(InputForm::List),
         Incoming::Refused(reason) => Err(reason),
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::plan::{DeploymentId, Plan};
 use crate::profile::LaneProfile;
+pub use crate::lane::share::LendingEnd;
 use crate::status::WorkflowCounters;
 use faasstore::binding::FunctionDescription;
 use faasstore::channel::EngineChannel;
@@ -36,7 +37,8 @@ pub struct StartedExecutor {
     pub functions: Box<[FunctionDescription]>,
 }
 
-/// Which connection of a link: those that a worker makes are numbered in the order in which it makes them.
+/// Which connection of a link: those that a worker makes are numbered in the order in which it makes them, and so are, by
+/// themselves, those that it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkNumber(pub u64);
 
@@ -81,6 +83,8 @@ pub enum LaneCommand {
         number: LinkNumber,
         /// Greeted.
         socket: OwnedFd,
+        /// If the peer is on this host: by what memory is lent to it.
+        share: Option<LendingEnd>,
     },
     /// A connection that a peer's lane made, for sending to this lane.
     LinkIn {
@@ -92,8 +96,24 @@ pub enum LaneCommand {
         from_lane: u8,
         /// As in `wire::Role::Peer`.
         next_sequence: u64,
+        /// Which connection it is, among all that have come.
+        number: LinkNumber,
         /// Greeted.
         socket: OwnedFd,
+    },
+    /// By what a peer on this host lends memory to this lane, beside a connection that it has made. It is given before the
+    /// peer knows that it may lend.
+    ShareIn {
+        /// The peer's name.
+        worker: String,
+        /// Its restart epoch.
+        epoch: u32,
+        /// Its lane.
+        from_lane: u8,
+        /// As in [`LaneCommand::LinkIn`].
+        number: LinkNumber,
+        /// Greeted.
+        socket: Socket,
     },
     /// A client's connection.
     Client {
@@ -146,6 +166,17 @@ pub enum LaneReport {
         to_lane: u8,
         /// As in [`LaneCommand::LinkOut`].
         number: LinkNumber,
+    },
+    /// Nothing more is lent on a link, which goes on without.
+    SharingEnded {
+        /// The peer's name.
+        worker: String,
+        /// Its lane.
+        to_lane: u8,
+        /// As in [`LaneCommand::LinkOut`].
+        number: LinkNumber,
+        /// Why, for people.
+        reason: String,
     },
     /// Nothing of this deployment is left on this lane.
     Removed(DeploymentId),

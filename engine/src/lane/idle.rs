@@ -28,6 +28,9 @@ impl Lane {
             }
             unsent += executor.unsent();
         }
+        let (peers, mut parts) = self.peers();
+        unsent += peers.settle_shares(&mut parts);
+        self.unmap_gone();
         self.settle_again_if(unsent, unsent < unsent_before);
         if !self.reports.is_empty() {
             self.flush_reports();

@@ -57,7 +57,7 @@ impl Lane {
         counters.doorbells.set(self.doorbells);
         counters.starts_ahead.set(self.starts_ahead);
         counters.system_calls.set(self.driver.enters());
-        self.peers.publish(counters);
+        self.peers.publish(counters, &self.segments);
         self.compartments.publish(&self.core, &self.segments);
     }
 }

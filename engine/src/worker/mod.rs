@@ -18,5 +18,6 @@ pub mod placement;
 pub mod quantities;
 mod report;
 pub mod run;
+pub mod sharing;
 pub mod state;
 pub mod warden;

@@ -49,6 +49,7 @@ impl Control {
             lanes,
             memory,
             calibration: identity.calibration,
+            links: self.links.borrow().status(),
             deployments,
             workflows,
             counters,

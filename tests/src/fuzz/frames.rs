@@ -143,6 +143,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         from_lane: 0,
         to_lane: 1,
         next_sequence: 7,
+        host: Some(engine::wire::HostToken([4; 32])),
     };
     let measurer = Role::Measurer {
         worker: "w".to_owned(),
@@ -160,6 +161,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             &Welcome {
                 proof: [2; 32],
                 epoch: 3,
+                socket: Some("faasflow-1".to_owned()),
             },
             out,
         )
