@@ -15,7 +15,7 @@ use master::client::{self, Client, ClientError, Invocation, Payload};
 use master::definition::{self, DefinitionError};
 use master::deploy::{Cluster, DeployError, Replicas};
 use master::feedback::FeedbackError;
-use master::local::{self, LocalError, LocalWorkers};
+use master::local::{self, Between, LocalError, LocalWorkers};
 use master::place;
 use std::collections::BTreeMap;
 use std::io;
@@ -102,6 +102,8 @@ pub struct Layout {
     pub executors: String,
     /// `--memory` of each worker, in bytes.
     pub memory_bytes: u64,
+    /// How payloads travel between them.
+    pub between: Between,
 }
 
 impl Layout {
@@ -159,6 +161,7 @@ impl Session {
             memory_bytes: Some(layout.memory_bytes),
             key_file: None,
             grace_ms: None,
+            between: layout.between,
         })?;
         let options = options();
         let addresses = workers.addresses();

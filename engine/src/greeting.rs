@@ -341,7 +341,10 @@ impl HostProofs {
     /// Whether `proof` is the same as `expected`, in a time that says nothing of where they differ.
     #[must_use]
     pub fn agree(expected: &[u8; 32], proof: &[u8; 32]) -> bool {
-        let differs = expected.iter().zip(proof).fold(0, |all, (a, b)| all | (a ^ b));
+        let differs = expected
+            .iter()
+            .zip(proof)
+            .fold(0, |all, (a, b)| all | (a ^ b));
         std::hint::black_box(differs) == 0
     }
 }

@@ -69,6 +69,7 @@ pub fn measure(options: &RunOptions) -> Result<Checked, PartitionError> {
         memory_bytes: Some(worker_memory_bytes()),
         key_file: None,
         grace_ms: None,
+        between: local::Between::Network,
     })
     .map_err(crate::session::SessionError::from)?;
     let live = Live {

@@ -237,6 +237,7 @@ impl Apart {
                 cpus,
             ]);
             command.args(["--memory", &memory_bytes.to_string(), "--end-with-stdin"]);
+            command.arg("--no-host-sharing");
             command.arg("--functions").arg(functions);
             command
                 .arg("--state-dir")

@@ -77,7 +77,13 @@ fn a_worker_with_another_key_is_not_believed() {
     let (hello, expectation) = answer(&key(), &challenge, Role::Client).unwrap();
     let impostor = ClusterKey::from_bytes(b"another key of 16");
     let proof = finish(impostor.welcome_mac(&challenge, &hello.nonce, 1, None));
-    let error = expectation.check(&Welcome { proof, epoch: 1, socket: None }).unwrap_err();
+    let error = expectation
+        .check(&Welcome {
+            proof,
+            epoch: 1,
+            socket: None,
+        })
+        .unwrap_err();
     assert!(error.to_string().contains("worker a"), "{error}");
 }
 
@@ -214,8 +220,7 @@ fn a_bad_key_file_is_refused_with_what_to_do() {
     );
     let open = ClusterKey::load(key_file(b"sixteen bytes ok", 0o644).path()).unwrap_err();
     assert!(open.to_string().contains("chmod 600"), "{open}");
-    let long =
-        ClusterKey::load(key_file(&[b'x'; KEY_BYTES_MAX + 1], 0o600).path()).unwrap_err();
+    let long = ClusterKey::load(key_file(&[b'x'; KEY_BYTES_MAX + 1], 0o600).path()).unwrap_err();
     assert!(matches!(long, KeyError::Long { .. }), "{long}");
     let folder = tempfile::tempdir().unwrap();
     assert!(matches!(
@@ -242,7 +247,10 @@ fn a_unix_socket_is_bound_to_one_greeting_of_holders_of_the_key() {
     let (hello, expectation) = answer(&key(), &sent, sharing(7)).unwrap();
     let proofs = HostProofs::of_caller(&key(), &sent, &hello);
     assert_eq!(proofs, expectation.host_proofs());
-    assert!(HostProofs::agree(&proofs.hello, &expectation.host_proofs().hello));
+    assert!(HostProofs::agree(
+        &proofs.hello,
+        &expectation.host_proofs().hello
+    ));
     assert!(
         !HostProofs::agree(&proofs.hello, &proofs.welcome),
         "none can be reflected"

@@ -1,9 +1,9 @@
 //! What the worker's other threads tell a lane, and what a lane tells them. Queues of these are the only thing that
 //! lanes share with anyone.
 
+pub use crate::lane::share::LendingEnd;
 use crate::plan::{DeploymentId, Plan};
 use crate::profile::LaneProfile;
-pub use crate::lane::share::LendingEnd;
 use crate::status::WorkflowCounters;
 use faasstore::binding::FunctionDescription;
 use faasstore::channel::EngineChannel;

@@ -264,9 +264,7 @@ impl Caller {
         Ok(Greeted {
             socket,
             epoch: welcome.epoch,
-            host: welcome
-                .socket
-                .map(|name| (name, expectation.host_proofs())),
+            host: welcome.socket.map(|name| (name, expectation.host_proofs())),
         })
     }
 }

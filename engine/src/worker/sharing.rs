@@ -25,7 +25,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
@@ -140,6 +140,8 @@ struct Expected {
     epoch: u32,
     from_lane: u8,
     to_lane: u8,
+    /// Until when the caller may come.
+    until: Instant,
     /// Says which connection it is, once its lane has it.
     linked: oneshot::Receiver<LinkNumber>,
 }
@@ -231,6 +233,8 @@ impl HostDoor {
     ) -> oneshot::Sender<LinkNumber> {
         let (linked, receiver) = oneshot::channel();
         let mut expected = self.expected.borrow_mut();
+        let now = Instant::now();
+        expected.retain(|link| link.until > now);
         if expected.len() >= EXPECTED_MAX {
             expected.remove(0);
         }
@@ -240,6 +244,7 @@ impl HostDoor {
             epoch: caller.epoch,
             from_lane: caller.from_lane,
             to_lane: caller.to_lane,
+            until: now + GREETING_TIME_MAX,
             linked: receiver,
         });
         linked
@@ -389,6 +394,7 @@ impl Control {
             from_lane,
             to_lane,
             linked,
+            ..
         } = door.take_expected(&proof)?;
         let number = tokio::time::timeout(GREETING_TIME_MAX, linked).await;
         let number = number.ok()?.ok()?;

@@ -382,11 +382,7 @@ impl Arrival {
             }
             Data::Streamed { bytes: 0, .. } => {
                 allowed?;
-                Ok(Landed::new(
-                    ArenaRange::default(),
-                    body.items,
-                    body.section,
-                ))
+                Ok(Landed::new(ArenaRange::default(), body.items, body.section))
             }
             Data::Streamed { transfer, bytes } => {
                 let place = allowed.and_then(|()| set_aside(bytes, arena, self.compartment));

@@ -29,7 +29,11 @@ pub struct Landed {
 
 impl Landed {
     /// A payload of which all that there is lies in `range`, its items one behind the other.
-    pub(super) fn new(range: ArenaRange, items: Option<Vec<u64>>, section: Option<Section>) -> Self {
+    pub(super) fn new(
+        range: ArenaRange,
+        items: Option<Vec<u64>>,
+        section: Option<Section>,
+    ) -> Self {
         let mut offset = 0;
         let place = |length: u64| {
             let place = (offset, length);

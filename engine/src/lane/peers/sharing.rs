@@ -118,7 +118,9 @@ impl Peers {
         else {
             return None;
         };
-        tracing::warn!(%worker, lane, %reason, "memory is not shared with a worker on this host any more: its payloads are streamed");
+        if heard.broken {
+            tracing::warn!(%worker, lane, %reason, "memory is not shared with a worker on this host any more: its payloads are streamed");
+        }
         Some(LaneReport::SharingEnded {
             worker: worker.clone(),
             to_lane: *lane,
@@ -300,7 +302,8 @@ impl Peers {
         counters.borrowed_segments.set(borrowed.segments);
         counters.borrowed_segment_bytes.set(borrowed.bytes);
         let of_links = self.connections.values();
-        let sharing = of_links.filter(|connection| connection.share.is_some() && !connection.closing);
+        let sharing =
+            of_links.filter(|connection| connection.share.is_some() && !connection.closing);
         counters.links_sharing.set(sharing.count() as u64);
         counters.loans_out.set(shares.loans_out);
         counters.loans_in.set(shares.loans_in);
@@ -357,7 +360,9 @@ impl Loans for Borrowing<'_> {
     fn check(&mut self, deployment: DeploymentId, ranges: &[LentRange]) -> Result<(), String> {
         let workflow = self.compartments.workflow_of(deployment);
         let shares = &mut *self.shares;
-        let borrower = self.share.and_then(|share| shares.borrowers.get_mut(&share));
+        let borrower = self
+            .share
+            .and_then(|share| shares.borrowers.get_mut(&share));
         let borrower = borrower.ok_or("no memory is shared on this link")?;
         borrower.check(workflow, ranges, self.segments, &mut shares.gone)
     }

@@ -166,7 +166,7 @@ impl Lane {
             lane: 0,
         };
         let before = self.peers.stale_links_refused;
-        self.with(|peers, parts| peers.link_in(door, 0, ours, parts));
+        self.with(|peers, parts| peers.link_in(door, 0, LinkNumber(1), ours, parts));
         (theirs, self.peers.stale_links_refused == before)
     }
 }
@@ -191,7 +191,7 @@ fn refused_within(limits: impl Iterator<Item = LinkLimits>) -> usize {
         .filter(|limits| {
             let mut lane = Lane::new(*limits);
             let (ours, _theirs) = socket();
-            lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
+            lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
             lane.invoke();
             let refused = lane.peers.out.is_empty();
             if refused {
@@ -386,7 +386,7 @@ fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
     lane.core.deploy(placement(1, true), Vec::new());
     let (ours, mut theirs) = socket();
     theirs.set_nonblocking(true).unwrap();
-    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
+    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
     let forget = || Send {
         worker_hash: worker_hash("b"),
         to_lane: 0,
@@ -464,7 +464,7 @@ fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
 fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_last() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, _theirs) = socket();
-    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
+    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
     let beat = |lane: &mut Lane| {
         lane.with(|peers, parts| peers.pump(parts.driver));
         lane.act();

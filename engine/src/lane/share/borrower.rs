@@ -200,7 +200,10 @@ impl Borrower {
             if !self.known.get(&range.segment).is_some_and(here) {
                 self.hear(segments, gone)?;
             }
-            let known = self.known.get_mut(&range.segment).filter(|known| here(known));
+            let known = self
+                .known
+                .get_mut(&range.segment)
+                .filter(|known| here(known));
             let LentRange {
                 segment,
                 offset,
