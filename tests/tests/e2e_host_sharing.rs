@@ -116,10 +116,11 @@ fn sharing() -> Setup {
 }
 
 fn start(cluster: &Cluster, entry: &str, gate: &Gate) -> (Client, Held) {
-    start_with(cluster, entry, gate, LARGE)
+    let client = begin(cluster, entry, gate, LARGE);
+    (client, gate.next())
 }
 
-fn start_with(cluster: &Cluster, entry: &str, gate: &Gate, length: usize) -> (Client, Held) {
+fn begin(cluster: &Cluster, entry: &str, gate: &Gate, length: usize) -> Client {
     let mut client = cluster.client(entry);
     let inputs = [
         ("length".to_owned(), bytes(length.to_string())),
@@ -132,7 +133,7 @@ fn start_with(cluster: &Cluster, entry: &str, gate: &Gate, length: usize) -> (Cl
         trace: false,
     };
     client.start(&invocation).expect("the worker takes it");
-    (client, gate.next())
+    client
 }
 
 fn made() -> Vec<u8> {
@@ -312,7 +313,7 @@ fn a_borrower_that_is_killed_gives_everything_back_with_its_end() {
     if !alone(name) {
         return;
     }
-    let (mut cluster, gate) = deployed(sharing());
+    let (mut cluster, gate) = deployed(sharing().memory("1GiB"));
     let (mut client, held) = start(&cluster, "a", &gate);
     lends(&cluster, "a");
     let _ = cluster.worker_mut("b").end_by(Signal::SIGKILL);
@@ -427,14 +428,17 @@ fn a_workflow_that_is_undeployed_and_a_producer_that_dies_leave_what_is_lent_alo
 
 #[test]
 fn without_descriptors_payloads_are_streamed_and_nothing_fails() {
-    const SMALL: usize = 2 << 20;
+    const SMALL: usize = 512 << 10;
     let name = "without_descriptors_payloads_are_streamed_and_nothing_fails";
     if !alone(name) {
         return;
     }
     let (cluster, gate) = deployed(sharing());
+    // So that all that `b` needs for itself is open.
     let (_, crossed_first) = works(&cluster, &gate, "a");
     assert!(crossed_first < 1 << 20, "{crossed_first} bytes crossed");
+    // Fills a segment of its own, so that what follows lies in another one.
+    let (mut first, held) = start(&cluster, "a", &gate);
     // From now on `b` can receive no descriptor. What it has stays open.
     let pid = rustix::process::Pid::from_raw(cluster.worker("b").pid().cast_signed());
     let few = rustix::process::Rlimit {
@@ -442,21 +446,31 @@ fn without_descriptors_payloads_are_streamed_and_nothing_fails() {
         ..rustix::process::getrlimit(rustix::process::Resource::Nofile)
     };
     rustix::process::prlimit(pid, rustix::process::Resource::Nofile, few).expect("it is lowered");
+    let before = crossed();
     // The second time `a` knows, and does not lend it in the first place.
-    for streamed in [1, 2] {
-        let before = crossed();
-        let (mut client, held) = start_with(&cluster, "a", &gate, SMALL);
-        held.tell(Verdict::Pass);
+    let clients = [1, 2].map(|streamed| {
+        let client = begin(&cluster, "a", &gate, SMALL);
+        until("a payload is streamed instead", || {
+            (cluster.counter("a", "loans_streamed") == streamed).then_some(())
+        });
+        client
+    });
+    held.tell(Verdict::Pass);
+    let answered = first.next_answer().expect("the worker answers");
+    let digest = pattern::digest(&made());
+    assert_eq!(output(&answered, "digest"), digest.as_bytes());
+    let digest = pattern::digest(&pattern::bytes(7, SMALL));
+    for mut client in clients {
+        gate.next().tell(Verdict::Pass);
         let answered = client.next_answer().expect("the worker answers");
-        let digest = pattern::digest(&pattern::bytes(7, SMALL));
         assert_eq!(output(&answered, "digest"), digest.as_bytes());
-        let crossed = crossed() - before;
-        assert!(crossed >= SMALL as u64, "{crossed} bytes crossed");
-        assert_eq!(cluster.counter("a", "loans_streamed"), streamed);
     }
+    let crossed = crossed() - before;
+    assert!(crossed >= 2 * SMALL as u64, "{crossed} bytes crossed");
+    drop(first);
     // What it had mapped before is still lent.
-    let (_, crossed_last) = works(&cluster, &gate, "a");
-    assert!(crossed_last < 1 << 20, "{crossed_last} bytes crossed");
+    let (_, crossed) = works(&cluster, &gate, "a");
+    assert!(crossed < 1 << 20, "{crossed} bytes crossed");
     nothing_is_lent(&cluster, "a");
     let log = cluster.log("b");
     assert_eq!(log.matches("cannot be mapped").count(), 1, "{log}");

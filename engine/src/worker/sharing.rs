@@ -215,7 +215,8 @@ impl HostDoor {
     }
 
     /// What this worker has in common with others on its host.
-    pub(super) const fn token(&self) -> HostToken {
+    #[must_use]
+    pub const fn token(&self) -> HostToken {
         self.token
     }
 
