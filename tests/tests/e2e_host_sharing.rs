@@ -267,8 +267,8 @@ fn what_is_lent_and_what_is_not_arrives_unchanged() {
     assert_eq!(tier(&large, "far", "near"), Tier::Shared);
     let small = relayed(&cluster, "a", 1000);
     assert_eq!(tier(&small, "far", "near"), Tier::Inline);
-    // Items of a few kilobytes are cheaper to copy than to name.
-    let many = relayed(&cluster, "a", 100_000);
+    // Items of three kilobytes are cheaper to copy than to name.
+    let many = relayed(&cluster, "a", 60_000);
     assert_eq!(tier(&many, "list", "items"), Tier::Peer);
     // An input that came from a client to `a` lies there, and is lent; what `b` has borrowed it answers with by itself.
     assert_eq!(cluster.counter("b", "shares_broken"), 0);

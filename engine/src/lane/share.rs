@@ -23,9 +23,9 @@ use std::os::fd::OwnedFd;
 pub(crate) const SEGMENTS_MAX: usize = 1024;
 /// Ranges of one payload, and of one datagram, which then stays below 64 KiB.
 pub(crate) const RANGES_MAX: usize = 2048;
-/// The ranges of a payload must have so many bytes on the average: naming, leasing and returning one costs as much as
-/// copying this through a socket.
-pub(crate) const RANGE_BYTES_MIN: u64 = 16 << 10;
+/// The ranges of a payload must have so many bytes on the average. Smaller pieces are copied into frames as they are sent, since
+/// naming one to the kernel costs as much; to name, lease and return each of them is no cheaper.
+pub(crate) const RANGE_BYTES_MIN: u64 = 4 << 10;
 /// Datagrams that are read at one look. A socket holds a few hundred; one who goes on and on is looked at again later.
 const DATAGRAMS_MAX: usize = 1024;
 

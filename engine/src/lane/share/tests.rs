@@ -231,13 +231,13 @@ fn a_segment_that_has_gone_is_unmapped_and_its_slot_may_come_again() {
 
 #[test]
 fn what_cannot_be_mapped_is_streamed_and_so_is_what_follows_from_that_segment() {
-    let (mut here, mut there) = pair();
+    let (mut here, first) = pair();
     let (payload, range) = here.payload(100);
     let lent = here.lender.lend(&[(payload, range)], &here.segments);
     let lent = lent.unwrap()[0];
     here.lender.commit();
     // The descriptor is lost on the way: as where no descriptor is left.
-    let received = there.borrower.fd().try_clone_to_owned().unwrap();
+    let received = first.borrower.fd().try_clone_to_owned().unwrap();
     let received = Socket::from_fd(received).unwrap();
     let lost = received.try_receive::<Lend>().unwrap().unwrap();
     let (socket, mut there) = rogue_lender();
@@ -265,7 +265,8 @@ fn a_lender_that_breaks_a_rule_is_not_heard_any_more() {
     let unsealed = tempfile::tempfile().unwrap();
     unsealed.set_len(BYTES).unwrap();
     let (good, more, unsealed) = (good.fd(), more.fd(), unsealed.as_fd());
-    let cases: [(&str, &dyn Fn(&Socket)); 6] = [
+    type Words<'a> = &'a dyn Fn(&Socket);
+    let cases: [(&str, Words<'_>); 6] = [
         ("descriptors", &|socket| {
             say(socket, &[], &[announced(1, 1)], &[good, more]);
         }),
