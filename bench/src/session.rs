@@ -15,7 +15,7 @@ use master::client::{self, Client, ClientError, Invocation, Payload};
 use master::definition::{self, DefinitionError};
 use master::deploy::{Cluster, DeployError, Replicas};
 use master::feedback::FeedbackError;
-use master::local::{self, LocalError, LocalWorkers};
+use master::local::{self, Between, LocalError, LocalWorkers};
 use master::place;
 use std::collections::BTreeMap;
 use std::io;
@@ -27,9 +27,9 @@ use thiserror::Error;
 /// Longest time for one invocation.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 
-/// Flags of every worker that a benchmark starts: those by which workers of one host do not share memory, so that what is
-/// measured between two of them is a network. There is none as long as workers never do.
-const APART: [&str; 0] = [];
+/// Flags of workers that a benchmark starts apart from each other: those by which workers of one host do not share memory, so that
+/// what is measured between two of them is a network.
+const APART: [&str; 1] = ["--no-host-sharing"];
 
 /// See [`APART`].
 pub(crate) fn apart_flags() -> Vec<String> {
@@ -111,6 +111,8 @@ pub struct Layout {
     pub executors: String,
     /// `--memory` of each worker, in bytes.
     pub memory_bytes: u64,
+    /// How payloads travel between them.
+    pub between: Between,
 }
 
 impl Layout {
@@ -182,7 +184,8 @@ impl Session {
             memory_bytes: Some(layout.memory_bytes),
             key_file: None,
             grace_ms: None,
-            flags: apart_flags(),
+            flags: Vec::new(),
+            between: layout.between,
         })?;
         let options = options();
         let addresses = workers.addresses();

@@ -155,6 +155,25 @@ counters!(
         clients,
         /// Gauge: connections to and from peers.
         links,
+        /// Gauge: of those, the ones beside which memory is shared with a worker on the same host.
+        links_sharing,
+        /// Payloads that were lent to a worker on the same host, as they lie.
+        loans_out,
+        /// Payloads that were borrowed from one.
+        loans_in,
+        /// Payloads that were streamed to a worker with which memory is shared: what lies in borrowed memory, and what could not
+        /// be passed on or mapped.
+        loans_streamed,
+        /// Gauge: ranges that are lent.
+        lent_ranges,
+        /// Gauge: bytes of those ranges.
+        lent_bytes,
+        /// Gauge: segments of workers on the same host that this lane has mapped. They count as segments there alone.
+        borrowed_segments,
+        /// Gauge: bytes of those segments.
+        borrowed_segment_bytes,
+        /// Lanes of workers on the same host that broke a rule of what is shared; nothing more was shared with them.
+        shares_broken,
         /// Payloads that came in chunks.
         transfers_in,
         /// Payloads that were sent in chunks.
@@ -253,6 +272,8 @@ counters!(
         connections_dropped,
         /// Executors that ended, for whatever reason.
         executors_ended,
+        /// Connections on this host, to share memory, that were closed without a word: another user's, or for no link.
+        shares_refused,
         /// Plans refused.
         plans_refused,
         /// Plans accepted.
@@ -303,6 +324,9 @@ pub struct WorkerStatus {
     pub memory: MemoryStatus,
     /// What the machine costs, measured at its start.
     pub calibration: Calibration,
+    /// The links that it makes to lanes of its peers.
+    #[serde(default)]
+    pub links: Vec<LinkStatus>,
     /// Workflows that it serves, or is about to, or still does.
     pub deployments: Vec<DeploymentStatus>,
     /// What each workflow has in memory here, by name.
@@ -392,6 +416,25 @@ pub struct Calibration {
     pub tcp_one_way_ns: Option<u64>,
     /// How long measuring took.
     pub took_ns: u64,
+}
+
+/// A link to a lane of a peer.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct LinkStatus {
+    /// The peer's name.
+    pub worker: String,
+    /// Which lane here.
+    pub from_lane: u8,
+    /// Which lane there.
+    pub to_lane: u8,
+    /// Where the peer listens.
+    pub address: String,
+    /// Whether it stands.
+    pub connected: bool,
+    /// Whether payloads are lent to the peer in shared memory instead of being streamed.
+    pub shares_memory: bool,
+    /// Why they are not, if they are not, for people.
+    pub unshared: Option<String>,
 }
 
 /// What a workflow has in memory on this worker, with all of its versions and placements.

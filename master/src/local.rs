@@ -41,6 +41,16 @@ const WORKERS_MAX: usize = 64;
 /// Longest line that is read of a worker's standard output.
 const LINE_BYTES_MAX: u64 = 4096;
 
+/// How payloads travel between local workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Between {
+    /// Through memory that workers of one host share.
+    #[default]
+    Memory,
+    /// Over the network, as between hosts (`--no-host-sharing`).
+    Network,
+}
+
 /// How local workers are to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -63,6 +73,8 @@ pub struct Options {
     pub grace_ms: Option<u32>,
     /// Further flags of each worker, as `faasflow-worker` takes them.
     pub flags: Vec<String>,
+    /// How payloads travel between them.
+    pub between: Between,
 }
 
 /// Why local workers could not be started. Those that were are ended.
@@ -306,6 +318,9 @@ fn worker_command(
         command.args(["--grace-ms", &grace_ms.to_string()]);
     }
     command.args(&options.flags);
+    if options.between == Between::Network {
+        command.arg("--no-host-sharing");
+    }
     if std::env::var_os(LOG_VARIABLE).is_none() {
         command.env(LOG_VARIABLE, LOG_FILTER);
     }

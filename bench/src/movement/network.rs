@@ -244,6 +244,8 @@ impl Site {
             memory_bytes: Some(worker_memory_bytes()),
             key_file: None,
             grace_ms: None,
+            // Their flags say that they do not share memory.
+            between: local::Between::Memory,
             flags: flags(),
         })?;
         Ok(Self {

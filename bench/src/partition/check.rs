@@ -8,7 +8,7 @@ use super::wire::Wire;
 use super::{PartitionError, RunOptions, Unused};
 use crate::floor;
 use crate::report::{Machine, Report, Setup, Watch, memory_bytes};
-use crate::session::{Layout, apart_flags, functions_folder};
+use crate::session::{Layout, functions_folder};
 use master::client;
 use master::local::{self, LocalWorkers};
 use master::place::Partitioner;
@@ -69,7 +69,8 @@ pub fn measure(options: &RunOptions) -> Result<Checked, PartitionError> {
         memory_bytes: Some(worker_memory_bytes()),
         key_file: None,
         grace_ms: None,
-        flags: apart_flags(),
+        flags: Vec::new(),
+        between: local::Between::Network,
     })
     .map_err(crate::session::SessionError::from)?;
     let live = Live {

@@ -16,6 +16,7 @@ use engine::plan::Limits;
 use engine::plan_check::INLINE_BYTES_MAX;
 use engine::wire::Tier;
 use hdrhistogram::Histogram;
+use master::local::Between;
 
 /// Turns that product and floors take.
 const ROUNDS: u64 = 4;
@@ -63,6 +64,7 @@ impl Taken {
 
 fn hop_options(options: &Options, workers: usize, bytes: usize) -> hop::Options {
     hop::Options {
+        between: Between::Network,
         workers,
         wait: options.wait,
         executors: if workers == 1 { "spread" } else { "auto" }.to_owned(),

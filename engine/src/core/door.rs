@@ -12,6 +12,7 @@ use super::{
 use crate::nearest::instead_of_few;
 use crate::plan::{DeploymentId, Limits, Plan, PortRef, Source, WorkerIndex};
 use crate::wire::Failure;
+use crate::wire::ITEM_ABSENT;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
@@ -313,8 +314,17 @@ impl Core {
 /// What an input looks like, or why it is not here.
 fn form(incoming: &Incoming) -> Result<InputForm, &str> {
     match incoming {
-        Incoming::One(range) => Ok(InputForm::Bytes(range.length)),
+        Incoming::One(range) | Incoming::Lent(range) => Ok(InputForm::Bytes(range.length)),
         Incoming::List { items, .. } => Ok(InputForm::list(items.iter().map(|(_, bytes)| *bytes))),
+        Incoming::LentList { items, .. } => Ok(InputForm::list(items.iter().map(|item| {
+            if item.is_absent() {
+                ITEM_ABSENT
+            } else if item.is_range() {
+                item.length
+            } else {
+                0
+            }
+        }))),
         Incoming::Refused(reason) => Err(reason),
     }
 }

@@ -43,7 +43,7 @@ impl Outgoing {
     }
 }
 
-/// A payload that arrived, committed in this lane's arena.
+/// A payload that arrived: committed in this lane's arena, or lent by a worker on the same host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming {
     /// Bytes.
@@ -55,6 +55,15 @@ pub enum Incoming {
         /// Offset within the range and bytes of each item, within it; [`ITEM_ABSENT`](wire::ITEM_ABSENT) bytes of one that is not there.
         items: Vec<(u64, u64)>,
         /// Which items of the list these are, if they are not all of it.
+        section: Option<Section>,
+    },
+    /// Bytes that are lent.
+    Lent(PayloadRef),
+    /// A list that is lent: each item that has bytes is a range of its own.
+    LentList {
+        /// Its items, absent and empty ones among them.
+        items: Vec<PayloadRef>,
+        /// As of a [`Incoming::List`].
         section: Option<Section>,
     },
     /// It could not be taken in, and why.

@@ -431,7 +431,7 @@ impl Core {
             Incoming::Refused(reason) => Some(format!(
                 "a constant of the workflow found no room in this worker's memory ({reason}); deploy it again once there is more"
             )),
-            Incoming::One(_) | Incoming::List { .. } => None,
+            _ => None,
         });
         let constants: Vec<Value> = constants
             .into_iter()

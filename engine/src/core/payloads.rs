@@ -108,36 +108,40 @@ impl Core {
             return Err(cause);
         }
         let account = self.program_of(place).account;
+        let lent = matches!(incoming, Incoming::Lent(_) | Incoming::LentList { .. });
         let value = self.take_incoming(account, incoming);
         let bytes = self.value_bytes(value);
         self.clear_slot(place, slot);
         self.set_slot(place, slot, value, bytes, NO_MAKER);
+        if lent {
+            self.note_lent(place, slot);
+        }
         Ok(())
     }
 
     /// What is wrong with a list that came for a slot: that some of its items did not, while all are needed.
     fn lacks(&self, place: Place, slot: u32, incoming: &Incoming) -> Option<String> {
-        let Incoming::List {
-            items,
-            section: Some(Section { first, whole }),
-            ..
-        } = incoming
-        else {
+        let (here, Some(Section { first, whole })) = (match incoming {
+            Incoming::List { items, section, .. } => (items.len(), section),
+            Incoming::LentList { items, section } => (items.len(), section),
+            Incoming::One(_) | Incoming::Lent(_) | Incoming::Refused(_) => return None,
+        }) else {
             return None;
         };
-        let lacks = items.len() < *whole as usize;
+        let lacks = here < *whole as usize;
         let complete = self.program_of(place).slots[slot as usize].complete;
         (lacks && complete).then(|| {
             format!(
-                "{} items from item {first} on came of a list of {whole}, and all of it is needed",
-                items.len()
+                "{here} items from item {first} on came of a list of {whole}, and all of it is needed"
             )
         })
     }
 
     pub(super) fn take_incoming(&mut self, account: Account, incoming: Incoming) -> Value {
         match incoming {
-            Incoming::One(range) => Value::One(self.leases.take(account, range)),
+            Incoming::One(range) | Incoming::Lent(range) => {
+                Value::One(self.leases.take(account, range))
+            }
             Incoming::List {
                 range,
                 items,
@@ -155,6 +159,18 @@ impl Core {
                     self.lists.get_mut(list).push(part);
                 }
                 self.let_go(whole);
+                Value::List(list)
+            }
+            Incoming::LentList { items, section } => {
+                let list = self.lists.open();
+                self.lists.set_section(list, section);
+                for item in items {
+                    let item = match item {
+                        PayloadRef::ABSENT => Payload::ABSENT,
+                        range => self.leases.take(account, range),
+                    };
+                    self.lists.get_mut(list).push(item);
+                }
                 Value::List(list)
             }
             // Whoever asks for it is refused first.
@@ -267,7 +283,12 @@ impl Core {
 
     pub(super) fn drop_incoming(&mut self, incoming: &Incoming) {
         match incoming {
-            Incoming::One(range) | Incoming::List { range, .. } => self.release(*range),
+            Incoming::One(range) | Incoming::Lent(range) | Incoming::List { range, .. } => {
+                self.release(*range);
+            }
+            Incoming::LentList { items, .. } => {
+                items.iter().for_each(|item| self.release(*item));
+            }
             Incoming::Refused(_) => {}
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::core::Holder;
 use crate::core::store::Ticket;
+pub use crate::lane::share::LendingEnd;
 use crate::lane::store::OwnUse;
 use crate::plan::{DeploymentId, Plan, Trust};
 use crate::profile::LaneProfile;
@@ -42,7 +43,8 @@ pub struct StartedExecutor {
     pub functions: Box<[FunctionDescription]>,
 }
 
-/// Which connection of a link: those that a worker makes are numbered in the order in which it makes them.
+/// Which connection of a link: those that a worker makes are numbered in the order in which it makes them, and so are, by
+/// themselves, those that it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkNumber(pub u64);
 
@@ -87,6 +89,8 @@ pub enum LaneCommand {
         number: LinkNumber,
         /// Greeted.
         socket: OwnedFd,
+        /// If the peer is on this host: by what memory is lent to it.
+        share: Option<LendingEnd>,
     },
     /// A connection that a peer's lane made, for sending to this lane.
     LinkIn {
@@ -98,8 +102,24 @@ pub enum LaneCommand {
         from_lane: u8,
         /// As in `wire::Role::Peer`.
         next_sequence: u64,
+        /// Which connection it is, among all that have come.
+        number: LinkNumber,
         /// Greeted.
         socket: OwnedFd,
+    },
+    /// By what a peer on this host lends memory to this lane, beside a connection that it has made. It is given before the
+    /// peer knows that it may lend.
+    ShareIn {
+        /// The peer's name.
+        worker: String,
+        /// Its restart epoch.
+        epoch: u32,
+        /// Its lane.
+        from_lane: u8,
+        /// As in [`LaneCommand::LinkIn`].
+        number: LinkNumber,
+        /// Greeted.
+        socket: Socket,
     },
     /// A client's connection.
     Client {
@@ -179,6 +199,17 @@ pub enum LaneReport {
         to_lane: u8,
         /// As in [`LaneCommand::LinkOut`].
         number: LinkNumber,
+    },
+    /// Nothing more is lent on a link, which goes on without.
+    SharingEnded {
+        /// The peer's name.
+        worker: String,
+        /// Its lane.
+        to_lane: u8,
+        /// As in [`LaneCommand::LinkOut`].
+        number: LinkNumber,
+        /// Why, for people.
+        reason: String,
     },
     /// Nothing of this deployment is left on this lane.
     Removed(DeploymentId),

@@ -81,6 +81,12 @@ impl Compartments {
         self.of_deployment.get(&deployment).map(|(own, _)| *own)
     }
 
+    /// Of which workflow the deployment is; none if the lane does not have it.
+    pub(crate) fn workflow_of(&self, deployment: DeploymentId) -> Option<&str> {
+        let of = self.of_deployment.get(&deployment);
+        of.map(|(_, workflow)| workflow.as_str())
+    }
+
     /// Where payloads of the workflow go; none if the lane has nothing of it.
     pub(crate) fn of_workflow(&self, workflow: &str) -> Option<Compartment> {
         self.of_workflow

@@ -113,7 +113,7 @@ fn rename(outputs: &mut [Output], mut copies: impl Iterator<Item = PayloadRef>) 
 /// The executor's segment in which a range lies.
 fn source(segments: &Segments, range: &PayloadRef) -> Result<Arc<SegmentReader>, CopyError> {
     match segments.mapping(range.segment) {
-        Some(Mapping::Executor(segment)) => Ok(Arc::clone(segment)),
+        Some(Mapping::Foreign(segment)) => Ok(Arc::clone(segment)),
         Some(Mapping::Own(_)) | None => Err(CopyError::Place),
     }
 }

@@ -32,6 +32,9 @@ impl Lane {
             unsent += executor.unsent();
             self.replace_if_it_pins(place);
         }
+        let (peers, mut parts) = self.peers();
+        unsent += peers.settle_shares(&mut parts);
+        self.unmap_gone();
         self.settle_again_if(unsent, unsent < unsent_before);
         if !self.reports.is_empty() {
             self.flush_reports();

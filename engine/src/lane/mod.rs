@@ -27,6 +27,7 @@ mod peers;
 mod reports;
 mod segments;
 pub mod setup;
+mod share;
 pub mod store;
 
 use crate::core::store::StoreRules;
@@ -46,7 +47,7 @@ use faasstore::doorbell::Sleeper;
 use nix::time::{ClockId, clock_gettime};
 use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
-use segments::{Gone, Released, Segments};
+use segments::{Gone, Released, Segments, ShareId};
 use setup::{LaneSetup, Yields};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -92,6 +93,8 @@ const HEAVY_BYTES: u64 = UNTIDIED_BYTES;
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
+/// Numbers of executors stay below the bits that tell tokens apart.
+const SERIAL_MAX: u32 = 0x1fff_ffff;
 
 /// Runs a lane until it is told to stop, and then until what its executors run has ended, for as long as the grace at most.
 /// To be called on the lane's own thread, pinned already.
@@ -389,6 +392,7 @@ impl Lane {
         peers.beat(&mut parts);
         let consequences = self.core.has_actions();
         self.act();
+        self.unmap_gone();
         consequences
     }
 
@@ -585,8 +589,11 @@ impl Lane {
             Completion::Watched { token } if token & TOKEN_EXIT != 0 => {
                 self.executor_exited(token & !TOKEN_EXIT)
             }
-            // A doorbell only wakes the lane; its ring is read in every turn.
-            Completion::Watched { .. } => self.doorbells += 1,
+            Completion::Watched { token } => match peers::share_of(token) {
+                Some(share) => self.hear_share(share),
+                // A doorbell only wakes the lane; its ring is read in every turn.
+                None => self.doorbells += 1,
+            },
             Completion::Unwatched { token, error } => self.unwatched(token, &error),
             other => {
                 self.now_ns = monotonic_ns();
@@ -599,6 +606,17 @@ impl Lane {
                 self.unmap_gone();
             }
         }
+    }
+
+    /// A peer on this host has something to say of what is lent.
+    fn hear_share(&mut self, share: ShareId) {
+        self.now_ns = monotonic_ns();
+        let (peers, mut parts) = self.peers();
+        if let Some(report) = peers.hear_share(share, &mut parts) {
+            self.report(report);
+        }
+        self.act();
+        self.unmap_gone();
     }
 
     /// The connections, and the parts of the lane that they work on.
@@ -658,6 +676,7 @@ impl Lane {
                 to_lane,
                 number,
                 socket,
+                share,
             } => {
                 let door = peers::Door {
                     worker,
@@ -665,13 +684,14 @@ impl Lane {
                     lane: to_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_out(door, number, socket, &mut parts);
+                peers.link_out(door, number, socket, share, &mut parts);
             }
             LaneCommand::LinkIn {
                 worker,
                 epoch,
                 from_lane,
                 next_sequence,
+                number,
                 socket,
             } => {
                 let door = peers::Door {
@@ -680,7 +700,22 @@ impl Lane {
                     lane: from_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_in(door, next_sequence, socket, &mut parts);
+                peers.link_in(door, next_sequence, number, socket, &mut parts);
+            }
+            LaneCommand::ShareIn {
+                worker,
+                epoch,
+                from_lane,
+                number,
+                socket,
+            } => {
+                let door = peers::Door {
+                    worker,
+                    epoch,
+                    lane: from_lane,
+                };
+                let (peers, mut parts) = self.peers();
+                peers.share_in(&door, number, socket, &mut parts);
             }
             LaneCommand::Client { socket, place } => {
                 let (peers, mut parts) = self.peers();
@@ -913,6 +948,7 @@ impl Lane {
                     "a range of the lane's own is committed once and released once"
                 );
             }
+            Released::ToPeer(share, range) => self.peers.return_to_peer(share, range),
             Released::SegmentGone(gone) => self.gone.push(gone),
             Released::Kept => {}
         }

@@ -59,7 +59,7 @@ impl Lane {
         counters.doorbells.set(self.doorbells);
         counters.starts_ahead.set(self.starts_ahead);
         counters.system_calls.set(self.driver.enters());
-        self.peers.publish(counters);
+        self.peers.publish(counters, &self.segments);
         let executors = self.executors.iter().flatten();
         let pinned = executors.map(|executor| (executor.compartment(), executor.pinned_bytes()));
         let pinned: Vec<_> = pinned.filter(|(_, bytes)| *bytes > 0).collect();

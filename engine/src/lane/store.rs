@@ -163,7 +163,7 @@ impl Lane {
     pub(super) fn carry_payload_out(&mut self, ticket: Ticket, range: PayloadRef, kind: TierKind) {
         let mapping = self.segments.mapping(range.segment);
         let payload = mapping.and_then(|mapping| match mapping {
-            Mapping::Executor(segment) => {
+            Mapping::Foreign(segment) => {
                 Slice::of_reader(Arc::clone(segment), range.offset, range.length)
             }
             Mapping::Own(segment) => {

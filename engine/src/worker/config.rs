@@ -8,6 +8,7 @@ use crate::lane::setup::Patience;
 use crate::status::ExecutorPlacement;
 use crate::worker::host;
 use crate::worker::quantities::{parse_cpus, parse_size, size_text};
+use crate::worker::sharing::{FolderError, HostSharing, check_folder};
 use clap::{Parser, ValueEnum};
 use faasstore::binding::WaitStrategy;
 use faasstore::tier::{StoreUrl, StoreUrlError};
@@ -112,6 +113,13 @@ pub struct Arguments {
     /// How long nothing may come of a message or payload that a client or peer has begun to send
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub transfer_idle_s: u32,
+    /// Share no memory with workers on this host: payloads travel over the network between them, too
+    #[arg(long, conflicts_with = "host_sharing")]
+    pub no_host_sharing: bool,
+    /// Share memory with workers of this user that name the same folder, whichever network namespace they are in
+    /// [default: with those in this network namespace]
+    #[arg(long, value_name = "DIR")]
+    pub host_sharing: Option<PathBuf>,
     /// End, as by SIGTERM, when standard input ends: for whoever starts a worker that must not outlive him
     #[arg(long)]
     pub end_with_stdin: bool,
@@ -200,6 +208,8 @@ pub struct Config {
     pub clients_max: u32,
     /// How long lanes wait for what others have to say.
     pub patience: Patience,
+    /// With whom on this host memory is shared.
+    pub host_sharing: HostSharing,
     /// Whether to end when standard input does.
     pub end_with_stdin: bool,
 }
@@ -227,6 +237,9 @@ pub enum ConfigError {
     /// The key is not to be had.
     #[error("--cluster-key-file: {0}")]
     Key(#[from] KeyError),
+    /// A folder that sockets cannot be in.
+    #[error(transparent)]
+    HostSharing(#[from] FolderError),
     /// A list that is none.
     #[error("--cpus {given}: {source}")]
     CpuList {
@@ -412,6 +425,11 @@ impl Config {
             payload_bytes_max,
             clients_max: arguments.clients_max,
             patience: check_patience(&arguments)?,
+            host_sharing: match (&arguments.host_sharing, arguments.no_host_sharing) {
+                (_, true) => HostSharing::Off,
+                (None, false) => HostSharing::Namespace,
+                (Some(folder), false) => HostSharing::Folder(check_folder(folder)?),
+            },
             end_with_stdin: arguments.end_with_stdin,
         })
     }

@@ -60,6 +60,7 @@ impl Control {
             lanes,
             memory,
             calibration: identity.calibration,
+            links: self.links.borrow().status(),
             deployments,
             workflows,
             counters,

@@ -20,6 +20,7 @@ use crate::worker::control_io::{self, Listener};
 use crate::worker::host;
 use crate::worker::lanes::{LaneEnd, LaneHandle};
 use crate::worker::placement::{Placement, spin_budget_ns};
+use crate::worker::sharing::{HostDoor, HostSharing, Unshared};
 use crate::worker::state::{StateError, WorkerState, worker_hash};
 use crate::worker::store::{StoreConfig, StoreError, StoreThread};
 use crate::worker::warden::{Warden, WardenHandle, WardenRequest};
@@ -92,6 +93,14 @@ pub enum StartupError {
         /// What it may open.
         limit: u64,
     },
+    /// A socket could not be made where it was asked for.
+    #[error("--host-sharing {}: {reason}; name a folder that this user may write to", folder.display())]
+    HostSharing {
+        /// Which folder.
+        folder: std::path::PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// Its CPUs are not to be had.
     #[error("--cpus: this process cannot be bound to them: {0}")]
     Affinity(nix::errno::Errno),
@@ -146,6 +155,7 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
 
     let name: Arc<str> = identity.config.name.as_str().into();
     let grace = identity.config.grace;
+    let host_door = open_host_door(&identity.config, epoch)?;
     let (mut warden, handle) = Warden::new(Arc::clone(&name), HELLO_TIME_MAX);
     let report_notify = Arc::new(Notify::new());
     let clock = host::clock_id();
@@ -175,7 +185,14 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
         threads.push(start_lane(setup, lanes.run, handle.clone())?);
     }
     start_control(kind, listener, handle.clone(), move || {
-        Control::new(identity, handles, report_notify, placement, handle)
+        Control::new(
+            identity,
+            handles,
+            report_notify,
+            placement,
+            handle,
+            host_door,
+        )
     })?;
 
     let exit_code = warden.run();
@@ -189,6 +206,22 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     store.stop();
     drop(state);
     Ok(exit_code)
+}
+
+/// The socket by which memory is shared, or why there is none: an error only where somebody has named a folder for it.
+fn open_host_door(config: &Config, epoch: u32) -> Result<Result<HostDoor, Unshared>, StartupError> {
+    let door = HostDoor::open(&config.host_sharing, worker_hash(&config.name), epoch);
+    match (door, &config.host_sharing) {
+        (Err(error), HostSharing::Folder(folder)) => Err(StartupError::HostSharing {
+            folder: folder.clone(),
+            reason: error.to_string(),
+        }),
+        (Err(error), HostSharing::Namespace) => {
+            tracing::warn!("no memory is shared with workers on this host: {error}");
+            Ok(Err(error))
+        }
+        (door, _) => Ok(door),
+    }
 }
 
 fn wait_until(ended: impl Fn() -> bool, time_max: Duration) {

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         bytes("linger", linger),
         function("while_there", while_there),
         function("gate", gate),
+        function("hold", hold),
         function("join", join),
         function("make", make),
         function("make_value", make_value),
@@ -152,6 +153,22 @@ fn gate(call: &mut Call) -> Result<(), Error> {
         Verdict::Forget => Ok(()),
         Verdict::Exit => std::process::exit(0),
     }
+}
+
+/// `data`, `gate` (a socket's path) → `out`: the digest of the data, taken before and after its test has let it go on; what it
+/// has seen is in a file beside the gate, since nobody may be left to be answered.
+fn hold(call: &mut Call) -> Result<(), Error> {
+    let before = pattern::digest(call.bytes("data")?);
+    let path = std::str::from_utf8(call.bytes("gate")?)?.to_owned();
+    let context = call.context();
+    let (attempt, node, worker) = (context.attempt(), context.node(), context.worker());
+    gate::wait_at(Path::new(&path), attempt, node, worker)?;
+    let same = pattern::digest(call.bytes("data")?) == before;
+    std::fs::write(
+        format!("{path}.held"),
+        if same { "same" } else { "differs" },
+    )?;
+    call.write("out", before.as_bytes())
 }
 
 /// `a`, `b` → `out`: one behind the other.

@@ -286,10 +286,16 @@ impl Lane {
     /// Takes back what has arrived, and was given to nobody.
     pub(super) fn drop_arrived(&mut self, incoming: &Incoming) {
         match incoming {
-            Incoming::One(range) | Incoming::List { range, .. } if range.is_range() => {
-                self.memory.release(*range);
+            Incoming::One(range) | Incoming::Lent(range) | Incoming::List { range, .. } => {
+                if range.is_range() {
+                    self.memory.release(*range);
+                }
             }
-            Incoming::One(_) | Incoming::List { .. } | Incoming::Refused(_) => {}
+            Incoming::LentList { items, .. } => {
+                let ranges = items.iter().filter(|item| item.is_range());
+                ranges.for_each(|range| self.memory.release(*range));
+            }
+            Incoming::Refused(_) => {}
         }
     }
 

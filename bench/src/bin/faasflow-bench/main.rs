@@ -24,7 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use master::diagnostics;
-use master::local::LocalError;
+use master::local::{Between, LocalError};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -119,6 +119,18 @@ struct WorkerArguments {
     /// Workers, each a process of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     workers: u8,
+    /// Have two workers share memory, as workers of one host do by themselves; without it their payloads go over the network.
+    #[arg(long)]
+    host_sharing: bool,
+}
+
+impl WorkerArguments {
+    const fn between(&self) -> Between {
+        match self.host_sharing {
+            true => Between::Memory,
+            false => Between::Network,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -412,6 +424,7 @@ impl HopArguments {
             workers: usize::from(self.worker.workers),
             wait: self.worker.placement.wait.into(),
             executors: self.worker.placement.executors.name(),
+            between: self.worker.between(),
             payload_bytes: self.payload,
             samples: self.samples,
             nodes: self.nodes.map_or(nodes_default, |nodes| nodes as usize),
@@ -425,6 +438,7 @@ fn run_switch(arguments: &SwitchArguments) -> miette::Result<()> {
         workers: 1,
         wait: arguments.placement.wait.into(),
         executors: arguments.placement.executors.name(),
+        between: Between::Network,
         payload_bytes: hop::PAYLOAD_BYTES,
         samples: arguments.samples,
         nodes: arguments.nodes as usize,
@@ -460,6 +474,7 @@ fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
         workers: usize::from(arguments.worker.workers),
         wait: arguments.worker.placement.wait.into(),
         executors: arguments.worker.placement.executors.name(),
+        between: arguments.worker.between(),
         rounds: arguments.rounds,
     };
     let (report, histogram) = words::measure(&options, text)?;

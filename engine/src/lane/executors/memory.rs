@@ -106,7 +106,7 @@ impl Executor {
             opened => opened?,
         };
         self.arena_bytes += reader.length();
-        let mapping = Mapping::Executor(Arc::new(reader));
+        let mapping = Mapping::Foreign(Arc::new(reader));
         let slot = segments.add(
             mapping,
             Owner::Executor(place),

@@ -305,7 +305,8 @@ pub(crate) fn return_outputs(
                     let returned = arena.release(range);
                     debug_assert!(returned.is_ok(), "what was copied is leased");
                 }
-                Released::SegmentGone(_) | Released::Kept => {}
+                // An own piece lies in the executor's arena, or in the lane's.
+                Released::ToPeer(..) | Released::SegmentGone(_) | Released::Kept => {}
             }
         }
     }

@@ -20,7 +20,7 @@ const SHOWN_COUNTERS: [&str; 6] = [
 pub(crate) fn show(page: &mut Page, all: &[Value]) {
     let (mut workers, mut deployments, mut counters, mut unread) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut workflows, mut holders) = (Vec::new(), Vec::new());
+    let (mut workflows, mut holders, mut links) = (Vec::new(), Vec::new(), Vec::new());
     for value in all {
         let Ok(status) = serde_json::from_value::<WorkerStatus>(value.clone()) else {
             unread.push(value);
@@ -69,6 +69,16 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
                 ]
             }));
         }
+        links.extend(status.links.iter().map(|link| {
+            vec![
+                format!("{}/{}", status.name, link.from_lane),
+                format!("{}/{}", link.worker, link.to_lane),
+                link.unshared.clone().map_or_else(
+                    || "in shared memory".to_owned(),
+                    |why| format!("over the network: {why}"),
+                ),
+            ]
+        }));
         let count = |name: &str| {
             status
                 .counters
@@ -137,6 +147,10 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
         ];
         page.line("");
         page.table(&headings, &[3, 4], &holders);
+    }
+    if !links.is_empty() {
+        page.line("");
+        page.table(&["from lane", "to lane", "payloads"], &[], &links);
     }
     for value in unread {
         page.line(&format!("a worker of another release says: {value:#}"));
