@@ -269,6 +269,9 @@ fn every_key_is_looked_at(shape: &'static Shape, key: &'static str) {
         "retry" | "catch" | "foreach" | "resources" | "profile" | "join" => {
             node(format!("function: e:f, {}: {{ {key}: {bad} }}", shape.slug))
         }
+        "store" => format!(
+            "{{ workflow: w, nodes: {{ n: {{ delay_ms: 1 }} }}, store: {{ {key}: {bad} }} }}"
+        ),
         other => panic!("no template for {other}"),
     };
     let error = parse("w.yaml", text.as_bytes()).unwrap_err();
