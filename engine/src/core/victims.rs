@@ -16,23 +16,16 @@ pub(crate) fn first_readers(program: &Program) -> Vec<Option<LocalNode>> {
     let count = program.slots.len();
     let mut first: Vec<Option<LocalNode>> = vec![None; count];
     let mut stays = vec![false; count];
-    let stay = |from: InputFrom, stays: &mut Vec<bool>| {
-        each_slot(program, from, &mut |slot| stays[slot as usize] = true);
-    };
     for (index, node) in (0..).zip(&program.nodes) {
         let by_executor = node.runner == Runner::Executor;
         let inputs = program.inputs(node).len();
         for (place, input) in program.all_inputs(node).iter().enumerate() {
             let by_lane = place >= inputs || !(by_executor || node.region != NO_SCOPE);
             if by_lane {
-                stay(input.from, &mut stays);
-                if let InputFrom::Item(up) = input.from {
-                    let mut scope = program.scope_of(index);
-                    for _ in 0..up {
-                        scope = program.scopes[usize::from(scope)].parent;
-                    }
-                    stay(program.scopes[usize::from(scope)].list, &mut stays);
-                }
+                let scope = program.scope_of(index);
+                each_slot_behind(program, scope, input.from, &mut |slot| {
+                    stays[slot as usize] = true;
+                });
             }
             each_slot(program, input.from, &mut |slot| {
                 let reader = &mut first[slot as usize];
@@ -66,6 +59,29 @@ pub(crate) fn first_readers(program: &Program) -> Vec<Option<LocalNode>> {
     content
         .map(|(reader, stays)| reader.filter(|_| !stays))
         .collect()
+}
+
+/// As [`each_slot`], of somebody in a scope; of items, those of the lists that they are of, whichever region around these is of.
+fn each_slot_behind(
+    program: &Program,
+    scope: u16,
+    from: InputFrom,
+    each: &mut impl FnMut(SlotIndex),
+) {
+    match from {
+        InputFrom::Item(up) => {
+            let outward = |scope: u16| program.scopes[usize::from(scope)].parent;
+            let region = (0..up).fold(scope, |scope, _| outward(scope));
+            let list = program.scopes[usize::from(region)].list;
+            each_slot_behind(program, outward(region), list, each);
+        }
+        InputFrom::FirstOf(span) => {
+            for from in program.alternatives(span) {
+                each_slot_behind(program, scope, *from, each);
+            }
+        }
+        from => each_slot(program, from, each),
+    }
 }
 
 fn each_slot(program: &Program, from: InputFrom, each: &mut impl FnMut(SlotIndex)) {

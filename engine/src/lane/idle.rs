@@ -118,7 +118,9 @@ impl Lane {
 
     /// Gives memory of the lane's own arena back to the machine when the lane has been idle for a while.
     fn trim_when_idle(&mut self) {
-        let was_busy = std::mem::take(&mut self.was_busy);
+        let was_asked = std::mem::take(&mut self.was_asked);
+        // Who looks at it again and again does not keep it from being idle.
+        let was_busy = std::mem::take(&mut self.was_busy) && (!was_asked || self.trim_ns.is_none());
         if self.arena.bytes_held() <= LANE_SEGMENT_BYTES {
             self.trim_ns = None;
         } else if was_busy {

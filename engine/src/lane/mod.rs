@@ -184,6 +184,8 @@ struct Lane {
     settle_pause_ns: u64,
     /// Whether anything has happened since the lane last settled.
     was_busy: bool,
+    /// Whether somebody has asked for its status since: that is nothing to do.
+    was_asked: bool,
     /// When memory of the lane's own arena goes back, if nothing happens until then.
     trim_ns: Option<u64>,
     carriage: Carriage,
@@ -254,6 +256,7 @@ impl Lane {
             settle_ns: None,
             settle_pause_ns: 0,
             was_busy: false,
+            was_asked: false,
             trim_ns: None,
             carriage: Carriage::default(),
             pins_due_ns: None,
@@ -731,6 +734,7 @@ impl Lane {
                 let _ = reply.send(self.core.profile(deployment, from, most));
             }
             LaneCommand::Holders { most, reply } => {
+                self.was_asked = true;
                 let now_ns = monotonic_ns();
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.core.holders(now_ns, most));

@@ -276,7 +276,7 @@ impl Draft<'_> {
         let left = (1..=count).rev();
         let mut retriers: Vec<Retry> = left.map(|left| self.retry(all(left))).collect();
         // One activation is to meet several of them.
-        if count > 1 && self.random.chance(700) {
+        if count > 1 && self.random.chance(850) {
             for retry in &mut retriers {
                 retry.attempts = self.shape.attempts_max;
             }
