@@ -2,8 +2,8 @@
 //! same job done by bare code in the same run.
 //!
 //! - [`row`]: what is measured of a tier at a size, and the table of it
-//! - [`hops`]: the tiers that workers use by themselves, through workers and executors
-//! - [`stored`]: the tiers that keep payloads elsewhere
+//! - `hops`: the tiers that workers use by themselves, through workers and executors
+//! - `stored`: the tiers that keep payloads elsewhere
 //! - [`aims`]: what must hold
 //!
 //! docs/benchmarks.md says what each figure is.

@@ -2,7 +2,7 @@
 //! lanes then pass segments. docs/protocol.md says what is proved by what.
 //!
 //! It owns the socket that peers on this host connect to, and promises that a stranger gets nothing from it, holds one of
-//! [`GREETINGS_MAX`] places for [`GREETING_TIME_MAX`] at most, and learns nothing. Sharing is never needed: whatever
+//! `GREETINGS_MAX` places for `GREETING_TIME_MAX` at most, and learns nothing. Sharing is never needed: whatever
 //! fails here leaves a link as it is, with the reason in `status`.
 
 use crate::greeting::HostProofs;
