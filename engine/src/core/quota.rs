@@ -2,7 +2,7 @@
 
 use super::invocation::{Place, Read};
 use super::lease::{Account, LeaseId, Payload, Reach};
-use super::pool::{ExecutorId, Running, Waiting};
+use super::pool::{Running, Waiting};
 use super::program::LocalNode;
 use super::store::Carrier;
 use super::timers::Timer;
@@ -204,7 +204,7 @@ impl Core {
     fn relief(
         &self,
         now_ns: u64,
-        runs: &[(ExecutorId, Running)],
+        runs: &[Running],
         bytes: u64,
         (beyond, choice): (bool, StoreChoice),
     ) -> Option<Relief> {
@@ -223,9 +223,9 @@ impl Core {
     }
 
     /// When what runs is expected to have let go of so many bytes; none if it will not.
-    fn until_let_go(&self, now_ns: u64, runs: &[(ExecutorId, Running)], bytes: u64) -> Option<f64> {
+    fn until_let_go(&self, now_ns: u64, runs: &[Running], bytes: u64) -> Option<f64> {
         let mut ends: Vec<(f64, u64)> = Vec::with_capacity(runs.len());
-        for (_, running) in runs {
+        for running in runs {
             let frees = self.lets_go_of(running);
             if frees > 0 {
                 let ran_ns = now_ns.saturating_sub(running.started_ns) as f64;
@@ -367,13 +367,14 @@ impl Core {
     /// What stands in the way of an activation. What it reads and is away is fetched if there is room, or if `anyway`.
     fn gate(&mut self, now_ns: u64, place: Place, node: LocalNode, anyway: bool) -> Gate {
         let account = self.program_of(place).account;
+        let mut here: Vec<Payload> = Vec::new();
         let mut away: Vec<Payload> = Vec::new();
         let mut seen: FxHashSet<LeaseId> = FxHashSet::default();
         let mut away_bytes = 0;
         let mut comes = false;
         let mut lost: Option<Rc<str>> = None;
         self.each_payload_read(place, node, |payload| match self.leases.reach(payload) {
-            Reach::Here => {}
+            Reach::Here => here.push(payload),
             Reach::Coming => comes = true,
             Reach::Away => {
                 if let Some((lease, bytes)) = self.leases.lease_of(payload)
@@ -395,16 +396,12 @@ impl Core {
             self.fail(now_ns, place, failure);
             return Gate::Wait;
         }
-        let holdings = self.leases.holdings(account);
-        let makes = self.expected_bytes(place, node);
-        let wanted = away_bytes + makes;
-        let quota = self.leases.tally(account).quota_bytes;
-        let deployments = self.deployments_of(account);
-        let runs = self.runs_of(&deployments);
+        let wanted = away_bytes + self.expected_bytes(place, node);
         // What takes no more memory only frees some.
         let has_room = anyway || wanted == 0 || {
-            let reserved = self.reserved(&runs);
-            holdings.bytes + reserved + wanted <= quota
+            let runs = self.runs_of(&self.deployments_of(account));
+            let taken = self.leases.holdings(account).bytes + self.reserved(&runs);
+            taken + wanted <= self.leases.tally(account).quota_bytes
         };
         if !has_room {
             return Gate::Room(wanted);
@@ -421,17 +418,14 @@ impl Core {
         if comes || !away.is_empty() {
             return Gate::Wait;
         }
-        let mut read: Vec<Payload> = Vec::new();
-        self.each_payload_read(place, node, |payload| read.push(payload));
-        read.into_iter()
+        here.into_iter()
             .for_each(|payload| self.leases.stay(payload));
         Gate::Open
     }
 
     /// Bytes that what runs is expected to make.
-    fn reserved(&self, runs: &[(ExecutorId, Running)]) -> u64 {
-        let makes =
-            |(_, running): &(ExecutorId, Running)| self.expected_bytes(running.place, running.node);
+    fn reserved(&self, runs: &[Running]) -> u64 {
+        let makes = |running: &Running| self.expected_bytes(running.place, running.node);
         runs.iter().map(makes).sum()
     }
 
@@ -442,14 +436,11 @@ impl Core {
         known.map_or(0, |known| known.made_bytes[node as usize])
     }
 
-    fn runs_of(&self, deployments: &[u32]) -> Vec<(ExecutorId, Running)> {
-        let runs = (0..).zip(&self.executors).filter_map(|(id, executor)| {
-            let executor = executor.as_ref()?;
-            let running = executor.running?;
-            let of_these = deployments.contains(&executor.deployment);
-            of_these.then_some((ExecutorId(id), running))
-        });
-        runs.collect()
+    /// What runs of these deployments.
+    pub(super) fn runs_of(&self, deployments: &[u32]) -> Vec<Running> {
+        let executors = self.executors.iter().flatten();
+        let of_these = executors.filter(|executor| deployments.contains(&executor.deployment));
+        of_these.filter_map(|executor| executor.running).collect()
     }
 
     /// What the newest deployment of a workflow says of payloads without room.

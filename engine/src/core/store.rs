@@ -1,7 +1,7 @@
 //! Payloads that are carried out of memory and back, and when: each workflow has a quota of memory for what its activations
 //! have made and still need.
 //!
-//! While a workflow has less than half of its quota nothing here costs it anything. Beyond that it is *pressed*: an activation
+//! While a workflow has less than half of its quota this costs a comparison for each lease. Beyond that it is *pressed*: an activation
 //! then starts only if what it reads is here and what it is expected to make has room (`quota`). If it has none, the core
 //! chooses by what costs the least time: it waits for what runs and will let go of something, or has the payloads that are
 //! read last carried out to a tier (`victims`). What is away is fetched before an activation that reads it starts.
@@ -9,7 +9,7 @@
 //! Progress: if nothing of a workflow runs or moves, one activation starts (and what it reads is fetched) whatever the quota
 //! says, which is counted. So a quota that is too small makes a workflow slow and never stuck.
 //!
-//! Nothing here carries anything: that is what the lane's store thread does, which says how long it took.
+//! Nothing here carries anything: that is what the worker's store thread does, which says how long it took.
 
 use super::lease::Account;
 use super::{Action, Core};

@@ -107,9 +107,7 @@ impl Core {
         spared: Option<(Place, LocalNode)>,
     ) -> Vec<LeaseId> {
         let mut kept: FxHashSet<LeaseId> = FxHashSet::default();
-        let executors = self.executors.iter().flatten();
-        let of_these = executors.filter(|executor| deployments.contains(&executor.deployment));
-        let running = of_these.filter_map(|executor| executor.running);
+        let running = self.runs_of(deployments).into_iter();
         let running = running.map(|running| (running.place, running.node));
         for (place, node) in running.chain(spared) {
             self.each_payload_read(place, node, |payload| {
