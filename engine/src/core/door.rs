@@ -315,7 +315,9 @@ impl Core {
 fn form(incoming: &Incoming) -> Result<InputForm, &str> {
     match incoming {
         Incoming::One(range) | Incoming::Lent(range) => Ok(InputForm::Bytes(range.length)),
-        Incoming::List { items, .. } => Ok(InputForm::list(items.iter().map(|(_, bytes)| *bytes))),
+        Incoming::List { items, .. } | Incoming::Arriving { items, .. } => {
+            Ok(InputForm::list(items.iter().map(|(_, bytes)| *bytes)))
+        }
         Incoming::LentList { items, .. } => Ok(InputForm::list(items.iter().map(|item| {
             if item.is_absent() {
                 ITEM_ABSENT

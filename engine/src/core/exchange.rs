@@ -7,7 +7,7 @@ use super::lease::{Account, Freed, Payload};
 use super::pool::ExecutorId;
 use super::program::LocalNode;
 use super::report::Wanted;
-use super::store::Ticket;
+use super::store::{Arrival, Ticket};
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
 use crate::wire::{self, Failure, MemoryRefusal, NodeReport, Section};
@@ -56,6 +56,19 @@ pub enum Incoming {
         items: Vec<(u64, u64)>,
         /// Which items of the list these are, if they are not all of it.
         section: Option<Section>,
+    },
+    /// A list of which nothing is here yet but its range: [`Core::arrived`](super::Core::arrived) and
+    /// [`Core::arrival_ended`](super::Core::arrival_ended) are to follow. Only where
+    /// [`Core::is_taken_early`](super::Core::is_taken_early).
+    Arriving {
+        /// The range.
+        range: PayloadRef,
+        /// As of a [`Incoming::List`].
+        items: Vec<(u64, u64)>,
+        /// As of a [`Incoming::List`].
+        section: Option<Section>,
+        /// What to call it.
+        arrival: Arrival,
     },
     /// Bytes that are lent.
     Lent(PayloadRef),

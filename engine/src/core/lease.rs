@@ -12,13 +12,18 @@
 //!    ▲                   │ stay: a reader begins
 //!    └──── left ───── Staying       (what has been carried out is thrown away)
 //! ```
+//!
+//! A list that a peer sends may be leased before all of it is here: it is `Arriving` then, its views can be read up to where
+//! it has come, and it is `Torn` there if the rest never comes.
 
 mod abroad;
+mod arrivals;
 
 pub use abroad::Reach;
 
 use super::store::{Tally, Ticket};
 use abroad::Abroad;
+use arrivals::Arrivals;
 use faasstore::descriptor::PayloadRef;
 use rustc_hash::FxHashMap;
 
@@ -115,6 +120,10 @@ enum Home {
     Coming,
     /// It was away, and could not be got back.
     Lost,
+    /// Its first bytes are here, and more are on their way.
+    Arriving,
+    /// Its first bytes are here, and no more will come.
+    Torn,
 }
 
 /// What the end of a lease sets free.
@@ -143,7 +152,7 @@ pub struct Holdings {
     pub away: u64,
     /// Bytes of them.
     pub away_bytes: u64,
-    /// Of the leases, those that are on their way out or back.
+    /// Of the leases, those that are on their way out or back, or are still arriving.
     pub moving: u64,
     /// Bytes of those on their way out.
     pub leaving_bytes: u64,
@@ -168,6 +177,7 @@ pub struct Leases {
     abroad: FxHashMap<u32, Abroad>,
     by_ticket: FxHashMap<Ticket, u32>,
     tickets: u64,
+    arrivals: Arrivals,
     /// Whether an account has come to have more than it is watched for, or has less again and is looked after.
     alarmed: bool,
 }
@@ -306,15 +316,21 @@ impl Leases {
         if lease.home != Home::Here {
             return self.let_go_abroad(payload.lease);
         }
-        let Lease { range, account, .. } = *lease;
+        Some(Freed::Range(self.vacate(payload.lease)))
+    }
+
+    /// The end of a lease whose range is in memory, and which nobody views.
+    #[inline]
+    fn vacate(&mut self, id: LeaseId) -> PayloadRef {
+        let Lease { range, account, .. } = self.slots[id.0 as usize];
         self.bytes -= range.length;
         let ledger = &mut self.ledgers[account.0 as usize];
         let holdings = &mut ledger.holdings;
         holdings.leases -= 1;
         holdings.bytes -= range.length;
         self.alarmed |= ledger.tally.pressed;
-        self.free.push(payload.lease.0);
-        Some(Freed::Range(range))
+        self.free.push(id.0);
+        range
     }
 
     /// Counts a view that is to be sent as such: its bytes stay here.

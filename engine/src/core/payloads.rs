@@ -122,7 +122,9 @@ impl Core {
     /// What is wrong with a list that came for a slot: that some of its items did not, while all are needed.
     fn lacks(&self, place: Place, slot: u32, incoming: &Incoming) -> Option<String> {
         let (here, Some(Section { first, whole })) = (match incoming {
-            Incoming::List { items, section, .. } => (items.len(), section),
+            Incoming::List { items, section, .. } | Incoming::Arriving { items, section, .. } => {
+                (items.len(), section)
+            }
             Incoming::LentList { items, section } => (items.len(), section),
             Incoming::One(_) | Incoming::Lent(_) | Incoming::Refused(_) => return None,
         }) else {
@@ -148,18 +150,16 @@ impl Core {
                 section,
             } => {
                 let whole = self.leases.take(account, range);
-                let list = self.lists.open();
-                self.lists.set_section(list, section);
-                for (offset, length) in items {
-                    let part = match length {
-                        ITEM_ABSENT => Payload::ABSENT,
-                        length => whole.part(offset, length).unwrap_or(Payload::EMPTY),
-                    };
-                    self.leases.hold(part);
-                    self.lists.get_mut(list).push(part);
-                }
-                self.let_go(whole);
-                Value::List(list)
+                self.take_items(whole, &items, section)
+            }
+            Incoming::Arriving {
+                range,
+                items,
+                section,
+                arrival,
+            } => {
+                let whole = self.leases.take_arriving(account, range, arrival);
+                self.take_items(whole, &items, section)
             }
             Incoming::LentList { items, section } => {
                 let list = self.lists.open();
@@ -176,6 +176,27 @@ impl Core {
             // Whoever asks for it is refused first.
             Incoming::Refused(_) => Value::Unset,
         }
+    }
+
+    /// A list of parts of a payload, whose own view ends with that.
+    fn take_items(
+        &mut self,
+        whole: Payload,
+        items: &[(u64, u64)],
+        section: Option<Section>,
+    ) -> Value {
+        let list = self.lists.open();
+        self.lists.set_section(list, section);
+        for (offset, length) in items {
+            let part = match *length {
+                ITEM_ABSENT => Payload::ABSENT,
+                length => whole.part(*offset, length).unwrap_or(Payload::EMPTY),
+            };
+            self.leases.hold(part);
+            self.lists.get_mut(list).push(part);
+        }
+        self.let_go(whole);
+        Value::List(list)
     }
 
     pub(super) fn payload_failure(&self, of: &str, program: &Program, cause: String) -> Failure {
@@ -285,6 +306,9 @@ impl Core {
         match incoming {
             Incoming::One(range) | Incoming::Lent(range) | Incoming::List { range, .. } => {
                 self.release(*range);
+            }
+            Incoming::Arriving { range, arrival, .. } => {
+                self.leases.refuse_arriving(*range, *arrival);
             }
             Incoming::LentList { items, .. } => {
                 items.iter().for_each(|item| self.release(*item));

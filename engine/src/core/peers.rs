@@ -192,6 +192,10 @@ impl Core {
         let mut failure = None;
         for (output, incoming) in outputs {
             let slot = producer.slots.get(&output).copied();
+            if matches!(incoming, Incoming::Arriving { .. }) {
+                // Whoever reads an item waits until that is here.
+                self.press(now_ns, program.account);
+            }
             failure = self
                 .receive(place, slot, incoming, &producer.name, &program)
                 .or(failure);

@@ -521,7 +521,7 @@ fn piece_bytes(piece: &Piece) -> u64 {
 pub(super) fn incoming_bytes(incoming: &Incoming) -> u64 {
     match incoming {
         Incoming::One(range) | Incoming::Lent(range) => range.length,
-        Incoming::List { items, .. } => {
+        Incoming::List { items, .. } | Incoming::Arriving { items, .. } => {
             let there = items.iter().filter(|(_, bytes)| *bytes != ITEM_ABSENT);
             there.map(|(_, bytes)| bytes).sum()
         }

@@ -66,13 +66,8 @@ impl Core {
         for account in self.leases.accounts() {
             let tally = self.leases.tally(account);
             let holdings = self.leases.holdings(account);
-            if !tally.pressed && holdings.bytes > tally.watch_bytes {
-                self.leases.tally_mut(account).pressed = true;
-                self.pressed += 1;
-                // What lasts how long has to be known now.
-                self.timed += 1;
-                self.revision += 1;
-                self.measure_at(now_ns, account);
+            if holdings.bytes > tally.watch_bytes {
+                self.press(now_ns, account);
             }
             if self.leases.tally(account).pressed {
                 if self.leases.tally(account).measure_ns <= now_ns {
@@ -82,6 +77,18 @@ impl Core {
             }
         }
         self.drain_ended(now_ns);
+    }
+
+    /// From now on activations of a workflow start when it is looked after.
+    pub(super) fn press(&mut self, now_ns: u64, account: Account) {
+        if std::mem::replace(&mut self.leases.tally_mut(account).pressed, true) {
+            return;
+        }
+        self.pressed += 1;
+        // What lasts how long has to be known now.
+        self.timed += 1;
+        self.revision += 1;
+        self.measure_at(now_ns, account);
     }
 
     /// Starts what may start, makes room for what may not, and ends the state when there is room again.

@@ -12,8 +12,9 @@
 //! Nothing here carries anything: that is what the worker's store thread does, which says how long it took.
 
 use super::lease::Account;
+use super::program::{InputFrom, Scope};
 use super::{Action, Core};
-use crate::plan::{DeploymentId, Plan, StoreChoice, quota_bytes};
+use crate::plan::{DeploymentId, NodeId, Plan, StoreChoice, quota_bytes};
 use faasstore::descriptor::PayloadRef;
 use faasstore::tier::TierKind;
 use std::rc::Rc;
@@ -21,6 +22,10 @@ use std::rc::Rc;
 /// What was carried out, or is being. Never given twice by one core.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);
+
+/// What is arriving from a peer, as the lane names it. Never given twice to one core.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Arrival(pub u64);
 
 /// What is done when a workflow has used up its quota of memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -286,6 +291,37 @@ impl Core {
             self.actions.push(Action::Release(range));
         }
         self.revision += 1;
+        self.look_after(now_ns);
+    }
+
+    /// Whether a list that a remote node has made may be taken in before all of it is here: if a region runs over it, and
+    /// only executors read it.
+    #[must_use]
+    pub fn is_taken_early(&self, deployment: DeploymentId, node: NodeId, output: u16) -> bool {
+        let Some(index) = self.deployment_by_id.get(&deployment) else {
+            return false;
+        };
+        let program = self.program(*index);
+        let producer = program.remote_producer(node);
+        let slot = producer.and_then(|(_, producer)| producer.slots.get(&output));
+        slot.is_some_and(|slot| {
+            let of = |scope: &Scope| scope.list == InputFrom::Slot(*slot);
+            program.first_readers[*slot as usize].is_some() && program.scopes.iter().any(of)
+        })
+    }
+
+    /// So many bytes of an [`Incoming::Arriving`](super::Incoming::Arriving) are here by now, from its beginning.
+    pub fn arrived(&mut self, now_ns: u64, arrival: Arrival, bytes: u64) {
+        self.leases.arrived(arrival, bytes);
+        self.look_after(now_ns);
+    }
+
+    /// All of an [`Incoming::Arriving`](super::Incoming::Arriving) is here; or no more will come, and why. Its range is
+    /// committed in either case.
+    pub fn arrival_ended(&mut self, now_ns: u64, arrival: Arrival, ended: Result<(), Rc<str>>) {
+        if let Some(range) = self.leases.arrival_ended(arrival, ended) {
+            self.actions.push(Action::Release(range));
+        }
         self.look_after(now_ns);
     }
 

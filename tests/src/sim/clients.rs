@@ -208,9 +208,10 @@ impl Cluster {
                     Incoming::One(_) | Incoming::Lent(_) => {
                         Datum::List(vec![Some(vec![1]), Some(Vec::new())])
                     }
-                    Incoming::List { .. } | Incoming::LentList { .. } | Incoming::Refused(_) => {
-                        Datum::One(vec![1])
-                    }
+                    Incoming::List { .. }
+                    | Incoming::Arriving { .. }
+                    | Incoming::LentList { .. }
+                    | Incoming::Refused(_) => Datum::One(vec![1]),
                 };
                 lane.drop_arrived(&named[0].1);
                 named[0].1 = lane.arrived(&other);

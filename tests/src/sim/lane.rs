@@ -1,5 +1,6 @@
 //! A lane of a simulated worker: its core, its memory, its executors, and what of it is under way.
 
+use super::arrivals::Arrivals;
 use super::foresight::{Ahead, Foresight};
 use super::memory::Memory;
 use super::replicas::Known;
@@ -162,6 +163,8 @@ pub(super) struct Lane {
     pub(super) evaluating: Vec<Evaluating>,
     /// What has been carried out of its memory, and what is on its way.
     pub(super) stores: Stores,
+    /// What it reads while it is still arriving.
+    pub(super) arrivals: Arrivals,
     /// What it is writing down.
     pub(super) describing: Vec<Describing>,
     /// Ranges that hold constants, and lists of theirs, by deployment.
@@ -224,6 +227,7 @@ impl Lane {
             evaluating: Vec::new(),
             describing: Vec::new(),
             stores: Stores::default(),
+            arrivals: Arrivals::default(),
             constants: BTreeMap::new(),
             answers: Vec::new(),
             doors: BTreeMap::new(),
@@ -283,10 +287,21 @@ impl Lane {
         ExecutorId(place as u32)
     }
 
+    /// How many executors run something.
+    pub(super) fn running(&self) -> usize {
+        let executors = self.executors.iter().flatten();
+        executors
+            .filter(|executor| matches!(executor.state, State::Running(_)))
+            .count()
+    }
+
     /// Takes back what has arrived, and was given to nobody.
     pub(super) fn drop_arrived(&mut self, incoming: &Incoming) {
         match incoming {
-            Incoming::One(range) | Incoming::Lent(range) | Incoming::List { range, .. } => {
+            Incoming::One(range)
+            | Incoming::Lent(range)
+            | Incoming::List { range, .. }
+            | Incoming::Arriving { range, .. } => {
                 if range.is_range() {
                     self.memory.release(*range);
                 }

@@ -96,7 +96,7 @@ impl Link {
         events: &mut Vec<Event>,
     ) {
         let (sends, receives) = (lanes[self.from].alive, lanes[self.to].alive);
-        if self.intact && self.receiver_up {
+        if self.delivers() {
             if !self.queue.is_empty() {
                 events.push(Event::Deliver(index));
             }
@@ -118,6 +118,11 @@ impl Link {
         if receives && self.greeting.is_some() && links.iter().all(|other| !other.precedes(self)) {
             events.push(Event::Accept(index));
         }
+    }
+
+    /// Whether what is sent arrives, now.
+    pub(super) const fn delivers(&self) -> bool {
+        self.intact && self.receiver_up
     }
 
     /// Its ends, if nothing is on its way by it and it stands.
@@ -325,7 +330,14 @@ impl Cluster {
                 outcome,
                 outputs,
             } => {
-                let first = self.numbered(from, to, &message, outputs.clone());
+                let mut first = self.numbered(from, to, &message, outputs.clone());
+                for (output, incoming) in &mut first {
+                    let core = &self.lanes[to].core;
+                    if core.is_taken_early(deployment, node, *output) {
+                        let whole = std::mem::replace(incoming, Incoming::Refused(String::new()));
+                        *incoming = self.take_early(whole, (link, to), invocation);
+                    }
+                }
                 let Some(outcome) = self.event_taken(invocation, node, outcome) else {
                     self.is_let_go(from, &message);
                     return;
@@ -485,6 +497,7 @@ impl Cluster {
         let now_ns = self.lanes[to].exact_ns(self.now_ns);
         self.loses(to, from, now_ns, "the connection broke");
         self.lanes[to].core.door_closed(&name, number);
+        self.arrivals_end(link, to);
         self.act(to);
     }
 

@@ -55,6 +55,16 @@ impl Memory {
             .to_vec()
     }
 
+    /// Writes into a range that is committed, from so many bytes behind its beginning on.
+    ///
+    /// # Panics
+    /// If it was released, or ends before.
+    pub fn write(&mut self, range: PayloadRef, from: usize, bytes: &[u8]) {
+        let there = self.ranges.get_mut(&range.segment);
+        let there = there.unwrap_or_else(|| panic!("a write into a released range: {range:?}"));
+        there[from..from + bytes.len()].copy_from_slice(bytes);
+    }
+
     /// Takes a range back.
     ///
     /// # Panics

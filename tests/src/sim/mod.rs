@@ -25,6 +25,7 @@
 //! | `constructs` | what of the language a run has held |
 
 mod answers;
+mod arrivals;
 mod cancels;
 mod clients;
 mod constructs;
@@ -92,6 +93,7 @@ enum Event {
     Described { lane: usize, index: usize },
     Carried { lane: usize, index: usize },
     Fetched { lane: usize, index: usize },
+    Arrived { lane: usize, index: usize },
 }
 
 /// The cluster, and all that is under way in it.
@@ -132,6 +134,8 @@ pub struct Cluster {
     /// Payloads that were carried out, and brought back.
     carried: u64,
     brought_back: u64,
+    /// Activations that began while a list was arriving.
+    started_early: u64,
     steps: u64,
 }
 
@@ -194,6 +198,7 @@ impl Cluster {
             prepared: 0,
             carried: 0,
             brought_back: 0,
+            started_early: 0,
             steps: 0,
             scenario,
         };
@@ -297,6 +302,8 @@ impl Cluster {
                     .map(|(lane, index)| Event::Described { lane, index }),
             );
             lane.stores.events(index, &mut events);
+            let comes = |link: usize| self.links[link].delivers();
+            lane.arrivals.events(index, &mut events, comes);
             let returns = |executor: &Option<lane::Executor>| {
                 let executor = executor.as_ref();
                 executor.is_some_and(|executor| match &executor.state {
@@ -370,6 +377,7 @@ impl Cluster {
             Event::Described { lane, index } => self.end_description(lane, index),
             Event::Carried { lane, index } => self.end_carrying(lane, index),
             Event::Fetched { lane, index } => self.end_fetching(lane, index),
+            Event::Arrived { lane, index } => self.piece_arrives(lane, index),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a simulated master has lanes do, and workers that die and come back.
 
+use super::arrivals::Arrivals;
 use super::clients::Outcome;
 use super::lane::Lane;
 use super::stores::Stores;
@@ -118,6 +119,7 @@ impl Cluster {
             lane.alive = false;
             lane.answers.clear();
             lane.stores = Stores::default();
+            lane.arrivals = Arrivals::default();
             lane.deployed.clear();
             lane.doors.clear();
         }

@@ -49,6 +49,8 @@ pub struct Tally {
     pub carried: u64,
     /// Payloads that were brought back.
     pub brought_back: u64,
+    /// Activations that began when the first items of a list had come, and not yet the last.
+    pub started_early: u64,
     /// Looks at a worker that held anything of an invocation of which everything was declared.
     pub looks: u64,
     /// Of these, those at which it held all that was proven.
@@ -80,6 +82,7 @@ impl std::ops::AddAssign for Tally {
         self.prepared += other.prepared;
         self.carried += other.carried;
         self.brought_back += other.brought_back;
+        self.started_early += other.started_early;
         self.looks += other.looks;
         self.full += other.full;
         self.constructs += other.constructs;
@@ -107,6 +110,7 @@ impl Cluster {
                 "ranges of lane {index} never came back"
             );
             lane.stores.judge_empty(index);
+            lane.arrivals.judge_empty(index);
             assert_eq!(core.in_flight(), 0);
             let counters = core.counters();
             let ended = counters.invocations_ended + counters.invocations_failed;
@@ -165,6 +169,7 @@ impl Cluster {
             prepared: self.prepared,
             carried: self.carried,
             brought_back: self.brought_back,
+            started_early: self.started_early,
             looks: self.proven.looks,
             full: self.proven.full,
             steps: self.steps,

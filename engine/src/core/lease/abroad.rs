@@ -18,7 +18,7 @@ pub(super) struct Abroad {
 pub enum Reach {
     /// It can.
     Here,
-    /// Not yet: it is on its way back.
+    /// Not yet: it is on its way.
     Coming,
     /// It has to be fetched.
     Away,
@@ -50,6 +50,10 @@ impl Leases {
             ..
         } = self.slots[id.0 as usize];
         self.alarmed = true;
+        if home == Home::Torn {
+            self.arrivals.forget(id);
+            return Some(Freed::Range(self.vacate(id)));
+        }
         if !matches!(home, Home::Away | Home::Lost) {
             return None;
         }
@@ -77,12 +81,24 @@ impl Leases {
         match self.slots[payload.lease.0 as usize].home {
             Home::Here | Home::Leaving | Home::Staying => Reach::Here,
             Home::Coming => Reach::Coming,
+            Home::Arriving | Home::Torn => self.reach_arriving(payload),
             Home::Away => Reach::Away,
             Home::Lost => {
                 let cause = self.abroad.get(&payload.lease.0);
                 let cause = cause.and_then(|abroad| abroad.cause.clone());
                 Reach::Lost(cause.unwrap_or_else(|| Rc::from("it is lost")))
             }
+        }
+    }
+
+    fn reach_arriving(&self, payload: Payload) -> Reach {
+        let Some(come) = self.arrivals.of(payload.lease) else {
+            return Reach::Coming;
+        };
+        match &come.cause {
+            _ if payload.offset + payload.length <= come.bytes => Reach::Here,
+            None => Reach::Coming,
+            Some(cause) => Reach::Lost(Rc::clone(cause)),
         }
     }
 
