@@ -146,13 +146,14 @@ fn executors_that_die_hang_or_lie_cost_an_attempt_and_nothing_else() {
 fn what_cannot_be_taken_in_is_answered_and_leaves_nothing_behind() {
     let faults = Faults {
         refused_payloads: 20,
+        lost_payloads: 20,
         wrong_inputs: 200,
         failures: 5,
         ..Faults::default()
     };
     let bounds = Bounds { faults, ..calm() };
     play(300_000, 1000, bounds, |seen| {
-        seen.refused > 0 && seen.failed > 0
+        seen.refused > 0 && seen.failed > 0 && seen.lost > 0
     });
 }
 
@@ -253,6 +254,7 @@ fn everything_at_once() {
         refused_executors: 30,
         start_errors: 5,
         refused_payloads: 2,
+        lost_payloads: 10,
         doubles: 10,
         wrong_inputs: 30,
         breaks: 3,
@@ -266,6 +268,7 @@ fn everything_at_once() {
         ..calm()
     };
     play(800_000, 3000, bounds, |seen| {
-        seen.well > 0 && seen.failed > 0 && seen.refused > 0 && seen.cut > 0 && seen.cancelled > 0
+        let others = seen.refused > 0 && seen.cut > 0 && seen.cancelled > 0 && seen.lost > 0;
+        seen.well > 0 && seen.failed > 0 && others
     });
 }

@@ -119,7 +119,7 @@ use lease::{Account, Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use profile::Profile;
 use program::{LocalNode, Program};
-use quota::RunTimes;
+use quota::{GivenUp, RunTimes};
 use replicas::{Loads, Version};
 use retried::Retried;
 use rustc_hash::FxHashMap;
@@ -231,6 +231,8 @@ pub struct Core {
     carriers: Vec<Carrier>,
     /// How many workflows are pressed for memory.
     pressed: usize,
+    /// What is to fail before the workflow that is looked after is looked at again.
+    given_up: Option<GivenUp>,
     lists: Lists,
     /// By when they are due, then in the order in which they were set.
     timers: BTreeMap<TimerKey, Timer>,
@@ -272,6 +274,7 @@ impl Core {
             config,
             carriers,
             pressed: 0,
+            given_up: None,
             deployments: Vec::new(),
             deployment_by_id: FxHashMap::default(),
             versions: FxHashMap::default(),

@@ -25,13 +25,22 @@ const MEASURE_NS: u64 = 1_000_000_000;
 const KEPT: f64 = 0.8;
 
 /// What stands in the way of a start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Gate {
     Open,
-    /// What it reads is on its way, or its invocation has failed for it.
+    /// What it reads is on its way.
     Wait,
     /// So many bytes of memory are wanted for it.
     Room(u64),
+    /// It never can: something that it reads could not be brought back, and why.
+    Lost(Rc<str>),
+}
+
+/// An activation that has been given up: its invocation is to fail.
+#[derive(Debug)]
+pub(super) struct GivenUp {
+    waiting: Waiting,
+    cause: Rc<str>,
 }
 
 /// How room is made.
@@ -74,9 +83,34 @@ impl Core {
                     self.measure_at(now_ns, account);
                 }
                 self.relieve(now_ns, account);
+                // With its last invocation a deployment may go: so never while it is being looked at.
+                while let Some(GivenUp { waiting, cause }) = self.given_up.take() {
+                    self.fail_for_loss(now_ns, &waiting, &cause);
+                    self.relieve(now_ns, account);
+                }
             }
         }
         self.drain_ended(now_ns);
+    }
+
+    /// What an activation reads could not be brought back.
+    fn fail_for_loss(&mut self, now_ns: u64, waiting: &Waiting, cause: &str) {
+        let Waiting {
+            place,
+            node,
+            generation,
+            ..
+        } = *waiting;
+        if !self.is_current(place, generation) {
+            return;
+        }
+        let program = Rc::clone(self.program_of(place));
+        let failure = Failure::Payload {
+            node: program.name(node).to_owned(),
+            worker: program.my_name().to_owned(),
+            cause: format!("an input of it could not be brought back: {cause}"),
+        };
+        self.fail(now_ns, place, failure);
     }
 
     /// From now on activations of a workflow start when it is looked after.
@@ -101,6 +135,9 @@ impl Core {
             let pools = self.deployment_mut(*deployment).pools.len() as u16;
             for pool in (0..pools).rev() {
                 let held = self.start_waiting(now_ns, *deployment, pool);
+                if self.given_up.is_some() {
+                    return;
+                }
                 if let Some((place, node, gate)) = held {
                     first_held.get_or_insert((*deployment, pool, place, node));
                     if let Gate::Room(bytes) = gate {
@@ -300,10 +337,15 @@ impl Core {
                 self.take_waiting(deployment, pool, looked_at);
                 continue;
             }
-            match self.gate(now_ns, waiting.place, waiting.node, false) {
+            match self.gate(waiting.place, waiting.node, false) {
                 Gate::Open => {
                     self.take_waiting(deployment, pool, looked_at);
                     self.start_idle(now_ns, deployment, pool, &waiting);
+                }
+                Gate::Lost(cause) => {
+                    self.take_waiting(deployment, pool, looked_at);
+                    self.given_up = Some(GivenUp { waiting, cause });
+                    return None;
                 }
                 gate => {
                     self.count_held(deployment, pool, looked_at);
@@ -353,26 +395,29 @@ impl Core {
         node: LocalNode,
     ) {
         let account = self.program(deployment).account;
-        match self.gate(now_ns, place, node, true) {
-            Gate::Open => {}
-            // What it reads is on its way now.
-            Gate::Wait | Gate::Room(_) => return,
+        // What it reads may have to come first.
+        if self.gate(place, node, true) != Gate::Open {
+            return;
         }
+        let waits = |one: &Waiting| {
+            one.place == place && one.node == node && self.is_current(place, one.generation)
+        };
+        let deployed = self.deployments[deployment as usize].as_ref();
+        let queue = deployed.map(|deployed| &deployed.pools[usize::from(pool)].waiting);
+        let found = queue.and_then(|queue| {
+            let at = queue.iter().position(waits)?;
+            Some((at, queue[at]))
+        });
+        let Some((at, waiting)) = found else {
+            return;
+        };
         self.leases.tally_mut(account).carried.overdrawn += 1;
-        let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
-        let at = state
-            .waiting
-            .iter()
-            .position(|one| one.place == place && one.node == node);
-        if let Some(at) = at {
-            let waiting = state.waiting[at];
-            self.take_waiting(deployment, pool, at);
-            self.start_idle(now_ns, deployment, pool, &waiting);
-        }
+        self.take_waiting(deployment, pool, at);
+        self.start_idle(now_ns, deployment, pool, &waiting);
     }
 
     /// What stands in the way of an activation. What it reads and is away is fetched if there is room, or if `anyway`.
-    fn gate(&mut self, now_ns: u64, place: Place, node: LocalNode, anyway: bool) -> Gate {
+    fn gate(&mut self, place: Place, node: LocalNode, anyway: bool) -> Gate {
         let account = self.program_of(place).account;
         let mut here: Vec<Payload> = Vec::new();
         let mut away: Vec<Payload> = Vec::new();
@@ -394,14 +439,7 @@ impl Core {
             Reach::Lost(cause) => lost = Some(cause),
         });
         if let Some(cause) = lost {
-            let program = Rc::clone(self.program_of(place));
-            let failure = Failure::Payload {
-                node: program.name(node).to_owned(),
-                worker: program.my_name().to_owned(),
-                cause: format!("an input of it could not be brought back: {cause}"),
-            };
-            self.fail(now_ns, place, failure);
-            return Gate::Wait;
+            return Gate::Lost(cause);
         }
         let wanted = away_bytes + self.expected_bytes(place, node);
         // What takes no more memory only frees some.

@@ -281,7 +281,8 @@ impl Lane {
                 if busy_turns.is_multiple_of(BUSY_TURNS_PER_CLOCK) {
                     self.now_ns = monotonic_ns();
                 }
-                if self.settle_ns.is_some() || self.pins_due_ns.is_some() {
+                let times = [self.settle_ns, self.pins_due_ns, self.carriage.due_ns()];
+                if times.iter().any(Option::is_some) {
                     self.settle_if_due();
                 }
                 continue;

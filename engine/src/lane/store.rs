@@ -11,11 +11,12 @@ use crate::core::lease::Account;
 use crate::core::store::Ticket;
 use crate::plan::DeploymentId;
 use crossbeam::queue::ArrayQueue;
-use faasstore::arena::Reservation;
+use faasstore::arena::{ArenaError, Reservation};
 use faasstore::descriptor::PayloadRef;
 use faasstore::segment::{SegmentWriter, Slice, TargetSlice};
 use faasstore::tier::TierKind;
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +126,7 @@ struct Coming {
 pub(super) struct Carriage {
     coming: FxHashMap<Ticket, Coming>,
     /// Those of them for which there was no room, in order.
-    unplaced: Vec<Ticket>,
+    unplaced: VecDeque<Ticket>,
     /// When to try again to place them.
     try_ns: Option<u64>,
     /// Room for payloads that did not come, of which the kernel or a client library may still be writing.
@@ -136,13 +137,26 @@ pub(super) struct Carriage {
 
 impl Carriage {
     /// When something of it is to be tried again.
-    pub(super) fn due_ns(&self) -> Option<u64> {
+    #[inline]
+    pub(super) const fn due_ns(&self) -> Option<u64> {
         self.try_ns
     }
 
     fn is_due(&self, now_ns: u64) -> bool {
         self.try_ns.is_some_and(|due_ns| due_ns <= now_ns)
     }
+
+    /// Something is to be tried again soon.
+    fn try_soon(&mut self) {
+        let soon_ns = monotonic_ns() + ROOM_PAUSE_NS;
+        self.try_ns = Some(self.try_ns.map_or(soon_ns, |set| set.min(soon_ns)));
+    }
+}
+
+/// Why there is no room for a payload, and whether there may be some soon.
+struct NoPlace {
+    cause: String,
+    may_come: bool,
 }
 
 impl Lane {
@@ -190,46 +204,72 @@ impl Lane {
             since_ns: monotonic_ns(),
         };
         self.carriage.coming.insert(ticket, coming);
-        self.carriage.unplaced.push(ticket);
+        self.carriage.unplaced.push_back(ticket);
         self.place_coming();
     }
 
-    /// Sets room aside for payloads that are to come back, in order, and asks for those for which there is some.
-    pub(super) fn place_coming(&mut self) {
-        self.carriage.try_ns = None;
-        while let Some(ticket) = self.carriage.unplaced.first().copied() {
-            if let Err(reason) = self.place_one(ticket) {
-                let now_ns = monotonic_ns();
-                let coming = self.carriage.coming.get(&ticket);
-                let since_ns = coming.map_or(0, |coming| coming.since_ns);
-                if now_ns.saturating_sub(since_ns) < ROOM_PATIENCE.as_nanos() as u64 {
-                    self.carriage.try_ns = Some(now_ns + ROOM_PAUSE_NS);
-                    return;
-                }
-                self.carriage.coming.remove(&ticket);
-                let lost = Err(Rc::from(reason));
-                self.core.fetched(now_ns, ticket, TierKind::Spill, lost);
-                // What is lost for want of room still lies in its tier.
-                self.discard(ticket);
+    /// Sets room aside for payloads that are to come back, and asks for those for which there is some. One for which there is
+    /// none lets those of other workflows pass, and none of its own.
+    fn place_coming(&mut self) {
+        let mut short = Vec::new();
+        for ticket in std::mem::take(&mut self.carriage.unplaced) {
+            let Some(Coming {
+                account, since_ns, ..
+            }) = self.carriage.coming.get(&ticket)
+            else {
+                continue;
+            };
+            let (account, since_ns) = (*account, *since_ns);
+            if short.contains(&account) {
+                self.carriage.unplaced.push_back(ticket);
+                continue;
             }
-            self.carriage.unplaced.remove(0);
+            let Err(NoPlace { cause, may_come }) = self.place_one(ticket) else {
+                continue;
+            };
+            let now_ns = monotonic_ns();
+            let patience_ns = ROOM_PATIENCE.as_nanos() as u64;
+            if may_come && now_ns.saturating_sub(since_ns) < patience_ns {
+                short.push(account);
+                self.carriage.unplaced.push_back(ticket);
+                continue;
+            }
+            self.carriage.coming.remove(&ticket);
+            let lost = Err(Rc::from(cause));
+            self.core.fetched(now_ns, ticket, TierKind::Spill, lost);
+            // What is lost for want of room still lies in its tier.
+            self.discard(ticket);
+        }
+        if !self.carriage.unplaced.is_empty() {
+            self.carriage.try_soon();
         }
     }
 
-    fn place_one(&mut self, ticket: Ticket) -> Result<(), String> {
+    fn place_one(&mut self, ticket: Ticket) -> Result<(), NoPlace> {
         let Some(coming) = self.carriage.coming.get_mut(&ticket) else {
             return Ok(());
         };
         let compartment = self.compartments.of_account(coming.account);
-        let compartment = compartment.ok_or("its workflow is not deployed here any more")?;
+        let compartment = compartment.ok_or_else(|| NoPlace {
+            cause: "its workflow is not deployed here any more".to_owned(),
+            may_come: false,
+        })?;
         let bytes = coming.bytes;
-        let short = |why: String| {
-            format!(
-                "no memory for the {bytes} bytes of a payload that is to be brought back: {why}; give the worker more (--memory)"
-            )
+        let short = |why: &str, may_come: bool| NoPlace {
+            cause: format!(
+                "no room for the {bytes} bytes of a payload that is to be brought back: {why}"
+            ),
+            may_come,
         };
         let reservation = self.arena.reserve_in(compartment, bytes);
-        let reservation = reservation.map_err(|error| short(error.to_string()))?;
+        let reservation = reservation.map_err(|error| {
+            let never = match error {
+                ArenaError::Full { bytes, max, .. } => bytes > max,
+                ArenaError::Bytes { .. } => true,
+                ArenaError::Segment(_) | ArenaError::NotLeased(_) => false,
+            };
+            short(&error.to_string(), !never)
+        })?;
         let segment = self
             .arena
             .segment(reservation.segment(), reservation.generation());
@@ -249,7 +289,7 @@ impl Lane {
         if let Some((reservation, _)) = coming.and_then(|coming| coming.reservation.take()) {
             self.arena.abandon(reservation);
         }
-        Err(short("the store thread has too much to do".to_owned()))
+        Err(short("the store thread has too much to do", true))
     }
 
     pub(super) fn payload_fetched(
@@ -272,6 +312,7 @@ impl Lane {
             }
             Err(cause) => {
                 self.carriage.doomed.push((reservation, lent));
+                self.carriage.try_soon();
                 Err(Rc::from(cause))
             }
         };
@@ -282,6 +323,7 @@ impl Lane {
         // If the queue is full it lies there until the worker ends: it is bounded by what a tier may have.
         if !self.ask(StoreOrder::Drop(ticket)) {
             self.carriage.undropped.push(ticket);
+            self.carriage.try_soon();
         }
     }
 
@@ -314,20 +356,22 @@ impl Lane {
 
     /// Does what could not be done before: when the lane settles.
     pub(super) fn settle_carriage(&mut self) {
+        if !self.carriage.is_due(monotonic_ns()) {
+            return;
+        }
+        self.carriage.try_ns = None;
         for ticket in std::mem::take(&mut self.carriage.undropped) {
             self.discard(ticket);
         }
-        let doomed = std::mem::take(&mut self.carriage.doomed);
-        for (reservation, lent) in doomed {
+        for (reservation, lent) in std::mem::take(&mut self.carriage.doomed) {
             if Arc::strong_count(&lent) == 1 {
                 self.arena.abandon(reservation);
             } else {
                 self.carriage.doomed.push((reservation, lent));
+                self.carriage.try_soon();
             }
         }
-        if self.carriage.is_due(monotonic_ns()) {
-            self.place_coming();
-            self.act();
-        }
+        self.place_coming();
+        self.act();
     }
 }

@@ -153,3 +153,62 @@ fn items_begin_as_there_is_room_for_what_they_make() {
     assert_eq!(carried.fetched, carried.spilled);
     rig.nothing_is_left();
 }
+
+#[test]
+fn what_is_lost_while_its_workflow_retires_fails_its_invocation_alone() {
+    let mut rig = Rig::short_of_memory(&three(), rules(20));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    rig.carried(true);
+    // A newer version takes over, or the workflow is undeployed.
+    rig.retire();
+    rig.end("slow");
+    rig.end("x");
+    rig.come_back(Some("the disk is gone"));
+    let Failure::Payload { cause, .. } = rig.failure() else {
+        panic!("{:?}", rig.failure());
+    };
+    assert!(cause.contains("the disk is gone"), "{cause}");
+}
+
+#[test]
+fn what_has_failed_for_a_lost_input_is_not_started_all_the_same() {
+    let mut rig = Rig::short_of_memory(&three(), rules(29));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    assert_eq!(rig.carrying(), [NAMES[2]]);
+    rig.carried(true);
+    rig.end("slow");
+    rig.end("x");
+    rig.end("y");
+    assert_eq!(rig.elsewhere(), (0, 1), "z waits for what it reads");
+    rig.come_back(Some("the disk is gone"));
+    assert!(matches!(rig.failure(), Failure::Payload { .. }));
+    assert!(!rig.runs("z"), "it is over: saw {:?}", rig.saw("z"));
+    rig.nothing_is_left();
+}
+
+#[test]
+fn what_has_failed_for_a_lost_input_harms_no_other_invocation() {
+    let mut rig = Rig::short_of_memory(&three(), rules(29));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    rig.carried(true);
+    rig.end("slow");
+    rig.end("x");
+    rig.end("y");
+    rig.come_back(Some("the disk is gone"));
+    let _ = rig.read_answer();
+    // Another client's invocation gets the place that is free.
+    rig.invoke_as(2);
+    while !rig.running.is_empty() {
+        rig.carried(true);
+        rig.come_back(None);
+        let attempt = rig.running[0].clone();
+        rig.end_attempt(&attempt);
+        rig.carried(true);
+        rig.come_back(None);
+    }
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}

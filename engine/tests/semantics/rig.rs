@@ -829,8 +829,15 @@ impl Rig {
                 self.leaving.push((worker, id));
             }
             Action::ExecutorWanted { .. } => self.wanted += 1,
+            Action::Removed(_) => {}
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The deployment's door closes for good.
+    pub(crate) fn retire(&mut self) {
+        self.cores[0].retire(self.now_ns, DEPLOYMENT);
+        self.settle();
     }
 
     /// What is being carried out of memory, in order.

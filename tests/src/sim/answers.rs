@@ -105,7 +105,7 @@ impl Cluster {
                 takes_part && self.lost_workers.contains(worker)
             }
             Failure::Cancelled => asked.cancelled == Some(asked.answered),
-            Failure::Payload { .. } => asked.payload_refused,
+            Failure::Payload { .. } => asked.payload_refused || asked.payload_lost,
             Failure::Absent { output } => because(&|reason| match reason {
                 Reason::Absent { output: known } => known == output,
                 _ => false,

@@ -127,7 +127,7 @@ impl Cluster {
         let torn: Vec<Coming> = torn;
         for coming in torn {
             if let Some(asked) = self.by_id.get(&coming.invocation) {
-                self.asked[*asked].payload_refused = true;
+                self.asked[*asked].payload_lost = true;
             }
             let cause = Err(Rc::from("the connection broke"));
             let core = &mut self.lanes[lane].core;

@@ -56,6 +56,8 @@ pub struct Asked {
     pub cancelled: Option<Moment>,
     /// Whether one of its payloads was refused where it arrived.
     pub payload_refused: bool,
+    /// A payload that may have been its own was lost.
+    pub payload_lost: bool,
     /// Whether its door is to refuse it.
     pub refusal_due: bool,
     /// Answers that its core has given.
@@ -151,6 +153,7 @@ impl Cluster {
             why_over: None,
             cancelled: None,
             payload_refused: false,
+            payload_lost: false,
             refusal_due,
             answers: 0,
             answered: Moment::default(),

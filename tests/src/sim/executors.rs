@@ -271,6 +271,7 @@ impl Cluster {
             || asked.has_failures()
             || asked.timed
             || asked.payload_refused
+            || asked.payload_lost
             || !self.lost_workers.is_empty()
             || !self.refused_executables.is_empty();
         assert!(

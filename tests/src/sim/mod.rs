@@ -134,6 +134,8 @@ pub struct Cluster {
     /// Payloads that were carried out, and brought back.
     carried: u64,
     brought_back: u64,
+    /// Those that were lost.
+    lost: u64,
     /// Activations that began while a list was arriving.
     started_early: u64,
     steps: u64,
@@ -198,6 +200,7 @@ impl Cluster {
             prepared: 0,
             carried: 0,
             brought_back: 0,
+            lost: 0,
             started_early: 0,
             steps: 0,
             scenario,
@@ -480,9 +483,11 @@ impl Cluster {
                 self.lanes[lane].constants.remove(&deployment);
             }
             Action::CarryOut(order) => self.lanes[lane].stores.carry(*order),
-            Action::BringBack { ticket, bytes, .. } => {
-                self.lanes[lane].stores.bring_back(ticket, bytes)
-            }
+            Action::BringBack {
+                ticket,
+                account,
+                bytes,
+            } => self.lanes[lane].stores.bring_back(ticket, account, bytes),
             Action::Discard(ticket) => self.lanes[lane].stores.discard(ticket),
             // Their quota is given.
             Action::Measure(_) => {}

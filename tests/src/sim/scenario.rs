@@ -41,6 +41,8 @@ pub struct Faults {
     pub start_errors: u32,
     /// A payload cannot be taken in where it arrives.
     pub refused_payloads: u32,
+    /// A payload that was carried out of memory cannot be brought back.
+    pub lost_payloads: u32,
     /// A state event arrives twice.
     pub doubles: u32,
     /// A client's inputs are not what the workflow takes.

@@ -50,6 +50,7 @@ impl Cluster {
         let asked = &self.asked[self.by_id[&run.invocation]];
         let here = asked.has_failures()
             || asked.payload_refused
+            || asked.payload_lost
             || !self.lost_workers.is_empty()
             || !self.refused_executables.is_empty();
         let alone = lane != asked.lane && here && why == Cancelled::FailedElsewhere;

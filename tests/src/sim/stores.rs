@@ -2,8 +2,10 @@
 
 use super::{Cluster, Event};
 use engine::core::CarryOut;
+use engine::core::lease::Account;
 use engine::core::store::Ticket;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// In a thousand payloads that are carried out: those that are not taken.
 const REFUSED: u32 = 100;
@@ -13,7 +15,7 @@ const REFUSED: u32 = 100;
 pub(super) struct Stores {
     carrying: Vec<CarryOut>,
     kept: BTreeMap<Ticket, Vec<u8>>,
-    fetching: Vec<Ticket>,
+    fetching: Vec<(Ticket, Account)>,
 }
 
 impl Stores {
@@ -27,18 +29,15 @@ impl Stores {
         self.carrying.push(order);
     }
 
-    pub(super) fn bring_back(&mut self, ticket: Ticket, bytes: u64) {
+    pub(super) fn bring_back(&mut self, ticket: Ticket, account: Account, bytes: u64) {
         let kept = self.kept.get(&ticket).map(Vec::len);
         assert_eq!(
             kept,
             Some(bytes as usize),
             "what was never carried out comes back"
         );
-        assert!(
-            !self.fetching.contains(&ticket),
-            "fetched twice: {ticket:?}"
-        );
-        self.fetching.push(ticket);
+        assert!(!self.is_fetched(ticket), "fetched twice: {ticket:?}");
+        self.fetching.push((ticket, account));
     }
 
     pub(super) fn discard(&mut self, ticket: Ticket) {
@@ -47,10 +46,11 @@ impl Stores {
             kept.is_some(),
             "discarded twice, or never carried out: {ticket:?}"
         );
-        assert!(
-            !self.fetching.contains(&ticket),
-            "discarded while it is fetched"
-        );
+        assert!(!self.is_fetched(ticket), "discarded while it is fetched");
+    }
+
+    fn is_fetched(&self, ticket: Ticket) -> bool {
+        self.fetching.iter().any(|(fetched, _)| *fetched == ticket)
     }
 
     /// Nothing is left.
@@ -86,19 +86,28 @@ impl Cluster {
         self.act(lane);
     }
 
-    /// A payload is back in memory.
+    /// A payload is back in memory, or lost.
     pub(super) fn end_fetching(&mut self, lane: usize, index: usize) {
         let took_ns = self.random.below(100_000) as u64;
+        let lost = self.random.chance(self.scenario.faults.lost_payloads);
         let now_ns = self.lanes[lane].exact_ns(self.now_ns);
         let state = &mut self.lanes[lane];
-        let ticket = state.stores.fetching.swap_remove(index);
+        let (ticket, account) = state.stores.fetching.swap_remove(index);
         let bytes = state.stores.kept.remove(&ticket);
-        let range = state.memory.commit(bytes.expect("it was carried out"));
-        self.brought_back += 1;
+        let bytes = bytes.expect("it was carried out");
+        let fetched = if lost {
+            self.lost += 1;
+            for asked in self.asked.iter_mut().filter(|asked| !asked.is_over()) {
+                let id = self.scenario.deployments[asked.deployment].name.id;
+                asked.payload_lost |= state.core.account_of(id) == Some(account);
+            }
+            Err(Rc::from("the disk is gone"))
+        } else {
+            self.brought_back += 1;
+            Ok((state.memory.commit(bytes), took_ns))
+        };
         let kind = state.core.store_rules().tiers[0];
-        state
-            .core
-            .fetched(now_ns, ticket, kind, Ok((range, took_ns)));
+        state.core.fetched(now_ns, ticket, kind, fetched);
         self.act(lane);
     }
 }

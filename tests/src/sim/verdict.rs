@@ -49,6 +49,8 @@ pub struct Tally {
     pub carried: u64,
     /// Payloads that were brought back.
     pub brought_back: u64,
+    /// Payloads that could not be brought back.
+    pub lost: u64,
     /// Activations that began when the first items of a list had come, and not yet the last.
     pub started_early: u64,
     /// Looks at a worker that held anything of an invocation of which everything was declared.
@@ -82,6 +84,7 @@ impl std::ops::AddAssign for Tally {
         self.prepared += other.prepared;
         self.carried += other.carried;
         self.brought_back += other.brought_back;
+        self.lost += other.lost;
         self.started_early += other.started_early;
         self.looks += other.looks;
         self.full += other.full;
@@ -169,6 +172,7 @@ impl Cluster {
             prepared: self.prepared,
             carried: self.carried,
             brought_back: self.brought_back,
+            lost: self.lost,
             started_early: self.started_early,
             looks: self.proven.looks,
             full: self.proven.full,
