@@ -18,7 +18,7 @@ mod parts;
 pub use parts::{PARTS_MAX, Part, SectionPlan, Share, WholePlan};
 
 mod memory;
-pub use memory::{MemoryBound, PortMaximum, UNTIDIED_BYTES, quota_bytes};
+pub use memory::{MemoryBound, PortMaximum, UNTIDIED_BYTES, executors_on, quota_bytes};
 pub(crate) use memory::{WAITING_WINDOW, WINDOW};
 
 mod types;

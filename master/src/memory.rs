@@ -12,7 +12,7 @@ use crate::place::{Placement, WorkerCapacity};
 use crate::planner::{self, Terms};
 use engine::plan::{
     Constant, DeploymentId, Limits, MemoryBound, Plan, Replica, UNTIDIED_BYTES, WorkerIndex,
-    WorkerRef, quota_bytes,
+    WorkerRef, executors_on, quota_bytes,
 };
 use faasstore::binding::{Kind, Maximum};
 use std::collections::BTreeMap;
@@ -147,10 +147,8 @@ pub fn prove(
     let workers = workers.map(|((plan, room), bytes)| WorkerMemory {
         name: plan.workers[usize::from(plan.me)].name.clone(),
         invocation_bytes: *bytes,
-        quota_bytes: room.as_ref().map(|room| room.lane_bytes * room.lanes),
-        in_flight_max: room
-            .as_ref()
-            .map(|room| room.invocations.saturating_mul(room.lanes)),
+        quota_bytes: room.as_ref().map(Room::bytes),
+        in_flight_max: room.as_ref().map(Room::invocations),
     });
     let workers: Vec<WorkerMemory> = workers.collect();
     let limits = workers.iter().enumerate();
@@ -212,11 +210,11 @@ impl Proven {
     }
 }
 
-/// What there is on a worker for payloads of the workflow.
-struct Room {
-    lanes: u64,
-    /// Bytes on each lane.
-    lane_bytes: u64,
+/// What there is on a worker for payloads of the workflow, lane by lane.
+struct Room(Vec<LaneRoom>);
+
+struct LaneRoom {
+    bytes: u64,
     /// Invocations that these hold.
     invocations: u64,
 }
@@ -228,24 +226,38 @@ impl Room {
             return None;
         }
         let lanes = plan.workers[usize::from(plan.me)].lanes.max(1);
-        let quotas = plan.executables.iter().map(|pool| {
-            let executors = u32::from(pool.scale).div_ceil(lanes.into()).max(1);
-            let peak_bytes = u64::from(peak_mib(&pool.name)) << 20;
-            quota_bytes(executors, pool.memory_mib, peak_bytes)
-        });
-        let unused_bytes = quotas.fold(0, u64::saturating_add);
-        // More than executors leave over is not promised, whatever the workflow may have.
-        let given = plan.limits.store.quota_bytes;
-        let lane_bytes = given.map_or(unused_bytes, |given| given.min(unused_bytes));
         let fixed = plan.constants.iter().map(constant_bytes);
         let fixed = fixed.fold(UNTIDIED_BYTES, u64::saturating_add);
-        let left = lane_bytes.saturating_sub(fixed);
-        Some(Self {
-            lanes: lanes.into(),
-            lane_bytes,
-            // What takes nothing is not bounded by memory.
-            invocations: left.checked_div(invocation_bytes).unwrap_or(u64::MAX),
-        })
+        let rooms = (0..lanes).map(|lane| {
+            let quotas = plan.executables.iter().map(|pool| {
+                let executors = executors_on(lane, pool.scale, lanes);
+                let peak_bytes = u64::from(peak_mib(&pool.name)) << 20;
+                quota_bytes(executors.into(), pool.memory_mib, peak_bytes)
+            });
+            let unused_bytes = quotas.fold(0, u64::saturating_add);
+            // More than executors leave over is not promised, whatever the workflow may have. That is for all of its placements
+            // together.
+            let placements = u64::from(plan.replica.count.max(1));
+            let given = plan.limits.store.quota_bytes;
+            let given = given.map(|given| given / placements);
+            let bytes = given.map_or(unused_bytes, |given| given.min(unused_bytes));
+            let left = bytes.saturating_sub(fixed);
+            LaneRoom {
+                bytes,
+                // What takes nothing is not bounded by memory.
+                invocations: left.checked_div(invocation_bytes).unwrap_or(u64::MAX),
+            }
+        });
+        Some(Self(rooms.collect()))
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(|lane| lane.bytes).sum()
+    }
+
+    fn invocations(&self) -> u64 {
+        let of_lanes = self.0.iter().map(|lane| lane.invocations);
+        of_lanes.fold(0, u64::saturating_add)
     }
 }
 
@@ -270,7 +282,7 @@ fn doors(workers: &[WorkerRef], rooms: &[Option<Room>]) -> Vec<Vec<u64>> {
         for lane in 0..worker.lanes {
             let leads = |place: &usize| all[*place].1 % worker.lanes == lane;
             let doors: Vec<usize> = (0..all.len()).filter(leads).collect();
-            lanes.push((room.invocations, doors));
+            lanes.push((room.0[usize::from(lane)].invocations, doors));
         }
     }
     let mut rising = vec![!lanes.is_empty(); all.len()];

@@ -300,3 +300,26 @@ fn what_goes_to_another_worker_of_somebody_else_s_executable_is_one_value_and_br
     assert_eq!(links, links_before);
     assert_eq!(cluster.counter("a", "links_remade"), 0);
 }
+
+/// Where memory is proven, what is passed on may be a copy of the lane's already.
+#[test]
+fn what_somebody_else_s_executable_passes_on_where_memory_is_proven_is_copied_once() {
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(
+        "
+workflow: passed
+input: { in: { kind: bytes, max_bytes: 100000 } }
+nodes:
+  pass:
+    function: test-functions:alias
+    input: { data: input.in }
+    output: { out: { kind: bytes, max_bytes: 64 } }
+    trust: other
+output: { out: pass.out }
+",
+        &[],
+    );
+    let answered = cluster.invoke("a", "passed", &[("in", bytes("x".repeat(66)))]);
+    let answered = answered.expect("the worker answers");
+    assert_eq!(output(&answered, "out"), "x".repeat(64).as_bytes());
+}

@@ -105,7 +105,7 @@ pub use profile::HISTOGRAMS_MAX;
 pub use report::Wanted;
 pub use types::Origin;
 
-use crate::plan::{DeploymentId, NodeId, Plan, WorkerIndex};
+use crate::plan::{DeploymentId, NodeId, Plan, WorkerIndex, executors_on};
 use crate::trace::ClockId;
 use crate::wire::Failure;
 use borne::Borne;
@@ -196,7 +196,7 @@ struct Deployment {
     outlived_by: Option<WorkerIndex>,
     loads: Loads,
     /// What it adds to its workflow's quota.
-    quota_bytes: u64,
+    unused_bytes: u64,
     /// By executable: the most memory that one of its executors has been seen to have for itself.
     own_bytes: Vec<u64>,
     /// By node: the most bytes that one activation of it has made here.
@@ -416,18 +416,15 @@ impl Core {
     /// If the plan was not checked.
     pub fn deploy(&mut self, plan: Plan, constants: Vec<Incoming>) {
         let (id, executables) = (plan.deployment, plan.executables.len());
-        let lanes = u32::from(plan.workers[usize::from(plan.me)].lanes);
-        let scales: Vec<u32> = plan
-            .executables
-            .iter()
-            .map(|e| u32::from(e.scale).div_ceil(lanes).max(1))
+        let lane = self.config.lane;
+        let lanes = plan.workers[usize::from(plan.me)].lanes;
+        let scales = plan.executables.iter();
+        let scales: Vec<u32> = scales
+            .map(|executable| executors_on(lane, executable.scale, lanes).into())
             .collect();
         let account = self.leases.open(&plan.workflow);
-        let given = plan.limits.store.quota_bytes;
-        let quota_bytes = self.config.store.quota_bytes.or(given);
         let own_bytes = vec![0; executables];
-        let quota_bytes = quota_bytes.unwrap_or_else(|| store::unused_bytes(&plan, &own_bytes));
-        self.grant_quota(account, quota_bytes);
+        let unused_bytes = store::unused_bytes(&plan, lane, &own_bytes);
         let program = Rc::new(Program::compile(plan, account));
         self.timed += u32::from(program.timed);
         let refused = constants.iter().find_map(|constant| match constant {
@@ -447,7 +444,7 @@ impl Core {
             outlived_by: self.doors.outlived_by(&program),
             loads: Loads::new(&program, self.config.lane),
             profile: Profile::new(&program),
-            quota_bytes,
+            unused_bytes,
             own_bytes,
             made_bytes: vec![0; program.nodes.len()],
             run_ns: RunTimes::default(),
@@ -479,6 +476,7 @@ impl Core {
             });
         self.deployments[index] = Some(deployment);
         self.deployment_by_id.insert(id, index as u32);
+        self.set_quota(account);
     }
 
     /// Opens the door of a deployment, to all of its placements; one of the same name that was open retires.

@@ -14,7 +14,7 @@
 use super::lease::Account;
 use super::program::{InputFrom, Scope};
 use super::{Action, Core};
-use crate::plan::{DeploymentId, NodeId, Plan, StoreChoice, quota_bytes};
+use crate::plan::{DeploymentId, NodeId, Plan, StoreChoice, executors_on, quota_bytes};
 use faasstore::descriptor::PayloadRef;
 use faasstore::tier::TierKind;
 use std::rc::Rc;
@@ -210,12 +210,12 @@ pub struct Carried {
 
 /// What a deployment's executors on one lane reserve and do not use, in bytes: of each what is reserved, less the published
 /// margin of a fifth, and less the most that one of them has had for itself.
-pub(super) fn unused_bytes(plan: &Plan, own_bytes: &[u64]) -> u64 {
-    let lanes = u32::from(plan.workers[usize::from(plan.me)].lanes);
+pub(super) fn unused_bytes(plan: &Plan, lane: u8, own_bytes: &[u64]) -> u64 {
+    let lanes = plan.workers[usize::from(plan.me)].lanes;
     let executables = plan.executables.iter().zip(own_bytes);
     let unused = executables.map(|(executable, own)| {
-        let scale = u32::from(executable.scale).div_ceil(lanes).max(1);
-        quota_bytes(scale, executable.memory_mib, *own)
+        let executors = executors_on(lane, executable.scale, lanes);
+        quota_bytes(executors.into(), executable.memory_mib, *own)
     });
     unused.sum()
 }
@@ -331,13 +331,8 @@ impl Core {
         let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
             return;
         };
-        if self.config.store.quota_bytes.is_some() {
-            return;
-        }
+        let lane = self.config.lane;
         let state = self.deployment_mut(index);
-        if state.program.plan.limits.store.quota_bytes.is_some() {
-            return;
-        }
         let Some(known) = state.own_bytes.get_mut(usize::from(executable)) else {
             return;
         };
@@ -345,25 +340,36 @@ impl Core {
             return;
         }
         *known = bytes;
-        let unused = unused_bytes(&state.program.plan, &state.own_bytes);
-        let before = std::mem::replace(&mut state.quota_bytes, unused);
+        state.unused_bytes = unused_bytes(&state.program.plan, lane, &state.own_bytes);
         let account = state.program.account;
-        self.withdraw_quota(account, before);
-        self.grant_quota(account, unused);
+        self.set_quota(account);
     }
 
-    /// Bytes that payloads of a deployment may have in this lane's memory, on top of what those of other deployments of the
-    /// workflow may.
-    pub(super) fn grant_quota(&mut self, account: Account, bytes: u64) {
+    /// What payloads of a workflow may have in this lane's memory: what its newest version says, whatever else is deployed of it;
+    /// or what executors of all that is deployed of it do not use.
+    pub(super) fn set_quota(&mut self, account: Account) {
+        let deployments = self.deployments.iter().flatten();
+        let of_it = || {
+            deployments
+                .clone()
+                .filter(|one| one.program.account == account)
+        };
+        let newest = of_it().max_by_key(|one| one.program.plan.version);
+        let said = newest.and_then(|one| one.program.plan.limits.store.quota_bytes);
+        let unused = || {
+            of_it()
+                .map(|one| one.unused_bytes)
+                .fold(0, u64::saturating_add)
+        };
+        let quota_bytes = self
+            .config
+            .store
+            .quota_bytes
+            .or(said)
+            .unwrap_or_else(unused);
         let tally = self.leases.tally_mut(account);
-        tally.quota_bytes = tally.quota_bytes.saturating_add(bytes);
-        tally.watch_bytes = tally.quota_bytes / 2;
-    }
-
-    pub(super) fn withdraw_quota(&mut self, account: Account, bytes: u64) {
-        let tally = self.leases.tally_mut(account);
-        tally.quota_bytes = tally.quota_bytes.saturating_sub(bytes);
-        tally.watch_bytes = tally.quota_bytes / 2;
+        tally.quota_bytes = quota_bytes;
+        tally.watch_bytes = quota_bytes / 2;
         self.leases.alarm();
     }
 }

@@ -92,7 +92,7 @@ fn pieces_mut(output: &mut Output) -> &mut [Piece] {
     }
 }
 
-/// The ranges in outputs that are the executor's own.
+/// The ranges that outputs hold by themselves.
 pub(super) fn own(outputs: &[Output]) -> impl Iterator<Item = PayloadRef> + '_ {
     let pieces = outputs.iter().flat_map(pieces);
     pieces.filter_map(|piece| match piece {
@@ -101,10 +101,30 @@ pub(super) fn own(outputs: &[Output]) -> impl Iterator<Item = PayloadRef> + '_ {
     })
 }
 
-/// Has the outputs name copies instead of what is the executor's own, in the order of [`own`].
-fn rename(outputs: &mut [Output], mut copies: impl Iterator<Item = PayloadRef>) {
+/// Whether a range is in the executor's memory, where it can still write. What it has passed on may lie in a copy of the lane's
+/// by now.
+fn is_theirs(segments: &Segments, range: &PayloadRef) -> bool {
+    !matches!(segments.mapping(range.segment), Some(Mapping::Own(_)))
+}
+
+/// Of [`own`], those in the executor's memory.
+fn theirs<'a>(
+    outputs: &'a [Output],
+    segments: &'a Segments,
+) -> impl Iterator<Item = PayloadRef> + 'a {
+    own(outputs).filter(|range| is_theirs(segments, range))
+}
+
+/// Has the outputs name copies, in the order of [`theirs`].
+fn rename(
+    outputs: &mut [Output],
+    segments: &Segments,
+    mut copies: impl Iterator<Item = PayloadRef>,
+) {
     for piece in outputs.iter_mut().flat_map(pieces_mut) {
-        if let Piece::Own(range) = piece {
+        if let Piece::Own(range) = piece
+            && is_theirs(segments, range)
+        {
             *range = copies.next().unwrap_or(PayloadRef::EMPTY);
         }
     }
@@ -147,13 +167,14 @@ impl Copying {
         cpu: Option<CpuUse>,
         outputs: &mut Vec<Output>,
         bytes: u64,
+        segments: &Segments,
         arena: &mut Arena,
     ) -> Result<Self, CopyError> {
         let draft = SegmentDraft::begin("lane-copies", bytes)?;
         let set_aside_bytes = draft.length();
         arena.set_aside(set_aside_bytes)?;
         let mut begins = 0;
-        let pieces = own(outputs).map(|range| {
+        let pieces = theirs(outputs, segments).map(|range| {
             let at = begins;
             begins += range.length.next_multiple_of(GRANULE_BYTES);
             (range, at)
@@ -219,7 +240,8 @@ impl Lane {
     ) -> Result<(), ExecutorError> {
         let executor = self.executors[id.0 as usize].as_ref();
         let other = executor.is_some_and(|executor| executor.started.trust == Trust::Other);
-        if other && !told && own(&self.scratch.outputs).next().is_some() {
+        let theirs = || theirs(&self.scratch.outputs, &self.segments);
+        if other && !told && theirs().next().is_some() {
             return self.copy(id, activation, cpu);
         }
         self.completed(id, activation, cpu)
@@ -240,13 +262,14 @@ impl Lane {
             return Ok(());
         };
         let (mut pieces, mut bytes) = (0, 0u64);
-        for range in own(&self.scratch.outputs) {
+        for range in theirs(&self.scratch.outputs, &self.segments) {
             pieces += 1;
             bytes = bytes.saturating_add(range.length.next_multiple_of(GRANULE_BYTES));
         }
-        let outputs = &mut self.scratch.outputs;
+        let (outputs, segments) = (&mut self.scratch.outputs, &self.segments);
         if pieces > AT_ONCE_PIECES_MAX || bytes > AT_ONCE_BYTES_MAX {
-            return match Copying::begin(activation, cpu, outputs, bytes, &mut self.arena) {
+            return match Copying::begin(activation, cpu, outputs, bytes, segments, &mut self.arena)
+            {
                 Ok(copying) => {
                     executor.copying = Some(Box::new(copying));
                     self.copies.push_back(id.0);
@@ -257,7 +280,8 @@ impl Lane {
         }
         let compartment = executor.compartment();
         let mut copies = Vec::with_capacity(pieces);
-        let copied = own(outputs).try_for_each(|range| {
+        let ranges: Vec<PayloadRef> = theirs(outputs, segments).collect();
+        let copied = ranges.into_iter().try_for_each(|range| {
             let copy = copy_one(range, compartment, &mut self.segments, &mut self.arena)?;
             copies.push(copy);
             Ok(())
@@ -279,8 +303,9 @@ impl Lane {
         cpu: Option<CpuUse>,
         copies: Vec<PayloadRef>,
     ) -> Result<(), ExecutorError> {
-        let originals: Vec<PayloadRef> = own(&self.scratch.outputs).collect();
-        rename(&mut self.scratch.outputs, copies.into_iter());
+        let (outputs, segments) = (&mut self.scratch.outputs, &self.segments);
+        let originals: Vec<PayloadRef> = theirs(outputs, segments).collect();
+        rename(outputs, segments, copies.into_iter());
         originals.into_iter().for_each(|range| self.release(range));
         self.completed(id, activation, cpu)
     }

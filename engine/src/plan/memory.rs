@@ -89,6 +89,20 @@ impl Plan {
     }
 }
 
+/// Executors of an executable that a lane of a worker has: they are parted evenly, the first lanes having what is left over,
+/// and each lane has one at least.
+///
+/// ```
+/// use engine::plan::executors_on;
+/// assert_eq!([0, 1].map(|lane| executors_on(lane, 3, 2)), [2, 1]);
+/// assert_eq!([0, 1].map(|lane| executors_on(lane, 1, 2)), [1, 1]);
+/// ```
+#[must_use]
+pub fn executors_on(lane: u8, scale: u16, lanes: u8) -> u16 {
+    let lanes = u16::from(lanes.max(1));
+    (scale / lanes + u16::from(u16::from(lane) < scale % lanes)).max(1)
+}
+
 /// What payloads may have of the memory of so many executors: what these reserve, less a margin of a fifth, less what an
 /// activation uses itself.
 ///

@@ -11,7 +11,7 @@ mod types;
 
 pub use types::PlannedType;
 
-use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, Replica, Trust, Work};
+use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, Replica, Trust, Work, executors_on};
 use crate::status::{
     Counter, DeploymentState, DeploymentStatus, ExecutorStatus, WorkflowCounters, WorkflowStatus,
 };
@@ -208,8 +208,7 @@ impl Deployment {
                 .collect();
             let types = plan.types.iter();
             let types = types.filter_map(|one| PlannedType::of(plan, one, index));
-            let (scale, lanes) = (usize::from(executable.scale), usize::from(lanes));
-            let share = |lane| (scale / lanes + usize::from(lane < scale % lanes)).max(1);
+            let share = |lane| usize::from(executors_on(lane, executable.scale, lanes));
             let reserved_bytes = u64::from(executable.memory_mib) << 20;
             pools.push(Pool {
                 path,

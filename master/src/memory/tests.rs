@@ -238,6 +238,11 @@ fn so_many_are_in_flight_as_the_quota_holds_less_what_is_put_off() {
     let two = proven(ONE, &[2], &[]);
     assert_eq!(two.in_flight, Some((0, 22)));
     assert_eq!(two.doors, [[11, 11]]);
+    // Three executors on two lanes: 24 MiB on one, 12 on the other.
+    let uneven = ONE.replace("scale: 2", "scale: 3");
+    let uneven = proven(&uneven, &[2], &[]);
+    assert_eq!(uneven.workers[0].quota_bytes, Some(36 * MIB));
+    assert_eq!(uneven.doors, [[23, 11]]);
     // The other worker's door takes some; there it is only passed through.
     let both = proven(ONE, &[1, 1], &[]);
     assert_eq!(both.workers[1].quota_bytes, None);
@@ -269,12 +274,12 @@ fn constants_take_their_part_of_every_lane() {
 
 #[test]
 fn no_lane_gets_more_than_it_holds_and_none_is_left_out() {
-    let room = |lanes: u64, invocations: u64| {
-        Some(Room {
-            lanes,
-            lane_bytes: 0,
+    let room = |lanes: usize, invocations: u64| {
+        let lane = |_| LaneRoom {
+            bytes: 0,
             invocations,
-        })
+        };
+        Some(Room((0..lanes).map(lane).collect()))
     };
     let worker = |lanes: u8| WorkerRef {
         name: String::new(),
