@@ -10,6 +10,8 @@
 //! memfd_create ─ fallocate ─ seal SHRINK|GROW ─ map read-write ─ seal FUTURE_WRITE ─ seal SEAL ─ pass on
 //! ```
 //!
+//! Variants of that, for what is large, are in `making.rs`; which pages are taken, in `huge.rs`.
+//!
 //! **The discipline of bytes.** A range is written by one holder, is told to readers when it is complete, and is not
 //! written again before all of them have let go. Borrowed slices of a segment rest on that. The type system cannot
 //! see into other processes; the arena keeps it on the writer's side, the engine's leases on the readers' (see
@@ -20,23 +22,27 @@
     reason = "views of mapped memory are made here, and nowhere else but in ring and arena"
 )]
 
+mod huge;
+mod making;
 mod room;
 mod slice;
 
 use crate::sync::{AtomicU32, AtomicU64};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::unistd::{SysconfVar, sysconf};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use thiserror::Error;
 
+pub use huge::{HUGE_PAGE_BYTES, HugePages, Pages, huge_pages, set_huge_pages};
+pub use making::SegmentDraft;
 pub use slice::{Slice, TargetSlice};
 
-/// Segments of at least this size ask for huge pages, and are best sized in multiples of it.
-pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
+/// Larger segments are mapped page by page as a consumer reads them: more than any that holds many payloads has. To map
+/// 256 MiB at once costs as much as to read them for the first time.
+const POPULATED_BYTES_MAX: i64 = 8 << 20;
 
 /// What a receiver insists on before it maps: nobody can resize, write or unseal.
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
@@ -212,72 +218,6 @@ pub struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Makes a segment of `bytes` zero bytes, rounded up to whole pages, all of them allocated. `name` is what
-    /// `/proc/PID/maps` shows; the kernel takes up to 249 bytes, none of them zero.
-    ///
-    /// # Errors
-    /// If there is no memory, no descriptor, or no kernel that knows the seals; nothing remains then.
-    pub fn create(name: &str, bytes: u64) -> Result<Self, SegmentError> {
-        if bytes == 0 || bytes > 1 << 62 {
-            return Err(SegmentError::Bytes { bytes });
-        }
-        let length = bytes.next_multiple_of(page_bytes());
-        let refused = |step: &'static str| {
-            move |source: Errno| match source {
-                Errno::ENOMEM | Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT => {
-                    SegmentError::Memory {
-                        name: name.to_owned(),
-                        bytes,
-                        source,
-                    }
-                }
-                Errno::EMFILE | Errno::ENFILE => SegmentError::Descriptors {
-                    name: name.to_owned(),
-                    bytes,
-                    source,
-                },
-                source => SegmentError::Refused {
-                    step,
-                    name: name.to_owned(),
-                    bytes,
-                    source: source.into(),
-                },
-            }
-        };
-        if length > room::bytes_available() {
-            return Err(refused("looking for memory")(Errno::ENOMEM));
-        }
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let descriptor = memfd_create(name, flags).map_err(refused("memfd_create"))?;
-        let seal =
-            |seals| fcntl(&descriptor, FcntlArg::F_ADD_SEALS(seals)).map_err(refused("sealing"));
-        allocate(&descriptor, length).map_err(refused("fallocate"))?;
-        seal(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
-        let memory = MmapOptions::new()
-            .len(length as usize)
-            .populate()
-            .map_raw(&descriptor)
-            .map_err(|error| {
-                let errno = error
-                    .raw_os_error()
-                    .map_or(Errno::UnknownErrno, Errno::from_raw);
-                refused("mmap")(errno)
-            })?;
-        if length >= HUGE_PAGE_BYTES {
-            // A kernel without transparent huge pages refuses; small pages are as correct.
-            let _ = memory.advise(Advice::HugePage);
-        }
-        seal(SealFlag::F_SEAL_FUTURE_WRITE)?;
-        seal(SealFlag::F_SEAL_SEAL)?;
-        Ok(Self {
-            mapping: Mapping {
-                memory,
-                length,
-                descriptor,
-            },
-        })
-    }
-
     /// The descriptor, to pass on; whoever has it can map the segment for reading and nothing more.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -363,6 +303,16 @@ impl SegmentReader {
     /// As [`SegmentReader::open_at_most`].
     pub fn open_lazily(descriptor: OwnedFd, bytes_max: u64) -> Result<Self, SegmentError> {
         Self::open_mapping(descriptor, bytes_max, false)
+    }
+
+    /// As [`SegmentReader::open`], but the pages of a large segment are mapped when they are first read: for who reads one
+    /// payload of it, perhaps in part, and should begin as soon with a large one as with a small one.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::open`].
+    pub fn open_for_consumer(descriptor: OwnedFd) -> Result<Self, SegmentError> {
+        let length = nix::sys::stat::fstat(&descriptor).map_or(0, |stat| stat.st_size);
+        Self::open_mapping(descriptor, u64::MAX, length <= POPULATED_BYTES_MAX)
     }
 
     fn open_mapping(
@@ -466,16 +416,6 @@ impl SegmentReader {
     /// The half word at `offset` as an address for futex calls; `None` if out of bounds or unaligned.
     pub(crate) fn futex(&self, offset: u64) -> Option<&AtomicU32> {
         self.mapping.futex(offset)
-    }
-}
-
-/// Allocates every page, so that a lack of memory is an error now instead of a SIGBUS later.
-fn allocate(descriptor: &OwnedFd, length: u64) -> Result<(), Errno> {
-    loop {
-        match fallocate(descriptor, FallocateFlags::empty(), 0, length as i64) {
-            Err(Errno::EINTR) => {} // any signal interrupts a large one, which then starts over
-            result => return result,
-        }
     }
 }
 

@@ -1,17 +1,16 @@
-//! Outputs: payloads that are written straight into the executor's own arena.
+//! Outputs: payloads that are written straight into the executor's own arena. What fills one in place is in `writer`.
 
 use super::Error;
 use super::call::Call;
 use super::function::check_archived;
-use crate::arena::{Arena, ArenaError, Reservation};
-use crate::binding::{Kind, Port};
+use super::writer::OutputWriter;
+use crate::arena::{Arena, ArenaError, Growing};
+use crate::binding::{Kind, Port, TYPED_BYTES_MAX};
 use crate::descriptor::{ArenaRange, OutputRef, TABLE_ENTRY_BYTES};
 use rkyv::Serialize;
 use rkyv::api::high::{HighSerializer, to_bytes_in};
-use rkyv::rancor::{Error as ArchiveError, Source};
+use rkyv::rancor::Error as ArchiveError;
 use rkyv::ser::allocator::ArenaHandle;
-use rkyv::ser::{Positional, Writer};
-use std::io;
 use std::ops::RangeBounds;
 
 /// What can be archived into an output: every type that derives `rkyv::Serialize` out of such types.
@@ -39,7 +38,7 @@ struct Slot {
 
 /// Which part of the outputs a writer fills.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+pub(super) enum Place {
     Output(usize),
     Item(usize),
 }
@@ -51,13 +50,15 @@ pub(super) struct Outputs {
     slots: Vec<Slot>,
     declared: usize,
     /// What a writer is filling. It is kept here and not in the writer, so that no way to lose a writer loses it.
-    open: Option<Reservation>,
+    pub(super) open: Option<Growing>,
     /// What this activation has committed so far: given back if it fails.
     committed: Vec<ArenaRange>,
-    /// Why the arena refused, while rkyv passes an error of its own kind up to us.
-    refused: Option<Error>,
+    /// Why an output could not be written, while rkyv passes an error of its own kind up to us, or until the activation ends.
+    pub(super) refused: Option<Error>,
     /// Length of the last archive: a good guess for the next.
     archive_bytes: u64,
+    /// The longest that there can be.
+    pub(super) archive_bytes_max: u64,
     /// Bytes of tables on their way into the arena.
     table: Vec<u8>,
 }
@@ -72,6 +73,7 @@ impl Outputs {
             committed: Vec::new(),
             refused: None,
             archive_bytes: FIRST_BYTES,
+            archive_bytes_max: TYPED_BYTES_MAX,
             table: Vec::new(),
         }
     }
@@ -89,6 +91,7 @@ impl Outputs {
         }
         self.declared = declared;
         self.committed.clear();
+        self.refused = None;
     }
 
     /// Ends an activation that failed: all of its ranges come back.
@@ -101,9 +104,9 @@ impl Outputs {
         }
     }
 
-    fn close(&mut self) {
-        if let Some(reservation) = self.open.take() {
-            self.arena.abandon(reservation);
+    pub(super) fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.arena.give_up(open);
         }
     }
 
@@ -115,6 +118,9 @@ impl Outputs {
         encoded: &mut Vec<OutputRef>,
     ) -> Result<(), Error> {
         self.close();
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
         encoded.clear();
         for (index, port) in ports.iter().enumerate() {
             let slot = &self.slots[index];
@@ -164,20 +170,26 @@ impl Outputs {
         }
         let reservation = self.arena.reserve(bytes.len() as u64)?;
         self.arena.bytes_mut(&reservation)[..bytes.len()].copy_from_slice(bytes);
-        Ok(self.commit(reservation, bytes.len() as u64))
+        let range = self.arena.commit(reservation, bytes.len() as u64);
+        Ok(self.committed(range))
+    }
+
+    /// Ends what a writer was filling.
+    pub(super) fn commit(&mut self, open: Growing, length: u64) -> Result<OutputRef, ArenaError> {
+        let range = self.arena.end(open, length)?;
+        Ok(self.committed(range))
     }
 
     #[inline]
-    fn commit(&mut self, reservation: Reservation, length: u64) -> OutputRef {
-        let range = self.arena.commit(reservation, length);
-        if length == 0 {
+    fn committed(&mut self, range: ArenaRange) -> OutputRef {
+        if range.length == 0 {
             return OutputRef::Empty;
         }
         self.committed.push(range);
         OutputRef::Own(range)
     }
 
-    fn put(&mut self, place: Place, output: OutputRef) {
+    pub(super) fn put(&mut self, place: Place, output: OutputRef) {
         match place {
             Place::Output(index) => self.slots[index].written = Some(output),
             Place::Item(index) => self.slots[index].items.push(output),
@@ -193,7 +205,7 @@ impl Outputs {
     fn write_typed<T: Payload>(&mut self, place: Place, value: &T) -> Result<(), Error> {
         let writer = OutputWriter::new(self, place, self.archive_bytes)?;
         let archived = to_bytes_in::<_, ArchiveError>(value, writer).map(|writer| {
-            let bytes = writer.written;
+            let bytes = writer.written();
             writer.finish();
             bytes
         });
@@ -205,7 +217,8 @@ impl Outputs {
                 ))
             })
         })?;
-        self.archive_bytes = bytes.max(1);
+        // What is larger grows without a copy, and the next one may be small.
+        self.archive_bytes = bytes.clamp(1, self.arena.packed_bytes_max());
         Ok(())
     }
 }
@@ -284,7 +297,8 @@ impl<'a> Call<'a> {
     /// Archives a value straight into the arena.
     ///
     /// # Errors
-    /// As [`Call::write`], and if the function declares another type for the output.
+    /// As [`Call::write`], if the function declares another type for the output, and if the archive is longer than
+    /// [`TYPED_BYTES_MAX`]: more than that can only be written as raw bytes, or as a list.
     pub fn write_typed<T: Payload>(&mut self, name: &str, value: &T) -> Result<(), Error> {
         let index = declared(self.output_ports, name, &[Kind::Bytes])?;
         self.check_written::<T>(index)?;
@@ -303,7 +317,11 @@ impl<'a> Call<'a> {
     }
 
     /// Room for `bytes` bytes of an output, to be filled in place: by [`OutputWriter::as_mut_slice`] and
-    /// [`OutputWriter::commit`], or as a stream that grows by [`io::Write`] and [`OutputWriter::finish`].
+    /// [`OutputWriter::commit`], or as a stream that grows by [`std::io::Write`] and [`OutputWriter::finish`].
+    ///
+    /// If `bytes` is what comes, memory is set aside once, and nothing is copied or moved. It is a guess: a stream may become
+    /// longer, up to [`PAYLOAD_BYTES_MAX`](crate::binding::PAYLOAD_BYTES_MAX), or shorter. What growing costs is told at
+    /// [`OutputWriter`].
     ///
     /// # Errors
     /// As [`Call::write`].
@@ -436,156 +454,5 @@ impl ListOutput<'_, '_> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// An output, or an item of one, that is written in place. Dropped without a commit it was never there.
-#[derive(Debug)]
-#[must_use = "nothing is written before `commit` or `finish`"]
-pub struct OutputWriter<'c> {
-    outputs: &'c mut Outputs,
-    place: Place,
-    asked: u64,
-    written: u64,
-}
-
-impl<'c> OutputWriter<'c> {
-    fn new(outputs: &'c mut Outputs, place: Place, bytes: u64) -> Result<Self, Error> {
-        // One that was leaked must not stay in use.
-        outputs.close();
-        outputs.open = Some(
-            outputs
-                .arena
-                .reserve(bytes)
-                .map_err(|error| Error::memory(&error))?,
-        );
-        Ok(Self {
-            outputs,
-            place,
-            asked: bytes,
-            written: 0,
-        })
-    }
-
-    /// The reserved bytes. Their content is whatever was there before.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        let asked = self.asked as usize;
-        match &self.outputs.open {
-            Some(reservation) => &mut self.outputs.arena.bytes_mut(reservation)[..asked],
-            None => &mut [],
-        }
-    }
-
-    /// Makes the first `length` bytes the output; the rest is free again.
-    ///
-    /// # Errors
-    /// If `length` is more than was reserved; the output is not written then.
-    pub fn commit(mut self, length: usize) -> Result<(), Error> {
-        if length as u64 > self.asked {
-            let text = format!(
-                "{length} bytes committed, where {} were reserved",
-                self.asked
-            );
-            return Err(Error::output(text));
-        }
-        self.end(length as u64);
-        Ok(())
-    }
-
-    /// Makes what was written by [`io::Write`] the output.
-    pub fn finish(mut self) {
-        let written = self.written;
-        self.end(written);
-    }
-
-    /// Appends what one read of `source` gives, which is read straight into the arena: 0 at its end, and none if it has
-    /// nothing to give yet.
-    ///
-    /// # Errors
-    /// If the read fails, or what it gave does not fit into the arena.
-    pub fn read_from(&mut self, source: &mut impl io::Read) -> Result<Option<usize>, Error> {
-        let room = match &self.outputs.open {
-            Some(reservation) => {
-                let bytes = self.outputs.arena.bytes_mut(reservation);
-                &mut bytes[self.written as usize..]
-            }
-            None => &mut [],
-        };
-        // With no room left: there may be nothing more either, which needs none.
-        let mut first = [0; 512];
-        let in_place = !room.is_empty();
-        let read = match source.read(if in_place { room } else { &mut first }) {
-            Ok(read) => read,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(None),
-                _ => return Err(error.into()),
-            },
-        };
-        if in_place {
-            self.written += read as u64;
-            self.asked = self.asked.max(self.written);
-        } else {
-            self.append(&first[..read])
-                .map_err(|error| Error::memory(&error))?;
-        }
-        Ok(Some(read))
-    }
-
-    fn end(&mut self, length: u64) {
-        if let Some(reservation) = self.outputs.open.take() {
-            let output = self.outputs.commit(reservation, length);
-            self.outputs.put(self.place, output);
-        }
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), ArenaError> {
-        let Some(reservation) = &mut self.outputs.open else {
-            return Ok(());
-        };
-        let end = self.written + bytes.len() as u64;
-        if end > reservation.capacity() {
-            // Doubling keeps the copying of a stream that moves in proportion to its length.
-            let wanted = end.max(2 * reservation.capacity());
-            let grown = self.outputs.arena.grow(reservation, self.written, wanted);
-            grown.or_else(|_| self.outputs.arena.grow(reservation, self.written, end))?;
-        }
-        let start = self.written as usize;
-        self.outputs.arena.bytes_mut(reservation)[start..end as usize].copy_from_slice(bytes);
-        self.written = end;
-        self.asked = self.asked.max(end);
-        Ok(())
-    }
-}
-
-impl Drop for OutputWriter<'_> {
-    fn drop(&mut self) {
-        self.outputs.close();
-    }
-}
-
-impl io::Write for OutputWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append(bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Positional for OutputWriter<'_> {
-    fn pos(&self) -> usize {
-        self.written as usize
-    }
-}
-
-impl Writer<ArchiveError> for OutputWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.append(bytes).map_err(|error| {
-            self.outputs.refused = Some(Error::memory(&error));
-            ArchiveError::new(error)
-        })
     }
 }

@@ -1,6 +1,8 @@
 //! A segment's promises, each tried in the way in which a rogue process would break it.
 
 use super::*;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mprotect};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::ftruncate;
@@ -233,7 +235,7 @@ fn a_descriptor_without_all_of_its_pages_is_refused() {
             memfd_create("test", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap();
         ftruncate(&file, BYTES as i64).unwrap();
         if holes < BYTES {
-            allocate(&file, BYTES - holes).unwrap();
+            fallocate(&file, FallocateFlags::empty(), 0, (BYTES - holes) as i64).unwrap();
         }
         fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
         let error = SegmentReader::open(file).unwrap_err();

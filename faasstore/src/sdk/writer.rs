@@ -1,0 +1,189 @@
+//! A payload that is filled in place, piece by piece if need be.
+
+use super::Error;
+use super::output::{Outputs, Place};
+use crate::arena::ArenaError;
+use rkyv::rancor::{Error as ArchiveError, Source};
+use rkyv::ser::{Positional, Writer};
+use std::io;
+
+/// An output, or an item of one, that is written in place. Dropped without a commit it was never there.
+///
+/// **What growing costs.** A payload of up to half an ordinary segment (4 MiB, less in an arena of less than 64 MiB) is moved when
+/// it outgrows its place, each time to one twice as large: its bytes are copied at most twice in all. A larger one gets a segment
+/// of its own, which grows in place. From then on nothing is copied: memory is set aside in steps that double up to 64 MiB, and
+/// what is left of the last one goes back to the kernel at the end. So a stream of any length costs what its bytes cost, and
+/// takes no more memory than it has, but for one step.
+#[derive(Debug)]
+#[must_use = "nothing is written before `commit` or `finish`"]
+pub struct OutputWriter<'c> {
+    outputs: &'c mut Outputs,
+    place: Place,
+    asked: u64,
+    written: u64,
+}
+
+impl<'c> OutputWriter<'c> {
+    pub(super) fn new(outputs: &'c mut Outputs, place: Place, bytes: u64) -> Result<Self, Error> {
+        // One that was leaked must not stay in use.
+        outputs.close();
+        outputs.open = Some(
+            outputs
+                .arena
+                .begin(bytes)
+                .map_err(|error| Error::memory(&error))?,
+        );
+        Ok(Self {
+            outputs,
+            place,
+            asked: bytes,
+            written: 0,
+        })
+    }
+
+    /// Bytes that were written by [`io::Write`] so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The reserved bytes. Their content is whatever was there before.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        let asked = self.asked as usize;
+        match &self.outputs.open {
+            Some(open) => &mut self.outputs.arena.growing_mut(open)[..asked],
+            None => &mut [],
+        }
+    }
+
+    /// Makes the first `length` bytes the output; the rest is free again.
+    ///
+    /// # Errors
+    /// If `length` is more than was reserved, or the kernel refuses to make a segment of it; the output is not written
+    /// then.
+    pub fn commit(mut self, length: usize) -> Result<(), Error> {
+        if length as u64 > self.asked {
+            let text = format!(
+                "{length} bytes committed, where {} were reserved",
+                self.asked
+            );
+            return Err(Error::output(text));
+        }
+        self.end(length as u64)
+            .map_err(|error| Error::memory(&error))
+    }
+
+    /// Makes what was written by [`io::Write`] the output. Should the kernel refuse to make a segment of it, the
+    /// activation fails when the function returns.
+    pub fn finish(mut self) {
+        let written = self.written;
+        if let Err(error) = self.end(written) {
+            self.outputs.refused = Some(Error::memory(&error));
+        }
+    }
+
+    /// Appends what one read of `source` gives, which is read straight into the arena: 0 at its end, and none if it has
+    /// nothing to give yet.
+    ///
+    /// # Errors
+    /// If the read fails, or what it gave does not fit into the arena.
+    pub fn read_from(&mut self, source: &mut impl io::Read) -> Result<Option<usize>, Error> {
+        let room = match &self.outputs.open {
+            Some(open) => {
+                let bytes = self.outputs.arena.growing_mut(open);
+                &mut bytes[self.written as usize..]
+            }
+            None => &mut [],
+        };
+        // With no room left: there may be nothing more either, which needs none.
+        let mut first = [0; 512];
+        let in_place = !room.is_empty();
+        let read = match source.read(if in_place { room } else { &mut first }) {
+            Ok(read) => read,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(None),
+                _ => return Err(error.into()),
+            },
+        };
+        if in_place {
+            self.written += read as u64;
+            self.asked = self.asked.max(self.written);
+        } else {
+            self.append(&first[..read])
+                .map_err(|error| Error::memory(&error))?;
+        }
+        Ok(Some(read))
+    }
+
+    fn end(&mut self, length: u64) -> Result<(), ArenaError> {
+        if let Some(open) = self.outputs.open.take() {
+            let output = self.outputs.commit(open, length)?;
+            self.outputs.put(self.place, output);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), ArenaError> {
+        let Some(open) = &mut self.outputs.open else {
+            return Ok(());
+        };
+        let end = self.written + bytes.len() as u64;
+        if end > open.capacity() {
+            self.outputs.arena.grow(open, self.written, end)?;
+        }
+        let start = self.written as usize;
+        self.outputs.arena.growing_mut(open)[start..end as usize].copy_from_slice(bytes);
+        self.written = end;
+        self.asked = self.asked.max(end);
+        Ok(())
+    }
+}
+
+impl Drop for OutputWriter<'_> {
+    fn drop(&mut self) {
+        self.outputs.close();
+    }
+}
+
+impl io::Write for OutputWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Positional for OutputWriter<'_> {
+    fn pos(&self) -> usize {
+        self.written as usize
+    }
+}
+
+impl Writer<ArchiveError> for OutputWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        // Archives point from one place to another by 32 bits: none may get so long that a pointer could not reach.
+        let (end, max) = (
+            self.written + bytes.len() as u64,
+            self.outputs.archive_bytes_max,
+        );
+        if end > max {
+            let text = format!(
+                "an archive of more than {max} bytes: its 32-bit relative pointers reach no further; write it as raw bytes \
+                 (Call::reserve), or part it into a list"
+            );
+            self.outputs.refused = Some(Error::output(&*text));
+            return Err(ArchiveError::new(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                text,
+            )));
+        }
+        self.append(bytes).map_err(|error| {
+            self.outputs.refused = Some(Error::memory(&error));
+            ArchiveError::new(error)
+        })
+    }
+}
