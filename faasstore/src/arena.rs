@@ -76,8 +76,8 @@ pub struct ArenaConfig {
 pub enum ArenaError {
     /// It may not grow any further.
     #[error(
-        "no room for {bytes} bytes: the arena holds {held} of at most {max} bytes, {leased} of them in use; give the \
-         executable more memory, or let fewer payloads live at once"
+        "no room for {bytes} bytes: the arena holds {held} of at most {max} bytes, {leased} of them in use; raise its \
+         limit (`memory_mib` of an executable, `--memory` of a worker), or let fewer payloads live at once"
     )]
     Full {
         /// Asked for.
