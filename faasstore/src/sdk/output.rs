@@ -202,7 +202,7 @@ impl Outputs {
         Ok(())
     }
 
-    fn write_typed<T: Payload>(&mut self, place: Place, value: &T) -> Result<(), Error> {
+    pub(super) fn write_typed<T: Payload>(&mut self, place: Place, value: &T) -> Result<(), Error> {
         let writer = OutputWriter::new(self, place, self.archive_bytes)?;
         let archived = to_bytes_in::<_, ArchiveError>(value, writer).map(|writer| {
             let bytes = writer.written();

@@ -187,3 +187,71 @@ impl Writer<ArchiveError> for OutputWriter<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::{Arena, ArenaConfig};
+    use crate::descriptor::FailureCode;
+    use io::Write;
+
+    fn outputs(archive_bytes_max: u64) -> Outputs {
+        let mut outputs = Outputs::new(Arena::new(ArenaConfig {
+            name: "test".to_owned(),
+            segment_bytes: 1 << 20,
+            bytes_max: 64 << 20,
+        }));
+        outputs.archive_bytes_max = archive_bytes_max;
+        outputs.begin(1);
+        outputs
+    }
+
+    #[test]
+    fn an_archive_that_is_too_long_for_its_pointers_is_an_error_of_the_producer_and_leaves_nothing()
+    {
+        let mut outputs = outputs(10_000);
+        let long = vec!["a text that does not stand in its pointer".to_owned(); 1000];
+        let error = outputs.write_typed(Place::Output(0), &long).unwrap_err();
+        assert_eq!(error.code(), FailureCode::Output);
+        for part in ["10000 bytes", "32-bit", "raw bytes", "list"] {
+            assert!(error.text().contains(part), "{}", error.text());
+        }
+        assert_eq!(outputs.arena.bytes_leased(), 0);
+        outputs
+            .write_typed(Place::Output(0), &long[..100].to_vec())
+            .unwrap();
+        let mut encoded = Vec::new();
+        assert!(outputs.finish(&[], &mut encoded).is_ok());
+    }
+
+    #[test]
+    fn the_guess_for_the_next_archive_is_never_a_segment_of_its_own() {
+        let mut outputs = outputs(u64::MAX);
+        outputs
+            .write_typed(Place::Output(0), &vec![7_u8; 9 << 20])
+            .unwrap();
+        let held = outputs.arena.bytes_held();
+        outputs.begin(1);
+        outputs.write_typed(Place::Output(0), &7_u8).unwrap();
+        assert!(outputs.arena.bytes_held() <= held + (1 << 20));
+    }
+
+    #[test]
+    fn what_does_not_fit_fails_as_a_lack_of_memory_and_the_writer_can_be_dropped() {
+        let mut outputs = outputs(u64::MAX);
+        let mut writer = OutputWriter::new(&mut outputs, Place::Output(0), 0).unwrap();
+        let piece = vec![1; 5 << 20];
+        let error = loop {
+            if let Err(error) = writer.write_all(&piece) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory);
+        assert!(
+            writer.written() >= 55 << 20,
+            "almost all of the arena is used"
+        );
+        drop(writer);
+        assert_eq!(outputs.arena.bytes_held(), 0);
+    }
+}

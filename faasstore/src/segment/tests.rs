@@ -1,5 +1,7 @@
 //! A segment's promises, each tried in the way in which a rogue process would break it.
 
+mod making;
+
 use super::*;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};

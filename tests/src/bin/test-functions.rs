@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         function("join", join),
         function("make", make),
         function("make_value", make_value),
+        function("stream", stream),
         function("items", items),
         function("digest_list", digest_list),
         function("concat", concat),
@@ -165,6 +166,21 @@ fn make(call: &mut Call) -> Result<(), Error> {
     let mut out = call.reserve("out", length)?;
     pattern::fill(7, out.as_mut_slice());
     out.commit(length)
+}
+
+/// `shape` (a value: bytes in all, of the hint, of a piece) → `out`: the pattern, piece by piece as a stream.
+fn stream(call: &mut Call) -> Result<(), Error> {
+    let (length, hint, piece): (u64, usize, usize) = call.value("shape")?;
+    let mut out = call.reserve("out", hint)?;
+    let (mut buffer, mut index) = (vec![0; piece], 0);
+    while out.written() < length {
+        let part = &mut buffer[..(length - out.written()).min(piece as u64) as usize];
+        pattern::fill_piece(index, part);
+        out.write_all(part)?;
+        index += 1;
+    }
+    out.finish();
+    Ok(())
 }
 
 /// `length` (a value) → `text`: a text that takes so many bytes as JSON.

@@ -108,7 +108,8 @@ impl Watched {
         let large: u64 = large.map(|range| 2 * range.length + 4096).sum();
         assert!(alone <= large, "{alone} bytes for {large} at most");
         let peak = self.packed_peak + QUICK_BYTES;
-        let most = CLASSES * SEGMENT + (5 * CLASSES + 8) * peak;
+        let most = CLASSES * SEGMENT + (5 * CLASSES + 9) * peak;
+        let most = most.min(self.leased.len() as u64 * SEGMENT);
         assert!(packed <= most, "{packed} bytes in use, of {most} at most");
         let idle = self.arena.bytes_held() - packed - alone;
         let reserve = making::reserve_bytes(&self.arena.config).max(self.emptied);
