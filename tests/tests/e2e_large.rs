@@ -1,10 +1,11 @@
 //! Large payloads: written piece by piece, passed on by reference, sliced, streamed between workers, and refused by name.
 
 use engine::wire::Failure;
-use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
+use faasflow_tests::cluster::{Cluster, Setup, bytes, named, output};
 use faasflow_tests::pattern;
 use faasflow_tests::process::until;
-use master::client::Answered;
+use master::client::{Answered, Client, Invocation, Options};
+use std::time::Duration;
 
 /// Bytes of a piece: no divisor of any segment.
 const PIECE: usize = 300_000;
@@ -47,8 +48,21 @@ output: {{ here: here.out, there: there.out, sliced: sliced.out }}
 }
 
 fn invoke(cluster: &Cluster, length: u64, hint: u64) -> Answered {
-    let shape = format!("[{length}, {hint}, {PIECE}]");
-    let answered = cluster.invoke("a", "large", &[("shape", bytes(shape))]);
+    let inputs = named(&[("shape", bytes(format!("[{length}, {hint}, {PIECE}]")))]);
+    // Gigabytes take their time where nothing is optimized.
+    let options = Options {
+        silence_max: Some(Duration::from_secs(30 + (length >> 23))),
+        ..cluster.options()
+    };
+    let client = Client::connect(cluster.worker("a").address(), &options);
+    let answered = client.and_then(|mut client| {
+        client.invoke(&Invocation {
+            workflow: "large",
+            inputs: &inputs,
+            report: true,
+            trace: false,
+        })
+    });
     answered.expect("the worker answers")
 }
 
