@@ -4,11 +4,14 @@
 //! to the smallest free block that holds it. One that stands *alone* holds one large range, and is free as a whole when that comes
 //! back. Blocks that the quick lists hold are neither here nor leased: they have been taken and not been put back.
 
+mod alone;
+mod packed;
+
 use super::ages::{Ages, Standing};
-use super::{Compartment, GRANULE_BYTES, NewSegment, Reservation, granules};
+use super::{Compartment, GRANULE_BYTES, Reservation, granules};
 use crate::binding::PAYLOAD_BYTES_MAX;
 use crate::descriptor::ArenaRange;
-use crate::segment::{SegmentDraft, SegmentError, SegmentWriter};
+use crate::segment::{SegmentDraft, SegmentWriter};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -193,24 +196,6 @@ impl Chain {
         }
     }
 
-    pub(super) fn is_draft(&self, index: u32) -> bool {
-        let segment = self.slots[index as usize].segment.as_ref();
-        segment.is_some_and(|segment| matches!(segment.memory, Memory::Draft(_)))
-    }
-
-    /// Whether a segment that is there holds many ranges.
-    #[cfg(test)]
-    pub(super) fn is_packed(&self, index: u32) -> bool {
-        let segment = self.slots[index as usize].segment.as_ref();
-        segment.is_some_and(|segment| segment.kind != Kind::Alone)
-    }
-
-    /// Bytes of a segment that stands alone; none if it is packed.
-    pub(super) fn bytes_alone(&mut self, index: u32) -> Option<u64> {
-        let segment = self.at(index);
-        (segment.kind == Kind::Alone).then_some(segment.bytes)
-    }
-
     #[inline]
     fn at(&mut self, index: u32) -> &mut Segment {
         let segment = self
@@ -250,196 +235,6 @@ impl Chain {
         (index, generation)
     }
 
-    /// Takes in a segment of many ranges, all of it free.
-    pub(super) fn add_packed(
-        &mut self,
-        compartment: Compartment,
-        writer: SegmentWriter,
-    ) -> NewSegment {
-        let writer = Arc::new(writer);
-        let granules = (writer.length() / GRANULE_BYTES) as u32;
-        let (index, generation) = self.insert_segment(Segment {
-            used: 0,
-            compartment,
-            kind: Kind::Packed(0),
-            in_use: vec![0; granules as usize],
-            idle_since: 0,
-            bytes: writer.length(),
-            present: writer.length(),
-            memory: Memory::Sealed(Arc::clone(&writer)),
-            free: BTreeMap::from([(0, granules)]),
-            by_size: BTreeSet::from([(granules, 0)]),
-        });
-        let packed = &mut self.stocks[compartment.index()].packed;
-        let (place, moved) = packed.push(index, granules);
-        for (segment, place) in moved.into_iter().chain([(index, place)]) {
-            self.at(segment).kind = Kind::Packed(place);
-        }
-        NewSegment {
-            index,
-            generation,
-            compartment,
-            segment: writer,
-        }
-    }
-
-    fn add_alone(
-        &mut self,
-        compartment: Compartment,
-        memory: Memory,
-        bytes: u64,
-        present: u64,
-    ) -> (u32, u32) {
-        self.insert_segment(Segment {
-            used: 0,
-            compartment,
-            kind: Kind::Alone,
-            in_use: vec![0],
-            idle_since: 0,
-            bytes,
-            present,
-            memory,
-            free: BTreeMap::new(),
-            by_size: BTreeSet::new(),
-        })
-    }
-
-    /// Takes in a segment for one range, which is reserved. Its pages are there, or are to be [set aside](Chain::set_aside).
-    pub(super) fn add_sealed(
-        &mut self,
-        compartment: Compartment,
-        writer: SegmentWriter,
-        granules: u32,
-        is_present: bool,
-    ) -> (Block, NewSegment) {
-        let bytes = writer.length();
-        let writer = Arc::new(writer);
-        let present = if is_present { bytes } else { 0 };
-        let memory = Memory::Sealed(Arc::clone(&writer));
-        let (index, generation) = self.add_alone(compartment, memory, bytes, present);
-        let block = Block {
-            granules,
-            segment: index,
-            start: 0,
-        };
-        let made = NewSegment {
-            index,
-            generation,
-            compartment,
-            segment: writer,
-        };
-        (block, made)
-    }
-
-    /// Takes in a segment that may yet grow, for one range, which has all of it.
-    pub(super) fn add_draft(&mut self, compartment: Compartment, draft: SegmentDraft) -> Block {
-        let bytes = draft.length();
-        let (segment, _) = self.add_alone(compartment, Memory::Draft(draft), bytes, bytes);
-        Block {
-            granules: granules(bytes) as u32,
-            segment,
-            start: 0,
-        }
-    }
-
-    /// The smallest segment that stands alone, holds nothing, and has room for so many granules without more than half of it
-    /// lying idle.
-    pub(super) fn take_alone(&mut self, compartment: Compartment, count: u32) -> Option<Block> {
-        let bytes = u64::from(count) * GRANULE_BYTES;
-        let vacant = self.stocks[compartment.index()].vacant.iter();
-        let sizes = vacant.enumerate().map(|(place, segment)| {
-            let segment = self.slots[*segment as usize].segment.as_ref();
-            (segment.map_or(0, |segment| segment.bytes), place)
-        });
-        let fitting = sizes.filter(|(size, _)| bytes <= *size && *size <= 2 * bytes);
-        let (_, place) = fitting.min()?;
-        let segment = self.stocks[compartment.index()].vacant.remove(place);
-        Some(Block {
-            granules: count,
-            segment,
-            start: 0,
-        })
-    }
-
-    /// Sets pages of a reservation aside, so that its first `bytes` bytes can be written.
-    pub(super) fn set_aside(
-        &mut self,
-        reservation: &Reservation,
-        bytes: u64,
-    ) -> Result<(), SegmentError> {
-        let is_all = bytes >= reservation.capacity();
-        let segment = self.at(reservation.block.segment);
-        let wanted = if is_all {
-            segment.bytes
-        } else {
-            bytes.next_multiple_of(STEP_BYTES).min(segment.bytes)
-        };
-        if segment.present < wanted
-            && let Memory::Sealed(writer) = &segment.memory
-        {
-            writer.set_aside(segment.present, wanted)?;
-            segment.present = wanted;
-        }
-        Ok(())
-    }
-
-    /// Makes a draft hold `bytes` bytes at least, all for the one range in it.
-    pub(super) fn grow_draft(&mut self, block: &mut Block, bytes: u64) -> Result<(), SegmentError> {
-        let segment = self.at(block.segment);
-        let Memory::Draft(draft) = &mut segment.memory else {
-            unreachable!("whoever grows a draft has asked whether it is one");
-        };
-        draft.grow(bytes)?;
-        let further = draft.length() - segment.bytes;
-        (segment.bytes, segment.present) = (draft.length(), draft.length());
-        block.granules = granules(segment.bytes) as u32;
-        segment.used = block.granules;
-        segment.in_use[0] = block.granules;
-        let compartment = segment.compartment;
-        self.stocks[compartment.index()].bytes_held += further;
-        self.bytes_held += further;
-        Ok(())
-    }
-
-    /// Makes a segment of a draft, cut behind its first `bytes` bytes, which stay reserved. If that fails the draft is gone.
-    pub(super) fn seal_draft(
-        &mut self,
-        block: &mut Block,
-        bytes: u64,
-    ) -> Result<NewSegment, SegmentError> {
-        let Slot {
-            generation,
-            segment,
-        } = &mut self.slots[block.segment as usize];
-        let generation = *generation;
-        let Some(mut segment) = segment.take() else {
-            unreachable!("a draft stays until it is sealed");
-        };
-        let Memory::Draft(draft) = segment.memory else {
-            unreachable!("whoever seals a draft has asked whether it is one");
-        };
-        self.stocks[segment.compartment.index()].bytes_held -= segment.bytes;
-        self.bytes_held -= segment.bytes;
-        let sealed = draft
-            .seal(bytes)
-            .inspect_err(|_| self.free_index(block.segment));
-        let writer = Arc::new(sealed?);
-        block.granules = granules(bytes) as u32;
-        (segment.used, segment.in_use[0]) = (block.granules, block.granules);
-        (segment.bytes, segment.present) = (writer.length(), writer.length());
-        self.stocks[segment.compartment.index()].bytes_held += segment.bytes;
-        self.bytes_held += segment.bytes;
-        segment.memory = Memory::Sealed(Arc::clone(&writer));
-        let compartment = segment.compartment;
-        self.slots[block.segment as usize].segment = Some(segment);
-        Ok(NewSegment {
-            index: block.segment,
-            generation,
-            compartment,
-            segment: writer,
-        })
-    }
-
     /// An index can be used again, with the next generation. One whose generations are used up is never used again.
     fn free_index(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
@@ -470,107 +265,6 @@ impl Chain {
         self.bytes_idle -= segment.bytes;
         self.free_index(index);
         generation
-    }
-
-    /// Takes so many granules of a packed segment: of the oldest with room, its smallest free block that holds them.
-    pub(super) fn take(&mut self, compartment: Compartment, granules: u32) -> Option<Block> {
-        let segment = self.stocks[compartment.index()]
-            .packed
-            .oldest_with(granules)?;
-        let by_size = &self.at(segment).by_size;
-        let (size, start) = by_size.range((granules, 0)..).next().copied()?;
-        let mut block = Block {
-            granules: size,
-            segment,
-            start,
-        };
-        self.remove_free(block);
-        if size > granules {
-            let rest = block.split(granules);
-            self.insert_free(rest);
-        }
-        self.note_largest(segment);
-        Some(block)
-    }
-
-    /// Puts a block back and joins it with its free neighbours.
-    pub(super) fn put(&mut self, mut block: Block) {
-        let segment = self.at(block.segment);
-        if segment.kind == Kind::Alone {
-            let compartment = segment.compartment;
-            return self.stocks[compartment.index()].vacant.push(block.segment);
-        }
-        let free = &segment.free;
-        let before = free.range(..block.start).next_back();
-        let before = before.map(|(&start, &granules)| (start, granules));
-        let after = free.get(&(block.start + block.granules)).copied();
-        if let Some(granules) = after {
-            self.remove_free(Block {
-                granules,
-                segment: block.segment,
-                start: block.start + block.granules,
-            });
-            block.granules += granules;
-        }
-        if let Some((start, granules)) =
-            before.filter(|(start, granules)| start + granules == block.start)
-        {
-            self.remove_free(Block {
-                granules,
-                segment: block.segment,
-                start,
-            });
-            block.start = start;
-            block.granules += granules;
-        }
-        self.insert_free(block);
-        self.note_largest(block.segment);
-    }
-
-    /// Makes a block larger by what follows it, if that is free.
-    pub(super) fn extend(&mut self, block: &mut Block, further: u32) -> bool {
-        let start = block.start + block.granules;
-        let segment = self.at(block.segment);
-        let free = segment.free.get(&start).copied();
-        let Some(granules) = free.filter(|&free| free >= further) else {
-            return false;
-        };
-        segment.used += further;
-        let mut next = Block {
-            granules,
-            segment: block.segment,
-            start,
-        };
-        self.remove_free(next);
-        let rest = next.split(further);
-        if rest.granules > 0 {
-            self.insert_free(rest);
-        }
-        self.note_largest(block.segment);
-        block.granules += further;
-        self.at(block.segment).in_use[block.start as usize] = block.granules;
-        true
-    }
-
-    fn insert_free(&mut self, block: Block) {
-        let segment = self.at(block.segment);
-        segment.free.insert(block.start, block.granules);
-        segment.by_size.insert((block.granules, block.start));
-    }
-
-    fn remove_free(&mut self, block: Block) {
-        let segment = self.at(block.segment);
-        segment.free.remove(&block.start);
-        segment.by_size.remove(&(block.granules, block.start));
-    }
-
-    fn note_largest(&mut self, index: u32) {
-        let segment = self.at(index);
-        let largest = segment.by_size.last().map_or(0, |(size, _)| *size);
-        if let Kind::Packed(place) = segment.kind {
-            let compartment = segment.compartment;
-            self.stocks[compartment.index()].packed.set(place, largest);
-        }
     }
 
     /// Notes that a block is being written; its segment's generation.
@@ -656,12 +350,6 @@ impl Chain {
             self.bytes_idle += cleared.emptied_bytes;
         }
         cleared
-    }
-
-    /// Whether a segment lacks pages, or may yet grow, so that it is no use to anybody else.
-    pub(super) fn is_unfinished(&mut self, index: u32) -> bool {
-        let segment = self.at(index);
-        segment.present < segment.bytes || matches!(segment.memory, Memory::Draft(_))
     }
 
     /// The segment of a reservation.

@@ -230,7 +230,7 @@ fn one_small_survivor_in_each_segment_keeps_it_and_what_comes_next_fills_them_up
         watched.lease(64);
     }
     // One in each segment, which is all that anyone can do with one range a segment.
-    watched.release_unless(|index, _| index as u64 % each == 0);
+    watched.release_unless(|index, _| (index as u64).is_multiple_of(each));
     watched.check();
     assert_eq!(watched.packed_segments(), 32);
     let (held, mut further) = (watched.arena.bytes_held(), 0);
