@@ -24,6 +24,7 @@
 )]
 
 mod ages;
+mod aside;
 mod chain;
 mod grow;
 mod making;
@@ -191,6 +192,8 @@ pub struct Arena {
     vacant: Vec<Compartment>,
     fresh: Vec<NewSegment>,
     retired: Vec<(u32, u32)>,
+    /// What is held beside it and counts in it.
+    aside_bytes: u64,
 }
 
 impl Arena {
@@ -206,6 +209,7 @@ impl Arena {
             vacant: Vec::new(),
             fresh: Vec::new(),
             retired: Vec::new(),
+            aside_bytes: 0,
         };
         arena.open_compartment(u64::MAX);
         arena
@@ -300,7 +304,7 @@ impl Arena {
     }
 
     /// As [`Arena::reserve_in`], for who cannot wait until the pages of a large payload have been set aside: before bytes are
-    /// written, [`Arena::set_aside`] is to be called for them, and for all before the commit.
+    /// written, [`Arena::add_pages`] is to be called for them, and for all before the commit.
     ///
     /// # Errors
     /// As [`Arena::reserve_in`].
@@ -333,9 +337,9 @@ impl Arena {
     ///
     /// # Panics
     /// If the reservation is another arena's.
-    pub fn set_aside(&mut self, reservation: &Reservation, bytes: u64) -> Result<(), ArenaError> {
+    pub fn add_pages(&mut self, reservation: &Reservation, bytes: u64) -> Result<(), ArenaError> {
         self.chain.check(reservation);
-        Ok(self.chain.set_aside(reservation, bytes)?)
+        Ok(self.chain.add_pages(reservation, bytes)?)
     }
 
     /// Makes the first segment, unless there is one: what the first reservation would do, before it matters.
@@ -482,10 +486,10 @@ impl Arena {
         self.chain.segment(index, generation)
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all segments, and of what was [set aside](Arena::set_aside).
     #[must_use]
     pub fn bytes_held(&self) -> u64 {
-        self.chain.bytes_held()
+        self.chain.bytes_held() + self.aside_bytes
     }
 
     /// Bytes reserved or leased, in whole granules.

@@ -22,6 +22,7 @@
     reason = "views of mapped memory are made here, and nowhere else but in ring and arena"
 )]
 
+mod copy;
 mod huge;
 mod making;
 mod room;
@@ -367,7 +368,7 @@ impl SegmentReader {
                     source,
                 })?;
         if length >= HUGE_PAGE_BYTES {
-            // As in `create`.
+            // A kernel without transparent huge pages refuses; small pages are as correct.
             let _ = memory.advise(Advice::HugePage);
         }
         Ok(Self {

@@ -332,6 +332,7 @@ fn truncated_and_broken_frames_end_their_own_connection_alone() {
             from_lane: 0,
             to_lane: 0,
             next_sequence: 0,
+            host: None,
         };
         for role in [|| Role::Client, || Role::Control] {
             for cut in [1, HEADER_BYTES - 1, HEADER_BYTES, invoke.len() - 1] {
@@ -374,6 +375,7 @@ fn a_peer_that_no_worker_can_be_is_refused_by_name() {
                 from_lane: 0,
                 to_lane: 0,
                 next_sequence: 0,
+                host: None,
             };
             let reason = turned_away(said_hello(cluster, peer).0).expect("it says why");
             let named = [format!("{worker:?}"), format!("epoch {epoch}")];

@@ -2,8 +2,8 @@
 //!
 //! | function | what it does |
 //! | --- | --- |
-//! | `stamp` | takes the time, records how long its payload was on the way, passes on as many bytes, stamped; before, it writes as many bytes of its own memory as its payload says |
-//! | `stamp_and_read` | likewise, and in between sums every byte of its payload and records how long that took |
+//! | `stamp` | takes the time, records how long its payload was on the way, passes on as many bytes, stamped; before and behind that, it writes as many bytes of its own memory as its payload says |
+//! | `stamp_and_read` | likewise, and in between sums every byte of its payload, records how long that took, and fails if it is another sum than that payload says |
 //! | `stamp_and_choose` | as `stamp`, and says the value 1, by which a switch decides |
 //! | `collect` | returns what this process has recorded, and forgets it |
 //! | `list` | makes a list of as many items as its input says |
@@ -25,9 +25,6 @@ use std::sync::atomic::{Ordering::SeqCst, fence};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What fills a payload behind its stamp.
-const FILL: u8 = 0x5a;
-
 fn main() -> ExitCode {
     serve([
         function("stamp", stamp),
@@ -45,7 +42,7 @@ fn stamp(call: &mut Call) -> Result<(), Error> {
     let entered_ns = now_ns();
     let payload = call.bytes("payload")?;
     Recorder::hop(payload, entered_ns);
-    pass_on(call, Load::of(payload))
+    pass_on(call, Load::of(payload), stamp::fill_after(payload))
 }
 
 fn stamp_and_read(call: &mut Call) -> Result<(), Error> {
@@ -53,17 +50,24 @@ fn stamp_and_read(call: &mut Call) -> Result<(), Error> {
     let payload = call.bytes("payload")?;
     Recorder::hop(payload, entered_ns);
     let started_ns = now_ns();
-    black_box(sum_bytes(black_box(payload)));
+    let sum = black_box(sum_bytes(black_box(payload)));
     Recorder::read(now_ns() - started_ns);
-    pass_on(call, Load::of(payload))
+    if let Some(told) = stamp::sum_told(payload).filter(|told| *told != sum) {
+        return Err(Error::new(format!(
+            "a payload of {} bytes sums up to {sum}, where its producer wrote {told}",
+            payload.len()
+        )));
+    }
+    pass_on(call, Load::of(payload), stamp::fill_after(payload))
 }
 
 fn stamp_and_choose(call: &mut Call) -> Result<(), Error> {
     let entered_ns = now_ns();
     let payload = call.bytes("payload")?;
     Recorder::hop(payload, entered_ns);
+    let (load, fill) = (Load::of(payload), stamp::fill_after(payload));
     call.value_output("go", &1)?;
-    pass_on(call, Load::of(payload))
+    pass_on(call, load, fill)
 }
 
 thread_local! {
@@ -73,12 +77,12 @@ thread_local! {
 
 /// Writes what the load asks for, and passes its payload on. The stamp is the last that is done before the function
 /// returns but for the commit, which therefore counts as a part of the hop.
-fn pass_on(call: &mut Call, load: Load) -> Result<(), Error> {
+fn pass_on(call: &mut Call, load: Load, fill: u8) -> Result<(), Error> {
     let mut output = call.reserve("payload", load.payload_bytes)?;
-    write_private(load.private_bytes)?;
+    write_private(load.private_bytes, fill)?;
     let bytes = output.as_mut_slice();
-    bytes.fill(FILL);
-    load.write_to(bytes);
+    load.write_to(bytes, fill);
+    write_private(load.behind_bytes, fill)?;
     // Whatever was written is on its way to the caches until here: that is writing, and not the hop.
     fence(SeqCst);
     stamp::stamp(bytes);
@@ -86,7 +90,7 @@ fn pass_on(call: &mut Call, load: Load) -> Result<(), Error> {
 }
 
 /// Writes so many bytes of private memory, which is there from the first call that asked for as much.
-fn write_private(length: usize) -> Result<(), Error> {
+fn write_private(length: usize, fill: u8) -> Result<(), Error> {
     if length == 0 {
         return Ok(());
     }
@@ -96,7 +100,7 @@ fn write_private(length: usize) -> Result<(), Error> {
             // Straight from the kernel: the allocator would ask for huge pages, which segments need not have.
             None => memory.insert(MmapMut::map_anon(length)?),
         };
-        black_box(&mut memory[..length]).fill(FILL);
+        black_box(&mut memory[..length]).fill(fill);
         Ok(())
     })
 }

@@ -36,7 +36,7 @@ pub fn tcp_round_trip(
     })?
 }
 
-fn await_port(board: &Board) -> Result<u16, FloorError> {
+pub(super) fn await_port(board: &Board) -> Result<u16, FloorError> {
     let give_up_ns = now_ns() + PATIENCE_NS;
     loop {
         let port = board.lines().port.0.load(Acquire);

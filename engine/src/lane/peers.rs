@@ -5,18 +5,23 @@
 //! taken its last byte.
 
 mod bodies;
+mod sharing;
 mod silence;
 
-use super::command::{LaneReport, LinkNumber};
+pub(crate) use sharing::share_of;
+
+use super::command::{LaneReport, LendingEnd, LinkNumber};
 use super::compartments::Compartments;
 use super::driver::{Completion, ConnectionId, Driver};
 use super::link::{
     Admission, Admitted, Inbound, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
 };
-use super::segments::Segments;
+use super::segments::{Segments, ShareId};
 use super::setup::Patience;
 use crate::core::lease::Payload;
-use crate::core::{Answered, ClientId, Core, InputForm, Origin, Outbound, Send, worker_hash};
+use crate::core::{
+    Answered, ClientId, Core, InputForm, Origin, Outbound, Refusal, Send, worker_hash,
+};
 use crate::plan::{DeploymentId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
@@ -24,6 +29,7 @@ use bodies::{Bodies, incoming, numbered};
 use faasstore::arena::Arena;
 use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
+use sharing::{Borrowing, Shares};
 use silence::{Hearing, NEVER_NS};
 use std::os::fd::OwnedFd;
 use tokio::sync::OwnedSemaphorePermit;
@@ -56,6 +62,10 @@ enum Party {
 struct Connection {
     party: Party,
     link: Link,
+    /// Of one from a peer.
+    number: Option<LinkNumber>,
+    /// What the peer and this lane share beside it.
+    share: Option<ShareId>,
     sending: bool,
     closing: bool,
     hearing: Hearing,
@@ -79,6 +89,7 @@ pub(crate) struct Peers {
     /// Payloads that are being streamed, by token.
     streaming: FxHashMap<u64, Vec<Payload>>,
     streams_begun: u64,
+    shares: Shares,
     /// Connections with something queued.
     dirty: Vec<ConnectionId>,
     inbound: Vec<Inbound>,
@@ -138,6 +149,7 @@ impl Peers {
             inline_bytes_max: FxHashMap::default(),
             streaming: FxHashMap::default(),
             streams_begun: 0,
+            shares: Shares::default(),
             dirty: Vec::new(),
             inbound: Vec::new(),
             flushed: Vec::new(),
@@ -174,6 +186,7 @@ impl Peers {
         door: Door,
         number: LinkNumber,
         socket: OwnedFd,
+        share: Option<LendingEnd>,
         parts: &mut Parts<'_>,
     ) {
         let Door {
@@ -193,6 +206,7 @@ impl Peers {
         };
         if let Some(id) = self.open(party, LinkRole::PeerOut, socket, parts) {
             self.out.insert(key, id);
+            self.lend_on(id, share, parts);
             parts.core.link_opened(&worker, lane, epoch);
             // So that the peer knows from the beginning how often it is to hear of this lane.
             self.say_heartbeat(id, parts.core);
@@ -204,6 +218,7 @@ impl Peers {
         &mut self,
         door: Door,
         next_sequence: u64,
+        number: LinkNumber,
         socket: OwnedFd,
         parts: &mut Parts<'_>,
     ) {
@@ -234,6 +249,9 @@ impl Peers {
         };
         if let Some(id) = self.open(party, LinkRole::PeerIn, socket, parts) {
             self.incoming.insert(key, id);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.number = Some(number);
+            }
         }
     }
 
@@ -284,6 +302,8 @@ impl Peers {
             Connection {
                 party,
                 link,
+                number: None,
+                share: None,
                 sending: false,
                 closing: false,
                 hearing: Hearing::default(),
@@ -307,6 +327,12 @@ impl Peers {
                     return None;
                 }
                 let mut inbound = std::mem::take(&mut self.inbound);
+                let mut borrowing = Borrowing {
+                    share: connection.share,
+                    shares: &mut self.shares,
+                    segments: parts.segments,
+                    compartments: parts.compartments,
+                };
                 let outcome = match result {
                     Ok(bytes) => connection
                         .link
@@ -318,17 +344,21 @@ impl Peers {
                                 core: parts.core,
                                 compartments: parts.compartments,
                             },
+                            &mut borrowing,
                             &mut inbound,
                         )
                         .map_err(|error| (error.to_string(), !matches!(error, LinkError::Ended))),
                     Err(error) => Err((error.to_string(), false)),
                 };
                 super::executors::adopt_own_segments(parts.segments, parts.arena);
+                let mut unread = Vec::new();
+                connection.link.take_unread(&mut unread);
                 let party = connection.party.clone();
                 inbound
                     .drain(..)
                     .for_each(|message| self.on_message(id, &party, message, parts));
                 self.inbound = inbound;
+                self.release_unread(unread, parts.segments);
                 match outcome {
                     Ok(()) => {
                         let connection = self.connections.get_mut(&id).filter(|c| !c.closing)?;
@@ -371,7 +401,11 @@ impl Peers {
             return;
         }
         parts.driver.close(id);
-        match connection.party.clone() {
+        let (party, share) = (connection.party.clone(), connection.share);
+        if let Some(share) = share {
+            self.unlink_share(share, parts);
+        }
+        match party {
             Party::Out { worker, lane, .. } => {
                 if self.out.get(&(worker_hash(&worker), lane)) == Some(&id) {
                     self.out.remove(&(worker_hash(&worker), lane));
@@ -397,9 +431,15 @@ impl Peers {
 
     fn closed(&mut self, id: ConnectionId, parts: &mut Parts<'_>) -> Option<LaneReport> {
         let connection = self.connections.remove(&id)?;
-        let counters = connection.link.close(parts.arena, &mut self.flushed);
+        let mut unread = Vec::new();
+        let link = connection.link;
+        let counters = link.close(parts.arena, &mut self.flushed, &mut unread);
         self.closed.add(&counters);
         self.let_go_flushed(parts.core);
+        self.release_unread(unread, parts.segments);
+        if let Some(share) = connection.share {
+            self.unlink_share(share, parts);
+        }
         match connection.party {
             Party::Out {
                 worker,
@@ -446,16 +486,16 @@ impl Peers {
                     .core
                     .invoke(now_ns, *client, request, &workflow, inputs, wanted);
             }
-            Inbound::InvokeRefused { request, reason } => {
+            Inbound::InvokeRefused { request, refusal } => {
                 let Party::Client(client) = party else { return };
                 parts
                     .core
-                    .refuse(now_ns, *client, request, reason, Vec::new());
+                    .refuse(now_ns, *client, request, refusal, Vec::new());
             }
             Inbound::Cancel { request } => {
                 let Party::Client(client) = party else { return };
                 if let Some(invocation) = parts.core.cancel(now_ns, *client, request) {
-                    self.abort(invocation.0, parts.arena);
+                    self.abort(invocation.0, parts);
                 }
             }
             Inbound::InvokeCancelled { request } => {
@@ -516,14 +556,14 @@ impl Peers {
                 trace,
             }) => {
                 let failure = self.named(failure, party);
-                self.abort(invocation, parts.arena);
+                self.abort(invocation, parts);
                 let invocation = InvocationId(invocation);
                 parts
                     .core
                     .part_failed(now_ns, invocation, failure, report, trace);
             }
             Inbound::Forget { invocation, why } => {
-                self.abort(invocation, parts.arena);
+                self.abort(invocation, parts);
                 parts.core.forget(now_ns, InvocationId(invocation), why);
             }
             Inbound::Heartbeat { interval_ms, loads } => {
@@ -543,23 +583,30 @@ impl Peers {
     }
 
     /// What is still under way of an invocation that is over, on whichever link, is not waited for.
-    fn abort(&mut self, invocation: u128, arena: &mut Arena) {
+    fn abort(&mut self, invocation: u128, parts: &mut Parts<'_>) {
+        let mut unread = Vec::new();
         for connection in self.connections.values_mut() {
-            connection.link.abort(invocation, arena);
+            connection.link.abort(invocation, parts.arena);
+            connection.link.take_unread(&mut unread);
         }
+        self.release_unread(unread, parts.segments);
     }
 
     /// A failure whose worker the core could not name.
     fn named(&self, failure: Failure, party: &Party) -> Failure {
         match (failure, party) {
-            (Failure::Refused { worker, reason }, Party::In { worker: peer, .. })
-                if worker.is_empty() =>
-            {
+            (
                 Failure::Refused {
-                    worker: peer.clone(),
+                    worker,
                     reason,
-                }
-            }
+                    memory,
+                },
+                Party::In { worker: peer, .. },
+            ) if worker.is_empty() => Failure::Refused {
+                worker: peer.clone(),
+                reason,
+                memory,
+            },
             (failure, _) => failure,
         }
     }
@@ -600,8 +647,12 @@ impl Peers {
         let Some(connection) = self.connections.get_mut(&id) else {
             return self.unsent(body, parts.core);
         };
+        let lenders = &mut self.shares.lenders;
         let mut bodies = Bodies {
             link: &mut connection.link,
+            lender: connection.share.and_then(|share| lenders.get_mut(&share)),
+            lent: 0,
+            unlent: 0,
             inline_bytes_max,
             streams: &mut self.streams_begun,
             begun: Vec::new(),
@@ -689,6 +740,9 @@ impl Peers {
             Outbound::Forget { why } => bodies.queue(&wire::Forget { invocation, why }, parts),
             Outbound::Drained => bodies.queue(&wire::Drained { deployment }, parts),
         };
+        bodies.settle_loans(queued.is_ok(), parts.core);
+        self.shares.loans_out += bodies.lent;
+        self.shares.loans_streamed += bodies.unlent;
         let begun = bodies.begun;
         self.streaming.extend(begun);
         self.dirty.push(id);
@@ -734,6 +788,9 @@ impl Peers {
         };
         let mut bodies = Bodies {
             link: &mut connection.link,
+            lender: None,
+            lent: 0,
+            unlent: 0,
             inline_bytes_max: inline_bytes_max.unwrap_or(0),
             streams: &mut self.streams_begun,
             begun: Vec::new(),
@@ -748,9 +805,11 @@ impl Peers {
             Err(Failure::Refused {
                 worker: nobody,
                 reason,
+                memory,
             }) if nobody.is_empty() => Ok(Err(Failure::Refused {
                 worker: worker.to_owned(),
                 reason,
+                memory,
             })),
             Err(failure) => Ok(Err(failure)),
         };
@@ -792,7 +851,8 @@ impl Peers {
     }
 
     /// Shows the counters of all connections.
-    pub(crate) fn publish(&self, counters: &LaneCounters) {
+    pub(crate) fn publish(&self, counters: &LaneCounters, segments: &Segments) {
+        self.publish_shares(counters, segments);
         let mut moved = self.closed;
         for connection in self.connections.values() {
             moved.add(connection.link.counters());
@@ -829,7 +889,7 @@ struct AtDoor<'a> {
 }
 
 impl Admission for AtDoor<'_> {
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         let limits = self.core.would_take(workflow, inputs)?;
         let compartment = self.compartments.of_workflow(workflow);
         let compartment = compartment.ok_or_else(|| format!("workflow {workflow} has gone"))?;

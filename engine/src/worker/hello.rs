@@ -290,6 +290,7 @@ impl Newcomer {
                 socket,
                 doorbell,
                 arena_bytes_max,
+                trust: spec.trust,
                 functions: functions.into_boxed_slice(),
             },
         ))

@@ -141,6 +141,7 @@ fn a_peer_is_told_what_is_wrong_with_it() {
         from_lane: 0,
         to_lane,
         next_sequence: 0,
+        host: None,
     };
     let peer = |name: &str, to_lane| in_life(name, to_lane, 1);
     let none = ClusterKey::none();

@@ -76,15 +76,21 @@ impl Arena {
         self.bytes_mut(&growing.0)
     }
 
-    /// Makes it hold at least `bytes` bytes, and keeps its first `keep` bytes. It gets more than that, if there is room, so that
-    /// growing piece by piece costs each byte a constant.
+    /// Makes it hold at least `bytes` bytes, and keeps its first `keep` bytes. It gets more than that, if there is room, though no
+    /// more than `most`, so that growing piece by piece costs each byte a constant.
     ///
     /// # Errors
     /// As [`Arena::reserve`]; it is unchanged then.
     ///
     /// # Panics
     /// If it is another arena's, or `keep` is more than it holds.
-    pub fn grow(&mut self, growing: &mut Growing, keep: u64, bytes: u64) -> Result<(), ArenaError> {
+    pub fn grow(
+        &mut self,
+        growing: &mut Growing,
+        keep: u64,
+        bytes: u64,
+        most: u64,
+    ) -> Result<(), ArenaError> {
         let capacity = growing.capacity();
         if bytes <= capacity {
             return Ok(());
@@ -100,7 +106,7 @@ impl Arena {
         } else {
             capacity
         };
-        let ample = bytes.max(capacity + step).min(PAYLOAD_BYTES_MAX);
+        let ample = bytes.max((capacity + step).min(most).min(PAYLOAD_BYTES_MAX));
         let grow = if is_draft {
             Self::grow_draft
         } else {

@@ -3,6 +3,7 @@
 use super::Error;
 use super::call::Call;
 use super::function::check_archived;
+use super::limits::Limits;
 use super::writer::OutputWriter;
 use crate::arena::{Arena, ArenaError, Growing};
 use crate::binding::{Kind, Port, TYPED_BYTES_MAX};
@@ -12,6 +13,7 @@ use rkyv::api::high::{HighSerializer, to_bytes_in};
 use rkyv::rancor::Error as ArchiveError;
 use rkyv::ser::allocator::ArenaHandle;
 use std::ops::RangeBounds;
+use std::sync::Arc;
 
 /// What can be archived into an output: every type that derives `rkyv::Serialize` out of such types.
 pub trait Payload:
@@ -34,6 +36,8 @@ struct Slot {
     /// Whether a list was begun.
     list: bool,
     items: Vec<OutputRef>,
+    /// Bytes of the items together.
+    bytes: u64,
 }
 
 /// Which part of the outputs a writer fills.
@@ -43,12 +47,24 @@ pub(super) enum Place {
     Item(usize),
 }
 
+impl Place {
+    const fn output(self) -> usize {
+        match self {
+            Self::Output(index) | Self::Item(index) => index,
+        }
+    }
+}
+
 /// The outputs of the activation that runs, and the arena that they lie in. Kept from one activation to the next.
 #[derive(Debug)]
 pub(super) struct Outputs {
     pub(super) arena: Arena,
     slots: Vec<Slot>,
     declared: usize,
+    /// What the activation's outputs may have at most, if anything is declared.
+    limits: Option<Arc<Limits>>,
+    /// A maximum that a stream ran into, whose writer knows nothing but errors of I/O.
+    pub(super) exceeded: Option<Error>,
     /// What a writer is filling. It is kept here and not in the writer, so that no way to lose a writer loses it.
     pub(super) open: Option<Growing>,
     /// What this activation has committed so far: given back if it fails.
@@ -69,6 +85,8 @@ impl Outputs {
             arena,
             slots: Vec::new(),
             declared: 0,
+            limits: None,
+            exceeded: None,
             open: None,
             committed: Vec::new(),
             refused: None,
@@ -78,9 +96,9 @@ impl Outputs {
         }
     }
 
-    /// Begins an activation with that many outputs.
+    /// Begins an activation with that many outputs, which may have so much at most.
     #[inline]
-    pub(super) fn begin(&mut self, declared: usize) {
+    pub(super) fn begin(&mut self, declared: usize, limits: Option<&Arc<Limits>>) {
         if self.slots.len() < declared {
             self.slots.resize_with(declared, Slot::default);
         }
@@ -88,7 +106,10 @@ impl Outputs {
             slot.written = None;
             slot.list = false;
             slot.items.clear();
+            slot.bytes = 0;
         }
+        self.limits = limits.cloned();
+        self.exceeded = None;
         self.declared = declared;
         self.committed.clear();
         self.refused = None;
@@ -101,6 +122,40 @@ impl Outputs {
         for range in self.committed.drain(..) {
             let released = self.arena.release(range);
             debug_assert!(released.is_ok(), "what was committed is leased");
+        }
+    }
+
+    /// The maximum that a stream ran into, if the function fails for it.
+    pub(super) fn take_exceeded(&mut self) -> Option<Error> {
+        self.exceeded.take()
+    }
+
+    /// Whether a payload of so many bytes may go there.
+    #[inline]
+    pub(super) fn check(&self, place: Place, bytes: u64) -> Result<(), Error> {
+        let Some(limits) = &self.limits else {
+            return Ok(());
+        };
+        let (items, before) = self.so_far(place);
+        limits.check(place.output(), items, before, bytes)
+    }
+
+    /// The most bytes that the next payload there may have.
+    pub(super) fn room(&self, place: Place) -> u64 {
+        let limits = self.limits.as_ref();
+        limits.map_or(u64::MAX, |limits| {
+            limits.room(place.output(), self.so_far(place).1)
+        })
+    }
+
+    /// Items of a list so far, and their bytes.
+    fn so_far(&self, place: Place) -> (u64, u64) {
+        match place {
+            Place::Output(_) => (0, 0),
+            Place::Item(index) => {
+                let slot = &self.slots[index];
+                (slot.items.len() as u64, slot.bytes)
+            }
         }
     }
 
@@ -192,18 +247,26 @@ impl Outputs {
     pub(super) fn put(&mut self, place: Place, output: OutputRef) {
         match place {
             Place::Output(index) => self.slots[index].written = Some(output),
-            Place::Item(index) => self.slots[index].items.push(output),
+            Place::Item(index) => {
+                let slot = &mut self.slots[index];
+                slot.bytes += length(output);
+                slot.items.push(output);
+            }
         }
     }
 
     fn write(&mut self, place: Place, bytes: &[u8]) -> Result<(), Error> {
+        self.check(place, bytes.len() as u64)?;
         let output = self.copy(bytes).map_err(|error| Error::memory(&error))?;
         self.put(place, output);
         Ok(())
     }
 
     pub(super) fn write_typed<T: Payload>(&mut self, place: Place, value: &T) -> Result<(), Error> {
-        let writer = OutputWriter::new(self, place, self.archive_bytes)?;
+        // Its length is a guess, which is to exceed nothing.
+        self.check(place, 0)?;
+        let guess = self.archive_bytes.min(self.room(place));
+        let writer = OutputWriter::new(self, place, guess)?;
         let archived = to_bytes_in::<_, ArchiveError>(value, writer).map(|writer| {
             let bytes = writer.written();
             writer.finish();
@@ -234,6 +297,15 @@ fn declared(ports: &[Port], name: &str, kinds: &[Kind]) -> Result<usize, Error> 
     };
     check_kind(&ports[index], kinds)?;
     Ok(index)
+}
+
+/// Bytes of an output.
+const fn length(output: OutputRef) -> u64 {
+    match output {
+        OutputRef::Own(range) => range.length,
+        OutputRef::Alias { length, .. } => length,
+        OutputRef::Empty => 0,
+    }
 }
 
 fn check_kind(port: &Port, kinds: &[Kind]) -> Result<(), Error> {
@@ -282,7 +354,8 @@ impl<'a> Call<'a> {
     /// Writes an output of raw bytes by copying them.
     ///
     /// # Errors
-    /// If the output is not declared as bytes, was written before, or does not fit into the arena.
+    /// If the output is not declared as bytes, was written before, is above the maximum that it declares, or does not fit
+    /// into the arena.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let place = self.fresh(name, &[Kind::Bytes])?;
         self.outputs.write(place, bytes)
@@ -314,6 +387,18 @@ impl<'a> Call<'a> {
     ) -> Result<(), Error> {
         let place = self.unwritten(index)?;
         self.outputs.write_typed(place, value)
+    }
+
+    /// The most bytes that output `name` may have, or each of its items if it is a list; none if that is not declared.
+    ///
+    /// # Errors
+    /// If there is no such output.
+    pub fn max_bytes(&self, name: &str) -> Result<Option<u64>, Error> {
+        let all = [Kind::Bytes, Kind::List, Kind::Value];
+        let index = declared(self.output_ports, name, &all)?;
+        let limits = self.outputs.limits.as_ref();
+        let most = limits.map_or(u64::MAX, |limits| limits.room(index, 0));
+        Ok((most != u64::MAX).then_some(most))
     }
 
     /// Room for `bytes` bytes of an output, to be filled in place: by [`OutputWriter::as_mut_slice`] and
@@ -353,6 +438,7 @@ impl<'a> Call<'a> {
     ) -> Result<(), Error> {
         let place = self.fresh(output, &[Kind::Bytes])?;
         let alias = self.aliased(input, None, range)?;
+        self.outputs.check(place, length(alias))?;
         self.outputs.put(place, alias);
         Ok(())
     }
@@ -395,7 +481,7 @@ impl ListOutput<'_, '_> {
     /// Appends an item of raw bytes by copying them.
     ///
     /// # Errors
-    /// If it does not fit into the arena.
+    /// If it is above a maximum that the output declares, or does not fit into the arena.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.call.outputs.write(Place::Item(self.index), bytes)
     }
@@ -425,7 +511,9 @@ impl ListOutput<'_, '_> {
     /// If there is no such input, it is a list or absent, or the range is not within it.
     pub fn push_alias(&mut self, input: &str, range: impl RangeBounds<usize>) -> Result<(), Error> {
         let alias = self.call.aliased(input, None, range)?;
-        self.call.outputs.put(Place::Item(self.index), alias);
+        let place = Place::Item(self.index);
+        self.call.outputs.check(place, length(alias))?;
+        self.call.outputs.put(place, alias);
         Ok(())
     }
 
@@ -440,7 +528,9 @@ impl ListOutput<'_, '_> {
         range: impl RangeBounds<usize>,
     ) -> Result<(), Error> {
         let alias = self.call.aliased(input, Some(item), range)?;
-        self.call.outputs.put(Place::Item(self.index), alias);
+        let place = Place::Item(self.index);
+        self.call.outputs.check(place, length(alias))?;
+        self.call.outputs.put(place, alias);
         Ok(())
     }
 

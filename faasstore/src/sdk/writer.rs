@@ -7,13 +7,30 @@ use rkyv::rancor::{Error as ArchiveError, Source};
 use rkyv::ser::{Positional, Writer};
 use std::io;
 
+/// Why an output did not grow.
+#[derive(Debug)]
+enum Refused {
+    Memory(ArenaError),
+    /// It is above what the output declares.
+    Limit(Error),
+}
+
+impl Refused {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Memory(error) => Error::memory(&error),
+            Self::Limit(error) => error,
+        }
+    }
+}
+
 /// An output, or an item of one, that is written in place. Dropped without a commit it was never there.
 ///
 /// **What growing costs.** A payload of up to half an ordinary segment (4 MiB, less in an arena of less than 64 MiB) is moved when
 /// it outgrows its place, each time to one twice as large: its bytes are copied at most twice in all. A larger one gets a segment
 /// of its own, which grows in place. From then on nothing is copied: memory is set aside in steps that double up to 64 MiB, and
 /// what is left of the last one goes back to the kernel at the end. So a stream of any length costs what its bytes cost, and
-/// takes no more memory than it has, but for one step.
+/// takes no more memory than it has, but for one step, which goes no further than the maximum that the output declares.
 #[derive(Debug)]
 #[must_use = "nothing is written before `commit` or `finish`"]
 pub struct OutputWriter<'c> {
@@ -27,6 +44,7 @@ impl<'c> OutputWriter<'c> {
     pub(super) fn new(outputs: &'c mut Outputs, place: Place, bytes: u64) -> Result<Self, Error> {
         // One that was leaked must not stay in use.
         outputs.close();
+        outputs.check(place, bytes)?;
         outputs.open = Some(
             outputs
                 .arena
@@ -86,12 +104,14 @@ impl<'c> OutputWriter<'c> {
     /// nothing to give yet.
     ///
     /// # Errors
-    /// If the read fails, or what it gave does not fit into the arena.
+    /// If the read fails, or what it gave is above the maximum that the output declares, or does not fit into the arena.
     pub fn read_from(&mut self, source: &mut impl io::Read) -> Result<Option<usize>, Error> {
+        let most = self.outputs.room(self.place);
         let room = match &self.outputs.open {
             Some(open) => {
+                let behind = open.capacity().min(most).max(self.written);
                 let bytes = self.outputs.arena.growing_mut(open);
-                &mut bytes[self.written as usize..]
+                &mut bytes[self.written as usize..behind as usize]
             }
             None => &mut [],
         };
@@ -109,8 +129,7 @@ impl<'c> OutputWriter<'c> {
             self.written += read as u64;
             self.asked = self.asked.max(self.written);
         } else {
-            self.append(&first[..read])
-                .map_err(|error| Error::memory(&error))?;
+            self.append(&first[..read]).map_err(Refused::into_error)?;
         }
         Ok(Some(read))
     }
@@ -123,13 +142,18 @@ impl<'c> OutputWriter<'c> {
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), ArenaError> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let end = self.written + bytes.len() as u64;
+        self.outputs
+            .check(self.place, end)
+            .map_err(Refused::Limit)?;
+        let most = self.outputs.room(self.place);
         let Some(open) = &mut self.outputs.open else {
             return Ok(());
         };
-        let end = self.written + bytes.len() as u64;
         if end > open.capacity() {
-            self.outputs.arena.grow(open, self.written, end)?;
+            let grown = self.outputs.arena.grow(open, self.written, end, most);
+            grown.map_err(Refused::Memory)?;
         }
         let start = self.written as usize;
         self.outputs.arena.growing_mut(open)[start..end as usize].copy_from_slice(bytes);
@@ -147,9 +171,15 @@ impl Drop for OutputWriter<'_> {
 
 impl io::Write for OutputWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append(bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
-        Ok(bytes.len())
+        match self.append(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(Refused::Memory(error)) => Err(io::Error::new(io::ErrorKind::OutOfMemory, error)),
+            Err(Refused::Limit(error)) => {
+                let told = io::Error::new(io::ErrorKind::FileTooLarge, error.text());
+                self.outputs.exceeded = Some(error);
+                Err(told)
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -181,9 +211,11 @@ impl Writer<ArchiveError> for OutputWriter<'_> {
                 text,
             )));
         }
-        self.append(bytes).map_err(|error| {
-            self.outputs.refused = Some(Error::memory(&error));
-            ArchiveError::new(error)
+        self.append(bytes).map_err(|refused| {
+            let error = refused.into_error();
+            let told = io::Error::other(error.text());
+            self.outputs.refused = Some(error);
+            ArchiveError::new(told)
         })
     }
 }
@@ -202,7 +234,7 @@ mod tests {
             bytes_max: 64 << 20,
         }));
         outputs.archive_bytes_max = archive_bytes_max;
-        outputs.begin(1);
+        outputs.begin(1, None);
         outputs
     }
 
@@ -231,7 +263,7 @@ mod tests {
             .write_typed(Place::Output(0), &vec![7_u8; 9 << 20])
             .unwrap();
         let held = outputs.arena.bytes_held();
-        outputs.begin(1);
+        outputs.begin(1, None);
         outputs.write_typed(Place::Output(0), &7_u8).unwrap();
         assert!(outputs.arena.bytes_held() <= held + (1 << 20));
     }

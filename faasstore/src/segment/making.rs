@@ -223,7 +223,7 @@ impl SegmentWriter {
     }
 
     /// Makes a segment of `bytes` zero bytes, rounded up to whole pages, none of which is there yet: each must be set aside with
-    /// [`SegmentWriter::set_aside`] before it is written, and all of them before the segment is passed on, since
+    /// [`SegmentWriter::add_pages`] before it is written, and all of them before the segment is passed on, since
     /// receivers refuse one that lacks pages.
     ///
     /// # Errors
@@ -257,7 +257,7 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// If there is no memory for them.
-    pub fn set_aside(&self, from: u64, to: u64) -> Result<(), SegmentError> {
+    pub fn add_pages(&self, from: u64, to: u64) -> Result<(), SegmentError> {
         let Mapping {
             memory,
             length,

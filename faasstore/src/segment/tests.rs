@@ -280,3 +280,42 @@ fn the_memory_goes_when_writer_and_readers_have_gone() {
         "a dead producer's payloads stay"
     );
 }
+
+#[test]
+fn a_copy_is_what_was_there_wherever_both_begin_and_lies_within_both() {
+    let (source, received) = shared();
+    let text: Vec<u8> = (0..BYTES).map(|index| (index * 7) as u8).collect();
+    assert!(source.write(0, &text));
+    let reader = SegmentReader::open(received).unwrap();
+    let target = SegmentWriter::create("copy", BYTES).unwrap();
+    for (at, offset, length) in [
+        (0, 0, BYTES),
+        (64, 128, 1000),
+        (64, 128, 1003),
+        (1, 64, 100),
+        (64, 3, 100),
+        (5, 3, 17),
+        (BYTES, BYTES, 0),
+    ] {
+        assert!(target.write(0, &[0; BYTES as usize]));
+        assert!(target.copy_from(at, &reader, offset, length));
+        let (from, to) = (offset as usize, (offset + length) as usize);
+        assert_eq!(target.read(at, length), Some(&text[from..to]));
+        let around = [
+            target.read(0, at).unwrap(),
+            target.read(at + length, BYTES - at - length).unwrap(),
+        ];
+        assert!(
+            around.concat().iter().all(|byte| *byte == 0),
+            "{at} {length}"
+        );
+    }
+    for (at, offset, length) in [
+        (0, 1, BYTES),
+        (1, 0, BYTES),
+        (0, u64::MAX, 8),
+        (8, 8, u64::MAX),
+    ] {
+        assert!(!target.copy_from(at, &reader, offset, length));
+    }
+}

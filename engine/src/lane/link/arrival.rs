@@ -2,14 +2,15 @@
 //!
 //! It owns the checks of what a message says of its payloads, and promises that nothing is set aside before all of them
 //! have passed, and the lane has said that it wants them. Inline data is copied into the arena here; for what is streamed a range is set aside, which
-//! [`super::landing`] then fills.
+//! [`super::landing`] then fills. What is lent stays where it is; if it cannot be had there, it is to be streamed after all.
 
 use super::inbound::Intake;
 use super::landing::Landings;
 use super::message::{Inbound, Landed, Landing, LandingError};
-use super::{Admission, Admitted, LinkError, LinkLimits};
+use super::{Admission, Admitted, Layout, LinkError, LinkLimits, Loans};
 use crate::core::{InputForm, Origin, Wanted};
-use crate::wire::{self, Body, Data, FrameKind, WireError};
+use crate::plan::DeploymentId;
+use crate::wire::{self, Body, Data, FrameKind, ITEM_ABSENT, LentRange, WireError};
 use faasstore::arena::{Arena, Compartment, Reservation};
 use faasstore::descriptor::ArenaRange;
 use faasstore::segment::SegmentWriter;
@@ -24,10 +25,18 @@ pub(super) struct Opened {
     pub(super) place: Option<(usize, Reservation, Arc<SegmentWriter>)>,
 }
 
+/// Where payloads find a place.
+struct Places<'a> {
+    arena: &'a mut Arena,
+    loans: &'a mut dyn Loans,
+}
+
 /// A message that is being taken in.
 pub(super) struct Arrival {
     kind: FrameKind,
     limits: LinkLimits,
+    /// Of which deployment it says that it is.
+    deployment: Option<DeploymentId>,
     /// Where payloads go that are wanted.
     compartment: Compartment,
     /// Why none of the payloads is taken in.
@@ -42,6 +51,7 @@ impl Arrival {
         Self {
             kind,
             limits,
+            deployment: None,
             compartment: Compartment::FIRST,
             unwanted: None,
             open: Vec::new(),
@@ -56,10 +66,14 @@ impl Arrival {
         landings: &Landings,
         intake: &mut Intake<'_>,
     ) -> Result<Inbound, LinkError> {
-        let arena = &mut *intake.arena;
+        let mut places = Places {
+            arena: &mut *intake.arena,
+            loans: &mut *intake.loans,
+        };
+        let places = &mut places;
         Ok(match self.kind {
             FrameKind::Invoke => {
-                return self.invoke(wire::decode(body)?, landings, arena, intake.admission);
+                return self.invoke(wire::decode(body)?, landings, places, intake.admission);
             }
             FrameKind::Cancel => {
                 let wire::Cancel { request } = wire::decode(body)?;
@@ -73,6 +87,7 @@ impl Arrival {
                     trace,
                     inputs,
                 } = wire::decode(body)?;
+                self.deployment = Some(deployment);
                 self.narrow(intake.admission.deployed(deployment));
                 let fits = |input: &u16, schema| {
                     let origin = Origin::Input {
@@ -81,7 +96,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let inputs = self.land(inputs, &fits, landings, arena)?;
+                let inputs = self.land(inputs, &fits, landings, places)?;
                 Inbound::Begin {
                     invocation,
                     deployment,
@@ -98,6 +113,7 @@ impl Arrival {
                     outputs,
                     load,
                 } = wire::decode(body)?;
+                self.deployment = Some(deployment);
                 self.narrow(intake.admission.deployed(deployment));
                 let fits = |output: &u16, schema| {
                     let origin = Origin::Node {
@@ -107,7 +123,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let outputs = self.land(outputs, &fits, landings, arena)?;
+                let outputs = self.land(outputs, &fits, landings, places)?;
                 Inbound::StateEvent {
                     invocation,
                     deployment,
@@ -126,6 +142,7 @@ impl Arrival {
                     trace,
                     load,
                 } = wire::decode(body)?;
+                self.deployment = Some(deployment);
                 self.narrow(intake.admission.taken(invocation, deployment));
                 let fits = |output: &u16, schema| {
                     let origin = Origin::Output {
@@ -134,7 +151,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let outputs = self.land(outputs, &fits, landings, arena)?;
+                let outputs = self.land(outputs, &fits, landings, places)?;
                 Inbound::PartDone {
                     invocation,
                     deployment,
@@ -166,7 +183,7 @@ impl Arrival {
         &mut self,
         wish: wire::Invoke,
         landings: &Landings,
-        arena: &mut Arena,
+        places: &mut Places<'_>,
         admission: &dyn Admission,
     ) -> Result<Inbound, LinkError> {
         let wire::Invoke {
@@ -189,23 +206,22 @@ impl Arrival {
                 self.narrow(Some(admitted));
                 inputs.iter().find_map(|(name, body)| {
                     if body.section.is_some() {
-                        return Some(format!(
-                            "input `{name}` is a part of a list; give all of it"
-                        ));
+                        let reason = format!("input `{name}` is a part of a list; give all of it");
+                        return Some(reason.into());
                     }
                     let fits = || fits(name, body.schema);
                     let error = self.check_limits(body).and_then(|()| fits()).err()?;
-                    Some(format!("input `{name}`: {error}"))
+                    Some(format!("input `{name}`: {error}").into())
                 })
             }
-            Err(reason) => Some(reason),
+            Err(refusal) => Some(refusal),
         };
-        if let Some(reason) = refusal {
-            self.unwanted = Some(reason.clone());
-            self.land(inputs, &fits, landings, arena)?;
-            return Ok(Inbound::InvokeRefused { request, reason });
+        if let Some(refusal) = refusal {
+            self.unwanted = Some(refusal.reason.clone());
+            self.land(inputs, &fits, landings, places)?;
+            return Ok(Inbound::InvokeRefused { request, refusal });
         }
-        let inputs = self.land(inputs, &fits, landings, arena)?;
+        let inputs = self.land(inputs, &fits, landings, places)?;
         Ok(Inbound::Invoke {
             request,
             workflow,
@@ -237,28 +253,34 @@ impl Arrival {
         bodies: Vec<(K, Body)>,
         fits: &dyn Fn(&K, u64) -> Result<(), LandingError>,
         landings: &Landings,
-        arena: &mut Arena,
+        places: &mut Places<'_>,
     ) -> Result<Vec<(K, Landing)>, LinkError> {
         let mut announced = BTreeSet::new();
+        let mut streamed = 0;
         for (_, body) in &bodies {
-            let bytes = match &body.data {
-                Data::Inline(data) => data.len() as u64,
-                Data::Streamed { transfer, bytes } => {
-                    if *bytes > 0
-                        && (landings.is_under_way(*transfer) || !announced.insert(*transfer))
-                    {
-                        return Err(LinkError::TransferTaken {
-                            kind: self.kind,
-                            transfer: *transfer,
-                        });
-                    }
-                    *bytes
+            let transfer = match &body.data {
+                Data::Streamed { transfer, bytes } if *bytes > 0 => {
+                    streamed += 1;
+                    Some(*transfer)
                 }
+                Data::Lent { transfer, .. } => Some(*transfer),
+                Data::Inline(_) | Data::Streamed { .. } => None,
             };
-            self.check_items(body, bytes)?;
+            if let Some(transfer) = transfer
+                && (landings.is_under_way(transfer) || !announced.insert(transfer))
+            {
+                return Err(LinkError::TransferTaken {
+                    kind: self.kind,
+                    transfer,
+                });
+            }
+            match &body.data {
+                Data::Lent { ranges, .. } => self.check_lent(body, ranges, places.loans)?,
+                data => self.check_items(body, data.bytes())?,
+            }
         }
         let limit = self.limits.transfers_max;
-        if landings.transfers() + announced.len() > limit {
+        if landings.transfers() + streamed > limit {
             return Err(LinkError::Transfers { limit });
         }
         let landed = bodies
@@ -266,11 +288,45 @@ impl Arrival {
             .enumerate()
             .map(|(payload, (key, body))| {
                 let fits = fits(&key, body.schema);
-                let landing = self.land_one(payload, body, fits, arena);
+                let landing = self.land_one(payload, body, fits, places);
                 self.refused += u64::from(landing.is_err());
                 (key, landing)
             });
         Ok(landed.collect())
+    }
+
+    /// Whether what is said to be lent is, and is what the body says of it.
+    fn check_lent(
+        &self,
+        body: &Body,
+        ranges: &[LentRange],
+        loans: &mut dyn Loans,
+    ) -> Result<(), LinkError> {
+        let refuse = |reason: String| {
+            Err(LinkError::Lent {
+                kind: self.kind,
+                reason,
+            })
+        };
+        let Some(deployment) = self.deployment else {
+            return refuse("a client has nothing to lend".to_owned());
+        };
+        let fits = match &body.items {
+            None => matches!(ranges, [range] if range.bytes > 0),
+            Some(items) => {
+                let there = |item: &&u64| !matches!(**item, 0 | ITEM_ABSENT);
+                let lengths = ranges.iter().map(|range| &range.bytes);
+                lengths.eq(items.iter().filter(there))
+            }
+        };
+        if !fits {
+            let count = ranges.len();
+            return refuse(format!("{count} ranges are not what its payload has"));
+        }
+        if body.items.is_some() || body.section.is_some() {
+            self.check_items(body, padded(body).unwrap_or(0))?;
+        }
+        loans.check(deployment, ranges).or_else(refuse)
     }
 
     fn check_items(&self, body: &Body, bytes: u64) -> Result<(), LinkError> {
@@ -291,9 +347,7 @@ impl Arrival {
                 items
             }
         };
-        let sum = items.iter().try_fold(0_u64, |sum, item| {
-            sum.checked_add(wire::padded_item(*item)?)
-        });
+        let sum = padded(body);
         if sum == Some(bytes) {
             return Ok(());
         }
@@ -310,9 +364,11 @@ impl Arrival {
         payload: usize,
         body: Body,
         fits: Result<(), LandingError>,
-        arena: &mut Arena,
+        places: &mut Places<'_>,
     ) -> Landing {
         let allowed = self.check_limits(&body).and(fits);
+        let arena = &mut *places.arena;
+        let padded = padded(&body);
         match body.data {
             Data::Inline(data) => {
                 allowed?;
@@ -321,29 +377,17 @@ impl Arrival {
                 } else {
                     copy_in(&data, arena, self.compartment)?
                 };
-                Ok(Landed {
-                    range,
-                    items: body.items.map(places),
-                    section: body.section,
-                })
+                Ok(Landed::new(range, body.items, body.section))
             }
             Data::Streamed { bytes: 0, .. } => {
                 allowed?;
-                Ok(Landed {
-                    range: ArenaRange::default(),
-                    items: body.items.map(places),
-                    section: body.section,
-                })
+                Ok(Landed::new(ArenaRange::default(), body.items, body.section))
             }
             Data::Streamed { transfer, bytes } => {
                 let place = allowed.and_then(|()| set_aside(bytes, arena, self.compartment));
                 let (place, landing) = match place {
                     Ok((reservation, segment)) => {
-                        let landed = Landed {
-                            range: ArenaRange::default(),
-                            items: body.items.map(places),
-                            section: body.section,
-                        };
+                        let landed = Landed::new(ArenaRange::default(), body.items, body.section);
                         (Some((payload, reservation, segment)), Ok(landed))
                     }
                     Err(error) => (None, Err(error)),
@@ -355,6 +399,36 @@ impl Arrival {
                 });
                 landing
             }
+            Data::Lent { transfer, ranges } => {
+                let refuse = |error, loans: &mut dyn Loans| {
+                    loans.give_back(&ranges);
+                    Err(error)
+                };
+                if let Err(error) = allowed {
+                    return refuse(error, places.loans);
+                }
+                let mut landed = Landed::new(ArenaRange::default(), body.items, body.section);
+                if let Some(lent) = places.loans.borrow(&ranges) {
+                    landed.lent = lent;
+                    return Ok(landed);
+                }
+                let (layout, bytes) = match landed.items {
+                    Some(_) => (Layout::Items, padded.unwrap_or(0)),
+                    None => (Layout::Bytes, ranges[0].bytes),
+                };
+                match set_aside(bytes, arena, self.compartment) {
+                    Ok((reservation, segment)) => {
+                        places.loans.ask_to_stream(transfer, layout, &ranges);
+                        self.open.push(Opened {
+                            transfer,
+                            bytes,
+                            place: Some((payload, reservation, segment)),
+                        });
+                        Ok(landed)
+                    }
+                    Err(error) => refuse(error, places.loans),
+                }
+            }
         }
     }
 
@@ -362,10 +436,7 @@ impl Arrival {
         if let Some(reason) = self.unwanted.clone() {
             return Err(LandingError::Unwanted { reason });
         }
-        let bytes = match &body.data {
-            Data::Inline(data) => data.len() as u64,
-            Data::Streamed { bytes, .. } => *bytes,
-        };
+        let bytes = body.data.bytes();
         let LinkLimits {
             payload_bytes_max,
             items_max,
@@ -403,23 +474,19 @@ fn compared(
     compared.map_err(|reason| LandingError::Schema { reason })
 }
 
-const fn form(body: &Body) -> InputForm {
-    match (&body.items, &body.data) {
-        (Some(_), _) => InputForm::List,
-        (None, Data::Inline(bytes)) => InputForm::Bytes(bytes.len() as u64),
-        (None, Data::Streamed { bytes, .. }) => InputForm::Bytes(*bytes),
+fn form(body: &Body) -> InputForm {
+    match &body.items {
+        Some(items) => InputForm::list(items.iter().copied()),
+        None => InputForm::Bytes(body.data.bytes()),
     }
 }
 
-/// Offset and bytes of each item.
-fn places(items: Vec<u64>) -> Vec<(u64, u64)> {
-    let mut offset = 0;
-    let place = |length: u64| {
-        let place = (offset, length);
-        offset += wire::padded_item(length).unwrap_or_default();
-        place
-    };
-    items.into_iter().map(place).collect()
+/// Bytes of all items of a list with their padding; none if they are more than can be said.
+fn padded(body: &Body) -> Option<u64> {
+    let items = body.items.as_deref().unwrap_or_default();
+    items.iter().try_fold(0_u64, |sum, item| {
+        sum.checked_add(wire::padded_item(*item)?)
+    })
 }
 
 fn set_aside(

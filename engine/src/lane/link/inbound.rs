@@ -7,7 +7,7 @@
 
 use super::landing::Landings;
 use super::message::Inbound;
-use super::{Admission, LinkCounters, LinkError, LinkRole};
+use super::{Admission, LinkCounters, LinkError, LinkRole, Loans};
 use crate::lane::driver::{AlignedBuffer, ReceiveBuffer};
 use crate::wire::{CHUNK_HEAD_BYTES, ChunkHead, FRAME_ALIGN, FrameKind, HEADER_BYTES, Header};
 use faasstore::arena::Arena;
@@ -62,6 +62,7 @@ impl Chunk {
 pub(super) struct Intake<'a> {
     pub(super) arena: &'a mut Arena,
     pub(super) admission: &'a dyn Admission,
+    pub(super) loans: &'a mut dyn Loans,
     pub(super) out: &'a mut Vec<Inbound>,
 }
 

@@ -12,6 +12,7 @@ use super::message::{Inbound, Landed, LandingError, release_all};
 use super::{LinkCounters, LinkError, LinkLimits};
 use crate::wire::{ChunkHead, FrameKind};
 use faasstore::arena::{Arena, Reservation};
+use faasstore::descriptor::PayloadRef;
 use faasstore::segment::SegmentWriter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -70,6 +71,8 @@ pub(super) struct Landings {
     // The transfer that the driver receives into, and the range if it was discarded since.
     lent: Option<u64>,
     doomed: Option<Reservation>,
+    // What peers have lent of messages that were discarded.
+    unread: Vec<PayloadRef>,
 }
 
 impl fmt::Debug for Landings {
@@ -95,6 +98,7 @@ impl Landings {
             next_message: 0,
             lent: None,
             doomed: None,
+            unread: Vec::new(),
         }
     }
 
@@ -270,7 +274,7 @@ impl Landings {
             return;
         };
         let upto = head.offset + length;
-        let Err(error) = intake.arena.set_aside(&target.reservation, upto) else {
+        let Err(error) = intake.arena.add_pages(&target.reservation, upto) else {
             return;
         };
         let Some(target) = transfer.target.take() else {
@@ -380,11 +384,7 @@ impl Landings {
                 "a message that goes takes its transfers' targets with it"
             );
             counters.bytes_drained += bytes;
-            let landed = Landed {
-                range,
-                items: None,
-                section: None,
-            };
+            let landed = Landed::new(range, None, None);
             return release_all(vec![((), Ok(landed))], arena);
         };
         if let Some(Ok(landed)) = waiting.message.landing_mut(target.payload) {
@@ -480,10 +480,15 @@ impl Landings {
                 arena.abandon(target.reservation);
             }
         }
-        waiting.message.release(arena);
-        for follower in waiting.followers {
-            follower.release(arena);
+        for mut message in std::iter::once(waiting.message).chain(waiting.followers) {
+            message.take_lent(&mut self.unread);
+            message.release(arena);
         }
+    }
+
+    /// What peers have lent of messages that were discarded since the last call.
+    pub(super) fn take_unread(&mut self, unread: &mut Vec<PayloadRef>) {
+        unread.append(&mut self.unread);
     }
 
     /// Gives everything back. The driver must be done with what was lent.

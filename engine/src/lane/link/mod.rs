@@ -31,10 +31,11 @@ pub use message::{Inbound, Landed, Landing, LandingError};
 pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
-use crate::core::{InputForm, Origin};
+use crate::core::{InputForm, Origin, Refusal};
 use crate::plan::{DeploymentId, Limits};
-use crate::wire::{self, BODY_BYTES_MAX, FrameKind, WireError};
+use crate::wire::{self, BODY_BYTES_MAX, FrameKind, LentRange, WireError};
 use faasstore::arena::{Arena, Compartment};
+use faasstore::descriptor::PayloadRef;
 use inbound::{Assembly, Intake};
 use landing::Landings;
 use outbound::Outbound;
@@ -83,7 +84,7 @@ pub trait Admission {
     ///
     /// # Errors
     /// Why it would not, for the client.
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String>;
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal>;
 
     /// On which terms payloads for nodes of that deployment are taken; none if the lane does not have it.
     fn deployed(&self, deployment: DeploymentId) -> Option<Admitted>;
@@ -96,6 +97,25 @@ pub trait Admission {
     /// # Errors
     /// Who takes it for something else, and what to do.
     fn schema(&self, origin: Origin<'_>, schema: u64) -> Result<(), String>;
+}
+
+/// Whom a link asks for what a peer on the same host lends. Ranges are as the peer names them.
+pub trait Loans {
+    /// Whether all of these are lent, for payloads of that deployment.
+    ///
+    /// # Errors
+    /// Which is not: the peer breaks a rule.
+    fn check(&mut self, deployment: DeploymentId, ranges: &[LentRange]) -> Result<(), String>;
+
+    /// Where they lie in the lane's table, each counted as leased; none if one of them cannot be had here. They have been
+    /// checked.
+    fn borrow(&mut self, ranges: &[LentRange]) -> Option<Vec<PayloadRef>>;
+
+    /// Gives back what nobody has borrowed: it is not wanted.
+    fn give_back(&mut self, ranges: &[LentRange]);
+
+    /// Has the peer stream them under that number, since they cannot be had.
+    fn ask_to_stream(&mut self, transfer: u64, layout: Layout, ranges: &[LentRange]);
 }
 
 /// On which terms payloads are taken in.
@@ -194,6 +214,14 @@ pub enum LinkError {
         first: u32,
         /// Items of the list.
         whole: u32,
+    },
+    /// What is said to be lent is not.
+    #[error("a {kind:?} frame with a payload that is not lent as it says: {reason}")]
+    Lent {
+        /// In which message.
+        kind: FrameKind,
+        /// What is wrong.
+        reason: String,
     },
     /// A payload is announced under a number that is taken.
     #[error("a {kind:?} frame that announces transfer {transfer}, which is still under way")]
@@ -311,7 +339,7 @@ impl Link {
 
     /// Takes `bytes` bytes that were received into `buffer`, as [`Link::next_receive`] gave it; 0 means that the other
     /// side has closed. Appends the messages that are complete now to `out`; their payloads are ranges of `arena`, the
-    /// same in every call, and the caller's to release. Which payloads are taken in, `admission` says.
+    /// same in every call, or of what `loans` has, and the caller's to release. Which payloads are taken in, `admission` says.
     ///
     /// # Errors
     /// Why the link ended: close the connection, then [`Link::close`] it. What is in `out` counts all the same.
@@ -321,12 +349,14 @@ impl Link {
         buffer: ReceiveBuffer,
         arena: &mut Arena,
         admission: &dyn Admission,
+        loans: &mut dyn Loans,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         self.counters.bytes_received += bytes as u64;
         let mut intake = Intake {
             arena,
             admission,
+            loans,
             out,
         };
         self.assembly.received(
@@ -342,6 +372,12 @@ impl Link {
     /// is drained.
     pub fn abort(&mut self, invocation: u128, arena: &mut Arena) {
         self.landings.abort(invocation, arena, &mut self.counters);
+    }
+
+    /// Appends what peers have lent of messages that were discarded since the last call: nobody reads it, and it is the caller's to
+    /// release.
+    pub fn take_unread(&mut self, unread: &mut Vec<PayloadRef>) {
+        self.landings.take_unread(unread);
     }
 
     /// Queues a message, behind those that are queued and ahead of all chunks. It announces the payloads that were
@@ -378,6 +414,31 @@ impl Link {
         result
     }
 
+    /// A number for a payload that the next message says is lent, should it have to be streamed after all.
+    pub fn reserve_transfer(&mut self) -> u64 {
+        self.outbound.reserve_transfer()
+    }
+
+    /// Streams a payload that was lent under this number, as [`Link::stream`] does what is announced.
+    ///
+    /// # Errors
+    /// Too much is under way. The token is in the error.
+    pub fn stream_lent(
+        &mut self,
+        transfer: u64,
+        pieces: Vec<Piece>,
+        layout: Layout,
+        token: u64,
+    ) -> Result<(), QueueError> {
+        let result = self
+            .outbound
+            .stream_announced(transfer, pieces, layout, token);
+        if result.is_err() {
+            self.counters.queue_refusals += 1;
+        }
+        result
+    }
+
     /// What is to be sent next, if there is something and no send is outstanding: all queued frames, and one chunk.
     pub fn next_send(&mut self) -> Option<SendBuffer> {
         self.outbound.next_send(&mut self.counters)
@@ -408,9 +469,16 @@ impl Link {
     }
 
     /// Ends the link, after the driver has reported the connection closed (only then does nobody write to ranges that
-    /// are set aside here): gives everything back to `arena`, and appends all tokens that are left to `flushed`.
-    pub fn close(mut self, arena: &mut Arena, flushed: &mut Vec<u64>) -> LinkCounters {
+    /// are set aside here): gives everything back to `arena`, and appends all tokens that are left to `flushed`, and to
+    /// `unread` what [`Link::take_unread`] would.
+    pub fn close(
+        mut self,
+        arena: &mut Arena,
+        flushed: &mut Vec<u64>,
+        unread: &mut Vec<PayloadRef>,
+    ) -> LinkCounters {
         self.landings.close(arena, &mut self.counters);
+        self.landings.take_unread(unread);
         self.outbound.close(flushed);
         self.counters
     }

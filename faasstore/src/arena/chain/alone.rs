@@ -39,7 +39,7 @@ impl Chain {
         })
     }
 
-    /// Takes in a segment for one range, which is reserved. Its pages are there, or are to be [set aside](Chain::set_aside).
+    /// Takes in a segment for one range, which is reserved. Its pages are there, or are to be [set aside](Chain::add_pages).
     pub(in crate::arena) fn add_sealed(
         &mut self,
         compartment: Compartment,
@@ -105,7 +105,7 @@ impl Chain {
     }
 
     /// Sets pages of a reservation aside, so that its first `bytes` bytes can be written.
-    pub(in crate::arena) fn set_aside(
+    pub(in crate::arena) fn add_pages(
         &mut self,
         reservation: &Reservation,
         bytes: u64,
@@ -120,7 +120,7 @@ impl Chain {
         if segment.present < wanted
             && let Memory::Sealed(writer) = &segment.memory
         {
-            writer.set_aside(segment.present, wanted)?;
+            writer.add_pages(segment.present, wanted)?;
             segment.present = wanted;
         }
         Ok(())

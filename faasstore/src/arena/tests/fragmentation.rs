@@ -52,7 +52,7 @@ impl Watched {
     fn guess(&mut self, guess: u64, bytes: u64) {
         let mut growing = self.arena.begin(guess).unwrap();
         self.packed_peak = self.packed_peak.max(self.packed + guess.max(bytes));
-        self.arena.grow(&mut growing, 0, bytes).unwrap();
+        self.arena.grow(&mut growing, 0, bytes, u64::MAX).unwrap();
         let range = self.arena.end(growing, bytes).unwrap();
         self.note(range);
     }

@@ -71,7 +71,7 @@ fn stream(arena: &mut Arena, bytes: u64, piece: u64) -> (ArenaRange, u32) {
     while written < bytes {
         let end = (written + piece).min(bytes);
         if end > growing.capacity() {
-            arena.grow(&mut growing, written, end).unwrap();
+            arena.grow(&mut growing, written, end, u64::MAX).unwrap();
             let now = arena.growing_mut(&growing).as_ptr();
             if now != at && !in_draft {
                 moves += 1;
@@ -170,17 +170,19 @@ fn a_stream_that_outgrows_the_arena_is_refused_with_both_numbers_and_stays_as_it
     let mut arena = large_arena(16 * MIB);
     let mut growing = arena.begin(12 * MIB).unwrap();
     arena.growing_mut(&growing).fill(3);
-    arena.grow(&mut growing, 12 * MIB, 16 * MIB).unwrap();
+    arena
+        .grow(&mut growing, 12 * MIB, 16 * MIB, u64::MAX)
+        .unwrap();
     assert_eq!(growing.capacity(), 16 * MIB, "less than ample, but enough");
     let error = arena
-        .grow(&mut growing, 16 * MIB, 16 * MIB + 1)
+        .grow(&mut growing, 16 * MIB, 16 * MIB + 1, u64::MAX)
         .unwrap_err();
     let ArenaError::Full { bytes, max, .. } = error else {
         panic!("{error}")
     };
     assert_eq!((bytes, max), (16 * MIB + 1, 16 * MIB));
     let error = arena
-        .grow(&mut growing, 0, PAYLOAD_BYTES_MAX + 1)
+        .grow(&mut growing, 0, PAYLOAD_BYTES_MAX + 1, u64::MAX)
         .unwrap_err();
     assert!(matches!(error, ArenaError::Bytes { .. }), "{error}");
     let bytes = &arena.growing_mut(&growing)[..12 << 20];
@@ -213,10 +215,10 @@ fn pages_that_are_set_aside_gradually_come_as_they_are_asked_for_and_no_reader_t
         Err(SegmentError::Sparse { .. })
     ));
     for (upto, there) in [(1, 4 * MIB), (4 * MIB, 4 * MIB), (5 * MIB, 8 * MIB)] {
-        arena.set_aside(&reservation, upto).unwrap();
+        arena.add_pages(&reservation, upto).unwrap();
         assert_eq!(present(&arena, &reservation), there);
     }
-    arena.set_aside(&reservation, bytes).unwrap();
+    arena.add_pages(&reservation, bytes).unwrap();
     assert_eq!(present(&arena, &reservation), 9 * MIB + 4096);
     let range = arena.commit(reservation, bytes);
     let segment = arena.segment(range.segment, range.generation).unwrap();
@@ -234,7 +236,7 @@ fn pages_that_are_set_aside_gradually_come_as_they_are_asked_for_and_no_reader_t
     let broken_off = arena
         .reserve_gradually_in(Compartment::FIRST, bytes)
         .unwrap();
-    arena.set_aside(&broken_off, 1).unwrap();
+    arena.add_pages(&broken_off, 1).unwrap();
     arena.abandon(broken_off);
     assert_eq!(arena.bytes_held(), 0, "one that lacks pages is not");
 }

@@ -25,8 +25,8 @@ fn a_gradual_segment_is_sealed_from_the_beginning_and_refused_until_it_has_all_p
     assert_eq!(writer.length(), 3 * MIB + 4096);
     assert_eq!(present(writer.fd()), 0);
     let open = || SegmentReader::open(writer.fd().try_clone_to_owned().unwrap());
-    writer.set_aside(MIB, 2 * MIB).unwrap();
-    writer.set_aside(MIB + 1, 2 * MIB - 1).unwrap();
+    writer.add_pages(MIB, 2 * MIB).unwrap();
+    writer.add_pages(MIB + 1, 2 * MIB - 1).unwrap();
     let there = present(writer.fd());
     // A huge page has more than was asked for.
     assert!((MIB..writer.length()).contains(&there), "{there}");
@@ -35,7 +35,7 @@ fn a_gradual_segment_is_sealed_from_the_beginning_and_refused_until_it_has_all_p
         open(),
         Err(SegmentError::Sparse { allocated: MIB, .. })
     ));
-    writer.set_aside(0, u64::MAX).unwrap();
+    writer.add_pages(0, u64::MAX).unwrap();
     let reader = open().unwrap();
     assert_eq!(
         reader.read(2 * MIB - 4, 4),
@@ -43,6 +43,10 @@ fn a_gradual_segment_is_sealed_from_the_beginning_and_refused_until_it_has_all_p
         "what was written stays"
     );
     assert_sealed(&writer);
+    assert!(matches!(
+        SegmentWriter::create_gradually("test", 0),
+        Err(SegmentError::Bytes { bytes: 0 })
+    ));
 }
 
 #[test]

@@ -148,7 +148,8 @@ fn a_link_that_ends_gives_all_tokens_back() {
     let sending = sender.link.next_send();
     assert!(sending.is_some());
     let mut flushed = Vec::new();
-    sender.link.close(&mut arena_of(ARENA_BYTES), &mut flushed);
+    let arena = &mut arena_of(ARENA_BYTES);
+    sender.link.close(arena, &mut flushed, &mut Vec::new());
     flushed.sort_unstable();
     assert_eq!(flushed, [1, 2, 3]);
 }
