@@ -20,6 +20,8 @@ use std::sync::Arc;
 const LEASED: u32 = 1 << 31;
 /// Pages that are set aside at once where that is done gradually: a millisecond of work.
 const STEP_BYTES: u64 = 4 << 20;
+/// Tables of ranges in use that are kept for the next packed segments, at most: as many as an executor's arena has segments.
+const SPARE_MAX: usize = 8;
 
 const _: () = assert!(PAYLOAD_BYTES_MAX / GRANULE_BYTES < LEASED as u64);
 
@@ -133,6 +135,9 @@ pub(super) struct Chain {
     bytes_idle: u64,
     /// Counts how often a segment was emptied.
     clock: u64,
+    /// Tables of packed segments that are gone, all zeroes. An allocator would clear, and so touch, the whole of one that it
+    /// hands out again, where a table has a few entries.
+    spare: Vec<Vec<u32>>,
 }
 
 impl Chain {
@@ -257,6 +262,9 @@ impl Chain {
             Kind::Packed(place) => {
                 debug_assert_eq!(segment.free.len(), 1, "blocks that are held back");
                 stock.packed.remove(place);
+                if self.spare.len() < SPARE_MAX {
+                    self.spare.push(segment.in_use);
+                }
             }
             Kind::Alone => stock.vacant.retain(|vacant| *vacant != index),
         }

@@ -179,7 +179,7 @@ impl Arena {
         let is_wasteful = match self.chain.bytes_alone(segment) {
             Some(_) if is_draft => granules(length) <= u64::from(self.packed_max),
             Some(bytes) => length < bytes / 2,
-            None => length < reservation.capacity() / 2,
+            None => 2 * granules(length) < u64::from(reservation.block.granules),
         };
         // Without memory to move it stays where it is.
         if length > 0

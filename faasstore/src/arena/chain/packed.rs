@@ -22,11 +22,23 @@ impl Chain {
     ) -> NewSegment {
         let writer = Arc::new(writer);
         let granules = (writer.length() / GRANULE_BYTES) as u32;
+        let spare = self.spare.iter();
+        let in_use = match spare
+            .map(Vec::len)
+            .position(|length| length == granules as usize)
+        {
+            Some(place) => self.spare.swap_remove(place),
+            None => vec![0; granules as usize],
+        };
+        debug_assert!(
+            in_use.iter().all(|entry| *entry == 0),
+            "a segment in use was removed"
+        );
         let (index, generation) = self.insert_segment(Segment {
             used: 0,
             compartment,
             kind: Kind::Packed(0),
-            in_use: vec![0; granules as usize],
+            in_use,
             idle_since: 0,
             bytes: writer.length(),
             present: writer.length(),
