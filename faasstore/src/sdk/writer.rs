@@ -224,8 +224,11 @@ impl Writer<ArchiveError> for OutputWriter<'_> {
 mod tests {
     use super::*;
     use crate::arena::{Arena, ArenaConfig};
-    use crate::descriptor::FailureCode;
+    use crate::binding::{Kind, Maximum, NodeBinding, Port};
+    use crate::descriptor::{FailureCode, OutputRef};
+    use crate::sdk::limits::Limits;
     use io::Write;
+    use std::sync::Arc;
 
     fn outputs(archive_bytes_max: u64) -> Outputs {
         let mut outputs = Outputs::new(Arena::new(ArenaConfig {
@@ -285,5 +288,57 @@ mod tests {
         );
         drop(writer);
         assert_eq!(outputs.arena.bytes_held(), 0);
+    }
+
+    #[test]
+    fn what_is_written_in_pieces_takes_no_more_than_its_output_declares_however_large_that_is() {
+        for most in [100_000, 10 << 20] {
+            let port = Port {
+                name: "out".to_owned(),
+                kind: Kind::Bytes,
+            };
+            let node = NodeBinding {
+                node: 0,
+                name: "node".to_owned(),
+                function: "function".to_owned(),
+                arguments: Vec::new(),
+                inputs: Vec::new(),
+                outputs: vec![port],
+                maxima: vec![Maximum {
+                    bytes: most,
+                    ..Maximum::NONE
+                }],
+            };
+            let limits = Limits::of(&node).map(Arc::new);
+            let mut outputs = outputs(u64::MAX);
+            outputs.begin(1, limits.as_ref());
+            let mut writer = OutputWriter::new(&mut outputs, Place::Output(0), 0).unwrap();
+            let piece = vec![1; 7000];
+            while writer.written() + 7000 <= most {
+                writer.write_all(&piece).unwrap();
+                let taken = writer.outputs.open.as_ref().unwrap().capacity();
+                assert!(taken <= most.next_multiple_of(4096), "{taken} of {most}");
+            }
+            let rest = (most - writer.written()) as usize;
+            writer.write_all(&piece[..rest]).unwrap();
+            let error = writer.write_all(&[1]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+            assert_eq!(
+                writer.read_from(&mut &b""[..]).unwrap(),
+                Some(0),
+                "nothing more is within"
+            );
+            let error = writer.read_from(&mut &piece[..]).unwrap_err();
+            assert!(
+                error.text().contains("above its max_bytes"),
+                "{}",
+                error.text()
+            );
+            writer.finish();
+            assert!(outputs.take_exceeded().is_some());
+            let mut encoded = Vec::new();
+            outputs.finish(&node.outputs, &mut encoded).unwrap();
+            assert!(matches!(encoded[..], [OutputRef::Own(range)] if range.length == most));
+        }
     }
 }
