@@ -233,7 +233,10 @@ impl Room {
             let peak_bytes = u64::from(peak_mib(&pool.name)) << 20;
             quota_bytes(executors, pool.memory_mib, peak_bytes)
         });
-        let lane_bytes = quotas.fold(0, u64::saturating_add);
+        let unused_bytes = quotas.fold(0, u64::saturating_add);
+        // More than executors leave over is not promised, whatever the workflow may have.
+        let given = plan.limits.store.quota_bytes;
+        let lane_bytes = given.map_or(unused_bytes, |given| given.min(unused_bytes));
         let fixed = plan.constants.iter().map(constant_bytes);
         let fixed = fixed.fold(UNTIDIED_BYTES, u64::saturating_add);
         let left = lane_bytes.saturating_sub(fixed);

@@ -91,7 +91,10 @@ pub fn serve(functions: impl IntoIterator<Item = Function>) -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     };
     match serve_worker(worker, socket, functions) {
-        Ok(()) => ExitCode::SUCCESS,
+        // Or the worker has let go of it while it ran something, and does not read what became of that.
+        Ok(()) | Err(ServeError::Executor(ExecutorError::Announce(SocketError::Closed))) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             say(&format!("{}: {error}\n", program()));
             ExitCode::FAILURE

@@ -242,6 +242,11 @@ fn so_many_are_in_flight_as_the_quota_holds_less_what_is_put_off() {
     let both = proven(ONE, &[1, 1], &[]);
     assert_eq!(both.workers[1].quota_bytes, None);
     assert_eq!(both.doors, [[12], [11]]);
+    // The workflow is to have less, or could have more than its executors leave over.
+    for (mib, in_flight) in [(9, 8), (64, 23)] {
+        let given = ONE.replace("nodes:", &format!("store: {{ quota_mib: {mib} }}\nnodes:"));
+        assert_eq!(proven(&given, &[1], &[]).in_flight, Some((0, in_flight)));
+    }
     let small = ONE.replace("memory_mib: 20", "memory_mib: 5");
     assert_eq!(proven(&small, &[1], &[]).in_flight, Some((0, 0)));
 }
