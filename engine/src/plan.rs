@@ -11,7 +11,7 @@ mod replica;
 
 pub use replica::{Balance, REPLICAS_MAX, Replica};
 
-use faasstore::binding::{Kind, Maximum};
+use faasstore::binding::{Kind, Maximum, PAYLOAD_BYTES_MAX};
 use rkyv::{Archive, Deserialize, Serialize};
 
 mod parts;
@@ -700,7 +700,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_flight_max: 65_536,
-            payload_bytes_max: 1 << 34,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
             inline_bytes_max: 16 << 10,
             items_max: 1 << 20,
             store: StoreChoice::default(),

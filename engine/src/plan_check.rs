@@ -8,7 +8,7 @@ use crate::greeting::WORKER_NAME_BYTES_MAX;
 use crate::plan::{
     NodeId, NodePlan, OutputSource, Part, Plan, REPLICAS_MAX, Replica, Source, WorkerIndex,
 };
-use faasstore::binding::{Kind, VALUE_BYTES_MAX};
+use faasstore::binding::{Kind, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX};
 use std::collections::{HashMap, HashSet};
 
 mod error;
@@ -179,7 +179,7 @@ impl Plan {
             "payload_bytes_max",
             limits.payload_bytes_max,
             1,
-            u64::MAX,
+            PAYLOAD_BYTES_MAX,
         )?;
         in_range(
             place,

@@ -399,6 +399,9 @@ pub struct MemoryStatus {
     pub segments: u64,
     /// Ranges in use by invocations.
     pub leases: u64,
+    /// What large segments are made of, as it is now: `ordinary pages`, or `transparent` or `reserved huge pages`.
+    #[serde(default)]
+    pub large_segments: String,
     /// Resident memory of the worker's own process, as the kernel counts it.
     pub resident_bytes: u64,
 }

@@ -11,31 +11,35 @@
 //!
 //! **Cost.** Ranges are whole 64-byte granules. A released range first goes to a short list of its exact size, so
 //! that a producer which makes the same outputs again and again gets the same, cached memory back for a few
-//! nanoseconds and without allocation; behind the lists stands a best-fit map of joined free blocks.
+//! nanoseconds and without allocation; behind the lists stand maps of joined free blocks.
 //!
-//! **Fragmentation.** Inside a range at most 63 bytes are lost. Between ranges, the lists hold back at most
-//! [`QUICK_LARGE_MAX`] large blocks and [`QUICK_SMALL_MAX`] of each small size, and all of it is given up before the
-//! arena grows, so that they never cost a segment. What remains is best fit's own loss: good for the sizes and
-//! lifetimes of real workflows, and for adversarial ones no better than Robson's bound (live bytes times the ratio of
-//! the largest to the smallest range; Computer Journal 20, 1977). Either way `bytes_max` holds: beyond it
-//! [`Arena::reserve`] fails.
+//! **Fragmentation.** A payload larger than half an ordinary segment gets a segment of its own, at most half of which lies idle,
+//! and which is free when the payload is let go. All others are packed: each goes to the oldest segment with room. Segments in
+//! which nothing is left go back to the kernel at once, but for a small reserve. What follows for how much an arena can hold is
+//! worked out in docs/layout.md, "How much an arena holds"; `tests/fragmentation.rs` keeps it. Either way `bytes_max` holds:
+//! beyond it [`Arena::reserve`] fails.
 #![allow(
     unsafe_code,
     reason = "a reservation's bytes are lent out as a mutable slice"
 )]
 
+mod ages;
 mod aside;
 mod chain;
+mod grow;
+mod making;
 mod quick;
 
+use crate::binding::PAYLOAD_BYTES_MAX;
 use crate::descriptor::ArenaRange;
 use crate::segment::{SegmentError, SegmentWriter};
-use chain::{Block, Chain};
+use chain::{Block, Chain, Cleared};
 use quick::Quick;
 use std::sync::Arc;
 use thiserror::Error;
 
-pub use chain::SEGMENT_BYTES_MAX;
+pub use grow::Growing;
+pub use making::RESERVE_BYTES_MAX;
 pub use quick::{QUICK_LARGE_MAX, QUICK_SMALL_MAX};
 
 /// Ranges begin on multiples of this and take whole multiples of it: a cache line, and enough alignment for archives.
@@ -43,6 +47,18 @@ pub const GRANULE_BYTES: u64 = 64;
 
 const fn granules(bytes: u64) -> u64 {
     bytes.div_ceil(GRANULE_BYTES)
+}
+
+/// Whole granules of so many bytes, one at least, as many as there can be at most.
+const fn granules_of(bytes: u64) -> u32 {
+    let granules = bytes / GRANULE_BYTES;
+    if granules == 0 {
+        1
+    } else if granules > PAYLOAD_BYTES_MAX / GRANULE_BYTES {
+        (PAYLOAD_BYTES_MAX / GRANULE_BYTES) as u32
+    } else {
+        granules as u32
+    }
 }
 
 /// How an arena grows.
@@ -61,8 +77,8 @@ pub struct ArenaConfig {
 pub enum ArenaError {
     /// It may not grow any further.
     #[error(
-        "no room for {bytes} bytes: the arena holds {held} of at most {max} bytes, {leased} of them in use; give the \
-         executable more memory, or let fewer payloads live at once"
+        "no room for {bytes} bytes: the arena holds {held} of at most {max} bytes, {leased} of them in use; raise its \
+         limit (`memory_mib` of an executable, `--memory` of a worker), or let fewer payloads live at once"
     )]
     Full {
         /// Asked for.
@@ -74,8 +90,10 @@ pub enum ArenaError {
         /// As configured.
         max: u64,
     },
-    /// More than a segment can be.
-    #[error("a payload of {bytes} bytes: the largest possible has {SEGMENT_BYTES_MAX}")]
+    /// More than a payload can be.
+    #[error(
+        "a payload of {bytes} bytes: the largest possible has {PAYLOAD_BYTES_MAX}; part it into a list"
+    )]
     Bytes {
         /// Asked for.
         bytes: u64,
@@ -107,7 +125,6 @@ impl Compartment {
 #[derive(Debug, Default)]
 struct Ledger {
     quick: Quick,
-    granules_leased: u64,
     bytes_max: u64,
     /// Nothing more is taken from it, and what is given back goes back to the kernel.
     closed: bool,
@@ -165,6 +182,10 @@ pub struct NewSegment {
 #[derive(Debug)]
 pub struct Arena {
     config: ArenaConfig,
+    /// Granules of the largest range that is packed.
+    packed_max: u32,
+    /// Bytes of empty segments that are kept.
+    reserve_bytes: u64,
     chain: Chain,
     /// By compartment; of those that are gone for use again.
     ledgers: Vec<Ledger>,
@@ -180,6 +201,8 @@ impl Arena {
     #[must_use]
     pub fn new(config: ArenaConfig) -> Self {
         let mut arena = Self {
+            packed_max: granules_of(config.segment_bytes / 2),
+            reserve_bytes: making::reserve_bytes(&config),
             config,
             chain: Chain::default(),
             ledgers: Vec::new(),
@@ -219,15 +242,7 @@ impl Arena {
         );
         ledger.closed = true;
         self.flush(compartment);
-        self.clear_out(compartment);
-    }
-
-    /// Retires the segments of a closed compartment in which nothing is left; with the last one it can be opened anew.
-    fn clear_out(&mut self, compartment: Compartment) {
-        while self.retire_one(compartment) {}
-        if self.chain.bytes_held_in(compartment) == 0 {
-            self.vacant.push(compartment);
-        }
+        self.vacate(compartment);
     }
 
     /// Sets at least `bytes` bytes aside for writing. Their content is whatever was there before.
@@ -252,7 +267,7 @@ impl Arena {
         compartment: Compartment,
         bytes: u64,
     ) -> Result<Reservation, ArenaError> {
-        if bytes > SEGMENT_BYTES_MAX {
+        if bytes > PAYLOAD_BYTES_MAX {
             return Err(ArenaError::Bytes { bytes });
         }
         let count = granules(bytes).max(1) as u32;
@@ -261,7 +276,6 @@ impl Arena {
             Some(block) => block,
             None => self.reserve_cold(compartment, count)?,
         };
-        self.ledgers[index].granules_leased += u64::from(count);
         let generation = self.chain.mark_reserved(block);
         Ok(Reservation { block, generation })
     }
@@ -271,6 +285,10 @@ impl Arena {
         if self.ledgers[compartment.index()].closed {
             return Err(self.full(compartment, u64::from(count) * GRANULE_BYTES));
         }
+        if count > self.packed_max {
+            let vacant = self.chain.take_alone(compartment, count);
+            return vacant.map_or_else(|| self.add_alone(compartment, count, true), Ok);
+        }
         if let Some(block) = self.chain.take(compartment, count) {
             return Ok(block);
         }
@@ -278,11 +296,50 @@ impl Arena {
         if let Some(block) = self.chain.take(compartment, count) {
             return Ok(block);
         }
-        self.add_segment(compartment, count)?;
+        self.add_packed(compartment, count)?;
         // A segment that was made for `count` granules has room for them.
         self.chain
             .take(compartment, count)
             .ok_or_else(|| self.full(compartment, u64::from(count) * GRANULE_BYTES))
+    }
+
+    /// As [`Arena::reserve_in`], for who cannot wait until the pages of a large payload have been set aside: before bytes are
+    /// written, [`Arena::add_pages`] is to be called for them, and for all before the commit.
+    ///
+    /// # Errors
+    /// As [`Arena::reserve_in`].
+    ///
+    /// # Panics
+    /// As [`Arena::reserve_in`].
+    pub fn reserve_gradually_in(
+        &mut self,
+        compartment: Compartment,
+        bytes: u64,
+    ) -> Result<Reservation, ArenaError> {
+        let count = granules(bytes.min(PAYLOAD_BYTES_MAX)) as u32;
+        if count <= self.packed_max
+            || bytes > PAYLOAD_BYTES_MAX
+            || self.ledgers[compartment.index()].closed
+        {
+            return self.reserve_in(compartment, bytes);
+        }
+        let vacant = self.chain.take_alone(compartment, count);
+        let block = vacant.map_or_else(|| self.add_alone(compartment, count, false), Ok)?;
+        let generation = self.chain.mark_reserved(block);
+        Ok(Reservation { block, generation })
+    }
+
+    /// Makes sure that the first `bytes` bytes of a reservation have pages, a few megabytes at a time. Does nothing where they are
+    /// all there already, as they are unless the reservation was made [gradually](Arena::reserve_gradually_in).
+    ///
+    /// # Errors
+    /// If the machine has no memory for them any more; the reservation stays, to be abandoned.
+    ///
+    /// # Panics
+    /// If the reservation is another arena's.
+    pub fn add_pages(&mut self, reservation: &Reservation, bytes: u64) -> Result<(), ArenaError> {
+        self.chain.check(reservation);
+        Ok(self.chain.add_pages(reservation, bytes)?)
     }
 
     /// Makes the first segment, unless there is one: what the first reservation would do, before it matters.
@@ -293,7 +350,7 @@ impl Arena {
         if self.segments() > 0 {
             Ok(())
         } else {
-            self.add_segment(Compartment::FIRST, 1)
+            self.add_packed(Compartment::FIRST, 1)
         }
     }
 
@@ -309,138 +366,17 @@ impl Arena {
         (0..self.ledgers.len() as u32).map(Compartment)
     }
 
-    /// Why there is no room, in the compartment or in all.
-    fn full(&self, compartment: Compartment, bytes: u64) -> ArenaError {
-        let max = self.ledgers[compartment.index()].bytes_max;
-        if max < self.config.bytes_max {
-            let held = self.chain.bytes_held_in(compartment);
-            if bytes > max.saturating_sub(held) {
-                let leased = self.bytes_leased_in(compartment);
-                return ArenaError::Full {
-                    bytes,
-                    held,
-                    leased,
-                    max,
-                };
-            }
-        }
-        ArenaError::Full {
-            bytes,
-            held: self.bytes_held(),
-            leased: self.bytes_leased(),
-            max: self.config.bytes_max,
-        }
-    }
-
-    /// Bytes by which the segments of a compartment may grow.
-    fn room(&self, compartment: Compartment) -> u64 {
-        let most = self.ledgers[compartment.index()].bytes_max;
-        let here = most.saturating_sub(self.chain.bytes_held_in(compartment));
-        here.min(self.config.bytes_max.saturating_sub(self.bytes_held()))
-    }
-
-    fn add_segment(&mut self, compartment: Compartment, count: u32) -> Result<(), ArenaError> {
-        let bytes = u64::from(count) * GRANULE_BYTES;
-        let wanted = Chain::segment_bytes(bytes.max(self.config.segment_bytes));
-        let least = Chain::segment_bytes(bytes);
-        // Free segments that are too small for this payload, or another compartment's, must not stand in its way.
-        while self.room(compartment) < wanted && self.retire_one(compartment) {}
-        if self.room(compartment) < least {
-            for other in self.compartments().filter(|other| *other != compartment) {
-                self.flush(other);
-                while self.room(compartment) < wanted && self.retire_one(other) {}
-            }
-        }
-        let room = self.room(compartment);
-        if least > room {
-            return Err(self.full(compartment, bytes));
-        }
-        let size = if wanted <= room { wanted } else { least };
-        let made = self.chain.add(compartment, &self.config.name, size)?;
-        self.fresh.push(made);
-        Ok(())
-    }
-
-    /// Retires a segment of a compartment in which nothing is left, if there is one. Its quick lists must be empty.
-    fn retire_one(&mut self, compartment: Compartment) -> bool {
-        let Some((index, generation)) = self.chain.remove_free(compartment, 0) else {
-            return false;
-        };
-        self.note_retired(index, generation);
-        true
-    }
-
-    fn note_retired(&mut self, index: u32, generation: u32) {
-        let announced = self.fresh.len();
-        self.fresh
-            .retain(|fresh| (fresh.index, fresh.generation) != (index, generation));
-        // Nobody needs to hear of the end of what they never heard of.
-        if self.fresh.len() == announced {
-            self.retired.push((index, generation));
-        }
-    }
-
     /// The bytes of a reservation, to write.
     ///
     /// # Panics
     /// If the reservation is another arena's.
     #[inline]
     pub fn bytes_mut(&mut self, reservation: &Reservation) -> &mut [u8] {
-        let (offset, capacity) = (reservation.offset(), reservation.capacity());
-        let start = self.chain.reserved(reservation).pointer(offset, capacity);
-        let Some(start) = start else {
-            unreachable!("reserved blocks lie in their segment")
-        };
-        // SAFETY: `pointer` has checked that the range lies in a mapping which is writable in this process and stays
-        // as long as the chain has it, which it does while `self` is borrowed. `reserved` has checked that the chain
-        // has set exactly this range aside; such ranges never overlap, and no reader is told of one before `commit`.
-        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), capacity as usize) }
-    }
-
-    /// Makes a reservation hold at least `bytes` bytes: in place if what follows it is free, else by moving it, in
-    /// which case its first `keep` bytes are copied.
-    ///
-    /// # Errors
-    /// As [`Arena::reserve`]; the reservation is unchanged then.
-    ///
-    /// # Panics
-    /// If the reservation is another arena's, or `keep` is more than it holds.
-    pub fn grow(
-        &mut self,
-        reservation: &mut Reservation,
-        keep: u64,
-        bytes: u64,
-    ) -> Result<(), ArenaError> {
-        if bytes <= reservation.capacity() {
-            return Ok(());
-        }
-        if bytes > SEGMENT_BYTES_MAX {
-            return Err(ArenaError::Bytes { bytes });
-        }
-        assert!(
-            keep <= reservation.capacity(),
-            "more bytes to keep than there are"
-        );
-        self.chain.reserved(reservation);
-        let further = granules(bytes) as u32 - reservation.block.granules;
-        let compartment = self.chain.compartment_of(reservation.block.segment);
-        if self.chain.extend(&mut reservation.block, further) {
-            self.ledgers[compartment.index()].granules_leased += u64::from(further);
-            self.chain.mark_reserved(reservation.block);
-            return Ok(());
-        }
-        let larger = self.reserve_in(compartment, bytes)?;
-        let kept = self
-            .chain
-            .reserved(reservation)
-            .read(reservation.offset(), keep);
-        let Some(kept) = kept else {
-            unreachable!("reserved blocks lie in their segment")
-        };
-        let copied = self.chain.reserved(&larger).write(larger.offset(), kept);
-        assert!(copied, "reserved blocks lie in their segment");
-        self.abandon(std::mem::replace(reservation, larger));
-        Ok(())
+        let start = self.chain.pointer(reservation);
+        // SAFETY: `pointer` has checked that the chain has set exactly this range aside, and that it lies in a mapping which is
+        // writable in this process and stays where it is as long as the chain has it and it does not grow, which it does while
+        // `self` is borrowed. Such ranges never overlap, and no reader is told of one before `commit`.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), reservation.capacity() as usize) }
     }
 
     /// Ends writing: the first `length` bytes become a leased range, the rest is free again. A range of no bytes
@@ -454,26 +390,32 @@ impl Arena {
             length <= reservation.capacity(),
             "more bytes committed than reserved"
         );
-        self.chain.reserved(&reservation);
+        let mut reservation = reservation;
+        let range = ArenaRange {
+            segment: reservation.segment(),
+            generation: reservation.generation,
+            offset: reservation.offset(),
+            length,
+        };
         let used = granules(length) as u32;
-        let Reservation {
-            mut block,
-            generation,
-        } = reservation;
-        let offset = u64::from(block.start) * GRANULE_BYTES;
-        if used < block.granules {
-            let rest = block.split(used);
-            let compartment = self.chain.clear(block.place());
-            self.give_up(compartment, rest);
+        if used < reservation.block.granules {
+            self.shorten(&mut reservation, used);
         }
         if used > 0 {
-            self.chain.mark_leased(block);
+            self.chain.mark_leased(&reservation);
         }
-        ArenaRange {
-            segment: block.segment,
-            generation,
-            offset,
-            length,
+        range
+    }
+
+    /// Gives back what is behind the first granules of a reservation; all of it if there are none.
+    fn shorten(&mut self, reservation: &mut Reservation, granules: u32) {
+        self.chain.check(reservation);
+        if granules == 0 {
+            let cleared = self.chain.clear(reservation);
+            return self.recycle(reservation.block, cleared);
+        }
+        if let Some(rest) = self.chain.shorten(&mut reservation.block, granules) {
+            self.chain.put(rest);
         }
     }
 
@@ -482,8 +424,8 @@ impl Arena {
     /// # Panics
     /// If the reservation is another arena's.
     pub fn abandon(&mut self, reservation: Reservation) {
-        self.chain.reserved(&reservation);
-        self.recycle(reservation.block);
+        let cleared = self.chain.clear(&reservation);
+        self.recycle(reservation.block, cleared);
     }
 
     /// Takes a leased range back.
@@ -495,34 +437,25 @@ impl Arena {
         if range.length == 0 {
             return Ok(());
         }
-        let block = self
-            .chain
-            .leased(&range)
-            .ok_or(ArenaError::NotLeased(range))?;
-        self.recycle(block);
+        let back = self.chain.take_back(&range);
+        let (block, cleared) = back.ok_or(ArenaError::NotLeased(range))?;
+        self.recycle(block, cleared);
         Ok(())
     }
 
     #[inline]
-    fn recycle(&mut self, block: Block) {
-        let compartment = self.chain.clear(block.place());
-        let ledger = &mut self.ledgers[compartment.index()];
-        if ledger.closed {
-            return self.give_up(compartment, block);
-        }
-        ledger.granules_leased -= u64::from(block.granules);
-        if let Some(block) = ledger.quick.put(block) {
+    fn recycle(&mut self, block: Block, cleared: Cleared) {
+        let ledger = &mut self.ledgers[cleared.compartment.index()];
+        if cleared.alone || ledger.closed {
+            self.chain.put(block);
+            if ledger.closed || self.chain.is_unfinished(block.segment) {
+                return self.clear_out(cleared, block.segment);
+            }
+        } else if let Some(block) = ledger.quick.put(block) {
             self.chain.put(block);
         }
-    }
-
-    /// Joins a block that is not in use any more with its neighbours at once.
-    fn give_up(&mut self, compartment: Compartment, block: Block) {
-        let ledger = &mut self.ledgers[compartment.index()];
-        ledger.granules_leased -= u64::from(block.granules);
-        self.chain.put(block);
-        if ledger.closed {
-            self.clear_out(compartment);
+        if cleared.emptied_bytes > 0 && self.chain.bytes_idle() > self.reserve_bytes {
+            self.shed(block.segment);
         }
     }
 
@@ -546,19 +479,7 @@ impl Arena {
         !self.fresh.is_empty() || !self.retired.is_empty()
     }
 
-    /// Gives segments in which nothing is left back to the kernel, as long as `keep_bytes` bytes in segments remain.
-    /// Returns what readers are to be told: index and generation of all segments retired since last asked.
-    pub fn trim(&mut self, keep_bytes: u64) -> Vec<(u32, u32)> {
-        for compartment in self.compartments() {
-            self.flush(compartment);
-            while let Some((index, generation)) = self.chain.remove_free(compartment, keep_bytes) {
-                self.note_retired(index, generation);
-            }
-        }
-        self.retired_segments()
-    }
-
-    /// The segment of that index and generation, if it is still there.
+    /// The segment of that index and generation, if it is still there and can be passed on.
     #[inline]
     #[must_use]
     pub fn segment(&self, index: u32, generation: u32) -> Option<&Arc<SegmentWriter>> {
@@ -574,9 +495,7 @@ impl Arena {
     /// Bytes reserved or leased, in whole granules.
     #[must_use]
     pub fn bytes_leased(&self) -> u64 {
-        let ledgers = self.ledgers.iter();
-        let granules: u64 = ledgers.map(|ledger| ledger.granules_leased).sum();
-        granules * GRANULE_BYTES
+        self.chain.bytes_used(None)
     }
 
     /// Bytes of all segments of a compartment.
@@ -594,7 +513,13 @@ impl Arena {
     /// If the compartment is another arena's.
     #[must_use]
     pub fn bytes_leased_in(&self, compartment: Compartment) -> u64 {
-        self.ledgers[compartment.index()].granules_leased * GRANULE_BYTES
+        self.chain.bytes_used(Some(compartment))
+    }
+
+    /// Bytes of the largest payload that shares a segment with others; one that is larger gets a segment of its own.
+    #[must_use]
+    pub fn packed_bytes_max(&self) -> u64 {
+        u64::from(self.packed_max) * GRANULE_BYTES
     }
 
     /// Segments.

@@ -3,6 +3,7 @@
 //! Each message is one datagram of a `SOCK_SEQPACKET` socket: an rkyv archive, validated on arrival, with the file
 //! descriptors that it names. See docs/layout.md, "The executor's socket".
 
+use crate::segment::HugePages;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the shared-memory ABI: rings, slots, tables and these messages. A mismatch is refused by name.
@@ -14,6 +15,12 @@ pub const WORKER_PID_VARIABLE: &str = "FAASFLOW_WORKER_PID";
 
 /// Longest value, as JSON, in bytes: conditions copy it before they read it.
 pub const VALUE_BYTES_MAX: usize = 4096;
+
+/// Longest payload, in bytes: 16 GiB. So long may one of raw bytes be, and all items of a list together where they travel as one.
+pub const PAYLOAD_BYTES_MAX: u64 = 16 << 30;
+
+/// Longest archive, in bytes: what the 32-bit relative pointers of one can span.
+pub const TYPED_BYTES_MAX: u64 = i32::MAX as u64;
 
 /// How a reader waits for a ring.
 #[derive(
@@ -256,6 +263,8 @@ pub struct Welcome {
     pub segment_bytes: u64,
     /// Bytes that all segments of its arena together may have.
     pub arena_bytes_max: u64,
+    /// Which huge pages it may take for them.
+    pub huge_pages: HugePages,
     /// The nodes that it may be asked to run; none of an executable that is only to describe itself.
     pub nodes: Vec<NodeBinding>,
 }

@@ -21,11 +21,13 @@ mod mappings;
 mod meter;
 mod output;
 mod serve;
+mod writer;
 
 pub use call::Call;
 pub use context::Context;
 pub use error::Error;
 pub use function::{Function, bytes, function, typed};
 pub use input::{Checked, List};
-pub use output::{ListOutput, OutputWriter, Payload};
+pub use output::{ListOutput, Payload};
 pub use serve::serve;
+pub use writer::OutputWriter;

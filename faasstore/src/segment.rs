@@ -10,6 +10,8 @@
 //! memfd_create ─ fallocate ─ seal SHRINK|GROW ─ map read-write ─ seal FUTURE_WRITE ─ seal SEAL ─ pass on
 //! ```
 //!
+//! Variants of that, for what is large, are in `making.rs`; which pages are taken, in `huge.rs`.
+//!
 //! **The discipline of bytes.** A range is written by one holder, is told to readers when it is complete, and is not
 //! written again before all of them have let go. Borrowed slices of a segment rest on that. The type system cannot
 //! see into other processes; the arena keeps it on the writer's side, the engine's leases on the readers' (see
@@ -21,25 +23,27 @@
 )]
 
 mod copy;
-mod draft;
+mod huge;
+mod making;
 mod room;
 mod slice;
 
 use crate::sync::{AtomicU32, AtomicU64};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::unistd::{SysconfVar, sysconf};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use thiserror::Error;
 
-use draft::Pages;
-pub use draft::SegmentDraft;
+pub use huge::{HUGE_PAGE_BYTES, HugePages, Pages, huge_pages, set_huge_pages};
+pub use making::SegmentDraft;
 pub use slice::{Slice, TargetSlice};
 
-/// Segments of at least this size ask for huge pages, and are best sized in multiples of it.
-pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
+/// Larger segments are mapped page by page as a consumer reads them: more than any that holds many payloads has. To map
+/// 256 MiB at once costs as much as to read them for the first time.
+const POPULATED_BYTES_MAX: i64 = 8 << 20;
 
 /// What a receiver insists on before it maps: nobody can resize, write or unseal.
 const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK
@@ -215,17 +219,6 @@ pub struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Makes a segment of `bytes` zero bytes, rounded up to whole pages, all of them allocated. `name` is what
-    /// `/proc/PID/maps` shows; the kernel takes up to 249 bytes, none of them zero.
-    ///
-    /// # Errors
-    /// If there is no memory, no descriptor, or no kernel that knows the seals; nothing remains then.
-    pub fn create(name: &str, bytes: u64) -> Result<Self, SegmentError> {
-        let mut draft = SegmentDraft::begin(name, bytes)?;
-        while !draft.allocate(u64::MAX >> 1)? {}
-        draft.seal(Pages::Now)
-    }
-
     /// The descriptor, to pass on; whoever has it can map the segment for reading and nothing more.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -313,6 +306,16 @@ impl SegmentReader {
         Self::open_mapping(descriptor, bytes_max, false)
     }
 
+    /// As [`SegmentReader::open`], but the pages of a large segment are mapped when they are first read: for who reads one
+    /// payload of it, perhaps in part, and should begin as soon with a large one as with a small one.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::open`].
+    pub fn open_for_consumer(descriptor: OwnedFd) -> Result<Self, SegmentError> {
+        let length = nix::sys::stat::fstat(&descriptor).map_or(0, |stat| stat.st_size);
+        Self::open_mapping(descriptor, u64::MAX, length <= POPULATED_BYTES_MAX)
+    }
+
     fn open_mapping(
         descriptor: OwnedFd,
         bytes_max: u64,
@@ -364,7 +367,10 @@ impl SegmentReader {
                     bytes: length,
                     source,
                 })?;
-        advise_huge(&memory, length);
+        if length >= HUGE_PAGE_BYTES {
+            // A kernel without transparent huge pages refuses; small pages are as correct.
+            let _ = memory.advise(Advice::HugePage);
+        }
         Ok(Self {
             mapping: Mapping {
                 memory,
@@ -411,53 +417,6 @@ impl SegmentReader {
     /// The half word at `offset` as an address for futex calls; `None` if out of bounds or unaligned.
     pub(crate) fn futex(&self, offset: u64) -> Option<&AtomicU32> {
         self.mapping.futex(offset)
-    }
-}
-
-/// Asks for huge pages, if the segment is large enough.
-fn advise_huge(memory: &MmapRaw, length: u64) {
-    if length >= HUGE_PAGE_BYTES {
-        // A kernel without transparent huge pages refuses; small pages are as correct.
-        let _ = memory.advise(Advice::HugePage);
-    }
-}
-
-/// What an error of a step says of the segment that was to be made.
-fn refused(step: &'static str, name: &str, bytes: u64) -> impl FnOnce(Errno) -> SegmentError {
-    let name = name.to_owned();
-    move |source| match source {
-        Errno::ENOMEM | Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT => SegmentError::Memory {
-            name,
-            bytes,
-            source,
-        },
-        Errno::EMFILE | Errno::ENFILE => SegmentError::Descriptors {
-            name,
-            bytes,
-            source,
-        },
-        source => SegmentError::Refused {
-            step,
-            name,
-            bytes,
-            source: source.into(),
-        },
-    }
-}
-
-/// Allocates pages, so that a lack of memory is an error now instead of a SIGBUS later.
-fn allocate(descriptor: &OwnedFd, offset: u64, length: u64) -> Result<(), Errno> {
-    loop {
-        let pages = fallocate(
-            descriptor,
-            FallocateFlags::empty(),
-            offset as i64,
-            length as i64,
-        );
-        match pages {
-            Err(Errno::EINTR) => {} // any signal interrupts a large one, which then starts over
-            result => return result,
-        }
     }
 }
 

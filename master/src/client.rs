@@ -216,6 +216,17 @@ pub enum ClientError {
         /// What it may have.
         limit: u64,
     },
+    /// An output that this process cannot take in.
+    #[error("output `{name}` has {bytes} bytes, and this process has no memory for it")]
+    #[diagnostic(help(
+        "free memory, raise `ulimit -v`, or let the workflow give less; the invocation itself may have succeeded"
+    ))]
+    Memory {
+        /// Which output.
+        name: String,
+        /// What it has.
+        bytes: u64,
+    },
     /// An invocation whose message would be too long; nothing was sent.
     #[error("the inputs together make a message of more than {limit} bytes")]
     #[diagnostic(help("pass fewer inputs, or lists of fewer items"))]

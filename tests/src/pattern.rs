@@ -27,6 +27,28 @@ pub fn digest(bytes: &[u8]) -> String {
     format!("{} bytes {:08x}", bytes.len(), crc32fast::hash(bytes))
 }
 
+/// Piece `index` of the payload of `length` bytes that `test-functions:stream` writes in pieces of `piece` bytes.
+pub fn fill_piece(index: u64, piece: &mut [u8]) {
+    fill(index as u32, piece);
+}
+
+/// [`digest`] of that payload, of which never more than a piece is in memory.
+///
+/// # Panics
+/// If a piece has no bytes.
+#[must_use]
+pub fn digest_stream(length: u64, piece: usize) -> String {
+    let mut hasher = crc32fast::Hasher::new();
+    let (mut buffer, mut done, mut index) = (vec![0; piece], 0, 0);
+    while done < length {
+        let part = &mut buffer[..(length - done).min(piece as u64) as usize];
+        fill_piece(index, part);
+        hasher.update(part);
+        (done, index) = (done + part.len() as u64, index + 1);
+    }
+    format!("{length} bytes {:08x}", hasher.finalize())
+}
+
 /// Count, length and checksum of the items of a list, in order, as text; an absent item counts as such.
 pub fn digest_items<'a>(items: impl IntoIterator<Item = Option<&'a [u8]>>) -> String {
     let (mut count, mut absent, mut length) = (0_u64, 0_u64, 0_u64);

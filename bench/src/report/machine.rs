@@ -31,6 +31,8 @@ pub struct Machine {
     pub huge_pages: Option<String>,
     /// The same of shared memory, which segments are made of.
     pub huge_pages_shared: Option<String>,
+    /// Huge pages of 2 MiB that the reserved pool has left: what segments may be made of with `--huge-pages reserved`.
+    pub huge_pages_pool_free: Option<u64>,
     /// The kernel's clock source: with another than `tsc` or `kvm-clock` a reading may take a microsecond.
     pub clock_source: Option<String>,
     /// The hypervisor's flag among the CPU's.
@@ -59,6 +61,8 @@ impl Machine {
             memory_bytes: memory_bytes(),
             huge_pages: chosen("/sys/kernel/mm/transparent_hugepage/enabled"),
             huge_pages_shared: chosen("/sys/kernel/mm/transparent_hugepage/shmem_enabled"),
+            huge_pages_pool_free: line("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages")
+                .and_then(|pages| pages.parse().ok()),
             clock_source: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             virtual_machine: flags.split(' ').any(|flag| flag == "hypervisor"),
             version: env!("CARGO_PKG_VERSION"),

@@ -21,7 +21,7 @@ use crate::core::{CompletionError, ExecutorId, Output, Piece};
 use crate::plan::{ErrorClass, Trust};
 use faasstore::arena::{Arena, ArenaError, Compartment, GRANULE_BYTES};
 use faasstore::descriptor::{CpuUse, PayloadRef};
-use faasstore::segment::{SegmentDraft, SegmentError, SegmentReader, SegmentWriter};
+use faasstore::segment::{SegmentError, SegmentReader, SegmentWriter};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -74,7 +74,8 @@ pub(crate) struct Copying {
 
 #[derive(Debug)]
 enum Progress {
-    SetAside(SegmentDraft),
+    /// So many bytes of it have pages.
+    SetAside(SegmentWriter, u64),
     Copy(Arc<SegmentWriter>),
 }
 
@@ -170,8 +171,8 @@ impl Copying {
         segments: &Segments,
         arena: &mut Arena,
     ) -> Result<Self, CopyError> {
-        let draft = SegmentDraft::begin("lane-copies", bytes)?;
-        let set_aside_bytes = draft.length();
+        let into = SegmentWriter::create_gradually("lane-copies", bytes)?;
+        let set_aside_bytes = into.length();
         arena.set_aside(set_aside_bytes)?;
         let mut begins = 0;
         let pieces = theirs(outputs, segments).map(|range| {
@@ -184,7 +185,7 @@ impl Copying {
             cpu,
             pieces: pieces.collect(),
             outputs: std::mem::take(outputs),
-            progress: Some(Progress::SetAside(draft)),
+            progress: Some(Progress::SetAside(into, 0)),
             next: 0,
             copied_bytes: 0,
             set_aside_bytes,
@@ -196,10 +197,13 @@ impl Copying {
     fn step(&mut self, segments: &Segments) -> Result<Option<Arc<SegmentWriter>>, CopyError> {
         let into = match self.progress.take() {
             None => return Ok(None),
-            Some(Progress::SetAside(mut draft)) => {
-                self.progress = Some(match draft.allocate(STEP_BYTES)? {
-                    true => Progress::Copy(Arc::new(draft.finish()?)),
-                    false => Progress::SetAside(draft),
+            Some(Progress::SetAside(into, present)) => {
+                let upto = present + STEP_BYTES;
+                into.add_pages(present, upto)?;
+                self.progress = Some(if upto < into.length() {
+                    Progress::SetAside(into, upto)
+                } else {
+                    Progress::Copy(Arc::new(into))
                 });
                 return Ok(None);
             }

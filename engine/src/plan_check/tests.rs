@@ -285,6 +285,7 @@ fn a_number_outside_its_bounds_is_refused() {
         |p: &mut Plan| p.nodes[0].timeout_ms = Some(0) => PlanError::Range { what: "timeout_ms", .. },
         |p: &mut Plan| p.limits.in_flight_max = 0 => PlanError::Range { what: "in_flight_max", .. },
         |p: &mut Plan| p.limits.payload_bytes_max = 0 => PlanError::Range { what: "payload_bytes_max", .. },
+        |p: &mut Plan| p.limits.payload_bytes_max = (16 << 30) + 1 => PlanError::Range { what: "payload_bytes_max", .. },
         |p: &mut Plan| p.limits.inline_bytes_max = u32::MAX => PlanError::Range { what: "inline_bytes_max", .. },
         |p: &mut Plan| p.limits.items_max = 0 => PlanError::Range { what: "items_max", .. },
         |p: &mut Plan| p.limits.items_max = u32::MAX => PlanError::Range { what: "items_max", .. },

@@ -10,7 +10,8 @@ use crate::worker::host;
 use crate::worker::quantities::{parse_cpus, parse_size, size_text};
 use crate::worker::sharing::{FolderError, HostSharing, check_folder};
 use clap::{Parser, ValueEnum};
-use faasstore::binding::WaitStrategy;
+use faasstore::binding::{PAYLOAD_BYTES_MAX, WaitStrategy};
+use faasstore::segment::HugePages;
 use faasstore::tier::{StoreUrl, StoreUrlError};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,6 @@ use thiserror::Error;
 
 /// Least memory that a worker can do anything with: segments of rings and arenas are allocated in full.
 pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
-/// Largest payload that any worker takes; above it lengths could not be told from garbage.
-pub const PAYLOAD_BYTES_MAX: u64 = 1 << 40;
 /// Disk that a worker spills to unless it is told otherwise.
 const SPILL_BYTES_MAX: u64 = 16 << 30;
 /// How long an activation may go on unless another limit is named: a day, which is also the longest `timeout_ms` of a node.
@@ -101,6 +100,9 @@ pub struct Arguments {
     /// Largest payload, as in `64M`
     #[arg(long, value_name = "SIZE", default_value = "16G")]
     pub max_payload: String,
+    /// Pages of 2 MiB for large segments: where the kernel allows transparent ones for shared memory, or from the pool as well
+    #[arg(long, value_enum, default_value_t = HugePagesChoice::Auto)]
+    pub huge_pages: HugePagesChoice,
     /// Clients that may be connected to one lane; beyond it they are refused
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub clients_max: u32,
@@ -142,6 +144,27 @@ impl From<Wait> for WaitStrategy {
             Wait::Spin => Self::Spin,
             Wait::Adaptive => Self::Adaptive,
             Wait::Park => Self::Park,
+        }
+    }
+}
+
+/// Which huge pages the worker and its executors may take.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugePagesChoice {
+    /// Transparent ones, where `shmem_enabled` allows them
+    Auto,
+    /// From the pool of `vm.nr_hugepages` while it has room, else as `auto`
+    Reserved,
+    /// None
+    Never,
+}
+
+impl From<HugePagesChoice> for HugePages {
+    fn from(choice: HugePagesChoice) -> Self {
+        match choice {
+            HugePagesChoice::Auto => Self::Auto,
+            HugePagesChoice::Reserved => Self::Reserved,
+            HugePagesChoice::Never => Self::Never,
         }
     }
 }
@@ -204,6 +227,8 @@ pub struct Config {
     pub in_flight_max: u32,
     /// Bytes of one payload; at least 1.
     pub payload_bytes_max: u64,
+    /// Which huge pages may be taken for segments.
+    pub huge_pages: HugePages,
     /// Clients connected to one lane; at least 1.
     pub clients_max: u32,
     /// How long lanes wait for what others have to say.
@@ -423,6 +448,7 @@ impl Config {
                 .then(|| Duration::from_millis(arguments.lease_max_ms)),
             in_flight_max: arguments.in_flight_max,
             payload_bytes_max,
+            huge_pages: arguments.huge_pages.into(),
             clients_max: arguments.clients_max,
             patience: check_patience(&arguments)?,
             host_sharing: match (&arguments.host_sharing, arguments.no_host_sharing) {

@@ -8,7 +8,7 @@ use crate::worker::deployments::PlannedType;
 use crate::worker::warden::ExecutorSpec;
 use faasstore::binding::{ABI_VERSION, Hello, Welcome};
 use faasstore::channel::{ChannelError, EngineChannel, HALF_BYTES_MAX};
-use faasstore::segment::{SegmentReader, SegmentWriter};
+use faasstore::segment::{SegmentReader, SegmentWriter, huge_pages};
 use faasstore::socket::{Received, Socket, SocketError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
@@ -192,6 +192,7 @@ impl Newcomer {
             spin_budget_ns: spec.spin_budget_ns,
             segment_bytes: spec.segment_bytes(),
             arena_bytes_max: spec.arena_bytes_max,
+            huge_pages: huge_pages(),
             nodes: spec.nodes.to_vec(),
         };
         let descriptors = [self.segment.fd(), self.doorbell.as_fd()];

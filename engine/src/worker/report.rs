@@ -6,6 +6,7 @@ use crate::status::{DeploymentStatus, LaneStatus, MemoryStatus, WorkerStatus};
 use crate::status::{HolderStatus, PayloadStatus};
 use crate::worker::control::Control;
 use crate::worker::host;
+use faasstore::segment::Pages;
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
@@ -43,6 +44,7 @@ impl Control {
             held_bytes: sum("segment_bytes"),
             segments: sum("segments"),
             leases: sum("leases"),
+            large_segments: Pages::of_large_segments().name().to_owned(),
             resident_bytes: host::resident_bytes(),
         };
         WorkerStatus {

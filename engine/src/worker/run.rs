@@ -24,6 +24,7 @@ use crate::worker::sharing::{HostDoor, HostSharing, Unshared};
 use crate::worker::state::{StateError, WorkerState, worker_hash};
 use crate::worker::store::{StoreConfig, StoreError, StoreThread};
 use crate::worker::warden::{Warden, WardenHandle, WardenRequest};
+use faasstore::segment::set_huge_pages;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
@@ -123,6 +124,7 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     let started = Instant::now();
     hear_signals()?;
     allow_descriptors()?;
+    set_huge_pages(config.huge_pages);
     let driver = choose_driver(config.driver, lanes.probe)?;
     // Executors and threads inherit the set, before each is bound to its own CPU.
     bind_to(&config.cpus).map_err(StartupError::Affinity)?;

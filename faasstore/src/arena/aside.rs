@@ -1,7 +1,7 @@
 //! Memory beside an arena that counts in it: segments that its owner has made by other means, and that are to stay within
 //! the same bound.
 
-use super::{Arena, ArenaError};
+use super::{Arena, ArenaError, Compartment};
 
 impl Arena {
     /// Counts `bytes` more that the owner holds beside the arena, whose own segments make room for them if nothing is left in
@@ -11,14 +11,8 @@ impl Arena {
     /// [`ArenaError::Full`] if all together were more than the arena may have; nothing changes then, but that segments in
     /// which nothing was left may have been retired.
     pub fn set_aside(&mut self, bytes: u64) -> Result<(), ArenaError> {
-        let room = |arena: &Self| arena.config.bytes_max.saturating_sub(arena.bytes_held());
-        if room(self) < bytes {
-            for compartment in self.compartments() {
-                self.flush(compartment);
-                while room(self) < bytes && self.retire_one(compartment) {}
-            }
-        }
-        if room(self) < bytes {
+        // The first compartment has no limit but the arena's.
+        if self.make_room(Compartment::FIRST, bytes) < bytes {
             return Err(ArenaError::Full {
                 bytes,
                 held: self.bytes_held(),

@@ -1,6 +1,8 @@
 //! The arena's promises, against a model that only knows which bytes it was given.
 
 mod compartments;
+mod fragmentation;
+mod large;
 
 use super::*;
 use crate::segment::SegmentReader;
@@ -77,10 +79,11 @@ enum Step {
         bytes: u64,
         share: u8,
     },
-    /// Reserve, fill in steps that make it grow, commit all.
+    /// Begin with so much, make it grow, end with that share of it.
     Grow {
         bytes: u64,
         to: u64,
+        share: u8,
     },
     Abandon {
         bytes: u64,
@@ -107,7 +110,8 @@ fn sizes() -> impl Strategy<Value = u64> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (sizes(), any::<u8>()).prop_map(|(bytes, share)| Step::Lease { bytes, share }),
-        1 => (sizes(), sizes()).prop_map(|(bytes, to)| Step::Grow { bytes, to }),
+        1 => (sizes(), sizes(), any::<u8>())
+            .prop_map(|(bytes, to, share)| Step::Grow { bytes, to, share }),
         1 => sizes().prop_map(|bytes| Step::Abandon { bytes }),
         6 => any::<usize>().prop_map(|which| Step::Release { which }),
         1 => (0..4 * SEGMENT).prop_map(|keep| Step::Trim { keep }),
@@ -123,22 +127,29 @@ fn apply(arena: &mut Arena, model: &mut Model, step: Step) {
                 model.write(arena, reservation, bytes * u64::from(share) / 255);
             }
         }
-        Step::Grow { bytes, to } => {
-            let Ok(mut reservation) = arena.reserve(bytes) else {
+        Step::Grow { bytes, to, share } => {
+            let Ok(mut growing) = arena.begin(bytes) else {
                 return;
             };
-            arena.bytes_mut(&reservation).fill(0xee);
-            let keep = reservation.capacity();
-            if arena.grow(&mut reservation, keep, to).is_ok() {
-                assert!(reservation.capacity() >= to);
+            arena.growing_mut(&growing).fill(0xee);
+            let keep = growing.capacity();
+            if arena.grow(&mut growing, keep, to, u64::MAX).is_ok() {
+                assert!(growing.capacity() >= to);
             }
-            let kept = &arena.bytes_mut(&reservation)[..keep as usize];
+            let kept = &arena.growing_mut(&growing)[..keep as usize];
             assert!(
                 kept.iter().all(|&byte| byte == 0xee),
                 "growing keeps what was written"
             );
-            let length = reservation.capacity();
-            model.write(arena, reservation, length);
+            model.fill = model.fill.wrapping_add(1);
+            arena.growing_mut(&growing).fill(model.fill);
+            let length = growing.capacity() * u64::from(share) / 255;
+            let range = arena.end(growing, length).unwrap();
+            if length > 0 {
+                model.check_free(range.segment, range.offset, length);
+                let place = (range.segment, range.offset);
+                model.leases.insert(place, (range, model.fill));
+            }
         }
         Step::Abandon { bytes } => {
             if let Ok(reservation) = arena.reserve(bytes) {
@@ -241,34 +252,6 @@ fn the_same_size_gets_the_same_warm_memory_back() {
 }
 
 #[test]
-fn a_stream_grows_in_place_while_its_neighbour_is_free() {
-    let mut arena = arena(1);
-    let mut reservation = arena.reserve(64).unwrap();
-    let offset = reservation.offset();
-    arena.grow(&mut reservation, 64, SEGMENT).unwrap();
-    assert_eq!(
-        (reservation.offset(), reservation.capacity()),
-        (offset, SEGMENT)
-    );
-    arena.abandon(reservation);
-}
-
-#[test]
-fn a_payload_larger_than_a_segment_gets_one_of_its_own() {
-    let mut arena = Arena::new(ArenaConfig {
-        name: "test".to_owned(),
-        segment_bytes: SEGMENT,
-        bytes_max: 8 << 20,
-    });
-    let reservation = arena.reserve(3 << 20).unwrap();
-    assert_eq!(arena.bytes_held(), 4 << 20, "whole huge pages");
-    let range = arena.commit(reservation, 3 << 20);
-    arena.release(range).unwrap();
-    assert_eq!(arena.trim(0).len(), 0, "nobody was told of it");
-    assert_eq!(arena.bytes_held(), 0);
-}
-
-#[test]
 fn beyond_its_limit_an_arena_is_full_and_says_so() {
     let mut arena = arena(2);
     let first = arena.reserve(SEGMENT).unwrap();
@@ -294,7 +277,7 @@ fn beyond_its_limit_an_arena_is_full_and_says_so() {
 fn readers_hear_of_a_segment_and_of_its_end_in_that_order() {
     let mut arena = arena(2);
     arena.grow_to_one().unwrap();
-    let reservation = arena.reserve(SEGMENT).unwrap();
+    let reservation = arena.reserve(SEGMENT / 2).unwrap();
     assert!(arena.has_news());
     let [told] = &arena.new_segments()[..] else {
         panic!("one segment")

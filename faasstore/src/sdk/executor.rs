@@ -149,6 +149,10 @@ impl Executor {
                     for range in &ranges[..count] {
                         self.outputs.arena.release(*range)?;
                     }
+                    // A segment that goes back to the kernel is there until the engine has let go of it, too.
+                    if self.outputs.arena.has_news() {
+                        self.tell_news()?;
+                    }
                 }
                 Request::Unmap {
                     segment,

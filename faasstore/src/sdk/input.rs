@@ -3,7 +3,7 @@
 use super::Error;
 use super::function::{Archived, check_archived};
 use super::mappings::{MappingError, Mappings};
-use crate::binding::{Kind, Port};
+use crate::binding::{Kind, Port, TYPED_BYTES_MAX};
 use crate::descriptor::{PayloadRef, TABLE_ENTRY_BYTES};
 use crate::socket::Socket;
 use rkyv::Portable;
@@ -23,6 +23,14 @@ fn check<A>(declared: Archived, name: &str) -> Result<(), Error> {
 }
 
 fn access<'a, A: Checked>(bytes: &'a [u8], name: &dyn std::fmt::Display) -> Result<&'a A, Error> {
+    if bytes.len() as u64 > TYPED_BYTES_MAX {
+        return Err(Error::input(format!(
+            "input {name} is no {}: it has {} bytes, and an archive has at most {TYPED_BYTES_MAX}, since its relative pointers \
+             have 32 bits; read it as raw bytes",
+            std::any::type_name::<A>(),
+            bytes.len()
+        )));
+    }
     rkyv::access::<A, ArchiveError>(bytes).map_err(|error| {
         let kind = std::any::type_name::<A>();
         Error::input(format!(
@@ -310,5 +318,32 @@ impl<'a> List<'a> {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Option<&'a [u8]>> + use<'a> {
         let list = *self;
         (0..list.len()).map(move |index| list.get(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_that_is_too_long_for_an_archive_is_refused_by_name_before_it_is_looked_at() {
+        // Address space, of which no page is touched.
+        let long = memmap2::MmapOptions::new()
+            .len(TYPED_BYTES_MAX as usize + 5)
+            .no_reserve_swap()
+            .map_anon()
+            .unwrap();
+        let error = access::<rkyv::Archived<Vec<u8>>>(&long, &"table").unwrap_err();
+        assert_eq!(error.code(), crate::descriptor::FailureCode::Input);
+        for part in ["input table", "2147483652", "2147483647", "raw bytes"] {
+            assert!(error.text().contains(part), "{}", error.text());
+        }
+        // Eight bytes less than that, whose end lies where an archive's must.
+        let longest = &long[..TYPED_BYTES_MAX as usize - 7];
+        let looked_at = access::<rkyv::Archived<Vec<u8>>>(longest, &"table");
+        assert!(
+            looked_at.is_ok_and(|empty| empty.is_empty()),
+            "the longest is looked at: its last eight bytes are an empty list"
+        );
     }
 }

@@ -124,7 +124,7 @@ impl Mappings {
         if segment >= SEGMENTS_MAX {
             return Err(MappingError::Slot { segment });
         }
-        let reader = SegmentReader::open(descriptor);
+        let reader = SegmentReader::open_for_consumer(descriptor);
         let reader = reader.map_err(|source| MappingError::NotMapped {
             segment,
             generation,

@@ -1,18 +1,17 @@
-//! Outputs: payloads that are written straight into the executor's own arena.
+//! Outputs: payloads that are written straight into the executor's own arena. What fills one in place is in `writer`.
 
 use super::Error;
 use super::call::Call;
 use super::function::check_archived;
 use super::limits::Limits;
-use crate::arena::{Arena, ArenaError, Reservation};
-use crate::binding::{Kind, Port};
+use super::writer::OutputWriter;
+use crate::arena::{Arena, ArenaError, Growing};
+use crate::binding::{Kind, Port, TYPED_BYTES_MAX};
 use crate::descriptor::{ArenaRange, OutputRef, TABLE_ENTRY_BYTES};
 use rkyv::Serialize;
 use rkyv::api::high::{HighSerializer, to_bytes_in};
-use rkyv::rancor::{Error as ArchiveError, Source};
+use rkyv::rancor::Error as ArchiveError;
 use rkyv::ser::allocator::ArenaHandle;
-use rkyv::ser::{Positional, Writer};
-use std::io;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
@@ -43,7 +42,7 @@ struct Slot {
 
 /// Which part of the outputs a writer fills.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+pub(super) enum Place {
     Output(usize),
     Item(usize),
 }
@@ -52,23 +51,6 @@ impl Place {
     const fn output(self) -> usize {
         match self {
             Self::Output(index) | Self::Item(index) => index,
-        }
-    }
-}
-
-/// Why an output did not grow.
-#[derive(Debug)]
-enum Refused {
-    Memory(ArenaError),
-    /// It is above what the output declares.
-    Limit(Error),
-}
-
-impl Refused {
-    fn into_error(self) -> Error {
-        match self {
-            Self::Memory(error) => Error::memory(&error),
-            Self::Limit(error) => error,
         }
     }
 }
@@ -82,15 +64,17 @@ pub(super) struct Outputs {
     /// What the activation's outputs may have at most, if anything is declared.
     limits: Option<Arc<Limits>>,
     /// A maximum that a stream ran into, whose writer knows nothing but errors of I/O.
-    exceeded: Option<Error>,
+    pub(super) exceeded: Option<Error>,
     /// What a writer is filling. It is kept here and not in the writer, so that no way to lose a writer loses it.
-    open: Option<Reservation>,
+    pub(super) open: Option<Growing>,
     /// What this activation has committed so far: given back if it fails.
     committed: Vec<ArenaRange>,
-    /// Why the arena refused, while rkyv passes an error of its own kind up to us.
-    refused: Option<Error>,
+    /// Why an output could not be written, while rkyv passes an error of its own kind up to us, or until the activation ends.
+    pub(super) refused: Option<Error>,
     /// Length of the last archive: a good guess for the next.
     archive_bytes: u64,
+    /// The longest that there can be.
+    pub(super) archive_bytes_max: u64,
     /// Bytes of tables on their way into the arena.
     table: Vec<u8>,
 }
@@ -107,6 +91,7 @@ impl Outputs {
             committed: Vec::new(),
             refused: None,
             archive_bytes: FIRST_BYTES,
+            archive_bytes_max: TYPED_BYTES_MAX,
             table: Vec::new(),
         }
     }
@@ -127,6 +112,7 @@ impl Outputs {
         self.exceeded = None;
         self.declared = declared;
         self.committed.clear();
+        self.refused = None;
     }
 
     /// Ends an activation that failed: all of its ranges come back.
@@ -146,7 +132,7 @@ impl Outputs {
 
     /// Whether a payload of so many bytes may go there.
     #[inline]
-    fn check(&self, place: Place, bytes: u64) -> Result<(), Error> {
+    pub(super) fn check(&self, place: Place, bytes: u64) -> Result<(), Error> {
         let Some(limits) = &self.limits else {
             return Ok(());
         };
@@ -155,7 +141,7 @@ impl Outputs {
     }
 
     /// The most bytes that the next payload there may have.
-    fn room(&self, place: Place) -> u64 {
+    pub(super) fn room(&self, place: Place) -> u64 {
         let limits = self.limits.as_ref();
         limits.map_or(u64::MAX, |limits| {
             limits.room(place.output(), self.so_far(place).1)
@@ -173,9 +159,9 @@ impl Outputs {
         }
     }
 
-    fn close(&mut self) {
-        if let Some(reservation) = self.open.take() {
-            self.arena.abandon(reservation);
+    pub(super) fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.arena.give_up(open);
         }
     }
 
@@ -187,6 +173,9 @@ impl Outputs {
         encoded: &mut Vec<OutputRef>,
     ) -> Result<(), Error> {
         self.close();
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
         encoded.clear();
         for (index, port) in ports.iter().enumerate() {
             let slot = &self.slots[index];
@@ -236,20 +225,26 @@ impl Outputs {
         }
         let reservation = self.arena.reserve(bytes.len() as u64)?;
         self.arena.bytes_mut(&reservation)[..bytes.len()].copy_from_slice(bytes);
-        Ok(self.commit(reservation, bytes.len() as u64))
+        let range = self.arena.commit(reservation, bytes.len() as u64);
+        Ok(self.committed(range))
+    }
+
+    /// Ends what a writer was filling.
+    pub(super) fn commit(&mut self, open: Growing, length: u64) -> Result<OutputRef, ArenaError> {
+        let range = self.arena.end(open, length)?;
+        Ok(self.committed(range))
     }
 
     #[inline]
-    fn commit(&mut self, reservation: Reservation, length: u64) -> OutputRef {
-        let range = self.arena.commit(reservation, length);
-        if length == 0 {
+    fn committed(&mut self, range: ArenaRange) -> OutputRef {
+        if range.length == 0 {
             return OutputRef::Empty;
         }
         self.committed.push(range);
         OutputRef::Own(range)
     }
 
-    fn put(&mut self, place: Place, output: OutputRef) {
+    pub(super) fn put(&mut self, place: Place, output: OutputRef) {
         match place {
             Place::Output(index) => self.slots[index].written = Some(output),
             Place::Item(index) => {
@@ -267,13 +262,13 @@ impl Outputs {
         Ok(())
     }
 
-    fn write_typed<T: Payload>(&mut self, place: Place, value: &T) -> Result<(), Error> {
+    pub(super) fn write_typed<T: Payload>(&mut self, place: Place, value: &T) -> Result<(), Error> {
         // Its length is a guess, which is to exceed nothing.
         self.check(place, 0)?;
         let guess = self.archive_bytes.min(self.room(place));
         let writer = OutputWriter::new(self, place, guess)?;
         let archived = to_bytes_in::<_, ArchiveError>(value, writer).map(|writer| {
-            let bytes = writer.written;
+            let bytes = writer.written();
             writer.finish();
             bytes
         });
@@ -285,7 +280,8 @@ impl Outputs {
                 ))
             })
         })?;
-        self.archive_bytes = bytes.max(1);
+        // What is larger grows without a copy, and the next one may be small.
+        self.archive_bytes = bytes.clamp(1, self.arena.packed_bytes_max());
         Ok(())
     }
 }
@@ -374,7 +370,8 @@ impl<'a> Call<'a> {
     /// Archives a value straight into the arena.
     ///
     /// # Errors
-    /// As [`Call::write`], and if the function declares another type for the output.
+    /// As [`Call::write`], if the function declares another type for the output, and if the archive is longer than
+    /// [`TYPED_BYTES_MAX`]: more than that can only be written as raw bytes, or as a list.
     pub fn write_typed<T: Payload>(&mut self, name: &str, value: &T) -> Result<(), Error> {
         let index = declared(self.output_ports, name, &[Kind::Bytes])?;
         self.check_written::<T>(index)?;
@@ -405,7 +402,11 @@ impl<'a> Call<'a> {
     }
 
     /// Room for `bytes` bytes of an output, to be filled in place: by [`OutputWriter::as_mut_slice`] and
-    /// [`OutputWriter::commit`], or as a stream that grows by [`io::Write`] and [`OutputWriter::finish`].
+    /// [`OutputWriter::commit`], or as a stream that grows by [`std::io::Write`] and [`OutputWriter::finish`].
+    ///
+    /// If `bytes` is what comes, memory is set aside once, and nothing is copied or moved. It is a guess: a stream may become
+    /// longer, up to [`PAYLOAD_BYTES_MAX`](crate::binding::PAYLOAD_BYTES_MAX), or shorter. What growing costs is told at
+    /// [`OutputWriter`].
     ///
     /// # Errors
     /// As [`Call::write`].
@@ -543,172 +544,5 @@ impl ListOutput<'_, '_> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// An output, or an item of one, that is written in place. Dropped without a commit it was never there.
-#[derive(Debug)]
-#[must_use = "nothing is written before `commit` or `finish`"]
-pub struct OutputWriter<'c> {
-    outputs: &'c mut Outputs,
-    place: Place,
-    asked: u64,
-    written: u64,
-}
-
-impl<'c> OutputWriter<'c> {
-    fn new(outputs: &'c mut Outputs, place: Place, bytes: u64) -> Result<Self, Error> {
-        // One that was leaked must not stay in use.
-        outputs.close();
-        outputs.check(place, bytes)?;
-        outputs.open = Some(
-            outputs
-                .arena
-                .reserve(bytes)
-                .map_err(|error| Error::memory(&error))?,
-        );
-        Ok(Self {
-            outputs,
-            place,
-            asked: bytes,
-            written: 0,
-        })
-    }
-
-    /// The reserved bytes. Their content is whatever was there before.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        let asked = self.asked as usize;
-        match &self.outputs.open {
-            Some(reservation) => &mut self.outputs.arena.bytes_mut(reservation)[..asked],
-            None => &mut [],
-        }
-    }
-
-    /// Makes the first `length` bytes the output; the rest is free again.
-    ///
-    /// # Errors
-    /// If `length` is more than was reserved; the output is not written then.
-    pub fn commit(mut self, length: usize) -> Result<(), Error> {
-        if length as u64 > self.asked {
-            let text = format!(
-                "{length} bytes committed, where {} were reserved",
-                self.asked
-            );
-            return Err(Error::output(text));
-        }
-        self.end(length as u64);
-        Ok(())
-    }
-
-    /// Makes what was written by [`io::Write`] the output.
-    pub fn finish(mut self) {
-        let written = self.written;
-        self.end(written);
-    }
-
-    /// Appends what one read of `source` gives, which is read straight into the arena: 0 at its end, and none if it has
-    /// nothing to give yet.
-    ///
-    /// # Errors
-    /// If the read fails, or what it gave does not fit into the arena.
-    pub fn read_from(&mut self, source: &mut impl io::Read) -> Result<Option<usize>, Error> {
-        let most = self.outputs.room(self.place);
-        let room = match &self.outputs.open {
-            Some(reservation) => {
-                let behind = reservation.capacity().min(most).max(self.written);
-                let bytes = self.outputs.arena.bytes_mut(reservation);
-                &mut bytes[self.written as usize..behind as usize]
-            }
-            None => &mut [],
-        };
-        // With no room left: there may be nothing more either, which needs none.
-        let mut first = [0; 512];
-        let in_place = !room.is_empty();
-        let read = match source.read(if in_place { room } else { &mut first }) {
-            Ok(read) => read,
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(None),
-                _ => return Err(error.into()),
-            },
-        };
-        if in_place {
-            self.written += read as u64;
-            self.asked = self.asked.max(self.written);
-        } else {
-            self.append(&first[..read]).map_err(Refused::into_error)?;
-        }
-        Ok(Some(read))
-    }
-
-    fn end(&mut self, length: u64) {
-        if let Some(reservation) = self.outputs.open.take() {
-            let output = self.outputs.commit(reservation, length);
-            self.outputs.put(self.place, output);
-        }
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        let end = self.written + bytes.len() as u64;
-        self.outputs
-            .check(self.place, end)
-            .map_err(Refused::Limit)?;
-        let most = self.outputs.room(self.place);
-        let Some(reservation) = &mut self.outputs.open else {
-            return Ok(());
-        };
-        if end > reservation.capacity() {
-            // Doubling keeps the copying of a stream that moves in proportion to its length.
-            let wanted = end.max(most.min(2 * reservation.capacity()));
-            let grown = self.outputs.arena.grow(reservation, self.written, wanted);
-            grown
-                .or_else(|_| self.outputs.arena.grow(reservation, self.written, end))
-                .map_err(Refused::Memory)?;
-        }
-        let start = self.written as usize;
-        self.outputs.arena.bytes_mut(reservation)[start..end as usize].copy_from_slice(bytes);
-        self.written = end;
-        self.asked = self.asked.max(end);
-        Ok(())
-    }
-}
-
-impl Drop for OutputWriter<'_> {
-    fn drop(&mut self) {
-        self.outputs.close();
-    }
-}
-
-impl io::Write for OutputWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.append(bytes) {
-            Ok(()) => Ok(bytes.len()),
-            Err(Refused::Memory(error)) => Err(io::Error::new(io::ErrorKind::OutOfMemory, error)),
-            Err(Refused::Limit(error)) => {
-                let told = io::Error::new(io::ErrorKind::FileTooLarge, error.text());
-                self.outputs.exceeded = Some(error);
-                Err(told)
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Positional for OutputWriter<'_> {
-    fn pos(&self) -> usize {
-        self.written as usize
-    }
-}
-
-impl Writer<ArchiveError> for OutputWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.append(bytes).map_err(|refused| {
-            let error = refused.into_error();
-            let told = io::Error::other(error.text());
-            self.outputs.refused = Some(error);
-            ArchiveError::new(told)
-        })
     }
 }

@@ -13,7 +13,7 @@ use crate::binding::{
 };
 use crate::channel::{ChannelError, ExecutorChannel};
 use crate::schema;
-use crate::segment::{SegmentError, SegmentReader};
+use crate::segment::{SegmentError, SegmentReader, set_huge_pages};
 use crate::socket::{Received, Socket, SocketError};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
@@ -212,6 +212,7 @@ fn serve_worker(worker: Pid, socket: Socket, functions: Vec<Function>) -> Result
         Node::new(binding.clone(), context, &functions, function)
     };
     let nodes = welcome.nodes.iter().zip(bound).map(node).collect();
+    set_huge_pages(welcome.huge_pages);
     let mut arena = Arena::new(ArenaConfig {
         name: format!("faasflow-{}", program()),
         segment_bytes: welcome.segment_bytes,

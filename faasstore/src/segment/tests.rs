@@ -1,6 +1,9 @@
 //! A segment's promises, each tried in the way in which a rogue process would break it.
 
+mod making;
+
 use super::*;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mprotect};
 use nix::sys::resource::{Resource, setrlimit};
@@ -234,7 +237,7 @@ fn a_descriptor_without_all_of_its_pages_is_refused() {
             memfd_create("test", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap();
         ftruncate(&file, BYTES as i64).unwrap();
         if holes < BYTES {
-            allocate(&file, 0, BYTES - holes).unwrap();
+            fallocate(&file, FallocateFlags::empty(), 0, (BYTES - holes) as i64).unwrap();
         }
         fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
         let error = SegmentReader::open(file).unwrap_err();
@@ -276,25 +279,6 @@ fn the_memory_goes_when_writer_and_readers_have_gone() {
         Some(&b"as it was"[..]),
         "a dead producer's payloads stay"
     );
-}
-
-#[test]
-fn what_is_made_piece_by_piece_is_a_segment_like_any_other() {
-    let mut draft = SegmentDraft::begin("pieces", BYTES).unwrap();
-    let mut steps = 0;
-    while !draft.allocate(page_bytes()).unwrap() {
-        steps += 1;
-    }
-    assert_eq!(steps, BYTES / page_bytes() - 1, "a page at a time");
-    let writer = draft.finish().unwrap();
-    assert!(writer.write(0, b"as it was"));
-    let reader = SegmentReader::open(writer.fd().try_clone_to_owned().unwrap()).unwrap();
-    assert_eq!(reader.read(0, 9), Some(&b"as it was"[..]));
-    assert_eq!(reader.read(9, 7), Some(&[0; 7][..]));
-    assert!(matches!(
-        SegmentDraft::begin("pieces", 0),
-        Err(SegmentError::Bytes { bytes: 0 })
-    ));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::binding::{Announced, Kind, NodeBinding, Port, WaitStrategy};
+use crate::segment::HugePages;
 use std::os::fd::AsRawFd;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ fn welcome(nodes: u32) -> Welcome {
         spin_budget_ns: 0,
         segment_bytes: 1 << 20,
         arena_bytes_max: 1 << 24,
+        huge_pages: HugePages::Auto,
         nodes: (0..nodes).map(node).collect(),
     }
 }

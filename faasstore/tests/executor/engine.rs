@@ -11,7 +11,7 @@ use faasstore::descriptor::{
     Activate, ArenaRange, Completion, InvocationId, Message, NO_ITEM, OutputRef, PayloadRef,
     TABLE_ENTRY_BYTES, decode_completion, encode_activate, encode_release,
 };
-use faasstore::segment::SegmentReader;
+use faasstore::segment::{HugePages, SegmentReader};
 use faasstore::socket::{Received, Socket};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -183,6 +183,7 @@ fn greet_one_of(executable: &Path, wait: WaitStrategy, nodes: Vec<NodeBinding>) 
         spin_budget_ns: 50_000,
         segment_bytes: SEGMENT_BYTES,
         arena_bytes_max: ARENA_BYTES_MAX,
+        huge_pages: HugePages::Auto,
         nodes,
     };
     socket

@@ -89,11 +89,18 @@ impl Answers {
             if bytes == 0 {
                 continue;
             }
+            // Once, and not as it comes: what grows is copied, and whether there is room is known now. No page is touched before
+            // something has come.
+            let mut arrived = Vec::new();
+            if arrived.try_reserve_exact(bytes as usize).is_err() {
+                let name = name.clone();
+                return Err(FrameError::Memory { name, bytes });
+            }
             let begun = Transfer {
                 request,
                 output,
                 bytes,
-                arrived: Vec::new(),
+                arrived,
             };
             if self.transfers.insert(transfer, begun).is_some() {
                 return protocol(format!("transfer {transfer} was announced twice"));

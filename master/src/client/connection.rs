@@ -26,6 +26,13 @@ pub(super) enum FrameError {
     Wire(WireError),
     /// Well made, but senseless.
     Protocol(String),
+    /// Of an output that this process has no memory for.
+    Memory {
+        /// Which.
+        name: String,
+        /// What it has.
+        bytes: u64,
+    },
 }
 
 impl From<WireError> for FrameError {
@@ -295,6 +302,7 @@ impl Connection {
                     worker: self.label.clone(),
                     what,
                 },
+                FrameError::Memory { name, bytes } => ClientError::Memory { name, bytes },
             })?;
         }
         Ok(())

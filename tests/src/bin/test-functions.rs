@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         function("join", join),
         function("make", make),
         function("make_value", make_value),
+        function("stream", stream),
         function("items", items),
         function("digest_list", digest_list),
         function("produce", produce),
@@ -183,6 +184,21 @@ fn make(call: &mut Call) -> Result<(), Error> {
     let mut out = call.reserve("out", length)?;
     pattern::fill(7, out.as_mut_slice());
     out.commit(length)
+}
+
+/// `shape` (a value: bytes in all, of the hint, of a piece) → `out`: the pattern, piece by piece as a stream.
+fn stream(call: &mut Call) -> Result<(), Error> {
+    let (length, hint, piece): (u64, usize, usize) = call.value("shape")?;
+    let mut out = call.reserve("out", hint)?;
+    let (mut buffer, mut index) = (vec![0; piece], 0);
+    while out.written() < length {
+        let part = &mut buffer[..(length - out.written()).min(piece as u64) as usize];
+        pattern::fill_piece(index, part);
+        out.write_all(part)?;
+        index += 1;
+    }
+    out.finish();
+    Ok(())
 }
 
 /// `what` (a text: a seed and a length) → `out`: so many bytes of that pattern, written in place.

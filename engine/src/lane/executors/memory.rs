@@ -19,6 +19,9 @@ use std::time::Duration;
 /// is never read would fill, and what lies unread in it cannot be used again.
 const MESSAGES_PER_BELL: u32 = 64;
 
+/// A range of so many bytes is worth a ring of the bell when it comes back.
+const LARGE_BYTES: u64 = 64 << 20;
+
 /// Announced segments that are read for one that a completion names: more than a process can map, so that it is among
 /// them.
 const ANNOUNCED_MAX: usize = 1 << 16;
@@ -136,8 +139,10 @@ impl Executor {
         Ok(gone)
     }
 
-    /// Queues a free range for its way back.
+    /// Queues a free range for its way back. A large one is the whole of a segment, whose memory is the machine's again once the
+    /// executor has read of it.
     pub(crate) fn give_back(&mut self, range: ArenaRange) {
+        self.unmap_unrung |= range.length >= LARGE_BYTES;
         self.released.push(range);
     }
 

@@ -4,7 +4,7 @@ use super::{Executor, ExecutorError, Terms};
 use crate::core::{Core, ExecutorId, Output, Piece};
 use crate::lane::segments::{Released, Segments};
 use faasstore::arena::Arena;
-use faasstore::binding::{Exceeded, Kind, Maximum, VALUE_BYTES_MAX};
+use faasstore::binding::{Exceeded, Kind, Maximum, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX};
 use faasstore::descriptor::{ArenaRange, DescriptorError, OutputRef, TABLE_ENTRY_BYTES};
 
 /// Reads the outputs of a completion. `Some` names a limit that they exceed: then, as after an error, those read so far are
@@ -149,7 +149,8 @@ fn too_large(kind: Kind, output: &Output, terms: Terms) -> Option<String> {
     }
     (largest > terms.payload_bytes_max).then(|| {
         format!(
-            "it returned a payload of {largest} bytes, above the limit of {}",
+            "it returned a payload of {largest} bytes, above the limit of {}: raise payload_bytes_max and --max-payload, up to \
+             {PAYLOAD_BYTES_MAX}, or part it into a list",
             terms.payload_bytes_max
         )
     })

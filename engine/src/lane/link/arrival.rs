@@ -496,7 +496,7 @@ fn set_aside(
 ) -> Result<(Reservation, Arc<SegmentWriter>), LandingError> {
     let memory = |reason: String| LandingError::Memory { bytes, reason };
     let reservation = arena
-        .reserve_in(compartment, bytes)
+        .reserve_gradually_in(compartment, bytes)
         .map_err(|error| memory(error.to_string()))?;
     match arena
         .segment(reservation.segment(), reservation.generation())

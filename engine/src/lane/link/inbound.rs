@@ -265,6 +265,7 @@ impl Assembly {
                 let head = ChunkHead::from_bytes(bytes);
                 let left = (header.length - CHUNK_HEAD_BYTES) as u64;
                 landings.begin_chunk(head, left)?;
+                landings.make_place(head, left, counters, intake);
                 let mut hasher = header.hasher();
                 hasher.update(bytes);
                 self.state = State::Chunk(Chunk {

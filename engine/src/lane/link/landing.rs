@@ -8,7 +8,7 @@
 
 use super::arrival::{Arrival, Opened};
 use super::inbound::Intake;
-use super::message::{Inbound, Landed, release_all};
+use super::message::{Inbound, Landed, LandingError, release_all};
 use super::{LinkCounters, LinkError, LinkLimits};
 use crate::wire::{ChunkHead, FrameKind};
 use faasstore::arena::{Arena, Reservation};
@@ -256,6 +256,47 @@ impl Landings {
             });
         }
         Ok(())
+    }
+
+    /// Sets memory aside for a chunk of `length` raw bytes that has begun to come: of a large payload piece by piece, so that no
+    /// size holds the lane up. A payload for which there is none any more finds no place, as if that had been known before.
+    pub(super) fn make_place(
+        &mut self,
+        head: ChunkHead,
+        length: u64,
+        counters: &mut LinkCounters,
+        intake: &mut Intake<'_>,
+    ) {
+        let Some(transfer) = self.transfers.get_mut(&head.transfer) else {
+            return;
+        };
+        let Some(target) = &transfer.target else {
+            return;
+        };
+        let upto = head.offset + length;
+        let Err(error) = intake.arena.add_pages(&target.reservation, upto) else {
+            return;
+        };
+        let Some(target) = transfer.target.take() else {
+            return;
+        };
+        let (bytes, received) = (transfer.bytes, transfer.received);
+        debug_assert!(self.lent.is_none(), "nothing is received before a chunk");
+        intake.arena.abandon(target.reservation);
+        counters.bytes_drained += received;
+        counters.landings_refused += 1;
+        let Some(waiting) = self.waiting.get_mut(&target.message) else {
+            return debug_assert!(false, "a message stays until its transfers have come");
+        };
+        if let Some(landing) = waiting.message.landing_mut(target.payload) {
+            let reason = error.to_string();
+            *landing = Err(LandingError::Memory { bytes, reason });
+        }
+        waiting.transfers.retain(|id| *id != head.transfer);
+        waiting.missing -= 1;
+        if waiting.missing == 0 {
+            self.complete(target.message, intake.out);
+        }
     }
 
     /// Where the next bytes of a transfer are to be received; nothing if they are to be thrown away. The range is not

@@ -7,7 +7,7 @@ use super::{DATAGRAMS_MAX, Lend, RANGES_MAX, Return, SEGMENTS_MAX, Unhad};
 use crate::lane::link::Layout;
 use crate::lane::segments::{Gone, Mapping, Owner, Segments, ShareId};
 use crate::wire::LentRange;
-use faasstore::arena::{Compartment, SEGMENT_BYTES_MAX};
+use faasstore::arena::Compartment;
 use faasstore::binding::Announced;
 use faasstore::descriptor::{ArenaRange, PayloadRef};
 use faasstore::segment::{SegmentError, SegmentReader};
@@ -166,7 +166,8 @@ impl Borrower {
         generation: u32,
         segments: &mut Segments,
     ) -> Result<Option<u32>, String> {
-        match SegmentReader::open_lazily(descriptor, SEGMENT_BYTES_MAX) {
+        // Of any size: all of its pages are there, and are the lender's.
+        match SegmentReader::open_lazily(descriptor, u64::MAX) {
             Ok(segment) => Ok(Some(segments.add(
                 Mapping::Foreign(Arc::new(segment)),
                 Owner::Peer(self.share),

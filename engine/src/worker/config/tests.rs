@@ -34,8 +34,10 @@ fn the_contract_s_flags_are_understood() {
         "--wait=spin",
         "--executors=same",
         "--driver=epoll",
+        "--huge-pages=reserved",
     ]))
     .unwrap();
+    assert_eq!(config.huge_pages, HugePages::Reserved);
     assert_eq!(
         (config.wait, config.executors),
         (WaitStrategy::Spin, ExecutorPlacement::Same)
@@ -132,6 +134,10 @@ fn what_the_host_does_not_have_is_refused_by_name() {
         refused(&["--max-payload=0"]),
         ConfigError::Range { .. }
     ));
+    let text = refused(&["--max-payload=17G"]).to_string();
+    for part in ["--max-payload", "18253611008", "17179869184"] {
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 #[test]

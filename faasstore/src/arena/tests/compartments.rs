@@ -155,20 +155,6 @@ fn free_segments_of_one_compartment_make_way_for_another() {
 }
 
 #[test]
-fn a_range_keeps_its_compartment_when_it_grows() {
-    let mut arena = arena(8);
-    let own = arena.open_compartment(u64::MAX);
-    let mut growing = arena.reserve_in(own, 64).unwrap();
-    let beside = arena.reserve_in(own, 64).unwrap();
-    arena.grow(&mut growing, 64, 2 * SEGMENT).unwrap();
-    let leased = arena.bytes_leased_in(own);
-    assert_eq!(leased, 2 * SEGMENT + 64, "it has moved within its own");
-    assert_eq!(arena.bytes_leased_in(Compartment::FIRST), 0);
-    arena.abandon(growing);
-    arena.abandon(beside);
-}
-
-#[test]
 #[should_panic(expected = "cannot be closed")]
 fn the_first_compartment_stays() {
     arena(1).close_compartment(Compartment::FIRST);

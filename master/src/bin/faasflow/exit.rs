@@ -229,7 +229,10 @@ impl From<master::division::DivisionError> for Exit {
 const fn client_code(error: &ClientError) -> u8 {
     match error {
         ClientError::Lost { .. } | ClientError::Silent { .. } | ClientError::Wire { .. } => WORK,
-        ClientError::Protocol { .. } | ClientError::Idle { .. } | ClientError::Cancelled => WORK,
+        ClientError::Protocol { .. }
+        | ClientError::Memory { .. }
+        | ClientError::Idle { .. }
+        | ClientError::Cancelled => WORK,
         _ => INPUT,
     }
 }

@@ -93,9 +93,17 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
     }
     if !workers.is_empty() {
         let headings = [
-            "worker", "address", "up", "lanes", "CPUs", "I/O", "reserved", "limit",
+            "worker",
+            "address",
+            "up",
+            "lanes",
+            "CPUs",
+            "I/O",
+            "large segments",
+            "reserved",
+            "limit",
         ];
-        page.table(&headings, &[2, 3, 4, 6, 7], &workers);
+        page.table(&headings, &[2, 3, 4, 7, 8], &workers);
         page.line("");
         let headings: Vec<&str> = std::iter::once("worker").chain(SHOWN_COUNTERS).collect();
         page.table(&headings, &[1, 2, 3, 4, 5, 6], &counters);
@@ -165,6 +173,7 @@ fn worker_row(status: &WorkerStatus) -> Vec<String> {
         status.lanes.len().to_string(),
         status.cpus.len().to_string(),
         status.driver.kind.to_string(),
+        status.memory.large_segments.clone(),
         size_text(status.memory.reserved_bytes),
         size_text(status.memory.limit_bytes),
     ]
