@@ -191,8 +191,14 @@ impl<'a> Worst<'a> {
         let numbers = units.iter().copied().zip(0..);
         let numbers: FxHashMap<Unit, u32> = numbers.collect();
         let mut edges = Vec::new();
-        let mut edge = |first: Option<Unit>, second: Unit| {
-            if let Some(first) = first.filter(|first| *first != second) {
+        let mut ends: FxHashMap<NodeId, bool> = FxHashMap::default();
+        let mut edge = |made: NodeId, second: Unit| {
+            let first = self.unit_of(region, made);
+            if let Some(first) = first.filter(|first| *first != second)
+                && *ends
+                    .entry(made)
+                    .or_insert_with(|| self.ends_with_its_region(region, made))
+            {
                 edges.push((numbers[&first], numbers[&second]));
             }
         };
@@ -205,17 +211,13 @@ impl<'a> Worst<'a> {
                 continue;
             }
             for before in &self.before[&node.id] {
-                if self.ends_with_its_region(region, *before) {
-                    edge(self.unit_of(region, *before), unit);
-                }
+                edge(*before, unit);
             }
         }
         for ((made, _), over) in &self.lists {
             for list in over {
-                if let Some(unit) = self.unit_around(region, *list)
-                    && self.ends_with_its_region(region, *made)
-                {
-                    edge(self.unit_of(region, *made), unit);
+                if let Some(unit) = self.unit_around(region, *list) {
+                    edge(*made, unit);
                 }
             }
         }
