@@ -243,6 +243,7 @@ fn role_bytes(role: &Role) -> Vec<u8> {
             from_lane,
             to_lane,
             next_sequence,
+            bulk,
         } => {
             let mut bytes = vec![3];
             bytes.extend_from_slice(&(worker.len() as u64).to_le_bytes());
@@ -250,6 +251,22 @@ fn role_bytes(role: &Role) -> Vec<u8> {
             bytes.extend_from_slice(&epoch.to_le_bytes());
             bytes.extend_from_slice(&[*from_lane, *to_lane]);
             bytes.extend_from_slice(&next_sequence.to_le_bytes());
+            bytes.extend_from_slice(&bulk.to_le_bytes());
+            bytes
+        }
+        Role::Bulk {
+            worker,
+            epoch,
+            from_lane,
+            to_lane,
+            bulk,
+        } => {
+            let mut bytes = vec![5];
+            bytes.extend_from_slice(&(worker.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(worker.as_bytes());
+            bytes.extend_from_slice(&epoch.to_le_bytes());
+            bytes.extend_from_slice(&[*from_lane, *to_lane]);
+            bytes.extend_from_slice(&bulk.to_le_bytes());
             bytes
         }
         Role::Measurer { worker } => {
@@ -354,7 +371,9 @@ pub fn admit(
     key.hello_mac(challenge, &hello.nonce, &hello.role)
         .verify_slice(&hello.proof)
         .map_err(|_| GreetingError::Caller)?;
-    if let Role::Peer { worker, .. } | Role::Measurer { worker } = &hello.role {
+    if let Role::Peer { worker, .. } | Role::Bulk { worker, .. } | Role::Measurer { worker } =
+        &hello.role
+    {
         check_name(worker)?;
     }
     let proof = finish(key.welcome_mac(challenge, &hello.nonce, epoch));
@@ -386,6 +405,17 @@ mod tests {
             from_lane: 0,
             to_lane: 1,
             next_sequence,
+            bulk: 1,
+        }
+    }
+
+    fn bulk(number: u64) -> Role {
+        Role::Bulk {
+            worker: "b".into(),
+            epoch: 3,
+            from_lane: 0,
+            to_lane: 1,
+            bulk: number,
         }
     }
 
@@ -404,7 +434,7 @@ mod tests {
     #[test]
     fn holders_of_one_key_believe_each_other() {
         for key in [key(), ClusterKey::none()] {
-            for role in [Role::Control, Role::Client, peer(7), measurer("b")] {
+            for role in [Role::Control, Role::Client, peer(7), bulk(7), measurer("b")] {
                 let challenge = challenge("a").unwrap();
                 let (hello, expectation) = answer(&key, &challenge, role).unwrap();
                 let welcome = admit(&key, &challenge, &hello, 9).unwrap();
@@ -505,6 +535,31 @@ mod tests {
                 Err(GreetingError::Caller)
             ));
         }
+        let otherwise = [
+            Role::Peer {
+                worker: "b".into(),
+                epoch: 3,
+                from_lane: 0,
+                to_lane: 1,
+                next_sequence: 7,
+                bulk: 2,
+            },
+            bulk(1),
+        ];
+        for role in otherwise {
+            let hello = Hello {
+                role,
+                ..hello.clone()
+            };
+            assert!(admit(&key(), &sent, &hello, 1).is_err());
+        }
+        let (bulky, _) = answer(&key(), &sent, bulk(1)).unwrap();
+        assert!(admit(&key(), &sent, &bulky, 1).is_ok());
+        let other = Hello {
+            role: bulk(2),
+            ..bulky
+        };
+        assert!(admit(&key(), &sent, &other, 1).is_err());
         let (measuring, _) = answer(&key(), &sent, measurer("b")).unwrap();
         assert!(admit(&key(), &sent, &measuring, 1).is_ok());
         altered = vec![

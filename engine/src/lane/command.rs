@@ -40,6 +40,15 @@ pub struct StartedExecutor {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkNumber(pub u64);
 
+/// The two connections of a link.
+#[derive(Debug)]
+pub struct LinkSockets {
+    /// For messages, and for what is granted, the other way.
+    pub messages: OwnedFd,
+    /// For payloads that messages announce.
+    pub bulk: OwnedFd,
+}
+
 /// To a lane.
 #[derive(Debug)]
 pub enum LaneCommand {
@@ -69,7 +78,7 @@ pub enum LaneCommand {
         /// Why, for people.
         reason: String,
     },
-    /// A connection that this worker made, for sending to one lane of a peer.
+    /// Connections that this worker made, for sending to one lane of a peer.
     LinkOut {
         /// The peer's name.
         worker: String,
@@ -80,9 +89,9 @@ pub enum LaneCommand {
         /// Which connection it is: [`LaneReport::LinkLost`] repeats it.
         number: LinkNumber,
         /// Greeted.
-        socket: OwnedFd,
+        sockets: LinkSockets,
     },
-    /// A connection that a peer's lane made, for sending to this lane.
+    /// Connections that a peer's lane made, for sending to this lane.
     LinkIn {
         /// The peer's name.
         worker: String,
@@ -93,7 +102,7 @@ pub enum LaneCommand {
         /// As in `wire::Role::Peer`.
         next_sequence: u64,
         /// Greeted.
-        socket: OwnedFd,
+        sockets: LinkSockets,
     },
     /// A client's connection.
     Client {

@@ -636,7 +636,7 @@ impl Lane {
                 epoch,
                 to_lane,
                 number,
-                socket,
+                sockets,
             } => {
                 let door = peers::Door {
                     worker,
@@ -644,14 +644,14 @@ impl Lane {
                     lane: to_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_out(door, number, socket, &mut parts);
+                peers.link_out(door, number, sockets, &mut parts);
             }
             LaneCommand::LinkIn {
                 worker,
                 epoch,
                 from_lane,
                 next_sequence,
-                socket,
+                sockets,
             } => {
                 let door = peers::Door {
                     worker,
@@ -659,7 +659,7 @@ impl Lane {
                     lane: from_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_in(door, next_sequence, socket, &mut parts);
+                peers.link_in(door, next_sequence, sockets, &mut parts);
             }
             LaneCommand::Client { socket, place } => {
                 let (peers, mut parts) = self.peers();
@@ -714,6 +714,10 @@ impl Lane {
         loop {
             self.core.take_actions(&mut self.actions);
             self.carry_out();
+            if self.peers.wants_relief() {
+                let (peers, mut parts) = self.peers();
+                peers.relieve(&mut parts);
+            }
             if !self.core.has_actions() {
                 self.peers.pump(&mut self.driver);
                 return;
@@ -835,7 +839,11 @@ impl Lane {
             Action::Removed(deployment) => {
                 self.terms.remove(&deployment);
                 self.forget_values(deployment);
-                self.compartments.leave(deployment, &mut self.arena);
+                let closed = self.compartments.leave(deployment, &mut self.arena);
+                if closed.is_some() {
+                    let (peers, mut parts) = self.peers();
+                    peers.give_up_waiting(0, closed, &mut parts);
+                }
                 self.peers.forget_deployment(deployment);
                 self.report(LaneReport::Removed(deployment));
             }
@@ -860,6 +868,7 @@ impl Lane {
                     returned.is_ok(),
                     "a range of the lane's own is committed once and released once"
                 );
+                self.peers.memory_freed();
             }
             Released::SegmentGone(gone) => self.gone.push(gone),
             Released::Kept => {}

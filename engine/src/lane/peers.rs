@@ -1,17 +1,18 @@
 //! A lane's connections: links to and from lanes of peers, and clients. Between the core's messages and frames.
 //!
 //! It owns the [links](super::link), by connection, and the leases of what is being sent. It promises that a message
-//! that cannot be sent fails what depended on it at once and by name, and that a payload is held until the kernel has
-//! taken its last byte.
+//! that cannot be sent fails what depended on it at once and by name, that a payload is held until the kernel has
+//! taken its last byte, and that messages are handed to the kernel before payloads are.
 
 mod bodies;
 mod silence;
 
-use super::command::{LaneReport, LinkNumber};
+use super::command::{LaneReport, LinkNumber, LinkSockets};
 use super::compartments::Compartments;
 use super::driver::{Completion, ConnectionId, Driver};
 use super::link::{
-    Admission, Admitted, Inbound, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
+    Admission, Admitted, Inbound, Link, LinkCounters, LinkError, LinkLimits, LinkRole, Room,
+    Shortage, Stream,
 };
 use super::segments::Segments;
 use super::setup::Patience;
@@ -21,7 +22,7 @@ use crate::plan::{DeploymentId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
 use bodies::{Bodies, incoming, numbered};
-use faasstore::arena::Arena;
+use faasstore::arena::{Arena, Compartment};
 use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
 use silence::{Hearing, NEVER_NS};
@@ -56,7 +57,9 @@ enum Party {
 struct Connection {
     party: Party,
     link: Link,
-    sending: bool,
+    messages: Half,
+    /// Of a link with a peer.
+    bulk: Option<Half>,
     closing: bool,
     hearing: Hearing,
     /// On a link to a peer: what was told last, at a beat, of what there is to do for placements.
@@ -65,11 +68,80 @@ struct Connection {
     place: Option<OwnedSemaphorePermit>,
 }
 
+/// One socket of a connection.
+#[derive(Debug)]
+struct Half {
+    id: ConnectionId,
+    receiving: bool,
+    sending: bool,
+    closed: bool,
+}
+
+impl Half {
+    const fn new(id: ConnectionId) -> Self {
+        Self {
+            id,
+            receiving: false,
+            sending: false,
+            closed: false,
+        }
+    }
+}
+
+impl Connection {
+    const fn half(&mut self, stream: Stream) -> Option<&mut Half> {
+        match stream {
+            Stream::Messages => Some(&mut self.messages),
+            Stream::Bulk => self.bulk.as_mut(),
+        }
+    }
+
+    fn is_sending(&self) -> bool {
+        self.messages.sending || self.bulk.as_ref().is_some_and(|bulk| bulk.sending)
+    }
+
+    /// Begins to receive wherever something may come.
+    fn receive(&mut self, driver: &mut Driver) {
+        for stream in [Stream::Messages, Stream::Bulk] {
+            let may = self.link.may_receive(stream) && !self.closing;
+            if let Some(half) = self.half(stream)
+                && may
+                && !half.receiving
+            {
+                half.receiving = true;
+                let id = half.id;
+                driver.receive(id, self.link.next_receive(stream));
+            }
+        }
+    }
+
+    /// Hands what is to be sent there to the driver.
+    fn send(&mut self, stream: Stream, driver: &mut Driver) {
+        if let Some(half) = self.half(stream)
+            && !half.sending
+        {
+            let id = half.id;
+            if let Some(buffer) = self.link.next_send(stream) {
+                driver.send(id, buffer);
+                if let Some(half) = self.half(stream) {
+                    half.sending = true;
+                }
+            }
+        }
+    }
+}
+
 /// All connections of a lane.
 #[derive(Debug)]
 pub(crate) struct Peers {
     limits: LinkLimits,
+    /// By the socket for messages.
     connections: FxHashMap<ConnectionId, Connection>,
+    /// Of those for payloads: the socket for messages beside it.
+    bulks: FxHashMap<ConnectionId, ConnectionId>,
+    shortage: Shortage,
+    /// Whether memory has come back that payloads may wait for.
+    freed: bool,
     out: FxHashMap<(u32, u8), ConnectionId>,
     incoming: FxHashMap<(u32, u8), ConnectionId>,
     clients: FxHashMap<u64, ConnectionId>,
@@ -81,6 +153,8 @@ pub(crate) struct Peers {
     streams_begun: u64,
     /// Connections with something queued.
     dirty: Vec<ConnectionId>,
+    /// Of them, those whose messages were handed over.
+    dirty_bulk: Vec<ConnectionId>,
     inbound: Vec<Inbound>,
     flushed: Vec<u64>,
     /// Of connections that are closed.
@@ -94,6 +168,7 @@ pub(crate) struct Peers {
     heartbeats_received: u64,
     peers_suspected: u64,
     transfers_expired: u64,
+    grants_missed: u64,
 }
 
 /// What connections have moved together.
@@ -130,6 +205,9 @@ impl Peers {
                 ..LinkLimits::default()
             },
             connections: FxHashMap::default(),
+            bulks: FxHashMap::default(),
+            shortage: Shortage::default(),
+            freed: false,
             out: FxHashMap::default(),
             incoming: FxHashMap::default(),
             clients: FxHashMap::default(),
@@ -139,6 +217,7 @@ impl Peers {
             streaming: FxHashMap::default(),
             streams_begun: 0,
             dirty: Vec::new(),
+            dirty_bulk: Vec::new(),
             inbound: Vec::new(),
             flushed: Vec::new(),
             closed: Moved::default(),
@@ -151,6 +230,7 @@ impl Peers {
             heartbeats_received: 0,
             peers_suspected: 0,
             transfers_expired: 0,
+            grants_missed: 0,
         }
     }
 
@@ -168,12 +248,12 @@ impl Peers {
         self.inline_bytes_max.remove(&deployment);
     }
 
-    /// Takes a connection to a peer's lane over.
+    /// Takes the connections to a peer's lane over.
     pub(crate) fn link_out(
         &mut self,
         door: Door,
         number: LinkNumber,
-        socket: OwnedFd,
+        sockets: LinkSockets,
         parts: &mut Parts<'_>,
     ) {
         let Door {
@@ -191,7 +271,8 @@ impl Peers {
             lane,
             number,
         };
-        if let Some(id) = self.open(party, LinkRole::PeerOut, socket, parts) {
+        let LinkSockets { messages, bulk } = sockets;
+        if let Some(id) = self.open(party, LinkRole::PeerOut, messages, Some(bulk), parts) {
             self.out.insert(key, id);
             parts.core.link_opened(&worker, lane, epoch);
             // So that the peer knows from the beginning how often it is to hear of this lane.
@@ -199,12 +280,12 @@ impl Peers {
         }
     }
 
-    /// Takes a connection from a peer's lane over.
+    /// Takes the connections from a peer's lane over.
     pub(crate) fn link_in(
         &mut self,
         door: Door,
         next_sequence: u64,
-        socket: OwnedFd,
+        sockets: LinkSockets,
         parts: &mut Parts<'_>,
     ) {
         let key = (worker_hash(&door.worker), door.lane);
@@ -232,7 +313,8 @@ impl Peers {
             worker: door.worker,
             lane: door.lane,
         };
-        if let Some(id) = self.open(party, LinkRole::PeerIn, socket, parts) {
+        let LinkSockets { messages, bulk } = sockets;
+        if let Some(id) = self.open(party, LinkRole::PeerIn, messages, Some(bulk), parts) {
             self.incoming.insert(key, id);
         }
     }
@@ -250,6 +332,7 @@ impl Peers {
             Party::Client(ClientId(number)),
             LinkRole::Client,
             socket,
+            None,
             parts,
         ) {
             self.clients.insert(number, id);
@@ -264,34 +347,55 @@ impl Peers {
         party: Party,
         role: LinkRole,
         socket: OwnedFd,
+        bulk: Option<OwnedFd>,
         parts: &mut Parts<'_>,
     ) -> Option<ConnectionId> {
-        self.set_timeouts(&party, &socket);
-        let id = match parts.driver.add(socket) {
-            Ok(id) => id,
-            Err(error) => {
-                tracing::warn!(?party, %error, "a connection could not be taken over");
+        let mut add = |socket: OwnedFd| {
+            self.set_timeouts(&party, &socket);
+            let added = parts.driver.add(socket);
+            added
+                .inspect_err(|error| {
+                    tracing::warn!(?party, %error, "a connection could not be taken over");
+                })
+                .ok()
+        };
+        let id = add(socket)?;
+        let bulk = match bulk.map(add) {
+            Some(None) => {
+                // Nobody knows of it: the end of what is left of it is all that is heard.
+                parts.driver.close(id);
                 return None;
             }
+            Some(bulk) => bulk,
+            None => None,
         };
-        let mut link = Link::new(role, self.limits);
-        parts.driver.receive(id, link.next_receive());
+        if let Some(bulk) = bulk {
+            self.bulks.insert(bulk, id);
+        }
         if role != LinkRole::Client {
             self.watch(parts.now_ns);
         }
-        self.connections.insert(
-            id,
-            Connection {
-                party,
-                link,
-                sending: false,
-                closing: false,
-                hearing: Hearing::default(),
-                told: Vec::new(),
-                place: None,
-            },
-        );
+        let mut connection = Connection {
+            party,
+            link: Link::new(role, self.limits),
+            messages: Half::new(id),
+            bulk: bulk.map(Half::new),
+            closing: false,
+            hearing: Hearing::default(),
+            told: Vec::new(),
+            place: None,
+        };
+        connection.receive(parts.driver);
+        self.connections.insert(id, connection);
         Some(id)
+    }
+
+    /// The connection of a socket, by its key, and which half of it that is.
+    fn place_of(&self, id: ConnectionId) -> (ConnectionId, Stream) {
+        match self.bulks.get(&id) {
+            Some(messages) => (*messages, Stream::Bulk),
+            None => (id, Stream::Messages),
+        }
     }
 
     /// Something has happened on a connection. Returns a link to be connected anew.
@@ -302,7 +406,11 @@ impl Peers {
     ) -> Option<LaneReport> {
         match completion {
             Completion::Received { id, result, buffer } => {
+                let (id, stream) = self.place_of(id);
                 let connection = self.connections.get_mut(&id)?;
+                if let Some(half) = connection.half(stream) {
+                    half.receiving = false;
+                }
                 if connection.closing {
                     return None;
                 }
@@ -311,9 +419,12 @@ impl Peers {
                     Ok(bytes) => connection
                         .link
                         .received(
-                            bytes,
+                            (stream, bytes),
                             buffer,
-                            parts.arena,
+                            &mut Room {
+                                arena: parts.arena,
+                                shortage: &mut self.shortage,
+                            },
                             &AtDoor {
                                 core: parts.core,
                                 compartments: parts.compartments,
@@ -324,17 +435,19 @@ impl Peers {
                     Err(error) => Err((error.to_string(), false)),
                 };
                 super::executors::adopt_own_segments(parts.segments, parts.arena);
-                let party = connection.party.clone();
-                inbound
-                    .drain(..)
-                    .for_each(|message| self.on_message(id, &party, message, parts));
                 self.inbound = inbound;
+                self.hand_on(id, parts);
                 match outcome {
                     Ok(()) => {
                         let connection = self.connections.get_mut(&id).filter(|c| !c.closing)?;
-                        parts.driver.receive(id, connection.link.next_receive());
+                        connection.receive(parts.driver);
+                        let is_client = connection.bulk.is_none();
                         if connection.link.is_unfinished() {
                             self.watch(parts.now_ns);
+                        }
+                        if !is_client {
+                            // It may have granted something, or be granted something.
+                            self.dirty.push(id);
                         }
                     }
                     Err((cause, broken)) => {
@@ -345,11 +458,14 @@ impl Peers {
                 None
             }
             Completion::Sent { id, result, buffer } => {
+                let (id, stream) = self.place_of(id);
                 let connection = self.connections.get_mut(&id)?;
-                connection.sending = false;
+                if let Some(half) = connection.half(stream) {
+                    half.sending = false;
+                }
                 match result {
                     Ok(()) => {
-                        connection.link.sent(buffer, &mut self.flushed);
+                        connection.link.sent(stream, buffer, &mut self.flushed);
                         self.dirty.push(id);
                         self.let_go_flushed(parts.core);
                     }
@@ -362,6 +478,92 @@ impl Peers {
         }
     }
 
+    /// Hands on what has come by a connection.
+    fn hand_on(&mut self, id: ConnectionId, parts: &mut Parts<'_>) {
+        let mut inbound = std::mem::take(&mut self.inbound);
+        if let Some(connection) = self.connections.get(&id)
+            && !inbound.is_empty()
+        {
+            let party = connection.party.clone();
+            inbound
+                .drain(..)
+                .for_each(|message| self.on_message(id, &party, message, parts));
+        }
+        self.inbound = inbound;
+    }
+
+    /// Memory of the lane's arena has come back.
+    #[inline]
+    pub(crate) fn memory_freed(&mut self) {
+        self.freed |= self.shortage.is_any();
+    }
+
+    /// Whether payloads wait that may find memory now.
+    #[inline]
+    pub(crate) const fn wants_relief(&self) -> bool {
+        self.freed
+    }
+
+    /// Finds memory for payloads that wait for it, in their order.
+    #[cold]
+    pub(crate) fn relieve(&mut self, parts: &mut Parts<'_>) {
+        self.freed = false;
+        let short = |(id, connection): (&ConnectionId, &Connection)| {
+            (connection.link.is_short() && !connection.closing).then_some(*id)
+        };
+        let mut ids: Vec<ConnectionId> = self.connections.iter().filter_map(short).collect();
+        // With one of them relieved it may be the turn of one of another link.
+        while !ids.is_empty() {
+            ids.retain(|id| {
+                let Some(connection) = self.connections.get_mut(id) else {
+                    return false;
+                };
+                let mut room = Room {
+                    arena: parts.arena,
+                    shortage: &mut self.shortage,
+                };
+                let relieved = connection.link.relieve(&mut room, &mut self.inbound);
+                super::executors::adopt_own_segments(parts.segments, parts.arena);
+                self.hand_on(*id, parts);
+                if relieved {
+                    self.dirty.push(*id);
+                }
+                relieved
+            });
+        }
+    }
+
+    /// Payloads give up that have waited for too long for memory, or for that of a compartment that is closed.
+    pub(crate) fn give_up_waiting(
+        &mut self,
+        passed_ns: u64,
+        closed: Option<Compartment>,
+        parts: &mut Parts<'_>,
+    ) {
+        if !self.shortage.is_any() {
+            return;
+        }
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
+            if !connection.link.is_short() || connection.closing {
+                continue;
+            }
+            let mut room = Room {
+                arena: parts.arena,
+                shortage: &mut self.shortage,
+            };
+            let link = &mut connection.link;
+            link.give_up(passed_ns, closed, &mut room, &mut self.inbound);
+            self.hand_on(id, parts);
+            self.dirty.push(id);
+        }
+        // With those gone it may be the turn of others.
+        self.freed = self.shortage.is_any();
+    }
+
     /// A connection is of no use any more: what depended on it fails, and it is closed.
     fn lose(&mut self, id: ConnectionId, cause: &str, parts: &mut Parts<'_>) {
         let Some(connection) = self.connections.get_mut(&id) else {
@@ -371,6 +573,9 @@ impl Peers {
             return;
         }
         parts.driver.close(id);
+        if let Some(bulk) = &connection.bulk {
+            parts.driver.close(bulk.id);
+        }
         match connection.party.clone() {
             Party::Out { worker, lane, .. } => {
                 if self.out.get(&(worker_hash(&worker), lane)) == Some(&id) {
@@ -396,8 +601,25 @@ impl Peers {
     }
 
     fn closed(&mut self, id: ConnectionId, parts: &mut Parts<'_>) -> Option<LaneReport> {
+        let (id, stream) = self.place_of(id);
+        let connection = self.connections.get_mut(&id)?;
+        if let Some(half) = connection.half(stream) {
+            half.closed = true;
+        }
+        let bulk = connection.bulk.as_ref();
+        if !connection.messages.closed || bulk.is_some_and(|bulk| !bulk.closed) {
+            return None;
+        }
         let connection = self.connections.remove(&id)?;
-        let counters = connection.link.close(parts.arena, &mut self.flushed);
+        if let Some(bulk) = &connection.bulk {
+            self.bulks.remove(&bulk.id);
+        }
+        let mut room = Room {
+            arena: parts.arena,
+            shortage: &mut self.shortage,
+        };
+        let counters = connection.link.close(&mut room, &mut self.flushed);
+        self.memory_freed();
         self.closed.add(&counters);
         self.let_go_flushed(parts.core);
         match connection.party {
@@ -455,7 +677,7 @@ impl Peers {
             Inbound::Cancel { request } => {
                 let Party::Client(client) = party else { return };
                 if let Some(invocation) = parts.core.cancel(now_ns, *client, request) {
-                    self.abort(invocation.0, parts.arena);
+                    self.abort(invocation.0, parts);
                 }
             }
             Inbound::InvokeCancelled { request } => {
@@ -516,14 +738,14 @@ impl Peers {
                 trace,
             }) => {
                 let failure = self.named(failure, party);
-                self.abort(invocation, parts.arena);
+                self.abort(invocation, parts);
                 let invocation = InvocationId(invocation);
                 parts
                     .core
                     .part_failed(now_ns, invocation, failure, report, trace);
             }
             Inbound::Forget { invocation, why } => {
-                self.abort(invocation, parts.arena);
+                self.abort(invocation, parts);
                 parts.core.forget(now_ns, InvocationId(invocation), why);
             }
             Inbound::Heartbeat { interval_ms, loads } => {
@@ -543,10 +765,18 @@ impl Peers {
     }
 
     /// What is still under way of an invocation that is over, on whichever link, is not waited for.
-    fn abort(&mut self, invocation: u128, arena: &mut Arena) {
-        for connection in self.connections.values_mut() {
-            connection.link.abort(invocation, arena);
+    fn abort(&mut self, invocation: u128, parts: &mut Parts<'_>) {
+        let mut room = Room {
+            arena: parts.arena,
+            shortage: &mut self.shortage,
+        };
+        for (id, connection) in &mut self.connections {
+            connection.link.abort(invocation, &mut room);
+            if connection.link.has_news() {
+                self.dirty.push(*id);
+            }
         }
+        self.memory_freed();
     }
 
     /// A failure whose worker the core could not name.
@@ -603,6 +833,7 @@ impl Peers {
         let mut bodies = Bodies {
             link: &mut connection.link,
             inline_bytes_max,
+            owner: owner_of(parts.compartments.of_deployment(deployment)),
             streams: &mut self.streams_begun,
             begun: Vec::new(),
         };
@@ -735,6 +966,7 @@ impl Peers {
         let mut bodies = Bodies {
             link: &mut connection.link,
             inline_bytes_max: inline_bytes_max.unwrap_or(0),
+            owner: owner_of(deployment.and_then(|id| parts.compartments.of_deployment(id))),
             streams: &mut self.streams_begun,
             begun: Vec::new(),
         };
@@ -775,18 +1007,20 @@ impl Peers {
         }
     }
 
-    /// Hands what is queued to the driver.
+    /// Hands what is queued to the driver: messages first, since someone waits for each of them.
     pub(crate) fn pump(&mut self, driver: &mut Driver) {
         while let Some(id) = self.dirty.pop() {
-            let Some(connection) = self.connections.get_mut(&id) else {
-                continue;
-            };
-            if connection.sending || connection.closing {
-                continue;
+            let connection = self.connections.get_mut(&id);
+            if let Some(connection) = connection.filter(|connection| !connection.closing) {
+                connection.send(Stream::Messages, driver);
+                if connection.bulk.is_some() {
+                    self.dirty_bulk.push(id);
+                }
             }
-            if let Some(buffer) = connection.link.next_send() {
-                connection.sending = true;
-                driver.send(id, buffer);
+        }
+        for id in self.dirty_bulk.drain(..) {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.send(Stream::Bulk, driver);
             }
         }
     }
@@ -812,7 +1046,16 @@ impl Peers {
         counters.heartbeats_received.set(self.heartbeats_received);
         counters.peers_suspected.set(self.peers_suspected);
         counters.transfers_expired.set(self.transfers_expired);
+        counters.grants_missed.set(self.grants_missed);
+        counters.payloads_waiting.set(self.shortage.waiting());
+        counters.payload_waits.set(self.shortage.waited());
+        counters.payload_waits_expired.set(self.shortage.expired());
     }
+}
+
+/// Whose turn the payloads of a workflow take: what has no compartment here any more takes one together.
+fn owner_of(compartment: Option<Compartment>) -> u64 {
+    compartment.unwrap_or(Compartment::FIRST).index() as u64
 }
 
 /// What a lane of a peer tells of a placement goes to the core.

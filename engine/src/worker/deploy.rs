@@ -159,14 +159,18 @@ impl Control {
     /// To be called by a link's only maker, while it does not stand.
     async fn connect_link(&self, key: &LinkKey, address: &str) -> Result<(), LinkError> {
         let next_sequence = self.next_sequence(key.from_lane);
-        let (socket, epoch) = self.caller().connect(key, address, next_sequence).await?;
+        let bulk = self.links.borrow_mut().next_bulk();
+        let (sockets, epoch) = self
+            .caller()
+            .connect(key, address, next_sequence, bulk)
+            .await?;
         let number = self.links.borrow_mut().made(key);
         let command = LaneCommand::LinkOut {
             worker: key.worker.clone(),
             epoch,
             to_lane: key.to_lane,
             number,
-            socket,
+            sockets,
         };
         self.lanes[usize::from(key.from_lane)].send(command).await;
         Ok(())

@@ -1,6 +1,7 @@
 //! Links: the connections that this worker makes to its peers' lanes, shared by all deployments that need them.
 //!
-//! A link is one-way: made by the sender, for one lane here and one there. It is kept by peer and pair of lanes. While
+//! A link is one-way: made by the sender, for one lane here and one there. It is two connections, one for messages and one
+//! for payloads, which stand and fall together. It is kept by peer and pair of lanes. While
 //! a deployment needs it, a broken link is made again, with growing pauses; what was in flight on it is the lanes'
 //! matter. This file greets as the caller; the peer's control thread answers.
 //!
@@ -9,7 +10,7 @@
 //! one is lost is not taken for the loss of that which has followed it.
 
 use crate::greeting::{self, ClusterKey, GreetingError};
-use crate::lane::command::LinkNumber;
+use crate::lane::command::{LinkNumber, LinkSockets};
 use crate::plan::{DeploymentId, Plan, WorkerIndex};
 use crate::status::Driver;
 use crate::wire::{
@@ -142,7 +143,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Makes a link, and returns its descriptor and the peer's restart epoch. `next_sequence` is as in [`Role::Peer`].
+    /// Makes a link, and returns its descriptors and the peer's restart epoch. `next_sequence` is as in [`Role::Peer`], and
+    /// `bulk` from [`Links::next_bulk`].
     ///
     /// # Errors
     /// A [`LinkError`] that names the peer.
@@ -151,15 +153,31 @@ impl Caller {
         link: &LinkKey,
         address: &str,
         next_sequence: u64,
-    ) -> Result<(OwnedFd, u32), LinkError> {
+        bulk: u64,
+    ) -> Result<(LinkSockets, u32), LinkError> {
+        let (from_lane, to_lane) = (link.from_lane, link.to_lane);
+        let role = Role::Bulk {
+            worker: self.name.clone(),
+            epoch: self.epoch,
+            from_lane,
+            to_lane,
+            bulk,
+        };
+        let (payloads, _) = self.greet(&link.worker, address, role).await?;
         let role = Role::Peer {
             worker: self.name.clone(),
             epoch: self.epoch,
-            from_lane: link.from_lane,
-            to_lane: link.to_lane,
+            from_lane,
+            to_lane,
             next_sequence,
+            bulk,
         };
-        self.greet(&link.worker, address, role).await
+        let (messages, epoch) = self.greet(&link.worker, address, role).await?;
+        let sockets = LinkSockets {
+            messages,
+            bulk: payloads,
+        };
+        Ok((sockets, epoch))
     }
 
     /// Connects to a worker by its name and address, in a role, and returns the connection's descriptor, and in which life
@@ -259,6 +277,7 @@ pub struct Links {
     /// Held by whoever makes a link.
     makers: BTreeMap<LinkKey, Rc<Mutex<()>>>,
     made: u64,
+    bulks: u64,
 }
 
 #[derive(Debug, Default)]
@@ -276,6 +295,12 @@ impl Links {
         // Those that nobody holds or waits for are of no use.
         self.makers.retain(|_, maker| Rc::strong_count(maker) > 1);
         Rc::clone(self.makers.entry(key.clone()).or_default())
+    }
+
+    /// A number for the connection of a link that is for payloads.
+    pub fn next_bulk(&mut self) -> u64 {
+        self.bulks += 1;
+        self.bulks
     }
 
     /// Whether a link stands.

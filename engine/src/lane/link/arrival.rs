@@ -2,17 +2,18 @@
 //!
 //! It owns the checks of what a message says of its payloads, and promises that nothing is set aside before all of them
 //! have passed, and the lane has said that it wants them. Inline data is copied into the arena here; for what is streamed a range is set aside, which
-//! [`super::landing`] then fills.
+//! [`super::landing`] then fills. What a peer streams may wait for its range, if there is no memory at the moment.
 
 use super::inbound::Intake;
 use super::landing::Landings;
 use super::message::{Inbound, Landed, Landing, LandingError};
-use super::{Admission, Admitted, LinkError, LinkLimits};
+use super::shortage::{Room, Ticket};
+use super::{Admission, Admitted, LinkError, LinkLimits, LinkRole};
 use crate::core::{InputForm, Origin, Wanted};
 use crate::wire::{self, Body, Data, FrameKind, WireError};
-use faasstore::arena::{Arena, Compartment, Reservation};
+use faasstore::arena::{Arena, ArenaError, Compartment, Reservation};
 use faasstore::descriptor::ArenaRange;
-use faasstore::segment::SegmentWriter;
+use faasstore::segment::{SegmentError, SegmentWriter};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,12 +22,20 @@ pub(super) struct Opened {
     pub(super) transfer: u64,
     pub(super) bytes: u64,
     /// Which payload of its message, and where it goes; nothing if it found no place.
-    pub(super) place: Option<(usize, Reservation, Arc<SegmentWriter>)>,
+    pub(super) place: Option<(usize, OpenedPlace)>,
+}
+
+/// Where it goes.
+pub(super) enum OpenedPlace {
+    Memory(Reservation, Arc<SegmentWriter>),
+    /// Into memory of that compartment, as soon as there is some.
+    Later(Compartment, Ticket),
 }
 
 /// A message that is being taken in.
 pub(super) struct Arrival {
     kind: FrameKind,
+    role: LinkRole,
     limits: LinkLimits,
     /// Where payloads go that are wanted.
     compartment: Compartment,
@@ -38,9 +47,10 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    pub(super) const fn new(kind: FrameKind, limits: LinkLimits) -> Self {
+    pub(super) const fn new(kind: FrameKind, role: LinkRole, limits: LinkLimits) -> Self {
         Self {
             kind,
+            role,
             limits,
             compartment: Compartment::FIRST,
             unwanted: None,
@@ -54,12 +64,12 @@ impl Arrival {
         &mut self,
         body: &[u8],
         landings: &Landings,
-        intake: &mut Intake<'_>,
+        intake: &mut Intake<'_, '_>,
     ) -> Result<Inbound, LinkError> {
-        let arena = &mut *intake.arena;
+        let room = &mut *intake.room;
         Ok(match self.kind {
             FrameKind::Invoke => {
-                return self.invoke(wire::decode(body)?, landings, arena, intake.admission);
+                return self.invoke(wire::decode(body)?, landings, room, intake.admission);
             }
             FrameKind::Cancel => {
                 let wire::Cancel { request } = wire::decode(body)?;
@@ -81,7 +91,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let inputs = self.land(inputs, &fits, landings, arena)?;
+                let inputs = self.land(inputs, &fits, landings, room)?;
                 Inbound::Begin {
                     invocation,
                     deployment,
@@ -107,7 +117,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let outputs = self.land(outputs, &fits, landings, arena)?;
+                let outputs = self.land(outputs, &fits, landings, room)?;
                 Inbound::StateEvent {
                     invocation,
                     deployment,
@@ -134,7 +144,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let outputs = self.land(outputs, &fits, landings, arena)?;
+                let outputs = self.land(outputs, &fits, landings, room)?;
                 Inbound::PartDone {
                     invocation,
                     deployment,
@@ -166,7 +176,7 @@ impl Arrival {
         &mut self,
         wish: wire::Invoke,
         landings: &Landings,
-        arena: &mut Arena,
+        room: &mut Room<'_>,
         admission: &dyn Admission,
     ) -> Result<Inbound, LinkError> {
         let wire::Invoke {
@@ -202,10 +212,10 @@ impl Arrival {
         };
         if let Some(reason) = refusal {
             self.unwanted = Some(reason.clone());
-            self.land(inputs, &fits, landings, arena)?;
+            self.land(inputs, &fits, landings, room)?;
             return Ok(Inbound::InvokeRefused { request, reason });
         }
-        let inputs = self.land(inputs, &fits, landings, arena)?;
+        let inputs = self.land(inputs, &fits, landings, room)?;
         Ok(Inbound::Invoke {
             request,
             workflow,
@@ -237,7 +247,7 @@ impl Arrival {
         bodies: Vec<(K, Body)>,
         fits: &dyn Fn(&K, u64) -> Result<(), LandingError>,
         landings: &Landings,
-        arena: &mut Arena,
+        room: &mut Room<'_>,
     ) -> Result<Vec<(K, Landing)>, LinkError> {
         let mut announced = BTreeSet::new();
         for (_, body) in &bodies {
@@ -266,7 +276,7 @@ impl Arrival {
             .enumerate()
             .map(|(payload, (key, body))| {
                 let fits = fits(&key, body.schema);
-                let landing = self.land_one(payload, body, fits, arena);
+                let landing = self.land_one(payload, body, fits, room);
                 self.refused += u64::from(landing.is_err());
                 (key, landing)
             });
@@ -310,7 +320,7 @@ impl Arrival {
         payload: usize,
         body: Body,
         fits: Result<(), LandingError>,
-        arena: &mut Arena,
+        room: &mut Room<'_>,
     ) -> Landing {
         let allowed = self.check_limits(&body).and(fits);
         match body.data {
@@ -319,7 +329,7 @@ impl Arrival {
                 let range = if data.is_empty() {
                     ArenaRange::default()
                 } else {
-                    copy_in(&data, arena, self.compartment)?
+                    copy_in(&data, room.arena, self.compartment)?
                 };
                 Ok(Landed {
                     range,
@@ -336,15 +346,15 @@ impl Arrival {
                 })
             }
             Data::Streamed { transfer, bytes } => {
-                let place = allowed.and_then(|()| set_aside(bytes, arena, self.compartment));
+                let place = allowed.and_then(|()| self.place(bytes, room));
                 let (place, landing) = match place {
-                    Ok((reservation, segment)) => {
+                    Ok(place) => {
                         let landed = Landed {
                             range: ArenaRange::default(),
                             items: body.items.map(places),
                             section: body.section,
                         };
-                        (Some((payload, reservation, segment)), Ok(landed))
+                        (Some((payload, place)), Ok(landed))
                     }
                     Err(error) => (None, Err(error)),
                 };
@@ -356,6 +366,25 @@ impl Arrival {
                 landing
             }
         }
+    }
+
+    /// Finds a place for what is streamed. Clients do not wait: their wish is refused while they still know why.
+    fn place(&self, bytes: u64, room: &mut Room<'_>) -> Result<OpenedPlace, LandingError> {
+        let waits = self.role == LinkRole::PeerIn;
+        let compartment = self.compartment;
+        if !(waits && room.shortage.is_in(compartment)) {
+            match set_aside(bytes, room.arena, compartment) {
+                Ok((reservation, segment)) => {
+                    return Ok(OpenedPlace::Memory(reservation, segment));
+                }
+                Err(error) if !(waits && passes(&error)) => {
+                    return Err(no_memory(bytes, &error));
+                }
+                Err(_) => {}
+            }
+        }
+        let ticket = room.shortage.wait(compartment);
+        Ok(OpenedPlace::Later(compartment, ticket))
     }
 
     fn check_limits(&self, body: &Body) -> Result<(), LandingError> {
@@ -422,25 +451,32 @@ fn places(items: Vec<u64>) -> Vec<(u64, u64)> {
     items.into_iter().map(place).collect()
 }
 
-fn set_aside(
+/// Sets a range aside for what is to come.
+pub(super) fn set_aside(
     bytes: u64,
     arena: &mut Arena,
     compartment: Compartment,
-) -> Result<(Reservation, Arc<SegmentWriter>), LandingError> {
-    let memory = |reason: String| LandingError::Memory { bytes, reason };
-    let reservation = arena
-        .reserve_in(compartment, bytes)
-        .map_err(|error| memory(error.to_string()))?;
-    match arena
-        .segment(reservation.segment(), reservation.generation())
-        .cloned()
-    {
-        Some(segment) => Ok((reservation, segment)),
-        None => {
-            arena.abandon(reservation);
-            Err(memory("its segment is gone".to_owned()))
-        }
+) -> Result<(Reservation, Arc<SegmentWriter>), ArenaError> {
+    let reservation = arena.reserve_in(compartment, bytes)?;
+    let segment = arena.segment(reservation.segment(), reservation.generation());
+    let Some(segment) = segment.cloned() else {
+        unreachable!("a reservation keeps its segment")
+    };
+    Ok((reservation, segment))
+}
+
+/// Whether there may be room later: not if there is none however empty the arena is.
+fn passes(error: &ArenaError) -> bool {
+    match error {
+        ArenaError::Full { bytes, max, .. } => bytes <= max,
+        ArenaError::Segment(SegmentError::Memory { .. } | SegmentError::Descriptors { .. }) => true,
+        ArenaError::Segment(_) | ArenaError::Bytes { .. } | ArenaError::NotLeased(_) => false,
     }
+}
+
+fn no_memory(bytes: u64, error: &ArenaError) -> LandingError {
+    let reason = error.to_string();
+    LandingError::Memory { bytes, reason }
 }
 
 fn copy_in(
@@ -450,10 +486,7 @@ fn copy_in(
 ) -> Result<ArenaRange, LandingError> {
     let bytes = data.len() as u64;
     let reservation = arena.reserve_in(compartment, bytes);
-    let reservation = reservation.map_err(|error| LandingError::Memory {
-        bytes,
-        reason: error.to_string(),
-    })?;
+    let reservation = reservation.map_err(|error| no_memory(bytes, &error))?;
     arena.bytes_mut(&reservation)[..data.len()].copy_from_slice(data);
     Ok(arena.commit(reservation, bytes))
 }

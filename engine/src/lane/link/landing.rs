@@ -3,22 +3,28 @@
 //! It owns every range that is set aside for a payload until the message that carries it is handed on. It promises
 //! that such a range goes to the lane or back to the arena, exactly once, whatever the other side sends or leaves out;
 //! that no range is given back while the driver may still write to it; and that what it keeps for a peer stays within
-//! the link's limits. Cutting the stream into frames is left to [`super::inbound`], and
-//! what a message may say of its payloads to [`super::arrival`].
+//! the link's limits. Cutting the stream into frames is left to [`super::inbound`],
+//! what a message may say of its payloads to [`super::arrival`], and what a peer may send of them to [`super::allowance`].
+//!
+//! A payload has one of three places ([`Place`]): a range, private memory for its first bytes as long as there is no range for it, or
+//! none. A tier that takes what memory cannot would be a fourth: it gets the bytes in order by [`Landings::copy`], is granted as
+//! much as it has room for by [`Allowance::grant`](super::allowance::Allowance::grant), and ends in [`Landings::end_chunk`] like a range.
 
-use super::arrival::{Arrival, Opened};
+use super::allowance::Allowance;
+use super::arrival::{Arrival, Opened, OpenedPlace, set_aside};
 use super::inbound::Intake;
-use super::message::{Inbound, Landed, release_all};
-use super::{LinkCounters, LinkError, LinkLimits};
-use crate::wire::{ChunkHead, FrameKind};
-use faasstore::arena::{Arena, Reservation};
+use super::message::{Inbound, Landed, LandingError, release_all};
+use super::shortage::{MEMORY_WAIT, Room, Ticket};
+use super::{LinkCounters, LinkError, LinkLimits, LinkRole, Stream};
+use crate::wire::{self, ChunkHead, FrameKind};
+use faasstore::arena::{Arena, Compartment, Reservation};
 use faasstore::segment::SegmentWriter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// Where the next raw bytes of a transfer go.
-pub(super) struct Place {
+/// Where the next raw bytes of a transfer go, if they go straight there.
+pub(super) struct Lent {
     pub(super) segment: Arc<SegmentWriter>,
     pub(super) offset: u64,
 }
@@ -27,8 +33,17 @@ pub(super) struct Place {
 struct Transfer {
     bytes: u64,
     received: u64,
-    // None: what comes is thrown away.
-    target: Option<Target>,
+    // Of these, what came in chunks that were verified.
+    verified: u64,
+    place: Place,
+}
+
+/// Where it goes.
+enum Place {
+    Memory(Target),
+    Waiting(Wait),
+    /// What comes is thrown away.
+    Nowhere,
 }
 
 struct Target {
@@ -36,6 +51,28 @@ struct Target {
     segment: Arc<SegmentWriter>,
     message: u64,
     payload: usize,
+}
+
+/// There is no memory at the moment.
+struct Wait {
+    compartment: Compartment,
+    ticket: Ticket,
+    message: u64,
+    payload: usize,
+    // What came of it unasked.
+    held: Vec<u8>,
+    waited_ns: u64,
+}
+
+impl Place {
+    /// For which message it is.
+    const fn message(&self) -> Option<u64> {
+        match self {
+            Self::Memory(target) => Some(target.message),
+            Self::Waiting(wait) => Some(wait.message),
+            Self::Nowhere => None,
+        }
+    }
 }
 
 /// A message that waits for its payloads.
@@ -58,9 +95,13 @@ struct Under {
 }
 
 pub(super) struct Landings {
+    role: LinkRole,
     limits: LinkLimits,
+    pub(super) allowance: Allowance,
     // Ordered maps, since the other side chooses transfers and invocations, and could choose them to collide.
     transfers: BTreeMap<u64, Transfer>,
+    // Of them, those that wait for memory, in their order.
+    short: BTreeMap<Ticket, u64>,
     waiting: BTreeMap<u64, Waiting>,
     invocations: BTreeMap<u128, Under>,
     // Of those that wait, the clients' wishes: the client's number and the message's.
@@ -84,10 +125,13 @@ impl fmt::Debug for Landings {
 }
 
 impl Landings {
-    pub(super) const fn new(limits: LinkLimits) -> Self {
+    pub(super) fn new(role: LinkRole, limits: LinkLimits) -> Self {
         Self {
+            role,
             limits,
+            allowance: Allowance::new(role == LinkRole::PeerIn),
             transfers: BTreeMap::new(),
+            short: BTreeMap::new(),
             waiting: BTreeMap::new(),
             invocations: BTreeMap::new(),
             wishes: BTreeSet::new(),
@@ -103,6 +147,16 @@ impl Landings {
         self.transfers.len()
     }
 
+    /// Payloads of which the other side has something to send.
+    pub(super) fn is_due(&self) -> bool {
+        self.transfers.len() > self.short.len()
+    }
+
+    /// Whether any wait for memory.
+    pub(super) fn is_short(&self) -> bool {
+        !self.short.is_empty()
+    }
+
     /// Whether a payload of that number is.
     pub(super) fn is_under_way(&self, transfer: u64) -> bool {
         self.transfers.contains_key(&transfer)
@@ -113,14 +167,18 @@ impl Landings {
         &mut self,
         kind: FrameKind,
         body: &[u8],
-        intake: &mut Intake<'_>,
+        intake: &mut Intake<'_, '_>,
         counters: &mut LinkCounters,
     ) -> Result<(), LinkError> {
-        let mut arrival = Arrival::new(kind, self.limits);
+        if kind == FrameKind::Grant {
+            counters.messages_received += 1;
+            return intake.outbound.grant(&wire::decode(body)?);
+        }
+        let mut arrival = Arrival::new(kind, self.role, self.limits);
         let mut message = arrival.message(body, self, intake)?;
         match message {
-            Inbound::Forget { invocation, .. } => self.abort(invocation, intake.arena, counters),
-            Inbound::Cancel { request } if self.take_back(request, intake.arena, counters) => {
+            Inbound::Forget { invocation, .. } => self.abort(invocation, intake.room, counters),
+            Inbound::Cancel { request } if self.take_back(request, intake.room, counters) => {
                 message = Inbound::InvokeCancelled { request };
             }
             _ => {}
@@ -192,21 +250,42 @@ impl Landings {
             place,
         } in open
         {
-            let target = place.map(|(payload, reservation, segment)| {
-                transfers.push(transfer);
-                Target {
-                    reservation,
-                    segment,
+            let place = match place {
+                None => Place::Nowhere,
+                Some((payload, OpenedPlace::Memory(reservation, segment))) => {
+                    Place::Memory(Target {
+                        reservation,
+                        segment,
+                        message: number,
+                        payload,
+                    })
+                }
+                Some((payload, OpenedPlace::Later(compartment, ticket))) => Place::Waiting(Wait {
+                    compartment,
+                    ticket,
                     message: number,
                     payload,
-                }
-            });
+                    held: Vec::new(),
+                    waited_ns: 0,
+                }),
+            };
+            if place.message().is_some() {
+                transfers.push(transfer);
+            }
+            self.allowance.announced(transfer, bytes);
+            if let Place::Waiting(wait) = &place {
+                self.short.insert(wait.ticket, transfer);
+                self.allowance.waits();
+            } else {
+                self.allowance.grant(transfer, bytes);
+            }
             self.transfers.insert(
                 transfer,
                 Transfer {
                     bytes,
                     received: 0,
-                    target,
+                    verified: 0,
+                    place,
                 },
             );
         }
@@ -233,13 +312,22 @@ impl Landings {
         }
     }
 
-    /// Checks that a chunk of `length` raw bytes may come now.
-    pub(super) fn begin_chunk(&self, head: ChunkHead, length: u64) -> Result<(), LinkError> {
+    /// Checks that a chunk of `length` raw bytes may come now; false if the message that announces it may still be on its way, on
+    /// the link's other connection.
+    pub(super) fn begin_chunk(
+        &mut self,
+        head: ChunkHead,
+        length: u64,
+        stream: Stream,
+    ) -> Result<bool, LinkError> {
         let ChunkHead { transfer, offset } = head;
         let Some(Transfer {
             bytes, received, ..
         }) = self.transfers.get(&transfer)
         else {
+            if stream == Stream::Bulk && self.allowance.may_be_announced(transfer) {
+                return Ok(false);
+            }
             return Err(LinkError::TransferUnknown { transfer });
         };
         if offset != *received || length > bytes - received {
@@ -251,19 +339,24 @@ impl Landings {
                 bytes: *bytes,
             });
         }
-        Ok(())
+        self.allowance.take(transfer, offset + length)?;
+        Ok(true)
     }
 
-    /// Where the next bytes of a transfer are to be received; nothing if they are to be thrown away. The range is not
+    /// Where the next bytes of a transfer are to be received; nothing if they do not go straight there. The range is not
     /// given back before [`Landings::direct`] tells that the driver is done with it.
-    pub(super) fn lend(&mut self, transfer: u64) -> Option<Place> {
+    pub(super) fn lend(&mut self, transfer: u64) -> Option<Lent> {
         let Transfer {
-            received, target, ..
-        } = self.transfers.get(&transfer)?;
-        let target = target.as_ref()?;
-        debug_assert!(self.lent.is_none(), "one receive at a time on a link");
+            received,
+            place: Place::Memory(target),
+            ..
+        } = self.transfers.get(&transfer)?
+        else {
+            return None;
+        };
+        debug_assert!(self.lent.is_none(), "one receive at a time on a connection");
         self.lent = Some(transfer);
-        Some(Place {
+        Some(Lent {
             segment: target.segment.clone(),
             offset: target.reservation.offset() + received,
         })
@@ -293,8 +386,8 @@ impl Landings {
         let Some(transfer) = self.transfers.get_mut(&transfer) else {
             return debug_assert!(false, "a transfer stays until its last chunk has ended");
         };
-        match &transfer.target {
-            Some(target) => {
+        match &mut transfer.place {
+            Place::Memory(target) => {
                 let written = target
                     .segment
                     .write(target.reservation.offset() + transfer.received, raw);
@@ -303,7 +396,8 @@ impl Landings {
                     "chunks stay within their transfer, and that within its reservation"
                 );
             }
-            None => counters.bytes_drained += raw.len() as u64,
+            Place::Waiting(wait) => wait.held.extend_from_slice(raw),
+            Place::Nowhere => counters.bytes_drained += raw.len() as u64,
         }
         transfer.received += raw.len() as u64;
     }
@@ -316,16 +410,25 @@ impl Landings {
         counters: &mut LinkCounters,
         out: &mut Vec<Inbound>,
     ) {
-        let complete = self
-            .transfers
-            .get(&transfer)
-            .is_some_and(|open| open.received == open.bytes);
-        if !complete {
-            return;
+        if let Some(open) = self.transfers.get_mut(&transfer) {
+            open.verified = open.received;
+            if open.verified == open.bytes && !matches!(open.place, Place::Waiting(_)) {
+                self.end(transfer, arena, counters, out);
+            }
         }
+    }
+
+    /// All of a payload is here, and has a range unless it was thrown away.
+    fn end(
+        &mut self,
+        transfer: u64,
+        arena: &mut Arena,
+        counters: &mut LinkCounters,
+        out: &mut Vec<Inbound>,
+    ) {
         let Some(Transfer {
             bytes,
-            target: Some(target),
+            place: Place::Memory(target),
             ..
         }) = self.transfers.remove(&transfer)
         else {
@@ -349,9 +452,140 @@ impl Landings {
         if let Some(Ok(landed)) = waiting.message.landing_mut(target.payload) {
             landed.range = range;
         }
-        waiting.missing -= 1;
-        if waiting.missing == 0 {
-            self.complete(target.message, out);
+        self.arrived(target.message, out);
+    }
+
+    /// One payload less is missing of a message.
+    fn arrived(&mut self, message: u64, out: &mut Vec<Inbound>) {
+        if let Some(waiting) = self.waiting.get_mut(&message) {
+            waiting.missing -= 1;
+            if waiting.missing == 0 {
+                self.complete(message, out);
+            }
+        }
+    }
+
+    /// Looks for memory for those that wait and whose turn it is. True if there was some for any.
+    pub(super) fn relieve(
+        &mut self,
+        room: &mut Room<'_>,
+        counters: &mut LinkCounters,
+        out: &mut Vec<Inbound>,
+    ) -> bool {
+        let mut relieved = false;
+        let mut next = self.short.first_key_value().map(|(ticket, _)| *ticket);
+        while let Some(ticket) = next {
+            let found = room.shortage.is_first(ticket) && self.find_memory(ticket, room);
+            let from = if found {
+                ticket
+            } else {
+                ticket.next_compartment()
+            };
+            if found && let Some(id) = self.short.remove(&ticket) {
+                room.shortage.leave(ticket);
+                relieved = true;
+                self.relieved(id, room.arena, counters, out);
+            }
+            next = self.short.range(from..).next().map(|(ticket, _)| *ticket);
+        }
+        relieved
+    }
+
+    /// Gives a payload that waits a range, if there is memory for it.
+    fn find_memory(&mut self, ticket: Ticket, room: &mut Room<'_>) -> bool {
+        let transfer = self.short.get(&ticket).copied();
+        let transfer = transfer.and_then(|id| self.transfers.get_mut(&id));
+        let Some(Transfer { bytes, place, .. }) = transfer else {
+            return false;
+        };
+        let Place::Waiting(wait) = place else {
+            return false;
+        };
+        let Ok((reservation, segment)) = set_aside(*bytes, room.arena, wait.compartment) else {
+            return false;
+        };
+        let written = segment.write(reservation.offset(), &wait.held);
+        debug_assert!(written, "no more came than was announced");
+        *place = Place::Memory(Target {
+            reservation,
+            segment,
+            message: wait.message,
+            payload: wait.payload,
+        });
+        true
+    }
+
+    /// A payload that has waited has a range.
+    fn relieved(
+        &mut self,
+        id: u64,
+        arena: &mut Arena,
+        counters: &mut LinkCounters,
+        out: &mut Vec<Inbound>,
+    ) {
+        let Some(transfer) = self.transfers.get(&id) else {
+            return;
+        };
+        let (bytes, whole) = (transfer.bytes, transfer.verified == transfer.bytes);
+        self.allowance.grant_late(id, bytes);
+        if whole {
+            self.end(id, arena, counters, out);
+        }
+    }
+
+    /// Some time has passed: what has waited for memory for too long finds none. With a compartment, what waits for memory of that
+    /// one is not waited for any more.
+    pub(super) fn give_up(
+        &mut self,
+        passed_ns: u64,
+        closed: Option<Compartment>,
+        room: &mut Room<'_>,
+        counters: &mut LinkCounters,
+        out: &mut Vec<Inbound>,
+    ) {
+        let short: Vec<u64> = self.short.values().copied().collect();
+        for id in short {
+            let Some(transfer) = self.transfers.get_mut(&id) else {
+                continue;
+            };
+            let Place::Waiting(wait) = &mut transfer.place else {
+                continue;
+            };
+            wait.waited_ns += passed_ns;
+            let reason = if closed == Some(wait.compartment) {
+                "its workflow has gone".to_owned()
+            } else if u128::from(wait.waited_ns) >= MEMORY_WAIT.as_nanos() {
+                format!(
+                    "none came back for {MEMORY_WAIT:?}; give the worker more memory, or let fewer payloads live at once"
+                )
+            } else {
+                continue;
+            };
+            room.shortage.give_up(wait.ticket);
+            self.short.remove(&wait.ticket);
+            let (message, payload, bytes) = (wait.message, wait.payload, transfer.bytes);
+            self.throw_away(id, counters);
+            counters.landings_refused += 1;
+            let waiting = self.waiting.get_mut(&message);
+            if let Some(landing) = waiting.and_then(|waiting| waiting.message.landing_mut(payload))
+            {
+                *landing = Err(LandingError::Memory { bytes, reason });
+            }
+            self.arrived(message, out);
+        }
+    }
+
+    /// A payload that has waited has no place any more: what came of it is dropped, and so is what still comes.
+    fn throw_away(&mut self, id: u64, counters: &mut LinkCounters) {
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        counters.bytes_drained += transfer.received;
+        transfer.place = Place::Nowhere;
+        let (bytes, whole) = (transfer.bytes, transfer.verified == transfer.bytes);
+        self.allowance.grant_late(id, bytes);
+        if whole {
+            self.transfers.remove(&id);
         }
     }
 
@@ -393,12 +627,17 @@ impl Landings {
 
     /// Discards a client's wish whose inputs are still under way; false if none of that number is. Of several with the
     /// same number it is the last.
-    fn take_back(&mut self, request: u64, arena: &mut Arena, counters: &mut LinkCounters) -> bool {
+    fn take_back(
+        &mut self,
+        request: u64,
+        room: &mut Room<'_>,
+        counters: &mut LinkCounters,
+    ) -> bool {
         let mut wishes = self.wishes.range((request, 0)..=(request, u64::MAX));
         let Some((_, number)) = wishes.next_back().copied() else {
             return false;
         };
-        self.discard(number, arena, counters);
+        self.discard(number, room, counters);
         true
     }
 
@@ -406,18 +645,18 @@ impl Landings {
     pub(super) fn abort(
         &mut self,
         invocation: u128,
-        arena: &mut Arena,
+        room: &mut Room<'_>,
         counters: &mut LinkCounters,
     ) {
         let Some(under) = self.invocations.remove(&invocation) else {
             return;
         };
         for number in under.messages {
-            self.discard(number, arena, counters);
+            self.discard(number, room, counters);
         }
     }
 
-    fn discard(&mut self, number: u64, arena: &mut Arena, counters: &mut LinkCounters) {
+    fn discard(&mut self, number: u64, room: &mut Room<'_>, counters: &mut LinkCounters) {
         let Some(waiting) = self.waiting.remove(&number) else {
             return;
         };
@@ -429,31 +668,41 @@ impl Landings {
                 continue;
             };
             // The number may be another message's by now, if this one's transfer was complete.
-            let Some(target) = transfer.target.take_if(|target| target.message == number) else {
+            if transfer.place.message() != Some(number) {
                 continue;
-            };
-            counters.bytes_drained += transfer.received;
-            if self.lent == Some(id) {
-                self.doomed = Some(target.reservation);
-            } else {
-                arena.abandon(target.reservation);
+            }
+            match std::mem::replace(&mut transfer.place, Place::Nowhere) {
+                Place::Memory(target) => {
+                    counters.bytes_drained += transfer.received;
+                    if self.lent == Some(id) {
+                        self.doomed = Some(target.reservation);
+                    } else {
+                        room.arena.abandon(target.reservation);
+                    }
+                }
+                Place::Waiting(wait) => {
+                    room.shortage.leave(wait.ticket);
+                    self.short.remove(&wait.ticket);
+                    self.throw_away(id, counters);
+                }
+                Place::Nowhere => {}
             }
         }
-        waiting.message.release(arena);
+        waiting.message.release(room.arena);
         for follower in waiting.followers {
-            follower.release(arena);
+            follower.release(room.arena);
         }
     }
 
     /// Gives everything back. The driver must be done with what was lent.
-    pub(super) fn close(&mut self, arena: &mut Arena, counters: &mut LinkCounters) {
+    pub(super) fn close(&mut self, room: &mut Room<'_>, counters: &mut LinkCounters) {
         self.lent = None;
         if let Some(reservation) = self.doomed.take() {
-            arena.abandon(reservation);
+            room.arena.abandon(reservation);
         }
         let numbers: Vec<u64> = self.waiting.keys().copied().collect();
         for number in numbers {
-            self.discard(number, arena, counters);
+            self.discard(number, room, counters);
         }
         self.transfers.clear();
         self.invocations.clear();

@@ -15,6 +15,8 @@ use faasstore::descriptor::PayloadRef;
 pub(super) struct Bodies<'a> {
     pub(super) link: &'a mut Link,
     pub(super) inline_bytes_max: u64,
+    /// Whose turn payloads take that are streamed.
+    pub(super) owner: u64,
     pub(super) streams: &'a mut u64,
     pub(super) begun: Vec<(u64, Vec<Payload>)>,
 }
@@ -135,7 +137,7 @@ impl Bodies<'_> {
             Outgoing::One(payload) => vec![payload],
             Outgoing::List(items) | Outgoing::Section(items, _) => items,
         };
-        match self.link.stream(pieces, layout, token) {
+        match self.link.stream(pieces, layout, token, self.owner) {
             Ok(data) => {
                 self.begun.push((token, payloads));
                 Ok(data)

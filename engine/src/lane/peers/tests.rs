@@ -69,6 +69,8 @@ struct Lane {
     arena: Arena,
     compartments: Compartments,
     segments: Segments,
+    /// The other ends of connections for payloads.
+    bulks: Vec<UnixStream>,
 }
 
 impl Lane {
@@ -107,6 +109,7 @@ impl Lane {
             arena,
             compartments,
             segments: Segments::default(),
+            bulks: Vec::new(),
         }
     }
 
@@ -159,7 +162,8 @@ impl Lane {
     }
 
     fn link_in(&mut self, epoch: u32) -> (UnixStream, bool) {
-        let (ours, theirs) = socket();
+        let (ours, theirs, bulk) = sockets();
+        self.bulks.push(bulk);
         let door = Door {
             worker: "b".into(),
             epoch,
@@ -177,6 +181,12 @@ fn socket() -> (OwnedFd, UnixStream) {
     (ours.into(), theirs)
 }
 
+/// The two connections of a link, and their other ends.
+fn sockets() -> (LinkSockets, UnixStream, UnixStream) {
+    let ((messages, theirs), (bulk, theirs_bulk)) = (socket(), socket());
+    (LinkSockets { messages, bulk }, theirs, theirs_bulk)
+}
+
 fn door_of_b() -> Door {
     Door {
         worker: "b".into(),
@@ -190,7 +200,7 @@ fn refused_within(limits: impl Iterator<Item = LinkLimits>) -> usize {
     limits
         .filter(|limits| {
             let mut lane = Lane::new(*limits);
-            let (ours, _theirs) = socket();
+            let (ours, _theirs, _bulk) = sockets();
             lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
             lane.invoke();
             let refused = lane.peers.out.is_empty();
@@ -384,7 +394,7 @@ fn what_a_peer_tells_of_its_load_at_a_beat_counts_at_the_door() {
 fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
     let mut lane = Lane::new(LinkLimits::default());
     lane.core.deploy(placement(1, true), Vec::new());
-    let (ours, mut theirs) = socket();
+    let (ours, mut theirs, _bulk) = sockets();
     theirs.set_nonblocking(true).unwrap();
     lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
     let forget = || Send {
@@ -463,7 +473,7 @@ fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
 #[test]
 fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_last() {
     let mut lane = Lane::new(LinkLimits::default());
-    let (ours, _theirs) = socket();
+    let (ours, _theirs, _bulk) = sockets();
     lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
     let beat = |lane: &mut Lane| {
         lane.with(|peers, parts| peers.pump(parts.driver));
