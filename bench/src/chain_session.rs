@@ -2,11 +2,12 @@
 
 use crate::chain::{Chain, INPUT, collection_output};
 use crate::hop_floor::Site;
-use crate::session::{Layout, Session, SessionError, functions_folder};
+use crate::session::{Companion, Layout, Session, SessionError, functions_folder};
 use crate::stamp::{Collection, Load};
 use engine::status::WorkerStatus;
 use hdrhistogram::Histogram;
 use master::client::Payload;
+use std::collections::BTreeMap;
 
 /// File name of the program whose functions are measured.
 pub const FUNCTIONS_PROGRAM: &str = "bench-functions";
@@ -88,6 +89,18 @@ impl ChainSession {
             latency_ns: ended.latency_ns,
             collections,
         })
+    }
+
+    /// Deploys a second workflow on the same workers; see [`Session::companion`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn companion(
+        &mut self,
+        definition: &str,
+        fixed: BTreeMap<String, String>,
+    ) -> Result<Companion, SessionError> {
+        self.session.companion(definition, fixed)
     }
 
     /// What each worker tells of itself.

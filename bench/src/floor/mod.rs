@@ -12,12 +12,14 @@ mod board;
 mod memory;
 mod partner;
 mod slots;
+mod stream;
 mod tcp;
 mod wake;
 
 pub use memory::{Pages, copy_private, read_private, sum_bytes};
 pub use partner::{PARTNER_COMMAND, partner_main};
 pub use slots::slot_transfer;
+pub use stream::{Beside, tcp_beside, tcp_stream};
 pub use tcp::tcp_round_trip;
 pub use wake::{eventfd_wake, futex_wake};
 

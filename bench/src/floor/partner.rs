@@ -4,7 +4,7 @@
 //! that no descriptor has to survive `exec` under a number. It ends with the thread that started it.
 
 use super::board::Board;
-use super::{FloorError, slots, tcp, wake};
+use super::{FloorError, slots, stream, tcp, wake};
 use crate::cpu;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -28,13 +28,16 @@ pub(super) enum Role {
     Eventfd,
     /// Answers on a TCP connection.
     Tcp,
+    /// Reads from a TCP connection.
+    Sink,
 }
 
-const ROLES: [(Role, &str); 4] = [
+const ROLES: [(Role, &str); 5] = [
     (Role::Slots, "slots"),
     (Role::Futex, "futex"),
     (Role::Eventfd, "eventfd"),
     (Role::Tcp, "tcp"),
+    (Role::Sink, "sink"),
 ];
 
 /// A running second process; dropping it ends the process.
@@ -124,5 +127,6 @@ pub fn partner_main(arguments: &[String]) -> Result<(), FloorError> {
             )
         }
         Role::Tcp => tcp::answer(&board),
+        Role::Sink => stream::sink(&board),
     }
 }

@@ -36,7 +36,7 @@ pub fn tcp_round_trip(
     })?
 }
 
-fn await_port(board: &Board) -> Result<u16, FloorError> {
+pub(super) fn await_port(board: &Board) -> Result<u16, FloorError> {
     let give_up_ns = now_ns() + PATIENCE_NS;
     loop {
         let port = board.lines().port.0.load(Acquire);
@@ -51,7 +51,10 @@ fn await_port(board: &Board) -> Result<u16, FloorError> {
     }
 }
 
-fn round_trips(mut stream: TcpStream, samples: u64) -> Result<Histogram<u64>, FloorError> {
+pub(super) fn round_trips(
+    mut stream: TcpStream,
+    samples: u64,
+) -> Result<Histogram<u64>, FloorError> {
     let exchange = "exchange 64 bytes over loopback";
     stream
         .set_nodelay(true)

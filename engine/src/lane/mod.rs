@@ -257,6 +257,11 @@ impl Lane {
                 if self.settle_ns.is_some() {
                     self.settle_if_due();
                 }
+                // A lane that moves a payload does not rest for as long as that takes: whom a message has woken on this CPU would
+                // wait for the end of its time slice.
+                if self.peers.has_moved_payloads() && std::mem::take(&mut self.started) {
+                    std::thread::yield_now();
+                }
                 continue;
             }
             idle_turns = idle_turns.wrapping_add(1);

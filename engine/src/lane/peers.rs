@@ -5,7 +5,9 @@
 //! taken its last byte, and that messages are handed to the kernel before payloads are.
 
 mod bodies;
+mod connection;
 mod silence;
+mod waiting;
 
 use super::command::{LaneReport, LinkNumber, LinkSockets};
 use super::compartments::Compartments;
@@ -22,6 +24,7 @@ use crate::plan::{DeploymentId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
 use bodies::{Bodies, incoming, numbered};
+use connection::{Connection, Half};
 use faasstore::arena::{Arena, Compartment};
 use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
@@ -53,84 +56,6 @@ enum Party {
     Client(ClientId),
 }
 
-#[derive(Debug)]
-struct Connection {
-    party: Party,
-    link: Link,
-    messages: Half,
-    /// Of a link with a peer.
-    bulk: Option<Half>,
-    closing: bool,
-    hearing: Hearing,
-    /// On a link to a peer: what was told last, at a beat, of what there is to do for placements.
-    told: Vec<(DeploymentId, Load)>,
-    /// A client's place among those that may be connected; free when this is dropped.
-    place: Option<OwnedSemaphorePermit>,
-}
-
-/// One socket of a connection.
-#[derive(Debug)]
-struct Half {
-    id: ConnectionId,
-    receiving: bool,
-    sending: bool,
-    closed: bool,
-}
-
-impl Half {
-    const fn new(id: ConnectionId) -> Self {
-        Self {
-            id,
-            receiving: false,
-            sending: false,
-            closed: false,
-        }
-    }
-}
-
-impl Connection {
-    const fn half(&mut self, stream: Stream) -> Option<&mut Half> {
-        match stream {
-            Stream::Messages => Some(&mut self.messages),
-            Stream::Bulk => self.bulk.as_mut(),
-        }
-    }
-
-    fn is_sending(&self) -> bool {
-        self.messages.sending || self.bulk.as_ref().is_some_and(|bulk| bulk.sending)
-    }
-
-    /// Begins to receive wherever something may come.
-    fn receive(&mut self, driver: &mut Driver) {
-        for stream in [Stream::Messages, Stream::Bulk] {
-            let may = self.link.may_receive(stream) && !self.closing;
-            if let Some(half) = self.half(stream)
-                && may
-                && !half.receiving
-            {
-                half.receiving = true;
-                let id = half.id;
-                driver.receive(id, self.link.next_receive(stream));
-            }
-        }
-    }
-
-    /// Hands what is to be sent there to the driver.
-    fn send(&mut self, stream: Stream, driver: &mut Driver) {
-        if let Some(half) = self.half(stream)
-            && !half.sending
-        {
-            let id = half.id;
-            if let Some(buffer) = self.link.next_send(stream) {
-                driver.send(id, buffer);
-                if let Some(half) = self.half(stream) {
-                    half.sending = true;
-                }
-            }
-        }
-    }
-}
-
 /// All connections of a lane.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -142,6 +67,8 @@ pub(crate) struct Peers {
     shortage: Shortage,
     /// Whether memory has come back that payloads may wait for.
     freed: bool,
+    /// Whether a chunk went or came since that was last asked.
+    moved_payloads: bool,
     out: FxHashMap<(u32, u8), ConnectionId>,
     incoming: FxHashMap<(u32, u8), ConnectionId>,
     clients: FxHashMap<u64, ConnectionId>,
@@ -208,6 +135,7 @@ impl Peers {
             bulks: FxHashMap::default(),
             shortage: Shortage::default(),
             freed: false,
+            moved_payloads: false,
             out: FxHashMap::default(),
             incoming: FxHashMap::default(),
             clients: FxHashMap::default(),
@@ -407,6 +335,7 @@ impl Peers {
         match completion {
             Completion::Received { id, result, buffer } => {
                 let (id, stream) = self.place_of(id);
+                self.moved_payloads |= stream == Stream::Bulk;
                 let connection = self.connections.get_mut(&id)?;
                 if let Some(half) = connection.half(stream) {
                     half.receiving = false;
@@ -459,6 +388,7 @@ impl Peers {
             }
             Completion::Sent { id, result, buffer } => {
                 let (id, stream) = self.place_of(id);
+                self.moved_payloads |= stream == Stream::Bulk;
                 let connection = self.connections.get_mut(&id)?;
                 if let Some(half) = connection.half(stream) {
                     half.sending = false;
@@ -490,78 +420,6 @@ impl Peers {
                 .for_each(|message| self.on_message(id, &party, message, parts));
         }
         self.inbound = inbound;
-    }
-
-    /// Memory of the lane's arena has come back.
-    #[inline]
-    pub(crate) fn memory_freed(&mut self) {
-        self.freed |= self.shortage.is_any();
-    }
-
-    /// Whether payloads wait that may find memory now.
-    #[inline]
-    pub(crate) const fn wants_relief(&self) -> bool {
-        self.freed
-    }
-
-    /// Finds memory for payloads that wait for it, in their order.
-    #[cold]
-    pub(crate) fn relieve(&mut self, parts: &mut Parts<'_>) {
-        self.freed = false;
-        let short = |(id, connection): (&ConnectionId, &Connection)| {
-            (connection.link.is_short() && !connection.closing).then_some(*id)
-        };
-        let mut ids: Vec<ConnectionId> = self.connections.iter().filter_map(short).collect();
-        // With one of them relieved it may be the turn of one of another link.
-        while !ids.is_empty() {
-            ids.retain(|id| {
-                let Some(connection) = self.connections.get_mut(id) else {
-                    return false;
-                };
-                let mut room = Room {
-                    arena: parts.arena,
-                    shortage: &mut self.shortage,
-                };
-                let relieved = connection.link.relieve(&mut room, &mut self.inbound);
-                super::executors::adopt_own_segments(parts.segments, parts.arena);
-                self.hand_on(*id, parts);
-                if relieved {
-                    self.dirty.push(*id);
-                }
-                relieved
-            });
-        }
-    }
-
-    /// Payloads give up that have waited for too long for memory, or for that of a compartment that is closed.
-    pub(crate) fn give_up_waiting(
-        &mut self,
-        passed_ns: u64,
-        closed: Option<Compartment>,
-        parts: &mut Parts<'_>,
-    ) {
-        if !self.shortage.is_any() {
-            return;
-        }
-        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
-        for id in ids {
-            let Some(connection) = self.connections.get_mut(&id) else {
-                continue;
-            };
-            if !connection.link.is_short() || connection.closing {
-                continue;
-            }
-            let mut room = Room {
-                arena: parts.arena,
-                shortage: &mut self.shortage,
-            };
-            let link = &mut connection.link;
-            link.give_up(passed_ns, closed, &mut room, &mut self.inbound);
-            self.hand_on(id, parts);
-            self.dirty.push(id);
-        }
-        // With those gone it may be the turn of others.
-        self.freed = self.shortage.is_any();
     }
 
     /// A connection is of no use any more: what depended on it fails, and it is closed.
@@ -1005,6 +863,12 @@ impl Peers {
             self.answers_dropped += 1;
             self.lose(id, &cause, parts);
         }
+    }
+
+    /// Whether a chunk went to a peer or came from one since this was last asked.
+    #[inline]
+    pub(crate) const fn has_moved_payloads(&mut self) -> bool {
+        std::mem::replace(&mut self.moved_payloads, false)
     }
 
     /// Hands what is queued to the driver: messages first, since someone waits for each of them.

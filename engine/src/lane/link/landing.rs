@@ -4,17 +4,18 @@
 //! that such a range goes to the lane or back to the arena, exactly once, whatever the other side sends or leaves out;
 //! that no range is given back while the driver may still write to it; and that what it keeps for a peer stays within
 //! the link's limits. Cutting the stream into frames is left to [`super::inbound`],
-//! what a message may say of its payloads to [`super::arrival`], and what a peer may send of them to [`super::allowance`].
+//! what a message may say of its payloads to [`super::arrival`], what a peer may send of them to [`super::allowance`], and how those
+//! that wait for memory find some to [`super::late`].
 //!
 //! A payload has one of three places ([`Place`]): a range, private memory for its first bytes as long as there is no range for it, or
 //! none. A tier that takes what memory cannot would be a fourth: it gets the bytes in order by [`Landings::copy`], is granted as
 //! much as it has room for by [`Allowance::grant`](super::allowance::Allowance::grant), and ends in [`Landings::end_chunk`] like a range.
 
 use super::allowance::Allowance;
-use super::arrival::{Arrival, Opened, OpenedPlace, set_aside};
+use super::arrival::{Arrival, Opened, OpenedPlace};
 use super::inbound::Intake;
 use super::message::{Inbound, Landed, LandingError, release_all};
-use super::shortage::{MEMORY_WAIT, Room, Ticket};
+use super::shortage::{Room, Ticket};
 use super::{LinkCounters, LinkError, LinkLimits, LinkRole, Stream};
 use crate::wire::{self, ChunkHead, FrameKind};
 use faasstore::arena::{Arena, Compartment, Reservation};
@@ -30,38 +31,38 @@ pub(super) struct Lent {
 }
 
 /// A payload of which not all has come.
-struct Transfer {
-    bytes: u64,
-    received: u64,
+pub(super) struct Transfer {
+    pub(super) bytes: u64,
+    pub(super) received: u64,
     // Of these, what came in chunks that were verified.
-    verified: u64,
-    place: Place,
+    pub(super) verified: u64,
+    pub(super) place: Place,
 }
 
 /// Where it goes.
-enum Place {
+pub(super) enum Place {
     Memory(Target),
     Waiting(Wait),
     /// What comes is thrown away.
     Nowhere,
 }
 
-struct Target {
-    reservation: Reservation,
-    segment: Arc<SegmentWriter>,
-    message: u64,
-    payload: usize,
+pub(super) struct Target {
+    pub(super) reservation: Reservation,
+    pub(super) segment: Arc<SegmentWriter>,
+    pub(super) message: u64,
+    pub(super) payload: usize,
 }
 
 /// There is no memory at the moment.
-struct Wait {
-    compartment: Compartment,
-    ticket: Ticket,
-    message: u64,
-    payload: usize,
+pub(super) struct Wait {
+    pub(super) compartment: Compartment,
+    pub(super) ticket: Ticket,
+    pub(super) message: u64,
+    pub(super) payload: usize,
     // What came of it unasked.
-    held: Vec<u8>,
-    waited_ns: u64,
+    pub(super) held: Vec<u8>,
+    pub(super) waited_ns: u64,
 }
 
 impl Place {
@@ -99,9 +100,9 @@ pub(super) struct Landings {
     limits: LinkLimits,
     pub(super) allowance: Allowance,
     // Ordered maps, since the other side chooses transfers and invocations, and could choose them to collide.
-    transfers: BTreeMap<u64, Transfer>,
+    pub(super) transfers: BTreeMap<u64, Transfer>,
     // Of them, those that wait for memory, in their order.
-    short: BTreeMap<Ticket, u64>,
+    pub(super) short: BTreeMap<Ticket, u64>,
     waiting: BTreeMap<u64, Waiting>,
     invocations: BTreeMap<u128, Under>,
     // Of those that wait, the clients' wishes: the client's number and the message's.
@@ -419,7 +420,7 @@ impl Landings {
     }
 
     /// All of a payload is here, and has a range unless it was thrown away.
-    fn end(
+    pub(super) fn end(
         &mut self,
         transfer: u64,
         arena: &mut Arena,
@@ -455,137 +456,21 @@ impl Landings {
         self.arrived(target.message, out);
     }
 
+    /// A payload of a message that waits has found no place after all.
+    pub(super) fn refuse(&mut self, message: u64, payload: usize, error: LandingError) {
+        let waiting = self.waiting.get_mut(&message);
+        if let Some(landing) = waiting.and_then(|waiting| waiting.message.landing_mut(payload)) {
+            *landing = Err(error);
+        }
+    }
+
     /// One payload less is missing of a message.
-    fn arrived(&mut self, message: u64, out: &mut Vec<Inbound>) {
+    pub(super) fn arrived(&mut self, message: u64, out: &mut Vec<Inbound>) {
         if let Some(waiting) = self.waiting.get_mut(&message) {
             waiting.missing -= 1;
             if waiting.missing == 0 {
                 self.complete(message, out);
             }
-        }
-    }
-
-    /// Looks for memory for those that wait and whose turn it is. True if there was some for any.
-    pub(super) fn relieve(
-        &mut self,
-        room: &mut Room<'_>,
-        counters: &mut LinkCounters,
-        out: &mut Vec<Inbound>,
-    ) -> bool {
-        let mut relieved = false;
-        let mut next = self.short.first_key_value().map(|(ticket, _)| *ticket);
-        while let Some(ticket) = next {
-            let found = room.shortage.is_first(ticket) && self.find_memory(ticket, room);
-            let from = if found {
-                ticket
-            } else {
-                ticket.next_compartment()
-            };
-            if found && let Some(id) = self.short.remove(&ticket) {
-                room.shortage.leave(ticket);
-                relieved = true;
-                self.relieved(id, room.arena, counters, out);
-            }
-            next = self.short.range(from..).next().map(|(ticket, _)| *ticket);
-        }
-        relieved
-    }
-
-    /// Gives a payload that waits a range, if there is memory for it.
-    fn find_memory(&mut self, ticket: Ticket, room: &mut Room<'_>) -> bool {
-        let transfer = self.short.get(&ticket).copied();
-        let transfer = transfer.and_then(|id| self.transfers.get_mut(&id));
-        let Some(Transfer { bytes, place, .. }) = transfer else {
-            return false;
-        };
-        let Place::Waiting(wait) = place else {
-            return false;
-        };
-        let Ok((reservation, segment)) = set_aside(*bytes, room.arena, wait.compartment) else {
-            return false;
-        };
-        let written = segment.write(reservation.offset(), &wait.held);
-        debug_assert!(written, "no more came than was announced");
-        *place = Place::Memory(Target {
-            reservation,
-            segment,
-            message: wait.message,
-            payload: wait.payload,
-        });
-        true
-    }
-
-    /// A payload that has waited has a range.
-    fn relieved(
-        &mut self,
-        id: u64,
-        arena: &mut Arena,
-        counters: &mut LinkCounters,
-        out: &mut Vec<Inbound>,
-    ) {
-        let Some(transfer) = self.transfers.get(&id) else {
-            return;
-        };
-        let (bytes, whole) = (transfer.bytes, transfer.verified == transfer.bytes);
-        self.allowance.grant_late(id, bytes);
-        if whole {
-            self.end(id, arena, counters, out);
-        }
-    }
-
-    /// Some time has passed: what has waited for memory for too long finds none. With a compartment, what waits for memory of that
-    /// one is not waited for any more.
-    pub(super) fn give_up(
-        &mut self,
-        passed_ns: u64,
-        closed: Option<Compartment>,
-        room: &mut Room<'_>,
-        counters: &mut LinkCounters,
-        out: &mut Vec<Inbound>,
-    ) {
-        let short: Vec<u64> = self.short.values().copied().collect();
-        for id in short {
-            let Some(transfer) = self.transfers.get_mut(&id) else {
-                continue;
-            };
-            let Place::Waiting(wait) = &mut transfer.place else {
-                continue;
-            };
-            wait.waited_ns += passed_ns;
-            let reason = if closed == Some(wait.compartment) {
-                "its workflow has gone".to_owned()
-            } else if u128::from(wait.waited_ns) >= MEMORY_WAIT.as_nanos() {
-                format!(
-                    "none came back for {MEMORY_WAIT:?}; give the worker more memory, or let fewer payloads live at once"
-                )
-            } else {
-                continue;
-            };
-            room.shortage.give_up(wait.ticket);
-            self.short.remove(&wait.ticket);
-            let (message, payload, bytes) = (wait.message, wait.payload, transfer.bytes);
-            self.throw_away(id, counters);
-            counters.landings_refused += 1;
-            let waiting = self.waiting.get_mut(&message);
-            if let Some(landing) = waiting.and_then(|waiting| waiting.message.landing_mut(payload))
-            {
-                *landing = Err(LandingError::Memory { bytes, reason });
-            }
-            self.arrived(message, out);
-        }
-    }
-
-    /// A payload that has waited has no place any more: what came of it is dropped, and so is what still comes.
-    fn throw_away(&mut self, id: u64, counters: &mut LinkCounters) {
-        let Some(transfer) = self.transfers.get_mut(&id) else {
-            return;
-        };
-        counters.bytes_drained += transfer.received;
-        transfer.place = Place::Nowhere;
-        let (bytes, whole) = (transfer.bytes, transfer.verified == transfer.bytes);
-        self.allowance.grant_late(id, bytes);
-        if whole {
-            self.transfers.remove(&id);
         }
     }
 

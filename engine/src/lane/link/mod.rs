@@ -27,6 +27,7 @@ mod arrival;
 mod credit;
 mod inbound;
 mod landing;
+mod late;
 mod message;
 mod outbound;
 mod shortage;
