@@ -582,7 +582,8 @@ fn a_payload_that_finds_no_memory_is_granted_when_some_comes_back_or_it_has_wait
 #[test]
 fn a_peer_that_grants_nothing_is_given_up_and_what_it_was_to_get_is_free() {
     let mut lane = Lane::new(LinkLimits::default());
-    let (ours, _theirs, _bulk) = sockets();
+    let (ours, _theirs, bulk) = sockets();
+    bulk.set_nonblocking(true).unwrap();
     lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
     let inputs = ["x", "y"].map(|name| (name.to_owned(), lane.payload_of(1 << 20)));
     lane.core
@@ -591,9 +592,7 @@ fn a_peer_that_grants_nothing_is_given_up_and_what_it_was_to_get_is_free() {
         lane.with(|peers, parts| peers.pump(parts.driver));
         lane.act();
         // As the peer would, but for what it says.
-        let mut bulk = &_bulk;
-        bulk.set_nonblocking(true).unwrap();
-        let _ = std::io::copy(&mut bulk, &mut std::io::sink());
+        let _ = std::io::copy(&mut &bulk, &mut std::io::sink());
     }
     assert!(lane.core.leases().count() > 0);
     beats(&mut lane, MEMORY_WAIT * 3);
