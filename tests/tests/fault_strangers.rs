@@ -392,7 +392,7 @@ fn a_peer_that_sends_payloads_without_an_end_or_leave_is_closed_and_nothing_else
         let least = cluster.counter("a", "bad_frames");
         let (peer, bulk) = nobody(1);
         let chunk = |transfer, offset, raw: &[u8]| {
-            let head = engine::wire::ChunkHead { transfer, offset };
+            let head = ChunkHead { transfer, offset };
             let mut bytes = head.frame_start(raw).to_vec();
             bytes.extend_from_slice(raw);
             bytes.resize(bytes.len().next_multiple_of(16), 0);
