@@ -86,6 +86,7 @@ fn a_payload_without_memory_waits_while_other_workflows_go_on_and_comes_when_the
     let counted = ["payloads_waiting", "payload_waits", "payload_waits_expired"]
         .map(|name| cluster.counter("b", name));
     assert_eq!(counted, [0, 1, 0]);
+    drop(clients);
     for worker in ["a", "b", "c"] {
         let _ = cluster.settled(worker);
     }
