@@ -5,6 +5,9 @@ use super::*;
 use crate::wire::{Grant, LINK_UNASKED_BYTES_MAX, UNASKED_BYTES_MAX, UNASKED_BYTES_MIN};
 use std::time::Duration;
 
+/// What is granted, and which error that is.
+type Case = (Vec<(u64, u64)>, fn(&LinkError) -> bool);
+
 fn bytes_of(chunks: &[(u64, u64)]) -> u64 {
     chunks.iter().map(|(_, bytes)| bytes).sum()
 }
@@ -249,7 +252,7 @@ fn a_peer_that_sends_more_than_was_granted_is_refused_by_name() {
 #[test]
 fn a_grant_of_nothing_or_of_what_is_not_there_is_refused_by_name() {
     let half = 1 << 20;
-    let cases: [(Vec<(u64, u64)>, fn(&LinkError) -> bool); 7] = [
+    let cases: [Case; 7] = [
         (vec![], |error| matches!(error, LinkError::GrantEmpty)),
         (vec![(9, 1)], |error| {
             matches!(error, LinkError::GrantUnknown { transfer: 9 })
