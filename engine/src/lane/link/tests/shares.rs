@@ -52,6 +52,7 @@ fn payloads_of_a_workflow_take_turns_so_that_a_small_one_passes_a_large_one() {
     pair.say(1, ONE, &Payload::bytes(2 * BULK_CHUNK_BYTES, 2));
     let order = order(&mut pair);
     assert_eq!(order.len(), 18);
+    assert_eq!(order[..4], [0, 1, 0, 1]);
     let ended = order.iter().rposition(|transfer| *transfer == 1).unwrap();
     assert!(ended <= 4, "{order:?}");
     pair.settle();
