@@ -4,7 +4,9 @@ use crate::chain::{Chain, INPUT, collection_output};
 use crate::hop_floor::Site;
 use crate::session::{Companion, Layout, Session, SessionError, functions_folder};
 use crate::stamp::{Collection, Load};
+use engine::plan::Limits;
 use engine::status::WorkerStatus;
+use engine::wire::Tier;
 use hdrhistogram::Histogram;
 use master::client::Payload;
 use std::collections::BTreeMap;
@@ -53,8 +55,21 @@ impl ChainSession {
     /// # Errors
     /// If programs are missing, or any step is refused. What was started is ended.
     pub fn start(layout: &Layout, chain: Chain) -> Result<Self, SessionError> {
+        Self::start_within(layout, chain, Limits::default())
+    }
+
+    /// As [`ChainSession::start`], with other limits of the deployment.
+    ///
+    /// # Errors
+    /// As [`ChainSession::start`].
+    pub fn start_within(
+        layout: &Layout,
+        chain: Chain,
+        limits: Limits,
+    ) -> Result<Self, SessionError> {
         let functions = functions_folder(&EXECUTABLES.map(|name| (FUNCTIONS_PROGRAM, name)))?;
-        let session = Session::start(layout, functions, &chain.definition(), chain.placement())?;
+        let (definition, placement) = (chain.definition(), chain.placement());
+        let session = Session::start_within(layout, functions, &definition, placement, limits)?;
         Ok(Self { session, chain })
     }
 
@@ -101,6 +116,19 @@ impl ChainSession {
         fixed: BTreeMap<String, String>,
     ) -> Result<Companion, SessionError> {
         self.session.companion(definition, fixed)
+    }
+
+    /// Runs the chain once with that load, and says through which tiers payloads went from one node to the next.
+    ///
+    /// # Errors
+    /// As [`ChainSession::invoke`].
+    pub fn tiers(&mut self, load: Load) -> Result<Vec<Tier>, SessionError> {
+        let inputs = [(INPUT.to_owned(), Payload::Bytes(load.first_payload()))];
+        let ended = self.session.invoke_reported(&inputs)?;
+        let edges = ended.report.iter().flat_map(|node| &node.edges);
+        // What a client gives is its own affair.
+        let within = edges.filter(|edge| edge.from.starts_with("hop"));
+        Ok(within.map(|edge| edge.tier).collect())
     }
 
     /// What each worker tells of itself.

@@ -16,6 +16,7 @@ use engine::status::WorkerStatus;
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use master::client::Payload;
+use master::local::Between;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -132,6 +133,7 @@ impl Foreach {
         let layout = Layout {
             cpu_sets: Layout::cpu_sets(1),
             wait: options.wait,
+            between: Between::Network,
             executors: options.executors.clone(),
             memory_bytes: u64::from(memory_mib) << 22,
         };

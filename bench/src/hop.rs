@@ -13,6 +13,7 @@ use crate::stamp::Load;
 use crate::{hop_beside, hop_payload};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
+use master::local::Between;
 use thiserror::Error;
 
 /// Bytes of the payload of a hop unless the caller says otherwise, and what larger ones are held against.
@@ -37,6 +38,8 @@ pub struct Options {
     pub wait: WaitStrategy,
     /// `--executors`, as the worker takes it.
     pub executors: String,
+    /// How payloads travel between two workers.
+    pub between: Between,
     /// Bytes of every payload, at least those of a stamp.
     pub payload_bytes: usize,
     /// Hops to take.
@@ -253,6 +256,7 @@ pub(crate) fn layout(options: &Options) -> Layout {
     Layout {
         cpu_sets: Layout::cpu_sets(options.workers),
         wait: options.wait,
+        between: options.between,
         executors: options.executors.clone(),
         memory_bytes: memory_mib << 20,
     }
@@ -295,6 +299,7 @@ mod tests {
             workers,
             wait: WaitStrategy::Park,
             executors,
+            between: Between::Network,
             payload_bytes: 64,
             samples: 10_000,
             nodes: 101,

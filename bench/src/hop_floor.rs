@@ -65,6 +65,13 @@ impl Leg {
     }
 }
 
+/// Whether the way between two workers is one of the legs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wire {
+    RoundTrip,
+    Apart,
+}
+
 /// One leg of the floor, with what was measured for it in both directions and at both times.
 #[derive(Clone, Debug)]
 struct Part {
@@ -85,6 +92,16 @@ impl HopFloor {
     /// The floor of hops through the lanes and executors at `sites`, one for each worker. Nothing is measured yet.
     #[must_use]
     pub fn new(sites: &[Site], wait: WaitStrategy) -> Self {
+        Self::of(sites, wait, Wire::RoundTrip)
+    }
+
+    /// The same without the way between two workers: for payloads whose stream is a floor of its own.
+    #[must_use]
+    pub fn of_wakes(sites: &[Site], wait: WaitStrategy) -> Self {
+        Self::of(sites, wait, Wire::Apart)
+    }
+
+    fn of(sites: &[Site], wait: WaitStrategy, wire: Wire) -> Self {
         let spins = |site: &Site| wait == WaitStrategy::Spin && site.lane_cpu != site.executor_cpu;
         let part = |count, directions| Part {
             count,
@@ -105,7 +122,7 @@ impl HopFloor {
                 .map(|site| to_lane(site, spins(site)))
                 .collect(),
         )];
-        if let [a, b, ..] = sites {
+        if let ([a, b, ..], Wire::RoundTrip) = (sites, wire) {
             parts.push(part(
                 1,
                 vec![
@@ -247,5 +264,8 @@ mod tests {
             (1, vec![Leg::Futex(0, 0), Leg::Futex(1, 1)]),
         ];
         assert_eq!(legs(&sites, WaitStrategy::Park), expected);
+        let wakes = HopFloor::of_wakes(&sites, WaitStrategy::Park).parts;
+        let wakes: Vec<_> = wakes.into_iter().map(|part| part.directions).collect();
+        assert_eq!(wakes, [expected[0].1.clone(), expected[2].1.clone()]);
     }
 }

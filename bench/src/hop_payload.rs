@@ -35,8 +35,8 @@ pub fn compare(
     let loads = [
         Load::payload(options.payload_bytes),
         Load {
-            payload_bytes: PAYLOAD_BYTES,
             private_bytes: options.payload_bytes,
+            ..Load::payload(PAYLOAD_BYTES)
         },
         Load::payload(PAYLOAD_BYTES),
     ];
@@ -130,7 +130,7 @@ pub fn read(report: &mut Report, options: &Options) -> Result<(), HopError> {
 
 /// Puts the two executors on two CPUs, if there are two, and says where they are. No placement of a worker does that on
 /// a machine of two CPUs: it leaves the lane's to the lane.
-fn part(session: &mut ChainSession, load: Load) -> Result<[usize; 2], HopError> {
+pub(crate) fn part(session: &mut ChainSession, load: Load) -> Result<[usize; 2], HopError> {
     let collections = session.invoke(load)?.collections;
     let cpus = |collections: &[crate::stamp::Collection]| {
         [0, 1].map(|stop| collections[stop].cpu.unwrap_or_default())

@@ -9,18 +9,19 @@
 //!
 //! docs/benchmarks.md says what each figure is.
 
+pub(crate) mod apart;
 pub mod check;
 pub mod clusters;
 pub mod graphs;
 pub mod inputs;
-mod interrupt;
+pub(crate) mod interrupt;
 mod jobs;
 pub mod link;
-mod live;
+pub(crate) mod live;
 pub mod namespaces;
 pub mod rows;
 pub mod runs;
-mod scaled;
+pub(crate) mod scaled;
 pub mod speed;
 pub mod summary;
 pub mod wire;
@@ -145,7 +146,7 @@ impl Unused {
 }
 
 /// That there is no shared data.
-fn no_data() -> (String, String) {
+pub(crate) fn no_data() -> (String, String) {
     let why = format!("no folder was named; --data DIR or {DATA_VARIABLE} does");
     ("imports of shared data".to_owned(), why)
 }

@@ -13,6 +13,7 @@ use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use master::client::Payload;
 use master::deploy::Replicas;
+use master::local::Between;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -96,6 +97,7 @@ pub fn measure(options: &Options) -> Result<(Report, Histogram<u64>), SessionErr
     let layout = Layout {
         cpu_sets: Layout::cpu_sets(2),
         wait: options.wait,
+        between: Between::Network,
         executors: options.executors.clone(),
         memory_bytes: MEMORY_BYTES,
     };

@@ -9,13 +9,13 @@ use crate::stamp::MalformedCollection;
 use crate::tally::MalformedTally;
 use engine::plan::Limits;
 use engine::status::WorkerStatus;
-use engine::wire::Failure;
+use engine::wire::{Failure, NodeReport};
 use faasstore::binding::WaitStrategy;
 use master::client::{self, Client, ClientError, Invocation, Payload};
 use master::definition::{self, DefinitionError};
 use master::deploy::{Cluster, DeployError, Replicas};
 use master::feedback::FeedbackError;
-use master::local::{self, LocalError, LocalWorkers};
+use master::local::{self, Between, LocalError, LocalWorkers};
 use master::place;
 use std::collections::BTreeMap;
 use std::io;
@@ -26,6 +26,15 @@ use thiserror::Error;
 
 /// Longest time for one invocation.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// Flags of workers that a benchmark starts apart from each other: those by which workers of one host do not share memory, so that
+/// what is measured between two of them is a network.
+const APART: [&str; 1] = ["--no-host-sharing"];
+
+/// See [`APART`].
+pub(crate) fn apart_flags() -> Vec<String> {
+    APART.map(str::to_owned).to_vec()
+}
 
 /// Why a benchmark could not run.
 #[derive(Debug, Error, miette::Diagnostic)]
@@ -102,6 +111,8 @@ pub struct Layout {
     pub executors: String,
     /// `--memory` of each worker, in bytes.
     pub memory_bytes: u64,
+    /// How payloads travel between them.
+    pub between: Between,
 }
 
 impl Layout {
@@ -150,6 +161,20 @@ impl Session {
         definition: &str,
         fixed: BTreeMap<String, String>,
     ) -> Result<Self, SessionError> {
+        Self::start_within(layout, functions, definition, fixed, Limits::default())
+    }
+
+    /// As [`Session::start`], with other limits of the deployment.
+    ///
+    /// # Errors
+    /// As [`Session::start`].
+    pub fn start_within(
+        layout: &Layout,
+        functions: TempDir,
+        definition: &str,
+        fixed: BTreeMap<String, String>,
+        limits: Limits,
+    ) -> Result<Self, SessionError> {
         let workers = LocalWorkers::start(&local::Options {
             workers: layout.cpu_sets.len(),
             functions: functions.path().to_owned(),
@@ -159,6 +184,8 @@ impl Session {
             memory_bytes: Some(layout.memory_bytes),
             key_file: None,
             grace_ms: None,
+            flags: Vec::new(),
+            between: layout.between,
         })?;
         let options = options();
         let addresses = workers.addresses();
@@ -168,7 +195,7 @@ impl Session {
             fixed,
             ..place::Options::default()
         };
-        cluster.deploy(&definition, &placing, Limits::default())?;
+        cluster.deploy(&definition, &placing, limits)?;
         let client = Client::connect(&addresses[0], &options)?;
         let workflow = definition.workflow.value;
         Ok(Self {
@@ -191,7 +218,15 @@ impl Session {
     /// # Errors
     /// If the invocation fails or a worker is lost.
     pub fn invoke(&mut self, inputs: &[(String, Payload)]) -> Result<Ended, SessionError> {
-        invoke(&mut self.client, &self.workflow, inputs)
+        invoke(&mut self.client, &self.workflow, inputs, false)
+    }
+
+    /// As [`Session::invoke`], with the report of what each node did.
+    ///
+    /// # Errors
+    /// As [`Session::invoke`].
+    pub fn invoke_reported(&mut self, inputs: &[(String, Payload)]) -> Result<Ended, SessionError> {
+        invoke(&mut self.client, &self.workflow, inputs, true)
     }
 
     /// Deploys a second workflow on the same workers, with the nodes that `fixed` names on the workers that it names, and connects
@@ -291,7 +326,7 @@ impl Companion {
     /// # Errors
     /// If the invocation fails or the worker is lost.
     pub fn invoke(&mut self, inputs: &[(String, Payload)]) -> Result<Ended, SessionError> {
-        invoke(&mut self.client, &self.workflow, inputs)
+        invoke(&mut self.client, &self.workflow, inputs, false)
     }
 }
 
@@ -299,16 +334,18 @@ fn invoke(
     client: &mut Client,
     workflow: &str,
     inputs: &[(String, Payload)],
+    report: bool,
 ) -> Result<Ended, SessionError> {
     let answered = client.invoke(&Invocation {
         workflow,
         inputs,
-        report: false,
+        report,
         trace: false,
     })?;
     Ok(Ended {
         latency_ns: answered.latency_ns,
         outputs: answered.result?,
+        report: answered.report,
     })
 }
 
@@ -327,6 +364,8 @@ pub struct Ended {
     pub latency_ns: u64,
     /// Its outputs by name.
     pub outputs: Vec<(String, Payload)>,
+    /// What each node did, if that was asked for.
+    pub report: Vec<NodeReport>,
 }
 
 impl Ended {

@@ -2,7 +2,8 @@
 //!
 //! Owns two formats. A *stamped payload* begins with the time at which its producer was about to return
 //! (CLOCK_MONOTONIC, nanoseconds, little-endian; 0 from the client), and behind it, if it is long enough, with the
-//! number of bytes that every producer on its way writes into private memory first ([`Load`]). A *collection* is what an
+//! numbers of bytes that every producer on its way writes into private memory before and behind it ([`Load`]), and the byte
+//! that fills the rest, which is another one in each payload. A *collection* is what an
 //! executor has recorded since it was last asked, with the facts that say who it is. Both are read by [`Load`],
 //! [`Recorder`] and [`Collection`] alone.
 
@@ -14,8 +15,10 @@ use thiserror::Error;
 
 /// Bytes of a stamp, the least that a stamped payload has.
 pub const STAMP_BYTES: usize = 8;
-/// Bytes of a stamp and of the number of private bytes.
-const HEAD_BYTES: usize = 16;
+/// Bytes of a stamp, of both numbers of private bytes, and of the word that has what fills the rest.
+const HEAD_BYTES: usize = 32;
+/// What fills payloads counts up to here from 1: a prime, so that no rotation of buffers falls in step with it.
+const FILLS: u8 = 251;
 /// Samples that an executor has room for before it must grow; memory that it touches before the first one.
 const SAMPLES_MIN: usize = 1 << 16;
 /// Numbers in front of the samples of a collection.
@@ -28,6 +31,8 @@ pub struct Load {
     pub payload_bytes: usize,
     /// Bytes of its own memory that a node writes before its payload; none with a payload too short to say it.
     pub private_bytes: usize,
+    /// Bytes of its own memory that it writes behind its payload, so that caches hold these instead; likewise.
+    pub behind_bytes: usize,
 }
 
 impl Load {
@@ -37,6 +42,7 @@ impl Load {
         Self {
             payload_bytes,
             private_bytes: 0,
+            behind_bytes: 0,
         }
     }
 
@@ -44,24 +50,23 @@ impl Load {
     #[inline]
     #[must_use]
     pub fn of(payload: &[u8]) -> Self {
-        let private_bytes = payload
-            .first_chunk::<HEAD_BYTES>()
-            .and_then(|head| head.last_chunk::<8>())
-            .map_or(0, |word| u64::from_le_bytes(*word));
+        let word = |number| usize::try_from(head_word(payload, number)).unwrap_or(usize::MAX);
         Self {
             payload_bytes: payload.len(),
-            private_bytes: usize::try_from(private_bytes).unwrap_or(usize::MAX),
+            private_bytes: word(1),
+            behind_bytes: word(2),
         }
     }
 
-    /// Makes `payload` carry this load on; one that is too short stays as it is.
+    /// Fills `payload`, and makes it carry this load on; one that is too short is only filled.
     #[inline]
-    pub fn write_to(self, payload: &mut [u8]) {
-        if let Some(word) = payload
-            .first_chunk_mut::<HEAD_BYTES>()
-            .and_then(|head| head.last_chunk_mut::<8>())
-        {
-            *word = (self.private_bytes as u64).to_le_bytes();
+    pub fn write_to(self, payload: &mut [u8], fill: u8) {
+        payload.fill(fill);
+        if let Some(head) = payload.first_chunk_mut::<HEAD_BYTES>() {
+            let numbers = [0, self.private_bytes, self.behind_bytes, fill.into()];
+            for (word, number) in head.as_chunks_mut().0.iter_mut().zip(numbers) {
+                *word = (number as u64).to_le_bytes();
+            }
         }
     }
 
@@ -69,9 +74,31 @@ impl Load {
     #[must_use]
     pub fn first_payload(self) -> Vec<u8> {
         let mut payload = vec![0; self.payload_bytes];
-        self.write_to(&mut payload);
+        self.write_to(&mut payload, 0);
         payload
     }
+}
+
+/// A word of the head, 0 being the stamp; 0 if there is none.
+fn head_word(payload: &[u8], number: usize) -> u64 {
+    let head = payload.first_chunk::<HEAD_BYTES>();
+    let word = head.and_then(|head| head.as_chunks().0.get(number));
+    word.map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+/// What fills the payload that is made of this one: another byte, and never 0.
+#[inline]
+#[must_use]
+pub fn fill_after(payload: &[u8]) -> u8 {
+    head_word(payload, 3) as u8 % FILLS + 1
+}
+
+/// What all bytes of a payload come to, by what its head says; none of one too short to have a head.
+#[must_use]
+pub fn sum_told(payload: &[u8]) -> Option<u64> {
+    let (head, rest) = payload.split_first_chunk::<HEAD_BYTES>()?;
+    let head = head.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    Some(head + head_word(payload, 3) * rest.len() as u64)
 }
 
 /// The stamp of a payload, if it has one.
@@ -268,16 +295,37 @@ mod tests {
         let load = Load {
             payload_bytes: 64,
             private_bytes: 1 << 20,
+            behind_bytes: 3,
         };
         let mut payload = load.first_payload();
         assert_eq!((Load::of(&payload), stamp_of(&payload)), (load, None));
         stamp(&mut payload);
         assert_eq!(Load::of(&payload), load);
         let short = Load {
-            payload_bytes: 15,
+            payload_bytes: 31,
             ..load
         };
-        assert_eq!(Load::of(&short.first_payload()), Load::payload(15));
+        assert_eq!(Load::of(&short.first_payload()), Load::payload(31));
+    }
+
+    #[test]
+    fn a_payload_tells_what_it_sums_up_to_and_no_two_in_turn_are_alike() {
+        let mut before = Load::payload(1000).first_payload();
+        for _ in 0..600 {
+            let fill = fill_after(&before);
+            assert!(fill != 0 && fill != before[999]);
+            let mut payload = vec![0; 1000];
+            Load::payload(1000).write_to(&mut payload, fill);
+            stamp(&mut payload);
+            let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+            assert_eq!(sum_told(&payload), Some(sum(&payload)));
+            // A byte of the one before it is noticed.
+            let mut stale = payload.clone();
+            stale[500] = before[500];
+            assert_ne!(sum_told(&stale), Some(sum(&stale)));
+            before = payload;
+        }
+        assert_eq!(sum_told(&[1; 31]), None);
     }
 
     #[test]

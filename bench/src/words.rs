@@ -13,6 +13,7 @@ use crate::session::{Layout, Session, SessionError, functions_folder, wait_name}
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use master::client::Payload;
+use master::local::Between;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -37,6 +38,8 @@ pub struct Options {
     pub wait: WaitStrategy,
     /// `--executors`, as the worker takes it.
     pub executors: String,
+    /// How payloads travel between two workers.
+    pub between: Between,
     /// Rounds, of which each is one invocation and one direct call.
     pub rounds: u64,
 }
@@ -151,6 +154,7 @@ fn layout(options: &Options, text_bytes: usize) -> Layout {
     Layout {
         cpu_sets,
         wait: options.wait,
+        between: options.between,
         executors: options.executors.clone(),
         memory_bytes,
     }

@@ -4,7 +4,7 @@
 //! worker                                        whoever connects
 //!   | -- Challenge { nonce W, worker name } ------> |
 //!   | <- Hello { role, nonce C, proof } ----------- |  proof = HMAC(key, "faasflow hello 1"   ‖ W ‖ C ‖ name ‖ role)
-//!   | -- Welcome { proof, epoch } ----------------> |  proof = HMAC(key, "faasflow welcome 1" ‖ W ‖ C ‖ name ‖ epoch)
+//!   | -- Welcome { proof, epoch } ----------------> |  proof = HMAC(key, "faasflow welcome 1" ‖ W ‖ C ‖ name ‖ epoch ‖ socket)
 //! ```
 //!
 //! Both nonces are random and in both proofs, so neither can be replayed; each direction has a label of its own, so
@@ -12,10 +12,13 @@
 //! the same bytes. HMAC is HMAC-SHA-256 and proofs are compared in constant time. Without a key the same proofs are
 //! made with an empty one: they prove nothing, and a party with a key refuses a party without.
 //!
+//! Two workers of one host prove to each other with the same nonces that a Unix socket between them belongs to their
+//! connection ([`HostProofs`]).
+//!
 //! This file does no I/O: blocking clients and the worker's control thread send these messages each in their way.
 //! Encrypting what follows is left to TLS.
 
-use crate::wire::{Challenge, Hello, Role, Welcome};
+use crate::wire::{Challenge, Hello, HostToken, Role, Welcome};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::io::Read;
@@ -34,6 +37,10 @@ pub const WORKER_NAME_BYTES_MAX: usize = 64;
 const NONCE_BYTES: usize = 32;
 const HELLO_LABEL: &[u8] = b"faasflow hello 1";
 const WELCOME_LABEL: &[u8] = b"faasflow welcome 1";
+const HOST_HELLO_LABEL: &[u8] = b"faasflow host hello 1";
+const HOST_WELCOME_LABEL: &[u8] = b"faasflow host welcome 1";
+/// Longest name of a worker's Unix socket, in bytes.
+pub const SOCKET_NAME_BYTES_MAX: usize = 64;
 
 /// Why a cluster key could not be loaded.
 #[derive(Debug, Error)]
@@ -222,12 +229,35 @@ impl ClusterKey {
         challenge: &Challenge,
         nonce: &[u8; NONCE_BYTES],
         epoch: u32,
+        socket: Option<&str>,
     ) -> Hmac<Sha256> {
         let worker = challenge.worker.as_bytes();
+        // A socket has a name, so an empty one is none.
+        let socket = socket.unwrap_or_default().as_bytes();
         self.mac(
             WELCOME_LABEL,
-            &[&challenge.nonce, nonce, worker, &epoch.to_le_bytes()],
+            &[
+                &challenge.nonce,
+                nonce,
+                worker,
+                &epoch.to_le_bytes(),
+                socket,
+            ],
         )
+    }
+
+    fn host_proofs(
+        &self,
+        challenge: &Challenge,
+        nonce: &[u8; NONCE_BYTES],
+        role: &Role,
+    ) -> HostProofs {
+        let (worker, role) = (challenge.worker.as_bytes(), role_bytes(role));
+        let proof = |label| finish(self.mac(label, &[&challenge.nonce, nonce, worker, &role]));
+        HostProofs {
+            hello: proof(HOST_HELLO_LABEL),
+            welcome: proof(HOST_WELCOME_LABEL),
+        }
     }
 }
 
@@ -244,6 +274,7 @@ fn role_bytes(role: &Role) -> Vec<u8> {
             to_lane,
             next_sequence,
             bulk,
+            host,
         } => {
             let mut bytes = vec![3];
             bytes.extend_from_slice(&(worker.len() as u64).to_le_bytes());
@@ -252,6 +283,8 @@ fn role_bytes(role: &Role) -> Vec<u8> {
             bytes.extend_from_slice(&[*from_lane, *to_lane]);
             bytes.extend_from_slice(&next_sequence.to_le_bytes());
             bytes.extend_from_slice(&bulk.to_le_bytes());
+            let host = host.map_or([0; 32], |HostToken(token)| token);
+            bytes.extend_from_slice(&host);
             bytes
         }
         Role::Bulk {
@@ -299,12 +332,47 @@ pub fn challenge(worker: &str) -> Result<Challenge, GreetingError> {
     })
 }
 
+/// By what both ends of a Unix socket between two workers of one host show that it belongs to a connection that was
+/// greeted: only who has said that greeting and holds the key can make them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HostProofs {
+    /// From whoever connects.
+    pub hello: [u8; 32],
+    /// From the worker.
+    pub welcome: [u8; 32],
+}
+
+impl std::fmt::Debug for HostProofs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HostProofs")
+    }
+}
+
+impl HostProofs {
+    /// Those of a connection whose caller has been admitted with this [`Hello`].
+    #[must_use]
+    pub fn of_caller(key: &ClusterKey, challenge: &Challenge, hello: &Hello) -> Self {
+        key.host_proofs(challenge, &hello.nonce, &hello.role)
+    }
+
+    /// Whether `proof` is the same as `expected`, in a time that says nothing of where they differ.
+    #[must_use]
+    pub fn agree(expected: &[u8; 32], proof: &[u8; 32]) -> bool {
+        let differs = expected
+            .iter()
+            .zip(proof)
+            .fold(0, |all, (a, b)| all | (a ^ b));
+        std::hint::black_box(differs) == 0
+    }
+}
+
 /// What a caller that has answered a challenge expects of the worker.
 #[must_use = "until it is checked, the worker may be anyone"]
 pub struct Expectation {
     key: ClusterKey,
     challenge: Challenge,
     nonce: [u8; NONCE_BYTES],
+    role: Role,
 }
 
 impl std::fmt::Debug for Expectation {
@@ -327,12 +395,20 @@ impl Expectation {
     /// # Errors
     /// [`GreetingError::Worker`] if it has not.
     pub fn check(&self, welcome: &Welcome) -> Result<(), GreetingError> {
+        let socket = welcome.socket.as_deref();
         self.key
-            .welcome_mac(&self.challenge, &self.nonce, welcome.epoch)
+            .welcome_mac(&self.challenge, &self.nonce, welcome.epoch, socket)
             .verify_slice(&welcome.proof)
             .map_err(|_| GreetingError::Worker {
                 worker: self.challenge.worker.clone(),
             })
+    }
+
+    /// By what a Unix socket to the same worker is bound to this connection.
+    #[must_use]
+    pub fn host_proofs(&self) -> HostProofs {
+        self.key
+            .host_proofs(&self.challenge, &self.nonce, &self.role)
     }
 }
 
@@ -353,12 +429,14 @@ pub fn answer(
         key: key.clone(),
         challenge: challenge.clone(),
         nonce,
+        role: role.clone(),
     };
     Ok((Hello { role, nonce, proof }, expectation))
 }
 
 /// Whether the caller has proved that it holds the key; if so, the worker's own proof to send back. `challenge` is
-/// the one that was sent on this connection, `epoch` the worker's restart epoch.
+/// the one that was sent on this connection, `epoch` the worker's restart epoch, `socket` the name of the Unix socket that
+/// this caller is told of, if it is.
 ///
 /// # Errors
 /// [`GreetingError::Caller`] if it has not, [`GreetingError::Name`] if a worker calls itself what none is called.
@@ -367,6 +445,7 @@ pub fn admit(
     challenge: &Challenge,
     hello: &Hello,
     epoch: u32,
+    socket: Option<&str>,
 ) -> Result<Welcome, GreetingError> {
     key.hello_mac(challenge, &hello.nonce, &hello.role)
         .verify_slice(&hello.proof)
@@ -376,8 +455,12 @@ pub fn admit(
     {
         check_name(worker)?;
     }
-    let proof = finish(key.welcome_mac(challenge, &hello.nonce, epoch));
-    Ok(Welcome { proof, epoch })
+    let proof = finish(key.welcome_mac(challenge, &hello.nonce, epoch, socket));
+    Ok(Welcome {
+        proof,
+        epoch,
+        socket: socket.map(str::to_owned),
+    })
 }
 
 fn check_name(worker: &str) -> Result<(), GreetingError> {
@@ -390,260 +473,4 @@ fn check_name(worker: &str) -> Result<(), GreetingError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    fn key() -> ClusterKey {
-        ClusterKey::from_bytes(b"sixteen bytes ok")
-    }
-
-    fn peer(next_sequence: u64) -> Role {
-        Role::Peer {
-            worker: "b".into(),
-            epoch: 3,
-            from_lane: 0,
-            to_lane: 1,
-            next_sequence,
-            bulk: 1,
-        }
-    }
-
-    fn bulk(number: u64) -> Role {
-        Role::Bulk {
-            worker: "b".into(),
-            epoch: 3,
-            from_lane: 0,
-            to_lane: 1,
-            bulk: number,
-        }
-    }
-
-    fn measurer(worker: &str) -> Role {
-        let worker = worker.to_owned();
-        Role::Measurer { worker }
-    }
-
-    fn key_file(bytes: &[u8], mode: u32) -> tempfile::NamedTempFile {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(bytes).unwrap();
-        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-        file
-    }
-
-    #[test]
-    fn holders_of_one_key_believe_each_other() {
-        for key in [key(), ClusterKey::none()] {
-            for role in [Role::Control, Role::Client, peer(7), bulk(7), measurer("b")] {
-                let challenge = challenge("a").unwrap();
-                let (hello, expectation) = answer(&key, &challenge, role).unwrap();
-                let welcome = admit(&key, &challenge, &hello, 9).unwrap();
-                expectation.check(&welcome).unwrap();
-                assert_eq!(welcome.epoch, 9);
-            }
-        }
-    }
-
-    #[test]
-    fn a_caller_with_another_key_or_none_is_refused() {
-        let challenge = challenge("a").unwrap();
-        for wrong in [
-            ClusterKey::from_bytes(b"another key of 16"),
-            ClusterKey::none(),
-        ] {
-            let (hello, _) = answer(&wrong, &challenge, Role::Client).unwrap();
-            assert!(matches!(
-                admit(&key(), &challenge, &hello, 1),
-                Err(GreetingError::Caller)
-            ));
-        }
-        let (hello, _) = answer(&key(), &challenge, Role::Client).unwrap();
-        assert!(matches!(
-            admit(&ClusterKey::none(), &challenge, &hello, 1),
-            Err(GreetingError::Caller)
-        ));
-    }
-
-    #[test]
-    fn a_worker_with_another_key_is_not_believed() {
-        let challenge = challenge("a").unwrap();
-        let (hello, expectation) = answer(&key(), &challenge, Role::Client).unwrap();
-        let impostor = ClusterKey::from_bytes(b"another key of 16");
-        let proof = finish(impostor.welcome_mac(&challenge, &hello.nonce, 1));
-        let error = expectation.check(&Welcome { proof, epoch: 1 }).unwrap_err();
-        assert!(error.to_string().contains("worker a"), "{error}");
-    }
-
-    #[test]
-    fn a_greeting_cannot_be_replayed_on_another_connection() {
-        let (first, second) = (challenge("a").unwrap(), challenge("a").unwrap());
-        assert_ne!(first.nonce, second.nonce);
-        let (hello, expectation) = answer(&key(), &first, Role::Control).unwrap();
-        assert!(matches!(
-            admit(&key(), &second, &hello, 1),
-            Err(GreetingError::Caller)
-        ));
-
-        let (other_hello, _) = answer(&key(), &first, Role::Control).unwrap();
-        let other_welcome = admit(&key(), &first, &other_hello, 1).unwrap();
-        assert!(expectation.check(&other_welcome).is_err());
-    }
-
-    #[test]
-    fn a_proof_cannot_be_reflected() {
-        let challenge = challenge("a").unwrap();
-        let (hello, expectation) = answer(&key(), &challenge, Role::Client).unwrap();
-        assert!(
-            expectation
-                .check(&Welcome {
-                    proof: hello.proof,
-                    epoch: 1
-                })
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn every_part_of_a_greeting_is_proved() {
-        let sent = challenge("a").unwrap();
-        let (hello, expectation) = answer(&key(), &sent, peer(7)).unwrap();
-        let mut altered = vec![
-            Hello {
-                role: Role::Control,
-                ..hello.clone()
-            },
-            Hello {
-                role: peer(8),
-                ..hello.clone()
-            },
-            Hello {
-                nonce: [0; 32],
-                ..hello.clone()
-            },
-        ];
-        for bit in 0..256 {
-            let mut proof = hello.proof;
-            proof[bit / 8] ^= 1 << (bit % 8);
-            altered.push(Hello {
-                proof,
-                ..hello.clone()
-            });
-        }
-        for hello in altered {
-            assert!(matches!(
-                admit(&key(), &sent, &hello, 1),
-                Err(GreetingError::Caller)
-            ));
-        }
-        let otherwise = [
-            Role::Peer {
-                worker: "b".into(),
-                epoch: 3,
-                from_lane: 0,
-                to_lane: 1,
-                next_sequence: 7,
-                bulk: 2,
-            },
-            bulk(1),
-        ];
-        for role in otherwise {
-            let hello = Hello {
-                role,
-                ..hello.clone()
-            };
-            assert!(admit(&key(), &sent, &hello, 1).is_err());
-        }
-        let (bulky, _) = answer(&key(), &sent, bulk(1)).unwrap();
-        assert!(admit(&key(), &sent, &bulky, 1).is_ok());
-        let other = Hello {
-            role: bulk(2),
-            ..bulky
-        };
-        assert!(admit(&key(), &sent, &other, 1).is_err());
-        let (measuring, _) = answer(&key(), &sent, measurer("b")).unwrap();
-        assert!(admit(&key(), &sent, &measuring, 1).is_ok());
-        altered = vec![
-            Hello {
-                role: measurer("c"),
-                ..measuring.clone()
-            },
-            Hello {
-                role: Role::Control,
-                ..measuring
-            },
-        ];
-        for hello in altered {
-            assert!(matches!(
-                admit(&key(), &sent, &hello, 1),
-                Err(GreetingError::Caller)
-            ));
-        }
-        let renamed = Challenge {
-            worker: "c".into(),
-            ..sent.clone()
-        };
-        assert!(admit(&key(), &renamed, &hello, 1).is_err());
-        let welcome = admit(&key(), &sent, &hello, 1).unwrap();
-        assert!(
-            expectation
-                .check(&Welcome {
-                    epoch: 2,
-                    ..welcome
-                })
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn a_name_that_fits_no_greeting_is_refused() {
-        for name in [String::new(), "x".repeat(WORKER_NAME_BYTES_MAX + 1)] {
-            let challenge = Challenge {
-                nonce: [0; 32],
-                worker: name.clone(),
-            };
-            assert!(matches!(
-                answer(&key(), &challenge, Role::Client),
-                Err(GreetingError::Name { .. })
-            ));
-        }
-    }
-
-    #[test]
-    fn a_key_file_means_one_key_with_or_without_a_final_newline() {
-        let plain = ClusterKey::load(key_file(b"sixteen bytes ok", 0o600).path()).unwrap();
-        let newline = ClusterKey::load(key_file(b"sixteen bytes ok\n", 0o640).path()).unwrap();
-        assert_eq!(plain.0, newline.0);
-        assert_eq!(plain.0, key().0);
-    }
-
-    #[test]
-    fn a_bad_key_file_is_refused_with_what_to_do() {
-        let short = ClusterKey::load(key_file(b"fifteen bytes..\n", 0o600).path()).unwrap_err();
-        assert!(
-            matches!(short, KeyError::Short { bytes: 15, .. }),
-            "{short}"
-        );
-        let open = ClusterKey::load(key_file(b"sixteen bytes ok", 0o644).path()).unwrap_err();
-        assert!(open.to_string().contains("chmod 600"), "{open}");
-        let long =
-            ClusterKey::load(key_file(&[b'x'; KEY_BYTES_MAX + 1], 0o600).path()).unwrap_err();
-        assert!(matches!(long, KeyError::Long { .. }), "{long}");
-        let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            ClusterKey::load(folder.path()),
-            Err(KeyError::NotAFile { .. })
-        ));
-        assert!(matches!(
-            ClusterKey::load(&folder.path().join("none")),
-            Err(KeyError::Read { .. })
-        ));
-    }
-
-    #[test]
-    fn a_key_is_never_printed() {
-        assert_eq!(format!("{:?}", key()), "ClusterKey(set)");
-        let challenge = challenge("a").unwrap();
-        let (_, expectation) = answer(&key(), &challenge, Role::Client).unwrap();
-        assert!(!format!("{expectation:?}").contains("sixteen"));
-    }
-}
+mod tests;

@@ -11,11 +11,15 @@ mod replica;
 
 pub use replica::{Balance, REPLICAS_MAX, Replica};
 
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use rkyv::{Archive, Deserialize, Serialize};
 
 mod parts;
 pub use parts::{PARTS_MAX, Part, SectionPlan, Share, WholePlan};
+
+mod memory;
+pub use memory::{MemoryBound, PortMaximum, UNTIDIED_BYTES, quota_bytes};
+pub(crate) use memory::{WAITING_WINDOW, WINDOW};
 
 mod types;
 pub use types::{PortRef, PortType};
@@ -578,6 +582,19 @@ pub struct ExecutablePlan {
     pub scale: u16,
     /// Memory reserved for each executor, in MiB; what its arena may hold is counted in it.
     pub memory_mib: u32,
+    /// Whether what it writes is believed to stay as it was committed.
+    pub trust: Trust,
+}
+
+/// Whose an executable is: whether it keeps the promise that every executable built with the SDK keeps, never to write a
+/// payload again that it has committed.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Trust {
+    /// The workflow's owner's: its payloads are read where it has written them.
+    #[default]
+    Own,
+    /// Somebody else's: its payloads are copied into memory of the engine's before anybody reads them.
+    Other,
 }
 
 /// An output of the workflow.
@@ -644,6 +661,39 @@ pub struct Limits {
     pub inline_bytes_max: u32,
     /// Items of one list.
     pub items_max: u32,
+    /// What is done with payloads that memory has no room for.
+    pub store: StoreChoice,
+}
+
+/// What a workflow says of payloads that memory has no room for.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreChoice {
+    /// Whether they may be spilled to disk, where its workers can.
+    pub spill: bool,
+    /// Whether they may be carried to the remote store, where its workers have one.
+    pub remote: bool,
+    /// Bytes that they may have in memory on each of a worker's lanes; by default what its executors there reserve and do not
+    /// use.
+    pub quota_bytes: Option<u64>,
+}
+
+impl Default for StoreChoice {
+    fn default() -> Self {
+        Self {
+            spill: true,
+            remote: true,
+            quota_bytes: None,
+        }
+    }
+}
+
+impl Plan {
+    /// What an output of a local node, or an input of the workflow, may have at most.
+    #[must_use]
+    pub fn maximum(&self, port: PortRef) -> Maximum {
+        let place = self.maxima.binary_search_by_key(&port, |one| one.port);
+        place.map_or(Maximum::NONE, |place| self.maxima[place].maximum)
+    }
 }
 
 impl Default for Limits {
@@ -653,6 +703,7 @@ impl Default for Limits {
             payload_bytes_max: 1 << 34,
             inline_bytes_max: 16 << 10,
             items_max: 1 << 20,
+            store: StoreChoice::default(),
         }
     }
 }
@@ -694,6 +745,11 @@ pub struct Plan {
     pub executables: Vec<ExecutablePlan>,
     /// What payloads are said to be, by rising port; of a port that is not here nothing is said.
     pub types: Vec<PortType>,
+    /// What outputs of local nodes, and inputs of the workflow, may have at most, by rising port; of a port that is not here
+    /// nothing is declared.
+    pub maxima: Vec<PortMaximum>,
+    /// The worst case of an invocation, if all that it may make is declared.
+    pub memory: Option<MemoryBound>,
     /// Bounds.
     pub limits: Limits,
 }

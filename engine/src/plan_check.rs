@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 mod error;
 mod expressions;
+mod maxima;
 mod nodes;
 mod parts;
 mod regions;
@@ -90,7 +91,8 @@ impl Plan {
             scope.check_node(node)?;
         }
         scope.check_outputs()?;
-        types::check(self)
+        types::check(self)?;
+        maxima::check(self)
     }
 
     fn check_replica(&self) -> Check {

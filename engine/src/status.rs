@@ -125,6 +125,11 @@ counters!(
         told_returned,
         /// Of those, how many did not, or exceeded their timeout in it: their executors were killed.
         told_killed,
+        /// Activations that were told to stop, since they have gone on, and held what they read, for longer than the worker
+        /// allows.
+        leases_expired,
+        /// Executors that were replaced, since they may have kept too much memory that has gone.
+        executors_replaced,
         /// Executors that ended without being told to.
         executor_deaths,
         /// Messages of executors that broke the rules of shared memory; each ended its executor.
@@ -142,12 +147,33 @@ counters!(
         segments,
         /// Gauge: bytes of those segments.
         segment_bytes,
+        /// Gauge: bytes of segments that have gone, and that executors may still keep, once for each of these.
+        pinned_bytes,
         /// Gauge: executors.
         executors,
         /// Gauge: connections of clients.
         clients,
         /// Gauge: connections to and from peers.
         links,
+        /// Gauge: of those, the ones beside which memory is shared with a worker on the same host.
+        links_sharing,
+        /// Payloads that were lent to a worker on the same host, as they lie.
+        loans_out,
+        /// Payloads that were borrowed from one.
+        loans_in,
+        /// Payloads that were streamed to a worker with which memory is shared: what lies in borrowed memory, and what could not
+        /// be passed on or mapped.
+        loans_streamed,
+        /// Gauge: ranges that are lent.
+        lent_ranges,
+        /// Gauge: bytes of those ranges.
+        lent_bytes,
+        /// Gauge: segments of workers on the same host that this lane has mapped. They count as segments there alone.
+        borrowed_segments,
+        /// Gauge: bytes of those segments.
+        borrowed_segment_bytes,
+        /// Lanes of workers on the same host that broke a rule of what is shared; nothing more was shared with them.
+        shares_broken,
         /// Payloads that came in chunks.
         transfers_in,
         /// Payloads that were sent in chunks.
@@ -202,6 +228,34 @@ counters!(
         segments,
         /// Gauge: bytes of those segments.
         segment_bytes,
+        /// Gauge: bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
+        quota_bytes,
+        /// Gauge: payloads that were carried out of memory and are still needed.
+        away,
+        /// Gauge: bytes of those.
+        away_bytes,
+        /// Payloads that were spilled to disk.
+        spilled,
+        /// Bytes of those.
+        spilled_bytes,
+        /// Payloads that were carried to the remote store.
+        stored,
+        /// Bytes of those.
+        stored_bytes,
+        /// Payloads that were brought back.
+        fetched,
+        /// Bytes of those.
+        fetched_bytes,
+        /// Payloads that a disk or a store did not take, and that stayed in memory.
+        carries_refused,
+        /// Payloads that could not be brought back.
+        payloads_lost,
+        /// Activations that waited for memory though an executor was idle.
+        held_back,
+        /// Activations that were started beyond the quota, since nothing else of the workflow ran.
+        overdrawn,
+        /// Gauge: bytes of segments that have gone, and that its executors may still keep, once for each of these.
+        pinned_bytes,
     }
 );
 
@@ -226,6 +280,8 @@ counters!(
         connections_dropped,
         /// Executors that ended, for whatever reason.
         executors_ended,
+        /// Connections on this host, to share memory, that were closed without a word: another user's, or for no link.
+        shares_refused,
         /// Plans refused.
         plans_refused,
         /// Plans accepted.
@@ -276,6 +332,9 @@ pub struct WorkerStatus {
     pub memory: MemoryStatus,
     /// What the machine costs, measured at its start.
     pub calibration: Calibration,
+    /// The links that it makes to lanes of its peers.
+    #[serde(default)]
+    pub links: Vec<LinkStatus>,
     /// Workflows that it serves, or is about to, or still does.
     pub deployments: Vec<DeploymentStatus>,
     /// What each workflow has in memory here, by name.
@@ -367,6 +426,25 @@ pub struct Calibration {
     pub took_ns: u64,
 }
 
+/// A link to a lane of a peer.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct LinkStatus {
+    /// The peer's name.
+    pub worker: String,
+    /// Which lane here.
+    pub from_lane: u8,
+    /// Which lane there.
+    pub to_lane: u8,
+    /// Where the peer listens.
+    pub address: String,
+    /// Whether it stands.
+    pub connected: bool,
+    /// Whether payloads are lent to the peer in shared memory instead of being streamed.
+    pub shares_memory: bool,
+    /// Why they are not, if they are not, for people.
+    pub unshared: Option<String>,
+}
+
 /// What a workflow has in memory on this worker, with all of its versions and placements.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct WorkflowStatus {
@@ -384,6 +462,62 @@ pub struct WorkflowStatus {
     pub segments: u64,
     /// Bytes of those segments.
     pub held_bytes: u64,
+    /// Bytes of segments that have gone, and that its executors may still keep, once for each of these.
+    #[serde(default)]
+    pub pinned_bytes: u64,
+    /// Bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
+    pub quota_bytes: u64,
+    /// Payloads that were carried out of memory and are still needed.
+    pub away: u64,
+    /// Bytes of those.
+    pub away_bytes: u64,
+    /// Payloads that were spilled to disk.
+    pub spilled: u64,
+    /// Bytes of those.
+    pub spilled_bytes: u64,
+    /// Payloads that were carried to the remote store.
+    pub stored: u64,
+    /// Bytes of those.
+    pub stored_bytes: u64,
+    /// Payloads that were brought back.
+    pub fetched: u64,
+    /// Bytes of those.
+    pub fetched_bytes: u64,
+    /// Payloads that a disk or a store did not take, and that stayed in memory.
+    pub carries_refused: u64,
+    /// Payloads that could not be brought back.
+    pub payloads_lost: u64,
+    /// Activations that waited for memory though an executor was idle.
+    pub held_back: u64,
+    /// Activations that were started beyond the quota, since nothing else of the workflow ran.
+    pub overdrawn: u64,
+    /// The invocations that have held payloads here for longest, the oldest first: a few.
+    #[serde(default)]
+    pub holders: Vec<HolderStatus>,
+}
+
+/// An invocation that holds payloads.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct HolderStatus {
+    /// Its id.
+    pub invocation: String,
+    /// The lane on which it lives here.
+    pub lane: u8,
+    /// How long it has been there, in milliseconds.
+    pub age_ms: u64,
+    /// Bytes of its payloads.
+    pub bytes: u64,
+    /// The largest of them.
+    pub payloads: Vec<PayloadStatus>,
+}
+
+/// Payloads of an invocation that are one input or output, of all items of a foreach together.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct PayloadStatus {
+    /// `NODE.OUTPUT` or `input.NAME`.
+    pub of: String,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// A placement's part on this worker.

@@ -24,6 +24,7 @@
     reason = "a reservation's bytes are lent out as a mutable slice"
 )]
 
+mod aside;
 mod chain;
 mod quick;
 
@@ -170,6 +171,8 @@ pub struct Arena {
     vacant: Vec<Compartment>,
     fresh: Vec<NewSegment>,
     retired: Vec<(u32, u32)>,
+    /// What is held beside it and counts in it.
+    aside_bytes: u64,
 }
 
 impl Arena {
@@ -183,6 +186,7 @@ impl Arena {
             vacant: Vec::new(),
             fresh: Vec::new(),
             retired: Vec::new(),
+            aside_bytes: 0,
         };
         arena.open_compartment(u64::MAX);
         arena
@@ -561,10 +565,10 @@ impl Arena {
         self.chain.segment(index, generation)
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all segments, and of what was [set aside](Arena::set_aside).
     #[must_use]
     pub fn bytes_held(&self) -> u64 {
-        self.chain.bytes_held()
+        self.chain.bytes_held() + self.aside_bytes
     }
 
     /// Bytes reserved or leased, in whole granules.

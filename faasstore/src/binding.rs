@@ -73,6 +73,150 @@ pub struct Port {
     pub kind: Kind,
 }
 
+/// The most that an output, or an input of a workflow, may have, as its definition declares it.
+#[derive(
+    Archive,
+    Serialize,
+    Deserialize,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Debug,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Maximum {
+    /// Bytes of the payload; of a list, of each item. `u64::MAX` if nothing is declared.
+    pub bytes: u64,
+    /// Items of a list. `u64::MAX` if nothing is declared.
+    pub items: u64,
+    /// Bytes of all items of a list together. `u64::MAX` if nothing is declared.
+    pub total_bytes: u64,
+}
+
+impl Maximum {
+    /// Nothing is declared.
+    pub const NONE: Self = Self {
+        bytes: u64::MAX,
+        items: u64::MAX,
+        total_bytes: u64::MAX,
+    };
+
+    /// Whether an item of so many bytes exceeds this, behind so many others that have so many bytes together; what it
+    /// exceeds, for people. Of what is no list, `items` and `bytes_before` are 0.
+    #[must_use]
+    pub fn exceeded(&self, items: u64, bytes_before: u64, bytes: u64) -> Option<Exceeded> {
+        if items >= self.items {
+            return Some(Exceeded::Items {
+                items: items + 1,
+                max: self.items,
+            });
+        }
+        if bytes > self.bytes {
+            return Some(Exceeded::Bytes {
+                bytes,
+                max: self.bytes,
+                item: (self.items != u64::MAX || self.total_bytes != u64::MAX).then_some(items),
+            });
+        }
+        let total = bytes_before.saturating_add(bytes);
+        (total > self.total_bytes).then_some(Exceeded::Total {
+            bytes: total,
+            max: self.total_bytes,
+        })
+    }
+
+    /// What a payload of that kind may keep in memory: whole multiples of 64 bytes, item by item. None if that is not
+    /// declared.
+    #[must_use]
+    pub fn held_bytes(&self, kind: Kind) -> Option<u64> {
+        let range = |bytes: u64| bytes.div_ceil(64).saturating_mul(64);
+        let known = |most: u64| (most != u64::MAX).then_some(most);
+        match kind {
+            Kind::Bytes => known(self.bytes).map(range),
+            Kind::Value => Some(range(self.bytes.min(VALUE_BYTES_MAX as u64))),
+            Kind::List => {
+                let items = known(self.items)?;
+                let each = known(self.bytes).map(|bytes| range(bytes).saturating_mul(items));
+                // An item has a byte at least, if it takes any memory.
+                let rounding = |total: u64| items.min(total).saturating_mul(63);
+                let total =
+                    known(self.total_bytes).map(|total| total.saturating_add(rounding(total)));
+                each.into_iter().chain(total).min()
+            }
+        }
+    }
+
+    /// The most bytes that one item of a list may have; `u64::MAX` if that is not declared.
+    #[must_use]
+    pub fn item_bytes(&self) -> u64 {
+        self.bytes.min(self.total_bytes)
+    }
+
+    /// Whether anything is declared.
+    #[must_use]
+    pub fn is_declared(&self) -> bool {
+        *self != Self::NONE
+    }
+}
+
+impl Default for Maximum {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// Which declared maximum is exceeded, and by what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exceeded {
+    /// A payload has so many bytes.
+    Bytes {
+        /// Its bytes.
+        bytes: u64,
+        /// As many as it may have.
+        max: u64,
+        /// Of a list, which item it is.
+        item: Option<u64>,
+    },
+    /// A list has so many items.
+    Items {
+        /// Its items.
+        items: u64,
+        /// As many as it may have.
+        max: u64,
+    },
+    /// The items of a list have so many bytes together.
+    Total {
+        /// Their bytes.
+        bytes: u64,
+        /// As many as they may have.
+        max: u64,
+    },
+}
+
+impl std::fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes { bytes, max, item } => {
+                write!(f, "has {bytes} bytes")?;
+                if let Some(item) = item {
+                    write!(f, " in item {item}")?;
+                }
+                write!(f, ", above its max_bytes of {max}")
+            }
+            Self::Items { items, max } => {
+                write!(f, "has {items} items, above its max_items of {max}")
+            }
+            Self::Total { bytes, max } => write!(
+                f,
+                "has {bytes} bytes in all items together, above its max_total_bytes of {max}"
+            ),
+        }
+    }
+}
+
 /// One node that an executor may be asked to run.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct NodeBinding {
@@ -88,6 +232,8 @@ pub struct NodeBinding {
     pub inputs: Vec<Port>,
     /// In the order in which completions list them.
     pub outputs: Vec<Port>,
+    /// The most that each output may have, in their order; none if none declares anything.
+    pub maxima: Vec<Maximum>,
 }
 
 /// The engine's first message: descriptors are, in order, the segment that the engine writes and the eventfd that

@@ -220,6 +220,15 @@ impl EngineChannel {
         Ok(room)
     }
 
+    /// Whether the executor has said that it has read all that was pushed, as it does before it sleeps. One that polls for ever
+    /// may have read it and not said so.
+    ///
+    /// # Errors
+    /// If the executor broke the protocol.
+    pub fn has_read_all(&mut self) -> Result<bool, RingError> {
+        self.requests.has_read_all()
+    }
+
     /// Begins a batch of messages that can wait, which the executor sees together; see [`Batch`]. The room that is left is
     /// kept for requests.
     pub fn batch(&mut self) -> Batch<'_, SharedRing> {

@@ -164,6 +164,15 @@ impl<M: RingMemory> Producer<M> {
         Ok(end - self.head <= self.capacity)
     }
 
+    /// Whether the consumer has said that it has taken all that was pushed. It says so when it is about to sleep.
+    ///
+    /// # Errors
+    /// If the consumer broke the protocol.
+    pub fn has_read_all(&mut self) -> Result<bool, RingError> {
+        self.refresh()?;
+        Ok(self.head == self.tail)
+    }
+
     /// Begins a batch of messages, which leaves so many slots of the ring free.
     pub fn batch(&mut self, kept_free: u64) -> Batch<'_, M> {
         Batch {

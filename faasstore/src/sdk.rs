@@ -16,6 +16,7 @@ mod error;
 mod executor;
 mod function;
 mod input;
+mod limits;
 mod mappings;
 mod meter;
 mod output;

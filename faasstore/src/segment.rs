@@ -20,6 +20,8 @@
     reason = "views of mapped memory are made here, and nowhere else but in ring and arena"
 )]
 
+mod copy;
+mod draft;
 mod room;
 mod slice;
 
@@ -27,12 +29,13 @@ use crate::sync::{AtomicU32, AtomicU64};
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{SysconfVar, sysconf};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use thiserror::Error;
 
+use draft::Pages;
+pub use draft::SegmentDraft;
 pub use slice::{Slice, TargetSlice};
 
 /// Segments of at least this size ask for huge pages, and are best sized in multiples of it.
@@ -218,64 +221,9 @@ impl SegmentWriter {
     /// # Errors
     /// If there is no memory, no descriptor, or no kernel that knows the seals; nothing remains then.
     pub fn create(name: &str, bytes: u64) -> Result<Self, SegmentError> {
-        if bytes == 0 || bytes > 1 << 62 {
-            return Err(SegmentError::Bytes { bytes });
-        }
-        let length = bytes.next_multiple_of(page_bytes());
-        let refused = |step: &'static str| {
-            move |source: Errno| match source {
-                Errno::ENOMEM | Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT => {
-                    SegmentError::Memory {
-                        name: name.to_owned(),
-                        bytes,
-                        source,
-                    }
-                }
-                Errno::EMFILE | Errno::ENFILE => SegmentError::Descriptors {
-                    name: name.to_owned(),
-                    bytes,
-                    source,
-                },
-                source => SegmentError::Refused {
-                    step,
-                    name: name.to_owned(),
-                    bytes,
-                    source: source.into(),
-                },
-            }
-        };
-        if length > room::bytes_available() {
-            return Err(refused("looking for memory")(Errno::ENOMEM));
-        }
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let descriptor = memfd_create(name, flags).map_err(refused("memfd_create"))?;
-        let seal =
-            |seals| fcntl(&descriptor, FcntlArg::F_ADD_SEALS(seals)).map_err(refused("sealing"));
-        allocate(&descriptor, length).map_err(refused("fallocate"))?;
-        seal(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
-        let memory = MmapOptions::new()
-            .len(length as usize)
-            .populate()
-            .map_raw(&descriptor)
-            .map_err(|error| {
-                let errno = error
-                    .raw_os_error()
-                    .map_or(Errno::UnknownErrno, Errno::from_raw);
-                refused("mmap")(errno)
-            })?;
-        if length >= HUGE_PAGE_BYTES {
-            // A kernel without transparent huge pages refuses; small pages are as correct.
-            let _ = memory.advise(Advice::HugePage);
-        }
-        seal(SealFlag::F_SEAL_FUTURE_WRITE)?;
-        seal(SealFlag::F_SEAL_SEAL)?;
-        Ok(Self {
-            mapping: Mapping {
-                memory,
-                length,
-                descriptor,
-            },
-        })
+        let mut draft = SegmentDraft::begin(name, bytes)?;
+        while !draft.allocate(u64::MAX >> 1)? {}
+        draft.seal(Pages::Now)
     }
 
     /// The descriptor, to pass on; whoever has it can map the segment for reading and nothing more.
@@ -416,10 +364,7 @@ impl SegmentReader {
                     bytes: length,
                     source,
                 })?;
-        if length >= HUGE_PAGE_BYTES {
-            // As in `create`.
-            let _ = memory.advise(Advice::HugePage);
-        }
+        advise_huge(&memory, length);
         Ok(Self {
             mapping: Mapping {
                 memory,
@@ -469,10 +414,47 @@ impl SegmentReader {
     }
 }
 
-/// Allocates every page, so that a lack of memory is an error now instead of a SIGBUS later.
-fn allocate(descriptor: &OwnedFd, length: u64) -> Result<(), Errno> {
+/// Asks for huge pages, if the segment is large enough.
+fn advise_huge(memory: &MmapRaw, length: u64) {
+    if length >= HUGE_PAGE_BYTES {
+        // A kernel without transparent huge pages refuses; small pages are as correct.
+        let _ = memory.advise(Advice::HugePage);
+    }
+}
+
+/// What an error of a step says of the segment that was to be made.
+fn refused(step: &'static str, name: &str, bytes: u64) -> impl FnOnce(Errno) -> SegmentError {
+    let name = name.to_owned();
+    move |source| match source {
+        Errno::ENOMEM | Errno::ENOSPC | Errno::EFBIG | Errno::EDQUOT => SegmentError::Memory {
+            name,
+            bytes,
+            source,
+        },
+        Errno::EMFILE | Errno::ENFILE => SegmentError::Descriptors {
+            name,
+            bytes,
+            source,
+        },
+        source => SegmentError::Refused {
+            step,
+            name,
+            bytes,
+            source: source.into(),
+        },
+    }
+}
+
+/// Allocates pages, so that a lack of memory is an error now instead of a SIGBUS later.
+fn allocate(descriptor: &OwnedFd, offset: u64, length: u64) -> Result<(), Errno> {
     loop {
-        match fallocate(descriptor, FallocateFlags::empty(), 0, length as i64) {
+        let pages = fallocate(
+            descriptor,
+            FallocateFlags::empty(),
+            offset as i64,
+            length as i64,
+        );
+        match pages {
             Err(Errno::EINTR) => {} // any signal interrupts a large one, which then starts over
             result => return result,
         }

@@ -319,6 +319,22 @@ impl Socket {
     /// # Errors
     /// If the other side is gone, or what came is no valid `M`; that message is lost then.
     pub fn try_receive<M: SocketMessage>(&self) -> Result<Option<Received<M>>, SocketError> {
+        self.try_receive_with(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    }
+
+    /// As [`Socket::try_receive`], but of the descriptors those may be missing at the end that this process had no room for,
+    /// and that message is not lost: for who can do without.
+    ///
+    /// # Errors
+    /// As [`Socket::try_receive`].
+    pub fn try_receive_short<M: SocketMessage>(&self) -> Result<Option<Received<M>>, SocketError> {
+        self.try_receive_with(ReturnFlags::TRUNC)
+    }
+
+    fn try_receive_with<M: SocketMessage>(
+        &self,
+        unwelcome: ReturnFlags,
+    ) -> Result<Option<Received<M>>, SocketError> {
         let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut buffer = vec![0; HEAD_BYTES + DATAGRAM_BYTES_MAX];
@@ -347,10 +363,7 @@ impl Socket {
         if received.bytes == 0 {
             return Err(SocketError::Closed);
         }
-        if received
-            .flags
-            .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
-        {
+        if received.flags.intersects(unwelcome) {
             return Err(SocketError::Malformed {
                 bytes: received.bytes,
             });

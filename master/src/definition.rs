@@ -29,8 +29,8 @@ pub(crate) use problem::problems_at;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 pub use schema::schema;
 
-use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry};
-use faasstore::binding::Kind;
+use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry, StoreChoice, Trust};
+use faasstore::binding::{Kind, Maximum};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -78,6 +78,8 @@ pub struct Port {
     pub name: Spanned<String>,
     /// What it holds.
     pub kind: Kind,
+    /// The most that it may have.
+    pub maximum: Maximum,
 }
 
 /// Where a value comes from.
@@ -139,6 +141,8 @@ pub struct WorkflowInput {
     pub default: Option<u16>,
     /// Whether a client may leave it out though it has no default.
     pub optional: bool,
+    /// The most that it may have.
+    pub maximum: Maximum,
 }
 
 /// An input of a node.
@@ -377,6 +381,8 @@ pub struct Node {
     pub profile: Profile,
     /// What it needs.
     pub resources: Resources,
+    /// Whether its executable is the workflow's owner's. If one node says `other`, its executable is, whoever else uses it.
+    pub trust: Trust,
     /// When it starts.
     pub join: Join,
     /// What is tried again on failure, and how; the first that takes a failure decides.
@@ -460,6 +466,8 @@ pub struct Definition {
     pub outputs: Vec<WorkflowOutput>,
     /// Longest an invocation may take, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// Where payloads go for which memory has no room.
+    pub store: StoreChoice,
     /// The other files that it and they name, each once, by their paths.
     pub files: Vec<SourceText>,
     /// What is suspicious in it, in the order of the file, then in the files that it names; a bounded number.
@@ -568,6 +576,13 @@ impl Definition {
             all
         };
         self.gates().into_iter().enumerate().map(of).collect()
+    }
+
+    /// The executables that are somebody else's, since a node says so that uses them.
+    #[must_use]
+    pub fn others(&self) -> BTreeSet<&str> {
+        let others = self.nodes.iter().filter(|node| node.trust == Trust::Other);
+        others.filter_map(Node::executable).collect()
     }
 
     /// By node: whether all who wait for it, and there are some, join some of their edges, so that its failure is a dead edge

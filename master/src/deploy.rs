@@ -18,6 +18,7 @@ use crate::client::{ClientError, ControlClient, Options};
 use crate::definition::Definition;
 use crate::division::{self, DivisionError};
 use crate::graph::Graph;
+use crate::memory::{self, Proven};
 use crate::place::{self, Placement, WorkerCapacity};
 use crate::planner::{self, RandomError, Terms};
 use crate::types::TypesError;
@@ -140,6 +141,23 @@ pub enum DeployError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Place(#[from] DivisionError),
+    /// Not one invocation fits the memory that is proven for it.
+    #[error(
+        "an invocation may have {invocation_bytes} bytes of payloads on worker {worker}, and the quota there is \
+         {quota_bytes} bytes, so that none would be let in"
+    )]
+    #[diagnostic(help(
+        "nothing was changed; declare smaller maxima, or give the nodes there more executors (`scale`) or more memory \
+         (`memory_mib`)"
+    ))]
+    Memory {
+        /// Which worker.
+        worker: String,
+        /// Bytes that payloads of one invocation may have there.
+        invocation_bytes: u64,
+        /// Bytes that payloads of the workflow may have there.
+        quota_bytes: u64,
+    },
     /// A plan too large to be sent.
     #[error("the plan for worker {worker} has {bytes} bytes, above the limit of {BODY_BYTES_MAX}")]
     #[diagnostic(help("part the workflow in two"))]
@@ -352,6 +370,7 @@ impl Cluster {
         let workers = self.workers();
         let version = self.next_version(&definition.workflow.value);
         let id = planner::random_deployment()?;
+        let is_proven = memory::is_proven(definition);
         let mut plans = Vec::with_capacity(placements.len());
         for (number, placement) in (1..).zip(&placements) {
             let terms = Terms {
@@ -370,6 +389,11 @@ impl Cluster {
             };
             let mut placed = planner::plan(definition, &graph, placement, &workers, terms);
             types.add_to(&mut placed);
+            if is_proven {
+                let proven = memory::prove(definition, &graph, placement, &placed);
+                holds_one(&proven)?;
+                proven.add_to(&mut placed);
+            }
             plans.push(placed);
         }
         self.prepare(plans, id)?;
@@ -518,6 +542,21 @@ impl Member {
                 .off_the_point("a deployment's step", &other)
                 .into()),
         }
+    }
+}
+
+/// Whether one invocation at least is let in.
+fn holds_one(proven: &Proven) -> Result<(), DeployError> {
+    match proven.in_flight {
+        Some((worker, 0)) => {
+            let worker = &proven.workers[worker];
+            Err(DeployError::Memory {
+                worker: worker.name.clone(),
+                invocation_bytes: worker.invocation_bytes,
+                quota_bytes: worker.quota_bytes.unwrap_or_default(),
+            })
+        }
+        _ => Ok(()),
     }
 }
 

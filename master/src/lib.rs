@@ -19,6 +19,7 @@ pub mod feedback;
 pub mod graph;
 pub mod import;
 pub mod local;
+pub mod memory;
 pub mod place;
 pub mod planner;
 pub mod random;

@@ -41,6 +41,16 @@ const WORKERS_MAX: usize = 64;
 /// Longest line that is read of a worker's standard output.
 const LINE_BYTES_MAX: u64 = 4096;
 
+/// How payloads travel between local workers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Between {
+    /// Through memory that workers of one host share.
+    #[default]
+    Memory,
+    /// Over the network, as between hosts (`--no-host-sharing`).
+    Network,
+}
+
 /// How local workers are to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -61,6 +71,10 @@ pub struct Options {
     /// `--grace-ms`, in milliseconds, if it is not to be the worker's own default. The end of local workers takes so long at
     /// most where something still runs.
     pub grace_ms: Option<u32>,
+    /// Further flags of each worker, as `faasflow-worker` takes them.
+    pub flags: Vec<String>,
+    /// How payloads travel between them.
+    pub between: Between,
 }
 
 /// Why local workers could not be started. Those that were are ended.
@@ -302,6 +316,10 @@ fn worker_command(
     }
     if let Some(grace_ms) = options.grace_ms {
         command.args(["--grace-ms", &grace_ms.to_string()]);
+    }
+    command.args(&options.flags);
+    if options.between == Between::Network {
+        command.arg("--no-host-sharing");
     }
     if std::env::var_os(LOG_VARIABLE).is_none() {
         command.env(LOG_VARIABLE, LOG_FILTER);

@@ -9,9 +9,9 @@ use crate::graph::Graph;
 use crate::place::Placement;
 use engine::plan::{
     Declaration, Delay, DelayExpression, DeploymentId, ExecutablePlan, Formula, Gate, InputPlan,
-    Limits, NodeId, NodePlan, OutputSource, Participant, Plan, RegionPlan, RemoteConsumer,
-    RemoteNode, Replica, Source, WholePlan, Work, WorkerIndex, WorkerRef, WorkflowInput,
-    WorkflowOutput,
+    Limits, NodeId, NodePlan, OutputSource, Participant, Plan, PortMaximum, PortRef, RegionPlan,
+    RemoteConsumer, RemoteNode, Replica, Source, StoreChoice, Trust, WholePlan, Work, WorkerIndex,
+    WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use engine::plan_check::SCALE_MAX;
 use needs::{List, Needs};
@@ -75,6 +75,7 @@ pub fn plan(
         copies,
         gates: definition.gates(),
         tolerated: definition.tolerated(),
+        others: definition.others(),
     };
     let needs = Needs::of(&planner);
     let outputs = planner.workflow_outputs();
@@ -119,7 +120,18 @@ pub fn plan(
             wholes: planner.wholes(me, &needs),
             executables,
             types: Vec::new(),
-            limits: terms.limits,
+            maxima: planner.maxima(me),
+            memory: None,
+            limits: Limits {
+                store: StoreChoice {
+                    quota_bytes: definition
+                        .store
+                        .quota_bytes
+                        .map(|bytes| bytes / u64::from(workers[me].lanes.max(1))),
+                    ..definition.store
+                },
+                ..terms.limits
+            },
         }
     };
     (0..workers.len()).map(plan_for).collect()
@@ -142,6 +154,8 @@ struct Planner<'a> {
     gates: Vec<Vec<Gate>>,
     /// By place in the definition.
     tolerated: Vec<bool>,
+    /// Executables that are somebody else's.
+    others: BTreeSet<&'a str>,
 }
 
 /// A region on a worker: its place in the definition, and the part if it is divided or lies in one that is.
@@ -167,6 +181,23 @@ impl Planner<'_> {
         });
         let regions: BTreeSet<LocalRegion> = regions.collect();
         regions.into_iter().collect()
+    }
+
+    /// What inputs of the workflow and outputs of a worker's nodes may have at most.
+    fn maxima(&self, worker: usize) -> Vec<PortMaximum> {
+        let inputs = (0..).zip(&self.definition.inputs);
+        let inputs = inputs.map(|(input, declared)| (PortRef::Input(input), declared.maximum));
+        let written = self.local(worker).flat_map(|node| {
+            let outputs = (0..).zip(&self.defined(node).outputs);
+            outputs.map(move |(output, port)| {
+                let port_ref = PortRef::Written { node, output };
+                (port_ref, port.maximum)
+            })
+        });
+        let declared = inputs.chain(written).filter(|(_, one)| one.is_declared());
+        declared
+            .map(|(port, maximum)| PortMaximum { port, maximum })
+            .collect()
     }
 
     fn regions(&self, local: &[LocalRegion], worker: usize) -> Vec<RegionPlan> {
@@ -355,6 +386,11 @@ impl Planner<'_> {
                     name: name.to_owned(),
                     scale: 1,
                     memory_mib: 1,
+                    trust: if self.others.contains(name) {
+                        Trust::Other
+                    } else {
+                        Trust::Own
+                    },
                 });
             }
             let pool = &mut pools[place];

@@ -56,9 +56,11 @@ impl Played {
             lane: 0,
             in_flight_max: 100_000,
             grace_ns: 1_000_000,
+            lease_ns_max: None,
             patience_ns: 1_000_000,
             keep_alive_ns: u64::MAX / 2,
             clock: ClockId::UNKNOWN,
+            store: engine::core::store::StoreRules::default(),
         });
         let plan = plans(workflow, &placement, &name, Limits::default()).swap_remove(0);
         core.deploy(plan, Vec::new());

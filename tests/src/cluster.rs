@@ -42,11 +42,12 @@ pub struct Setup {
     key: Option<Vec<u8>>,
     executables: Vec<&'static str>,
     through: Option<&'static str>,
+    sharing: Option<Vec<String>>,
 }
 
 impl Setup {
-    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `typed-functions`, `states`,
-    /// `synthetic` and `wordcount`.
+    /// Workers of these names, with 1 GiB each, all CPUs, and the executables `test-functions`, `rogue-functions`,
+    /// `typed-functions`, `states`, `synthetic` and `wordcount`.
     #[must_use]
     pub fn workers(names: &[&str]) -> Self {
         Self {
@@ -56,13 +57,23 @@ impl Setup {
             key: None,
             executables: vec![
                 "test-functions",
+                "rogue-functions",
                 "typed-functions",
                 "states",
                 "synthetic",
                 "wordcount",
             ],
             through: None,
+            sharing: None,
         }
+    }
+
+    /// With memory shared between the workers, and with these flags about it. Without it payloads travel over the network, as
+    /// between hosts.
+    #[must_use]
+    pub fn sharing(mut self, flags: &[&str]) -> Self {
+        self.sharing = Some(flags.iter().map(|flag| (*flag).to_owned()).collect());
+        self
     }
 
     /// With another `--memory`.
@@ -173,6 +184,10 @@ impl Cluster {
         if self.setup.key.is_some() {
             command.arg("--cluster-key-file").arg(self.path("key"));
         }
+        match &self.setup.sharing {
+            Some(flags) => command.args(flags),
+            None => command.arg("--no-host-sharing"),
+        };
         command.args(&self.setup.flags);
         command
     }
@@ -221,6 +236,19 @@ impl Cluster {
         let address = self.worker(name).address().to_owned();
         let restarted = self.spawn(name, &address).ready();
         *self.worker_mut(name) = restarted;
+    }
+
+    /// Starts one more worker, or one that has ended once more, by this command; see [`Cluster::worker_command`].
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[track_caller]
+    pub fn start_as(&mut self, name: &str, command: Command) {
+        let started = Starting::spawn(name, command, &self.log_path(name)).ready();
+        match self.workers.iter_mut().find(|worker| worker.name() == name) {
+            Some(worker) => *worker = started,
+            None => self.workers.push(started),
+        }
     }
 
     /// Where all workers listen.

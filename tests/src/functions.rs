@@ -44,10 +44,23 @@ pub enum MadeOutput {
     List(Vec<Made>),
 }
 
+impl MadeOutput {
+    /// Writes anew what it passes on of these inputs.
+    pub fn copy(&mut self, inputs: &[Datum]) {
+        let all = match self {
+            Self::One(made) => std::slice::from_mut(made),
+            Self::List(items) => items,
+        };
+        for made in all {
+            *made = Made::Fresh(bytes_of(made, inputs));
+        }
+    }
+}
+
 /// Items that a list output has at most.
-const LIST_ITEMS_MAX: usize = 5;
+pub const LIST_ITEMS_MAX: usize = 5;
 /// Bytes that a function writes into one payload at most.
-const FRESH_BYTES_MAX: usize = 24;
+pub const FRESH_BYTES_MAX: usize = 24;
 
 /// What `node` of the workflow with this `salt` returns, for one item or for none.
 #[must_use]

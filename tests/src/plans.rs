@@ -5,7 +5,7 @@ use crate::random::Random;
 use crate::workflow::Workflow;
 use engine::plan::{
     DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, Participant, Plan, PortRef, PortType,
-    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef,
+    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Trust, Work, WorkerIndex, WorkerRef,
     WorkflowOutput,
 };
 use faasstore::binding::Kind;
@@ -174,11 +174,14 @@ impl Planner<'_> {
                     name: format!("e{executable}"),
                     scale: self.workflow.scales[usize::from(*executable)],
                     memory_mib: 1,
+                    trust: Trust::Own,
                 })
                 .collect(),
             constants: self.workflow.constants.clone(),
             timeout_ms: self.workflow.timeout_ms,
             types: self.types(),
+            maxima: Vec::new(),
+            memory: None,
             limits,
         }
     }

@@ -28,9 +28,11 @@ fn core_of(worker: usize) -> Core {
         lane: 0,
         in_flight_max: 10,
         grace_ns: GRACE_NS,
+        lease_ns_max: None,
         patience_ns: GRACE_NS,
         keep_alive_ns: KEEP_ALIVE_NS,
         clock: ClockId::UNKNOWN,
+        store: engine::core::store::StoreRules::default(),
     })
 }
 

@@ -54,6 +54,33 @@ fn any_workflow_in_any_placement_and_order_ends_as_the_reference_says() {
     });
 }
 
+#[test]
+fn no_worker_holds_more_of_an_invocation_than_is_proven_of_it() {
+    let faults = Faults {
+        failures: 60,
+        deaths: 2,
+        hangs: 10,
+        ..Faults::default()
+    };
+    let bounds = Bounds {
+        shape: tried(3, Timeouts::Sometimes),
+        faults,
+        invocations_max: 1,
+        ..calm()
+    };
+    let mut tally = Tally::default();
+    let played = each_seed(1_400_000, 3000, |seed| {
+        let mut random = Random::new(seed);
+        let mut scenario = Scenario::random(&mut random, bounds);
+        scenario.declare();
+        tally += Cluster::new(random, scenario).play();
+    });
+    assert!(
+        played == Cases::Some || tally.looks > 50_000 && tally.full > 100,
+        "{tally:?}"
+    );
+}
+
 /// Everything that the language has takes effect in one run of a hundred at least.
 #[test]
 fn whatever_the_language_has_takes_effect_as_the_reference_says() {
@@ -99,6 +126,7 @@ fn executors_that_die_hang_or_lie_cost_an_attempt_and_nothing_else() {
         hangs: 60,
         lies: 20,
         deaths: 10,
+        replacements: 10,
         start_errors: 10,
         refused_executors: 100,
         ..Faults::default()
@@ -221,6 +249,7 @@ fn everything_at_once() {
         hangs: 20,
         lies: 5,
         deaths: 5,
+        replacements: 3,
         refused_executors: 30,
         start_errors: 5,
         refused_payloads: 2,

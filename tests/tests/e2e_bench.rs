@@ -43,6 +43,7 @@ fn every_report_is_one_object_with_the_keys_that_are_promised() {
         vec!["foreach", "--wait=park", "--items=50", "--rounds=2"],
         vec!["wordcount", "--rounds=1", "--file", text],
         vec!["replicas", "--samples=40", "--takes-us=100"],
+        vec!["payload", "--tier=shared", "--bytes=64", "--samples=20"],
     ];
     for call in calls {
         let finished = bench(&[&call[..], &["--json"]].concat()).ok();

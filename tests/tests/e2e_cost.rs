@@ -1,7 +1,7 @@
 //! What the runtime costs where it is to cost nothing: no system call per hop of a warm spinning chain, and no CPU time
 //! while nothing happens. Counts of the kernel's, never times of a clock.
 
-use bench::process::Strace;
+use bench::process::{Strace, Switches};
 use engine::status::Driver;
 use engine::worker::host;
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
@@ -25,8 +25,11 @@ const INVOCATIONS_STRACED: u64 = 50;
 const HOPS_PER_SYSTEM_CALL: u64 = 100;
 /// How long nothing happens.
 const IDLE: Duration = Duration::from_secs(10);
-/// What a process may use meanwhile, in ticks of 10 ms. Looking a thousand times a second would take several.
-const IDLE_TICKS_MAX: u64 = 1;
+/// What a process may use meanwhile, in ticks of 10 ms: a hundredth of the time, on however slow a machine.
+const IDLE_TICKS_MAX: u64 = 10;
+/// How often all threads of a process together may wake meanwhile. Heartbeats make some forty; looking a hundred times a
+/// second would make a thousand.
+const IDLE_WAKES_MAX: u64 = 200;
 
 /// A chain of so many hops, each from a function of one executor to the next.
 fn chain(hops: u64) -> String {
@@ -180,7 +183,7 @@ fn stream(cluster: &Cluster, answered: &AtomicU64, enough: &AtomicBool) {
     }
 }
 
-/// CPU time of all processes of a cluster in which nothing happens.
+/// CPU time and wakes of all processes of a cluster in which nothing happens.
 fn uses_no_cpu_time(cluster: &Cluster) {
     let mut processes = Vec::new();
     for worker in cluster.workers() {
@@ -191,22 +194,19 @@ fn uses_no_cpu_time(cluster: &Cluster) {
         processes.extend(executors);
     }
     let used = || {
-        processes
-            .iter()
-            .map(|pid| cpu_ticks(*pid))
-            .collect::<Vec<_>>()
+        let wakes = |pid| Switches::of(pid).expect("the process is there").voluntary;
+        let all = processes.iter().map(|pid| (cpu_ticks(*pid), wakes(*pid)));
+        all.collect::<Vec<_>>()
     };
     let before = used();
     assert!(!cluster.workers()[0].watched().ends_within(IDLE));
-    let idle: Vec<u64> = used()
-        .iter()
-        .zip(&before)
-        .map(|(after, before)| after - before)
-        .collect();
-    assert!(
-        idle.iter().all(|ticks| *ticks <= IDLE_TICKS_MAX),
-        "ticks of {processes:?} in {IDLE:?}: {idle:?}"
-    );
+    for ((pid, after), before) in processes.iter().zip(used()).zip(before) {
+        let (ticks, wakes) = (after.0 - before.0, after.1 - before.1);
+        assert!(
+            ticks <= IDLE_TICKS_MAX && wakes <= IDLE_WAKES_MAX,
+            "{pid} used {ticks} ticks in {IDLE:?}, and woke {wakes} times"
+        );
+    }
 }
 
 #[test]

@@ -212,7 +212,9 @@ fn an_undeployed_workflow_ends_what_runs_and_takes_no_more() {
     for worker in ["a", "b"] {
         let refused = cluster.invoke(worker, "gated", &[("gate", bytes(gate.input()))]);
         match refused.expect("the worker answers").result {
-            Err(Failure::Refused { worker: by, reason }) => {
+            Err(Failure::Refused {
+                worker: by, reason, ..
+            }) => {
                 assert_eq!(by, worker);
                 assert!(reason.contains("gated"), "{reason}");
             }

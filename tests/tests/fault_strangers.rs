@@ -375,6 +375,7 @@ fn nobody(number: u64) -> (Role, Role) {
         to_lane: 0,
         next_sequence: 0,
         bulk: number,
+        host: None,
     };
     let bulk = Role::Bulk {
         worker: worker(),
@@ -450,6 +451,7 @@ fn a_peer_that_no_worker_can_be_is_refused_by_name() {
                 to_lane: 0,
                 next_sequence: 0,
                 bulk: 0,
+                host: None,
             };
             let reason = turned_away(said_hello(cluster, peer).0).expect("it says why");
             let named = [format!("{worker:?}"), format!("epoch {epoch}")];

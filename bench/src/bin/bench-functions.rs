@@ -2,8 +2,8 @@
 //!
 //! | function | what it does |
 //! | --- | --- |
-//! | `stamp` | takes the time, records how long its payload was on the way, passes on as many bytes, stamped; before, it writes as many bytes of its own memory as its payload says |
-//! | `stamp_and_read` | likewise, and in between sums every byte of its payload and records how long that took |
+//! | `stamp` | takes the time, records how long its payload was on the way, passes on as many bytes, stamped; before and behind that, it writes as many bytes of its own memory as its payload says |
+//! | `stamp_and_read` | likewise, and in between sums every byte of its payload, records how long that took, and fails if it is another sum than that payload says |
 //! | `stamp_and_choose` | as `stamp`, and says the value 1, by which a switch decides |
 //! | `blank` | makes a payload of as many bytes as its input says, and writes none of them |
 //! | `length` | says how many bytes its payload has |
@@ -27,9 +27,6 @@ use std::sync::atomic::{Ordering::SeqCst, fence};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What fills a payload behind its stamp.
-const FILL: u8 = 0x5a;
-
 fn main() -> ExitCode {
     serve([
         function("stamp", stamp),
@@ -49,7 +46,7 @@ fn stamp(call: &mut Call) -> Result<(), Error> {
     let entered_ns = now_ns();
     let payload = call.bytes("payload")?;
     Recorder::hop(payload, entered_ns);
-    pass_on(call, Load::of(payload))
+    pass_on(call, Load::of(payload), stamp::fill_after(payload))
 }
 
 fn stamp_and_read(call: &mut Call) -> Result<(), Error> {
@@ -57,17 +54,24 @@ fn stamp_and_read(call: &mut Call) -> Result<(), Error> {
     let payload = call.bytes("payload")?;
     Recorder::hop(payload, entered_ns);
     let started_ns = now_ns();
-    black_box(sum_bytes(black_box(payload)));
+    let sum = black_box(sum_bytes(black_box(payload)));
     Recorder::read(now_ns() - started_ns);
-    pass_on(call, Load::of(payload))
+    if let Some(told) = stamp::sum_told(payload).filter(|told| *told != sum) {
+        return Err(Error::new(format!(
+            "a payload of {} bytes sums up to {sum}, where its producer wrote {told}",
+            payload.len()
+        )));
+    }
+    pass_on(call, Load::of(payload), stamp::fill_after(payload))
 }
 
 fn stamp_and_choose(call: &mut Call) -> Result<(), Error> {
     let entered_ns = now_ns();
     let payload = call.bytes("payload")?;
     Recorder::hop(payload, entered_ns);
+    let (load, fill) = (Load::of(payload), stamp::fill_after(payload));
     call.value_output("go", &1)?;
-    pass_on(call, Load::of(payload))
+    pass_on(call, load, fill)
 }
 
 thread_local! {
@@ -77,12 +81,12 @@ thread_local! {
 
 /// Writes what the load asks for, and passes its payload on. The stamp is the last that is done before the function
 /// returns but for the commit, which therefore counts as a part of the hop.
-fn pass_on(call: &mut Call, load: Load) -> Result<(), Error> {
+fn pass_on(call: &mut Call, load: Load, fill: u8) -> Result<(), Error> {
     let mut output = call.reserve("payload", load.payload_bytes)?;
-    write_private(load.private_bytes)?;
+    write_private(load.private_bytes, fill)?;
     let bytes = output.as_mut_slice();
-    bytes.fill(FILL);
-    load.write_to(bytes);
+    load.write_to(bytes, fill);
+    write_private(load.behind_bytes, fill)?;
     // Whatever was written is on its way to the caches until here: that is writing, and not the hop.
     fence(SeqCst);
     stamp::stamp(bytes);
@@ -90,7 +94,7 @@ fn pass_on(call: &mut Call, load: Load) -> Result<(), Error> {
 }
 
 /// Writes so many bytes of private memory, which is there from the first call that asked for as much.
-fn write_private(length: usize) -> Result<(), Error> {
+fn write_private(length: usize, fill: u8) -> Result<(), Error> {
     if length == 0 {
         return Ok(());
     }
@@ -100,7 +104,7 @@ fn write_private(length: usize) -> Result<(), Error> {
             // Straight from the kernel: the allocator would ask for huge pages, which segments need not have.
             None => memory.insert(MmapMut::map_anon(length)?),
         };
-        black_box(&mut memory[..length]).fill(FILL);
+        black_box(&mut memory[..length]).fill(fill);
         Ok(())
     })
 }

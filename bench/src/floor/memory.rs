@@ -14,6 +14,9 @@ use std::hint::black_box;
 const FIGURE_BYTES: usize = 1 << 30;
 /// Bounds of the repetitions.
 const ROUNDS: (usize, usize) = (5, 400);
+/// What the kernel says of the caches of a CPU, and what is taken for the last one where it says nothing.
+const CACHES: &str = "/sys/devices/system/cpu/cpu0/cache";
+const LAST_CACHE_BYTES: usize = 32 << 20;
 /// Rounds that are not counted: they fault pages in and warm the reader's translations.
 const WARM_UP_ROUNDS: usize = 2;
 
@@ -62,10 +65,51 @@ pub fn read_private(
     writer_cpu: usize,
     reader_cpu: usize,
 ) -> Result<Histogram<u64>, FloorError> {
+    read(bytes, 0, pages, writer_cpu, reader_cpu)
+}
+
+/// As [`read_private`], of memory in ordinary pages that no cache holds any more: the writer has written `behind_bytes` bytes
+/// of other memory after it, which should be more than the caches hold.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_cold(
+    bytes: usize,
+    behind_bytes: usize,
+    writer_cpu: usize,
+    reader_cpu: usize,
+) -> Result<Histogram<u64>, FloorError> {
+    read(bytes, behind_bytes, Pages::Ordinary, writer_cpu, reader_cpu)
+}
+
+/// Bytes of the largest cache of a CPU, as the kernel tells; 32 MiB where it does not.
+#[must_use]
+pub fn last_cache_bytes() -> usize {
+    let size = |entry: std::io::Result<std::fs::DirEntry>| {
+        let text = std::fs::read_to_string(entry.ok()?.path().join("size")).ok()?;
+        let kib: usize = text.trim().strip_suffix('K')?.parse().ok()?;
+        Some(kib << 10)
+    };
+    let sizes = std::fs::read_dir(CACHES).ok();
+    let largest = sizes.and_then(|sizes| sizes.filter_map(size).max());
+    largest.unwrap_or(LAST_CACHE_BYTES)
+}
+
+fn read(
+    bytes: usize,
+    behind_bytes: usize,
+    pages: Pages,
+    writer_cpu: usize,
+    reader_cpu: usize,
+) -> Result<Histogram<u64>, FloorError> {
     let mut memory = private(bytes, pages)?;
-    repeat(bytes, |round| {
+    let mut behind = private(behind_bytes, Pages::Ordinary)?;
+    repeat(bytes + behind_bytes, |round| {
         let fill = round as u8;
-        cpu::on(writer_cpu, || memory.fill(fill))?;
+        cpu::on(writer_cpu, || {
+            memory.fill(fill);
+            black_box(&mut behind[..behind_bytes]).fill(fill);
+        })?;
         let (sum, taken_ns) = cpu::on(reader_cpu, || timed(|| sum_bytes(&memory)))?;
         debug_assert_eq!(sum, u64::from(fill) * bytes as u64);
         black_box(sum);
@@ -92,6 +136,11 @@ pub fn copy_private(
         black_box(&copy[..]);
         Ok(taken_ns)
     })
+}
+
+/// Memory of this process alone, in ordinary pages.
+pub(super) fn private_memory(bytes: usize) -> Result<MmapMut, FloorError> {
+    private(bytes, Pages::Ordinary)
 }
 
 fn private(bytes: usize, pages: Pages) -> Result<MmapMut, FloorError> {
@@ -151,6 +200,8 @@ mod tests {
                 .len(),
             ROUNDS.1 as u64
         );
+        let cold = read_cold(1 << 16, 1 << 20, first, last).unwrap();
+        assert_eq!(cold.len(), ROUNDS.1 as u64);
         assert_eq!(
             copy_private(1 << 16, Pages::Huge, last, first)
                 .unwrap()

@@ -1,30 +1,37 @@
 //! Floors: what the machine itself takes for the parts of a hop, measured with code that owes nothing to the product.
 //!
-//! Nothing in this folder may use `faasstore`, `engine` or `master`. Every floor but those of memory is measured between
-//! two processes: this program starts itself once more with the hidden subcommand [`PARTNER_COMMAND`], which must lead
+//! Nothing in this folder may use `faasstore`, `engine` or `master`. Every floor but those of memory, disk and Redis is measured
+//! between two processes: this program starts itself once more with the hidden subcommand [`PARTNER_COMMAND`], which must lead
 //! to [`partner_main`]. Both sides are bound to the CPUs that the caller names, so that a floor can be taken just before
 //! and just after a figure of the product, in the same placement.
 //!
 //! Figures are nanoseconds in histograms of three significant digits; the first tenth of the samples warms up and is
 //! dropped.
 
+mod beside;
 mod board;
+mod disk;
 mod memory;
 mod partner;
+mod redis;
 mod slots;
 mod stream;
 mod tcp;
 mod wake;
 
-pub use memory::{Pages, copy_private, read_private, sum_bytes};
+pub use beside::{Beside, tcp_beside};
+pub use disk::{Disk, DiskError, Way};
+pub use memory::{Pages, copy_private, last_cache_bytes, read_cold, read_private, sum_bytes};
 pub use partner::{PARTNER_COMMAND, partner_main};
+pub use redis::{BareRedis, RedisFloorError};
 pub use slots::slot_transfer;
-pub use stream::{Beside, tcp_beside, tcp_stream};
+pub use stream::{Stream, tcp_stream};
 pub use tcp::tcp_round_trip;
 pub use wake::{eventfd_wake, futex_wake};
 
 use crate::cpu::CpuError;
 use hdrhistogram::Histogram;
+use memory::private_memory;
 use std::io;
 use thiserror::Error;
 

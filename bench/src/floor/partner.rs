@@ -4,7 +4,7 @@
 //! that no descriptor has to survive `exec` under a number. It ends with the thread that started it.
 
 use super::board::Board;
-use super::{FloorError, slots, stream, tcp, wake};
+use super::{FloorError, beside, slots, stream, tcp, wake};
 use crate::cpu;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -30,14 +30,17 @@ pub(super) enum Role {
     Tcp,
     /// Reads from a TCP connection.
     Sink,
+    /// Receives payloads on a TCP connection.
+    Stream,
 }
 
-const ROLES: [(Role, &str); 5] = [
+const ROLES: [(Role, &str); 6] = [
     (Role::Slots, "slots"),
     (Role::Futex, "futex"),
     (Role::Eventfd, "eventfd"),
     (Role::Tcp, "tcp"),
     (Role::Sink, "sink"),
+    (Role::Stream, "stream"),
 ];
 
 /// A running second process; dropping it ends the process.
@@ -127,6 +130,7 @@ pub fn partner_main(arguments: &[String]) -> Result<(), FloorError> {
             )
         }
         Role::Tcp => tcp::answer(&board),
-        Role::Sink => stream::sink(&board),
+        Role::Sink => beside::sink(&board),
+        Role::Stream => stream::answer(&board),
     }
 }

@@ -36,7 +36,7 @@ pub struct Checked {
 }
 
 /// Client options of runs.
-pub(super) fn client_options() -> client::Options {
+pub(crate) fn client_options() -> client::Options {
     client::Options {
         silence_max: Some(SILENCE_MAX),
         ..client::Options::default()
@@ -69,6 +69,8 @@ pub fn measure(options: &RunOptions) -> Result<Checked, PartitionError> {
         memory_bytes: Some(worker_memory_bytes()),
         key_file: None,
         grace_ms: None,
+        flags: Vec::new(),
+        between: local::Between::Network,
     })
     .map_err(crate::session::SessionError::from)?;
     let live = Live {

@@ -152,7 +152,7 @@ impl Input {
     ///
     /// # Errors
     /// If the file holds no such workflow.
-    pub(super) fn draft(&self, format: Format, time_scale: f64) -> Result<Draft, InputError> {
+    pub(crate) fn draft(&self, format: Format, time_scale: f64) -> Result<Draft, InputError> {
         let options = import::Options {
             time_scale,
             ..import::Options::default()
@@ -164,7 +164,7 @@ impl Input {
     ///
     /// # Errors
     /// If it is none.
-    pub(super) fn parse(&self, draft: &Draft) -> Result<Definition, InputError> {
+    pub(crate) fn parse(&self, draft: &Draft) -> Result<Definition, InputError> {
         let name = self.path.display().to_string();
         Ok(definition::parse(&name, draft.to_yaml().as_bytes())?)
     }
@@ -202,34 +202,15 @@ fn part_executables(draft: &mut Draft) {
     }
 }
 
-/// The files of the shared data that hold workflows, and what of it is not there, with the reason.
+/// What of the shared data is not there, with the reason.
+type Missing = Vec<(String, String)>;
+
+/// The files of the shared data that hold workflows, and what of it is not there.
 #[must_use]
-pub fn shared(folder: &Path) -> (Vec<Input>, Vec<(String, String)>) {
+pub fn shared(folder: &Path) -> (Vec<Input>, Missing) {
+    let (mut inputs, mut skipped) = published(folder);
     let mut found = Vec::new();
-    let mut skipped = Vec::new();
-    let list = |name: &str| -> Result<Vec<PathBuf>, (String, String)> {
-        let folder = folder.join(name);
-        let paths = std::fs::read_dir(&folder)
-            .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-        let mut paths: Vec<PathBuf> = paths.map_err(|error| {
-            let why = format!(
-                "{}: {error}; --data DIR names the folder above it",
-                folder.display()
-            );
-            (format!("imports of {name}"), why)
-        })?;
-        paths.sort();
-        Ok(paths)
-    };
-    match list("faasflow") {
-        Ok(paths) => {
-            let files = paths.iter().map(|path| path.join("flat_workflow.yaml"));
-            let files = files.filter(|path| path.is_file());
-            found.extend(files.map(|path| (path, Format::Faasflow)));
-        }
-        Err(why) => skipped.push(why),
-    }
-    match list("wfcommons") {
+    match list(folder, "wfcommons") {
         Ok(paths) => {
             let is_record = |path: &PathBuf| {
                 let name = path.file_name().and_then(|name| name.to_str());
@@ -237,18 +218,51 @@ pub fn shared(folder: &Path) -> (Vec<Input>, Vec<(String, String)>) {
                 name.is_some_and(|name| name.ends_with(".json") && !name.ends_with("-schema.json"))
             };
             let files = paths.into_iter().filter(is_record);
-            found.extend(files.map(|path| (path, Format::Wfformat)));
+            found.extend(files);
         }
         Err(why) => skipped.push(why),
     }
-    let mut inputs = Vec::new();
-    for (path, format) in found {
+    open_all(found, Format::Wfformat, &mut inputs, &mut skipped);
+    (inputs, skipped)
+}
+
+/// Of these, the workflows of the publication.
+#[must_use]
+pub fn published(folder: &Path) -> (Vec<Input>, Missing) {
+    let (mut inputs, mut skipped) = (Vec::new(), Missing::new());
+    match list(folder, "faasflow") {
+        Ok(paths) => {
+            let files = paths.iter().map(|path| path.join("flat_workflow.yaml"));
+            let files = files.filter(|path| path.is_file()).collect();
+            open_all(files, Format::Faasflow, &mut inputs, &mut skipped);
+        }
+        Err(why) => skipped.push(why),
+    }
+    (inputs, skipped)
+}
+
+fn list(folder: &Path, name: &str) -> Result<Vec<PathBuf>, (String, String)> {
+    let folder = folder.join(name);
+    let paths = std::fs::read_dir(&folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut paths: Vec<PathBuf> = paths.map_err(|error| {
+        let why = format!(
+            "{}: {error}; --data DIR names the folder above it",
+            folder.display()
+        );
+        (format!("imports of {name}"), why)
+    })?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn open_all(paths: Vec<PathBuf>, format: Format, inputs: &mut Vec<Input>, skipped: &mut Missing) {
+    for path in paths {
         match Input::open(&path, Some(Kind::Import(format))) {
             Ok(input) => inputs.push(input),
             Err(error) => skipped.push((path.display().to_string(), error.to_string())),
         }
     }
-    (inputs, skipped)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ const SIGNALLED: i32 = 128;
 
 /// Folders that go when this process is told to end.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Folders(Arc<Mutex<Vec<PathBuf>>>);
+pub(crate) struct Folders(Arc<Mutex<Vec<PathBuf>>>);
 
 impl Folders {
     /// Takes SIGINT and SIGTERM from this thread, and from those that it starts from now on; one thread waits for them. What is
@@ -19,7 +19,7 @@ impl Folders {
     ///
     /// # Errors
     /// If the kernel refuses it; then they end this process at once.
-    pub(super) fn watch() -> nix::Result<Self> {
+    pub(crate) fn watch() -> nix::Result<Self> {
         let folders = Self::default();
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGINT);
@@ -37,7 +37,7 @@ impl Folders {
     }
 
     /// One more.
-    pub(super) fn add(&self, folder: &Path) {
+    pub(crate) fn add(&self, folder: &Path) {
         self.lock().push(folder.to_owned());
     }
 

@@ -1,10 +1,11 @@
 //! The published placement and the default one, really run over a slow link, beside what the estimator says of both.
 
+use super::apart::Apart;
 use super::check::{client_options, worker_memory_bytes};
 use super::interrupt::Folders;
 use super::jobs::Jobs;
 use super::live::{Live, is_of_one_workflow};
-use super::namespaces::{Apart, NamespaceError, Throttle};
+use super::namespaces::{NamespaceError, Throttle};
 use super::runs::{self, RunRow};
 use super::summary::Spread;
 use super::wire::Wire;
@@ -101,9 +102,9 @@ pub fn measure(options: &RunOptions, throttle: Throttle) -> Result<Linked, Parti
 type Ran = (Wire, Vec<RunRow>, Jobs);
 
 fn run(apart: &Apart, options: &RunOptions) -> Result<Ran, PartitionError> {
-    let key = ClusterKey::load(&apart.key_file).map_err(NamespaceError::from)?;
+    let key = ClusterKey::load(&apart.workers.key_file).map_err(NamespaceError::from)?;
     let live = Live {
-        addresses: apart.addresses(),
+        addresses: apart.workers.addresses(),
         options: client::Options {
             key,
             ..client_options()

@@ -20,37 +20,39 @@ const RELEASE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Workers that are there.
 #[derive(Clone, Debug)]
-pub(super) struct Live {
+pub(crate) struct Live {
     /// Where they listen.
-    pub(super) addresses: Vec<String>,
+    pub(crate) addresses: Vec<String>,
     /// How they are reached.
-    pub(super) options: client::Options,
+    pub(crate) options: client::Options,
 }
 
 /// What one invocation did.
 #[derive(Clone, Debug)]
-pub(super) struct Invoked {
+pub(crate) struct Invoked {
     /// From its beginning at its entry worker until the last of its nodes had ended, in nanoseconds.
-    pub(super) makespan_ns: u64,
+    pub(crate) makespan_ns: u64,
     /// When what ran.
-    pub(super) trace: Trace,
+    pub(crate) trace: Trace,
     /// What each node did.
-    pub(super) report: Vec<NodeReport>,
+    pub(crate) report: Vec<NodeReport>,
+    /// Bytes of the workflow's outputs.
+    pub(crate) output_bytes: u64,
     /// CPUs that nodes keep busy while they run, by name, as far as executors were asked to measure that.
-    pub(super) busy_cpus: BTreeMap<String, f64>,
+    pub(crate) busy_cpus: BTreeMap<String, f64>,
 }
 
 /// A workflow that is deployed.
-pub(super) struct Deployed {
+pub(crate) struct Deployed {
     cluster: Cluster,
     client: Client,
     workflow: String,
     /// Its graph.
-    pub(super) graph: Graph,
+    pub(crate) graph: Graph,
     /// Where its nodes are.
-    pub(super) placement: Placement,
+    pub(crate) placement: Placement,
     /// What the workers could take before.
-    pub(super) workers: Vec<WorkerCapacity>,
+    pub(crate) workers: Vec<WorkerCapacity>,
 }
 
 impl Live {
@@ -58,7 +60,7 @@ impl Live {
     ///
     /// # Errors
     /// If one cannot be reached.
-    pub(super) fn capacities(&self) -> Result<Vec<WorkerCapacity>, SessionError> {
+    pub(crate) fn capacities(&self) -> Result<Vec<WorkerCapacity>, SessionError> {
         let cluster = Cluster::connect(&self.addresses, &self.options)?;
         let lanes: Vec<u8> = cluster.descriptions().map(|worker| worker.lanes).collect();
         let mut capacities = cluster.capacities();
@@ -73,7 +75,7 @@ impl Live {
     ///
     /// # Errors
     /// If the workers refuse it.
-    pub(super) fn deploy(
+    pub(crate) fn deploy(
         &self,
         definition: &Definition,
         graph: &Graph,
@@ -103,7 +105,7 @@ impl Deployed {
     ///
     /// # Errors
     /// If it fails.
-    pub(super) fn invoke(&mut self, inputs: &[(String, Payload)]) -> Result<Invoked, SessionError> {
+    pub(crate) fn invoke(&mut self, inputs: &[(String, Payload)]) -> Result<Invoked, SessionError> {
         let answered = self.client.invoke(&Invocation {
             workflow: &self.workflow,
             inputs,
@@ -111,7 +113,7 @@ impl Deployed {
             trace: true,
         })?;
         let trace = Trace::of(&self.workflow, &answered);
-        answered.result?;
+        let outputs = answered.result?;
         let ended = trace
             .attempts
             .iter()
@@ -120,8 +122,28 @@ impl Deployed {
             makespan_ns: ended.map(|attempt| attempt.ended_ns).max().unwrap_or(0),
             trace,
             report: answered.report,
+            output_bytes: outputs.iter().map(|(_, payload)| bytes_of(payload)).sum(),
             busy_cpus: BTreeMap::new(),
         })
+    }
+
+    /// Runs it once, with nothing told of it but how long it took: from its beginning at its entry worker to its end, in
+    /// nanoseconds.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub(crate) fn invoke_plainly(
+        &mut self,
+        inputs: &[(String, Payload)],
+    ) -> Result<u64, SessionError> {
+        let answered = self.client.invoke(&Invocation {
+            workflow: &self.workflow,
+            inputs,
+            report: false,
+            trace: false,
+        })?;
+        answered.result?;
+        Ok(answered.latency_ns)
     }
 
     /// CPUs that its nodes keep busy while they run, by name, as far as that was measured.
@@ -139,7 +161,7 @@ impl Deployed {
     ///
     /// # Errors
     /// If a worker is lost.
-    pub(super) fn end(mut self, live: &Live) -> Result<(), SessionError> {
+    pub(crate) fn end(mut self, live: &Live) -> Result<(), SessionError> {
         self.cluster.undeploy(&self.workflow)?;
         drop(self.client);
         let give_up = Instant::now() + RELEASE_MAX;
@@ -155,8 +177,15 @@ impl Deployed {
     }
 }
 
+fn bytes_of(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Bytes(bytes) => bytes.len() as u64,
+        Payload::List(items) => items.iter().flatten().map(|item| item.len() as u64).sum(),
+    }
+}
+
 /// Whether a failure is about one workflow alone, so that others may still be measured.
-pub(super) fn is_of_one_workflow(error: &SessionError) -> bool {
+pub(crate) fn is_of_one_workflow(error: &SessionError) -> bool {
     matches!(
         error,
         SessionError::Invocation(_)
@@ -353,6 +382,7 @@ nodes:
                 dropped: 0,
             },
             report: vec![report],
+            output_bytes: 0,
             busy_cpus: BTreeMap::from([("large".to_owned(), 0.25), ("each".to_owned(), 3.0)]),
         }
     }

@@ -1,34 +1,25 @@
-//! Two workers, each in a network namespace of its own, and between them a link as slow as is wanted.
+//! Network namespaces, and a link between two of them that is as slow as is wanted.
 //!
-//! The namespaces have no names: they are there as long as this process holds them open, or a worker lives in them. Workers end
-//! when their standard input does, which this process holds; so neither is left behind, however it ends.
+//! They have no names: they are there as long as this process holds them open, or a worker lives in them. So none is left
+//! behind, however this process ends.
 
-use super::interrupt::Folders;
-use crate::session::{Layout, SessionError, beside};
+use crate::session::SessionError;
 use engine::greeting::KeyError;
 use nix::sched::{CloneFlags, setns, unshare};
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use thiserror::Error;
 
 /// Addresses of the two ends: of a range that is for tests of this kind (RFC 2544).
 pub const ADDRESSES: [&str; 2] = ["198.18.0.1", "198.18.0.2"];
-/// The interface, which has one name in both namespaces.
-const INTERFACE: &str = "faasflow0";
+/// The interface, which has one name in all namespaces.
+pub(crate) const INTERFACE: &str = "faasflow0";
 /// How much may pass at once, and how long packets may wait before they are dropped.
 const BURST: &str = "32kb";
 const QUEUE: &str = "50ms";
-/// How long a worker may take to end before it is killed.
-const END_MAX: Duration = Duration::from_secs(5);
-const END_PAUSE: Duration = Duration::from_millis(10);
 
 /// How slow the link is to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,11 +101,13 @@ impl Namespace {
         })
     }
 
-    fn path(&self) -> String {
+    /// By which other programs name it.
+    pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 
-    fn tool(&self, call: &str) -> Result<(), NamespaceError> {
+    /// Runs a program of the system in it.
+    pub(crate) fn tool(&self, call: &str) -> Result<(), NamespaceError> {
         self.run(|| tool(call)).map_err(NamespaceError::Namespace)?
     }
 }
@@ -179,159 +172,6 @@ impl TwoNamespaces {
             namespaces,
             delayed,
         })
-    }
-}
-
-/// Two workers with a link between them.
-pub(super) struct Apart {
-    workers: Vec<Worker>,
-    namespaces: [Namespace; 2],
-    /// The key that they share.
-    pub(super) key_file: PathBuf,
-    /// Whether packets are delayed, not only held back by the rate.
-    pub(super) delayed: Result<(), String>,
-    _folder: TempDir,
-}
-
-struct Worker {
-    child: Child,
-    address: String,
-}
-
-impl Apart {
-    /// Makes namespaces and link, and starts the workers.
-    ///
-    /// # Errors
-    /// If that is not permitted here, a tool is missing, or a worker does not start.
-    pub(super) fn start(
-        throttle: Throttle,
-        functions: &Path,
-        memory_bytes: u64,
-        folders: &Folders,
-    ) -> Result<Self, NamespaceError> {
-        let TwoNamespaces {
-            namespaces,
-            delayed,
-        } = TwoNamespaces::new(throttle)?;
-        let folder = tempfile::Builder::new().prefix("faasflow-bench-").tempdir();
-        let folder = folder.map_err(NamespaceError::Folder)?;
-        folders.add(folder.path());
-        let key_file = folder.path().join("key");
-        write_key(&key_file).map_err(NamespaceError::Folder)?;
-        let mut apart = Self {
-            workers: Vec::new(),
-            namespaces,
-            key_file,
-            delayed,
-            _folder: folder,
-        };
-        for (index, (cpus, address)) in Layout::cpu_sets(2).iter().zip(ADDRESSES).enumerate() {
-            let name = format!("apart-{}", index + 1);
-            let mut command = Command::new(beside_worker()?);
-            command.args([
-                "--listen",
-                &format!("{address}:0"),
-                "--name",
-                &name,
-                "--cpus",
-                cpus,
-            ]);
-            command.args(["--memory", &memory_bytes.to_string(), "--end-with-stdin"]);
-            command.arg("--functions").arg(functions);
-            command
-                .arg("--state-dir")
-                .arg(apart._folder.path().join(&name));
-            command.arg("--cluster-key-file").arg(&apart.key_file);
-            command.env("FAASFLOW_LOG", "error");
-            // A group of its own: Ctrl-C is for this program.
-            command.process_group(0);
-            command.stdin(Stdio::piped()).stdout(Stdio::piped());
-            let spawned = apart.namespaces[index].run(|| command.spawn());
-            let mut child = spawned
-                .and_then(|spawned| spawned)
-                .map_err(|error| program_error("faasflow-worker", error))?;
-            let address = ready_address(&mut child);
-            apart.workers.push(Worker {
-                child,
-                address: address.clone().unwrap_or_default(),
-            });
-            address.ok_or(NamespaceError::NotReady(name))?;
-        }
-        Ok(apart)
-    }
-
-    /// Where the workers listen, as seen from within the namespaces.
-    pub(super) fn addresses(&self) -> Vec<String> {
-        self.workers
-            .iter()
-            .map(|worker| worker.address.clone())
-            .collect()
-    }
-
-    /// Runs something where both workers can be reached.
-    pub(super) fn run<T: Send>(
-        &self,
-        what: impl FnOnce() -> T + Send,
-    ) -> Result<T, NamespaceError> {
-        self.namespaces[0]
-            .run(what)
-            .map_err(NamespaceError::Namespace)
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        for worker in &mut self.workers {
-            worker.child.stdin = None;
-        }
-        let deadline = Instant::now() + END_MAX;
-        for worker in &mut self.workers {
-            while let Ok(None) = worker.child.try_wait() {
-                if Instant::now() > deadline {
-                    // Both fail only if it has just ended.
-                    let _ = worker.child.kill();
-                    let _ = worker.child.wait();
-                    break;
-                }
-                thread::sleep(END_PAUSE);
-            }
-        }
-    }
-}
-
-fn program_error(program: &str, error: io::Error) -> SessionError {
-    SessionError::Functions {
-        program: program.to_owned(),
-        error,
-    }
-}
-
-fn beside_worker() -> Result<PathBuf, SessionError> {
-    beside("faasflow-worker").map_err(|error| program_error("faasflow-worker", error))
-}
-
-/// 32 random bytes that nobody else may read.
-fn write_key(path: &Path) -> io::Result<()> {
-    let mut key = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut key)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(&key)
-}
-
-/// The address in the line by which a worker says that it is ready.
-fn ready_address(child: &mut Child) -> Option<String> {
-    let mut reader = BufReader::new(child.stdout.take()?);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    // What else it says is read, so that it never waits for a reader.
-    thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
-    match line.split_whitespace().collect::<Vec<_>>()[..] {
-        ["ready", _, address] => Some(address.to_owned()),
-        _ => None,
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn keep_busy(draft: &mut Draft) {
 }
 
 /// Multiplies the bytes of all outputs, as they are written and as profiles say, and the memory for them.
-pub(super) fn scale_bytes(draft: &mut Draft, factor: f64) {
+pub(crate) fn scale_bytes(draft: &mut Draft, factor: f64) {
     for node in &mut draft.nodes {
         change_parameters(&mut node.inputs, |parameters| {
             scale_outputs(parameters, factor)
@@ -80,7 +80,7 @@ fn scale_outputs(parameters: &mut Value, factor: f64) {
 }
 
 /// Bytes that all nodes write in an invocation.
-pub(super) fn written_bytes(draft: &Draft) -> f64 {
+pub(crate) fn written_bytes(draft: &Draft) -> f64 {
     let profiles = draft.nodes.iter().filter_map(|node| node.profile.as_ref());
     profiles.map(|profile| profile.output_bytes as f64).sum()
 }

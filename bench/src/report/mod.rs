@@ -12,6 +12,7 @@ pub use disturbance::{Disturbances, Watch};
 pub use hgrm::write_hgrm;
 pub(crate) use machine::memory_bytes;
 pub use machine::{Machine, Setup};
+pub(crate) use table::duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;

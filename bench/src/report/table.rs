@@ -94,7 +94,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// A time with its unit, to three digits.
-fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
     match UNITS.iter().find(|(unit, _)| ns >= *unit) {
         None => format!("{ns} ns"),

@@ -16,16 +16,10 @@ use super::program::{
     Details, Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Program, RemoteProducer,
     Runner, Scope, SlotIndex, SlotPlan, Span,
 };
-use crate::plan::{Join, NodeId, NodePlan, Plan};
+use crate::plan::{Join, NodeId, NodePlan, Plan, WAITING_WINDOW, WINDOW};
 use edges::From;
 use nodes::is_delayed;
 use rustc_hash::{FxHashMap, FxHashSet};
-
-/// Items of a region at once, if it says nothing: enough to keep its executors busy while others are tidied up after.
-const WINDOW: usize = 64;
-/// The same where items wait for a time: they keep nobody busy, and are not to wait for each other. Only if that keeps no more
-/// in memory, since one node alone makes anything, or `parallelism` asks for it.
-const WAITING_WINDOW: usize = 4096;
 
 impl Program {
     /// Compiles a plan that `plan_check` has found whole.
@@ -289,6 +283,7 @@ impl Compiler {
             keeps_notes: scopes > 1
                 || !plan.wholes.is_empty()
                 || plan.nodes.iter().any(|node| node.join != Join::All),
+            first_readers: Vec::new(),
             plan: plan.clone(),
             types: super::types::PayloadTypes::new(plan),
         };
@@ -304,7 +299,7 @@ impl Compiler {
         for local in 0..count as LocalNode {
             let (node, details, read) = match planned.get(&local) {
                 Some(node) => (
-                    self.node(node, into[local as usize], &mut program),
+                    self.node(node, plan, into[local as usize], &mut program),
                     self.details(node),
                     inputs[&node.id].clone(),
                 ),
@@ -352,6 +347,7 @@ impl Compiler {
             .filter(|node| program.nodes[*node as usize].edges() == 0)
             .collect();
         self.number_slots(&mut program);
+        program.first_readers = super::victims::first_readers(&program);
         program
     }
 

@@ -6,10 +6,13 @@ use super::program::{Program, is_list};
 use super::replicas::Choice;
 use super::report::Wanted;
 use super::timers::Timer;
-use super::{Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Send, worker_hash};
+use super::{
+    Action, Answered, ClientId, Core, Incoming, InputForm, Outbound, Refusal, Send, worker_hash,
+};
 use crate::nearest::instead_of_few;
-use crate::plan::{DeploymentId, Limits, Source, WorkerIndex};
+use crate::plan::{DeploymentId, Limits, Plan, PortRef, Source, WorkerIndex};
 use crate::wire::Failure;
+use crate::wire::ITEM_ABSENT;
 use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::InvocationId;
 use std::rc::Rc;
@@ -37,8 +40,8 @@ impl Core {
             .map(|(name, incoming)| (name.as_str(), form(incoming)));
         let choice = match self.admit(id, workflow, forms) {
             Ok(choice) => choice,
-            Err(reason) => {
-                self.refuse(now_ns, client, request, reason, inputs);
+            Err(refusal) => {
+                self.refuse(now_ns, client, request, refusal, inputs);
                 return None;
             }
         };
@@ -46,7 +49,7 @@ impl Core {
         let program = Rc::clone(self.program(index));
         self.given(workflow, choice, self.next_sequence);
         self.next_sequence += 1;
-        let place = self.open(id, index, &program, Phase::Running);
+        let place = self.open(now_ns, id, index, &program, Phase::Running);
         self.counters.invocations_taken += 1;
         self.in_flight += 1;
         self.deployment_mut(index).taken += 1;
@@ -87,7 +90,7 @@ impl Core {
         &self,
         workflow: &str,
         inputs: &[(&str, InputForm)],
-    ) -> Result<Limits, String> {
+    ) -> Result<Limits, Refusal> {
         let Self { config, .. } = self;
         let id = InvocationId::new(config.worker_hash, config.epoch, config.lane, 0);
         let forms = inputs.iter().map(|(name, form)| (*name, Ok(*form)));
@@ -116,12 +119,12 @@ impl Core {
         id: InvocationId,
         workflow: &str,
         inputs: impl Iterator<Item = (&'a str, Result<InputForm, &'a str>)> + Clone,
-    ) -> Result<Choice, String> {
+    ) -> Result<Choice, Refusal> {
         let Some(version) = self.versions.get(workflow) else {
             let known = self.versions.keys().map(String::as_str);
             let mut known: Vec<&str> = known.collect();
             known.sort_unstable();
-            return Err(format!(
+            let reason = format!(
                 "no workflow named `{workflow}` is deployed here; {}",
                 instead_of_few(
                     workflow,
@@ -129,65 +132,18 @@ impl Core {
                     "deploy it first; there are",
                     "deploy it first"
                 )
-            ));
+            );
+            return Err(reason.into());
         };
         // All placements of a version take the same inputs.
         let plan = &self.program(version.placements[0]).plan;
-        for (position, (name, form)) in inputs.clone().enumerate() {
-            let Some(declared) = plan.inputs.iter().find(|input| input.name == name) else {
-                let known: Vec<&str> = plan
-                    .inputs
-                    .iter()
-                    .map(|input| input.name.as_str())
-                    .collect();
-                return Err(format!(
-                    "workflow `{workflow}` has no input `{name}`; {}",
-                    instead_of_few(name, &known, "its inputs are", "it has none")
-                ));
-            };
-            let mut before = inputs.clone().take(position);
-            if before.any(|(earlier, _)| earlier == name) {
-                return Err(format!("input `{name}` is given twice"));
-            }
-            match form {
-                Err(reason) => return Err(format!("input `{name}`: {reason}")),
-                Ok(InputForm::Bytes(_)) if is_list(declared.kind) => {
-                    return Err(format!(
-                        "input `{name}` is to be a list of items, but bytes were given"
-                    ));
-                }
-                Ok(InputForm::List) if !is_list(declared.kind) => {
-                    return Err(format!(
-                        "input `{name}` is to be bytes, but a list of items was given"
-                    ));
-                }
-                Ok(InputForm::Bytes(bytes))
-                    if declared.kind == Kind::Value && bytes > VALUE_BYTES_MAX as u64 =>
-                {
-                    return Err(format!(
-                        "input `{name}` is a value of {bytes} bytes, above the limit of {VALUE_BYTES_MAX}; declare it \
-                         as bytes"
-                    ));
-                }
-                Ok(InputForm::Bytes(_) | InputForm::List) => {}
-            }
-        }
-        if let Some(missing) = plan
-            .inputs
-            .iter()
-            .filter(|input| input.default.is_none() && !input.optional)
-            .find(|input| !inputs.clone().any(|(name, _)| name == input.name))
-        {
-            return Err(format!(
-                "input `{}` of workflow `{workflow}` is missing",
-                missing.name
-            ));
-        }
+        check_inputs(plan, workflow, inputs)?;
         let limit = self.config.in_flight_max;
         if self.in_flight >= limit {
-            return Err(format!(
+            let reason = format!(
                 "{limit} invocations are in flight already, which is the limit; try again later"
-            ));
+            );
+            return Err(reason.into());
         }
         self.choose(version, id, workflow)
     }
@@ -198,16 +154,18 @@ impl Core {
         now_ns: u64,
         client: ClientId,
         request: u64,
-        reason: String,
+        refusal: Refusal,
         inputs: Vec<(String, Incoming)>,
     ) {
         self.counters.invocations_refused += 1;
         for (_, incoming) in inputs {
             self.drop_incoming(&incoming);
         }
+        let Refusal { reason, memory } = refusal;
         let failure = Failure::Refused {
             worker: String::new(),
             reason,
+            memory,
         };
         self.turn_away(now_ns, client, request, failure);
     }
@@ -309,13 +267,16 @@ impl Core {
 
     pub(super) fn open(
         &mut self,
+        now_ns: u64,
         id: InvocationId,
         index: u32,
         program: &Program,
         phase: Phase,
     ) -> Place {
         let place = self.take_place();
-        self.invocations[place as usize].start(place, id, index, program, phase);
+        let invocation = &mut self.invocations[place as usize];
+        invocation.start(place, id, index, program, phase);
+        invocation.since_ns = now_ns;
         self.deployment_mut(index).instances += 1;
         if !program.others.is_empty() || !self.is_mine(id) {
             self.place_by_id.insert(id, place);
@@ -353,8 +314,85 @@ impl Core {
 /// What an input looks like, or why it is not here.
 fn form(incoming: &Incoming) -> Result<InputForm, &str> {
     match incoming {
-        Incoming::One(range) => Ok(InputForm::Bytes(range.length)),
-        Incoming::List { .. } => Ok(InputForm::List),
+        Incoming::One(range) | Incoming::Lent(range) => Ok(InputForm::Bytes(range.length)),
+        Incoming::List { items, .. } => Ok(InputForm::list(items.iter().map(|(_, bytes)| *bytes))),
+        Incoming::LentList { items, .. } => Ok(InputForm::list(items.iter().map(|item| {
+            if item.is_absent() {
+                ITEM_ABSENT
+            } else if item.is_range() {
+                item.length
+            } else {
+                0
+            }
+        }))),
         Incoming::Refused(reason) => Err(reason),
     }
+}
+
+/// Whether these inputs are what a plan takes.
+fn check_inputs<'a>(
+    plan: &Plan,
+    workflow: &str,
+    inputs: impl Iterator<Item = (&'a str, Result<InputForm, &'a str>)> + Clone,
+) -> Result<(), String> {
+    for (position, (name, form)) in inputs.clone().enumerate() {
+        let found = (0..)
+            .zip(&plan.inputs)
+            .find(|(_, input)| input.name == name);
+        let Some((number, declared)) = found else {
+            let known: Vec<&str> = plan
+                .inputs
+                .iter()
+                .map(|input| input.name.as_str())
+                .collect();
+            return Err(format!(
+                "workflow `{workflow}` has no input `{name}`; {}",
+                instead_of_few(name, &known, "its inputs are", "it has none")
+            ));
+        };
+        let mut before = inputs.clone().take(position);
+        if before.any(|(earlier, _)| earlier == name) {
+            return Err(format!("input `{name}` is given twice"));
+        }
+        match form {
+            Err(reason) => return Err(format!("input `{name}`: {reason}")),
+            Ok(InputForm::Bytes(_)) if is_list(declared.kind) => {
+                return Err(format!(
+                    "input `{name}` is to be a list of items, but bytes were given"
+                ));
+            }
+            Ok(InputForm::List { .. }) if !is_list(declared.kind) => {
+                return Err(format!(
+                    "input `{name}` is to be bytes, but a list of items was given"
+                ));
+            }
+            Ok(InputForm::Bytes(bytes))
+                if declared.kind == Kind::Value && bytes > VALUE_BYTES_MAX as u64 =>
+            {
+                return Err(format!(
+                    "input `{name}` is a value of {bytes} bytes, above the limit of {VALUE_BYTES_MAX}; declare it \
+                     as bytes"
+                ));
+            }
+            Ok(form) => {
+                if let Some(exceeded) = form.exceeded(plan.maximum(PortRef::Input(number))) {
+                    return Err(format!(
+                        "input `{name}` {exceeded}; give less, or declare more"
+                    ));
+                }
+            }
+        }
+    }
+    if let Some(missing) = plan
+        .inputs
+        .iter()
+        .filter(|input| input.default.is_none() && !input.optional)
+        .find(|input| !inputs.clone().any(|(name, _)| name == input.name))
+    {
+        return Err(format!(
+            "input `{}` of workflow `{workflow}` is missing",
+            missing.name
+        ));
+    }
+    Ok(())
 }

@@ -250,6 +250,9 @@ impl Core {
             self.send(place, &program, *worker, Outbound::Forget { why });
         }
         self.left_the_door(place);
+        let index = self.invocations[place as usize].deployment;
+        self.deployment_mut(index).ending += 1;
+        self.invocations[place as usize].ending = true;
         self.end(now_ns, place, why);
     }
 
@@ -319,10 +322,12 @@ impl Core {
         invocation.phase = Phase::Free;
         invocation.generation = invocation.generation.wrapping_add(1);
         let (id, index) = (invocation.id, invocation.deployment);
+        let ending = std::mem::take(&mut invocation.ending);
         self.place_by_id.remove(&id);
         self.pending_failures.remove(&place);
         self.free.push(place);
         let deployment = self.deployment_mut(index);
+        deployment.ending -= u32::from(ending);
         deployment.instances -= 1;
         if deployment.state == DeploymentState::Retiring {
             self.settle(index);

@@ -230,7 +230,7 @@ impl Core {
     ) -> Result<(), String> {
         let refused = values.iter().find_map(|value| match value {
             Incoming::Refused(cause) => Some(cause.clone()),
-            Incoming::One(_) | Incoming::List { .. } => None,
+            _ => None,
         });
         if let Some(cause) = refused {
             // None of them, if not all: it has failed.

@@ -3,15 +3,18 @@
 use super::evaluate::Evaluate;
 use super::failure::Describe;
 use super::invocation::Place;
-use super::lease::Payload;
+use super::lease::{Account, Freed, Payload};
 use super::pool::ExecutorId;
 use super::program::LocalNode;
 use super::report::Wanted;
+use super::store::Ticket;
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
-use crate::wire::{self, Failure, NodeReport, Section};
+use crate::wire::{self, Failure, MemoryRefusal, NodeReport, Section};
 use faasstore::Cancelled;
+use faasstore::binding::{Exceeded, Maximum};
 use faasstore::descriptor::{InvocationId, PayloadRef};
+use faasstore::tier::TierKind;
 use thiserror::Error;
 
 /// A client's connection, as the lane numbers it.
@@ -40,7 +43,7 @@ impl Outgoing {
     }
 }
 
-/// A payload that arrived, committed in this lane's arena.
+/// A payload that arrived: committed in this lane's arena, or lent by a worker on the same host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Incoming {
     /// Bytes.
@@ -54,6 +57,15 @@ pub enum Incoming {
         /// Which items of the list these are, if they are not all of it.
         section: Option<Section>,
     },
+    /// Bytes that are lent.
+    Lent(PayloadRef),
+    /// A list that is lent: each item that has bytes is a range of its own.
+    LentList {
+        /// Its items, absent and empty ones among them.
+        items: Vec<PayloadRef>,
+        /// As of a [`Incoming::List`].
+        section: Option<Section>,
+    },
     /// It could not be taken in, and why.
     Refused(String),
 }
@@ -64,7 +76,75 @@ pub enum InputForm {
     /// So many bytes.
     Bytes(u64),
     /// A list of items.
-    List,
+    List {
+        /// How many.
+        items: u64,
+        /// Bytes of the largest of them.
+        largest_bytes: u64,
+        /// Bytes of all of them together.
+        total_bytes: u64,
+    },
+}
+
+impl InputForm {
+    /// A list of items that have so many bytes each.
+    pub fn list(items: impl Iterator<Item = u64>) -> Self {
+        let (mut count, mut largest_bytes, mut total_bytes) = (0, 0, 0_u64);
+        for bytes in items {
+            let bytes = if bytes == wire::ITEM_ABSENT { 0 } else { bytes };
+            count += 1;
+            largest_bytes = bytes.max(largest_bytes);
+            total_bytes = total_bytes.saturating_add(bytes);
+        }
+        Self::List {
+            items: count,
+            largest_bytes,
+            total_bytes,
+        }
+    }
+
+    /// What it exceeds of a maximum.
+    pub(super) fn exceeded(self, maximum: Maximum) -> Option<Exceeded> {
+        match self {
+            Self::Bytes(bytes) => maximum.exceeded(0, 0, bytes),
+            Self::List {
+                items,
+                largest_bytes,
+                total_bytes,
+            } => {
+                let last = items.checked_sub(1)?;
+                maximum
+                    .exceeded(last, total_bytes - largest_bytes, largest_bytes)
+                    .map(|exceeded| match exceeded {
+                        // Which of them it is nobody has counted.
+                        Exceeded::Bytes { bytes, max, .. } => Exceeded::Bytes {
+                            bytes,
+                            max,
+                            item: None,
+                        },
+                        other => other,
+                    })
+            }
+        }
+    }
+}
+
+/// Why the door is closed to a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// For people: why, and what to do.
+    pub reason: String,
+    /// The figures, if it is for memory.
+    pub memory: Option<MemoryRefusal>,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self {
+            reason,
+            memory: None,
+        }
+    }
 }
 
 /// An output of an activation, checked by the lane to lie in a segment of that executor.
@@ -238,6 +318,43 @@ pub enum Action {
     },
     /// Nothing of a deployment is left here.
     Removed(DeploymentId),
+    /// Carry what lies in a range out to a tier; [`Core::stored`](super::Core::stored) is to follow. Until then nobody writes
+    /// there.
+    CarryOut(Box<CarryOut>),
+    /// Bring back what was carried out; [`Core::fetched`](super::Core::fetched) is to follow. It is thrown away in its tier then.
+    BringBack {
+        /// What.
+        ticket: Ticket,
+        /// Whose.
+        account: Account,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// Look how much memory the executors have for themselves that run a workflow; [`Core::measured`](super::Core::measured) is
+    /// to follow for each of its executables.
+    Measure(Account),
+    /// What was carried out is not needed any more.
+    Discard(Ticket),
+}
+
+/// See [`Action::CarryOut`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CarryOut {
+    /// What to call it from now on.
+    pub ticket: Ticket,
+    /// Where it lies.
+    pub range: PayloadRef,
+    /// Which tier.
+    pub kind: TierKind,
+}
+
+impl From<Freed> for Action {
+    fn from(freed: Freed) -> Self {
+        match freed {
+            Freed::Range(range) => Self::Release(range),
+            Freed::Stored(ticket) => Self::Discard(ticket),
+        }
+    }
 }
 
 const _: () = assert!(
@@ -308,6 +425,8 @@ pub struct CoreCounters {
     pub activations_told: u64,
     pub told_returned: u64,
     pub told_killed: u64,
+    pub leases_expired: u64,
+    pub executors_replaced: u64,
     pub late_dropped: u64,
     pub events_received: u64,
 }

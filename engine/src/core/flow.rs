@@ -43,7 +43,7 @@ impl Core {
         let executor = self.executor_mut(id).filter(|e| e.activation == activation);
         let executor = executor.ok_or(CompletionError::Activation)?;
         let running = executor.running.ok_or(CompletionError::Activation)?;
-        let deployment = executor.deployment;
+        let (deployment, overdue) = (executor.deployment, executor.overdue);
         let program = Rc::clone(self.program(deployment));
         let node = &program.nodes[running.node as usize];
         self.check_outputs(running, node, &program, outputs)?;
@@ -51,6 +51,10 @@ impl Core {
             executor.running = None;
         }
         self.counters.activations += 1;
+        if overdue {
+            self.drop_outputs(outputs);
+            return self.came_back_overdue(now_ns, id, running);
+        }
         let root = self.invocations[running.place as usize].root;
         let invocation = &mut self.invocations[root as usize];
         invocation.running -= 1;
@@ -65,6 +69,9 @@ impl Core {
         let is_measured = invocation.sample.is_some();
         if invocation.timing.is_some() {
             self.attempt_ended(now_ns, running, Attempt::Well);
+        }
+        if self.is_pressed(deployment) {
+            self.note_run_time(now_ns, &running);
         }
         if is_measured {
             self.profile_ends(now_ns, &running, outputs, cpu);
@@ -101,8 +108,12 @@ impl Core {
         let executor = self.executor_mut(id).filter(|e| e.activation == activation);
         let executor = executor.ok_or(CompletionError::Activation)?;
         let running = executor.running.take().ok_or(CompletionError::Activation)?;
+        let overdue = executor.overdue;
         // May come while actions are carried out, not as an event of its own.
         self.revision += 1;
+        if overdue {
+            return self.came_back_overdue(now_ns, id, running);
+        }
         self.returned(id);
         self.executor_idle(now_ns, id);
         self.attempt_failed(now_ns, running, class, cause);
@@ -136,12 +147,13 @@ impl Core {
         let invocation = &self.invocations[place as usize];
         let (index, generation) = (invocation.deployment, invocation.generation);
         let pool_index = self.program(index).nodes[node as usize].pool;
-        if let Some(executor) = self.take_hand(index, pool_index) {
+        let pressed = self.is_pressed(index);
+        if !pressed && let Some(executor) = self.take_hand(index, pool_index) {
             self.start(now_ns, executor, place, node, attempt, now_ns);
             return;
         }
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
-        if let Some(executor) = pool.take_idle(maker) {
+        if !pressed && let Some(executor) = pool.take_idle(maker) {
             // It may have been foreseen for something else.
             self.revision += 1;
             self.start(now_ns, executor, place, node, attempt, now_ns);
@@ -153,17 +165,22 @@ impl Core {
         }
         self.make_room_to_wait(index, pool_index);
         let pool = &mut self.deployment_mut(index).pools[usize::from(pool_index)];
-        let first = pool.waiting.is_empty();
+        let (first, idles) = (pool.waiting.is_empty(), !pool.idle.is_empty());
         pool.waiting.push_back(Waiting {
             place,
             generation,
             node,
             attempt,
             ready_ns: now_ns,
+            held: false,
         });
         // What an executor takes next is another thing than was foreseen, unless others wait before this.
         self.revision += u64::from(first);
-        self.want_executor(index, pool_index);
+        if pressed && idles {
+            self.leases.alarm();
+        } else {
+            self.want_executor(index, pool_index);
+        }
     }
 
     /// Before a pool's queue grows, what waits in it for nothing leaves it: activations of what is over. So it is never
@@ -230,6 +247,7 @@ impl Core {
         if let Some(due_ns) = deadline_ns {
             self.arm_timeout(id, due_ns);
         }
+        self.watch_holding(now_ns, id);
         self.actions.push(Action::Start(Start {
             executor: id,
             activation,

@@ -37,8 +37,6 @@ pub struct Foreseen {
     pub activation: u32,
     /// How many outputs it declares; none of them is a list.
     pub outputs: usize,
-    /// Of the first eight of them, a bit for each that is a value.
-    pub values: u8,
     /// What will be ordered first when it ends well, if that can be said.
     pub next: Option<Next>,
 }
@@ -72,8 +70,11 @@ impl Core {
         Some(Foreseen {
             activation: executor.activation,
             outputs: program.outputs(node).len(),
-            values: node.values,
-            next: self.foresee_next(id, executor, running, each),
+            next: if self.is_pressed(executor.deployment) {
+                None
+            } else {
+                self.foresee_next(id, executor, running, each)
+            },
         })
     }
 
@@ -87,6 +88,9 @@ impl Core {
         mut each: impl FnMut(ForeseenInput),
     ) -> Option<Start> {
         let (executor, running) = self.under_way(id)?;
+        if self.is_pressed(executor.deployment) {
+            return None;
+        }
         let invocation = &self.invocations[running.place as usize];
         let program = self.program_of(running.place);
         let (node, switch) = (running.node, evaluate.ticket.node);
@@ -100,7 +104,9 @@ impl Core {
     /// What an executor runs, if its invocation goes on.
     fn under_way(&self, id: ExecutorId) -> Option<(&Executor, Running)> {
         let executor = self.executors.get(id.0 as usize)?.as_ref()?;
-        let running = executor.running?;
+        // What is overdue has failed however it ends, and one that is replaced starts nothing more.
+        let goes_on = !executor.overdue && !executor.replaced;
+        let running = executor.running.filter(|_| goes_on)?;
         self.is_running(running.place)
             .then_some((executor, running))
     }

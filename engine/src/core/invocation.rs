@@ -1,7 +1,7 @@
 //! What a worker keeps of one invocation in flight: counters of undecided in-edges, and the payloads still needed.
 
 use super::borne::FailureId;
-use super::lease::{Leases, Payload};
+use super::lease::{Freed, Leases, Payload};
 use super::outcome::Shown;
 use super::profile::Sample;
 use super::program::{InputFrom, LocalNode, Program, Scope, SlotIndex};
@@ -10,7 +10,7 @@ use super::whole::PartsEnded;
 use super::{ClientId, Outgoing};
 use crate::trace::{PartTrace, TRACE_ANSWER_MAX, TRACE_MAX};
 use crate::wire::Section;
-use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+use faasstore::descriptor::{InvocationId, NO_ITEM};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Place of an invocation in the core's table.
@@ -82,17 +82,12 @@ impl Lists {
     }
 
     /// Ends a list and lets go of its items.
-    pub(crate) fn close(
-        &mut self,
-        id: ListId,
-        leases: &mut Leases,
-        mut ended: impl FnMut(PayloadRef),
-    ) {
+    pub(crate) fn close(&mut self, id: ListId, leases: &mut Leases, mut ended: impl FnMut(Freed)) {
         let List { items, section } = &mut self.lists[id.0 as usize];
         *section = None;
         for payload in items.drain(..) {
-            if let Some(range) = leases.let_go(payload) {
-                ended(range);
+            if let Some(freed) = leases.let_go(payload) {
+                ended(freed);
             }
         }
         if items.capacity() > LIST_KEPT_ITEMS_MAX {
@@ -300,6 +295,10 @@ pub(crate) struct Invocation {
     /// Which part of its program: the nodes outside of all regions, or an item of a region.
     pub(crate) scope: u16,
     pub(crate) phase: Phase,
+    /// When it came to be known here. Kept at the root.
+    pub(crate) since_ns: u64,
+    /// Whether it was taken here and has failed, and something of it still runs.
+    pub(crate) ending: bool,
     pub(crate) nodes_left: u32,
     /// Activations that executors hold, those of all of its items included. Counted at the root.
     pub(crate) running: u32,
@@ -351,6 +350,8 @@ impl Invocation {
             generation: 0,
             scope: 0,
             phase: Phase::Free,
+            since_ns: 0,
+            ending: false,
             nodes_left: 0,
             running: 0,
             open_items: 0,

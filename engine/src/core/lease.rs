@@ -3,11 +3,27 @@
 //! A *lease* stands for one committed range of somebody's arena. Payloads are views of leases: an output is a view of
 //! the whole range, an alias or an item of a list a view of a part. The range goes back to its arena when the last
 //! view has been let go of. Nothing here touches the memory itself.
+//!
+//! What a lease stands for may be carried out of memory and back ([`super::store`]); its views do not change with that.
+//!
+//! ```text
+//!            leave                left              come                came
+//!   Here ───────────► Leaving ───────────► Away ───────────► Coming ───────────► Here
+//!    ▲                   │ stay: a reader begins
+//!    └──── left ───── Staying       (what has been carried out is thrown away)
+//! ```
 
+mod abroad;
+
+pub use abroad::Reach;
+
+use super::store::{Tally, Ticket};
+use abroad::Abroad;
 use faasstore::descriptor::PayloadRef;
+use rustc_hash::FxHashMap;
 
 /// Index of a lease. Indices are used again, but only when no view of the lease is left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LeaseId(u32);
 
 impl LeaseId {
@@ -21,6 +37,7 @@ impl LeaseId {
 pub struct Payload {
     lease: LeaseId,
     presence: Presence,
+    /// Within the lease.
     offset: u64,
     length: u64,
 }
@@ -77,13 +94,40 @@ impl Payload {
 
 #[derive(Clone, Copy, Debug)]
 struct Lease {
+    /// Where it lies; while it is away, how long it is.
     range: PayloadRef,
     holders: u32,
     account: Account,
+    home: Home,
+    /// Of its views, those that are to be sent.
+    sent: u32,
+}
+
+/// Where the bytes of a lease are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Home {
+    Here,
+    /// Here, and being carried out: nobody reads it any more.
+    Leaving,
+    /// As [`Home::Leaving`], but somebody has begun to read it: it stays.
+    Staying,
+    Away,
+    Coming,
+    /// It was away, and could not be got back.
+    Lost,
+}
+
+/// What the end of a lease sets free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freed {
+    /// A range: it belongs back to its arena.
+    Range(PayloadRef),
+    /// What was carried out: it is to be thrown away.
+    Stored(Ticket),
 }
 
 /// Whose leases are counted together: those of all deployments of a workflow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Account(u32);
 
 /// What an account has.
@@ -95,6 +139,14 @@ pub struct Holdings {
     pub bytes: u64,
     /// The most bytes that there ever were.
     pub bytes_peak: u64,
+    /// Leases of which the bytes are elsewhere, on top of the others.
+    pub away: u64,
+    /// Bytes of them.
+    pub away_bytes: u64,
+    /// Of the leases, those that are on their way out or back.
+    pub moving: u64,
+    /// Bytes of those on their way out.
+    pub leaving_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +154,7 @@ struct Ledger {
     workflow: String,
     deployments: u32,
     holdings: Holdings,
+    tally: Tally,
 }
 
 /// All leases of a lane.
@@ -112,13 +165,26 @@ pub struct Leases {
     bytes: u64,
     /// By account. One without deployments and leases is anybody's.
     ledgers: Vec<Ledger>,
+    abroad: FxHashMap<u32, Abroad>,
+    by_ticket: FxHashMap<Ticket, u32>,
+    tickets: u64,
+    /// Whether an account has come to have more than it is watched for, or has less again and is looked after.
+    alarmed: bool,
 }
 
 impl Leases {
     /// The account of a workflow, for one more deployment of it.
     pub fn open(&mut self, workflow: &str) -> Account {
         let known = |ledger: &Ledger| ledger.deployments > 0 && ledger.workflow == workflow;
-        let unused = |ledger: &Ledger| ledger.deployments == 0 && ledger.holdings.leases == 0;
+        let unused = |ledger: &Ledger| {
+            let Holdings {
+                leases,
+                away,
+                moving,
+                ..
+            } = ledger.holdings;
+            ledger.deployments == 0 && leases + away + moving == 0 && !ledger.tally.pressed
+        };
         let ledgers = &mut self.ledgers;
         let index = ledgers.iter().position(known).unwrap_or_else(|| {
             let new = Ledger {
@@ -151,6 +217,36 @@ impl Leases {
         self.ledgers[account.0 as usize].holdings
     }
 
+    /// What is watched of an account.
+    #[must_use]
+    pub fn tally(&self, account: Account) -> &Tally {
+        &self.ledgers[account.0 as usize].tally
+    }
+
+    pub(super) fn tally_mut(&mut self, account: Account) -> &mut Tally {
+        &mut self.ledgers[account.0 as usize].tally
+    }
+
+    /// All accounts that there have been.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = Account> + use<> {
+        (0..self.ledgers.len() as u32).map(Account)
+    }
+
+    /// Whether an account is to be looked after; not any more from then on.
+    #[inline]
+    pub(super) fn take_alarm(&mut self) -> bool {
+        std::mem::take(&mut self.alarmed)
+    }
+
+    #[inline]
+    pub(super) const fn is_alarmed(&self) -> bool {
+        self.alarmed
+    }
+
+    pub(super) fn alarm(&mut self) {
+        self.alarmed = true;
+    }
+
     /// Takes charge of a committed range; the payload returned is its first view.
     #[inline]
     pub fn take(&mut self, account: Account, range: PayloadRef) -> Payload {
@@ -161,12 +257,16 @@ impl Leases {
             range,
             holders: 1,
             account,
+            home: Home::Here,
+            sent: 0,
         };
         self.bytes += range.length;
-        let holdings = &mut self.ledgers[account.0 as usize].holdings;
+        let ledger = &mut self.ledgers[account.0 as usize];
+        let holdings = &mut ledger.holdings;
         holdings.leases += 1;
         holdings.bytes += range.length;
         holdings.bytes_peak = holdings.bytes_peak.max(holdings.bytes);
+        self.alarmed |= holdings.bytes > ledger.tally.watch_bytes;
         let index = if let Some(index) = self.free.pop() {
             self.slots[index as usize] = lease;
             index
@@ -177,7 +277,7 @@ impl Leases {
         Payload {
             lease: LeaseId(index),
             presence: Presence::There,
-            offset: range.offset,
+            offset: 0,
             length: range.length,
         }
     }
@@ -190,10 +290,10 @@ impl Leases {
         }
     }
 
-    /// Lets go of one view; the range is returned if it was the last.
+    /// Lets go of one view; what its lease stood for is returned if it was the last.
     #[inline]
-    #[must_use = "the range belongs back to its arena"]
-    pub fn let_go(&mut self, payload: Payload) -> Option<PayloadRef> {
+    #[must_use = "a range belongs back to its arena, and what is stored is to be thrown away"]
+    pub fn let_go(&mut self, payload: Payload) -> Option<Freed> {
         if payload.lease == LeaseId::NONE {
             return None;
         }
@@ -203,13 +303,48 @@ impl Leases {
         if lease.holders > 0 {
             return None;
         }
+        if lease.home != Home::Here {
+            return self.let_go_abroad(payload.lease);
+        }
         let Lease { range, account, .. } = *lease;
         self.bytes -= range.length;
-        let holdings = &mut self.ledgers[account.0 as usize].holdings;
+        let ledger = &mut self.ledgers[account.0 as usize];
+        let holdings = &mut ledger.holdings;
         holdings.leases -= 1;
         holdings.bytes -= range.length;
+        self.alarmed |= ledger.tally.pressed;
         self.free.push(payload.lease.0);
-        Some(range)
+        Some(Freed::Range(range))
+    }
+
+    /// Counts a view that is to be sent as such: its bytes stay here.
+    pub(super) fn send(&mut self, payload: Payload) {
+        if payload.lease != LeaseId::NONE {
+            self.slots[payload.lease.0 as usize].sent += 1;
+        }
+    }
+
+    /// A view has been sent.
+    pub(super) fn sent(&mut self, payload: Payload) {
+        if payload.lease != LeaseId::NONE {
+            let sent = &mut self.slots[payload.lease.0 as usize].sent;
+            debug_assert!(*sent > 0, "what has been sent was to be sent");
+            *sent = sent.saturating_sub(1);
+        }
+    }
+
+    /// Views of the lease that this is one of; of none, none.
+    #[must_use]
+    pub(super) fn holders(&self, payload: Payload) -> u32 {
+        let lease = self.slots.get(payload.lease.0 as usize);
+        lease.map_or(0, |lease| lease.holders)
+    }
+
+    /// Bytes of the lease of a view, and which it is: views of one lease have the same.
+    #[must_use]
+    pub fn lease_of(&self, payload: Payload) -> Option<(LeaseId, u64)> {
+        let lease = self.slots.get(payload.lease.0 as usize)?;
+        Some((payload.lease, lease.range.length))
     }
 
     /// Where the payload lies.
@@ -225,10 +360,19 @@ impl Leases {
         }
         let range = self.slots[payload.lease.0 as usize].range;
         PayloadRef {
-            offset: payload.offset,
+            offset: range.offset + payload.offset,
             length: payload.length,
             ..range
         }
+    }
+
+    /// The range that is held as long as the payload is.
+    #[must_use]
+    pub fn kept_with(&self, payload: Payload) -> PayloadRef {
+        if payload.lease == LeaseId::NONE {
+            return self.locate(payload);
+        }
+        self.slots[payload.lease.0 as usize].range
     }
 
     /// Leases that are held.
@@ -272,7 +416,7 @@ mod tests {
             }
         );
         assert_eq!((leases.count(), leases.bytes()), (1, 100));
-        assert_eq!(leases.let_go(part), Some(RANGE));
+        assert_eq!(leases.let_go(part), Some(Freed::Range(RANGE)));
         assert_eq!((leases.count(), leases.bytes()), (0, 0));
     }
 
@@ -306,11 +450,12 @@ mod tests {
         assert_ne!(old, other);
         let [first, second] = [(); 2].map(|()| leases.take(old, RANGE));
         let theirs = leases.take(other, RANGE);
-        assert_eq!(leases.let_go(first), Some(RANGE));
+        assert_eq!(leases.let_go(first), Some(Freed::Range(RANGE)));
         let holdings = |leases: u64, bytes: u64, bytes_peak: u64| Holdings {
             leases,
             bytes,
             bytes_peak,
+            ..Holdings::default()
         };
         assert_eq!(leases.holdings(new), holdings(1, 100, 200));
         assert_eq!(leases.holdings(other), holdings(1, 100, 100));
@@ -320,10 +465,10 @@ mod tests {
         let next = leases.open("c");
         assert_ne!(next, old);
         assert_eq!(leases.holdings(next), Holdings::default());
-        assert_eq!(leases.let_go(second), Some(RANGE));
+        assert_eq!(leases.let_go(second), Some(Freed::Range(RANGE)));
         assert_eq!(leases.open("d"), old);
         assert_eq!(leases.holdings(old), Holdings::default());
-        assert_eq!(leases.let_go(theirs), Some(RANGE));
+        assert_eq!(leases.let_go(theirs), Some(Freed::Range(RANGE)));
         assert_eq!((leases.count(), leases.bytes()), (0, 0));
     }
 }

@@ -15,6 +15,8 @@
 //! | `compile`, `nesting` | how it becomes that; which part lies within which |
 //! | `invocation` | what is kept of one invocation |
 //! | `lease` | who needs which range |
+//! | `store` | what is carried out of memory and back |
+//! | `quota`, `victims` | when, and which payloads |
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
 //! | `cancel` | clients that take back what they have asked for |
@@ -36,6 +38,8 @@
 //! | `outputs` | what activations return |
 //! | `payloads` | into slots, out to others, and let go of |
 //! | `end` | answering, failing, cleaning up |
+//! | `holding` | how long what runs may hold what it reads |
+//! | `replace` | executors that are replaced |
 //! | `timers` | what is due when |
 //! | `doors` | peers that come and go |
 //! | `retire` | deployments on their way out |
@@ -43,6 +47,7 @@
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 //! | `types` | what payloads from elsewhere are said to be |
 //! | `profile` | what is measured of a deployment as it runs |
+//! | `holders` | who holds what, since when, for those who ask |
 
 mod borne;
 mod by_place;
@@ -56,6 +61,8 @@ mod exchange;
 mod failure;
 mod flow;
 mod foresight;
+mod holders;
+mod holding;
 mod inputs;
 mod invocation;
 mod item_start;
@@ -69,24 +76,29 @@ mod peers;
 mod pool;
 mod profile;
 mod program;
+mod quota;
 mod record;
 mod region;
+mod replace;
 mod replicas;
 mod report;
 mod retire;
 mod retried;
+pub mod store;
 mod timers;
 mod trigger;
 mod types;
+mod victims;
 mod whole;
 
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use exchange::{
-    Action, Answered, ClientId, CompletionError, CoreCounters, Held, Incoming, InputForm, Outbound,
-    Outgoing, Output, Piece, Send, Start,
+    Action, Answered, CarryOut, ClientId, CompletionError, CoreCounters, Held, Incoming, InputForm,
+    Outbound, Outgoing, Output, Piece, Refusal, Send, Start,
 };
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
+pub use holders::Holder;
 pub use inputs::Input;
 pub use pool::ExecutorId;
 pub use profile::HISTOGRAMS_MAX;
@@ -100,18 +112,20 @@ use borne::Borne;
 use by_place::ByPlace;
 use cancel::Asked;
 use doors::{Doors, LaneKey};
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Account, Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use profile::Profile;
 use program::{LocalNode, Program};
+use quota::RunTimes;
 use replicas::{Loads, Version};
 use retried::Retried;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use store::{Carrier, StoreRules};
 use timers::{Timer, TimerKey};
 use trigger::Ended;
 
@@ -128,6 +142,9 @@ pub struct CoreConfig {
     pub in_flight_max: u32,
     /// How long an activation that was told to stop may go on before its executor is ended.
     pub grace_ns: u64,
+    /// How long an activation may hold what it reads: one that runs for longer is told to stop, and has failed. None: for
+    /// ever.
+    pub lease_ns_max: Option<u64>,
     /// How long to wait for an executor that was told to end, and for the beginning of an invocation whose entry worker has
     /// no connection.
     pub patience_ns: u64,
@@ -135,6 +152,8 @@ pub struct CoreConfig {
     pub keep_alive_ns: u64,
     /// The clock of the times that events bring.
     pub clock: ClockId,
+    /// What is done when a workflow has used up its quota of memory.
+    pub store: StoreRules,
 }
 
 /// A worker's identity in invocation ids. Two workers of a deployment must differ in it, which the master checks.
@@ -167,6 +186,8 @@ struct Deployment {
     instances: u32,
     /// Of those, taken here.
     taken: u32,
+    /// Taken here and answered, while something of them still runs here in its grace.
+    ending: u32,
     /// This lane has told its peers that it takes and has none any more.
     drained_told: bool,
     /// Peers' lanes that have told so, or cannot any more.
@@ -174,6 +195,13 @@ struct Deployment {
     /// A worker that takes part and has been started anew since the plan was made: it does not have it any more.
     outlived_by: Option<WorkerIndex>,
     loads: Loads,
+    /// What it adds to its workflow's quota.
+    quota_bytes: u64,
+    /// By executable: the most memory that one of its executors has been seen to have for itself.
+    own_bytes: Vec<u64>,
+    /// By node: the most bytes that one activation of it has made here.
+    made_bytes: Vec<u64>,
+    run_ns: RunTimes,
 }
 
 /// One lane's trigger core.
@@ -200,6 +228,9 @@ pub struct Core {
     /// The executor whose activation has just ended, while what that triggers is handled: it may take that at once.
     in_hand: Option<InHand>,
     leases: Leases,
+    carriers: Vec<Carrier>,
+    /// How many workflows are pressed for memory.
+    pressed: usize,
     lists: Lists,
     /// By when they are due, then in the order in which they were set.
     timers: BTreeMap<TimerKey, Timer>,
@@ -230,8 +261,17 @@ impl Core {
     /// A core without deployments.
     #[must_use]
     pub fn new(config: CoreConfig) -> Self {
+        let carriers = config
+            .store
+            .tiers
+            .iter()
+            .copied()
+            .map(Carrier::new)
+            .collect();
         Self {
             config,
+            carriers,
+            pressed: 0,
             deployments: Vec::new(),
             deployment_by_id: FxHashMap::default(),
             versions: FxHashMap::default(),
@@ -281,11 +321,12 @@ impl Core {
         !self.actions.is_empty()
     }
 
-    /// How many nodes have ended, told their successors, and are still to be tidied up after: see [`Core::tidy`].
+    /// How many nodes have ended, told their successors, and are still to be tidied up after, and one more if workflows are to
+    /// be looked after that are pressed for memory: see [`Core::tidy`].
     #[inline]
     #[must_use]
     pub fn untidied(&self) -> usize {
-        self.triggered.len()
+        self.triggered.len() + usize::from(self.leases.is_alarmed())
     }
 
     /// Lets go of what nodes that have ended have read, begins further items of regions, and ends invocations of which
@@ -295,6 +336,7 @@ impl Core {
     pub fn tidy(&mut self, now_ns: u64, into: &mut Vec<Action>) {
         debug_assert!(into.is_empty() && self.actions.is_empty());
         self.settle_triggered(now_ns);
+        self.look_after(now_ns);
         std::mem::swap(&mut self.actions, into);
     }
 
@@ -378,22 +420,34 @@ impl Core {
             .map(|e| u32::from(e.scale).div_ceil(lanes).max(1))
             .collect();
         let account = self.leases.open(&plan.workflow);
+        let given = plan.limits.store.quota_bytes;
+        let quota_bytes = self.config.store.quota_bytes.or(given);
+        let own_bytes = vec![0; executables];
+        let quota_bytes = quota_bytes.unwrap_or_else(|| store::unused_bytes(&plan, &own_bytes));
+        self.grant_quota(account, quota_bytes);
         let program = Rc::new(Program::compile(plan, account));
         self.timed += u32::from(program.timed);
         let refused = constants.iter().find_map(|constant| match constant {
             Incoming::Refused(reason) => Some(format!(
                 "a constant of the workflow found no room in this worker's memory ({reason}); deploy it again once there is more"
             )),
-            Incoming::One(_) | Incoming::List { .. } => None,
+            _ => None,
         });
-        let constants = constants
+        let constants: Vec<Value> = constants
             .into_iter()
             .map(|constant| self.take_incoming(account, constant))
             .collect();
+        for constant in &constants {
+            self.keep_here(*constant);
+        }
         let deployment = Deployment {
             outlived_by: self.doors.outlived_by(&program),
             loads: Loads::new(&program, self.config.lane),
             profile: Profile::new(&program),
+            quota_bytes,
+            own_bytes,
+            made_bytes: vec![0; program.nodes.len()],
+            run_ns: RunTimes::default(),
             program,
             constants,
             refused,
@@ -408,6 +462,7 @@ impl Core {
             state: DeploymentState::Prepared,
             instances: 0,
             taken: 0,
+            ending: 0,
             drained_told: false,
             drained: Vec::new(),
         };
@@ -487,6 +542,31 @@ impl Core {
         )
     }
 
+    /// Of the outputs that the executor's current activation has to return: their kinds, and what each may have at most.
+    #[must_use]
+    pub fn declared_outputs(
+        &self,
+        executor: ExecutorId,
+    ) -> Option<impl ExactSizeIterator<Item = (Kind, Maximum)> + '_> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let node = state.running?.node;
+        let program = self.program(state.deployment);
+        let outputs = program.outputs(&program.nodes[node as usize]).iter();
+        Some(outputs.map(|output| (output.kind, output.maximum)))
+    }
+
+    /// What one of those outputs is called.
+    #[must_use]
+    pub fn output_name(&self, executor: ExecutorId, output: usize) -> Option<&str> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let program = self.program(state.deployment);
+        let id = program.nodes[state.running?.node as usize].id;
+        let nodes = &program.plan.nodes;
+        let place = nodes.binary_search_by_key(&id, |node| node.id).ok()?;
+        let output = nodes[place].outputs.get(output)?;
+        Some(&output.name)
+    }
+
     /// Where a payload lies.
     #[inline]
     #[must_use]
@@ -497,14 +577,15 @@ impl Core {
     /// Lets go of what an [`Outgoing`] holds, once it has been sent or dropped.
     pub fn let_go_all(&mut self, payloads: &[Payload]) {
         for payload in payloads {
+            self.leases.sent(*payload);
             self.let_go(*payload);
         }
     }
 
     #[inline]
     fn let_go(&mut self, payload: Payload) {
-        if let Some(range) = self.leases.let_go(payload) {
-            self.actions.push(Action::Release(range));
+        if let Some(freed) = self.leases.let_go(payload) {
+            self.actions.push(freed.into());
         }
     }
 

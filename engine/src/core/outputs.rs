@@ -5,7 +5,21 @@ use super::lease::{Account, Payload};
 use super::pool::{ExecutorId, Running};
 use super::program::{Node, Program, is_list};
 use super::{CompletionError, Core, Output, Piece};
+use faasstore::descriptor::PayloadRef;
 use std::rc::Rc;
+
+/// Bytes that an activation has made for an output, what it hands on of its inputs left out.
+fn own_bytes(output: &Output) -> u64 {
+    let pieces = match output {
+        Output::One(piece) => std::slice::from_ref(piece),
+        Output::List(pieces) => pieces,
+    };
+    let own = pieces.iter().map(|piece| match piece {
+        Piece::Own(range) => range.length,
+        Piece::Empty | Piece::Alias { .. } => 0,
+    });
+    own.sum()
+}
 
 impl Core {
     #[inline]
@@ -82,6 +96,21 @@ impl Core {
         whole.part(offset, length)
     }
 
+    /// What an activation passes on of an input, if the worst case of its workflow is proven: where it lies, and the range
+    /// that is kept with it. None too of what names no part of an input.
+    #[must_use]
+    pub fn passed_on(
+        &self,
+        executor: ExecutorId,
+        piece: Piece,
+    ) -> Option<(PayloadRef, PayloadRef)> {
+        let state = self.executors.get(executor.0 as usize)?.as_ref()?;
+        let program = self.program(state.deployment);
+        program.plan.memory.as_ref()?;
+        let part = self.alias(state.running?, program, piece)?;
+        Some((self.leases.locate(part), self.leases.kept_with(part)))
+    }
+
     /// Takes charge of a checked piece.
     #[inline]
     fn take_piece(&mut self, running: Running, account: Account, piece: Piece) -> Payload {
@@ -107,6 +136,13 @@ impl Core {
         maker: ExecutorId,
     ) {
         let node = &program.nodes[running.node as usize];
+        let made_bytes: u64 = outputs.iter().map(own_bytes).sum();
+        // Many small ones count too.
+        if made_bytes >= self.config.store.moved_bytes_min / 16 {
+            let deployment = self.invocations[running.place as usize].deployment;
+            let known = &mut self.deployment_mut(deployment).made_bytes[running.node as usize];
+            *known = made_bytes.max(*known);
+        }
         for (output, plan) in outputs.iter().zip(program.outputs(node)) {
             let Some(slot) = plan.slot else {
                 self.drop_outputs(std::slice::from_ref(output));

@@ -1,7 +1,7 @@
 //! Payloads of an invocation: into their slots, out to clients and peers, and let go of. Who holds one counts it.
 
 use super::invocation::{ListId, NO_MAKER, Place, Value};
-use super::lease::{Account, Payload};
+use super::lease::{Account, Payload, Reach};
 use super::program::Program;
 use super::{Action, Core, Incoming, Outgoing};
 use crate::plan::SectionPlan;
@@ -41,7 +41,7 @@ impl Core {
             actions,
             ..
         } = self;
-        lists.close(list, leases, |range| actions.push(Action::Release(range)));
+        lists.close(list, leases, |freed| actions.push(freed.into()));
     }
 
     pub(super) fn release(&mut self, range: PayloadRef) {
@@ -108,36 +108,40 @@ impl Core {
             return Err(cause);
         }
         let account = self.program_of(place).account;
+        let lent = matches!(incoming, Incoming::Lent(_) | Incoming::LentList { .. });
         let value = self.take_incoming(account, incoming);
         let bytes = self.value_bytes(value);
         self.clear_slot(place, slot);
         self.set_slot(place, slot, value, bytes, NO_MAKER);
+        if lent {
+            self.note_lent(place, slot);
+        }
         Ok(())
     }
 
     /// What is wrong with a list that came for a slot: that some of its items did not, while all are needed.
     fn lacks(&self, place: Place, slot: u32, incoming: &Incoming) -> Option<String> {
-        let Incoming::List {
-            items,
-            section: Some(Section { first, whole }),
-            ..
-        } = incoming
-        else {
+        let (here, Some(Section { first, whole })) = (match incoming {
+            Incoming::List { items, section, .. } => (items.len(), section),
+            Incoming::LentList { items, section } => (items.len(), section),
+            Incoming::One(_) | Incoming::Lent(_) | Incoming::Refused(_) => return None,
+        }) else {
             return None;
         };
-        let lacks = items.len() < *whole as usize;
+        let lacks = here < *whole as usize;
         let complete = self.program_of(place).slots[slot as usize].complete;
         (lacks && complete).then(|| {
             format!(
-                "{} items from item {first} on came of a list of {whole}, and all of it is needed",
-                items.len()
+                "{here} items from item {first} on came of a list of {whole}, and all of it is needed"
             )
         })
     }
 
     pub(super) fn take_incoming(&mut self, account: Account, incoming: Incoming) -> Value {
         match incoming {
-            Incoming::One(range) => Value::One(self.leases.take(account, range)),
+            Incoming::One(range) | Incoming::Lent(range) => {
+                Value::One(self.leases.take(account, range))
+            }
             Incoming::List {
                 range,
                 items,
@@ -157,6 +161,18 @@ impl Core {
                 self.let_go(whole);
                 Value::List(list)
             }
+            Incoming::LentList { items, section } => {
+                let list = self.lists.open();
+                self.lists.set_section(list, section);
+                for item in items {
+                    let item = match item {
+                        PayloadRef::ABSENT => Payload::ABSENT,
+                        range => self.leases.take(account, range),
+                    };
+                    self.lists.get_mut(list).push(item);
+                }
+                Value::List(list)
+            }
             // Whoever asks for it is refused first.
             Incoming::Refused(_) => Value::Unset,
         }
@@ -170,17 +186,41 @@ impl Core {
         }
     }
 
+    /// What is there for all invocations is never carried out of memory.
+    pub(super) fn keep_here(&mut self, value: Value) {
+        match value {
+            Value::Unset => {}
+            Value::One(payload) => self.leases.send(payload),
+            Value::List(list) => {
+                for item in self.lists.get(list) {
+                    self.leases.send(*item);
+                }
+            }
+        }
+    }
+
+    fn hold_to_send(&mut self, payload: Payload) {
+        debug_assert_eq!(
+            self.leases.reach(payload),
+            Reach::Here,
+            "what is handed over stays here"
+        );
+        self.leases.hold(payload);
+        self.leases.stay(payload);
+        self.leases.send(payload);
+    }
+
     /// One more hold of a value, for sending.
     pub(super) fn hold_value(&mut self, value: Value) -> Outgoing {
         match value {
             Value::Unset => Outgoing::One(Payload::EMPTY),
             Value::One(payload) => {
-                self.leases.hold(payload);
+                self.hold_to_send(payload);
                 Outgoing::One(payload)
             }
             Value::List(list) => {
                 let items = self.lists.get(list).to_vec();
-                items.iter().for_each(|item| self.leases.hold(*item));
+                items.iter().for_each(|item| self.hold_to_send(*item));
                 match self.lists.section(list) {
                     Some(section) => Outgoing::Section(items, section),
                     None => Outgoing::List(items),
@@ -201,7 +241,7 @@ impl Core {
             whole: here.whole() as u32,
         };
         let items = here.range(range).to_vec();
-        items.iter().for_each(|item| self.leases.hold(*item));
+        items.iter().for_each(|item| self.hold_to_send(*item));
         Outgoing::Section(items, section)
     }
 
@@ -243,7 +283,12 @@ impl Core {
 
     pub(super) fn drop_incoming(&mut self, incoming: &Incoming) {
         match incoming {
-            Incoming::One(range) | Incoming::List { range, .. } => self.release(*range),
+            Incoming::One(range) | Incoming::Lent(range) | Incoming::List { range, .. } => {
+                self.release(*range);
+            }
+            Incoming::LentList { items, .. } => {
+                items.iter().for_each(|item| self.release(*item));
+            }
             Incoming::Refused(_) => {}
         }
     }

@@ -35,6 +35,7 @@ impl Core {
             let refused = Failure::Refused {
                 worker: String::new(),
                 reason,
+                memory: None,
             };
             self.refuse_part(id, deployment, refused, inputs);
             return;
@@ -43,6 +44,7 @@ impl Core {
             let refused = Failure::Refused {
                 worker: String::new(),
                 reason: reason.to_owned(),
+                memory: None,
             };
             self.refuse_part(id, deployment, refused, inputs);
             return;
@@ -63,8 +65,10 @@ impl Core {
         }
         let place = match self.place_by_id.get(&id) {
             Some(place) => *place,
-            None => self.open(id, index, &program, Phase::Pending),
+            None => self.open(now_ns, id, index, &program, Phase::Pending),
         };
+        let invocation = &mut self.invocations[place as usize];
+        invocation.since_ns = now_ns.min(invocation.since_ns);
         if self.invocations[place as usize].phase != Phase::Pending {
             // A second beginning: peers of one version never send it.
             self.counters.late_dropped += 1;
@@ -118,7 +122,8 @@ impl Core {
             return;
         };
         if !self.place_by_id.contains_key(&id) && !self.doors.was_given_up(id) {
-            self.open_pending(id, index);
+            // Since when it is here is said by its beginning.
+            self.open_pending(u64::MAX, id, index);
         }
     }
 
@@ -163,7 +168,7 @@ impl Core {
         let place = match (self.place_by_id.get(&id).copied(), known) {
             (Some(place), _) => Some(place),
             (None, Some(index)) if self.doors.expects(id) && !self.is_mine(id) => {
-                let place = self.open_pending(id, index);
+                let place = self.open_pending(now_ns, id, index);
                 self.await_beginning(now_ns, place);
                 Some(place)
             }
@@ -315,9 +320,9 @@ impl Core {
     }
 
     /// Others tell of an invocation before its entry worker has.
-    fn open_pending(&mut self, id: InvocationId, index: u32) -> Place {
+    fn open_pending(&mut self, now_ns: u64, id: InvocationId, index: u32) -> Place {
         let program = Rc::clone(self.program(index));
-        let place = self.open(id, index, &program, Phase::Pending);
+        let place = self.open(now_ns, id, index, &program, Phase::Pending);
         if let Some(failure) = self.loss(&program, id) {
             self.pending_failures.insert(place, failure);
         }

@@ -3,7 +3,7 @@
 use super::failure::NodeFailure;
 use super::invocation::Place;
 use super::program::LocalNode;
-use super::timers::Timer;
+use super::timers::{Timer, TimerKey};
 use super::{Action, Core};
 use crate::plan::{DeploymentId, ErrorClass};
 use std::collections::VecDeque;
@@ -22,6 +22,8 @@ pub(crate) struct Waiting {
     pub(crate) attempt: u32,
     /// Since when.
     pub(crate) ready_ns: u64,
+    /// Whether it has waited for memory while an executor was idle.
+    pub(crate) held: bool,
 }
 
 /// The executors of one executable of one deployment.
@@ -81,6 +83,12 @@ pub(crate) struct Executor {
     pub(crate) grace_due_ns: Option<u64>,
     /// When a timer is due that looks after that, if one is set.
     pub(crate) grace_timer_ns: Option<u64>,
+    /// Its timer that looks after how long it holds what it reads, if one is set.
+    pub(crate) holding_timer: Option<TimerKey>,
+    /// Whether what it runs was told to stop for having held that for too long.
+    pub(crate) overdue: bool,
+    /// Whether it is to end as soon as it has nothing to do.
+    pub(crate) replaced: bool,
     /// Told to end: when that is to have happened.
     pub(crate) end_due_ns: Option<u64>,
     /// Whether it is ended because what it ran took too long.
@@ -145,6 +153,9 @@ impl Core {
             timer_due_ns: None,
             grace_due_ns: None,
             grace_timer_ns: None,
+            holding_timer: None,
+            overdue: false,
+            replaced: false,
             idle_since_ns: now_ns,
             end_due_ns: None,
             timed_out: false,
@@ -227,10 +238,11 @@ impl Core {
         // May come while actions are carried out, not as an event of its own.
         self.revision += 1;
         let (deployment, pool) = (executor.deployment, executor.pool);
-        let (running, timed_out) = (executor.running.take(), executor.timed_out);
+        let running = executor.running.take();
+        let (timed_out, overdue) = (executor.timed_out, executor.overdue);
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         pool.idle.retain(|idle| *idle != id);
-        self.lost(now_ns, running, timed_out, cause);
+        self.lost(now_ns, running, (timed_out, overdue), cause);
     }
 
     /// An executor's process has ended, and why. What it ran has failed.
@@ -238,24 +250,40 @@ impl Core {
         let Some(executor) = self.executors.get_mut(id.0 as usize).and_then(Option::take) else {
             return;
         };
+        if let Some(timer) = executor.holding_timer {
+            self.timers.remove(&timer);
+        }
         let (deployment, pool_index) = (executor.deployment, executor.pool);
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
         pool.idle.retain(|idle| *idle != id);
         pool.members -= 1;
         pool.ending -= u32::from(executor.end_due_ns.is_some());
         self.want_executor(deployment, pool_index);
-        self.lost(now_ns, executor.running, executor.timed_out, cause);
+        let why = (executor.timed_out, executor.overdue);
+        self.lost(now_ns, executor.running, why, cause);
     }
 
-    /// What an executor ran has come to nothing with it.
-    fn lost(&mut self, now_ns: u64, running: Option<Running>, timed_out: bool, cause: &str) {
+    /// What an executor ran has come to nothing with it, which had timed out, or was overdue, or neither.
+    fn lost(
+        &mut self,
+        now_ns: u64,
+        running: Option<Running>,
+        (timed_out, overdue): (bool, bool),
+        cause: &str,
+    ) {
+        if self.pressed > 0 {
+            self.leases.alarm();
+        }
         if let Some(running) = running {
-            let class = if timed_out {
-                ErrorClass::Timeout
-            } else {
-                ErrorClass::Crash
+            let (class, cause) = match (timed_out, overdue) {
+                (false, false) => (ErrorClass::Crash, cause.to_owned()),
+                (true, _) => (ErrorClass::Timeout, cause.to_owned()),
+                (false, true) => {
+                    let overdue = self.overdue_cause(&running);
+                    (ErrorClass::Timeout, format!("{overdue}; {cause}"))
+                }
             };
-            self.attempt_failed(now_ns, running, class, cause.to_owned());
+            self.attempt_failed(now_ns, running, class, cause);
         }
         self.drain_ended(now_ns);
     }
@@ -268,8 +296,9 @@ impl Core {
             return;
         };
         let (deployment, pool) = (executor.deployment, executor.pool);
+        let replaced = executor.replaced;
         let waits = &self.deployment_mut(deployment).pools[usize::from(pool)].waiting;
-        if waits.is_empty() {
+        if waits.is_empty() && !replaced {
             self.in_hand = Some(InHand {
                 executor: id,
                 deployment,
@@ -297,15 +326,30 @@ impl Core {
 
     /// An executor has nothing to do: give it what waits, or let it idle.
     pub(super) fn executor_idle(&mut self, now_ns: u64, id: ExecutorId) {
+        if self.is_replaced(id) {
+            return self.end_replaced(now_ns, id);
+        }
         let Some(executor) = self.executors[id.0 as usize].as_mut() else {
             return;
         };
         executor.idle_since_ns = now_ns;
         let (deployment, pool_index) = (executor.deployment, executor.pool);
+        let pressed = self.is_pressed(deployment);
+        if pressed {
+            self.leases.alarm();
+        }
         loop {
             let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool_index)];
-            let Some(waiting) = pool.waiting.pop_front() else {
+            let next = if pressed {
+                None
+            } else {
+                pool.waiting.pop_front()
+            };
+            let Some(waiting) = next else {
                 pool.idle.push(id);
+                if !pool.waiting.is_empty() {
+                    return;
+                }
                 if pool.members - pool.ending > 1 {
                     self.arm_keep_alive(now_ns, deployment, pool_index);
                 }
@@ -317,6 +361,7 @@ impl Core {
                 node,
                 attempt,
                 ready_ns,
+                ..
             } = waiting;
             if self.is_current(place, generation) {
                 self.start(now_ns, id, place, node, attempt, ready_ns);
@@ -422,6 +467,9 @@ mod tests {
             idle_since_ns: 0,
             grace_due_ns: None,
             grace_timer_ns: None,
+            holding_timer: None,
+            overdue: false,
+            replaced: false,
             end_due_ns: None,
             timed_out: false,
         };

@@ -520,11 +520,12 @@ fn piece_bytes(piece: &Piece) -> u64 {
 /// The bytes of what the lane has computed.
 pub(super) fn incoming_bytes(incoming: &Incoming) -> u64 {
     match incoming {
-        Incoming::One(range) => range.length,
+        Incoming::One(range) | Incoming::Lent(range) => range.length,
         Incoming::List { items, .. } => {
             let there = items.iter().filter(|(_, bytes)| *bytes != ITEM_ABSENT);
             there.map(|(_, bytes)| bytes).sum()
         }
+        Incoming::LentList { items, .. } => items.iter().map(|item| item.length).sum(),
         Incoming::Refused(_) => 0,
     }
 }

@@ -9,7 +9,7 @@ use super::nesting::Nesting;
 use super::outcome::When;
 use super::types::PayloadTypes;
 use crate::plan::{ErrorMatch, NodeId, Part, Plan, Retry, SectionPlan, Source, WorkerIndex};
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -103,8 +103,6 @@ pub(crate) struct Node {
     pub(crate) pool: u16,
     /// Whether an output is a list.
     pub(crate) lists: bool,
-    /// Of the first eight outputs, a bit for each that is a value.
-    pub(crate) values: u8,
     /// Whether other workers read its outputs or wait for it.
     pub(crate) told: bool,
     /// Whether it lies in a region outside of which somebody hears which cases it chose and what it has failed with.
@@ -249,6 +247,8 @@ pub(crate) struct OutputPlan {
     pub(crate) kind: Kind,
     /// If anybody here reads it or it is to be sent.
     pub(crate) slot: Option<SlotIndex>,
+    /// What it may have at most.
+    pub(crate) maximum: Maximum,
 }
 
 /// Part of one of the program's lists.
@@ -357,6 +357,8 @@ pub(crate) struct Program {
     pub(crate) timed: bool,
     /// Whether any of its nodes keeps more than all do: it has regions or joins of some.
     pub(crate) keeps_notes: bool,
+    /// By slot: see [`super::victims`].
+    pub(crate) first_readers: Vec<Option<LocalNode>>,
 }
 
 impl Program {

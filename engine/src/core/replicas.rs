@@ -16,9 +16,9 @@
 use super::doors::LaneKey;
 use super::pool::Pool;
 use super::program::Program;
-use super::{Core, worker_hash};
+use super::{Core, Refusal, worker_hash};
 use crate::plan::{DeploymentId, Plan};
-use crate::wire::Load;
+use crate::wire::{Load, MemoryRefusal};
 use faasstore::descriptor::InvocationId;
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,11 +48,26 @@ pub(super) struct Choice {
 }
 
 /// Why a placement cannot take an invocation.
+#[derive(Clone, Copy)]
 enum Unable<'a> {
     Refused(&'a str),
     Full(u32),
+    /// As many are in flight as this lane may take for memory.
+    Memory(&'a Plan, u64),
     Outlived(&'a str),
     Unconnected(&'a str),
+}
+
+/// The figures of a refusal for memory.
+fn figures(plan: &Plan, at_door: u64) -> Option<MemoryRefusal> {
+    let memory = plan.memory.as_ref()?;
+    Some(MemoryRefusal {
+        worker: plan.workers[usize::from(memory.worker)].name.clone(),
+        invocation_bytes: memory.invocation_bytes,
+        quota_bytes: memory.quota_bytes,
+        in_flight_max: memory.in_flight_max,
+        at_door,
+    })
 }
 
 /// An `Unable` of a workflow, as its client is told.
@@ -69,6 +84,33 @@ impl fmt::Display for Told<'_> {
                 f,
                 "{limit} invocations of workflow `{workflow}` are in flight already, which is its limit; try again later"
             ),
+            Unable::Memory(plan, at_door) => {
+                let Some(memory) = figures(plan, *at_door) else {
+                    return Ok(());
+                };
+                let MemoryRefusal {
+                    worker,
+                    invocation_bytes,
+                    quota_bytes,
+                    in_flight_max,
+                    ..
+                } = memory;
+                write!(
+                    f,
+                    "an invocation of workflow `{workflow}` may need {invocation_bytes} bytes on worker {worker}, whose \
+                     quota is {quota_bytes} bytes, so that {in_flight_max} may be in flight; "
+                )?;
+                match (*at_door, at_door == &in_flight_max) {
+                    (0, false) => write!(f, "this lane takes none of them: invoke it at another"),
+                    (_, true) => write!(f, "that many are; try again later"),
+                    (some, false) => {
+                        write!(
+                            f,
+                            "this lane's share of {some} are; try again later, or at another"
+                        )
+                    }
+                }
+            }
             Unable::Outlived(worker) => write!(
                 f,
                 "worker {worker} takes part and was started anew since workflow `{workflow}` was deployed, which it does \
@@ -219,7 +261,7 @@ impl Core {
         version: &Version,
         id: InvocationId,
         workflow: &str,
-    ) -> Result<Choice, String> {
+    ) -> Result<Choice, Refusal> {
         let placements = &version.placements;
         let mut best: Option<(Choice, Fullness)> = None;
         let mut unable = None;
@@ -248,14 +290,19 @@ impl Core {
         if let Some((choice, _)) = best {
             return Ok(Choice { passed, ..choice });
         }
+        let memory = match unable {
+            Some(Unable::Memory(plan, at_door)) => figures(plan, at_door),
+            _ => None,
+        };
         let reason = unable.map(|unable| Told(unable, workflow).to_string());
         let reason = reason.unwrap_or_default();
-        Err(match placements.len() {
+        let reason = match placements.len() {
             1 => reason,
             all => {
                 format!("none of its {all} placements can take it; of the next in turn: {reason}")
             }
-        })
+        };
+        Err(Refusal { reason, memory })
     }
 
     fn can_take(&self, index: u32, id: InvocationId) -> Result<(), Unable<'_>> {
@@ -269,6 +316,13 @@ impl Core {
         let limit = program.plan.limits.in_flight_max;
         if deployment.taken >= limit {
             return Err(Unable::Full(limit));
+        }
+        if let Some(memory) = &program.plan.memory {
+            let at_door = memory.at_door.get(usize::from(self.config.lane));
+            let at_door = at_door.copied().unwrap_or_default();
+            if u64::from(deployment.taken) + u64::from(deployment.ending) >= at_door {
+                return Err(Unable::Memory(&program.plan, at_door));
+            }
         }
         if let Some(worker) = deployment.outlived_by {
             return Err(Unable::Outlived(

@@ -7,7 +7,7 @@ use super::program::{InputFrom, LocalNode, Producer, Program};
 use super::record::Recorder;
 use crate::trace::{BY_LANE, PartTrace, TRACE_MAX, TRACES_MAX, TraceEnd};
 use crate::wire::{EdgeReport, NodeReport, Tier};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What a client wants to be told beside its outputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,6 +42,8 @@ pub(crate) struct Timing {
     nodes: Vec<NodeTiming>,
     /// Bytes that arrived in each payload slot.
     pub(crate) slot_bytes: Vec<u64>,
+    /// Slots with what a worker on the same host has lent.
+    slots_lent: FxHashSet<u32>,
     /// When the lane itself ended the last thing that it did.
     lane_free_ns: u64,
     /// Each attempt by itself.
@@ -72,6 +74,7 @@ impl Timing {
             report,
             nodes: vec![NodeTiming::default(); program.nodes.len()],
             slot_bytes: vec![0; program.slots.len()],
+            slots_lent: FxHashSet::default(),
             lane_free_ns: 0,
             recorder,
         }
@@ -214,7 +217,9 @@ impl Timing {
             }
             seen.push(slot);
             let bytes = self.slot_bytes[slot as usize];
-            let travelled = if bytes <= u64::from(program.plan.limits.inline_bytes_max) {
+            let travelled = if self.slots_lent.contains(&slot) {
+                Tier::Shared
+            } else if bytes <= u64::from(program.plan.limits.inline_bytes_max) {
                 Tier::Inline
             } else {
                 Tier::Peer
@@ -275,6 +280,16 @@ fn add(whole: &mut NodeReport, part: NodeReport) {
         match whole.edges.iter_mut().find(|known| known.from == edge.from) {
             Some(known) => known.join(edge.tier, edge.bytes),
             None => whole.edges.push(edge),
+        }
+    }
+}
+
+impl Core {
+    /// What came for a slot is lent by a worker on the same host.
+    pub(super) fn note_lent(&mut self, place: Place, slot: u32) {
+        let root = self.invocations[place as usize].root;
+        if let Some(timing) = self.invocations[root as usize].timing.as_mut() {
+            timing.slots_lent.insert(slot);
         }
     }
 }

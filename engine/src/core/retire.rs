@@ -78,11 +78,13 @@ impl Core {
         }
         self.timed -= u32::from(program.timed);
         let constants = std::mem::take(&mut deployment.constants);
+        let quota_bytes = deployment.quota_bytes;
         self.drop_profile(index);
         self.deployments[index as usize] = None;
         for constant in constants {
             self.drop_value(constant);
         }
+        self.withdraw_quota(program.account, quota_bytes);
         self.leases.close(program.account);
         self.deployment_by_id.remove(&program.plan.deployment);
         for place in 0..self.executors.len() {

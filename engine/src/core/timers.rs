@@ -3,6 +3,7 @@
 //! knows what it was set for and does nothing if that has gone.
 
 use super::invocation::{NO_MAKER, Place};
+use super::lease::Account;
 use super::pool::ExecutorId;
 use super::program::LocalNode;
 use super::{Action, Core};
@@ -34,6 +35,9 @@ pub(super) enum Timer {
     Grace {
         executor: ExecutorId,
     },
+    Holding {
+        executor: ExecutorId,
+    },
     KeepAlive {
         deployment: DeploymentId,
         pool: u16,
@@ -43,6 +47,10 @@ pub(super) enum Timer {
     },
     Orphan {
         place: Place,
+    },
+    /// A workflow that is pressed for memory is to be looked after.
+    Quota {
+        account: Account,
     },
 }
 
@@ -56,8 +64,10 @@ impl Timer {
             | Self::Orphan { place } => Some(place),
             Self::Timeout { .. }
             | Self::Grace { .. }
+            | Self::Holding { .. }
             | Self::KeepAlive { .. }
-            | Self::End { .. } => None,
+            | Self::End { .. }
+            | Self::Quota { .. } => None,
         }
     }
 }
@@ -99,11 +109,13 @@ impl Core {
                 }
                 Timer::Timeout { executor } => self.time_out(now_ns, due_ns, executor),
                 Timer::Grace { executor } => self.grace_over(now_ns, due_ns, executor),
+                Timer::Holding { executor } => self.holding_over(now_ns, executor),
                 Timer::KeepAlive { deployment, pool } => {
                     self.end_idle_executors(now_ns, deployment, pool)
                 }
                 Timer::End { executor } => self.end_overdue(due_ns, executor),
                 Timer::Orphan { place } => self.end_orphan(place),
+                Timer::Quota { account } => self.quota_timer(now_ns, account),
             }
         }
         self.drain_ended(now_ns);
@@ -118,8 +130,9 @@ impl Core {
 
     /// What an executor runs is to stop, since its invocation is over, and to come back by then.
     pub(super) fn tell(&mut self, id: ExecutorId, why: Cancelled, due_ns: u64) {
-        // One that has exceeded its timeout just now is being killed.
-        let executor = self.executor_mut(id).filter(|executor| !executor.timed_out);
+        // One that has exceeded its timeout just now is being killed, and one that is overdue was told.
+        let executor = self.executor_mut(id);
+        let executor = executor.filter(|executor| !executor.timed_out && !executor.overdue);
         let Some(activation) = executor.map(|executor| executor.activation) else {
             return;
         };
@@ -169,8 +182,12 @@ impl Core {
         }
         // Should it come back all the same, then not in time.
         executor.grace_due_ns = None;
+        let cause = match executor.overdue {
+            true => "it has not come back within the grace period",
+            false => "its invocation is over and the grace period has passed",
+        };
+        let cause = cause.to_owned();
         self.counters.told_killed += 1;
-        let cause = "its invocation is over and the grace period has passed".to_owned();
         self.actions.push(Action::Kill {
             executor: id,
             cause,
@@ -220,13 +237,14 @@ impl Core {
         }
     }
 
-    pub(super) fn set_timer(&mut self, due_ns: u64, timer: Timer) {
+    pub(super) fn set_timer(&mut self, due_ns: u64, timer: Timer) -> TimerKey {
         self.timers_set += 1;
         let key = (due_ns, self.timers_set);
         self.timers.insert(key, timer);
         if let Some(place) = timer.place() {
             self.timers_of.insert(place, key, ());
         }
+        key
     }
 
     /// Takes back all timers of what lives in a place.

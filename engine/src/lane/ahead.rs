@@ -13,7 +13,7 @@ use super::evaluate::Evaluators;
 use super::executors::{Executor, ExecutorError};
 use super::segments::Segments;
 use crate::core::{Core, Evaluate, ExecutorId, ForeseenInput, Next, Start};
-use faasstore::binding::VALUE_BYTES_MAX;
+use faasstore::binding::{Kind, VALUE_BYTES_MAX};
 use faasstore::descriptor::{
     self, Activate, INPUTS_IN_PLACE_MAX, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
 };
@@ -79,14 +79,9 @@ impl Reads {
 struct Awaited {
     activation: u32,
     outputs: usize,
-    /// A bit for each output that is a value, which must be small.
-    values: u8,
+    /// The most bytes of each output.
+    bytes_max: [u64; OUTPUTS_IN_PLACE_MAX],
 }
-
-const _: () = assert!(
-    OUTPUTS_IN_PLACE_MAX <= u8::BITS as usize,
-    "outputs in place have a bit each"
-);
 
 impl Ahead {
     /// Whether this says what is known at this revision of the core, be it nothing.
@@ -112,10 +107,18 @@ impl Ahead {
         let Some(foreseen) = foreseen.filter(|f| f.outputs <= OUTPUTS_IN_PLACE_MAX) else {
             return;
         };
+        let mut bytes_max = [u64::MAX; OUTPUTS_IN_PLACE_MAX];
+        let declared = core.declared_outputs(id).into_iter().flatten();
+        for (most, (kind, maximum)) in bytes_max.iter_mut().zip(declared) {
+            *most = match kind {
+                Kind::Value => maximum.bytes.min(VALUE_BYTES_MAX as u64),
+                Kind::Bytes | Kind::List => maximum.bytes,
+            };
+        }
         self.awaited = Some(Awaited {
             activation: foreseen.activation,
             outputs: foreseen.outputs,
-            values: foreseen.values,
+            bytes_max,
         });
         match foreseen.next {
             None => {}
@@ -158,7 +161,7 @@ impl Ahead {
         let Awaited {
             activation,
             outputs,
-            values,
+            bytes_max,
         } = self.awaited?;
         if self.revision != revision || !descriptor::is_plain_done(completion, activation, outputs)
         {
@@ -168,7 +171,7 @@ impl Ahead {
             let Ok(OutputRef::Own(own)) = descriptor::done_output(completion, index) else {
                 return None;
             };
-            if values >> index & 1 == 1 && own.length > VALUE_BYTES_MAX as u64 {
+            if own.length > bytes_max[index] {
                 return None;
             }
             *range = executor.plain_output(own, segments)?;

@@ -1,12 +1,17 @@
 //! What the worker's other threads tell a lane, and what a lane tells them. Queues of these are the only thing that
 //! lanes share with anyone.
 
-use crate::plan::{DeploymentId, Plan};
+use crate::core::Holder;
+use crate::core::store::Ticket;
+pub use crate::lane::share::LendingEnd;
+use crate::lane::store::OwnUse;
+use crate::plan::{DeploymentId, Plan, Trust};
 use crate::profile::LaneProfile;
 use crate::status::WorkflowCounters;
 use faasstore::binding::FunctionDescription;
 use faasstore::channel::EngineChannel;
 use faasstore::socket::Socket;
+use faasstore::tier::TierKind;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -32,11 +37,14 @@ pub struct StartedExecutor {
     pub doorbell: OwnedFd,
     /// Bytes that all segments of its arena together may have.
     pub arena_bytes_max: u64,
+    /// Whose its executable is.
+    pub trust: Trust,
     /// Its functions, as it describes them, if it was started for nothing else.
     pub functions: Box<[FunctionDescription]>,
 }
 
-/// Which connection of a link: those that a worker makes are numbered in the order in which it makes them.
+/// Which connection of a link: those that a worker makes are numbered in the order in which it makes them, and so are, by
+/// themselves, those that it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkNumber(pub u64);
 
@@ -90,6 +98,8 @@ pub enum LaneCommand {
         number: LinkNumber,
         /// Greeted.
         sockets: LinkSockets,
+        /// If the peer is on this host: by what memory is lent to it.
+        share: Option<LendingEnd>,
     },
     /// Connections that a peer's lane made, for sending to this lane.
     LinkIn {
@@ -101,8 +111,24 @@ pub enum LaneCommand {
         from_lane: u8,
         /// As in `wire::Role::Peer`.
         next_sequence: u64,
+        /// Which connection it is, among all that have come.
+        number: LinkNumber,
         /// Greeted.
         sockets: LinkSockets,
+    },
+    /// By what a peer on this host lends memory to this lane, beside a connection that it has made. It is given before the
+    /// peer knows that it may lend.
+    ShareIn {
+        /// The peer's name.
+        worker: String,
+        /// Its restart epoch.
+        epoch: u32,
+        /// Its lane.
+        from_lane: u8,
+        /// As in [`LaneCommand::LinkIn`].
+        number: LinkNumber,
+        /// Greeted.
+        socket: Socket,
     },
     /// A client's connection.
     Client {
@@ -122,8 +148,35 @@ pub enum LaneCommand {
         /// Where to say it: none if the lane has no such deployment.
         reply: oneshot::Sender<Option<LaneProfile>>,
     },
+    /// Say who holds payloads.
+    Holders {
+        /// Invocations of each workflow to tell of, at most.
+        most: usize,
+        /// Where to say it.
+        reply: oneshot::Sender<Vec<Holder>>,
+    },
     /// Forget what was measured of a deployment.
     ForgetProfile(DeploymentId),
+    /// A payload that was to be carried out has been, in so many nanoseconds, or could not be.
+    Stored {
+        /// What the lane calls it.
+        ticket: Ticket,
+        /// Which tier was to take it.
+        kind: TierKind,
+        /// How long it took.
+        stored: Result<u64, ()>,
+    },
+    /// What executors have of memory for themselves.
+    Measured(Vec<OwnUse>),
+    /// A payload that was to be brought back lies where the lane said, after so many nanoseconds; or why it cannot be had.
+    Fetched {
+        /// What the lane calls it.
+        ticket: Ticket,
+        /// Which tier had it.
+        kind: TierKind,
+        /// How long it took.
+        fetched: Result<u64, String>,
+    },
     /// End.
     Stop,
 }
@@ -155,6 +208,17 @@ pub enum LaneReport {
         to_lane: u8,
         /// As in [`LaneCommand::LinkOut`].
         number: LinkNumber,
+    },
+    /// Nothing more is lent on a link, which goes on without.
+    SharingEnded {
+        /// The peer's name.
+        worker: String,
+        /// Its lane.
+        to_lane: u8,
+        /// As in [`LaneCommand::LinkOut`].
+        number: LinkNumber,
+        /// Why, for people.
+        reason: String,
     },
     /// Nothing of this deployment is left on this lane.
     Removed(DeploymentId),

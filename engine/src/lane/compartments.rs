@@ -8,6 +8,7 @@
 use super::segments::Segments;
 use crate::core::Core;
 use crate::core::lease::Account;
+use crate::core::store::{Carried, Tally};
 use crate::plan::DeploymentId;
 use crate::status::WorkflowCounters;
 use faasstore::arena::{Arena, Compartment};
@@ -83,6 +84,12 @@ impl Compartments {
         self.of_deployment.get(&deployment).map(|(own, _)| *own)
     }
 
+    /// Of which workflow the deployment is; none if the lane does not have it.
+    pub(crate) fn workflow_of(&self, deployment: DeploymentId) -> Option<&str> {
+        let of = self.of_deployment.get(&deployment);
+        of.map(|(_, workflow)| workflow.as_str())
+    }
+
     /// Where payloads of the workflow go; none if the lane has nothing of it.
     pub(crate) fn of_workflow(&self, workflow: &str) -> Option<Compartment> {
         self.of_workflow
@@ -90,8 +97,16 @@ impl Compartments {
             .map(|entry| entry.compartment)
     }
 
-    /// Shows what each workflow has in memory to whoever asks for the worker's status.
-    pub(crate) fn publish(&self, core: &Core, segments: &Segments) {
+    /// Where payloads go that the core counts there; none if the lane has nothing of that workflow.
+    pub(crate) fn of_account(&self, account: Account) -> Option<Compartment> {
+        let mut entries = self.of_workflow.values();
+        let entry = entries.find(|entry| entry.account == Some(account))?;
+        Some(entry.compartment)
+    }
+
+    /// Shows what each workflow has in memory to whoever asks for the worker's status; `pinned` is what executors may still keep
+    /// of segments that have gone.
+    pub(crate) fn publish(&self, core: &Core, segments: &Segments, pinned: &[(Compartment, u64)]) {
         for entry in self.of_workflow.values() {
             let counters = &entry.counters;
             if let Some(account) = entry.account {
@@ -99,12 +114,43 @@ impl Compartments {
                 counters.leases.set(holdings.leases);
                 counters.lease_bytes.set(holdings.bytes);
                 counters.lease_bytes_peak.set(holdings.bytes_peak);
+                counters.away.set(holdings.away);
+                counters.away_bytes.set(holdings.away_bytes);
+                publish_tally(core.leases().tally(account), counters);
             }
             let held = segments.held(entry.compartment);
             counters.segments.set(held.segments);
             counters.segment_bytes.set(held.bytes);
+            let own = pinned.iter().filter(|one| one.0 == entry.compartment);
+            counters.pinned_bytes.set(own.map(|one| one.1).sum());
         }
     }
+}
+
+fn publish_tally(tally: &Tally, counters: &WorkflowCounters) {
+    let Carried {
+        spilled,
+        spilled_bytes,
+        remote,
+        remote_bytes,
+        fetched,
+        fetched_bytes,
+        refused,
+        lost,
+        held_back,
+        overdrawn,
+    } = tally.carried;
+    counters.quota_bytes.set(tally.quota_bytes);
+    counters.spilled.set(spilled);
+    counters.spilled_bytes.set(spilled_bytes);
+    counters.stored.set(remote);
+    counters.stored_bytes.set(remote_bytes);
+    counters.fetched.set(fetched);
+    counters.fetched_bytes.set(fetched_bytes);
+    counters.carries_refused.set(refused);
+    counters.payloads_lost.set(lost);
+    counters.held_back.set(held_back);
+    counters.overdrawn.set(overdrawn);
 }
 
 #[cfg(test)]

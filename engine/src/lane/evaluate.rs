@@ -11,9 +11,9 @@ use super::{Lane, executors};
 use crate::core::{Describe, Evaluate, Evaluated, Incoming, Input, Part};
 use crate::delay::{shown, wait};
 use crate::expression::{Expression, ExpressionError};
-use crate::plan::{Constant, Delay, DeploymentId, Formula, NodeId, NodePlan, Plan, Work};
+use crate::plan::{Constant, Delay, DeploymentId, Formula, NodeId, NodePlan, Plan, PortRef, Work};
 use faasstore::arena::{Arena, Compartment};
-use faasstore::binding::{Kind, VALUE_BYTES_MAX};
+use faasstore::binding::{Kind, Maximum, VALUE_BYTES_MAX};
 use faasstore::descriptor::{ArenaRange, PayloadRef};
 use rustc_hash::FxHashMap;
 use serde_json::Value;
@@ -44,7 +44,7 @@ enum Evaluator {
     },
     Compute {
         /// By output.
-        formulas: Vec<(String, CompiledFormula)>,
+        formulas: Vec<(String, CompiledFormula, Maximum)>,
         items_max: u64,
     },
 }
@@ -67,6 +67,25 @@ struct Computed {
     bytes: Vec<u8>,
     /// Offset and length of each item, if it is a list.
     items: Option<Vec<(u64, u64)>>,
+}
+
+impl Computed {
+    /// Itself, if it has no more than is declared.
+    fn within(self, output: &str, maximum: Maximum) -> Result<Self, String> {
+        let exceeded = match &self.items {
+            None => maximum.exceeded(0, 0, self.bytes.len() as u64),
+            Some(items) => {
+                let mut items = (0..).zip(items);
+                items.find_map(|(place, (offset, bytes))| maximum.exceeded(place, *offset, *bytes))
+            }
+        };
+        match exceeded {
+            None => Ok(self),
+            Some(exceeded) => Err(format!(
+                "output `{output}` of `compute` {exceeded}; declare more, or compute less"
+            )),
+        }
+    }
 }
 
 impl Evaluators {
@@ -205,8 +224,8 @@ impl Evaluator {
                 })
             }
             Work::Compute(formulas) => {
-                let formulas = formulas.iter().zip(&node.outputs);
-                let formulas = formulas.map(|(formula, output)| {
+                let formulas = (0..).zip(formulas.iter().zip(&node.outputs));
+                let formulas = formulas.map(|(place, (formula, output))| {
                     let formula = match formula {
                         Formula::Value(text) if output.kind == Kind::List => {
                             CompiledFormula::List(compile(text)?)
@@ -217,7 +236,11 @@ impl Evaluator {
                             to: compile(to)?,
                         },
                     };
-                    Ok((output.name.clone(), formula))
+                    let maximum = plan.maximum(PortRef::Written {
+                        node: node.id,
+                        output: place,
+                    });
+                    Ok((output.name.clone(), formula, maximum))
                 });
                 Some(Self::Compute {
                     formulas: formulas.collect::<Result<_, String>>()?,
@@ -476,9 +499,11 @@ impl Lane {
                     formulas,
                     items_max,
                 } => {
-                    let computed = formulas
-                        .iter()
-                        .map(|(output, formula)| formula.compute(output, inputs, *items_max));
+                    let computed = formulas.iter().map(|(output, formula, maximum)| {
+                        let most = maximum.items.min(*items_max);
+                        let computed = formula.compute(output, inputs, most)?;
+                        computed.within(output, *maximum)
+                    });
                     computed.collect::<Result<Vec<Computed>, String>>()
                 }
             }

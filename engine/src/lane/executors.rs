@@ -4,14 +4,17 @@
 //! whatever an executor writes is copied out and checked before anything is done with it, and that one which breaks a
 //! rule is ended by name while the lane goes on.
 
+mod kept;
 mod memory;
 mod outputs;
+mod pinned;
 
 use super::ahead::Ranges;
 use super::command::StartedExecutor;
+use super::copies::Copying;
 use super::segments::{Gone, Mapping, Owner, Segments};
 use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
-use crate::plan::{DeploymentId, ErrorClass};
+use crate::plan::{DeploymentId, ErrorClass, Trust};
 use faasstore::Cancelled;
 use faasstore::arena::{Arena, ArenaError, Compartment};
 use faasstore::binding::Announced;
@@ -26,6 +29,7 @@ use thiserror::Error;
 
 pub(crate) use outputs::return_outputs;
 use outputs::{read_outputs, read_text};
+use pinned::Pinned;
 
 /// Why an executor cannot be believed, or reached; it is ended.
 #[derive(Debug, Error)]
@@ -109,8 +113,10 @@ pub(crate) struct Executor {
     arena_bytes: u64,
     /// Ranges of its arena that are free again, and that it is still to be told of.
     released: Vec<ArenaRange>,
-    /// Segments of others that have gone, by slot and generation, and that it is still to be told of.
-    unmaps: Vec<(u32, u32)>,
+    /// Segments of others that have gone, by slot and generation, with their bytes, and that it is still to be told of.
+    unmaps: Vec<(u32, u32, u64)>,
+    /// What it may still keep of such.
+    pinned: Pinned,
     /// Messages about memory since its bell was rung for one.
     unrung: u32,
     /// Whether one of them is about a segment that has gone.
@@ -123,6 +129,8 @@ pub(crate) struct Executor {
     tables: Vec<ArenaRange>,
     /// Whether the running activation was told to stop.
     told: bool,
+    /// What it has returned, and is being copied.
+    pub(crate) copying: Option<Box<Copying>>,
     /// Why the lane ended it, if it did.
     pub(crate) ended: Option<String>,
     /// Told to end.
@@ -140,12 +148,14 @@ impl Executor {
             arena_bytes: 0,
             released: Vec::new(),
             unmaps: Vec::new(),
+            pinned: Pinned::default(),
             unrung: 0,
             unmap_unrung: false,
             deferred: None,
             untold: Vec::new(),
             tables: Vec::new(),
             told: false,
+            copying: None,
             ended: None,
             stopping: false,
         }
@@ -153,6 +163,17 @@ impl Executor {
 
     pub(crate) fn deployment(&self) -> DeploymentId {
         self.started.deployment
+    }
+
+    /// Where copies go of what it returns.
+    pub(crate) fn compartment(&self) -> Compartment {
+        self.terms.compartment
+    }
+
+    /// Whether its ring is read: not once it is ended, nor while something that it has returned is being copied.
+    #[inline]
+    pub(crate) fn is_read(&self) -> bool {
+        self.ended.is_none() && self.copying.is_none()
     }
 
     #[inline]
@@ -193,10 +214,13 @@ impl Executor {
             })
     }
 
-    /// Where an output lies, if it breaks no limit and its segment is known.
+    /// Where an output lies, if it breaks no limit, its segment is known, and it is read there.
     #[inline]
     pub(super) fn plain_output(&self, own: ArenaRange, segments: &Segments) -> Option<PayloadRef> {
         if own.length == 0 || own.length > self.terms.payload_bytes_max {
+            return None;
+        }
+        if self.started.trust == Trust::Other {
             return None;
         }
         let slot = find(&self.arena, own.segment, own.generation)?;
@@ -463,15 +487,26 @@ pub(crate) fn read_event(
             cpu,
         } => {
             let read = read_outputs(executor, id, core, segments, refs, table, outputs);
-            if !matches!(read, Ok(None)) {
-                return_outputs(executor, segments, outputs);
+            let failed = match read {
+                Ok(None) => kept::copy_kept(executor, id, core, segments, arena, outputs)
+                    .err()
+                    .map(|error| (ErrorClass::Memory, error.to_string())),
+                Ok(Some(cause)) => Some((ErrorClass::Output, cause)),
+                Err(error) => {
+                    return_outputs(executor, segments, arena, outputs);
+                    executor.activation_ended(arena);
+                    return Err(error);
+                }
+            };
+            if failed.is_some() {
+                return_outputs(executor, segments, arena, outputs);
             }
             executor.activation_ended(arena);
-            Ok(Some(match read? {
+            Ok(Some(match failed {
                 None => Event::Done { activation, cpu },
-                Some(cause) => Event::Failed {
+                Some((class, cause)) => Event::Failed {
                     activation,
-                    class: ErrorClass::Output,
+                    class,
                     cause,
                 },
             }))
@@ -532,7 +567,8 @@ impl Executor {
     }
 
     #[inline]
-    fn activation_ended(&mut self, arena: &mut Arena) {
+    pub(crate) fn activation_ended(&mut self, arena: &mut Arena) {
+        self.pinned.answered();
         if self.told {
             self.told = false;
             self.started.channel.take_back();
@@ -571,4 +607,4 @@ impl Terms {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

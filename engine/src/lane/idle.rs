@@ -1,6 +1,7 @@
 //! What a lane does when it has nothing else to do: what could wait, once, and what has to be tried again later.
 
-use super::{LANE_SEGMENT_BYTES, Lane, executors, monotonic_ns};
+use super::{LANE_SEGMENT_BYTES, Lane, PATIENCE, executors, monotonic_ns};
+use crate::core::ExecutorId;
 
 /// How long a lane is idle before its own arena gives memory back, as executors do.
 const IDLE_BEFORE_TRIM_NS: u64 = 1_000_000_000;
@@ -12,7 +13,9 @@ impl Lane {
     /// What can wait until there is nothing else to do.
     pub(super) fn settle(&mut self) {
         self.trim_when_idle();
+        self.settle_carriage();
         let (mut unsent_before, mut unsent) = (0, 0);
+        self.pins_due_ns = None;
         for index in 0..self.polled.len() {
             let Some(place) = self.polled.get(index).copied() else {
                 break;
@@ -27,7 +30,11 @@ impl Lane {
                 continue;
             }
             unsent += executor.unsent();
+            self.replace_if_it_pins(place);
         }
+        let (peers, mut parts) = self.peers();
+        unsent += peers.settle_shares(&mut parts);
+        self.unmap_gone();
         self.settle_again_if(unsent, unsent < unsent_before);
         if !self.reports.is_empty() {
             self.flush_reports();
@@ -40,7 +47,13 @@ impl Lane {
     pub(super) fn settle_if_due(&mut self) {
         self.now_ns = monotonic_ns();
         let due = |time: Option<u64>| time.is_some_and(|due_ns| due_ns <= self.now_ns);
-        if due(self.settle_ns) || due(self.trim_ns) {
+        let due_any = [
+            self.settle_ns,
+            self.trim_ns,
+            self.pins_due_ns,
+            self.carriage.due_ns(),
+        ];
+        if due_any.into_iter().any(due) {
             self.settle();
         }
     }
@@ -65,12 +78,37 @@ impl Lane {
         self.settle_ns = Some(now_ns + self.settle_pause_ns);
     }
 
+    /// Has an executor replaced that may keep too much memory of segments that have gone.
+    pub(super) fn replace_if_it_pins(&mut self, place: u32) {
+        const PATIENCE_NS: u64 = PATIENCE.as_nanos() as u64;
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return;
+        };
+        if executor.ended.is_some() || !executor.may_pin_too_much() {
+            return;
+        }
+        let id = ExecutorId(place);
+        let (now_ns, runs) = (monotonic_ns(), self.core.runs(id));
+        match executor.pins_too_much(now_ns, runs, PATIENCE_NS) {
+            Ok(false) => {
+                let due_ns = executor.pinned_due_ns(PATIENCE_NS);
+                self.pins_due_ns = [self.pins_due_ns, due_ns].into_iter().flatten().min();
+                return;
+            }
+            Ok(true) => self.core.replace_executor(now_ns, id),
+            Err(error) => self.end_executor(place, &error.to_string()),
+        }
+        self.act();
+    }
+
     /// When the lane is to be awake next though nothing happens.
     pub(super) fn next_due_ns(&self) -> Option<u64> {
         [
             self.core.next_timer_ns(),
             self.settle_ns,
             self.trim_ns,
+            self.carriage.due_ns(),
+            self.pins_due_ns,
             Some(self.peers.beat_due_ns()).filter(|due_ns| *due_ns < u64::MAX),
         ]
         .into_iter()
@@ -80,7 +118,9 @@ impl Lane {
 
     /// Gives memory of the lane's own arena back to the machine when the lane has been idle for a while.
     fn trim_when_idle(&mut self) {
-        let was_busy = std::mem::take(&mut self.was_busy);
+        let was_asked = std::mem::take(&mut self.was_asked);
+        // Who looks at it again and again does not keep it from being idle.
+        let was_busy = std::mem::take(&mut self.was_busy) && (!was_asked || self.trim_ns.is_none());
         if self.arena.bytes_held() <= LANE_SEGMENT_BYTES {
             self.trim_ns = None;
         } else if was_busy {

@@ -4,7 +4,7 @@ use super::ahead::Ahead;
 use super::command::{LaneReport, StartedExecutor};
 use super::driver::Watch;
 use super::executors::{self, Executor, Terms};
-use super::{Lane, TOKEN_COMMANDS, TOKEN_EXIT, monotonic_ns};
+use super::{Lane, SERIAL_MAX, TOKEN_COMMANDS, TOKEN_EXIT, monotonic_ns, peers};
 use crate::core::ExecutorId;
 use faasstore::descriptor::{self, Message};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
@@ -17,7 +17,7 @@ impl Lane {
             self.executors.push(None);
             self.executors.len() - 1
         });
-        self.serial = self.serial.wrapping_add(1) & 0x7fff_ffff;
+        self.serial = self.serial.wrapping_add(1) & SERIAL_MAX;
         let token = place as u64 | u64::from(self.serial) << 32;
         let (deployment, executable, pid) = (started.deployment, started.executable, started.pid);
         let watched = executors::second_descriptor(&started.pidfd)
@@ -59,7 +59,12 @@ impl Lane {
             let retired = self.arena.retired_segments();
             executors::retire_own_segments(&mut self.segments, retired, &mut self.gone);
         }
+        self.peers.take_gone(&mut self.gone);
         while let Some(gone) = self.gone.pop() {
+            if gone.set_aside {
+                self.arena.bring_back(gone.bytes);
+            }
+            self.peers.segment_gone(&gone);
             for place in gone.told() {
                 let executor = self
                     .executors
@@ -68,10 +73,11 @@ impl Lane {
                 let Some(executor) = executor.filter(|e| e.ended.is_none()) else {
                     continue;
                 };
-                executor.unmap(gone.slot, gone.generation);
+                executor.unmap(gone.slot, gone.generation, gone.bytes);
                 if let Err(error) = executor.flush_unmaps() {
                     self.end_executor(place, &error.to_string());
                 }
+                self.replace_if_it_pins(place);
             }
         }
         if self.core.has_actions() {
@@ -105,6 +111,7 @@ impl Lane {
         executor.ended = Some(cause.clone());
         let _ = pidfd_send_signal(&executor.started.pidfd, Signal::KILL);
         self.polled.retain(|polled| *polled != place);
+        self.drop_copy(place);
         self.core
             .executor_condemned(self.now_ns, ExecutorId(place), &cause);
     }
@@ -116,6 +123,9 @@ impl Lane {
             token != TOKEN_COMMANDS,
             "the kernel refuses to watch the lane's own eventfd: {error}"
         );
+        if token & TOKEN_EXIT == 0 && peers::share_of(token).is_some() {
+            return tracing::warn!(%error, "the kernel does not watch what is shared with a worker on this host: it is looked at now and then");
+        }
         let (place, serial) = (token as u32, ((token & !TOKEN_EXIT) >> 32) as u32);
         let current = self.executors.get(place as usize).and_then(Option::as_ref);
         if current.is_none_or(|executor| executor.serial != serial) {
@@ -147,6 +157,9 @@ impl Lane {
             return;
         }
         self.read_completions(place);
+        if self.exits_after_copy(place, token) {
+            return;
+        }
         self.polled.retain(|polled| *polled != place);
         self.driver.unwatch(token);
         let Some(mut executor) = self.executors[place as usize].take() else {

@@ -15,6 +15,7 @@
 mod ahead;
 pub mod command;
 mod compartments;
+mod copies;
 pub mod driver;
 mod ending;
 mod evaluate;
@@ -26,9 +27,12 @@ mod peers;
 mod reports;
 mod segments;
 pub mod setup;
+mod share;
+pub mod store;
 
-use crate::core::{Action, Core, CoreConfig, ExecutorId, Start, Ticket};
-use crate::plan::{DeploymentId, ErrorClass, Plan};
+use crate::core::store::StoreRules;
+use crate::core::{Action, CarryOut, Core, CoreConfig, ExecutorId, Start, Ticket};
+use crate::plan::{DeploymentId, ErrorClass, Plan, UNTIDIED_BYTES};
 use crate::status::WorkflowCounters;
 use ahead::Ahead;
 use command::{LaneCommand, LaneReport, StartedExecutor};
@@ -43,11 +47,12 @@ use faasstore::doorbell::Sleeper;
 use nix::time::{ClockId, clock_gettime};
 use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
-use segments::{Gone, Released, Segments};
+use segments::{Gone, Released, Segments, ShareId};
 use setup::{LaneSetup, Yields};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use store::Carriage;
 
 /// How long to wait for an executor that was told to end, and for the word of a worker that is not connected.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -84,10 +89,12 @@ const UNTIDIED_MAX: usize = 16;
 /// Turns for which that may be put off: with many executors one of them has always answered.
 const PUT_OFF_MAX: u32 = 16;
 /// Bytes under lease from which tidying is not put off at all.
-const HEAVY_BYTES: u64 = 256 << 10;
+const HEAVY_BYTES: u64 = UNTIDIED_BYTES;
 
 const TOKEN_COMMANDS: u64 = u64::MAX;
 const TOKEN_EXIT: u64 = 1 << 63;
+/// Numbers of executors stay below the bits that tell tokens apart.
+const SERIAL_MAX: u32 = 0x1fff_ffff;
 
 /// Runs a lane until it is told to stop, and then until what its executors run has ended, for as long as the grace at most.
 /// To be called on the lane's own thread, pinned already.
@@ -170,13 +177,20 @@ struct Lane {
     completions: Vec<Completion>,
     scratch: Scratch,
     gone: Vec<Gone>,
+    /// Places of executors of which something is being copied, each in its turn.
+    copies: VecDeque<u32>,
     /// When to try again to tell executors of memory, and how long that is after the last time.
     settle_ns: Option<u64>,
     settle_pause_ns: u64,
     /// Whether anything has happened since the lane last settled.
     was_busy: bool,
+    /// Whether somebody has asked for its status since: that is nothing to do.
+    was_asked: bool,
     /// When memory of the lane's own arena goes back, if nothing happens until then.
     trim_ns: Option<u64>,
+    carriage: Carriage,
+    /// When to look again at executors that may keep too much memory of segments that have gone.
+    pins_due_ns: Option<u64>,
 }
 
 impl Lane {
@@ -193,9 +207,17 @@ impl Lane {
             lane: setup.index,
             in_flight_max: setup.in_flight_max,
             grace_ns: setup.grace.as_nanos() as u64,
+            lease_ns_max: setup.lease_max.map(|most| most.as_nanos() as u64),
             patience_ns: PATIENCE.as_nanos() as u64,
             keep_alive_ns: setup.keep_alive.as_nanos() as u64,
             clock: setup.clock,
+            store: StoreRules {
+                tiers: setup
+                    .store
+                    .as_ref()
+                    .map_or_else(Vec::new, |store| store.tiers.clone()),
+                ..StoreRules::default()
+            },
         });
         let arena = Arena::new(ArenaConfig {
             name: format!("lane-{}", setup.index),
@@ -230,10 +252,14 @@ impl Lane {
             completions: Vec::new(),
             scratch: Scratch::default(),
             gone: Vec::new(),
+            copies: VecDeque::new(),
             settle_ns: None,
             settle_pause_ns: 0,
             was_busy: false,
+            was_asked: false,
             trim_ns: None,
+            carriage: Carriage::default(),
+            pins_due_ns: None,
             setup,
         })
     }
@@ -247,6 +273,7 @@ impl Lane {
                 self.prepare();
             }
             busy |= self.tidy();
+            busy |= self.copy_on();
             if busy {
                 idle_turns = 0;
                 self.was_busy = true;
@@ -254,7 +281,7 @@ impl Lane {
                 if busy_turns.is_multiple_of(BUSY_TURNS_PER_CLOCK) {
                     self.now_ns = monotonic_ns();
                 }
-                if self.settle_ns.is_some() {
+                if self.settle_ns.is_some() || self.pins_due_ns.is_some() {
                     self.settle_if_due();
                 }
                 // A lane that moves a payload does not rest for as long as that takes: whom a message has woken on this CPU would
@@ -373,6 +400,7 @@ impl Lane {
         peers.beat(&mut parts);
         let consequences = self.core.has_actions();
         self.act();
+        self.unmap_gone();
         consequences
     }
 
@@ -436,7 +464,7 @@ impl Lane {
     #[inline]
     fn pop(&mut self, place: u32) -> Result<bool, ExecutorError> {
         let executor = self.executors[place as usize].as_mut();
-        let Some(executor) = executor.filter(|executor| executor.ended.is_none()) else {
+        let Some(executor) = executor.filter(|executor| executor.is_read()) else {
             return Ok(false);
         };
         Ok(executor.started.channel.pop(&mut self.scratch.message)?)
@@ -472,6 +500,7 @@ impl Lane {
             }
             return self.completed(id, activation, None);
         }
+        let told = executor.is_told();
         let event = executors::read_event(
             executor,
             id,
@@ -483,7 +512,7 @@ impl Lane {
         );
         match event? {
             None => {}
-            Some(Event::Done { activation, cpu }) => self.completed(id, activation, cpu)?,
+            Some(Event::Done { activation, cpu }) => self.done(id, activation, cpu, told)?,
             Some(Event::Failed {
                 activation,
                 class,
@@ -512,18 +541,17 @@ impl Lane {
         match completed {
             Ok(()) => Ok(()),
             Err(error) => {
-                self.return_outputs(id.0);
+                self.return_outputs();
                 Err(error.into())
             }
         }
     }
 
-    /// Nobody takes charge of what was read of a completion that is not believed.
+    /// Nobody takes charge of what was read of a completion that is not believed, nor of copies of that.
     #[cold]
-    fn return_outputs(&mut self, place: u32) {
-        if let Some(executor) = self.executors[place as usize].as_mut() {
-            executors::return_outputs(executor, &mut self.segments, &mut self.scratch.outputs);
-        }
+    fn return_outputs(&mut self) {
+        let outputs = std::mem::take(&mut self.scratch.outputs);
+        copies::own(&outputs).for_each(|range| self.release(range));
     }
 
     #[inline]
@@ -569,8 +597,11 @@ impl Lane {
             Completion::Watched { token } if token & TOKEN_EXIT != 0 => {
                 self.executor_exited(token & !TOKEN_EXIT)
             }
-            // A doorbell only wakes the lane; its ring is read in every turn.
-            Completion::Watched { .. } => self.doorbells += 1,
+            Completion::Watched { token } => match peers::share_of(token) {
+                Some(share) => self.hear_share(share),
+                // A doorbell only wakes the lane; its ring is read in every turn.
+                None => self.doorbells += 1,
+            },
             Completion::Unwatched { token, error } => self.unwatched(token, &error),
             other => {
                 self.now_ns = monotonic_ns();
@@ -583,6 +614,17 @@ impl Lane {
                 self.unmap_gone();
             }
         }
+    }
+
+    /// A peer on this host has something to say of what is lent.
+    fn hear_share(&mut self, share: ShareId) {
+        self.now_ns = monotonic_ns();
+        let (peers, mut parts) = self.peers();
+        if let Some(report) = peers.hear_share(share, &mut parts) {
+            self.report(report);
+        }
+        self.act();
+        self.unmap_gone();
     }
 
     /// The connections, and the parts of the lane that they work on.
@@ -642,6 +684,7 @@ impl Lane {
                 to_lane,
                 number,
                 sockets,
+                share,
             } => {
                 let door = peers::Door {
                     worker,
@@ -649,13 +692,14 @@ impl Lane {
                     lane: to_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_out(door, number, sockets, &mut parts);
+                peers.link_out(door, number, sockets, share, &mut parts);
             }
             LaneCommand::LinkIn {
                 worker,
                 epoch,
                 from_lane,
                 next_sequence,
+                number,
                 sockets,
             } => {
                 let door = peers::Door {
@@ -664,7 +708,22 @@ impl Lane {
                     lane: from_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_in(door, next_sequence, sockets, &mut parts);
+                peers.link_in(door, next_sequence, number, sockets, &mut parts);
+            }
+            LaneCommand::ShareIn {
+                worker,
+                epoch,
+                from_lane,
+                number,
+                socket,
+            } => {
+                let door = peers::Door {
+                    worker,
+                    epoch,
+                    lane: from_lane,
+                };
+                let (peers, mut parts) = self.peers();
+                peers.share_in(&door, number, socket, &mut parts);
             }
             LaneCommand::Client { socket, place } => {
                 let (peers, mut parts) = self.peers();
@@ -679,7 +738,24 @@ impl Lane {
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.core.profile(deployment, from, most));
             }
+            LaneCommand::Holders { most, reply } => {
+                self.was_asked = true;
+                let now_ns = monotonic_ns();
+                // Whoever asked may have gone away.
+                let _ = reply.send(self.core.holders(now_ns, most));
+            }
             LaneCommand::ForgetProfile(deployment) => self.core.forget_profile(deployment),
+            LaneCommand::Stored {
+                ticket,
+                kind,
+                stored,
+            } => self.core.stored(self.now_ns, ticket, kind, stored),
+            LaneCommand::Measured(uses) => self.executors_measured(&uses),
+            LaneCommand::Fetched {
+                ticket,
+                kind,
+                fetched,
+            } => self.payload_fetched(ticket, kind, fetched),
             LaneCommand::Stop => self.stopped = true,
         }
     }
@@ -852,6 +928,21 @@ impl Lane {
                 self.peers.forget_deployment(deployment);
                 self.report(LaneReport::Removed(deployment));
             }
+            Action::CarryOut(order) => {
+                let CarryOut {
+                    ticket,
+                    range,
+                    kind,
+                } = *order;
+                self.carry_payload_out(ticket, range, kind);
+            }
+            Action::BringBack {
+                ticket,
+                account,
+                bytes,
+            } => self.bring_payload_back(ticket, account, bytes),
+            Action::Discard(ticket) => self.discard(ticket),
+            Action::Measure(account) => self.measure_executors(account),
         }
     }
 
@@ -875,6 +966,7 @@ impl Lane {
                 );
                 self.peers.memory_freed();
             }
+            Released::ToPeer(share, range) => self.peers.return_to_peer(share, range),
             Released::SegmentGone(gone) => self.gone.push(gone),
             Released::Kept => {}
         }
@@ -903,6 +995,7 @@ impl Sleeper for Lane {
     fn has_work(&self) -> bool {
         !self.setup.commands.is_empty()
             || self.has_completion()
+            || !self.copies.is_empty()
             || self.core.untidied() > 0
             || self.core.has_actions()
     }
@@ -916,8 +1009,7 @@ impl Sleeper for Lane {
         let timeout = [timeout, retry].into_iter().flatten().min();
         self.setup.counters.parks.add(1);
         self.driver.wait(timeout, &mut self.completions);
-        if timeout.is_some() {
-            self.now_ns = monotonic_ns();
-        }
+        // Whatever starts next is watched from then on.
+        self.now_ns = monotonic_ns();
     }
 }

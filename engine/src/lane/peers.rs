@@ -6,10 +6,13 @@
 
 mod bodies;
 mod connection;
+mod sharing;
 mod silence;
 mod waiting;
 
-use super::command::{LaneReport, LinkNumber, LinkSockets};
+pub(crate) use sharing::share_of;
+
+use super::command::{LaneReport, LendingEnd, LinkNumber, LinkSockets};
 use super::compartments::Compartments;
 use super::driver::{Completion, ConnectionId, Driver};
 use super::link::{
@@ -19,7 +22,9 @@ use super::link::{
 use super::segments::Segments;
 use super::setup::Patience;
 use crate::core::lease::Payload;
-use crate::core::{Answered, ClientId, Core, InputForm, Origin, Outbound, Send, worker_hash};
+use crate::core::{
+    Answered, ClientId, Core, InputForm, Origin, Outbound, Refusal, Send, worker_hash,
+};
 use crate::plan::{DeploymentId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
@@ -28,6 +33,7 @@ use connection::{Connection, Half};
 use faasstore::arena::{Arena, Compartment};
 use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
+use sharing::{Borrowing, Shares};
 use silence::{Hearing, NEVER_NS};
 use std::os::fd::OwnedFd;
 use tokio::sync::OwnedSemaphorePermit;
@@ -78,6 +84,7 @@ pub(crate) struct Peers {
     /// Payloads that are being streamed, by token.
     streaming: FxHashMap<u64, Vec<Payload>>,
     streams_begun: u64,
+    shares: Shares,
     /// Connections with something queued.
     dirty: Vec<ConnectionId>,
     /// Of them, those whose messages were handed over.
@@ -144,6 +151,7 @@ impl Peers {
             inline_bytes_max: FxHashMap::default(),
             streaming: FxHashMap::default(),
             streams_begun: 0,
+            shares: Shares::default(),
             dirty: Vec::new(),
             dirty_bulk: Vec::new(),
             inbound: Vec::new(),
@@ -182,6 +190,7 @@ impl Peers {
         door: Door,
         number: LinkNumber,
         sockets: LinkSockets,
+        share: Option<LendingEnd>,
         parts: &mut Parts<'_>,
     ) {
         let Door {
@@ -202,6 +211,7 @@ impl Peers {
         let LinkSockets { messages, bulk } = sockets;
         if let Some(id) = self.open(party, LinkRole::PeerOut, messages, Some(bulk), parts) {
             self.out.insert(key, id);
+            self.lend_on(id, share, parts);
             parts.core.link_opened(&worker, lane, epoch);
             // So that the peer knows from the beginning how often it is to hear of this lane.
             self.say_heartbeat(id, parts.core);
@@ -213,6 +223,7 @@ impl Peers {
         &mut self,
         door: Door,
         next_sequence: u64,
+        number: LinkNumber,
         sockets: LinkSockets,
         parts: &mut Parts<'_>,
     ) {
@@ -244,6 +255,9 @@ impl Peers {
         let LinkSockets { messages, bulk } = sockets;
         if let Some(id) = self.open(party, LinkRole::PeerIn, messages, Some(bulk), parts) {
             self.incoming.insert(key, id);
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.number = Some(number);
+            }
         }
     }
 
@@ -312,6 +326,8 @@ impl Peers {
             hearing: Hearing::default(),
             told: Vec::new(),
             place: None,
+            number: None,
+            share: None,
         };
         connection.receive(parts.driver);
         self.connections.insert(id, connection);
@@ -344,6 +360,12 @@ impl Peers {
                     return None;
                 }
                 let mut inbound = std::mem::take(&mut self.inbound);
+                let mut borrowing = Borrowing {
+                    share: connection.share,
+                    shares: &mut self.shares,
+                    segments: parts.segments,
+                    compartments: parts.compartments,
+                };
                 let outcome = match result {
                     Ok(bytes) => connection
                         .link
@@ -358,6 +380,7 @@ impl Peers {
                                 core: parts.core,
                                 compartments: parts.compartments,
                             },
+                            &mut borrowing,
                             &mut inbound,
                         )
                         .map_err(|error| (error.to_string(), !matches!(error, LinkError::Ended))),
@@ -408,18 +431,21 @@ impl Peers {
         }
     }
 
-    /// Hands on what has come by a connection.
+    /// Hands on what has come by a connection, and gives back what was lent of what nobody reads.
     fn hand_on(&mut self, id: ConnectionId, parts: &mut Parts<'_>) {
         let mut inbound = std::mem::take(&mut self.inbound);
-        if let Some(connection) = self.connections.get(&id)
-            && !inbound.is_empty()
-        {
-            let party = connection.party.clone();
-            inbound
-                .drain(..)
-                .for_each(|message| self.on_message(id, &party, message, parts));
+        let mut unread = Vec::new();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.link.take_unread(&mut unread);
+            if !inbound.is_empty() {
+                let party = connection.party.clone();
+                inbound
+                    .drain(..)
+                    .for_each(|message| self.on_message(id, &party, message, parts));
+            }
         }
         self.inbound = inbound;
+        self.release_unread(unread, parts.segments);
     }
 
     /// A connection is of no use any more: what depended on it fails, and it is closed.
@@ -434,7 +460,11 @@ impl Peers {
         if let Some(bulk) = &connection.bulk {
             parts.driver.close(bulk.id);
         }
-        match connection.party.clone() {
+        let (party, share) = (connection.party.clone(), connection.share);
+        if let Some(share) = share {
+            self.unlink_share(share, parts);
+        }
+        match party {
             Party::Out { worker, lane, .. } => {
                 if self.out.get(&(worker_hash(&worker), lane)) == Some(&id) {
                     self.out.remove(&(worker_hash(&worker), lane));
@@ -476,10 +506,16 @@ impl Peers {
             arena: parts.arena,
             shortage: &mut self.shortage,
         };
-        let counters = connection.link.close(&mut room, &mut self.flushed);
+        let mut unread = Vec::new();
+        let link = connection.link;
+        let counters = link.close(&mut room, &mut self.flushed, &mut unread);
         self.memory_freed();
         self.closed.add(&counters);
         self.let_go_flushed(parts.core);
+        self.release_unread(unread, parts.segments);
+        if let Some(share) = connection.share {
+            self.unlink_share(share, parts);
+        }
         match connection.party {
             Party::Out {
                 worker,
@@ -526,11 +562,11 @@ impl Peers {
                     .core
                     .invoke(now_ns, *client, request, &workflow, inputs, wanted);
             }
-            Inbound::InvokeRefused { request, reason } => {
+            Inbound::InvokeRefused { request, refusal } => {
                 let Party::Client(client) = party else { return };
                 parts
                     .core
-                    .refuse(now_ns, *client, request, reason, Vec::new());
+                    .refuse(now_ns, *client, request, refusal, Vec::new());
             }
             Inbound::Cancel { request } => {
                 let Party::Client(client) = party else { return };
@@ -628,26 +664,33 @@ impl Peers {
             arena: parts.arena,
             shortage: &mut self.shortage,
         };
+        let mut unread = Vec::new();
         for (id, connection) in &mut self.connections {
             connection.link.abort(invocation, &mut room);
+            connection.link.take_unread(&mut unread);
             if connection.link.has_news() {
                 self.dirty.push(*id);
             }
         }
         self.memory_freed();
+        self.release_unread(unread, parts.segments);
     }
 
     /// A failure whose worker the core could not name.
     fn named(&self, failure: Failure, party: &Party) -> Failure {
         match (failure, party) {
-            (Failure::Refused { worker, reason }, Party::In { worker: peer, .. })
-                if worker.is_empty() =>
-            {
+            (
                 Failure::Refused {
-                    worker: peer.clone(),
+                    worker,
                     reason,
-                }
-            }
+                    memory,
+                },
+                Party::In { worker: peer, .. },
+            ) if worker.is_empty() => Failure::Refused {
+                worker: peer.clone(),
+                reason,
+                memory,
+            },
             (failure, _) => failure,
         }
     }
@@ -688,8 +731,12 @@ impl Peers {
         let Some(connection) = self.connections.get_mut(&id) else {
             return self.unsent(body, parts.core);
         };
+        let lenders = &mut self.shares.lenders;
         let mut bodies = Bodies {
             link: &mut connection.link,
+            lender: connection.share.and_then(|share| lenders.get_mut(&share)),
+            lent: 0,
+            unlent: 0,
             inline_bytes_max,
             owner: owner_of(parts.compartments.of_deployment(deployment)),
             streams: &mut self.streams_begun,
@@ -778,6 +825,9 @@ impl Peers {
             Outbound::Forget { why } => bodies.queue(&wire::Forget { invocation, why }, parts),
             Outbound::Drained => bodies.queue(&wire::Drained { deployment }, parts),
         };
+        bodies.settle_loans(queued.is_ok(), parts.core);
+        self.shares.loans_out += bodies.lent;
+        self.shares.loans_streamed += bodies.unlent;
         let begun = bodies.begun;
         self.streaming.extend(begun);
         self.dirty.push(id);
@@ -823,6 +873,9 @@ impl Peers {
         };
         let mut bodies = Bodies {
             link: &mut connection.link,
+            lender: None,
+            lent: 0,
+            unlent: 0,
             inline_bytes_max: inline_bytes_max.unwrap_or(0),
             owner: owner_of(deployment.and_then(|id| parts.compartments.of_deployment(id))),
             streams: &mut self.streams_begun,
@@ -838,9 +891,11 @@ impl Peers {
             Err(Failure::Refused {
                 worker: nobody,
                 reason,
+                memory,
             }) if nobody.is_empty() => Ok(Err(Failure::Refused {
                 worker: worker.to_owned(),
                 reason,
+                memory,
             })),
             Err(failure) => Ok(Err(failure)),
         };
@@ -890,7 +945,8 @@ impl Peers {
     }
 
     /// Shows the counters of all connections.
-    pub(crate) fn publish(&self, counters: &LaneCounters) {
+    pub(crate) fn publish(&self, counters: &LaneCounters, segments: &Segments) {
+        self.publish_shares(counters, segments);
         let mut moved = self.closed;
         for connection in self.connections.values() {
             moved.add(connection.link.counters());
@@ -936,7 +992,7 @@ struct AtDoor<'a> {
 }
 
 impl Admission for AtDoor<'_> {
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         let limits = self.core.would_take(workflow, inputs)?;
         let compartment = self.compartments.of_workflow(workflow);
         let compartment = compartment.ok_or_else(|| format!("workflow {workflow} has gone"))?;

@@ -42,6 +42,8 @@ impl Lane {
         counters.activations_told.set(core.activations_told);
         counters.told_returned.set(core.told_returned);
         counters.told_killed.set(core.told_killed);
+        counters.leases_expired.set(core.leases_expired);
+        counters.executors_replaced.set(core.executors_replaced);
         counters.late_dropped.set(core.late_dropped);
         counters.events_received.set(core.events_received);
         counters.events_sent.set(self.events_sent);
@@ -57,8 +59,14 @@ impl Lane {
         counters.doorbells.set(self.doorbells);
         counters.starts_ahead.set(self.starts_ahead);
         counters.system_calls.set(self.driver.enters());
-        self.peers.publish(counters);
-        self.compartments.publish(&self.core, &self.segments);
+        self.peers.publish(counters, &self.segments);
+        let executors = self.executors.iter().flatten();
+        let pinned = executors.map(|executor| (executor.compartment(), executor.pinned_bytes()));
+        let pinned: Vec<_> = pinned.filter(|(_, bytes)| *bytes > 0).collect();
+        let bytes = pinned.iter().map(|(_, bytes)| bytes).sum();
+        counters.pinned_bytes.set(bytes);
+        self.compartments
+            .publish(&self.core, &self.segments, &pinned);
     }
 }
 
@@ -103,11 +111,13 @@ mod tests {
             arena_bytes_max: 1 << 20,
             keep_alive: Duration::from_secs(1),
             grace: Duration::from_secs(1),
+            lease_max: None,
             patience: Patience {
                 heartbeat: Duration::from_secs(60),
                 peer_silence: Duration::from_secs(600),
                 transfer_idle: Duration::from_secs(600),
             },
+            store: None,
         };
         let lane = std::thread::spawn(move || {
             let mut lane = Lane::new(setup).unwrap();

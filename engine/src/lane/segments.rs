@@ -1,7 +1,8 @@
-//! The segments that a lane knows: its executors' and its own, under the numbers by which requests name them.
+//! The segments that a lane knows: its executors', its own, and those that workers on the same host lend, under the numbers
+//! by which requests name them.
 //!
 //! It owns the mappings, who has been told of which segment, and how many ranges of each are leased; a segment whose
-//! owner has gone stays until its last range is released. Ranges themselves are the core's
+//! owner has gone stays until its last range is released. What is lent counts as memory of who lends it. Ranges themselves are the core's
 //! [`leases`](crate::core::lease).
 
 use faasstore::arena::Compartment;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 /// A mapping, by who writes it.
 #[derive(Clone, Debug)]
 pub(crate) enum Mapping {
-    /// An executor's arena: read-only here.
-    Executor(Arc<SegmentReader>),
+    /// An executor's arena, or one of another worker's: read-only here.
+    Foreign(Arc<SegmentReader>),
     /// The lane's own arena.
     Own(Arc<SegmentWriter>),
 }
@@ -22,21 +23,21 @@ pub(crate) enum Mapping {
 impl Mapping {
     pub(crate) fn read(&self, offset: u64, length: u64) -> Option<&[u8]> {
         match self {
-            Self::Executor(segment) => segment.read(offset, length),
+            Self::Foreign(segment) => segment.read(offset, length),
             Self::Own(segment) => segment.read(offset, length),
         }
     }
 
     pub(crate) fn length(&self) -> u64 {
         match self {
-            Self::Executor(segment) => segment.length(),
+            Self::Foreign(segment) => segment.length(),
             Self::Own(segment) => segment.length(),
         }
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Executor(segment) => segment.fd(),
+            Self::Foreign(segment) => segment.fd(),
             Self::Own(segment) => segment.fd(),
         }
     }
@@ -49,16 +50,25 @@ pub(crate) enum Owner {
     Executor(u32),
     /// The lane.
     Lane,
-    /// An executor that has gone.
+    /// A lane of a worker on the same host, which lends it by this share.
+    Peer(ShareId),
+    /// An executor, or a lender, that has gone.
     Gone,
+    /// Nobody's: it holds copies of what one activation has returned, and goes with the last of them.
+    Copies,
 }
+
+/// Names what two lanes of one host share: one link's segments. Never used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct ShareId(pub(crate) u32);
 
 #[derive(Debug)]
 struct Known {
     mapping: Mapping,
     owner: Owner,
-    /// Whose payloads it holds.
+    /// Whose payloads it holds; of what is lent, it says nothing.
     compartment: Compartment,
+    lent: bool,
     /// Index and generation in its owner's arena.
     index: u32,
     index_generation: u32,
@@ -89,6 +99,8 @@ pub(crate) struct Segments {
     slots: Vec<Slot>,
     free: Vec<u32>,
     bytes: u64,
+    /// What is lent, which is in no other figure.
+    lent: Held,
     /// By compartment.
     held: Vec<Held>,
     /// Segments of the lane's own arena: index and generation there, slot here.
@@ -100,6 +112,9 @@ pub(crate) struct Segments {
 pub(crate) struct Gone {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+    /// Its bytes, and whether they were set aside beside the lane's arena.
+    pub(crate) bytes: u64,
+    pub(crate) set_aside: bool,
     told: Vec<u64>,
 }
 
@@ -118,6 +133,8 @@ pub(crate) enum Released {
     ToExecutor(u32, ArenaRange),
     /// Give it back to the lane's own arena.
     ToLane(ArenaRange),
+    /// Return it to the lane that has lent it.
+    ToPeer(ShareId, ArenaRange),
     /// Its owner has gone, and with this range the segment.
     SegmentGone(Gone),
     /// Its owner has gone, other ranges of the segment are still held.
@@ -134,12 +151,17 @@ impl Segments {
         index: u32,
         index_generation: u32,
     ) -> u32 {
-        self.bytes += mapping.length();
-        if self.held.len() <= compartment.index() {
-            self.held
-                .resize_with(compartment.index() + 1, Held::default);
-        }
-        let held = &mut self.held[compartment.index()];
+        let lent = matches!(owner, Owner::Peer(_));
+        let held = if lent {
+            &mut self.lent
+        } else {
+            self.bytes += mapping.length();
+            if self.held.len() <= compartment.index() {
+                self.held
+                    .resize_with(compartment.index() + 1, Held::default);
+            }
+            &mut self.held[compartment.index()]
+        };
         held.segments += 1;
         held.bytes += mapping.length();
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -153,6 +175,7 @@ impl Segments {
             mapping,
             owner,
             compartment,
+            lent,
             index,
             index_generation,
             ranges: 0,
@@ -161,8 +184,14 @@ impl Segments {
         slot
     }
 
+    /// Segments, but for those that are lent.
     pub(crate) fn count(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.lent.segments as usize
+    }
+
+    /// What workers on the same host lend to this lane.
+    pub(crate) fn lent(&self) -> Held {
+        self.lent
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -187,6 +216,13 @@ impl Segments {
     #[inline]
     fn known(&self, slot: u32) -> Option<&Known> {
         self.slots.get(slot as usize)?.known.as_ref()
+    }
+
+    /// The generation of a segment that this lane may lend: one that it has not borrowed itself.
+    pub(crate) fn lendable(&self, slot: u32) -> Option<u32> {
+        let Slot { generation, known } = self.slots.get(slot as usize)?;
+        known.as_ref().filter(|known| !known.lent)?;
+        Some(*generation)
     }
 
     pub(crate) fn mapping(&self, slot: u32) -> Option<&Mapping> {
@@ -247,10 +283,11 @@ impl Segments {
         match known.owner {
             Owner::Executor(place) => Released::ToExecutor(place, arena_range),
             Owner::Lane => Released::ToLane(arena_range),
-            Owner::Gone if known.ranges == 0 => self
+            Owner::Peer(share) => Released::ToPeer(share, arena_range),
+            Owner::Gone | Owner::Copies if known.ranges == 0 => self
                 .remove(range.segment)
                 .map_or(Released::Kept, Released::SegmentGone),
-            Owner::Gone => Released::Kept,
+            Owner::Gone | Owner::Copies => Released::Kept,
         }
     }
 
@@ -293,6 +330,23 @@ impl Segments {
         self.remove(slot)
     }
 
+    /// Who has lent by this share has gone, or nothing more is borrowed by it: its segments go with their last ranges.
+    /// Returns those that went at once.
+    pub(crate) fn share_gone(&mut self, share: ShareId) -> Vec<Gone> {
+        let mut gone = Vec::new();
+        for slot in 0..self.slots.len() as u32 {
+            let known = self.slots[slot as usize].known.as_mut();
+            let Some(known) = known.filter(|known| known.owner == Owner::Peer(share)) else {
+                continue;
+            };
+            known.owner = Owner::Gone;
+            if known.ranges == 0 {
+                gone.extend(self.remove(slot));
+            }
+        }
+        gone
+    }
+
     /// An executor has gone: it knows nothing any more, and its segments go with their last ranges. Returns those that
     /// went at once.
     pub(crate) fn executor_gone(&mut self, executor: u32) -> Vec<Gone> {
@@ -323,10 +377,16 @@ impl Segments {
         let gone = Gone {
             slot,
             generation: state.generation,
+            bytes: known.mapping.length(),
+            set_aside: known.owner == Owner::Copies,
             told: known.told,
         };
-        self.bytes -= known.mapping.length();
-        let held = &mut self.held[known.compartment.index()];
+        let held = if known.lent {
+            &mut self.lent
+        } else {
+            self.bytes -= known.mapping.length();
+            &mut self.held[known.compartment.index()]
+        };
         held.segments -= 1;
         held.bytes -= known.mapping.length();
         state.generation = state.generation.wrapping_add(1);

@@ -1,6 +1,7 @@
 //! What a lane is given when it starts: who it is, how it waits, its bounds, and its ends of the queues.
 
 use crate::lane::command::{LaneCommand, LaneReport};
+use crate::lane::store::StoreEnd;
 use crate::status::{Driver, LaneCounters};
 use crate::trace::ClockId;
 use crossbeam::queue::ArrayQueue;
@@ -55,8 +56,12 @@ pub struct LaneSetup {
     pub keep_alive: Duration,
     /// How long an activation that was told to stop may go on before its executor is killed.
     pub grace: Duration,
+    /// How long an activation may go on, and so hold what it reads; none: for ever.
+    pub lease_max: Option<Duration>,
     /// How long it waits for whom.
     pub patience: Patience,
+    /// The store thread, if the worker has one.
+    pub store: Option<StoreEnd>,
 }
 
 /// How long a lane waits for what others have to say on their connections.

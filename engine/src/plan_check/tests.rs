@@ -4,9 +4,10 @@ use super::*;
 use crate::plan::{
     Constant, Declaration, Delay, DelayExpression, DeploymentId, ErrorClass, ErrorMatch,
     ExecutablePlan, Formula, Gate, InputPlan, Join, Limits, Participant, RegionPlan,
-    RemoteConsumer, RemoteNode, Retry, Work, WorkerRef, WorkflowInput, WorkflowOutput,
+    RemoteConsumer, RemoteNode, Retry, Trust, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 
+mod maxima;
 mod parts;
 mod types;
 
@@ -129,8 +130,11 @@ fn plan() -> Plan {
             name: "wordcount".into(),
             scale: 2,
             memory_mib: 64,
+            trust: Trust::Own,
         }],
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }

@@ -20,7 +20,45 @@ pub enum Data {
         /// Bytes in all.
         bytes: u64,
     },
+    /// In memory of the sender, a worker on the same host, which passes its segments on beside the connection.
+    Lent {
+        /// Should they not be to be had there, they are streamed under this number.
+        transfer: u64,
+        /// Where they lie: of a list one range for each item that has bytes, in order.
+        ranges: Vec<LentRange>,
+    },
 }
+
+impl Data {
+    /// How many there are; at most 2^64 - 1.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Inline(data) => data.len() as u64,
+            Self::Streamed { bytes, .. } => *bytes,
+            Self::Lent { ranges, .. } => ranges
+                .iter()
+                .fold(0, |sum: u64, range| sum.saturating_add(range.bytes)),
+        }
+    }
+}
+
+/// A range of a segment that a worker lends to another one on its host.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LentRange {
+    /// The segment's slot in the lending lane's table.
+    pub segment: u32,
+    /// Which of the segments that had that slot.
+    pub generation: u32,
+    /// Its first byte in the segment.
+    pub offset: u64,
+    /// Bytes; at least one.
+    pub bytes: u64,
+}
+
+/// What two workers of one host have in common, as docs/protocol.md says: a hash.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostToken(pub [u8; 32]);
 
 /// A payload in a message.
 #[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
@@ -76,6 +114,8 @@ pub enum Role {
         next_sequence: u64,
         /// The number of its connection for payloads, which was greeted before.
         bulk: u64,
+        /// What it would share with a worker on its own host; none if it shares with nobody.
+        host: Option<HostToken>,
     },
     /// The same lane, which will send payloads there: it is to come before the one above, which names it.
     Bulk {
@@ -115,6 +155,8 @@ pub struct Welcome {
     pub proof: [u8; 32],
     /// The worker's restart epoch.
     pub epoch: u32,
+    /// To a peer with the worker's own [`HostToken`]: the name of the Unix socket over which they pass segments.
+    pub socket: Option<String>,
 }
 
 /// The worker closes the connection, and why.
@@ -272,6 +314,8 @@ pub enum Failure {
         worker: String,
         /// Why, and what to do.
         reason: String,
+        /// The figures, if as many invocations are in flight as memory was proven for.
+        memory: Option<MemoryRefusal>,
     },
     /// A node failed and had no attempt left.
     #[error("node {node} failed on worker {worker}, attempt {attempt}: {cause}")]
@@ -331,6 +375,21 @@ pub enum Failure {
     /// Its client took it back.
     #[error("its client cancelled it")]
     Cancelled,
+}
+
+/// What an invocation may need of memory, where that is more than is left.
+#[derive(Archive, Serialize, Deserialize, Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct MemoryRefusal {
+    /// The worker whose memory it is about.
+    pub worker: String,
+    /// Bytes that payloads of one invocation may have there at once.
+    pub invocation_bytes: u64,
+    /// Bytes that payloads of the workflow may have there.
+    pub quota_bytes: u64,
+    /// Invocations that may be in flight, all doors together.
+    pub in_flight_max: u64,
+    /// Of these, the share of the lane that was asked: as many are in flight.
+    pub at_door: u64,
 }
 
 fn failed_text(failed: &[(String, String)]) -> String {

@@ -8,8 +8,10 @@ use crate::lane::setup::Patience;
 use crate::status::ExecutorPlacement;
 use crate::worker::host;
 use crate::worker::quantities::{parse_cpus, parse_size, size_text};
+use crate::worker::sharing::{FolderError, HostSharing, check_folder};
 use clap::{Parser, ValueEnum};
 use faasstore::binding::WaitStrategy;
+use faasstore::tier::{StoreUrl, StoreUrlError};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +21,10 @@ use thiserror::Error;
 pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Largest payload that any worker takes; above it lengths could not be told from garbage.
 pub const PAYLOAD_BYTES_MAX: u64 = 1 << 40;
+/// Disk that a worker spills to unless it is told otherwise.
+const SPILL_BYTES_MAX: u64 = 16 << 30;
+/// How long an activation may go on unless another limit is named: a day, which is also the longest `timeout_ms` of a node.
+const LEASE_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Name of the environment variable that stands for `--driver` where that is not given, so that a whole test suite
 /// can run on either driver.
 pub const DRIVER_VARIABLE: &str = "FAASFLOW_DRIVER";
@@ -49,6 +55,18 @@ pub struct Arguments {
     /// Where its restart epoch lives [default: $XDG_STATE_HOME/faasflow/NAME, or ~/.local/state/faasflow/NAME]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Disk space for payloads that memory has no room for, as in `64G`; 0 for none
+    #[arg(long, value_name = "SIZE")]
+    pub spill_max: Option<String>,
+    /// Where they lie; a file system on a disk [default: spill, in the state folder]
+    #[arg(long, value_name = "DIR")]
+    pub spill_dir: Option<PathBuf>,
+    /// A server that takes payloads too, as in redis://127.0.0.1:6379
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// How much of it this worker may use, as in `16G`
+    #[arg(long, value_name = "SIZE", default_value = "64G")]
+    pub store_max: String,
     /// How lanes and executors wait for work
     #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
     pub wait: Wait,
@@ -73,6 +91,10 @@ pub struct Arguments {
     /// How long what runs may go on once it was told to stop, its invocation being over; then its executor is killed
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000)]
     pub grace_ms: u32,
+    /// How long an activation may go on, and so hold the payloads that it reads; then it is told to stop, and has failed.
+    /// 0: for ever
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = LEASE_MS_MAX)]
+    pub lease_max_ms: u64,
     /// Invocations in flight that one lane takes from clients; beyond it they are refused
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     pub in_flight_max: u32,
@@ -91,6 +113,13 @@ pub struct Arguments {
     /// How long nothing may come of a message or payload that a client or peer has begun to send
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub transfer_idle_s: u32,
+    /// Share no memory with workers on this host: payloads travel over the network between them, too
+    #[arg(long, conflicts_with = "host_sharing")]
+    pub no_host_sharing: bool,
+    /// Share memory with workers of this user that name the same folder, whichever network namespace they are in
+    /// [default: with those in this network namespace]
+    #[arg(long, value_name = "DIR")]
+    pub host_sharing: Option<PathBuf>,
     /// End, as by SIGTERM, when standard input ends: for whoever starts a worker that must not outlive him
     #[arg(long)]
     pub end_with_stdin: bool,
@@ -143,6 +172,16 @@ pub struct Config {
     pub name: String,
     /// Where the restart epoch lives; may not exist yet.
     pub state_dir: PathBuf,
+    /// Where payloads are spilled to.
+    pub spill_dir: PathBuf,
+    /// Bytes of disk for that; 0 if none are.
+    pub spill_bytes_max: u64,
+    /// Whether it was asked for.
+    pub spill_required: bool,
+    /// A remote store.
+    pub store: Option<StoreUrl>,
+    /// Bytes that may be kept there.
+    pub store_bytes_max: u64,
     /// How lanes and executors wait.
     pub wait: WaitStrategy,
     /// Where executors run.
@@ -159,6 +198,8 @@ pub struct Config {
     pub keep_alive: Duration,
     /// How long what was told to stop may go on.
     pub grace: Duration,
+    /// How long an activation may go on; none: for ever.
+    pub lease_max: Option<Duration>,
     /// Invocations in flight on one lane; at least 1.
     pub in_flight_max: u32,
     /// Bytes of one payload; at least 1.
@@ -167,6 +208,8 @@ pub struct Config {
     pub clients_max: u32,
     /// How long lanes wait for what others have to say.
     pub patience: Patience,
+    /// With whom on this host memory is shared.
+    pub host_sharing: HostSharing,
     /// Whether to end when standard input does.
     pub end_with_stdin: bool,
 }
@@ -194,6 +237,9 @@ pub enum ConfigError {
     /// The key is not to be had.
     #[error("--cluster-key-file: {0}")]
     Key(#[from] KeyError),
+    /// A folder that sockets cannot be in.
+    #[error(transparent)]
+    HostSharing(#[from] FolderError),
     /// A list that is none.
     #[error("--cpus {given}: {source}")]
     CpuList {
@@ -287,6 +333,9 @@ pub enum ConfigError {
         /// At most.
         max: u64,
     },
+    /// A URL that is none.
+    #[error("--store {0}")]
+    Store(#[from] StoreUrlError),
     /// The environment names a driver that there is not.
     #[error("{DRIVER_VARIABLE}={given}: take auto, io-uring or epoll")]
     DriverVariable {
@@ -328,17 +377,36 @@ impl Config {
         in_range("--clients-max", arguments.clients_max.into(), 1, 1 << 20)?;
         in_range("--grace-ms", arguments.grace_ms.into(), 0, 3_600_000)?;
         in_range(
+            "--lease-max-ms",
+            arguments.lease_max_ms,
+            0,
+            31 * LEASE_MS_MAX,
+        )?;
+        in_range(
             "--in-flight-max",
             arguments.in_flight_max.into(),
             1,
             u32::MAX.into(),
         )?;
+        let spill_bytes_max = match &arguments.spill_max {
+            Some(given) => size_or_none("--spill-max", given)?,
+            None => SPILL_BYTES_MAX,
+        };
+        let store = arguments.store.as_deref().map(StoreUrl::parse);
         Ok(Self {
             listen,
             cpus,
             memory_bytes: check_memory(size("--memory", &arguments.memory)?, host::memory_bound())?,
             functions: check_functions(&arguments.functions)?,
             name,
+            spill_dir: arguments
+                .spill_dir
+                .clone()
+                .unwrap_or_else(|| state_dir.join("spill")),
+            spill_bytes_max,
+            spill_required: arguments.spill_dir.is_some() || arguments.spill_max.is_some(),
+            store: store.transpose()?,
+            store_bytes_max: size("--store-max", &arguments.store_max)?,
             state_dir,
             wait: arguments.wait.into(),
             executors: arguments.executors,
@@ -351,10 +419,17 @@ impl Config {
             spin_budget_ns: arguments.spin_budget_us.map(|us| u64::from(us) * 1000),
             keep_alive: Duration::from_secs(arguments.keep_alive_s.into()),
             grace: Duration::from_millis(arguments.grace_ms.into()),
+            lease_max: (arguments.lease_max_ms > 0)
+                .then(|| Duration::from_millis(arguments.lease_max_ms)),
             in_flight_max: arguments.in_flight_max,
             payload_bytes_max,
             clients_max: arguments.clients_max,
             patience: check_patience(&arguments)?,
+            host_sharing: match (&arguments.host_sharing, arguments.no_host_sharing) {
+                (_, true) => HostSharing::Off,
+                (None, false) => HostSharing::Namespace,
+                (Some(folder), false) => HostSharing::Folder(check_folder(folder)?),
+            },
             end_with_stdin: arguments.end_with_stdin,
         })
     }
@@ -412,6 +487,14 @@ fn check_cpus(given: &str, allowed: &[u32]) -> Result<Vec<u32>, ConfigError> {
 
 fn size(flag: &'static str, given: &str) -> Result<u64, ConfigError> {
     parse_size(given).map_err(|source| ConfigError::Size { flag, source })
+}
+
+/// A size, or 0.
+fn size_or_none(flag: &'static str, given: &str) -> Result<u64, ConfigError> {
+    if given == "0" {
+        return Ok(0);
+    }
+    size(flag, given)
 }
 
 fn in_range(flag: &'static str, given: u64, min: u64, max: u64) -> Result<(), ConfigError> {

@@ -5,8 +5,8 @@
 //! places each, for [`GREETING_TIME_MAX`] at most, parting words included, with one body of [`GREETING_BYTES_MAX`] at a
 //! time beside the connection itself; that every refusal is counted; and that nothing a caller sends stops the worker. What deployments need is done in `worker::deploy`.
 
-use crate::greeting::{self, GreetingError, WORKER_NAME_BYTES_MAX};
-use crate::lane::command::{LaneCommand, LinkSockets};
+use crate::greeting::{self, GreetingError, HostProofs, WORKER_NAME_BYTES_MAX};
+use crate::lane::command::{LaneCommand, LinkNumber, LinkSockets};
 use crate::status::{Calibration, DriverStatus};
 use crate::status::{ControlCounters, Driver};
 use crate::wire::{
@@ -20,6 +20,7 @@ use crate::worker::deployments::{Deployments, executables};
 use crate::worker::lanes::LaneHandle;
 use crate::worker::links::{self, Links};
 use crate::worker::placement::Placement;
+use crate::worker::sharing::{self, HostDoor, Unshared};
 use crate::worker::state::is_epoch;
 use crate::worker::warden::WardenHandle;
 use std::cell::{Cell, RefCell};
@@ -30,7 +31,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Connections that may be greeting at one time; further ones wait in the kernel's backlog.
 pub const GREETINGS_MAX: usize = 64;
@@ -124,8 +125,15 @@ enum Caller {
         worker: String,
         place: OwnedSemaphorePermit,
     },
-    /// The master, or a peer.
-    Other(Role),
+    /// A lane of a peer, for payloads.
+    Bulk(Role),
+    /// A lane of a peer; where memory is to be shared with it, by what to say that its link has a lane.
+    Peer {
+        role: Role,
+        linked: Option<oneshot::Sender<LinkNumber>>,
+    },
+    /// The master.
+    Master,
 }
 
 /// The control thread's state. Its tasks share it; none holds a borrow across a wait.
@@ -138,6 +146,10 @@ pub struct Control {
     pub(super) deployments: RefCell<Deployments>,
     pub(super) placement: RefCell<Placement>,
     pub(super) links: RefCell<Links>,
+    /// By what memory is shared with workers on this host.
+    pub(super) host_door: Option<Rc<HostDoor>>,
+    /// Why it is not, if it is not.
+    unshared: String,
     /// Held while a plan is prepared: checks and what follows from them must not interleave.
     pub(super) preparing: Mutex<()>,
     /// Held while a link is measured, at either end.
@@ -152,6 +164,8 @@ pub struct Control {
     /// Of each lane, the places for clients that are free.
     client_places: Vec<Arc<Semaphore>>,
     next_client_lane: Cell<usize>,
+    /// Connections of peers that lanes were given.
+    links_taken: Cell<u64>,
     connections: Cell<usize>,
     all_closed: Notify,
 }
@@ -177,7 +191,8 @@ impl Drop for Open {
 }
 
 impl Control {
-    /// A control thread's state; `report_notify` is what lanes notify of reports.
+    /// A control thread's state; `report_notify` is what lanes notify of reports, `host_door` by what memory is shared with
+    /// workers on this host.
     #[must_use]
     pub fn new(
         identity: Identity,
@@ -185,6 +200,7 @@ impl Control {
         report_notify: Arc<Notify>,
         placement: Placement,
         warden: WardenHandle,
+        host_door: Result<HostDoor, Unshared>,
     ) -> Self {
         let (ending, end) = Ending::new();
         let client_places = lanes
@@ -201,6 +217,11 @@ impl Control {
             deployments: RefCell::new(Deployments::new(for_executors)),
             placement: RefCell::new(placement),
             links: RefCell::new(Links::default()),
+            unshared: host_door
+                .as_ref()
+                .err()
+                .map_or_else(String::new, ToString::to_string),
+            host_door: host_door.ok().map(Rc::new),
             preparing: Mutex::new(()),
             measuring: Arc::new(Semaphore::new(1)),
             end,
@@ -210,6 +231,7 @@ impl Control {
             bulks: RefCell::default(),
             client_places,
             next_client_lane: Cell::new(0),
+            links_taken: Cell::new(0),
             connections: Cell::new(0),
             all_closed: Notify::new(),
         }
@@ -226,6 +248,8 @@ impl Control {
             name: self.identity.config.name.clone(),
             epoch: self.identity.epoch,
             end: self.end.clone(),
+            host_door: self.host_door.clone(),
+            unshared: self.unshared.clone(),
         }
     }
 
@@ -250,12 +274,14 @@ impl Control {
             }
         });
         let reports = tokio::task::spawn_local(Rc::clone(&self).hear_lanes());
+        let sharing = tokio::task::spawn_local(Rc::clone(&self).share_with_hosts());
         self.accept_all(&listener).await;
         let _ = closer.await;
         while self.connections.get() > 0 {
             self.all_closed.notified().await;
         }
         reports.abort();
+        sharing.abort();
         for lane in &self.lanes {
             lane.send(LaneCommand::Stop).await;
         }
@@ -332,12 +358,12 @@ impl Control {
         challenge: &Challenge,
         hello: Hello,
     ) -> Result<(wire::Welcome, Caller), Refusal> {
-        let welcome = greeting::admit(
-            &self.identity.config.key,
-            challenge,
-            &hello,
-            self.identity.epoch,
-        )?;
+        let (key, epoch) = (&self.identity.config.key, self.identity.epoch);
+        let socket = match (&hello.role, &self.host_door) {
+            (Role::Peer { host, .. }, Some(door)) => door.name_for(*host),
+            _ => None,
+        };
+        let welcome = greeting::admit(key, challenge, &hello, epoch, socket)?;
         match &hello.role {
             Role::Peer { to_lane, .. } | Role::Bulk { to_lane, .. }
                 if usize::from(*to_lane) >= self.lanes.len() =>
@@ -366,10 +392,23 @@ impl Control {
                 {
                     return Err(Refusal::NoBulk(worker.clone()));
                 }
-                Ok((welcome, Caller::Other(hello.role)))
+                if matches!(hello.role, Role::Bulk { .. }) {
+                    return Ok((welcome, Caller::Bulk(hello.role)));
+                }
+                let linked = welcome.socket.is_some().then(|| {
+                    let proofs = HostProofs::of_caller(key, challenge, &hello);
+                    self.expect_share(proofs, &hello.role)
+                });
+                Ok((
+                    welcome,
+                    Caller::Peer {
+                        role: hello.role,
+                        linked: linked.flatten(),
+                    },
+                ))
             }
             Role::Control if self.controls.available_permits() == 0 => Err(Refusal::Crowded),
-            Role::Control => Ok((welcome, Caller::Other(hello.role))),
+            Role::Control => Ok((welcome, Caller::Master)),
             Role::Client => {
                 let (lane, place) = self.place_for_client()?;
                 Ok((welcome, Caller::Client { lane, place }))
@@ -452,9 +491,9 @@ impl Control {
             Caller::Measurer { worker, place } => {
                 self.answer_measurement(connection, worker, place);
             }
-            Caller::Other(role @ Role::Bulk { .. }) => self.keep_bulk(connection, &role),
-            Caller::Other(role @ Role::Peer { .. }) => self.admit_peer(connection, role),
-            Caller::Other(_) => self.serve_master(connection).await,
+            Caller::Bulk(role) => self.keep_bulk(connection, &role),
+            Caller::Peer { role, linked } => self.admit_peer(connection, role, linked),
+            Caller::Master => self.serve_master(connection).await,
         }
     }
 
@@ -482,7 +521,12 @@ impl Control {
     }
 
     /// Gives a peer's two connections to the lane that they are for.
-    fn admit_peer(&self, connection: Connection, role: Role) {
+    fn admit_peer(
+        &self,
+        connection: Connection,
+        role: Role,
+        linked: Option<oneshot::Sender<LinkNumber>>,
+    ) {
         let bulk = bulk_of(&role).and_then(|(key, name)| self.bulks.borrow_mut().take(&key, name));
         let Role::Peer {
             worker,
@@ -493,20 +537,48 @@ impl Control {
             ..
         } = role
         else {
-            return;
+            return debug_assert!(false, "a peer's role is that of one");
         };
         let Some(bulk) = bulk else {
             self.counters.connections_dropped.add(1);
             let peer = connection.peer();
             return tracing::warn!("dropped the link of {peer}: its other half has gone");
         };
+        self.links_taken.set(self.links_taken.get() + 1);
+        let number = LinkNumber(self.links_taken.get());
         self.hand_on(connection, to_lane.into(), |messages| LaneCommand::LinkIn {
             worker,
             epoch,
             from_lane,
             next_sequence,
+            number,
             sockets: LinkSockets { messages, bulk },
         });
+        if let Some(linked) = linked {
+            // Nobody waits for it any more if its socket has come to nothing.
+            let _ = linked.send(number);
+        }
+    }
+
+    /// A peer on this host was told of the socket for its link.
+    fn expect_share(&self, proofs: HostProofs, role: &Role) -> Option<oneshot::Sender<LinkNumber>> {
+        let Role::Peer {
+            worker,
+            epoch,
+            from_lane,
+            to_lane,
+            ..
+        } = role
+        else {
+            return None;
+        };
+        let caller = sharing::Caller {
+            worker,
+            epoch: *epoch,
+            from_lane: *from_lane,
+            to_lane: *to_lane,
+        };
+        Some(self.host_door.as_ref()?.expect(proofs, &caller))
     }
 
     /// Gives a greeted connection to a lane.
@@ -572,7 +644,7 @@ impl Control {
         };
         match request {
             Request::Describe => ControlReply::Description(self.describe()),
-            Request::Status => match serde_json::to_string(&self.status()) {
+            Request::Status => match serde_json::to_string(&self.status().await) {
                 Ok(json) => ControlReply::Status(json),
                 Err(error) => {
                     ControlReply::Refused(format!("the status cannot be written as JSON: {error}"))

@@ -12,7 +12,8 @@ use crate::status::DeploymentState;
 use crate::worker::control::{Control, Open};
 use crate::worker::deployments::{Deployment, DeploymentError, Pool, Running};
 use crate::worker::hello::StartError;
-use crate::worker::links::{self, LinkError, LinkKey, retry_pause};
+use crate::worker::links::{self, LinkError, LinkKey, Made, retry_pause};
+use crate::worker::sharing::Unshared;
 use crate::worker::warden::{ExecutorSpec, WardenRequest};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -160,17 +161,29 @@ impl Control {
     async fn connect_link(&self, key: &LinkKey, address: &str) -> Result<(), LinkError> {
         let next_sequence = self.next_sequence(key.from_lane);
         let bulk = self.links.borrow_mut().next_bulk();
-        let (sockets, epoch) = self
-            .caller()
-            .connect(key, address, next_sequence, bulk)
-            .await?;
-        let number = self.links.borrow_mut().made(key);
+        let caller = self.caller();
+        let made = caller.connect(key, address, next_sequence, bulk).await?;
+        let Made {
+            sockets,
+            epoch,
+            share,
+        } = made;
+        match &share {
+            Ok(_) | Err(Unshared::Apart | Unshared::Ended(_)) => {}
+            Err(reason) => {
+                let worker = &key.worker;
+                tracing::warn!(%worker, %reason, "no memory is shared with a worker on this host");
+            }
+        }
+        let unshared = share.as_ref().err().map(ToString::to_string);
+        let number = self.links.borrow_mut().made(key, unshared);
         let command = LaneCommand::LinkOut {
             worker: key.worker.clone(),
             epoch,
             to_lane: key.to_lane,
             number,
             sockets,
+            share: share.ok(),
         };
         self.lanes[usize::from(key.from_lane)].send(command).await;
         Ok(())
@@ -255,7 +268,9 @@ impl Control {
             nodes: Arc::clone(&pool.nodes),
             types: Arc::clone(&pool.types),
             spin_budget_ns: self.identity.spin_budget_ns,
+            reserved_bytes: pool.reserved_bytes,
             arena_bytes_max: pool.arena_bytes_max,
+            trust: pool.trust,
         }
     }
 
@@ -373,6 +388,19 @@ impl Control {
                 if self.links.borrow_mut().broke(&key, number) {
                     tokio::task::spawn_local(Rc::clone(self).remake_link(key));
                 }
+            }
+            LaneReport::SharingEnded {
+                worker,
+                to_lane,
+                number,
+                reason,
+            } => {
+                let key = LinkKey {
+                    worker,
+                    from_lane: lane,
+                    to_lane,
+                };
+                self.links.borrow_mut().unshared(&key, number, reason);
             }
             LaneReport::Removed(id) => {
                 let mut deployments = self.deployments.borrow_mut();

@@ -11,13 +11,13 @@ mod types;
 
 pub use types::PlannedType;
 
-use crate::plan::{DeploymentId, NodePlan, Plan, Replica, Work};
+use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, Replica, Trust, Work};
 use crate::status::{
     Counter, DeploymentState, DeploymentStatus, ExecutorStatus, WorkflowCounters, WorkflowStatus,
 };
 use crate::wire::Sources;
 use crate::worker::quantities::size_text;
-use faasstore::binding::{NodeBinding, Port};
+use faasstore::binding::{Maximum, NodeBinding, Port};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -151,8 +151,13 @@ pub struct Pool {
     pub types: Arc<[PlannedType]>,
     /// Executors for each lane, at least 1.
     pub scale: Vec<usize>,
-    /// Bytes that each executor's arena may have.
+    /// Bytes that are reserved for each of them.
+    pub reserved_bytes: u64,
+    /// Bytes that each executor's arena may have: what is reserved on its lane for all executors of the deployment, as memory
+    /// that others leave unused may hold what it has made.
     pub arena_bytes_max: u64,
+    /// Whose its executable is.
+    pub trust: Trust,
 }
 
 /// An executor that was started.
@@ -199,20 +204,30 @@ impl Deployment {
             let nodes = plan
                 .nodes
                 .iter()
-                .filter_map(|node| bind(node, index))
+                .filter_map(|node| bind(node, index, plan))
                 .collect();
             let types = plan.types.iter();
             let types = types.filter_map(|one| PlannedType::of(plan, one, index));
             let (scale, lanes) = (usize::from(executable.scale), usize::from(lanes));
             let share = |lane| (scale / lanes + usize::from(lane < scale % lanes)).max(1);
-            let arena_bytes_max = u64::from(executable.memory_mib) << 20;
+            let reserved_bytes = u64::from(executable.memory_mib) << 20;
             pools.push(Pool {
                 path,
                 nodes,
                 types: types.collect(),
                 scale: (0..lanes).map(share).collect(),
-                arena_bytes_max,
+                reserved_bytes,
+                arena_bytes_max: 0,
+                trust: executable.trust,
             });
+        }
+        let on_a_lane = pools.iter().map(|pool| {
+            let scale = pool.scale.iter().copied().min().unwrap_or_default();
+            pool.reserved_bytes * scale as u64
+        });
+        let arena_bytes_max = on_a_lane.sum();
+        for pool in &mut pools {
+            pool.arena_bytes_max = arena_bytes_max;
         }
         Ok(pools)
     }
@@ -222,7 +237,7 @@ impl Deployment {
     pub fn bytes_of(pools: &[Pool]) -> u64 {
         pools
             .iter()
-            .map(|pool| pool.arena_bytes_max * pool.scale.iter().sum::<usize>() as u64)
+            .map(|pool| pool.reserved_bytes * pool.scale.iter().sum::<usize>() as u64)
             .sum()
     }
 
@@ -238,7 +253,7 @@ impl Deployment {
 }
 
 /// The node as its executor is told of it, if it is one of this executable.
-fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
+fn bind(node: &NodePlan, of: usize, plan: &Plan) -> Option<NodeBinding> {
     let Work::Function {
         executable,
         function,
@@ -260,6 +275,14 @@ fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
         name: output.name.clone(),
         kind: output.kind,
     });
+    let maximum = |output| {
+        plan.maximum(PortRef::Written {
+            node: node.id,
+            output,
+        })
+    };
+    let maxima: Vec<Maximum> = (0..returned as u16).map(maximum).collect();
+    let declared = maxima.iter().any(Maximum::is_declared);
     Some(NodeBinding {
         node: node.id,
         name: node.name.clone(),
@@ -267,6 +290,7 @@ fn bind(node: &NodePlan, of: usize) -> Option<NodeBinding> {
         arguments: arguments.clone(),
         inputs: inputs.collect(),
         outputs: outputs.collect(),
+        maxima: if declared { maxima } else { Vec::new() },
     })
 }
 
@@ -573,6 +597,21 @@ impl Deployments {
                 leased_peak_bytes: sum(|lane| &lane.lease_bytes_peak),
                 segments: sum(|lane| &lane.segments),
                 held_bytes: sum(|lane| &lane.segment_bytes),
+                quota_bytes: sum(|lane| &lane.quota_bytes),
+                away: sum(|lane| &lane.away),
+                away_bytes: sum(|lane| &lane.away_bytes),
+                spilled: sum(|lane| &lane.spilled),
+                spilled_bytes: sum(|lane| &lane.spilled_bytes),
+                stored: sum(|lane| &lane.stored),
+                stored_bytes: sum(|lane| &lane.stored_bytes),
+                fetched: sum(|lane| &lane.fetched),
+                fetched_bytes: sum(|lane| &lane.fetched_bytes),
+                carries_refused: sum(|lane| &lane.carries_refused),
+                payloads_lost: sum(|lane| &lane.payloads_lost),
+                held_back: sum(|lane| &lane.held_back),
+                overdrawn: sum(|lane| &lane.overdrawn),
+                holders: Vec::new(),
+                pinned_bytes: sum(|lane| &lane.pinned_bytes),
             };
             all.insert(workflow, status);
         }

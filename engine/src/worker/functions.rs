@@ -3,7 +3,7 @@
 //! An executable is started as for a deployment, welcomed without nodes, heard, and ended. So what is told is what an
 //! executor says, and there is no other way to say it. It takes part in nothing and reserves no memory.
 
-use crate::plan::DeploymentId;
+use crate::plan::{DeploymentId, Trust};
 use crate::wire::FUNCTIONS_ASKED_MAX;
 use crate::worker::control::Control;
 use crate::worker::deployments::{DeploymentError, executable_path};
@@ -63,7 +63,9 @@ impl Control {
                 nodes: [].into(),
                 types: [].into(),
                 spin_budget_ns: 0,
+                reserved_bytes: ARENA_BYTES,
                 arena_bytes_max: ARENA_BYTES,
+                trust: Trust::Own,
             });
         }
         let (reply, answer) = oneshot::channel();

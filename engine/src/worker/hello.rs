@@ -289,6 +289,7 @@ impl Newcomer {
                 socket,
                 doorbell,
                 arena_bytes_max,
+                trust: spec.trust,
                 functions: functions.into_boxed_slice(),
             },
         ))

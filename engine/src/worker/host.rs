@@ -90,6 +90,16 @@ fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
+/// Bytes that a process has for itself, shared memory and files left out; none if it has gone.
+pub(super) fn private_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
 /// Files that may hold a memory limit for a process with this `/proc/self/cgroup`: its own group's and those above it,
 /// in cgroup version 2 (`0::/path`) and version 1 (`N:memory:/path`). In a container the path may be that of the
 /// host while the mount shows the container's own group at its root; the root is looked at in any case.

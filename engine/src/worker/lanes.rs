@@ -16,11 +16,17 @@ const REPORTS_MAX: usize = 1024;
 /// the worker.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
+/// A way to a lane.
+#[derive(Clone, Debug)]
+pub struct LaneSender {
+    commands: Arc<ArrayQueue<LaneCommand>>,
+    bell: Arc<EventFd>,
+}
+
 /// The control thread's end of a lane.
 #[derive(Debug)]
 pub struct LaneHandle {
-    commands: Arc<ArrayQueue<LaneCommand>>,
-    bell: EventFd,
+    sender: LaneSender,
     reports: Arc<ArrayQueue<LaneReport>>,
     counters: Arc<LaneCounters>,
     cpu: u32,
@@ -49,14 +55,16 @@ impl LaneHandle {
             EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         let command_bell = bell.as_fd().try_clone_to_owned()?;
         let handle = Self {
-            commands: Arc::new(ArrayQueue::new(COMMANDS_MAX)),
-            bell,
+            sender: LaneSender {
+                commands: Arc::new(ArrayQueue::new(COMMANDS_MAX)),
+                bell: Arc::new(bell),
+            },
             reports: Arc::new(ArrayQueue::new(REPORTS_MAX)),
             counters: Arc::default(),
             cpu,
         };
         let end = LaneEnd {
-            commands: Arc::clone(&handle.commands),
+            commands: Arc::clone(&handle.sender.commands),
             command_bell,
             reports: Arc::clone(&handle.reports),
             counters: Arc::clone(&handle.counters),
@@ -76,6 +84,37 @@ impl LaneHandle {
         &self.counters
     }
 
+    /// Another way to it.
+    #[must_use]
+    pub fn sender(&self) -> LaneSender {
+        self.sender.clone()
+    }
+
+    /// The lane's next report, if there is one.
+    #[must_use]
+    pub fn next_report(&self) -> Option<LaneReport> {
+        self.reports.pop()
+    }
+
+    /// As [`LaneSender::try_send`].
+    ///
+    /// # Errors
+    /// The command, if there is no room.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the command itself comes back, a few times in a worker's life"
+    )]
+    pub fn try_send(&self, command: LaneCommand) -> Result<(), LaneCommand> {
+        self.sender.try_send(command)
+    }
+
+    /// Sends a command, waiting for room.
+    pub async fn send(&self, command: LaneCommand) {
+        self.sender.send(command).await;
+    }
+}
+
+impl LaneSender {
     /// Sends a command unless the queue is full; then it comes back.
     ///
     /// # Errors
@@ -97,12 +136,6 @@ impl LaneHandle {
             command = returned;
             tokio::time::sleep(FULL_PAUSE).await;
         }
-    }
-
-    /// The lane's next report, if there is one.
-    #[must_use]
-    pub fn next_report(&self) -> Option<LaneReport> {
-        self.reports.pop()
     }
 }
 

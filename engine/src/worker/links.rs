@@ -9,14 +9,15 @@
 //! ([`Links::maker`]), having looked whether it stands; and each is numbered, so that the word of a lane that an earlier
 //! one is lost is not taken for the loss of that which has followed it.
 
-use crate::greeting::{self, ClusterKey, GreetingError};
-use crate::lane::command::{LinkNumber, LinkSockets};
+use crate::greeting::{self, ClusterKey, GreetingError, HostProofs};
+use crate::lane::command::{LendingEnd, LinkNumber, LinkSockets};
 use crate::plan::{DeploymentId, Plan, WorkerIndex};
-use crate::status::Driver;
+use crate::status::{Driver, LinkStatus};
 use crate::wire::{
     self, Challenge, FrameKind, GREETING_BYTES_MAX, Refused, Role, Welcome, WireError,
 };
 use crate::worker::control_io::{Connection, EndSignal, FrameError, ReadFrame};
+use crate::worker::sharing::{HostDoor, Unshared};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -140,11 +141,37 @@ pub struct Caller {
     pub epoch: u32,
     /// Ends every wait.
     pub end: EndSignal,
+    /// By what memory is shared with workers on this host.
+    pub host_door: Option<Rc<HostDoor>>,
+    /// Why it is not, if it is not.
+    pub unshared: String,
+}
+
+/// A connection that was greeted.
+#[derive(Debug)]
+pub struct Greeted {
+    /// Its descriptor.
+    pub socket: OwnedFd,
+    /// In which life the worker is.
+    pub epoch: u32,
+    /// If the worker is on this host and may share memory: the name of its socket, and what proves to belong to this connection.
+    host: Option<(String, HostProofs)>,
+}
+
+/// A link that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its descriptors.
+    pub sockets: LinkSockets,
+    /// The peer's restart epoch.
+    pub epoch: u32,
+    /// By what memory is lent to the peer, or why it is not.
+    pub share: Result<LendingEnd, Unshared>,
 }
 
 impl Caller {
-    /// Makes a link, and returns its descriptors and the peer's restart epoch. `next_sequence` is as in [`Role::Peer`], and
-    /// `bulk` from [`Links::next_bulk`].
+    /// Makes a link, and what is shared beside it if the peer is on this host. `next_sequence` is as in [`Role::Peer`], and `bulk`
+    /// from [`Links::next_bulk`].
     ///
     /// # Errors
     /// A [`LinkError`] that names the peer.
@@ -154,7 +181,7 @@ impl Caller {
         address: &str,
         next_sequence: u64,
         bulk: u64,
-    ) -> Result<(LinkSockets, u32), LinkError> {
+    ) -> Result<Made, LinkError> {
         let (from_lane, to_lane) = (link.from_lane, link.to_lane);
         let role = Role::Bulk {
             worker: self.name.clone(),
@@ -163,7 +190,8 @@ impl Caller {
             to_lane,
             bulk,
         };
-        let (payloads, _) = self.greet(&link.worker, address, role).await?;
+        let payloads = self.greet(&link.worker, address, role).await?.socket;
+        let host = self.host_door.as_deref().map(HostDoor::token);
         let role = Role::Peer {
             worker: self.name.clone(),
             epoch: self.epoch,
@@ -171,17 +199,30 @@ impl Caller {
             to_lane,
             next_sequence,
             bulk,
+            host,
         };
-        let (messages, epoch) = self.greet(&link.worker, address, role).await?;
+        let Greeted {
+            socket,
+            epoch,
+            host,
+        } = self.greet(&link.worker, address, role).await?;
+        let share = match (host, &self.host_door) {
+            (Some((name, proofs)), Some(door)) => door.connect(&name, &proofs).await,
+            (None, Some(_)) => Err(Unshared::Apart),
+            (_, None) => Err(Unshared::Ended(self.unshared.clone())),
+        };
         let sockets = LinkSockets {
-            messages,
+            messages: socket,
             bulk: payloads,
         };
-        Ok((sockets, epoch))
+        Ok(Made {
+            sockets,
+            epoch,
+            share,
+        })
     }
 
-    /// Connects to a worker by its name and address, in a role, and returns the connection's descriptor, and in which life
-    /// the worker is.
+    /// Connects to a worker by its name and address, in a role.
     ///
     /// # Errors
     /// A [`LinkError`] that names the peer.
@@ -190,7 +231,7 @@ impl Caller {
         worker: &str,
         address: &str,
         role: Role,
-    ) -> Result<(OwnedFd, u32), LinkError> {
+    ) -> Result<Greeted, LinkError> {
         let unreachable = |source: FrameError| LinkError::Unreachable {
             worker: worker.to_owned(),
             address: address.to_owned(),
@@ -237,7 +278,11 @@ impl Caller {
         let socket = connection
             .into_descriptor()
             .map_err(|error| unreachable(error.into()))?;
-        Ok((socket, welcome.epoch))
+        Ok(Greeted {
+            socket,
+            epoch: welcome.epoch,
+            host: welcome.socket.map(|name| (name, expectation.host_proofs())),
+        })
     }
 }
 
@@ -285,6 +330,8 @@ struct Link {
     address: String,
     /// Its connection, if it stands.
     up: Option<LinkNumber>,
+    /// Why memory is not shared beside that, if it is not.
+    unshared: Option<String>,
     users: BTreeSet<DeploymentId>,
 }
 
@@ -352,12 +399,43 @@ impl Links {
     }
 
     /// A link was made and stands; its connection's number. It is kept even if nobody needs it any more, as those are
-    /// that stand when their last deployment goes.
-    pub fn made(&mut self, key: &LinkKey) -> LinkNumber {
+    /// that stand when their last deployment goes. `unshared` says why memory is not shared beside it, if it is not.
+    pub fn made(&mut self, key: &LinkKey, unshared: Option<String>) -> LinkNumber {
         self.made += 1;
         let number = LinkNumber(self.made);
-        self.known.entry(key.clone()).or_default().up = Some(number);
+        let link = self.known.entry(key.clone()).or_default();
+        (link.up, link.unshared) = (Some(number), unshared);
         number
+    }
+
+    /// Memory is not shared any more beside a connection of a link.
+    pub fn unshared(&mut self, key: &LinkKey, number: LinkNumber, reason: String) {
+        let link = self.known.get_mut(key);
+        if let Some(link) = link.filter(|link| link.up == Some(number)) {
+            link.unshared = Some(reason);
+        }
+    }
+
+    /// What is to be told of all links, by peer and lanes.
+    #[must_use]
+    pub fn status(&self) -> Vec<LinkStatus> {
+        let status = |(key, link): (&LinkKey, &Link)| {
+            let connected = link.up.is_some();
+            let unshared = match (connected, &link.unshared) {
+                (false, _) => Some("it is not connected".to_owned()),
+                (true, unshared) => unshared.clone(),
+            };
+            LinkStatus {
+                worker: key.worker.clone(),
+                from_lane: key.from_lane,
+                to_lane: key.to_lane,
+                address: link.address.clone(),
+                connected,
+                shares_memory: unshared.is_none(),
+                unshared,
+            }
+        };
+        self.known.iter().map(status).collect()
     }
 }
 
@@ -400,6 +478,8 @@ mod tests {
             regions: Vec::new(),
             timeout_ms: None,
             types: Vec::new(),
+            maxima: Vec::new(),
+            memory: None,
             limits: Limits::default(),
         }
     }
@@ -433,7 +513,7 @@ mod tests {
         let (needed, key) = (needed(&plan([1, 1, 1], &[0, 1])), link_to_b());
         let mut links = Links::default();
         assert!(!links.stands(&key));
-        let first = links.made(&key);
+        let first = links.made(&key, None);
         links.adopt(DeploymentId(1), needed.clone());
         links.adopt(DeploymentId(2), needed);
         assert!(links.stands(&key));
@@ -444,7 +524,7 @@ mod tests {
             "one that is broken already is being made again"
         );
         assert_eq!(links.wanted(&key), Some("b:1".to_owned()));
-        let second = links.made(&key);
+        let second = links.made(&key, None);
         assert_eq!(links.wanted(&key), None);
 
         links.release(DeploymentId(1));
@@ -462,8 +542,8 @@ mod tests {
         let (needed, key) = (needed(&plan([1, 1, 1], &[0, 1])), link_to_b());
         let mut links = Links::default();
         links.adopt(DeploymentId(1), needed);
-        let first = links.made(&key);
-        let second = links.made(&key);
+        let first = links.made(&key, None);
+        let second = links.made(&key, None);
         assert!(!links.broke(&key, first), "the lane tells of it late");
         assert_eq!(links.wanted(&key), None, "no third one is made");
         assert!(links.broke(&key, second));

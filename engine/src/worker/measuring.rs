@@ -185,12 +185,12 @@ impl Control {
         self.counters.measurements.add(1);
         let role = Role::Measurer { worker: me() };
         let greeted = self.caller().greet(&wish.worker, &wish.address, role).await;
-        let (socket, _) = greeted.map_err(|source| MeasureError::Connect {
+        let greeted = greeted.map_err(|source| MeasureError::Connect {
             remedy: remedy(&source, &self.identity.config.name),
             source,
         })?;
         let task = Task {
-            socket,
+            socket: greeted.socket,
             place,
             cpus: self.measuring_cpus(),
         };

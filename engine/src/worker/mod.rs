@@ -19,5 +19,7 @@ pub mod placement;
 pub mod quantities;
 mod report;
 pub mod run;
+pub mod sharing;
 pub mod state;
+pub mod store;
 pub mod warden;

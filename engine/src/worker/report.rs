@@ -1,13 +1,21 @@
 //! The worker's status: gathered from all who know a part of it.
 
+use crate::core::Holder;
+use crate::lane::command::LaneCommand;
 use crate::status::{DeploymentStatus, LaneStatus, MemoryStatus, WorkerStatus};
+use crate::status::{HolderStatus, PayloadStatus};
 use crate::worker::control::Control;
 use crate::worker::host;
 use std::collections::BTreeMap;
+use tokio::sync::oneshot;
+
+/// Invocations of a workflow that are told of: those that have held payloads for longest.
+const HOLDERS_MAX: usize = 8;
 
 impl Control {
     /// Everything that this worker tells of itself.
-    pub(super) fn status(&self) -> WorkerStatus {
+    pub(super) async fn status(&self) -> WorkerStatus {
+        let holders = self.holders().await;
         let (identity, config) = (&self.identity, &self.identity.config);
         let mut counters = BTreeMap::new();
         let mut lanes = Vec::with_capacity(self.lanes.len());
@@ -24,7 +32,10 @@ impl Control {
         self.counters.add_to(&mut counters);
         let sum = |name: &str| counters.get(name).copied().unwrap_or(0);
         let deployments: Vec<DeploymentStatus> = self.deployments.borrow().status();
-        let workflows = self.deployments.borrow().workflows();
+        let mut workflows = self.deployments.borrow().workflows();
+        for workflow in &mut workflows {
+            workflow.holders = oldest(&holders, &workflow.workflow);
+        }
         let memory = MemoryStatus {
             limit_bytes: config.memory_bytes,
             lanes_bytes: config.lanes_bytes(),
@@ -49,10 +60,50 @@ impl Control {
             lanes,
             memory,
             calibration: identity.calibration,
+            links: self.links.borrow().status(),
             deployments,
             workflows,
             counters,
             descriptors: host::open_descriptors(),
         }
     }
+
+    /// The invocations that hold payloads, by lane.
+    async fn holders(&self) -> Vec<(u8, Holder)> {
+        let mut all = Vec::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            let (reply, answer) = oneshot::channel();
+            let most = HOLDERS_MAX;
+            lane.send(LaneCommand::Holders { most, reply }).await;
+            // A lane that has ended holds nothing.
+            let holders = answer.await.unwrap_or_default();
+            all.extend(holders.into_iter().map(|holder| (index as u8, holder)));
+        }
+        all
+    }
+}
+
+/// Those of a workflow that have held payloads for longest.
+fn oldest(all: &[(u8, Holder)], workflow: &str) -> Vec<HolderStatus> {
+    let mut own: Vec<&(u8, Holder)> = all
+        .iter()
+        .filter(|(_, holder)| holder.workflow == workflow)
+        .collect();
+    own.sort_by_key(|(_, holder)| std::cmp::Reverse(holder.age_ns));
+    let own = own.into_iter().take(HOLDERS_MAX);
+    own.map(|(lane, holder)| HolderStatus {
+        invocation: holder.invocation.to_string(),
+        lane: *lane,
+        age_ms: holder.age_ns / 1_000_000,
+        bytes: holder.bytes,
+        payloads: holder
+            .payloads
+            .iter()
+            .map(|(of, bytes)| PayloadStatus {
+                of: of.clone(),
+                bytes: *bytes,
+            })
+            .collect(),
+    })
+    .collect()
 }

@@ -20,7 +20,9 @@ use crate::worker::control_io::{self, Listener};
 use crate::worker::host;
 use crate::worker::lanes::{LaneEnd, LaneHandle};
 use crate::worker::placement::{Placement, spin_budget_ns};
+use crate::worker::sharing::{HostDoor, HostSharing, Unshared};
 use crate::worker::state::{StateError, WorkerState, worker_hash};
+use crate::worker::store::{StoreConfig, StoreError, StoreThread};
 use crate::worker::warden::{Warden, WardenHandle, WardenRequest};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -91,9 +93,20 @@ pub enum StartupError {
         /// What it may open.
         limit: u64,
     },
+    /// A socket could not be made where it was asked for.
+    #[error("--host-sharing {}: {reason}; name a folder that this user may write to", folder.display())]
+    HostSharing {
+        /// Which folder.
+        folder: std::path::PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// Its CPUs are not to be had.
     #[error("--cpus: this process cannot be bound to them: {0}")]
     Affinity(nix::errno::Errno),
+    /// Its store is not to be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The system is short of something.
     #[error(
         "the worker cannot start: {0}; check the limits on threads, descriptors and locked memory (ulimit -a)"
@@ -142,13 +155,21 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
 
     let name: Arc<str> = identity.config.name.as_str().into();
     let grace = identity.config.grace;
+    let host_door = open_host_door(&identity.config, epoch)?;
     let (mut warden, handle) = Warden::new(Arc::clone(&name), HELLO_TIME_MAX);
     let report_notify = Arc::new(Notify::new());
     let clock = host::clock_id();
     let mut handles = Vec::with_capacity(identity.config.lanes.into());
     let mut threads = Vec::with_capacity(identity.config.lanes.into());
+    let mut ends = Vec::with_capacity(identity.config.lanes.into());
     for index in 0..identity.config.lanes {
         let (lane, end) = LaneHandle::new(placement.lane_cpu(index))?;
+        handles.push(lane);
+        ends.push(end);
+    }
+    let senders = handles.iter().map(LaneHandle::sender).collect();
+    let store = StoreThread::start(store_config(&identity), kind, senders)?;
+    for (index, end) in (0..).zip(ends) {
         let setup = lane_setup(
             &identity,
             &placement,
@@ -157,11 +178,21 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
             Arc::clone(&report_notify),
             clock,
         );
+        let setup = LaneSetup {
+            store: Some(store.end()),
+            ..setup
+        };
         threads.push(start_lane(setup, lanes.run, handle.clone())?);
-        handles.push(lane);
     }
     start_control(kind, listener, handle.clone(), move || {
-        Control::new(identity, handles, report_notify, placement, handle)
+        Control::new(
+            identity,
+            handles,
+            report_notify,
+            placement,
+            handle,
+            host_door,
+        )
     })?;
 
     let exit_code = warden.run();
@@ -172,8 +203,25 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     }
     warden.end();
     wait_until(all_ended, LANE_END_TIME_MAX);
+    store.stop();
     drop(state);
     Ok(exit_code)
+}
+
+/// The socket by which memory is shared, or why there is none: an error only where somebody has named a folder for it.
+fn open_host_door(config: &Config, epoch: u32) -> Result<Result<HostDoor, Unshared>, StartupError> {
+    let door = HostDoor::open(&config.host_sharing, worker_hash(&config.name), epoch);
+    match (door, &config.host_sharing) {
+        (Err(error), HostSharing::Folder(folder)) => Err(StartupError::HostSharing {
+            folder: folder.clone(),
+            reason: error.to_string(),
+        }),
+        (Err(error), HostSharing::Namespace) => {
+            tracing::warn!("no memory is shared with workers on this host: {error}");
+            Ok(Err(error))
+        }
+        (door, _) => Ok(door),
+    }
 }
 
 fn wait_until(ended: impl Fn() -> bool, time_max: Duration) {
@@ -319,7 +367,22 @@ fn lane_setup(
         arena_bytes_max: config.lanes_bytes() / u64::from(config.lanes),
         keep_alive: config.keep_alive,
         grace: config.grace,
+        lease_max: config.lease_max,
         patience: config.patience,
+        store: None,
+    }
+}
+
+fn store_config(identity: &Identity) -> StoreConfig {
+    let config = &identity.config;
+    StoreConfig {
+        spill_folder: config.spill_dir.clone(),
+        spill_bytes_max: config.spill_bytes_max,
+        spill_required: config.spill_required,
+        remote: config.store.clone(),
+        remote_bytes_max: config.store_bytes_max,
+        worker: config.name.clone(),
+        epoch: identity.epoch,
     }
 }
 

@@ -8,7 +8,7 @@
 //! it, when it did not become an executor, and when the worker ends. Until then its pid is no other process's.
 
 use crate::lane::command::StartedExecutor;
-use crate::plan::DeploymentId;
+use crate::plan::{DeploymentId, Trust};
 use crate::worker::deployments::PlannedType;
 use crate::worker::hello::{Newcomer, StartError, greet};
 use crate::worker::placement::Seat;
@@ -60,15 +60,19 @@ pub struct ExecutorSpec {
     pub types: Arc<[PlannedType]>,
     /// How long it polls before it parks, in nanoseconds.
     pub spin_budget_ns: u64,
+    /// Bytes that are reserved for it.
+    pub reserved_bytes: u64,
     /// Bytes that its arena may have.
     pub arena_bytes_max: u64,
+    /// Whose its executable is.
+    pub trust: Trust,
 }
 
 impl ExecutorSpec {
     /// Bytes of an ordinary segment of its arena.
     #[must_use]
     pub fn segment_bytes(&self) -> u64 {
-        (self.arena_bytes_max / ARENA_PARTS).clamp(4096, SEGMENT_BYTES_MAX)
+        (self.reserved_bytes / ARENA_PARTS).clamp(4096, SEGMENT_BYTES_MAX)
     }
 }
 

@@ -4,7 +4,7 @@ use super::divided::{Divided, Heard, divided};
 use super::rig::EXECUTORS;
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, Gate, Limits, NodeId, NodePlan, Participant, Plan,
-    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Work, WorkerIndex, WorkerRef,
+    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Trust, Work, WorkerIndex, WorkerRef,
     WorkflowInput, WorkflowOutput,
 };
 use faasstore::binding::Kind;
@@ -22,6 +22,8 @@ pub(crate) struct Flow {
     pub(crate) constants: Vec<engine::plan::Constant>,
     pub(crate) outputs: Vec<WorkflowOutput>,
     pub(crate) timeout_ms: Option<u32>,
+    /// How long its workers let anything that runs go on.
+    pub(crate) lease_ms_max: Option<u64>,
 }
 
 impl Flow {
@@ -171,8 +173,11 @@ impl Flow {
                     name: "functions".into(),
                     scale: EXECUTORS as u16,
                     memory_mib: 1,
+                    trust: Trust::Own,
                 }],
                 types: Vec::new(),
+                maxima: Vec::new(),
+                memory: None,
                 limits: Limits::default(),
             }
         };

@@ -2,10 +2,11 @@
 //! kept.
 
 use super::flow::{DEPLOYMENT, Flow, worker_name};
+use engine::core::store::{Carried, StoreRules, Ticket};
 use engine::core::{
-    Action, Answered, ClientId, CompletionError, Core, CoreConfig, CoreCounters, Describe,
-    Evaluate, Evaluated, ExecutorId, Held, Incoming, Input, Next, Outbound, Outgoing, Output, Part,
-    Piece, Send, Start, Wanted, worker_hash,
+    Action, Answered, CarryOut, ClientId, CompletionError, Core, CoreConfig, CoreCounters,
+    Describe, Evaluate, Evaluated, ExecutorId, Held, Incoming, Input, Next, Outbound, Outgoing,
+    Output, Part, Piece, Send, Start, Wanted, worker_hash,
 };
 use engine::plan::{ErrorClass, NodeId};
 use engine::profile::NodeProfile;
@@ -14,6 +15,7 @@ use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::Cancelled;
 use faasstore::binding::Kind;
 use faasstore::descriptor::{CpuUse, InvocationId, NO_ITEM, PayloadRef};
+use faasstore::tier::TierKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub(crate) const EXECUTORS: u32 = 4;
@@ -75,11 +77,22 @@ pub(crate) struct Rig {
     pub(crate) answer: Option<Answered>,
     /// Executors that were to be ended.
     pub(crate) killed: usize,
+    /// Executors that were told to end, and those that were asked for.
+    pub(crate) stopped: usize,
+    pub(crate) wanted: usize,
+    /// Where executors are to leave that were told to end.
+    leaving: Vec<(usize, ExecutorId)>,
     /// What was told to stop: its node, and why.
     pub(crate) told: Vec<(String, Cancelled)>,
     pub(crate) outputs: BTreeMap<String, Seen>,
     /// Payloads that went from one worker to the other.
     pub(crate) sent: usize,
+    /// Payloads that are being carried out of memory.
+    carrying: Vec<CarryOut>,
+    /// Those that were.
+    away: BTreeMap<Ticket, String>,
+    /// Of those, the ones that are to come back.
+    coming: Vec<Ticket>,
 }
 
 /// Plays a flow on one worker and on two, its regions whole, and then divided.
@@ -128,6 +141,21 @@ impl Rig {
         weights: &[u32],
         has_room: impl Fn(usize) -> bool,
     ) -> Self {
+        let rules = StoreRules::default();
+        Self::with_rules(flow, workers, weights, (has_room, rules))
+    }
+
+    /// A worker that carries payloads out of memory by these rules.
+    pub(crate) fn short_of_memory(flow: &Flow, rules: StoreRules) -> Self {
+        Self::with_rules(flow, 1, &[1], (|_| true, rules))
+    }
+
+    fn with_rules(
+        flow: &Flow,
+        workers: usize,
+        weights: &[u32],
+        (has_room, rules): (impl Fn(usize) -> bool, StoreRules),
+    ) -> Self {
         let divided = flow.divided(weights);
         let core = |worker: usize| {
             Core::new(CoreConfig {
@@ -136,9 +164,11 @@ impl Rig {
                 lane: 0,
                 in_flight_max: 10,
                 grace_ns: 1_000,
+                lease_ns_max: flow.lease_ms_max.map(|most| most * 1_000_000),
                 patience_ns: 1_000,
                 keep_alive_ns: u64::MAX / 2,
                 clock: CLOCK,
+                store: rules.clone(),
             })
         };
         let mut rig = Self {
@@ -154,9 +184,15 @@ impl Rig {
             messages: VecDeque::new(),
             answer: None,
             killed: 0,
+            stopped: 0,
+            wanted: 0,
+            leaving: Vec::new(),
             told: Vec::new(),
             outputs: BTreeMap::new(),
             sent: 0,
+            carrying: Vec::new(),
+            away: BTreeMap::new(),
+            coming: Vec::new(),
         };
         for (worker, plan) in flow.plans(&divided, workers).into_iter().enumerate() {
             plan.check().expect("a plan that is not whole");
@@ -516,6 +552,50 @@ impl Rig {
         self.fail_taken(attempt, class, cause);
     }
 
+    /// The executor that runs a node is ended, and why.
+    pub(crate) fn executor_dies(&mut self, node: &str, cause: &str) {
+        let attempt = self.take(node);
+        let What::Start(start) = attempt.what else {
+            panic!("the lane evaluates {node}");
+        };
+        let core = &mut self.cores[attempt.worker];
+        core.executor_condemned(self.now_ns, start.executor, cause);
+        core.executor_left(self.now_ns, start.executor, cause);
+        self.settle();
+    }
+
+    /// When the first worker's next timer is due.
+    pub(crate) fn next_timer_ms(&self) -> Option<u64> {
+        let next_ns = self.cores[0].next_timer_ns();
+        next_ns.map(|due_ns| due_ns / 1_000_000)
+    }
+
+    /// All executors are to be replaced.
+    pub(crate) fn replace_all(&mut self) {
+        for worker in 0..self.cores.len() {
+            for executor in 0..EXECUTORS {
+                self.cores[worker].replace_executor(self.now_ns, ExecutorId(executor));
+            }
+        }
+        self.settle();
+    }
+
+    /// Executors that were told to end have done so.
+    pub(crate) fn stopped_have_left(&mut self) {
+        for (worker, id) in std::mem::take(&mut self.leaving) {
+            self.cores[worker].executor_left(self.now_ns, id, "it was told to end");
+        }
+        self.settle();
+    }
+
+    /// One executor more joins each worker.
+    pub(crate) fn executors_join(&mut self) {
+        for core in &mut self.cores {
+            core.executor_joined(self.now_ns, ExecutorId(0), DEPLOYMENT, 0);
+        }
+        self.settle();
+    }
+
     fn fail_taken(&mut self, attempt: &Attempt, class: ErrorClass, cause: &str) {
         let What::Start(start) = attempt.what else {
             panic!("the lane evaluates {}", attempt.node);
@@ -740,8 +820,67 @@ impl Rig {
                 self.told.push((told.node.clone(), why));
             }
             Action::Kill { .. } => self.killed += 1,
+            Action::CarryOut(order) => self.carrying.push(*order),
+            Action::BringBack { ticket, .. } => self.coming.push(ticket),
+            Action::Discard(ticket) => assert!(self.away.remove(&ticket).is_some()),
+            Action::Measure(_) => {}
+            Action::Stop(id) => {
+                self.stopped += 1;
+                self.leaving.push((worker, id));
+            }
+            Action::ExecutorWanted { .. } => self.wanted += 1,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// What is being carried out of memory, in order.
+    pub(crate) fn carrying(&self) -> Vec<String> {
+        let text = |order: &CarryOut| match self.text(order.range) {
+            Seen::One(text) => text,
+            other => panic!("{other:?}"),
+        };
+        self.carrying.iter().map(text).collect()
+    }
+
+    /// What is being carried out of memory has been, or not.
+    pub(crate) fn carried(&mut self, well: bool) {
+        for order in std::mem::take(&mut self.carrying) {
+            let CarryOut {
+                ticket,
+                range,
+                kind,
+            } = order;
+            if let (true, Seen::One(text)) = (well, self.text(range)) {
+                self.away.insert(ticket, text);
+            }
+            let stored = if well { Ok(1000) } else { Err(()) };
+            self.cores[0].stored(self.now_ns, ticket, kind, stored);
+        }
+        self.settle();
+    }
+
+    /// Payloads that are elsewhere, and are not asked for; and those that are.
+    pub(crate) fn elsewhere(&self) -> (usize, usize) {
+        (self.away.len() - self.coming.len(), self.coming.len())
+    }
+
+    /// What is to come back does, or is lost for this reason.
+    pub(crate) fn come_back(&mut self, lost: Option<&str>) {
+        for ticket in std::mem::take(&mut self.coming) {
+            let text = self.away.remove(&ticket).unwrap();
+            let back = match lost {
+                Some(cause) => Err(cause.into()),
+                None => Ok((self.fresh(&text), 1000)),
+            };
+            self.cores[0].fetched(self.now_ns, ticket, TierKind::Spill, back);
+        }
+        self.settle();
+    }
+
+    /// What the worker has done for want of memory.
+    pub(crate) fn carried_so_far(&self) -> Carried {
+        let account = self.cores[0].account_of(DEPLOYMENT).unwrap();
+        self.cores[0].leases().tally(account).carried
     }
 
     fn starts(&mut self, attempt: Attempt) {

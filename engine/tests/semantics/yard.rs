@@ -7,7 +7,7 @@ use engine::core::{
 };
 use engine::plan::{
     Balance, DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, Participant, Plan,
-    RemoteConsumer, RemoteNode, Replica, Work, WorkerIndex, WorkerRef,
+    RemoteConsumer, RemoteNode, Replica, Trust, Work, WorkerIndex, WorkerRef,
 };
 use engine::trace::ClockId;
 use engine::wire::{Failure, Load};
@@ -101,9 +101,11 @@ impl Yard {
                 lane: 0,
                 in_flight_max: 10_000,
                 grace_ns: 1_000,
+                lease_ns_max: None,
                 patience_ns: 1_000,
                 keep_alive_ns: u64::MAX / 2,
                 clock: ClockId::UNKNOWN,
+                store: engine::core::store::StoreRules::default(),
             })
         };
         let workers = layout.workers;
@@ -457,6 +459,7 @@ fn plan(layout: &Layout<'_>, version: u32, number: u16, parts: &[usize], me: usi
         name: "functions".into(),
         scale: 1,
         memory_mib: 1,
+        trust: Trust::Own,
     };
     Plan {
         deployment: placement_id(version, number),
@@ -495,6 +498,8 @@ fn plan(layout: &Layout<'_>, version: u32, number: u16, parts: &[usize], me: usi
         wholes: Vec::new(),
         executables: here().take(1).map(|_| pool.clone()).collect(),
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: layout.limits,
     }
 }

@@ -4,7 +4,7 @@ use crate::caller::Caller;
 use crate::process::{Functions, Worker, drivers, eventually, lives};
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, InputPlan, Limits, NodePlan, Participant, Plan,
-    Replica, Source, Work, WorkerRef, WorkflowInput, WorkflowOutput,
+    Replica, Source, Trust, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use engine::status::{DeploymentState, WorkerStatus};
 use engine::wire::{Control, ControlReply};
@@ -60,11 +60,14 @@ fn plan(id: u64, version: u32, address: &str, others: &[(&str, &str)]) -> Plan {
             name: "echo".into(),
             scale: 2,
             memory_mib: 16,
+            trust: Trust::Own,
         }],
         constants: Vec::new(),
         regions: Vec::new(),
         timeout_ms: None,
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }

@@ -335,7 +335,7 @@ fn far_end(serve: impl FnOnce(&mut TcpStream) + Send + 'static) -> (String, Join
         stream.write_all(&frame(&challenge)).unwrap();
         let (_, body) = read_frame(&mut stream).unwrap();
         let hello: Hello = decode(&body).unwrap();
-        let welcome = greeting::admit(&ClusterKey::none(), &challenge, &hello, 1).unwrap();
+        let welcome = greeting::admit(&ClusterKey::none(), &challenge, &hello, 1, None).unwrap();
         assert!(matches!(&hello.role, Role::Measurer { worker } if worker == "a"));
         stream.write_all(&frame(&welcome)).unwrap();
         serve(&mut stream);

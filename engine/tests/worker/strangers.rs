@@ -142,6 +142,7 @@ fn a_peer_is_told_what_is_wrong_with_it() {
         to_lane,
         next_sequence: 0,
         bulk: 1,
+        host: None,
     };
     let bulk_in_life = |name: &str, to_lane, epoch| Role::Bulk {
         worker: name.to_owned(),

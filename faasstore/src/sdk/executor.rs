@@ -9,6 +9,7 @@ use super::context::Context;
 use super::error::Error;
 use super::function::Archived;
 use super::input::{InputBuffer, Inputs};
+use super::limits::Limits;
 use super::mappings::{MappingError, Mappings};
 use super::meter::Meter;
 use super::output::Outputs;
@@ -23,6 +24,7 @@ use crate::ring::{PushError, RingError};
 use crate::socket::{DESCRIPTORS_MAX, Socket, SocketError};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error as ThisError;
 
@@ -59,6 +61,8 @@ pub(super) struct Node {
     function: usize,
     /// What that declares of the node's inputs and outputs.
     archived: (Vec<Archived>, Vec<Archived>),
+    /// What its outputs may have at most, if anything is declared.
+    limits: Option<Arc<Limits>>,
 }
 
 impl Node {
@@ -70,6 +74,7 @@ impl Node {
     ) -> Self {
         Self {
             archived: functions[function].archived(&binding),
+            limits: Limits::of(&binding).map(Arc::new),
             binding,
             context,
             function,
@@ -229,7 +234,8 @@ impl Executor {
     ) -> Result<(), Error> {
         let node = &mut self.nodes[place];
         node.context.begin(activate);
-        self.outputs.begin(node.binding.outputs.len());
+        self.outputs
+            .begin(node.binding.outputs.len(), node.limits.as_ref());
         self.inputs.resolve(
             &node.binding.inputs,
             inputs,
@@ -248,11 +254,14 @@ impl Executor {
         let function = &mut self.functions[node.function];
         // What a panic leaves behind is the function's own; ours is rolled back.
         match catch_unwind(AssertUnwindSafe(|| function.run(&mut call))) {
-            Ok(result) => {
-                result?;
-                self.outputs
-                    .finish(&node.binding.outputs, &mut self.encoded)
-            }
+            Ok(Ok(())) => self
+                .outputs
+                .finish(&node.binding.outputs, &mut self.encoded),
+            // What a stream ran into says more than its writer could.
+            Ok(Err(error)) => Err(match self.outputs.take_exceeded() {
+                Some(exceeded) if error.code() == FailureCode::Error => exceeded,
+                _ => error,
+            }),
             Err(panic) => Err(Error::of(FailureCode::Panic, panic_text(&*panic))),
         }
     }

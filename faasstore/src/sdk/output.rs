@@ -3,6 +3,7 @@
 use super::Error;
 use super::call::Call;
 use super::function::check_archived;
+use super::limits::Limits;
 use crate::arena::{Arena, ArenaError, Reservation};
 use crate::binding::{Kind, Port};
 use crate::descriptor::{ArenaRange, OutputRef, TABLE_ENTRY_BYTES};
@@ -13,6 +14,7 @@ use rkyv::ser::allocator::ArenaHandle;
 use rkyv::ser::{Positional, Writer};
 use std::io;
 use std::ops::RangeBounds;
+use std::sync::Arc;
 
 /// What can be archived into an output: every type that derives `rkyv::Serialize` out of such types.
 pub trait Payload:
@@ -35,6 +37,8 @@ struct Slot {
     /// Whether a list was begun.
     list: bool,
     items: Vec<OutputRef>,
+    /// Bytes of the items together.
+    bytes: u64,
 }
 
 /// Which part of the outputs a writer fills.
@@ -44,12 +48,41 @@ enum Place {
     Item(usize),
 }
 
+impl Place {
+    const fn output(self) -> usize {
+        match self {
+            Self::Output(index) | Self::Item(index) => index,
+        }
+    }
+}
+
+/// Why an output did not grow.
+#[derive(Debug)]
+enum Refused {
+    Memory(ArenaError),
+    /// It is above what the output declares.
+    Limit(Error),
+}
+
+impl Refused {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Memory(error) => Error::memory(&error),
+            Self::Limit(error) => error,
+        }
+    }
+}
+
 /// The outputs of the activation that runs, and the arena that they lie in. Kept from one activation to the next.
 #[derive(Debug)]
 pub(super) struct Outputs {
     pub(super) arena: Arena,
     slots: Vec<Slot>,
     declared: usize,
+    /// What the activation's outputs may have at most, if anything is declared.
+    limits: Option<Arc<Limits>>,
+    /// A maximum that a stream ran into, whose writer knows nothing but errors of I/O.
+    exceeded: Option<Error>,
     /// What a writer is filling. It is kept here and not in the writer, so that no way to lose a writer loses it.
     open: Option<Reservation>,
     /// What this activation has committed so far: given back if it fails.
@@ -68,6 +101,8 @@ impl Outputs {
             arena,
             slots: Vec::new(),
             declared: 0,
+            limits: None,
+            exceeded: None,
             open: None,
             committed: Vec::new(),
             refused: None,
@@ -76,9 +111,9 @@ impl Outputs {
         }
     }
 
-    /// Begins an activation with that many outputs.
+    /// Begins an activation with that many outputs, which may have so much at most.
     #[inline]
-    pub(super) fn begin(&mut self, declared: usize) {
+    pub(super) fn begin(&mut self, declared: usize, limits: Option<&Arc<Limits>>) {
         if self.slots.len() < declared {
             self.slots.resize_with(declared, Slot::default);
         }
@@ -86,7 +121,10 @@ impl Outputs {
             slot.written = None;
             slot.list = false;
             slot.items.clear();
+            slot.bytes = 0;
         }
+        self.limits = limits.cloned();
+        self.exceeded = None;
         self.declared = declared;
         self.committed.clear();
     }
@@ -98,6 +136,40 @@ impl Outputs {
         for range in self.committed.drain(..) {
             let released = self.arena.release(range);
             debug_assert!(released.is_ok(), "what was committed is leased");
+        }
+    }
+
+    /// The maximum that a stream ran into, if the function fails for it.
+    pub(super) fn take_exceeded(&mut self) -> Option<Error> {
+        self.exceeded.take()
+    }
+
+    /// Whether a payload of so many bytes may go there.
+    #[inline]
+    fn check(&self, place: Place, bytes: u64) -> Result<(), Error> {
+        let Some(limits) = &self.limits else {
+            return Ok(());
+        };
+        let (items, before) = self.so_far(place);
+        limits.check(place.output(), items, before, bytes)
+    }
+
+    /// The most bytes that the next payload there may have.
+    fn room(&self, place: Place) -> u64 {
+        let limits = self.limits.as_ref();
+        limits.map_or(u64::MAX, |limits| {
+            limits.room(place.output(), self.so_far(place).1)
+        })
+    }
+
+    /// Items of a list so far, and their bytes.
+    fn so_far(&self, place: Place) -> (u64, u64) {
+        match place {
+            Place::Output(_) => (0, 0),
+            Place::Item(index) => {
+                let slot = &self.slots[index];
+                (slot.items.len() as u64, slot.bytes)
+            }
         }
     }
 
@@ -180,18 +252,26 @@ impl Outputs {
     fn put(&mut self, place: Place, output: OutputRef) {
         match place {
             Place::Output(index) => self.slots[index].written = Some(output),
-            Place::Item(index) => self.slots[index].items.push(output),
+            Place::Item(index) => {
+                let slot = &mut self.slots[index];
+                slot.bytes += length(output);
+                slot.items.push(output);
+            }
         }
     }
 
     fn write(&mut self, place: Place, bytes: &[u8]) -> Result<(), Error> {
+        self.check(place, bytes.len() as u64)?;
         let output = self.copy(bytes).map_err(|error| Error::memory(&error))?;
         self.put(place, output);
         Ok(())
     }
 
     fn write_typed<T: Payload>(&mut self, place: Place, value: &T) -> Result<(), Error> {
-        let writer = OutputWriter::new(self, place, self.archive_bytes)?;
+        // Its length is a guess, which is to exceed nothing.
+        self.check(place, 0)?;
+        let guess = self.archive_bytes.min(self.room(place));
+        let writer = OutputWriter::new(self, place, guess)?;
         let archived = to_bytes_in::<_, ArchiveError>(value, writer).map(|writer| {
             let bytes = writer.written;
             writer.finish();
@@ -221,6 +301,15 @@ fn declared(ports: &[Port], name: &str, kinds: &[Kind]) -> Result<usize, Error> 
     };
     check_kind(&ports[index], kinds)?;
     Ok(index)
+}
+
+/// Bytes of an output.
+const fn length(output: OutputRef) -> u64 {
+    match output {
+        OutputRef::Own(range) => range.length,
+        OutputRef::Alias { length, .. } => length,
+        OutputRef::Empty => 0,
+    }
 }
 
 fn check_kind(port: &Port, kinds: &[Kind]) -> Result<(), Error> {
@@ -269,7 +358,8 @@ impl<'a> Call<'a> {
     /// Writes an output of raw bytes by copying them.
     ///
     /// # Errors
-    /// If the output is not declared as bytes, was written before, or does not fit into the arena.
+    /// If the output is not declared as bytes, was written before, is above the maximum that it declares, or does not fit
+    /// into the arena.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let place = self.fresh(name, &[Kind::Bytes])?;
         self.outputs.write(place, bytes)
@@ -300,6 +390,18 @@ impl<'a> Call<'a> {
     ) -> Result<(), Error> {
         let place = self.unwritten(index)?;
         self.outputs.write_typed(place, value)
+    }
+
+    /// The most bytes that output `name` may have, or each of its items if it is a list; none if that is not declared.
+    ///
+    /// # Errors
+    /// If there is no such output.
+    pub fn max_bytes(&self, name: &str) -> Result<Option<u64>, Error> {
+        let all = [Kind::Bytes, Kind::List, Kind::Value];
+        let index = declared(self.output_ports, name, &all)?;
+        let limits = self.outputs.limits.as_ref();
+        let most = limits.map_or(u64::MAX, |limits| limits.room(index, 0));
+        Ok((most != u64::MAX).then_some(most))
     }
 
     /// Room for `bytes` bytes of an output, to be filled in place: by [`OutputWriter::as_mut_slice`] and
@@ -335,6 +437,7 @@ impl<'a> Call<'a> {
     ) -> Result<(), Error> {
         let place = self.fresh(output, &[Kind::Bytes])?;
         let alias = self.aliased(input, None, range)?;
+        self.outputs.check(place, length(alias))?;
         self.outputs.put(place, alias);
         Ok(())
     }
@@ -377,7 +480,7 @@ impl ListOutput<'_, '_> {
     /// Appends an item of raw bytes by copying them.
     ///
     /// # Errors
-    /// If it does not fit into the arena.
+    /// If it is above a maximum that the output declares, or does not fit into the arena.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.call.outputs.write(Place::Item(self.index), bytes)
     }
@@ -407,7 +510,9 @@ impl ListOutput<'_, '_> {
     /// If there is no such input, it is a list or absent, or the range is not within it.
     pub fn push_alias(&mut self, input: &str, range: impl RangeBounds<usize>) -> Result<(), Error> {
         let alias = self.call.aliased(input, None, range)?;
-        self.call.outputs.put(Place::Item(self.index), alias);
+        let place = Place::Item(self.index);
+        self.call.outputs.check(place, length(alias))?;
+        self.call.outputs.put(place, alias);
         Ok(())
     }
 
@@ -422,7 +527,9 @@ impl ListOutput<'_, '_> {
         range: impl RangeBounds<usize>,
     ) -> Result<(), Error> {
         let alias = self.call.aliased(input, Some(item), range)?;
-        self.call.outputs.put(Place::Item(self.index), alias);
+        let place = Place::Item(self.index);
+        self.call.outputs.check(place, length(alias))?;
+        self.call.outputs.put(place, alias);
         Ok(())
     }
 
@@ -453,6 +560,7 @@ impl<'c> OutputWriter<'c> {
     fn new(outputs: &'c mut Outputs, place: Place, bytes: u64) -> Result<Self, Error> {
         // One that was leaked must not stay in use.
         outputs.close();
+        outputs.check(place, bytes)?;
         outputs.open = Some(
             outputs
                 .arena
@@ -504,10 +612,12 @@ impl<'c> OutputWriter<'c> {
     /// # Errors
     /// If the read fails, or what it gave does not fit into the arena.
     pub fn read_from(&mut self, source: &mut impl io::Read) -> Result<Option<usize>, Error> {
+        let most = self.outputs.room(self.place);
         let room = match &self.outputs.open {
             Some(reservation) => {
+                let behind = reservation.capacity().min(most).max(self.written);
                 let bytes = self.outputs.arena.bytes_mut(reservation);
-                &mut bytes[self.written as usize..]
+                &mut bytes[self.written as usize..behind as usize]
             }
             None => &mut [],
         };
@@ -525,8 +635,7 @@ impl<'c> OutputWriter<'c> {
             self.written += read as u64;
             self.asked = self.asked.max(self.written);
         } else {
-            self.append(&first[..read])
-                .map_err(|error| Error::memory(&error))?;
+            self.append(&first[..read]).map_err(Refused::into_error)?;
         }
         Ok(Some(read))
     }
@@ -538,16 +647,22 @@ impl<'c> OutputWriter<'c> {
         }
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<(), ArenaError> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let end = self.written + bytes.len() as u64;
+        self.outputs
+            .check(self.place, end)
+            .map_err(Refused::Limit)?;
+        let most = self.outputs.room(self.place);
         let Some(reservation) = &mut self.outputs.open else {
             return Ok(());
         };
-        let end = self.written + bytes.len() as u64;
         if end > reservation.capacity() {
             // Doubling keeps the copying of a stream that moves in proportion to its length.
-            let wanted = end.max(2 * reservation.capacity());
+            let wanted = end.max(most.min(2 * reservation.capacity()));
             let grown = self.outputs.arena.grow(reservation, self.written, wanted);
-            grown.or_else(|_| self.outputs.arena.grow(reservation, self.written, end))?;
+            grown
+                .or_else(|_| self.outputs.arena.grow(reservation, self.written, end))
+                .map_err(Refused::Memory)?;
         }
         let start = self.written as usize;
         self.outputs.arena.bytes_mut(reservation)[start..end as usize].copy_from_slice(bytes);
@@ -565,9 +680,15 @@ impl Drop for OutputWriter<'_> {
 
 impl io::Write for OutputWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.append(bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
-        Ok(bytes.len())
+        match self.append(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(Refused::Memory(error)) => Err(io::Error::new(io::ErrorKind::OutOfMemory, error)),
+            Err(Refused::Limit(error)) => {
+                let told = io::Error::new(io::ErrorKind::FileTooLarge, error.text());
+                self.outputs.exceeded = Some(error);
+                Err(told)
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -583,9 +704,11 @@ impl Positional for OutputWriter<'_> {
 
 impl Writer<ArchiveError> for OutputWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.append(bytes).map_err(|error| {
-            self.outputs.refused = Some(Error::memory(&error));
-            ArchiveError::new(error)
+        self.append(bytes).map_err(|refused| {
+            let error = refused.into_error();
+            let told = io::Error::other(error.text());
+            self.outputs.refused = Some(error);
+            ArchiveError::new(told)
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A segment's promises, each tried in the way in which a rogue process would break it.
 
 use super::*;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mprotect};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::ftruncate;
@@ -233,7 +234,7 @@ fn a_descriptor_without_all_of_its_pages_is_refused() {
             memfd_create("test", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap();
         ftruncate(&file, BYTES as i64).unwrap();
         if holes < BYTES {
-            allocate(&file, BYTES - holes).unwrap();
+            allocate(&file, 0, BYTES - holes).unwrap();
         }
         fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
         let error = SegmentReader::open(file).unwrap_err();
@@ -275,4 +276,62 @@ fn the_memory_goes_when_writer_and_readers_have_gone() {
         Some(&b"as it was"[..]),
         "a dead producer's payloads stay"
     );
+}
+
+#[test]
+fn what_is_made_piece_by_piece_is_a_segment_like_any_other() {
+    let mut draft = SegmentDraft::begin("pieces", BYTES).unwrap();
+    let mut steps = 0;
+    while !draft.allocate(page_bytes()).unwrap() {
+        steps += 1;
+    }
+    assert_eq!(steps, BYTES / page_bytes() - 1, "a page at a time");
+    let writer = draft.finish().unwrap();
+    assert!(writer.write(0, b"as it was"));
+    let reader = SegmentReader::open(writer.fd().try_clone_to_owned().unwrap()).unwrap();
+    assert_eq!(reader.read(0, 9), Some(&b"as it was"[..]));
+    assert_eq!(reader.read(9, 7), Some(&[0; 7][..]));
+    assert!(matches!(
+        SegmentDraft::begin("pieces", 0),
+        Err(SegmentError::Bytes { bytes: 0 })
+    ));
+}
+
+#[test]
+fn a_copy_is_what_was_there_wherever_both_begin_and_lies_within_both() {
+    let (source, received) = shared();
+    let text: Vec<u8> = (0..BYTES).map(|index| (index * 7) as u8).collect();
+    assert!(source.write(0, &text));
+    let reader = SegmentReader::open(received).unwrap();
+    let target = SegmentWriter::create("copy", BYTES).unwrap();
+    for (at, offset, length) in [
+        (0, 0, BYTES),
+        (64, 128, 1000),
+        (64, 128, 1003),
+        (1, 64, 100),
+        (64, 3, 100),
+        (5, 3, 17),
+        (BYTES, BYTES, 0),
+    ] {
+        assert!(target.write(0, &[0; BYTES as usize]));
+        assert!(target.copy_from(at, &reader, offset, length));
+        let (from, to) = (offset as usize, (offset + length) as usize);
+        assert_eq!(target.read(at, length), Some(&text[from..to]));
+        let around = [
+            target.read(0, at).unwrap(),
+            target.read(at + length, BYTES - at - length).unwrap(),
+        ];
+        assert!(
+            around.concat().iter().all(|byte| *byte == 0),
+            "{at} {length}"
+        );
+    }
+    for (at, offset, length) in [
+        (0, 1, BYTES),
+        (1, 0, BYTES),
+        (0, u64::MAX, 8),
+        (8, 8, u64::MAX),
+    ] {
+        assert!(!target.copy_from(at, &reader, offset, length));
+    }
 }

@@ -18,6 +18,7 @@ fn welcome(nodes: u32) -> Welcome {
         arguments: Vec::new(),
         inputs: vec![port.clone()],
         outputs: vec![port.clone()],
+        maxima: Vec::new(),
     };
     Welcome {
         abi_version: ABI_VERSION,

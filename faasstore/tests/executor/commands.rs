@@ -29,6 +29,7 @@ impl Command {
             arguments: words.iter().map(|word| (*word).to_owned()).collect(),
             inputs: ports(inputs),
             outputs: ports(outputs),
+            maxima: Vec::new(),
         };
         let executable = Path::new(env!("CARGO_BIN_EXE_faasflow-command"));
         let engine = Engine::start_one_of(executable, WaitStrategy::Park, vec![node]);

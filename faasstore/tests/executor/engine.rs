@@ -117,6 +117,7 @@ pub(crate) fn nodes() -> Vec<NodeBinding> {
             arguments: Vec::new(),
             inputs,
             outputs,
+            maxima: Vec::new(),
         })
         .collect()
 }

@@ -4,6 +4,7 @@
 
 mod commands;
 mod engine;
+mod maxima;
 mod measured;
 mod told;
 mod typed;

@@ -72,6 +72,7 @@ fn a_function_cannot_use_what_it_declares_as_something_else() {
                 ("more", Kind::Bytes),
                 ("all", Kind::List),
             ]),
+            maxima: Vec::new(),
         };
         let mut engine = Engine::start_one_of(&executable(), Park, vec![lie]);
         let failure = engine.call("lie", &[PayloadRef::EMPTY; 2]).unwrap_err();

@@ -70,6 +70,11 @@ impl Answers {
         }
         let mut transfers_left = 0;
         for (output, (name, body)) in answer.result.iter().flatten().enumerate() {
+            if matches!(body.data, Data::Lent { .. }) {
+                return protocol(format!(
+                    "output `{name}` is lent, which only workers can read"
+                ));
+            }
             let (Data::Streamed { bytes, .. }, limit) = (&body.data, self.payload_bytes_max) else {
                 continue;
             };
@@ -191,8 +196,8 @@ fn answered(answer: Answer) -> Result<Answered, FrameError> {
 fn payload(name: &str, body: Body) -> Result<Payload, FrameError> {
     let bytes = match body.data {
         Data::Inline(bytes) => bytes,
-        // Only a transfer of no bytes is still to come when an answer is complete.
-        Data::Streamed { .. } => Vec::new(),
+        // Only a transfer of no bytes is still to come when an answer is complete, and nothing is lent to a client.
+        Data::Streamed { .. } | Data::Lent { .. } => Vec::new(),
     };
     let Some(lengths) = body.items else {
         return Ok(Payload::Bytes(bytes));

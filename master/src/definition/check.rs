@@ -20,7 +20,7 @@ use super::{
 };
 use bind::{Given, Pool};
 use engine::plan::Join;
-use faasstore::binding::Kind;
+use faasstore::binding::{Exceeded, Kind, Maximum};
 use failures::Failures;
 use inline::Ends;
 use over::Over;
@@ -96,6 +96,7 @@ pub(super) fn check(
         nodes,
         outputs: outputs.into_iter().flatten().collect(),
         timeout_ms: raw.timeout_ms.as_ref().map(|timeout| timeout.value),
+        store: raw.store,
         files: Vec::new(),
         warnings: Vec::new(),
         source: source.clone(),
@@ -401,6 +402,7 @@ impl<'r> Checker<'r> {
             nodes,
             outputs: Vec::new(),
             timeout_ms: None,
+            store: raw.store,
             files: Vec::new(),
             warnings: Vec::new(),
         };
@@ -413,11 +415,38 @@ impl<'r> Checker<'r> {
             Some(default) => Some(self.constant_of(raw.kind, default)?.value),
             None => None,
         };
+        if let (Some(place), Some(given)) = (default, &raw.default)
+            && let Some(exceeded) = self.exceeded(place, raw.maximum)
+        {
+            let kind = ProblemKind::AboveMaximum {
+                what: format!("the default of input `{}`", raw.name.value),
+                exceeded: exceeded.to_string(),
+            };
+            let help = "declare more, or give a smaller default";
+            self.problems.add(given.span, kind, Some(help.to_owned()));
+            return None;
+        }
         Some(WorkflowInput {
             name: raw.name.clone(),
             kind: raw.kind,
             default,
             optional: raw.optional,
+            maximum: raw.maximum,
+        })
+    }
+
+    /// What a constant exceeds of a maximum.
+    fn exceeded(&self, constant: u16, maximum: Maximum) -> Option<Exceeded> {
+        let mut before = 0;
+        let items = &self.pool.constants[usize::from(constant)].items;
+        (0..).zip(items).find_map(|(place, item)| {
+            let bytes = item.len() as u64;
+            let exceeded = match maximum.items {
+                u64::MAX if maximum.total_bytes == u64::MAX => maximum.exceeded(0, 0, bytes),
+                _ => maximum.exceeded(place, before, bytes),
+            };
+            before += bytes;
+            exceeded
         })
     }
 

@@ -10,8 +10,8 @@ pub(super) use meant::Meant;
 
 pub(super) use shapes::*;
 pub(crate) use shapes::{
-    ATTEMPTS_MAX, FACTOR_MAX, ITEMS_MAX, MEMORY_MIB_MAX, PROFILE_BYTES_MAX, RETRIERS_MAX,
-    SCALE_MAX, TIME_MS_MAX,
+    ATTEMPTS_MAX, FACTOR_MAX, ITEMS_MAX, MAXIMUM_BYTES_MAX, MEMORY_MIB_MAX, PROFILE_BYTES_MAX,
+    RETRIERS_MAX, SCALE_MAX, TIME_MS_MAX,
 };
 
 /// A key of a mapping.
@@ -44,6 +44,8 @@ pub(super) enum Holds {
     Flag,
     /// A whole number.
     Whole { least: u64, most: u64 },
+    /// A number of bytes, which may have a unit.
+    Size,
     /// A number that may have a fraction.
     Number { least: f64, most: f64 },
     /// One of these words.

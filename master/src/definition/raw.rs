@@ -2,8 +2,8 @@
 //! what depends on it is not told as well.
 
 use super::{Divide, FunctionName, Port, Profile, Resources, Span, Spanned};
-use engine::plan::{ErrorMatch, Join, Retry};
-use faasstore::binding::Kind;
+use engine::plan::{ErrorMatch, Join, Retry, StoreChoice, Trust};
+use faasstore::binding::{Kind, Maximum};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
@@ -78,6 +78,7 @@ pub(super) struct RawInput {
     pub(super) kind: Kind,
     pub(super) default: Option<Spanned<Json>>,
     pub(super) optional: bool,
+    pub(super) maximum: Maximum,
 }
 
 /// Whole numbers, by expressions.
@@ -85,6 +86,8 @@ pub(super) struct RawInput {
 pub(super) struct RawRange {
     pub(super) from: Spanned<String>,
     pub(super) to: Spanned<String>,
+    /// The most that there may be, if that is declared.
+    pub(super) max_items: Option<u64>,
 }
 
 /// What a foreach node runs over.
@@ -108,7 +111,8 @@ pub(super) struct RawForeach {
 #[derive(Debug)]
 pub(super) enum RawFormula {
     Value(Spanned<String>),
-    List(Spanned<String>),
+    /// And the most items that it may have, if that is declared.
+    List(Spanned<String>, Option<u64>),
     Range(RawRange),
 }
 
@@ -170,6 +174,7 @@ pub(super) struct RawNode {
     pub(super) timeout_ms: Option<Spanned<u32>>,
     pub(super) delay: RawDelay,
     pub(super) resources: Resources,
+    pub(super) trust: Trust,
     pub(super) profile: RawProfile,
 }
 
@@ -219,6 +224,7 @@ impl RawNode {
             timeout_ms: None,
             delay: RawDelay::Fixed(0),
             resources: Resources::default(),
+            trust: Trust::default(),
             profile: RawProfile::default(),
         }
     }
@@ -236,4 +242,5 @@ pub(super) struct RawDefinition {
     pub(super) nodes_unread: Unread,
     pub(super) outputs: Vec<(Spanned<String>, RawBinding)>,
     pub(super) timeout_ms: Option<Spanned<u32>>,
+    pub(super) store: StoreChoice,
 }

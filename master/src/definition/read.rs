@@ -3,6 +3,7 @@
 mod cluster;
 mod delay;
 mod failures;
+mod maxima;
 mod sources;
 mod values;
 mod work;
@@ -11,13 +12,15 @@ pub(super) use cluster::read_cluster;
 pub(super) use sources::{OUTER, outer_items};
 pub(super) use values::listed;
 
-use super::keys::{NODE, PROFILE, PROFILE_BYTES_MAX, RESOURCES, RETRIERS_MAX, RETRY, WORKFLOW};
+use super::keys::{
+    NODE, PROFILE, PROFILE_BYTES_MAX, RESOURCES, RETRIERS_MAX, RETRY, STORE, WORKFLOW,
+};
 use super::names::is_reserved;
 use super::problem::{ProblemKind, Problems, quoted};
 use super::raw::{RawDefinition, RawDelay, RawNode, RawProfile, RawWork, Unread};
 use super::tree::{self, Tree, Value};
 use super::{DefinitionError, Resources, SourceText, Span, Spanned};
-use engine::plan::{Join, Retry};
+use engine::plan::{Join, Retry, StoreChoice, Trust};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use values::Fields;
@@ -127,6 +130,9 @@ impl Reader {
             nodes_unread,
             outputs,
             timeout_ms,
+            store: fields
+                .get("store")
+                .map_or_else(StoreChoice::default, |(_, tree)| self.store(tree)),
         })
     }
 
@@ -203,6 +209,7 @@ impl Reader {
         let resources = fields
             .get("resources")
             .map_or_else(Resources::default, |(_, tree)| self.resources(tree));
+        let trust = self.trust(&fields);
         let retriers = fields
             .get("retry")
             .map_or_else(Vec::new, |(_, tree)| self.retriers(tree));
@@ -232,6 +239,7 @@ impl Reader {
             timeout_ms,
             delay: delay.unwrap_or(RawDelay::Fixed(0)),
             resources,
+            trust,
             profile,
         }
     }
@@ -292,6 +300,23 @@ impl Reader {
         known.collect()
     }
 
+    fn store(&mut self, tree: &Tree) -> StoreChoice {
+        let mut store = StoreChoice::default();
+        let Some(fields) = self.fields(tree, &STORE) else {
+            return store;
+        };
+        if let Some(mib) = self.whole(&fields, "quota_mib") {
+            store.quota_bytes = Some(mib << 20);
+        }
+        if let Some(spill) = self.flag(&fields, "spill") {
+            store.spill = spill;
+        }
+        if let Some(remote) = self.flag(&fields, "remote") {
+            store.remote = remote;
+        }
+        store
+    }
+
     fn resources(&mut self, tree: &Tree) -> Resources {
         let mut resources = Resources::default();
         let Some(fields) = self.fields(tree, &RESOURCES) else {
@@ -307,6 +332,22 @@ impl Reader {
             resources.cpus = cpus as u16;
         }
         resources
+    }
+
+    /// Whose its executable is.
+    fn trust(&mut self, fields: &Fields<'_>) -> Trust {
+        let Some((_, tree)) = fields.get("trust") else {
+            return Trust::default();
+        };
+        match &tree.value {
+            Value::Scalar { text, .. } if &**text == "own" => Trust::Own,
+            Value::Scalar { text, .. } if &**text == "other" => Trust::Other,
+            _ => {
+                let help = "write `trust: other` if somebody else has made the executable; without it, it is your own";
+                self.shape(tree, "`trust`", "`own` or `other`", help);
+                Trust::default()
+            }
+        }
     }
 
     /// One retrier, or a list of them.

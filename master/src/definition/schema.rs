@@ -1,7 +1,7 @@
 //! The JSON Schema of the language, made of the reader's own tables: editors complete and check files with it.
 
 use super::NAME_BYTES_MAX;
-use super::keys::{Holds, Key, Shape, WORKFLOW};
+use super::keys::{Holds, Key, MAXIMUM_BYTES_MAX, Shape, WORKFLOW};
 use serde_json::{Map, Value as Json, json};
 
 /// The language as a JSON Schema (draft 2020-12). It knows keys, their places, types and ranges; what names mean is
@@ -91,6 +91,10 @@ impl Maker {
             Holds::Whole { least, most } => {
                 json!({ "type": "integer", "minimum": least, "maximum": most })
             }
+            Holds::Size => json!({ "anyOf": [
+                { "type": "integer", "minimum": 1, "maximum": MAXIMUM_BYTES_MAX },
+                { "type": "string", "pattern": SIZE_PATTERN },
+            ] }),
             Holds::Number { least, most } => {
                 json!({ "type": "number", "minimum": least, "maximum": most })
             }
@@ -127,5 +131,7 @@ impl Maker {
     }
 }
 
+/// What a number of bytes with a unit looks like.
+pub(super) const SIZE_PATTERN: &str = "^[0-9]+([KMGT](iB)?)?$";
 /// What a source, or the first of several, looks like.
 pub(super) const SOURCE_PATTERN: &str = "^((outer\\.)*item|[A-Za-z][A-Za-z0-9_-]*\\.[A-Za-z][A-Za-z0-9_-]*(\\[item\\])?|first_of\\(.*\\))$";

@@ -8,6 +8,7 @@ mod constructs;
 mod expressions;
 mod files;
 mod hostile;
+mod maxima;
 mod once;
 mod refusals;
 mod regions;

@@ -4,7 +4,7 @@ use crate::definition::{
     COMMAND_EXECUTABLE, Case, Catch, Definition, Delay, Divide, Formula, Node, Port, Resources,
     Work, WorkflowInput, WorkflowOutput,
 };
-use engine::plan::{ErrorMatch, Retry};
+use engine::plan::{ErrorMatch, Retry, Trust};
 
 /// What a node does.
 pub(super) fn work(node: &Node) -> String {
@@ -97,6 +97,9 @@ pub(super) fn marks(node: &Node) -> Vec<String> {
     }
     if cpus != usual.cpus {
         marks.push(format!("{cpus} CPUs"));
+    }
+    if node.trust == Trust::Other {
+        marks.push("trust other".to_owned());
     }
     marks
 }

@@ -199,6 +199,42 @@ proptest! {
 }
 
 #[test]
+fn an_executable_is_somebody_else_s_on_each_worker_if_one_node_says_so() {
+    let text = "
+workflow: w
+nodes:
+  a: { function: e:f, apart: b }
+  b: { function: e:g, trust: other }
+  c: { function: own:f, trust: own, apart: b }
+  d: { function: own:f, apart: a }
+";
+    let definition = parse("w.yaml", text.as_bytes()).unwrap();
+    let graph = Graph::of(&definition);
+    let capacities = ["a", "b"].map(|name| WorkerCapacity::new(name, 4, 1 << 30));
+    let placement = place(&graph, &capacities, &Options::default()).unwrap();
+    let workers = ["a", "b"].map(|name| WorkerRef {
+        name: name.to_owned(),
+        address: format!("{name}:1"),
+        lanes: 1,
+        epoch: 1,
+    });
+    let terms = Terms {
+        deployment: DeploymentId(1),
+        replica: Replica::only(DeploymentId(1)),
+        version: 1,
+        limits: Limits::default(),
+    };
+    for plan in plan(&definition, &graph, &placement, &workers, terms) {
+        let trusts = plan.executables.iter();
+        let mut trusts: Vec<_> = trusts
+            .map(|pool| (pool.name.as_str(), pool.trust))
+            .collect();
+        trusts.sort_by_key(|pool| pool.0);
+        assert_eq!(trusts, [("e", Trust::Other), ("own", Trust::Own)]);
+    }
+}
+
+#[test]
 fn nodes_of_one_executable_share_the_widest_pool() {
     let text = "
 workflow: w
@@ -232,7 +268,8 @@ nodes:
         [ExecutablePlan {
             name: "e".to_owned(),
             scale: 2,
-            memory_mib: 256
+            memory_mib: 256,
+            trust: Trust::Own,
         }]
     );
 }

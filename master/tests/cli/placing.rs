@@ -278,6 +278,7 @@ fn the_json_of_a_plan_keeps_its_keys() {
                 "edges",
                 "estimate",
                 "faster",
+                "memory",
                 "merges",
                 "nodes",
                 "quota",

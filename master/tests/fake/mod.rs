@@ -70,7 +70,7 @@ impl Peer {
             return false;
         };
         let hello: Hello = wire::decode(&body).unwrap();
-        match greeting::admit(key, &challenge, &hello, 3) {
+        match greeting::admit(key, &challenge, &hello, 3, None) {
             Ok(welcome) => {
                 self.role = hello.role;
                 self.send(&welcome);

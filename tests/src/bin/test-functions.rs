@@ -30,11 +30,13 @@ fn main() -> ExitCode {
         bytes("linger", linger),
         function("while_there", while_there),
         function("gate", gate),
+        function("hold", hold),
         function("join", join),
         function("make", make),
         function("make_value", make_value),
         function("items", items),
         function("digest_list", digest_list),
+        function("produce", produce),
         function("concat", concat),
         function("alias", alias),
         function("alias_item", alias_item),
@@ -153,6 +155,22 @@ fn gate(call: &mut Call) -> Result<(), Error> {
     }
 }
 
+/// `data`, `gate` (a socket's path) → `out`: the digest of the data, taken before and after its test has let it go on; what it
+/// has seen is in a file beside the gate, since nobody may be left to be answered.
+fn hold(call: &mut Call) -> Result<(), Error> {
+    let before = pattern::digest(call.bytes("data")?);
+    let path = std::str::from_utf8(call.bytes("gate")?)?.to_owned();
+    let context = call.context();
+    let (attempt, node, worker) = (context.attempt(), context.node(), context.worker());
+    gate::wait_at(Path::new(&path), attempt, node, worker)?;
+    let same = pattern::digest(call.bytes("data")?) == before;
+    std::fs::write(
+        format!("{path}.held"),
+        if same { "same" } else { "differs" },
+    )?;
+    call.write("out", before.as_bytes())
+}
+
 /// `a`, `b` → `out`: one behind the other.
 fn join(call: &mut Call) -> Result<(), Error> {
     let (a, b) = (call.bytes("a")?, call.bytes("b")?);
@@ -165,6 +183,19 @@ fn make(call: &mut Call) -> Result<(), Error> {
     let mut out = call.reserve("out", length)?;
     pattern::fill(7, out.as_mut_slice());
     out.commit(length)
+}
+
+/// `what` (a text: a seed and a length) → `out`: so many bytes of that pattern, written in place.
+fn produce(call: &mut Call) -> Result<(), Error> {
+    let what = String::from_utf8_lossy(call.bytes("what")?).into_owned();
+    let numbers = what.split(' ').map(str::parse);
+    let numbers: Result<Vec<u32>, _> = numbers.collect();
+    let Ok([seed, length]) = numbers.as_deref() else {
+        return Err(Error::new(format!("no seed and length: {what}")));
+    };
+    let mut out = call.reserve("out", *length as usize)?;
+    pattern::fill(*seed, out.as_mut_slice());
+    out.commit(*length as usize)
 }
 
 /// `length` (a value) → `text`: a text that takes so many bytes as JSON.

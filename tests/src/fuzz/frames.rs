@@ -9,9 +9,9 @@ use engine::profile::{CpuSums, Distribution};
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
     Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, DeployedNode,
-    Drained, Echo, Failure, Forget, Grant, Heartbeat, Hello, Invoke, LinkFigures, LinkWish, Load,
-    MeasuredNode, NodeReport, Outcome, PROBE_FILL_BYTES, PartDone, PartFailed, Probe, ProfilePage,
-    Refused, Role, Sources, StateEvent, Welcome, WorkerDescription, encode,
+    Drained, Echo, Failure, Forget, Grant, Heartbeat, Hello, Invoke, LentRange, LinkFigures,
+    LinkWish, Load, MeasuredNode, NodeReport, Outcome, PROBE_FILL_BYTES, PartDone, PartFailed,
+    Probe, ProfilePage, Refused, Role, Sources, StateEvent, Welcome, WorkerDescription, encode,
 };
 use faasstore::Cancelled;
 use faasstore::binding::{FunctionDescription, TypedPort};
@@ -84,7 +84,22 @@ pub fn frames() -> Vec<Vec<u8>> {
             bytes: 1 << 41,
         },
     };
-    let outputs = vec![(0, body(5)), (1, list.clone()), (2, streamed)];
+    let range = |bytes| LentRange {
+        segment: 1,
+        generation: 0,
+        offset: 64,
+        bytes,
+    };
+    let lent = Body {
+        items: Some(vec![1 << 20, 0, 5]),
+        section: None,
+        schema: 0,
+        data: Data::Lent {
+            transfer: 2,
+            ranges: vec![range(1 << 20), range(5)],
+        },
+    };
+    let outputs = vec![(0, body(5)), (1, list.clone()), (2, streamed), (3, lent)];
     let named = vec![("text".to_owned(), body(20)), ("items".to_owned(), list)];
     let deployment = DeploymentId(1);
     let failure = Failure::Node {
@@ -144,6 +159,7 @@ pub fn frames() -> Vec<Vec<u8>> {
         to_lane: 1,
         next_sequence: 7,
         bulk: 3,
+        host: Some(engine::wire::HostToken([4; 32])),
     };
     let bulk = Role::Bulk {
         worker: "w".to_owned(),
@@ -168,6 +184,7 @@ pub fn frames() -> Vec<Vec<u8>> {
             &Welcome {
                 proof: [2; 32],
                 epoch: 3,
+                socket: Some("faasflow-1".to_owned()),
             },
             out,
         )

@@ -353,9 +353,11 @@ fn deploy(plan: Plan) {
         lane: 0,
         in_flight_max: 10,
         grace_ns: 1_000_000,
+        lease_ns_max: None,
         patience_ns: 1_000_000,
         keep_alive_ns: 1_000_000_000,
         clock: ClockId(1),
+        store: engine::core::store::StoreRules::default(),
     });
     let deployment = plan.deployment;
     core.deploy(plan, constants);

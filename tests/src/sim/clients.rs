@@ -205,8 +205,12 @@ impl Cluster {
             }
             (3, ..) if !named.is_empty() => {
                 let other = match named[0].1 {
-                    Incoming::One(_) => Datum::List(vec![Some(vec![1]), Some(Vec::new())]),
-                    Incoming::List { .. } | Incoming::Refused(_) => Datum::One(vec![1]),
+                    Incoming::One(_) | Incoming::Lent(_) => {
+                        Datum::List(vec![Some(vec![1]), Some(Vec::new())])
+                    }
+                    Incoming::List { .. } | Incoming::LentList { .. } | Incoming::Refused(_) => {
+                        Datum::One(vec![1])
+                    }
                 };
                 lane.drop_arrived(&named[0].1);
                 named[0].1 = lane.arrived(&other);

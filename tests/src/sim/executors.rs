@@ -165,7 +165,11 @@ impl Cluster {
             &self.scenario.deployments[self.asked[self.by_id[&run.invocation]].deployment].workflow;
         let item = run.items.last().copied();
         let kinds = returned_kinds(&workflow.nodes[run.node as usize]);
-        let made = compute(workflow.salt, run.node, item, &inputs, &kinds);
+        let mut made = compute(workflow.salt, run.node, item, &inputs, &kinds);
+        if self.scenario.worst.is_some() {
+            // As lanes do with what would keep more than it declares.
+            made.iter_mut().for_each(|output| output.copy(&inputs));
+        }
         let memory = &mut self.lanes[lane].memory;
         let mut piece = |made: &Made| match made {
             Made::Fresh(bytes) if bytes.is_empty() => Piece::Empty,
@@ -368,6 +372,26 @@ impl Cluster {
                 return;
             }
             self.executor_exits(lane, place);
+        }
+    }
+
+    /// A lane wants the memory back that one of its executors may keep.
+    pub(super) fn an_executor_is_replaced(&mut self) {
+        let lane = self.random.below(self.lanes.len());
+        if !self.lanes[lane].alive || self.lanes[lane].executors.is_empty() {
+            return;
+        }
+        let place = self.random.below(self.lanes[lane].executors.len());
+        let executor = self.lanes[lane].executors[place].as_ref();
+        if executor
+            .is_some_and(|executor| matches!(executor.state, State::Idle | State::Running(_)))
+        {
+            let (now_ns, id) = (
+                self.lanes[lane].exact_ns(self.now_ns),
+                ExecutorId(place as u32),
+            );
+            self.lanes[lane].core.replace_executor(now_ns, id);
+            self.act(lane);
         }
     }
 

@@ -3,7 +3,9 @@
 use super::foresight::{Ahead, Foresight};
 use super::memory::Memory;
 use super::replicas::Known;
+use super::stores::Stores;
 use crate::functions::Datum;
+use engine::core::store::StoreRules;
 use engine::core::{
     Answered, Core, CoreConfig, Evaluate, ExecutorId, Incoming, Input, Part, Start, Ticket,
     worker_hash,
@@ -158,6 +160,8 @@ pub(super) struct Lane {
     pub(super) starting: Vec<(DeploymentId, u16)>,
     /// What it is evaluating.
     pub(super) evaluating: Vec<Evaluating>,
+    /// What has been carried out of its memory, and what is on its way.
+    pub(super) stores: Stores,
     /// What it is writing down.
     pub(super) describing: Vec<Describing>,
     /// Ranges that hold constants, and lists of theirs, by deployment.
@@ -187,16 +191,24 @@ pub(super) struct Lane {
 impl Lane {
     /// A lane in which nothing is deployed.
     #[must_use]
-    pub(super) fn new(worker: usize, number: u8, epoch: u32, in_flight_max: u32) -> Self {
+    pub(super) fn new(
+        worker: usize,
+        number: u8,
+        epoch: u32,
+        in_flight_max: u32,
+        store: StoreRules,
+    ) -> Self {
         let config = CoreConfig {
             worker_hash: worker_hash(&crate::plans::worker_name(worker)),
             epoch,
             lane: number,
             in_flight_max,
             grace_ns: GRACE_NS,
+            lease_ns_max: None,
             patience_ns: GRACE_NS,
             keep_alive_ns: KEEP_ALIVE_NS,
             clock: ClockId::UNKNOWN,
+            store,
         };
         Self {
             worker,
@@ -211,6 +223,7 @@ impl Lane {
             starting: Vec::new(),
             evaluating: Vec::new(),
             describing: Vec::new(),
+            stores: Stores::default(),
             constants: BTreeMap::new(),
             answers: Vec::new(),
             doors: BTreeMap::new(),
@@ -273,10 +286,16 @@ impl Lane {
     /// Takes back what has arrived, and was given to nobody.
     pub(super) fn drop_arrived(&mut self, incoming: &Incoming) {
         match incoming {
-            Incoming::One(range) | Incoming::List { range, .. } if range.is_range() => {
-                self.memory.release(*range);
+            Incoming::One(range) | Incoming::Lent(range) | Incoming::List { range, .. } => {
+                if range.is_range() {
+                    self.memory.release(*range);
+                }
             }
-            Incoming::One(_) | Incoming::List { .. } | Incoming::Refused(_) => {}
+            Incoming::LentList { items, .. } => {
+                let ranges = items.iter().filter(|item| item.is_range());
+                ranges.for_each(|range| self.memory.release(*range));
+            }
+            Incoming::Refused(_) => {}
         }
     }
 

@@ -71,6 +71,13 @@ impl Memory {
         );
     }
 
+    /// Bytes that those take which have not come back, as an arena has them.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        let bytes = self.ranges.values().map(|bytes| bytes.len() as u64);
+        bytes.map(|bytes| bytes.div_ceil(64) * 64).sum()
+    }
+
     /// Ranges that have not come back.
     #[must_use]
     pub fn held(&self) -> usize {

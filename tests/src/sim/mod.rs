@@ -18,6 +18,7 @@
 //! | `cancels` | clients that take back what they asked for |
 //! | `stops` | executors that are told to stop |
 //! | `orders` | deployments, and workers that die |
+//! | `proven` | what invocations hold, against what is proven of it |
 //! | `replicas` | which of several placements a door has to choose |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
@@ -35,10 +36,12 @@ mod lane;
 mod links;
 mod memory;
 mod orders;
+mod proven;
 mod replicas;
 mod sabotage;
 mod scenario;
 mod stops;
+mod stores;
 mod told;
 mod verdict;
 
@@ -87,6 +90,8 @@ enum Event {
     ReadAnswer { lane: usize, index: usize },
     Evaluated { lane: usize, index: usize },
     Described { lane: usize, index: usize },
+    Carried { lane: usize, index: usize },
+    Fetched { lane: usize, index: usize },
 }
 
 /// The cluster, and all that is under way in it.
@@ -120,8 +125,13 @@ pub struct Cluster {
     foreseen: u64,
     /// Those of them that a switch has chosen.
     foreseen_choices: u64,
+    /// What its worker holds that no invocation is there for, by lane, and the most of what could be that was.
+    proven: proven::Watch,
     /// Completions for which a lane had prepared, and nothing had happened since that voids it.
     prepared: u64,
+    /// Payloads that were carried out, and brought back.
+    carried: u64,
+    brought_back: u64,
     steps: u64,
 }
 
@@ -134,7 +144,15 @@ impl Cluster {
             .iter()
             .enumerate()
             .flat_map(|(worker, count)| (0..*count).map(move |number| (worker, number)))
-            .map(|(worker, number)| Lane::new(worker, number, 1, scenario.in_flight_max))
+            .map(|(worker, number)| {
+                Lane::new(
+                    worker,
+                    number,
+                    1,
+                    scenario.in_flight_max,
+                    scenario.store.clone(),
+                )
+            })
             .collect();
         let ends = || (0..lanes.len()).flat_map(|from| (0..lanes.len()).map(move |to| (from, to)));
         let ends: Vec<(usize, usize)> = ends()
@@ -172,7 +190,10 @@ impl Cluster {
             doubled: 0,
             foreseen: 0,
             foreseen_choices: 0,
+            proven: proven::Watch::default(),
             prepared: 0,
+            carried: 0,
+            brought_back: 0,
             steps: 0,
             scenario,
         };
@@ -203,6 +224,7 @@ impl Cluster {
 
     /// Until nothing can happen any more.
     fn run(&mut self) {
+        self.judge_proven();
         loop {
             self.steps += 1;
             assert!(self.steps < STEPS_MAX, "the simulation does not end");
@@ -219,6 +241,7 @@ impl Cluster {
                 Some(event) => {
                     self.happens(event);
                     self.judge_told();
+                    self.judge_proven();
                 }
                 None if events.is_empty() => return,
                 None => {}
@@ -273,6 +296,7 @@ impl Cluster {
                     .map(at)
                     .map(|(lane, index)| Event::Described { lane, index }),
             );
+            lane.stores.events(index, &mut events);
             let returns = |executor: &Option<lane::Executor>| {
                 let executor = executor.as_ref();
                 executor.is_some_and(|executor| match &executor.state {
@@ -344,6 +368,8 @@ impl Cluster {
             Event::ReadAnswer { lane, index } => self.read_answer(lane, index),
             Event::Evaluated { lane, index } => self.end_evaluation(lane, index),
             Event::Described { lane, index } => self.end_description(lane, index),
+            Event::Carried { lane, index } => self.end_carrying(lane, index),
+            Event::Fetched { lane, index } => self.end_fetching(lane, index),
         }
     }
 
@@ -351,6 +377,10 @@ impl Cluster {
         let faults = self.scenario.faults;
         if self.random.chance(faults.deaths) {
             self.an_executor_dies();
+        }
+        // What draws nothing where there are none leaves all other runs as they were.
+        if faults.replacements > 0 && self.random.chance(faults.replacements) {
+            self.an_executor_is_replaced();
         }
         if self.random.chance(faults.breaks) {
             self.a_link_breaks();
@@ -441,6 +471,13 @@ impl Cluster {
                 assert!(here, "{deployment} was removed from where it is not");
                 self.lanes[lane].constants.remove(&deployment);
             }
+            Action::CarryOut(order) => self.lanes[lane].stores.carry(*order),
+            Action::BringBack { ticket, bytes, .. } => {
+                self.lanes[lane].stores.bring_back(ticket, bytes)
+            }
+            Action::Discard(ticket) => self.lanes[lane].stores.discard(ticket),
+            // Their quota is given.
+            Action::Measure(_) => {}
         }
     }
 

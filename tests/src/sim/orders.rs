@@ -2,6 +2,7 @@
 
 use super::clients::Outcome;
 use super::lane::Lane;
+use super::stores::Stores;
 use super::{Cluster, Order};
 use crate::functions::Datum;
 use faasstore::binding::Kind;
@@ -116,6 +117,7 @@ impl Cluster {
         for lane in self.lanes.iter_mut().filter(|lane| lane.worker == worker) {
             lane.alive = false;
             lane.answers.clear();
+            lane.stores = Stores::default();
             lane.deployed.clear();
             lane.doors.clear();
         }
@@ -136,6 +138,7 @@ impl Cluster {
                 lane.number,
                 lane.epoch + 1,
                 self.scenario.in_flight_max,
+                self.scenario.store.clone(),
             );
         }
     }

@@ -6,12 +6,19 @@ use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use crate::workflow::random::Shape;
+use engine::core::store::StoreRules;
 use engine::plan::{Balance, DeploymentId, Limits, NodeId, Plan, Replica};
+use faasstore::tier::TierKind;
+use master::memory::WorstCase;
 use std::collections::VecDeque;
 use std::ops::Range;
 
 /// In a thousand deployments: those with several placements.
 const SEVERAL: u32 = 400;
+/// In a thousand plots: those in which workflows have quotas that they may use up.
+const SHORT_OF_MEMORY: u32 = 500;
+/// Such a quota, at most.
+const QUOTA_BYTES_MAX: usize = 400;
 /// Placements of a deployment, at most.
 const PLACEMENTS_MAX: usize = 3;
 
@@ -26,6 +33,8 @@ pub struct Faults {
     pub lies: u32,
     /// At a step: an executor dies.
     pub deaths: u32,
+    /// At a step: an executor is to be replaced.
+    pub replacements: u32,
     /// An executor that was asked for cannot be started.
     pub refused_executors: u32,
     /// An activation cannot be handed to its executor.
@@ -142,6 +151,10 @@ pub struct Scenario {
     pub in_flight_max: u32,
     /// What goes wrong.
     pub faults: Faults,
+    /// What cores do with payloads when a workflow has too many.
+    pub store: StoreRules,
+    /// By deployment, the most that an invocation may hold, if everything declares what it may have.
+    pub worst: Option<Vec<WorstCase>>,
     /// What is wrong with the cores.
     pub sabotage: Option<Sabotage>,
 }
@@ -167,6 +180,8 @@ impl Scenario {
                 1000
             },
             faults: bounds.faults,
+            store: StoreRules::default(),
+            worst: None,
             sabotage: None,
         };
         let names: Vec<String> = (0..random.between(1, 2))
@@ -190,6 +205,18 @@ impl Scenario {
             let lane = door.unwrap_or_else(|| random.below(lane_count));
             let name = names[random.below(names.len())].clone();
             scenario.wishes.push((lane, name));
+        }
+        if random.chance(SHORT_OF_MEMORY) {
+            let tiers = [
+                &[][..],
+                &[TierKind::Spill],
+                &[TierKind::Spill, TierKind::Remote],
+            ];
+            scenario.store = StoreRules {
+                tiers: random.pick(&tiers).to_vec(),
+                moved_bytes_min: 1,
+                quota_bytes: Some(random.below(QUOTA_BYTES_MAX) as u64),
+            };
         }
         scenario
     }

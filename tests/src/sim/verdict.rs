@@ -45,6 +45,14 @@ pub struct Tally {
     pub foreseen_choices: u64,
     /// Completions for which a lane had prepared, and nothing had happened since that voids it.
     pub prepared: u64,
+    /// Payloads that were carried out of memory.
+    pub carried: u64,
+    /// Payloads that were brought back.
+    pub brought_back: u64,
+    /// Looks at a worker that held anything of an invocation of which everything was declared.
+    pub looks: u64,
+    /// Of these, those at which it held all that was proven.
+    pub full: u64,
     /// Runs that held each construct.
     pub constructs: Constructs,
     /// Events of the simulation.
@@ -70,6 +78,10 @@ impl std::ops::AddAssign for Tally {
         self.foreseen += other.foreseen;
         self.foreseen_choices += other.foreseen_choices;
         self.prepared += other.prepared;
+        self.carried += other.carried;
+        self.brought_back += other.brought_back;
+        self.looks += other.looks;
+        self.full += other.full;
         self.constructs += other.constructs;
         self.steps += other.steps;
     }
@@ -94,6 +106,7 @@ impl Cluster {
                 ranges,
                 "ranges of lane {index} never came back"
             );
+            lane.stores.judge_empty(index);
             assert_eq!(core.in_flight(), 0);
             let counters = core.counters();
             let ended = counters.invocations_ended + counters.invocations_failed;
@@ -150,6 +163,10 @@ impl Cluster {
             foreseen: self.foreseen,
             foreseen_choices: self.foreseen_choices,
             prepared: self.prepared,
+            carried: self.carried,
+            brought_back: self.brought_back,
+            looks: self.proven.looks,
+            full: self.proven.full,
             steps: self.steps,
             ..Tally::default()
         };

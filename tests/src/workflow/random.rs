@@ -101,6 +101,9 @@ impl Workflow {
     }
 }
 
+/// Items of a list that a client gives, at most.
+pub const INPUT_ITEMS_MAX: usize = 60;
+
 fn random_bytes(random: &mut Random) -> Vec<u8> {
     let length = random.below(20);
     (0..length).map(|_| random.bits() as u8).collect()
@@ -108,7 +111,11 @@ fn random_bytes(random: &mut Random) -> Vec<u8> {
 
 fn random_items(random: &mut Random) -> Vec<Vec<u8>> {
     let items = random.pick(&[0, 0, 1, 2, 3, 5, 8]);
-    let items = if random.chance(20) { 60 } else { items };
+    let items = if random.chance(20) {
+        INPUT_ITEMS_MAX
+    } else {
+        items
+    };
     (0..items).map(|_| random_bytes(random)).collect()
 }
 

@@ -1,13 +1,19 @@
 //! `faasflow-bench`: measures floors, hops and more, and says how it was done.
 #![forbid(unsafe_code)]
 
+mod movement;
 mod partition;
+mod payload;
 
+use crate::movement::MovementArguments;
 use crate::partition::PartitionArguments;
+use crate::payload::PayloadArguments;
 use bench::floor::FloorError;
 use bench::foreach::ForeachError;
 use bench::hop::HopError;
+use bench::movement::MovementError;
 use bench::partition::PartitionError;
+use bench::payload::{LEASH_COMMAND, PayloadError, leash_main};
 use bench::peak::Counted;
 use bench::report::Report;
 use bench::session::SessionError;
@@ -18,7 +24,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use master::diagnostics;
-use master::local::LocalError;
+use master::local::{Between, LocalError};
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -53,10 +59,21 @@ enum Command {
     Replicas(ReplicasArguments),
     /// Placements by each partitioner against each other, and against bounds.
     Partition(PartitionArguments),
+    /// Payloads from one function to the next, by tier and size.
+    Payload(PayloadArguments),
+    /// Bytes that cross the network for each workflow of the publication.
+    Movement(MovementArguments),
     /// The second process of a floor.
     #[command(name = floor::PARTNER_COMMAND, hide = true)]
     FloorPartner {
         /// What only this program knows.
+        arguments: Vec<String>,
+    },
+    /// Becomes a program that ends with this one.
+    #[command(name = LEASH_COMMAND, hide = true)]
+    Leashed {
+        /// What only this program knows.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
 }
@@ -102,6 +119,18 @@ struct WorkerArguments {
     /// Workers, each a process of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     workers: u8,
+    /// Have two workers share memory, as workers of one host do by themselves; without it their payloads go over the network.
+    #[arg(long)]
+    host_sharing: bool,
+}
+
+impl WorkerArguments {
+    const fn between(&self) -> Between {
+        match self.host_sharing {
+            true => Between::Memory,
+            false => Between::Network,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -287,7 +316,18 @@ fn measure() -> ExitCode {
         Command::FloorPartner { arguments } => floor::partner_main(&arguments)
             .map(done)
             .map_err(Into::into),
+        Command::Leashed { arguments } => leash_main(&arguments).map(done).map_err(|error| {
+            let path = PathBuf::from(LEASH_COMMAND);
+            Unusable {
+                what: "run",
+                path,
+                error,
+            }
+            .into()
+        }),
         Command::Partition(arguments) => partition::run(&arguments),
+        Command::Payload(arguments) => payload::run(&arguments),
+        Command::Movement(arguments) => movement::run(&arguments).map(done),
     };
     match result {
         Ok(code) => code,
@@ -321,7 +361,10 @@ fn is_wrong_call(error: &miette::Report) -> bool {
             ))
     );
     let wrong_file = error.downcast_ref::<Unusable>().is_some();
-    wrong_floor || wrong_payload || wrong_workers || wrong_file || partition::is_wrong_call(error)
+    let wrong_input = partition::is_wrong_call(error)
+        || payload::is_wrong_call(error)
+        || movement::is_wrong_call(error);
+    wrong_floor || wrong_payload || wrong_workers || wrong_file || wrong_input
 }
 
 fn session_error(error: &miette::Report) -> Option<&SessionError> {
@@ -335,6 +378,14 @@ fn session_error(error: &miette::Report) -> Option<&SessionError> {
         return Some(error);
     }
     if let Some(WordsError::Session(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(MovementError::Session(error)) = error.downcast_ref() {
+        return Some(error);
+    }
+    if let Some(PayloadError::Session(error) | PayloadError::Hop(HopError::Session(error))) =
+        error.downcast_ref()
+    {
         return Some(error);
     }
     error.downcast_ref()
@@ -386,6 +437,7 @@ impl HopArguments {
             workers: usize::from(self.worker.workers),
             wait: self.worker.placement.wait.into(),
             executors: self.worker.placement.executors.name(),
+            between: self.worker.between(),
             payload_bytes: self.payload,
             samples: self.samples,
             nodes: self.nodes.map_or(nodes_default, |nodes| nodes as usize),
@@ -400,6 +452,7 @@ fn run_switch(arguments: &SwitchArguments) -> miette::Result<()> {
         workers: 1,
         wait: arguments.placement.wait.into(),
         executors: arguments.placement.executors.name(),
+        between: Between::Network,
         payload_bytes: hop::PAYLOAD_BYTES,
         samples: arguments.samples,
         nodes: arguments.nodes as usize,
@@ -436,6 +489,7 @@ fn run_wordcount(arguments: &WordcountArguments) -> miette::Result<()> {
         workers: usize::from(arguments.worker.workers),
         wait: arguments.worker.placement.wait.into(),
         executors: arguments.worker.placement.executors.name(),
+        between: arguments.worker.between(),
         rounds: arguments.rounds,
     };
     let (report, histogram) = words::measure(&options, text)?;
@@ -496,6 +550,12 @@ impl Distribution<'_> {
         report::write_hgrm(histogram, &mut file)?;
         file.flush()
     }
+
+    fn save(self, histogram: &Histogram<u64>) -> miette::Result<()> {
+        let path = self.path.display();
+        self.write(histogram)
+            .map_err(|error| miette::miette!("cannot write the distribution to {path}: {error}"))
+    }
 }
 
 /// Both are written even if one cannot be: a measurement may have taken minutes.
@@ -507,22 +567,26 @@ fn write(
 ) -> miette::Result<()> {
     let printed = print(report, output);
     if let Some(distribution) = hgrm {
-        let path = distribution.path.display();
-        distribution
-            .write(histogram)
-            .map_err(|error| miette::miette!("cannot write the distribution to {path}: {error}"))?;
+        distribution.save(histogram)?;
     }
     printed
 }
 
 fn print(report: &Report, output: &Output) -> miette::Result<()> {
+    to_stdout(|out| {
+        if output.json {
+            report.write_json(out)
+        } else {
+            report.write_table(out)
+        }
+    })
+}
+
+fn to_stdout(
+    write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> io::Result<()>,
+) -> miette::Result<()> {
     let mut stdout = BufWriter::new(io::stdout().lock());
-    let written = if output.json {
-        report.write_json(&mut stdout)
-    } else {
-        report.write_table(&mut stdout)
-    };
-    match written.and_then(|()| stdout.flush()) {
+    match write(&mut stdout).and_then(|()| stdout.flush()) {
         // A reader such as `head` that has seen enough is no error.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(miette::miette!("cannot write to standard output: {error}"))

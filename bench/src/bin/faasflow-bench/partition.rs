@@ -1,11 +1,11 @@
 //! `faasflow-bench partition`: its arguments, and which of its measurements they ask for.
 
+use crate::to_stdout;
 use bench::partition::inputs;
 use bench::partition::namespaces::Throttle;
 use bench::partition::{self, DATA_VARIABLE, PartitionError, check, link};
 use clap::{ArgGroup, Args};
 use master::place::Effort;
-use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -252,17 +252,4 @@ fn code(holds: bool) -> ExitCode {
 /// Whether the caller asked for what cannot be.
 pub(crate) fn is_wrong_call(error: &miette::Report) -> bool {
     matches!(error.downcast_ref(), Some(PartitionError::Input(_)))
-}
-
-fn to_stdout(
-    write: impl FnOnce(&mut BufWriter<io::StdoutLock<'_>>) -> io::Result<()>,
-) -> miette::Result<()> {
-    let mut stdout = BufWriter::new(io::stdout().lock());
-    match write(&mut stdout).and_then(|()| stdout.flush()) {
-        // A reader such as `head` that has seen enough is no error.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(miette::miette!("cannot write to standard output: {error}"))
-        }
-        _ => Ok(()),
-    }
 }

@@ -5,13 +5,13 @@ use super::super::program::{
 };
 use super::Compiler;
 use super::edges::edges_of;
-use crate::plan::{self, Join, NodeId, NodePlan, Source, Work};
-use faasstore::binding::Kind;
+use crate::plan::{self, Join, NodeId, NodePlan, Plan, PortRef, Source, Work};
 
 impl Compiler {
     pub(super) fn node(
         &mut self,
         node: &NodePlan,
+        plan: &Plan,
         into: (u32, u16),
         program: &mut Program,
     ) -> Node {
@@ -24,6 +24,10 @@ impl Compiler {
             .map(|(output, declared)| OutputPlan {
                 kind: declared.kind,
                 slot: self.made.get(&(node.id, output)).copied(),
+                maximum: plan.maximum(PortRef::Written {
+                    node: node.id,
+                    output,
+                }),
             })
             .collect();
         let runner = match node.work {
@@ -48,9 +52,6 @@ impl Compiler {
             id: node.id,
             pool: node.work.executable().unwrap_or_default(),
             lists: returned.iter().any(|output| is_list(output.kind)),
-            values: (0..8).zip(returned).fold(0, |values, (bit, output)| {
-                values | u8::from(output.kind == Kind::Value) << bit
-            }),
             told: scope == 0 && !node.remote_consumers.is_empty(),
             shown: false,
             plain,
@@ -80,7 +81,6 @@ impl Compiler {
             id: NodeId::MAX,
             pool: 0,
             lists: true,
-            values: 0,
             told: false,
             shown: false,
             plain: false,

@@ -2,7 +2,7 @@ use super::*;
 use crate::core::CoreConfig;
 use crate::plan::{
     ExecutablePlan, InputPlan, Limits, NodePlan, Part, Participant, PortType, RegionPlan,
-    RemoteNode, Replica, Share, WholePlan, Work, WorkerRef, WorkflowInput, WorkflowOutput,
+    RemoteNode, Replica, Share, Trust, WholePlan, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use crate::trace::ClockId;
 use faasstore::binding::Kind;
@@ -100,6 +100,7 @@ fn plan(read: Source, lists: &[Source], wholes: Vec<WholePlan>) -> Plan {
             name: "e".into(),
             scale: 1,
             memory_mib: 16,
+            trust: Trust::Own,
         }],
         types: vec![
             PortType {
@@ -115,6 +116,8 @@ fn plan(read: Source, lists: &[Source], wholes: Vec<WholePlan>) -> Plan {
                 schema: RIGHT,
             },
         ],
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }
@@ -126,9 +129,11 @@ fn core(plan: Plan) -> Core {
         lane: 0,
         in_flight_max: 10,
         grace_ns: 1,
+        lease_ns_max: None,
         patience_ns: 1,
         keep_alive_ns: 1,
         clock: ClockId(1),
+        store: crate::core::store::StoreRules::default(),
     });
     core.deploy(plan, Vec::new());
     core.activate(0, DEPLOYMENT);

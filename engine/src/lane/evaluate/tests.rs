@@ -96,3 +96,31 @@ fn a_delay_that_fails_names_its_key() {
     );
     fails(Delay::Computed, "fail('Busy: later')", "Busy: later");
 }
+
+#[test]
+fn what_is_computed_has_its_maximum() {
+    let most = |bytes: u64, items: u64| Maximum {
+        bytes,
+        items,
+        ..Maximum::NONE
+    };
+    let numbers = || CompiledFormula::Range {
+        from: compiled("0"),
+        to: compiled("12"),
+    };
+    let computed = || numbers().compute("sum", &VALUE, 100).unwrap();
+    assert!(computed().within("sum", most(2, 12)).is_ok());
+    let told = computed().within("sum", most(1, 12)).err();
+    assert_eq!(
+        told.as_deref(),
+        Some(
+            "output `sum` of `compute` has 2 bytes in item 10, above its max_bytes of 1; declare more, or compute less"
+        )
+    );
+    // Numbers are counted before any is made.
+    let told = numbers().compute("sum", &VALUE, 11).err();
+    assert!(
+        told.unwrap()
+            .contains("a list of 12 items, above the limit of 11")
+    );
+}

@@ -106,7 +106,7 @@ impl Executor {
             opened => opened?,
         };
         self.arena_bytes += reader.length();
-        let mapping = Mapping::Executor(Arc::new(reader));
+        let mapping = Mapping::Foreign(Arc::new(reader));
         let slot = segments.add(
             mapping,
             Owner::Executor(place),
@@ -142,8 +142,9 @@ impl Executor {
     }
 
     /// Queues a segment that has gone, to be unmapped.
-    pub(crate) fn unmap(&mut self, slot: u32, generation: u32) {
-        self.unmaps.push((slot, generation));
+    pub(crate) fn unmap(&mut self, slot: u32, generation: u32, bytes: u64) {
+        self.unmaps.push((slot, generation, bytes));
+        self.pinned.gone(bytes);
     }
 
     /// Tells the executor of ranges that are free again: of two or more now, of a last one if `all`. What its ring has no
@@ -179,13 +180,14 @@ impl Executor {
 
     /// Tells the executor of segments that have gone, as [`Executor::flush_released`] of ranges.
     pub(crate) fn flush_unmaps(&mut self) -> Result<(), ExecutorError> {
-        while let Some(&(slot, generation)) = self.unmaps.last() {
+        while let Some(&(slot, generation, bytes)) = self.unmaps.last() {
             descriptor::encode_unmap(&mut self.outgoing, slot, generation);
             if !self.push_unhurried()? {
                 return Ok(());
             }
             self.unmap_unrung = true;
             self.unmaps.pop();
+            self.pinned.told(bytes);
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use super::{Executor, ExecutorError, Terms};
 use crate::core::{Core, ExecutorId, Output, Piece};
 use crate::lane::segments::{Released, Segments};
-use faasstore::binding::{Kind, VALUE_BYTES_MAX};
+use faasstore::arena::Arena;
+use faasstore::binding::{Exceeded, Kind, Maximum, VALUE_BYTES_MAX};
 use faasstore::descriptor::{ArenaRange, DescriptorError, OutputRef, TABLE_ENTRY_BYTES};
 
 /// Reads the outputs of a completion. `Some` names a limit that they exceed: then, as after an error, those read so far are
@@ -20,10 +21,10 @@ pub(super) fn read_outputs(
 ) -> Result<Option<String>, ExecutorError> {
     outputs.clear();
     let terms = executor.terms;
-    let kinds = core
-        .output_kinds(id)
+    let ports = core
+        .declared_outputs(id)
         .ok_or(crate::core::CompletionError::Activation)?;
-    let declared = kinds.len();
+    let declared = ports.len();
     let tabled;
     let refs = if table {
         let OutputRef::Own(range) = refs[0] else {
@@ -42,8 +43,19 @@ pub(super) fn read_outputs(
         .into());
     }
     let mut excess = None;
-    for (output, kind) in refs.iter().zip(kinds) {
+    for (place, (output, (kind, maximum))) in refs.iter().zip(ports).enumerate() {
         let output = match (kind, *output) {
+            (Kind::List, OutputRef::Own(range))
+                if items(range) > maximum.items && items(range) <= terms.items_max =>
+            {
+                let exceeded = Exceeded::Items {
+                    items: items(range),
+                    max: maximum.items,
+                };
+                excess.get_or_insert_with(|| above(core, id, place, exceeded));
+                give_back_list(executor, id.0, segments, range)?;
+                Output::List(Vec::new())
+            }
             (Kind::List, OutputRef::Own(range)) if items(range) > terms.items_max => {
                 excess.get_or_insert_with(|| {
                     format!(
@@ -75,9 +87,47 @@ pub(super) fn read_outputs(
             (Kind::Bytes | Kind::Value, one) => Output::One(piece(executor, id.0, segments, one)?),
         };
         excess = excess.or_else(|| too_large(kind, &output, terms));
+        excess = excess.or_else(|| {
+            let exceeded = exceeded(maximum, &output)?;
+            Some(above(core, id, place, exceeded))
+        });
         outputs.push(output);
     }
     Ok(excess)
+}
+
+/// What an output exceeds of what is declared.
+fn exceeded(maximum: Maximum, output: &Output) -> Option<Exceeded> {
+    if !maximum.is_declared() {
+        return None;
+    }
+    match output {
+        Output::One(piece) => maximum.exceeded(0, 0, length(*piece)),
+        Output::List(pieces) => {
+            let mut before = 0;
+            (0..).zip(pieces).find_map(|(items, piece)| {
+                let bytes = length(*piece);
+                let exceeded = maximum.exceeded(items, before, bytes);
+                before = before.saturating_add(bytes);
+                exceeded
+            })
+        }
+    }
+}
+
+#[cold]
+fn above(core: &Core, id: ExecutorId, output: usize, exceeded: Exceeded) -> String {
+    let name = core.output_name(id, output).unwrap_or_default();
+    format!("output {name} {exceeded}; declare more, or return less")
+}
+
+/// Bytes of what an activation returned.
+pub(super) fn length(piece: Piece) -> u64 {
+    match piece {
+        Piece::Empty => 0,
+        Piece::Own(range) => range.length,
+        Piece::Alias { length, .. } => length,
+    }
 }
 
 /// Items of the list that this table holds.
@@ -90,11 +140,7 @@ fn too_large(kind: Kind, output: &Output, terms: Terms) -> Option<String> {
         Output::One(piece) => std::slice::from_ref(piece),
         Output::List(pieces) => pieces,
     };
-    let largest = pieces.iter().map(|piece| match piece {
-        Piece::Empty => 0,
-        Piece::Own(range) => range.length,
-        Piece::Alias { length, .. } => *length,
-    });
+    let largest = pieces.iter().map(|piece| length(*piece));
     let largest = largest.max().unwrap_or(0);
     if kind == Kind::Value && largest > VALUE_BYTES_MAX as u64 {
         return Some(format!(
@@ -240,6 +286,7 @@ pub(super) fn read_text(
 pub(crate) fn return_outputs(
     executor: &mut Executor,
     segments: &mut Segments,
+    arena: &mut Arena,
     outputs: &mut Vec<Output>,
 ) {
     for output in outputs.drain(..) {
@@ -248,10 +295,18 @@ pub(crate) fn return_outputs(
             Output::List(pieces) => pieces,
         };
         for piece in pieces {
-            if let Piece::Own(range) = piece
-                && let Released::ToExecutor(_, range) = segments.release(range)
-            {
-                executor.give_back(range);
+            let Piece::Own(range) = piece else {
+                continue;
+            };
+            match segments.release(range) {
+                Released::ToExecutor(_, range) => executor.give_back(range),
+                // What was copied of an input that it passed on.
+                Released::ToLane(range) => {
+                    let returned = arena.release(range);
+                    debug_assert!(returned.is_ok(), "what was copied is leased");
+                }
+                // An own piece lies in the executor's arena, or in the lane's.
+                Released::ToPeer(..) | Released::SegmentGone(_) | Released::Kept => {}
             }
         }
     }

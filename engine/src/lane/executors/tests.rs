@@ -1,11 +1,13 @@
 //! An executor as its lane has it, against one whose process is this test: what the rings and the socket carry.
 
+mod maxima;
 mod stops;
 
 use super::*;
 use crate::core::{Action, ClientId, CoreConfig, Wanted};
 use crate::plan::{
-    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Work, WorkerRef,
+    Declaration, ExecutablePlan, Limits, NodePlan, Participant, Plan, Replica, Trust, Work,
+    WorkerRef,
 };
 use crate::trace::ClockId;
 use faasstore::arena::{ArenaConfig, Compartment};
@@ -28,7 +30,7 @@ const TERMS: Terms = Terms {
 const ARENA_BYTES_MAX: u64 = 1 << 20;
 
 /// The lane's end, and the executor's: its rings and its socket.
-fn executor() -> (Executor, ExecutorChannel, Socket) {
+pub(in crate::lane) fn started() -> (StartedExecutor, ExecutorChannel, Socket) {
     let (near, far) = Socket::pair().unwrap();
     let engine_half = EngineChannel::create_segment().unwrap();
     let executor_half = ExecutorChannel::create_segment().unwrap();
@@ -52,9 +54,15 @@ fn executor() -> (Executor, ExecutorChannel, Socket) {
         socket: near,
         doorbell: bell,
         arena_bytes_max: ARENA_BYTES_MAX,
+        trust: Trust::Own,
         functions: Box::default(),
     };
-    (Executor::new(started, 1, TERMS), theirs.unwrap(), far)
+    (started, theirs.unwrap(), far)
+}
+
+fn executor() -> (Executor, ExecutorChannel, Socket) {
+    let (started, theirs, far) = started();
+    (Executor::new(started, 1, TERMS), theirs, far)
 }
 
 fn range(number: u64) -> ArenaRange {
@@ -152,7 +160,7 @@ fn segments_without_end_are_unmapped_by_an_executor_that_reads_late() {
     let (mut executor, mut theirs, _socket) = executor();
     let mut told = Told::default();
     for slot in 0..1000 {
-        executor.unmap(slot, 0);
+        executor.unmap(slot, 0, 4096);
         executor.flush_unmaps().unwrap();
     }
     executor.push(&request()).unwrap();
@@ -188,14 +196,14 @@ fn a_sleeping_executor_is_woken_for_many_ranges_and_for_a_segment_that_has_gone(
         }
     }));
     assert!(woken_by(|executor| {
-        executor.unmap(0, 0);
+        executor.unmap(0, 0, 4096);
         executor.flush_unmaps().unwrap();
         executor.settle().unwrap();
     }));
 }
 
 /// One node, which takes nothing and returns outputs of these kinds.
-fn plan(kinds: &[Kind]) -> Plan {
+pub(in crate::lane) fn plan(kinds: &[Kind]) -> Plan {
     let output = |(index, kind): (usize, &Kind)| Declaration {
         name: format!("out{index}"),
         kind: *kind,
@@ -236,11 +244,14 @@ fn plan(kinds: &[Kind]) -> Plan {
             name: "executable".to_owned(),
             scale: 1,
             memory_mib: 1,
+            trust: Trust::Own,
         }],
         constants: Vec::new(),
         regions: Vec::new(),
         timeout_ms: None,
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }
@@ -263,20 +274,44 @@ const SEGMENT_BYTES: u64 = 1 << 16;
 
 impl Bench {
     fn new(kinds: &[Kind]) -> Self {
+        Self::of(plan(kinds))
+    }
+
+    fn of(plan: Plan) -> Self {
+        Self::with_input(plan, None)
+    }
+
+    /// With what the workflow's one input is, if it has one.
+    fn with_input(plan: Plan, input: Option<&[u8]>) -> Self {
+        let mut segments = Segments::default();
+        let mut arena = Arena::new(ArenaConfig {
+            name: "lane".to_owned(),
+            segment_bytes: 1 << 12,
+            bytes_max: 1 << 12,
+        });
+        let input = input.map(|bytes| maxima::arrived(&mut arena, &mut segments, bytes));
+        let inputs = plan
+            .inputs
+            .iter()
+            .map(|input| input.name.clone())
+            .zip(input);
+        let inputs = inputs.collect();
         let mut core = Core::new(CoreConfig {
             worker_hash: 1,
             epoch: 1,
             lane: 0,
             in_flight_max: 10,
             grace_ns: 1,
+            lease_ns_max: None,
             patience_ns: 1,
             keep_alive_ns: 1,
             clock: ClockId::UNKNOWN,
+            store: crate::core::store::StoreRules::default(),
         });
-        core.deploy(plan(kinds), Vec::new());
+        core.deploy(plan, Vec::new());
         core.activate(0, DeploymentId(1));
         core.executor_joined(0, ID, DeploymentId(1), 0);
-        core.invoke(0, ClientId(1), 1, "one", Vec::new(), Wanted::NOTHING);
+        core.invoke(0, ClientId(1), 1, "one", inputs, Wanted::NOTHING);
         let mut actions = Vec::new();
         core.take_actions(&mut actions);
         let Some(Action::Start(start)) = actions.pop() else {
@@ -290,12 +325,8 @@ impl Bench {
             executor,
             theirs,
             socket,
-            segments: Segments::default(),
-            arena: Arena::new(ArenaConfig {
-                name: "lane".to_owned(),
-                segment_bytes: 1 << 12,
-                bytes_max: 1 << 12,
-            }),
+            segments,
+            arena,
             activation: start.activation,
             written,
         }
@@ -303,6 +334,11 @@ impl Bench {
 
     /// What the lane makes of these outputs.
     fn done(&mut self, outputs: &[OutputRef]) -> Result<Event, ExecutorError> {
+        self.returned(outputs).map(|(event, _)| event)
+    }
+
+    /// The same, and the outputs as the core is to have them.
+    fn returned(&mut self, outputs: &[OutputRef]) -> Result<(Event, Vec<Output>), ExecutorError> {
         let mut scratch = Scratch::default();
         descriptor::encode_done(&mut scratch.message, self.activation, outputs, false);
         let event = read_event(
@@ -314,7 +350,8 @@ impl Bench {
             &mut scratch,
             &mut Vec::new(),
         );
-        event.map(|event| event.expect("an activation has ended"))
+        let event = event?.expect("an activation has ended");
+        Ok((event, scratch.outputs))
     }
 
     /// Writes a table of outputs into the segment, at its end.
@@ -350,7 +387,12 @@ impl Bench {
     }
 }
 
-fn announce(socket: &Socket, segment: u32, generation: u32, written: &SegmentWriter) {
+pub(in crate::lane) fn announce(
+    socket: &Socket,
+    segment: u32,
+    generation: u32,
+    written: &SegmentWriter,
+) {
     let segments = vec![Announced {
         segment,
         generation,

@@ -70,6 +70,11 @@ impl Allowance {
         }
     }
 
+    /// A payload was asked for: all of it may come, and its sender knows.
+    pub(super) fn asked(&mut self, transfer: u64) {
+        self.next = self.next.max(transfer.saturating_add(1));
+    }
+
     /// Whether the message that announces a payload can still be on its way: numbers rise.
     pub(super) const fn may_be_announced(&self, transfer: u64) -> bool {
         transfer >= self.next

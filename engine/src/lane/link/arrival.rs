@@ -2,15 +2,17 @@
 //!
 //! It owns the checks of what a message says of its payloads, and promises that nothing is set aside before all of them
 //! have passed, and the lane has said that it wants them. Inline data is copied into the arena here; for what is streamed a range is set aside, which
-//! [`super::landing`] then fills. What a peer streams may wait for its range, if there is no memory at the moment.
+//! [`super::landing`] then fills. What a peer streams may wait for its range, if there is no memory at the moment. What is lent
+//! stays where it is; if it cannot be had there, it is to be streamed after all.
 
 use super::inbound::Intake;
 use super::landing::Landings;
 use super::message::{Inbound, Landed, Landing, LandingError};
 use super::shortage::{Room, Ticket};
-use super::{Admission, Admitted, LinkError, LinkLimits, LinkRole};
+use super::{Admission, Admitted, Layout, LinkError, LinkLimits, LinkRole, Loans};
 use crate::core::{InputForm, Origin, Wanted};
-use crate::wire::{self, Body, Data, FrameKind, WireError};
+use crate::plan::DeploymentId;
+use crate::wire::{self, Body, Data, FrameKind, ITEM_ABSENT, LentRange, WireError};
 use faasstore::arena::{Arena, ArenaError, Compartment, Reservation};
 use faasstore::descriptor::ArenaRange;
 use faasstore::segment::{SegmentError, SegmentWriter};
@@ -21,8 +23,18 @@ use std::sync::Arc;
 pub(super) struct Opened {
     pub(super) transfer: u64,
     pub(super) bytes: u64,
+    pub(super) terms: Terms,
     /// Which payload of its message, and where it goes; nothing if it found no place.
     pub(super) place: Option<(usize, OpenedPlace)>,
+}
+
+/// On which terms it comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// As far as it is granted, or may come unasked.
+    Announced,
+    /// All of it: it was lent, and has been asked for.
+    Asked,
 }
 
 /// Where it goes.
@@ -32,11 +44,19 @@ pub(super) enum OpenedPlace {
     Later(Compartment, Ticket),
 }
 
+/// Where payloads find a place.
+struct Places<'a, 'b> {
+    room: &'a mut Room<'b>,
+    loans: &'a mut dyn Loans,
+}
+
 /// A message that is being taken in.
 pub(super) struct Arrival {
     kind: FrameKind,
     role: LinkRole,
     limits: LinkLimits,
+    /// Of which deployment it says that it is.
+    deployment: Option<DeploymentId>,
     /// Where payloads go that are wanted.
     compartment: Compartment,
     /// Why none of the payloads is taken in.
@@ -52,6 +72,7 @@ impl Arrival {
             kind,
             role,
             limits,
+            deployment: None,
             compartment: Compartment::FIRST,
             unwanted: None,
             open: Vec::new(),
@@ -66,10 +87,14 @@ impl Arrival {
         landings: &Landings,
         intake: &mut Intake<'_, '_>,
     ) -> Result<Inbound, LinkError> {
-        let room = &mut *intake.room;
+        let mut places = Places {
+            room: &mut *intake.room,
+            loans: &mut *intake.loans,
+        };
+        let places = &mut places;
         Ok(match self.kind {
             FrameKind::Invoke => {
-                return self.invoke(wire::decode(body)?, landings, room, intake.admission);
+                return self.invoke(wire::decode(body)?, landings, places, intake.admission);
             }
             FrameKind::Cancel => {
                 let wire::Cancel { request } = wire::decode(body)?;
@@ -83,6 +108,7 @@ impl Arrival {
                     trace,
                     inputs,
                 } = wire::decode(body)?;
+                self.deployment = Some(deployment);
                 self.narrow(intake.admission.deployed(deployment));
                 let fits = |input: &u16, schema| {
                     let origin = Origin::Input {
@@ -91,7 +117,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let inputs = self.land(inputs, &fits, landings, room)?;
+                let inputs = self.land(inputs, &fits, landings, places)?;
                 Inbound::Begin {
                     invocation,
                     deployment,
@@ -108,6 +134,7 @@ impl Arrival {
                     outputs,
                     load,
                 } = wire::decode(body)?;
+                self.deployment = Some(deployment);
                 self.narrow(intake.admission.deployed(deployment));
                 let fits = |output: &u16, schema| {
                     let origin = Origin::Node {
@@ -117,7 +144,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let outputs = self.land(outputs, &fits, landings, room)?;
+                let outputs = self.land(outputs, &fits, landings, places)?;
                 Inbound::StateEvent {
                     invocation,
                     deployment,
@@ -136,6 +163,7 @@ impl Arrival {
                     trace,
                     load,
                 } = wire::decode(body)?;
+                self.deployment = Some(deployment);
                 self.narrow(intake.admission.taken(invocation, deployment));
                 let fits = |output: &u16, schema| {
                     let origin = Origin::Output {
@@ -144,7 +172,7 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
-                let outputs = self.land(outputs, &fits, landings, room)?;
+                let outputs = self.land(outputs, &fits, landings, places)?;
                 Inbound::PartDone {
                     invocation,
                     deployment,
@@ -176,7 +204,7 @@ impl Arrival {
         &mut self,
         wish: wire::Invoke,
         landings: &Landings,
-        room: &mut Room<'_>,
+        places: &mut Places<'_, '_>,
         admission: &dyn Admission,
     ) -> Result<Inbound, LinkError> {
         let wire::Invoke {
@@ -199,23 +227,22 @@ impl Arrival {
                 self.narrow(Some(admitted));
                 inputs.iter().find_map(|(name, body)| {
                     if body.section.is_some() {
-                        return Some(format!(
-                            "input `{name}` is a part of a list; give all of it"
-                        ));
+                        let reason = format!("input `{name}` is a part of a list; give all of it");
+                        return Some(reason.into());
                     }
                     let fits = || fits(name, body.schema);
                     let error = self.check_limits(body).and_then(|()| fits()).err()?;
-                    Some(format!("input `{name}`: {error}"))
+                    Some(format!("input `{name}`: {error}").into())
                 })
             }
-            Err(reason) => Some(reason),
+            Err(refusal) => Some(refusal),
         };
-        if let Some(reason) = refusal {
-            self.unwanted = Some(reason.clone());
-            self.land(inputs, &fits, landings, room)?;
-            return Ok(Inbound::InvokeRefused { request, reason });
+        if let Some(refusal) = refusal {
+            self.unwanted = Some(refusal.reason.clone());
+            self.land(inputs, &fits, landings, places)?;
+            return Ok(Inbound::InvokeRefused { request, refusal });
         }
-        let inputs = self.land(inputs, &fits, landings, room)?;
+        let inputs = self.land(inputs, &fits, landings, places)?;
         Ok(Inbound::Invoke {
             request,
             workflow,
@@ -247,28 +274,34 @@ impl Arrival {
         bodies: Vec<(K, Body)>,
         fits: &dyn Fn(&K, u64) -> Result<(), LandingError>,
         landings: &Landings,
-        room: &mut Room<'_>,
+        places: &mut Places<'_, '_>,
     ) -> Result<Vec<(K, Landing)>, LinkError> {
         let mut announced = BTreeSet::new();
+        let mut streamed = 0;
         for (_, body) in &bodies {
-            let bytes = match &body.data {
-                Data::Inline(data) => data.len() as u64,
-                Data::Streamed { transfer, bytes } => {
-                    if *bytes > 0
-                        && (landings.is_under_way(*transfer) || !announced.insert(*transfer))
-                    {
-                        return Err(LinkError::TransferTaken {
-                            kind: self.kind,
-                            transfer: *transfer,
-                        });
-                    }
-                    *bytes
+            let transfer = match &body.data {
+                Data::Streamed { transfer, bytes } if *bytes > 0 => {
+                    streamed += 1;
+                    Some(*transfer)
                 }
+                Data::Lent { transfer, .. } => Some(*transfer),
+                Data::Inline(_) | Data::Streamed { .. } => None,
             };
-            self.check_items(body, bytes)?;
+            if let Some(transfer) = transfer
+                && (landings.is_under_way(transfer) || !announced.insert(transfer))
+            {
+                return Err(LinkError::TransferTaken {
+                    kind: self.kind,
+                    transfer,
+                });
+            }
+            match &body.data {
+                Data::Lent { ranges, .. } => self.check_lent(body, ranges, places.loans)?,
+                data => self.check_items(body, data.bytes())?,
+            }
         }
         let limit = self.limits.transfers_max;
-        if landings.transfers() + announced.len() > limit {
+        if landings.transfers() + streamed > limit {
             return Err(LinkError::Transfers { limit });
         }
         let landed = bodies
@@ -276,11 +309,45 @@ impl Arrival {
             .enumerate()
             .map(|(payload, (key, body))| {
                 let fits = fits(&key, body.schema);
-                let landing = self.land_one(payload, body, fits, room);
+                let landing = self.land_one(payload, body, fits, places);
                 self.refused += u64::from(landing.is_err());
                 (key, landing)
             });
         Ok(landed.collect())
+    }
+
+    /// Whether what is said to be lent is, and is what the body says of it.
+    fn check_lent(
+        &self,
+        body: &Body,
+        ranges: &[LentRange],
+        loans: &mut dyn Loans,
+    ) -> Result<(), LinkError> {
+        let refuse = |reason: String| {
+            Err(LinkError::Lent {
+                kind: self.kind,
+                reason,
+            })
+        };
+        let Some(deployment) = self.deployment else {
+            return refuse("a client has nothing to lend".to_owned());
+        };
+        let fits = match &body.items {
+            None => matches!(ranges, [range] if range.bytes > 0),
+            Some(items) => {
+                let there = |item: &&u64| !matches!(**item, 0 | ITEM_ABSENT);
+                let lengths = ranges.iter().map(|range| &range.bytes);
+                lengths.eq(items.iter().filter(there))
+            }
+        };
+        if !fits {
+            let count = ranges.len();
+            return refuse(format!("{count} ranges are not what its payload has"));
+        }
+        if body.items.is_some() || body.section.is_some() {
+            self.check_items(body, padded(body).unwrap_or(0))?;
+        }
+        loans.check(deployment, ranges).or_else(refuse)
     }
 
     fn check_items(&self, body: &Body, bytes: u64) -> Result<(), LinkError> {
@@ -301,9 +368,7 @@ impl Arrival {
                 items
             }
         };
-        let sum = items.iter().try_fold(0_u64, |sum, item| {
-            sum.checked_add(wire::padded_item(*item)?)
-        });
+        let sum = padded(body);
         if sum == Some(bytes) {
             return Ok(());
         }
@@ -320,40 +385,29 @@ impl Arrival {
         payload: usize,
         body: Body,
         fits: Result<(), LandingError>,
-        room: &mut Room<'_>,
+        places: &mut Places<'_, '_>,
     ) -> Landing {
         let allowed = self.check_limits(&body).and(fits);
+        let padded = padded(&body);
         match body.data {
             Data::Inline(data) => {
                 allowed?;
                 let range = if data.is_empty() {
                     ArenaRange::default()
                 } else {
-                    copy_in(&data, room.arena, self.compartment)?
+                    copy_in(&data, places.room.arena, self.compartment)?
                 };
-                Ok(Landed {
-                    range,
-                    items: body.items.map(places),
-                    section: body.section,
-                })
+                Ok(Landed::new(range, body.items, body.section))
             }
             Data::Streamed { bytes: 0, .. } => {
                 allowed?;
-                Ok(Landed {
-                    range: ArenaRange::default(),
-                    items: body.items.map(places),
-                    section: body.section,
-                })
+                Ok(Landed::new(ArenaRange::default(), body.items, body.section))
             }
             Data::Streamed { transfer, bytes } => {
-                let place = allowed.and_then(|()| self.place(bytes, room));
+                let place = allowed.and_then(|()| self.place(bytes, places.room));
                 let (place, landing) = match place {
                     Ok(place) => {
-                        let landed = Landed {
-                            range: ArenaRange::default(),
-                            items: body.items.map(places),
-                            section: body.section,
-                        };
+                        let landed = Landed::new(ArenaRange::default(), body.items, body.section);
                         (Some((payload, place)), Ok(landed))
                     }
                     Err(error) => (None, Err(error)),
@@ -361,9 +415,41 @@ impl Arrival {
                 self.open.push(Opened {
                     transfer,
                     bytes,
+                    terms: Terms::Announced,
                     place,
                 });
                 landing
+            }
+            Data::Lent { transfer, ranges } => {
+                let refuse = |error, loans: &mut dyn Loans| {
+                    loans.give_back(&ranges);
+                    Err(error)
+                };
+                if let Err(error) = allowed {
+                    return refuse(error, places.loans);
+                }
+                let mut landed = Landed::new(ArenaRange::default(), body.items, body.section);
+                if let Some(lent) = places.loans.borrow(&ranges) {
+                    landed.lent = lent;
+                    return Ok(landed);
+                }
+                let (layout, bytes) = match landed.items {
+                    Some(_) => (Layout::Items, padded.unwrap_or(0)),
+                    None => (Layout::Bytes, ranges[0].bytes),
+                };
+                match set_aside(bytes, places.room.arena, self.compartment) {
+                    Ok((reservation, segment)) => {
+                        places.loans.ask_to_stream(transfer, layout, &ranges);
+                        self.open.push(Opened {
+                            transfer,
+                            bytes,
+                            terms: Terms::Asked,
+                            place: Some((payload, OpenedPlace::Memory(reservation, segment))),
+                        });
+                        Ok(landed)
+                    }
+                    Err(error) => refuse(no_memory(bytes, &error), places.loans),
+                }
             }
         }
     }
@@ -391,10 +477,7 @@ impl Arrival {
         if let Some(reason) = self.unwanted.clone() {
             return Err(LandingError::Unwanted { reason });
         }
-        let bytes = match &body.data {
-            Data::Inline(data) => data.len() as u64,
-            Data::Streamed { bytes, .. } => *bytes,
-        };
+        let bytes = body.data.bytes();
         let LinkLimits {
             payload_bytes_max,
             items_max,
@@ -432,23 +515,19 @@ fn compared(
     compared.map_err(|reason| LandingError::Schema { reason })
 }
 
-const fn form(body: &Body) -> InputForm {
-    match (&body.items, &body.data) {
-        (Some(_), _) => InputForm::List,
-        (None, Data::Inline(bytes)) => InputForm::Bytes(bytes.len() as u64),
-        (None, Data::Streamed { bytes, .. }) => InputForm::Bytes(*bytes),
+fn form(body: &Body) -> InputForm {
+    match &body.items {
+        Some(items) => InputForm::list(items.iter().copied()),
+        None => InputForm::Bytes(body.data.bytes()),
     }
 }
 
-/// Offset and bytes of each item.
-fn places(items: Vec<u64>) -> Vec<(u64, u64)> {
-    let mut offset = 0;
-    let place = |length: u64| {
-        let place = (offset, length);
-        offset += wire::padded_item(length).unwrap_or_default();
-        place
-    };
-    items.into_iter().map(place).collect()
+/// Bytes of all items of a list with their padding; none if they are more than can be said.
+fn padded(body: &Body) -> Option<u64> {
+    let items = body.items.as_deref().unwrap_or_default();
+    items.iter().try_fold(0_u64, |sum, item| {
+        sum.checked_add(wire::padded_item(*item)?)
+    })
 }
 
 /// Sets a range aside for what is to come.

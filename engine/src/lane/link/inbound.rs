@@ -11,7 +11,7 @@ use super::landing::Landings;
 use super::message::Inbound;
 use super::outbound::{BULK_CHUNK_BYTES, Outbound};
 use super::shortage::Room;
-use super::{Admission, LinkCounters, LinkError, LinkRole, Stream};
+use super::{Admission, LinkCounters, LinkError, LinkRole, Loans, Stream};
 use crate::lane::driver::{AlignedBuffer, ReceiveBuffer};
 use crate::wire::{CHUNK_HEAD_BYTES, ChunkHead, FRAME_ALIGN, FrameKind, HEADER_BYTES, Header};
 use std::fmt;
@@ -67,6 +67,7 @@ pub(super) struct Intake<'a, 'b> {
     /// For what the other side grants.
     pub(super) outbound: &'a mut Outbound,
     pub(super) admission: &'a dyn Admission,
+    pub(super) loans: &'a mut dyn Loans,
     pub(super) out: &'a mut Vec<Inbound>,
 }
 

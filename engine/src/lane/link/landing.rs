@@ -12,13 +12,14 @@
 //! much as it has room for by [`Allowance::grant`](super::allowance::Allowance::grant), and ends in [`Landings::end_chunk`] like a range.
 
 use super::allowance::Allowance;
-use super::arrival::{Arrival, Opened, OpenedPlace};
+use super::arrival::{Arrival, Opened, OpenedPlace, Terms};
 use super::inbound::Intake;
 use super::message::{Inbound, Landed, LandingError, release_all};
 use super::shortage::{Room, Ticket};
 use super::{LinkCounters, LinkError, LinkLimits, LinkRole, Stream};
 use crate::wire::{self, ChunkHead, FrameKind};
 use faasstore::arena::{Arena, Compartment, Reservation};
+use faasstore::descriptor::PayloadRef;
 use faasstore::segment::SegmentWriter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -112,6 +113,8 @@ pub(super) struct Landings {
     // The transfer that the driver receives into, and the range if it was discarded since.
     lent: Option<u64>,
     doomed: Option<Reservation>,
+    // What peers have lent of messages that were discarded.
+    unread: Vec<PayloadRef>,
 }
 
 impl fmt::Debug for Landings {
@@ -140,6 +143,7 @@ impl Landings {
             next_message: 0,
             lent: None,
             doomed: None,
+            unread: Vec::new(),
         }
     }
 
@@ -248,6 +252,7 @@ impl Landings {
         for Opened {
             transfer,
             bytes,
+            terms,
             place,
         } in open
         {
@@ -273,7 +278,10 @@ impl Landings {
             if place.message().is_some() {
                 transfers.push(transfer);
             }
-            self.allowance.announced(transfer, bytes);
+            match terms {
+                Terms::Announced => self.allowance.announced(transfer, bytes),
+                Terms::Asked => self.allowance.asked(transfer),
+            }
             if let Place::Waiting(wait) = &place {
                 self.short.insert(wait.ticket, transfer);
                 self.allowance.waits();
@@ -443,11 +451,7 @@ impl Landings {
                 "a message that goes takes its transfers' targets with it"
             );
             counters.bytes_drained += bytes;
-            let landed = Landed {
-                range,
-                items: None,
-                section: None,
-            };
+            let landed = Landed::new(range, None, None);
             return release_all(vec![((), Ok(landed))], arena);
         };
         if let Some(Ok(landed)) = waiting.message.landing_mut(target.payload) {
@@ -573,10 +577,15 @@ impl Landings {
                 Place::Nowhere => {}
             }
         }
-        waiting.message.release(room.arena);
-        for follower in waiting.followers {
-            follower.release(room.arena);
+        for mut message in std::iter::once(waiting.message).chain(waiting.followers) {
+            message.take_lent(&mut self.unread);
+            message.release(room.arena);
         }
+    }
+
+    /// What peers have lent of messages that were discarded since the last call.
+    pub(super) fn take_unread(&mut self, unread: &mut Vec<PayloadRef>) {
+        unread.append(&mut self.unread);
     }
 
     /// Gives everything back. The driver must be done with what was lent.

@@ -1,18 +1,19 @@
-//! Messages as they are handed on: those of [`crate::wire`], with their payloads in the lane's arena.
+//! Messages as they are handed on: those of [`crate::wire`], with their payloads in the lane's arena, or in that of who
+//! lends them.
 //!
-//! It owns these types, and promises that whoever drops a message can give its ranges back in one call. How payloads
+//! It owns these types, and promises that whoever drops a message can give its ranges back in two calls. How payloads
 //! come to lie in the arena is left to [`super::landing`].
 
-use crate::core::Wanted;
+use crate::core::{Refusal, Wanted};
 use crate::plan::{DeploymentId, NodeId};
 use crate::trace::PartTrace;
-use crate::wire::{Load, NodeReport, Outcome, PartFailed, Section};
+use crate::wire::{Load, NodeReport, Outcome, PartFailed, Section, padded_item};
 use faasstore::Cancelled;
 use faasstore::arena::Arena;
-use faasstore::descriptor::ArenaRange;
+use faasstore::descriptor::{ArenaRange, PayloadRef};
 use thiserror::Error;
 
-/// A payload that lies in the lane's arena, complete.
+/// A payload that lies in the lane's arena, complete, or is lent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Landed {
     /// All of its bytes; leased, so to be released. Of no bytes, it names none and need not be.
@@ -21,6 +22,31 @@ pub struct Landed {
     pub items: Option<Vec<(u64, u64)>>,
     /// Which items of its list they are, if not all of it.
     pub section: Option<Section>,
+    /// If it is lent: where it lies, and then `range` names nothing; of a list one range for each item that has bytes, and then
+    /// offsets of items say nothing. Each is counted as leased.
+    pub lent: Vec<PayloadRef>,
+}
+
+impl Landed {
+    /// A payload of which all that there is lies in `range`, its items one behind the other.
+    pub(super) fn new(
+        range: ArenaRange,
+        items: Option<Vec<u64>>,
+        section: Option<Section>,
+    ) -> Self {
+        let mut offset = 0;
+        let place = |length: u64| {
+            let place = (offset, length);
+            offset += padded_item(length).unwrap_or_default();
+            place
+        };
+        Self {
+            range,
+            items: items.map(|items| items.into_iter().map(place).collect()),
+            section,
+            lent: Vec::new(),
+        }
+    }
 }
 
 /// Why a payload found no place.
@@ -90,7 +116,7 @@ pub enum Inbound {
         /// Chosen by the client.
         request: u64,
         /// Why, for the client.
-        reason: String,
+        refusal: Refusal,
     },
     /// See [`Cancel`](crate::wire::Cancel), of what is not on its way here any more.
     Cancel {
@@ -195,7 +221,18 @@ impl Inbound {
         }
     }
 
-    /// Gives the ranges of all its payloads back: for a message that is refused or comes too late.
+    /// Takes out what is lent of its payloads, so that it can be given back.
+    pub fn take_lent(&mut self, lent: &mut Vec<PayloadRef>) {
+        let mut payload = 0;
+        while let Some(landing) = self.landing_mut(payload) {
+            if let Ok(landed) = landing {
+                lent.append(&mut landed.lent);
+            }
+            payload += 1;
+        }
+    }
+
+    /// Gives the ranges of all its payloads in `arena` back: for a message that is refused or comes too late.
     pub fn release(self, arena: &mut Arena) {
         match self {
             Self::Invoke { inputs, .. } => release_all(inputs, arena),

@@ -40,10 +40,11 @@ pub use outbound::{Layout, Message, QueueError, QueueRefusal};
 pub use shortage::{MEMORY_WAIT, Room, Shortage};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
-use crate::core::{InputForm, Origin};
+use crate::core::{InputForm, Origin, Refusal};
 use crate::plan::{DeploymentId, Limits};
-use crate::wire::{self, BODY_BYTES_MAX, FrameKind, GRANT_BYTES_MIN, WireError};
+use crate::wire::{self, BODY_BYTES_MAX, FrameKind, GRANT_BYTES_MIN, LentRange, WireError};
 use faasstore::arena::Compartment;
+use faasstore::descriptor::PayloadRef;
 use inbound::{Assembly, Intake};
 use landing::Landings;
 use outbound::Outbound;
@@ -95,7 +96,7 @@ pub trait Admission {
     ///
     /// # Errors
     /// Why it would not, for the client.
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String>;
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal>;
 
     /// On which terms payloads for nodes of that deployment are taken; none if the lane does not have it.
     fn deployed(&self, deployment: DeploymentId) -> Option<Admitted>;
@@ -108,6 +109,25 @@ pub trait Admission {
     /// # Errors
     /// Who takes it for something else, and what to do.
     fn schema(&self, origin: Origin<'_>, schema: u64) -> Result<(), String>;
+}
+
+/// Whom a link asks for what a peer on the same host lends. Ranges are as the peer names them.
+pub trait Loans {
+    /// Whether all of these are lent, for payloads of that deployment.
+    ///
+    /// # Errors
+    /// Which is not: the peer breaks a rule.
+    fn check(&mut self, deployment: DeploymentId, ranges: &[LentRange]) -> Result<(), String>;
+
+    /// Where they lie in the lane's table, each counted as leased; none if one of them cannot be had here. They have been
+    /// checked.
+    fn borrow(&mut self, ranges: &[LentRange]) -> Option<Vec<PayloadRef>>;
+
+    /// Gives back what nobody has borrowed: it is not wanted.
+    fn give_back(&mut self, ranges: &[LentRange]);
+
+    /// Has the peer stream them under that number, since they cannot be had.
+    fn ask_to_stream(&mut self, transfer: u64, layout: Layout, ranges: &[LentRange]);
 }
 
 /// On which terms payloads are taken in.
@@ -206,6 +226,14 @@ pub enum LinkError {
         first: u32,
         /// Items of the list.
         whole: u32,
+    },
+    /// What is said to be lent is not.
+    #[error("a {kind:?} frame with a payload that is not lent as it says: {reason}")]
+    Lent {
+        /// In which message.
+        kind: FrameKind,
+        /// What is wrong.
+        reason: String,
     },
     /// A payload is announced under a number that is taken.
     #[error("a {kind:?} frame that announces transfer {transfer}, which is still under way")]
@@ -379,7 +407,7 @@ impl Link {
 
     /// Takes `bytes` bytes that were received into `buffer`, as [`Link::next_receive`] gave it; 0 means that the other
     /// side has closed. Appends the messages that are complete now to `out`; their payloads are ranges of the arena in `room`, the
-    /// same in every call, and the caller's to release. Which payloads are taken in, `admission` says.
+    /// same in every call, or of what `loans` has, and the caller's to release. Which payloads are taken in, `admission` says.
     ///
     /// # Errors
     /// Why the link ended: close its connections, then [`Link::close`] it. What is in `out` counts all the same.
@@ -389,6 +417,7 @@ impl Link {
         buffer: ReceiveBuffer,
         room: &mut Room<'_>,
         admission: &dyn Admission,
+        loans: &mut dyn Loans,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         self.counters.bytes_received += bytes as u64;
@@ -396,6 +425,7 @@ impl Link {
             room,
             outbound: &mut self.outbound,
             admission,
+            loans,
             out,
         };
         let (landings, counters) = (&mut self.landings, &mut self.counters);
@@ -439,6 +469,12 @@ impl Link {
         self.landings.abort(invocation, room, &mut self.counters);
     }
 
+    /// Appends what peers have lent of messages that were discarded since the last call: nobody reads it, and it is the caller's to
+    /// release.
+    pub fn take_unread(&mut self, unread: &mut Vec<PayloadRef>) {
+        self.landings.take_unread(unread);
+    }
+
     /// Queues a message, behind those that are queued and ahead of all chunks. It announces the payloads that were
     /// given to [`Link::stream`] since the last message: they follow it.
     ///
@@ -469,6 +505,33 @@ impl Link {
         owner: u64,
     ) -> Result<wire::Data, QueueError> {
         let result = self.outbound.stream(pieces, layout, token, owner);
+        if result.is_err() {
+            self.counters.queue_refusals += 1;
+        }
+        result
+    }
+
+    /// A number for a payload that the next message says is lent, should it have to be streamed after all.
+    pub fn reserve_transfer(&mut self) -> u64 {
+        self.outbound.reserve_transfer()
+    }
+
+    /// Streams a payload that was lent under this number, as [`Link::stream`] does what is announced. Nothing of it waits for a
+    /// grant, since the other side has asked for it.
+    ///
+    /// # Errors
+    /// Too much is under way. The token is in the error.
+    pub fn stream_lent(
+        &mut self,
+        transfer: u64,
+        pieces: Vec<Piece>,
+        layout: Layout,
+        token: u64,
+        owner: u64,
+    ) -> Result<(), QueueError> {
+        let result = self
+            .outbound
+            .stream_announced(transfer, pieces, layout, token, owner);
         if result.is_err() {
             self.counters.queue_refusals += 1;
         }
@@ -538,9 +601,16 @@ impl Link {
     }
 
     /// Ends the link, after the driver has reported its connections closed (only then does nobody write to ranges that
-    /// are set aside here): gives everything back to the arena, and appends all tokens that are left to `flushed`.
-    pub fn close(mut self, room: &mut Room<'_>, flushed: &mut Vec<u64>) -> LinkCounters {
+    /// are set aside here): gives everything back to the arena, and appends all tokens that are left to `flushed`, and to
+    /// `unread` what [`Link::take_unread`] would.
+    pub fn close(
+        mut self,
+        room: &mut Room<'_>,
+        flushed: &mut Vec<u64>,
+        unread: &mut Vec<PayloadRef>,
+    ) -> LinkCounters {
         self.landings.close(room, &mut self.counters);
+        self.landings.take_unread(unread);
         self.outbound.close(flushed);
         self.counters
     }

@@ -224,6 +224,45 @@ impl Outbound {
         token: u64,
         owner: u64,
     ) -> Result<Data, QueueError> {
+        let id = self.next_transfer;
+        let transfer = self.transfer(id, pieces, layout, token, owner)?;
+        self.next_transfer += 1;
+        let bytes = transfer.bytes;
+        self.unannounced.push(transfer);
+        Ok(Data::Streamed {
+            transfer: id,
+            bytes,
+        })
+    }
+
+    pub(super) fn reserve_transfer(&mut self) -> u64 {
+        self.next_transfer += 1;
+        self.next_transfer - 1
+    }
+
+    /// Streams what a message that was queued has announced under this number. The other side has asked for all of it.
+    pub(super) fn stream_announced(
+        &mut self,
+        id: u64,
+        pieces: Vec<Piece>,
+        layout: Layout,
+        token: u64,
+        owner: u64,
+    ) -> Result<(), QueueError> {
+        let transfer = self.transfer(id, pieces, layout, token, owner)?;
+        self.turns.put(transfer);
+        Ok(())
+    }
+
+    /// A payload to be sent, if there is room for what is kept of it, which is counted from now on.
+    fn transfer(
+        &mut self,
+        id: u64,
+        pieces: Vec<Piece>,
+        layout: Layout,
+        token: u64,
+        owner: u64,
+    ) -> Result<Transfer, QueueError> {
         let refuse = |refusal| {
             Err(QueueError {
                 refusal,
@@ -240,14 +279,12 @@ impl Outbound {
         if let Err(refusal) = self.check_room(self.queued_bytes(), charge) {
             return refuse(refusal);
         }
-        let id = self.next_transfer;
         let bytes = pieces
             .iter()
             .map(|piece| layout.padded(piece.length()))
             .sum();
-        self.next_transfer += 1;
         self.charged += charge;
-        let transfer = Transfer {
+        Ok(Transfer {
             id,
             owner,
             token,
@@ -258,11 +295,6 @@ impl Outbound {
             piece: 0,
             piece_sent: 0,
             charge,
-        };
-        self.unannounced.push(transfer);
-        Ok(Data::Streamed {
-            transfer: id,
-            bytes,
         })
     }
 

@@ -7,13 +7,19 @@ use crate::lane::driver::{Piece, PieceSegment};
 use crate::lane::executors::lease_own;
 use crate::lane::link::{Landed, Landing, Layout, Link};
 use crate::lane::segments::{Mapping, Segments};
+use crate::lane::share::{Lender, RANGE_BYTES_MIN, RANGES_MAX};
 use crate::plan::{DeploymentId, PortRef};
-use crate::wire::{self, Body, Data, ITEM_ABSENT, ITEM_ALIGN};
+use crate::wire::{self, Body, Data, ITEM_ABSENT, ITEM_ALIGN, Section};
 use faasstore::descriptor::PayloadRef;
 
 /// Turns payloads into bodies of a message on one link.
 pub(super) struct Bodies<'a> {
     pub(super) link: &'a mut Link,
+    /// To a lane on this host.
+    pub(super) lender: Option<&'a mut Lender>,
+    /// Payloads that are lent, and that are streamed instead.
+    pub(super) lent: u64,
+    pub(super) unlent: u64,
     pub(super) inline_bytes_max: u64,
     /// Whose turn payloads take that are streamed.
     pub(super) owner: u64,
@@ -108,6 +114,8 @@ impl Bodies<'_> {
             let data = Data::Inline(gather(&outgoing, bytes, parts));
             parts.core.let_go_all(outgoing.payloads());
             data
+        } else if let Some(data) = self.lend(&outgoing, parts) {
+            data
         } else {
             self.stream(outgoing, items.is_some(), parts)?
         };
@@ -117,6 +125,45 @@ impl Bodies<'_> {
             schema,
             data,
         })
+    }
+
+    /// Lends a payload to a lane on this host; none if it has to be streamed.
+    fn lend(&mut self, outgoing: &Outgoing, parts: &mut Parts<'_>) -> Option<Data> {
+        let lender = self.lender.as_deref_mut()?;
+        let payloads = outgoing.payloads().iter();
+        let located = payloads.map(|payload| (*payload, parts.core.locate(*payload)));
+        let pieces: Vec<_> = located.filter(|(_, range)| range.is_range()).collect();
+        let bytes: u64 = pieces.iter().map(|(_, range)| range.length).sum();
+        let count = pieces.len();
+        if count == 0 || count > RANGES_MAX || bytes / (count as u64) < RANGE_BYTES_MIN {
+            return None;
+        }
+        match lender.lend(&pieces, parts.segments) {
+            Ok(ranges) => {
+                self.lent += 1;
+                let transfer = self.link.reserve_transfer();
+                Some(Data::Lent { transfer, ranges })
+            }
+            Err(cause) => {
+                self.unlent += 1;
+                if lender.complains(&cause) {
+                    tracing::warn!(%cause, "a payload for a worker on this host is streamed instead of lent");
+                }
+                None
+            }
+        }
+    }
+
+    /// The message was queued, or is not sent: what it lends is lent, or let go of.
+    pub(super) fn settle_loans(&mut self, queued: bool, core: &mut Core) {
+        let Some(lender) = self.lender.as_deref_mut() else {
+            return;
+        };
+        if queued {
+            lender.commit();
+        } else {
+            core.let_go_all(&lender.roll_back());
+        }
     }
 
     pub(super) fn stream(
@@ -150,12 +197,12 @@ impl Bodies<'_> {
     }
 }
 
-fn piece(range: PayloadRef, segments: &Segments) -> Option<Piece> {
+pub(super) fn piece(range: PayloadRef, segments: &Segments) -> Option<Piece> {
     if !range.is_range() {
         return None;
     }
     let segment = match segments.mapping(range.segment)? {
-        Mapping::Executor(segment) => PieceSegment::Foreign(segment.clone()),
+        Mapping::Foreign(segment) => PieceSegment::Foreign(segment.clone()),
         Mapping::Own(segment) => PieceSegment::Own(segment.clone()),
     };
     Piece::new(segment, range.offset, range.length)
@@ -194,7 +241,11 @@ pub(super) fn incoming(landing: Landing, segments: &mut Segments) -> Incoming {
             range,
             items,
             section,
+            lent,
         }) => {
+            if !lent.is_empty() {
+                return borrowed(lent, items, section);
+            }
             let range = lease_own(range, segments);
             match items {
                 None => Incoming::One(range),
@@ -207,4 +258,24 @@ pub(super) fn incoming(landing: Landing, segments: &mut Segments) -> Incoming {
         }
         Err(error) => Incoming::Refused(error.to_string()),
     }
+}
+
+/// A payload that a peer lends, whose ranges are leased.
+fn borrowed(
+    lent: Vec<PayloadRef>,
+    items: Option<Vec<(u64, u64)>>,
+    section: Option<Section>,
+) -> Incoming {
+    let mut lent = lent.into_iter();
+    let mut next = || lent.next().unwrap_or(PayloadRef::EMPTY);
+    let Some(items) = items else {
+        return Incoming::Lent(next());
+    };
+    let item = |(_, length)| match length {
+        ITEM_ABSENT => PayloadRef::ABSENT,
+        0 => PayloadRef::EMPTY,
+        _ => next(),
+    };
+    let items = items.into_iter().map(item).collect();
+    Incoming::LentList { items, section }
 }

@@ -5,7 +5,9 @@
 
 use super::silence::Hearing;
 use super::{ConnectionId, Driver, Party};
+use crate::lane::command::LinkNumber;
 use crate::lane::link::{Link, Stream};
+use crate::lane::segments::ShareId;
 use crate::plan::DeploymentId;
 use crate::wire::Load;
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,6 +19,10 @@ pub(super) struct Connection {
     pub(super) messages: Half,
     /// Of a link with a peer.
     pub(super) bulk: Option<Half>,
+    /// Of one from a peer.
+    pub(super) number: Option<LinkNumber>,
+    /// What the peer and this lane share beside it.
+    pub(super) share: Option<ShareId>,
     pub(super) closing: bool,
     pub(super) hearing: Hearing,
     /// On a link to a peer: what was told last, at a beat, of what there is to do for placements.

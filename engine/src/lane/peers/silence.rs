@@ -164,6 +164,7 @@ impl Peers {
             }
             watched |= unfinished || !matches!(connection.party, Party::Client(_));
         }
+        watched |= self.beat_shares(parts);
         self.beat_due_ns = if watched {
             parts.now_ns + nanoseconds(heartbeat)
         } else {

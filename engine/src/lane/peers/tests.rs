@@ -8,12 +8,15 @@ use crate::lane::executors::adopt_own_segments;
 use crate::lane::executors::lease_own;
 use crate::lane::link::MEMORY_WAIT;
 use crate::plan::{
-    Balance, ExecutablePlan, Limits, NodePlan, Participant, Replica, Work, WorkerRef, WorkflowInput,
+    Balance, ExecutablePlan, Limits, NodePlan, Participant, Replica, Trust, Work, WorkerRef,
+    WorkflowInput,
 };
 use crate::trace::ClockId;
 use faasstore::Cancelled;
 use faasstore::arena::ArenaConfig;
 use faasstore::binding::Kind;
+use faasstore::socket::Socket;
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -58,6 +61,8 @@ fn plan() -> Plan {
         regions: Vec::new(),
         timeout_ms: None,
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }
@@ -82,9 +87,11 @@ impl Lane {
             lane: 0,
             in_flight_max: 10,
             grace_ns: 1_000,
+            lease_ns_max: None,
             patience_ns: 1_000,
             keep_alive_ns: 1_000,
             clock: ClockId::UNKNOWN,
+            store: crate::core::store::StoreRules::default(),
         });
         core.deploy(plan(), Vec::new());
         core.activate(0, DeploymentId(1));
@@ -175,7 +182,7 @@ impl Lane {
             lane: 0,
         };
         let before = self.peers.stale_links_refused;
-        self.with(|peers, parts| peers.link_in(door, 0, ours, parts));
+        self.with(|peers, parts| peers.link_in(door, 0, LinkNumber(1), ours, parts));
         (theirs, self.peers.stale_links_refused == before)
     }
 }
@@ -206,7 +213,7 @@ fn refused_within(limits: impl Iterator<Item = LinkLimits>) -> usize {
         .filter(|limits| {
             let mut lane = Lane::new(*limits);
             let (ours, _theirs, _bulk) = sockets();
-            lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
+            lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
             lane.invoke();
             let refused = lane.peers.out.is_empty();
             if refused {
@@ -349,6 +356,7 @@ fn placement(number: u16, here: bool) -> Plan {
             name: "e".into(),
             scale: 2,
             memory_mib: 1,
+            trust: Trust::Own,
         });
         plan.nodes.push(NodePlan {
             name: "n".into(),
@@ -401,7 +409,7 @@ fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
     lane.core.deploy(placement(1, true), Vec::new());
     let (ours, mut theirs, _bulk) = sockets();
     theirs.set_nonblocking(true).unwrap();
-    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
+    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
     let forget = || Send {
         worker_hash: worker_hash("b"),
         to_lane: 0,
@@ -479,7 +487,7 @@ fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
 fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_last() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, _theirs, _bulk) = sockets();
-    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
+    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
     let beat = |lane: &mut Lane| {
         lane.with(|peers, parts| peers.pump(parts.driver));
         lane.act();
@@ -584,7 +592,7 @@ fn a_peer_that_grants_nothing_is_given_up_and_what_it_was_to_get_is_free() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, _theirs, bulk) = sockets();
     bulk.set_nonblocking(true).unwrap();
-    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, parts));
+    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
     let inputs = ["x", "y"].map(|name| (name.to_owned(), lane.payload_of(1 << 20)));
     lane.core
         .invoke(1, ClientId(1), 1, "w", inputs.into(), Wanted::NOTHING);
@@ -602,4 +610,68 @@ fn a_peer_that_grants_nothing_is_given_up_and_what_it_was_to_get_is_free() {
     assert!(lane.peers.out.is_empty());
     lane.act();
     assert_eq!(lane.core.leases().count(), 0);
+}
+
+/// A lane with a link to `b`, which is on the same host; and the borrower's end of what they share.
+fn sharing(limits: LinkLimits) -> (Lane, UnixStream, Socket) {
+    let mut lane = Lane::new(limits);
+    let (ours, theirs, _bulk) = sockets();
+    let (socket, borrower) = Socket::pair().unwrap();
+    let end = LendingEnd {
+        socket,
+        borrower: pidfd_open(getpid(), PidfdFlags::empty()).unwrap(),
+    };
+    lane.with(|peers, parts| {
+        peers.link_out(door_of_b(), LinkNumber(1), ours, Some(end), parts);
+    });
+    (lane, theirs, borrower)
+}
+
+fn lent(lane: &Lane) -> u64 {
+    let lenders = lane.peers.shares.lenders.values();
+    lenders.map(|lender| lender.lent().0).sum()
+}
+
+#[test]
+fn what_a_message_lends_is_held_until_it_comes_home_though_the_link_is_lost() {
+    let (mut lane, theirs, borrower) = sharing(LinkLimits::default());
+    lane.invoke();
+    assert_eq!((lent(&lane), lane.peers.streams_begun), (2, 0));
+    let id = *lane.peers.out.values().next().unwrap();
+    lane.with(|peers, parts| peers.lose(id, "the test says so", parts));
+    lane.act();
+    drop(theirs);
+    assert_eq!(lane.core.leases().count(), 2, "`b` may be reading");
+    // So it is when the borrower goes without a word, as long as its process is there.
+    let share = *lane.peers.shares.lenders.keys().next().unwrap();
+    drop(borrower);
+    for now_ns in [1, 10_000_000_000] {
+        lane.with(|peers, parts| {
+            parts.now_ns = now_ns;
+            assert!(peers.beat_shares(parts), "it is looked after");
+        });
+    }
+    assert_eq!(lane.core.leases().count(), 2);
+    assert!(lane.peers.shares.lenders.contains_key(&share));
+}
+
+#[test]
+fn a_message_that_cannot_be_sent_lends_none_of_its_payloads() {
+    let mut refused = 0;
+    for queued_bytes_max in (0..2048).step_by(32) {
+        let limits = LinkLimits {
+            queued_bytes_max,
+            ..LinkLimits::default()
+        };
+        let (mut lane, _theirs, _borrower) = sharing(limits);
+        lane.invoke();
+        if lane.peers.out.is_empty() {
+            refused += 1;
+            assert_eq!(lane.core.leases().count(), 0, "{queued_bytes_max}");
+            assert_eq!(lent(&lane), 0, "{queued_bytes_max}");
+        } else {
+            assert_eq!(lent(&lane), 2, "{queued_bytes_max}");
+        }
+    }
+    assert!((1..64).contains(&refused), "{refused}");
 }

@@ -218,3 +218,37 @@ fn patience_is_longer_than_a_heartbeat() {
         assert!(error.contains(flag), "{error}");
     }
 }
+
+#[test]
+fn memory_is_shared_in_the_network_namespace_by_a_folder_or_not_at_all() {
+    let sharing = |flags: &[&str]| Config::check(arguments(flags)).unwrap().host_sharing;
+    assert_eq!(sharing(&[]), HostSharing::Namespace);
+    assert_eq!(sharing(&["--no-host-sharing"]), HostSharing::Off);
+    let folder = tempfile::tempdir().unwrap();
+    let flag = format!("--host-sharing={}", folder.path().display());
+    let path = folder.path().canonicalize().unwrap();
+    assert_eq!(sharing(&[&flag]), HostSharing::Folder(path));
+
+    let both = ["faasflow-worker", "--no-host-sharing", &flag];
+    let error = Arguments::try_parse_from(both).unwrap_err();
+    assert!(error.to_string().contains("cannot be used with"), "{error}");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let open = folder.path().join("open");
+    let long = folder.path().join("a".repeat(90));
+    for folder in [&open, &long] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    for (folder, said) in [
+        (file, "no folder"),
+        (open, "chmod go-w"),
+        (long, "a shorter one"),
+        (folder.path().join("none"), "in common"),
+    ] {
+        let flag = format!("--host-sharing={}", folder.display());
+        let error = refused(&[&flag]).to_string();
+        assert!(error.starts_with("--host-sharing /"), "{error}");
+        assert!(error.contains(said), "{error}");
+    }
+}

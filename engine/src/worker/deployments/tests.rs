@@ -1,7 +1,7 @@
 //! What the bookkeeping of deployments promises.
 
 use super::*;
-use crate::plan::{Balance, ExecutablePlan, Limits};
+use crate::plan::{Balance, ExecutablePlan, Limits, Trust};
 use crate::wire::{SOURCES_BYTES_ALL_MAX, SOURCES_BYTES_MAX};
 
 const MIB: u64 = 1 << 20;
@@ -24,11 +24,14 @@ fn plan(id: u64, version: u32) -> Plan {
             name: "wordcount".into(),
             scale: 3,
             memory_mib: 10,
+            trust: Trust::Own,
         }],
         constants: Vec::new(),
         regions: Vec::new(),
         timeout_ms: None,
         types: Vec::new(),
+        maxima: Vec::new(),
+        memory: None,
         limits: Limits::default(),
     }
 }

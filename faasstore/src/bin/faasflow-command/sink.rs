@@ -48,7 +48,11 @@ impl<'c, 'a> Sink<'c, 'a> {
             }
         };
         Ok(match kind {
-            Kind::Bytes => Self::Bytes(call.reserve(&name, READ_BYTES)?),
+            Kind::Bytes => {
+                let most = call.max_bytes(&name)?.unwrap_or(u64::MAX);
+                let room = most.min(READ_BYTES as u64) as usize;
+                Self::Bytes(call.reserve(&name, room)?)
+            }
             Kind::List => {
                 // A list of no items is one too.
                 call.list_output(&name)?;

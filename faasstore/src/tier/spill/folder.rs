@@ -37,7 +37,11 @@ impl Folder {
             let path = path.to_owned();
             move |source| SpillError::Access { what, path, source }
         };
-        std::fs::create_dir_all(path).map_err(access("make"))?;
+        // Not what is around it: a folder that somebody has just taken away is not to come back.
+        match std::fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(access("make"))?,
+        }
         let lock = File::options()
             .create(true)
             .truncate(false)

@@ -510,6 +510,9 @@ pub(crate) struct Run {
     /// How long what runs may go on once it was told to stop, up to an hour; then its executor is killed [default: 1000]
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(..=3_600_000))]
     pub(crate) grace_ms: Option<u32>,
+    /// Have payloads travel over the network between the workers, as between hosts, and not in shared memory
+    #[arg(long)]
+    pub(crate) no_host_sharing: bool,
     #[command(flatten)]
     pub(crate) placing: Placing,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 use crate::arguments::{Arguments, Completion, Deploy, Plan, Shell, Status, Undeploy};
 use crate::exit::Exit;
 use crate::explained::{self, Explained, Extent};
+use crate::memory::Memory;
 use crate::placing::{Wanted, place_nodes};
 use crate::print::{self, Page};
 use crate::replicas::Replicas;
@@ -58,9 +59,16 @@ pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
         placements: &planned.placements,
         workers: &planned.workers,
     };
+    let memory = Memory::of(
+        &definition,
+        &planned.graph,
+        &planned.placements,
+        &planned.workers,
+    );
     if arguments.json {
         let mut object = explained.to_json();
         all.add_to(&mut object);
+        object["memory"] = memory.to_json();
         return print::json(&object);
     }
     let mut page = Page::default();
@@ -69,6 +77,8 @@ pub(crate) fn plan(arguments: &Plan) -> Result<(), Exit> {
         page.line("");
         all.show(&mut page);
     }
+    page.line("");
+    memory.show(&mut page);
     page.print()
 }
 
@@ -90,8 +100,10 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
         placements: &deployed.placements,
         workers: &capacities,
     };
+    let memory = Memory::of(&definition, graph, &deployed.placements, &capacities);
     if arguments.json {
         let mut object = placed.to_json();
+        object["memory"] = memory.to_json();
         object["deployment"] = json!(deployed.id.to_string());
         object["version"] = json!(deployed.version);
         object["balance"] = json!(replicas.balance.name());
@@ -117,6 +129,7 @@ pub(crate) fn deploy(arguments: &Deploy) -> Result<(), Exit> {
         ));
     }
     page.line(&line);
+    memory.show(&mut page);
     page.line("");
     placed.show(&mut page);
     page.print()

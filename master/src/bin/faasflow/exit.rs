@@ -96,8 +96,16 @@ fn error_json(error: &dyn Diagnostic) -> Value {
 /// What an invocation failed with, by its parts.
 fn failure_json(failure: &Failure) -> Value {
     match failure {
-        Failure::Refused { worker, reason } => {
-            json!({ "kind": "refused", "worker": worker, "cause": reason })
+        Failure::Refused {
+            worker,
+            reason,
+            memory,
+        } => {
+            let mut object = json!({ "kind": "refused", "worker": worker, "cause": reason });
+            if let Some(memory) = memory {
+                object["memory"] = json!(memory);
+            }
+            object
         }
         Failure::Node {
             node,
@@ -282,6 +290,12 @@ impl Diagnostic for Failed {
             Failure::Refused { .. } if self.others_ended > 0 => {
                 "others of this call ran; see what it was refused for"
             }
+            Failure::Refused {
+                memory: Some(_), ..
+            } => {
+                "nothing was started; more executors (`scale`), more memory for them (`memory_mib`), or smaller maxima \
+                 let in more"
+            }
             Failure::Refused { .. } => "nothing was started",
             Failure::Node { .. } => {
                 "the cause is what its function, executor or expression said; what may go otherwise another time can be tried again (`retry`, at functions)"
@@ -314,6 +328,10 @@ impl From<Failed> for Exit {
     fn from(failed: Failed) -> Self {
         match &failed.failure {
             _ if failed.others_ended > 0 => Self::work(failed),
+            // Nothing is wrong with the call: it comes while as many are under way as there is memory for.
+            Failure::Refused {
+                memory: Some(_), ..
+            } => Self::work(failed),
             Failure::Refused { .. } => Self::input(failed),
             // What the caller gave is too much for the workers.
             Failure::Payload { node, .. } if node == "input" => Self::input(failed),

@@ -19,7 +19,7 @@ use master::client::{Answered, Client, ClientError, Invocation, Options, Payload
 use master::definition::{self, Definition};
 use master::deploy::{Cluster, Replicas};
 use master::diagnostics::to_stderr;
-use master::local::{self, LocalWorkers};
+use master::local::{self, Between, LocalWorkers};
 use serde_json::{Value, json};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -73,6 +73,11 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Exit> {
             memory_bytes: arguments.memory,
             key_file: arguments.key.cluster_key_file.clone(),
             grace_ms: arguments.grace_ms,
+            flags: Vec::new(),
+            between: match arguments.no_host_sharing {
+                true => Between::Network,
+                false => Between::Memory,
+            },
         })?;
         to_stderr(&format!("faasflow: {}\n", started.note()));
         interrupt.started(started.killer());

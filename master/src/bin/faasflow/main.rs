@@ -15,6 +15,7 @@ mod interrupt;
 mod invoking;
 mod links;
 mod load;
+mod memory;
 mod new;
 mod outputs;
 mod placed;

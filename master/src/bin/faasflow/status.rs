@@ -2,7 +2,7 @@
 
 use crate::print::Page;
 use engine::status::{DeploymentState, DeploymentStatus, WorkerStatus};
-use engine::worker::quantities::size_text;
+use engine::worker::quantities::{duration_text, size_text};
 use serde_json::Value;
 
 /// Counters that people look at first; all of them are in the JSON.
@@ -20,7 +20,7 @@ const SHOWN_COUNTERS: [&str; 6] = [
 pub(crate) fn show(page: &mut Page, all: &[Value]) {
     let (mut workers, mut deployments, mut counters, mut unread) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut workflows = Vec::new();
+    let (mut workflows, mut holders, mut links) = (Vec::new(), Vec::new(), Vec::new());
     for value in all {
         let Ok(status) = serde_json::from_value::<WorkerStatus>(value.clone()) else {
             unread.push(value);
@@ -46,9 +46,37 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
                 workflow.leases.to_string(),
                 size_text(workflow.leased_bytes),
                 size_text(workflow.leased_peak_bytes),
+                size_text(workflow.quota_bytes),
+                size_text(workflow.away_bytes),
+                size_text(workflow.spilled_bytes + workflow.stored_bytes),
+                workflow.held_back.to_string(),
                 workflow.segments.to_string(),
                 size_text(workflow.held_bytes),
                 size_text(workflow.reserved_bytes),
+            ]
+        }));
+        for workflow in &status.workflows {
+            holders.extend(workflow.holders.iter().map(|holder| {
+                let payloads = holder.payloads.iter();
+                let payloads = payloads.map(|one| format!("{} {}", one.of, size_text(one.bytes)));
+                vec![
+                    workflow.workflow.clone(),
+                    status.name.clone(),
+                    holder.invocation.clone(),
+                    duration_text(holder.age_ms * 1_000_000),
+                    size_text(holder.bytes),
+                    payloads.collect::<Vec<_>>().join(", "),
+                ]
+            }));
+        }
+        links.extend(status.links.iter().map(|link| {
+            vec![
+                format!("{}/{}", status.name, link.from_lane),
+                format!("{}/{}", link.worker, link.to_lane),
+                link.unshared.clone().map_or_else(
+                    || "in shared memory".to_owned(),
+                    |why| format!("over the network: {why}"),
+                ),
             ]
         }));
         let count = |name: &str| {
@@ -96,12 +124,33 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
             "payloads",
             "their bytes",
             "at most",
+            "quota",
+            "elsewhere",
+            "carried out",
+            "held back",
             "segments",
             "held",
             "of",
         ];
         page.line("");
-        page.table(&headings, &[2, 3, 4, 5, 6, 7], &workflows);
+        let numbers: Vec<usize> = (2..headings.len()).collect();
+        page.table(&headings, &numbers, &workflows);
+    }
+    if !holders.is_empty() {
+        let headings = [
+            "workflow",
+            "worker",
+            "invocation",
+            "since",
+            "holds",
+            "most of it",
+        ];
+        page.line("");
+        page.table(&headings, &[3, 4], &holders);
+    }
+    if !links.is_empty() {
+        page.line("");
+        page.table(&["from lane", "to lane", "payloads"], &[], &links);
     }
     for value in unread {
         page.line(&format!("a worker of another release says: {value:#}"));

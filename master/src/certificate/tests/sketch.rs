@@ -4,8 +4,8 @@ use crate::definition::{
     Case, Catch, Definition, Divide, From, Node, NodeInput, Port, Profile, Region, Resources,
     SourceText, Span, Spanned, Work, WorkflowInput, WorkflowOutput,
 };
-use engine::plan::Join;
-use faasstore::binding::Kind;
+use engine::plan::{Join, Trust};
+use faasstore::binding::{Kind, Maximum};
 use proptest::prelude::*;
 
 /// A source: the workflow's optional input, or a node's output.
@@ -59,6 +59,7 @@ fn port(name: &str) -> Port {
     Port {
         name: says(name.to_owned()),
         kind: Kind::Value,
+        maximum: Maximum::NONE,
     }
 }
 
@@ -96,6 +97,7 @@ impl Sketch {
                 kind: Kind::Value,
                 default: None,
                 optional: true,
+                maximum: Maximum::NONE,
             }],
             constants: Vec::new(),
             nodes: self
@@ -106,6 +108,7 @@ impl Sketch {
                 .collect(),
             outputs: outputs.collect(),
             timeout_ms: None,
+            store: engine::plan::StoreChoice::default(),
             files: Vec::new(),
             warnings: Vec::new(),
         }
@@ -146,6 +149,7 @@ impl Sketch {
             after: sketched.after.iter().copied().map(says).collect(),
             apart: Vec::new(),
             profile: Profile::default(),
+            trust: Trust::Own,
             resources: Resources::default(),
             join: match sketched.at_least {
                 0 => Join::All,

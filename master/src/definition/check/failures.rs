@@ -14,7 +14,7 @@ use crate::definition::{
     Catch, Definition, Formula, From, Node, NodeInput, Port, Span, Spanned, Work,
 };
 use engine::plan_check::CASES_MAX;
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use rustc_hash::FxHashMap;
 
 /// What the nodes that say what failed call it.
@@ -249,6 +249,7 @@ impl Checker<'_> {
             outputs: vec![Port {
                 name: spanned(ERROR),
                 kind: Kind::Value,
+                maximum: Maximum::NONE,
             }],
             ..plain(spanned(&name))
         })

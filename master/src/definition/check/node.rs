@@ -4,7 +4,7 @@ use super::Checker;
 use super::bind::BoundInput;
 use super::expressions::{Bound, Names};
 use super::failures::ERROR;
-use super::scope::{formula, reads};
+use super::scope::{NUMBER_BYTES_MAX, formula, of_items, reads};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{
     RawCase, RawCatch, RawForeach, RawFormula, RawNode, RawOver, RawRange, RawSource, RawWork,
@@ -16,8 +16,8 @@ use crate::definition::{
 };
 use engine::expression::Gives;
 use engine::nearest::instead;
-use engine::plan::Join;
-use faasstore::binding::Kind;
+use engine::plan::{Join, Trust};
+use faasstore::binding::{Kind, Maximum};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 
@@ -39,6 +39,7 @@ impl Node {
                 span,
             },
             kind: Kind::Value,
+            maximum: Maximum::NONE,
         });
     }
 }
@@ -78,9 +79,11 @@ impl Checker<'_> {
         if !bound_whole {
             return None;
         }
-        let outputs = raw.declared().into_iter().map(|(name, kind)| Port {
+        let outputs = raw.declared().into_iter().zip(raw.maxima());
+        let outputs = outputs.map(|((name, kind), maximum)| Port {
             name: name.clone(),
             kind,
+            maximum,
         });
         let node = Node {
             work,
@@ -92,6 +95,7 @@ impl Checker<'_> {
             apart: apart?,
             profile: profile?,
             resources: raw.resources,
+            trust: raw.trust,
             join: raw.join.value,
             retriers: raw
                 .retriers
@@ -177,7 +181,7 @@ impl Checker<'_> {
 
     fn formula(&mut self, raw: &RawFormula, names: &mut Names) -> Option<()> {
         match raw {
-            RawFormula::Value(text) | RawFormula::List(text) => {
+            RawFormula::Value(text) | RawFormula::List(text, _) => {
                 self.expression(text, Gives::Value, names)
             }
             RawFormula::Range(range) => self.range(range, names),
@@ -323,6 +327,7 @@ impl Checker<'_> {
                     span,
                 },
                 kind: Kind::List,
+                maximum: of_items(range.max_items, NUMBER_BYTES_MAX),
             }],
             ..plain(Spanned {
                 value: format!("{}/range", raw.name.value),
@@ -490,6 +495,7 @@ pub(super) fn plain(name: Spanned<String>) -> Node {
             ..Profile::default()
         },
         resources: Resources::default(),
+        trust: Trust::default(),
         join: Join::All,
         retriers: Vec::new(),
         catches: Vec::new(),

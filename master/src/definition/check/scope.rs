@@ -8,7 +8,7 @@ use crate::definition::raw::{RawBinding, RawFormula, RawNode, RawSource, RawWork
 use crate::definition::read::OUTER;
 use crate::definition::{Definition, Formula, From, Span, Work};
 use engine::nearest::instead;
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum, VALUE_BYTES_MAX};
 
 /// Where a value comes from, before other workflows are put into their nodes' places.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -68,7 +68,7 @@ impl RawNode {
                 .iter()
                 .map(|(name, formula)| match formula {
                     RawFormula::Value(_) => (name, Kind::Value),
-                    RawFormula::List(_) | RawFormula::Range(_) => (name, Kind::List),
+                    RawFormula::List(..) | RawFormula::Range(_) => (name, Kind::List),
                 })
                 .collect(),
             _ => self
@@ -78,6 +78,33 @@ impl RawNode {
                 .collect(),
         }
     }
+
+    /// The most that each of its outputs may have, in the order of [`Self::declared`].
+    pub(super) fn maxima(&self) -> Vec<Maximum> {
+        match &self.work {
+            RawWork::Compute(formulas) => formulas
+                .iter()
+                .map(|(_, formula)| match formula {
+                    RawFormula::Value(_) => Maximum::NONE,
+                    RawFormula::List(_, max_items) => of_items(*max_items, VALUE_BYTES_MAX),
+                    RawFormula::Range(range) => of_items(range.max_items, NUMBER_BYTES_MAX),
+                })
+                .collect(),
+            _ => self.outputs.iter().map(|port| port.maximum).collect(),
+        }
+    }
+}
+
+/// Most bytes of a whole number in JSON.
+pub(super) const NUMBER_BYTES_MAX: usize = "-9223372036854775808".len();
+
+/// The most that a computed list may have, whose items have so many bytes at most.
+pub(super) fn of_items(max_items: Option<u64>, bytes: usize) -> Maximum {
+    max_items.map_or(Maximum::NONE, |items| Maximum {
+        items,
+        bytes: bytes as u64,
+        ..Maximum::NONE
+    })
 }
 
 /// What the items of a list are.
@@ -463,7 +490,7 @@ impl Checker<'_> {
 /// The formula of a computed output.
 pub(super) fn formula(raw: &RawFormula) -> Formula {
     match raw {
-        RawFormula::Value(text) | RawFormula::List(text) => Formula::Value(text.clone()),
+        RawFormula::Value(text) | RawFormula::List(text, _) => Formula::Value(text.clone()),
         RawFormula::Range(range) => Formula::Range {
             from: range.from.clone(),
             to: range.to.clone(),

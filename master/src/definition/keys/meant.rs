@@ -51,6 +51,13 @@ const SYNONYMS: &[(&str, &str, &[&str])] = &[
     ("workflow", "constants", &["const", "vars", "variables"]),
     ("workflow", "timeout_ms", &["timeout", "timeout_seconds"]),
     ("input", "kind", &["type"]),
+    ("output", "kind", &["type"]),
+    (
+        "output",
+        "max_bytes",
+        &["max_size", "size", "bytes", "limit"],
+    ),
+    ("output", "max_items", &["max_length", "items", "max_count"]),
     ("binding", "from", &["source", "ref"]),
     ("binding", "first_of", &["any_of", "one_of"]),
     ("binding", "default", &["fallback"]),

@@ -28,6 +28,19 @@ const BYTES: Holds = Holds::Whole {
 };
 /// Most bytes that a profile may claim: 1 PiB.
 pub(crate) const PROFILE_BYTES_MAX: u64 = 1 << 50;
+/// Most bytes that a maximum may be: 16 TiB.
+pub(crate) const MAXIMUM_BYTES_MAX: u64 = 1 << 44;
+const MAX_BYTES: Key = key(
+    "max_bytes",
+    "Most bytes that it may have, as in `64KiB`; of a list, each of its items",
+    Holds::Size,
+);
+const MAX_ITEMS: Key = key("max_items", "Most items that the list may have", COUNT);
+const MAX_TOTAL_BYTES: Key = key(
+    "max_total_bytes",
+    "Most bytes that all items of the list may have together, as in `1MiB`",
+    Holds::Size,
+);
 /// Most items that `batch` and `parallelism` may name.
 pub(crate) const ITEMS_MAX: u64 = engine::plan_check::ITEMS_MAX as u64;
 /// Most edges that a join may name.
@@ -59,6 +72,7 @@ const PARTS: Holds = Holds::Whole {
     most: engine::plan::PARTS_MAX as u64,
 };
 const DIVIDES: &[&str] = &["auto", "never"];
+const TRUSTS: &[&str] = &["own", "other"];
 const BOUND: Holds = Holds::Named(&Holds::Either(&[
     Holds::Source,
     Holds::Plain,
@@ -99,10 +113,42 @@ pub(in crate::definition) const WORKFLOW: Shape = Shape {
             "Longest that an invocation may take, in milliseconds",
             TIME,
         ),
+        key(
+            "store",
+            "Where payloads go for which memory has no room",
+            Holds::Keys(&STORE),
+        ),
     ],
     needs: &["workflow", "nodes"],
     elsewhere: &[("constant", "constants stand under `constants`")],
     not_yet: &["limits"],
+    ..Shape::PLAIN
+};
+
+/// Where payloads go for which memory has no room.
+pub(in crate::definition) const STORE: Shape = Shape {
+    slug: "store",
+    what: "`store`",
+    keys: &[
+        key(
+            "quota_mib",
+            "Memory that payloads may have on each worker, in MiB; by default what executors reserve and do not use",
+            Holds::Whole {
+                least: 1,
+                most: MEMORY_MIB_MAX,
+            },
+        ),
+        key(
+            "spill",
+            "Whether they may be spilled to the worker's disk; they may by default",
+            Holds::Flag,
+        ),
+        key(
+            "remote",
+            "Whether they may be carried to the worker's remote store, if it has one; they may by default",
+            Holds::Flag,
+        ),
+    ],
     ..Shape::PLAIN
 };
 
@@ -122,9 +168,26 @@ pub(in crate::definition) const INPUT: Shape = Shape {
             "Whether a client may leave it out, so that nodes see none",
             Holds::Flag,
         ),
+        MAX_BYTES,
+        MAX_ITEMS,
+        MAX_TOTAL_BYTES,
     ],
     needs: &["kind"],
     elsewhere: &[("required", NEEDED)],
+    ..Shape::PLAIN
+};
+
+/// An output of a node that is more than a kind.
+pub(in crate::definition) const OUTPUT: Shape = Shape {
+    slug: "output",
+    what: "an output",
+    keys: &[
+        key("kind", "What it holds", Holds::Words(KINDS)),
+        MAX_BYTES,
+        MAX_ITEMS,
+        MAX_TOTAL_BYTES,
+    ],
+    needs: &["kind"],
     ..Shape::PLAIN
 };
 
@@ -193,7 +256,7 @@ pub(in crate::definition) const NODE: Shape = Shape {
         key(
             "output",
             "Outputs by name, each with its kind",
-            Holds::Named(&Holds::Words(KINDS)),
+            Holds::Named(&Holds::Either(&[Holds::Words(KINDS), Holds::Keys(&OUTPUT)])),
         ),
         key("after", "Nodes that must have ended first", NODES),
         key("apart", "Nodes that must not run on the same worker", NODES),
@@ -231,6 +294,11 @@ pub(in crate::definition) const NODE: Shape = Shape {
             "resources",
             "What it needs of a worker",
             Holds::Keys(&RESOURCES),
+        ),
+        key(
+            "trust",
+            "Whose its executable is: of somebody else's (`other`) payloads are copied before they are read",
+            Holds::Words(TRUSTS),
         ),
         key(
             "profile",
@@ -307,7 +375,7 @@ pub(in crate::definition) const NODE: Shape = Shape {
             "it stands in `resources`: `resources: { memory_mib: 256 }`",
         ),
     ],
-    not_yet: &["trust", "sandbox"],
+    not_yet: &["sandbox"],
     ..Shape::PLAIN
 };
 
@@ -344,6 +412,7 @@ pub(in crate::definition) const FORMULA: Shape = Shape {
             "A CEL expression that gives a list; each element is an item",
             Holds::Expression,
         ),
+        MAX_ITEMS,
     ],
     needs_one_of: &["list", "to"],
     ..Shape::PLAIN
@@ -371,6 +440,11 @@ pub(in crate::definition) const FOREACH: Shape = Shape {
             COUNT,
         ),
         key("parallelism", "Most activations at once", COUNT),
+        key(
+            "max_items",
+            "Most whole numbers that it may run over",
+            COUNT,
+        ),
         key(
             "divide",
             "Whether its items may be divided among workers: where one is too small for it, or several are faster (`auto`), `never`, or in so many parts",
@@ -547,6 +621,6 @@ pub(in crate::definition) const PROFILE: Shape = Shape {
 /// All mappings with known keys.
 #[cfg(test)]
 pub(in crate::definition) const ALL: &[&Shape] = &[
-    &WORKFLOW, &INPUT, &BINDING, &NODE, &CASE, &FORMULA, &FOREACH, &JOIN, &RETRY, &CATCH,
-    &RESOURCES, &PROFILE,
+    &WORKFLOW, &INPUT, &OUTPUT, &BINDING, &NODE, &CASE, &FORMULA, &FOREACH, &JOIN, &RETRY, &CATCH,
+    &RESOURCES, &PROFILE, &STORE,
 ];

@@ -24,6 +24,7 @@ impl ProblemKind {
             Self::NoJson => "no_json",
             Self::LongValue { .. } => "long_value",
             Self::ConstantKind { .. } => "constant_kind",
+            Self::AboveMaximum { .. } => "above_maximum",
             Self::Twice { .. } => "twice",
             Self::Duplicate { .. } => "duplicate",
             Self::Name { .. } => "name",

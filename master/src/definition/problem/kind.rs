@@ -426,6 +426,14 @@ pub enum ProblemKind {
     /// What an import cannot take over.
     #[error(transparent)]
     Import(#[from] crate::import::ImportProblem),
+    /// Something that stands there is above what is declared.
+    #[error("{what} {exceeded}")]
+    AboveMaximum {
+        /// What.
+        what: String,
+        /// By how much.
+        exceeded: String,
+    },
     /// More of something than a plan can hold.
     #[error("{what} are {count}, above the limit of {limit}")]
     Count {

@@ -2,13 +2,13 @@
 
 use super::{Reader, Side};
 use crate::definition::json::is_number;
-use crate::definition::keys::{BINDING, INPUT, KINDS};
+use crate::definition::keys::{BINDING, INPUT, KINDS, OUTPUT};
 use crate::definition::names::{is_name, is_reserved, nearest};
 use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{RawBinding, RawInput, RawSource, Unread};
 use crate::definition::tree::{Tree, Value};
 use crate::definition::{Port, Span, Spanned};
-use faasstore::binding::Kind;
+use faasstore::binding::{Kind, Maximum};
 use serde_json::Value as Json;
 use std::rc::Rc;
 
@@ -48,6 +48,7 @@ impl Reader {
             kind,
             default: None,
             optional: false,
+            maximum: Maximum::NONE,
         };
         if !matches!(tree.value, Value::Map(_)) {
             return Some(plain(self.kind(tree)?));
@@ -64,12 +65,16 @@ impl Reader {
         let Some((_, kind)) = fields.get("kind") else {
             let help = "add `kind: bytes`, `list` or `value`";
             let what = format!("input `{}`", quoted(&name.value));
+            // Whatever it is, what else stands there is looked at.
+            self.maximum(&fields, Kind::List);
             return self.missing(&fields, &what, "kind", help);
         };
+        let kind = self.kind(kind)?;
         Some(RawInput {
             default,
             optional,
-            ..plain(self.kind(kind)?)
+            maximum: self.maximum(&fields, kind),
+            ..plain(kind)
         })
     }
 
@@ -117,16 +122,33 @@ impl Reader {
             if !self.check_name(name, Side::Output.of_one()) {
                 unread.add_any();
             }
-            let Some(kind) = self.kind(tree) else {
+            let Some((kind, maximum)) = self.port(name, tree) else {
                 unread.add(&name.value);
                 return None;
             };
             Some(Port {
                 name: name.clone(),
                 kind,
+                maximum,
             })
         });
         ports.collect()
+    }
+
+    /// The kind of an output, and what it may have at most.
+    fn port(&mut self, name: &Spanned<String>, tree: &Tree) -> Option<(Kind, Maximum)> {
+        if !matches!(tree.value, Value::Map(_)) {
+            return Some((self.kind(tree)?, Maximum::NONE));
+        }
+        let fields = self.fields(tree, &OUTPUT)?;
+        let Some((_, kind)) = fields.get("kind") else {
+            let help = "add `kind: bytes`, `list` or `value`";
+            let what = format!("output `{}`", quoted(&name.value));
+            self.maximum(&fields, Kind::List);
+            return self.missing(&fields, &what, "kind", help);
+        };
+        let kind = self.kind(kind)?;
+        Some((kind, self.maximum(&fields, kind)))
     }
 
     fn kind(&mut self, tree: &Tree) -> Option<Kind> {

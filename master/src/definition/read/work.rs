@@ -63,6 +63,7 @@ impl NodeKind {
                 "delay_ms",
                 "delay_until",
                 "resources",
+                "trust",
                 "profile",
             ],
             Self::Compute | Self::Delay => &[
@@ -335,7 +336,8 @@ impl Reader {
         let fields = self.fields(tree, &FORMULA)?;
         match fields.get("list") {
             Some((_, tree)) if fields.among(&["from", "to"]).is_empty() => {
-                Some(RawFormula::List(self.expression(tree, "`list`")?))
+                let list = self.expression(tree, "`list`")?;
+                Some(RawFormula::List(list, self.whole(&fields, "max_items")))
             }
             Some(_) => {
                 self.conflict(tree.span, &["list", "from", "to"], LIST_OR_RANGE);
@@ -356,6 +358,7 @@ impl Reader {
         RawRange {
             from: from.unwrap_or_else(none),
             to: to.unwrap_or_else(none),
+            max_items: self.whole(fields, "max_items"),
         }
     }
 
@@ -377,6 +380,14 @@ impl Reader {
         let divide = self.divide(&fields);
         let over = match fields.get("list") {
             Some((_, list)) if fields.among(&["from", "to"]).is_empty() => {
+                if let Some((key, _)) = fields.get("max_items") {
+                    let problem = ProblemKind::NotHere {
+                        what: "a `foreach` over a list",
+                        key: "max_items",
+                    };
+                    let help = "the list says itself how many items it may have, where it is an output or an input";
+                    self.problems.add(key.span, problem, Some(help.to_owned()));
+                }
                 self.source(list).map(RawOver::List)
             }
             Some(_) => {

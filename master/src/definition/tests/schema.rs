@@ -3,7 +3,7 @@
 use super::*;
 use crate::definition::keys::{ALL, Holds, Shape};
 use crate::definition::names::is_name;
-use crate::definition::schema::{SOURCE_PATTERN, name_pattern};
+use crate::definition::schema::{SIZE_PATTERN, SOURCE_PATTERN, name_pattern};
 use serde_json::{Value as Json, json};
 
 /// What of a schema this test knows; a word that it does not know fails it.
@@ -119,6 +119,7 @@ fn matches(pattern: &Json, text: &str) -> bool {
     match pattern.as_str().unwrap() {
         name if name == name_pattern() => is_name(text),
         "^[^:]+:[^:]+$" => text.matches(':').count() == 1 && text.len() >= 3,
+        SIZE_PATTERN => engine::worker::quantities::parse_size(text).is_ok(),
         SOURCE_PATTERN => {
             let first_of = text.starts_with("first_of(") && text.ends_with(')');
             let named = text.strip_suffix("[item]").unwrap_or(text);
@@ -261,10 +262,16 @@ fn every_key_is_looked_at(shape: &'static Shape, key: &'static str) {
             },
         ),
         "case" => node(format!("switch: [{{ {key}: {bad} }}]")),
+        "output" => node(format!(
+            "function: e:f, output: {{ o: {{ {key}: {bad} }} }}"
+        )),
         "formula" => node(format!("compute: {{ x: {{ {key}: {bad} }} }}")),
         "retry" | "catch" | "foreach" | "resources" | "profile" | "join" => {
             node(format!("function: e:f, {}: {{ {key}: {bad} }}", shape.slug))
         }
+        "store" => format!(
+            "{{ workflow: w, nodes: {{ n: {{ delay_ms: 1 }} }}, store: {{ {key}: {bad} }} }}"
+        ),
         other => panic!("no template for {other}"),
     };
     let error = parse("w.yaml", text.as_bytes()).unwrap_err();

@@ -271,12 +271,12 @@ impl Draft<'_> {
 
     /// None, one, or several, of which mostly the last alone takes everything.
     fn retriers(&mut self) -> Vec<Retry> {
-        let count = self.random.pick(&[0, 1, 1, 1, 2, 2, 3, 3]);
+        let count = self.random.pick(&[0, 1, 1, 2, 2, 3, 3, 3]);
         let all = |left: usize| if left == 1 { 600 } else { 100 };
         let left = (1..=count).rev();
         let mut retriers: Vec<Retry> = left.map(|left| self.retry(all(left))).collect();
         // One activation is to meet several of them.
-        if count > 1 && self.random.chance(700) {
+        if count > 1 && self.random.chance(850) {
             for retry in &mut retriers {
                 retry.attempts = self.shape.attempts_max;
             }

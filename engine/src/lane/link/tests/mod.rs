@@ -3,6 +3,7 @@
 mod cancels;
 mod credits;
 mod incoming;
+mod lent;
 mod outgoing;
 mod pair;
 mod refusals;
@@ -12,8 +13,8 @@ mod sockets;
 use super::*;
 use crate::lane::driver::PieceSegment;
 use crate::wire::{
-    Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, Outcome, Section,
-    StateEvent,
+    Begin, Body, CHUNK_BYTES_MAX, ChunkHead, Data, Drained, Forget, Invoke, LentRange, Outcome,
+    Section, StateEvent,
 };
 use faasstore::Cancelled;
 use faasstore::arena::{Arena, ArenaConfig};
@@ -42,7 +43,7 @@ const fn admitted(limits: Limits) -> Admitted {
 struct Anyone;
 
 impl Admission for Anyone {
-    fn invoke(&self, _workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, _workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         Ok(admitted(Limits::default()))
     }
 
@@ -63,7 +64,7 @@ impl Admission for Anyone {
 struct Not(u64);
 
 impl Admission for Not {
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         Anyone.invoke(workflow, inputs)
     }
 
@@ -87,7 +88,7 @@ impl Admission for Not {
 struct Door(Option<Limits>);
 
 impl Admission for Door {
-    fn invoke(&self, workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, workflow: &str, _inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         let limits = self.0.ok_or_else(|| format!("no {workflow} here"))?;
         Ok(admitted(limits))
     }
@@ -105,6 +106,45 @@ impl Admission for Door {
     }
 }
 
+/// What a peer is said to lend: every segment but number 9, of which number 7 cannot be mapped.
+#[derive(Debug, Default)]
+struct Lent {
+    given_back: Vec<LentRange>,
+    to_stream: Vec<(u64, Layout, Vec<LentRange>)>,
+    borrowed: usize,
+}
+
+impl Loans for Lent {
+    fn check(&mut self, _deployment: DeploymentId, ranges: &[LentRange]) -> Result<(), String> {
+        match ranges.iter().any(|range| range.segment == 9) {
+            true => Err("segment 9 was not announced".into()),
+            false => Ok(()),
+        }
+    }
+
+    fn borrow(&mut self, ranges: &[LentRange]) -> Option<Vec<PayloadRef>> {
+        if ranges.iter().any(|range| range.segment == 7) {
+            return None;
+        }
+        self.borrowed += ranges.len();
+        let here = |range: &LentRange| PayloadRef {
+            segment: range.segment,
+            generation: range.generation,
+            offset: range.offset,
+            length: range.bytes,
+        };
+        Some(ranges.iter().map(here).collect())
+    }
+
+    fn give_back(&mut self, ranges: &[LentRange]) {
+        self.given_back.extend(ranges);
+    }
+
+    fn ask_to_stream(&mut self, transfer: u64, layout: Layout, ranges: &[LentRange]) {
+        self.to_stream.push((transfer, layout, ranges.to_vec()));
+    }
+}
+
 /// A receiving link, its arena, and what it has handed on.
 struct Receiver {
     role: LinkRole,
@@ -113,6 +153,7 @@ struct Receiver {
     shortage: Shortage,
     out: Vec<Inbound>,
     door: Box<dyn Admission>,
+    lent: Lent,
 }
 
 impl Receiver {
@@ -124,6 +165,7 @@ impl Receiver {
             shortage: Shortage::default(),
             out: Vec::new(),
             door: Box::new(Anyone),
+            lent: Lent::default(),
         }
     }
 
@@ -207,8 +249,14 @@ impl Receiver {
             shortage: &mut self.shortage,
         };
         let door = self.door.as_ref();
-        self.link
-            .received((on, bytes), buffer, &mut room, door, &mut self.out)
+        self.link.received(
+            (on, bytes),
+            buffer,
+            &mut room,
+            door,
+            &mut self.lent,
+            &mut self.out,
+        )
     }
 
     fn abort(&mut self, invocation: u128) {
@@ -238,16 +286,20 @@ impl Receiver {
 
     /// Releases everything; nothing may be left then.
     fn settle(mut self) -> LinkCounters {
-        for message in self.out {
+        let mut unread = Vec::new();
+        for mut message in self.out {
+            message.take_lent(&mut unread);
             message.release(&mut self.arena);
         }
         let mut room = Room {
             arena: &mut self.arena,
             shortage: &mut self.shortage,
         };
-        let counters = self.link.close(&mut room, &mut Vec::new());
+        let flushed = &mut Vec::new();
+        let counters = self.link.close(&mut room, flushed, &mut unread);
         assert!(!self.shortage.is_any(), "one still waits");
         assert_eq!(self.arena.bytes_leased(), 0, "ranges were lost");
+        assert_eq!(unread.len(), self.lent.borrowed, "what is lent was lost");
         counters
     }
 }

@@ -11,7 +11,7 @@ pub(super) const OTHER: DeploymentId = DeploymentId(2);
 struct Two([Compartment; 2]);
 
 impl Admission for Two {
-    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, String> {
+    fn invoke(&self, workflow: &str, inputs: &[(&str, InputForm)]) -> Result<Admitted, Refusal> {
         Anyone.invoke(workflow, inputs)
     }
 
@@ -234,7 +234,7 @@ impl Pair {
             arena: &mut arena_of(ARENA_BYTES),
             shortage: &mut Shortage::default(),
         };
-        sender.link.close(&mut room, &mut flushed);
+        sender.link.close(&mut room, &mut flushed, &mut Vec::new());
         receiver.settle()
     }
 }

@@ -212,10 +212,10 @@ fn what_the_door_refuses_takes_no_memory_however_much_is_announced() {
             [
                 Inbound::InvokeRefused {
                     request: 5,
-                    reason: said,
+                    refusal,
                 },
             ] => {
-                assert!(said.contains(reason), "{said}");
+                assert!(refusal.reason.contains(reason), "{refusal:?}");
             }
             other => panic!("{other:?}"),
         }
@@ -339,9 +339,14 @@ fn a_client_that_gives_another_type_than_is_read_is_refused_at_the_door() {
             }
             match &client.out[..] {
                 [Inbound::Invoke { .. }] if taken => {}
-                [Inbound::InvokeRefused { request: 5, reason }] if !taken => {
+                [
+                    Inbound::InvokeRefused {
+                        request: 5,
+                        refusal,
+                    },
+                ] if !taken => {
                     let wanted = r#"input `text`: Client { workflow: "w", input: "text" } is 6"#;
-                    assert_eq!(reason, wanted);
+                    assert_eq!(refusal.reason, wanted);
                 }
                 other => panic!("{schema}: {other:?}"),
             }

@@ -1,0 +1,232 @@
+//! Leases that are carried out of memory and back.
+
+use super::{Account, Freed, Home, Lease, LeaseId, Leases, Payload};
+use crate::core::store::Ticket;
+use faasstore::descriptor::PayloadRef;
+use std::rc::Rc;
+
+/// What is kept of a lease that is not just here.
+#[derive(Clone, Debug)]
+pub(super) struct Abroad {
+    ticket: Ticket,
+    /// Why it could not be got back.
+    cause: Option<Rc<str>>,
+}
+
+/// Whether a view can be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// It can.
+    Here,
+    /// Not yet: it is on its way back.
+    Coming,
+    /// It has to be fetched.
+    Away,
+    /// It could not be got back, and why.
+    Lost(Rc<str>),
+}
+
+/// What has become of a lease that was to leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::core) struct Left {
+    /// Whose it is.
+    pub(in crate::core) account: Account,
+    /// Its bytes.
+    pub(in crate::core) bytes: u64,
+    /// Where it lay, if it does not any more.
+    pub(in crate::core) freed: Option<PayloadRef>,
+    /// Whether what has been carried out is wanted.
+    pub(in crate::core) wanted: bool,
+}
+
+impl Leases {
+    /// The last view of a lease has gone that is not just here. One that is on its way is seen to when it has arrived.
+    #[cold]
+    pub(super) fn let_go_abroad(&mut self, id: LeaseId) -> Option<Freed> {
+        let Lease {
+            home,
+            account,
+            range,
+            ..
+        } = self.slots[id.0 as usize];
+        self.alarmed = true;
+        if !matches!(home, Home::Away | Home::Lost) {
+            return None;
+        }
+        let holdings = &mut self.ledgers[account.0 as usize].holdings;
+        holdings.away -= 1;
+        holdings.away_bytes -= range.length;
+        let abroad = self.came_home(id);
+        self.free.push(id.0);
+        // What is lost has been thrown away already.
+        (home == Home::Away).then_some(Freed::Stored(abroad?.ticket))
+    }
+
+    fn came_home(&mut self, id: LeaseId) -> Option<Abroad> {
+        let abroad = self.abroad.remove(&id.0)?;
+        self.by_ticket.remove(&abroad.ticket);
+        Some(abroad)
+    }
+
+    /// Whether a view can be read.
+    #[must_use]
+    pub fn reach(&self, payload: Payload) -> Reach {
+        if payload.lease == LeaseId::NONE {
+            return Reach::Here;
+        }
+        match self.slots[payload.lease.0 as usize].home {
+            Home::Here | Home::Leaving | Home::Staying => Reach::Here,
+            Home::Coming => Reach::Coming,
+            Home::Away => Reach::Away,
+            Home::Lost => {
+                let cause = self.abroad.get(&payload.lease.0);
+                let cause = cause.and_then(|abroad| abroad.cause.clone());
+                Reach::Lost(cause.unwrap_or_else(|| Rc::from("it is lost")))
+            }
+        }
+    }
+
+    /// Somebody begins to read: what was leaving stays.
+    pub(in crate::core) fn stay(&mut self, payload: Payload) {
+        if payload.lease == LeaseId::NONE {
+            return;
+        }
+        let lease = &mut self.slots[payload.lease.0 as usize];
+        if lease.home == Home::Leaving {
+            lease.home = Home::Staying;
+            let holdings = &mut self.ledgers[lease.account.0 as usize].holdings;
+            holdings.leaving_bytes -= lease.range.length;
+        }
+    }
+
+    /// Whether a lease could leave: it is here, and nothing of it is to be sent. Whether anybody reads it is not known here.
+    pub(in crate::core) fn could_leave(&self, id: LeaseId, account: Account) -> bool {
+        let lease = &self.slots[id.0 as usize];
+        lease.home == Home::Here && lease.sent == 0 && lease.account == account
+    }
+
+    /// A lease that could leave and that nobody reads is to be carried out: what, and where it lies until it is.
+    pub(in crate::core) fn leave(&mut self, id: LeaseId) -> (Ticket, PayloadRef) {
+        let lease = &mut self.slots[id.0 as usize];
+        lease.home = Home::Leaving;
+        let holdings = &mut self.ledgers[lease.account.0 as usize].holdings;
+        holdings.moving += 1;
+        holdings.leaving_bytes += lease.range.length;
+        let range = lease.range;
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let abroad = Abroad {
+            ticket,
+            cause: None,
+        };
+        self.abroad.insert(id.0, abroad);
+        self.by_ticket.insert(ticket, id.0);
+        (ticket, range)
+    }
+
+    /// What was to leave has been carried out, or could not be. Returns whose it is, what is free now, and whether what has
+    /// been carried out is wanted.
+    pub(in crate::core) fn left(&mut self, ticket: Ticket, well: bool) -> Option<Left> {
+        let index = *self.by_ticket.get(&ticket)?;
+        let lease = &mut self.slots[index as usize];
+        let Lease {
+            range,
+            account,
+            holders,
+            home,
+            ..
+        } = *lease;
+        let wanted = well && holders > 0 && home == Home::Leaving;
+        lease.home = if wanted { Home::Away } else { Home::Here };
+        let holdings = &mut self.ledgers[account.0 as usize].holdings;
+        holdings.moving -= 1;
+        if home == Home::Leaving {
+            holdings.leaving_bytes -= range.length;
+        }
+        let freed = wanted || holders == 0;
+        if freed {
+            self.bytes -= range.length;
+            holdings.leases -= 1;
+            holdings.bytes -= range.length;
+        }
+        if wanted {
+            holdings.away += 1;
+            holdings.away_bytes += range.length;
+        } else {
+            self.came_home(LeaseId(index));
+        }
+        if holders == 0 {
+            self.free.push(index);
+        }
+        self.alarmed = true;
+        Some(Left {
+            account,
+            bytes: range.length,
+            freed: freed.then_some(range),
+            wanted,
+        })
+    }
+
+    /// A lease is away and is to come back: what is to be fetched, and its bytes. From now on they count as here.
+    pub(in crate::core) fn come(&mut self, payload: Payload) -> Option<(Ticket, Account, u64)> {
+        let lease = self.slots.get_mut(payload.lease.0 as usize)?;
+        if lease.home != Home::Away {
+            return None;
+        }
+        let ticket = self.abroad.get(&payload.lease.0)?.ticket;
+        lease.home = Home::Coming;
+        let (account, bytes) = (lease.account, lease.range.length);
+        self.bytes += bytes;
+        let holdings = &mut self.ledgers[account.0 as usize].holdings;
+        holdings.away -= 1;
+        holdings.away_bytes -= bytes;
+        holdings.leases += 1;
+        holdings.bytes += bytes;
+        holdings.bytes_peak = holdings.bytes_peak.max(holdings.bytes);
+        holdings.moving += 1;
+        Some((ticket, account, bytes))
+    }
+
+    /// What was to come back lies there now, or is lost. Returns whose it is, its bytes, and the range if nobody wants it any
+    /// more.
+    pub(in crate::core) fn came(
+        &mut self,
+        ticket: Ticket,
+        came: Result<PayloadRef, Rc<str>>,
+    ) -> Option<(Account, u64, Option<PayloadRef>)> {
+        let index = *self.by_ticket.get(&ticket)?;
+        let lease = &mut self.slots[index as usize];
+        let (account, bytes, holders) = (lease.account, lease.range.length, lease.holders);
+        let holdings = &mut self.ledgers[account.0 as usize].holdings;
+        holdings.moving -= 1;
+        self.alarmed = true;
+        let lost = came.as_ref().err().cloned();
+        match &came {
+            Ok(range) => {
+                lease.home = Home::Here;
+                lease.range = *range;
+            }
+            Err(_) => lease.home = Home::Lost,
+        }
+        if lost.is_some() || holders == 0 {
+            self.bytes -= bytes;
+            holdings.leases -= 1;
+            holdings.bytes -= bytes;
+        }
+        if holders == 0 {
+            self.came_home(LeaseId(index));
+            self.free.push(index);
+            return Some((account, bytes, came.ok()));
+        }
+        if lost.is_some() {
+            holdings.away += 1;
+            holdings.away_bytes += bytes;
+            if let Some(abroad) = self.abroad.get_mut(&index) {
+                abroad.cause = lost;
+            }
+        } else {
+            self.came_home(LeaseId(index));
+        }
+        Some((account, bytes, None))
+    }
+}

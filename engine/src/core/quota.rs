@@ -1,0 +1,481 @@
+//! Whether an activation of a workflow that is pressed for memory may start, and what is done so that it may.
+
+use super::invocation::{Place, Read};
+use super::lease::{Account, LeaseId, Payload, Reach};
+use super::pool::{Running, Waiting};
+use super::program::LocalNode;
+use super::store::Carrier;
+use super::timers::Timer;
+use super::{Action, CarryOut, Core};
+use crate::plan::StoreChoice;
+use crate::wire::Failure;
+use faasstore::tier::TierKind;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::rc::Rc;
+
+/// Activations of one pool that are looked at for one that may start.
+const LOOKED_AT_MAX: usize = 64;
+/// Payloads of a workflow that are on their way at once.
+const MOVING_MAX: u64 = 256;
+/// How long an activation of which nothing is known is taken to go on at first: as long as it has run, and this.
+const UNKNOWN_NS: u64 = 1_000_000;
+/// How often the executors of a workflow that is pressed are looked at.
+const MEASURE_NS: u64 = 1_000_000_000;
+/// How much of what is known of a run time stays when there is one more.
+const KEPT: f64 = 0.8;
+
+/// What stands in the way of a start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gate {
+    Open,
+    /// What it reads is on its way, or its invocation has failed for it.
+    Wait,
+    /// So many bytes of memory are wanted for it.
+    Room(u64),
+}
+
+/// How room is made.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Relief {
+    /// What runs will let go of something by then.
+    Wait { ns: f64 },
+    /// Payloads are carried out.
+    Carry(TierKind),
+}
+
+impl Core {
+    /// Whether the workflow of a deployment is pressed: then its activations start when it is looked after.
+    #[inline]
+    pub(super) fn is_pressed(&self, deployment: u32) -> bool {
+        self.pressed > 0 && {
+            let account = self.program(deployment).account;
+            self.leases.tally(account).pressed
+        }
+    }
+
+    /// Looks after the workflows that are pressed, or have come to be, if anything has happened to one.
+    #[inline]
+    pub(super) fn look_after(&mut self, now_ns: u64) {
+        if self.leases.take_alarm() {
+            self.look_after_all(now_ns);
+        }
+    }
+
+    #[cold]
+    fn look_after_all(&mut self, now_ns: u64) {
+        for account in self.leases.accounts() {
+            let tally = self.leases.tally(account);
+            let holdings = self.leases.holdings(account);
+            if !tally.pressed && holdings.bytes > tally.watch_bytes {
+                self.leases.tally_mut(account).pressed = true;
+                self.pressed += 1;
+                // What lasts how long has to be known now.
+                self.timed += 1;
+                self.revision += 1;
+                self.measure_at(now_ns, account);
+            }
+            if self.leases.tally(account).pressed {
+                if self.leases.tally(account).measure_ns <= now_ns {
+                    self.measure_at(now_ns, account);
+                }
+                self.relieve(now_ns, account);
+            }
+        }
+        self.drain_ended(now_ns);
+    }
+
+    /// Starts what may start, makes room for what may not, and ends the state when there is room again.
+    fn relieve(&mut self, now_ns: u64, account: Account) {
+        let deployments = self.deployments_of(account);
+        let mut wanted = None;
+        let mut first_held = None;
+        for deployment in &deployments {
+            // What is last in the workflow's order lets go of most.
+            let pools = self.deployment_mut(*deployment).pools.len() as u16;
+            for pool in (0..pools).rev() {
+                let held = self.start_waiting(now_ns, *deployment, pool);
+                if let Some((place, node, gate)) = held {
+                    first_held.get_or_insert((*deployment, pool, place, node));
+                    if let Gate::Room(bytes) = gate {
+                        wanted = Some(wanted.map_or(bytes, |least: u64| least.min(bytes)));
+                    }
+                }
+            }
+        }
+        let holdings = self.leases.holdings(account);
+        let runs = self.runs_of(&deployments);
+        if first_held.is_none()
+            && holdings.away == 0
+            && holdings.moving == 0
+            && holdings.bytes <= self.leases.tally(account).quota_bytes / 4
+        {
+            self.leases.tally_mut(account).pressed = false;
+            self.pressed -= 1;
+            self.timed -= 1;
+            self.revision += 1;
+            return;
+        }
+        let reserved = self.reserved(&runs);
+        let quota = self.leases.tally(account).quota_bytes;
+        let in_all = holdings.bytes + wanted.map_or(0, |bytes| bytes + reserved);
+        let lacks = in_all.saturating_sub(quota);
+        let lacks = lacks.saturating_sub(holdings.leaving_bytes);
+        let choice = self.choice_of(&deployments);
+        let relief = (lacks > 0).then(|| {
+            let beyond = holdings.bytes > quota;
+            self.relief(now_ns, &runs, lacks, (beyond, choice))
+        });
+        let spared = first_held.map(|(_, _, place, node)| (place, node));
+        match relief.flatten() {
+            // Others first have to arrive.
+            Some(Relief::Carry(_)) if holdings.moving >= MOVING_MAX => return,
+            Some(Relief::Carry(kind)) => {
+                // A bit more than is lacking, so that all of them are not looked through again soon.
+                let bytes = lacks + (quota / 8).min(holdings.bytes / 2);
+                let moving = (MOVING_MAX - holdings.moving) as usize;
+                let victims = self.victims((account, &deployments), bytes, moving, spared);
+                let carries = !victims.is_empty();
+                for lease in victims {
+                    self.carry_out(lease, kind);
+                }
+                if carries {
+                    return;
+                }
+            }
+            Some(Relief::Wait { ns }) => return self.look_again(account, now_ns + ns as u64 + 1),
+            None => {}
+        }
+        let Some((deployment, pool, place, node)) = first_held else {
+            return;
+        };
+        if !runs.is_empty() || holdings.moving > 0 {
+            return;
+        }
+        // A tier that has failed may take something again soon.
+        if lacks > 0
+            && let Some(up_ns) = self.up_again_ns(now_ns, choice)
+            && !self
+                .victims((account, &deployments), 1, 1, spared)
+                .is_empty()
+        {
+            return self.look_again(account, up_ns);
+        }
+        self.overdraw(now_ns, (deployment, pool), place, node);
+    }
+
+    /// When a tier is asked again that has failed a few times only.
+    fn up_again_ns(&self, now_ns: u64, choice: StoreChoice) -> Option<u64> {
+        let allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
+        allowed.filter_map(|one| one.up_again_ns(now_ns)).min()
+    }
+
+    fn carry_out(&mut self, lease: LeaseId, kind: TierKind) {
+        let (ticket, range) = self.leases.leave(lease);
+        self.actions.push(Action::CarryOut(Box::new(CarryOut {
+            ticket,
+            range,
+            kind,
+        })));
+    }
+
+    /// Looks after an account again by then.
+    fn look_again(&mut self, account: Account, due_ns: u64) {
+        let tally = self.leases.tally_mut(account);
+        if tally.timer_ns.is_none_or(|set| set > due_ns) {
+            tally.timer_ns = Some(due_ns);
+            self.set_timer(due_ns, Timer::Quota { account });
+        }
+    }
+
+    /// Has executors looked at now, and again as long as the workflow is pressed.
+    fn measure_at(&mut self, now_ns: u64, account: Account) {
+        self.actions.push(Action::Measure(account));
+        self.leases.tally_mut(account).measure_ns = now_ns + MEASURE_NS;
+    }
+
+    pub(super) fn quota_timer(&mut self, now_ns: u64, account: Account) {
+        self.leases.tally_mut(account).timer_ns = None;
+        self.leases.alarm();
+        self.look_after(now_ns);
+    }
+
+    /// What costs least: to wait until what runs lets go of enough, or to carry something out. With more in memory than the
+    /// quota something is carried out, if anything takes it.
+    fn relief(
+        &self,
+        now_ns: u64,
+        runs: &[Running],
+        bytes: u64,
+        (beyond, choice): (bool, StoreChoice),
+    ) -> Option<Relief> {
+        let allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
+        let up = allowed.filter(|one| one.is_up(now_ns));
+        let cheapest = up.min_by(|one, other| one.ns(bytes).total_cmp(&other.ns(bytes)));
+        let wait_ns = self.until_let_go(now_ns, runs, bytes);
+        match (cheapest, wait_ns) {
+            (Some(carrier), Some(ns)) if !beyond && ns <= carrier.ns(bytes) => {
+                Some(Relief::Wait { ns })
+            }
+            (Some(Carrier { kind, .. }), _) => Some(Relief::Carry(*kind)),
+            (None, Some(ns)) => Some(Relief::Wait { ns }),
+            (None, None) => None,
+        }
+    }
+
+    /// When what runs is expected to have let go of so many bytes; none if it will not.
+    fn until_let_go(&self, now_ns: u64, runs: &[Running], bytes: u64) -> Option<f64> {
+        let mut ends: Vec<(f64, u64)> = Vec::with_capacity(runs.len());
+        for running in runs {
+            let frees = self.lets_go_of(running);
+            if frees > 0 {
+                let ran_ns = now_ns.saturating_sub(running.started_ns) as f64;
+                let lasts_ns = self.lasts_ns(running).unwrap_or(UNKNOWN_NS as f64 + ran_ns);
+                // One that takes longer than it used to may take as long again.
+                let left_ns = if lasts_ns > ran_ns {
+                    lasts_ns - ran_ns
+                } else {
+                    ran_ns
+                };
+                ends.push((left_ns, frees));
+            }
+        }
+        ends.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut freed = 0;
+        ends.into_iter().find_map(|(ns, frees)| {
+            freed += frees;
+            (freed >= bytes).then_some(ns)
+        })
+    }
+
+    /// Bytes that the end of an activation frees: those of what only it is still to read.
+    fn lets_go_of(&self, running: &Running) -> u64 {
+        let mut bytes = 0;
+        self.each_payload_read(running.place, running.node, |payload| {
+            if self.leases.holders(payload) == 1 {
+                bytes += payload.length();
+            }
+        });
+        bytes
+    }
+
+    fn lasts_ns(&self, running: &Running) -> Option<f64> {
+        let deployment = self.invocations[running.place as usize].deployment;
+        let known = self.deployments[deployment as usize].as_ref()?;
+        known.run_ns.get(&running.node).copied()
+    }
+
+    /// An activation of a workflow that is pressed has ended well.
+    pub(super) fn note_run_time(&mut self, now_ns: u64, running: &Running) {
+        let deployment = self.invocations[running.place as usize].deployment;
+        let took_ns = now_ns.saturating_sub(running.started_ns) as f64;
+        let known = &mut self.deployment_mut(deployment).run_ns;
+        let mean = known.entry(running.node).or_insert(took_ns);
+        *mean = KEPT * *mean + (1.0 - KEPT) * took_ns;
+    }
+
+    /// Starts activations that wait while an executor of their pool is idle, as far as they may; what the first one is that may
+    /// not, and why.
+    fn start_waiting(
+        &mut self,
+        now_ns: u64,
+        deployment: u32,
+        pool: u16,
+    ) -> Option<(Place, LocalNode, Gate)> {
+        let mut held = None;
+        let mut looked_at = 0;
+        loop {
+            let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
+            if state.idle.is_empty() || looked_at >= LOOKED_AT_MAX.min(state.waiting.len()) {
+                return held;
+            }
+            let waiting = state.waiting[looked_at];
+            if !self.is_current(waiting.place, waiting.generation) {
+                self.take_waiting(deployment, pool, looked_at);
+                continue;
+            }
+            match self.gate(now_ns, waiting.place, waiting.node, false) {
+                Gate::Open => {
+                    self.take_waiting(deployment, pool, looked_at);
+                    self.start_idle(now_ns, deployment, pool, &waiting);
+                }
+                gate => {
+                    self.count_held(deployment, pool, looked_at);
+                    // What waits for memory is not to hold up what waits for less.
+                    held.get_or_insert((waiting.place, waiting.node, gate));
+                    looked_at += 1;
+                }
+            }
+        }
+    }
+
+    fn count_held(&mut self, deployment: u32, pool: u16, at: usize) {
+        let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
+        if std::mem::replace(&mut state.waiting[at].held, true) {
+            return;
+        }
+        let account = self.program(deployment).account;
+        self.leases.tally_mut(account).carried.held_back += 1;
+    }
+
+    fn take_waiting(&mut self, deployment: u32, pool: u16, at: usize) {
+        let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
+        state.waiting.remove(at);
+        self.revision += 1;
+    }
+
+    fn start_idle(&mut self, now_ns: u64, deployment: u32, pool: u16, waiting: &Waiting) {
+        let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
+        if let Some(executor) = state.idle.pop() {
+            let Waiting {
+                place,
+                node,
+                attempt,
+                ready_ns,
+                ..
+            } = *waiting;
+            self.start(now_ns, executor, place, node, attempt, ready_ns);
+        }
+    }
+
+    /// Nothing of a workflow runs or moves: one activation goes on whatever the quota says.
+    fn overdraw(
+        &mut self,
+        now_ns: u64,
+        (deployment, pool): (u32, u16),
+        place: Place,
+        node: LocalNode,
+    ) {
+        let account = self.program(deployment).account;
+        match self.gate(now_ns, place, node, true) {
+            Gate::Open => {}
+            // What it reads is on its way now.
+            Gate::Wait | Gate::Room(_) => return,
+        }
+        self.leases.tally_mut(account).carried.overdrawn += 1;
+        let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
+        let at = state
+            .waiting
+            .iter()
+            .position(|one| one.place == place && one.node == node);
+        if let Some(at) = at {
+            let waiting = state.waiting[at];
+            self.take_waiting(deployment, pool, at);
+            self.start_idle(now_ns, deployment, pool, &waiting);
+        }
+    }
+
+    /// What stands in the way of an activation. What it reads and is away is fetched if there is room, or if `anyway`.
+    fn gate(&mut self, now_ns: u64, place: Place, node: LocalNode, anyway: bool) -> Gate {
+        let account = self.program_of(place).account;
+        let mut here: Vec<Payload> = Vec::new();
+        let mut away: Vec<Payload> = Vec::new();
+        let mut seen: FxHashSet<LeaseId> = FxHashSet::default();
+        let mut away_bytes = 0;
+        let mut comes = false;
+        let mut lost: Option<Rc<str>> = None;
+        self.each_payload_read(place, node, |payload| match self.leases.reach(payload) {
+            Reach::Here => here.push(payload),
+            Reach::Coming => comes = true,
+            Reach::Away => {
+                if let Some((lease, bytes)) = self.leases.lease_of(payload)
+                    && seen.insert(lease)
+                {
+                    away.push(payload);
+                    away_bytes += bytes;
+                }
+            }
+            Reach::Lost(cause) => lost = Some(cause),
+        });
+        if let Some(cause) = lost {
+            let program = Rc::clone(self.program_of(place));
+            let failure = Failure::Payload {
+                node: program.name(node).to_owned(),
+                worker: program.my_name().to_owned(),
+                cause: format!("an input of it could not be brought back: {cause}"),
+            };
+            self.fail(now_ns, place, failure);
+            return Gate::Wait;
+        }
+        let wanted = away_bytes + self.expected_bytes(place, node);
+        // What takes no more memory only frees some.
+        let has_room = anyway || wanted == 0 || {
+            let runs = self.runs_of(&self.deployments_of(account));
+            let taken = self.leases.holdings(account).bytes + self.reserved(&runs);
+            taken + wanted <= self.leases.tally(account).quota_bytes
+        };
+        if !has_room {
+            return Gate::Room(wanted);
+        }
+        for payload in &away {
+            if let Some((ticket, account, bytes)) = self.leases.come(*payload) {
+                self.actions.push(Action::BringBack {
+                    ticket,
+                    account,
+                    bytes,
+                });
+            }
+        }
+        if comes || !away.is_empty() {
+            return Gate::Wait;
+        }
+        here.into_iter()
+            .for_each(|payload| self.leases.stay(payload));
+        Gate::Open
+    }
+
+    /// Bytes that what runs is expected to make.
+    fn reserved(&self, runs: &[Running]) -> u64 {
+        let makes = |running: &Running| self.expected_bytes(running.place, running.node);
+        runs.iter().map(makes).sum()
+    }
+
+    /// Bytes that an activation is expected to make: the most that one of its node has made here.
+    fn expected_bytes(&self, place: Place, node: LocalNode) -> u64 {
+        let deployment = self.invocations[place as usize].deployment;
+        let known = self.deployments[deployment as usize].as_ref();
+        known.map_or(0, |known| known.made_bytes[node as usize])
+    }
+
+    /// What runs of these deployments.
+    pub(super) fn runs_of(&self, deployments: &[u32]) -> Vec<Running> {
+        let executors = self.executors.iter().flatten();
+        let of_these = executors.filter(|executor| deployments.contains(&executor.deployment));
+        of_these.filter_map(|executor| executor.running).collect()
+    }
+
+    /// What the newest deployment of a workflow says of payloads without room.
+    fn choice_of(&self, deployments: &[u32]) -> StoreChoice {
+        let programs = deployments.iter().map(|index| self.program(*index));
+        let newest = programs.max_by_key(|program| program.plan.version);
+        newest.map_or_else(StoreChoice::default, |program| program.plan.limits.store)
+    }
+
+    fn deployments_of(&self, account: Account) -> Vec<u32> {
+        let deployments = (0..).zip(&self.deployments);
+        let of_it = deployments.filter(|(_, one)| {
+            one.as_ref()
+                .is_some_and(|one| one.program.account == account)
+        });
+        of_it.map(|(index, _)| index).collect()
+    }
+
+    /// Calls `each` with every payload that an activation reads.
+    pub(super) fn each_payload_read(
+        &self,
+        place: Place,
+        node: LocalNode,
+        mut each: impl FnMut(Payload),
+    ) {
+        let program = self.program_of(place);
+        for index in 0..program.inputs(&program.nodes[node as usize]).len() {
+            match self.input(place, program, node, index) {
+                Read::Absent => {}
+                Read::One(payload) => each(payload),
+                Read::List(items) => items.iter().copied().for_each(&mut each),
+            }
+        }
+    }
+}
+
+/// Run times of nodes, in nanoseconds.
+pub(super) type RunTimes = FxHashMap<LocalNode, f64>;

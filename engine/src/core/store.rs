@@ -1,0 +1,333 @@
+//! Payloads that are carried out of memory and back, and when: each workflow has a quota of memory for what its activations
+//! have made and still need.
+//!
+//! While a workflow has less than half of its quota this costs a comparison for each lease. Beyond that it is *pressed*: an activation
+//! then starts only if what it reads is here and what it is expected to make has room (`quota`). If it has none, the core
+//! chooses by what costs the least time: it waits for what runs and will let go of something, or has the payloads that are
+//! read last carried out to a tier (`victims`). What is away is fetched before an activation that reads it starts.
+//!
+//! Progress: if nothing of a workflow runs or moves, one activation starts (and what it reads is fetched) whatever the quota
+//! says, which is counted. So a quota that is too small makes a workflow slow and never stuck.
+//!
+//! Nothing here carries anything: that is what the worker's store thread does, which says how long it took.
+
+use super::lease::Account;
+use super::{Action, Core};
+use crate::plan::{DeploymentId, Plan, StoreChoice, quota_bytes};
+use faasstore::descriptor::PayloadRef;
+use faasstore::tier::TierKind;
+use std::rc::Rc;
+
+/// What was carried out, or is being. Never given twice by one core.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// What is done when a workflow has used up its quota of memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreRules {
+    /// Where payloads may be carried; nowhere if there are none.
+    pub tiers: Vec<TierKind>,
+    /// Payloads of fewer bytes are not carried out: it would not pay.
+    pub moved_bytes_min: u64,
+    /// Each deployment's quota, if it is not what its executors reserve and do not use.
+    pub quota_bytes: Option<u64>,
+}
+
+impl Default for StoreRules {
+    fn default() -> Self {
+        Self {
+            tiers: Vec::new(),
+            moved_bytes_min: 64 << 10,
+            quota_bytes: None,
+        }
+    }
+}
+
+/// What a tier costs at first, until it has been used: a plain disk, and a server near by.
+const DISK: Cost = Cost {
+    latency_ns: 100_000.0,
+    ns_per_byte: 2.0,
+};
+const SERVER: Cost = Cost {
+    latency_ns: 300_000.0,
+    ns_per_byte: 8.0,
+};
+
+/// How much of what is known of a tier's cost stays when it is used once more.
+const KEPT: f64 = 0.8;
+
+/// How long a tier that has failed is left alone at first; twice as long each time.
+const PAUSE_NS: u64 = 50_000_000;
+/// How often it is waited for; then workflows do without it until it is tried again.
+const FAILURES_MAX: u32 = 6;
+
+/// How long it takes to carry bytes one way.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Cost {
+    latency_ns: f64,
+    ns_per_byte: f64,
+}
+
+impl Cost {
+    pub(super) fn ns(self, bytes: u64) -> f64 {
+        self.latency_ns + self.ns_per_byte * bytes as f64
+    }
+
+    /// Of large payloads the time per byte is learnt, of small ones the latency.
+    fn learn(&mut self, bytes: u64, took_ns: u64) {
+        let took_ns = took_ns as f64;
+        let by_bytes = self.ns_per_byte * bytes as f64;
+        if by_bytes > self.latency_ns {
+            let found = (took_ns - self.latency_ns).max(0.0) / bytes as f64;
+            self.ns_per_byte = KEPT * self.ns_per_byte + (1.0 - KEPT) * found;
+        } else {
+            let found = (took_ns - by_bytes).max(0.0);
+            self.latency_ns = KEPT * self.latency_ns + (1.0 - KEPT) * found;
+        }
+    }
+}
+
+/// A tier that payloads may be carried to.
+#[derive(Clone, Debug)]
+pub(super) struct Carrier {
+    pub(super) kind: TierKind,
+    out: Cost,
+    back: Cost,
+    /// It has failed, and is not asked again until then.
+    resting_until_ns: u64,
+    /// How often it has failed since it last did not.
+    failures: u32,
+}
+
+impl Carrier {
+    pub(super) fn new(kind: TierKind) -> Self {
+        let cost = match kind {
+            TierKind::Remote => SERVER,
+            TierKind::Inline | TierKind::Shared | TierKind::Peer | TierKind::Spill => DISK,
+        };
+        Self {
+            kind,
+            out: cost,
+            back: cost,
+            resting_until_ns: 0,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn is_up(&self, now_ns: u64) -> bool {
+        self.resting_until_ns <= now_ns
+    }
+
+    /// Whether a workflow that says this may use it.
+    pub(super) const fn is_allowed(&self, choice: StoreChoice) -> bool {
+        match self.kind {
+            TierKind::Remote => choice.remote,
+            TierKind::Inline | TierKind::Shared | TierKind::Peer | TierKind::Spill => choice.spill,
+        }
+    }
+
+    /// When it is asked again, if it has failed but not so often that it is to be done without.
+    pub(super) fn up_again_ns(&self, now_ns: u64) -> Option<u64> {
+        let waits = !self.is_up(now_ns) && self.failures <= FAILURES_MAX;
+        waits.then_some(self.resting_until_ns)
+    }
+
+    fn failed(&mut self, now_ns: u64) {
+        // Others that were under way at the same time count as one.
+        if !self.is_up(now_ns) {
+            return;
+        }
+        let pause_ns = PAUSE_NS << self.failures.min(FAILURES_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.resting_until_ns = now_ns + pause_ns;
+    }
+
+    /// How long whoever waits for the room waits, and whoever reads it later.
+    pub(super) fn ns(&self, bytes: u64) -> f64 {
+        self.out.ns(bytes) + self.back.ns(bytes)
+    }
+}
+
+/// What is watched of a workflow.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// Bytes that its leases may have.
+    pub quota_bytes: u64,
+    /// Beyond so many it is looked after.
+    pub(super) watch_bytes: u64,
+    /// Whether it is looked after.
+    pub pressed: bool,
+    /// What has been carried.
+    pub carried: Carried,
+    /// When a timer is due that looks after it, if one is set.
+    pub(super) timer_ns: Option<u64>,
+    /// When its executors are to be looked at again.
+    pub(super) measure_ns: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            quota_bytes: 0,
+            watch_bytes: u64::MAX,
+            pressed: false,
+            carried: Carried::default(),
+            timer_ns: None,
+            measure_ns: 0,
+        }
+    }
+}
+
+/// Counts of what has been carried for a workflow.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Carried {
+    /// Payloads that were carried out to disk, and their bytes.
+    pub spilled: u64,
+    #[expect(missing_docs, reason = "said above")]
+    pub spilled_bytes: u64,
+    /// Payloads that were carried out to a remote store, and their bytes.
+    pub remote: u64,
+    #[expect(missing_docs, reason = "said above")]
+    pub remote_bytes: u64,
+    /// Payloads that were fetched back, and their bytes.
+    pub fetched: u64,
+    #[expect(missing_docs, reason = "said above")]
+    pub fetched_bytes: u64,
+    /// Payloads that a tier did not take.
+    pub refused: u64,
+    /// Payloads that could not be got back.
+    pub lost: u64,
+    /// Activations that were held back for want of room.
+    pub held_back: u64,
+    /// Activations that were started beyond the quota, since nothing else ran.
+    pub overdrawn: u64,
+}
+
+/// What a deployment's executors on one lane reserve and do not use, in bytes: of each what is reserved, less the published
+/// margin of a fifth, and less the most that one of them has had for itself.
+pub(super) fn unused_bytes(plan: &Plan, own_bytes: &[u64]) -> u64 {
+    let lanes = u32::from(plan.workers[usize::from(plan.me)].lanes);
+    let executables = plan.executables.iter().zip(own_bytes);
+    let unused = executables.map(|(executable, own)| {
+        let scale = u32::from(executable.scale).div_ceil(lanes).max(1);
+        quota_bytes(scale, executable.memory_mib, *own)
+    });
+    unused.sum()
+}
+
+impl Core {
+    /// What is done when a workflow has used up its quota of memory.
+    #[must_use]
+    pub fn store_rules(&self) -> &StoreRules {
+        &self.config.store
+    }
+
+    /// A payload that was to be carried out has been, or could not be.
+    pub fn stored(&mut self, now_ns: u64, ticket: Ticket, kind: TierKind, stored: Result<u64, ()>) {
+        let Some(left) = self.leases.left(ticket, stored.is_ok()) else {
+            return;
+        };
+        let carrier = self.carriers.iter_mut().find(|one| one.kind == kind);
+        let carried = &mut self.leases.tally_mut(left.account).carried;
+        match (stored, carrier) {
+            (Ok(took_ns), Some(carrier)) => {
+                carrier.failures = 0;
+                carrier.out.learn(left.bytes, took_ns);
+            }
+            (Err(()), Some(carrier)) => {
+                carried.refused += 1;
+                carrier.failed(now_ns);
+            }
+            (_, None) => {}
+        }
+        if left.wanted {
+            let (count, bytes) = if kind == TierKind::Remote {
+                (&mut carried.remote, &mut carried.remote_bytes)
+            } else {
+                (&mut carried.spilled, &mut carried.spilled_bytes)
+            };
+            *count += 1;
+            *bytes += left.bytes;
+        } else if stored.is_ok() {
+            self.actions.push(Action::Discard(ticket));
+        }
+        if let Some(range) = left.freed {
+            self.actions.push(Action::Release(range));
+        }
+        self.revision += 1;
+        self.look_after(now_ns);
+    }
+
+    /// A payload that was to be fetched lies there now, and nowhere else any more; or it is lost, and why.
+    pub fn fetched(
+        &mut self,
+        now_ns: u64,
+        ticket: Ticket,
+        kind: TierKind,
+        fetched: Result<(PayloadRef, u64), Rc<str>>,
+    ) {
+        let range = fetched.as_ref().map(|(range, _)| *range);
+        let came = self.leases.came(ticket, range.map_err(Rc::clone));
+        let Some((account, bytes, unwanted)) = came else {
+            return;
+        };
+        let carried = &mut self.leases.tally_mut(account).carried;
+        match fetched {
+            Ok((_, took_ns)) => {
+                carried.fetched += 1;
+                carried.fetched_bytes += bytes;
+                if let Some(carrier) = self.carriers.iter_mut().find(|one| one.kind == kind) {
+                    carrier.back.learn(bytes, took_ns);
+                }
+            }
+            Err(_) => carried.lost += 1,
+        }
+        if let Some(range) = unwanted {
+            self.actions.push(Action::Release(range));
+        }
+        self.revision += 1;
+        self.look_after(now_ns);
+    }
+
+    /// An executor of an executable has been seen to have so many bytes of memory for itself: the quota is what is reserved and
+    /// nobody has ever used.
+    pub fn measured(&mut self, deployment: DeploymentId, executable: u16, bytes: u64) {
+        let Some(index) = self.deployment_by_id.get(&deployment).copied() else {
+            return;
+        };
+        if self.config.store.quota_bytes.is_some() {
+            return;
+        }
+        let state = self.deployment_mut(index);
+        if state.program.plan.limits.store.quota_bytes.is_some() {
+            return;
+        }
+        let Some(known) = state.own_bytes.get_mut(usize::from(executable)) else {
+            return;
+        };
+        if bytes <= *known {
+            return;
+        }
+        *known = bytes;
+        let unused = unused_bytes(&state.program.plan, &state.own_bytes);
+        let before = std::mem::replace(&mut state.quota_bytes, unused);
+        let account = state.program.account;
+        self.withdraw_quota(account, before);
+        self.grant_quota(account, unused);
+    }
+
+    /// Bytes that payloads of a deployment may have in this lane's memory, on top of what those of other deployments of the
+    /// workflow may.
+    pub(super) fn grant_quota(&mut self, account: Account, bytes: u64) {
+        let tally = self.leases.tally_mut(account);
+        tally.quota_bytes = tally.quota_bytes.saturating_add(bytes);
+        tally.watch_bytes = tally.quota_bytes / 2;
+    }
+
+    pub(super) fn withdraw_quota(&mut self, account: Account, bytes: u64) {
+        let tally = self.leases.tally_mut(account);
+        tally.quota_bytes = tally.quota_bytes.saturating_sub(bytes);
+        tally.watch_bytes = tally.quota_bytes / 2;
+        self.leases.alarm();
+    }
+}

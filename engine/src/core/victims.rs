@@ -1,0 +1,253 @@
+//! Which payloads are carried out of memory: those that will be read last, as far as that can be said (Belady's rule, IBM
+//! Systems Journal 1966), and which nobody reads now.
+
+use super::Core;
+use super::invocation::{Place, Stage, Value};
+use super::lease::{Account, LeaseId, Payload};
+use super::program::{InputFrom, LocalNode, NO_SCOPE, Program, Runner, SlotIndex};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// How far away the next read is: the farther the larger.
+type Distance = (u32, u32);
+
+/// By slot, who reads what lies there first of all; none for slots of which the content stays here: it is handed to somebody
+/// else, or read by the lane itself.
+pub(crate) fn first_readers(program: &Program) -> Vec<Option<LocalNode>> {
+    let count = program.slots.len();
+    let mut first: Vec<Option<LocalNode>> = vec![None; count];
+    let mut stays = vec![false; count];
+    for (index, node) in (0..).zip(&program.nodes) {
+        let by_executor = node.runner == Runner::Executor;
+        let inputs = program.inputs(node).len();
+        for (place, input) in program.all_inputs(node).iter().enumerate() {
+            let by_lane = place >= inputs || !(by_executor || node.region != NO_SCOPE);
+            if by_lane {
+                let scope = program.scope_of(index);
+                each_slot_behind(program, scope, input.from, &mut |slot| {
+                    stays[slot as usize] = true;
+                });
+            }
+            each_slot(program, input.from, &mut |slot| {
+                let reader = &mut first[slot as usize];
+                *reader = Some(reader.map_or(index, |known| known.min(index)));
+            });
+        }
+    }
+    for from in &program.outputs_here {
+        stays[from.slot as usize] = true;
+    }
+    for output in program.wholes.iter().flatten() {
+        for slot in output.parts.iter().chain([&output.slot]) {
+            stays[*slot as usize] = true;
+        }
+    }
+    for (index, details) in (0..).zip(&program.details) {
+        if program.scope_of(index) == 0 {
+            continue;
+        }
+        for output in details.remote.iter().flat_map(|read| &read.outputs) {
+            if let Some(slot) = program.slot_told(index, *output) {
+                stays[slot as usize] = true;
+            }
+        }
+    }
+    // What an item makes moves into the list that is gathered of it: of regions around others first.
+    for gather in program.scopes.iter().flat_map(|scope| &scope.gathers) {
+        stays[gather.item as usize] |= stays[gather.list as usize];
+    }
+    let content = first.into_iter().zip(stays);
+    content
+        .map(|(reader, stays)| reader.filter(|_| !stays))
+        .collect()
+}
+
+/// As [`each_slot`], of somebody in a scope; of items, those of the lists that they are of, whichever region around these is of.
+fn each_slot_behind(
+    program: &Program,
+    scope: u16,
+    from: InputFrom,
+    each: &mut impl FnMut(SlotIndex),
+) {
+    match from {
+        InputFrom::Item(up) => {
+            let outward = |scope: u16| program.scopes[usize::from(scope)].parent;
+            let region = (0..up).fold(scope, |scope, _| outward(scope));
+            let list = program.scopes[usize::from(region)].list;
+            each_slot_behind(program, outward(region), list, each);
+        }
+        InputFrom::FirstOf(span) => {
+            for from in program.alternatives(span) {
+                each_slot_behind(program, scope, *from, each);
+            }
+        }
+        from => each_slot(program, from, each),
+    }
+}
+
+fn each_slot(program: &Program, from: InputFrom, each: &mut impl FnMut(SlotIndex)) {
+    match from {
+        InputFrom::Slot(slot) | InputFrom::Outer(slot) | InputFrom::First(slot) => each(slot),
+        InputFrom::FirstOf(span) => {
+            for from in program.alternatives(span) {
+                each_slot(program, *from, each);
+            }
+        }
+        InputFrom::Item(_) | InputFrom::Constant(_) | InputFrom::Absent => {}
+    }
+}
+
+impl Core {
+    /// Leases of a workflow that have so many bytes together, if there are such, and are no more than `most`: what is read last
+    /// first. What `spared` reads stays.
+    pub(super) fn victims(
+        &self,
+        (account, deployments): (Account, &[u32]),
+        bytes: u64,
+        most: usize,
+        spared: Option<(Place, LocalNode)>,
+    ) -> Vec<LeaseId> {
+        let mut kept: FxHashSet<LeaseId> = FxHashSet::default();
+        let running = self.runs_of(deployments).into_iter();
+        let running = running.map(|running| (running.place, running.node));
+        for (place, node) in running.chain(spared) {
+            self.each_payload_read(place, node, |payload| {
+                kept.extend(self.leases.lease_of(payload).map(|(lease, _)| lease));
+            });
+        }
+        // By lease the nearest of all reads.
+        let mut found: FxHashMap<LeaseId, (Distance, u64)> = FxHashMap::default();
+        for place in 0..self.invocations.len() as Place {
+            let invocation = &self.invocations[place as usize];
+            if self.is_running(place) && deployments.contains(&invocation.deployment) {
+                self.candidates(place, account, &mut kept, &mut found);
+            }
+        }
+        let mut found: Vec<(Distance, LeaseId, u64)> = found
+            .into_iter()
+            .filter(|(lease, _)| !kept.contains(lease))
+            .map(|(lease, (distance, bytes))| (distance, lease, bytes))
+            .collect();
+        // By number where they are equally far, so that the same events give the same.
+        found.sort_unstable_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
+        let mut have = 0;
+        let mut victims = Vec::new();
+        for (_, lease, length) in found.into_iter().take(most) {
+            if have >= bytes {
+                break;
+            }
+            have += length;
+            victims.push(lease);
+        }
+        victims
+    }
+
+    fn candidates(
+        &self,
+        place: Place,
+        account: Account,
+        kept: &mut FxHashSet<LeaseId>,
+        found: &mut FxHashMap<LeaseId, (Distance, u64)>,
+    ) {
+        let invocation = &self.invocations[place as usize];
+        let program = self.program_of(place);
+        let mut consider = |payload: Payload, distance: Option<Distance>| {
+            let Some((lease, bytes)) = self.leases.lease_of(payload) else {
+                return;
+            };
+            let Some(distance) = distance else {
+                kept.insert(lease);
+                return;
+            };
+            if bytes >= self.config.store.moved_bytes_min && self.leases.could_leave(lease, account)
+            {
+                let nearest = found.entry(lease).or_insert((distance, bytes));
+                nearest.0 = nearest.0.min(distance);
+            }
+        };
+        for slot in invocation.slots() {
+            let Some(state) = invocation.slot(slot) else {
+                continue;
+            };
+            let reader = program.first_readers[slot as usize];
+            match state.value {
+                Value::Unset => {}
+                Value::One(payload) => {
+                    let distance = reader.map(|reader| self.distance(place, reader));
+                    consider(payload, distance);
+                }
+                Value::List(list) => {
+                    let begun = reader.and_then(|reader| self.begun(place, reader, slot, program));
+                    let first = self.lists.items(list).places().start as u32;
+                    for (item, payload) in (first..).zip(self.lists.get(list)) {
+                        let distance = reader.map(|reader| match begun {
+                            Some(begun) => (0, item.saturating_sub(begun)),
+                            None => {
+                                let (far, _) = self.distance(place, reader);
+                                (far, item)
+                            }
+                        });
+                        consider(*payload, distance);
+                    }
+                }
+            }
+        }
+        // What is being gathered is read when all of it is there.
+        for node in invocation.nodes() {
+            let extra = self.extras.of(invocation.node(node));
+            let Some(run) = extra.and_then(|extra| extra.run.as_ref()) else {
+                continue;
+            };
+            let region = program.nodes[node as usize].region;
+            let gathers = &program.scopes[usize::from(region)].gathers;
+            for (gather, list) in gathers.iter().zip(&run.gathered) {
+                let reader = program.first_readers[gather.list as usize];
+                let distance = |item: u32| reader.map(|reader| (reader + 1, item));
+                for (item, payload) in (0..).zip(list.iter().flat_map(|list| self.lists.get(*list)))
+                {
+                    consider(*payload, distance(item));
+                }
+            }
+        }
+    }
+
+    /// How far away it is that a node reads: nothing if it is ready already.
+    fn distance(&self, place: Place, reader: LocalNode) -> Distance {
+        let mut around = place;
+        loop {
+            let invocation = &self.invocations[around as usize];
+            if let Some(state) = invocation.node_in_scope(reader) {
+                return match state.stage {
+                    Stage::Decided => (0, 0),
+                    Stage::Waiting => (reader + 1, 0),
+                };
+            }
+            if invocation.scope == 0 {
+                break;
+            }
+            around = invocation.parent;
+        }
+        // It lies in a region within.
+        (reader + 1, 0)
+    }
+
+    /// Of a list that a region runs over: the first item that has not begun, if it runs.
+    fn begun(
+        &self,
+        place: Place,
+        reader: LocalNode,
+        slot: SlotIndex,
+        program: &Program,
+    ) -> Option<u32> {
+        let node = &program.nodes[reader as usize];
+        if node.region == NO_SCOPE {
+            return None;
+        }
+        let scope = &program.scopes[usize::from(node.region)];
+        if scope.list != InputFrom::Slot(slot) {
+            return None;
+        }
+        let state = self.invocations[place as usize].node_in_scope(reader)?;
+        let run = self.extras.of(state)?.run.as_ref()?;
+        Some(run.next.saturating_mul(scope.batch.max(1)))
+    }
+}

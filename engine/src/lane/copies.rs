@@ -1,0 +1,398 @@
+//! Copies of what executables have returned that are somebody else's (`trust: other`), made before the core hears of it.
+//!
+//! An executor can write its arena for as long as it lives, and so change what it has committed. Of one that is not trusted
+//! nothing is read where it lies: a completion's own outputs are copied into memory of the lane's, each byte read once, and
+//! go back to it; whoever reads them reads the copy. Aliases name what its inputs lie in, which it cannot write. Tables and
+//! texts are copied out of all executors' arenas alike.
+//!
+//! ```text
+//!   completion ─► outputs leased ─┬─ little ─► the workflow's compartment of the lane's arena ──────────┐
+//!                                 └─ much ───► a segment of its own: set aside, then filled, both a step  ├─► core
+//!                                              for each turn of the lane ───────────────────────────────┘
+//! ```
+//!
+//! While that is under way the executor's activation runs, as the core sees it: it can exceed its timeout, and nothing more
+//! is read from its ring. A segment of copies goes with the last range of it, and counts in what the lane's arena may have.
+
+use super::Lane;
+use super::executors::{self, ExecutorError};
+use super::segments::{Mapping, Owner, Segments};
+use crate::core::{CompletionError, ExecutorId, Output, Piece};
+use crate::plan::{ErrorClass, Trust};
+use faasstore::arena::{Arena, ArenaError, Compartment, GRANULE_BYTES};
+use faasstore::descriptor::{CpuUse, PayloadRef};
+use faasstore::segment::{SegmentDraft, SegmentError, SegmentReader, SegmentWriter};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What is copied at once, between two looks at the rings: some hundred microseconds.
+const AT_ONCE_BYTES_MAX: u64 = 1 << 20;
+const AT_ONCE_PIECES_MAX: usize = 1024;
+/// What is set aside, or copied, in a turn of the lane: some ten microseconds.
+const STEP_BYTES: u64 = 128 << 10;
+/// What a piece costs, however small it is, as if it had so many bytes.
+const PIECE_COST_BYTES: u64 = 256;
+
+/// Why a copy cannot be made: the attempt fails.
+#[derive(Debug, Error)]
+enum CopyError {
+    #[error("{0}")]
+    Arena(#[from] ArenaError),
+    #[error("{0}")]
+    Segment(#[from] SegmentError),
+    #[error("what it has returned lies in no executor's segment")]
+    Place,
+}
+
+impl CopyError {
+    fn cause(&self) -> String {
+        format!(
+            "its outputs are to be copied, since its executable is somebody else's (`trust: other`), and are not: {self}; let \
+             it return less at once, or give the worker more --memory"
+        )
+    }
+}
+
+/// A copy that takes several turns.
+#[derive(Debug)]
+pub(crate) struct Copying {
+    activation: u32,
+    cpu: Option<CpuUse>,
+    /// As the executor has named them; leased.
+    outputs: Vec<Output>,
+    /// Of these what is the executor's own, and where each begins in the copy.
+    pieces: Vec<(PayloadRef, u64)>,
+    progress: Option<Progress>,
+    /// Pieces that are copied, and bytes of the next one.
+    next: usize,
+    copied_bytes: u64,
+    /// What it counts for in the lane's arena.
+    set_aside_bytes: u64,
+    /// The process has ended since: its exit is seen to when this is done.
+    exit: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Progress {
+    SetAside(SegmentDraft),
+    Copy(Arc<SegmentWriter>),
+}
+
+fn pieces(output: &Output) -> &[Piece] {
+    match output {
+        Output::One(piece) => std::slice::from_ref(piece),
+        Output::List(pieces) => pieces,
+    }
+}
+
+fn pieces_mut(output: &mut Output) -> &mut [Piece] {
+    match output {
+        Output::One(piece) => std::slice::from_mut(piece),
+        Output::List(pieces) => pieces,
+    }
+}
+
+/// The ranges in outputs that are the executor's own.
+pub(super) fn own(outputs: &[Output]) -> impl Iterator<Item = PayloadRef> + '_ {
+    let pieces = outputs.iter().flat_map(pieces);
+    pieces.filter_map(|piece| match piece {
+        Piece::Own(range) => Some(*range),
+        Piece::Empty | Piece::Alias { .. } => None,
+    })
+}
+
+/// Has the outputs name copies instead of what is the executor's own, in the order of [`own`].
+fn rename(outputs: &mut [Output], mut copies: impl Iterator<Item = PayloadRef>) {
+    for piece in outputs.iter_mut().flat_map(pieces_mut) {
+        if let Piece::Own(range) = piece {
+            *range = copies.next().unwrap_or(PayloadRef::EMPTY);
+        }
+    }
+}
+
+/// The executor's segment in which a range lies.
+fn source(segments: &Segments, range: &PayloadRef) -> Result<Arc<SegmentReader>, CopyError> {
+    match segments.mapping(range.segment) {
+        Some(Mapping::Foreign(segment)) => Ok(Arc::clone(segment)),
+        Some(Mapping::Own(_)) | None => Err(CopyError::Place),
+    }
+}
+
+/// Copies a range into the lane's arena; leased.
+fn copy_one(
+    range: PayloadRef,
+    compartment: Compartment,
+    segments: &mut Segments,
+    arena: &mut Arena,
+) -> Result<PayloadRef, CopyError> {
+    let from = source(segments, &range)?;
+    let reservation = arena.reserve_in(compartment, range.length)?;
+    executors::adopt_own_segments(segments, arena);
+    let into = arena.segment(reservation.segment(), reservation.generation());
+    let copied = into.is_some_and(|into| {
+        into.copy_from(reservation.offset(), &from, range.offset, range.length)
+    });
+    if !copied {
+        arena.abandon(reservation);
+        return Err(CopyError::Place);
+    }
+    let committed = arena.commit(reservation, range.length);
+    Ok(executors::lease_own(committed, segments))
+}
+
+impl Copying {
+    /// Takes `outputs`, unless it fails.
+    fn begin(
+        activation: u32,
+        cpu: Option<CpuUse>,
+        outputs: &mut Vec<Output>,
+        bytes: u64,
+        arena: &mut Arena,
+    ) -> Result<Self, CopyError> {
+        let draft = SegmentDraft::begin("lane-copies", bytes)?;
+        let set_aside_bytes = draft.length();
+        arena.set_aside(set_aside_bytes)?;
+        let mut begins = 0;
+        let pieces = own(outputs).map(|range| {
+            let at = begins;
+            begins += range.length.next_multiple_of(GRANULE_BYTES);
+            (range, at)
+        });
+        Ok(Self {
+            activation,
+            cpu,
+            pieces: pieces.collect(),
+            outputs: std::mem::take(outputs),
+            progress: Some(Progress::SetAside(draft)),
+            next: 0,
+            copied_bytes: 0,
+            set_aside_bytes,
+            exit: None,
+        })
+    }
+
+    /// Goes on for a while; the copy, once all of it lies there.
+    fn step(&mut self, segments: &Segments) -> Result<Option<Arc<SegmentWriter>>, CopyError> {
+        let into = match self.progress.take() {
+            None => return Ok(None),
+            Some(Progress::SetAside(mut draft)) => {
+                self.progress = Some(match draft.allocate(STEP_BYTES)? {
+                    true => Progress::Copy(Arc::new(draft.finish()?)),
+                    false => Progress::SetAside(draft),
+                });
+                return Ok(None);
+            }
+            Some(Progress::Copy(into)) => into,
+        };
+        let mut left = STEP_BYTES;
+        while let Some((range, at)) = self.pieces.get(self.next) {
+            if left == 0 {
+                self.progress = Some(Progress::Copy(into));
+                return Ok(None);
+            }
+            let length = (range.length - self.copied_bytes).min(left);
+            let from = source(segments, range)?;
+            let (to, offset) = (at + self.copied_bytes, range.offset + self.copied_bytes);
+            if !into.copy_from(to, &from, offset, length) {
+                return Err(CopyError::Place);
+            }
+            left = left.saturating_sub(length.max(PIECE_COST_BYTES));
+            self.copied_bytes += length;
+            if self.copied_bytes == range.length {
+                (self.next, self.copied_bytes) = (self.next + 1, 0);
+            }
+        }
+        Ok(Some(into))
+    }
+}
+
+impl Lane {
+    /// An activation has ended well, whose outputs are in `scratch`. Of an executable that is somebody else's they are copied
+    /// before the core hears of it, unless `told`: what was told to stop returns nothing.
+    #[inline]
+    pub(super) fn done(
+        &mut self,
+        id: ExecutorId,
+        activation: u32,
+        cpu: Option<CpuUse>,
+        told: bool,
+    ) -> Result<(), ExecutorError> {
+        let executor = self.executors[id.0 as usize].as_ref();
+        let other = executor.is_some_and(|executor| executor.started.trust == Trust::Other);
+        if other && !told && own(&self.scratch.outputs).next().is_some() {
+            return self.copy(id, activation, cpu);
+        }
+        self.completed(id, activation, cpu)
+    }
+
+    #[cold]
+    fn copy(
+        &mut self,
+        id: ExecutorId,
+        activation: u32,
+        cpu: Option<CpuUse>,
+    ) -> Result<(), ExecutorError> {
+        if self.core.running(id) != Some(activation) {
+            self.return_outputs();
+            return Err(CompletionError::Activation.into());
+        }
+        let Some(executor) = self.executors[id.0 as usize].as_mut() else {
+            return Ok(());
+        };
+        let (mut pieces, mut bytes) = (0, 0u64);
+        for range in own(&self.scratch.outputs) {
+            pieces += 1;
+            bytes = bytes.saturating_add(range.length.next_multiple_of(GRANULE_BYTES));
+        }
+        let outputs = &mut self.scratch.outputs;
+        if pieces > AT_ONCE_PIECES_MAX || bytes > AT_ONCE_BYTES_MAX {
+            return match Copying::begin(activation, cpu, outputs, bytes, &mut self.arena) {
+                Ok(copying) => {
+                    executor.copying = Some(Box::new(copying));
+                    self.copies.push_back(id.0);
+                    Ok(())
+                }
+                Err(error) => self.copy_failed(id, activation, &error),
+            };
+        }
+        let compartment = executor.compartment();
+        let mut copies = Vec::with_capacity(pieces);
+        let copied = own(outputs).try_for_each(|range| {
+            let copy = copy_one(range, compartment, &mut self.segments, &mut self.arena)?;
+            copies.push(copy);
+            Ok(())
+        });
+        match copied {
+            Ok(()) => self.copied(id, activation, cpu, copies),
+            Err(error) => {
+                copies.into_iter().for_each(|copy| self.release(copy));
+                self.copy_failed(id, activation, &error)
+            }
+        }
+    }
+
+    /// Copies lie there of what is in `scratch`, and are leased: the core may know.
+    fn copied(
+        &mut self,
+        id: ExecutorId,
+        activation: u32,
+        cpu: Option<CpuUse>,
+        copies: Vec<PayloadRef>,
+    ) -> Result<(), ExecutorError> {
+        let originals: Vec<PayloadRef> = own(&self.scratch.outputs).collect();
+        rename(&mut self.scratch.outputs, copies.into_iter());
+        originals.into_iter().for_each(|range| self.release(range));
+        self.completed(id, activation, cpu)
+    }
+
+    fn copy_failed(
+        &mut self,
+        id: ExecutorId,
+        activation: u32,
+        error: &CopyError,
+    ) -> Result<(), ExecutorError> {
+        self.return_outputs();
+        self.now_ns = super::monotonic_ns();
+        let (class, cause) = (ErrorClass::Memory, error.cause());
+        self.core
+            .failed(self.now_ns, id, activation, class, cause)?;
+        Ok(())
+    }
+
+    /// Goes on with a copy, if any is under way, each in its turn. True if one was.
+    #[inline]
+    pub(super) fn copy_on(&mut self) -> bool {
+        let Some(place) = self.copies.pop_front() else {
+            return false;
+        };
+        self.copy_step(place);
+        true
+    }
+
+    #[cold]
+    fn copy_step(&mut self, place: u32) {
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return;
+        };
+        let told = executor.is_told();
+        let Some(copying) = executor.copying.as_mut() else {
+            return;
+        };
+        // What was told to stop meanwhile is dropped whatever it is.
+        let step = if told {
+            Ok(None)
+        } else {
+            copying.step(&self.segments)
+        };
+        if matches!(step, Ok(None)) && !told {
+            self.copies.push_back(place);
+            return;
+        }
+        let compartment = executor.compartment();
+        executor.activation_ended(&mut self.arena);
+        let Some(copying) = executor.copying.take() else {
+            return;
+        };
+        let Copying {
+            activation,
+            cpu,
+            outputs,
+            pieces,
+            set_aside_bytes,
+            exit,
+            ..
+        } = *copying;
+        self.scratch.outputs = outputs;
+        let id = ExecutorId(place);
+        let ended = match step {
+            Ok(Some(made)) => {
+                let copy = Mapping::Own(made);
+                let slot = self.segments.add(copy, Owner::Copies, compartment, 0, 0);
+                let lease = |(range, at): (PayloadRef, u64)| {
+                    let lease = self.segments.lease(slot, at, range.length);
+                    lease.unwrap_or(PayloadRef::EMPTY)
+                };
+                let copies = pieces.into_iter().map(lease).collect();
+                self.copied(id, activation, cpu, copies)
+            }
+            Ok(None) => {
+                self.arena.bring_back(set_aside_bytes);
+                self.completed(id, activation, cpu)
+            }
+            Err(error) => {
+                self.arena.bring_back(set_aside_bytes);
+                self.copy_failed(id, activation, &error)
+            }
+        };
+        if let Err(error) = ended {
+            self.setup.counters.corrupt_messages.add(1);
+            self.end_executor(place, &error.to_string());
+        }
+        self.act();
+        self.unmap_gone();
+        if let Some(token) = exit {
+            self.executor_exited(token);
+        }
+    }
+
+    /// The executor is ended, or what it has returned is of no use any more: nothing of it is copied on.
+    pub(super) fn drop_copy(&mut self, place: u32) {
+        let executor = self.executors[place as usize].as_mut();
+        let Some(copying) = executor.and_then(|executor| executor.copying.take()) else {
+            return;
+        };
+        self.arena.bring_back(copying.set_aside_bytes);
+        own(&copying.outputs).for_each(|range| self.release(range));
+    }
+
+    /// Puts off what follows from the end of an executor's process until what it has returned is copied; false if nothing
+    /// is.
+    pub(super) fn exits_after_copy(&mut self, place: u32, token: u64) -> bool {
+        let executor = self.executors[place as usize].as_mut();
+        let copying = executor.and_then(|executor| executor.copying.as_mut());
+        copying.map(|copying| copying.exit = Some(token)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests;

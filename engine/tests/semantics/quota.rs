@@ -1,0 +1,155 @@
+//! A workflow with more payloads than its quota: which of them leave memory, and how they come back.
+
+use super::flow::{Flow, input, out, over_list};
+use super::rig::{Rig, list, one};
+use engine::core::store::StoreRules;
+use engine::plan::{InputPlan, Source};
+use engine::wire::Failure;
+use faasstore::binding::Kind;
+use faasstore::tier::TierKind;
+
+/// The names of nodes are what they return: ten bytes.
+const NAMES: [&str; 3] = ["aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"];
+
+fn rules(quota_bytes: u64) -> StoreRules {
+    StoreRules {
+        tiers: vec![TierKind::Spill],
+        moved_bytes_min: 1,
+        quota_bytes: Some(quota_bytes),
+    }
+}
+
+/// Three make something; each has a reader that waits for `slow` too.
+fn three() -> Flow {
+    let mut flow = Flow::default();
+    let slow = flow.function("slow", |_| ());
+    let made = NAMES.map(|name| flow.function(name, |_| ()));
+    for (reader, made) in ["x", "y", "z"].into_iter().zip(made) {
+        flow.function(reader, |node| {
+            node.inputs = vec![input("made", out(made)), input("slow", out(slow))];
+        });
+    }
+    flow
+}
+
+#[test]
+fn what_is_read_last_leaves_and_comes_back_before_it_is_read() {
+    let mut rig = Rig::short_of_memory(&three(), rules(20));
+    rig.invoke(&[]);
+    rig.end(NAMES[0]);
+    rig.end(NAMES[1]);
+    assert!(rig.carrying().is_empty(), "there is room for two");
+    rig.end(NAMES[2]);
+    assert_eq!(rig.carrying(), [NAMES[2], NAMES[1]], "x reads first");
+    rig.carried(true);
+    assert_eq!(rig.elsewhere(), (2, 0));
+    rig.end("slow");
+    assert!(rig.runs("x"));
+    assert!(!rig.runs("z"));
+    while rig.elsewhere() != (0, 0) {
+        rig.come_back(None);
+        for reader in ["x", "y", "z"] {
+            if rig.runs(reader) {
+                rig.end(reader);
+            }
+        }
+    }
+    rig.end_all();
+    for (reader, made) in ["x", "y", "z"].into_iter().zip(NAMES) {
+        assert_eq!(rig.saw(reader), [one(made), one("slow")]);
+    }
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}
+
+#[test]
+fn what_somebody_begins_to_read_while_it_is_carried_out_stays() {
+    let mut rig = Rig::short_of_memory(&three(), rules(20));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    assert_eq!(rig.carrying(), [NAMES[2], NAMES[1]]);
+    // There is room for what readers make: it is not known yet that they make anything.
+    rig.end("slow");
+    assert!(rig.runs("x"));
+    rig.end("x");
+    assert!(rig.runs("y"), "what leaves can still be read");
+    rig.carried(true);
+    assert_eq!(rig.elsewhere(), (0, 0), "all of it stays");
+    rig.end_all();
+    rig.result().unwrap();
+    assert_eq!(rig.carried_so_far().spilled, 0);
+    rig.nothing_is_left();
+}
+
+#[test]
+fn what_cannot_be_brought_back_fails_the_invocation_with_its_reason() {
+    let mut rig = Rig::short_of_memory(&three(), rules(20));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    rig.carried(true);
+    rig.end("slow");
+    rig.end("x");
+    rig.come_back(Some("the disk is gone"));
+    let Failure::Payload { node, cause, .. } = rig.failure() else {
+        panic!("{:?}", rig.failure());
+    };
+    assert!(["y", "z"].contains(&node.as_str()), "{node}");
+    assert!(cause.contains("the disk is gone"), "{cause}");
+    rig.end_all();
+    assert!(rig.carried_so_far().lost >= 1);
+    rig.nothing_is_left();
+}
+
+#[test]
+fn a_tier_that_takes_nothing_holds_activations_back_and_never_for_ever() {
+    let mut rig = Rig::short_of_memory(&three(), rules(20));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    rig.carried(false);
+    rig.end("slow");
+    for _ in 0..100 {
+        rig.carried(false);
+        rig.pass_ms(1000);
+        for reader in ["x", "y", "z"] {
+            if rig.runs(reader) {
+                rig.end(reader);
+            }
+        }
+    }
+    rig.result().unwrap();
+    let carried = rig.carried_so_far();
+    assert!(carried.refused > 0 && carried.spilled == 0, "{carried:?}");
+    rig.nothing_is_left();
+}
+
+#[test]
+fn items_begin_as_there_is_room_for_what_they_make() {
+    let mut flow = over_list();
+    let region = flow.region(Source::Input(0), |_| ());
+    let made = flow.function("make", |node| {
+        node.region = Some(region);
+        node.inputs = vec![input("item", Source::Item { up: 0 })];
+    });
+    flow.function("all", |node| {
+        node.inputs = vec![InputPlan::new("all", Kind::List, out(made))];
+    });
+    let mut rig = Rig::short_of_memory(&flow, rules(30));
+    rig.invoke(&[("list", &["1", "2", "3", "4", "5", "6", "7", "8"])]);
+    let mut most = 0;
+    while rig.answer.is_none() {
+        rig.carried(true);
+        rig.come_back(None);
+        most = most.max(rig.running.len());
+        if let Some(attempt) = rig.running.first().cloned() {
+            rig.end_attempt(&attempt);
+        }
+    }
+    assert!(most >= 2, "{most}");
+    let all: Vec<String> = (0..8).map(|item| format!("make{item}")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    assert_eq!(rig.saw("all"), [list(&all)]);
+    let carried = rig.carried_so_far();
+    assert!(carried.spilled > 2 && carried.held_back > 0, "{carried:?}");
+    assert_eq!(carried.fetched, carried.spilled);
+    rig.nothing_is_left();
+}

@@ -1,0 +1,175 @@
+//! Maxima that are declared, by real workers: held by functions and lanes, proven before the run, and kept at the door.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+use engine::wire::Failure;
+use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
+use faasflow_tests::gate::{Gate, Verdict};
+use serde_json::Value;
+
+/// A function, and a command, that return what they are given, and may return less.
+const CAUGHT: &str = "
+workflow: caught
+input: { text: { kind: bytes, max_bytes: 100 } }
+nodes:
+  function:
+    function: test-functions:upper
+    input: { text: input.text }
+    output: { out: { kind: bytes, max_bytes: 8 } }
+    catch: { on: output, to: rescue }
+  command:
+    command: [cat]
+    input: { text: input.text }
+    output: { out: { kind: bytes, max_bytes: 9 } }
+    catch: { on: output, to: rescue }
+  rescue: { command: [cat], input: { why: 'first_of(function.error, command.error)' }, output: { out: { kind: bytes, max_bytes: 4KiB } } }
+output:
+  function: { from: function.out, optional: true }
+  command: { from: command.out, optional: true }
+  why: { from: rescue.out, optional: true }
+";
+
+/// Executors that hold three invocations, of 1 MiB each.
+const GATED: &str = "
+workflow: gated
+input: { gate: { kind: bytes, max_bytes: 1000 } }
+nodes:
+  held:
+    function: test-functions:gate
+    input: { gate: input.gate }
+    output: { out: { kind: bytes, max_bytes: 1MiB } }
+    resources: { memory_mib: 5, scale: 1 }
+output: { out: held.out }
+";
+
+fn json(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, Value) {
+    let finished = cluster.faasflow(arguments);
+    let value = serde_json::from_slice(&finished.stdout).unwrap_or_default();
+    (finished.code, value)
+}
+
+#[test]
+fn what_exceeds_its_maximum_is_a_failure_that_a_catch_takes() {
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(CAUGHT, &[]);
+    let pids = cluster.executors("a");
+    let invoke = |text: &str| {
+        let inputs = [("text", bytes(text))];
+        cluster.invoke("a", "caught", &inputs).unwrap()
+    };
+    let fits = invoke("12345678");
+    assert_eq!(output(&fits, "function"), b"12345678");
+    assert_eq!(output(&fits, "command"), b"12345678");
+    for (text, output_of) in [("123456789", "function"), ("1234567890", "function")] {
+        let answered = invoke(text);
+        let why: Value = serde_json::from_slice(output(&answered, "why")).unwrap();
+        assert_eq!(
+            (&why["node"], &why["class"]),
+            (&output_of.into(), &"output".into())
+        );
+        let cause = why["cause"].as_str().unwrap();
+        assert!(cause.contains("above its max_bytes of 8"), "{cause}");
+    }
+    // No executor was ended for it.
+    assert_eq!(cluster.executors("a"), pids);
+    let refused = invoke(&"x".repeat(101));
+    match refused.result {
+        Err(Failure::Refused { reason, memory, .. }) => {
+            assert!(
+                reason.contains("has 101 bytes, above its max_bytes of 100"),
+                "{reason}"
+            );
+            assert_eq!(memory, None);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn as_many_as_the_quota_holds_are_let_in_and_the_next_is_refused_with_both_figures() {
+    let cluster = Setup::workers(&["a"]).start();
+    let file = cluster.file("gated.yaml", GATED);
+    let address = cluster.worker("a").address().to_owned();
+    let (code, planned) = json(&cluster, &["plan", &file, "--workers", &address, "--json"]);
+    assert_eq!(code, Some(0));
+    let (code, deployed) = json(
+        &cluster,
+        &["deploy", &file, "--workers", &address, "--json"],
+    );
+    assert_eq!(code, Some(0));
+    assert_eq!(planned["memory"], deployed["memory"]);
+    // Four MiB, less a quarter; the input may be gone before the output begins only when its reader has ended.
+    let bytes_of_one = (1 << 20) + 1024;
+    let memory = &deployed["memory"];
+    assert_eq!(memory["invocation_bytes"], bytes_of_one, "{memory}");
+    assert_eq!(memory["in_flight_max"], 3, "{memory}");
+    assert_eq!(memory["workers"][0]["quota_bytes"], 4 << 20, "{memory}");
+
+    let gate = Gate::new(cluster.folder(), "gate");
+    let input = [("gate", bytes(gate.input()))];
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| cluster.invoke("a", "gated", &input).unwrap()))
+            .collect();
+        let first = gate.next();
+        // One runs, two wait for its executor; all are in flight.
+        while cluster.counter("a", "in_flight") < 3 {
+            std::thread::yield_now();
+        }
+        let gate_input = format!("gate={}", String::from_utf8_lossy(&gate.input()));
+        let invoke = [
+            "invoke",
+            "gated",
+            "--workers",
+            &address,
+            "--json",
+            "--input",
+            &gate_input,
+        ];
+        let (code, refused) = json(&cluster, &invoke);
+        assert_eq!(code, Some(1), "{refused}");
+        let text = refused.to_string();
+        let figures = [bytes_of_one.to_string(), (4 << 20).to_string()];
+        assert!(figures.iter().all(|figure| text.contains(figure)), "{text}");
+        // Who holds what is told meanwhile.
+        let status = cluster.status("a");
+        let holders = &status.workflows[0].holders;
+        assert_eq!(holders.len(), 3, "{holders:?}");
+        assert!(holders.is_sorted_by_key(|one| std::cmp::Reverse(one.age_ms)));
+        assert!(holders.iter().all(|one| one.payloads[0].of == "input.gate"));
+
+        first.tell(Verdict::Pass);
+        for _ in 1..3 {
+            gate.next().tell(Verdict::Pass);
+        }
+        for one in running {
+            let _ = output(&one.join().unwrap(), "out");
+        }
+    });
+}
+
+#[test]
+fn what_does_not_declare_is_named_and_what_fits_not_once_is_not_deployed() {
+    let cluster = Setup::workers(&["a"]).start();
+    let address = cluster.worker("a").address().to_owned();
+    let partly = GATED.replace("{ kind: bytes, max_bytes: 1MiB }", "bytes");
+    let file = cluster.file("partly.yaml", partly);
+    let (_, deployed) = json(
+        &cluster,
+        &["deploy", &file, "--workers", &address, "--json"],
+    );
+    let memory = &deployed["memory"];
+    assert_eq!(memory["proven"], false);
+    assert_eq!(memory["undeclared"][0]["port"], "held.out");
+    let told = cluster.faasflow(&["plan", &file, "--workers", &address]);
+    let told = told.text();
+    assert!(told.contains("held.out lacks `max_bytes`"), "{told}");
+    let large = cluster.file("large.yaml", GATED.replace("1MiB", "1GiB"));
+    let refused = cluster.faasflow(&["deploy", &large, "--workers", &address]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("none would be let in"),
+        "{}",
+        refused.stderr
+    );
+}
