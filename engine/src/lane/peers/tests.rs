@@ -613,9 +613,9 @@ fn a_peer_that_grants_nothing_is_given_up_and_what_it_was_to_get_is_free() {
 }
 
 /// A lane with a link to `b`, which is on the same host; and the borrower's end of what they share.
-fn sharing(limits: LinkLimits) -> (Lane, UnixStream, Socket) {
+fn sharing(limits: LinkLimits) -> (Lane, [UnixStream; 2], Socket) {
     let mut lane = Lane::new(limits);
-    let (ours, theirs, _bulk) = sockets();
+    let (ours, theirs, bulk) = sockets();
     let (socket, borrower) = Socket::pair().unwrap();
     let end = LendingEnd {
         socket,
@@ -624,7 +624,7 @@ fn sharing(limits: LinkLimits) -> (Lane, UnixStream, Socket) {
     lane.with(|peers, parts| {
         peers.link_out(door_of_b(), LinkNumber(1), ours, Some(end), parts);
     });
-    (lane, theirs, borrower)
+    (lane, [theirs, bulk], borrower)
 }
 
 fn lent(lane: &Lane) -> u64 {
