@@ -16,7 +16,7 @@ use std::rc::Rc;
 /// Activations of one pool that are looked at for one that may start.
 const LOOKED_AT_MAX: usize = 64;
 /// Payloads of a workflow that are on their way at once.
-const MOVING_MAX: u64 = 256;
+pub(super) const MOVING_MAX: u64 = 256;
 /// How long an activation of which nothing is known is taken to go on at first: as long as it has run, and this.
 const UNKNOWN_NS: u64 = 1_000_000;
 /// How often the executors of a workflow that is pressed are looked at.
@@ -66,13 +66,8 @@ impl Core {
         for account in self.leases.accounts() {
             let tally = self.leases.tally(account);
             let holdings = self.leases.holdings(account);
-            if !tally.pressed && holdings.bytes > tally.watch_bytes {
-                self.leases.tally_mut(account).pressed = true;
-                self.pressed += 1;
-                // What lasts how long has to be known now.
-                self.timed += 1;
-                self.revision += 1;
-                self.measure_at(now_ns, account);
+            if holdings.bytes > tally.watch_bytes {
+                self.press(now_ns, account);
             }
             if self.leases.tally(account).pressed {
                 if self.leases.tally(account).measure_ns <= now_ns {
@@ -82,6 +77,19 @@ impl Core {
             }
         }
         self.drain_ended(now_ns);
+    }
+
+    /// From now on a workflow is pressed.
+    pub(super) fn press(&mut self, now_ns: u64, account: Account) {
+        let tally = self.leases.tally_mut(account);
+        if std::mem::replace(&mut tally.pressed, true) {
+            return;
+        }
+        self.pressed += 1;
+        // What lasts how long has to be known now.
+        self.timed += 1;
+        self.revision += 1;
+        self.measure_at(now_ns, account);
     }
 
     /// Starts what may start, makes room for what may not, and ends the state when there is room again.
@@ -133,7 +141,11 @@ impl Core {
                 // A bit more than is lacking, so that all of them are not looked through again soon.
                 let bytes = lacks + (quota / 8).min(holdings.bytes / 2);
                 let moving = (MOVING_MAX - holdings.moving) as usize;
-                let victims = self.victims((account, &deployments), bytes, moving, spared);
+                let spared = spared.as_slice();
+                let victims =
+                    self.victims((account, &deployments), (bytes, moving), spared, &|_, _| {
+                        true
+                    });
                 let carries = !victims.is_empty();
                 for lease in victims {
                     self.carry_out(lease, kind);
@@ -155,7 +167,12 @@ impl Core {
         if lacks > 0
             && let Some(up_ns) = self.up_again_ns(now_ns, choice)
             && !self
-                .victims((account, &deployments), 1, 1, spared)
+                .victims(
+                    (account, &deployments),
+                    (1, 1),
+                    spared.as_slice(),
+                    &|_, _| true,
+                )
                 .is_empty()
         {
             return self.look_again(account, up_ns);
@@ -169,7 +186,7 @@ impl Core {
         allowed.filter_map(|one| one.up_again_ns(now_ns)).min()
     }
 
-    fn carry_out(&mut self, lease: LeaseId, kind: TierKind) {
+    pub(super) fn carry_out(&mut self, lease: LeaseId, kind: TierKind) {
         let (ticket, range) = self.leases.leave(lease);
         self.actions.push(Action::CarryOut(Box::new(CarryOut {
             ticket,
@@ -208,9 +225,7 @@ impl Core {
         bytes: u64,
         (beyond, choice): (bool, StoreChoice),
     ) -> Option<Relief> {
-        let allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
-        let up = allowed.filter(|one| one.is_up(now_ns));
-        let cheapest = up.min_by(|one, other| one.ns(bytes).total_cmp(&other.ns(bytes)));
+        let cheapest = self.cheapest(now_ns, choice, bytes);
         let wait_ns = self.until_let_go(now_ns, runs, bytes);
         match (cheapest, wait_ns) {
             (Some(carrier), Some(ns)) if !beyond && ns <= carrier.ns(bytes) => {
@@ -220,6 +235,23 @@ impl Core {
             (None, Some(ns)) => Some(Relief::Wait { ns }),
             (None, None) => None,
         }
+    }
+
+    fn cheapest(&self, now_ns: u64, choice: StoreChoice, bytes: u64) -> Option<&Carrier> {
+        let allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
+        let up = allowed.filter(|one| one.is_up(now_ns));
+        up.min_by(|one, other| one.ns(bytes).total_cmp(&other.ns(bytes)))
+    }
+
+    /// Into which tier payloads of these deployments go, if into any now.
+    pub(super) fn cheapest_tier(
+        &self,
+        now_ns: u64,
+        deployments: &[u32],
+        bytes: u64,
+    ) -> Option<TierKind> {
+        let choice = self.choice_of(deployments);
+        Some(self.cheapest(now_ns, choice, bytes)?.kind)
     }
 
     /// When what runs is expected to have let go of so many bytes; none if it will not.
@@ -450,7 +482,7 @@ impl Core {
         newest.map_or_else(StoreChoice::default, |program| program.plan.limits.store)
     }
 
-    fn deployments_of(&self, account: Account) -> Vec<u32> {
+    pub(super) fn deployments_of(&self, account: Account) -> Vec<u32> {
         let deployments = (0..).zip(&self.deployments);
         let of_it = deployments.filter(|(_, one)| {
             one.as_ref()

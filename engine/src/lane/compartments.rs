@@ -104,6 +104,14 @@ impl Compartments {
         Some(entry.compartment)
     }
 
+    /// Where the core counts what lies there; none if it counts nothing of it.
+    pub(crate) fn account_in(&self, compartment: Compartment) -> Option<Account> {
+        let mut entries = self.of_workflow.values();
+        entries
+            .find(|entry| entry.compartment == compartment)?
+            .account
+    }
+
     /// Shows what each workflow has in memory to whoever asks for the worker's status; `pinned` is what executors may still keep
     /// of segments that have gone.
     pub(crate) fn publish(&self, core: &Core, segments: &Segments, pinned: &[(Compartment, u64)]) {

@@ -749,7 +749,10 @@ impl Lane {
                 ticket,
                 kind,
                 stored,
-            } => self.core.stored(self.now_ns, ticket, kind, stored),
+            } => {
+                self.core.stored(self.now_ns, ticket, kind, stored);
+                self.peers.memory_freed();
+            }
             LaneCommand::Measured(uses) => self.executors_measured(&uses),
             LaneCommand::Fetched {
                 ticket,
@@ -796,6 +799,10 @@ impl Lane {
             self.core.take_actions(&mut self.actions);
             self.carry_out();
             if self.peers.wants_relief() {
+                // What is to come back goes first: whoever reads it is what gives memory back.
+                if self.carriage.is_short() {
+                    self.place_coming();
+                }
                 let (peers, mut parts) = self.peers();
                 peers.relieve(&mut parts);
             }

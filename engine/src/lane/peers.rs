@@ -438,6 +438,8 @@ impl Peers {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.link.take_unread(&mut unread);
             if !inbound.is_empty() {
+                // What has come may make room for what waits.
+                self.freed |= self.shortage.is_any();
                 let party = connection.party.clone();
                 inbound
                     .drain(..)

@@ -128,6 +128,8 @@ pub(super) struct Carriage {
     unplaced: Vec<Ticket>,
     /// When to try again to place them.
     try_ns: Option<u64>,
+    /// Whether they go ahead of what peers send.
+    ahead: bool,
     /// Room for payloads that did not come, of which the kernel or a client library may still be writing.
     doomed: Vec<(Reservation, Arc<()>)>,
     /// What the store had no room to be told to let go of.
@@ -138,6 +140,11 @@ impl Carriage {
     /// When something of it is to be tried again.
     pub(super) fn due_ns(&self) -> Option<u64> {
         self.try_ns
+    }
+
+    /// Whether something of it waits for room.
+    pub(super) const fn is_short(&self) -> bool {
+        !self.unplaced.is_empty()
     }
 
     fn is_due(&self, now_ns: u64) -> bool {
@@ -204,7 +211,7 @@ impl Lane {
                 let since_ns = coming.map_or(0, |coming| coming.since_ns);
                 if now_ns.saturating_sub(since_ns) < ROOM_PATIENCE.as_nanos() as u64 {
                     self.carriage.try_ns = Some(now_ns + ROOM_PAUSE_NS);
-                    return;
+                    return self.make_room_for_coming();
                 }
                 self.carriage.coming.remove(&ticket);
                 let lost = Err(Rc::from(reason));
@@ -213,6 +220,37 @@ impl Lane {
                 self.discard(ticket);
             }
             self.carriage.unplaced.remove(0);
+        }
+        self.let_others_in();
+    }
+
+    /// What waits for room gets some ahead of what peers send, and what the same workflow does not read soon makes it.
+    fn make_room_for_coming(&mut self) {
+        let mut wanted: Vec<(Account, u64)> = Vec::new();
+        for ticket in &self.carriage.unplaced {
+            let Some(Coming { account, bytes, .. }) = self.carriage.coming.get(ticket) else {
+                continue;
+            };
+            match wanted.iter_mut().find(|(of, _)| of == account) {
+                Some((_, sum)) => *sum += bytes,
+                None => wanted.push((*account, *bytes)),
+            }
+        }
+        let of = |(account, _): &(Account, u64)| self.compartments.of_account(*account);
+        self.carriage.ahead = true;
+        self.peers.stand_behind(wanted.iter().filter_map(of));
+        let segments = &self.segments;
+        for (account, bytes) in wanted {
+            self.core.make_room(self.now_ns, account, bytes, &|range| {
+                segments.is_own(range.segment)
+            });
+        }
+    }
+
+    /// Nothing waits for room any more.
+    fn let_others_in(&mut self) {
+        if std::mem::take(&mut self.carriage.ahead) {
+            self.peers.stand_behind(std::iter::empty());
         }
     }
 

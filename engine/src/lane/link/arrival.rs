@@ -469,7 +469,7 @@ impl Arrival {
                 Err(_) => {}
             }
         }
-        let ticket = room.shortage.wait(compartment);
+        let ticket = room.shortage.wait(compartment, bytes);
         Ok(OpenedPlace::Later(compartment, ticket))
     }
 

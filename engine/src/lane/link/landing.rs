@@ -64,6 +64,8 @@ pub(super) struct Wait {
     // What came of it unasked.
     pub(super) held: Vec<u8>,
     pub(super) waited_ns: u64,
+    // How many had got memory when it was last looked at.
+    pub(super) relieved: u64,
 }
 
 impl Place {
@@ -273,6 +275,7 @@ impl Landings {
                     payload,
                     held: Vec::new(),
                     waited_ns: 0,
+                    relieved: 0,
                 }),
             };
             if place.message().is_some() {

@@ -28,7 +28,7 @@ impl Landings {
                 ticket.next_compartment()
             };
             if found && let Some(id) = self.short.remove(&ticket) {
-                room.shortage.leave(ticket);
+                room.shortage.relieve(ticket);
                 relieved = true;
                 self.relieved(id, room.arena, counters, out);
             }
@@ -97,7 +97,13 @@ impl Landings {
             let Place::Waiting(wait) = &mut transfer.place else {
                 continue;
             };
-            wait.waited_ns += passed_ns;
+            // While others of its workflow get memory it does not wait in vain: its turn comes.
+            let relieved = room.shortage.relieved(wait.ticket);
+            if relieved == wait.relieved {
+                wait.waited_ns += passed_ns;
+            } else {
+                (wait.waited_ns, wait.relieved) = (0, relieved);
+            }
             let reason = if closed == Some(wait.compartment) {
                 "its workflow has gone".to_owned()
             } else if u128::from(wait.waited_ns) >= MEMORY_WAIT.as_nanos() {

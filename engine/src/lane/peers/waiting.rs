@@ -55,6 +55,23 @@ impl Peers {
                 relieved
             });
         }
+        // What lies here of the workflows of those that still wait, and is not to be read soon, makes room for them.
+        let segments = &*parts.segments;
+        for (compartment, bytes) in self.shortage.wanted() {
+            if let Some(account) = parts.compartments.account_in(compartment) {
+                parts
+                    .core
+                    .make_room(parts.now_ns, account, bytes, &|range| {
+                        segments.is_own(range.segment)
+                    });
+            }
+        }
+    }
+
+    /// Memory of these compartments is for what was carried out of it, and is to come back, before it is for what peers send.
+    pub(crate) fn stand_behind(&mut self, compartments: impl Iterator<Item = Compartment>) {
+        self.shortage.stand_behind(compartments);
+        self.memory_freed();
     }
 
     /// Payloads give up that have waited for too long for memory, or for that of a compartment that is closed.
