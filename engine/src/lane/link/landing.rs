@@ -8,8 +8,7 @@
 //! that wait for memory find some to [`super::late`].
 //!
 //! A payload has one of three places ([`Place`]): a range, private memory for its first bytes as long as there is no range for it, or
-//! none. A tier that takes what memory cannot would be a fourth: it gets the bytes in order by [`Landings::copy`], is granted as
-//! much as it has room for by [`Allowance::grant`](super::allowance::Allowance::grant), and ends in [`Landings::end_chunk`] like a range.
+//! none.
 
 use super::allowance::Allowance;
 use super::arrival::{Arrival, Opened, OpenedPlace, Terms};

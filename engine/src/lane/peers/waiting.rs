@@ -3,7 +3,8 @@
 //! **Why all of them end.** A payload is granted as a whole, and only with a range for all of it: so one that is granted comes to its
 //! end whatever becomes of others, and gives its memory back when its readers have ended. One that is not granted has sent no more
 //! than its beginning, which lies in private memory and is in nobody's way. Of those that wait, the first of each workflow
-//! gets the next memory that suffices. If none comes back, because whatever holds it waits itself (for a payload that
+//! gets the next memory that suffices. Those that wait have the core [carry out](crate::core::Core::make_room) what has landed of their workflow and is
+//! read later, if it has a tier: so memory comes back though nothing is read. If none does, because whatever holds it waits itself (for a payload that
 //! waits here, or for a peer that is short as well and waits for this lane), the first that has waited for
 //! [`MEMORY_WAIT`](crate::lane::link::MEMORY_WAIT) is refused: its invocation fails by name, lets go of what it held
 //! here and elsewhere, and its bytes are granted and thrown away, so that its sender lets go of them too. So each wait is bounded, whatever
