@@ -2,13 +2,14 @@
 
 use crate::chain::{Chain, INPUT, collection_output};
 use crate::hop_floor::Site;
-use crate::session::{Layout, Session, SessionError, functions_folder};
+use crate::session::{Companion, Layout, Session, SessionError, functions_folder};
 use crate::stamp::{Collection, Load};
 use engine::plan::Limits;
 use engine::status::WorkerStatus;
 use engine::wire::Tier;
 use hdrhistogram::Histogram;
 use master::client::Payload;
+use std::collections::BTreeMap;
 
 /// File name of the program whose functions are measured.
 pub const FUNCTIONS_PROGRAM: &str = "bench-functions";
@@ -103,6 +104,18 @@ impl ChainSession {
             latency_ns: ended.latency_ns,
             collections,
         })
+    }
+
+    /// Deploys a second workflow on the same workers; see [`Session::companion`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn companion(
+        &mut self,
+        definition: &str,
+        fixed: BTreeMap<String, String>,
+    ) -> Result<Companion, SessionError> {
+        self.session.companion(definition, fixed)
     }
 
     /// Runs the chain once with that load, and says through which tiers payloads went from one node to the next.

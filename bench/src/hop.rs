@@ -5,12 +5,12 @@ use crate::chain::{Chain, Stop, Work};
 use crate::chain_session::{Answer, ChainSession, EXECUTABLES};
 use crate::floor::{self, FloorError};
 use crate::hop_floor::{HopFloor, Site};
-use crate::hop_payload;
 use crate::process::Stopped;
 use crate::report::{self, Machine, Percentiles, Report, Setup, Watch};
 use crate::run::{self, Run};
 use crate::session::{Layout, SessionError, wait_name};
 use crate::stamp::Load;
+use crate::{hop_beside, hop_payload};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
 use master::local::Between;
@@ -46,6 +46,8 @@ pub struct Options {
     pub samples: u64,
     /// Nodes of the chain, at least 2.
     pub nodes: usize,
+    /// Bytes of payloads that stream from the first worker to the second while further hops are taken.
+    pub beside: Option<usize>,
 }
 
 /// Why there is no figure.
@@ -64,6 +66,10 @@ pub enum HopError {
         /// Memory of the host.
         host_bytes: u64,
     },
+    /// A payload can stream between two workers alone.
+    #[error("payloads stream beside hops between two workers, and there is one")]
+    #[diagnostic(help("add `--workers 2`"))]
+    OneWorker,
     /// A floor failed.
     #[error(transparent)]
     Floor(#[from] FloorError),
@@ -89,6 +95,9 @@ pub(crate) struct Measured {
 pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     let watch = Watch::start();
     check_memory(options)?;
+    if options.beside.is_some() && options.workers == 1 {
+        return Err(HopError::OneWorker);
+    }
     let mut session = ChainSession::start(&layout(options), chain(options, "hop", Work::Stamp))?;
     let measured = measured(&mut session, options, |_| ())?;
     let floor = measured.floor.sum();
@@ -111,6 +120,9 @@ pub fn hop(options: &Options) -> Result<(Report, Histogram<u64>), HopError> {
     }
     if options.payload_bytes > PAYLOAD_BYTES {
         hop_payload::compare(&mut report, &mut session, options)?;
+    }
+    if let Some(bytes) = options.beside {
+        hop_beside::compare(&mut report, &mut session, options, bytes)?;
     }
     drop(session);
     if options.payload_bytes >= READ_BYTES_MIN && options.workers == 1 {
@@ -236,7 +248,11 @@ pub(crate) fn chain(options: &Options, name: &str, work: Work) -> Chain {
 /// The cluster of a session.
 pub(crate) fn layout(options: &Options) -> Layout {
     // Two executors, and the lane's own arena with the client's payload.
-    let memory_mib = u64::from(executor_mib(options.payload_bytes)) * 4;
+    let mut memory_mib = u64::from(executor_mib(options.payload_bytes)) * 4;
+    if let Some(bytes) = options.beside {
+        // As much for executors, and for the lane that receives.
+        memory_mib += u64::from(hop_beside::memory_mib(bytes)) * 2 + 256;
+    }
     Layout {
         cpu_sets: Layout::cpu_sets(options.workers),
         wait: options.wait,
@@ -287,6 +303,7 @@ mod tests {
             payload_bytes: 64,
             samples: 10_000,
             nodes: 101,
+            beside: None,
         }
     }
 

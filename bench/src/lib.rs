@@ -10,6 +10,7 @@ pub mod floor;
 pub mod floors;
 pub mod foreach;
 pub mod hop;
+pub mod hop_beside;
 pub mod hop_floor;
 pub mod hop_payload;
 pub mod movement;

@@ -218,7 +218,7 @@ impl Session {
     /// # Errors
     /// If the invocation fails or a worker is lost.
     pub fn invoke(&mut self, inputs: &[(String, Payload)]) -> Result<Ended, SessionError> {
-        self.invoke_with(inputs, false)
+        invoke(&mut self.client, &self.workflow, inputs, false)
     }
 
     /// As [`Session::invoke`], with the report of what each node did.
@@ -226,26 +226,32 @@ impl Session {
     /// # Errors
     /// As [`Session::invoke`].
     pub fn invoke_reported(&mut self, inputs: &[(String, Payload)]) -> Result<Ended, SessionError> {
-        self.invoke_with(inputs, true)
+        invoke(&mut self.client, &self.workflow, inputs, true)
     }
 
-    fn invoke_with(
+    /// Deploys a second workflow on the same workers, with the nodes that `fixed` names on the workers that it names, and connects
+    /// a client of its own to the first worker.
+    ///
+    /// # Errors
+    /// If the definition or a step is refused.
+    pub fn companion(
         &mut self,
-        inputs: &[(String, Payload)],
-        report: bool,
-    ) -> Result<Ended, SessionError> {
-        let invocation = Invocation {
-            workflow: &self.workflow,
-            inputs,
-            report,
-            trace: false,
+        definition: &str,
+        fixed: BTreeMap<String, String>,
+    ) -> Result<Companion, SessionError> {
+        let definition = definition::parse("companion.yaml", definition.as_bytes())?;
+        let placing = place::Options {
+            fixed,
+            ..place::Options::default()
         };
-        let answered = self.client.invoke(&invocation)?;
-        Ok(Ended {
-            latency_ns: answered.latency_ns,
-            outputs: answered.result?,
-            report: answered.report,
-        })
+        // What workers have left is asked when they are connected to.
+        let addresses = self.workers.addresses();
+        self.cluster = Cluster::connect(&addresses, &options())?;
+        self.cluster
+            .deploy(&definition, &placing, Limits::default())?;
+        let client = Client::connect(&addresses[0], &options())?;
+        let workflow = definition.workflow.value;
+        Ok(Companion { client, workflow })
     }
 
     /// Deploys the workflow anew, in so many placements.
@@ -305,6 +311,42 @@ impl Session {
             .map(|status| Ok(serde_json::from_value(status)?))
             .collect()
     }
+}
+
+/// A second workflow of a session, with a client of its own.
+#[derive(Debug)]
+pub struct Companion {
+    client: Client,
+    workflow: String,
+}
+
+impl Companion {
+    /// Runs it once, to its end.
+    ///
+    /// # Errors
+    /// If the invocation fails or the worker is lost.
+    pub fn invoke(&mut self, inputs: &[(String, Payload)]) -> Result<Ended, SessionError> {
+        invoke(&mut self.client, &self.workflow, inputs, false)
+    }
+}
+
+fn invoke(
+    client: &mut Client,
+    workflow: &str,
+    inputs: &[(String, Payload)],
+    report: bool,
+) -> Result<Ended, SessionError> {
+    let answered = client.invoke(&Invocation {
+        workflow,
+        inputs,
+        report,
+        trace: false,
+    })?;
+    Ok(Ended {
+        latency_ns: answered.latency_ns,
+        outputs: answered.result?,
+        report: answered.report,
+    })
 }
 
 /// How workers are spoken to.

@@ -273,6 +273,7 @@ fn role_bytes(role: &Role) -> Vec<u8> {
             from_lane,
             to_lane,
             next_sequence,
+            bulk,
             host,
         } => {
             let mut bytes = vec![3];
@@ -281,8 +282,24 @@ fn role_bytes(role: &Role) -> Vec<u8> {
             bytes.extend_from_slice(&epoch.to_le_bytes());
             bytes.extend_from_slice(&[*from_lane, *to_lane]);
             bytes.extend_from_slice(&next_sequence.to_le_bytes());
+            bytes.extend_from_slice(&bulk.to_le_bytes());
             let host = host.map_or([0; 32], |HostToken(token)| token);
             bytes.extend_from_slice(&host);
+            bytes
+        }
+        Role::Bulk {
+            worker,
+            epoch,
+            from_lane,
+            to_lane,
+            bulk,
+        } => {
+            let mut bytes = vec![5];
+            bytes.extend_from_slice(&(worker.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(worker.as_bytes());
+            bytes.extend_from_slice(&epoch.to_le_bytes());
+            bytes.extend_from_slice(&[*from_lane, *to_lane]);
+            bytes.extend_from_slice(&bulk.to_le_bytes());
             bytes
         }
         Role::Measurer { worker } => {
@@ -433,7 +450,9 @@ pub fn admit(
     key.hello_mac(challenge, &hello.nonce, &hello.role)
         .verify_slice(&hello.proof)
         .map_err(|_| GreetingError::Caller)?;
-    if let Role::Peer { worker, .. } | Role::Measurer { worker } = &hello.role {
+    if let Role::Peer { worker, .. } | Role::Bulk { worker, .. } | Role::Measurer { worker } =
+        &hello.role
+    {
         check_name(worker)?;
     }
     let proof = finish(key.welcome_mac(challenge, &hello.nonce, epoch, socket));

@@ -204,6 +204,14 @@ counters!(
         peers_suspected,
         /// Connections that were closed because what was begun on them did not go on.
         transfers_expired,
+        /// Links that were given up because the peer granted nothing while payloads waited for it.
+        grants_missed,
+        /// Gauge: payloads from peers that wait for memory.
+        payloads_waiting,
+        /// Payloads from peers that have waited for memory.
+        payload_waits,
+        /// Of them, those that were refused since none came back in time.
+        payload_waits_expired,
     }
 );
 

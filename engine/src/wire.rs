@@ -15,10 +15,12 @@
 )]
 
 mod bodies;
+mod credit;
 mod measuring;
 mod profile;
 
 pub use bodies::*;
+pub use credit::*;
 pub use measuring::*;
 pub use profile::*;
 
@@ -81,6 +83,7 @@ pub enum FrameKind {
     Forget = 52,
     Drained = 53,
     Heartbeat = 54,
+    Grant = 55,
     Chunk = 64,
     Probe = 80,
     Echo = 81,
@@ -105,6 +108,7 @@ impl FrameKind {
             52 => Self::Forget,
             53 => Self::Drained,
             54 => Self::Heartbeat,
+            55 => Self::Grant,
             64 => Self::Chunk,
             80 => Self::Probe,
             81 => Self::Echo,
@@ -401,6 +405,7 @@ frames!(
     Forget,
     Drained,
     Heartbeat,
+    Grant,
     Probe,
     Echo,
 );

@@ -38,6 +38,8 @@ const LOG_LINES_SHOWN: usize = 40;
 pub struct Setup {
     names: Vec<String>,
     memory: String,
+    /// By name, of workers that have another one.
+    memories: Vec<(String, String)>,
     flags: Vec<String>,
     key: Option<Vec<u8>>,
     executables: Vec<&'static str>,
@@ -53,6 +55,7 @@ impl Setup {
         Self {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             memory: "1GiB".to_owned(),
+            memories: Vec::new(),
             flags: Vec::new(),
             key: None,
             executables: vec![
@@ -80,6 +83,13 @@ impl Setup {
     #[must_use]
     pub fn memory(mut self, memory: &str) -> Self {
         memory.clone_into(&mut self.memory);
+        self
+    }
+
+    /// With another `--memory` of this one worker.
+    #[must_use]
+    pub fn memory_of(mut self, name: &str, memory: &str) -> Self {
+        self.memories.push((name.to_owned(), memory.to_owned()));
         self
     }
 
@@ -176,7 +186,12 @@ impl Cluster {
             "--cpus",
             &cpus.join(","),
         ]);
-        command.args(["--memory", &self.setup.memory]);
+        let mut memories = self.setup.memories.iter();
+        let own = memories.find(|(of, _)| of == name);
+        command.args([
+            "--memory",
+            own.map_or(&self.setup.memory, |(_, memory)| memory),
+        ]);
         command.arg("--functions").arg(self.functions());
         command
             .arg("--state-dir")

@@ -1,7 +1,7 @@
 //! Whoever comes to the socket by which workers of one host share memory and is not the one, or lends what it has not, is
 //! closed and counted, while invocations run on.
 
-use engine::greeting::{self, ClusterKey, HostProofs};
+use engine::greeting::{self, ClusterKey, Expectation, HostProofs};
 use engine::plan::DeploymentId;
 use engine::wire::{
     Body, Challenge, Data, FrameKind, HEADER_BYTES, Header, Heartbeat, LentRange, Outcome, Role,
@@ -66,6 +66,7 @@ impl SocketMessage for Lend {
 /// A peer that holds the key, on a link to `b`, and what it was told of the socket.
 struct Rogue {
     link: TcpStream,
+    _bulk: TcpStream,
     name: String,
     proofs: HostProofs,
 }
@@ -81,31 +82,47 @@ fn frame(stream: &mut TcpStream, kind: FrameKind) -> Vec<u8> {
     body
 }
 
+/// A connection to `b` that was greeted in that role.
+fn greeted(cluster: &Cluster, role: Role) -> (TcpStream, Welcome, Expectation) {
+    let mut stream = TcpStream::connect(cluster.worker("b").address()).expect("it listens");
+    stream.set_read_timeout(Some(PROMPTLY)).expect("not zero");
+    let challenge: Challenge =
+        decode(&frame(&mut stream, FrameKind::Challenge)).expect("a challenge");
+    let key = ClusterKey::from_bytes(KEY);
+    let (hello, expectation) =
+        greeting::answer(&key, &challenge, role).expect("there are random numbers");
+    let mut bytes = Vec::new();
+    encode(&hello, &mut bytes);
+    stream.write_all(&bytes).expect("it is open");
+    let welcome: Welcome = decode(&frame(&mut stream, FrameKind::Welcome)).expect("a welcome");
+    expectation.check(&welcome).expect("it holds the key");
+    (stream, welcome, expectation)
+}
+
 impl Rogue {
     fn new(cluster: &Cluster, epoch: u32) -> Self {
         let token = HostDoor::open(&HostSharing::Namespace, 1, 1).expect("sockets can be made");
+        let bulk = Role::Bulk {
+            worker: "c".to_owned(),
+            epoch,
+            from_lane: 0,
+            to_lane: 0,
+            bulk: 1,
+        };
         let role = Role::Peer {
             worker: "c".to_owned(),
             epoch,
             from_lane: 0,
             to_lane: 0,
             next_sequence: 0,
+            bulk: 1,
             host: Some(token.token()),
         };
-        let mut link = TcpStream::connect(cluster.worker("b").address()).expect("it listens");
-        link.set_read_timeout(Some(PROMPTLY)).expect("not zero");
-        let challenge: Challenge =
-            decode(&frame(&mut link, FrameKind::Challenge)).expect("a challenge");
-        let key = ClusterKey::from_bytes(KEY);
-        let (hello, expectation) =
-            greeting::answer(&key, &challenge, role).expect("there are random numbers");
-        let mut bytes = Vec::new();
-        encode(&hello, &mut bytes);
-        link.write_all(&bytes).expect("it is open");
-        let welcome: Welcome = decode(&frame(&mut link, FrameKind::Welcome)).expect("a welcome");
-        expectation.check(&welcome).expect("it holds the key");
+        let (bulk, _, _) = greeted(cluster, bulk);
+        let (link, welcome, expectation) = greeted(cluster, role);
         Self {
             link,
+            _bulk: bulk,
             name: welcome.socket.expect("it is on the same host"),
             proofs: expectation.host_proofs(),
         }

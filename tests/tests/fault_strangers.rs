@@ -326,14 +326,7 @@ fn truncated_and_broken_frames_end_their_own_connection_alone() {
             trace: false,
         };
         encode(&wish, &mut invoke);
-        let peer = || Role::Peer {
-            worker: "nobody".to_owned(),
-            epoch: 1,
-            from_lane: 0,
-            to_lane: 0,
-            next_sequence: 0,
-            host: None,
-        };
+        let (peer, bulk) = (|| nobody(1).0, || nobody(1).1);
         for role in [|| Role::Client, || Role::Control] {
             for cut in [1, HEADER_BYTES - 1, HEADER_BYTES, invoke.len() - 1] {
                 let mut stream = greeted(cluster, role());
@@ -344,13 +337,22 @@ fn truncated_and_broken_frames_end_their_own_connection_alone() {
         }
         let least = cluster.counter("a", "bad_frames") + cluster.counter("a", "bad_control_frames");
         let mut bad = 0;
-        for role in [Role::Client, Role::Control, peer()] {
+        for role in [Role::Client, Role::Control, peer(), bulk()] {
             let mut flipped = invoke.clone();
             flipped[HEADER_BYTES + 3] ^= 0x40;
             let mut longer = header_of(FrameKind::Invoke).to_vec();
             longer[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
             for bytes in [flipped, longer, vec![0xaa; 64]] {
+                // A link has two connections; each of them may be the one on which something is wrong.
+                let other = match &role {
+                    Role::Peer { .. } => Some(greeted(cluster, bulk())),
+                    _ => None,
+                };
                 let mut stream = greeted(cluster, role.clone());
+                let _other = match &role {
+                    Role::Bulk { .. } => Some(greeted(cluster, peer())),
+                    _ => other,
+                };
                 stream.write_all(&bytes).expect("it is open");
                 let mut rest = Vec::new();
                 let closed = stream.read_to_end(&mut rest);
@@ -360,6 +362,79 @@ fn truncated_and_broken_frames_end_their_own_connection_alone() {
             }
         }
         counted(cluster, &["bad_frames", "bad_control_frames"], least + bad);
+    });
+}
+
+/// A peer that is no worker of the cluster, but holds its key: for its link of that number both roles.
+fn nobody(number: u64) -> (Role, Role) {
+    let worker = || "nobody".to_owned();
+    let peer = Role::Peer {
+        worker: worker(),
+        epoch: 1,
+        from_lane: 0,
+        to_lane: 0,
+        next_sequence: 0,
+        bulk: number,
+        host: None,
+    };
+    let bulk = Role::Bulk {
+        worker: worker(),
+        epoch: 1,
+        from_lane: 0,
+        to_lane: 0,
+        bulk: number,
+    };
+    (peer, bulk)
+}
+
+#[test]
+fn a_peer_that_sends_payloads_without_an_end_or_leave_is_closed_and_nothing_else_is() {
+    undisturbed(|cluster| {
+        let least = cluster.counter("a", "bad_frames");
+        let (peer, bulk) = nobody(1);
+        let chunk = |transfer, offset, raw: &[u8]| {
+            let head = ChunkHead { transfer, offset };
+            let mut bytes = head.frame_start(raw).to_vec();
+            bytes.extend_from_slice(raw);
+            bytes.resize(bytes.len().next_multiple_of(16), 0);
+            bytes
+        };
+        // Nothing was announced on the first; the second speaks where payloads alone may come.
+        let heartbeat = engine::wire::Heartbeat {
+            interval_ms: 1000,
+            loads: Vec::new(),
+        };
+        let mut said = Vec::new();
+        encode(&heartbeat, &mut said);
+        let on_messages = |bytes: Vec<u8>| (Some(bytes), None);
+        let on_bulk = |bytes: Vec<u8>| (None, Some(bytes));
+        let cases = [
+            on_messages(chunk(0, 0, b"raw")),
+            on_bulk(said),
+            on_bulk(chunk(u64::MAX, 1, b"raw")),
+        ];
+        let mut bad = 0;
+        for (messages, payloads) in cases {
+            let mut bulk = greeted(cluster, bulk.clone());
+            let mut stream = greeted(cluster, peer.clone());
+            for (stream, bytes) in [(&mut stream, messages), (&mut bulk, payloads)] {
+                if let Some(bytes) = bytes {
+                    stream.write_all(&bytes).expect("it is open");
+                }
+            }
+            if bad == 2 {
+                // What may still be announced is waited for, but holds up nobody.
+                drop((stream, bulk));
+                break;
+            }
+            for mut stream in [stream, bulk] {
+                let closed = stream.read_to_end(&mut Vec::new());
+                let open = closed.is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock);
+                assert!(!open, "both connections of a link are closed");
+            }
+            bad += 1;
+        }
+        counted(cluster, &["bad_frames"], least + bad);
     });
 }
 
@@ -375,6 +450,7 @@ fn a_peer_that_no_worker_can_be_is_refused_by_name() {
                 from_lane: 0,
                 to_lane: 0,
                 next_sequence: 0,
+                bulk: 0,
                 host: None,
             };
             let reason = turned_away(said_hello(cluster, peer).0).expect("it says why");

@@ -5,6 +5,8 @@
 //! | `stamp` | takes the time, records how long its payload was on the way, passes on as many bytes, stamped; before and behind that, it writes as many bytes of its own memory as its payload says |
 //! | `stamp_and_read` | likewise, and in between sums every byte of its payload, records how long that took, and fails if it is another sum than that payload says |
 //! | `stamp_and_choose` | as `stamp`, and says the value 1, by which a switch decides |
+//! | `blank` | makes a payload of as many bytes as its input says, and writes none of them |
+//! | `length` | says how many bytes its payload has |
 //! | `collect` | returns what this process has recorded, and forgets it |
 //! | `list` | makes a list of as many items as its input says |
 //! | `take_item`, `pass_item` | counts its item; the latter also returns it, as bytes of its own |
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         function("stamp", stamp),
         function("stamp_and_read", stamp_and_read),
         function("stamp_and_choose", stamp_and_choose),
+        function("blank", blank),
+        function("length", length),
         function("collect", collect),
         function("list", list),
         function("take_item", take_item),
@@ -103,6 +107,23 @@ fn write_private(length: usize, fill: u8) -> Result<(), Error> {
         black_box(&mut memory[..length]).fill(fill);
         Ok(())
     })
+}
+
+fn blank(call: &mut Call) -> Result<(), Error> {
+    let bytes = call.bytes("bytes")?;
+    let bytes = bytes
+        .try_into()
+        .map(u64::from_le_bytes)
+        .map_err(|_| Error::new(format!("a length has 8 bytes, and not {}", bytes.len())))?;
+    let bytes = usize::try_from(bytes)
+        .map_err(|_| Error::new(format!("{bytes} bytes are more than fit into memory")))?;
+    let output = call.reserve("payload", bytes)?;
+    output.commit(bytes)
+}
+
+fn length(call: &mut Call) -> Result<(), Error> {
+    let length = call.bytes("payload")?.len() as u64;
+    call.write("bytes", &length.to_le_bytes())
 }
 
 fn collect(call: &mut Call) -> Result<(), Error> {

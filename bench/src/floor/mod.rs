@@ -8,6 +8,7 @@
 //! Figures are nanoseconds in histograms of three significant digits; the first tenth of the samples warms up and is
 //! dropped.
 
+mod beside;
 mod board;
 mod disk;
 mod memory;
@@ -18,6 +19,7 @@ mod stream;
 mod tcp;
 mod wake;
 
+pub use beside::{Beside, tcp_beside};
 pub use disk::{Disk, DiskError, Way};
 pub use memory::{Pages, copy_private, last_cache_bytes, read_cold, read_private, sum_bytes};
 pub use partner::{PARTNER_COMMAND, partner_main};

@@ -4,7 +4,7 @@
 //! that no descriptor has to survive `exec` under a number. It ends with the thread that started it.
 
 use super::board::Board;
-use super::{FloorError, slots, stream, tcp, wake};
+use super::{FloorError, beside, slots, stream, tcp, wake};
 use crate::cpu;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -28,15 +28,18 @@ pub(super) enum Role {
     Eventfd,
     /// Answers on a TCP connection.
     Tcp,
+    /// Reads from a TCP connection.
+    Sink,
     /// Receives payloads on a TCP connection.
     Stream,
 }
 
-const ROLES: [(Role, &str); 5] = [
+const ROLES: [(Role, &str); 6] = [
     (Role::Slots, "slots"),
     (Role::Futex, "futex"),
     (Role::Eventfd, "eventfd"),
     (Role::Tcp, "tcp"),
+    (Role::Sink, "sink"),
     (Role::Stream, "stream"),
 ];
 
@@ -127,6 +130,7 @@ pub fn partner_main(arguments: &[String]) -> Result<(), FloorError> {
             )
         }
         Role::Tcp => tcp::answer(&board),
+        Role::Sink => beside::sink(&board),
         Role::Stream => stream::answer(&board),
     }
 }

@@ -51,7 +51,10 @@ pub(super) fn await_port(board: &Board) -> Result<u16, FloorError> {
     }
 }
 
-fn round_trips(mut stream: TcpStream, samples: u64) -> Result<Histogram<u64>, FloorError> {
+pub(super) fn round_trips(
+    mut stream: TcpStream,
+    samples: u64,
+) -> Result<Histogram<u64>, FloorError> {
     let exchange = "exchange 64 bytes over loopback";
     stream
         .set_nodelay(true)

@@ -71,6 +71,7 @@ fn hop_options(options: &Options, workers: usize, bytes: usize) -> hop::Options 
         payload_bytes: bytes,
         samples: options.samples(bytes),
         nodes: if bytes > 1 << 20 { NODES_LARGE } else { NODES },
+        beside: None,
     }
 }
 

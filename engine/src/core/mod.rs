@@ -84,6 +84,7 @@ mod replicas;
 mod report;
 mod retire;
 mod retried;
+mod room;
 pub mod store;
 mod timers;
 mod trigger;

@@ -16,7 +16,7 @@ use std::rc::Rc;
 /// Activations of one pool that are looked at for one that may start.
 const LOOKED_AT_MAX: usize = 64;
 /// Payloads of a workflow that are on their way at once.
-const MOVING_MAX: u64 = 256;
+pub(super) const MOVING_MAX: u64 = 256;
 /// How long an activation of which nothing is known is taken to go on at first: as long as it has run, and this.
 const UNKNOWN_NS: u64 = 1_000_000;
 /// How often the executors of a workflow that is pressed are looked at.
@@ -177,7 +177,11 @@ impl Core {
                 // A bit more than is lacking, so that all of them are not looked through again soon.
                 let bytes = lacks + (quota / 8).min(holdings.bytes / 2);
                 let moving = (MOVING_MAX - holdings.moving) as usize;
-                let victims = self.victims((account, &deployments), bytes, moving, spared);
+                let spared = spared.as_slice();
+                let victims =
+                    self.victims((account, &deployments), (bytes, moving), spared, &|_, _| {
+                        true
+                    });
                 let carries = !victims.is_empty();
                 for lease in victims {
                     self.carry_out(lease, kind);
@@ -199,7 +203,12 @@ impl Core {
         if lacks > 0
             && let Some(up_ns) = self.up_again_ns(now_ns, choice)
             && !self
-                .victims((account, &deployments), 1, 1, spared)
+                .victims(
+                    (account, &deployments),
+                    (1, 1),
+                    spared.as_slice(),
+                    &|_, _| true,
+                )
                 .is_empty()
         {
             return self.look_again(account, up_ns);
@@ -213,7 +222,7 @@ impl Core {
         allowed.filter_map(|one| one.up_again_ns(now_ns)).min()
     }
 
-    fn carry_out(&mut self, lease: LeaseId, kind: TierKind) {
+    pub(super) fn carry_out(&mut self, lease: LeaseId, kind: TierKind) {
         let (ticket, range) = self.leases.leave(lease);
         self.actions.push(Action::CarryOut(Box::new(CarryOut {
             ticket,
@@ -252,9 +261,7 @@ impl Core {
         bytes: u64,
         (beyond, choice): (bool, StoreChoice),
     ) -> Option<Relief> {
-        let allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
-        let up = allowed.filter(|one| one.is_up(now_ns));
-        let cheapest = up.min_by(|one, other| one.ns(bytes).total_cmp(&other.ns(bytes)));
+        let cheapest = self.cheapest(now_ns, choice, bytes);
         let wait_ns = self.until_let_go(now_ns, runs, bytes);
         match (cheapest, wait_ns) {
             (Some(carrier), Some(ns)) if !beyond && ns <= carrier.ns(bytes) => {
@@ -264,6 +271,23 @@ impl Core {
             (None, Some(ns)) => Some(Relief::Wait { ns }),
             (None, None) => None,
         }
+    }
+
+    fn cheapest(&self, now_ns: u64, choice: StoreChoice, bytes: u64) -> Option<&Carrier> {
+        let allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
+        let up = allowed.filter(|one| one.is_up(now_ns));
+        up.min_by(|one, other| one.ns(bytes).total_cmp(&other.ns(bytes)))
+    }
+
+    /// Into which tier payloads of these deployments go, if into any now.
+    pub(super) fn cheapest_tier(
+        &self,
+        now_ns: u64,
+        deployments: &[u32],
+        bytes: u64,
+    ) -> Option<TierKind> {
+        let choice = self.choice_of(deployments);
+        Some(self.cheapest(now_ns, choice, bytes)?.kind)
     }
 
     /// When what runs is expected to have let go of so many bytes; none if it will not.
@@ -495,7 +519,7 @@ impl Core {
         newest.map_or_else(StoreChoice::default, |program| program.plan.limits.store)
     }
 
-    fn deployments_of(&self, account: Account) -> Vec<u32> {
+    pub(super) fn deployments_of(&self, account: Account) -> Vec<u32> {
         let deployments = (0..).zip(&self.deployments);
         let of_it = deployments.filter(|(_, one)| {
             one.as_ref()

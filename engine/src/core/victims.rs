@@ -3,7 +3,7 @@
 
 use super::Core;
 use super::invocation::{Place, Stage, Value};
-use super::lease::{Account, LeaseId, Payload};
+use super::lease::{Account, LeaseId, Leases, Payload};
 use super::program::{InputFrom, LocalNode, NO_SCOPE, Program, Runner, SlotIndex};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -98,18 +98,18 @@ fn each_slot(program: &Program, from: InputFrom, each: &mut impl FnMut(SlotIndex
 
 impl Core {
     /// Leases of a workflow that have so many bytes together, if there are such, and are no more than `most`: what is read last
-    /// first. What `spared` reads stays.
+    /// first. What `spared` read stays, and so does what does not fit.
     pub(super) fn victims(
         &self,
         (account, deployments): (Account, &[u32]),
-        bytes: u64,
-        most: usize,
-        spared: Option<(Place, LocalNode)>,
+        (bytes, most): (u64, usize),
+        spared: &[(Place, LocalNode)],
+        fits: &dyn Fn(&Leases, Payload) -> bool,
     ) -> Vec<LeaseId> {
         let mut kept: FxHashSet<LeaseId> = FxHashSet::default();
         let running = self.runs_of(deployments).into_iter();
         let running = running.map(|running| (running.place, running.node));
-        for (place, node) in running.chain(spared) {
+        for (place, node) in running.chain(spared.iter().copied()) {
             self.each_payload_read(place, node, |payload| {
                 kept.extend(self.leases.lease_of(payload).map(|(lease, _)| lease));
             });
@@ -119,7 +119,7 @@ impl Core {
         for place in 0..self.invocations.len() as Place {
             let invocation = &self.invocations[place as usize];
             if self.is_running(place) && deployments.contains(&invocation.deployment) {
-                self.candidates(place, account, &mut kept, &mut found);
+                self.candidates(place, (account, fits), &mut kept, &mut found);
             }
         }
         let mut found: Vec<(Distance, LeaseId, u64)> = found
@@ -144,7 +144,7 @@ impl Core {
     fn candidates(
         &self,
         place: Place,
-        account: Account,
+        (account, fits): (Account, &dyn Fn(&Leases, Payload) -> bool),
         kept: &mut FxHashSet<LeaseId>,
         found: &mut FxHashMap<LeaseId, (Distance, u64)>,
     ) {
@@ -158,7 +158,8 @@ impl Core {
                 kept.insert(lease);
                 return;
             };
-            if bytes >= self.config.store.moved_bytes_min && self.leases.could_leave(lease, account)
+            let worthwhile = bytes >= self.config.store.moved_bytes_min;
+            if worthwhile && self.leases.could_leave(lease, account) && fits(&self.leases, payload)
             {
                 let nearest = found.entry(lease).or_insert((distance, bytes));
                 nearest.0 = nearest.0.min(distance);

@@ -14,7 +14,18 @@ fn peer(next_sequence: u64) -> Role {
         from_lane: 0,
         to_lane: 1,
         next_sequence,
+        bulk: 1,
         host: None,
+    }
+}
+
+fn bulk(number: u64) -> Role {
+    Role::Bulk {
+        worker: "b".into(),
+        epoch: 3,
+        from_lane: 0,
+        to_lane: 1,
+        bulk: number,
     }
 }
 
@@ -41,7 +52,7 @@ fn key_file(bytes: &[u8], mode: u32) -> tempfile::NamedTempFile {
 #[test]
 fn holders_of_one_key_believe_each_other() {
     for key in [key(), ClusterKey::none()] {
-        for role in [Role::Control, Role::Client, peer(7), measurer("b")] {
+        for role in [Role::Control, Role::Client, peer(7), bulk(7), measurer("b")] {
             let challenge = challenge("a").unwrap();
             let (hello, expectation) = answer(&key, &challenge, role).unwrap();
             let welcome = admit(&key, &challenge, &hello, 9, None).unwrap();
@@ -153,6 +164,32 @@ fn every_part_of_a_greeting_is_proved() {
             Err(GreetingError::Caller)
         ));
     }
+    let otherwise = [
+        Role::Peer {
+            worker: "b".into(),
+            epoch: 3,
+            from_lane: 0,
+            to_lane: 1,
+            next_sequence: 7,
+            bulk: 2,
+            host: None,
+        },
+        bulk(1),
+    ];
+    for role in otherwise {
+        let hello = Hello {
+            role,
+            ..hello.clone()
+        };
+        assert!(admit(&key(), &sent, &hello, 1, None).is_err());
+    }
+    let (bulky, _) = answer(&key(), &sent, bulk(1)).unwrap();
+    assert!(admit(&key(), &sent, &bulky, 1, None).is_ok());
+    let other = Hello {
+        role: bulk(2),
+        ..bulky
+    };
+    assert!(admit(&key(), &sent, &other, 1, None).is_err());
     let (measuring, _) = answer(&key(), &sent, measurer("b")).unwrap();
     assert!(admit(&key(), &sent, &measuring, 1, None).is_ok());
     altered = vec![

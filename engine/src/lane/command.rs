@@ -48,6 +48,15 @@ pub struct StartedExecutor {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkNumber(pub u64);
 
+/// The two connections of a link.
+#[derive(Debug)]
+pub struct LinkSockets {
+    /// For messages, and for what is granted, the other way.
+    pub messages: OwnedFd,
+    /// For payloads that messages announce.
+    pub bulk: OwnedFd,
+}
+
 /// To a lane.
 #[derive(Debug)]
 pub enum LaneCommand {
@@ -77,7 +86,7 @@ pub enum LaneCommand {
         /// Why, for people.
         reason: String,
     },
-    /// A connection that this worker made, for sending to one lane of a peer.
+    /// Connections that this worker made, for sending to one lane of a peer.
     LinkOut {
         /// The peer's name.
         worker: String,
@@ -88,11 +97,11 @@ pub enum LaneCommand {
         /// Which connection it is: [`LaneReport::LinkLost`] repeats it.
         number: LinkNumber,
         /// Greeted.
-        socket: OwnedFd,
+        sockets: LinkSockets,
         /// If the peer is on this host: by what memory is lent to it.
         share: Option<LendingEnd>,
     },
-    /// A connection that a peer's lane made, for sending to this lane.
+    /// Connections that a peer's lane made, for sending to this lane.
     LinkIn {
         /// The peer's name.
         worker: String,
@@ -105,7 +114,7 @@ pub enum LaneCommand {
         /// Which connection it is, among all that have come.
         number: LinkNumber,
         /// Greeted.
-        socket: OwnedFd,
+        sockets: LinkSockets,
     },
     /// By what a peer on this host lends memory to this lane, beside a connection that it has made. It is given before the
     /// peer knows that it may lend.

@@ -62,18 +62,21 @@ impl Compartments {
     }
 
     /// The deployment has gone. With the last one of its workflow the compartment closes: its segments go as what is in them
-    /// comes back.
-    pub(crate) fn leave(&mut self, deployment: DeploymentId, arena: &mut Arena) {
-        let Some((compartment, workflow)) = self.of_deployment.remove(&deployment) else {
-            return;
-        };
-        if let Some(entry) = self.of_workflow.get_mut(&workflow) {
-            entry.deployments -= 1;
-            if entry.deployments == 0 {
-                self.of_workflow.remove(&workflow);
-                arena.close_compartment(compartment);
-            }
+    /// comes back, and no one may wait for memory of it. Returns it then.
+    pub(crate) fn leave(
+        &mut self,
+        deployment: DeploymentId,
+        arena: &mut Arena,
+    ) -> Option<Compartment> {
+        let (compartment, workflow) = self.of_deployment.remove(&deployment)?;
+        let entry = self.of_workflow.get_mut(&workflow)?;
+        entry.deployments -= 1;
+        if entry.deployments > 0 {
+            return None;
         }
+        self.of_workflow.remove(&workflow);
+        arena.close_compartment(compartment);
+        Some(compartment)
     }
 
     /// Where payloads of the deployment go; none if the lane does not have it.
@@ -99,6 +102,14 @@ impl Compartments {
         let mut entries = self.of_workflow.values();
         let entry = entries.find(|entry| entry.account == Some(account))?;
         Some(entry.compartment)
+    }
+
+    /// Where the core counts what lies there; none if it counts nothing of it.
+    pub(crate) fn account_in(&self, compartment: Compartment) -> Option<Account> {
+        let mut entries = self.of_workflow.values();
+        entries
+            .find(|entry| entry.compartment == compartment)?
+            .account
     }
 
     /// Shows what each workflow has in memory to whoever asks for the worker's status; `pinned` is what executors may still keep

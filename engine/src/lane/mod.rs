@@ -285,6 +285,11 @@ impl Lane {
                 if times.iter().any(Option::is_some) {
                     self.settle_if_due();
                 }
+                // A lane that moves a payload does not rest for as long as that takes: whom a message has woken on this CPU would
+                // wait for the end of its time slice.
+                if self.peers.has_moved_payloads() && std::mem::take(&mut self.started) {
+                    std::thread::yield_now();
+                }
                 continue;
             }
             idle_turns = idle_turns.wrapping_add(1);
@@ -679,7 +684,7 @@ impl Lane {
                 epoch,
                 to_lane,
                 number,
-                socket,
+                sockets,
                 share,
             } => {
                 let door = peers::Door {
@@ -688,7 +693,7 @@ impl Lane {
                     lane: to_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_out(door, number, socket, share, &mut parts);
+                peers.link_out(door, number, sockets, share, &mut parts);
             }
             LaneCommand::LinkIn {
                 worker,
@@ -696,7 +701,7 @@ impl Lane {
                 from_lane,
                 next_sequence,
                 number,
-                socket,
+                sockets,
             } => {
                 let door = peers::Door {
                     worker,
@@ -704,7 +709,7 @@ impl Lane {
                     lane: from_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_in(door, next_sequence, number, socket, &mut parts);
+                peers.link_in(door, next_sequence, number, sockets, &mut parts);
             }
             LaneCommand::ShareIn {
                 worker,
@@ -745,7 +750,10 @@ impl Lane {
                 ticket,
                 kind,
                 stored,
-            } => self.core.stored(self.now_ns, ticket, kind, stored),
+            } => {
+                self.core.stored(self.now_ns, ticket, kind, stored);
+                self.peers.memory_freed();
+            }
             LaneCommand::Measured(uses) => self.executors_measured(&uses),
             LaneCommand::Fetched {
                 ticket,
@@ -791,6 +799,14 @@ impl Lane {
         loop {
             self.core.take_actions(&mut self.actions);
             self.carry_out();
+            if self.peers.wants_relief() {
+                // What is to come back goes first: whoever reads it is what gives memory back.
+                if self.carriage.is_short() {
+                    self.place_coming();
+                }
+                let (peers, mut parts) = self.peers();
+                peers.relieve(&mut parts);
+            }
             if !self.core.has_actions() {
                 self.peers.pump(&mut self.driver);
                 return;
@@ -912,7 +928,11 @@ impl Lane {
             Action::Removed(deployment) => {
                 self.terms.remove(&deployment);
                 self.forget_values(deployment);
-                self.compartments.leave(deployment, &mut self.arena);
+                let closed = self.compartments.leave(deployment, &mut self.arena);
+                if closed.is_some() {
+                    let (peers, mut parts) = self.peers();
+                    peers.give_up_waiting(0, closed, &mut parts);
+                }
                 self.peers.forget_deployment(deployment);
                 self.report(LaneReport::Removed(deployment));
             }
@@ -952,6 +972,7 @@ impl Lane {
                     returned.is_ok(),
                     "a range of the lane's own is committed once and released once"
                 );
+                self.peers.memory_freed();
             }
             Released::ToPeer(share, range) => self.peers.return_to_peer(share, range),
             Released::SegmentGone(gone) => self.gone.push(gone),

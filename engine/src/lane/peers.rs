@@ -1,22 +1,25 @@
 //! A lane's connections: links to and from lanes of peers, and clients. Between the core's messages and frames.
 //!
 //! It owns the [links](super::link), by connection, and the leases of what is being sent. It promises that a message
-//! that cannot be sent fails what depended on it at once and by name, and that a payload is held until the kernel has
-//! taken its last byte.
+//! that cannot be sent fails what depended on it at once and by name, that a payload is held until the kernel has
+//! taken its last byte, and that messages are handed to the kernel before payloads are.
 
 mod bodies;
+mod connection;
 mod sharing;
 mod silence;
+mod waiting;
 
 pub(crate) use sharing::share_of;
 
-use super::command::{LaneReport, LendingEnd, LinkNumber};
+use super::command::{LaneReport, LendingEnd, LinkNumber, LinkSockets};
 use super::compartments::Compartments;
 use super::driver::{Completion, ConnectionId, Driver};
 use super::link::{
-    Admission, Admitted, Inbound, Link, LinkCounters, LinkError, LinkLimits, LinkRole,
+    Admission, Admitted, Inbound, Link, LinkCounters, LinkError, LinkLimits, LinkRole, Room,
+    Shortage, Stream,
 };
-use super::segments::{Segments, ShareId};
+use super::segments::Segments;
 use super::setup::Patience;
 use crate::core::lease::Payload;
 use crate::core::{
@@ -26,7 +29,8 @@ use crate::plan::{DeploymentId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
 use bodies::{Bodies, incoming, numbered};
-use faasstore::arena::Arena;
+use connection::{Connection, Half};
+use faasstore::arena::{Arena, Compartment};
 use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
 use sharing::{Borrowing, Shares};
@@ -58,28 +62,19 @@ enum Party {
     Client(ClientId),
 }
 
-#[derive(Debug)]
-struct Connection {
-    party: Party,
-    link: Link,
-    /// Of one from a peer.
-    number: Option<LinkNumber>,
-    /// What the peer and this lane share beside it.
-    share: Option<ShareId>,
-    sending: bool,
-    closing: bool,
-    hearing: Hearing,
-    /// On a link to a peer: what was told last, at a beat, of what there is to do for placements.
-    told: Vec<(DeploymentId, Load)>,
-    /// A client's place among those that may be connected; free when this is dropped.
-    place: Option<OwnedSemaphorePermit>,
-}
-
 /// All connections of a lane.
 #[derive(Debug)]
 pub(crate) struct Peers {
     limits: LinkLimits,
+    /// By the socket for messages.
     connections: FxHashMap<ConnectionId, Connection>,
+    /// Of those for payloads: the socket for messages beside it.
+    bulks: FxHashMap<ConnectionId, ConnectionId>,
+    shortage: Shortage,
+    /// Whether memory has come back that payloads may wait for.
+    freed: bool,
+    /// Whether a chunk went or came since that was last asked.
+    moved_payloads: bool,
     out: FxHashMap<(u32, u8), ConnectionId>,
     incoming: FxHashMap<(u32, u8), ConnectionId>,
     clients: FxHashMap<u64, ConnectionId>,
@@ -92,6 +87,8 @@ pub(crate) struct Peers {
     shares: Shares,
     /// Connections with something queued.
     dirty: Vec<ConnectionId>,
+    /// Of them, those whose messages were handed over.
+    dirty_bulk: Vec<ConnectionId>,
     inbound: Vec<Inbound>,
     flushed: Vec<u64>,
     /// Of connections that are closed.
@@ -105,6 +102,7 @@ pub(crate) struct Peers {
     heartbeats_received: u64,
     peers_suspected: u64,
     transfers_expired: u64,
+    grants_missed: u64,
 }
 
 /// What connections have moved together.
@@ -141,6 +139,10 @@ impl Peers {
                 ..LinkLimits::default()
             },
             connections: FxHashMap::default(),
+            bulks: FxHashMap::default(),
+            shortage: Shortage::default(),
+            freed: false,
+            moved_payloads: false,
             out: FxHashMap::default(),
             incoming: FxHashMap::default(),
             clients: FxHashMap::default(),
@@ -151,6 +153,7 @@ impl Peers {
             streams_begun: 0,
             shares: Shares::default(),
             dirty: Vec::new(),
+            dirty_bulk: Vec::new(),
             inbound: Vec::new(),
             flushed: Vec::new(),
             closed: Moved::default(),
@@ -163,6 +166,7 @@ impl Peers {
             heartbeats_received: 0,
             peers_suspected: 0,
             transfers_expired: 0,
+            grants_missed: 0,
         }
     }
 
@@ -180,12 +184,12 @@ impl Peers {
         self.inline_bytes_max.remove(&deployment);
     }
 
-    /// Takes a connection to a peer's lane over.
+    /// Takes the connections to a peer's lane over.
     pub(crate) fn link_out(
         &mut self,
         door: Door,
         number: LinkNumber,
-        socket: OwnedFd,
+        sockets: LinkSockets,
         share: Option<LendingEnd>,
         parts: &mut Parts<'_>,
     ) {
@@ -204,7 +208,8 @@ impl Peers {
             lane,
             number,
         };
-        if let Some(id) = self.open(party, LinkRole::PeerOut, socket, parts) {
+        let LinkSockets { messages, bulk } = sockets;
+        if let Some(id) = self.open(party, LinkRole::PeerOut, messages, Some(bulk), parts) {
             self.out.insert(key, id);
             self.lend_on(id, share, parts);
             parts.core.link_opened(&worker, lane, epoch);
@@ -213,13 +218,13 @@ impl Peers {
         }
     }
 
-    /// Takes a connection from a peer's lane over.
+    /// Takes the connections from a peer's lane over.
     pub(crate) fn link_in(
         &mut self,
         door: Door,
         next_sequence: u64,
         number: LinkNumber,
-        socket: OwnedFd,
+        sockets: LinkSockets,
         parts: &mut Parts<'_>,
     ) {
         let key = (worker_hash(&door.worker), door.lane);
@@ -247,7 +252,8 @@ impl Peers {
             worker: door.worker,
             lane: door.lane,
         };
-        if let Some(id) = self.open(party, LinkRole::PeerIn, socket, parts) {
+        let LinkSockets { messages, bulk } = sockets;
+        if let Some(id) = self.open(party, LinkRole::PeerIn, messages, Some(bulk), parts) {
             self.incoming.insert(key, id);
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.number = Some(number);
@@ -268,6 +274,7 @@ impl Peers {
             Party::Client(ClientId(number)),
             LinkRole::Client,
             socket,
+            None,
             parts,
         ) {
             self.clients.insert(number, id);
@@ -282,36 +289,57 @@ impl Peers {
         party: Party,
         role: LinkRole,
         socket: OwnedFd,
+        bulk: Option<OwnedFd>,
         parts: &mut Parts<'_>,
     ) -> Option<ConnectionId> {
-        self.set_timeouts(&party, &socket);
-        let id = match parts.driver.add(socket) {
-            Ok(id) => id,
-            Err(error) => {
-                tracing::warn!(?party, %error, "a connection could not be taken over");
+        let mut add = |socket: OwnedFd| {
+            self.set_timeouts(&party, &socket);
+            let added = parts.driver.add(socket);
+            added
+                .inspect_err(|error| {
+                    tracing::warn!(?party, %error, "a connection could not be taken over");
+                })
+                .ok()
+        };
+        let id = add(socket)?;
+        let bulk = match bulk.map(add) {
+            Some(None) => {
+                // Nobody knows of it: the end of what is left of it is all that is heard.
+                parts.driver.close(id);
                 return None;
             }
+            Some(bulk) => bulk,
+            None => None,
         };
-        let mut link = Link::new(role, self.limits);
-        parts.driver.receive(id, link.next_receive());
+        if let Some(bulk) = bulk {
+            self.bulks.insert(bulk, id);
+        }
         if role != LinkRole::Client {
             self.watch(parts.now_ns);
         }
-        self.connections.insert(
-            id,
-            Connection {
-                party,
-                link,
-                number: None,
-                share: None,
-                sending: false,
-                closing: false,
-                hearing: Hearing::default(),
-                told: Vec::new(),
-                place: None,
-            },
-        );
+        let mut connection = Connection {
+            party,
+            link: Link::new(role, self.limits),
+            messages: Half::new(id),
+            bulk: bulk.map(Half::new),
+            closing: false,
+            hearing: Hearing::default(),
+            told: Vec::new(),
+            place: None,
+            number: None,
+            share: None,
+        };
+        connection.receive(parts.driver);
+        self.connections.insert(id, connection);
         Some(id)
+    }
+
+    /// The connection of a socket, by its key, and which half of it that is.
+    fn place_of(&self, id: ConnectionId) -> (ConnectionId, Stream) {
+        match self.bulks.get(&id) {
+            Some(messages) => (*messages, Stream::Bulk),
+            None => (id, Stream::Messages),
+        }
     }
 
     /// Something has happened on a connection. Returns a link to be connected anew.
@@ -322,7 +350,12 @@ impl Peers {
     ) -> Option<LaneReport> {
         match completion {
             Completion::Received { id, result, buffer } => {
+                let (id, stream) = self.place_of(id);
+                self.moved_payloads |= stream == Stream::Bulk;
                 let connection = self.connections.get_mut(&id)?;
+                if let Some(half) = connection.half(stream) {
+                    half.receiving = false;
+                }
                 if connection.closing {
                     return None;
                 }
@@ -337,9 +370,12 @@ impl Peers {
                     Ok(bytes) => connection
                         .link
                         .received(
-                            bytes,
+                            (stream, bytes),
                             buffer,
-                            parts.arena,
+                            &mut Room {
+                                arena: parts.arena,
+                                shortage: &mut self.shortage,
+                            },
                             &AtDoor {
                                 core: parts.core,
                                 compartments: parts.compartments,
@@ -351,20 +387,19 @@ impl Peers {
                     Err(error) => Err((error.to_string(), false)),
                 };
                 super::executors::adopt_own_segments(parts.segments, parts.arena);
-                let mut unread = Vec::new();
-                connection.link.take_unread(&mut unread);
-                let party = connection.party.clone();
-                inbound
-                    .drain(..)
-                    .for_each(|message| self.on_message(id, &party, message, parts));
                 self.inbound = inbound;
-                self.release_unread(unread, parts.segments);
+                self.hand_on(id, parts);
                 match outcome {
                     Ok(()) => {
                         let connection = self.connections.get_mut(&id).filter(|c| !c.closing)?;
-                        parts.driver.receive(id, connection.link.next_receive());
+                        connection.receive(parts.driver);
+                        let is_client = connection.bulk.is_none();
                         if connection.link.is_unfinished() {
                             self.watch(parts.now_ns);
+                        }
+                        if !is_client {
+                            // It may have granted something, or be granted something.
+                            self.dirty.push(id);
                         }
                     }
                     Err((cause, broken)) => {
@@ -375,11 +410,15 @@ impl Peers {
                 None
             }
             Completion::Sent { id, result, buffer } => {
+                let (id, stream) = self.place_of(id);
+                self.moved_payloads |= stream == Stream::Bulk;
                 let connection = self.connections.get_mut(&id)?;
-                connection.sending = false;
+                if let Some(half) = connection.half(stream) {
+                    half.sending = false;
+                }
                 match result {
                     Ok(()) => {
-                        connection.link.sent(buffer, &mut self.flushed);
+                        connection.link.sent(stream, buffer, &mut self.flushed);
                         self.dirty.push(id);
                         self.let_go_flushed(parts.core);
                     }
@@ -392,6 +431,25 @@ impl Peers {
         }
     }
 
+    /// Hands on what has come by a connection, and gives back what was lent of what nobody reads.
+    fn hand_on(&mut self, id: ConnectionId, parts: &mut Parts<'_>) {
+        let mut inbound = std::mem::take(&mut self.inbound);
+        let mut unread = Vec::new();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.link.take_unread(&mut unread);
+            if !inbound.is_empty() {
+                // What has come may make room for what waits.
+                self.freed |= self.shortage.is_any();
+                let party = connection.party.clone();
+                inbound
+                    .drain(..)
+                    .for_each(|message| self.on_message(id, &party, message, parts));
+            }
+        }
+        self.inbound = inbound;
+        self.release_unread(unread, parts.segments);
+    }
+
     /// A connection is of no use any more: what depended on it fails, and it is closed.
     fn lose(&mut self, id: ConnectionId, cause: &str, parts: &mut Parts<'_>) {
         let Some(connection) = self.connections.get_mut(&id) else {
@@ -401,6 +459,9 @@ impl Peers {
             return;
         }
         parts.driver.close(id);
+        if let Some(bulk) = &connection.bulk {
+            parts.driver.close(bulk.id);
+        }
         let (party, share) = (connection.party.clone(), connection.share);
         if let Some(share) = share {
             self.unlink_share(share, parts);
@@ -430,10 +491,27 @@ impl Peers {
     }
 
     fn closed(&mut self, id: ConnectionId, parts: &mut Parts<'_>) -> Option<LaneReport> {
+        let (id, stream) = self.place_of(id);
+        let connection = self.connections.get_mut(&id)?;
+        if let Some(half) = connection.half(stream) {
+            half.closed = true;
+        }
+        let bulk = connection.bulk.as_ref();
+        if !connection.messages.closed || bulk.is_some_and(|bulk| !bulk.closed) {
+            return None;
+        }
         let connection = self.connections.remove(&id)?;
+        if let Some(bulk) = &connection.bulk {
+            self.bulks.remove(&bulk.id);
+        }
+        let mut room = Room {
+            arena: parts.arena,
+            shortage: &mut self.shortage,
+        };
         let mut unread = Vec::new();
         let link = connection.link;
-        let counters = link.close(parts.arena, &mut self.flushed, &mut unread);
+        let counters = link.close(&mut room, &mut self.flushed, &mut unread);
+        self.memory_freed();
         self.closed.add(&counters);
         self.let_go_flushed(parts.core);
         self.release_unread(unread, parts.segments);
@@ -584,11 +662,19 @@ impl Peers {
 
     /// What is still under way of an invocation that is over, on whichever link, is not waited for.
     fn abort(&mut self, invocation: u128, parts: &mut Parts<'_>) {
+        let mut room = Room {
+            arena: parts.arena,
+            shortage: &mut self.shortage,
+        };
         let mut unread = Vec::new();
-        for connection in self.connections.values_mut() {
-            connection.link.abort(invocation, parts.arena);
+        for (id, connection) in &mut self.connections {
+            connection.link.abort(invocation, &mut room);
             connection.link.take_unread(&mut unread);
+            if connection.link.has_news() {
+                self.dirty.push(*id);
+            }
         }
+        self.memory_freed();
         self.release_unread(unread, parts.segments);
     }
 
@@ -654,6 +740,7 @@ impl Peers {
             lent: 0,
             unlent: 0,
             inline_bytes_max,
+            owner: owner_of(parts.compartments.of_deployment(deployment)),
             streams: &mut self.streams_begun,
             begun: Vec::new(),
         };
@@ -792,6 +879,7 @@ impl Peers {
             lent: 0,
             unlent: 0,
             inline_bytes_max: inline_bytes_max.unwrap_or(0),
+            owner: owner_of(deployment.and_then(|id| parts.compartments.of_deployment(id))),
             streams: &mut self.streams_begun,
             begun: Vec::new(),
         };
@@ -834,18 +922,26 @@ impl Peers {
         }
     }
 
-    /// Hands what is queued to the driver.
+    /// Whether a chunk went to a peer or came from one since this was last asked.
+    #[inline]
+    pub(crate) const fn has_moved_payloads(&mut self) -> bool {
+        std::mem::replace(&mut self.moved_payloads, false)
+    }
+
+    /// Hands what is queued to the driver: messages first, since someone waits for each of them.
     pub(crate) fn pump(&mut self, driver: &mut Driver) {
         while let Some(id) = self.dirty.pop() {
-            let Some(connection) = self.connections.get_mut(&id) else {
-                continue;
-            };
-            if connection.sending || connection.closing {
-                continue;
+            let connection = self.connections.get_mut(&id);
+            if let Some(connection) = connection.filter(|connection| !connection.closing) {
+                connection.send(Stream::Messages, driver);
+                if connection.bulk.is_some() {
+                    self.dirty_bulk.push(id);
+                }
             }
-            if let Some(buffer) = connection.link.next_send() {
-                connection.sending = true;
-                driver.send(id, buffer);
+        }
+        for id in self.dirty_bulk.drain(..) {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.send(Stream::Bulk, driver);
             }
         }
     }
@@ -872,7 +968,16 @@ impl Peers {
         counters.heartbeats_received.set(self.heartbeats_received);
         counters.peers_suspected.set(self.peers_suspected);
         counters.transfers_expired.set(self.transfers_expired);
+        counters.grants_missed.set(self.grants_missed);
+        counters.payloads_waiting.set(self.shortage.waiting());
+        counters.payload_waits.set(self.shortage.waited());
+        counters.payload_waits_expired.set(self.shortage.expired());
     }
+}
+
+/// Whose turn the payloads of a workflow take: what has no compartment here any more takes one together.
+fn owner_of(compartment: Option<Compartment>) -> u64 {
+    compartment.unwrap_or(Compartment::FIRST).index() as u64
 }
 
 /// What a lane of a peer tells of a placement goes to the core.

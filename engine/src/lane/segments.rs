@@ -229,6 +229,11 @@ impl Segments {
         self.known(slot).map(|known| &known.mapping)
     }
 
+    /// Whether the segment in `slot` is of the lane's own arena.
+    pub(crate) fn is_own(&self, slot: u32) -> bool {
+        matches!(self.mapping(slot), Some(Mapping::Own(_)))
+    }
+
     /// A range of the segment in `slot`, as requests name it; none if the segment is not of that size.
     #[inline]
     pub(crate) fn name(&self, slot: u32, offset: u64, length: u64) -> Option<PayloadRef> {

@@ -129,6 +129,8 @@ pub(super) struct Carriage {
     unplaced: VecDeque<Ticket>,
     /// When to try again to place them.
     try_ns: Option<u64>,
+    /// Whether they go ahead of what peers send.
+    ahead: bool,
     /// Room for payloads that did not come, of which the kernel or a client library may still be writing.
     doomed: Vec<(Reservation, Arc<()>)>,
     /// What the store had no room to be told to let go of.
@@ -138,8 +140,13 @@ pub(super) struct Carriage {
 impl Carriage {
     /// When something of it is to be tried again.
     #[inline]
-    pub(super) const fn due_ns(&self) -> Option<u64> {
+    pub(super) fn due_ns(&self) -> Option<u64> {
         self.try_ns
+    }
+
+    /// Whether something of it waits for room.
+    pub(super) fn is_short(&self) -> bool {
+        !self.unplaced.is_empty()
     }
 
     fn is_due(&self, now_ns: u64) -> bool {
@@ -210,7 +217,7 @@ impl Lane {
 
     /// Sets room aside for payloads that are to come back, and asks for those for which there is some. One for which there is
     /// none lets those of other workflows pass, and none of its own.
-    fn place_coming(&mut self) {
+    pub(super) fn place_coming(&mut self) {
         let mut short = Vec::new();
         for ticket in std::mem::take(&mut self.carriage.unplaced) {
             let Some(Coming {
@@ -240,8 +247,40 @@ impl Lane {
             // What is lost for want of room still lies in its tier.
             self.discard(ticket);
         }
-        if !self.carriage.unplaced.is_empty() {
-            self.carriage.try_soon();
+        if self.carriage.unplaced.is_empty() {
+            return self.let_others_in();
+        }
+        self.carriage.try_soon();
+        self.make_room_for_coming();
+    }
+
+    /// What waits for room gets some ahead of what peers send, and what the same workflow does not read soon makes it.
+    fn make_room_for_coming(&mut self) {
+        let mut wanted: Vec<(Account, u64)> = Vec::new();
+        for ticket in &self.carriage.unplaced {
+            let Some(Coming { account, bytes, .. }) = self.carriage.coming.get(ticket) else {
+                continue;
+            };
+            match wanted.iter_mut().find(|(of, _)| of == account) {
+                Some((_, sum)) => *sum += bytes,
+                None => wanted.push((*account, *bytes)),
+            }
+        }
+        let of = |(account, _): &(Account, u64)| self.compartments.of_account(*account);
+        self.carriage.ahead = true;
+        self.peers.stand_behind(wanted.iter().filter_map(of));
+        let segments = &self.segments;
+        for (account, bytes) in wanted {
+            self.core.make_room(self.now_ns, account, bytes, &|range| {
+                segments.is_own(range.segment)
+            });
+        }
+    }
+
+    /// Nothing waits for room any more.
+    fn let_others_in(&mut self) {
+        if std::mem::take(&mut self.carriage.ahead) {
+            self.peers.stand_behind(std::iter::empty());
         }
     }
 

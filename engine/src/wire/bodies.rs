@@ -112,8 +112,23 @@ pub enum Role {
         to_lane: u8,
         /// Invocations that `from_lane` took before this number are decided unless begun here; see docs/protocol.md.
         next_sequence: u64,
+        /// The number of its connection for payloads, which was greeted before.
+        bulk: u64,
         /// What it would share with a worker on its own host; none if it shares with nobody.
         host: Option<HostToken>,
+    },
+    /// The same lane, which will send payloads there: it is to come before the one above, which names it.
+    Bulk {
+        /// Its name.
+        worker: String,
+        /// Its restart epoch.
+        epoch: u32,
+        /// Which of its lanes.
+        from_lane: u8,
+        /// Which lane here.
+        to_lane: u8,
+        /// The sender's choice, another one for each.
+        bulk: u64,
     },
     /// Another worker, which will measure the link from it to this one.
     Measurer {

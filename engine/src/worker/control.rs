@@ -6,13 +6,14 @@
 //! time beside the connection itself; that every refusal is counted; and that nothing a caller sends stops the worker. What deployments need is done in `worker::deploy`.
 
 use crate::greeting::{self, GreetingError, HostProofs, WORKER_NAME_BYTES_MAX};
-use crate::lane::command::{LaneCommand, LinkNumber};
+use crate::lane::command::{LaneCommand, LinkNumber, LinkSockets};
 use crate::status::{Calibration, DriverStatus};
 use crate::status::{ControlCounters, Driver};
 use crate::wire::{
     self, BODY_BYTES_MAX, Challenge, Control as Request, ControlReply, Frame, FrameKind,
     GREETING_BYTES_MAX, Hello, Refused, Role, WireError, WorkerDescription,
 };
+use crate::worker::bulks::{Bulks, bulk_of};
 use crate::worker::config::{Config, is_plain_name};
 use crate::worker::control_io::{Connection, EndSignal, Ending, FrameError, Listener};
 use crate::worker::deployments::{Deployments, executables};
@@ -94,6 +95,10 @@ enum Refusal {
         seen: u32,
     },
     #[error(
+        "a link of worker {0} came before its connection for payloads, or too long after it: make both anew"
+    )]
+    NoBulk(String),
+    #[error(
         "more than {PEERS_MAX} peers have connected to this worker; restart it to forget those that are gone"
     )]
     Peers,
@@ -120,6 +125,8 @@ enum Caller {
         worker: String,
         place: OwnedSemaphorePermit,
     },
+    /// A lane of a peer, for payloads.
+    Bulk(Role),
     /// A lane of a peer; where memory is to be shared with it, by what to say that its link has a lane.
     Peer {
         role: Role,
@@ -152,6 +159,8 @@ pub struct Control {
     controls: Semaphore,
     /// The latest life of each peer that has proved that it is of the cluster.
     peer_epochs: RefCell<BTreeMap<String, u32>>,
+    /// Connections of peers that wait for the other half of their link.
+    bulks: RefCell<Bulks>,
     /// Of each lane, the places for clients that are free.
     client_places: Vec<Arc<Semaphore>>,
     next_client_lane: Cell<usize>,
@@ -219,6 +228,7 @@ impl Control {
             ending,
             controls: Semaphore::new(CONTROLS_MAX),
             peer_epochs: RefCell::default(),
+            bulks: RefCell::default(),
             client_places,
             next_client_lane: Cell::new(0),
             links_taken: Cell::new(0),
@@ -355,25 +365,36 @@ impl Control {
         };
         let welcome = greeting::admit(key, challenge, &hello, epoch, socket)?;
         match &hello.role {
-            Role::Peer { to_lane, .. } if usize::from(*to_lane) >= self.lanes.len() => {
+            Role::Peer { to_lane, .. } | Role::Bulk { to_lane, .. }
+                if usize::from(*to_lane) >= self.lanes.len() =>
+            {
                 Err(Refusal::Lane {
                     lane: *to_lane,
                     lanes: self.lanes.len(),
                 })
             }
-            Role::Peer { worker, .. } | Role::Measurer { worker }
+            Role::Peer { worker, .. } | Role::Bulk { worker, .. } | Role::Measurer { worker }
                 if *worker == self.identity.config.name =>
             {
                 Err(Refusal::Namesake(worker.clone()))
             }
             // Ids of invocations are made of both, so what no worker has goes no further than this.
-            Role::Peer { worker, epoch, .. }
+            Role::Peer { worker, epoch, .. } | Role::Bulk { worker, epoch, .. }
                 if !is_plain_name(worker, WORKER_NAME_BYTES_MAX) || !is_epoch(*epoch) =>
             {
                 Err(Refusal::NoWorker(worker.clone(), *epoch))
             }
-            Role::Peer { worker, epoch, .. } => {
+            Role::Peer { worker, epoch, .. } | Role::Bulk { worker, epoch, .. } => {
                 self.is_not_an_earlier_life(worker, *epoch)?;
+                let waits = |(key, name)| self.bulks.borrow().has(&key, name);
+                if matches!(hello.role, Role::Peer { .. })
+                    && !bulk_of(&hello.role).is_some_and(waits)
+                {
+                    return Err(Refusal::NoBulk(worker.clone()));
+                }
+                if matches!(hello.role, Role::Bulk { .. }) {
+                    return Ok((welcome, Caller::Bulk(hello.role)));
+                }
                 let linked = welcome.socket.is_some().then(|| {
                     let proofs = HostProofs::of_caller(key, challenge, &hello);
                     self.expect_share(proofs, &hello.role)
@@ -470,18 +491,43 @@ impl Control {
             Caller::Measurer { worker, place } => {
                 self.answer_measurement(connection, worker, place);
             }
+            Caller::Bulk(role) => self.keep_bulk(connection, &role),
             Caller::Peer { role, linked } => self.admit_peer(connection, role, linked),
             Caller::Master => self.serve_master(connection).await,
         }
     }
 
-    /// Gives a peer's connection to the lane that it is for.
+    /// Keeps a peer's connection for payloads, until the link names it or the time is up.
+    fn keep_bulk(self: &Rc<Self>, connection: Connection, role: &Role) {
+        let peer = connection.peer();
+        let Some((key, name)) = bulk_of(role) else {
+            return;
+        };
+        let socket = match connection.into_descriptor() {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.counters.connections_dropped.add(1);
+                return tracing::warn!("cannot keep the connection of {peer}: {error}");
+            }
+        };
+        self.bulks.borrow_mut().keep(key.clone(), name, socket);
+        let control = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(GREETING_TIME_MAX).await;
+            if control.bulks.borrow_mut().take(&key, name).is_some() {
+                control.counters.greetings_expired.add(1);
+            }
+        });
+    }
+
+    /// Gives a peer's two connections to the lane that they are for.
     fn admit_peer(
         &self,
         connection: Connection,
         role: Role,
         linked: Option<oneshot::Sender<LinkNumber>>,
     ) {
+        let bulk = bulk_of(&role).and_then(|(key, name)| self.bulks.borrow_mut().take(&key, name));
         let Role::Peer {
             worker,
             epoch,
@@ -493,15 +539,20 @@ impl Control {
         else {
             return debug_assert!(false, "a peer's role is that of one");
         };
+        let Some(bulk) = bulk else {
+            self.counters.connections_dropped.add(1);
+            let peer = connection.peer();
+            return tracing::warn!("dropped the link of {peer}: its other half has gone");
+        };
         self.links_taken.set(self.links_taken.get() + 1);
         let number = LinkNumber(self.links_taken.get());
-        self.hand_on(connection, to_lane.into(), |socket| LaneCommand::LinkIn {
+        self.hand_on(connection, to_lane.into(), |messages| LaneCommand::LinkIn {
             worker,
             epoch,
             from_lane,
             next_sequence,
             number,
-            socket,
+            sockets: LinkSockets { messages, bulk },
         });
         if let Some(linked) = linked {
             // Nobody waits for it any more if its socket has come to nothing.

@@ -160,9 +160,11 @@ impl Control {
     /// To be called by a link's only maker, while it does not stand.
     async fn connect_link(&self, key: &LinkKey, address: &str) -> Result<(), LinkError> {
         let next_sequence = self.next_sequence(key.from_lane);
-        let made = self.caller().connect(key, address, next_sequence).await?;
+        let bulk = self.links.borrow_mut().next_bulk();
+        let caller = self.caller();
+        let made = caller.connect(key, address, next_sequence, bulk).await?;
         let Made {
-            socket,
+            sockets,
             epoch,
             share,
         } = made;
@@ -180,7 +182,7 @@ impl Control {
             epoch,
             to_lane: key.to_lane,
             number,
-            socket,
+            sockets,
             share: share.ok(),
         };
         self.lanes[usize::from(key.from_lane)].send(command).await;

@@ -1,6 +1,7 @@
 //! Links: the connections that this worker makes to its peers' lanes, shared by all deployments that need them.
 //!
-//! A link is one-way: made by the sender, for one lane here and one there. It is kept by peer and pair of lanes. While
+//! A link is one-way: made by the sender, for one lane here and one there. It is two connections, one for messages and one
+//! for payloads, which stand and fall together. It is kept by peer and pair of lanes. While
 //! a deployment needs it, a broken link is made again, with growing pauses; what was in flight on it is the lanes'
 //! matter. This file greets as the caller; the peer's control thread answers.
 //!
@@ -9,7 +10,7 @@
 //! one is lost is not taken for the loss of that which has followed it.
 
 use crate::greeting::{self, ClusterKey, GreetingError, HostProofs};
-use crate::lane::command::{LendingEnd, LinkNumber};
+use crate::lane::command::{LendingEnd, LinkNumber, LinkSockets};
 use crate::plan::{DeploymentId, Plan, WorkerIndex};
 use crate::status::{Driver, LinkStatus};
 use crate::wire::{
@@ -160,8 +161,8 @@ pub struct Greeted {
 /// A link that was made.
 #[derive(Debug)]
 pub struct Made {
-    /// Its descriptor.
-    pub socket: OwnedFd,
+    /// Its descriptors.
+    pub sockets: LinkSockets,
     /// The peer's restart epoch.
     pub epoch: u32,
     /// By what memory is lent to the peer, or why it is not.
@@ -169,7 +170,8 @@ pub struct Made {
 }
 
 impl Caller {
-    /// Makes a link, and what is shared beside it if the peer is on this host. `next_sequence` is as in [`Role::Peer`].
+    /// Makes a link, and what is shared beside it if the peer is on this host. `next_sequence` is as in [`Role::Peer`], and `bulk`
+    /// from [`Links::next_bulk`].
     ///
     /// # Errors
     /// A [`LinkError`] that names the peer.
@@ -178,14 +180,25 @@ impl Caller {
         link: &LinkKey,
         address: &str,
         next_sequence: u64,
+        bulk: u64,
     ) -> Result<Made, LinkError> {
+        let (from_lane, to_lane) = (link.from_lane, link.to_lane);
+        let role = Role::Bulk {
+            worker: self.name.clone(),
+            epoch: self.epoch,
+            from_lane,
+            to_lane,
+            bulk,
+        };
+        let payloads = self.greet(&link.worker, address, role).await?.socket;
         let host = self.host_door.as_deref().map(HostDoor::token);
         let role = Role::Peer {
             worker: self.name.clone(),
             epoch: self.epoch,
-            from_lane: link.from_lane,
-            to_lane: link.to_lane,
+            from_lane,
+            to_lane,
             next_sequence,
+            bulk,
             host,
         };
         let Greeted {
@@ -198,8 +211,12 @@ impl Caller {
             (None, Some(_)) => Err(Unshared::Apart),
             (_, None) => Err(Unshared::Ended(self.unshared.clone())),
         };
+        let sockets = LinkSockets {
+            messages: socket,
+            bulk: payloads,
+        };
         Ok(Made {
-            socket,
+            sockets,
             epoch,
             share,
         })
@@ -305,6 +322,7 @@ pub struct Links {
     /// Held by whoever makes a link.
     makers: BTreeMap<LinkKey, Rc<Mutex<()>>>,
     made: u64,
+    bulks: u64,
 }
 
 #[derive(Debug, Default)]
@@ -324,6 +342,12 @@ impl Links {
         // Those that nobody holds or waits for are of no use.
         self.makers.retain(|_, maker| Rc::strong_count(maker) > 1);
         Rc::clone(self.makers.entry(key.clone()).or_default())
+    }
+
+    /// A number for the connection of a link that is for payloads.
+    pub fn next_bulk(&mut self) -> u64 {
+        self.bulks += 1;
+        self.bulks
     }
 
     /// Whether a link stands.

@@ -1,6 +1,7 @@
 //! The worker's own threads, beside its lanes: what it is told, what it may do here, who may talk to it, and the
 //! processes that it starts.
 
+mod bulks;
 pub mod calibrate;
 pub mod config;
 pub mod control;

@@ -141,7 +141,15 @@ fn a_peer_is_told_what_is_wrong_with_it() {
         from_lane: 0,
         to_lane,
         next_sequence: 0,
+        bulk: 1,
         host: None,
+    };
+    let bulk_in_life = |name: &str, to_lane, epoch| Role::Bulk {
+        worker: name.to_owned(),
+        epoch,
+        from_lane: 0,
+        to_lane,
+        bulk: 1,
     };
     let peer = |name: &str, to_lane| in_life(name, to_lane, 1);
     let none = ClusterKey::none();
@@ -149,13 +157,23 @@ fn a_peer_is_told_what_is_wrong_with_it() {
     assert!(reason.contains("no lane 7"), "{reason}");
     let reason = greet(&worker.address, &none, peer("a", 0)).unwrap_err();
     assert!(reason.contains("names must be unique"), "{reason}");
+    let reason = greet(&worker.address, &none, bulk_in_life("b", 7, 1)).unwrap_err();
+    assert!(reason.contains("no lane 7"), "{reason}");
+    let reason = greet(&worker.address, &none, peer("b", 0)).unwrap_err();
+    assert!(reason.contains("before its connection"), "{reason}");
+    let _bulk = greet(&worker.address, &none, bulk_in_life("b", 0, 1)).unwrap();
     greet(&worker.address, &none, peer("b", 0)).unwrap();
+    // Each is of one link.
+    let reason = greet(&worker.address, &none, peer("b", 0)).unwrap_err();
+    assert!(reason.contains("worker b"), "{reason}");
     // Its state was lost: were it let in, it would displace its own later life, and repeat ids of invocations.
+    let _bulk = greet(&worker.address, &none, bulk_in_life("b", 0, 5)).unwrap();
     greet(&worker.address, &none, in_life("b", 0, 5)).unwrap();
     let reason = greet(&worker.address, &none, peer("b", 0)).unwrap_err();
     for word in ["worker b", "epoch 1", "5 was seen", "new --name"] {
         assert!(reason.contains(word), "{reason}");
     }
+    let _bulk = greet(&worker.address, &none, bulk_in_life("b", 0, 5)).unwrap();
     greet(&worker.address, &none, in_life("b", 0, 5)).unwrap();
 }
 

@@ -9,9 +9,9 @@ use engine::profile::{CpuSums, Distribution};
 use engine::trace::{ClockId, PartTrace, TraceEnd, TraceRecord};
 use engine::wire::{
     Answer, Begin, Body, Cancel, Challenge, Control, ControlReply, Data, Deployed, DeployedNode,
-    Drained, Echo, Failure, Forget, Heartbeat, Hello, Invoke, LentRange, LinkFigures, LinkWish,
-    Load, MeasuredNode, NodeReport, Outcome, PROBE_FILL_BYTES, PartDone, PartFailed, Probe,
-    ProfilePage, Refused, Role, Sources, StateEvent, Welcome, WorkerDescription, encode,
+    Drained, Echo, Failure, Forget, Grant, Heartbeat, Hello, Invoke, LentRange, LinkFigures,
+    LinkWish, Load, MeasuredNode, NodeReport, Outcome, PROBE_FILL_BYTES, PartDone, PartFailed,
+    Probe, ProfilePage, Refused, Role, Sources, StateEvent, Welcome, WorkerDescription, encode,
 };
 use faasstore::Cancelled;
 use faasstore::binding::{FunctionDescription, TypedPort};
@@ -158,12 +158,20 @@ pub fn frames() -> Vec<Vec<u8>> {
         from_lane: 0,
         to_lane: 1,
         next_sequence: 7,
+        bulk: 3,
         host: Some(engine::wire::HostToken([4; 32])),
+    };
+    let bulk = Role::Bulk {
+        worker: "w".to_owned(),
+        epoch: 1,
+        from_lane: 0,
+        to_lane: 1,
+        bulk: 3,
     };
     let measurer = Role::Measurer {
         worker: "w".to_owned(),
     };
-    for role in [Role::Control, Role::Client, peer, measurer] {
+    for role in [Role::Control, Role::Client, peer, bulk, measurer] {
         let hello = Hello {
             role,
             nonce: [1; 32],
@@ -356,6 +364,15 @@ pub fn frames() -> Vec<Vec<u8>> {
         loads: vec![(deployment, load)],
     };
     frame(&|out| encode(&heartbeat, out));
+    let payloads = vec![(7, 1 << 20), (8, 4096)];
+    frame(&|out| {
+        encode(
+            &Grant {
+                payloads: payloads.clone(),
+            },
+            out,
+        )
+    });
     frame(&|out| encode(&Probe::new(1), out));
     let echo = Echo {
         number: 1,

@@ -445,7 +445,7 @@ fn decode(kind: wire::FrameKind, body: &[u8]) -> Result<String, wire::WireError>
     }
     decoded!(
         Challenge, Hello, Welcome, Refused, Invoke, Answer, Cancel, Begin, StateEvent, PartDone,
-        PartFailed, Forget, Drained, Heartbeat, Probe, Echo
+        PartFailed, Forget, Drained, Heartbeat, Grant, Probe, Echo
     );
     Ok(format!("{kind:?}"))
 }

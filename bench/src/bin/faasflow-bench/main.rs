@@ -19,7 +19,7 @@ use bench::report::Report;
 use bench::session::SessionError;
 use bench::stamp::STAMP_BYTES;
 use bench::words::WordsError;
-use bench::{floor, floors, foreach, hop, replicas, report, switch, words};
+use bench::{floor, floors, foreach, hop, hop_beside, replicas, report, switch, words};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use faasstore::binding::WaitStrategy;
 use hdrhistogram::Histogram;
@@ -46,7 +46,7 @@ enum Command {
     /// What the machine itself takes: slots between spinning processes, wakes, TCP, memory.
     Floor(FloorArguments),
     /// From the return of function A to the entry of function B, through the engine.
-    Hop(HopArguments),
+    Hop(HopBesideArguments),
     /// A chain of nodes as a whole: the cost of each, and activations per second.
     Chain(HopArguments),
     /// What a switch between two functions adds to a hop.
@@ -148,6 +148,15 @@ struct HopArguments {
     /// Nodes of the chain [default: 1000 for hop, 100 for chain; fewer with payloads above 1 MiB].
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     nodes: Option<u32>,
+}
+
+#[derive(Args)]
+struct HopBesideArguments {
+    #[command(flatten)]
+    hop: HopArguments,
+    /// Take further hops while payloads of so many bytes stream from the first worker to the second; needs two workers.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(hop_beside::BYTES_MIN as u64..=1 << 34))]
+    beside: Option<u64>,
 }
 
 #[derive(Args)]
@@ -341,7 +350,7 @@ fn is_wrong_call(error: &miette::Report) -> bool {
     );
     let wrong_payload = matches!(
         error.downcast_ref::<HopError>(),
-        Some(HopError::Memory { .. })
+        Some(HopError::Memory { .. } | HopError::OneWorker)
     );
     // Programs that are missing, or workers that cannot do here what they were told.
     let wrong_workers = matches!(
@@ -399,10 +408,14 @@ fn run_floor(arguments: &FloorArguments) -> miette::Result<()> {
     write(&report, &histogram, &arguments.output, hgrm)
 }
 
-fn run_hop(arguments: &HopArguments) -> miette::Result<()> {
-    let hgrm = arguments.output.hgrm()?;
-    let (report, histogram) = hop::hop(&arguments.options(1000))?;
-    write(&report, &histogram, &arguments.output, hgrm)
+fn run_hop(arguments: &HopBesideArguments) -> miette::Result<()> {
+    let hgrm = arguments.hop.output.hgrm()?;
+    let options = hop::Options {
+        beside: arguments.beside.map(|bytes| bytes as usize),
+        ..arguments.hop.options(1000)
+    };
+    let (report, histogram) = hop::hop(&options)?;
+    write(&report, &histogram, &arguments.hop.output, hgrm)
 }
 
 fn run_chain(arguments: &HopArguments) -> miette::Result<()> {
@@ -428,6 +441,7 @@ impl HopArguments {
             payload_bytes: self.payload,
             samples: self.samples,
             nodes: self.nodes.map_or(nodes_default, |nodes| nodes as usize),
+            beside: None,
         }
     }
 }
@@ -442,6 +456,7 @@ fn run_switch(arguments: &SwitchArguments) -> miette::Result<()> {
         payload_bytes: hop::PAYLOAD_BYTES,
         samples: arguments.samples,
         nodes: arguments.nodes as usize,
+        beside: None,
     };
     let (report, histogram) = switch::measure(&options)?;
     write(&report, &histogram, &arguments.output, hgrm)

@@ -2,18 +2,20 @@
 //!
 //! It owns the checks of what a message says of its payloads, and promises that nothing is set aside before all of them
 //! have passed, and the lane has said that it wants them. Inline data is copied into the arena here; for what is streamed a range is set aside, which
-//! [`super::landing`] then fills. What is lent stays where it is; if it cannot be had there, it is to be streamed after all.
+//! [`super::landing`] then fills. What a peer streams may wait for its range, if there is no memory at the moment. What is lent
+//! stays where it is; if it cannot be had there, it is to be streamed after all.
 
 use super::inbound::Intake;
 use super::landing::Landings;
 use super::message::{Inbound, Landed, Landing, LandingError};
-use super::{Admission, Admitted, Layout, LinkError, LinkLimits, Loans};
+use super::shortage::{Room, Ticket};
+use super::{Admission, Admitted, Layout, LinkError, LinkLimits, LinkRole, Loans};
 use crate::core::{InputForm, Origin, Wanted};
 use crate::plan::DeploymentId;
 use crate::wire::{self, Body, Data, FrameKind, ITEM_ABSENT, LentRange, WireError};
-use faasstore::arena::{Arena, Compartment, Reservation};
+use faasstore::arena::{Arena, ArenaError, Compartment, Reservation};
 use faasstore::descriptor::ArenaRange;
-use faasstore::segment::SegmentWriter;
+use faasstore::segment::{SegmentError, SegmentWriter};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,19 +23,37 @@ use std::sync::Arc;
 pub(super) struct Opened {
     pub(super) transfer: u64,
     pub(super) bytes: u64,
+    pub(super) terms: Terms,
     /// Which payload of its message, and where it goes; nothing if it found no place.
-    pub(super) place: Option<(usize, Reservation, Arc<SegmentWriter>)>,
+    pub(super) place: Option<(usize, OpenedPlace)>,
+}
+
+/// On which terms it comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Terms {
+    /// As far as it is granted, or may come unasked.
+    Announced,
+    /// All of it: it was lent, and has been asked for.
+    Asked,
+}
+
+/// Where it goes.
+pub(super) enum OpenedPlace {
+    Memory(Reservation, Arc<SegmentWriter>),
+    /// Into memory of that compartment, as soon as there is some.
+    Later(Compartment, Ticket),
 }
 
 /// Where payloads find a place.
-struct Places<'a> {
-    arena: &'a mut Arena,
+struct Places<'a, 'b> {
+    room: &'a mut Room<'b>,
     loans: &'a mut dyn Loans,
 }
 
 /// A message that is being taken in.
 pub(super) struct Arrival {
     kind: FrameKind,
+    role: LinkRole,
     limits: LinkLimits,
     /// Of which deployment it says that it is.
     deployment: Option<DeploymentId>,
@@ -47,9 +67,10 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    pub(super) const fn new(kind: FrameKind, limits: LinkLimits) -> Self {
+    pub(super) const fn new(kind: FrameKind, role: LinkRole, limits: LinkLimits) -> Self {
         Self {
             kind,
+            role,
             limits,
             deployment: None,
             compartment: Compartment::FIRST,
@@ -64,10 +85,10 @@ impl Arrival {
         &mut self,
         body: &[u8],
         landings: &Landings,
-        intake: &mut Intake<'_>,
+        intake: &mut Intake<'_, '_>,
     ) -> Result<Inbound, LinkError> {
         let mut places = Places {
-            arena: &mut *intake.arena,
+            room: &mut *intake.room,
             loans: &mut *intake.loans,
         };
         let places = &mut places;
@@ -183,7 +204,7 @@ impl Arrival {
         &mut self,
         wish: wire::Invoke,
         landings: &Landings,
-        places: &mut Places<'_>,
+        places: &mut Places<'_, '_>,
         admission: &dyn Admission,
     ) -> Result<Inbound, LinkError> {
         let wire::Invoke {
@@ -253,7 +274,7 @@ impl Arrival {
         bodies: Vec<(K, Body)>,
         fits: &dyn Fn(&K, u64) -> Result<(), LandingError>,
         landings: &Landings,
-        places: &mut Places<'_>,
+        places: &mut Places<'_, '_>,
     ) -> Result<Vec<(K, Landing)>, LinkError> {
         let mut announced = BTreeSet::new();
         let mut streamed = 0;
@@ -364,10 +385,9 @@ impl Arrival {
         payload: usize,
         body: Body,
         fits: Result<(), LandingError>,
-        places: &mut Places<'_>,
+        places: &mut Places<'_, '_>,
     ) -> Landing {
         let allowed = self.check_limits(&body).and(fits);
-        let arena = &mut *places.arena;
         let padded = padded(&body);
         match body.data {
             Data::Inline(data) => {
@@ -375,7 +395,7 @@ impl Arrival {
                 let range = if data.is_empty() {
                     ArenaRange::default()
                 } else {
-                    copy_in(&data, arena, self.compartment)?
+                    copy_in(&data, places.room.arena, self.compartment)?
                 };
                 Ok(Landed::new(range, body.items, body.section))
             }
@@ -384,17 +404,18 @@ impl Arrival {
                 Ok(Landed::new(ArenaRange::default(), body.items, body.section))
             }
             Data::Streamed { transfer, bytes } => {
-                let place = allowed.and_then(|()| set_aside(bytes, arena, self.compartment));
+                let place = allowed.and_then(|()| self.place(bytes, places.room));
                 let (place, landing) = match place {
-                    Ok((reservation, segment)) => {
+                    Ok(place) => {
                         let landed = Landed::new(ArenaRange::default(), body.items, body.section);
-                        (Some((payload, reservation, segment)), Ok(landed))
+                        (Some((payload, place)), Ok(landed))
                     }
                     Err(error) => (None, Err(error)),
                 };
                 self.open.push(Opened {
                     transfer,
                     bytes,
+                    terms: Terms::Announced,
                     place,
                 });
                 landing
@@ -416,20 +437,40 @@ impl Arrival {
                     Some(_) => (Layout::Items, padded.unwrap_or(0)),
                     None => (Layout::Bytes, ranges[0].bytes),
                 };
-                match set_aside(bytes, arena, self.compartment) {
+                match set_aside(bytes, places.room.arena, self.compartment) {
                     Ok((reservation, segment)) => {
                         places.loans.ask_to_stream(transfer, layout, &ranges);
                         self.open.push(Opened {
                             transfer,
                             bytes,
-                            place: Some((payload, reservation, segment)),
+                            terms: Terms::Asked,
+                            place: Some((payload, OpenedPlace::Memory(reservation, segment))),
                         });
                         Ok(landed)
                     }
-                    Err(error) => refuse(error, places.loans),
+                    Err(error) => refuse(no_memory(bytes, &error), places.loans),
                 }
             }
         }
+    }
+
+    /// Finds a place for what is streamed. Clients do not wait: their wish is refused while they still know why.
+    fn place(&self, bytes: u64, room: &mut Room<'_>) -> Result<OpenedPlace, LandingError> {
+        let waits = self.role == LinkRole::PeerIn;
+        let compartment = self.compartment;
+        if !(waits && room.shortage.is_in(compartment)) {
+            match set_aside(bytes, room.arena, compartment) {
+                Ok((reservation, segment)) => {
+                    return Ok(OpenedPlace::Memory(reservation, segment));
+                }
+                Err(error) if !(waits && passes(&error)) => {
+                    return Err(no_memory(bytes, &error));
+                }
+                Err(_) => {}
+            }
+        }
+        let ticket = room.shortage.wait(compartment, bytes);
+        Ok(OpenedPlace::Later(compartment, ticket))
     }
 
     fn check_limits(&self, body: &Body) -> Result<(), LandingError> {
@@ -489,25 +530,32 @@ fn padded(body: &Body) -> Option<u64> {
     })
 }
 
-fn set_aside(
+/// Sets a range aside for what is to come.
+pub(super) fn set_aside(
     bytes: u64,
     arena: &mut Arena,
     compartment: Compartment,
-) -> Result<(Reservation, Arc<SegmentWriter>), LandingError> {
-    let memory = |reason: String| LandingError::Memory { bytes, reason };
-    let reservation = arena
-        .reserve_gradually_in(compartment, bytes)
-        .map_err(|error| memory(error.to_string()))?;
-    match arena
-        .segment(reservation.segment(), reservation.generation())
-        .cloned()
-    {
-        Some(segment) => Ok((reservation, segment)),
-        None => {
-            arena.abandon(reservation);
-            Err(memory("its segment is gone".to_owned()))
-        }
+) -> Result<(Reservation, Arc<SegmentWriter>), ArenaError> {
+    let reservation = arena.reserve_gradually_in(compartment, bytes)?;
+    let segment = arena.segment(reservation.segment(), reservation.generation());
+    let Some(segment) = segment.cloned() else {
+        unreachable!("a reservation keeps its segment")
+    };
+    Ok((reservation, segment))
+}
+
+/// Whether there may be room later: not if there is none however empty the arena is.
+fn passes(error: &ArenaError) -> bool {
+    match error {
+        ArenaError::Full { bytes, max, .. } => bytes <= max,
+        ArenaError::Segment(SegmentError::Memory { .. } | SegmentError::Descriptors { .. }) => true,
+        ArenaError::Segment(_) | ArenaError::Bytes { .. } | ArenaError::NotLeased(_) => false,
     }
+}
+
+fn no_memory(bytes: u64, error: &ArenaError) -> LandingError {
+    let reason = error.to_string();
+    LandingError::Memory { bytes, reason }
 }
 
 fn copy_in(
@@ -517,10 +565,7 @@ fn copy_in(
 ) -> Result<ArenaRange, LandingError> {
     let bytes = data.len() as u64;
     let reservation = arena.reserve_in(compartment, bytes);
-    let reservation = reservation.map_err(|error| LandingError::Memory {
-        bytes,
-        reason: error.to_string(),
-    })?;
+    let reservation = reservation.map_err(|error| no_memory(bytes, &error))?;
     arena.bytes_mut(&reservation)[..data.len()].copy_from_slice(data);
     Ok(arena.commit(reservation, bytes))
 }

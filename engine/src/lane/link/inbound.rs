@@ -3,14 +3,17 @@
 //! It owns the assembly buffer and where in a frame the stream stands. It promises that the buffer grows only for a
 //! frame whose header was checked, and no faster than its bytes arrive; that every body begins on a 16-byte boundary,
 //! so that archives are read in place; and that the raw bytes of chunks go to where their payload lies, the bulk of
-//! them straight from the socket. Which chunks may come, and where they go, [`super::landing`] says.
+//! them straight from the socket. On the connection for payloads it takes no more than a chunk's head before it knows where
+//! the rest goes; and a chunk whose message is still on its way, on the other connection, stays in the socket until then. Which
+//! chunks may come, and where they go, [`super::landing`] says.
 
 use super::landing::Landings;
 use super::message::Inbound;
-use super::{Admission, LinkCounters, LinkError, LinkRole, Loans};
+use super::outbound::{BULK_CHUNK_BYTES, Outbound};
+use super::shortage::Room;
+use super::{Admission, LinkCounters, LinkError, LinkRole, Loans, Stream};
 use crate::lane::driver::{AlignedBuffer, ReceiveBuffer};
 use crate::wire::{CHUNK_HEAD_BYTES, ChunkHead, FRAME_ALIGN, FrameKind, HEADER_BYTES, Header};
-use faasstore::arena::Arena;
 use std::fmt;
 use std::mem;
 
@@ -59,8 +62,10 @@ impl Chunk {
 }
 
 /// Where what arrives goes, and who says whether it may.
-pub(super) struct Intake<'a> {
-    pub(super) arena: &'a mut Arena,
+pub(super) struct Intake<'a, 'b> {
+    pub(super) room: &'a mut Room<'b>,
+    /// For what the other side grants.
+    pub(super) outbound: &'a mut Outbound,
     pub(super) admission: &'a dyn Admission,
     pub(super) loans: &'a mut dyn Loans,
     pub(super) out: &'a mut Vec<Inbound>,
@@ -68,6 +73,7 @@ pub(super) struct Intake<'a> {
 
 pub(super) struct Assembly {
     role: LinkRole,
+    stream: Stream,
     body_bytes_max: usize,
     // Away while a receive into it is outstanding.
     buffer: Option<AlignedBuffer>,
@@ -75,6 +81,8 @@ pub(super) struct Assembly {
     start: usize,
     end: usize,
     state: State,
+    /// Whether the next chunk is to wait for its message.
+    waits: bool,
 }
 
 impl fmt::Debug for Assembly {
@@ -87,16 +95,23 @@ impl fmt::Debug for Assembly {
 }
 
 impl Assembly {
-    pub(super) fn new(role: LinkRole, body_bytes_max: usize) -> Self {
+    pub(super) fn new(role: LinkRole, stream: Stream, body_bytes_max: usize) -> Self {
         let buffer = Some(AlignedBuffer::new());
         Self {
             role,
+            stream,
             body_bytes_max,
             buffer,
             start: 0,
             end: 0,
             state: State::Header,
+            waits: false,
         }
+    }
+
+    /// Whether nothing is to be received, since the next chunk waits for its message.
+    pub(super) const fn waits(&self) -> bool {
+        self.waits
     }
 
     const fn available(&self) -> usize {
@@ -116,7 +131,7 @@ impl Assembly {
             return ReceiveBuffer::Segment {
                 segment: place.segment,
                 offset: place.offset,
-                length: chunk.left,
+                length: chunk.left.min(BULK_CHUNK_BYTES as u64),
             };
         }
         let needed = match &self.state {
@@ -149,8 +164,23 @@ impl Assembly {
         if buffer.len() < length {
             buffer.resize(length, 0);
         }
-        let length = buffer.len();
+        let length = match self.head_bytes() {
+            Some(head) => self.start + head,
+            None => buffer.len(),
+        };
         ReceiveBuffer::Owned(buffer, self.end..length)
+    }
+
+    /// On a connection for payloads, before a chunk: what is to come until it is known where the rest goes.
+    fn head_bytes(&self) -> Option<usize> {
+        let padding = match &self.state {
+            _ if self.stream == Stream::Messages => return None,
+            State::Body(_) | State::Chunk(_) => return None,
+            State::ChunkHead(_) => return Some(CHUNK_HEAD_BYTES),
+            State::Header => 0,
+            State::Padding(left) => *left,
+        };
+        Some(padding + HEADER_BYTES + CHUNK_HEAD_BYTES)
     }
 
     /// Where an empty buffer is to be filled from, so that the next frame begins on a boundary.
@@ -172,7 +202,7 @@ impl Assembly {
         buffer: ReceiveBuffer,
         landings: &mut Landings,
         counters: &mut LinkCounters,
-        intake: &mut Intake<'_>,
+        intake: &mut Intake<'_, '_>,
     ) -> Result<(), LinkError> {
         match buffer {
             ReceiveBuffer::Owned(buffer, range) => {
@@ -193,13 +223,23 @@ impl Assembly {
                         .hasher
                         .update(segment.read(offset, bytes as u64).unwrap_or_default());
                     chunk.left -= bytes as u64;
-                    landings.direct(chunk.transfer, bytes as u64, intake.arena, counters);
+                    landings.direct(chunk.transfer, bytes as u64, intake.room.arena, counters);
                 }
             }
         }
         if bytes == 0 {
             return Err(self.ended(landings));
         }
+        self.go_on(landings, counters, intake)
+    }
+
+    /// Goes on with what has come.
+    pub(super) fn go_on(
+        &mut self,
+        landings: &mut Landings,
+        counters: &mut LinkCounters,
+        intake: &mut Intake<'_, '_>,
+    ) -> Result<(), LinkError> {
         while self.step(landings, counters, intake)? {}
         Ok(())
     }
@@ -228,7 +268,7 @@ impl Assembly {
         &mut self,
         landings: &mut Landings,
         counters: &mut LinkCounters,
-        intake: &mut Intake<'_>,
+        intake: &mut Intake<'_, '_>,
     ) -> Result<bool, LinkError> {
         let Some(buffer) = &self.buffer else {
             return Ok(false);
@@ -244,7 +284,7 @@ impl Assembly {
                     "archives are read in place"
                 );
                 let header = Header::parse(bytes, self.body_bytes_max)?;
-                self.state = after_header(header, self.role)?;
+                self.state = after_header(header, self.role, self.stream)?;
                 HEADER_BYTES
             }
             State::Body(header) => {
@@ -264,7 +304,10 @@ impl Assembly {
                 };
                 let head = ChunkHead::from_bytes(bytes);
                 let left = (header.length - CHUNK_HEAD_BYTES) as u64;
-                landings.begin_chunk(head, left)?;
+                self.waits = !landings.begin_chunk(head, left, self.stream)?;
+                if self.waits {
+                    return Ok(false);
+                }
                 landings.make_place(head, left, counters, intake);
                 let mut hasher = header.hasher();
                 hasher.update(bytes);
@@ -284,7 +327,7 @@ impl Assembly {
                 }
                 counters.chunks_received += 1;
                 chunk.header.verify(mem::take(&mut chunk.hasher))?;
-                landings.end_chunk(chunk.transfer, intake.arena, counters, intake.out);
+                landings.end_chunk(chunk.transfer, intake.room.arena, counters, intake.out);
                 self.state = State::Padding(chunk.header.padded_length() - chunk.header.length);
                 used
             }
@@ -304,8 +347,8 @@ impl Assembly {
     }
 }
 
-fn after_header(header: Header, role: LinkRole) -> Result<State, LinkError> {
-    if !role.may_send(header.kind) {
+fn after_header(header: Header, role: LinkRole, stream: Stream) -> Result<State, LinkError> {
+    if !role.may_send(header.kind, stream) {
         return Err(LinkError::Unexpected {
             kind: header.kind,
             role,

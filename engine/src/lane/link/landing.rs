@@ -3,40 +3,81 @@
 //! It owns every range that is set aside for a payload until the message that carries it is handed on. It promises
 //! that such a range goes to the lane or back to the arena, exactly once, whatever the other side sends or leaves out;
 //! that no range is given back while the driver may still write to it; and that what it keeps for a peer stays within
-//! the link's limits. Cutting the stream into frames is left to [`super::inbound`], and
-//! what a message may say of its payloads to [`super::arrival`].
+//! the link's limits. Cutting the stream into frames is left to [`super::inbound`],
+//! what a message may say of its payloads to [`super::arrival`], what a peer may send of them to [`super::allowance`], and how those
+//! that wait for memory find some to [`super::late`].
+//!
+//! A payload has one of three places ([`Place`]): a range, private memory for its first bytes as long as there is no range for it, or
+//! none.
 
-use super::arrival::{Arrival, Opened};
+use super::allowance::Allowance;
+use super::arrival::{Arrival, Opened, OpenedPlace, Terms};
 use super::inbound::Intake;
 use super::message::{Inbound, Landed, LandingError, release_all};
-use super::{LinkCounters, LinkError, LinkLimits};
-use crate::wire::{ChunkHead, FrameKind};
-use faasstore::arena::{Arena, Reservation};
+use super::shortage::{Room, Ticket};
+use super::{LinkCounters, LinkError, LinkLimits, LinkRole, Stream};
+use crate::wire::{self, ChunkHead, FrameKind};
+use faasstore::arena::{Arena, Compartment, Reservation};
 use faasstore::descriptor::PayloadRef;
 use faasstore::segment::SegmentWriter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// Where the next raw bytes of a transfer go.
-pub(super) struct Place {
+/// Where the next raw bytes of a transfer go, if they go straight there.
+pub(super) struct Lent {
     pub(super) segment: Arc<SegmentWriter>,
     pub(super) offset: u64,
 }
 
 /// A payload of which not all has come.
-struct Transfer {
-    bytes: u64,
-    received: u64,
-    // None: what comes is thrown away.
-    target: Option<Target>,
+pub(super) struct Transfer {
+    pub(super) bytes: u64,
+    pub(super) received: u64,
+    // Of these, what came in chunks that were verified.
+    pub(super) verified: u64,
+    pub(super) place: Place,
 }
 
-struct Target {
-    reservation: Reservation,
-    segment: Arc<SegmentWriter>,
-    message: u64,
-    payload: usize,
+/// Where it goes.
+pub(super) enum Place {
+    Memory(Target),
+    Waiting(Wait),
+    /// What comes is thrown away.
+    Nowhere,
+}
+
+pub(super) struct Target {
+    pub(super) reservation: Reservation,
+    pub(super) segment: Arc<SegmentWriter>,
+    pub(super) message: u64,
+    pub(super) payload: usize,
+}
+
+/// There is no memory at the moment.
+pub(super) struct Wait {
+    pub(super) compartment: Compartment,
+    pub(super) ticket: Ticket,
+    pub(super) message: u64,
+    pub(super) payload: usize,
+    // What came of it unasked.
+    pub(super) held: Vec<u8>,
+    // How much of it will be there at the end of the chunk that comes.
+    pub(super) upto: u64,
+    pub(super) waited_ns: u64,
+    // How many had got memory when it was last looked at.
+    pub(super) relieved: u64,
+}
+
+impl Place {
+    /// For which message it is.
+    const fn message(&self) -> Option<u64> {
+        match self {
+            Self::Memory(target) => Some(target.message),
+            Self::Waiting(wait) => Some(wait.message),
+            Self::Nowhere => None,
+        }
+    }
 }
 
 /// A message that waits for its payloads.
@@ -59,9 +100,13 @@ struct Under {
 }
 
 pub(super) struct Landings {
+    role: LinkRole,
     limits: LinkLimits,
+    pub(super) allowance: Allowance,
     // Ordered maps, since the other side chooses transfers and invocations, and could choose them to collide.
-    transfers: BTreeMap<u64, Transfer>,
+    pub(super) transfers: BTreeMap<u64, Transfer>,
+    // Of them, those that wait for memory, in their order.
+    pub(super) short: BTreeMap<Ticket, u64>,
     waiting: BTreeMap<u64, Waiting>,
     invocations: BTreeMap<u128, Under>,
     // Of those that wait, the clients' wishes: the client's number and the message's.
@@ -87,10 +132,13 @@ impl fmt::Debug for Landings {
 }
 
 impl Landings {
-    pub(super) const fn new(limits: LinkLimits) -> Self {
+    pub(super) fn new(role: LinkRole, limits: LinkLimits) -> Self {
         Self {
+            role,
             limits,
+            allowance: Allowance::new(role == LinkRole::PeerIn),
             transfers: BTreeMap::new(),
+            short: BTreeMap::new(),
             waiting: BTreeMap::new(),
             invocations: BTreeMap::new(),
             wishes: BTreeSet::new(),
@@ -107,6 +155,16 @@ impl Landings {
         self.transfers.len()
     }
 
+    /// Payloads of which the other side has something to send.
+    pub(super) fn is_due(&self) -> bool {
+        self.transfers.len() > self.short.len()
+    }
+
+    /// Whether any wait for memory.
+    pub(super) fn is_short(&self) -> bool {
+        !self.short.is_empty()
+    }
+
     /// Whether a payload of that number is.
     pub(super) fn is_under_way(&self, transfer: u64) -> bool {
         self.transfers.contains_key(&transfer)
@@ -117,14 +175,18 @@ impl Landings {
         &mut self,
         kind: FrameKind,
         body: &[u8],
-        intake: &mut Intake<'_>,
+        intake: &mut Intake<'_, '_>,
         counters: &mut LinkCounters,
     ) -> Result<(), LinkError> {
-        let mut arrival = Arrival::new(kind, self.limits);
+        if kind == FrameKind::Grant {
+            counters.messages_received += 1;
+            return intake.outbound.grant(&wire::decode(body)?);
+        }
+        let mut arrival = Arrival::new(kind, self.role, self.limits);
         let mut message = arrival.message(body, self, intake)?;
         match message {
-            Inbound::Forget { invocation, .. } => self.abort(invocation, intake.arena, counters),
-            Inbound::Cancel { request } if self.take_back(request, intake.arena, counters) => {
+            Inbound::Forget { invocation, .. } => self.abort(invocation, intake.room, counters),
+            Inbound::Cancel { request } if self.take_back(request, intake.room, counters) => {
                 message = Inbound::InvokeCancelled { request };
             }
             _ => {}
@@ -193,24 +255,51 @@ impl Landings {
         for Opened {
             transfer,
             bytes,
+            terms,
             place,
         } in open
         {
-            let target = place.map(|(payload, reservation, segment)| {
-                transfers.push(transfer);
-                Target {
-                    reservation,
-                    segment,
+            let place = match place {
+                None => Place::Nowhere,
+                Some((payload, OpenedPlace::Memory(reservation, segment))) => {
+                    Place::Memory(Target {
+                        reservation,
+                        segment,
+                        message: number,
+                        payload,
+                    })
+                }
+                Some((payload, OpenedPlace::Later(compartment, ticket))) => Place::Waiting(Wait {
+                    compartment,
+                    ticket,
                     message: number,
                     payload,
-                }
-            });
+                    held: Vec::new(),
+                    upto: 0,
+                    waited_ns: 0,
+                    relieved: 0,
+                }),
+            };
+            if place.message().is_some() {
+                transfers.push(transfer);
+            }
+            match terms {
+                Terms::Announced => self.allowance.announced(transfer, bytes),
+                Terms::Asked => self.allowance.asked(transfer),
+            }
+            if let Place::Waiting(wait) = &place {
+                self.short.insert(wait.ticket, transfer);
+                self.allowance.waits();
+            } else {
+                self.allowance.grant(transfer, bytes);
+            }
             self.transfers.insert(
                 transfer,
                 Transfer {
                     bytes,
                     received: 0,
-                    target,
+                    verified: 0,
+                    place,
                 },
             );
         }
@@ -237,13 +326,22 @@ impl Landings {
         }
     }
 
-    /// Checks that a chunk of `length` raw bytes may come now.
-    pub(super) fn begin_chunk(&self, head: ChunkHead, length: u64) -> Result<(), LinkError> {
+    /// Checks that a chunk of `length` raw bytes may come now; false if the message that announces it may still be on its way, on
+    /// the link's other connection.
+    pub(super) fn begin_chunk(
+        &mut self,
+        head: ChunkHead,
+        length: u64,
+        stream: Stream,
+    ) -> Result<bool, LinkError> {
         let ChunkHead { transfer, offset } = head;
         let Some(Transfer {
             bytes, received, ..
         }) = self.transfers.get(&transfer)
         else {
+            if stream == Stream::Bulk && self.allowance.may_be_announced(transfer) {
+                return Ok(false);
+            }
             return Err(LinkError::TransferUnknown { transfer });
         };
         if offset != *received || length > bytes - received {
@@ -255,7 +353,8 @@ impl Landings {
                 bytes: *bytes,
             });
         }
-        Ok(())
+        self.allowance.take(transfer, offset + length)?;
+        Ok(true)
     }
 
     /// Sets memory aside for a chunk of `length` raw bytes that has begun to come: of a large payload piece by piece, so that no
@@ -265,24 +364,27 @@ impl Landings {
         head: ChunkHead,
         length: u64,
         counters: &mut LinkCounters,
-        intake: &mut Intake<'_>,
+        intake: &mut Intake<'_, '_>,
     ) {
         let Some(transfer) = self.transfers.get_mut(&head.transfer) else {
             return;
         };
-        let Some(target) = &transfer.target else {
-            return;
-        };
         let upto = head.offset + length;
-        let Err(error) = intake.arena.add_pages(&target.reservation, upto) else {
+        let target = match &mut transfer.place {
+            Place::Memory(target) => target,
+            Place::Waiting(wait) => return wait.upto = upto,
+            Place::Nowhere => return,
+        };
+        let Err(error) = intake.room.arena.add_pages(&target.reservation, upto) else {
             return;
         };
-        let Some(target) = transfer.target.take() else {
+        let place = std::mem::replace(&mut transfer.place, Place::Nowhere);
+        let Place::Memory(target) = place else {
             return;
         };
         let (bytes, received) = (transfer.bytes, transfer.received);
         debug_assert!(self.lent.is_none(), "nothing is received before a chunk");
-        intake.arena.abandon(target.reservation);
+        intake.room.arena.abandon(target.reservation);
         counters.bytes_drained += received;
         counters.landings_refused += 1;
         let Some(waiting) = self.waiting.get_mut(&target.message) else {
@@ -299,16 +401,20 @@ impl Landings {
         }
     }
 
-    /// Where the next bytes of a transfer are to be received; nothing if they are to be thrown away. The range is not
+    /// Where the next bytes of a transfer are to be received; nothing if they do not go straight there. The range is not
     /// given back before [`Landings::direct`] tells that the driver is done with it.
-    pub(super) fn lend(&mut self, transfer: u64) -> Option<Place> {
+    pub(super) fn lend(&mut self, transfer: u64) -> Option<Lent> {
         let Transfer {
-            received, target, ..
-        } = self.transfers.get(&transfer)?;
-        let target = target.as_ref()?;
-        debug_assert!(self.lent.is_none(), "one receive at a time on a link");
+            received,
+            place: Place::Memory(target),
+            ..
+        } = self.transfers.get(&transfer)?
+        else {
+            return None;
+        };
+        debug_assert!(self.lent.is_none(), "one receive at a time on a connection");
         self.lent = Some(transfer);
-        Some(Place {
+        Some(Lent {
             segment: target.segment.clone(),
             offset: target.reservation.offset() + received,
         })
@@ -338,8 +444,8 @@ impl Landings {
         let Some(transfer) = self.transfers.get_mut(&transfer) else {
             return debug_assert!(false, "a transfer stays until its last chunk has ended");
         };
-        match &transfer.target {
-            Some(target) => {
+        match &mut transfer.place {
+            Place::Memory(target) => {
                 let written = target
                     .segment
                     .write(target.reservation.offset() + transfer.received, raw);
@@ -348,7 +454,8 @@ impl Landings {
                     "chunks stay within their transfer, and that within its reservation"
                 );
             }
-            None => counters.bytes_drained += raw.len() as u64,
+            Place::Waiting(wait) => wait.held.extend_from_slice(raw),
+            Place::Nowhere => counters.bytes_drained += raw.len() as u64,
         }
         transfer.received += raw.len() as u64;
     }
@@ -361,16 +468,25 @@ impl Landings {
         counters: &mut LinkCounters,
         out: &mut Vec<Inbound>,
     ) {
-        let complete = self
-            .transfers
-            .get(&transfer)
-            .is_some_and(|open| open.received == open.bytes);
-        if !complete {
-            return;
+        if let Some(open) = self.transfers.get_mut(&transfer) {
+            open.verified = open.received;
+            if open.verified == open.bytes && !matches!(open.place, Place::Waiting(_)) {
+                self.end(transfer, arena, counters, out);
+            }
         }
+    }
+
+    /// All of a payload is here, and has a range unless it was thrown away.
+    pub(super) fn end(
+        &mut self,
+        transfer: u64,
+        arena: &mut Arena,
+        counters: &mut LinkCounters,
+        out: &mut Vec<Inbound>,
+    ) {
         let Some(Transfer {
             bytes,
-            target: Some(target),
+            place: Place::Memory(target),
             ..
         }) = self.transfers.remove(&transfer)
         else {
@@ -390,9 +506,24 @@ impl Landings {
         if let Some(Ok(landed)) = waiting.message.landing_mut(target.payload) {
             landed.range = range;
         }
-        waiting.missing -= 1;
-        if waiting.missing == 0 {
-            self.complete(target.message, out);
+        self.arrived(target.message, out);
+    }
+
+    /// A payload of a message that waits has found no place after all.
+    pub(super) fn refuse(&mut self, message: u64, payload: usize, error: LandingError) {
+        let waiting = self.waiting.get_mut(&message);
+        if let Some(landing) = waiting.and_then(|waiting| waiting.message.landing_mut(payload)) {
+            *landing = Err(error);
+        }
+    }
+
+    /// One payload less is missing of a message.
+    pub(super) fn arrived(&mut self, message: u64, out: &mut Vec<Inbound>) {
+        if let Some(waiting) = self.waiting.get_mut(&message) {
+            waiting.missing -= 1;
+            if waiting.missing == 0 {
+                self.complete(message, out);
+            }
         }
     }
 
@@ -434,12 +565,17 @@ impl Landings {
 
     /// Discards a client's wish whose inputs are still under way; false if none of that number is. Of several with the
     /// same number it is the last.
-    fn take_back(&mut self, request: u64, arena: &mut Arena, counters: &mut LinkCounters) -> bool {
+    fn take_back(
+        &mut self,
+        request: u64,
+        room: &mut Room<'_>,
+        counters: &mut LinkCounters,
+    ) -> bool {
         let mut wishes = self.wishes.range((request, 0)..=(request, u64::MAX));
         let Some((_, number)) = wishes.next_back().copied() else {
             return false;
         };
-        self.discard(number, arena, counters);
+        self.discard(number, room, counters);
         true
     }
 
@@ -447,18 +583,18 @@ impl Landings {
     pub(super) fn abort(
         &mut self,
         invocation: u128,
-        arena: &mut Arena,
+        room: &mut Room<'_>,
         counters: &mut LinkCounters,
     ) {
         let Some(under) = self.invocations.remove(&invocation) else {
             return;
         };
         for number in under.messages {
-            self.discard(number, arena, counters);
+            self.discard(number, room, counters);
         }
     }
 
-    fn discard(&mut self, number: u64, arena: &mut Arena, counters: &mut LinkCounters) {
+    fn discard(&mut self, number: u64, room: &mut Room<'_>, counters: &mut LinkCounters) {
         let Some(waiting) = self.waiting.remove(&number) else {
             return;
         };
@@ -470,19 +606,29 @@ impl Landings {
                 continue;
             };
             // The number may be another message's by now, if this one's transfer was complete.
-            let Some(target) = transfer.target.take_if(|target| target.message == number) else {
+            if transfer.place.message() != Some(number) {
                 continue;
-            };
-            counters.bytes_drained += transfer.received;
-            if self.lent == Some(id) {
-                self.doomed = Some(target.reservation);
-            } else {
-                arena.abandon(target.reservation);
+            }
+            match std::mem::replace(&mut transfer.place, Place::Nowhere) {
+                Place::Memory(target) => {
+                    counters.bytes_drained += transfer.received;
+                    if self.lent == Some(id) {
+                        self.doomed = Some(target.reservation);
+                    } else {
+                        room.arena.abandon(target.reservation);
+                    }
+                }
+                Place::Waiting(wait) => {
+                    room.shortage.leave(wait.ticket);
+                    self.short.remove(&wait.ticket);
+                    self.throw_away(id, counters);
+                }
+                Place::Nowhere => {}
             }
         }
         for mut message in std::iter::once(waiting.message).chain(waiting.followers) {
             message.take_lent(&mut self.unread);
-            message.release(arena);
+            message.release(room.arena);
         }
     }
 
@@ -492,14 +638,14 @@ impl Landings {
     }
 
     /// Gives everything back. The driver must be done with what was lent.
-    pub(super) fn close(&mut self, arena: &mut Arena, counters: &mut LinkCounters) {
+    pub(super) fn close(&mut self, room: &mut Room<'_>, counters: &mut LinkCounters) {
         self.lent = None;
         if let Some(reservation) = self.doomed.take() {
-            arena.abandon(reservation);
+            room.arena.abandon(reservation);
         }
         let numbers: Vec<u64> = self.waiting.keys().copied().collect();
         for number in numbers {
-            self.discard(number, arena, counters);
+            self.discard(number, room, counters);
         }
         self.transfers.clear();
         self.invocations.clear();

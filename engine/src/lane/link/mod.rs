@@ -12,68 +12,80 @@
 //!   [`Inbound::BeginComing`] before that. Otherwise a message comes as soon as it is
 //!   complete: small ones overtake large ones that are still under way. A [`Forget`](wire::Forget) discards what is
 //!   under way of its invocation, and a [`Cancel`](wire::Cancel) an [`Invoke`](wire::Invoke) whose inputs are.
-//! - Frames are sent in the order in which they were queued, and never behind more than one chunk of a payload;
-//!   payloads that are under way take turns, chunk by chunk.
+//! - Frames are sent in the order in which they were queued. To a client they go before chunks, and never wait for more than one
+//!   of them. To a peer chunks go by a connection of their own, so that frames wait for none, neither here nor in
+//!   the kernel. Workflows, and the payloads of each, take [`turns`] chunk by chunk.
+//! - A peer sends no more of a payload than was [granted](wire::Grant), or may come unasked; and grants no more than was announced. A payload
+//!   for which there is no memory [waits](Shortage) for it in its workflow's order, and holds up no other workflow and no message.
 //!
 //! It leaves sockets to [`super::driver`], and what messages mean to the lane. `inbound` cuts the stream into frames,
 //! `arrival` finds places for payloads, `landing` fills them and keeps each [`message`](Inbound) until it is complete,
-//! `outbound` sends.
+//! `outbound` sends; `credit` and `allowance` are both ends of what is granted.
 
+mod allowance;
 mod arrival;
+mod credit;
 mod inbound;
 mod landing;
+mod late;
 mod message;
 mod outbound;
+mod shortage;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use message::{Inbound, Landed, Landing, LandingError};
 pub use outbound::{Layout, Message, QueueError, QueueRefusal};
+pub use shortage::{MEMORY_WAIT, Room, Shortage};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
 use crate::core::{InputForm, Origin, Refusal};
 use crate::plan::{DeploymentId, Limits};
-use crate::wire::{self, BODY_BYTES_MAX, FrameKind, LentRange, WireError};
-use faasstore::arena::{Arena, Compartment};
+use crate::wire::{self, BODY_BYTES_MAX, FrameKind, GRANT_BYTES_MIN, LentRange, WireError};
+use faasstore::arena::Compartment;
 use faasstore::descriptor::PayloadRef;
 use inbound::{Assembly, Intake};
 use landing::Landings;
 use outbound::Outbound;
 use thiserror::Error;
 
+/// Which connection of a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stream {
+    /// The one for messages; a client's only one.
+    Messages,
+    /// The one for chunks, of a link to a peer.
+    Bulk,
+}
+
 /// Who is at the other end, and so what it may say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkRole {
     /// A client: it sends [`wire::Invoke`] and [`wire::Cancel`], and gets [`wire::Answer`].
     Client,
-    /// A lane of a peer that connected here, to send to this lane; it gets nothing.
+    /// A lane of a peer that connected here, to send to this lane; it gets nothing but [`wire::Grant`].
     PeerIn,
-    /// A lane of a peer that this lane connected to, to send to it; it sends nothing.
+    /// A lane of a peer that this lane connected to, to send to it; it sends nothing but [`wire::Grant`].
     PeerOut,
 }
 
 impl LinkRole {
-    const fn may_send(self, kind: FrameKind) -> bool {
+    const fn may_send(self, kind: FrameKind, stream: Stream) -> bool {
         use FrameKind::{
-            Begin, Cancel, Chunk, Drained, Forget, Heartbeat, Invoke, PartDone, PartFailed,
+            Begin, Cancel, Chunk, Drained, Forget, Grant, Heartbeat, Invoke, PartDone, PartFailed,
             StateEvent,
         };
         match self {
+            Self::PeerIn if matches!(stream, Stream::Bulk) => matches!(kind, Chunk),
             Self::Client => matches!(kind, Invoke | Cancel | Chunk),
             Self::PeerIn => {
                 matches!(
                     kind,
-                    Begin
-                        | StateEvent
-                        | PartDone
-                        | PartFailed
-                        | Forget
-                        | Drained
-                        | Heartbeat
-                        | Chunk
+                    Begin | StateEvent | PartDone | PartFailed | Forget | Drained | Heartbeat
                 )
             }
-            Self::PeerOut => false,
+            Self::PeerOut => matches!((kind, stream), (Grant, Stream::Messages)),
         }
     }
 }
@@ -273,6 +285,45 @@ pub enum LinkError {
         /// What was announced.
         bytes: u64,
     },
+    /// A chunk of which not all may come yet.
+    #[error(
+        "a chunk of transfer {transfer} up to byte {up_to}, where {allowed} may come and {unasked} bytes came unasked on the \
+         link: the other side must wait until more is granted"
+    )]
+    Credit {
+        /// Which.
+        transfer: u64,
+        /// Up to which byte it would have come.
+        up_to: u64,
+        /// Up to which it may.
+        allowed: u64,
+        /// What would have come unasked of all payloads of the link.
+        unasked: u64,
+    },
+    /// A grant of nothing.
+    #[error("a grant that names no payload")]
+    GrantEmpty,
+    /// A grant of what was not announced, or is granted.
+    #[error("a grant for transfer {transfer}, which was not announced or has been granted")]
+    GrantUnknown {
+        /// As read.
+        transfer: u64,
+    },
+    /// A grant that goes too far, or adds next to nothing.
+    #[error(
+        "a grant for transfer {transfer} up to byte {up_to}, where {allowed} of {bytes} bytes may be sent already: it must add \
+         {GRANT_BYTES_MIN} bytes, or all that are left"
+    )]
+    GrantPlace {
+        /// Which.
+        transfer: u64,
+        /// As read.
+        up_to: u64,
+        /// What may be sent already.
+        allowed: u64,
+        /// What was announced.
+        bytes: u64,
+    },
 }
 
 /// What a link has done so far. Nothing vanishes uncounted.
@@ -304,13 +355,15 @@ pub struct LinkCounters {
     pub bytes_sent: u64,
 }
 
-/// One connection.
+/// A client's connection, or both of a link with a peer.
 ///
-/// The lane moves bytes: whenever no receive is outstanding it hands [`Link::next_receive`] to its driver, and what the
-/// driver returns to [`Link::received`]; whenever no send is outstanding, [`Link::next_send`] and [`Link::sent`].
+/// The lane moves bytes, for each [`Stream`]: whenever no receive is outstanding there and [`Link::may_receive`], it hands
+/// [`Link::next_receive`] to its driver, and what the driver returns to [`Link::received`]; whenever no send is outstanding,
+/// [`Link::next_send`] and [`Link::sent`].
 #[derive(Debug)]
 pub struct Link {
-    assembly: Assembly,
+    messages: Assembly,
+    bulk: Assembly,
     landings: Landings,
     outbound: Outbound,
     counters: LinkCounters,
@@ -321,57 +374,99 @@ impl Link {
     #[must_use]
     pub fn new(role: LinkRole, limits: LinkLimits) -> Self {
         Self {
-            assembly: Assembly::new(role, limits.body_bytes_max),
-            landings: Landings::new(limits),
-            outbound: Outbound::new(limits),
+            messages: Assembly::new(role, Stream::Messages, limits.body_bytes_max),
+            bulk: Assembly::new(role, Stream::Bulk, limits.body_bytes_max),
+            landings: Landings::new(role, limits),
+            outbound: Outbound::new(role, limits),
             counters: LinkCounters::default(),
+        }
+    }
+
+    /// Whether anything is to be received there: not while the next chunk waits for its message, which comes by the other
+    /// connection.
+    #[must_use]
+    pub const fn may_receive(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::Messages => true,
+            Stream::Bulk => !self.bulk.waits(),
         }
     }
 
     /// Where the next bytes shall go. Until they have been given to [`Link::received`], the link has no buffer.
     ///
     /// # Panics
-    /// If a receive is outstanding.
+    /// If a receive is outstanding there.
     #[must_use = "the link's buffer is in it"]
-    pub fn next_receive(&mut self) -> ReceiveBuffer {
-        self.assembly.next_receive(&mut self.landings)
+    pub fn next_receive(&mut self, stream: Stream) -> ReceiveBuffer {
+        let assembly = match stream {
+            Stream::Messages => &mut self.messages,
+            Stream::Bulk => &mut self.bulk,
+        };
+        assembly.next_receive(&mut self.landings)
     }
 
     /// Takes `bytes` bytes that were received into `buffer`, as [`Link::next_receive`] gave it; 0 means that the other
-    /// side has closed. Appends the messages that are complete now to `out`; their payloads are ranges of `arena`, the
+    /// side has closed. Appends the messages that are complete now to `out`; their payloads are ranges of the arena in `room`, the
     /// same in every call, or of what `loans` has, and the caller's to release. Which payloads are taken in, `admission` says.
     ///
     /// # Errors
-    /// Why the link ended: close the connection, then [`Link::close`] it. What is in `out` counts all the same.
+    /// Why the link ended: close its connections, then [`Link::close`] it. What is in `out` counts all the same.
     pub fn received(
         &mut self,
-        bytes: usize,
+        (stream, bytes): (Stream, usize),
         buffer: ReceiveBuffer,
-        arena: &mut Arena,
+        room: &mut Room<'_>,
         admission: &dyn Admission,
         loans: &mut dyn Loans,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         self.counters.bytes_received += bytes as u64;
         let mut intake = Intake {
-            arena,
+            room,
+            outbound: &mut self.outbound,
             admission,
             loans,
             out,
         };
-        self.assembly.received(
-            bytes,
-            buffer,
-            &mut self.landings,
-            &mut self.counters,
-            &mut intake,
-        )
+        let (landings, counters) = (&mut self.landings, &mut self.counters);
+        match stream {
+            Stream::Messages => {
+                self.messages
+                    .received(bytes, buffer, landings, counters, &mut intake)?;
+                if self.bulk.waits() {
+                    self.bulk.go_on(landings, counters, &mut intake)?;
+                }
+                Ok(())
+            }
+            Stream::Bulk => self
+                .bulk
+                .received(bytes, buffer, landings, counters, &mut intake),
+        }
     }
 
-    /// Discards what is under way of an invocation that is over: its ranges go back to `arena`, and what still comes
+    /// Memory has come back: looks for some for payloads that wait and whose turn it is. Appends the messages that are complete
+    /// now. True if there was some for any.
+    pub fn relieve(&mut self, room: &mut Room<'_>, out: &mut Vec<Inbound>) -> bool {
+        self.landings.relieve(room, &mut self.counters, out)
+    }
+
+    /// So much time has passed: payloads that have waited for memory for [`MEMORY_WAIT`] find none, and nor do those that are
+    /// for a compartment that is `closed`. Appends the messages that are complete now.
+    pub fn give_up(
+        &mut self,
+        passed_ns: u64,
+        closed: Option<Compartment>,
+        room: &mut Room<'_>,
+        out: &mut Vec<Inbound>,
+    ) {
+        self.landings
+            .give_up(passed_ns, closed, room, &mut self.counters, out);
+    }
+
+    /// Discards what is under way of an invocation that is over: its ranges go back to the arena, and what still comes
     /// is drained.
-    pub fn abort(&mut self, invocation: u128, arena: &mut Arena) {
-        self.landings.abort(invocation, arena, &mut self.counters);
+    pub fn abort(&mut self, invocation: u128, room: &mut Room<'_>) {
+        self.landings.abort(invocation, room, &mut self.counters);
     }
 
     /// Appends what peers have lent of messages that were discarded since the last call: nobody reads it, and it is the caller's to
@@ -396,8 +491,9 @@ impl Link {
     }
 
     /// Takes a payload that the next message announces, by the [`wire::Data`] that this returns, and streams it behind
-    /// that message from where it lies. Empty pieces may be left out. The caller keeps leases of all pieces until
-    /// [`Link::sent`], [`Link::close`] or an error of [`Link::queue`] yields `token`.
+    /// that message from where it lies, when it is its turn among the payloads of `owner`, and its owner's among others. Empty
+    /// pieces may be left out. The caller keeps leases of all pieces until [`Link::sent`], [`Link::close`] or an error of
+    /// [`Link::queue`] yields `token`.
     ///
     /// # Errors
     /// Too much is under way. The token is in the error.
@@ -406,8 +502,9 @@ impl Link {
         pieces: Vec<Piece>,
         layout: Layout,
         token: u64,
+        owner: u64,
     ) -> Result<wire::Data, QueueError> {
-        let result = self.outbound.stream(pieces, layout, token);
+        let result = self.outbound.stream(pieces, layout, token, owner);
         if result.is_err() {
             self.counters.queue_refusals += 1;
         }
@@ -419,7 +516,8 @@ impl Link {
         self.outbound.reserve_transfer()
     }
 
-    /// Streams a payload that was lent under this number, as [`Link::stream`] does what is announced.
+    /// Streams a payload that was lent under this number, as [`Link::stream`] does what is announced. Nothing of it waits for a
+    /// grant, since the other side has asked for it.
     ///
     /// # Errors
     /// Too much is under way. The token is in the error.
@@ -429,25 +527,41 @@ impl Link {
         pieces: Vec<Piece>,
         layout: Layout,
         token: u64,
+        owner: u64,
     ) -> Result<(), QueueError> {
         let result = self
             .outbound
-            .stream_announced(transfer, pieces, layout, token);
+            .stream_announced(transfer, pieces, layout, token, owner);
         if result.is_err() {
             self.counters.queue_refusals += 1;
         }
         result
     }
 
-    /// What is to be sent next, if there is something and no send is outstanding: all queued frames, and one chunk.
-    pub fn next_send(&mut self) -> Option<SendBuffer> {
-        self.outbound.next_send(&mut self.counters)
+    /// What is to be sent next there, if there is something and no send is outstanding: all queued frames; or one chunk; to a
+    /// client both.
+    ///
+    /// # Panics
+    /// If the link's limits do not let it queue a grant, some kilobytes, with nothing else queued.
+    pub fn next_send(&mut self, stream: Stream) -> Option<SendBuffer> {
+        // Only now, so that all that was granted while a send was outstanding is told at once.
+        if stream == Stream::Messages
+            && self.outbound.is_free()
+            && let Some(grant) = self.landings.allowance.tell()
+        {
+            let queued = self.queue(&grant);
+            assert!(
+                queued.is_ok(),
+                "a grant fits into an empty queue: {queued:?}"
+            );
+        }
+        self.outbound.next_send(stream, &mut self.counters)
     }
 
     /// Takes back what [`Link::next_send`] gave, once it was sent. Appends the tokens of the payloads of which
     /// nothing is left to send to `flushed`.
-    pub fn sent(&mut self, buffer: SendBuffer, flushed: &mut Vec<u64>) {
-        self.outbound.sent(buffer, flushed);
+    pub fn sent(&mut self, stream: Stream, buffer: SendBuffer, flushed: &mut Vec<u64>) {
+        self.outbound.sent(stream, buffer, flushed);
     }
 
     /// Bytes that wait to be sent, as [`LinkLimits::queued_bytes_max`] counts them.
@@ -459,7 +573,25 @@ impl Link {
     /// Whether the other side has begun something, a frame or a payload, of which more is to come.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        self.landings.transfers() > 0 || self.assembly.is_within_a_frame()
+        self.landings.is_due() || self.messages.is_within_a_frame() || self.bulk.is_within_a_frame()
+    }
+
+    /// Whether payloads that have come, or are to come, wait for memory.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.landings.is_short()
+    }
+
+    /// Whether the other side is to be told of grants.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.landings.allowance.has_news()
+    }
+
+    /// If payloads wait until the other side grants more: how many grants have come so far.
+    #[must_use]
+    pub fn waits_for_grants(&self) -> Option<u64> {
+        self.outbound.waits_for_grants()
     }
 
     /// What it has done.
@@ -468,16 +600,16 @@ impl Link {
         &self.counters
     }
 
-    /// Ends the link, after the driver has reported the connection closed (only then does nobody write to ranges that
-    /// are set aside here): gives everything back to `arena`, and appends all tokens that are left to `flushed`, and to
+    /// Ends the link, after the driver has reported its connections closed (only then does nobody write to ranges that
+    /// are set aside here): gives everything back to the arena, and appends all tokens that are left to `flushed`, and to
     /// `unread` what [`Link::take_unread`] would.
     pub fn close(
         mut self,
-        arena: &mut Arena,
+        room: &mut Room<'_>,
         flushed: &mut Vec<u64>,
         unread: &mut Vec<PayloadRef>,
     ) -> LinkCounters {
-        self.landings.close(arena, &mut self.counters);
+        self.landings.close(room, &mut self.counters);
         self.landings.take_unread(unread);
         self.outbound.close(flushed);
         self.counters

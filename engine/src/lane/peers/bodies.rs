@@ -21,6 +21,8 @@ pub(super) struct Bodies<'a> {
     pub(super) lent: u64,
     pub(super) unlent: u64,
     pub(super) inline_bytes_max: u64,
+    /// Whose turn payloads take that are streamed.
+    pub(super) owner: u64,
     pub(super) streams: &'a mut u64,
     pub(super) begun: Vec<(u64, Vec<Payload>)>,
 }
@@ -182,7 +184,7 @@ impl Bodies<'_> {
             Outgoing::One(payload) => vec![payload],
             Outgoing::List(items) | Outgoing::Section(items, _) => items,
         };
-        match self.link.stream(pieces, layout, token) {
+        match self.link.stream(pieces, layout, token, self.owner) {
             Ok(data) => {
                 self.begun.push((token, payloads));
                 Ok(data)

@@ -3,7 +3,8 @@
 //! It owns the shares of the lane's links, by number. A share outlives its link: what was lent is held, and what was
 //! borrowed is read, until each range has come home.
 
-use super::{Connection, ConnectionId, Door, Parts, Party, Peers, worker_hash};
+use super::connection::Connection;
+use super::{ConnectionId, Door, Parts, Party, Peers, owner_of, worker_hash};
 use crate::core::lease::Payload;
 use crate::lane::command::{LaneReport, LinkNumber};
 use crate::lane::compartments::Compartments;
@@ -171,7 +172,8 @@ impl Peers {
             .ok_or_else(|| "what it was lent is gone".to_owned())
             .and_then(|pieces| {
                 let link = &mut connection.link;
-                let queued = link.stream_lent(transfer, pieces, layout, token);
+                // They are few: all that had to be streamed after all takes turns together.
+                let queued = link.stream_lent(transfer, pieces, layout, token, owner_of(None));
                 queued.map_err(|error| error.to_string())
             });
         match (streamed, id) {

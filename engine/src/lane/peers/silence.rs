@@ -11,6 +11,7 @@
 
 use super::{ConnectionId, LinkCounters, Parts, Party, Peers, worker_hash};
 use crate::core::Core;
+use crate::lane::link::MEMORY_WAIT;
 use crate::lane::setup::Patience;
 use crate::plan::DeploymentId;
 use crate::wire::{Heartbeat, Load};
@@ -25,6 +26,10 @@ const INTERVALS_MISSED: u64 = 2;
 const BEATS_BETWEEN_WORDS: u32 = 2;
 /// What a peer may claim of its interval at most.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// How long a peer may grant nothing while payloads wait for it. It lets none wait for longer than [`MEMORY_WAIT`], before which
+/// others may have waited in vain.
+const GRANT_WAIT: Duration = MEMORY_WAIT.saturating_mul(3);
 
 /// How long a client's host may be silent before its kernel is asked whether it is there.
 const CLIENT_SILENCE: Duration = Duration::from_secs(15);
@@ -44,6 +49,9 @@ pub(super) struct Hearing {
     silent_ns: u64,
     /// How often the other side says that it speaks; 0 if it has not said.
     interval_ns: u64,
+    /// Grants that had come, if payloads waited for some, and how long none has, in beats.
+    grants: Option<u64>,
+    ungranted_ns: u64,
 }
 
 /// How a connection has tried this lane's patience.
@@ -52,6 +60,8 @@ enum Lapse {
     Silent,
     /// Something was begun and does not go on.
     Unfinished,
+    /// Payloads wait, and nothing is granted.
+    Ungranted,
 }
 
 /// The time that [`Peers::beat`] is due if there is nothing to watch.
@@ -115,6 +125,7 @@ impl Peers {
             }
             let counters = connection.link.counters();
             let (bytes_in, said) = (counters.bytes_received, said(counters));
+            let sending = connection.is_sending();
             let hearing = &mut connection.hearing;
             let spoke = std::mem::replace(&mut hearing.said, said) != said;
             let heard = std::mem::replace(&mut hearing.bytes_in, bytes_in) != bytes_in;
@@ -126,8 +137,17 @@ impl Peers {
             let silent_ns_max =
                 nanoseconds(peer_silence).max(INTERVALS_MISSED * hearing.interval_ns);
             let unfinished = connection.link.is_unfinished();
+            let grants = connection.link.waits_for_grants();
+            let waited = std::mem::replace(&mut hearing.grants, grants) == grants;
+            hearing.ungranted_ns = match grants {
+                Some(_) if waited => hearing.ungranted_ns + nanoseconds(heartbeat),
+                _ => 0,
+            };
             match connection.party {
-                Party::Out { .. } if !spoke && !connection.sending => to_say.push(*id),
+                Party::Out { .. } if hearing.ungranted_ns >= nanoseconds(GRANT_WAIT) => {
+                    lapsed.push((*id, Lapse::Ungranted));
+                }
+                Party::Out { .. } if !spoke && !sending => to_say.push(*id),
                 // What is said besides may be of other placements.
                 Party::Out { .. }
                     if loads_for(&connection.party, parts.core) != connection.told =>
@@ -150,6 +170,7 @@ impl Peers {
         } else {
             NEVER_NS
         };
+        self.give_up_waiting(nanoseconds(heartbeat), None, parts);
         for id in to_say {
             self.say_heartbeat(id, parts.core);
         }
@@ -173,6 +194,12 @@ impl Peers {
                 if let Some(out) = self.out.get(&(worker_hash(&worker), lane)).copied() {
                     self.lose(out, &cause, parts);
                 }
+            }
+            (Lapse::Ungranted, _) => {
+                self.grants_missed += 1;
+                let waited = Duration::from_nanos(connection.hearing.ungranted_ns);
+                let cause = format!("it has granted nothing for {waited:?} while payloads wait");
+                self.lose(id, &cause, parts);
             }
             _ => {
                 self.transfers_expired += 1;

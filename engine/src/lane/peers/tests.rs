@@ -6,6 +6,7 @@ use crate::core::{Action, CoreConfig, Wanted};
 use crate::lane::driver::DriverKind;
 use crate::lane::executors::adopt_own_segments;
 use crate::lane::executors::lease_own;
+use crate::lane::link::MEMORY_WAIT;
 use crate::plan::{
     Balance, ExecutablePlan, Limits, NodePlan, Participant, Replica, Trust, Work, WorkerRef,
     WorkflowInput,
@@ -74,6 +75,8 @@ struct Lane {
     arena: Arena,
     compartments: Compartments,
     segments: Segments,
+    /// The other ends of connections for payloads.
+    bulks: Vec<UnixStream>,
 }
 
 impl Lane {
@@ -114,6 +117,7 @@ impl Lane {
             arena,
             compartments,
             segments: Segments::default(),
+            bulks: Vec::new(),
         }
     }
 
@@ -130,8 +134,12 @@ impl Lane {
     }
 
     fn payload(&mut self) -> Incoming {
-        let reservation = self.arena.reserve(STREAMED).unwrap();
-        let range = self.arena.commit(reservation, STREAMED);
+        self.payload_of(STREAMED)
+    }
+
+    fn payload_of(&mut self, bytes: u64) -> Incoming {
+        let reservation = self.arena.reserve(bytes).unwrap();
+        let range = self.arena.commit(reservation, bytes);
         adopt_own_segments(&mut self.segments, &mut self.arena);
         Incoming::One(lease_own(range, &mut self.segments))
     }
@@ -166,7 +174,8 @@ impl Lane {
     }
 
     fn link_in(&mut self, epoch: u32) -> (UnixStream, bool) {
-        let (ours, theirs) = socket();
+        let (ours, theirs, bulk) = sockets();
+        self.bulks.push(bulk);
         let door = Door {
             worker: "b".into(),
             epoch,
@@ -184,6 +193,12 @@ fn socket() -> (OwnedFd, UnixStream) {
     (ours.into(), theirs)
 }
 
+/// The two connections of a link, and their other ends.
+fn sockets() -> (LinkSockets, UnixStream, UnixStream) {
+    let ((messages, theirs), (bulk, theirs_bulk)) = (socket(), socket());
+    (LinkSockets { messages, bulk }, theirs, theirs_bulk)
+}
+
 fn door_of_b() -> Door {
     Door {
         worker: "b".into(),
@@ -197,7 +212,7 @@ fn refused_within(limits: impl Iterator<Item = LinkLimits>) -> usize {
     limits
         .filter(|limits| {
             let mut lane = Lane::new(*limits);
-            let (ours, _theirs) = socket();
+            let (ours, _theirs, _bulk) = sockets();
             lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
             lane.invoke();
             let refused = lane.peers.out.is_empty();
@@ -392,7 +407,7 @@ fn what_a_peer_tells_of_its_load_at_a_beat_counts_at_the_door() {
 fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
     let mut lane = Lane::new(LinkLimits::default());
     lane.core.deploy(placement(1, true), Vec::new());
-    let (ours, mut theirs) = socket();
+    let (ours, mut theirs, _bulk) = sockets();
     theirs.set_nonblocking(true).unwrap();
     lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
     let forget = || Send {
@@ -471,7 +486,7 @@ fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
 #[test]
 fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_last() {
     let mut lane = Lane::new(LinkLimits::default());
-    let (ours, _theirs) = socket();
+    let (ours, _theirs, _bulk) = sockets();
     lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
     let beat = |lane: &mut Lane| {
         lane.with(|peers, parts| peers.pump(parts.driver));
@@ -496,10 +511,111 @@ fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_la
     assert_eq!(beat(&mut lane), 4);
 }
 
+/// Beats of so much time.
+fn beats(lane: &mut Lane, time: Duration) {
+    for _ in 0..time.as_nanos() / PATIENCE.heartbeat.as_nanos() {
+        lane.with(|peers, parts| peers.beat(parts));
+    }
+}
+
+/// What a peer says on a link, by kind; the rest of what it reads stays.
+fn kinds(socket: &mut UnixStream) -> Vec<wire::FrameKind> {
+    socket.set_nonblocking(true).unwrap();
+    let mut sent = Vec::new();
+    let _ = socket.read_to_end(&mut sent);
+    let mut kinds = Vec::new();
+    let mut rest = &sent[..];
+    while let Some(header) = rest.first_chunk() {
+        let header = wire::Header::parse(header, wire::BODY_BYTES_MAX).unwrap();
+        kinds.push(header.kind);
+        rest = &rest[wire::HEADER_BYTES + header.padded_length()..];
+    }
+    kinds
+}
+
+#[test]
+fn a_payload_that_finds_no_memory_is_granted_when_some_comes_back_or_it_has_waited_in_vain() {
+    for comes_back in [true, false] {
+        let mut lane = Lane::new(LinkLimits::default());
+        let (mut peer, _) = lane.link_in(1);
+        let taken = lane.arena.reserve(12 << 20).unwrap();
+        let mut frames = Vec::new();
+        wire::encode(&said(60_000), &mut frames);
+        let data = wire::Data::Streamed {
+            transfer: 0,
+            bytes: 10 << 20,
+        };
+        let body = wire::Body {
+            items: None,
+            section: None,
+            schema: 0,
+            data,
+        };
+        let event = wire::StateEvent {
+            invocation: InvocationId::new(worker_hash("b"), 1, 0, 1).0,
+            deployment: DeploymentId(1),
+            node: 0,
+            outcome: wire::Outcome::Well,
+            outputs: vec![(0, body)],
+            load: None,
+        };
+        wire::encode(&event, &mut frames);
+        peer.write_all(&frames).unwrap();
+        lane.act();
+        assert_eq!(lane.peers.shortage.waiting(), 1);
+        assert!(!lane.peers.wants_relief());
+        let pump = |lane: &mut Lane| {
+            lane.with(|peers, parts| peers.relieve(parts));
+            lane.with(|peers, parts| peers.pump(parts.driver));
+            lane.act();
+        };
+        beats(&mut lane, MEMORY_WAIT - PATIENCE.heartbeat);
+        pump(&mut lane);
+        assert_eq!(kinds(&mut peer), [], "nothing is granted");
+        if comes_back {
+            lane.arena.abandon(taken);
+            lane.peers.memory_freed();
+            assert!(lane.peers.wants_relief());
+        } else {
+            beats(&mut lane, PATIENCE.heartbeat);
+        }
+        pump(&mut lane);
+        assert_eq!(kinds(&mut peer), [wire::FrameKind::Grant]);
+        assert_eq!(lane.peers.shortage.waiting(), 0);
+        assert_eq!(lane.peers.shortage.expired(), u64::from(!comes_back));
+        assert_eq!(lane.peers.incoming.len(), 1, "the link stands");
+    }
+}
+
+#[test]
+fn a_peer_that_grants_nothing_is_given_up_and_what_it_was_to_get_is_free() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (ours, _theirs, bulk) = sockets();
+    bulk.set_nonblocking(true).unwrap();
+    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
+    let inputs = ["x", "y"].map(|name| (name.to_owned(), lane.payload_of(1 << 20)));
+    lane.core
+        .invoke(1, ClientId(1), 1, "w", inputs.into(), Wanted::NOTHING);
+    for _ in 0..100 {
+        lane.with(|peers, parts| peers.pump(parts.driver));
+        lane.act();
+        // As the peer would, but for what it says.
+        let _ = std::io::copy(&mut &bulk, &mut std::io::sink());
+    }
+    assert!(lane.core.leases().count() > 0);
+    beats(&mut lane, MEMORY_WAIT * 3);
+    assert_eq!(lane.peers.grants_missed, 0);
+    beats(&mut lane, PATIENCE.heartbeat);
+    assert_eq!(lane.peers.grants_missed, 1);
+    assert!(lane.peers.out.is_empty());
+    lane.act();
+    assert_eq!(lane.core.leases().count(), 0);
+}
+
 /// A lane with a link to `b`, which is on the same host; and the borrower's end of what they share.
-fn sharing(limits: LinkLimits) -> (Lane, UnixStream, Socket) {
+fn sharing(limits: LinkLimits) -> (Lane, [UnixStream; 2], Socket) {
     let mut lane = Lane::new(limits);
-    let (ours, theirs) = socket();
+    let (ours, theirs, bulk) = sockets();
     let (socket, borrower) = Socket::pair().unwrap();
     let end = LendingEnd {
         socket,
@@ -508,7 +624,7 @@ fn sharing(limits: LinkLimits) -> (Lane, UnixStream, Socket) {
     lane.with(|peers, parts| {
         peers.link_out(door_of_b(), LinkNumber(1), ours, Some(end), parts);
     });
-    (lane, theirs, borrower)
+    (lane, [theirs, bulk], borrower)
 }
 
 fn lent(lane: &Lane) -> u64 {

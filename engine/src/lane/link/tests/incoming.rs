@@ -35,7 +35,7 @@ fn a_long_message_takes_no_more_memory_than_twice_what_came_of_it() {
     let mut receiver = Receiver::peer();
     let mut fed = 0;
     while fed < bytes.len() {
-        let buffer = receiver.link.next_receive();
+        let buffer = receiver.link.next_receive(Stream::Messages);
         let ReceiveBuffer::Owned(memory, _) = &buffer else {
             panic!("a message is assembled")
         };
@@ -47,11 +47,13 @@ fn a_long_message_takes_no_more_memory_than_twice_what_came_of_it() {
         let count = room(&buffer).min(10_000).min(bytes.len() - fed);
         let buffer = fill(buffer, &bytes[fed..][..count]);
         fed += count;
-        receiver.received(count, buffer).unwrap();
+        receiver
+            .received_on(Stream::Messages, count, buffer)
+            .unwrap();
     }
     assert_eq!(receiver.out.len(), 1);
     // And it is given back.
-    assert!(room(&receiver.link.next_receive()) <= 130 << 10);
+    assert!(room(&receiver.link.next_receive(Stream::Messages)) <= 130 << 10);
 }
 
 #[test]
@@ -116,21 +118,25 @@ fn a_payload_without_a_place_fails_its_message_alone() {
 }
 
 #[test]
-fn a_full_arena_fails_a_message_and_nothing_else() {
-    let mut receiver = Receiver::peer();
+fn a_full_arena_fails_a_client_s_message_and_nothing_else() {
+    let mut receiver = Receiver::new(LinkRole::Client, LinkLimits::default());
     receiver.arena = arena_of(2 << 20);
     let mut sender = Sender::new(LinkLimits::default());
     for number in 0..4 {
         let body = sender.stream(&Payload::bytes(900_000, number), u64::from(number));
-        sender
-            .link
-            .queue(&event(u128::from(number), vec![(0, body)]))
-            .unwrap();
+        let wish = Invoke {
+            request: number.into(),
+            workflow: "w".into(),
+            inputs: vec![("text".to_owned(), body)],
+            report: false,
+            trace: false,
+        };
+        sender.link.queue(&wish).unwrap();
     }
     receiver.feed(&sender.send_all(), &[usize::MAX]).unwrap();
     assert!(matches!(receiver.end(), LinkError::Ended));
     assert_eq!(receiver.out.len(), 4);
-    let failed = |message: &&Inbound| matches!(message, Inbound::StateEvent { outputs, .. } if matches!(outputs[0].1, Err(LandingError::Memory { .. })));
+    let failed = |message: &&Inbound| matches!(message, Inbound::Invoke { inputs, .. } if matches!(inputs[0].1, Err(LandingError::Memory { .. })));
     assert_eq!(receiver.out.iter().filter(failed).count(), 2);
     receiver.settle();
 }
@@ -223,21 +229,21 @@ fn a_range_that_the_driver_writes_to_is_not_given_back() {
     .concat();
     let before = bytes.len() - 150_000;
     receiver.feed(&bytes[..before], &[usize::MAX]).unwrap();
-    let buffer = receiver.link.next_receive();
+    let buffer = receiver.link.next_receive(Stream::Bulk);
     assert!(
         matches!(buffer, ReceiveBuffer::Segment { .. }),
         "the rest of the chunk goes straight in"
     );
-    receiver.link.abort(1, &mut receiver.arena);
+    receiver.abort(1);
     assert!(
         receiver.arena.bytes_leased() > 0,
         "the driver may still write there"
     );
     let buffer = fill(buffer, &bytes[before..][..1000]);
-    receiver.received(1000, buffer).unwrap();
+    receiver.received_on(Stream::Bulk, 1000, buffer).unwrap();
     assert_eq!(receiver.arena.bytes_leased(), 0);
     receiver
-        .feed(&bytes[before + 1000..], &[usize::MAX])
+        .feed_on(Stream::Bulk, &bytes[before + 1000..], &[usize::MAX])
         .unwrap();
     receiver
         .feed(

@@ -152,7 +152,7 @@ fn what_is_lent_of_a_message_that_is_aborted_goes_back() {
         one(1, vec![range(7, 500)]),
     ]);
     receiver.feed(&framed(&message), &[usize::MAX]).unwrap();
-    receiver.link.abort(5, &mut receiver.arena);
+    receiver.abort(5);
     let mut unread = Vec::new();
     receiver.link.take_unread(&mut unread);
     assert_eq!(unread.len(), 1);
@@ -207,5 +207,46 @@ fn a_client_has_nothing_to_lend_and_no_number_is_used_twice() {
     let ended = receiver.feed(&framed(&event(twice)), &[usize::MAX]);
     let ended = ended.unwrap_err();
     assert!(matches!(ended, LinkError::TransferTaken { .. }), "{ended}");
+    receiver.settle();
+}
+
+#[test]
+fn what_was_asked_for_needs_no_grant_and_comes_after_its_message() {
+    let bytes = wire::UNASKED_BYTES_MAX * 4;
+    let (mut sender, mut receiver) = (
+        Sender::to(LinkRole::PeerOut, LinkLimits::default()),
+        Receiver::peer(),
+    );
+    let transfer = sender.link.reserve_transfer();
+    let message = event(vec![one(transfer, vec![range(7, bytes)])]);
+    sender.link.queue(&message).unwrap();
+    let frames = sender.send_on(Stream::Messages).unwrap();
+    assert!(
+        sender.send_on(Stream::Bulk).is_none(),
+        "it was not asked for"
+    );
+    receiver
+        .feed_on(Stream::Messages, &frames, &[usize::MAX])
+        .unwrap();
+    assert_eq!(receiver.lent.to_stream.len(), 1);
+    let payload = Payload::bytes(bytes as usize, 3);
+    let pieces = vec![sender.piece(&payload.parts[0])];
+    sender
+        .link
+        .stream_lent(transfer, pieces, Layout::Bytes, 1, 0)
+        .unwrap();
+    while let Some(chunk) = sender.send_on(Stream::Bulk) {
+        receiver
+            .feed_on(Stream::Bulk, &chunk, &[usize::MAX])
+            .unwrap();
+    }
+    let [(0, landing)] = outputs(&receiver) else {
+        panic!("it landed");
+    };
+    assert!(receiver.content(landing) == payload.parts);
+    assert!(
+        receiver.link.next_send(Stream::Messages).is_none(),
+        "nothing is granted"
+    );
     receiver.settle();
 }

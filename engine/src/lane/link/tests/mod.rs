@@ -1,10 +1,13 @@
 //! What a link promises, with a link of the sending side for the bytes, cut wherever a test says.
 
 mod cancels;
+mod credits;
 mod incoming;
 mod lent;
 mod outgoing;
+mod pair;
 mod refusals;
+mod shares;
 mod sockets;
 
 use super::*;
@@ -14,7 +17,7 @@ use crate::wire::{
     Section, StateEvent,
 };
 use faasstore::Cancelled;
-use faasstore::arena::ArenaConfig;
+use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::segment::SegmentWriter;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -144,8 +147,10 @@ impl Loans for Lent {
 
 /// A receiving link, its arena, and what it has handed on.
 struct Receiver {
+    role: LinkRole,
     link: Link,
     arena: Arena,
+    shortage: Shortage,
     out: Vec<Inbound>,
     door: Box<dyn Admission>,
     lent: Lent,
@@ -154,8 +159,10 @@ struct Receiver {
 impl Receiver {
     fn new(role: LinkRole, limits: LinkLimits) -> Self {
         Self {
+            role,
             link: Link::new(role, limits),
             arena: arena_of(ARENA_BYTES),
+            shortage: Shortage::default(),
             out: Vec::new(),
             door: Box::new(Anyone),
             lent: Lent::default(),
@@ -166,11 +173,37 @@ impl Receiver {
         Self::new(LinkRole::PeerIn, LinkLimits::default())
     }
 
-    /// Receives `stream`, at most as many bytes at a time as `cuts` says, over and over.
+    /// Receives `stream`, at most as many bytes at a time as `cuts` says, over and over: of a peer chunks on the connection for
+    /// them, and what is no frame on the other. What is granted is told in between.
     fn feed(&mut self, mut stream: &[u8], cuts: &[usize]) -> Result<(), LinkError> {
-        let mut cuts = cuts.iter().copied().cycle();
         while !stream.is_empty() {
-            let buffer = self.link.next_receive();
+            let on = self.stream_of(stream);
+            let mut length = 0;
+            while length < stream.len() && self.stream_of(&stream[length..]) == on {
+                length += frame_bytes(&stream[length..]);
+            }
+            let length = length.min(stream.len());
+            self.feed_on(on, &stream[..length], cuts)?;
+            self.tell();
+            stream = &stream[length..];
+        }
+        Ok(())
+    }
+
+    fn stream_of(&self, bytes: &[u8]) -> Stream {
+        match header_of(bytes) {
+            Some(header) if header.kind == FrameKind::Chunk && self.role == LinkRole::PeerIn => {
+                Stream::Bulk
+            }
+            _ => Stream::Messages,
+        }
+    }
+
+    /// Receives on one connection, as far as the link wants anything there.
+    fn feed_on(&mut self, on: Stream, mut stream: &[u8], cuts: &[usize]) -> Result<(), LinkError> {
+        let mut cuts = cuts.iter().copied().cycle();
+        while !stream.is_empty() && self.link.may_receive(on) {
+            let buffer = self.link.next_receive(on);
             let bytes = cuts
                 .next()
                 .unwrap_or(usize::MAX)
@@ -178,25 +211,60 @@ impl Receiver {
                 .min(stream.len());
             let buffer = fill(buffer, &stream[..bytes]);
             stream = &stream[bytes..];
-            self.received(bytes, buffer)?;
+            self.received_on(on, bytes, buffer)?;
         }
         Ok(())
     }
 
-    fn end(&mut self) -> LinkError {
-        let buffer = self.link.next_receive();
-        self.received(0, buffer).unwrap_err()
+    /// The other side hears what is granted.
+    fn tell(&mut self) {
+        if self.role == LinkRole::PeerIn
+            && let Some(buffer) = self.link.next_send(Stream::Messages)
+        {
+            let link = &mut self.link;
+            link.sent(Stream::Messages, buffer, &mut Vec::new());
+        }
     }
 
-    fn received(&mut self, bytes: usize, buffer: ReceiveBuffer) -> Result<(), LinkError> {
+    /// The other side closes, first its connection for chunks.
+    fn end(&mut self) -> LinkError {
+        let streams = [Stream::Bulk, Stream::Messages];
+        let mut errors = streams.map(|on| {
+            let buffer = self.link.next_receive(on);
+            self.received_on(on, 0, buffer).unwrap_err()
+        });
+        errors.sort_by_key(|error| matches!(error, LinkError::Ended));
+        let [worst, _] = errors;
+        worst
+    }
+
+    fn received_on(
+        &mut self,
+        on: Stream,
+        bytes: usize,
+        buffer: ReceiveBuffer,
+    ) -> Result<(), LinkError> {
+        let mut room = Room {
+            arena: &mut self.arena,
+            shortage: &mut self.shortage,
+        };
+        let door = self.door.as_ref();
         self.link.received(
-            bytes,
+            (on, bytes),
             buffer,
-            &mut self.arena,
-            self.door.as_ref(),
+            &mut room,
+            door,
             &mut self.lent,
             &mut self.out,
         )
+    }
+
+    fn abort(&mut self, invocation: u128) {
+        let mut room = Room {
+            arena: &mut self.arena,
+            shortage: &mut self.shortage,
+        };
+        self.link.abort(invocation, &mut room);
     }
 
     /// The bytes that landed; of a list, those of its items.
@@ -223,12 +291,28 @@ impl Receiver {
             message.take_lent(&mut unread);
             message.release(&mut self.arena);
         }
+        let mut room = Room {
+            arena: &mut self.arena,
+            shortage: &mut self.shortage,
+        };
         let flushed = &mut Vec::new();
-        let counters = self.link.close(&mut self.arena, flushed, &mut unread);
+        let counters = self.link.close(&mut room, flushed, &mut unread);
+        assert!(!self.shortage.is_any(), "one still waits");
         assert_eq!(self.arena.bytes_leased(), 0, "ranges were lost");
         assert_eq!(unread.len(), self.lent.borrowed, "what is lent was lost");
         counters
     }
+}
+
+fn header_of(bytes: &[u8]) -> Option<wire::Header> {
+    wire::Header::parse(bytes.first_chunk()?, BODY_BYTES_MAX).ok()
+}
+
+/// Bytes of the frame that comes first, or of all if it is none.
+fn frame_bytes(bytes: &[u8]) -> usize {
+    header_of(bytes).map_or(bytes.len(), |header| {
+        wire::HEADER_BYTES + header.padded_length()
+    })
 }
 
 fn room(buffer: &ReceiveBuffer) -> usize {
@@ -259,10 +343,15 @@ struct Sender {
 }
 
 impl Sender {
+    /// Everything goes by one connection, as to a client.
     fn new(limits: LinkLimits) -> Self {
+        Self::to(LinkRole::Client, limits)
+    }
+
+    fn to(role: LinkRole, limits: LinkLimits) -> Self {
         let segment = Arc::new(SegmentWriter::create("link-test", 32 << 20).unwrap());
         Self {
-            link: Link::new(LinkRole::PeerOut, limits),
+            link: Link::new(role, limits),
             segment,
             used: 0,
             flushed: Vec::new(),
@@ -285,13 +374,17 @@ impl Sender {
     }
 
     fn stream(&mut self, payload: &Payload, token: u64) -> Body {
+        self.stream_of(0, payload, token)
+    }
+
+    fn stream_of(&mut self, owner: u64, payload: &Payload, token: u64) -> Body {
         let pieces = payload.parts.iter().map(|part| self.piece(part)).collect();
         let layout = if payload.list {
             Layout::Items
         } else {
             Layout::Bytes
         };
-        let data = self.link.stream(pieces, layout, token).unwrap();
+        let data = self.link.stream(pieces, layout, token, owner).unwrap();
         Body {
             items: payload.items(),
             section: None,
@@ -302,11 +395,15 @@ impl Sender {
 
     /// What one send carries.
     fn send(&mut self) -> Option<Vec<u8>> {
-        let buffer = self.link.next_send()?;
-        assert!(self.link.next_send().is_none(), "one send at a time");
+        self.send_on(Stream::Messages)
+    }
+
+    fn send_on(&mut self, on: Stream) -> Option<Vec<u8>> {
+        let buffer = self.link.next_send(on)?;
+        assert!(self.link.next_send(on).is_none(), "one send at a time");
         let bytes = buffer.spans(0).collect::<Vec<_>>().concat();
         assert_eq!(bytes.len() as u64, buffer.length());
-        self.link.sent(buffer, &mut self.flushed);
+        self.link.sent(on, buffer, &mut self.flushed);
         Some(bytes)
     }
 

@@ -81,7 +81,7 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
     let piece = sender.piece(b"x");
     let error = sender
         .link
-        .stream(vec![piece.clone()], Layout::Bytes, 13)
+        .stream(vec![piece.clone()], Layout::Bytes, 13, 0)
         .unwrap_err();
     assert_eq!(
         (error.refusal, error.tokens),
@@ -119,7 +119,7 @@ fn a_full_queue_refuses_a_message_and_what_it_announces() {
     );
     let error = sender
         .link
-        .stream(vec![piece; 200], Layout::Items, 14)
+        .stream(vec![piece; 200], Layout::Items, 14, 0)
         .unwrap_err();
     assert!(
         matches!(error.refusal, QueueRefusal::Full { .. }),
@@ -145,11 +145,14 @@ fn a_link_that_ends_gives_all_tokens_back() {
         ))
         .unwrap();
     sender.stream(&Payload::bytes(1, 1), 3);
-    let sending = sender.link.next_send();
+    let sending = sender.link.next_send(Stream::Messages);
     assert!(sending.is_some());
     let mut flushed = Vec::new();
-    let arena = &mut arena_of(ARENA_BYTES);
-    sender.link.close(arena, &mut flushed, &mut Vec::new());
+    let mut room = Room {
+        arena: &mut arena_of(ARENA_BYTES),
+        shortage: &mut Shortage::default(),
+    };
+    sender.link.close(&mut room, &mut flushed, &mut Vec::new());
     flushed.sort_unstable();
     assert_eq!(flushed, [1, 2, 3]);
 }

@@ -39,6 +39,21 @@ fn a_kind_that_a_role_may_not_send_is_refused() {
             "{role:?}: {error}"
         );
     }
+    // Each has its connection.
+    let announce = frame(&event(1, vec![(0, streamed(0, 100))]));
+    for (on, bytes) in [
+        (Stream::Messages, chunk(0, 0, b"raw")),
+        (Stream::Bulk, frame(&event(2, vec![]))),
+    ] {
+        let mut receiver = Receiver::peer();
+        receiver.feed(&announce, &[usize::MAX]).unwrap();
+        let error = receiver.feed_on(on, &bytes, &[usize::MAX]).unwrap_err();
+        assert!(
+            matches!(error, LinkError::Unexpected { .. }),
+            "{on:?}: {error}"
+        );
+        receiver.settle();
+    }
     let mut client = Receiver::new(LinkRole::Client, LinkLimits::default());
     client.feed(&frame(&invoke), &[usize::MAX]).unwrap();
     assert!(matches!(
@@ -132,8 +147,8 @@ fn chunks_that_are_out_of_place_are_refused() {
             place,
         ),
         ("too much", chunk(7, 0, &[0; 101]), place),
-        ("another", chunk(8, 0, b"x"), |error| {
-            matches!(error, LinkError::TransferUnknown { transfer: 8 })
+        ("another", chunk(6, 0, b"x"), |error| {
+            matches!(error, LinkError::TransferUnknown { transfer: 6 })
         }),
         (
             "after the end",

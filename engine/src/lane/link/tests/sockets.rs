@@ -14,42 +14,114 @@ fn pair() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
-/// Sends all that `sender` has and closes; returns when `receiver` has met the end.
-fn carry(kind: DriverKind, sender: &mut Sender, receiver: &mut Receiver) {
-    let mut driver = Driver::new(kind).unwrap();
-    let (out, input) = pair();
-    let (out, input) = (
-        driver.add(out.into()).unwrap(),
-        driver.add(input.into()).unwrap(),
-    );
+/// The two connections of a link between its ends, in one driver.
+struct Carrier {
+    driver: Driver,
+    /// By stream: the sender's end and the receiver's.
+    ids: [[ConnectionId; 2]; 2],
+    receiving: [[bool; 2]; 2],
+    sending: [[bool; 2]; 2],
+    open: Vec<ConnectionId>,
+}
+
+const STREAMS: [Stream; 2] = [Stream::Messages, Stream::Bulk];
+
+impl Carrier {
+    fn new(kind: DriverKind) -> Self {
+        let mut driver = Driver::new(kind).unwrap();
+        let ids = STREAMS.map(|_| {
+            let (out, input) = pair();
+            [
+                driver.add(out.into()).unwrap(),
+                driver.add(input.into()).unwrap(),
+            ]
+        });
+        Self {
+            driver,
+            ids,
+            receiving: [[false; 2]; 2],
+            sending: [[false; 2]; 2],
+            open: ids.concat(),
+        }
+    }
+
+    /// Begins whatever may begin at one end. False if there is nothing to send, nor being sent.
+    fn begin(&mut self, end: usize, link: &mut Link) -> bool {
+        let mut sends = false;
+        for (place, stream) in STREAMS.into_iter().enumerate() {
+            let id = self.ids[place][end];
+            if !self.receiving[place][end] && link.may_receive(stream) {
+                self.receiving[place][end] = true;
+                self.driver.receive(id, link.next_receive(stream));
+            }
+            if !self.sending[place][end]
+                && let Some(buffer) = link.next_send(stream)
+            {
+                self.sending[place][end] = true;
+                self.driver.send(id, buffer);
+            }
+            sends |= self.sending[place][end];
+        }
+        sends
+    }
+
+    fn place(&self, id: ConnectionId) -> (usize, usize) {
+        let mut places = (0..4).map(|place| (place / 2, place % 2));
+        places
+            .find(|(stream, end)| self.ids[*stream][*end] == id)
+            .unwrap()
+    }
+}
+
+/// Carries all that `sender` has until `receiver` has handed on so many messages, and closes.
+fn carry(kind: DriverKind, sender: &mut Sender, receiver: &mut Receiver, messages: usize) {
+    let mut carrier = Carrier::new(kind);
+    let mut back = Receiver::peer();
     let mut completions = Vec::new();
-    let mut open: Vec<ConnectionId> = vec![out, input];
-    driver.receive(input, receiver.link.next_receive());
-    driver.send(out, sender.link.next_send().unwrap());
     let start = Instant::now();
-    while !open.is_empty() {
+    let mut closing = false;
+    while !carrier.open.is_empty() {
         assert!(start.elapsed() < DEADLINE, "it hangs");
-        driver.wait(Some(Duration::from_millis(100)), &mut completions);
+        if !closing {
+            let sends = carrier.begin(0, &mut sender.link) | carrier.begin(1, &mut receiver.link);
+            if !sends && receiver.out.len() == messages {
+                closing = true;
+                let ids = carrier.ids.concat();
+                ids.into_iter().for_each(|id| carrier.driver.close(id));
+            }
+        }
+        let wait = Some(Duration::from_millis(100));
+        carrier.driver.wait(wait, &mut completions);
         for completion in completions.drain(..) {
             match completion {
                 Completion::Received { id, result, buffer } => {
-                    let bytes = result.unwrap();
-                    let taken = receiver.received(bytes, buffer);
-                    match taken {
-                        Ok(()) => driver.receive(id, receiver.link.next_receive()),
-                        Err(LinkError::Ended) => driver.close(id),
-                        Err(error) => panic!("{error}"),
+                    let (place, end) = carrier.place(id);
+                    carrier.receiving[place][end] = false;
+                    if closing {
+                        continue;
                     }
+                    let bytes = result.unwrap();
+                    let stream = STREAMS[place];
+                    if end == 1 {
+                        receiver.received_on(stream, bytes, buffer).unwrap();
+                        continue;
+                    }
+                    std::mem::swap(&mut back.link, &mut sender.link);
+                    back.received_on(stream, bytes, buffer).unwrap();
+                    std::mem::swap(&mut back.link, &mut sender.link);
                 }
                 Completion::Sent { id, result, buffer } => {
                     result.unwrap();
-                    sender.link.sent(buffer, &mut sender.flushed);
-                    match sender.link.next_send() {
-                        Some(next) => driver.send(id, next),
-                        None => driver.close(id),
-                    }
+                    let (place, end) = carrier.place(id);
+                    carrier.sending[place][end] = false;
+                    let link = if end == 0 {
+                        &mut sender.link
+                    } else {
+                        &mut receiver.link
+                    };
+                    link.sent(STREAMS[place], buffer, &mut sender.flushed);
                 }
-                Completion::Closed { id } => open.retain(|other| *other != id),
+                Completion::Closed { id } => carrier.open.retain(|other| *other != id),
                 Completion::Watched { .. } | Completion::Unwatched { .. } => {
                     panic!("nothing is watched")
                 }
@@ -59,7 +131,7 @@ fn carry(kind: DriverKind, sender: &mut Sender, receiver: &mut Receiver) {
 }
 
 fn payloads_cross_a_connection(kind: DriverKind) {
-    let mut sender = Sender::new(LinkLimits::default());
+    let mut sender = Sender::to(LinkRole::PeerOut, LinkLimits::default());
     let list = Payload {
         list: true,
         streamed: true,
@@ -83,7 +155,7 @@ fn payloads_cross_a_connection(kind: DriverKind) {
             .unwrap();
     }
     let mut receiver = Receiver::peer();
-    carry(kind, &mut sender, &mut receiver);
+    carry(kind, &mut sender, &mut receiver, sent.len());
     sender.flushed.sort_unstable();
     assert_eq!(sender.flushed, [0, 1, 2]);
     assert_eq!(receiver.out.len(), sent.len());
