@@ -4,6 +4,7 @@
 //! that cannot be sent fails what depended on it at once and by name, that a payload is held until the kernel has
 //! taken its last byte, and that messages are handed to the kernel before payloads are.
 
+mod arriving;
 mod bodies;
 mod connection;
 mod sharing;
@@ -25,9 +26,10 @@ use crate::core::lease::Payload;
 use crate::core::{
     Answered, ClientId, Core, InputForm, Origin, Outbound, Refusal, Send, worker_hash,
 };
-use crate::plan::{DeploymentId, Plan, PortRef};
+use crate::plan::{DeploymentId, NodeId, Plan, PortRef};
 use crate::status::LaneCounters;
 use crate::wire::{self, Failure, Load};
+use arriving::Arriving;
 use bodies::{Bodies, incoming, numbered};
 use connection::{Connection, Half};
 use faasstore::arena::{Arena, Compartment};
@@ -36,6 +38,7 @@ use rustc_hash::FxHashMap;
 use sharing::{Borrowing, Shares};
 use silence::{Hearing, NEVER_NS};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A lane of a peer, in one of its lives.
@@ -71,6 +74,7 @@ pub(crate) struct Peers {
     /// Of those for payloads: the socket for messages beside it.
     bulks: FxHashMap<ConnectionId, ConnectionId>,
     shortage: Shortage,
+    arriving: Arriving,
     /// Whether memory has come back that payloads may wait for.
     freed: bool,
     /// Whether a chunk went or came since that was last asked.
@@ -141,6 +145,7 @@ impl Peers {
             connections: FxHashMap::default(),
             bulks: FxHashMap::default(),
             shortage: Shortage::default(),
+            arriving: Arriving::default(),
             freed: false,
             moved_payloads: false,
             out: FxHashMap::default(),
@@ -510,7 +515,8 @@ impl Peers {
         };
         let mut unread = Vec::new();
         let link = connection.link;
-        let counters = link.close(&mut room, &mut self.flushed, &mut unread);
+        let mut ended = Vec::new();
+        let counters = link.close(&mut room, &mut self.flushed, &mut unread, &mut ended);
         self.memory_freed();
         self.closed.add(&counters);
         self.let_go_flushed(parts.core);
@@ -518,6 +524,9 @@ impl Peers {
         if let Some(share) = connection.share {
             self.unlink_share(share, parts);
         }
+        ended
+            .into_iter()
+            .for_each(|message| self.on_message(id, &connection.party, message, parts));
         match connection.party {
             Party::Out {
                 worker,
@@ -607,7 +616,16 @@ impl Peers {
                 outputs,
                 load,
             } => {
-                let outputs = numbered(outputs, parts.segments);
+                let outputs = outputs.into_iter().map(|(output, landing)| {
+                    let transfer = landing.as_ref().ok().and_then(|landed| landed.arrives_by);
+                    let incoming = incoming(landing, parts.segments);
+                    let incoming = match transfer {
+                        Some(transfer) => self.arriving.begin(id, transfer, incoming),
+                        None => incoming,
+                    };
+                    (output, incoming)
+                });
+                let outputs = outputs.collect();
                 let invocation = InvocationId(invocation);
                 let core = &mut *parts.core;
                 hear_load(core, party, deployment, load);
@@ -648,6 +666,17 @@ impl Peers {
                 self.heard_heartbeat(id, interval_ms);
                 for (deployment, load) in loads {
                     hear_load(parts.core, party, deployment, Some(load));
+                }
+            }
+            Inbound::Arrived { transfer, bytes } => {
+                if let Some(arrival) = self.arriving.of(id, transfer) {
+                    parts.core.arrived(now_ns, arrival, bytes);
+                }
+            }
+            Inbound::ArrivalEnded { transfer, ended } => {
+                if let Some(arrival) = self.arriving.end(id, transfer) {
+                    let ended = ended.map_err(Rc::from);
+                    parts.core.arrival_ended(now_ns, arrival, ended);
                 }
             }
             Inbound::Drained { deployment } => {
@@ -1016,6 +1045,10 @@ impl Admission for AtDoor<'_> {
             limits: self.core.limits_of_taken(InvocationId(invocation))?,
             compartment: self.compartments.of_deployment(deployment)?,
         })
+    }
+
+    fn is_taken_early(&self, deployment: DeploymentId, node: NodeId, output: u16) -> bool {
+        self.core.is_taken_early(deployment, node, output)
     }
 
     fn schema(&self, origin: Origin<'_>, schema: u64) -> Result<(), String> {

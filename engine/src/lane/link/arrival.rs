@@ -24,6 +24,8 @@ pub(super) struct Opened {
     pub(super) transfer: u64,
     pub(super) bytes: u64,
     pub(super) terms: Terms,
+    /// Whether its message may be handed on before it has come.
+    pub(super) early: bool,
     /// Which payload of its message, and where it goes; nothing if it found no place.
     pub(super) place: Option<(usize, OpenedPlace)>,
 }
@@ -61,6 +63,8 @@ pub(super) struct Arrival {
     compartment: Compartment,
     /// Why none of the payloads is taken in.
     unwanted: Option<String>,
+    /// By payload, whether the message may be handed on before that has come.
+    early: Vec<bool>,
     pub(super) open: Vec<Opened>,
     /// Payloads that found no place.
     pub(super) refused: u64,
@@ -75,6 +79,7 @@ impl Arrival {
             deployment: None,
             compartment: Compartment::FIRST,
             unwanted: None,
+            early: Vec::new(),
             open: Vec::new(),
             refused: 0,
         }
@@ -144,6 +149,10 @@ impl Arrival {
                     };
                     compared(intake.admission, origin, schema)
                 };
+                let early = |(output, body): &(u16, Body)| {
+                    body.items.is_some() && intake.admission.is_taken_early(deployment, node, *output)
+                };
+                self.early = outputs.iter().map(early).collect();
                 let outputs = self.land(outputs, &fits, landings, places)?;
                 Inbound::StateEvent {
                     invocation,
@@ -416,6 +425,7 @@ impl Arrival {
                     transfer,
                     bytes,
                     terms: Terms::Announced,
+                    early: self.early.get(payload) == Some(&true),
                     place,
                 });
                 landing
@@ -444,6 +454,7 @@ impl Arrival {
                             transfer,
                             bytes,
                             terms: Terms::Asked,
+                            early: false,
                             place: Some((payload, OpenedPlace::Memory(reservation, segment))),
                         });
                         Ok(landed)

@@ -18,7 +18,7 @@ use super::shortage::{Room, Ticket};
 use super::{LinkCounters, LinkError, LinkLimits, LinkRole, Stream};
 use crate::wire::{self, ChunkHead, FrameKind};
 use faasstore::arena::{Arena, Compartment, Reservation};
-use faasstore::descriptor::PayloadRef;
+use faasstore::descriptor::{ArenaRange, PayloadRef};
 use faasstore::segment::SegmentWriter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -42,6 +42,7 @@ pub(super) struct Transfer {
 /// Where it goes.
 pub(super) enum Place {
     Memory(Target),
+    Early(Early),
     Waiting(Wait),
     /// What comes is thrown away.
     Nowhere,
@@ -52,6 +53,12 @@ pub(super) struct Target {
     pub(super) segment: Arc<SegmentWriter>,
     pub(super) message: u64,
     pub(super) payload: usize,
+}
+
+/// Its message has been handed on already.
+pub(super) struct Early {
+    reservation: Reservation,
+    segment: Arc<SegmentWriter>,
 }
 
 /// There is no memory at the moment.
@@ -75,7 +82,7 @@ impl Place {
         match self {
             Self::Memory(target) => Some(target.message),
             Self::Waiting(wait) => Some(wait.message),
-            Self::Nowhere => None,
+            Self::Early(_) | Self::Nowhere => None,
         }
     }
 }
@@ -196,6 +203,30 @@ impl Landings {
         self.admit(message, arrival.open, body.len(), intake.out)
     }
 
+    /// Hands a message on before its payloads are there, if all that come may be read by and by.
+    fn hand_on_early(&mut self, mut message: Inbound, open: Vec<Opened>, out: &mut Vec<Inbound>) {
+        for one in open {
+            let Some((payload, OpenedPlace::Memory(reservation, segment))) = one.place else {
+                unreachable!("each was looked at");
+            };
+            if let Some(Ok(landed)) = message.landing_mut(payload) {
+                landed.range = ArenaRange {
+                    segment: reservation.segment(),
+                    generation: reservation.generation(),
+                    offset: reservation.offset(),
+                    length: one.bytes,
+                };
+                landed.arrives_by = Some(one.transfer);
+            }
+            let place = Place::Early(Early {
+                reservation,
+                segment,
+            });
+            self.expect(one.transfer, one.bytes, one.terms, place);
+        }
+        out.push(message);
+    }
+
     /// Hands a message on, or keeps it until its open transfers are complete.
     fn admit(
         &mut self,
@@ -204,11 +235,17 @@ impl Landings {
         bytes: usize,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
+        let follows = self.begin_of(&message).is_some();
+        let in_memory = |one: &Opened| matches!(one.place, Some((_, OpenedPlace::Memory(..))));
+        let early = open.iter().all(|one| one.early && in_memory(one));
+        if early && !open.is_empty() && !follows {
+            self.hand_on_early(message, open, out);
+            return Ok(());
+        }
         let number = self.next_message;
         self.next_message += 1;
         let transfers = self.register(open, number);
         let missing = transfers.len();
-        let follows = self.begin_of(&message).is_some();
         if missing == 0 && !follows {
             out.push(message);
             return Ok(());
@@ -257,6 +294,7 @@ impl Landings {
             bytes,
             terms,
             place,
+            ..
         } in open
         {
             let place = match place {
@@ -283,27 +321,32 @@ impl Landings {
             if place.message().is_some() {
                 transfers.push(transfer);
             }
-            match terms {
-                Terms::Announced => self.allowance.announced(transfer, bytes),
-                Terms::Asked => self.allowance.asked(transfer),
-            }
-            if let Place::Waiting(wait) = &place {
-                self.short.insert(wait.ticket, transfer);
-                self.allowance.waits();
-            } else {
-                self.allowance.grant(transfer, bytes);
-            }
-            self.transfers.insert(
-                transfer,
-                Transfer {
-                    bytes,
-                    received: 0,
-                    verified: 0,
-                    place,
-                },
-            );
+            self.expect(transfer, bytes, terms, place);
         }
         transfers
+    }
+
+    /// Expects a transfer.
+    fn expect(&mut self, transfer: u64, bytes: u64, terms: Terms, place: Place) {
+        match terms {
+            Terms::Announced => self.allowance.announced(transfer, bytes),
+            Terms::Asked => self.allowance.asked(transfer),
+        }
+        if let Place::Waiting(wait) = &place {
+            self.short.insert(wait.ticket, transfer);
+            self.allowance.waits();
+        } else {
+            self.allowance.grant(transfer, bytes);
+        }
+        self.transfers.insert(
+            transfer,
+            Transfer {
+                bytes,
+                received: 0,
+                verified: 0,
+                place,
+            },
+        );
     }
 
     /// The [`Inbound::Begin`] that a message has to wait for.
@@ -370,17 +413,31 @@ impl Landings {
             return;
         };
         let upto = head.offset + length;
-        let target = match &mut transfer.place {
-            Place::Memory(target) => target,
+        let reservation = match &mut transfer.place {
+            Place::Memory(target) => &target.reservation,
+            Place::Early(early) => &early.reservation,
             Place::Waiting(wait) => return wait.upto = upto,
             Place::Nowhere => return,
         };
-        let Err(error) = intake.room.arena.add_pages(&target.reservation, upto) else {
+        let Err(error) = intake.room.arena.add_pages(reservation, upto) else {
             return;
         };
         let place = std::mem::replace(&mut transfer.place, Place::Nowhere);
-        let Place::Memory(target) = place else {
-            return;
+        let target = match place {
+            Place::Memory(target) => target,
+            Place::Early(Early { reservation, .. }) => {
+                counters.landings_refused += 1;
+                let reason = error.to_string();
+                let ended = Err(LandingError::Memory {
+                    bytes: transfer.bytes,
+                    reason,
+                }
+                .to_string());
+                let _ = intake.room.arena.commit(reservation, transfer.bytes);
+                let transfer = head.transfer;
+                return intake.out.push(Inbound::ArrivalEnded { transfer, ended });
+            }
+            Place::Waiting(_) | Place::Nowhere => return,
         };
         let (bytes, received) = (transfer.bytes, transfer.received);
         debug_assert!(self.lent.is_none(), "nothing is received before a chunk");
@@ -405,18 +462,18 @@ impl Landings {
     /// given back before [`Landings::direct`] tells that the driver is done with it.
     pub(super) fn lend(&mut self, transfer: u64) -> Option<Lent> {
         let Transfer {
-            received,
-            place: Place::Memory(target),
-            ..
-        } = self.transfers.get(&transfer)?
-        else {
-            return None;
+            received, place, ..
+        } = self.transfers.get(&transfer)?;
+        let (segment, offset) = match place {
+            Place::Memory(target) => (&target.segment, target.reservation.offset()),
+            Place::Early(early) => (&early.segment, early.reservation.offset()),
+            Place::Waiting(_) | Place::Nowhere => return None,
         };
         debug_assert!(self.lent.is_none(), "one receive at a time on a connection");
         self.lent = Some(transfer);
         Some(Lent {
-            segment: target.segment.clone(),
-            offset: target.reservation.offset() + received,
+            segment: segment.clone(),
+            offset: offset + received,
         })
     }
 
@@ -445,10 +502,16 @@ impl Landings {
             return debug_assert!(false, "a transfer stays until its last chunk has ended");
         };
         match &mut transfer.place {
-            Place::Memory(target) => {
-                let written = target
-                    .segment
-                    .write(target.reservation.offset() + transfer.received, raw);
+            Place::Memory(Target {
+                reservation,
+                segment,
+                ..
+            })
+            | Place::Early(Early {
+                reservation,
+                segment,
+            }) => {
+                let written = segment.write(reservation.offset() + transfer.received, raw);
                 debug_assert!(
                     written,
                     "chunks stay within their transfer, and that within its reservation"
@@ -472,6 +535,9 @@ impl Landings {
             open.verified = open.received;
             if open.verified == open.bytes && !matches!(open.place, Place::Waiting(_)) {
                 self.end(transfer, arena, counters, out);
+            } else if let Place::Early(_) = open.place {
+                let bytes = open.verified;
+                out.push(Inbound::Arrived { transfer, bytes });
             }
         }
     }
@@ -484,13 +550,19 @@ impl Landings {
         counters: &mut LinkCounters,
         out: &mut Vec<Inbound>,
     ) {
-        let Some(Transfer {
-            bytes,
-            place: Place::Memory(target),
-            ..
-        }) = self.transfers.remove(&transfer)
-        else {
+        let Some(Transfer { bytes, place, .. }) = self.transfers.remove(&transfer) else {
             return;
+        };
+        let target = match place {
+            Place::Memory(target) => target,
+            Place::Early(Early { reservation, .. }) => {
+                counters.transfers_received += 1;
+                // Where it lies was said when its message was handed on.
+                let _ = arena.commit(reservation, bytes);
+                let ended = Ok(());
+                return out.push(Inbound::ArrivalEnded { transfer, ended });
+            }
+            Place::Waiting(_) | Place::Nowhere => return,
         };
         let range = arena.commit(target.reservation, bytes);
         counters.transfers_received += 1;
@@ -623,7 +695,7 @@ impl Landings {
                     self.short.remove(&wait.ticket);
                     self.throw_away(id, counters);
                 }
-                Place::Nowhere => {}
+                Place::Early(_) | Place::Nowhere => {}
             }
         }
         for mut message in std::iter::once(waiting.message).chain(waiting.followers) {
@@ -637,8 +709,13 @@ impl Landings {
         unread.append(&mut self.unread);
     }
 
-    /// Gives everything back. The driver must be done with what was lent.
-    pub(super) fn close(&mut self, room: &mut Room<'_>, counters: &mut LinkCounters) {
+    /// Gives everything back, but for ranges of messages that were handed on. The driver must be done with what was lent.
+    pub(super) fn close(
+        &mut self,
+        room: &mut Room<'_>,
+        counters: &mut LinkCounters,
+        out: &mut Vec<Inbound>,
+    ) {
         self.lent = None;
         if let Some(reservation) = self.doomed.take() {
             room.arena.abandon(reservation);
@@ -647,7 +724,13 @@ impl Landings {
         for number in numbers {
             self.discard(number, room, counters);
         }
-        self.transfers.clear();
+        for (transfer, Transfer { bytes, place, .. }) in std::mem::take(&mut self.transfers) {
+            if let Place::Early(Early { reservation, .. }) = place {
+                let _ = room.arena.commit(reservation, bytes);
+                let ended = Err("the link ended before all of it had come".to_owned());
+                out.push(Inbound::ArrivalEnded { transfer, ended });
+            }
+        }
         self.invocations.clear();
     }
 }

@@ -13,7 +13,7 @@ use faasstore::arena::Arena;
 use faasstore::descriptor::{ArenaRange, PayloadRef};
 use thiserror::Error;
 
-/// A payload that lies in the lane's arena, complete, or is lent.
+/// A payload that lies in the lane's arena, complete unless it is a list that is taken early, or is lent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Landed {
     /// All of its bytes; leased, so to be released. Of no bytes, it names none and need not be.
@@ -25,6 +25,9 @@ pub struct Landed {
     /// If it is lent: where it lies, and then `range` names nothing; of a list one range for each item that has bytes, and then
     /// offsets of items say nothing. Each is counted as leased.
     pub lent: Vec<PayloadRef>,
+    /// If nothing is there yet but its range: the transfer by which it comes. [`Inbound::Arrived`] and [`Inbound::ArrivalEnded`]
+    /// follow, and before the latter the range is not to be released.
+    pub arrives_by: Option<u64>,
 }
 
 impl Landed {
@@ -45,6 +48,7 @@ impl Landed {
             items: items.map(|items| items.into_iter().map(place).collect()),
             section,
             lent: Vec::new(),
+            arrives_by: None,
         }
     }
 }
@@ -199,6 +203,20 @@ pub enum Inbound {
         /// Which deployment.
         deployment: DeploymentId,
     },
+    /// More is there of a payload that was handed on before it had come.
+    Arrived {
+        /// See [`Landed::arrives_by`].
+        transfer: u64,
+        /// So many bytes from its beginning.
+        bytes: u64,
+    },
+    /// All of such a payload is there, or no more of it will come, and why. Its range is leased in either case.
+    ArrivalEnded {
+        /// See [`Landed::arrives_by`].
+        transfer: u64,
+        /// What has happened.
+        ended: Result<(), String>,
+    },
 }
 
 impl Inbound {
@@ -217,7 +235,9 @@ impl Inbound {
             | Self::InvokeCancelled { .. }
             | Self::BeginComing { .. }
             | Self::Heartbeat { .. }
-            | Self::Drained { .. } => None,
+            | Self::Drained { .. }
+            | Self::Arrived { .. }
+            | Self::ArrivalEnded { .. } => None,
         }
     }
 
@@ -252,7 +272,9 @@ impl Inbound {
             | Self::PartFailed(_)
             | Self::Forget { .. }
             | Self::Heartbeat { .. }
-            | Self::Drained { .. } => {}
+            | Self::Drained { .. }
+            | Self::Arrived { .. }
+            | Self::ArrivalEnded { .. } => {}
         }
     }
 
@@ -276,7 +298,9 @@ impl Inbound {
             | Self::PartFailed(_)
             | Self::Forget { .. }
             | Self::Heartbeat { .. }
-            | Self::Drained { .. } => None,
+            | Self::Drained { .. }
+            | Self::Arrived { .. }
+            | Self::ArrivalEnded { .. } => None,
         }
     }
 }

@@ -41,7 +41,7 @@ pub use shortage::{MEMORY_WAIT, Room, Shortage};
 
 use super::driver::{Piece, ReceiveBuffer, SendBuffer};
 use crate::core::{InputForm, Origin, Refusal};
-use crate::plan::{DeploymentId, Limits};
+use crate::plan::{DeploymentId, Limits, NodeId};
 use crate::wire::{self, BODY_BYTES_MAX, FrameKind, GRANT_BYTES_MIN, LentRange, WireError};
 use faasstore::arena::Compartment;
 use faasstore::descriptor::PayloadRef;
@@ -103,6 +103,11 @@ pub trait Admission {
 
     /// On which terms outputs of an invocation that the lane has taken are; none if it does not wait for them.
     fn taken(&self, invocation: u128, deployment: DeploymentId) -> Option<Admitted>;
+
+    /// Whether a list from there may be handed on before all of it has come.
+    fn is_taken_early(&self, _deployment: DeploymentId, _node: NodeId, _output: u16) -> bool {
+        false
+    }
 
     /// Whether what comes from there may be of the schema that has this hash, which is not 0.
     ///
@@ -601,15 +606,16 @@ impl Link {
     }
 
     /// Ends the link, after the driver has reported its connections closed (only then does nobody write to ranges that
-    /// are set aside here): gives everything back to the arena, and appends all tokens that are left to `flushed`, and to
-    /// `unread` what [`Link::take_unread`] would.
+    /// are set aside here): gives everything back to the arena, and appends all tokens that are left to `flushed`, to
+    /// `unread` what [`Link::take_unread`] would, and to `out` the end of what is taken in but has not come whole.
     pub fn close(
         mut self,
         room: &mut Room<'_>,
         flushed: &mut Vec<u64>,
         unread: &mut Vec<PayloadRef>,
+        out: &mut Vec<Inbound>,
     ) -> LinkCounters {
-        self.landings.close(room, &mut self.counters);
+        self.landings.close(room, &mut self.counters, out);
         self.landings.take_unread(unread);
         self.outbound.close(flushed);
         self.counters

@@ -242,6 +242,7 @@ pub(super) fn incoming(landing: Landing, segments: &mut Segments) -> Incoming {
             items,
             section,
             lent,
+            arrives_by: _,
         }) => {
             if !lent.is_empty() {
                 return borrowed(lent, items, section);

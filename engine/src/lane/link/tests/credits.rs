@@ -134,7 +134,7 @@ fn of_one_workflow_the_first_that_has_asked_gets_memory_first() {
     let mut pair = short();
     // Each would fit, and comes later.
     pair.say(2, ONE, &Payload::bytes(30_000, 3));
-    pair.say(3, ONE, &Payload::bytes(300_000, 3));
+    pair.say(3, ONE, &Payload::bytes(200_000, 3));
     pair.settle();
     assert_eq!(pair.come(), [(0, true)]);
     assert!(pair.release_first());

@@ -296,7 +296,9 @@ impl Receiver {
             shortage: &mut self.shortage,
         };
         let flushed = &mut Vec::new();
-        let counters = self.link.close(&mut room, flushed, &mut unread);
+        let counters = self
+            .link
+            .close(&mut room, flushed, &mut unread, &mut Vec::new());
         assert!(!self.shortage.is_any(), "one still waits");
         assert_eq!(self.arena.bytes_leased(), 0, "ranges were lost");
         assert_eq!(unread.len(), self.lent.borrowed, "what is lent was lost");

@@ -152,7 +152,9 @@ fn a_link_that_ends_gives_all_tokens_back() {
         arena: &mut arena_of(ARENA_BYTES),
         shortage: &mut Shortage::default(),
     };
-    sender.link.close(&mut room, &mut flushed, &mut Vec::new());
+    sender
+        .link
+        .close(&mut room, &mut flushed, &mut Vec::new(), &mut Vec::new());
     flushed.sort_unstable();
     assert_eq!(flushed, [1, 2, 3]);
 }

@@ -234,7 +234,9 @@ impl Pair {
             arena: &mut arena_of(ARENA_BYTES),
             shortage: &mut Shortage::default(),
         };
-        sender.link.close(&mut room, &mut flushed, &mut Vec::new());
+        sender
+            .link
+            .close(&mut room, &mut flushed, &mut Vec::new(), &mut Vec::new());
         receiver.settle()
     }
 }
