@@ -176,6 +176,8 @@ counters!(
         shares_broken,
         /// Payloads that came in chunks.
         transfers_in,
+        /// State events that were taken before all of their lists had come, so that items could be read as they came.
+        events_early,
         /// Payloads that were sent in chunks.
         transfers_out,
         /// Bytes received from peers and clients.

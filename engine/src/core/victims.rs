@@ -10,6 +10,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 /// How far away the next read is: the farther the larger.
 type Distance = (u32, u32);
 
+/// Whether it is of use that a payload leaves.
+type Fits<'a> = &'a dyn Fn(&Leases, Payload) -> bool;
+
 /// By slot, who reads what lies there first of all; none for slots of which the content stays here: it is handed to somebody
 /// else, or read by the lane itself.
 pub(crate) fn first_readers(program: &Program) -> Vec<Option<LocalNode>> {
@@ -104,7 +107,7 @@ impl Core {
         (account, deployments): (Account, &[u32]),
         (bytes, most): (u64, usize),
         spared: &[(Place, LocalNode)],
-        fits: &dyn Fn(&Leases, Payload) -> bool,
+        fits: Fits<'_>,
     ) -> Vec<LeaseId> {
         let mut kept: FxHashSet<LeaseId> = FxHashSet::default();
         let running = self.runs_of(deployments).into_iter();
@@ -144,7 +147,7 @@ impl Core {
     fn candidates(
         &self,
         place: Place,
-        (account, fits): (Account, &dyn Fn(&Leases, Payload) -> bool),
+        (account, fits): (Account, Fits<'_>),
         kept: &mut FxHashSet<LeaseId>,
         found: &mut FxHashMap<LeaseId, (Distance, u64)>,
     ) {

@@ -115,6 +115,7 @@ struct Moved {
     bytes_in: u64,
     bytes_out: u64,
     transfers_in: u64,
+    events_early: u64,
 }
 
 impl Moved {
@@ -122,6 +123,7 @@ impl Moved {
         self.bytes_in += link.bytes_received;
         self.bytes_out += link.bytes_sent;
         self.transfers_in += link.transfers_received;
+        self.events_early += link.messages_early;
     }
 }
 
@@ -444,7 +446,7 @@ impl Peers {
             connection.link.take_unread(&mut unread);
             if !inbound.is_empty() {
                 // What has come may make room for what waits.
-                self.freed |= self.shortage.is_any();
+                self.freed |= self.shortage.is_any() && inbound.iter().any(Inbound::has_payloads);
                 let party = connection.party.clone();
                 inbound
                     .drain(..)
@@ -985,6 +987,7 @@ impl Peers {
         counters.bytes_in.set(moved.bytes_in);
         counters.bytes_out.set(moved.bytes_out);
         counters.transfers_in.set(moved.transfers_in);
+        counters.events_early.set(moved.events_early);
         counters.clients.set(self.clients.len() as u64);
         counters
             .links

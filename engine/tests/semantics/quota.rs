@@ -63,6 +63,77 @@ fn what_is_read_last_leaves_and_comes_back_before_it_is_read() {
 }
 
 #[test]
+fn what_is_read_last_and_lies_where_memory_has_run_out_makes_room_there_though_the_quota_is_far() {
+    let mut rig = Rig::short_of_memory(&three(), rules(1000));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    assert!(rig.carrying().is_empty());
+    // What is read last lies elsewhere.
+    rig.run_out_of_memory(15, &NAMES[..2]);
+    assert_eq!(rig.carrying(), [NAMES[1], NAMES[0]]);
+    rig.run_out_of_memory(20, &NAMES);
+    assert_eq!(rig.carrying().len(), 2, "enough is leaving");
+    rig.carried(true);
+    assert_eq!(rig.elsewhere(), (2, 0));
+    rig.end("slow");
+    assert!(
+        rig.runs("z"),
+        "what is here is read, and the rest comes back"
+    );
+    while rig.elsewhere() != (0, 0) {
+        rig.come_back(None);
+        for reader in ["x", "y", "z"] {
+            if rig.runs(reader) {
+                rig.end(reader);
+            }
+        }
+    }
+    rig.end_all();
+    for (reader, made) in ["x", "y", "z"].into_iter().zip(NAMES) {
+        assert_eq!(rig.saw(reader), [one(made), one("slow")]);
+    }
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}
+
+#[test]
+fn what_is_read_next_and_what_waits_for_the_rest_of_its_inputs_makes_no_room() {
+    let mut rig = Rig::short_of_memory(&three(), rules(1000));
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    rig.run_out_of_memory(5, &NAMES[..1]);
+    rig.carried(true);
+    assert_eq!(rig.elsewhere(), (1, 0));
+    rig.end("slow");
+    assert_eq!(rig.elsewhere(), (0, 1), "x waits for what it reads");
+    // `slow` is read by those that run, and then by `x` alone, which waits for the rest of what it reads.
+    rig.run_out_of_memory(100, &["slow", NAMES[1], NAMES[2]]);
+    assert!(rig.carrying().is_empty(), "{:?}", rig.carrying());
+    rig.end("y");
+    rig.end("z");
+    rig.run_out_of_memory(100, &["slow"]);
+    assert!(rig.carrying().is_empty(), "{:?}", rig.carrying());
+    rig.come_back(None);
+    rig.end_all();
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}
+
+#[test]
+fn where_no_tier_takes_anything_no_room_is_made() {
+    let mut without = rules(1000);
+    without.tiers.clear();
+    let mut rig = Rig::short_of_memory(&three(), without);
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    rig.run_out_of_memory(15, &NAMES);
+    assert!(rig.carrying().is_empty());
+    rig.end_all();
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}
+
+#[test]
 fn what_somebody_begins_to_read_while_it_is_carried_out_stays() {
     let mut rig = Rig::short_of_memory(&three(), rules(20));
     rig.invoke(&[]);

@@ -848,6 +848,17 @@ impl Rig {
         self.carrying.iter().map(text).collect()
     }
 
+    /// Memory has run out in which what has one of these texts lies: so many bytes of it are wanted.
+    pub(crate) fn run_out_of_memory(&mut self, bytes: u64, there: &[&str]) {
+        let account = self.cores[0].account_of(DEPLOYMENT).unwrap();
+        let texts = self.texts.iter();
+        let there = texts.filter(|(_, text)| there.contains(&text.as_str()));
+        let offsets: Vec<u64> = there.map(|(offset, _)| *offset).collect();
+        let lies_there = |range: PayloadRef| offsets.contains(&range.offset);
+        self.cores[0].make_room(self.now_ns, account, bytes, &lies_there);
+        self.settle();
+    }
+
     /// What is being carried out of memory has been, or not.
     pub(crate) fn carried(&mut self, well: bool) {
         for order in std::mem::take(&mut self.carrying) {

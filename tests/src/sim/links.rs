@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 const ITEM_ALIGN: usize = 16;
 /// In a thousand messages with payloads: those whose payloads come later than the messages behind them.
 const STREAMED: u32 = 350;
+/// In a thousand messages: those for whose payloads there is no memory at first.
+const SHORT: u32 = 100;
 
 #[derive(Clone, Debug)]
 struct Message {
@@ -281,6 +283,9 @@ impl Cluster {
         let Some(message) = self.links[link].queue.pop_front() else {
             return;
         };
+        if self.random.chance(SHORT) {
+            self.run_out_of_memory(self.links[link].to, message.deployment);
+        }
         let heavy = message
             .outgoing()
             .iter()

@@ -4,6 +4,7 @@ use super::{Cluster, Event};
 use engine::core::CarryOut;
 use engine::core::lease::Account;
 use engine::core::store::Ticket;
+use engine::plan::DeploymentId;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -83,6 +84,19 @@ impl Cluster {
             Ok(self.random.below(100_000) as u64)
         };
         state.core.stored(now_ns, ticket, kind, stored);
+        self.act(lane);
+    }
+
+    /// Memory has run out where some of what a lane has of a workflow lies.
+    pub(super) fn run_out_of_memory(&mut self, lane: usize, of: DeploymentId) {
+        let (bytes, half) = (self.random.below(2_000) as u64, self.random.below(2) as u64);
+        let now_ns = self.lanes[lane].exact_ns(self.now_ns);
+        let core = &mut self.lanes[lane].core;
+        if let Some(account) = core.account_of(of) {
+            core.make_room(now_ns, account, bytes, &|range| {
+                range.offset / 64 % 2 == half
+            });
+        }
         self.act(lane);
     }
 

@@ -150,7 +150,8 @@ impl Arrival {
                     compared(intake.admission, origin, schema)
                 };
                 let early = |(output, body): &(u16, Body)| {
-                    body.items.is_some() && intake.admission.is_taken_early(deployment, node, *output)
+                    body.items.is_some()
+                        && intake.admission.is_taken_early(deployment, node, *output)
                 };
                 self.early = outputs.iter().map(early).collect();
                 let outputs = self.land(outputs, &fits, landings, places)?;

@@ -200,7 +200,7 @@ impl Landings {
         }
         counters.messages_received += 1;
         counters.landings_refused += arrival.refused;
-        self.admit(message, arrival.open, body.len(), intake.out)
+        self.admit(message, arrival.open, body.len(), counters, intake.out)
     }
 
     /// Hands a message on before its payloads are there, if all that come may be read by and by.
@@ -233,12 +233,14 @@ impl Landings {
         message: Inbound,
         open: Vec<Opened>,
         bytes: usize,
+        counters: &mut LinkCounters,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
         let follows = self.begin_of(&message).is_some();
         let in_memory = |one: &Opened| matches!(one.place, Some((_, OpenedPlace::Memory(..))));
         let early = open.iter().all(|one| one.early && in_memory(one));
         if early && !open.is_empty() && !follows {
+            counters.messages_early += 1;
             self.hand_on_early(message, open, out);
             return Ok(());
         }

@@ -241,6 +241,33 @@ impl Inbound {
         }
     }
 
+    /// Whether it brings any payload.
+    #[must_use]
+    pub fn has_payloads(&self) -> bool {
+        match self {
+            Self::Invoke { inputs, .. } => !inputs.is_empty(),
+            Self::Begin {
+                inputs: payloads, ..
+            }
+            | Self::StateEvent {
+                outputs: payloads, ..
+            }
+            | Self::PartDone {
+                outputs: payloads, ..
+            } => !payloads.is_empty(),
+            Self::InvokeRefused { .. }
+            | Self::Cancel { .. }
+            | Self::InvokeCancelled { .. }
+            | Self::BeginComing { .. }
+            | Self::PartFailed(_)
+            | Self::Forget { .. }
+            | Self::Heartbeat { .. }
+            | Self::Drained { .. }
+            | Self::Arrived { .. }
+            | Self::ArrivalEnded { .. } => false,
+        }
+    }
+
     /// Takes out what is lent of its payloads, so that it can be given back.
     pub fn take_lent(&mut self, lent: &mut Vec<PayloadRef>) {
         let mut payload = 0;

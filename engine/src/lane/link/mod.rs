@@ -342,6 +342,8 @@ pub struct LinkCounters {
     pub chunks_received: u64,
     /// Payloads that came in chunks, and are whole.
     pub transfers_received: u64,
+    /// Messages that were handed on before their payloads had come.
+    pub messages_early: u64,
     /// Of `bytes_received`, those that went straight into shared memory.
     pub bytes_received_direct: u64,
     /// Payloads that had no place, and were drained.

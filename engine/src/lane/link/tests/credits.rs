@@ -175,6 +175,47 @@ fn a_payload_that_waits_in_vain_fails_its_message_alone_and_is_sent_to_its_end()
 }
 
 #[test]
+fn while_others_of_its_workflow_get_memory_a_payload_does_not_wait_in_vain() {
+    let mut pair = short();
+    pair.say(2, ONE, &Payload::bytes(900_000, 3));
+    pair.settle();
+    pair.give_up(MEMORY_WAIT * 3 / 4, None);
+    assert!(pair.release_first());
+    assert!(pair.relieve());
+    pair.settle();
+    assert_eq!(pair.come(), [(1, true)]);
+    for _ in 0..2 {
+        pair.give_up(MEMORY_WAIT * 3 / 4, None);
+        assert_eq!(
+            pair.come(),
+            [(1, true)],
+            "it waits for less than that since"
+        );
+    }
+    pair.give_up(MEMORY_WAIT / 4, None);
+    assert_eq!(pair.come(), [(1, true), (2, false)]);
+    pair.settle();
+    pair.end();
+}
+
+#[test]
+fn what_comes_waits_behind_those_that_memory_is_for() {
+    let mut pair = Pair::new(4 << 20);
+    let [one, _] = pair.compartments;
+    pair.receiver.shortage.stand_behind([one].into_iter());
+    pair.say(0, ONE, &Payload::bytes(30_000, 1));
+    pair.say(1, OTHER, &Payload::bytes(30_000, 1));
+    pair.settle();
+    assert_eq!(pair.come(), [(1, true)]);
+    assert!(!pair.relieve());
+    pair.receiver.shortage.stand_behind(std::iter::empty());
+    assert!(pair.relieve());
+    pair.settle();
+    assert_eq!(pair.come(), [(1, true), (0, true)]);
+    pair.end();
+}
+
+#[test]
 fn who_is_over_waits_for_nothing_and_is_in_nobody_s_way() {
     let mut pair = short();
     pair.say(2, ONE, &Payload::bytes(30_000, 3));

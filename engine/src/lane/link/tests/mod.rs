@@ -2,6 +2,7 @@
 
 mod cancels;
 mod credits;
+mod early;
 mod incoming;
 mod lent;
 mod outgoing;

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 /// Of which deployment a message is, by its compartment: two workflows.
 pub(super) const ONE: DeploymentId = DeploymentId(1);
 pub(super) const OTHER: DeploymentId = DeploymentId(2);
+/// Of whose lists the items are read one by one. Its compartment is that of the first.
+pub(super) const EARLY: DeploymentId = DeploymentId(3);
 
 /// Takes everything, for each of two workflows into a compartment of its own.
 struct Two([Compartment; 2]);
@@ -24,6 +26,10 @@ impl Admission for Two {
 
     fn taken(&self, _invocation: u128, deployment: DeploymentId) -> Option<Admitted> {
         self.deployed(deployment)
+    }
+
+    fn is_taken_early(&self, deployment: DeploymentId, _node: NodeId, _output: u16) -> bool {
+        deployment == EARLY
     }
 
     fn schema(&self, _origin: Origin<'_>, _schema: u64) -> Result<(), String> {
