@@ -342,6 +342,18 @@ impl Arena {
         Ok(self.chain.add_pages(reservation, bytes)?)
     }
 
+    /// As [`Arena::add_pages`], of some more than are there, so that it does not take long; whether all are there now.
+    ///
+    /// # Errors
+    /// As [`Arena::add_pages`].
+    ///
+    /// # Panics
+    /// If the reservation is another arena's.
+    pub fn add_some_pages(&mut self, reservation: &Reservation) -> Result<bool, ArenaError> {
+        self.chain.check(reservation);
+        Ok(self.chain.add_some_pages(reservation)?)
+    }
+
     /// Makes the first segment, unless there is one: what the first reservation would do, before it matters.
     ///
     /// # Errors

@@ -200,3 +200,47 @@ fn a_receiver_short_of_memory_spills_what_is_read_later_and_takes_all_in() {
     assert_eq!(many.fetched, many.spilled, "{many:?}");
     assert_eq!((many.leases, many.away, many.payloads_lost), (0, 0, 0));
 }
+
+/// Items that come from another worker begin as they come.
+#[test]
+fn the_first_items_of_a_list_are_read_while_the_last_ones_are_on_their_way() {
+    const ITEMS: u32 = 24;
+    const ITEM_BYTES: usize = 1 << 20;
+    let cluster = Setup::workers(&["a", "b"]).flag("--lanes=1").start();
+    cluster.deploy(
+        "
+workflow: parts
+input: { shape: value }
+nodes:
+  make:
+    function: test-functions:items
+    input: { shape: input.shape }
+    output: { list: list }
+  digest:
+    function: test-functions:digest
+    foreach: make.list
+    input: { in: item }
+    output: { out: bytes }
+  all:
+    function: test-functions:concat
+    input: { list: digest.out }
+    output: { out: bytes }
+output: { out: all.out }
+",
+        &[("make", "a"), ("digest", "b"), ("all", "b")],
+    );
+    let shape = format!("[{ITEMS}, {ITEM_BYTES}]");
+    for time in 1..=2 {
+        let answered = cluster.invoke("a", "parts", &[("shape", bytes(&shape))]);
+        let answered = answered.expect("the worker answers");
+        let items = (0..ITEMS).map(|item| pattern::item(7, item, ITEM_BYTES));
+        let expected: String = items.map(|item| pattern::digest(&item)).collect();
+        assert_eq!(String::from_utf8_lossy(output(&answered, "out")), expected);
+        until("its event was taken early", || {
+            (cluster.counter("b", "events_early") == time).then_some(())
+        });
+    }
+    for worker in ["a", "b"] {
+        let _ = cluster.settled(worker);
+    }
+}

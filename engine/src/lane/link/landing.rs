@@ -53,9 +53,11 @@ pub(super) struct Target {
     pub(super) segment: Arc<SegmentWriter>,
     pub(super) message: u64,
     pub(super) payload: usize,
+    // Whether its message may be handed on before it has come.
+    pub(super) early: bool,
 }
 
-/// Its message has been handed on already.
+/// Its message has been handed on already; all of its memory is there.
 pub(super) struct Early {
     reservation: Reservation,
     segment: Arc<SegmentWriter>,
@@ -200,31 +202,71 @@ impl Landings {
         }
         counters.messages_received += 1;
         counters.landings_refused += arrival.refused;
-        self.admit(message, arrival.open, body.len(), counters, intake.out)
+        let early = arrival.open.iter().filter(|one| one.early);
+        let early: Vec<u64> = early.map(|one| one.transfer).collect();
+        self.admit(message, arrival.open, body.len(), intake.out)?;
+        for transfer in early {
+            self.read_early(transfer, counters, intake);
+        }
+        Ok(())
     }
 
-    /// Hands a message on before its payloads are there, if all that come may be read by and by.
-    fn hand_on_early(&mut self, mut message: Inbound, open: Vec<Opened>, out: &mut Vec<Inbound>) {
-        for one in open {
-            let Some((payload, OpenedPlace::Memory(reservation, segment))) = one.place else {
-                unreachable!("each was looked at");
-            };
-            if let Some(Ok(landed)) = message.landing_mut(payload) {
-                landed.range = ArenaRange {
-                    segment: reservation.segment(),
-                    generation: reservation.generation(),
-                    offset: reservation.offset(),
-                    length: one.bytes,
-                };
-                landed.arrives_by = Some(one.transfer);
-            }
-            let place = Place::Early(Early {
+    /// Hands a message on of which nothing is missing but a list, if the items of that may be read one by one, and its memory is
+    /// there: nobody maps a segment that has not all of its pages. Of a large one some are set aside each time.
+    fn read_early(&mut self, id: u64, counters: &mut LinkCounters, intake: &mut Intake<'_, '_>) {
+        let Some(Transfer {
+            bytes,
+            place: Place::Memory(target),
+            ..
+        }) = self.transfers.get(&id)
+        else {
+            return;
+        };
+        let Some(waiting) = self.waiting.get(&target.message) else {
+            return;
+        };
+        let follows = self.begin_of(&waiting.message).is_some();
+        if !target.early || waiting.missing > 1 || follows {
+            return;
+        }
+        // What the machine has no memory for is seen to when it comes.
+        if !matches!(
+            intake.room.arena.add_some_pages(&target.reservation),
+            Ok(true)
+        ) {
+            return;
+        }
+        let (number, payload) = (target.message, target.payload);
+        let range = ArenaRange {
+            segment: target.reservation.segment(),
+            generation: target.reservation.generation(),
+            offset: target.reservation.offset(),
+            length: *bytes,
+        };
+        let waiting = self.waiting.get_mut(&number);
+        if let Some(Ok(landed)) = waiting.and_then(|waiting| waiting.message.landing_mut(payload)) {
+            (landed.range, landed.arrives_by) = (range, Some(id));
+        }
+        counters.messages_early += 1;
+        self.arrived(number, intake.out);
+        let Some(transfer) = self.transfers.get_mut(&id) else {
+            return;
+        };
+        if let Place::Memory(Target {
+            reservation,
+            segment,
+            ..
+        }) = std::mem::replace(&mut transfer.place, Place::Nowhere)
+        {
+            transfer.place = Place::Early(Early {
                 reservation,
                 segment,
             });
-            self.expect(one.transfer, one.bytes, one.terms, place);
         }
-        out.push(message);
+        if transfer.verified > 0 {
+            let (transfer, bytes) = (id, transfer.verified);
+            intake.out.push(Inbound::Arrived { transfer, bytes });
+        }
     }
 
     /// Hands a message on, or keeps it until its open transfers are complete.
@@ -233,21 +275,13 @@ impl Landings {
         message: Inbound,
         open: Vec<Opened>,
         bytes: usize,
-        counters: &mut LinkCounters,
         out: &mut Vec<Inbound>,
     ) -> Result<(), LinkError> {
-        let follows = self.begin_of(&message).is_some();
-        let in_memory = |one: &Opened| matches!(one.place, Some((_, OpenedPlace::Memory(..))));
-        let early = open.iter().all(|one| one.early && in_memory(one));
-        if early && !open.is_empty() && !follows {
-            counters.messages_early += 1;
-            self.hand_on_early(message, open, out);
-            return Ok(());
-        }
         let number = self.next_message;
         self.next_message += 1;
         let transfers = self.register(open, number);
         let missing = transfers.len();
+        let follows = self.begin_of(&message).is_some();
         if missing == 0 && !follows {
             out.push(message);
             return Ok(());
@@ -295,8 +329,8 @@ impl Landings {
             transfer,
             bytes,
             terms,
+            early,
             place,
-            ..
         } in open
         {
             let place = match place {
@@ -307,6 +341,7 @@ impl Landings {
                         segment,
                         message: number,
                         payload,
+                        early,
                     })
                 }
                 Some((payload, OpenedPlace::Later(compartment, ticket))) => Place::Waiting(Wait {
@@ -417,29 +452,15 @@ impl Landings {
         let upto = head.offset + length;
         let reservation = match &mut transfer.place {
             Place::Memory(target) => &target.reservation,
-            Place::Early(early) => &early.reservation,
             Place::Waiting(wait) => return wait.upto = upto,
-            Place::Nowhere => return,
+            Place::Early(_) | Place::Nowhere => return,
         };
         let Err(error) = intake.room.arena.add_pages(reservation, upto) else {
-            return;
+            return self.read_early(head.transfer, counters, intake);
         };
         let place = std::mem::replace(&mut transfer.place, Place::Nowhere);
-        let target = match place {
-            Place::Memory(target) => target,
-            Place::Early(Early { reservation, .. }) => {
-                counters.landings_refused += 1;
-                let reason = error.to_string();
-                let ended = Err(LandingError::Memory {
-                    bytes: transfer.bytes,
-                    reason,
-                }
-                .to_string());
-                let _ = intake.room.arena.commit(reservation, transfer.bytes);
-                let transfer = head.transfer;
-                return intake.out.push(Inbound::ArrivalEnded { transfer, ended });
-            }
-            Place::Waiting(_) | Place::Nowhere => return,
+        let Place::Memory(target) = place else {
+            return;
         };
         let (bytes, received) = (transfer.bytes, transfer.received);
         debug_assert!(self.lent.is_none(), "nothing is received before a chunk");

@@ -61,6 +61,7 @@ impl Landings {
             segment,
             message: wait.message,
             payload: wait.payload,
+            early: false,
         });
         true
     }

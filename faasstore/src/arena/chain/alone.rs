@@ -126,6 +126,20 @@ impl Chain {
         Ok(())
     }
 
+    /// As [`Chain::add_pages`], of one step more than there are; whether all are there now.
+    pub(in crate::arena) fn add_some_pages(
+        &mut self,
+        reservation: &Reservation,
+    ) -> Result<bool, SegmentError> {
+        let capacity = reservation.capacity();
+        let present = self.at(reservation.block.segment).present;
+        self.add_pages(
+            reservation,
+            present.saturating_add(STEP_BYTES).min(capacity),
+        )?;
+        Ok(self.at(reservation.block.segment).present >= self.at(reservation.block.segment).bytes)
+    }
+
     /// Makes a draft hold `bytes` bytes at least, all for the one range in it.
     pub(in crate::arena) fn grow_draft(
         &mut self,
