@@ -375,3 +375,6 @@ impl Lane {
         self.act();
     }
 }
+
+#[cfg(test)]
+mod tests;
