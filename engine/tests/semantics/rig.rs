@@ -840,7 +840,6 @@ impl Rig {
             }
             Action::ExecutorWanted { .. } => self.wanted += 1,
             Action::Removed(_) => {}
-            other => panic!("{other:?}"),
         }
     }
 
