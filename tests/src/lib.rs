@@ -1,10 +1,13 @@
 //! What tests that span FaaSFlow's crates stand on.
 //!
 //! - [`cluster`]: workers as real processes on loopback, what they are asked, and what the kernel says of them
+//! - [`disk`]: disks that are small, or fail
 //! - [`fuzz`]: inputs that nobody would write, and what they find
 //! - [`gate`]: functions held in mid-activation until their test says how they go on
+//! - [`group`]: a control group with a memory limit
 //! - [`load`]: a client that never pauses, and sees that nothing is lost
 //! - [`pattern`]: payloads of any length that both sides can make and check
+//! - [`redis`]: a server of a test's own, stopped, killed and restarted
 //! - [`served`]: a workflow on two workers, and what the program says of it
 //! - [`shared_data`]: where data is that the repository does not hold
 //! - [`skip`]: how a test says that it cannot run here
@@ -15,16 +18,19 @@
 
 pub mod cases;
 pub mod cluster;
+pub mod disk;
 pub mod divided;
 pub mod functions;
 pub mod fuzz;
 pub mod gate;
+pub mod group;
 pub mod load;
 pub mod pattern;
 pub mod plans;
 pub mod process;
 pub mod programs;
 pub mod random;
+pub mod redis;
 pub mod reference;
 pub mod served;
 pub mod shared_data;

@@ -349,7 +349,9 @@ pub fn steady_descriptors(pid: u32) -> Vec<String> {
     })
 }
 
-fn descriptor_targets(pid: u32) -> Vec<String> {
+/// What the descriptors of a process lead to at this moment, sorted; nothing if it is gone.
+#[must_use]
+pub fn descriptor_targets(pid: u32) -> Vec<String> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
     let links = entries.into_iter().flatten().flatten();
     let targets = links.filter_map(|link| std::fs::read_link(link.path()).ok());

@@ -5,10 +5,8 @@ use engine::wire::Failure;
 use faasflow_tests::cluster::{Cluster, Setup, output};
 use faasflow_tests::pattern;
 use faasflow_tests::process::until;
-use faasflow_tests::skip::skip;
+use faasflow_tests::redis::Server;
 use master::client::{Answered, Payload};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 
 const MIB: usize = 1 << 20;
 
@@ -98,64 +96,6 @@ fn a_workflow_that_may_not_spill_does_not() {
     assert_eq!(workflow.quota_bytes, 30 << 20);
     assert_eq!(workflow.spilled, 0, "{workflow:?}");
     assert!(workflow.held_back > 0, "{workflow:?}");
-}
-
-/// A Redis server of this test's own.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    fn start(test: &str) -> Option<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = free.local_addr().expect("it listens").port();
-        drop(free);
-        let Some(child) = Self::spawn(port) else {
-            skip(test, "no redis-server is installed");
-            return None;
-        };
-        let server = Self { child, port };
-        server.wait();
-        Some(server)
-    }
-
-    fn spawn(port: u16) -> Option<Child> {
-        let mut command = Command::new("redis-server");
-        command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
-        command.args(["--port", &port.to_string(), "--dir", "/tmp"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(Stdio::null()).spawn().ok()
-    }
-
-    fn wait(&self) {
-        until("the server listens", || {
-            TcpStream::connect(("127.0.0.1", self.port)).ok()
-        });
-    }
-
-    fn stop(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
-    }
-
-    fn restart(&mut self) {
-        self.stop();
-        self.child = Self::spawn(self.port).expect("it is installed");
-        self.wait();
-    }
-
-    fn setup(&self) -> Setup {
-        let url = format!("--store=redis://127.0.0.1:{}", self.port);
-        Setup::workers(&["a"]).flag("--spill-max=0").flag(&url)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -272,4 +212,28 @@ fn items_that_are_read_one_by_one_stay_within_the_quota_however_many_there_are()
         "{workflow:?}"
     );
     assert_eq!(workflow.overdrawn, 0, "{workflow:?}");
+}
+
+#[test]
+fn lanes_get_back_what_they_have_carried_out_themselves() {
+    let cluster = Setup::workers(&["a"]).flag("--lanes=2").start();
+    cluster.deploy(GATHERED, &[]);
+    std::thread::scope(|scope| {
+        for length in [MIB, MIB + 1, MIB + 2, MIB + 3] {
+            let cluster = &cluster;
+            scope.spawn(move || {
+                let inputs = [("items", items(COUNT, length))];
+                let answered = cluster.invoke("a", "gathered", &inputs);
+                let answered = answered.expect("the worker answers");
+                let made = (0..COUNT as u32).map(|seed| pattern::bytes(seed, length));
+                let made: Vec<Vec<u8>> = made.collect();
+                let expected = pattern::digest_items(made.iter().map(|item| Some(&item[..])));
+                let digest = String::from_utf8_lossy(output(&answered, "digest"));
+                assert_eq!(digest, expected);
+            });
+        }
+    });
+    let workflow = at_rest(&cluster);
+    assert!(workflow.spilled > 0, "{workflow:?}");
+    assert_eq!(workflow.payloads_lost, 0, "{workflow:?}");
 }

@@ -414,3 +414,6 @@ impl Lane {
         self.act();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,6 +100,18 @@ pub(super) fn private_bytes(pid: u32) -> Option<u64> {
     Some(kib << 10)
 }
 
+/// What makes the kernel end a process before all others when memory runs out (proc(5), `oom_score_adj`).
+const FIRST_TO_END: &str = "1000";
+
+/// Has the kernel end this process before its worker when the host, or a control group, has no memory left: the worker counts
+/// what all of its executors share with it, and would often be the largest.
+pub(super) fn offer_to_oom_killer(pid: u32) {
+    if let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), FIRST_TO_END) {
+        // Such as one that runs as somebody else by its file's mode.
+        tracing::debug!("executor {pid} is not the first to end without memory: {error}");
+    }
+}
+
 /// Files that may hold a memory limit for a process with this `/proc/self/cgroup`: its own group's and those above it,
 /// in cgroup version 2 (`0::/path`) and version 1 (`N:memory:/path`). In a container the path may be that of the
 /// host while the mount shows the container's own group at its root; the root is looked at in any case.

@@ -368,7 +368,9 @@ impl Store {
         if let Some(tier) = self.tier(place.kind)
             && let Err(error) = tier.release(place).await
         {
-            tracing::warn!("what was brought back could not be taken away where it lay: {error}");
+            self.warn(format_args!(
+                "what nobody needs there any more stays: {error}"
+            ));
         }
     }
 }

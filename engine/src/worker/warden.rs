@@ -11,6 +11,7 @@ use crate::lane::command::StartedExecutor;
 use crate::plan::{DeploymentId, Trust};
 use crate::worker::deployments::PlannedType;
 use crate::worker::hello::{Newcomer, StartError, greet};
+use crate::worker::host;
 use crate::worker::placement::Seat;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use faasstore::binding::{NodeBinding, WORKER_PID_VARIABLE};
@@ -214,6 +215,7 @@ impl Warden {
                 source,
             })?;
         let pid = child.id();
+        host::offer_to_oom_killer(pid);
         let pidfd = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             Err(error) => {

@@ -100,6 +100,25 @@ fn each_activation_has_its_own_time_though_an_executor_has_one_timer() {
 }
 
 #[test]
+fn what_begins_while_its_executor_is_watched_is_watched_to_its_own_end() {
+    let retriers = vec![Retry {
+        attempts: 2,
+        ..Retry::default()
+    }];
+    each_placement(&reading(retriers), |rig| {
+        invoke(rig);
+        rig.pass_ms(9);
+        rig.fail("reads", ErrorClass::Error, "no");
+        rig.pass_ms(9);
+        assert_eq!(rig.told, []);
+        rig.pass_ms(1);
+        assert_eq!(rig.told, [("reads".to_owned(), Cancelled::TimedOut)]);
+        rig.end("reads");
+        failed_for_holding(rig, 2);
+    });
+}
+
+#[test]
 fn it_is_a_timeout_to_those_who_try_again_and_to_those_who_catch() {
     let on = || vec![ErrorMatch::Class(ErrorClass::Timeout)];
     let again = vec![Retry {

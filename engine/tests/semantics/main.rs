@@ -30,5 +30,6 @@ mod replicas;
 mod reports;
 mod retriers;
 mod rig;
+mod room;
 mod traces;
 mod yard;

@@ -2,7 +2,8 @@
 //! kept.
 
 use super::flow::{DEPLOYMENT, Flow, worker_name};
-use engine::core::store::{Carried, StoreRules, Ticket};
+use engine::core::lease::Holdings;
+use engine::core::store::{Carried, StoreRules, Tally, Ticket};
 use engine::core::{
     Action, Answered, CarryOut, ClientId, CompletionError, Core, CoreConfig, CoreCounters,
     Describe, Evaluate, Evaluated, ExecutorId, Held, Incoming, Input, Next, Outbound, Outgoing,
@@ -150,6 +151,11 @@ impl Rig {
         Self::with_rules(flow, 1, &[1], (|_| true, rules))
     }
 
+    /// As [`Rig::short_of_memory`], with another worker beside it that is not short of any.
+    pub(crate) fn short_of_memory_beside(flow: &Flow, rules: StoreRules) -> Self {
+        Self::with_rules(flow, 2, &[1], (|_| true, rules))
+    }
+
     fn with_rules(
         flow: &Flow,
         workers: usize,
@@ -168,7 +174,11 @@ impl Rig {
                 patience_ns: 1_000,
                 keep_alive_ns: u64::MAX / 2,
                 clock: CLOCK,
-                store: rules.clone(),
+                store: if worker == 0 {
+                    rules.clone()
+                } else {
+                    StoreRules::default()
+                },
             })
         };
         let mut rig = Self {
@@ -900,6 +910,19 @@ impl Rig {
         self.cores[0].leases().tally(account).carried
     }
 
+    /// What the first worker's memory holds of the workflow, and what is watched of it.
+    pub(crate) fn memory(&self) -> (Holdings, &Tally) {
+        let account = self.cores[0].account_of(DEPLOYMENT).unwrap();
+        let leases = self.cores[0].leases();
+        (leases.holdings(account), leases.tally(account))
+    }
+
+    /// An executor of the first worker has been seen to have so many bytes for itself.
+    pub(crate) fn measured(&mut self, bytes: u64) {
+        self.cores[0].measured(DEPLOYMENT, 0, bytes);
+        self.settle();
+    }
+
     fn starts(&mut self, attempt: Attempt) {
         self.running.push(attempt.clone());
         self.started.push(attempt);
@@ -982,6 +1005,9 @@ impl Rig {
                 What::Evaluate(evaluate) => self.evaluate_simply(&attempt.node, evaluate.part()),
             }
         }
+        let held = self.memory().0;
+        let moved = (held.moving, held.leaving_bytes, held.away, held.away_bytes);
+        assert_eq!(moved, (0, 0, 0, 0), "{held:?}");
         for worker in 0..self.cores.len() {
             self.cores[worker].retire(self.now_ns, DEPLOYMENT);
         }
@@ -1005,8 +1031,8 @@ impl Rig {
         assert_eq!(gone, self.cores.len(), "a deployment does not go");
         for core in &self.cores {
             assert_eq!(
-                (core.leases().count(), core.held()),
-                (0, Held::default()),
+                (core.leases().count(), core.leases().bytes(), core.held()),
+                (0, 0, Held::default()),
                 "something is held"
             );
         }

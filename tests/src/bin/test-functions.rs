@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         function("while_there", while_there),
         function("gate", gate),
         function("hold", hold),
+        function("hoard", hoard),
         function("join", join),
         function("make", make),
         function("make_value", make_value),
@@ -170,6 +171,15 @@ fn hold(call: &mut Call) -> Result<(), Error> {
         if same { "same" } else { "differs" },
     )?;
     call.write("out", before.as_bytes())
+}
+
+/// `mib` (a value), `gate` (a socket's path) → `out`: has so much memory for itself until its test lets it go on.
+fn hoard(call: &mut Call) -> Result<(), Error> {
+    let mib: usize = call.value("mib")?;
+    let memory = std::hint::black_box(vec![1_u8; mib << 20]);
+    gate(call)?;
+    drop(memory);
+    Ok(())
 }
 
 /// `a`, `b` → `out`: one behind the other.

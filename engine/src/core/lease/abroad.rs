@@ -246,3 +246,48 @@ impl Leases {
         Some((account, bytes, None))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RANGE: PayloadRef = PayloadRef {
+        segment: 3,
+        generation: 1,
+        offset: 64,
+        length: 100,
+    };
+
+    #[test]
+    fn what_has_come_back_counts_as_had_at_once_with_the_rest() {
+        let mut leases = Leases::default();
+        let account = leases.open("a");
+        let payload = leases.take(account, RANGE);
+        let (ticket, _) = leases.leave(payload.lease);
+        assert!(leases.left(ticket, true).is_some_and(|left| left.wanted));
+        let _other = leases.take(account, RANGE);
+        assert_eq!(leases.holdings(account).bytes_peak, 100);
+        assert!(leases.come(payload).is_some());
+        assert_eq!(leases.holdings(account).bytes_peak, 200);
+    }
+
+    #[test]
+    fn nothing_leaves_for_another_workflow_s_sake() {
+        let mut leases = Leases::default();
+        let (own, other) = (leases.open("a"), leases.open("b"));
+        let payload = leases.take(own, RANGE);
+        assert!(leases.could_leave(payload.lease, own));
+        assert!(!leases.could_leave(payload.lease, other));
+    }
+
+    #[test]
+    fn an_account_that_is_looked_after_is_nobody_else_s_yet() {
+        let mut leases = Leases::default();
+        let account = leases.open("a");
+        leases.tally_mut(account).pressed = true;
+        leases.close(account);
+        assert_ne!(leases.open("b"), account);
+        leases.tally_mut(account).pressed = false;
+        assert_eq!(leases.open("c"), account);
+    }
+}

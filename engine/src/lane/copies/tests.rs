@@ -25,7 +25,10 @@ struct Bench {
     lane: Lane,
     theirs: ExecutorChannel,
     _socket: Socket,
-    written: SegmentWriter,
+    /// The segment, which is there as long as its writer has it.
+    _written: SegmentWriter,
+    /// What is returned of it: where each output begins, and how long it is.
+    outputs: Vec<(u64, u64)>,
     activation: u32,
     /// What is ended in place of this test.
     process: Child,
@@ -39,7 +42,8 @@ impl Drop for Bench {
     }
 }
 
-fn setup(arena_bytes_max: u64) -> LaneSetup {
+/// A lane of which this test is all that is around it.
+pub(in crate::lane) fn setup(arena_bytes_max: u64) -> LaneSetup {
     let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).unwrap();
     LaneSetup {
         index: 0,
@@ -76,6 +80,11 @@ fn setup(arena_bytes_max: u64) -> LaneSetup {
 impl Bench {
     /// An executor of somebody else's executable runs the one node, and has returned a segment full of bytes.
     fn new(arena_bytes_max: u64) -> Self {
+        Self::returning(arena_bytes_max, &[(0, LENGTH)])
+    }
+
+    /// ... and has returned these parts of such a segment.
+    fn returning(arena_bytes_max: u64, outputs: &[(u64, u64)]) -> Self {
         let mut lane = Lane::new(setup(arena_bytes_max)).unwrap();
         let process = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = Pid::from_raw(process.id() as i32).unwrap();
@@ -86,7 +95,7 @@ impl Bench {
             trust: Trust::Other,
             ..ours
         };
-        let plan = Arc::new(plan(&[Kind::Bytes]));
+        let plan = Arc::new(plan(&vec![Kind::Bytes; outputs.len()]));
         lane.deploy(&plan, vec![ours], Arc::default());
         lane.core.activate(0, DeploymentId(1));
         let (client, nothing) = (ClientId(1), Wanted::NOTHING);
@@ -98,7 +107,8 @@ impl Bench {
             lane,
             theirs,
             _socket: socket,
-            written,
+            _written: written,
+            outputs: outputs.to_vec(),
             activation: 0,
             process,
         };
@@ -118,14 +128,17 @@ impl Bench {
     }
 
     fn returns(&mut self) {
-        let all = ArenaRange {
-            segment: 0,
-            generation: 0,
-            offset: 0,
-            length: self.written.length(),
+        let own = |(offset, length): &(u64, u64)| {
+            OutputRef::Own(ArenaRange {
+                segment: 0,
+                generation: 0,
+                offset: *offset,
+                length: *length,
+            })
         };
+        let outputs: Vec<OutputRef> = self.outputs.iter().map(own).collect();
         let mut message = Message::default();
-        descriptor::encode_done(&mut message, self.activation, &[OutputRef::Own(all)], false);
+        descriptor::encode_done(&mut message, self.activation, &outputs, false);
         self.theirs.push(&message).unwrap();
     }
 
@@ -233,4 +246,14 @@ fn without_room_for_a_copy_the_attempt_fails_and_the_original_goes_back() {
         assert_eq!(bench.lane.core.counters().invocations_failed, 1);
         bench.nothing_is_held();
     }
+}
+
+#[test]
+fn of_several_outputs_no_copy_is_kept_if_there_is_no_room_for_all() {
+    let bytes = 300 << 10;
+    let mut bench = Bench::returning(512 << 10, &[(0, bytes), (1 << 20, bytes)]);
+    bench.lane.act();
+    assert!(!bench.runs());
+    assert_eq!(bench.lane.core.counters().invocations_failed, 1);
+    assert_eq!(bench.lane.arena.bytes_leased(), 0);
 }

@@ -1,0 +1,125 @@
+//! A Redis server of a test's own: started, stopped, killed and restarted as the test says.
+
+use crate::cluster::Setup;
+use crate::process::{Guarded, until};
+use crate::skip::skip;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+/// A server on loopback that keeps nothing on disk, and ends with this.
+#[derive(Debug)]
+pub struct Server {
+    process: Guarded,
+    port: u16,
+}
+
+impl Server {
+    /// Starts one, and waits until it listens. None if it is not installed, which the test `name` then says.
+    ///
+    /// # Panics
+    /// If it does not come to listen.
+    #[must_use]
+    #[track_caller]
+    pub fn start(name: &str) -> Option<Self> {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = free.local_addr().expect("it listens").port();
+        drop(free);
+        let Some(process) = spawn(port) else {
+            skip(name, "no redis-server is installed");
+            return None;
+        };
+        let server = Self { process, port };
+        server.wait();
+        Some(server)
+    }
+
+    fn wait(&self) {
+        until("the server listens", || {
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
+    }
+
+    /// Kills it: what it held is lost.
+    ///
+    /// # Panics
+    /// If it has ended before.
+    pub fn kill(&mut self) {
+        let child = &mut self.process.0;
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+    }
+
+    /// Kills it, and starts it again at the same port, with nothing in it.
+    ///
+    /// # Panics
+    /// If it does not come to listen again.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.kill();
+        self.revive();
+    }
+
+    /// Starts it again at the same port, with nothing in it, when it has been killed.
+    ///
+    /// # Panics
+    /// If it does not come to listen again.
+    #[track_caller]
+    pub fn revive(&mut self) {
+        self.process = spawn(self.port).expect("it is installed");
+        self.wait();
+    }
+
+    /// Has it answer nothing, and take connections all the same, until [`Server::go_on`].
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Has it answer again, what it was asked meanwhile included.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.process.0.id().cast_signed());
+        kill(pid, signal).expect("a child that is not reaped can be signalled");
+    }
+
+    /// Waits until no key is left in it.
+    ///
+    /// # Panics
+    /// If some are left for long.
+    #[track_caller]
+    pub fn until_empty(&self) {
+        until("nothing lies in the server", || {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+            stream.write_all(b"DBSIZE\r\n").ok()?;
+            let mut answer = String::new();
+            BufReader::new(stream).read_line(&mut answer).ok()?;
+            (answer.trim_end() == ":0").then_some(())
+        });
+    }
+
+    /// A worker `a` that carries payloads here, and not to a disk.
+    #[must_use]
+    pub fn setup(&self) -> Setup {
+        let url = format!("--store=redis://127.0.0.1:{}", self.port);
+        Setup::workers(&["a"]).flag("--spill-max=0").flag(&url)
+    }
+}
+
+fn spawn(port: u16) -> Option<Guarded> {
+    let mut command = Command::new("redis-server");
+    command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
+    command.args(["--port", &port.to_string(), "--dir", "/tmp"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null()).spawn().ok().map(Guarded)
+}
