@@ -420,7 +420,7 @@ impl Engine {
                 self.release(&[message]);
                 Err(format!("{code:?}: {text}"))
             }
-            other @ Completion::Retire { .. } => panic!("{other:?}"),
+            other @ (Completion::Retire { .. } | Completion::Want(_)) => panic!("{other:?}"),
         }
     }
 
