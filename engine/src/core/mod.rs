@@ -17,6 +17,7 @@
 //! | `lease` | who needs which range |
 //! | `store` | what is carried out of memory and back |
 //! | `quota`, `victims` | when, and which payloads |
+//! | `window` | lists that are read item by item, since they do not fit into memory |
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
 //! | `cancel` | clients that take back what they have asked for |
@@ -90,11 +91,12 @@ mod trigger;
 mod types;
 mod victims;
 mod whole;
+mod window;
 
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use exchange::{
-    Action, Answered, CarryOut, ClientId, CompletionError, CoreCounters, Held, Incoming, InputForm,
-    Outbound, Outgoing, Output, Piece, Refusal, Send, Start,
+    Action, Answered, CarryOut, ClientId, CompletionError, CopyIn, CoreCounters, Held, Incoming,
+    InputForm, ItemGiven, Outbound, Outgoing, Output, Piece, Refusal, Send, Start,
 };
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
@@ -128,6 +130,7 @@ use std::rc::Rc;
 use store::{Carrier, StoreRules};
 use timers::{Timer, TimerKey};
 use trigger::Ended;
+use window::Window;
 
 /// What identifies and bounds a lane's core.
 #[derive(Clone, Debug)]
@@ -231,6 +234,8 @@ pub struct Core {
     carriers: Vec<Carrier>,
     /// How many workflows are pressed for memory.
     pressed: usize,
+    /// Of executors whose activations read lists item by item.
+    windows: BTreeMap<ExecutorId, Window>,
     lists: Lists,
     /// By when they are due, then in the order in which they were set.
     timers: BTreeMap<TimerKey, Timer>,
@@ -272,6 +277,7 @@ impl Core {
             config,
             carriers,
             pressed: 0,
+            windows: BTreeMap::new(),
             deployments: Vec::new(),
             deployment_by_id: FxHashMap::default(),
             versions: FxHashMap::default(),

@@ -8,7 +8,6 @@ use super::store::Carrier;
 use super::timers::Timer;
 use super::{Action, CarryOut, Core};
 use crate::plan::StoreChoice;
-use crate::wire::Failure;
 use faasstore::tier::TierKind;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
@@ -27,11 +26,20 @@ const KEPT: f64 = 0.8;
 /// What stands in the way of a start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gate {
-    Open,
+    Open(Reading),
     /// What it reads is on its way, or its invocation has failed for it.
     Wait,
     /// So many bytes of memory are wanted for it.
     Room(u64),
+}
+
+/// How an activation reads its lists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reading {
+    /// All of them are in memory.
+    Whole,
+    /// Item by item, as it asks for them.
+    ByWindow,
 }
 
 /// How room is made.
@@ -86,6 +94,8 @@ impl Core {
 
     /// Starts what may start, makes room for what may not, and ends the state when there is room again.
     fn relieve(&mut self, now_ns: u64, account: Account) {
+        // Who waits for an item runs already, and lets go of something by and by.
+        let lacks_item = self.serve_all(now_ns, account);
         let deployments = self.deployments_of(account);
         let mut wanted = None;
         let mut first_held = None;
@@ -105,6 +115,7 @@ impl Core {
         let holdings = self.leases.holdings(account);
         let runs = self.runs_of(&deployments);
         if first_held.is_none()
+            && !self.has_windows(account)
             && holdings.away == 0
             && holdings.moving == 0
             && holdings.bytes <= self.leases.tally(account).quota_bytes / 4
@@ -117,6 +128,7 @@ impl Core {
         }
         let reserved = self.reserved(&runs);
         let quota = self.leases.tally(account).quota_bytes;
+        let wanted = lacks_item.map(|(_, bytes)| bytes).or(wanted);
         let in_all = holdings.bytes + wanted.map_or(0, |bytes| bytes + reserved);
         let lacks = in_all.saturating_sub(quota);
         let lacks = lacks.saturating_sub(holdings.leaving_bytes);
@@ -145,10 +157,11 @@ impl Core {
             Some(Relief::Wait { ns }) => return self.look_again(account, now_ns + ns as u64 + 1),
             None => {}
         }
-        let Some((deployment, pool, place, node)) = first_held else {
+        if lacks_item.is_none() && first_held.is_none() {
             return;
-        };
-        if !runs.is_empty() || holdings.moving > 0 {
+        }
+        let goes_on = |running: &Running| !self.waits_for_item(running);
+        if runs.iter().any(goes_on) || self.leases.holdings(account).moving > 0 {
             return;
         }
         // A tier that has failed may take something again soon.
@@ -160,7 +173,15 @@ impl Core {
         {
             return self.look_again(account, up_ns);
         }
-        self.overdraw(now_ns, (deployment, pool), place, node);
+        match (lacks_item, first_held) {
+            (Some((executor, _)), _) => self.overdraw_item(now_ns, executor, account),
+            // What waits for an item that is there by now goes on.
+            (None, Some(_)) if !runs.is_empty() => {}
+            (None, Some((deployment, pool, place, node))) => {
+                self.overdraw(now_ns, (deployment, pool), place, node);
+            }
+            (None, None) => {}
+        }
     }
 
     /// When a tier is asked again that has failed a few times only.
@@ -225,7 +246,7 @@ impl Core {
     /// When what runs is expected to have let go of so many bytes; none if it will not.
     fn until_let_go(&self, now_ns: u64, runs: &[Running], bytes: u64) -> Option<f64> {
         let mut ends: Vec<(f64, u64)> = Vec::with_capacity(runs.len());
-        for running in runs {
+        for running in runs.iter().filter(|running| !self.waits_for_item(running)) {
             let frees = self.lets_go_of(running);
             if frees > 0 {
                 let ran_ns = now_ns.saturating_sub(running.started_ns) as f64;
@@ -251,7 +272,8 @@ impl Core {
     fn lets_go_of(&self, running: &Running) -> u64 {
         let mut bytes = 0;
         self.each_payload_read(running.place, running.node, |payload| {
-            if self.leases.holders(payload) == 1 {
+            let here = self.leases.reach(payload) == Reach::Here;
+            if here && self.leases.holders(payload) == 1 {
                 bytes += payload.length();
             }
         });
@@ -294,9 +316,9 @@ impl Core {
                 continue;
             }
             match self.gate(now_ns, waiting.place, waiting.node, false) {
-                Gate::Open => {
+                Gate::Open(reading) => {
                     self.take_waiting(deployment, pool, looked_at);
-                    self.start_idle(now_ns, deployment, pool, &waiting);
+                    self.start_idle(now_ns, deployment, pool, (&waiting, reading));
                 }
                 gate => {
                     self.count_held(deployment, pool, looked_at);
@@ -323,7 +345,13 @@ impl Core {
         self.revision += 1;
     }
 
-    fn start_idle(&mut self, now_ns: u64, deployment: u32, pool: u16, waiting: &Waiting) {
+    fn start_idle(
+        &mut self,
+        now_ns: u64,
+        deployment: u32,
+        pool: u16,
+        (waiting, reading): (&Waiting, Reading),
+    ) {
         let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         if let Some(executor) = state.idle.pop() {
             let Waiting {
@@ -334,6 +362,9 @@ impl Core {
                 ..
             } = *waiting;
             self.start(now_ns, executor, place, node, attempt, ready_ns);
+            if reading == Reading::ByWindow {
+                self.open_window(executor, place, node);
+            }
         }
     }
 
@@ -346,11 +377,10 @@ impl Core {
         node: LocalNode,
     ) {
         let account = self.program(deployment).account;
-        match self.gate(now_ns, place, node, true) {
-            Gate::Open => {}
+        let Gate::Open(reading) = self.gate(now_ns, place, node, true) else {
             // What it reads is on its way now.
-            Gate::Wait | Gate::Room(_) => return,
-        }
+            return;
+        };
         self.leases.tally_mut(account).carried.overdrawn += 1;
         let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         let at = state
@@ -360,7 +390,7 @@ impl Core {
         if let Some(at) = at {
             let waiting = state.waiting[at];
             self.take_waiting(deployment, pool, at);
-            self.start_idle(now_ns, deployment, pool, &waiting);
+            self.start_idle(now_ns, deployment, pool, (&waiting, reading));
         }
     }
 
@@ -373,7 +403,8 @@ impl Core {
         let mut away_bytes = 0;
         let mut comes = false;
         let mut lost: Option<Rc<str>> = None;
-        self.each_payload_read(place, node, |payload| match self.leases.reach(payload) {
+        let by_window = self.reads_by_window(place, node);
+        let look = |payload| match self.leases.reach(payload) {
             Reach::Here => here.push(payload),
             Reach::Coming => comes = true,
             Reach::Away => {
@@ -385,22 +416,27 @@ impl Core {
                 }
             }
             Reach::Lost(cause) => lost = Some(cause),
-        });
+            Reach::Unplaced => {
+                unreachable!("only copies find no room, and none lies in a slot until it is there")
+            }
+        };
+        let (reading, items_bytes) = if by_window {
+            self.each_payload_at_once(place, node, look);
+            (Reading::ByWindow, self.window_bytes(place, node))
+        } else {
+            self.each_payload_read(place, node, look);
+            (Reading::Whole, 0)
+        };
         if let Some(cause) = lost {
-            let program = Rc::clone(self.program_of(place));
-            let failure = Failure::Payload {
-                node: program.name(node).to_owned(),
-                worker: program.my_name().to_owned(),
-                cause: format!("an input of it could not be brought back: {cause}"),
-            };
-            self.fail(now_ns, place, failure);
+            self.lose(now_ns, (place, node), &cause);
             return Gate::Wait;
         }
-        let wanted = away_bytes + self.expected_bytes(place, node);
+        let wanted = away_bytes + items_bytes + self.expected_bytes(place, node);
         // What takes no more memory only frees some.
         let has_room = anyway || wanted == 0 || {
             let runs = self.runs_of(&self.deployments_of(account));
             let taken = self.leases.holdings(account).bytes + self.reserved(&runs);
+            let taken = taken + self.lacking(account);
             taken + wanted <= self.leases.tally(account).quota_bytes
         };
         if !has_room {
@@ -420,20 +456,26 @@ impl Core {
         }
         here.into_iter()
             .for_each(|payload| self.leases.stay(payload));
-        Gate::Open
+        Gate::Open(reading)
     }
 
     /// Bytes that what runs is expected to make.
-    fn reserved(&self, runs: &[Running]) -> u64 {
+    pub(super) fn reserved(&self, runs: &[Running]) -> u64 {
         let makes = |running: &Running| self.expected_bytes(running.place, running.node);
         runs.iter().map(makes).sum()
     }
 
     /// Bytes that an activation is expected to make: the most that one of its node has made here.
-    fn expected_bytes(&self, place: Place, node: LocalNode) -> u64 {
+    pub(super) fn expected_bytes(&self, place: Place, node: LocalNode) -> u64 {
         let deployment = self.invocations[place as usize].deployment;
         let known = self.deployments[deployment as usize].as_ref();
         known.map_or(0, |known| known.made_bytes[node as usize])
+    }
+
+    /// Whether payloads of a workflow may be carried anywhere.
+    pub(super) fn may_carry(&self, account: Account) -> bool {
+        let choice = self.choice_of(&self.deployments_of(account));
+        self.carriers.iter().any(|one| one.is_allowed(choice))
     }
 
     /// What runs of these deployments.
@@ -450,7 +492,7 @@ impl Core {
         newest.map_or_else(StoreChoice::default, |program| program.plan.limits.store)
     }
 
-    fn deployments_of(&self, account: Account) -> Vec<u32> {
+    pub(super) fn deployments_of(&self, account: Account) -> Vec<u32> {
         let deployments = (0..).zip(&self.deployments);
         let of_it = deployments.filter(|(_, one)| {
             one.as_ref()

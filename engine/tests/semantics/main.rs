@@ -31,4 +31,5 @@ mod reports;
 mod retriers;
 mod rig;
 mod traces;
+mod windows;
 mod yard;

@@ -22,6 +22,7 @@
 //! | `replicas` | which of several placements a door has to choose |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
+//! | `windows` | lists that are read item by item |
 //! | `constructs` | what of the language a run has held |
 
 mod answers;
@@ -44,6 +45,7 @@ mod stops;
 mod stores;
 mod told;
 mod verdict;
+mod windows;
 
 pub use clients::{Asked, Outcome};
 pub use constructs::Constructs;
@@ -92,6 +94,8 @@ enum Event {
     Described { lane: usize, index: usize },
     Carried { lane: usize, index: usize },
     Fetched { lane: usize, index: usize },
+    Copied { lane: usize, index: usize },
+    Want { lane: usize, place: usize },
 }
 
 /// The cluster, and all that is under way in it.
@@ -132,6 +136,8 @@ pub struct Cluster {
     /// Payloads that were carried out, and brought back.
     carried: u64,
     brought_back: u64,
+    /// Items that were given to activations that had asked for them.
+    given: u64,
     steps: u64,
 }
 
@@ -194,6 +200,7 @@ impl Cluster {
             prepared: 0,
             carried: 0,
             brought_back: 0,
+            given: 0,
             steps: 0,
             scenario,
         };
@@ -306,6 +313,11 @@ impl Cluster {
             };
             for (place, executor) in lane.executors.iter().enumerate() {
                 match executor.as_ref().map(|executor| &executor.state) {
+                    Some(State::Running(run)) if run.reads_on() => {
+                        if returns(executor) && !run.waits() {
+                            events.push(Event::Want { lane: index, place });
+                        }
+                    }
                     Some(State::Running(_)) if returns(executor) => {
                         events.push(Event::Return { lane: index, place })
                     }
@@ -370,6 +382,8 @@ impl Cluster {
             Event::Described { lane, index } => self.end_description(lane, index),
             Event::Carried { lane, index } => self.end_carrying(lane, index),
             Event::Fetched { lane, index } => self.end_fetching(lane, index),
+            Event::Copied { lane, index } => self.end_copying(lane, index),
+            Event::Want { lane, place } => self.function_wants(lane, place),
         }
     }
 
@@ -476,6 +490,8 @@ impl Cluster {
                 self.lanes[lane].stores.bring_back(ticket, bytes)
             }
             Action::Discard(ticket) => self.lanes[lane].stores.discard(ticket),
+            Action::CopyIn(order) => self.lanes[lane].stores.copy_in(*order),
+            Action::Item(given) => self.item_given(lane, &given),
             // Their quota is given.
             Action::Measure(_) => {}
         }

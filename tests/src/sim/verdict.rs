@@ -49,6 +49,8 @@ pub struct Tally {
     pub carried: u64,
     /// Payloads that were brought back.
     pub brought_back: u64,
+    /// Items that activations have asked for and were given.
+    pub given: u64,
     /// Looks at a worker that held anything of an invocation of which everything was declared.
     pub looks: u64,
     /// Of these, those at which it held all that was proven.
@@ -80,6 +82,7 @@ impl std::ops::AddAssign for Tally {
         self.prepared += other.prepared;
         self.carried += other.carried;
         self.brought_back += other.brought_back;
+        self.given += other.given;
         self.looks += other.looks;
         self.full += other.full;
         self.constructs += other.constructs;
@@ -165,6 +168,7 @@ impl Cluster {
             prepared: self.prepared,
             carried: self.carried,
             brought_back: self.brought_back,
+            given: self.given,
             looks: self.proven.looks,
             full: self.proven.full,
             steps: self.steps,
