@@ -176,6 +176,7 @@ fn a_walk_ends_with_its_invocation() {
         client.canceller().cancel(request).expect("it is connected");
         let answered = client.next_answer().expect("the worker answers");
         assert_eq!(answered.result, Err(Failure::Cancelled));
+        drop(client);
         let _ = at_rest(&cluster);
     }
     assert_eq!(

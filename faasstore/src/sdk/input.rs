@@ -333,6 +333,10 @@ impl<'a> List<'a> {
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {
         let item = self.items.get(index).filter(|item| !item.is_absent())?;
         if item.is_away() {
+            // The activation fails already: each further item would be waited for in vain.
+            if self.refused.get().is_some() {
+                return None;
+            }
             return match self.keep(index) {
                 Ok(bytes) => Some(bytes),
                 Err(error) => {
