@@ -60,6 +60,10 @@ pub(super) struct Run {
 
 /// What an executor does.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are few, and most of them run something"
+)]
 pub(super) enum State {
     /// Nothing.
     Idle,

@@ -314,7 +314,8 @@ impl Cluster {
             for (place, executor) in lane.executors.iter().enumerate() {
                 match executor.as_ref().map(|executor| &executor.state) {
                     Some(State::Running(run)) if run.reads_on() => {
-                        if returns(executor) && !run.waits() {
+                        let asks = returns(executor) && !run.waits();
+                        if asks {
                             events.push(Event::Want { lane: index, place });
                         }
                     }
