@@ -254,8 +254,10 @@ counters!(
         payloads_lost,
         /// Activations that waited for memory though an executor was idle.
         held_back,
-        /// Activations that were started beyond the quota, since nothing else of the workflow ran.
+        /// Activations that were started, or given an item of a list, beyond the quota, since nothing else of the workflow ran.
         overdrawn,
+        /// Activations that were started before all items of their lists were in memory, since these do not fit in.
+        windowed,
         /// Gauge: bytes of segments that have gone, and that its executors may still keep, once for each of these.
         pinned_bytes,
     }
@@ -494,8 +496,11 @@ pub struct WorkflowStatus {
     pub payloads_lost: u64,
     /// Activations that waited for memory though an executor was idle.
     pub held_back: u64,
-    /// Activations that were started beyond the quota, since nothing else of the workflow ran.
+    /// Activations that were started, or given an item of a list, beyond the quota, since nothing else of the workflow ran.
     pub overdrawn: u64,
+    /// Activations that were started before all items of their lists were in memory, since these do not fit in.
+    #[serde(default)]
+    pub windowed: u64,
     /// The invocations that have held payloads here for longest, the oldest first: a few.
     #[serde(default)]
     pub holders: Vec<HolderStatus>,

@@ -86,6 +86,48 @@ fn join(call: &mut Call) -> Result<(), Error> {
     writer.commit(bytes)
 }
 
+/// As `join`, item by item.
+fn walk(call: &mut Call) -> Result<(), Error> {
+    let mut walk = call.list("parts")?.walk();
+    let mut whole = call.reserve("whole", 16)?;
+    while let Some(part) = walk.next_item()? {
+        whole.write_all(part.unwrap_or_default())?;
+    }
+    whole.finish();
+    Ok(())
+}
+
+/// The items of a list backwards, and then those in the middle by two walks at once.
+fn backwards(call: &mut Call) -> Result<(), Error> {
+    let parts = call.list("parts")?;
+    let mut walk = parts.walk();
+    let mut whole = Vec::new();
+    for index in (0..parts.len()).rev() {
+        whole.extend_from_slice(walk.at(index)?.unwrap_or_default());
+    }
+    let mut other = parts.walk();
+    let middle = parts.len() / 2;
+    let first = walk.at(middle)?.unwrap_or_default();
+    let second = other.at(middle)?.unwrap_or_default();
+    whole.extend_from_slice(first);
+    whole.extend_from_slice(second);
+    drop(walk);
+    whole.extend_from_slice(other.at(middle)?.unwrap_or_default());
+    call.write("whole", &whole)
+}
+
+/// Keeps the first item, walks over all, and passes the second one on. What does not come is none to it.
+fn keep(call: &mut Call) -> Result<(), Error> {
+    let parts = call.list("parts")?;
+    let first = parts.get(0).unwrap_or(b"none");
+    let mut walk = parts.walk();
+    while walk.next_item()?.is_some() {}
+    drop(walk);
+    let mut items = call.list_output("items")?;
+    items.push(first)?;
+    items.push_item_alias("parts", 1, 1..)
+}
+
 /// Numbers, one in a line, in a stream whose length is not known before.
 fn count(call: &mut Call) -> Result<(), Error> {
     let to: u32 = call.value("to")?;
@@ -281,6 +323,9 @@ fn main() -> ExitCode {
             .output::<Area>("all"),
         function("table", |_: &mut Call| Ok(())).tagged_output("rows", ARROW_IPC),
         function("join", join),
+        function("walk", walk),
+        function("backwards", backwards),
+        function("keep", keep),
         function("count", count),
         function("assort", assort),
         function("reverse", reverse),

@@ -19,8 +19,11 @@
 //! Unmap     word 1 segment | generation << 32
 //! Retire    word 1 segment | generation << 32
 //! ```
+//!
+//! Want and Item, by which items of a list come while an activation runs, are drawn in `items`.
 
 mod completion;
+mod items;
 mod request;
 
 use thiserror::Error;
@@ -29,6 +32,7 @@ pub use completion::{
     Completion, CpuUse, FailureCode, add_cpu_use, decode_completion, done_output, encode_done,
     encode_failed, encode_retire, is_plain_done,
 };
+pub use items::{DONE_ITEMS_MAX, ItemAnswer, ItemName, Want, encode_item, encode_want};
 pub use request::{
     Activate, Request, decode_request, encode_activate, encode_release, encode_stop, encode_unmap,
     set_input,
@@ -52,6 +56,7 @@ pub type Slot = [u64; SLOT_WORDS];
 
 const SEGMENT_ABSENT: u32 = 0x7fff_ffff;
 const SEGMENT_EMPTY: u32 = 0x7fff_fffe;
+const SEGMENT_AWAY: u32 = 0x7fff_fffd;
 const ALIAS_BIT: u32 = 0x8000_0000;
 
 const FLAG_TABLE: u8 = 1;
@@ -113,7 +118,8 @@ impl std::fmt::Debug for InvocationId {
 
 /// Where a payload lies, as the engine names it: a segment of the engine's table, its generation, and a range.
 ///
-/// Two values stand for no range: [`PayloadRef::ABSENT`] and [`PayloadRef::EMPTY`].
+/// Two values stand for no range: [`PayloadRef::ABSENT`] and [`PayloadRef::EMPTY`]. In the table of a list an item may
+/// be [away](PayloadRef::away).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PayloadRef {
     /// Slot of the segment in the engine's table.
@@ -142,6 +148,34 @@ impl PayloadRef {
         length: 0,
     };
 
+    /// An item of a list that is to be asked for before it is read: so many bytes. Its reader should have no more than
+    /// `window_bytes` of such items at once, unless one alone has more.
+    #[must_use]
+    pub const fn away(length: u64, window_bytes: u64) -> Self {
+        Self {
+            segment: SEGMENT_AWAY,
+            generation: 0,
+            offset: window_bytes,
+            length,
+        }
+    }
+
+    /// Whether this is an item that is to be asked for: then what its reader should keep of such, in bytes.
+    #[must_use]
+    pub const fn window_bytes(&self) -> Option<u64> {
+        if self.is_away() {
+            Some(self.offset)
+        } else {
+            None
+        }
+    }
+
+    /// Whether this is an item that is to be asked for; see [`PayloadRef::away`].
+    #[must_use]
+    pub const fn is_away(&self) -> bool {
+        self.segment == SEGMENT_AWAY
+    }
+
     /// Whether this is [`PayloadRef::ABSENT`].
     #[must_use]
     pub const fn is_absent(&self) -> bool {
@@ -151,7 +185,7 @@ impl PayloadRef {
     /// Whether this names bytes in a segment.
     #[must_use]
     pub const fn is_range(&self) -> bool {
-        self.length > 0 && self.segment < SEGMENT_EMPTY
+        self.length > 0 && self.segment < SEGMENT_AWAY
     }
 
     /// The three words of a slot or table entry.
@@ -258,7 +292,7 @@ impl OutputRef {
         }
         match segment {
             SEGMENT_EMPTY => Ok(Self::Empty),
-            SEGMENT_ABSENT => Err(DescriptorError::Alias { segment }),
+            SEGMENT_ABSENT | SEGMENT_AWAY => Err(DescriptorError::Alias { segment }),
             _ => Ok(Self::Own(ArenaRange {
                 segment,
                 generation: second,
@@ -291,6 +325,12 @@ pub enum DescriptorError {
     Alias {
         /// As read.
         segment: u32,
+    },
+    /// An item of an input with a number that none has.
+    #[error("an item of input {input}")]
+    Input {
+        /// As read.
+        input: u32,
     },
     /// A failure with an unknown code.
     #[error("a failure of unknown code {code}")]

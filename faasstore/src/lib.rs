@@ -71,7 +71,7 @@ pub use faasstore_derive::Described;
 pub use schema::{Described, PayloadType};
 #[cfg(not(loom))]
 pub use sdk::{
-    Call, Checked, Context, Error, Function, List, ListOutput, OutputWriter, Payload, bytes,
+    Call, Checked, Context, Error, Function, List, ListOutput, OutputWriter, Payload, Walk, bytes,
     function, serve, typed,
 };
 pub use told::Cancelled;

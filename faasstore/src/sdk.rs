@@ -7,7 +7,7 @@
 //!
 //! - [`serve()`]: an executable's `main`
 //! - [`bytes`], [`typed`], [`function`]: code becomes a [`Function`]
-//! - [`Call`]: inputs and outputs of one activation; [`Context`]: which activation it is, and whether it is to stop
+//! - [`Call`]: inputs and outputs of one activation, [`Walk`] for lists that are larger than memory; [`Context`]: which activation it is, and whether it is to stop
 
 mod call;
 mod context;
@@ -17,10 +17,12 @@ mod executor;
 mod function;
 mod input;
 mod limits;
+mod line;
 mod mappings;
 mod meter;
 mod output;
 mod serve;
+mod walk;
 mod writer;
 
 pub use call::Call;
@@ -30,4 +32,5 @@ pub use function::{Function, bytes, function, typed};
 pub use input::{Checked, List};
 pub use output::{ListOutput, Payload};
 pub use serve::serve;
+pub use walk::Walk;
 pub use writer::OutputWriter;

@@ -51,24 +51,47 @@ pub fn digest_stream(length: u64, piece: usize) -> String {
 
 /// Count, length and checksum of the items of a list, in order, as text; an absent item counts as such.
 pub fn digest_items<'a>(items: impl IntoIterator<Item = Option<&'a [u8]>>) -> String {
-    let (mut count, mut absent, mut length) = (0_u64, 0_u64, 0_u64);
-    let mut hasher = crc32fast::Hasher::new();
-    for item in items {
-        count += 1;
+    let mut digest = ItemsDigest::default();
+    items.into_iter().for_each(|item| digest.add(item));
+    digest.text()
+}
+
+/// What [`digest_items`] says, of items that come one by one.
+#[derive(Clone, Default, Debug)]
+pub struct ItemsDigest {
+    count: u64,
+    absent: u64,
+    length: u64,
+    hasher: crc32fast::Hasher,
+}
+
+impl ItemsDigest {
+    /// The next item.
+    pub fn add(&mut self, item: Option<&[u8]>) {
+        self.count += 1;
         match item {
             Some(item) => {
-                length += item.len() as u64;
+                self.length += item.len() as u64;
                 // The length too, so that a border between items which moved shows.
-                hasher.update(&(item.len() as u64).to_le_bytes());
-                hasher.update(item);
+                self.hasher.update(&(item.len() as u64).to_le_bytes());
+                self.hasher.update(item);
             }
-            None => absent += 1,
+            None => self.absent += 1,
         }
     }
-    format!(
-        "{count} items, {absent} absent, {length} bytes {:08x}",
-        hasher.finalize()
-    )
+
+    /// Of all that have come.
+    #[must_use]
+    pub fn text(self) -> String {
+        let Self {
+            count,
+            absent,
+            length,
+            hasher,
+        } = self;
+        let checksum = hasher.finalize();
+        format!("{count} items, {absent} absent, {length} bytes {checksum:08x}")
+    }
 }
 
 /// Item `index` of the list that the function `test-functions:items` makes of this seed.

@@ -75,7 +75,7 @@ fn a_list_larger_than_the_quota_goes_by_the_disk_and_arrives_unchanged() {
     cluster.deploy(GATHERED, &[]);
     let workflow = gathered(&cluster);
     assert!(workflow.spilled > 10, "{workflow:?}");
-    assert_eq!(workflow.fetched, workflow.spilled, "{workflow:?}");
+    assert!(workflow.fetched > 10, "{workflow:?}");
     assert_eq!(
         (workflow.stored, workflow.payloads_lost),
         (0, 0),
@@ -107,11 +107,8 @@ fn with_a_remote_store_and_no_disk_payloads_go_there() {
     cluster.deploy(GATHERED, &[]);
     let workflow = gathered(&cluster);
     assert!(workflow.stored > 10, "{workflow:?}");
-    assert_eq!(
-        (workflow.spilled, workflow.fetched),
-        (0, workflow.stored),
-        "{workflow:?}"
-    );
+    assert!(workflow.fetched > 10, "{workflow:?}");
+    assert_eq!(workflow.spilled, 0, "{workflow:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::trace::PartTrace;
 use crate::wire::{self, Failure, MemoryRefusal, NodeReport, Section};
 use faasstore::Cancelled;
 use faasstore::binding::{Exceeded, Maximum};
-use faasstore::descriptor::{InvocationId, PayloadRef};
+use faasstore::descriptor::{InvocationId, ItemAnswer, ItemName, PayloadRef};
 use faasstore::tier::TierKind;
 use thiserror::Error;
 
@@ -348,6 +348,11 @@ pub enum Action {
     Measure(Account),
     /// What was carried out is not needed any more.
     Discard(Ticket),
+    /// Copy what was carried out into memory; it stays where it is. [`Core::fetched`](super::Core::fetched) or
+    /// [`Core::unplaced`](super::Core::unplaced) is to follow.
+    CopyIn(Box<CopyIn>),
+    /// Answer an activation that waits for an item of a list.
+    Item(Box<ItemGiven>),
 }
 
 /// See [`Action::CarryOut`].
@@ -359,6 +364,36 @@ pub struct CarryOut {
     pub range: PayloadRef,
     /// Which tier.
     pub kind: TierKind,
+}
+
+/// See [`Action::CopyIn`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopyIn {
+    /// What to call it.
+    pub ticket: Ticket,
+    /// Of what.
+    pub of: Ticket,
+    /// From which byte of that on.
+    pub offset: u64,
+    /// So many bytes.
+    pub bytes: u64,
+    /// Whose.
+    pub account: Account,
+    /// Whether nobody waits for it yet: then it is not to wait for room.
+    pub ahead: bool,
+}
+
+/// See [`Action::Item`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ItemGiven {
+    /// By whom it is run.
+    pub executor: ExecutorId,
+    /// Which activation.
+    pub activation: u32,
+    /// Which item.
+    pub name: ItemName,
+    /// Where it lies, or why not.
+    pub answer: ItemAnswer,
 }
 
 impl From<Freed> for Action {
@@ -410,6 +445,9 @@ pub enum CompletionError {
     /// A list where none is declared, or the other way round.
     #[error("an output of another kind than declared")]
     Kind,
+    /// An item that it was not told to ask for, or one more while it waits for one.
+    #[error("a want of an item that it is not to ask for")]
+    Item,
     /// An alias of an input or item that it does not have, or beyond its end.
     #[error("an alias of bytes that it was not given")]
     Alias,

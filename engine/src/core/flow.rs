@@ -52,6 +52,7 @@ impl Core {
         }
         self.counters.activations += 1;
         if overdue {
+            self.close_window(id);
             self.drop_outputs(outputs);
             return self.came_back_overdue(now_ns, id, running);
         }
@@ -60,6 +61,7 @@ impl Core {
         invocation.running -= 1;
         if invocation.phase == Phase::Over {
             self.counters.late_dropped += 1;
+            self.close_window(id);
             self.returned(id);
             self.drop_outputs(outputs);
             self.executor_idle(now_ns, id);
@@ -80,6 +82,7 @@ impl Core {
             self.retried.end(running.place, running.node);
         }
         self.store_outputs(running, &program, outputs, id);
+        self.close_window(id);
         self.take_in_hand(now_ns, id);
         let ended = Ended {
             place: running.place,
@@ -111,6 +114,7 @@ impl Core {
         let overdue = executor.overdue;
         // May come while actions are carried out, not as an event of its own.
         self.revision += 1;
+        self.close_window(id);
         if overdue {
             return self.came_back_overdue(now_ns, id, running);
         }

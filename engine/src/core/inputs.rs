@@ -1,7 +1,7 @@
 //! What activations read: payloads in slots, items of regions, constants, and what is there of alternatives.
 
 use super::invocation::{Place, Read, Value};
-use super::lease::Payload;
+use super::lease::{Account, Payload};
 use super::program::{InputFrom, LocalNode, Program};
 use super::region::items_of;
 use super::{Core, Start};
@@ -14,12 +14,22 @@ pub enum Input<'a> {
     One(PayloadRef),
     /// A list; [`Core::locate`] tells where each item lies.
     List(&'a [Payload]),
+    /// A list that is read item by item; [`Core::locate_or_away`] tells of each item where it lies, or that it is to be asked
+    /// for.
+    Windowed(&'a [Payload], Account),
 }
 
 impl Core {
     /// Calls `each` with every input of the activation, in the node's order.
     #[inline]
-    pub fn inputs(&self, start: &Start, each: impl FnMut(Input<'_>)) {
+    pub fn inputs(&self, start: &Start, mut each: impl FnMut(Input<'_>)) {
+        if self.windows.contains_key(&start.executor) {
+            let account = self.program_of(start.place).account;
+            return self.each_input(start.place, start.node, |input| match input {
+                Input::List(items) => each(Input::Windowed(items, account)),
+                other => each(other),
+            });
+        }
         self.each_input(start.place, start.node, each);
     }
 

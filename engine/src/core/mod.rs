@@ -17,6 +17,7 @@
 //! | `lease` | who needs which range |
 //! | `store` | what is carried out of memory and back |
 //! | `quota`, `victims` | when, and which payloads |
+//! | `window` | lists that are read item by item, since they do not fit into memory |
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
 //! | `cancel` | clients that take back what they have asked for |
@@ -91,11 +92,12 @@ mod trigger;
 mod types;
 mod victims;
 mod whole;
+mod window;
 
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use exchange::{
-    Action, Answered, CarryOut, ClientId, CompletionError, CoreCounters, Held, Incoming, InputForm,
-    Outbound, Outgoing, Output, Piece, Refusal, Send, Start,
+    Action, Answered, CarryOut, ClientId, CompletionError, CopyIn, CoreCounters, Held, Incoming,
+    InputForm, ItemGiven, Outbound, Outgoing, Output, Piece, Refusal, Send, Start,
 };
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
@@ -120,7 +122,7 @@ use lease::{Account, Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use profile::Profile;
 use program::{LocalNode, Program};
-use quota::{GivenUp, RunTimes};
+use quota::{Lost, RunTimes};
 use replicas::{Loads, Version};
 use retried::Retried;
 use rustc_hash::FxHashMap;
@@ -129,6 +131,7 @@ use std::rc::Rc;
 use store::{Carrier, StoreRules};
 use timers::{Timer, TimerKey};
 use trigger::Ended;
+use window::Window;
 
 /// What identifies and bounds a lane's core.
 #[derive(Clone, Debug)]
@@ -233,7 +236,9 @@ pub struct Core {
     /// How many workflows are pressed for memory.
     pressed: usize,
     /// What is to fail before the workflow that is looked after is looked at again.
-    given_up: Option<GivenUp>,
+    lost: Option<Lost>,
+    /// Of executors whose activations read lists item by item.
+    windows: BTreeMap<ExecutorId, Window>,
     lists: Lists,
     /// By when they are due, then in the order in which they were set.
     timers: BTreeMap<TimerKey, Timer>,
@@ -275,7 +280,8 @@ impl Core {
             config,
             carriers,
             pressed: 0,
-            given_up: None,
+            lost: None,
+            windows: BTreeMap::new(),
             deployments: Vec::new(),
             deployment_by_id: FxHashMap::default(),
             versions: FxHashMap::default(),

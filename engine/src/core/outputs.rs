@@ -5,7 +5,7 @@ use super::lease::{Account, Payload};
 use super::pool::{ExecutorId, Running};
 use super::program::{Node, Program, is_list};
 use super::{CompletionError, Core, Output, Piece};
-use faasstore::descriptor::PayloadRef;
+use faasstore::descriptor::{ItemName, PayloadRef};
 use std::rc::Rc;
 
 /// Bytes that an activation has made for an output, what it hands on of its inputs left out.
@@ -90,7 +90,11 @@ impl Core {
         let value = self.input(running.place, program, running.node, index);
         let whole = match (value, item) {
             (Read::One(payload), None) => payload,
-            (Read::List(items), Some(item)) => *items.get(item as usize)?,
+            (Read::List(items), Some(item)) => {
+                let name = ItemName { input, item };
+                let payload = *items.get(item as usize)?;
+                self.handed_on(running, name, payload)?
+            }
             _ => return None,
         };
         whole.part(offset, length)

@@ -242,6 +242,7 @@ impl Core {
         let (timed_out, overdue) = (executor.timed_out, executor.overdue);
         let pool = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         pool.idle.retain(|idle| *idle != id);
+        self.close_window(id);
         self.lost(now_ns, running, (timed_out, overdue), cause);
     }
 
@@ -259,6 +260,7 @@ impl Core {
         pool.members -= 1;
         pool.ending -= u32::from(executor.end_due_ns.is_some());
         self.want_executor(deployment, pool_index);
+        self.close_window(id);
         let why = (executor.timed_out, executor.overdue);
         self.lost(now_ns, executor.running, why, cause);
     }

@@ -27,7 +27,7 @@ const KEPT: f64 = 0.8;
 /// What stands in the way of a start.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Gate {
-    Open,
+    Open(Reading),
     /// What it reads is on its way.
     Wait,
     /// So many bytes of memory are wanted for it.
@@ -38,9 +38,20 @@ enum Gate {
 
 /// An activation that has been given up: its invocation is to fail.
 #[derive(Debug)]
-pub(super) struct GivenUp {
-    waiting: Waiting,
+pub(super) struct Lost {
+    place: Place,
+    generation: u32,
+    node: LocalNode,
     cause: Rc<str>,
+}
+
+/// How an activation reads its lists.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reading {
+    /// All of them are in memory.
+    Whole,
+    /// Item by item, as it asks for them.
+    ByWindow,
 }
 
 /// How room is made.
@@ -84,8 +95,7 @@ impl Core {
                 }
                 self.relieve(now_ns, account);
                 // With its last invocation a deployment may go: so never while it is being looked at.
-                while let Some(GivenUp { waiting, cause }) = self.given_up.take() {
-                    self.fail_for_loss(now_ns, &waiting, &cause);
+                while self.fail_lost(now_ns) {
                     self.relieve(now_ns, account);
                 }
             }
@@ -93,16 +103,30 @@ impl Core {
         self.drain_ended(now_ns);
     }
 
-    /// What an activation reads could not be brought back.
-    fn fail_for_loss(&mut self, now_ns: u64, waiting: &Waiting, cause: &str) {
-        let Waiting {
+    /// What an activation reads could not be brought back: its invocation is to fail, at the next [`Core::fail_lost`].
+    pub(super) fn lose(&mut self, place: Place, node: LocalNode, cause: Rc<str>) {
+        let generation = self.invocations[place as usize].generation;
+        self.lost.get_or_insert(Lost {
             place,
-            node,
             generation,
-            ..
-        } = *waiting;
+            node,
+            cause,
+        });
+    }
+
+    /// Fails the invocation of what has been given up; false if nothing has.
+    pub(super) fn fail_lost(&mut self, now_ns: u64) -> bool {
+        let Some(Lost {
+            place,
+            generation,
+            node,
+            cause,
+        }) = self.lost.take()
+        else {
+            return false;
+        };
         if !self.is_current(place, generation) {
-            return;
+            return true;
         }
         let program = Rc::clone(self.program_of(place));
         let failure = Failure::Payload {
@@ -111,6 +135,7 @@ impl Core {
             cause: format!("an input of it could not be brought back: {cause}"),
         };
         self.fail(now_ns, place, failure);
+        true
     }
 
     /// From now on activations of a workflow start when it is looked after.
@@ -127,6 +152,11 @@ impl Core {
 
     /// Starts what may start, makes room for what may not, and ends the state when there is room again.
     fn relieve(&mut self, now_ns: u64, account: Account) {
+        // Who waits for an item runs already, and lets go of something by and by.
+        let lacks_item = self.serve_all(account);
+        if self.lost.is_some() {
+            return;
+        }
         let deployments = self.deployments_of(account);
         let mut wanted = None;
         let mut first_held = None;
@@ -135,7 +165,7 @@ impl Core {
             let pools = self.deployment_mut(*deployment).pools.len() as u16;
             for pool in (0..pools).rev() {
                 let held = self.start_waiting(now_ns, *deployment, pool);
-                if self.given_up.is_some() {
+                if self.lost.is_some() {
                     return;
                 }
                 if let Some((place, node, gate)) = held {
@@ -149,6 +179,7 @@ impl Core {
         let holdings = self.leases.holdings(account);
         let runs = self.runs_of(&deployments);
         if first_held.is_none()
+            && !self.has_windows(account)
             && holdings.away == 0
             && holdings.moving == 0
             && holdings.bytes <= self.leases.tally(account).quota_bytes / 4
@@ -161,6 +192,7 @@ impl Core {
         }
         let reserved = self.reserved(&runs);
         let quota = self.leases.tally(account).quota_bytes;
+        let wanted = lacks_item.map(|(_, bytes)| bytes).or(wanted);
         let in_all = holdings.bytes + wanted.map_or(0, |bytes| bytes + reserved);
         let lacks = in_all.saturating_sub(quota);
         let lacks = lacks.saturating_sub(holdings.leaving_bytes);
@@ -193,10 +225,11 @@ impl Core {
             Some(Relief::Wait { ns }) => return self.look_again(account, now_ns + ns as u64 + 1),
             None => {}
         }
-        let Some((deployment, pool, place, node)) = first_held else {
+        if lacks_item.is_none() && first_held.is_none() {
             return;
-        };
-        if !runs.is_empty() || holdings.moving > 0 {
+        }
+        let goes_on = |running: &Running| !self.waits_for_item(running);
+        if runs.iter().any(goes_on) || self.leases.holdings(account).moving > 0 {
             return;
         }
         // A tier that has failed may take something again soon.
@@ -213,7 +246,15 @@ impl Core {
         {
             return self.look_again(account, up_ns);
         }
-        self.overdraw(now_ns, (deployment, pool), place, node);
+        match (lacks_item, first_held) {
+            (Some((executor, _)), _) => self.overdraw_item(executor, account),
+            // What waits for an item that is there by now goes on.
+            (None, Some(_)) if !runs.is_empty() => {}
+            (None, Some((deployment, pool, place, node))) => {
+                self.overdraw(now_ns, (deployment, pool), place, node);
+            }
+            (None, None) => {}
+        }
     }
 
     /// When a tier is asked again that has failed a few times only.
@@ -293,7 +334,7 @@ impl Core {
     /// When what runs is expected to have let go of so many bytes; none if it will not.
     fn until_let_go(&self, now_ns: u64, runs: &[Running], bytes: u64) -> Option<f64> {
         let mut ends: Vec<(f64, u64)> = Vec::with_capacity(runs.len());
-        for running in runs {
+        for running in runs.iter().filter(|running| !self.waits_for_item(running)) {
             let frees = self.lets_go_of(running);
             if frees > 0 {
                 let ran_ns = now_ns.saturating_sub(running.started_ns) as f64;
@@ -319,7 +360,8 @@ impl Core {
     fn lets_go_of(&self, running: &Running) -> u64 {
         let mut bytes = 0;
         self.each_payload_read(running.place, running.node, |payload| {
-            if self.leases.holders(payload) == 1 {
+            let here = self.leases.reach(payload) == Reach::Here;
+            if here && self.leases.holders(payload) == 1 {
                 bytes += payload.length();
             }
         });
@@ -362,13 +404,13 @@ impl Core {
                 continue;
             }
             match self.gate(waiting.place, waiting.node, false) {
-                Gate::Open => {
+                Gate::Open(reading) => {
                     self.take_waiting(deployment, pool, looked_at);
-                    self.start_idle(now_ns, deployment, pool, &waiting);
+                    self.start_idle(now_ns, deployment, pool, (&waiting, reading));
                 }
                 Gate::Lost(cause) => {
                     self.take_waiting(deployment, pool, looked_at);
-                    self.given_up = Some(GivenUp { waiting, cause });
+                    self.lose(waiting.place, waiting.node, cause);
                     return None;
                 }
                 gate => {
@@ -396,7 +438,13 @@ impl Core {
         self.revision += 1;
     }
 
-    fn start_idle(&mut self, now_ns: u64, deployment: u32, pool: u16, waiting: &Waiting) {
+    fn start_idle(
+        &mut self,
+        now_ns: u64,
+        deployment: u32,
+        pool: u16,
+        (waiting, reading): (&Waiting, Reading),
+    ) {
         let state = &mut self.deployment_mut(deployment).pools[usize::from(pool)];
         if let Some(executor) = state.idle.pop() {
             let Waiting {
@@ -407,6 +455,9 @@ impl Core {
                 ..
             } = *waiting;
             self.start(now_ns, executor, place, node, attempt, ready_ns);
+            if reading == Reading::ByWindow {
+                self.open_window(executor, place, node);
+            }
         }
     }
 
@@ -419,10 +470,10 @@ impl Core {
         node: LocalNode,
     ) {
         let account = self.program(deployment).account;
-        // What it reads may have to come first.
-        if self.gate(place, node, true) != Gate::Open {
+        let Gate::Open(reading) = self.gate(place, node, true) else {
+            // What it reads may have to come first.
             return;
-        }
+        };
         let waits = |one: &Waiting| {
             one.place == place && one.node == node && self.is_current(place, one.generation)
         };
@@ -437,7 +488,7 @@ impl Core {
         };
         self.leases.tally_mut(account).carried.overdrawn += 1;
         self.take_waiting(deployment, pool, at);
-        self.start_idle(now_ns, deployment, pool, &waiting);
+        self.start_idle(now_ns, deployment, pool, (&waiting, reading));
     }
 
     /// What stands in the way of an activation. What it reads and is away is fetched if there is room, or if `anyway`.
@@ -449,7 +500,8 @@ impl Core {
         let mut away_bytes = 0;
         let mut comes = false;
         let mut lost: Option<Rc<str>> = None;
-        self.each_payload_read(place, node, |payload| match self.leases.reach(payload) {
+        let by_window = self.reads_by_window(place, node);
+        let look = |payload| match self.leases.reach(payload) {
             Reach::Here => here.push(payload),
             Reach::Coming => comes = true,
             Reach::Away => {
@@ -461,15 +513,26 @@ impl Core {
                 }
             }
             Reach::Lost(cause) => lost = Some(cause),
-        });
+            Reach::Unplaced => {
+                unreachable!("only copies find no room, and none lies in a slot until it is there")
+            }
+        };
+        let (reading, items_bytes) = if by_window {
+            self.each_payload_at_once(place, node, look);
+            (Reading::ByWindow, self.window_bytes(place, node))
+        } else {
+            self.each_payload_read(place, node, look);
+            (Reading::Whole, 0)
+        };
         if let Some(cause) = lost {
             return Gate::Lost(cause);
         }
-        let wanted = away_bytes + self.expected_bytes(place, node);
+        let wanted = away_bytes + items_bytes + self.expected_bytes(place, node);
         // What takes no more memory only frees some.
         let has_room = anyway || wanted == 0 || {
             let runs = self.runs_of(&self.deployments_of(account));
             let taken = self.leases.holdings(account).bytes + self.reserved(&runs);
+            let taken = taken + self.lacking(account);
             taken + wanted <= self.leases.tally(account).quota_bytes
         };
         if !has_room {
@@ -489,20 +552,26 @@ impl Core {
         }
         here.into_iter()
             .for_each(|payload| self.leases.stay(payload));
-        Gate::Open
+        Gate::Open(reading)
     }
 
     /// Bytes that what runs is expected to make.
-    fn reserved(&self, runs: &[Running]) -> u64 {
+    pub(super) fn reserved(&self, runs: &[Running]) -> u64 {
         let makes = |running: &Running| self.expected_bytes(running.place, running.node);
         runs.iter().map(makes).sum()
     }
 
     /// Bytes that an activation is expected to make: the most that one of its node has made here.
-    fn expected_bytes(&self, place: Place, node: LocalNode) -> u64 {
+    pub(super) fn expected_bytes(&self, place: Place, node: LocalNode) -> u64 {
         let deployment = self.invocations[place as usize].deployment;
         let known = self.deployments[deployment as usize].as_ref();
         known.map_or(0, |known| known.made_bytes[node as usize])
+    }
+
+    /// Whether payloads of a workflow may be carried anywhere.
+    pub(super) fn may_carry(&self, account: Account) -> bool {
+        let choice = self.choice_of(&self.deployments_of(account));
+        self.carriers.iter().any(|one| one.is_allowed(choice))
     }
 
     /// What runs of these deployments.

@@ -4,7 +4,8 @@
 //! While a workflow has less than half of its quota this costs a comparison for each lease. Beyond that it is *pressed*: an activation
 //! then starts only if what it reads is here and what it is expected to make has room (`quota`). If it has none, the core
 //! chooses by what costs the least time: it waits for what runs and will let go of something, or has the payloads that are
-//! read last carried out to a tier (`victims`). What is away is fetched before an activation that reads it starts.
+//! read last carried out to a tier (`victims`). What is away is fetched before an activation that reads it starts; of a list
+//! that does not fit in, items are copied in as they are asked for (`window`).
 //!
 //! Progress: if nothing of a workflow runs or moves, one activation starts (and what it reads is fetched) whatever the quota
 //! says, which is counted. So a quota that is too small makes a workflow slow and never stuck.
@@ -34,6 +35,9 @@ pub struct StoreRules {
     pub tiers: Vec<TierKind>,
     /// Payloads of fewer bytes are not carried out: it would not pay.
     pub moved_bytes_min: u64,
+    /// Memory that payloads may take which are brought back: lists that do not fit into half of it are read item by item,
+    /// whatever their workflow's quota is.
+    pub memory_bytes: u64,
     /// Each deployment's quota, if it is not what its executors reserve and do not use.
     pub quota_bytes: Option<u64>,
 }
@@ -43,6 +47,7 @@ impl Default for StoreRules {
         Self {
             tiers: Vec::new(),
             moved_bytes_min: 64 << 10,
+            memory_bytes: u64::MAX,
             quota_bytes: None,
         }
     }
@@ -204,8 +209,10 @@ pub struct Carried {
     pub lost: u64,
     /// Activations that were held back for want of room.
     pub held_back: u64,
-    /// Activations that were started beyond the quota, since nothing else ran.
+    /// Activations that were started, or given an item that they waited for, beyond the quota, since nothing else ran.
     pub overdrawn: u64,
+    /// Activations that were started before all items of their lists were in memory.
+    pub windowed: u64,
 }
 
 /// What a deployment's executors on one lane reserve and do not use, in bytes: of each what is reserved, less the published
@@ -322,6 +329,13 @@ impl Core {
         if let Some(range) = self.leases.arrival_ended(arrival, ended) {
             self.actions.push(Action::Release(range));
         }
+        self.look_after(now_ns);
+    }
+
+    /// There is no room for a copy that was to be made: see [`super::CopyIn`].
+    pub fn unplaced(&mut self, now_ns: u64, ticket: Ticket) {
+        self.leases.unplaced(ticket);
+        self.revision += 1;
         self.look_after(now_ns);
     }
 

@@ -142,6 +142,7 @@ impl Core {
             activation,
             why,
         });
+        self.stop_waiting(id);
         self.grant_grace(id, due_ns);
     }
 

@@ -110,12 +110,16 @@ impl Core {
         fits: Fits<'_>,
     ) -> Vec<LeaseId> {
         let mut kept: FxHashSet<LeaseId> = FxHashSet::default();
-        let running = self.runs_of(deployments).into_iter();
-        let running = running.map(|running| (running.place, running.node));
-        for (place, node) in running.chain(spared.iter().copied()) {
-            self.each_payload_read(place, node, |payload| {
-                kept.extend(self.leases.lease_of(payload).map(|(lease, _)| lease));
-            });
+        let mut keep = |payload| kept.extend(self.leases.lease_of(payload).map(|(lease, _)| lease));
+        for running in self.runs_of(deployments) {
+            self.each_payload_held(&running, &mut keep);
+        }
+        for (place, node) in spared.iter().copied() {
+            if self.reads_by_window(place, node) {
+                self.each_payload_at_once(place, node, &mut keep);
+            } else {
+                self.each_payload_read(place, node, &mut keep);
+            }
         }
         // By lease the nearest of all reads.
         let mut found: FxHashMap<LeaseId, (Distance, u64)> = FxHashMap::default();
@@ -181,11 +185,15 @@ impl Core {
                 }
                 Value::List(list) => {
                     let begun = reader.and_then(|reader| self.begun(place, reader, slot, program));
+                    let walked = reader.and_then(|reader| self.walked(place, reader, slot));
                     let first = self.lists.items(list).places().start as u32;
                     for (item, payload) in (first..).zip(self.lists.get(list)) {
-                        let distance = reader.map(|reader| match begun {
-                            Some(begun) => (0, item.saturating_sub(begun)),
-                            None => {
+                        let distance = reader.map(|reader| match (begun, walked) {
+                            // What lies behind is read by another attempt, if at all.
+                            (_, Some(walked)) if item < walked => (u32::MAX, item),
+                            (_, Some(walked)) => (0, item - walked),
+                            (Some(begun), None) => (0, item.saturating_sub(begun)),
+                            (None, None) => {
                                 let (far, _) = self.distance(place, reader);
                                 (far, item)
                             }

@@ -147,6 +147,7 @@ fn publish_tally(tally: &Tally, counters: &WorkflowCounters) {
         lost,
         held_back,
         overdrawn,
+        windowed,
     } = tally.carried;
     counters.quota_bytes.set(tally.quota_bytes);
     counters.spilled.set(spilled);
@@ -159,6 +160,7 @@ fn publish_tally(tally: &Tally, counters: &WorkflowCounters) {
     counters.payloads_lost.set(lost);
     counters.held_back.set(held_back);
     counters.overdrawn.set(overdrawn);
+    counters.windowed.set(windowed);
 }
 
 #[cfg(test)]

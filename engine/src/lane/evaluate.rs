@@ -459,7 +459,7 @@ impl Lane {
         core.evaluation_inputs(evaluate, |input| {
             let copy = match input {
                 Input::One(range) => evaluators.copy(range, segments),
-                Input::List(items) => {
+                Input::List(items) | Input::Windowed(items, _) => {
                     let items = items.iter().map(|item| core.locate(*item));
                     evaluators.copy_items(items, segments)
                 }

@@ -13,14 +13,14 @@ use super::ahead::Ranges;
 use super::command::StartedExecutor;
 use super::copies::Copying;
 use super::segments::{Gone, Mapping, Owner, Segments};
-use crate::core::{Core, ExecutorId, Input, Output, Piece, Start};
+use crate::core::{Core, ExecutorId, Input, ItemGiven, Output, Piece, Start};
 use crate::plan::{DeploymentId, ErrorClass, Trust};
 use faasstore::Cancelled;
 use faasstore::arena::{Arena, ArenaError, Compartment};
 use faasstore::binding::Announced;
 use faasstore::descriptor::{
-    self, Activate, ArenaRange, Completion, CpuUse, DescriptorError, INPUTS_IN_PLACE_MAX, Message,
-    OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef, TABLE_ENTRY_BYTES,
+    self, Activate, ArenaRange, Completion, CpuUse, DescriptorError, INPUTS_IN_PLACE_MAX,
+    ItemAnswer, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef, TABLE_ENTRY_BYTES, Want,
 };
 use faasstore::ring::{PushError, RingError};
 use faasstore::segment::SegmentError;
@@ -86,6 +86,8 @@ pub(crate) enum Event {
         class: ErrorClass,
         cause: String,
     },
+    /// One that runs waits for an item of a list, or is done with some.
+    Want(Want),
 }
 
 /// What a lane knows of a deployment for its executors.
@@ -290,7 +292,7 @@ pub(crate) fn start(
     core.inputs(order, |input| {
         match input {
             Input::One(range) if count < INPUTS_IN_PLACE_MAX => inputs[count] = range,
-            Input::One(_) | Input::List(_) => plain = false,
+            Input::One(_) | Input::List(_) | Input::Windowed(..) => plain = false,
         }
         count += 1;
     });
@@ -324,6 +326,28 @@ pub(crate) fn start(
     Ok(())
 }
 
+/// Answers an activation that waits for an item of a list, and rings its executor's bell.
+pub(crate) fn give_item(
+    executor: &mut Executor,
+    given: &ItemGiven,
+    segments: &mut Segments,
+) -> Result<(), ExecutorError> {
+    if let ItemAnswer::Here(place) = &given.answer {
+        executor.tell(given.executor.0, place, segments);
+        executor.announce(segments)?;
+    }
+    let ItemGiven {
+        activation,
+        name,
+        answer,
+        ..
+    } = *given;
+    descriptor::encode_item(&mut executor.outgoing, activation, name, answer);
+    executor.push_outgoing()?;
+    executor.started.channel.ring_bell();
+    Ok(())
+}
+
 /// Inputs with lists: each list becomes a table of its items, and too many inputs become a table themselves.
 fn tabulate(
     executor: &mut Executor,
@@ -344,6 +368,12 @@ fn tabulate(
             Input::List(items) => {
                 entries.clear();
                 entries.extend(items.iter().map(|item| core.locate(*item)));
+                write_table(executor, order.executor.0, &entries, segments, arena)
+            }
+            Input::Windowed(items, account) => {
+                entries.clear();
+                let located = items.iter().map(|item| core.locate_or_away(*item, account));
+                entries.extend(located);
                 write_table(executor, order.executor.0, &entries, segments, arena)
             }
         };
@@ -526,6 +556,7 @@ pub(crate) fn read_event(
                 cause,
             }))
         }
+        Completion::Want(want) => Ok(Some(Event::Want(want))),
         Completion::Retire {
             segment,
             generation,

@@ -31,7 +31,7 @@ mod share;
 pub mod store;
 
 use crate::core::store::StoreRules;
-use crate::core::{Action, CarryOut, Core, CoreConfig, ExecutorId, Start, Ticket};
+use crate::core::{Action, CarryOut, Core, CoreConfig, ExecutorId, ItemGiven, Start, Ticket};
 use crate::plan::{DeploymentId, ErrorClass, Plan, UNTIDIED_BYTES};
 use crate::status::WorkflowCounters;
 use ahead::Ahead;
@@ -216,6 +216,7 @@ impl Lane {
                     .store
                     .as_ref()
                     .map_or_else(Vec::new, |store| store.tiers.clone()),
+                memory_bytes: setup.arena_bytes_max,
                 ..StoreRules::default()
             },
         });
@@ -522,6 +523,10 @@ impl Lane {
                 self.now_ns = monotonic_ns();
                 self.core
                     .failed(self.now_ns, id, activation, class, cause)?;
+            }
+            Some(Event::Want(want)) => {
+                self.now_ns = monotonic_ns();
+                self.core.want(self.now_ns, id, &want)?;
             }
         }
         Ok(())
@@ -950,7 +955,20 @@ impl Lane {
                 bytes,
             } => self.bring_payload_back(ticket, account, bytes),
             Action::Discard(ticket) => self.discard(ticket),
+            Action::CopyIn(order) => self.copy_payload_in(*order),
+            Action::Item(given) => self.give_item(&given),
             Action::Measure(account) => self.measure_executors(account),
+        }
+    }
+
+    fn give_item(&mut self, given: &ItemGiven) {
+        let place = given.executor.0;
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return;
+        };
+        let told = executors::give_item(executor, given, &mut self.segments);
+        if let Err(error) = told {
+            self.end_executor(place, &error.to_string());
         }
     }
 

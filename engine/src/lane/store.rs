@@ -7,6 +7,7 @@
 use super::command::LaneCommand;
 use super::segments::Mapping;
 use super::{Lane, executors, monotonic_ns};
+use crate::core::CopyIn;
 use crate::core::lease::Account;
 use crate::core::store::Ticket;
 use crate::plan::DeploymentId;
@@ -53,6 +54,17 @@ pub enum StoreOrder {
         /// What the lane calls it.
         ticket: Ticket,
         /// Where to.
+        into: Landing,
+    },
+    /// Copy a part of it, and keep it; [`LaneCommand::Fetched`] is to follow.
+    Copy {
+        /// What the lane calls the copy.
+        ticket: Ticket,
+        /// What it calls that which is copied.
+        of: Ticket,
+        /// From which byte on.
+        offset: u64,
+        /// Where to, and so how much.
         into: Landing,
     },
     /// Let go of it.
@@ -115,6 +127,8 @@ pub struct StoreEnd {
 struct Coming {
     account: Account,
     bytes: u64,
+    /// Of what it is a copy, and from which byte on; none if it is to leave its tier.
+    of: Option<(Ticket, u64)>,
     /// Where it is being written, once there is room.
     reservation: Option<(Reservation, Arc<()>)>,
     /// When it was asked for.
@@ -207,12 +221,41 @@ impl Lane {
         let coming = Coming {
             account,
             bytes,
+            of: None,
             reservation: None,
             since_ns: monotonic_ns(),
         };
         self.carriage.coming.insert(ticket, coming);
         self.carriage.unplaced.push_back(ticket);
         self.place_coming();
+    }
+
+    /// Brings a copy of what is carried out, or of a part of it. One that nobody waits for yet comes at once or not at all.
+    pub(super) fn copy_payload_in(&mut self, order: CopyIn) {
+        let CopyIn {
+            ticket,
+            of,
+            offset,
+            bytes,
+            account,
+            ahead,
+        } = order;
+        let coming = Coming {
+            account,
+            bytes,
+            of: Some((of, offset)),
+            reservation: None,
+            since_ns: monotonic_ns(),
+        };
+        self.carriage.coming.insert(ticket, coming);
+        if !ahead {
+            self.carriage.unplaced.push_back(ticket);
+            return self.place_coming();
+        }
+        if self.place_one(ticket).is_err() {
+            self.carriage.coming.remove(&ticket);
+            self.core.unplaced(self.now_ns, ticket);
+        }
     }
 
     /// Sets room aside for payloads that are to come back, and asks for those for which there is some. One for which there is
@@ -241,7 +284,11 @@ impl Lane {
                 self.carriage.unplaced.push_back(ticket);
                 continue;
             }
-            self.carriage.coming.remove(&ticket);
+            let coming = self.carriage.coming.remove(&ticket);
+            if coming.is_some_and(|coming| coming.of.is_some()) {
+                self.core.unplaced(now_ns, ticket);
+                continue;
+            }
             let lost = Err(Rc::from(cause));
             self.core.fetched(now_ns, ticket, TierKind::Spill, lost);
             // What is lost for want of room still lies in its tier.
@@ -320,8 +367,18 @@ impl Lane {
             lent: Arc::clone(&lent),
         });
         coming.reservation = Some((reservation, lent));
+        let of = coming.of;
         executors::adopt_own_segments(&mut self.segments, &mut self.arena);
-        if into.is_some_and(|into| self.ask(StoreOrder::Take { ticket, into })) {
+        let order = |into| match of {
+            None => StoreOrder::Take { ticket, into },
+            Some((of, offset)) => StoreOrder::Copy {
+                ticket,
+                of,
+                offset,
+                into,
+            },
+        };
+        if into.is_some_and(|into| self.ask(order(into))) {
             return Ok(());
         }
         let coming = self.carriage.coming.get_mut(&ticket);

@@ -609,6 +609,7 @@ impl Deployments {
                 payloads_lost: sum(|lane| &lane.payloads_lost),
                 held_back: sum(|lane| &lane.held_back),
                 overdrawn: sum(|lane| &lane.overdrawn),
+                windowed: sum(|lane| &lane.windowed),
                 holders: Vec::new(),
                 pinned_bytes: sum(|lane| &lane.pinned_bytes),
             };

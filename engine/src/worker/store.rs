@@ -296,6 +296,20 @@ impl Store {
                     fetched: self.take(place, into).await,
                 }
             }
+            StoreOrder::Copy {
+                ticket,
+                of,
+                offset,
+                into,
+            } => {
+                let place = self.places.borrow().get(&(lane, of)).cloned();
+                let kind = place.as_ref().map_or(TierKind::Spill, |place| place.kind);
+                LaneCommand::Fetched {
+                    ticket,
+                    kind,
+                    fetched: self.read(place.as_ref(), offset, &into).await,
+                }
+            }
             StoreOrder::Measure(mut uses) => {
                 for of in &mut uses {
                     of.bytes = host::private_bytes(of.pid).unwrap_or_default();
@@ -330,16 +344,28 @@ impl Store {
     }
 
     async fn take(&self, place: Option<Place>, into: Landing) -> Result<u64, String> {
+        let taken = self.read(place.as_ref(), 0, &into).await;
+        self.release(place).await;
+        taken
+    }
+
+    /// Reads what lies there from a byte on, as much as there is room for.
+    async fn read(
+        &self,
+        place: Option<&Place>,
+        offset: u64,
+        into: &Landing,
+    ) -> Result<u64, String> {
         let began = Instant::now();
-        let place = place.ok_or("nothing of that ticket was ever put")?;
+        let place = place.ok_or("nothing of that ticket is there")?;
         let tier = self.tier(place.kind).ok_or("its tier is not there")?;
         let mut pause = TAKE_PAUSE;
         let mut attempts = 1;
-        let taken = loop {
+        loop {
             let Some(window) = into.target() else {
                 break Err("the room for it does not lie in its segment".to_owned());
             };
-            let Err(error) = tier.get(&place, 0, window).await else {
+            let Err(error) = tier.get(place, offset, window).await else {
                 break Ok(began.elapsed().as_nanos() as u64);
             };
             let broken = matches!(
@@ -356,9 +382,7 @@ impl Store {
             attempts += 1;
             tokio::time::sleep(pause).await;
             pause *= 2;
-        };
-        self.release(Some(place)).await;
-        taken
+        }
     }
 
     async fn release(&self, place: Option<Place>) {

@@ -32,4 +32,5 @@ mod retriers;
 mod rig;
 mod room;
 mod traces;
+mod windows;
 mod yard;

@@ -1,7 +1,7 @@
 //! A workflow with more payloads than its quota: which of them leave memory, and how they come back.
 
 use super::flow::{Flow, input, out, over_list};
-use super::rig::{Rig, list, one};
+use super::rig::{Rig, one};
 use engine::core::store::StoreRules;
 use engine::plan::{InputPlan, Source};
 use engine::wire::Failure;
@@ -11,11 +11,12 @@ use faasstore::tier::TierKind;
 /// The names of nodes are what they return: ten bytes.
 const NAMES: [&str; 3] = ["aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"];
 
-fn rules(quota_bytes: u64) -> StoreRules {
+pub(crate) fn rules(quota_bytes: u64) -> StoreRules {
     StoreRules {
         tiers: vec![TierKind::Spill],
         moved_bytes_min: 1,
         quota_bytes: Some(quota_bytes),
+        ..StoreRules::default()
     }
 }
 
@@ -206,22 +207,23 @@ fn items_begin_as_there_is_room_for_what_they_make() {
     });
     let mut rig = Rig::short_of_memory(&flow, rules(30));
     rig.invoke(&[("list", &["1", "2", "3", "4", "5", "6", "7", "8"])]);
-    let mut most = 0;
+    let (mut most, mut all) = (0, Vec::new());
     while rig.answer.is_none() {
         rig.carried(true);
         rig.come_back(None);
         most = most.max(rig.running.len());
         if let Some(attempt) = rig.running.first().cloned() {
+            if attempt.node == "all" {
+                all = rig.walk("all", 8);
+            }
             rig.end_attempt(&attempt);
         }
     }
     assert!(most >= 2, "{most}");
-    let all: Vec<String> = (0..8).map(|item| format!("make{item}")).collect();
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
-    assert_eq!(rig.saw("all"), [list(&all)]);
+    let made: Vec<String> = (0..8).map(|item| format!("make{item}")).collect();
+    assert_eq!(all, made);
     let carried = rig.carried_so_far();
     assert!(carried.spilled > 2 && carried.held_back > 0, "{carried:?}");
-    assert_eq!(carried.fetched, carried.spilled);
     rig.nothing_is_left();
 }
 

@@ -5,7 +5,7 @@ use super::flow::{DEPLOYMENT, Flow, worker_name};
 use engine::core::lease::Holdings;
 use engine::core::store::{Carried, StoreRules, Tally, Ticket};
 use engine::core::{
-    Action, Answered, CarryOut, ClientId, CompletionError, Core, CoreConfig, CoreCounters,
+    Action, Answered, CarryOut, ClientId, CompletionError, CopyIn, Core, CoreConfig, CoreCounters,
     Describe, Evaluate, Evaluated, ExecutorId, Held, Incoming, Input, Next, Outbound, Outgoing,
     Output, Part, Piece, Send, Start, Wanted, worker_hash,
 };
@@ -15,13 +15,18 @@ use engine::trace::ClockId;
 use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::Cancelled;
 use faasstore::binding::Kind;
-use faasstore::descriptor::{CpuUse, InvocationId, NO_ITEM, PayloadRef};
+use faasstore::descriptor::{
+    CpuUse, InvocationId, ItemAnswer, ItemName, NO_ITEM, PayloadRef, Want,
+};
 use faasstore::tier::TierKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 pub(crate) const EXECUTORS: u32 = 4;
 /// All workers are on one host.
 pub(crate) const CLOCK: ClockId = ClockId(7);
+
+/// How an item shows that is to be asked for.
+pub(crate) const AWAY: &str = "(away)";
 
 /// How an item that is not there shows.
 pub(crate) const ABSENT: &str = "(absent)";
@@ -32,6 +37,14 @@ pub(crate) enum Seen {
     Absent,
     One(String),
     List(Vec<String>),
+}
+
+/// For what an item is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Use {
+    Passing,
+    Walking,
+    Kept,
 }
 
 /// One that holds this text.
@@ -94,6 +107,10 @@ pub(crate) struct Rig {
     away: BTreeMap<Ticket, String>,
     /// Of those, the ones that are to come back.
     coming: Vec<Ticket>,
+    /// Parts of them that are to be copied in.
+    copying: Vec<CopyIn>,
+    /// What activations that asked for items were told: which, and its text, or why there is none.
+    pub(crate) given: Vec<(u32, String)>,
 }
 
 /// Plays a flow on one worker and on two, its regions whole, and then divided.
@@ -203,6 +220,8 @@ impl Rig {
             carrying: Vec::new(),
             away: BTreeMap::new(),
             coming: Vec::new(),
+            copying: Vec::new(),
+            given: Vec::new(),
         };
         for (worker, plan) in flow.plans(&divided, workers).into_iter().enumerate() {
             plan.check().expect("a plan that is not whole");
@@ -400,6 +419,19 @@ impl Rig {
     fn seen(&self, worker: usize, input: Input<'_>) -> Seen {
         match input {
             Input::One(range) => self.text(range),
+            Input::Windowed(items, account) => {
+                let core = &self.cores[worker];
+                let places = items.iter();
+                let places = places.map(|item| core.locate_or_away(*item, account));
+                let texts = places.map(|place| match place.is_away() {
+                    true => AWAY.to_owned(),
+                    false => match self.text(place) {
+                        Seen::One(text) => text,
+                        _ => ABSENT.to_owned(),
+                    },
+                });
+                Seen::List(texts.collect())
+            }
             Input::List(items) => Seen::List(
                 items
                     .iter()
@@ -661,13 +693,22 @@ impl Rig {
 
     /// An activation returns this input as its one output; whether it may.
     pub(crate) fn pass_on(&mut self, node: &str, input: u16) -> Result<(), CompletionError> {
+        self.pass(node, input, None)
+    }
+
+    /// An activation returns this item of its only list as its one output; whether it may.
+    pub(crate) fn pass_item_on(&mut self, node: &str, item: u32) -> Result<(), CompletionError> {
+        self.pass(node, 0, Some(item))
+    }
+
+    fn pass(&mut self, node: &str, input: u16, item: Option<u32>) -> Result<(), CompletionError> {
         let attempt = self.take(node);
         let What::Start(start) = attempt.what else {
             panic!("the lane evaluates {node}");
         };
         let piece = Piece::Alias {
             input,
-            item: None,
+            item,
             offset: 0,
             length: 1,
         };
@@ -833,6 +874,18 @@ impl Rig {
             Action::CarryOut(order) => self.carrying.push(*order),
             Action::BringBack { ticket, .. } => self.coming.push(ticket),
             Action::Discard(ticket) => assert!(self.away.remove(&ticket).is_some()),
+            Action::CopyIn(order) => self.copying.push(*order),
+            Action::Item(given) => {
+                let text = match given.answer {
+                    ItemAnswer::Here(place) => match self.text(place) {
+                        Seen::One(text) => text,
+                        other => panic!("{other:?}"),
+                    },
+                    ItemAnswer::NoRoom => "(no room)".to_owned(),
+                    ItemAnswer::Stopped => "(stopped)".to_owned(),
+                };
+                self.given.push((given.name.item, text));
+            }
             Action::Measure(_) => {}
             Action::Stop(id) => {
                 self.stopped += 1;
@@ -902,6 +955,88 @@ impl Rig {
             self.cores[0].fetched(self.now_ns, ticket, TierKind::Spill, back);
         }
         self.settle();
+    }
+
+    /// What runs of a node asks for an item of its only list, and is done with others; whether it may.
+    pub(crate) fn want(
+        &mut self,
+        node: &str,
+        want: (Option<u32>, Use),
+        done: &[u32],
+    ) -> Result<(), CompletionError> {
+        let running = self.running.iter().find(|one| one.node == node);
+        let running = running.unwrap_or_else(|| panic!("{node} does not run"));
+        let (What::Start(start), worker) = (&running.what, running.worker) else {
+            panic!("the lane evaluates {node}");
+        };
+        let start = *start;
+        let name = |item| ItemName { input: 0, item };
+        let mut wanted = Want::new(start.activation, want.0.map(name));
+        wanted.keep = want.1 == Use::Kept;
+        wanted.walks = want.1 == Use::Walking;
+        done.iter()
+            .for_each(|done| assert!(wanted.add_done(name(*done))));
+        let result = self.cores[worker].want(self.now_ns, start.executor, &wanted);
+        self.settle();
+        result
+    }
+
+    /// What is to be copied in is in memory: how many of these there were.
+    pub(crate) fn copied(&mut self) -> usize {
+        let copying = std::mem::take(&mut self.copying);
+        for order in &copying {
+            let CopyIn {
+                ticket,
+                of,
+                offset,
+                bytes,
+                ..
+            } = *order;
+            let copied = match self.away.get(&of) {
+                Some(text) => {
+                    let text = text[offset as usize..][..bytes as usize].to_owned();
+                    Ok((self.fresh(&text), 1000))
+                }
+                None => Err("it is not there".into()),
+            };
+            self.cores[0].fetched(self.now_ns, ticket, TierKind::Spill, copied);
+        }
+        self.settle();
+        copying.len()
+    }
+
+    /// What is to be copied in is not, since the disk is gone, or for want of room.
+    pub(crate) fn not_copied(&mut self, lost: Option<&str>) -> usize {
+        let copying = std::mem::take(&mut self.copying);
+        for order in &copying {
+            match lost {
+                Some(cause) => {
+                    let lost = Err(cause.into());
+                    self.cores[0].fetched(self.now_ns, order.ticket, TierKind::Spill, lost);
+                }
+                None => self.cores[0].unplaced(self.now_ns, order.ticket),
+            }
+        }
+        self.settle();
+        copying.len()
+    }
+
+    /// Walks over the only list of what runs of a node, and lets go of each item before the next: what it was given.
+    pub(crate) fn walk(&mut self, node: &str, items: u32) -> Vec<String> {
+        let mut texts = Vec::new();
+        for item in 0..items {
+            let done: Vec<u32> = item.checked_sub(1).into_iter().collect();
+            self.want(node, (Some(item), Use::Walking), &done).unwrap();
+            while self.given.is_empty() {
+                self.carried(true);
+                self.copied();
+                self.come_back(None);
+            }
+            let (given, text) = self.given.remove(0);
+            assert_eq!(given, item);
+            texts.push(text);
+        }
+        texts
     }
 
     /// What the worker has done for want of memory.

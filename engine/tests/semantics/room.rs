@@ -17,6 +17,7 @@ fn rules(tiers: &[TierKind]) -> StoreRules {
         tiers: tiers.to_vec(),
         moved_bytes_min: 1,
         quota_bytes: Some(25),
+        ..StoreRules::default()
     }
 }
 

@@ -95,7 +95,9 @@ fn read(call: &Call<'_>, parameters: &Parameters) -> Result<Read, Error> {
         match port.kind {
             Kind::Bytes => read.take(call.bytes(name)?, foreign, name)?,
             Kind::List => {
-                for item in call.list(name)?.iter() {
+                // Which may be larger than memory.
+                let mut walk = call.list(name)?.walk();
+                while let Some(item) = walk.next_item()? {
                     match item {
                         Some(bytes) => read.take(bytes, foreign, name)?,
                         None => read.absent += 1,

@@ -1,5 +1,6 @@
 //! What an executor answers an engine.
 
+use super::items::{KIND_WANT, Want, decode_want};
 use super::{DescriptorError, FLAG_TABLE, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, SLOT_WORDS};
 
 const KIND_DONE: u8 = 16;
@@ -59,6 +60,8 @@ pub enum Completion {
         /// UTF-8 text in the executor's arena.
         message: OutputRef,
     },
+    /// An activation waits for an item of a list, or is done with some.
+    Want(Want),
     /// The executor has unmapped a segment of its arena in which nothing was left.
     Retire {
         /// Index in the executor's arena.
@@ -206,6 +209,7 @@ pub fn decode_completion(
             segment: first[1] as u32,
             generation: (first[1] >> 32) as u32,
         }),
+        KIND_WANT => decode_want(message).map(Completion::Want),
         _ => Err(DescriptorError::Kind { kind }),
     }
 }

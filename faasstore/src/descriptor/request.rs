@@ -1,5 +1,6 @@
 //! What an engine asks of an executor.
 
+use super::items::{ItemAnswer, ItemName, KIND_ITEM, decode_item};
 use super::{
     ArenaRange, DescriptorError, FLAG_TABLE, INPUTS_IN_PLACE_MAX, InvocationId, Message, PayloadRef,
 };
@@ -55,6 +56,15 @@ pub enum Request {
         segment: u32,
         /// Which of those that lived there.
         generation: u32,
+    },
+    /// What is answered to an activation that waits for an item of a list.
+    Item {
+        /// Which activation.
+        activation: u32,
+        /// Which item.
+        name: ItemName,
+        /// Where it lies, or why not.
+        answer: ItemAnswer,
     },
     /// End the process.
     Stop,
@@ -204,6 +214,11 @@ pub fn decode_request(
         KIND_UNMAP => Ok(Request::Unmap {
             segment: first[1] as u32,
             generation: (first[1] >> 32) as u32,
+        }),
+        KIND_ITEM => decode_item(message).map(|(activation, name, answer)| Request::Item {
+            activation,
+            name,
+            answer,
         }),
         KIND_STOP => Ok(Request::Stop),
         _ => Err(DescriptorError::Kind { kind }),

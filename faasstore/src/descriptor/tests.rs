@@ -84,6 +84,48 @@ proptest! {
     }
 
     #[test]
+    fn a_want_is_read_as_it_was_written(
+        activation: u32,
+        wanted in proptest::option::of((any::<u16>(), 0..NO_ITEM)),
+        done in proptest::collection::vec((any::<u16>(), any::<u32>()), 0..=DONE_ITEMS_MAX + 1),
+        keep: bool, walks: bool,
+    ) {
+        let name = |(input, item)| ItemName { input, item };
+        let mut want = Want::new(activation, wanted.map(name));
+        (want.keep, want.walks) = (keep, walks);
+        for (index, done) in done.iter().enumerate() {
+            prop_assert_eq!(want.add_done(name(*done)), index < DONE_ITEMS_MAX);
+        }
+        let message = Message::written(|message| encode_want(message, &want));
+        let read = decode_completion(&assemble(message.slots()), &mut Vec::new());
+        prop_assert_eq!(read, Ok(Completion::Want(want)));
+    }
+
+    #[test]
+    fn an_answer_to_a_want_is_read_as_it_was_written(
+        activation: u32, input: u16, item: u32, place in payload(), which in 0..3,
+    ) {
+        let name = ItemName { input, item };
+        let answer = match which {
+            0 => ItemAnswer::Here(place),
+            1 => ItemAnswer::NoRoom,
+            _ => ItemAnswer::Stopped,
+        };
+        let message = Message::written(|message| encode_item(message, activation, name, answer));
+        let read = decode_request(&assemble(message.slots()), &mut Vec::new());
+        prop_assert_eq!(read, Ok(Request::Item { activation, name, answer }));
+    }
+
+    #[test]
+    fn an_item_that_is_away_is_no_range_and_no_output(length: u64, window_bytes: u64) {
+        let away = PayloadRef::away(length, window_bytes);
+        let read = PayloadRef::from_words(away.to_words());
+        prop_assert_eq!((read, read.window_bytes()), (away, Some(window_bytes)));
+        prop_assert!(!away.is_range() && !away.is_absent());
+        prop_assert!(OutputRef::from_words(away.to_words()).is_err());
+    }
+
+    #[test]
     fn garbage_is_an_error_or_a_value_but_never_a_panic(words: [[u64; 8]; 4], used in 1..=4usize) {
         let message = assemble(&words[..used]);
         let _ = decode_request(&message, &mut Vec::new());

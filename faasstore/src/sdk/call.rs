@@ -128,11 +128,19 @@ impl<'a> Call<'a> {
         range: impl RangeBounds<usize>,
     ) -> Result<OutputRef, Error> {
         let input = self.inputs.index(name)?;
-        let bytes = match item {
-            None => self.inputs.bytes(input)?,
-            Some(item) => self.inputs.list(input)?.get(item).ok_or_else(|| {
-                Error::input(format!("input {name} has no item {item}, or it is absent"))
-            })?,
+        let length = match item {
+            None => self.inputs.bytes(input)?.len(),
+            Some(item) => {
+                let list = self.inputs.list(input)?;
+                let length = list.item_len(item).ok_or_else(|| {
+                    Error::input(format!("input {name} has no item {item}, or it is absent"))
+                })?;
+                // What is passed on has to be in memory when this ends.
+                if list.items[item].is_away() {
+                    list.keep(item)?;
+                }
+                length
+            }
         };
         let start = match range.start_bound() {
             Bound::Included(&start) => start,
@@ -142,13 +150,10 @@ impl<'a> Call<'a> {
         let end = match range.end_bound() {
             Bound::Included(&end) => end.saturating_add(1),
             Bound::Excluded(&end) => end,
-            Bound::Unbounded => bytes.len(),
+            Bound::Unbounded => length,
         };
-        if start > end || end > bytes.len() {
-            let text = format!(
-                "bytes {start}..{end} of input {name}, which has {}",
-                bytes.len()
-            );
+        if start > end || end > length {
+            let text = format!("bytes {start}..{end} of input {name}, which has {length}");
             return Err(Error::output(text));
         }
         if start == end {

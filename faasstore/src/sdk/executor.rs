@@ -10,6 +10,7 @@ use super::error::Error;
 use super::function::Archived;
 use super::input::{InputBuffer, Inputs};
 use super::limits::Limits;
+use super::line::{Late, Line};
 use super::mappings::{MappingError, Mappings};
 use super::meter::Meter;
 use super::output::Outputs;
@@ -17,8 +18,8 @@ use crate::arena::{Arena, ArenaError};
 use crate::binding::{Announce, Announced, NodeBinding};
 use crate::channel::ExecutorChannel;
 use crate::descriptor::{
-    Activate, DescriptorError, FailureCode, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef,
-    Request, add_cpu_use, decode_request, encode_done, encode_failed, encode_retire,
+    Activate, DescriptorError, FailureCode, ItemName, Message, OUTPUTS_IN_PLACE_MAX, OutputRef,
+    PayloadRef, Request, add_cpu_use, decode_request, encode_done, encode_failed, encode_retire,
 };
 use crate::ring::{PushError, RingError};
 use crate::socket::{DESCRIPTORS_MAX, Socket, SocketError};
@@ -48,6 +49,12 @@ pub(super) enum ExecutorError {
     Release(#[from] ArenaError),
     #[error("the engine announced wrongly: {0}")]
     Mapping(#[from] MappingError),
+    #[error("the engine asks for an activation while another one runs")]
+    Busy,
+    #[error("the engine brings item {} of input {}, which nobody has asked for", .0.item, .0.input)]
+    Unasked(ItemName),
+    #[error("the engine brings an item that lies nowhere: {0:?}")]
+    Nowhere(PayloadRef),
     #[error("a segment could not be announced: {0}")]
     Announce(#[from] SocketError),
 }
@@ -84,8 +91,7 @@ impl Node {
 
 #[derive(Debug)]
 pub(super) struct Executor {
-    channel: ExecutorChannel,
-    socket: Socket,
+    line: Line,
     functions: Vec<Function>,
     nodes: Vec<Node>,
     /// By node number: place in `nodes` plus one, or 0.
@@ -98,6 +104,8 @@ pub(super) struct Executor {
     /// What the activation that runs will answer.
     completion: Message,
     arena_bytes_kept: u64,
+    /// Whether it was told to end while a function waited for an item.
+    stopped: bool,
 }
 
 impl Executor {
@@ -116,8 +124,7 @@ impl Executor {
             by_number[node.binding.node as usize] = place;
         }
         Self {
-            channel,
-            socket,
+            line: Line::new(channel, socket),
             functions,
             nodes,
             by_number,
@@ -128,6 +135,7 @@ impl Executor {
             encoded: Vec::new(),
             completion: Message::default(),
             arena_bytes_kept,
+            stopped: false,
         }
     }
 
@@ -137,13 +145,16 @@ impl Executor {
         let mut message = Message::default();
         let mut inputs = Vec::new();
         loop {
-            if !self.channel.pop(&mut message)? {
+            if !self.line.ends().channel.pop(&mut message)? {
                 self.wait()?;
                 continue;
             }
             match decode_request(&message, &mut inputs)? {
                 Request::Activate { activate, table } => {
                     self.activate(&activate, &inputs, table)?;
+                    if self.stopped {
+                        return Ok(());
+                    }
                 }
                 Request::Release { ranges, count } => {
                     for range in &ranges[..count] {
@@ -157,7 +168,10 @@ impl Executor {
                 Request::Unmap {
                     segment,
                     generation,
-                } => self.mappings.unmap(segment, generation, &self.socket)?,
+                } => self
+                    .mappings
+                    .unmap(segment, generation, &self.line.ends().socket)?,
+                Request::Item { name, .. } => return Err(ExecutorError::Unasked(name)),
                 Request::Stop => return Ok(()),
             }
         }
@@ -165,12 +179,12 @@ impl Executor {
 
     fn wait(&mut self) -> Result<(), ExecutorError> {
         let mut pause = IDLE_BEFORE_TRIM;
-        while !self.channel.wait(Some(pause)) {
+        while !self.line.ends().channel.wait(Some(pause)) {
             for (segment, generation) in self.outputs.arena.trim(self.arena_bytes_kept) {
                 self.retire(segment, generation)?;
             }
             if self.outputs.arena.bytes_leased() == 0 {
-                self.channel.wait(None);
+                self.line.ends().channel.wait(None);
                 break;
             }
             // What is still held comes back without a bell: this side looks for it, ever more seldom.
@@ -203,10 +217,39 @@ impl Executor {
         if let Err(error) = result {
             self.failed(activate.activation, &error);
         }
+        if self.inputs.is_windowed() {
+            self.settle_window()?;
+        }
         if self.outputs.arena.has_news() {
             self.tell_news()?;
         }
-        send(&mut self.channel, &self.completion)
+        send(&mut self.line.ends().channel, &self.completion)
+    }
+
+    /// Sees to what has come while a function waited for items.
+    #[cold]
+    fn settle_window(&mut self) -> Result<(), ExecutorError> {
+        self.inputs.let_go();
+        let Late {
+            released,
+            unmapped,
+            fresh,
+            stop,
+            broken,
+        } = self.line.ends().settle();
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
+        for range in released {
+            self.outputs.arena.release(range)?;
+        }
+        for (segment, generation) in unmapped {
+            let socket = &self.line.ends().socket;
+            self.mappings.unmap(segment, generation, socket)?;
+        }
+        self.mappings.adopt(fresh);
+        self.stopped |= stop;
+        Ok(())
     }
 
     /// Says in the completion what was taken of CPUs, too.
@@ -245,10 +288,17 @@ impl Executor {
             inputs,
             table,
             &mut self.mappings,
-            &self.socket,
+            &self.line.ends().socket,
         )?;
+        self.line.ends().begin(activate.activation);
         let (reads, writes) = &node.archived;
-        let inputs = Inputs::new(&node.binding.inputs, reads, &self.inputs, &self.mappings);
+        let inputs = Inputs::new(
+            &node.binding.inputs,
+            reads,
+            &self.inputs,
+            &self.mappings,
+            &self.line,
+        );
         let mut call = Call::new(
             &node.context,
             inputs,
@@ -257,7 +307,11 @@ impl Executor {
         );
         let function = &mut self.functions[node.function];
         // What a panic leaves behind is the function's own; ours is rolled back.
-        match catch_unwind(AssertUnwindSafe(|| function.run(&mut call))) {
+        let ran = catch_unwind(AssertUnwindSafe(|| function.run(&mut call)));
+        if let Some(refused) = self.inputs.take_refused() {
+            return Err(refused);
+        }
+        match ran {
             Ok(Ok(())) => self
                 .outputs
                 .finish(&node.binding.outputs, &mut self.encoded),
@@ -309,21 +363,21 @@ impl Executor {
                 segments: announced.collect(),
             };
             let descriptors: Vec<_> = fresh.iter().map(|new| new.segment.fd()).collect();
-            self.socket
-                .send(&announce, &descriptors, ANNOUNCE_TIMEOUT)?;
+            let socket = &self.line.ends().socket;
+            socket.send(&announce, &descriptors, ANNOUNCE_TIMEOUT)?;
         }
         Ok(())
     }
 
     fn retire(&mut self, segment: u32, generation: u32) -> Result<(), ExecutorError> {
         let message = Message::written(|message| encode_retire(message, segment, generation));
-        send(&mut self.channel, &message)
+        send(&mut self.line.ends().channel, &message)
     }
 }
 
 /// Pushes a completion and rings.
 #[inline]
-fn send(channel: &mut ExecutorChannel, message: &Message) -> Result<(), ExecutorError> {
+pub(super) fn send(channel: &mut ExecutorChannel, message: &Message) -> Result<(), ExecutorError> {
     loop {
         match channel.push(message) {
             Ok(()) => {

@@ -2,15 +2,18 @@
 
 use super::Error;
 use super::function::{Archived, check_archived};
+use super::line::{Granted, Line, Refused, Use};
 use super::mappings::{MappingError, Mappings};
+use super::walk::Walk;
 use crate::binding::{Kind, Port, TYPED_BYTES_MAX};
-use crate::descriptor::{PayloadRef, TABLE_ENTRY_BYTES};
+use crate::descriptor::{FailureCode, ItemName, PayloadRef, TABLE_ENTRY_BYTES};
 use crate::socket::Socket;
 use rkyv::Portable;
 use rkyv::api::high::HighValidator;
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::Error as ArchiveError;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// An archived type that can be validated: what rkyv's derive makes (its `bytecheck` is always on here).
 pub trait Checked: Portable + for<'a> CheckBytes<HighValidator<'a, ArchiveError>> {}
@@ -18,11 +21,14 @@ pub trait Checked: Portable + for<'a> CheckBytes<HighValidator<'a, ArchiveError>
 impl<A: Portable + for<'a> CheckBytes<HighValidator<'a, ArchiveError>>> Checked for A {}
 
 /// Whether the function takes an input as what it declares it to be.
-fn check<A>(declared: Archived, name: &str) -> Result<(), Error> {
+pub(super) fn check<A>(declared: Archived, name: &str) -> Result<(), Error> {
     check_archived::<A>(declared).map_err(|wrong| Error::input(format!("input {name} is {wrong}")))
 }
 
-fn access<'a, A: Checked>(bytes: &'a [u8], name: &dyn std::fmt::Display) -> Result<&'a A, Error> {
+pub(super) fn access<'a, A: Checked>(
+    bytes: &'a [u8],
+    name: &dyn std::fmt::Display,
+) -> Result<&'a A, Error> {
     if bytes.len() as u64 > TYPED_BYTES_MAX {
         return Err(Error::input(format!(
             "input {name} is no {}: it has {} bytes, and an archive has at most {TYPED_BYTES_MAX}, since its relative pointers \
@@ -54,6 +60,10 @@ pub(super) struct InputBuffer {
     inputs: Vec<Resolved>,
     items: Vec<PayloadRef>,
     table: Vec<PayloadRef>,
+    /// Items that were away and stay until the activation ends, by their place in `items`; nothing if none is away.
+    held: Vec<OnceLock<Granted>>,
+    /// Why one of them did not come, where it was asked for without a way to say so.
+    refused: OnceLock<Error>,
 }
 
 impl InputBuffer {
@@ -69,6 +79,7 @@ impl InputBuffer {
     ) -> Result<(), Error> {
         self.inputs.clear();
         self.items.clear();
+        self.let_go();
         let mut table = std::mem::take(&mut self.table);
         let inputs = match inputs {
             [located] if in_table => {
@@ -89,7 +100,7 @@ impl InputBuffer {
             let start = self.items.len();
             if port.kind == Kind::List && payload.is_range() {
                 read_table(payload, &mut self.items, mappings, socket)?;
-                for item in &self.items[start..] {
+                for item in self.items[start..].iter().filter(|item| !item.is_away()) {
                     mappings
                         .resolve(item, socket)
                         .map_err(|error| unreachable_input(&port.name, &error))?;
@@ -105,7 +116,28 @@ impl InputBuffer {
             });
         }
         self.table = table;
+        if self.items.iter().any(PayloadRef::is_away) {
+            self.held.resize_with(self.items.len(), OnceLock::new);
+        }
         Ok(())
+    }
+
+    /// Whether items are to be asked for.
+    #[inline]
+    pub(super) fn is_windowed(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Lets go of items that were to stay until the activation ends: it has.
+    #[inline]
+    pub(super) fn let_go(&mut self) {
+        self.held.clear();
+        self.refused.take();
+    }
+
+    /// Why an item did not come, if the function could not be told.
+    pub(super) fn take_refused(&mut self) -> Option<Error> {
+        self.refused.take()
     }
 }
 
@@ -152,6 +184,7 @@ pub(super) struct Inputs<'a> {
     declared: &'a [Archived],
     buffer: &'a InputBuffer,
     mappings: &'a Mappings,
+    line: &'a Line,
 }
 
 impl<'a> Inputs<'a> {
@@ -160,12 +193,14 @@ impl<'a> Inputs<'a> {
         declared: &'a [Archived],
         buffer: &'a InputBuffer,
         mappings: &'a Mappings,
+        line: &'a Line,
     ) -> Self {
         Self {
             ports,
             declared,
             buffer,
             mappings,
+            line,
         }
     }
 
@@ -248,11 +283,17 @@ impl<'a> Inputs<'a> {
             .items
             .get(input.items.clone())
             .unwrap_or_default();
+        // Empty, if nothing of any list is away.
+        let held = self.buffer.held.get(input.items.clone());
         Ok(List {
             name: &port.name,
             declared: self.declared(index),
+            input: index as u16,
             items,
+            held: held.unwrap_or_default(),
+            refused: &self.buffer.refused,
             mappings: self.mappings,
+            line: self.line,
         })
     }
 
@@ -262,12 +303,21 @@ impl<'a> Inputs<'a> {
 }
 
 /// A list input: many payloads, each where its producer put it.
+///
+/// Of a list that is larger than its workflow's memory items are brought as they are read. What [`List::get`],
+/// [`List::typed`] and [`List::iter`] give is borrowed until the activation ends, and so stays in memory until then: a
+/// function that reads all of a long list so needs memory for all of it, and fails with the class `memory` if there is
+/// none. [`List::walk`] needs memory for a few items.
 #[derive(Clone, Copy, Debug)]
 pub struct List<'a> {
-    name: &'a str,
-    declared: Archived,
-    items: &'a [PayloadRef],
+    pub(super) name: &'a str,
+    pub(super) declared: Archived,
+    pub(super) input: u16,
+    pub(super) items: &'a [PayloadRef],
+    held: &'a [OnceLock<Granted>],
+    refused: &'a OnceLock<Error>,
     mappings: &'a Mappings,
+    pub(super) line: &'a Line,
 }
 
 impl<'a> List<'a> {
@@ -284,9 +334,26 @@ impl<'a> List<'a> {
     }
 
     /// The bytes of an item; `None` for one that is absent (its activation was skipped), or beyond the end.
+    ///
+    /// It is none, too, of an item for which there is no memory. The activation then fails for that, whatever its function
+    /// returns.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {
         let item = self.items.get(index).filter(|item| !item.is_absent())?;
+        if item.is_away() {
+            // The activation fails already: each further item would be waited for in vain.
+            if self.refused.get().is_some() {
+                return None;
+            }
+            return match self.keep(index) {
+                Ok(bytes) => Some(bytes),
+                Err(error) => {
+                    // The first one says it for all.
+                    let _ = self.refused.set(error);
+                    None
+                }
+            };
+        }
         // Checked when the request was taken.
         Some(self.mappings.bytes(item).unwrap_or_default())
     }
@@ -294,7 +361,8 @@ impl<'a> List<'a> {
     /// An item as an archive, validated now; `None` for one that is absent.
     ///
     /// # Errors
-    /// If the index is beyond the end, the item is no valid `T`, or the function declares another type for it.
+    /// If the index is beyond the end, the item is no valid `T`, or the function declares another type for it; and if there
+    /// is no memory for it.
     pub fn typed<T>(&self, index: usize) -> Result<Option<&'a T::Archived>, Error>
     where
         T: rkyv::Archive<Archived: Checked>,
@@ -309,9 +377,62 @@ impl<'a> List<'a> {
             return Err(Error::input(text));
         }
         let name = format_args!("{}[{index}]", self.name);
-        self.get(index)
-            .map(|bytes| access(bytes, &name))
-            .transpose()
+        let bytes = if self.items[index].is_away() {
+            Some(self.keep(index)?)
+        } else {
+            self.get(index)
+        };
+        bytes.map(|bytes| access(bytes, &name)).transpose()
+    }
+
+    /// A walk over the items, from the first one on, for lists of any size.
+    #[must_use]
+    pub fn walk(&self) -> Walk<'a> {
+        Walk::new(*self)
+    }
+
+    /// Bytes of an item, wherever it is; none if it is absent, or beyond the end.
+    #[must_use]
+    pub fn item_len(&self, index: usize) -> Option<usize> {
+        let item = self.items.get(index).filter(|item| !item.is_absent())?;
+        Some(item.length as usize)
+    }
+
+    /// An item that is to be asked for, until the activation ends.
+    pub(super) fn keep(&self, index: usize) -> Result<&'a [u8], Error> {
+        let Some(held) = self.held.get(index) else {
+            let text = format!("input {}[{index}] is nowhere", self.name);
+            return Err(Error::input(text));
+        };
+        if let Some(granted) = held.get() {
+            return Ok(granted.bytes());
+        }
+        let granted = self.take(index, Use::Kept)?;
+        Ok(held.get_or_init(|| granted).bytes())
+    }
+
+    /// Asks for an item that is away.
+    pub(super) fn take(&self, index: usize, usage: Use) -> Result<Granted, Error> {
+        let name = ItemName {
+            input: self.input,
+            item: index as u32,
+        };
+        let taken = self.line.take(name, usage, self.mappings);
+        taken.map_err(|refused| {
+            let bytes = self.item_len(index).unwrap_or_default();
+            let item = format_args!("input {}[{index}] ({bytes} bytes)", self.name);
+            match refused {
+                Refused::NoRoom { kept } => Error::of(
+                    FailureCode::Memory,
+                    format!(
+                        "{item} finds no room in the worker's memory beside {kept} others that the function keeps: read \
+                         the list with List::walk, which lets go of items, or give the worker more (--memory)"
+                    ),
+                ),
+                Refused::Stopped => Error::new(format!("{item} does not come: the activation is to stop")),
+                Refused::Broken => Error::input(format!("{item} does not come: the worker has broken a promise")),
+            }
+        })
     }
 
     /// All items in order, as [`List::get`] gives them.
@@ -334,7 +455,7 @@ mod tests {
             .map_anon()
             .unwrap();
         let error = access::<rkyv::Archived<Vec<u8>>>(&long, &"table").unwrap_err();
-        assert_eq!(error.code(), crate::descriptor::FailureCode::Input);
+        assert_eq!(error.code(), FailureCode::Input);
         for part in ["input table", "2147483652", "2147483647", "raw bytes"] {
             assert!(error.text().contains(part), "{}", error.text());
         }

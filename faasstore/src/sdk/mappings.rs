@@ -8,6 +8,7 @@ use crate::descriptor::PayloadRef;
 use crate::segment::{SegmentError, SegmentReader};
 use crate::socket::{Received, Socket, SocketError};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -42,7 +43,7 @@ pub(super) enum MappingError {
 #[derive(Debug)]
 struct Mapped {
     generation: u32,
-    segment: SegmentReader,
+    segment: Arc<SegmentReader>,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +97,27 @@ impl Mappings {
             .ok_or(MappingError::Range(*payload))
     }
 
-    fn has(&self, segment: u32, generation: u32) -> bool {
+    /// The segment in which a payload lies, if it is mapped and has it.
+    pub(super) fn segment_of(&self, payload: &PayloadRef) -> Option<&Arc<SegmentReader>> {
+        self.bytes(payload)?;
+        let mapped = self.by_slot.get(payload.segment as usize)?.as_ref()?;
+        Some(&mapped.segment)
+    }
+
+    /// Takes over what `others` has mapped since; of a slot that both know, theirs is the later one.
+    pub(super) fn adopt(&mut self, others: Self) {
+        if self.by_slot.len() < others.by_slot.len() {
+            self.by_slot.resize_with(others.by_slot.len(), || None);
+        }
+        for (known, other) in self.by_slot.iter_mut().zip(others.by_slot) {
+            if other.is_some() {
+                *known = other;
+            }
+        }
+    }
+
+    /// Whether that segment is mapped.
+    pub(super) fn has(&self, segment: u32, generation: u32) -> bool {
         let mapped = self.by_slot.get(segment as usize).and_then(Option::as_ref);
         mapped.is_some_and(|mapped| mapped.generation == generation)
     }
@@ -137,7 +158,7 @@ impl Mappings {
         // What lived in the slot before was unmapped by the engine's word, or is of no use any more.
         self.by_slot[slot] = Some(Mapped {
             generation,
-            segment: reader,
+            segment: Arc::new(reader),
         });
         Ok(())
     }

@@ -103,6 +103,17 @@ pub(crate) fn nodes() -> Vec<NodeBinding> {
         ("wait", one(), one()),
         ("burn", one(), one()),
         (
+            "walk",
+            ports(&[("parts", List)]),
+            ports(&[("whole", Bytes)]),
+        ),
+        (
+            "backwards",
+            ports(&[("parts", List)]),
+            ports(&[("whole", Bytes)]),
+        ),
+        ("keep", ports(&[("parts", List)]), ports(&[("items", List)])),
+        (
             "measure",
             ports(&[("shapes", List)]),
             ports(&[("areas", List)]),
@@ -421,7 +432,7 @@ impl Engine {
                 self.release(&[message]);
                 Err(format!("{code:?}: {text}"))
             }
-            other @ Completion::Retire { .. } => panic!("{other:?}"),
+            other @ (Completion::Retire { .. } | Completion::Want(_)) => panic!("{other:?}"),
         }
     }
 

@@ -8,6 +8,7 @@ mod maxima;
 mod measured;
 mod told;
 mod typed;
+mod window;
 
 use engine::{ARENA_BYTES_MAX, Engine, PATIENCE, SEGMENT_BYTES, executable, greet, nodes};
 use faasstore::binding::WaitStrategy::{Adaptive, Park, Spin};

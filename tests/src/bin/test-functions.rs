@@ -38,6 +38,12 @@ fn main() -> ExitCode {
         function("stream", stream),
         function("items", items),
         function("digest_list", digest_list),
+        function("digest_kept", digest_kept),
+        function("digest_random", digest_random),
+        function("digest_dying", digest_dying),
+        function("walk_and_wait", walk_and_wait),
+        function("stamp", stamp),
+        function("stamped", stamped),
         function("produce", produce),
         function("concat", concat),
         function("alias", alias),
@@ -242,8 +248,85 @@ fn items(call: &mut Call) -> Result<(), Error> {
 
 /// `list` → `out`: its digest.
 fn digest_list(call: &mut Call) -> Result<(), Error> {
-    let digest = pattern::digest_items(call.list("list")?.iter());
-    call.write("out", digest.as_bytes())
+    let mut digest = pattern::ItemsDigest::default();
+    let mut walk = call.list("list")?.walk();
+    while let Some(item) = walk.next_item()? {
+        digest.add(item);
+    }
+    call.write("out", digest.text().as_bytes())
+}
+
+/// As `digest_list`, but it has all items at once.
+fn digest_kept(call: &mut Call) -> Result<(), Error> {
+    let items: Vec<Option<&[u8]>> = call.list("list")?.iter().collect();
+    call.write("out", pattern::digest_items(items).as_bytes())
+}
+
+/// `list` → `out`: the digests of its items, one in a line, in their order. They are read in another one, many of them twice.
+fn digest_random(call: &mut Call) -> Result<(), Error> {
+    let list = call.list("list")?;
+    let mut walk = list.walk();
+    let mut digests = vec![String::new(); list.len()];
+    let mut index = 0;
+    for step in 0..2 * list.len() {
+        // All of them come in the first round, since the stride has no factor in common with any length up to it.
+        index = (index + 7919) % list.len();
+        let digest = pattern::digest(walk.at(index)?.unwrap_or_default());
+        if step >= list.len() && digests[index] != digest {
+            return Err(Error::new(format!("item {index} has changed")));
+        }
+        digests[index] = digest;
+        // One of the last is still there, or comes again.
+        let before = (index + list.len() - 7919 % list.len()) % list.len();
+        if step > 0 && pattern::digest(walk.at(before)?.unwrap_or_default()) != digests[before] {
+            return Err(Error::new(format!("item {before} has changed")));
+        }
+    }
+    call.write("out", digests.join("\n").as_bytes())
+}
+
+/// As `digest_list`, but at its first attempt its process is killed in the middle.
+fn digest_dying(call: &mut Call) -> Result<(), Error> {
+    if call.context().attempt() == 1 {
+        let mut walk = call.list("list")?.walk();
+        for _ in 0..call.list("list")?.len() / 2 {
+            walk.next_item()?;
+        }
+        nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::SIGKILL)?;
+    }
+    digest_list(call)
+}
+
+/// `list` → `out`: walks over it for ever, until it is told to stop.
+fn walk_and_wait(call: &mut Call) -> Result<(), Error> {
+    let list = call.list("list")?;
+    loop {
+        let mut walk = list.walk();
+        while walk.next_item()?.is_some() {}
+    }
+}
+
+/// `number` (a text) → `out`: 1 MiB that begins with it.
+fn stamp(call: &mut Call) -> Result<(), Error> {
+    let number = call.bytes("number")?;
+    let mut out = call.reserve("out", 1 << 20)?;
+    out.as_mut_slice().fill(b'.');
+    out.as_mut_slice()[..number.len()].copy_from_slice(number);
+    out.commit(1 << 20)
+}
+
+/// `in` (as `stamp` makes it) → `number`: with what it begins.
+fn stamped(call: &mut Call) -> Result<(), Error> {
+    let bytes = call.bytes("in")?;
+    let dots = [b'.'; 4096];
+    let number = bytes
+        .iter()
+        .position(|byte| *byte == b'.')
+        .unwrap_or_default();
+    if !bytes[4096..].chunks(4096).all(|chunk| chunk == dots) {
+        return Err(Error::new("what was stamped is damaged"));
+    }
+    call.write("number", &bytes[..number])
 }
 
 /// `list` → `out`: its items, one behind the other.

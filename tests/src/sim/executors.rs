@@ -3,6 +3,7 @@
 use super::Cluster;
 use super::clients::Outcome;
 use super::lane::{Attempts, GRACE_NS, Run, State};
+use super::windows::Walk;
 use crate::functions::{Made, MadeOutput, compute};
 use crate::reference::{failures, returned_kinds, wait_ns_after};
 use crate::trace::Ending;
@@ -32,7 +33,7 @@ impl Cluster {
         let (node, invocation) = self.lanes[lane].core.started_node(start);
         let mut inputs = self.lanes[lane].inputs_of(start);
         self.inputs_ordered(start, &mut inputs);
-        let seen = self.lanes[lane].read_inputs(&inputs);
+        let seen = self.read_before(lane, start, &inputs);
         let now = self.now();
         let asked = &mut self.asked[self.by_id[&invocation]];
         let deployed = &self.scenario.deployments[asked.deployment];
@@ -70,7 +71,13 @@ impl Cluster {
         asked
             .trace
             .starts((node, items.clone()), start.attempt, now, seen.clone());
+        let salt = deployed.workflow.salt;
+        let kinds = returned_kinds(plan);
+        let item = items.last().copied();
+        let made = || compute(salt, node, item, &seen, &kinds);
+        let walk = Walk::over(&inputs, made, &mut self.random);
         let run = Run {
+            walk,
             activation: start.activation,
             invocation,
             node,
@@ -105,7 +112,11 @@ impl Cluster {
     pub(super) fn function_returns(&mut self, lane: usize, place: usize) {
         let run = self.running(lane, place).expect("only what runs returns");
         let faults = self.scenario.faults;
-        if self.random.chance(faults.lies) {
+        if let Some((class, cause)) = run.gives_up() {
+            self.rest(lane, place);
+            let id = ExecutorId(place as u32);
+            self.attempt_fails(lane, id, &run, class, cause);
+        } else if self.random.chance(faults.lies) {
             self.executor_lies(lane, place, &run);
         } else if self.random.chance(faults.failures) {
             self.rest(lane, place);
@@ -159,7 +170,7 @@ impl Cluster {
 
     /// What the function makes of its inputs, which it reads as late as it can.
     fn outputs_of(&mut self, lane: usize, run: &Run) -> Vec<Output> {
-        let inputs = self.lanes[lane].read_inputs(&run.inputs);
+        let inputs = self.lanes[lane].read_again(run);
         assert_eq!(inputs, run.seen, "inputs have changed: {run:?}");
         let workflow =
             &self.scenario.deployments[self.asked[self.by_id[&run.invocation]].deployment].workflow;

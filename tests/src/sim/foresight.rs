@@ -142,7 +142,7 @@ impl Cluster {
         let mut inputs = Vec::new();
         core.inputs(start, |input| match input {
             Input::One(range) => inputs.push(range),
-            Input::List(_) => panic!("a list was not foreseen"),
+            Input::List(_) | Input::Windowed(..) => panic!("a list was not foreseen"),
         });
         assert_eq!(
             foresight,

@@ -5,6 +5,7 @@ use super::foresight::{Ahead, Foresight};
 use super::memory::Memory;
 use super::replicas::Known;
 use super::stores::Stores;
+use super::windows::Walk;
 use crate::functions::Datum;
 use engine::core::store::StoreRules;
 use engine::core::{
@@ -54,10 +55,16 @@ pub(super) struct Run {
     pub(super) deadline_ns: Option<u64>,
     /// Whether it will never return by itself.
     pub(super) hangs: bool,
+    /// What it reads item by item, if anything.
+    pub(super) walk: Option<Walk>,
 }
 
 /// What an executor does.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are few, and most of them run something"
+)]
 pub(super) enum State {
     /// Nothing.
     Idle,
@@ -369,6 +376,11 @@ impl Lane {
             Input::One(range) => InputAt::One(range),
             Input::List(items) => {
                 InputAt::List(items.iter().map(|item| self.core.locate(*item)).collect())
+            }
+            Input::Windowed(items, account) => {
+                let located = items.iter();
+                let located = located.map(|item| self.core.locate_or_away(*item, account));
+                InputAt::List(located.collect())
             }
         }
     }

@@ -22,6 +22,7 @@
 //! | `replicas` | which of several placements a door has to choose |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
+//! | `windows` | lists that are read item by item |
 //! | `constructs` | what of the language a run has held |
 
 mod answers;
@@ -45,6 +46,7 @@ mod stops;
 mod stores;
 mod told;
 mod verdict;
+mod windows;
 
 pub use clients::{Asked, Outcome};
 pub use constructs::Constructs;
@@ -94,6 +96,8 @@ enum Event {
     Carried { lane: usize, index: usize },
     Fetched { lane: usize, index: usize },
     Arrived { lane: usize, index: usize },
+    Copied { lane: usize, index: usize },
+    Want { lane: usize, place: usize },
 }
 
 /// The cluster, and all that is under way in it.
@@ -138,6 +142,8 @@ pub struct Cluster {
     lost: u64,
     /// Activations that began while a list was arriving.
     started_early: u64,
+    /// Items that were given to activations that had asked for them.
+    given: u64,
     steps: u64,
 }
 
@@ -202,6 +208,7 @@ impl Cluster {
             brought_back: 0,
             lost: 0,
             started_early: 0,
+            given: 0,
             steps: 0,
             scenario,
         };
@@ -316,6 +323,12 @@ impl Cluster {
             };
             for (place, executor) in lane.executors.iter().enumerate() {
                 match executor.as_ref().map(|executor| &executor.state) {
+                    Some(State::Running(run)) if run.reads_on() => {
+                        let asks = returns(executor) && !run.waits();
+                        if asks {
+                            events.push(Event::Want { lane: index, place });
+                        }
+                    }
                     Some(State::Running(_)) if returns(executor) => {
                         events.push(Event::Return { lane: index, place })
                     }
@@ -381,6 +394,8 @@ impl Cluster {
             Event::Carried { lane, index } => self.end_carrying(lane, index),
             Event::Fetched { lane, index } => self.end_fetching(lane, index),
             Event::Arrived { lane, index } => self.piece_arrives(lane, index),
+            Event::Copied { lane, index } => self.end_copying(lane, index),
+            Event::Want { lane, place } => self.function_wants(lane, place),
         }
     }
 
@@ -489,6 +504,8 @@ impl Cluster {
                 bytes,
             } => self.lanes[lane].stores.bring_back(ticket, account, bytes),
             Action::Discard(ticket) => self.lanes[lane].stores.discard(ticket),
+            Action::CopyIn(order) => self.lanes[lane].stores.copy_in(*order),
+            Action::Item(given) => self.item_given(lane, &given),
             // Their quota is given.
             Action::Measure(_) => {}
         }

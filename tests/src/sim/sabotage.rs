@@ -8,7 +8,7 @@ use engine::core::{Evaluated, Start};
 use engine::plan::{Balance, Delay, ErrorClass, Join, NodeId, NodePlan, Plan, Retry, Source};
 use engine::wire::Outcome;
 use faasstore::Cancelled;
-use faasstore::descriptor::{InvocationId, PayloadRef};
+use faasstore::descriptor::{InvocationId, ItemAnswer, ItemName, PayloadRef};
 
 /// What is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,11 +117,19 @@ pub enum Sabotage {
     OtherBalance,
     /// What lanes tell of their loads is not heard.
     LoadUnheard,
+    /// Who waits for an item of a list is not answered.
+    ItemLost,
+    /// Another item is brought than the one that was asked for.
+    OtherItem,
+    /// An item goes while it is still read.
+    ItemGoesEarly,
+    /// Who is to stop goes on waiting for an item.
+    StoppedWaits,
 }
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 56] = [
         Self::NoDelay,
         Self::HalfDelay,
         Self::DelaysNeverFail,
@@ -174,6 +182,10 @@ impl Sabotage {
         Self::ToldOtherwise,
         Self::OtherBalance,
         Self::LoadUnheard,
+        Self::ItemLost,
+        Self::OtherItem,
+        Self::ItemGoesEarly,
+        Self::StoppedWaits,
     ];
 
     /// The plan that a core follows which ignores a part of the one that it was given.
@@ -469,6 +481,30 @@ impl Cluster {
     /// Whether a release is not ordered.
     pub(super) fn loses_release(&mut self) -> bool {
         self.does(Sabotage::ReleaseLost) && self.random.chance(50)
+    }
+
+    /// Whether who waits for an item does not hear of it.
+    pub(super) fn loses_item(&self, answer: ItemAnswer) -> bool {
+        match answer {
+            ItemAnswer::Stopped => self.does(Sabotage::StoppedWaits),
+            ItemAnswer::Here(_) | ItemAnswer::NoRoom => self.does(Sabotage::ItemLost),
+        }
+    }
+
+    /// The item that a core takes for the one that is asked for.
+    pub(super) fn item_taken(&self, name: ItemName) -> ItemName {
+        if self.does(Sabotage::OtherItem) && name.item > 0 {
+            return ItemName {
+                item: name.item - 1,
+                ..name
+            };
+        }
+        name
+    }
+
+    /// Whether a core takes an item that is read for one that is not any more.
+    pub(super) fn lets_items_go_early(&self) -> bool {
+        self.does(Sabotage::ItemGoesEarly)
     }
 
     /// Whether an output does not reach a client.

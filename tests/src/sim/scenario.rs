@@ -218,6 +218,7 @@ impl Scenario {
                 tiers: random.pick(&tiers).to_vec(),
                 moved_bytes_min: 1,
                 quota_bytes: Some(random.below(QUOTA_BYTES_MAX) as u64),
+                ..StoreRules::default()
             };
         }
         scenario

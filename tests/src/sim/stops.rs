@@ -90,6 +90,10 @@ impl Cluster {
             let told = self.word_of(executor, run).is_some();
             let asked = &self.asked[self.by_id[&run.invocation]];
             let over = asked.forgotten.contains_key(&lane);
+            assert!(
+                !told || !run.waits(),
+                "it is to stop, and waits for an item: {run:?}"
+            );
             // A lane that has lost sight of the entry worker knows by itself.
             let lost = told && lane != asked.lane && !self.lost_workers.is_empty();
             assert!(

@@ -53,6 +53,8 @@ pub struct Tally {
     pub lost: u64,
     /// Activations that began when the first items of a list had come, and not yet the last.
     pub started_early: u64,
+    /// Items that activations have asked for and were given.
+    pub given: u64,
     /// Looks at a worker that held anything of an invocation of which everything was declared.
     pub looks: u64,
     /// Of these, those at which it held all that was proven.
@@ -86,6 +88,7 @@ impl std::ops::AddAssign for Tally {
         self.brought_back += other.brought_back;
         self.lost += other.lost;
         self.started_early += other.started_early;
+        self.given += other.given;
         self.looks += other.looks;
         self.full += other.full;
         self.constructs += other.constructs;
@@ -174,6 +177,7 @@ impl Cluster {
             brought_back: self.brought_back,
             lost: self.lost,
             started_early: self.started_early,
+            given: self.given,
             looks: self.proven.looks,
             full: self.proven.full,
             steps: self.steps,

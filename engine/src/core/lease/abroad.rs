@@ -24,6 +24,8 @@ pub enum Reach {
     Away,
     /// It could not be got back, and why.
     Lost(Rc<str>),
+    /// It is a copy, for which there was no room.
+    Unplaced,
 }
 
 /// What has become of a lease that was to leave.
@@ -86,7 +88,7 @@ impl Leases {
             Home::Lost => {
                 let cause = self.abroad.get(&payload.lease.0);
                 let cause = cause.and_then(|abroad| abroad.cause.clone());
-                Reach::Lost(cause.unwrap_or_else(|| Rc::from("it is lost")))
+                cause.map_or(Reach::Unplaced, Reach::Lost)
             }
         }
     }
@@ -100,6 +102,16 @@ impl Leases {
             None => Reach::Coming,
             Some(cause) => Reach::Lost(Rc::clone(cause)),
         }
+    }
+
+    /// Where a view lies that is away, or on its way from there: in what was carried out, and from which byte on. For those
+    /// who judge what a core does.
+    #[must_use]
+    pub fn carried(&self, payload: Payload) -> Option<(Ticket, u64)> {
+        let lease = self.slots.get(payload.lease.0 as usize)?;
+        let there = matches!(lease.home, Home::Away | Home::Coming);
+        let abroad = self.abroad.get(&payload.lease.0).filter(|_| there)?;
+        Some((abroad.ticket, payload.offset))
     }
 
     /// Somebody begins to read: what was leaving stays.
@@ -244,6 +256,70 @@ impl Leases {
             self.came_home(LeaseId(index));
         }
         Some((account, bytes, None))
+    }
+}
+
+/// A copy that is to be made of what is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::core) struct Copied {
+    /// What to call it while it is on its way.
+    pub(in crate::core) ticket: Ticket,
+    /// Of what.
+    pub(in crate::core) of: Ticket,
+    /// From which byte of that on.
+    pub(in crate::core) offset: u64,
+    /// Whose it is.
+    pub(in crate::core) account: Account,
+    /// The first view of it.
+    pub(in crate::core) payload: Payload,
+}
+
+impl Leases {
+    /// A copy of a view of a lease that is away is to be made, which stays there: a lease of its own, on its way. From now on
+    /// its bytes count as here.
+    pub(in crate::core) fn copy(&mut self, payload: Payload) -> Option<Copied> {
+        let lease = self.slots.get(payload.lease.0 as usize)?;
+        if lease.home != Home::Away {
+            return None;
+        }
+        let account = lease.account;
+        let of = self.abroad.get(&payload.lease.0)?.ticket;
+        // It lies nowhere yet; what counts of it is how long it is.
+        let range = PayloadRef {
+            segment: 0,
+            generation: 0,
+            offset: 0,
+            length: payload.length,
+        };
+        let copy = self.take(account, range);
+        self.slots[copy.lease.0 as usize].home = Home::Coming;
+        self.ledgers[account.0 as usize].holdings.moving += 1;
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let abroad = Abroad {
+            ticket,
+            cause: None,
+        };
+        self.abroad.insert(copy.lease.0, abroad);
+        self.by_ticket.insert(ticket, copy.lease.0);
+        Some(Copied {
+            ticket,
+            of,
+            offset: payload.offset,
+            account,
+            payload: copy,
+        })
+    }
+
+    /// There is no room for what was to come, which is as good as lost; why is not said of it.
+    pub(in crate::core) fn unplaced(&mut self, ticket: Ticket) {
+        let Some(index) = self.by_ticket.get(&ticket).copied() else {
+            return;
+        };
+        self.came(ticket, Err(Rc::from("")));
+        if let Some(abroad) = self.abroad.get_mut(&index) {
+            abroad.cause = None;
+        }
     }
 }
 

@@ -26,6 +26,7 @@ fn cause(event: Event) -> Option<String> {
             assert_eq!(class, ErrorClass::Output);
             Some(cause)
         }
+        Event::Want(want) => panic!("{want:?}"),
     }
 }
 
