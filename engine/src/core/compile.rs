@@ -283,6 +283,7 @@ impl Compiler {
             keeps_notes: scopes > 1
                 || !plan.wholes.is_empty()
                 || plan.nodes.iter().any(|node| node.join != Join::All),
+            ranks: Vec::new(),
             first_readers: Vec::new(),
             plan: plan.clone(),
             types: super::types::PayloadTypes::new(plan),
@@ -346,9 +347,26 @@ impl Compiler {
             .clone()
             .filter(|node| program.nodes[*node as usize].edges() == 0)
             .collect();
+        program.ranks = self.ranks(plan, program.nodes.len());
         self.number_slots(&mut program);
         program.first_readers = super::victims::first_readers(&program);
         program
+    }
+
+    /// By node, its place in the workflow. Regions are numbered behind all plain nodes.
+    fn ranks(&self, plan: &Plan, count: usize) -> Vec<NodeId> {
+        let mut ranks = vec![NodeId::MAX; count];
+        for node in &plan.nodes {
+            let local = self.local_of[&node.id] as usize;
+            ranks[local] = node.id;
+            let mut scope = self.scopes[local];
+            while scope != 0 {
+                let region = &mut ranks[self.regions[usize::from(scope)] as usize];
+                *region = node.id.min(*region);
+                scope = self.nesting.around(scope);
+            }
+        }
+        ranks
     }
 
     /// Slots lie scope by scope.

@@ -145,7 +145,8 @@ impl Core {
         if made_bytes >= self.config.store.moved_bytes_min / 16 {
             let deployment = self.invocations[running.place as usize].deployment;
             let known = &mut self.deployment_mut(deployment).made_bytes[running.node as usize];
-            *known = made_bytes.max(*known);
+            // The most, but one that was far above the others counts for less with each of these.
+            *known = made_bytes.max(*known - *known / 16);
         }
         for (output, plan) in outputs.iter().zip(program.outputs(node)) {
             let Some(slot) = plan.slot else {

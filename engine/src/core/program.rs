@@ -357,6 +357,8 @@ pub(crate) struct Program {
     pub(crate) timed: bool,
     /// Whether any of its nodes keeps more than all do: it has regions or joins of some.
     pub(crate) keeps_notes: bool,
+    /// By node, its place in the workflow; a region has that of its first node.
+    pub(crate) ranks: Vec<NodeId>,
     /// By slot: see [`super::victims`].
     pub(crate) first_readers: Vec<Option<LocalNode>>,
 }

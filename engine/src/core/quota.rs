@@ -216,7 +216,7 @@ impl Core {
                     });
                 let carries = !victims.is_empty();
                 for lease in victims {
-                    self.carry_out(lease, kind);
+                    self.carry_out(lease, kind, choice);
                 }
                 if carries {
                     return;
@@ -263,8 +263,13 @@ impl Core {
         allowed.filter_map(|one| one.up_again_ns(now_ns)).min()
     }
 
-    pub(super) fn carry_out(&mut self, lease: LeaseId, kind: TierKind) {
+    pub(super) fn carry_out(&mut self, lease: LeaseId, kind: TierKind, choice: StoreChoice) {
         let (ticket, range) = self.leases.leave(lease);
+        let takes = |one: &&Carrier| one.is_allowed(choice) && one.takes(range.length);
+        // What that tier is too small for goes to another one.
+        let carrier = self.carriers.iter().filter(takes);
+        let carrier = carrier.min_by_key(|one| one.kind != kind);
+        let kind = carrier.map_or(kind, |one| one.kind);
         self.actions.push(Action::CarryOut(Box::new(CarryOut {
             ticket,
             range,
@@ -582,7 +587,7 @@ impl Core {
     }
 
     /// What the newest deployment of a workflow says of payloads without room.
-    fn choice_of(&self, deployments: &[u32]) -> StoreChoice {
+    pub(super) fn choice_of(&self, deployments: &[u32]) -> StoreChoice {
         let programs = deployments.iter().map(|index| self.program(*index));
         let newest = programs.max_by_key(|program| program.plan.version);
         newest.map_or_else(StoreChoice::default, |program| program.plan.limits.store)

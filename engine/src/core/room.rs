@@ -41,8 +41,9 @@ impl Core {
             return;
         }
         self.press(now_ns, account);
+        let choice = self.choice_of(&deployments);
         for lease in victims {
-            self.carry_out(lease, kind);
+            self.carry_out(lease, kind, choice);
         }
     }
 

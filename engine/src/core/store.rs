@@ -28,6 +28,15 @@ pub struct Ticket(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Arrival(pub u64);
 
+/// Why a tier has not taken a payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unstored {
+    /// It takes none of that size, however empty it is.
+    TooLarge,
+    /// It is full, or has failed.
+    Failed,
+}
+
 /// What is done when a workflow has used up its quota of memory.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreRules {
@@ -107,6 +116,8 @@ pub(super) struct Carrier {
     resting_until_ns: u64,
     /// How often it has failed since it last did not.
     failures: u32,
+    /// Payloads of more bytes it does not take, as far as is known.
+    bytes_max: u64,
 }
 
 impl Carrier {
@@ -121,6 +132,7 @@ impl Carrier {
             back: cost,
             resting_until_ns: 0,
             failures: 0,
+            bytes_max: u64::MAX,
         }
     }
 
@@ -134,6 +146,11 @@ impl Carrier {
             TierKind::Remote => choice.remote,
             TierKind::Inline | TierKind::Shared | TierKind::Peer | TierKind::Spill => choice.spill,
         }
+    }
+
+    /// Whether it may take so many bytes at once.
+    pub(super) const fn takes(&self, bytes: u64) -> bool {
+        bytes <= self.bytes_max
     }
 
     /// When it is asked again, if it has failed but not so often that it is to be done without.
@@ -235,7 +252,13 @@ impl Core {
     }
 
     /// A payload that was to be carried out has been, or could not be.
-    pub fn stored(&mut self, now_ns: u64, ticket: Ticket, kind: TierKind, stored: Result<u64, ()>) {
+    pub fn stored(
+        &mut self,
+        now_ns: u64,
+        ticket: Ticket,
+        kind: TierKind,
+        stored: Result<u64, Unstored>,
+    ) {
         let Some(left) = self.leases.left(ticket, stored.is_ok()) else {
             return;
         };
@@ -246,9 +269,14 @@ impl Core {
                 carrier.failures = 0;
                 carrier.out.learn(left.bytes, took_ns);
             }
-            (Err(()), Some(carrier)) => {
+            (Err(why), Some(carrier)) => {
                 carried.refused += 1;
-                carrier.failed(now_ns);
+                match why {
+                    Unstored::TooLarge => {
+                        carrier.bytes_max = carrier.bytes_max.min(left.bytes.saturating_sub(1));
+                    }
+                    Unstored::Failed => carrier.failed(now_ns),
+                }
             }
             (_, None) => {}
         }

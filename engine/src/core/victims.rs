@@ -32,7 +32,9 @@ pub(crate) fn first_readers(program: &Program) -> Vec<Option<LocalNode>> {
             }
             each_slot(program, input.from, &mut |slot| {
                 let reader = &mut first[slot as usize];
-                *reader = Some(reader.map_or(index, |known| known.min(index)));
+                let rank = |node: &LocalNode| program.ranks[*node as usize];
+                *reader =
+                    Some(reader.map_or(index, |known| std::cmp::min_by_key(known, index, rank)));
             });
         }
     }
@@ -129,9 +131,14 @@ impl Core {
                 self.candidates(place, (account, fits), &mut kept, &mut found);
             }
         }
+        let choice = self.choice_of(deployments);
+        let is_taken = |bytes: u64| {
+            let mut allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
+            allowed.any(|one| one.takes(bytes))
+        };
         let mut found: Vec<(Distance, LeaseId, u64)> = found
             .into_iter()
-            .filter(|(lease, _)| !kept.contains(lease))
+            .filter(|(lease, (_, bytes))| !kept.contains(lease) && is_taken(*bytes))
             .map(|(lease, (distance, bytes))| (distance, lease, bytes))
             .collect();
         // By number where they are equally far, so that the same events give the same.
@@ -213,7 +220,8 @@ impl Core {
             let gathers = &program.scopes[usize::from(region)].gathers;
             for (gather, list) in gathers.iter().zip(&run.gathered) {
                 let reader = program.first_readers[gather.list as usize];
-                let distance = |item: u32| reader.map(|reader| (reader + 1, item));
+                let far = reader.map(|reader| program.ranks[reader as usize].saturating_add(1));
+                let distance = |item: u32| far.map(|far| (far, item));
                 for (item, payload) in (0..).zip(list.iter().flat_map(|list| self.lists.get(*list)))
                 {
                     consider(*payload, distance(item));
@@ -224,13 +232,14 @@ impl Core {
 
     /// How far away it is that a node reads: nothing if it is ready already.
     fn distance(&self, place: Place, reader: LocalNode) -> Distance {
+        let far = self.program_of(place).ranks[reader as usize].saturating_add(1);
         let mut around = place;
         loop {
             let invocation = &self.invocations[around as usize];
             if let Some(state) = invocation.node_in_scope(reader) {
                 return match state.stage {
                     Stage::Decided => (0, 0),
-                    Stage::Waiting => (reader + 1, 0),
+                    Stage::Waiting => (far, 0),
                 };
             }
             if invocation.scope == 0 {
@@ -239,7 +248,7 @@ impl Core {
             around = invocation.parent;
         }
         // It lies in a region within.
-        (reader + 1, 0)
+        (far, 0)
     }
 
     /// Of a list that a region runs over: the first item that has not begun, if it runs.

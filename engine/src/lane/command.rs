@@ -2,7 +2,7 @@
 //! lanes share with anyone.
 
 use crate::core::Holder;
-use crate::core::store::Ticket;
+use crate::core::store::{Ticket, Unstored};
 pub use crate::lane::share::LendingEnd;
 use crate::lane::store::OwnUse;
 use crate::plan::{DeploymentId, Plan, Trust};
@@ -164,7 +164,7 @@ pub enum LaneCommand {
         /// Which tier was to take it.
         kind: TierKind,
         /// How long it took.
-        stored: Result<u64, ()>,
+        stored: Result<u64, Unstored>,
     },
     /// What executors have of memory for themselves.
     Measured(Vec<OwnUse>),

@@ -9,7 +9,7 @@ use super::segments::Mapping;
 use super::{Lane, executors, monotonic_ns};
 use crate::core::CopyIn;
 use crate::core::lease::Account;
-use crate::core::store::Ticket;
+use crate::core::store::{Ticket, Unstored};
 use crate::plan::DeploymentId;
 use crossbeam::queue::ArrayQueue;
 use faasstore::arena::{ArenaError, Reservation};
@@ -213,7 +213,8 @@ impl Lane {
             })
         });
         if !asked {
-            self.core.stored(self.now_ns, ticket, kind, Err(()));
+            let failed = Err(Unstored::Failed);
+            self.core.stored(self.now_ns, ticket, kind, failed);
         }
     }
 

@@ -3,7 +3,7 @@
 //! It owns the tiers and which payload lies where; lanes know payloads by tickets alone. Each request is a task of its own, as
 //! many at once as the tier admits. It ends after the lanes, once nothing of what it has begun is under way any more.
 
-use crate::core::store::Ticket;
+use crate::core::store::{Ticket, Unstored};
 use crate::lane::command::LaneCommand;
 use crate::lane::store::{Landing, StoreEnd, StoreOrder, StoreRequest};
 use crate::status::Driver;
@@ -326,10 +326,15 @@ impl Store {
         }
     }
 
-    async fn put(&self, key: (u8, Ticket), kind: TierKind, payload: Slice) -> Result<u64, ()> {
+    async fn put(
+        &self,
+        key: (u8, Ticket),
+        kind: TierKind,
+        payload: Slice,
+    ) -> Result<u64, Unstored> {
         let began = Instant::now();
         let Some(tier) = self.tier(kind) else {
-            return Err(());
+            return Err(Unstored::Failed);
         };
         match tier.put(payload).await {
             Ok(place) => {
@@ -338,7 +343,10 @@ impl Store {
             }
             Err(error) => {
                 self.warn(format_args!("a payload stays in memory: {error}"));
-                Err(())
+                Err(match error {
+                    TierError::TooLarge { .. } => Unstored::TooLarge,
+                    _ => Unstored::Failed,
+                })
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::flow::{Flow, input, out, over_list};
 use super::rig::{Rig, one};
-use engine::core::store::StoreRules;
+use engine::core::store::{StoreRules, Unstored};
 use engine::plan::{InputPlan, Source};
 use engine::wire::Failure;
 use faasstore::binding::Kind;
@@ -282,6 +282,46 @@ fn what_has_failed_for_a_lost_input_harms_no_other_invocation() {
         rig.carried(true);
         rig.come_back(None);
     }
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}
+
+#[test]
+fn what_a_tier_is_too_small_for_stays_and_what_is_smaller_leaves_all_the_same() {
+    let mut flow = Flow::default();
+    let slow = flow.function("slow", |_| ());
+    let made = ["aaaaaaaaaa", "bbbbbbbbbb", "cccccccccccccccccccc"]
+        .map(|name| flow.function(name, |_| ()));
+    for (reader, made) in ["x", "y", "z"].into_iter().zip(made) {
+        flow.function(reader, |node| {
+            node.inputs = vec![input("made", out(made)), input("slow", out(slow))];
+        });
+    }
+    let mut rig = Rig::short_of_memory(&flow, rules(29));
+    rig.invoke(&[]);
+    rig.end("cccccccccccccccccccc");
+    rig.end("aaaaaaaaaa");
+    assert_eq!(rig.carrying(), ["cccccccccccccccccccc"], "it is read last");
+    rig.not_carried(Unstored::TooLarge);
+    assert_eq!(
+        rig.carrying(),
+        ["aaaaaaaaaa"],
+        "and at once, since the tier has not failed"
+    );
+    rig.carried(true);
+    rig.end("bbbbbbbbbb");
+    assert_eq!(rig.carrying(), ["bbbbbbbbbb"]);
+    rig.carried(true);
+    rig.end("slow");
+    while rig.elsewhere() != (0, 0) {
+        rig.come_back(None);
+        for reader in ["x", "y", "z"] {
+            if rig.runs(reader) {
+                rig.end(reader);
+            }
+        }
+    }
+    rig.end_all();
     rig.result().unwrap();
     rig.nothing_is_left();
 }

@@ -3,7 +3,7 @@
 
 use super::flow::{DEPLOYMENT, Flow, worker_name};
 use engine::core::lease::Holdings;
-use engine::core::store::{Carried, StoreRules, Tally, Ticket};
+use engine::core::store::{Carried, StoreRules, Tally, Ticket, Unstored};
 use engine::core::{
     Action, Answered, CarryOut, ClientId, CompletionError, CopyIn, Core, CoreConfig, CoreCounters,
     Describe, Evaluate, Evaluated, ExecutorId, Held, Incoming, Input, Next, Outbound, Outgoing,
@@ -924,16 +924,28 @@ impl Rig {
 
     /// What is being carried out of memory has been, or not.
     pub(crate) fn carried(&mut self, well: bool) {
+        self.stored(if well {
+            Ok(1000)
+        } else {
+            Err(Unstored::Failed)
+        });
+    }
+
+    /// No tier takes what is being carried out of memory.
+    pub(crate) fn not_carried(&mut self, why: Unstored) {
+        self.stored(Err(why));
+    }
+
+    fn stored(&mut self, stored: Result<u64, Unstored>) {
         for order in std::mem::take(&mut self.carrying) {
             let CarryOut {
                 ticket,
                 range,
                 kind,
             } = order;
-            if let (true, Seen::One(text)) = (well, self.text(range)) {
+            if let (Ok(_), Seen::One(text)) = (stored, self.text(range)) {
                 self.away.insert(ticket, text);
             }
-            let stored = if well { Ok(1000) } else { Err(()) };
             self.cores[0].stored(self.now_ns, ticket, kind, stored);
         }
         self.settle();

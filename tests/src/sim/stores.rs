@@ -2,7 +2,7 @@
 
 use super::{Cluster, Event};
 use engine::core::lease::Account;
-use engine::core::store::Ticket;
+use engine::core::store::{Ticket, Unstored};
 use engine::core::{CarryOut, CopyIn};
 use engine::plan::DeploymentId;
 use std::collections::BTreeMap;
@@ -96,7 +96,11 @@ impl Cluster {
         // Read as late as can be.
         let bytes = state.memory.read(range);
         let stored = if refused {
-            Err(())
+            // Of what one lane's tier is too small for, the others' may be too.
+            Err(match bytes.len().is_multiple_of(7) {
+                true => Unstored::TooLarge,
+                false => Unstored::Failed,
+            })
         } else {
             self.carried += 1;
             state.stores.kept.insert(ticket, bytes);

@@ -14,7 +14,7 @@
 //!   under way of its invocation, and a [`Cancel`](wire::Cancel) an [`Invoke`](wire::Invoke) whose inputs are.
 //! - Frames are sent in the order in which they were queued. To a client they go before chunks, and never wait for more than one
 //!   of them. To a peer chunks go by a connection of their own, so that frames wait for none, neither here nor in
-//!   the kernel. Workflows, and the payloads of each, take [`turns`] chunk by chunk.
+//!   the kernel. Workflows, and the payloads of each, take turns chunk by chunk.
 //! - A peer sends no more of a payload than was [granted](wire::Grant), or may come unasked; and grants no more than was announced. A payload
 //!   for which there is no memory [waits](Shortage) for it in its workflow's order, and holds up no other workflow and no message.
 //!
