@@ -156,6 +156,26 @@ pub struct Holdings {
     pub moving: u64,
     /// Bytes of those on their way out.
     pub leaving_bytes: u64,
+    /// Of the leases, those that are not too small to be carried out.
+    pub(super) movable: u64,
+}
+
+impl Holdings {
+    /// A lease of so many bytes is here. From `moved_bytes_min` on it is worth carrying out.
+    #[inline]
+    fn count_in(&mut self, bytes: u64, moved_bytes_min: u64) {
+        self.leases += 1;
+        self.movable += u64::from(bytes >= moved_bytes_min);
+        self.bytes += bytes;
+        self.bytes_peak = self.bytes_peak.max(self.bytes);
+    }
+
+    #[inline]
+    fn count_out(&mut self, bytes: u64, moved_bytes_min: u64) {
+        self.leases -= 1;
+        self.movable -= u64::from(bytes >= moved_bytes_min);
+        self.bytes -= bytes;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -178,11 +198,22 @@ pub struct Leases {
     by_ticket: FxHashMap<Ticket, u32>,
     tickets: u64,
     arrivals: Arrivals,
+    /// Leases of fewer bytes are too small to be carried out.
+    moved_bytes_min: u64,
     /// Whether an account has come to have more than it is watched for, or has less again and is looked after.
     alarmed: bool,
 }
 
 impl Leases {
+    /// None yet. Of fewer bytes than these none is worth carrying out.
+    #[must_use]
+    pub fn new(moved_bytes_min: u64) -> Self {
+        Self {
+            moved_bytes_min,
+            ..Self::default()
+        }
+    }
+
     /// The account of a workflow, for one more deployment of it.
     pub fn open(&mut self, workflow: &str) -> Account {
         let known = |ledger: &Ledger| ledger.deployments > 0 && ledger.workflow == workflow;
@@ -273,9 +304,7 @@ impl Leases {
         self.bytes += range.length;
         let ledger = &mut self.ledgers[account.0 as usize];
         let holdings = &mut ledger.holdings;
-        holdings.leases += 1;
-        holdings.bytes += range.length;
-        holdings.bytes_peak = holdings.bytes_peak.max(holdings.bytes);
+        holdings.count_in(range.length, self.moved_bytes_min);
         self.alarmed |= holdings.bytes > ledger.tally.watch_bytes;
         let index = if let Some(index) = self.free.pop() {
             self.slots[index as usize] = lease;
@@ -326,8 +355,7 @@ impl Leases {
         self.bytes -= range.length;
         let ledger = &mut self.ledgers[account.0 as usize];
         let holdings = &mut ledger.holdings;
-        holdings.leases -= 1;
-        holdings.bytes -= range.length;
+        holdings.count_out(range.length, self.moved_bytes_min);
         self.alarmed |= ledger.tally.pressed;
         self.free.push(id.0);
         range
@@ -471,6 +499,7 @@ mod tests {
             leases,
             bytes,
             bytes_peak,
+            movable: leases,
             ..Holdings::default()
         };
         assert_eq!(leases.holdings(new), holdings(1, 100, 200));

@@ -276,6 +276,7 @@ impl Core {
             .copied()
             .map(Carrier::new)
             .collect();
+        let leases = Leases::new(config.store.moved_bytes_min);
         Self {
             config,
             carriers,
@@ -296,7 +297,7 @@ impl Core {
             extras: Extras::default(),
             executors: Vec::new(),
             in_hand: None,
-            leases: Leases::default(),
+            leases,
             lists: Lists::default(),
             timers: BTreeMap::new(),
             timers_of: ByPlace::default(),

@@ -111,6 +111,9 @@ impl Core {
         spared: &[(Place, LocalNode)],
         fits: Fits<'_>,
     ) -> Vec<LeaseId> {
+        if self.leases.holdings(account).movable == 0 {
+            return Vec::new();
+        }
         let mut kept: FxHashSet<LeaseId> = FxHashSet::default();
         let mut keep = |payload| kept.extend(self.leases.lease_of(payload).map(|(lease, _)| lease));
         for running in self.runs_of(deployments) {

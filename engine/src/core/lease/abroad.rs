@@ -174,8 +174,7 @@ impl Leases {
         let freed = wanted || holders == 0;
         if freed {
             self.bytes -= range.length;
-            holdings.leases -= 1;
-            holdings.bytes -= range.length;
+            holdings.count_out(range.length, self.moved_bytes_min);
         }
         if wanted {
             holdings.away += 1;
@@ -208,9 +207,7 @@ impl Leases {
         let holdings = &mut self.ledgers[account.0 as usize].holdings;
         holdings.away -= 1;
         holdings.away_bytes -= bytes;
-        holdings.leases += 1;
-        holdings.bytes += bytes;
-        holdings.bytes_peak = holdings.bytes_peak.max(holdings.bytes);
+        holdings.count_in(bytes, self.moved_bytes_min);
         holdings.moving += 1;
         Some((ticket, account, bytes))
     }
@@ -238,8 +235,7 @@ impl Leases {
         }
         if lost.is_some() || holders == 0 {
             self.bytes -= bytes;
-            holdings.leases -= 1;
-            holdings.bytes -= bytes;
+            holdings.count_out(bytes, self.moved_bytes_min);
         }
         if holders == 0 {
             self.came_home(LeaseId(index));
