@@ -269,7 +269,7 @@ impl Control {
             types: Arc::clone(&pool.types),
             spin_budget_ns: self.identity.spin_budget_ns,
             reserved_bytes: pool.reserved_bytes,
-            arena_bytes_max: pool.arena_bytes_max,
+            arena_bytes_max: pool.arena_bytes_max[usize::from(lane)],
             trust: pool.trust,
         }
     }

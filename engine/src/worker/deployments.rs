@@ -153,9 +153,9 @@ pub struct Pool {
     pub scale: Vec<usize>,
     /// Bytes that are reserved for each of them.
     pub reserved_bytes: u64,
-    /// Bytes that each executor's arena may have: what is reserved on its lane for all executors of the deployment, as memory
-    /// that others leave unused may hold what it has made.
-    pub arena_bytes_max: u64,
+    /// By lane, bytes that each executor's arena may have there: what is reserved for all executors of the deployment, as
+    /// memory that others leave unused may hold what it has made.
+    pub arena_bytes_max: Vec<u64>,
     /// Whose its executable is.
     pub trust: Trust,
 }
@@ -216,17 +216,17 @@ impl Deployment {
                 types: types.collect(),
                 scale: (0..lanes).map(share).collect(),
                 reserved_bytes,
-                arena_bytes_max: 0,
+                arena_bytes_max: Vec::new(),
                 trust: executable.trust,
             });
         }
-        let on_a_lane = pools.iter().map(|pool| {
-            let scale = pool.scale.iter().copied().min().unwrap_or_default();
-            pool.reserved_bytes * scale as u64
-        });
-        let arena_bytes_max = on_a_lane.sum();
+        let on_lane = |lane: u8| {
+            let reserved = |pool: &Pool| pool.reserved_bytes * pool.scale[usize::from(lane)] as u64;
+            pools.iter().map(reserved).sum::<u64>()
+        };
+        let arena_bytes_max: Vec<u64> = (0..lanes).map(on_lane).collect();
         for pool in &mut pools {
-            pool.arena_bytes_max = arena_bytes_max;
+            pool.arena_bytes_max.clone_from(&arena_bytes_max);
         }
         Ok(pools)
     }
