@@ -48,10 +48,10 @@ fn invoke(cluster: &Cluster, count: usize) -> Answered {
     answered.expect("the worker answers")
 }
 
-/// Invokes it, and says what has become of its payloads.
-fn gathered(cluster: &Cluster) -> WorkflowStatus {
-    let answered = invoke(cluster, COUNT);
-    let items: Vec<Vec<u8>> = (0..COUNT as u32)
+/// Invokes it with so many items, and says what has become of its payloads.
+fn gathered(cluster: &Cluster, count: usize) -> WorkflowStatus {
+    let answered = invoke(cluster, count);
+    let items: Vec<Vec<u8>> = (0..count as u32)
         .map(|seed| pattern::bytes(seed, 3 * MIB))
         .collect();
     let expected = pattern::digest_items(items.iter().map(|item| Some(&item[..])));
@@ -73,7 +73,7 @@ fn at_rest(cluster: &Cluster) -> WorkflowStatus {
 fn a_list_larger_than_the_quota_goes_by_the_disk_and_arrives_unchanged() {
     let cluster = Setup::workers(&["a"]).start();
     cluster.deploy(GATHERED, &[]);
-    let workflow = gathered(&cluster);
+    let workflow = gathered(&cluster, COUNT);
     assert!(workflow.spilled > 10, "{workflow:?}");
     assert!(workflow.fetched > 10, "{workflow:?}");
     assert_eq!(
@@ -91,8 +91,7 @@ fn a_workflow_that_may_not_spill_does_not() {
     let cluster = Setup::workers(&["a"]).start();
     let text = GATHERED.replace("nodes:", "store: { spill: false, quota_mib: 30 }\nnodes:");
     cluster.deploy(&text, &[]);
-    let _ = invoke(&cluster, 12);
-    let workflow = at_rest(&cluster);
+    let workflow = gathered(&cluster, 12);
     assert_eq!(workflow.quota_bytes, 30 << 20);
     assert_eq!(workflow.spilled, 0, "{workflow:?}");
     assert!(workflow.held_back > 0, "{workflow:?}");
@@ -105,7 +104,7 @@ fn with_a_remote_store_and_no_disk_payloads_go_there() {
     };
     let cluster = server.setup().start();
     cluster.deploy(GATHERED, &[]);
-    let workflow = gathered(&cluster);
+    let workflow = gathered(&cluster, COUNT);
     assert!(workflow.stored > 10, "{workflow:?}");
     assert!(workflow.fetched > 10, "{workflow:?}");
     assert_eq!(workflow.spilled, 0, "{workflow:?}");
@@ -143,7 +142,7 @@ fn a_remote_store_that_stops_and_comes_back_costs_what_lay_there_and_nothing_els
     });
     let _ = at_rest(&cluster);
     let before = at_rest(&cluster).stored;
-    let workflow = gathered(&cluster);
+    let workflow = gathered(&cluster, COUNT);
     assert!(workflow.stored > before, "{workflow:?}");
 }
 

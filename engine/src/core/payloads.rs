@@ -158,7 +158,9 @@ impl Core {
                 section,
                 arrival,
             } => {
-                let whole = self.leases.take_arriving(account, range, arrival);
+                let there = items.iter().filter(|(_, length)| *length != ITEM_ABSENT);
+                let ends = there.map(|(offset, length)| offset + length).collect();
+                let whole = self.leases.take_arriving(account, range, arrival, ends);
                 self.take_items(whole, &items, section)
             }
             Incoming::LentList { items, section } => {

@@ -446,7 +446,8 @@ impl Peers {
             connection.link.take_unread(&mut unread);
             if !inbound.is_empty() {
                 // What has come may make room for what waits.
-                self.freed |= self.shortage.is_any() && inbound.iter().any(Inbound::has_payloads);
+                self.freed |=
+                    self.shortage.is_any() && inbound.iter_mut().any(Inbound::has_payloads);
                 let party = connection.party.clone();
                 inbound
                     .drain(..)

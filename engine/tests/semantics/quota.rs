@@ -33,6 +33,28 @@ fn three() -> Flow {
     flow
 }
 
+/// What is elsewhere comes back, and those who read it end.
+fn read_all(rig: &mut Rig) {
+    while rig.elsewhere() != (0, 0) {
+        rig.come_back(None);
+        for reader in ["x", "y", "z"] {
+            if rig.runs(reader) {
+                rig.end(reader);
+            }
+        }
+    }
+    rig.end_all();
+}
+
+fn each_has_read_its_own(rig: &mut Rig) {
+    read_all(rig);
+    for (reader, made) in ["x", "y", "z"].into_iter().zip(NAMES) {
+        assert_eq!(rig.saw(reader), [one(made), one("slow")]);
+    }
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}
+
 #[test]
 fn what_is_read_last_leaves_and_comes_back_before_it_is_read() {
     let mut rig = Rig::short_of_memory(&three(), rules(20));
@@ -47,20 +69,7 @@ fn what_is_read_last_leaves_and_comes_back_before_it_is_read() {
     rig.end("slow");
     assert!(rig.runs("x"));
     assert!(!rig.runs("z"));
-    while rig.elsewhere() != (0, 0) {
-        rig.come_back(None);
-        for reader in ["x", "y", "z"] {
-            if rig.runs(reader) {
-                rig.end(reader);
-            }
-        }
-    }
-    rig.end_all();
-    for (reader, made) in ["x", "y", "z"].into_iter().zip(NAMES) {
-        assert_eq!(rig.saw(reader), [one(made), one("slow")]);
-    }
-    rig.result().unwrap();
-    rig.nothing_is_left();
+    each_has_read_its_own(&mut rig);
 }
 
 #[test]
@@ -81,20 +90,7 @@ fn what_is_read_last_and_lies_where_memory_has_run_out_makes_room_there_though_t
         rig.runs("z"),
         "what is here is read, and the rest comes back"
     );
-    while rig.elsewhere() != (0, 0) {
-        rig.come_back(None);
-        for reader in ["x", "y", "z"] {
-            if rig.runs(reader) {
-                rig.end(reader);
-            }
-        }
-    }
-    rig.end_all();
-    for (reader, made) in ["x", "y", "z"].into_iter().zip(NAMES) {
-        assert_eq!(rig.saw(reader), [one(made), one("slow")]);
-    }
-    rig.result().unwrap();
-    rig.nothing_is_left();
+    each_has_read_its_own(&mut rig);
 }
 
 #[test]
@@ -313,15 +309,7 @@ fn what_a_tier_is_too_small_for_stays_and_what_is_smaller_leaves_all_the_same() 
     assert_eq!(rig.carrying(), ["bbbbbbbbbb"]);
     rig.carried(true);
     rig.end("slow");
-    while rig.elsewhere() != (0, 0) {
-        rig.come_back(None);
-        for reader in ["x", "y", "z"] {
-            if rig.runs(reader) {
-                rig.end(reader);
-            }
-        }
-    }
-    rig.end_all();
+    read_all(&mut rig);
     rig.result().unwrap();
     rig.nothing_is_left();
 }

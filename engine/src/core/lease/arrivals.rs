@@ -26,6 +26,9 @@ enum Expected {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Come {
     pub(super) bytes: u64,
+    /// Where its items end, and how many of them are here whole.
+    ends: Vec<u64>,
+    whole: usize,
     /// Why no more will come.
     pub(super) cause: Option<Rc<str>>,
 }
@@ -41,18 +44,23 @@ impl Arrivals {
 }
 
 impl Leases {
-    /// As [`Leases::take`], of a range that nothing has arrived of yet.
+    /// As [`Leases::take`], of a range that nothing has arrived of yet, and in which items end there, in order.
     pub(in crate::core) fn take_arriving(
         &mut self,
         account: Account,
         range: PayloadRef,
         arrival: Arrival,
+        ends: Vec<u64>,
     ) -> Payload {
         let payload = self.take(account, range);
         let lease = payload.lease;
         self.slots[lease.0 as usize].home = Home::Arriving;
         self.ledgers[account.0 as usize].holdings.moving += 1;
-        self.arrivals.come.insert(lease.0, Come::default());
+        let come = Come {
+            ends,
+            ..Come::default()
+        };
+        self.arrivals.come.insert(lease.0, come);
         let expected = Expected::Lease(lease);
         self.arrivals.under_way.insert(arrival, expected);
         self.alarmed = true;
@@ -65,13 +73,16 @@ impl Leases {
         self.arrivals.under_way.insert(arrival, nobody);
     }
 
-    /// So many bytes are here by now.
+    /// So many bytes are here by now. Somebody may read more only if an item more is.
     pub(in crate::core) fn arrived(&mut self, arrival: Arrival, bytes: u64) {
         if let Some(Expected::Lease(lease)) = self.arrivals.under_way.get(&arrival)
             && let Some(come) = self.arrivals.come.get_mut(&lease.0)
         {
             come.bytes = bytes;
-            self.alarmed = true;
+            let left = &come.ends[come.whole..];
+            let more = left.iter().take_while(|end| **end <= bytes).count();
+            come.whole += more;
+            self.alarmed |= more > 0;
         }
     }
 

@@ -13,7 +13,7 @@
 use super::allowance::Allowance;
 use super::arrival::{Arrival, Opened, OpenedPlace, Terms};
 use super::inbound::Intake;
-use super::message::{Inbound, Landed, LandingError, release_all};
+use super::message::{Inbound, LandingError, release};
 use super::shortage::{Room, Ticket};
 use super::{LinkCounters, LinkError, LinkLimits, LinkRole, Stream};
 use crate::wire::{self, ChunkHead, FrameKind};
@@ -595,8 +595,7 @@ impl Landings {
                 "a message that goes takes its transfers' targets with it"
             );
             counters.bytes_drained += bytes;
-            let landed = Landed::new(range, None, None);
-            return release_all(vec![((), Ok(landed))], arena);
+            return release(range, arena);
         };
         if let Some(Ok(landed)) = waiting.message.landing_mut(target.payload) {
             landed.range = range;

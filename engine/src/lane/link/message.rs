@@ -243,29 +243,8 @@ impl Inbound {
 
     /// Whether it brings any payload.
     #[must_use]
-    pub fn has_payloads(&self) -> bool {
-        match self {
-            Self::Invoke { inputs, .. } => !inputs.is_empty(),
-            Self::Begin {
-                inputs: payloads, ..
-            }
-            | Self::StateEvent {
-                outputs: payloads, ..
-            }
-            | Self::PartDone {
-                outputs: payloads, ..
-            } => !payloads.is_empty(),
-            Self::InvokeRefused { .. }
-            | Self::Cancel { .. }
-            | Self::InvokeCancelled { .. }
-            | Self::BeginComing { .. }
-            | Self::PartFailed(_)
-            | Self::Forget { .. }
-            | Self::Heartbeat { .. }
-            | Self::Drained { .. }
-            | Self::Arrived { .. }
-            | Self::ArrivalEnded { .. } => false,
-        }
+    pub fn has_payloads(&mut self) -> bool {
+        self.landing_mut(0).is_some()
     }
 
     /// Takes out what is lent of its payloads, so that it can be given back.
@@ -280,28 +259,13 @@ impl Inbound {
     }
 
     /// Gives the ranges of all its payloads in `arena` back: for a message that is refused or comes too late.
-    pub fn release(self, arena: &mut Arena) {
-        match self {
-            Self::Invoke { inputs, .. } => release_all(inputs, arena),
-            Self::Begin {
-                inputs: payloads, ..
+    pub fn release(mut self, arena: &mut Arena) {
+        let mut payload = 0;
+        while let Some(landing) = self.landing_mut(payload) {
+            if let Ok(landed) = landing {
+                release(landed.range, arena);
             }
-            | Self::StateEvent {
-                outputs: payloads, ..
-            }
-            | Self::PartDone {
-                outputs: payloads, ..
-            } => release_all(payloads, arena),
-            Self::InvokeRefused { .. }
-            | Self::Cancel { .. }
-            | Self::InvokeCancelled { .. }
-            | Self::BeginComing { .. }
-            | Self::PartFailed(_)
-            | Self::Forget { .. }
-            | Self::Heartbeat { .. }
-            | Self::Drained { .. }
-            | Self::Arrived { .. }
-            | Self::ArrivalEnded { .. } => {}
+            payload += 1;
         }
     }
 
@@ -332,14 +296,11 @@ impl Inbound {
     }
 }
 
-pub(super) fn release_all<K>(payloads: Vec<(K, Landing)>, arena: &mut Arena) {
-    for (_, landing) in payloads {
-        if let Ok(landed) = landing {
-            let released = arena.release(landed.range);
-            debug_assert!(
-                released.is_ok(),
-                "a range that landed is leased until it is released: {released:?}"
-            );
-        }
-    }
+/// Gives a range back in which a payload has landed.
+pub(super) fn release(range: ArenaRange, arena: &mut Arena) {
+    let released = arena.release(range);
+    debug_assert!(
+        released.is_ok(),
+        "a range that landed is leased until it is released: {released:?}"
+    );
 }
