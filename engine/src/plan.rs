@@ -154,6 +154,8 @@ pub struct InputPlan {
     pub sources: Vec<Source>,
     /// Whether the node runs without it.
     pub optional: bool,
+    /// Where it may go if memory has no room for it.
+    pub store: EdgeStore,
 }
 
 impl InputPlan {
@@ -165,6 +167,7 @@ impl InputPlan {
             kind,
             sources: vec![source],
             optional: false,
+            store: EdgeStore::Workflow,
         }
     }
 }
@@ -675,6 +678,21 @@ pub struct StoreChoice {
     /// Bytes that they may have in memory on each of a worker's lanes; by default what its executors there reserve and do not
     /// use.
     pub quota_bytes: Option<u64>,
+}
+
+/// Where payloads on an edge may go for which memory has no room. A payload that several edges lead away from goes only where all of
+/// them let it go.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum EdgeStore {
+    /// Where the workflow's [`StoreChoice`] lets them go.
+    #[default]
+    Workflow,
+    /// Nowhere: they stay in memory.
+    Memory,
+    /// To the worker's disk.
+    Spill,
+    /// To the worker's remote store.
+    Remote,
 }
 
 impl Default for StoreChoice {

@@ -29,7 +29,9 @@ pub(crate) use problem::problems_at;
 pub use problem::{DefinitionError, Place, Problem, ProblemKind};
 pub use schema::schema;
 
-use engine::plan::{Constant, ErrorMatch, Gate, Join, NodeId, Retry, StoreChoice, Trust};
+use engine::plan::{
+    Constant, EdgeStore, ErrorMatch, Gate, Join, NodeId, Retry, StoreChoice, Trust,
+};
 use faasstore::binding::{Kind, Maximum};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -158,6 +160,8 @@ pub struct NodeInput {
     pub from: Vec<Spanned<From>>,
     /// Whether the node runs without it.
     pub optional: bool,
+    /// Where it may go if memory has no room for it.
+    pub store: EdgeStore,
 }
 
 /// What one output of a computing node is made of.

@@ -428,6 +428,7 @@ impl Planner<'_> {
                 .map(|from| seen.source(from.value))
                 .collect(),
             optional: input.optional,
+            store: input.store,
         };
         let expression = |expression: &definition::DelayExpression| DelayExpression {
             text: expression.text.value.clone(),

@@ -16,7 +16,8 @@ use super::program::{
     Details, Exit, Gather, InputFrom, InputRead, LocalNode, NO_SCOPE, Program, RemoteProducer,
     Runner, Scope, SlotIndex, SlotPlan, Span,
 };
-use crate::plan::{Join, NodeId, NodePlan, Plan, WAITING_WINDOW, WINDOW};
+use super::ways::Ways;
+use crate::plan::{EdgeStore, Join, NodeId, NodePlan, Plan, WAITING_WINDOW, WINDOW};
 use edges::From;
 use nodes::is_delayed;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -285,6 +286,8 @@ impl Compiler {
                 || plan.nodes.iter().any(|node| node.join != Join::All),
             ranks: Vec::new(),
             first_readers: Vec::new(),
+            ways: Vec::new(),
+            edge_ways: Ways::NOWHERE,
             plan: plan.clone(),
             types: super::types::PayloadTypes::new(plan),
         };
@@ -315,6 +318,7 @@ impl Compiler {
                     let read = held.map(|from| InputRead {
                         from,
                         optional: true,
+                        store: EdgeStore::Workflow,
                     });
                     (node, Details::default(), read.collect())
                 }
@@ -350,6 +354,8 @@ impl Compiler {
         program.ranks = self.ranks(plan, program.nodes.len());
         self.number_slots(&mut program);
         program.first_readers = super::victims::first_readers(&program);
+        program.ways = super::ways::of_slots(&program);
+        program.edge_ways = super::ways::of_edges(&program);
         program
     }
 

@@ -16,7 +16,7 @@
 //! | `invocation` | what is kept of one invocation |
 //! | `lease` | who needs which range |
 //! | `store` | what is carried out of memory and back |
-//! | `quota`, `victims` | when, and which payloads |
+//! | `quota`, `victims`, `ways` | when, which payloads, and where each may go |
 //! | `window` | lists that are read item by item, since they do not fit into memory |
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
@@ -91,6 +91,7 @@ mod timers;
 mod trigger;
 mod types;
 mod victims;
+mod ways;
 mod whole;
 mod window;
 

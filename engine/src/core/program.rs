@@ -8,7 +8,10 @@ use super::lease::Account;
 use super::nesting::Nesting;
 use super::outcome::When;
 use super::types::PayloadTypes;
-use crate::plan::{ErrorMatch, NodeId, Part, Plan, Retry, SectionPlan, Source, WorkerIndex};
+use super::ways::Ways;
+use crate::plan::{
+    EdgeStore, ErrorMatch, NodeId, Part, Plan, Retry, SectionPlan, Source, WorkerIndex,
+};
 use faasstore::binding::{Kind, Maximum};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
@@ -42,6 +45,8 @@ pub(crate) struct InputRead {
     pub(crate) from: InputFrom,
     /// Whether the node runs without it.
     pub(crate) optional: bool,
+    /// Where it may go if memory has no room for it.
+    pub(crate) store: EdgeStore,
 }
 
 /// Who wrote a slot.
@@ -361,6 +366,10 @@ pub(crate) struct Program {
     pub(crate) ranks: Vec<NodeId>,
     /// By slot: see [`super::victims`].
     pub(crate) first_readers: Vec<Option<LocalNode>>,
+    /// By slot, where what lies there may be carried.
+    pub(crate) ways: Vec<Ways>,
+    /// Where anything of it may be carried by what an edge says, whatever the workflow says.
+    pub(crate) edge_ways: Ways,
 }
 
 impl Program {

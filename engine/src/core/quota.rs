@@ -4,10 +4,8 @@ use super::invocation::{Place, Read};
 use super::lease::{Account, LeaseId, Payload, Reach};
 use super::pool::{Running, Waiting};
 use super::program::LocalNode;
-use super::store::Carrier;
 use super::timers::Timer;
 use super::{Action, CarryOut, Core};
-use crate::plan::StoreChoice;
 use crate::wire::Failure;
 use faasstore::tier::TierKind;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -60,7 +58,7 @@ enum Relief {
     /// What runs will let go of something by then.
     Wait { ns: f64 },
     /// Payloads are carried out.
-    Carry(TierKind),
+    Carry,
 }
 
 impl Core {
@@ -196,27 +194,28 @@ impl Core {
         let in_all = holdings.bytes + wanted.map_or(0, |bytes| bytes + reserved);
         let lacks = in_all.saturating_sub(quota);
         let lacks = lacks.saturating_sub(holdings.leaving_bytes);
-        let choice = self.choice_of(&deployments);
         let relief = (lacks > 0).then(|| {
             let beyond = holdings.bytes > quota;
-            self.relief(now_ns, &runs, lacks, (beyond, choice))
+            self.relief(now_ns, &deployments, &runs, (lacks, beyond))
         });
         let spared = first_held.map(|(_, _, place, node)| (place, node));
         match relief.flatten() {
             // Others first have to arrive.
-            Some(Relief::Carry(_)) if holdings.moving >= MOVING_MAX => return,
-            Some(Relief::Carry(kind)) => {
+            Some(Relief::Carry) if holdings.moving >= MOVING_MAX => return,
+            Some(Relief::Carry) => {
                 // A bit more than is lacking, so that all of them are not looked through again soon.
                 let bytes = lacks + (quota / 8).min(holdings.bytes / 2);
                 let moving = (MOVING_MAX - holdings.moving) as usize;
-                let spared = spared.as_slice();
-                let victims =
-                    self.victims((account, &deployments), (bytes, moving), spared, &|_, _| {
-                        true
-                    });
+                let victims = self.victims(
+                    now_ns,
+                    (account, &deployments),
+                    (bytes, moving),
+                    spared.as_slice(),
+                    &|_, _| true,
+                );
                 let carries = !victims.is_empty();
-                for lease in victims {
-                    self.carry_out(lease, kind, choice);
+                for (lease, kind) in victims {
+                    self.carry_out(lease, kind);
                 }
                 if carries {
                     return;
@@ -234,9 +233,10 @@ impl Core {
         }
         // A tier that has failed may take something again soon.
         if lacks > 0
-            && let Some(up_ns) = self.up_again_ns(now_ns, choice)
+            && let Some(up_ns) = self.up_again_ns(now_ns, &deployments)
             && !self
                 .victims(
+                    up_ns,
                     (account, &deployments),
                     (1, 1),
                     spared.as_slice(),
@@ -258,18 +258,14 @@ impl Core {
     }
 
     /// When a tier is asked again that has failed a few times only.
-    fn up_again_ns(&self, now_ns: u64, choice: StoreChoice) -> Option<u64> {
-        let allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
-        allowed.filter_map(|one| one.up_again_ns(now_ns)).min()
+    fn up_again_ns(&self, now_ns: u64, deployments: &[u32]) -> Option<u64> {
+        let usable = self.carriers.iter();
+        let usable = usable.filter(|one| self.may_go_to(one.kind, deployments));
+        usable.filter_map(|one| one.up_again_ns(now_ns)).min()
     }
 
-    pub(super) fn carry_out(&mut self, lease: LeaseId, kind: TierKind, choice: StoreChoice) {
+    pub(super) fn carry_out(&mut self, lease: LeaseId, kind: TierKind) {
         let (ticket, range) = self.leases.leave(lease);
-        let takes = |one: &&Carrier| one.is_allowed(choice) && one.takes(range.length);
-        // What that tier is too small for goes to another one.
-        let carrier = self.carriers.iter().filter(takes);
-        let carrier = carrier.min_by_key(|one| one.kind != kind);
-        let kind = carrier.map_or(kind, |one| one.kind);
         self.actions.push(Action::CarryOut(Box::new(CarryOut {
             ticket,
             range,
@@ -303,37 +299,27 @@ impl Core {
     fn relief(
         &self,
         now_ns: u64,
+        deployments: &[u32],
         runs: &[Running],
-        bytes: u64,
-        (beyond, choice): (bool, StoreChoice),
+        (bytes, beyond): (u64, bool),
     ) -> Option<Relief> {
-        let cheapest = self.cheapest(now_ns, choice, bytes);
+        let carry_ns = self.carry_ns(now_ns, deployments, bytes);
         let wait_ns = self.until_let_go(now_ns, runs, bytes);
-        match (cheapest, wait_ns) {
-            (Some(carrier), Some(ns)) if !beyond && ns <= carrier.ns(bytes) => {
-                Some(Relief::Wait { ns })
-            }
-            (Some(Carrier { kind, .. }), _) => Some(Relief::Carry(*kind)),
+        match (carry_ns, wait_ns) {
+            (Some(carry_ns), Some(ns)) if !beyond && ns <= carry_ns => Some(Relief::Wait { ns }),
+            (Some(_), _) => Some(Relief::Carry),
             (None, Some(ns)) => Some(Relief::Wait { ns }),
             (None, None) => None,
         }
     }
 
-    fn cheapest(&self, now_ns: u64, choice: StoreChoice, bytes: u64) -> Option<&Carrier> {
-        let allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
-        let up = allowed.filter(|one| one.is_up(now_ns));
-        up.min_by(|one, other| one.ns(bytes).total_cmp(&other.ns(bytes)))
-    }
-
-    /// Into which tier payloads of these deployments go, if into any now.
-    pub(super) fn cheapest_tier(
-        &self,
-        now_ns: u64,
-        deployments: &[u32],
-        bytes: u64,
-    ) -> Option<TierKind> {
-        let choice = self.choice_of(deployments);
-        Some(self.cheapest(now_ns, choice, bytes)?.kind)
+    /// How long it takes to carry so many bytes of these deployments out and back, if they can be.
+    pub(super) fn carry_ns(&self, now_ns: u64, deployments: &[u32], bytes: u64) -> Option<f64> {
+        let usable = self
+            .carriers
+            .iter()
+            .filter(|one| one.is_up(now_ns) && self.may_go_to(one.kind, deployments));
+        usable.map(|one| one.ns(bytes)).min_by(f64::total_cmp)
     }
 
     /// When what runs is expected to have let go of so many bytes; none if it will not.
@@ -575,8 +561,9 @@ impl Core {
 
     /// Whether payloads of a workflow may be carried anywhere.
     pub(super) fn may_carry(&self, account: Account) -> bool {
-        let choice = self.choice_of(&self.deployments_of(account));
-        self.carriers.iter().any(|one| one.is_allowed(choice))
+        let deployments = self.deployments_of(account);
+        let mut carriers = self.carriers.iter();
+        carriers.any(|one| self.may_go_to(one.kind, &deployments))
     }
 
     /// What runs of these deployments.
@@ -584,13 +571,6 @@ impl Core {
         let executors = self.executors.iter().flatten();
         let of_these = executors.filter(|executor| deployments.contains(&executor.deployment));
         of_these.filter_map(|executor| executor.running).collect()
-    }
-
-    /// What the newest deployment of a workflow says of payloads without room.
-    pub(super) fn choice_of(&self, deployments: &[u32]) -> StoreChoice {
-        let programs = deployments.iter().map(|index| self.program(*index));
-        let newest = programs.max_by_key(|program| program.plan.version);
-        newest.map_or_else(StoreChoice::default, |program| program.plan.limits.store)
     }
 
     pub(super) fn deployments_of(&self, account: Account) -> Vec<u32> {

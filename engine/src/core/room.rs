@@ -31,19 +31,21 @@ impl Core {
             return;
         }
         let deployments = self.deployments_of(account);
-        let Some(kind) = self.cheapest_tier(now_ns, &deployments, lacks) else {
-            return;
-        };
         let spared = self.next_to_read(&deployments);
         let fits = |leases: &Leases, payload| lies_there(leases.kept_with(payload));
-        let victims = self.victims((account, &deployments), (lacks, most), &spared, &fits);
+        let victims = self.victims(
+            now_ns,
+            (account, &deployments),
+            (lacks, most),
+            &spared,
+            &fits,
+        );
         if victims.is_empty() {
             return;
         }
         self.press(now_ns, account);
-        let choice = self.choice_of(&deployments);
-        for lease in victims {
-            self.carry_out(lease, kind, choice);
+        for (lease, kind) in victims {
+            self.carry_out(lease, kind);
         }
     }
 

@@ -15,7 +15,7 @@
 use super::lease::Account;
 use super::program::{InputFrom, Scope};
 use super::{Action, Core};
-use crate::plan::{DeploymentId, NodeId, Plan, StoreChoice, executors_on, quota_bytes};
+use crate::plan::{DeploymentId, NodeId, Plan, executors_on, quota_bytes};
 use faasstore::descriptor::PayloadRef;
 use faasstore::tier::TierKind;
 use std::rc::Rc;
@@ -138,14 +138,6 @@ impl Carrier {
 
     pub(super) fn is_up(&self, now_ns: u64) -> bool {
         self.resting_until_ns <= now_ns
-    }
-
-    /// Whether a workflow that says this may use it.
-    pub(super) const fn is_allowed(&self, choice: StoreChoice) -> bool {
-        match self.kind {
-            TierKind::Remote => choice.remote,
-            TierKind::Inline | TierKind::Shared | TierKind::Peer | TierKind::Spill => choice.spill,
-        }
     }
 
     /// Whether it may take so many bytes at once.

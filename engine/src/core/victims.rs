@@ -5,10 +5,23 @@ use super::Core;
 use super::invocation::{Place, Stage, Value};
 use super::lease::{Account, LeaseId, Leases, Payload};
 use super::program::{InputFrom, LocalNode, NO_SCOPE, Program, Runner, SlotIndex};
+use super::store::Carrier;
+use super::ways::Ways;
+use faasstore::tier::TierKind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// How far away the next read is: the farther the larger.
 type Distance = (u32, u32);
+
+/// What may leave.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    /// The nearest of all reads.
+    distance: Distance,
+    bytes: u64,
+    /// Where all its slots let it go.
+    ways: Ways,
+}
 
 /// Whether it is of use that a payload leaves.
 type Fits<'a> = &'a dyn Fn(&Leases, Payload) -> bool;
@@ -67,7 +80,7 @@ pub(crate) fn first_readers(program: &Program) -> Vec<Option<LocalNode>> {
 }
 
 /// As [`each_slot`], of somebody in a scope; of items, those of the lists that they are of, whichever region around these is of.
-fn each_slot_behind(
+pub(super) fn each_slot_behind(
     program: &Program,
     scope: u16,
     from: InputFrom,
@@ -102,15 +115,17 @@ fn each_slot(program: &Program, from: InputFrom, each: &mut impl FnMut(SlotIndex
 }
 
 impl Core {
-    /// Leases of a workflow that have so many bytes together, if there are such, and are no more than `most`: what is read last
-    /// first. What `spared` read stays, and so does what does not fit.
+    /// Leases of a workflow that have so many bytes together, if there are such, and are no more than `most`, each with the tier
+    /// that costs least of those that take it at that time: what is read last first. What `spared` read stays, and so does what
+    /// does not fit.
     pub(super) fn victims(
         &self,
+        at_ns: u64,
         (account, deployments): (Account, &[u32]),
         (bytes, most): (u64, usize),
         spared: &[(Place, LocalNode)],
         fits: Fits<'_>,
-    ) -> Vec<LeaseId> {
+    ) -> Vec<(LeaseId, TierKind)> {
         if self.leases.holdings(account).movable == 0 {
             return Vec::new();
         }
@@ -126,8 +141,7 @@ impl Core {
                 self.each_payload_read(place, node, &mut keep);
             }
         }
-        // By lease the nearest of all reads.
-        let mut found: FxHashMap<LeaseId, (Distance, u64)> = FxHashMap::default();
+        let mut found: FxHashMap<LeaseId, Candidate> = FxHashMap::default();
         for place in 0..self.invocations.len() as Place {
             let invocation = &self.invocations[place as usize];
             if self.is_running(place) && deployments.contains(&invocation.deployment) {
@@ -135,25 +149,37 @@ impl Core {
             }
         }
         let choice = self.choice_of(deployments);
-        let is_taken = |bytes: u64| {
-            let mut allowed = self.carriers.iter().filter(|one| one.is_allowed(choice));
-            allowed.any(|one| one.takes(bytes))
+        let tier = |candidate: &Candidate| {
+            let taken = |one: &&Carrier| {
+                one.is_up(at_ns)
+                    && one.takes(candidate.bytes)
+                    && candidate.ways.lead_to(one.kind, choice)
+            };
+            let carriers = self.carriers.iter().filter(taken);
+            let cheapest = carriers.min_by(|one, other| {
+                let ns = |carrier: &Carrier| carrier.ns(candidate.bytes);
+                ns(one).total_cmp(&ns(other))
+            });
+            cheapest.map(|carrier| carrier.kind)
         };
-        let mut found: Vec<(Distance, LeaseId, u64)> = found
+        let leaving = found
             .into_iter()
-            .filter(|(lease, (_, bytes))| !kept.contains(lease) && is_taken(*bytes))
-            .map(|(lease, (distance, bytes))| (distance, lease, bytes))
-            .collect();
+            .filter(|(lease, _)| !kept.contains(lease))
+            .filter_map(|(lease, candidate)| Some((candidate, lease, tier(&candidate)?)));
+        let mut leaving: Vec<(Candidate, LeaseId, TierKind)> = leaving.collect();
         // By number where they are equally far, so that the same events give the same.
-        found.sort_unstable_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
+        leaving.sort_unstable_by(|(one, one_id, _), (other, other_id, _)| {
+            let farther = other.distance.cmp(&one.distance);
+            farther.then(one_id.cmp(other_id))
+        });
         let mut have = 0;
         let mut victims = Vec::new();
-        for (_, lease, length) in found.into_iter().take(most) {
+        for (candidate, lease, kind) in leaving.into_iter().take(most) {
             if have >= bytes {
                 break;
             }
-            have += length;
-            victims.push(lease);
+            have += candidate.bytes;
+            victims.push((lease, kind));
         }
         victims
     }
@@ -163,11 +189,11 @@ impl Core {
         place: Place,
         (account, fits): (Account, Fits<'_>),
         kept: &mut FxHashSet<LeaseId>,
-        found: &mut FxHashMap<LeaseId, (Distance, u64)>,
+        found: &mut FxHashMap<LeaseId, Candidate>,
     ) {
         let invocation = &self.invocations[place as usize];
         let program = self.program_of(place);
-        let mut consider = |payload: Payload, distance: Option<Distance>| {
+        let mut consider = |payload: Payload, distance: Option<Distance>, ways: Ways| {
             let Some((lease, bytes)) = self.leases.lease_of(payload) else {
                 return;
             };
@@ -178,8 +204,13 @@ impl Core {
             let worthwhile = bytes >= self.config.store.moved_bytes_min;
             if worthwhile && self.leases.could_leave(lease, account) && fits(&self.leases, payload)
             {
-                let nearest = found.entry(lease).or_insert((distance, bytes));
-                nearest.0 = nearest.0.min(distance);
+                let known = found.entry(lease).or_insert(Candidate {
+                    distance,
+                    bytes,
+                    ways,
+                });
+                known.distance = known.distance.min(distance);
+                known.ways = known.ways.and(ways);
             }
         };
         for slot in invocation.slots() {
@@ -187,11 +218,12 @@ impl Core {
                 continue;
             };
             let reader = program.first_readers[slot as usize];
+            let ways = program.ways[slot as usize];
             match state.value {
                 Value::Unset => {}
                 Value::One(payload) => {
                     let distance = reader.map(|reader| self.distance(place, reader));
-                    consider(payload, distance);
+                    consider(payload, distance, ways);
                 }
                 Value::List(list) => {
                     let begun = reader.and_then(|reader| self.begun(place, reader, slot, program));
@@ -208,7 +240,7 @@ impl Core {
                                 (far, item)
                             }
                         });
-                        consider(*payload, distance);
+                        consider(*payload, distance, ways);
                     }
                 }
             }
@@ -223,11 +255,12 @@ impl Core {
             let gathers = &program.scopes[usize::from(region)].gathers;
             for (gather, list) in gathers.iter().zip(&run.gathered) {
                 let reader = program.first_readers[gather.list as usize];
+                let ways = program.ways[gather.list as usize];
                 let far = reader.map(|reader| program.ranks[reader as usize].saturating_add(1));
                 let distance = |item: u32| far.map(|far| (far, item));
                 for (item, payload) in (0..).zip(list.iter().flat_map(|list| self.lists.get(*list)))
                 {
-                    consider(*payload, distance(item));
+                    consider(*payload, distance(item), ways);
                 }
             }
         }

@@ -4,8 +4,8 @@ use super::divided::{Divided, Heard, divided};
 use super::rig::EXECUTORS;
 use engine::plan::{
     Declaration, DeploymentId, ExecutablePlan, Gate, Limits, NodeId, NodePlan, Participant, Plan,
-    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Trust, Work, WorkerIndex, WorkerRef,
-    WorkflowInput, WorkflowOutput,
+    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, StoreChoice, Trust, Work, WorkerIndex,
+    WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use faasstore::binding::Kind;
 use std::collections::{BTreeSet, HashMap};
@@ -24,6 +24,8 @@ pub(crate) struct Flow {
     pub(crate) timeout_ms: Option<u32>,
     /// How long its workers let anything that runs go on.
     pub(crate) lease_ms_max: Option<u64>,
+    /// What it says of payloads without room.
+    pub(crate) store: StoreChoice,
 }
 
 impl Flow {
@@ -178,7 +180,10 @@ impl Flow {
                 types: Vec::new(),
                 maxima: Vec::new(),
                 memory: None,
-                limits: Limits::default(),
+                limits: Limits {
+                    store: self.store,
+                    ..Limits::default()
+                },
             }
         };
         (0..workers as WorkerIndex).map(plan).collect()

@@ -31,6 +31,7 @@ mod reports;
 mod retriers;
 mod rig;
 mod room;
+mod stores;
 mod traces;
 mod windows;
 mod yard;

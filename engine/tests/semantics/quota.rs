@@ -9,7 +9,7 @@ use faasstore::binding::Kind;
 use faasstore::tier::TierKind;
 
 /// The names of nodes are what they return: ten bytes.
-const NAMES: [&str; 3] = ["aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"];
+pub(crate) const NAMES: [&str; 3] = ["aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"];
 
 pub(crate) fn rules(quota_bytes: u64) -> StoreRules {
     StoreRules {

@@ -911,6 +911,12 @@ impl Rig {
         self.carrying.iter().map(text).collect()
     }
 
+    /// By text, into which tier what is being carried out goes, in order.
+    pub(crate) fn carrying_to(&self) -> Vec<(String, TierKind)> {
+        let kinds = self.carrying.iter().map(|order| order.kind);
+        self.carrying().into_iter().zip(kinds).collect()
+    }
+
     /// Memory has run out in which what has one of these texts lies: so many bytes of it are wanted.
     pub(crate) fn run_out_of_memory(&mut self, bytes: u64, there: &[&str]) {
         let account = self.cores[0].account_of(DEPLOYMENT).unwrap();

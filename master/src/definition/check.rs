@@ -456,6 +456,7 @@ impl<'r> Checker<'r> {
         binding: &super::raw::RawBinding,
     ) -> Option<WorkflowOutput> {
         let bound = self.bind(binding, None, "among the workflow's outputs", None)?;
+        self.no_store(binding, "an output of the workflow")?;
         let from = self.flatten(&bound.symbols)?;
         let what = format!("output `{}`", name.value);
         self.presence(&from, binding.optional, binding.span, &what)?;

@@ -2,7 +2,7 @@
 //! what depends on it is not told as well.
 
 use super::{Divide, FunctionName, Port, Profile, Resources, Span, Spanned};
-use engine::plan::{ErrorMatch, Join, Retry, StoreChoice, Trust};
+use engine::plan::{EdgeStore, ErrorMatch, Join, Retry, StoreChoice, Trust};
 use faasstore::binding::{Kind, Maximum};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -68,6 +68,7 @@ pub(super) struct RawBinding {
     pub(super) sources: Vec<Spanned<RawSource>>,
     pub(super) default: Option<Spanned<Json>>,
     pub(super) optional: bool,
+    pub(super) store: Option<Spanned<EdgeStore>>,
     pub(super) span: Span,
 }
 

@@ -13,6 +13,7 @@ mod once;
 mod refusals;
 mod regions;
 mod schema;
+mod stores;
 mod suspicious;
 
 const WORDCOUNT: &str = "\

@@ -132,6 +132,7 @@ impl Compiler {
             reads.push(InputRead {
                 from,
                 optional: input.optional,
+                store: input.store,
             });
         }
         reads

@@ -5,7 +5,7 @@ use super::super::program::{
     SlotIndex, WholeOutput,
 };
 use super::Compiler;
-use crate::plan::{NodeId, NodePlan, Plan, Source, WholePlan};
+use crate::plan::{EdgeStore, NodeId, NodePlan, Plan, Source, WholePlan};
 use rustc_hash::FxHashMap;
 
 impl Compiler {
@@ -101,6 +101,7 @@ impl Compiler {
         let read = slots.map(|slot| InputRead {
             from: InputFrom::Slot(*slot),
             optional: true,
+            store: EdgeStore::Workflow,
         });
         (node, details, read.collect())
     }

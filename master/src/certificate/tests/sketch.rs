@@ -124,6 +124,7 @@ impl Sketch {
                 kind: Kind::Value,
                 from: sources.iter().map(from).collect(),
                 optional: *optional,
+                store: engine::plan::EdgeStore::Workflow,
             });
         let last = sketched.cases.len().saturating_sub(1);
         let cases: Vec<Case> = sketched

@@ -45,6 +45,19 @@ pub(super) struct BoundInput {
 }
 
 impl Checker<'_> {
+    /// Tells of a `store` at what stays in memory.
+    pub(super) fn no_store(&mut self, binding: &RawBinding, what: &'static str) -> Option<()> {
+        let Some(store) = &binding.store else {
+            return Some(());
+        };
+        let key = "store";
+        let help = "take it away: it is for what functions and commands read, in the file in which they stand";
+        let problem = ProblemKind::NotHere { what, key };
+        self.problems
+            .add(store.span, problem, Some(help.to_owned()));
+        None
+    }
+
     /// Resolves what an input or output is bound to. With `wants`, constants are made to fit that kind.
     pub(super) fn bind(
         &mut self,

@@ -9,6 +9,7 @@ use crate::definition::read::outer_items;
 use crate::definition::{From, NodeInput, Span, Spanned};
 use engine::expression::{Expression, ExpressionError, Gives, Kinds};
 use engine::nearest::instead;
+use engine::plan::EdgeStore;
 use faasstore::binding::Kind;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -237,6 +238,7 @@ impl Checker<'_> {
             kind: seen.kind,
             from,
             optional: names.some,
+            store: EdgeStore::Workflow,
         };
         names.by_name.insert(path.to_owned(), names.inputs.len());
         names.used.insert(names.inputs.len());

@@ -13,6 +13,7 @@ use crate::definition::raw::{RawDelay, RawNode};
 use crate::definition::{
     Catch, Definition, Formula, From, Node, NodeInput, Port, Span, Spanned, Work,
 };
+use engine::plan::EdgeStore;
 use engine::plan_check::CASES_MAX;
 use faasstore::binding::{Kind, Maximum};
 use rustc_hash::FxHashMap;
@@ -245,6 +246,7 @@ impl Checker<'_> {
                 kind: Kind::Value,
                 from: from.collect(),
                 optional: false,
+                store: EdgeStore::Workflow,
             }],
             outputs: vec![Port {
                 name: spanned(ERROR),

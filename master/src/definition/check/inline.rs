@@ -224,6 +224,12 @@ impl Checker<'_> {
         else {
             return Given::Wrong;
         };
+        if self
+            .no_store(binding, "what another workflow is given")
+            .is_none()
+        {
+            return Given::Wrong;
+        }
         let takes = format!("input `{name}` of workflow `{workflow}`");
         if self
             .fits(binding, bound.kind, input.kind, takes.clone())

@@ -16,7 +16,7 @@ use crate::definition::{
 };
 use engine::expression::Gives;
 use engine::nearest::instead;
-use engine::plan::{Join, Trust};
+use engine::plan::{EdgeStore, Join, Trust};
 use faasstore::binding::{Kind, Maximum};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -136,11 +136,20 @@ impl Checker<'_> {
                     self.no_value(told, bound.kind, binding.span, help);
                     return None;
                 }
+                if reads_values {
+                    self.no_store(binding, "an input that the worker reads itself")?;
+                } else if bound.kind == Kind::Value {
+                    self.no_store(binding, "an input that is a value")?;
+                }
                 let input = NodeInput {
                     name: name.clone(),
                     kind: bound.kind,
                     from,
                     optional,
+                    store: binding
+                        .store
+                        .as_ref()
+                        .map_or(EdgeStore::Workflow, |store| store.value),
                 };
                 Some(BoundInput { input, is_read })
             };

@@ -72,6 +72,8 @@ const PARTS: Holds = Holds::Whole {
     most: engine::plan::PARTS_MAX as u64,
 };
 const DIVIDES: &[&str] = &["auto", "never"];
+/// Where payloads on an edge may go.
+const EDGE_STORES: &[&str] = &["memory", "spill", "remote"];
 const TRUSTS: &[&str] = &["own", "other"];
 const BOUND: Holds = Holds::Named(&Holds::Either(&[
     Holds::Source,
@@ -204,6 +206,11 @@ pub(in crate::definition) const BINDING: Shape = Shape {
         ),
         key("default", "What is taken if no source is live", Holds::Any),
         key("optional", "Whether it may be absent", Holds::Flag),
+        key(
+            "store",
+            "Where it may go if memory has no room for it; by default where the workflow's `store` says",
+            Holds::Words(EDGE_STORES),
+        ),
         key("value", "A constant value", Holds::Any),
         key("text", "Constant bytes", Holds::Text),
     ],
@@ -340,6 +347,10 @@ pub(in crate::definition) const NODE: Shape = Shape {
         (
             "optional",
             "it stands at an input: `input: { NAME: { from: SOURCE, optional: true } }`",
+        ),
+        (
+            "store",
+            "it stands at an input, or for all of the workflow beside `nodes`: `input: { NAME: { from: SOURCE, store: spill } }`",
         ),
         (
             "first_of",

@@ -1,5 +1,6 @@
 //! Inputs, outputs, constants, and the sources that they are bound to.
 
+use super::values::Fields;
 use super::{Reader, Side};
 use crate::definition::json::is_number;
 use crate::definition::keys::{BINDING, INPUT, KINDS, OUTPUT};
@@ -8,6 +9,7 @@ use crate::definition::problem::{ProblemKind, quoted};
 use crate::definition::raw::{RawBinding, RawInput, RawSource, Unread};
 use crate::definition::tree::{Tree, Value};
 use crate::definition::{Port, Span, Spanned};
+use engine::plan::EdgeStore;
 use faasstore::binding::{Kind, Maximum};
 use serde_json::Value as Json;
 use std::rc::Rc;
@@ -194,6 +196,7 @@ impl Reader {
                 sources: Vec::new(),
                 default: None,
                 optional: false,
+                store: None,
                 span: tree.span,
             });
             (name.clone(), binding)
@@ -206,6 +209,7 @@ impl Reader {
             sources,
             default: None,
             optional: false,
+            store: None,
             span: tree.span,
         };
         match &tree.value {
@@ -234,6 +238,7 @@ impl Reader {
         let fields = self.fields(tree, &BINDING)?;
         let default = fields.get("default").map(|(_, tree)| self.json(tree));
         let optional = self.flag(&fields, "optional").unwrap_or(false);
+        let store = self.edge_store(&fields);
         let given = fields.among(&["from", "first_of", "value", "text"]);
         let kind = match given[..] {
             [kind] => kind,
@@ -247,14 +252,15 @@ impl Reader {
                 return None;
             }
         };
-        let beside = fields.among(&["default", "optional"]);
+        let beside = fields.among(&["default", "optional", "store"]);
         let never_absent = matches!(kind, "value" | "text");
         if never_absent && !beside.is_empty() {
             let keys: Vec<&str> = [kind].into_iter().chain(beside).collect();
-            self.conflict(tree.span, &keys, "a constant is never absent");
+            let help = "a constant is never absent, and stays in memory";
+            self.conflict(tree.span, &keys, help);
             return None;
         }
-        if beside.len() == 2 && optional {
+        if default.is_some() && optional {
             let help = "an input with a default is never absent: take one of the two away";
             self.conflict(tree.span, &["default", "optional"], help);
             return None;
@@ -286,8 +292,31 @@ impl Reader {
                 None => None,
             },
             optional,
+            store,
             span: tree.span,
         })
+    }
+
+    /// Where what is read may go if memory has no room for it.
+    fn edge_store(&mut self, fields: &Fields<'_>) -> Option<Spanned<EdgeStore>> {
+        let (_, tree) = fields.get("store")?;
+        let word = match &tree.value {
+            Value::Scalar { text, .. } => &**text,
+            _ => "",
+        };
+        let value = match word {
+            "memory" => EdgeStore::Memory,
+            "spill" => EdgeStore::Spill,
+            "remote" => EdgeStore::Remote,
+            _ => {
+                let help = "where it may go if memory has no room for it: `memory` (nowhere), `spill` (the worker's disk) or \
+                            `remote` (its remote store); without it, where the workflow's `store` says";
+                self.shape(tree, "`store`", "`memory`, `spill` or `remote`", help);
+                return None;
+            }
+        };
+        let span = tree.span;
+        Some(Spanned { value, span })
     }
 
     /// A list of sources.

@@ -1,7 +1,7 @@
 //! What a node of a random workflow may read.
 
 use super::Draft;
-use engine::plan::{InputPlan, NodeId, Source};
+use engine::plan::{EdgeStore, InputPlan, NodeId, Source};
 use faasstore::binding::Kind;
 
 impl Draft<'_> {
@@ -104,6 +104,16 @@ impl Draft<'_> {
         (kind, chosen)
     }
 
+    /// Where what one edge leads to may go; mostly where the workflow says.
+    fn store(&mut self) -> EdgeStore {
+        let says = [EdgeStore::Memory, EdgeStore::Spill, EdgeStore::Remote];
+        if self.random.chance(100) {
+            says[self.random.below(says.len())]
+        } else {
+            EdgeStore::Workflow
+        }
+    }
+
     /// One input of a node.
     pub(super) fn input(&mut self, number: usize, sources: &[Source], first: Source) -> InputPlan {
         let (kind, sources) = self.alternatives(sources, first);
@@ -113,6 +123,7 @@ impl Draft<'_> {
             kind,
             optional: lacking || self.random.chance(150),
             sources,
+            store: self.store(),
         }
     }
 

@@ -1,0 +1,181 @@
+//! Edges that say where payloads may go for which memory has no room.
+
+use super::flow::{Flow, input, out, over_list};
+use super::quota::{NAMES, rules};
+use super::rig::Rig;
+use engine::core::store::{StoreRules, Unstored};
+use engine::plan::{EdgeStore, InputPlan, NodePlan, Source, StoreChoice};
+use faasstore::binding::Kind;
+use faasstore::tier::TierKind::{Remote, Spill};
+
+/// Both tiers; a disk costs less than a server.
+fn both(quota_bytes: u64) -> StoreRules {
+    StoreRules {
+        tiers: vec![Spill, Remote],
+        ..rules(quota_bytes)
+    }
+}
+
+fn reads(node: &mut NodePlan, source: Source, store: EdgeStore) {
+    let input = input(&format!("input{}", node.inputs.len()), source);
+    node.inputs.push(InputPlan { store, ..input });
+}
+
+/// Three make ten bytes each; of each there are readers, by these edges, that wait for `slow` too.
+fn three(edges: [&[EdgeStore]; 3]) -> Flow {
+    let mut flow = Flow::default();
+    let slow = flow.function("slow", |_| ());
+    let made = NAMES.map(|name| flow.function(name, |_| ()));
+    for (made, edges) in made.into_iter().zip(edges) {
+        for edge in edges {
+            flow.function("reader", |node| {
+                reads(node, out(made), *edge);
+                reads(node, out(slow), EdgeStore::Workflow);
+            });
+        }
+    }
+    flow
+}
+
+/// All three are there, and the quota has room for `room` bytes of them.
+fn full(flow: &Flow, rules: StoreRules) -> Rig {
+    let mut rig = Rig::short_of_memory(flow, rules);
+    rig.invoke(&[]);
+    NAMES.into_iter().for_each(|name| rig.end(name));
+    rig
+}
+
+fn all_is_read(rig: &mut Rig) {
+    rig.end("slow");
+    while rig.answer.is_none() {
+        rig.carried(true);
+        rig.come_back(None);
+        rig.end_all();
+    }
+    rig.result().unwrap();
+    rig.nothing_is_left();
+}
+
+fn to(name: &str, kind: faasstore::tier::TierKind) -> (String, faasstore::tier::TierKind) {
+    (name.to_owned(), kind)
+}
+
+const WORKFLOW: &[EdgeStore] = &[EdgeStore::Workflow];
+const MEMORY: &[EdgeStore] = &[EdgeStore::Memory];
+const SPILL: &[EdgeStore] = &[EdgeStore::Spill];
+const REMOTE: &[EdgeStore] = &[EdgeStore::Remote];
+
+#[test]
+fn what_an_edge_keeps_in_memory_stays_and_what_is_read_before_it_leaves() {
+    let mut rig = full(&three([WORKFLOW, MEMORY, WORKFLOW]), both(20));
+    let leaving = [to(NAMES[2], Spill), to(NAMES[0], Spill)];
+    assert_eq!(rig.carrying_to(), leaving);
+    rig.carried(true);
+    all_is_read(&mut rig);
+}
+
+#[test]
+fn each_payload_goes_where_its_edge_says() {
+    let mut rig = full(&three([SPILL, REMOTE, WORKFLOW]), both(10));
+    let leaving = [
+        to(NAMES[2], Spill),
+        to(NAMES[1], Remote),
+        to(NAMES[0], Spill),
+    ];
+    assert_eq!(rig.carrying_to(), leaving);
+    rig.carried(true);
+    let carried = rig.carried_so_far();
+    assert_eq!((carried.spilled, carried.remote), (2, 1));
+    all_is_read(&mut rig);
+}
+
+#[test]
+fn an_edge_lets_go_what_its_workflow_does_not() {
+    for (edges, tier) in [(SPILL, Spill), (REMOTE, Remote)] {
+        let mut flow = three([WORKFLOW, edges, WORKFLOW]);
+        flow.store = StoreChoice {
+            spill: false,
+            remote: false,
+            quota_bytes: None,
+        };
+        let mut rig = full(&flow, both(10));
+        assert_eq!(rig.carrying_to(), [to(NAMES[1], tier)]);
+        rig.carried(true);
+        all_is_read(&mut rig);
+    }
+}
+
+#[test]
+fn a_payload_goes_only_where_all_its_edges_let_it() {
+    let both_ways = &[EdgeStore::Spill, EdgeStore::Remote];
+    let one_way = &[EdgeStore::Remote, EdgeStore::Workflow];
+    let kept = &[EdgeStore::Workflow, EdgeStore::Memory];
+    let mut rig = full(&three([both_ways, one_way, kept]), both(10));
+    assert_eq!(rig.carrying_to(), [to(NAMES[1], Remote)]);
+    rig.carried(true);
+    assert!(rig.carrying().is_empty(), "nothing else may leave");
+    all_is_read(&mut rig);
+    // The workflow's own word counts for edges that say nothing.
+    let mut flow = three([both_ways, one_way, kept]);
+    flow.store.remote = false;
+    let mut rig = full(&flow, both(10));
+    assert!(rig.carrying().is_empty(), "{:?}", rig.carrying_to());
+    all_is_read(&mut rig);
+}
+
+#[test]
+fn what_may_only_go_where_something_has_failed_waits_while_others_leave() {
+    let mut rig = full(&three([SPILL, SPILL, REMOTE]), both(20));
+    assert_eq!(
+        rig.carrying_to(),
+        [to(NAMES[2], Remote), to(NAMES[1], Spill)]
+    );
+    rig.not_carried(Unstored::Failed);
+    assert!(rig.carrying().is_empty(), "both tiers rest");
+    rig.pass_ms(51);
+    assert_eq!(rig.carrying().len(), 2, "both are asked again");
+    rig.carried(true);
+    all_is_read(&mut rig);
+}
+
+#[test]
+fn items_and_what_is_gathered_of_them_go_where_those_who_read_them_say() {
+    let mut flow = over_list();
+    let region = flow.region(Source::Input(0), |_| ());
+    let made = flow.function("make", |node| {
+        node.region = Some(region);
+        reads(node, Source::Item { up: 0 }, EdgeStore::Remote);
+    });
+    flow.function("all", |node| {
+        node.inputs = vec![InputPlan {
+            store: EdgeStore::Spill,
+            ..InputPlan::new("all", Kind::List, out(made))
+        }];
+    });
+    let mut rig = Rig::short_of_memory(&flow, both(30));
+    let items = [
+        "item 1111",
+        "item 2222",
+        "item 3333",
+        "item 4444",
+        "item 5555",
+        "item 6666",
+    ];
+    rig.invoke(&[("list", &items)]);
+    let mut carried = Vec::new();
+    while rig.answer.is_none() {
+        carried.extend(rig.carrying_to());
+        rig.carried(true);
+        rig.come_back(None);
+        if let Some(attempt) = rig.running.first().cloned() {
+            if attempt.node == "all" {
+                rig.walk("all", items.len());
+            }
+            rig.end_attempt(&attempt);
+        }
+    }
+    let of = |kind| carried.iter().filter(move |(_, to)| *to == kind);
+    assert!(of(Remote).count() > 0 && of(Remote).all(|(text, _)| text.starts_with("item")));
+    assert!(of(Spill).count() > 0 && of(Spill).all(|(text, _)| text.starts_with("make")));
+    rig.nothing_is_left();
+}
