@@ -6,7 +6,7 @@
 //! ```
 //!
 //! All numbers are little-endian. The checksum is CRC-32 (IEEE) over the header's first twelve bytes and the body.
-//! A body is an rkyv archive, validated before use, but for [`FrameKind::Chunk`]: a [`ChunkHead`] and raw bytes. The
+//! A body is an rkyv archive, validated before use, but for [`FrameKind::Chunk`] and [`FrameKind::BareChunk`]: a [`ChunkHead`] and raw bytes. The
 //! padding keeps every body of a stream on a 16-byte boundary, as archives need; it is zero and not counted in
 //! `length`. This file does no I/O: connections live in `lane::link`, `worker::control` and `client`.
 #![allow(
@@ -85,6 +85,7 @@ pub enum FrameKind {
     Heartbeat = 54,
     Grant = 55,
     Chunk = 64,
+    BareChunk = 65,
     Probe = 80,
     Echo = 81,
 }
@@ -110,10 +111,17 @@ impl FrameKind {
             54 => Self::Heartbeat,
             55 => Self::Grant,
             64 => Self::Chunk,
+            65 => Self::BareChunk,
             80 => Self::Probe,
             81 => Self::Echo,
             _ => return None,
         })
+    }
+
+    /// Whether it is part of a payload.
+    #[must_use]
+    pub const fn is_chunk(self) -> bool {
+        matches!(self, Self::Chunk | Self::BareChunk)
     }
 }
 
@@ -209,7 +217,7 @@ impl Header {
         let number = u16::from_le_bytes([k0, k1]);
         let kind = FrameKind::from_u16(number).ok_or(WireError::Kind(number))?;
         let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-        let limit = if kind == FrameKind::Chunk {
+        let limit = if kind.is_chunk() {
             CHUNK_BYTES_MAX + CHUNK_HEAD_BYTES
         } else {
             limit
@@ -364,17 +372,29 @@ impl ChunkHead {
     pub fn frame_start_of(self, raw: &[&[u8]]) -> [u8; HEADER_BYTES + CHUNK_HEAD_BYTES] {
         let head = self.to_bytes();
         let length = raw.iter().map(|part| part.len()).sum::<usize>();
-        debug_assert!(length <= CHUNK_BYTES_MAX);
-        let body: Vec<&[u8]> = std::iter::once(&head[..])
+        let covered: Vec<&[u8]> = std::iter::once(&head[..])
             .chain(raw.iter().copied())
             .collect();
+        self.start(FrameKind::Chunk, length, &covered)
+    }
+
+    /// Header and head of a [`FrameKind::BareChunk`] of so many raw bytes, which its checksum does not cover.
+    #[must_use]
+    pub fn bare_frame_start(self, length: usize) -> [u8; HEADER_BYTES + CHUNK_HEAD_BYTES] {
+        self.start(FrameKind::BareChunk, length, &[&self.to_bytes()])
+    }
+
+    fn start(
+        self,
+        kind: FrameKind,
+        length: usize,
+        covered: &[&[u8]],
+    ) -> [u8; HEADER_BYTES + CHUNK_HEAD_BYTES] {
+        debug_assert!(length <= CHUNK_BYTES_MAX);
+        let header = header_bytes(kind, CHUNK_HEAD_BYTES + length, covered);
         let mut start = [0; HEADER_BYTES + CHUNK_HEAD_BYTES];
-        start[..HEADER_BYTES].copy_from_slice(&header_bytes(
-            FrameKind::Chunk,
-            CHUNK_HEAD_BYTES + length,
-            &body,
-        ));
-        start[HEADER_BYTES..].copy_from_slice(&head);
+        start[..HEADER_BYTES].copy_from_slice(&header);
+        start[HEADER_BYTES..].copy_from_slice(&self.to_bytes());
         start
     }
 }

@@ -97,6 +97,40 @@ fn a_workflow_that_may_not_spill_does_not() {
     assert!(workflow.held_back > 0, "{workflow:?}");
 }
 
+/// [`GATHERED`] of which the edge to `digest` says where its payloads go, in a workflow that says this.
+fn by_edge(edge: &str, workflow: &str) -> String {
+    let list = format!("list: {{ from: make.out, store: {edge} }}");
+    GATHERED
+        .replace("list: make.out", &list)
+        .replace("nodes:", &format!("store: {workflow}\nnodes:"))
+}
+
+#[test]
+fn an_edge_says_where_its_payloads_go_whatever_its_workflow_says() {
+    let nowhere = "{ spill: false, remote: false, quota_mib: 30 }";
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(&by_edge("spill", nowhere), &[]);
+    let workflow = gathered(&cluster, COUNT);
+    assert!(workflow.spilled > 10, "{workflow:?}");
+
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(&by_edge("memory", "{ quota_mib: 30 }"), &[]);
+    let workflow = gathered(&cluster, 12);
+    assert_eq!(workflow.spilled, 0, "{workflow:?}");
+    assert!(workflow.held_back > 0, "{workflow:?}");
+
+    let name = "an_edge_says_where_its_payloads_go_whatever_its_workflow_says";
+    let Some(server) = Server::start(name) else {
+        return;
+    };
+    let store = format!("--store={}", server.url());
+    let cluster = Setup::workers(&["a"]).flag(&store).start();
+    cluster.deploy(&by_edge("remote", nowhere), &[]);
+    let workflow = gathered(&cluster, COUNT);
+    assert!(workflow.stored > 10, "{workflow:?}");
+    assert_eq!(workflow.spilled, 0, "there is a disk: {workflow:?}");
+}
+
 #[test]
 fn with_a_remote_store_and_no_disk_payloads_go_there() {
     let Some(server) = Server::start("with_a_remote_store_and_no_disk_payloads_go_there") else {

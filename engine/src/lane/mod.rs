@@ -240,7 +240,7 @@ impl Lane {
             started_ahead: None,
             starts_ahead: 0,
             chosen: None,
-            peers: Peers::new(setup.payload_bytes_max, setup.patience),
+            peers: Peers::new(&setup),
             terms: FxHashMap::default(),
             serial: 0,
             now_ns: monotonic_ns(),

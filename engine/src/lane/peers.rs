@@ -21,7 +21,7 @@ use super::link::{
     Shortage, Stream,
 };
 use super::segments::Segments;
-use super::setup::Patience;
+use super::setup::{LaneSetup, Patience};
 use crate::core::lease::Payload;
 use crate::core::{
     Answered, ClientId, Core, InputForm, Origin, Outbound, Refusal, Send, worker_hash,
@@ -138,10 +138,12 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Peers {
-    pub(crate) fn new(payload_bytes_max: u64, patience: Patience) -> Self {
+    pub(crate) fn new(setup: &LaneSetup) -> Self {
+        let patience = setup.patience;
         Self {
             limits: LinkLimits {
-                payload_bytes_max,
+                payload_bytes_max: setup.payload_bytes_max,
+                payload_checksums: setup.checksum_payloads,
                 ..LinkLimits::default()
             },
             connections: FxHashMap::default(),

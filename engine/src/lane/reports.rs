@@ -108,6 +108,7 @@ mod tests {
             counters: Arc::clone(&counters),
             in_flight_max: 1,
             payload_bytes_max: 1 << 20,
+            checksum_payloads: false,
             arena_bytes_max: 1 << 20,
             keep_alive: Duration::from_secs(1),
             grace: Duration::from_secs(1),

@@ -50,6 +50,8 @@ pub struct LaneSetup {
     pub in_flight_max: u32,
     /// Bytes of one payload, at most; a plan may say less.
     pub payload_bytes_max: u64,
+    /// Whether payloads that are streamed to peers have checksums.
+    pub checksum_payloads: bool,
     /// Bytes of the lane's own segments together, at most.
     pub arena_bytes_max: u64,
     /// How long an executor beyond the first of its pool may be idle before it is ended.

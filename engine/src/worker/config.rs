@@ -115,6 +115,9 @@ pub struct Arguments {
     /// How long nothing may come of a message or payload that a client or peer has begun to send
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub transfer_idle_s: u32,
+    /// Cover the bytes of payloads that are streamed to other workers by checksums of our own, beside TCP's
+    #[arg(long)]
+    pub checksum_payloads: bool,
     /// Share no memory with workers on this host: payloads travel over the network between them, too
     #[arg(long, conflicts_with = "host_sharing")]
     pub no_host_sharing: bool,
@@ -233,6 +236,8 @@ pub struct Config {
     pub clients_max: u32,
     /// How long lanes wait for what others have to say.
     pub patience: Patience,
+    /// Whether payloads that are streamed to other workers have checksums.
+    pub checksum_payloads: bool,
     /// With whom on this host memory is shared.
     pub host_sharing: HostSharing,
     /// Whether to end when standard input does.
@@ -451,6 +456,7 @@ impl Config {
             huge_pages: arguments.huge_pages.into(),
             clients_max: arguments.clients_max,
             patience: check_patience(&arguments)?,
+            checksum_payloads: arguments.checksum_payloads,
             host_sharing: match (&arguments.host_sharing, arguments.no_host_sharing) {
                 (_, true) => HostSharing::Off,
                 (None, false) => HostSharing::Namespace,

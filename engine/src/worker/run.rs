@@ -366,6 +366,7 @@ fn lane_setup(
         counters: end.counters,
         in_flight_max: config.in_flight_max,
         payload_bytes_max: config.payload_bytes_max,
+        checksum_payloads: config.checksum_payloads,
         arena_bytes_max: config.lanes_bytes() / u64::from(config.lanes),
         keep_alive: config.keep_alive,
         grace: config.grace,

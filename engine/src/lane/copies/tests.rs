@@ -64,6 +64,7 @@ pub(in crate::lane) fn setup(arena_bytes_max: u64) -> LaneSetup {
         counters: Arc::default(),
         in_flight_max: 1,
         payload_bytes_max: 1 << 30,
+        checksum_payloads: false,
         arena_bytes_max,
         keep_alive: Duration::from_secs(1),
         grace: Duration::from_secs(1),

@@ -15,7 +15,6 @@ use super::{Admission, LinkCounters, LinkError, LinkRole, Loans, Stream};
 use crate::lane::driver::{AlignedBuffer, ReceiveBuffer};
 use crate::wire::{CHUNK_HEAD_BYTES, ChunkHead, FRAME_ALIGN, FrameKind, HEADER_BYTES, Header};
 use std::fmt;
-use std::mem;
 
 /// Bytes of the buffer, but for longer messages.
 const ASSEMBLY_BYTES: usize = 64 << 10;
@@ -39,12 +38,19 @@ enum State {
 
 struct Chunk {
     header: Header,
-    hasher: crc32fast::Hasher,
+    /// None if its bytes are not covered by its checksum.
+    hasher: Option<crc32fast::Hasher>,
     transfer: u64,
     left: u64,
 }
 
 impl Chunk {
+    fn hash(&mut self, raw: &[u8]) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(raw);
+        }
+    }
+
     /// Takes raw bytes from what has come, as far as it goes; returns how many.
     fn take(
         &mut self,
@@ -54,7 +60,7 @@ impl Chunk {
     ) -> usize {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let raw = &available[..left.min(available.len())];
-        self.hasher.update(raw);
+        self.hash(raw);
         landings.copy(self.transfer, raw, counters);
         self.left -= raw.len() as u64;
         raw.len()
@@ -219,9 +225,7 @@ impl Assembly {
                 counters.bytes_received_direct += bytes as u64;
                 if let State::Chunk(chunk) = &mut self.state {
                     debug_assert!(bytes as u64 <= chunk.left, "as `next_receive` gave it");
-                    chunk
-                        .hasher
-                        .update(segment.read(offset, bytes as u64).unwrap_or_default());
+                    chunk.hash(segment.read(offset, bytes as u64).unwrap_or_default());
                     chunk.left -= bytes as u64;
                     landings.direct(chunk.transfer, bytes as u64, intake.room.arena, counters);
                 }
@@ -303,14 +307,20 @@ impl Assembly {
                     return Ok(false);
                 };
                 let head = ChunkHead::from_bytes(bytes);
+                let mut hasher = header.hasher();
+                hasher.update(bytes);
+                let hasher = if header.kind == FrameKind::BareChunk {
+                    header.verify(hasher)?;
+                    None
+                } else {
+                    Some(hasher)
+                };
                 let left = (header.length - CHUNK_HEAD_BYTES) as u64;
                 self.waits = !landings.begin_chunk(head, left, self.stream)?;
                 if self.waits {
                     return Ok(false);
                 }
                 landings.make_place(head, left, counters, intake);
-                let mut hasher = header.hasher();
-                hasher.update(bytes);
                 self.state = State::Chunk(Chunk {
                     header: *header,
                     hasher,
@@ -326,7 +336,9 @@ impl Assembly {
                     return Ok(false);
                 }
                 counters.chunks_received += 1;
-                chunk.header.verify(mem::take(&mut chunk.hasher))?;
+                if let Some(hasher) = chunk.hasher.take() {
+                    chunk.header.verify(hasher)?;
+                }
                 landings.end_chunk(chunk.transfer, intake.room.arena, counters, intake.out);
                 self.state = State::Padding(chunk.header.padded_length() - chunk.header.length);
                 used
@@ -354,7 +366,7 @@ fn after_header(header: Header, role: LinkRole, stream: Stream) -> Result<State,
             role,
         });
     }
-    if header.kind != FrameKind::Chunk {
+    if !header.kind.is_chunk() {
         return Ok(State::Body(header));
     }
     if header.length <= CHUNK_HEAD_BYTES {

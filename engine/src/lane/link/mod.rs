@@ -73,11 +73,11 @@ pub enum LinkRole {
 impl LinkRole {
     const fn may_send(self, kind: FrameKind, stream: Stream) -> bool {
         use FrameKind::{
-            Begin, Cancel, Chunk, Drained, Forget, Grant, Heartbeat, Invoke, PartDone, PartFailed,
-            StateEvent,
+            BareChunk, Begin, Cancel, Chunk, Drained, Forget, Grant, Heartbeat, Invoke, PartDone,
+            PartFailed, StateEvent,
         };
         match self {
-            Self::PeerIn if matches!(stream, Stream::Bulk) => matches!(kind, Chunk),
+            Self::PeerIn if matches!(stream, Stream::Bulk) => matches!(kind, Chunk | BareChunk),
             Self::Client => matches!(kind, Invoke | Cancel | Chunk),
             Self::PeerIn => {
                 matches!(
@@ -161,6 +161,8 @@ pub struct LinkLimits {
     /// Bytes to be sent: frames, and what is kept of the payloads under way (not the payloads: they stay where they
     /// are).
     pub queued_bytes_max: usize,
+    /// Whether what is sent to a peer has checksums over the bytes of payloads too. Without, TCP's own are all that covers these.
+    pub payload_checksums: bool,
 }
 
 impl Default for LinkLimits {
@@ -173,6 +175,7 @@ impl Default for LinkLimits {
             transfers_max: 1 << 16,
             waiting_bytes_max: 4 * BODY_BYTES_MAX,
             queued_bytes_max: 2 * BODY_BYTES_MAX,
+            payload_checksums: false,
         }
     }
 }

@@ -193,9 +193,7 @@ impl Receiver {
 
     fn stream_of(&self, bytes: &[u8]) -> Stream {
         match header_of(bytes) {
-            Some(header) if header.kind == FrameKind::Chunk && self.role == LinkRole::PeerIn => {
-                Stream::Bulk
-            }
+            Some(header) if header.kind.is_chunk() && self.role == LinkRole::PeerIn => Stream::Bulk,
             _ => Stream::Messages,
         }
     }

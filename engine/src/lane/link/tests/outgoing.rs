@@ -1,6 +1,7 @@
 //! What a link sends, and in which order.
 
 use super::*;
+use crate::wire::{CHUNK_HEAD_BYTES, HEADER_BYTES};
 
 #[test]
 fn frames_wait_for_one_chunk_at_most_and_payloads_take_turns() {
@@ -178,4 +179,46 @@ fn a_payload_of_300_mib_arrives_whole() {
     let sent = sender.segment.read(0, bytes).unwrap();
     assert!(receiver.content(&outputs[0].1)[0] == sent);
     receiver.settle();
+}
+
+#[test]
+fn chunks_to_a_peer_have_checksums_over_their_bytes_only_if_that_is_wanted() {
+    for payload_checksums in [false, true] {
+        let limits = LinkLimits {
+            payload_checksums,
+            ..LinkLimits::default()
+        };
+        let mut sender = Sender::new(limits);
+        let body = sender.stream(&Payload::bytes(1000, 1), 1);
+        sender.link.queue(&event(1, vec![(0, body)])).unwrap();
+        sender.send_on(Stream::Messages).unwrap();
+        let mut chunk = sender.send_on(Stream::Bulk).unwrap();
+        let kind = header_of(&chunk).unwrap().kind;
+        let expected = match payload_checksums {
+            true => FrameKind::Chunk,
+            false => FrameKind::BareChunk,
+        };
+        assert_eq!(kind, expected);
+        let raw = HEADER_BYTES + CHUNK_HEAD_BYTES;
+        assert!(refuses(&chunk).is_none());
+        chunk[raw + 500] ^= 1;
+        assert_eq!(refuses(&chunk).is_some(), payload_checksums);
+        chunk[raw + 500] ^= 1;
+        // What says where the bytes belong is covered in either case.
+        chunk[HEADER_BYTES] ^= 1;
+        assert!(refuses(&chunk).is_some());
+    }
+}
+
+/// Why the receiver of 1000 bytes does not take this chunk of them.
+fn refuses(chunk: &[u8]) -> Option<LinkError> {
+    let mut receiver = Receiver::new(LinkRole::PeerIn, LinkLimits::default());
+    let message = frame(&event(1, vec![(0, streamed(0, 1000))]));
+    receiver.feed(&message, &[usize::MAX]).unwrap();
+    let error = receiver.feed_on(Stream::Bulk, chunk, &[usize::MAX]).err();
+    if error.is_none() {
+        assert_eq!(invocations(&receiver.out), [1]);
+        receiver.settle();
+    }
+    error
 }
