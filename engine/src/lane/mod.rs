@@ -240,7 +240,7 @@ impl Lane {
             started_ahead: None,
             starts_ahead: 0,
             chosen: None,
-            peers: Peers::new(&setup),
+            peers: Peers::new(setup.link_limits(), setup.patience),
             terms: FxHashMap::default(),
             serial: 0,
             now_ns: monotonic_ns(),

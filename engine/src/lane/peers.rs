@@ -21,7 +21,7 @@ use super::link::{
     Shortage, Stream,
 };
 use super::segments::Segments;
-use super::setup::{LaneSetup, Patience};
+use super::setup::Patience;
 use crate::core::lease::Payload;
 use crate::core::{
     Answered, ClientId, Core, InputForm, Origin, Outbound, Refusal, Send, worker_hash,
@@ -138,14 +138,9 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Peers {
-    pub(crate) fn new(setup: &LaneSetup) -> Self {
-        let patience = setup.patience;
+    pub(crate) fn new(limits: LinkLimits, patience: Patience) -> Self {
         Self {
-            limits: LinkLimits {
-                payload_bytes_max: setup.payload_bytes_max,
-                payload_checksums: setup.checksum_payloads,
-                ..LinkLimits::default()
-            },
+            limits,
             connections: FxHashMap::default(),
             bulks: FxHashMap::default(),
             shortage: Shortage::default(),

@@ -1,6 +1,7 @@
 //! What a lane is given when it starts: who it is, how it waits, its bounds, and its ends of the queues.
 
 use crate::lane::command::{LaneCommand, LaneReport};
+use crate::lane::link::LinkLimits;
 use crate::lane::store::StoreEnd;
 use crate::status::{Driver, LaneCounters};
 use crate::trace::ClockId;
@@ -64,6 +65,17 @@ pub struct LaneSetup {
     pub patience: Patience,
     /// The store thread, if the worker has one.
     pub store: Option<StoreEnd>,
+}
+
+impl LaneSetup {
+    /// What links to clients and peers keep to.
+    pub(crate) fn link_limits(&self) -> LinkLimits {
+        LinkLimits {
+            payload_bytes_max: self.payload_bytes_max,
+            payload_checksums: self.checksum_payloads,
+            ..LinkLimits::default()
+        }
+    }
 }
 
 /// How long a lane waits for what others have to say on their connections.

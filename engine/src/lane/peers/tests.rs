@@ -95,8 +95,7 @@ impl Lane {
         });
         core.deploy(plan(), Vec::new());
         core.activate(0, DeploymentId(1));
-        let mut peers = Peers::new(1 << 30, PATIENCE);
-        peers.limits = limits;
+        let mut peers = Peers::new(limits, PATIENCE);
         peers.know(&plan());
         let mut arena = Arena::new(ArenaConfig {
             name: "peers-test".into(),
