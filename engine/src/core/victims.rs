@@ -6,6 +6,7 @@ use super::invocation::{Place, Stage, Value};
 use super::lease::{Account, LeaseId, Leases, Payload};
 use super::program::{InputFrom, LocalNode, NO_SCOPE, Program, Runner, SlotIndex};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
 
 /// How far away the next read is: the farther the larger.
 type Distance = (u32, u32);
@@ -101,18 +102,79 @@ fn each_slot(program: &Program, from: InputFrom, each: &mut impl FnMut(SlotIndex
     }
 }
 
+/// Leases that could leave, with their bytes: what is read last first.
+#[derive(Debug, Default)]
+pub(super) struct LeaveLast(Vec<(LeaseId, u64)>);
+
+impl LeaveLast {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Of these, the first ones that have so many bytes together, if they do, and are no more than `most`.
+    pub(super) fn up_to(&self, bytes: u64, most: usize) -> Vec<LeaseId> {
+        let mut have = 0;
+        let first = self.0.iter().take(most).take_while(|(_, length)| {
+            let lacks = have < bytes;
+            have += length;
+            lacks
+        });
+        first.map(|(lease, _)| *lease).collect()
+    }
+}
+
+/// A segment of which all that lies in it could leave.
+#[derive(Debug, Default)]
+struct Emptied {
+    leases: Vec<LeaseId>,
+    bytes: u64,
+    /// How far behind the first of all its nearest read is.
+    nearest: usize,
+}
+
 impl Core {
-    /// Leases of a workflow that have so many bytes together, if there are such, and are no more than `most`: what is read last
-    /// first. What `spared` read stays, and so does what does not fit.
-    pub(super) fn victims(
+    /// Of leases that could leave, those that empty segments of so many bytes together, as far as there are such, and are no
+    /// more than `most`: the segments first of which the nearest read is farthest.
+    pub(super) fn emptied(&self, found: &LeaveLast, bytes: u64, most: usize) -> Vec<LeaseId> {
+        let mut segments: BTreeMap<u32, Emptied> = BTreeMap::new();
+        let mut lie_there: FxHashMap<u32, u32> = FxHashMap::default();
+        for (order, (lease, _)) in found.0.iter().enumerate() {
+            let (number, bytes, ranges) = self.leases.segment_of(*lease);
+            let segment = segments.entry(number).or_default();
+            segment.leases.push(*lease);
+            (segment.bytes, segment.nearest) = (bytes, order);
+            lie_there.insert(number, ranges);
+        }
+        let alone = |number: u32, segment: &Emptied| {
+            lie_there.get(&number) == Some(&(segment.leases.len() as u32))
+        };
+        let emptied = segments.into_iter();
+        let emptied = emptied.filter(|(number, one)| one.bytes > 0 && alone(*number, one));
+        let mut emptied: Vec<Emptied> = emptied.map(|(_, segment)| segment).collect();
+        emptied.sort_by_key(|segment| segment.nearest);
+        let mut have = 0;
+        let mut leave = Vec::new();
+        for segment in emptied {
+            if have >= bytes {
+                break;
+            }
+            if leave.len() + segment.leases.len() <= most {
+                have += segment.bytes;
+                leave.extend(segment.leases);
+            }
+        }
+        leave
+    }
+
+    /// Leases of a workflow that could leave. What `spared` read stays, and so does what does not fit.
+    pub(super) fn leave_last(
         &self,
         (account, deployments): (Account, &[u32]),
-        (bytes, most): (u64, usize),
         spared: &[(Place, LocalNode)],
         fits: Fits<'_>,
-    ) -> Vec<LeaseId> {
+    ) -> LeaveLast {
         if self.leases.holdings(account).movable == 0 {
-            return Vec::new();
+            return LeaveLast::default();
         }
         let mut kept: FxHashSet<LeaseId> = FxHashSet::default();
         let mut keep = |payload| kept.extend(self.leases.lease_of(payload).map(|(lease, _)| lease));
@@ -146,16 +208,8 @@ impl Core {
             .collect();
         // By number where they are equally far, so that the same events give the same.
         found.sort_unstable_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
-        let mut have = 0;
-        let mut victims = Vec::new();
-        for (_, lease, length) in found.into_iter().take(most) {
-            if have >= bytes {
-                break;
-            }
-            have += length;
-            victims.push(lease);
-        }
-        victims
+        let found = found.into_iter().map(|(_, lease, bytes)| (lease, bytes));
+        LeaveLast(found.collect())
     }
 
     fn candidates(
