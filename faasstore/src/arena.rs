@@ -287,7 +287,8 @@ impl Arena {
         }
         if count > self.packed_max {
             let vacant = self.chain.take_alone(compartment, count);
-            return vacant.map_or_else(|| self.add_alone(compartment, count, true), Ok);
+            let alone = vacant.map_or_else(|| self.add_alone(compartment, count, true), Ok);
+            return alone.or_else(|full| self.take_among_others(compartment, count, full));
         }
         if let Some(block) = self.chain.take(compartment, count) {
             return Ok(block);
@@ -301,6 +302,19 @@ impl Arena {
         self.chain
             .take(compartment, count)
             .ok_or_else(|| self.full(compartment, u64::from(count) * GRANULE_BYTES))
+    }
+
+    /// Where there is no room for one more segment a large payload lies among small ones, if they leave a gap for it.
+    fn take_among_others(
+        &mut self,
+        compartment: Compartment,
+        count: u32,
+        refused: ArenaError,
+    ) -> Result<Block, ArenaError> {
+        match refused {
+            ArenaError::Full { .. } => self.chain.take(compartment, count).ok_or(refused),
+            other => Err(other),
+        }
     }
 
     /// As [`Arena::reserve_in`], for who cannot wait until the pages of a large payload have been set aside: before bytes are

@@ -7,7 +7,7 @@ use crate::segment::HugePages;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the shared-memory ABI: rings, slots, tables and these messages. A mismatch is refused by name.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Name of the environment variable that tells an executable that a worker started it; its value is the worker's
 /// process id. Standard input is then the executor's Unix socket.

@@ -20,11 +20,13 @@
 //! Retire    word 1 segment | generation << 32
 //! ```
 //!
-//! Want and Item, by which items of a list come while an activation runs, are drawn in `items`.
+//! Want and Item, by which items of a list come while an activation runs, are drawn in `items`; Full and Room, by which one
+//! waits for room in its arena, in `room`.
 
 mod completion;
 mod items;
 mod request;
+mod room;
 
 use thiserror::Error;
 
@@ -37,6 +39,7 @@ pub use request::{
     Activate, Request, decode_request, encode_activate, encode_release, encode_stop, encode_unmap,
     set_input,
 };
+pub use room::{Full, RoomAnswer, encode_full, encode_room};
 
 /// 64-bit words in a slot.
 pub const SLOT_WORDS: usize = 8;

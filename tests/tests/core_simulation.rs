@@ -51,7 +51,8 @@ fn any_workflow_in_any_placement_and_order_ends_as_the_reference_says() {
     play(0, 3000, calm(), |seen| {
         let foreseen = seen.foreseen > 5_000 && seen.foreseen_choices > 100;
         let carried = seen.carried > 1_000 && seen.given > 1_000 && seen.started_early > 100;
-        seen.refused > 0 && foreseen && carried && seen.prepared > 1_000
+        let full = seen.rooms > 1_000;
+        seen.refused > 0 && foreseen && carried && full && seen.prepared > 1_000
     });
 }
 

@@ -249,7 +249,7 @@ fn lanes_get_back_what_they_have_carried_out_themselves() {
     let cluster = Setup::workers(&["a"]).flag("--lanes=2").start();
     cluster.deploy(GATHERED, &[]);
     std::thread::scope(|scope| {
-        for length in [MIB, MIB - 1, MIB - 2, MIB - 3] {
+        for length in [MIB, MIB + 1, MIB + 2, MIB + 3] {
             let cluster = &cluster;
             scope.spawn(move || {
                 let inputs = [("items", items(COUNT, length))];

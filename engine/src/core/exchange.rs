@@ -13,7 +13,7 @@ use crate::trace::PartTrace;
 use crate::wire::{self, Failure, MemoryRefusal, NodeReport, Section};
 use faasstore::Cancelled;
 use faasstore::binding::{Exceeded, Maximum};
-use faasstore::descriptor::{InvocationId, ItemAnswer, ItemName, PayloadRef};
+use faasstore::descriptor::{InvocationId, ItemAnswer, ItemName, PayloadRef, RoomAnswer};
 use faasstore::tier::TierKind;
 use thiserror::Error;
 
@@ -353,6 +353,8 @@ pub enum Action {
     CopyIn(Box<CopyIn>),
     /// Answer an activation that waits for an item of a list.
     Item(Box<ItemGiven>),
+    /// Answer an activation that waits for room in its executor's arena. What has come back is told before.
+    Room(RoomGiven),
 }
 
 /// See [`Action::CarryOut`].
@@ -394,6 +396,17 @@ pub struct ItemGiven {
     pub name: ItemName,
     /// Where it lies, or why not.
     pub answer: ItemAnswer,
+}
+
+/// See [`Action::Room`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RoomGiven {
+    /// By whom it is run.
+    pub executor: ExecutorId,
+    /// Which activation.
+    pub activation: u32,
+    /// Whether it is to try again, or why not.
+    pub answer: RoomAnswer,
 }
 
 impl From<Freed> for Action {
@@ -448,6 +461,9 @@ pub enum CompletionError {
     /// An item that it was not told to ask for, or one more while it waits for one.
     #[error("a want of an item that it is not to ask for")]
     Item,
+    /// Room in its arena, while it waits for that or for an item.
+    #[error("a word that its arena is full, while it waits for an answer")]
+    Room,
     /// An alias of an input or item that it does not have, or beyond its end.
     #[error("an alias of bytes that it was not given")]
     Alias,

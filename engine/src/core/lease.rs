@@ -18,6 +18,7 @@
 
 mod abroad;
 mod arrivals;
+mod segments;
 
 pub use abroad::Reach;
 
@@ -26,6 +27,7 @@ use abroad::Abroad;
 use arrivals::Arrivals;
 use faasstore::descriptor::PayloadRef;
 use rustc_hash::FxHashMap;
+use segments::Segments;
 
 /// Index of a lease. Indices are used again, but only when no view of the lease is left.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -158,6 +160,10 @@ pub struct Holdings {
     pub leaving_bytes: u64,
     /// Of the leases, those that are not too small to be carried out.
     pub(super) movable: u64,
+    /// Views that are to be sent.
+    pub(super) sending: u64,
+    /// Bytes of the segments in which the leases lie, as far as these are counted.
+    pub segment_bytes: u64,
 }
 
 impl Holdings {
@@ -200,6 +206,7 @@ pub struct Leases {
     arrivals: Arrivals,
     /// Leases of fewer bytes are too small to be carried out.
     moved_bytes_min: u64,
+    segments: Segments,
     /// Whether an account has come to have more than it is watched for, or has less again and is looked after.
     alarmed: bool,
 }
@@ -306,6 +313,9 @@ impl Leases {
         let holdings = &mut ledger.holdings;
         holdings.count_in(range.length, self.moved_bytes_min);
         self.alarmed |= holdings.bytes > ledger.tally.watch_bytes;
+        if self.segments.counted {
+            self.occupy(range.segment, account);
+        }
         let index = if let Some(index) = self.free.pop() {
             self.slots[index as usize] = lease;
             index
@@ -357,6 +367,9 @@ impl Leases {
         let holdings = &mut ledger.holdings;
         holdings.count_out(range.length, self.moved_bytes_min);
         self.alarmed |= ledger.tally.pressed;
+        if self.segments.counted {
+            self.leave_segment(range.segment);
+        }
         self.free.push(id.0);
         range
     }
@@ -364,16 +377,21 @@ impl Leases {
     /// Counts a view that is to be sent as such: its bytes stay here.
     pub(super) fn send(&mut self, payload: Payload) {
         if payload.lease != LeaseId::NONE {
-            self.slots[payload.lease.0 as usize].sent += 1;
+            let lease = &mut self.slots[payload.lease.0 as usize];
+            lease.sent += 1;
+            self.ledgers[lease.account.0 as usize].holdings.sending += 1;
         }
     }
 
     /// A view has been sent.
     pub(super) fn sent(&mut self, payload: Payload) {
         if payload.lease != LeaseId::NONE {
-            let sent = &mut self.slots[payload.lease.0 as usize].sent;
-            debug_assert!(*sent > 0, "what has been sent was to be sent");
-            *sent = sent.saturating_sub(1);
+            let lease = &mut self.slots[payload.lease.0 as usize];
+            debug_assert!(lease.sent > 0, "what has been sent was to be sent");
+            lease.sent = lease.sent.saturating_sub(1);
+            let ledger = &mut self.ledgers[lease.account.0 as usize];
+            ledger.holdings.sending = ledger.holdings.sending.saturating_sub(1);
+            self.alarmed |= ledger.tally.pressed;
         }
     }
 

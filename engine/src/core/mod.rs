@@ -17,6 +17,7 @@
 //! | `lease` | who needs which range |
 //! | `store` | what is carried out of memory and back |
 //! | `quota`, `victims`, `ways` | when, which payloads, and where each may go |
+//! | `full` | executors whose arena is full while they run something |
 //! | `window` | lists that are read item by item, since they do not fit into memory |
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
@@ -62,6 +63,7 @@ mod exchange;
 mod failure;
 mod flow;
 mod foresight;
+mod full;
 mod holders;
 mod holding;
 mod inputs;
@@ -98,7 +100,7 @@ mod window;
 pub use evaluate::{Evaluate, Evaluated, Part, Ticket};
 pub use exchange::{
     Action, Answered, CarryOut, ClientId, CompletionError, CopyIn, CoreCounters, Held, Incoming,
-    InputForm, ItemGiven, Outbound, Outgoing, Output, Piece, Refusal, Send, Start,
+    InputForm, ItemGiven, Outbound, Outgoing, Output, Piece, Refusal, RoomGiven, Send, Start,
 };
 pub use failure::Describe;
 pub use foresight::{Foreseen, ForeseenInput, Next};
@@ -118,6 +120,7 @@ use cancel::Asked;
 use doors::{Doors, LaneKey};
 use faasstore::binding::{Kind, Maximum};
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
+use full::WantsRoom;
 use invocation::{Extras, Invocation, Lists, Place, Value};
 use lease::{Account, Leases, Payload};
 use pool::{Executor, InHand, Pool};
@@ -129,7 +132,7 @@ use retried::Retried;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use store::{Carrier, StoreRules};
+use store::{Carrier, StoreRules, Unused};
 use timers::{Timer, TimerKey};
 use trigger::Ended;
 use window::Window;
@@ -201,7 +204,7 @@ struct Deployment {
     outlived_by: Option<WorkerIndex>,
     loads: Loads,
     /// What it adds to its workflow's quota.
-    unused_bytes: u64,
+    unused: Unused,
     /// By executable: the most memory that one of its executors has been seen to have for itself.
     own_bytes: Vec<u64>,
     /// By node: the most bytes that one activation of it has made here.
@@ -240,6 +243,8 @@ pub struct Core {
     lost: Option<Lost>,
     /// Of executors whose activations read lists item by item.
     windows: BTreeMap<ExecutorId, Window>,
+    /// Executors that have found their arenas full.
+    fulls: BTreeMap<ExecutorId, WantsRoom>,
     lists: Lists,
     /// By when they are due, then in the order in which they were set.
     timers: BTreeMap<TimerKey, Timer>,
@@ -284,6 +289,7 @@ impl Core {
             pressed: 0,
             lost: None,
             windows: BTreeMap::new(),
+            fulls: BTreeMap::new(),
             deployments: Vec::new(),
             deployment_by_id: FxHashMap::default(),
             versions: FxHashMap::default(),
@@ -371,6 +377,22 @@ impl Core {
         self.counters
     }
 
+    /// There is a segment of that number in the lane's table: in the arena of an executor, if an owner is said. What is lent is
+    /// not told of.
+    pub fn segment_known(&mut self, number: u32, bytes: u64, owner: Option<ExecutorId>) {
+        self.leases.know_segment(number, bytes, owner);
+    }
+
+    /// The segment of that number has left the table.
+    pub fn segment_gone(&mut self, number: u32) {
+        self.leases.forget_segment(number);
+    }
+
+    /// The executor has gone in whose arena the segment of that number lies, which stays as long as anything in it is held.
+    pub fn segment_disowned(&mut self, number: u32) {
+        self.leases.disown_segment(number);
+    }
+
     /// The leases, for counting.
     #[must_use]
     pub fn leases(&self) -> &Leases {
@@ -433,7 +455,7 @@ impl Core {
             .collect();
         let account = self.leases.open(&plan.workflow);
         let own_bytes = vec![0; executables];
-        let unused_bytes = store::unused_bytes(&plan, lane, &own_bytes);
+        let unused = Unused::of(&plan, lane, &own_bytes);
         let program = Rc::new(Program::compile(plan, account));
         self.timed += u32::from(program.timed);
         let refused = constants.iter().find_map(|constant| match constant {
@@ -453,7 +475,7 @@ impl Core {
             outlived_by: self.doors.outlived_by(&program),
             loads: Loads::new(&program, self.config.lane),
             profile: Profile::new(&program),
-            unused_bytes,
+            unused,
             own_bytes,
             made_bytes: vec![0; program.nodes.len()],
             run_ns: RunTimes::default(),

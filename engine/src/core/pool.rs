@@ -140,6 +140,7 @@ impl Core {
             self.actions.push(Action::Stop(id));
             return;
         };
+        self.forget_full(id);
         let place = id.0 as usize;
         if self.executors.len() <= place {
             self.executors.resize_with(place + 1, || None);

@@ -5,8 +5,10 @@ use super::lease::{Account, LeaseId, Payload, Reach};
 use super::pool::{Running, Waiting};
 use super::program::LocalNode;
 use super::timers::Timer;
+use super::victims::LeaveLast;
 use super::{Action, CarryOut, Core};
 use crate::wire::Failure;
+use faasstore::descriptor::RoomAnswer;
 use faasstore::tier::TierKind;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::rc::Rc;
@@ -52,6 +54,21 @@ enum Reading {
     ByWindow,
 }
 
+/// What a workflow has too much in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Lacks {
+    /// Of payloads.
+    bytes: u64,
+    /// Of the segments in which they lie.
+    segment_bytes: u64,
+}
+
+impl Lacks {
+    fn most(&self) -> u64 {
+        self.bytes.max(self.segment_bytes)
+    }
+}
+
 /// How room is made.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Relief {
@@ -82,9 +99,7 @@ impl Core {
     #[cold]
     fn look_after_all(&mut self, now_ns: u64) {
         for account in self.leases.accounts() {
-            let tally = self.leases.tally(account);
-            let holdings = self.leases.holdings(account);
-            if holdings.bytes > tally.watch_bytes {
+            if self.leases.is_beyond(account) {
                 self.press(now_ns, account);
             }
             if self.leases.tally(account).pressed {
@@ -178,9 +193,11 @@ impl Core {
         let runs = self.runs_of(&deployments);
         if first_held.is_none()
             && !self.has_windows(account)
+            && !self.has_full(account)
             && holdings.away == 0
             && holdings.moving == 0
             && holdings.bytes <= self.leases.tally(account).quota_bytes / 4
+            && holdings.segment_bytes <= self.leases.tally(account).room_bytes / 3
         {
             self.leases.tally_mut(account).pressed = false;
             self.pressed -= 1;
@@ -188,31 +205,24 @@ impl Core {
             self.revision += 1;
             return;
         }
-        let reserved = self.reserved(&runs);
-        let quota = self.leases.tally(account).quota_bytes;
-        let wanted = lacks_item.map(|(_, bytes)| bytes).or(wanted);
-        let in_all = holdings.bytes + wanted.map_or(0, |bytes| bytes + reserved);
-        let lacks = in_all.saturating_sub(quota);
-        let lacks = lacks.saturating_sub(holdings.leaving_bytes);
-        let relief = (lacks > 0).then(|| {
-            let beyond = holdings.bytes > quota;
-            self.relief(now_ns, &deployments, &runs, (lacks, beyond))
-        });
         let spared = first_held.map(|(_, _, place, node)| (place, node));
+        let of_it = (account, &deployments[..]);
+        let hopeless = self.relieve_full(now_ns, of_it, spared.as_slice());
+        let holdings = self.leases.holdings(account);
+        let reserved = self.reserved(&runs);
+        let wanted = lacks_item.map(|(_, bytes)| bytes).or(wanted);
+        let lacks = self.lacking_in_all(account, wanted.map_or(0, |bytes| bytes + reserved));
+        let relief = (lacks.most() > 0).then(|| {
+            let beyond = self.is_over(account);
+            self.relief(now_ns, &deployments, &runs, (lacks.most(), beyond))
+        });
         match relief.flatten() {
             // Others first have to arrive.
             Some(Relief::Carry) if holdings.moving >= MOVING_MAX => return,
             Some(Relief::Carry) => {
-                // A bit more than is lacking, so that all of them are not looked through again soon.
-                let bytes = lacks + (quota / 8).min(holdings.bytes / 2);
                 let moving = (MOVING_MAX - holdings.moving) as usize;
-                let victims = self.victims(
-                    now_ns,
-                    (account, &deployments),
-                    (bytes, moving),
-                    spared.as_slice(),
-                    &|_, _| true,
-                );
+                let found = self.leave_last(now_ns, of_it, spared.as_slice(), &|_, _| true);
+                let victims = self.victims_for(account, &lacks, &found, moving);
                 let carries = !victims.is_empty();
                 for (lease, kind) in victims {
                     self.carry_out(lease, kind);
@@ -224,41 +234,81 @@ impl Core {
             Some(Relief::Wait { ns }) => return self.look_again(account, now_ns + ns as u64 + 1),
             None => {}
         }
-        if lacks_item.is_none() && first_held.is_none() {
+        if lacks_item.is_none() && first_held.is_none() && hopeless.is_none() {
             return;
         }
-        let goes_on = |running: &Running| !self.waits_for_item(running);
+        let goes_on = |running: &Running| !self.waits(running);
         if runs.iter().any(goes_on) || self.leases.holdings(account).moving > 0 {
             return;
         }
         // A tier that has failed may take something again soon.
-        if lacks > 0
+        if lacks.most() > 0
             && let Some(up_ns) = self.up_again_ns(now_ns, &deployments)
             && !self
-                .victims(
-                    up_ns,
-                    (account, &deployments),
-                    (1, 1),
-                    spared.as_slice(),
-                    &|_, _| true,
-                )
+                .leave_last(up_ns, of_it, spared.as_slice(), &|_, _| true)
                 .is_empty()
         {
             return self.look_again(account, up_ns);
         }
-        match (lacks_item, first_held) {
-            (Some((executor, _)), _) => self.overdraw_item(executor, account),
-            // What waits for an item that is there by now goes on.
-            (None, Some(_)) if !runs.is_empty() => {}
-            (None, Some((deployment, pool, place, node))) => {
+        match (lacks_item, first_held, hopeless) {
+            (Some((executor, _)), ..) => self.overdraw_item(executor, account),
+            (None, Some((deployment, pool, place, node)), _)
+                if runs.is_empty() || hopeless.is_some() =>
+            {
                 self.overdraw(now_ns, (deployment, pool), place, node);
             }
-            (None, None) => {}
+            (None, _, Some(executor))
+                if !self.may_be_let_go_of_elsewhere(account, &deployments) =>
+            {
+                self.answer_full(executor, RoomAnswer::Never);
+            }
+            // What waits for an item that is there by now goes on, and who waits for room does so for a while.
+            _ => {}
         }
     }
 
+    /// Whether what runs goes on only when it is given something.
+    fn waits(&self, running: &Running) -> bool {
+        self.waits_for_item(running) || self.waits_for_room(running)
+    }
+
+    /// Whether a workflow has more in memory than it may.
+    fn is_over(&self, account: Account) -> bool {
+        let (holdings, tally) = (self.leases.holdings(account), self.leases.tally(account));
+        holdings.bytes > tally.quota_bytes || holdings.segment_bytes > tally.room_bytes
+    }
+
+    /// What a workflow has too much in memory, if so many bytes are wanted besides.
+    fn lacking_in_all(&self, account: Account, wanted: u64) -> Lacks {
+        let (holdings, tally) = (self.leases.holdings(account), self.leases.tally(account));
+        let bytes = (holdings.bytes + wanted).saturating_sub(tally.quota_bytes);
+        let segment_bytes = holdings.segment_bytes.saturating_sub(tally.room_bytes);
+        Lacks {
+            bytes: bytes.saturating_sub(holdings.leaving_bytes),
+            // Which segments go with what leaves is seen when it has left.
+            segment_bytes: segment_bytes * u64::from(holdings.leaving_bytes == 0),
+        }
+    }
+
+    /// What is to leave for what a workflow lacks.
+    fn victims_for(
+        &self,
+        account: Account,
+        lacks: &Lacks,
+        found: &LeaveLast,
+        most: usize,
+    ) -> Vec<(LeaseId, TierKind)> {
+        if lacks.bytes == 0 {
+            return self.emptied(found, lacks.segment_bytes, most);
+        }
+        let quota = self.leases.tally(account).quota_bytes;
+        let held = self.leases.holdings(account).bytes;
+        // A bit more than is lacking, so that all of them are not looked through again soon.
+        found.up_to(lacks.bytes + (quota / 8).min(held / 2), most)
+    }
+
     /// When a tier is asked again that has failed a few times only.
-    fn up_again_ns(&self, now_ns: u64, deployments: &[u32]) -> Option<u64> {
+    pub(super) fn up_again_ns(&self, now_ns: u64, deployments: &[u32]) -> Option<u64> {
         let usable = self.carriers.iter();
         let usable = usable.filter(|one| self.may_go_to(one.kind, deployments));
         usable.filter_map(|one| one.up_again_ns(now_ns)).min()
@@ -274,7 +324,7 @@ impl Core {
     }
 
     /// Looks after an account again by then.
-    fn look_again(&mut self, account: Account, due_ns: u64) {
+    pub(super) fn look_again(&mut self, account: Account, due_ns: u64) {
         let tally = self.leases.tally_mut(account);
         if tally.timer_ns.is_none_or(|set| set > due_ns) {
             tally.timer_ns = Some(due_ns);
@@ -325,7 +375,7 @@ impl Core {
     /// When what runs is expected to have let go of so many bytes; none if it will not.
     fn until_let_go(&self, now_ns: u64, runs: &[Running], bytes: u64) -> Option<f64> {
         let mut ends: Vec<(f64, u64)> = Vec::with_capacity(runs.len());
-        for running in runs.iter().filter(|running| !self.waits_for_item(running)) {
+        for running in runs.iter().filter(|running| !self.waits(running)) {
             let frees = self.lets_go_of(running);
             if frees > 0 {
                 let ran_ns = now_ns.saturating_sub(running.started_ns) as f64;
@@ -488,13 +538,18 @@ impl Core {
         let mut here: Vec<Payload> = Vec::new();
         let mut away: Vec<Payload> = Vec::new();
         let mut seen: FxHashSet<LeaseId> = FxHashSet::default();
-        let mut away_bytes = 0;
+        let (mut away_bytes, mut coming_bytes) = (0, 0);
         let mut comes = false;
         let mut lost: Option<Rc<str>> = None;
         let by_window = self.reads_by_window(place, node);
         let look = |payload| match self.leases.reach(payload) {
             Reach::Here => here.push(payload),
-            Reach::Coming => comes = true,
+            Reach::Coming => {
+                comes = true;
+                let lease = self.leases.lease_of(payload);
+                let lease = lease.filter(|(lease, _)| seen.insert(*lease));
+                coming_bytes += lease.map_or(0, |(_, bytes)| bytes);
+            }
             Reach::Away => {
                 if let Some((lease, bytes)) = self.leases.lease_of(payload)
                     && seen.insert(lease)
@@ -515,6 +570,10 @@ impl Core {
             self.each_payload_read(place, node, look);
             (Reading::Whole, 0)
         };
+        let memory_bytes = self.config.store.memory_bytes;
+        if away_bytes + coming_bytes > memory_bytes {
+            lost = Some(never_fits(away_bytes + coming_bytes, memory_bytes));
+        }
         if let Some(cause) = lost {
             return Gate::Lost(cause);
         }
@@ -524,7 +583,7 @@ impl Core {
             let runs = self.runs_of(&self.deployments_of(account));
             let taken = self.leases.holdings(account).bytes + self.reserved(&runs);
             let taken = taken + self.lacking(account);
-            taken + wanted <= self.leases.tally(account).quota_bytes
+            taken + wanted <= self.leases.tally(account).quota_bytes && !self.is_over(account)
         };
         if !has_room {
             return Gate::Room(wanted);
@@ -598,6 +657,16 @@ impl Core {
             }
         }
     }
+}
+
+/// Why an activation is not waited for that reads more at once than can come back.
+#[cold]
+fn never_fits(bytes: u64, memory_bytes: u64) -> Rc<str> {
+    let told = format!(
+        "what it reads at once and is elsewhere takes {bytes} bytes, of at most {memory_bytes} that this lane has for what comes \
+         back; give the worker more (--memory), or fewer lanes, or let the function read a list item by item"
+    );
+    Rc::from(told)
 }
 
 /// Run times of nodes, in nanoseconds.

@@ -33,13 +33,8 @@ impl Core {
         let deployments = self.deployments_of(account);
         let spared = self.next_to_read(&deployments);
         let fits = |leases: &Leases, payload| lies_there(leases.kept_with(payload));
-        let victims = self.victims(
-            now_ns,
-            (account, &deployments),
-            (lacks, most),
-            &spared,
-            &fits,
-        );
+        let found = self.leave_last(now_ns, (account, &deployments), &spared, &fits);
+        let victims = found.up_to(lacks, most);
         if victims.is_empty() {
             return;
         }

@@ -172,6 +172,8 @@ impl Carrier {
 pub struct Tally {
     /// Bytes that its leases may have.
     pub quota_bytes: u64,
+    /// Bytes that the segments may have in which they lie.
+    pub room_bytes: u64,
     /// Beyond so many it is looked after.
     pub(super) watch_bytes: u64,
     /// Whether it is looked after.
@@ -188,6 +190,7 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             quota_bytes: 0,
+            room_bytes: u64::MAX,
             watch_bytes: u64::MAX,
             pressed: false,
             carried: Carried::default(),
@@ -224,16 +227,35 @@ pub struct Carried {
     pub windowed: u64,
 }
 
-/// What a deployment's executors on one lane reserve and do not use, in bytes: of each what is reserved, less the published
-/// margin of a fifth, and less the most that one of them has had for itself.
-pub(super) fn unused_bytes(plan: &Plan, lane: u8, own_bytes: &[u64]) -> u64 {
-    let lanes = plan.workers[usize::from(plan.me)].lanes;
-    let executables = plan.executables.iter().zip(own_bytes);
-    let unused = executables.map(|(executable, own)| {
-        let executors = executors_on(lane, executable.scale, lanes);
-        quota_bytes(executors.into(), executable.memory_mib, *own)
-    });
-    unused.sum()
+/// What a deployment's executors on one lane reserve and do not use, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Unused {
+    /// For payloads: of each executor what is reserved, less the published margin of a fifth, and less the most that one of them
+    /// has had for itself.
+    quota_bytes: u64,
+    /// For the segments in which they lie: the margin is what these may have beyond the payloads.
+    room_bytes: u64,
+}
+
+impl Unused {
+    pub(super) fn of(plan: &Plan, lane: u8, own_bytes: &[u64]) -> Self {
+        let lanes = plan.workers[usize::from(plan.me)].lanes;
+        let mut unused = Self::default();
+        for (executable, own) in plan.executables.iter().zip(own_bytes) {
+            let executors = u32::from(executors_on(lane, executable.scale, lanes));
+            unused.quota_bytes += quota_bytes(executors, executable.memory_mib, *own);
+            let reserved = u64::from(executable.memory_mib) << 20;
+            unused.room_bytes += u64::from(executors) * reserved.saturating_sub(*own);
+        }
+        unused
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self {
+            quota_bytes: self.quota_bytes.saturating_add(other.quota_bytes),
+            room_bytes: self.room_bytes.saturating_add(other.room_bytes),
+        }
+    }
 }
 
 impl Core {
@@ -374,7 +396,7 @@ impl Core {
             return;
         }
         *known = bytes;
-        state.unused_bytes = unused_bytes(&state.program.plan, lane, &state.own_bytes);
+        state.unused = Unused::of(&state.program.plan, lane, &state.own_bytes);
         let account = state.program.account;
         self.set_quota(account);
     }
@@ -390,19 +412,14 @@ impl Core {
         };
         let newest = of_it().max_by_key(|one| one.program.plan.version);
         let said = newest.and_then(|one| one.program.plan.limits.store.quota_bytes);
-        let unused = || {
-            of_it()
-                .map(|one| one.unused_bytes)
-                .fold(0, u64::saturating_add)
-        };
-        let quota_bytes = self
-            .config
-            .store
-            .quota_bytes
-            .or(said)
-            .unwrap_or_else(unused);
+        let unused = of_it().map(|one| one.unused);
+        let unused = unused.fold(Unused::default(), Unused::and);
+        let said = self.config.store.quota_bytes.or(said);
+        let quota_bytes = said.unwrap_or(unused.quota_bytes);
         let tally = self.leases.tally_mut(account);
         tally.quota_bytes = quota_bytes;
+        // Who is given more than is reserved has that much in any case.
+        tally.room_bytes = unused.room_bytes.max(quota_bytes);
         tally.watch_bytes = quota_bytes / 2;
         self.leases.alarm();
     }

@@ -9,6 +9,7 @@ use super::store::Carrier;
 use super::ways::Ways;
 use faasstore::tier::TierKind;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
 
 /// How far away the next read is: the farther the larger.
 type Distance = (u32, u32);
@@ -114,20 +115,96 @@ fn each_slot(program: &Program, from: InputFrom, each: &mut impl FnMut(SlotIndex
     }
 }
 
+/// A lease that could leave.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    lease: LeaseId,
+    distance: Distance,
+    bytes: u64,
+    /// Where to.
+    kind: TierKind,
+}
+
+/// Leases that could leave: what is read last first.
+#[derive(Debug, Default)]
+pub(super) struct LeaveLast(Vec<Leaving>);
+
+impl LeaveLast {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Of these, the first ones that have so many bytes together, if they do, and are no more than `most`.
+    pub(super) fn up_to(&self, bytes: u64, most: usize) -> Vec<(LeaseId, TierKind)> {
+        let mut have = 0;
+        let first = self.0.iter().take(most).take_while(|leaving| {
+            let lacks = have < bytes;
+            have += leaving.bytes;
+            lacks
+        });
+        first.map(|leaving| (leaving.lease, leaving.kind)).collect()
+    }
+}
+
+/// A segment of which all that lies in it could leave.
+#[derive(Debug, Default)]
+struct Emptied {
+    leases: Vec<(LeaseId, TierKind)>,
+    bytes: u64,
+    /// How far behind the first of all its nearest read is.
+    nearest: usize,
+}
+
 impl Core {
-    /// Leases of a workflow that have so many bytes together, if there are such, and are no more than `most`, each with the tier
-    /// that costs least of those that take it at that time: what is read last first. What `spared` read stays, and so does what
-    /// does not fit.
-    pub(super) fn victims(
+    /// Of leases that could leave, those that empty segments of so many bytes together, as far as there are such, and are no
+    /// more than `most`: the segments first of which the nearest read is farthest.
+    pub(super) fn emptied(
+        &self,
+        found: &LeaveLast,
+        bytes: u64,
+        most: usize,
+    ) -> Vec<(LeaseId, TierKind)> {
+        let mut segments: BTreeMap<u32, Emptied> = BTreeMap::new();
+        let mut lie_there: FxHashMap<u32, u32> = FxHashMap::default();
+        for (order, leaving) in found.0.iter().enumerate() {
+            let (number, bytes, ranges) = self.leases.segment_of(leaving.lease);
+            let segment = segments.entry(number).or_default();
+            segment.leases.push((leaving.lease, leaving.kind));
+            (segment.bytes, segment.nearest) = (bytes, order);
+            lie_there.insert(number, ranges);
+        }
+        let alone = |number: u32, segment: &Emptied| {
+            lie_there.get(&number) == Some(&(segment.leases.len() as u32))
+        };
+        let emptied = segments.into_iter();
+        let emptied = emptied.filter(|(number, one)| one.bytes > 0 && alone(*number, one));
+        let mut emptied: Vec<Emptied> = emptied.map(|(_, segment)| segment).collect();
+        emptied.sort_by_key(|segment| segment.nearest);
+        let mut have = 0;
+        let mut leave = Vec::new();
+        for segment in emptied {
+            if have >= bytes {
+                break;
+            }
+            if leave.len() + segment.leases.len() <= most {
+                have += segment.bytes;
+                leave.extend(segment.leases);
+            }
+        }
+        leave
+    }
+
+    /// Leases of a workflow that could leave at that time, each with the tier that costs least of those that take it then. What
+    /// `spared` read stays, and so does what does not fit.
+    pub(super) fn leave_last(
         &self,
         at_ns: u64,
         (account, deployments): (Account, &[u32]),
-        (bytes, most): (u64, usize),
         spared: &[(Place, LocalNode)],
         fits: Fits<'_>,
-    ) -> Vec<(LeaseId, TierKind)> {
+    ) -> LeaveLast {
         if self.leases.holdings(account).movable == 0 {
-            return Vec::new();
+            return LeaveLast::default();
         }
         let mut kept: FxHashSet<LeaseId> = FxHashSet::default();
         let mut keep = |payload| kept.extend(self.leases.lease_of(payload).map(|(lease, _)| lease));
@@ -165,23 +242,25 @@ impl Core {
         let leaving = found
             .into_iter()
             .filter(|(lease, _)| !kept.contains(lease))
-            .filter_map(|(lease, candidate)| Some((candidate, lease, tier(&candidate)?)));
-        let mut leaving: Vec<(Candidate, LeaseId, TierKind)> = leaving.collect();
+            .filter_map(|(lease, candidate)| {
+                let Candidate {
+                    distance, bytes, ..
+                } = candidate;
+                let kind = tier(&candidate)?;
+                Some(Leaving {
+                    lease,
+                    distance,
+                    bytes,
+                    kind,
+                })
+            });
+        let mut leaving: Vec<Leaving> = leaving.collect();
         // By number where they are equally far, so that the same events give the same.
-        leaving.sort_unstable_by(|(one, one_id, _), (other, other_id, _)| {
+        leaving.sort_unstable_by(|one, other| {
             let farther = other.distance.cmp(&one.distance);
-            farther.then(one_id.cmp(other_id))
+            farther.then(one.lease.cmp(&other.lease))
         });
-        let mut have = 0;
-        let mut victims = Vec::new();
-        for (candidate, lease, kind) in leaving.into_iter().take(most) {
-            if have >= bytes {
-                break;
-            }
-            have += candidate.bytes;
-            victims.push((lease, kind));
-        }
-        victims
+        LeaveLast(leaving)
     }
 
     fn candidates(

@@ -17,7 +17,7 @@ use super::invocation::{Place, Read};
 use super::lease::{Account, LeaseId, Payload, Reach};
 use super::pool::{ExecutorId, Running};
 use super::program::{InputFrom, LocalNode, SlotIndex};
-use faasstore::descriptor::{ItemAnswer, ItemName, PayloadRef};
+use faasstore::descriptor::{ItemAnswer, ItemName, PayloadRef, RoomAnswer};
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
@@ -223,6 +223,7 @@ impl Core {
         if let Some(wanted) = waits {
             self.give(id, wanted.name, ItemAnswer::Stopped);
         }
+        self.answer_full(id, RoomAnswer::Stopped);
     }
 
     /// What an activation may hand on of an item that it reads: what it holds of it until it ends; all that it reads

@@ -13,13 +13,13 @@ use super::ahead::Ranges;
 use super::command::StartedExecutor;
 use super::copies::Copying;
 use super::segments::{Gone, Mapping, Owner, Segments};
-use crate::core::{Core, ExecutorId, Input, ItemGiven, Output, Piece, Start};
+use crate::core::{Core, ExecutorId, Input, ItemGiven, Output, Piece, RoomGiven, Start};
 use crate::plan::{DeploymentId, ErrorClass, Trust};
 use faasstore::Cancelled;
 use faasstore::arena::{Arena, ArenaError, Compartment};
 use faasstore::binding::Announced;
 use faasstore::descriptor::{
-    self, Activate, ArenaRange, Completion, CpuUse, DescriptorError, INPUTS_IN_PLACE_MAX,
+    self, Activate, ArenaRange, Completion, CpuUse, DescriptorError, Full, INPUTS_IN_PLACE_MAX,
     ItemAnswer, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, PayloadRef, TABLE_ENTRY_BYTES, Want,
 };
 use faasstore::ring::{PushError, RingError};
@@ -88,6 +88,8 @@ pub(crate) enum Event {
     },
     /// One that runs waits for an item of a list, or is done with some.
     Want(Want),
+    /// One that runs waits for room in its arena.
+    Full(Full),
 }
 
 /// What a lane knows of a deployment for its executors.
@@ -131,6 +133,8 @@ pub(crate) struct Executor {
     tables: Vec<ArenaRange>,
     /// Whether the running activation was told to stop.
     told: bool,
+    /// Whether the running activation waits for room in its arena.
+    pub(crate) waits_for_room: bool,
     /// What it has returned, and is being copied.
     pub(crate) copying: Option<Box<Copying>>,
     /// Why the lane ended it, if it did.
@@ -157,6 +161,7 @@ impl Executor {
             untold: Vec::new(),
             tables: Vec::new(),
             told: false,
+            waits_for_room: false,
             copying: None,
             ended: None,
             stopping: false,
@@ -343,6 +348,20 @@ pub(crate) fn give_item(
         ..
     } = *given;
     descriptor::encode_item(&mut executor.outgoing, activation, name, answer);
+    executor.push_outgoing()?;
+    executor.started.channel.ring_bell();
+    Ok(())
+}
+
+/// Answers an activation that waits for room in its arena: behind all that has come back.
+pub(crate) fn give_room(executor: &mut Executor, given: &RoomGiven) -> Result<(), ExecutorError> {
+    executor.waits_for_room = false;
+    executor.flush_all_released()?;
+    descriptor::encode_room(&mut executor.outgoing, given.activation, given.answer);
+    if executor.has_unsent_ranges() {
+        executor.defer();
+        return Ok(());
+    }
     executor.push_outgoing()?;
     executor.started.channel.ring_bell();
     Ok(())
@@ -557,6 +576,10 @@ pub(crate) fn read_event(
             }))
         }
         Completion::Want(want) => Ok(Some(Event::Want(want))),
+        Completion::Full(full) => {
+            executor.waits_for_room = true;
+            Ok(Some(Event::Full(full)))
+        }
         Completion::Retire {
             segment,
             generation,

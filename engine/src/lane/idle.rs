@@ -14,6 +14,7 @@ impl Lane {
     pub(super) fn settle(&mut self) {
         self.trim_when_idle();
         self.settle_carriage();
+        self.tell_segments();
         let (mut unsent_before, mut unsent) = (0, 0);
         self.pins_due_ns = None;
         for index in 0..self.polled.len() {

@@ -31,7 +31,9 @@ mod share;
 pub mod store;
 
 use crate::core::store::StoreRules;
-use crate::core::{Action, CarryOut, Core, CoreConfig, ExecutorId, ItemGiven, Start, Ticket};
+use crate::core::{
+    Action, CarryOut, Core, CoreConfig, ExecutorId, ItemGiven, RoomGiven, Start, Ticket,
+};
 use crate::plan::{DeploymentId, ErrorClass, Plan, UNTIDIED_BYTES};
 use crate::status::WorkflowCounters;
 use ahead::Ahead;
@@ -42,12 +44,12 @@ use evaluate::Evaluators;
 use executors::{Event, Executor, ExecutorError, Scratch, StartError, Terms};
 use faasstore::arena::{Arena, ArenaConfig};
 use faasstore::binding::WaitStrategy;
-use faasstore::descriptor::{CpuUse, FailureCode, PayloadRef};
+use faasstore::descriptor::{CpuUse, FailureCode, Full, PayloadRef};
 use faasstore::doorbell::Sleeper;
 use nix::time::{ClockId, clock_gettime};
 use peers::{Parts, Peers};
 use rustc_hash::FxHashMap;
-use segments::{Gone, Released, Segments, ShareId};
+use segments::{Gone, Released, SegmentNews, Segments, ShareId};
 use setup::{LaneSetup, Yields};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -451,6 +453,9 @@ impl Lane {
     #[inline]
     fn tidy_now(&mut self) {
         self.put_off = 0;
+        if self.segments.has_news() {
+            self.tell_segments();
+        }
         let now_ns = self.event_ns();
         self.core.tidy(now_ns, &mut self.actions);
         self.carry_out();
@@ -528,6 +533,7 @@ impl Lane {
                 self.now_ns = monotonic_ns();
                 self.core.want(self.now_ns, id, &want)?;
             }
+            Some(Event::Full(full)) => self.arena_full(id, &full)?,
         }
         Ok(())
     }
@@ -957,6 +963,7 @@ impl Lane {
             Action::Discard(ticket) => self.discard(ticket),
             Action::CopyIn(order) => self.copy_payload_in(*order),
             Action::Item(given) => self.give_item(&given),
+            Action::Room(given) => self.give_room(&given),
             Action::Measure(account) => self.measure_executors(account),
         }
     }
@@ -972,6 +979,50 @@ impl Lane {
         }
     }
 
+    /// What an executor runs has found its arena full.
+    fn arena_full(&mut self, id: ExecutorId, full: &Full) -> Result<(), ExecutorError> {
+        self.now_ns = monotonic_ns();
+        self.tell_segments();
+        self.core.arena_full(self.now_ns, id, full)?;
+        // What waits here for company may be enough.
+        let executor = self.executors[id.0 as usize].as_ref();
+        if executor.is_some_and(Executor::has_unsent_ranges) {
+            self.core.range_returned(id);
+        }
+        Ok(())
+    }
+
+    fn give_room(&mut self, given: &RoomGiven) {
+        let place = given.executor.0;
+        let Some(executor) = self.executors[place as usize].as_mut() else {
+            return;
+        };
+        let told = executors::give_room(executor, given);
+        if executor.is_deferred() {
+            (self.settle_ns, self.settle_pause_ns) = (Some(self.now_ns), 0);
+        }
+        if let Err(error) = told {
+            self.end_executor(place, &error.to_string());
+        }
+    }
+
+    /// Tells the core of segments that have come and gone.
+    fn tell_segments(&mut self) {
+        for news in self.segments.news() {
+            match news {
+                SegmentNews::Known {
+                    slot,
+                    bytes,
+                    executor,
+                } => self
+                    .core
+                    .segment_known(slot, bytes, executor.map(ExecutorId)),
+                SegmentNews::Disowned(slot) => self.core.segment_disowned(slot),
+                SegmentNews::Gone(slot) => self.core.segment_gone(slot),
+            }
+        }
+    }
+
     #[inline]
     fn release(&mut self, range: PayloadRef) {
         match self.segments.release(range) {
@@ -980,6 +1031,9 @@ impl Lane {
                     return;
                 };
                 executor.give_back(range);
+                if executor.waits_for_room {
+                    self.core.range_returned(ExecutorId(place));
+                }
                 if let Err(error) = executor.flush_released(range.length >= LARGE_BYTES) {
                     self.end_executor(place, &error.to_string());
                 }

@@ -93,6 +93,21 @@ pub(crate) struct Held {
     pub(crate) bytes: u64,
 }
 
+/// What has become of a segment, by its slot. What is lent is not told of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SegmentNews {
+    /// It has come, of so many bytes, in the arena of an executor in this place, if of one's.
+    Known {
+        slot: u32,
+        bytes: u64,
+        executor: Option<u32>,
+    },
+    /// Its executor has gone.
+    Disowned(u32),
+    /// It has gone.
+    Gone(u32),
+}
+
 /// The table. Slots are used again, under a new generation.
 #[derive(Debug, Default)]
 pub(crate) struct Segments {
@@ -105,6 +120,8 @@ pub(crate) struct Segments {
     held: Vec<Held>,
     /// Segments of the lane's own arena: index and generation there, slot here.
     own: Vec<(u32, u32, u32)>,
+    /// What the core has not been told of.
+    news: Vec<SegmentNews>,
 }
 
 /// A segment that has left the table. Whoever was told of it is to unmap it.
@@ -171,6 +188,18 @@ impl Segments {
         if owner == Owner::Lane {
             self.own.push((index, index_generation, slot));
         }
+        if !lent {
+            let executor = match owner {
+                Owner::Executor(place) => Some(place),
+                Owner::Lane | Owner::Peer(_) | Owner::Gone | Owner::Copies => None,
+            };
+            let bytes = mapping.length();
+            self.news.push(SegmentNews::Known {
+                slot,
+                bytes,
+                executor,
+            });
+        }
         self.slots[slot as usize].known = Some(Known {
             mapping,
             owner,
@@ -182,6 +211,17 @@ impl Segments {
             told: Vec::new(),
         });
         slot
+    }
+
+    /// Whether [`Segments::news`] has something to tell.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    /// What has become of segments since this was last asked, in order.
+    pub(crate) fn news(&mut self) -> Vec<SegmentNews> {
+        std::mem::take(&mut self.news)
     }
 
     /// Segments, but for those that are lent.
@@ -370,6 +410,8 @@ impl Segments {
             known.owner = Owner::Gone;
             if known.ranges == 0 {
                 gone.extend(self.remove(slot));
+            } else {
+                self.news.push(SegmentNews::Disowned(slot));
             }
         }
         gone
@@ -390,6 +432,7 @@ impl Segments {
             &mut self.lent
         } else {
             self.bytes -= known.mapping.length();
+            self.news.push(SegmentNews::Gone(slot));
             &mut self.held[known.compartment.index()]
         };
         held.segments -= 1;

@@ -19,6 +19,7 @@ mod failures;
 mod flow;
 mod foreach;
 mod foresight;
+mod full;
 mod holding;
 mod joins;
 mod lists;

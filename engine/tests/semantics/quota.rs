@@ -21,7 +21,7 @@ pub(crate) fn rules(quota_bytes: u64) -> StoreRules {
 }
 
 /// Three make something; each has a reader that waits for `slow` too.
-fn three() -> Flow {
+pub(crate) fn three() -> Flow {
     let mut flow = Flow::default();
     let slow = flow.function("slow", |_| ());
     let made = NAMES.map(|name| flow.function(name, |_| ()));
@@ -46,7 +46,7 @@ fn read_all(rig: &mut Rig) {
     rig.end_all();
 }
 
-fn each_has_read_its_own(rig: &mut Rig) {
+pub(crate) fn each_has_read_its_own(rig: &mut Rig) {
     read_all(rig);
     for (reader, made) in ["x", "y", "z"].into_iter().zip(NAMES) {
         assert_eq!(rig.saw(reader), [one(made), one("slow")]);
@@ -166,6 +166,45 @@ fn what_cannot_be_brought_back_fails_the_invocation_with_its_reason() {
     rig.end_all();
     assert!(rig.carried_so_far().lost >= 1);
     rig.nothing_is_left();
+}
+
+#[test]
+fn what_reads_more_at_once_than_can_ever_come_back_fails_at_once_with_both_figures() {
+    let mut flow = three();
+    let all: Vec<InputPlan> = ["first", "second", "third"]
+        .into_iter()
+        .zip(1..)
+        .map(|(name, made)| input(name, out(made)))
+        .collect();
+    flow.function("last", |node| {
+        node.inputs = all;
+        node.after = vec![0];
+    });
+    for (memory_bytes, fits) in [(19, false), (40, true)] {
+        let rules = StoreRules {
+            memory_bytes,
+            ..rules(20)
+        };
+        let mut rig = Rig::short_of_memory(&flow, rules);
+        rig.invoke(&[]);
+        NAMES.into_iter().for_each(|name| rig.end(name));
+        rig.carried(true);
+        assert_eq!(rig.elsewhere(), (2, 0));
+        rig.end("slow");
+        if !fits {
+            let text = rig.failure().to_string();
+            assert!(text.contains("takes 20 bytes, of at most 19"), "{text}");
+        }
+        for _ in 0..20 {
+            rig.carried(true);
+            rig.come_back(None);
+            if let Some(attempt) = rig.running.first().cloned() {
+                rig.end_attempt(&attempt);
+            }
+        }
+        assert_eq!(rig.result().is_ok(), fits);
+        rig.nothing_is_left();
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::Cancelled;
 use faasstore::binding::Kind;
 use faasstore::descriptor::{
-    CpuUse, InvocationId, ItemAnswer, ItemName, NO_ITEM, PayloadRef, Want,
+    CpuUse, Full, InvocationId, ItemAnswer, ItemName, NO_ITEM, PayloadRef, RoomAnswer, Want,
 };
 use faasstore::tier::TierKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -111,6 +111,22 @@ pub(crate) struct Rig {
     copying: Vec<CopyIn>,
     /// What activations that asked for items were told: which, and its text, or why there is none.
     pub(crate) given: Vec<(u32, String)>,
+    /// In whose arena what is made lies, and in what kind of segments.
+    arena: Option<Arena>,
+    /// What activations that waited for room were told.
+    pub(crate) rooms: Vec<RoomAnswer>,
+    waiting_for_room: BTreeSet<ExecutorId>,
+}
+
+/// An executor's arena in which all lies that is made from some time on.
+#[derive(Clone, Copy, Debug)]
+struct Arena {
+    owner: ExecutorId,
+    segment_bytes: u64,
+    /// Ranges that fit into a segment.
+    ranges: u32,
+    /// The last segment, and how many are in it.
+    last: (u32, u32),
 }
 
 /// Plays a flow on one worker and on two, its regions whole, and then divided.
@@ -222,6 +238,9 @@ impl Rig {
             coming: Vec::new(),
             copying: Vec::new(),
             given: Vec::new(),
+            arena: None,
+            rooms: Vec::new(),
+            waiting_for_room: BTreeSet::new(),
         };
         for (worker, plan) in flow.plans(&divided, workers).into_iter().enumerate() {
             plan.check().expect("a plan that is not whole");
@@ -403,6 +422,67 @@ impl Rig {
         }
     }
 
+    /// As [`Rig::fresh`], by an executor of the first worker.
+    fn made(&mut self, text: &str) -> PayloadRef {
+        let range = self.fresh(text);
+        let Some(arena) = self.arena.as_mut().filter(|_| range.is_range()) else {
+            return range;
+        };
+        let (segment, ranges) = arena.last;
+        if segment == 0 || ranges == arena.ranges {
+            arena.last = (segment + 1, 0);
+            let owner = Some(arena.owner);
+            self.cores[0].segment_known(segment + 1, arena.segment_bytes, owner);
+        }
+        arena.last.1 += 1;
+        PayloadRef {
+            segment: arena.last.0,
+            ..range
+        }
+    }
+
+    /// What is made from now on lies in the arena of the executor that runs a node: in segments of so many bytes, and so many
+    /// in each.
+    pub(crate) fn fill_arena_of(&mut self, node: &str, segment_bytes: u64, ranges: u32) {
+        let owner = self.start_of(node).executor;
+        self.arena = Some(Arena {
+            owner,
+            segment_bytes,
+            ranges,
+            last: (0, 0),
+        });
+    }
+
+    fn start_of(&self, node: &str) -> Start {
+        let running = self.running.iter().find(|one| one.node == node);
+        let running = running.unwrap_or_else(|| panic!("{node} does not run"));
+        match running.what {
+            What::Start(start) => start,
+            What::Evaluate(_) => panic!("the lane evaluates {node}"),
+        }
+    }
+
+    /// What runs of a node finds its arena full, for so many bytes, `again` if what came back was not enough.
+    pub(crate) fn full(
+        &mut self,
+        node: &str,
+        bytes: u64,
+        again: bool,
+    ) -> Result<(), CompletionError> {
+        let start = self.start_of(node);
+        let full = Full {
+            activation: start.activation,
+            bytes,
+            again,
+        };
+        let told = self.cores[0].arena_full(self.now_ns, start.executor, &full);
+        if told.is_ok() {
+            self.waiting_for_room.insert(start.executor);
+        }
+        self.settle();
+        told
+    }
+
     fn text(&self, range: PayloadRef) -> Seen {
         if range == PayloadRef::ABSENT {
             return Seen::Absent;
@@ -571,10 +651,10 @@ impl Rig {
             .map(|kind| match kind {
                 Kind::List => {
                     let items =
-                        ["x", "y"].map(|item| Piece::Own(self.fresh(&(text.clone() + item))));
+                        ["x", "y"].map(|item| Piece::Own(self.made(&(text.clone() + item))));
                     Output::List(items.to_vec())
                 }
-                Kind::Bytes | Kind::Value => Output::One(Piece::Own(self.fresh(&text))),
+                Kind::Bytes | Kind::Value => Output::One(Piece::Own(self.made(&text))),
             })
             .collect();
         let core = &mut self.cores[attempt.worker];
@@ -839,6 +919,11 @@ impl Rig {
                     self.held.remove(&range.offset),
                     "given back twice: {range:?}"
                 );
+                let owner = self.arena.filter(|_| range.segment > 0);
+                let owner = owner.map(|arena| arena.owner);
+                if let Some(owner) = owner.filter(|owner| self.waiting_for_room.contains(owner)) {
+                    self.cores[worker].range_returned(owner);
+                }
             }
             Action::Send(send) => self.messages.push_back((worker, send)),
             Action::Answer(answered) => {
@@ -885,6 +970,10 @@ impl Rig {
                     ItemAnswer::Stopped => "(stopped)".to_owned(),
                 };
                 self.given.push((given.name.item, text));
+            }
+            Action::Room(given) => {
+                assert!(self.waiting_for_room.remove(&given.executor), "{given:?}");
+                self.rooms.push(given.answer);
             }
             Action::Measure(_) => {}
             Action::Stop(id) => {

@@ -47,7 +47,10 @@ impl Arena {
         let block = match vacant {
             Some(block) => block,
             None if is_fixed => self.add_alone(Compartment::FIRST, count, true)?,
-            None => return self.begin_draft(bytes).map(Growing),
+            None => match self.begin_draft(bytes) {
+                Ok(draft) => return Ok(Growing(draft)),
+                Err(full) => self.take_among_others(Compartment::FIRST, count, full)?,
+            },
         };
         let generation = self.chain.mark_reserved(block);
         Ok(Growing(Reservation { block, generation }))

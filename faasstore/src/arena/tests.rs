@@ -274,6 +274,33 @@ fn beyond_its_limit_an_arena_is_full_and_says_so() {
 }
 
 #[test]
+fn where_no_segment_can_be_added_a_large_payload_lies_among_small_ones_if_these_leave_a_gap() {
+    let mut arena = arena(2);
+    let small = |arena: &mut Arena| {
+        let reservation = arena.reserve(SEGMENT / 4).unwrap();
+        arena.commit(reservation, SEGMENT / 4)
+    };
+    let ranges: Vec<ArenaRange> = (0..8).map(|_| small(&mut arena)).collect();
+    let large = SEGMENT / 2 + 1;
+    assert!(matches!(arena.reserve(large), Err(ArenaError::Full { .. })));
+    // Each segment keeps a small one.
+    for range in ranges[1..4].iter().chain(&ranges[5..8]) {
+        arena.release(*range).unwrap();
+    }
+    let reserved = arena.reserve(large).unwrap();
+    let growing = arena.begin(large).unwrap();
+    let whole = arena.commit(reserved, large);
+    let grown = arena.end(growing, large).unwrap();
+    assert_eq!(whole.segment, ranges[0].segment);
+    assert_eq!(grown.segment, ranges[4].segment);
+    assert!(matches!(arena.reserve(large), Err(ArenaError::Full { .. })));
+    for range in [whole, grown, ranges[0], ranges[4]] {
+        arena.release(range).unwrap();
+    }
+    assert_eq!(arena.bytes_leased(), 0);
+}
+
+#[test]
 fn readers_hear_of_a_segment_and_of_its_end_in_that_order() {
     let mut arena = arena(2);
     arena.grow_to_one().unwrap();

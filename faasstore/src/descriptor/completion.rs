@@ -1,6 +1,7 @@
 //! What an executor answers an engine.
 
 use super::items::{KIND_WANT, Want, decode_want};
+use super::room::{Full, KIND_FULL, decode_full};
 use super::{DescriptorError, FLAG_TABLE, Message, OUTPUTS_IN_PLACE_MAX, OutputRef, SLOT_WORDS};
 
 const KIND_DONE: u8 = 16;
@@ -62,6 +63,8 @@ pub enum Completion {
     },
     /// An activation waits for an item of a list, or is done with some.
     Want(Want),
+    /// An activation waits for room in its executor's arena.
+    Full(Full),
     /// The executor has unmapped a segment of its arena in which nothing was left.
     Retire {
         /// Index in the executor's arena.
@@ -210,6 +213,7 @@ pub fn decode_completion(
             generation: (first[1] >> 32) as u32,
         }),
         KIND_WANT => decode_want(message).map(Completion::Want),
+        KIND_FULL => decode_full(message).map(Completion::Full),
         _ => Err(DescriptorError::Kind { kind }),
     }
 }

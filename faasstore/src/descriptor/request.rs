@@ -1,6 +1,7 @@
 //! What an engine asks of an executor.
 
 use super::items::{ItemAnswer, ItemName, KIND_ITEM, decode_item};
+use super::room::{KIND_ROOM, RoomAnswer, decode_room};
 use super::{
     ArenaRange, DescriptorError, FLAG_TABLE, INPUTS_IN_PLACE_MAX, InvocationId, Message, PayloadRef,
 };
@@ -65,6 +66,13 @@ pub enum Request {
         name: ItemName,
         /// Where it lies, or why not.
         answer: ItemAnswer,
+    },
+    /// What is answered to an activation that waits for room in its executor's arena.
+    Room {
+        /// Which activation.
+        activation: u32,
+        /// Whether it is to try again, or why not.
+        answer: RoomAnswer,
     },
     /// End the process.
     Stop,
@@ -220,6 +228,9 @@ pub fn decode_request(
             name,
             answer,
         }),
+        KIND_ROOM => {
+            decode_room(message).map(|(activation, answer)| Request::Room { activation, answer })
+        }
         KIND_STOP => Ok(Request::Stop),
         _ => Err(DescriptorError::Kind { kind }),
     }

@@ -117,6 +117,20 @@ proptest! {
     }
 
     #[test]
+    fn that_an_arena_is_full_and_the_answer_are_read_as_they_were_written(
+        activation: u32, bytes: u64, again: bool, which in 0..4_usize,
+    ) {
+        let full = Full { activation, bytes, again };
+        let message = Message::written(|message| encode_full(message, &full));
+        let read = decode_completion(&assemble(message.slots()), &mut Vec::new());
+        prop_assert_eq!(read, Ok(Completion::Full(full)));
+        let answer = [RoomAnswer::Back, RoomAnswer::Never, RoomAnswer::Late, RoomAnswer::Stopped][which];
+        let message = Message::written(|message| encode_room(message, activation, answer));
+        let read = decode_request(&assemble(message.slots()), &mut Vec::new());
+        prop_assert_eq!(read, Ok(Request::Room { activation, answer }));
+    }
+
+    #[test]
     fn an_item_that_is_away_is_no_range_and_no_output(length: u64, window_bytes: u64) {
         let away = PayloadRef::away(length, window_bytes);
         let read = PayloadRef::from_words(away.to_words());

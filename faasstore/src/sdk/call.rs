@@ -2,6 +2,7 @@
 
 use super::function::Archived;
 use super::input::{Checked, Inputs, List};
+use super::line::Line;
 use super::output::Outputs;
 use super::{Context, Error};
 use crate::binding::{Kind, Port};
@@ -20,6 +21,8 @@ pub struct Call<'a> {
     /// What the function declares of them.
     pub(super) written: &'a [Archived],
     pub(super) outputs: &'a mut Outputs,
+    /// By which room is asked for where there is none.
+    pub(super) line: &'a Line,
 }
 
 impl<'a> Call<'a> {
@@ -28,6 +31,7 @@ impl<'a> Call<'a> {
         inputs: Inputs<'a>,
         (output_ports, written): (&'a [Port], &'a [Archived]),
         outputs: &'a mut Outputs,
+        line: &'a Line,
     ) -> Self {
         Self {
             context,
@@ -35,6 +39,7 @@ impl<'a> Call<'a> {
             output_ports,
             written,
             outputs,
+            line,
         }
     }
 

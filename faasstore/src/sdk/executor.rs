@@ -53,6 +53,8 @@ pub(super) enum ExecutorError {
     Busy,
     #[error("the engine brings item {} of input {}, which nobody has asked for", .0.item, .0.input)]
     Unasked(ItemName),
+    #[error("the engine has room for activation {0}, which waits for none")]
+    NotWaiting(u32),
     #[error("the engine brings an item that lies nowhere: {0:?}")]
     Nowhere(PayloadRef),
     #[error("a segment could not be announced: {0}")]
@@ -172,6 +174,9 @@ impl Executor {
                     .mappings
                     .unmap(segment, generation, &self.line.ends().socket)?,
                 Request::Item { name, .. } => return Err(ExecutorError::Unasked(name)),
+                Request::Room { activation, .. } => {
+                    return Err(ExecutorError::NotWaiting(activation));
+                }
                 Request::Stop => return Ok(()),
             }
         }
@@ -217,8 +222,8 @@ impl Executor {
         if let Err(error) = result {
             self.failed(activate.activation, &error);
         }
-        if self.inputs.is_windowed() {
-            self.settle_window()?;
+        if self.inputs.is_windowed() || self.outputs.has_waited() {
+            self.settle_waits()?;
         }
         if self.outputs.arena.has_news() {
             self.tell_news()?;
@@ -226,9 +231,9 @@ impl Executor {
         send(&mut self.line.ends().channel, &self.completion)
     }
 
-    /// Sees to what has come while a function waited for items.
+    /// Sees to what has come while a function waited for items, or for room.
     #[cold]
-    fn settle_window(&mut self) -> Result<(), ExecutorError> {
+    fn settle_waits(&mut self) -> Result<(), ExecutorError> {
         self.inputs.let_go();
         let Late {
             released,
@@ -304,6 +309,7 @@ impl Executor {
             inputs,
             (&node.binding.outputs, writes),
             &mut self.outputs,
+            &self.line,
         );
         let function = &mut self.functions[node.function];
         // What a panic leaves behind is the function's own; ours is rolled back.
@@ -312,9 +318,10 @@ impl Executor {
             return Err(refused);
         }
         match ran {
-            Ok(Ok(())) => self
-                .outputs
-                .finish(&node.binding.outputs, &mut self.encoded),
+            Ok(Ok(())) => {
+                self.outputs
+                    .finish(&node.binding.outputs, &mut self.encoded, Some(&self.line))
+            }
             // What a stream ran into says more than its writer could.
             Ok(Err(error)) => Err(match self.outputs.take_exceeded() {
                 Some(exceeded) if error.code() == FailureCode::Error => exceeded,
@@ -329,7 +336,8 @@ impl Executor {
         if self.encoded.len() <= OUTPUTS_IN_PLACE_MAX {
             encode_done(&mut self.completion, activation, &self.encoded, false);
         } else {
-            let table = self.outputs.write_table(&self.encoded)?;
+            let line = Some(&self.line);
+            let table = self.outputs.write_table(&self.encoded, line)?;
             encode_done(&mut self.completion, activation, &[table], true);
         }
         Ok(())
@@ -341,7 +349,7 @@ impl Executor {
         // Without room for its text the failure is still told.
         let text = self
             .outputs
-            .copy(error.text().as_bytes())
+            .copy(error.text().as_bytes(), None)
             .unwrap_or(OutputRef::Empty);
         encode_failed(&mut self.completion, activation, error.code(), text);
     }

@@ -5,15 +5,19 @@
 //! mapped since it began are unmapped at once, so that a long list does not keep the memory of all of its items: whoever
 //! reads there holds the mapping, and others cannot.
 //!
+//! While an output waits for room in the arena it is read here too, and ranges that have come back go into the arena at once: who
+//! waits may need them.
+//!
 //! Items are counted by who reads them. The engine is told that one is done with when nobody here reads it any more, and
 //! not before.
 
 use super::executor::{ExecutorError, send};
 use super::mappings::Mappings;
+use crate::arena::Arena;
 use crate::channel::ExecutorChannel;
 use crate::descriptor::{
-    ArenaRange, ItemAnswer, ItemName, Message, PayloadRef, Request, Want, decode_request,
-    encode_want,
+    ArenaRange, Full, ItemAnswer, ItemName, Message, PayloadRef, Request, RoomAnswer, Want,
+    decode_request, encode_full, encode_want,
 };
 use crate::segment::SegmentReader;
 use crate::socket::Socket;
@@ -46,6 +50,31 @@ pub(super) enum Refused {
     Stopped,
     /// The engine broke a promise, for which this executor ends.
     Broken,
+}
+
+/// Why no room comes for an output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NoRoom {
+    /// Nothing can leave memory, and nothing that runs will let go of anything.
+    Never,
+    /// Nothing has come back for as long as anybody waits, or not enough.
+    Late,
+    /// The activation is to stop.
+    Stopped,
+    /// The engine broke a promise, for which this executor ends.
+    Broken,
+}
+
+/// What was heard by who waits for room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Heard {
+    /// Nothing yet.
+    Nothing,
+    /// Some of the arena has come back.
+    Back,
+    /// What has nothing to do with it.
+    Other,
+    Answer(RoomAnswer),
 }
 
 /// For what an item is wanted.
@@ -154,6 +183,17 @@ impl Line {
         Ok(granted)
     }
 
+    /// Waits until something has come back to the arena, in which there is no room for so many bytes; `again`, if the same has
+    /// waited before, and what came back was not enough.
+    pub(super) fn wait_for_room(
+        &self,
+        arena: &mut Arena,
+        bytes: u64,
+        again: bool,
+    ) -> Result<(), NoRoom> {
+        self.lock().wait_for_room(arena, bytes, again)
+    }
+
     /// A reader is done with an item that it has taken. Whoever calls this proves that it does not read there any more.
     pub(super) fn let_go(&self, name: ItemName) {
         let mut ends = self.lock();
@@ -240,6 +280,9 @@ impl Ends {
                     };
                 }
                 Request::Item { name, .. } => return Err(ExecutorError::Unasked(name)),
+                Request::Room { activation, .. } => {
+                    return Err(ExecutorError::NotWaiting(activation));
+                }
                 Request::Activate { .. } => return Err(ExecutorError::Busy),
                 Request::Release { ranges, count } => {
                     self.late.released.extend_from_slice(&ranges[..count]);
@@ -266,6 +309,103 @@ impl Ends {
     fn say(&mut self, want: &Want) -> Result<(), ExecutorError> {
         let message = Message::written(|message| encode_want(message, want));
         send(&mut self.channel, &message)
+    }
+
+    fn wait_for_room(&mut self, arena: &mut Arena, bytes: u64, again: bool) -> Result<(), NoRoom> {
+        if self.late.broken.is_some() {
+            return Err(NoRoom::Broken);
+        }
+        let answer = self.room_answer(arena, bytes, again);
+        match answer {
+            Ok(RoomAnswer::Back) => Ok(()),
+            Ok(RoomAnswer::Never) => Err(NoRoom::Never),
+            Ok(RoomAnswer::Late) => Err(NoRoom::Late),
+            Ok(RoomAnswer::Stopped) => Err(NoRoom::Stopped),
+            Err(error) => {
+                self.late.broken = Some(error);
+                Err(NoRoom::Broken)
+            }
+        }
+    }
+
+    /// What has come back already is enough of an answer; else the engine is asked for one.
+    fn room_answer(
+        &mut self,
+        arena: &mut Arena,
+        bytes: u64,
+        again: bool,
+    ) -> Result<RoomAnswer, ExecutorError> {
+        let mut back = !self.late.released.is_empty();
+        for range in self.late.released.drain(..) {
+            arena.release(range)?;
+        }
+        loop {
+            match self.hear(arena)? {
+                Heard::Nothing => break,
+                Heard::Back => back = true,
+                Heard::Other => {}
+                Heard::Answer(answer) => return Ok(answer),
+            }
+        }
+        if self.late.stop {
+            return Ok(RoomAnswer::Stopped);
+        }
+        if back {
+            return Ok(RoomAnswer::Back);
+        }
+        let full = Full {
+            activation: self.activation,
+            bytes,
+            again,
+        };
+        let message = Message::written(|message| encode_full(message, &full));
+        send(&mut self.channel, &message)?;
+        loop {
+            match self.hear(arena)? {
+                Heard::Nothing => {
+                    self.channel.wait(None);
+                }
+                Heard::Back | Heard::Other => {}
+                Heard::Answer(answer) => return Ok(answer),
+            }
+        }
+    }
+
+    /// Reads one message for who waits for room.
+    fn hear(&mut self, arena: &mut Arena) -> Result<Heard, ExecutorError> {
+        if !self.channel.pop(&mut self.message)? {
+            return Ok(Heard::Nothing);
+        }
+        match decode_request(&self.message, &mut Vec::new())? {
+            Request::Release { ranges, count } => {
+                for range in &ranges[..count] {
+                    arena.release(*range)?;
+                }
+                Ok(Heard::Back)
+            }
+            Request::Room { activation, answer } if activation == self.activation => {
+                Ok(Heard::Answer(answer))
+            }
+            Request::Room { activation, .. } => Err(ExecutorError::NotWaiting(activation)),
+            Request::Unmap {
+                segment,
+                generation,
+            } => {
+                // What was mapped before the activation began is still read.
+                if self.late.fresh.has(segment, generation) {
+                    self.late.fresh.unmap(segment, generation, &self.socket)?;
+                } else {
+                    self.late.unmapped.push((segment, generation));
+                }
+                Ok(Heard::Other)
+            }
+            Request::Item { name, .. } => Err(ExecutorError::Unasked(name)),
+            Request::Activate { .. } => Err(ExecutorError::Busy),
+            Request::Stop => {
+                self.late.stop = true;
+                Ok(Heard::Answer(RoomAnswer::Stopped))
+            }
+        }
     }
 
     fn reach(

@@ -4,10 +4,11 @@ use super::Error;
 use super::call::Call;
 use super::function::check_archived;
 use super::limits::Limits;
+use super::line::{Line, NoRoom};
 use super::writer::OutputWriter;
 use crate::arena::{Arena, ArenaError, Growing};
 use crate::binding::{Kind, Port, TYPED_BYTES_MAX};
-use crate::descriptor::{ArenaRange, OutputRef, TABLE_ENTRY_BYTES};
+use crate::descriptor::{ArenaRange, FailureCode, OutputRef, TABLE_ENTRY_BYTES};
 use rkyv::Serialize;
 use rkyv::api::high::{HighSerializer, to_bytes_in};
 use rkyv::rancor::Error as ArchiveError;
@@ -63,7 +64,7 @@ pub(super) struct Outputs {
     declared: usize,
     /// What the activation's outputs may have at most, if anything is declared.
     limits: Option<Arc<Limits>>,
-    /// A maximum that a stream ran into, whose writer knows nothing but errors of I/O.
+    /// What a stream ran into (a maximum, or the end of memory), whose writer knows nothing but errors of I/O.
     pub(super) exceeded: Option<Error>,
     /// What a writer is filling. It is kept here and not in the writer, so that no way to lose a writer loses it.
     pub(super) open: Option<Growing>,
@@ -77,6 +78,8 @@ pub(super) struct Outputs {
     pub(super) archive_bytes_max: u64,
     /// Bytes of tables on their way into the arena.
     table: Vec<u8>,
+    /// Whether the activation has waited for room.
+    waited: bool,
 }
 
 impl Outputs {
@@ -93,6 +96,7 @@ impl Outputs {
             archive_bytes: FIRST_BYTES,
             archive_bytes_max: TYPED_BYTES_MAX,
             table: Vec::new(),
+            waited: false,
         }
     }
 
@@ -113,6 +117,13 @@ impl Outputs {
         self.declared = declared;
         self.committed.clear();
         self.refused = None;
+        self.waited = false;
+    }
+
+    /// Whether the activation has waited for room: then more has come for it than its request.
+    #[inline]
+    pub(super) fn has_waited(&self) -> bool {
+        self.waited
     }
 
     /// Ends an activation that failed: all of its ranges come back.
@@ -125,7 +136,7 @@ impl Outputs {
         }
     }
 
-    /// The maximum that a stream ran into, if the function fails for it.
+    /// What a stream ran into, if the function fails for it.
     pub(super) fn take_exceeded(&mut self) -> Option<Error> {
         self.exceeded.take()
     }
@@ -171,6 +182,7 @@ impl Outputs {
         &mut self,
         ports: &[Port],
         encoded: &mut Vec<OutputRef>,
+        line: Option<&Line>,
     ) -> Result<(), Error> {
         self.close();
         if let Some(refused) = self.refused.take() {
@@ -181,7 +193,7 @@ impl Outputs {
             let slot = &self.slots[index];
             let output = match slot.written {
                 Some(output) => output,
-                None if slot.list => self.write_items(index)?,
+                None if slot.list => self.write_items(index, line)?,
                 None => {
                     return Err(Error::output(format!(
                         "output {} was not written",
@@ -194,15 +206,19 @@ impl Outputs {
         Ok(())
     }
 
-    fn write_items(&mut self, index: usize) -> Result<OutputRef, Error> {
+    fn write_items(&mut self, index: usize, line: Option<&Line>) -> Result<OutputRef, Error> {
         let items = std::mem::take(&mut self.slots[index].items);
-        let table = self.write_table(&items);
+        let table = self.write_table(&items, line);
         self.slots[index].items = items;
         table
     }
 
     /// Writes a table of outputs into the arena.
-    pub(super) fn write_table(&mut self, entries: &[OutputRef]) -> Result<OutputRef, Error> {
+    pub(super) fn write_table(
+        &mut self,
+        entries: &[OutputRef],
+        line: Option<&Line>,
+    ) -> Result<OutputRef, Error> {
         let mut table = std::mem::take(&mut self.table);
         table.clear();
         table.reserve(entries.len() * TABLE_ENTRY_BYTES as usize);
@@ -212,21 +228,84 @@ impl Outputs {
                 .flat_map(|entry| entry.to_words())
                 .flat_map(u64::to_le_bytes),
         );
-        let written = self.copy(&table);
+        let written = self.copy(&table, line);
         self.table = table;
-        written.map_err(|error| Error::memory(&error))
+        written
     }
 
     /// Copies bytes into a committed range of their own.
     #[inline]
-    pub(super) fn copy(&mut self, bytes: &[u8]) -> Result<OutputRef, ArenaError> {
+    pub(super) fn copy(&mut self, bytes: &[u8], line: Option<&Line>) -> Result<OutputRef, Error> {
         if bytes.is_empty() {
             return Ok(OutputRef::Empty);
         }
-        let reservation = self.arena.reserve(bytes.len() as u64)?;
+        let length = bytes.len() as u64;
+        let reservation = match self.arena.reserve(length) {
+            Ok(reservation) => reservation,
+            Err(refused) => self.wait_for_room(refused, line, |arena| arena.reserve(length))?,
+        };
         self.arena.bytes_mut(&reservation)[..bytes.len()].copy_from_slice(bytes);
         let range = self.arena.commit(reservation, bytes.len() as u64);
         Ok(self.committed(range))
+    }
+
+    /// Begins an output, or an item of one, of which the length is not known yet.
+    pub(super) fn open(&mut self, bytes: u64, line: Option<&Line>) -> Result<(), Error> {
+        let open = match self.arena.begin(bytes) {
+            Ok(open) => open,
+            Err(refused) => self.wait_for_room(refused, line, |arena| arena.begin(bytes))?,
+        };
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// Makes what is being written hold at least `bytes` bytes, of which it has `written`, though no more than `most`.
+    pub(super) fn grow(
+        &mut self,
+        (written, bytes, most): (u64, u64, u64),
+        line: Option<&Line>,
+    ) -> Result<(), Error> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        let mut grow = |arena: &mut Arena| arena.grow(&mut open, written, bytes, most);
+        let grown = match grow(&mut self.arena) {
+            Ok(()) => Ok(()),
+            Err(refused) => self.wait_for_room(refused, line, grow),
+        };
+        self.open = Some(open);
+        grown
+    }
+
+    /// Does what the arena has refused as soon as it does not any more: whatever of it comes back, that is tried again. It is
+    /// given up when nothing does, and where nothing that came back could be enough.
+    #[cold]
+    fn wait_for_room<T>(
+        &mut self,
+        refused: ArenaError,
+        line: Option<&Line>,
+        mut attempt: impl FnMut(&mut Arena) -> Result<T, ArenaError>,
+    ) -> Result<T, Error> {
+        let own: u64 = self.committed.iter().map(|range| range.length).sum();
+        let mut refused = refused;
+        let mut again = false;
+        loop {
+            let (Some(line), ArenaError::Full { bytes, max, .. }) = (line, &refused) else {
+                return Err(Error::memory(&refused));
+            };
+            // What this activation has written itself does not come back before it ends.
+            if own.saturating_add(*bytes) > *max {
+                return Err(Error::memory(&refused));
+            }
+            self.waited = true;
+            let came = line.wait_for_room(&mut self.arena, *bytes, again);
+            came.map_err(|why| no_room(&refused, why))?;
+            match attempt(&mut self.arena) {
+                Ok(done) => return Ok(done),
+                Err(error) => refused = error,
+            }
+            again = true;
+        }
     }
 
     /// Ends what a writer was filling.
@@ -255,18 +334,23 @@ impl Outputs {
         }
     }
 
-    fn write(&mut self, place: Place, bytes: &[u8]) -> Result<(), Error> {
+    fn write(&mut self, place: Place, bytes: &[u8], line: &Line) -> Result<(), Error> {
         self.check(place, bytes.len() as u64)?;
-        let output = self.copy(bytes).map_err(|error| Error::memory(&error))?;
+        let output = self.copy(bytes, Some(line))?;
         self.put(place, output);
         Ok(())
     }
 
-    pub(super) fn write_typed<T: Payload>(&mut self, place: Place, value: &T) -> Result<(), Error> {
+    pub(super) fn write_typed<T: Payload>(
+        &mut self,
+        place: Place,
+        value: &T,
+        line: Option<&Line>,
+    ) -> Result<(), Error> {
         // Its length is a guess, which is to exceed nothing.
         self.check(place, 0)?;
         let guess = self.archive_bytes.min(self.room(place));
-        let writer = OutputWriter::new(self, place, guess)?;
+        let writer = OutputWriter::new(self, place, guess, line)?;
         let archived = to_bytes_in::<_, ArchiveError>(value, writer).map(|writer| {
             let bytes = writer.written();
             writer.finish();
@@ -284,6 +368,22 @@ impl Outputs {
         self.archive_bytes = bytes.clamp(1, self.arena.packed_bytes_max());
         Ok(())
     }
+}
+
+/// Why there is no room for an output, though it was waited for.
+fn no_room(refused: &ArenaError, why: NoRoom) -> Error {
+    let told = match why {
+        NoRoom::Never => {
+            "nothing else that lies there can be carried out, and nothing that runs will let go of any (--spill-max and --store \
+             of the worker say where payloads may go)"
+        }
+        NoRoom::Late => {
+            "nothing, or not enough of it, has come back for 5 s: tiers that are faster, or fewer invocations at once, help"
+        }
+        NoRoom::Stopped => return Error::new(format!("{refused}; and the activation is to stop")),
+        NoRoom::Broken => "and the worker has broken a promise",
+    };
+    Error::of(FailureCode::Memory, format!("{refused}; {told}"))
 }
 
 /// Output `name` of a node that declares `ports`, which must be of one of these kinds.
@@ -358,13 +458,13 @@ impl<'a> Call<'a> {
     /// into the arena.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let place = self.fresh(name, &[Kind::Bytes])?;
-        self.outputs.write(place, bytes)
+        self.outputs.write(place, bytes, self.line)
     }
 
     /// As [`Call::write`], by the output's place in the declaration.
     pub(super) fn write_at(&mut self, index: usize, bytes: &[u8]) -> Result<(), Error> {
         let place = self.unwritten(index)?;
-        self.outputs.write(place, bytes)
+        self.outputs.write(place, bytes, self.line)
     }
 
     /// Archives a value straight into the arena.
@@ -376,7 +476,7 @@ impl<'a> Call<'a> {
         let index = declared(self.output_ports, name, &[Kind::Bytes])?;
         self.check_written::<T>(index)?;
         let place = self.unwritten(index)?;
-        self.outputs.write_typed(place, value)
+        self.outputs.write_typed(place, value, Some(self.line))
     }
 
     /// As [`Call::write_typed`], by the output's place in the declaration.
@@ -386,7 +486,7 @@ impl<'a> Call<'a> {
         value: &T,
     ) -> Result<(), Error> {
         let place = self.unwritten(index)?;
-        self.outputs.write_typed(place, value)
+        self.outputs.write_typed(place, value, Some(self.line))
     }
 
     /// The most bytes that output `name` may have, or each of its items if it is a list; none if that is not declared.
@@ -412,7 +512,7 @@ impl<'a> Call<'a> {
     /// As [`Call::write`].
     pub fn reserve(&mut self, name: &str, bytes: usize) -> Result<OutputWriter<'_>, Error> {
         let place = self.fresh(name, &[Kind::Bytes])?;
-        OutputWriter::new(self.outputs, place, bytes as u64)
+        OutputWriter::new(self.outputs, place, bytes as u64, Some(self.line))
     }
 
     /// An output that is a list. It may be opened again, to append to it; one that stays empty must be opened once.
@@ -466,7 +566,7 @@ impl<'a> Call<'a> {
             );
             return Err(Error::output(text));
         }
-        self.outputs.write(place, &json)
+        self.outputs.write(place, &json, self.line)
     }
 }
 
@@ -483,7 +583,10 @@ impl ListOutput<'_, '_> {
     /// # Errors
     /// If it is above a maximum that the output declares, or does not fit into the arena.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.call.outputs.write(Place::Item(self.index), bytes)
+        let line = self.call.line;
+        self.call
+            .outputs
+            .write(Place::Item(self.index), bytes, line)
     }
 
     /// Appends a value, archived straight into the arena.
@@ -492,9 +595,10 @@ impl ListOutput<'_, '_> {
     /// As [`ListOutput::push`], and if the function declares another type for the items.
     pub fn push_typed<T: Payload>(&mut self, value: &T) -> Result<(), Error> {
         self.call.check_written::<T>(self.index)?;
+        let line = Some(self.call.line);
         self.call
             .outputs
-            .write_typed(Place::Item(self.index), value)
+            .write_typed(Place::Item(self.index), value, line)
     }
 
     /// Room for an item of `bytes` bytes, to be filled in place; it is appended when it is committed.
@@ -502,7 +606,8 @@ impl ListOutput<'_, '_> {
     /// # Errors
     /// As [`ListOutput::push`].
     pub fn reserve(&mut self, bytes: usize) -> Result<OutputWriter<'_>, Error> {
-        OutputWriter::new(self.call.outputs, Place::Item(self.index), bytes as u64)
+        let (place, line) = (Place::Item(self.index), Some(self.call.line));
+        OutputWriter::new(self.call.outputs, place, bytes as u64, line)
     }
 
     /// Appends a range of an input; no byte of it is copied.

@@ -1,6 +1,7 @@
 //! A payload that is filled in place, piece by piece if need be.
 
 use super::Error;
+use super::line::Line;
 use super::output::{Outputs, Place};
 use crate::arena::ArenaError;
 use rkyv::rancor::{Error as ArchiveError, Source};
@@ -10,7 +11,7 @@ use std::io;
 /// Why an output did not grow.
 #[derive(Debug)]
 enum Refused {
-    Memory(ArenaError),
+    Memory(Error),
     /// It is above what the output declares.
     Limit(Error),
 }
@@ -18,8 +19,7 @@ enum Refused {
 impl Refused {
     fn into_error(self) -> Error {
         match self {
-            Self::Memory(error) => Error::memory(&error),
-            Self::Limit(error) => error,
+            Self::Memory(error) | Self::Limit(error) => error,
         }
     }
 }
@@ -38,24 +38,27 @@ pub struct OutputWriter<'c> {
     place: Place,
     asked: u64,
     written: u64,
+    /// By which room is asked for where there is none.
+    line: Option<&'c Line>,
 }
 
 impl<'c> OutputWriter<'c> {
-    pub(super) fn new(outputs: &'c mut Outputs, place: Place, bytes: u64) -> Result<Self, Error> {
+    pub(super) fn new(
+        outputs: &'c mut Outputs,
+        place: Place,
+        bytes: u64,
+        line: Option<&'c Line>,
+    ) -> Result<Self, Error> {
         // One that was leaked must not stay in use.
         outputs.close();
         outputs.check(place, bytes)?;
-        outputs.open = Some(
-            outputs
-                .arena
-                .begin(bytes)
-                .map_err(|error| Error::memory(&error))?,
-        );
+        outputs.open(bytes, line)?;
         Ok(Self {
             outputs,
             place,
             asked: bytes,
             written: 0,
+            line,
         })
     }
 
@@ -148,13 +151,14 @@ impl<'c> OutputWriter<'c> {
             .check(self.place, end)
             .map_err(Refused::Limit)?;
         let most = self.outputs.room(self.place);
-        let Some(open) = &mut self.outputs.open else {
-            return Ok(());
-        };
-        if end > open.capacity() {
-            let grown = self.outputs.arena.grow(open, self.written, end, most);
+        let held = self.outputs.open.as_ref().map(|open| open.capacity());
+        if held.is_some_and(|held| end > held) {
+            let grown = self.outputs.grow((self.written, end, most), self.line);
             grown.map_err(Refused::Memory)?;
         }
+        let Some(open) = &self.outputs.open else {
+            return Ok(());
+        };
         let start = self.written as usize;
         self.outputs.arena.growing_mut(open)[start..end as usize].copy_from_slice(bytes);
         self.written = end;
@@ -173,9 +177,13 @@ impl io::Write for OutputWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.append(bytes) {
             Ok(()) => Ok(bytes.len()),
-            Err(Refused::Memory(error)) => Err(io::Error::new(io::ErrorKind::OutOfMemory, error)),
-            Err(Refused::Limit(error)) => {
-                let told = io::Error::new(io::ErrorKind::FileTooLarge, error.text());
+            Err(refused) => {
+                let kind = match refused {
+                    Refused::Memory(_) => io::ErrorKind::OutOfMemory,
+                    Refused::Limit(_) => io::ErrorKind::FileTooLarge,
+                };
+                let error = refused.into_error();
+                let told = io::Error::new(kind, error.text());
                 self.outputs.exceeded = Some(error);
                 Err(told)
             }
@@ -246,35 +254,37 @@ mod tests {
     {
         let mut outputs = outputs(10_000);
         let long = vec!["a text that does not stand in its pointer".to_owned(); 1000];
-        let error = outputs.write_typed(Place::Output(0), &long).unwrap_err();
+        let error = outputs
+            .write_typed(Place::Output(0), &long, None)
+            .unwrap_err();
         assert_eq!(error.code(), FailureCode::Output);
         for part in ["10000 bytes", "32-bit", "raw bytes", "list"] {
             assert!(error.text().contains(part), "{}", error.text());
         }
         assert_eq!(outputs.arena.bytes_leased(), 0);
         outputs
-            .write_typed(Place::Output(0), &long[..100].to_vec())
+            .write_typed(Place::Output(0), &long[..100].to_vec(), None)
             .unwrap();
         let mut encoded = Vec::new();
-        assert!(outputs.finish(&[], &mut encoded).is_ok());
+        assert!(outputs.finish(&[], &mut encoded, None).is_ok());
     }
 
     #[test]
     fn the_guess_for_the_next_archive_is_never_a_segment_of_its_own() {
         let mut outputs = outputs(u64::MAX);
         outputs
-            .write_typed(Place::Output(0), &vec![7_u8; 9 << 20])
+            .write_typed(Place::Output(0), &vec![7_u8; 9 << 20], None)
             .unwrap();
         let held = outputs.arena.bytes_held();
         outputs.begin(1, None);
-        outputs.write_typed(Place::Output(0), &7_u8).unwrap();
+        outputs.write_typed(Place::Output(0), &7_u8, None).unwrap();
         assert!(outputs.arena.bytes_held() <= held + (1 << 20));
     }
 
     #[test]
     fn what_does_not_fit_fails_as_a_lack_of_memory_and_the_writer_can_be_dropped() {
         let mut outputs = outputs(u64::MAX);
-        let mut writer = OutputWriter::new(&mut outputs, Place::Output(0), 0).unwrap();
+        let mut writer = OutputWriter::new(&mut outputs, Place::Output(0), 0, None).unwrap();
         let piece = vec![1; 5 << 20];
         let error = loop {
             if let Err(error) = writer.write_all(&piece) {
@@ -312,7 +322,7 @@ mod tests {
             let limits = Limits::of(&node).map(Arc::new);
             let mut outputs = outputs(u64::MAX);
             outputs.begin(1, limits.as_ref());
-            let mut writer = OutputWriter::new(&mut outputs, Place::Output(0), 0).unwrap();
+            let mut writer = OutputWriter::new(&mut outputs, Place::Output(0), 0, None).unwrap();
             let piece = vec![1; 7000];
             while writer.written() + 7000 <= most {
                 writer.write_all(&piece).unwrap();
@@ -337,7 +347,7 @@ mod tests {
             writer.finish();
             assert!(outputs.take_exceeded().is_some());
             let mut encoded = Vec::new();
-            outputs.finish(&node.outputs, &mut encoded).unwrap();
+            outputs.finish(&node.outputs, &mut encoded, None).unwrap();
             assert!(matches!(encoded[..], [OutputRef::Own(range)] if range.length == most));
         }
     }

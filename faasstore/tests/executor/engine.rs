@@ -9,7 +9,7 @@ use faasstore::binding::{
 use faasstore::channel::EngineChannel;
 use faasstore::descriptor::{
     Activate, ArenaRange, Completion, InvocationId, Message, NO_ITEM, OutputRef, PayloadRef,
-    TABLE_ENTRY_BYTES, decode_completion, encode_activate, encode_release,
+    RoomAnswer, TABLE_ENTRY_BYTES, decode_completion, encode_activate, encode_release, encode_room,
 };
 use faasstore::segment::{HugePages, SegmentReader};
 use faasstore::socket::{Received, Socket};
@@ -334,6 +334,14 @@ impl Engine {
         self.activation
     }
 
+    /// Answers the last activation, which waits for room.
+    pub(crate) fn answer_full(&mut self, answer: RoomAnswer) {
+        let activation = self.activation;
+        self.push(&Message::written(|message| {
+            encode_room(message, activation, answer)
+        }));
+    }
+
     /// The number of its last activation.
     pub(crate) fn last(&self) -> u32 {
         self.activation
@@ -402,12 +410,16 @@ impl Engine {
     ) -> Result<Vec<OutputRef>, String> {
         let asked = self.activate(function, inputs);
         let (mut completion, mut outputs) = self.completion();
-        while let Completion::Retire {
-            segment,
-            generation,
-        } = completion
-        {
-            self.outputs.remove(&(segment, generation));
+        loop {
+            match completion {
+                Completion::Retire {
+                    segment,
+                    generation,
+                } => drop(self.outputs.remove(&(segment, generation))),
+                // Nothing of what it has made comes back as long as it runs.
+                Completion::Full(_) => self.answer_full(RoomAnswer::Never),
+                _ => break,
+            }
             (completion, outputs) = self.completion();
         }
         match completion {
@@ -432,7 +444,9 @@ impl Engine {
                 self.release(&[message]);
                 Err(format!("{code:?}: {text}"))
             }
-            other @ (Completion::Retire { .. } | Completion::Want(_)) => panic!("{other:?}"),
+            other @ (Completion::Retire { .. } | Completion::Want(_) | Completion::Full(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 

@@ -6,6 +6,7 @@ mod commands;
 mod engine;
 mod maxima;
 mod measured;
+mod room;
 mod told;
 mod typed;
 mod window;

@@ -83,6 +83,7 @@ impl Bringer {
                     return Err((code, text));
                 }
                 Completion::Retire { .. } => {}
+                Completion::Full(full) => panic!("{full:?}"),
             }
         }
     }

@@ -76,8 +76,10 @@ impl Cluster {
         let item = items.last().copied();
         let made = || compute(salt, node, item, &seen, &kinds);
         let walk = Walk::over(&inputs, made, &mut self.random);
+        let fullness = self.fullness();
         let run = Run {
             walk,
+            fullness,
             activation: start.activation,
             invocation,
             node,
@@ -112,7 +114,7 @@ impl Cluster {
     pub(super) fn function_returns(&mut self, lane: usize, place: usize) {
         let run = self.running(lane, place).expect("only what runs returns");
         let faults = self.scenario.faults;
-        if let Some((class, cause)) = run.gives_up() {
+        if let Some((class, cause)) = run.gives_up().or(run.found_no_room()) {
             self.rest(lane, place);
             let id = ExecutorId(place as u32);
             self.attempt_fails(lane, id, &run, class, cause);
@@ -132,7 +134,7 @@ impl Cluster {
     }
 
     fn function_returns_well(&mut self, lane: usize, place: usize, run: &Run) {
-        let outputs = self.outputs_of(lane, &self.made_by(lane, run));
+        let outputs = self.outputs_of((lane, place), &self.made_by(lane, run));
         self.rest(lane, place);
         let now = self.now();
         let over = {
@@ -169,7 +171,7 @@ impl Cluster {
     }
 
     /// What the function makes of its inputs, which it reads as late as it can.
-    fn outputs_of(&mut self, lane: usize, run: &Run) -> Vec<Output> {
+    fn outputs_of(&mut self, (lane, place): (usize, usize), run: &Run) -> Vec<Output> {
         let inputs = self.lanes[lane].read_again(run);
         assert_eq!(inputs, run.seen, "inputs have changed: {run:?}");
         let workflow =
@@ -184,7 +186,7 @@ impl Cluster {
         let memory = &mut self.lanes[lane].memory;
         let mut piece = |made: &Made| match made {
             Made::Fresh(bytes) if bytes.is_empty() => Piece::Empty,
-            Made::Fresh(bytes) => Piece::Own(memory.commit(bytes.clone())),
+            Made::Fresh(bytes) => Piece::Own(memory.commit_in(place, bytes.clone())),
             Made::Part {
                 input,
                 item,
@@ -359,6 +361,7 @@ impl Cluster {
             self.attempt_is_lost(&run, ErrorClass::Crash, "it ended");
         }
         self.lanes[lane].executors[place] = None;
+        self.lanes[lane].memory.disown(place);
         let (now_ns, id) = (
             self.lanes[lane].exact_ns(self.now_ns),
             ExecutorId(place as u32),

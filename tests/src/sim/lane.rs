@@ -2,7 +2,8 @@
 
 use super::arrivals::Arrivals;
 use super::foresight::{Ahead, Foresight};
-use super::memory::Memory;
+use super::full::Fullness;
+use super::memory::{Memory, SegmentNews};
 use super::replicas::Known;
 use super::stores::Stores;
 use super::windows::Walk;
@@ -57,6 +58,8 @@ pub(super) struct Run {
     pub(super) hangs: bool,
     /// What it reads item by item, if anything.
     pub(super) walk: Option<Walk>,
+    /// How it finds its arena full.
+    pub(super) fullness: Fullness,
 }
 
 /// What an executor does.
@@ -258,6 +261,20 @@ impl Lane {
             self.number,
             sequence,
         )
+    }
+
+    /// Tells the core of segments that have come and gone.
+    pub(super) fn tell_segments(&mut self) {
+        for news in self.memory.news() {
+            match news {
+                SegmentNews::Known(number, bytes, place) => {
+                    let owner = place.map(|place| ExecutorId(place as u32));
+                    self.core.segment_known(number, bytes, owner);
+                }
+                SegmentNews::Disowned(number) => self.core.segment_disowned(number),
+                SegmentNews::Gone(number) => self.core.segment_gone(number),
+            }
+        }
     }
 
     /// The time of an event that brings it exactly.

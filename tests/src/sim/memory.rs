@@ -1,38 +1,118 @@
 //! Memory that watches its users: of one lane, as its segments would be.
 //!
-//! Each range is a segment of its own whose number is never used again, so that a read of a released range, a read
-//! beyond a range's end and a second release are all seen.
+//! No place is ever used again, so that a read of a released range, a read beyond a range's end and a second release are all
+//! seen. What an executor makes lies in segments of its arena, a few ranges in each; anything else in segments of its own.
 
 use faasstore::descriptor::PayloadRef;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Ranges begin here, so that an offset that is left out shows.
 const BASE: u64 = 4096;
+/// From the beginning of a range to that of the next in its segment: none is as long.
+const STEP: u64 = 1 << 24;
 /// Ranges live in this generation of their segment.
 const GENERATION: u32 = 7;
+/// Ranges that an executor puts into one segment.
+const RANGES_MAX: u64 = 3;
+/// What is said to be the size of each segment: a few of them are what an executor reserves.
+const SEGMENT_BYTES: u64 = 200_000;
+
+/// What has become of a segment, as a lane tells its core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SegmentNews {
+    /// It has come: in the arena of the executor in that place, if in one's.
+    Known(u32, u64, Option<usize>),
+    /// Its executor has gone.
+    Disowned(u32),
+    /// It has gone.
+    Gone(u32),
+}
+
+#[derive(Debug)]
+struct Segment {
+    owner: Option<usize>,
+    /// Ranges that were ever put there, and those that are there.
+    put: u64,
+    live: u64,
+}
 
 /// The ranges that are committed and not released.
 #[derive(Debug, Default)]
 pub struct Memory {
     next: u32,
-    ranges: HashMap<u32, Vec<u8>>,
+    ranges: HashMap<(u32, u64), Vec<u8>>,
+    segments: BTreeMap<u32, Segment>,
+    news: Vec<SegmentNews>,
 }
 
 impl Memory {
-    /// Commits bytes.
+    /// Commits bytes in a segment of their own.
     pub fn commit(&mut self, bytes: Vec<u8>) -> PayloadRef {
+        self.put(bytes, None)
+    }
+
+    /// Commits bytes in the arena of the executor in that place.
+    pub fn commit_in(&mut self, place: usize, bytes: Vec<u8>) -> PayloadRef {
+        self.put(bytes, Some(place))
+    }
+
+    fn put(&mut self, bytes: Vec<u8>, owner: Option<usize>) -> PayloadRef {
         if bytes.is_empty() {
             return PayloadRef::EMPTY;
         }
+        let open = self.segments.iter().filter(|(_, segment)| {
+            owner.is_some() && segment.owner == owner && segment.put < RANGES_MAX
+        });
+        let number = open.map(|(number, _)| *number).next();
+        let number = number.unwrap_or_else(|| self.add(owner));
+        let Some(segment) = self.segments.get_mut(&number) else {
+            panic!("a segment that has gone");
+        };
         let range = PayloadRef {
-            segment: self.next,
+            segment: number,
             generation: GENERATION,
-            offset: BASE,
+            offset: BASE + segment.put * STEP,
             length: bytes.len() as u64,
         };
-        self.next += 1;
-        self.ranges.insert(range.segment, bytes);
+        segment.put += 1;
+        segment.live += 1;
+        self.ranges.insert((number, range.offset), bytes);
         range
+    }
+
+    fn add(&mut self, owner: Option<usize>) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        let segment = Segment {
+            owner,
+            put: 0,
+            live: 0,
+        };
+        self.segments.insert(number, segment);
+        self.news
+            .push(SegmentNews::Known(number, SEGMENT_BYTES, owner));
+        number
+    }
+
+    /// In the arena of which executor a range lies, if in one's.
+    #[must_use]
+    pub fn owner_of(&self, range: PayloadRef) -> Option<usize> {
+        self.segments.get(&range.segment)?.owner
+    }
+
+    /// The executor in that place has gone: what it made stays where it is.
+    pub fn disown(&mut self, place: usize) {
+        for (number, segment) in &mut self.segments {
+            if segment.owner == Some(place) {
+                segment.owner = None;
+                self.news.push(SegmentNews::Disowned(*number));
+            }
+        }
+    }
+
+    /// What has become of segments since this was last asked.
+    pub fn news(&mut self) -> Vec<SegmentNews> {
+        std::mem::take(&mut self.news)
     }
 
     /// Reads a range, or a part of one.
@@ -46,10 +126,12 @@ impl Memory {
             return Vec::new();
         }
         assert_eq!(range.generation, GENERATION, "{range:?}");
-        let bytes = self.ranges.get(&range.segment);
-        let bytes = bytes.unwrap_or_else(|| panic!("a read of a released range: {range:?}"));
         let first = range.offset.checked_sub(BASE);
-        let first = first.unwrap_or_else(|| panic!("a read before a range: {range:?}")) as usize;
+        let first = first.unwrap_or_else(|| panic!("a read before a range: {range:?}"));
+        let begins = range.offset - first % STEP;
+        let bytes = self.ranges.get(&(range.segment, begins));
+        let bytes = bytes.unwrap_or_else(|| panic!("a read of a released range: {range:?}"));
+        let first = (first % STEP) as usize;
         let part = bytes.get(first..first + range.length as usize);
         part.unwrap_or_else(|| panic!("a read beyond a range: {range:?}"))
             .to_vec()
@@ -60,7 +142,7 @@ impl Memory {
     /// # Panics
     /// If it was released, or ends before.
     pub fn write(&mut self, range: PayloadRef, from: usize, bytes: &[u8]) {
-        let there = self.ranges.get_mut(&range.segment);
+        let there = self.ranges.get_mut(&(range.segment, range.offset));
         let there = there.unwrap_or_else(|| panic!("a write into a released range: {range:?}"));
         there[from..from + bytes.len()].copy_from_slice(bytes);
     }
@@ -70,15 +152,23 @@ impl Memory {
     /// # Panics
     /// If it is not exactly one that is committed.
     pub fn release(&mut self, range: PayloadRef) {
-        let bytes = self.ranges.remove(&range.segment);
+        let bytes = self.ranges.remove(&(range.segment, range.offset));
         let bytes =
             bytes.unwrap_or_else(|| panic!("released twice, or never committed: {range:?}"));
-        let whole = (GENERATION, BASE, bytes.len() as u64);
+        let whole = (GENERATION, bytes.len() as u64);
         assert_eq!(
-            (range.generation, range.offset, range.length),
+            (range.generation, range.length),
             whole,
             "a part was released"
         );
+        let Some(segment) = self.segments.get_mut(&range.segment) else {
+            panic!("a range of a segment that has gone: {range:?}");
+        };
+        segment.live -= 1;
+        if segment.live == 0 {
+            self.segments.remove(&range.segment);
+            self.news.push(SegmentNews::Gone(range.segment));
+        }
     }
 
     /// Bytes that those take which have not come back, as an arena has them.
@@ -86,6 +176,12 @@ impl Memory {
     pub fn held_bytes(&self) -> u64 {
         let bytes = self.ranges.values().map(|bytes| bytes.len() as u64);
         bytes.map(|bytes| bytes.div_ceil(64) * 64).sum()
+    }
+
+    /// Bytes of the segments in which they lie.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.segments.len() as u64 * SEGMENT_BYTES
     }
 
     /// Ranges that have not come back.

@@ -23,6 +23,7 @@
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
 //! | `windows` | lists that are read item by item |
+//! | `full` | functions that find their arena full |
 //! | `constructs` | what of the language a run has held |
 
 mod answers;
@@ -34,6 +35,7 @@ mod delays;
 mod evaluations;
 mod executors;
 mod foresight;
+mod full;
 mod lane;
 mod links;
 mod memory;
@@ -98,6 +100,7 @@ enum Event {
     Arrived { lane: usize, index: usize },
     Copied { lane: usize, index: usize },
     Want { lane: usize, place: usize },
+    Full { lane: usize, place: usize },
 }
 
 /// The cluster, and all that is under way in it.
@@ -144,6 +147,8 @@ pub struct Cluster {
     started_early: u64,
     /// Items that were given to activations that had asked for them.
     given: u64,
+    /// Answers to activations that have waited for room in their arenas.
+    rooms: u64,
     steps: u64,
 }
 
@@ -209,6 +214,7 @@ impl Cluster {
             lost: 0,
             started_early: 0,
             given: 0,
+            rooms: 0,
             steps: 0,
             scenario,
         };
@@ -323,14 +329,18 @@ impl Cluster {
             };
             for (place, executor) in lane.executors.iter().enumerate() {
                 match executor.as_ref().map(|executor| &executor.state) {
+                    Some(State::Running(run)) if run.waits_for_room() => {}
                     Some(State::Running(run)) if run.reads_on() => {
                         let asks = returns(executor) && !run.waits();
                         if asks {
                             events.push(Event::Want { lane: index, place });
                         }
                     }
+                    Some(State::Running(run)) if returns(executor) && run.finds_full() => {
+                        events.push(Event::Full { lane: index, place });
+                    }
                     Some(State::Running(_)) if returns(executor) => {
-                        events.push(Event::Return { lane: index, place })
+                        events.push(Event::Return { lane: index, place });
                     }
                     Some(State::Ended | State::Stopping { .. }) => {
                         events.push(Event::Exit { lane: index, place })
@@ -396,6 +406,7 @@ impl Cluster {
             Event::Arrived { lane, index } => self.piece_arrives(lane, index),
             Event::Copied { lane, index } => self.end_copying(lane, index),
             Event::Want { lane, place } => self.function_wants(lane, place),
+            Event::Full { lane, place } => self.function_finds_full(lane, place),
         }
     }
 
@@ -438,6 +449,7 @@ impl Cluster {
     fn tidy(&mut self, lane: usize) {
         let mut actions = Vec::new();
         let now_ns = self.lanes[lane].event_ns(self.now_ns);
+        self.lanes[lane].tell_segments();
         self.lanes[lane].core.tidy(now_ns, &mut actions);
         for action in actions {
             self.act_once(lane, action);
@@ -464,7 +476,7 @@ impl Cluster {
             Action::Evaluate(evaluate) => self.begin_evaluation(lane, &evaluate),
             Action::Describe(describe) => self.begin_description(lane, &describe),
             Action::Release(_) if self.loses_release() => {}
-            Action::Release(range) => self.lanes[lane].memory.release(range),
+            Action::Release(range) => self.lanes[lane].release(range),
             Action::Send(send) => self.send(lane, *send),
             Action::Answer(answered) => self.answered(lane, *answered),
             Action::Tell {
@@ -506,6 +518,7 @@ impl Cluster {
             Action::Discard(ticket) => self.lanes[lane].stores.discard(ticket),
             Action::CopyIn(order) => self.lanes[lane].stores.copy_in(*order),
             Action::Item(given) => self.item_given(lane, &given),
+            Action::Room(given) => self.room_given(lane, &given),
             // Their quota is given.
             Action::Measure(_) => {}
         }

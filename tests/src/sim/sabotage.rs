@@ -125,11 +125,13 @@ pub enum Sabotage {
     ItemGoesEarly,
     /// Who is to stop goes on waiting for an item.
     StoppedWaits,
+    /// Who waits for room in its arena is not answered.
+    RoomLost,
 }
 
 impl Sabotage {
     /// All there are.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 57] = [
         Self::NoDelay,
         Self::HalfDelay,
         Self::DelaysNeverFail,
@@ -186,6 +188,7 @@ impl Sabotage {
         Self::OtherItem,
         Self::ItemGoesEarly,
         Self::StoppedWaits,
+        Self::RoomLost,
     ];
 
     /// The plan that a core follows which ignores a part of the one that it was given.
@@ -489,6 +492,11 @@ impl Cluster {
             ItemAnswer::Stopped => self.does(Sabotage::StoppedWaits),
             ItemAnswer::Here(_) | ItemAnswer::NoRoom => self.does(Sabotage::ItemLost),
         }
+    }
+
+    /// Whether who waits for room in its arena does not hear of it.
+    pub(super) fn loses_room(&self) -> bool {
+        self.does(Sabotage::RoomLost)
     }
 
     /// The item that a core takes for the one that is asked for.

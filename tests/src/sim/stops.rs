@@ -91,8 +91,8 @@ impl Cluster {
             let asked = &self.asked[self.by_id[&run.invocation]];
             let over = asked.forgotten.contains_key(&lane);
             assert!(
-                !told || !run.waits(),
-                "it is to stop, and waits for an item: {run:?}"
+                !told || !(run.waits() || run.waits_for_room()),
+                "it is to stop, and waits: {run:?}"
             );
             // A lane that has lost sight of the entry worker knows by itself.
             let lost = told && lane != asked.lane && !self.lost_workers.is_empty();

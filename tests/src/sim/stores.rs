@@ -5,6 +5,7 @@ use engine::core::lease::Account;
 use engine::core::store::{Ticket, Unstored};
 use engine::core::{CarryOut, CopyIn};
 use engine::plan::DeploymentId;
+use faasstore::descriptor::PayloadRef;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -68,6 +69,11 @@ impl Stores {
         let part = whole.get(offset as usize..(offset + bytes) as usize);
         let part = part.unwrap_or_else(|| panic!("a part beyond what was carried out: {ticket:?}"));
         Some(part.to_vec())
+    }
+
+    /// Whether anything is being carried out of such a place.
+    pub(super) fn carries(&self, of: impl Fn(PayloadRef) -> bool) -> bool {
+        self.carrying.iter().any(|order| of(order.range))
     }
 
     /// Nothing is left.

@@ -59,6 +59,8 @@ pub struct Tally {
     pub looks: u64,
     /// Of these, those at which it held all that was proven.
     pub full: u64,
+    /// Answers to activations that have waited for room in their arenas.
+    pub rooms: u64,
     /// Runs that held each construct.
     pub constructs: Constructs,
     /// Events of the simulation.
@@ -91,6 +93,7 @@ impl std::ops::AddAssign for Tally {
         self.given += other.given;
         self.looks += other.looks;
         self.full += other.full;
+        self.rooms += other.rooms;
         self.constructs += other.constructs;
         self.steps += other.steps;
     }
@@ -180,6 +183,7 @@ impl Cluster {
             given: self.given,
             looks: self.proven.looks,
             full: self.proven.full,
+            rooms: self.rooms,
             steps: self.steps,
             ..Tally::default()
         };

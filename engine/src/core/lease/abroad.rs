@@ -124,6 +124,8 @@ impl Leases {
             lease.home = Home::Staying;
             let holdings = &mut self.ledgers[lease.account.0 as usize].holdings;
             holdings.leaving_bytes -= lease.range.length;
+            let segment = lease.range.segment;
+            self.note_left(segment);
         }
     }
 
@@ -141,6 +143,7 @@ impl Leases {
         holdings.moving += 1;
         holdings.leaving_bytes += lease.range.length;
         let range = lease.range;
+        self.note_leaving(range.segment);
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         let abroad = Abroad {
@@ -181,6 +184,12 @@ impl Leases {
             holdings.away_bytes += range.length;
         } else {
             self.came_home(LeaseId(index));
+        }
+        if home == Home::Leaving {
+            self.note_left(range.segment);
+        }
+        if freed {
+            self.leave_segment(range.segment);
         }
         if holders == 0 {
             self.free.push(index);
@@ -242,6 +251,11 @@ impl Leases {
             self.free.push(index);
             return Some((account, bytes, came.ok()));
         }
+        if let Ok(range) = &came {
+            let segment = range.segment;
+            self.occupy(segment, account);
+        }
+        let holdings = &mut self.ledgers[account.0 as usize].holdings;
         if lost.is_some() {
             holdings.away += 1;
             holdings.away_bytes += bytes;
@@ -288,6 +302,7 @@ impl Leases {
             length: payload.length,
         };
         let copy = self.take(account, range);
+        self.leave_segment(range.segment);
         self.slots[copy.lease.0 as usize].home = Home::Coming;
         self.ledgers[account.0 as usize].holdings.moving += 1;
         self.tickets += 1;

@@ -168,7 +168,7 @@ impl Executor {
     }
 
     /// Tells the executor of all ranges that are free again, in one batch.
-    fn flush_all_released(&mut self) -> Result<(), ExecutorError> {
+    pub(super) fn flush_all_released(&mut self) -> Result<(), ExecutorError> {
         let mut batch = self.started.channel.batch();
         while !self.released.is_empty() {
             let first = self.released.len().saturating_sub(2);
@@ -207,6 +207,11 @@ impl Executor {
     #[inline]
     pub(crate) fn has_backlog(&self) -> bool {
         self.released.len() > 1
+    }
+
+    /// Whether it is still to be told of any range that is free again.
+    pub(crate) fn has_unsent_ranges(&self) -> bool {
+        !self.released.is_empty()
     }
 
     /// Keeps the request that was written until all ranges that are free again have been sent, since it may need their

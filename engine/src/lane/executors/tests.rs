@@ -114,7 +114,7 @@ impl Told {
                     }
                     Request::Unmap { segment, .. } => self.segments.push(segment),
                     Request::Stop => self.stops += 1,
-                    other @ Request::Item { .. } => panic!("{other:?}"),
+                    other @ (Request::Item { .. } | Request::Room { .. }) => panic!("{other:?}"),
                 }
             }
             if !theirs.wait(Some(Duration::ZERO)) {

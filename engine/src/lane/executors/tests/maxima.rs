@@ -27,6 +27,7 @@ fn cause(event: Event) -> Option<String> {
             Some(cause)
         }
         Event::Want(want) => panic!("{want:?}"),
+        Event::Full(full) => panic!("{full:?}"),
     }
 }
 
