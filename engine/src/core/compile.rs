@@ -285,6 +285,7 @@ impl Compiler {
                 || plan.nodes.iter().any(|node| node.join != Join::All),
             ranks: Vec::new(),
             first_readers: Vec::new(),
+            origins: Vec::new(),
             plan: plan.clone(),
             types: super::types::PayloadTypes::new(plan),
         };
@@ -350,6 +351,7 @@ impl Compiler {
         program.ranks = self.ranks(plan, program.nodes.len());
         self.number_slots(&mut program);
         program.first_readers = super::victims::first_readers(&program);
+        program.origins = super::reads::origins(&program);
         program
     }
 

@@ -7,6 +7,7 @@
 use super::lease::Account;
 use super::nesting::Nesting;
 use super::outcome::When;
+use super::reads::Origin;
 use super::types::PayloadTypes;
 use crate::plan::{ErrorMatch, NodeId, Part, Plan, Retry, SectionPlan, Source, WorkerIndex};
 use faasstore::binding::{Kind, Maximum};
@@ -269,6 +270,12 @@ impl Span {
         }
     }
 
+    /// Where its part begins.
+    #[inline]
+    const fn first(self) -> usize {
+        self.start as usize
+    }
+
     #[inline]
     fn of<T>(self, list: &[T]) -> &[T] {
         &list[self.start as usize..][..self.length as usize]
@@ -361,6 +368,8 @@ pub(crate) struct Program {
     pub(crate) ranks: Vec<NodeId>,
     /// By slot: see [`super::victims`].
     pub(crate) first_readers: Vec<Option<LocalNode>>,
+    /// By site: see [`super::reads`].
+    pub(super) origins: Vec<Origin>,
 }
 
 impl Program {
@@ -380,6 +389,27 @@ impl Program {
     /// The alternatives of an input.
     pub(crate) fn alternatives(&self, span: Span) -> &[InputFrom] {
         span.of(&self.alternatives)
+    }
+
+    /// How many sites there are where reads are counted.
+    pub(crate) fn sites(&self) -> usize {
+        self.inputs.len() + self.alternatives.len() + self.candidates.len()
+    }
+
+    /// The site of an input of a node, by its place among all of its inputs.
+    #[inline]
+    pub(crate) fn input_site(&self, node: &Node, input: usize) -> usize {
+        node.inputs.first() + input
+    }
+
+    /// The site of one of several alternatives.
+    pub(crate) fn alternative_site(&self, span: Span, number: usize) -> usize {
+        self.inputs.len() + span.first() + number
+    }
+
+    /// The site of a source of an output of the workflow.
+    pub(crate) fn candidate_site(&self, number: usize) -> usize {
+        self.inputs.len() + self.alternatives.len() + number
     }
 
     /// Calls `each` with every slot of its scope that the node reads, as often as it reads it.

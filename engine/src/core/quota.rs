@@ -264,12 +264,15 @@ impl Core {
     }
 
     pub(super) fn carry_out(&mut self, lease: LeaseId, kind: TierKind, choice: StoreChoice) {
-        let (ticket, range) = self.leases.leave(lease);
-        let takes = |one: &&Carrier| one.is_allowed(choice) && one.takes(range.length);
+        // Who has read it before it leaves has found it in memory.
+        self.count_reads();
+        let bytes = self.leases.bytes_of(lease);
+        let takes = |one: &&Carrier| one.is_allowed(choice) && one.takes(bytes);
         // What that tier is too small for goes to another one.
         let carrier = self.carriers.iter().filter(takes);
         let carrier = carrier.min_by_key(|one| one.kind != kind);
         let kind = carrier.map_or(kind, |one| one.kind);
+        let (ticket, range) = self.leases.leave(lease, kind);
         self.actions.push(Action::CarryOut(Box::new(CarryOut {
             ticket,
             range,
@@ -278,7 +281,7 @@ impl Core {
     }
 
     /// Looks after an account again by then.
-    fn look_again(&mut self, account: Account, due_ns: u64) {
+    pub(super) fn look_again(&mut self, account: Account, due_ns: u64) {
         let tally = self.leases.tally_mut(account);
         if tally.timer_ns.is_none_or(|set| set > due_ns) {
             tally.timer_ns = Some(due_ns);

@@ -3,6 +3,7 @@
 use super::arrivals::Arrivals;
 use super::foresight::{Ahead, Foresight};
 use super::memory::Memory;
+use super::reads::Seens;
 use super::replicas::Known;
 use super::stores::Stores;
 use super::windows::Walk;
@@ -196,6 +197,8 @@ pub(super) struct Lane {
     pub(super) foreseen: Option<Foresight>,
     /// What was prepared last: for the end of what which executor runs, and at which revision of the core.
     pub(super) prepared: Option<(ExecutorId, u64, Option<Ahead>)>,
+    /// What was read.
+    pub(super) seens: Seens,
 }
 
 impl Lane {
@@ -246,6 +249,7 @@ impl Lane {
             attempts: BTreeMap::new(),
             foreseen: None,
             prepared: None,
+            seens: Seens::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Each range is a segment of its own whose number is never used again, so that a read of a released range, a read
 //! beyond a range's end and a second release are all seen.
 
+use engine::reads::Way;
 use faasstore::descriptor::PayloadRef;
 use std::collections::HashMap;
 
@@ -11,11 +12,34 @@ const BASE: u64 = 4096;
 /// Ranges live in this generation of their segment.
 const GENERATION: u32 = 7;
 
+/// How the bytes of a range have come to its lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Came {
+    /// At first.
+    pub(super) way: Way,
+    /// From where they were brought back, if nobody has read them since.
+    pub(super) brought_back: Option<Way>,
+    /// Whether they are a copy that nobody has read, of what is still there.
+    pub(super) is_copy: bool,
+}
+
+impl Came {
+    /// This way, and nothing more.
+    pub(super) const fn by(way: Way) -> Self {
+        Self {
+            way,
+            brought_back: None,
+            is_copy: false,
+        }
+    }
+}
+
 /// The ranges that are committed and not released.
 #[derive(Debug, Default)]
 pub struct Memory {
     next: u32,
     ranges: HashMap<u32, Vec<u8>>,
+    came: HashMap<u32, Came>,
 }
 
 impl Memory {
@@ -32,7 +56,27 @@ impl Memory {
         };
         self.next += 1;
         self.ranges.insert(range.segment, bytes);
+        self.came.insert(range.segment, Came::by(Way::Shared));
         range
+    }
+
+    /// Notes how the bytes of a range have come; else they were made here.
+    pub(super) fn note(&mut self, range: PayloadRef, came: Came) {
+        if let Some(known) = self.came.get_mut(&range.segment) {
+            *known = came;
+        }
+    }
+
+    /// How the bytes have come of which this is all, or a part; none if there are none.
+    pub(super) fn came(&self, range: PayloadRef) -> Option<Came> {
+        self.came.get(&range.segment).copied()
+    }
+
+    /// Somebody has read a range, or a part of one.
+    pub(super) fn was_read(&mut self, range: PayloadRef) {
+        if let Some(came) = self.came.get_mut(&range.segment) {
+            *came = Came::by(came.way);
+        }
     }
 
     /// Reads a range, or a part of one.
@@ -70,6 +114,7 @@ impl Memory {
     /// # Panics
     /// If it is not exactly one that is committed.
     pub fn release(&mut self, range: PayloadRef) {
+        self.came.remove(&range.segment);
         let bytes = self.ranges.remove(&range.segment);
         let bytes =
             bytes.unwrap_or_else(|| panic!("released twice, or never committed: {range:?}"));

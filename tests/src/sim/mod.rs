@@ -19,6 +19,7 @@
 //! | `stops` | executors that are told to stop |
 //! | `orders` | deployments, and workers that die |
 //! | `proven` | what invocations hold, against what is proven of it |
+//! | `reads` | what is read, and how it came |
 //! | `replicas` | which of several placements a door has to choose |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
@@ -39,6 +40,7 @@ mod links;
 mod memory;
 mod orders;
 mod proven;
+mod reads;
 mod replicas;
 mod sabotage;
 mod scenario;
@@ -144,6 +146,8 @@ pub struct Cluster {
     started_early: u64,
     /// Items that were given to activations that had asked for them.
     given: u64,
+    /// Payloads that were read and counted.
+    reads_judged: u64,
     steps: u64,
 }
 
@@ -209,6 +213,7 @@ impl Cluster {
             lost: 0,
             started_early: 0,
             given: 0,
+            reads_judged: 0,
             steps: 0,
             scenario,
         };
@@ -230,6 +235,7 @@ impl Cluster {
         self.run();
         self.judge_answers();
         self.judge_what_is_held();
+        self.judge_reads();
         self.scenario.retire_all();
         self.run();
         self.judge_what_is_held();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::core::CoreConfig;
 use crate::plan::{
-    ExecutablePlan, InputPlan, Limits, NodePlan, Part, Participant, PortType, RegionPlan,
+    Declaration, ExecutablePlan, InputPlan, Limits, NodePlan, Part, Participant, PortType, RegionPlan,
     RemoteNode, Replica, Share, Trust, WholePlan, Work, WorkerRef, WorkflowInput, WorkflowOutput,
 };
 use crate::trace::ClockId;
@@ -38,7 +38,10 @@ fn plan(read: Source, lists: &[Source], wholes: Vec<WholePlan>) -> Plan {
         id,
         name: format!("made{id}"),
         worker: 0,
-        outputs: vec![Kind::List],
+        outputs: vec![Declaration {
+            name: "made".into(),
+            kind: Kind::List,
+        }],
         error_output: None,
         cases: 0,
         catches: 0,
