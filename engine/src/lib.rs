@@ -10,6 +10,7 @@ pub mod nearest;
 pub mod plan;
 pub mod plan_check;
 pub mod profile;
+pub mod reads;
 pub mod status;
 pub mod trace;
 pub mod wire;

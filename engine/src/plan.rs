@@ -564,8 +564,8 @@ pub struct RemoteNode {
     pub name: String,
     /// Where it runs.
     pub worker: WorkerIndex,
-    /// Kinds of its outputs as its consumers see them (a foreach node's are lists).
-    pub outputs: Vec<Kind>,
+    /// Its outputs as its consumers see them (a foreach node's are lists).
+    pub outputs: Vec<Declaration>,
     /// Which of them says what failed.
     pub error_output: Option<u16>,
     /// If it is a switch, how many cases it has.

@@ -299,7 +299,7 @@ impl Plan {
                 region: None,
                 part: node.part,
                 parts: Vec::new(),
-                outputs: node.outputs.clone(),
+                outputs: node.outputs.iter().map(|output| output.kind).collect(),
                 error_output: node.error_output,
                 cases: node.cases.into(),
                 catches: node.catches.into(),

@@ -4,6 +4,7 @@
 //! travels as JSON so that other programs can read it. This file only describes: the control thread gathers.
 
 use crate::plan::{Balance, DeploymentId};
+use crate::reads::{Moved, Reads};
 use faasstore::binding::WaitStrategy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -214,6 +215,13 @@ counters!(
         payload_waits,
         /// Of them, those that were refused since none came back in time.
         payload_waits_expired,
+        /// The most bytes that ranges in use ever had, of all workflows together, whenever the lane looked.
+        lease_bytes_peak,
+        /// The most bytes that segments ever had, whenever the lane looked.
+        segment_bytes_peak,
+        /// Payloads that were not carried out, brought back or thrown away at once, and looks at executors' memory that were left
+        /// out, since the store thread had too much to do.
+        store_refusals,
     }
 );
 
@@ -226,10 +234,18 @@ counters!(
         lease_bytes,
         /// The most bytes that those ever had.
         lease_bytes_peak,
+        /// When the lane saw that they never had more before, in milliseconds of Unix time; 0 until then.
+        lease_peak_unix_ms,
         /// Gauge: segments that hold payloads of it, or may.
         segments,
         /// Gauge: bytes of those segments.
         segment_bytes,
+        /// The most of those segments, whenever the lane looked.
+        segments_peak,
+        /// The most bytes that they had, whenever the lane looked.
+        segment_bytes_peak,
+        /// When it saw that they never had more before, in milliseconds of Unix time; 0 until then.
+        segment_peak_unix_ms,
         /// Gauge: bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
         quota_bytes,
         /// Gauge: payloads that were carried out of memory and are still needed.
@@ -240,18 +256,36 @@ counters!(
         spilled,
         /// Bytes of those.
         spilled_bytes,
+        /// Payloads that were brought back from disk.
+        spill_back,
+        /// Bytes of those.
+        spill_back_bytes,
+        /// Copies that were brought of what is still on disk.
+        spill_copied,
+        /// Bytes of those.
+        spill_copied_bytes,
+        /// Payloads that the disk did not take, and that stayed in memory.
+        spill_refused,
+        /// Payloads that could not be brought back from disk.
+        spill_lost,
         /// Payloads that were carried to the remote store.
         stored,
         /// Bytes of those.
         stored_bytes,
-        /// Payloads that were brought back.
-        fetched,
+        /// Payloads that were brought back from the remote store.
+        remote_back,
         /// Bytes of those.
-        fetched_bytes,
-        /// Payloads that a disk or a store did not take, and that stayed in memory.
-        carries_refused,
-        /// Payloads that could not be brought back.
-        payloads_lost,
+        remote_back_bytes,
+        /// Copies that were brought of what is still in the remote store.
+        remote_copied,
+        /// Bytes of those.
+        remote_copied_bytes,
+        /// Payloads that the remote store did not take, and that stayed in memory.
+        remote_refused,
+        /// Payloads that could not be brought back from the remote store.
+        remote_lost,
+        /// Payloads of peers that could not be taken in.
+        arrivals_refused,
         /// Activations that waited for memory though an executor was idle.
         held_back,
         /// Activations that were started, or given an item of a list, beyond the quota, since nothing else of the workflow ran.
@@ -465,10 +499,22 @@ pub struct WorkflowStatus {
     pub leased_bytes: u64,
     /// The most that those ever were on each lane, added up.
     pub leased_peak_bytes: u64,
+    /// When a lane last saw that they never were more before, in milliseconds of Unix time; none if there never was any.
+    #[serde(default)]
+    pub leased_peak_unix_ms: Option<u64>,
     /// Segments that hold payloads of it, or may.
     pub segments: u64,
     /// Bytes of those segments.
     pub held_bytes: u64,
+    /// The most segments that were held on each lane when it looked, added up.
+    #[serde(default)]
+    pub segments_peak: u64,
+    /// The most bytes that segments had on each lane when it looked, added up.
+    #[serde(default)]
+    pub held_peak_bytes: u64,
+    /// When a lane last saw that they never had more before, in milliseconds of Unix time; none if there never was any.
+    #[serde(default)]
+    pub held_peak_unix_ms: Option<u64>,
     /// Bytes of segments that have gone, and that its executors may still keep, once for each of these.
     #[serde(default)]
     pub pinned_bytes: u64,
@@ -501,9 +547,55 @@ pub struct WorkflowStatus {
     /// Activations that were started before all items of their lists were in memory, since these do not fit in.
     #[serde(default)]
     pub windowed: u64,
+    /// Payloads of peers that could not be taken in.
+    #[serde(default)]
+    pub arrivals_refused: u64,
+    /// What was carried to disk, and back.
+    #[serde(default)]
+    pub spill: Moved,
+    /// What was carried to the remote store, and back.
+    #[serde(default)]
+    pub remote: Moved,
+    /// What activations and clients have read here, by the tier by which it came, those of deployments that have gone included.
+    #[serde(default)]
+    pub reads: ReadsStatus,
     /// The invocations that have held payloads here for longest, the oldest first: a few.
     #[serde(default)]
     pub holders: Vec<HolderStatus>,
+}
+
+/// What was read, by the tier by which it came to who has read it.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReadsStatus {
+    /// By tier.
+    #[serde(flatten)]
+    pub by_tier: Reads,
+    /// Payloads that were found in memory.
+    pub hits: u64,
+    /// Payloads that had to be brought back.
+    pub misses: u64,
+}
+
+impl From<Reads> for ReadsStatus {
+    fn from(by_tier: Reads) -> Self {
+        Self {
+            by_tier,
+            hits: by_tier.hits(),
+            misses: by_tier.misses(),
+        }
+    }
+}
+
+/// What was read over an edge, as far as its reader is on this worker.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub struct EdgeStatus {
+    /// What was read: `NODE.OUTPUT` or `input.NAME`.
+    pub from: String,
+    /// Who has read it: a node, or `output.NAME`, where the worker has answered the client.
+    pub to: String,
+    /// How often, and how it came.
+    #[serde(flatten)]
+    pub reads: ReadsStatus,
 }
 
 /// An invocation that holds payloads.
@@ -553,6 +645,12 @@ pub struct DeploymentStatus {
     pub reserved_bytes: u64,
     /// Its executors here.
     pub executors: Vec<ExecutorStatus>,
+    /// What was read over its edges here, by edge; of very many those over which most bytes came.
+    #[serde(default)]
+    pub edges: Vec<EdgeStatus>,
+    /// Further edges over which anything was read.
+    #[serde(default)]
+    pub edges_unlisted: u64,
 }
 
 /// Where in its life a deployment is.

@@ -483,8 +483,12 @@ impl Planner<'_> {
             id,
             name: node.name.value.clone(),
             worker: worker_index(self.placement.worker(id)),
-            outputs: (0..node.outputs.len())
-                .map(|output| node.seen_kind(output as u16))
+            outputs: (0..)
+                .zip(&node.outputs)
+                .map(|(output, declared)| Declaration {
+                    name: declared.name.value.clone(),
+                    kind: node.seen_kind(output),
+                })
                 .collect(),
             error_output: node.error_output,
             cases: match &node.work {

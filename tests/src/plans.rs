@@ -340,16 +340,19 @@ impl Planner<'_> {
 
     fn remote_node(&self, id: NodeId) -> RemoteNode {
         let node = &self.divided.nodes[id as usize];
-        let kind = |kind: Kind| match node.region {
-            Some(_) => Kind::List,
-            None => kind,
+        let seen = |output: &Declaration| Declaration {
+            name: output.name.clone(),
+            kind: match node.region {
+                Some(_) => Kind::List,
+                None => output.kind,
+            },
         };
         let of = self.divided.of[id as usize];
         RemoteNode {
             id,
             name: node_name(of),
             worker: self.worker_of(id),
-            outputs: node.outputs.iter().map(|one| kind(one.kind)).collect(),
+            outputs: node.outputs.iter().map(seen).collect(),
             error_output: node.error_output,
             cases: node.work.cases() as u16,
             catches: node.catches.len() as u16,

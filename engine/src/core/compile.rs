@@ -288,6 +288,7 @@ impl Compiler {
             first_readers: Vec::new(),
             ways: Vec::new(),
             edge_ways: Ways::NOWHERE,
+            origins: Vec::new(),
             plan: plan.clone(),
             types: super::types::PayloadTypes::new(plan),
         };
@@ -356,6 +357,7 @@ impl Compiler {
         program.first_readers = super::victims::first_readers(&program);
         program.ways = super::ways::of_slots(&program);
         program.edge_ways = super::ways::of_edges(&program);
+        program.origins = super::reads::origins(&program);
         program
     }
 

@@ -2,6 +2,7 @@
 //! anything else of it and in the order of the sequence numbers.
 
 use super::invocation::{Entry, Invocation, NO_MAKER, Phase, Place, Value};
+use super::payloads::way_of;
 use super::program::{Program, is_list};
 use super::replicas::Choice;
 use super::report::Wanted;
@@ -206,7 +207,8 @@ impl Core {
                 .iter()
                 .position(|input| input.name == name)
             {
-                values[number] = Some(self.take_incoming(program.account, incoming));
+                let way = way_of(&incoming, &program.plan.limits);
+                values[number] = Some(self.take_incoming(program.account, incoming, way));
             }
         }
         for (value, input) in values.iter_mut().zip(&program.plan.inputs) {

@@ -71,23 +71,28 @@ impl Core {
     /// is not makes it an error.
     fn chosen_outputs(
         &mut self,
+        deployment: u32,
         program: &Program,
         mut outputs: Vec<(u16, Outgoing)>,
     ) -> Result<Vec<(String, Outgoing)>, Failure> {
         outputs.sort_by_key(|(candidate, _)| *candidate);
         let outputs = self.parts_joined(program, outputs);
+        let output_of = |candidate: u16| program.candidates[usize::from(candidate)].output;
         let mut chosen: Vec<(u16, Outgoing)> = Vec::with_capacity(program.plan.outputs.len());
         for (candidate, outgoing) in outputs {
-            let output = program.candidates[usize::from(candidate)].output;
-            if chosen.last().is_some_and(|(last, _)| *last == output) {
+            let output = output_of(candidate);
+            if chosen
+                .last()
+                .is_some_and(|(last, _)| output_of(*last) == output)
+            {
                 self.let_go_all(outgoing.payloads());
             } else {
-                chosen.push((output, outgoing));
+                chosen.push((candidate, outgoing));
             }
         }
         let there = |output: u16| {
             chosen
-                .binary_search_by_key(&output, |(output, _)| *output)
+                .binary_search_by_key(&output, |(candidate, _)| output_of(*candidate))
                 .is_ok()
         };
         let mut declared = (0..).zip(&program.plan.outputs);
@@ -100,10 +105,14 @@ impl Core {
                 output: absent.name.clone(),
             });
         }
-        let name = |output: u16| program.plan.outputs[usize::from(output)].name.clone();
+        self.count_outputs(deployment, &chosen);
+        let name = |candidate| {
+            let output = usize::from(output_of(candidate));
+            program.plan.outputs[output].name.clone()
+        };
         Ok(chosen
             .into_iter()
-            .map(|(output, outgoing)| (name(output), outgoing))
+            .map(|(candidate, outgoing)| (name(candidate), outgoing))
             .collect())
     }
 
@@ -152,7 +161,8 @@ impl Core {
         };
         outputs.append(&mut entry.outputs);
         let started_ns = entry.started_ns;
-        let named = match self.chosen_outputs(program, outputs) {
+        let deployment = self.invocations[place as usize].deployment;
+        let named = match self.chosen_outputs(deployment, program, outputs) {
             Ok(named) => named,
             // Nothing runs any more, so that the time is of no account.
             Err(absent) => return self.fail(started_ns, place, absent),
@@ -258,11 +268,12 @@ impl Core {
 
     /// Nothing of the invocation starts any more; what runs is told to stop, and has a grace period.
     pub(super) fn end(&mut self, now_ns: u64, place: Place, why: Cancelled) {
-        let invocation = &mut self.invocations[place as usize];
-        if invocation.phase.is_over() {
+        if self.invocations[place as usize].phase.is_over() {
             return;
         }
-        invocation.phase = Phase::Over;
+        // What it reads is let go of before long.
+        self.count_reads();
+        self.invocations[place as usize].phase = Phase::Over;
         for item in self.items_within(place) {
             self.invocations[item as usize].phase = Phase::Over;
         }

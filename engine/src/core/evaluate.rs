@@ -70,11 +70,13 @@ pub enum Evaluated {
 impl Core {
     pub(super) fn evaluate(&mut self, now_ns: u64, place: Place, node: LocalNode) {
         self.lane_started(now_ns, place, node);
+        self.reading.push((place, node));
         self.order_evaluation(place, node, Part::Work);
     }
 
     /// Asks how long a node waits that could start now.
     pub(super) fn evaluate_delay(&mut self, place: Place, node: LocalNode) {
+        self.count_delay_reads(place, node);
         self.order_evaluation(place, node, Part::Delay);
     }
 

@@ -239,6 +239,9 @@ impl Core {
         if is_measured {
             self.profile_starts(&running, ready_ns);
         }
+        if attempt == 1 {
+            self.reading.push((place, node));
+        }
         let state = self.deployment_mut(deployment);
         state.profile.begun(node, attempt);
         let timeout_ns = state.program.nodes[node as usize].timeout_ns();
@@ -265,6 +268,7 @@ impl Core {
 
     /// Does what is left of nodes whose successors have been triggered. Items of regions end here, and others begin.
     pub(super) fn settle_triggered(&mut self, now_ns: u64) {
+        self.count_reads();
         while let Some((place, generation, node)) = self.triggered.pop() {
             if self.is_current(place, generation) {
                 self.settle_node(now_ns, place, node);

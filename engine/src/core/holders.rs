@@ -3,6 +3,7 @@
 use super::Core;
 use super::invocation::{Phase, Place, Value};
 use super::program::{NO_SCOPE, Program, SlotIndex};
+use super::reads::output_name;
 use crate::plan::PortRef;
 use faasstore::descriptor::InvocationId;
 use rustc_hash::FxHashMap;
@@ -141,7 +142,7 @@ fn names(program: &Program) -> FxHashMap<SlotIndex, PortRef> {
     names
 }
 
-/// What a port is called. Outputs of nodes elsewhere have a number alone.
+/// What a port is called.
 fn named(program: &Program, port: PortRef) -> String {
     let plan = &program.plan;
     match port {
@@ -153,20 +154,6 @@ fn named(program: &Program, port: PortRef) -> String {
         | PortRef::Read {
             node,
             input: output,
-        } => {
-            let place = plan.nodes.binary_search_by_key(&node, |one| one.id);
-            if let Ok(place) = place {
-                let node = &plan.nodes[place];
-                let output = node.outputs.get(usize::from(output));
-                let output = output.map_or("", |output| output.name.as_str());
-                return format!("{}.{output}", node.name);
-            }
-            let remote = plan.remote_nodes.iter().find(|one| one.id == node);
-            format!(
-                "{}, output {}",
-                remote.map_or("", |one| one.name.as_str()),
-                output + 1
-            )
-        }
+        } => output_name(plan, node, output),
     }
 }

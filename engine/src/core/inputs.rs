@@ -78,14 +78,27 @@ impl Core {
         index: usize,
     ) -> Read<'a> {
         let planned = &program.nodes[node as usize];
-        let mut from = program.all_inputs(planned)[index].from;
-        if planned.at_least > 0
-            && let Some(extra) = self.extras.of(self.invocations[place as usize].node(node))
-            && let Some(taken) = extra.taken.as_ref()
-        {
-            from = taken[index];
-        }
+        let taken = self.taken_by(place, planned.at_least, node, index);
+        let from = taken.unwrap_or_else(|| program.all_inputs(planned)[index].from);
         self.read(place, from, program)
+    }
+
+    /// Where an input of a join of some comes from, once that has started; none of any other node.
+    #[inline]
+    pub(super) fn taken_by(
+        &self,
+        place: Place,
+        at_least: u32,
+        node: LocalNode,
+        index: usize,
+    ) -> Option<InputFrom> {
+        if at_least == 0 {
+            return None;
+        }
+        let extra = self
+            .extras
+            .of(self.invocations[place as usize].node(node))?;
+        Some(extra.taken.as_ref()?[index])
     }
 
     /// What lies where something comes from: of alternatives, what the first one has that has anything.

@@ -23,6 +23,7 @@ mod segments;
 pub use abroad::Reach;
 
 use super::store::{Tally, Ticket};
+use crate::reads::Way;
 use abroad::Abroad;
 use arrivals::Arrivals;
 use faasstore::descriptor::PayloadRef;
@@ -108,7 +109,13 @@ struct Lease {
     home: Home,
     /// Of its views, those that are to be sent.
     sent: u32,
+    /// How its bytes first came here.
+    way: Way,
+    /// From where they were brought back, if nobody has read them since.
+    brought_back: Option<Way>,
 }
+
+const _: () = assert!(size_of::<Lease>() == 40);
 
 /// Where the bytes of a lease are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -295,9 +302,15 @@ impl Leases {
         self.alarmed = true;
     }
 
-    /// Takes charge of a committed range; the payload returned is its first view.
+    /// Takes charge of a range that was committed here; the payload returned is its first view.
     #[inline]
     pub fn take(&mut self, account: Account, range: PayloadRef) -> Payload {
+        self.take_come(account, range, Way::Shared)
+    }
+
+    /// As [`Leases::take`], of a range whose bytes came this way.
+    #[inline]
+    pub(super) fn take_come(&mut self, account: Account, range: PayloadRef, way: Way) -> Payload {
         if !range.is_range() {
             return Payload::EMPTY;
         }
@@ -307,6 +320,8 @@ impl Leases {
             account,
             home: Home::Here,
             sent: 0,
+            way,
+            brought_back: None,
         };
         self.bytes += range.length;
         let ledger = &mut self.ledgers[account.0 as usize];
@@ -395,6 +410,21 @@ impl Leases {
         }
     }
 
+    /// How the bytes of a view first came here, and from where they were brought back if nobody has read them since; none of
+    /// a view of no bytes.
+    #[inline]
+    pub(super) fn way_of(&self, payload: Payload) -> Option<(Way, Option<Way>)> {
+        let lease = self.slots.get(payload.lease.0 as usize)?;
+        Some((lease.way, lease.brought_back))
+    }
+
+    /// What a view shows has been read.
+    pub(super) fn was_read(&mut self, payload: Payload) {
+        if let Some(lease) = self.slots.get_mut(payload.lease.0 as usize) {
+            lease.brought_back = None;
+        }
+    }
+
     /// Views of the lease that this is one of; of none, none.
     #[must_use]
     pub(super) fn holders(&self, payload: Payload) -> u32 {
@@ -407,6 +437,11 @@ impl Leases {
     pub fn lease_of(&self, payload: Payload) -> Option<(LeaseId, u64)> {
         let lease = self.slots.get(payload.lease.0 as usize)?;
         Some((payload.lease, lease.range.length))
+    }
+
+    /// Bytes of a lease.
+    pub(super) fn bytes_of(&self, id: LeaseId) -> u64 {
+        self.slots[id.0 as usize].range.length
     }
 
     /// Where the payload lies.

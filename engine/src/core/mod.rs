@@ -46,6 +46,7 @@
 //! | `doors` | peers that come and go |
 //! | `retire` | deployments on their way out |
 //! | `replicas` | which of several placements takes an invocation |
+//! | `reads` | what is read over which edge, and how it came |
 //! | `report`, `record` | times and bytes for those who ask; each attempt by itself |
 //! | `types` | what payloads from elsewhere are said to be |
 //! | `profile` | what is measured of a deployment as it runs |
@@ -80,6 +81,7 @@ mod pool;
 mod profile;
 mod program;
 mod quota;
+mod reads;
 mod record;
 mod region;
 mod replace;
@@ -112,6 +114,7 @@ pub use report::Wanted;
 pub use types::Origin;
 
 use crate::plan::{DeploymentId, NodeId, Plan, WorkerIndex, executors_on};
+use crate::reads::{Reads, Way};
 use crate::trace::ClockId;
 use crate::wire::Failure;
 use borne::Borne;
@@ -210,6 +213,8 @@ struct Deployment {
     /// By node: the most bytes that one activation of it has made here.
     made_bytes: Vec<u64>,
     run_ns: RunTimes,
+    /// By site of its program: what was read there.
+    reads: Vec<Reads>,
 }
 
 /// One lane's trigger core.
@@ -255,6 +260,8 @@ pub struct Core {
     ended: Vec<Ended>,
     /// Nodes whose successors have been triggered, that still hold what they read: see [`Core::tidy`].
     triggered: Vec<(Place, u32, LocalNode)>,
+    /// What has started, and of which it is not counted yet what it reads: see [`Core::count_reads`].
+    reading: Vec<(Place, LocalNode)>,
     actions: Vec<Action>,
     next_sequence: u64,
     in_flight: u32,
@@ -311,6 +318,7 @@ impl Core {
             timers_set: 0,
             ended: Vec::new(),
             triggered: Vec::new(),
+            reading: Vec::new(),
             actions: Vec::new(),
             next_sequence: 0,
             in_flight: 0,
@@ -466,7 +474,7 @@ impl Core {
         });
         let constants: Vec<Value> = constants
             .into_iter()
-            .map(|constant| self.take_incoming(account, constant))
+            .map(|constant| self.take_incoming(account, constant, Way::Shared))
             .collect();
         for constant in &constants {
             self.keep_here(*constant);
@@ -479,6 +487,7 @@ impl Core {
             own_bytes,
             made_bytes: vec![0; program.nodes.len()],
             run_ns: RunTimes::default(),
+            reads: vec![Reads::default(); program.sites()],
             program,
             constants,
             refused,

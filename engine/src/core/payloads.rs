@@ -4,8 +4,9 @@ use super::invocation::{ListId, NO_MAKER, Place, Value};
 use super::lease::{Account, Payload, Reach};
 use super::program::Program;
 use super::{Action, Core, Incoming, Outgoing};
-use crate::plan::SectionPlan;
-use crate::wire::{Failure, ITEM_ABSENT, Section};
+use crate::plan::{Limits, SectionPlan};
+use crate::reads::Way;
+use crate::wire::{self, Failure, ITEM_ABSENT, Section};
 use faasstore::descriptor::PayloadRef;
 
 impl Core {
@@ -70,7 +71,12 @@ impl Core {
         of: &str,
         program: &Program,
     ) -> Option<Failure> {
+        let refused = matches!(incoming, Incoming::Refused(_));
         let cause = self.put(place, slot, incoming).err()?;
+        if refused {
+            let carried = &mut self.leases.tally_mut(program.account).carried;
+            carried.arrivals_refused += 1;
+        }
         Some(self.payload_failure(of, program, cause))
     }
 
@@ -86,7 +92,8 @@ impl Core {
         }
         let slot_of = |slot: &u32| self.invocations[place as usize].slot(*slot);
         let read = |slot: &u32| slot_of(slot).is_some_and(|slot| slot.uses > 0);
-        self.keep(place, slot.filter(read), incoming)
+        let way = way_of(&incoming, &self.program_of(place).plan.limits);
+        self.keep_come(place, slot.filter(read), incoming, way)
     }
 
     /// Puts what was made here into its slot, whether it is read here or elsewhere; drops it if it has none.
@@ -95,6 +102,16 @@ impl Core {
         place: Place,
         slot: Option<u32>,
         incoming: Incoming,
+    ) -> Result<(), String> {
+        self.keep_come(place, slot, incoming, Way::Shared)
+    }
+
+    fn keep_come(
+        &mut self,
+        place: Place,
+        slot: Option<u32>,
+        incoming: Incoming,
+        way: Way,
     ) -> Result<(), String> {
         if let Incoming::Refused(cause) = incoming {
             return Err(cause);
@@ -109,7 +126,7 @@ impl Core {
         }
         let account = self.program_of(place).account;
         let lent = matches!(incoming, Incoming::Lent(_) | Incoming::LentList { .. });
-        let value = self.take_incoming(account, incoming);
+        let value = self.take_incoming(account, incoming, way);
         let bytes = self.value_bytes(value);
         self.clear_slot(place, slot);
         self.set_slot(place, slot, value, bytes, NO_MAKER);
@@ -139,17 +156,23 @@ impl Core {
         })
     }
 
-    pub(super) fn take_incoming(&mut self, account: Account, incoming: Incoming) -> Value {
+    /// Takes charge of a payload that came this way.
+    pub(super) fn take_incoming(
+        &mut self,
+        account: Account,
+        incoming: Incoming,
+        way: Way,
+    ) -> Value {
         match incoming {
             Incoming::One(range) | Incoming::Lent(range) => {
-                Value::One(self.leases.take(account, range))
+                Value::One(self.leases.take_come(account, range, way))
             }
             Incoming::List {
                 range,
                 items,
                 section,
             } => {
-                let whole = self.leases.take(account, range);
+                let whole = self.leases.take_come(account, range, way);
                 self.take_items(whole, &items, section)
             }
             Incoming::Arriving {
@@ -169,7 +192,7 @@ impl Core {
                 for item in items {
                     let item = match item {
                         PayloadRef::ABSENT => Payload::ABSENT,
-                        range => self.leases.take(account, range),
+                        range => self.leases.take_come(account, range, way),
                     };
                     self.lists.get_mut(list).push(item);
                 }
@@ -317,5 +340,26 @@ impl Core {
             }
             Incoming::Refused(_) => {}
         }
+    }
+}
+
+/// How a payload has come that another worker or a client has sent: what is short enough travels in the message itself.
+pub(super) fn way_of(incoming: &Incoming, limits: &Limits) -> Way {
+    let bytes = match incoming {
+        Incoming::Lent(_) | Incoming::LentList { .. } => return Way::Lent,
+        Incoming::Arriving { .. } => return Way::Peer,
+        Incoming::One(range) => range.length,
+        Incoming::List { items, .. } => {
+            let padded = items.iter().map(|(_, bytes)| wire::padded_item(*bytes));
+            padded.fold(0, |sum: u64, item| {
+                sum.saturating_add(item.unwrap_or(u64::MAX))
+            })
+        }
+        Incoming::Refused(_) => 0,
+    };
+    if bytes <= u64::from(limits.inline_bytes_max) {
+        Way::Inline
+    } else {
+        Way::Peer
     }
 }

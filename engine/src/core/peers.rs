@@ -8,6 +8,7 @@
 use super::doors::entry_lane;
 use super::invocation::{NO_MAKER, Phase, Place};
 use super::outcome::{Outcome, Shown};
+use super::payloads::way_of;
 use super::program::Program;
 use super::report::Wanted;
 use super::{Core, Incoming, Outbound, worker_hash};
@@ -264,11 +265,14 @@ impl Core {
             };
             let output = &program.plan.outputs[usize::from(candidate.output)];
             if let Incoming::Refused(cause) = incoming {
+                let tally = self.leases.tally_mut(program.account);
+                tally.carried.arrivals_refused += 1;
                 let of = format!("output {}", output.name);
                 failure = Some(self.payload_failure(&of, &program, cause));
                 continue;
             }
-            let value = self.take_incoming(program.account, incoming);
+            let way = way_of(&incoming, &program.plan.limits);
+            let value = self.take_incoming(program.account, incoming, way);
             let outgoing = self.hold_value(value);
             self.drop_value(value);
             if let Some(entry) = self.invocations[place as usize].entry.as_mut() {

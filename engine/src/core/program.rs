@@ -7,6 +7,7 @@
 use super::lease::Account;
 use super::nesting::Nesting;
 use super::outcome::When;
+use super::reads::Origin;
 use super::types::PayloadTypes;
 use super::ways::Ways;
 use crate::plan::{
@@ -274,6 +275,12 @@ impl Span {
         }
     }
 
+    /// Where its part begins.
+    #[inline]
+    const fn first(self) -> usize {
+        self.start as usize
+    }
+
     #[inline]
     fn of<T>(self, list: &[T]) -> &[T] {
         &list[self.start as usize..][..self.length as usize]
@@ -370,6 +377,8 @@ pub(crate) struct Program {
     pub(crate) ways: Vec<Ways>,
     /// Where anything of it may be carried by what an edge says, whatever the workflow says.
     pub(crate) edge_ways: Ways,
+    /// By site: see [`super::reads`].
+    pub(super) origins: Vec<Origin>,
 }
 
 impl Program {
@@ -389,6 +398,27 @@ impl Program {
     /// The alternatives of an input.
     pub(crate) fn alternatives(&self, span: Span) -> &[InputFrom] {
         span.of(&self.alternatives)
+    }
+
+    /// How many sites there are where reads are counted.
+    pub(crate) fn sites(&self) -> usize {
+        self.inputs.len() + self.alternatives.len() + self.candidates.len()
+    }
+
+    /// The site of an input of a node, by its place among all of its inputs.
+    #[inline]
+    pub(crate) fn input_site(&self, node: &Node, input: usize) -> usize {
+        node.inputs.first() + input
+    }
+
+    /// The site of one of several alternatives.
+    pub(crate) fn alternative_site(&self, span: Span, number: usize) -> usize {
+        self.inputs.len() + span.first() + number
+    }
+
+    /// The site of a source of an output of the workflow.
+    pub(crate) fn candidate_site(&self, number: usize) -> usize {
+        self.inputs.len() + self.alternatives.len() + number
     }
 
     /// Calls `each` with every slot of its scope that the node reads, as often as it reads it.

@@ -315,7 +315,9 @@ impl Core {
     }
 
     pub(super) fn carry_out(&mut self, lease: LeaseId, kind: TierKind) {
-        let (ticket, range) = self.leases.leave(lease);
+        // Who has read it before it leaves has found it in memory.
+        self.count_reads();
+        let (ticket, range) = self.leases.leave(lease, kind);
         self.actions.push(Action::CarryOut(Box::new(CarryOut {
             ticket,
             range,

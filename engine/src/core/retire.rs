@@ -79,6 +79,7 @@ impl Core {
         self.timed -= u32::from(program.timed);
         let constants = std::mem::take(&mut deployment.constants);
         self.drop_profile(index);
+        self.drop_reads(index);
         self.deployments[index as usize] = None;
         for constant in constants {
             self.drop_value(constant);

@@ -16,6 +16,7 @@ use super::lease::Account;
 use super::program::{InputFrom, Scope};
 use super::{Action, Core};
 use crate::plan::{DeploymentId, NodeId, Plan, executors_on, quota_bytes};
+use crate::reads::{Moved, Reads};
 use faasstore::descriptor::PayloadRef;
 use faasstore::tier::TierKind;
 use std::rc::Rc;
@@ -35,6 +36,8 @@ pub enum Unstored {
     TooLarge,
     /// It is full, or has failed.
     Failed,
+    /// It was not asked: the store thread has too much to do.
+    Busy,
 }
 
 /// What is done when a workflow has used up its quota of memory.
@@ -77,6 +80,8 @@ const KEPT: f64 = 0.8;
 
 /// How long a tier that has failed is left alone at first; twice as long each time.
 const PAUSE_NS: u64 = 50_000_000;
+/// How long a tier is left alone for which the store thread has no time: that is no failure of the tier's.
+const BUSY_NS: u64 = 2_000_000;
 /// How often it is waited for; then workflows do without it until it is tried again.
 const FAILURES_MAX: u32 = 6;
 
@@ -161,6 +166,10 @@ impl Carrier {
         self.resting_until_ns = now_ns + pause_ns;
     }
 
+    fn busy(&mut self, now_ns: u64) {
+        self.resting_until_ns = self.resting_until_ns.max(now_ns + BUSY_NS);
+    }
+
     /// How long whoever waits for the room waits, and whoever reads it later.
     pub(super) fn ns(&self, bytes: u64) -> f64 {
         self.out.ns(bytes) + self.back.ns(bytes)
@@ -180,6 +189,8 @@ pub struct Tally {
     pub pressed: bool,
     /// What has been carried.
     pub carried: Carried,
+    /// What was read in deployments of it that have gone.
+    pub(super) past_reads: Reads,
     /// When a timer is due that looks after it, if one is set.
     pub(super) timer_ns: Option<u64>,
     /// When its executors are to be looked at again.
@@ -194,6 +205,7 @@ impl Default for Tally {
             watch_bytes: u64::MAX,
             pressed: false,
             carried: Carried::default(),
+            past_reads: Reads::default(),
             timer_ns: None,
             measure_ns: 0,
         }
@@ -203,28 +215,37 @@ impl Default for Tally {
 /// Counts of what has been carried for a workflow.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Carried {
-    /// Payloads that were carried out to disk, and their bytes.
-    pub spilled: u64,
-    #[expect(missing_docs, reason = "said above")]
-    pub spilled_bytes: u64,
-    /// Payloads that were carried out to a remote store, and their bytes.
-    pub remote: u64,
-    #[expect(missing_docs, reason = "said above")]
-    pub remote_bytes: u64,
-    /// Payloads that were fetched back, and their bytes.
-    pub fetched: u64,
-    #[expect(missing_docs, reason = "said above")]
-    pub fetched_bytes: u64,
-    /// Payloads that a tier did not take.
-    pub refused: u64,
-    /// Payloads that could not be got back.
-    pub lost: u64,
+    /// To disk, and back.
+    pub spill: Moved,
+    /// To a remote store, and back.
+    pub remote: Moved,
+    /// Payloads of peers that could not be taken in.
+    pub arrivals_refused: u64,
     /// Activations that were held back for want of room.
     pub held_back: u64,
     /// Activations that were started, or given an item that they waited for, beyond the quota, since nothing else ran.
     pub overdrawn: u64,
     /// Activations that were started before all items of their lists were in memory.
     pub windowed: u64,
+}
+
+impl Carried {
+    fn of_mut(&mut self, kind: TierKind) -> &mut Moved {
+        match kind {
+            TierKind::Remote => &mut self.remote,
+            TierKind::Inline | TierKind::Shared | TierKind::Peer | TierKind::Spill => {
+                &mut self.spill
+            }
+        }
+    }
+
+    /// To all tiers together.
+    #[must_use]
+    pub fn all(&self) -> Moved {
+        let mut all = self.spill;
+        all.add(self.remote);
+        all
+    }
 }
 
 /// What a deployment's executors on one lane reserve and do not use, in bytes.
@@ -284,24 +305,24 @@ impl Core {
                 carrier.out.learn(left.bytes, took_ns);
             }
             (Err(why), Some(carrier)) => {
-                carried.refused += 1;
+                carried.of_mut(kind).refused += 1;
                 match why {
                     Unstored::TooLarge => {
                         carrier.bytes_max = carrier.bytes_max.min(left.bytes.saturating_sub(1));
                     }
                     Unstored::Failed => carrier.failed(now_ns),
+                    Unstored::Busy => carrier.busy(now_ns),
                 }
             }
             (_, None) => {}
         }
+        if stored == Err(Unstored::Busy) {
+            // Nothing else may happen to it.
+            self.look_again(left.account, now_ns + BUSY_NS);
+        }
+        let carried = &mut self.leases.tally_mut(left.account).carried;
         if left.wanted {
-            let (count, bytes) = if kind == TierKind::Remote {
-                (&mut carried.remote, &mut carried.remote_bytes)
-            } else {
-                (&mut carried.spilled, &mut carried.spilled_bytes)
-            };
-            *count += 1;
-            *bytes += left.bytes;
+            carried.of_mut(kind).out.count(left.bytes);
         } else if stored.is_ok() {
             self.actions.push(Action::Discard(ticket));
         }
@@ -322,19 +343,23 @@ impl Core {
     ) {
         let range = fetched.as_ref().map(|(range, _)| *range);
         let came = self.leases.came(ticket, range.map_err(Rc::clone));
-        let Some((account, bytes, unwanted)) = came else {
+        let Some((came, unwanted)) = came else {
             return;
         };
-        let carried = &mut self.leases.tally_mut(account).carried;
+        let bytes = came.bytes;
+        let carried = &mut self.leases.tally_mut(came.account).carried;
+        let moved = carried.of_mut(came.kind);
         match fetched {
             Ok((_, took_ns)) => {
-                carried.fetched += 1;
-                carried.fetched_bytes += bytes;
+                match came.is_copy {
+                    true => moved.copied.count(bytes),
+                    false => moved.back.count(bytes),
+                }
                 if let Some(carrier) = self.carriers.iter_mut().find(|one| one.kind == kind) {
                     carrier.back.learn(bytes, took_ns);
                 }
             }
-            Err(_) => carried.lost += 1,
+            Err(_) => moved.lost += 1,
         }
         if let Some(range) = unwanted {
             self.actions.push(Action::Release(range));

@@ -68,7 +68,7 @@ enum Served {
 
 impl Core {
     /// Whether an item of a list that is read item by item is to be asked for. What never leaves memory is not.
-    fn is_asked_for(&self, item: Payload) -> bool {
+    pub(super) fn is_asked_for(&self, item: Payload) -> bool {
         let bytes = item.length();
         bytes > 0 && bytes >= self.config.store.moved_bytes_min
     }
@@ -173,7 +173,7 @@ impl Core {
         }
     }
 
-    fn window_of(&self, place: Place, node: LocalNode) -> Option<&Window> {
+    pub(super) fn window_of(&self, place: Place, node: LocalNode) -> Option<&Window> {
         let mut windows = self.windows.values();
         windows.find(|window| (window.place, window.node) == (place, node))
     }
@@ -201,6 +201,8 @@ impl Core {
         };
         let open = self.windows.insert(id, window);
         debug_assert!(open.is_none(), "an executor runs one activation at a time");
+        // Items that it is to ask for count as it is given them.
+        self.count_reads();
     }
 
     /// What an executor ran has ended, in whatever way: it holds nothing any more.

@@ -7,6 +7,7 @@ pub use crate::lane::share::LendingEnd;
 use crate::lane::store::OwnUse;
 use crate::plan::{DeploymentId, Plan, Trust};
 use crate::profile::LaneProfile;
+use crate::reads::{EdgePage, Reads};
 use crate::status::WorkflowCounters;
 use faasstore::binding::FunctionDescription;
 use faasstore::channel::EngineChannel;
@@ -147,6 +148,17 @@ pub enum LaneCommand {
         most: usize,
         /// Where to say it: none if the lane has no such deployment.
         reply: oneshot::Sender<Option<LaneProfile>>,
+    },
+    /// Say what was read over some edges of a deployment, and of its workflow in deployments that have gone.
+    Edges {
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// The node to begin with, in the lane's order.
+        from: u32,
+        /// Nodes to tell of, at most.
+        most: usize,
+        /// Where to say it: none if the lane has no such deployment.
+        reply: oneshot::Sender<Option<(EdgePage, Reads)>>,
     },
     /// Say who holds payloads.
     Holders {

@@ -10,10 +10,11 @@ use crate::core::Core;
 use crate::core::lease::Account;
 use crate::core::store::{Carried, Tally};
 use crate::plan::DeploymentId;
-use crate::status::WorkflowCounters;
+use crate::status::{Counter, WorkflowCounters};
 use faasstore::arena::{Arena, Compartment};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What is kept of a workflow.
 #[derive(Debug)]
@@ -121,7 +122,8 @@ impl Compartments {
                 let holdings = core.leases().holdings(account);
                 counters.leases.set(holdings.leases);
                 counters.lease_bytes.set(holdings.bytes);
-                counters.lease_bytes_peak.set(holdings.bytes_peak);
+                let (peak, reached) = (&counters.lease_bytes_peak, &counters.lease_peak_unix_ms);
+                mark(peak, reached, holdings.bytes_peak);
                 counters.away.set(holdings.away);
                 counters.away_bytes.set(holdings.away_bytes);
                 publish_tally(core.leases().tally(account), counters);
@@ -129,6 +131,10 @@ impl Compartments {
             let held = segments.held(entry.compartment);
             counters.segments.set(held.segments);
             counters.segment_bytes.set(held.bytes);
+            let (peak, reached) = (&counters.segment_bytes_peak, &counters.segment_peak_unix_ms);
+            mark(peak, reached, held.bytes);
+            let most = counters.segments_peak.get().max(held.segments);
+            counters.segments_peak.set(most);
             let own = pinned.iter().filter(|one| one.0 == entry.compartment);
             counters.pinned_bytes.set(own.map(|one| one.1).sum());
         }
@@ -137,30 +143,47 @@ impl Compartments {
 
 fn publish_tally(tally: &Tally, counters: &WorkflowCounters) {
     let Carried {
-        spilled,
-        spilled_bytes,
+        spill,
         remote,
-        remote_bytes,
-        fetched,
-        fetched_bytes,
-        refused,
-        lost,
+        arrivals_refused,
         held_back,
         overdrawn,
         windowed,
     } = tally.carried;
     counters.quota_bytes.set(tally.quota_bytes);
-    counters.spilled.set(spilled);
-    counters.spilled_bytes.set(spilled_bytes);
-    counters.stored.set(remote);
-    counters.stored_bytes.set(remote_bytes);
-    counters.fetched.set(fetched);
-    counters.fetched_bytes.set(fetched_bytes);
-    counters.carries_refused.set(refused);
-    counters.payloads_lost.set(lost);
+    counters.spilled.set(spill.out.payloads);
+    counters.spilled_bytes.set(spill.out.bytes);
+    counters.spill_back.set(spill.back.payloads);
+    counters.spill_back_bytes.set(spill.back.bytes);
+    counters.spill_copied.set(spill.copied.payloads);
+    counters.spill_copied_bytes.set(spill.copied.bytes);
+    counters.spill_refused.set(spill.refused);
+    counters.spill_lost.set(spill.lost);
+    counters.stored.set(remote.out.payloads);
+    counters.stored_bytes.set(remote.out.bytes);
+    counters.remote_back.set(remote.back.payloads);
+    counters.remote_back_bytes.set(remote.back.bytes);
+    counters.remote_copied.set(remote.copied.payloads);
+    counters.remote_copied_bytes.set(remote.copied.bytes);
+    counters.remote_refused.set(remote.refused);
+    counters.remote_lost.set(remote.lost);
+    counters.arrivals_refused.set(arrivals_refused);
     counters.held_back.set(held_back);
     counters.overdrawn.set(overdrawn);
     counters.windowed.set(windowed);
+}
+
+/// Raises a high-water mark, and says when; nothing if it stands as high already.
+fn mark(peak: &Counter, reached: &Counter, value: u64) {
+    if value > peak.get() {
+        peak.set(value);
+        reached.set(unix_ms());
+    }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

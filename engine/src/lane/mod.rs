@@ -750,6 +750,18 @@ impl Lane {
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.core.profile(deployment, from, most));
             }
+            LaneCommand::Edges {
+                deployment,
+                from,
+                most,
+                reply,
+            } => {
+                self.was_asked = true;
+                let page = self.core.edges(deployment, from, most);
+                let past = self.core.past_reads(deployment);
+                // Whoever asked may have gone away.
+                let _ = reply.send(page.zip(past));
+            }
             LaneCommand::Holders { most, reply } => {
                 self.was_asked = true;
                 let now_ns = monotonic_ns();

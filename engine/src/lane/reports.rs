@@ -2,6 +2,7 @@
 
 use super::Lane;
 use super::command::LaneReport;
+use crate::status::Counter;
 
 impl Lane {
     pub(super) fn report(&mut self, report: LaneReport) {
@@ -55,6 +56,8 @@ impl Lane {
         counters.lease_bytes.set(self.core.leases().bytes());
         counters.segments.set(self.segments.count() as u64);
         counters.segment_bytes.set(self.segments.bytes());
+        raise(&counters.lease_bytes_peak, self.core.leases().bytes());
+        raise(&counters.segment_bytes_peak, self.segments.bytes());
         counters.executors.set(self.polled.len() as u64);
         counters.doorbells.set(self.doorbells);
         counters.starts_ahead.set(self.starts_ahead);
@@ -68,6 +71,11 @@ impl Lane {
         self.compartments
             .publish(&self.core, &self.segments, &pinned);
     }
+}
+
+/// A high-water mark.
+fn raise(peak: &Counter, value: u64) {
+    peak.set(peak.get().max(value));
 }
 
 #[cfg(test)]

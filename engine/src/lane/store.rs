@@ -97,6 +97,19 @@ pub struct Landing {
 }
 
 impl Landing {
+    /// Room in a segment, and what a lane holds of it meanwhile.
+    #[cfg(test)]
+    pub(crate) fn new(segment: Arc<SegmentWriter>, offset: u64, bytes: u64) -> (Self, Arc<()>) {
+        let lent = Arc::new(());
+        let landing = Self {
+            segment,
+            offset,
+            bytes,
+            lent: Arc::clone(&lent),
+        };
+        (landing, lent)
+    }
+
     /// The room, to fill; `None` if it does not lie in its segment. One at a time is to be had, see [`Landing::is_lent`].
     #[must_use]
     pub fn target(&self) -> Option<TargetSlice> {
@@ -192,6 +205,7 @@ impl Lane {
         };
         let asked = store.requests.push(request).is_ok();
         store.notify.notify_one();
+        self.setup.counters.store_refusals.add(u64::from(!asked));
         asked
     }
 
@@ -205,17 +219,19 @@ impl Lane {
                 Slice::of_writer(Arc::clone(segment), range.offset, range.length)
             }
         });
-        let asked = payload.is_some_and(|payload| {
+        let asked = payload.map(|payload| {
             self.ask(StoreOrder::Put {
                 ticket,
                 kind,
                 payload,
             })
         });
-        if !asked {
-            let failed = Err(Unstored::Failed);
-            self.core.stored(self.now_ns, ticket, kind, failed);
-        }
+        let refused = match asked {
+            Some(true) => return,
+            Some(false) => Unstored::Busy,
+            None => Unstored::Failed,
+        };
+        self.core.stored(self.now_ns, ticket, kind, Err(refused));
     }
 
     pub(super) fn bring_payload_back(&mut self, ticket: Ticket, account: Account, bytes: u64) {

@@ -119,7 +119,7 @@ fn plan() -> Plan {
             id: 2,
             name: "audit".into(),
             worker: 1,
-            outputs: vec![Kind::Value],
+            outputs: vec![declaration("found", Kind::Value)],
             error_output: None,
             cases: 0,
             catches: 0,
@@ -541,7 +541,7 @@ fn only_of_what_is_gathered_just_within_the_first_item_is_taken() {
     good.nodes[2].inputs[0] = input("counts", Kind::Bytes, first(1));
     good.check().unwrap();
     // What another worker has gathered is a list here.
-    good.remote_nodes[0].outputs[0] = Kind::List;
+    good.remote_nodes[0].outputs[0].kind = Kind::List;
     good.nodes[2].inputs[1] = input("audit", Kind::Bytes, first(2));
     good.check().unwrap();
     refuses! {

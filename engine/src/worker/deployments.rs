@@ -12,8 +12,10 @@ mod types;
 pub use types::PlannedType;
 
 use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, Replica, Trust, Work, executors_on};
+use crate::reads::{Amount, Moved};
 use crate::status::{
-    Counter, DeploymentState, DeploymentStatus, ExecutorStatus, WorkflowCounters, WorkflowStatus,
+    Counter, DeploymentState, DeploymentStatus, ExecutorStatus, ReadsStatus, WorkflowCounters,
+    WorkflowStatus,
 };
 use crate::wire::Sources;
 use crate::worker::quantities::size_text;
@@ -573,6 +575,14 @@ impl Deployments {
         }
     }
 
+    /// All that there are, with their workflows' names.
+    #[must_use]
+    pub fn all(&self) -> Vec<(DeploymentId, String)> {
+        let all = self.known.iter();
+        all.map(|(id, deployment)| (*id, deployment.plan.workflow.clone()))
+            .collect()
+    }
+
     /// What each workflow has in memory, by name.
     #[must_use]
     pub fn workflows(&self) -> Vec<WorkflowStatus> {
@@ -586,30 +596,65 @@ impl Deployments {
             }
             let counters = &deployment.counters;
             let sum = |of: fn(&WorkflowCounters) -> &Counter| {
-                counters.iter().map(|lane| of(lane).get()).sum()
+                counters.iter().map(|lane| of(lane).get()).sum::<u64>()
             };
+            let latest = |of: fn(&WorkflowCounters) -> &Counter| {
+                let times = counters.iter().map(|lane| of(lane).get());
+                times.max().filter(|unix_ms| *unix_ms > 0)
+            };
+            let amount = |payloads, bytes| Amount {
+                payloads: sum(payloads),
+                bytes: sum(bytes),
+            };
+            let spill = Moved {
+                out: amount(|lane| &lane.spilled, |lane| &lane.spilled_bytes),
+                back: amount(|lane| &lane.spill_back, |lane| &lane.spill_back_bytes),
+                copied: amount(|lane| &lane.spill_copied, |lane| &lane.spill_copied_bytes),
+                refused: sum(|lane| &lane.spill_refused),
+                lost: sum(|lane| &lane.spill_lost),
+            };
+            let remote = Moved {
+                out: amount(|lane| &lane.stored, |lane| &lane.stored_bytes),
+                back: amount(|lane| &lane.remote_back, |lane| &lane.remote_back_bytes),
+                copied: amount(|lane| &lane.remote_copied, |lane| &lane.remote_copied_bytes),
+                refused: sum(|lane| &lane.remote_refused),
+                lost: sum(|lane| &lane.remote_lost),
+            };
+            let mut all_moved = spill;
+            all_moved.add(remote);
+            let mut fetched = all_moved.back;
+            fetched.add(all_moved.copied);
             let status = WorkflowStatus {
                 workflow: workflow.clone(),
                 reserved_bytes,
                 leases: sum(|lane| &lane.leases),
                 leased_bytes: sum(|lane| &lane.lease_bytes),
                 leased_peak_bytes: sum(|lane| &lane.lease_bytes_peak),
+                leased_peak_unix_ms: latest(|lane| &lane.lease_peak_unix_ms),
                 segments: sum(|lane| &lane.segments),
                 held_bytes: sum(|lane| &lane.segment_bytes),
+                segments_peak: sum(|lane| &lane.segments_peak),
+                held_peak_bytes: sum(|lane| &lane.segment_bytes_peak),
+                held_peak_unix_ms: latest(|lane| &lane.segment_peak_unix_ms),
                 quota_bytes: sum(|lane| &lane.quota_bytes),
                 away: sum(|lane| &lane.away),
                 away_bytes: sum(|lane| &lane.away_bytes),
-                spilled: sum(|lane| &lane.spilled),
-                spilled_bytes: sum(|lane| &lane.spilled_bytes),
-                stored: sum(|lane| &lane.stored),
-                stored_bytes: sum(|lane| &lane.stored_bytes),
-                fetched: sum(|lane| &lane.fetched),
-                fetched_bytes: sum(|lane| &lane.fetched_bytes),
-                carries_refused: sum(|lane| &lane.carries_refused),
-                payloads_lost: sum(|lane| &lane.payloads_lost),
+                spilled: spill.out.payloads,
+                spilled_bytes: spill.out.bytes,
+                stored: remote.out.payloads,
+                stored_bytes: remote.out.bytes,
+                fetched: fetched.payloads,
+                fetched_bytes: fetched.bytes,
+                carries_refused: all_moved.refused,
+                payloads_lost: all_moved.lost,
                 held_back: sum(|lane| &lane.held_back),
                 overdrawn: sum(|lane| &lane.overdrawn),
                 windowed: sum(|lane| &lane.windowed),
+                arrivals_refused: sum(|lane| &lane.arrivals_refused),
+                spill,
+                remote,
+                // Lanes are asked for these.
+                reads: ReadsStatus::default(),
                 holders: Vec::new(),
                 pinned_bytes: sum(|lane| &lane.pinned_bytes),
             };
@@ -651,6 +696,9 @@ impl Deployment {
             nodes: self.plan.nodes.len() as u32,
             reserved_bytes: Self::bytes_of(&self.pools),
             executors: executors.collect(),
+            // Lanes are asked for these.
+            edges: Vec::new(),
+            edges_unlisted: 0,
         }
     }
 }

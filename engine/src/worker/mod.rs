@@ -17,6 +17,7 @@ pub mod links;
 mod measuring;
 pub mod placement;
 pub mod quantities;
+mod reads;
 mod report;
 pub mod run;
 pub mod sharing;

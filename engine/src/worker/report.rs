@@ -17,6 +17,7 @@ impl Control {
     /// Everything that this worker tells of itself.
     pub(super) async fn status(&self) -> WorkerStatus {
         let holders = self.holders().await;
+        let mut reads = self.reads().await;
         let (identity, config) = (&self.identity, &self.identity.config);
         let mut counters = BTreeMap::new();
         let mut lanes = Vec::with_capacity(self.lanes.len());
@@ -32,9 +33,13 @@ impl Control {
         }
         self.counters.add_to(&mut counters);
         let sum = |name: &str| counters.get(name).copied().unwrap_or(0);
-        let deployments: Vec<DeploymentStatus> = self.deployments.borrow().status();
+        let mut deployments: Vec<DeploymentStatus> = self.deployments.borrow().status();
+        for deployment in &mut deployments {
+            reads.tell_edges(deployment);
+        }
         let mut workflows = self.deployments.borrow().workflows();
         for workflow in &mut workflows {
+            reads.tell_sums(workflow);
             workflow.holders = oldest(&holders, &workflow.workflow);
         }
         let memory = MemoryStatus {

@@ -406,3 +406,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

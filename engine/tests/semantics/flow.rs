@@ -252,12 +252,13 @@ fn remote_nodes(
         worker_of(node.id) != me
             && (heard.told.contains_key(&(node.id, me)) || handed_over.contains(&node.id))
     };
-    let kind = |node: &NodePlan, kind: Kind| {
-        if node.region.is_some() {
+    let seen = |node: &NodePlan, output: &Declaration| Declaration {
+        name: output.name.clone(),
+        kind: if node.region.is_some() {
             Kind::List
         } else {
-            kind
-        }
+            output.kind
+        },
     };
     divided
         .nodes
@@ -267,7 +268,7 @@ fn remote_nodes(
             id: node.id,
             name: node.name.clone(),
             worker: worker_of(node.id),
-            outputs: node.outputs.iter().map(|o| kind(node, o.kind)).collect(),
+            outputs: node.outputs.iter().map(|o| seen(node, o)).collect(),
             error_output: node.error_output,
             cases: node.work.cases() as u16,
             catches: node.catches.len() as u16,

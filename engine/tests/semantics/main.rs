@@ -27,6 +27,7 @@ mod outward;
 mod parts;
 mod profiles;
 mod quota;
+mod reads;
 mod replicas;
 mod reports;
 mod retriers;

@@ -145,7 +145,7 @@ fn what_somebody_begins_to_read_while_it_is_carried_out_stays() {
     assert_eq!(rig.elsewhere(), (0, 0), "all of it stays");
     rig.end_all();
     rig.result().unwrap();
-    assert_eq!(rig.carried_so_far().spilled, 0);
+    assert_eq!(rig.carried_so_far().spill.out.payloads, 0);
     rig.nothing_is_left();
 }
 
@@ -164,7 +164,7 @@ fn what_cannot_be_brought_back_fails_the_invocation_with_its_reason() {
     assert!(["y", "z"].contains(&node.as_str()), "{node}");
     assert!(cause.contains("the disk is gone"), "{cause}");
     rig.end_all();
-    assert!(rig.carried_so_far().lost >= 1);
+    assert!(rig.carried_so_far().spill.lost >= 1);
     rig.nothing_is_left();
 }
 
@@ -225,7 +225,10 @@ fn a_tier_that_takes_nothing_holds_activations_back_and_never_for_ever() {
     }
     rig.result().unwrap();
     let carried = rig.carried_so_far();
-    assert!(carried.refused > 0 && carried.spilled == 0, "{carried:?}");
+    assert!(
+        carried.spill.refused > 0 && carried.spill.out.payloads == 0,
+        "{carried:?}"
+    );
     rig.nothing_is_left();
 }
 
@@ -258,7 +261,10 @@ fn items_begin_as_there_is_room_for_what_they_make() {
     let made: Vec<String> = (0..8).map(|item| format!("make{item}")).collect();
     assert_eq!(all, made);
     let carried = rig.carried_so_far();
-    assert!(carried.spilled > 2 && carried.held_back > 0, "{carried:?}");
+    assert!(
+        carried.spill.out.payloads > 2 && carried.held_back > 0,
+        "{carried:?}"
+    );
     rig.nothing_is_left();
 }
 

@@ -11,6 +11,7 @@ use engine::core::{
 };
 use engine::plan::{ErrorClass, NodeId};
 use engine::profile::NodeProfile;
+use engine::reads::{Reads, merge};
 use engine::trace::ClockId;
 use engine::wire::{Failure, ITEM_ABSENT};
 use faasstore::Cancelled;
@@ -1150,6 +1151,20 @@ impl Rig {
     pub(crate) fn carried_so_far(&self) -> Carried {
         let account = self.cores[0].account_of(DEPLOYMENT).unwrap();
         self.cores[0].leases().tally(account).carried
+    }
+
+    /// What was read on all workers, by edge, asked for node by node.
+    pub(crate) fn edges(&mut self) -> BTreeMap<(String, String), Reads> {
+        let mut all = BTreeMap::new();
+        for core in &mut self.cores {
+            let mut from = Some(0);
+            while let Some(first) = from {
+                let page = core.edges(DEPLOYMENT, first, 1).unwrap();
+                merge(&mut all, page.edges);
+                from = page.next;
+            }
+        }
+        all
     }
 
     /// What the first worker's memory holds of the workflow, and what is watched of it.

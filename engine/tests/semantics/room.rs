@@ -125,7 +125,11 @@ fn a_tier_that_has_failed_is_left_alone_for_longer_each_time_and_waited_for() {
     assert!(rig.runs(MADE));
     play(&mut rig);
     let carried = rig.carried_so_far();
-    assert_eq!((carried.refused, carried.overdrawn), (3, 0), "{carried:?}");
+    assert_eq!(
+        (carried.spill.refused, carried.overdrawn),
+        (3, 0),
+        "{carried:?}"
+    );
     // What has taken something is trusted as at first.
     until_crowded(&mut rig, 3);
     rig.carried(false);
@@ -155,7 +159,7 @@ fn what_soon_lets_go_of_enough_is_waited_for_and_something_leaves_if_it_does_not
     rig.end("reader");
     assert!(rig.runs(MADE));
     play(&mut rig);
-    assert_eq!(rig.carried_so_far().spilled, 0);
+    assert_eq!(rig.carried_so_far().spill.out.payloads, 0);
 
     let mut rig = while_read(&crowded(true), 0);
     rig.pass_ms(5);

@@ -1,9 +1,11 @@
 //! Lists that simulated lanes have begun to read before all of them is there.
 
 use super::lane::Lane;
+use super::memory::Came;
 use super::{Cluster, Event};
 use engine::core::Incoming;
 use engine::core::store::Arrival;
+use engine::reads::Way;
 use faasstore::descriptor::{InvocationId, PayloadRef};
 use std::rc::Rc;
 
@@ -71,6 +73,7 @@ impl Cluster {
         } = &mut self.lanes[to];
         let bytes = memory.read(range);
         memory.write(range, 0, &vec![NOTHING_YET; bytes.len()]);
+        memory.note(range, Came::by(Way::Peer));
         arrivals.given += 1;
         let arrival = Arrival(arrivals.given);
         arrivals.under_way.push(Coming {

@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::lane::Lane;
+use super::reads::way_of;
 use super::stops::why_over;
 use crate::functions::Datum;
 use crate::plans::input_name;
@@ -118,7 +119,9 @@ impl Cluster {
             .enumerate()
             .filter_map(|(number, given)| {
                 let datum = given.as_ref()?;
-                Some((input_name(number), self.lanes[lane].arrived(datum)))
+                let incoming = self.lanes[lane].arrived(datum);
+                self.lanes[lane].has_come(&incoming, way_of(&incoming));
+                Some((input_name(number), incoming))
             })
             .collect();
         let wrong = self.random.chance(self.scenario.faults.wrong_inputs);
@@ -234,6 +237,7 @@ impl Cluster {
     /// A core has answered a client.
     pub(super) fn answered(&mut self, lane: usize, answered: Answered) {
         let now = self.now();
+        self.sees_outputs(lane, &answered);
         let asked = &mut self.asked[answered.request as usize];
         assert_eq!(answered.client, ClientId(answered.request + 7));
         assert_eq!(asked.lane, lane, "another lane answers");

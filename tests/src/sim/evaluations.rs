@@ -13,6 +13,10 @@ impl Cluster {
     pub(super) fn begin_evaluation(&mut self, lane: usize, wanted: &Evaluate) {
         let invocation = self.lanes[lane].core.invocation_of(wanted.ticket);
         let inputs = self.lanes[lane].inputs_evaluated(wanted);
+        match invocation {
+            Some(_) => self.sees_evaluation(lane, wanted, &inputs),
+            None => self.lanes[lane].reads_unseen(),
+        }
         let seen = self.lanes[lane].read_inputs(&inputs);
         let items = self.lanes[lane].core.evaluated_items(wanted.ticket);
         let mut items: Vec<u32> = items.collect();

@@ -27,9 +27,10 @@ impl Cluster {
         match state {
             Some(State::Idle) => {}
             // It went while the actions before this one were carried out, and the core knows.
-            Some(State::Ended) => return,
+            Some(State::Ended) => return self.lanes[lane].reads_unseen(),
             other => panic!("a start for an executor that is {other:?}"),
         }
+        self.sees_start(lane, start);
         let (node, invocation) = self.lanes[lane].core.started_node(start);
         let mut inputs = self.lanes[lane].inputs_of(start);
         self.inputs_ordered(start, &mut inputs);

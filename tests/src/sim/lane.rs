@@ -4,6 +4,7 @@ use super::arrivals::Arrivals;
 use super::foresight::{Ahead, Foresight};
 use super::full::Fullness;
 use super::memory::{Memory, SegmentNews};
+use super::reads::Seens;
 use super::replicas::Known;
 use super::stores::Stores;
 use super::windows::Walk;
@@ -199,6 +200,8 @@ pub(super) struct Lane {
     pub(super) foreseen: Option<Foresight>,
     /// What was prepared last: for the end of what which executor runs, and at which revision of the core.
     pub(super) prepared: Option<(ExecutorId, u64, Option<Ahead>)>,
+    /// What was read.
+    pub(super) seens: Seens,
 }
 
 impl Lane {
@@ -249,6 +252,7 @@ impl Lane {
             attempts: BTreeMap::new(),
             foreseen: None,
             prepared: None,
+            seens: Seens::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! becomes of messages when a connection breaks and is made anew, while each end learns of it in its own time.
 
 use super::lane::Lane;
+use super::reads::way_of;
 use super::{Cluster, Event};
 use engine::core::lease::Payload;
 use engine::core::{Incoming, Outbound, Outgoing, Send, worker_hash};
@@ -434,6 +435,7 @@ impl Cluster {
                 true => lend(&outgoing, sender, receiver),
                 false => carry(&outgoing, sender, receiver),
             };
+            receiver.has_come(&incoming, way_of(&incoming));
             (number, incoming)
         };
         numbered.into_iter().map(arrived).collect()

@@ -3,6 +3,7 @@
 //! No place is ever used again, so that a read of a released range, a read beyond a range's end and a second release are all
 //! seen. What an executor makes lies in segments of its arena, a few ranges in each; anything else in segments of its own.
 
+use engine::reads::Way;
 use faasstore::descriptor::PayloadRef;
 use std::collections::{BTreeMap, HashMap};
 
@@ -36,6 +37,28 @@ struct Segment {
     live: u64,
 }
 
+/// How the bytes of a range have come to its lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Came {
+    /// At first.
+    pub(super) way: Way,
+    /// From where they were brought back, if nobody has read them since.
+    pub(super) brought_back: Option<Way>,
+    /// Whether they are a copy that nobody has read, of what is still there.
+    pub(super) is_copy: bool,
+}
+
+impl Came {
+    /// This way, and nothing more.
+    pub(super) const fn by(way: Way) -> Self {
+        Self {
+            way,
+            brought_back: None,
+            is_copy: false,
+        }
+    }
+}
+
 /// The ranges that are committed and not released.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -43,6 +66,14 @@ pub struct Memory {
     ranges: HashMap<(u32, u64), Vec<u8>>,
     segments: BTreeMap<u32, Segment>,
     news: Vec<SegmentNews>,
+    came: HashMap<(u32, u64), Came>,
+}
+
+/// The segment, and where in it the range begins, of a range or of a part of one.
+fn key(range: PayloadRef) -> (u32, u64) {
+    let first = range.offset.checked_sub(BASE);
+    let first = first.unwrap_or_else(|| panic!("a place before all ranges: {range:?}"));
+    (range.segment, range.offset - first % STEP)
 }
 
 impl Memory {
@@ -77,6 +108,8 @@ impl Memory {
         segment.put += 1;
         segment.live += 1;
         self.ranges.insert((number, range.offset), bytes);
+        self.came
+            .insert((number, range.offset), Came::by(Way::Shared));
         range
     }
 
@@ -115,6 +148,25 @@ impl Memory {
         std::mem::take(&mut self.news)
     }
 
+    /// Notes how the bytes of a range have come; else they were made here.
+    pub(super) fn note(&mut self, range: PayloadRef, came: Came) {
+        if let Some(known) = self.came.get_mut(&key(range)) {
+            *known = came;
+        }
+    }
+
+    /// How the bytes have come of which this is all, or a part; none if there are none.
+    pub(super) fn came(&self, range: PayloadRef) -> Option<Came> {
+        self.came.get(&key(range)).copied()
+    }
+
+    /// Somebody has read a range, or a part of one.
+    pub(super) fn was_read(&mut self, range: PayloadRef) {
+        if let Some(came) = self.came.get_mut(&key(range)) {
+            *came = Came::by(came.way);
+        }
+    }
+
     /// Reads a range, or a part of one.
     ///
     /// # Panics
@@ -126,12 +178,10 @@ impl Memory {
             return Vec::new();
         }
         assert_eq!(range.generation, GENERATION, "{range:?}");
-        let first = range.offset.checked_sub(BASE);
-        let first = first.unwrap_or_else(|| panic!("a read before a range: {range:?}"));
-        let begins = range.offset - first % STEP;
-        let bytes = self.ranges.get(&(range.segment, begins));
+        let (segment, begins) = key(range);
+        let bytes = self.ranges.get(&(segment, begins));
         let bytes = bytes.unwrap_or_else(|| panic!("a read of a released range: {range:?}"));
-        let first = (first % STEP) as usize;
+        let first = (range.offset - begins) as usize;
         let part = bytes.get(first..first + range.length as usize);
         part.unwrap_or_else(|| panic!("a read beyond a range: {range:?}"))
             .to_vec()
@@ -152,6 +202,7 @@ impl Memory {
     /// # Panics
     /// If it is not exactly one that is committed.
     pub fn release(&mut self, range: PayloadRef) {
+        self.came.remove(&(range.segment, range.offset));
         let bytes = self.ranges.remove(&(range.segment, range.offset));
         let bytes =
             bytes.unwrap_or_else(|| panic!("released twice, or never committed: {range:?}"));

@@ -19,6 +19,7 @@
 //! | `stops` | executors that are told to stop |
 //! | `orders` | deployments, and workers that die |
 //! | `proven` | what invocations hold, against what is proven of it |
+//! | `reads` | what is read, and how it came |
 //! | `replicas` | which of several placements a door has to choose |
 //! | `sabotage` | bugs that are planted, for the tests of the tests |
 //! | `verdict` | what must hold in the end |
@@ -41,6 +42,7 @@ mod links;
 mod memory;
 mod orders;
 mod proven;
+mod reads;
 mod replicas;
 mod sabotage;
 mod scenario;
@@ -149,6 +151,8 @@ pub struct Cluster {
     given: u64,
     /// Answers to activations that have waited for room in their arenas.
     rooms: u64,
+    /// Payloads that were read and counted.
+    reads_judged: u64,
     steps: u64,
 }
 
@@ -215,6 +219,7 @@ impl Cluster {
             started_early: 0,
             given: 0,
             rooms: 0,
+            reads_judged: 0,
             steps: 0,
             scenario,
         };
@@ -236,6 +241,7 @@ impl Cluster {
         self.run();
         self.judge_answers();
         self.judge_what_is_held();
+        self.judge_reads();
         self.scenario.retire_all();
         self.run();
         self.judge_what_is_held();

@@ -1,6 +1,7 @@
 //! What a simulation plays: workers, deployments, the master's orders, clients' wishes, and what goes wrong.
 
 use super::Sabotage;
+use super::reads::INLINE_BYTES_MAX;
 use crate::divided::Divided;
 use crate::plans::{DeploymentName, Placement, plans};
 use crate::random::Random;
@@ -238,6 +239,7 @@ impl Scenario {
         let few = count > 1 && random.chance(600);
         let limits = Limits {
             in_flight_max: if few { 1 } else { self.in_flight_max },
+            inline_bytes_max: INLINE_BYTES_MAX,
             ..Limits::default()
         };
         for number in 1..=count {

@@ -1,11 +1,15 @@
 //! What simulated lanes carry out of memory and bring back.
 
+use super::memory::Came;
+use super::reads::way_from;
 use super::{Cluster, Event};
 use engine::core::lease::Account;
 use engine::core::store::{Ticket, Unstored};
 use engine::core::{CarryOut, CopyIn};
 use engine::plan::DeploymentId;
+use engine::reads::Way;
 use faasstore::descriptor::PayloadRef;
+use faasstore::tier::TierKind;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -14,11 +18,32 @@ const REFUSED: u32 = 100;
 /// In a thousand items that are copied in before they are asked for: those for which there is no room.
 const UNPLACED: u32 = 200;
 
+/// What was carried out.
+#[derive(Debug)]
+struct Kept {
+    bytes: Vec<u8>,
+    /// To where.
+    kind: TierKind,
+    /// How it had come before.
+    way: Way,
+}
+
+impl Kept {
+    /// How it comes back.
+    const fn comes_back(&self, is_copy: bool) -> Came {
+        Came {
+            way: self.way,
+            brought_back: Some(way_from(self.kind)),
+            is_copy,
+        }
+    }
+}
+
 /// Of one lane.
 #[derive(Debug, Default)]
 pub(super) struct Stores {
     carrying: Vec<CarryOut>,
-    kept: BTreeMap<Ticket, Vec<u8>>,
+    kept: BTreeMap<Ticket, Kept>,
     fetching: Vec<(Ticket, Account)>,
     copying: Vec<CopyIn>,
 }
@@ -36,7 +61,7 @@ impl Stores {
     }
 
     pub(super) fn bring_back(&mut self, ticket: Ticket, account: Account, bytes: u64) {
-        let kept = self.kept.get(&ticket).map(Vec::len);
+        let kept = self.kept.get(&ticket).map(|kept| kept.bytes.len());
         assert_eq!(
             kept,
             Some(bytes as usize),
@@ -65,7 +90,7 @@ impl Stores {
 
     /// What is kept under a ticket, from a byte on; nothing if that is not there.
     pub(super) fn part(&self, (ticket, offset): (Ticket, u64), bytes: u64) -> Option<Vec<u8>> {
-        let whole = self.kept.get(&ticket)?;
+        let whole = &self.kept.get(&ticket)?.bytes;
         let part = whole.get(offset as usize..(offset + bytes) as usize);
         let part = part.unwrap_or_else(|| panic!("a part beyond what was carried out: {ticket:?}"));
         Some(part.to_vec())
@@ -103,13 +128,19 @@ impl Cluster {
         let bytes = state.memory.read(range);
         let stored = if refused {
             // Of what one lane's tier is too small for, the others' may be too.
-            Err(match bytes.len().is_multiple_of(7) {
-                true => Unstored::TooLarge,
-                false => Unstored::Failed,
+            Err(match bytes.len() % 7 {
+                0 => Unstored::TooLarge,
+                1..4 => Unstored::Busy,
+                _ => Unstored::Failed,
             })
         } else {
             self.carried += 1;
-            state.stores.kept.insert(ticket, bytes);
+            let way = state
+                .memory
+                .came(range)
+                .map_or(Way::Shared, |came| came.way);
+            let kept = Kept { bytes, kind, way };
+            state.stores.kept.insert(ticket, kept);
             Ok(self.random.below(100_000) as u64)
         };
         state.core.stored(now_ns, ticket, kind, stored);
@@ -136,8 +167,8 @@ impl Cluster {
         let now_ns = self.lanes[lane].exact_ns(self.now_ns);
         let state = &mut self.lanes[lane];
         let (ticket, account) = state.stores.fetching.swap_remove(index);
-        let bytes = state.stores.kept.remove(&ticket);
-        let bytes = bytes.expect("it was carried out");
+        let kept = state.stores.kept.remove(&ticket);
+        let kept = kept.expect("it was carried out");
         let fetched = if lost {
             self.lost += 1;
             for asked in self.asked.iter_mut().filter(|asked| !asked.is_over()) {
@@ -147,9 +178,12 @@ impl Cluster {
             Err(Rc::from("the disk is gone"))
         } else {
             self.brought_back += 1;
-            Ok((state.memory.commit(bytes), took_ns))
+            let came = kept.comes_back(false);
+            let range = state.memory.commit(kept.bytes);
+            state.memory.note(range, came);
+            Ok((range, took_ns))
         };
-        let kind = state.core.store_rules().tiers[0];
+        let kind = kept.kind;
         state.core.fetched(now_ns, ticket, kind, fetched);
         self.act(lane);
     }
@@ -172,7 +206,9 @@ impl Cluster {
         if self.random.chance(if ahead { UNPLACED } else { fails }) {
             state.core.unplaced(now_ns, ticket);
         } else if let Some(part) = state.stores.part((of, offset), bytes) {
+            let came = state.stores.kept[&of].comes_back(true);
             let range = state.memory.commit(part);
+            state.memory.note(range, came);
             let copied = Ok((range, took_ns));
             state.core.fetched(now_ns, ticket, kind, copied);
         } else {

@@ -55,6 +55,8 @@ pub struct Tally {
     pub started_early: u64,
     /// Items that activations have asked for and were given.
     pub given: u64,
+    /// Payloads that were read, and counted just so.
+    pub reads_judged: u64,
     /// Looks at a worker that held anything of an invocation of which everything was declared.
     pub looks: u64,
     /// Of these, those at which it held all that was proven.
@@ -91,6 +93,7 @@ impl std::ops::AddAssign for Tally {
         self.lost += other.lost;
         self.started_early += other.started_early;
         self.given += other.given;
+        self.reads_judged += other.reads_judged;
         self.looks += other.looks;
         self.full += other.full;
         self.rooms += other.rooms;
@@ -181,6 +184,7 @@ impl Cluster {
             lost: self.lost,
             started_early: self.started_early,
             given: self.given,
+            reads_judged: self.reads_judged,
             looks: self.proven.looks,
             full: self.proven.full,
             rooms: self.rooms,

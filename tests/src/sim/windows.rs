@@ -266,8 +266,9 @@ impl Cluster {
         };
         let Some(mut run) = self.running(lane, place) else {
             assert!(self.has_ended(lane, place), "an item for what does not run");
-            return;
+            return self.lanes[lane].reads_unseen();
         };
+        let of = run.clone();
         let Some(walk) = run.walk.as_mut() else {
             panic!("an item for what reads no list item by item: {run:?}");
         };
@@ -286,6 +287,7 @@ impl Cluster {
                 };
                 let seen = &items[waits.item as usize];
                 assert_eq!(&read, seen, "another item was given than {waits:?}");
+                self.sees_item(lane, &of, waits, range);
                 walk.held.insert(waits, range);
                 self.given += 1;
             }

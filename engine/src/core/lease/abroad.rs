@@ -2,13 +2,19 @@
 
 use super::{Account, Freed, Home, Lease, LeaseId, Leases, Payload};
 use crate::core::store::Ticket;
+use crate::reads::Way;
 use faasstore::descriptor::PayloadRef;
+use faasstore::tier::TierKind;
 use std::rc::Rc;
 
 /// What is kept of a lease that is not just here.
 #[derive(Clone, Debug)]
 pub(super) struct Abroad {
     ticket: Ticket,
+    /// Where it is.
+    kind: TierKind,
+    /// Whether it stays there: it is copied.
+    is_copy: bool,
     /// Why it could not be got back.
     cause: Option<Rc<str>>,
 }
@@ -39,6 +45,27 @@ pub(in crate::core) struct Left {
     pub(in crate::core) freed: Option<PayloadRef>,
     /// Whether what has been carried out is wanted.
     pub(in crate::core) wanted: bool,
+}
+
+/// What has come back, or should have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::core) struct Came {
+    /// Whose it is.
+    pub(in crate::core) account: Account,
+    /// Its bytes.
+    pub(in crate::core) bytes: u64,
+    /// Where it was.
+    pub(in crate::core) kind: TierKind,
+    /// Whether it is still there, since a copy has come.
+    pub(in crate::core) is_copy: bool,
+}
+
+/// How what is brought back from a tier comes.
+const fn way_from(kind: TierKind) -> Way {
+    match kind {
+        TierKind::Remote => Way::Remote,
+        TierKind::Inline | TierKind::Shared | TierKind::Peer | TierKind::Spill => Way::Spill,
+    }
 }
 
 impl Leases {
@@ -135,8 +162,8 @@ impl Leases {
         lease.home == Home::Here && lease.sent == 0 && lease.account == account
     }
 
-    /// A lease that could leave and that nobody reads is to be carried out: what, and where it lies until it is.
-    pub(in crate::core) fn leave(&mut self, id: LeaseId) -> (Ticket, PayloadRef) {
+    /// A lease that could leave and that nobody reads is to be carried out to a tier: what, and where it lies until it is.
+    pub(in crate::core) fn leave(&mut self, id: LeaseId, kind: TierKind) -> (Ticket, PayloadRef) {
         let lease = &mut self.slots[id.0 as usize];
         lease.home = Home::Leaving;
         let holdings = &mut self.ledgers[lease.account.0 as usize].holdings;
@@ -148,6 +175,8 @@ impl Leases {
         let ticket = Ticket(self.tickets);
         let abroad = Abroad {
             ticket,
+            kind,
+            is_copy: false,
             cause: None,
         };
         self.abroad.insert(id.0, abroad);
@@ -221,14 +250,14 @@ impl Leases {
         Some((ticket, account, bytes))
     }
 
-    /// What was to come back lies there now, or is lost. Returns whose it is, its bytes, and the range if nobody wants it any
-    /// more.
+    /// What was to come back lies there now, or is lost. Returns what it was, and the range if nobody wants it any more.
     pub(in crate::core) fn came(
         &mut self,
         ticket: Ticket,
         came: Result<PayloadRef, Rc<str>>,
-    ) -> Option<(Account, u64, Option<PayloadRef>)> {
+    ) -> Option<(Came, Option<PayloadRef>)> {
         let index = *self.by_ticket.get(&ticket)?;
+        let Abroad { kind, is_copy, .. } = *self.abroad.get(&index)?;
         let lease = &mut self.slots[index as usize];
         let (account, bytes, holders) = (lease.account, lease.range.length, lease.holders);
         let holdings = &mut self.ledgers[account.0 as usize].holdings;
@@ -239,9 +268,16 @@ impl Leases {
             Ok(range) => {
                 lease.home = Home::Here;
                 lease.range = *range;
+                lease.brought_back = Some(way_from(kind));
             }
             Err(_) => lease.home = Home::Lost,
         }
+        let what = Came {
+            account,
+            bytes,
+            kind,
+            is_copy,
+        };
         if lost.is_some() || holders == 0 {
             self.bytes -= bytes;
             holdings.count_out(bytes, self.moved_bytes_min);
@@ -249,7 +285,7 @@ impl Leases {
         if holders == 0 {
             self.came_home(LeaseId(index));
             self.free.push(index);
-            return Some((account, bytes, came.ok()));
+            return Some((what, came.ok()));
         }
         if let Ok(range) = &came {
             let segment = range.segment;
@@ -265,7 +301,7 @@ impl Leases {
         } else {
             self.came_home(LeaseId(index));
         }
-        Some((account, bytes, None))
+        Some((what, None))
     }
 }
 
@@ -292,8 +328,10 @@ impl Leases {
         if lease.home != Home::Away {
             return None;
         }
-        let account = lease.account;
-        let of = self.abroad.get(&payload.lease.0)?.ticket;
+        let (account, way) = (lease.account, lease.way);
+        let Abroad {
+            ticket: of, kind, ..
+        } = *self.abroad.get(&payload.lease.0)?;
         // It lies nowhere yet; what counts of it is how long it is.
         let range = PayloadRef {
             segment: 0,
@@ -301,7 +339,7 @@ impl Leases {
             offset: 0,
             length: payload.length,
         };
-        let copy = self.take(account, range);
+        let copy = self.take_come(account, range, way);
         self.leave_segment(range.segment);
         self.slots[copy.lease.0 as usize].home = Home::Coming;
         self.ledgers[account.0 as usize].holdings.moving += 1;
@@ -309,6 +347,8 @@ impl Leases {
         let ticket = Ticket(self.tickets);
         let abroad = Abroad {
             ticket,
+            kind,
+            is_copy: true,
             cause: None,
         };
         self.abroad.insert(copy.lease.0, abroad);
@@ -350,7 +390,7 @@ mod tests {
         let mut leases = Leases::default();
         let account = leases.open("a");
         let payload = leases.take(account, RANGE);
-        let (ticket, _) = leases.leave(payload.lease);
+        let (ticket, _) = leases.leave(payload.lease, TierKind::Spill);
         assert!(leases.left(ticket, true).is_some_and(|left| left.wanted));
         let _other = leases.take(account, RANGE);
         assert_eq!(leases.holdings(account).bytes_peak, 100);

@@ -2,6 +2,7 @@
 
 use super::{Account, Home, LeaseId, Leases, Payload};
 use crate::core::store::Arrival;
+use crate::reads::Way;
 use faasstore::descriptor::PayloadRef;
 use rustc_hash::FxHashMap;
 use std::rc::Rc;
@@ -52,7 +53,7 @@ impl Leases {
         arrival: Arrival,
         ends: Vec<u64>,
     ) -> Payload {
-        let payload = self.take(account, range);
+        let payload = self.take_come(account, range, Way::Peer);
         let lease = payload.lease;
         self.slots[lease.0 as usize].home = Home::Arriving;
         self.ledgers[account.0 as usize].holdings.moving += 1;

@@ -1,8 +1,9 @@
 use super::*;
 use crate::core::CoreConfig;
 use crate::plan::{
-    ExecutablePlan, InputPlan, Limits, NodePlan, Part, Participant, PortType, RegionPlan,
-    RemoteNode, Replica, Share, Trust, WholePlan, Work, WorkerRef, WorkflowInput, WorkflowOutput,
+    Declaration, ExecutablePlan, InputPlan, Limits, NodePlan, Part, Participant, PortType,
+    RegionPlan, RemoteNode, Replica, Share, Trust, WholePlan, Work, WorkerRef, WorkflowInput,
+    WorkflowOutput,
 };
 use crate::trace::ClockId;
 use faasstore::binding::Kind;
@@ -38,7 +39,10 @@ fn plan(read: Source, lists: &[Source], wholes: Vec<WholePlan>) -> Plan {
         id,
         name: format!("made{id}"),
         worker: 0,
-        outputs: vec![Kind::List],
+        outputs: vec![Declaration {
+            name: "made".into(),
+            kind: Kind::List,
+        }],
         error_output: None,
         cases: 0,
         catches: 0,

@@ -145,6 +145,7 @@ impl Core {
                             grant.kept |= keep;
                         }
                     }
+                    self.count_item(id, name, looked_at, item);
                     self.give(id, name, ItemAnswer::Here(place));
                     return Served::Not;
                 }

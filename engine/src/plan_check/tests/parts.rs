@@ -36,7 +36,7 @@ fn divided() -> Plan {
     let count = RemoteNode {
         id: 2,
         name: "count".into(),
-        outputs: vec![Kind::List],
+        outputs: vec![declaration("count", Kind::List)],
         part: Some(other),
         ..plan.remote_nodes[0].clone()
     };

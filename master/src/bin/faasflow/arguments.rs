@@ -407,6 +407,9 @@ pub(crate) struct Invoke {
 pub(crate) struct Status {
     #[command(flatten)]
     pub(crate) cluster: Cluster,
+    /// Show what was read over each edge, and by which tier it came
+    #[arg(long)]
+    pub(crate) edges: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

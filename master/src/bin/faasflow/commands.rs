@@ -164,5 +164,6 @@ pub(crate) fn status(arguments: &Status) -> Result<(), Exit> {
     }
     let mut page = Page::default();
     crate::status::show(&mut page, &all);
+    crate::reads::show(&mut page, &all, arguments.edges);
     page.print()
 }

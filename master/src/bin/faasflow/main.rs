@@ -23,6 +23,7 @@ mod placing;
 mod print;
 mod profile;
 mod progress;
+mod reads;
 mod rebalance;
 mod recorded;
 mod replicas;
