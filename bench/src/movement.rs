@@ -1,36 +1,45 @@
 //! The benchmark `movement`: bytes that cross the network for each workflow of the publication, by the kernel's counters of the
-//! workers' interfaces, beside the product's own and the bytes that the same application moves in one process.
+//! interfaces of workers and store, beside the product's own and the bytes that the same application moves in one process. Each
+//! workflow runs twice in the same placement: with the adaptive store, and with all payloads in a remote one.
 //!
 //! - [`network`]: workers in network namespaces, a bridge between them, and what their interfaces count
-//! - [`row`]: what is told of a workflow in a placement, and the table of it
+//! - [`remote`]: functions whose payloads lie in Redis; [`key`]: what goes from node to node instead
+//! - `store`: the Redis server; `relay`: a way out of the namespaces to the one that a caller names
+//! - [`row`]: what is told of a workflow in a placement; `table`: for people
 //!
 //! docs/benchmarks.md says what each figure is.
 
+pub mod key;
 pub mod network;
+mod relay;
+pub mod remote;
 pub mod row;
+mod store;
+mod table;
 
 use crate::floor;
 use crate::partition::inputs::{self, Input, InputError, Kind};
 use crate::partition::interrupt::Folders;
-use crate::partition::live::{Deployed, Invoked, is_of_one_workflow};
+use crate::partition::live::{Deployed, is_of_one_workflow};
 use crate::partition::namespaces::NamespaceError;
 use crate::partition::no_data;
 use crate::partition::scaled::scale_bytes;
 use crate::report::{Machine, Report, Setup, Watch};
 use crate::session::{SessionError, functions_folder};
+use faasstore::tier::RedisUrl;
 use hdrhistogram::Histogram;
-use master::definition::Definition;
 use master::graph::Graph;
-use master::import::Format;
+use master::import::{Draft, Format};
 use master::place::{self, Partitioner, find};
 use network::{Moved, Site};
 use row::{Row, Tiers, Total};
 use std::io::{self, Write};
 use std::path::PathBuf;
+use store::StoreClient;
 use thiserror::Error;
 
 /// Numbers of workers unless the caller says otherwise: the fewest between which anything moves, and those of the publication.
-pub const WORKERS: [usize; 2] = [2, 7];
+pub const WORKERS: [u8; 2] = [2, 7];
 /// Placements, likewise: each node by its name, as the publication does without its grouping, and what is deployed by default.
 pub const PLACEMENTS: [Partitioner; 2] = [Partitioner::Hash, Partitioner::Default];
 /// What recorded run times are multiplied with as workflows run: bytes, not times, are counted.
@@ -43,17 +52,17 @@ const HALVINGS_MAX: u32 = 12;
 pub enum StoreChoice {
     /// In memory where both are on one worker; else they go from worker to worker.
     Adaptive,
+    /// In a remote database, which every function writes to and reads from.
+    RemoteOnly,
 }
 
 impl StoreChoice {
-    /// All that workers can be told.
-    pub const ALL: [Self; 1] = [Self::Adaptive];
-
     /// As rows name it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Adaptive => "adaptive",
+            Self::RemoteOnly => "remote-only",
         }
     }
 }
@@ -68,7 +77,7 @@ pub struct Options {
     /// See `files`.
     pub files_only: bool,
     /// Numbers of workers, each from 1 to 100.
-    pub workers: Vec<usize>,
+    pub workers: Vec<u8>,
     /// By whom nodes are placed.
     pub placements: Vec<Partitioner>,
     /// What recorded bytes are multiplied with, above 0 and at most 1.
@@ -77,6 +86,8 @@ pub struct Options {
     pub rounds: usize,
     /// Whether workers listen on loopback although they might have namespaces of their own.
     pub loopback: bool,
+    /// For `remote-only`, a server that may be filled; without one, `redis-server` is started.
+    pub redis: Option<RedisUrl>,
 }
 
 /// Why there is no figure.
@@ -97,6 +108,21 @@ pub enum MovementError {
     /// Network namespaces could be made, but not used.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    /// The remote store does not do what it must.
+    #[error("the store {url}: {why}")]
+    #[diagnostic(help("see whether the server runs, and what its log says"))]
+    Store {
+        /// Which server, without its password.
+        url: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The remote store is on another host than the counter.
+    #[error("{0}")]
+    NotHere(String),
+    /// A workflow could not be told where the store is.
+    #[error("a definition for the remote store cannot be written: {0}")]
+    Definition(#[from] serde_json::Error),
     /// The kernel's counters cannot be read.
     #[error("the counters of interface {interface} cannot be read: {error}")]
     Counters {
@@ -119,25 +145,35 @@ pub struct Outcome {
 /// What cannot be run, and why.
 type Skips = Vec<(String, String)>;
 
-/// Runs every workflow on every number of workers in every placement.
+/// Runs every workflow on every number of workers in every placement, with each store.
 ///
 /// # Errors
 /// If workers cannot be started or are lost, or a file that was named gives no workflow. What cannot be run is listed as
 /// skipped.
 pub fn measure(options: &Options) -> Result<Outcome, MovementError> {
     let watch = Watch::start();
-    let folders = Folders::watch().map_err(NamespaceError::Signals)?;
-    let functions = functions_folder(&[("synthetic", "synthetic")])?;
-    folders.add(functions.path());
     let (inputs, mut skipped) = inputs(options)?;
+    if let Some(named) = &options.redis {
+        store::ask(named, options.loopback)?;
+    }
+    let folders = Folders::watch().map_err(NamespaceError::Signals)?;
+    let programs = ["synthetic", remote::EXECUTABLE].map(|name| (name, name));
+    let functions = functions_folder(&programs)?;
+    folders.add(functions.path());
     let mut times = floor::histogram();
     let mut rows = Vec::new();
     for &workers in &options.workers {
         if inputs.is_empty() {
             break;
         }
-        let (site, told) = Site::start(workers, options.loopback, functions.path(), &folders)?;
+        let named = options.redis.as_ref();
+        let (site, told) =
+            Site::start(workers, options.loopback, named, functions.path(), &folders)?;
         skipped.extend(told);
+        if let Err(why) = site.store() {
+            let what = format!("{} on {workers} workers", StoreChoice::RemoteOnly.name());
+            skipped.push((what, why.to_owned()));
+        }
         for input in &inputs {
             for &placement in &options.placements {
                 let run = Run {
@@ -146,10 +182,12 @@ pub fn measure(options: &Options) -> Result<Outcome, MovementError> {
                     placement,
                     options,
                 };
-                match site.run(|| run.measure(&mut times))?? {
-                    Ok(more) => rows.extend(more),
-                    Err(why) => skipped.push((run.name(), why)),
-                }
+                let mut told = Told {
+                    times: &mut times,
+                    rows: &mut rows,
+                    skipped: &mut skipped,
+                };
+                site.run(|| run.measure(&mut told))??;
             }
         }
     }
@@ -208,12 +246,35 @@ struct Run<'a> {
     options: &'a Options,
 }
 
+/// What came of it.
+struct Told<'a> {
+    times: &'a mut Histogram<u64>,
+    rows: &'a mut Vec<Row>,
+    skipped: &'a mut Skips,
+}
+
 /// A workflow as it runs, and where.
 struct Placed {
-    definition: Definition,
-    graph: Graph,
+    draft: Draft,
+    nodes: usize,
     placed: Vec<usize>,
     scale: f64,
+}
+
+impl Placed {
+    fn workers_used(&self) -> usize {
+        let mut used = self.placed.clone();
+        used.sort_unstable();
+        used.dedup();
+        used.len()
+    }
+}
+
+/// What was counted of a workflow in one store.
+struct Counted {
+    moved: Moved,
+    tiers: Tiers,
+    output_bytes: u64,
 }
 
 impl Run<'_> {
@@ -223,21 +284,95 @@ impl Run<'_> {
     }
 
     /// A row for each store, or why there is none.
-    fn measure(
-        &self,
-        times: &mut Histogram<u64>,
-    ) -> Result<Result<Vec<Row>, String>, MovementError> {
+    fn measure(&self, told: &mut Told<'_>) -> Result<(), MovementError> {
         let Some(placed) = self.place()? else {
             let why = "it fits these workers at no size; choose a smaller --scale, or more memory";
-            return Ok(Err(why.to_owned()));
+            told.skipped.push((self.name(), why.to_owned()));
+            return Ok(());
         };
-        let rows = StoreChoice::ALL.map(|store| self.of_store(store, &placed, times));
-        let rows: Result<Vec<Row>, MovementError> = rows.into_iter().collect();
-        match rows {
+        let counted = self.counted(&placed.draft, &placed.placed, None, told.times);
+        let choice = StoreChoice::Adaptive;
+        let Some(counted) = self.or_skipped(choice, counted, told)? else {
+            return Ok(());
+        };
+        // What one process moves follows from these payloads: in the other store, edges carry keys.
+        let one_process_bytes = counted.tiers.sum() + counted.output_bytes;
+        let mut adaptive = self.row(&placed, choice, &counted, one_process_bytes);
+        let remote = self.remote(&placed, told)?;
+        let remote =
+            remote.map(|it| self.row(&placed, StoreChoice::RemoteOnly, &it, one_process_bytes));
+        adaptive.saved = remote
+            .as_ref()
+            .and_then(|remote| row::saved(adaptive.network_bytes, remote.network_bytes));
+        told.rows
+            .extend([Some(adaptive), remote].into_iter().flatten());
+        Ok(())
+    }
+
+    /// The same with all payloads in the remote store, if there is one.
+    fn remote(
+        &self,
+        placed: &Placed,
+        told: &mut Told<'_>,
+    ) -> Result<Option<Counted>, MovementError> {
+        let Ok(store) = self.site.store() else {
+            return Ok(None);
+        };
+        let mut draft = placed.draft.clone();
+        remote::through(&mut draft, &store.url)?;
+        let mut client = store.client()?;
+        // How long an invocation takes is told of the adaptive store alone.
+        let mut times = floor::histogram();
+        let counted = self.counted(&draft, &placed.placed, Some(&mut client), &mut times);
+        self.or_skipped(StoreChoice::RemoteOnly, counted, told)
+    }
+
+    fn row(
+        &self,
+        placed: &Placed,
+        store: StoreChoice,
+        counted: &Counted,
+        one_process_bytes: u64,
+    ) -> Row {
+        let Moved {
+            network_bytes,
+            product_bytes,
+            store_bytes,
+        } = counted.moved;
+        Row {
+            workflow: self.input.0.name.clone(),
+            workers: self.site.workers(),
+            workers_used: placed.workers_used(),
+            placement: self.placement.name(),
+            store: store.name(),
+            network: self.site.way().name(),
+            scale: placed.scale,
+            nodes: placed.nodes,
+            network_bytes,
+            product_bytes,
+            store_bytes,
+            one_process_bytes,
+            ratio: row::over(network_bytes, one_process_bytes),
+            saved: None,
+            by_tier: counted.tiers,
+            output_bytes: counted.output_bytes,
+        }
+    }
+
+    /// What was counted; nothing, if it went wrong for this workflow alone.
+    fn or_skipped(
+        &self,
+        store: StoreChoice,
+        counted: Result<Counted, MovementError>,
+        told: &mut Told<'_>,
+    ) -> Result<Option<Counted>, MovementError> {
+        match counted {
             Err(MovementError::Session(error)) if is_of_one_workflow(&error) => {
-                Ok(Err(error.to_string()))
+                let what = format!("{}, {}", self.name(), store.name());
+                told.skipped.push((what, error.to_string()));
+                Ok(None)
             }
-            rows => rows.map(Ok),
+            counted => counted.map(Some),
         }
     }
 
@@ -251,20 +386,19 @@ impl Run<'_> {
         };
         for halving in 0..=HALVINGS_MAX {
             let scale = self.options.scale / f64::from(1_u32 << halving);
-            let scaled = |time_scale| -> Result<Definition, InputError> {
+            let scaled = |time_scale| -> Result<Draft, InputError> {
                 let mut draft = input.draft(*format, time_scale)?;
                 scale_bytes(&mut draft, scale);
-                input.parse(&draft)
+                Ok(draft)
             };
             // Times shrink as bytes do, so that a placement is as it would be at full size.
-            let recorded = Graph::of(&scaled(scale)?);
+            let recorded = Graph::of(&input.parse(&scaled(scale)?)?);
             let Ok((placement, _)) = find(&recorded, &workers, &terms) else {
                 continue;
             };
-            let definition = scaled(RUN_TIME_SCALE)?;
             return Ok(Some(Placed {
-                graph: Graph::of(&definition),
-                definition,
+                draft: scaled(RUN_TIME_SCALE)?,
+                nodes: recorded.node_count(),
                 placed: placement.workers().to_vec(),
                 scale,
             }));
@@ -272,57 +406,60 @@ impl Run<'_> {
         Ok(None)
     }
 
-    fn of_store(
+    /// Deploys it, invokes it, and takes it away again.
+    fn counted(
         &self,
-        store: StoreChoice,
-        placed: &Placed,
+        draft: &Draft,
+        placed: &[usize],
+        client: Option<&mut StoreClient>,
         times: &mut Histogram<u64>,
-    ) -> Result<Row, MovementError> {
+    ) -> Result<Counted, MovementError> {
         let live = self.site.live();
-        let mut deployed = live.deploy(&placed.definition, &placed.graph, &placed.placed)?;
-        let ran = self.invoke(&mut deployed, times);
+        let definition = self.input.0.parse(draft)?;
+        let mut deployed = live.deploy(&definition, &Graph::of(&definition), placed)?;
+        let counted = self.invoke(&mut deployed, client, times);
         deployed.end(live)?;
-        let (invoked, mut moved) = ran?;
-        moved.sort_unstable_by_key(|moved| moved.network_bytes);
-        let moved = moved[moved.len() / 2];
-        let tiers = Tiers::of(&invoked);
-        let one_process_bytes = tiers.sum() + invoked.output_bytes;
-        let mut used = placed.placed.clone();
-        used.sort_unstable();
-        used.dedup();
-        Ok(Row {
-            workflow: self.input.0.name.clone(),
-            workers: self.site.workers(),
-            workers_used: used.len(),
-            placement: self.placement.name(),
-            store: store.name(),
-            network: self.site.way().name(),
-            scale: placed.scale,
-            nodes: placed.graph.node_count(),
-            network_bytes: moved.network_bytes,
-            product_bytes: moved.product_bytes,
-            one_process_bytes,
-            ratio: row::over(moved.network_bytes, one_process_bytes),
-            by_tier: tiers,
-            output_bytes: invoked.output_bytes,
-        })
+        counted
     }
 
-    /// What its edges carry, as the first invocation tells, and what each further one has moved.
+    /// What its edges carry, as the first invocation tells, and what the middle one of all further ones has moved. The remote store
+    /// is emptied after each.
     fn invoke(
         &self,
         deployed: &mut Deployed,
+        mut client: Option<&mut StoreClient>,
         times: &mut Histogram<u64>,
-    ) -> Result<(Invoked, Vec<Moved>), MovementError> {
+    ) -> Result<Counted, MovementError> {
         let invoked = deployed.invoke(&[])?;
+        let output_bytes = match &mut client {
+            Some(client) => client.output_bytes(&invoked.outputs)?,
+            None => invoked.output_bytes(),
+        };
         let mut moved = Vec::with_capacity(self.options.rounds);
         for _ in 0..self.options.rounds.max(1) {
+            let then = match &mut client {
+                Some(client) => {
+                    client.clear()?;
+                    Some(client.traffic()?)
+                }
+                None => None,
+            };
             let before = self.site.until_now()?;
             // Neither report nor trace is asked for: both would cross, too.
             times.saturating_record(deployed.invoke_plainly(&[])?);
-            moved.push(self.site.since(before)?);
+            let mut since = self.site.since(before)?;
+            if let Some((client, then)) = client.as_mut().zip(then) {
+                since.store_bytes = client.traffic()?.since(then);
+            }
+            moved.push(since);
         }
-        Ok((invoked, moved))
+        client.map_or(Ok(()), StoreClient::clear)?;
+        moved.sort_unstable_by_key(|moved| moved.network_bytes);
+        Ok(Counted {
+            moved: moved[moved.len() / 2],
+            tiers: Tiers::of(&invoked),
+            output_bytes,
+        })
     }
 }
 
@@ -342,7 +479,7 @@ impl Outcome {
     /// # Errors
     /// Those of `out`.
     pub fn write_tables(&self, out: &mut impl Write) -> io::Result<()> {
-        row::write(&self.rows, &self.totals, out)?;
+        table::write(&self.rows, &self.totals, out)?;
         writeln!(out)?;
         writeln!(out, "time of an invocation:")?;
         self.report.write_table(out)

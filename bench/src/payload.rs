@@ -12,7 +12,7 @@ pub mod aims;
 mod hops;
 mod leash;
 pub mod row;
-mod server;
+pub(crate) mod server;
 mod stored;
 
 pub use leash::{LEASH_COMMAND, leash_main};

@@ -100,18 +100,30 @@ impl Server {
     #[track_caller]
     pub fn until_empty(&self) {
         until("nothing lies in the server", || {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-            stream.write_all(b"DBSIZE\r\n").ok()?;
-            let mut answer = String::new();
-            BufReader::new(stream).read_line(&mut answer).ok()?;
-            (answer.trim_end() == ":0").then_some(())
+            (self.ask("DBSIZE")? == ":0").then_some(())
         });
+    }
+
+    /// The first line of its answer to a command; none if it does not answer.
+    #[must_use]
+    pub fn ask(&self, command: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.write_all(format!("{command}\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).ok()?;
+        Some(answer.trim_end().to_owned())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// A worker `a` that carries payloads here, and not to a disk.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        let url = format!("--store=redis://127.0.0.1:{}", self.port);
+        let url = format!("--store={}", self.url());
         Setup::workers(&["a"]).flag("--spill-max=0").flag(&url)
     }
 }

@@ -11,10 +11,12 @@
 //! | `list` | makes a list of as many items as its input says |
 //! | `take_item`, `pass_item` | counts its item; the latter also returns it, as bytes of its own |
 //! | `tally` | returns what this process has counted, and forgets it |
+//! | `remote` | as the synthetic function, with payloads that lie in Redis |
 #![forbid(unsafe_code)]
 
 use bench::clock::now_ns;
 use bench::floor::sum_bytes;
+use bench::movement::remote;
 use bench::stamp::{self, Load, Recorder};
 use bench::tally::{Item, Tally};
 use faasstore::{Call, Error, function, serve};
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         function("take_item", take_item),
         function("pass_item", pass_item),
         function("tally", tally),
+        function(remote::FUNCTION, remote::run),
     ])
 }
 

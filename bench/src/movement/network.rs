@@ -4,13 +4,16 @@
 //! namespace of worker 1    [faasflow0 198.18.0.1]─┐
 //! namespace of worker 2    [faasflow0 198.18.0.2]─┤
 //! ...                                             ├─ bridge, in a namespace of its own
+//! namespace of the store   [faasflow0 198.18.0.253]┤
 //! namespace of the client  [faasflow0 198.18.0.254]┘
 //! ```
 //!
-//! What workers receive from each other is what all their interfaces have received, without what the client's has sent. Packets
-//! are counted as the kernel hands them over: up to 64 KiB with one header, where a wire would carry many small ones.
+//! What workers and the store receive from each other is what all their interfaces have received, without what the client's has
+//! sent: so every byte counts once, at the end that receives it, whichever store carries payloads. Packets are counted as the
+//! kernel hands them over: up to 64 KiB with one header, where a wire would carry many small ones.
 
 use super::MovementError;
+use super::store::Store;
 use crate::cpu;
 use crate::partition::apart::Workers;
 use crate::partition::check::client_options;
@@ -21,18 +24,21 @@ use crate::report::memory_bytes;
 use crate::session::{SessionError, apart_flags};
 use engine::greeting::ClusterKey;
 use engine::status::WorkerStatus;
+use faasstore::tier::RedisUrl;
 use master::client;
 use master::deploy::Cluster;
 use master::local::{self, LocalWorkers};
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 /// Most workers that the range of addresses has room for.
-pub const WORKERS_MAX: usize = 100;
-/// The client's place in the range.
-const CLIENT: usize = 254;
+pub const WORKERS_MAX: u8 = 100;
+/// The places of the store and of the client in the range.
+const STORE: u8 = 253;
+const CLIENT: u8 = 254;
 /// The bridge.
 const BRIDGE: &str = "faasflow-bridge";
 /// Loopback.
@@ -75,17 +81,21 @@ impl Way {
 /// Bytes that have moved.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Moved {
-    /// Received by workers from each other, as the kernel counts; on loopback all that anybody has sent there.
+    /// Received by workers and the store from each other, as the kernel counts; on loopback all that anybody has sent there.
     pub(super) network_bytes: u64,
     /// Received by lanes, as they count.
     pub(super) product_bytes: u64,
+    /// Received and sent by the remote store, as it counts.
+    pub(super) store_bytes: u64,
 }
 
-/// Running workers. Fields are dropped in their order: workers end before their network does.
+/// Running workers. Fields are dropped in their order: workers end before the store, and that before their network does.
 pub(super) struct Site {
     live: Live,
     _apart: Option<Workers>,
     _here: Option<LocalWorkers>,
+    /// Or why there is none.
+    store: Result<Store, String>,
     /// None on loopback.
     net: Option<Net>,
 }
@@ -93,18 +103,19 @@ pub(super) struct Site {
 /// Namespaces with a bridge between them.
 struct Net {
     workers: Vec<Namespace>,
+    store: Namespace,
     client: Namespace,
     _hub: Namespace,
 }
 
 impl Net {
-    fn new(count: usize) -> Result<Self, NamespaceError> {
+    fn new(count: u8) -> Result<Self, NamespaceError> {
         let namespace = || Namespace::new().map_err(NamespaceError::Namespace);
         let hub = namespace()?;
         silence(&hub);
         hub.tool(&format!("ip link add {BRIDGE} type bridge"))?;
         hub.tool(&format!("ip link set {BRIDGE} up"))?;
-        let joined = |number: usize| {
+        let joined = |number: u8| {
             let namespace = namespace()?;
             let (end, peer) = (format!("faasflow-{number}"), namespace.path());
             silence(&namespace);
@@ -122,16 +133,18 @@ impl Net {
         let workers = (1..=count).map(joined);
         Ok(Self {
             workers: workers.collect::<Result<_, NamespaceError>>()?,
+            store: joined(STORE)?,
             client: joined(CLIENT)?,
             _hub: hub,
         })
     }
 
-    /// What the workers' interfaces have received that the client's has not sent.
+    /// What the interfaces of workers and the store have received that the client's has not sent.
     fn received(&self) -> io::Result<u64> {
         let read = |namespace: &Namespace, place| namespace.run(|| counter(INTERFACE, place))?;
-        let workers = self.workers.iter().map(|worker| read(worker, RECEIVED));
-        let received = workers.sum::<io::Result<u64>>()?;
+        let receivers = self.workers.iter().chain([&self.store]);
+        let received = receivers.map(|receiver| read(receiver, RECEIVED));
+        let received = received.sum::<io::Result<u64>>()?;
         Ok(received.saturating_sub(read(&self.client, SENT)?))
     }
 }
@@ -143,8 +156,8 @@ fn silence(namespace: &Namespace) {
 }
 
 /// Of a range that is for tests of this kind (RFC 2544).
-fn address(number: usize) -> String {
-    format!("198.18.0.{number}")
+const fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 18, 0, number)
 }
 
 /// A count of an interface of this thread's namespace.
@@ -176,40 +189,52 @@ fn flags() -> Vec<String> {
 }
 
 /// A CPU for each worker, over and over.
-fn cpu_sets(workers: usize) -> Vec<String> {
+fn cpu_sets(workers: u8) -> Vec<String> {
     let cpus = cpu::allowed();
-    let cpus = cpus.iter().cycle().take(workers);
+    let cpus = cpus.iter().cycle().take(workers.into());
     cpus.map(ToString::to_string).collect()
 }
 
 impl Site {
-    /// Starts workers: in namespaces, unless loopback is wanted or nothing else is permitted, which is told then.
+    /// Starts workers and a store: in namespaces, unless loopback is wanted or nothing else is permitted, which is told then.
     ///
     /// # Errors
     /// If workers do not start.
     pub(super) fn start(
-        count: usize,
+        count: u8,
         loopback: bool,
+        named: Option<&RedisUrl>,
         functions: &Path,
         folders: &Folders,
     ) -> Result<(Self, Option<(String, String)>), MovementError> {
-        if !loopback {
-            match Self::start_apart(count, functions, folders) {
-                Ok(site) => return Ok((site, None)),
+        let mut told = None;
+        let apart = if loopback {
+            None
+        } else {
+            match Self::start_apart(count, named, functions, folders) {
+                Ok(site) => Some(site),
                 Err(NamespaceError::Session(error)) => return Err(error.into()),
                 Err(error @ (NamespaceError::Namespace(_) | NamespaceError::Tool { .. })) => {
                     let what = format!("{count} workers in network namespaces");
-                    let why = format!("{error}; they listen on loopback instead");
-                    return Ok((Self::start_here(count, functions)?, Some((what, why))));
+                    told = Some((what, format!("{error}; they listen on loopback instead")));
+                    None
                 }
                 Err(error) => return Err(error.into()),
             }
+        };
+        let site = match apart {
+            Some(site) => site,
+            None => Self::start_here(count, named, functions)?,
+        };
+        if let Some(folder) = site.store.as_ref().ok().and_then(Store::folder) {
+            folders.add(folder);
         }
-        Ok((Self::start_here(count, functions)?, None))
+        Ok((site, told))
     }
 
     fn start_apart(
-        count: usize,
+        count: u8,
+        named: Option<&RedisUrl>,
         functions: &Path,
         folders: &Folders,
     ) -> Result<Self, NamespaceError> {
@@ -217,7 +242,7 @@ impl Site {
         let mut workers = Workers::new(functions, worker_memory_bytes(), flags(), folders)?;
         let numbered = (1..).map(address).zip(&net.workers);
         for ((address, namespace), cpus) in numbered.zip(cpu_sets(count)) {
-            workers.start(namespace, &address, &cpus)?;
+            workers.start(namespace, &address.to_string(), &cpus)?;
         }
         let key = ClusterKey::load(&workers.key_file)?;
         Ok(Self {
@@ -230,13 +255,18 @@ impl Site {
             },
             _apart: Some(workers),
             _here: None,
+            store: Store::apart(&net.store, address(STORE), named),
             net: Some(net),
         })
     }
 
-    fn start_here(count: usize, functions: &Path) -> Result<Self, SessionError> {
+    fn start_here(
+        count: u8,
+        named: Option<&RedisUrl>,
+        functions: &Path,
+    ) -> Result<Self, SessionError> {
         let workers = LocalWorkers::start(&local::Options {
-            workers: count,
+            workers: count.into(),
             functions: functions.to_owned(),
             wait: None,
             executors: None,
@@ -255,6 +285,7 @@ impl Site {
             },
             _apart: None,
             _here: Some(workers),
+            store: Store::here(named),
             net: None,
         })
     }
@@ -271,6 +302,11 @@ impl Site {
             }
             None => Ok(what()),
         }
+    }
+
+    /// What keeps payloads remotely, within [`Site::run`]; or why nothing does.
+    pub(super) fn store(&self) -> Result<&Store, &str> {
+        self.store.as_ref().map_err(String::as_str)
     }
 
     /// How they are reached, within [`Site::run`].
@@ -302,6 +338,7 @@ impl Site {
         Ok(Moved {
             network_bytes,
             product_bytes,
+            store_bytes: 0,
         })
     }
 
@@ -315,6 +352,7 @@ impl Site {
         Ok(Moved {
             network_bytes: network_bytes.saturating_sub(then.network_bytes),
             product_bytes: product_bytes.saturating_sub(then.product_bytes),
+            store_bytes: 0,
         })
     }
 
@@ -373,7 +411,8 @@ faasflow0: 2000      21    0    0    0     0          0         0     3000      
     }
 
     #[test]
-    fn what_the_client_sends_is_not_what_workers_send_each_other() {
+    fn what_workers_and_the_store_send_each_other_counts_once_and_what_the_client_does_not_at_all()
+    {
         use std::net::UdpSocket;
         let net = match Net::new(2) {
             Ok(net) => net,
@@ -386,22 +425,31 @@ faasflow0: 2000      21    0    0    0     0          0         0     3000      
             let bound = namespace.run(|| UdpSocket::bind((address(number), 4000)));
             bound.unwrap().unwrap()
         };
-        let [first, second] = [0, 1].map(|worker| socket(&net.workers[worker], worker + 1));
-        let client = socket(&net.client, CLIENT);
+        let [first, second] = [0, 1].map(|at: u8| socket(&net.workers[usize::from(at)], at + 1));
+        let (store, client) = (socket(&net.store, STORE), socket(&net.client, CLIENT));
+        let send = |from: &UdpSocket, to: &UdpSocket, bytes: &[u8]| {
+            from.send_to(bytes, to.local_addr().unwrap()).unwrap();
+            to.recv_from(&mut [0; 2000]).unwrap();
+        };
+        let ways = [
+            (&client, &second, false),
+            (&client, &store, false),
+            (&store, &client, false),
+            (&first, &second, true),
+            (&first, &store, true),
+            (&store, &second, true),
+        ];
         // Who is where must be known first: that is asked of everybody.
-        let mut bytes = [0; 2000];
-        for socket in [&first, &client] {
-            socket.send_to(&[1], (address(2), 4000)).unwrap();
-            second.recv_from(&mut bytes).unwrap();
+        for (from, to, _) in ways {
+            send(from, to, &[1]);
+            send(to, from, &[1]);
         }
-        let before = net.received().unwrap();
-        client.send_to(&[1; 1000], (address(2), 4000)).unwrap();
-        second.recv_from(&mut bytes).unwrap();
-        let of_client = net.received().unwrap() - before;
-        first.send_to(&[1; 1000], (address(2), 4000)).unwrap();
-        second.recv_from(&mut bytes).unwrap();
-        let of_worker = net.received().unwrap() - before - of_client;
-        assert!(of_client < 500, "{of_client}");
-        assert!((1000..1500).contains(&of_worker), "{of_worker}");
+        for (number, (from, to, counts)) in ways.into_iter().enumerate() {
+            let before = net.received().unwrap();
+            send(from, to, &[1; 1000]);
+            let moved = net.received().unwrap() - before;
+            let most = if counts { 1000..1500 } else { 0..500 };
+            assert!(most.contains(&moved), "way {number}: {moved}");
+        }
     }
 }

@@ -36,8 +36,8 @@ pub(crate) struct Invoked {
     pub(crate) trace: Trace,
     /// What each node did.
     pub(crate) report: Vec<NodeReport>,
-    /// Bytes of the workflow's outputs.
-    pub(crate) output_bytes: u64,
+    /// What the workflow gave.
+    pub(crate) outputs: Vec<(String, Payload)>,
     /// CPUs that nodes keep busy while they run, by name, as far as executors were asked to measure that.
     pub(crate) busy_cpus: BTreeMap<String, f64>,
 }
@@ -53,6 +53,14 @@ pub(crate) struct Deployed {
     pub(crate) placement: Placement,
     /// What the workers could take before.
     pub(crate) workers: Vec<WorkerCapacity>,
+}
+
+impl Invoked {
+    /// Bytes of what the workflow gave.
+    pub(crate) fn output_bytes(&self) -> u64 {
+        let payloads = self.outputs.iter().map(|(_, payload)| payload);
+        payloads.map(bytes_of).sum()
+    }
 }
 
 impl Live {
@@ -122,7 +130,7 @@ impl Deployed {
             makespan_ns: ended.map(|attempt| attempt.ended_ns).max().unwrap_or(0),
             trace,
             report: answered.report,
-            output_bytes: outputs.iter().map(|(_, payload)| bytes_of(payload)).sum(),
+            outputs,
             busy_cpus: BTreeMap::new(),
         })
     }
@@ -382,7 +390,7 @@ nodes:
                 dropped: 0,
             },
             report: vec![report],
-            output_bytes: 0,
+            outputs: Vec::new(),
             busy_cpus: BTreeMap::from([("large".to_owned(), 0.25), ("each".to_owned(), 3.0)]),
         }
     }

@@ -4,7 +4,7 @@
 //! rows are made of is a [`Carried`], whoever has carried it: a workflow whose payloads go by that tier gives one, too.
 
 use super::row::{FloorRow, Found, Kind, Measured, Part, median};
-use super::server::Server;
+use super::server::{Server, login};
 use super::{Options, PayloadError};
 use crate::clock::now_ns;
 use crate::floor::{self, BareRedis, Disk, DiskError, RedisFloorError, sum_bytes};
@@ -15,8 +15,6 @@ use faasstore::segment::{SegmentError, SegmentWriter, Slice, TargetSlice};
 use faasstore::tier::spill::{Spill, SpillConfig, SpillIo};
 use faasstore::tier::{Limits, Redis, RedisConfig, RedisUrl, Tier};
 use hdrhistogram::Histogram;
-use redis::io::tcp::TcpSettings;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisResult};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -284,17 +282,4 @@ async fn in_redis(
     }
     tier.settled().await;
     Ok(carried)
-}
-
-fn login(url: &RedisUrl) -> RedisResult<ConnectionInfo> {
-    let mut login = RedisConnectionInfo::default().set_db(i64::from(url.database));
-    if let Some(user) = &url.user {
-        login = login.set_username(user);
-    }
-    if let Some(password) = &url.password {
-        login = login.set_password(password);
-    }
-    let server = ConnectionAddr::Tcp(url.host.clone(), url.port).into_connection_info()?;
-    let settings = TcpSettings::default().set_nodelay(true);
-    Ok(server.set_redis_settings(login).set_tcp_settings(settings))
 }

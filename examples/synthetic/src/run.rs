@@ -1,5 +1,6 @@
 //! The function: hold, read, fail or not, take the time, write.
 
+use crate::carrier::{Carrier, Direct, Spot};
 use crate::parameters::{Fail, Items, Output, Parameters};
 use crate::payload::{self, Damage, seed_of};
 use faasstore::binding::Kind;
@@ -19,15 +20,23 @@ const BURNT_STEPS: u32 = 10_000;
 /// If the parameters are not understood, an input is damaged, an output cannot be written, it is to fail, or is told to
 /// stop while it takes its time.
 pub fn run(call: &mut Call<'_>) -> Result<(), Error> {
+    run_carried(call, &mut Direct)
+}
+
+/// The function, with payloads that a carrier takes from it and brings to it.
+///
+/// # Errors
+/// As [`run`], and those of the carrier.
+pub fn run_carried(call: &mut Call<'_>, carrier: &mut impl Carrier) -> Result<(), Error> {
     let begun = Instant::now();
     let parameters = parameters(call)?;
     let memory = hold(parameters.memory_bytes)?;
-    let read = read(call, &parameters)?;
+    let read = read(call, &parameters, carrier)?;
     if let Some(fail) = &parameters.fail {
         fail_or_not(fail, call.context())?;
     }
     take_time(begun, &parameters, call.context())?;
-    let written = write(call, &parameters, &read);
+    let written = write(call, &parameters, &read, carrier);
     drop(memory);
     written
 }
@@ -80,11 +89,15 @@ impl Read {
     }
 }
 
-fn read(call: &Call<'_>, parameters: &Parameters) -> Result<Read, Error> {
+fn read(
+    call: &Call<'_>,
+    parameters: &Parameters,
+    carrier: &mut impl Carrier,
+) -> Result<Read, Error> {
     let mut read = Read::default();
     for port in call.inputs() {
         let name = port.name.as_str();
-        if name == PARAMETERS {
+        if name == PARAMETERS || carrier.own_input() == Some(name) {
             continue;
         }
         if !call.is_present(name)? {
@@ -93,13 +106,13 @@ fn read(call: &Call<'_>, parameters: &Parameters) -> Result<Read, Error> {
         }
         let foreign = parameters.foreign.iter().any(|other| other == name);
         match port.kind {
-            Kind::Bytes => read.take(call.bytes(name)?, foreign, name)?,
+            Kind::Bytes => read.take(carrier.bring(call.bytes(name)?)?, foreign, name)?,
             Kind::List => {
                 // Which may be larger than memory.
                 let mut walk = call.list(name)?.walk();
                 while let Some(item) = walk.next_item()? {
                     match item {
-                        Some(bytes) => read.take(bytes, foreign, name)?,
+                        Some(bytes) => read.take(carrier.bring(bytes)?, foreign, name)?,
                         None => read.absent += 1,
                     }
                 }
@@ -169,7 +182,12 @@ fn burn(time: Duration, context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-fn write(call: &mut Call<'_>, parameters: &Parameters, read: &Read) -> Result<(), Error> {
+fn write(
+    call: &mut Call<'_>,
+    parameters: &Parameters,
+    read: &Read,
+    carrier: &mut impl Carrier,
+) -> Result<(), Error> {
     let ports = call.outputs();
     for (name, _) in &parameters.outputs {
         if !ports.iter().any(|port| port.name == *name) {
@@ -183,16 +201,20 @@ fn write(call: &mut Call<'_>, parameters: &Parameters, read: &Read) -> Result<()
         let given = parameters.outputs.iter().find(|(other, _)| other == name);
         let output = given.map(|(_, output)| output);
         let context = call.context();
-        let seed = |item: u64| {
+        let spot = |item: u64, bytes: u64| {
             let texts = [context.workflow(), context.node()];
-            seed_of(&texts, &[index as u64, item_number(context), item])
+            Spot {
+                context,
+                output: name,
+                item,
+                bytes: bytes as usize,
+                seed: seed_of(&texts, &[index as u64, item_number(context), item]),
+            }
         };
         match (port.kind, output) {
             (Kind::Bytes, None) => call.write(name, &[])?,
             (Kind::Bytes, Some(Output::Bytes(bytes))) => {
-                let mut writer = call.reserve(name, *bytes as usize)?;
-                payload::fill(writer.as_mut_slice(), seed(0));
-                writer.commit(*bytes as usize)?;
+                carrier.take(&spot(0, *bytes), |bytes| call.reserve(name, bytes))?;
             }
             (Kind::List, None) => {
                 call.list_output(name)?;
@@ -201,10 +223,8 @@ fn write(call: &mut Call<'_>, parameters: &Parameters, read: &Read) -> Result<()
                 let mut list = call.list_output(name)?;
                 match items {
                     Items::Payloads { items, bytes } => {
-                        for item in 0..*items {
-                            let mut writer = list.reserve(*bytes as usize)?;
-                            payload::fill(writer.as_mut_slice(), seed(item + 1));
-                            writer.commit(*bytes as usize)?;
+                        for item in 1..=*items {
+                            carrier.take(&spot(item, *bytes), |bytes| list.reserve(bytes))?;
                         }
                     }
                     Items::Values(values) => {

@@ -53,7 +53,7 @@ fn bytes(text: &str) -> Result<usize, String> {
     }
 }
 
-fn redis_url(text: &str) -> Result<RedisUrl, String> {
+pub(crate) fn redis_url(text: &str) -> Result<RedisUrl, String> {
     match StoreUrl::parse(text) {
         Ok(StoreUrl::Redis(url)) => Ok(url),
         Ok(StoreUrl::S3(_)) => Err("a redis:// URL is wanted".to_owned()),
