@@ -85,7 +85,10 @@ fn each_payload_goes_where_its_edge_says() {
     assert_eq!(rig.carrying_to(), leaving);
     rig.carried(true);
     let carried = rig.carried_so_far();
-    assert_eq!((carried.spilled, carried.remote), (2, 1));
+    assert_eq!(
+        (carried.spill.out.payloads, carried.remote.out.payloads),
+        (2, 1)
+    );
     all_is_read(&mut rig);
 }
 
