@@ -77,10 +77,10 @@ impl Cluster {
         let item = items.last().copied();
         let made = || compute(salt, node, item, &seen, &kinds);
         let walk = Walk::over(&inputs, made, &mut self.random);
-        let fullness = self.fullness();
+        let crowding = self.crowding();
         let run = Run {
             walk,
-            fullness,
+            crowding,
             activation: start.activation,
             invocation,
             node,

@@ -19,7 +19,7 @@ const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// How a function finds its arena full.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fullness {
+pub(super) struct Crowding {
     /// How often it still will.
     left: usize,
     /// Since when it waits, if it does, or tries again.
@@ -31,23 +31,23 @@ pub(super) struct Fullness {
 impl Run {
     /// Whether it waits for room.
     pub(super) fn waits_for_room(&self) -> bool {
-        self.fullness.waits
+        self.crowding.waits
     }
 
     /// Whether it will find its arena full.
     pub(super) fn finds_full(&self) -> bool {
-        let Fullness {
+        let Crowding {
             left,
             waits,
             gives_up,
             ..
-        } = self.fullness;
+        } = self.crowding;
         left > 0 && !waits && gives_up.is_none()
     }
 
     /// Why it has not found room in the end, if it has not.
     pub(super) fn found_no_room(&self) -> Option<(ErrorClass, &'static str)> {
-        self.fullness.gives_up
+        self.crowding.gives_up
     }
 }
 
@@ -75,22 +75,22 @@ impl Lane {
 
 impl Cluster {
     /// How a function will find its arena full.
-    pub(super) fn fullness(&mut self) -> Fullness {
+    pub(super) fn crowding(&mut self) -> Crowding {
         let short = self.scenario.store.quota_bytes.is_some();
         let left = match short && self.random.chance(FULL) {
             true => self.random.between(1, TIMES_MAX),
             false => 0,
         };
-        Fullness {
+        Crowding {
             left,
-            ..Fullness::default()
+            ..Crowding::default()
         }
     }
 
-    fn fullness_of(&mut self, lane: usize, place: usize) -> Option<(u32, &mut Fullness)> {
+    fn crowding_of(&mut self, lane: usize, place: usize) -> Option<(u32, &mut Crowding)> {
         let executor = self.lanes[lane].executors.get_mut(place)?.as_mut()?;
         match &mut executor.state {
-            State::Running(run) => Some((run.activation, &mut run.fullness)),
+            State::Running(run) => Some((run.activation, &mut run.crowding)),
             _ => None,
         }
     }
@@ -100,17 +100,17 @@ impl Cluster {
         let lies = self.random.chance(self.scenario.faults.lies);
         let bytes = self.random.below(WANTED_BYTES_MAX) as u64;
         let now_ns = self.lanes[lane].exact_ns(self.now_ns);
-        let Some((activation, fullness)) = self.fullness_of(lane, place) else {
+        let Some((activation, crowding)) = self.crowding_of(lane, place) else {
             panic!("only what runs finds its arena full");
         };
         let full = Full {
             activation: activation.wrapping_sub(u32::from(lies)),
             bytes,
-            again: fullness.since_ns.is_some(),
+            again: crowding.since_ns.is_some(),
         };
-        fullness.left -= 1;
-        fullness.waits = true;
-        fullness.since_ns.get_or_insert(now_ns);
+        crowding.left -= 1;
+        crowding.waits = true;
+        crowding.since_ns.get_or_insert(now_ns);
         let state = &mut self.lanes[lane];
         state.tell_segments();
         let told = state
@@ -146,7 +146,7 @@ impl Cluster {
             run.waits_for_room() && run.activation == given.activation,
             "room for what does not wait for any: {run:?}"
         );
-        let since_ns = run.fullness.since_ns.unwrap_or_default();
+        let since_ns = run.crowding.since_ns.unwrap_or_default();
         let not_enough = self.random.chance(NOT_ENOUGH);
         let may_fail = self.scenario.faults.failures > 0;
         let gives_up = match given.answer {
@@ -165,16 +165,16 @@ impl Cluster {
             RoomAnswer::Stopped => Some((ErrorClass::Error, "it was told to stop")),
         };
         self.rooms += 1;
-        if let Some((_, fullness)) = self.fullness_of(lane, place) {
-            fullness.waits = false;
+        if let Some((_, crowding)) = self.crowding_of(lane, place) {
+            crowding.waits = false;
             match gives_up {
-                None if not_enough => fullness.left += 1,
-                None => fullness.since_ns = None,
+                None if not_enough => crowding.left += 1,
+                None => crowding.since_ns = None,
                 // Without it, a function that nothing may go wrong with makes less.
                 Some((ErrorClass::Memory, _)) if !may_fail => {
-                    (fullness.left, fullness.since_ns) = (0, None);
+                    (crowding.left, crowding.since_ns) = (0, None);
                 }
-                Some(_) => fullness.gives_up = gives_up,
+                Some(_) => crowding.gives_up = gives_up,
             }
         }
     }

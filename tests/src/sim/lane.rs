@@ -2,7 +2,7 @@
 
 use super::arrivals::Arrivals;
 use super::foresight::{Ahead, Foresight};
-use super::full::Fullness;
+use super::full::Crowding;
 use super::memory::{Memory, SegmentNews};
 use super::reads::Seens;
 use super::replicas::Known;
@@ -60,7 +60,7 @@ pub(super) struct Run {
     /// What it reads item by item, if anything.
     pub(super) walk: Option<Walk>,
     /// How it finds its arena full.
-    pub(super) fullness: Fullness,
+    pub(super) crowding: Crowding,
 }
 
 /// What an executor does.
