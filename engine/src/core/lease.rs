@@ -104,6 +104,8 @@ struct Lease {
     holders: u32,
     account: Account,
     home: Home,
+    /// Whether it never leaves memory.
+    kept: bool,
     /// Of its views, those that are to be sent.
     sent: u32,
 }
@@ -299,6 +301,7 @@ impl Leases {
             holders: 1,
             account,
             home: Home::Here,
+            kept: false,
             sent: 0,
         };
         self.bytes += range.length;
@@ -361,20 +364,32 @@ impl Leases {
         range
     }
 
-    /// Counts a view that is to be sent as such: its bytes stay here.
-    pub(super) fn send(&mut self, payload: Payload) {
+    /// What a view is of never leaves memory.
+    pub(super) fn keep(&mut self, payload: Payload) {
         if payload.lease != LeaseId::NONE {
-            self.slots[payload.lease.0 as usize].sent += 1;
+            self.slots[payload.lease.0 as usize].kept = true;
         }
     }
 
-    /// A view has been sent.
-    pub(super) fn sent(&mut self, payload: Payload) {
-        if payload.lease != LeaseId::NONE {
-            let sent = &mut self.slots[payload.lease.0 as usize].sent;
-            debug_assert!(*sent > 0, "what has been sent was to be sent");
-            *sent = sent.saturating_sub(1);
+    /// Counts a view that is to be sent as such: its bytes stay here. Its lease, if that comes and goes.
+    pub(super) fn send(&mut self, payload: Payload) -> Option<LeaseId> {
+        if payload.lease == LeaseId::NONE {
+            return None;
         }
+        let lease = &mut self.slots[payload.lease.0 as usize];
+        lease.sent += 1;
+        (!lease.kept).then_some(payload.lease)
+    }
+
+    /// A view has been sent; its lease, if that was the last one to be.
+    pub(super) fn sent(&mut self, payload: Payload) -> Option<LeaseId> {
+        if payload.lease == LeaseId::NONE {
+            return None;
+        }
+        let sent = &mut self.slots[payload.lease.0 as usize].sent;
+        debug_assert!(*sent > 0, "what has been sent was to be sent");
+        *sent = sent.saturating_sub(1);
+        (*sent == 0).then_some(payload.lease)
     }
 
     /// Views of the lease that this is one of; of none, none.

@@ -269,7 +269,7 @@ impl Core {
                 continue;
             }
             let value = self.take_incoming(program.account, incoming);
-            let outgoing = self.hold_value(value);
+            let outgoing = self.hold_value(place, value);
             self.drop_value(value);
             if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
                 entry.outputs.push((number, outgoing));

@@ -59,6 +59,8 @@ pub struct Tally {
     pub looks: u64,
     /// Of these, those at which it held all that was proven.
     pub full: u64,
+    /// Invocations that a door had no memory for, and of these those for which it had none since answers were not read.
+    pub closed: (u64, u64),
     /// Runs that held each construct.
     pub constructs: Constructs,
     /// Events of the simulation.
@@ -91,6 +93,8 @@ impl std::ops::AddAssign for Tally {
         self.given += other.given;
         self.looks += other.looks;
         self.full += other.full;
+        self.closed.0 += other.closed.0;
+        self.closed.1 += other.closed.1;
         self.constructs += other.constructs;
         self.steps += other.steps;
     }
@@ -180,6 +184,7 @@ impl Cluster {
             given: self.given,
             looks: self.proven.looks,
             full: self.proven.full,
+            closed: (self.proven.closed, self.proven.closed_for_answers),
             steps: self.steps,
             ..Tally::default()
         };
