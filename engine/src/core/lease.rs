@@ -392,11 +392,15 @@ impl Leases {
         (*sent == 0).then_some(payload.lease)
     }
 
-    /// Views of the lease that this is one of; of none, none.
+    /// Bytes that are free once so many views of a lease have gone: all of them, or none.
     #[must_use]
-    pub(super) fn holders(&self, payload: Payload) -> u32 {
-        let lease = self.slots.get(payload.lease.0 as usize);
-        lease.map_or(0, |lease| lease.holders)
+    pub(super) fn freed_by(&self, id: LeaseId, views: usize) -> u64 {
+        let lease = &self.slots[id.0 as usize];
+        if lease.holders as usize <= views {
+            lease.range.length
+        } else {
+            0
+        }
     }
 
     /// Bytes of the lease of a view, and which it is: views of one lease have the same.

@@ -17,6 +17,7 @@
 //! | `lease` | who needs which range |
 //! | `store` | what is carried out of memory and back |
 //! | `quota`, `victims` | when, and which payloads |
+//! | `scratch` | what they keep for use again |
 //! | `window` | lists that are read item by item, since they do not fit into memory |
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
@@ -87,6 +88,7 @@ mod report;
 mod retire;
 mod retried;
 mod room;
+mod scratch;
 mod sending;
 pub mod store;
 mod timers;
@@ -128,6 +130,7 @@ use quota::{Lost, RunTimes};
 use replicas::{Loads, Version};
 use retried::Retried;
 use rustc_hash::FxHashMap;
+use scratch::Scratch;
 use sending::Sending;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -243,6 +246,7 @@ pub struct Core {
     pressed: usize,
     /// What is to fail before the workflow that is looked after is looked at again.
     lost: Option<Lost>,
+    scratch: Scratch,
     /// Of executors whose activations read lists item by item.
     windows: BTreeMap<ExecutorId, Window>,
     lists: Lists,
@@ -288,6 +292,7 @@ impl Core {
             carriers,
             pressed: 0,
             lost: None,
+            scratch: Scratch::default(),
             windows: BTreeMap::new(),
             deployments: Vec::new(),
             deployment_by_id: FxHashMap::default(),
