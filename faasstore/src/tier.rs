@@ -17,7 +17,8 @@
 //! - What is read is what was put, in whole or by windows, or an error says that it is damaged. (Memory is not checked.)
 //! - What was released is gone, and its bytes are counted back once nobody reads it any more; a place that was made up, or
 //!   belongs to another store, is refused.
-//! - Nothing hangs: every operation has a deadline that follows from its size ([`Limits`]).
+//! - Nothing hangs: every operation has a deadline from its turn on that follows from its size, and waits for its turn only as long as
+//!   others of the tier go on ([`Limits`]).
 //! - Nothing grows without a bound: payloads, bytes kept, operations and bytes under way all have a limit.
 //! - A future that is dropped leaves nothing behind: what it had put is taken back, and memory and disk that the kernel
 //!   still works on are not used again before it has ended. [`Tier::settled`] waits for that.
@@ -69,7 +70,7 @@ pub struct Used {
 }
 
 /// Where payloads lie. Operations on one tier may overlap; each is cancelled by dropping its future. One that is neither
-/// polled nor dropped keeps its turn, and others wait for it as long as their deadlines allow.
+/// polled nor dropped keeps its turn, and others are given up when nothing else goes on.
 pub trait Tier {
     /// Which tier this is.
     fn kind(&self) -> TierKind;

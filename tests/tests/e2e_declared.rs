@@ -5,6 +5,8 @@
 use engine::wire::Failure;
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
 use faasflow_tests::gate::{Gate, Verdict};
+use faasflow_tests::process::until;
+use master::client::Invocation;
 use serde_json::Value;
 
 /// A function, and a command, that return what they are given, and may return less.
@@ -40,6 +42,19 @@ nodes:
     output: { out: { kind: bytes, max_bytes: 1MiB } }
     resources: { memory_mib: 5, scale: 1 }
 output: { out: held.out }
+";
+
+/// Executors that hold one invocation, which returns more than sockets do.
+const LARGE: &str = "
+workflow: large
+input: { what: { kind: bytes, max_bytes: 100 } }
+nodes:
+  make:
+    function: test-functions:produce
+    input: { what: input.what }
+    output: { out: { kind: bytes, max_bytes: 40MiB } }
+    resources: { memory_mib: 64, scale: 1 }
+output: { out: make.out }
 ";
 
 fn json(cluster: &Cluster, arguments: &[&str]) -> (Option<i32>, Value) {
@@ -146,6 +161,46 @@ fn as_many_as_the_quota_holds_are_let_in_and_the_next_is_refused_with_both_figur
             let _ = output(&one.join().unwrap(), "out");
         }
     });
+}
+
+#[test]
+fn an_answer_that_is_not_read_keeps_its_place_at_the_door() {
+    let cluster = Setup::workers(&["a"]).start();
+    cluster.deploy(LARGE, &[]);
+    let ended = || cluster.counter("a", "invocations_ended");
+    let lets_one_in = || {
+        let inputs = [("what", bytes("1 10"))];
+        let answered = cluster.invoke("a", "large", &inputs).unwrap();
+        match answered.result {
+            Ok(_) => true,
+            Err(Failure::Refused { memory, .. }) => {
+                assert_eq!(memory.unwrap().in_flight_max, 1);
+                false
+            }
+            Err(failure) => panic!("{failure}"),
+        }
+    };
+    let inputs = [("what".to_owned(), bytes(format!("7 {}", 40 << 20)))];
+    for reads in [true, false] {
+        let before = ended();
+        let mut client = cluster.client("a");
+        let invocation = Invocation {
+            workflow: "large",
+            inputs: &inputs,
+            report: false,
+            trace: false,
+        };
+        client.start(&invocation).unwrap();
+        until("it has ended", || (ended() > before).then_some(()));
+        assert_eq!(cluster.counter("a", "in_flight"), 0);
+        assert!(!lets_one_in());
+        if reads {
+            let _ = output(&client.next_answer().unwrap(), "out");
+        } else {
+            drop(client);
+        }
+        until("its place is free", || lets_one_in().then_some(()));
+    }
 }
 
 #[test]

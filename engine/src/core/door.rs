@@ -228,7 +228,7 @@ impl Core {
                     let mut sections = participant.sections.iter();
                     let needed = sections.find(|one| one.list == *number);
                     let value = values[usize::from(*number)]?;
-                    Some((*number, self.hold_for(value, needed)))
+                    Some((*number, self.hold_for(place, value, needed)))
                 })
                 .collect();
             self.send(
@@ -250,7 +250,7 @@ impl Core {
             let Some(value) = value else {
                 continue;
             };
-            let outgoing = self.hold_value(value);
+            let outgoing = self.hold_value(place, value);
             if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
                 entry.outputs.push((number, outgoing));
             }

@@ -61,7 +61,7 @@ impl Core {
             let slot = self.invocations[place as usize].slot(from.slot);
             let value = slot.map_or(Value::Unset, |slot| slot.value);
             if !matches!(value, Value::Unset) {
-                here.push((from.candidate, self.hold_value(value)));
+                here.push((from.candidate, self.hold_value(place, value)));
             }
         }
         here
@@ -337,8 +337,13 @@ impl Core {
         self.place_by_id.remove(&id);
         self.pending_failures.remove(&place);
         self.free.push(place);
+        let leaving = self.sending.count() > 0 && {
+            let of = self.program(index).plan.deployment;
+            self.sending.is_over(id, of)
+        };
         let deployment = self.deployment_mut(index);
         deployment.ending -= u32::from(ending);
+        deployment.leaving += u32::from(leaving);
         deployment.instances -= 1;
         if deployment.state == DeploymentState::Retiring {
             self.settle(index);

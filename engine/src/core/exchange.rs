@@ -169,6 +169,25 @@ pub enum Output {
     List(Vec<Piece>),
 }
 
+impl Output {
+    /// Its pieces.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        match self {
+            Self::One(piece) => std::slice::from_ref(piece),
+            Self::List(pieces) => pieces,
+        }
+    }
+
+    /// Its pieces, to be changed.
+    pub fn pieces_mut(&mut self) -> &mut [Piece] {
+        match self {
+            Self::One(piece) => std::slice::from_mut(piece),
+            Self::List(pieces) => pieces,
+        }
+    }
+}
+
 /// Bytes that an activation returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Piece {

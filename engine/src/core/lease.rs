@@ -107,6 +107,8 @@ struct Lease {
     holders: u32,
     account: Account,
     home: Home,
+    /// Whether it never leaves memory.
+    kept: bool,
     /// Of its views, those that are to be sent.
     sent: u32,
     /// How its bytes first came here.
@@ -319,6 +321,7 @@ impl Leases {
             holders: 1,
             account,
             home: Home::Here,
+            kept: false,
             sent: 0,
             way,
             brought_back: None,
@@ -389,24 +392,10 @@ impl Leases {
         range
     }
 
-    /// Counts a view that is to be sent as such: its bytes stay here.
-    pub(super) fn send(&mut self, payload: Payload) {
+    /// What a view is of never leaves memory.
+    pub(super) fn keep(&mut self, payload: Payload) {
         if payload.lease != LeaseId::NONE {
-            let lease = &mut self.slots[payload.lease.0 as usize];
-            lease.sent += 1;
-            self.ledgers[lease.account.0 as usize].holdings.sending += 1;
-        }
-    }
-
-    /// A view has been sent.
-    pub(super) fn sent(&mut self, payload: Payload) {
-        if payload.lease != LeaseId::NONE {
-            let lease = &mut self.slots[payload.lease.0 as usize];
-            debug_assert!(lease.sent > 0, "what has been sent was to be sent");
-            lease.sent = lease.sent.saturating_sub(1);
-            let ledger = &mut self.ledgers[lease.account.0 as usize];
-            ledger.holdings.sending = ledger.holdings.sending.saturating_sub(1);
-            self.alarmed |= ledger.tally.pressed;
+            self.slots[payload.lease.0 as usize].kept = true;
         }
     }
 
@@ -425,11 +414,40 @@ impl Leases {
         }
     }
 
-    /// Views of the lease that this is one of; of none, none.
+    /// Counts a view that is to be sent as such: its bytes stay here. Its lease, if that comes and goes.
+    pub(super) fn send(&mut self, payload: Payload) -> Option<LeaseId> {
+        if payload.lease == LeaseId::NONE {
+            return None;
+        }
+        let lease = &mut self.slots[payload.lease.0 as usize];
+        lease.sent += 1;
+        self.ledgers[lease.account.0 as usize].holdings.sending += 1;
+        (!lease.kept).then_some(payload.lease)
+    }
+
+    /// A view has been sent; its lease, if that was the last one to be.
+    pub(super) fn sent(&mut self, payload: Payload) -> Option<LeaseId> {
+        if payload.lease == LeaseId::NONE {
+            return None;
+        }
+        let lease = &mut self.slots[payload.lease.0 as usize];
+        debug_assert!(lease.sent > 0, "what has been sent was to be sent");
+        lease.sent = lease.sent.saturating_sub(1);
+        let ledger = &mut self.ledgers[lease.account.0 as usize];
+        ledger.holdings.sending = ledger.holdings.sending.saturating_sub(1);
+        self.alarmed |= ledger.tally.pressed;
+        (lease.sent == 0).then_some(payload.lease)
+    }
+
+    /// Bytes that are free once so many views of a lease have gone: all of them, or none.
     #[must_use]
-    pub(super) fn holders(&self, payload: Payload) -> u32 {
-        let lease = self.slots.get(payload.lease.0 as usize);
-        lease.map_or(0, |lease| lease.holders)
+    pub(super) fn freed_by(&self, id: LeaseId, views: usize) -> u64 {
+        let lease = &self.slots[id.0 as usize];
+        if lease.holders as usize <= views {
+            lease.range.length
+        } else {
+            0
+        }
     }
 
     /// Bytes of the lease of a view, and which it is: views of one lease have the same.
@@ -437,11 +455,6 @@ impl Leases {
     pub fn lease_of(&self, payload: Payload) -> Option<(LeaseId, u64)> {
         let lease = self.slots.get(payload.lease.0 as usize)?;
         Some((payload.lease, lease.range.length))
-    }
-
-    /// Bytes of a lease.
-    pub(super) fn bytes_of(&self, id: LeaseId) -> u64 {
-        self.slots[id.0 as usize].range.length
     }
 
     /// Where the payload lies.

@@ -18,6 +18,7 @@
 //! | `store` | what is carried out of memory and back |
 //! | `quota`, `victims`, `ways` | when, which payloads, and where each may go |
 //! | `full` | executors whose arena is full while they run something |
+//! | `scratch` | what they keep for use again |
 //! | `window` | lists that are read item by item, since they do not fit into memory |
 //! | `pool` | executors and what waits for them |
 //! | `door` | clients: taking or refusing, and telling the participants |
@@ -39,6 +40,7 @@
 //! | `inputs` | what activations read |
 //! | `outputs` | what activations return |
 //! | `payloads` | into slots, out to others, and let go of |
+//! | `sending` | what is still being sent of invocations that are over |
 //! | `end` | answering, failing, cleaning up |
 //! | `holding` | how long what runs may hold what it reads |
 //! | `replace` | executors that are replaced |
@@ -90,6 +92,8 @@ mod report;
 mod retire;
 mod retried;
 mod room;
+mod scratch;
+mod sending;
 pub mod store;
 mod timers;
 mod trigger;
@@ -125,7 +129,7 @@ use faasstore::binding::{Kind, Maximum};
 use faasstore::descriptor::{InvocationId, NO_ITEM, PayloadRef};
 use full::WantsRoom;
 use invocation::{Extras, Invocation, Lists, Place, Value};
-use lease::{Account, Leases, Payload};
+use lease::{Account, LeaseId, Leases, Payload};
 use pool::{Executor, InHand, Pool};
 use profile::Profile;
 use program::{LocalNode, Program};
@@ -133,6 +137,8 @@ use quota::{Lost, RunTimes};
 use replicas::{Loads, Version};
 use retried::Retried;
 use rustc_hash::FxHashMap;
+use scratch::Scratch;
+use sending::Sending;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use store::{Carrier, StoreRules, Unused};
@@ -199,6 +205,8 @@ struct Deployment {
     taken: u32,
     /// Taken here and answered, while something of them still runs here in its grace.
     ending: u32,
+    /// Taken here and over, of which something is still being sent, where memory is proven.
+    leaving: u32,
     /// This lane has told its peers that it takes and has none any more.
     drained_told: bool,
     /// Peers' lanes that have told so, or cannot any more.
@@ -230,6 +238,7 @@ pub struct Core {
     /// Invocations of which other workers may speak.
     place_by_id: FxHashMap<InvocationId, Place>,
     asked: Asked,
+    sending: Sending,
     doors: Doors,
     /// Failures of pending invocations, told once they begin.
     pending_failures: FxHashMap<Place, Failure>,
@@ -246,6 +255,7 @@ pub struct Core {
     pressed: usize,
     /// What is to fail before the workflow that is looked after is looked at again.
     lost: Option<Lost>,
+    scratch: Scratch,
     /// Of executors whose activations read lists item by item.
     windows: BTreeMap<ExecutorId, Window>,
     /// Executors that have found their arenas full.
@@ -295,6 +305,7 @@ impl Core {
             carriers,
             pressed: 0,
             lost: None,
+            scratch: Scratch::default(),
             windows: BTreeMap::new(),
             fulls: BTreeMap::new(),
             deployments: Vec::new(),
@@ -304,6 +315,7 @@ impl Core {
             free: Vec::new(),
             place_by_id: FxHashMap::default(),
             asked: Asked::default(),
+            sending: Sending::default(),
             doors: Doors::default(),
             pending_failures: FxHashMap::default(),
             borne: Borne::default(),
@@ -423,7 +435,8 @@ impl Core {
             notes: self.extras.count()
                 + self.pending_failures.len()
                 + self.borne.count()
-                + self.asked.len(),
+                + self.asked.len()
+                + self.sending.count(),
             timers: self.timers_of.len(),
             retried: self.retried.count(),
             waiting: self
@@ -503,6 +516,7 @@ impl Core {
             instances: 0,
             taken: 0,
             ending: 0,
+            leaving: 0,
             drained_told: false,
             drained: Vec::new(),
         };
@@ -618,8 +632,21 @@ impl Core {
     /// Lets go of what an [`Outgoing`] holds, once it has been sent or dropped.
     pub fn let_go_all(&mut self, payloads: &[Payload]) {
         for payload in payloads {
-            self.leases.sent(*payload);
+            if let Some(lease) = self.leases.sent(*payload) {
+                self.places_left(lease);
+            }
             self.let_go(*payload);
+        }
+    }
+
+    /// Nothing of a lease is to be sent any more: invocations that are over and waited for no more than that leave their places
+    /// at the door.
+    fn places_left(&mut self, lease: LeaseId) {
+        while let Some(id) = self.sending.next_sent(lease) {
+            // It may have gone before the last of what it sent.
+            if let Some(index) = self.deployment_by_id.get(&id).copied() {
+                self.deployment_mut(index).leaving -= 1;
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Action, Core, Incoming, Outgoing};
 use crate::plan::{Limits, SectionPlan};
 use crate::reads::Way;
 use crate::wire::{self, Failure, ITEM_ABSENT, Section};
-use faasstore::descriptor::PayloadRef;
+use faasstore::descriptor::{InvocationId, PayloadRef};
 
 impl Core {
     #[inline]
@@ -59,7 +59,7 @@ impl Core {
         needed: Option<&SectionPlan>,
     ) -> Outgoing {
         let slot = self.invocations[place as usize].slot(slot);
-        self.hold_for(slot.map_or(Value::Unset, |slot| slot.value), needed)
+        self.hold_for(place, slot.map_or(Value::Unset, |slot| slot.value), needed)
     }
 
     /// Puts an incoming payload into its slot; returns why the invocation must fail, if it must.
@@ -236,16 +236,24 @@ impl Core {
     pub(super) fn keep_here(&mut self, value: Value) {
         match value {
             Value::Unset => {}
-            Value::One(payload) => self.leases.send(payload),
+            Value::One(payload) => self.leases.keep(payload),
             Value::List(list) => {
                 for item in self.lists.get(list) {
-                    self.leases.send(*item);
+                    self.leases.keep(*item);
                 }
             }
         }
     }
 
-    fn hold_to_send(&mut self, payload: Payload) {
+    /// The invocation that lives in a place, if it was taken here and counts at the door until all that it sends has gone.
+    fn sender(&self, place: Place) -> Option<InvocationId> {
+        let root = self.invocations[place as usize].root;
+        let invocation = &self.invocations[root as usize];
+        let proven = self.program(invocation.deployment).plan.memory.is_some();
+        (proven && invocation.entry.is_some()).then_some(invocation.id)
+    }
+
+    fn hold_to_send(&mut self, sender: Option<InvocationId>, payload: Payload) {
         debug_assert_eq!(
             self.leases.reach(payload),
             Reach::Here,
@@ -253,20 +261,25 @@ impl Core {
         );
         self.leases.hold(payload);
         self.leases.stay(payload);
-        self.leases.send(payload);
+        if let (Some(lease), Some(sender)) = (self.leases.send(payload), sender) {
+            self.sending.begin(lease, sender);
+        }
     }
 
-    /// One more hold of a value, for sending.
-    pub(super) fn hold_value(&mut self, value: Value) -> Outgoing {
+    /// One more hold of a value, for an invocation to send.
+    pub(super) fn hold_value(&mut self, place: Place, value: Value) -> Outgoing {
+        let sender = self.sender(place);
         match value {
             Value::Unset => Outgoing::One(Payload::EMPTY),
             Value::One(payload) => {
-                self.hold_to_send(payload);
+                self.hold_to_send(sender, payload);
                 Outgoing::One(payload)
             }
             Value::List(list) => {
                 let items = self.lists.get(list).to_vec();
-                items.iter().for_each(|item| self.hold_to_send(*item));
+                for item in &items {
+                    self.hold_to_send(sender, *item);
+                }
                 match self.lists.section(list) {
                     Some(section) => Outgoing::Section(items, section),
                     None => Outgoing::List(items),
@@ -275,11 +288,17 @@ impl Core {
         }
     }
 
-    /// One more hold of what another worker needs of a value, for sending: of a list perhaps not everything.
-    pub(super) fn hold_for(&mut self, value: Value, needed: Option<&SectionPlan>) -> Outgoing {
+    /// One more hold of what another worker needs of a value, for an invocation to send: of a list perhaps not everything.
+    pub(super) fn hold_for(
+        &mut self,
+        place: Place,
+        value: Value,
+        needed: Option<&SectionPlan>,
+    ) -> Outgoing {
         let (Value::List(list), Some(needed)) = (value, needed) else {
-            return self.hold_value(value);
+            return self.hold_value(place, value);
         };
+        let sender = self.sender(place);
         let here = self.lists.items(list);
         let range = here.common(needed.of(here.whole()));
         let section = Section {
@@ -287,7 +306,9 @@ impl Core {
             whole: here.whole() as u32,
         };
         let items = here.range(range).to_vec();
-        items.iter().for_each(|item| self.hold_to_send(*item));
+        for item in &items {
+            self.hold_to_send(sender, *item);
+        }
         Outgoing::Section(items, section)
     }
 

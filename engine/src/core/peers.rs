@@ -273,7 +273,7 @@ impl Core {
             }
             let way = way_of(&incoming, &program.plan.limits);
             let value = self.take_incoming(program.account, incoming, way);
-            let outgoing = self.hold_value(value);
+            let outgoing = self.hold_value(place, value);
             self.drop_value(value);
             if let Some(entry) = self.invocations[place as usize].entry.as_mut() {
                 entry.outputs.push((number, outgoing));

@@ -1,16 +1,17 @@
 //! Whether an activation of a workflow that is pressed for memory may start, and what is done so that it may.
 
-use super::invocation::{Place, Read};
+use super::invocation::{Place, Read, Slot, Value};
 use super::lease::{Account, LeaseId, Payload, Reach};
 use super::pool::{Running, Waiting};
 use super::program::LocalNode;
+use super::scratch::{Gated, clear};
 use super::timers::Timer;
 use super::victims::LeaveLast;
 use super::{Action, CarryOut, Core};
 use crate::wire::Failure;
 use faasstore::descriptor::RoomAnswer;
 use faasstore::tier::TierKind;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::rc::Rc;
 
 /// Activations of one pool that are looked at for one that may start.
@@ -165,15 +166,29 @@ impl Core {
 
     /// Starts what may start, makes room for what may not, and ends the state when there is room again.
     fn relieve(&mut self, now_ns: u64, account: Account) {
+        let mut deployments = std::mem::take(&mut self.scratch.deployments);
+        let mut runs = std::mem::take(&mut self.scratch.runs);
+        clear(&mut deployments);
+        deployments.extend(self.each_deployment_of(account));
+        self.relieve_all(now_ns, account, &deployments, &mut runs);
+        (self.scratch.deployments, self.scratch.runs) = (deployments, runs);
+    }
+
+    fn relieve_all(
+        &mut self,
+        now_ns: u64,
+        account: Account,
+        deployments: &[u32],
+        runs: &mut Vec<Running>,
+    ) {
         // Who waits for an item runs already, and lets go of something by and by.
         let lacks_item = self.serve_all(account);
         if self.lost.is_some() {
             return;
         }
-        let deployments = self.deployments_of(account);
         let mut wanted = None;
         let mut first_held = None;
-        for deployment in &deployments {
+        for deployment in deployments {
             // What is last in the workflow's order lets go of most.
             let pools = self.deployment_mut(*deployment).pools.len() as u16;
             for pool in (0..pools).rev() {
@@ -190,7 +205,8 @@ impl Core {
             }
         }
         let holdings = self.leases.holdings(account);
-        let runs = self.runs_of(&deployments);
+        clear(runs);
+        runs.extend(self.each_run_of(deployments));
         if first_held.is_none()
             && !self.has_windows(account)
             && !self.has_full(account)
@@ -206,15 +222,15 @@ impl Core {
             return;
         }
         let spared = first_held.map(|(_, _, place, node)| (place, node));
-        let of_it = (account, &deployments[..]);
+        let of_it = (account, deployments);
         let hopeless = self.relieve_full(now_ns, of_it, spared.as_slice());
         let holdings = self.leases.holdings(account);
-        let reserved = self.reserved(&runs);
+        let reserved = self.reserved(runs);
         let wanted = lacks_item.map(|(_, bytes)| bytes).or(wanted);
         let lacks = self.lacking_in_all(account, wanted.map_or(0, |bytes| bytes + reserved));
         let relief = (lacks.most() > 0).then(|| {
             let beyond = self.is_over(account);
-            self.relief(now_ns, &deployments, &runs, (lacks.most(), beyond))
+            self.relief(now_ns, deployments, runs, (lacks.most(), beyond))
         });
         match relief.flatten() {
             // Others first have to arrive.
@@ -243,7 +259,7 @@ impl Core {
         }
         // A tier that has failed may take something again soon.
         if lacks.most() > 0
-            && let Some(up_ns) = self.up_again_ns(now_ns, &deployments)
+            && let Some(up_ns) = self.up_again_ns(now_ns, deployments)
             && !self
                 .leave_last(up_ns, of_it, spared.as_slice(), &|_, _| true)
                 .is_empty()
@@ -257,9 +273,7 @@ impl Core {
             {
                 self.overdraw(now_ns, (deployment, pool), place, node);
             }
-            (None, _, Some(executor))
-                if !self.may_be_let_go_of_elsewhere(account, &deployments) =>
-            {
+            (None, _, Some(executor)) if !self.may_be_let_go_of_elsewhere(account, deployments) => {
                 self.answer_full(executor, RoomAnswer::Never);
             }
             // What waits for an item that is there by now goes on, and who waits for room does so for a while.
@@ -376,7 +390,8 @@ impl Core {
 
     /// When what runs is expected to have let go of so many bytes; none if it will not.
     fn until_let_go(&self, now_ns: u64, runs: &[Running], bytes: u64) -> Option<f64> {
-        let mut ends: Vec<(f64, u64)> = Vec::with_capacity(runs.len());
+        let mut ends = self.scratch.ends.borrow_mut();
+        clear(&mut ends);
         for running in runs.iter().filter(|running| !self.waits(running)) {
             let frees = self.lets_go_of(running);
             if frees > 0 {
@@ -391,24 +406,61 @@ impl Core {
                 ends.push((left_ns, frees));
             }
         }
-        ends.sort_by(|one, other| one.0.total_cmp(&other.0));
+        ends.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
         let mut freed = 0;
-        ends.into_iter().find_map(|(ns, frees)| {
+        ends.iter().find_map(|(ns, frees)| {
             freed += frees;
-            (freed >= bytes).then_some(ns)
+            (freed >= bytes).then_some(*ns)
         })
     }
 
-    /// Bytes that the end of an activation frees: those of what only it is still to read.
+    /// Bytes that the end of an activation frees: those of leases of which it is the only one that still reads, by however many views.
     fn lets_go_of(&self, running: &Running) -> u64 {
-        let mut bytes = 0;
-        self.each_payload_read(running.place, running.node, |payload| {
+        let mut views = self.scratch.views.borrow_mut();
+        clear(&mut views);
+        self.each_view_left(running, |payload| {
             let here = self.leases.reach(payload) == Reach::Here;
-            if here && self.leases.holders(payload) == 1 {
-                bytes += payload.length();
-            }
+            views.extend(
+                self.leases
+                    .lease_of(payload)
+                    .filter(|_| here)
+                    .map(|(lease, _)| lease),
+            );
         });
-        bytes
+        views.sort_unstable();
+        let of_one = views.chunk_by(|one, other| one == other);
+        let freed = of_one.map(|views| self.leases.freed_by(views[0], views.len()));
+        freed.sum()
+    }
+
+    /// Calls `each` with the views that go when an activation ends: of what it reads for the last time, and what it holds of lists that
+    /// it reads item by item.
+    fn each_view_left(&self, running: &Running, mut each: impl FnMut(Payload)) {
+        let (place, index) = (running.place, running.node);
+        let program = self.program_of(place);
+        let node = &program.nodes[index as usize];
+        let invocation = &self.invocations[place as usize];
+        let mut slots = self.scratch.slots.borrow_mut();
+        clear(&mut slots);
+        program.each_slot_read(node, |slot| slots.push(slot));
+        slots.sort_unstable();
+        // Several reads of one slot are of one view.
+        for reads in slots.chunk_by(|one, other| one == other) {
+            let slot = invocation.slot(reads[0]);
+            match slot.filter(|slot| slot.uses as usize == reads.len()) {
+                Some(Slot {
+                    value: Value::One(payload),
+                    ..
+                }) => each(*payload),
+                Some(Slot {
+                    value: Value::List(list),
+                    ..
+                }) => self.lists.get(*list).iter().copied().for_each(&mut each),
+                _ => {}
+            }
+        }
+        self.each_item_left(place, &mut each);
+        self.each_payload_granted(running, each);
     }
 
     fn lasts_ns(&self, running: &Running) -> Option<f64> {
@@ -536,10 +588,16 @@ impl Core {
 
     /// What stands in the way of an activation. What it reads and is away is fetched if there is room, or if `anyway`.
     fn gate(&mut self, place: Place, node: LocalNode, anyway: bool) -> Gate {
+        let mut gated = std::mem::take(&mut self.scratch.gated);
+        gated.clear();
+        let gate = self.gate_in(place, node, anyway, &mut gated);
+        self.scratch.gated = gated;
+        gate
+    }
+
+    fn gate_in(&mut self, place: Place, node: LocalNode, anyway: bool, gated: &mut Gated) -> Gate {
         let account = self.program_of(place).account;
-        let mut here: Vec<Payload> = Vec::new();
-        let mut away: Vec<Payload> = Vec::new();
-        let mut seen: FxHashSet<LeaseId> = FxHashSet::default();
+        let Gated { here, away, seen } = gated;
         let (mut away_bytes, mut coming_bytes) = (0, 0);
         let mut comes = false;
         let mut lost: Option<Rc<str>> = None;
@@ -582,15 +640,14 @@ impl Core {
         let wanted = away_bytes + items_bytes + self.expected_bytes(place, node);
         // What takes no more memory only frees some.
         let has_room = anyway || wanted == 0 || {
-            let runs = self.runs_of(&self.deployments_of(account));
-            let taken = self.leases.holdings(account).bytes + self.reserved(&runs);
+            let taken = self.leases.holdings(account).bytes + self.reserved_by(account);
             let taken = taken + self.lacking(account);
             taken + wanted <= self.leases.tally(account).quota_bytes && !self.is_over(account)
         };
         if !has_room {
             return Gate::Room(wanted);
         }
-        for payload in &away {
+        for payload in away.iter() {
             if let Some((ticket, account, bytes)) = self.leases.come(*payload) {
                 self.actions.push(Action::BringBack {
                     ticket,
@@ -602,9 +659,17 @@ impl Core {
         if comes || !away.is_empty() {
             return Gate::Wait;
         }
-        here.into_iter()
-            .for_each(|payload| self.leases.stay(payload));
+        here.iter().for_each(|payload| self.leases.stay(*payload));
         Gate::Open(reading)
+    }
+
+    /// Bytes that what runs of a workflow is expected to make.
+    fn reserved_by(&self, account: Account) -> u64 {
+        let executors = self.executors.iter().flatten();
+        let of_it = executors.filter(|one| self.program(one.deployment).account == account);
+        let runs = of_it.filter_map(|executor| executor.running);
+        runs.map(|running| self.expected_bytes(running.place, running.node))
+            .sum()
     }
 
     /// Bytes that what runs is expected to make.
@@ -629,18 +694,26 @@ impl Core {
 
     /// What runs of these deployments.
     pub(super) fn runs_of(&self, deployments: &[u32]) -> Vec<Running> {
+        self.each_run_of(deployments).collect()
+    }
+
+    fn each_run_of(&self, deployments: &[u32]) -> impl Iterator<Item = Running> {
         let executors = self.executors.iter().flatten();
         let of_these = executors.filter(|executor| deployments.contains(&executor.deployment));
-        of_these.filter_map(|executor| executor.running).collect()
+        of_these.filter_map(|executor| executor.running)
     }
 
     pub(super) fn deployments_of(&self, account: Account) -> Vec<u32> {
+        self.each_deployment_of(account).collect()
+    }
+
+    fn each_deployment_of(&self, account: Account) -> impl Iterator<Item = u32> {
         let deployments = (0..).zip(&self.deployments);
-        let of_it = deployments.filter(|(_, one)| {
+        let of_it = deployments.filter(move |(_, one)| {
             one.as_ref()
                 .is_some_and(|one| one.program.account == account)
         });
-        of_it.map(|(index, _)| index).collect()
+        of_it.map(|(index, _)| index)
     }
 
     /// Calls `each` with every payload that an activation reads.

@@ -136,7 +136,7 @@ impl Core {
                 Read::One(payload) => count(payload),
                 Read::List(items) => items
                     .iter()
-                    .filter(|item| !item.is_absent() && !(by_window && self.is_asked_for(**item)))
+                    .filter(|item| !(item.is_absent() || by_window && self.is_asked_for(**item)))
                     .for_each(|item| count(*item)),
             }
         }

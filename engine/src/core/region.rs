@@ -9,7 +9,7 @@
 
 use super::Core;
 use super::invocation::{
-    Extras, Invocation, NO_MAKER, Phase, Place, Read, RegionRun, Stage, Value,
+    Extras, Invocation, NO_MAKER, Phase, Place, Read, RegionRun, Slot, Stage, Value,
 };
 use super::lease::Payload;
 use super::list::Items;
@@ -272,6 +272,36 @@ impl Core {
                 let payload = std::mem::replace(payload, Payload::EMPTY);
                 self.let_go(payload);
             }
+        }
+    }
+
+    /// Calls `each` with what [`Core::release_item`] lets go of when what runs last in an item ends; with nothing while more of the item
+    /// is to run.
+    pub(super) fn each_item_left(&self, place: Place, each: impl FnMut(Payload)) {
+        let Invocation {
+            parent,
+            scope,
+            item,
+            nodes_left,
+            ..
+        } = self.invocations[place as usize];
+        if scope == 0 || nodes_left != 1 {
+            return;
+        }
+        let scope = &self.program_of(place).scopes[usize::from(scope)];
+        let InputFrom::Slot(slot) = scope.list else {
+            return;
+        };
+        let slot = self.invocations[parent as usize].slot(slot);
+        if let Some(Slot {
+            value: Value::List(list),
+            uses: 1,
+            ..
+        }) = slot
+        {
+            let items = self.lists.items(*list);
+            let left = items_of(item, scope.batch, items.whole());
+            items.range(left).iter().copied().for_each(each);
         }
     }
 

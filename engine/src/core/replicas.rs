@@ -320,7 +320,8 @@ impl Core {
         if let Some(memory) = &program.plan.memory {
             let at_door = memory.at_door.get(usize::from(self.config.lane));
             let at_door = at_door.copied().unwrap_or_default();
-            if u64::from(deployment.taken) + u64::from(deployment.ending) >= at_door {
+            let places = [deployment.taken, deployment.ending, deployment.leaving];
+            if places.into_iter().map(u64::from).sum::<u64>() >= at_door {
                 return Err(Unable::Memory(&program.plan, at_door));
             }
         }

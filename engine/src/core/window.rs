@@ -173,6 +173,14 @@ impl Core {
         }
     }
 
+    /// Calls `each` with what is held of lists for what runs, if it reads them item by item.
+    pub(super) fn each_payload_granted(&self, running: &Running, each: impl FnMut(Payload)) {
+        if let Some(window) = self.window_of(running.place, running.node) {
+            let granted = window.granted.values();
+            granted.map(|grant| grant.payload).for_each(each);
+        }
+    }
+
     pub(super) fn window_of(&self, place: Place, node: LocalNode) -> Option<&Window> {
         let mut windows = self.windows.values();
         windows.find(|window| (window.place, window.node) == (place, node))

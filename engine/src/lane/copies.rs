@@ -1,9 +1,11 @@
-//! Copies of what executables have returned that are somebody else's (`trust: other`), made before the core hears of it.
+//! Copies of what activations have returned, made before the core hears of it: of executables that are somebody else's
+//! (`trust: other`), and of what is passed on and would keep more than is declared.
 //!
 //! An executor can write its arena for as long as it lives, and so change what it has committed. Of one that is not trusted
 //! nothing is read where it lies: a completion's own outputs are copied into memory of the lane's, each byte read once, and
 //! go back to it; whoever reads them reads the copy. Aliases name what its inputs lie in, which it cannot write. Tables and
-//! texts are copied out of all executors' arenas alike.
+//! texts are copied out of all executors' arenas alike. Where memory is proven, a part of an input that keeps too much of it
+//! is copied as well, whoever has passed it on ([`kept_beyond`]).
 //!
 //! ```text
 //!   completion ─► outputs leased ─┬─ little ─► the workflow's compartment of the lane's arena ──────────┐
@@ -11,17 +13,17 @@
 //!                                              for each turn of the lane ───────────────────────────────┘
 //! ```
 //!
-//! While that is under way the executor's activation runs, as the core sees it: it can exceed its timeout, and nothing more
-//! is read from its ring. A segment of copies goes with the last range of it, and counts in what the lane's arena may have.
+//! While that is under way the executor's activation runs, as the core sees it: it holds its inputs, it can exceed its timeout, and
+//! nothing more is read from its ring. A segment of copies goes with the last range of it, and counts in what the lane's arena may have.
 
 use super::Lane;
-use super::executors::{self, ExecutorError};
+use super::executors::{self, At, ExecutorError, kept_beyond};
 use super::segments::{Mapping, Owner, Segments};
 use crate::core::{CompletionError, ExecutorId, Output, Piece};
 use crate::plan::{ErrorClass, Trust};
 use faasstore::arena::{Arena, ArenaError, Compartment, GRANULE_BYTES};
 use faasstore::descriptor::{CpuUse, PayloadRef};
-use faasstore::segment::{SegmentError, SegmentReader, SegmentWriter};
+use faasstore::segment::{SegmentError, SegmentWriter};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -40,18 +42,22 @@ enum CopyError {
     Arena(#[from] ArenaError),
     #[error("{0}")]
     Segment(#[from] SegmentError),
-    #[error("what it has returned lies in no executor's segment")]
+    #[error("what it has returned lies in no segment that is here")]
     Place,
 }
 
 impl CopyError {
     fn cause(&self) -> String {
         format!(
-            "its outputs are to be copied, since its executable is somebody else's (`trust: other`), and are not: {self}; let \
-             it return less at once, or give the worker more --memory"
+            "its outputs are to be copied, since its executable is somebody else's (`trust: other`) or they pass on parts of \
+             inputs that keep more than is declared, and are not: {self}; let it return less at once, or give the worker more \
+             --memory"
         )
     }
 }
+
+/// What is to be copied: where it stands among the outputs, and where it lies.
+type Original = (At, PayloadRef);
 
 /// A copy that takes several turns.
 #[derive(Debug)]
@@ -60,8 +66,8 @@ pub(crate) struct Copying {
     cpu: Option<CpuUse>,
     /// As the executor has named them; leased.
     outputs: Vec<Output>,
-    /// Of these what is the executor's own, and where each begins in the copy.
-    pieces: Vec<(PayloadRef, u64)>,
+    /// What is to be copied of them, and where each begins in the copy.
+    pieces: Vec<(Original, u64)>,
     progress: Option<Progress>,
     /// Pieces that are copied, and bytes of the next one.
     next: usize,
@@ -79,63 +85,36 @@ enum Progress {
     Copy(Arc<SegmentWriter>),
 }
 
-fn pieces(output: &Output) -> &[Piece] {
-    match output {
-        Output::One(piece) => std::slice::from_ref(piece),
-        Output::List(pieces) => pieces,
-    }
-}
-
-fn pieces_mut(output: &mut Output) -> &mut [Piece] {
-    match output {
-        Output::One(piece) => std::slice::from_mut(piece),
-        Output::List(pieces) => pieces,
-    }
-}
-
 /// The ranges that outputs hold by themselves.
 pub(super) fn own(outputs: &[Output]) -> impl Iterator<Item = PayloadRef> + '_ {
-    let pieces = outputs.iter().flat_map(pieces);
+    let pieces = outputs.iter().flat_map(Output::pieces);
     pieces.filter_map(|piece| match piece {
         Piece::Own(range) => Some(*range),
         Piece::Empty | Piece::Alias { .. } => None,
     })
 }
 
-/// Whether a range is in the executor's memory, where it can still write. What it has passed on may lie in a copy of the lane's
-/// by now.
-fn is_theirs(segments: &Segments, range: &PayloadRef) -> bool {
-    !matches!(segments.mapping(range.segment), Some(Mapping::Own(_)))
+/// Of [`own`], what it says of where each stands.
+fn theirs(outputs: &[Output]) -> impl Iterator<Item = Original> + '_ {
+    outputs.iter().enumerate().flat_map(|(output, one)| {
+        let pieces = one.pieces().iter().enumerate();
+        pieces.filter_map(move |(piece, one)| match one {
+            Piece::Own(range) => Some((At { output, piece }, *range)),
+            Piece::Empty | Piece::Alias { .. } => None,
+        })
+    })
 }
 
-/// Of [`own`], those in the executor's memory.
-fn theirs<'a>(
-    outputs: &'a [Output],
-    segments: &'a Segments,
-) -> impl Iterator<Item = PayloadRef> + 'a {
-    own(outputs).filter(|range| is_theirs(segments, range))
-}
-
-/// Has the outputs name copies, in the order of [`theirs`].
-fn rename(
-    outputs: &mut [Output],
-    segments: &Segments,
-    mut copies: impl Iterator<Item = PayloadRef>,
-) {
-    for piece in outputs.iter_mut().flat_map(pieces_mut) {
-        if let Piece::Own(range) = piece
-            && is_theirs(segments, range)
-        {
-            *range = copies.next().unwrap_or(PayloadRef::EMPTY);
+/// Copies bytes of a segment of the lane's table into one that is to be written; false if they do not lie in both.
+fn copy_bytes(segments: &Segments, from: PayloadRef, into: &SegmentWriter, at: u64) -> bool {
+    match segments.mapping(from.segment) {
+        // Its writer may not have ended writing.
+        Some(Mapping::Foreign(segment)) => into.copy_from(at, segment, from.offset, from.length),
+        Some(Mapping::Own(segment)) => {
+            let bytes = segment.read(from.offset, from.length);
+            bytes.is_some_and(|bytes| into.write(at, bytes))
         }
-    }
-}
-
-/// The executor's segment in which a range lies.
-fn source(segments: &Segments, range: &PayloadRef) -> Result<Arc<SegmentReader>, CopyError> {
-    match segments.mapping(range.segment) {
-        Some(Mapping::Foreign(segment)) => Ok(Arc::clone(segment)),
-        Some(Mapping::Own(_)) | None => Err(CopyError::Place),
+        None => false,
     }
 }
 
@@ -146,13 +125,10 @@ fn copy_one(
     segments: &mut Segments,
     arena: &mut Arena,
 ) -> Result<PayloadRef, CopyError> {
-    let from = source(segments, &range)?;
     let reservation = arena.reserve_in(compartment, range.length)?;
     executors::adopt_own_segments(segments, arena);
     let into = arena.segment(reservation.segment(), reservation.generation());
-    let copied = into.is_some_and(|into| {
-        into.copy_from(reservation.offset(), &from, range.offset, range.length)
-    });
+    let copied = into.is_some_and(|into| copy_bytes(segments, range, into, reservation.offset()));
     if !copied {
         arena.abandon(reservation);
         return Err(CopyError::Place);
@@ -167,18 +143,17 @@ impl Copying {
         activation: u32,
         cpu: Option<CpuUse>,
         outputs: &mut Vec<Output>,
-        bytes: u64,
-        segments: &Segments,
+        (originals, bytes): (Vec<Original>, u64),
         arena: &mut Arena,
     ) -> Result<Self, CopyError> {
         let into = SegmentWriter::create_gradually("lane-copies", bytes)?;
         let set_aside_bytes = into.length();
         arena.set_aside(set_aside_bytes)?;
         let mut begins = 0;
-        let pieces = theirs(outputs, segments).map(|range| {
+        let pieces = originals.into_iter().map(|original| {
             let at = begins;
-            begins += range.length.next_multiple_of(GRANULE_BYTES);
-            (range, at)
+            begins += original.1.length.next_multiple_of(GRANULE_BYTES);
+            (original, at)
         });
         Ok(Self {
             activation,
@@ -210,15 +185,18 @@ impl Copying {
             Some(Progress::Copy(into)) => into,
         };
         let mut left = STEP_BYTES;
-        while let Some((range, at)) = self.pieces.get(self.next) {
+        while let Some(((_, range), at)) = self.pieces.get(self.next) {
             if left == 0 {
                 self.progress = Some(Progress::Copy(into));
                 return Ok(None);
             }
             let length = (range.length - self.copied_bytes).min(left);
-            let from = source(segments, range)?;
-            let (to, offset) = (at + self.copied_bytes, range.offset + self.copied_bytes);
-            if !into.copy_from(to, &from, offset, length) {
+            let from = PayloadRef {
+                offset: range.offset + self.copied_bytes,
+                length,
+                ..*range
+            };
+            if !copy_bytes(segments, from, &into, at + self.copied_bytes) {
                 return Err(CopyError::Place);
             }
             left = left.saturating_sub(length.max(PIECE_COST_BYTES));
@@ -233,7 +211,8 @@ impl Copying {
 
 impl Lane {
     /// An activation has ended well, whose outputs are in `scratch`. Of an executable that is somebody else's they are copied
-    /// before the core hears of it, unless `told`: what was told to stop returns nothing.
+    /// before the core hears of it, and so is what keeps more of inputs than is declared; unless `told`: what was told to stop
+    /// returns nothing.
     #[inline]
     pub(super) fn done(
         &mut self,
@@ -242,13 +221,19 @@ impl Lane {
         cpu: Option<CpuUse>,
         told: bool,
     ) -> Result<(), ExecutorError> {
-        let executor = self.executors[id.0 as usize].as_ref();
-        let other = executor.is_some_and(|executor| executor.started.trust == Trust::Other);
-        let theirs = || theirs(&self.scratch.outputs, &self.segments);
-        if other && !told && theirs().next().is_some() {
-            return self.copy(id, activation, cpu);
+        if told {
+            return self.completed(id, activation, cpu);
         }
-        self.completed(id, activation, cpu)
+        let outputs = &self.scratch.outputs;
+        let mut originals = kept_beyond(id, &self.core, outputs);
+        let executor = self.executors[id.0 as usize].as_ref();
+        if executor.is_some_and(|executor| executor.started.trust == Trust::Other) {
+            originals.extend(theirs(outputs));
+        }
+        if originals.is_empty() {
+            return self.completed(id, activation, cpu);
+        }
+        self.copy(id, activation, cpu, originals)
     }
 
     #[cold]
@@ -257,6 +242,7 @@ impl Lane {
         id: ExecutorId,
         activation: u32,
         cpu: Option<CpuUse>,
+        originals: Vec<Original>,
     ) -> Result<(), ExecutorError> {
         if self.core.running(id) != Some(activation) {
             self.return_outputs();
@@ -265,15 +251,12 @@ impl Lane {
         let Some(executor) = self.executors[id.0 as usize].as_mut() else {
             return Ok(());
         };
-        let (mut pieces, mut bytes) = (0, 0u64);
-        for range in theirs(&self.scratch.outputs, &self.segments) {
-            pieces += 1;
-            bytes = bytes.saturating_add(range.length.next_multiple_of(GRANULE_BYTES));
-        }
-        let (outputs, segments) = (&mut self.scratch.outputs, &self.segments);
-        if pieces > AT_ONCE_PIECES_MAX || bytes > AT_ONCE_BYTES_MAX {
-            return match Copying::begin(activation, cpu, outputs, bytes, segments, &mut self.arena)
-            {
+        let bytes = originals.iter().fold(0u64, |bytes, (_, range)| {
+            bytes.saturating_add(range.length.next_multiple_of(GRANULE_BYTES))
+        });
+        if originals.len() > AT_ONCE_PIECES_MAX || bytes > AT_ONCE_BYTES_MAX {
+            let (outputs, what) = (&mut self.scratch.outputs, (originals, bytes));
+            return match Copying::begin(activation, cpu, outputs, what, &mut self.arena) {
                 Ok(copying) => {
                     executor.copying = Some(Box::new(copying));
                     self.copies.push_back(id.0);
@@ -283,34 +266,39 @@ impl Lane {
             };
         }
         let compartment = executor.compartment();
-        let mut copies = Vec::with_capacity(pieces);
-        let ranges: Vec<PayloadRef> = theirs(outputs, segments).collect();
-        let copied = ranges.into_iter().try_for_each(|range| {
+        let mut copies = Vec::with_capacity(originals.len());
+        let copied = originals.into_iter().try_for_each(|(at, range)| {
             let copy = copy_one(range, compartment, &mut self.segments, &mut self.arena)?;
-            copies.push(copy);
+            copies.push((at, copy));
             Ok(())
         });
         match copied {
             Ok(()) => self.copied(id, activation, cpu, copies),
             Err(error) => {
-                copies.into_iter().for_each(|copy| self.release(copy));
+                copies.into_iter().for_each(|(_, copy)| self.release(copy));
                 self.copy_failed(id, activation, &error)
             }
         }
     }
 
-    /// Copies lie there of what is in `scratch`, and are leased: the core may know.
+    /// Copies lie there of what is in `scratch`, each of what stands at that place, and are leased: the core may know.
     fn copied(
         &mut self,
         id: ExecutorId,
         activation: u32,
         cpu: Option<CpuUse>,
-        copies: Vec<PayloadRef>,
+        copies: Vec<Original>,
     ) -> Result<(), ExecutorError> {
-        let (outputs, segments) = (&mut self.scratch.outputs, &self.segments);
-        let originals: Vec<PayloadRef> = theirs(outputs, segments).collect();
-        rename(outputs, segments, copies.into_iter());
-        originals.into_iter().for_each(|range| self.release(range));
+        for (At { output, piece }, copy) in copies {
+            let outputs = self.scratch.outputs.get_mut(output);
+            let stands = outputs.and_then(|output| output.pieces_mut().get_mut(piece));
+            let Some(stands) = stands else {
+                unreachable!("what is copied stands among the outputs");
+            };
+            if let Piece::Own(original) = std::mem::replace(stands, Piece::Own(copy)) {
+                self.release(original);
+            }
+        }
         self.completed(id, activation, cpu)
     }
 
@@ -377,9 +365,9 @@ impl Lane {
             Ok(Some(made)) => {
                 let copy = Mapping::Own(made);
                 let slot = self.segments.add(copy, Owner::Copies, compartment, 0, 0);
-                let lease = |(range, at): (PayloadRef, u64)| {
+                let lease = |((place, range), at): (Original, u64)| {
                     let lease = self.segments.lease(slot, at, range.length);
-                    lease.unwrap_or(PayloadRef::EMPTY)
+                    (place, lease.unwrap_or(PayloadRef::EMPTY))
                 };
                 let copies = pieces.into_iter().map(lease).collect();
                 self.copied(id, activation, cpu, copies)

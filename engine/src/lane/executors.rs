@@ -27,6 +27,7 @@ use faasstore::segment::SegmentError;
 use std::os::fd::{AsFd, OwnedFd};
 use thiserror::Error;
 
+pub(crate) use kept::{At, kept_beyond};
 pub(crate) use outputs::return_outputs;
 use outputs::{read_outputs, read_text};
 use pinned::Pinned;
@@ -536,26 +537,15 @@ pub(crate) fn read_event(
             cpu,
         } => {
             let read = read_outputs(executor, id, core, segments, refs, table, outputs);
-            let failed = match read {
-                Ok(None) => kept::copy_kept(executor, id, core, segments, arena, outputs)
-                    .err()
-                    .map(|error| (ErrorClass::Memory, error.to_string())),
-                Ok(Some(cause)) => Some((ErrorClass::Output, cause)),
-                Err(error) => {
-                    return_outputs(executor, segments, arena, outputs);
-                    executor.activation_ended(arena);
-                    return Err(error);
-                }
-            };
-            if failed.is_some() {
-                return_outputs(executor, segments, arena, outputs);
+            if !matches!(read, Ok(None)) {
+                return_outputs(executor, segments, outputs);
             }
             executor.activation_ended(arena);
-            Ok(Some(match failed {
+            Ok(Some(match read? {
                 None => Event::Done { activation, cpu },
-                Some((class, cause)) => Event::Failed {
+                Some(cause) => Event::Failed {
                     activation,
-                    class,
+                    class: ErrorClass::Output,
                     cause,
                 },
             }))

@@ -704,7 +704,10 @@ impl Lane {
                     lane: to_lane,
                 };
                 let (peers, mut parts) = self.peers();
-                peers.link_out(door, number, sockets, share, &mut parts);
+                let lost = peers.link_out(door, number, sockets, share, &mut parts);
+                if let Some(report) = lost {
+                    self.report(report);
+                }
             }
             LaneCommand::LinkIn {
                 worker,

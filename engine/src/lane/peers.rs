@@ -188,7 +188,8 @@ impl Peers {
         self.inline_bytes_max.remove(&deployment);
     }
 
-    /// Takes the connections to a peer's lane over.
+    /// Takes the connections to a peer's lane over. Returns a link to be connected anew, if it cannot.
+    #[must_use = "nobody else makes the link again"]
     pub(crate) fn link_out(
         &mut self,
         door: Door,
@@ -196,7 +197,7 @@ impl Peers {
         sockets: LinkSockets,
         share: Option<LendingEnd>,
         parts: &mut Parts<'_>,
-    ) {
+    ) -> Option<LaneReport> {
         let Door {
             worker,
             epoch,
@@ -206,6 +207,7 @@ impl Peers {
         if let Some(earlier) = self.out.remove(&key) {
             self.lose(earlier, "it was connected anew", parts);
         }
+        self.lose_earlier_life(self.incoming.get(&key).copied(), epoch, parts);
         self.names.insert(key.0, worker.clone());
         let party = Party::Out {
             worker: worker.clone(),
@@ -213,12 +215,38 @@ impl Peers {
             number,
         };
         let LinkSockets { messages, bulk } = sockets;
-        if let Some(id) = self.open(party, LinkRole::PeerOut, messages, Some(bulk), parts) {
-            self.out.insert(key, id);
-            self.lend_on(id, share, parts);
-            parts.core.link_opened(&worker, lane, epoch);
-            // So that the peer knows from the beginning how often it is to hear of this lane.
-            self.say_heartbeat(id, parts.core);
+        let opened = self.open(party, LinkRole::PeerOut, messages, Some(bulk), parts);
+        let Some(id) = opened else {
+            return Some(LaneReport::LinkLost {
+                worker,
+                to_lane: lane,
+                number,
+            });
+        };
+        self.out.insert(key, id);
+        self.is_of_life(id, epoch);
+        self.lend_on(id, share, parts);
+        parts.core.link_opened(&worker, lane, epoch);
+        // So that the peer knows from the beginning how often it is to hear of this lane.
+        self.say_heartbeat(id, parts.core);
+        None
+    }
+
+    /// In which life the worker is at the other end of a connection.
+    fn is_of_life(&mut self, id: ConnectionId, epoch: u32) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.epoch = epoch;
+        }
+    }
+
+    /// A connection with a lane of a worker that is in a later life by now leads nowhere, whether its end was heard of or not: it is not
+    /// to be taken for silence of the worker as it is now.
+    fn lose_earlier_life(&mut self, id: Option<ConnectionId>, epoch: u32, parts: &mut Parts<'_>) {
+        let connection = id.and_then(|id| self.connections.get(&id));
+        if let (Some(id), Some(connection)) = (id, connection)
+            && connection.epoch < epoch
+        {
+            self.lose(id, "its worker was started anew", parts);
         }
     }
 
@@ -248,6 +276,7 @@ impl Peers {
         if let Some(earlier) = self.incoming.remove(&key) {
             self.lose(earlier, "it connected anew", parts);
         }
+        self.lose_earlier_life(self.out.get(&key).copied(), door.epoch, parts);
         parts.core.door_opened(
             InvocationId::new(key.0, door.epoch, door.lane, 0).door(),
             next_sequence,
@@ -259,6 +288,7 @@ impl Peers {
         let LinkSockets { messages, bulk } = sockets;
         if let Some(id) = self.open(party, LinkRole::PeerIn, messages, Some(bulk), parts) {
             self.incoming.insert(key, id);
+            self.is_of_life(id, door.epoch);
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.number = Some(number);
             }
@@ -330,6 +360,7 @@ impl Peers {
             hearing: Hearing::default(),
             told: Vec::new(),
             place: None,
+            epoch: 0,
             number: None,
             share: None,
         };

@@ -1,7 +1,8 @@
 //! Connections of peers for payloads, until the connection for messages comes that names them.
 //!
 //! A link is two connections, and a lane is given both at once. The one for payloads is greeted first, and waits here: one
-//! for each pair of lanes, for as long as a greeting may take. A later one takes the place of an earlier one.
+//! for each pair of lanes, for as long as a greeting may take. A later one takes the place of an earlier one, in whichever order they
+//! have come.
 
 use crate::wire::Role;
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ pub(super) struct BulkKey {
 }
 
 /// Which one: of which life of the peer, and its number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct BulkName {
     epoch: u32,
     number: u64,
@@ -60,9 +61,12 @@ pub(super) fn bulk_of(role: &Role) -> Option<(BulkKey, BulkName)> {
 pub(super) struct Bulks(BTreeMap<BulkKey, (BulkName, OwnedFd)>);
 
 impl Bulks {
-    /// Keeps a connection.
+    /// Keeps a connection, unless a later one waits already: whoever made this one has given it up.
     pub(super) fn keep(&mut self, key: BulkKey, name: BulkName, socket: OwnedFd) {
-        self.0.insert(key, (name, socket));
+        let later = |(waits, _): &(BulkName, OwnedFd)| *waits > name;
+        if !self.0.get(&key).is_some_and(later) {
+            self.0.insert(key, (name, socket));
+        }
     }
 
     /// Whether it waits.
@@ -120,5 +124,16 @@ mod tests {
         bulks.keep(key.clone(), second, socket());
         assert_eq!(bulks.0.len(), 1);
         assert!(!bulks.has(&key, first) && bulks.has(&key, second));
+    }
+
+    #[test]
+    fn what_was_given_up_takes_the_place_of_nothing_later() {
+        let mut bulks = Bulks::default();
+        let (key, later) = of(2, 5);
+        bulks.keep(key.clone(), later, socket());
+        for (_, earlier) in [of(2, 4), of(1, 9)] {
+            bulks.keep(key.clone(), earlier, socket());
+            assert!(bulks.has(&key, later) && !bulks.has(&key, earlier));
+        }
     }
 }

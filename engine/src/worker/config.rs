@@ -66,6 +66,9 @@ pub struct Arguments {
     /// How much of it this worker may use, as in `16G`
     #[arg(long, value_name = "SIZE", default_value = "64G")]
     pub store_max: String,
+    /// How long a disk or store may take for an operation, on top of what its bytes take at 8 MiB/s
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub store_patience: u32,
     /// How lanes and executors wait for work
     #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
     pub wait: Wait,
@@ -208,6 +211,8 @@ pub struct Config {
     pub store: Option<StoreUrl>,
     /// Bytes that may be kept there.
     pub store_bytes_max: u64,
+    /// How long a disk or store may take for an operation, whatever its size.
+    pub store_patience: Duration,
     /// How lanes and executors wait.
     pub wait: WaitStrategy,
     /// Where executors run.
@@ -422,6 +427,12 @@ impl Config {
             Some(given) => size_or_none("--spill-max", given)?,
             None => SPILL_BYTES_MAX,
         };
+        in_range(
+            "--store-patience",
+            arguments.store_patience.into(),
+            1,
+            86_400,
+        )?;
         let store = arguments.store.as_deref().map(StoreUrl::parse);
         Ok(Self {
             listen,
@@ -437,6 +448,7 @@ impl Config {
             spill_required: arguments.spill_dir.is_some() || arguments.spill_max.is_some(),
             store: store.transpose()?,
             store_bytes_max: size("--store-max", &arguments.store_max)?,
+            store_patience: Duration::from_secs(arguments.store_patience.into()),
             state_dir,
             wait: arguments.wait.into(),
             executors: arguments.executors,

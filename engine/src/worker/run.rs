@@ -384,6 +384,7 @@ fn store_config(identity: &Identity) -> StoreConfig {
         spill_required: config.spill_required,
         remote: config.store.clone(),
         remote_bytes_max: config.store_bytes_max,
+        patience: config.store_patience,
         worker: config.name.clone(),
         epoch: identity.epoch,
     }

@@ -53,6 +53,8 @@ pub struct StoreConfig {
     pub remote: Option<StoreUrl>,
     /// Bytes that may be kept there.
     pub remote_bytes_max: u64,
+    /// How long a tier may take for an operation, whatever its size.
+    pub patience: Duration,
     /// The worker's name.
     pub worker: String,
     /// Its restart epoch.
@@ -166,12 +168,19 @@ impl StoreThread {
 
 async fn open_tiers(config: &StoreConfig, driver: Driver) -> Result<Vec<AnyTier>, StoreError> {
     let mut tiers = Vec::new();
+    let limits = Limits {
+        patience: config.patience,
+        ..Limits::default()
+    };
     if config.spill_bytes_max > 0 {
         let io = match driver {
             Driver::IoUring => SpillIo::IoUring,
             Driver::Epoll => SpillIo::Threads,
         };
-        let spill = SpillConfig::new(config.spill_folder.clone(), config.spill_bytes_max, io);
+        let spill = SpillConfig {
+            limits,
+            ..SpillConfig::new(config.spill_folder.clone(), config.spill_bytes_max, io)
+        };
         match Spill::open(&spill) {
             Ok(spill) => tiers.push(AnyTier::Spill(spill)),
             Err(error) if config.spill_required => return Err(error.into()),
@@ -187,7 +196,7 @@ async fn open_tiers(config: &StoreConfig, driver: Driver) -> Result<Vec<AnyTier>
                 epoch: config.epoch,
                 bytes_max: config.remote_bytes_max,
                 expiry: EXPIRY,
-                limits: Limits::default(),
+                limits,
             };
             tiers.push(AnyTier::Redis(Redis::open(&redis).await?));
         }
@@ -198,7 +207,7 @@ async fn open_tiers(config: &StoreConfig, driver: Driver) -> Result<Vec<AnyTier>
                 worker: config.worker.clone(),
                 epoch: config.epoch,
                 bytes_max: config.remote_bytes_max,
-                limits: Limits::default(),
+                limits,
             };
             let objects = faasstore::tier::Objects::open(&objects);
             tiers.push(AnyTier::Objects(objects.await?));

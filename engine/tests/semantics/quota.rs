@@ -358,3 +358,38 @@ fn what_a_tier_is_too_small_for_stays_and_what_is_smaller_leaves_all_the_same() 
     rig.result().unwrap();
     rig.nothing_is_left();
 }
+
+#[test]
+fn what_reads_a_payload_by_several_views_lets_go_of_it_when_it_ends() {
+    let mut flow = Flow::default();
+    let make = flow.function(NAMES[0], |_| ());
+    let pass = flow.function("pass", |node| {
+        node.inputs = vec![input("in", out(make))];
+    });
+    flow.function("both", |node| {
+        node.inputs = vec![input("made", out(make)), input("passed", out(pass))];
+    });
+    flow.function(NAMES[1], |node| node.after = vec![pass]);
+    let mut without = rules(15);
+    without.tiers.clear();
+    let mut rig = Rig::short_of_memory(&flow, without);
+    for request in 1..3 {
+        rig.invoke_as(request);
+        rig.end(NAMES[0]);
+        rig.pass_on("pass", 0).unwrap();
+        assert!(rig.runs("both"));
+        if request == 2 {
+            // What it makes is known by now, and has no room until `both` has let go of what it reads.
+            assert!(!rig.runs(NAMES[1]));
+            assert!(rig.next_timer_ms().is_some(), "that is waited for");
+            rig.end("both");
+            assert!(rig.runs(NAMES[1]));
+        }
+        rig.end_all();
+        rig.result().unwrap();
+        if request == 1 {
+            let _ = rig.read_answer();
+        }
+    }
+    rig.nothing_is_left();
+}

@@ -1,10 +1,18 @@
 //! How much of a tier may be under way at once, and for how long.
+//!
+//! An operation first waits for its *turn*, and its deadline begins with that: what waits behind others on a slow disk has not failed.
+//! How long it waits is bounded by those ahead, each of which has a deadline, and by their progress: where nothing of the tier goes on
+//! any more, who waits is told so. Many small operations have a turn at once, of large ones as many as fill the bytes that may be under
+//! way: so what shares the tier with one is never more than it can do within its patience.
 
 use super::TierError;
 use super::error::{Again, Late, Speaker};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
 
 /// Bytes under way are counted in units of this: a semaphore counts to 2^29 on small machines.
 const UNIT_BYTES: u64 = 1 << 10;
@@ -15,9 +23,10 @@ pub struct Limits {
     /// Operations under way; more of them wait for their turn, in order. At least 1.
     pub operations_max: u32,
     /// Bytes that the kernel, a connection or a client library has been given and has not finished with. A piece that is
-    /// larger passes alone.
+    /// larger passes alone. Operations on more bytes than their share of this (by `operations_max`) have a turn only as long as
+    /// they have no more than this together, and a larger one alone among them.
     pub in_flight_bytes_max: u64,
-    /// How long an operation may take, whatever its size; its wait for its turn counts.
+    /// How long an operation may take from its turn on, whatever its size.
     pub patience: Duration,
     /// How many bytes a second it must do beyond that. At least 1.
     pub bytes_per_s_min: u64,
@@ -35,10 +44,21 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// When an operation on so many bytes is given up.
+    /// When an operation on so many bytes is given up, from its turn on.
     #[must_use]
     pub fn deadline(&self, bytes: u64) -> Duration {
         self.patience + Duration::from_secs(bytes / self.bytes_per_s_min.max(1))
+    }
+
+    /// How long nothing of a tier may go on until those are given up that wait for their turn: all that may be under way must have
+    /// gone on by then.
+    fn standstill(&self) -> Duration {
+        self.deadline(self.in_flight_bytes_max)
+    }
+
+    /// Bytes of the largest operation that is a small one: as many as may have a turn have no more than what may be under way.
+    fn small_bytes_max(&self) -> u64 {
+        self.in_flight_bytes_max / u64::from(self.operations_max.max(1))
     }
 }
 
@@ -47,9 +67,13 @@ impl Limits {
 pub(crate) struct Admission {
     limits: Limits,
     operations: Arc<Semaphore>,
+    /// Bytes that large operations may have together.
+    large: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     units: u32,
     errands: Errands,
+    /// Pieces and operations that have ended.
+    ended: Ended,
 }
 
 /// Leave to have so many bytes under way: hung on what is, so that it comes back when that has ended, not when whoever
@@ -58,6 +82,35 @@ pub(crate) struct Admission {
 pub(crate) struct Pass {
     _permit: OwnedSemaphorePermit,
     _errand: Errand,
+    _ends: Ends,
+}
+
+/// An operation's turn.
+#[derive(Debug)]
+struct Turn {
+    _large: Option<OwnedSemaphorePermit>,
+    _operation: OwnedSemaphorePermit,
+    _ends: Ends,
+}
+
+/// Counts what has ended, so that who waits can see whether anything goes on.
+#[derive(Clone, Debug, Default)]
+struct Ended(Arc<AtomicU64>);
+
+impl Ended {
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Something that is counted when it ends.
+#[derive(Debug)]
+struct Ends(Ended);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// What is under way, whoever waits for it.
@@ -102,13 +155,15 @@ impl Admission {
         Self {
             limits,
             operations: Arc::new(Semaphore::new(operations)),
+            large: Arc::new(Semaphore::new(units as usize)),
             bytes: Arc::new(Semaphore::new(units as usize)),
             units,
             errands: Errands::new(),
+            ended: Ended::default(),
         }
     }
 
-    /// Runs an operation on `bytes` bytes when it is its turn, and gives it up at its deadline.
+    /// Runs an operation that carries `bytes` bytes when it is its turn, and gives it up at its deadline.
     pub(crate) async fn within<T>(
         &self,
         speaker: &Speaker,
@@ -116,28 +171,79 @@ impl Admission {
         bytes: u64,
         operation: impl Future<Output = Result<T, TierError>>,
     ) -> Result<T, TierError> {
+        self.run(speaker, what, (bytes, bytes), operation).await
+    }
+
+    /// Runs an operation that carries none of the payload's `bytes` bytes when it is its turn, however many these are.
+    #[cfg(feature = "spill")]
+    pub(crate) async fn within_as_small<T>(
+        &self,
+        speaker: &Speaker,
+        what: &'static str,
+        bytes: u64,
+        operation: impl Future<Output = Result<T, TierError>>,
+    ) -> Result<T, TierError> {
+        self.run(speaker, what, (0, bytes), operation).await
+    }
+
+    /// Of `bytes` bytes the deadline follows; `carried` decides about the turn.
+    async fn run<T>(
+        &self,
+        speaker: &Speaker,
+        what: &'static str,
+        (carried, bytes): (u64, u64),
+        operation: impl Future<Output = Result<T, TierError>>,
+    ) -> Result<T, TierError> {
+        let _turn = self.turn(speaker, what, carried).await?;
         let deadline = self.limits.deadline(bytes);
-        let turn = async {
-            let _permit = acquire(&self.operations, 1).await;
-            operation.await
-        };
-        match tokio::time::timeout(deadline, turn).await {
-            Ok(result) => result,
-            Err(_) => Err(speaker.broken(
-                what,
-                Late(deadline),
-                Again::May,
-                "see whether what it rests on is stopped, cut off or overloaded, or give it more time",
-            )),
+        let done = timeout(deadline, operation).await;
+        done.unwrap_or_else(|_| Err(too_late(speaker, what, Late::Done(deadline))))
+    }
+
+    /// Waits for the turn of an operation that carries so many bytes, as long as anything of the tier goes on.
+    async fn turn(
+        &self,
+        speaker: &Speaker,
+        what: &'static str,
+        carried: u64,
+    ) -> Result<Turn, TierError> {
+        let standstill = self.limits.standstill();
+        let mut turn = pin!(self.next_turn(carried));
+        loop {
+            let ended = self.ended.count();
+            match timeout(standstill, turn.as_mut()).await {
+                Ok(turn) => return Ok(turn),
+                Err(_) if self.ended.count() != ended => {}
+                Err(_) => return Err(too_late(speaker, what, Late::Begun(standstill))),
+            }
         }
+    }
+
+    async fn next_turn(&self, carried: u64) -> Turn {
+        // The bytes first: a large one that waits for them keeps no small one from its turn.
+        let large = if carried > self.limits.small_bytes_max() {
+            Some(acquire(&self.large, self.units_of(carried)).await)
+        } else {
+            None
+        };
+        Turn {
+            _large: large,
+            _operation: acquire(&self.operations, 1).await,
+            _ends: Ends(self.ended.clone()),
+        }
+    }
+
+    fn units_of(&self, bytes: u64) -> u32 {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        units.clamp(1, self.units)
     }
 
     /// Waits for leave to have `bytes` bytes under way.
     pub(crate) async fn pass(&self, bytes: u64) -> Pass {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         Pass {
-            _permit: acquire(&self.bytes, units.clamp(1, self.units)).await,
+            _permit: acquire(&self.bytes, self.units_of(bytes)).await,
             _errand: self.errand(),
+            _ends: Ends(self.ended.clone()),
         }
     }
 
@@ -164,7 +270,19 @@ impl Admission {
     }
 }
 
+fn too_late(speaker: &Speaker, what: &'static str, late: Late) -> TierError {
+    speaker.broken(
+        what,
+        late,
+        Again::May,
+        "see whether what it rests on is stopped, cut off or overloaded, or give it more time (--store-patience)",
+    )
+}
+
 async fn acquire(semaphore: &Arc<Semaphore>, count: u32) -> OwnedSemaphorePermit {
     let permit = Arc::clone(semaphore).acquire_many_owned(count).await;
     permit.unwrap_or_else(|_| unreachable!("these semaphores are never closed"))
 }
+
+#[cfg(test)]
+mod tests;

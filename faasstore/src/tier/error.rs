@@ -112,8 +112,14 @@ pub enum TierError {
 
 /// An operation that took too long.
 #[derive(Debug, Error)]
-#[error("it was not done within {0:?}")]
-pub(crate) struct Late(pub(crate) Duration);
+pub(crate) enum Late {
+    /// From its turn on.
+    #[error("it was not done within {0:?}")]
+    Done(Duration),
+    /// It never had its turn, and those ahead of it do not go on.
+    #[error("those ahead of it have not gone on for {0:?}")]
+    Begun(Duration),
+}
 
 /// Which store speaks: what all errors of it begin with.
 #[derive(Clone, Debug)]

@@ -446,7 +446,7 @@ impl Tier for Spill {
             Ok(())
         };
         self.admission
-            .within(self.speaker(), "give space back", place.bytes, trim)
+            .within_as_small(self.speaker(), "give space back", place.bytes, trim)
             .await
     }
 

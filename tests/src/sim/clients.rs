@@ -135,7 +135,8 @@ impl Cluster {
             trace: self.random.chance(300),
         };
         let due = open.and_then(|first| self.due_placement(lane, first));
-        let refusal_due = due.is_none() || wrong || full;
+        let closed = due.is_none() || wrong || full;
+        let refusal_due = closed || self.is_short_at_door(lane, &workflow, &inputs);
         let deployment = due.unwrap_or(deployment);
         let id = self.lanes[lane].id(self.lanes[lane].core.next_sequence());
         self.asked.push(Asked {

@@ -1,11 +1,14 @@
 //! What invocations hold, against what is proven of that before.
 
 use super::{Cluster, Scenario};
-use crate::functions::{FRESH_BYTES_MAX, LIST_ITEMS_MAX};
+use crate::functions::{Datum, FRESH_BYTES_MAX, LIST_ITEMS_MAX};
+use crate::plans::input_name;
 use crate::workflow::random::INPUT_ITEMS_MAX;
+use engine::core::InputForm;
 use engine::plan::{MemoryBound, Plan, PortMaximum, PortRef};
 use faasstore::binding::{Kind, Maximum};
 use master::memory::worst_case;
+use std::collections::BTreeSet;
 
 /// What was seen of it.
 #[derive(Clone, Debug, Default)]
@@ -16,11 +19,15 @@ pub(super) struct Watch {
     pub(super) looks: u64,
     /// Of these, those at which it held all that it may.
     pub(super) full: u64,
+    /// Invocations that a door had no memory for.
+    pub(super) closed: u64,
+    /// Of these, those for which it had none since answers were not read.
+    pub(super) closed_for_answers: u64,
 }
 
 impl Scenario {
-    /// Has everything declare what it may have, and proves it. Of one invocation at a time, in one placement.
-    pub fn declare(&mut self) {
+    /// Has everything declare what it may have, and proves it. Of so many invocations at a time at each door, and of each placement.
+    pub fn declare(&mut self, at_door: u64) {
         let worst = self.deployments.iter_mut().map(|deployed| {
             for plan in &mut deployed.plans {
                 plan.maxima = maxima(plan);
@@ -31,9 +38,9 @@ impl Scenario {
                 plan.memory = Some(MemoryBound {
                     worker: plan.me,
                     invocation_bytes: *bytes,
-                    quota_bytes: *bytes,
-                    in_flight_max: 1,
-                    at_door: vec![1; lanes.into()],
+                    quota_bytes: at_door * *bytes,
+                    in_flight_max: at_door * u64::from(lanes),
+                    at_door: vec![at_door; lanes.into()],
                 });
             }
             worst
@@ -74,8 +81,39 @@ fn maxima(plan: &Plan) -> Vec<PortMaximum> {
 }
 
 impl Cluster {
-    /// Where everything that has ended is tidied up after, no worker holds more of an invocation than is proven, nor do all
-    /// together.
+    /// Whether a door that would take an invocation has no memory for it. Then something of the one that it took before is there:
+    /// what runs, or an answer that is not read.
+    pub(super) fn is_short_at_door(
+        &mut self,
+        lane: usize,
+        workflow: &str,
+        inputs: &[Option<Datum>],
+    ) -> bool {
+        let given = inputs.iter().enumerate();
+        let given: Vec<(String, InputForm)> = given
+            .filter_map(|(number, given)| Some((input_name(number), form(given.as_ref()?)?)))
+            .collect();
+        let given: Vec<(&str, InputForm)> = given
+            .iter()
+            .map(|(name, form)| (name.as_str(), *form))
+            .collect();
+        let lane = &self.lanes[lane];
+        let refusal = lane.core.would_take(workflow, &given).err();
+        let short = refusal.is_some_and(|refusal| refusal.memory.is_some());
+        if short {
+            let runs = lane.core.held().invocations > 0;
+            assert!(
+                runs || !lane.answers.is_empty(),
+                "a door is closed for nothing that is there"
+            );
+            self.proven.closed += 1;
+            self.proven.closed_for_answers += u64::from(!runs);
+        }
+        short
+    }
+
+    /// Where everything that has ended is tidied up after, no worker holds more of invocations than is proven, nor, of a single
+    /// one, do all together.
     pub(super) fn judge_proven(&mut self) {
         let Some(worst) = &self.scenario.worst else {
             return;
@@ -89,7 +127,18 @@ impl Cluster {
             self.proven.fixed_bytes = held;
             return;
         };
-        let worst = &worst[asked.deployment];
+        let deployments: BTreeSet<usize> = self.asked.iter().map(|one| one.deployment).collect();
+        let at_door = |deployment: usize| {
+            let memory = self.scenario.deployments[deployment].plans[0]
+                .memory
+                .as_ref();
+            memory.map_or(0, |memory| memory.at_door[0])
+        };
+        let of_worker = |worker: usize| {
+            let all = deployments.iter();
+            all.map(|one| at_door(*one) * worst[*one].by_worker[worker])
+                .sum::<u64>()
+        };
         let mut all_tidy = true;
         let mut in_all = 0;
         for (place, lane) in self.lanes.iter().enumerate() {
@@ -99,22 +148,33 @@ impl Cluster {
                 all_tidy = false;
                 continue;
             }
-            let most = worst.by_worker[lane.worker];
+            let most = of_worker(lane.worker);
             assert!(
                 bytes <= most,
-                "lane {place} holds {bytes} bytes of an invocation, and {most} are proven: {:#?}",
+                "lane {place} holds {bytes} bytes of invocations, and {most} are proven: {:#?}",
                 self.scenario.deployments[asked.deployment].workflow
             );
             self.proven.looks += u64::from(bytes > 0);
             self.proven.full += u64::from(bytes > 0 && bytes == most);
         }
-        if all_tidy {
-            let most = worst.in_all;
+        if all_tidy && self.asked.len() == 1 {
+            let most = worst[asked.deployment].in_all;
             assert!(
                 in_all <= most,
                 "all hold {in_all} bytes of an invocation, and {most} are proven: {:#?}",
                 self.scenario.deployments[asked.deployment].workflow
             );
+        }
+    }
+}
+
+fn form(given: &Datum) -> Option<InputForm> {
+    match given {
+        Datum::Absent => None,
+        Datum::One(bytes) => Some(InputForm::Bytes(bytes.len() as u64)),
+        Datum::List(items) => {
+            let there = items.iter().flatten();
+            Some(InputForm::list(there.map(|item| item.len() as u64)))
         }
     }
 }

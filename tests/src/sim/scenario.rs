@@ -266,6 +266,13 @@ impl Scenario {
         first..self.deployments.len()
     }
 
+    /// Whether a workflow is deployed in several placements.
+    #[must_use]
+    pub fn has_replicas(&self) -> bool {
+        let mut deployments = self.deployments.iter();
+        deployments.any(|deployed| deployed.name.replica.count > 1)
+    }
+
     /// The first placements of all deployments.
     fn firsts(&self) -> Vec<usize> {
         let all = (0..).zip(&self.deployments);

@@ -63,6 +63,8 @@ pub struct Tally {
     pub full: u64,
     /// Answers to activations that have waited for room in their arenas.
     pub rooms: u64,
+    /// Invocations that a door had no memory for, and of these those for which it had none since answers were not read.
+    pub closed: (u64, u64),
     /// Runs that held each construct.
     pub constructs: Constructs,
     /// Events of the simulation.
@@ -97,6 +99,8 @@ impl std::ops::AddAssign for Tally {
         self.looks += other.looks;
         self.full += other.full;
         self.rooms += other.rooms;
+        self.closed.0 += other.closed.0;
+        self.closed.1 += other.closed.1;
         self.constructs += other.constructs;
         self.steps += other.steps;
     }
@@ -188,6 +192,7 @@ impl Cluster {
             looks: self.proven.looks,
             full: self.proven.full,
             rooms: self.rooms,
+            closed: (self.proven.closed, self.proven.closed_for_answers),
             steps: self.steps,
             ..Tally::default()
         };

@@ -156,10 +156,10 @@ impl Leases {
         }
     }
 
-    /// Whether a lease could leave: it is here, and nothing of it is to be sent. Whether anybody reads it is not known here.
+    /// Whether a lease could leave: it is here, and neither kept nor to be sent. Whether anybody reads it is not known here.
     pub(in crate::core) fn could_leave(&self, id: LeaseId, account: Account) -> bool {
         let lease = &self.slots[id.0 as usize];
-        lease.home == Home::Here && lease.sent == 0 && lease.account == account
+        lease.home == Home::Here && lease.sent == 0 && !lease.kept && lease.account == account
     }
 
     /// A lease that could leave and that nobody reads is to be carried out to a tier: what, and where it lies until it is.

@@ -3,12 +3,14 @@
 use super::*;
 use crate::core::{ClientId, Wanted};
 use crate::lane::command::StartedExecutor;
-use crate::lane::executors::tests::{announce, plan, started};
+use crate::lane::executors::tests::{announce, arrived, plan, started};
 use crate::lane::setup::{LaneSetup, Patience, Yields};
-use crate::plan::DeploymentId;
+use crate::plan::{
+    DeploymentId, InputPlan, MemoryBound, Plan, PortMaximum, PortRef, Source, WorkflowInput,
+};
 use crate::status::Driver;
 use crossbeam::queue::ArrayQueue;
-use faasstore::binding::{Kind, WaitStrategy};
+use faasstore::binding::{Kind, Maximum, WaitStrategy};
 use faasstore::channel::ExecutorChannel;
 use faasstore::descriptor::{self, ArenaRange, Message, OutputRef, Request, decode_request};
 use faasstore::socket::Socket;
@@ -27,8 +29,8 @@ struct Bench {
     _socket: Socket,
     /// The segment, which is there as long as its writer has it.
     _written: SegmentWriter,
-    /// What is returned of it: where each output begins, and how long it is.
-    outputs: Vec<(u64, u64)>,
+    /// What is returned.
+    outputs: Vec<OutputRef>,
     activation: u32,
     /// What is ended in place of this test.
     process: Child,
@@ -86,6 +88,55 @@ impl Bench {
 
     /// ... and has returned these parts of such a segment.
     fn returning(arena_bytes_max: u64, outputs: &[(u64, u64)]) -> Self {
+        let own = |(offset, length): &(u64, u64)| {
+            OutputRef::Own(ArenaRange {
+                segment: 0,
+                generation: 0,
+                offset: *offset,
+                length: *length,
+            })
+        };
+        let plan = plan(&vec![Kind::Bytes; outputs.len()]);
+        let outputs = outputs.iter().map(own).collect();
+        Self::of(arena_bytes_max, plan, Trust::Other, None, outputs)
+    }
+
+    /// An executor has been given so many bytes and passes all on but the first, where that keeps more than is declared.
+    fn passing_on(arena_bytes_max: u64, bytes: u64) -> Self {
+        let mut plan = plan(&[Kind::Bytes]);
+        plan.inputs = vec![WorkflowInput::new("in", Kind::Bytes)];
+        plan.participants[0].inputs = vec![0];
+        plan.nodes[0].inputs = vec![InputPlan::new("in", Kind::Bytes, Source::Input(0))];
+        plan.maxima = vec![PortMaximum {
+            port: PortRef::Written { node: 0, output: 0 },
+            maximum: Maximum {
+                bytes: bytes - 64,
+                ..Maximum::NONE
+            },
+        }];
+        plan.memory = Some(MemoryBound {
+            worker: 0,
+            invocation_bytes: 1,
+            quota_bytes: 1,
+            in_flight_max: 1,
+            at_door: vec![1],
+        });
+        let alias = OutputRef::Alias {
+            input: 0,
+            item: None,
+            offset: 64,
+            length: bytes - 64,
+        };
+        Self::of(arena_bytes_max, plan, Trust::Own, Some(bytes), vec![alias])
+    }
+
+    fn of(
+        arena_bytes_max: u64,
+        plan: Plan,
+        trust: Trust,
+        input: Option<u64>,
+        outputs: Vec<OutputRef>,
+    ) -> Self {
         let mut lane = Lane::new(setup(arena_bytes_max)).unwrap();
         let process = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = Pid::from_raw(process.id() as i32).unwrap();
@@ -93,14 +144,19 @@ impl Bench {
         let ours = StartedExecutor {
             pidfd: pidfd_open(pid, PidfdFlags::empty()).unwrap(),
             arena_bytes_max: LENGTH,
-            trust: Trust::Other,
+            trust,
             ..ours
         };
-        let plan = Arc::new(plan(&vec![Kind::Bytes; outputs.len()]));
-        lane.deploy(&plan, vec![ours], Arc::default());
+        lane.deploy(&Arc::new(plan), vec![ours], Arc::default());
         lane.core.activate(0, DeploymentId(1));
         let (client, nothing) = (ClientId(1), Wanted::NOTHING);
-        lane.core.invoke(1, client, 1, "one", Vec::new(), nothing);
+        let inputs = input.map(|bytes| {
+            let given = vec![7; bytes as usize];
+            let given = arrived(&mut lane.arena, &mut lane.segments, &given);
+            ("in".to_owned(), given)
+        });
+        let inputs = inputs.into_iter().collect();
+        lane.core.invoke(1, client, 1, "one", inputs, nothing);
         lane.act();
         let written = SegmentWriter::create("theirs", LENGTH).unwrap();
         announce(&socket, 0, 0, &written);
@@ -109,7 +165,7 @@ impl Bench {
             theirs,
             _socket: socket,
             _written: written,
-            outputs: outputs.to_vec(),
+            outputs,
             activation: 0,
             process,
         };
@@ -129,17 +185,8 @@ impl Bench {
     }
 
     fn returns(&mut self) {
-        let own = |(offset, length): &(u64, u64)| {
-            OutputRef::Own(ArenaRange {
-                segment: 0,
-                generation: 0,
-                offset: *offset,
-                length: *length,
-            })
-        };
-        let outputs: Vec<OutputRef> = self.outputs.iter().map(own).collect();
         let mut message = Message::default();
-        descriptor::encode_done(&mut message, self.activation, &outputs, false);
+        descriptor::encode_done(&mut message, self.activation, &self.outputs, false);
         self.theirs.push(&message).unwrap();
     }
 
@@ -253,6 +300,41 @@ fn without_room_for_a_copy_the_attempt_fails_and_the_original_goes_back() {
 fn of_several_outputs_no_copy_is_kept_if_there_is_no_room_for_all() {
     let bytes = 300 << 10;
     let mut bench = Bench::returning(512 << 10, &[(0, bytes), (1 << 20, bytes)]);
+    bench.lane.act();
+    assert!(!bench.runs());
+    assert_eq!(bench.lane.core.counters().invocations_failed, 1);
+    assert_eq!(bench.lane.arena.bytes_leased(), 0);
+}
+
+#[test]
+fn much_that_is_passed_on_and_keeps_too_much_is_copied_in_many_turns() {
+    let mut bench = Bench::passing_on(16 << 20, LENGTH);
+    assert!(bench.runs());
+    let input = bench.lane.core.leases().bytes();
+    assert_eq!(input, LENGTH);
+    let steps = bench.copy_all();
+    assert!(steps >= 2 * LENGTH / STEP_BYTES - 2, "{steps}");
+    assert!(!bench.runs());
+    bench.lane.tidy_now();
+    // Nobody reads what it has returned.
+    assert_eq!(bench.lane.core.counters().invocations_ended, 1);
+    assert_eq!(bench.lane.core.leases().count(), 0);
+    assert_eq!(bench.lane.arena.bytes_leased(), 0);
+}
+
+#[test]
+fn little_that_is_passed_on_and_keeps_too_much_is_copied_at_once() {
+    let mut bench = Bench::passing_on(16 << 20, 64 << 10);
+    assert!(!bench.runs());
+    assert_eq!(bench.copy_all(), 0);
+    bench.lane.tidy_now();
+    assert_eq!(bench.lane.core.leases().count(), 0);
+    assert_eq!(bench.lane.arena.bytes_leased(), 0);
+}
+
+#[test]
+fn without_room_for_what_is_passed_on_the_attempt_fails_and_says_why() {
+    let mut bench = Bench::passing_on(6 << 20, LENGTH);
     bench.lane.act();
     assert!(!bench.runs());
     assert_eq!(bench.lane.core.counters().invocations_failed, 1);

@@ -3,7 +3,6 @@
 use super::{Executor, ExecutorError, Terms};
 use crate::core::{Core, ExecutorId, Output, Piece};
 use crate::lane::segments::{Released, Segments};
-use faasstore::arena::Arena;
 use faasstore::binding::{Exceeded, Kind, Maximum, PAYLOAD_BYTES_MAX, VALUE_BYTES_MAX};
 use faasstore::descriptor::{ArenaRange, DescriptorError, OutputRef, TABLE_ENTRY_BYTES};
 
@@ -136,11 +135,7 @@ fn items(table: ArenaRange) -> u64 {
 }
 
 fn too_large(kind: Kind, output: &Output, terms: Terms) -> Option<String> {
-    let pieces = match output {
-        Output::One(piece) => std::slice::from_ref(piece),
-        Output::List(pieces) => pieces,
-    };
-    let largest = pieces.iter().map(|piece| length(*piece));
+    let largest = output.pieces().iter().map(|piece| length(*piece));
     let largest = largest.max().unwrap_or(0);
     if kind == Kind::Value && largest > VALUE_BYTES_MAX as u64 {
         return Some(format!(
@@ -287,27 +282,16 @@ pub(super) fn read_text(
 pub(crate) fn return_outputs(
     executor: &mut Executor,
     segments: &mut Segments,
-    arena: &mut Arena,
     outputs: &mut Vec<Output>,
 ) {
     for output in outputs.drain(..) {
-        let pieces = match output {
-            Output::One(piece) => vec![piece],
-            Output::List(pieces) => pieces,
-        };
-        for piece in pieces {
-            let Piece::Own(range) = piece else {
+        for piece in output.pieces() {
+            let Piece::Own(range) = *piece else {
                 continue;
             };
-            match segments.release(range) {
-                Released::ToExecutor(_, range) => executor.give_back(range),
-                // What was copied of an input that it passed on.
-                Released::ToLane(range) => {
-                    let returned = arena.release(range);
-                    debug_assert!(returned.is_ok(), "what was copied is leased");
-                }
-                // An own piece lies in the executor's arena, or in the lane's.
-                Released::ToPeer(..) | Released::SegmentGone(_) | Released::Kept => {}
+            // It lies in the executor's arena.
+            if let Released::ToExecutor(_, range) = segments.release(range) {
+                executor.give_back(range);
             }
         }
     }

@@ -3,6 +3,8 @@
 mod maxima;
 mod stops;
 
+pub(in crate::lane) use maxima::arrived;
+
 use super::*;
 use crate::core::{Action, ClientId, CoreConfig, Wanted};
 use crate::plan::{
@@ -290,7 +292,7 @@ impl Bench {
             segment_bytes: 1 << 12,
             bytes_max: 1 << 12,
         });
-        let input = input.map(|bytes| maxima::arrived(&mut arena, &mut segments, bytes));
+        let input = input.map(|bytes| arrived(&mut arena, &mut segments, bytes));
         let inputs = plan
             .inputs
             .iter()

@@ -19,6 +19,8 @@ pub(super) struct Connection {
     pub(super) messages: Half,
     /// Of a link with a peer.
     pub(super) bulk: Option<Half>,
+    /// Of one with a peer: in which life its worker is.
+    pub(super) epoch: u32,
     /// Of one from a peer.
     pub(super) number: Option<LinkNumber>,
     /// What the peer and this lane share beside it.

@@ -172,6 +172,18 @@ impl Lane {
         }
     }
 
+    /// `b` can be sent to, in this life of its.
+    fn link_out(&mut self, epoch: u32, sockets: LinkSockets, share: Option<LendingEnd>) {
+        let number = LinkNumber(1);
+        let door = Door {
+            worker: "b".into(),
+            epoch,
+            lane: 0,
+        };
+        let lost = self.with(|peers, parts| peers.link_out(door, number, sockets, share, parts));
+        assert!(lost.is_none(), "{lost:?}");
+    }
+
     fn link_in(&mut self, epoch: u32) -> (UnixStream, bool) {
         let (ours, theirs, bulk) = sockets();
         self.bulks.push(bulk);
@@ -198,21 +210,13 @@ fn sockets() -> (LinkSockets, UnixStream, UnixStream) {
     (LinkSockets { messages, bulk }, theirs, theirs_bulk)
 }
 
-fn door_of_b() -> Door {
-    Door {
-        worker: "b".into(),
-        epoch: 1,
-        lane: 0,
-    }
-}
-
 /// How many of these limits refuse what an invocation has to send to its peer.
 fn refused_within(limits: impl Iterator<Item = LinkLimits>) -> usize {
     limits
         .filter(|limits| {
             let mut lane = Lane::new(*limits);
             let (ours, _theirs, _bulk) = sockets();
-            lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
+            lane.link_out(1, ours, None);
             lane.invoke();
             let refused = lane.peers.out.is_empty();
             if refused {
@@ -260,6 +264,72 @@ fn a_connection_of_an_earlier_life_never_displaces_a_later_one_s() {
     assert!(taken);
     let (_next, taken) = lane.link_in(6);
     assert!(taken);
+}
+
+#[test]
+fn the_silence_of_an_earlier_life_is_none_of_a_later_one_s() {
+    let key = (worker_hash("b"), 0);
+    let mut lane = Lane::new(LinkLimits::default());
+    let (_earlier, _) = lane.link_in(1);
+    // Its host is gone, so that nobody hears of its end; then it is back, and can be sent to.
+    let (ours, _theirs, _bulk) = sockets();
+    lane.link_out(2, ours, None);
+    assert!(lane.peers.incoming.is_empty());
+    let out = lane.peers.out[&key];
+    for _ in 0..20 {
+        lane.act();
+        lane.with(|peers, parts| peers.beat(parts));
+    }
+    assert_eq!(lane.peers.out.get(&key), Some(&out), "it stands");
+    assert_eq!(lane.peers.peers_suspected, 0);
+    // One of the same life stays as it is.
+    let (_same, _) = lane.link_in(2);
+    assert_eq!(lane.peers.out.get(&key), Some(&out));
+}
+
+#[test]
+fn what_leads_to_an_earlier_life_is_lost_when_a_later_one_connects() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let (ours, _theirs, _bulk) = sockets();
+    lane.link_out(1, ours, None);
+    let (_later, taken) = lane.link_in(2);
+    assert!(taken);
+    assert!(lane.peers.out.is_empty());
+    assert_eq!(lane.peers.incoming.len(), 1);
+}
+
+#[test]
+fn a_link_that_cannot_be_taken_over_is_to_be_made_again() {
+    let mut lane = Lane::new(LinkLimits::default());
+    let file = || OwnedFd::from(tempfile::tempfile().unwrap());
+    for broken in [true, false] {
+        let (messages, _theirs) = socket();
+        // What is no socket is not to be waited for.
+        let sockets = match broken {
+            true => LinkSockets {
+                messages: file(),
+                bulk: messages,
+            },
+            false => LinkSockets {
+                messages,
+                bulk: file(),
+            },
+        };
+        let door = Door {
+            worker: "b".into(),
+            epoch: 1,
+            lane: 0,
+        };
+        let lost =
+            lane.with(|peers, parts| peers.link_out(door, LinkNumber(7), sockets, None, parts));
+        let number = LinkNumber(7);
+        assert!(
+            matches!(lost, Some(LaneReport::LinkLost { number: of, .. }) if of == number),
+            "{lost:?}"
+        );
+        lane.act();
+        assert!(lane.peers.out.is_empty() && lane.peers.connections.is_empty());
+    }
 }
 
 fn said(interval_ms: u32) -> wire::Heartbeat {
@@ -408,7 +478,7 @@ fn a_load_that_has_changed_is_told_at_the_next_beat_whatever_else_was_said() {
     lane.core.deploy(placement(1, true), Vec::new());
     let (ours, mut theirs, _bulk) = sockets();
     theirs.set_nonblocking(true).unwrap();
-    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
+    lane.link_out(1, ours, None);
     let forget = || Send {
         worker_hash: worker_hash("b"),
         to_lane: 0,
@@ -486,7 +556,7 @@ fn a_client_may_be_idle_but_not_in_the_middle_of_what_it_sends() {
 fn a_link_says_something_at_every_beat_unless_it_has_said_something_since_the_last() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, _theirs, _bulk) = sockets();
-    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
+    lane.link_out(1, ours, None);
     let beat = |lane: &mut Lane| {
         lane.with(|peers, parts| peers.pump(parts.driver));
         lane.act();
@@ -591,7 +661,7 @@ fn a_peer_that_grants_nothing_is_given_up_and_what_it_was_to_get_is_free() {
     let mut lane = Lane::new(LinkLimits::default());
     let (ours, _theirs, bulk) = sockets();
     bulk.set_nonblocking(true).unwrap();
-    lane.with(|peers, parts| peers.link_out(door_of_b(), LinkNumber(1), ours, None, parts));
+    lane.link_out(1, ours, None);
     let inputs = ["x", "y"].map(|name| (name.to_owned(), lane.payload_of(1 << 20)));
     lane.core
         .invoke(1, ClientId(1), 1, "w", inputs.into(), Wanted::NOTHING);
@@ -620,9 +690,7 @@ fn sharing(limits: LinkLimits) -> (Lane, [UnixStream; 2], Socket) {
         socket,
         borrower: pidfd_open(getpid(), PidfdFlags::empty()).unwrap(),
     };
-    lane.with(|peers, parts| {
-        peers.link_out(door_of_b(), LinkNumber(1), ours, Some(end), parts);
-    });
+    lane.link_out(1, ours, Some(end));
     (lane, [theirs, bulk], borrower)
 }
 

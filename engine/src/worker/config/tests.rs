@@ -203,6 +203,23 @@ fn the_grace_is_a_second_unless_another_one_is_named() {
 }
 
 #[test]
+fn a_store_has_some_patience_and_not_for_ever() {
+    let patience = |flags: &[&str]| Config::check(arguments(flags)).unwrap().store_patience;
+    assert_eq!(patience(&[]), Duration::from_secs(10));
+    assert_eq!(
+        patience(&["--store-patience=86400"]),
+        Duration::from_secs(86_400)
+    );
+    for flag in ["--store-patience=0", "--store-patience=86401"] {
+        let error = refused(&[flag]).to_string();
+        assert!(
+            error.contains("--store-patience") && error.contains("86400"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn patience_is_longer_than_a_heartbeat() {
     let config = Config::check(arguments(&["--heartbeat-ms=20", "--peer-silence-ms=40"])).unwrap();
     assert_eq!(config.patience.peer_silence, Duration::from_millis(40));

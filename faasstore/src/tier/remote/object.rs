@@ -158,7 +158,7 @@ impl Objects {
         let task = tokio::spawn(async move {
             let _held = (pass, errand, own);
             let answer = tokio::time::timeout(deadline, request).await;
-            answer.unwrap_or_else(|_| Err(generic(Late(deadline))))
+            answer.unwrap_or_else(|_| Err(generic(Late::Done(deadline))))
         });
         task.await.unwrap_or_else(|error| Err(generic(error)))
     }

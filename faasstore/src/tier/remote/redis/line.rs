@@ -106,7 +106,7 @@ pub(super) async fn unlink(line: &Line, keys: &[String]) -> RedisResult<()> {
 
 /// A command that was not answered in time.
 pub(super) fn late(deadline: Duration) -> RedisError {
-    std::io::Error::new(std::io::ErrorKind::TimedOut, Late(deadline)).into()
+    std::io::Error::new(std::io::ErrorKind::TimedOut, Late::Done(deadline)).into()
 }
 
 /// What a task of its own has come to.
