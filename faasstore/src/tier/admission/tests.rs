@@ -3,6 +3,7 @@
 use super::*;
 use crate::tier::TierKind;
 use crate::tier::conformance::{run, soon};
+use futures_util::future::{Either, join_all, select};
 use std::cell::Cell;
 use tokio::time::sleep;
 
@@ -52,7 +53,7 @@ async fn most_at_once(admission: &Admission, sizes: &[u64]) -> u32 {
     let all = sizes
         .iter()
         .map(|bytes| admission.within(&speaker, "put", *bytes, turns.one()));
-    for done in soon(futures_util::future::join_all(all)).await {
+    for done in soon(join_all(all)).await {
         done.unwrap();
     }
     turns.most.get()
@@ -70,7 +71,7 @@ fn who_waits_behind_others_is_not_given_up_for_it() {
             Ok(())
         };
         let all = (0..5).map(|_| admission.within(&speaker, "put", SMALL, each()));
-        for done in soon(futures_util::future::join_all(all)).await {
+        for done in soon(join_all(all)).await {
             done.unwrap();
         }
     });
@@ -112,10 +113,9 @@ fn who_waits_for_a_turn_is_given_up_when_nothing_goes_on_and_not_before() {
         let ahead = admission.within(&speaker, "put", 1 << 30, ahead);
         let behind = admission.within(&speaker, "put", SMALL, async { Ok(()) });
         let given_up = async {
-            tokio::select! {
-                biased;
-                _ = ahead => unreachable!("it has minutes"),
-                behind = behind => behind,
+            match select(pin!(ahead), pin!(behind)).await {
+                Either::Left(_) => unreachable!("it has minutes"),
+                Either::Right((behind, _)) => behind,
             }
         };
         let error = soon(given_up).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use super::{Harness, payload, payload_at, read, soon, watched};
 use crate::tier::{Body, Place, Tier, TierError, TierKind};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -408,11 +408,12 @@ pub(in crate::tier) async fn whoever_reads_while_it_is_released_reads_what_was_t
         .await;
         soon(tier.release(place.clone())).await.unwrap();
         // What comes now must not go where it is still read.
-        let next = soon(tier.put(payload(turns + 100, bytes))).await.unwrap();
-        let result = match done {
-            Some(result) => result,
-            None => soon(get).await,
+        let next = tier.put(payload(turns + 100, bytes));
+        let (next, result) = match done {
+            Some(result) => (soon(next).await, result),
+            None => soon(join(next, get)).await,
         };
+        let next = next.unwrap();
         match result {
             Ok(()) => assert!(memory.bytes() == content.bytes(), "after {turns} turns"),
             // A server may have let it go before it was asked for the rest.
