@@ -4,9 +4,9 @@ use crate::divided::{Divided, Heard, output_of};
 use crate::random::Random;
 use crate::workflow::Workflow;
 use engine::plan::{
-    DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, Participant, Plan, PortRef, PortType,
-    RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Trust, Work, WorkerIndex, WorkerRef,
-    WorkflowOutput,
+    Declaration, DeploymentId, ExecutablePlan, Limits, NodeId, NodePlan, Participant, Plan,
+    PortRef, PortType, RegionPlan, RemoteConsumer, RemoteNode, Replica, Source, Trust, Work,
+    WorkerIndex, WorkerRef, WorkflowOutput,
 };
 use faasstore::binding::Kind;
 use std::collections::BTreeSet;

@@ -439,7 +439,7 @@ fn decode(kind: wire::FrameKind, body: &[u8]) -> Result<String, wire::WireError>
                 Kind::Control => return control(body),
                 Kind::ControlReply => return control_reply(body),
                 $(Kind::$kind => { wire::decode::<wire::$kind>(body)?; })*
-                Kind::Chunk => {}
+                Kind::Chunk | Kind::BareChunk => {}
             }
         };
     }

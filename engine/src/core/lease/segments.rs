@@ -217,6 +217,7 @@ impl Leases {
 mod tests {
     use super::*;
     use faasstore::descriptor::PayloadRef;
+    use faasstore::tier::TierKind;
 
     const EXECUTOR: ExecutorId = ExecutorId(4);
 
@@ -289,7 +290,7 @@ mod tests {
         let payload = leases.take(account, range(0, 0));
         let (id, _) = leases.lease_of(payload).unwrap();
         assert_eq!(leases.segment_of(id), (0, 2500, 1));
-        let (ticket, _) = leases.leave(id);
+        let (ticket, _) = leases.leave(id, TierKind::Spill);
         assert!(leases.leaves_from(EXECUTOR));
         assert_eq!((held(&leases, account), leases.segment_of(id).2), (2500, 0));
         assert!(leases.left(ticket, true).is_some());
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!(held(&leases, account), 0, "it lies nowhere yet");
         assert!(leases.came(ticket, Ok(range(1, 0))).is_some());
         assert_eq!(held(&leases, account), 2500);
-        let (ticket, _) = leases.leave(id);
+        let (ticket, _) = leases.leave(id, TierKind::Spill);
         leases.stay(payload);
         assert!(leases.left(ticket, true).is_some());
         assert_eq!(held(&leases, account), 2500, "somebody reads it");

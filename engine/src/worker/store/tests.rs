@@ -43,6 +43,7 @@ impl Bench {
             remote_bytes_max: 0,
             worker: "a".to_owned(),
             epoch: 1,
+            patience: Duration::from_secs(10),
         };
         let thread = StoreThread::start(config, Driver::Epoll, vec![handle.sender()]).unwrap();
         let end = thread.end();
