@@ -68,7 +68,7 @@ fn amount_text(amount: Amount) -> String {
     }
 }
 
-fn table(page: &mut Page, names: &[&str], rows: &[Vec<String>]) {
+fn table(page: &mut Page, names: &[&'static str], rows: &[Vec<String>]) {
     if rows.is_empty() {
         return;
     }
