@@ -172,7 +172,7 @@ fn items_and_what_is_gathered_of_them_go_where_those_who_read_them_say() {
         rig.come_back(None);
         if let Some(attempt) = rig.running.first().cloned() {
             if attempt.node == "all" {
-                rig.walk("all", items.len());
+                rig.walk("all", items.len() as u32);
             }
             rig.end_attempt(&attempt);
         }
