@@ -14,6 +14,7 @@
 
 use super::lease::Account;
 use super::program::{InputFrom, Scope};
+use super::timers::TimerKey;
 use super::{Action, Core};
 use crate::plan::{DeploymentId, NodeId, Plan, StoreChoice, executors_on, quota_bytes};
 use faasstore::descriptor::PayloadRef;
@@ -188,8 +189,8 @@ pub struct Tally {
     pub pressed: bool,
     /// What has been carried.
     pub carried: Carried,
-    /// When a timer is due that looks after it, if one is set.
-    pub(super) timer_ns: Option<u64>,
+    /// The timer that looks after it, if one is set.
+    pub(super) timer: Option<TimerKey>,
     /// When its executors are to be looked at again.
     pub(super) measure_ns: u64,
 }
@@ -202,7 +203,7 @@ impl Default for Tally {
             watch_bytes: u64::MAX,
             pressed: false,
             carried: Carried::default(),
-            timer_ns: None,
+            timer: None,
             measure_ns: 0,
         }
     }
