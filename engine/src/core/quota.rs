@@ -341,11 +341,16 @@ impl Core {
 
     /// Looks after an account again by then.
     pub(super) fn look_again(&mut self, account: Account, due_ns: u64) {
-        let tally = self.leases.tally_mut(account);
-        if tally.timer_ns.is_none_or(|set| set > due_ns) {
-            tally.timer_ns = Some(due_ns);
-            self.set_timer(due_ns, Timer::Quota { account });
+        let set = self.leases.tally(account).timer;
+        if set.is_some_and(|(set_ns, _)| set_ns <= due_ns) {
+            return;
         }
+        // One is enough: of two each would set another one.
+        if let Some(later) = set {
+            self.timers.remove(&later);
+        }
+        let timer = self.set_timer(due_ns, Timer::Quota { account });
+        self.leases.tally_mut(account).timer = Some(timer);
     }
 
     /// Has executors looked at now, and again as long as the workflow is pressed.
@@ -355,7 +360,7 @@ impl Core {
     }
 
     pub(super) fn quota_timer(&mut self, now_ns: u64, account: Account) {
-        self.leases.tally_mut(account).timer_ns = None;
+        self.leases.tally_mut(account).timer = None;
         self.leases.alarm();
         self.look_after(now_ns);
     }

@@ -14,6 +14,7 @@
 
 use super::lease::Account;
 use super::program::{InputFrom, Scope};
+use super::timers::TimerKey;
 use super::{Action, Core};
 use crate::plan::{DeploymentId, NodeId, Plan, executors_on, quota_bytes};
 use crate::reads::{Moved, Reads};
@@ -191,8 +192,8 @@ pub struct Tally {
     pub carried: Carried,
     /// What was read in deployments of it that have gone.
     pub(super) past_reads: Reads,
-    /// When a timer is due that looks after it, if one is set.
-    pub(super) timer_ns: Option<u64>,
+    /// The timer that looks after it, if one is set.
+    pub(super) timer: Option<TimerKey>,
     /// When its executors are to be looked at again.
     pub(super) measure_ns: u64,
 }
@@ -206,7 +207,7 @@ impl Default for Tally {
             pressed: false,
             carried: Carried::default(),
             past_reads: Reads::default(),
-            timer_ns: None,
+            timer: None,
             measure_ns: 0,
         }
     }
