@@ -98,7 +98,7 @@ pub(in crate::tier) async fn payloads_that_overlap_in_time_never_mix<T: Tier>(ha
             let content = payload(seed, bytes);
             let place = soon(tier.put(content.clone())).await.unwrap();
             let half = bytes / 2;
-            let (whole, part) = futures_util::future::join(
+            let (whole, part) = join(
                 read(tier, &place, 0, bytes),
                 read(tier, &place, half, bytes - half),
             )
