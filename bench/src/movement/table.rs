@@ -148,6 +148,7 @@ mod tests {
         let words: Vec<&str> = alone.split_whitespace().collect();
         assert_eq!(words[5..8], ["3.000", "-", "-"], "{table}");
         assert!(total.starts_with("all 2, 1 remotely"), "{table}");
+        assert!(lines[0].ends_with("counted by: namespaces"), "{table}");
         assert!(lines.iter().all(|line| line.len() <= 120), "{table}");
     }
 }
