@@ -27,9 +27,12 @@ struct Line<'a> {
 /// # Errors
 /// Those of `out`.
 pub(super) fn write(rows: &[Row], totals: &[Total], out: &mut impl Write) -> io::Result<()> {
+    let mut counters: Vec<&str> = rows.iter().map(|row| row.network).collect();
+    counters.dedup();
+    let counters = counters.join(", ");
     writeln!(
         out,
-        "bytes over network interfaces in one invocation, in MiB"
+        "MiB that cross network interfaces in one invocation, counted by: {counters}"
     )?;
     let heads = ["over the network", "in one", "over one process"];
     let [network, one, over] = heads;
