@@ -27,9 +27,12 @@ struct Line<'a> {
 /// # Errors
 /// Those of `out`.
 pub(super) fn write(rows: &[Row], totals: &[Total], out: &mut impl Write) -> io::Result<()> {
+    let mut counters: Vec<&str> = rows.iter().map(|row| row.network).collect();
+    counters.dedup();
+    let counters = counters.join(", ");
     writeln!(
         out,
-        "bytes over network interfaces in one invocation, in MiB"
+        "MiB that cross network interfaces in one invocation, counted by: {counters}"
     )?;
     let heads = ["over the network", "in one", "over one process"];
     let [network, one, over] = heads;
@@ -148,6 +151,7 @@ mod tests {
         let words: Vec<&str> = alone.split_whitespace().collect();
         assert_eq!(words[5..8], ["3.000", "-", "-"], "{table}");
         assert!(total.starts_with("all 2, 1 remotely"), "{table}");
+        assert!(lines[0].ends_with("counted by: namespaces"), "{table}");
         assert!(lines.iter().all(|line| line.len() <= 120), "{table}");
     }
 }
