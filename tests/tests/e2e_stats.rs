@@ -54,7 +54,10 @@ fn edges(status: &WorkerStatus, workflow: &str) -> Edges {
     assert_eq!(own.edges_unlisted, 0);
     let edge = |edge: &EdgeStatus| {
         let reads = edge.reads.by_tier;
-        assert_eq!((edge.reads.hits, edge.reads.misses), (reads.hits(), reads.misses()));
+        assert_eq!(
+            (edge.reads.hits, edge.reads.misses),
+            (reads.hits(), reads.misses())
+        );
         ((edge.from.clone(), edge.to.clone()), reads)
     };
     own.edges.iter().map(edge).collect()
@@ -138,7 +141,11 @@ fn what_a_worker_of_the_same_host_lends_is_counted_as_lent() {
     cluster.deploy(SPREAD, &PINS);
     spread(&cluster, 2);
     for (worker, expected) in ["a", "b"].into_iter().zip(spread_edges(Way::Lent, 2)) {
-        assert_eq!(edges(&cluster.status(worker), "spread"), expected, "on {worker}");
+        assert_eq!(
+            edges(&cluster.status(worker), "spread"),
+            expected,
+            "on {worker}"
+        );
     }
 }
 
@@ -208,7 +215,10 @@ fn goes_by(cluster: &Cluster, tier: Way) -> WorkflowStatus {
     let brought = used.back.payloads + used.copied.payloads;
     assert_eq!(brought, workflow.fetched);
     assert!(brought >= reads.misses(), "{workflow:?}");
-    assert!(used.copied.payloads >= reads.copied.payloads, "{workflow:?}");
+    assert!(
+        used.copied.payloads >= reads.copied.payloads,
+        "{workflow:?}"
+    );
     assert_eq!((used.refused, used.lost), (0, 0), "{workflow:?}");
     // High-water marks, and when they were reached.
     let reached = [workflow.leased_peak_unix_ms, workflow.held_peak_unix_ms];
@@ -217,7 +227,10 @@ fn goes_by(cluster: &Cluster, tier: Way) -> WorkflowStatus {
         assert!((began_ms..=unix_ms()).contains(&at_ms), "{workflow:?}");
     }
     assert!(workflow.leased_peak_bytes >= 20 << 20, "{workflow:?}");
-    assert!(workflow.held_peak_bytes >= workflow.leased_peak_bytes / 2, "{workflow:?}");
+    assert!(
+        workflow.held_peak_bytes >= workflow.leased_peak_bytes / 2,
+        "{workflow:?}"
+    );
     assert!(workflow.segments_peak >= workflow.segments, "{workflow:?}");
     assert!(workflow.quota_bytes > 0, "{workflow:?}");
     assert!(status.counters["lease_bytes_peak"] > 0);
@@ -237,7 +250,8 @@ fn what_is_brought_back_from_disk_is_a_miss_and_what_is_found_a_hit() {
 
 #[test]
 fn what_is_brought_back_from_a_remote_store_is_counted_so() {
-    let Some(server) = Server::start("what_is_brought_back_from_a_remote_store_is_counted_so") else {
+    let Some(server) = Server::start("what_is_brought_back_from_a_remote_store_is_counted_so")
+    else {
         return;
     };
     let cluster = server.setup().flag("--lanes=1").start();
@@ -261,8 +275,16 @@ fn people_see_it_by_workflow_and_by_edge_and_programs_as_json() {
         let row = rows.find(|row| row.contains(from) && row.contains(to));
         row.unwrap_or_else(|| panic!("{}", shown.text())).to_owned()
     };
-    assert!(row("make.out", "far").contains("2, 585.9 KiB"), "{}", shown.text());
-    assert!(row("input.what", "make").contains("2, 16 bytes"), "{}", shown.text());
+    assert!(
+        row("make.out", "far").contains("2, 585.9 KiB"),
+        "{}",
+        shown.text()
+    );
+    assert!(
+        row("input.what", "make").contains("2, 16 bytes"),
+        "{}",
+        shown.text()
+    );
     let shown = cluster.faasflow(&["status", "--json", "--workers", &workers]);
     let json: serde_json::Value = serde_json::from_str(&shown.text()).expect("it is JSON");
     let edges = json["workers"][1]["deployments"][0]["edges"].as_array();

@@ -91,7 +91,10 @@ impl Core {
     pub(super) fn count_reads(&mut self) {
         for index in 0..self.reading.len() {
             let (place, node) = self.reading[index];
-            debug_assert!(self.is_running(place), "what has started is there until it is counted");
+            debug_assert!(
+                self.is_running(place),
+                "what has started is there until it is counted"
+            );
             let inputs = {
                 let program = self.program_of(place);
                 program.inputs(&program.nodes[node as usize]).len()
@@ -145,13 +148,7 @@ impl Core {
 
     /// What has been read was found in memory by whoever reads it next.
     #[cold]
-    fn note_read(
-        &mut self,
-        place: Place,
-        index: LocalNode,
-        inputs: Range<usize>,
-        by_window: bool,
-    ) {
+    fn note_read(&mut self, place: Place, index: LocalNode, inputs: Range<usize>, by_window: bool) {
         let program = Rc::clone(self.program_of(place));
         let mut read: Vec<Payload> = Vec::new();
         for input in inputs {
@@ -170,7 +167,13 @@ impl Core {
     }
 
     /// Counts an item that a running activation has asked for, and that lies there now.
-    pub(super) fn count_item(&mut self, id: ExecutorId, name: ItemName, given: Payload, item: Payload) {
+    pub(super) fn count_item(
+        &mut self,
+        id: ExecutorId,
+        name: ItemName,
+        given: Payload,
+        item: Payload,
+    ) {
         self.count_reads();
         let running = self.executor_mut(id).and_then(|executor| executor.running);
         let Some(running) = running.filter(|running| running.attempt == 1) else {
@@ -187,7 +190,8 @@ impl Core {
         let way = self.way_read(given, origin);
         let counts = &mut self.deployment_mut(deployment).reads[site];
         counts.count(way, given.length());
-        if given != item {
+        // One that it asks for once more is there already.
+        if given != item && matches!(way, Way::Spill | Way::Remote) {
             counts.copied.count(given.length());
         }
         self.leases.was_read(given);
@@ -396,7 +400,9 @@ fn item_name(plan: &Plan, region: Option<u16>, up: u8) -> String {
 /// What an output of a node is called, wherever that runs; of a divided one, as its parts are.
 pub(super) fn output_name(plan: &Plan, node: NodeId, output: u16) -> String {
     let place = plan.wholes.binary_search_by_key(&node, |whole| whole.id);
-    let part = place.ok().and_then(|place| plan.wholes[place].parts.first());
+    let part = place
+        .ok()
+        .and_then(|place| plan.wholes[place].parts.first());
     let node = part.copied().unwrap_or(node);
     let remote = || plan.remote_nodes.iter().find(|one| one.id == node);
     let (name, outputs) = match plan_node(plan, node) {
@@ -406,5 +412,8 @@ pub(super) fn output_name(plan: &Plan, node: NodeId, output: u16) -> String {
         }),
     };
     let output = outputs.get(usize::from(output));
-    format!("{name}.{}", output.map_or("", |output| output.name.as_str()))
+    format!(
+        "{name}.{}",
+        output.map_or("", |output| output.name.as_str())
+    )
 }

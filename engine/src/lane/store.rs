@@ -231,8 +231,7 @@ impl Lane {
             Some(false) => Unstored::Busy,
             None => Unstored::Failed,
         };
-        self.core
-            .stored(self.now_ns, ticket, kind, Err(refused));
+        self.core.stored(self.now_ns, ticket, kind, Err(refused));
     }
 
     pub(super) fn bring_payload_back(&mut self, ticket: Ticket, account: Account, bytes: u64) {

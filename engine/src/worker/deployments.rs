@@ -11,8 +11,8 @@ mod types;
 
 pub use types::PlannedType;
 
-use crate::reads::{Amount, Moved};
 use crate::plan::{DeploymentId, NodePlan, Plan, PortRef, Replica, Trust, Work, executors_on};
+use crate::reads::{Amount, Moved};
 use crate::status::{
     Counter, DeploymentState, DeploymentStatus, ExecutorStatus, ReadsStatus, WorkflowCounters,
     WorkflowStatus,

@@ -59,11 +59,7 @@ impl Control {
     }
 }
 
-async fn page(
-    lane: &LaneHandle,
-    deployment: DeploymentId,
-    from: u32,
-) -> Option<(EdgePage, Reads)> {
+async fn page(lane: &LaneHandle, deployment: DeploymentId, from: u32) -> Option<(EdgePage, Reads)> {
     let (reply, answer) = oneshot::channel();
     let most = PAGE_NODES;
     let command = LaneCommand::Edges {

@@ -186,7 +186,10 @@ fn a_tier_that_takes_nothing_holds_activations_back_and_never_for_ever() {
     }
     rig.result().unwrap();
     let carried = rig.carried_so_far();
-    assert!(carried.spill.refused > 0 && carried.spill.out.payloads == 0, "{carried:?}");
+    assert!(
+        carried.spill.refused > 0 && carried.spill.out.payloads == 0,
+        "{carried:?}"
+    );
     rig.nothing_is_left();
 }
 
@@ -219,7 +222,10 @@ fn items_begin_as_there_is_room_for_what_they_make() {
     let made: Vec<String> = (0..8).map(|item| format!("make{item}")).collect();
     assert_eq!(all, made);
     let carried = rig.carried_so_far();
-    assert!(carried.spill.out.payloads > 2 && carried.held_back > 0, "{carried:?}");
+    assert!(
+        carried.spill.out.payloads > 2 && carried.held_back > 0,
+        "{carried:?}"
+    );
     rig.nothing_is_left();
 }
 

@@ -130,7 +130,9 @@ fn items_count_one_by_one_and_what_gathers_them_as_many() {
     rig.invoke(&[("list", &["a", "bb", ""])]);
     rig.end_all();
     rig.result().unwrap();
-    let made: Vec<u64> = (0..3).map(|item| format!("make{item}").len() as u64).collect();
+    let made: Vec<u64> = (0..3)
+        .map(|item| format!("make{item}").len() as u64)
+        .collect();
     let expected = [
         came(("input.list", "make"), Way::Inline, &[1, 2, 0]),
         came(("make.out", "all"), Way::Shared, &made),
@@ -149,7 +151,9 @@ fn of_alternatives_the_one_counts_that_is_read() {
         node.inputs = vec![input("in", Source::Input(0))];
     });
     let [left, right] = [("left", 0), ("right", 1)].map(|(name, case)| {
-        flow.function(name, |node| node.gates = vec![super::flow::case(choice, case)])
+        flow.function(name, |node| {
+            node.gates = vec![super::flow::case(choice, case)]
+        })
     });
     flow.function("reads", |node| {
         node.inputs = vec![optional("one", out(left))];
@@ -215,12 +219,21 @@ fn what_was_brought_back_is_a_miss_for_who_reads_it_first_and_found_by_the_next(
         .sum();
     let last = [of("cccccccccc.out", "z"), of("cccccccccc.out", "again")];
     assert_eq!(away + last[0].misses() + last[1].misses(), 2, "{counted:?}");
-    let both = [last[0].hits() + last[1].hits(), last[0].misses() + last[1].misses()];
+    let both = [
+        last[0].hits() + last[1].hits(),
+        last[0].misses() + last[1].misses(),
+    ];
     assert_eq!(both, [1, 1], "it came back once: {counted:?}");
     let spilled = last.iter().find(|reads| reads.misses() > 0);
     assert_eq!(spilled.map(|reads| reads.spill), Some(brought_back));
     let carried = rig.carried_so_far();
-    assert_eq!(carried.spill.out, Amount { payloads: 2, bytes: 20 });
+    assert_eq!(
+        carried.spill.out,
+        Amount {
+            payloads: 2,
+            bytes: 20
+        }
+    );
     assert_eq!(carried.spill.back, carried.spill.out);
     rig.nothing_is_left();
 }

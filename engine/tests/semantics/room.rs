@@ -125,7 +125,11 @@ fn a_tier_that_has_failed_is_left_alone_for_longer_each_time_and_waited_for() {
     assert!(rig.runs(MADE));
     play(&mut rig);
     let carried = rig.carried_so_far();
-    assert_eq!((carried.spill.refused, carried.overdrawn), (3, 0), "{carried:?}");
+    assert_eq!(
+        (carried.spill.refused, carried.overdrawn),
+        (3, 0),
+        "{carried:?}"
+    );
     // What has taken something is trusted as at first.
     until_crowded(&mut rig, 3);
     rig.carried(false);

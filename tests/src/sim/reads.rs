@@ -188,16 +188,16 @@ impl Cluster {
         let inputs = self.lanes[lane].inputs_of(start);
         let plan = self.plan_at(lane, deployment);
         let node = plan.nodes.iter().find(|node| node.id == id).cloned();
-        self.sees_inputs((lane, deployment), &node.expect("it is planned"), 0, &inputs);
+        self.sees_inputs(
+            (lane, deployment),
+            &node.expect("it is planned"),
+            0,
+            &inputs,
+        );
     }
 
     /// A lane evaluates a node, or how long it waits.
-    pub(super) fn sees_evaluation(
-        &mut self,
-        lane: usize,
-        wanted: &Evaluate,
-        inputs: &[InputAt],
-    ) {
+    pub(super) fn sees_evaluation(&mut self, lane: usize, wanted: &Evaluate, inputs: &[InputAt]) {
         let deployment = self.deployment(wanted.deployment);
         let plan = self.plan_at(lane, deployment);
         let node = plan.nodes.iter().find(|node| node.id == wanted.node);

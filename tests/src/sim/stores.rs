@@ -129,7 +129,10 @@ impl Cluster {
             })
         } else {
             self.carried += 1;
-            let way = state.memory.came(range).map_or(Way::Shared, |came| came.way);
+            let way = state
+                .memory
+                .came(range)
+                .map_or(Way::Shared, |came| came.way);
             let kept = Kept { bytes, kind, way };
             state.stores.kept.insert(ticket, kept);
             Ok(self.random.below(100_000) as u64)

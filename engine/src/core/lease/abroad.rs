@@ -315,7 +315,9 @@ impl Leases {
             return None;
         }
         let (account, way) = (lease.account, lease.way);
-        let Abroad { ticket: of, kind, .. } = *self.abroad.get(&payload.lease.0)?;
+        let Abroad {
+            ticket: of, kind, ..
+        } = *self.abroad.get(&payload.lease.0)?;
         // It lies nowhere yet; what counts of it is how long it is.
         let range = PayloadRef {
             segment: 0,

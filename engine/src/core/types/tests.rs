@@ -1,8 +1,9 @@
 use super::*;
 use crate::core::CoreConfig;
 use crate::plan::{
-    Declaration, ExecutablePlan, InputPlan, Limits, NodePlan, Part, Participant, PortType, RegionPlan,
-    RemoteNode, Replica, Share, Trust, WholePlan, Work, WorkerRef, WorkflowInput, WorkflowOutput,
+    Declaration, ExecutablePlan, InputPlan, Limits, NodePlan, Part, Participant, PortType,
+    RegionPlan, RemoteNode, Replica, Share, Trust, WholePlan, Work, WorkerRef, WorkflowInput,
+    WorkflowOutput,
 };
 use crate::trace::ClockId;
 use faasstore::binding::Kind;

@@ -236,7 +236,11 @@ fn what_the_store_thread_has_no_time_to_give_back_is_asked_for_again() {
         .lane
         .payload_fetched(SECOND, TierKind::Spill, Ok(1_000));
     assert!(bench.lane.carriage.coming.is_empty());
-    assert_eq!(bench.lane.arena.bytes_leased(), 2 * BYTES, "and no room besides");
+    assert_eq!(
+        bench.lane.arena.bytes_leased(),
+        2 * BYTES,
+        "and no room besides"
+    );
 }
 
 #[test]
@@ -258,7 +262,8 @@ fn a_copy_that_the_store_thread_has_no_time_for_waits_only_if_somebody_waits_for
     let _ = bench.room_for(FIRST);
     bench.try_again();
     let asked = bench.asked();
-    let is_it = matches!(&asked, Some(StoreOrder::Copy { ticket: Ticket(8), of, .. }) if *of == FIRST);
+    let is_it =
+        matches!(&asked, Some(StoreOrder::Copy { ticket: Ticket(8), of, .. }) if *of == FIRST);
     assert!(is_it, "{asked:?}");
     assert!(bench.asked().is_none());
     assert!(!bench.lane.carriage.coming.contains_key(&Ticket(7)));
@@ -302,5 +307,9 @@ fn a_look_at_executors_is_of_those_of_one_workflow_and_left_out_when_there_is_no
         .map(|of| OwnUse { bytes: 4096, ..of })
         .collect();
     bench.lane.on_command(LaneCommand::Measured(uses));
-    assert_eq!(quota(&bench), before - 4096, "what they have is no payload's");
+    assert_eq!(
+        quota(&bench),
+        before - 4096,
+        "what they have is no payload's"
+    );
 }

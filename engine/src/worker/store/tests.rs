@@ -129,12 +129,19 @@ fn what_is_taken_comes_back_whole_and_is_not_there_any_more() {
         ([first, second], [one, other])
     };
     bench.put(FIRST, &first).unwrap();
-    assert_eq!(bench.put(SECOND, &second), Err(Unstored::Failed), "it is full");
+    assert_eq!(
+        bench.put(SECOND, &second),
+        Err(Unstored::Failed),
+        "it is full"
+    );
     assert!(bench.take(FIRST).unwrap() == one, "other bytes came back");
     bench.put(SECOND, &second).expect("there is room again");
     let gone = bench.take(FIRST).unwrap_err();
     assert!(gone.contains("nothing of that ticket"), "{gone}");
-    assert!(bench.take(SECOND).unwrap() == other, "other bytes came back");
+    assert!(
+        bench.take(SECOND).unwrap() == other,
+        "other bytes came back"
+    );
 }
 
 #[test]
@@ -153,7 +160,11 @@ fn what_is_copied_stays_until_it_is_let_go_of() {
         let part = &one[offset as usize..][..bytes as usize];
         assert!(copy.unwrap() == part, "other bytes came");
     }
-    assert_eq!(bench.put(SECOND, &first), Err(Unstored::Failed), "it is full");
+    assert_eq!(
+        bench.put(SECOND, &first),
+        Err(Unstored::Failed),
+        "it is full"
+    );
     bench.ask(StoreOrder::Drop(FIRST));
     // Nothing is said of that.
     let began = Instant::now();
@@ -205,7 +216,10 @@ fn of_many_requests_at_once_each_is_answered() {
             asked += 1;
         }
         while let Some(command) = bench.lane.commands.pop() {
-            let LaneCommand::Fetched { ticket, fetched, .. } = command else {
+            let LaneCommand::Fetched {
+                ticket, fetched, ..
+            } = command
+            else {
                 panic!("{command:?}");
             };
             assert!(fetched.is_err(), "nothing lies there");

@@ -36,7 +36,12 @@ fn show_edges(page: &mut Page, all: &[WorkerStatus]) {
             unlisted += deployment.edges_unlisted;
             rows.extend(deployment.edges.iter().map(|edge| {
                 let version = format!("{} {}", deployment.workflow, deployment.version);
-                let names = [version, status.name.clone(), edge.from.clone(), edge.to.clone()];
+                let names = [
+                    version,
+                    status.name.clone(),
+                    edge.from.clone(),
+                    edge.to.clone(),
+                ];
                 row(names, &edge.reads)
             }));
         }
