@@ -321,17 +321,13 @@ impl Planner<'_> {
     }
 
     fn remote_nodes(&self) -> Vec<RemoteNode> {
-        // Where an output comes in parts, whoever takes an invocation puts them together.
+        // Whoever takes an invocation waits for its outputs.
         let outputs = self.divided.outputs.iter();
-        let in_parts = outputs
-            .flat_map(|output| &output.sources)
-            .filter_map(|from| {
-                let (node, _) = output_of(from.source)?;
-                from.part.map(|_| node)
-            });
+        let sources = outputs.flat_map(|output| &output.sources);
+        let for_outputs = sources.filter_map(|from| Some(output_of(from.source)?.0));
         let told = self.heard.told.keys();
         let told = told.filter(|(_, worker)| *worker == self.me);
-        let producers: BTreeSet<NodeId> = told.map(|(node, _)| *node).chain(in_parts).collect();
+        let producers: BTreeSet<NodeId> = told.map(|(node, _)| *node).chain(for_outputs).collect();
         let elsewhere = producers
             .into_iter()
             .filter(|node| self.worker_of(*node) != self.me);

@@ -134,10 +134,11 @@ impl Core {
             match read {
                 Read::Absent => {}
                 Read::One(payload) => count(payload),
-                Read::List(items) => items
-                    .iter()
-                    .filter(|item| !(item.is_absent() || by_window && self.is_asked_for(**item)))
-                    .for_each(|item| count(*item)),
+                Read::List(items) => {
+                    let later = |item: Payload| by_window && self.is_asked_for(item);
+                    let at_once = |item: &&Payload| !(item.is_absent() || later(**item));
+                    items.iter().filter(at_once).for_each(|item| count(*item));
+                }
             }
         }
         self.deployment_mut(deployment).reads = counts;
@@ -190,7 +191,8 @@ impl Core {
         let way = self.way_read(given, origin);
         let counts = &mut self.deployment_mut(deployment).reads[site];
         counts.count(way, given.length());
-        if given != item {
+        // One that it asks for once more is there already.
+        if given != item && matches!(way, Way::Spill | Way::Remote) {
             counts.copied.count(given.length());
         }
         self.leases.was_read(given);

@@ -72,9 +72,9 @@ fn table(page: &mut Page, names: &[&'static str], rows: &[Vec<String>]) {
     if rows.is_empty() {
         return;
     }
-    let counts = ["found in memory", "brought back"].into_iter();
-    let tiers = Way::ALL.into_iter().map(Way::name);
-    let headings: Vec<&str> = names.iter().copied().chain(counts).chain(tiers).collect();
+    let mut headings: Vec<&str> = names.to_vec();
+    headings.extend(["found in memory", "brought back"]);
+    headings.extend(Way::ALL.map(Way::name));
     let numbers: Vec<usize> = (names.len()..headings.len()).collect();
     page.line("");
     page.table(&headings, &numbers, rows);
