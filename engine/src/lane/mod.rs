@@ -124,6 +124,11 @@ pub(crate) fn failure_text(code: FailureCode, text: &str) -> String {
         FailureCode::Input => format!("an input was not what the function takes: {text}"),
         FailureCode::Output => format!("its outputs are not what the node declares: {text}"),
         FailureCode::Panic => format!("the function panicked: {text}"),
+        FailureCode::Memory if text.is_empty() => {
+            "no memory for an output, nor for saying more: its executor's arena is full; raise its limit (`memory_mib` of an \
+             executable), or let fewer payloads live at once"
+                .to_owned()
+        }
         FailureCode::Memory => format!("no memory for an output: {text}"),
     }
 }

@@ -358,7 +358,15 @@ impl Engine {
 
     /// The text with which the last activation fails.
     pub(crate) fn failure(&mut self) -> String {
-        let (completion, _) = self.completion();
+        let (mut completion, _) = self.completion();
+        while let Completion::Retire {
+            segment,
+            generation,
+        } = completion
+        {
+            self.outputs.remove(&(segment, generation));
+            (completion, _) = self.completion();
+        }
         let Completion::Failed {
             activation,
             message,
