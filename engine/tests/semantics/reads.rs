@@ -144,11 +144,11 @@ fn items_count_one_by_one_and_what_gathers_them_as_many() {
 #[test]
 fn of_alternatives_the_one_counts_that_is_read() {
     let mut flow = Flow {
-        inputs: vec![WorkflowInput::new("in", Kind::Bytes)],
+        inputs: vec![WorkflowInput::new("in", Kind::Value)],
         ..Flow::default()
     };
     let choice = flow.switch("choice", 2, |node| {
-        node.inputs = vec![input("in", Source::Input(0))];
+        node.inputs = vec![InputPlan::new("in", Kind::Value, Source::Input(0))];
     });
     let [left, right] = [("left", 0), ("right", 1)].map(|(name, case)| {
         flow.function(name, |node| {

@@ -69,10 +69,9 @@ pub struct Memory {
     came: HashMap<(u32, u64), Came>,
 }
 
-/// The segment, and where in it the range begins, of a range or of a part of one.
+/// The segment, and where in it the range begins, of a range or of a part of one; of what is none, a place where none is.
 fn key(range: PayloadRef) -> (u32, u64) {
-    let first = range.offset.checked_sub(BASE);
-    let first = first.unwrap_or_else(|| panic!("a place before all ranges: {range:?}"));
+    let first = range.offset.saturating_sub(BASE);
     (range.segment, range.offset - first % STEP)
 }
 

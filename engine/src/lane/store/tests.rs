@@ -196,7 +196,8 @@ fn what_the_store_thread_has_no_time_to_take_stays_in_memory_and_is_carried_out_
     assert!(bench.refusals() > 0, "the queue has room for one");
     let holdings = |bench: &Bench| bench.lane.core.leases().holdings(bench.account);
     let all = holdings(&bench);
-    assert_eq!((all.bytes, all.moving, all.away), (8 * BYTES, 1, 0));
+    assert_eq!((all.bytes, all.away), (8 * BYTES, 0));
+    assert!(all.moving <= 1, "one may be in the queue: {all:?}");
     let mut tickets = Vec::new();
     let mut ticks = 0;
     while holdings(&bench).bytes > BYTES {
@@ -214,7 +215,8 @@ fn what_the_store_thread_has_no_time_to_take_stays_in_memory_and_is_carried_out_
     assert_eq!(left.away, tickets.len() as u64, "each of them once");
     let carried = bench.lane.core.leases().tally(bench.account).carried;
     assert_eq!(carried.spill.out.payloads, left.away);
-    assert_eq!(carried.spill.refused, bench.refusals());
+    // Looks at executors may have been refused too.
+    assert!((1..=bench.refusals()).contains(&carried.spill.refused));
     assert_eq!(carried.spill.lost, 0);
 }
 

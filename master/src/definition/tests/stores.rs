@@ -47,22 +47,22 @@ fn what_stays_in_memory_anyway_may_not_say_where_it_goes() {
         (
             "{ compute: { o: v }, input: { v: { from: input.v, store: spill } } }",
             "a.o",
-            format!("4:61 `store` has no meaning at an input that the worker reads itself | {HELP}"),
+            format!("4:63 `store` has no meaning at an input that the worker reads itself | {HELP}"),
         ),
         (
             "{ function: e:f, input: { v: { from: input.v, store: spill } }, output: { o: bytes } }",
             "a.o",
-            format!("4:57 `store` has no meaning at an input that is a value | {HELP}"),
+            format!("4:59 `store` has no meaning at an input that is a value | {HELP}"),
         ),
         (
             function,
             "{ from: a.o, store: remote }",
-            format!("5:31 `store` has no meaning at an output of the workflow | {HELP}"),
+            format!("5:34 `store` has no meaning at an output of the workflow | {HELP}"),
         ),
         (
             "{ function: e:f, input: { t: { from: input.t, store: disk } }, output: { o: bytes } }",
             "a.o",
-            "4:57 `store` must be `memory`, `spill` or `remote`, but this is `disk` | where it may go if memory has no room \
+            "4:59 `store` must be `memory`, `spill` or `remote`, but this is `disk` | where it may go if memory has no room \
              for it: `memory` (nowhere), `spill` (the worker's disk) or `remote` (its remote store); without it, where \
              the workflow's `store` says"
                 .to_owned(),

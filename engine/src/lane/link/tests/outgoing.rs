@@ -188,7 +188,7 @@ fn chunks_to_a_peer_have_checksums_over_their_bytes_only_if_that_is_wanted() {
             payload_checksums,
             ..LinkLimits::default()
         };
-        let mut sender = Sender::new(limits);
+        let mut sender = Sender::to(LinkRole::PeerOut, limits);
         let body = sender.stream(&Payload::bytes(1000, 1), 1);
         sender.link.queue(&event(1, vec![(0, body)])).unwrap();
         sender.send_on(Stream::Messages).unwrap();
