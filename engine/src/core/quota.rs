@@ -251,6 +251,12 @@ impl Core {
             None => {}
         }
         if lacks_item.is_none() && first_held.is_none() && hopeless.is_none() {
+            // Nothing else may happen to it than that a tier takes something again.
+            if lacks.most() > 0
+                && let Some(up_ns) = self.up_again_ns(now_ns, deployments)
+            {
+                self.look_again(account, up_ns);
+            }
             return;
         }
         let goes_on = |running: &Running| !self.waits(running);

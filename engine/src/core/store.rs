@@ -317,10 +317,6 @@ impl Core {
             }
             (_, None) => {}
         }
-        if stored == Err(Unstored::Busy) {
-            // Nothing else may happen to it.
-            self.look_again(left.account, now_ns + BUSY_NS);
-        }
         let carried = &mut self.leases.tally_mut(left.account).carried;
         if left.wanted {
             carried.of_mut(kind).out.count(left.bytes);

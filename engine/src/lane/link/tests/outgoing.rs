@@ -215,7 +215,7 @@ fn refuses(chunk: &[u8]) -> Option<LinkError> {
     let mut receiver = Receiver::new(LinkRole::PeerIn, LinkLimits::default());
     let message = frame(&event(1, vec![(0, streamed(0, 1000))]));
     receiver.feed(&message, &[usize::MAX]).unwrap();
-    let error = receiver.feed_on(Stream::Bulk, chunk, &[usize::MAX]).err();
+    let error = receiver.feed(chunk, &[usize::MAX]).err();
     if error.is_none() {
         assert_eq!(invocations(&receiver.out), [1]);
         receiver.settle();
