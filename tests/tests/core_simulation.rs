@@ -49,7 +49,7 @@ fn tried(attempts_max: u32, timeouts: Timeouts) -> Shape {
 #[test]
 fn any_workflow_in_any_placement_and_order_ends_as_the_reference_says() {
     play(0, 3000, calm(), |seen| {
-        let foreseen = seen.foreseen > 5_000 && seen.foreseen_choices > 100;
+        let foreseen = seen.foreseen > 2_000 && seen.foreseen_choices > 50;
         let carried = seen.carried > 1_000 && seen.given > 1_000 && seen.started_early > 100;
         let full = seen.rooms > 1_000;
         seen.refused > 0 && foreseen && carried && full && seen.prepared > 1_000
@@ -110,7 +110,7 @@ fn a_door_lets_in_no_more_than_is_proven_however_late_answers_are_read() {
     });
     let (closed, for_answers) = tally.closed;
     assert!(
-        played == Cases::Some || tally.looks > 20_000 && closed > 500 && for_answers > 100,
+        played == Cases::Some || tally.looks > 20_000 && closed > 500 && for_answers > 5,
         "{tally:?}"
     );
 }

@@ -44,11 +44,28 @@ impl Arrivals {
         events.extend(coming.map(|(index, _)| Event::Arrived { lane, index }));
     }
 
+    /// What is to lie in a range, or in a part of one, that is still arriving.
+    fn content(&self, range: PayloadRef) -> Option<Vec<u8>> {
+        let of_it = |coming: &&Coming| coming.range.segment == range.segment;
+        let coming = self.under_way.iter().find(of_it)?;
+        let from = range.offset.checked_sub(coming.range.offset)? as usize;
+        let part = coming.bytes.get(from..from + range.length as usize);
+        part.map(<[u8]>::to_vec)
+    }
+
     pub(super) fn judge_empty(&self, lane: usize) {
         assert!(
             self.under_way.is_empty(),
             "something is still arriving at lane {lane}: {self:?}"
         );
+    }
+}
+
+impl Lane {
+    /// What lies in a range, or will when it has arrived.
+    pub(super) fn content(&self, range: PayloadRef) -> Vec<u8> {
+        let arriving = self.arrivals.content(range);
+        arriving.unwrap_or_else(|| self.memory.read(range))
     }
 }
 

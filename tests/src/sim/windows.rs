@@ -139,7 +139,7 @@ impl Cluster {
                         continue;
                     }
                     let bytes = match state.core.leases().carried(*payload) {
-                        None => state.memory.read(state.core.locate(*payload)),
+                        None => state.content(state.core.locate(*payload)),
                         Some(place) => {
                             let part = state.stores.part(place, payload.length());
                             part.unwrap_or_else(|| panic!("what is away is nowhere: {place:?}"))

@@ -104,26 +104,17 @@ impl Draft<'_> {
         (kind, chosen)
     }
 
-    /// Where what one edge leads to may go; mostly where the workflow says.
-    fn store(&mut self) -> EdgeStore {
-        let says = [EdgeStore::Memory, EdgeStore::Spill, EdgeStore::Remote];
-        if self.random.chance(100) {
-            says[self.random.below(says.len())]
-        } else {
-            EdgeStore::Workflow
-        }
-    }
-
     /// One input of a node.
     pub(super) fn input(&mut self, number: usize, sources: &[Source], first: Source) -> InputPlan {
         let (kind, sources) = self.alternatives(sources, first);
+        let store = store(number, &sources);
         let lacking = sources.iter().all(|source| self.may_lack(*source));
         InputPlan {
             name: format!("a{number}"),
             kind,
             optional: lacking || self.random.chance(150),
             sources,
-            store: self.store(),
+            store,
         }
     }
 
@@ -146,5 +137,16 @@ impl Draft<'_> {
             .copied()
             .filter(|source| is_list(source) && !self.may_lack(*source))
             .collect()
+    }
+}
+
+/// Where what one edge leads to may go; mostly where the workflow says. It takes nothing from the draft's own random numbers.
+fn store(number: usize, sources: &[Source]) -> EdgeStore {
+    let hash = crc32fast::hash(format!("{number} {sources:?}").as_bytes());
+    match hash % 30 {
+        0 => EdgeStore::Memory,
+        1 => EdgeStore::Spill,
+        2 => EdgeStore::Remote,
+        _ => EdgeStore::Workflow,
     }
 }
