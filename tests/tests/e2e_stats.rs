@@ -93,7 +93,7 @@ fn spread(cluster: &Cluster, count: u64) {
 
 /// What was read on both workers when it has run so often, if large payloads came that way.
 fn spread_edges(far: Way, count: u64) -> [Edges; 2] {
-    let short = pattern::digest(&[]).len();
+    let short = pattern::digest(&pattern::bytes(7, LONG)).len();
     let what = format!("7 {LONG}").len();
     let here = [
         came(("input.what", "make"), Way::Inline, count, what),
