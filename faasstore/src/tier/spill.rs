@@ -49,7 +49,7 @@ pub const GRANULE_BYTES: u64 = 4 << 10;
 const CHUNK_BYTES: u64 = 2 << 20;
 
 /// Reads or writes under way for one payload.
-const DEPTH: usize = 16;
+const DEPTH: usize = 8;
 
 /// Aligned buffers, of a chunk each.
 const BOUNCES: u32 = 8;

@@ -20,9 +20,9 @@ use rkyv::util::AlignedVec;
 use std::ops::Range;
 use thiserror::Error;
 
-/// Raw bytes of a chunk to a peer: what a lane does in one go, at either end, while messages wait. Copied in some
-/// 50 µs; half of it would cost a tenth of the throughput.
-pub(super) const BULK_CHUNK_BYTES: usize = 256 << 10;
+/// Raw bytes of a chunk to a peer: what a lane does in one go, at either end, while messages wait. Half of it would cost a tenth of
+/// the throughput.
+pub(super) const BULK_CHUNK_BYTES: usize = 128 << 10;
 /// Pieces up to this many bytes are copied, since naming one to the kernel costs as much.
 const COPIED_BYTES_MAX: u64 = 4 << 10;
 /// A buffer that has grown beyond this is not kept for use again.
