@@ -548,6 +548,12 @@ impl Arena {
         u64::from(self.packed_max) * GRANULE_BYTES
     }
 
+    /// Tells of use: grows whenever a segment becomes empty. While it stays the same, those that are empty have been it all the time.
+    #[must_use]
+    pub fn emptied(&self) -> u64 {
+        self.chain.emptied()
+    }
+
     /// Segments.
     #[must_use]
     pub fn segments(&self) -> usize {

@@ -3,8 +3,8 @@
 use super::{LANE_SEGMENT_BYTES, Lane, PATIENCE, executors, monotonic_ns};
 use crate::core::ExecutorId;
 
-/// How long a lane is idle before its own arena gives memory back, as executors do.
-const IDLE_BEFORE_TRIM_NS: u64 = 1_000_000_000;
+/// How long no segment of a lane's own arena has been used before they go back, as those of executors do.
+const UNUSED_BEFORE_TRIM_NS: u64 = 1_000_000_000;
 /// Pauses before executors whose rings were full are told of memory again.
 const SETTLE_PAUSE_MIN_NS: u64 = 50_000;
 const SETTLE_PAUSE_MAX_NS: u64 = 1_000_000_000;
@@ -12,7 +12,7 @@ const SETTLE_PAUSE_MAX_NS: u64 = 1_000_000_000;
 impl Lane {
     /// What can wait until there is nothing else to do.
     pub(super) fn settle(&mut self) {
-        self.trim_when_idle();
+        self.trim_what_is_unused();
         self.settle_carriage();
         self.tell_segments();
         let (mut unsent_before, mut unsent) = (0, 0);
@@ -117,15 +117,14 @@ impl Lane {
         .min()
     }
 
-    /// Gives memory of the lane's own arena back to the machine when the lane has been idle for a while.
-    fn trim_when_idle(&mut self) {
-        let was_asked = std::mem::take(&mut self.was_asked);
-        // Who looks at it again and again does not keep it from being idle.
-        let was_busy = std::mem::take(&mut self.was_busy) && (!was_asked || self.trim_ns.is_none());
+    /// Gives memory of the lane's own arena back to the machine when it has not been used for a while, whatever else happens.
+    fn trim_what_is_unused(&mut self) {
+        let emptied = self.arena.emptied();
+        let was_used = std::mem::replace(&mut self.emptied_before, emptied) != emptied;
         if self.arena.bytes_held() <= LANE_SEGMENT_BYTES {
             self.trim_ns = None;
-        } else if was_busy {
-            self.trim_ns = Some(monotonic_ns() + IDLE_BEFORE_TRIM_NS);
+        } else if was_used {
+            self.trim_ns = Some(monotonic_ns() + UNUSED_BEFORE_TRIM_NS);
         } else if self
             .trim_ns
             .take_if(|due_ns| *due_ns <= monotonic_ns())

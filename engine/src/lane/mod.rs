@@ -189,12 +189,9 @@ struct Lane {
     /// When to try again to tell executors of memory, and how long that is after the last time.
     settle_ns: Option<u64>,
     settle_pause_ns: u64,
-    /// Whether anything has happened since the lane last settled.
-    was_busy: bool,
-    /// Whether somebody has asked for its status since: that is nothing to do.
-    was_asked: bool,
-    /// When memory of the lane's own arena goes back, if nothing happens until then.
+    /// When memory of the lane's own arena goes back if no segment of it is emptied until then, and how often any was before.
     trim_ns: Option<u64>,
+    emptied_before: u64,
     carriage: Carriage,
     /// When to look again at executors that may keep too much memory of segments that have gone.
     pins_due_ns: Option<u64>,
@@ -263,9 +260,8 @@ impl Lane {
             copies: VecDeque::new(),
             settle_ns: None,
             settle_pause_ns: 0,
-            was_busy: false,
-            was_asked: false,
             trim_ns: None,
+            emptied_before: 0,
             carriage: Carriage::default(),
             pins_due_ns: None,
             setup,
@@ -284,7 +280,6 @@ impl Lane {
             busy |= self.copy_on();
             if busy {
                 idle_turns = 0;
-                self.was_busy = true;
                 busy_turns = busy_turns.wrapping_add(1);
                 if busy_turns.is_multiple_of(BUSY_TURNS_PER_CLOCK) {
                     self.now_ns = monotonic_ns();
@@ -764,14 +759,12 @@ impl Lane {
                 most,
                 reply,
             } => {
-                self.was_asked = true;
                 let page = self.core.edges(deployment, from, most);
                 let past = self.core.past_reads(deployment);
                 // Whoever asked may have gone away.
                 let _ = reply.send(page.zip(past));
             }
             LaneCommand::Holders { most, reply } => {
-                self.was_asked = true;
                 let now_ns = monotonic_ns();
                 // Whoever asked may have gone away.
                 let _ = reply.send(self.core.holders(now_ns, most));
@@ -1078,7 +1071,7 @@ impl Lane {
         }
         if self.park() {
             let completions = std::mem::take(&mut self.completions);
-            self.was_busy |= self.take_in(completions);
+            let _ = self.take_in(completions);
         }
     }
 }

@@ -149,6 +149,10 @@ impl Chain {
         }
     }
 
+    pub(super) fn emptied(&self) -> u64 {
+        self.clock
+    }
+
     pub(super) fn bytes_held(&self) -> u64 {
         self.bytes_held
     }

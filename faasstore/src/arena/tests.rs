@@ -331,6 +331,22 @@ fn readers_hear_of_a_segment_and_of_its_end_in_that_order() {
 }
 
 #[test]
+fn as_long_as_no_segment_is_emptied_those_that_are_empty_have_been_it_all_the_time() {
+    let mut arena = arena(2);
+    let kept = arena.reserve(64).unwrap();
+    let (kept, before) = (arena.commit(kept, 64), arena.emptied());
+    let beside = arena.reserve(64).unwrap();
+    arena.abandon(beside);
+    assert_eq!(arena.emptied(), before, "something is left in it");
+    arena.release(kept).unwrap();
+    let after = arena.emptied();
+    assert!(after > before);
+    let again = arena.reserve(64).unwrap();
+    arena.abandon(again);
+    assert!(arena.emptied() > after, "it was not empty in between");
+}
+
+#[test]
 #[should_panic(expected = "another arena")]
 fn a_reservation_of_another_arena_is_a_bug_that_shows() {
     let (mut one, mut other) = (arena(1), arena(1));
