@@ -512,6 +512,13 @@ impl Arena {
         self.chain.segment(index, generation)
     }
 
+    /// A large segment that holds nothing just now, has been [made gradually](Arena::reserve_gradually_in), so of ordinary pages, and
+    /// is used again and again: to be [collapsed](SegmentWriter::collapse) by a thread that has time. Each is named once.
+    #[inline]
+    pub fn scattered(&mut self) -> Option<Arc<SegmentWriter>> {
+        self.chain.take_scattered()
+    }
+
     /// Bytes of all segments, and of what was [set aside](Arena::set_aside).
     #[must_use]
     pub fn bytes_held(&self) -> u64 {

@@ -25,11 +25,12 @@
 mod copy;
 mod huge;
 mod making;
+mod memory;
 mod room;
 mod slice;
 
 use crate::sync::{AtomicU32, AtomicU64};
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memory::{Access, Advice, Memory};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::unistd::{SysconfVar, sysconf};
@@ -168,7 +169,7 @@ fn page_bytes() -> u64 {
 /// A mapping and the descriptor that it was made from.
 #[derive(Debug)]
 struct Mapping {
-    memory: MmapRaw,
+    memory: Memory,
     length: u64,
     descriptor: OwnedFd,
 }
@@ -181,7 +182,7 @@ impl Mapping {
             return None;
         }
         // `wrapping_add` needs no promise; the check above keeps the pointer inside the mapping, or one past it.
-        NonNull::new(self.memory.as_mut_ptr().wrapping_add(offset as usize))
+        NonNull::new(self.memory.start().as_ptr().wrapping_add(offset as usize))
     }
 
     #[inline]
@@ -198,7 +199,7 @@ impl Mapping {
         let count = self.length as usize / size_of::<AtomicU64>();
         // SAFETY: the mapping begins on a page, hence aligned, and holds `count` whole words for as long as `self`
         // lives; any bit pattern is a word, and atomics may be shared with writers in other processes.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), count) }
+        unsafe { std::slice::from_raw_parts(self.memory.start().as_ptr().cast(), count) }
     }
 
     fn futex(&self, offset: u64) -> Option<&AtomicU32> {
@@ -355,21 +356,14 @@ impl SegmentReader {
                 allocated,
             });
         }
-        let mut options = MmapOptions::new();
-        options.len(length as usize);
-        if populate {
-            options.populate();
-        }
-        let memory =
-            options
-                .map_raw_read_only(&descriptor)
-                .map_err(|source| SegmentError::Map {
-                    bytes: length,
-                    source,
-                })?;
+        let memory = Memory::map(&descriptor, length, Access::Read, populate);
+        let memory = memory.map_err(|source| SegmentError::Map {
+            bytes: length,
+            source,
+        })?;
         if length >= HUGE_PAGE_BYTES {
             // A kernel without transparent huge pages refuses; small pages are as correct.
-            let _ = memory.advise(Advice::HugePage);
+            let _ = memory.advise(Advice::Huge, 0, length);
         }
         Ok(Self {
             mapping: Mapping {

@@ -9,6 +9,7 @@ use crate::cpu;
 use hdrhistogram::Histogram;
 use memmap2::{Advice, MmapMut};
 use std::hint::black_box;
+use std::ops::{Deref, DerefMut};
 
 /// About how many bytes a figure moves in all: large sizes are repeated less often than small ones.
 const FIGURE_BYTES: usize = 1 << 30;
@@ -141,6 +142,36 @@ pub fn copy_private(
 /// Memory of this process alone, in ordinary pages.
 pub(super) fn private_memory(bytes: usize) -> Result<MmapMut, FloorError> {
     private(bytes, Pages::Ordinary)
+}
+
+/// Private memory in huge pages, where the kernel gives them: what a device moves is then in one piece.
+#[derive(Debug)]
+pub(super) struct HugeMemory {
+    memory: MmapMut,
+    bytes: usize,
+}
+
+impl HugeMemory {
+    const PAGE_BYTES: usize = 2 << 20;
+
+    pub(super) fn new(bytes: usize) -> Result<Self, FloorError> {
+        let memory = private(bytes.next_multiple_of(Self::PAGE_BYTES), Pages::Huge)?;
+        Ok(Self { memory, bytes })
+    }
+}
+
+impl Deref for HugeMemory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[..self.bytes]
+    }
+}
+
+impl DerefMut for HugeMemory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[..self.bytes]
+    }
 }
 
 fn private(bytes: usize, pages: Pages) -> Result<MmapMut, FloorError> {

@@ -31,7 +31,7 @@ pub use wake::{eventfd_wake, futex_wake};
 
 use crate::cpu::CpuError;
 use hdrhistogram::Histogram;
-use memory::private_memory;
+use memory::{HugeMemory, private_memory};
 use std::io;
 use thiserror::Error;
 

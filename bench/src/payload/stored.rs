@@ -25,6 +25,8 @@ const ROW_BYTES_MAX: u64 = 2 << 30;
 const SAMPLES_MIN: u64 = 8;
 /// Least room of a tier.
 const ROOM_BYTES_MIN: u64 = 16 << 20;
+/// Bytes of a segment of many payloads, as lanes have them.
+const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 /// How long keys last in Redis, should this program be killed.
 const EXPIRY: Duration = Duration::from_secs(600);
 
@@ -59,7 +61,7 @@ struct Segments {
 impl Segments {
     fn new(bytes: usize) -> Result<Self, PayloadError> {
         let segment = || {
-            let made = SegmentWriter::create("payload", bytes as u64);
+            let made = SegmentWriter::create("payload", SEGMENT_BYTES_MIN.max(bytes as u64));
             let failed = |error: SegmentError| PayloadError::Memory { bytes, error };
             made.map(Arc::new).map_err(failed)
         };
@@ -73,7 +75,7 @@ impl Segments {
 
     fn target(&self, segment: &Arc<SegmentWriter>) -> TargetSlice {
         let target = TargetSlice::new(Arc::clone(segment), 0, self.bytes);
-        target.unwrap_or_else(|| unreachable!("segments are as long as the payload"))
+        target.unwrap_or_else(|| unreachable!("segments are at least as long as the payload"))
     }
 
     /// A payload of bytes that the one before did not have, and memory that has others still.

@@ -11,6 +11,7 @@ use crate::reads::{EdgePage, Reads};
 use crate::status::WorkflowCounters;
 use faasstore::binding::FunctionDescription;
 use faasstore::channel::EngineChannel;
+use faasstore::segment::SegmentWriter;
 use faasstore::socket::Socket;
 use faasstore::tier::TierKind;
 use std::os::fd::OwnedFd;
@@ -234,4 +235,6 @@ pub enum LaneReport {
     },
     /// Nothing of this deployment is left on this lane.
     Removed(DeploymentId),
+    /// A segment of the lane's own arena would gain by huge pages; to make them would hold the lane up.
+    Scattered(Arc<SegmentWriter>),
 }

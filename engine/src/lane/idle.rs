@@ -1,6 +1,6 @@
 //! What a lane does when it has nothing else to do: what could wait, once, and what has to be tried again later.
 
-use super::{LANE_SEGMENT_BYTES, Lane, PATIENCE, executors, monotonic_ns};
+use super::{LANE_SEGMENT_BYTES, Lane, LaneReport, PATIENCE, executors, monotonic_ns};
 use crate::core::ExecutorId;
 
 /// How long no segment of a lane's own arena has been used before they go back, as those of executors do.
@@ -13,6 +13,9 @@ impl Lane {
     /// What can wait until there is nothing else to do.
     pub(super) fn settle(&mut self) {
         self.trim_what_is_unused();
+        if let Some(segment) = self.arena.scattered() {
+            self.report(LaneReport::Scattered(segment));
+        }
         self.settle_carriage();
         self.tell_segments();
         let (mut unsent_before, mut unsent) = (0, 0);

@@ -402,6 +402,10 @@ impl Control {
                 };
                 self.links.borrow_mut().unshared(&key, number, reason);
             }
+            LaneReport::Scattered(segment) => {
+                // Whoever looks at its end would look at nothing: what is different is speed alone.
+                drop(tokio::task::spawn_blocking(move || segment.collapse()));
+            }
             LaneReport::Removed(id) => {
                 let mut deployments = self.deployments.borrow_mut();
                 let executors = deployments

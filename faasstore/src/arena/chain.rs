@@ -22,6 +22,8 @@ const LEASED: u32 = 1 << 31;
 const STEP_BYTES: u64 = 4 << 20;
 /// Tables of ranges in use that are kept for the next packed segments, at most: as many as an executor's arena has segments.
 const SPARE_MAX: usize = 8;
+/// Uses after which a segment is worth the time that it takes to make huge pages of its ordinary ones: it will be used again.
+const USES_BEFORE_COLLAPSE: u32 = 2;
 
 const _: () = assert!(PAYLOAD_BYTES_MAX / GRANULE_BYTES < LEASED as u64);
 
@@ -85,6 +87,8 @@ struct Segment {
     bytes: u64,
     /// Bytes whose pages have been set aside: all, once what it holds is committed.
     present: u64,
+    /// Of one whose pages were set aside gradually, so that they are ordinary ones: how often it has been used.
+    scattered: Option<u32>,
     memory: Memory,
     /// Of a packed one, its free blocks: start to size, and by size.
     free: BTreeMap<u32, u32>,
@@ -135,6 +139,8 @@ pub(super) struct Chain {
     bytes_idle: u64,
     /// Counts how often a segment was emptied.
     clock: u64,
+    /// Segments that hold nothing, and would gain by huge pages.
+    scattered: Vec<u32>,
     /// Tables of packed segments that are gone, all zeroes. An allocator would clear, and so touch, the whole of one that it
     /// hands out again, where a table has a few entries.
     spare: Vec<Vec<u32>>,

@@ -9,10 +9,10 @@
 //! Pages can be added to a sealed segment (they change neither its size nor what is in it), so one that is made gradually is as
 //! safe as any. It lacks pages until its maker has set all of them aside, and no reader takes it before.
 
-use super::huge::{self, HUGE_PAGE_BYTES, Pages};
+use super::huge::{self, HUGE_PAGE_BYTES, Pages, Transparent};
+use super::memory::{Access, Advice, Memory};
 use super::room;
 use super::{Mapping, SegmentError, SegmentWriter, page_bytes};
-use memmap2::{Advice, MmapOptions, MmapRaw, RemapOptions};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -104,24 +104,51 @@ impl Making<'_> {
     fn add_pages(
         self,
         descriptor: &OwnedFd,
-        memory: &MmapRaw,
-        from: u64,
-        to: u64,
+        memory: &Memory,
+        (from, to): (u64, u64),
+        huge: Option<Transparent>,
     ) -> Result<(), SegmentError> {
         let start = from - from % page_bytes();
         let populate = || {
             // A kernel that does not know how leaves it to the faults.
-            let _ =
-                memory.advise_range(Advice::PopulateWrite, start as usize, (to - start) as usize);
+            let _ = memory.advise(Advice::Populate, start, to);
         };
-        // The kernel makes a huge page where one is touched that has been asked for, and not in `fallocate`; what that leaves out,
-        // for want of huge pages or of memory, is set aside, or an error, then.
-        if huge::is_transparent() {
-            populate();
-            return self.allocate(descriptor, from, to);
+        match huge {
+            // The kernel makes a huge page where one is touched that has been asked for, and not in `fallocate`; what that leaves
+            // out, for want of huge pages or of memory, is set aside, or an error, then.
+            Some(Transparent::Touched) => {
+                populate();
+                return self.allocate(descriptor, from, to);
+            }
+            Some(Transparent::Collapsed) => self.add_huge_pages(descriptor, memory, from, to)?,
+            None => {}
         }
         self.allocate(descriptor, from, to)?;
         populate();
+        Ok(())
+    }
+
+    /// Makes a huge page of each that lies within these bytes: one ordinary page of it is set aside, which the kernel then collapses
+    /// into a huge one. Where it does not, for whatever reason, that page is all there is.
+    fn add_huge_pages(
+        self,
+        descriptor: &OwnedFd,
+        memory: &Memory,
+        from: u64,
+        to: u64,
+    ) -> Result<(), SegmentError> {
+        let begin = from.next_multiple_of(HUGE_PAGE_BYTES);
+        let count = to.saturating_sub(begin) / HUGE_PAGE_BYTES;
+        if count == 0 || !huge::RESTRAINT.allows() {
+            return Ok(());
+        }
+        let pages = (0..count).map(|index| begin + index * HUGE_PAGE_BYTES);
+        for page in pages {
+            self.allocate(descriptor, page, page + page_bytes())?;
+        }
+        // At once: the kernel waits for all CPUs each time.
+        let end = begin + count * HUGE_PAGE_BYTES;
+        huge::RESTRAINT.watch(count, || memory.advise(Advice::Collapse, begin, end));
         Ok(())
     }
 
@@ -130,13 +157,8 @@ impl Making<'_> {
         descriptor: &OwnedFd,
         length: u64,
         populate: bool,
-    ) -> Result<MmapRaw, SegmentError> {
-        let mut options = MmapOptions::new();
-        options.len(length as usize);
-        if populate {
-            options.populate();
-        }
-        let mapped = options.map_raw(descriptor);
+    ) -> Result<Memory, SegmentError> {
+        let mapped = Memory::map(descriptor, length, Access::ReadWrite, populate);
         mapped.map_err(self.refused_io("mmap"))
     }
 
@@ -147,7 +169,7 @@ impl Making<'_> {
     }
 
     /// All of `length` bytes, mapped, of the pages that are wanted, with the first seals.
-    fn whole(self, length: u64, pages: Pages) -> Result<(OwnedFd, MmapRaw), SegmentError> {
+    fn whole(self, length: u64, pages: Pages) -> Result<(OwnedFd, Memory), SegmentError> {
         let fixed = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
         let flags = match pages {
             Pages::Reserved => MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB,
@@ -157,8 +179,8 @@ impl Making<'_> {
         if pages == Pages::Transparent {
             ftruncate(&descriptor, length as i64).map_err(self.refused("ftruncate"))?;
             let memory = self.map(&descriptor, length, false)?;
-            let _ = memory.advise(Advice::HugePage);
-            self.add_pages(&descriptor, &memory, 0, length)?;
+            let _ = memory.advise(Advice::Huge, 0, length);
+            self.add_pages(&descriptor, &memory, (0, length), huge::transparent())?;
             self.seal(&descriptor, fixed)?;
             return Ok((descriptor, memory));
         }
@@ -239,8 +261,8 @@ impl SegmentWriter {
         ftruncate(&descriptor, length as i64).map_err(making.refused("ftruncate"))?;
         making.seal(&descriptor, SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)?;
         let memory = making.map(&descriptor, length, false)?;
-        if huge::is_transparent() {
-            let _ = memory.advise(Advice::HugePage);
+        if huge::transparent().is_some() {
+            let _ = memory.advise(Advice::Huge, 0, length);
         }
         making.close(&descriptor)?;
         Ok(Self {
@@ -250,6 +272,16 @@ impl SegmentWriter {
                 descriptor,
             },
         })
+    }
+
+    /// Makes huge pages of its ordinary ones where this process may have them and the kernel finds some, in milliseconds: for a thread
+    /// that has time. What lies in it stays, and may be read and written meanwhile.
+    pub fn collapse(&self) {
+        let Mapping { memory, length, .. } = &self.mapping;
+        let count = length / HUGE_PAGE_BYTES;
+        if count > 0 && huge::transparent() == Some(Transparent::Collapsed) {
+            let _ = memory.advise(Advice::Collapse, 0, count * HUGE_PAGE_BYTES);
+        }
     }
 
     /// Sets the pages aside that hold the bytes from `from` up to `to` (what lies behind the end counts for nothing); those that
@@ -272,7 +304,9 @@ impl SegmentWriter {
             bytes: *length,
         };
         making.check_room(to - from)?;
-        making.add_pages(descriptor, memory, from, to)
+        // To collapse pages takes milliseconds at times, and who adds some by and by cannot wait.
+        let huge = huge::transparent().filter(|way| *way == Transparent::Touched);
+        making.add_pages(descriptor, memory, (from, to), huge)
     }
 }
 
@@ -281,7 +315,7 @@ impl SegmentWriter {
 #[derive(Debug)]
 pub struct SegmentDraft {
     name: String,
-    memory: MmapRaw,
+    memory: Memory,
     descriptor: OwnedFd,
     /// Bytes that have pages: what may be written.
     length: u64,
@@ -305,8 +339,8 @@ impl SegmentDraft {
         let mapped = length.max(DRAFT_MAPPED_MIN);
         ftruncate(&descriptor, mapped as i64).map_err(making.refused("ftruncate"))?;
         let memory = making.map(&descriptor, mapped, false)?;
-        if huge::is_transparent() {
-            let _ = memory.advise(Advice::HugePage);
+        if huge::transparent().is_some() {
+            let _ = memory.advise(Advice::Huge, 0, mapped);
         }
         let mut draft = Self {
             name: name.to_owned(),
@@ -328,7 +362,8 @@ impl SegmentDraft {
 
     fn add_pages(&mut self, length: u64) -> Result<(), SegmentError> {
         let (from, making) = (self.length, self.making(length));
-        making.add_pages(&self.descriptor, &self.memory, from, length)?;
+        let huge = huge::transparent();
+        making.add_pages(&self.descriptor, &self.memory, (from, length), huge)?;
         self.length = length;
         Ok(())
     }
@@ -354,10 +389,9 @@ impl SegmentDraft {
     }
 
     fn map_anew(&mut self, mapped: u64) -> Result<(), SegmentError> {
-        let options = RemapOptions::new().may_move(true);
         // SAFETY: nothing borrows the old place (`self` is borrowed as mutable, and hands out borrows of itself alone), and the
         // file is at least as long as what is mapped: it was made so before a larger mapping, and is cut after a smaller one.
-        let moved = unsafe { self.memory.remap(mapped as usize, options) };
+        let moved = unsafe { self.memory.remap(mapped) };
         moved.map_err(self.making(mapped).refused_io("mremap"))?;
         self.mapped = mapped;
         Ok(())
@@ -377,7 +411,7 @@ impl SegmentDraft {
             return None;
         }
         // As in `Mapping::pointer`.
-        NonNull::new(self.memory.as_mut_ptr().wrapping_add(offset as usize))
+        NonNull::new(self.memory.start().as_ptr().wrapping_add(offset as usize))
     }
 
     /// Cuts it behind the page in which byte `bytes` would lie last, gives the rest back to the kernel, and makes a segment of it.

@@ -3,6 +3,7 @@
 mod making;
 
 use super::*;
+use memmap2::MmapOptions;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mprotect};

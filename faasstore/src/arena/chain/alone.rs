@@ -33,6 +33,7 @@ impl Chain {
             idle_since: 0,
             bytes,
             present,
+            scattered: (present < bytes).then_some(0),
             memory,
             free: BTreeMap::new(),
             by_size: BTreeSet::new(),
@@ -199,6 +200,24 @@ impl Chain {
             compartment,
             segment: writer,
         })
+    }
+
+    /// A segment that holds nothing, and is worth making huge pages of its ordinary ones; each is named once.
+    pub(in crate::arena) fn take_scattered(&mut self) -> Option<Arc<SegmentWriter>> {
+        while let Some(index) = self.scattered.pop() {
+            // It may have been retired since, or hold something again, and comes back here when that goes.
+            if let Some(Segment {
+                used: 0,
+                scattered: scattered @ Some(_),
+                memory: Memory::Sealed(writer),
+                ..
+            }) = &mut self.slots[index as usize].segment
+            {
+                *scattered = None;
+                return Some(Arc::clone(writer));
+            }
+        }
+        None
     }
 
     /// Whether a segment lacks pages, or may yet grow, so that it is no use to anybody else.

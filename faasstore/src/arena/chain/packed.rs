@@ -1,6 +1,6 @@
 //! Segments of many ranges. A range goes to the oldest one with room, and there to the smallest free block that holds it.
 
-use super::{Block, Chain, Kind, Memory, Segment};
+use super::{Block, Chain, Kind, Memory, Segment, USES_BEFORE_COLLAPSE};
 use crate::arena::{Compartment, GRANULE_BYTES, NewSegment};
 use crate::segment::SegmentWriter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,7 @@ impl Chain {
             idle_since: 0,
             bytes: writer.length(),
             present: writer.length(),
+            scattered: None,
             memory: Memory::Sealed(Arc::clone(&writer)),
             free: BTreeMap::from([(0, granules)]),
             by_size: BTreeSet::from([(granules, 0)]),
@@ -89,6 +90,12 @@ impl Chain {
         let segment = self.at(block.segment);
         if segment.kind == Kind::Alone {
             let compartment = segment.compartment;
+            if let Some(uses) = &mut segment.scattered {
+                *uses += 1;
+                if *uses >= USES_BEFORE_COLLAPSE {
+                    self.scattered.push(block.segment);
+                }
+            }
             return self.stocks[compartment.index()].vacant.push(block.segment);
         }
         let free = &segment.free;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::segment::SegmentReader;
+use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
 
@@ -239,6 +240,38 @@ fn pages_that_are_set_aside_gradually_come_as_they_are_asked_for_and_no_reader_t
     arena.add_pages(&broken_off, 1).unwrap();
     arena.abandon(broken_off);
     assert_eq!(arena.bytes_held(), 0, "one that lacks pages is not");
+}
+
+#[test]
+fn what_was_made_gradually_and_is_used_again_is_named_once_as_worth_huge_pages() {
+    let mut arena = large_arena(256 * MIB);
+    let gradually = |arena: &mut Arena| {
+        let reservation = arena.reserve_gradually_in(Compartment::FIRST, 8 * MIB);
+        let reservation = reservation.unwrap();
+        arena.add_pages(&reservation, 8 * MIB).unwrap();
+        arena.commit(reservation, 8 * MIB)
+    };
+    let whole = lease(&mut arena, 20 * MIB);
+    let first = gradually(&mut arena);
+    arena.release(first).unwrap();
+    assert!(arena.scattered().is_none(), "it was used once");
+    let again = gradually(&mut arena);
+    assert_eq!(again.segment, first.segment);
+    arena.release(again).unwrap();
+    let in_use = gradually(&mut arena);
+    assert!(arena.scattered().is_none(), "it holds something");
+    arena.release(in_use).unwrap();
+    let segment = arena.scattered().expect("used thrice, and empty");
+    let named = arena.segment(first.segment, first.generation).unwrap();
+    assert!(Arc::ptr_eq(&segment, named));
+    let last = gradually(&mut arena);
+    assert_eq!(last.segment, first.segment);
+    arena.release(last).unwrap();
+    assert!(arena.scattered().is_none(), "it was named before");
+    arena.release(whole).unwrap();
+    let whole = lease(&mut arena, 20 * MIB);
+    arena.release(whole).unwrap();
+    assert!(arena.scattered().is_none(), "that one was made at once");
 }
 
 #[test]

@@ -4,6 +4,16 @@ use super::*;
 
 const MIB: u64 = 1 << 20;
 
+/// Held by who chooses pages, or looks at those that were chosen: the choice is the process's.
+fn chosen(pages: HugePages) -> std::sync::MutexGuard<'static, ()> {
+    static CHOICE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let held = CHOICE
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    set_huge_pages(pages);
+    held
+}
+
 /// What anyone can do to a segment that was passed on: nothing.
 fn assert_sealed(writer: &SegmentWriter) {
     let received = writer.fd().try_clone_to_owned().unwrap();
@@ -99,8 +109,8 @@ fn a_draft_is_refused_what_it_does_not_have_and_more_than_there_is() {
 
 #[test]
 fn whatever_pages_are_wanted_a_segment_has_all_of_them_and_the_same_promises() {
-    for wanted in [HugePages::Never, HugePages::Auto, HugePages::Reserved] {
-        set_huge_pages(wanted);
+    for wanted in [HugePages::Never, HugePages::Reserved, HugePages::Auto] {
+        let _held = chosen(wanted);
         for bytes in [1, 2 * MIB, 4 * MIB, 5 * MIB + 1, 40 * MIB + 1] {
             let writer = SegmentWriter::create_at_most("test", bytes, bytes + 4096).unwrap();
             assert_sealed(&writer);
@@ -111,13 +121,57 @@ fn whatever_pages_are_wanted_a_segment_has_all_of_them_and_the_same_promises() {
             assert_eq!(reader.read(bytes - 1, 1), Some(&b"x"[..]));
         }
     }
-    set_huge_pages(HugePages::Auto);
+}
+
+/// Of what is mapped from `address` on, in huge pages, in bytes.
+fn mapped_huge(address: *const u8) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let begin = format!("{:x}-", address.addr());
+    let of_it = maps.lines().skip_while(|line| !line.starts_with(&begin));
+    let field = of_it
+        .into_iter()
+        .find_map(|line| line.strip_prefix("ShmemPmdMapped:"));
+    let kib = field.and_then(|field| field.trim().strip_suffix(" kB"));
+    kib.map_or(0, |kib| kib.trim().parse::<u64>().unwrap() << 10)
+}
+
+#[test]
+fn large_segments_have_huge_pages_where_the_kernel_has_them_however_they_are_made() {
+    let _held = chosen(HugePages::Auto);
+    if Pages::of_large_segments() != Pages::Transparent {
+        println!("SKIPPED: huge pages: this kernel denies them, or cannot collapse shared memory");
+        return;
+    }
+    let whole = SegmentWriter::create("test", 6 * MIB).unwrap();
+    let mut draft = SegmentDraft::create("test", 2 * MIB).unwrap();
+    for bytes in [4 * MIB, 80 * MIB] {
+        draft.grow(bytes).unwrap();
+    }
+    let drafted = draft.seal(6 * MIB).unwrap();
+    let gradual = SegmentWriter::create_gradually("test", 6 * MIB + 4096).unwrap();
+    gradual.add_pages(0, u64::MAX).unwrap();
+    assert!(gradual.write(3 * MIB, b"here"));
+    gradual.collapse();
+    assert_eq!(gradual.read(3 * MIB - 1, 5), Some(&b"\0here"[..]));
+    for (made, segment) in [("whole", whole), ("drafted", drafted), ("gradual", gradual)] {
+        let reader = SegmentReader::open(segment.fd().try_clone_to_owned().unwrap()).unwrap();
+        for mapped in [segment.pointer(0, 1), reader.pointer(0, 1)] {
+            let address = mapped.unwrap().as_ptr();
+            assert!(
+                address.addr().is_multiple_of(HUGE_PAGE_BYTES as usize),
+                "{made}"
+            );
+            // The machine may have had none at hand in between.
+            let huge = mapped_huge(address);
+            assert!(huge >= 2 * MIB, "{made}: {huge} bytes of huge pages");
+        }
+    }
 }
 
 /// As root, by hand or where a pool is there: `echo 40 > /proc/sys/vm/nr_hugepages`.
 #[test]
 fn reserved_huge_pages_are_used_where_the_pool_has_them() {
-    set_huge_pages(HugePages::Reserved);
+    let _held = chosen(HugePages::Reserved);
     let is_there = Pages::of_large_segments() == Pages::Reserved;
     let writer = SegmentWriter::create("test", 40 * MIB - 4096).unwrap();
     let block = nix::sys::stat::fstat(writer.fd()).unwrap().st_blksize as u64;
