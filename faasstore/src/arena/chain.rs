@@ -23,7 +23,7 @@ const STEP_BYTES: u64 = 4 << 20;
 /// Tables of ranges in use that are kept for the next packed segments, at most: as many as an executor's arena has segments.
 const SPARE_MAX: usize = 8;
 /// Uses after which a segment is worth the time that it takes to make huge pages of its ordinary ones: it will be used again.
-const USES_BEFORE_COLLAPSE: u32 = 2;
+const USES_BEFORE_COLLAPSE: u32 = 4;
 
 const _: () = assert!(PAYLOAD_BYTES_MAX / GRANULE_BYTES < LEASED as u64);
 

@@ -6,7 +6,7 @@ use crate::segment::{SegmentError, SegmentWriter};
 
 /// Bytes of empty segments that an arena keeps for the next payloads, at most. The one that was emptied last is kept
 /// however large it is.
-pub const RESERVE_BYTES_MAX: u64 = 256 << 20;
+pub const RESERVE_BYTES_MAX: u64 = 1 << 30;
 /// Of what it may hold, an arena keeps at most this share in empty segments: one in so many.
 const RESERVE_SHARE: u64 = 4;
 /// Segments are whole numbers of these, at least.

@@ -6,8 +6,30 @@
 /// Bytes of a block; the last one of a payload may have fewer. A window is read in whole blocks, and each costs four bytes.
 pub(crate) const BLOCK_BYTES: u64 = 64 << 10;
 
+/// From so many bytes on, looking at each of them is worth a thread of its own.
+#[cfg(feature = "spill")]
+const ASIDE_BYTES_MIN: u64 = 256 << 10;
+
+/// Does what looks at `bytes` bytes, of which it owns what it needs: beside the calling thread if they are many, so that this one
+/// sees to its device meanwhile. It begins at once, and ends though nobody waits for it.
+///
+/// # Errors
+/// If it panicked, or the runtime ends.
+#[cfg(feature = "spill")]
+pub(crate) fn aside<T: Send + 'static>(
+    bytes: u64,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = std::io::Result<T>> {
+    use futures_util::future::Either;
+    if bytes < ASIDE_BYTES_MIN {
+        return Either::Left(std::future::ready(Ok(look())));
+    }
+    let task = tokio::task::spawn_blocking(look);
+    Either::Right(async move { task.await.map_err(std::io::Error::other) })
+}
+
 /// Blocks of a payload.
-#[cfg(any(test, feature = "redis", feature = "s3"))]
+#[cfg(any(test, feature = "redis", feature = "s3", feature = "spill"))]
 pub(crate) const fn blocks(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES)
 }

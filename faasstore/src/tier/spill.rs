@@ -1,8 +1,8 @@
 //! The tier `spill`: payloads in files of a local disk, through io_uring.
 //!
 //! ```text
-//! payload  │ chunk 0: 2 MiB │ chunk 1: 2 MiB │ ... │ rest │      a checksum for every 64 KiB, in memory
-//!              │ several under way at once         │
+//! payload  │ chunk 0 │ chunk 1 │ ... │ rest │                  a checksum for every 64 KiB, in memory
+//!              │ several under way at once │
 //! file     ────[ run of 4 KiB blocks ───────────────────── ]────[ run of another payload ]───
 //! ```
 //!
@@ -45,8 +45,12 @@ pub use file::SpillIo;
 /// Payloads take whole multiples of this on the disk: a block of most file systems, and enough for any device's alignment.
 pub const GRANULE_BYTES: u64 = 4 << 10;
 
-/// Bytes of one read or write: what goes to a device in one piece or a few, and is soon copied or checked.
+/// Bytes of one read or write, at most: what goes to a device in one piece or a few, and is soon copied or checked.
 const CHUNK_BYTES: u64 = 2 << 20;
+/// A payload of less than several such chunks is parted into so many, of so many bytes at least: what of it has come is checked while
+/// the rest comes.
+const CHUNKS_MIN: u64 = 4;
+const CHUNK_BYTES_MIN: u64 = 256 << 10;
 
 /// Reads or writes under way for one payload.
 const DEPTH: usize = 8;
@@ -212,8 +216,12 @@ impl Spill {
         let pass = self.admission.pass(to - from).await;
         // The blocks first: who waits for the pass finds them free.
         let chunk = payload.part(from, to).guarded((Arc::clone(lease), pass));
-        let sums = checksum::table(number, from / BLOCK_BYTES, chunk.bytes());
-        let file = &self.disk.files[lease.class as usize];
+        let summed = {
+            let (first, chunk) = (from / BLOCK_BYTES, chunk.clone());
+            checksum::aside(to - from, move || {
+                checksum::table(number, first, chunk.bytes())
+            })
+        };
         for Stretch {
             from,
             bytes,
@@ -234,10 +242,13 @@ impl Spill {
                 padding.fill(0);
                 piece = bounce.into_slice().guarded(piece);
             }
-            let written = file.write(piece, offset).await;
+            let written = self.disk.files[lease.class as usize].write(piece, offset);
+            let written = written.await;
             written.map_err(|error| self.error("write", bytes, error))?;
         }
-        Ok(sums)
+        summed
+            .await
+            .map_err(|error| self.error("sum up", to - from, error))
     }
 
     fn goes_as_it_is(&self, class: Class, aligned: bool, bytes: u64) -> bool {
@@ -252,32 +263,48 @@ impl Spill {
         entry: &Entry<Stored>,
         (from, to): (u64, u64),
         skip: u64,
-        mut into: TargetSlice,
+        into: TargetSlice,
     ) -> Result<(), TierError> {
         let lease = &entry.content.lease;
         let bytes = to - from;
         let pass = self.admission.pass(bytes).await;
         let whole = skip == 0 && into.length() == bytes;
         let aligned = into.is_aligned(self.alignment.unwrap_or(1));
-        let stretches = lease.stretches(from, to);
-        let read = if whole && self.goes_as_it_is(lease.class, aligned, bytes) {
-            let target = into.guarded((Arc::clone(lease), pass));
-            let target = self.fill(lease, target, &stretches).await?;
-            self.check(place, entry, from, target.bytes())?;
-            return Ok(());
+        let (target, copied) = if whole && self.goes_as_it_is(lease.class, aligned, bytes) {
+            (into, None)
         } else {
             let room = bytes.next_multiple_of(GRANULE_BYTES);
             let lent = self.bounces.lend(room).await;
             let bounce = lent.map_err(|error| self.no_memory(room, error))?;
-            bounce.guarded((Arc::clone(lease), pass))
+            (bounce, Some(into))
         };
-        let read = self.fill(lease, read, &stretches).await?;
-        let content = &read.bytes()[..bytes as usize];
-        self.check(place, entry, from, content)?;
-        let length = into.length() as usize;
-        into.bytes_mut()
-            .copy_from_slice(&content[skip as usize..skip as usize + length]);
-        Ok(())
+        let target = target.guarded((Arc::clone(lease), pass));
+        let read = self.fill(lease, target, &lease.stretches(from, to)).await?;
+        let (number, first) = (place.number, from / BLOCK_BYTES);
+        let sums = entry.content.sums.iter().skip(first as usize);
+        let sums: Vec<u32> = sums
+            .take(checksum::blocks(bytes) as usize)
+            .copied()
+            .collect();
+        let checked = checksum::aside(bytes, move || {
+            let content = &read.bytes()[..bytes as usize];
+            let damaged = checksum::damaged(number, first, content, &sums);
+            if let (None, Some(mut into)) = (damaged, copied) {
+                let length = into.length() as usize;
+                into.bytes_mut()
+                    .copy_from_slice(&content[skip as usize..skip as usize + length]);
+            }
+            damaged
+        });
+        let checked = checked.await;
+        match checked.map_err(|error| self.error("check", bytes, error))? {
+            None => Ok(()),
+            Some(block) => {
+                let from = block * BLOCK_BYTES;
+                let to = place.bytes.min(from + BLOCK_BYTES);
+                Err(self.speaker().damaged(place, from, to, DAMAGE_REMEDY))
+            }
+        }
     }
 
     /// Reads stretches into a target, the last one up to the target's end.
@@ -304,24 +331,17 @@ impl Spill {
         }
         Ok(done.unwrap_or(rest))
     }
+}
 
-    fn check(
-        &self,
-        place: &Place,
-        entry: &Entry<Stored>,
-        from: u64,
-        bytes: &[u8],
-    ) -> Result<(), TierError> {
-        let first = from / BLOCK_BYTES;
-        let sums = entry.content.sums.get(first as usize..).unwrap_or(&[]);
-        match checksum::damaged(place.number, first, bytes, sums) {
-            None => Ok(()),
-            Some(block) => {
-                let from = block * BLOCK_BYTES;
-                let to = place.bytes.min(from + BLOCK_BYTES);
-                Err(self.speaker().damaged(place, from, to, DAMAGE_REMEDY))
-            }
-        }
+/// Bytes of a chunk of what is moved at once: whole blocks, and whole granules.
+const fn chunk_bytes(bytes: u64) -> u64 {
+    let share = (bytes / CHUNKS_MIN).next_multiple_of(BLOCK_BYTES);
+    if share < CHUNK_BYTES_MIN {
+        CHUNK_BYTES_MIN
+    } else if share > CHUNK_BYTES {
+        CHUNK_BYTES
+    } else {
+        share
     }
 }
 
@@ -385,15 +405,10 @@ impl Tier for Spill {
             let claim = self.book.claim(bytes, FULL_REMEDY)?;
             let lease = self.room(bytes).await?;
             let (payload, lease) = (&payload, &lease);
-            let chunks = (0..bytes.div_ceil(CHUNK_BYTES)).map(|index| {
-                let from = index * CHUNK_BYTES;
-                self.write(
-                    claim.number,
-                    payload,
-                    lease,
-                    from,
-                    bytes.min(from + CHUNK_BYTES),
-                )
+            let chunk = chunk_bytes(bytes);
+            let chunks = (0..bytes.div_ceil(chunk)).map(|index| {
+                let from = index * chunk;
+                self.write(claim.number, payload, lease, from, bytes.min(from + chunk))
             });
             let sums: Vec<Vec<u32>> = stream::iter(chunks).buffered(DEPTH).try_collect().await?;
             let stored = Stored {
@@ -421,15 +436,15 @@ impl Tier for Spill {
             let mut begin = from - from % BLOCK_BYTES;
             let mut skip = from - begin;
             let mut rest = Some(into);
-            let entry = &entry;
+            let (entry, chunk) = (&entry, chunk_bytes(bytes));
             let chunks = std::iter::from_fn(|| {
                 let target = rest.take().filter(|target| target.length() > 0)?;
-                let to = end.min(begin + CHUNK_BYTES);
+                let to = end.min(begin + chunk);
                 let here = target.length().min(to - begin - skip);
                 let (now, later) = target.split(here);
-                let chunk = self.read(place, entry, (begin, to), skip, now);
+                let read = self.read(place, entry, (begin, to), skip, now);
                 (begin, skip, rest) = (to, 0, Some(later));
-                Some(chunk)
+                Some(read)
             });
             let done = stream::iter(chunks).buffer_unordered(DEPTH);
             done.try_collect::<()>().await
