@@ -3,7 +3,7 @@
 //! Both are measured on the tier itself, by [`carry`]: from a segment into the tier, and from there into another segment. What
 //! rows are made of is a [`Carried`], whoever has carried it: a workflow whose payloads go by that tier gives one, too.
 
-use super::row::{FloorRow, Found, Kind, Measured, Part, median};
+use super::row::{FloorRow, Found, Kind, Measured, Part};
 use super::server::{Server, login};
 use super::{Options, PayloadError};
 use crate::clock::now_ns;
@@ -213,27 +213,34 @@ impl<'a> Stored<'a> {
             Ok(server) => server.url.clone(),
             Err(why) => return Ok(Measured::Skipped(why.clone())),
         };
-        let shown = url.to_string();
-        let bare = login(&url).map_err(|error| RedisFloorError::Client {
-            url: shown.clone(),
-            error,
-        });
-        let mut bare = match BareRedis::open(bare?, &shown, bytes) {
-            Ok(bare) => bare,
-            Err(error @ RedisFloorError::TooLong(_)) => {
+        let samples = self.samples(bytes);
+        let measured = run(async |_| in_redis(url, bytes, samples).await);
+        let (carried, bare) = match measured {
+            Err(PayloadError::Redis(error @ RedisFloorError::TooLong(_))) => {
                 return Ok(Measured::Skipped(error.to_string()));
             }
-            Err(error) => return Err(error.into()),
+            measured => measured?,
         };
-        let samples = self.samples(bytes);
-        let carried = run(async |_| in_redis(url, bytes, samples, &mut bare).await)?;
-        let floor = FloorSum::default().plus(&bare.whole, 1, 1);
-        let how = "SET and GET over a plain connection".to_owned();
+        let (shared, blocking) = (&bare.when_shared, &bare.when_blocking);
+        let floor = FloorSum::default().plus(&shared.whole, 1, 1);
+        let how = "SET and GET over a bare connection that does not block its thread".to_owned();
         Ok(Found::new(Kind::Remote, bytes, carried.whole, floor, how)
-            .part("put", Part::of(&carried.put, &bare.set))
-            .part("get", Part::new(median(&carried.get), median(&bare.got)))
-            .floor(FloorRow::new("redis_set", bytes, &bare.set, None))
-            .floor(FloorRow::new("redis_get", bytes, &bare.got, None))
+            .part("put", Part::of(&carried.put, &shared.set))
+            .part("get", Part::of(&carried.get, &shared.got))
+            .floor(FloorRow::new("redis_set", bytes, &shared.set, None))
+            .floor(FloorRow::new("redis_get", bytes, &shared.got, None))
+            .floor(FloorRow::new(
+                "redis_set_blocking",
+                bytes,
+                &blocking.set,
+                None,
+            ))
+            .floor(FloorRow::new(
+                "redis_get_blocking",
+                bytes,
+                &blocking.got,
+                None,
+            ))
             .measured())
     }
 }
@@ -266,8 +273,13 @@ async fn in_redis(
     url: RedisUrl,
     bytes: usize,
     samples: u64,
-    bare: &mut BareRedis,
-) -> Result<Carried, PayloadError> {
+) -> Result<(Carried, BareRedis), PayloadError> {
+    let shown = url.to_string();
+    let server = login(&url).map_err(|error| RedisFloorError::Client {
+        url: shown.clone(),
+        error,
+    });
+    let mut bare = BareRedis::open(server?, &shown, bytes).await?;
     let tier = Redis::open(&RedisConfig {
         url,
         worker: "faasflow-bench".to_owned(),
@@ -279,9 +291,9 @@ async fn in_redis(
     .await?;
     let (mut segments, mut carried) = (Segments::new(bytes)?, Carried::new());
     for _ in 0..=samples {
-        bare.round()?;
+        bare.round().await?;
         carry(&tier, &mut segments, &mut carried, Kind::Remote).await?;
     }
     tier.settled().await;
-    Ok(carried)
+    Ok((carried, bare))
 }

@@ -21,7 +21,7 @@ use super::super::{Body, Place, RedisUrl, Tier, TierError, TierKind, Used};
 use crate::segment::{Slice, TargetSlice};
 use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use line::{Line, Piece, ended, late, unlink};
+use line::{GoesOn, Line, Piece, late, unlink};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -229,12 +229,12 @@ impl Redis {
             commands.begin(),
             self.admission.deadline(PIECE_BYTES),
         );
-        let task = tokio::spawn(async move {
+        let sent = GoesOn::new(async move {
             let _held = (pass, errand, own);
             let answer = tokio::time::timeout(deadline, connection.send_packed_command(&command));
             answer.await.unwrap_or_else(|_| Err(late(deadline)))
         });
-        ended(task.await)?.extract_error()
+        sent.await?.extract_error()
     }
 
     /// As [`Redis::send`], of several commands, whose answers are as many.
@@ -244,17 +244,14 @@ impl Redis {
             self.admission.errand(),
             self.admission.deadline(PIECE_BYTES),
         );
-        let task = tokio::spawn(async move {
+        let sent = GoesOn::new(async move {
             let _held = (pass, errand);
             let count = pipeline.len();
             let answers = connection.send_packed_commands(&pipeline, 0, count);
             let answers = tokio::time::timeout(deadline, answers);
             answers.await.unwrap_or_else(|_| Err(late(deadline)))
         });
-        ended(task.await)?
-            .into_iter()
-            .map(Value::extract_error)
-            .collect()
+        sent.await?.into_iter().map(Value::extract_error).collect()
     }
 
     async fn put_piece(
@@ -511,12 +508,13 @@ impl Tier for Redis {
         let (line, errand) = (Arc::clone(&self.line), self.admission.errand());
         let deadline = self.admission.deadline(0);
         let release = async {
-            let task = tokio::spawn(async move {
+            let unlinked = GoesOn::new(async move {
                 let _errand = errand;
                 let unlink = tokio::time::timeout(deadline, unlink(&line, &keys));
                 unlink.await.unwrap_or_else(|_| Err(late(deadline)))
             });
-            ended(task.await).map_err(|error| self.error(WHAT, 0, error))
+            let unlinked = unlinked.await;
+            unlinked.map_err(|error| self.error(WHAT, 0, error))
         };
         self.within(WHAT, 0, release).await
     }

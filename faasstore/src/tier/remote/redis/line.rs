@@ -11,8 +11,11 @@ use redis::{
     RedisError, RedisResult, RedisWrite, ToRedisArgs,
 };
 use std::io::Write;
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// The connection, while there is one.
 pub(super) struct Line {
@@ -109,7 +112,36 @@ pub(super) fn late(deadline: Duration) -> RedisError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, Late::Done(deadline)).into()
 }
 
-/// What a task of its own has come to.
-pub(super) fn ended<T>(result: Result<RedisResult<T>, tokio::task::JoinError>) -> RedisResult<T> {
-    result.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
+/// What goes on, as a task of its own, when nobody waits for it any more. A task from the beginning would cost each command a trip
+/// through the runtime's queue.
+pub(super) struct GoesOn<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> GoesOn<F> {
+    pub(super) fn new(work: F) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for GoesOn<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(work) = &mut self.0 else {
+            panic!("polled after its end");
+        };
+        let polled = work.as_mut().poll(context);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for GoesOn<F> {
+    fn drop(&mut self) {
+        // Without a runtime nothing can be sent any more.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            drop(runtime.spawn(work));
+        }
+    }
 }
