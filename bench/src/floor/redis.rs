@@ -1,5 +1,5 @@
 //! Redis by its own client: SET and GET of a payload as one string, over a connection that blocks its thread, and over one that
-//! does not. A worker has one thread for all that it stores, and so can only have the second.
+//! does not. The first is the floor; a worker has one thread for all that it stores, and so can only have the second.
 
 use super::{FloorError, histogram, private_memory, sum_bytes};
 use crate::clock::now_ns;

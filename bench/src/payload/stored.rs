@@ -221,26 +221,16 @@ impl<'a> Stored<'a> {
             }
             measured => measured?,
         };
-        let (shared, blocking) = (&bare.when_shared, &bare.when_blocking);
-        let floor = FloorSum::default().plus(&shared.whole, 1, 1);
-        let how = "SET and GET over a bare connection that does not block its thread".to_owned();
+        let (blocking, shared) = (&bare.when_blocking, &bare.when_shared);
+        let floor = FloorSum::default().plus(&blocking.whole, 1, 1);
+        let how = "SET and GET over a plain connection".to_owned();
         Ok(Found::new(Kind::Remote, bytes, carried.whole, floor, how)
-            .part("put", Part::of(&carried.put, &shared.set))
-            .part("get", Part::of(&carried.get, &shared.got))
-            .floor(FloorRow::new("redis_set", bytes, &shared.set, None))
-            .floor(FloorRow::new("redis_get", bytes, &shared.got, None))
-            .floor(FloorRow::new(
-                "redis_set_blocking",
-                bytes,
-                &blocking.set,
-                None,
-            ))
-            .floor(FloorRow::new(
-                "redis_get_blocking",
-                bytes,
-                &blocking.got,
-                None,
-            ))
+            .part("put", Part::of(&carried.put, &blocking.set))
+            .part("get", Part::of(&carried.get, &blocking.got))
+            .floor(FloorRow::new("redis_set", bytes, &blocking.set, None))
+            .floor(FloorRow::new("redis_get", bytes, &blocking.got, None))
+            .floor(FloorRow::new("redis_set_shared", bytes, &shared.set, None))
+            .floor(FloorRow::new("redis_get_shared", bytes, &shared.got, None))
             .measured())
     }
 }
