@@ -76,6 +76,16 @@ fn share(of: &[String], worker: &str) -> usize {
     of.iter().filter(|name| *name == worker).count()
 }
 
+/// Twenty invocations were divided among `a` and `b`: by load, when each heard of the other decides how.
+#[track_caller]
+fn assert_divided(balance: Balance, ran: &[String]) {
+    let at_a = share(ran, "a");
+    match balance {
+        Balance::RoundRobin => assert_eq!(at_a, 10),
+        Balance::Load => assert!((5..=15).contains(&at_a), "{at_a} of 20 ran on a"),
+    }
+}
+
 #[test]
 fn placements_in_turn_get_as_many_invocations_each_and_status_shows_them() {
     let cluster = Setup::workers(&["a", "b"]).start();
@@ -257,7 +267,7 @@ fn a_worker_that_is_killed_under_load_costs_each_client_one_invocation_at_most()
         cluster
             .deploy_replicas(LINGERS, 2, balance)
             .expect("it is accepted");
-        assert_eq!(share(&run_on(&mut client, 20), "a"), 10);
+        assert_divided(balance, &run_on(&mut client, 20));
     }
 }
 
@@ -265,13 +275,13 @@ fn a_worker_that_is_killed_under_load_costs_each_client_one_invocation_at_most()
 fn a_worker_that_was_silent_is_used_again_when_it_goes_on() {
     let cluster = Setup::workers(&["a", "b"])
         .flag("--heartbeat-ms=50")
-        .flag("--peer-silence-ms=500")
+        .flag("--peer-silence-ms=2000")
         .start();
     cluster
         .deploy_replicas(LINGERS, 2, Balance::Load)
         .expect("it is accepted");
     let mut client = cluster.client("a");
-    assert_eq!(share(&run_on(&mut client, 20), "b"), 10);
+    assert_divided(Balance::Load, &run_on(&mut client, 20));
     let stopped = Pid::from_raw(cluster.worker("b").pid() as i32);
     kill(stopped, Signal::SIGSTOP).expect("it is there");
     until("it is suspected", || {
@@ -280,7 +290,7 @@ fn a_worker_that_was_silent_is_used_again_when_it_goes_on() {
     assert_eq!(share(&run_on(&mut client, 20), "a"), 20);
     kill(stopped, Signal::SIGCONT).expect("it is there");
     until("it is used again", || {
-        (share(&run_on(&mut client, 4), "b") == 2).then_some(())
+        (share(&run_on(&mut client, 4), "b") > 0).then_some(())
     });
     assert_eq!(cluster.counter("a", "invocations_refused"), 0);
     assert_eq!(cluster.counter("a", "invocations_failed"), 0);
