@@ -22,6 +22,7 @@
     reason = "views of mapped memory are made here, and nowhere else but in ring and arena"
 )]
 
+mod aside;
 mod copy;
 mod huge;
 mod making;
@@ -34,10 +35,12 @@ use memory::{Access, Advice, Memory};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::unistd::{SysconfVar, sysconf};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use thiserror::Error;
 
+pub use aside::{collapse_aside, work_aside};
 pub use huge::{HUGE_PAGE_BYTES, HugePages, Pages, huge_pages, set_huge_pages};
 pub use making::SegmentDraft;
 pub use slice::{Slice, TargetSlice};
@@ -169,12 +172,35 @@ fn page_bytes() -> u64 {
 /// A mapping and the descriptor that it was made from.
 #[derive(Debug)]
 struct Mapping {
-    memory: Memory,
+    memory: ManuallyDrop<Memory>,
     length: u64,
-    descriptor: OwnedFd,
+    descriptor: ManuallyDrop<OwnedFd>,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: neither is used again, since this is the end of what they belong to.
+        let (memory, descriptor) = unsafe {
+            (
+                ManuallyDrop::take(&mut self.memory),
+                ManuallyDrop::take(&mut self.descriptor),
+            )
+        };
+        if self.length >= aside::BYTES_MIN {
+            aside::unmap(memory, descriptor);
+        }
+    }
 }
 
 impl Mapping {
+    const fn new(memory: Memory, length: u64, descriptor: OwnedFd) -> Self {
+        Self {
+            memory: ManuallyDrop::new(memory),
+            length,
+            descriptor: ManuallyDrop::new(descriptor),
+        }
+    }
+
     #[inline]
     fn pointer(&self, offset: u64, length: u64) -> Option<NonNull<u8>> {
         let end = offset.checked_add(length)?;
@@ -366,11 +392,7 @@ impl SegmentReader {
             let _ = memory.advise(Advice::Huge, 0, length);
         }
         Ok(Self {
-            mapping: Mapping {
-                memory,
-                length,
-                descriptor,
-            },
+            mapping: Mapping::new(memory, length, descriptor),
         })
     }
 

@@ -15,6 +15,7 @@ use crate::worker::hello::StartError;
 use crate::worker::links::{self, LinkError, LinkKey, Made, retry_pause};
 use crate::worker::sharing::Unshared;
 use crate::worker::warden::{ExecutorSpec, WardenRequest};
+use faasstore::segment::collapse_aside;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -402,10 +403,7 @@ impl Control {
                 };
                 self.links.borrow_mut().unshared(&key, number, reason);
             }
-            LaneReport::Scattered(segment) => {
-                // Whoever looks at its end would look at nothing: what is different is speed alone.
-                drop(tokio::task::spawn_blocking(move || segment.collapse()));
-            }
+            LaneReport::Scattered(segment) => collapse_aside(&segment),
             LaneReport::Removed(id) => {
                 let mut deployments = self.deployments.borrow_mut();
                 let executors = deployments

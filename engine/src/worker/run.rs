@@ -24,7 +24,7 @@ use crate::worker::sharing::{HostDoor, HostSharing, Unshared};
 use crate::worker::state::{StateError, WorkerState, worker_hash};
 use crate::worker::store::{StoreConfig, StoreError, StoreThread};
 use crate::worker::warden::{Warden, WardenHandle, WardenRequest};
-use faasstore::segment::set_huge_pages;
+use faasstore::segment::{set_huge_pages, work_aside};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::SigSet;
@@ -128,6 +128,9 @@ pub fn run(config: Config, lanes: LaneProgram) -> Result<u8, StartupError> {
     let driver = choose_driver(config.driver, lanes.probe)?;
     // Executors and threads inherit the set, before each is bound to its own CPU.
     bind_to(&config.cpus).map_err(StartupError::Affinity)?;
+    if let Err(error) = work_aside() {
+        tracing::warn!(%error, "lanes unmap large segments themselves, and stand still meanwhile: there is no thread for it");
+    }
     let listener = listen(config.listen)?;
     let address = listener.local_addr()?;
     let state = control_io::run(

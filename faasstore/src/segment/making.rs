@@ -230,11 +230,7 @@ impl SegmentWriter {
             match made {
                 Ok((descriptor, memory)) => {
                     return Ok(Self {
-                        mapping: Mapping {
-                            memory,
-                            length,
-                            descriptor,
-                        },
+                        mapping: Mapping::new(memory, length, descriptor),
                     });
                 }
                 Err(_) if pages != Pages::Ordinary => {}
@@ -266,22 +262,21 @@ impl SegmentWriter {
         }
         making.close(&descriptor)?;
         Ok(Self {
-            mapping: Mapping {
-                memory,
-                length,
-                descriptor,
-            },
+            mapping: Mapping::new(memory, length, descriptor),
         })
     }
 
-    /// Makes huge pages of its ordinary ones where this process may have them and the kernel finds some, in milliseconds: for a thread
-    /// that has time. What lies in it stays, and may be read and written meanwhile.
-    pub fn collapse(&self) {
+    /// Makes huge pages of its ordinary ones from byte `from` up to `to`, both on the boundary of one or behind the end, where this
+    /// process may have them and the kernel finds some, in milliseconds: for a thread that has time. What lies in it stays, and may
+    /// be read and written meanwhile. True if there is more of it behind, and it may be worthwhile to go on.
+    pub(super) fn collapse(&self, from: u64, to: u64) -> bool {
         let Mapping { memory, length, .. } = &self.mapping;
-        let count = length / HUGE_PAGE_BYTES;
-        if count > 0 && huge::transparent() == Some(Transparent::Collapsed) {
-            let _ = memory.advise(Advice::Collapse, 0, count * HUGE_PAGE_BYTES);
-        }
+        let end = length - length % HUGE_PAGE_BYTES;
+        let to = to.min(end);
+        from < to
+            && huge::transparent() == Some(Transparent::Collapsed)
+            && memory.advise(Advice::Collapse, from, to).is_ok()
+            && to < end
     }
 
     /// Sets the pages aside that hold the bytes from `from` up to `to` (what lies behind the end counts for nothing); those that
@@ -433,11 +428,7 @@ impl SegmentDraft {
         making.seal(&self.descriptor, fixed)?;
         making.close(&self.descriptor)?;
         Ok(SegmentWriter {
-            mapping: Mapping {
-                memory: self.memory,
-                length,
-                descriptor: self.descriptor,
-            },
+            mapping: Mapping::new(self.memory, length, self.descriptor),
         })
     }
 }

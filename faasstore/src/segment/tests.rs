@@ -1,5 +1,6 @@
 //! A segment's promises, each tried in the way in which a rogue process would break it.
 
+mod aside;
 mod making;
 
 use super::*;

@@ -9,7 +9,7 @@
 
 use super::landing::Landings;
 use super::message::Inbound;
-use super::outbound::{BULK_CHUNK_BYTES, Outbound};
+use super::outbound::{BULK_CHUNK_BYTES, BULK_CHUNK_BYTES_MAX, Outbound};
 use super::shortage::Room;
 use super::{Admission, LinkCounters, LinkError, LinkRole, Loans, Stream};
 use crate::lane::driver::{AlignedBuffer, ReceiveBuffer};
@@ -137,7 +137,11 @@ impl Assembly {
             return ReceiveBuffer::Segment {
                 segment: place.segment,
                 offset: place.offset,
-                length: chunk.left.min(BULK_CHUNK_BYTES as u64),
+                length: chunk.left.min(match self.stream {
+                    // The other side makes chunks small while messages pass.
+                    Stream::Bulk => BULK_CHUNK_BYTES_MAX,
+                    Stream::Messages => BULK_CHUNK_BYTES,
+                } as u64),
             };
         }
         let needed = match &self.state {

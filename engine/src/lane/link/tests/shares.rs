@@ -2,7 +2,7 @@
 
 use super::pair::{ONE, OTHER, Pair};
 use super::*;
-use crate::lane::link::outbound::BULK_CHUNK_BYTES;
+use crate::lane::link::outbound::{BULK_CHUNK_BYTES, BULK_CHUNK_BYTES_MAX, QUIET_BYTES};
 
 /// The transfers of the chunks that a link sends once everything is granted.
 fn order(pair: &mut Pair) -> Vec<u64> {
@@ -58,6 +58,45 @@ fn payloads_of_a_workflow_take_turns_so_that_a_small_one_passes_a_large_one() {
     pair.settle();
     let come: Vec<u128> = pair.come().iter().map(|(number, _)| *number).collect();
     assert_eq!(come, [1, 0]);
+    pair.end();
+}
+
+/// Sends, receives and grants until a chunk of more than the usual size was sent. Returns what was sent until then, by transfer.
+fn until_large(pair: &mut Pair) -> [u64; 2] {
+    let mut sent = [0; 2];
+    for _ in 0..1000 {
+        pair.send_messages();
+        if let Some((transfer, bytes)) = pair.send_chunk() {
+            if bytes > BULK_CHUNK_BYTES as u64 {
+                assert!(bytes <= BULK_CHUNK_BYTES_MAX as u64);
+                return sent;
+            }
+            sent[usize::try_from(transfer).unwrap()] += bytes;
+        }
+        while pair.receive_messages().unwrap() || pair.receive_chunk().unwrap() {}
+        while pair.receive_grants().unwrap() {}
+    }
+    panic!("all chunks were small");
+}
+
+#[test]
+fn chunks_grow_while_nobody_waits_for_them_and_are_small_again_after_a_message() {
+    let mut pair = Pair::new(64 << 20);
+    pair.say(0, ONE, &Payload::bytes(16 << 20, 1));
+    assert_eq!(until_large(&mut pair), [QUIET_BYTES, 0]);
+    // A message without payloads is enough, and so is a payload, which takes turns for as long as it is under way.
+    let forget = Forget {
+        invocation: 77,
+        why: Cancelled::ByClient,
+    };
+    pair.sender.link.queue(&forget).unwrap();
+    assert_eq!(until_large(&mut pair), [QUIET_BYTES, 0]);
+    let other = 3 * QUIET_BYTES;
+    pair.say(1, OTHER, &Payload::bytes(other as usize, 2));
+    let [of_first, of_other] = until_large(&mut pair);
+    assert_eq!(of_other, other);
+    assert!(of_first >= other - BULK_CHUNK_BYTES as u64, "{of_first}");
+    pair.settle();
     pair.end();
 }
 
