@@ -14,6 +14,10 @@ use std::ptr::NonNull;
 
 const HUGE: usize = HUGE_PAGE_BYTES as usize;
 
+/// Bytes that are unmapped in one go. While the kernel is at it, in half a millisecond if pages are ordinary, no other thread can map
+/// anything.
+const UNMAPPED_BYTES: usize = 4 * HUGE;
+
 /// Since Linux 6.1; the C library may not know it yet.
 const MADV_COLLAPSE: c_int = 25;
 
@@ -59,9 +63,13 @@ unsafe impl Sync for Memory {}
 impl Drop for Memory {
     fn drop(&mut self) {
         if matches!(self.owner, Owner::Aligned) {
-            // SAFETY: the range is this mapping's own, and nothing borrows from a mapping that is dropped.
-            let unmapped = unsafe { munmap(self.start.cast(), self.length) };
-            debug_assert!(unmapped.is_ok(), "what was mapped can be unmapped");
+            for from in (0..self.length).step_by(UNMAPPED_BYTES) {
+                let bytes = UNMAPPED_BYTES.min(self.length - from);
+                let start = self.start.map_addr(|address| address.saturating_add(from));
+                // SAFETY: the range is this mapping's own, and nothing borrows from a mapping that is dropped.
+                let unmapped = unsafe { munmap(start.cast(), bytes) };
+                debug_assert!(unmapped.is_ok(), "what was mapped can be unmapped");
+            }
         }
     }
 }
