@@ -520,10 +520,6 @@ pub struct WorkflowStatus {
     pub pinned_bytes: u64,
     /// Bytes that its payloads may have in memory before they are carried elsewhere, or wait to be made.
     pub quota_bytes: u64,
-    /// Bytes that the invocations that doors let in may have in memory at once, as was proven when it was deployed. More than the
-    /// quota, if functions use more memory themselves than was said. None if nothing was proven, or another worker has less room.
-    #[serde(default)]
-    pub proven_bytes: Option<u64>,
     /// Payloads that were carried out of memory and are still needed.
     pub away: u64,
     /// Bytes of those.

@@ -513,7 +513,7 @@ impl Arena {
     }
 
     /// A large segment that holds nothing just now, has been [made gradually](Arena::reserve_gradually_in), so of ordinary pages, and
-    /// is used again and again: to be [collapsed](SegmentWriter::collapse) by a thread that has time. Each is named once.
+    /// is used again and again: to be [collapsed](crate::segment::collapse_aside) by a thread that has time. Each is named once.
     #[inline]
     pub fn scattered(&mut self) -> Option<Arc<SegmentWriter>> {
         self.chain.take_scattered()

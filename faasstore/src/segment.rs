@@ -179,15 +179,12 @@ struct Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: neither is used again, since this is the end of what they belong to.
-        let (memory, descriptor) = unsafe {
-            (
-                ManuallyDrop::take(&mut self.memory),
-                ManuallyDrop::take(&mut self.descriptor),
-            )
-        };
+        // SAFETY: it is not used again, since this is the end of what it belongs to.
+        let memory = unsafe { ManuallyDrop::take(&mut self.memory) };
+        // SAFETY: as above.
+        let descriptor = unsafe { ManuallyDrop::take(&mut self.descriptor) };
         if self.length >= aside::BYTES_MIN {
-            aside::unmap(memory, descriptor);
+            aside::unmap(memory, descriptor, self.length);
         }
     }
 }

@@ -44,19 +44,6 @@ nodes:
 output: { out: held.out }
 ";
 
-/// What a function uses itself is not said.
-const HOARDING: &str = "
-workflow: hoarding
-input: { mib: value, gate: { kind: bytes, max_bytes: 1000 } }
-nodes:
-  held:
-    function: test-functions:hoard
-    input: { mib: input.mib, gate: input.gate }
-    output: { out: { kind: bytes, max_bytes: 1MiB } }
-    resources: { memory_mib: 20, scale: 1 }
-output: { out: held.out }
-";
-
 /// Executors that hold one invocation, which returns more than sockets do.
 const LARGE: &str = "
 workflow: large
@@ -240,54 +227,4 @@ fn what_does_not_declare_is_named_and_what_fits_not_once_is_not_deployed() {
         "{}",
         refused.stderr
     );
-}
-
-#[test]
-fn status_warns_where_functions_use_so_much_themselves_that_what_was_proven_does_not_hold() {
-    let cluster = Setup::workers(&["a"]).start();
-    cluster.deploy(HOARDING, &[]);
-    let text = || {
-        let shown = cluster.faasflow(&["status", "--workers", cluster.worker("a").address()]);
-        shown.ok().text()
-    };
-    let (proven, quota) = room(&cluster);
-    assert!(
-        proven.is_some_and(|proven| proven <= quota),
-        "{proven:?}, {quota}"
-    );
-    assert!(!text().contains("profile.peak_mib"));
-    let gate = Gate::new(cluster.folder(), "gate");
-    let mut client = cluster.client("a");
-    let invocation = Invocation {
-        workflow: "hoarding",
-        inputs: &[
-            ("mib".to_owned(), bytes("12")),
-            ("gate".to_owned(), bytes(gate.input())),
-        ],
-        report: false,
-        trace: false,
-    };
-    client.start(&invocation).expect("the worker takes it");
-    let held = gate.next();
-    let left = until("its memory is measured", || {
-        let (proven, quota) = room(&cluster);
-        (proven? > quota).then_some(quota)
-    });
-    assert!(left < 8 << 20, "12 of the 16 MiB are used: {left}");
-    let shown = text();
-    for part in [
-        "workflow hoarding may have 15 MiB",
-        "on worker a",
-        "profile.peak_mib",
-    ] {
-        assert!(shown.contains(part), "{part} in\n{shown}");
-    }
-    held.tell(Verdict::Pass);
-    client.next_answer().expect("the worker answers");
-}
-
-/// What was proven of the only workflow of worker `a`, and its quota.
-fn room(cluster: &Cluster) -> (Option<u64>, u64) {
-    let workflow = cluster.status("a").workflows.remove(0);
-    (workflow.proven_bytes, workflow.quota_bytes)
 }

@@ -55,17 +55,6 @@ pub(crate) const WINDOW: usize = 64;
 pub(crate) const WAITING_WINDOW: usize = 4096;
 
 impl Plan {
-    /// Bytes that payloads of all invocations that doors let in may have at once in this worker's memory, if its quota is the one
-    /// that they were reckoned by.
-    #[must_use]
-    pub fn proven_bytes(&self) -> Option<u64> {
-        let memory = self.memory.as_ref().filter(|of| of.worker == self.me)?;
-        let doors: u64 = self.workers.iter().map(|of| u64::from(of.lanes)).sum();
-        let taken_max = u64::from(self.limits.in_flight_max).saturating_mul(doors);
-        let in_flight_max = memory.in_flight_max.min(taken_max);
-        Some(memory.invocation_bytes.saturating_mul(in_flight_max))
-    }
-
     /// Items of a region that may have begun and not ended at once, at most.
     ///
     /// # Panics

@@ -590,12 +590,8 @@ impl Deployments {
         for deployment in self.known.values() {
             let workflow = &deployment.plan.workflow;
             let reserved_bytes = Deployment::bytes_of(&deployment.pools);
-            let proven_bytes = deployment.plan.proven_bytes();
             if let Some(known) = all.get_mut(workflow.as_str()) {
                 known.reserved_bytes += reserved_bytes;
-                if let Some(bytes) = proven_bytes {
-                    *known.proven_bytes.get_or_insert(0) += bytes;
-                }
                 continue;
             }
             let counters = &deployment.counters;
@@ -641,7 +637,6 @@ impl Deployments {
                 held_peak_bytes: sum(|lane| &lane.segment_bytes_peak),
                 held_peak_unix_ms: latest(|lane| &lane.segment_peak_unix_ms),
                 quota_bytes: sum(|lane| &lane.quota_bytes),
-                proven_bytes,
                 away: sum(|lane| &lane.away),
                 away_bytes: sum(|lane| &lane.away_bytes),
                 spilled: spill.out.payloads,

@@ -6,7 +6,7 @@
 use super::{Sleeper, park, ring};
 use crate::descriptor::{Message, encode_unmap};
 use crate::ring::{Consumer, HeapRing, Producer, RingMemory};
-use crate::sync::{AtomicU64, ModelledFutex, Ordering, explore};
+use crate::sync::{ModelledFutex, explore};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::sync::Arc;

@@ -10,12 +10,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Smaller ones are unmapped by whoever drops them, in a few hundred microseconds at most.
 pub(super) const BYTES_MIN: u64 = 2 * HUGE_PAGE_BYTES;
-/// Segments that wait to be unmapped, or collapsed, at most. They count as given back, so there are not to be many.
+/// Segments that wait to be unmapped, or collapsed, at most.
 const WAITING_MAX: usize = 64;
+/// Bytes of those that wait to be unmapped: they count as given back, so there are not to be many.
+const WAITING_BYTES_MAX: u64 = 1 << 30;
 /// Bytes that are collapsed in one go: what waits to be unmapped waits no longer than that. Each costs a wait for all CPUs.
 const COLLAPSED_BYTES: u64 = 64 << 20;
 /// A tenth of a CPU that others want, all of one that is idle.
@@ -26,11 +28,17 @@ enum Job {
     Unmap {
         _memory: Memory,
         _descriptor: OwnedFd,
+        bytes: u64,
     },
     Collapse(Weak<SegmentWriter>),
 }
 
 static JOBS: OnceLock<SyncSender<Job>> = OnceLock::new();
+static WAITING_BYTES: Mutex<u64> = Mutex::new(0);
+
+fn waiting_bytes() -> MutexGuard<'static, u64> {
+    WAITING_BYTES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// From now on a thread of this process unmaps large segments, and collapses them, beside whoever drops them. It may run where the
 /// calling thread may.
@@ -56,16 +64,27 @@ pub fn work_aside() -> io::Result<()> {
     Ok(())
 }
 
-/// Unmaps a segment and closes its descriptor: beside the calling thread if there is a thread for it, or here and now.
-pub(super) fn unmap(memory: Memory, descriptor: OwnedFd) {
+/// Unmaps a segment of `bytes` bytes and closes its descriptor: beside the calling thread if there is a thread for it that has not too
+/// much to do, or here and now.
+pub(super) fn unmap(memory: Memory, descriptor: OwnedFd, bytes: u64) {
+    let Some(jobs) = JOBS.get() else { return };
+    let mut waiting = waiting_bytes();
+    // One that is larger by itself goes if nothing else waits.
+    if *waiting > 0 && *waiting + bytes > WAITING_BYTES_MAX {
+        return;
+    }
     let job = Job::Unmap {
         _memory: memory,
         _descriptor: descriptor,
+        bytes,
     };
-    if let Some(jobs) = JOBS.get() {
-        // What does not fit comes back, and is dropped.
-        let _ = jobs.try_send(job);
+    let sent = jobs.try_send(job);
+    if sent.is_ok() {
+        *waiting += bytes;
     }
+    // What does not fit comes back, and is dropped: after the lock is.
+    drop(waiting);
+    drop(sent);
 }
 
 /// Has the ordinary pages of a segment made into huge ones, unless it goes before. Nothing if no thread has time for it.
@@ -85,7 +104,14 @@ fn work(jobs: &Receiver<Job>) {
         };
         match job {
             Ok(Job::Collapse(segment)) => collapsing.push_back((segment, 0)),
-            Ok(unmap @ Job::Unmap { .. }) => drop(unmap),
+            Ok(unmap) => {
+                let Job::Unmap { bytes, .. } = &unmap else {
+                    continue;
+                };
+                let bytes = *bytes;
+                drop(unmap);
+                *waiting_bytes() -= bytes;
+            }
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
                 if let Some((segment, from)) = collapsing.pop_front()

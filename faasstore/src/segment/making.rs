@@ -273,10 +273,12 @@ impl SegmentWriter {
         let Mapping { memory, length, .. } = &self.mapping;
         let end = length - length % HUGE_PAGE_BYTES;
         let to = to.min(end);
-        from < to
-            && huge::transparent() == Some(Transparent::Collapsed)
-            && memory.advise(Advice::Collapse, from, to).is_ok()
-            && to < end
+        if from >= to || huge::transparent() != Some(Transparent::Collapsed) {
+            return false;
+        }
+        // Some page may be in use just now; others are none the worse for it.
+        let _ = memory.advise(Advice::Collapse, from, to);
+        to < end
     }
 
     /// Sets the pages aside that hold the bytes from `from` up to `to` (what lies behind the end counts for nothing); those that

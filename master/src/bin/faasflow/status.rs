@@ -1,7 +1,7 @@
 //! The status of workers, for people.
 
 use crate::print::Page;
-use engine::status::{DeploymentState, DeploymentStatus, WorkerStatus, WorkflowStatus};
+use engine::status::{DeploymentState, DeploymentStatus, WorkerStatus};
 use engine::worker::quantities::{duration_text, size_text};
 use serde_json::Value;
 
@@ -21,7 +21,6 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
     let (mut workers, mut deployments, mut counters, mut unread) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut workflows, mut holders, mut links) = (Vec::new(), Vec::new(), Vec::new());
-    let mut exceeding = Vec::new();
     for value in all {
         let Ok(status) = serde_json::from_value::<WorkerStatus>(value.clone()) else {
             unread.push(value);
@@ -57,7 +56,6 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
             ]
         }));
         for workflow in &status.workflows {
-            exceeding.extend(exceeds(&status.name, workflow));
             holders.extend(workflow.holders.iter().map(|holder| {
                 let payloads = holder.payloads.iter();
                 let payloads = payloads.map(|one| format!("{} {}", one.of, size_text(one.bytes)));
@@ -146,10 +144,6 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
         let numbers: Vec<usize> = (2..headings.len()).collect();
         page.table(&headings, &numbers, &workflows);
     }
-    for line in exceeding {
-        page.line("");
-        page.line(&line);
-    }
     if !holders.is_empty() {
         let headings = [
             "workflow",
@@ -169,20 +163,6 @@ pub(crate) fn show(page: &mut Page, all: &[Value]) {
     for value in unread {
         page.line(&format!("a worker of another release says: {value:#}"));
     }
-}
-
-/// That what was proven of a workflow does not hold on a worker any more, if so.
-fn exceeds(worker: &str, workflow: &WorkflowStatus) -> Option<String> {
-    let quota_bytes = workflow.quota_bytes;
-    let proven_bytes = workflow.proven_bytes.filter(|of| *of > quota_bytes)?;
-    Some(format!(
-        "workflow {} may have {} in memory on worker {worker} at once, and its functions leave it {}, since they use more themselves \
-         than `profile.peak_mib` says: payloads are carried out, or wait, where the quota was to hold all of them. Say there what \
-         they use, or raise `resources.memory_mib`, and deploy it again",
-        workflow.workflow,
-        size_text(proven_bytes),
-        size_text(quota_bytes),
-    ))
 }
 
 fn worker_row(status: &WorkerStatus) -> Vec<String> {
