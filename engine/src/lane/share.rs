@@ -52,7 +52,7 @@ pub(crate) struct Return {
     pub(crate) ranges: Vec<LentRange>,
     /// What could not be had as it lies, and is to be streamed.
     pub(crate) stream: Option<Unhad>,
-    /// Nothing is read or mapped any more, and nothing will be: the last word.
+    /// Nothing is read any more, and nothing will be: the last word.
     pub(crate) last: bool,
 }
 

@@ -1,8 +1,8 @@
 //! What takes long and nobody waits for, on a thread of its own.
 //!
-//! To unmap 1 GiB that was used takes some 80 ms, and whoever closes its last descriptor frees its pages, which takes as long again:
-//! a thread that carries messages would stand still meanwhile. To make huge pages of it takes seconds. The thread that does both
-//! has a lower priority than all others, so that it takes CPU time from nobody who shares its CPU.
+//! To unmap 1 GiB of ordinary pages that were used takes some 80 ms, and whoever closes its last descriptor frees them besides: a
+//! thread that carries messages would stand still meanwhile. To make huge pages of it takes two seconds. The thread that does both
+//! has a lower priority than all others, so that it takes little CPU time from who shares its CPU.
 
 use super::memory::Memory;
 use super::{HUGE_PAGE_BYTES, SegmentWriter};
@@ -26,8 +26,8 @@ const NICE: i32 = 10;
 enum Job {
     /// Dropping these is the work.
     Unmap {
-        _memory: Memory,
-        _descriptor: OwnedFd,
+        memory: Memory,
+        descriptor: OwnedFd,
         bytes: u64,
     },
     Collapse(Weak<SegmentWriter>),
@@ -74,8 +74,8 @@ pub(super) fn unmap(memory: Memory, descriptor: OwnedFd, bytes: u64) {
         return;
     }
     let job = Job::Unmap {
-        _memory: memory,
-        _descriptor: descriptor,
+        memory,
+        descriptor,
         bytes,
     };
     let sent = jobs.try_send(job);
@@ -104,12 +104,12 @@ fn work(jobs: &Receiver<Job>) {
         };
         match job {
             Ok(Job::Collapse(segment)) => collapsing.push_back((segment, 0)),
-            Ok(unmap) => {
-                let Job::Unmap { bytes, .. } = &unmap else {
-                    continue;
-                };
-                let bytes = *bytes;
-                drop(unmap);
+            Ok(Job::Unmap {
+                memory,
+                descriptor,
+                bytes,
+            }) => {
+                drop((memory, descriptor));
                 *waiting_bytes() -= bytes;
             }
             Err(TryRecvError::Disconnected) => return,

@@ -23,8 +23,8 @@ use thiserror::Error;
 /// Raw bytes of a chunk to a peer: what a lane does in one go, at either end, while messages may wait. Half of it would cost a tenth
 /// of the throughput.
 pub(super) const BULK_CHUNK_BYTES: usize = 128 << 10;
-/// The same of a payload that is alone, while no message has passed for [`QUIET_BYTES`]: it has nearly the throughput of a bare
-/// stream then. A hop beside it would take twice as long.
+/// The same of a payload that is alone on its link, when no message was queued there for [`QUIET_BYTES`] of payloads: it has the
+/// throughput of a bare stream then. A hop over the same link would take twice as long; whoever else the lane serves waits for one.
 pub(super) const BULK_CHUNK_BYTES_MAX: usize = 512 << 10;
 pub(super) const QUIET_BYTES: u64 = 1 << 20;
 /// Pieces up to this many bytes are copied, since naming one to the kernel costs as much.
@@ -59,31 +59,6 @@ pub struct QueueError {
     pub refusal: QueueRefusal,
     /// Tokens of the payloads that are not sent because of it.
     pub tokens: Vec<u64>,
-}
-
-/// How much of a payload a lane moves in one go on a connection for chunks, at either end.
-#[derive(Clone, Copy, Debug, Default)]
-struct Stride {
-    /// Bytes that have moved there since a message passed on the same link.
-    quiet: u64,
-}
-
-impl Stride {
-    const fn bytes(self) -> usize {
-        if self.quiet < QUIET_BYTES {
-            BULK_CHUNK_BYTES
-        } else {
-            BULK_CHUNK_BYTES_MAX
-        }
-    }
-
-    const fn message_passed(&mut self) {
-        self.quiet = 0;
-    }
-
-    const fn moved(&mut self, bytes: u64) {
-        self.quiet = self.quiet.saturating_add(bytes);
-    }
 }
 
 /// What the queue refuses.
@@ -148,7 +123,8 @@ pub(super) struct Outbound {
     limits: LinkLimits,
     /// Whether chunks have a connection of their own.
     split: bool,
-    stride: Stride,
+    /// Bytes of payloads that were sent since the last message was queued.
+    quiet_bytes: u64,
     frames: Vec<u8>,
     turns: Turns,
     credit: Credit,
@@ -170,7 +146,7 @@ impl Outbound {
         Self {
             limits,
             split,
-            stride: Stride::default(),
+            quiet_bytes: 0,
             frames: Vec::new(),
             turns: Turns::default(),
             credit: Credit::new(split),
@@ -237,7 +213,7 @@ impl Outbound {
                 .collect();
             return Err(QueueError { refusal, tokens });
         }
-        self.stride.message_passed();
+        self.quiet_bytes = 0;
         if let Some(last) = self.unannounced.last_mut() {
             last.charge += charge;
             self.charged += charge;
@@ -397,13 +373,15 @@ impl Outbound {
             offset: transfer.sent,
         };
         let most = match self.split {
-            true if self.turns.has_next() => BULK_CHUNK_BYTES,
-            true => self.stride.bytes(),
+            true if self.quiet_bytes >= QUIET_BYTES && !self.turns.has_next() => {
+                BULK_CHUNK_BYTES_MAX
+            }
+            true => BULK_CHUNK_BYTES,
             false => CHUNK_BYTES_MAX,
         };
         let room = (self.credit.allowed(transfer.id) - transfer.sent).min(most as u64);
         let length = transfer.gather(room, &mut self.copied, &mut self.stretches);
-        self.stride.moved(length as u64);
+        self.quiet_bytes += length as u64;
         let start = if self.split && !self.limits.payload_checksums {
             head.bare_frame_start(length)
         } else {
