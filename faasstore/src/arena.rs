@@ -126,6 +126,8 @@ impl Compartment {
 struct Ledger {
     quick: Quick,
     bytes_max: u64,
+    /// What is held beside the arena for it, and counts in it.
+    aside_bytes: u64,
     /// Nothing more is taken from it, and what is given back goes back to the kernel.
     closed: bool,
 }
@@ -194,6 +196,8 @@ pub struct Arena {
     retired: Vec<(u32, u32)>,
     /// What is held beside it and counts in it.
     aside_bytes: u64,
+    /// What each compartment but the first finds room for, whatever others hold.
+    kept_for_each: u64,
 }
 
 impl Arena {
@@ -210,9 +214,16 @@ impl Arena {
             fresh: Vec::new(),
             retired: Vec::new(),
             aside_bytes: 0,
+            kept_for_each: 0,
         };
         arena.open_compartment(u64::MAX);
         arena
+    }
+
+    /// From now on nobody takes what one of the compartments (the first, and closed ones, apart) lacks to `bytes` bytes: so much each
+    /// finds room for, whatever others want. What somebody holds already beyond that stays until it comes back.
+    pub fn keep_for_each(&mut self, bytes: u64) {
+        self.kept_for_each = bytes;
     }
 
     /// One more compartment, whose segments may have so many bytes together, and all of the arena's no more than they may.
@@ -517,6 +528,23 @@ impl Arena {
     #[inline]
     pub fn scattered(&mut self) -> Option<Arc<SegmentWriter>> {
         self.chain.take_scattered()
+    }
+
+    /// Bytes that all of it may have, as configured.
+    #[must_use]
+    pub const fn bytes_max(&self) -> u64 {
+        self.config.bytes_max
+    }
+
+    /// Bytes that a compartment may have when others have no more than is [kept](Arena::keep_for_each) for them.
+    ///
+    /// # Panics
+    /// If the compartment is another arena's.
+    #[must_use]
+    pub fn bytes_max_in(&self, compartment: Compartment) -> u64 {
+        let kept = self.kept_for_others(compartment, |_| 0);
+        let own_max = self.ledgers[compartment.index()].bytes_max;
+        own_max.min(self.config.bytes_max.saturating_sub(kept))
     }
 
     /// Bytes of all segments, and of what was [set aside](Arena::set_aside).

@@ -379,10 +379,12 @@ impl SegmentReader {
                 allocated,
             });
         }
-        let memory = Memory::map(&descriptor, length, Access::Read, populate);
-        let memory = memory.map_err(|source| SegmentError::Map {
-            bytes: length,
-            source,
+        let memory = aside::attempt(|| {
+            let memory = Memory::map(&descriptor, length, Access::Read, populate);
+            memory.map_err(|source| SegmentError::Map {
+                bytes: length,
+                source,
+            })
         })?;
         if length >= HUGE_PAGE_BYTES {
             // A kernel without transparent huge pages refuses; small pages are as correct.

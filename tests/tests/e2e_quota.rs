@@ -2,11 +2,12 @@
 
 use engine::status::WorkflowStatus;
 use engine::wire::Failure;
-use faasflow_tests::cluster::{Cluster, Setup, output};
+use faasflow_tests::cluster::{Cluster, Setup, bytes, named, output};
+use faasflow_tests::gate::{Gate, Verdict};
 use faasflow_tests::pattern;
 use faasflow_tests::process::until;
 use faasflow_tests::redis::Server;
-use master::client::{Answered, Payload};
+use master::client::{Answered, Invocation, Payload};
 
 const MIB: usize = 1 << 20;
 
@@ -266,4 +267,58 @@ fn lanes_get_back_what_they_have_carried_out_themselves() {
     let workflow = at_rest(&cluster);
     assert!(workflow.spilled > 0, "{workflow:?}");
     assert_eq!(workflow.payloads_lost, 0, "{workflow:?}");
+}
+
+#[test]
+fn a_workflow_that_holds_all_that_it_may_leaves_others_their_part() {
+    // Half of it is for what arrives, a quarter of that is kept, and two workflows have 8 MiB each of it.
+    let cluster = Setup::workers(&["a"])
+        .memory("128MiB")
+        .flag("--lanes=1")
+        .start();
+    for (workflow, function) in [("greedy", "gate"), ("modest", "digest")] {
+        let file = format!(
+            "
+workflow: {workflow}
+input: {{ gate: bytes, data: bytes }}
+nodes:
+  reads:
+    function: test-functions:{function}
+    input: {{ gate: input.gate, in: input.data }}
+    output: {{ out: bytes }}
+    resources: {{ memory_mib: 8 }}
+output: {{ out: reads.out }}
+"
+        );
+        cluster.deploy(&file, &[]);
+    }
+    let gate = Gate::new(cluster.folder(), "gate");
+    let ask = |workflow, length| {
+        let data = pattern::bytes(1, length);
+        let inputs = named(&[("gate", bytes(gate.input())), ("data", bytes(data))]);
+        let mut client = cluster.client("a");
+        let asked = client.start(&Invocation {
+            workflow,
+            inputs: &inputs,
+            report: false,
+            trace: false,
+        });
+        asked.expect("the worker hears it");
+        client
+    };
+    let mut greedy = ask("greedy", 54 * MIB);
+    let held = gate.next();
+    let refused = ask("greedy", 4 * MIB).next_answer();
+    let refused = refused.expect("the worker answers").result.unwrap_err();
+    for part in ["no room for", "at most 58720256 bytes", "--memory"] {
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+    let modest = ask("modest", 6 * MIB).next_answer();
+    let modest = modest.expect("the worker answers");
+    let expected = pattern::digest(&pattern::bytes(1, 6 * MIB));
+    assert_eq!(output(&modest, "out"), expected.as_bytes());
+    held.tell(Verdict::Pass);
+    let greedy = greedy.next_answer().expect("the worker answers");
+    assert!(greedy.result.is_ok(), "{greedy:?}");
+    let _ = cluster.settled("a");
 }

@@ -426,6 +426,11 @@ impl Core {
         Some(self.program(*index).account)
     }
 
+    /// From now on payloads of a workflow that are brought back may take so much memory.
+    pub fn set_memory(&mut self, bytes: u64) {
+        self.config.store.memory_bytes = bytes;
+    }
+
     /// What is kept here of invocations.
     #[must_use]
     pub fn held(&self) -> Held {

@@ -750,7 +750,8 @@ impl Core {
 fn never_fits(bytes: u64, memory_bytes: u64) -> Rc<str> {
     let told = format!(
         "what it reads at once and is elsewhere takes {bytes} bytes, of at most {memory_bytes} that this lane has for what comes \
-         back; give the worker more (--memory), or fewer lanes, or let the function read a list item by item"
+         back, apart from what it keeps for other workflows; give the worker more (--memory), or fewer lanes, or let the function \
+         read a list item by item"
     );
     Rc::from(told)
 }

@@ -48,8 +48,8 @@ pub struct StoreRules {
     pub tiers: Vec<TierKind>,
     /// Payloads of fewer bytes are not carried out: it would not pay.
     pub moved_bytes_min: u64,
-    /// Memory that payloads may take which are brought back: lists that do not fit into half of it are read item by item,
-    /// whatever their workflow's quota is.
+    /// Memory that payloads of a workflow may take which are brought back: lists that do not fit into half of it are read item by
+    /// item, whatever their workflow's quota is.
     pub memory_bytes: u64,
     /// Each deployment's quota, if it is not what its executors reserve and do not use.
     pub quota_bytes: Option<u64>,

@@ -3,7 +3,7 @@
 //!
 //! No executor is told of a segment that holds payloads of another workflow. All deployments of a workflow share its compartment,
 //! since an invocation's inputs are taken in before it is known which of them takes it. By compartment it is counted too what a
-//! workflow has in memory.
+//! workflow has in memory, and each finds some there, whatever the others hold.
 
 use super::segments::Segments;
 use crate::core::Core;
@@ -15,6 +15,10 @@ use faasstore::arena::{Arena, Compartment};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// One of so many parts of the lane's arena is divided evenly among the workflows that it has: of that each finds its part, whatever the
+/// others hold. The rest is for whoever comes.
+const KEPT_SHARE: u64 = 4;
 
 /// What is kept of a workflow.
 #[derive(Debug)]
@@ -50,9 +54,25 @@ impl Compartments {
             counters,
         });
         entry.deployments += 1;
+        let compartment = entry.compartment;
         self.of_deployment
-            .insert(deployment, (entry.compartment, workflow.to_owned()));
-        entry.compartment
+            .insert(deployment, (compartment, workflow.to_owned()));
+        self.divide(arena);
+        compartment
+    }
+
+    fn divide(&self, arena: &mut Arena) {
+        let workflows = self.of_workflow.len().max(1) as u64;
+        arena.keep_for_each(arena.bytes_max() / KEPT_SHARE / workflows);
+    }
+
+    /// Bytes that a workflow may have when the others have no more than is kept for them.
+    pub(crate) fn largest(&self, arena: &Arena) -> u64 {
+        let any = self.of_workflow.values().next();
+        any.map_or_else(
+            || arena.bytes_max(),
+            |entry| arena.bytes_max_in(entry.compartment),
+        )
     }
 
     /// The core counts leases of the workflow there.
@@ -77,6 +97,7 @@ impl Compartments {
         }
         self.of_workflow.remove(&workflow);
         arena.close_compartment(compartment);
+        self.divide(arena);
         Some(compartment)
     }
 
@@ -190,6 +211,35 @@ fn unix_ms() -> u64 {
 mod tests {
     use super::*;
     use faasstore::arena::ArenaConfig;
+
+    #[test]
+    fn each_workflow_finds_its_part_of_the_lane_s_memory_whatever_others_hold() {
+        const ALL: u64 = 1 << 20;
+        let mut arena = Arena::new(ArenaConfig {
+            name: "test".to_owned(),
+            segment_bytes: 4096,
+            bytes_max: ALL,
+        });
+        let mut compartments = Compartments::default();
+        let [greedy, first, second] = [1, 2, 3].map(DeploymentId);
+        let own = compartments.join(greedy, "greedy", Arc::default(), &mut arena);
+        assert_eq!(compartments.largest(&arena), ALL, "alone it has all");
+        let others = [(first, "first"), (second, "second")].map(|(deployment, workflow)| {
+            compartments.join(deployment, workflow, Arc::default(), &mut arena)
+        });
+        let part = ALL / KEPT_SHARE / 3;
+        assert_eq!(compartments.largest(&arena), ALL - 2 * part);
+        let most = (ALL - 2 * part) / 4096 * 4096;
+        let taken = arena.reserve_in(own, most).unwrap();
+        assert!(arena.reserve_in(own, 4096).is_err());
+        for other in others {
+            let kept = arena.reserve_in(other, part / 4096 * 4096);
+            arena.abandon(kept.unwrap());
+        }
+        compartments.leave(first, &mut arena);
+        assert_eq!(compartments.largest(&arena), ALL - ALL / KEPT_SHARE / 2);
+        arena.abandon(taken);
+    }
 
     #[test]
     fn versions_of_a_workflow_share_a_compartment_that_goes_with_the_last() {

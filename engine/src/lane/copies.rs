@@ -144,11 +144,11 @@ impl Copying {
         cpu: Option<CpuUse>,
         outputs: &mut Vec<Output>,
         (originals, bytes): (Vec<Original>, u64),
-        arena: &mut Arena,
+        (arena, compartment): (&mut Arena, Compartment),
     ) -> Result<Self, CopyError> {
         let into = SegmentWriter::create_gradually("lane-copies", bytes)?;
         let set_aside_bytes = into.length();
-        arena.set_aside(set_aside_bytes)?;
+        arena.set_aside(compartment, set_aside_bytes)?;
         let mut begins = 0;
         let pieces = originals.into_iter().map(|original| {
             let at = begins;
@@ -254,9 +254,11 @@ impl Lane {
         let bytes = originals.iter().fold(0u64, |bytes, (_, range)| {
             bytes.saturating_add(range.length.next_multiple_of(GRANULE_BYTES))
         });
+        let compartment = executor.compartment();
         if originals.len() > AT_ONCE_PIECES_MAX || bytes > AT_ONCE_BYTES_MAX {
             let (outputs, what) = (&mut self.scratch.outputs, (originals, bytes));
-            return match Copying::begin(activation, cpu, outputs, what, &mut self.arena) {
+            let place = (&mut self.arena, compartment);
+            return match Copying::begin(activation, cpu, outputs, what, place) {
                 Ok(copying) => {
                     executor.copying = Some(Box::new(copying));
                     self.copies.push_back(id.0);
@@ -265,7 +267,6 @@ impl Lane {
                 Err(error) => self.copy_failed(id, activation, &error),
             };
         }
-        let compartment = executor.compartment();
         let mut copies = Vec::with_capacity(originals.len());
         let copied = originals.into_iter().try_for_each(|(at, range)| {
             let copy = copy_one(range, compartment, &mut self.segments, &mut self.arena)?;
@@ -373,11 +374,11 @@ impl Lane {
                 self.copied(id, activation, cpu, copies)
             }
             Ok(None) => {
-                self.arena.bring_back(set_aside_bytes);
+                self.arena.bring_back(compartment, set_aside_bytes);
                 self.completed(id, activation, cpu)
             }
             Err(error) => {
-                self.arena.bring_back(set_aside_bytes);
+                self.arena.bring_back(compartment, set_aside_bytes);
                 self.copy_failed(id, activation, &error)
             }
         };
@@ -394,11 +395,14 @@ impl Lane {
 
     /// The executor is ended, or what it has returned is of no use any more: nothing of it is copied on.
     pub(super) fn drop_copy(&mut self, place: u32) {
-        let executor = self.executors[place as usize].as_mut();
-        let Some(copying) = executor.and_then(|executor| executor.copying.take()) else {
+        let Some(executor) = self.executors[place as usize].as_mut() else {
             return;
         };
-        self.arena.bring_back(copying.set_aside_bytes);
+        let Some(copying) = executor.copying.take() else {
+            return;
+        };
+        let compartment = executor.compartment();
+        self.arena.bring_back(compartment, copying.set_aside_bytes);
         own(&copying.outputs).for_each(|range| self.release(range));
     }
 

@@ -61,8 +61,8 @@ impl Lane {
         }
         self.peers.take_gone(&mut self.gone);
         while let Some(gone) = self.gone.pop() {
-            if gone.set_aside {
-                self.arena.bring_back(gone.bytes);
+            if let Some(compartment) = gone.set_aside {
+                self.arena.bring_back(compartment, gone.bytes);
             }
             self.peers.segment_gone(&gone);
             for place in gone.told() {

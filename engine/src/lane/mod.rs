@@ -797,6 +797,7 @@ impl Lane {
         let compartment =
             self.compartments
                 .join(plan.deployment, &plan.workflow, counters, &mut self.arena);
+        self.core.set_memory(self.compartments.largest(&self.arena));
         let terms = Terms {
             compartment,
             payload_bytes_max: plan
@@ -953,6 +954,7 @@ impl Lane {
                 self.terms.remove(&deployment);
                 self.forget_values(deployment);
                 let closed = self.compartments.leave(deployment, &mut self.arena);
+                self.core.set_memory(self.compartments.largest(&self.arena));
                 if closed.is_some() {
                     let (peers, mut parts) = self.peers();
                     peers.give_up_waiting(0, closed, &mut parts);

@@ -129,9 +129,9 @@ pub(crate) struct Segments {
 pub(crate) struct Gone {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
-    /// Its bytes, and whether they were set aside beside the lane's arena.
     pub(crate) bytes: u64,
-    pub(crate) set_aside: bool,
+    /// For whom its bytes were set aside beside the lane's arena, if they were.
+    pub(crate) set_aside: Option<Compartment>,
     told: Vec<u64>,
 }
 
@@ -425,7 +425,7 @@ impl Segments {
             slot,
             generation: state.generation,
             bytes: known.mapping.length(),
-            set_aside: known.owner == Owner::Copies,
+            set_aside: (known.owner == Owner::Copies).then_some(known.compartment),
             told: known.told,
         };
         let held = if known.lent {

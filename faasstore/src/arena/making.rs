@@ -21,32 +21,63 @@ pub(super) fn reserve_bytes(config: &ArenaConfig) -> u64 {
 impl Arena {
     /// Why there is no room, in the compartment or in all.
     pub(super) fn full(&self, compartment: Compartment, bytes: u64) -> ArenaError {
-        let max = self.ledgers[compartment.index()].bytes_max;
-        if max < self.config.bytes_max {
-            let held = self.chain.bytes_held_in(compartment);
-            if bytes > max.saturating_sub(held) {
-                let leased = self.bytes_leased_in(compartment);
-                return ArenaError::Full {
-                    bytes,
-                    held,
-                    leased,
-                    max,
-                };
-            }
+        let max = self.bytes_max_in(compartment);
+        let (held, leased) = (self.held_by(compartment), self.leased_by(compartment));
+        if max < self.config.bytes_max && bytes > max.saturating_sub(held) {
+            return ArenaError::Full {
+                bytes,
+                held,
+                leased,
+                max,
+            };
         }
         ArenaError::Full {
             bytes,
             held: self.bytes_held(),
-            leased: self.bytes_leased(),
+            leased: self.bytes_leased() + self.aside_bytes,
             max: self.config.bytes_max,
         }
     }
 
     /// Bytes by which the segments of a compartment may grow.
     fn room(&self, compartment: Compartment) -> u64 {
-        let most = self.ledgers[compartment.index()].bytes_max;
-        let here = most.saturating_sub(self.chain.bytes_held_in(compartment));
-        here.min(self.config.bytes_max.saturating_sub(self.bytes_held()))
+        let (most, held) = (
+            self.ledgers[compartment.index()].bytes_max,
+            self.held_by(compartment),
+        );
+        let free = self.config.bytes_max.saturating_sub(self.bytes_held());
+        let lacking = self.kept_for_others(compartment, |other| self.held_by(other));
+        let own = self.kept_for(compartment).saturating_sub(held).min(free);
+        let here = most.saturating_sub(held);
+        here.min(free.saturating_sub(lacking).max(own))
+    }
+
+    /// What of a compartment is in use, and beside the arena for it.
+    fn leased_by(&self, compartment: Compartment) -> u64 {
+        self.bytes_leased_in(compartment) + self.ledgers[compartment.index()].aside_bytes
+    }
+
+    /// What a compartment holds, and what is held beside the arena for it.
+    fn held_by(&self, compartment: Compartment) -> u64 {
+        self.chain.bytes_held_in(compartment) + self.ledgers[compartment.index()].aside_bytes
+    }
+
+    fn kept_for(&self, compartment: Compartment) -> u64 {
+        if compartment == Compartment::FIRST || self.ledgers[compartment.index()].closed {
+            return 0;
+        }
+        self.kept_for_each
+    }
+
+    /// What is kept for all compartments but one that have so much.
+    pub(super) fn kept_for_others(
+        &self,
+        one: Compartment,
+        have: impl Fn(Compartment) -> u64,
+    ) -> u64 {
+        let others = self.compartments().filter(|other| *other != one);
+        let lacking = |other| self.kept_for(other).saturating_sub(have(other));
+        others.map(lacking).sum()
     }
 
     /// Makes room for a segment of `wanted` bytes by giving empty ones back, and returns how much there is, which may be less.
@@ -61,7 +92,11 @@ impl Arena {
         if self.room(compartment) < wanted {
             for other in self.compartments().filter(|other| *other != compartment) {
                 self.flush(other);
-                while self.room(compartment) < wanted && self.retire_largest(other) {}
+                // What is kept for the other makes no room.
+                while self.room(compartment) < wanted
+                    && self.held_by(other) > self.kept_for(other)
+                    && self.retire_largest(other)
+                {}
             }
         }
         self.room(compartment)
@@ -208,10 +243,10 @@ impl Arena {
         }
     }
 
-    /// Retires the segments of a closed compartment in which nothing is left; with the last one it can be opened anew.
+    /// Retires the segments of a closed compartment in which nothing is left; with the last of what it holds it can be opened anew.
     pub(super) fn vacate(&mut self, compartment: Compartment) {
         while self.retire_largest(compartment) {}
-        if self.chain.bytes_held_in(compartment) == 0 {
+        if self.held_by(compartment) == 0 {
             self.vacant.push(compartment);
         }
     }

@@ -362,21 +362,23 @@ fn what_is_set_aside_counts_in_the_arena_and_unused_segments_make_room_for_it() 
     let kept = arena.commit(kept, SEGMENT);
     arena.abandon(free);
     assert_eq!(arena.bytes_held(), 2 * SEGMENT);
-    let error = arena.set_aside(3 * SEGMENT + 1).unwrap_err();
+    let error = arena
+        .set_aside(Compartment::FIRST, 3 * SEGMENT + 1)
+        .unwrap_err();
     assert!(
         matches!(error, ArenaError::Full { bytes, max, .. } if (bytes, max) == (3 * SEGMENT + 1, 4 * SEGMENT)),
         "{error}"
     );
-    arena.set_aside(3 * SEGMENT).unwrap();
+    arena.set_aside(Compartment::FIRST, 3 * SEGMENT).unwrap();
     assert_eq!(arena.bytes_held(), 4 * SEGMENT, "the free one has gone");
-    assert!(arena.set_aside(1).is_err());
+    assert!(arena.set_aside(Compartment::FIRST, 1).is_err());
     assert!(arena.reserve(64).is_err());
-    arena.bring_back(2 * SEGMENT);
+    arena.bring_back(Compartment::FIRST, 2 * SEGMENT);
     let more = arena.reserve(SEGMENT).unwrap();
-    arena.set_aside(SEGMENT).unwrap();
+    arena.set_aside(Compartment::FIRST, SEGMENT).unwrap();
     arena.abandon(more);
     arena.release(kept).unwrap();
-    arena.bring_back(2 * SEGMENT);
+    arena.bring_back(Compartment::FIRST, 2 * SEGMENT);
     let _ = arena.trim(0);
     assert_eq!(arena.bytes_held(), 0);
 }

@@ -5,16 +5,15 @@
 //! has a lower priority than all others, so that it takes little CPU time from who shares its CPU.
 
 use super::memory::Memory;
-use super::{HUGE_PAGE_BYTES, SegmentWriter};
+use super::{HUGE_PAGE_BYTES, SegmentError, SegmentWriter};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Smaller ones are unmapped by whoever drops them, in a few hundred microseconds at most.
 pub(super) const BYTES_MIN: u64 = 2 * HUGE_PAGE_BYTES;
-/// Segments that wait to be unmapped, or collapsed, at most.
+/// Segments that wait to be unmapped, or to be collapsed, at most.
 const WAITING_MAX: usize = 64;
 /// Bytes of those that wait to be unmapped: they count as given back, so there are not to be many.
 const WAITING_BYTES_MAX: u64 = 1 << 30;
@@ -23,21 +22,42 @@ const COLLAPSED_BYTES: u64 = 64 << 20;
 /// A tenth of a CPU that others want, all of one that is idle.
 const NICE: i32 = 10;
 
-enum Job {
-    /// Dropping these is the work.
-    Unmap {
-        memory: Memory,
-        descriptor: OwnedFd,
-        bytes: u64,
-    },
-    Collapse(Weak<SegmentWriter>),
+/// A segment that nobody uses any more. Dropping it is the work.
+struct Gone {
+    _memory: Memory,
+    _descriptor: OwnedFd,
+    bytes: u64,
 }
 
-static JOBS: OnceLock<SyncSender<Job>> = OnceLock::new();
-static WAITING_BYTES: Mutex<u64> = Mutex::new(0);
+struct Work {
+    has_thread: bool,
+    gone: VecDeque<Gone>,
+    /// Of these, and of the one that is just being unmapped.
+    gone_bytes: u64,
+    /// The thread has taken one of these out, and is unmapping it.
+    is_unmapping: bool,
+    /// With the byte from which on it is still to be done.
+    to_collapse: VecDeque<(Weak<SegmentWriter>, u64)>,
+}
 
-fn waiting_bytes() -> MutexGuard<'static, u64> {
-    WAITING_BYTES.lock().unwrap_or_else(PoisonError::into_inner)
+static WORK: Mutex<Work> = Mutex::new(Work {
+    has_thread: false,
+    gone: VecDeque::new(),
+    gone_bytes: 0,
+    is_unmapping: false,
+    to_collapse: VecDeque::new(),
+});
+/// There is something to do.
+static MORE: Condvar = Condvar::new();
+/// The thread has unmapped something.
+static UNMAPPED: Condvar = Condvar::new();
+
+fn work() -> MutexGuard<'static, Work> {
+    WORK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait(condition: &Condvar, work: MutexGuard<'static, Work>) -> MutexGuard<'static, Work> {
+    condition.wait(work).unwrap_or_else(PoisonError::into_inner)
 }
 
 /// From now on a thread of this process unmaps large segments, and collapses them, beside whoever drops them. It may run where the
@@ -46,81 +66,102 @@ fn waiting_bytes() -> MutexGuard<'static, u64> {
 /// # Errors
 /// If there is no thread to be had: things are as they were.
 pub fn work_aside() -> io::Result<()> {
-    static STARTING: Mutex<()> = Mutex::new(());
-    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-    if JOBS.get().is_some() {
-        return Ok(());
-    }
-    let (sender, jobs) = sync_channel(WAITING_MAX);
-    std::thread::Builder::new()
-        .name("memory".to_owned())
-        .spawn(move || {
+    let mut work = work();
+    if !work.has_thread {
+        let thread = std::thread::Builder::new().name("memory".to_owned());
+        thread.spawn(|| {
             // Whom the kernel does not let be humble is as the others are.
             let _ = rustix::process::nice(NICE);
-            work(&jobs);
+            go_on();
         })?;
-    let first = JOBS.set(sender);
-    debug_assert!(first.is_ok(), "nobody else is here");
+        work.has_thread = true;
+    }
     Ok(())
 }
 
 /// Unmaps a segment of `bytes` bytes and closes its descriptor: beside the calling thread if there is a thread for it that has not too
 /// much to do, or here and now.
 pub(super) fn unmap(memory: Memory, descriptor: OwnedFd, bytes: u64) {
-    let Some(jobs) = JOBS.get() else { return };
-    let mut waiting = waiting_bytes();
-    // One that is larger by itself goes if nothing else waits.
-    if *waiting > 0 && *waiting + bytes > WAITING_BYTES_MAX {
-        return;
-    }
-    let job = Job::Unmap {
-        memory,
-        descriptor,
+    let gone = Gone {
+        _memory: memory,
+        _descriptor: descriptor,
         bytes,
     };
-    let sent = jobs.try_send(job);
-    if sent.is_ok() {
-        *waiting += bytes;
+    let mut work = work();
+    // One that is larger by itself goes if nothing else waits.
+    let has_room = work.gone_bytes == 0 || work.gone_bytes + bytes <= WAITING_BYTES_MAX;
+    if work.has_thread && has_room && work.gone.len() < WAITING_MAX {
+        work.gone_bytes += bytes;
+        work.gone.push_back(gone);
+        MORE.notify_one();
+        return;
     }
-    // What does not fit comes back, and is dropped: after the lock is.
-    drop(waiting);
-    drop(sent);
+    drop(work);
+    drop(gone);
+}
+
+/// Does something once more if it fails for want of memory, address space or descriptors which somebody has who does not use them
+/// any more.
+pub(super) fn attempt<T>(
+    mut what: impl FnMut() -> Result<T, SegmentError>,
+) -> Result<T, SegmentError> {
+    use SegmentError::{Descriptors, Map, Memory};
+    match what() {
+        Err(Memory { .. } | Descriptors { .. } | Map { .. }) if unmap_all() => what(),
+        done => done,
+    }
+}
+
+/// Unmaps here and now all that waits for it. False if nothing did.
+fn unmap_all() -> bool {
+    let mut work = work();
+    let (all, bytes) = (std::mem::take(&mut work.gone), work.gone_bytes);
+    if bytes == 0 {
+        return false;
+    }
+    work.gone_bytes -= all.iter().map(|gone| gone.bytes).sum::<u64>();
+    drop(work);
+    drop(all);
+    let mut work = self::work();
+    while work.is_unmapping {
+        work = wait(&UNMAPPED, work);
+    }
+    true
 }
 
 /// Has the ordinary pages of a segment made into huge ones, unless it goes before. Nothing if no thread has time for it.
 pub fn collapse_aside(segment: &Arc<SegmentWriter>) {
-    if let Some(jobs) = JOBS.get() {
-        let _ = jobs.try_send(Job::Collapse(Arc::downgrade(segment)));
+    let mut work = work();
+    if work.has_thread && work.to_collapse.len() < WAITING_MAX {
+        work.to_collapse.push_back((Arc::downgrade(segment), 0));
+        MORE.notify_one();
     }
 }
 
-fn work(jobs: &Receiver<Job>) {
-    let mut collapsing: VecDeque<(Weak<SegmentWriter>, u64)> = VecDeque::new();
+/// What the thread does, for ever: to unmap goes before to collapse.
+fn go_on() {
+    let mut work = work();
     loop {
-        let job = if collapsing.is_empty() {
-            jobs.recv().map_err(|_| TryRecvError::Disconnected)
+        if let Some(gone) = work.gone.pop_front() {
+            let bytes = gone.bytes;
+            work.is_unmapping = true;
+            drop(work);
+            drop(gone);
+            work = self::work();
+            work.is_unmapping = false;
+            work.gone_bytes -= bytes;
+            UNMAPPED.notify_all();
+        } else if let Some((segment, from)) = work.to_collapse.pop_front() {
+            drop(work);
+            let to = from + COLLAPSED_BYTES;
+            let present = segment.upgrade();
+            let goes_on = present.is_some_and(|present| present.collapse(from, to));
+            work = self::work();
+            if goes_on {
+                work.to_collapse.push_front((segment, to));
+            }
         } else {
-            jobs.try_recv()
-        };
-        match job {
-            Ok(Job::Collapse(segment)) => collapsing.push_back((segment, 0)),
-            Ok(Job::Unmap {
-                memory,
-                descriptor,
-                bytes,
-            }) => {
-                drop((memory, descriptor));
-                *waiting_bytes() -= bytes;
-            }
-            Err(TryRecvError::Disconnected) => return,
-            Err(TryRecvError::Empty) => {
-                if let Some((segment, from)) = collapsing.pop_front()
-                    && let Some(present) = segment.upgrade()
-                    && present.collapse(from, from + COLLAPSED_BYTES)
-                {
-                    collapsing.push_front((segment, from + COLLAPSED_BYTES));
-                }
-            }
+            work = wait(&MORE, work);
         }
     }
 }

@@ -12,7 +12,7 @@
 use super::huge::{self, HUGE_PAGE_BYTES, Pages, Transparent};
 use super::memory::{Access, Advice, Memory};
 use super::room;
-use super::{Mapping, SegmentError, SegmentWriter, page_bytes};
+use super::{Mapping, SegmentError, SegmentWriter, aside, page_bytes};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -207,6 +207,10 @@ impl SegmentWriter {
     /// # Errors
     /// As [`SegmentWriter::create`].
     pub fn create_at_most(name: &str, bytes: u64, bytes_max: u64) -> Result<Self, SegmentError> {
+        aside::attempt(|| Self::attempt_to_create(name, bytes, bytes_max))
+    }
+
+    fn attempt_to_create(name: &str, bytes: u64, bytes_max: u64) -> Result<Self, SegmentError> {
         let making = Making { name, bytes };
         making.check_bytes()?;
         for pages in huge::choices(bytes) {
@@ -247,6 +251,10 @@ impl SegmentWriter {
     /// # Errors
     /// As [`SegmentWriter::create`].
     pub fn create_gradually(name: &str, bytes: u64) -> Result<Self, SegmentError> {
+        aside::attempt(|| Self::attempt_to_create_gradually(name, bytes))
+    }
+
+    fn attempt_to_create_gradually(name: &str, bytes: u64) -> Result<Self, SegmentError> {
         let making = Making { name, bytes };
         making.check_bytes()?;
         let length = bytes.next_multiple_of(page_bytes());
@@ -300,10 +308,12 @@ impl SegmentWriter {
             name: "in the making",
             bytes: *length,
         };
-        making.check_room(to - from)?;
         // To collapse pages takes milliseconds at times, and who adds some by and by cannot wait.
         let huge = huge::transparent().filter(|way| *way == Transparent::Touched);
-        making.add_pages(descriptor, memory, (from, to), huge)
+        aside::attempt(|| {
+            making.check_room(to - from)?;
+            making.add_pages(descriptor, memory, (from, to), huge)
+        })
     }
 }
 
@@ -326,6 +336,10 @@ impl SegmentDraft {
     /// # Errors
     /// As [`SegmentWriter::create`].
     pub fn create(name: &str, bytes: u64) -> Result<Self, SegmentError> {
+        aside::attempt(|| Self::attempt_to_create(name, bytes))
+    }
+
+    fn attempt_to_create(name: &str, bytes: u64) -> Result<Self, SegmentError> {
         let making = Making { name, bytes };
         making.check_bytes()?;
         let length = bytes.next_multiple_of(page_bytes());
@@ -374,6 +388,10 @@ impl SegmentDraft {
         if length <= self.length {
             return Ok(());
         }
+        aside::attempt(|| self.attempt_to_grow(bytes, length))
+    }
+
+    fn attempt_to_grow(&mut self, bytes: u64, length: u64) -> Result<(), SegmentError> {
         self.making(bytes).check_room(length - self.length)?;
         if length > self.mapped {
             // Doubled, so that moving the mapping costs each page a constant in all.

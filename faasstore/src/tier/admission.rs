@@ -7,11 +7,12 @@
 
 use super::TierError;
 use super::error::{Again, Late, Speaker};
+use futures_util::FutureExt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Bytes under way are counted in units of this: a semaphore counts to 2^29 on small machines.
@@ -114,35 +115,46 @@ impl Drop for Ends {
 }
 
 /// What is under way, whoever waits for it.
-#[derive(Clone, Debug)]
-pub(crate) struct Errands(Arc<watch::Sender<u64>>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Errands(Arc<UnderWay>);
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    count: AtomicU64,
+    /// Rung when nothing is under way any more.
+    settled: Notify,
+}
 
 impl Errands {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
-    }
-
     /// Notes that something begins.
     pub(crate) fn begin(&self) -> Errand {
-        self.0.send_modify(|count| *count += 1);
+        self.0.count.fetch_add(1, Ordering::Relaxed);
         Errand(Arc::clone(&self.0))
     }
 
     /// Waits until all has ended.
     pub(crate) async fn settled(&self) {
-        let mut count = self.0.subscribe();
-        // The sender lives as long as this does.
-        let _ = count.wait_for(|count| *count == 0).await;
+        loop {
+            let mut settled = pin!(self.0.settled.notified());
+            // Before the look at the count: what ends behind it rings.
+            settled.as_mut().enable();
+            if self.0.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            settled.await;
+        }
     }
 }
 
 /// Something under way that [`Errands::settled`] waits for.
 #[derive(Debug)]
-pub(crate) struct Errand(Arc<watch::Sender<u64>>);
+pub(crate) struct Errand(Arc<UnderWay>);
 
 impl Drop for Errand {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.settled.notify_waiters();
+        }
     }
 }
 
@@ -158,7 +170,7 @@ impl Admission {
             large: Arc::new(Semaphore::new(units as usize)),
             bytes: Arc::new(Semaphore::new(units as usize)),
             units,
-            errands: Errands::new(),
+            errands: Errands::default(),
             ended: Ended::default(),
         }
     }
@@ -209,6 +221,10 @@ impl Admission {
     ) -> Result<Turn, TierError> {
         let standstill = self.limits.standstill();
         let mut turn = pin!(self.next_turn(carried));
+        // Mostly it has one at once, and needs no clock.
+        if let Some(turn) = turn.as_mut().now_or_never() {
+            return Ok(turn);
+        }
         loop {
             let ended = self.ended.count();
             match timeout(standstill, turn.as_mut()).await {

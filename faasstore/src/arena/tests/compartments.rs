@@ -155,6 +155,67 @@ fn free_segments_of_one_compartment_make_way_for_another() {
 }
 
 #[test]
+fn what_is_kept_for_each_is_there_whatever_others_hold() {
+    let mut arena = arena(8);
+    let [greedy, modest] = [(); 2].map(|()| arena.open_compartment(u64::MAX));
+    arena.keep_for_each(2 * SEGMENT);
+    let refused = arena.reserve_in(greedy, 6 * SEGMENT + 1).unwrap_err();
+    let max = 6 * SEGMENT;
+    assert!(
+        matches!(refused, ArenaError::Full { max: most, .. } if most == max),
+        "{refused}"
+    );
+    let all = arena.reserve_in(greedy, 6 * SEGMENT).unwrap();
+    for nobody in [greedy, Compartment::FIRST] {
+        assert!(arena.reserve_in(nobody, 1).is_err());
+        assert!(arena.set_aside(nobody, 1).is_err());
+    }
+    let own = arena.reserve_in(modest, SEGMENT).unwrap();
+    arena.set_aside(modest, SEGMENT).unwrap();
+    assert!(arena.reserve_in(modest, 1).is_err(), "that is all");
+    arena.abandon(own);
+    assert!(
+        arena.reserve_in(greedy, SEGMENT).is_err(),
+        "it lacks that again, though its segment is empty"
+    );
+    assert_eq!(arena.bytes_held_in(modest), SEGMENT, "and stays");
+    arena.bring_back(modest, SEGMENT);
+    arena.close_compartment(modest);
+    let rest = arena.reserve_in(greedy, 2 * SEGMENT).unwrap();
+    arena.abandon(rest);
+    arena.abandon(all);
+}
+
+#[test]
+fn who_comes_later_finds_what_is_kept_as_soon_as_it_comes_back() {
+    let mut arena = arena(4);
+    let first = arena.open_compartment(u64::MAX);
+    let [all, one] = [3, 1].map(|segments| arena.reserve_in(first, segments * SEGMENT).unwrap());
+    let later = arena.open_compartment(u64::MAX);
+    arena.keep_for_each(SEGMENT);
+    assert!(arena.reserve_in(later, 1).is_err());
+    arena.abandon(one);
+    let kept = arena.reserve_in(later, SEGMENT).unwrap();
+    arena.abandon(kept);
+    let error = arena.reserve_in(first, SEGMENT).unwrap_err();
+    assert!(matches!(error, ArenaError::Full { .. }), "{error}");
+    arena.abandon(all);
+}
+
+#[test]
+fn a_closed_compartment_is_not_used_again_while_anything_is_set_aside_for_it() {
+    let mut arena = arena(4);
+    let closed = arena.open_compartment(u64::MAX);
+    arena.set_aside(closed, SEGMENT).unwrap();
+    arena.close_compartment(closed);
+    let other = arena.open_compartment(u64::MAX);
+    assert_ne!(other, closed);
+    arena.bring_back(closed, SEGMENT);
+    assert_eq!(arena.open_compartment(u64::MAX), closed);
+    assert_eq!(arena.bytes_held(), 0);
+}
+
+#[test]
 #[should_panic(expected = "cannot be closed")]
 fn the_first_compartment_stays() {
     arena(1).close_compartment(Compartment::FIRST);

@@ -1,6 +1,8 @@
 //! What is promised of large segments that are dropped where nobody can wait: they go all the same, and their memory with them.
 
 use super::*;
+use crate::segment::aside::attempt;
+use nix::errno::Errno;
 use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
@@ -70,13 +72,43 @@ fn a_large_segment_is_unmapped_by_a_humble_thread_and_a_small_one_by_whoever_dro
 #[test]
 fn what_does_not_fit_into_the_queue_is_unmapped_all_the_same() {
     work_aside().unwrap();
+    // It takes the thread longer than to drop the others.
+    let first = SegmentWriter::create("aside-many", 512 * MIB).unwrap();
     let many: Vec<_> = (0..200)
         .map(|_| SegmentWriter::create_gradually("aside-many", 4 * MIB).unwrap())
         .collect();
+    drop(first);
     drop(many);
     until("gone", || {
         !is_mapped("aside-many") && !is_open("aside-many")
     });
+}
+
+#[test]
+fn nothing_is_refused_for_want_of_what_nobody_uses_any_more() {
+    work_aside().unwrap();
+    let waiting = |name: &str| {
+        let many: Vec<_> = (0..8)
+            .map(|_| SegmentWriter::create(name, 64 * MIB).unwrap())
+            .collect();
+        drop(many);
+    };
+    let short = || SegmentError::Memory {
+        name: "wanted".to_owned(),
+        bytes: MIB,
+        source: Errno::ENOMEM,
+    };
+    let make = |name: &'static str| {
+        let is_there = move || is_mapped(name) || is_open(name);
+        move || if is_there() { Err(short()) } else { Ok(()) }
+    };
+    waiting("aside-short");
+    attempt(make("aside-short")).unwrap();
+    let held = SegmentWriter::create("aside-held", 64 * MIB).unwrap();
+    waiting("aside-other");
+    let error = attempt(make("aside-held")).unwrap_err();
+    assert!(matches!(error, SegmentError::Memory { .. }), "{error}");
+    drop(held);
 }
 
 #[test]

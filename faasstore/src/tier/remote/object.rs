@@ -256,7 +256,9 @@ impl Objects {
         let pass = self.admission.pass(wanted).await;
         let (store, path) = (Arc::clone(&self.store), path.clone());
         let get = async move { store.get_range(&path, range).await };
-        let got = self.request(Some(pass), wanted, Errands::new(), get).await;
+        let got = self
+            .request(Some(pass), wanted, Errands::default(), get)
+            .await;
         let got = got.map_err(|error| self.error("get a payload", Some(place), 0, error))?;
         if got.len() as u64 == wanted {
             Ok(got)
@@ -309,12 +311,9 @@ impl Objects {
             let got = if whole == 0 {
                 // There is nothing to read; but is it there?
                 let (store, path) = (Arc::clone(&self.store), path.clone());
-                let head = self.request(
-                    None,
-                    0,
-                    Errands::new(),
-                    async move { store.head(&path).await },
-                );
+                let head = self.request(None, 0, Errands::default(), async move {
+                    store.head(&path).await
+                });
                 let head = head.await;
                 head.map_err(|error| self.error("get a payload", Some(place), 0, error))?;
                 Bytes::new()
@@ -394,7 +393,7 @@ impl Tier for Objects {
             let key = super::key(&self.book, &self.book.place(&claim))?;
             let mut unfinished = Unfinished {
                 objects: self,
-                requests: Errands::new(),
+                requests: Errands::default(),
                 path: self.path(&key),
                 upload: Upload::default(),
                 claim: Some(claim),
@@ -439,7 +438,7 @@ impl Tier for Objects {
         let path = self.path(&super::key(&self.book, &place)?);
         let store = Arc::clone(&self.store);
         let release = async {
-            let delete = self.request(None, 0, Errands::new(), async move {
+            let delete = self.request(None, 0, Errands::default(), async move {
                 match store.delete(&path).await {
                     Err(Error::NotFound { .. }) => Ok(()),
                     result => result,

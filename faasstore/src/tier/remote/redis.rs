@@ -160,7 +160,7 @@ impl Redis {
         };
         let ping = async {
             let answer = redis
-                .send(::redis::cmd("PING"), None, &Errands::new())
+                .send(::redis::cmd("PING"), None, &Errands::default())
                 .await;
             answer
                 .map_err(|error| redis.error("connect", 0, error))
@@ -303,7 +303,7 @@ impl Redis {
             let mut command = ::redis::cmd("GET");
             command.arg(key);
             let Some(mut content) = text(
-                self.send(command, pass, &Errands::new())
+                self.send(command, pass, &Errands::default())
                     .await
                     .map_err(failed)?,
             ) else {
@@ -439,7 +439,7 @@ impl Tier for Redis {
             let number = claim.number;
             let mut unfinished = Unfinished {
                 redis: self,
-                commands: Errands::new(),
+                commands: Errands::default(),
                 key: super::key(&self.book, &self.book.place(&claim))?,
                 pieces: pieces(bytes),
                 claim: Some(claim),

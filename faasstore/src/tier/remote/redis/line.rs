@@ -58,6 +58,9 @@ impl Line {
     }
 
     pub(super) async fn connection(&self) -> RedisResult<MultiplexedConnection> {
+        if let Some(connection) = lock(&self.current).clone() {
+            return Ok(connection);
+        }
         let _one_at_a_time = self.connecting.lock().await;
         let current = lock(&self.current).clone();
         if let Some(connection) = current {
