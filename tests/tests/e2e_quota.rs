@@ -276,7 +276,10 @@ fn a_workflow_that_holds_all_that_it_may_leaves_others_their_part() {
         .memory("128MiB")
         .flag("--lanes=1")
         .start();
-    for (workflow, function) in [("greedy", "gate"), ("modest", "digest")] {
+    for (workflow, function, input) in [
+        ("greedy", "gate", "gate: input.gate, in: input.data"),
+        ("modest", "digest", "in: input.data"),
+    ] {
         let file = format!(
             "
 workflow: {workflow}
@@ -284,7 +287,7 @@ input: {{ gate: bytes, data: bytes }}
 nodes:
   reads:
     function: test-functions:{function}
-    input: {{ gate: input.gate, in: input.data }}
+    input: {{ {input} }}
     output: {{ out: bytes }}
     resources: {{ memory_mib: 8 }}
 output: {{ out: reads.out }}
@@ -306,7 +309,7 @@ output: {{ out: reads.out }}
         asked.expect("the worker hears it");
         client
     };
-    let mut greedy = ask("greedy", 54 * MIB);
+    let mut greedy = ask("greedy", 50 * MIB);
     let held = gate.next();
     let refused = ask("greedy", 4 * MIB).next_answer();
     let refused = refused.expect("the worker answers").result.unwrap_err();
@@ -318,7 +321,8 @@ output: {{ out: reads.out }}
     let expected = pattern::digest(&pattern::bytes(1, 6 * MIB));
     assert_eq!(output(&modest, "out"), expected.as_bytes());
     held.tell(Verdict::Pass);
-    let greedy = greedy.next_answer().expect("the worker answers");
-    assert!(greedy.result.is_ok(), "{greedy:?}");
+    let answered = greedy.next_answer().expect("the worker answers");
+    assert!(answered.result.is_ok(), "{answered:?}");
+    drop(greedy);
     let _ = cluster.settled("a");
 }
