@@ -271,7 +271,7 @@ fn lanes_get_back_what_they_have_carried_out_themselves() {
 
 #[test]
 fn a_workflow_that_holds_all_that_it_may_leaves_others_their_part() {
-    // Half of it is for what arrives, a quarter of that is kept, and two workflows have 8 MiB each of it.
+    // Half of it is for what arrives, a fifth of that is kept, and of that each of two workflows has 6.4 MiB.
     let cluster = Setup::workers(&["a"])
         .memory("128MiB")
         .flag("--lanes=1")
@@ -313,7 +313,7 @@ output: {{ out: reads.out }}
     let held = gate.next();
     let refused = ask("greedy", 4 * MIB).next_answer();
     let refused = refused.expect("the worker answers").result.unwrap_err();
-    for part in ["no room for", "at most 58720256 bytes", "--memory"] {
+    for part in ["no room for", "at most 60397978 bytes", "--memory"] {
         assert!(refused.to_string().contains(part), "{refused}");
     }
     let modest = ask("modest", 6 * MIB).next_answer();

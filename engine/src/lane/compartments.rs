@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// One of so many parts of the lane's arena is divided evenly among the workflows that it has: of that each finds its part, whatever the
-/// others hold. The rest is for whoever comes.
-const KEPT_SHARE: u64 = 4;
+/// others hold. The rest is for whoever comes, and no less than a quota can be: four fifths of the executors' half of the memory.
+const KEPT_SHARE: u64 = 5;
 
 /// What is kept of a workflow.
 #[derive(Debug)]

@@ -31,11 +31,12 @@ impl Arena {
                 max,
             };
         }
+        let lacking = self.kept_for_others(compartment, |other| self.held_by(other));
         ArenaError::Full {
             bytes,
             held: self.bytes_held(),
             leased: self.bytes_leased() + self.aside_bytes,
-            max: self.config.bytes_max,
+            max: self.config.bytes_max.saturating_sub(lacking),
         }
     }
 

@@ -32,10 +32,11 @@ struct Gone {
 struct Work {
     has_thread: bool,
     gone: VecDeque<Gone>,
-    /// Of these, and of the one that is just being unmapped.
+    /// Of these, and of those that are just being unmapped.
     gone_bytes: u64,
-    /// The thread has taken one of these out, and is unmapping it.
-    is_unmapping: bool,
+    /// Segments that were taken out of these so far, and of them those that have been unmapped.
+    taken: u64,
+    unmapped: u64,
     /// With the byte from which on it is still to be done.
     to_collapse: VecDeque<(Weak<SegmentWriter>, u64)>,
 }
@@ -44,12 +45,13 @@ static WORK: Mutex<Work> = Mutex::new(Work {
     has_thread: false,
     gone: VecDeque::new(),
     gone_bytes: 0,
-    is_unmapping: false,
+    taken: 0,
+    unmapped: 0,
     to_collapse: VecDeque::new(),
 });
 /// There is something to do.
 static MORE: Condvar = Condvar::new();
-/// The thread has unmapped something.
+/// Something has been unmapped.
 static UNMAPPED: Condvar = Condvar::new();
 
 fn work() -> MutexGuard<'static, Work> {
@@ -101,32 +103,58 @@ pub(super) fn unmap(memory: Memory, descriptor: OwnedFd, bytes: u64) {
 }
 
 /// Does something once more if it fails for want of memory, address space or descriptors which somebody has who does not use them
-/// any more.
+/// any more, or had when it was begun.
 pub(super) fn attempt<T>(
     mut what: impl FnMut() -> Result<T, SegmentError>,
 ) -> Result<T, SegmentError> {
     use SegmentError::{Descriptors, Map, Memory};
+    let unmapped = work().unmapped;
     match what() {
-        Err(Memory { .. } | Descriptors { .. } | Map { .. }) if unmap_all() => what(),
+        Err(Memory { .. } | Descriptors { .. } | Map { .. }) if unmap_all() > unmapped => what(),
         done => done,
     }
 }
 
-/// Unmaps here and now all that waits for it. False if nothing did.
-fn unmap_all() -> bool {
+/// Unmaps here and now all that waits for it, and waits until what others unmap has gone as well. Says how many segments have gone so
+/// far.
+fn unmap_all() -> u64 {
     let mut work = work();
-    let (all, bytes) = (std::mem::take(&mut work.gone), work.gone_bytes);
-    if bytes == 0 {
-        return false;
+    let (all, bytes) = work.take_all();
+    let taken = work.taken;
+    if !all.is_empty() {
+        let count = all.len() as u64;
+        drop(work);
+        drop(all);
+        work = self::work();
+        work.have_gone(count, bytes);
     }
-    work.gone_bytes -= all.iter().map(|gone| gone.bytes).sum::<u64>();
-    drop(work);
-    drop(all);
-    let mut work = self::work();
-    while work.is_unmapping {
+    // Not for what is taken out later: whoever goes on dropping segments would keep this waiting.
+    while work.unmapped < taken {
         work = wait(&UNMAPPED, work);
     }
-    true
+    work.unmapped
+}
+
+impl Work {
+    fn take_one(&mut self) -> Option<Gone> {
+        let gone = self.gone.pop_front()?;
+        self.taken += 1;
+        Some(gone)
+    }
+
+    /// All that waits, and its bytes.
+    fn take_all(&mut self) -> (VecDeque<Gone>, u64) {
+        let all = std::mem::take(&mut self.gone);
+        self.taken += all.len() as u64;
+        let bytes = all.iter().map(|gone| gone.bytes).sum();
+        (all, bytes)
+    }
+
+    fn have_gone(&mut self, count: u64, bytes: u64) {
+        self.unmapped += count;
+        self.gone_bytes -= bytes;
+        UNMAPPED.notify_all();
+    }
 }
 
 /// Has the ordinary pages of a segment made into huge ones, unless it goes before. Nothing if no thread has time for it.
@@ -142,15 +170,12 @@ pub fn collapse_aside(segment: &Arc<SegmentWriter>) {
 fn go_on() {
     let mut work = work();
     loop {
-        if let Some(gone) = work.gone.pop_front() {
+        if let Some(gone) = work.take_one() {
             let bytes = gone.bytes;
-            work.is_unmapping = true;
             drop(work);
             drop(gone);
             work = self::work();
-            work.is_unmapping = false;
-            work.gone_bytes -= bytes;
-            UNMAPPED.notify_all();
+            work.have_gone(1, bytes);
         } else if let Some((segment, from)) = work.to_collapse.pop_front() {
             drop(work);
             let to = from + COLLAPSED_BYTES;

@@ -84,7 +84,8 @@ impl Landings {
         }
     }
 
-    /// Some time has passed: what has waited for memory for too long finds none. With a compartment, what waits for memory of that
+    /// Some time has passed: what has waited for memory for too long finds none, nor does what cannot have as much any more. With a
+    /// compartment, what waits for memory of that
     /// one is not waited for any more.
     pub(super) fn give_up(
         &mut self,
@@ -109,8 +110,13 @@ impl Landings {
             } else {
                 (wait.waited_ns, wait.relieved) = (0, relieved);
             }
+            let most = room.arena.bytes_max_in(wait.compartment);
             let reason = if closed == Some(wait.compartment) {
                 "its workflow has gone".to_owned()
+            } else if transfer.bytes > most {
+                format!(
+                    "{most} bytes are all that its workflow may have here since another was deployed; give the worker more memory"
+                )
             } else if u128::from(wait.waited_ns) >= MEMORY_WAIT.as_nanos() {
                 format!(
                     "none came back for {MEMORY_WAIT:?}; give the worker more memory, or let fewer payloads live at once"

@@ -244,6 +244,24 @@ fn nobody_waits_for_memory_of_a_workflow_that_has_gone() {
 }
 
 #[test]
+fn what_waits_and_can_have_no_such_memory_any_more_is_refused_at_once() {
+    let mut pair = short();
+    let arena = &mut pair.receiver.arena;
+    arena.keep_for_each(arena.bytes_max() - 800_000);
+    pair.give_up(Duration::ZERO, None);
+    assert_eq!(pair.come(), [(0, true), (1, false)]);
+    let Inbound::StateEvent { outputs, .. } = &pair.receiver.out[1] else {
+        panic!("an event")
+    };
+    let said = outputs[0].1.as_ref().unwrap_err().to_string();
+    for word in ["900000 bytes", "800000 bytes are all", "more memory"] {
+        assert!(said.contains(word), "{said}");
+    }
+    pair.settle();
+    pair.end();
+}
+
+#[test]
 fn a_payload_that_can_never_fit_is_refused_at_once() {
     let mut pair = Pair::new(4 << 20);
     pair.say(0, ONE, &Payload::bytes((2 << 20) + 1, 1));
