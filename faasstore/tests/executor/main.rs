@@ -18,6 +18,7 @@ use faasstore::descriptor::{
 };
 use rkyv::rancor::Error;
 use rkyv::{Archive, Deserialize, Serialize};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -436,8 +437,15 @@ fn an_executor_that_is_told_to_stop_ends_well() {
 #[test]
 fn an_executor_ends_with_its_worker_in_the_middle_of_a_function() {
     let mut engine = Engine::start(Park);
-    let input = engine.payload(b"now");
+    let begun = std::env::temp_dir().join(format!("faasflow-sleep-{}", std::process::id()));
+    let input = engine.payload(begun.as_os_str().as_bytes());
     engine.activate("sleep", &[input]);
+    let deadline = Instant::now() + PATIENCE;
+    while !begun.exists() {
+        assert!(Instant::now() < deadline, "the function does not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::fs::remove_file(begun).unwrap();
     let (other, _) = faasstore::socket::Socket::pair().unwrap();
     let began = Instant::now();
     drop(std::mem::replace(&mut engine.socket, other));

@@ -81,7 +81,9 @@ pub(super) fn listed(measured: &[MeasuredLink], others: Link) -> Vec<Listed<'_>>
             Some(back) => (Ways::Both, mean(one.link, *back)),
             None => (Ways::There, one.link),
         };
-        if !same(link, others) {
+        // Their mean may be like others where one of them is not.
+        let all = [Some(&one.link), back];
+        if !all.into_iter().flatten().all(|link| same(*link, others)) {
             listed.push(Listed { ends, ways, link });
         }
     }
@@ -185,6 +187,21 @@ mod tests {
         let all = measured(&[("a", "b", 100.0, 80.0), ("b", "a", 100.0, 200.0)]);
         let median = median_link(&all).unwrap();
         assert_eq!(shown(&listed(&all, median)), ["b → a 100 200"]);
+    }
+
+    #[test]
+    fn a_way_that_differs_is_listed_though_both_ways_together_do_not() {
+        let all = measured(&[
+            ("a", "b", 100.0, 80.0),
+            ("b", "a", 100.0, 80.0),
+            ("a", "c", 100.0, 80.0),
+            ("c", "a", 100.0, 80.0),
+            ("b", "c", 87.0, 80.0),
+            ("c", "b", 95.0, 80.0),
+        ]);
+        let median = median_link(&all).unwrap();
+        assert_eq!(mib_per_s_text(median), "100");
+        assert_eq!(shown(&listed(&all, median)), ["b ↔ c 91 80"]);
     }
 
     #[test]

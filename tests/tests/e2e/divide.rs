@@ -209,7 +209,7 @@ fn programs_show_a_divided_node_with_its_parts_and_run_it_as_one() {
 
 #[test]
 fn words_are_counted_in_parts() {
-    let text = include_str!("../../examples/wordcount/workflow.yaml");
+    let text = include_str!("../../../examples/wordcount/workflow.yaml");
     let divided = text
         .replace(
             "foreach: split.chunks",

@@ -1,8 +1,6 @@
 //! Imported workflows run, on two local workers and with synthetic functions, which check every byte that they read. What
 //! comes out has the number, the sizes and the checksums that the import says.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
-
 use faasflow_tests::cluster::{Cluster, Setup};
 use faasflow_tests::programs;
 use faasflow_tests::shared_data;

@@ -1,7 +1,7 @@
 //! State machines, imported and run on two workers, give what the language that they come from says: those of
 //! `master/tests/import_asl`, which says what stands in its files.
 
-#[path = "../../master/tests/import_asl/same.rs"]
+#[path = "../../../master/tests/import_asl/same.rs"]
 mod same;
 
 use faasflow_tests::cluster::{Cluster, Setup, bytes};

@@ -5,7 +5,7 @@ use faasflow_tests::pattern;
 use faasflow_tests::shared_data;
 use wordcount::reference::first_difference;
 
-const WORKFLOW: &str = include_str!("../../examples/wordcount/workflow.yaml");
+const WORKFLOW: &str = include_str!("../../../examples/wordcount/workflow.yaml");
 
 /// `split` and `merge` on one worker, `count` on the other: all payloads cross.
 fn counting(memory: &str) -> Cluster {

@@ -1,7 +1,5 @@
 //! Delays that are computed, by real lanes: a node waits as long, or until when, its expression says.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
-
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output, payload};
 use master::client::{Answered, Payload};
 use std::process::Command;

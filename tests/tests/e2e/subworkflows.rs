@@ -1,7 +1,5 @@
 //! Workflows within workflows whose failures are caught around them, and expressions over batches, by real lanes.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
-
 use engine::plan::Limits;
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
 use master::client::{Answered, Payload};

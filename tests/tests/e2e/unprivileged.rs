@@ -41,7 +41,10 @@ fn as_nobody(name: &str, test: impl FnOnce(&Path)) {
     }
     let mut command = Command::new("setpriv");
     command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
-    command.arg(test).args(["--exact", name, "--nocapture"]);
+    let name_of_all = format!("unprivileged::{name}");
+    command
+        .arg(test)
+        .args(["--exact", &name_of_all, "--nocapture"]);
     command.env("FAASFLOW_TEST_PROGRAMS", folder.path());
     command
         .env("TMPDIR", &own)

@@ -1,7 +1,5 @@
 //! Maxima that are declared, by real workers: held by functions and lanes, proven before the run, and kept at the door.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
-
 use engine::wire::Failure;
 use faasflow_tests::cluster::{Cluster, Setup, bytes, output};
 use faasflow_tests::gate::{Gate, Verdict};
